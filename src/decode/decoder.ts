@@ -1,0 +1,73 @@
+/**
+ * The contract of a decoder: a pure state machine that turns the JSON values of one wire form ("dialect") into catalog
+ * events. What it cannot use is data too: ignored under a reason, or rejected with the field and what is wrong with it.
+ */
+import type { z } from 'zod';
+import { type AgentEvent, agentEventSchema, normaliseInstants } from '../model/event.js';
+
+export type RejectReason =
+  | 'invalid_utf8'
+  | 'invalid_json'
+  | 'not_an_object'
+  | 'invalid_event'
+  | 'invalid_frame'
+  | 'line_too_long';
+
+export interface Rejection {
+  reason: RejectReason;
+  /** The field, in dotted form; empty for the line as a whole. */
+  path: string;
+  message: string;
+}
+
+export interface Decoded {
+  events: AgentEvent[];
+  /** Why a well-formed line gave no event: `unknown_type`, `frame.tick`, … */
+  ignored?: string;
+  /** What was wrong. Other events of the same line may still be good. */
+  rejected?: Rejection;
+}
+
+export interface Decoder {
+  /** `arrival_ms`: when the line was read, epoch milliseconds; a recording's own arrival times win. */
+  decode(value: Record<string, unknown>, arrival_ms: number): Decoded;
+  /** The stream has ended: what was held back for a following line. */
+  end(): AgentEvent[];
+}
+
+export const ignore = (reason: string): Decoded => ({ events: [], ignored: reason });
+
+export const reject = (reason: RejectReason, path: string, message: string): Decoded => ({
+  events: [],
+  rejected: { reason, path, message },
+});
+
+function describe(issue: z.core.$ZodIssue): { path: string; message: string } {
+  return { path: issue.path.map(String).join('.'), message: issue.message };
+}
+
+/**
+ * Checks a candidate against the catalog. Null stands for "absent" in many producers' JSON, so it is taken as that.
+ * `place` prefixes the path where the candidate is not the line itself.
+ */
+export function checkEvent(candidate: Record<string, unknown>, place = ''): Decoded {
+  for (const key of Object.keys(candidate)) {
+    if (candidate[key] === null || candidate[key] === undefined) delete candidate[key];
+  }
+  const result = agentEventSchema.safeParse(candidate);
+  if (result.success) return { events: [normaliseInstants(result.data)] };
+  const [issue] = result.error.issues;
+  const { path, message } = issue ? describe(issue) : { path: '', message: 'invalid' };
+  return reject('invalid_event', [place, path].filter(Boolean).join('.'), message);
+}
+
+/** Checks several candidates: the good ones are given out even where another is rejected. */
+export function checkEvents(candidates: Record<string, unknown>[], place: string): Decoded {
+  const decoded: Decoded = { events: [] };
+  for (const candidate of candidates) {
+    const { events, rejected } = checkEvent(candidate, place);
+    decoded.events.push(...events);
+    if (rejected) decoded.rejected ??= rejected;
+  }
+  return decoded;
+}

@@ -1,0 +1,74 @@
+/**
+ * The envelope of the gateway's WebSocket protocol, as recorded (`{"rx", "frame", "dir"?}` a line) or bare, and what the
+ * frames that tell of agents have in common.
+ */
+import { isObject, type Json, number, object, text } from '../json.js';
+
+export interface EventFrame {
+  event: string;
+  payload: Json;
+  /** When the frame was received, epoch milliseconds. */
+  arrival_ms: number;
+}
+
+/** The event that a line carries, or the reason why it carries none. */
+export function openFrame(value: Json, arrival_ms: number): EventFrame | { ignored: string } {
+  if (value.dir === 'out' || value.dir === 'close') return { ignored: `frame.${value.dir}` };
+  const frame = isObject(value.frame) ? value.frame : value;
+  if (frame.type !== 'event') return { ignored: frame.type === 'res' || frame.type === 'req' ? `frame.${frame.type}` : 'frame.other' };
+  return {
+    event: text(frame.event) ?? 'unnamed',
+    payload: object(frame.payload),
+    arrival_ms: number(value.rx) ?? arrival_ms,
+  };
+}
+
+/** A line that belongs to this dialect, by its own look. */
+export const looksLikeFrame = (value: Json): boolean =>
+  isObject(value.frame) ||
+  value.dir === 'close' ||
+  value.type === 'event' ||
+  value.type === 'res' ||
+  value.type === 'req' ||
+  (typeof value.method === 'string' && isObject(value.params));
+
+/** The agent that a session key of the form `agent:<agent id>:…` names; protocol 3 tells it nowhere else. */
+export const agentOfSession = (session_key: string): string | undefined =>
+  /^agent:([^:]+):/.exec(session_key)?.[1];
+
+/** What an `agent` or `session.tool` payload says of itself. */
+export interface AgentPayload {
+  session_key: string;
+  run_id: string;
+  stream: string;
+  phase: string;
+  data: Json;
+  ts: number;
+  seq?: number;
+  spawned_by?: string;
+  is_heartbeat: boolean;
+  /** Protocol 4 names the agent on each event, and marks the last event of a run; protocol 3 does neither. */
+  protocol: 3 | 4;
+}
+
+/** Reads an agent payload; undefined where it lacks what every event needs. */
+export function readAgentPayload({ payload, arrival_ms }: EventFrame): AgentPayload | undefined {
+  const session_key = text(payload.sessionKey);
+  const run_id = text(payload.runId);
+  if (session_key === undefined || run_id === undefined) return undefined;
+  const data = object(payload.data);
+  const seq = number(payload.seq);
+  const spawned_by = text(payload.spawnedBy);
+  return {
+    session_key,
+    run_id,
+    stream: text(payload.stream) ?? '',
+    phase: text(data.phase) ?? '',
+    data,
+    ts: number(payload.ts) ?? arrival_ms,
+    ...(seq === undefined ? {} : { seq }),
+    ...(spawned_by === undefined ? {} : { spawned_by }),
+    is_heartbeat: payload.isHeartbeat === true,
+    protocol: text(payload.agentId) === undefined ? 3 : 4,
+  };
+}

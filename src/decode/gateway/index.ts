@@ -1,0 +1,101 @@
+/**
+ * The dialect `gateway`: frames of OpenClaw's WebSocket, protocols 3 and 4, to catalog events. The decoder keeps a bounded
+ * memory of sessions, because the catalog's events say in full what the frames say in pieces.
+ */
+import { checkEvents, type Decoded, type Decoder, ignore, reject } from '../decoder.js';
+import type { Json } from '../json.js';
+import { type AgentPayload, agentOfSession, type EventFrame, openFrame, readAgentPayload } from './frame.js';
+import { decodeLifecycle } from './lifecycle.js';
+import { decodeMessage, decodeTask, rememberSession } from './messages.js';
+import { createGatewayMemory, type GatewayMemory } from './sessions.js';
+import { decodeTool, decodeToolProgress } from './tools.js';
+
+export { looksLikeFrame } from './frame.js';
+
+function decodeStream(payload: AgentPayload, memory: GatewayMemory): Json[] | undefined {
+  switch (payload.stream) {
+    case 'lifecycle':
+      return decodeLifecycle(payload, memory);
+    case 'tool':
+      return decodeTool(payload, memory);
+    case 'item':
+    case 'command_output':
+      return decodeToolProgress(payload, memory);
+    default:
+      return undefined;
+  }
+}
+
+/** What all events of an agent frame share. The run's own sequence number makes the same frame, seen twice, the same event. */
+function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemory): Json {
+  const session_key = candidate.session_key ?? payload.session_key;
+  const session = memory.session(String(session_key));
+  const common = {
+    ts: payload.ts,
+    session_key,
+    run_id: payload.run_id,
+    session_id: session.session_id,
+    agent_id: agentOfSession(String(session_key)),
+    channel: session.channel,
+    event_id:
+      payload.seq === undefined ? undefined : `${payload.run_id}:${payload.seq}:${candidate.type}`,
+  };
+  return { ...common, ...candidate };
+}
+
+function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
+  const payload = readAgentPayload(frame);
+  if (payload === undefined) {
+    return reject('invalid_frame', 'frame.payload', 'an agent event needs sessionKey and runId');
+  }
+  rememberSession(frame.payload, memory);
+  const candidates = decodeStream(payload, memory);
+  if (candidates === undefined) return ignore(`agent.${payload.stream.slice(0, 30)}`);
+  return checkEvents(
+    candidates.map((candidate) => withCommon(candidate, payload, memory)),
+    'frame.payload',
+  );
+}
+
+function decodeMessageFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
+  const session = rememberSession(frame.payload, memory);
+  const candidates = decodeMessage(frame, memory);
+  if (typeof candidates === 'string') return ignore(candidates);
+  return checkEvents(
+    candidates.map((candidate) => ({ session_id: session?.session_id, ...candidate })),
+    'frame.payload.message',
+  );
+}
+
+function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
+  switch (frame.event) {
+    case 'agent':
+    case 'session.tool':
+      return decodeAgentFrame(frame, memory);
+    case 'session.message':
+      return decodeMessageFrame(frame, memory);
+    case 'sessions.changed':
+      rememberSession(frame.payload, memory);
+      return ignore('frame.sessions.changed');
+    case 'task': {
+      const candidates = decodeTask(frame, memory);
+      return candidates === undefined ? ignore('frame.task') : checkEvents(candidates, 'frame.payload.task');
+    }
+    default:
+      return ignore(`frame.${frame.event.slice(0, 40)}`);
+  }
+}
+
+export function createGatewayDecoder(): Decoder {
+  const memory = createGatewayMemory();
+  return {
+    decode(value, arrival_ms) {
+      const frame = openFrame(value, arrival_ms);
+      return 'ignored' in frame ? ignore(frame.ignored) : decodeFrame(frame, memory);
+    },
+    end() {
+      const held = [...memory.heldEnds.values()].map((end) => end.event);
+      return checkEvents(held, 'frame.payload').events;
+    },
+  };
+}

@@ -1,0 +1,137 @@
+/**
+ * The `lifecycle` stream: a run's start, the model calls whose response headers arrive, failed attempts, and its end. A
+ * start repeats on each retry and an abort ends a run twice; the correlator takes the first start and the settled end.
+ */
+import { ANNOUNCE_PREFIX } from '../../model/announce.js';
+import { type Json, number, object, text } from '../json.js';
+import type { AgentPayload } from './frame.js';
+import { callKey, type GatewayMemory } from './sessions.js';
+
+type Candidate = Record<string, unknown>;
+
+/** A gateway error's type is the reason for its failover, else `error`. */
+const errorType = (data: Json): string => text(object(data.errorObservation).failoverReason) ?? 'error';
+
+function errorOf(data: Json): Candidate | undefined {
+  const message = text(data.error);
+  return message === undefined && data.phase !== 'error'
+    ? undefined
+    : { type: errorType(data), message: message ?? 'the run failed' };
+}
+
+function triggerOf(payload: AgentPayload): string | undefined {
+  if (payload.run_id.startsWith(ANNOUNCE_PREFIX)) return 'announce';
+  if (payload.is_heartbeat) return 'heartbeat';
+  return payload.spawned_by === undefined ? undefined : 'subagent';
+}
+
+/** The spawn that led to this run, told once, where the spawning call's result has not told it already. */
+function untoldSpawn(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
+  const session = memory.session(payload.session_key);
+  const parent = payload.spawned_by ?? session.parent_session_key;
+  const isContinuation = payload.run_id.startsWith(ANNOUNCE_PREFIX);
+  if (parent === undefined || isContinuation || session.spawns_told.includes(payload.run_id)) return [];
+  session.spawns_told.push(payload.run_id);
+  return [
+    {
+      type: 'subagent.spawned',
+      session_key: payload.session_key,
+      run_id: payload.run_id,
+      parent_session_key: parent,
+      label: session.label,
+      ts: payload.ts,
+    },
+  ];
+}
+
+function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
+  memory.session(payload.session_key).run_id = payload.run_id;
+  return [
+    ...untoldSpawn(payload, memory),
+    {
+      type: 'agent.started',
+      parent_session_key: payload.spawned_by,
+      trigger: triggerOf(payload),
+      input: memory.inputs.get(payload.run_id),
+    },
+  ];
+}
+
+/** Response headers of a model call arrived. With null for a model it is the reset at the end of a run. */
+function stepStarted({ data }: AgentPayload): Candidate[] {
+  const model = text(data.model);
+  return model === undefined ? [] : [{ type: 'agent.step_started', model, provider: text(data.provider) }];
+}
+
+/** An attempt is over. Where it failed, so did its model call; a message for it comes only after the last attempt. */
+function attemptFinished({ data, ts }: AgentPayload): Candidate[] {
+  const error = errorOf(data);
+  if (error === undefined) return [];
+  const observed = object(data.errorObservation);
+  return [
+    {
+      type: 'llm.tokens',
+      model: text(observed.model) ?? 'unknown',
+      provider: text(observed.provider) ?? 'unknown',
+      input_tokens: 0,
+      output_tokens: 0,
+      ended_at: number(data.endedAt) ?? ts,
+      error,
+    },
+  ];
+}
+
+function statusOf(data: Json): string {
+  if (data.aborted === true || data.status === 'cancelled') return 'cancelled';
+  if (data.status === 'timeout') return 'timeout';
+  return data.phase === 'error' || data.status === 'failed' ? 'error' : 'ok';
+}
+
+/** Ends that wait for a frame which did not come before the run's own end. */
+function releaseHeldEnds(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
+  const prefix = callKey(payload.run_id, '');
+  const released = [...memory.heldEnds.values()].filter((held) => held.run_key === prefix);
+  for (const held of released) memory.heldEnds.delete(callKey(payload.run_id, String(held.event.call_id)));
+  return released.map((held) => held.event);
+}
+
+function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
+  const { data } = payload;
+  const settled = data.executionSettled === true || payload.protocol === 3;
+  const status = statusOf(data);
+  const output = text(object(data.terminalReply).text);
+  const end = {
+    type: 'agent.finished',
+    ts: number(data.endedAt) ?? payload.ts,
+    status,
+    error: status === 'error' ? errorOf(data) : undefined,
+    stop_reason: text(data.stopReason),
+    output,
+    yielded: data.yielded === true ? true : undefined,
+    settled: settled ? undefined : false,
+  };
+  if (!settled) return [end];
+  const isReportingChild = payload.spawned_by !== undefined && output !== undefined;
+  return [
+    ...releaseHeldEnds(payload, memory),
+    ...(isReportingChild ? [{ type: 'subagent.output', output }] : []),
+    end,
+  ];
+}
+
+/** Candidates for catalog events; the caller adds what all events of the frame share. Undefined: a phase of no use. */
+export function decodeLifecycle(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
+  switch (payload.phase) {
+    case 'start':
+      return started(payload, memory);
+    case 'model':
+      return stepStarted(payload);
+    case 'finishing':
+      return attemptFinished(payload);
+    case 'end':
+    case 'error':
+      return finished(payload, memory);
+    default:
+      return undefined;
+  }
+}

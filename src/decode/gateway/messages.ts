@@ -1,0 +1,100 @@
+/**
+ * `session.message`, `sessions.changed` and `task` frames: model calls, and what they tell of sessions and sub-agents on
+ * the way.
+ */
+import { blockText, type Json, number, object, text } from '../json.js';
+import { modelCallEvents, noModelCall } from '../message.js';
+import { agentOfSession, type EventFrame } from './frame.js';
+import type { GatewayMemory, SessionMemory } from './sessions.js';
+
+type Candidate = Record<string, unknown>;
+
+/** Takes from a session's row what other frames leave out. */
+export function rememberSession(payload: Json, memory: GatewayMemory): SessionMemory | undefined {
+  const key = text(payload.sessionKey);
+  if (key === undefined) return undefined;
+  const session = memory.session(key);
+  const row = object(payload.session);
+  const first = (name: string): string | undefined => text(payload[name]) ?? text(row[name]);
+  const session_id = first('sessionId');
+  const channel = first('lastChannel') ?? text(object(payload.origin).provider);
+  const parent = first('spawnedBy') ?? first('parentSessionKey');
+  if (session_id !== undefined) session.session_id = session_id;
+  if (channel !== undefined) session.channel = channel;
+  if (parent !== undefined) {
+    session.parent_session_key = parent;
+    const label = first('label');
+    if (label !== undefined) session.label = label;
+  }
+  return session;
+}
+
+const USER_SUFFIX = ':user';
+
+/** A user's message names the run that it starts in its idempotency key. */
+function rememberInput(message: Json, memory: GatewayMemory): void {
+  const key = text(message.idempotencyKey) ?? text(object(message.__openclaw).idempotencyKey);
+  const content = blockText(message.content);
+  if (key?.endsWith(USER_SUFFIX) && content !== undefined) {
+    memory.inputs.set(key.slice(0, -USER_SUFFIX.length), content);
+  }
+}
+
+/** The model call of a message; in protocol 3 the message names no run, and belongs to its session's latest. */
+export function decodeMessage({ payload, arrival_ms }: EventFrame, memory: GatewayMemory): Candidate[] | string {
+  const message = object(payload.message);
+  if (message.role === 'user') rememberInput(message, memory);
+  const unused = noModelCall(message);
+  if (unused !== undefined) return unused;
+  const session_key = text(payload.sessionKey);
+  const own = object(message.__openclaw);
+  const latest = session_key === undefined ? undefined : memory.session(session_key).run_id;
+  const run_id = text(own.runId) ?? text(message.runId) ?? text(payload.runId) ?? latest;
+  if (session_key === undefined || run_id === undefined) return 'message.without_run';
+  const message_id = text(payload.messageId) ?? text(own.id);
+  const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
+  return modelCallEvents(message, { message_id, ended_at }).map((event) => ({
+    ...event,
+    session_key,
+    run_id,
+    agent_id: text(payload.agentId) ?? agentOfSession(session_key),
+    event_id: message_id === undefined ? undefined : `${run_id}:${message_id}:${event.type}`,
+  }));
+}
+
+const TASK_STATUS: Record<string, string | undefined> = {
+  completed: 'ok',
+  failed: 'error',
+  cancelled: 'cancelled',
+  timed_out: 'timeout',
+};
+
+/** A sub-agent's task: its label, and its end, which stands in where the run's own end was missed. */
+export function decodeTask({ payload, arrival_ms }: EventFrame, memory: GatewayMemory): Candidate[] | undefined {
+  const task = object(payload.task);
+  const session_key = text(task.childSessionKey);
+  const parent = text(task.sessionKey);
+  // A task of another kind is a run started by hand: it names the run's own session as the child.
+  if (task.kind !== 'subagent' || session_key === undefined || parent === undefined) return undefined;
+  const session = memory.session(session_key);
+  session.parent_session_key = parent;
+  const label = text(task.title);
+  if (label !== undefined) session.label = label;
+  const status = TASK_STATUS[text(task.status) ?? ''];
+  const run_id = text(task.runId);
+  if (status === undefined || run_id === undefined) return [];
+  const message = text(task.error);
+  return [
+    {
+      type: 'subagent.finished',
+      session_key,
+      run_id,
+      ts: number(task.endedAt) ?? arrival_ms,
+      status,
+      error: message === undefined ? undefined : { message },
+      session_id: session.session_id,
+      agent_id: text(task.agentId) ?? agentOfSession(session_key),
+      event_id: `task:${text(task.taskId) ?? run_id}:finished`,
+    },
+  ];
+}

@@ -1,0 +1,124 @@
+/**
+ * The `tool` stream, and in protocol 3 the `item` and `command_output` frames that complete it: there a call's error text
+ * and exit code come just after its result, so its end is held for them.
+ */
+import { blockText, type Json, number, object, text } from '../json.js';
+import type { AgentPayload } from './frame.js';
+import { callKey, type GatewayMemory } from './sessions.js';
+
+type Candidate = Record<string, unknown>;
+
+/** The tool that starts sub-agents. */
+const SPAWN_TOOL = 'sessions_spawn';
+
+function call(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
+  const { data } = payload;
+  const label = text(object(data.args).label);
+  if (data.name === SPAWN_TOOL && label !== undefined) memory.labels.set(callKey(payload.run_id, call_id), label);
+  return [
+    {
+      type: 'tool.call',
+      call_id,
+      tool: text(data.name) ?? 'unknown',
+      input: data.args,
+      parent_call_id: text(data.parentToolCallId),
+    },
+  ];
+}
+
+function partial({ data }: AgentPayload, call_id: string): Candidate[] {
+  return [{ type: 'tool.output', call_id, partial: true, output: blockText(object(data.partialResult).content) }];
+}
+
+/** The result of a spawn names the child's session and run: the exact link from call to child. */
+function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
+  const details = object(object(payload.data.result).details);
+  const child = text(details.childSessionKey);
+  const run_id = text(details.runId);
+  if (payload.data.name !== SPAWN_TOOL || child === undefined || run_id === undefined) return [];
+  const session = memory.session(child);
+  session.spawns_told.push(run_id);
+  const label = session.label ?? memory.labels.get(callKey(payload.run_id, call_id));
+  if (label !== undefined) session.label = label;
+  return [
+    {
+      type: 'subagent.spawned',
+      session_key: child,
+      run_id,
+      session_id: session.session_id,
+      agent_id: undefined,
+      channel: undefined,
+      parent_session_key: payload.session_key,
+      parent_run_id: payload.run_id,
+      call_id,
+      label,
+    },
+  ];
+}
+
+function endOf(data: Json, call_id: string): Candidate {
+  const result = object(data.result);
+  const tool = text(data.name);
+  const exit_code = number(object(result.details).exitCode);
+  const output = blockText(result.content);
+  if (data.isError !== true) return { type: 'tool.output', call_id, tool, exit_code, output };
+  const type = exit_code === undefined || exit_code === 0 ? 'error' : 'exit_code';
+  return { type: 'tool.error', call_id, tool, error: { type, message: output ?? 'the tool failed' } };
+}
+
+function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
+  const end = { ...endOf(payload.data, call_id), ts: payload.ts };
+  if (payload.protocol === 4) return [end, ...spawned(payload, memory, call_id)];
+  const key = callKey(payload.run_id, call_id);
+  memory.heldEnds.set(key, {
+    run_key: callKey(payload.run_id, ''),
+    is_command: memory.commands.get(key) === true,
+    event: { ...end, session_key: payload.session_key, run_id: payload.run_id },
+  });
+  return [];
+}
+
+/** Frames of the `tool` stream. */
+export function decodeTool(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
+  const call_id = text(payload.data.toolCallId);
+  if (call_id === undefined) return undefined;
+  switch (payload.phase) {
+    case 'start':
+      return call(payload, memory, call_id);
+    case 'update':
+      return partial(payload, call_id);
+    case 'result':
+      return result(payload, memory, call_id);
+    default:
+      return undefined;
+  }
+}
+
+function release(memory: GatewayMemory, key: string, extra: Candidate): Candidate[] {
+  const held = memory.heldEnds.get(key);
+  if (held === undefined) return [];
+  memory.heldEnds.delete(key);
+  const { event } = held;
+  const message = text(extra.message);
+  if (event.type === 'tool.error' && message !== undefined) {
+    return [{ ...event, error: { ...object(event.error), message } }];
+  }
+  return [{ ...event, exit_code: event.type === 'tool.output' ? extra.exit_code : undefined }];
+}
+
+/** `item` and `command_output` frames: of use in protocol 3 only, to complete the end that is held. */
+export function decodeToolProgress(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
+  const { data } = payload;
+  const call_id = text(data.toolCallId);
+  if (payload.protocol === 4 || call_id === undefined) return undefined;
+  const key = callKey(payload.run_id, call_id);
+  if (payload.stream === 'command_output') {
+    return payload.phase === 'end' ? release(memory, key, { exit_code: number(data.exitCode) }) : [];
+  }
+  if (data.kind === 'command') {
+    if (payload.phase === 'start') memory.commands.set(key, true);
+    return [];
+  }
+  const waitsForCommand = memory.heldEnds.get(key)?.is_command === true && data.status !== 'failed';
+  return payload.phase === 'end' && !waitsForCommand ? release(memory, key, { message: data.error }) : [];
+}

@@ -1,0 +1,54 @@
+/**
+ * Dialects: which decoder a stream of lines gets, said by the user or seen from the stream's first JSON object.
+ */
+import { createCatalogDecoder } from './catalog.js';
+import type { Decoded, Decoder } from './decoder.js';
+import { createGatewayDecoder, looksLikeFrame } from './gateway/index.js';
+import type { Json } from './json.js';
+import { parseLine } from './line.js';
+import { createTranscriptDecoder, looksLikeTranscript, type TranscriptIndex } from './transcript.js';
+
+export type { Decoded, Rejection, RejectReason } from './decoder.js';
+export { readTranscriptIndex, type TranscriptIndex } from './transcript.js';
+
+export const DIALECTS = ['auto', 'catalog', 'gateway', 'transcript'] as const;
+export type Dialect = (typeof DIALECTS)[number];
+
+function detectDialect(value: Json): Exclude<Dialect, 'auto'> {
+  if (looksLikeFrame(value)) return 'gateway';
+  return looksLikeTranscript(value) ? 'transcript' : 'catalog';
+}
+
+function createDialectDecoder(dialect: Exclude<Dialect, 'auto'>, sessions?: TranscriptIndex): Decoder {
+  switch (dialect) {
+    case 'catalog':
+      return createCatalogDecoder();
+    case 'gateway':
+      return createGatewayDecoder();
+    case 'transcript':
+      return createTranscriptDecoder(sessions);
+  }
+}
+
+/** Decodes the lines of one stream. */
+export interface LineDecoder {
+  decode(bytes: Buffer, arrival_ms: number): Decoded;
+  end(): Decoded['events'];
+}
+
+/**
+ * A decoder for one stream of lines. With `auto` the first line that is a JSON object decides; lines before it are
+ * rejected as they would be in any dialect. `sessions` names the sessions of transcript files.
+ */
+export function createLineDecoder(dialect: Dialect, sessions?: TranscriptIndex): LineDecoder {
+  let decoder = dialect === 'auto' ? undefined : createDialectDecoder(dialect, sessions);
+  return {
+    decode(bytes, arrival_ms) {
+      const line = parseLine(bytes);
+      if ('rejected' in line) return { events: [], rejected: line.rejected };
+      decoder ??= createDialectDecoder(detectDialect(line.value), sessions);
+      return decoder.decode(line.value, arrival_ms);
+    },
+    end: () => decoder?.end() ?? [],
+  };
+}

@@ -1,0 +1,34 @@
+/**
+ * From the bytes of a line to a JSON object: UTF-8 is checked, JSON is parsed, lone surrogates are replaced. Every later
+ * stage can trust that its strings are well-formed.
+ */
+import { isUtf8 } from 'node:buffer';
+import type { Rejection } from './decoder.js';
+import { isObject, type Json } from './json.js';
+
+/** An escaped surrogate is the only way by which valid UTF-8 can carry a lone one. */
+const ESCAPED_SURROGATE = /\\u[dD][89a-fA-F]/;
+
+export type ParsedLine = { value: Json } | { rejected: Rejection };
+
+const rejected = (reason: Rejection['reason'], message: string): ParsedLine => ({
+  rejected: { reason, path: '', message },
+});
+
+const makeWellFormed = (_key: string, value: unknown): unknown =>
+  typeof value === 'string' ? value.toWellFormed() : value;
+
+/** Parses one line. A rejection says what is wrong and what a line should be. */
+export function parseLine(bytes: Buffer): ParsedLine {
+  if (!isUtf8(bytes)) return rejected('invalid_utf8', 'not valid UTF-8; write each line as UTF-8 JSON');
+  const json = bytes.toString('utf8');
+  let value: unknown;
+  try {
+    value = ESCAPED_SURROGATE.test(json) ? JSON.parse(json, makeWellFormed) : JSON.parse(json);
+  } catch (error) {
+    const detail = error instanceof Error ? error.message.slice(0, 120) : '';
+    return rejected('invalid_json', `not JSON: ${detail}; write one JSON object a line`);
+  }
+  if (!isObject(value)) return rejected('not_an_object', 'not a JSON object; write one JSON object a line');
+  return { value };
+}

@@ -1,0 +1,73 @@
+/**
+ * An assistant message as OpenClaw stores it: one message is one model call, with its usage, cost and times. The gateway
+ * pushes it and the transcript files keep it, in the same form.
+ */
+import { blockText, type Json, number, object, text } from './json.js';
+
+/** Messages that the gateway writes itself, after an abort for one, are of this provider: no model was called. */
+const GATEWAY_PROVIDER = 'openclaw';
+
+export interface MessageContext {
+  message_id: string | undefined;
+  /** When the call ended, epoch milliseconds. */
+  ended_at: number;
+}
+
+function isEmptyAfterYield(message: Json): boolean {
+  const usage = object(message.usage);
+  return (
+    message.stopReason === 'aborted' &&
+    !usage.input &&
+    !usage.output &&
+    text(message.responseId) === undefined &&
+    blockText(message.content) === undefined &&
+    text(message.errorMessage) !== 'Request was aborted.'
+  );
+}
+
+/** Why a message stands for no model call, or undefined where it stands for one. */
+export function noModelCall(message: Json): string | undefined {
+  if (message.role !== 'assistant') return `message.${text(message.role)?.slice(0, 20) ?? 'no_role'}`;
+  if (message.provider === GATEWAY_PROVIDER) return 'message.gateway_injected';
+  return isEmptyAfterYield(message) ? 'message.empty_after_yield' : undefined;
+}
+
+function errorOf(message: Json): Json | undefined {
+  const reason = text(message.stopReason);
+  if (reason !== 'error' && reason !== 'aborted') return undefined;
+  const detail = text(message.errorMessage) ?? blockText(message.content) ?? 'the model call failed';
+  return { type: reason === 'aborted' ? 'cancelled' : 'error', message: detail };
+}
+
+/**
+ * The catalog events of one assistant message: its reasoning text first, so that it is known when the call ends, then its
+ * tokens. OpenClaw counts cached input beside `input`; the catalog's `input_tokens` is all of it.
+ */
+export function modelCallEvents(message: Json, { message_id, ended_at }: MessageContext): Json[] {
+  const usage = object(message.usage);
+  const cached = number(usage.cacheRead) ?? 0;
+  const written = number(usage.cacheWrite) ?? 0;
+  const response_id = text(message.responseId);
+  const reasoning = blockText(message.content, 'thinking');
+  const error = errorOf(message);
+  const tokens: Json = {
+    type: 'llm.tokens',
+    ts: ended_at,
+    model: text(message.model) ?? 'unknown',
+    provider: text(message.provider) ?? 'unknown',
+    input_tokens: (number(usage.input) ?? 0) + cached + written,
+    output_tokens: number(usage.output) ?? 0,
+    cache_read_tokens: number(usage.cacheRead),
+    cache_write_tokens: number(usage.cacheWrite),
+    reasoning_tokens: number(usage.reasoningTokens),
+    cost_usd: number(object(usage.cost).total),
+    response_id,
+    message_id,
+    started_at: number(message.timestamp),
+    ended_at,
+    finish_reason: text(message.stopReason),
+    error,
+  };
+  if (reasoning === undefined || response_id === undefined) return [tokens];
+  return [{ type: 'llm.reasoning', ts: ended_at, text: reasoning, response_id }, tokens];
+}

@@ -1,0 +1,211 @@
+/**
+ * The dialect `transcript`: a session's JSONL file as OpenClaw 2026.4.29 and older wrote it. The file has no run ids, so a
+ * run is a user's message and what follows it, until an answer that asks for no tool, a yield, or the next message.
+ */
+import { ANNOUNCE_PREFIX } from '../model/announce.js';
+import type { AgentEvent } from '../model/event.js';
+import { checkEvents, type Decoder, ignore, reject } from './decoder.js';
+import { blockText, isObject, type Json, list, number, object, text } from './json.js';
+import { modelCallEvents, noModelCall } from './message.js';
+
+/** What `sessions.json`, beside the transcripts, says of a session. */
+export interface TranscriptSession {
+  session_key: string;
+  parent_session_key?: string;
+  label?: string;
+  channel?: string;
+}
+
+/** Sessions by their id. */
+export type TranscriptIndex = ReadonlyMap<string, TranscriptSession>;
+
+/** Reads `sessions.json`: an object of session rows by session key. Rows without an id are passed over. */
+export function readTranscriptIndex(value: unknown): TranscriptIndex {
+  const index = new Map<string, TranscriptSession>();
+  for (const [session_key, row] of Object.entries(object(value))) {
+    if (!isObject(row)) continue;
+    const id = text(row.sessionId);
+    const parent_session_key = text(row.spawnedBy);
+    const label = text(row.label);
+    const channel = text(row.lastChannel);
+    if (id === undefined) continue;
+    index.set(id, {
+      session_key,
+      ...(parent_session_key === undefined ? {} : { parent_session_key }),
+      ...(label === undefined ? {} : { label }),
+      ...(channel === undefined ? {} : { channel }),
+    });
+  }
+  return index;
+}
+
+/** A line that belongs to this dialect, by its own look. */
+export const looksLikeTranscript = (value: Json): boolean =>
+  (value.type === 'session' && text(value.id) !== undefined) ||
+  (value.type === 'message' && isObject(value.message));
+
+interface State {
+  session_id: string;
+  session: TranscriptSession;
+  run?: { run_id: string; last_ts: number };
+}
+
+type Candidate = Record<string, unknown>;
+
+const timeOf = (entry: Json): number => {
+  const recorded = Date.parse(text(entry.timestamp) ?? '');
+  return Number.isNaN(recorded) ? (number(object(entry.message).timestamp) ?? 0) : recorded;
+};
+
+function finish(state: State, ts: number, end: Candidate): Candidate[] {
+  const { run } = state;
+  if (run === undefined) return [];
+  delete state.run;
+  return [{ type: 'agent.finished', run_id: run.run_id, ts, ...end }];
+}
+
+/** A child's report opens a run that goes on with the request; its message names the child's session. */
+function announcedChild(content: string | undefined): string | undefined {
+  if (!content?.startsWith('[Inter-session message]') || !content.includes('subagent_announce')) return undefined;
+  return /sourceSession=(\S+)/.exec(content)?.[1];
+}
+
+function userMessage(state: State, entry: Json, message: Json): Candidate[] {
+  // A run that the next message finds open was given up without a word in the file.
+  const given_up = finish(state, state.run?.last_ts ?? 0, { status: 'cancelled' });
+  const content = blockText(message.content);
+  const child = announcedChild(content);
+  const entry_id = text(entry.id) ?? String(timeOf(entry));
+  const run_id = child === undefined ? `${state.session_id}:${entry_id}` : `${ANNOUNCE_PREFIX}v1:${child}:${entry_id}`;
+  const ts = number(message.timestamp) ?? timeOf(entry);
+  state.run = { run_id, last_ts: ts };
+  const { parent_session_key, label } = state.session;
+  const isChild = child === undefined && parent_session_key !== undefined;
+  const spawn = isChild && label !== undefined ? [{ type: 'subagent.spawned', run_id, ts, parent_session_key, label }] : [];
+  const trigger = child !== undefined ? 'announce' : isChild ? 'subagent' : undefined;
+  return [
+    ...given_up,
+    ...spawn,
+    {
+      type: 'agent.started',
+      ts,
+      trigger,
+      parent_session_key: isChild ? parent_session_key : undefined,
+      input: content,
+    },
+  ];
+}
+
+function toolCalls(message: Json, ts: number): Candidate[] {
+  return list(message.content)
+    .map(object)
+    .filter((block) => block.type === 'toolCall')
+    .map((block) => ({
+      type: 'tool.call',
+      ts,
+      call_id: block.id,
+      tool: text(block.name) ?? 'unknown',
+      input: block.arguments,
+    }));
+}
+
+/** How an answer ends its run, or undefined where the run goes on. */
+function endOfRun(message: Json): Candidate | undefined {
+  const stop_reason = text(message.stopReason);
+  if (stop_reason === 'toolUse') return undefined;
+  const detail = text(message.errorMessage);
+  if (stop_reason === 'error') {
+    return { status: 'error', stop_reason, error: { type: 'error', message: detail ?? 'the run failed' } };
+  }
+  if (stop_reason === 'aborted') return { status: 'cancelled', stop_reason };
+  return { status: 'ok', stop_reason, output: blockText(message.content) };
+}
+
+function assistantMessage(state: State, entry: Json, message: Json): Candidate[] {
+  const ts = timeOf(entry);
+  const call = modelCallEvents(message, { message_id: text(entry.id), ended_at: ts });
+  const end = endOfRun(message);
+  return [...call, ...toolCalls(message, ts), ...(end === undefined ? [] : finish(state, ts, end))];
+}
+
+function spawnedChild(message: Json, call_id: string | undefined, session_key: string): Candidate[] {
+  if (message.toolName !== 'sessions_spawn') return [];
+  const child = text(object(message.details).childSessionKey) ?? childInText(blockText(message.content));
+  if (child === undefined) return [];
+  return [{ type: 'subagent.spawned', session_key: child, run_id: undefined, parent_session_key: session_key, call_id }];
+}
+
+const childInText = (content: string | undefined): string | undefined =>
+  /"childSessionKey":\s*"([^"\\]+)"/.exec(content ?? '')?.[1];
+
+function toolResult(state: State, entry: Json, message: Json): Candidate[] {
+  const ts = number(message.timestamp) ?? timeOf(entry);
+  const call_id = text(message.toolCallId);
+  const output = blockText(message.content);
+  const exit_code = number(object(message.details).exitCode);
+  const common = { ts, call_id, tool: text(message.toolName) };
+  const end =
+    message.isError === true
+      ? { ...common, type: 'tool.error', error: { type: 'error', message: output ?? 'the tool failed' } }
+      : { ...common, type: 'tool.output', output, exit_code };
+  const spawn = spawnedChild(message, call_id, state.session.session_key).map((event) => ({
+    ...event,
+    ts,
+    parent_run_id: state.run?.run_id,
+  }));
+  return [end, ...spawn];
+}
+
+function decodeMessageEntry(state: State, entry: Json): Candidate[] | string {
+  const message = object(entry.message);
+  if (message.role === 'user') return userMessage(state, entry, message);
+  if (state.run === undefined) return 'entry.outside_of_a_run';
+  if (message.role === 'toolResult') return toolResult(state, entry, message);
+  return noModelCall(message) ?? assistantMessage(state, entry, message);
+}
+
+function decodeEntry(state: State, entry: Json): Candidate[] | string {
+  if (entry.type === 'message') return decodeMessageEntry(state, entry);
+  if (entry.type === 'custom_message' && entry.customType === 'openclaw.sessions_yield') {
+    return finish(state, timeOf(entry), { status: 'ok', yielded: true });
+  }
+  return `entry.${text(entry.type)?.slice(0, 30) ?? 'other'}`;
+}
+
+/** What every event of a transcript carries; the run is the one that stood when the entry began or that it opened. */
+function withCommon(event: Candidate, state: State, run_id: string | undefined): Candidate {
+  const { session_key, channel } = state.session;
+  const common = { session_key, run_id, session_id: state.session_id, agent_id: agentOf(session_key), channel };
+  if (event.type !== 'subagent.spawned' || event.session_key === undefined) return { ...common, ...event };
+  return { ...event, agent_id: agentOf(String(event.session_key)) };
+}
+
+const agentOf = (session_key: string): string => /^agent:([^:]+):/.exec(session_key)?.[1] ?? 'main';
+
+/** A decoder for one file. Where the index does not know the session, its id stands in for its key. */
+export function createTranscriptDecoder(index: TranscriptIndex = new Map()): Decoder {
+  let state: State | undefined;
+  return {
+    decode(entry) {
+      if (entry.type === 'session') {
+        const session_id = text(entry.id);
+        if (session_id === undefined) return reject('invalid_event', 'id', 'a session entry needs an id');
+        state = { session_id, session: index.get(session_id) ?? { session_key: session_id } };
+        return ignore('entry.session');
+      }
+      if (state === undefined) return reject('invalid_event', 'type', 'a transcript begins with its session entry');
+      const current = state;
+      const before = current.run?.run_id;
+      const candidates = decodeEntry(current, entry);
+      if (typeof candidates === 'string') return ignore(candidates);
+      if (current.run !== undefined) current.run.last_ts = Math.max(current.run.last_ts, timeOf(entry));
+      const opensRun = object(entry.message).role === 'user';
+      const run_id = opensRun ? current.run?.run_id : before;
+      return checkEvents(
+        candidates.map((event) => withCommon(event, current, run_id)),
+        'message',
+      );
+    },
+    end: (): AgentEvent[] => [],
+  };
+}

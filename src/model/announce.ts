@@ -1,0 +1,44 @@
+/**
+ * The run ids by which OpenClaw names a run that goes on with a request after its sub-agents are done: an "announce" run.
+ * The id says which child runs it reports on, and ids nest where a child was itself such a run.
+ */
+
+export const ANNOUNCE_PREFIX = 'announce:';
+
+/** A run that an announce run reports on. Protocol 3 tells the session with it; a nested id has its own. */
+export interface AnnouncedRun {
+  run_id: string;
+  session_key?: string;
+}
+
+/** Cuts a list at the commas that stand outside of nested announce ids, which open with `announce:` and close with `:yield-<n>`. */
+function splitList(list: string): string[] {
+  const items: string[] = [];
+  let depth = 0;
+  let from = 0;
+  for (const { 0: token, index } of list.matchAll(/announce:|:yield-\d+|,/g)) {
+    if (token === 'announce:') depth++;
+    else if (token !== ',') depth--;
+    else if (depth === 0) {
+      items.push(list.slice(from, index));
+      from = index + 1;
+    }
+  }
+  items.push(list.slice(from));
+  return items.filter((item) => item !== '');
+}
+
+/**
+ * The runs that an announce run's id names, or undefined where the run is none.
+ * Protocol 4: `announce:requester-settle:<agent id>:<session key>:<run ids, comma separated>:yield-<n>`;
+ * protocol 3: `announce:v1:<child's session key>:<child's run id>`.
+ */
+export function parseAnnounceRunId(run_id: string, session_key: string): AnnouncedRun[] | undefined {
+  const v1 = /^announce:v1:(.+):([^:]+)$/.exec(run_id);
+  if (v1?.[1] !== undefined && v1[2] !== undefined) return [{ session_key: v1[1], run_id: v1[2] }];
+  const settle = /^announce:requester-settle:([^:]+):(.+):yield-\d+$/.exec(run_id);
+  if (settle?.[2] === undefined) return run_id.startsWith(ANNOUNCE_PREFIX) ? [] : undefined;
+  const rest = settle[2];
+  const list = rest.startsWith(`${session_key}:`) ? rest.slice(session_key.length + 1) : rest;
+  return splitList(list).map((item) => ({ run_id: item }));
+}

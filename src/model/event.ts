@@ -1,0 +1,169 @@
+/**
+ * The event catalog, version 1: the eleven things that can happen to an agent, as one zod discriminated union.
+ * Every decoder produces these, the correlator consumes them, sockets and files carry them as NDJSON, and the
+ * JSON Schema in `schema/` is generated from here. Types come from this file and nowhere else.
+ */
+import { z } from 'zod';
+
+/** Latest instant that a JavaScript Date can hold, in epoch milliseconds. */
+const MAX_EPOCH_MS = 8.64e15;
+
+const name = z.string().min(1);
+const epochMs = z.number().min(0).max(MAX_EPOCH_MS);
+/** Epoch milliseconds, or an RFC 3339 date-time, which `decode` turns into epoch milliseconds. */
+const instant = z.union([epochMs, z.iso.datetime({ offset: true })]);
+const count = z.int().min(0);
+const anyJson = z.unknown();
+
+const errorDetail = z.object({ type: name.optional(), message: z.string() });
+const status = z.enum(['ok', 'error', 'cancelled', 'timeout']);
+
+const common = {
+  ts: instant,
+  session_key: name,
+  run_id: name,
+  session_id: name.optional(),
+  agent_id: name.optional(),
+  seq: count.optional(),
+  event_id: name.optional(),
+  traceparent: z.string().optional(),
+  channel: name.optional(),
+};
+
+export const agentEventSchema = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('agent.started'),
+    ...common,
+    parent_session_key: name.optional(),
+    parent_run_id: name.optional(),
+    trigger: name.optional(),
+    model: name.optional(),
+    provider: name.optional(),
+    input: anyJson.optional(),
+  }),
+  z.object({
+    type: z.literal('agent.step_started'),
+    ...common,
+    step: count.optional(),
+    model: name.optional(),
+    provider: name.optional(),
+  }),
+  z.object({
+    type: z.literal('agent.finished'),
+    ...common,
+    status,
+    error: errorDetail.optional(),
+    stop_reason: name.optional(),
+    output: anyJson.optional(),
+    /** The run ended by yielding: a later run of its session goes on with the same request. */
+    yielded: z.boolean().optional(),
+    /** False: the run was told to end and its last events still come; its end is another `agent.finished`. */
+    settled: z.boolean().optional(),
+  }),
+  z.object({
+    type: z.literal('tool.call'),
+    ...common,
+    call_id: name,
+    tool: name,
+    input: anyJson.optional(),
+    parent_call_id: name.optional(),
+  }),
+  z.object({
+    type: z.literal('tool.output'),
+    ...common,
+    call_id: name,
+    output: anyJson.optional(),
+    partial: z.boolean().optional(),
+    exit_code: z.int().optional(),
+    /** The tool's name, for an end whose `tool.call` was never seen. */
+    tool: name.optional(),
+  }),
+  z.object({
+    type: z.literal('tool.error'),
+    ...common,
+    call_id: name,
+    error: z.object({ type: name, message: z.string() }),
+    tool: name.optional(),
+  }),
+  z.object({
+    type: z.literal('subagent.spawned'),
+    ...common,
+    /** The child's run, where it is known. */
+    run_id: name.optional(),
+    parent_session_key: name,
+    parent_run_id: name.optional(),
+    call_id: name.optional(),
+    label: name.optional(),
+  }),
+  z.object({ type: z.literal('subagent.output'), ...common, output: anyJson.optional() }),
+  z.object({
+    type: z.literal('subagent.finished'),
+    ...common,
+    status,
+    error: errorDetail.optional(),
+  }),
+  z.object({
+    type: z.literal('llm.tokens'),
+    ...common,
+    model: name,
+    provider: name,
+    /** All input, cached input included. */
+    input_tokens: count,
+    output_tokens: count,
+    cache_read_tokens: count.optional(),
+    cache_write_tokens: count.optional(),
+    /** A part of `output_tokens`, never to be added to it. */
+    reasoning_tokens: count.optional(),
+    cost_usd: z.number().min(0).optional(),
+    response_id: name.optional(),
+    message_id: name.optional(),
+    started_at: instant.optional(),
+    ended_at: instant.optional(),
+    finish_reason: name.optional(),
+    /** The call failed. Without `response_id` and `message_id` it is the run's open step that failed. */
+    error: errorDetail.optional(),
+  }),
+  z.object({
+    type: z.literal('llm.reasoning'),
+    ...common,
+    reasoning_tokens: count.optional(),
+    text: z.string().optional(),
+    duration_ms: z.number().min(0).optional(),
+    response_id: name.optional(),
+  }),
+]);
+
+/** An event as it stands on the wire: instants may still be text. */
+export type WireEvent = z.infer<typeof agentEventSchema>;
+export type EventType = WireEvent['type'];
+export const EVENT_TYPES: readonly EventType[] = agentEventSchema.options.map((option) => option.shape.type.value);
+
+type Normalised<E> = E extends WireEvent
+  ? Omit<E, 'ts' | 'started_at' | 'ended_at'> & {
+      ts: number;
+    } & ('started_at' extends keyof E ? { started_at?: number; ended_at?: number } : unknown)
+  : never;
+
+/** An event inside the bridge: every instant is epoch milliseconds. */
+export type AgentEvent = Normalised<WireEvent>;
+export type EventOf<T extends EventType> = Extract<AgentEvent, { type: T }>;
+export type RunStatus = z.infer<typeof status>;
+export type ErrorDetail = z.infer<typeof errorDetail>;
+
+const toEpochMs = (value: number | string): number => (typeof value === 'number' ? value : Date.parse(value));
+
+/** Turns the instants of a checked event into epoch milliseconds. */
+export function normaliseInstants(event: WireEvent): AgentEvent {
+  const normal: Record<string, unknown> = { ...event, ts: toEpochMs(event.ts) };
+  if (event.type === 'llm.tokens') {
+    if (event.started_at !== undefined) normal.started_at = toEpochMs(event.started_at);
+    if (event.ended_at !== undefined) normal.ended_at = toEpochMs(event.ended_at);
+  }
+  return normal as AgentEvent;
+}
+
+/** The JSON Schema (draft 2020-12) of one line of catalog NDJSON; unknown fields are allowed and passed over. */
+export function eventJsonSchema(): Record<string, unknown> {
+  const { $schema, ...schema } = z.toJSONSchema(agentEventSchema, { io: 'input' });
+  return { $schema, title: 'openclaw-otel-bridge event, catalog version 1', ...schema };
+}

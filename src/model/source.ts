@@ -1,0 +1,49 @@
+/**
+ * The contract between the edge where events come in and the pure stages: a source is an async iterable of batches of
+ * lines. Back-pressure is the iteration itself: a source reads no further than it is pulled.
+ */
+
+/** One line of input, without its line end. `number` counts from 1 within its stream. */
+export interface SourceLine {
+  number: number;
+  bytes: Buffer;
+}
+
+/** A line that was passed over: it is longer than the limit, or its connection broke off before its end came. */
+export interface SkippedLine {
+  number: number;
+  skipped: 'line_too_long' | 'line_incomplete';
+}
+
+/** The lines of one chunk that was read. */
+export interface LineBatch {
+  kind: 'lines';
+  /** Which stream of the source (a file's path, a connection): decoders are kept per stream, line numbers count within it. */
+  stream: string;
+  /** True on a stream's last batch: nothing more of it comes. */
+  end: boolean;
+  lines: (SourceLine | SkippedLine)[];
+  /** When the chunk was read, epoch milliseconds. */
+  arrival_ms: number;
+}
+
+/** What a source reports of itself, to be logged: `down` once when a connection is lost or refused, `up` when it stands. */
+export interface SourceStatus {
+  kind: 'status';
+  state: 'up' | 'down';
+  message: string;
+}
+
+export interface Source {
+  /** As the user named it: `stdin`, `file:events.ndjson`, `unix:/run/agent.sock`, … */
+  name: string;
+  /** Opens the source; throws a `SourceError` where it can't be opened at all. */
+  open(): Promise<AsyncIterable<LineBatch | SourceStatus>>;
+  /** Ends the iteration after what has been read; resolves when every handle is closed. */
+  close(): Promise<void>;
+}
+
+/** A source can't be opened. The message says what is wrong, where, and what to do. */
+export class SourceError extends Error {
+  override name = 'SourceError';
+}

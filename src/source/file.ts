@@ -1,0 +1,89 @@
+/**
+ * The source `file:PATH` where the file is read to its end, and what reading a file in any mode needs: opening it with
+ * an error that helps, and reading a chunk at a position.
+ */
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type Source, SourceError } from '../model/source.js';
+import { createLineSplitter } from './lines.js';
+import { createReaderSource, lineBatch, type Push } from './reader.js';
+import { errorCode, errorReason } from './reasons.js';
+
+const CHUNK_BYTES = 64 * 1024;
+
+const ADVICE: Record<string, string> = {
+  EACCES: 'let this user read it',
+  EISDIR: 'give the path of an NDJSON file',
+  ENOENT: 'give the path of a file that does',
+  EPERM: 'let this user read it',
+};
+
+/** A file that can't be opened: why, and the message that says so. */
+export interface UnreadableFile {
+  missing: boolean;
+  message: string;
+}
+
+function unreadable(path: string, code: string | undefined, reason: string): UnreadableFile {
+  const advice = ADVICE[code ?? ''] ?? 'check the path';
+  return { missing: code === 'ENOENT', message: `can't read ${path}: ${reason}; ${advice}` };
+}
+
+/** Opens a regular file for reading. */
+export async function openFile(path: string): Promise<FileHandle | UnreadableFile> {
+  try {
+    // Looked at before it is opened: opening a named pipe would block until somebody writes to it.
+    const stats = await stat(path);
+    if (stats.isDirectory()) return unreadable(path, 'EISDIR', 'it is a directory');
+    if (!stats.isFile()) return unreadable(path, 'EISDIR', 'it is not a regular file');
+    return await open(path, 'r');
+  } catch (error) {
+    return unreadable(path, errorCode(error), errorReason(error));
+  }
+}
+
+/**
+ * Reads up to 64 KiB at a position; an empty buffer at the end of the file. The buffer is the caller's own. Rejects
+ * with a `SourceError` where the file can no longer be read.
+ */
+export async function readChunk(handle: FileHandle, path: string, position: number): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  try {
+    const { bytesRead } = await handle.read(buffer, 0, CHUNK_BYTES, position);
+    return buffer.subarray(0, bytesRead);
+  } catch (error) {
+    const advice = 'check the disk or the network that it is on';
+    throw new SourceError(`can't read on in ${path} at byte ${position}: ${errorReason(error)}; ${advice}`);
+  }
+}
+
+async function readToEnd(
+  handle: FileHandle,
+  path: string,
+  max_line_bytes: number,
+  push: Push,
+  stop: AbortSignal,
+): Promise<void> {
+  const splitter = createLineSplitter({ max_line_bytes });
+  let position = 0;
+  while (!stop.aborted) {
+    const chunk = await readChunk(handle, path, position);
+    if (chunk.length === 0) return push(lineBatch(path, splitter.end(), true));
+    position += chunk.length;
+    const lines = splitter.push(chunk);
+    if (lines.length > 0) await push(lineBatch(path, lines, false));
+  }
+  // Stopped: what the splitter holds has not been lost, it is in the file.
+  await push(lineBatch(path, [], true));
+}
+
+/**
+ * Reads a file from its start to its end. Opening it throws a `SourceError` where it is missing, a directory or not to
+ * be read; the iteration throws one where reading fails later.
+ */
+export function createFileSource(name: string, path: string, max_line_bytes: number): Source {
+  return createReaderSource(name, async (push, stop) => {
+    const file = await openFile(path);
+    if ('message' in file) throw new SourceError(file.message);
+    return () => readToEnd(file, path, max_line_bytes, push, stop).finally(() => file.close());
+  });
+}

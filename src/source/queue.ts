@@ -1,0 +1,62 @@
+/**
+ * Merges what several readers push into one iteration. A push resolves when its item has been pulled, and a reader
+ * awaits it before it reads on: so the queue holds at most one item of each reader, and a consumer that stops pulling
+ * stops every reader.
+ */
+import { createNotifier } from './notifier.js';
+
+export interface Queue<T> {
+  /** Hands an item over, in order; resolves when it has been pulled, or at once after `release`. */
+  push(item: T): Promise<void>;
+  /** Nobody waits for the consumer from here on: readers that were told to stop can hand over what they have and finish. */
+  release(): void;
+  /** Ends the iteration once the readers are done and their items are pulled; a reader's failure is thrown to the consumer. */
+  endAfter(readers: Promise<void>): Promise<void>;
+  /** To be iterated once. */
+  items: AsyncIterable<T>;
+}
+
+export function createQueue<T>(): Queue<T> {
+  const waiting: { item: T; taken: () => void }[] = [];
+  const changed = createNotifier();
+  let released = false;
+  let ended = false;
+  let failures: unknown[] = [];
+
+  async function* pull(): AsyncGenerator<T> {
+    for (;;) {
+      const next = waiting.shift();
+      if (next !== undefined) {
+        next.taken();
+        yield next.item;
+      } else if (ended) {
+        for (const failure of failures) throw failure;
+        return;
+      } else {
+        await changed.wait();
+      }
+    }
+  }
+
+  return {
+    push(item) {
+      return new Promise((taken) => {
+        waiting.push({ item, taken });
+        if (released) taken();
+        changed.notify();
+      });
+    },
+    release() {
+      released = true;
+      for (const { taken } of waiting) taken();
+    },
+    async endAfter(readers) {
+      await readers.catch((failure) => {
+        failures = [failure];
+      });
+      ended = true;
+      changed.notify();
+    },
+    items: pull(),
+  };
+}

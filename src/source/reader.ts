@@ -1,0 +1,45 @@
+/**
+ * What all sources share: a source is a function that opens something and then reads it, pushing batches into a queue
+ * until the input ends or it is told to stop. This file turns such a function into the `Source` of the contract.
+ */
+import type { LineBatch, Source, SourceStatus } from '../model/source.js';
+import type { Line } from './lines.js';
+import { createQueue } from './queue.js';
+
+/** Hands a batch or a status to the consumer; resolves when it has been pulled. Await it before reading on. */
+export type Push = (item: LineBatch | SourceStatus) => Promise<void>;
+
+/** Reads until the input ends or it is stopped; when it resolves, every handle is closed. */
+export type Read = () => Promise<void>;
+
+/** Opens a source; rejects with a `SourceError` where that can't be done, and then holds no handle. */
+export type OpenReader = (push: Push, stop: AbortSignal) => Promise<Read>;
+
+/** A source that reads with `openReader`. It is opened once. */
+export function createReaderSource(name: string, openReader: OpenReader): Source {
+  const stop = new AbortController();
+  const queue = createQueue<LineBatch | SourceStatus>();
+  let finished: Promise<void> = Promise.resolve();
+  return {
+    name,
+    async open() {
+      const opening = openReader(queue.push, stop.signal);
+      finished = opening.then(
+        (read) => queue.endAfter(read()),
+        () => undefined,
+      );
+      await opening;
+      return queue.items;
+    },
+    async close() {
+      stop.abort();
+      queue.release();
+      await finished;
+    },
+  };
+}
+
+/** A batch of lines that have just been read. */
+export function lineBatch(stream: string, lines: Line[], end: boolean): LineBatch {
+  return { kind: 'lines', stream, end, lines, arrival_ms: Date.now() };
+}

@@ -1,0 +1,35 @@
+/**
+ * Says in words why the system refused something. Messages are for people: they name no error code where a phrase
+ * says the same, and never carry a stack.
+ */
+
+const PHRASES: Record<string, string> = {
+  EACCES: 'permission denied',
+  EADDRINUSE: 'another process uses this address',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  EAI_AGAIN: 'the host name could not be looked up',
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'the connection was reset',
+  EHOSTUNREACH: 'the host can not be reached',
+  EISDIR: 'it is a directory',
+  EMFILE: 'too many files are open',
+  ENETUNREACH: 'the network can not be reached',
+  ENOENT: 'it does not exist',
+  ENOTDIR: 'a part of its path is not a directory',
+  ENOTFOUND: 'there is no host of this name',
+  EPERM: 'permission denied',
+  ETIMEDOUT: 'no answer',
+};
+
+/** The system's code of an error, such as `ENOENT`, where it has one. */
+export function errorCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** What went wrong, as a phrase that goes on a message: `permission denied`. */
+export function errorReason(error: unknown): string {
+  const code = errorCode(error);
+  if (code !== undefined) return PHRASES[code] ?? code;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,26 @@
+/**
+ * The source `stdin`: reads standard input to its end. A last line without a line end counts.
+ */
+import type { Readable } from 'node:stream';
+import { type Source, SourceError } from '../model/source.js';
+import { createReaderSource } from './reader.js';
+import { errorReason } from './reasons.js';
+import { readLines } from './stream.js';
+
+const NAME = 'stdin';
+
+export interface StdinOptions {
+  max_line_bytes: number;
+  /** What is read: `process.stdin`, but in tests. */
+  input: Readable;
+}
+
+/** The iteration throws a `SourceError` where standard input can't be read. */
+export function createStdinSource({ max_line_bytes, input }: StdinOptions): Source {
+  return createReaderSource(NAME, async (push, stop) => async () => {
+    const end = await readLines(input, { stream: NAME, max_line_bytes, keep_unended_line: true }, push, stop);
+    if (end.kind === 'failed') {
+      throw new SourceError(`can't read stdin: ${errorReason(end.error)}; pipe or redirect NDJSON into it`);
+    }
+  });
+}
