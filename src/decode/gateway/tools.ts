@@ -63,7 +63,7 @@ function endOf(data: Json, call_id: string): Candidate {
   const output = blockText(result.content);
   if (data.isError !== true) return { type: 'tool.output', call_id, tool, exit_code, output };
   const type = exit_code === undefined || exit_code === 0 ? 'error' : 'exit_code';
-  return { type: 'tool.error', call_id, tool, error: { type, message: output ?? 'the tool failed' } };
+  return { type: 'tool.error', call_id, tool, error: { type, message: text(object(result.details).error) ?? output ?? 'the tool failed' } };
 }
 
 function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {

@@ -1,0 +1,252 @@
+/**
+ * Tool calls. `tool.call` opens one, `tool.output` or `tool.error` ends it. An end that comes before its call waits for it,
+ * and so does a nested call for the call that wraps it.
+ */
+import type { ErrorDetail, EventOf } from '../model/event.js';
+import type { SpanRecord } from '../model/telemetry.js';
+import { agentName, type CallEnd, callAttributes, callLogIdentity } from './attributes.js';
+import { currentStep, spanError } from './chats.js';
+import { contentSize, prepareContent } from './content.js';
+import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
+import { deriveSpanId } from './ids.js';
+import { giveUp, type OpenCall, type Run, remember, schedule, sessionOf, type Step } from './state.js';
+
+/** The tool by which a run yields: after it the run makes no more model calls. */
+const YIELD_TOOL = 'sessions_yield';
+
+export const MAX_SPAN_EVENTS = 128;
+const MAX_EARLY_ENDS = 1_000;
+
+/** `error.type` of what was closed because a bound was reached. */
+export const GIVEN_UP = 'given_up';
+
+type ToolEnd = EventOf<'tool.output'> | EventOf<'tool.error'>;
+
+export const callSpanId = (run: Pick<Run, 'session_key' | 'run_id'>, call_id: string): string =>
+  deriveSpanId('tool', run.session_key, run.run_id, call_id);
+
+function callSpan(step: Step, run: Run, call: OpenCall, end?: CallEnd): SpanRecord {
+  return {
+    kind: 'tool',
+    trace_id: run.trace_id,
+    span_id: call.span_id,
+    parent_span_id: call.parent_call_id === undefined ? run.span_id : callSpanId(run, call.parent_call_id),
+    name: `execute_tool ${call.tool}`,
+    start_ms: call.start_ms,
+    attributes: callAttributes(run, sessionOf(step, run.session_key), call, end),
+    links: [],
+    events: call.events,
+  };
+}
+
+function newCall(step: Step, run: Run, event: EventOf<'tool.call'>, span_id: string): OpenCall {
+  const { content, content_max_bytes } = step.options;
+  const input = content ? prepareContent(event.input, content_max_bytes) : undefined;
+  return {
+    call_id: event.call_id,
+    span_id,
+    tool: event.tool,
+    start_ms: event.ts,
+    events: [],
+    late: run.ended !== undefined,
+    ...(event.parent_call_id === undefined ? {} : { parent_call_id: event.parent_call_id }),
+    ...(input === undefined ? {} : { arguments: input }),
+  };
+}
+
+/** Over the bound the oldest open call is given up. */
+function makeRoom(step: Step): void {
+  const { open_calls, runs } = step.state;
+  if (open_calls.size < step.options.limits.open_calls) return;
+  const [oldest] = open_calls.values();
+  const run = oldest && runs.get(oldest.run_key);
+  const call = oldest && run?.calls.get(oldest.call_id);
+  if (run === undefined || call === undefined) return;
+  giveUp(step, 'open_calls');
+  closeCall(step, run, call, { end_ms: run.last_ts_ms, error: { type: GIVEN_UP, message: 'too many open calls' } });
+}
+
+export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): void {
+  const span_id = callSpanId(run, event.call_id);
+  if (hasEnded(step, span_id) || run.calls.has(event.call_id)) {
+    step.state.counts.duplicates++;
+    return;
+  }
+  makeRoom(step);
+  const call = newCall(step, run, event, span_id);
+  run.calls.set(call.call_id, call);
+  step.state.open_calls.set(span_id, { run_key: run.key, call_id: call.call_id });
+  run.tool_count++;
+  if (event.tool === YIELD_TOOL) run.yielded_at_ms = event.ts;
+  const current = currentStep(run);
+  if (current !== undefined) current.end_ms ??= event.ts;
+  emitPreview(step, callSpan(step, run, call));
+  emitLog(step, event, {
+    reference: { trace_id: run.trace_id, span_id },
+    identity: callLogIdentity(run, sessionOf(step, run.session_key), call),
+  });
+  if (call.late) schedule(step, 'settle', run.key, lateDue(step, run));
+  unpark(step, run, call.call_id);
+  applyEarlyEnd(step, run, call.call_id);
+}
+
+/** A call that begins after its run has ended is waited for as long as a child for its parent. */
+function lateDue({ now_ms, options }: Step, run: Run): number {
+  const due_ms = now_ms + options.limits.hold_ms;
+  if (run.ended !== undefined) run.ended.settle_due_ms = due_ms;
+  return due_ms;
+}
+
+function applyEarlyEnd(step: Step, run: Run, call_id: string): void {
+  const early = run.early_ends.get(call_id);
+  if (early === undefined) return;
+  run.early_ends.delete(call_id);
+  onToolEnd(step, run, early.event as ToolEnd);
+}
+
+function onPartialOutput(step: Step, call: OpenCall, event: EventOf<'tool.output'>): void {
+  const { content, content_max_bytes } = step.options;
+  const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
+  if (call.events.length >= MAX_SPAN_EVENTS) return giveUp(step, 'span_events');
+  call.events.push({
+    name: 'openclaw.tool_output',
+    ts_ms: event.ts,
+    attributes: {
+      'openclaw.output.size_bytes': contentSize(event.output),
+      ...(output !== undefined ? { 'gen_ai.tool.call.result': output.text } : {}),
+    },
+  });
+}
+
+/** An end whose call has not been seen: it waits for it. */
+function keepEarlyEnd(step: Step, run: Run, event: ToolEnd): void {
+  if (run.early_ends.has(event.call_id)) return;
+  if (run.early_ends.size >= MAX_EARLY_ENDS) return giveUp(step, 'early_ends');
+  run.early_ends.set(event.call_id, { event, arrival_ms: step.now_ms });
+  schedule(step, 'early_end', run.key, step.now_ms + step.options.limits.hold_ms);
+}
+
+export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
+  const isPartial = event.type === 'tool.output' && event.partial === true;
+  const call = run.calls.get(event.call_id);
+  if (call !== undefined) {
+    if (isPartial) return onPartialOutput(step, call, event);
+    return endCall(step, run, call, event);
+  }
+  if (hasEnded(step, callSpanId(run, event.call_id))) {
+    step.state.counts.duplicates++;
+    return;
+  }
+  if (!isPartial) keepEarlyEnd(step, run, event);
+}
+
+const EXIT_CODE = 'exit_code';
+
+/** How an end failed, or undefined. A run that was told to stop takes its calls with it. */
+function errorOf(run: Run, event: ToolEnd): ErrorDetail | undefined {
+  if (event.type === 'tool.output') {
+    if (event.exit_code === undefined || event.exit_code === 0) return undefined;
+    return { type: EXIT_CODE, message: `exit code ${event.exit_code}` };
+  }
+  const wasCancelled = run.cancelled_at_ms !== undefined && event.error.type === 'error';
+  return wasCancelled ? { ...event.error, type: 'cancelled' } : event.error;
+}
+
+function endCall(step: Step, run: Run, call: OpenCall, event: ToolEnd, partial = false): void {
+  const { content, content_max_bytes } = step.options;
+  const output = event.type === 'tool.output' ? event.output : undefined;
+  const result = content ? prepareContent(output, content_max_bytes) : undefined;
+  const error = errorOf(run, event);
+  const end: CallEnd = {
+    ...(event.type === 'tool.output' && event.exit_code !== undefined ? { exit_code: event.exit_code } : {}),
+    ...(result === undefined ? {} : { result }),
+    partial,
+  };
+  if (event.type === 'tool.error' && call.tool === YIELD_TOOL) delete run.yielded_at_ms;
+  closeCall(step, run, call, { end_ms: event.ts, error, end });
+  const session = sessionOf(step, run.session_key);
+  emitLog(step, event, {
+    reference: { trace_id: run.trace_id, span_id: call.span_id },
+    identity: callLogIdentity(run, session, call),
+    detail: {
+      success: error === undefined,
+      error: error && spanError(error).message,
+      'error.type': error && (error.type ?? 'error'),
+      duration_ms: Math.max(0, event.ts - call.start_ms),
+    },
+    failed: error !== undefined,
+  });
+}
+
+interface CallClosing {
+  end_ms: number;
+  error?: ErrorDetail | undefined;
+  end?: CallEnd;
+}
+
+/** Ends the call's span, and holds it where the call that wraps it is not known yet. */
+function closeCall(step: Step, run: Run, call: OpenCall, { end_ms, error, end }: CallClosing): void {
+  run.calls.delete(call.call_id);
+  step.state.open_calls.delete(call.span_id);
+  const span: SpanRecord = {
+    ...callSpan(step, run, call, end),
+    end_ms,
+    ...(error === undefined ? {} : { error: spanError(error) }),
+  };
+  measure(step, 'gen_ai.execute_tool.duration', seconds(call.start_ms, end_ms), {
+    'gen_ai.operation.name': 'execute_tool',
+    'gen_ai.tool.name': call.tool,
+    'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
+    'error.type': span.error?.type,
+  });
+  const wrapper = call.parent_call_id;
+  if (wrapper === undefined || isKnownCall(step, run, wrapper)) return emitSpan(step, span);
+  const due_ms = step.now_ms + step.options.limits.hold_ms;
+  // It has ended all the same: a second start must not open it again.
+  remember(step.state.ended_spans, span.span_id, step.options.limits.seen_ids);
+  run.parked.push({ span, parent_call_id: wrapper, due_ms });
+  schedule(step, 'parked', run.key, due_ms);
+}
+
+export const isKnownCall = (step: Step, run: Run, call_id: string): boolean =>
+  run.calls.has(call_id) || hasEnded(step, callSpanId(run, call_id));
+
+function unpark(step: Step, run: Run, call_id: string): void {
+  for (const parked of run.parked.filter((each) => each.parent_call_id === call_id)) emitSpan(step, parked.span);
+  run.parked = run.parked.filter((each) => each.parent_call_id !== call_id);
+}
+
+/** Nested calls whose wrapper never came hang under the run itself. */
+export function expireParked(step: Step, run: Run, until_ms: number): void {
+  for (const { span } of run.parked.filter((each) => each.due_ms <= until_ms)) {
+    emitSpan(step, { ...span, parent_span_id: run.span_id });
+  }
+  run.parked = run.parked.filter((each) => each.due_ms > until_ms);
+}
+
+/** An end whose call never came is a call that was not seen to begin. */
+export function expireEarlyEnds(step: Step, run: Run, until_ms: number): void {
+  for (const [call_id, { event, arrival_ms }] of [...run.early_ends]) {
+    if (arrival_ms + step.options.limits.hold_ms > until_ms) continue;
+    run.early_ends.delete(call_id);
+    const end = event as ToolEnd;
+    const call: OpenCall = {
+      call_id,
+      span_id: callSpanId(run, call_id),
+      tool: end.tool ?? 'unknown',
+      start_ms: end.ts,
+      events: [],
+      late: false,
+    };
+    run.tool_count++;
+    endCall(step, run, call, end, true);
+    unpark(step, run, call_id);
+  }
+}
+
+/** Closes the calls that are still open, without inventing a result. */
+export function closeCalls(step: Step, run: Run, end_ms: number, error: ErrorDetail): void {
+  for (const call of [...run.calls.values()]) {
+    closeCall(step, run, call, { end_ms: Math.max(end_ms, call.start_ms), error });
+  }
+}

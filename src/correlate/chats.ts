@@ -1,0 +1,339 @@
+/**
+ * Model calls. `agent.step_started` opens one, `llm.tokens` ends it, `llm.reasoning` adds to it. A step whose tokens never
+ * come failed or was not stored: it becomes a span without tokens. Reasoning is counted once, and never added to output.
+ */
+import type { ErrorDetail, EventOf } from '../model/event.js';
+import type { SpanRecord } from '../model/telemetry.js';
+import { agentName, chatAttributes, type ModelCall, reasoningAttributes, runLogIdentity } from './attributes.js';
+import { cut, prepareContent, redact } from './content.js';
+import { ERROR_MESSAGE_MAX_BYTES, emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
+import { deriveSpanId } from './ids.js';
+import {
+  type HeldChat,
+  type OpenStep,
+  type Reasoning,
+  type Run,
+  remember,
+  runReference,
+  schedule,
+  sessionOf,
+  type Step,
+} from './state.js';
+
+const UNKNOWN = 'unknown';
+const USAGE = 'gen_ai.client.inference.usage';
+
+/** Clocks of a message and of its step's event differ by this much at most. */
+const SAME_CALL_MS = 50;
+
+/** Responses of one run whose reasoning is remembered before their tokens come. */
+const MAX_EARLY_REASONING = 100;
+
+export const currentStep = (run: Run): OpenStep | undefined => {
+  const last = run.steps.at(-1);
+  return last?.superseded === false ? last : undefined;
+};
+
+function supersede(step: Step, run: Run, open: OpenStep, ts: number): void {
+  open.superseded = true;
+  open.end_ms ??= ts;
+  holdStep(step, run, open);
+}
+
+function holdStep(step: Step, run: Run, open: OpenStep): void {
+  open.due_ms = step.now_ms + step.options.limits.chat_hold_ms;
+  schedule(step, 'chat', run.key, open.due_ms);
+}
+
+/** Once a run has yielded or was told to stop, the gateway still announces a model call that is never made. */
+const isPhantom = (run: Run, ts: number): boolean =>
+  (run.yielded_at_ms !== undefined && ts >= run.yielded_at_ms) ||
+  (run.cancelled_at_ms !== undefined && ts >= run.cancelled_at_ms);
+
+export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_started'>): void {
+  emitLog(step, event, { reference: runReference(run), identity: runLogIdentity(run, sessionOf(step, run.session_key)) });
+  if (isPhantom(run, event.ts) || event.ts < run.own_calls_until_ms) return;
+  const previous = currentStep(run);
+  if (previous !== undefined) supersede(step, run, previous, event.ts);
+  const open = openStep(run, event.ts);
+  if (event.model !== undefined) open.model = event.model;
+  if (event.provider !== undefined) open.provider = event.provider;
+  if (run.ended !== undefined) {
+    supersede(step, run, open, event.ts);
+  }
+}
+
+function openStep(run: Run, start_ms: number): OpenStep {
+  const open: OpenStep = { number: ++run.step_count, start_ms, superseded: false, reasoning: {} };
+  run.steps.push(open);
+  return open;
+}
+
+/** The step that a call's tokens end: the one that began while the call ran, else the run's current one. */
+function stepOf(run: Run, event: EventOf<'llm.tokens'>): OpenStep | undefined {
+  const { started_at, ended_at } = event;
+  if (started_at === undefined || ended_at === undefined) return currentStep(run) ?? run.steps.at(-1);
+  const during = run.steps.findLast(
+    (open) => open.start_ms >= started_at - SAME_CALL_MS && open.start_ms <= ended_at + SAME_CALL_MS,
+  );
+  return during ?? currentStep(run);
+}
+
+const hasNoId = (event: EventOf<'llm.tokens'>): boolean =>
+  event.response_id === undefined && event.message_id === undefined;
+
+/** The current step failed. Its message may still come and name it, so it is held. */
+function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error: ErrorDetail): void {
+  const open = currentStep(run) ?? openStep(run, event.started_at ?? event.ts);
+  open.error = error;
+  open.end_ms = event.ended_at ?? event.ts;
+  open.model ??= event.model;
+  open.provider ??= event.provider;
+  holdStep(step, run, open);
+}
+
+export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): void {
+  if (event.error !== undefined && hasNoId(event)) {
+    emitLog(step, event, {
+      reference: runReference(run),
+      identity: runLogIdentity(run, sessionOf(step, run.session_key)),
+      detail: { 'error.type': event.error.type ?? 'error' },
+      failed: true,
+    });
+    return onStepFailed(step, run, event, event.error);
+  }
+  const open = stepOf(run, event);
+  const own_id = event.response_id ?? event.message_id ?? String(open?.number ?? run.step_count + 1);
+  const span_id = deriveSpanId('chat', run.session_key, run.run_id, own_id);
+  if (hasEnded(step, span_id) || run.chats.some((chat) => chat.span.span_id === span_id)) {
+    step.state.counts.duplicates++;
+    return;
+  }
+  if (open !== undefined) run.steps.splice(run.steps.indexOf(open), 1);
+  else run.step_count++;
+  endCall(step, run, event, span_id, open);
+}
+
+/** What was said of the call's reasoning before its tokens came, by response or by step. */
+function takeReasoning(run: Run, event: EventOf<'llm.tokens'>, open: OpenStep | undefined): Reasoning {
+  const early = event.response_id === undefined ? undefined : run.reasoning.get(event.response_id);
+  if (event.response_id !== undefined) run.reasoning.delete(event.response_id);
+  const told = { ...open?.reasoning, ...early };
+  return event.reasoning_tokens === undefined ? told : { ...told, tokens: event.reasoning_tokens };
+}
+
+const countsTokens = (event: EventOf<'llm.tokens'>): boolean =>
+  event.error === undefined || event.input_tokens > 0 || event.output_tokens > 0;
+
+function endCall(
+  step: Step,
+  run: Run,
+  event: EventOf<'llm.tokens'>,
+  span_id: string,
+  open: OpenStep | undefined,
+): void {
+  const session = sessionOf(step, run.session_key);
+  const end_ms = event.ended_at ?? event.ts;
+  const start_ms = event.started_at ?? open?.start_ms ?? end_ms;
+  if (open === undefined) run.own_calls_until_ms = Math.max(run.own_calls_until_ms, end_ms);
+  const call: ModelCall = {
+    model: event.model === UNKNOWN ? (open?.model ?? UNKNOWN) : event.model,
+    provider: event.provider === UNKNOWN ? (open?.provider ?? UNKNOWN) : event.provider,
+    reasoning: takeReasoning(run, event, open),
+    late: run.ended !== undefined && open === undefined,
+    ...(countsTokens(event) ? { usage: event } : {}),
+    ...(event.response_id === undefined ? {} : { response_id: event.response_id }),
+    ...(event.finish_reason === undefined ? {} : { finish_reason: event.finish_reason }),
+  };
+  const span = chatSpan(step, run, { span_id, start_ms, end_ms, call, error: mergeErrors(event.error, open?.error) });
+  emitLog(step, event, {
+    reference: span,
+    identity: { ...runLogIdentity(run, session), 'gen_ai.request.model': call.model },
+    failed: span.error !== undefined,
+  });
+  measureUsage(step, run, call);
+  finishOrHold(step, run, span, call);
+}
+
+/** A step's failure tells its kind, the message of the call only that it failed. */
+function mergeErrors(own: ErrorDetail | undefined, ofStep: ErrorDetail | undefined): ErrorDetail | undefined {
+  if (own === undefined || ofStep === undefined) return own;
+  return own.type === undefined || own.type === 'error' ? { ...own, ...ofStep } : own;
+}
+
+interface ChatSpan {
+  span_id: string;
+  start_ms: number;
+  end_ms: number;
+  call: ModelCall;
+  error: ErrorDetail | undefined;
+}
+
+function chatSpan(step: Step, run: Run, chat: ChatSpan): SpanRecord {
+  const { error } = chat;
+  return {
+    kind: 'chat',
+    trace_id: run.trace_id,
+    span_id: chat.span_id,
+    parent_span_id: run.span_id,
+    name: `chat ${chat.call.model}`,
+    start_ms: chat.start_ms,
+    end_ms: chat.end_ms,
+    attributes: chatAttributes(run, sessionOf(step, run.session_key), chat.call),
+    links: [],
+    events: [],
+    ...(error === undefined ? {} : { error: spanError(error) }),
+  };
+}
+
+/** An error as a span says it: always redacted, and cut. */
+export const spanError = (error: ErrorDetail, fallback = 'error'): { type: string; message: string } => ({
+  type: error.type ?? fallback,
+  message: cut(redact(error.message.toWellFormed()), ERROR_MESSAGE_MAX_BYTES),
+});
+
+const modelLabels = (step: Step, run: Run, call: Pick<ModelCall, 'model' | 'provider'>): Record<string, string> => ({
+  'gen_ai.operation.name': 'chat',
+  'gen_ai.provider.name': call.provider,
+  'gen_ai.request.model': call.model,
+  'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
+});
+
+function measureUsage(step: Step, run: Run, call: ModelCall): void {
+  const { usage } = call;
+  if (usage === undefined) return;
+  const labels = modelLabels(step, run, call);
+  measure(step, `${USAGE}.input_tokens`, usage.input_tokens, labels);
+  measure(step, `${USAGE}.output_tokens`, usage.output_tokens, labels);
+  measure(step, `${USAGE}.cache_read.input_tokens`, usage.cache_read_tokens, labels);
+  measure(step, `${USAGE}.cache_write.input_tokens`, usage.cache_write_tokens, labels);
+  measure(step, 'openclaw.cost', usage.cost_usd, labels);
+}
+
+function measureReasoning(step: Step, tokens: number | undefined, labels: Record<string, string>): void {
+  measure(step, `${USAGE}.reasoning.output_tokens`, tokens, labels);
+}
+
+/** A call whose reasoning is known, or that failed, is final; another is held for it, and shown meanwhile. */
+function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): void {
+  const labels = modelLabels(step, run, call);
+  const end_ms = span.end_ms ?? span.start_ms;
+  measure(step, 'gen_ai.client.inference.duration', seconds(span.start_ms, end_ms), {
+    ...labels,
+    'error.type': span.error?.type,
+  });
+  if (call.reasoning.tokens !== undefined || call.usage === undefined) {
+    measureReasoning(step, call.reasoning.tokens, labels);
+    emitSpan(step, span);
+    return;
+  }
+  emitPreview(step, span);
+  const due_ms = step.now_ms + step.options.limits.chat_hold_ms;
+  const held: HeldChat = { span, metric_attributes: labels, due_ms };
+  if (call.response_id !== undefined) held.response_id = call.response_id;
+  run.chats.push(held);
+  schedule(step, 'chat', run.key, due_ms);
+}
+
+function addReasoning({ options }: Step, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
+  const { content, content_max_bytes } = options;
+  const text = content ? prepareContent(event.text, content_max_bytes)?.text : undefined;
+  if (event.reasoning_tokens !== undefined) to.tokens = (to.tokens ?? 0) + event.reasoning_tokens;
+  if (event.duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + event.duration_ms;
+  if (text !== undefined) to.text = cut(`${to.text ?? ''}${text}`, content_max_bytes);
+}
+
+/** The held call that a reasoning event is about: the one it names, or else the latest. */
+const heldChatOf = (run: Run, event: EventOf<'llm.reasoning'>): HeldChat | undefined =>
+  event.response_id === undefined
+    ? run.chats.at(-1)
+    : run.chats.find((chat) => chat.response_id === event.response_id);
+
+function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
+  const reasoning: Reasoning = {};
+  addReasoning(step, reasoning, event);
+  Object.assign(chat.span.attributes, reasoningAttributes(reasoning));
+  if (reasoning.tokens === undefined) return;
+  run.chats.splice(run.chats.indexOf(chat), 1);
+  measureReasoning(step, reasoning.tokens, chat.metric_attributes);
+  emitSpan(step, chat.span);
+}
+
+/** Reasoning for a call that is not known yet: kept until its tokens come. */
+function keepEarlyReasoning(step: Step, run: Run, response_id: string, event: EventOf<'llm.reasoning'>): void {
+  if (!run.reasoning.has(response_id) && run.reasoning.size >= MAX_EARLY_REASONING) return;
+  const early = run.reasoning.get(response_id) ?? {};
+  addReasoning(step, early, event);
+  run.reasoning.set(response_id, early);
+}
+
+export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
+  const span_id =
+    event.response_id === undefined
+      ? run.span_id
+      : deriveSpanId('chat', run.session_key, run.run_id, event.response_id);
+  emitLog(step, event, {
+    reference: { trace_id: run.trace_id, span_id },
+    identity: runLogIdentity(run, sessionOf(step, run.session_key)),
+  });
+  const open = currentStep(run);
+  if (event.response_id === undefined && open !== undefined) return addReasoning(step, open.reasoning, event);
+  const chat = heldChatOf(run, event);
+  if (chat !== undefined) return completeChat(step, run, chat, event);
+  if (event.response_id === undefined || hasEnded(step, span_id)) return countLateReasoning(step, run, event, span_id);
+  keepEarlyReasoning(step, run, event.response_id, event);
+}
+
+/** The call's span is gone; its reasoning still counts, unless it was counted with it. */
+function countLateReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>, span_id: string): void {
+  if (event.response_id !== undefined && !step.state.unreasoned.delete(span_id)) return;
+  measureReasoning(step, event.reasoning_tokens, modelLabels(step, run, { model: UNKNOWN, provider: UNKNOWN }));
+}
+
+function endStep(step: Step, run: Run, open: OpenStep): void {
+  const call: ModelCall = {
+    model: open.model ?? UNKNOWN,
+    provider: open.provider ?? UNKNOWN,
+    reasoning: open.reasoning,
+    late: false,
+  };
+  const span_id = deriveSpanId('chat', run.session_key, run.run_id, String(open.number));
+  const end_ms = Math.max(open.start_ms, open.end_ms ?? run.ended?.end_ms ?? run.last_ts_ms);
+  finishOrHold(step, run, chatSpan(step, run, { span_id, start_ms: open.start_ms, end_ms, call, error: open.error }), call);
+}
+
+function letGo(step: Step, run: Run, chat: HeldChat): void {
+  remember(step.state.unreasoned, chat.span.span_id, step.options.limits.seen_ids);
+  emitSpan(step, chat.span);
+  run.chats.splice(run.chats.indexOf(chat), 1);
+}
+
+/** Gives out what has waited long enough: steps without tokens, calls without reasoning. */
+export function expireChats(step: Step, run: Run, until_ms: number): void {
+  for (const open of run.steps.filter((each) => (each.due_ms ?? Infinity) <= until_ms)) {
+    run.steps.splice(run.steps.indexOf(open), 1);
+    endStep(step, run, open);
+  }
+  for (const chat of run.chats.filter((each) => each.due_ms <= until_ms)) letGo(step, run, chat);
+}
+
+/** The run has ended: its steps wait for a last message, but a step that was announced and never made is dropped. */
+export function endSteps(step: Step, run: Run, end: { end_ms: number; error?: ErrorDetail }): void {
+  run.steps = run.steps.filter((open) => open.error !== undefined || !isPhantom(run, open.start_ms));
+  for (const open of run.steps) {
+    if (!open.superseded && open.error === undefined && end.error !== undefined) open.error = end.error;
+    open.superseded = true;
+    open.end_ms ??= end.end_ms;
+    if (open.due_ms === undefined) holdStep(step, run, open);
+  }
+}
+
+/** No more events come for this run: nothing is worth waiting for. */
+export function flushChats(step: Step, run: Run): void {
+  for (const open of run.steps) open.due_ms ??= step.now_ms;
+  expireChats(step, run, Infinity);
+  for (const { tokens } of run.reasoning.values()) {
+    measureReasoning(step, tokens, modelLabels(step, run, { model: UNKNOWN, provider: UNKNOWN }));
+  }
+  run.reasoning.clear();
+}

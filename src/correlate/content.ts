@@ -1,0 +1,66 @@
+/**
+ * Inputs, outputs and reasoning text on their way into a span: secrets are redacted first, then the text is cut at a limit
+ * that never splits a character.
+ */
+
+const REDACTED = '[redacted]';
+
+/** What is known to be a secret by its look. Each pattern is linear in its input. */
+const SECRETS: readonly RegExp[] = [
+  /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8192}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/g,
+  /\bsk-[A-Za-z0-9_-]{16,}/g,
+  /\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|npm_)[A-Za-z0-9_-]{16,}/g,
+  /\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g,
+  /\bAIza[A-Za-z0-9_-]{35}/g,
+  /\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*/g,
+];
+
+/** A name that says secret, then its value; the name stays, so that a reader sees what was there. */
+const NAMED_SECRET =
+  /\b([A-Za-z0-9_-]{0,40}(?:password|passwd|secret|token|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?)((?:bearer|basic)\s+)?([^\s"'\\,;&}]{6,})/gi;
+const BEARER = /\b(bearer|basic)\s+([A-Za-z0-9+/=._~-]{16,})/gi;
+
+/** Replaces what looks like a secret. */
+export function redact(text: string): string {
+  let clean = text;
+  for (const secret of SECRETS) clean = clean.replace(secret, REDACTED);
+  return clean.replace(NAMED_SECRET, `$1${REDACTED}`).replace(BEARER, `$1 ${REDACTED}`);
+}
+
+/** Cuts at a byte limit, on a character boundary. */
+export function cut(text: string, max_bytes: number): string {
+  if (text.length * 3 <= max_bytes) return text;
+  const bytes = Buffer.from(text, 'utf8');
+  if (bytes.length <= max_bytes) return text;
+  let end = max_bytes;
+  // A byte of the form 10xxxxxx continues a character: step back to where it began.
+  while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return bytes.toString('utf8', 0, end);
+}
+
+export interface Content {
+  text: string;
+  /** Bytes of the whole text, before redaction and cut. */
+  size_bytes: number;
+}
+
+function toText(value: unknown): string {
+  if (typeof value === 'string') return value;
+  try {
+    return JSON.stringify(value) ?? '';
+  } catch {
+    // Nested so deep that it can't be written out.
+    return '[not representable]';
+  }
+}
+
+/** Bytes of a value as text; 0 where there is none. */
+export const contentSize = (value: unknown): number =>
+  value === undefined || value === null ? 0 : Buffer.byteLength(toText(value));
+
+/** Prepares content for an attribute; undefined where there is none. */
+export function prepareContent(value: unknown, max_bytes: number): Content | undefined {
+  if (value === undefined || value === null) return undefined;
+  const whole = toText(value).toWellFormed();
+  return { text: cut(redact(whole), max_bytes), size_bytes: Buffer.byteLength(whole) };
+}

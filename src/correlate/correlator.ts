@@ -1,0 +1,221 @@
+/**
+ * The correlator: events in, spans, measurements and log records out. It is pure and synchronous: no I/O, no clock, no
+ * randomness. It is told what time it is, and says when it wants to be asked again.
+ */
+import type { AgentEvent, EventOf } from '../model/event.js';
+import type { Emission } from '../model/telemetry.js';
+import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js';
+import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
+import { keepDue, popDue } from './heap.js';
+import { childWait, expireHold, forceOpen, hold, makeRoomForHeld, tryOpen, wake } from './held.js';
+import {
+  closeRun,
+  expireLimits,
+  expireSettle,
+  isFirstSight,
+  onFinished,
+  onStarted,
+  onSubagentFinished,
+  onSubagentOutput,
+  settleRun,
+  touch,
+} from './runs.js';
+import {
+  type Counts,
+  createState,
+  DEFAULT_LIMITS,
+  emptyEmission,
+  type Limits,
+  type Options,
+  type Run,
+  runKey,
+  type State,
+  type Step,
+  sessionOf,
+  type Timer,
+} from './state.js';
+import { logSpawn, rememberSpawn } from './spawns.js';
+
+export interface CorrelatorOptions {
+  /** Record inputs, outputs and reasoning text. Default: false. */
+  content?: boolean;
+  /** Bytes of content that one attribute holds. Default: 16 KiB. */
+  content_max_bytes?: number;
+  limits?: Partial<Limits>;
+}
+
+export interface Correlator {
+  /** Takes one event, at this time (epoch milliseconds). */
+  apply(event: AgentEvent, now_ms: number): Emission;
+  /** Gives out what has waited long enough. */
+  expire(now_ms: number): Emission;
+  /** When `expire` has something to do; undefined where nothing waits. Asking early or late is harmless. */
+  nextDeadline(): number | undefined;
+  /** No more events come: everything held is given out, and every open run is closed with `shutdown`. */
+  close(now_ms: number): Emission;
+  counts(): Counts & { runs_open: number };
+  /** A copy of everything it remembers, as plain data. */
+  snapshot(): State;
+}
+
+const DEFAULT_CONTENT_MAX_BYTES = 16 * 1024;
+
+/** The same event is the same `event_id`, else the same session, run and sequence number. */
+function identityOf(event: AgentEvent): string | undefined {
+  if (event.event_id !== undefined) return `e\u0000${event.event_id}`;
+  return event.seq === undefined ? undefined : `s\u0000${event.session_key}\u0000${event.run_id}\u0000${event.seq}`;
+}
+
+function learn(step: Step, event: AgentEvent): void {
+  const session = sessionOf(step, event.session_key);
+  if (event.session_id !== undefined) session.session_id = event.session_id;
+  if (event.agent_id !== undefined) session.agent_id = event.agent_id;
+  if (event.channel !== undefined) session.channel = event.channel;
+  if (event.type === 'subagent.spawned' && event.label !== undefined) session.label = event.label;
+}
+
+/** Applies an event to its open or remembered run; a spawn may have none. */
+function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
+  if (event.type === 'subagent.spawned') return logSpawn(step, event, run);
+  if (run === undefined) return;
+  touch(step, run, event.ts);
+  switch (event.type) {
+    case 'agent.started':
+      return onStarted(step, run, event);
+    case 'agent.step_started':
+      return onStepStarted(step, run, event);
+    case 'agent.finished':
+      return onFinished(step, run, event);
+    case 'tool.call':
+      return onToolCall(step, run, event);
+    case 'tool.output':
+    case 'tool.error':
+      return onToolEnd(step, run, event);
+    case 'subagent.output':
+      return onSubagentOutput(step, run, event);
+    case 'subagent.finished':
+      return onSubagentFinished(step, run, event);
+    case 'llm.tokens':
+      return onTokens(step, run, event);
+    case 'llm.reasoning':
+      return onReasoning(step, run, event);
+  }
+}
+
+/** A spawn ties a child's run under its parent, and opens the child if it waits for that. */
+function applySpawn(step: Step, event: EventOf<'subagent.spawned'>): void {
+  const { session_key, run_id } = event;
+  const isLogged = rememberSpawn(step, event);
+  wake(step, [childWait(session_key)], dispatch);
+  if (isLogged) return;
+  // Neither the parent nor the child is known yet: the record waits for the child.
+  const held = hold(step, event, { key: runKey(session_key, run_id ?? ''), session_key, run_id: run_id ?? '' });
+  makeRoomForHeld(step, dispatch);
+  tryOpen(step, held, dispatch);
+}
+
+/** The run that an event is about. What is said of a sub-agent may name its session alone. */
+function runOf({ state }: Step, event: AgentEvent): Run | undefined {
+  const exact = state.runs.get(runKey(event.session_key, event.run_id ?? ''));
+  if (exact !== undefined || (event.type !== 'subagent.output' && event.type !== 'subagent.finished')) return exact;
+  const latest = state.sessions.get(event.session_key)?.runs.at(-1);
+  return latest === undefined ? undefined : state.runs.get(latest);
+}
+
+function applyEvent(step: Step, event: AgentEvent): void {
+  if (!isFirstSight(step, identityOf(event))) {
+    step.state.counts.duplicates++;
+    return;
+  }
+  learn(step, event);
+  if (event.type === 'subagent.spawned') return applySpawn(step, event);
+  const run = runOf(step, event);
+  if (run !== undefined) {
+    if (event.type !== 'agent.started') return dispatch(step, run, event);
+    step.state.counts.duplicates++;
+    return;
+  }
+  const { session_key, run_id } = event;
+  const held = hold(step, event, { key: runKey(session_key, run_id), session_key, run_id });
+  tryOpen(step, held, dispatch);
+  makeRoomForHeld(step, dispatch);
+}
+
+/** Whether a timer still guards something; what it says of time is looked at when it is due. */
+function isWanted(state: State, { kind, key }: Timer): boolean {
+  if (kind === 'hold') return state.held.has(key);
+  const run = state.runs.get(key);
+  if (run === undefined) return false;
+  if (kind === 'limits') return run.ended === undefined;
+  if (kind === 'settle') return run.calls.size > 0 || run.finishing !== undefined;
+  if (kind === 'chat') return run.chats.length > 0 || run.steps.length > 0;
+  return kind === 'parked' ? run.parked.length > 0 : run.early_ends.size > 0;
+}
+
+function expireTimer(step: Step, { kind, key }: Timer): void {
+  if (kind === 'hold') return expireHold(step, key, dispatch);
+  const run = step.state.runs.get(key);
+  if (run === undefined) return;
+  switch (kind) {
+    case 'limits':
+      return expireLimits(step, run);
+    case 'settle':
+      return expireSettle(step, run);
+    case 'chat':
+      return expireChats(step, run, step.now_ms);
+    case 'early_end':
+      return expireEarlyEnds(step, run, step.now_ms);
+    case 'parked':
+      return expireParked(step, run, step.now_ms);
+  }
+}
+
+/** Stale timers are swept when they outnumber what could want one. */
+function sweepTimers({ state }: Step): void {
+  const live = state.open.size + state.held.size;
+  if (state.timers.length > 4 * live + 10_000) keepDue(state.timers, (timer) => isWanted(state, timer));
+}
+
+function expireDue(step: Step): void {
+  const { timers } = step.state;
+  while (timers[0] !== undefined && timers[0].due_ms <= step.now_ms) {
+    const timer = popDue(timers);
+    if (timer !== undefined) expireTimer(step, timer);
+  }
+  sweepTimers(step);
+}
+
+function closeAll(step: Step): void {
+  const { state } = step;
+  for (const key of [...state.held.keys()]) forceOpen(step, key, dispatch);
+  for (const run of [...state.runs.values()]) {
+    if (run.finishing !== undefined) expireSettle({ ...step, now_ms: Infinity }, run);
+    if (run.ended === undefined) closeRun(step, run, 'shutdown', 'still open when the bridge stopped');
+    else settleRun(step, run);
+  }
+  state.timers.length = 0;
+}
+
+/** A correlator; with a snapshot it goes on where the one that gave it stopped. */
+export function createCorrelator(options: CorrelatorOptions = {}, snapshot?: State): Correlator {
+  const settings: Options = {
+    content: options.content ?? false,
+    content_max_bytes: options.content_max_bytes ?? DEFAULT_CONTENT_MAX_BYTES,
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
+  };
+  const state = snapshot === undefined ? createState() : structuredClone(snapshot);
+  const step = (now_ms: number): Step => ({ state, options: settings, now_ms, out: emptyEmission() });
+  const run = (now_ms: number, act: (step: Step) => void): Emission => {
+    const current = step(now_ms);
+    act(current);
+    return current.out;
+  };
+  return {
+    apply: (event, now_ms) => run(now_ms, (current) => applyEvent(current, event)),
+    expire: (now_ms) => run(now_ms, expireDue),
+    close: (now_ms) => run(now_ms, closeAll),
+    nextDeadline: () => state.timers[0]?.due_ms,
+    counts: () => ({ ...state.counts, given_up: { ...state.counts.given_up }, runs_open: state.open.size }),
+    snapshot: () => structuredClone(state),
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * How the correlator speaks: spans once and once only, copies of open ones, a log record per event, measurements.
+ */
+import type { AgentEvent } from '../model/event.js';
+import type { Attributes, InstrumentName, SpanRecord, SpanReference } from '../model/telemetry.js';
+import { attributes } from './attributes.js';
+import { remember, type Step } from './state.js';
+
+/** A span that has ended. What has ended stays ended: its id is never given out again while it is remembered. */
+export function emitSpan({ state, options, out }: Step, span: SpanRecord): void {
+  remember(state.ended_spans, span.span_id, options.limits.seen_ids);
+  out.spans.push(span);
+}
+
+export const hasEnded = ({ state }: Step, span_id: string): boolean => state.ended_spans.has(span_id);
+
+export function emitPreview({ out }: Step, span: SpanRecord): void {
+  out.previews.push(span);
+}
+
+/** `tool.output` and `tool.error` are both results; every other record is named after its event. */
+const eventName = (event: AgentEvent): string =>
+  event.type === 'tool.output' || event.type === 'tool.error'
+    ? 'openclaw.tool_result'
+    : `openclaw.${event.type.replaceAll('.', '_')}`;
+
+export interface LogDetail {
+  reference: SpanReference;
+  identity: Attributes;
+  /** Attributes of this event alone. */
+  detail?: Record<string, string | number | boolean | undefined>;
+  failed?: boolean;
+}
+
+export function emitLog(step: Step, event: AgentEvent, { reference, identity, detail, failed }: LogDetail): void {
+  step.out.logs.push({
+    trace_id: reference.trace_id,
+    span_id: reference.span_id,
+    event_name: eventName(event),
+    ts_ms: event.ts,
+    observed_ms: step.now_ms,
+    severity: failed ? 'ERROR' : 'INFO',
+    attributes: { ...identity, ...attributes(detail ?? {}) },
+  });
+}
+
+/** Adds to a counter or records in a histogram; nothing is no measurement of a counter. */
+export function measure(
+  { out }: Step,
+  instrument: InstrumentName,
+  value: number | undefined,
+  labels: Record<string, string | undefined>,
+): void {
+  if (value !== undefined) out.measurements.push({ instrument, value, attributes: attributes(labels) });
+}
+
+/** Times of one span can come from two clocks; a duration is never negative. */
+export const seconds = (start_ms: number, end_ms: number): number => Math.max(0, end_ms - start_ms) / 1000;
+
+/** Message of an error on a span: redacted and cut by the caller's options. */
+export const ERROR_MESSAGE_MAX_BYTES = 1024;

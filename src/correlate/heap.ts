@@ -1,0 +1,47 @@
+/**
+ * A binary heap of deadlines, as plain data. A timer is not taken out when what it guards is gone: who pops it looks
+ * whether it still holds.
+ */
+
+export interface Due {
+  due_ms: number;
+}
+
+export function pushDue<T extends Due>(heap: T[], item: T): void {
+  let at = heap.length;
+  heap.push(item);
+  while (at > 0) {
+    const parent = (at - 1) >> 1;
+    const above = heap[parent] as T;
+    if (above.due_ms <= item.due_ms) break;
+    heap[at] = above;
+    at = parent;
+  }
+  heap[at] = item;
+}
+
+/** Takes out the item that is due first. */
+export function popDue<T extends Due>(heap: T[]): T | undefined {
+  const first = heap[0];
+  const last = heap.pop();
+  if (first === undefined || last === undefined || heap.length === 0) return first;
+  let at = 0;
+  for (;;) {
+    const left = 2 * at + 1;
+    if (left >= heap.length) break;
+    const right = left + 1;
+    const child = right < heap.length && (heap[right] as T).due_ms < (heap[left] as T).due_ms ? right : left;
+    if ((heap[child] as T).due_ms >= last.due_ms) break;
+    heap[at] = heap[child] as T;
+    at = child;
+  }
+  heap[at] = last;
+  return first;
+}
+
+/** Rebuilds the heap from the items that are still wanted. */
+export function keepDue<T extends Due>(heap: T[], isWanted: (item: T) => boolean): void {
+  const wanted = heap.filter(isWanted);
+  heap.length = 0;
+  for (const item of wanted) pushDue(heap, item);
+}

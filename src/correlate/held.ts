@@ -1,0 +1,178 @@
+/**
+ * Events of runs that can't be opened yet: their start has not been seen, or their parent is not known. They wait, for a
+ * bounded time and in a bounded number, and are then applied in the order in which they happened.
+ */
+import type { AgentEvent, EventOf } from '../model/event.js';
+import { hasEnded } from './emit.js';
+import { deriveSpanId } from './ids.js';
+import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
+import { openRun } from './runs.js';
+import { giveUp, type HeldEvent, type HeldRun, type Run, schedule, type Step } from './state.js';
+
+/** Applies an event to the run that has been opened for it; only a spawn can do without one. */
+export type Dispatch = (step: Step, run: Run | undefined, event: AgentEvent) => void;
+
+/** Where two events tell the same instant: a start comes first, an end last. */
+const RANK: Record<AgentEvent['type'], number> = {
+  'agent.started': 0,
+  'subagent.spawned': 1,
+  'agent.step_started': 1,
+  'llm.reasoning': 2,
+  'llm.tokens': 3,
+  'tool.call': 4,
+  'tool.output': 5,
+  'tool.error': 5,
+  'subagent.output': 6,
+  'agent.finished': 7,
+  'subagent.finished': 8,
+};
+
+function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
+  if (a.ts !== b.ts) return a.ts - b.ts;
+  if (a.seq !== undefined && b.seq !== undefined && a.seq !== b.seq) return a.seq - b.seq;
+  return RANK[a.type] - RANK[b.type];
+}
+
+const startOf = (held: HeldRun): EventOf<'agent.started'> | undefined =>
+  held.events.find(({ event }) => event.type === 'agent.started')?.event as EventOf<'agent.started'> | undefined;
+
+function childOf(held: HeldRun): Child {
+  const started = startOf(held);
+  const { key, session_key, run_id, events } = held;
+  const start_ms = started?.ts ?? Math.min(...events.map(({ event }) => event.ts));
+  const { parent_session_key, parent_run_id } = started ?? {};
+  return {
+    key,
+    session_key,
+    run_id,
+    start_ms,
+    ...(parent_session_key === undefined ? {} : { parent_session_key }),
+    ...(parent_run_id === undefined ? {} : { parent_run_id }),
+  };
+}
+
+/** A held run is found by its own session and id too: a spawn may come for it, or another held run wait for it. */
+export const childWait = (session_key: string): string => `c:${session_key}`;
+const ownWait = (run_id: string): string => `i:${run_id}`;
+
+function wait({ state }: Step, held: HeldRun, waits_for: string[]): void {
+  stopWaiting(state.waiting, held);
+  held.waits_for = [childWait(held.session_key), ownWait(held.run_id), ...waits_for];
+  for (const what of held.waits_for) {
+    const keys = state.waiting.get(what) ?? new Set();
+    state.waiting.set(what, keys.add(held.key));
+  }
+}
+
+function stopWaiting(waiting: Map<string, Set<string>>, held: HeldRun): void {
+  for (const what of held.waits_for) {
+    const keys = waiting.get(what);
+    keys?.delete(held.key);
+    if (keys?.size === 0) waiting.delete(what);
+  }
+}
+
+/** Keeps an event until its run can be opened. */
+export function hold(step: Step, event: AgentEvent, identity: Pick<HeldRun, 'key' | 'session_key' | 'run_id'>): HeldRun {
+  const { state, options, now_ms } = step;
+  let held = state.held.get(identity.key);
+  if (held === undefined) {
+    held = { ...identity, events: [], due_ms: now_ms + options.limits.hold_ms, waits_for: [] };
+    state.held.set(held.key, held);
+    wait(step, held, []);
+    schedule(step, 'hold', held.key, held.due_ms);
+  }
+  held.events.push({ event, arrival_ms: now_ms });
+  state.held_events++;
+  return held;
+}
+
+/** Over the bound the run that has been held longest is opened as it is. */
+export function makeRoomForHeld(step: Step, dispatch: Dispatch): void {
+  while (step.state.held_events > step.options.limits.held_events) {
+    const [oldest] = step.state.held.keys();
+    if (oldest === undefined) return;
+    giveUp(step, 'held_events');
+    forceOpen(step, oldest, dispatch);
+  }
+}
+
+function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch): void {
+  const { state } = step;
+  state.held.delete(held.key);
+  state.held_events -= held.events.length;
+  stopWaiting(state.waiting, held);
+  const events = held.events.sort(byTime);
+  const run = openRun(step, held, parent);
+  for (const { event, arrival_ms } of events) dispatch({ ...step, now_ms: arrival_ms }, run, event);
+  wake(step, [sessionWait(run.session_key), runWait(run.run_id)], dispatch);
+}
+
+/** Opens a held run if its start has been seen and its parent is known, or it has none. */
+export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
+  if (startOf(held) === undefined) return;
+  const parent = findParent(step, childOf(held));
+  if (parent.kind === 'unknown') return wait(step, held, parent.waits_for);
+  if (parent.kind === 'none' || parent.certain) return release(step, held, parent, dispatch);
+  // Only its parent session is known. The spawn that names the call may be under way.
+  if (held.soft_due_ms === undefined) {
+    held.soft_due_ms = step.now_ms + step.options.limits.link_ms;
+    return schedule(step, 'hold', held.key, held.soft_due_ms);
+  }
+  if (held.soft_due_ms <= step.now_ms) release(step, held, parent, dispatch);
+}
+
+/** Something that held runs may wait for has come. */
+export function wake(step: Step, whats: string[], dispatch: Dispatch): void {
+  for (const what of whats) {
+    for (const key of [...(step.state.waiting.get(what) ?? [])]) {
+      const held = step.state.held.get(key);
+      if (held !== undefined) tryOpen(step, held, dispatch);
+    }
+  }
+}
+
+/** Held runs that a held run waits for: they are opened first, so that the tree is as whole as it can be. */
+function heldParents({ state }: Step, waits_for: string[]): string[] {
+  const own = waits_for.map((what) => (what.startsWith('s:') ? childWait(what.slice(2)) : ownWait(what.slice(2))));
+  return own.flatMap((what) => [...(state.waiting.get(what) ?? [])]);
+}
+
+/** What is held for a run that never was: records of spawns, or events of a run that has ended and been forgotten. */
+function dropHeld(step: Step, held: HeldRun, dispatch: Dispatch): void {
+  const { state } = step;
+  state.held.delete(held.key);
+  state.held_events -= held.events.length;
+  stopWaiting(state.waiting, held);
+  for (const { event, arrival_ms } of held.events) {
+    if (event.type === 'subagent.spawned') dispatch({ ...step, now_ms: arrival_ms }, undefined, event);
+    else state.counts.duplicates++;
+  }
+}
+
+function wasRun(step: Step, held: HeldRun): boolean {
+  const isMoreThanSpawn = held.events.some(({ event }) => event.type !== 'subagent.spawned');
+  return isMoreThanSpawn && !hasEnded(step, deriveSpanId('run', held.session_key, held.run_id, ''));
+}
+
+/** Opens a held run now: as a root where its parent stays unknown, and as partial where its start was never seen. */
+export function forceOpen(step: Step, key: string, dispatch: Dispatch, visiting = new Set<string>()): void {
+  const held = step.state.held.get(key);
+  if (held === undefined || visiting.has(key)) return;
+  visiting.add(key);
+  if (!wasRun(step, held)) return dropHeld(step, held, dispatch);
+  let parent = findParent(step, childOf(held));
+  if (parent.kind === 'unknown') {
+    for (const other of heldParents(step, parent.waits_for)) forceOpen(step, other, dispatch, visiting);
+    if (!step.state.held.has(key)) return;
+    parent = findParent(step, childOf(held));
+  }
+  release(step, held, parent, dispatch);
+}
+
+export function expireHold(step: Step, key: string, dispatch: Dispatch): void {
+  const held = step.state.held.get(key);
+  if (held === undefined) return;
+  if (held.due_ms <= step.now_ms) return forceOpen(step, key, dispatch);
+  if (held.soft_due_ms !== undefined && held.soft_due_ms <= step.now_ms) tryOpen(step, held, dispatch);
+}

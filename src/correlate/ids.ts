@@ -1,0 +1,48 @@
+/**
+ * Ids are derived from what an event says of its identity, so that the same events give the same ids after a restart, on
+ * another replica and in a replay. Each part is framed by its length: "1" + "23" is not "12" + "3".
+ */
+import { hash } from 'node:crypto';
+
+const TRACE_ID_DIGITS = 32;
+const SPAN_ID_DIGITS = 16;
+
+/** 4 bytes of big-endian length, then the UTF-8 bytes, for each part. */
+function frame(parts: string[]): Buffer {
+  const framed: Buffer[] = [];
+  for (const part of parts) {
+    const length = Buffer.allocUnsafe(4);
+    const bytes = Buffer.from(part, 'utf8');
+    length.writeUInt32BE(bytes.length);
+    framed.push(length, bytes);
+  }
+  return Buffer.concat(framed);
+}
+
+/** OpenTelemetry takes an all-zero id for "none", so it is never given. */
+function digest(parts: string[], digits: number): string {
+  const id = hash('sha256', frame(parts), 'hex').slice(0, digits);
+  return /[^0]/.test(id) ? id : `${id.slice(0, -1)}1`;
+}
+
+/** 32 hex digits, from the identity of the trace's root run. */
+export const deriveTraceId = (root_session_key: string, root_run_id: string): string =>
+  digest(['trace', root_session_key, root_run_id], TRACE_ID_DIGITS);
+
+/** 16 hex digits. `own_id`: empty for a run, the call id for a tool, the response, message or step id for a chat. */
+export const deriveSpanId = (
+  kind: 'run' | 'tool' | 'chat',
+  session_key: string,
+  run_id: string,
+  own_id: string,
+): string => digest([kind, session_key, run_id, own_id], SPAN_ID_DIGITS);
+
+const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
+
+/** Reads a W3C `traceparent`; one that is not valid is passed over, as the specification wants. */
+export function parseTraceparent(value: string | undefined): { trace_id: string; span_id: string } | undefined {
+  const match = TRACEPARENT.exec(value ?? '');
+  const [, trace_id, span_id] = match ?? [];
+  if (trace_id === undefined || span_id === undefined) return undefined;
+  return /[^0]/.test(trace_id) && /[^0]/.test(span_id) ? { trace_id, span_id } : undefined;
+}

@@ -1,0 +1,139 @@
+/**
+ * Under whom a run hangs: the call whose result named it, else the run of its parent session that was active when it
+ * started. A run that goes on with a request after a yield hangs under the run that yielded.
+ */
+import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
+import type { SpanReference } from '../model/telemetry.js';
+import { callSpanId, isKnownCall } from './calls.js';
+import { type Run, runKey, runReference, type Spawn, type Step } from './state.js';
+
+/** What is known of a run that looks for its parent. */
+export interface Child {
+  key: string;
+  session_key: string;
+  run_id: string;
+  start_ms: number;
+  parent_session_key?: string;
+  parent_run_id?: string;
+}
+
+export type Parent =
+  /** Nothing says that it has one. */
+  | { kind: 'none' }
+  /** One is named and is not known; what to wait for. */
+  | { kind: 'unknown'; waits_for: string[] }
+  /** `certain`: nothing better can be expected to come. */
+  | { kind: 'known'; run: Run; span_id: string; certain: boolean };
+
+export const sessionWait = (session_key: string): string => `s:${session_key}`;
+export const runWait = (run_id: string): string => `r:${run_id}`;
+
+/** Ancestors are looked at no further than this; real trees are a handful deep. */
+const MAX_ANCESTORS = 1_000;
+
+function isBelow({ state }: Step, run: Run, ancestor_key: string): boolean {
+  let at: Run | undefined = run;
+  for (let depth = 0; at !== undefined && depth < MAX_ANCESTORS; depth++) {
+    if (at.key === ancestor_key) return true;
+    at = at.parent_key === undefined ? undefined : state.runs.get(at.parent_key);
+  }
+  return false;
+}
+
+/** Runs of a session that a child could hang under. */
+function runsOf(step: Step, session_key: string, child_key: string): Run[] {
+  const keys = step.state.sessions.get(session_key)?.runs ?? [];
+  return keys
+    .map((key) => step.state.runs.get(key))
+    .filter((run): run is Run => run !== undefined && !isBelow(step, run, child_key));
+}
+
+const latest = (runs: Run[]): Run | undefined =>
+  runs.reduce<Run | undefined>((found, run) => (found && found.start_ms > run.start_ms ? found : run), undefined);
+
+const isActiveAt = (run: Run, at_ms: number): boolean => run.ended === undefined || run.ended.end_ms >= at_ms;
+
+/** The run that was active when the child started, else the latest one before it, else any. */
+function runAt(runs: Run[], start_ms: number): Run | undefined {
+  const before = runs.filter((run) => run.start_ms <= start_ms);
+  return latest(before.filter((run) => isActiveAt(run, start_ms))) ?? latest(before) ?? runs[0];
+}
+
+function known(step: Step, run: Run, call_id: string | undefined, certain: boolean): Parent {
+  const hangsUnderCall = call_id !== undefined && isKnownCall(step, run, call_id);
+  return { kind: 'known', run, span_id: hangsUnderCall ? callSpanId(run, call_id) : run.span_id, certain };
+}
+
+/** The run that a spawn names: by its id, else by the call, else by time. */
+export function spawningRun(step: Step, spawn: Spawn, child: Pick<Child, 'key' | 'start_ms'>): Run | undefined {
+  const { parent_session_key, parent_run_id, call_id } = spawn;
+  if (parent_run_id !== undefined) {
+    const run = step.state.runs.get(runKey(parent_session_key, parent_run_id));
+    return run === undefined || isBelow(step, run, child.key) ? undefined : run;
+  }
+  const runs = runsOf(step, parent_session_key, child.key);
+  const caller = call_id === undefined ? undefined : runs.findLast((run) => isKnownCall(step, run, call_id));
+  return caller ?? runAt(runs, child.start_ms);
+}
+
+function spawnParent(step: Step, child: Child, spawn: Spawn, certain: boolean): Parent {
+  const run = spawningRun(step, spawn, child);
+  return run === undefined
+    ? { kind: 'unknown', waits_for: [sessionWait(spawn.parent_session_key)] }
+    : known(step, run, spawn.call_id, certain);
+}
+
+/** A parent's run id alone: its session is that of the run by that id. */
+function parentByRunId(step: Step, child: Child, parent_run_id: string): Parent {
+  const key = step.state.by_run_id.get(parent_run_id);
+  const run = key === undefined || key === child.key ? undefined : step.state.runs.get(key);
+  return run === undefined || isBelow(step, run, child.key)
+    ? { kind: 'unknown', waits_for: [runWait(parent_run_id)] }
+    : known(step, run, undefined, true);
+}
+
+/** The runs that an announce run reports on, as far as they are known. */
+function announcedRuns({ state }: Step, named: AnnouncedRun[], own_key: string): Run[] {
+  return named
+    .map(({ session_key, run_id }) => {
+      const key = session_key === undefined ? state.by_run_id.get(run_id) : runKey(session_key, run_id);
+      const exact = key === undefined ? undefined : state.runs.get(key);
+      if (exact !== undefined || session_key === undefined) return exact;
+      return latest((state.sessions.get(session_key)?.runs ?? []).flatMap((each) => state.runs.get(each) ?? []));
+    })
+    .filter((run): run is Run => run !== undefined && run.key !== own_key);
+}
+
+function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent {
+  const reported = announcedRuns(step, named, child.key);
+  const before = runsOf(step, child.session_key, child.key).filter((run) => run.start_ms <= child.start_ms);
+  const traces = new Set(reported.map((run) => run.trace_id));
+  const ofRequest = traces.size === 0 ? before : before.filter((run) => traces.has(run.trace_id));
+  const hasYielded = (run: Run): boolean => run.ended?.yielded === true || run.yielded_at_ms !== undefined;
+  const run = latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
+  if (run !== undefined) return known(step, run, undefined, true);
+  const sessions = named.flatMap((each) => each.session_key ?? []);
+  return { kind: 'unknown', waits_for: [child.session_key, ...sessions].map(sessionWait) };
+}
+
+export function findParent(step: Step, child: Child): Parent {
+  const named = parseAnnounceRunId(child.run_id, child.session_key);
+  if (named !== undefined) return announceParent(step, child, named);
+  const spawn = step.state.spawns.get(child.key) ?? step.state.sessions.get(child.session_key)?.spawn;
+  if (spawn !== undefined) {
+    const { parent_run_id } = child;
+    return spawnParent(step, child, parent_run_id === undefined ? spawn : { parent_run_id, ...spawn }, true);
+  }
+  const { parent_session_key, parent_run_id } = child;
+  if (parent_session_key !== undefined && parent_session_key !== child.session_key) {
+    const told: Spawn = { parent_session_key, ...(parent_run_id === undefined ? {} : { parent_run_id }) };
+    return spawnParent(step, child, told, false);
+  }
+  return parent_run_id === undefined ? { kind: 'none' } : parentByRunId(step, child, parent_run_id);
+}
+
+/** Links of an announce run to each run that its id names and that is known. */
+export function announceLinks(step: Step, run: Run): SpanReference[] {
+  const named = parseAnnounceRunId(run.run_id, run.session_key);
+  return named === undefined ? [] : announcedRuns(step, named, run.key).map(runReference);
+}

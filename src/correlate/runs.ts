@@ -1,0 +1,317 @@
+/**
+ * Runs: they open with their first event, live as long as they or their descendants show signs of life, and end once.
+ */
+import type { AgentEvent, ErrorDetail, EventOf, RunStatus } from '../model/event.js';
+import type { SpanRecord } from '../model/telemetry.js';
+import { agentName, runAttributes, runLogIdentity } from './attributes.js';
+import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS } from './calls.js';
+import { endSteps, flushChats, spanError } from './chats.js';
+import { contentSize, prepareContent } from './content.js';
+import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
+import { deriveSpanId, deriveTraceId, parseTraceparent } from './ids.js';
+import { announceLinks, findParent, type Parent } from './parents.js';
+import {
+  addRunToSession,
+  giveUp,
+  type HeldRun,
+  type Run,
+  type RunClosing,
+  remember,
+  runReference,
+  schedule,
+  sessionOf,
+  type Step,
+} from './state.js';
+
+const DEFAULT_AGENT = 'main';
+
+/** Session keys of the form `agent:<agent id>:…` name the agent. */
+const agentOf = (session_key: string): string => /^agent:([^:]+):/.exec(session_key)?.[1] ?? DEFAULT_AGENT;
+
+function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
+  const session = sessionOf(step, run.session_key);
+  const parent = run.parent_key === undefined ? undefined : step.state.runs.get(run.parent_key);
+  const parent_span_id = run.parent_span_id ?? run.remote_parent_span_id;
+  const isSubagent = parent !== undefined && parent.session_key !== run.session_key;
+  return {
+    kind: 'run',
+    ...runReference(run),
+    name: `invoke_agent ${agentName(run, session)}`,
+    start_ms: run.start_ms,
+    attributes: runAttributes(run, session, closing),
+    links: announceLinks(step, run),
+    events: run.events,
+    ...(parent_span_id === undefined ? {} : { parent_span_id }),
+    ...(isSubagent ? { parent_agent_id: parent.agent_id } : {}),
+  };
+}
+
+function newRun(step: Step, held: HeldRun, started: EventOf<'agent.started'> | undefined, parent: Parent): Run {
+  const { session_key, run_id, key } = held;
+  const first_ms = Math.min(...held.events.map(({ event }) => event.ts));
+  const start_ms = started?.ts ?? first_ms;
+  const known = parent.kind === 'known' ? parent : undefined;
+  const remote = known === undefined ? parseTraceparent(started?.traceparent) : undefined;
+  const { content, content_max_bytes } = step.options;
+  const input = content ? prepareContent(started?.input, content_max_bytes) : undefined;
+  const optional = {
+    parent_span_id: known?.span_id,
+    parent_key: known?.run.key,
+    remote_parent_span_id: remote?.span_id,
+    trigger: started?.trigger,
+    parent_session_key: started?.parent_session_key ?? parentSession(known?.run, session_key),
+    parent_run_id: started?.parent_run_id,
+    input,
+  };
+  return {
+    key,
+    session_key,
+    run_id,
+    trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
+    span_id: deriveSpanId('run', session_key, run_id, ''),
+    start_ms,
+    agent_id: started?.agent_id ?? sessionOf(step, session_key).agent_id ?? agentOf(session_key),
+    started: false,
+    partial: started === undefined,
+    late: known?.run.ended?.yielded === false,
+    last_ts_ms: start_ms,
+    active_ms: Math.max(start_ms, step.now_ms),
+    opened_ms: Math.max(start_ms, step.now_ms),
+    events: [],
+    calls: new Map(),
+    steps: [],
+    chats: [],
+    reasoning: new Map(),
+    early_ends: new Map(),
+    parked: [],
+    step_count: 0,
+    tool_count: 0,
+    own_calls_until_ms: 0,
+    ...withoutUndefined(optional),
+  };
+}
+
+/** A sub-agent knows its parent session by its parent, even where only the spawn told it. */
+const parentSession = (parent: Run | undefined, session_key: string): string | undefined =>
+  parent === undefined || parent.session_key === session_key ? undefined : parent.session_key;
+
+type Known<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+function withoutUndefined<T extends object>(value: T): Known<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, part]) => part !== undefined)) as Known<T>;
+}
+
+/** Opens a run under its parent, in its parent's trace. */
+export function openRun(step: Step, held: HeldRun, parent: Parent): Run {
+  const started = held.events.find(({ event }) => event.type === 'agent.started');
+  const run = newRun(step, held, started?.event as EventOf<'agent.started'> | undefined, parent);
+  makeRoom(step);
+  const { state, options } = step;
+  state.runs.set(run.key, run);
+  state.open.add(run.key);
+  state.counts.runs_opened++;
+  addRunToSession(step, run);
+  schedule(step, 'limits', run.key, run.opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
+  emitPreview(step, runSpan(step, run));
+  return run;
+}
+
+/** Over the bound the oldest open run is given up. */
+function makeRoom(step: Step): void {
+  if (step.state.open.size < step.options.limits.open_runs) return;
+  const [oldest] = step.state.open;
+  const run = oldest === undefined ? undefined : step.state.runs.get(oldest);
+  if (run === undefined) return;
+  giveUp(step, 'open_runs');
+  closeRun(step, run, GIVEN_UP, 'too many open runs');
+}
+
+/** A sign of life of a run is one of its ancestors too: they wait for it. */
+export function touch(step: Step, run: Run, ts: number): void {
+  run.last_ts_ms = Math.max(run.last_ts_ms, ts);
+  const active_ms = Math.max(ts, step.now_ms);
+  let at: Run | undefined = run;
+  while (at !== undefined && at.active_ms < active_ms) {
+    at.active_ms = active_ms;
+    at = at.parent_key === undefined ? undefined : step.state.runs.get(at.parent_key);
+  }
+}
+
+/** When a run that shows no more life is to be closed, and why. */
+function limitOf(step: Step, run: Run): { due_ms: number; reason: string } {
+  const { idle_ms, age_ms } = step.options.limits;
+  const idle_due_ms = run.active_ms + idle_ms;
+  const age_due_ms = run.opened_ms + age_ms;
+  return age_due_ms <= idle_due_ms
+    ? { due_ms: age_due_ms, reason: 'max_age' }
+    : { due_ms: idle_due_ms, reason: 'idle_timeout' };
+}
+
+export function expireLimits(step: Step, run: Run): void {
+  if (run.ended !== undefined) return;
+  const { due_ms, reason } = limitOf(step, run);
+  if (due_ms > step.now_ms) return schedule(step, 'limits', run.key, due_ms);
+  giveUp(step, reason);
+  closeRun(step, run, reason, `closed by the bridge: ${reason.replace('_', ' ')}`);
+}
+
+/** Ends a run that did not end by itself, and with it what is open in it. */
+export function closeRun(step: Step, run: Run, type: string, message: string): void {
+  endRun(step, run, { end_ms: run.last_ts_ms, error: { type, message } }, type);
+  settleRun(step, run);
+}
+
+/** A second start is a retry of the same run. */
+export function onStarted(step: Step, run: Run, event: EventOf<'agent.started'>): void {
+  if (run.started) {
+    step.state.counts.duplicates++;
+    return;
+  }
+  run.started = true;
+  emitLog(step, event, { reference: runReference(run), identity: runLogIdentity(run, sessionOf(step, run.session_key)) });
+}
+
+const STATUS_ERROR: Record<Exclude<RunStatus, 'ok'>, string> = {
+  error: 'error',
+  cancelled: 'cancelled',
+  timeout: 'timeout',
+};
+
+/** A status that is no success is an error: of the error's own type, else of the status's name. */
+function errorOf(event: EventOf<'agent.finished'> | EventOf<'subagent.finished'>): ErrorDetail | undefined {
+  if (event.status === 'ok') return undefined;
+  return { type: STATUS_ERROR[event.status], message: event.status, ...event.error };
+}
+
+function logEnd(step: Step, run: Run, event: AgentEvent, error: ErrorDetail | undefined): void {
+  emitLog(step, event, {
+    reference: runReference(run),
+    identity: runLogIdentity(run, sessionOf(step, run.session_key)),
+    detail: { success: error === undefined, 'error.type': error?.type },
+    failed: error !== undefined,
+  });
+}
+
+export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'>): void {
+  if (event.settled === false) {
+    if (event.status === 'cancelled') run.cancelled_at_ms ??= event.ts;
+    return;
+  }
+  if (run.ended !== undefined) {
+    step.state.counts.duplicates++;
+    return;
+  }
+  const { content, content_max_bytes } = step.options;
+  const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
+  const error = errorOf(event);
+  logEnd(step, run, event, error);
+  endRun(step, run, {
+    end_ms: event.ts,
+    yielded: event.yielded === true || run.yielded_at_ms !== undefined,
+    ...withoutUndefined({ error, output, stop_reason: event.stop_reason }),
+  });
+}
+
+/** The child's task is over. Its own end tells more, so it is waited for a little. */
+export function onSubagentFinished(step: Step, run: Run, event: EventOf<'subagent.finished'>): void {
+  const error = errorOf(event);
+  logEnd(step, run, event, error);
+  if (run.ended !== undefined || run.finishing !== undefined) return;
+  const due_ms = step.now_ms + step.options.limits.settle_ms;
+  run.finishing = { end: { end_ms: event.ts, ...withoutUndefined({ error }) }, due_ms };
+  schedule(step, 'settle', run.key, due_ms);
+}
+
+export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.output'>): void {
+  const session = sessionOf(step, run.session_key);
+  emitLog(step, event, { reference: runReference(run), identity: runLogIdentity(run, session) });
+  if (run.ended !== undefined || run.events.length >= MAX_SPAN_EVENTS) return;
+  const { content, content_max_bytes } = step.options;
+  const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
+  run.events.push({
+    name: 'openclaw.subagent_output',
+    ts_ms: event.ts,
+    attributes: {
+      'openclaw.output.size_bytes': contentSize(event.output),
+      ...(output === undefined ? {} : { 'openclaw.output': output.text }),
+    },
+  });
+}
+
+/** What came to be known since the run opened may name its parent better; the trace stays what it was. */
+function refineParent(step: Step, run: Run): void {
+  const parent = findParent(step, run);
+  if (parent.kind !== 'known' || parent.run.trace_id !== run.trace_id) return;
+  run.parent_key = parent.run.key;
+  run.parent_span_id = parent.span_id;
+}
+
+function measureRun(step: Step, run: Run, end_ms: number, error_type: string | undefined): void {
+  const labels = {
+    'gen_ai.operation.name': 'invoke_agent',
+    'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
+    'error.type': error_type,
+  };
+  measure(step, 'gen_ai.invoke_agent.duration', seconds(run.start_ms, end_ms), labels);
+  measure(step, 'gen_ai.invoke_agent.inference_calls', run.step_count, labels);
+  measure(step, 'gen_ai.invoke_agent.tool_calls', run.tool_count, labels);
+}
+
+/** Ends the run's span. Its open calls and steps wait a little for their own ends. */
+function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_ended'): void {
+  if (run.ended !== undefined) return;
+  refineParent(step, run);
+  const error = closing.error && spanError(closing.error);
+  const span = { ...runSpan(step, run, closing), end_ms: closing.end_ms, ...(error ? { error } : {}) };
+  measureRun(step, run, closing.end_ms, error?.type);
+  emitSpan(step, span);
+  const settle_due_ms = step.now_ms + step.options.limits.settle_ms;
+  run.ended = { end_ms: closing.end_ms, yielded: closing.yielded === true, settle_due_ms, calls_error };
+  run.events = [];
+  delete run.finishing;
+  const { state } = step;
+  state.open.delete(run.key);
+  state.counts.runs_ended++;
+  forgetOldest(step);
+  state.ended.add(run.key);
+  endSteps(step, run, closing);
+  if (run.calls.size > 0) schedule(step, 'settle', run.key, settle_due_ms);
+}
+
+/** The context of ended runs is kept for late children, up to a bound. */
+function forgetOldest(step: Step): void {
+  const { state, options } = step;
+  if (state.ended.size < options.limits.ended_runs) return;
+  const [oldest] = state.ended;
+  if (oldest === undefined) return;
+  state.ended.delete(oldest);
+  const run = state.runs.get(oldest);
+  if (run !== undefined) settleRun(step, run);
+  state.runs.delete(oldest);
+}
+
+/** Nothing more is waited for: whatever is open in the run is closed. */
+export function settleRun(step: Step, run: Run): void {
+  expireEarlyEnds(step, run, Infinity);
+  const { ended } = run;
+  if (ended !== undefined) {
+    closeCalls(step, run, ended.end_ms, { type: ended.calls_error, message: 'the run ended before its call' });
+  }
+  expireParked(step, run, Infinity);
+  flushChats(step, run);
+}
+
+export function expireSettle(step: Step, run: Run): void {
+  if (run.finishing !== undefined && run.finishing.due_ms <= step.now_ms) endRun(step, run, run.finishing.end);
+  const { ended } = run;
+  if (ended === undefined || ended.settle_due_ms > step.now_ms) return;
+  closeCalls(step, run, ended.end_ms, { type: ended.calls_error, message: 'the run ended before its call' });
+}
+
+/** Remembers an id that was seen; false where it had been seen before. */
+export function isFirstSight(step: Step, identity: string | undefined): boolean {
+  if (identity === undefined) return true;
+  if (step.state.seen_events.has(identity)) return false;
+  remember(step.state.seen_events, identity, step.options.limits.seen_ids);
+  return true;
+}

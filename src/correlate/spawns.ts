@@ -1,0 +1,63 @@
+/**
+ * Spawns: what ties a child's run under the call that started it. A spawn can come before or after the child, and more than
+ * once, each time with a little more.
+ */
+import type { EventOf } from '../model/event.js';
+import type { SpanReference } from '../model/telemetry.js';
+import { runLogIdentity } from './attributes.js';
+import { callSpanId, isKnownCall } from './calls.js';
+import { emitLog } from './emit.js';
+import { deriveSpanId, deriveTraceId } from './ids.js';
+import { spawningRun } from './parents.js';
+import { type Run, rememberEntry, runKey, runReference, type Spawn, type Step, sessionOf } from './state.js';
+
+type Spawned = EventOf<'subagent.spawned'>;
+
+function spawnOf(event: Spawned, known: Spawn | undefined): Spawn {
+  const { parent_session_key, parent_run_id, call_id } = event;
+  return {
+    ...(known?.parent_session_key === parent_session_key ? known : {}),
+    parent_session_key,
+    ...(parent_run_id === undefined ? {} : { parent_run_id }),
+    ...(call_id === undefined ? {} : { call_id }),
+  };
+}
+
+/** The span that a spawn's record belongs to: the spawning call, else the parent's run. */
+function spawningSpan(step: Step, event: Spawned): { run: Run; reference: SpanReference } | undefined {
+  const key = runKey(event.session_key, event.run_id ?? '');
+  const run = spawningRun(step, spawnOf(event, undefined), { key, start_ms: event.ts });
+  if (run === undefined) return undefined;
+  const { call_id } = event;
+  const isCall = call_id !== undefined && isKnownCall(step, run, call_id);
+  return { run, reference: isCall ? { trace_id: run.trace_id, span_id: callSpanId(run, call_id) } : runReference(run) };
+}
+
+/** Gives out a spawn's record: on the spawning span, else on the child's, seen or not. */
+export function logSpawn(step: Step, event: Spawned, child: Run | undefined): void {
+  const { session_key, run_id = '' } = event;
+  const spawning = spawningSpan(step, event);
+  const run = spawning?.run ?? child;
+  const unseen = { trace_id: deriveTraceId(session_key, run_id), span_id: deriveSpanId('run', session_key, run_id, '') };
+  emitLog(step, event, {
+    reference: spawning?.reference ?? (child === undefined ? unseen : runReference(child)),
+    identity: run === undefined ? {} : runLogIdentity(run, sessionOf(step, run.session_key)),
+    detail: { 'openclaw.child_session.key': session_key, 'openclaw.child_run.id': event.run_id },
+  });
+}
+
+/** Remembers a spawn; true where its record could be given out at once, on the span that it belongs to. */
+export function rememberSpawn(step: Step, event: Spawned): boolean {
+  const { state, options } = step;
+  const { session_key, run_id } = event;
+  if (run_id === undefined) {
+    const session = sessionOf(step, session_key);
+    session.spawn = spawnOf(event, session.spawn);
+  } else {
+    const key = runKey(session_key, run_id);
+    rememberEntry(state.spawns, key, spawnOf(event, state.spawns.get(key)), options.limits.spawns);
+  }
+  if (spawningSpan(step, event) === undefined) return false;
+  logSpawn(step, event, undefined);
+  return true;
+}

@@ -1,0 +1,302 @@
+/**
+ * Everything that the correlator remembers, as plain data: a snapshot is a copy of it. Every collection has a bound, named
+ * here with the reason under which what is over it is given up.
+ */
+import type { AgentEvent, ErrorDetail } from '../model/event.js';
+import type { Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
+import { pushDue } from './heap.js';
+
+export interface Limits {
+  /** A run without an event of its own or of its descendants is closed after this. */
+  idle_ms: number;
+  /** A run is closed when it is this old. */
+  age_ms: number;
+  /** How long a child waits for a parent that is not known. */
+  hold_ms: number;
+  /** How long a sub-agent that names only its parent session waits for the spawn that names the call. */
+  link_ms: number;
+  /** How long an ended run waits for the ends of its open calls. */
+  settle_ms: number;
+  /** How long an ended model call waits for its reasoning tokens, and a failed one for its message. */
+  chat_hold_ms: number;
+  open_runs: number;
+  open_calls: number;
+  held_events: number;
+  /** Ended runs whose context is kept for late children. */
+  ended_runs: number;
+  /** Ids of ended spans and of seen events that are kept to know them again. */
+  seen_ids: number;
+  sessions: number;
+  spawns: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  idle_ms: 30 * 60_000,
+  age_ms: 24 * 3_600_000,
+  hold_ms: 30_000,
+  link_ms: 1_000,
+  settle_ms: 1_000,
+  chat_hold_ms: 5_000,
+  open_runs: 50_000,
+  open_calls: 100_000,
+  held_events: 100_000,
+  ended_runs: 50_000,
+  seen_ids: 200_000,
+  sessions: 50_000,
+  spawns: 50_000,
+};
+
+export interface Options {
+  /** Record inputs, outputs and reasoning text. */
+  content: boolean;
+  /** Bytes of content that one attribute holds. */
+  content_max_bytes: number;
+  limits: Limits;
+}
+
+/** A tool call that has begun and not ended. */
+export interface OpenCall {
+  call_id: string;
+  span_id: string;
+  tool: string;
+  start_ms: number;
+  parent_call_id?: string;
+  arguments?: { text: string; size_bytes: number };
+  events: SpanEvent[];
+  late: boolean;
+}
+
+/** A model call that has begun, or that failed, and whose message has not come. */
+export interface OpenStep {
+  number: number;
+  start_ms: number;
+  model?: string;
+  provider?: string;
+  /** The end as far as it is known: a failure, the first call that came of it, the next step. */
+  end_ms?: number;
+  error?: ErrorDetail;
+  /** No longer the run's current step. */
+  superseded: boolean;
+  due_ms?: number;
+  reasoning: Reasoning;
+}
+
+/** What `llm.reasoning` events said of one model call. */
+export interface Reasoning {
+  tokens?: number;
+  text?: string;
+  duration_ms?: number;
+}
+
+/** A model call that has ended and waits for its reasoning tokens. */
+export interface HeldChat {
+  span: SpanRecord;
+  response_id?: string;
+  metric_attributes: Record<string, string>;
+  due_ms: number;
+}
+
+export interface Run {
+  key: string;
+  session_key: string;
+  run_id: string;
+  trace_id: string;
+  span_id: string;
+  parent_span_id?: string;
+  /** The run that this one hangs under. */
+  parent_key?: string;
+  start_ms: number;
+  agent_id: string;
+  /** Its start has been applied. */
+  started: boolean;
+  partial: boolean;
+  late: boolean;
+  trigger?: string;
+  parent_session_key?: string;
+  parent_run_id?: string;
+  remote_parent_span_id?: string;
+  input?: { text: string; size_bytes: number };
+  /** Latest instant that an event of the run told, and the latest sign of life of it or a descendant. */
+  last_ts_ms: number;
+  active_ms: number;
+  opened_ms: number;
+  cancelled_at_ms?: number;
+  yielded_at_ms?: number;
+  events: SpanEvent[];
+  calls: Map<string, OpenCall>;
+  steps: OpenStep[];
+  chats: HeldChat[];
+  /** Reasoning of calls whose tokens have not come, by response id. */
+  reasoning: Map<string, Reasoning>;
+  /** Ends of calls that have not begun, by call id. */
+  early_ends: Map<string, HeldEvent>;
+  /** Spans of nested calls whose outer call is not known yet. */
+  parked: { span: SpanRecord; parent_call_id: string; due_ms: number }[];
+  step_count: number;
+  tool_count: number;
+  /** A step that starts before this has been accounted for by a model call that told its own times. */
+  own_calls_until_ms: number;
+  /** Its task is over; its own end is waited for. */
+  finishing?: { end: RunClosing; due_ms: number };
+  ended?: { end_ms: number; yielded: boolean; settle_due_ms: number; calls_error: string };
+}
+
+/** How a run ends. */
+export interface RunClosing {
+  end_ms: number;
+  error?: ErrorDetail;
+  yielded?: boolean;
+  stop_reason?: string;
+  output?: { text: string; size_bytes: number };
+}
+
+export interface HeldEvent {
+  event: AgentEvent;
+  arrival_ms: number;
+}
+
+/** Events of a run that is not open: its start has not been seen, or its parent is not known. */
+export interface HeldRun {
+  key: string;
+  session_key: string;
+  run_id: string;
+  events: HeldEvent[];
+  /** When it is opened, come what may. */
+  due_ms: number;
+  /** When it is opened with the parent that is known by then. */
+  soft_due_ms?: number;
+  waits_for: string[];
+}
+
+/** What ties a child's run under its parent. */
+export interface Spawn {
+  parent_session_key: string;
+  parent_run_id?: string;
+  call_id?: string;
+}
+
+export interface Session {
+  /** Keys of its latest runs, oldest first. */
+  runs: string[];
+  session_id?: string;
+  agent_id?: string;
+  channel?: string;
+  label?: string;
+  /** A spawn that named no run: it holds for the session. */
+  spawn?: Spawn;
+}
+
+export type TimerKind = 'hold' | 'limits' | 'settle' | 'chat' | 'early_end' | 'parked';
+
+export interface Timer {
+  due_ms: number;
+  kind: TimerKind;
+  key: string;
+}
+
+export interface State {
+  runs: Map<string, Run>;
+  /** Keys of ended runs, oldest first. */
+  ended: Set<string>;
+  /** Keys of open runs, oldest first. */
+  open: Set<string>;
+  /** Open calls by span id, oldest first. */
+  open_calls: Map<string, { run_key: string; call_id: string }>;
+  held: Map<string, HeldRun>;
+  held_events: number;
+  /** Keys of held runs by what they wait for: a session (`s:`) or a run (`r:`). */
+  waiting: Map<string, Set<string>>;
+  sessions: Map<string, Session>;
+  /** By the child's run. */
+  spawns: Map<string, Spawn>;
+  /** Latest run of a run id, for the ids that announce runs name. */
+  by_run_id: Map<string, string>;
+  seen_events: Set<string>;
+  ended_spans: Set<string>;
+  /** Ended model calls whose reasoning nobody has told. */
+  unreasoned: Set<string>;
+  /** A heap, see `heap.ts`. */
+  timers: Timer[];
+  counts: Counts;
+}
+
+/** Over the life of the correlator. */
+export interface Counts {
+  runs_opened: number;
+  runs_ended: number;
+  duplicates: number;
+  /** What was closed or let go because of a bound. */
+  given_up: Record<string, number>;
+}
+
+export function createState(): State {
+  return {
+    runs: new Map(),
+    ended: new Set(),
+    open: new Set(),
+    open_calls: new Map(),
+    held: new Map(),
+    held_events: 0,
+    waiting: new Map(),
+    sessions: new Map(),
+    spawns: new Map(),
+    by_run_id: new Map(),
+    seen_events: new Set(),
+    ended_spans: new Set(),
+    unreasoned: new Set(),
+    timers: [],
+    counts: { runs_opened: 0, runs_ended: 0, duplicates: 0, given_up: {} },
+  };
+}
+
+/** One step of the correlator: what it knows, when it is, and what it gives out. */
+export interface Step {
+  state: State;
+  options: Options;
+  now_ms: number;
+  out: Emission;
+}
+
+export const emptyEmission = (): Emission => ({ spans: [], previews: [], logs: [], measurements: [] });
+
+export const runKey = (session_key: string, run_id: string): string => `${session_key}\u0000${run_id}`;
+
+export const runReference = (run: Run): SpanReference => ({ trace_id: run.trace_id, span_id: run.span_id });
+
+export function giveUp({ state }: Step, what: string): void {
+  state.counts.given_up[what] = (state.counts.given_up[what] ?? 0) + 1;
+}
+
+/** Adds to a set that forgets its oldest member over the bound. */
+export function remember(set: Set<string>, member: string, max: number): void {
+  set.add(member);
+  if (set.size > max) for (const oldest of set) return void set.delete(oldest);
+}
+
+/** Sets in a map that forgets its oldest entry over the bound. */
+export function rememberEntry<V>(map: Map<string, V>, key: string, value: V, max: number): void {
+  map.set(key, value);
+  if (map.size > max) for (const oldest of map.keys()) return void map.delete(oldest);
+}
+
+/** Runs that a session remembers: enough to find who was active when a child started. */
+const RUNS_OF_A_SESSION = 32;
+
+export function sessionOf({ state, options }: Step, session_key: string): Session {
+  const known = state.sessions.get(session_key);
+  if (known !== undefined) return known;
+  const session: Session = { runs: [] };
+  rememberEntry(state.sessions, session_key, session, options.limits.sessions);
+  return session;
+}
+
+export function addRunToSession(step: Step, run: Run): void {
+  const { runs } = sessionOf(step, run.session_key);
+  runs.push(run.key);
+  if (runs.length > RUNS_OF_A_SESSION) runs.shift();
+  rememberEntry(step.state.by_run_id, run.run_id, run.key, step.options.limits.ended_runs);
+}
+
+export function schedule({ state }: Step, kind: TimerKind, key: string, due_ms: number): void {
+  pushDue(state.timers, { due_ms, kind, key });
+}
