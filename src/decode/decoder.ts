@@ -11,7 +11,8 @@ export type RejectReason =
   | 'not_an_object'
   | 'invalid_event'
   | 'invalid_frame'
-  | 'line_too_long';
+  | 'line_too_long'
+  | 'line_incomplete';
 
 export interface Rejection {
   reason: RejectReason;

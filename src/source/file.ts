@@ -12,20 +12,14 @@ const CHUNK_BYTES = 64 * 1024;
 
 const ADVICE: Record<string, string> = {
   EACCES: 'let this user read it',
-  EISDIR: 'give the path of an NDJSON file',
   ENOENT: 'give the path of a file that does',
   EPERM: 'let this user read it',
 };
 
-/** A file that can't be opened: why, and the message that says so. */
+/** A file that can't be opened, and the message that says why. */
 export interface UnreadableFile {
   missing: boolean;
   message: string;
-}
-
-function unreadable(path: string, code: string | undefined, reason: string): UnreadableFile {
-  const advice = ADVICE[code ?? ''] ?? 'check the path';
-  return { missing: code === 'ENOENT', message: `can't read ${path}: ${reason}; ${advice}` };
 }
 
 /** Opens a regular file for reading. */
@@ -33,11 +27,23 @@ export async function openFile(path: string): Promise<FileHandle | UnreadableFil
   try {
     // Looked at before it is opened: opening a named pipe would block until somebody writes to it.
     const stats = await stat(path);
-    if (stats.isDirectory()) return unreadable(path, 'EISDIR', 'it is a directory');
-    if (!stats.isFile()) return unreadable(path, 'EISDIR', 'it is not a regular file');
-    return await open(path, 'r');
+    if (stats.isFile()) return await open(path, 'r');
+    const reason = stats.isDirectory() ? 'it is a directory' : 'it is not a regular file';
+    return { missing: false, message: `can't read ${path}: ${reason}; give the path of an NDJSON file` };
   } catch (error) {
-    return unreadable(path, errorCode(error), errorReason(error));
+    const code = errorCode(error) ?? '';
+    const advice = ADVICE[code] ?? 'check the path';
+    return { missing: code === 'ENOENT', message: `can't read ${path}: ${errorReason(error)}; ${advice}` };
+  }
+}
+
+/** Makes the failure of an operation on an open file a `SourceError`. */
+export async function reading<T>(path: string, operation: Promise<T>): Promise<T> {
+  try {
+    return await operation;
+  } catch (error) {
+    const advice = 'check the disk or the network that it is on';
+    throw new SourceError(`can't read on in ${path}: ${errorReason(error)}; ${advice}`);
   }
 }
 
@@ -47,13 +53,8 @@ export async function openFile(path: string): Promise<FileHandle | UnreadableFil
  */
 export async function readChunk(handle: FileHandle, path: string, position: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-  try {
-    const { bytesRead } = await handle.read(buffer, 0, CHUNK_BYTES, position);
-    return buffer.subarray(0, bytesRead);
-  } catch (error) {
-    const advice = 'check the disk or the network that it is on';
-    throw new SourceError(`can't read on in ${path} at byte ${position}: ${errorReason(error)}; ${advice}`);
-  }
+  const { bytesRead } = await reading(path, handle.read(buffer, 0, CHUNK_BYTES, position));
+  return buffer.subarray(0, bytesRead);
 }
 
 async function readToEnd(

@@ -7,7 +7,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { type Source, SourceError } from '../model/source.js';
-import { openFile, readChunk, type UnreadableFile } from './file.js';
+import { openFile, readChunk, reading, type UnreadableFile } from './file.js';
 import { createLineSplitter } from './lines.js';
 import { createNotifier } from './notifier.js';
 import { createReaderSource, lineBatch, type Push } from './reader.js';
@@ -82,7 +82,7 @@ async function waitForFile(
  * gone over to it yet and still append to the old one.
  */
 async function isReplaced(path: string, handle: FileHandle): Promise<boolean> {
-  const opened = await handle.stat({ bigint: true });
+  const opened = await reading(path, handle.stat({ bigint: true }));
   const named = await stat(path, { bigint: true }).catch(() => undefined);
   if (named === undefined || !named.isFile() || named.size === 0n) return false;
   return named.ino !== opened.ino || named.dev !== opened.dev;
@@ -98,7 +98,7 @@ async function followStream(
   let position = 0;
   let replaced = false;
   while (!stop.aborted) {
-    const { size } = await handle.stat();
+    const { size } = await reading(path, handle.stat());
     if (size < position) {
       await push(lineBatch(stream, splitter.abort(), true));
       return 'truncated';

@@ -21,7 +21,7 @@ export function createQueue<T>(): Queue<T> {
   const changed = createNotifier();
   let released = false;
   let ended = false;
-  let failures: unknown[] = [];
+  let failure: { error: unknown } | undefined;
 
   async function* pull(): AsyncGenerator<T> {
     for (;;) {
@@ -30,7 +30,7 @@ export function createQueue<T>(): Queue<T> {
         next.taken();
         yield next.item;
       } else if (ended) {
-        for (const failure of failures) throw failure;
+        if (failure !== undefined) throw failure.error;
         return;
       } else {
         await changed.wait();
@@ -51,8 +51,8 @@ export function createQueue<T>(): Queue<T> {
       for (const { taken } of waiting) taken();
     },
     async endAfter(readers) {
-      await readers.catch((failure) => {
-        failures = [failure];
+      await readers.catch((error: unknown) => {
+        failure = { error };
       });
       ended = true;
       changed.notify();

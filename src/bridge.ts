@@ -1,0 +1,170 @@
+/**
+ * The bridge: sources → intake → correlator → destinations, composed here and nowhere else.
+ *
+ * Start: destinations first, so that the first event finds them; then the sources, all of which must open before any is
+ * read. Stop, in the order of the flow: the sources are closed and read out; the correlator gives out what it held; the
+ * metrics are collected, now that nothing can change them; the destinations drain; then they are closed.
+ */
+import type { Logger } from 'pino';
+import { type CorrelatorOptions, createCorrelator } from './correlate/index.js';
+import type { Dialect, TranscriptIndex } from './decode/index.js';
+import { createIntake, describeProblem, type Problem } from './intake.js';
+import type { Destination } from './model/delivery.js';
+import type { AgentEvent } from './model/event.js';
+import type { LineBatch, Source } from './model/source.js';
+import type { Emission, Measurement } from './model/telemetry.js';
+import { type Summary, summariseDestinations } from './summary.js';
+
+export interface BridgeOptions {
+  sources: Source[];
+  destinations: Destination[];
+  /** Takes every measurement, for the metric readers of the destinations. */
+  recordMeasurements?(measurements: Measurement[]): void;
+  dialect: Dialect;
+  max_line_bytes: number;
+  correlator?: CorrelatorOptions;
+  logger: Logger;
+  now?(): number;
+  /** Called for each event before it is applied: may change its times, wait to keep a pace, or pass it over. */
+  beforeEvent?(event: AgentEvent): Promise<AgentEvent | undefined> | AgentEvent | undefined;
+  /** Called when a batch has been applied; the source is read on when it resolves. */
+  afterBatch?(bytes: number, events: number): Promise<void> | void;
+  sessionsOf?(stream: string): TranscriptIndex | undefined;
+  metrics_interval_ms?: number;
+}
+
+export interface Bridge {
+  /** Opens every source; throws a `SourceError` where one can't be opened. */
+  open(): Promise<void>;
+  /** Reads until every source has ended or been closed. */
+  read(): Promise<void>;
+  /** Stops reading. */
+  stopReading(): Promise<void>;
+  /** Gives out what is held, drains for at most this long, and closes the destinations. */
+  finish(drain_ms: number): Promise<void>;
+  summary(): Summary;
+}
+
+const DEFAULT_METRICS_INTERVAL_MS = 10_000;
+
+/** Bad lines that are logged one by one; the rest is only counted. */
+const MAX_LOGGED_PROBLEMS = 20;
+
+/** The longest that a timer is set for: what lies further off is looked at again then. */
+const MAX_TIMER_MS = 60_000;
+
+function createProblemLog(logger: Logger): (problem: Problem) => void {
+  let logged = 0;
+  return (problem) => {
+    if (++logged <= MAX_LOGGED_PROBLEMS) logger.warn(describeProblem(problem));
+    if (logged === MAX_LOGGED_PROBLEMS) logger.warn('more bad lines are counted in the summary; `validate` lists them');
+  };
+}
+
+const bytesOf = (batch: LineBatch): number =>
+  batch.lines.reduce((total, line) => total + ('bytes' in line ? line.bytes.length + 1 : 0), 0);
+
+export function createBridge(options: BridgeOptions): Bridge {
+  const { sources, destinations, logger, now = Date.now } = options;
+  const intake = createIntake({
+    dialect: options.dialect,
+    max_line_bytes: options.max_line_bytes,
+    onProblem: createProblemLog(logger),
+    ...(options.sessionsOf ? { sessionsOf: options.sessionsOf } : {}),
+  });
+  const correlator = createCorrelator(options.correlator);
+  let opened: { source: Source; items: Awaited<ReturnType<Source['open']>> }[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let metricsTimer: NodeJS.Timeout | undefined;
+
+  function deliver(emission: Emission): void {
+    options.recordMeasurements?.(emission.measurements);
+    for (const destination of destinations) destination.accept(emission);
+  }
+
+  /** Wakes the correlator when something in it is due. A timer that comes late or early does no harm. */
+  function armTimer(): void {
+    clearTimeout(timer);
+    const due_ms = correlator.nextDeadline();
+    if (due_ms === undefined) return;
+    timer = setTimeout(expire, Math.min(Math.max(0, due_ms - now()), MAX_TIMER_MS));
+  }
+
+  function expire(): void {
+    deliver(correlator.expire(now()));
+    armTimer();
+  }
+
+  async function collectMetrics(): Promise<void> {
+    await Promise.all(destinations.map((destination) => destination.collectMetrics()));
+  }
+
+  /** Waits with the timer set: what is due meanwhile does not wait for the next event. */
+  function armed<T>(wanted: Promise<T>): Promise<T> {
+    armTimer();
+    return wanted;
+  }
+
+  async function takeBatch(batch: LineBatch): Promise<void> {
+    const events = intake.take(batch);
+    for (const event of events) {
+      const shaped = options.beforeEvent === undefined ? event : options.beforeEvent(event);
+      const wanted = shaped instanceof Promise ? await armed(shaped) : shaped;
+      if (wanted !== undefined) deliver(correlator.apply(wanted, now()));
+    }
+    armTimer();
+    await options.afterBatch?.(bytesOf(batch), events.length);
+  }
+
+  async function readSource({ source, items }: (typeof opened)[number]): Promise<void> {
+    for await (const item of items) {
+      if (item.kind === 'lines') await takeBatch(item);
+      else if (item.state === 'down') logger.warn(`${source.name}: ${item.message}`);
+      else logger.info(`${source.name}: ${item.message}`);
+    }
+  }
+
+  return {
+    async open() {
+      for (const source of sources) opened.push({ source, items: await source.open() });
+    },
+    async read() {
+      metricsTimer = setInterval(
+        () => void collectMetrics(),
+        options.metrics_interval_ms ?? DEFAULT_METRICS_INTERVAL_MS,
+      );
+      await Promise.all(opened.map(readSource));
+    },
+    async stopReading() {
+      await Promise.all(sources.map((source) => source.close()));
+    },
+    async finish(drain_ms) {
+      clearTimeout(timer);
+      clearInterval(metricsTimer);
+      opened = [];
+      deliver(correlator.close(now()));
+      await collectMetrics();
+      await within(drain_ms, Promise.all(destinations.map((destination) => destination.idle())));
+      await Promise.all(destinations.map((destination) => destination.close()));
+    },
+    summary() {
+      const { runs_opened, runs_ended, runs_open } = correlator.counts();
+      return {
+        version: 1,
+        source: intake.counts(),
+        runs: { opened: runs_opened, ended: runs_ended, open: runs_open },
+        destinations: summariseDestinations(destinations),
+      };
+    },
+  };
+}
+
+/** Waits for a promise, but no longer than this. */
+async function within(limit_ms: number, wanted: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limit_ms);
+  });
+  await Promise.race([wanted, limit]);
+  clearTimeout(timer);
+}

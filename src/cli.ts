@@ -1,0 +1,180 @@
+/**
+ * The command line: what there is to say, and how it becomes settings and a command. It parses and describes; the commands
+ * do the work.
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { demo } from './commands/demo.js';
+import { misused, type Outcome } from './commands/outcome.js';
+import { type OnInterrupt, replay } from './commands/replay.js';
+import { run } from './commands/run.js';
+import { tree } from './commands/tree.js';
+import { validate } from './commands/validate.js';
+import { DIALECTS } from './decode/index.js';
+import { createLogger, LOG_FORMATS, LOG_LEVELS } from './log.js';
+import { resolveSettings, type SettingOptions, type Settings } from './settings.js';
+import { EXIT } from './summary.js';
+import { VERSION } from './version.js';
+
+const EXAMPLES = `
+Examples:
+  $ openclaw-otel-bridge                                  see it work on a recording, in the terminal
+  $ openclaw-otel-bridge replay --to clawmetry run.ndjson  send a recording to ClawMetry on this machine
+  $ openclaw-otel-bridge run --from unix:/run/agent.sock --to collector=http://127.0.0.1:4318
+  $ openclaw-otel-bridge tree run.ndjson                   what happened in it, as a tree
+  $ openclaw-otel-bridge validate events.ndjson            what is wrong with it, line by line
+
+Sources (--from):      stdin, file:PATH, unix:PATH, tcp:HOST:PORT, listen:unix:PATH, listen:tcp:HOST:PORT
+Destinations (--to):   clawmetry, jaeger, collector, grafana, prometheus, otlp, console; each also as PRESET=URL or
+                       NAME:PRESET=URL. Without --to: the endpoint of OTEL_EXPORTER_OTLP_*, else ClawMetry, else
+                       what takes OTLP on port 4318, else the terminal.
+Exit status:           0 all acknowledged, 1 could not run, 2 usage or configuration, 3 something was not delivered`;
+
+const collect = (value: string, all: string[] = []): string[] => [...all, value];
+
+function positive(value: string): number {
+  const number = Number(value);
+  if (value.trim() === '' || !Number.isFinite(number) || number < 0) throw new InvalidArgumentError('give a number, 0 or more.');
+  return number;
+}
+
+const option = {
+  from: () => new Option('--from <source>', 'where events come from (repeat for several)').argParser(collect),
+  to: () => new Option('--to <destination>', 'where telemetry goes (repeat for several)').argParser(collect),
+  dialect: () =>
+    new Option('--dialect <dialect>', 'what the lines are; auto sees it from the first').choices([...DIALECTS]),
+  config: () => new Option('--config <file>', 'settings as YAML; a key for every option'),
+  content: () => new Option('--content', 'record inputs, outputs and reasoning text, with secrets redacted'),
+  speed: () => new Option('--speed <n>', "keep the recording's own pace, times n").argParser(positive),
+  rebase: () => new Option('--rebase-time', 'move all times so that the recording ends now'),
+  deadline: () =>
+    new Option('--deadline <seconds>', 'wait so long for acknowledgements after the last event').argParser(positive),
+  drain: () => new Option('--drain <seconds>', 'drain for so long at the end').argParser(positive),
+  noStore: () => new Option('--no-store', 'keep nothing on disk, as this version does in any case'),
+  strict: () => new Option('--strict', 'bad lines make the exit status 3'),
+  summary: () => new Option('--summary <file>', 'write the summary as JSON there at the end (- for stdout)'),
+  json: () => new Option('--json', 'as JSON'),
+  logLevel: () => new Option('--log-level <level>', 'how much to log').choices([...LOG_LEVELS]),
+  logFormat: () => new Option('--log-format <format>', 'how to log, to stderr').choices([...LOG_FORMATS]),
+};
+
+/** Options that no setting stands for. */
+interface PlainOptions {
+  config?: string;
+  json?: boolean;
+  store?: boolean;
+}
+
+const toSettingName = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+function settingsOf(options: PlainOptions & Record<string, unknown>): Settings | { error: string } {
+  const { config, json, store, ...rest } = options;
+  const settings = Object.fromEntries(Object.entries(rest).map(([name, value]) => [toSettingName(name), value]));
+  return resolveSettings(settings as SettingOptions, config);
+}
+
+export interface CliDependencies {
+  onInterrupt: OnInterrupt;
+}
+
+type Action = (settings: Settings, options: PlainOptions, logger: ReturnType<typeof createLogger>) => Promise<Outcome>;
+
+/** Parses arguments and runs the command that they name. Usage errors are outcomes too. */
+export async function runCli(args: string[], { onInterrupt }: CliDependencies): Promise<Outcome> {
+  let outcome: Outcome = { status: EXIT.ok };
+
+  async function act(options: PlainOptions, action: Action): Promise<void> {
+    const settings = settingsOf({ ...options });
+    if ('error' in settings) outcome = misused(settings.error);
+    else outcome = await action(settings, options, createLogger(settings.log_level, settings.log_format));
+  }
+
+  const program = createProgram(act, onInterrupt);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    // Help and version end the parsing too; commander has printed what there is to say.
+    return { status: error.exitCode === 0 ? EXIT.ok : EXIT.usage };
+  }
+  return outcome;
+}
+
+type Act = (options: PlainOptions, action: Action) => Promise<void>;
+
+function createProgram(act: Act, onInterrupt: OnInterrupt): Command {
+  const program = new Command('openclaw-otel-bridge')
+    .description("OpenClaw's agent events as OpenTelemetry: agent runs, tool calls and sub-agents as one tree per request.")
+    .version(VERSION)
+    .showSuggestionAfterError()
+    .showHelpAfterError('(--help tells what there is)')
+    .exitOverride()
+    .addHelpText('after', EXAMPLES)
+    .action((options: PlainOptions) => act(options, (settings, _, logger) => demo(settings, logger, onInterrupt)));
+  program.addCommand(runCommand(act, onInterrupt));
+  program.addCommand(replayCommand(act, onInterrupt));
+  program.addCommand(treeCommand(act));
+  program.addCommand(validateCommand(act));
+  for (const command of program.commands) {
+    command.copyInheritedSettings(program).addOption(option.logLevel()).addOption(option.logFormat());
+  }
+  return program;
+}
+
+function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
+  return new Command('run')
+    .description('follow live sources until a signal, then drain')
+    .addOption(option.from())
+    .addOption(option.to())
+    .addOption(option.dialect())
+    .addOption(option.content())
+    .addOption(option.drain())
+    .addOption(option.noStore())
+    .addOption(option.strict())
+    .addOption(option.summary())
+    .addOption(option.config())
+    .action((options: PlainOptions) => act(options, (settings, _, logger) => run(settings, logger, onInterrupt)));
+}
+
+function replayCommand(act: Act, onInterrupt: OnInterrupt): Command {
+  return new Command('replay')
+    .description('read recordings to their end, export them, wait for every acknowledgement')
+    .argument('<file...>', 'recordings: catalog events, gateway frames or transcripts, a line each')
+    .addOption(option.to())
+    .addOption(option.dialect())
+    .addOption(option.content())
+    .addOption(option.speed())
+    .addOption(option.rebase())
+    .addOption(option.deadline())
+    .addOption(option.noStore())
+    .addOption(option.strict())
+    .addOption(option.summary())
+    .addOption(option.config())
+    .action((files: string[], options: PlainOptions) =>
+      act(options, (settings, _, logger) => replay(files, settings, logger, onInterrupt)),
+    );
+}
+
+function treeCommand(act: Act): Command {
+  return new Command('tree')
+    .description('print the runs of recordings as a tree; sends nothing')
+    .argument('<file...>', 'recordings')
+    .addOption(option.json())
+    .addOption(option.dialect())
+    .addOption(option.content())
+    .addOption(option.config())
+    .action((files: string[], options: PlainOptions) =>
+      act(options, (settings, { json }, logger) => tree(files, settings, logger, json === true)),
+    );
+}
+
+function validateCommand(act: Act): Command {
+  return new Command('validate')
+    .description('check every line: FILE:LINE: path: what is wrong')
+    .argument('<file...>', 'recordings')
+    .addOption(option.json())
+    .addOption(option.dialect())
+    .addOption(option.config())
+    .action((files: string[], options: PlainOptions) =>
+      act(options, (settings, { json }) => validate(files, settings, json === true)),
+    );
+}

@@ -1,0 +1,50 @@
+/**
+ * Reads recordings to their end without sending anything: for `tree`, `validate`, and to find how long a recording is.
+ */
+import { readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { type Dialect, readTranscriptIndex, type TranscriptIndex } from '../decode/index.js';
+import { createIntake, type Problem, type SourceCounts } from '../intake.js';
+import type { AgentEvent } from '../model/event.js';
+import type { Source } from '../model/source.js';
+import { createSource } from '../source/index.js';
+
+const SESSIONS_FILE = 'sessions.json';
+const FILE_STREAM = 'file:';
+
+/** A file to be read to its end. */
+export const openRecording = (path: string, max_line_bytes: number): Source =>
+  createSource({ kind: 'file', name: path, path }, { mode: 'to_end', max_line_bytes });
+
+/** A transcript's neighbour `sessions.json` tells session keys and parents; without it the file stands for itself. */
+export function sessionsBeside(stream: string): TranscriptIndex | undefined {
+  const path = stream.startsWith(FILE_STREAM) ? stream.slice(FILE_STREAM.length) : stream;
+  if (!basename(path).endsWith('.jsonl')) return undefined;
+  try {
+    return readTranscriptIndex(JSON.parse(readFileSync(join(dirname(path), SESSIONS_FILE), 'utf8')));
+  } catch {
+    return undefined;
+  }
+}
+
+export interface ReadOptions {
+  dialect: Dialect;
+  max_line_bytes: number;
+  onEvents?(events: AgentEvent[]): void;
+  onProblem?(problem: Problem): void;
+}
+
+/** Reads files one after the other; throws a `SourceError` where one can't be opened. */
+export async function readThrough(files: string[], options: ReadOptions): Promise<SourceCounts> {
+  const intake = createIntake({
+    dialect: options.dialect,
+    max_line_bytes: options.max_line_bytes,
+    onProblem: options.onProblem ?? (() => {}),
+    sessionsOf: sessionsBeside,
+  });
+  for (const file of files) {
+    const items = await openRecording(file, options.max_line_bytes).open();
+    for await (const item of items) if (item.kind === 'lines') options.onEvents?.(intake.take(item));
+  }
+  return intake.counts();
+}

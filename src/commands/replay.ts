@@ -1,0 +1,153 @@
+/**
+ * `replay FILE…`: reads recordings to their end, exports them and waits for every acknowledgement. A file can be read again,
+ * so it is read no faster than the destinations take what comes of it.
+ */
+import { statSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { type Bridge, createBridge } from '../bridge.js';
+import type { Destination } from '../model/delivery.js';
+import { type Source, SourceError } from '../model/source.js';
+import type { Settings } from '../settings.js';
+import { createProgress, type Progress } from '../terminal/progress.js';
+import { type OpenedDestinations, openDestinations } from './destinations.js';
+import { conclude, failed, misused, type Outcome } from './outcome.js';
+import { createPace, NO_SPAN, type Pace, type Span, widen } from './pace.js';
+import { openRecording, readThrough, sessionsBeside } from './read-through.js';
+
+/** Over this many items on their way, reading waits. */
+const MAX_PENDING = 20_000;
+const PENDING_POLL_MS = 20;
+
+/** Tells how to stop: called by the first signal. */
+export type OnInterrupt = (stop: () => void) => void;
+
+/** Files one after the other, all opened before the first is read: a missing one is said before anything is sent. */
+function inTurn(files: string[], max_line_bytes: number): Source {
+  const sources = files.map((file) => openRecording(file, max_line_bytes));
+  return {
+    name: files.join(', '),
+    async open() {
+      const opened = await Promise.all(sources.map((source) => source.open()));
+      return (async function* () {
+        for (const items of opened) yield* items;
+      })();
+    },
+    async close() {
+      await Promise.all(sources.map((source) => source.close()));
+    },
+  };
+}
+
+async function spanOf(files: string[], { dialect, limits }: Settings): Promise<Span> {
+  let span = NO_SPAN;
+  await readThrough(files, {
+    dialect,
+    max_line_bytes: limits.line_bytes,
+    onEvents: (events) => {
+      span = widen(span, events);
+    },
+  });
+  return span;
+}
+
+/** Whether the recording's times matter to how it is read; if so, they must be known before. */
+async function paceOf(files: string[], settings: Settings, signal: AbortSignal): Promise<Pace | undefined> {
+  const { speed, rebase_time } = settings;
+  if (speed === undefined && !rebase_time) return undefined;
+  return createPace(await spanOf(files, settings), { speed, rebase: rebase_time, now: Date.now, signal });
+}
+
+/** Waits until the destinations have caught up; leaves it to their memory bound where they get nowhere for the deadline. */
+function createThrottle(destinations: Destination[], deadline_ms: number, signal: AbortSignal): () => Promise<void> {
+  const pending = (): number => destinations.reduce((total, destination) => total + destination.pending(), 0);
+  let isStuck = false;
+  return async () => {
+    let last = pending();
+    let since_ms = Date.now();
+    while (last > MAX_PENDING && !isStuck && !signal.aborted) {
+      await sleep(PENDING_POLL_MS);
+      const now = pending();
+      if (now < last) since_ms = Date.now();
+      isStuck = Date.now() - since_ms > deadline_ms;
+      last = now;
+    }
+  };
+}
+
+const totalBytes = (files: string[]): number =>
+  files.reduce((total, file) => total + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
+
+/** A bar would fight with a tree for the screen. */
+function openProgress(files: string[], destinations: Destination[]): Progress | undefined {
+  const isDrawing = destinations.some((destination) => destination.name === 'console');
+  return isDrawing ? undefined : createProgress({ stream: process.stderr, total_bytes: totalBytes(files) });
+}
+
+function countProgress(progress: Progress | undefined): (bytes: number, events: number) => void {
+  let read_bytes = 0;
+  let read_events = 0;
+  return (bytes, events) => {
+    read_bytes += bytes;
+    read_events += events;
+    progress?.update(read_bytes, read_events);
+  };
+}
+
+/** Plays recordings to destinations that are open already. */
+export async function play(
+  files: string[],
+  settings: Settings,
+  logger: Logger,
+  { destinations, metrics, attach }: OpenedDestinations,
+  onInterrupt: OnInterrupt,
+): Promise<Bridge> {
+  const interrupt = new AbortController();
+  const deadline_ms = settings.deadline * 1000;
+  const pace = await paceOf(files, settings, interrupt.signal);
+  const progress = openProgress(files, destinations);
+  const count = countProgress(progress);
+  const catchUp = createThrottle(destinations, deadline_ms, interrupt.signal);
+  const bridge = createBridge({
+    sources: [inTurn(files, settings.limits.line_bytes)],
+    destinations,
+    recordMeasurements: metrics.record,
+    dialect: settings.dialect,
+    max_line_bytes: settings.limits.line_bytes,
+    correlator: { content: settings.content, content_max_bytes: settings.limits.content_bytes },
+    logger,
+    sessionsOf: sessionsBeside,
+    ...(pace ? { beforeEvent: pace } : {}),
+    afterBatch(bytes, events) {
+      count(bytes, events);
+      return catchUp();
+    },
+  });
+  attach(bridge);
+  await bridge.open();
+  onInterrupt(() => {
+    interrupt.abort();
+    void bridge.stopReading();
+  });
+  await bridge.read();
+  await bridge.finish(deadline_ms);
+  progress?.stop();
+  return bridge;
+}
+
+export async function replay(
+  files: string[],
+  settings: Settings,
+  logger: Logger,
+  onInterrupt: OnInterrupt,
+): Promise<Outcome> {
+  const opened = await openDestinations(settings, logger);
+  if ('error' in opened) return misused(opened.error);
+  try {
+    const bridge = await play(files, settings, logger, opened, onInterrupt);
+    return conclude(bridge.summary(), settings, logger);
+  } catch (error) {
+    if (error instanceof SourceError) return failed(error.message);
+    throw error;
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * `run`: follows live sources until a signal, or until all of them have ended; then drains.
+ */
+import type { Logger } from 'pino';
+import { createBridge } from '../bridge.js';
+import { type Source, SourceError } from '../model/source.js';
+import type { Settings } from '../settings.js';
+import { createSource, isLineSource, parseSourceName } from '../source/index.js';
+import { openDestinations } from './destinations.js';
+import { conclude, failed, misused, type Outcome } from './outcome.js';
+import { sessionsBeside } from './read-through.js';
+import type { OnInterrupt } from './replay.js';
+
+const NO_SOURCE =
+  'nothing to follow: this version reads streams and files, and does not follow a gateway yet; ' +
+  'give --from stdin, file:PATH, unix:PATH, tcp:HOST:PORT, listen:unix:PATH or listen:tcp:HOST:PORT';
+
+function openSources({ from, limits }: Settings): { sources: Source[] } | { error: string } {
+  const sources: Source[] = [];
+  for (const text of from) {
+    const parsed = parseSourceName(text);
+    if ('error' in parsed) return { error: `--from: ${parsed.error}` };
+    if (!isLineSource(parsed)) return { error: `--from ${parsed.name}: a source of this kind can't be followed yet` };
+    sources.push(createSource(parsed, { mode: 'follow', max_line_bytes: limits.line_bytes }));
+  }
+  return sources.length === 0 ? { error: NO_SOURCE } : { sources };
+}
+
+export async function run(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
+  const from = openSources(settings);
+  if ('error' in from) return misused(from.error);
+  const opened = await openDestinations(settings, logger);
+  if ('error' in opened) return misused(opened.error);
+  const bridge = createBridge({
+    sources: from.sources,
+    destinations: opened.destinations,
+    recordMeasurements: opened.metrics.record,
+    dialect: settings.dialect,
+    max_line_bytes: settings.limits.line_bytes,
+    correlator: { content: settings.content, content_max_bytes: settings.limits.content_bytes },
+    logger,
+    sessionsOf: sessionsBeside,
+  });
+  opened.attach(bridge);
+  try {
+    await bridge.open();
+  } catch (error) {
+    if (error instanceof SourceError) return failed(error.message);
+    throw error;
+  }
+  logger.info(`following ${from.sources.map((source) => source.name).join(', ')}`);
+  onInterrupt(() => void bridge.stopReading());
+  await bridge.read();
+  await bridge.finish(settings.drain * 1000);
+  return conclude(bridge.summary(), settings, logger);
+}

@@ -1,0 +1,50 @@
+/**
+ * `tree FILE…`: the runs of recordings as a tree, for people or as JSON. Sends nothing.
+ */
+import type { Logger } from 'pino';
+import { createCorrelator } from '../correlate/index.js';
+import { describeProblem } from '../intake.js';
+import { SourceError } from '../model/source.js';
+import type { SpanRecord } from '../model/telemetry.js';
+import type { Settings } from '../settings.js';
+import { EXIT } from '../summary.js';
+import { renderForest } from '../terminal/render.js';
+import { buildForest, treeJson } from '../terminal/tree.js';
+import { supportsUnicode } from '../terminal/unicode.js';
+import { failed, type Outcome } from './outcome.js';
+import { readThrough } from './read-through.js';
+
+const DEFAULT_COLUMNS = 120;
+
+export async function tree(files: string[], settings: Settings, logger: Logger, asJson: boolean): Promise<Outcome> {
+  const { dialect, limits, content } = settings;
+  const correlator = createCorrelator({ content, content_max_bytes: limits.content_bytes });
+  const spans: SpanRecord[] = [];
+  try {
+    await readThrough(files, {
+      dialect,
+      max_line_bytes: limits.line_bytes,
+      onProblem: (problem) => logger.warn(describeProblem(problem)),
+      onEvents: (events) => {
+        for (const event of events) spans.push(...correlator.apply(event, Date.now()).spans);
+      },
+    });
+  } catch (error) {
+    if (error instanceof SourceError) return failed(error.message);
+    throw error;
+  }
+  spans.push(...correlator.close(Date.now()).spans);
+  const forest = buildForest(spans);
+  process.stdout.write(asJson ? `${JSON.stringify(treeJson(forest), undefined, 2)}\n` : draw(forest));
+  return { status: EXIT.ok };
+}
+
+function draw(forest: ReturnType<typeof buildForest>): string {
+  const { stdout, env, platform } = process;
+  const lines = renderForest(forest, {
+    columns: stdout.columns ?? DEFAULT_COLUMNS,
+    color: stdout.isTTY === true && env.NO_COLOR === undefined,
+    unicode: supportsUnicode(env, platform),
+  });
+  return lines.length === 0 ? 'no runs\n' : `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,51 @@
+/**
+ * What is there to send to, where nobody said: the endpoint that the environment names, else ClawMetry, else whatever takes
+ * OTLP on its usual port, else the terminal. ClawMetry listens on the OTLP port too, so the two are never both taken.
+ */
+import { request } from 'undici';
+import { environmentNamesEndpoint, type PresetName, PRESETS } from './export/index.js';
+
+export interface Choice {
+  /** A value of `--to`. */
+  to: PresetName;
+  /** Why this one, for the log. */
+  why: string;
+}
+
+const PROBE_TIMEOUT_MS = 1_000;
+
+interface Probe {
+  method: 'GET' | 'POST';
+  headers?: Record<string, string>;
+  body?: string;
+}
+
+async function answersWith(url: string, probe: Probe, isRight: (status: number, body: string) => boolean): Promise<boolean> {
+  try {
+    const { statusCode, body } = await request(url, {
+      ...probe,
+      signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+    });
+    return isRight(statusCode, (await body.text()).slice(0, 4096));
+  } catch {
+    return false;
+  }
+}
+
+const isClawMetry = (): Promise<boolean> =>
+  answersWith(`${PRESETS.clawmetry.url}/api/otel-status`, { method: 'GET' }, (status, body) => status === 200 && body.startsWith('{'));
+
+const takesOtlp = (): Promise<boolean> =>
+  answersWith(
+    `${PRESETS.collector.url}/v1/traces`,
+    { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"resourceSpans":[]}' },
+    (status) => status === 200,
+  );
+
+/** Looks for a destination. */
+export async function discoverDestination(): Promise<Choice> {
+  if (environmentNamesEndpoint()) return { to: 'otlp', why: 'the environment names an OTLP endpoint' };
+  if (await isClawMetry()) return { to: 'clawmetry', why: `ClawMetry answers at ${PRESETS.clawmetry.url}` };
+  if (await takesOtlp()) return { to: 'collector', why: `something takes OTLP at ${PRESETS.collector.url}` };
+  return { to: 'console', why: `neither ClawMetry (${PRESETS.clawmetry.url}) nor OTLP (${PRESETS.collector.url}) answers` };
+}

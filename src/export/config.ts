@@ -1,0 +1,253 @@
+/**
+ * The settings of a destination, from where they are said: its option, then the environment, then the configuration file,
+ * then its preset. What comes out is complete and checked, so that nothing after it asks where a setting came from.
+ */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import { z } from 'zod';
+import { SIGNALS, type Signal } from '../model/delivery.js';
+import {
+  type Compression,
+  type Environment,
+  headersProblem,
+  lowerCaseNames,
+  readEnvironment,
+  type SignalEnvironment,
+  type TlsFiles,
+} from './environment.js';
+import {
+  type ConfigurationError,
+  DESTINATION_NAME,
+  type DestinationOption,
+  nameDestinations,
+} from './parse.js';
+import {
+  ENCODINGS,
+  type Encoding,
+  OPEN_SPANS,
+  type OpenSpans,
+  OTLP_PRESET_NAMES,
+  type OtlpPresetName,
+  PRESETS,
+  type Preset,
+  TEMPORALITIES,
+  type Temporality,
+} from './presets.js';
+import { PROFILE_NAMES, type ProfileName } from './profiles.js';
+import { signalUrl, urlProblem } from './url.js';
+
+/** The longest that a timer can wait: 2³¹ − 1 ms. */
+const MAX_TIMEOUT_MS = 2_147_483_647;
+
+const name = z
+  .string()
+  .regex(
+    DESTINATION_NAME,
+    'must be 1 to 64 letters, digits, ".", "_" or "-", and start with a letter or digit',
+  );
+
+const url = z.string().superRefine((text, context) => {
+  const problem = urlProblem(text);
+  if (problem !== undefined) context.addIssue(problem);
+});
+
+const headers = z.record(z.string(), z.string()).superRefine((record, context) => {
+  const problem = headersProblem(record);
+  if (problem !== undefined) context.addIssue(problem);
+});
+
+const path = z.string().min(1);
+
+const otlpDestination = z.strictObject({
+  name: name.optional(),
+  preset: z.enum(OTLP_PRESET_NAMES),
+  url: url.optional(),
+  signals: z.array(z.enum(SIGNALS)).min(1).optional(),
+  encoding: z.enum(ENCODINGS).optional(),
+  compression: z.enum(['none', 'gzip']).optional(),
+  headers: headers.optional(),
+  tls: z.strictObject({ ca: path.optional(), cert: path.optional(), key: path.optional() }).optional(),
+  temporality: z.enum(TEMPORALITIES).optional(),
+  profile: z.enum(PROFILE_NAMES).optional(),
+  open_spans: z.enum(OPEN_SPANS).optional(),
+  timeout_ms: z.int().positive().max(MAX_TIMEOUT_MS).optional(),
+});
+
+/** One destination in the configuration file; a key that is not known is an error. */
+export const destinationSchema = z.discriminatedUnion('preset', [
+  otlpDestination,
+  z.strictObject({ name: name.optional(), preset: z.literal('console') }),
+]);
+
+export type DestinationRecord = z.infer<typeof destinationSchema>;
+type OtlpRecord = z.infer<typeof otlpDestination>;
+
+/** What TLS connections use, in PEM; what is absent is the system's. */
+export interface TlsMaterial {
+  ca?: Buffer;
+  cert?: Buffer;
+  key?: Buffer;
+}
+
+/** How one signal is sent. */
+export interface EndpointConfig {
+  /** The whole URL; it holds no credentials. */
+  url: string;
+  encoding: Encoding;
+  compression: Compression;
+  /** Secrets: never to be shown. Names in lower case. */
+  headers: Record<string, string>;
+  tls: TlsMaterial;
+  timeout_ms: number;
+}
+
+export interface DestinationConfig {
+  name: string;
+  preset: OtlpPresetName;
+  /** The signals that the destination takes. */
+  endpoints: Partial<Record<Signal, EndpointConfig>>;
+  temporality: Temporality;
+  profile: ProfileName;
+  open_spans: OpenSpans;
+}
+
+/** A destination that prints to the terminal. */
+export interface ConsoleConfig {
+  name: string;
+  preset: 'console';
+}
+
+/**
+ * The destinations of a start. Where there are options, these are the destinations, and a record of the file adds its
+ * settings to the option of the same name and preset; where there are none, the file's records are. Reads the environment
+ * and the TLS files at the time of the call.
+ */
+export function resolveDestinations(
+  options: readonly DestinationOption[],
+  records: readonly DestinationRecord[] = [],
+): { destinations: (DestinationConfig | ConsoleConfig)[] } | ConfigurationError {
+  const environment = readEnvironment();
+  if ('error' in environment) return environment;
+  const named = nameDestinations(records);
+  if ('error' in named) return named;
+  const chosen: DestinationOption[] =
+    options.length > 0 ? [...options] : named.destinations.map(({ name, preset }) => ({ name, preset }));
+  const destinations: (DestinationConfig | ConsoleConfig)[] = [];
+  for (const option of chosen) {
+    const record = named.destinations.find(
+      (candidate) => candidate.name === option.name && candidate.preset === option.preset,
+    );
+    const config = resolveDestination(option, environment, record);
+    if ('error' in config) return config;
+    destinations.push(config);
+  }
+  return { destinations };
+}
+
+function resolveDestination(
+  option: DestinationOption,
+  environment: Environment,
+  record: DestinationRecord | undefined,
+): DestinationConfig | ConsoleConfig | ConfigurationError {
+  const { name, preset: preset_name } = option;
+  if (preset_name === 'console') return { name, preset: preset_name };
+  const file: OtlpRecord =
+    record === undefined || record.preset === 'console' ? { preset: preset_name } : record;
+  const preset = PRESETS[preset_name];
+  const endpoints: Partial<Record<Signal, EndpointConfig>> = {};
+  for (const signal of file.signals ?? preset.signals) {
+    const endpoint = resolveEndpoint(signal, option, environment.signals[signal], file);
+    if ('error' in endpoint) return { error: `${name}: ${endpoint.error}` };
+    endpoints[signal] = endpoint;
+  }
+  const preference = preset.temporality_fixed ? undefined : environment.temporality;
+  return {
+    name,
+    preset: preset_name,
+    endpoints,
+    temporality: preference ?? file.temporality ?? preset.temporality,
+    profile: file.profile ?? preset.profile,
+    open_spans: file.open_spans ?? preset.open_spans,
+  };
+}
+
+function resolveEndpoint(
+  signal: Signal,
+  option: DestinationOption,
+  environment: SignalEnvironment,
+  file: OtlpRecord,
+): EndpointConfig | ConfigurationError {
+  const preset = PRESETS[file.preset];
+  const endpoint_url = resolveUrl(signal, option, environment, file);
+  const env_headers = takesHeaders(file.preset, endpoint_url, environment) ? environment.headers : {};
+  const tls = readTls(endpoint_url, {
+    ca: environment.tls.ca ?? file.tls?.ca,
+    cert: environment.tls.cert ?? file.tls?.cert,
+    key: environment.tls.key ?? file.tls?.key,
+  });
+  if ('error' in tls) return tls;
+  return {
+    url: endpoint_url,
+    encoding: preferredEncoding(preset, environment) ?? file.encoding ?? preset.encoding,
+    compression: environment.compression ?? file.compression ?? 'none',
+    headers: { ...lowerCaseNames(file.headers ?? {}), ...env_headers },
+    tls,
+    timeout_ms: Math.min(environment.timeout_ms ?? file.timeout_ms ?? preset.timeout_ms, MAX_TIMEOUT_MS),
+  };
+}
+
+/** The environment's endpoint is that of preset `otlp`: the other presets are backends with an address of their own. */
+function resolveUrl(
+  signal: Signal,
+  option: DestinationOption,
+  environment: SignalEnvironment,
+  file: OtlpRecord,
+): string {
+  if (option.url !== undefined) return signalUrl(option.url, signal);
+  if (file.preset === 'otlp' && environment.url !== undefined) return environment.url;
+  return signalUrl(file.url ?? PRESETS[file.preset].url, signal);
+}
+
+/** A general wish for protobuf does not reach a backend that takes JSON only; every backend takes JSON. */
+const preferredEncoding = (preset: Preset, { encoding }: SignalEnvironment): Encoding | undefined =>
+  preset.encoding_fixed && encoding !== preset.encoding ? undefined : encoding;
+
+/**
+ * The environment's headers carry a token that is meant for one backend. Where the environment names an endpoint too, the
+ * token is for that server and goes to no other. Where it names none, it goes to each destination but ClawMetry, which
+ * has a token of its own: that one stands in the configuration file.
+ */
+function takesHeaders(preset: OtlpPresetName, endpoint_url: string, environment: SignalEnvironment): boolean {
+  if (environment.url === undefined) return preset !== 'clawmetry';
+  return new URL(environment.url).origin === new URL(endpoint_url).origin;
+}
+
+const TLS_FILES = [
+  { kind: 'ca', purpose: 'root certificate', check: (pem: Buffer) => new X509Certificate(pem) },
+  { kind: 'cert', purpose: 'client certificate', check: (pem: Buffer) => new X509Certificate(pem) },
+  { kind: 'key', purpose: 'client key', check: (pem: Buffer) => createPrivateKey(pem) },
+] as const;
+
+function readTls(endpoint_url: string, files: TlsFiles): TlsMaterial | ConfigurationError {
+  const material: TlsMaterial = {};
+  if (!endpoint_url.startsWith('https:')) return material;
+  for (const { kind, purpose, check } of TLS_FILES) {
+    const file = files[kind];
+    if (file === undefined) continue;
+    try {
+      material[kind] = readFileSync(file);
+      check(material[kind]);
+    } catch {
+      return { error: `the ${purpose} file ${file} can't be read as PEM; check its path and its content` };
+    }
+  }
+  try {
+    createSecureContext(material);
+  } catch {
+    return {
+      error: `the client certificate ${files.cert} and the client key ${files.key} do not belong together`,
+    };
+  }
+  return material;
+}

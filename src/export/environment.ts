@@ -1,0 +1,164 @@
+/**
+ * The standard `OTEL_EXPORTER_OTLP_*` variables as plain data, per signal, a signal's own form before the general one. What
+ * OpenTelemetry's exporters read well is read by their code; what they pass over in silence (an unknown protocol, a URL
+ * that is none) is an error here.
+ */
+import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { getStringFromEnv, parseKeyPairsIntoRecord } from '@opentelemetry/core';
+import { getSharedConfigurationFromEnvironment } from '@opentelemetry/otlp-exporter-base/node-http';
+import { SIGNALS, type Signal } from '../model/delivery.js';
+import type { ConfigurationError } from './parse.js';
+import { type Encoding, TEMPORALITIES, type Temporality } from './presets.js';
+import { signalUrl, urlProblem } from './url.js';
+
+export type Compression = 'none' | 'gzip';
+
+/** Paths of PEM files. */
+export interface TlsFiles {
+  ca?: string | undefined;
+  cert?: string | undefined;
+  key?: string | undefined;
+}
+
+export interface SignalEnvironment {
+  /** The whole URL, `/v1/<signal>` included. */
+  url?: string;
+  /** Names in lower case. */
+  headers: Record<string, string>;
+  encoding?: Encoding;
+  compression?: Compression | undefined;
+  timeout_ms?: number | undefined;
+  tls: TlsFiles;
+}
+
+export interface Environment {
+  signals: Record<Signal, SignalEnvironment>;
+  temporality?: Temporality;
+}
+
+interface Variable {
+  name: string;
+  value: string;
+}
+
+const PREFIX = 'OTEL_EXPORTER_OTLP';
+const TEMPORALITY_VARIABLE = `${PREFIX}_METRICS_TEMPORALITY_PREFERENCE`;
+
+const ENCODING_OF_PROTOCOL: Readonly<Record<string, Encoding>> = {
+  'http/json': 'json',
+  'http/protobuf': 'protobuf',
+};
+
+const variable = (name: string): Variable | undefined => {
+  const value = getStringFromEnv(name)?.trim();
+  return value === undefined ? undefined : { name, value };
+};
+
+const ownVariable = (signal: Signal, setting: string): Variable | undefined =>
+  variable(`${PREFIX}_${signal.toUpperCase()}_${setting}`);
+
+const generalVariable = (setting: string): Variable | undefined => variable(`${PREFIX}_${setting}`);
+
+const find = (signal: Signal, setting: string): Variable | undefined =>
+  ownVariable(signal, setting) ?? generalVariable(setting);
+
+/** Whether any variable names an endpoint: then preset `otlp` is what the user means without naming a destination. */
+export const environmentNamesEndpoint = (): boolean =>
+  SIGNALS.some((signal) => find(signal, 'ENDPOINT') !== undefined);
+
+/** A signal's own endpoint is used as it is; to the general one `/v1/<signal>` is added. */
+function readUrl(signal: Signal): { url?: string } | ConfigurationError {
+  const own = ownVariable(signal, 'ENDPOINT');
+  const endpoint = own ?? generalVariable('ENDPOINT');
+  if (endpoint === undefined) return {};
+  const problem = urlProblem(endpoint.value);
+  if (problem !== undefined) return { error: `${endpoint.name} ${problem}` };
+  return { url: own === undefined ? signalUrl(endpoint.value, signal) : endpoint.value };
+}
+
+function readEncoding(signal: Signal): { encoding?: Encoding } | ConfigurationError {
+  const protocol = find(signal, 'PROTOCOL');
+  if (protocol === undefined) return {};
+  const encoding = ENCODING_OF_PROTOCOL[protocol.value];
+  if (encoding !== undefined) return { encoding };
+  return { error: `${protocol.name}: this protocol is not supported; set it to http/protobuf or http/json` };
+}
+
+/** What describes the connection and the body is the transport's to say. */
+const OWN_HEADERS: ReadonlySet<string> = new Set([
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-type',
+  'expect',
+  'keep-alive',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** Why these cannot be sent as HTTP headers, without their values. */
+export function headersProblem(headers: Readonly<Record<string, string>>): string | undefined {
+  for (const [name, value] of Object.entries(headers)) {
+    try {
+      validateHeaderName(name);
+    } catch {
+      return 'a header has a name that HTTP does not allow';
+    }
+    if (OWN_HEADERS.has(name.toLowerCase())) return `header "${name}" is set with each request; leave it out`;
+    try {
+      validateHeaderValue(name, value);
+    } catch {
+      return `the value of header "${name}" has characters that HTTP does not allow`;
+    }
+  }
+  return undefined;
+}
+
+/** Header names are the same in any case: in lower case a later one replaces an earlier one. */
+export const lowerCaseNames = (headers: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+
+function readHeaders(signal: Signal): { headers: Record<string, string> } | ConfigurationError {
+  const general = parseKeyPairsIntoRecord(generalVariable('HEADERS')?.value);
+  const own = parseKeyPairsIntoRecord(ownVariable(signal, 'HEADERS')?.value);
+  const headers = { ...lowerCaseNames(general), ...lowerCaseNames(own) };
+  const problem = headersProblem(headers);
+  return problem === undefined ? { headers } : { error: `${PREFIX}_HEADERS: ${problem}` };
+}
+
+function readSignal(signal: Signal): SignalEnvironment | ConfigurationError {
+  const url = readUrl(signal);
+  if ('error' in url) return url;
+  const encoding = readEncoding(signal);
+  if ('error' in encoding) return encoding;
+  const headers = readHeaders(signal);
+  if ('error' in headers) return headers;
+  const { timeoutMillis, compression } = getSharedConfigurationFromEnvironment(signal.toUpperCase());
+  const tls = {
+    ca: find(signal, 'CERTIFICATE')?.value,
+    cert: find(signal, 'CLIENT_CERTIFICATE')?.value,
+    key: find(signal, 'CLIENT_KEY')?.value,
+  };
+  return { ...url, ...encoding, ...headers, timeout_ms: timeoutMillis, compression, tls };
+}
+
+function readTemporality(): { temporality?: Temporality } | ConfigurationError {
+  const preference = variable(TEMPORALITY_VARIABLE)?.value.toLowerCase();
+  if (preference === undefined) return {};
+  const temporality = TEMPORALITIES.find((known) => known === preference);
+  if (temporality !== undefined) return { temporality };
+  return { error: `${TEMPORALITY_VARIABLE}: set it to one of ${TEMPORALITIES.join(', ')}` };
+}
+
+/** The environment at the time of the call, or the first thing in it that cannot be used. */
+export function readEnvironment(): Environment | ConfigurationError {
+  const temporality = readTemporality();
+  if ('error' in temporality) return temporality;
+  const signals: Partial<Record<Signal, SignalEnvironment>> = {};
+  for (const signal of SIGNALS) {
+    const settings = readSignal(signal);
+    if ('error' in settings) return settings;
+    signals[signal] = settings;
+  }
+  return { signals: signals as Record<Signal, SignalEnvironment>, ...temporality };
+}

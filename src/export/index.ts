@@ -1,0 +1,21 @@
+/**
+ * The export stage: what `bridge.ts` needs to read destinations from the command line and the configuration file, to open
+ * them, and to hand them what the correlator says.
+ */
+export type { BridgeSnapshot } from './bridge-metrics.js';
+export {
+  type ConsoleConfig,
+  type DestinationConfig,
+  type DestinationRecord,
+  destinationSchema,
+  type EndpointConfig,
+  resolveDestinations,
+} from './config.js';
+export { createDestination, type DestinationDependencies, type ExportDestination } from './destination.js';
+export { environmentNamesEndpoint } from './environment.js';
+export { createMetricReader, createMetrics, type Metrics } from './metrics.js';
+export { toReadableLogRecord, toReadableSpan } from './otlp.js';
+export { type ConfigurationError, type DestinationOption, parseDestinations } from './parse.js';
+export { PRESET_NAMES, PRESETS, type PresetName } from './presets.js';
+export type { Logger } from './report.js';
+export { createResource } from './resource.js';

@@ -1,0 +1,90 @@
+/**
+ * Reads destinations as they stand on the command line: `PRESET`, `PRESET=URL`, `NAME:PRESET` or `NAME:PRESET=URL`. Errors
+ * are data, and never repeat what could hold a credential.
+ */
+import { PRESET_NAMES, type PresetName } from './presets.js';
+import { urlProblem } from './url.js';
+
+export interface DestinationOption {
+  /** Unique among the destinations; the destination's key in the summary. */
+  name: string;
+  preset: PresetName;
+  /** The base URL. */
+  url?: string;
+}
+
+/** A destination whose name is still to be found. */
+export type UnnamedDestination = Omit<DestinationOption, 'name'> & { name?: string | undefined };
+
+export interface ConfigurationError {
+  /** What is wrong, where, and what to do. */
+  error: string;
+}
+
+export const DESTINATION_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
+
+const FORMS = 'PRESET, PRESET=URL or NAME:PRESET=URL';
+
+const isPreset = (text: string): text is PresetName => (PRESET_NAMES as readonly string[]).includes(text);
+
+/** One destination, its name still absent where none is given. */
+export function parseDestination(text: string): UnnamedDestination | ConfigurationError {
+  const [, left = '', url] = /^([^=]*)(?:=(.*))?$/s.exec(text) ?? [];
+  const colon = left.indexOf(':');
+  const name = colon === -1 ? undefined : left.slice(0, colon);
+  const preset = left.slice(colon + 1);
+  if (!isPreset(preset)) {
+    const shown = DESTINATION_NAME.test(preset) ? `"${preset}" is no preset` : 'no preset is named';
+    return { error: `${shown}: a destination is ${FORMS}, PRESET one of ${PRESET_NAMES.join(', ')}` };
+  }
+  if (name !== undefined && !DESTINATION_NAME.test(name)) {
+    return {
+      error: `${preset}: a destination's name is 1 to 64 letters, digits, ".", "_" or "-", and starts with a letter or digit`,
+    };
+  }
+  const at = name ?? preset;
+  if (url === undefined) return { name, preset };
+  if (preset === 'console') return { error: `${at}: console prints to this terminal and takes no URL` };
+  const problem = urlProblem(url);
+  return problem === undefined
+    ? { name, preset, url }
+    : { error: `${at}: what is given as its URL ${problem}` };
+}
+
+/** All destinations of a command line, each with a name of its own. */
+export function parseDestinations(
+  texts: readonly string[],
+): { options: DestinationOption[] } | ConfigurationError {
+  const unnamed: UnnamedDestination[] = [];
+  for (const text of texts) {
+    const parsed = parseDestination(text);
+    if ('error' in parsed) return parsed;
+    unnamed.push(parsed);
+  }
+  const named = nameDestinations(unnamed);
+  return 'error' in named ? named : { options: named.destinations };
+}
+
+/** Gives those without a name their preset's: `otlp`, then `otlp-2`, `otlp-3`, … A name that is given twice is an error. */
+export function nameDestinations<D extends { name?: string | undefined; preset: PresetName }>(
+  unnamed: readonly D[],
+): { destinations: (D & { name: string })[] } | ConfigurationError {
+  const taken = new Set<string>();
+  for (const { name } of unnamed) {
+    if (name === undefined) continue;
+    if (taken.has(name)) return { error: `${name}: two destinations have this name; give each its own` };
+    taken.add(name);
+  }
+  const destinations = unnamed.map((destination) => {
+    const name = destination.name ?? freeName(destination.preset, taken);
+    taken.add(name);
+    return { ...destination, name };
+  });
+  return { destinations };
+}
+
+function freeName(preset: string, taken: ReadonlySet<string>): string {
+  let name = preset;
+  for (let number = 2; taken.has(name); number += 1) name = `${preset}-${number}`;
+  return name;
+}

@@ -1,0 +1,134 @@
+/**
+ * What a lane has still to send, oldest first. Copies of a span that has not ended yet (previews) coalesce here: a newer
+ * copy takes the place of the queued one, and the final copy removes it for good.
+ */
+
+export interface LaneItem<T> {
+  payload: T;
+  /** Estimated bytes, in memory and in a request. */
+  bytes: number;
+  /** How many spans, log records or data points it counts as; 0 for a preview. */
+  count: number;
+  /** The span id, where copies of this item replace each other. */
+  id?: string;
+}
+
+/** How many ended spans are remembered, so that no preview follows the final copy. */
+const MAX_ENDED = 16_384;
+
+/** How many free places at the front are worth moving the rest. */
+const COMPACT_AFTER = 1_024;
+
+interface Slot<T> {
+  /** Absent where the item has been removed out of turn. */
+  item: LaneItem<T> | undefined;
+}
+
+export class LaneQueue<T> {
+  #slots: Slot<T>[] = [];
+  #head = 0;
+  #size = 0;
+  #bytes = 0;
+  readonly #previews = new Map<string, Slot<T>>();
+  readonly #ended = new Set<string>();
+
+  /** How many items are queued, previews included. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The estimated bytes of all that is queued. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  push(item: LaneItem<T>): void {
+    if (item.id === undefined) this.#append(item);
+    else if (item.count === 0) this.#pushPreview(item, item.id);
+    else this.#pushFinal(item, item.id);
+  }
+
+  /** The oldest items, up to both bounds; one at least where there is any, however large. */
+  take(max_items: number, max_bytes: number): LaneItem<T>[] {
+    const items: LaneItem<T>[] = [];
+    let bytes = 0;
+    for (let item = this.#peek(); item !== undefined && items.length < max_items; item = this.#peek()) {
+      bytes += item.bytes;
+      if (items.length > 0 && bytes > max_bytes) break;
+      items.push(item);
+      this.#shift(item);
+    }
+    return items;
+  }
+
+  #pushPreview(item: LaneItem<T>, id: string): void {
+    if (this.#ended.has(id)) return;
+    const queued = this.#previews.get(id);
+    if (queued === undefined) {
+      this.#previews.set(id, this.#append(item));
+      return;
+    }
+    this.#bytes += item.bytes - (queued.item?.bytes ?? 0);
+    queued.item = item;
+  }
+
+  #pushFinal(item: LaneItem<T>, id: string): void {
+    const queued = this.#previews.get(id);
+    if (queued?.item !== undefined) {
+      this.#bytes -= queued.item.bytes;
+      this.#size -= 1;
+      queued.item = undefined;
+      this.#previews.delete(id);
+    }
+    this.#remember(id);
+    this.#append(item);
+  }
+
+  #remember(id: string): void {
+    if (this.#ended.size >= MAX_ENDED) {
+      for (const oldest of this.#ended) {
+        this.#ended.delete(oldest);
+        break;
+      }
+    }
+    this.#ended.add(id);
+  }
+
+  #append(item: LaneItem<T>): Slot<T> {
+    const slot = { item };
+    this.#slots.push(slot);
+    this.#size += 1;
+    this.#bytes += item.bytes;
+    return slot;
+  }
+
+  /** The oldest item that is still there; passes over the places of those that are not. */
+  #peek(): LaneItem<T> | undefined {
+    while (this.#head < this.#slots.length) {
+      const item = this.#slots[this.#head]?.item;
+      if (item !== undefined) return item;
+      this.#head += 1;
+    }
+    this.#compact();
+    return undefined;
+  }
+
+  /** Takes out what `#peek` has just given. */
+  #shift(item: LaneItem<T>): void {
+    this.#head += 1;
+    this.#size -= 1;
+    this.#bytes -= item.bytes;
+    if (item.id !== undefined && item.count === 0) this.#previews.delete(item.id);
+    this.#compact();
+  }
+
+  #compact(): void {
+    if (
+      this.#head < this.#slots.length &&
+      (this.#head < COMPACT_AFTER || this.#head * 2 < this.#slots.length)
+    )
+      return;
+    this.#slots = this.#slots.slice(this.#head);
+    this.#head = 0;
+  }
+}

@@ -1,0 +1,13 @@
+/**
+ * Every reason by which data dies on its way to a backend, so that a summary, a metric and a log line say the same word for
+ * the same thing.
+ */
+
+/** Dropped: the queue was over its bound, and this was the oldest in it. */
+export const MEMORY_FULL = 'memory_full';
+/** Rejected: the backend answered 200 and said that it did not take these. */
+export const PARTIAL_SUCCESS = 'partial_success';
+/** Rejected: refused alone, again and again, while everything else passed. */
+export const POISON = 'poison';
+/** Rejected: the backend answered with a status that sending again does not mend. */
+export const httpReason = (status: number): string => `http_${status}`;

@@ -1,0 +1,69 @@
+/**
+ * What an outcome of a request means for the items in it, by the OTLP rules: which answers are final, which are tried
+ * again, and which part of a batch the backend did not take. Pure; the lane acts on it.
+ */
+
+import type { Signal } from '../model/delivery.js';
+import { type PartialSuccess, readPartialSuccess } from './otlp.js';
+import { httpReason } from './reasons.js';
+
+/** What a transport reports of one request. */
+export type Outcome =
+  | {
+      kind: 'answered';
+      status: number;
+      /** From now on; absent where the backend does not say. */
+      retry_after_ms?: number;
+      /** The first bytes of the answer's body. */
+      body: Uint8Array;
+    }
+  | { kind: 'failed'; reason: 'connection' | 'timeout'; message: string };
+
+export type Verdict =
+  | { kind: 'taken'; partial?: PartialSuccess }
+  /** To be tried again. `for_content`: it may be for what is in the request, not only for when it came. */
+  | { kind: 'refused'; message: string; for_content: boolean; retry_after_ms?: number }
+  | { kind: 'unreachable'; message: string; timed_out: boolean }
+  | { kind: 'too_large'; reason: string; message: string }
+  | { kind: 'rejected'; reason: string; message: string };
+
+const TOO_MANY_REQUESTS = 429;
+const RETRYABLE_STATUSES: ReadonlySet<number> = new Set([TOO_MANY_REQUESTS, 502, 503, 504]);
+const CONTENT_TOO_LARGE = 413;
+
+const MAX_MESSAGE_BYTES = 2_048;
+
+/** What a backend says, on one line and without control characters. */
+export const oneLine = (text: string): string =>
+  text
+    .slice(0, MAX_MESSAGE_BYTES)
+    .replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
+    .trim();
+
+function answerMessage(status: number, body: Uint8Array): string {
+  const said = oneLine(new TextDecoder().decode(body.subarray(0, MAX_MESSAGE_BYTES)));
+  return said === '' ? `HTTP ${status}` : `HTTP ${status}: ${said}`;
+}
+
+export function judge(outcome: Outcome, signal: Signal): Verdict {
+  if (outcome.kind === 'failed') {
+    return { kind: 'unreachable', message: outcome.message, timed_out: outcome.reason === 'timeout' };
+  }
+  const { status, body, retry_after_ms } = outcome;
+  if (status >= 200 && status < 300) {
+    const partial = readPartialSuccess(signal, body);
+    return partial === undefined ? { kind: 'taken' } : { kind: 'taken', partial };
+  }
+  const message = answerMessage(status, body);
+  if (RETRYABLE_STATUSES.has(status)) {
+    const for_content = status !== TOO_MANY_REQUESTS;
+    return {
+      kind: 'refused',
+      message,
+      for_content,
+      ...(retry_after_ms === undefined ? {} : { retry_after_ms }),
+    };
+  }
+  const kind = status === CONTENT_TOO_LARGE ? 'too_large' : 'rejected';
+  return { kind, reason: httpReason(status), message };
+}

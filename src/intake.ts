@@ -1,0 +1,83 @@
+/**
+ * From batches of lines to events: one decoder per stream, every line counted, every rejection said with its place and its
+ * field. `run`, `replay`, `tree` and `validate` all read through here.
+ */
+import { createLineDecoder, type Dialect, type LineDecoder, type Rejection, type TranscriptIndex } from './decode/index.js';
+import { countReason } from './counter.js';
+import type { AgentEvent } from './model/event.js';
+import type { LineBatch } from './model/source.js';
+
+export interface SourceCounts {
+  lines: number;
+  events: number;
+  ignored: Record<string, number>;
+  rejected: Record<string, number>;
+}
+
+/** A rejection and where its line stands. */
+export interface Problem extends Rejection {
+  stream: string;
+  line: number;
+}
+
+export interface Intake {
+  /** The events of a batch, in order. */
+  take(batch: LineBatch): AgentEvent[];
+  counts(): SourceCounts;
+}
+
+export interface IntakeOptions {
+  dialect: Dialect;
+  max_line_bytes: number;
+  onProblem(problem: Problem): void;
+  /** Names the sessions of a transcript file; asked once per stream. */
+  sessionsOf?(stream: string): TranscriptIndex | undefined;
+}
+
+/** `FILE:LINE: path: what is wrong`; `$` stands for the line as a whole. */
+export const describeProblem = ({ stream, line, path, message }: Problem): string =>
+  `${stream}:${line}: ${path || '$'}: ${message}`;
+
+export function createIntake(options: IntakeOptions): Intake {
+  const counts: SourceCounts = { lines: 0, events: 0, ignored: {}, rejected: {} };
+  const decoders = new Map<string, LineDecoder>();
+
+  function decoderOf(stream: string): LineDecoder {
+    const known = decoders.get(stream);
+    if (known !== undefined) return known;
+    const decoder = createLineDecoder(options.dialect, options.sessionsOf?.(stream));
+    decoders.set(stream, decoder);
+    return decoder;
+  }
+
+  function problem(stream: string, line: number, rejection: Rejection): void {
+    countReason(counts.rejected, rejection.reason);
+    options.onProblem({ ...rejection, stream, line });
+  }
+
+  function takeLine(stream: string, line: LineBatch['lines'][number], arrival_ms: number): AgentEvent[] {
+    counts.lines++;
+    if ('skipped' in line) {
+      const message = `longer than ${options.max_line_bytes} bytes; split the event or raise limits.line_bytes`;
+      problem(stream, line.number, { reason: line.skipped, path: '', message });
+      return [];
+    }
+    const decoded = decoderOf(stream).decode(line.bytes, arrival_ms);
+    if (decoded.ignored !== undefined) countReason(counts.ignored, decoded.ignored);
+    if (decoded.rejected !== undefined) problem(stream, line.number, decoded.rejected);
+    return decoded.events;
+  }
+
+  return {
+    take({ stream, lines, arrival_ms, end }) {
+      const events = lines.flatMap((line) => takeLine(stream, line, arrival_ms));
+      if (end) {
+        events.push(...(decoders.get(stream)?.end() ?? []));
+        decoders.delete(stream);
+      }
+      counts.events += events.length;
+      return events;
+    },
+    counts: () => ({ ...counts, ignored: { ...counts.ignored }, rejected: { ...counts.rejected } }),
+  };
+}

@@ -1,0 +1,25 @@
+/**
+ * The program's own log, to stderr: for people by default, as JSON for machines. Nothing that is logged holds a header or a
+ * token: who logs names an address or a file, never a configuration.
+ */
+import pino, { type Logger } from 'pino';
+import pretty from 'pino-pretty';
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export const LOG_FORMATS = ['pretty', 'json'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+const STDERR = 2;
+
+export function createLogger(level: LogLevel, format: LogFormat): Logger {
+  if (format === 'json') return pino({ level, base: null }, pino.destination({ dest: STDERR, sync: true }));
+  const stream = pretty({
+    destination: STDERR,
+    sync: true,
+    colorize: process.stderr.isTTY === true && process.env.NO_COLOR === undefined,
+    translateTime: 'HH:MM:ss',
+    ignore: 'pid,hostname',
+  });
+  return pino({ level, base: null }, stream);
+}

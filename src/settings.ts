@@ -1,0 +1,99 @@
+/**
+ * The settings of a start: an option of the command line, else the environment (which the destinations read), else the
+ * configuration file, else the default. The file is checked in full: an unknown key is an error.
+ */
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { DIALECTS } from './decode/index.js';
+import { destinationSchema } from './export/index.js';
+import { LOG_FORMATS, LOG_LEVELS } from './log.js';
+
+const seconds = z.number().min(0).max(86_400);
+
+const limitsSchema = z.strictObject({
+  /** What the destinations may hold in memory, together. */
+  memory_mb: z.number().min(1).max(1_000_000).default(256),
+  /** A longer line is passed over. */
+  line_bytes: z
+    .int()
+    .min(1_024)
+    .max(1_000_000_000)
+    .default(1024 * 1024),
+  /** Content that one attribute holds, with `content`. */
+  content_bytes: z
+    .int()
+    .min(16)
+    .max(1_000_000)
+    .default(16 * 1024),
+});
+
+export const configSchema = z.strictObject({
+  from: z.array(z.string()).default([]),
+  to: z.array(z.union([z.string(), destinationSchema])).default([]),
+  dialect: z.enum(DIALECTS).default('auto'),
+  speed: z.number().positive().max(1_000_000).optional(),
+  rebase_time: z.boolean().default(false),
+  content: z.boolean().default(false),
+  /** `replay`: seconds to wait for acknowledgements after the last event. */
+  deadline: seconds.default(60),
+  /** `run`: seconds to drain at the end. */
+  drain: seconds.default(10),
+  strict: z.boolean().default(false),
+  summary: z.string().min(1).optional(),
+  log_level: z.enum(LOG_LEVELS).default('info'),
+  log_format: z.enum(LOG_FORMATS).default('pretty'),
+  limits: limitsSchema.prefault({}),
+});
+
+export type Settings = z.infer<typeof configSchema>;
+
+/** Options as the command line gives them; what is absent was not given. */
+export type SettingOptions = { [K in keyof Settings]?: unknown };
+
+export interface SettingsError {
+  /** What is wrong, where, and what to do. */
+  error: string;
+}
+
+function readConfigFile(path: string): { values: Record<string, unknown> } | SettingsError {
+  let content: string;
+  try {
+    content = readFileSync(path, 'utf8');
+  } catch (error) {
+    return { error: `can't read the configuration file ${path}: ${(error as NodeJS.ErrnoException).code}; check its path` };
+  }
+  try {
+    const values: unknown = parse(content) ?? {};
+    if (typeof values !== 'object' || Array.isArray(values)) {
+      return { error: `${path}: must be a YAML mapping of settings, such as "to: [clawmetry]"` };
+    }
+    return { values: values as Record<string, unknown> };
+  } catch (error) {
+    const [problem] = (error instanceof Error ? error.message : 'not YAML').split('\n');
+    return { error: `${path}: not valid YAML: ${problem}` };
+  }
+}
+
+const KNOWN_KEYS = Object.keys(configSchema.shape);
+
+function describeIssue(issue: z.core.$ZodIssue, path: string | undefined): string {
+  const place = issue.path.map(String).join('.');
+  const where = path === undefined ? `--${place.replaceAll('_', '-')}` : `${path}: ${place || 'top level'}`;
+  const known = issue.code === 'unrecognized_keys' && issue.path.length === 0 ? ` (known: ${KNOWN_KEYS.join(', ')})` : '';
+  return `${where}: ${issue.message}${known}`;
+}
+
+/** Checks the file and the options, each by itself, so that an error names the one that it is in. */
+export function resolveSettings(options: SettingOptions, config_path?: string): Settings | SettingsError {
+  const file = config_path === undefined ? { values: {} } : readConfigFile(config_path);
+  if ('error' in file) return file;
+  for (const [values, path] of [
+    [file.values, config_path ?? ''],
+    [options, undefined],
+  ] as const) {
+    const [issue] = configSchema.safeParse(values).error?.issues ?? [];
+    if (issue !== undefined) return { error: describeIssue(issue, path) };
+  }
+  return configSchema.parse({ ...file.values, ...options });
+}

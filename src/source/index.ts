@@ -1,0 +1,54 @@
+/**
+ * The sources: from the value of a `--from` to a source that can be opened.
+ */
+import type { Readable } from 'node:stream';
+import type { Source } from '../model/source.js';
+import { createFileSource } from './file.js';
+import { createFollowSource, DEFAULT_POLL_INTERVAL_MS } from './follow.js';
+import { DEFAULT_MAX_LINE_BYTES } from './lines.js';
+import { createListenSource } from './listen.js';
+import type { ParsedSource } from './parse.js';
+import { type Backoff, createSocketSource, DEFAULT_BACKOFF } from './socket.js';
+import { createStdinSource } from './stdin.js';
+
+export { type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
+
+/** The kinds that `createSource` makes. */
+export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen';
+export type LineSource = Extract<ParsedSource, { kind: LineSourceKind }>;
+
+export interface SourceOptions {
+  /** Whether a file is read to its end (`replay`) or followed (`run`). Sockets never end, stdin always does. */
+  mode: 'to_end' | 'follow';
+  /** Lines over this are skipped; 1 MiB by default. */
+  max_line_bytes?: number;
+  /** How a lost connection is tried again; 0.2 s to 5 s by default. */
+  backoff?: Backoff;
+  /** What `stdin` reads; `process.stdin` by default. */
+  stdin?: Readable;
+}
+
+/** Whether `createSource` can make this one. */
+export function isLineSource(parsed: ParsedSource): parsed is LineSource {
+  return ['stdin', 'file', 'socket', 'listen'].includes(parsed.kind);
+}
+
+/** Makes a source; nothing is opened yet. */
+export function createSource(parsed: LineSource, options: SourceOptions): Source {
+  const { mode, max_line_bytes = DEFAULT_MAX_LINE_BYTES, backoff = DEFAULT_BACKOFF } = options;
+  switch (parsed.kind) {
+    case 'stdin':
+      return createStdinSource({ max_line_bytes, input: options.stdin ?? process.stdin });
+    case 'file':
+      return mode === 'to_end'
+        ? createFileSource(parsed.name, parsed.path, max_line_bytes)
+        : createFollowSource(parsed.name, parsed.path, {
+            max_line_bytes,
+            poll_interval_ms: DEFAULT_POLL_INTERVAL_MS,
+          });
+    case 'socket':
+      return createSocketSource(parsed.name, parsed.address, { max_line_bytes, backoff });
+    case 'listen':
+      return createListenSource(parsed.name, parsed.address, max_line_bytes);
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The sources `listen:unix:PATH` and `listen:tcp:HOST:PORT`: a server that takes many producers at once. Each connection
+ * is a stream of its own, and nothing that one of them does reaches the others.
+ */
+import { once } from 'node:events';
+import { access, constants, lstat, unlink } from 'node:fs/promises';
+import { createServer, type Server, Socket } from 'node:net';
+import { dirname } from 'node:path';
+import { type Source, SourceError } from '../model/source.js';
+import { type ConnectAddress, connect, KEEP_ALIVE } from './connect.js';
+import { createReaderSource, type Push } from './reader.js';
+import { errorCode, errorReason } from './reasons.js';
+import { readLines } from './stream.js';
+
+/** Each may hold one chunk and one unfinished line. */
+export const MAX_CONNECTIONS = 1024;
+
+/** Takes away group's and others' rights on what is created. */
+const OWNER_ONLY_UMASK = 0o177;
+
+function refusal(name: string, reason: string, advice: string): SourceError {
+  return new SourceError(`can't take connections on ${name}: ${reason}; ${advice}`);
+}
+
+/** Makes room for a socket at this path: a socket that nobody answers on any more is removed, nothing else is. */
+async function removeStaleSocket(name: string, path: string, stop: AbortSignal): Promise<void> {
+  const directory = dirname(path);
+  try {
+    await access(directory, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw refusal(
+      name,
+      `${directory}: ${errorReason(error)}`,
+      'give a path in a directory that this user can write to',
+    );
+  }
+  const stats = await lstat(path).catch(() => undefined);
+  if (stats === undefined) return;
+  if (!stats.isSocket()) {
+    throw refusal(name, 'there is something that is not a socket', 'remove it or give another path');
+  }
+  const answer = await connect({ path }, stop);
+  if (answer instanceof Socket) {
+    answer.destroy();
+    throw refusal(name, 'another process listens there', 'stop it or give another path');
+  }
+  if (errorCode(answer) !== 'ECONNREFUSED') {
+    throw refusal(name, errorReason(answer), 'remove it or give another path');
+  }
+  await unlink(path).catch(() => undefined);
+}
+
+/** Makes what the callback creates in this turn accessible to its owner alone, from its first moment. */
+function ownerOnly(create: () => void): void {
+  const umask = process.umask(OWNER_ONLY_UMASK);
+  try {
+    create();
+  } finally {
+    process.umask(umask);
+  }
+}
+
+async function listen(name: string, server: Server, address: ConnectAddress): Promise<void> {
+  const listening = once(server, 'listening');
+  // A socket's file is made within the call, before anything else can run.
+  if ('path' in address) ownerOnly(() => server.listen(address));
+  else server.listen(address);
+  try {
+    await listening;
+  } catch (error) {
+    throw refusal(name, errorReason(error), 'give another address');
+  }
+}
+
+/** The address that it listens on, as the user would name it: port 0 has become a real one. */
+function listeningOn(name: string, server: Server): string {
+  const address = server.address();
+  if (address === null || typeof address === 'string') return name;
+  const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+  return `listen:tcp:${host}:${address.port}`;
+}
+
+/** The server's connections: each is read until it ends, and their number is bounded. */
+function createConnections(name: string, max_line_bytes: number, push: Push, stop: AbortSignal) {
+  const open = new Set<Promise<unknown>>();
+  let accepted = 0;
+  let refusing = false;
+
+  /** Told once, until a connection is taken again. Not awaited: nothing is read for it. */
+  function refuse(reason: string): void {
+    if (refusing || stop.aborted) return;
+    refusing = true;
+    void push({ kind: 'status', state: 'down', message: `${name} turns connections away: ${reason}` });
+  }
+
+  function accept(socket: Socket): void {
+    // Readings are counted, not sockets: one that has ended may still wait for the consumer.
+    if (open.size >= MAX_CONNECTIONS || stop.aborted) {
+      socket.destroy();
+      refuse(`${open.size} are open, no more are taken until one ends`);
+      return;
+    }
+    accepted += 1;
+    const stream = `${name}#${accepted}`;
+    // A producer is here for one connection: what it sent before its orderly end is all there is, with a line end or not.
+    const reading = readLines(socket, { stream, max_line_bytes, keep_unended_line: true }, push, stop);
+    open.add(reading);
+    void reading.finally(() => open.delete(reading));
+    if (refusing) void push({ kind: 'status', state: 'up', message: `${name} takes connections again` });
+    refusing = false;
+  }
+
+  return { accept, refuse, finished: () => Promise.all(open) };
+}
+
+async function serve(server: Server, stop: AbortSignal): Promise<void> {
+  if (!stop.aborted) await once(stop, 'abort');
+  const closed = once(server, 'close');
+  server.close();
+  await closed;
+}
+
+/**
+ * A server source. The socket's file has mode 0600 and is removed at the end. Opening it throws a `SourceError` where
+ * the address is taken or not to be had.
+ */
+export function createListenSource(name: string, address: ConnectAddress, max_line_bytes: number): Source {
+  return createReaderSource(name, async (push, stop) => {
+    if ('path' in address) await removeStaleSocket(name, address.path, stop);
+    const connections = createConnections(name, max_line_bytes, push, stop);
+    const server = createServer(KEEP_ALIVE, connections.accept);
+    await listen(name, server, address);
+    server.on('error', (error) => connections.refuse(errorReason(error)));
+    return async () => {
+      void push({ kind: 'status', state: 'up', message: `${listeningOn(name, server)} takes connections` });
+      await serve(server, stop);
+      await connections.finished();
+    };
+  });
+}

@@ -1,0 +1,113 @@
+/**
+ * Reads what a user writes after `--from`. Every form is recognised here, also those that another part of the bridge
+ * opens; what is wrong is said with the form that would be right.
+ */
+import type { ConnectAddress } from './connect.js';
+
+export const LOOPBACK = '127.0.0.1';
+
+/** The system's limit for a socket's path: longer ones are cut silently or refused, depending on the system. */
+const MAX_SOCKET_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
+
+/** A parsed `--from`. `name` is how logs name it: as the user wrote it, without credentials. */
+export type ParsedSource = { name: string } & (
+  | { kind: 'stdin' }
+  | { kind: 'file'; path: string }
+  | { kind: 'socket'; address: ConnectAddress }
+  | { kind: 'listen'; address: ConnectAddress }
+  | { kind: 'gateway'; url: string }
+  | { kind: 'transcripts'; directory: string }
+  | { kind: 'otlp'; address: { host: string; port: number } }
+);
+
+/** What is wrong with a name, and what would be right. */
+export interface ParseFailure {
+  error: string;
+}
+
+const FORMS =
+  'stdin, file:PATH, unix:PATH, tcp:HOST:PORT, listen:unix:PATH, listen:tcp:HOST:PORT, ws://HOST:PORT, wss://HOST, ' +
+  'transcripts:DIR or otlp:HOST:PORT';
+
+/** Parses the value of one `--from`. */
+export function parseSourceName(text: string): ParsedSource | ParseFailure {
+  if (text === 'stdin') return { name: text, kind: 'stdin' };
+  for (const [prefix, parse] of PARSERS) {
+    if (text.startsWith(prefix)) return parse(text, text.slice(prefix.length));
+  }
+  // Only its first part is repeated: what follows may be a URL with a token in it.
+  const [kind] = text.split(':', 1);
+  return { error: `unknown source "${kind}": give ${FORMS}` };
+}
+
+type Parser = (name: string, rest: string) => ParsedSource | ParseFailure;
+
+const PARSERS: readonly (readonly [prefix: string, parse: Parser])[] = [
+  ['file:', (name, path) => (path === '' ? missing(name, 'file:PATH') : { name, kind: 'file', path })],
+  ['unix:', (name, path) => withAddress(name, 'socket', parseSocketPath(name, path))],
+  ['tcp:', (name, rest) => withAddress(name, 'socket', parseHostPort(name, rest, undefined))],
+  ['listen:unix:', (name, path) => withAddress(name, 'listen', parseSocketPath(name, path))],
+  ['listen:tcp:', (name, rest) => withAddress(name, 'listen', parseHostPort(name, rest, LOOPBACK))],
+  ['ws://', parseGateway],
+  ['wss://', parseGateway],
+  [
+    'transcripts:',
+    (name, directory) =>
+      directory === '' ? missing(name, 'transcripts:DIR') : { name, kind: 'transcripts', directory },
+  ],
+  [
+    'otlp:',
+    (name, rest) => {
+      const address = parseHostPort(name, rest, LOOPBACK);
+      return 'error' in address ? address : { name, kind: 'otlp', address };
+    },
+  ],
+];
+
+function missing(name: string, form: string): ParseFailure {
+  return { error: `"${name}" is not complete: write ${form}` };
+}
+
+function withAddress(
+  name: string,
+  kind: 'socket' | 'listen',
+  address: ConnectAddress | ParseFailure,
+): ParsedSource | ParseFailure {
+  return 'error' in address ? address : { name, kind, address };
+}
+
+function parseSocketPath(name: string, path: string): ConnectAddress | ParseFailure {
+  if (path === '') return missing(name, `${name}PATH`);
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return { path };
+  return {
+    error: `"${name}": a socket's path has at most ${MAX_SOCKET_PATH_BYTES} bytes; give a shorter one`,
+  };
+}
+
+/**
+ * `HOST:PORT`, `[IPV6]:PORT`, and, for addresses to listen on, which have a default host, `:PORT` and `PORT`. Port 0
+ * leaves the choice to the system, so that it is one to listen on only.
+ */
+function parseHostPort(
+  name: string,
+  text: string,
+  default_host: string | undefined,
+): { host: string; port: number } | ParseFailure {
+  const match = /^(?:(?:\[([\w:.%]+)\]|([^:[\]\s]*)):)?(\d{1,5})$/.exec(text);
+  const host = match?.[1] || match?.[2] || default_host;
+  const port = Number(match?.[3] ?? Number.NaN);
+  const port_min = default_host === undefined ? 1 : 0;
+  if (host !== undefined && port >= port_min && port <= 65535) return { host, port };
+  const form = `${name.slice(0, name.length - text.length)}HOST:PORT`;
+  return {
+    error: `"${name}" has no usable address: write ${form} with a port up to 65535, an IPv6 host in brackets`,
+  };
+}
+
+function parseGateway(text: string): ParsedSource | ParseFailure {
+  if (!URL.canParse(text)) {
+    return { error: "the gateway's address is not a URL: write ws://HOST:PORT or wss://HOST" };
+  }
+  const url = new URL(text);
+  return { name: `${url.protocol}//${url.host}${url.pathname}`, kind: 'gateway', url: text };
+}

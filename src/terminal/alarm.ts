@@ -1,0 +1,47 @@
+/**
+ * One timer that is set anew and never piles up: whoever waits for an instant says which, and is called at that instant
+ * or a little off it. Time comes from outside, so that a test can drive it.
+ */
+
+/** The two functions of the global scope that are needed here. */
+export interface Timers {
+  setTimeout(callback: () => void, delay_ms: number): unknown;
+  clearTimeout(handle: never): void;
+}
+
+export interface Clock {
+  /** Epoch milliseconds. */
+  now: () => number;
+  timers: Timers;
+}
+
+export interface Alarm {
+  /** Rings at `instant_ms`, or as soon as possible after it; of several instants only the earliest counts. */
+  set(instant_ms: number): void;
+  stop(): void;
+}
+
+export function createAlarm({ now, timers }: Clock, ring: () => void): Alarm {
+  let pending: { instant_ms: number; handle: unknown } | undefined;
+
+  function stop(): void {
+    if (pending !== undefined) timers.clearTimeout(pending.handle as never);
+    pending = undefined;
+  }
+
+  return {
+    set(instant_ms) {
+      if (pending !== undefined && pending.instant_ms <= instant_ms) return;
+      stop();
+      const handle = timers.setTimeout(
+        () => {
+          pending = undefined;
+          ring();
+        },
+        Math.max(0, instant_ms - now()),
+      );
+      pending = { instant_ms, handle };
+    },
+    stop,
+  };
+}

@@ -1,0 +1,76 @@
+/**
+ * How the tree's lines share the width of the terminal: which columns there are, how wide each is, and what is left for
+ * the names. All lines of one drawing have the same layout.
+ */
+import type { CellName, Glyphs, Row } from './rows.js';
+import { textWidth } from './text.js';
+
+export interface Column {
+  cell: CellName;
+  title: string;
+  /** The columns of the highest rank are left out first where the terminal is too narrow. */
+  rank: number;
+  align: 'left' | 'right';
+  gap: number;
+  /** At least this many cells; then as many as it needs. */
+  width: number;
+}
+
+/** A column stays as long as this part of the line, or all they need, is left to names. */
+const NAMES_SHARE = 0.5;
+
+function columnsOf(rows: readonly Row[], glyphs: Glyphs): Column[] {
+  const right = { align: 'right', gap: 2, width: 0 } as const;
+  const columns: Column[] = [
+    // As wide as `850 ms` from the start, so that a tree that is redrawn does not jump about.
+    { cell: 'time', title: 'time', rank: 0, ...right, width: 6 },
+    { cell: 'input', title: 'in', rank: 1, ...right },
+    { cell: 'output', title: `${glyphs.arrow} out`, rank: 1, align: 'left', gap: 1, width: 0 },
+    { cell: 'reasoning', title: 'reasoning', rank: 2, ...right },
+    { cell: 'cached', title: 'cached', rank: 3, ...right },
+    { cell: 'cost', title: 'cost', rank: 4, ...right },
+  ];
+  const used = columns.filter(({ cell }) => rows.some((row) => row.cells[cell] !== ''));
+  for (const column of used) {
+    column.width = rows.reduce(
+      (width, row) => Math.max(width, row.cells[column.cell].length),
+      Math.max(column.width, column.title.length),
+    );
+  }
+  return used;
+}
+
+/** The width of the columns, their gaps included. */
+const widthOf = (columns: readonly Column[]): number =>
+  columns.reduce((width, column) => width + column.gap + column.width, 0);
+
+/** How wide a label wants to be. Its session key is left out of account, since that gives way to everything else. */
+function nameWidth(row: Row): number {
+  const mark = hasMark(row) ? 2 : 0;
+  const notes = row.notes.reduce((width, note) => width + 2 + textWidth(note.text), 0);
+  return row.rails.length + mark + textWidth(row.name) + notes;
+}
+
+/** A call that went well has no mark of its own, so that the others stand out. */
+export const hasMark = (row: Row): boolean => row.kind === 'run' || row.state !== 'ok';
+
+export interface Layout {
+  /** What is left of the columns: rails, mark, name, session key, notes. */
+  label_width: number;
+  columns: Column[];
+}
+
+/** How the lines of `rows` share `line_width` cells: the least important columns give way to names, the names to the rest. */
+export function layOut(rows: readonly Row[], glyphs: Glyphs, line_width: number): Layout {
+  let columns = columnsOf(rows, glyphs);
+  const longest = rows.reduce((width, row) => Math.max(width, nameWidth(row)), 0);
+  const wanted = Math.min(longest, Math.floor(line_width * NAMES_SHARE));
+  for (let rank = 4; rank >= 0 && line_width - widthOf(columns) < wanted; rank -= 1) {
+    columns = columns.filter((column) => column.rank !== rank);
+  }
+  const keyed = rows.reduce(
+    (width, row) => Math.max(width, nameWidth(row) + (row.session_key ? 2 + textWidth(row.session_key) : 0)),
+    0,
+  );
+  return { label_width: Math.min(keyed, line_width - widthOf(columns)), columns };
+}

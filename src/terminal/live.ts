@@ -1,0 +1,99 @@
+/**
+ * The live view on a terminal: the open traces as a tree that is redrawn in place. A trace that is complete is printed
+ * above it, once, and forgotten, so that the terminal's own scrollback is the history.
+ */
+import { createLogUpdate } from 'log-update';
+import picocolors from 'picocolors';
+import type { Emission } from '../model/telemetry.js';
+import { type Clock, createAlarm } from './alarm.js';
+import { renderForest } from './render.js';
+import { createTraceBuffer, type Trace } from './trace-buffer.js';
+import { buildForest } from './tree.js';
+
+export type TerminalStream = NodeJS.WritableStream & { columns?: number; rows?: number };
+
+export interface LiveTreeOptions extends Clock {
+  stream: TerminalStream;
+  /** The width where the stream does not tell its own. */
+  columns: number;
+  color: boolean;
+  unicode: boolean;
+  /** The shortest time between two frames. */
+  interval_ms: number;
+}
+
+/** Something that shows traces. After `close` it shows no more. */
+export interface TraceView {
+  accept(emission: Emission): void;
+  /** Shows all that it still holds, as it is, and stops its timer. */
+  close(): void;
+}
+
+const FALLBACK_ROWS = 24;
+/** Drawing takes at most one part in so many of the process's time, however large the tree is. */
+const DRAWING_SHARE = 10;
+
+/** Keeps the column titles and the root, and the last lines; says how many are left out between them. */
+function elide(lines: readonly string[], max_lines: number, marker: (hidden: number) => string): string[] {
+  if (lines.length <= max_lines) return [...lines];
+  const head = lines.slice(0, max_lines < 5 ? 0 : 2);
+  const tail_length = Math.max(0, max_lines - head.length - 1);
+  const hidden = lines.length - head.length - tail_length;
+  return [...head, marker(hidden), ...lines.slice(lines.length - tail_length)];
+}
+
+export function createLiveTree(options: LiveTreeOptions): TraceView {
+  const { stream, color, unicode, now, interval_ms } = options;
+  const buffer = createTraceBuffer();
+  // The cursor stays as it is: hiding it would need a handler for signals to show it again, and those are not ours.
+  const redraw = createLogUpdate(stream, { showCursor: true, defaultWidth: options.columns });
+  const alarm = createAlarm(options, draw);
+  const { dim } = picocolors.createColors(color);
+  const ellipsis = unicode ? '…' : '~';
+  let next_frame_ms = 0;
+
+  function linesOf(traces: readonly Trace[], now_ms: number): string[] {
+    const columns = stream.columns || options.columns;
+    return renderForest(buildForest(traces.flat()), { columns, color, unicode, now_ms });
+  }
+
+  function frame(now_ms: number): string[] {
+    // One line below the frame is the cursor's, and one is for the traces that have no room.
+    const max_lines = Math.max(1, (stream.rows || FALLBACK_ROWS) - 2);
+    const latest = buffer.latest(max_lines - 1);
+    const hidden = buffer.size() - latest.length;
+    const lines = elide(linesOf(latest, now_ms), max_lines, (count) => dim(`${ellipsis} ${count} lines`));
+    return hidden === 0 ? lines : [dim(`${ellipsis} and ${hidden} more`), ...lines];
+  }
+
+  function draw(): void {
+    const start_ms = now();
+    const complete = buffer.take(start_ms);
+    if (complete.length > 0) print(complete, start_ms);
+    if (buffer.size() === 0) redraw.clear();
+    else redraw(frame(start_ms).join('\n'));
+    next_frame_ms = start_ms + Math.max(interval_ms, DRAWING_SHARE * (now() - start_ms));
+    const deadline_ms = buffer.hasOpen() ? next_frame_ms : buffer.deadline();
+    if (deadline_ms !== undefined) alarm.set(deadline_ms);
+  }
+
+  function print(traces: readonly Trace[], now_ms: number): void {
+    redraw.clear();
+    stream.write(`${linesOf(traces, now_ms).join('\n')}\n`);
+  }
+
+  return {
+    accept(emission) {
+      if (emission.spans.length === 0 && emission.previews.length === 0) return;
+      buffer.add(emission, now());
+      if (buffer.isOverfull()) draw();
+      else alarm.set(next_frame_ms);
+    },
+    close() {
+      alarm.stop();
+      const rest = buffer.takeAll();
+      if (rest.length > 0) print(rest, now());
+      redraw.done();
+    },
+  };
+}

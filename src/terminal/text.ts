@@ -1,0 +1,63 @@
+/**
+ * Text that is safe and fits: names come from models, tools and users, so nothing of them may steer the terminal, and a
+ * line that is one cell too long would break a drawing. Widths are those that terminals agree on, and rather too large.
+ */
+import { stripVTControlCharacters } from 'node:util';
+
+/** Longer names are cut before anything looks at them: no terminal shows more. UTF-16 code units. */
+const MAX_NAME_LENGTH = 512;
+
+/** Texts whose length is their width: ASCII, and the signs that the tree is drawn with. They are most of all texts. */
+const NARROW = /^[\x20-\x7e\u2500-\u257f✓✗●↻→…]*$/;
+const BREAKS = /[\p{Cc}\p{Zl}\p{Zp}]+/gu;
+
+/**
+ * Left out of a name: what is invisible or turns the direction of writing (so that one name could pass for another), lone
+ * surrogates, and what joins or recolours emoji, since terminals differ in how wide the result is, but not on its parts.
+ */
+const UNSHOWN = /[\p{Cf}\p{Cs}\p{Variation_Selector}\p{Emoji_Modifier}]/gu;
+
+const MARK = /^[\p{Mn}\p{Me}]$/u;
+const WIDE =
+  /^[\p{Emoji_Presentation}\u1100-\u115f\u2329\u232a\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe10-\ufe19\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{16fe0}-\u{18dff}\u{1aff0}-\u{1b2ff}\u{1f200}-\u{1f2ff}\u{1f300}-\u{1f64f}\u{1f680}-\u{1f6ff}\u{1f900}-\u{1faff}\u{20000}-\u{3fffd}]$/u;
+
+const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
+
+/** The name as one line of printable text: escape sequences are gone, line breaks and other controls are spaces. */
+export function cleanText(text: string): string {
+  const head = text.slice(0, MAX_NAME_LENGTH);
+  if (NARROW.test(head)) return head.trim();
+  return stripVTControlCharacters(head).replace(BREAKS, ' ').replace(UNSHOWN, '').trim();
+}
+
+/** How many cells one grapheme takes. A flag is two letters that share two cells; combining marks take none. */
+function graphemeWidth(grapheme: string): number {
+  let width = 0;
+  for (const character of grapheme) {
+    if (WIDE.test(character)) width += 2;
+    else if (!MARK.test(character)) width += 1;
+  }
+  return /^\p{RI}/u.test(grapheme) ? 2 : width;
+}
+
+/** How many cells of a terminal `text` takes. `text` is clean. */
+export function textWidth(text: string): number {
+  if (NARROW.test(text)) return text.length;
+  let width = 0;
+  for (const { segment } of graphemes.segment(text)) width += graphemeWidth(segment);
+  return width;
+}
+
+/** `text` within `width` cells: whole, or cut between graphemes and ended with `ellipsis`, which is one cell wide. */
+export function fitText(text: string, width: number, ellipsis: string): string {
+  if (width <= 0) return '';
+  if (textWidth(text) <= width) return text;
+  let cut = '';
+  let room = width - 1;
+  for (const { segment } of graphemes.segment(text)) {
+    room -= graphemeWidth(segment);
+    if (room < 0) break;
+    cut += segment;
+  }
+  return cut.trimEnd() + ellipsis;
+}

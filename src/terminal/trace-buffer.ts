@@ -1,0 +1,108 @@
+/**
+ * The traces that are not complete yet. A trace is complete when none of its spans is open and nothing has come for a
+ * while, since a run that yielded goes on in another one a moment later. Pure: it is told the time.
+ */
+import type { Emission, SpanRecord } from '../model/telemetry.js';
+
+/** How long a trace without open spans waits for a run that continues it. An announce run comes within a second or so. */
+export const SETTLE_MS = 5000;
+
+/** Over this many spans the trace that was seen first is given out as it is; what comes of it later is a tree apart. */
+export const MAX_HELD_SPANS = 50_000;
+
+/** Lines under which a part of a trace is not worth showing: its root, what was left out, its latest span. */
+const LEAST_ROOM = 3;
+
+/** The spans of one trace. */
+export type Trace = readonly SpanRecord[];
+
+interface HeldTrace {
+  spans: Map<string, SpanRecord>;
+  /** The ids of the spans that are not final. */
+  awaited: Set<string>;
+  changed_ms: number;
+}
+
+export interface TraceBuffer {
+  add(emission: Emission, now_ms: number): void;
+  /** Gives out the traces that are complete, and those there is no room for. */
+  take(now_ms: number): Trace[];
+  /** Gives out everything. */
+  takeAll(): Trace[];
+  /** When the next trace will be complete, if nothing more comes of it; undefined where all have open spans. */
+  deadline(): number | undefined;
+  hasOpen(): boolean;
+  isOverfull(): boolean;
+  size(): number;
+  /**
+   * The traces seen last, in the order in which they were first seen, to be shown in `max_spans` lines. Only the first
+   * of them may have more spans than there is room for; it has room for `LEAST_ROOM` or for all.
+   */
+  latest(max_spans: number): Trace[];
+}
+
+export function createTraceBuffer(): TraceBuffer {
+  /** In the order in which they were first seen. */
+  const held = new Map<string, HeldTrace>();
+  /** Those without open spans, the longest unchanged first. */
+  const quiet = new Map<string, HeldTrace>();
+  let span_count = 0;
+
+  function put(span: SpanRecord, final: boolean, now_ms: number): void {
+    const { trace_id, span_id } = span;
+    const trace = held.get(trace_id) ?? { spans: new Map(), awaited: new Set(), changed_ms: now_ms };
+    held.set(trace_id, trace);
+    if (!trace.spans.has(span_id)) span_count += 1;
+    else if (!final && !trace.awaited.has(span_id)) return;
+    trace.spans.set(span_id, span);
+    trace.changed_ms = now_ms;
+    if (final) trace.awaited.delete(span_id);
+    else trace.awaited.add(span_id);
+    quiet.delete(trace_id);
+    if (trace.awaited.size === 0) quiet.set(trace_id, trace);
+  }
+
+  function release(trace_id: string, trace: HeldTrace): Trace {
+    held.delete(trace_id);
+    quiet.delete(trace_id);
+    span_count -= trace.spans.size;
+    return [...trace.spans.values()];
+  }
+
+  return {
+    add(emission, now_ms) {
+      for (const span of emission.previews) put(span, false, now_ms);
+      for (const span of emission.spans) put(span, true, now_ms);
+    },
+    take(now_ms) {
+      const taken: Trace[] = [];
+      for (const [trace_id, trace] of quiet) {
+        if (now_ms - trace.changed_ms < SETTLE_MS) break;
+        taken.push(release(trace_id, trace));
+      }
+      for (const [trace_id, trace] of held) {
+        if (span_count <= MAX_HELD_SPANS) break;
+        taken.push(release(trace_id, trace));
+      }
+      return taken;
+    },
+    takeAll: () => [...held].map(([trace_id, trace]) => release(trace_id, trace)),
+    deadline() {
+      const [longest] = quiet.values();
+      return longest === undefined ? undefined : longest.changed_ms + SETTLE_MS;
+    },
+    hasOpen: () => held.size > quiet.size,
+    isOverfull: () => span_count > MAX_HELD_SPANS,
+    size: () => held.size,
+    latest(max_spans) {
+      const chosen: Trace[] = [];
+      let room = max_spans;
+      for (const trace of [...held.values()].reverse()) {
+        if (chosen.length > 0 && room < Math.min(trace.spans.size, LEAST_ROOM)) break;
+        room -= trace.spans.size;
+        chosen.unshift([...trace.spans.values()]);
+      }
+      return chosen;
+    },
+  };
+}

@@ -1,0 +1,9 @@
+/**
+ * Whether a terminal can be expected to show more than ASCII. It can't be asked, so this goes by what its environment says.
+ */
+
+/** False for the Linux console, for `TERM=dumb`, and for Windows' old console; true for everything else. */
+export function supportsUnicode(env: Record<string, string | undefined>, platform: string): boolean {
+  if (platform !== 'win32') return env.TERM !== 'linux' && env.TERM !== 'dumb';
+  return env.WT_SESSION !== undefined || env.TERM_PROGRAM !== undefined || env.TERM !== undefined;
+}

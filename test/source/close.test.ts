@@ -1,0 +1,88 @@
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createSource, isLineSource, parseSourceName } from '../../src/source/index.js';
+import { opened, temporaryDirectory, turns } from './helpers.js';
+
+/** A source by its name, set to wait for minutes where it waits, so that only closing can end it. */
+function sourceNamed(name: string, mode: 'follow' | 'to_end' = 'follow') {
+  const parsed = parseSourceName(name);
+  if ('error' in parsed || !isLineSource(parsed)) throw new Error(`no such source: ${name}`);
+  const backoff = { min_ms: 1e6, max_ms: 1e6, random: () => 0 };
+  return createSource(parsed, { mode, backoff, stdin: new PassThrough() });
+}
+
+/** What keeps a process alive: the kinds of handles that sources open. */
+const HANDLE_KINDS = new Set([
+  ...['FSEventWrap', 'PipeConnectWrap', 'PipeServerWrap', 'PipeWrap', 'TCPConnectWrap', 'TCPServerWrap'],
+  ...['TCPSocketWrap', 'Timeout'],
+]);
+
+function handles(): string[] {
+  return process.getActiveResourcesInfo().filter((kind) => HANDLE_KINDS.has(kind));
+}
+
+function fileWith(content: string): string {
+  const path = join(temporaryDirectory(), 'events.ndjson');
+  writeFileSync(path, content);
+  return path;
+}
+
+describe('closing leaves no handle open', () => {
+  test.each<[string, () => string, ('follow' | 'to_end')?]>([
+    ['stdin', () => 'stdin'],
+    ['a file that is read', () => `file:${fileWith('line\n'.repeat(100_000))}`, 'to_end'],
+    ['a file that does not grow', () => `file:${fileWith('')}`],
+    ['a file that is not there', () => `file:${join(temporaryDirectory(), 'none')}`],
+    ['a server that is not there', () => `unix:${join(temporaryDirectory(), 'none.sock')}`],
+    ['a host that may not answer', () => 'tcp:192.0.2.1:9'],
+    ['a socket to listen on', () => `listen:unix:${join(temporaryDirectory(), 'in.sock')}`],
+    ['a port to listen on', () => 'listen:tcp:0'],
+  ])('%s', async (_state, name, mode) => {
+    await turns(5);
+    const before = handles();
+    const source = sourceNamed(name(), mode);
+    const items = await source.open();
+    const iterator = items[Symbol.asyncIterator]();
+    const first = iterator.next();
+    await turns(20);
+    await source.close();
+    await first;
+    for (let result = await iterator.next(); !result.done; result = await iterator.next());
+    // The event loop lets go of a closed handle at the end of a turn.
+    await turns(5);
+    expect(handles()).toEqual(before);
+  });
+
+  test('a connection that nobody pulls from', async () => {
+    const path = join(temporaryDirectory(), 'peer.sock');
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined).write('line\n'.repeat(100_000));
+    });
+    await once(server.listen(path), 'listening');
+    onTestFinished(() => void server.close());
+    const source = sourceNamed(`unix:${path}`);
+    const puller = await opened(source);
+    await puller.status('up');
+    await puller.batch();
+    await source.close();
+    const rest = await puller.rest();
+    expect(rest.at(-1)).toMatchObject({ end: true });
+  });
+
+  test.each([
+    ['before it is opened', 'stdin'],
+    ['while it is opened', 'listen:tcp:0'],
+  ])('%s', async (state, name) => {
+    const source = sourceNamed(name);
+    if (state === 'before it is opened') await source.close();
+    const opening = source.open();
+    await source.close();
+    const statuses = [];
+    for await (const item of await opening) statuses.push(item);
+    expect(statuses.length).toBeLessThan(2);
+  });
+});

@@ -1,0 +1,181 @@
+import {
+  appendFileSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { createFollowSource } from '../../src/source/follow.js';
+import { createSource } from '../../src/source/index.js';
+import { opened, temporaryDirectory, texts, turns } from './helpers.js';
+
+const LINE_LIMIT_BYTES = 1_000_000;
+
+/** Polls so rarely that a test which passes owes it to the watching alone, and fails by its timeout otherwise. */
+const WATCHING_ONLY = { max_line_bytes: LINE_LIMIT_BYTES, poll_interval_ms: 60_000 };
+
+const follow = (path: string) => createFollowSource(`file:${path}`, path, WATCHING_ONLY);
+
+describe('a followed file', () => {
+  test('gives what is there, then what is appended, half lines when they are whole', async () => {
+    const path = join(temporaryDirectory(), 'events.ndjson');
+    writeFileSync(path, 'one\ntwo\nthr');
+    const puller = await opened(follow(path));
+    expect(await puller.status('up')).toBe(`reading ${path}`);
+    expect(await puller.lines(2)).toEqual(['one', 'two']);
+    appendFileSync(path, 'ee\nfo');
+    expect(await puller.batch()).toMatchObject({ stream: path, end: false, lines: [{ number: 3 }] });
+    appendFileSync(path, 'ur\n');
+    expect(await puller.lines(1)).toEqual(['four']);
+  });
+
+  test('appended lines come fast', async () => {
+    const path = join(temporaryDirectory(), 'events.ndjson');
+    writeFileSync(path, 'first\n');
+    const puller = await opened(follow(path));
+    expect(await puller.lines(1)).toEqual(['first']);
+    const delays_ms: number[] = [];
+    for (let index = 0; index < 20; index += 1) {
+      const start_ms = performance.now();
+      appendFileSync(path, `${index}\n`);
+      expect(await puller.lines(1)).toEqual([String(index)]);
+      delays_ms.push(performance.now() - start_ms);
+    }
+    delays_ms.sort((a, b) => a - b);
+    expect(delays_ms[10]).toBeLessThan(50);
+  });
+
+  test('the poll finds what is not told', async () => {
+    const directory = temporaryDirectory();
+    mkdirSync(join(directory, 'elsewhere'));
+    const target = join(directory, 'elsewhere', 'events.ndjson');
+    const path = join(directory, 'link.ndjson');
+    writeFileSync(target, 'one\n');
+    symlinkSync(target, path);
+    const puller = await opened(
+      createFollowSource(`file:${path}`, path, { max_line_bytes: LINE_LIMIT_BYTES, poll_interval_ms: 20 }),
+    );
+    expect(await puller.lines(1)).toEqual(['one']);
+    appendFileSync(target, 'two\n');
+    expect(await puller.lines(1)).toEqual(['two']);
+  });
+
+  test('rotation: the old file is read to its end, then the new one from its start', async () => {
+    const path = join(temporaryDirectory(), 'events.ndjson');
+    writeFileSync(path, 'one\n');
+    const writer = openSync(path, 'a');
+    const puller = await opened(follow(path));
+    expect(await puller.lines(1)).toEqual(['one']);
+    renameSync(path, `${path}.1`);
+    writeSync(writer, 'late\n');
+    writeFileSync(path, '');
+    expect(await puller.lines(1)).toEqual(['late']);
+    // Time to look at the empty new file, and to leave the old one too early.
+    await turns(2000);
+    writeSync(writer, 'last without a line end');
+    closeSync(writer);
+    appendFileSync(path, 'new\n');
+    const last = await puller.batch();
+    expect(last).toMatchObject({ stream: path, end: true, lines: [{ number: 3 }] });
+    expect(texts([last])).toEqual(['last without a line end']);
+    expect(await puller.status('up')).toBe(`reading ${path}`);
+    const fresh = await puller.batch();
+    expect(fresh).toMatchObject({ stream: `${path}#2`, end: false, lines: [{ number: 1 }] });
+    expect(texts([fresh])).toEqual(['new']);
+  });
+
+  test('many rotations lose no line', async () => {
+    const path = join(temporaryDirectory(), 'events.ndjson');
+    writeFileSync(path, 'start\n');
+    const puller = await opened(follow(path));
+    expect(await puller.lines(1)).toEqual(['start']);
+    for (let round = 0; round < 20; round += 1) {
+      appendFileSync(path, `${round} old\n`);
+      renameSync(path, `${path}.${round}`);
+      writeFileSync(path, `${round} new\n`);
+      expect(await puller.lines(2)).toEqual([`${round} old`, `${round} new`]);
+    }
+  });
+
+  test('truncation: it is read from its start again, and a half line before it is reported', async () => {
+    const path = join(temporaryDirectory(), 'events.ndjson');
+    writeFileSync(path, 'one\nhal');
+    const puller = await opened(follow(path));
+    expect(await puller.lines(1)).toEqual(['one']);
+    truncateSync(path);
+    const last = await puller.batch();
+    expect(last).toMatchObject({
+      stream: path,
+      end: true,
+      lines: [{ number: 2, skipped: 'line_incomplete' }],
+    });
+    appendFileSync(path, 'two\n');
+    const fresh = await puller.batch();
+    expect(fresh).toMatchObject({ stream: `${path}#2`, lines: [{ number: 1 }] });
+    expect(texts([fresh])).toEqual(['two']);
+  });
+
+  test('a file that does not exist is waited for, and so is its directory', async () => {
+    const directory = temporaryDirectory();
+    const path = join(directory, 'events.ndjson');
+    const puller = await opened(follow(path));
+    expect(await puller.status('down')).toBe(
+      `can't read ${path}: it does not exist yet; it is read as soon as it can be`,
+    );
+    writeFileSync(path, 'one\n');
+    expect(await puller.status('up')).toBe(`reading ${path}`);
+    expect(await puller.lines(1)).toEqual(['one']);
+
+    const deeper = join(directory, 'not', 'yet', 'events.ndjson');
+    const polling = { max_line_bytes: LINE_LIMIT_BYTES, poll_interval_ms: 20 };
+    const waiting = await opened(createFollowSource(`file:${deeper}`, deeper, polling));
+    await waiting.status('down');
+    mkdirSync(join(directory, 'not', 'yet'), { recursive: true });
+    writeFileSync(deeper, 'deep\n');
+    expect(await waiting.lines(1)).toEqual(['deep']);
+  });
+
+  test('a file that is removed and made again is read again', async () => {
+    const path = join(temporaryDirectory(), 'events.ndjson');
+    writeFileSync(path, 'one\n');
+    const puller = await opened(follow(path));
+    expect(await puller.lines(1)).toEqual(['one']);
+    rmSync(path);
+    writeFileSync(path, 'two\n');
+    expect(await puller.lines(1)).toEqual(['two']);
+  });
+
+  test('a directory is refused in words', async () => {
+    const directory = temporaryDirectory();
+    await expect(follow(directory).open()).rejects.toThrow(
+      `can't read ${directory}: it is a directory; give the path of an NDJSON file`,
+    );
+  });
+
+  test('closing ends it while it waits for growth, keeping a half line for the next time', async () => {
+    const path = join(temporaryDirectory(), 'events.ndjson');
+    writeFileSync(path, 'one\nhal');
+    const source = createSource({ name: `file:${path}`, kind: 'file', path }, { mode: 'follow' });
+    const puller = await opened(source);
+    expect(await puller.lines(1)).toEqual(['one']);
+    const rest = puller.rest();
+    await source.close();
+    expect(await rest).toMatchObject([{ stream: path, end: true, lines: [] }]);
+  });
+
+  test('closing ends it while it waits for the file', async () => {
+    const source = follow(join(temporaryDirectory(), 'events.ndjson'));
+    const puller = await opened(source);
+    await puller.status('down');
+    const rest = puller.rest();
+    await source.close();
+    expect(await rest).toEqual([]);
+  });
+});

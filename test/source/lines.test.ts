@@ -1,0 +1,125 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createLineSplitter, DEFAULT_MAX_LINE_BYTES, type Line } from '../../src/source/lines.js';
+import { lineText } from './helpers.js';
+
+const BOM = [0xef, 0xbb, 0xbf];
+
+/** What the lines are, said without chunks and without limits of memory: the oracle of the splitter. */
+function linesOf(bytes: Buffer, max_line_bytes: number, ended: boolean): { number: number; text: string }[] {
+  const marked = bytes.subarray(0, 3).equals(Buffer.from(BOM)) ? bytes.subarray(3) : bytes;
+  const raw = marked.toString('latin1').split('\n');
+  const last = raw.length;
+  return raw.flatMap((line, index) => {
+    const number = index + 1;
+    const text = line.endsWith('\r') ? line.slice(0, -1) : line;
+    if (number === last && !ended) return [];
+    if (text.length > max_line_bytes) return [{ number, text: 'line_too_long' }];
+    return text === '' ? [] : [{ number, text }];
+  });
+}
+
+function plain(lines: Line[]): { number: number; text: string }[] {
+  return lines.map((line) => ({
+    number: line.number,
+    text: 'bytes' in line ? line.bytes.toString('latin1') : line.skipped,
+  }));
+}
+
+function split(chunks: Buffer[], max_line_bytes: number): Line[] {
+  const splitter = createLineSplitter({ max_line_bytes });
+  const lines = chunks.flatMap((chunk) => splitter.push(chunk));
+  return [...lines, ...splitter.end()];
+}
+
+function cut(bytes: Buffer, sizes: number[]): Buffer[] {
+  const chunks: Buffer[] = [];
+  let start = 0;
+  for (const size of sizes) {
+    chunks.push(bytes.subarray(start, start + size));
+    start += size;
+  }
+  return [...chunks, bytes.subarray(start)];
+}
+
+/** Bytes with many line ends, carriage returns and pieces of byte order marks. */
+const bytesArbitrary = fc
+  .tuple(
+    fc.constantFrom([], BOM, BOM.slice(0, 2)),
+    fc.array(fc.constantFrom(0x0a, 0x0a, 0x0d, 0x61, 0x62, 0xc3, ...BOM), { maxLength: 60 }),
+  )
+  .map(([start, rest]) => Buffer.from([...start, ...rest]));
+
+describe('the line splitter', () => {
+  test('gives the same lines for every chunking', () => {
+    fc.assert(
+      fc.property(
+        bytesArbitrary,
+        fc.integer({ min: 1, max: 12 }),
+        fc.array(fc.nat({ max: 9 })),
+        (bytes, max_line_bytes, sizes) => {
+          const expected = linesOf(bytes, max_line_bytes, true);
+          expect(plain(split(cut(bytes, sizes), max_line_bytes))).toEqual(expected);
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('gives the same lines byte by byte', () => {
+    fc.assert(
+      fc.property(bytesArbitrary, fc.integer({ min: 1, max: 12 }), (bytes, max_line_bytes) => {
+        const single = [...bytes].map((byte) => Buffer.from([byte]));
+        expect(plain(split(single, max_line_bytes))).toEqual(linesOf(bytes, max_line_bytes, true));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('reports a broken-off line as incomplete, and the lines before it as ever', () => {
+    fc.assert(
+      fc.property(bytesArbitrary, fc.array(fc.nat({ max: 9 })), (bytes, sizes) => {
+        const splitter = createLineSplitter({ max_line_bytes: 100 });
+        const lines = cut(bytes, sizes).flatMap((chunk) => splitter.push(chunk));
+        expect(plain(lines)).toEqual(linesOf(bytes, 100, false));
+        const rest = bytes.length - (bytes.lastIndexOf(0x0a) + 1);
+        expect(splitter.abort().map(lineText)).toEqual(rest > 0 ? ['line_incomplete'] : []);
+      }),
+    );
+  });
+
+  test('counts the lines that it leaves out', () => {
+    const lines = split([Buffer.from('\n\r\none\n\n12345\ntwo')], 4);
+    expect(plain(lines)).toEqual([
+      { number: 3, text: 'one' },
+      { number: 5, text: 'line_too_long' },
+      { number: 6, text: 'two' },
+    ]);
+  });
+
+  test('takes a line of exactly the limit, with a byte order mark and a CRLF around it', () => {
+    const bytes = Buffer.from('\ufeff1234\r\n1234\r\n12345\r\n');
+    for (const chunks of [[bytes], [...bytes].map((byte) => Buffer.from([byte]))]) {
+      expect(split(chunks, 4).map(lineText)).toEqual(['1234', '1234', 'line_too_long']);
+    }
+  });
+
+  test('says that a line is too long before its end has come', () => {
+    const splitter = createLineSplitter();
+    const piece = Buffer.alloc(64 * 1024, 'x');
+    const lines = Array.from({ length: 80 }, () => splitter.push(piece)).flat();
+    expect(lines).toEqual([{ number: 1, skipped: 'line_too_long' }]);
+    expect(splitter.push(Buffer.from('x\nnext\n')).map(lineText)).toEqual(['next']);
+    expect(DEFAULT_MAX_LINE_BYTES).toBe(1048576);
+  });
+
+  test('keeps no chunk for a rest, and a held line is not overwritten by the next', () => {
+    const splitter = createLineSplitter();
+    const chunk = Buffer.from('one\ntw');
+    splitter.push(chunk);
+    chunk.fill('?');
+    const [two] = splitter.push(Buffer.from('o\nthr'));
+    const [three] = splitter.push(Buffer.from('ee\n'));
+    expect([two, three].map((line) => line && lineText(line))).toEqual(['two', 'three']);
+  });
+});

@@ -1,0 +1,63 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createQueue } from '../../src/source/queue.js';
+
+async function pullAll<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const pulled: T[] = [];
+  for await (const item of items) pulled.push(item);
+  return pulled;
+}
+
+describe('the queue', () => {
+  test('gives out everything, each reader in its own order', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat({ max: 20 }), { maxLength: 6 }), async (counts) => {
+        const queue = createQueue<{ reader: number; item: number }>();
+        const readers = counts.map(async (count, reader) => {
+          for (let item = 0; item < count; item += 1) await queue.push({ reader, item });
+        });
+        void queue.endAfter(Promise.all(readers).then(() => undefined));
+        const pulled = await pullAll(queue.items);
+        for (const [reader, count] of counts.entries()) {
+          const own = pulled.filter((entry) => entry.reader === reader).map((entry) => entry.item);
+          expect(own).toEqual(Array.from({ length: count }, (_, item) => item));
+        }
+      }),
+    );
+  });
+
+  test('lets a reader go on only when its item is pulled', async () => {
+    const queue = createQueue<number>();
+    let pushed = 0;
+    async function read(): Promise<void> {
+      for (const item of [1, 2, 3]) {
+        await queue.push(item);
+        pushed += 1;
+      }
+    }
+    const done = queue.endAfter(read());
+    const iterator = queue.items[Symbol.asyncIterator]();
+    await new Promise(setImmediate);
+    expect(pushed).toBe(0);
+    await iterator.next();
+    await new Promise(setImmediate);
+    expect(pushed).toBe(1);
+    queue.release();
+    await done;
+    expect(pushed).toBe(3);
+    expect(await pullAll({ [Symbol.asyncIterator]: () => iterator })).toEqual([2, 3]);
+  });
+
+  test("throws a reader's failure after what was read", async () => {
+    const queue = createQueue<string>();
+    queue.release();
+    void queue.endAfter(
+      queue.push('last').then(() => {
+        throw new Error('broken');
+      }),
+    );
+    const iterator = queue.items[Symbol.asyncIterator]();
+    expect(await iterator.next()).toEqual({ done: false, value: 'last' });
+    await expect(iterator.next()).rejects.toThrow('broken');
+  });
+});
