@@ -184,7 +184,7 @@ interface CallClosing {
   end?: CallEnd;
 }
 
-/** Ends the call's span, and holds it where the call that wraps it is not known yet. */
+/** Ends the call's span; where the call that wraps it is not known yet, it is kept for that. */
 function closeCall(step: Step, run: Run, call: OpenCall, { end_ms, error, end }: CallClosing): void {
   run.calls.delete(call.call_id);
   step.state.open_calls.delete(call.span_id);
@@ -200,11 +200,17 @@ function closeCall(step: Step, run: Run, call: OpenCall, { end_ms, error, end }:
     'error.type': span.error?.type,
   });
   const wrapper = call.parent_call_id;
-  if (wrapper === undefined || isKnownCall(step, run, wrapper)) return emitSpan(step, span);
-  const due_ms = step.now_ms + step.options.limits.hold_ms;
+  if (wrapper === undefined || isKnownCall(step, run, wrapper)) emitSpan(step, span);
+  else park(step, run, span, wrapper);
+}
+
+/** Keeps a span that has ended until the call of this run that it hangs under is seen. */
+export function park(step: Step, run: Run, span: SpanRecord, parent_call_id: string): void {
+  const { state, options, now_ms } = step;
   // It has ended all the same: a second start must not open it again.
-  remember(step.state.ended_spans, span.span_id, step.options.limits.seen_ids);
-  run.parked.push({ span, parent_call_id: wrapper, due_ms });
+  remember(state.ended_spans, span.span_id, options.limits.seen_ids);
+  const due_ms = now_ms + options.limits.hold_ms;
+  run.parked.push({ span, parent_call_id, due_ms });
   schedule(step, 'parked', run.key, due_ms);
 }
 
@@ -212,11 +218,14 @@ export const isKnownCall = (step: Step, run: Run, call_id: string): boolean =>
   run.calls.has(call_id) || hasEnded(step, callSpanId(run, call_id));
 
 function unpark(step: Step, run: Run, call_id: string): void {
-  for (const parked of run.parked.filter((each) => each.parent_call_id === call_id)) emitSpan(step, parked.span);
+  const parent_span_id = callSpanId(run, call_id);
+  for (const { span } of run.parked.filter((each) => each.parent_call_id === call_id)) {
+    emitSpan(step, { ...span, parent_span_id });
+  }
   run.parked = run.parked.filter((each) => each.parent_call_id !== call_id);
 }
 
-/** Nested calls whose wrapper never came hang under the run itself. */
+/** What was to hang under a call that never came hangs under the run itself. */
 export function expireParked(step: Step, run: Run, until_ms: number): void {
   for (const { span } of run.parked.filter((each) => each.due_ms <= until_ms)) {
     emitSpan(step, { ...span, parent_span_id: run.span_id });

@@ -33,6 +33,9 @@ function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
   return RANK[a.type] - RANK[b.type];
 }
 
+/** OpenClaw's session keys of sub-agents. */
+const SUBAGENT_SESSION = /:subagent:/;
+
 const startOf = (held: HeldRun): EventOf<'agent.started'> | undefined =>
   held.events.find(({ event }) => event.type === 'agent.started')?.event as EventOf<'agent.started'> | undefined;
 
@@ -113,8 +116,9 @@ export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
   if (startOf(held) === undefined) return;
   const parent = findParent(step, childOf(held));
   if (parent.kind === 'unknown') return wait(step, held, parent.waits_for);
-  if (parent.kind === 'none' || parent.certain) return release(step, held, parent, dispatch);
-  // Only its parent session is known. The spawn that names the call may be under way.
+  const isSettled = parent.kind === 'none' ? !SUBAGENT_SESSION.test(held.session_key) : parent.certain;
+  if (isSettled) return release(step, held, parent, dispatch);
+  // Its parent session is known, or its own key says that it has one. The spawn that names the call may be under way.
   if (held.soft_due_ms === undefined) {
     held.soft_due_ms = step.now_ms + step.options.limits.link_ms;
     return schedule(step, 'hold', held.key, held.soft_due_ms);
@@ -150,6 +154,8 @@ function dropHeld(step: Step, held: HeldRun, dispatch: Dispatch): void {
   }
 }
 
+const orFallback = (parent: Parent): Parent => (parent.kind === 'unknown' ? (parent.fallback ?? parent) : parent);
+
 function wasRun(step: Step, held: HeldRun): boolean {
   const isMoreThanSpawn = held.events.some(({ event }) => event.type !== 'subagent.spawned');
   return isMoreThanSpawn && !hasEnded(step, deriveSpanId('run', held.session_key, held.run_id, ''));
@@ -167,7 +173,7 @@ export function forceOpen(step: Step, key: string, dispatch: Dispatch, visiting 
     if (!step.state.held.has(key)) return;
     parent = findParent(step, childOf(held));
   }
-  release(step, held, parent, dispatch);
+  release(step, held, orFallback(parent), dispatch);
 }
 
 export function expireHold(step: Step, key: string, dispatch: Dispatch): void {

@@ -20,10 +20,19 @@ export interface Child {
 export type Parent =
   /** Nothing says that it has one. */
   | { kind: 'none' }
-  /** One is named and is not known; what to wait for. */
-  | { kind: 'unknown'; waits_for: string[] }
-  /** `certain`: nothing better can be expected to come. */
-  | { kind: 'known'; run: Run; span_id: string; certain: boolean };
+  /** One is named and is not known: what to wait for, and what to take if that does not come. */
+  | { kind: 'unknown'; waits_for: string[]; fallback?: KnownParent }
+  | KnownParent;
+
+export interface KnownParent {
+  kind: 'known';
+  run: Run;
+  span_id: string;
+  /** Nothing better can be expected to come. */
+  certain: boolean;
+  /** The call that it hangs under has not been seen yet. */
+  awaited_call_id?: string;
+}
 
 export const sessionWait = (session_key: string): string => `s:${session_key}`;
 export const runWait = (run_id: string): string => `r:${run_id}`;
@@ -59,9 +68,11 @@ function runAt(runs: Run[], start_ms: number): Run | undefined {
   return latest(before.filter((run) => isActiveAt(run, start_ms))) ?? latest(before) ?? runs[0];
 }
 
-function known(step: Step, run: Run, call_id: string | undefined, certain: boolean): Parent {
-  const hangsUnderCall = call_id !== undefined && isKnownCall(step, run, call_id);
-  return { kind: 'known', run, span_id: hangsUnderCall ? callSpanId(run, call_id) : run.span_id, certain };
+function known(step: Step, run: Run, call_id: string | undefined, certain: boolean): KnownParent {
+  if (call_id === undefined) return { kind: 'known', run, span_id: run.span_id, certain };
+  return isKnownCall(step, run, call_id)
+    ? { kind: 'known', run, span_id: callSpanId(run, call_id), certain }
+    : { kind: 'known', run, span_id: run.span_id, certain, awaited_call_id: call_id };
 }
 
 /** The run that a spawn names: by its id, else by the call, else by time. */
@@ -111,15 +122,32 @@ function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent
   const ofRequest = traces.size === 0 ? before : before.filter((run) => traces.has(run.trace_id));
   const hasYielded = (run: Run): boolean => run.ended?.yielded === true || run.yielded_at_ms !== undefined;
   const run = latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
-  if (run !== undefined) return known(step, run, undefined, true);
-  const sessions = named.flatMap((each) => each.session_key ?? []);
-  return { kind: 'unknown', waits_for: [child.session_key, ...sessions].map(sessionWait) };
+  const parent = run && known(step, run, undefined, true);
+  // Only the runs that it reports on tell which request it goes on with.
+  if (parent !== undefined && reported.length > 0) return parent;
+  const waits_for = named.flatMap(({ run_id, session_key }) => [
+    runWait(run_id),
+    ...(session_key === undefined ? [] : [sessionWait(session_key)]),
+  ]);
+  return {
+    kind: 'unknown',
+    waits_for: [sessionWait(child.session_key), ...waits_for],
+    ...(parent === undefined ? {} : { fallback: parent }),
+  };
+}
+
+/** What spawns told of this run, and of its session where they named no run. */
+function spawnOf({ state }: Step, child: Child): Spawn | undefined {
+  const ofRun = state.spawns.get(child.key);
+  const ofSession = state.sessions.get(child.session_key)?.spawn;
+  if (ofRun === undefined || ofSession?.parent_session_key !== ofRun.parent_session_key) return ofRun ?? ofSession;
+  return { ...ofSession, ...ofRun };
 }
 
 export function findParent(step: Step, child: Child): Parent {
   const named = parseAnnounceRunId(child.run_id, child.session_key);
   if (named !== undefined) return announceParent(step, child, named);
-  const spawn = step.state.spawns.get(child.key) ?? step.state.sessions.get(child.session_key)?.spawn;
+  const spawn = spawnOf(step, child);
   if (spawn !== undefined) {
     const { parent_run_id } = child;
     return spawnParent(step, child, parent_run_id === undefined ? spawn : { parent_run_id, ...spawn }, true);

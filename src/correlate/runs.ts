@@ -4,12 +4,12 @@
 import type { AgentEvent, ErrorDetail, EventOf, RunStatus } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
 import { agentName, runAttributes, runLogIdentity } from './attributes.js';
-import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS } from './calls.js';
+import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, park } from './calls.js';
 import { endSteps, flushChats, spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
 import { deriveSpanId, deriveTraceId, parseTraceparent } from './ids.js';
-import { announceLinks, findParent, type Parent } from './parents.js';
+import { announceLinks, findParent, type KnownParent, type Parent } from './parents.js';
 import {
   addRunToSession,
   giveUp,
@@ -239,11 +239,13 @@ export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.
 }
 
 /** What came to be known since the run opened may name its parent better; the trace stays what it was. */
-function refineParent(step: Step, run: Run): void {
-  const parent = findParent(step, run);
-  if (parent.kind !== 'known' || parent.run.trace_id !== run.trace_id) return;
+function refineParent(step: Step, run: Run): KnownParent | undefined {
+  const found = findParent(step, run);
+  const parent = found.kind === 'unknown' ? found.fallback : found;
+  if (parent?.kind !== 'known' || parent.run.trace_id !== run.trace_id) return undefined;
   run.parent_key = parent.run.key;
   run.parent_span_id = parent.span_id;
+  return parent;
 }
 
 function measureRun(step: Step, run: Run, end_ms: number, error_type: string | undefined): void {
@@ -260,11 +262,12 @@ function measureRun(step: Step, run: Run, end_ms: number, error_type: string | u
 /** Ends the run's span. Its open calls and steps wait a little for their own ends. */
 function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_ended'): void {
   if (run.ended !== undefined) return;
-  refineParent(step, run);
+  const parent = refineParent(step, run);
   const error = closing.error && spanError(closing.error);
   const span = { ...runSpan(step, run, closing), end_ms: closing.end_ms, ...(error ? { error } : {}) };
   measureRun(step, run, closing.end_ms, error?.type);
-  emitSpan(step, span);
+  if (parent?.awaited_call_id === undefined) emitSpan(step, span);
+  else park(step, parent.run, span, parent.awaited_call_id);
   const settle_due_ms = step.now_ms + step.options.limits.settle_ms;
   run.ended = { end_ms: closing.end_ms, yielded: closing.yielded === true, settle_due_ms, calls_error };
   run.events = [];

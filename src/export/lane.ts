@@ -8,7 +8,7 @@ import type { Signal, SignalCounts } from '../model/delivery.js';
 import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
 import { type LaneItem, LaneQueue } from './queue.js';
 import { MEMORY_FULL, PARTIAL_SUCCESS, POISON } from './reasons.js';
-import { type Batch, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
+import { type Batch, Suspects } from './suspects.js';
 import { judge, type Outcome, oneLine, type Verdict } from './verdict.js';
 
 /** What happens on a lane, for logs and metrics. */
@@ -110,9 +110,8 @@ export class Lane<T> {
 
   /** Suspects take turns with everything else, at random: a backend that refuses in a rhythm meets no batch each time. */
   #next(): Batch<T> | undefined {
-    const { random } = this.#options;
-    if (random() < 0.5) return this.#suspects.next(random) ?? this.#nextOther();
-    return this.#nextOther() ?? this.#suspects.next(random);
+    if (this.#options.random() < 0.5) return this.#suspects.next() ?? this.#nextOther();
+    return this.#nextOther() ?? this.#suspects.next();
   }
 
   #nextOther(): Batch<T> | undefined {
@@ -193,11 +192,12 @@ export class Lane<T> {
       return;
     }
     if (this.#suspects.isSuspect(batch)) {
-      if (this.#suspects.refuse(batch, this.#options.now()) === 'poison') this.#reject(batch, POISON, message);
+      const poison = this.#suspects.refuse(batch, this.#options.now());
+      for (const found of poison) this.#reject(found, POISON, message);
       return;
     }
     batch.refusals += 1;
-    if (batch.refusals >= REFUSALS_BEFORE_SUSPECT && this.#suspects.open) this.#suspects.add(batch);
+    if (this.#suspects.shouldAdd(batch)) this.#suspects.add(batch);
     else this.#putOff(batch, message);
   }
 

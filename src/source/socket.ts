@@ -61,8 +61,8 @@ async function keepConnected(
     down = false;
     await push({ kind: 'status', state: 'up', message: `connected to ${name}` });
     const stream = `${name}#${connections}`;
-    // A server that breaks off looks like one that ends: half a line can't be told from a whole one.
-    const end = await readLines(socket, { stream, max_line_bytes, keep_unended_line: false }, push, stop);
+    // A last line without its end may still be whole; if it is not, it is no JSON and is rejected as such.
+    const end = await readLines(socket, { stream, max_line_bytes, keep_unended_line: true }, push, stop);
     // A server that accepts and hangs up without a word is not worth hurrying for.
     if (socket.bytesRead > 0) failures = 0;
     await tellDown(lostMessage(name, end));

@@ -24,7 +24,7 @@ function columnsOf(rows: readonly Row[], glyphs: Glyphs): Column[] {
   const columns: Column[] = [
     // As wide as `850 ms` from the start, so that a tree that is redrawn does not jump about.
     { cell: 'time', title: 'time', rank: 0, ...right, width: 6 },
-    { cell: 'input', title: 'in', rank: 1, ...right },
+    { cell: 'input', title: 'tokens in', rank: 1, ...right },
     { cell: 'output', title: `${glyphs.arrow} out`, rank: 1, align: 'left', gap: 1, width: 0 },
     { cell: 'reasoning', title: 'reasoning', rank: 2, ...right },
     { cell: 'cached', title: 'cached', rank: 3, ...right },

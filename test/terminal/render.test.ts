@@ -16,10 +16,10 @@ describe('renderForest', () => {
 
   it('leaves out cost, then the cached share, then reasoning, then tokens where the terminal is narrow', () => {
     const titles = (columns: number): string | undefined => draw(request(), { columns })[0]?.trim();
-    expect(titles(100)).toMatch(/^time +in → out +reasoning +cached +cost$/);
-    expect(titles(90)).toMatch(/^time +in → out +reasoning +cached$/);
-    expect(titles(80)).toMatch(/^time +in → out +reasoning$/);
-    expect(titles(60)).toMatch(/^time +in → out$/);
+    expect(titles(100)).toMatch(/^time +tokens in → out +reasoning +cached +cost$/);
+    expect(titles(90)).toMatch(/^time +tokens in → out +reasoning +cached$/);
+    expect(titles(80)).toMatch(/^time +tokens in → out +reasoning$/);
+    expect(titles(60)).toMatch(/^time +tokens in → out$/);
     expect(draw(request(), { columns: 40 }).join('\n')).toBe(GOLDEN_40);
   });
 
@@ -116,26 +116,26 @@ describe('renderForest', () => {
   });
 });
 
-const GOLDEN_100 = `                                                time     in → out   reasoning  cached     cost
-✓ main  agent:main:main  2 errors  7 tools     2.9 s  16.3k → 1.7k        628     47%  $0.0175
-├─ gpt-5.1                                     1.2 s   4.2k → 310         128     49%  $0.0042
+const GOLDEN_100 = `                                                time  tokens in → out   reasoning  cached     cost
+✓ main  agent:main:main  2 errors  7 tools     2.9 s      16.3k → 1.7k        628     47%  $0.0175
+├─ gpt-5.1                                     1.2 s       4.2k → 310         128     49%  $0.0042
 ├─ sessions_spawn                              45 ms
-│  └─ ✓ Child A  1 tool                        4.1 s   1.5k → 210          96          $0.0021
-│     ├─ gpt-5.1                               1.2 s   1.5k → 210          96          $0.0021
+│  └─ ✓ Child A  1 tool                        4.1 s       1.5k → 210          96          $0.0021
+│     ├─ gpt-5.1                               1.2 s       1.5k → 210          96          $0.0021
 │     └─ exec                                  1.1 s
 ├─ sessions_spawn                              38 ms
-│  └─ ✓ Child B  2 tools                       2.3 s   1.5k → 240          64          $0.0023
-│     ├─ gpt-5.1                               1.3 s   1.5k → 240          64          $0.0023
+│  └─ ✓ Child B  2 tools                       2.3 s       1.5k → 240          64          $0.0023
+│     ├─ gpt-5.1                               1.3 s       1.5k → 240          64          $0.0023
 │     ├─ sessions_spawn                        51 ms
-│     │  └─ ✓ Grandchild  1 error  1 tool      3.4 s   1.5k → 150                      $0.0018
-│     │     ├─ gpt-5.1                        900 ms   1.5k → 150                      $0.0018
+│     │  └─ ✓ Grandchild  1 error  1 tool      3.4 s       1.5k → 150                      $0.0018
+│     │     ├─ gpt-5.1                        900 ms       1.5k → 150                      $0.0018
 │     │     └─ ✗ exec  exit 7                 320 ms
 │     ├─ sessions_yield                         3 ms
-│     └─ ✓ ↻ continues  1 link                 2.2 s   1.9k → 120                 81%
-│        └─ gpt-5.1                            2.1 s   1.9k → 120                 81%
-└─ ✓ ↻ continues  1 error  2 links  1 tool  3 m 12 s   5.6k → 712         340     73%  $0.0071
+│     └─ ✓ ↻ continues  1 link                 2.2 s       1.9k → 120                 81%
+│        └─ gpt-5.1                            2.1 s       1.9k → 120                 81%
+└─ ✓ ↻ continues  1 error  2 links  1 tool  3 m 12 s       5.6k → 712         340     73%  $0.0071
    ├─ ✗ web_search  timeout                    8.0 s
-   └─ gpt-5.1                                  2.6 s   5.6k → 712         340     73%  $0.0071`;
+   └─ gpt-5.1                                  2.6 s       5.6k → 712         340     73%  $0.0071`;
 
 const GOLDEN_40 = `✓ main  2 errors  7 tools          2.9 s
 ├─ gpt-5.1                         1.2 s

@@ -11,11 +11,21 @@ export interface EventFrame {
   arrival_ms: number;
 }
 
-/** The event that a line carries, or the reason why it carries none. */
-export function openFrame(value: Json, arrival_ms: number): EventFrame | { ignored: string } {
+/** The gateway's answer to a call: rows of a session's history. */
+export interface HistoryFrame {
+  rows: Json[];
+  arrival_ms: number;
+}
+
+/** What a line carries, or the reason why it carries nothing. */
+export function openFrame(value: Json, arrival_ms: number): EventFrame | HistoryFrame | { ignored: string } {
   if (value.dir === 'out' || value.dir === 'close') return { ignored: `frame.${value.dir}` };
   const frame = isObject(value.frame) ? value.frame : value;
-  if (frame.type !== 'event') return { ignored: frame.type === 'res' || frame.type === 'req' ? `frame.${frame.type}` : 'frame.other' };
+  const rows = frame.type === 'res' ? object(frame.payload).messages : undefined;
+  if (Array.isArray(rows)) return { rows: rows.map(object), arrival_ms: number(value.rx) ?? arrival_ms };
+  if (frame.type !== 'event') {
+    return { ignored: frame.type === 'res' || frame.type === 'req' ? `frame.${frame.type}` : 'frame.other' };
+  }
   return {
     event: text(frame.event) ?? 'unnamed',
     payload: object(frame.payload),

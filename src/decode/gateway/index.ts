@@ -4,7 +4,15 @@
  */
 import { checkEvents, type Decoded, type Decoder, ignore, reject } from '../decoder.js';
 import type { Json } from '../json.js';
-import { type AgentPayload, agentOfSession, type EventFrame, openFrame, readAgentPayload } from './frame.js';
+import {
+  type AgentPayload,
+  agentOfSession,
+  type EventFrame,
+  type HistoryFrame,
+  openFrame,
+  readAgentPayload,
+} from './frame.js';
+import { decodeHistory } from './history.js';
 import { decodeLifecycle } from './lifecycle.js';
 import { decodeMessage, decodeTask, rememberSession } from './messages.js';
 import { createGatewayMemory, type GatewayMemory } from './sessions.js';
@@ -49,6 +57,7 @@ function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
     return reject('invalid_frame', 'frame.payload', 'an agent event needs sessionKey and runId');
   }
   rememberSession(frame.payload, memory);
+  memory.sessionsOfRuns.set(payload.run_id, payload.session_key);
   const candidates = decodeStream(payload, memory);
   if (candidates === undefined) return ignore(`agent.${payload.stream.slice(0, 30)}`);
   return checkEvents(
@@ -65,6 +74,11 @@ function decodeMessageFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
     candidates.map((candidate) => ({ session_id: session?.session_id, ...candidate })),
     'frame.payload.message',
   );
+}
+
+function decodeHistoryFrame(frame: HistoryFrame, memory: GatewayMemory): Decoded {
+  const candidates = decodeHistory(frame, memory);
+  return candidates.length === 0 ? ignore('frame.res') : checkEvents(candidates, 'frame.payload.messages');
 }
 
 function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
@@ -91,7 +105,8 @@ export function createGatewayDecoder(): Decoder {
   return {
     decode(value, arrival_ms) {
       const frame = openFrame(value, arrival_ms);
-      return 'ignored' in frame ? ignore(frame.ignored) : decodeFrame(frame, memory);
+      if ('ignored' in frame) return ignore(frame.ignored);
+      return 'rows' in frame ? decodeHistoryFrame(frame, memory) : decodeFrame(frame, memory);
     },
     end() {
       const held = [...memory.heldEnds.values()].map((end) => end.event);

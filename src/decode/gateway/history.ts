@@ -1,0 +1,33 @@
+/**
+ * Rows of a session's history, as `sessions.get` answers them: the one place where the gateway tells how many reasoning
+ * tokens a model call spent. The calls themselves come as events, so nothing else is taken from here.
+ */
+import { type Json, number, object, text } from '../json.js';
+import type { HistoryFrame } from './frame.js';
+import type { GatewayMemory } from './sessions.js';
+
+type Candidate = Record<string, unknown>;
+
+function reasoningOf(row: Json, arrival_ms: number, memory: GatewayMemory): Candidate[] {
+  const own = object(row.__openclaw);
+  const run_id = text(own.runId);
+  const response_id = text(row.responseId);
+  const reasoning_tokens = number(object(row.usage).reasoningTokens);
+  const session_key = run_id === undefined ? undefined : memory.sessionsOfRuns.get(run_id);
+  if (session_key === undefined || response_id === undefined || reasoning_tokens === undefined) return [];
+  return [
+    {
+      type: 'llm.reasoning',
+      ts: number(own.recordTimestampMs) ?? arrival_ms,
+      session_key,
+      run_id,
+      session_id: memory.session(session_key).session_id,
+      response_id,
+      reasoning_tokens,
+      event_id: `${run_id}:${text(own.id) ?? response_id}:reasoning_tokens`,
+    },
+  ];
+}
+
+export const decodeHistory = ({ rows, arrival_ms }: HistoryFrame, memory: GatewayMemory): Candidate[] =>
+  rows.flatMap((row) => reasoningOf(row, arrival_ms, memory));

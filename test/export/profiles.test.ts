@@ -1,0 +1,130 @@
+import { describe, expect, test } from 'vitest';
+import { applyToLog, applyToSpan, PROFILES, sendsLog } from '../../src/export/profiles.js';
+import { log, span } from './fakes.js';
+
+const { clawmetry, latest } = PROFILES;
+
+const CHILD = span({
+  name: 'invoke_agent researcher',
+  parent_agent_id: 'main',
+  attributes: {
+    'gen_ai.operation.name': 'invoke_agent',
+    'gen_ai.agent.id': 'main',
+    'gen_ai.agent.name': 'researcher',
+    'gen_ai.conversation.id': 'agent:main:subagent:42',
+    'gen_ai.request.model': 'opus',
+    'openclaw.session.key': 'agent:main:subagent:42',
+  },
+});
+
+const CHAT = span({
+  kind: 'chat',
+  name: 'chat opus',
+  attributes: {
+    'gen_ai.provider.name': 'anthropic',
+    'gen_ai.request.model': 'opus',
+    'gen_ai.conversation.id': 'b7b9c1c4-0000-4000-8000-000000000000',
+    'gen_ai.usage.input_tokens': 1_200,
+    'gen_ai.usage.output_tokens': 80,
+    'gen_ai.usage.cache_read.input_tokens': 800,
+    'gen_ai.usage.cache_write.input_tokens': 100,
+    'openclaw.cost_usd': 0.0125,
+  },
+});
+
+describe('latest', () => {
+  test('leaves spans and logs as they are, and sends every log', () => {
+    expect(applyToSpan(latest, CHILD)).toBe(CHILD);
+    expect(applyToLog(latest, log())).toEqual(log());
+    expect(sendsLog(latest, log({ event_name: 'openclaw.agent_finished' }))).toBe(true);
+  });
+});
+
+describe('clawmetry', () => {
+  test("a sub-agent's run", () => {
+    const before = structuredClone(CHILD);
+    expect(applyToSpan(clawmetry, CHILD)).toEqual({
+      ...CHILD,
+      name: 'agent.spawn',
+      attributes: {
+        'gen_ai.operation.name': 'invoke_agent',
+        'gen_ai.agent.id': 'researcher',
+        'gen_ai.agent.name': 'researcher',
+        'gen_ai.conversation.id': 'agent.main.subagent.42',
+        'openclaw.session.key': 'agent:main:subagent:42',
+      },
+    });
+    expect(CHILD).toEqual(before);
+  });
+
+  test.each([
+    { agent: 'main', parent: 'main', label: 'main', expected: 'subagent' },
+    { agent: 'main', parent: 'main', label: undefined, expected: 'subagent' },
+    { agent: 'coder', parent: 'main', label: 'researcher', expected: 'coder' },
+  ])(
+    'agent $agent with the label $label under $parent is $expected',
+    ({ agent, parent, label, expected }) => {
+      const attributes = {
+        'gen_ai.agent.id': agent,
+        ...(label === undefined ? {} : { 'gen_ai.agent.name': label }),
+      };
+      const child = applyToSpan(clawmetry, span({ parent_agent_id: parent, attributes }));
+      expect(child.attributes['gen_ai.agent.id']).toBe(expected);
+    },
+  );
+
+  test('a run of its own keeps its name and its agent', () => {
+    const attributes = { 'gen_ai.agent.id': 'main', 'gen_ai.agent.name': 'main' };
+    expect(applyToSpan(clawmetry, span({ attributes }))).toEqual(span({ attributes }));
+  });
+
+  test('a model call', () => {
+    expect(applyToSpan(clawmetry, CHAT)).toEqual({
+      ...CHAT,
+      attributes: {
+        'gen_ai.provider.name': 'anthropic',
+        'gen_ai.request.model': 'opus',
+        'gen_ai.conversation.id': 'b7b9c1c4-0000-4000-8000-000000000000',
+        'gen_ai.usage.input_tokens': 300,
+        'gen_ai.usage.output_tokens': 80,
+        'gen_ai.usage.cache_read.input_tokens': 800,
+        'gen_ai.usage.cache_creation.input_tokens': 100,
+        'gen_ai.usage.cost_usd': 0.0125,
+      },
+    });
+  });
+
+  test.each([
+    { provider: 'openai', cached: 800, expected: 1_200 },
+    { provider: 'anthropic', cached: 2_000, expected: 0 },
+    { provider: 'anthropic', cached: undefined, expected: 1_200 },
+  ])('input of $provider with $cached cached counts as $expected', ({ provider, cached, expected }) => {
+    const attributes = {
+      'gen_ai.provider.name': provider,
+      'gen_ai.usage.input_tokens': 1_200,
+      ...(cached === undefined ? {} : { 'gen_ai.usage.cache_read.input_tokens': cached }),
+    };
+    const chat = applyToSpan(clawmetry, span({ kind: 'chat', attributes }));
+    expect(chat.attributes['gen_ai.usage.input_tokens']).toBe(expected);
+  });
+
+  test('tool logs, and no others, go under a session of their own', () => {
+    const call = log({
+      attributes: {
+        'openclaw.session.key': 'agent:main:main',
+        'gen_ai.conversation.id': 'b7b9',
+        'gen_ai.tool.name': 'exec',
+      },
+    });
+    expect(applyToLog(clawmetry, call).attributes).toEqual({
+      'openclaw.session.key': 'agent:main:main',
+      'gen_ai.conversation.id': 'agent.main.main.live',
+      'session.id': 'agent.main.main.live',
+      'gen_ai.tool.name': 'exec',
+    });
+    const sent = ['tool_call', 'tool_result', 'agent_started', 'llm_tokens'].filter((name) =>
+      sendsLog(clawmetry, log({ event_name: `openclaw.${name}` })),
+    );
+    expect(sent).toEqual(['tool_call', 'tool_result']);
+  });
+});
