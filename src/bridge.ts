@@ -57,7 +57,8 @@ function createProblemLog(logger: Logger): (problem: Problem) => void {
   let logged = 0;
   return (problem) => {
     if (++logged <= MAX_LOGGED_PROBLEMS) logger.warn(describeProblem(problem));
-    if (logged === MAX_LOGGED_PROBLEMS) logger.warn('more bad lines are counted in the summary; `validate` lists them');
+    if (logged === MAX_LOGGED_PROBLEMS)
+      logger.warn('more bad lines are counted in the summary; `validate` lists them');
   };
 }
 

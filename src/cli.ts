@@ -33,7 +33,8 @@ const collect = (value: string, all: string[] = []): string[] => [...all, value]
 
 function positive(value: string): number {
   const number = Number(value);
-  if (value.trim() === '' || !Number.isFinite(number) || number < 0) throw new InvalidArgumentError('give a number, 0 or more.');
+  if (value.trim() === '' || !Number.isFinite(number) || number < 0)
+    throw new InvalidArgumentError('give a number, 0 or more.');
   return number;
 }
 
@@ -41,13 +42,17 @@ const option = {
   from: () => new Option('--from <source>', 'where events come from (repeat for several)').argParser(collect),
   to: () => new Option('--to <destination>', 'where telemetry goes (repeat for several)').argParser(collect),
   dialect: () =>
-    new Option('--dialect <dialect>', 'what the lines are; auto sees it from the first').choices([...DIALECTS]),
+    new Option('--dialect <dialect>', 'what the lines are; auto sees it from the first').choices([
+      ...DIALECTS,
+    ]),
   config: () => new Option('--config <file>', 'settings as YAML; a key for every option'),
   content: () => new Option('--content', 'record inputs, outputs and reasoning text, with secrets redacted'),
   speed: () => new Option('--speed <n>', "keep the recording's own pace, times n").argParser(positive),
   rebase: () => new Option('--rebase-time', 'move all times so that the recording ends now'),
   deadline: () =>
-    new Option('--deadline <seconds>', 'wait so long for acknowledgements after the last event').argParser(positive),
+    new Option('--deadline <seconds>', 'wait so long for acknowledgements after the last event').argParser(
+      positive,
+    ),
   drain: () => new Option('--drain <seconds>', 'drain for so long at the end').argParser(positive),
   noStore: () => new Option('--no-store', 'keep nothing on disk, as this version does in any case'),
   strict: () => new Option('--strict', 'bad lines make the exit status 3'),
@@ -64,11 +69,14 @@ interface PlainOptions {
   store?: boolean;
 }
 
-const toSettingName = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+const toSettingName = (name: string): string =>
+  name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 function settingsOf(options: PlainOptions & Record<string, unknown>): Settings | { error: string } {
   const { config, json, store, ...rest } = options;
-  const settings = Object.fromEntries(Object.entries(rest).map(([name, value]) => [toSettingName(name), value]));
+  const settings = Object.fromEntries(
+    Object.entries(rest).map(([name, value]) => [toSettingName(name), value]),
+  );
   return resolveSettings(settings as SettingOptions, config);
 }
 
@@ -76,7 +84,11 @@ export interface CliDependencies {
   onInterrupt: OnInterrupt;
 }
 
-type Action = (settings: Settings, options: PlainOptions, logger: ReturnType<typeof createLogger>) => Promise<Outcome>;
+type Action = (
+  settings: Settings,
+  options: PlainOptions,
+  logger: ReturnType<typeof createLogger>,
+) => Promise<Outcome>;
 
 /** Parses arguments and runs the command that they name. Usage errors are outcomes too. */
 export async function runCli(args: string[], { onInterrupt }: CliDependencies): Promise<Outcome> {
@@ -103,13 +115,17 @@ type Act = (options: PlainOptions, action: Action) => Promise<void>;
 
 function createProgram(act: Act, onInterrupt: OnInterrupt): Command {
   const program = new Command('openclaw-otel-bridge')
-    .description("OpenClaw's agent events as OpenTelemetry: agent runs, tool calls and sub-agents as one tree per request.")
+    .description(
+      "OpenClaw's agent events as OpenTelemetry: agent runs, tool calls and sub-agents as one tree per request.",
+    )
     .version(VERSION)
     .showSuggestionAfterError()
     .showHelpAfterError('(--help tells what there is)')
     .exitOverride()
     .addHelpText('after', EXAMPLES)
-    .action((options: PlainOptions) => act(options, (settings, _, logger) => demo(settings, logger, onInterrupt)));
+    .action((options: PlainOptions) =>
+      act(options, (settings, _, logger) => demo(settings, logger, onInterrupt)),
+    );
   program.addCommand(runCommand(act, onInterrupt));
   program.addCommand(replayCommand(act, onInterrupt));
   program.addCommand(treeCommand(act));
@@ -132,7 +148,9 @@ function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.strict())
     .addOption(option.summary())
     .addOption(option.config())
-    .action((options: PlainOptions) => act(options, (settings, _, logger) => run(settings, logger, onInterrupt)));
+    .action((options: PlainOptions) =>
+      act(options, (settings, _, logger) => run(settings, logger, onInterrupt)),
+    );
 }
 
 function replayCommand(act: Act, onInterrupt: OnInterrupt): Command {

@@ -3,7 +3,7 @@
  * OTLP on its usual port, else the terminal. ClawMetry listens on the OTLP port too, so the two are never both taken.
  */
 import { request } from 'undici';
-import { environmentNamesEndpoint, type PresetName, PRESETS } from './export/index.js';
+import { environmentNamesEndpoint, PRESETS, type PresetName } from './export/index.js';
 
 export interface Choice {
   /** A value of `--to`. */
@@ -20,7 +20,11 @@ interface Probe {
   body?: string;
 }
 
-async function answersWith(url: string, probe: Probe, isRight: (status: number, body: string) => boolean): Promise<boolean> {
+async function answersWith(
+  url: string,
+  probe: Probe,
+  isRight: (status: number, body: string) => boolean,
+): Promise<boolean> {
   try {
     const { statusCode, body } = await request(url, {
       ...probe,
@@ -33,7 +37,11 @@ async function answersWith(url: string, probe: Probe, isRight: (status: number, 
 }
 
 const isClawMetry = (): Promise<boolean> =>
-  answersWith(`${PRESETS.clawmetry.url}/api/otel-status`, { method: 'GET' }, (status, body) => status === 200 && body.startsWith('{'));
+  answersWith(
+    `${PRESETS.clawmetry.url}/api/otel-status`,
+    { method: 'GET' },
+    (status, body) => status === 200 && body.startsWith('{'),
+  );
 
 const takesOtlp = (): Promise<boolean> =>
   answersWith(
@@ -47,5 +55,8 @@ export async function discoverDestination(): Promise<Choice> {
   if (environmentNamesEndpoint()) return { to: 'otlp', why: 'the environment names an OTLP endpoint' };
   if (await isClawMetry()) return { to: 'clawmetry', why: `ClawMetry answers at ${PRESETS.clawmetry.url}` };
   if (await takesOtlp()) return { to: 'collector', why: `something takes OTLP at ${PRESETS.collector.url}` };
-  return { to: 'console', why: `neither ClawMetry (${PRESETS.clawmetry.url}) nor OTLP (${PRESETS.collector.url}) answers` };
+  return {
+    to: 'console',
+    why: `neither ClawMetry (${PRESETS.clawmetry.url}) nor OTLP (${PRESETS.collector.url}) answers`,
+  };
 }

@@ -2,8 +2,15 @@
  * From batches of lines to events: one decoder per stream, every line counted, every rejection said with its place and its
  * field. `run`, `replay`, `tree` and `validate` all read through here.
  */
-import { createLineDecoder, type Dialect, type LineDecoder, type Rejection, type TranscriptIndex } from './decode/index.js';
+
 import { countReason } from './counter.js';
+import {
+  createLineDecoder,
+  type Dialect,
+  type LineDecoder,
+  type Rejection,
+  type TranscriptIndex,
+} from './decode/index.js';
 import type { AgentEvent } from './model/event.js';
 import type { LineBatch } from './model/source.js';
 

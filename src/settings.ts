@@ -61,7 +61,9 @@ function readConfigFile(path: string): { values: Record<string, unknown> } | Set
   try {
     content = readFileSync(path, 'utf8');
   } catch (error) {
-    return { error: `can't read the configuration file ${path}: ${(error as NodeJS.ErrnoException).code}; check its path` };
+    return {
+      error: `can't read the configuration file ${path}: ${(error as NodeJS.ErrnoException).code}; check its path`,
+    };
   }
   try {
     const values: unknown = parse(content) ?? {};
@@ -80,7 +82,8 @@ const KNOWN_KEYS = Object.keys(configSchema.shape);
 function describeIssue(issue: z.core.$ZodIssue, path: string | undefined): string {
   const place = issue.path.map(String).join('.');
   const where = path === undefined ? `--${place.replaceAll('_', '-')}` : `${path}: ${place || 'top level'}`;
-  const known = issue.code === 'unrecognized_keys' && issue.path.length === 0 ? ` (known: ${KNOWN_KEYS.join(', ')})` : '';
+  const known =
+    issue.code === 'unrecognized_keys' && issue.path.length === 0 ? ` (known: ${KNOWN_KEYS.join(', ')})` : '';
   return `${where}: ${issue.message}${known}`;
 }
 

@@ -26,7 +26,8 @@ export const EXIT = {
 export const summariseDestinations = (destinations: Destination[]): Summary['destinations'] =>
   Object.fromEntries(destinations.map((destination) => [destination.name, destination.summary()]));
 
-const sum = (counts: Record<string, number>): number => Object.values(counts).reduce((total, count) => total + count, 0);
+const sum = (counts: Record<string, number>): number =>
+  Object.values(counts).reduce((total, count) => total + count, 0);
 
 const isIncomplete = (counts: SignalCounts): boolean =>
   counts.pending > 0 || sum(counts.rejected) > 0 || sum(counts.dropped) > 0;
@@ -38,7 +39,10 @@ export function exitStatus(summary: Summary, strict: boolean): number {
   return isBad ? EXIT.incomplete : EXIT.ok;
 }
 
-function describeSignal(signal: string, { produced, delivered, pending, rejected, dropped }: SignalCounts): string {
+function describeSignal(
+  signal: string,
+  { produced, delivered, pending, rejected, dropped }: SignalCounts,
+): string {
   const reasons = (word: string, counts: Record<string, number>): string[] =>
     Object.entries(counts).map(([reason, count]) => `${count} ${word} (${reason})`);
   const lost = [...reasons('rejected', rejected), ...reasons('dropped', dropped)];

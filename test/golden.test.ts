@@ -34,7 +34,12 @@ const CASES: Record<string, string[]> = {
   ].map((id) => fixture(`transcripts/${id}.jsonl`)),
 };
 
-const VARYING = new Set(['openclaw.session.key', 'openclaw.run.id', 'gen_ai.conversation.id', 'gen_ai.operation.name']);
+const VARYING = new Set([
+  'openclaw.session.key',
+  'openclaw.run.id',
+  'gen_ai.conversation.id',
+  'gen_ai.operation.name',
+]);
 
 /** One line a span, indented under its parent: name, times from the trace's start, ids, error, and what is special to it. */
 function drawSpans({ spans }: Emission): string {

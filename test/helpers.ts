@@ -12,7 +12,8 @@ import type { Emission, SpanRecord } from '../src/model/telemetry.js';
 export const NOW_MS = 1_800_000_000_000;
 
 export const fixture = (path: string): string => fileURLToPath(new URL(`fixtures/${path}`, import.meta.url));
-export const example = (path: string): string => fileURLToPath(new URL(`../examples/${path}`, import.meta.url));
+export const example = (path: string): string =>
+  fileURLToPath(new URL(`../examples/${path}`, import.meta.url));
 
 export const readLines = (path: string): string[] =>
   readFileSync(path, 'utf8')
@@ -21,11 +22,14 @@ export const readLines = (path: string): string[] =>
 
 /** The events of a recording; fails where a line is rejected. */
 export function decodeLines(lines: string[], dialect: Dialect = 'auto'): AgentEvent[] {
-  const sessions = readTranscriptIndex(JSON.parse(readFileSync(fixture('transcripts/sessions.json'), 'utf8')));
+  const sessions = readTranscriptIndex(
+    JSON.parse(readFileSync(fixture('transcripts/sessions.json'), 'utf8')),
+  );
   const decoder = createLineDecoder(dialect, sessions);
   const events = lines.flatMap((line) => {
     const decoded = decoder.decode(Buffer.from(line), NOW_MS);
-    if (decoded.rejected !== undefined) throw new Error(`${JSON.stringify(decoded.rejected)}: ${line.slice(0, 200)}`);
+    if (decoded.rejected !== undefined)
+      throw new Error(`${JSON.stringify(decoded.rejected)}: ${line.slice(0, 200)}`);
     return decoded.events;
   });
   return [...events, ...decoder.end()];
@@ -52,4 +56,6 @@ export const identities = (spans: SpanRecord[]): string[] =>
   spans.map((span) => [span.trace_id, span.span_id, span.parent_span_id ?? '-', span.name].join(' ')).sort();
 
 export const sumOf = ({ measurements }: Emission, instrument: string): number =>
-  measurements.filter((each) => each.instrument === instrument).reduce((total, { value }) => total + value, 0);
+  measurements
+    .filter((each) => each.instrument === instrument)
+    .reduce((total, { value }) => total + value, 0);

@@ -4,7 +4,16 @@
  */
 import { describe, expect, test } from 'vitest';
 import type { SpanRecord } from '../src/model/telemetry.js';
-import { correlate, decodeFile, decodeLines, example, fixture, identities, readLines, sumOf } from './helpers.js';
+import {
+  correlate,
+  decodeFile,
+  decodeLines,
+  example,
+  fixture,
+  identities,
+  readLines,
+  sumOf,
+} from './helpers.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: frames are of any shape, and the oracle looks at them as they are
 type Frame = any;
@@ -12,9 +21,17 @@ type Frame = any;
 const RECORDINGS = [
   example('sub-agents.ndjson'),
   example('tools.ndjson'),
-  ...['spawn', 'plain', 'plain-anthropic', 'ask', 'compact', 'err500', 'abort-tool', 'progress', 'shutdown-busy'].map(
-    (name) => fixture(`gateway/${name}.ndjson`),
-  ),
+  ...[
+    'spawn',
+    'plain',
+    'plain-anthropic',
+    'ask',
+    'compact',
+    'err500',
+    'abort-tool',
+    'progress',
+    'shutdown-busy',
+  ].map((name) => fixture(`gateway/${name}.ndjson`)),
   fixture('gateway/2026.4.29/plain.ndjson'),
   fixture('gateway/2026.4.29/tools.ndjson'),
 ];
@@ -59,10 +76,12 @@ function lookAt(path: string): Oracle {
   const calls = new Map<string, { start_ms: number; end_ms: number }>();
   for (const { payload } of frames) {
     const { runId, stream, data, ts } = payload;
-    if (stream === 'lifecycle' && data.phase === 'start' && !runs.has(runId)) runs.set(runId, { start_ms: ts, end_ms: 0 });
+    if (stream === 'lifecycle' && data.phase === 'start' && !runs.has(runId))
+      runs.set(runId, { start_ms: ts, end_ms: 0 });
     const run = runs.get(runId);
     const isOver = data?.executionSettled === true || payload.agentId === undefined;
-    if (run && stream === 'lifecycle' && ['end', 'error'].includes(data.phase) && isOver) run.end_ms ||= data.endedAt;
+    if (run && stream === 'lifecycle' && ['end', 'error'].includes(data.phase) && isOver)
+      run.end_ms ||= data.endedAt;
     if (stream !== 'tool') continue;
     const key = `${runId} ${data.toolCallId}`;
     if (data.phase === 'start') calls.set(key, { start_ms: ts, end_ms: 0 });
@@ -76,7 +95,8 @@ function lookAt(path: string): Oracle {
   return { runs, calls, messages, unstored: countUnstored(frames, messages) };
 }
 
-const ofKind = (spans: SpanRecord[], kind: string): SpanRecord[] => spans.filter((span) => span.kind === kind);
+const ofKind = (spans: SpanRecord[], kind: string): SpanRecord[] =>
+  spans.filter((span) => span.kind === kind);
 const TOLERANCE_MS = 50;
 
 describe.each(RECORDINGS)('%s', (path) => {
@@ -86,7 +106,9 @@ describe.each(RECORDINGS)('%s', (path) => {
 
   test('one span a run, at its times', () => {
     const runs = ofKind(spans, 'run');
-    expect(runs.map((span) => span.attributes['openclaw.run.id']).sort()).toEqual([...oracle.runs.keys()].sort());
+    expect(runs.map((span) => span.attributes['openclaw.run.id']).sort()).toEqual(
+      [...oracle.runs.keys()].sort(),
+    );
     for (const run of runs) {
       const { start_ms, end_ms } = oracle.runs.get(String(run.attributes['openclaw.run.id']))!;
       expect(Math.abs(run.start_ms - start_ms)).toBeLessThanOrEqual(TOLERANCE_MS);
@@ -112,8 +134,12 @@ describe.each(RECORDINGS)('%s', (path) => {
       oracle.messages.reduce((sum, { usage }) => sum + pick(usage), 0);
     const input = total(({ input, cacheRead, cacheWrite }) => input + cacheRead + cacheWrite);
     expect(sumOf(emission, 'gen_ai.client.inference.usage.input_tokens')).toBe(input);
-    expect(sumOf(emission, 'gen_ai.client.inference.usage.output_tokens')).toBe(total(({ output }) => output));
-    const onSpans = ofKind(spans, 'chat').map((span) => Number(span.attributes['gen_ai.usage.input_tokens'] ?? 0));
+    expect(sumOf(emission, 'gen_ai.client.inference.usage.output_tokens')).toBe(
+      total(({ output }) => output),
+    );
+    const onSpans = ofKind(spans, 'chat').map((span) =>
+      Number(span.attributes['gen_ai.usage.input_tokens'] ?? 0),
+    );
     expect(onSpans.reduce((sum, each) => sum + each, 0)).toBe(input);
   });
 
@@ -134,7 +160,9 @@ test('a request with sub-agents is one trace, with the announce runs linked', ()
   expect(new Set(spans.map((span) => span.trace_id)).size).toBe(1);
   const byId = new Map(spans.map((span) => [span.span_id, span]));
   const path = (span: SpanRecord): string =>
-    [span.parent_span_id ? path(byId.get(span.parent_span_id)!) : '', span.name.replace(/^\w+ /, '')].join('/');
+    [span.parent_span_id ? path(byId.get(span.parent_span_id)!) : '', span.name.replace(/^\w+ /, '')].join(
+      '/',
+    );
   const runs = ofKind(spans, 'run');
   expect(runs.map(path).sort()).toEqual([
     '/main',
@@ -152,7 +180,9 @@ test('a request with sub-agents is one trace, with the announce runs linked', ()
 });
 
 test('lines of independent runs, shuffled within a window, give the same spans', () => {
-  const files = ['plain', 'ask', 'err500', 'progress', 'shutdown-busy'].map((name) => fixture(`gateway/${name}.ndjson`));
+  const files = ['plain', 'ask', 'err500', 'progress', 'shutdown-busy'].map((name) =>
+    fixture(`gateway/${name}.ndjson`),
+  );
   const apart = files.flatMap((file) => correlate(decodeFile(file)).spans);
   const queues = files.map(readLines);
   const mixed: string[] = [];

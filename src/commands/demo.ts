@@ -6,10 +6,10 @@ import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { Settings } from '../settings.js';
+import { EXIT } from '../summary.js';
 import { openDestinations } from './destinations.js';
 import { misused, type Outcome } from './outcome.js';
 import { type OnInterrupt, play } from './replay.js';
-import { EXIT } from '../summary.js';
 
 const GATEWAY = { host: '127.0.0.1', port: 18789 };
 const PROBE_TIMEOUT_MS = 500;

@@ -32,7 +32,10 @@ const DEFAULT_COLUMNS = 100;
 
 type Config = DestinationConfig | ConsoleConfig;
 
-async function chooseDestinations(settings: Settings, logger: Logger): Promise<{ configs: Config[] } | { error: string }> {
+async function chooseDestinations(
+  settings: Settings,
+  logger: Logger,
+): Promise<{ configs: Config[] } | { error: string }> {
   const texts = settings.to.filter((each) => typeof each === 'string');
   const records = settings.to.filter((each): each is DestinationRecord => typeof each !== 'string');
   if (settings.to.length === 0) {

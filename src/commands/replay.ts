@@ -59,7 +59,11 @@ async function paceOf(files: string[], settings: Settings, signal: AbortSignal):
 }
 
 /** Waits until the destinations have caught up; leaves it to their memory bound where they get nowhere for the deadline. */
-function createThrottle(destinations: Destination[], deadline_ms: number, signal: AbortSignal): () => Promise<void> {
+function createThrottle(
+  destinations: Destination[],
+  deadline_ms: number,
+  signal: AbortSignal,
+): () => Promise<void> {
   const pending = (): number => destinations.reduce((total, destination) => total + destination.pending(), 0);
   let isStuck = false;
   return async () => {

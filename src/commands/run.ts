@@ -20,7 +20,8 @@ function openSources({ from, limits }: Settings): { sources: Source[] } | { erro
   for (const text of from) {
     const parsed = parseSourceName(text);
     if ('error' in parsed) return { error: `--from: ${parsed.error}` };
-    if (!isLineSource(parsed)) return { error: `--from ${parsed.name}: a source of this kind can't be followed yet` };
+    if (!isLineSource(parsed))
+      return { error: `--from ${parsed.name}: a source of this kind can't be followed yet` };
     sources.push(createSource(parsed, { mode: 'follow', max_line_bytes: limits.line_bytes }));
   }
   return sources.length === 0 ? { error: NO_SOURCE } : { sources };

@@ -16,7 +16,12 @@ import { readThrough } from './read-through.js';
 
 const DEFAULT_COLUMNS = 120;
 
-export async function tree(files: string[], settings: Settings, logger: Logger, asJson: boolean): Promise<Outcome> {
+export async function tree(
+  files: string[],
+  settings: Settings,
+  logger: Logger,
+  asJson: boolean,
+): Promise<Outcome> {
   const { dialect, limits, content } = settings;
   const correlator = createCorrelator({ content, content_max_bytes: limits.content_bytes });
   const spans: SpanRecord[] = [];

@@ -8,9 +8,19 @@ import { EXIT } from '../summary.js';
 import { failed, type Outcome } from './outcome.js';
 import { readThrough } from './read-through.js';
 
-const toJson = ({ stream, line, path, reason, message }: Problem): object => ({ file: stream, line, path, reason, message });
+const toJson = ({ stream, line, path, reason, message }: Problem): object => ({
+  file: stream,
+  line,
+  path,
+  reason,
+  message,
+});
 
-export async function validate(files: string[], { dialect, limits }: Settings, asJson: boolean): Promise<Outcome> {
+export async function validate(
+  files: string[],
+  { dialect, limits }: Settings,
+  asJson: boolean,
+): Promise<Outcome> {
   const problems: object[] = [];
   let count = 0;
   const onProblem = (problem: Problem): void => {

@@ -55,7 +55,11 @@ export const runAttributes = (run: Run, session: Session, end?: RunEnd): Attribu
     'openclaw.output.size_bytes': end?.output?.size_bytes,
   });
 
-export const callLogIdentity = (run: Run, session: Session, call: Pick<OpenCall, 'tool' | 'call_id'>): Attributes => ({
+export const callLogIdentity = (
+  run: Run,
+  session: Session,
+  call: Pick<OpenCall, 'tool' | 'call_id'>,
+): Attributes => ({
   'gen_ai.tool.name': call.tool,
   'gen_ai.tool.call.id': call.call_id,
   'gen_ai.agent.id': run.agent_id,

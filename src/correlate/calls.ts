@@ -5,11 +5,12 @@
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
 import { agentName, type CallEnd, callAttributes, callLogIdentity } from './attributes.js';
-import { currentStep, spanError } from './chats.js';
+import { spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { deriveSpanId } from './ids.js';
-import { giveUp, type OpenCall, type Run, remember, schedule, sessionOf, type Step } from './state.js';
+import { giveUp, type OpenCall, type Run, remember, type Step, schedule, sessionOf } from './state.js';
+import { currentStep } from './steps.js';
 
 /** The tool by which a run yields: after it the run makes no more model calls. */
 const YIELD_TOOL = 'sessions_yield';
@@ -35,7 +36,8 @@ function callSpan(step: Step, run: Run, call: OpenCall, end?: CallEnd): SpanReco
     start_ms: call.start_ms,
     attributes: callAttributes(run, sessionOf(step, run.session_key), call, end),
     links: [],
-    events: call.events,
+    // A copy that has been given out stays as it was.
+    events: [...call.events],
   };
 }
 
@@ -63,7 +65,10 @@ function makeRoom(step: Step): void {
   const call = oldest && run?.calls.get(oldest.call_id);
   if (run === undefined || call === undefined) return;
   giveUp(step, 'open_calls');
-  closeCall(step, run, call, { end_ms: run.last_ts_ms, error: { type: GIVEN_UP, message: 'too many open calls' } });
+  closeCall(step, run, call, {
+    end_ms: run.last_ts_ms,
+    error: { type: GIVEN_UP, message: 'too many open calls' },
+  });
 }
 
 export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): void {

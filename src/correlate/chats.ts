@@ -4,35 +4,43 @@
  */
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
-import { agentName, chatAttributes, type ModelCall, reasoningAttributes, runLogIdentity } from './attributes.js';
+import {
+  agentName,
+  chatAttributes,
+  type ModelCall,
+  reasoningAttributes,
+  runLogIdentity,
+} from './attributes.js';
 import { cut, prepareContent, redact } from './content.js';
-import { ERROR_MESSAGE_MAX_BYTES, emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
+import {
+  ERROR_MESSAGE_MAX_BYTES,
+  emitLog,
+  emitPreview,
+  emitSpan,
+  hasEnded,
+  measure,
+  seconds,
+} from './emit.js';
 import { deriveSpanId } from './ids.js';
 import {
+  type EndedCall,
   type HeldChat,
   type OpenStep,
   type Reasoning,
   type Run,
   remember,
   runReference,
+  type Step,
   schedule,
   sessionOf,
-  type Step,
 } from './state.js';
+import { addEndedCall, addStep, currentStep, removeStep, unmatchedSteps } from './steps.js';
 
 const UNKNOWN = 'unknown';
 const USAGE = 'gen_ai.client.inference.usage';
 
-/** Clocks of a message and of its step's event differ by this much at most. */
-const SAME_CALL_MS = 50;
-
 /** Responses of one run whose reasoning is remembered before their tokens come. */
 const MAX_EARLY_REASONING = 100;
-
-export const currentStep = (run: Run): OpenStep | undefined => {
-  const last = run.steps.at(-1);
-  return last?.superseded === false ? last : undefined;
-};
 
 function supersede(step: Step, run: Run, open: OpenStep, ts: number): void {
   open.superseded = true;
@@ -51,32 +59,36 @@ const isPhantom = (run: Run, ts: number): boolean =>
   (run.cancelled_at_ms !== undefined && ts >= run.cancelled_at_ms);
 
 export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_started'>): void {
-  emitLog(step, event, { reference: runReference(run), identity: runLogIdentity(run, sessionOf(step, run.session_key)) });
-  if (isPhantom(run, event.ts) || event.ts < run.own_calls_until_ms) return;
+  emitLog(step, event, {
+    reference: runReference(run),
+    identity: runLogIdentity(run, sessionOf(step, run.session_key)),
+  });
+  if (isPhantom(run, event.ts)) return;
   const previous = currentStep(run);
-  if (previous !== undefined) supersede(step, run, previous, event.ts);
+  if (previous !== undefined && previous.start_ms <= event.ts) supersede(step, run, previous, event.ts);
   const open = openStep(run, event.ts);
   if (event.model !== undefined) open.model = event.model;
   if (event.provider !== undefined) open.provider = event.provider;
-  if (run.ended !== undefined) {
-    supersede(step, run, open, event.ts);
-  }
+  // A step that comes out of turn is not the current one, whatever becomes of it.
+  if (open !== currentStep(run) || run.ended !== undefined) supersede(step, run, open, event.ts);
 }
 
 function openStep(run: Run, start_ms: number): OpenStep {
-  const open: OpenStep = { number: ++run.step_count, start_ms, superseded: false, reasoning: {} };
-  run.steps.push(open);
+  const open: OpenStep = {
+    number: ++run.step_count,
+    start_ms,
+    superseded: false,
+    taken: false,
+    reasoning: {},
+  };
+  addStep(run, open);
   return open;
 }
 
-/** The step that a call's tokens end: the one that began while the call ran, else the run's current one. */
-function stepOf(run: Run, event: EventOf<'llm.tokens'>): OpenStep | undefined {
-  const { started_at, ended_at } = event;
-  if (started_at === undefined || ended_at === undefined) return currentStep(run) ?? run.steps.at(-1);
-  const during = run.steps.findLast(
-    (open) => open.start_ms >= started_at - SAME_CALL_MS && open.start_ms <= ended_at + SAME_CALL_MS,
-  );
-  return during ?? currentStep(run);
+function endedCall(event: EventOf<'llm.tokens'>): EndedCall {
+  const call: EndedCall = { end_ms: event.ended_at ?? event.ts };
+  if (event.message_id !== undefined && event.started_at !== undefined) call.start_ms = event.started_at;
+  return call;
 }
 
 const hasNoId = (event: EventOf<'llm.tokens'>): boolean =>
@@ -102,16 +114,28 @@ export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): vo
     });
     return onStepFailed(step, run, event, event.error);
   }
-  const open = stepOf(run, event);
-  const own_id = event.response_id ?? event.message_id ?? String(open?.number ?? run.step_count + 1);
-  const span_id = deriveSpanId('chat', run.session_key, run.run_id, own_id);
-  if (hasEnded(step, span_id) || run.chats.some((chat) => chat.span.span_id === span_id)) {
+  const named = event.response_id ?? event.message_id;
+  if (named !== undefined && isKnownCall(step, run, chatSpanId(run, named))) {
     step.state.counts.duplicates++;
     return;
   }
-  if (open !== undefined) run.steps.splice(run.steps.indexOf(open), 1);
-  else run.step_count++;
-  endCall(step, run, event, span_id, open);
+  const open = addEndedCall(run, endedCall(event));
+  run.call_count++;
+  if (open === undefined) run.step_count++;
+  else takeStep(step, run, open);
+  endCall(step, run, event, chatSpanId(run, named ?? String(open?.number ?? run.step_count)), open);
+}
+
+const chatSpanId = (run: Run, own_id: string): string =>
+  deriveSpanId('chat', run.session_key, run.run_id, own_id);
+
+const isKnownCall = (step: Step, run: Run, span_id: string): boolean =>
+  hasEnded(step, span_id) || run.chats.some((chat) => chat.span.span_id === span_id);
+
+/** The step is kept for a while: an event that comes out of turn may show that another call ended it. */
+function takeStep(step: Step, run: Run, open: OpenStep): void {
+  open.taken = true;
+  holdStep(step, run, open);
 }
 
 /** What was said of the call's reasoning before its tokens came, by response or by step. */
@@ -119,6 +143,7 @@ function takeReasoning(run: Run, event: EventOf<'llm.tokens'>, open: OpenStep | 
   const early = event.response_id === undefined ? undefined : run.reasoning.get(event.response_id);
   if (event.response_id !== undefined) run.reasoning.delete(event.response_id);
   const told = { ...open?.reasoning, ...early };
+  if (open !== undefined) open.reasoning = {};
   return event.reasoning_tokens === undefined ? told : { ...told, tokens: event.reasoning_tokens };
 }
 
@@ -135,7 +160,6 @@ function endCall(
   const session = sessionOf(step, run.session_key);
   const end_ms = event.ended_at ?? event.ts;
   const start_ms = event.started_at ?? open?.start_ms ?? end_ms;
-  if (open === undefined) run.own_calls_until_ms = Math.max(run.own_calls_until_ms, end_ms);
   const call: ModelCall = {
     model: event.model === UNKNOWN ? (open?.model ?? UNKNOWN) : event.model,
     provider: event.provider === UNKNOWN ? (open?.provider ?? UNKNOWN) : event.provider,
@@ -145,7 +169,13 @@ function endCall(
     ...(event.response_id === undefined ? {} : { response_id: event.response_id }),
     ...(event.finish_reason === undefined ? {} : { finish_reason: event.finish_reason }),
   };
-  const span = chatSpan(step, run, { span_id, start_ms, end_ms, call, error: mergeErrors(event.error, open?.error) });
+  const span = chatSpan(step, run, {
+    span_id,
+    start_ms,
+    end_ms,
+    call,
+    error: mergeErrors(event.error, open?.error),
+  });
   emitLog(step, event, {
     reference: span,
     identity: { ...runLogIdentity(run, session), 'gen_ai.request.model': call.model },
@@ -192,7 +222,11 @@ export const spanError = (error: ErrorDetail, fallback = 'error'): { type: strin
   message: cut(redact(error.message.toWellFormed()), ERROR_MESSAGE_MAX_BYTES),
 });
 
-const modelLabels = (step: Step, run: Run, call: Pick<ModelCall, 'model' | 'provider'>): Record<string, string> => ({
+const modelLabels = (
+  step: Step,
+  run: Run,
+  call: Pick<ModelCall, 'model' | 'provider'>,
+): Record<string, string> => ({
   'gen_ai.operation.name': 'chat',
   'gen_ai.provider.name': call.provider,
   'gen_ai.request.model': call.model,
@@ -252,7 +286,7 @@ const heldChatOf = (run: Run, event: EventOf<'llm.reasoning'>): HeldChat | undef
 function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
   const reasoning: Reasoning = {};
   addReasoning(step, reasoning, event);
-  Object.assign(chat.span.attributes, reasoningAttributes(reasoning));
+  chat.span = { ...chat.span, attributes: { ...chat.span.attributes, ...reasoningAttributes(reasoning) } };
   if (reasoning.tokens === undefined) return;
   run.chats.splice(run.chats.indexOf(chat), 1);
   measureReasoning(step, reasoning.tokens, chat.metric_attributes);
@@ -260,7 +294,12 @@ function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.
 }
 
 /** Reasoning for a call that is not known yet: kept until its tokens come. */
-function keepEarlyReasoning(step: Step, run: Run, response_id: string, event: EventOf<'llm.reasoning'>): void {
+function keepEarlyReasoning(
+  step: Step,
+  run: Run,
+  response_id: string,
+  event: EventOf<'llm.reasoning'>,
+): void {
   if (!run.reasoning.has(response_id) && run.reasoning.size >= MAX_EARLY_REASONING) return;
   const early = run.reasoning.get(response_id) ?? {};
   addReasoning(step, early, event);
@@ -268,10 +307,7 @@ function keepEarlyReasoning(step: Step, run: Run, response_id: string, event: Ev
 }
 
 export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
-  const span_id =
-    event.response_id === undefined
-      ? run.span_id
-      : deriveSpanId('chat', run.session_key, run.run_id, event.response_id);
+  const span_id = event.response_id === undefined ? run.span_id : chatSpanId(run, event.response_id);
   emitLog(step, event, {
     reference: { trace_id: run.trace_id, span_id },
     identity: runLogIdentity(run, sessionOf(step, run.session_key)),
@@ -280,14 +316,19 @@ export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'
   if (event.response_id === undefined && open !== undefined) return addReasoning(step, open.reasoning, event);
   const chat = heldChatOf(run, event);
   if (chat !== undefined) return completeChat(step, run, chat, event);
-  if (event.response_id === undefined || hasEnded(step, span_id)) return countLateReasoning(step, run, event, span_id);
+  if (event.response_id === undefined || hasEnded(step, span_id))
+    return countLateReasoning(step, run, event, span_id);
   keepEarlyReasoning(step, run, event.response_id, event);
 }
 
 /** The call's span is gone; its reasoning still counts, unless it was counted with it. */
 function countLateReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>, span_id: string): void {
   if (event.response_id !== undefined && !step.state.unreasoned.delete(span_id)) return;
-  measureReasoning(step, event.reasoning_tokens, modelLabels(step, run, { model: UNKNOWN, provider: UNKNOWN }));
+  measureReasoning(
+    step,
+    event.reasoning_tokens,
+    modelLabels(step, run, { model: UNKNOWN, provider: UNKNOWN }),
+  );
 }
 
 function endStep(step: Step, run: Run, open: OpenStep): void {
@@ -297,9 +338,14 @@ function endStep(step: Step, run: Run, open: OpenStep): void {
     reasoning: open.reasoning,
     late: false,
   };
-  const span_id = deriveSpanId('chat', run.session_key, run.run_id, String(open.number));
+  const span_id = chatSpanId(run, String(open.number));
   const end_ms = Math.max(open.start_ms, open.end_ms ?? run.ended?.end_ms ?? run.last_ts_ms);
-  finishOrHold(step, run, chatSpan(step, run, { span_id, start_ms: open.start_ms, end_ms, call, error: open.error }), call);
+  finishOrHold(
+    step,
+    run,
+    chatSpan(step, run, { span_id, start_ms: open.start_ms, end_ms, call, error: open.error }),
+    call,
+  );
 }
 
 function letGo(step: Step, run: Run, chat: HeldChat): void {
@@ -308,10 +354,10 @@ function letGo(step: Step, run: Run, chat: HeldChat): void {
   run.chats.splice(run.chats.indexOf(chat), 1);
 }
 
-/** Gives out what has waited long enough: steps without tokens, calls without reasoning. */
+/** Gives out what has waited long enough: steps that no call ended, calls without reasoning. */
 export function expireChats(step: Step, run: Run, until_ms: number): void {
-  for (const open of run.steps.filter((each) => (each.due_ms ?? Infinity) <= until_ms)) {
-    run.steps.splice(run.steps.indexOf(open), 1);
+  for (const open of unmatchedSteps(run).filter((each) => (each.due_ms ?? Infinity) <= until_ms)) {
+    removeStep(run, open);
     endStep(step, run, open);
   }
   for (const chat of run.chats.filter((each) => each.due_ms <= until_ms)) letGo(step, run, chat);
@@ -320,7 +366,7 @@ export function expireChats(step: Step, run: Run, until_ms: number): void {
 /** The run has ended: its steps wait for a last message, but a step that was announced and never made is dropped. */
 export function endSteps(step: Step, run: Run, end: { end_ms: number; error?: ErrorDetail }): void {
   run.steps = run.steps.filter((open) => open.error !== undefined || !isPhantom(run, open.start_ms));
-  for (const open of run.steps) {
+  for (const open of unmatchedSteps(run)) {
     if (!open.superseded && open.error === undefined && end.error !== undefined) open.error = end.error;
     open.superseded = true;
     open.end_ms ??= end.end_ms;

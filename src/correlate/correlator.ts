@@ -20,6 +20,7 @@ import {
   settleRun,
   touch,
 } from './runs.js';
+import { logSpawn, rememberSpawn } from './spawns.js';
 import {
   type Counts,
   createState,
@@ -34,7 +35,6 @@ import {
   sessionOf,
   type Timer,
 } from './state.js';
-import { logSpawn, rememberSpawn } from './spawns.js';
 
 export interface CorrelatorOptions {
   /** Record inputs, outputs and reasoning text. Default: false. */
@@ -63,7 +63,9 @@ const DEFAULT_CONTENT_MAX_BYTES = 16 * 1024;
 /** The same event is the same `event_id`, else the same session, run and sequence number. */
 function identityOf(event: AgentEvent): string | undefined {
   if (event.event_id !== undefined) return `e\u0000${event.event_id}`;
-  return event.seq === undefined ? undefined : `s\u0000${event.session_key}\u0000${event.run_id}\u0000${event.seq}`;
+  return event.seq === undefined
+    ? undefined
+    : `s\u0000${event.session_key}\u0000${event.run_id}\u0000${event.seq}`;
 }
 
 function learn(step: Step, event: AgentEvent): void {
@@ -109,7 +111,11 @@ function applySpawn(step: Step, event: EventOf<'subagent.spawned'>): void {
   wake(step, [childWait(session_key)], dispatch);
   if (isLogged) return;
   // Neither the parent nor the child is known yet: the record waits for the child.
-  const held = hold(step, event, { key: runKey(session_key, run_id ?? ''), session_key, run_id: run_id ?? '' });
+  const held = hold(step, event, {
+    key: runKey(session_key, run_id ?? ''),
+    session_key,
+    run_id: run_id ?? '',
+  });
   makeRoomForHeld(step, dispatch);
   tryOpen(step, held, dispatch);
 }
@@ -117,7 +123,8 @@ function applySpawn(step: Step, event: EventOf<'subagent.spawned'>): void {
 /** The run that an event is about. What is said of a sub-agent may name its session alone. */
 function runOf({ state }: Step, event: AgentEvent): Run | undefined {
   const exact = state.runs.get(runKey(event.session_key, event.run_id ?? ''));
-  if (exact !== undefined || (event.type !== 'subagent.output' && event.type !== 'subagent.finished')) return exact;
+  if (exact !== undefined || (event.type !== 'subagent.output' && event.type !== 'subagent.finished'))
+    return exact;
   const latest = state.sessions.get(event.session_key)?.runs.at(-1);
   return latest === undefined ? undefined : state.runs.get(latest);
 }

@@ -32,7 +32,11 @@ export interface LogDetail {
   failed?: boolean;
 }
 
-export function emitLog(step: Step, event: AgentEvent, { reference, identity, detail, failed }: LogDetail): void {
+export function emitLog(
+  step: Step,
+  event: AgentEvent,
+  { reference, identity, detail, failed }: LogDetail,
+): void {
   step.out.logs.push({
     trace_id: reference.trace_id,
     span_id: reference.span_id,

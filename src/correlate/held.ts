@@ -7,7 +7,7 @@ import { hasEnded } from './emit.js';
 import { deriveSpanId } from './ids.js';
 import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
 import { openRun } from './runs.js';
-import { giveUp, type HeldEvent, type HeldRun, type Run, schedule, type Step } from './state.js';
+import { giveUp, type HeldEvent, type HeldRun, type Run, type Step, schedule } from './state.js';
 
 /** Applies an event to the run that has been opened for it; only a spawn can do without one. */
 export type Dispatch = (step: Step, run: Run | undefined, event: AgentEvent) => void;
@@ -37,7 +37,9 @@ function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
 const SUBAGENT_SESSION = /:subagent:/;
 
 const startOf = (held: HeldRun): EventOf<'agent.started'> | undefined =>
-  held.events.find(({ event }) => event.type === 'agent.started')?.event as EventOf<'agent.started'> | undefined;
+  held.events.find(({ event }) => event.type === 'agent.started')?.event as
+    | EventOf<'agent.started'>
+    | undefined;
 
 function childOf(held: HeldRun): Child {
   const started = startOf(held);
@@ -76,7 +78,11 @@ function stopWaiting(waiting: Map<string, Set<string>>, held: HeldRun): void {
 }
 
 /** Keeps an event until its run can be opened. */
-export function hold(step: Step, event: AgentEvent, identity: Pick<HeldRun, 'key' | 'session_key' | 'run_id'>): HeldRun {
+export function hold(
+  step: Step,
+  event: AgentEvent,
+  identity: Pick<HeldRun, 'key' | 'session_key' | 'run_id'>,
+): HeldRun {
   const { state, options, now_ms } = step;
   let held = state.held.get(identity.key);
   if (held === undefined) {
@@ -138,7 +144,9 @@ export function wake(step: Step, whats: string[], dispatch: Dispatch): void {
 
 /** Held runs that a held run waits for: they are opened first, so that the tree is as whole as it can be. */
 function heldParents({ state }: Step, waits_for: string[]): string[] {
-  const own = waits_for.map((what) => (what.startsWith('s:') ? childWait(what.slice(2)) : ownWait(what.slice(2))));
+  const own = waits_for.map((what) =>
+    what.startsWith('s:') ? childWait(what.slice(2)) : ownWait(what.slice(2)),
+  );
   return own.flatMap((what) => [...(state.waiting.get(what) ?? [])]);
 }
 
@@ -154,7 +162,8 @@ function dropHeld(step: Step, held: HeldRun, dispatch: Dispatch): void {
   }
 }
 
-const orFallback = (parent: Parent): Parent => (parent.kind === 'unknown' ? (parent.fallback ?? parent) : parent);
+const orFallback = (parent: Parent): Parent =>
+  parent.kind === 'unknown' ? (parent.fallback ?? parent) : parent;
 
 function wasRun(step: Step, held: HeldRun): boolean {
   const isMoreThanSpawn = held.events.some(({ event }) => event.type !== 'subagent.spawned');

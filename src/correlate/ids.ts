@@ -40,7 +40,9 @@ export const deriveSpanId = (
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
 
 /** Reads a W3C `traceparent`; one that is not valid is passed over, as the specification wants. */
-export function parseTraceparent(value: string | undefined): { trace_id: string; span_id: string } | undefined {
+export function parseTraceparent(
+  value: string | undefined,
+): { trace_id: string; span_id: string } | undefined {
   const match = TRACEPARENT.exec(value ?? '');
   const [, trace_id, span_id] = match ?? [];
   if (trace_id === undefined || span_id === undefined) return undefined;

@@ -58,7 +58,10 @@ function runsOf(step: Step, session_key: string, child_key: string): Run[] {
 }
 
 const latest = (runs: Run[]): Run | undefined =>
-  runs.reduce<Run | undefined>((found, run) => (found && found.start_ms > run.start_ms ? found : run), undefined);
+  runs.reduce<Run | undefined>(
+    (found, run) => (found && found.start_ms > run.start_ms ? found : run),
+    undefined,
+  );
 
 const isActiveAt = (run: Run, at_ms: number): boolean => run.ended === undefined || run.ended.end_ms >= at_ms;
 
@@ -76,7 +79,11 @@ function known(step: Step, run: Run, call_id: string | undefined, certain: boole
 }
 
 /** The run that a spawn names: by its id, else by the call, else by time. */
-export function spawningRun(step: Step, spawn: Spawn, child: Pick<Child, 'key' | 'start_ms'>): Run | undefined {
+export function spawningRun(
+  step: Step,
+  spawn: Spawn,
+  child: Pick<Child, 'key' | 'start_ms'>,
+): Run | undefined {
   const { parent_session_key, parent_run_id, call_id } = spawn;
   if (parent_run_id !== undefined) {
     const run = step.state.runs.get(runKey(parent_session_key, parent_run_id));
@@ -110,7 +117,9 @@ function announcedRuns({ state }: Step, named: AnnouncedRun[], own_key: string):
       const key = session_key === undefined ? state.by_run_id.get(run_id) : runKey(session_key, run_id);
       const exact = key === undefined ? undefined : state.runs.get(key);
       if (exact !== undefined || session_key === undefined) return exact;
-      return latest((state.sessions.get(session_key)?.runs ?? []).flatMap((each) => state.runs.get(each) ?? []));
+      return latest(
+        (state.sessions.get(session_key)?.runs ?? []).flatMap((each) => state.runs.get(each) ?? []),
+      );
     })
     .filter((run): run is Run => run !== undefined && run.key !== own_key);
 }
@@ -140,7 +149,8 @@ function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent
 function spawnOf({ state }: Step, child: Child): Spawn | undefined {
   const ofRun = state.spawns.get(child.key);
   const ofSession = state.sessions.get(child.session_key)?.spawn;
-  if (ofRun === undefined || ofSession?.parent_session_key !== ofRun.parent_session_key) return ofRun ?? ofSession;
+  if (ofRun === undefined || ofSession?.parent_session_key !== ofRun.parent_session_key)
+    return ofRun ?? ofSession;
   return { ...ofSession, ...ofRun };
 }
 

@@ -18,10 +18,11 @@ import {
   type RunClosing,
   remember,
   runReference,
+  type Step,
   schedule,
   sessionOf,
-  type Step,
 } from './state.js';
+import { unmatchedSteps } from './steps.js';
 
 const DEFAULT_AGENT = 'main';
 
@@ -40,13 +41,18 @@ function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
     start_ms: run.start_ms,
     attributes: runAttributes(run, session, closing),
     links: announceLinks(step, run),
-    events: run.events,
+    events: [...run.events],
     ...(parent_span_id === undefined ? {} : { parent_span_id }),
     ...(isSubagent ? { parent_agent_id: parent.agent_id } : {}),
   };
 }
 
-function newRun(step: Step, held: HeldRun, started: EventOf<'agent.started'> | undefined, parent: Parent): Run {
+function newRun(
+  step: Step,
+  held: HeldRun,
+  started: EventOf<'agent.started'> | undefined,
+  parent: Parent,
+): Run {
   const { session_key, run_id, key } = held;
   const first_ms = Math.min(...held.events.map(({ event }) => event.ts));
   const start_ms = started?.ts ?? first_ms;
@@ -86,7 +92,8 @@ function newRun(step: Step, held: HeldRun, started: EventOf<'agent.started'> | u
     parked: [],
     step_count: 0,
     tool_count: 0,
-    own_calls_until_ms: 0,
+    ended_calls: [],
+    call_count: 0,
     ...withoutUndefined(optional),
   };
 }
@@ -168,7 +175,10 @@ export function onStarted(step: Step, run: Run, event: EventOf<'agent.started'>)
     return;
   }
   run.started = true;
-  emitLog(step, event, { reference: runReference(run), identity: runLogIdentity(run, sessionOf(step, run.session_key)) });
+  emitLog(step, event, {
+    reference: runReference(run),
+    identity: runLogIdentity(run, sessionOf(step, run.session_key)),
+  });
 }
 
 const STATUS_ERROR: Record<Exclude<RunStatus, 'ok'>, string> = {
@@ -255,7 +265,7 @@ function measureRun(step: Step, run: Run, end_ms: number, error_type: string | u
     'error.type': error_type,
   };
   measure(step, 'gen_ai.invoke_agent.duration', seconds(run.start_ms, end_ms), labels);
-  measure(step, 'gen_ai.invoke_agent.inference_calls', run.step_count, labels);
+  measure(step, 'gen_ai.invoke_agent.inference_calls', run.call_count + unmatchedSteps(run).length, labels);
   measure(step, 'gen_ai.invoke_agent.tool_calls', run.tool_count, labels);
 }
 
@@ -265,6 +275,7 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   const parent = refineParent(step, run);
   const error = closing.error && spanError(closing.error);
   const span = { ...runSpan(step, run, closing), end_ms: closing.end_ms, ...(error ? { error } : {}) };
+  endSteps(step, run, closing);
   measureRun(step, run, closing.end_ms, error?.type);
   if (parent?.awaited_call_id === undefined) emitSpan(step, span);
   else park(step, parent.run, span, parent.awaited_call_id);
@@ -277,7 +288,6 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   state.counts.runs_ended++;
   forgetOldest(step);
   state.ended.add(run.key);
-  endSteps(step, run, closing);
   if (run.calls.size > 0) schedule(step, 'settle', run.key, settle_due_ms);
 }
 
@@ -298,14 +308,18 @@ export function settleRun(step: Step, run: Run): void {
   expireEarlyEnds(step, run, Infinity);
   const { ended } = run;
   if (ended !== undefined) {
-    closeCalls(step, run, ended.end_ms, { type: ended.calls_error, message: 'the run ended before its call' });
+    closeCalls(step, run, ended.end_ms, {
+      type: ended.calls_error,
+      message: 'the run ended before its call',
+    });
   }
   expireParked(step, run, Infinity);
   flushChats(step, run);
 }
 
 export function expireSettle(step: Step, run: Run): void {
-  if (run.finishing !== undefined && run.finishing.due_ms <= step.now_ms) endRun(step, run, run.finishing.end);
+  if (run.finishing !== undefined && run.finishing.due_ms <= step.now_ms)
+    endRun(step, run, run.finishing.end);
   const { ended } = run;
   if (ended === undefined || ended.settle_due_ms > step.now_ms) return;
   closeCalls(step, run, ended.end_ms, { type: ended.calls_error, message: 'the run ended before its call' });

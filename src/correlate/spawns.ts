@@ -30,7 +30,10 @@ function spawningSpan(step: Step, event: Spawned): { run: Run; reference: SpanRe
   if (run === undefined) return undefined;
   const { call_id } = event;
   const isCall = call_id !== undefined && isKnownCall(step, run, call_id);
-  return { run, reference: isCall ? { trace_id: run.trace_id, span_id: callSpanId(run, call_id) } : runReference(run) };
+  return {
+    run,
+    reference: isCall ? { trace_id: run.trace_id, span_id: callSpanId(run, call_id) } : runReference(run),
+  };
 }
 
 /** Gives out a spawn's record: on the spawning span, else on the child's, seen or not. */
@@ -38,7 +41,10 @@ export function logSpawn(step: Step, event: Spawned, child: Run | undefined): vo
   const { session_key, run_id = '' } = event;
   const spawning = spawningSpan(step, event);
   const run = spawning?.run ?? child;
-  const unseen = { trace_id: deriveTraceId(session_key, run_id), span_id: deriveSpanId('run', session_key, run_id, '') };
+  const unseen = {
+    trace_id: deriveTraceId(session_key, run_id),
+    span_id: deriveSpanId('run', session_key, run_id, ''),
+  };
   emitLog(step, event, {
     reference: spawning?.reference ?? (child === undefined ? unseen : runReference(child)),
     identity: run === undefined ? {} : runLogIdentity(run, sessionOf(step, run.session_key)),

@@ -77,8 +77,17 @@ export interface OpenStep {
   error?: ErrorDetail;
   /** No longer the run's current step. */
   superseded: boolean;
+  /** A call has ended it, as it looked when that came. */
+  taken: boolean;
   due_ms?: number;
   reasoning: Reasoning;
+}
+
+/** A model call that has ended. */
+export interface EndedCall {
+  /** Known where its own message told it. */
+  start_ms?: number;
+  end_ms: number;
 }
 
 /** What `llm.reasoning` events said of one model call. */
@@ -124,6 +133,7 @@ export interface Run {
   yielded_at_ms?: number;
   events: SpanEvent[];
   calls: Map<string, OpenCall>;
+  /** By their start. Some have been ended by a call: see `steps.ts`. */
   steps: OpenStep[];
   chats: HeldChat[];
   /** Reasoning of calls whose tokens have not come, by response id. */
@@ -134,8 +144,9 @@ export interface Run {
   parked: { span: SpanRecord; parent_call_id: string; due_ms: number }[];
   step_count: number;
   tool_count: number;
-  /** A step that starts before this has been accounted for by a model call that told its own times. */
-  own_calls_until_ms: number;
+  /** The latest model calls that have ended, by their end. */
+  ended_calls: EndedCall[];
+  call_count: number;
   /** Its task is over; its own end is waited for. */
   finishing?: { end: RunClosing; due_ms: number };
   ended?: { end_ms: number; yielded: boolean; settle_due_ms: number; calls_error: string };

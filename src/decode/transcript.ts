@@ -66,7 +66,8 @@ function finish(state: State, ts: number, end: Candidate): Candidate[] {
 
 /** A child's report opens a run that goes on with the request; its message names the child's session. */
 function announcedChild(content: string | undefined): string | undefined {
-  if (!content?.startsWith('[Inter-session message]') || !content.includes('subagent_announce')) return undefined;
+  if (!content?.startsWith('[Inter-session message]') || !content.includes('subagent_announce'))
+    return undefined;
   return /sourceSession=(\S+)/.exec(content)?.[1];
 }
 
@@ -76,12 +77,16 @@ function userMessage(state: State, entry: Json, message: Json): Candidate[] {
   const content = blockText(message.content);
   const child = announcedChild(content);
   const entry_id = text(entry.id) ?? String(timeOf(entry));
-  const run_id = child === undefined ? `${state.session_id}:${entry_id}` : `${ANNOUNCE_PREFIX}v1:${child}:${entry_id}`;
+  const run_id =
+    child === undefined ? `${state.session_id}:${entry_id}` : `${ANNOUNCE_PREFIX}v1:${child}:${entry_id}`;
   const ts = number(message.timestamp) ?? timeOf(entry);
   state.run = { run_id, last_ts: ts };
   const { parent_session_key, label } = state.session;
   const isChild = child === undefined && parent_session_key !== undefined;
-  const spawn = isChild && label !== undefined ? [{ type: 'subagent.spawned', run_id, ts, parent_session_key, label }] : [];
+  const spawn =
+    isChild && label !== undefined
+      ? [{ type: 'subagent.spawned', run_id, ts, parent_session_key, label }]
+      : [];
   const trigger = child !== undefined ? 'announce' : isChild ? 'subagent' : undefined;
   return [
     ...given_up,
@@ -132,7 +137,15 @@ function spawnedChild(message: Json, call_id: string | undefined, session_key: s
   if (message.toolName !== 'sessions_spawn') return [];
   const child = text(object(message.details).childSessionKey) ?? childInText(blockText(message.content));
   if (child === undefined) return [];
-  return [{ type: 'subagent.spawned', session_key: child, run_id: undefined, parent_session_key: session_key, call_id }];
+  return [
+    {
+      type: 'subagent.spawned',
+      session_key: child,
+      run_id: undefined,
+      parent_session_key: session_key,
+      call_id,
+    },
+  ];
 }
 
 const childInText = (content: string | undefined): string | undefined =>
@@ -175,7 +188,13 @@ function decodeEntry(state: State, entry: Json): Candidate[] | string {
 /** What every event of a transcript carries; the run is the one that stood when the entry began or that it opened. */
 function withCommon(event: Candidate, state: State, run_id: string | undefined): Candidate {
   const { session_key, channel } = state.session;
-  const common = { session_key, run_id, session_id: state.session_id, agent_id: agentOf(session_key), channel };
+  const common = {
+    session_key,
+    run_id,
+    session_id: state.session_id,
+    agent_id: agentOf(session_key),
+    channel,
+  };
   if (event.type !== 'subagent.spawned' || event.session_key === undefined) return { ...common, ...event };
   return { ...event, agent_id: agentOf(String(event.session_key)) };
 }
@@ -193,7 +212,8 @@ export function createTranscriptDecoder(index: TranscriptIndex = new Map()): Dec
         state = { session_id, session: index.get(session_id) ?? { session_key: session_id } };
         return ignore('entry.session');
       }
-      if (state === undefined) return reject('invalid_event', 'type', 'a transcript begins with its session entry');
+      if (state === undefined)
+        return reject('invalid_event', 'type', 'a transcript begins with its session entry');
       const current = state;
       const before = current.run?.run_id;
       const candidates = decodeEntry(current, entry);

@@ -197,8 +197,16 @@ export class Lane<T> {
       return;
     }
     batch.refusals += 1;
-    if (this.#suspects.shouldAdd(batch)) this.#suspects.add(batch);
+    if (this.#suspects.shouldAdd(batch)) this.#suspect(batch);
     else this.#putOff(batch, message);
+  }
+
+  /** Suspects may be sent after what comes later, and a preview must not follow a newer copy: those are given up. */
+  #suspect({ items, refusals }: Batch<T>): void {
+    const previews = items.filter((item) => item.count === 0);
+    const counted = items.filter((item) => item.count > 0);
+    this.#leave({ items: previews, refusals });
+    if (counted.length > 0) this.#suspects.add({ items: counted, refusals });
   }
 
   #unreachable(batch: Batch<T>, { message, timed_out }: Extract<Verdict, { kind: 'unreachable' }>): void {

@@ -136,7 +136,9 @@ export const agentEventSchema = z.discriminatedUnion('type', [
 /** An event as it stands on the wire: instants may still be text. */
 export type WireEvent = z.infer<typeof agentEventSchema>;
 export type EventType = WireEvent['type'];
-export const EVENT_TYPES: readonly EventType[] = agentEventSchema.options.map((option) => option.shape.type.value);
+export const EVENT_TYPES: readonly EventType[] = agentEventSchema.options.map(
+  (option) => option.shape.type.value,
+);
 
 type Normalised<E> = E extends WireEvent
   ? Omit<E, 'ts' | 'started_at' | 'ended_at'> & {

@@ -19,7 +19,10 @@ test('parts are framed: moving a character from one to the next gives another id
 
 test('a valid traceparent is read, anything else is passed over', () => {
   const trace_id = '0af7651916cd43dd8448eb211c80319c';
-  expect(parseTraceparent(`00-${trace_id}-b7ad6b7169203331-01`)).toEqual({ trace_id, span_id: 'b7ad6b7169203331' });
+  expect(parseTraceparent(`00-${trace_id}-b7ad6b7169203331-01`)).toEqual({
+    trace_id,
+    span_id: 'b7ad6b7169203331',
+  });
   expect(parseTraceparent(`00-${'0'.repeat(32)}-b7ad6b7169203331-01`)).toBeUndefined();
   expect(parseTraceparent(`00-${trace_id}-${'0'.repeat(16)}-01`)).toBeUndefined();
   expect(parseTraceparent(`00-${trace_id.toUpperCase()}-b7ad6b7169203331-01`)).toBeUndefined();

@@ -1,7 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   type DestinationConfig,
@@ -264,62 +261,30 @@ describe('the configuration file', () => {
 });
 
 describe('TLS files', () => {
-  let directory: string;
-  const file = (name: string) => join(directory, name);
-  beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), 'tls-'));
-  });
-  afterEach(() => {
-    rmSync(directory, { recursive: true });
-  });
-  const createPair = (name: string) =>
-    execFileSync(
-      'openssl',
-      [
-        ...[
-          'req',
-          '-x509',
-          '-newkey',
-          'ec',
-          '-pkeyopt',
-          'ec_paramgen_curve:prime256v1',
-          '-nodes',
-          '-subj',
-          '/CN=localhost',
-        ],
-        ...['-keyout', file(`${name}.key`), '-out', file(`${name}.pem`)],
-      ],
-      { stdio: 'ignore' },
-    );
+  const file = (name: string) => fileURLToPath(new URL(`tls/${name}`, import.meta.url));
+  const https = { ...OTLP, url: 'https://host' };
 
-  test('are read, from the environment before the file', () => {
-    createPair('a');
-    vi.stubEnv('OTEL_EXPORTER_OTLP_CERTIFICATE', file('a.pem'));
-    const record: DestinationRecord = {
-      preset: 'otlp',
-      tls: { ca: '/no/such', cert: file('a.pem'), key: file('a.key') },
-    };
-    const { tls } = resolve({ ...OTLP, url: 'https://host' }, record).endpoints.traces!;
-    expect(Object.keys(tls)).toEqual(['ca', 'cert', 'key']);
+  test('are read, from the environment before the file, and not where there is no TLS', () => {
+    vi.stubEnv('OTEL_EXPORTER_OTLP_CERTIFICATE', file('server.pem'));
+    const tls = { ca: '/no/such', cert: file('server.pem'), key: file('server.key') };
+    const config = resolve(https, { preset: 'otlp', tls });
+    expect(Object.keys(config.endpoints.traces?.tls ?? {})).toEqual(['ca', 'cert', 'key']);
+    expect(resolve(OTLP, { preset: 'otlp', tls }).endpoints.traces?.tls).toEqual({});
   });
 
-  test('that cannot be used are an error that names the file', () => {
-    createPair('a');
-    createPair('b');
-    writeFileSync(file('garbage'), 'garbage');
-    const https = { ...OTLP, url: 'https://host' };
-    for (const tls of [
-      { ca: file('none') },
-      { ca: file('garbage') },
-      { cert: file('garbage') },
-      { key: file('garbage') },
-    ]) {
-      expect(error(https, { preset: 'otlp', tls })).toEqual({
-        error: expect.stringContaining(Object.values(tls)[0]!),
-      });
-    }
-    const mixed = { cert: file('a.pem'), key: file('b.key') };
-    expect(error(https, { preset: 'otlp', tls: mixed })).toEqual({
+  test.each([
+    { ca: '/no/such' },
+    { ca: fileURLToPath(import.meta.url) },
+    { cert: fileURLToPath(import.meta.url) },
+    { key: fileURLToPath(import.meta.url) },
+  ])('that cannot be used are an error that names the file: %o', (tls) => {
+    const [path = ''] = Object.values(tls);
+    expect(error(https, { preset: 'otlp', tls })).toEqual({ error: expect.stringContaining(path) });
+  });
+
+  test('that do not belong together are an error', () => {
+    const tls = { cert: file('server.pem'), key: file('other.key') };
+    expect(error(https, { preset: 'otlp', tls })).toEqual({
       error: expect.stringContaining('belong together'),
     });
   });

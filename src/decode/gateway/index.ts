@@ -45,8 +45,7 @@ function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemor
     session_id: session.session_id,
     agent_id: agentOfSession(String(session_key)),
     channel: session.channel,
-    event_id:
-      payload.seq === undefined ? undefined : `${payload.run_id}:${payload.seq}:${candidate.type}`,
+    event_id: payload.seq === undefined ? undefined : `${payload.run_id}:${payload.seq}:${candidate.type}`,
   };
   return { ...common, ...candidate };
 }

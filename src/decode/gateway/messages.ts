@@ -41,7 +41,10 @@ function rememberInput(message: Json, memory: GatewayMemory): void {
 }
 
 /** The model call of a message; in protocol 3 the message names no run, and belongs to its session's latest. */
-export function decodeMessage({ payload, arrival_ms }: EventFrame, memory: GatewayMemory): Candidate[] | string {
+export function decodeMessage(
+  { payload, arrival_ms }: EventFrame,
+  memory: GatewayMemory,
+): Candidate[] | string {
   const message = object(payload.message);
   if (message.role === 'user') rememberInput(message, memory);
   const unused = noModelCall(message);
@@ -70,7 +73,10 @@ const TASK_STATUS: Record<string, string | undefined> = {
 };
 
 /** A sub-agent's task: its label, and its end, which stands in where the run's own end was missed. */
-export function decodeTask({ payload, arrival_ms }: EventFrame, memory: GatewayMemory): Candidate[] | undefined {
+export function decodeTask(
+  { payload, arrival_ms }: EventFrame,
+  memory: GatewayMemory,
+): Candidate[] | undefined {
   const task = object(payload.task);
   const session_key = text(task.childSessionKey);
   const parent = text(task.sessionKey);

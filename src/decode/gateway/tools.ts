@@ -14,7 +14,8 @@ const SPAWN_TOOL = 'sessions_spawn';
 function call(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
   const { data } = payload;
   const label = text(object(data.args).label);
-  if (data.name === SPAWN_TOOL && label !== undefined) memory.labels.set(callKey(payload.run_id, call_id), label);
+  if (data.name === SPAWN_TOOL && label !== undefined)
+    memory.labels.set(callKey(payload.run_id, call_id), label);
   return [
     {
       type: 'tool.call',
@@ -27,7 +28,9 @@ function call(payload: AgentPayload, memory: GatewayMemory, call_id: string): Ca
 }
 
 function partial({ data }: AgentPayload, call_id: string): Candidate[] {
-  return [{ type: 'tool.output', call_id, partial: true, output: blockText(object(data.partialResult).content) }];
+  return [
+    { type: 'tool.output', call_id, partial: true, output: blockText(object(data.partialResult).content) },
+  ];
 }
 
 /** The result of a spawn names the child's session and run: the exact link from call to child. */
@@ -63,7 +66,12 @@ function endOf(data: Json, call_id: string): Candidate {
   const output = blockText(result.content);
   if (data.isError !== true) return { type: 'tool.output', call_id, tool, exit_code, output };
   const type = exit_code === undefined || exit_code === 0 ? 'error' : 'exit_code';
-  return { type: 'tool.error', call_id, tool, error: { type, message: text(object(result.details).error) ?? output ?? 'the tool failed' } };
+  return {
+    type: 'tool.error',
+    call_id,
+    tool,
+    error: { type, message: text(object(result.details).error) ?? output ?? 'the tool failed' },
+  };
 }
 
 function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {

@@ -1,0 +1,234 @@
+import { describe, expect, test } from 'vitest';
+import type { DestinationConfig, EndpointConfig } from '../../src/export/config.js';
+import { createDestination, type DestinationDependencies } from '../../src/export/destination.js';
+import { createMetrics } from '../../src/export/metrics.js';
+import { PRESETS } from '../../src/export/presets.js';
+import type { Outcome } from '../../src/export/verdict.js';
+import { SIGNALS, type Signal } from '../../src/model/delivery.js';
+import {
+  answered,
+  deferred,
+  emission,
+  fakeClock,
+  fakeLogger,
+  log,
+  OK,
+  openSpan,
+  scriptedPost,
+  seededRandom,
+  span,
+  spanId,
+  UNREACHABLE,
+} from './fakes.js';
+
+const NO_SNAPSHOT = () => ({ source: { events: 0, rejected: {} }, destinations: {} });
+
+function configFor(preset: 'clawmetry' | 'jaeger' | 'collector', headers = {}): DestinationConfig {
+  const { url, signals, encoding, temporality, profile, open_spans, timeout_ms } = PRESETS[preset];
+  const endpoint = (signal: Signal): EndpointConfig => ({
+    url: `${url}/v1/${signal}`,
+    encoding,
+    compression: 'none',
+    headers,
+    tls: {},
+    timeout_ms,
+  });
+  const endpoints = Object.fromEntries(signals.map((signal) => [signal, endpoint(signal)]));
+  return { name: preset, preset, endpoints, temporality, profile, open_spans };
+}
+
+type Script = ReturnType<typeof scriptedPost>;
+
+function open(
+  config: DestinationConfig,
+  scripts: Partial<Record<Signal, Script>> = {},
+  changes: Partial<DestinationDependencies> = {},
+) {
+  const clock = fakeClock();
+  const logger = fakeLogger();
+  const closed: string[] = [];
+  const all = { traces: scriptedPost([]), metrics: scriptedPost([]), logs: scriptedPost([]), ...scripts };
+  const destination = createDestination(config, {
+    logger,
+    memory_limit_bytes: 9 * 1024 * 1024,
+    now: clock.now,
+    random: seededRandom(),
+    sleep: clock.sleep,
+    transport: ({ url }) => ({
+      post: all[SIGNALS.find((signal) => url.endsWith(signal)) ?? 'traces'].post,
+      close: async () => {
+        closed.push(url);
+      },
+    }),
+    ...changes,
+  });
+  return { destination, scripts: all, clock, logger, closed };
+}
+
+describe('what a destination sends', () => {
+  test('to ClawMetry: open spans, then their final copy; tool logs only, 16 at a time', async () => {
+    const { destination, scripts } = open(configFor('clawmetry'));
+    destination.accept(emission({ previews: [openSpan()] }));
+    await destination.idle();
+    destination.accept(
+      emission({
+        spans: [span()],
+        logs: [log({ event_name: 'openclaw.agent_finished' }), ...Array.from({ length: 20 }, () => log())],
+      }),
+    );
+    await destination.idle();
+    const sent = scripts.traces.bodies.map((body) => JSON.parse(body).resourceSpans[0].scopeSpans[0].spans);
+    expect(sent.map((spans) => spans.map((each: object) => 'endTimeUnixNano' in each))).toEqual([
+      [false],
+      [true],
+    ]);
+    const logs = scripts.logs.bodies.map((body) => JSON.parse(body).resourceLogs[0].scopeLogs[0].logRecords);
+    expect(logs.map((records) => records.length)).toEqual([16, 4]);
+    expect(destination.summary()).toMatchObject({
+      traces: { produced: 1, delivered: 1 },
+      metrics: { produced: 0 },
+      logs: { produced: 20, delivered: 20 },
+    });
+  });
+
+  test('to others: no open spans, and only the signals that they take', async () => {
+    const { destination, scripts } = open(configFor('jaeger'));
+    destination.accept(emission({ previews: [openSpan()], spans: [span()], logs: [log()] }));
+    await destination.collectMetrics();
+    await destination.idle();
+    expect(scripts.traces.bodies).toHaveLength(1);
+    expect(Object.keys(destination.summary())).toEqual(['traces']);
+    expect(destination).not.toHaveProperty('reader');
+  });
+
+  test('metrics, as one request of so many data points, the same bytes until it is taken', async () => {
+    const metrics_script = scriptedPost([answered(503), UNREACHABLE, OK]);
+    const { destination } = open(configFor('collector'), { metrics: metrics_script });
+    const metrics = createMetrics([destination.reader!], NO_SNAPSHOT);
+    const add = (value: number) =>
+      metrics.record([
+        { instrument: 'openclaw.cost', value, attributes: { 'gen_ai.request.model': 'opus' } },
+      ]);
+    add(1);
+    await destination.collectMetrics();
+    add(1);
+    await destination.collectMetrics();
+    await destination.idle();
+    const [first, second, third, fourth] = metrics_script.bodies;
+    expect(metrics_script.bodies).toHaveLength(4);
+    expect(second).toBe(first);
+    expect(third).toBe(first);
+    expect(fourth).not.toBe(first);
+    expect(destination.summary().metrics).toMatchObject({ produced: 4, delivered: 4, pending: 0 });
+  });
+
+  test('tells how long each answer took', async () => {
+    const exports: unknown[] = [];
+    const slow = scriptedPost([
+      () => {
+        opened.clock.advance(40);
+        return OK;
+      },
+    ]);
+    const opened = open(configFor('jaeger'), { traces: slow }, { onExport: (...told) => exports.push(told) });
+    opened.destination.accept(emission({ spans: [span()] }));
+    await opened.destination.idle();
+    expect(exports).toEqual([['traces', 'jaeger', 40]]);
+  });
+});
+
+describe('independence', () => {
+  test('a lane that gets no answer holds no other; closing leaves its data pending', async () => {
+    const taken = deferred<void>();
+    const answering = scriptedPost([
+      () => {
+        setImmediate(taken.resolve);
+        return OK;
+      },
+    ]);
+    const stuck = {
+      ...scriptedPost([]),
+      post: (_: Uint8Array, signal?: AbortSignal) =>
+        new Promise<Outcome>((resolve) => {
+          signal?.addEventListener('abort', () => resolve(UNREACHABLE));
+        }),
+    };
+    const { destination, closed } = open(configFor('collector'), { traces: answering, logs: stuck });
+    const spans = [1, 2, 3].map((number) => span({ span_id: spanId(number) }));
+    destination.accept(emission({ spans, logs: [log(), log(), log()] }));
+    await taken.promise;
+    expect(destination.pending()).toBe(3);
+    await destination.close();
+    expect(destination.summary()).toMatchObject({
+      traces: { produced: 3, delivered: 3, pending: 0 },
+      logs: { produced: 3, delivered: 0, pending: 3 },
+    });
+    expect(closed).toHaveLength(3);
+  });
+});
+
+describe('the log', () => {
+  const SECRET = 'Bearer hunter2-hunter2';
+  const outage = (length: number) => Array.from({ length }, () => UNREACHABLE);
+
+  test('says once that a backend is down, what becomes of the data, and that it is back', async () => {
+    const down = { traces: scriptedPost(outage(10)), logs: scriptedPost(outage(10)) };
+    const { destination, logger } = open(configFor('collector'), down);
+    destination.accept(emission({ spans: [span()], logs: [log()] }));
+    await destination.idle();
+    expect(logger.lines).toHaveLength(2);
+    expect(logger.lines[0]).toMatch(
+      /^warn collector .*http:\/\/127\.0\.0\.1:4318\/v1\/.*ECONNREFUSED.*kept, up to 9 MB/,
+    );
+    expect(logger.lines[1]).toMatch(/^info collector takes data again/);
+  });
+
+  test('does not flicker with a backend that does', async () => {
+    const flicker = Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? UNREACHABLE : OK));
+    const { destination, logger } = open(configFor('jaeger'), { traces: scriptedPost(flicker) });
+    for (let number = 1; number <= 20; number += 1) {
+      destination.accept(emission({ spans: [span({ span_id: spanId(number) })] }));
+      await destination.idle();
+    }
+    expect(logger.lines).toHaveLength(2);
+  });
+
+  test('says a loss once for each reason, then with the sum of a minute', async () => {
+    const refusing = scriptedPost([], answered(400, 'bad\u001b[31m request'));
+    const { destination, logger, clock } = open(configFor('jaeger'), { traces: refusing });
+    const send = async () => {
+      destination.accept(emission({ spans: [span()] }));
+      await destination.idle();
+    };
+    for (let count = 0; count < 10; count += 1) await send();
+    expect(logger.lines).toEqual([
+      expect.stringMatching(/^error jaeger: 1 of traces rejected.*http_400.*bad \[31m request/),
+    ]);
+    clock.advance(60_000);
+    await send();
+    expect(logger.lines[1]).toContain('jaeger: 10 of traces rejected');
+  });
+
+  test('holds no header, also where the backend repeats it', async () => {
+    const echo = scriptedPost([
+      answered(503, `no: ${SECRET}`),
+      answered(401, {
+        error: `token ${SECRET.slice('Bearer '.length)} is unknown`,
+        padding: 'x'.repeat(500),
+      }),
+      answered(401, `${'x'.repeat(180)} ${SECRET}`),
+      answered(200, { partialSuccess: { rejectedSpans: '1', errorMessage: SECRET } }),
+    ]);
+    const { destination, logger, clock } = open(configFor('clawmetry', { authorization: SECRET }), {
+      traces: echo,
+    });
+    for (let number = 1; number <= 3; number += 1) {
+      destination.accept(emission({ spans: [span({ span_id: spanId(number) })] }));
+      await destination.idle();
+      clock.advance(60_000);
+    }
+    expect(logger.lines.length).toBeGreaterThanOrEqual(4);
+    expect(logger.lines.join()).not.toMatch(/hunter|Bearer h/);
+    expect(logger.lines.join()).toContain('[redacted]');
+  });
+});
