@@ -18,6 +18,10 @@ export function attributes(facts: Facts): Attributes {
 /** The agent as people call it: a sub-agent's label where it has one, else the agent's id. */
 export const agentName = (run: Run, session: Session): string => session.label ?? run.agent_id;
 
+/** What marks each span of a sub-agent. */
+export const subagentMark = ({ parent_agent_id }: Run): { parent_agent_id?: string } =>
+  parent_agent_id === undefined ? {} : { parent_agent_id };
+
 /** What every span and log record of a run carries. The conversation is the session's id where one is known. */
 export const runIdentity = (run: Run, session: Session): Attributes => ({
   'openclaw.session.key': run.session_key,

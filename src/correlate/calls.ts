@@ -4,7 +4,7 @@
  */
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
-import { agentName, type CallEnd, callAttributes, callLogIdentity } from './attributes.js';
+import { agentName, type CallEnd, callAttributes, callLogIdentity, subagentMark } from './attributes.js';
 import { spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
@@ -36,6 +36,7 @@ function callSpan(step: Step, run: Run, call: OpenCall, end?: CallEnd): SpanReco
     start_ms: call.start_ms,
     attributes: callAttributes(run, sessionOf(step, run.session_key), call, end),
     links: [],
+    ...subagentMark(run),
     // A copy that has been given out stays as it was.
     events: [...call.events],
   };

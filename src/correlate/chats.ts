@@ -10,6 +10,7 @@ import {
   type ModelCall,
   reasoningAttributes,
   runLogIdentity,
+  subagentMark,
 } from './attributes.js';
 import { cut, prepareContent, redact } from './content.js';
 import {
@@ -211,6 +212,7 @@ function chatSpan(step: Step, run: Run, chat: ChatSpan): SpanRecord {
     end_ms: chat.end_ms,
     attributes: chatAttributes(run, sessionOf(step, run.session_key), chat.call),
     links: [],
+    ...subagentMark(run),
     events: [],
     ...(error === undefined ? {} : { error: spanError(error) }),
   };

@@ -1,9 +1,10 @@
 /**
  * Runs: they open with their first event, live as long as they or their descendants show signs of life, and end once.
  */
+import { parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, ErrorDetail, EventOf, RunStatus } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
-import { agentName, runAttributes, runLogIdentity } from './attributes.js';
+import { agentName, runAttributes, runLogIdentity, subagentMark } from './attributes.js';
 import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, park } from './calls.js';
 import { endSteps, flushChats, spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
@@ -31,9 +32,7 @@ const agentOf = (session_key: string): string => /^agent:([^:]+):/.exec(session_
 
 function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
   const session = sessionOf(step, run.session_key);
-  const parent = run.parent_key === undefined ? undefined : step.state.runs.get(run.parent_key);
   const parent_span_id = run.parent_span_id ?? run.remote_parent_span_id;
-  const isSubagent = parent !== undefined && parent.session_key !== run.session_key;
   return {
     kind: 'run',
     ...runReference(run),
@@ -43,7 +42,8 @@ function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
     links: announceLinks(step, run),
     events: [...run.events],
     ...(parent_span_id === undefined ? {} : { parent_span_id }),
-    ...(isSubagent ? { parent_agent_id: parent.agent_id } : {}),
+    ...subagentMark(run),
+    ...(run.is_continuation ? { is_continuation: true } : {}),
   };
 }
 
@@ -63,6 +63,7 @@ function newRun(
   const optional = {
     parent_span_id: known?.span_id,
     parent_key: known?.run.key,
+    parent_agent_id: known && parentAgent(known.run, session_key),
     remote_parent_span_id: remote?.span_id,
     trigger: started?.trigger,
     parent_session_key: started?.parent_session_key ?? parentSession(known?.run, session_key),
@@ -77,6 +78,7 @@ function newRun(
     span_id: deriveSpanId('run', session_key, run_id, ''),
     start_ms,
     agent_id: started?.agent_id ?? sessionOf(step, session_key).agent_id ?? agentOf(session_key),
+    is_continuation: parseAnnounceRunId(run_id, session_key) !== undefined,
     started: false,
     partial: started === undefined,
     late: known?.run.ended?.yielded === false,
@@ -97,6 +99,10 @@ function newRun(
     ...withoutUndefined(optional),
   };
 }
+
+/** A run that goes on in its own session is of the same sub-agent as the run before it. */
+const parentAgent = (parent: Run, session_key: string): string | undefined =>
+  parent.session_key === session_key ? parent.parent_agent_id : parent.agent_id;
 
 /** A sub-agent knows its parent session by its parent, even where only the spawn told it. */
 const parentSession = (parent: Run | undefined, session_key: string): string | undefined =>

@@ -114,6 +114,9 @@ export interface Run {
   parent_span_id?: string;
   /** The run that this one hangs under. */
   parent_key?: string;
+  /** Of a sub-agent: the agent that its first run hangs under. */
+  parent_agent_id?: string;
+  is_continuation: boolean;
   start_ms: number;
   agent_id: string;
   /** Its start has been applied. */

@@ -41,12 +41,13 @@ const CACHE_BESIDE_INPUT: ReadonlySet<AttributeValue | undefined> = new Set(['an
 /** ClawMetry files a session id with a colon under the text before it, as a runtime of that name. */
 const withoutColons = (value: AttributeValue): AttributeValue => String(value).replaceAll(':', '.');
 
-const isSubagentRun = (span: SpanRecord): boolean =>
-  span.kind === 'run' && span.parent_agent_id !== undefined;
+/** The run that begins a sub-agent; one that only goes on after a yield spawns nothing. */
+const isSpawnedRun = (span: SpanRecord): boolean =>
+  span.kind === 'run' && span.parent_agent_id !== undefined && span.is_continuation !== true;
 
 /** ClawMetry draws an edge from parent to child only where their agent ids differ. */
 function ownAgentId(value: AttributeValue, span: SpanRecord): AttributeValue {
-  if (!isSubagentRun(span) || value !== span.parent_agent_id) return value;
+  if (value !== span.parent_agent_id) return value;
   const label = span.attributes[AGENT_NAME];
   return label === undefined || label === value ? 'subagent' : label;
 }
@@ -71,7 +72,7 @@ function liveSession({ attributes }: LogRecord): AttributeValue | undefined {
 
 const CLAWMETRY: Profile = {
   span: {
-    name: (span) => (isSubagentRun(span) ? 'agent.spawn' : span.name),
+    name: (span) => (isSpawnedRun(span) ? 'agent.spawn' : span.name),
     attributes: {
       [CONVERSATION]: { value: withoutColons },
       [AGENT_ID]: { value: ownAgentId },

@@ -32,8 +32,10 @@ export interface SpanRecord extends SpanReference {
   attributes: Attributes;
   links: SpanReference[];
   events: SpanEvent[];
-  /** On the run of a sub-agent: the agent id of the run that it hangs under. */
+  /** On every span of a sub-agent: the agent id of the run that it hangs under. */
   parent_agent_id?: string;
+  /** On a run that goes on with a request after a yield. */
+  is_continuation?: true;
 }
 
 export interface LogRecord extends SpanReference {

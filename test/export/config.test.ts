@@ -136,6 +136,8 @@ describe('the environment', () => {
     expect(createResource().attributes).toEqual({
       'service.name': 'openclaw',
       'service.instance.id': 'replica-1',
+      'host.name': expect.any(String),
+      ip: expect.stringMatching(/^\d+\.\d+\.\d+\.\d+$/),
       'deployment.environment': 'test',
     });
     vi.stubEnv('OTEL_SERVICE_NAME', 'gateway-7');
