@@ -5,6 +5,9 @@
 
 const REDACTED = '[redacted]';
 
+/** Characters of the longest secret that is recognised, a private key. */
+const LONGEST_SECRET = 10_000;
+
 /** What is known to be a secret by its look. Each pattern is linear in its input. */
 const SECRETS: readonly RegExp[] = [
   /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8192}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/g,
@@ -17,7 +20,7 @@ const SECRETS: readonly RegExp[] = [
 
 /** A name that says secret, then its value; the name stays, so that a reader sees what was there. */
 const NAMED_SECRET =
-  /\b([A-Za-z0-9_-]{0,40}(?:password|passwd|secret|token|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?)((?:bearer|basic)\s+)?([^\s"'\\,;&}]{6,})/gi;
+  /((?:password|passwd|secret|token(?!s|iz)|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?)((?:bearer|basic)\s+)?([^\s"'\\,;&}]{6,})/gi;
 const BEARER = /\b(bearer|basic)\s+([A-Za-z0-9+/=._~-]{16,})/gi;
 
 /** Replaces what looks like a secret. */
@@ -62,5 +65,7 @@ export const contentSize = (value: unknown): number =>
 export function prepareContent(value: unknown, max_bytes: number): Content | undefined {
   if (value === undefined || value === null) return undefined;
   const whole = toText(value).toWellFormed();
-  return { text: cut(redact(whole), max_bytes), size_bytes: Buffer.byteLength(whole) };
+  // What lies far behind the cut is never shown, so it need not be looked at; a secret that the cut splits must be.
+  const shown = whole.slice(0, max_bytes + LONGEST_SECRET);
+  return { text: cut(redact(shown), max_bytes), size_bytes: Buffer.byteLength(whole) };
 }

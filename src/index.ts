@@ -1,0 +1,72 @@
+/**
+ * The library: the same stages that the program is composed of. Everything here is public and documented; what is not
+ * exported here may change at any time.
+ */
+export { type Bridge, type BridgeOptions, createBridge } from './bridge.js';
+export {
+  type Correlator,
+  type CorrelatorOptions,
+  type CorrelatorSnapshot,
+  createCorrelator,
+  DEFAULT_LIMITS,
+  type Limits,
+} from './correlate/index.js';
+export {
+  createLineDecoder,
+  type Decoded,
+  DIALECTS,
+  type Dialect,
+  type LineDecoder,
+  type Rejection,
+  type RejectReason,
+  readTranscriptIndex,
+  type TranscriptIndex,
+} from './decode/index.js';
+export {
+  createDestination,
+  createMetrics,
+  type DestinationConfig,
+  type DestinationDependencies,
+  type Metrics,
+  PRESETS,
+  type PresetName,
+  parseDestinations,
+  resolveDestinations,
+} from './export/index.js';
+export type { Destination, DestinationCounts, Signal, SignalCounts } from './model/delivery.js';
+export {
+  type AgentEvent,
+  agentEventSchema,
+  EVENT_TYPES,
+  type EventOf,
+  type EventType,
+  eventJsonSchema,
+  type WireEvent,
+} from './model/event.js';
+export {
+  type LineBatch,
+  type Source,
+  SourceError,
+  type SourceLine,
+  type SourceStatus,
+} from './model/source.js';
+export type {
+  Attributes,
+  Emission,
+  InstrumentName,
+  LogRecord,
+  Measurement,
+  SpanEvent,
+  SpanKind,
+  SpanRecord,
+  SpanReference,
+} from './model/telemetry.js';
+export {
+  createSource,
+  isLineSource,
+  type ParsedSource,
+  parseSourceName,
+  type SourceOptions,
+} from './source/index.js';
+export type { Summary } from './summary.js';
+export { buildForest, type RunNode, treeJson } from './terminal/tree.js';

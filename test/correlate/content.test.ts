@@ -1,0 +1,73 @@
+import { fc, test as property } from '@fast-check/vitest';
+import { describe, expect, test } from 'vitest';
+import { cut, prepareContent, redact } from '../../src/correlate/content.js';
+import { correlate, decodeFile, example } from '../helpers.js';
+
+describe('redaction', () => {
+  test.each([
+    ['key sk-abcdefghijklmnopqrstuvwx end', 'key [redacted] end'],
+    ['{"apiKey": "hunter2hunter2"}', '{"apiKey": "[redacted]"}'],
+    ['{\\"password\\":\\"hunter2hunter2\\"}', '{\\"password\\":\\"[redacted]\\"}'],
+    ['DB_PASSWORD=hunter2hunter2 npm start', 'DB_PASSWORD=[redacted] npm start'],
+    ['Authorization: Bearer abcdefghijklmnopqrstuv', 'Authorization: [redacted]'],
+    ['ghp_abcdefghijklmnopqrstuvwxyz0123456789', '[redacted]'],
+    ['AKIAABCDEFGHIJKLMNOP', '[redacted]'],
+    ['-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----', '[redacted]'],
+    ['nothing to hide: 42 tokens used', 'nothing to hide: 42 tokens used'],
+  ])('%s', (text, expected) => {
+    expect(redact(text)).toBe(expected);
+  });
+
+  test('token counts are no secrets', () => {
+    const text = '{"input_tokens": 1234567, "max_tokens=100000": "tokenizer: cl100k_base"}';
+    expect(redact(text)).toBe(text);
+  });
+});
+
+describe('the cut', () => {
+  property.prop([fc.string({ unit: 'grapheme' }), fc.nat(64)])(
+    'stays within its bytes, and splits no character',
+    (text, max) => {
+      const part = cut(text, max);
+      expect(Buffer.byteLength(part)).toBeLessThanOrEqual(max);
+      expect(text.startsWith(part)).toBe(true);
+      expect(part.isWellFormed()).toBe(true);
+    },
+  );
+
+  test('comes after redaction, so that half a secret is no secret that stays', () => {
+    const content = prepareContent('token=abcdefghijklmnop', 12);
+    expect(content?.text).toBe('token=[redac');
+    expect(content?.size_bytes).toBe(22);
+  });
+});
+
+describe('content of spans', () => {
+  const texts = [
+    'npm test',
+    'The test file was renamed.',
+    'A second pair of eyes',
+    'Why is the build red?',
+    '213 passed',
+  ];
+  const events = decodeFile(example('catalog.ndjson'));
+
+  test('is off by default', () => {
+    const all = JSON.stringify(correlate(events));
+    for (const text of texts) expect(all).not.toContain(text);
+  });
+
+  test('is there when asked for', () => {
+    const all = JSON.stringify(correlate(events, { content: true }).spans);
+    for (const text of texts) expect(all).toContain(text);
+  });
+
+  test('keeps its bound', () => {
+    const { spans } = correlate(events, { content: true, content_max_bytes: 8 });
+    const call = spans.find(
+      (span) => span.attributes['gen_ai.tool.call.id'] === 'call-1' && span.name.endsWith('exec'),
+    );
+    expect(call?.attributes['gen_ai.tool.call.result']).toBe('1 failed');
+    expect(call?.attributes['openclaw.output.size_bytes']).toBe(20);
+  });
+});

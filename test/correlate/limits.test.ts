@@ -1,0 +1,306 @@
+/**
+ * What the correlator does where the story breaks off, comes late, or is too long: every wait has an end, every collection
+ * a bound.
+ */
+import { describe, expect, test } from 'vitest';
+import { createCorrelator } from '../../src/correlate/index.js';
+import type { AgentEvent } from '../../src/model/event.js';
+import type { Emission } from '../../src/model/telemetry.js';
+import { merge } from '../helpers.js';
+
+const NOW_MS = 1_000_000;
+const MINUTE_MS = 60_000;
+
+// biome-ignore lint/suspicious/noExplicitAny: a short way to write events; the types are checked where they are used
+const event = (type: string, fields: any = {}): AgentEvent =>
+  ({ type, ts: NOW_MS, session_key: 'agent:main:s', run_id: 'r', ...fields }) as AgentEvent;
+
+const child = { session_key: 'agent:main:subagent:c', run_id: 'c' };
+
+/** Applies events, each at its own time or at the start. */
+function begin(events: AgentEvent[], limits = {}) {
+  const correlator = createCorrelator({ limits });
+  const emissions = events.map((each) => correlator.apply(each, Math.max(NOW_MS, each.ts)));
+  return { correlator, emitted: merge(emissions) };
+}
+
+const spanOf = ({ spans }: Emission, name: string) => spans.find((span) => span.name === name);
+
+describe('a run that never ends', () => {
+  test('is closed after 30 idle minutes, at its last event, and its calls with it', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('tool.call', { ts: NOW_MS + 5, call_id: '1', tool: 'exec' }),
+    ]);
+    expect(correlator.expire(NOW_MS + 30 * MINUTE_MS).spans).toEqual([]);
+    const closed = correlator.expire(NOW_MS + 30 * MINUTE_MS + 5);
+    expect(spanOf(closed, 'invoke_agent main')).toMatchObject({
+      end_ms: NOW_MS + 5,
+      error: { type: 'idle_timeout' },
+    });
+    expect(spanOf(closed, 'execute_tool exec')).toMatchObject({
+      end_ms: NOW_MS + 5,
+      error: { type: 'idle_timeout' },
+    });
+    expect(correlator.counts()).toMatchObject({ runs_open: 0, given_up: { idle_timeout: 1 } });
+  });
+
+  test('stays open while a descendant shows signs of life', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('agent.started', { ...child, parent_run_id: 'r' }),
+    ]);
+    for (let minutes = 20; minutes <= 100; minutes += 20) {
+      const now_ms = NOW_MS + minutes * MINUTE_MS;
+      correlator.apply(
+        event('tool.call', { ...child, ts: now_ms, call_id: `${minutes}`, tool: 'exec' }),
+        now_ms,
+      );
+      expect(correlator.expire(now_ms).spans).toEqual([]);
+    }
+    expect(
+      correlator.expire(NOW_MS + 131 * MINUTE_MS).spans.filter((span) => span.kind === 'run'),
+    ).toHaveLength(2);
+  });
+
+  test('is closed at 24 hours, however lively', () => {
+    const { correlator } = begin([event('agent.started')]);
+    const spans = [];
+    for (let minutes = 20; minutes <= 24 * 60; minutes += 20) {
+      const now_ms = NOW_MS + minutes * MINUTE_MS;
+      spans.push(...correlator.expire(now_ms).spans);
+      correlator.apply(event('agent.step_started', { ts: now_ms }), now_ms);
+    }
+    expect(spans.find((span) => span.kind === 'run')).toMatchObject({ error: { type: 'max_age' } });
+  });
+
+  test('is closed with shutdown at the end', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('tool.call', { call_id: '1', tool: 'exec' }),
+    ]);
+    const types = correlator.close(NOW_MS).spans.map((span) => span.error?.type);
+    expect(types).toEqual(['shutdown', 'shutdown']);
+  });
+});
+
+describe('ends', () => {
+  test('a call that is open when its run ends is closed with run_ended, and no result', () => {
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      event('tool.call', { call_id: '1', tool: 'exec' }),
+      event('agent.finished', { ts: NOW_MS + 9, status: 'ok' }),
+    ]);
+    expect(spanOf(emitted, 'invoke_agent main')).toMatchObject({ end_ms: NOW_MS + 9 });
+    const call = spanOf(correlator.expire(NOW_MS + 2_000), 'execute_tool exec');
+    expect(call).toMatchObject({ end_ms: NOW_MS + 9, error: { type: 'run_ended' } });
+  });
+
+  test.each([
+    [{ status: 'ok' }, undefined],
+    [
+      { status: 'error', error: { type: 'quota', message: 'm' } },
+      { type: 'quota', message: 'm' },
+    ],
+    [
+      { status: 'error', error: { message: 'm' } },
+      { type: 'error', message: 'm' },
+    ],
+    [{ status: 'error' }, { type: 'error' }],
+    [{ status: 'cancelled' }, { type: 'cancelled' }],
+    [{ status: 'timeout' }, { type: 'timeout' }],
+  ])('%j', (fields, error) => {
+    const { emitted } = begin([event('agent.started'), event('agent.finished', fields)]);
+    const span = spanOf(emitted, 'invoke_agent main');
+    if (error === undefined) expect(span?.error).toBeUndefined();
+    else expect(span?.error).toMatchObject(error);
+  });
+
+  test('a sub-agent whose own end does not come is closed by subagent.finished', () => {
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      event('subagent.spawned', {
+        ...child,
+        parent_session_key: 'agent:main:s',
+        parent_run_id: 'r',
+        label: 'C',
+      }),
+      event('agent.started', { ...child, parent_session_key: 'agent:main:s' }),
+      event('subagent.finished', {
+        ...child,
+        ts: NOW_MS + 7,
+        status: 'error',
+        error: { type: 'lost', message: 'm' },
+      }),
+    ]);
+    expect(emitted.spans).toEqual([]);
+    expect(spanOf(correlator.expire(NOW_MS + 1_007), 'invoke_agent C')).toMatchObject({
+      end_ms: NOW_MS + 7,
+      error: { type: 'lost' },
+    });
+  });
+
+  test('what comes after the end is under the run, and tagged late', () => {
+    const { emitted } = begin([
+      event('agent.started'),
+      event('agent.finished', { ts: NOW_MS + 1, status: 'ok' }),
+      event('tool.call', { ts: NOW_MS + 2, call_id: '1', tool: 'exec' }),
+      event('tool.output', { ts: NOW_MS + 3, call_id: '1' }),
+      event('agent.started', {
+        ...child,
+        ts: NOW_MS + 4,
+        parent_session_key: 'agent:main:s',
+        parent_run_id: 'r',
+      }),
+      event('subagent.spawned', {
+        ...child,
+        ts: NOW_MS + 4,
+        parent_session_key: 'agent:main:s',
+        parent_run_id: 'r',
+      }),
+      event('agent.finished', { ...child, ts: NOW_MS + 5, status: 'ok' }),
+    ]);
+    const [run, call, sub] = emitted.spans;
+    expect(call).toMatchObject({ parent_span_id: run?.span_id, attributes: { 'openclaw.late': true } });
+    expect(sub).toMatchObject({ parent_span_id: run?.span_id, attributes: { 'openclaw.late': true } });
+  });
+});
+
+describe('what is never seen', () => {
+  test('a run without a start begins at its first event, after 30 s, and says so', () => {
+    const { correlator, emitted } = begin([event('tool.call', { call_id: '1', tool: 'exec' })]);
+    expect(emitted.previews).toEqual([]);
+    expect(correlator.expire(NOW_MS + 29_999).previews).toEqual([]);
+    const { previews } = correlator.expire(NOW_MS + 30_000);
+    expect(previews).toMatchObject([
+      { kind: 'run', start_ms: NOW_MS, attributes: { 'openclaw.partial': true } },
+      { kind: 'tool' },
+    ]);
+  });
+
+  test('a child whose parent stays unknown is a root after 30 s', () => {
+    const { correlator, emitted } = begin([
+      event('agent.started', { parent_session_key: 'agent:main:gone' }),
+    ]);
+    expect(emitted.previews).toEqual([]);
+    const [root] = correlator.expire(NOW_MS + 30_000).previews;
+    expect(root).toMatchObject({ kind: 'run' });
+    expect(root?.parent_span_id).toBeUndefined();
+  });
+
+  test('a sub-agent that names only its parent session waits one second for its spawn', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('tool.call', { call_id: '1', tool: 'sessions_spawn' }),
+      event('agent.started', { ...child, parent_session_key: 'agent:main:s' }),
+    ]);
+    expect(correlator.expire(NOW_MS + 999).previews).toEqual([]);
+    expect(correlator.expire(NOW_MS + 1_000).previews).toHaveLength(1);
+    correlator.apply(
+      event('subagent.spawned', {
+        ...child,
+        parent_session_key: 'agent:main:s',
+        parent_run_id: 'r',
+        call_id: '1',
+      }),
+      NOW_MS + 1_500,
+    );
+    const { spans } = correlator.apply(event('agent.finished', { ...child, status: 'ok' }), NOW_MS + 2_000);
+    const call = correlator.close(NOW_MS + 2_000).spans.find((span) => span.kind === 'tool');
+    expect(spans[0]?.parent_span_id).toBe(call?.span_id);
+  });
+
+  test("an end without its call is a call of the run, of the end's own time, and says so", () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('tool.output', { call_id: '1', tool: 'exec' }),
+    ]);
+    expect(spanOf(correlator.expire(NOW_MS + 30_000), 'execute_tool exec')).toMatchObject({
+      start_ms: NOW_MS,
+      end_ms: NOW_MS,
+      attributes: { 'openclaw.partial': true },
+    });
+  });
+});
+
+describe('bounds', () => {
+  test('over the bound of open runs the oldest is given up, counted', () => {
+    const runs = ['1', '2', '3'].map((id) => event('agent.started', { session_key: `s${id}`, run_id: id }));
+    const { correlator, emitted } = begin(runs, { open_runs: 2 });
+    expect(emitted.spans).toMatchObject([
+      { attributes: { 'openclaw.run.id': '1' }, error: { type: 'given_up' } },
+    ]);
+    expect(correlator.counts()).toMatchObject({ runs_open: 2, given_up: { open_runs: 1 } });
+  });
+
+  test('over the bound of open calls the oldest is given up, counted', () => {
+    const calls = ['1', '2', '3'].map((call_id) => event('tool.call', { call_id, tool: `t${call_id}` }));
+    const { correlator, emitted } = begin([event('agent.started'), ...calls], { open_calls: 2 });
+    expect(emitted.spans).toMatchObject([{ name: 'execute_tool t1', error: { type: 'given_up' } }]);
+    expect(correlator.counts().given_up).toEqual({ open_calls: 1 });
+  });
+
+  test('over the bound of held events the run that is held longest is opened as it is', () => {
+    const held = ['1', '2', '3'].map((id) =>
+      event('tool.call', { session_key: `s${id}`, run_id: id, call_id: id, tool: 'x' }),
+    );
+    const { correlator, emitted } = begin(held, { held_events: 2 });
+    expect(emitted.previews).toMatchObject([
+      { attributes: { 'openclaw.run.id': '1', 'openclaw.partial': true } },
+      {},
+    ]);
+    expect(correlator.counts().given_up).toEqual({ held_events: 1 });
+  });
+
+  test('holds 50,000 open runs and 100,000 open calls', () => {
+    const correlator = createCorrelator();
+    for (let run = 0; run < 50_000; run++) {
+      const of = { session_key: `s${run}`, run_id: `${run}` };
+      correlator.apply(event('agent.started', of), NOW_MS);
+      for (const call_id of ['a', 'b'])
+        correlator.apply(event('tool.call', { ...of, call_id, tool: 'x' }), NOW_MS);
+    }
+    expect(correlator.counts()).toMatchObject({ runs_open: 50_000, given_up: {} });
+  });
+
+  test('memory of what has ended is bounded, and the oldest is forgotten', () => {
+    const correlator = createCorrelator({
+      limits: { ended_runs: 10, seen_ids: 10, sessions: 10, spawns: 10 },
+    });
+    for (let run = 0; run < 1_000; run++) {
+      const of = { session_key: `s${run}`, run_id: `${run}`, seq: 1 };
+      correlator.apply(event('agent.started', of), NOW_MS);
+      correlator.apply(event('agent.finished', { ...of, seq: 2, status: 'ok' }), NOW_MS);
+    }
+    const { runs, ended, sessions, seen_events, ended_spans, by_run_id } = correlator.snapshot();
+    const sizes = [runs, ended, sessions, seen_events, ended_spans, by_run_id].map((each) => each.size);
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(11);
+  });
+});
+
+describe('traceparent', () => {
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+
+  test('gives a root its trace and its parent; span ids stay derived', () => {
+    const { emitted } = begin([
+      event('agent.started', { traceparent }),
+      event('agent.finished', { status: 'ok' }),
+    ]);
+    const { emitted: plain } = begin([event('agent.started'), event('agent.finished', { status: 'ok' })]);
+    expect(emitted.spans[0]).toMatchObject({
+      trace_id: '0af7651916cd43dd8448eb211c80319c',
+      parent_span_id: 'b7ad6b7169203331',
+      span_id: plain.spans[0]?.span_id,
+    });
+  });
+
+  test('of a sub-agent does not tear it out of its request', () => {
+    const { emitted, correlator } = begin([
+      event('agent.started'),
+      event('agent.started', { ...child, parent_run_id: 'r', traceparent }),
+      event('agent.finished', { ...child, status: 'ok' }),
+    ]);
+    const [root] = correlator.close(NOW_MS).spans;
+    expect(emitted.spans[0]).toMatchObject({ trace_id: root?.trace_id, parent_span_id: root?.span_id });
+  });
+});

@@ -1,0 +1,30 @@
+import { describe, expect, test } from 'vitest';
+import { agentEventSchema, EVENT_TYPES, eventJsonSchema, normaliseInstants } from '../../src/model/event.js';
+import { example, readLines } from '../helpers.js';
+
+test('the JSON Schema in the repository is the one of the catalog', async () => {
+  const text = `${JSON.stringify(eventJsonSchema(), undefined, 2)}\n`;
+  await expect(text).toMatchFileSnapshot('../../schema/event.schema.json');
+  expect(eventJsonSchema().oneOf).toHaveLength(EVENT_TYPES.length);
+});
+
+describe('the catalog', () => {
+  const lines = readLines(example('catalog.ndjson')).map((line) => JSON.parse(line));
+
+  test('has eleven types, and the example shows each', () => {
+    expect(EVENT_TYPES).toHaveLength(11);
+    expect(new Set(lines.map((line) => line.type))).toEqual(new Set(EVENT_TYPES));
+    for (const line of lines) expect(agentEventSchema.safeParse(line).success).toBe(true);
+  });
+
+  test('times are epoch milliseconds, or RFC 3339 with an offset', () => {
+    const [first] = lines;
+    const at = (ts: unknown): unknown => agentEventSchema.safeParse({ ...first, ts }).success;
+    expect(at(1_700_000_000_000)).toBe(true);
+    expect(at('2026-11-22T12:00:00Z')).toBe(true);
+    expect(at('2026-11-22T13:00:00.5+01:00')).toBe(true);
+    for (const bad of ['2026-11-22', 'yesterday', -1, 1e17, Number.NaN, null]) expect(at(bad)).toBe(false);
+    const event = agentEventSchema.parse({ ...first, ts: '2026-11-22T13:00:00+01:00' });
+    expect(normaliseInstants(event).ts).toBe(Date.UTC(2026, 10, 22, 12));
+  });
+});
