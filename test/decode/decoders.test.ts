@@ -1,0 +1,191 @@
+/**
+ * The decoders where recordings do not reach: frames that repeat, that contradict each other, and that make no sense.
+ */
+import { fc, test as property } from '@fast-check/vitest';
+import { describe, expect, test } from 'vitest';
+import { createLineDecoder, DIALECTS } from '../../src/decode/index.js';
+import { parseAnnounceRunId } from '../../src/model/announce.js';
+import { correlate, decodeLines, example, fixture, identities, NOW_MS, readLines } from '../helpers.js';
+
+// biome-ignore lint/suspicious/noExplicitAny: frames are of any shape
+type Frame = any;
+
+const agent = (stream: string, data: Frame, more: Frame = {}): Frame => ({
+  type: 'event',
+  event: stream === 'tool' ? 'session.tool' : 'agent',
+  payload: { runId: 'r', sessionKey: 'agent:main:s', agentId: 'main', stream, ts: 1000, data, ...more },
+});
+const start = agent('lifecycle', { phase: 'start', startedAt: 1000 });
+const end = agent('lifecycle', { phase: 'end', endedAt: 2000, executionSettled: true });
+const decode = (frames: Frame[]) => decodeLines(frames.map((frame) => JSON.stringify(frame)));
+
+describe('the gateway', () => {
+  test('bare frames are taken too', () => {
+    expect(decode([start, end]).map((event) => event.type)).toEqual(['agent.started', 'agent.finished']);
+  });
+
+  test('a tool event in both of its forms is one call', () => {
+    const call = { phase: 'start', name: 'exec', toolCallId: 'c', args: {} };
+    const result = {
+      phase: 'result',
+      name: 'exec',
+      toolCallId: 'c',
+      isError: false,
+      result: { details: { exitCode: 3 } },
+    };
+    const both = [call, result].flatMap((data) => [
+      agent('tool', data),
+      { ...agent('tool', data), event: 'agent' },
+    ]);
+    const { spans, logs } = correlate(decode([start, ...both, end]));
+    expect(spans.filter((span) => span.kind === 'tool')).toMatchObject([{ error: { type: 'exit_code' } }]);
+    expect(logs.filter((log) => log.event_name.startsWith('openclaw.tool'))).toHaveLength(2);
+  });
+
+  test('a task started by hand does not make a run its own parent', () => {
+    const task = {
+      kind: 'cli',
+      status: 'running',
+      sessionKey: 'agent:main:s',
+      childSessionKey: 'agent:main:s',
+      runId: 'r',
+    };
+    const { spans } = correlate(decode([{ type: 'event', event: 'task', payload: { task } }, start, end]));
+    expect(spans).toHaveLength(1);
+    expect(spans[0]?.parent_span_id).toBeUndefined();
+  });
+
+  test('after an abort, events that trail its first end count, and a call that is announced then does not', () => {
+    const { spans } = correlate(
+      decode([
+        start,
+        agent(
+          'lifecycle',
+          { phase: 'end', status: 'cancelled', aborted: true, endedAt: 1500 },
+          { seq: 2, ts: 1500 },
+        ),
+        agent('lifecycle', { phase: 'model', provider: 'p', model: 'm' }, { seq: 3, ts: 1600 }),
+        agent(
+          'lifecycle',
+          { phase: 'error', aborted: true, endedAt: 1700, executionSettled: true },
+          { seq: 4, ts: 1700 },
+        ),
+      ]),
+    );
+    expect(spans).toMatchObject([{ kind: 'run', end_ms: 1700, error: { type: 'cancelled' } }]);
+  });
+
+  test('in protocol 3 the second end of an abort is passed over, sequence number or not', () => {
+    const old = (data: Frame, seq: number) => agent('lifecycle', data, { seq, agentId: undefined });
+    const { spans } = correlate(
+      decode([
+        old({ phase: 'start' }, 1),
+        old({ phase: 'end', aborted: true, endedAt: 1500 }, 2),
+        old({ phase: 'end', endedAt: 1900 }, 1),
+      ]),
+    );
+    expect(spans).toMatchObject([{ end_ms: 1500, error: { type: 'cancelled' } }]);
+  });
+
+  test("in protocol 3 an end that waits for its exit code is given out with the run's own end, or at the end of the stream", () => {
+    const old = (stream: string, data: Frame, seq: number) =>
+      agent(stream, data, { seq, agentId: undefined });
+    const call = [
+      old('lifecycle', { phase: 'start' }, 1),
+      old('tool', { phase: 'start', name: 'exec', toolCallId: 'c' }, 2),
+      old('item', { phase: 'start', kind: 'command', toolCallId: 'c' }, 3),
+      old('tool', { phase: 'result', name: 'exec', toolCallId: 'c', isError: false }, 4),
+    ];
+    const ends = (frames: Frame[]) => decode(frames).filter((event) => event.type === 'tool.output');
+    expect(ends(call)).toHaveLength(1);
+    expect(ends([...call, old('lifecycle', { phase: 'end', endedAt: 1900 }, 5)])).toHaveLength(1);
+    const [told] = ends([...call, old('command_output', { phase: 'end', toolCallId: 'c', exitCode: 3 }, 5)]);
+    expect(told).toMatchObject({ exit_code: 3 });
+  });
+
+  test('an agent frame without a run is rejected with its place', () => {
+    const decoded = createLineDecoder('gateway').decode(
+      Buffer.from(JSON.stringify({ ...start, payload: {} })),
+      0,
+    );
+    expect(decoded.rejected).toMatchObject({ reason: 'invalid_frame', path: 'frame.payload' });
+  });
+});
+
+describe('announce run ids', () => {
+  const KEY = 'agent:main:s';
+  const wrap = (list: string, key = KEY) => `announce:requester-settle:main:${key}:${list}:yield-1`;
+
+  test.each([
+    ['a run of its own', 'run-7', undefined],
+    ['one child', wrap('c1'), [{ run_id: 'c1' }]],
+    ['several children', wrap('c1,c2,c3'), [{ run_id: 'c1' }, { run_id: 'c2' }, { run_id: 'c3' }]],
+    [
+      'a child that was such a run itself',
+      wrap(`c1,${wrap('g1,g2', 'k')}`),
+      [{ run_id: 'c1' }, { run_id: wrap('g1,g2', 'k') }],
+    ],
+    [
+      'protocol 3',
+      'announce:v1:agent:main:subagent:x:c1',
+      [{ session_key: 'agent:main:subagent:x', run_id: 'c1' }],
+    ],
+    ['a form that is not known', 'announce:v9', []],
+  ])('%s', (_, run_id, expected) => {
+    expect(parseAnnounceRunId(run_id, KEY)).toEqual(expected);
+  });
+});
+
+describe('nonsense', () => {
+  const lines = ['gateway/spawn', 'gateway/err500', 'gateway/2026.4.29/tools'].flatMap((name) =>
+    readLines(fixture(`${name}.ndjson`)),
+  );
+  const real = [
+    ...lines,
+    ...readLines(example('catalog.ndjson')),
+    ...readLines(fixture('transcripts/502afadc-c6ea-4f42-91c0-c82f3d7863b4.jsonl')),
+  ];
+
+  property.prop([fc.constantFrom(...DIALECTS), fc.array(fc.json(), { maxLength: 10 })])(
+    'any JSON is taken or rejected',
+    (dialect, texts) => {
+      const decoder = createLineDecoder(dialect);
+      correlate(texts.flatMap((text) => decoder.decode(Buffer.from(text), NOW_MS).events));
+    },
+  );
+
+  /** Goes through every value of a line, innermost first. */
+  const replaceValues = (line: string, replace: (value: unknown, index: number) => unknown): unknown => {
+    let index = 0;
+    return JSON.parse(line, (_, value) => replace(value, index++));
+  };
+
+  const countValues = (line: string): number => {
+    let count = 0;
+    replaceValues(line, (value) => {
+      count++;
+      return value;
+    });
+    return count;
+  };
+
+  /** A real line with something else in the place of one of its values. */
+  const damaged = fc.tuple(fc.constantFrom(...real), fc.nat(), fc.jsonValue()).map(([line, nth, other]) => {
+    const place = nth % countValues(line);
+    return JSON.stringify(replaceValues(line, (value, index) => (index === place ? other : value)));
+  });
+
+  property.prop([fc.constantFrom(...DIALECTS), fc.array(damaged, { maxLength: 30 })], { numRuns: 300 })(
+    'real lines with a wrong value in them are taken or rejected, and no span is without an id or an end',
+    (dialect, texts) => {
+      const decoder = createLineDecoder(dialect);
+      const { spans } = correlate(texts.flatMap((text) => decoder.decode(Buffer.from(text), NOW_MS).events));
+      for (const span of spans) {
+        expect(span.trace_id).toMatch(/^[0-9a-f]{32}$/);
+        expect(span.span_id).toMatch(/^[0-9a-f]{16}$/);
+        expect(span.end_ms).toBeTypeOf('number');
+      }
+      expect(new Set(identities(spans)).size).toBe(spans.length);
+    },
+  );
+});

@@ -1,0 +1,122 @@
+/**
+ * From bytes to trees: any chunking of a file gives the same tree, and bad lines take nothing with them but themselves.
+ */
+import { readFileSync } from 'node:fs';
+import { fc, test as property } from '@fast-check/vitest';
+import { describe, expect, test } from 'vitest';
+import { createIntake, describeProblem, type Problem } from '../src/intake.js';
+import type { AgentEvent } from '../src/model/event.js';
+import { createLineSplitter } from '../src/source/lines.js';
+import { correlate, decodeFile, example, fixture, identities } from './helpers.js';
+
+const MAX_LINE_BYTES = 1024 * 1024;
+
+function readChunks(chunks: Buffer[], max_line_bytes = MAX_LINE_BYTES) {
+  const problems: Problem[] = [];
+  const events: AgentEvent[] = [];
+  const splitter = createLineSplitter({ max_line_bytes });
+  const intake = createIntake({
+    dialect: 'auto',
+    max_line_bytes,
+    onProblem: (problem) => problems.push(problem),
+  });
+  const take = (lines: ReturnType<typeof splitter.push>, end = false): void => {
+    events.push(...intake.take({ kind: 'lines', stream: 'f', end, lines, arrival_ms: 0 }));
+  };
+  for (const chunk of chunks) take(splitter.push(chunk));
+  take(splitter.end(), true);
+  return { events, problems, counts: intake.counts() };
+}
+
+/** Cuts bytes at these places. */
+function cutAt(bytes: Buffer, places: number[]): Buffer[] {
+  const cuts = [0, ...places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
+  return cuts.slice(1).map((to, index) => bytes.subarray(cuts[index], to));
+}
+
+describe('any chunking gives the same tree', () => {
+  const catalog = readFileSync(example('catalog.ndjson'));
+  const gateway = readFileSync(fixture('gateway/ask.ndjson'));
+
+  property.prop([fc.array(fc.nat(), { maxLength: 200 })])('of catalog events', (places) => {
+    const { events, problems } = readChunks(cutAt(catalog, places));
+    expect(problems).toEqual([]);
+    expect(identities(correlate(events).spans)).toEqual(
+      identities(correlate(decodeFile(example('catalog.ndjson'))).spans),
+    );
+  });
+
+  property.prop([fc.array(fc.nat(), { maxLength: 200 })], { numRuns: 30 })('of gateway frames', (places) => {
+    expect(readChunks(cutAt(gateway, places)).events).toEqual(readChunks([gateway]).events);
+  });
+
+  test('of single bytes', () => {
+    const bytes = Array.from(catalog, (_, index) => catalog.subarray(index, index + 1));
+    expect(readChunks(bytes).events).toEqual(readChunks([catalog]).events);
+  });
+});
+
+describe('bad lines', () => {
+  const good = (run_id: string): string =>
+    JSON.stringify({ type: 'agent.started', ts: 1, session_key: 's', run_id });
+  const bad: [string, string | Buffer, string][] = [
+    ['broken JSON', '{"type":"agent.started",', 'f:2: $: not JSON'],
+    ['a text', '"agent.started"', 'f:2: $: not a JSON object'],
+    ['null', 'null', 'f:2: $: not a JSON object'],
+    ['an array', '[{"type":"agent.started"}]', 'f:2: $: not a JSON object'],
+    ['invalid UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x7d]), 'f:2: $: not valid UTF-8'],
+    ['NUL bytes', Buffer.from('{"type":"agent.started"\0}'), 'f:2: $: not JSON'],
+    ['a line over the limit', `{"x":"${'y'.repeat(MAX_LINE_BYTES)}"}`, 'f:2: $: longer than 1048576 bytes'],
+    ['no type', '{"ts":1}', 'f:2: type: missing'],
+    ['a wrong time', good('b').replace('"ts":1', '"ts":"soon"'), 'f:2: ts: '],
+    ['a missing session', good('b').replace('"session_key":"s",', ''), 'f:2: session_key: '],
+    [
+      'a nested wrong type',
+      '{"type":"tool.error","ts":1,"session_key":"s","run_id":"b","call_id":"c","error":{"type":"t","message":7}}',
+      'f:2: error.message: ',
+    ],
+    [
+      'a fractional count',
+      '{"type":"llm.tokens","ts":1,"session_key":"s","run_id":"b","model":"m","provider":"p","input_tokens":1.5,"output_tokens":1}',
+      'f:2: input_tokens: ',
+    ],
+  ];
+
+  test.each(bad)('%s: named with its place and field, and the lines around it arrive', (_, line, start) => {
+    const bytes = Buffer.concat([
+      Buffer.from(`${good('a')}\n`),
+      Buffer.from(line),
+      Buffer.from(`\n${good('z')}\n`),
+    ]);
+    const { events, problems, counts } = readChunks([bytes]);
+    expect(events.map((event) => event.run_id)).toEqual(['a', 'z']);
+    expect(problems.map(describeProblem)).toEqual([expect.stringContaining(start)]);
+    expect(counts.lines).toBe(3);
+    expect(Object.values(counts.rejected)).toEqual([1]);
+  });
+
+  test.each([
+    ['a BOM', `\ufeff${good('a')}\n`],
+    ['CRLF', `${good('a')}\r\n`],
+    ['no newline at the end', good('a')],
+    ['empty lines', `\n\r\n${good('a')}\n\n`],
+    ['a null for what is optional', `${good('a').replace('}', ',"agent_id":null,"extra":null}')}\n`],
+  ])('%s is no problem', (_, text) => {
+    const { events, problems } = readChunks([Buffer.from(text)]);
+    expect(events.map((event) => event.run_id)).toEqual(['a']);
+    expect(problems).toEqual([]);
+  });
+
+  test('unknown types are counted and passed over', () => {
+    const { events, counts } = readChunks([Buffer.from(`{"type":"agent.dreamt","ts":1}\n${good('a')}\n`)]);
+    expect(events).toHaveLength(1);
+    expect(counts.ignored).toEqual({ unknown_type: 1 });
+  });
+
+  test('lone surrogates are replaced', () => {
+    const { events } = readChunks([
+      Buffer.from('{"type":"agent.started","ts":1,"session_key":"a\\ud800b","run_id":"r"}'),
+    ]);
+    expect(events[0]?.session_key).toBe('a\ufffdb');
+  });
+});
