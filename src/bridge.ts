@@ -74,7 +74,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     ...(options.sessionsOf ? { sessionsOf: options.sessionsOf } : {}),
   });
   const correlator = createCorrelator(options.correlator);
-  let opened: { source: Source; items: Awaited<ReturnType<Source['open']>> }[] = [];
+  let opened: Awaited<ReturnType<Source['open']>>[] = [];
   let timer: NodeJS.Timeout | undefined;
   let metricsTimer: NodeJS.Timeout | undefined;
 
@@ -117,17 +117,17 @@ export function createBridge(options: BridgeOptions): Bridge {
     await options.afterBatch?.(bytesOf(batch), events.length);
   }
 
-  async function readSource({ source, items }: (typeof opened)[number]): Promise<void> {
+  async function readSource(items: (typeof opened)[number]): Promise<void> {
     for await (const item of items) {
       if (item.kind === 'lines') await takeBatch(item);
-      else if (item.state === 'down') logger.warn(`${source.name}: ${item.message}`);
-      else logger.info(`${source.name}: ${item.message}`);
+      else if (item.state === 'down') logger.warn(item.message);
+      else logger.info(item.message);
     }
   }
 
   return {
     async open() {
-      for (const source of sources) opened.push({ source, items: await source.open() });
+      for (const source of sources) opened.push(await source.open());
     },
     async read() {
       metricsTimer = setInterval(

@@ -12,7 +12,7 @@ import {
   type TranscriptIndex,
 } from './decode/index.js';
 import type { AgentEvent } from './model/event.js';
-import type { LineBatch } from './model/source.js';
+import type { LineBatch, SkippedLine } from './model/source.js';
 
 export interface SourceCounts {
   lines: number;
@@ -45,6 +45,14 @@ export interface IntakeOptions {
 export const describeProblem = ({ stream, line, path, message }: Problem): string =>
   `${stream}:${line}: ${path || '$'}: ${message}`;
 
+/** A message may repeat a piece of a line, and that must not reach a terminal as a command. */
+const withoutControls = (text: string): string => text.replaceAll(/\p{Cc}/gu, '\u{fffd}');
+
+const skippedMessage = (skipped: SkippedLine['skipped'], max_line_bytes: number): string =>
+  skipped === 'line_too_long'
+    ? `longer than ${max_line_bytes} bytes; split the event or raise limits.line_bytes`
+    : 'it broke off before its end; write each event as a whole line';
+
 export function createIntake(options: IntakeOptions): Intake {
   const counts: SourceCounts = { lines: 0, events: 0, ignored: {}, rejected: {} };
   const decoders = new Map<string, LineDecoder>();
@@ -59,13 +67,13 @@ export function createIntake(options: IntakeOptions): Intake {
 
   function problem(stream: string, line: number, rejection: Rejection): void {
     countReason(counts.rejected, rejection.reason);
-    options.onProblem({ ...rejection, stream, line });
+    options.onProblem({ ...rejection, message: withoutControls(rejection.message), stream, line });
   }
 
   function takeLine(stream: string, line: LineBatch['lines'][number], arrival_ms: number): AgentEvent[] {
     counts.lines++;
     if ('skipped' in line) {
-      const message = `longer than ${options.max_line_bytes} bytes; split the event or raise limits.line_bytes`;
+      const message = skippedMessage(line.skipped, options.max_line_bytes);
       problem(stream, line.number, { reason: line.skipped, path: '', message });
       return [];
     }

@@ -44,7 +44,11 @@ export async function readThrough(files: string[], options: ReadOptions): Promis
   });
   for (const file of files) {
     const items = await openRecording(file, options.max_line_bytes).open();
-    for await (const item of items) if (item.kind === 'lines') options.onEvents?.(intake.take(item));
+    for await (const item of items) {
+      if (item.kind !== 'lines') continue;
+      const events = intake.take(item);
+      options.onEvents?.(events);
+    }
   }
   return intake.counts();
 }
