@@ -8,10 +8,10 @@
 import type { Logger } from 'pino';
 import { type CorrelatorOptions, createCorrelator } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
-import { createIntake, describeProblem, type Problem } from './intake.js';
+import { createIntake, createProblemLog } from './intake.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
-import type { LineBatch, Source } from './model/source.js';
+import { type LineBatch, type Source, SourceError } from './model/source.js';
 import type { Emission, Measurement } from './model/telemetry.js';
 import { type Summary, summariseDestinations } from './summary.js';
 
@@ -36,8 +36,8 @@ export interface BridgeOptions {
 export interface Bridge {
   /** Opens every source; throws a `SourceError` where one can't be opened. */
   open(): Promise<void>;
-  /** Reads until every source has ended or been closed. */
-  read(): Promise<void>;
+  /** Reads until every source has ended, failed or been closed. Gives those failures; the log has told them already. */
+  read(): Promise<SourceError[]>;
   /** Stops reading. */
   stopReading(): Promise<void>;
   /** Gives out what is held, drains for at most this long, and closes the destinations. */
@@ -47,20 +47,8 @@ export interface Bridge {
 
 const DEFAULT_METRICS_INTERVAL_MS = 10_000;
 
-/** Bad lines that are logged one by one; the rest is only counted. */
-const MAX_LOGGED_PROBLEMS = 20;
-
 /** The longest that a timer is set for: what lies further off is looked at again then. */
 const MAX_TIMER_MS = 60_000;
-
-function createProblemLog(logger: Logger): (problem: Problem) => void {
-  let logged = 0;
-  return (problem) => {
-    if (++logged <= MAX_LOGGED_PROBLEMS) logger.warn(describeProblem(problem));
-    if (logged === MAX_LOGGED_PROBLEMS)
-      logger.warn('more bad lines are counted in the summary; `validate` lists them');
-  };
-}
 
 const bytesOf = (batch: LineBatch): number =>
   batch.lines.reduce((total, line) => total + ('bytes' in line ? line.bytes.length + 1 : 0), 0);
@@ -117,11 +105,23 @@ export function createBridge(options: BridgeOptions): Bridge {
     await options.afterBatch?.(bytesOf(batch), events.length);
   }
 
-  async function readSource(items: (typeof opened)[number]): Promise<void> {
+  async function readItems(items: (typeof opened)[number]): Promise<void> {
     for await (const item of items) {
       if (item.kind === 'lines') await takeBatch(item);
       else if (item.state === 'down') logger.warn(item.message);
       else logger.info(item.message);
+    }
+  }
+
+  /** A source that fails takes nothing with it: what was read of it goes its way, and the others are read on. */
+  async function readSource(items: (typeof opened)[number]): Promise<SourceError[]> {
+    try {
+      await readItems(items);
+      return [];
+    } catch (error) {
+      if (!(error instanceof SourceError)) throw error;
+      logger.error(error.message);
+      return [error];
     }
   }
 
@@ -134,7 +134,7 @@ export function createBridge(options: BridgeOptions): Bridge {
         () => void collectMetrics(),
         options.metrics_interval_ms ?? DEFAULT_METRICS_INTERVAL_MS,
       );
-      await Promise.all(opened.map(readSource));
+      return (await Promise.all(opened.map(readSource))).flat();
     },
     async stopReading() {
       await Promise.all(sources.map((source) => source.close()));

@@ -41,6 +41,9 @@ export interface IntakeOptions {
   sessionsOf?(stream: string): TranscriptIndex | undefined;
 }
 
+/** Bad lines that are logged one by one. */
+const MAX_LOGGED_PROBLEMS = 20;
+
 /** `FILE:LINE: path: what is wrong`; `$` stands for the line as a whole. */
 export const describeProblem = ({ stream, line, path, message }: Problem): string =>
   `${stream}:${line}: ${path || '$'}: ${message}`;
@@ -52,6 +55,15 @@ const skippedMessage = (skipped: SkippedLine['skipped'], max_line_bytes: number)
   skipped === 'line_too_long'
     ? `longer than ${max_line_bytes} bytes; split the event or raise limits.line_bytes`
     : 'it broke off before its end; write each event as a whole line';
+
+/** Says the first bad lines one by one; the rest is only counted. */
+export function createProblemLog(logger: { warn(message: string): void }): (problem: Problem) => void {
+  let logged = 0;
+  return (problem) => {
+    if (++logged <= MAX_LOGGED_PROBLEMS) logger.warn(describeProblem(problem));
+    if (logged === MAX_LOGGED_PROBLEMS) logger.warn('more bad lines are only counted; `validate` lists them');
+  };
+}
 
 export function createIntake(options: IntakeOptions): Intake {
   const counts: SourceCounts = { lines: 0, events: 0, ignored: {}, rejected: {} };

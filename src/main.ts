@@ -4,11 +4,18 @@
  * reading and drains; the second one ends the process at once.
  */
 import { runCli } from './cli.js';
+import type { Outcome } from './commands/outcome.js';
+import { errorReason } from './source/reasons.js';
 import { EXIT } from './summary.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
+/** Stops the command that is running, where it is one that drains. */
+let stopCommand: (() => void) | undefined;
+let output_problem: string | undefined;
+
 function onInterrupt(stop: () => void): void {
+  stopCommand = stop;
   let isStopping = false;
   const hear = (): void => {
     if (isStopping) process.exit(EXIT.incomplete);
@@ -18,14 +25,29 @@ function onInterrupt(stop: () => void): void {
   for (const signal of SIGNALS) process.on(signal, hear);
 }
 
-/** A reader of our output that goes away (`… | head`) ends the program quietly. */
-function onBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(EXIT.ok);
+/**
+ * Nobody takes our output any more: a reader that went away (`… | head`) is no failure, a full disk is one. A command that
+ * drains is stopped as by a signal, so that its other destinations still get what was read.
+ */
+function onOutputError(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') output_problem ??= `can't write to stdout: ${errorReason(error)}; check where it goes`;
+  if (stopCommand === undefined) end({ status: EXIT.ok });
+  else stopCommand();
 }
 
-process.stdout.on('error', onBrokenPipe);
+function end({ status, error = output_problem }: Outcome): never {
+  if (error !== undefined) process.stderr.write(`openclaw-otel-bridge: ${error}\n`);
+  process.exit(output_problem === undefined ? status : EXIT.failed);
+}
+
+/** A pipe is written to at its reader's pace: exiting before that would cut the output off. */
+const flushed = (stream: NodeJS.WritableStream): Promise<void> =>
+  new Promise((resolve) => {
+    stream.write('', () => resolve());
+  });
+
+process.stdout.on('error', onOutputError);
 
 const outcome = await runCli(process.argv.slice(2), { onInterrupt });
-if (outcome.error !== undefined) process.stderr.write(`openclaw-otel-bridge: ${outcome.error}\n`);
-process.exit(outcome.status);
+await flushed(process.stdout);
+end(outcome);

@@ -60,6 +60,10 @@ function childOf(held: HeldRun): Child {
 export const childWait = (session_key: string): string => `c:${session_key}`;
 const ownWait = (run_id: string): string => `i:${run_id}`;
 
+/** Nothing names a parent yet. It may come, where the session's key is a sub-agent's or events arrive out of order. */
+const mayHaveParent = ({ session_key, events }: HeldRun): boolean =>
+  SUBAGENT_SESSION.test(session_key) || events[0]?.event.type !== 'agent.started';
+
 function wait({ state }: Step, held: HeldRun, waits_for: string[]): void {
   stopWaiting(state.waiting, held);
   held.waits_for = [childWait(held.session_key), ownWait(held.run_id), ...waits_for];
@@ -122,9 +126,9 @@ export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
   if (startOf(held) === undefined) return;
   const parent = findParent(step, childOf(held));
   if (parent.kind === 'unknown') return wait(step, held, parent.waits_for);
-  const isSettled = parent.kind === 'none' ? !SUBAGENT_SESSION.test(held.session_key) : parent.certain;
+  const isSettled = parent.kind === 'none' ? !mayHaveParent(held) : parent.certain;
   if (isSettled) return release(step, held, parent, dispatch);
-  // Its parent session is known, or its own key says that it has one. The spawn that names the call may be under way.
+  // The spawn that names its parent, or the call in it, may be under way.
   if (held.soft_due_ms === undefined) {
     held.soft_due_ms = step.now_ms + step.options.limits.link_ms;
     return schedule(step, 'hold', held.key, held.soft_due_ms);

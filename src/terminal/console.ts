@@ -2,7 +2,7 @@
  * The destination `console`: the runs as trees, live on a terminal, each once elsewhere. It is what the program falls back
  * to where it finds nothing to send to, and has the shape of any other destination.
  */
-import type { Emission } from '../model/telemetry.js';
+import type { Destination } from '../model/delivery.js';
 import type { Timers } from './alarm.js';
 import { createLiveTree, type TerminalStream, type TraceView } from './live.js';
 import { createPrinter } from './printer.js';
@@ -23,28 +23,9 @@ export interface ConsoleOptions {
 /** Why a span that was accepted was not shown: the reader of the stream has gone, as in `… | head`. */
 export const OUTPUT_CLOSED = 'output_closed';
 
-/** Counts of spans; `produced = delivered + pending + Σ rejected + Σ dropped`. */
-export interface ConsoleCounts {
-  produced: number;
-  delivered: number;
-  pending: number;
-  rejected: Record<string, number>;
-  dropped: Record<string, number>;
-}
-
-export interface ConsoleDestination {
-  name: 'console';
-  accept(emission: Emission): void;
-  collectMetrics(): Promise<void>;
-  summary(): { traces: ConsoleCounts };
-  pending(): number;
-  idle(): Promise<void>;
-  close(): Promise<void>;
-}
-
 const FRAME_INTERVAL_MS = 100;
 
-export function createConsoleDestination(options: ConsoleOptions): ConsoleDestination {
+export function createConsoleDestination(options: ConsoleOptions): Destination {
   const view = createView(options);
   let delivered = 0;
   const dropped: Record<string, number> = {};

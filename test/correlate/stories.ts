@@ -9,7 +9,7 @@ import type { AgentEvent, EventOf, EventType } from '../../src/model/event.js';
 type Action =
   | { do: 'think'; reasoning: 'none' | 'tokens' | 'before' | 'both'; step: boolean }
   | { do: 'tool'; fails: boolean; partial: boolean; nested: boolean }
-  | { do: 'spawn'; named: 'run' | 'session'; call: boolean; child: Story };
+  | { do: 'spawn'; named: 'run' | 'session'; call: boolean; tells_parent: boolean; child: Story };
 
 export interface Story {
   actions: Action[];
@@ -39,6 +39,7 @@ export const story: fc.Arbitrary<Story> = fc.letrec<{ story: Story; action: Acti
       do: fc.constant('spawn' as const),
       named: fc.constantFrom('run' as const, 'session' as const),
       call: fc.boolean(),
+      tells_parent: fc.boolean(),
       child: tie('story'),
     }),
   ),
@@ -107,7 +108,7 @@ function createTeller() {
       delete (events.at(-1) as { seq?: number }).seq;
     }
     tell('tool.output', session, run, { call_id });
-    perform(child, child_run, action.child, session);
+    perform(child, child_run, action.child, action.tells_parent ? session : undefined);
     return child_run;
   }
 
