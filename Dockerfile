@@ -1,4 +1,4 @@
-# The bridge as a container: built from this checkout, run as an unprivileged user, its store in /data.
+# The bridge as a container: built from this checkout, run as an unprivileged user.
 FROM node:24-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json tsconfig.json tsconfig.build.json ./
@@ -14,9 +14,5 @@ COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY schema ./schema
 COPY examples ./examples
-# A new volume takes over the owner of the directory that it is mounted on.
-RUN mkdir /data && chown node:node /data
 USER node
-VOLUME /data
 ENTRYPOINT ["node", "/app/dist/main.js"]
-CMD ["run", "--data-dir", "/data"]

@@ -1,8 +1,11 @@
 /**
  * How a command ends: an exit status, and where it could not do its work a message for the user. Only `main.ts` exits.
  */
-import { writeFileSync } from 'node:fs';
+import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Logger } from 'pino';
+import { errorReason } from '../source/reasons.js';
+import type { SourceError } from '../model/source.js';
 import { describeSummary, EXIT, exitStatus, type Summary } from '../summary.js';
 
 export interface Outcome {
@@ -14,6 +17,25 @@ export interface Outcome {
 export const failed = (error: string): Outcome => ({ status: EXIT.failed, error });
 export const misused = (error: string): Outcome => ({ status: EXIT.usage, error });
 
+const unwritable = (path: string, reason: string): string =>
+  `can't write the summary to ${path}: ${reason}; give a file that this user can write`;
+
+/**
+ * Why the summary could not be written at the end, as far as that can be seen at the start: found only after a day of
+ * running, it would be of no use.
+ */
+export function summaryProblem(path: string | undefined): string | undefined {
+  if (path === undefined || path === '-') return undefined;
+  try {
+    const target = statSync(path, { throwIfNoEntry: false });
+    if (target?.isDirectory()) return unwritable(path, 'it is a directory');
+    accessSync(target === undefined ? dirname(path) : path, constants.W_OK);
+    return undefined;
+  } catch (error) {
+    return unwritable(path, errorReason(error));
+  }
+}
+
 function writeSummary(summary: Summary, path: string): string | undefined {
   const text = `${JSON.stringify(summary)}\n`;
   if (path === '-') {
@@ -24,17 +46,21 @@ function writeSummary(summary: Summary, path: string): string | undefined {
     writeFileSync(path, text);
     return undefined;
   } catch (error) {
-    return `can't write the summary to ${path}: ${(error as NodeJS.ErrnoException).code}; check the path`;
+    return unwritable(path, errorReason(error));
   }
 }
 
-/** Says what was done, writes the summary where it is wanted, and finds the exit status. */
+/**
+ * Says what was done, writes the summary where it is wanted, and finds the exit status. A source that failed, which the log
+ * has told, is more than something that was not delivered: what it still held was never read.
+ */
 export function conclude(
-  summary: Summary,
+  { summary, failures }: { summary: Summary; failures: SourceError[] },
   { strict, summary: path }: { strict: boolean; summary?: string | undefined },
   logger: Logger,
 ): Outcome {
   for (const line of describeSummary(summary)) logger.info(line);
   const problem = path === undefined ? undefined : writeSummary(summary, path);
-  return problem === undefined ? { status: exitStatus(summary, strict) } : failed(problem);
+  if (problem !== undefined) return failed(problem);
+  return { status: failures.length > 0 ? EXIT.failed : exitStatus(summary, strict) };
 }

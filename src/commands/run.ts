@@ -7,7 +7,7 @@ import { type Source, SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
 import { createSource, isLineSource, parseSourceName } from '../source/index.js';
 import { openDestinations } from './destinations.js';
-import { conclude, failed, misused, type Outcome } from './outcome.js';
+import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { sessionsBeside } from './read-through.js';
 import type { OnInterrupt } from './replay.js';
 
@@ -20,6 +20,7 @@ function openSources({ from, limits }: Settings): { sources: Source[] } | { erro
   for (const text of from) {
     const parsed = parseSourceName(text);
     if ('error' in parsed) return { error: `--from: ${parsed.error}` };
+    if (sources.some(({ name }) => name === parsed.name)) return { error: `--from ${parsed.name}: given twice; leave one out` };
     if (!isLineSource(parsed))
       return { error: `--from ${parsed.name}: a source of this kind can't be followed yet` };
     sources.push(createSource(parsed, { mode: 'follow', max_line_bytes: limits.line_bytes }));
@@ -28,6 +29,8 @@ function openSources({ from, limits }: Settings): { sources: Source[] } | { erro
 }
 
 export async function run(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
+  const problem = summaryProblem(settings.summary);
+  if (problem !== undefined) return failed(problem);
   const from = openSources(settings);
   if ('error' in from) return misused(from.error);
   const opened = await openDestinations(settings, logger);
@@ -46,12 +49,14 @@ export async function run(settings: Settings, logger: Logger, onInterrupt: OnInt
   try {
     await bridge.open();
   } catch (error) {
-    if (error instanceof SourceError) return failed(error.message);
-    throw error;
+    if (!(error instanceof SourceError)) throw error;
+    // Those that did open are closed again, so that no socket's file stays behind.
+    await bridge.stopReading();
+    return failed(error.message);
   }
   logger.info(`following ${from.sources.map((source) => source.name).join(', ')}`);
   onInterrupt(() => void bridge.stopReading());
-  await bridge.read();
+  const failures = await bridge.read();
   await bridge.finish(settings.drain * 1000);
-  return conclude(bridge.summary(), settings, logger);
+  return conclude({ summary: bridge.summary(), failures }, settings, logger);
 }
