@@ -31,10 +31,10 @@ Exit status:           0 all acknowledged, 1 could not run, 2 usage or configura
 
 const collect = (value: string, all: string[] = []): string[] => [...all, value];
 
-function positive(value: string): number {
+/** Only what is no number at all is refused here: the settings know the bounds, wherever a value comes from. */
+function toNumber(value: string): number {
   const number = Number(value);
-  if (value.trim() === '' || !Number.isFinite(number) || number < 0)
-    throw new InvalidArgumentError('give a number, 0 or more.');
+  if (value.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('Give a number.');
   return number;
 }
 
@@ -47,19 +47,24 @@ const option = {
     ]),
   config: () => new Option('--config <file>', 'settings as YAML; a key for every option'),
   content: () => new Option('--content', 'record inputs, outputs and reasoning text, with secrets redacted'),
-  speed: () => new Option('--speed <n>', "keep the recording's own pace, times n").argParser(positive),
+  speed: () =>
+    new Option('--speed <n>', "keep the recording's own pace, times n (as fast as possible)").argParser(
+      toNumber,
+    ),
   rebase: () => new Option('--rebase-time', 'move all times so that the recording ends now'),
   deadline: () =>
-    new Option('--deadline <seconds>', 'wait so long for acknowledgements after the last event').argParser(
-      positive,
-    ),
-  drain: () => new Option('--drain <seconds>', 'drain for so long at the end').argParser(positive),
+    new Option(
+      '--deadline <seconds>',
+      'wait so long for acknowledgements after the last event (60)',
+    ).argParser(toNumber),
+  drain: () => new Option('--drain <seconds>', 'drain for so long at the end (10)').argParser(toNumber),
   noStore: () => new Option('--no-store', 'keep nothing on disk, as this version does in any case'),
   strict: () => new Option('--strict', 'bad lines make the exit status 3'),
   summary: () => new Option('--summary <file>', 'write the summary as JSON there at the end (- for stdout)'),
   json: () => new Option('--json', 'as JSON'),
-  logLevel: () => new Option('--log-level <level>', 'how much to log').choices([...LOG_LEVELS]),
-  logFormat: () => new Option('--log-format <format>', 'how to log, to stderr').choices([...LOG_FORMATS]),
+  logLevel: () => new Option('--log-level <level>', 'how much to log (info)').choices([...LOG_LEVELS]),
+  logFormat: () =>
+    new Option('--log-format <format>', 'how to log, to stderr (pretty)').choices([...LOG_FORMATS]),
 };
 
 /** Options that no setting stands for. */
@@ -94,8 +99,9 @@ type Action = (
 export async function runCli(args: string[], { onInterrupt }: CliDependencies): Promise<Outcome> {
   let outcome: Outcome = { status: EXIT.ok };
 
-  async function act(options: PlainOptions, action: Action): Promise<void> {
-    const settings = settingsOf({ ...options });
+  async function act(command: Command, action: Action): Promise<void> {
+    const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
+    const settings = settingsOf(options);
     if ('error' in settings) outcome = misused(settings.error);
     else outcome = await action(settings, options, createLogger(settings.log_level, settings.log_format));
   }
@@ -111,7 +117,7 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
   return outcome;
 }
 
-type Act = (options: PlainOptions, action: Action) => Promise<void>;
+type Act = (command: Command, action: Action) => Promise<void>;
 
 function createProgram(act: Act, onInterrupt: OnInterrupt): Command {
   const program = new Command('openclaw-otel-bridge')
@@ -122,17 +128,24 @@ function createProgram(act: Act, onInterrupt: OnInterrupt): Command {
     .showSuggestionAfterError()
     .showHelpAfterError('(--help tells what there is)')
     .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
+    .helpCommand('help [command]', 'what a command does')
+    .addOption(option.logLevel())
+    .addOption(option.logFormat())
     .addHelpText('after', EXAMPLES)
-    .action((options: PlainOptions) =>
-      act(options, (settings, _, logger) => demo(settings, logger, onInterrupt)),
-    );
+    .allowExcessArguments()
+    .action((_: PlainOptions, command: Command) => {
+      const [unknown] = command.args;
+      if (unknown === undefined)
+        return act(command, (settings, _, logger) => demo(settings, logger, onInterrupt));
+      const known = command.commands.map((each) => each.name()).join(', ');
+      return command.error(`error: unknown command '${unknown}'; give one of ${known}`);
+    });
   program.addCommand(runCommand(act, onInterrupt));
   program.addCommand(replayCommand(act, onInterrupt));
   program.addCommand(treeCommand(act));
   program.addCommand(validateCommand(act));
-  for (const command of program.commands) {
-    command.copyInheritedSettings(program).addOption(option.logLevel()).addOption(option.logFormat());
-  }
+  for (const command of program.commands) command.copyInheritedSettings(program);
   return program;
 }
 
@@ -148,8 +161,8 @@ function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.strict())
     .addOption(option.summary())
     .addOption(option.config())
-    .action((options: PlainOptions) =>
-      act(options, (settings, _, logger) => run(settings, logger, onInterrupt)),
+    .action((_: PlainOptions, command: Command) =>
+      act(command, (settings, _, logger) => run(settings, logger, onInterrupt)),
     );
 }
 
@@ -167,8 +180,8 @@ function replayCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.strict())
     .addOption(option.summary())
     .addOption(option.config())
-    .action((files: string[], options: PlainOptions) =>
-      act(options, (settings, _, logger) => replay(files, settings, logger, onInterrupt)),
+    .action((files: string[], _: PlainOptions, command: Command) =>
+      act(command, (settings, _, logger) => replay(files, settings, logger, onInterrupt)),
     );
 }
 
@@ -180,8 +193,8 @@ function treeCommand(act: Act): Command {
     .addOption(option.dialect())
     .addOption(option.content())
     .addOption(option.config())
-    .action((files: string[], options: PlainOptions) =>
-      act(options, (settings, { json }, logger) => tree(files, settings, logger, json === true)),
+    .action((files: string[], _: PlainOptions, command: Command) =>
+      act(command, (settings, { json }, logger) => tree(files, settings, logger, json === true)),
     );
 }
 
@@ -192,7 +205,7 @@ function validateCommand(act: Act): Command {
     .addOption(option.json())
     .addOption(option.dialect())
     .addOption(option.config())
-    .action((files: string[], options: PlainOptions) =>
-      act(options, (settings, { json }) => validate(files, settings, json === true)),
+    .action((files: string[], _: PlainOptions, command: Command) =>
+      act(command, (settings, { json }) => validate(files, settings, json === true)),
     );
 }

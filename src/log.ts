@@ -19,7 +19,8 @@ export function createLogger(level: LogLevel, format: LogFormat): Logger {
     sync: true,
     colorize: process.stderr.isTTY === true && process.env.NO_COLOR === undefined,
     translateTime: 'HH:MM:ss',
-    ignore: 'pid,hostname',
+    // The message tells all that the fields do; those are for machines.
+    hideObject: true,
   });
   return pino({ level, base: null }, stream);
 }

@@ -30,7 +30,8 @@ function onInterrupt(stop: () => void): void {
  * drains is stopped as by a signal, so that its other destinations still get what was read.
  */
 function onOutputError(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') output_problem ??= `can't write to stdout: ${errorReason(error)}; check where it goes`;
+  if (error.code !== 'EPIPE')
+    output_problem ??= `can't write to stdout: ${errorReason(error)}; check where it goes`;
   if (stopCommand === undefined) end({ status: EXIT.ok });
   else stopCommand();
 }

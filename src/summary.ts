@@ -26,7 +26,7 @@ export const EXIT = {
 export const summariseDestinations = (destinations: Destination[]): Summary['destinations'] =>
   Object.fromEntries(destinations.map((destination) => [destination.name, destination.summary()]));
 
-const sum = (counts: Record<string, number>): number =>
+export const sum = (counts: Record<string, number>): number =>
   Object.values(counts).reduce((total, count) => total + count, 0);
 
 const isIncomplete = (counts: SignalCounts): boolean =>
@@ -39,27 +39,40 @@ export function exitStatus(summary: Summary, strict: boolean): number {
   return isBad ? EXIT.incomplete : EXIT.ok;
 }
 
+/** `3 rejected: 2 http_400, 1 poison`, or nothing. */
+function describeReasons(word: string, counts: Record<string, number>): string {
+  const reasons = Object.entries(counts).map(([reason, count]) => `${count} ${reason}`);
+  return reasons.length === 0 ? '' : `${sum(counts)} ${word}: ${reasons.join(', ')}`;
+}
+
 function describeSignal(
   signal: string,
   { produced, delivered, pending, rejected, dropped }: SignalCounts,
 ): string {
-  const reasons = (word: string, counts: Record<string, number>): string[] =>
-    Object.entries(counts).map(([reason, count]) => `${count} ${word} (${reason})`);
-  const lost = [...reasons('rejected', rejected), ...reasons('dropped', dropped)];
-  const rest = [...(pending > 0 ? [`${pending} pending`] : []), ...lost];
-  return `${signal} ${delivered}/${produced}${rest.length > 0 ? `, ${rest.join(', ')}` : ''}`;
+  const rest = [
+    pending > 0 ? `${pending} pending` : '',
+    describeReasons('rejected', rejected),
+    describeReasons('dropped', dropped),
+  ];
+  const missing = rest.filter((each) => each !== '').join(', ');
+  return `${signal} ${delivered}/${produced}${missing === '' ? '' : ` (${missing})`}`;
 }
 
 /** The summary in a line per part, for people. */
 export function describeSummary({ source, runs, destinations }: Summary): string[] {
-  const bad = sum(source.rejected);
+  const lines = [describeReasons('ignored', source.ignored), describeReasons('bad', source.rejected)];
+  const read = [
+    `read ${source.lines} lines`,
+    `${source.events} events`,
+    ...lines.filter((each) => each !== ''),
+  ];
   return [
-    `read ${source.lines} lines: ${source.events} events${bad > 0 ? `, ${bad} bad lines` : ''}; ${runs.opened} runs, ${runs.ended} ended`,
+    `${read.join('; ')}; ${runs.opened} runs, ${runs.ended} ended`,
     ...Object.entries(destinations).map(
       ([name, counts]) =>
-        `${name}: ${Object.entries(counts)
+        `${name}: delivered ${Object.entries(counts)
           .map(([signal, each]) => describeSignal(signal, each))
-          .join(' · ')} delivered`,
+          .join(' · ')}`,
     ),
   ];
 }

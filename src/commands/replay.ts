@@ -5,13 +5,14 @@
 import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { type Bridge, createBridge } from '../bridge.js';
+import { createBridge } from '../bridge.js';
 import type { Destination } from '../model/delivery.js';
 import { type Source, SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
+import { type Summary, sum } from '../summary.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
 import { type OpenedDestinations, openDestinations } from './destinations.js';
-import { conclude, failed, misused, type Outcome } from './outcome.js';
+import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { createPace, NO_SPAN, type Pace, type Span, widen } from './pace.js';
 import { openRecording, readThrough, sessionsBeside } from './read-through.js';
 
@@ -58,24 +59,41 @@ async function paceOf(files: string[], settings: Settings, signal: AbortSignal):
   return createPace(await spanOf(files, settings), { speed, rebase: rebase_time, now: Date.now, signal });
 }
 
-/** Waits until the destinations have caught up; leaves it to their memory bound where they get nowhere for the deadline. */
+const answeredOf = (destination: Destination): number =>
+  Object.values(destination.summary()).reduce(
+    (total, { delivered, rejected }) => total + delivered + sum(rejected),
+    0,
+  );
+
+/** Tells whether to wait for a destination: it is behind, and has answered something within the deadline. */
+function createBacklog(destination: Destination, deadline_ms: number): () => boolean {
+  let answered = 0;
+  let moved_ms = Date.now();
+  return () => {
+    if (destination.pending() <= MAX_PENDING) {
+      moved_ms = Date.now();
+      return false;
+    }
+    const now = answeredOf(destination);
+    if (now !== answered) moved_ms = Date.now();
+    answered = now;
+    return Date.now() - moved_ms <= deadline_ms;
+  };
+}
+
+/**
+ * Waits until the destinations have caught up. One that answers nothing for the deadline holds up the others no longer: its
+ * memory bound does the rest.
+ */
 function createThrottle(
   destinations: Destination[],
   deadline_ms: number,
   signal: AbortSignal,
 ): () => Promise<void> {
-  const pending = (): number => destinations.reduce((total, destination) => total + destination.pending(), 0);
-  let isStuck = false;
+  const backlogs = destinations.map((destination) => createBacklog(destination, deadline_ms));
   return async () => {
-    let last = pending();
-    let since_ms = Date.now();
-    while (last > MAX_PENDING && !isStuck && !signal.aborted) {
+    while (backlogs.filter((isBehind) => isBehind()).length > 0 && !signal.aborted)
       await sleep(PENDING_POLL_MS);
-      const now = pending();
-      if (now < last) since_ms = Date.now();
-      isStuck = Date.now() - since_ms > deadline_ms;
-      last = now;
-    }
   };
 }
 
@@ -105,7 +123,7 @@ export async function play(
   logger: Logger,
   { destinations, metrics, attach }: OpenedDestinations,
   onInterrupt: OnInterrupt,
-): Promise<Bridge> {
+): Promise<{ summary: Summary; failures: SourceError[] }> {
   const interrupt = new AbortController();
   const deadline_ms = settings.deadline * 1000;
   const pace = await paceOf(files, settings, interrupt.signal);
@@ -133,10 +151,10 @@ export async function play(
     interrupt.abort();
     void bridge.stopReading();
   });
-  await bridge.read();
+  const failures = await bridge.read();
   await bridge.finish(deadline_ms);
   progress?.stop();
-  return bridge;
+  return { summary: bridge.summary(), failures };
 }
 
 export async function replay(
@@ -145,11 +163,12 @@ export async function replay(
   logger: Logger,
   onInterrupt: OnInterrupt,
 ): Promise<Outcome> {
+  const problem = summaryProblem(settings.summary);
+  if (problem !== undefined) return failed(problem);
   const opened = await openDestinations(settings, logger);
   if ('error' in opened) return misused(opened.error);
   try {
-    const bridge = await play(files, settings, logger, opened, onInterrupt);
-    return conclude(bridge.summary(), settings, logger);
+    return conclude(await play(files, settings, logger, opened, onInterrupt), settings, logger);
   } catch (error) {
     if (error instanceof SourceError) return failed(error.message);
     throw error;

@@ -20,7 +20,8 @@ function openSources({ from, limits }: Settings): { sources: Source[] } | { erro
   for (const text of from) {
     const parsed = parseSourceName(text);
     if ('error' in parsed) return { error: `--from: ${parsed.error}` };
-    if (sources.some(({ name }) => name === parsed.name)) return { error: `--from ${parsed.name}: given twice; leave one out` };
+    if (sources.some(({ name }) => name === parsed.name))
+      return { error: `--from ${parsed.name}: given twice; leave one out` };
     if (!isLineSource(parsed))
       return { error: `--from ${parsed.name}: a source of this kind can't be followed yet` };
     sources.push(createSource(parsed, { mode: 'follow', max_line_bytes: limits.line_bytes }));

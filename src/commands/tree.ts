@@ -3,7 +3,7 @@
  */
 import type { Logger } from 'pino';
 import { createCorrelator } from '../correlate/index.js';
-import { describeProblem } from '../intake.js';
+import { createProblemLog } from '../intake.js';
 import { SourceError } from '../model/source.js';
 import type { SpanRecord } from '../model/telemetry.js';
 import type { Settings } from '../settings.js';
@@ -29,7 +29,7 @@ export async function tree(
     await readThrough(files, {
       dialect,
       max_line_bytes: limits.line_bytes,
-      onProblem: (problem) => logger.warn(describeProblem(problem)),
+      onProblem: createProblemLog(logger),
       onEvents: (events) => {
         for (const event of events) spans.push(...correlator.apply(event, Date.now()).spans);
       },

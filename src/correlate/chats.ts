@@ -363,6 +363,14 @@ export function expireChats(step: Step, run: Run, until_ms: number): void {
     endStep(step, run, open);
   }
   for (const chat of run.chats.filter((each) => each.due_ms <= until_ms)) letGo(step, run, chat);
+  const isWaiting = run.chats.length > 0 || run.steps.some((open) => (open.due_ms ?? Infinity) > until_ms);
+  if (run.ended !== undefined && !isWaiting) forgetCalls(run);
+}
+
+/** An ended run is remembered for late children; what its calls were matched by is not worth its memory. */
+function forgetCalls(run: Run): void {
+  run.steps = [];
+  run.ended_calls = [];
 }
 
 /** The run has ended: its steps wait for a last message, but a step that was announced and never made is dropped. */

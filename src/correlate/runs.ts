@@ -288,6 +288,7 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   const settle_due_ms = step.now_ms + step.options.limits.settle_ms;
   run.ended = { end_ms: closing.end_ms, yielded: closing.yielded === true, settle_due_ms, calls_error };
   run.events = [];
+  delete run.input;
   delete run.finishing;
   const { state } = step;
   state.open.delete(run.key);
