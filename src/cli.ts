@@ -134,7 +134,7 @@ function createProgram(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.logFormat())
     .addHelpText('after', EXAMPLES)
     .allowExcessArguments()
-    .action((_: PlainOptions, command: Command) => {
+    .action((_options: PlainOptions, command: Command) => {
       const [unknown] = command.args;
       if (unknown === undefined)
         return act(command, (settings, _, logger) => demo(settings, logger, onInterrupt));
@@ -161,7 +161,7 @@ function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.strict())
     .addOption(option.summary())
     .addOption(option.config())
-    .action((_: PlainOptions, command: Command) =>
+    .action((_options: PlainOptions, command: Command) =>
       act(command, (settings, _, logger) => run(settings, logger, onInterrupt)),
     );
 }
@@ -180,7 +180,7 @@ function replayCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.strict())
     .addOption(option.summary())
     .addOption(option.config())
-    .action((files: string[], _: PlainOptions, command: Command) =>
+    .action((files: string[], _options: PlainOptions, command: Command) =>
       act(command, (settings, _, logger) => replay(files, settings, logger, onInterrupt)),
     );
 }
@@ -193,7 +193,7 @@ function treeCommand(act: Act): Command {
     .addOption(option.dialect())
     .addOption(option.content())
     .addOption(option.config())
-    .action((files: string[], _: PlainOptions, command: Command) =>
+    .action((files: string[], _options: PlainOptions, command: Command) =>
       act(command, (settings, { json }, logger) => tree(files, settings, logger, json === true)),
     );
 }
@@ -205,7 +205,7 @@ function validateCommand(act: Act): Command {
     .addOption(option.json())
     .addOption(option.dialect())
     .addOption(option.config())
-    .action((files: string[], _: PlainOptions, command: Command) =>
+    .action((files: string[], _options: PlainOptions, command: Command) =>
       act(command, (settings, { json }) => validate(files, settings, json === true)),
     );
 }

@@ -15,13 +15,17 @@ let stopCommand: (() => void) | undefined;
 let output_problem: string | undefined;
 
 function onInterrupt(stop: () => void): void {
-  stopCommand = stop;
   let isStopping = false;
-  const hear = (): void => {
-    if (isStopping) process.exit(EXIT.incomplete);
+  let signals = 0;
+  const stopOnce = (): void => {
+    if (!isStopping) stop();
     isStopping = true;
-    stop();
   };
+  const hear = (): void => {
+    if (++signals > 1) process.exit(EXIT.incomplete);
+    stopOnce();
+  };
+  stopCommand = stopOnce;
   for (const signal of SIGNALS) process.on(signal, hear);
 }
 

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { DIALECTS } from './decode/index.js';
 import { destinationSchema } from './export/index.js';
 import { LOG_FORMATS, LOG_LEVELS } from './log.js';
+import { errorReason } from './source/reasons.js';
 
 const seconds = z.number().min(0).max(86_400);
 
@@ -29,8 +30,8 @@ const limitsSchema = z.strictObject({
 });
 
 export const configSchema = z.strictObject({
-  from: z.array(z.string()).default([]),
-  to: z.array(z.union([z.string(), destinationSchema])).default([]),
+  from: z.array(z.string(), 'must be a list, such as [stdin]').default([]),
+  to: z.array(z.union([z.string(), destinationSchema]), 'must be a list, such as [clawmetry]').default([]),
   dialect: z.enum(DIALECTS).default('auto'),
   speed: z.number().positive().max(1_000_000).optional(),
   rebase_time: z.boolean().default(false),
@@ -61,23 +62,31 @@ function readConfigFile(path: string): { values: Record<string, unknown> } | Set
   try {
     content = readFileSync(path, 'utf8');
   } catch (error) {
-    return {
-      error: `can't read the configuration file ${path}: ${(error as NodeJS.ErrnoException).code}; check its path`,
-    };
+    return { error: `can't read the configuration file ${path}: ${errorReason(error)}; check its path` };
   }
   try {
-    const values: unknown = parse(content) ?? {};
+    const values: unknown = parse(content, { logLevel: 'error' }) ?? {};
     if (typeof values !== 'object' || Array.isArray(values)) {
       return { error: `${path}: must be a YAML mapping of settings, such as "to: [clawmetry]"` };
     }
     return { values: values as Record<string, unknown> };
   } catch (error) {
-    const [problem] = (error instanceof Error ? error.message : 'not YAML').split('\n');
-    return { error: `${path}: not valid YAML: ${problem}` };
+    // What follows on further lines is the piece of the file, which may hold a token.
+    const [problem = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+    return { error: `${path}: not valid YAML: ${problem.replace(/:$/, '')}` };
   }
 }
 
 const KNOWN_KEYS = Object.keys(configSchema.shape);
+
+/** Where a value can have several forms, the form that it comes nearest to tells what is wrong with it. */
+function nearestIssue(issue: z.core.$ZodIssue): z.core.$ZodIssue {
+  if (issue.code !== 'invalid_union') return issue;
+  const [nearest] = issue.errors
+    .flatMap(([first]) => first ?? [])
+    .sort((a, b) => nearestIssue(b).path.length - nearestIssue(a).path.length);
+  return nearest === undefined ? issue : nearestIssue({ ...nearest, path: [...issue.path, ...nearest.path] });
+}
 
 function describeIssue(issue: z.core.$ZodIssue, path: string | undefined): string {
   const place = issue.path.map(String).join('.');
@@ -96,7 +105,7 @@ export function resolveSettings(options: SettingOptions, config_path?: string): 
     [options, undefined],
   ] as const) {
     const [issue] = configSchema.safeParse(values).error?.issues ?? [];
-    if (issue !== undefined) return { error: describeIssue(issue, path) };
+    if (issue !== undefined) return { error: describeIssue(nearestIssue(issue), path) };
   }
   return configSchema.parse({ ...file.values, ...options });
 }

@@ -12,6 +12,9 @@ export interface Summary {
   destinations: Record<string, DestinationCounts>;
 }
 
+/** Reasons that are named in a line for people. */
+const MAX_NAMED_REASONS = 3;
+
 export const EXIT = {
   /** All that was decoded is acknowledged. */
   ok: 0,
@@ -39,10 +42,12 @@ export function exitStatus(summary: Summary, strict: boolean): number {
   return isBad ? EXIT.incomplete : EXIT.ok;
 }
 
-/** `3 rejected: 2 http_400, 1 poison`, or nothing. */
-function describeReasons(word: string, counts: Record<string, number>): string {
-  const reasons = Object.entries(counts).map(([reason, count]) => `${count} ${reason}`);
-  return reasons.length === 0 ? '' : `${sum(counts)} ${word}: ${reasons.join(', ')}`;
+/** `3 rejected: 2 http_400, 1 poison`, the most frequent reasons first, or nothing. */
+export function describeReasons(word: string, counts: Record<string, number>): string {
+  const reasons = Object.entries(counts).sort(([, a], [, b]) => b - a);
+  const named = reasons.slice(0, MAX_NAMED_REASONS).map(([reason, count]) => `${count} ${reason}`);
+  if (named.length < reasons.length) named.push('…');
+  return named.length === 0 ? '' : `${sum(counts)} ${word}: ${named.join(', ')}`;
 }
 
 function describeSignal(

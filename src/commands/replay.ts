@@ -3,22 +3,18 @@
  * so it is read no faster than the destinations take what comes of it.
  */
 import { statSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { createBridge } from '../bridge.js';
 import type { Destination } from '../model/delivery.js';
 import { type Source, SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
-import { type Summary, sum } from '../summary.js';
+import type { Summary } from '../summary.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
+import { createThrottle } from './backlog.js';
 import { type OpenedDestinations, openDestinations } from './destinations.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { createPace, NO_SPAN, type Pace, type Span, widen } from './pace.js';
 import { openRecording, readThrough, sessionsBeside } from './read-through.js';
-
-/** Over this many items on their way, reading waits. */
-const MAX_PENDING = 20_000;
-const PENDING_POLL_MS = 20;
 
 /** Tells how to stop: called by the first signal. */
 export type OnInterrupt = (stop: () => void) => void;
@@ -57,44 +53,6 @@ async function paceOf(files: string[], settings: Settings, signal: AbortSignal):
   const { speed, rebase_time } = settings;
   if (speed === undefined && !rebase_time) return undefined;
   return createPace(await spanOf(files, settings), { speed, rebase: rebase_time, now: Date.now, signal });
-}
-
-const answeredOf = (destination: Destination): number =>
-  Object.values(destination.summary()).reduce(
-    (total, { delivered, rejected }) => total + delivered + sum(rejected),
-    0,
-  );
-
-/** Tells whether to wait for a destination: it is behind, and has answered something within the deadline. */
-function createBacklog(destination: Destination, deadline_ms: number): () => boolean {
-  let answered = 0;
-  let moved_ms = Date.now();
-  return () => {
-    if (destination.pending() <= MAX_PENDING) {
-      moved_ms = Date.now();
-      return false;
-    }
-    const now = answeredOf(destination);
-    if (now !== answered) moved_ms = Date.now();
-    answered = now;
-    return Date.now() - moved_ms <= deadline_ms;
-  };
-}
-
-/**
- * Waits until the destinations have caught up. One that answers nothing for the deadline holds up the others no longer: its
- * memory bound does the rest.
- */
-function createThrottle(
-  destinations: Destination[],
-  deadline_ms: number,
-  signal: AbortSignal,
-): () => Promise<void> {
-  const backlogs = destinations.map((destination) => createBacklog(destination, deadline_ms));
-  return async () => {
-    while (backlogs.filter((isBehind) => isBehind()).length > 0 && !signal.aborted)
-      await sleep(PENDING_POLL_MS);
-  };
 }
 
 const totalBytes = (files: string[]): number =>
@@ -148,6 +106,9 @@ export async function play(
   attach(bridge);
   await bridge.open();
   onInterrupt(() => {
+    logger.info(
+      `stopping: sending what is left, for at most ${settings.deadline} s; a second signal ends it at once`,
+    );
     interrupt.abort();
     void bridge.stopReading();
   });

@@ -56,7 +56,12 @@ export async function run(settings: Settings, logger: Logger, onInterrupt: OnInt
     return failed(error.message);
   }
   logger.info(`following ${from.sources.map((source) => source.name).join(', ')}`);
-  onInterrupt(() => void bridge.stopReading());
+  onInterrupt(() => {
+    logger.info(
+      `stopping: sending what is left, for at most ${settings.drain} s; a second signal ends it at once`,
+    );
+    void bridge.stopReading();
+  });
   const failures = await bridge.read();
   await bridge.finish(settings.drain * 1000);
   return conclude({ summary: bridge.summary(), failures }, settings, logger);

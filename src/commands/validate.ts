@@ -1,10 +1,10 @@
 /**
  * `validate FILE…`: checks every line and names each problem by file, line and field.
  */
-import { describeProblem, type Problem } from '../intake.js';
+import { describeProblem, type Problem, type SourceCounts } from '../intake.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
-import { EXIT } from '../summary.js';
+import { describeReasons, EXIT } from '../summary.js';
 import { failed, type Outcome } from './outcome.js';
 import { readThrough } from './read-through.js';
 
@@ -15,6 +15,12 @@ const toJson = ({ stream, line, path, reason, message }: Problem): object => ({
   reason,
   message,
 });
+
+/** A type that is misspelt is no problem of its line, but it shows in what was ignored. */
+function describeCounts({ lines, ignored, rejected }: SourceCounts): string {
+  const parts = [describeReasons('bad', rejected) || 'no problems', describeReasons('ignored', ignored)];
+  return `${lines} lines; ${parts.filter((part) => part !== '').join('; ')}`;
+}
 
 export async function validate(
   files: string[],
@@ -29,9 +35,9 @@ export async function validate(
     else process.stdout.write(`${describeProblem(problem)}\n`);
   };
   try {
-    const { lines } = await readThrough(files, { dialect, max_line_bytes: limits.line_bytes, onProblem });
+    const counts = await readThrough(files, { dialect, max_line_bytes: limits.line_bytes, onProblem });
     if (asJson) process.stdout.write(`${JSON.stringify(problems, undefined, 2)}\n`);
-    else process.stderr.write(`${lines} lines, ${count === 0 ? 'no problems' : `${count} with a problem`}\n`);
+    else process.stderr.write(`${describeCounts(counts)}\n`);
   } catch (error) {
     if (error instanceof SourceError) return failed(error.message);
     throw error;

@@ -1,0 +1,128 @@
+/**
+ * The program as a stranger starts it: `node dist/main.js`, with nothing of this environment but what a test gives it.
+ */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { expect, onTestFinished } from 'vitest';
+import type { Summary } from '../../src/summary.js';
+import { createChanges } from './changes.js';
+
+const pathOf = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const MAIN = pathOf('dist/main.js');
+if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing: run "npm run build" first`);
+
+export const catalog_example = pathOf('examples/catalog.ndjson');
+export { pathOf };
+
+/** Nothing listens here. */
+export const DEAD_URL = 'http://127.0.0.1:1';
+
+export interface ProgramOptions {
+  env?: Record<string, string>;
+  /** What is piped into it; without it, its standard input stays open. */
+  input?: string | Buffer;
+  cwd?: string;
+}
+
+export interface Ended {
+  /** Null where a signal ended it. */
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface Program {
+  child: ChildProcessByStdio<Writable, Readable, Readable>;
+  /** What it has said so far. */
+  said(): Ended;
+  /** Resolves when it has said this to stderr. */
+  untilLogged(pattern: RegExp): Promise<void>;
+  signal(name: NodeJS.Signals): void;
+  ended: Promise<Ended>;
+}
+
+/** Starts it; whatever is left of it after the test is killed. */
+export function start(args: string[], { env = {}, input, cwd }: ProgramOptions = {}): Program {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    cwd,
+    env: { PATH: process.env.PATH, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', ...env },
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  onTestFinished(() => {
+    child.kill('SIGKILL');
+  });
+  const changes = createChanges();
+  const said: Ended = { status: null, stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    said.stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    said.stderr += text;
+    changes.tell();
+  });
+  // It may end before it has read all that is piped into it, or anything.
+  child.stdin.on('error', () => undefined);
+  if (input !== undefined) child.stdin.end(input);
+  const ended = once(child, 'close').then(([status]) => ({ ...said, status }));
+  return {
+    child,
+    said: () => said,
+    untilLogged: (pattern) => changes.until(() => pattern.test(said.stderr)),
+    signal: (name) => child.kill(name),
+    ended,
+  };
+}
+
+/** Runs it to its end, with an empty standard input. No stack trace may ever be seen. */
+export async function runToEnd(args: string[], options: ProgramOptions = {}): Promise<Ended> {
+  const ended = await start(args, { input: '', ...options }).ended;
+  expectNoStack(ended);
+  return ended;
+}
+
+export function expectNoStack({ stdout, stderr }: Ended): void {
+  expect(`${stdout}\n${stderr}`).not.toMatch(/^ {4}at /m);
+}
+
+/** A directory that is gone after the test. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'cli-'));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** A file in a directory of its own. */
+export function temporaryFile(name: string, content: string | Buffer = ''): string {
+  const path = join(temporaryDirectory(), name);
+  writeFileSync(path, content);
+  return path;
+}
+
+/** Runs it to its end and gives its summary, too. */
+export async function runForSummary(
+  args: string[],
+  options: ProgramOptions = {},
+): Promise<Ended & { summary: Summary }> {
+  const path = join(temporaryDirectory(), 'summary.json');
+  const ended = await runToEnd([...args, '--summary', path], options);
+  const summary: Summary = JSON.parse(readFileSync(path, 'utf8'));
+  expectLaw(summary);
+  return { ...ended, summary };
+}
+
+const sum = (counts: Record<string, number>): number =>
+  Object.values(counts).reduce((total, each) => total + each, 0);
+
+/** `produced = delivered + pending + Σ rejected + Σ dropped`, for every signal of every destination. */
+export function expectLaw({ destinations }: Summary): void {
+  for (const [name, signals] of Object.entries(destinations)) {
+    for (const [signal, { produced, delivered, pending, rejected, dropped }] of Object.entries(signals)) {
+      expect(delivered + pending + sum(rejected) + sum(dropped), `${name} ${signal}`).toBe(produced);
+    }
+  }
+}

@@ -1,0 +1,298 @@
+/**
+ * The options of `replay`: its time, its destinations, and what it says at the end.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import {
+  catalog_example,
+  DEAD_URL,
+  runForSummary,
+  runToEnd,
+  start,
+  temporaryDirectory,
+  temporaryFile,
+} from './program.js';
+import { type Span, startSink } from './sink.js';
+import { expectStory, STORY, STORY_LINES, STORY_SPANS } from './story.js';
+
+vi.setConfig({ testTimeout: 30_000 });
+
+const byId = (spans: Span[]): Map<string, Span> => new Map(spans.map((span) => [span.span_id, span]));
+
+test('--rebase-time: the recording ends now, and nothing lasts longer or shorter', async () => {
+  const [plain, rebased] = [await startSink(), await startSink()];
+  await runToEnd(['replay', catalog_example, '--to', `otlp=${plain.url}`]);
+  const before_ms = Date.now();
+  await runToEnd(['replay', catalog_example, '--rebase-time', '--to', `otlp=${rebased.url}`]);
+  const after_ms = Date.now();
+  const last_ms = Math.max(...rebased.spans().map((span) => span.end_ms));
+  expect(last_ms).toBeGreaterThanOrEqual(before_ms);
+  expect(last_ms).toBeLessThanOrEqual(after_ms);
+  const moved = byId(rebased.spans());
+  expect(moved.size).toBe(plain.spans().length);
+  const shift_ms = last_ms - Math.max(...plain.spans().map((span) => span.end_ms));
+  for (const { span_id, name, start_ms, end_ms } of plain.spans()) {
+    expect(moved.get(span_id)?.start_ms, name).toBeCloseTo(start_ms + shift_ms, 3);
+    expect(moved.get(span_id)?.end_ms, name).toBeCloseTo(end_ms + shift_ms, 3);
+  }
+});
+
+test('--speed keeps the pace: what is 4.75 s apart is 0.95 s apart at five times the speed', async () => {
+  const sink = await startSink();
+  const { status } = await runToEnd(['replay', catalog_example, '--speed', '5', '--to', `otlp=${sink.url}`]);
+  expect(status).toBe(0);
+  const requests = sink.of('traces');
+  expect((requests.at(-1)?.received_ms ?? 0) - (requests[0]?.received_ms ?? 0)).toBeGreaterThan(700);
+});
+
+test('--speed with --rebase-time: it ends when its last event is played', async () => {
+  const sink = await startSink();
+  await runToEnd(['replay', catalog_example, '--speed', '20', '--rebase-time', '--to', `otlp=${sink.url}`]);
+  const last_ms = Math.max(...sink.spans().map((span) => span.end_ms));
+  const received_ms = sink.of('traces').at(-1)?.received_ms ?? 0;
+  expect(received_ms).toBeGreaterThanOrEqual(last_ms - 20);
+  expect(received_ms).toBeLessThan(last_ms + 2_000);
+});
+
+test('a signal ends a slow replay: what was read is sent, what was not is not wanted', async () => {
+  const sink = await startSink();
+  const program = start([
+    'replay',
+    catalog_example,
+    '--speed',
+    '0.05',
+    '--to',
+    `otlp=${sink.url}`,
+    '--summary',
+    '-',
+  ]);
+  await sink.until(() => sink.logs().length > 0);
+  program.signal('SIGINT');
+  const { status, stdout } = await program.ended;
+  expect(status).toBe(0);
+  const { runs, destinations } = JSON.parse(stdout);
+  expect(runs).toMatchObject({ opened: 1, open: 0 });
+  expect(destinations.otlp.traces).toMatchObject({ produced: sink.spans().length, pending: 0 });
+});
+
+test('--deadline with a dead destination: exit status 3, everything pending, and it is said where and why', async () => {
+  const started_ms = performance.now();
+  const { status, stderr, summary } = await runForSummary([
+    ...[
+      'replay',
+      temporaryFile('story.ndjson', STORY_LINES),
+      '--to',
+      `otlp=${DEAD_URL}`,
+      '--deadline',
+      '0.3',
+    ],
+  ]);
+  expect(status).toBe(3);
+  expect(performance.now() - started_ms).toBeLessThan(10_000);
+  expect(summary.destinations.otlp?.traces).toEqual({
+    produced: STORY_SPANS,
+    delivered: 0,
+    pending: STORY_SPANS,
+    rejected: {},
+    dropped: {},
+  });
+  expect(stderr).toMatch(
+    /WARN: otlp does not take data at http:\/\/127\.0\.0\.1:1\/v1\/\w+ \(connect ECONNREFUSED/,
+  );
+});
+
+test('a dead destination takes nothing from the other one', async () => {
+  const sink = await startSink();
+  const { status, summary } = await runForSummary([
+    ...['replay', temporaryFile('story.ndjson', STORY_LINES), '--deadline', '0.3'],
+    ...['--to', `dead:otlp=${DEAD_URL}`, '--to', `otlp=${sink.url}`],
+  ]);
+  expect(status).toBe(3);
+  expectStory(sink);
+  expect(summary.destinations.otlp?.traces).toMatchObject({ delivered: STORY_SPANS, pending: 0 });
+  expect(summary.destinations.dead?.traces).toMatchObject({ delivered: 0, pending: STORY_SPANS });
+});
+
+test('--strict: bad lines alone make the exit status 3, else 0', async () => {
+  const sink = await startSink();
+  const path = temporaryFile('story.ndjson', `${STORY_LINES}{"type":`);
+  const to = ['--to', `otlp=${sink.url}`];
+  expect((await runToEnd(['replay', path, ...to])).status).toBe(0);
+  expect((await runToEnd(['replay', path, ...to, '--strict'])).status).toBe(3);
+  const clean = temporaryFile('story.ndjson', STORY_LINES);
+  expect((await runToEnd(['replay', clean, ...to, '--strict'])).status).toBe(0);
+});
+
+test('--summary -: the summary alone on stdout, as one line of JSON', async () => {
+  const sink = await startSink();
+  const { stdout } = await runToEnd([
+    'replay',
+    catalog_example,
+    '--to',
+    `otlp=${sink.url}`,
+    '--summary',
+    '-',
+  ]);
+  expect(stdout).toMatch(/^\{.*\}\n$/);
+  expect(Object.keys(JSON.parse(stdout))).toEqual(['version', 'source', 'runs', 'destinations']);
+  expect(Object.keys(JSON.parse(stdout).source)).toEqual(['lines', 'events', 'ignored', 'rejected']);
+});
+
+test.each([
+  ['a directory', (directory: string) => directory, 'it is a directory'],
+  ['in no directory', (directory: string) => join(directory, 'none', 'summary.json'), 'it does not exist'],
+])('--summary that can not be written (%s) is said before anything is sent', async (_, pathIn, reason) => {
+  const sink = await startSink();
+  const path = pathIn(temporaryDirectory());
+  const { status, stderr } = await runToEnd([
+    ...['replay', catalog_example, '--to', `otlp=${sink.url}`, '--summary', path],
+  ]);
+  expect(status).toBe(1);
+  expect(stderr).toContain(
+    `can't write the summary to ${path}: ${reason}; give a file that this user can write`,
+  );
+  expect(sink.requests).toEqual([]);
+});
+
+test('several recordings, one of which is missing: nothing is sent, nothing is written', async () => {
+  const sink = await startSink();
+  const summary = join(temporaryDirectory(), 'summary.json');
+  const { status, stderr } = await runToEnd([
+    ...['replay', catalog_example, '/nonexistent.ndjson', '--to', `otlp=${sink.url}`, '--summary', summary],
+  ]);
+  expect(status).toBe(1);
+  expect(stderr).toContain(
+    "can't read /nonexistent.ndjson: it does not exist; give the path of a file that does",
+  );
+  expect(sink.requests).toEqual([]);
+  expect(existsSync(summary)).toBe(false);
+});
+
+test('without --to the endpoint of the environment is taken, and that is said', async () => {
+  const sink = await startSink();
+  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: `${sink.url}/` };
+  const { status, stderr, summary } = await runForSummary(['replay', catalog_example], { env });
+  expect(status).toBe(0);
+  expect(stderr).toMatch(/INFO: sending to otlp: the environment names an OTLP endpoint/);
+  expect(Object.keys(summary.destinations)).toEqual(['otlp']);
+  expect(new Set(sink.requests.map(({ path }) => path))).toEqual(
+    new Set(['/v1/traces', '/v1/metrics', '/v1/logs']),
+  );
+});
+
+test("a signal's own endpoint is used as it is", async () => {
+  const sink = await startSink();
+  const env = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: DEAD_URL,
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${sink.url}/my/traces`,
+    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: `${sink.url}/my/metrics`,
+    OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: `${sink.url}/my/logs`,
+  };
+  expect((await runToEnd(['replay', catalog_example], { env })).status).toBe(0);
+  expect(new Set(sink.requests.map(({ path }) => path))).toEqual(
+    new Set(['/my/traces', '/my/metrics', '/my/logs']),
+  );
+});
+
+test('the option goes before the environment, and a URL may have a path', async () => {
+  const sink = await startSink();
+  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: DEAD_URL };
+  const { status } = await runToEnd(['replay', catalog_example, '--to', `collector=${sink.url}/base/`], {
+    env,
+  });
+  expect(status).toBe(0);
+  expect(new Set(sink.requests.map(({ path }) => path))).toEqual(
+    new Set(['/base/v1/traces', '/base/v1/metrics', '/base/v1/logs']),
+  );
+});
+
+test('names: NAME:PRESET is the key in the summary, and those without one are told apart by numbers', async () => {
+  const sink = await startSink();
+  const { summary } = await runForSummary([
+    ...['replay', catalog_example],
+    ...['--to', `lab:otlp=${sink.url}`, '--to', `otlp=${sink.url}`, `--to=otlp=${sink.url}`],
+  ]);
+  expect(Object.keys(summary.destinations)).toEqual(['lab', 'otlp', 'otlp-2']);
+});
+
+test('what each preset sends', async () => {
+  const presets = ['jaeger', 'prometheus', 'grafana', 'clawmetry'] as const;
+  const sinks = await Promise.all(presets.map(() => startSink()));
+  const path = temporaryFile('story.ndjson', STORY_LINES);
+  const to = presets.flatMap((preset, index) => ['--to', `${preset}=${sinks[index]?.url}`]);
+  const { status, summary } = await runForSummary(['replay', path, ...to]);
+  expect(status).toBe(0);
+  const [jaeger, prometheus, grafana, clawmetry] = sinks;
+  const signalsOf = (sink = jaeger): string[] =>
+    [...new Set(sink?.requests.map(({ signal }) => signal))].sort();
+  expect(signalsOf(jaeger)).toEqual(['traces']);
+  expect(Object.keys(summary.destinations.jaeger ?? {})).toEqual(['traces']);
+  expect(signalsOf(prometheus)).toEqual(['metrics']);
+  expect(Object.keys(summary.destinations.prometheus ?? {})).toEqual(['metrics']);
+  expect(signalsOf(grafana)).toEqual(['logs', 'metrics', 'traces']);
+  expect(signalsOf(clawmetry)).toEqual(['logs', 'metrics', 'traces']);
+  // Only ClawMetry gets spans that are still open; it shows logs of tool calls and their ends alone.
+  expect(grafana?.spans().filter(({ end_ms }) => end_ms === 0)).toEqual([]);
+  expect(clawmetry?.spans().some(({ end_ms }) => end_ms === 0)).toBe(true);
+  expect(clawmetry?.spans().filter(({ end_ms }) => end_ms > 0)).toHaveLength(STORY_SPANS);
+  expect(
+    clawmetry
+      ?.logs()
+      .map(({ attributes }) => attributes['gen_ai.tool.name'])
+      .sort(),
+  ).toEqual(['exec', 'exec', 'read', 'read', 'sessions_spawn', 'sessions_spawn']);
+});
+
+test('--content: inputs, outputs and reasoning text are recorded', async () => {
+  const sink = await startSink();
+  await runToEnd([
+    'replay',
+    temporaryFile('story.ndjson', STORY_LINES),
+    '--content',
+    '--to',
+    `otlp=${sink.url}`,
+  ]);
+  const exec = sink.spans().find(({ name }) => name === 'execute_tool exec');
+  expect(exec?.attributes['gen_ai.tool.call.arguments']).toBe('{"command":"hidden"}');
+  expect(exec?.attributes['gen_ai.tool.call.result']).toContain('hidden');
+});
+
+test('a configuration file has a key for each option; the command line goes before it', async () => {
+  const [file, option] = [await startSink(), await startSink()];
+  const config = temporaryFile(
+    'config.yaml',
+    `to:\n  - preset: otlp\n    name: from-file\n    url: ${file.url}\ncontent: true\nstrict: true\nlog_level: error\nsummary: "-"\n`,
+  );
+  const path = temporaryFile('story.ndjson', `${STORY_LINES}{}\n`);
+  const first = await runToEnd(['replay', '--config', config, path]);
+  expect(first.status).toBe(3);
+  expect(first.stderr).toBe('');
+  expect(Object.keys(JSON.parse(first.stdout).destinations)).toEqual(['from-file']);
+  expect(file.spans().some(({ attributes }) => attributes['gen_ai.tool.call.arguments'] !== undefined)).toBe(
+    true,
+  );
+  const second = await runToEnd(['replay', path, '--config', config, '--to', `otlp=${option.url}`]);
+  expect(Object.keys(JSON.parse(second.stdout).destinations)).toEqual(['otlp']);
+  expect(option.logs()).toHaveLength(STORY.length - 1);
+});
+
+test('--log-format json: each line is an object, and options may stand anywhere', async () => {
+  const sink = await startSink();
+  const { stderr } = await runToEnd([
+    '--log-format',
+    'json',
+    'replay',
+    '--to',
+    `otlp=${sink.url}`,
+    catalog_example,
+  ]);
+  const lines = stderr
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(lines.map(({ msg }) => msg)).toEqual([
+    'read 19 lines; 19 events; 2 runs, 2 ended',
+    expect.stringMatching(/^otlp: delivered traces 8\/8 · metrics (\d+)\/\1 · logs 18\/18$/),
+  ]);
+});

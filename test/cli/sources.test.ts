@@ -1,0 +1,287 @@
+/**
+ * `run` and `replay` from every kind of source, by a story that has all types of the catalog; and how `run` ends.
+ */
+import { once } from 'node:events';
+import { appendFileSync, existsSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import type { Summary } from '../../src/summary.js';
+import {
+  expectLaw,
+  expectNoStack,
+  type Program,
+  runForSummary,
+  runToEnd,
+  start,
+  temporaryDirectory,
+  temporaryFile,
+} from './program.js';
+import { type Sink, startSink } from './sink.js';
+import { expectStory, STORY_LINES, STORY_LOGS, STORY_SPANS } from './story.js';
+
+vi.setConfig({ testTimeout: 30_000 });
+
+const HALF = STORY_LINES.length / 2;
+
+const untilTold = (sink: Sink): Promise<void> =>
+  sink.until(() => sink.spans().length === STORY_SPANS && sink.logs().length === STORY_LOGS);
+
+const startRun = (from: string, sink: Sink, ...more: string[]): Program =>
+  start(['run', '--from', from, '--to', `otlp=${sink.url}`, '--summary', '-', ...more]);
+
+/** Ends it with a signal; it must drain, say its summary, and have nothing left. */
+async function stop(program: Program): Promise<Summary> {
+  program.signal('SIGTERM');
+  const ended = await program.ended;
+  expectNoStack(ended);
+  expect(ended.status).toBe(0);
+  const summary: Summary = JSON.parse(ended.stdout);
+  expectLaw(summary);
+  return summary;
+}
+
+async function listenForBridge(address: { path: string } | { port: number; host: string }): Promise<Server> {
+  const server = createServer();
+  server.listen(address);
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+  });
+  return server;
+}
+
+async function accept(server: Server): Promise<Socket> {
+  const [socket] = await once(server, 'connection');
+  onTestFinished(() => socket.destroy());
+  return socket;
+}
+
+test('a file', async () => {
+  const sink = await startSink();
+  const { status, summary } = await runForSummary([
+    'replay',
+    temporaryFile('story.ndjson', STORY_LINES),
+    '--to',
+    `otlp=${sink.url}`,
+  ]);
+  expect(status).toBe(0);
+  expectStory(sink);
+  expect(summary).toMatchObject({
+    version: 1,
+    source: { lines: 17, events: 17, ignored: {}, rejected: {} },
+    runs: { opened: 2, ended: 2, open: 0 },
+    destinations: { otlp: { traces: { produced: STORY_SPANS }, logs: { produced: STORY_LOGS } } },
+  });
+});
+
+test('a pipe, cut anywhere; its end is the end of the program', async () => {
+  const sink = await startSink();
+  const program = startRun('stdin', sink);
+  program.child.stdin.write(STORY_LINES.slice(0, HALF));
+  await sink.until(() => sink.spans().length > 0);
+  program.child.stdin.end(STORY_LINES.slice(HALF).trimEnd());
+  const { status, stdout } = await program.ended;
+  expect(status).toBe(0);
+  expect(JSON.parse(stdout).source).toMatchObject({ lines: 17, events: 17, rejected: {} });
+  expectStory(sink);
+});
+
+test('a pipe that stays open until the signal', async () => {
+  const sink = await startSink();
+  const program = startRun('stdin', sink);
+  program.child.stdin.write(STORY_LINES);
+  await untilTold(sink);
+  const { runs } = await stop(program);
+  expect(runs).toEqual({ opened: 2, ended: 2, open: 0 });
+  expectStory(sink);
+});
+
+test('a Unix socket: it waits for the server, and comes back when the server ends the connection', async () => {
+  const sink = await startSink();
+  const path = join(temporaryDirectory(), 'agent.sock');
+  const program = startRun(`unix:${path}`, sink);
+  await program.untilLogged(/WARN: can't connect to unix:.*agent\.sock: it does not exist; trying again/);
+  const server = await listenForBridge({ path });
+  const first = await accept(server);
+  await program.untilLogged(/INFO: connected to unix:/);
+  first.end(STORY_LINES.slice(0, STORY_LINES.indexOf('\n', HALF) + 1));
+  const second = await accept(server);
+  await program.untilLogged(/WARN: unix:.*agent\.sock ended the connection; connecting again/);
+  second.write(STORY_LINES.slice(STORY_LINES.indexOf('\n', HALF) + 1));
+  await untilTold(sink);
+  await stop(program);
+  expectStory(sink);
+});
+
+test('a TCP socket that is reset: what came before it is kept', async () => {
+  const sink = await startSink();
+  const server = await listenForBridge({ port: 0, host: '127.0.0.1' });
+  const { port } = server.address() as AddressInfo;
+  const program = startRun(`tcp:127.0.0.1:${port}`, sink);
+  const socket = await accept(server);
+  socket.write(`${STORY_LINES}{"type":"tool.ca`);
+  await untilTold(sink);
+  socket.resetAndDestroy();
+  await program.untilLogged(/WARN: lost tcp:.*: the connection was reset; connecting again/);
+  await accept(server);
+  const { source } = await stop(program);
+  expect(source.rejected).toEqual({ line_incomplete: 1 });
+  expectStory(sink);
+});
+
+test('a listening Unix socket: its owner alone may write to it, and it is gone at the end', async () => {
+  const sink = await startSink();
+  const path = join(temporaryDirectory(), 'bridge.sock');
+  const program = startRun(`listen:unix:${path}`, sink);
+  await program.untilLogged(/takes connections/);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  connect(path).end(STORY_LINES);
+  await untilTold(sink);
+  await stop(program);
+  expectStory(sink);
+  expect(existsSync(path)).toBe(false);
+});
+
+test('a listening TCP socket, two producers at once: the bad one harms the other in nothing', async () => {
+  const sink = await startSink();
+  const program = startRun('listen:tcp:127.0.0.1:0', sink);
+  await program.untilLogged(/takes connections/);
+  const port = Number(/listen:tcp:127\.0\.0\.1:(\d+) takes/.exec(program.said().stderr)?.[1]);
+  const [good, bad] = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')];
+  bad.write('{"type":"agent.star');
+  good.write(STORY_LINES.slice(0, HALF));
+  bad.write('ted"}\n\u0000\n');
+  await program.untilLogged(/#\d:2: \$: not JSON/);
+  bad.destroy();
+  good.end(STORY_LINES.slice(HALF));
+  await untilTold(sink);
+  const { source } = await stop(program);
+  expect(source.rejected).toEqual({ invalid_event: 1, invalid_json: 1 });
+  expectStory(sink);
+});
+
+test('a followed file: missing at first, then written to, rotated and truncated', async () => {
+  const sink = await startSink();
+  const path = join(temporaryDirectory(), 'events.ndjson');
+  const lines = STORY_LINES.match(/.*\n/g) ?? [];
+  const program = startRun(`file:${path}`, sink);
+  await program.untilLogged(/WARN: can't read .*events\.ndjson: it does not exist yet/);
+  writeFileSync(path, lines.slice(0, 4).join(''));
+  await sink.until(() => sink.logs().length === 4);
+  appendFileSync(path, lines.slice(4, 8).join(''));
+  renameSync(path, `${path}.1`);
+  appendFileSync(`${path}.1`, lines.slice(8, 10).join(''));
+  writeFileSync(path, lines.slice(10, 14).join(''));
+  // One log record less than lines: the partial output has none.
+  await sink.until(() => sink.logs().length === 13);
+  writeFileSync(path, '');
+  appendFileSync(path, lines.slice(14).join(''));
+  await untilTold(sink);
+  const { source } = await stop(program);
+  expect(source).toMatchObject({ lines: 17, events: 17, rejected: {} });
+  expectStory(sink);
+});
+
+/** Files of the kernel that can be opened, but not read; the second one says that there is something to read. */
+const UNREADABLE = '/proc/self/mem';
+const UNREADABLE_WITH_SIZE = '/sys/class/net/lo/speed';
+
+test.skipIf(!existsSync(UNREADABLE))(
+  'a recording that can not be read on: what came before it is sent',
+  async () => {
+    const sink = await startSink();
+    const path = temporaryFile('story.ndjson', STORY_LINES);
+    const { status, stderr } = await runForSummary(['replay', path, UNREADABLE, '--to', `otlp=${sink.url}`]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/ERROR: can't read on in \/proc\/self\/mem: /);
+    expectStory(sink);
+  },
+);
+
+test.skipIf(!existsSync(UNREADABLE_WITH_SIZE))(
+  'a source that fails takes nothing from the others',
+  async () => {
+    const sink = await startSink();
+    const program = startRun('stdin', sink, '--from', `file:${UNREADABLE_WITH_SIZE}`);
+    await program.untilLogged(/ERROR: can't read on in \/sys\/class\/net\/lo\/speed: /);
+    program.child.stdin.end(STORY_LINES);
+    const ended = await program.ended;
+    expectNoStack(ended);
+    expect(ended.status).toBe(1);
+    expectStory(sink);
+  },
+);
+
+test('what is still open at the signal is closed as "shutdown", and that is no failure', async () => {
+  const sink = await startSink();
+  const program = startRun('stdin', sink);
+  program.child.stdin.write(STORY_LINES.split('\n').slice(0, 8).join('\n').concat('\n'));
+  await sink.until(() => sink.logs().length === 7);
+  const { runs } = await stop(program);
+  expect(runs).toMatchObject({ opened: 1, open: 0 });
+  const open = sink.spans().filter((span) => span.attributes['error.type'] === 'shutdown');
+  expect(open.map(({ name, status }) => `${name} ${status}`).sort()).toEqual([
+    'execute_tool sessions_spawn 2',
+    'invoke_agent main 2',
+  ]);
+});
+
+test('a first signal drains for as long as it may; what is left is told as pending, exit status 3', async () => {
+  const sink = await startSink(() => 'hang');
+  const program = startRun('stdin', sink, '--drain', '0.2');
+  program.child.stdin.write(STORY_LINES);
+  await sink.until(() => sink.of('traces').length > 0);
+  program.signal('SIGINT');
+  const ended = await program.ended;
+  expectNoStack(ended);
+  expect(ended.status).toBe(3);
+  const summary: Summary = JSON.parse(ended.stdout);
+  expectLaw(summary);
+  expect(summary.destinations.otlp?.traces).toMatchObject({ delivered: 0, pending: STORY_SPANS });
+});
+
+test('a second signal ends it within a second', async () => {
+  const sink = await startSink(() => 'hang');
+  const program = startRun('stdin', sink);
+  program.child.stdin.write(STORY_LINES);
+  await sink.until(() => sink.of('traces').length > 0);
+  program.signal('SIGTERM');
+  await program.untilLogged(/stopping/);
+  const second_ms = performance.now();
+  program.signal('SIGTERM');
+  const ended = await program.ended;
+  expect(performance.now() - second_ms).toBeLessThan(1_000);
+  expect(ended.status).toBe(3);
+  expectNoStack(ended);
+});
+
+test('a source that can not be opened: exit status 1, and those that could leave nothing behind', async () => {
+  const directory = temporaryDirectory();
+  const path = join(directory, 'bridge.sock');
+  const { status, stderr } = await runToEnd([
+    'run',
+    '--to',
+    'console',
+    ...['--from', `listen:unix:${path}`, '--from', `file:${directory}`],
+  ]);
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/can't read .*: it is a directory; give the path of an NDJSON file/);
+  expect(existsSync(path)).toBe(false);
+});
+
+test('an address that is taken is named, with what to do', async () => {
+  const server = await listenForBridge({ port: 0, host: '127.0.0.1' });
+  const { port } = server.address() as AddressInfo;
+  const { status, stderr } = await runToEnd([
+    'run',
+    '--to',
+    'console',
+    '--from',
+    `listen:tcp:127.0.0.1:${port}`,
+  ]);
+  expect(status).toBe(1);
+  expect(stderr).toContain(
+    `listen:tcp:127.0.0.1:${port}: another process uses this address; give another address`,
+  );
+});

@@ -1,0 +1,125 @@
+/**
+ * Starts a real backend as a process of its own, with its data in a directory that nobody else has, waits until it answers,
+ * and stops it with everything that it started.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isAnswered } from './http.js';
+import { type BackendName, EXECUTABLES, missing } from './installed.js';
+
+export interface Backend {
+  /** Where OTLP goes: `/v1/<signal>` is added. */
+  otlp_url: string;
+  /** Ends it, lets it finish what it is at, and deletes its data. */
+  stop(): Promise<void>;
+}
+
+export interface Launch {
+  args: string[];
+  env: Record<string, string>;
+  /** Where it works and has its home. */
+  directory: string;
+  /** Once this is answered, whatever the status, the backend is up. */
+  health_url: string;
+}
+
+const START_TIMEOUT_MS = 90_000;
+const STOP_TIMEOUT_MS = 15_000;
+const POLL_INTERVAL_MS = 50;
+
+export const temporaryDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), 'openclaw-otel-bridge-'));
+
+export const removeDirectory = (path: string): Promise<void> =>
+  rm(path, { recursive: true, force: true, maxRetries: 5 });
+
+/** Ports of the loopback that nobody listens on. All are held while they are chosen, so that no two are the same. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
+}
+
+/** Starts a backend and resolves, when it answers, with a function that ends it. */
+export async function launch(name: BackendName, options: Launch): Promise<() => Promise<void>> {
+  const problem = missing(name);
+  if (problem !== undefined) throw new Error(problem);
+  const { args, env, directory, health_url } = options;
+  // It leads a process group, by which what it starts is ended with it.
+  const child = spawn(EXECUTABLES[name], args, {
+    cwd: directory,
+    env: { PATH: process.env.PATH, HOME: directory, ...env },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const log_path = join(directory, `${name}.log`);
+  const log = createWriteStream(log_path);
+  for (const output of [child.stdout, child.stderr]) output.pipe(log, { end: false });
+  const end = async (): Promise<void> => {
+    await endGroup(child);
+    await killAtHome(directory);
+  };
+  if (await startsToAnswer(health_url, child)) return end;
+  await end();
+  const tail = (await readFile(log_path, 'utf8')).slice(-2_000);
+  throw new Error(`${name} did not start to answer at ${health_url}; it said:\n${tail}`);
+}
+
+const hasEnded = ({ exitCode, signalCode }: ChildProcess): boolean =>
+  exitCode !== null || signalCode !== null;
+
+async function startsToAnswer(url: string, child: ChildProcess): Promise<boolean> {
+  const deadline_ms = Date.now() + START_TIMEOUT_MS;
+  while (!hasEnded(child) && Date.now() < deadline_ms) {
+    if (await isAnswered(url)) return true;
+    await sleep(POLL_INTERVAL_MS);
+  }
+  return false;
+}
+
+/** Signals a process, or with a negative id its whole group; that it has ended already is no error. */
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+async function endGroup(child: ChildProcess): Promise<void> {
+  const { pid } = child;
+  if (pid === undefined || hasEnded(child)) return;
+  const exit = once(child, 'exit');
+  signal(-pid, 'SIGTERM');
+  const force = setTimeout(() => signal(-pid, 'SIGKILL'), STOP_TIMEOUT_MS);
+  await exit;
+  clearTimeout(force);
+}
+
+/** The processes whose home this is. Where there is no `/proc`, none is found. */
+async function processesAtHome(home: string): Promise<number[]> {
+  const pids = (await readdir('/proc').catch(() => [])).filter((entry) => /^\d+$/.test(entry));
+  const found = pids.map(async (pid) => {
+    const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '');
+    return environment.split('\0').includes(`HOME=${home}`) ? [Number(pid)] : [];
+  });
+  return (await Promise.all(found)).flat();
+}
+
+/** ClawMetry leaves a daemon behind that is in a group of its own: its home tells whose it is. */
+async function killAtHome(home: string): Promise<void> {
+  const deadline_ms = Date.now() + STOP_TIMEOUT_MS;
+  for (let pids = await processesAtHome(home); pids.length > 0; pids = await processesAtHome(home)) {
+    if (Date.now() > deadline_ms)
+      throw new Error(`these processes of ${home} do not end: ${pids.join(', ')}`);
+    for (const pid of pids) signal(pid, 'SIGKILL');
+    await sleep(POLL_INTERVAL_MS);
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * ClawMetry: how it is started, and what its API says. Only what the tests look at is typed.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Backend, freePorts, launch, removeDirectory, temporaryDirectory } from './backends.js';
+import { getJson } from './http.js';
+
+export interface ClawMetry extends Backend {
+  /** The tree of a trace; without spans where it is not known yet. */
+  trace(trace_id: string): Promise<{ spans: TraceSpan[] }>;
+  /** The Traces list. */
+  traces(): Promise<TraceRow[]>;
+  agentGraph(): Promise<AgentGraph>;
+  /** The rows of the Live Feed. */
+  liveFeed(): Promise<FeedRow[]>;
+  status(): Promise<Status>;
+}
+
+export interface TraceSpan {
+  span_id: string;
+  parent_span_id: string | null;
+  name: string;
+  /** 0 while the span is open. */
+  duration_ms: number;
+  status: string;
+  tool: string;
+  tokens: number;
+}
+
+export interface TraceRow {
+  trace_id: string;
+  source: string;
+  span_count: number;
+  total_tokens: number;
+  total_cost_usd: number;
+}
+
+export interface AgentGraph {
+  edges: { from: string; to: string }[];
+  nodes: { id: string; total_tokens: number }[];
+}
+
+export interface FeedRow {
+  type: string;
+  /** The name of the tool. */
+  detail: string;
+  sessionId: string;
+}
+
+export interface Status {
+  /** What the tiles are added up from: an entry for each model call. */
+  counts: { tokens: number; cost: number };
+  intake: {
+    signals: Record<
+      'traces' | 'metrics' | 'logs',
+      {
+        items: { received: number; rejected: number; retry_requested: number };
+        requests: { malformed: number };
+      }
+    >;
+  };
+}
+
+/** ClawMetry beside an OpenClaw that has never run. It is told to talk to nobody outside. */
+export async function startClawMetry(): Promise<ClawMetry> {
+  const directory = await temporaryDirectory();
+  const [port] = await freePorts(1);
+  const url = `http://127.0.0.1:${port}`;
+  const openclaw = join(directory, '.openclaw');
+  await mkdir(join(openclaw, 'agents/main/sessions'), { recursive: true });
+  const end = await launch('clawmetry', {
+    args: ['--host', '127.0.0.1', '--port', String(port)],
+    env: {
+      CLAWMETRY_OPENCLAW_DIR: openclaw,
+      CLAWMETRY_HOME: join(directory, '.clawmetry'),
+      // It would take port 4318 as well, where others may look for a Collector.
+      CLAWMETRY_OTLP_PORT_DISABLE: '1',
+      CLAWMETRY_NO_TELEMETRY: '1',
+      CLAWMETRY_OFFLINE: '1',
+      CLAWMETRY_NO_CLOUD: '1',
+      CLAWMETRY_AUTO_UPDATE: '0',
+    },
+    directory,
+    health_url: `${url}/api/otel-status`,
+  });
+  return {
+    otlp_url: url,
+    trace: (trace_id) => getJson(`${url}/api/trace/${trace_id}`),
+    traces: async () => (await getJson<{ traces: TraceRow[] }>(`${url}/api/traces`)).traces,
+    agentGraph: () => getJson(`${url}/api/local/agent-graph`),
+    liveFeed: async () => (await getJson<{ events: FeedRow[] }>(`${url}/api/brain-history`)).events,
+    status: () => getJson(`${url}/api/otel-status`),
+    async stop() {
+      await end();
+      await removeDirectory(directory);
+    },
+  };
+}

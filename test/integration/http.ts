@@ -1,0 +1,24 @@
+/**
+ * Asks a backend's API.
+ */
+
+const TIMEOUT_MS = 30_000;
+
+const get = (url: string): Promise<Response> => fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+
+/** Whether anybody answers, whatever the status. */
+export const isAnswered = (url: string): Promise<boolean> =>
+  get(url).then(
+    async (answer) => {
+      await answer.body?.cancel();
+      return true;
+    },
+    () => false,
+  );
+
+/** The body of an answer with status 200; throws for any other. */
+export async function getJson<T>(url: string): Promise<T> {
+  const answer = await get(url);
+  if (answer.status !== 200) throw new Error(`${url}: ${answer.status} ${await answer.text()}`);
+  return (await answer.json()) as T;
+}

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Installs the backends that the integration tests talk to into $INTEGRATION_HOME (default: .cache/integration in this
+# repository). What is there already is left alone, so a second call is quick.
+#
+#   test/integration/install.sh                       all of them
+#   test/integration/install.sh clawmetry collector   these
+#
+# Needs python3 for ClawMetry, Go for the others, which are built from their modules: some minutes, once.
+set -euo pipefail
+
+here="$(cd "$(dirname "$0")" && pwd)"
+home="${INTEGRATION_HOME:-$here/../../.cache/integration}"
+mkdir -p "$home/bin"
+home="$(cd "$home" && pwd)"
+
+clawmetry_version=0.12.937
+jaeger_version=v1.76.0
+collector_version=v0.159.0
+
+# Static and stripped: nothing but Go is needed to build, and linking takes half the time.
+export CGO_ENABLED=0 GOWORK=off GOFLAGS="-buildvcs=false -trimpath"
+
+# A directory to build in, gone at the end whatever happens: only what is complete gets to where it is looked for.
+build="$(mktemp -d)"
+trap 'chmod -R u+w "$build"; rm -rf "$build"' EXIT
+
+install_clawmetry() {
+  [ -x "$home/clawmetry/bin/clawmetry" ] && return
+  # A virtual environment has its own path written into it, so it can't be moved: a broken one is made anew.
+  python3 -m venv --clear "$home/clawmetry"
+  "$home/clawmetry/bin/python" -m pip install --quiet --disable-pip-version-check "clawmetry==$clawmetry_version"
+}
+
+# Its go.mod has replace directives, which 'go install' refuses.
+install_jaeger() {
+  [ -x "$home/bin/jaeger" ] && return
+  local module
+  module="$(go mod download -json "github.com/jaegertracing/jaeger@$jaeger_version" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')"
+  cp -r "$module" "$build/jaeger"
+  chmod -R u+w "$build/jaeger"
+  (cd "$build/jaeger" && go build -ldflags '-s -w' -o "$build/jaeger.bin" ./cmd/jaeger)
+  mv "$build/jaeger.bin" "$home/bin/jaeger"
+}
+
+install_collector() {
+  [ -x "$home/bin/otelcol" ] && return
+  (cd "$build" && go run "go.opentelemetry.io/collector/cmd/builder@$collector_version" --config "$here/collector-build.yaml")
+  mv "$build/otelcol/otelcol" "$home/bin/otelcol"
+}
+
+[ $# -gt 0 ] || set -- clawmetry jaeger collector
+for name in "$@"; do
+  case "$name" in
+    clawmetry | jaeger | collector) ;;
+    *) echo "unknown backend: $name (known: clawmetry, jaeger, collector)" >&2; exit 2 ;;
+  esac
+  echo "$name: installing in $home"
+  "install_$name"
+  echo "$name: installed"
+done

@@ -1,0 +1,33 @@
+/**
+ * Where the backends are installed, and what to do about one that is not: its tests are skipped on a machine where somebody
+ * works, and fail under CI, where a skipped test would go unnoticed.
+ */
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+export const REPOSITORY = resolve(import.meta.dirname, '../..');
+
+const HOME = process.env.INTEGRATION_HOME ?? join(REPOSITORY, '.cache/integration');
+
+export const EXECUTABLES = {
+  clawmetry: join(HOME, 'clawmetry/bin/clawmetry'),
+  jaeger: join(HOME, 'bin/jaeger'),
+  collector: join(HOME, 'bin/otelcol'),
+} as const;
+
+export type BackendName = keyof typeof EXECUTABLES;
+
+export const BACKEND_NAMES = Object.keys(EXECUTABLES) as BackendName[];
+
+const isCi = (process.env.CI ?? '') !== '';
+
+/** What is wrong and what to do where a backend is not installed; `undefined` where it is. */
+export function missing(name: BackendName): string | undefined {
+  const path = EXECUTABLES[name];
+  return existsSync(path)
+    ? undefined
+    : `${name} is not installed at ${path}: run test/integration/install.sh ${name}`;
+}
+
+/** Whether the tests of a backend are to be passed over. */
+export const isSkipped = (name: BackendName): boolean => !isCi && missing(name) !== undefined;

@@ -1,0 +1,49 @@
+/**
+ * Jaeger: how it is started, and what its API says. Only what the tests look at is typed.
+ */
+import { join } from 'node:path';
+import { type Backend, freePorts, launch, removeDirectory, temporaryDirectory } from './backends.js';
+import { getJson } from './http.js';
+
+export interface Jaeger extends Backend {
+  spans(trace_id: string): Promise<JaegerSpan[]>;
+}
+
+export interface JaegerSpan {
+  traceID: string;
+  spanID: string;
+  operationName: string;
+  references: { refType: 'CHILD_OF' | 'FOLLOWS_FROM'; traceID: string; spanID: string }[];
+  /** What Jaeger thinks is wrong with the span. */
+  warnings: string[] | null;
+}
+
+/** Jaeger with its traces in memory. */
+export async function startJaeger(): Promise<Jaeger> {
+  const directory = await temporaryDirectory();
+  const [otlp, query, grpc] = await freePorts(3);
+  const api_url = `http://127.0.0.1:${query}/api`;
+  const end = await launch('jaeger', {
+    args: ['--config', join(import.meta.dirname, 'jaeger.yaml')],
+    env: {
+      OTLP_PORT: String(otlp),
+      QUERY_PORT: String(query),
+      GRPC_PORT: String(grpc),
+      // It would send traces of itself to port 4317, and wait for ten seconds at its end if nobody takes them.
+      OTEL_TRACES_SAMPLER: 'always_off',
+    },
+    directory,
+    health_url: `${api_url}/services`,
+  });
+  return {
+    otlp_url: `http://127.0.0.1:${otlp}`,
+    async spans(trace_id) {
+      const { data } = await getJson<{ data: { spans: JaegerSpan[] }[] }>(`${api_url}/traces/${trace_id}`);
+      return data.flatMap((trace) => trace.spans);
+    },
+    async stop() {
+      await end();
+      await removeDirectory(directory);
+    },
+  };
+}
