@@ -43,18 +43,30 @@ const isClawMetry = (): Promise<boolean> =>
     (status, body) => status === 200 && body.startsWith('{'),
   );
 
-const takesOtlp = (): Promise<boolean> =>
+const EMPTY_REQUESTS = { traces: '{"resourceSpans":[]}', metrics: '{"resourceMetrics":[]}' };
+
+const takesOtlp = (signal: keyof typeof EMPTY_REQUESTS): Promise<boolean> =>
   answersWith(
-    `${PRESETS.collector.url}/v1/traces`,
-    { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"resourceSpans":[]}' },
+    `${PRESETS.collector.url}/v1/${signal}`,
+    { method: 'POST', headers: { 'content-type': 'application/json' }, body: EMPTY_REQUESTS[signal] },
     (status) => status === 200,
   );
+
+/** Jaeger takes traces alone, and would refuse the rest. */
+async function discoverOtlp(): Promise<Choice | undefined> {
+  const { url } = PRESETS.collector;
+  if (!(await takesOtlp('traces'))) return undefined;
+  return (await takesOtlp('metrics'))
+    ? { to: 'collector', why: `something takes OTLP at ${url}` }
+    : { to: 'jaeger', why: `something takes OTLP traces, and no metrics, at ${url}` };
+}
 
 /** Looks for a destination. */
 export async function discoverDestination(): Promise<Choice> {
   if (environmentNamesEndpoint()) return { to: 'otlp', why: 'the environment names an OTLP endpoint' };
   if (await isClawMetry()) return { to: 'clawmetry', why: `ClawMetry answers at ${PRESETS.clawmetry.url}` };
-  if (await takesOtlp()) return { to: 'collector', why: `something takes OTLP at ${PRESETS.collector.url}` };
+  const found = await discoverOtlp();
+  if (found !== undefined) return found;
   return {
     to: 'console',
     why: `neither ClawMetry (${PRESETS.clawmetry.url}) nor OTLP (${PRESETS.collector.url}) answers`,
