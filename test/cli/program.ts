@@ -8,9 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { expect, onTestFinished } from 'vitest';
+import { expect } from 'vitest';
 import type { Summary } from '../../src/summary.js';
 import { createChanges } from './changes.js';
+import { atEndOfFile } from './concurrent.js';
 
 const pathOf = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const MAIN = pathOf('dist/main.js');
@@ -53,7 +54,7 @@ export function start(args: string[], { env = {}, input, cwd }: ProgramOptions =
     env: { PATH: process.env.PATH, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
-  onTestFinished(() => {
+  atEndOfFile(() => {
     child.kill('SIGKILL');
   });
   const changes = createChanges();
@@ -92,7 +93,7 @@ export function expectNoStack({ stdout, stderr }: Ended): void {
 /** A directory that is gone after the test. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'cli-'));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  atEndOfFile(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 

@@ -4,12 +4,11 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { expect } from 'vitest';
+import { test } from './concurrent.js';
 import { spanId, traceId } from './ids.js';
 import { pathOf, runForSummary } from './program.js';
 import { type Sink, type Span, startSink } from './sink.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const recordingsIn = (directory: string): string[] =>
   readdirSync(pathOf(directory))

@@ -5,8 +5,8 @@
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { onTestFinished } from 'vitest';
 import { createChanges } from './changes.js';
+import { atEndOfFile } from './concurrent.js';
 
 export type Signal = 'traces' | 'metrics' | 'logs';
 
@@ -173,7 +173,7 @@ export async function startSink(answer: (request: SinkRequest) => Answer = () =>
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  onTestFinished(() => {
+  atEndOfFile(() => {
     server.close();
     server.closeAllConnections();
   });

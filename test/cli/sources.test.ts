@@ -5,8 +5,9 @@ import { once } from 'node:events';
 import { appendFileSync, existsSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect } from 'vitest';
 import type { Summary } from '../../src/summary.js';
+import { atEndOfFile, test, testIf } from './concurrent.js';
 import {
   expectLaw,
   expectNoStack,
@@ -19,8 +20,6 @@ import {
 } from './program.js';
 import { type Sink, startSink } from './sink.js';
 import { expectStory, STORY_LINES, STORY_LOGS, STORY_SPANS } from './story.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const HALF = STORY_LINES.length / 2;
 
@@ -45,7 +44,7 @@ async function listenForBridge(address: { path: string } | { port: number; host:
   const server = createServer();
   server.listen(address);
   await once(server, 'listening');
-  onTestFinished(() => {
+  atEndOfFile(() => {
     server.close();
   });
   return server;
@@ -53,7 +52,7 @@ async function listenForBridge(address: { path: string } | { port: number; host:
 
 async function accept(server: Server): Promise<Socket> {
   const [socket] = await once(server, 'connection');
-  onTestFinished(() => socket.destroy());
+  atEndOfFile(() => socket.destroy());
   return socket;
 }
 
@@ -187,7 +186,7 @@ test('a followed file: missing at first, then written to, rotated and truncated'
 const UNREADABLE = '/proc/self/mem';
 const UNREADABLE_WITH_SIZE = '/sys/class/net/lo/speed';
 
-test.skipIf(!existsSync(UNREADABLE))(
+testIf(existsSync(UNREADABLE))(
   'a recording that can not be read on: what came before it is sent',
   async () => {
     const sink = await startSink();
@@ -199,19 +198,16 @@ test.skipIf(!existsSync(UNREADABLE))(
   },
 );
 
-test.skipIf(!existsSync(UNREADABLE_WITH_SIZE))(
-  'a source that fails takes nothing from the others',
-  async () => {
-    const sink = await startSink();
-    const program = startRun('stdin', sink, '--from', `file:${UNREADABLE_WITH_SIZE}`);
-    await program.untilLogged(/ERROR: can't read on in \/sys\/class\/net\/lo\/speed: /);
-    program.child.stdin.end(STORY_LINES);
-    const ended = await program.ended;
-    expectNoStack(ended);
-    expect(ended.status).toBe(1);
-    expectStory(sink);
-  },
-);
+testIf(existsSync(UNREADABLE_WITH_SIZE))('a source that fails takes nothing from the others', async () => {
+  const sink = await startSink();
+  const program = startRun('stdin', sink, '--from', `file:${UNREADABLE_WITH_SIZE}`);
+  await program.untilLogged(/ERROR: can't read on in \/sys\/class\/net\/lo\/speed: /);
+  program.child.stdin.end(STORY_LINES);
+  const ended = await program.ended;
+  expectNoStack(ended);
+  expect(ended.status).toBe(1);
+  expectStory(sink);
+});
 
 test('what is still open at the signal is closed as "shutdown", and that is no failure', async () => {
   const sink = await startSink();

@@ -47,10 +47,15 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** Starts a backend and resolves, when it answers, with a function that ends it. */
-export async function launch(name: BackendName, options: Launch): Promise<() => Promise<void>> {
+/** A directory for a backend to work in; throws where it is not installed. */
+export async function homeFor(name: BackendName): Promise<string> {
   const problem = missing(name);
   if (problem !== undefined) throw new Error(problem);
+  return temporaryDirectory();
+}
+
+/** Starts a backend and resolves, when it answers, with a function that ends it. */
+export async function launch(name: BackendName, options: Launch): Promise<() => Promise<void>> {
   const { args, env, directory, health_url } = options;
   // It leads a process group, by which what it starts is ended with it.
   const child = spawn(EXECUTABLES[name], args, {
@@ -69,6 +74,7 @@ export async function launch(name: BackendName, options: Launch): Promise<() => 
   if (await startsToAnswer(health_url, child)) return end;
   await end();
   const tail = (await readFile(log_path, 'utf8')).slice(-2_000);
+  await removeDirectory(directory);
   throw new Error(`${name} did not start to answer at ${health_url}; it said:\n${tail}`);
 }
 

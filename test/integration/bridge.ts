@@ -27,10 +27,10 @@ export interface EndedBridge {
 export interface Bridge {
   /** Resolves once this has been said on stderr; rejects where the bridge ends without. */
   said(text: string): Promise<void>;
-  /** Sends SIGTERM. */
-  stop(): void;
-  /** Resolves when it has ended. */
+  /** Resolves when it has ended by itself. */
   ended: Promise<EndedBridge>;
+  /** Sends SIGTERM and resolves when it has ended; where it has, does nothing. */
+  stop(): Promise<EndedBridge>;
 }
 
 /** Nothing that is set on this machine gets to the bridge but the way to its programs. */
@@ -75,7 +75,10 @@ export async function startBridge(args: string[], env: Record<string, string> = 
         if (chunk === undefined) throw new Error(`the bridge ended and did not say "${wanted}":\n${stderr}`);
       }
     },
-    stop: () => void child.kill('SIGTERM'),
+    stop() {
+      child.kill('SIGTERM');
+      return ended;
+    },
   };
 }
 

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { removeDirectory, temporaryDirectory } from './backends.js';
 import { lawBreakers, replay, startBridge } from './bridge.js';
 import { type ClawMetry, startClawMetry } from './clawmetry.js';
@@ -72,6 +72,7 @@ describe.skipIf(isSkipped('clawmetry'))('ClawMetry, live,', () => {
   test('a tool call is shown before it ends, and its end after', async () => {
     const path = join(directory, 'events.sock');
     const bridge = await startBridge(['run', '--no-store', '--from', `listen:unix:${path}`, '--to', to]);
+    onTestFinished(async () => void (await bridge.stop()));
     await bridge.said('following');
     const socket = connect(path);
     await once(socket, 'connect');
@@ -85,8 +86,7 @@ describe.skipIf(isSkipped('clawmetry'))('ClawMetry, live,', () => {
     await untilShown(trace_id, { 'invoke_agent main': 'open', 'execute_tool exec': 'error' });
     socket.end(line({ type: 'agent.finished', status: 'ok' }));
     await untilShown(trace_id, { 'invoke_agent main': 'ok', 'execute_tool exec': 'error' });
-    bridge.stop();
-    const { status, summary } = await bridge.ended;
+    const { status, summary } = await bridge.stop();
     expect(status).toBe(0);
     expect(lawBreakers(summary)).toEqual([]);
     expect(summary.destinations.clawmetry?.traces).toMatchObject({ produced: 2, delivered: 2 });

@@ -3,7 +3,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Backend, freePorts, launch, removeDirectory, temporaryDirectory } from './backends.js';
+import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
 import { getJson } from './http.js';
 
 export interface ClawMetry extends Backend {
@@ -64,7 +64,7 @@ export interface Status {
 
 /** ClawMetry beside an OpenClaw that has never run. It is told to talk to nobody outside. */
 export async function startClawMetry(): Promise<ClawMetry> {
-  const directory = await temporaryDirectory();
+  const directory = await homeFor('clawmetry');
   const [port] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
   const openclaw = join(directory, '.openclaw');

@@ -1,5 +1,5 @@
 /** The bridge and a real Collector, which writes down what it takes. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { freePorts } from './backends.js';
 import {
   type EndedBridge,
@@ -96,18 +96,16 @@ describe.skipIf(isSkipped('collector'))('a Collector that is not there yet', () 
     const [port] = await freePorts(1);
     const to = `collector=http://127.0.0.1:${port}`;
     const bridge = await startBridge(['replay', '--rebase-time', '--to', to, EXAMPLE]);
+    onTestFinished(async () => void (await bridge.stop()));
     await bridge.said('does not take data');
     const collector = await startCollector(port);
-    try {
-      const { status, summary } = await bridge.ended;
-      expect(status).toBe(0);
-      expect(lawBreakers(summary)).toEqual([]);
-      const { spans, logs } = await collector.stopAndRead();
-      expect(parents(spans)).toEqual(parentsOf(await treeOf(EXAMPLE)));
-      expect(spans).toHaveLength(27);
-      expect(logs).toHaveLength(summary.destinations.collector?.logs?.produced ?? 0);
-    } finally {
-      await collector.stop();
-    }
+    onTestFinished(() => collector.stop());
+    const { status, summary } = await bridge.ended;
+    expect(status).toBe(0);
+    expect(lawBreakers(summary)).toEqual([]);
+    const { spans, logs } = await collector.stopAndRead();
+    expect(parents(spans)).toEqual(parentsOf(await treeOf(EXAMPLE)));
+    expect(spans).toHaveLength(27);
+    expect(logs).toHaveLength(summary.destinations.collector?.logs?.produced ?? 0);
   });
 });

@@ -3,7 +3,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Backend, freePorts, launch, removeDirectory, temporaryDirectory } from './backends.js';
+import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
 
 export interface Collector extends Backend {
   /** Ends it, so that all is written, and gives what it took. */
@@ -75,7 +75,7 @@ export function unwrap(requests: OtlpRequest[]): Received {
 
 /** A Collector on this port, or on a free one. */
 export async function startCollector(wanted_port?: number): Promise<Collector> {
-  const directory = await temporaryDirectory();
+  const directory = await homeFor('collector');
   const port = wanted_port ?? (await freePorts(1))[0];
   const otlp_url = `http://127.0.0.1:${port}`;
   const output_path = join(directory, 'output.ndjson');

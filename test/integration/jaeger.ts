@@ -2,7 +2,7 @@
  * Jaeger: how it is started, and what its API says. Only what the tests look at is typed.
  */
 import { join } from 'node:path';
-import { type Backend, freePorts, launch, removeDirectory, temporaryDirectory } from './backends.js';
+import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
 import { getJson } from './http.js';
 
 export interface Jaeger extends Backend {
@@ -20,7 +20,7 @@ export interface JaegerSpan {
 
 /** Jaeger with its traces in memory. */
 export async function startJaeger(): Promise<Jaeger> {
-  const directory = await temporaryDirectory();
+  const directory = await homeFor('jaeger');
   const [otlp, query, grpc] = await freePorts(3);
   const api_url = `http://127.0.0.1:${query}/api`;
   const end = await launch('jaeger', {

@@ -56,7 +56,6 @@ function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
     return reject('invalid_frame', 'frame.payload', 'an agent event needs sessionKey and runId');
   }
   rememberSession(frame.payload, memory);
-  memory.sessionsOfRuns.set(payload.run_id, payload.session_key);
   const candidates = decodeStream(payload, memory);
   if (candidates === undefined) return ignore(`agent.${payload.stream.slice(0, 30)}`);
   return checkEvents(

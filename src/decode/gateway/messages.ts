@@ -56,6 +56,7 @@ export function decodeMessage(
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
   const message_id = text(payload.messageId) ?? text(own.id);
   const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
+  if (message_id !== undefined) memory.sessionsOfMessages.set(message_id, session_key);
   return modelCallEvents(message, { message_id, ended_at }).map((event) => ({
     ...event,
     session_key,

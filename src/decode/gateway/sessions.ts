@@ -57,8 +57,8 @@ export interface GatewayMemory {
   heldEnds: BoundedMap<HeldEnd>;
   /** The message that a run answers, by run. */
   inputs: BoundedMap<string>;
-  /** Session keys by run: the rows of a history name the run alone. */
-  sessionsOfRuns: BoundedMap<string>;
+  /** Session keys by message that told of a model call: the rows of a history name neither, but the message. */
+  sessionsOfMessages: BoundedMap<string>;
 }
 
 export function createGatewayMemory(): GatewayMemory {
@@ -73,7 +73,7 @@ export function createGatewayMemory(): GatewayMemory {
     commands: createBoundedMap(MAX_CALLS),
     heldEnds: createBoundedMap(MAX_CALLS),
     inputs: createBoundedMap(MAX_SESSIONS),
-    sessionsOfRuns: createBoundedMap(MAX_SESSIONS),
+    sessionsOfMessages: createBoundedMap(MAX_CALLS),
   };
 }
 

@@ -1,0 +1,157 @@
+/**
+ * What is printed for people and for pipes: trees, the demonstration, and a stdout that is slow, closed or full.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, openSync } from 'node:fs';
+import { expect } from 'vitest';
+import { atEndOfFile, test, testIf } from './concurrent.js';
+import { catalog_example, pathOf, runToEnd, start, temporaryFile } from './program.js';
+import { startSink } from './sink.js';
+import { STORY_LINES } from './story.js';
+
+interface Node {
+  name: string;
+  kind: string;
+  start_ms: number;
+  end_ms: number;
+  status: string;
+  attributes: Record<string, unknown>;
+  children: Node[];
+}
+
+const outline = ({ name, children }: Node): object => ({ [name]: children.map(outline) });
+
+test('tree --json: an array of root spans, each with those under it', async () => {
+  const { status, stdout, stderr } = await runToEnd([
+    'tree',
+    '--json',
+    temporaryFile('story.ndjson', STORY_LINES),
+  ]);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  const roots: Node[] = JSON.parse(stdout);
+  expect(roots.map(outline)).toEqual([
+    {
+      'invoke_agent main': [
+        { 'chat model-a': [] },
+        { 'execute_tool exec': [] },
+        {
+          'execute_tool sessions_spawn': [
+            { 'invoke_agent Helper': [{ 'execute_tool read': [] }, { 'chat model-b': [] }] },
+          ],
+        },
+      ],
+    },
+  ]);
+  const start_ms = Date.parse('2026-11-22T12:00:00Z');
+  expect(roots[0]).toMatchObject({
+    kind: 'INTERNAL',
+    start_ms,
+    end_ms: start_ms + 300,
+    status: 'UNSET',
+    attributes: { 'gen_ai.operation.name': 'invoke_agent', 'openclaw.run.id': 'run-1' },
+  });
+  expect(roots[0]?.children[0]).toMatchObject({
+    kind: 'CLIENT',
+    attributes: { 'gen_ai.usage.input_tokens': 100 },
+  });
+});
+
+test('tree --json: what ended in an error says which', async () => {
+  const { stdout } = await runToEnd(['tree', '--json', temporaryFile('story.ndjson', STORY_LINES)]);
+  const exec = (JSON.parse(stdout) as Node[])[0]?.children[1];
+  expect(exec).toMatchObject({ name: 'execute_tool exec', status: 'ERROR' });
+  expect(exec?.attributes['error.type']).toBe('exit_code');
+});
+
+test('tree: durations, tools, tokens, reasoning tokens and errors, without colours or cursor moves', async () => {
+  const { status, stdout } = await runToEnd(['tree', catalog_example], { env: { LANG: 'C.UTF-8' } });
+  expect(status).toBe(0);
+  const [head, root, ...lines] = stdout.trimEnd().split('\n');
+  expect(head).toMatch(/time +tokens in → out +reasoning +cached +cost$/);
+  expect(root).toMatch(/^✓ main .*2 errors +3 tools +6\.0 s +6\.2k → 610 +296 /);
+  expect(lines.some((line) => /─ ✗ exec +exit 1 +3\.5 s/.test(line))).toBe(true);
+  expect(lines.some((line) => /│ {2}└─ ✓ Reader +1 error +1 tool/.test(line))).toBe(true);
+  expect(stdout).not.toContain('\u001b');
+});
+
+test('tree of several recordings, and of nothing', async () => {
+  const files = [catalog_example, temporaryFile('story.ndjson', STORY_LINES)];
+  expect(JSON.parse((await runToEnd(['tree', '--json', ...files])).stdout)).toHaveLength(2);
+  expect((await runToEnd(['tree', temporaryFile('empty.ndjson')])).stdout).toBe('no runs\n');
+});
+
+test('without arguments it plays a recording to its end, and says that it was one', async () => {
+  const { status, stdout, stderr } = await runToEnd([], { env: { LANG: 'C.UTF-8' } });
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(stdout).toMatch(/playing a recording of a real one instead/);
+  expect(stdout).toMatch(/^✓ main .* 10 tools/m);
+  expect(stdout).toContain('Grandchild');
+  expect(stdout).toContain('This was a recording, not your agents.');
+  const example = /replay .* (examples\/\S+)$/m.exec(stdout)?.[1] ?? 'none';
+  expect(existsSync(pathOf(example))).toBe(true);
+});
+
+/** Far more than a pipe holds, as a tree and as a list of problems. */
+const MANY = 5_000;
+
+function manyRuns(): string {
+  const run = (number: number): object[] => {
+    const common = {
+      ts: 1_795_348_800_000 + number,
+      session_key: 'agent:main:many',
+      run_id: `run-${number}`,
+    };
+    return [
+      { type: 'agent.started', ...common },
+      { type: 'agent.finished', ...common, status: 'ok' },
+    ];
+  };
+  const events = Array.from({ length: MANY }, (_, number) => run(number)).flat();
+  return temporaryFile('many.ndjson', events.map((event) => `${JSON.stringify(event)}\n`).join(''));
+}
+
+const manyProblems = (): string => temporaryFile('problems.ndjson', '{}\n'.repeat(MANY));
+
+test('a pipe gets all of it, however long it is', async () => {
+  const { status, stdout } = await runToEnd(['tree', '--json', manyRuns()]);
+  expect(status).toBe(0);
+  expect(JSON.parse(stdout)).toHaveLength(MANY);
+});
+
+test.each([
+  ['tree', ['tree', '--json', manyRuns()]],
+  ['validate', ['validate', manyProblems()]],
+  ['replay', ['replay', '--to', 'console', manyRuns()]],
+])('%s | head -1: it ends, and says nothing of it', async (_, args) => {
+  const { child, ended } = start([...args, '--log-level', 'error']);
+  const closed = once(child.stdout, 'data').then(() => child.stdout.destroy());
+  const { stderr } = await ended;
+  await closed;
+  expect(stderr).toBe('');
+});
+
+test('replay | head -1: what goes elsewhere still gets there', async () => {
+  const sink = await startSink();
+  const { child, ended } = start(['replay', manyRuns(), '--to', 'console', '--to', `otlp=${sink.url}`]);
+  child.stdout.once('data', () => child.stdout.destroy());
+  const { stderr } = await ended;
+  expect(stderr).toMatch(/otlp: delivered traces (\d+)\/\1 · metrics (\d+)\/\2 · logs (\d+)\/\3\n/);
+  expect(sink.spans().length).toBeGreaterThan(0);
+});
+
+testIf(existsSync('/dev/full'))('a stdout that is full: exit status 1, and why', async () => {
+  const child = spawn(process.execPath, [pathOf('dist/main.js'), 'tree', catalog_example], {
+    stdio: ['ignore', openSync('/dev/full', 'w'), 'pipe'],
+  });
+  atEndOfFile(() => {
+    child.kill();
+  });
+  let stderr = '';
+  child.stderr?.on('data', (text) => {
+    stderr += text;
+  });
+  const [status] = await once(child, 'close');
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^openclaw-otel-bridge: can't write to stdout: .*; check where it goes\n$/);
+});

@@ -1,0 +1,176 @@
+/**
+ * What a user types wrong is told with what is wrong, where, and what to do: exit status 2, before anything is opened. And
+ * what a user asks about is answered.
+ */
+import { readFileSync } from 'node:fs';
+import { expect } from 'vitest';
+import { test } from './concurrent.js';
+import { catalog_example, pathOf, runToEnd, temporaryFile } from './program.js';
+
+const REPLAY = ['replay', catalog_example];
+
+test.each<[string, string[], string]>([
+  [
+    'a command that is unknown',
+    ['repaly'],
+    "unknown command 'repaly'; give one of run, replay, tree, validate",
+  ],
+  [
+    'an option that is unknown',
+    [...REPLAY, '--sped', '2'],
+    "unknown option '--sped'\n(Did you mean --speed?)",
+  ],
+  ['no file', ['replay'], "missing required argument 'file'"],
+  ['an option without its value', [...REPLAY, '--to'], "option '--to <destination>' argument missing"],
+  [
+    'a dialect that is unknown',
+    [...REPLAY, '--dialect', 'xml'],
+    'Allowed choices are auto, catalog, gateway, transcript',
+  ],
+  [
+    'a speed that is no number',
+    [...REPLAY, '--speed', 'fast'],
+    "option '--speed <n>' argument 'fast' is invalid. Give a number.",
+  ],
+  ['a speed of 0', [...REPLAY, '--speed', '0'], '--speed: Too small: expected number to be >0'],
+  ['a deadline below 0', [...REPLAY, '--deadline', '-1'], '--deadline: Too small: expected number to be >=0'],
+  [
+    'a preset that is unknown',
+    [...REPLAY, '--to', 'clawmetri'],
+    '"clawmetri" is no preset: a destination is PRESET, PRESET=URL or NAME:PRESET=URL, PRESET one of clawmetry,',
+  ],
+  [
+    'a URL that is none',
+    [...REPLAY, '--to', 'otlp=localhost:4318'],
+    'otlp: what is given as its URL is not an http:// or https:// URL',
+  ],
+  [
+    'a name that is given twice',
+    [...REPLAY, '--to', 'a:otlp', '--to', 'a:jaeger'],
+    'a: two destinations have this name; give each its own',
+  ],
+  [
+    'no source',
+    ['run', '--to', 'console'],
+    'give --from stdin, file:PATH, unix:PATH, tcp:HOST:PORT, listen:unix:PATH or listen:tcp:HOST:PORT',
+  ],
+  [
+    'a source that is unknown',
+    ['run', '--to', 'console', '--from', 'kafka:x'],
+    '--from: unknown source "kafka": give stdin, file:PATH,',
+  ],
+  [
+    'a source that is given twice',
+    ['run', '--to', 'console', '--from', 'stdin', '--from', 'stdin'],
+    '--from stdin: given twice; leave one out',
+  ],
+  [
+    'an address without a port',
+    ['run', '--to', 'console', '--from', 'tcp:localhost'],
+    '"tcp:localhost" has no usable address: write tcp:HOST:PORT',
+  ],
+])('%s', async (_, args, message) => {
+  const { status, stdout, stderr } = await runToEnd(args);
+  expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+  expect(stderr).toContain(message);
+});
+
+test.each<[string, Record<string, string>, string]>([
+  [
+    'a protocol',
+    { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
+    'OTEL_EXPORTER_OTLP_PROTOCOL: this protocol is not supported; set it to http/protobuf or http/json',
+  ],
+  [
+    'an endpoint',
+    { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318' },
+    'OTEL_EXPORTER_OTLP_ENDPOINT is not an http:// or https:// URL',
+  ],
+])('%s of the environment that can not be used', async (_, env, message) => {
+  const { status, stderr } = await runToEnd([...REPLAY, '--to', 'otlp'], { env });
+  expect(status).toBe(2);
+  expect(stderr).toContain(message);
+});
+
+test.each<[string, string, string]>([
+  [
+    'a key that is unknown',
+    'to: [console]\nspede: 5\n',
+    'top level: Unrecognized key: "spede" (known: from, to, dialect,',
+  ],
+  ['a key that is unknown, further in', 'to: [{preset: otlp, uri: x}]', 'to.0: Unrecognized key: "uri"'],
+  [
+    'a value of a wrong type',
+    'to: [console]\nspeed: "5"',
+    'speed: Invalid input: expected number, received string',
+  ],
+  ['a text where a list should be', 'to: console', 'to: must be a list, such as [clawmetry]'],
+  [
+    'a URL that is none',
+    'to: [{preset: otlp, url: localhost}]',
+    'to.0.url: is not an http:// or https:// URL',
+  ],
+  [
+    'a preset that is unknown',
+    'to: [{preset: claw}]',
+    "to.0.preset: Invalid discriminator value. Expected 'clawmetry' |",
+  ],
+  ['bad YAML', 'to: [console\nspeed: 5', 'not valid YAML: '],
+  ['a list', '- to: console', 'must be a YAML mapping of settings, such as "to: [clawmetry]"'],
+])('a configuration file with %s', async (_, content, message) => {
+  const path = temporaryFile('bridge.yaml', content);
+  const { status, stderr } = await runToEnd([...REPLAY, '--config', path]);
+  expect(status).toBe(2);
+  expect(stderr).toContain(`openclaw-otel-bridge: ${path}: ${message}`);
+  expect(stderr.trimEnd()).not.toContain('\n');
+});
+
+test('a configuration file that is missing', async () => {
+  const { status, stderr } = await runToEnd([...REPLAY, '--config', '/nonexistent.yaml']);
+  expect(status).toBe(2);
+  expect(stderr).toBe(
+    "openclaw-otel-bridge: can't read the configuration file /nonexistent.yaml: it does not exist; check its path\n",
+  );
+});
+
+test.each([
+  [
+    'run',
+    [
+      '--from',
+      '--to',
+      '--dialect',
+      '--content',
+      '--drain',
+      '--no-store',
+      '--strict',
+      '--summary',
+      '--config',
+    ],
+  ],
+  [
+    'replay',
+    ['--to', '--dialect', '--speed', '--rebase-time', '--content', '--deadline', '--strict', '--summary'],
+  ],
+  ['tree', ['--json', '--dialect', '--content', '--config']],
+  ['validate', ['--json', '--dialect', '--config']],
+])('%s --help tells its options', async (command, options) => {
+  const { status, stdout, stderr } = await runToEnd([command, '--help']);
+  expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+  expect(stdout).toContain(`Usage: openclaw-otel-bridge ${command} `);
+  for (const option of [...options, '--log-level', '--log-format'])
+    expect(stdout).toContain(`\n  ${option} `);
+});
+
+test('--help tells the commands, examples, sources, destinations and exit statuses', async () => {
+  const { status, stdout } = await runToEnd(['--help']);
+  expect(status).toBe(0);
+  for (const word of ['run', 'replay', 'tree', 'validate'])
+    expect(stdout).toMatch(new RegExp(`^ {2}${word} `, 'm'));
+  for (const word of ['Examples:', 'Sources', 'Destinations', 'Exit status']) expect(stdout).toContain(word);
+});
+
+test('--version', async () => {
+  const { version } = JSON.parse(readFileSync(pathOf('package.json'), 'utf8'));
+  expect(await runToEnd(['--version'])).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
+});
