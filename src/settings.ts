@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { DIALECTS } from './decode/index.js';
-import { destinationSchema } from './export/index.js';
+import { type DestinationRecord, destinationSchema, parseDestination } from './export/index.js';
 import { LOG_FORMATS, LOG_LEVELS } from './log.js';
 import { errorReason } from './source/reasons.js';
 
@@ -47,10 +47,17 @@ export const configSchema = z.strictObject({
   limits: limitsSchema.prefault({}),
 });
 
-export type Settings = z.infer<typeof configSchema>;
+type ConfigFile = z.infer<typeof configSchema>;
+
+export type Settings = Omit<ConfigFile, 'to'> & {
+  /** Destinations of the command line, as they were written. */
+  to: string[];
+  /** Destinations of the configuration file: used where the command line names none, and for their settings. */
+  records: DestinationRecord[];
+};
 
 /** Options as the command line gives them; what is absent was not given. */
-export type SettingOptions = { [K in keyof Settings]?: unknown };
+export type SettingOptions = { [K in keyof ConfigFile]?: unknown };
 
 export interface SettingsError {
   /** What is wrong, where, and what to do. */
@@ -107,5 +114,20 @@ export function resolveSettings(options: SettingOptions, config_path?: string): 
     const [issue] = configSchema.safeParse(values).error?.issues ?? [];
     if (issue !== undefined) return { error: describeIssue(nearestIssue(issue), path) };
   }
-  return configSchema.parse({ ...file.values, ...options });
+  const { to: configured } = configSchema.parse(file.values);
+  const records = toRecords(configured);
+  if ('error' in records) return { error: `${config_path}: to: ${records.error}` };
+  const { to: named, ...settings } = configSchema.parse({ ...file.values, to: [], ...options });
+  return { ...settings, to: named.filter((each) => typeof each === 'string'), ...records };
+}
+
+/** A name in the file is a record with nothing else in it. */
+function toRecords(configured: ConfigFile['to']): { records: DestinationRecord[] } | SettingsError {
+  const records: DestinationRecord[] = [];
+  for (const each of configured) {
+    const parsed = typeof each === 'string' ? parseDestination(each) : each;
+    if ('error' in parsed) return parsed;
+    records.push(destinationSchema.parse(parsed));
+  }
+  return { records };
 }

@@ -40,7 +40,7 @@ export async function demo(settings: Settings, logger: Logger, onInterrupt: OnIn
     ? `A gateway answers at ${address}, and this version can't follow one yet`
     : `No OpenClaw gateway answers at ${address}`;
   process.stdout.write(`${found}: playing a recording of a real one instead.\n\n`);
-  const shown: Settings = { ...settings, to: ['console'], speed: 1, rebase_time: true };
+  const shown: Settings = { ...settings, to: ['console'], records: [], speed: 1, rebase_time: true };
   const opened = await openDestinations(shown, logger);
   if ('error' in opened) return misused(opened.error);
   await play([DEMO_RECORDING], shown, logger, opened, onInterrupt);

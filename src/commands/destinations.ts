@@ -9,7 +9,6 @@ import {
   createDestination,
   createMetrics,
   type DestinationConfig,
-  type DestinationRecord,
   type Metrics,
   parseDestinations,
   resolveDestinations,
@@ -36,16 +35,15 @@ async function chooseDestinations(
   settings: Settings,
   logger: Logger,
 ): Promise<{ configs: Config[] } | { error: string }> {
-  const texts = settings.to.filter((each) => typeof each === 'string');
-  const records = settings.to.filter((each): each is DestinationRecord => typeof each !== 'string');
-  if (settings.to.length === 0) {
+  const texts = [...settings.to];
+  if (settings.to.length + settings.records.length === 0) {
     const { to, why } = await discoverDestination();
     logger.info(`sending to ${to}: ${why}; --to names another`);
     texts.push(to);
   }
   const parsed = parseDestinations(texts);
   if ('error' in parsed) return parsed;
-  const resolved = resolveDestinations(parsed.options, records);
+  const resolved = resolveDestinations(parsed.options, settings.records);
   return 'error' in resolved ? resolved : { configs: resolved.destinations };
 }
 

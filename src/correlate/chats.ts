@@ -235,6 +235,9 @@ const modelLabels = (
   'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
 });
 
+const unknownModelLabels = (step: Step, run: Run): Record<string, string> =>
+  modelLabels(step, run, { model: UNKNOWN, provider: UNKNOWN });
+
 function measureUsage(step: Step, run: Run, call: ModelCall): void {
   const { usage } = call;
   if (usage === undefined) return;
@@ -254,6 +257,7 @@ function measureReasoning(step: Step, tokens: number | undefined, labels: Record
 function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): void {
   const labels = modelLabels(step, run, call);
   const end_ms = span.end_ms ?? span.start_ms;
+  run.is_reasoned = call.reasoning.tokens !== undefined;
   measure(step, 'gen_ai.client.inference.duration', seconds(span.start_ms, end_ms), {
     ...labels,
     'error.type': span.error?.type,
@@ -279,18 +283,13 @@ function addReasoning({ options }: Step, to: Reasoning, event: EventOf<'llm.reas
   if (text !== undefined) to.text = cut(`${to.text ?? ''}${text}`, content_max_bytes);
 }
 
-/** The held call that a reasoning event is about: the one it names, or else the latest. */
-const heldChatOf = (run: Run, event: EventOf<'llm.reasoning'>): HeldChat | undefined =>
-  event.response_id === undefined
-    ? run.chats.at(-1)
-    : run.chats.find((chat) => chat.response_id === event.response_id);
-
 function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
   const reasoning: Reasoning = {};
   addReasoning(step, reasoning, event);
   chat.span = { ...chat.span, attributes: { ...chat.span.attributes, ...reasoningAttributes(reasoning) } };
   if (reasoning.tokens === undefined) return;
   run.chats.splice(run.chats.indexOf(chat), 1);
+  run.is_reasoned = true;
   measureReasoning(step, reasoning.tokens, chat.metric_attributes);
   emitSpan(step, chat.span);
 }
@@ -314,23 +313,28 @@ export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'
     reference: { trace_id: run.trace_id, span_id },
     identity: runLogIdentity(run, sessionOf(step, run.session_key)),
   });
-  const open = currentStep(run);
-  if (event.response_id === undefined && open !== undefined) return addReasoning(step, open.reasoning, event);
-  const chat = heldChatOf(run, event);
+  if (event.response_id === undefined) return onNamelessReasoning(step, run, event);
+  const chat = run.chats.find((each) => each.response_id === event.response_id);
   if (chat !== undefined) return completeChat(step, run, chat, event);
-  if (event.response_id === undefined || hasEnded(step, span_id))
-    return countLateReasoning(step, run, event, span_id);
+  if (hasEnded(step, span_id)) return countLateReasoning(step, run, event, span_id);
   keepEarlyReasoning(step, run, event.response_id, event);
+}
+
+/** Reasoning that names no call is about the step that the run is in, else about the call that ended last. */
+function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
+  const open = currentStep(run);
+  if (open !== undefined) return addReasoning(step, open.reasoning, event);
+  if (run.is_reasoned) return;
+  const chat = run.chats.at(-1);
+  if (chat !== undefined) return completeChat(step, run, chat, event);
+  run.is_reasoned = event.reasoning_tokens !== undefined;
+  measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));
 }
 
 /** The call's span is gone; its reasoning still counts, unless it was counted with it. */
 function countLateReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>, span_id: string): void {
-  if (event.response_id !== undefined && !step.state.unreasoned.delete(span_id)) return;
-  measureReasoning(
-    step,
-    event.reasoning_tokens,
-    modelLabels(step, run, { model: UNKNOWN, provider: UNKNOWN }),
-  );
+  if (!step.state.unreasoned.delete(span_id)) return;
+  measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));
 }
 
 function endStep(step: Step, run: Run, open: OpenStep): void {
@@ -389,7 +393,7 @@ export function flushChats(step: Step, run: Run): void {
   for (const open of run.steps) open.due_ms ??= step.now_ms;
   expireChats(step, run, Infinity);
   for (const { tokens } of run.reasoning.values()) {
-    measureReasoning(step, tokens, modelLabels(step, run, { model: UNKNOWN, provider: UNKNOWN }));
+    measureReasoning(step, tokens, unknownModelLabels(step, run));
   }
   run.reasoning.clear();
 }

@@ -198,8 +198,9 @@ function closeAll(step: Step): void {
   for (const run of [...state.runs.values()]) {
     if (run.finishing !== undefined) expireSettle({ ...step, now_ms: Infinity }, run);
     if (run.ended === undefined) closeRun(step, run, 'shutdown', 'still open when the bridge stopped');
-    else settleRun(step, run);
   }
+  // A run that was closed just now may have left its span with a run that was closed before it.
+  for (const run of [...state.runs.values()]) settleRun(step, run);
   state.timers.length = 0;
 }
 

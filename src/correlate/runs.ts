@@ -96,6 +96,7 @@ function newRun(
     tool_count: 0,
     ended_calls: [],
     call_count: 0,
+    is_reasoned: false,
     ...withoutUndefined(optional),
   };
 }

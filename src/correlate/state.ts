@@ -150,6 +150,8 @@ export interface Run {
   /** The latest model calls that have ended, by their end. */
   ended_calls: EndedCall[];
   call_count: number;
+  /** The reasoning of the call that ended last has been counted. */
+  is_reasoned: boolean;
   /** Its task is over; its own end is waited for. */
   finishing?: { end: RunClosing; due_ms: number };
   ended?: { end_ms: number; yielded: boolean; settle_due_ms: number; calls_error: string };

@@ -15,7 +15,12 @@ export { createDestination, type DestinationDependencies, type ExportDestination
 export { environmentNamesEndpoint } from './environment.js';
 export { createMetricReader, createMetrics, type Metrics } from './metrics.js';
 export { toReadableLogRecord, toReadableSpan } from './otlp.js';
-export { type ConfigurationError, type DestinationOption, parseDestinations } from './parse.js';
+export {
+  type ConfigurationError,
+  type DestinationOption,
+  parseDestination,
+  parseDestinations,
+} from './parse.js';
 export { PRESET_NAMES, PRESETS, type PresetName } from './presets.js';
 export type { Logger } from './report.js';
 export { createResource } from './resource.js';

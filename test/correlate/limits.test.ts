@@ -223,6 +223,68 @@ describe('what is never seen', () => {
   });
 });
 
+describe('closing', () => {
+  test('loses no span that waits for a call of a run that has ended', () => {
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      event('agent.finished', { status: 'ok' }),
+      event('subagent.spawned', {
+        ...child,
+        parent_session_key: 'agent:main:s',
+        parent_run_id: 'r',
+        call_id: 'never',
+      }),
+      event('agent.started', { ...child, parent_session_key: 'agent:main:s' }),
+    ]);
+    const [parent] = emitted.spans;
+    expect(correlator.close(NOW_MS).spans).toMatchObject([{ kind: 'run', parent_span_id: parent?.span_id }]);
+  });
+});
+
+describe('reasoning', () => {
+  const tokens = (fields = {}) =>
+    event('llm.tokens', { model: 'm', provider: 'p', input_tokens: 9, output_tokens: 50, ...fields });
+  const counted = (events: AgentEvent[]): number => {
+    const { correlator, emitted } = begin([event('agent.started'), ...events]);
+    const { measurements } = merge([emitted, correlator.close(NOW_MS)]);
+    return measurements
+      .filter(({ instrument }) => instrument.endsWith('reasoning.output_tokens'))
+      .reduce((total, { value }) => total + value, 0);
+  };
+
+  test.each([
+    ['with the tokens', [tokens({ reasoning_tokens: 40 })]],
+    [
+      'after them, by name',
+      [tokens({ response_id: 'x' }), event('llm.reasoning', { response_id: 'x', reasoning_tokens: 40 })],
+    ],
+    [
+      'before them, by name',
+      [event('llm.reasoning', { response_id: 'x', reasoning_tokens: 40 }), tokens({ response_id: 'x' })],
+    ],
+    [
+      'twice, by name',
+      [
+        tokens({ response_id: 'x', reasoning_tokens: 40 }),
+        event('llm.reasoning', { response_id: 'x', reasoning_tokens: 40 }),
+      ],
+    ],
+    ['after them, nameless', [tokens(), event('llm.reasoning', { reasoning_tokens: 40 })]],
+    ['twice, nameless', [tokens({ reasoning_tokens: 40 }), event('llm.reasoning', { reasoning_tokens: 40 })]],
+    [
+      'in pieces, in a step',
+      [
+        event('agent.step_started'),
+        ...[15, 25].map((reasoning_tokens) => event('llm.reasoning', { reasoning_tokens })),
+        tokens(),
+      ],
+    ],
+    ['without tokens', [event('llm.reasoning', { response_id: 'x', reasoning_tokens: 40 })]],
+  ])('told %s, counts once', (_, events) => {
+    expect(counted(events)).toBe(40);
+  });
+});
+
 describe('bounds', () => {
   test('over the bound of open runs the oldest is given up, counted', () => {
     const runs = ['1', '2', '3'].map((id) => event('agent.started', { session_key: `s${id}`, run_id: id }));
@@ -261,7 +323,7 @@ describe('bounds', () => {
         correlator.apply(event('tool.call', { ...of, call_id, tool: 'x' }), NOW_MS);
     }
     expect(correlator.counts()).toMatchObject({ runs_open: 50_000, given_up: {} });
-  });
+  }, 60_000);
 
   test('memory of what has ended is bounded, and the oldest is forgotten', () => {
     const correlator = createCorrelator({

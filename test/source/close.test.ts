@@ -25,6 +25,16 @@ function handles(): string[] {
   return process.getActiveResourcesInfo().filter((kind) => HANDLE_KINDS.has(kind));
 }
 
+/** Handles that were not there before. The test runner has handles of its own, and may let go of one meanwhile. */
+function newHandles(before: string[]): string[] {
+  const known = [...before];
+  return handles().filter((kind) => {
+    const at = known.indexOf(kind);
+    if (at !== -1) known.splice(at, 1);
+    return at === -1;
+  });
+}
+
 function fileWith(content: string): string {
   const path = join(temporaryDirectory(), 'events.ndjson');
   writeFileSync(path, content);
@@ -38,7 +48,7 @@ describe('closing leaves no handle open', () => {
     ['a file that does not grow', () => `file:${fileWith('')}`],
     ['a file that is not there', () => `file:${join(temporaryDirectory(), 'none')}`],
     ['a server that is not there', () => `unix:${join(temporaryDirectory(), 'none.sock')}`],
-    ['a host that may not answer', () => 'tcp:192.0.2.1:9'],
+    ['a port where nobody listens', () => 'tcp:127.0.0.1:9'],
     ['a socket to listen on', () => `listen:unix:${join(temporaryDirectory(), 'in.sock')}`],
     ['a port to listen on', () => 'listen:tcp:0'],
   ])('%s', async (_state, name, mode) => {
@@ -54,7 +64,7 @@ describe('closing leaves no handle open', () => {
     for (let result = await iterator.next(); !result.done; result = await iterator.next());
     // The event loop lets go of a closed handle at the end of a turn.
     await turns(5);
-    expect(handles()).toEqual(before);
+    expect(newHandles(before)).toEqual([]);
   });
 
   test('a connection that nobody pulls from', async () => {
