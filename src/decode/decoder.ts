@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod';
 import { type AgentEvent, agentEventSchema, normaliseInstants } from '../model/event.js';
+import { isObject } from './json.js';
 
 export type RejectReason =
   | 'invalid_utf8'
@@ -43,8 +44,15 @@ export const reject = (reason: RejectReason, path: string, message: string): Dec
   rejected: { reason, path, message },
 });
 
-function describe(issue: z.core.$ZodIssue): { path: string; message: string } {
-  return { path: issue.path.map(String).join('.'), message: issue.message };
+const isMissing = (candidate: unknown, path: PropertyKey[]): boolean =>
+  path.reduce<unknown>((value, key) => (isObject(value) ? value[String(key)] : undefined), candidate) ===
+  undefined;
+
+function describe(issue: z.core.$ZodIssue, candidate: unknown): { path: string; message: string } {
+  const message = isMissing(candidate, issue.path)
+    ? 'missing'
+    : issue.message.replace(/^Invalid input: /, '');
+  return { path: issue.path.map(String).join('.'), message };
 }
 
 /**
@@ -58,7 +66,7 @@ export function checkEvent(candidate: Record<string, unknown>, place = ''): Deco
   const result = agentEventSchema.safeParse(candidate);
   if (result.success) return { events: [normaliseInstants(result.data)] };
   const [issue] = result.error.issues;
-  const { path, message } = issue ? describe(issue) : { path: '', message: 'invalid' };
+  const { path, message } = issue ? describe(issue, candidate) : { path: '', message: 'invalid' };
   return reject('invalid_event', [place, path].filter(Boolean).join('.'), message);
 }
 

@@ -8,10 +8,15 @@ import { z } from 'zod';
 /** Latest instant that a JavaScript Date can hold, in epoch milliseconds. */
 const MAX_EPOCH_MS = 8.64e15;
 
+const NOT_A_TIME =
+  'not a time: give epoch milliseconds, or RFC 3339 with an offset, such as 2026-11-22T12:00:00Z';
+
 const name = z.string().min(1);
 const epochMs = z.number().min(0).max(MAX_EPOCH_MS);
 /** Epoch milliseconds, or an RFC 3339 date-time, which `decode` turns into epoch milliseconds. */
-const instant = z.union([epochMs, z.iso.datetime({ offset: true })]);
+const instant = z.union([epochMs, z.iso.datetime({ offset: true, error: NOT_A_TIME })], {
+  error: NOT_A_TIME,
+});
 const count = z.int().min(0);
 const anyJson = z.unknown();
 

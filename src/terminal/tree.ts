@@ -94,7 +94,7 @@ export function treeJson(forest: readonly RunNode[]): JsonNode[] {
     start_ms: span.start_ms,
     end_ms: span.end_ms ?? null,
     status: span.error === undefined ? 'UNSET' : 'ERROR',
-    attributes: span.attributes,
+    attributes: { ...span.attributes, ...(span.error && { 'error.type': span.error.type }) },
     trace_id: span.trace_id,
     span_id: span.span_id,
     ...(span.parent_span_id === undefined ? {} : { parent_span_id: span.parent_span_id }),
