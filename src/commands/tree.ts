@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { createCorrelator } from '../correlate/index.js';
 import { createProblemLog } from '../intake.js';
 import { SourceError } from '../model/source.js';
-import type { SpanRecord } from '../model/telemetry.js';
+import type { Emission, SpanRecord } from '../model/telemetry.js';
 import type { Settings } from '../settings.js';
 import { EXIT } from '../summary.js';
 import { renderForest } from '../terminal/render.js';
@@ -25,20 +25,23 @@ export async function tree(
   const { dialect, limits, content } = settings;
   const correlator = createCorrelator({ content, content_max_bytes: limits.content_bytes });
   const spans: SpanRecord[] = [];
+  const keep = (emission: Emission): void => {
+    for (const span of emission.spans) spans.push(span);
+  };
   try {
     await readThrough(files, {
       dialect,
       max_line_bytes: limits.line_bytes,
       onProblem: createProblemLog(logger),
       onEvents: (events) => {
-        for (const event of events) spans.push(...correlator.apply(event, Date.now()).spans);
+        for (const event of events) keep(correlator.apply(event, Date.now()));
       },
     });
   } catch (error) {
     if (error instanceof SourceError) return failed(error.message);
     throw error;
   }
-  spans.push(...correlator.close(Date.now()).spans);
+  keep(correlator.close(Date.now()));
   const forest = buildForest(spans);
   process.stdout.write(asJson ? `${JSON.stringify(treeJson(forest), undefined, 2)}\n` : draw(forest));
   return { status: EXIT.ok };

@@ -301,6 +301,23 @@ describe('odd, but good', () => {
     expect(replaced?.name).toBe('execute_tool \ufffd 😀');
   });
 
+  test('sub-agents of sub-agents of sub-agents, told from the last one to the first', async () => {
+    const sink = await startSink();
+    const depth = 5_000;
+    const lines = Array.from({ length: depth }, (_, index) => {
+      const [own, parent] = [depth - index, depth - index - 1];
+      const run = { ts: BASE.ts + own, session_key: `session-${own}`, run_id: `run-${own}` };
+      const below =
+        own === 1 ? {} : { parent_session_key: `session-${parent}`, parent_run_id: `run-${parent}` };
+      return JSON.stringify({ type: 'agent.started', ...run, ...below });
+    });
+    const path = temporaryFile('deep.ndjson', lines.join('\n'));
+    const { status, summary } = await runForSummary(['replay', path, '--to', `otlp=${sink.url}`]);
+    expect(status).toBe(0);
+    expect(summary.runs).toEqual({ opened: depth, ended: depth, open: 0 });
+    expect(new Set(sink.spans().map(({ trace_id }) => trace_id)).size).toBe(1);
+  });
+
   test('an empty file: no events, no failure', async () => {
     const sink = await startSink();
     const path = temporaryFile('empty.ndjson');

@@ -3,7 +3,6 @@
  * and a second time it is nothing new.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { basename } from 'node:path';
 import { expect } from 'vitest';
 import { test } from './concurrent.js';
 import { spanId, traceId } from './ids.js';
@@ -15,21 +14,28 @@ const recordingsIn = (directory: string): string[] =>
     .filter((name) => /\.(ndjson|jsonl)$/.test(name))
     .map((name) => pathOf(`${directory}/${name}`));
 
-const RECORDINGS = [
-  'examples',
-  'test/fixtures/gateway',
-  'test/fixtures/gateway/2026.4.29',
-  'test/fixtures/transcripts',
-].flatMap(recordingsIn);
+interface Recording {
+  name: string;
+  files: string[];
+}
+
+/** Transcripts are a file per session, so that those of one request belong together. */
+const RECORDINGS: Recording[] = [
+  ...['examples', 'test/fixtures/gateway', 'test/fixtures/gateway/2026.4.29']
+    .flatMap(recordingsIn)
+    .map((file) => ({ name: file.slice(pathOf('').length), files: [file] })),
+  { name: 'test/fixtures/transcripts', files: recordingsIn('test/fixtures/transcripts') },
+];
 
 /** All texts in a recording: whatever names a model call is among them. */
-function textsIn(path: string): Set<string> {
+function textsIn(files: string[]): Set<string> {
   const texts = new Set<string>();
   const look = (value: unknown): void => {
     if (typeof value === 'string') texts.add(value);
     else if (typeof value === 'object' && value !== null) for (const each of Object.values(value)) look(each);
   };
-  for (const line of readFileSync(path, 'utf8').split('\n')) if (line !== '') look(JSON.parse(line));
+  const lines = files.flatMap((file) => readFileSync(file, 'utf8').split('\n'));
+  for (const line of lines) if (line !== '') look(JSON.parse(line));
   return texts;
 }
 
@@ -73,9 +79,9 @@ const identities = (sink: Sink): string[] =>
     .map(({ trace_id, span_id, parent_span_id, name }) => [trace_id, span_id, parent_span_id, name].join(' '))
     .sort();
 
-test.each(RECORDINGS.map((path) => [path.slice(pathOf('').length), path]))('%s', async (_, path) => {
+test.each(RECORDINGS)('$name', async ({ files }) => {
   const sink = await startSink();
-  const { status, stdout, summary } = await runForSummary(['replay', path, '--to', `otlp=${sink.url}`]);
+  const { status, stdout, summary } = await runForSummary(['replay', ...files, '--to', `otlp=${sink.url}`]);
   expect(status).toBe(0);
   expect(stdout).toBe('');
   const spans = sink.spans();
@@ -85,20 +91,19 @@ test.each(RECORDINGS.map((path) => [path.slice(pathOf('').length), path]))('%s',
   expect(logs).toMatchObject({ produced: sink.logs().length, delivered: sink.logs().length });
   expect(summary.source.rejected).toEqual({});
   expect(summary.runs.open).toBe(0);
-  const texts = textsIn(path);
+  const texts = textsIn(files);
   for (const span of spans) expectSpanId(span, texts);
   expectTraceIds(spans);
   const ids = new Set(spans.map(({ span_id }) => span_id));
   for (const log of sink.logs()) expect(ids).toContain(log.span_id);
 });
 
-test.each(['sub-agents', 'catalog'])(
-  '%s, twice in one go and once more after that: the same spans',
-  async (name) => {
-    const path = RECORDINGS.find((each) => basename(each) === `${name}.ndjson`) ?? '';
+test.each(RECORDINGS.filter(({ name }) => /sub-agents|catalog|transcripts/.test(name)))(
+  '$name, once, and twice in one go: the same spans',
+  async ({ files }) => {
     const [once, twice] = [await startSink(), await startSink()];
-    await runForSummary(['replay', path, '--to', `otlp=${once.url}`]);
-    const { status } = await runForSummary(['replay', path, path, '--to', `otlp=${twice.url}`]);
+    await runForSummary(['replay', ...files, '--to', `otlp=${once.url}`]);
+    const { status } = await runForSummary(['replay', ...files, ...files, '--to', `otlp=${twice.url}`]);
     expect(status).toBe(0);
     expect(identities(twice)).toEqual(identities(once));
   },
