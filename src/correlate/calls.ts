@@ -2,6 +2,7 @@
  * Tool calls. `tool.call` opens one, `tool.output` or `tool.error` ends it. An end that comes before its call waits for it,
  * and so does a nested call for the call that wraps it.
  */
+import { addMember } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
 import { agentName, type CallEnd, callAttributes, callLogIdentity, subagentMark } from './attributes.js';
@@ -9,7 +10,7 @@ import { spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { deriveSpanId } from './ids.js';
-import { giveUp, type OpenCall, type Run, remember, type Step, schedule, sessionOf } from './state.js';
+import { giveUp, type OpenCall, type Run, type Step, schedule, sessionOf } from './state.js';
 import { currentStep } from './steps.js';
 
 /** The tool by which a run yields: after it the run makes no more model calls. */
@@ -214,7 +215,7 @@ function closeCall(step: Step, run: Run, call: OpenCall, { end_ms, error, end }:
 export function park(step: Step, run: Run, span: SpanRecord, parent_call_id: string): void {
   const { state, options, now_ms } = step;
   // It has ended all the same: a second start must not open it again.
-  remember(state.ended_spans, span.span_id, options.limits.seen_ids);
+  addMember(state.ended_spans, span.span_id, options.limits.seen_ids);
   const due_ms = now_ms + options.limits.hold_ms;
   run.parked.push({ span, parent_call_id, due_ms });
   schedule(step, 'parked', run.key, due_ms);

@@ -2,6 +2,7 @@
  * Model calls. `agent.step_started` opens one, `llm.tokens` ends it, `llm.reasoning` adds to it. A step whose tokens never
  * come failed or was not stored: it becomes a span without tokens. Reasoning is counted once, and never added to output.
  */
+import { addMember, deleteMember } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
 import {
@@ -29,7 +30,6 @@ import {
   type OpenStep,
   type Reasoning,
   type Run,
-  remember,
   runReference,
   type Step,
   schedule,
@@ -131,7 +131,7 @@ const chatSpanId = (run: Run, own_id: string): string =>
   deriveSpanId('chat', run.session_key, run.run_id, own_id);
 
 const isKnownCall = (step: Step, run: Run, span_id: string): boolean =>
-  hasEnded(step, span_id) || run.chats.some((chat) => chat.span.span_id === span_id);
+  hasEnded(step, span_id) || run.chats.has(span_id);
 
 /** The step is kept for a while: an event that comes out of turn may show that another call ended it. */
 function takeStep(step: Step, run: Run, open: OpenStep): void {
@@ -270,8 +270,7 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
   emitPreview(step, span);
   const due_ms = step.now_ms + step.options.limits.chat_hold_ms;
   const held: HeldChat = { span, metric_attributes: labels, due_ms };
-  if (call.response_id !== undefined) held.response_id = call.response_id;
-  run.chats.push(held);
+  run.chats.set(span.span_id, held);
   schedule(step, 'chat', run.key, due_ms);
 }
 
@@ -288,7 +287,7 @@ function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.
   addReasoning(step, reasoning, event);
   chat.span = { ...chat.span, attributes: { ...chat.span.attributes, ...reasoningAttributes(reasoning) } };
   if (reasoning.tokens === undefined) return;
-  run.chats.splice(run.chats.indexOf(chat), 1);
+  run.chats.delete(chat.span.span_id);
   run.is_reasoned = true;
   measureReasoning(step, reasoning.tokens, chat.metric_attributes);
   emitSpan(step, chat.span);
@@ -314,7 +313,7 @@ export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'
     identity: runLogIdentity(run, sessionOf(step, run.session_key)),
   });
   if (event.response_id === undefined) return onNamelessReasoning(step, run, event);
-  const chat = run.chats.find((each) => each.response_id === event.response_id);
+  const chat = run.chats.get(span_id);
   if (chat !== undefined) return completeChat(step, run, chat, event);
   if (hasEnded(step, span_id)) return countLateReasoning(step, run, event, span_id);
   keepEarlyReasoning(step, run, event.response_id, event);
@@ -325,7 +324,7 @@ function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning
   const open = currentStep(run);
   if (open !== undefined) return addReasoning(step, open.reasoning, event);
   if (run.is_reasoned) return;
-  const chat = run.chats.at(-1);
+  const chat = [...run.chats.values()].at(-1);
   if (chat !== undefined) return completeChat(step, run, chat, event);
   run.is_reasoned = event.reasoning_tokens !== undefined;
   measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));
@@ -333,7 +332,7 @@ function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning
 
 /** The call's span is gone; its reasoning still counts, unless it was counted with it. */
 function countLateReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>, span_id: string): void {
-  if (!step.state.unreasoned.delete(span_id)) return;
+  if (!deleteMember(step.state.unreasoned, span_id)) return;
   measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));
 }
 
@@ -355,9 +354,9 @@ function endStep(step: Step, run: Run, open: OpenStep): void {
 }
 
 function letGo(step: Step, run: Run, chat: HeldChat): void {
-  remember(step.state.unreasoned, chat.span.span_id, step.options.limits.seen_ids);
+  addMember(step.state.unreasoned, chat.span.span_id, step.options.limits.seen_ids);
   emitSpan(step, chat.span);
-  run.chats.splice(run.chats.indexOf(chat), 1);
+  run.chats.delete(chat.span.span_id);
 }
 
 /** Gives out what has waited long enough: steps that no call ended, calls without reasoning. */
@@ -366,8 +365,11 @@ export function expireChats(step: Step, run: Run, until_ms: number): void {
     removeStep(run, open);
     endStep(step, run, open);
   }
-  for (const chat of run.chats.filter((each) => each.due_ms <= until_ms)) letGo(step, run, chat);
-  const isWaiting = run.chats.length > 0 || run.steps.some((open) => (open.due_ms ?? Infinity) > until_ms);
+  for (const chat of run.chats.values()) {
+    if (chat.due_ms > until_ms) break;
+    letGo(step, run, chat);
+  }
+  const isWaiting = run.chats.size > 0 || run.steps.some((open) => (open.due_ms ?? Infinity) > until_ms);
   if (run.ended !== undefined && !isWaiting) forgetCalls(run);
 }
 

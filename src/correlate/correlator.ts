@@ -2,12 +2,13 @@
  * The correlator: events in, spans, measurements and log records out. It is pure and synchronous: no I/O, no clock, no
  * randomness. It is told what time it is, and says when it wants to be asked again.
  */
+import { getEntry } from '../bounded.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { Emission } from '../model/telemetry.js';
 import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js';
 import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
 import { keepDue, popDue } from './heap.js';
-import { childWait, expireHold, forceOpen, hold, makeRoomForHeld, tryOpen, wake } from './held.js';
+import { childWait, expireHold, forceOpen, hold, makeRoomForHeld, openWaiting, tryOpen } from './held.js';
 import {
   closeRun,
   expireLimits,
@@ -108,7 +109,7 @@ function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
 function applySpawn(step: Step, event: EventOf<'subagent.spawned'>): void {
   const { session_key, run_id } = event;
   const isLogged = rememberSpawn(step, event);
-  wake(step, [childWait(session_key)], dispatch);
+  step.arrived.push(childWait(session_key));
   if (isLogged) return;
   // Neither the parent nor the child is known yet: the record waits for the child.
   const held = hold(step, event, {
@@ -125,7 +126,7 @@ function runOf({ state }: Step, event: AgentEvent): Run | undefined {
   const exact = state.runs.get(runKey(event.session_key, event.run_id ?? ''));
   if (exact !== undefined || (event.type !== 'subagent.output' && event.type !== 'subagent.finished'))
     return exact;
-  const latest = state.sessions.get(event.session_key)?.runs.at(-1);
+  const latest = getEntry(state.sessions, event.session_key)?.runs.at(-1);
   return latest === undefined ? undefined : state.runs.get(latest);
 }
 
@@ -155,7 +156,7 @@ function isWanted(state: State, { kind, key }: Timer): boolean {
   if (run === undefined) return false;
   if (kind === 'limits') return run.ended === undefined;
   if (kind === 'settle') return run.calls.size > 0 || run.finishing !== undefined;
-  if (kind === 'chat') return run.chats.length > 0 || run.steps.length > 0;
+  if (kind === 'chat') return run.chats.size > 0 || run.steps.length > 0;
   return kind === 'parked' ? run.parked.length > 0 : run.early_ends.size > 0;
 }
 
@@ -212,10 +213,17 @@ export function createCorrelator(options: CorrelatorOptions = {}, snapshot?: Sta
     limits: { ...DEFAULT_LIMITS, ...options.limits },
   };
   const state = snapshot === undefined ? createState() : structuredClone(snapshot);
-  const step = (now_ms: number): Step => ({ state, options: settings, now_ms, out: emptyEmission() });
+  const step = (now_ms: number): Step => ({
+    state,
+    options: settings,
+    now_ms,
+    out: emptyEmission(),
+    arrived: [],
+  });
   const run = (now_ms: number, act: (step: Step) => void): Emission => {
     const current = step(now_ms);
     act(current);
+    openWaiting(current, dispatch);
     return current.out;
   };
   return {

@@ -1,18 +1,19 @@
 /**
  * How the correlator speaks: spans once and once only, copies of open ones, a log record per event, measurements.
  */
+import { addMember, hasMember } from '../bounded.js';
 import type { AgentEvent } from '../model/event.js';
 import type { Attributes, InstrumentName, SpanRecord, SpanReference } from '../model/telemetry.js';
 import { attributes } from './attributes.js';
-import { remember, type Step } from './state.js';
+import type { Step } from './state.js';
 
 /** A span that has ended. What has ended stays ended: its id is never given out again while it is remembered. */
 export function emitSpan({ state, options, out }: Step, span: SpanRecord): void {
-  remember(state.ended_spans, span.span_id, options.limits.seen_ids);
+  addMember(state.ended_spans, span.span_id, options.limits.seen_ids);
   out.spans.push(span);
 }
 
-export const hasEnded = ({ state }: Step, span_id: string): boolean => state.ended_spans.has(span_id);
+export const hasEnded = ({ state }: Step, span_id: string): boolean => hasMember(state.ended_spans, span_id);
 
 export function emitPreview({ out }: Step, span: SpanRecord): void {
   out.previews.push(span);

@@ -2,7 +2,8 @@
  * Events of runs that can't be opened yet: their start has not been seen, or their parent is not known. They wait, for a
  * bounded time and in a bounded number, and are then applied in the order in which they happened.
  */
-import type { AgentEvent, EventOf } from '../model/event.js';
+import { queueLength, takeOldest } from '../bounded.js';
+import type { AgentEvent } from '../model/event.js';
 import { hasEnded } from './emit.js';
 import { deriveSpanId } from './ids.js';
 import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
@@ -36,21 +37,13 @@ function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
 /** OpenClaw's session keys of sub-agents. */
 const SUBAGENT_SESSION = /:subagent:/;
 
-const startOf = (held: HeldRun): EventOf<'agent.started'> | undefined =>
-  held.events.find(({ event }) => event.type === 'agent.started')?.event as
-    | EventOf<'agent.started'>
-    | undefined;
-
-function childOf(held: HeldRun): Child {
-  const started = startOf(held);
-  const { key, session_key, run_id, events } = held;
-  const start_ms = started?.ts ?? Math.min(...events.map(({ event }) => event.ts));
+function childOf({ key, session_key, run_id, started, first_ms }: HeldRun): Child {
   const { parent_session_key, parent_run_id } = started ?? {};
   return {
     key,
     session_key,
     run_id,
-    start_ms,
+    start_ms: started?.ts ?? first_ms,
     ...(parent_session_key === undefined ? {} : { parent_session_key }),
     ...(parent_run_id === undefined ? {} : { parent_run_id }),
   };
@@ -81,30 +74,40 @@ function stopWaiting(waiting: Map<string, Set<string>>, held: HeldRun): void {
   }
 }
 
-/** Keeps an event until its run can be opened. */
-export function hold(
-  step: Step,
-  event: AgentEvent,
-  identity: Pick<HeldRun, 'key' | 'session_key' | 'run_id'>,
-): HeldRun {
+function newHeldRun(step: Step, identity: HeldIdentity): HeldRun {
   const { state, options, now_ms } = step;
-  let held = state.held.get(identity.key);
-  if (held === undefined) {
-    held = { ...identity, events: [], due_ms: now_ms + options.limits.hold_ms, waits_for: [] };
-    state.held.set(held.key, held);
-    wait(step, held, []);
-    schedule(step, 'hold', held.key, held.due_ms);
+  const due_ms = now_ms + options.limits.hold_ms;
+  const held: HeldRun = { ...identity, events: [], first_ms: Infinity, due_ms, waits_for: [] };
+  state.held.set(held.key, held);
+  state.held_order.keys.push(held.key);
+  // Most runs are held for a moment only, and leave their keys behind.
+  if (queueLength(state.held_order) > 2 * state.held.size + 1_000) {
+    state.held_order = { keys: [...state.held.keys()], head: 0 };
   }
-  held.events.push({ event, arrival_ms: now_ms });
-  state.held_events++;
+  wait(step, held, []);
+  schedule(step, 'hold', held.key, due_ms);
+  return held;
+}
+
+type HeldIdentity = Pick<HeldRun, 'key' | 'session_key' | 'run_id'>;
+
+/** Keeps an event until its run can be opened. */
+export function hold(step: Step, event: AgentEvent, identity: HeldIdentity): HeldRun {
+  const held = step.state.held.get(identity.key) ?? newHeldRun(step, identity);
+  held.events.push({ event, arrival_ms: step.now_ms });
+  held.first_ms = Math.min(held.first_ms, event.ts);
+  if (event.type === 'agent.started' && event.ts < (held.started?.ts ?? Infinity)) held.started = event;
+  step.state.held_events++;
   return held;
 }
 
 /** Over the bound the run that has been held longest is opened as it is. */
 export function makeRoomForHeld(step: Step, dispatch: Dispatch): void {
-  while (step.state.held_events > step.options.limits.held_events) {
-    const [oldest] = step.state.held.keys();
+  const { state, options } = step;
+  while (state.held_events > options.limits.held_events) {
+    const oldest = takeOldest(state.held_order);
     if (oldest === undefined) return;
+    if (!state.held.has(oldest)) continue;
     giveUp(step, 'held_events');
     forceOpen(step, oldest, dispatch);
   }
@@ -118,12 +121,12 @@ function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch):
   const events = held.events.sort(byTime);
   const run = openRun(step, held, parent);
   for (const { event, arrival_ms } of events) dispatch({ ...step, now_ms: arrival_ms }, run, event);
-  wake(step, [sessionWait(run.session_key), runWait(run.run_id)], dispatch);
+  step.arrived.push(sessionWait(run.session_key), runWait(run.run_id));
 }
 
 /** Opens a held run if its start has been seen and its parent is known, or it has none. */
 export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
-  if (startOf(held) === undefined) return;
+  if (held.started === undefined) return;
   const parent = findParent(step, childOf(held));
   if (parent.kind === 'unknown') return wait(step, held, parent.waits_for);
   const isSettled = parent.kind === 'none' ? !mayHaveParent(held) : parent.certain;
@@ -136,11 +139,12 @@ export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
   if (held.soft_due_ms <= step.now_ms) release(step, held, parent, dispatch);
 }
 
-/** Something that held runs may wait for has come. */
-export function wake(step: Step, whats: string[], dispatch: Dispatch): void {
-  for (const what of whats) {
-    for (const key of [...(step.state.waiting.get(what) ?? [])]) {
-      const held = step.state.held.get(key);
+/** Opens what has waited for what has come, and what has waited for that, however long the chain. */
+export function openWaiting(step: Step, dispatch: Dispatch): void {
+  const { state, arrived } = step;
+  for (let what = arrived.pop(); what !== undefined; what = arrived.pop()) {
+    for (const key of [...(state.waiting.get(what) ?? [])]) {
+      const held = state.held.get(key);
       if (held !== undefined) tryOpen(step, held, dispatch);
     }
   }
@@ -174,19 +178,27 @@ function wasRun(step: Step, held: HeldRun): boolean {
   return isMoreThanSpawn && !hasEnded(step, deriveSpanId('run', held.session_key, held.run_id, ''));
 }
 
-/** Opens a held run now: as a root where its parent stays unknown, and as partial where its start was never seen. */
-export function forceOpen(step: Step, key: string, dispatch: Dispatch, visiting = new Set<string>()): void {
-  const held = step.state.held.get(key);
-  if (held === undefined || visiting.has(key)) return;
-  visiting.add(key);
-  if (!wasRun(step, held)) return dropHeld(step, held, dispatch);
-  let parent = findParent(step, childOf(held));
-  if (parent.kind === 'unknown') {
-    for (const other of heldParents(step, parent.waits_for)) forceOpen(step, other, dispatch, visiting);
-    if (!step.state.held.has(key)) return;
-    parent = findParent(step, childOf(held));
+/**
+ * Opens a held run now: as a root where its parent stays unknown, and as partial where its start was never seen. The held
+ * runs that it waits for are opened before it, and those that they wait for before them.
+ */
+export function forceOpen(step: Step, key: string, dispatch: Dispatch): void {
+  const path = [key];
+  const seen = new Set(path);
+  for (let at = path.at(-1); at !== undefined; at = path.at(-1)) {
+    const held = step.state.held.get(at);
+    const parent = held && wasRun(step, held) ? findParent(step, childOf(held)) : undefined;
+    const before = parent?.kind === 'unknown' ? heldParents(step, parent.waits_for) : [];
+    const next = before.find((each) => !seen.has(each));
+    if (next !== undefined) {
+      seen.add(next);
+      path.push(next);
+      continue;
+    }
+    path.pop();
+    if (held !== undefined && parent !== undefined) release(step, held, orFallback(parent), dispatch);
+    else if (held !== undefined) dropHeld(step, held, dispatch);
   }
-  release(step, held, orFallback(parent), dispatch);
 }
 
 export function expireHold(step: Step, key: string, dispatch: Dispatch): void {

@@ -2,6 +2,7 @@
  * Under whom a run hangs: the call whose result named it, else the run of its parent session that was active when it
  * started. A run that goes on with a request after a yield hangs under the run that yielded.
  */
+import { getEntry } from '../bounded.js';
 import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
 import type { SpanReference } from '../model/telemetry.js';
 import { callSpanId, isKnownCall } from './calls.js';
@@ -51,7 +52,7 @@ function isBelow({ state }: Step, run: Run, ancestor_key: string): boolean {
 
 /** Runs of a session that a child could hang under. */
 function runsOf(step: Step, session_key: string, child_key: string): Run[] {
-  const keys = step.state.sessions.get(session_key)?.runs ?? [];
+  const keys = getEntry(step.state.sessions, session_key)?.runs ?? [];
   return keys
     .map((key) => step.state.runs.get(key))
     .filter((run): run is Run => run !== undefined && !isBelow(step, run, child_key));
@@ -103,7 +104,7 @@ function spawnParent(step: Step, child: Child, spawn: Spawn, certain: boolean): 
 
 /** A parent's run id alone: its session is that of the run by that id. */
 function parentByRunId(step: Step, child: Child, parent_run_id: string): Parent {
-  const key = step.state.by_run_id.get(parent_run_id);
+  const key = getEntry(step.state.by_run_id, parent_run_id);
   const run = key === undefined || key === child.key ? undefined : step.state.runs.get(key);
   return run === undefined || isBelow(step, run, child.key)
     ? { kind: 'unknown', waits_for: [runWait(parent_run_id)] }
@@ -114,11 +115,11 @@ function parentByRunId(step: Step, child: Child, parent_run_id: string): Parent 
 function announcedRuns({ state }: Step, named: AnnouncedRun[], own_key: string): Run[] {
   return named
     .map(({ session_key, run_id }) => {
-      const key = session_key === undefined ? state.by_run_id.get(run_id) : runKey(session_key, run_id);
+      const key = session_key === undefined ? getEntry(state.by_run_id, run_id) : runKey(session_key, run_id);
       const exact = key === undefined ? undefined : state.runs.get(key);
       if (exact !== undefined || session_key === undefined) return exact;
       return latest(
-        (state.sessions.get(session_key)?.runs ?? []).flatMap((each) => state.runs.get(each) ?? []),
+        (getEntry(state.sessions, session_key)?.runs ?? []).flatMap((each) => state.runs.get(each) ?? []),
       );
     })
     .filter((run): run is Run => run !== undefined && run.key !== own_key);
@@ -147,8 +148,8 @@ function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent
 
 /** What spawns told of this run, and of its session where they named no run. */
 function spawnOf({ state }: Step, child: Child): Spawn | undefined {
-  const ofRun = state.spawns.get(child.key);
-  const ofSession = state.sessions.get(child.session_key)?.spawn;
+  const ofRun = getEntry(state.spawns, child.key);
+  const ofSession = getEntry(state.sessions, child.session_key)?.spawn;
   if (ofRun === undefined || ofSession?.parent_session_key !== ofRun.parent_session_key)
     return ofRun ?? ofSession;
   return { ...ofSession, ...ofRun };

@@ -1,6 +1,7 @@
 /**
  * Runs: they open with their first event, live as long as they or their descendants show signs of life, and end once.
  */
+import { addMember, hasMember, queueLength, takeOldest } from '../bounded.js';
 import { parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, ErrorDetail, EventOf, RunStatus } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
@@ -17,7 +18,6 @@ import {
   type HeldRun,
   type Run,
   type RunClosing,
-  remember,
   runReference,
   type Step,
   schedule,
@@ -47,15 +47,9 @@ function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
   };
 }
 
-function newRun(
-  step: Step,
-  held: HeldRun,
-  started: EventOf<'agent.started'> | undefined,
-  parent: Parent,
-): Run {
-  const { session_key, run_id, key } = held;
-  const first_ms = Math.min(...held.events.map(({ event }) => event.ts));
-  const start_ms = started?.ts ?? first_ms;
+function newRun(step: Step, held: HeldRun, parent: Parent): Run {
+  const { session_key, run_id, key, started } = held;
+  const start_ms = started?.ts ?? held.first_ms;
   const known = parent.kind === 'known' ? parent : undefined;
   const remote = known === undefined ? parseTraceparent(started?.traceparent) : undefined;
   const { content, content_max_bytes } = step.options;
@@ -88,7 +82,7 @@ function newRun(
     events: [],
     calls: new Map(),
     steps: [],
-    chats: [],
+    chats: new Map(),
     reasoning: new Map(),
     early_ends: new Map(),
     parked: [],
@@ -117,8 +111,7 @@ function withoutUndefined<T extends object>(value: T): Known<T> {
 
 /** Opens a run under its parent, in its parent's trace. */
 export function openRun(step: Step, held: HeldRun, parent: Parent): Run {
-  const started = held.events.find(({ event }) => event.type === 'agent.started');
-  const run = newRun(step, held, started?.event as EventOf<'agent.started'> | undefined, parent);
+  const run = newRun(step, held, parent);
   makeRoom(step);
   const { state, options } = step;
   state.runs.set(run.key, run);
@@ -295,17 +288,16 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   state.open.delete(run.key);
   state.counts.runs_ended++;
   forgetOldest(step);
-  state.ended.add(run.key);
+  state.ended.keys.push(run.key);
   if (run.calls.size > 0) schedule(step, 'settle', run.key, settle_due_ms);
 }
 
 /** The context of ended runs is kept for late children, up to a bound. */
 function forgetOldest(step: Step): void {
   const { state, options } = step;
-  if (state.ended.size < options.limits.ended_runs) return;
-  const [oldest] = state.ended;
+  if (queueLength(state.ended) < options.limits.ended_runs) return;
+  const oldest = takeOldest(state.ended);
   if (oldest === undefined) return;
-  state.ended.delete(oldest);
   const run = state.runs.get(oldest);
   if (run !== undefined) settleRun(step, run);
   state.runs.delete(oldest);
@@ -336,7 +328,7 @@ export function expireSettle(step: Step, run: Run): void {
 /** Remembers an id that was seen; false where it had been seen before. */
 export function isFirstSight(step: Step, identity: string | undefined): boolean {
   if (identity === undefined) return true;
-  if (step.state.seen_events.has(identity)) return false;
-  remember(step.state.seen_events, identity, step.options.limits.seen_ids);
+  if (hasMember(step.state.seen_events, identity)) return false;
+  addMember(step.state.seen_events, identity, step.options.limits.seen_ids);
   return true;
 }

@@ -2,6 +2,7 @@
  * Spawns: what ties a child's run under the call that started it. A spawn can come before or after the child, and more than
  * once, each time with a little more.
  */
+import { getEntry, setEntry } from '../bounded.js';
 import type { EventOf } from '../model/event.js';
 import type { SpanReference } from '../model/telemetry.js';
 import { runLogIdentity } from './attributes.js';
@@ -9,7 +10,7 @@ import { callSpanId, isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
 import { deriveSpanId, deriveTraceId } from './ids.js';
 import { spawningRun } from './parents.js';
-import { type Run, rememberEntry, runKey, runReference, type Spawn, type Step, sessionOf } from './state.js';
+import { type Run, runKey, runReference, type Spawn, type Step, sessionOf } from './state.js';
 
 type Spawned = EventOf<'subagent.spawned'>;
 
@@ -61,7 +62,7 @@ export function rememberSpawn(step: Step, event: Spawned): boolean {
     session.spawn = spawnOf(event, session.spawn);
   } else {
     const key = runKey(session_key, run_id);
-    rememberEntry(state.spawns, key, spawnOf(event, state.spawns.get(key)), options.limits.spawns);
+    setEntry(state.spawns, key, spawnOf(event, getEntry(state.spawns, key)), options.limits.spawns);
   }
   if (spawningSpan(step, event) === undefined) return false;
   logSpawn(step, event, undefined);

@@ -2,7 +2,18 @@
  * Everything that the correlator remembers, as plain data: a snapshot is a copy of it. Every collection has a bound, named
  * here with the reason under which what is over it is given up.
  */
-import type { AgentEvent, ErrorDetail } from '../model/event.js';
+
+import {
+  type BoundedMap,
+  type BoundedSet,
+  createBoundedMap,
+  createBoundedSet,
+  createKeyQueue,
+  type KeyQueue,
+  setEntry,
+  useEntry,
+} from '../bounded.js';
+import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import type { Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
 import { pushDue } from './heap.js';
 
@@ -100,7 +111,6 @@ export interface Reasoning {
 /** A model call that has ended and waits for its reasoning tokens. */
 export interface HeldChat {
   span: SpanRecord;
-  response_id?: string;
   metric_attributes: Record<string, string>;
   due_ms: number;
 }
@@ -138,7 +148,8 @@ export interface Run {
   calls: Map<string, OpenCall>;
   /** By their start. Some have been ended by a call: see `steps.ts`. */
   steps: OpenStep[];
-  chats: HeldChat[];
+  /** By their span id, in the order of their deadlines. */
+  chats: Map<string, HeldChat>;
   /** Reasoning of calls whose tokens have not come, by response id. */
   reasoning: Map<string, Reasoning>;
   /** Ends of calls that have not begun, by call id. */
@@ -182,6 +193,10 @@ export interface HeldRun {
   /** When it is opened with the parent that is known by then. */
   soft_due_ms?: number;
   waits_for: string[];
+  /** Its start, once that has been seen; of several the first. */
+  started?: EventOf<'agent.started'>;
+  /** The earliest instant that its events tell. */
+  first_ms: number;
 }
 
 /** What ties a child's run under its parent. */
@@ -213,24 +228,26 @@ export interface Timer {
 export interface State {
   runs: Map<string, Run>;
   /** Keys of ended runs, oldest first. */
-  ended: Set<string>;
+  ended: KeyQueue;
   /** Keys of open runs, oldest first. */
   open: Set<string>;
   /** Open calls by span id, oldest first. */
   open_calls: Map<string, { run_key: string; call_id: string }>;
   held: Map<string, HeldRun>;
+  /** Keys of held runs in the order in which they came; some are held no longer. */
+  held_order: KeyQueue;
   held_events: number;
   /** Keys of held runs by what they wait for: a session (`s:`) or a run (`r:`). */
   waiting: Map<string, Set<string>>;
-  sessions: Map<string, Session>;
+  sessions: BoundedMap<Session>;
   /** By the child's run. */
-  spawns: Map<string, Spawn>;
+  spawns: BoundedMap<Spawn>;
   /** Latest run of a run id, for the ids that announce runs name. */
-  by_run_id: Map<string, string>;
-  seen_events: Set<string>;
-  ended_spans: Set<string>;
+  by_run_id: BoundedMap<string>;
+  seen_events: BoundedSet;
+  ended_spans: BoundedSet;
   /** Ended model calls whose reasoning nobody has told. */
-  unreasoned: Set<string>;
+  unreasoned: BoundedSet;
   /** A heap, see `heap.ts`. */
   timers: Timer[];
   counts: Counts;
@@ -248,18 +265,19 @@ export interface Counts {
 export function createState(): State {
   return {
     runs: new Map(),
-    ended: new Set(),
+    ended: createKeyQueue(),
     open: new Set(),
     open_calls: new Map(),
     held: new Map(),
+    held_order: createKeyQueue(),
     held_events: 0,
     waiting: new Map(),
-    sessions: new Map(),
-    spawns: new Map(),
-    by_run_id: new Map(),
-    seen_events: new Set(),
-    ended_spans: new Set(),
-    unreasoned: new Set(),
+    sessions: createBoundedMap(),
+    spawns: createBoundedMap(),
+    by_run_id: createBoundedMap(),
+    seen_events: createBoundedSet(),
+    ended_spans: createBoundedSet(),
+    unreasoned: createBoundedSet(),
     timers: [],
     counts: { runs_opened: 0, runs_ended: 0, duplicates: 0, given_up: {} },
   };
@@ -271,6 +289,8 @@ export interface Step {
   options: Options;
   now_ms: number;
   out: Emission;
+  /** What has come that held runs may wait for, and has not been looked at yet. */
+  arrived: string[];
 }
 
 export const emptyEmission = (): Emission => ({ spans: [], previews: [], logs: [], measurements: [] });
@@ -283,26 +303,14 @@ export function giveUp({ state }: Step, what: string): void {
   state.counts.given_up[what] = (state.counts.given_up[what] ?? 0) + 1;
 }
 
-/** Adds to a set that forgets its oldest member over the bound. */
-export function remember(set: Set<string>, member: string, max: number): void {
-  set.add(member);
-  if (set.size > max) for (const oldest of set) return void set.delete(oldest);
-}
-
-/** Sets in a map that forgets its oldest entry over the bound. */
-export function rememberEntry<V>(map: Map<string, V>, key: string, value: V, max: number): void {
-  map.set(key, value);
-  if (map.size > max) for (const oldest of map.keys()) return void map.delete(oldest);
-}
-
 /** Runs that a session remembers: enough to find who was active when a child started. */
 const RUNS_OF_A_SESSION = 32;
 
 export function sessionOf({ state, options }: Step, session_key: string): Session {
-  const known = state.sessions.get(session_key);
+  const known = useEntry(state.sessions, session_key, options.limits.sessions);
   if (known !== undefined) return known;
   const session: Session = { runs: [] };
-  rememberEntry(state.sessions, session_key, session, options.limits.sessions);
+  setEntry(state.sessions, session_key, session, options.limits.sessions);
   return session;
 }
 
@@ -310,7 +318,7 @@ export function addRunToSession(step: Step, run: Run): void {
   const { runs } = sessionOf(step, run.session_key);
   runs.push(run.key);
   if (runs.length > RUNS_OF_A_SESSION) runs.shift();
-  rememberEntry(step.state.by_run_id, run.run_id, run.key, step.options.limits.ended_runs);
+  setEntry(step.state.by_run_id, run.run_id, run.key, step.options.limits.ended_runs);
 }
 
 export function schedule({ state }: Step, kind: TimerKind, key: string, due_ms: number): void {

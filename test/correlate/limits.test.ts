@@ -3,6 +3,7 @@
  * a bound.
  */
 import { describe, expect, test } from 'vitest';
+import { queueLength } from '../../src/bounded.js';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import type { Emission } from '../../src/model/telemetry.js';
@@ -335,9 +336,31 @@ describe('bounds', () => {
       correlator.apply(event('agent.finished', { ...of, seq: 2, status: 'ok' }), NOW_MS);
     }
     const { runs, ended, sessions, seen_events, ended_spans, by_run_id } = correlator.snapshot();
-    const sizes = [runs, ended, sessions, seen_events, ended_spans, by_run_id].map((each) => each.size);
+    const sizes = [sessions, seen_events, ended_spans, by_run_id].map(
+      ({ young, old }) => young.size + old.size,
+    );
+    sizes.push(runs.size, queueLength(ended));
     expect(Math.max(...sizes)).toBeLessThanOrEqual(11);
   });
+});
+
+describe('depth', () => {
+  test('a chain of 20,000 sub-agents, told from last to first, is one trace', () => {
+    const chain = Array.from({ length: 20_000 }, (_, depth) =>
+      event('agent.started', {
+        session_key: `s${depth}`,
+        run_id: `${depth}`,
+        ts: NOW_MS + depth,
+        ...(depth === 0 ? {} : { parent_run_id: `${depth - 1}`, parent_session_key: `s${depth - 1}` }),
+      }),
+    );
+    for (const order of [chain, chain.toReversed()]) {
+      const { correlator, emitted } = begin(order, { link_ms: 0 });
+      const { spans } = merge([emitted, correlator.close(NOW_MS)]);
+      expect(spans).toHaveLength(20_000);
+      expect(new Set(spans.map((span) => span.trace_id)).size).toBe(1);
+    }
+  }, 60_000);
 });
 
 describe('traceparent', () => {
