@@ -143,7 +143,10 @@ export function createBridge(options: BridgeOptions): Bridge {
       clearTimeout(timer);
       clearInterval(metricsTimer);
       opened = [];
-      deliver(correlator.close(now()));
+      for (const portion of inPortions(correlator.close(now()))) {
+        deliver(portion);
+        await options.afterBatch?.(0, 0);
+      }
       await collectMetrics();
       await within(drain_ms, Promise.all(destinations.map((destination) => destination.idle())));
       await Promise.all(destinations.map((destination) => destination.close()));
@@ -158,6 +161,22 @@ export function createBridge(options: BridgeOptions): Bridge {
       };
     },
   };
+}
+
+/** What is held at the end can be much, and may not overrun destinations that would have taken it in their own time. */
+const MAX_PORTION = 1_000;
+
+function* inPortions({ spans, previews, logs, measurements }: Emission): Generator<Emission> {
+  const length = Math.max(spans.length, previews.length, logs.length, measurements.length);
+  for (let from = 0; from < length; from += MAX_PORTION) {
+    const portion = <T>(all: T[]): T[] => all.slice(from, from + MAX_PORTION);
+    yield {
+      spans: portion(spans),
+      previews: portion(previews),
+      logs: portion(logs),
+      measurements: portion(measurements),
+    };
+  }
 }
 
 /** Waits for a promise, but no longer than this. */

@@ -22,6 +22,8 @@ import { supportsUnicode } from '../terminal/unicode.js';
 export interface OpenedDestinations {
   destinations: Destination[];
   metrics: Metrics;
+  /** One of them draws trees on the terminal. */
+  is_drawing: boolean;
   /** Whose counts the bridge's own metrics tell. */
   attach(bridge: { summary(): Summary }): void;
 }
@@ -47,9 +49,10 @@ async function chooseDestinations(
   return 'error' in resolved ? resolved : { configs: resolved.destinations };
 }
 
-function openConsole(): Destination {
+function openConsole(name: string): Destination {
   const stream = process.stdout;
   return createConsoleDestination({
+    name,
     stream,
     is_tty: stream.isTTY === true,
     columns: DEFAULT_COLUMNS,
@@ -69,6 +72,8 @@ export async function openDestinations(
   const chosen = await chooseDestinations(settings, logger);
   if ('error' in chosen) return chosen;
   const { configs } = chosen;
+  const [shown, ...others] = configs.filter((config) => config.preset === 'console');
+  if (others.length > 0) return { error: 'console is named twice: there is one terminal' };
   const memory_limit_bytes = (settings.limits.memory_mb * BYTES_PER_MB) / configs.length;
   let metrics: Metrics | undefined;
   let bridge: { summary(): Summary } | undefined;
@@ -83,10 +88,10 @@ export async function openDestinations(
     );
   const readers = remote.flatMap(({ reader }) => reader ?? []);
   metrics = createMetrics(readers, () => bridge?.summary() ?? NOTHING_YET);
-  const hasConsole = remote.length < configs.length;
   return {
-    destinations: hasConsole ? [...remote, openConsole()] : remote,
+    destinations: shown === undefined ? remote : [...remote, openConsole(shown.name)],
     metrics,
+    is_drawing: shown !== undefined,
     attach(opened) {
       bridge = opened;
     },

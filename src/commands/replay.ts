@@ -5,7 +5,6 @@
 import { statSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { createBridge } from '../bridge.js';
-import type { Destination } from '../model/delivery.js';
 import { type Source, SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
 import type { Summary } from '../summary.js';
@@ -59,10 +58,8 @@ const totalBytes = (files: string[]): number =>
   files.reduce((total, file) => total + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
 
 /** A bar would fight with a tree for the screen. */
-function openProgress(files: string[], destinations: Destination[]): Progress | undefined {
-  const isDrawing = destinations.some((destination) => destination.name === 'console');
-  return isDrawing ? undefined : createProgress({ stream: process.stderr, total_bytes: totalBytes(files) });
-}
+const openProgress = (files: string[], is_drawing: boolean): Progress | undefined =>
+  is_drawing ? undefined : createProgress({ stream: process.stderr, total_bytes: totalBytes(files) });
 
 function countProgress(progress: Progress | undefined): (bytes: number, events: number) => void {
   let read_bytes = 0;
@@ -79,13 +76,13 @@ export async function play(
   files: string[],
   settings: Settings,
   logger: Logger,
-  { destinations, metrics, attach }: OpenedDestinations,
+  { destinations, metrics, is_drawing, attach }: OpenedDestinations,
   onInterrupt: OnInterrupt,
 ): Promise<{ summary: Summary; failures: SourceError[] }> {
   const interrupt = new AbortController();
   const deadline_ms = settings.deadline * 1000;
   const pace = await paceOf(files, settings, interrupt.signal);
-  const progress = openProgress(files, destinations);
+  const progress = openProgress(files, is_drawing);
   const count = countProgress(progress);
   const catchUp = createThrottle(destinations, deadline_ms, interrupt.signal);
   const bridge = createBridge({

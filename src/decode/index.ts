@@ -30,6 +30,10 @@ function createDialectDecoder(dialect: Exclude<Dialect, 'auto'>, sessions?: Tran
   }
 }
 
+const WHITE_SPACE: ReadonlySet<number> = new Set([0x09, 0x0b, 0x0c, 0x0d, 0x20]);
+
+const isBlank = (bytes: Buffer): boolean => bytes.every((byte) => WHITE_SPACE.has(byte));
+
 /** Decodes the lines of one stream. */
 export interface LineDecoder {
   decode(bytes: Buffer, arrival_ms: number): Decoded;
@@ -44,6 +48,7 @@ export function createLineDecoder(dialect: Dialect, sessions?: TranscriptIndex):
   let decoder = dialect === 'auto' ? undefined : createDialectDecoder(dialect, sessions);
   return {
     decode(bytes, arrival_ms) {
+      if (isBlank(bytes)) return { events: [], ignored: 'blank' };
       const line = parseLine(bytes);
       if ('rejected' in line) return { events: [], rejected: line.rejected };
       decoder ??= createDialectDecoder(detectDialect(line.value), sessions);

@@ -4,7 +4,7 @@
  */
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
-import { Agent, type Dispatcher, request } from 'undici';
+import { Agent, type Dispatcher, errors, request } from 'undici';
 import type { EndpointConfig } from './config.js';
 import { CONTENT_TYPES } from './otlp.js';
 import { USER_AGENT } from './scope.js';
@@ -42,12 +42,11 @@ export function createTransport(endpoint: EndpointConfig, now: () => number): Tr
   async function exchange(body: Uint8Array, signal: AbortSignal): Promise<Outcome> {
     const packed =
       endpoint.compression === 'gzip' ? await compress(body, { level: constants.Z_BEST_SPEED }) : body;
-    const answer = await request(endpoint.url, {
-      method: 'POST',
-      headers,
-      body: packed,
-      dispatcher: agent,
-      signal,
+    const send = (): Promise<Dispatcher.ResponseData> =>
+      request(endpoint.url, { method: 'POST', headers, body: packed, dispatcher: agent, signal });
+    const answer = await send().catch((error: unknown) => {
+      if (!isStaleConnection(error)) throw error;
+      return send();
     });
     const retry_after_ms = readRetryAfter(answer.headers['retry-after'], now());
     return {
@@ -80,6 +79,10 @@ export function createTransport(endpoint: EndpointConfig, now: () => number): Tr
 
   return { post, close: () => agent.destroy() };
 }
+
+/** A backend closes a connection that has been idle, and a request may just have taken it: that is no failure yet. */
+const isStaleConnection = (error: unknown): boolean =>
+  error instanceof errors.SocketError && error.message === 'other side closed';
 
 /** Milliseconds from now, for a number of seconds or an HTTP date; `undefined` where it says nothing about the future. */
 export function readRetryAfter(header: string | string[] | undefined, now_ms: number): number | undefined {

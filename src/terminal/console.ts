@@ -8,6 +8,8 @@ import { createLiveTree, type TerminalStream, type TraceView } from './live.js';
 import { createPrinter } from './printer.js';
 
 export interface ConsoleOptions {
+  /** Its key in the summary; default: `console`. */
+  name?: string;
   stream: TerminalStream;
   is_tty: boolean;
   /** The width where the stream does not tell its own. */
@@ -39,7 +41,7 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
   });
 
   return {
-    name: 'console',
+    name: options.name ?? 'console',
     // A span counts as delivered once it is taken: what is on a screen can't be acknowledged, and nothing is tried again.
     // Only spans count, since the tree is drawn from them alone: metrics and logs of this destination do not exist.
     accept(emission) {

@@ -5,7 +5,7 @@
 import { ANNOUNCE_PREFIX } from '../../model/announce.js';
 import { type Json, number, object, text } from '../json.js';
 import type { AgentPayload } from './frame.js';
-import { callKey, type GatewayMemory } from './sessions.js';
+import { callKey, type GatewayMemory, rememberSpawnTold } from './sessions.js';
 
 type Candidate = Record<string, unknown>;
 
@@ -31,7 +31,7 @@ function untoldSpawn(payload: AgentPayload, memory: GatewayMemory): Candidate[] 
   const parent = payload.spawned_by ?? session.parent_session_key;
   const isContinuation = payload.run_id.startsWith(ANNOUNCE_PREFIX);
   if (parent === undefined || isContinuation || session.spawns_told.includes(payload.run_id)) return [];
-  session.spawns_told.push(payload.run_id);
+  rememberSpawnTold(session, payload.run_id);
   return [
     {
       type: 'subagent.spawned',

@@ -3,6 +3,8 @@
  * labels, which run is active, what a spawn call's arguments were. Everything is bounded; the oldest is forgotten.
  */
 
+import { createBoundedMap, deleteEntry, setEntry, useEntry } from '../../bounded.js';
+
 const MAX_SESSIONS = 10_000;
 const MAX_CALLS = 20_000;
 
@@ -13,31 +15,32 @@ export interface SessionMemory {
   parent_session_key?: string;
   /** The session's active run, else its latest one. */
   run_id?: string;
-  /** The run that its spawn started, from the task that the gateway keeps of it. */
-  spawned_run_id?: string;
-  /** Runs of this session whose spawn has been given out already. */
+  /** The latest runs of this session whose spawn has been given out already. */
   spawns_told: string[];
 }
 
-/** A map that forgets its oldest entry when it is full. */
-export interface BoundedMap<V> {
+const MAX_SPAWNS_TOLD = 32;
+
+export function rememberSpawnTold({ spawns_told }: SessionMemory, run_id: string): void {
+  spawns_told.push(run_id);
+  if (spawns_told.length > MAX_SPAWNS_TOLD) spawns_told.shift();
+}
+
+/** A map that forgets what has not been used for long when it is full. */
+export interface BoundedMemory<V> {
   get(key: string): V | undefined;
   set(key: string, value: V): void;
   delete(key: string): void;
-  values(): IterableIterator<V>;
+  values(): V[];
 }
 
-export function createBoundedMap<V>(max: number): BoundedMap<V> {
-  const map = new Map<string, V>();
+function createMemory<V>(max: number): BoundedMemory<V> {
+  const map = createBoundedMap<V>();
   return {
-    get: (key) => map.get(key),
-    delete: (key) => void map.delete(key),
-    values: () => map.values(),
-    set(key, value) {
-      map.delete(key);
-      map.set(key, value);
-      if (map.size > max) for (const oldest of map.keys()) return void map.delete(oldest);
-    },
+    get: (key) => useEntry(map, key, max),
+    set: (key, value) => setEntry(map, key, value, max),
+    delete: (key) => deleteEntry(map, key),
+    values: () => [...new Map([...map.old, ...map.young]).values()],
   };
 }
 
@@ -51,29 +54,31 @@ export interface HeldEnd {
 export interface GatewayMemory {
   session(key: string): SessionMemory;
   /** Label that a spawn call was given, by run and call. */
-  labels: BoundedMap<string>;
+  labels: BoundedMemory<string>;
   /** Calls of protocol 3 that run a command, by run and call. */
-  commands: BoundedMap<true>;
-  heldEnds: BoundedMap<HeldEnd>;
+  commands: BoundedMemory<true>;
+  heldEnds: BoundedMemory<HeldEnd>;
   /** The message that a run answers, by run. */
-  inputs: BoundedMap<string>;
+  inputs: BoundedMemory<string>;
   /** Session keys by message that told of a model call: the rows of a history name neither, but the message. */
-  sessionsOfMessages: BoundedMap<string>;
+  sessionsOfMessages: BoundedMemory<string>;
 }
 
 export function createGatewayMemory(): GatewayMemory {
-  const sessions = createBoundedMap<SessionMemory>(MAX_SESSIONS);
+  const sessions = createMemory<SessionMemory>(MAX_SESSIONS);
   return {
     session(key) {
-      const known = sessions.get(key) ?? { spawns_told: [] };
-      sessions.set(key, known);
-      return known;
+      const known = sessions.get(key);
+      if (known !== undefined) return known;
+      const session: SessionMemory = { spawns_told: [] };
+      sessions.set(key, session);
+      return session;
     },
-    labels: createBoundedMap(MAX_CALLS),
-    commands: createBoundedMap(MAX_CALLS),
-    heldEnds: createBoundedMap(MAX_CALLS),
-    inputs: createBoundedMap(MAX_SESSIONS),
-    sessionsOfMessages: createBoundedMap(MAX_CALLS),
+    labels: createMemory(MAX_CALLS),
+    commands: createMemory(MAX_CALLS),
+    heldEnds: createMemory(MAX_CALLS),
+    inputs: createMemory(MAX_SESSIONS),
+    sessionsOfMessages: createMemory(MAX_CALLS),
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import { blockText, type Json, number, object, text } from '../json.js';
 import type { AgentPayload } from './frame.js';
-import { callKey, type GatewayMemory } from './sessions.js';
+import { callKey, type GatewayMemory, rememberSpawnTold } from './sessions.js';
 
 type Candidate = Record<string, unknown>;
 
@@ -40,7 +40,7 @@ function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string):
   const run_id = text(details.runId);
   if (payload.data.name !== SPAWN_TOOL || child === undefined || run_id === undefined) return [];
   const session = memory.session(child);
-  session.spawns_told.push(run_id);
+  rememberSpawnTold(session, run_id);
   const label = session.label ?? memory.labels.get(callKey(payload.run_id, call_id));
   if (label !== undefined) session.label = label;
   return [
