@@ -11,7 +11,10 @@ type Facts = Record<string, AttributeValue | undefined>;
 /** Leaves out what is not known. */
 export function attributes(facts: Facts): Attributes {
   const known: Attributes = {};
-  for (const [name, value] of Object.entries(facts)) if (value !== undefined) known[name] = value;
+  for (const name in facts) {
+    const value = facts[name];
+    if (value !== undefined) known[name] = value;
+  }
   return known;
 }
 
