@@ -4,6 +4,7 @@
 import { addMember, hasMember, queueLength, takeOldest } from '../bounded.js';
 import { parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, ErrorDetail, EventOf, RunStatus } from '../model/event.js';
+import { agentOfSession } from '../model/session-key.js';
 import type { SpanRecord } from '../model/telemetry.js';
 import { agentName, runAttributes, runLogIdentity, subagentMark } from './attributes.js';
 import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, park } from './calls.js';
@@ -26,9 +27,6 @@ import {
 import { unmatchedSteps } from './steps.js';
 
 const DEFAULT_AGENT = 'main';
-
-/** Session keys of the form `agent:<agent id>:…` name the agent. */
-const agentOf = (session_key: string): string => /^agent:([^:]+):/.exec(session_key)?.[1] ?? DEFAULT_AGENT;
 
 function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
   const session = sessionOf(step, run.session_key);
@@ -71,7 +69,11 @@ function newRun(step: Step, held: HeldRun, parent: Parent): Run {
     trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
     span_id: deriveSpanId('run', session_key, run_id, ''),
     start_ms,
-    agent_id: started?.agent_id ?? sessionOf(step, session_key).agent_id ?? agentOf(session_key),
+    agent_id:
+      started?.agent_id ??
+      sessionOf(step, session_key).agent_id ??
+      agentOfSession(session_key) ??
+      DEFAULT_AGENT,
     is_continuation: parseAnnounceRunId(run_id, session_key) !== undefined,
     started: false,
     partial: started === undefined,

@@ -4,6 +4,7 @@
  */
 import { ANNOUNCE_PREFIX } from '../model/announce.js';
 import type { AgentEvent } from '../model/event.js';
+import { agentOfSession } from '../model/session-key.js';
 import { checkEvents, type Decoder, ignore, reject } from './decoder.js';
 import { blockText, isObject, type Json, list, number, object, text } from './json.js';
 import { modelCallEvents, noModelCall } from './message.js';
@@ -192,14 +193,12 @@ function withCommon(event: Candidate, state: State, run_id: string | undefined):
     session_key,
     run_id,
     session_id: state.session_id,
-    agent_id: agentOf(session_key),
+    agent_id: agentOfSession(session_key),
     channel,
   };
   if (event.type !== 'subagent.spawned' || event.session_key === undefined) return { ...common, ...event };
-  return { ...event, agent_id: agentOf(String(event.session_key)) };
+  return { ...event, agent_id: agentOfSession(String(event.session_key)) };
 }
-
-const agentOf = (session_key: string): string => /^agent:([^:]+):/.exec(session_key)?.[1] ?? 'main';
 
 /** A decoder for one file. Where the index does not know the session, its id stands in for its key. */
 export function createTranscriptDecoder(index: TranscriptIndex = new Map()): Decoder {

@@ -42,10 +42,6 @@ export const looksLikeFrame = (value: Json): boolean =>
   value.type === 'req' ||
   (typeof value.method === 'string' && isObject(value.params));
 
-/** The agent that a session key of the form `agent:<agent id>:…` names; protocol 3 tells it nowhere else. */
-export const agentOfSession = (session_key: string): string | undefined =>
-  /^agent:([^:]+):/.exec(session_key)?.[1];
-
 /** What an `agent` or `session.tool` payload says of itself. */
 export interface AgentPayload {
   session_key: string;
@@ -56,6 +52,7 @@ export interface AgentPayload {
   ts: number;
   seq?: number;
   spawned_by?: string;
+  agent_id?: string;
   is_heartbeat: boolean;
   /** Protocol 4 names the agent on each event, and marks the last event of a run; protocol 3 does neither. */
   protocol: 3 | 4;
@@ -69,6 +66,7 @@ export function readAgentPayload({ payload, arrival_ms }: EventFrame): AgentPayl
   const data = object(payload.data);
   const seq = number(payload.seq);
   const spawned_by = text(payload.spawnedBy);
+  const agent_id = text(payload.agentId);
   return {
     session_key,
     run_id,
@@ -78,7 +76,8 @@ export function readAgentPayload({ payload, arrival_ms }: EventFrame): AgentPayl
     ts: number(payload.ts) ?? arrival_ms,
     ...(seq === undefined ? {} : { seq }),
     ...(spawned_by === undefined ? {} : { spawned_by }),
+    ...(agent_id === undefined ? {} : { agent_id }),
     is_heartbeat: payload.isHeartbeat === true,
-    protocol: text(payload.agentId) === undefined ? 3 : 4,
+    protocol: agent_id === undefined ? 3 : 4,
   };
 }

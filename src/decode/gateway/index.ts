@@ -2,11 +2,11 @@
  * The dialect `gateway`: frames of OpenClaw's WebSocket, protocols 3 and 4, to catalog events. The decoder keeps a bounded
  * memory of sessions, because the catalog's events say in full what the frames say in pieces.
  */
+import { agentOfSession } from '../../model/session-key.js';
 import { checkEvents, type Decoded, type Decoder, ignore, reject } from '../decoder.js';
 import type { Json } from '../json.js';
 import {
   type AgentPayload,
-  agentOfSession,
   type EventFrame,
   type HistoryFrame,
   openFrame,
@@ -43,7 +43,9 @@ function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemor
     session_key,
     run_id: payload.run_id,
     session_id: session.session_id,
-    agent_id: agentOfSession(String(session_key)),
+    agent_id:
+      agentOfSession(String(session_key)) ??
+      (session_key === payload.session_key ? payload.agent_id : undefined),
     channel: session.channel,
     event_id: payload.seq === undefined ? undefined : `${payload.run_id}:${payload.seq}:${candidate.type}`,
   };

@@ -2,9 +2,10 @@
  * `session.message`, `sessions.changed` and `task` frames: model calls, and what they tell of sessions and sub-agents on
  * the way.
  */
+import { agentOfSession } from '../../model/session-key.js';
 import { blockText, type Json, number, object, text } from '../json.js';
 import { modelCallEvents, noModelCall } from '../message.js';
-import { agentOfSession, type EventFrame } from './frame.js';
+import type { EventFrame } from './frame.js';
 import type { GatewayMemory, SessionMemory } from './sessions.js';
 
 type Candidate = Record<string, unknown>;
