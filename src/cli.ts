@@ -3,9 +3,10 @@
  * do the work.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { OnInterrupt } from './commands/bridge-options.js';
 import { demo } from './commands/demo.js';
 import { misused, type Outcome } from './commands/outcome.js';
-import { type OnInterrupt, replay } from './commands/replay.js';
+import { replay } from './commands/replay.js';
 import { run } from './commands/run.js';
 import { tree } from './commands/tree.js';
 import { validate } from './commands/validate.js';

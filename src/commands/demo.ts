@@ -7,13 +7,14 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { Settings } from '../settings.js';
 import { EXIT } from '../summary.js';
+import type { OnInterrupt } from './bridge-options.js';
 import { openDestinations } from './destinations.js';
 import { misused, type Outcome } from './outcome.js';
-import { type OnInterrupt, play } from './replay.js';
+import { play } from './replay.js';
 
 const GATEWAY = { host: '127.0.0.1', port: 18789 };
 const PROBE_TIMEOUT_MS = 500;
-export const DEMO_RECORDING = fileURLToPath(new URL('../../examples/sub-agents.ndjson', import.meta.url));
+const DEMO_RECORDING = fileURLToPath(new URL('../../examples/sub-agents.ndjson', import.meta.url));
 
 function listens({ host, port }: typeof GATEWAY): Promise<boolean> {
   return new Promise((resolve) => {

@@ -10,13 +10,11 @@ import type { Settings } from '../settings.js';
 import type { Summary } from '../summary.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
 import { createThrottle } from './backlog.js';
+import { bridgeOptions, type OnInterrupt, sayStopping } from './bridge-options.js';
 import { type OpenedDestinations, openDestinations } from './destinations.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { createPace, NO_SPAN, type Pace, type Span, widen } from './pace.js';
-import { openRecording, readThrough, sessionsBeside } from './read-through.js';
-
-/** Tells how to stop: called by the first signal. */
-export type OnInterrupt = (stop: () => void) => void;
+import { openRecording, readThrough } from './read-through.js';
 
 /** Files one after the other, all opened before the first is read: a missing one is said before anything is sent. */
 function inTurn(files: string[], max_line_bytes: number): Source {
@@ -76,36 +74,28 @@ export async function play(
   files: string[],
   settings: Settings,
   logger: Logger,
-  { destinations, metrics, is_drawing, attach }: OpenedDestinations,
+  opened: OpenedDestinations,
   onInterrupt: OnInterrupt,
 ): Promise<{ summary: Summary; failures: SourceError[] }> {
   const interrupt = new AbortController();
   const deadline_ms = settings.deadline * 1000;
   const pace = await paceOf(files, settings, interrupt.signal);
-  const progress = openProgress(files, is_drawing);
+  const progress = openProgress(files, opened.is_drawing);
   const count = countProgress(progress);
-  const catchUp = createThrottle(destinations, deadline_ms, interrupt.signal);
+  const catchUp = createThrottle(opened.destinations, deadline_ms, interrupt.signal);
   const bridge = createBridge({
+    ...bridgeOptions(settings, opened, logger),
     sources: [inTurn(files, settings.limits.line_bytes)],
-    destinations,
-    recordMeasurements: metrics.record,
-    dialect: settings.dialect,
-    max_line_bytes: settings.limits.line_bytes,
-    correlator: { content: settings.content, content_max_bytes: settings.limits.content_bytes },
-    logger,
-    sessionsOf: sessionsBeside,
     ...(pace ? { beforeEvent: pace } : {}),
     afterBatch(bytes, events) {
       count(bytes, events);
       return catchUp();
     },
   });
-  attach(bridge);
+  opened.attach(bridge);
   await bridge.open();
   onInterrupt(() => {
-    logger.info(
-      `stopping: sending what is left, for at most ${settings.deadline} s; a second signal ends it at once`,
-    );
+    sayStopping(logger, settings.deadline);
     interrupt.abort();
     void bridge.stopReading();
   });

@@ -6,10 +6,9 @@ import { createBridge } from '../bridge.js';
 import { type Source, SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
 import { createSource, isLineSource, parseSourceName } from '../source/index.js';
+import { bridgeOptions, type OnInterrupt, sayStopping } from './bridge-options.js';
 import { openDestinations } from './destinations.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
-import { sessionsBeside } from './read-through.js';
-import type { OnInterrupt } from './replay.js';
 
 const NO_SOURCE =
   'nothing to follow: this version reads streams and files, and does not follow a gateway yet; ' +
@@ -36,16 +35,7 @@ export async function run(settings: Settings, logger: Logger, onInterrupt: OnInt
   if ('error' in from) return misused(from.error);
   const opened = await openDestinations(settings, logger);
   if ('error' in opened) return misused(opened.error);
-  const bridge = createBridge({
-    sources: from.sources,
-    destinations: opened.destinations,
-    recordMeasurements: opened.metrics.record,
-    dialect: settings.dialect,
-    max_line_bytes: settings.limits.line_bytes,
-    correlator: { content: settings.content, content_max_bytes: settings.limits.content_bytes },
-    logger,
-    sessionsOf: sessionsBeside,
-  });
+  const bridge = createBridge({ ...bridgeOptions(settings, opened, logger), sources: from.sources });
   opened.attach(bridge);
   try {
     await bridge.open();
@@ -57,9 +47,7 @@ export async function run(settings: Settings, logger: Logger, onInterrupt: OnInt
   }
   logger.info(`following ${from.sources.map((source) => source.name).join(', ')}`);
   onInterrupt(() => {
-    logger.info(
-      `stopping: sending what is left, for at most ${settings.drain} s; a second signal ends it at once`,
-    );
+    sayStopping(logger, settings.drain);
     void bridge.stopReading();
   });
   const failures = await bridge.read();

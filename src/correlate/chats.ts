@@ -5,6 +5,7 @@
 import { addMember, deleteMember } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
+import { cutUtf8 } from '../utf8.js';
 import {
   agentName,
   chatAttributes,
@@ -13,7 +14,7 @@ import {
   runLogIdentity,
   subagentMark,
 } from './attributes.js';
-import { cut, prepareContent, redact } from './content.js';
+import { prepareContent, redact } from './content.js';
 import {
   ERROR_MESSAGE_MAX_BYTES,
   emitLog,
@@ -21,6 +22,7 @@ import {
   emitSpan,
   hasEnded,
   measure,
+  ofRun,
   seconds,
 } from './emit.js';
 import { deriveSpanId } from './ids.js';
@@ -30,7 +32,6 @@ import {
   type OpenStep,
   type Reasoning,
   type Run,
-  runReference,
   type Step,
   schedule,
   sessionOf,
@@ -60,10 +61,7 @@ const isPhantom = (run: Run, ts: number): boolean =>
   (run.cancelled_at_ms !== undefined && ts >= run.cancelled_at_ms);
 
 export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_started'>): void {
-  emitLog(step, event, {
-    reference: runReference(run),
-    identity: runLogIdentity(run, sessionOf(step, run.session_key)),
-  });
+  emitLog(step, event, ofRun(step, run));
   if (isPhantom(run, event.ts)) return;
   const previous = currentStep(run);
   if (previous !== undefined && previous.start_ms <= event.ts) supersede(step, run, previous, event.ts);
@@ -108,8 +106,7 @@ function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error:
 export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): void {
   if (event.error !== undefined && hasNoId(event)) {
     emitLog(step, event, {
-      reference: runReference(run),
-      identity: runLogIdentity(run, sessionOf(step, run.session_key)),
+      ...ofRun(step, run),
       detail: { 'error.type': event.error.type ?? 'error' },
       failed: true,
     });
@@ -221,7 +218,7 @@ function chatSpan(step: Step, run: Run, chat: ChatSpan): SpanRecord {
 /** An error as a span says it: always redacted, and cut. */
 export const spanError = (error: ErrorDetail, fallback = 'error'): { type: string; message: string } => ({
   type: error.type ?? fallback,
-  message: cut(redact(error.message.toWellFormed()), ERROR_MESSAGE_MAX_BYTES),
+  message: cutUtf8(redact(error.message.toWellFormed()), ERROR_MESSAGE_MAX_BYTES),
 });
 
 const modelLabels = (
@@ -279,7 +276,7 @@ function addReasoning({ options }: Step, to: Reasoning, event: EventOf<'llm.reas
   const text = content ? prepareContent(event.text, content_max_bytes)?.text : undefined;
   if (event.reasoning_tokens !== undefined) to.tokens = (to.tokens ?? 0) + event.reasoning_tokens;
   if (event.duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + event.duration_ms;
-  if (text !== undefined) to.text = cut(`${to.text ?? ''}${text}`, content_max_bytes);
+  if (text !== undefined) to.text = cutUtf8(`${to.text ?? ''}${text}`, content_max_bytes);
 }
 
 function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {

@@ -2,6 +2,7 @@
  * Inputs, outputs and reasoning text on their way into a span: secrets are redacted first, then the text is cut at a limit
  * that never splits a character.
  */
+import { cutUtf8 } from '../utf8.js';
 
 const REDACTED = '[redacted]';
 
@@ -30,17 +31,6 @@ export function redact(text: string): string {
   return clean.replace(NAMED_SECRET, `$1${REDACTED}`).replace(BEARER, `$1 ${REDACTED}`);
 }
 
-/** Cuts at a byte limit, on a character boundary. */
-export function cut(text: string, max_bytes: number): string {
-  if (text.length * 3 <= max_bytes) return text;
-  const bytes = Buffer.from(text, 'utf8');
-  if (bytes.length <= max_bytes) return text;
-  let end = max_bytes;
-  // A byte of the form 10xxxxxx continues a character: step back to where it began.
-  while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
-  return bytes.toString('utf8', 0, end);
-}
-
 export interface Content {
   text: string;
   /** Bytes of the whole text, before redaction and cut. */
@@ -67,5 +57,5 @@ export function prepareContent(value: unknown, max_bytes: number): Content | und
   const whole = toText(value).toWellFormed();
   // What lies far behind the cut is never shown, so it need not be looked at; a secret that the cut splits must be.
   const shown = whole.slice(0, max_bytes + LONGEST_SECRET);
-  return { text: cut(redact(shown), max_bytes), size_bytes: Buffer.byteLength(whole) };
+  return { text: cutUtf8(redact(shown), max_bytes), size_bytes: Buffer.byteLength(whole) };
 }

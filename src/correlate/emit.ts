@@ -4,8 +4,8 @@
 import { addMember, hasMember } from '../bounded.js';
 import type { AgentEvent } from '../model/event.js';
 import type { Attributes, InstrumentName, SpanRecord, SpanReference } from '../model/telemetry.js';
-import { attributes } from './attributes.js';
-import type { Step } from './state.js';
+import { attributes, runLogIdentity } from './attributes.js';
+import { type Run, runReference, type Step, sessionOf } from './state.js';
 
 /** A span that has ended. What has ended stays ended: its id is never given out again while it is remembered. */
 export function emitSpan({ state, options, out }: Step, span: SpanRecord): void {
@@ -32,6 +32,12 @@ export interface LogDetail {
   detail?: Record<string, string | number | boolean | undefined>;
   failed?: boolean;
 }
+
+/** What a record has that belongs to the run itself. */
+export const ofRun = (step: Step, run: Run): Pick<LogDetail, 'reference' | 'identity'> => ({
+  reference: runReference(run),
+  identity: runLogIdentity(run, sessionOf(step, run.session_key)),
+});
 
 export function emitLog(
   step: Step,

@@ -3,14 +3,14 @@
  */
 import { addMember, hasMember, queueLength, takeOldest } from '../bounded.js';
 import { parseAnnounceRunId } from '../model/announce.js';
-import type { AgentEvent, ErrorDetail, EventOf, RunStatus } from '../model/event.js';
+import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
 import type { SpanRecord } from '../model/telemetry.js';
-import { agentName, runAttributes, runLogIdentity, subagentMark } from './attributes.js';
+import { agentName, runAttributes, subagentMark } from './attributes.js';
 import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, park } from './calls.js';
 import { endSteps, flushChats, spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
-import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
+import { emitLog, emitPreview, emitSpan, measure, ofRun, seconds } from './emit.js';
 import { deriveSpanId, deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent } from './parents.js';
 import {
@@ -177,28 +177,18 @@ export function onStarted(step: Step, run: Run, event: EventOf<'agent.started'>)
     return;
   }
   run.started = true;
-  emitLog(step, event, {
-    reference: runReference(run),
-    identity: runLogIdentity(run, sessionOf(step, run.session_key)),
-  });
+  emitLog(step, event, ofRun(step, run));
 }
-
-const STATUS_ERROR: Record<Exclude<RunStatus, 'ok'>, string> = {
-  error: 'error',
-  cancelled: 'cancelled',
-  timeout: 'timeout',
-};
 
 /** A status that is no success is an error: of the error's own type, else of the status's name. */
 function errorOf(event: EventOf<'agent.finished'> | EventOf<'subagent.finished'>): ErrorDetail | undefined {
   if (event.status === 'ok') return undefined;
-  return { type: STATUS_ERROR[event.status], message: event.status, ...event.error };
+  return { type: event.status, message: event.status, ...event.error };
 }
 
 function logEnd(step: Step, run: Run, event: AgentEvent, error: ErrorDetail | undefined): void {
   emitLog(step, event, {
-    reference: runReference(run),
-    identity: runLogIdentity(run, sessionOf(step, run.session_key)),
+    ...ofRun(step, run),
     detail: { success: error === undefined, 'error.type': error?.type },
     failed: error !== undefined,
   });
@@ -235,8 +225,7 @@ export function onSubagentFinished(step: Step, run: Run, event: EventOf<'subagen
 }
 
 export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.output'>): void {
-  const session = sessionOf(step, run.session_key);
-  emitLog(step, event, { reference: runReference(run), identity: runLogIdentity(run, session) });
+  emitLog(step, event, ofRun(step, run));
   if (run.ended !== undefined || run.events.length >= MAX_SPAN_EVENTS) return;
   const { content, content_max_bytes } = step.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
@@ -305,16 +294,17 @@ function forgetOldest(step: Step): void {
   state.runs.delete(oldest);
 }
 
+/** Closes what is still open in a run that has ended. */
+function closeLeftCalls(step: Step, run: Run): void {
+  if (run.ended === undefined) return;
+  const { end_ms, calls_error } = run.ended;
+  closeCalls(step, run, end_ms, { type: calls_error, message: 'the run ended before its call' });
+}
+
 /** Nothing more is waited for: whatever is open in the run is closed. */
 export function settleRun(step: Step, run: Run): void {
   expireEarlyEnds(step, run, Infinity);
-  const { ended } = run;
-  if (ended !== undefined) {
-    closeCalls(step, run, ended.end_ms, {
-      type: ended.calls_error,
-      message: 'the run ended before its call',
-    });
-  }
+  closeLeftCalls(step, run);
   expireParked(step, run, Infinity);
   flushChats(step, run);
 }
@@ -322,9 +312,7 @@ export function settleRun(step: Step, run: Run): void {
 export function expireSettle(step: Step, run: Run): void {
   if (run.finishing !== undefined && run.finishing.due_ms <= step.now_ms)
     endRun(step, run, run.finishing.end);
-  const { ended } = run;
-  if (ended === undefined || ended.settle_due_ms > step.now_ms) return;
-  closeCalls(step, run, ended.end_ms, { type: ended.calls_error, message: 'the run ended before its call' });
+  if (run.ended !== undefined && run.ended.settle_due_ms <= step.now_ms) closeLeftCalls(step, run);
 }
 
 /** Remembers an id that was seen; false where it had been seen before. */
