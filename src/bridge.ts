@@ -6,7 +6,7 @@
  * metrics are collected, now that nothing can change them; the destinations drain; then they are closed.
  */
 import type { Logger } from 'pino';
-import { type CorrelatorOptions, createCorrelator } from './correlate/index.js';
+import { type CorrelatorOptions, type CorrelatorSnapshot, createCorrelator } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog } from './intake.js';
 import type { Destination } from './model/delivery.js';
@@ -14,6 +14,13 @@ import type { AgentEvent } from './model/event.js';
 import { type LineBatch, type Source, SourceError } from './model/source.js';
 import type { Emission, Measurement } from './model/telemetry.js';
 import { type Summary, summariseDestinations } from './summary.js';
+
+/** Where a bridge stopped, or might have to go on. */
+export interface BridgeCheckpoint {
+  /** How far the sources that can be asked again were read, by their name. */
+  positions: Record<string, unknown>;
+  correlator: CorrelatorSnapshot;
+}
 
 export interface BridgeOptions {
   sources: Source[];
@@ -31,6 +38,13 @@ export interface BridgeOptions {
   afterBatch?(bytes: number, events: number): Promise<void> | void;
   sessionsOf?(stream: string): TranscriptIndex | undefined;
   metrics_interval_ms?: number;
+  /** What an earlier bridge knew when it stopped. */
+  restored?: BridgeCheckpoint | undefined;
+  /**
+   * Takes note of what the bridge knows, every few seconds and at its end. With it, runs that are open at the end stay open
+   * for the next start; without it, they are closed with `shutdown`.
+   */
+  saveCheckpoint?: ((checkpoint: BridgeCheckpoint) => void) | undefined;
 }
 
 export interface Bridge {
@@ -47,11 +61,20 @@ export interface Bridge {
 
 const DEFAULT_METRICS_INTERVAL_MS = 10_000;
 
+const CHECKPOINT_INTERVAL_MS = 2_000;
+/** A checkpoint that takes long is taken as rarely as makes it cost no more than 2 % of the time. */
+const CHECKPOINT_SHARE = 50;
+
 /** The longest that a timer is set for: what lies further off is looked at again then. */
 const MAX_TIMER_MS = 60_000;
 
 const bytesOf = (batch: LineBatch): number =>
   batch.lines.reduce((total, line) => total + ('bytes' in line ? line.bytes.length + 1 : 0), 0);
+
+interface OpenedSource {
+  name: string;
+  items: Awaited<ReturnType<Source['open']>>;
+}
 
 export function createBridge(options: BridgeOptions): Bridge {
   const { sources, destinations, logger, now = Date.now } = options;
@@ -61,10 +84,12 @@ export function createBridge(options: BridgeOptions): Bridge {
     onProblem: createProblemLog(logger),
     ...(options.sessionsOf ? { sessionsOf: options.sessionsOf } : {}),
   });
-  const correlator = createCorrelator(options.correlator);
-  let opened: Awaited<ReturnType<Source['open']>>[] = [];
+  const correlator = createCorrelator(options.correlator, options.restored?.correlator);
+  const positions: Record<string, unknown> = { ...options.restored?.positions };
+  let opened: OpenedSource[] = [];
   let timer: NodeJS.Timeout | undefined;
   let metricsTimer: NodeJS.Timeout | undefined;
+  let next_checkpoint_ms = 0;
 
   function deliver(emission: Emission): void {
     options.recordMeasurements?.(emission.measurements);
@@ -94,7 +119,13 @@ export function createBridge(options: BridgeOptions): Bridge {
     return wanted;
   }
 
-  async function takeBatch(batch: LineBatch): Promise<void> {
+  function checkpoint(): void {
+    const began_ms = now();
+    options.saveCheckpoint?.({ positions, correlator: correlator.snapshot() });
+    next_checkpoint_ms = now() + Math.max(CHECKPOINT_INTERVAL_MS, (now() - began_ms) * CHECKPOINT_SHARE);
+  }
+
+  async function takeBatch(source: string, batch: LineBatch): Promise<void> {
     const events = intake.take(batch);
     for (const event of events) {
       const shaped = options.beforeEvent === undefined ? event : options.beforeEvent(event);
@@ -102,21 +133,30 @@ export function createBridge(options: BridgeOptions): Bridge {
       if (wanted !== undefined) deliver(correlator.apply(wanted, now()));
     }
     armTimer();
+    if (batch.position !== undefined) positions[source] = batch.position;
+    if (options.saveCheckpoint !== undefined && now() >= next_checkpoint_ms) checkpoint();
     await options.afterBatch?.(bytesOf(batch), events.length);
   }
 
-  async function readItems(items: (typeof opened)[number]): Promise<void> {
+  async function readItems({ name, items }: OpenedSource): Promise<void> {
     for await (const item of items) {
-      if (item.kind === 'lines') await takeBatch(item);
+      if (item.kind === 'lines') await takeBatch(name, item);
       else if (item.state === 'down') logger.warn(item.message);
       else logger.info(item.message);
     }
   }
 
+  async function closeCorrelator(): Promise<void> {
+    for (const portion of inPortions(correlator.close(now()))) {
+      deliver(portion);
+      await options.afterBatch?.(0, 0);
+    }
+  }
+
   /** A source that fails takes nothing with it: what was read of it goes its way, and the others are read on. */
-  async function readSource(items: (typeof opened)[number]): Promise<SourceError[]> {
+  async function readSource(source: OpenedSource): Promise<SourceError[]> {
     try {
-      await readItems(items);
+      await readItems(source);
       return [];
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
@@ -127,7 +167,7 @@ export function createBridge(options: BridgeOptions): Bridge {
 
   return {
     async open() {
-      for (const source of sources) opened.push(await source.open());
+      for (const source of sources) opened.push({ name: source.name, items: await source.open() });
     },
     async read() {
       metricsTimer = setInterval(
@@ -143,10 +183,8 @@ export function createBridge(options: BridgeOptions): Bridge {
       clearTimeout(timer);
       clearInterval(metricsTimer);
       opened = [];
-      for (const portion of inPortions(correlator.close(now()))) {
-        deliver(portion);
-        await options.afterBatch?.(0, 0);
-      }
+      if (options.saveCheckpoint === undefined) await closeCorrelator();
+      else checkpoint();
       await collectMetrics();
       await within(drain_ms, Promise.all(destinations.map((destination) => destination.idle())));
       await Promise.all(destinations.map((destination) => destination.close()));

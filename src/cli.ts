@@ -59,7 +59,8 @@ const option = {
       'wait so long for acknowledgements after the last event (60)',
     ).argParser(toNumber),
   drain: () => new Option('--drain <seconds>', 'drain for so long at the end (10)').argParser(toNumber),
-  noStore: () => new Option('--no-store', 'keep nothing on disk, as this version does in any case'),
+  dataDir: () => new Option('--data-dir <dir>', 'where to keep what the next start needs'),
+  noStore: () => new Option('--no-store', 'keep nothing on disk'),
   strict: () => new Option('--strict', 'bad lines make the exit status 3'),
   summary: () => new Option('--summary <file>', 'write the summary as JSON there at the end (- for stdout)'),
   json: () => new Option('--json', 'as JSON'),
@@ -83,6 +84,7 @@ function settingsOf(options: PlainOptions & Record<string, unknown>): Settings |
   const settings = Object.fromEntries(
     Object.entries(rest).map(([name, value]) => [toSettingName(name), value]),
   );
+  if (store === false) settings.no_store = true;
   return resolveSettings(settings as SettingOptions, config);
 }
 
@@ -158,6 +160,7 @@ function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.dialect())
     .addOption(option.content())
     .addOption(option.drain())
+    .addOption(option.dataDir())
     .addOption(option.noStore())
     .addOption(option.strict())
     .addOption(option.summary())

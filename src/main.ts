@@ -5,7 +5,7 @@
  */
 import { runCli } from './cli.js';
 import type { Outcome } from './commands/outcome.js';
-import { errorReason } from './source/reasons.js';
+import { errorReason } from './errors.js';
 import { EXIT } from './summary.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;

@@ -6,9 +6,9 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { DIALECTS } from './decode/index.js';
+import { errorReason } from './errors.js';
 import { type DestinationRecord, destinationSchema, parseDestination } from './export/index.js';
 import { LOG_FORMATS, LOG_LEVELS } from './log.js';
-import { errorReason } from './source/reasons.js';
 
 const seconds = z.number().min(0).max(86_400);
 
@@ -29,6 +29,13 @@ const limitsSchema = z.strictObject({
     .default(16 * 1024),
 });
 
+/** How to get into OpenClaw's gateway. A token is better kept in the environment, as OPENCLAW_GATEWAY_TOKEN. */
+const gatewaySchema = z.strictObject({
+  url: z.url({ protocol: /^wss?$/, error: 'must be ws://HOST:PORT or wss://HOST' }).optional(),
+  token: z.string().min(1).optional(),
+  password: z.string().min(1).optional(),
+});
+
 export const configSchema = z.strictObject({
   from: z.array(z.string(), 'must be a list, such as [stdin]').default([]),
   to: z.array(z.union([z.string(), destinationSchema]), 'must be a list, such as [clawmetry]').default([]),
@@ -44,6 +51,11 @@ export const configSchema = z.strictObject({
   summary: z.string().min(1).optional(),
   log_level: z.enum(LOG_LEVELS).default('info'),
   log_format: z.enum(LOG_FORMATS).default('pretty'),
+  /** Where the bridge keeps things between two starts. */
+  data_dir: z.string().min(1).optional(),
+  /** Keep nothing between two starts. */
+  no_store: z.boolean().default(false),
+  gateway: gatewaySchema.prefault({}),
   limits: limitsSchema.prefault({}),
 });
 

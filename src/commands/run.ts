@@ -2,40 +2,62 @@
  * `run`: follows live sources until a signal, or until all of them have ended; then drains.
  */
 import type { Logger } from 'pino';
-import { createBridge } from '../bridge.js';
-import { type Source, SourceError } from '../model/source.js';
+import { type BridgeOptions, createBridge } from '../bridge.js';
+import type { CorrelatorSnapshot } from '../correlate/index.js';
+import { errorReason } from '../errors.js';
+import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
-import { createSource, isLineSource, parseSourceName } from '../source/index.js';
+import { openCheckpointStore } from '../store/checkpoint.js';
 import { bridgeOptions, type OnInterrupt, sayStopping } from './bridge-options.js';
 import { openDestinations } from './destinations.js';
+import { dataDirectory } from './gateway.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
+import { createSources, isResumable } from './sources.js';
 
-const NO_SOURCE =
-  'nothing to follow: this version reads streams and files, and does not follow a gateway yet; ' +
-  'give --from stdin, file:PATH, unix:PATH, tcp:HOST:PORT, listen:unix:PATH or listen:tcp:HOST:PORT';
-
-function openSources({ from, limits }: Settings): { sources: Source[] } | { error: string } {
-  const sources: Source[] = [];
-  for (const text of from) {
-    const parsed = parseSourceName(text);
-    if ('error' in parsed) return { error: `--from: ${parsed.error}` };
-    if (sources.some(({ name }) => name === parsed.name))
-      return { error: `--from ${parsed.name}: given twice; leave one out` };
-    if (!isLineSource(parsed))
-      return { error: `--from ${parsed.name}: a source of this kind can't be followed yet` };
-    sources.push(createSource(parsed, { mode: 'follow', max_line_bytes: limits.line_bytes }));
-  }
-  return sources.length === 0 ? { error: NO_SOURCE } : { sources };
+/** What an earlier start left, and where this one leaves its own; nothing where that is not wanted or can't be used. */
+async function openCheckpoint(
+  settings: Settings,
+  logger: Logger,
+): Promise<Pick<BridgeOptions, 'restored' | 'saveCheckpoint'>> {
+  const directory = dataDirectory(settings, process.env);
+  if (directory === undefined || !isResumable(settings)) return {};
+  const store = openCheckpointStore<CorrelatorSnapshot>(directory);
+  const restored = await store.read().catch((error: unknown) => {
+    logger.warn(`can't read the checkpoint in ${directory}: ${errorReason(error)}; starting without it`);
+    return undefined;
+  });
+  if (restored === 'damaged') logger.warn(`the checkpoint in ${directory} is damaged; starting without it`);
+  let is_writable = true;
+  return {
+    restored: restored === 'damaged' ? undefined : restored,
+    saveCheckpoint(checkpoint) {
+      try {
+        store.write(checkpoint);
+        is_writable = true;
+      } catch (error) {
+        if (is_writable)
+          logger.warn(
+            `can't write a checkpoint to ${directory}: ${errorReason(error)}; a restart would lose what is open`,
+          );
+        is_writable = false;
+      }
+    },
+  };
 }
 
 export async function run(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
   const problem = summaryProblem(settings.summary);
   if (problem !== undefined) return failed(problem);
-  const from = openSources(settings);
+  const checkpoint = await openCheckpoint(settings, logger);
+  const from = createSources(settings, { positions: checkpoint.restored?.positions ?? {} });
   if ('error' in from) return misused(from.error);
   const opened = await openDestinations(settings, logger);
   if ('error' in opened) return misused(opened.error);
-  const bridge = createBridge({ ...bridgeOptions(settings, opened, logger), sources: from.sources });
+  const bridge = createBridge({
+    ...bridgeOptions(settings, opened, logger),
+    ...checkpoint,
+    sources: from.sources,
+  });
   opened.attach(bridge);
   try {
     await bridge.open();

@@ -56,6 +56,7 @@ export const runAttributes = (run: Run, session: Session, end?: RunEnd): Attribu
     'openclaw.stop_reason': end?.stop_reason,
     'openclaw.partial': run.partial || undefined,
     'openclaw.late': run.late || undefined,
+    'openclaw.gap': run.gap || undefined,
     'gen_ai.input.messages': run.input && messages('user', 'text', run.input.text),
     'openclaw.input.size_bytes': run.input?.size_bytes,
     'gen_ai.output.messages': end?.output && messages('assistant', 'text', end.output.text),

@@ -78,6 +78,7 @@ function newRun(step: Step, held: HeldRun, parent: Parent): Run {
     started: false,
     partial: started === undefined,
     late: known?.run.ended?.yielded === false,
+    gap: held.events.some(({ event }) => event.gap === true),
     last_ts_ms: start_ms,
     active_ms: Math.max(start_ms, step.now_ms),
     opened_ms: Math.max(start_ms, step.now_ms),

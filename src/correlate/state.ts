@@ -133,6 +133,8 @@ export interface Run {
   started: boolean;
   partial: boolean;
   late: boolean;
+  /** Something of it was missed and could not be had again. */
+  gap: boolean;
   trigger?: string;
   parent_session_key?: string;
   parent_run_id?: string;

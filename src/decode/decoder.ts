@@ -3,8 +3,8 @@
  * events. What it cannot use is data too: ignored under a reason, or rejected with the field and what is wrong with it.
  */
 import type { z } from 'zod';
+import { isObject } from '../json.js';
 import { type AgentEvent, agentEventSchema, normaliseInstants } from '../model/event.js';
-import { isObject } from './json.js';
 
 export type RejectReason =
   | 'invalid_utf8'

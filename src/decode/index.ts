@@ -1,10 +1,11 @@
 /**
  * Dialects: which decoder a stream of lines gets, said by the user or seen from the stream's first JSON object.
  */
+
+import type { Json } from '../json.js';
 import { createCatalogDecoder } from './catalog.js';
 import type { Decoded, Decoder } from './decoder.js';
 import { createGatewayDecoder, looksLikeFrame } from './gateway/index.js';
-import type { Json } from './json.js';
 import { parseLine } from './line.js';
 import { createTranscriptDecoder, looksLikeTranscript, type TranscriptIndex } from './transcript.js';
 

@@ -3,8 +3,8 @@
  * stage can trust that its strings are well-formed.
  */
 import { isUtf8 } from 'node:buffer';
+import { isObject, type Json } from '../json.js';
 import type { Rejection } from './decoder.js';
-import { isObject, type Json } from './json.js';
 
 /** An escaped surrogate is the only way by which valid UTF-8 can carry a lone one. */
 const ESCAPED_SURROGATE = /\\u[dD][89a-fA-F]/;

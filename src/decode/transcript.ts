@@ -2,11 +2,12 @@
  * The dialect `transcript`: a session's JSONL file as OpenClaw 2026.4.29 and older wrote it. The file has no run ids, so a
  * run is a user's message and what follows it, until an answer that asks for no tool, a yield, or the next message.
  */
+
+import { blockText, isObject, type Json, list, number, object, text } from '../json.js';
 import { ANNOUNCE_PREFIX } from '../model/announce.js';
 import type { AgentEvent } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
 import { checkEvents, type Decoder, ignore, reject } from './decoder.js';
-import { blockText, isObject, type Json, list, number, object, text } from './json.js';
 import { modelCallEvents, noModelCall } from './message.js';
 
 /** What `sessions.json`, beside the transcripts, says of a session. */

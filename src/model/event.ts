@@ -33,6 +33,8 @@ const common = {
   event_id: name.optional(),
   traceparent: z.string().optional(),
   channel: name.optional(),
+  /** Something of this run was missed and could not be had again. */
+  gap: z.boolean().optional(),
 };
 
 export const agentEventSchema = z.discriminatedUnion('type', [

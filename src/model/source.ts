@@ -25,6 +25,8 @@ export interface LineBatch {
   lines: (SourceLine | SkippedLine)[];
   /** When the chunk was read, epoch milliseconds. */
   arrival_ms: number;
+  /** Of a source that can be asked for what it told before: where to go on once this batch has been applied. Plain data. */
+  position?: unknown;
 }
 
 /** What a source reports of itself, to be logged: `down` once when a connection is lost or refused, `up` when it stands. */

@@ -3,10 +3,10 @@
  * an error that helps, and reading a chunk at a position.
  */
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { errorCode, errorReason } from '../errors.js';
 import { type Source, SourceError } from '../model/source.js';
 import { createLineSplitter } from './lines.js';
 import { createReaderSource, lineBatch, type Push } from './reader.js';
-import { errorCode, errorReason } from './reasons.js';
 
 const CHUNK_BYTES = 64 * 1024;
 

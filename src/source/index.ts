@@ -11,6 +11,13 @@ import type { ParsedSource } from './parse.js';
 import { type Backoff, createSocketSource, DEFAULT_BACKOFF } from './socket.js';
 import { createStdinSource } from './stdin.js';
 
+export {
+  type Access,
+  createGatewaySource,
+  GATEWAY_BACKOFF,
+  type GatewayOptions,
+  type GatewayPosition,
+} from './gateway/index.js';
 export { type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
 
 /** The kinds that `createSource` makes. */

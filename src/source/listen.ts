@@ -6,10 +6,10 @@ import { once } from 'node:events';
 import { access, constants, lstat, unlink } from 'node:fs/promises';
 import { createServer, type Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
+import { errorCode, errorReason } from '../errors.js';
 import { type Source, SourceError } from '../model/source.js';
 import { type ConnectAddress, connect, KEEP_ALIVE } from './connect.js';
 import { createReaderSource, type Push } from './reader.js';
-import { errorCode, errorReason } from './reasons.js';
 import { readLines } from './stream.js';
 
 /** Each may hold one chunk and one unfinished line. */

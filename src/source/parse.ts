@@ -109,5 +109,6 @@ function parseGateway(text: string): ParsedSource | ParseFailure {
     return { error: "the gateway's address is not a URL: write ws://HOST:PORT or wss://HOST" };
   }
   const url = new URL(text);
-  return { name: `${url.protocol}//${url.host}${url.pathname}`, kind: 'gateway', url: text };
+  const path = url.pathname === '/' ? '' : url.pathname;
+  return { name: `${url.protocol}//${url.host}${path}`, kind: 'gateway', url: text };
 }

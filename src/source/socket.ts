@@ -3,11 +3,11 @@
  * and connect again for ever. Each connection is a stream of its own, so that reading goes on at a line's start.
  */
 import { Socket } from 'node:net';
+import { errorReason } from '../errors.js';
 import type { Source } from '../model/source.js';
 import { type ConnectAddress, connect } from './connect.js';
 import { createNotifier } from './notifier.js';
 import { createReaderSource, type Push } from './reader.js';
-import { errorReason } from './reasons.js';
 import { readLines, type StreamEnd } from './stream.js';
 
 /** How long to wait before connecting again: from `min_ms`, doubled at each try, up to `max_ms`. */

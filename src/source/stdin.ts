@@ -2,9 +2,9 @@
  * The source `stdin`: reads standard input to its end. A last line without a line end counts.
  */
 import type { Readable } from 'node:stream';
+import { errorReason } from '../errors.js';
 import { type Source, SourceError } from '../model/source.js';
 import { createReaderSource } from './reader.js';
-import { errorReason } from './reasons.js';
 import { readLines } from './stream.js';
 
 const NAME = 'stdin';

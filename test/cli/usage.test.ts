@@ -43,11 +43,6 @@ test.each<[string, string[], string]>([
     'otlp: what is given as its URL is not an http:// or https:// URL',
   ],
   [
-    'no source',
-    ['run', '--to', 'console'],
-    'give --from stdin, file:PATH, unix:PATH, tcp:HOST:PORT, listen:unix:PATH or listen:tcp:HOST:PORT',
-  ],
-  [
     'a source that is unknown',
     ['run', '--to', 'console', '--from', 'kafka:x'],
     '--from: unknown source "kafka": give stdin, file:PATH,',

@@ -17,7 +17,7 @@ describe('parseSourceName', () => {
     ['listen:tcp:0', { kind: 'listen', address: { host: '127.0.0.1', port: 0 } }],
     ['listen:tcp:0.0.0.0:9000', { kind: 'listen', address: { host: '0.0.0.0', port: 9000 } }],
     ['listen:tcp:[::]:9000', { kind: 'listen', address: { host: '::', port: 9000 } }],
-    ['ws://127.0.0.1:18789', { kind: 'gateway', url: 'ws://127.0.0.1:18789', name: 'ws://127.0.0.1:18789/' }],
+    ['ws://127.0.0.1:18789', { kind: 'gateway', url: 'ws://127.0.0.1:18789' }],
     ['transcripts:/var/openclaw', { kind: 'transcripts', directory: '/var/openclaw' }],
     ['otlp:127.0.0.1:4319', { kind: 'otlp', address: { host: '127.0.0.1', port: 4319 } }],
   ])('%s', (text, expected) => {

@@ -2,13 +2,23 @@
  * The envelope of the gateway's WebSocket protocol, as recorded (`{"rx", "frame", "dir"?}` a line) or bare, and what the
  * frames that tell of agents have in common.
  */
-import { isObject, type Json, number, object, text } from '../json.js';
+import { isObject, type Json, number, object, text } from '../../json.js';
 
 export interface EventFrame {
   event: string;
   payload: Json;
   /** When the frame was received, epoch milliseconds. */
   arrival_ms: number;
+  /** Something of the run that it tells of could not be had again after a gap. */
+  is_gap: boolean;
+}
+
+/** Says that frames were missed. They come after it, rebuilt, as far as the gateway could tell of them. */
+export interface MissedFrames {
+  /** `connection_lost`, `bridge_restarted`, … */
+  reason: string;
+  /** Sessions of which not all could be had, or true where that holds for all. */
+  unknown: unknown;
 }
 
 /** The gateway's answer to a call: rows of a session's history. */
@@ -18,7 +28,13 @@ export interface HistoryFrame {
 }
 
 /** What a line carries, or the reason why it carries nothing. */
-export function openFrame(value: Json, arrival_ms: number): EventFrame | HistoryFrame | { ignored: string } {
+export function openFrame(
+  value: Json,
+  arrival_ms: number,
+): EventFrame | HistoryFrame | MissedFrames | { ignored: string } {
+  if (isObject(value.missed)) {
+    return { reason: text(value.missed.reason) ?? 'unknown', unknown: value.missed.unknown };
+  }
   if (value.dir === 'out' || value.dir === 'close') return { ignored: `frame.${value.dir}` };
   const frame = isObject(value.frame) ? value.frame : value;
   const rows = frame.type === 'res' ? object(frame.payload).messages : undefined;
@@ -30,12 +46,14 @@ export function openFrame(value: Json, arrival_ms: number): EventFrame | History
     event: text(frame.event) ?? 'unnamed',
     payload: object(frame.payload),
     arrival_ms: number(value.rx) ?? arrival_ms,
+    is_gap: value.gap === true,
   };
 }
 
 /** A line that belongs to this dialect, by its own look. */
 export const looksLikeFrame = (value: Json): boolean =>
   isObject(value.frame) ||
+  isObject(value.missed) ||
   value.dir === 'close' ||
   value.type === 'event' ||
   value.type === 'res' ||
@@ -54,12 +72,13 @@ export interface AgentPayload {
   spawned_by?: string;
   agent_id?: string;
   is_heartbeat: boolean;
+  is_gap: boolean;
   /** Protocol 4 names the agent on each event, and marks the last event of a run; protocol 3 does neither. */
   protocol: 3 | 4;
 }
 
 /** Reads an agent payload; undefined where it lacks what every event needs. */
-export function readAgentPayload({ payload, arrival_ms }: EventFrame): AgentPayload | undefined {
+export function readAgentPayload({ payload, arrival_ms, is_gap }: EventFrame): AgentPayload | undefined {
   const session_key = text(payload.sessionKey);
   const run_id = text(payload.runId);
   if (session_key === undefined || run_id === undefined) return undefined;
@@ -78,6 +97,7 @@ export function readAgentPayload({ payload, arrival_ms }: EventFrame): AgentPayl
     ...(spawned_by === undefined ? {} : { spawned_by }),
     ...(agent_id === undefined ? {} : { agent_id }),
     is_heartbeat: payload.isHeartbeat === true,
+    is_gap,
     protocol: agent_id === undefined ? 3 : 4,
   };
 }

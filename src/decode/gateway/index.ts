@@ -2,13 +2,15 @@
  * The dialect `gateway`: frames of OpenClaw's WebSocket, protocols 3 and 4, to catalog events. The decoder keeps a bounded
  * memory of sessions, because the catalog's events say in full what the frames say in pieces.
  */
+
+import { type Json, list } from '../../json.js';
 import { agentOfSession } from '../../model/session-key.js';
 import { checkEvents, type Decoded, type Decoder, ignore, reject } from '../decoder.js';
-import type { Json } from '../json.js';
 import {
   type AgentPayload,
   type EventFrame,
   type HistoryFrame,
+  type MissedFrames,
   openFrame,
   readAgentPayload,
 } from './frame.js';
@@ -48,6 +50,7 @@ function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemor
       (session_key === payload.session_key ? payload.agent_id : undefined),
     channel: session.channel,
     event_id: payload.seq === undefined ? undefined : `${payload.run_id}:${payload.seq}:${candidate.type}`,
+    gap: payload.is_gap || session.gap_run_id === payload.run_id ? true : undefined,
   };
   return { ...common, ...candidate };
 }
@@ -81,6 +84,16 @@ function decodeHistoryFrame(frame: HistoryFrame, memory: GatewayMemory): Decoded
   return candidates.length === 0 ? ignore('frame.res') : checkEvents(candidates, 'frame.payload.messages');
 }
 
+/** Marks the runs that were going on while frames were missed, where the gateway could not tell of all of them. */
+function markMissed({ reason, unknown }: MissedFrames, memory: GatewayMemory): Decoded {
+  const marked =
+    unknown === true ? memory.sessions() : list(unknown).map((key) => memory.session(String(key)));
+  for (const session of marked) {
+    if (session.run_id !== undefined) session.gap_run_id = session.run_id;
+  }
+  return ignore(`missed.${reason.slice(0, 40)}`);
+}
+
 function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
   switch (frame.event) {
     case 'agent':
@@ -106,6 +119,7 @@ export function createGatewayDecoder(): Decoder {
     decode(value, arrival_ms) {
       const frame = openFrame(value, arrival_ms);
       if ('ignored' in frame) return ignore(frame.ignored);
+      if ('reason' in frame) return markMissed(frame, memory);
       return 'rows' in frame ? decodeHistoryFrame(frame, memory) : decodeFrame(frame, memory);
     },
     end() {

@@ -2,8 +2,9 @@
  * The `lifecycle` stream: a run's start, the model calls whose response headers arrive, failed attempts, and its end. A
  * start repeats on each retry and an abort ends a run twice; the correlator takes the first start and the settled end.
  */
+
+import { type Json, number, object, text } from '../../json.js';
 import { ANNOUNCE_PREFIX } from '../../model/announce.js';
-import { type Json, number, object, text } from '../json.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, rememberSpawnTold } from './sessions.js';
 

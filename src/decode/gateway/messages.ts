@@ -2,8 +2,9 @@
  * `session.message`, `sessions.changed` and `task` frames: model calls, and what they tell of sessions and sub-agents on
  * the way.
  */
+
+import { blockText, type Json, number, object, text } from '../../json.js';
 import { agentOfSession } from '../../model/session-key.js';
-import { blockText, type Json, number, object, text } from '../json.js';
 import { modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';
 import type { GatewayMemory, SessionMemory } from './sessions.js';

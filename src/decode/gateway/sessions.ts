@@ -15,6 +15,8 @@ export interface SessionMemory {
   parent_session_key?: string;
   /** The session's active run, else its latest one. */
   run_id?: string;
+  /** The run of which something was missed and could not be had again. */
+  gap_run_id?: string;
   /** The latest runs of this session whose spawn has been given out already. */
   spawns_told: string[];
 }
@@ -53,6 +55,7 @@ export interface HeldEnd {
 
 export interface GatewayMemory {
   session(key: string): SessionMemory;
+  sessions(): SessionMemory[];
   /** Label that a spawn call was given, by run and call. */
   labels: BoundedMemory<string>;
   /** Calls of protocol 3 that run a command, by run and call. */
@@ -74,6 +77,7 @@ export function createGatewayMemory(): GatewayMemory {
       sessions.set(key, session);
       return session;
     },
+    sessions: () => sessions.values(),
     labels: createMemory(MAX_CALLS),
     commands: createMemory(MAX_CALLS),
     heldEnds: createMemory(MAX_CALLS),

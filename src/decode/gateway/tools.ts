@@ -2,7 +2,7 @@
  * The `tool` stream, and in protocol 3 the `item` and `command_output` frames that complete it: there a call's error text
  * and exit code come just after its result, so its end is held for them.
  */
-import { blockText, type Json, number, object, text } from '../json.js';
+import { blockText, type Json, number, object, text } from '../../json.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, rememberSpawnTold } from './sessions.js';
 

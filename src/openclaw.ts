@@ -1,0 +1,66 @@
+/**
+ * What OpenClaw's own files on this machine tell: where its state is, and the secret of its gateway. Only read; the file is
+ * looked at anew each time, since whoever mends it does so while the bridge waits.
+ */
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import JSON5 from 'json5';
+import { errorReason } from './errors.js';
+import { isObject, object, text } from './json.js';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** OpenClaw's state directory: `OPENCLAW_STATE_DIR`, else `~/.openclaw`. */
+export const openclawDirectory = (env: Environment): string =>
+  env.OPENCLAW_STATE_DIR || join(homedir(), '.openclaw');
+
+/** `OPENCLAW_CONFIG_PATH`, else `openclaw.json` in the state directory. */
+export const openclawConfigPath = (env: Environment): string =>
+  env.OPENCLAW_CONFIG_PATH || join(openclawDirectory(env), 'openclaw.json');
+
+export interface GatewaySecrets {
+  token?: string;
+  password?: string;
+  /** Why a secret that is there can't be used, and what to do; never holds one. */
+  problem?: string;
+}
+
+type Secret = { value: string } | { problem: string } | undefined;
+
+const VARIABLE = /\$\{([A-Z_][A-Z0-9_]*)\}/g;
+
+/** A secret as OpenClaw writes it: a text, in which `${NAME}` stands for a variable, or a reference to a secret store. */
+function readSecret(value: unknown, place: string, env: Environment): Secret {
+  if (isObject(value)) {
+    const advice = 'set OPENCLAW_GATEWAY_TOKEN to what it stands for';
+    return { problem: `${place} is a SecretRef, which the bridge can't look up; ${advice}` };
+  }
+  const written = text(value);
+  if (written === undefined) return undefined;
+  const missing = [...written.matchAll(VARIABLE)].map(([, name = '']) => name).find((name) => !env[name]);
+  if (missing === undefined) return { value: written.replaceAll(VARIABLE, (_, name) => env[name] ?? '') };
+  return { problem: `${place} names the variable ${missing}, which is not set here; set it` };
+}
+
+/** The gateway's secrets in `openclaw.json`; nothing where there is no such file. */
+export function readGatewaySecrets(env: Environment): GatewaySecrets {
+  const path = openclawConfigPath(env);
+  let auth: unknown;
+  try {
+    auth = object(object(JSON5.parse(readFileSync(path, 'utf8'))).gateway).auth;
+  } catch (error) {
+    const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    // What the parser says may repeat a piece of the file.
+    const reason = error instanceof SyntaxError ? 'it is not valid JSON5' : errorReason(error);
+    return isMissing ? {} : { problem: `can't read ${path}: ${reason}` };
+  }
+  const token = readSecret(object(auth).token, `gateway.auth.token in ${path}`, env);
+  const password = readSecret(object(auth).password, `gateway.auth.password in ${path}`, env);
+  const problem = [token, password].find((secret) => secret !== undefined && 'problem' in secret);
+  return {
+    ...(token && 'value' in token ? { token: token.value } : {}),
+    ...(password && 'value' in password ? { password: password.value } : {}),
+    ...(problem && 'problem' in problem ? { problem: problem.problem } : {}),
+  };
+}

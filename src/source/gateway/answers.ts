@@ -1,0 +1,163 @@
+/**
+ * What a gateway can be asked for after a gap: its audit log, its sessions, their stored messages, and the latest events of
+ * what is running. Asking costs a few calls a session, and only of sessions in which something happened since.
+ */
+import { type Json, list, number, object, text } from '../../json.js';
+import type { Call } from './calls.js';
+
+/** All that the gateway tells of one session. */
+export interface SessionAnswers {
+  key: string;
+  /** Its row of `sessions.list`. */
+  session: Json;
+  /** Rows of `sessions.get`, oldest first. */
+  rows: Json[];
+  /** Events of `audit.activity.list`, oldest first. */
+  activity: Json[];
+  /** `chat.history`'s `inFlightRun`: the latest events of the run that goes on. */
+  in_flight: Json;
+  /** Something was asked for and not answered, or there was more than could be asked for. */
+  is_partial: boolean;
+}
+
+export interface Asked {
+  sessions: SessionAnswers[];
+  /** The gateway does not tell what happened, so that there may be sessions which are missing here. */
+  is_partial: boolean;
+}
+
+/** Clocks differ, and the gateway writes some things down a little after it told them. */
+const MARGIN_MS = 5_000;
+
+const AUDIT_PAGE = 500;
+const MAX_AUDIT_PAGES = 20;
+const SESSIONS_PAGE = 200;
+const MAX_SESSION_PAGES = 10;
+const ROWS = 200;
+const MAX_ROWS = 5_000;
+/** Sessions that are asked about at the same time. */
+const CONCURRENCY = 4;
+
+const AUDITED_KINDS: ReadonlySet<unknown> = new Set(['agent_run', 'tool_action']);
+
+interface Pages {
+  items: Json[];
+  is_partial: boolean;
+}
+
+/** The audit log is newest first; what it has of messages in and out is of no use here. */
+async function askActivity(call: Call, params: Json): Promise<Pages> {
+  const items: Json[] = [];
+  let cursor: string | undefined;
+  for (let page = 0; page < MAX_AUDIT_PAGES; page++) {
+    const answer = await call('audit.activity.list', {
+      ...params,
+      limit: AUDIT_PAGE,
+      ...(cursor === undefined ? {} : { cursor }),
+    });
+    if (!answer.ok) return { items: items.reverse(), is_partial: true };
+    items.push(
+      ...list(answer.payload.events)
+        .map(object)
+        .filter(({ kind }) => AUDITED_KINDS.has(kind)),
+    );
+    cursor = text(answer.payload.nextCursor);
+    if (cursor === undefined) return { items: items.reverse(), is_partial: false };
+  }
+  return { items: items.reverse(), is_partial: true };
+}
+
+const isTouched = (session: Json, after_ms: number): boolean =>
+  session.hasActiveRun === true || (number(session.updatedAt) ?? 0) >= after_ms;
+
+/** The list begins with the session that changed last. */
+async function askSessions(call: Call, after_ms: number): Promise<Pages> {
+  const items: Json[] = [];
+  for (let page = 0; page < MAX_SESSION_PAGES; page++) {
+    const answer = await call('sessions.list', { limit: SESSIONS_PAGE, offset: page * SESSIONS_PAGE });
+    if (!answer.ok) return { items, is_partial: true };
+    const rows = list(answer.payload.sessions).map(object);
+    const touched = rows.filter((row) => isTouched(row, after_ms));
+    items.push(...touched);
+    if (answer.payload.hasMore !== true || touched.length === 0) return { items, is_partial: false };
+  }
+  return { items, is_partial: true };
+}
+
+const rowTime = (row: Json): number => number(object(row.__openclaw).recordTimestampMs) ?? 0;
+
+/** The latest messages of a session, as many as reach back to this time. */
+async function askRows(call: Call, key: string, after_ms: number): Promise<Pages> {
+  for (let limit = ROWS; ; limit = Math.min(limit * 5, MAX_ROWS)) {
+    const answer = await call('sessions.get', { key, limit });
+    if (!answer.ok) return { items: [], is_partial: true };
+    const items = list(answer.payload.messages).map(object);
+    const isWhole = items.length < limit || (items[0] !== undefined && rowTime(items[0]) < after_ms);
+    if (isWhole || limit === MAX_ROWS) return { items, is_partial: !isWhole };
+  }
+}
+
+async function askInFlight(call: Call, key: string): Promise<{ in_flight: Json; is_partial: boolean }> {
+  const answer = await call('chat.history', { sessionKey: key, limit: 1 });
+  return answer.ok
+    ? { in_flight: object(answer.payload.inFlightRun), is_partial: false }
+    : { in_flight: {}, is_partial: true };
+}
+
+async function askSession(
+  call: Call,
+  session: Json,
+  activity: Json[],
+  after_ms: number,
+): Promise<SessionAnswers> {
+  const key = text(session.key) ?? '';
+  const rows = await askRows(call, key, after_ms);
+  const { in_flight, is_partial } =
+    session.hasActiveRun === true ? await askInFlight(call, key) : { in_flight: {}, is_partial: false };
+  return { key, session, rows: rows.items, activity, in_flight, is_partial: rows.is_partial || is_partial };
+}
+
+/** Runs `act` on each item, on a few at a time; the results keep the items' order. */
+async function mapSome<T, R>(items: T[], act: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  const waiting = items.entries();
+  const work = async (): Promise<void> => {
+    for (const [index, item] of waiting) results[index] = await act(item);
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, work));
+  return results;
+}
+
+function groupBySession(activity: Json[]): Map<string, Json[]> {
+  const groups = new Map<string, Json[]>();
+  for (const event of activity) {
+    const key = text(event.sessionKey);
+    if (key === undefined) continue;
+    const group = groups.get(key) ?? [];
+    groups.set(key, group);
+    group.push(event);
+  }
+  return groups;
+}
+
+/**
+ * Asks for what happened since an instant (epoch milliseconds by the gateway's clock), in every session or in some. Each
+ * answer may hold more than that, and what was seen already.
+ */
+export async function askForMissed(call: Call, since_ms: number, only?: ReadonlySet<string>): Promise<Asked> {
+  const after_ms = since_ms - MARGIN_MS;
+  const [activity, listed] = await Promise.all([
+    askActivity(call, { after: after_ms }),
+    askSessions(call, after_ms),
+  ]);
+  const ofSession = groupBySession(activity.items);
+  const sessions = new Map(listed.items.map((session) => [text(session.key) ?? '', session]));
+  for (const key of ofSession.keys()) if (!sessions.has(key)) sessions.set(key, { key });
+  const wanted = [...sessions].filter(([key]) => key !== '' && (only === undefined || only.has(key)));
+  return {
+    sessions: await mapSome(wanted, ([key, session]) =>
+      askSession(call, session, ofSession.get(key) ?? [], after_ms),
+    ),
+    is_partial: activity.is_partial || listed.is_partial,
+  };
+}

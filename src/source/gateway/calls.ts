@@ -1,0 +1,60 @@
+/**
+ * Calls to a gateway that wait for their answers. An answer that does not come is an answer too.
+ */
+import { isObject, type Json } from '../../json.js';
+import { type GatewayError, type ResponseFrame, request } from './frames.js';
+
+const CALL_TIMEOUT_MS = 15_000;
+
+export type Answer = { ok: true; payload: Json } | { ok: false; error: GatewayError };
+
+export type Call = (method: string, params: Json) => Promise<Answer>;
+
+const unanswered = (message: string): Answer => ({
+  ok: false,
+  error: { code: 'UNANSWERED', message, details: {} },
+});
+
+const NO_REASON: GatewayError = { code: 'UNKNOWN', message: 'no reason given', details: {} };
+
+export interface Calls {
+  call: Call;
+  settle(frame: ResponseFrame): void;
+  /** No more answers come. */
+  end(): void;
+}
+
+export function createCalls(send: (text: string) => void): Calls {
+  const waiting = new Map<string, (answer: Answer) => void>();
+  let calls = 0;
+  let is_over = false;
+
+  function settle(id: string, answer: Answer): void {
+    const resolve = waiting.get(id);
+    waiting.delete(id);
+    resolve?.(answer);
+  }
+
+  return {
+    call(method, params) {
+      if (is_over) return Promise.resolve(unanswered('the connection has ended'));
+      const id = String(++calls);
+      return new Promise((resolve) => {
+        const late = unanswered(`no answer to ${method} within ${CALL_TIMEOUT_MS / 1000} s`);
+        const timer = setTimeout(() => settle(id, late), CALL_TIMEOUT_MS);
+        waiting.set(id, (answer) => {
+          clearTimeout(timer);
+          resolve(answer);
+        });
+        send(request(id, method, params));
+      });
+    },
+    settle({ id, ok, payload, error = NO_REASON }) {
+      settle(id, ok ? { ok, payload: isObject(payload) ? payload : {} } : { ok: false, error });
+    },
+    end() {
+      is_over = true;
+      for (const id of [...waiting.keys()]) settle(id, unanswered('the connection ended'));
+    },
+  };
+}

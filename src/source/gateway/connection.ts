@@ -1,0 +1,170 @@
+/**
+ * One connection to a gateway: the WebSocket, the handshake, and a watch on the gateway's signs of life. Not getting one is
+ * an ordinary outcome, so it is returned and not thrown.
+ */
+import WebSocket from 'ws';
+import { type Call, createCalls } from './calls.js';
+import { type EventFrame, readFrame } from './frames.js';
+import {
+  type Challenge,
+  type Credentials,
+  connectParams,
+  type DeviceProof,
+  type Hello,
+  READ_SCOPE,
+  readChallenge,
+  readHello,
+} from './handshake.js';
+import {
+  closedEarly,
+  describeError,
+  describeFailure,
+  notHello,
+  type Refusal,
+  scopesCleared,
+  silent,
+} from './refusals.js';
+
+/** From the first packet to the gateway's hello. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** Largest frame that is taken; the gateway's own limit is 25 MiB. */
+const MAX_FRAME_BYTES = 64 * 1024 * 1024;
+
+/** Ticks that may be missing before the connection counts as dead, as in OpenClaw's own client. */
+const MAX_MISSED_TICKS = 2;
+const CLOSED_FOR_SILENCE = 4000;
+/** The code of a close that says nothing else is wrong. */
+const CLOSED_NORMALLY = 1000;
+
+/** How a connection came to its end. */
+export interface Ending {
+  code: number;
+  reason: string;
+}
+
+export interface Connection {
+  hello: Hello;
+  /** The gateway's clock minus this machine's, by its challenge: too small by the time that took to come. */
+  clock_offset_ms: number;
+  call: Call;
+  /** Resolves when the connection has ended, whoever ended it. */
+  ended: Promise<Ending>;
+  close(): void;
+  /** Makes the other side wait while what has come is not taken. */
+  pause(): void;
+  resume(): void;
+}
+
+export interface ConnectionOptions {
+  url: string;
+  credentials: Credentials;
+  /** Given where the gateway wants to know its clients one by one. */
+  proof?: DeviceProof | undefined;
+  /** Each event after the challenge, as it came and as it was read. */
+  onEvent(text: string, frame: EventFrame): void;
+  /** Ends the handshake; a connection that stands is closed by whoever has it. */
+  stop: AbortSignal;
+}
+
+/** Tells of the first thing that goes wrong before a gateway has said hello. */
+function watchFailure(socket: WebSocket, ended: Promise<Ending>): Promise<Refusal> {
+  return new Promise((resolve) => {
+    socket.on('unexpected-response', (_request, response) => {
+      response.resume();
+      resolve(describeFailure(undefined, response.statusCode));
+    });
+    // It stays: an error may come at any later time too, and is followed by the end of the connection.
+    socket.on('error', (error) => resolve(describeFailure(error, undefined)));
+    void ended.then(({ code, reason }) => resolve(closedEarly(code, reason)));
+  });
+}
+
+/** Ends a connection on which nothing has come for so long that the gateway must have missed its ticks. */
+function watchTicks(socket: WebSocket, interval_ms: number): { hear(): void; end(): void } {
+  let missed = 0;
+  const timer = setInterval(() => {
+    missed++;
+    // What is gone does not answer a close either.
+    if (missed > MAX_MISSED_TICKS + 1) socket.terminate();
+    else if (missed > MAX_MISSED_TICKS) socket.close(CLOSED_FOR_SILENCE, 'tick timeout');
+  }, interval_ms);
+  return {
+    hear() {
+      missed = 0;
+    },
+    end: () => clearInterval(timer),
+  };
+}
+
+interface Greeting {
+  hello: Hello;
+  clock_offset_ms: number;
+}
+
+async function introduce(
+  call: Call,
+  challenge: Challenge,
+  { credentials, proof }: ConnectionOptions,
+): Promise<Greeting | Refusal> {
+  const clock_offset_ms = challenge.ts - Date.now();
+  const answer = await call('connect', connectParams(challenge, credentials, proof));
+  if (!answer.ok) return describeError(answer.error);
+  const hello = readHello(answer.payload);
+  if (hello === undefined) return notHello();
+  return hello.scopes.includes(READ_SCOPE) ? { hello, clock_offset_ms } : scopesCleared();
+}
+
+function after<T>(timeout_ms: number, value: T): { timeout: Promise<T>; cancel(): void } {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<T>((resolve) => {
+    timer = setTimeout(resolve, timeout_ms, value);
+  });
+  return { timeout, cancel: () => clearTimeout(timer) };
+}
+
+/** Opens a connection and is let in, or says why not. */
+export async function connectGateway(options: ConnectionOptions): Promise<Connection | Refusal> {
+  const { url, onEvent, stop } = options;
+  const socket = new WebSocket(url, { maxPayload: MAX_FRAME_BYTES, perMessageDeflate: false });
+  const calls = createCalls((text) => socket.send(text, () => undefined));
+  const ended = new Promise<Ending>((resolve) => {
+    socket.once('close', (code, reason) => resolve({ code, reason: String(reason) }));
+  });
+  void ended.then(calls.end);
+  const failed = watchFailure(socket, ended);
+  let hear = (): void => undefined;
+  const challenged = new Promise<Challenge>((resolve) => {
+    socket.on('message', (data) => {
+      hear();
+      const text = String(data);
+      const frame = readFrame(text);
+      if (frame?.type === 'res') return calls.settle(frame);
+      if (frame?.event !== 'connect.challenge') return frame && onEvent(text, frame);
+      const challenge = readChallenge(frame.payload);
+      if (challenge !== undefined) resolve(challenge);
+    });
+  });
+  const close = (): void => socket.close(CLOSED_NORMALLY);
+  stop.addEventListener('abort', close);
+  const { timeout, cancel } = after(HANDSHAKE_TIMEOUT_MS, silent(HANDSHAKE_TIMEOUT_MS / 1000));
+  const greeted = challenged.then((challenge) => introduce(calls.call, challenge, options));
+  const greeting = await Promise.race([greeted, failed, timeout]);
+  cancel();
+  stop.removeEventListener('abort', close);
+  if ('kind' in greeting) {
+    socket.terminate();
+    return greeting;
+  }
+  const ticks = watchTicks(socket, greeting.hello.tick_interval_ms);
+  hear = ticks.hear;
+  void ended.then(ticks.end);
+  return {
+    ...greeting,
+    call: calls.call,
+    ended,
+    close,
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+  };
+}

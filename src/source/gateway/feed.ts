@@ -1,0 +1,263 @@
+/**
+ * What a gateway pushes, as one whole stream over all its connections. While the past is being asked for, what is pushed
+ * waits, so that the stream stays in order; then both are given out together, and after that everything as it comes.
+ */
+import { type Json, object, text } from '../../json.js';
+import type { Push } from '../reader.js';
+import { type Asked, askForMissed, type SessionAnswers } from './answers.js';
+import type { Connection, Ending } from './connection.js';
+import type { EventFrame } from './frames.js';
+import { createOutlet } from './outlet.js';
+import { createReasoning, type Reasoning, reasoningRow } from './reasoning.js';
+import { type RebuiltFrame, rebuildFrames } from './rebuild.js';
+import { describeError, type Refusal } from './refusals.js';
+
+/** How far a gateway has been followed, in epoch milliseconds by its own clock. */
+export interface GatewayPosition {
+  /** Everything up to here has been seen. */
+  seen_ms: number;
+  /** When it was followed for the first time: nothing from before is wanted. */
+  first_ms: number;
+}
+
+/** What is missing, and why. */
+interface Gap {
+  reason: string;
+  since_ms: number;
+}
+
+/** Frames that wait while the past is asked for; over this they are given out, in order or not. */
+const MAX_HELD_BYTES = 32 * 1024 * 1024;
+
+/** How long the answers on the side are waited for when following stops. */
+const FINISH_MS = 2_000;
+
+/** Text of a frame on one line: a line break can stand in JSON only where any white space could. */
+const oneLine = (json: string): string => (/[\r\n]/.test(json) ? json.replaceAll(/[\r\n]+/g, ' ') : json);
+
+const rebuiltLine = ({ event, payload, is_gap }: RebuiltFrame): string =>
+  JSON.stringify({
+    rx: Date.now(),
+    rebuilt: true,
+    ...(is_gap ? { gap: true } : {}),
+    frame: { type: 'event', event, payload },
+  });
+
+const rowsLine = (messages: Json[]): string =>
+  JSON.stringify({ rx: Date.now(), frame: { type: 'res', ok: true, payload: { messages } } });
+
+/** Rows of model calls that may have been seen without their reasoning tokens. */
+const reasonedRows = ({ rows }: SessionAnswers, since_ms: number): Json[] =>
+  rows
+    .filter(
+      ({ role, usage, __openclaw }) =>
+        role === 'assistant' &&
+        object(usage).reasoningTokens !== undefined &&
+        Number(object(__openclaw).recordTimestampMs) >= since_ms,
+    )
+    .map(reasoningRow);
+
+/** Reasoning that was being asked for when the connection broke is of calls up to this much older than the gap. */
+const REASONING_MARGIN_MS = 60_000;
+
+/** The session in which a call may have been written down just now. */
+const settledSession = ({ event, payload }: EventFrame): string | undefined => {
+  const { sessionKey, stream, data } = object(payload);
+  const isEnd = stream === 'lifecycle' && object(data).executionSettled === true;
+  return event === 'session.message' || isEnd ? text(sessionKey) : undefined;
+};
+
+export interface Feed {
+  onEvent(json: string, frame: EventFrame): void;
+  /** Follows a connection to its end, or says why it is of no use. */
+  follow(connection: Connection, stop: AbortSignal): Promise<Ending | Refusal>;
+  /** Says why the last connection ended: what is pushed until the next one is missing. */
+  lose(reason: string): void;
+  end(): Promise<void>;
+}
+
+export interface FeedOptions {
+  stream: string;
+  push: Push;
+  resume: GatewayPosition | undefined;
+  /** Told to the user. */
+  say(message: string): Promise<void>;
+}
+
+export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
+  let position = resume;
+  let gap: Gap | undefined =
+    resume === undefined ? undefined : { reason: 'bridge_restarted', since_ms: resume.seen_ms };
+  let connection: Connection | undefined;
+  let reasoning: Reasoning | undefined;
+  let last_seq: number | undefined;
+  /** Frames that wait; undefined where they go out as they come. */
+  let held: string[] | undefined = [];
+  let held_bytes = 0;
+  /** The connection on which the past is being asked for. */
+  let asking: Connection | undefined;
+  /** Sessions with a call that is known only in part, and since when. */
+  const pending = new Map<string, number>();
+  /** Such a call has been written down. */
+  let is_settled = false;
+
+  const outlet = createOutlet({
+    stream,
+    push,
+    onFull: (is_full) => (is_full ? connection?.pause() : connection?.resume()),
+    position: () => position,
+  });
+
+  function markSeen(): void {
+    const seen_ms = Date.now() + (connection?.clock_offset_ms ?? 0);
+    position = { seen_ms, first_ms: position?.first_ms ?? seen_ms };
+  }
+
+  function release(): void {
+    for (const line of held ?? []) outlet.add(line);
+    held = undefined;
+    held_bytes = 0;
+    markSeen();
+  }
+
+  function give(line: string): void {
+    if (held === undefined) {
+      outlet.add(line);
+      markSeen();
+      return;
+    }
+    held.push(line);
+    held_bytes += line.length;
+    if (held_bytes > MAX_HELD_BYTES) release();
+  }
+
+  function tellMissed({ reason, since_ms }: Gap, asked: Asked): void {
+    const until_ms = Date.now() + (connection?.clock_offset_ms ?? 0);
+    const unknown =
+      asked.is_partial || asked.sessions.filter((each) => each.is_partial).map(({ key }) => key);
+    outlet.add(JSON.stringify({ rx: Date.now(), missed: { reason, since_ms, until_ms, unknown } }));
+  }
+
+  function giveRebuilt({ sessions }: Asked, since_ms: number): number {
+    const first_ms = position?.first_ms ?? since_ms;
+    const frames: RebuiltFrame[] = [];
+    for (const answers of sessions) {
+      const rebuilt = rebuildFrames(answers, { since_ms, floor_ms: first_ms });
+      frames.push(...rebuilt.frames);
+      if (rebuilt.is_pending) pending.set(answers.key, since_ms);
+    }
+    // Between sessions too the order is that in which it happened: a parent before its child.
+    for (const frame of frames.sort((a, b) => a.ts_ms - b.ts_ms)) outlet.add(rebuiltLine(frame));
+    for (const answers of sessions) {
+      const rows = reasonedRows(answers, Math.max(first_ms, since_ms - REASONING_MARGIN_MS));
+      if (rows.length > 0) outlet.add(rowsLine(rows));
+    }
+    return frames.length;
+  }
+
+  async function fillGap(open: Connection, missing: Gap): Promise<void> {
+    const asked = await askForMissed(open.call, missing.since_ms);
+    if (connection !== open) return;
+    tellMissed(missing, asked);
+    const events = giveRebuilt(asked, missing.since_ms);
+    const seconds = Math.max(0, (Date.now() + open.clock_offset_ms - missing.since_ms) / 1000).toFixed(1);
+    const partly = asked.is_partial || asked.sessions.some((each) => each.is_partial);
+    const rest = partly ? '; not all of it could be had' : '';
+    void say(
+      `asked ${stream} for what was missed in ${seconds} s (${missing.reason.replaceAll('_', ' ')}): ` +
+        `${events} events in ${asked.sessions.length} sessions${rest}`,
+    );
+    if (gap === missing) gap = undefined;
+  }
+
+  async function completePending(open: Connection): Promise<void> {
+    const since_ms = Math.min(...pending.values());
+    const keys = new Set(pending.keys());
+    pending.clear();
+    is_settled = false;
+    const asked = await askForMissed(open.call, since_ms, keys);
+    if (connection === open) giveRebuilt(asked, since_ms);
+  }
+
+  /** Asks for the past while there is something to ask for, then lets go what was held. */
+  async function repair(open: Connection): Promise<void> {
+    while ((gap !== undefined || is_settled) && connection === open) {
+      await (gap === undefined ? completePending(open) : fillGap(open, gap));
+    }
+    // What a connection held that broke meanwhile is asked for again on the next one.
+    if (connection !== open) return;
+    asking = undefined;
+    release();
+  }
+
+  function startRepair(open: Connection): void {
+    held ??= [];
+    if (asking === open) return;
+    asking = open;
+    void repair(open);
+  }
+
+  function noticeDrops(seq: number | undefined): void {
+    if (seq === undefined || connection === undefined) return;
+    if (last_seq !== undefined && seq > last_seq + 1) {
+      gap ??= { reason: 'frames_dropped', since_ms: position?.seen_ms ?? Date.now() };
+      startRepair(connection);
+    }
+    last_seq = seq;
+  }
+
+  function noticeSettled(frame: EventFrame): void {
+    if (pending.size === 0 || connection === undefined) return;
+    const session_key = settledSession(frame);
+    if (session_key === undefined || !pending.has(session_key)) return;
+    is_settled = true;
+    startRepair(connection);
+  }
+
+  return {
+    onEvent(json, frame) {
+      if (connection === undefined) last_seq = frame.seq;
+      else noticeDrops(frame.seq);
+      noticeSettled(frame);
+      give(`{"rx":${Date.now()},"frame":${oneLine(json)}}`);
+      reasoning?.see(frame);
+    },
+    async follow(opened, stop) {
+      connection = opened;
+      const subscribed = await opened.call('sessions.subscribe', {});
+      if (!subscribed.ok) {
+        opened.close();
+        return describeError(subscribed.error);
+      }
+      reasoning = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
+      startRepair(opened);
+      const finish = (): void => void within(FINISH_MS, reasoning?.finish()).then(opened.close);
+      if (stop.aborted) finish();
+      else stop.addEventListener('abort', finish);
+      const ending = await opened.ended;
+      stop.removeEventListener('abort', finish);
+      reasoning.end();
+      return ending;
+    },
+    lose(reason) {
+      connection = undefined;
+      asking = undefined;
+      reasoning = undefined;
+      last_seq = undefined;
+      held = [];
+      held_bytes = 0;
+      if (position !== undefined) gap ??= { reason, since_ms: position.seen_ms };
+    },
+    end: outlet.end,
+  };
+}
+
+/** Waits for a promise, but no longer than this. */
+async function within(limit_ms: number, wanted: Promise<void> | undefined): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limit_ms);
+  });
+  await Promise.race([wanted, limit]);
+  clearTimeout(timer);
+}

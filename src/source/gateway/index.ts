@@ -1,0 +1,111 @@
+/**
+ * The source `ws://…` and `wss://…`: follows a gateway for as long as it is not told to stop. It connects again when the
+ * connection is lost, and asks on the side for the reasoning tokens, which the gateway does not push.
+ */
+import type { Source } from '../../model/source.js';
+import { createNotifier } from '../notifier.js';
+import { createReaderSource, type Push } from '../reader.js';
+import { type Backoff, backoffDelay } from '../socket.js';
+import { type Access, enterGateway } from './access.js';
+import type { Connection, Ending } from './connection.js';
+import { createFeed, type GatewayPosition } from './feed.js';
+import { isMendedByHand, type Refusal } from './refusals.js';
+
+export type { Access, Devices } from './access.js';
+export type { GatewayPosition } from './feed.js';
+
+export const GATEWAY_BACKOFF: Backoff = { min_ms: 1_000, max_ms: 30_000, random: Math.random };
+
+/** How soon a gateway is asked again that somebody has to mend by hand. */
+const MENDED_BY_HAND_WAIT_MS = 30_000;
+
+/** A connection that broke sooner than this counts as a failed try: a gateway that keeps hanging up is not hurried after. */
+const STABLE_MS = 10_000;
+
+export interface GatewayOptions {
+  access: Access;
+  /** Where an earlier process stopped; absent: nothing from before this start is wanted. */
+  resume?: GatewayPosition | undefined;
+  backoff: Backoff;
+}
+
+const RESTARTED = 1012;
+const POLICY = 1008;
+
+/** Why a connection ended, as the reason of the gap that it leaves. */
+function gapReason({ code, reason }: Ending): string {
+  if (code === RESTARTED) return 'gateway_restarted';
+  return code === POLICY && reason.includes('slow') ? 'slow_consumer' : 'connection_lost';
+}
+
+const describeEnding = ({ code, reason }: Ending): string =>
+  reason === '' ? `code ${code}` : `code ${code}, ${reason.replaceAll(/\p{Cc}/gu, ' ')}`;
+
+/** Says what is wrong, once until it is something else. */
+function createTeller(push: Push, stop: AbortSignal) {
+  let told: string | undefined;
+  return {
+    async down(message: string): Promise<void> {
+      if (told === message || stop.aborted) return;
+      told = message;
+      await push({ kind: 'status', state: 'down', message });
+    },
+    async up(message: string): Promise<void> {
+      told = undefined;
+      await push({ kind: 'status', state: 'up', message });
+    },
+  };
+}
+
+async function keepFollowing(
+  { access, resume, backoff }: GatewayOptions,
+  push: Push,
+  stop: AbortSignal,
+): Promise<void> {
+  const { name } = access;
+  const tell = createTeller(push, stop);
+  const feed = createFeed({ stream: name, push, resume, say: tell.up });
+  const stopped = createNotifier();
+  stop.addEventListener('abort', stopped.notify);
+  let failures = 0;
+
+  async function followOnce(connection: Connection): Promise<void> {
+    const { protocol, server_version } = connection.hello;
+    await tell.up(`following the gateway at ${name} (OpenClaw ${server_version}, protocol ${protocol})`);
+    const began_ms = Date.now();
+    const ending = await feed.follow(connection, stop);
+    if (Date.now() - began_ms > STABLE_MS) failures = 0;
+    if ('kind' in ending) return tellRefusal(ending);
+    feed.lose(gapReason(ending));
+    await tell.down(
+      `lost the gateway at ${name} (${describeEnding(ending)}); connecting again until it answers`,
+    );
+  }
+
+  async function tellRefusal(refusal: Refusal): Promise<void> {
+    const when = isMendedByHand(refusal)
+      ? `it is asked again every ${MENDED_BY_HAND_WAIT_MS / 1000} s`
+      : 'it is followed as soon as it answers';
+    await tell.down(`the gateway at ${name} ${refusal.message}; ${when}`);
+  }
+
+  while (!stop.aborted) {
+    const opened = await enterGateway(access, { onEvent: feed.onEvent, stop });
+    if (stop.aborted && !('kind' in opened)) opened.close();
+    else if ('kind' in opened) await tellRefusal(opened);
+    else await followOnce(opened);
+    const wait_ms =
+      'kind' in opened && isMendedByHand(opened) ? MENDED_BY_HAND_WAIT_MS : backoffDelay(failures, backoff);
+    failures += 1;
+    if (!stop.aborted) await stopped.wait(wait_ms);
+  }
+  await feed.end();
+}
+
+/** A source that never ends by itself and whose opening never fails: what goes wrong is told as a status. */
+export function createGatewaySource(options: GatewayOptions): Source {
+  return createReaderSource(
+    options.access.name,
+    async (push, stop) => () => keepFollowing(options, push, stop),
+  );
+}
