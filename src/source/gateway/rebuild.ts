@@ -270,14 +270,18 @@ function rebuildCall(run: RunFacts, call: CallFacts, isOver: boolean, out: Frame
   return false;
 }
 
+/** A run stops as its last message did, and after one that asked for tools because a tool ended its turn: a yield. */
+function stopReason({ messages }: RunFacts): string | undefined {
+  const last = text(messages.at(-1)?.stopReason);
+  return last === 'toolUse' ? 'end_turn' : last;
+}
+
 function endData(run: RunFacts, session: Json): Json {
   const common = { endedAt: run.ended_ms, executionSettled: true };
   const isLast = session.lastRunId === run.run_id;
   switch (run.status) {
-    case 'succeeded': {
-      const last = run.messages.at(-1);
-      return { ...common, phase: 'end', stopReason: text(last?.stopReason) };
-    }
+    case 'succeeded':
+      return { ...common, phase: 'end', stopReason: stopReason(run) };
     case 'cancelled':
       return { ...common, phase: 'end', aborted: true, status: 'cancelled' };
     case 'timed_out':

@@ -153,7 +153,7 @@ export function describeFailure(error: unknown, http_status: number | undefined)
   if (http_status !== undefined)
     return refusal('not_a_gateway', `answers HTTP ${http_status} and is no gateway; ${advice}`);
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  if (code.startsWith('WS_ERR') || code.startsWith('HPE_') || code === 'EPROTO' || code === 'ECONNRESET')
+  if (code.startsWith('WS_ERR') || code.startsWith('HPE_') || code === 'EPROTO')
     return refusal('not_a_gateway', `speaks no WebSocket (${shown(errorReason(error))}); ${advice}`);
   return refusal(
     'unreachable',
