@@ -204,13 +204,15 @@ export function createBridge(options: BridgeOptions): Bridge {
 /** What is held at the end can be much, and may not overrun destinations that would have taken it in their own time. */
 const MAX_PORTION = 1_000;
 
-function* inPortions({ spans, previews, logs, measurements }: Emission): Generator<Emission> {
-  const length = Math.max(spans.length, previews.length, logs.length, measurements.length);
+function* inPortions(emission: Emission): Generator<Emission> {
+  const { spans, previews, corrections, logs, measurements } = emission;
+  const length = Math.max(...Object.values(emission).map((part) => part.length));
   for (let from = 0; from < length; from += MAX_PORTION) {
     const portion = <T>(all: T[]): T[] => all.slice(from, from + MAX_PORTION);
     yield {
       spans: portion(spans),
       previews: portion(previews),
+      corrections: portion(corrections),
       logs: portion(logs),
       measurements: portion(measurements),
     };

@@ -40,6 +40,7 @@ export const decodeFile = (path: string): AgentEvent[] => decodeLines(readLines(
 export const merge = (emissions: Emission[]): Emission => ({
   spans: emissions.flatMap((each) => each.spans),
   previews: emissions.flatMap((each) => each.previews),
+  corrections: emissions.flatMap((each) => each.corrections),
   logs: emissions.flatMap((each) => each.logs),
   measurements: emissions.flatMap((each) => each.measurements),
 });

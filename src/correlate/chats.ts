@@ -2,7 +2,7 @@
  * Model calls. `agent.step_started` opens one, `llm.tokens` ends it, `llm.reasoning` adds to it. A step whose tokens never
  * come failed or was not stored: it becomes a span without tokens. Reasoning is counted once, and never added to output.
  */
-import { addMember, deleteMember } from '../bounded.js';
+import { deleteEntry, getEntry, setEntry } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
 import { cutUtf8 } from '../utf8.js';
@@ -312,7 +312,7 @@ export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'
   if (event.response_id === undefined) return onNamelessReasoning(step, run, event);
   const chat = run.chats.get(span_id);
   if (chat !== undefined) return completeChat(step, run, chat, event);
-  if (hasEnded(step, span_id)) return countLateReasoning(step, run, event, span_id);
+  if (hasEnded(step, span_id)) return completeLate(step, event, span_id);
   keepEarlyReasoning(step, run, event.response_id, event);
 }
 
@@ -327,10 +327,16 @@ function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning
   measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));
 }
 
-/** The call's span is gone; its reasoning still counts, unless it was counted with it. */
-function countLateReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>, span_id: string): void {
-  if (!deleteMember(step.state.unreasoned, span_id)) return;
-  measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));
+/** The call's span was given out without its reasoning, which still counts, and completes it where spans are replaced. */
+function completeLate(step: Step, event: EventOf<'llm.reasoning'>, span_id: string): void {
+  const chat = getEntry(step.state.unreasoned, span_id);
+  if (chat === undefined || event.reasoning_tokens === undefined) return;
+  deleteEntry(step.state.unreasoned, span_id);
+  const reasoning: Reasoning = {};
+  addReasoning(step, reasoning, event);
+  measureReasoning(step, reasoning.tokens, chat.metric_attributes);
+  const attributes = { ...chat.span.attributes, ...reasoningAttributes(reasoning) };
+  step.out.corrections.push({ ...chat.span, attributes });
 }
 
 function endStep(step: Step, run: Run, open: OpenStep): void {
@@ -351,7 +357,9 @@ function endStep(step: Step, run: Run, open: OpenStep): void {
 }
 
 function letGo(step: Step, run: Run, chat: HeldChat): void {
-  addMember(step.state.unreasoned, chat.span.span_id, step.options.limits.seen_ids);
+  const { span, metric_attributes } = chat;
+  const { state, options } = step;
+  setEntry(state.unreasoned, span.span_id, { span, metric_attributes }, options.limits.unreasoned_chats);
   emitSpan(step, chat.span);
   run.chats.delete(chat.span.span_id);
 }

@@ -37,6 +37,8 @@ export interface Limits {
   ended_runs: number;
   /** Ids of ended spans and of seen events that are kept to know them again. */
   seen_ids: number;
+  /** Model calls that were given out without their reasoning tokens, kept in case these come. */
+  unreasoned_chats: number;
   sessions: number;
   spawns: number;
 }
@@ -53,6 +55,7 @@ export const DEFAULT_LIMITS: Limits = {
   held_events: 100_000,
   ended_runs: 50_000,
   seen_ids: 200_000,
+  unreasoned_chats: 10_000,
   sessions: 50_000,
   spawns: 50_000,
 };
@@ -108,10 +111,14 @@ export interface Reasoning {
   duration_ms?: number;
 }
 
-/** A model call that has ended and waits for its reasoning tokens. */
-export interface HeldChat {
+/** A model call that has ended without its reasoning tokens. */
+export interface EndedChat {
   span: SpanRecord;
   metric_attributes: Record<string, string>;
+}
+
+/** A model call that has ended and waits for its reasoning tokens. */
+export interface HeldChat extends EndedChat {
   due_ms: number;
 }
 
@@ -249,7 +256,7 @@ export interface State {
   seen_events: BoundedSet;
   ended_spans: BoundedSet;
   /** Ended model calls whose reasoning nobody has told. */
-  unreasoned: BoundedSet;
+  unreasoned: BoundedMap<EndedChat>;
   /** A heap, see `heap.ts`. */
   timers: Timer[];
   counts: Counts;
@@ -279,7 +286,7 @@ export function createState(): State {
     by_run_id: createBoundedMap(),
     seen_events: createBoundedSet(),
     ended_spans: createBoundedSet(),
-    unreasoned: createBoundedSet(),
+    unreasoned: createBoundedMap(),
     timers: [],
     counts: { runs_opened: 0, runs_ended: 0, duplicates: 0, given_up: {} },
   };
@@ -295,7 +302,13 @@ export interface Step {
   arrived: string[];
 }
 
-export const emptyEmission = (): Emission => ({ spans: [], previews: [], logs: [], measurements: [] });
+export const emptyEmission = (): Emission => ({
+  spans: [],
+  previews: [],
+  corrections: [],
+  logs: [],
+  measurements: [],
+});
 
 export const runKey = (session_key: string, run_id: string): string => `${session_key}\u0000${run_id}`;
 

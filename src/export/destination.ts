@@ -169,9 +169,12 @@ function openTraces({ config, profile, resource, openLane }: Parts, endpoint: En
   };
   return {
     lane,
-    accept({ previews, spans }) {
+    accept({ previews, corrections, spans }) {
       if (replaces) lane.offer(previews.map((span) => toItem(span, 0)));
       lane.offer(spans.map((span) => toItem(span, 1)));
+      // Without an id: what has ended takes no more copies, but for this one.
+      if (replaces)
+        lane.offer(corrections.map((span) => ({ payload: span, bytes: spanBytes(span), count: 0 })));
     },
   };
 }

@@ -73,6 +73,8 @@ export interface Emission {
   spans: SpanRecord[];
   /** Copies of spans that are not final yet (open, or ended with something still unknown), for destinations that replace by id. */
   previews: SpanRecord[];
+  /** Ended spans, given out before, of which more has become known: for the same destinations. */
+  corrections: SpanRecord[];
   logs: LogRecord[];
   measurements: Measurement[];
 }

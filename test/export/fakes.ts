@@ -103,6 +103,7 @@ export const log = (changes: Partial<LogRecord> = {}): LogRecord => ({
 export const emission = (parts: Partial<Emission>): Emission => ({
   spans: [],
   previews: [],
+  corrections: [],
   logs: [],
   measurements: [],
   ...parts,

@@ -100,5 +100,5 @@ export function request(): SpanRecord[] {
 
 /** What the correlator gives out: spans that have ended, and copies of open ones. */
 export function emission(spans: SpanRecord[], previews: SpanRecord[] = []): Emission {
-  return { spans, previews, logs: [], measurements: [] };
+  return { spans, previews, corrections: [], logs: [], measurements: [] };
 }

@@ -20,7 +20,8 @@ function errorOf(data: Json): Candidate | undefined {
     : { type: errorType(data), message: message ?? 'the run failed' };
 }
 
-function triggerOf(payload: AgentPayload): string | undefined {
+function triggerOf(payload: AgentPayload, memory: GatewayMemory): string | undefined {
+  if (memory.resumes.get(payload.run_id) !== undefined) return 'restart_recovery';
   if (payload.run_id.startsWith(ANNOUNCE_PREFIX)) return 'announce';
   if (payload.is_heartbeat) return 'heartbeat';
   return payload.spawned_by === undefined ? undefined : 'subagent';
@@ -52,7 +53,8 @@ function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
     {
       type: 'agent.started',
       parent_session_key: payload.spawned_by,
-      trigger: triggerOf(payload),
+      parent_run_id: memory.resumes.get(payload.run_id),
+      trigger: triggerOf(payload, memory),
       input: memory.inputs.get(payload.run_id),
     },
   ];

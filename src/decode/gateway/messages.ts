@@ -31,15 +31,21 @@ export function rememberSession(payload: Json, memory: GatewayMemory): SessionMe
   return session;
 }
 
+/** What the gateway names as the sender where it goes on with a request that its restart interrupted. */
+const RESTART_RECOVERY = 'main_session_restart_recovery';
+
 const USER_SUFFIX = ':user';
 
 /** A user's message names the run that it starts in its idempotency key. */
-function rememberInput(message: Json, memory: GatewayMemory): void {
+function rememberInput(message: Json, session: SessionMemory | undefined, memory: GatewayMemory): void {
   const key = text(message.idempotencyKey) ?? text(object(message.__openclaw).idempotencyKey);
+  if (!key?.endsWith(USER_SUFFIX)) return;
+  const run_id = key.slice(0, -USER_SUFFIX.length);
   const content = blockText(message.content);
-  if (key?.endsWith(USER_SUFFIX) && content !== undefined) {
-    memory.inputs.set(key.slice(0, -USER_SUFFIX.length), content);
-  }
+  if (content !== undefined) memory.inputs.set(run_id, content);
+  const isResumed = object(message.provenance).sourceTool === RESTART_RECOVERY;
+  if (isResumed && session?.run_id !== undefined && session.run_id !== run_id)
+    memory.resumes.set(run_id, session.run_id);
 }
 
 /** The model call of a message; in protocol 3 the message names no run, and belongs to its session's latest. */
@@ -48,14 +54,16 @@ export function decodeMessage(
   memory: GatewayMemory,
 ): Candidate[] | string {
   const message = object(payload.message);
-  if (message.role === 'user') rememberInput(message, memory);
+  const session_key = text(payload.sessionKey);
+  const session = session_key === undefined ? undefined : memory.session(session_key);
+  if (message.role === 'user') rememberInput(message, session, memory);
   const unused = noModelCall(message);
   if (unused !== undefined) return unused;
-  const session_key = text(payload.sessionKey);
   const own = object(message.__openclaw);
-  const latest = session_key === undefined ? undefined : memory.session(session_key).run_id;
+  const latest = session?.run_id;
   const run_id = text(own.runId) ?? text(message.runId) ?? text(payload.runId) ?? latest;
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
+  if (session !== undefined) session.run_id = run_id;
   const message_id = text(payload.messageId) ?? text(own.id);
   const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
   if (message_id !== undefined) memory.sessionsOfMessages.set(message_id, session_key);

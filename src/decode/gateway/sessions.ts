@@ -63,6 +63,8 @@ export interface GatewayMemory {
   heldEnds: BoundedMemory<HeldEnd>;
   /** The message that a run answers, by run. */
   inputs: BoundedMemory<string>;
+  /** The run that a run goes on with after the gateway restarted in the middle of it, by the later one. */
+  resumes: BoundedMemory<string>;
   /** Session keys by message that told of a model call: the rows of a history name neither, but the message. */
   sessionsOfMessages: BoundedMemory<string>;
 }
@@ -82,6 +84,7 @@ export function createGatewayMemory(): GatewayMemory {
     commands: createMemory(MAX_CALLS),
     heldEnds: createMemory(MAX_CALLS),
     inputs: createMemory(MAX_SESSIONS),
+    resumes: createMemory(MAX_SESSIONS),
     sessionsOfMessages: createMemory(MAX_CALLS),
   };
 }

@@ -71,17 +71,19 @@ const isTouched = (session: Json, after_ms: number): boolean =>
   session.hasActiveRun === true || (number(session.updatedAt) ?? 0) >= after_ms;
 
 /** The list begins with the session that changed last. */
-async function askSessions(call: Call, after_ms: number): Promise<Pages> {
+async function askSessions(call: Call, after_ms: number): Promise<Pages & { all: Map<string, Json> }> {
   const items: Json[] = [];
+  const all = new Map<string, Json>();
   for (let page = 0; page < MAX_SESSION_PAGES; page++) {
     const answer = await call('sessions.list', { limit: SESSIONS_PAGE, offset: page * SESSIONS_PAGE });
-    if (!answer.ok) return { items, is_partial: true };
+    if (!answer.ok) return { items, all, is_partial: true };
     const rows = list(answer.payload.sessions).map(object);
+    for (const row of rows) all.set(text(row.key) ?? '', row);
     const touched = rows.filter((row) => isTouched(row, after_ms));
     items.push(...touched);
-    if (answer.payload.hasMore !== true || touched.length === 0) return { items, is_partial: false };
+    if (answer.payload.hasMore !== true || touched.length === 0) return { items, all, is_partial: false };
   }
-  return { items, is_partial: true };
+  return { items, all, is_partial: true };
 }
 
 const rowTime = (row: Json): number => number(object(row.__openclaw).recordTimestampMs) ?? 0;
@@ -140,11 +142,17 @@ function groupBySession(activity: Json[]): Map<string, Json[]> {
   return groups;
 }
 
-/**
- * Asks for what happened since an instant (epoch milliseconds by the gateway's clock), in every session or in some. Each
- * answer may hold more than that, and what was seen already.
- */
-export async function askForMissed(call: Call, since_ms: number, only?: ReadonlySet<string>): Promise<Asked> {
+export interface Question {
+  /** Epoch milliseconds by the gateway's clock. */
+  since_ms: number;
+  /** Sessions that are asked about even where nothing seems to have happened in them. */
+  also?: Iterable<string>;
+  /** The sessions that are asked about; all, where it is absent. */
+  only?: ReadonlySet<string>;
+}
+
+/** Asks for what happened since an instant. Each answer may hold more than that, and what was seen already. */
+export async function askForMissed(call: Call, { since_ms, also, only }: Question): Promise<Asked> {
   const after_ms = since_ms - MARGIN_MS;
   const [activity, listed] = await Promise.all([
     askActivity(call, { after: after_ms }),
@@ -152,7 +160,9 @@ export async function askForMissed(call: Call, since_ms: number, only?: Readonly
   ]);
   const ofSession = groupBySession(activity.items);
   const sessions = new Map(listed.items.map((session) => [text(session.key) ?? '', session]));
-  for (const key of ofSession.keys()) if (!sessions.has(key)) sessions.set(key, { key });
+  for (const key of [...ofSession.keys(), ...(also ?? [])]) {
+    if (!sessions.has(key)) sessions.set(key, { key, ...listed.all.get(key) });
+  }
   const wanted = [...sessions].filter(([key]) => key !== '' && (only === undefined || only.has(key)));
   return {
     sessions: await mapSome(wanted, ([key, session]) =>

@@ -7,9 +7,10 @@ import type { Push } from '../reader.js';
 import { type Asked, askForMissed, type SessionAnswers } from './answers.js';
 import type { Connection, Ending } from './connection.js';
 import type { EventFrame } from './frames.js';
+import { createOpenRuns } from './open-runs.js';
 import { createOutlet } from './outlet.js';
 import { createReasoning, type Reasoning, reasoningRow } from './reasoning.js';
-import { type RebuiltFrame, rebuildFrames } from './rebuild.js';
+import { type OpenRun, type RebuiltFrame, rebuildFrames } from './rebuild.js';
 import { describeError, type Refusal } from './refusals.js';
 
 /** How far a gateway has been followed, in epoch milliseconds by its own clock. */
@@ -18,6 +19,10 @@ export interface GatewayPosition {
   seen_ms: number;
   /** When it was followed for the first time: nothing from before is wanted. */
   first_ms: number;
+  /** The gateway's process. */
+  boot_id?: string;
+  /** The run that goes on in each session. */
+  open_runs: Record<string, OpenRun>;
 }
 
 /** What is missing, and why. */
@@ -96,10 +101,13 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   let held_bytes = 0;
   /** The connection on which the past is being asked for. */
   let asking: Connection | undefined;
+  const runs = createOpenRuns(resume?.open_runs);
   /** Sessions with a call that is known only in part, and since when. */
   const pending = new Map<string, number>();
-  /** Such a call has been written down. */
+  /** Such a call has been written down, or a run has shown itself of which nothing had been seen. */
   let is_settled = false;
+  /** From when on the past has been asked for on this connection. */
+  let asked_since_ms: number | undefined;
 
   const outlet = createOutlet({
     stream,
@@ -110,7 +118,9 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
 
   function markSeen(): void {
     const seen_ms = Date.now() + (connection?.clock_offset_ms ?? 0);
-    position = { seen_ms, first_ms: position?.first_ms ?? seen_ms };
+    const boot_id = connection?.hello.boot_id;
+    const first_ms = position?.first_ms ?? seen_ms;
+    position = { seen_ms, first_ms, open_runs: runs.open, ...(boot_id === undefined ? {} : { boot_id }) };
   }
 
   function release(): void {
@@ -140,14 +150,19 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
 
   function giveRebuilt({ sessions }: Asked, since_ms: number): number {
     const first_ms = position?.first_ms ?? since_ms;
+    const is_restarted = position?.boot_id !== connection?.hello.boot_id;
     const frames: RebuiltFrame[] = [];
     for (const answers of sessions) {
-      const rebuilt = rebuildFrames(answers, { since_ms, floor_ms: first_ms });
+      const open_run = runs.open[answers.key];
+      const rebuilt = rebuildFrames(answers, { since_ms, floor_ms: first_ms, open_run, is_restarted });
       frames.push(...rebuilt.frames);
       if (rebuilt.is_pending) pending.set(answers.key, since_ms);
     }
     // Between sessions too the order is that in which it happened: a parent before its child.
-    for (const frame of frames.sort((a, b) => a.ts_ms - b.ts_ms)) outlet.add(rebuiltLine(frame));
+    for (const frame of frames.sort((a, b) => a.ts_ms - b.ts_ms)) {
+      runs.see(frame.payload);
+      outlet.add(rebuiltLine(frame));
+    }
     for (const answers of sessions) {
       const rows = reasonedRows(answers, Math.max(first_ms, since_ms - REASONING_MARGIN_MS));
       if (rows.length > 0) outlet.add(rowsLine(rows));
@@ -156,7 +171,11 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   }
 
   async function fillGap(open: Connection, missing: Gap): Promise<void> {
-    const asked = await askForMissed(open.call, missing.since_ms);
+    asked_since_ms = Math.min(missing.since_ms, asked_since_ms ?? Infinity);
+    const asked = await askForMissed(open.call, {
+      since_ms: missing.since_ms,
+      also: Object.keys(runs.open),
+    });
     if (connection !== open) return;
     tellMissed(missing, asked);
     const events = giveRebuilt(asked, missing.since_ms);
@@ -175,7 +194,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     const keys = new Set(pending.keys());
     pending.clear();
     is_settled = false;
-    const asked = await askForMissed(open.call, since_ms, keys);
+    const asked = await askForMissed(open.call, { since_ms, only: keys });
     if (connection === open) giveRebuilt(asked, since_ms);
   }
 
@@ -206,6 +225,16 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     last_seq = seq;
   }
 
+  /** A run that had begun when the gateway was asked, and was not in its answers yet. */
+  function noticeUnseen(payload: Json): void {
+    if (connection === undefined || asked_since_ms === undefined) return;
+    const session_key = runs.unseen(payload);
+    if (session_key === undefined) return;
+    pending.set(session_key, asked_since_ms);
+    is_settled = true;
+    startRepair(connection);
+  }
+
   function noticeSettled(frame: EventFrame): void {
     if (pending.size === 0 || connection === undefined) return;
     const session_key = settledSession(frame);
@@ -219,6 +248,10 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       if (connection === undefined) last_seq = frame.seq;
       else noticeDrops(frame.seq);
       noticeSettled(frame);
+      if (frame.event === 'agent') {
+        noticeUnseen(object(frame.payload));
+        runs.see(object(frame.payload));
+      }
       give(`{"rx":${Date.now()},"frame":${oneLine(json)}}`);
       reasoning?.see(frame);
     },
@@ -244,6 +277,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       asking = undefined;
       reasoning = undefined;
       last_seq = undefined;
+      asked_since_ms = undefined;
       held = [];
       held_bytes = 0;
       if (position !== undefined) gap ??= { reason, since_ms: position.seen_ms };

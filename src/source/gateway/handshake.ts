@@ -103,6 +103,8 @@ export interface Hello {
   protocol: number;
   /** OpenClaw's version. */
   server_version: string;
+  /** The gateway's process: another one runs none of the runs of this one. */
+  boot_id?: string;
   /** What the gateway really granted, which can be less than was asked for. */
   scopes: string[];
   /** Names of the calls that it answers; empty where it does not tell. */
@@ -120,13 +122,16 @@ const strings = (value: unknown): string[] =>
 export function readHello(payload: unknown): Hello | undefined {
   if (!isObject(payload) || payload.type !== 'hello-ok') return undefined;
   const auth = object(payload.auth);
+  const server = object(payload.server);
   const device_token = text(auth.deviceToken);
+  const boot_id = text(server.bootId);
   return {
     protocol: number(payload.protocol) ?? PROTOCOLS.min,
-    server_version: text(object(payload.server).version) ?? 'unknown',
+    server_version: text(server.version) ?? 'unknown',
     scopes: strings(auth.scopes),
     methods: strings(object(payload.features).methods),
     tick_interval_ms: number(object(payload.policy).tickIntervalMs) ?? DEFAULT_TICK_INTERVAL_MS,
     ...(device_token === undefined ? {} : { device_token }),
+    ...(boot_id === undefined ? {} : { boot_id }),
   };
 }

@@ -40,16 +40,27 @@ interface CallFacts {
   status?: string;
 }
 
+/** A run that goes on, as far as has been seen. */
+export interface OpenRun {
+  run_id: string;
+  /** Its latest event, epoch milliseconds. */
+  last_ms: number;
+}
+
 interface RunFacts {
   run_id: string;
   started_ms?: number;
   ended_ms?: number;
   status?: string;
   messages: Json[];
+  results: Json[];
   calls: Map<string, CallFacts>;
   /** Starts and ends in the audit log, by the hash of the call id. */
   audited: Map<string, Pick<CallFacts, 'started_ms' | 'ended_ms' | 'status'> & { tool: string }>;
 }
+
+/** The status of a run that ended because its gateway did. */
+const INTERRUPTED = 'gateway_restarted';
 
 const NESTED_TOOL = 'openclaw.nested-tool.v1';
 const SUFFIX_OF_INPUT = ':user';
@@ -64,7 +75,7 @@ function createRuns() {
     of(run_id: string): RunFacts {
       const known = runs.get(run_id);
       if (known !== undefined) return known;
-      const run: RunFacts = { run_id, messages: [], calls: new Map(), audited: new Map() };
+      const run: RunFacts = { run_id, messages: [], results: [], calls: new Map(), audited: new Map() };
       runs.set(run_id, run);
       return run;
     },
@@ -119,7 +130,8 @@ function readToolResult(row: Json, runs: Runs): void {
   const run_id = text(own(row).runId);
   const call_id = text(row.toolCallId);
   if (run_id === undefined || call_id === undefined) return;
-  const { calls } = runs.of(run_id);
+  const { calls, results } = runs.of(run_id);
+  results.push(row);
   const written_ms = number(row.timestamp) ?? recordedAt(row);
   const call = calls.get(call_id) ?? {
     call_id,
@@ -183,6 +195,17 @@ function readSessionEnd(session: Json, runs: Runs): void {
   if (session.hasActiveRun === true && list(session.activeRunIds).includes(run_id)) return;
   run.ended_ms = ended_ms;
   run.status = ROW_STATUS[text(session.status) ?? ''] ?? 'unknown';
+}
+
+/** A run that the gateway took with it when it went: nothing tells of its end. Another run may go on with its request. */
+function readInterruption({ open_run, is_restarted }: RebuildOptions, runs: Runs): void {
+  if (open_run === undefined || !is_restarted) return;
+  const run = runs.of(open_run.run_id);
+  if (run.ended_ms !== undefined) return;
+  const told = [...run.messages, ...run.results].map(recordedAt);
+  const audited = [...run.audited.values()].map(({ started_ms, ended_ms }) => ended_ms ?? started_ms ?? 0);
+  run.ended_ms = Math.max(open_run.last_ms, ...told, ...audited);
+  run.status = INTERRUPTED;
 }
 
 /** Gives each call the times that the audit log has of it; what is left over there is of calls that nothing else tells of. */
@@ -286,6 +309,14 @@ function endData(run: RunFacts, session: Json): Json {
       return { ...common, phase: 'end', aborted: true, status: 'cancelled' };
     case 'timed_out':
       return { ...common, phase: 'end', status: 'timeout' };
+    case INTERRUPTED:
+      return {
+        ...common,
+        phase: 'error',
+        error: 'the gateway stopped in the middle of the run',
+        errorObservation: { failoverReason: INTERRUPTED },
+        yielded: true,
+      };
     default:
       return {
         ...common,
@@ -341,7 +372,10 @@ function rebuildInput(row: Json, runs: Runs, out: Frames): void {
 }
 
 /** Runs in which something happened since; rows reach further back than that. */
-function runsSince({ activity, rows, in_flight, session }: SessionAnswers, since_ms: number): Set<unknown> {
+function runsSince(
+  { activity, rows, in_flight, session }: SessionAnswers,
+  { since_ms, open_run }: RebuildOptions,
+): Set<unknown> {
   const recent = rows.filter((row) => recordedAt(row) >= since_ms);
   const ended = (number(session.endedAt) ?? 0) >= since_ms ? [session.lastRunId] : [];
   return new Set([
@@ -349,6 +383,7 @@ function runsSince({ activity, rows, in_flight, session }: SessionAnswers, since
     ...recent.map((row) => own(row).runId ?? object(row.details).runId),
     ...ended,
     in_flight.runId,
+    open_run?.run_id,
   ]);
 }
 
@@ -357,15 +392,20 @@ export interface RebuildOptions {
   since_ms: number;
   /** Nothing from before this is wanted, not even of a run that goes on. */
   floor_ms: number;
+  /** The run of this session that was going on when the gap began. */
+  open_run?: OpenRun | undefined;
+  /** The gateway that ran it is gone: another process answers now. */
+  is_restarted: boolean;
 }
 
 /** Rebuilds what happened in one session, in the order in which it did. */
-export function rebuildFrames(answers: SessionAnswers, { since_ms, floor_ms }: RebuildOptions): Rebuilt {
+export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions): Rebuilt {
   const runs = createRuns();
   for (const row of answers.rows) readRow(row, runs);
   for (const event of answers.activity) readActivity(event, runs);
   readSessionEnd(answers.session, runs);
-  const wanted = runsSince(answers, since_ms);
+  readInterruption(options, runs);
+  const wanted = runsSince(answers, options);
   const facts = sessionFacts(answers);
   const out = createFrames(facts);
   replayInFlight(answers, facts, out);
@@ -374,6 +414,6 @@ export function rebuildFrames(answers: SessionAnswers, { since_ms, floor_ms }: R
   for (const run of runs.runs.values()) {
     if (wanted.has(run.run_id) && rebuildRun(run, answers, out)) is_pending = true;
   }
-  const frames = out.frames.filter(({ ts_ms }) => ts_ms >= floor_ms);
+  const frames = out.frames.filter(({ ts_ms }) => ts_ms >= options.floor_ms);
   return { frames: frames.sort((a, b) => a.ts_ms - b.ts_ms || a.rank - b.rank), is_pending };
 }

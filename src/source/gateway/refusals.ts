@@ -147,9 +147,12 @@ export function describeError(error: GatewayError): Refusal {
   return refusal('refused', `refuses the connection: ${shown(error.message)} (${shown(code)})`);
 }
 
+const UNAVAILABLE = 503;
+
 /** Why no WebSocket came about. */
 export function describeFailure(error: unknown, http_status: number | undefined): Refusal {
   const advice = 'check the address and what listens there';
+  if (http_status === UNAVAILABLE) return refusal('busy', 'is not ready yet (HTTP 503)');
   if (http_status !== undefined)
     return refusal('not_a_gateway', `answers HTTP ${http_status} and is no gateway; ${advice}`);
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
