@@ -30,7 +30,7 @@ const createFilter = ({ types, sessions }: TailOptions): IsWanted => {
   return ({ type, session_key }) => isOf(types, type) && isOf(sessions, session_key);
 };
 
-/** What was said and done is left out, but for its size nothing else depends on it. */
+/** Leaves out what was said and done; no id depends on it. */
 function withoutContent(event: AgentEvent): object {
   const { input, output, text, ...rest } = event as AgentEvent & Record<'input' | 'output' | 'text', unknown>;
   return rest;
