@@ -72,12 +72,19 @@ const settledSession = ({ event, payload }: EventFrame): string | undefined => {
   return event === 'session.message' || isEnd ? text(sessionKey) : undefined;
 };
 
+const RESTARTED = 1012;
+const POLICY = 1008;
+
+/** Why a connection ended, as the reason of the gap that it leaves. */
+function gapReason({ code, reason }: Ending): string {
+  if (code === RESTARTED) return 'gateway_restarted';
+  return code === POLICY && reason.includes('slow') ? 'slow_consumer' : 'connection_lost';
+}
+
 export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
-  /** Follows a connection to its end, or says why it is of no use. */
+  /** Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. */
   follow(connection: Connection, stop: AbortSignal): Promise<Ending | Refusal>;
-  /** Says why the last connection ended: what is pushed until the next one is missing. */
-  lose(reason: string): void;
   end(): Promise<void>;
 }
 
@@ -243,6 +250,17 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     startRepair(connection);
   }
 
+  function lose(reason: string): void {
+    connection = undefined;
+    asking = undefined;
+    reasoning = undefined;
+    last_seq = undefined;
+    asked_since_ms = undefined;
+    held = [];
+    held_bytes = 0;
+    if (position !== undefined) gap ??= { reason, since_ms: position.seen_ms };
+  }
+
   return {
     onEvent(json, frame) {
       if (connection === undefined) last_seq = frame.seq;
@@ -262,32 +280,24 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
         opened.close();
         return describeError(subscribed.error);
       }
-      reasoning = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
+      const asked = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
+      reasoning = asked;
       startRepair(opened);
-      const finish = (): void => void within(FINISH_MS, reasoning?.finish()).then(opened.close);
+      const finish = (): void => void within(FINISH_MS, asked.finish()).then(opened.close);
       if (stop.aborted) finish();
       else stop.addEventListener('abort', finish);
       const ending = await opened.ended;
       stop.removeEventListener('abort', finish);
-      reasoning.end();
+      asked.end();
+      lose(gapReason(ending));
       return ending;
-    },
-    lose(reason) {
-      connection = undefined;
-      asking = undefined;
-      reasoning = undefined;
-      last_seq = undefined;
-      asked_since_ms = undefined;
-      held = [];
-      held_bytes = 0;
-      if (position !== undefined) gap ??= { reason, since_ms: position.seen_ms };
     },
     end: outlet.end,
   };
 }
 
 /** Waits for a promise, but no longer than this. */
-async function within(limit_ms: number, wanted: Promise<void> | undefined): Promise<void> {
+async function within(limit_ms: number, wanted: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, limit_ms);
