@@ -109,9 +109,9 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   /** The connection on which the past is being asked for. */
   let asking: Connection | undefined;
   const runs = createOpenRuns(resume?.open_runs);
-  /** Sessions with a call that is known only in part, and since when. */
+  /** Sessions that are asked about once more when something has been written down in them, and since when. */
   const pending = new Map<string, number>();
-  /** Such a call has been written down, or a run has shown itself of which nothing had been seen. */
+  /** Something has been written down in one of those, or a run has shown itself of which nothing had been seen. */
   let is_settled = false;
   /** From when on the past has been asked for on this connection. */
   let asked_since_ms: number | undefined;
@@ -185,6 +185,10 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     });
     if (connection !== open) return;
     tellMissed(missing, asked);
+    // What was told just before the answers may have been written down just after them.
+    for (const { key, session } of asked.sessions) {
+      if (session.hasActiveRun === true) pending.set(key, missing.since_ms);
+    }
     const events = giveRebuilt(asked, missing.since_ms);
     const seconds = Math.max(0, (Date.now() + open.clock_offset_ms - missing.since_ms) / 1000).toFixed(1);
     const partly = asked.is_partial || asked.sessions.some((each) => each.is_partial);
