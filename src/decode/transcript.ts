@@ -115,23 +115,26 @@ function userMessage(state: State, entry: Json, message: Json): Candidate[] {
   ];
 }
 
-function toolCalls(message: Json, ts: number): Candidate[] {
-  return list(message.content)
+const callsIn = (message: Json): Json[] =>
+  list(message.content)
     .map(object)
-    .filter((block) => block.type === 'toolCall')
-    .map((block) => ({
-      type: 'tool.call',
-      ts,
-      call_id: block.id,
-      tool: text(block.name) ?? 'unknown',
-      input: block.arguments,
-    }));
+    .filter((block) => block.type === 'toolCall');
+
+function toolCalls(message: Json, ts: number): Candidate[] {
+  return callsIn(message).map((block) => ({
+    type: 'tool.call',
+    ts,
+    call_id: block.id,
+    tool: text(block.name) ?? 'unknown',
+    input: block.arguments,
+  }));
 }
 
 /** How an answer ends its run, or undefined where the run goes on. */
 function endOfRun(message: Json): Candidate | undefined {
   const stop_reason = text(message.stopReason);
-  if (stop_reason === 'toolUse') return undefined;
+  // OpenClaw takes calls of unknown tools out of a message, and leaves its stop reason as it was.
+  if (stop_reason === 'toolUse' && callsIn(message).length > 0) return undefined;
   const detail = text(message.errorMessage);
   if (stop_reason === 'error') {
     return { status: 'error', stop_reason, error: { type: 'error', message: detail ?? 'the run failed' } };

@@ -13,7 +13,8 @@ type Level = 'state' | 'agents' | 'agent' | 'sessions';
 export interface Directory {
   path: string;
   level: Level;
-  inode: number;
+  /** Tells it from another one that is made in its place, which may get the same inode. */
+  identity: string;
 }
 
 /** What stands beside transcripts: other records of a session, and copies of a transcript from before a compaction. */
@@ -42,7 +43,7 @@ async function below({ path, level }: Directory): Promise<Directory[]> {
 async function directoriesAt(path: string, level: Level): Promise<Directory[]> {
   const stats = await stat(path).catch(() => undefined);
   if (stats === undefined || !stats.isDirectory()) return [];
-  const directory = { path, level, inode: stats.ino };
+  const directory = { path, level, identity: `${stats.ino} ${stats.birthtimeMs}` };
   return [directory, ...(await below(directory))];
 }
 
@@ -75,7 +76,7 @@ export interface Watches {
 
 /** Tells of changes in directories; the name is null where the system does not tell it. */
 export function createWatches(onChange: (directory: Directory, name: string | null) => void): Watches {
-  const watched = new Map<string, { inode: number; watcher: FSWatcher }>();
+  const watched = new Map<string, { identity: string; watcher: FSWatcher }>();
   let wanted = 0;
 
   function stop(path: string): void {
@@ -87,7 +88,7 @@ export function createWatches(onChange: (directory: Directory, name: string | nu
     try {
       const watcher = watch(directory.path, (_event, name) => onChange(directory, name));
       watcher.on('error', () => stop(directory.path));
-      watched.set(directory.path, { inode: directory.inode, watcher });
+      watched.set(directory.path, { identity: directory.identity, watcher });
       return true;
     } catch {
       // It has gone, or no watches are left: then looking from time to time alone finds the changes.
@@ -97,9 +98,9 @@ export function createWatches(onChange: (directory: Directory, name: string | nu
 
   return {
     keep(directories) {
-      const inodes = new Map(directories.map(({ path, inode }) => [path, inode]));
+      const identities = new Map(directories.map(({ path, identity }) => [path, identity]));
       // A watch stays with a directory that was removed, whatever is made in its place.
-      for (const [path, { inode }] of watched) if (inodes.get(path) !== inode) stop(path);
+      for (const [path, { identity }] of watched) if (identities.get(path) !== identity) stop(path);
       wanted = directories.length;
       return directories.filter(({ path }) => !watched.has(path)).filter(start).length > 0;
     },

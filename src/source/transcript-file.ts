@@ -20,6 +20,8 @@ interface Stream {
   tail: Buffer;
   inode: number;
   read_at_ms: number;
+  /** Whether the path names it no more. */
+  is_gone: boolean;
 }
 
 export interface Transcript {
@@ -69,6 +71,7 @@ function openStream(transcript: Transcript, inode: number, max_line_bytes: numbe
     tail: Buffer.alloc(0),
     inode,
     read_at_ms: Date.now(),
+    is_gone: false,
   };
 }
 
@@ -123,8 +126,13 @@ async function open(transcript: Transcript, { max_line_bytes, push }: ReadOption
 /** At the end of what can be read: whether the path still names this file. */
 async function atEnd(transcript: Transcript, stream: Stream, push: Push): Promise<Step> {
   const named = await stat(transcript.path).catch(() => undefined);
+  // While a new file is empty, the writer may not have gone over to it yet.
   if (named !== undefined && (named.ino === stream.inode || named.size === 0)) return 'idle';
-  // Its last line counts even without a line end: nothing more of it comes.
+  if (!stream.is_gone) {
+    // It is looked at once more: its last lines may have come just before.
+    stream.is_gone = true;
+    return 'more';
+  }
   await endStream(transcript, push, stream.splitter.end());
   await release(transcript);
   return named === undefined ? 'gone' : 'more';

@@ -1,7 +1,7 @@
 /**
  * The source `transcripts:DIR`: follows every transcript of an OpenClaw that writes them as files, those that are there and
- * those that come. One loop reads them all in turn, a chunk at a time; the system tells what changed, and looking from
- * time to time finds what it does not tell. An idle file costs no open handle and no memory but its name and position.
+ * those that come. One loop reads them all in turn; the system tells what changed, and looking from time to time finds
+ * what it does not tell. An idle file costs no open handle and no memory but its name and position.
  */
 import { join } from 'node:path';
 import { type Source, SourceError } from '../model/source.js';
@@ -144,13 +144,14 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     }
   }
 
+  /** Reads one file to its end before the next, so that one which is let go of has no half line that is read in vain. */
   async function readNext(path: string): Promise<void> {
     pending.delete(path);
     const transcript = transcripts.get(path) ?? createTranscript(path, undefined);
     transcripts.set(path, transcript);
-    const step = await tryReading(transcript);
+    let step: Step = 'more';
+    while (step === 'more' && !stop.aborted) step = await tryReading(transcript);
     await keepOpen(transcript);
-    if (step === 'more') pending.add(path);
     if (step === 'gone') transcripts.delete(path);
   }
 
