@@ -52,10 +52,10 @@ export const createTranscript = (path: string, since_ms: number | undefined): Tr
   streams: 0,
 });
 
-/** Looks at the file without opening it: whether it is another one, or of another length, than when it was last looked at. */
+/** Looks at the file without opening it: whether anything has been done to it since it was last looked at. */
 export async function hasChanged(transcript: Transcript): Promise<boolean> {
   const stats = await stat(transcript.path).catch(() => undefined);
-  const seen = stats && `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
+  const seen = stats && `${stats.ino} ${stats.size} ${stats.ctimeMs}`;
   if (seen === transcript.seen) return false;
   transcript.seen = seen;
   return true;

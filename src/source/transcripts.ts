@@ -30,8 +30,9 @@ import {
 /** Files held open: those read last. A file that is closed is opened again when it grows. */
 const MAX_OPEN_FILES = 64;
 
-/** Every so many polls all files are looked at; in between only the open ones, as long as the system tells of changes. */
+/** Every so many polls all files are looked at; in between only those just read, as long as the system tells of changes. */
 const POLLS_BETWEEN_SWEEPS = 10;
+const JUST_READ_MS = 60_000;
 
 /** A file that has not grown for so long is put aside, as one which was there at the start. */
 const PUT_ASIDE_AFTER_MS = 24 * 60 * 60 * 1000;
@@ -160,7 +161,10 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
       sweep_wanted || polls % POLLS_BETWEEN_SWEEPS === 0 || !watches.complete() || !found_sessions;
     sweep_wanted = false;
     if (everything) return sweep();
-    for (const transcript of [...open]) await look(transcript);
+    const just_read_ms = Date.now() - JUST_READ_MS;
+    for (const transcript of [...open]) {
+      if ((transcript.stream?.read_at_ms ?? 0) > just_read_ms) await look(transcript);
+    }
   }
 
   async function follow(): Promise<void> {

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { LineBatch } from '../../src/model/source.js';
 import { createTranscriptsSource, type TranscriptsOptions } from '../../src/source/transcripts.js';
 import { lineText, opened, type Puller, temporaryDirectory, texts, turns } from './helpers.js';
@@ -170,6 +170,21 @@ describe('followed transcripts', () => {
     await expect(followed(path)).rejects.toThrow(
       `can't follow transcripts in ${path}: it is not a directory; give OpenClaw's state directory, such as ~/.openclaw`,
     );
+  });
+
+  test('a file that has been idle for a day is put aside, and is as one that was there when it grows', async () => {
+    const { root, path } = home();
+    const puller = await followed(root, POLLING);
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\n');
+    expect(await expectBatch(puller, path('a'), ['one'])).not.toHaveProperty('since_ms');
+    const next_day_ms = Date.now() + 25 * 60 * 60 * 1000;
+    vi.useFakeTimers({ toFake: ['Date'], now: next_day_ms });
+    onTestFinished(() => void vi.useRealTimers());
+    await expectBatch(puller, path('a'), [], true);
+    appendFileSync(path('a'), 'two\n');
+    const { since_ms } = await expectBatch(puller, `${path('a')}#2`, ['one', 'two']);
+    expect(since_ms).toBeGreaterThanOrEqual(next_day_ms);
   });
 
   test('what the system does not tell is found by looking', async () => {
