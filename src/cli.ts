@@ -53,6 +53,8 @@ function toNumber(value: string): number {
 
 const option = {
   from: () => new Option('--from <source>', 'where events come from (repeat for several)').argParser(collect),
+  fromStart: () =>
+    new Option('--from-start', 'tell transcripts from their start; otherwise what comes from now on'),
   to: () => new Option('--to <destination>', 'where telemetry goes (repeat for several)').argParser(collect),
   dialect: () =>
     new Option('--dialect <dialect>', 'what the lines are; auto sees it from the first').choices([
@@ -177,6 +179,7 @@ function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
   return new Command('run')
     .description('follow live sources until a signal, then drain')
     .addOption(option.from())
+    .addOption(option.fromStart())
     .addOption(option.to())
     .addOption(option.dialect())
     .addOption(option.content())

@@ -52,8 +52,9 @@ export function createSources(
       const resume = positions[source.name] as GatewayPosition | undefined;
       return [createGatewaySource({ access, resume, backoff: GATEWAY_BACKOFF })];
     }
-    if (source.kind === 'otlp' || source.kind === 'transcripts') return [];
-    return [createSource(source, { mode: 'follow', max_line_bytes: settings.limits.line_bytes })];
+    if (source.kind === 'otlp') return [];
+    const { from_start, limits } = settings;
+    return [createSource(source, { mode: 'follow', max_line_bytes: limits.line_bytes, from_start })];
   });
   return { sources };
 }

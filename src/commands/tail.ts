@@ -11,7 +11,7 @@ import type { Settings } from '../settings.js';
 import { EXIT } from '../summary.js';
 import type { OnInterrupt } from './bridge-options.js';
 import { failed, misused, type Outcome } from './outcome.js';
-import { sessionsBeside } from './read-through.js';
+import { createSessionsLookup } from './sessions.js';
 import { createSources } from './sources.js';
 
 export interface TailOptions {
@@ -68,7 +68,7 @@ export async function tail(
       dialect: settings.dialect,
       max_line_bytes: settings.limits.line_bytes,
       onProblem: createProblemLog(logger),
-      sessionsOf: sessionsBeside,
+      sessionsOf: createSessionsLookup(),
     });
     for await (const item of await source.open()) {
       if (item.kind === 'status') logger[item.state === 'up' ? 'info' : 'warn'](item.message);
