@@ -12,6 +12,7 @@ import { type Backoff, createSocketSource, DEFAULT_BACKOFF } from './socket.js';
 import { createStdinSource } from './stdin.js';
 import { createTranscriptsSource } from './transcripts.js';
 
+export { withFallback } from './fallback.js';
 export {
   type Access,
   createGatewaySource,
@@ -20,6 +21,7 @@ export {
   type GatewayPosition,
 } from './gateway/index.js';
 export { type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
+export { holdsTranscripts } from './transcript-directories.js';
 
 /** The kinds that `createSource` makes. */
 export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen' | 'transcripts';

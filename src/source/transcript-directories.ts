@@ -52,6 +52,14 @@ export const findDirectories = (root: string): Promise<Directory[]> => directori
 /** The names in a directory; none where it has gone. */
 export const namesIn = (path: string): Promise<string[]> => readdir(path).catch(() => []);
 
+/** Whether there is a transcript below a directory. */
+export async function holdsTranscripts(root: string): Promise<boolean> {
+  for (const { path, level } of await findDirectories(root)) {
+    if (level === 'sessions' && (await namesIn(path)).some(isTranscript)) return true;
+  }
+  return false;
+}
+
 /** Throws a `SourceError` where the path can never hold transcripts; a directory that does not exist yet may. */
 export async function checkRoot(root: string): Promise<void> {
   try {

@@ -9,6 +9,7 @@ import type { Connection, Ending } from './connection.js';
 import type { EventFrame } from './frames.js';
 import { createOpenRuns } from './open-runs.js';
 import { createOutlet } from './outlet.js';
+import { createQuietRuns } from './quiet-runs.js';
 import { createReasoning, type Reasoning, reasoningRow } from './reasoning.js';
 import { type OpenRun, type RebuiltFrame, rebuildFrames } from './rebuild.js';
 import { describeError, type Refusal } from './refusals.js';
@@ -111,6 +112,11 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   const runs = createOpenRuns(resume?.open_runs);
   /** Sessions that are asked about once more when something has been written down in them, and since when. */
   const pending = new Map<string, number>();
+  const quiet = createQuietRuns({
+    isSeen: runs.isSeen,
+    isOpen: (session_key, run_id) => runs.open[session_key]?.run_id === run_id,
+    ask: askAbout,
+  });
   /** Something has been written down in one of those, or a run has shown itself of which nothing had been seen. */
   let is_settled = false;
   /** From when on the past has been asked for on this connection. */
@@ -236,14 +242,18 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     last_seq = seq;
   }
 
-  /** A run that had begun when the gateway was asked, and was not in its answers yet. */
-  function noticeUnseen(payload: Json): void {
-    if (connection === undefined || asked_since_ms === undefined) return;
-    const session_key = runs.unseen(payload);
-    if (session_key === undefined) return;
-    pending.set(session_key, asked_since_ms);
+  function askAbout(session_key: string, since_ms: number): void {
+    if (connection === undefined) return;
+    pending.set(session_key, since_ms);
     is_settled = true;
     startRepair(connection);
+  }
+
+  /** A run that had begun when the gateway was asked, and was not in its answers yet. */
+  function noticeUnseen(payload: Json): void {
+    if (asked_since_ms === undefined) return;
+    const session_key = runs.unseen(payload);
+    if (session_key !== undefined) askAbout(session_key, asked_since_ms);
   }
 
   function noticeSettled(frame: EventFrame): void {
@@ -258,6 +268,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     connection = undefined;
     asking = undefined;
     reasoning = undefined;
+    quiet.end();
     last_seq = undefined;
     asked_since_ms = undefined;
     held = [];
@@ -273,7 +284,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       if (frame.event === 'agent') {
         noticeUnseen(object(frame.payload));
         runs.see(object(frame.payload));
-      }
+      } else if (frame.event === 'session.message') quiet.see(object(frame.payload));
       give(`{"rx":${Date.now()},"frame":${oneLine(json)}}`);
       reasoning?.see(frame);
     },
