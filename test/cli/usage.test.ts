@@ -13,7 +13,7 @@ test.each<[string, string[], string]>([
   [
     'a command that is unknown',
     ['repaly'],
-    "unknown command 'repaly'; give one of run, replay, tree, validate",
+    "unknown command 'repaly'; give one of run, replay, tail, tree, validate",
   ],
   [
     'an option that is unknown',
