@@ -11,6 +11,8 @@ import type { ParsedSource } from './parse.js';
 import { type Backoff, createSocketSource, DEFAULT_BACKOFF } from './socket.js';
 import { createStdinSource } from './stdin.js';
 
+export { enterGateway } from './gateway/access.js';
+export type { Connection } from './gateway/connection.js';
 export {
   type Access,
   createGatewaySource,
@@ -18,6 +20,7 @@ export {
   type GatewayOptions,
   type GatewayPosition,
 } from './gateway/index.js';
+export type { Refusal } from './gateway/refusals.js';
 export { type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
 
 /** The kinds that `createSource` makes. */
