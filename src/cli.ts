@@ -9,10 +9,12 @@ import { doctor } from './commands/doctor.js';
 import { misused, type Outcome } from './commands/outcome.js';
 import { replay } from './commands/replay.js';
 import { run } from './commands/run.js';
+import { tail } from './commands/tail.js';
 import { tree } from './commands/tree.js';
 import { validate } from './commands/validate.js';
 import { DIALECTS } from './decode/index.js';
 import { createLogger, LOG_FORMATS, LOG_LEVELS } from './log.js';
+import { EVENT_TYPES } from './model/event.js';
 import { resolveSettings, type SettingOptions, type Settings } from './settings.js';
 import { EXIT } from './summary.js';
 import { VERSION } from './version.js';
@@ -21,18 +23,28 @@ const EXAMPLES = `
 Examples:
   $ openclaw-otel-bridge                                  see it work on a recording, in the terminal
   $ openclaw-otel-bridge replay --to clawmetry run.ndjson  send a recording to ClawMetry on this machine
+  $ openclaw-otel-bridge run                               follow OpenClaw's gateway on this machine
   $ openclaw-otel-bridge run --from unix:/run/agent.sock --to collector=http://127.0.0.1:4318
   $ openclaw-otel-bridge doctor                            what works here, and what to do about the rest
   $ openclaw-otel-bridge tree run.ndjson                   what happened in it, as a tree
   $ openclaw-otel-bridge validate events.ndjson            what is wrong with it, line by line
 
-Sources (--from):      stdin, file:PATH, unix:PATH, tcp:HOST:PORT, listen:unix:PATH, listen:tcp:HOST:PORT
+Sources (--from):      ws://HOST:PORT and wss://HOST (a gateway), transcripts:DIR, stdin, file:PATH, unix:PATH,
+                       tcp:HOST:PORT, listen:unix:PATH, listen:tcp:HOST:PORT. Without --from: the gateway at
+                       OPENCLAW_GATEWAY_URL, else at ws://127.0.0.1:18789.
 Destinations (--to):   clawmetry, jaeger, collector, grafana, prometheus, otlp, console; each also as PRESET=URL or
                        NAME:PRESET=URL. Without --to: the endpoint of OTEL_EXPORTER_OTLP_*, else ClawMetry, else
                        what takes OTLP on port 4318, else the terminal.
 Exit status:           0 all acknowledged, 1 could not run, 2 usage or configuration, 3 something was not delivered`;
 
 const collect = (value: string, all: string[] = []): string[] => [...all, value];
+
+const KNOWN_TYPES: ReadonlySet<string> = new Set(EVENT_TYPES);
+
+function collectType(value: string, all?: string[]): string[] {
+  if (!KNOWN_TYPES.has(value)) throw new InvalidArgumentError(`Give one of ${EVENT_TYPES.join(', ')}.`);
+  return collect(value, all);
+}
 
 /** Only what is no number at all is refused here: the settings know the bounds, wherever a value comes from. */
 function toNumber(value: string): number {
@@ -43,6 +55,8 @@ function toNumber(value: string): number {
 
 const option = {
   from: () => new Option('--from <source>', 'where events come from (repeat for several)').argParser(collect),
+  fromStart: () =>
+    new Option('--from-start', 'tell transcripts from their start; otherwise what comes from now on'),
   to: () => new Option('--to <destination>', 'where telemetry goes (repeat for several)').argParser(collect),
   dialect: () =>
     new Option('--dialect <dialect>', 'what the lines are; auto sees it from the first').choices([
@@ -66,6 +80,11 @@ const option = {
   strict: () => new Option('--strict', 'bad lines make the exit status 3'),
   summary: () => new Option('--summary <file>', 'write the summary as JSON there at the end (- for stdout)'),
   json: () => new Option('--json', 'as JSON'),
+  raw: () => new Option('--raw', 'what came in, as it came, with all content: a recording for replay'),
+  type: () =>
+    new Option('--type <type>', 'only events of this type (repeat for several)').argParser(collectType),
+  session: () =>
+    new Option('--session <key>', 'only events of this session (repeat for several)').argParser(collect),
   logLevel: () => new Option('--log-level <level>', 'how much to log (info)').choices([...LOG_LEVELS]),
   logFormat: () =>
     new Option('--log-format <format>', 'how to log, to stderr (pretty)').choices([...LOG_FORMATS]),
@@ -75,7 +94,10 @@ const option = {
 interface PlainOptions {
   config?: string;
   json?: boolean;
+  raw?: boolean;
+  session?: string[];
   store?: boolean;
+  type?: string[];
 }
 
 const toSettingName = (name: string): string =>
@@ -83,7 +105,7 @@ const toSettingName = (name: string): string =>
 
 /** The options that stand for a setting, under the names that these have. */
 function settingOptions(options: PlainOptions & Record<string, unknown>): SettingOptions {
-  const { config, json, store, ...rest } = options;
+  const { config, json, raw, session, store, type, ...rest } = options;
   const settings = Object.fromEntries(
     Object.entries(rest).map(([name, value]) => [toSettingName(name), value]),
   );
@@ -157,6 +179,7 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
     });
   program.addCommand(runCommand(act, onInterrupt));
   program.addCommand(replayCommand(act, onInterrupt));
+  program.addCommand(tailCommand(act, onInterrupt));
   program.addCommand(treeCommand(act));
   program.addCommand(validateCommand(act));
   program.addCommand(doctorCommand(diagnose));
@@ -168,6 +191,7 @@ function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
   return new Command('run')
     .description('follow live sources until a signal, then drain')
     .addOption(option.from())
+    .addOption(option.fromStart())
     .addOption(option.to())
     .addOption(option.dialect())
     .addOption(option.content())
@@ -198,6 +222,30 @@ function replayCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.config())
     .action((files: string[], _options: PlainOptions, command: Command) =>
       act(command, (settings, _, logger) => replay(files, settings, logger, onInterrupt)),
+    );
+}
+
+function tailCommand(act: Act, onInterrupt: OnInterrupt): Command {
+  return new Command('tail')
+    .description('print what live sources tell, as catalog events')
+    .addOption(option.from())
+    .addOption(option.raw())
+    .addOption(option.type())
+    .addOption(option.session())
+    .addOption(option.dialect())
+    .addOption(option.content())
+    .addOption(option.dataDir())
+    .addOption(option.noStore())
+    .addOption(option.config())
+    .action((_options: PlainOptions, command: Command) =>
+      act(command, (settings, { raw, type, session }, logger) =>
+        tail(
+          { raw: raw === true, types: type ?? [], sessions: session ?? [] },
+          settings,
+          logger,
+          onInterrupt,
+        ),
+      ),
     );
 }
 

@@ -69,10 +69,10 @@ export function createIntake(options: IntakeOptions): Intake {
   const counts: SourceCounts = { lines: 0, events: 0, ignored: {}, rejected: {} };
   const decoders = new Map<string, LineDecoder>();
 
-  function decoderOf(stream: string): LineDecoder {
+  function decoderOf({ stream, since_ms }: LineBatch): LineDecoder {
     const known = decoders.get(stream);
     if (known !== undefined) return known;
-    const decoder = createLineDecoder(options.dialect, options.sessionsOf?.(stream));
+    const decoder = createLineDecoder(options.dialect, options.sessionsOf?.(stream), since_ms);
     decoders.set(stream, decoder);
     return decoder;
   }
@@ -82,22 +82,23 @@ export function createIntake(options: IntakeOptions): Intake {
     options.onProblem({ ...rejection, message: withoutControls(rejection.message), stream, line });
   }
 
-  function takeLine(stream: string, line: LineBatch['lines'][number], arrival_ms: number): AgentEvent[] {
+  function takeLine(line: LineBatch['lines'][number], batch: LineBatch): AgentEvent[] {
     counts.lines++;
     if ('skipped' in line) {
       const message = skippedMessage(line.skipped, options.max_line_bytes);
-      problem(stream, line.number, { reason: line.skipped, path: '', message });
+      problem(batch.stream, line.number, { reason: line.skipped, path: '', message });
       return [];
     }
-    const decoded = decoderOf(stream).decode(line.bytes, arrival_ms);
+    const decoded = decoderOf(batch).decode(line.bytes, batch.arrival_ms);
     if (decoded.ignored !== undefined) countReason(counts.ignored, decoded.ignored);
-    if (decoded.rejected !== undefined) problem(stream, line.number, decoded.rejected);
+    if (decoded.rejected !== undefined) problem(batch.stream, line.number, decoded.rejected);
     return decoded.events;
   }
 
   return {
-    take({ stream, lines, arrival_ms, end }) {
-      const events = lines.flatMap((line) => takeLine(stream, line, arrival_ms));
+    take(batch) {
+      const { stream, lines, end } = batch;
+      const events = lines.flatMap((line) => takeLine(line, batch));
       if (end) {
         events.push(...(decoders.get(stream)?.end() ?? []));
         decoders.delete(stream);

@@ -39,6 +39,8 @@ const gatewaySchema = z.strictObject({
 export const configSchema = z.strictObject({
   from: z.array(z.string(), 'must be a list, such as [stdin]').default([]),
   to: z.array(z.union([z.string(), destinationSchema]), 'must be a list, such as [clawmetry]').default([]),
+  /** `run`: whether transcripts that are there already are told from their start. */
+  from_start: z.boolean().default(false),
   dialect: z.enum(DIALECTS).default('auto'),
   speed: z.number().positive().max(1_000_000).optional(),
   rebase_time: z.boolean().default(false),

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { BridgeOptions } from '../bridge.js';
 import type { Settings } from '../settings.js';
 import type { OpenedDestinations } from './destinations.js';
-import { sessionsBeside } from './read-through.js';
+import { createSessionsLookup } from './sessions.js';
 
 /** Tells how to stop: called by the first signal. */
 export type OnInterrupt = (stop: () => void) => void;
@@ -23,7 +23,7 @@ export const bridgeOptions = (
   max_line_bytes: limits.line_bytes,
   correlator: { content, content_max_bytes: limits.content_bytes },
   logger,
-  sessionsOf: sessionsBeside,
+  sessionsOf: createSessionsLookup(),
 });
 
 export function sayStopping(logger: Logger, drain_s: number): void {

@@ -1,24 +1,29 @@
 /**
- * What the program does without arguments: it shows itself. It looks for a gateway and plays a bundled recording of a real
- * agent request with sub-agents, at its own pace, into the terminal.
+ * What the program does without arguments: it follows the gateway on this machine. Where there is none it shows itself, and
+ * plays a bundled recording of a real agent request with sub-agents, at its own pace, into the terminal.
  */
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { Settings } from '../settings.js';
+import { parseSourceName } from '../source/index.js';
 import { EXIT } from '../summary.js';
 import type { OnInterrupt } from './bridge-options.js';
 import { openDestinations } from './destinations.js';
+import { gatewayUrl } from './gateway.js';
 import { misused, type Outcome } from './outcome.js';
 import { play } from './replay.js';
+import { run } from './run.js';
 
-const GATEWAY = { host: '127.0.0.1', port: 18789 };
 const PROBE_TIMEOUT_MS = 500;
 const DEMO_RECORDING = fileURLToPath(new URL('../../examples/sub-agents.ndjson', import.meta.url));
 
-function listens({ host, port }: typeof GATEWAY): Promise<boolean> {
+const DEFAULT_PORTS: Record<string, number> = { 'ws:': 80, 'wss:': 443 };
+
+function listens(url: string): Promise<boolean> {
+  const { protocol, hostname, port } = new URL(url);
   return new Promise((resolve) => {
-    const socket = connect(port, host);
+    const socket = connect(Number(port) || (DEFAULT_PORTS[protocol] ?? 0), hostname.replace(/^\[|\]$/g, ''));
     const answer = (value: boolean): void => {
       socket.destroy();
       resolve(value);
@@ -36,11 +41,13 @@ This was a recording, not your agents. The same recording into ClawMetry:
 `;
 
 export async function demo(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
-  const address = `ws://${GATEWAY.host}:${GATEWAY.port}`;
-  const found = (await listens(GATEWAY))
-    ? `A gateway answers at ${address}, and this version can't follow one yet`
-    : `No OpenClaw gateway answers at ${address}`;
-  process.stdout.write(`${found}: playing a recording of a real one instead.\n\n`);
+  const named = parseSourceName(gatewayUrl(settings, process.env));
+  // A name that can't be read is told by `run`, and what to write instead.
+  if ('error' in named || named.kind !== 'gateway' || (await listens(named.url)))
+    return run(settings, logger, onInterrupt);
+  process.stdout.write(
+    `No OpenClaw gateway answers at ${named.name}: playing a recording of a real one instead.\n\n`,
+  );
   const shown: Settings = { ...settings, to: ['console'], records: [], speed: 1, rebase_time: true };
   const opened = await openDestinations(shown, logger);
   if ('error' in opened) return misused(opened.error);

@@ -1,31 +1,16 @@
 /**
  * Reads recordings to their end without sending anything: for `tree`, `validate`, and to find how long a recording is.
  */
-import { readFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { type Dialect, readTranscriptIndex, type TranscriptIndex } from '../decode/index.js';
+import type { Dialect } from '../decode/index.js';
 import { createIntake, type Problem, type SourceCounts } from '../intake.js';
 import type { AgentEvent } from '../model/event.js';
 import type { Source } from '../model/source.js';
 import { createSource } from '../source/index.js';
-
-const SESSIONS_FILE = 'sessions.json';
-const FILE_STREAM = 'file:';
+import { createSessionsLookup } from './sessions.js';
 
 /** A file to be read to its end. */
 export const openRecording = (path: string, max_line_bytes: number): Source =>
   createSource({ kind: 'file', name: path, path }, { mode: 'to_end', max_line_bytes });
-
-/** A transcript's neighbour `sessions.json` tells session keys and parents; without it the file stands for itself. */
-export function sessionsBeside(stream: string): TranscriptIndex | undefined {
-  const path = stream.startsWith(FILE_STREAM) ? stream.slice(FILE_STREAM.length) : stream;
-  if (!basename(path).endsWith('.jsonl')) return undefined;
-  try {
-    return readTranscriptIndex(JSON.parse(readFileSync(join(dirname(path), SESSIONS_FILE), 'utf8')));
-  } catch {
-    return undefined;
-  }
-}
 
 export interface ReadOptions {
   dialect: Dialect;
@@ -40,7 +25,7 @@ export async function readThrough(files: string[], options: ReadOptions): Promis
     dialect: options.dialect,
     max_line_bytes: options.max_line_bytes,
     onProblem: options.onProblem ?? (() => {}),
-    sessionsOf: sessionsBeside,
+    sessionsOf: createSessionsLookup(),
   });
   for (const file of files) {
     const items = await openRecording(file, options.max_line_bytes).open();

@@ -67,7 +67,8 @@ export async function run(settings: Settings, logger: Logger, onInterrupt: OnInt
     await bridge.stopReading();
     return failed(error.message);
   }
-  logger.info(`following ${from.sources.map((source) => source.name).join(', ')}`);
+  const quiet = from.sources.filter(({ name }) => !/^wss?:/.test(name));
+  if (quiet.length > 0) logger.info(`following ${quiet.map((source) => source.name).join(', ')}`);
   onInterrupt(() => {
     sayStopping(logger, settings.drain);
     void bridge.stopReading();

@@ -2,16 +2,19 @@
  * The sources of a start: those that the user names, else the gateway on this machine.
  */
 import type { Source } from '../model/source.js';
+import { openclawDirectory } from '../openclaw.js';
 import type { Settings } from '../settings.js';
 import {
   createGatewaySource,
   createSource,
   GATEWAY_BACKOFF,
   type GatewayPosition,
+  holdsTranscripts,
   type ParsedSource,
   parseSourceName,
+  withFallback,
 } from '../source/index.js';
-import { gatewayAccess, gatewayUrl } from './gateway.js';
+import { gatewayAccess, gatewayUrl, isLocal } from './gateway.js';
 
 export interface SourcesOptions {
   /** Where an earlier process stopped, by the source's name. */
@@ -39,21 +42,65 @@ export const isResumable = (settings: Settings): boolean => {
   return 'parsed' in found && found.parsed.some(({ kind }) => kind === 'gateway');
 };
 
+type Named<K extends ParsedSource['kind']> = Extract<ParsedSource, { kind: K }>;
+
+const lineOptions = ({ limits, from_start }: Settings) =>
+  ({ mode: 'follow', max_line_bytes: limits.line_bytes, from_start }) as const;
+
+function createGateway(source: Named<'gateway'>, settings: Settings, { positions }: SourcesOptions): Source {
+  const access = gatewayAccess(source, settings, process.env);
+  const resume = positions[source.name] as GatewayPosition | undefined;
+  return createGatewaySource({ access, resume, backoff: GATEWAY_BACKOFF });
+}
+
+/** An OpenClaw that writes transcripts tells the same in them as over its gateway, so they are never both listened to. */
+function withTranscripts(
+  gateway: Source,
+  directory: string,
+  settings: Settings,
+  isThere: () => Promise<boolean>,
+): Source {
+  const name = `transcripts:${directory}`;
+  return withFallback({
+    preferred: gateway,
+    createFallback: async () =>
+      (await isThere())
+        ? createSource({ kind: 'transcripts', name, directory }, lineOptions(settings))
+        : undefined,
+    messages: {
+      begins: `following the transcripts below ${directory} until the gateway can be followed`,
+      ends: `the gateway can be followed: the transcripts below ${directory} are left alone from here on`,
+    },
+  });
+}
+
+/** The gateway on this machine may belong to an OpenClaw that is too old for it, or not run: its transcripts are here too. */
+function createDefault(source: Named<'gateway'>, settings: Settings, options: SourcesOptions): Source {
+  const gateway = createGateway(source, settings, options);
+  const directory = openclawDirectory(process.env);
+  return isLocal(source.url)
+    ? withTranscripts(gateway, directory, settings, () => holdsTranscripts(directory))
+    : gateway;
+}
+
 /** Makes the sources; nothing is opened yet. */
 export function createSources(
   settings: Settings,
-  { positions }: SourcesOptions,
+  options: SourcesOptions,
 ): { sources: Source[] } | { error: string } {
   const found = parseSources(settings);
   if ('error' in found) return found;
-  const sources = found.parsed.flatMap((source): Source[] => {
-    if (source.kind === 'gateway') {
-      const access = gatewayAccess(source, settings, process.env);
-      const resume = positions[source.name] as GatewayPosition | undefined;
-      return [createGatewaySource({ access, resume, backoff: GATEWAY_BACKOFF })];
-    }
-    if (source.kind === 'otlp' || source.kind === 'transcripts') return [];
-    return [createSource(source, { mode: 'follow', max_line_bytes: settings.limits.line_bytes })];
+  const { parsed } = found;
+  const gateway = parsed.find((source) => source.kind === 'gateway');
+  const transcripts = parsed.find((source) => source.kind === 'transcripts');
+  const sources = parsed.flatMap((source): Source[] => {
+    if (source.kind === 'otlp' || (source === transcripts && gateway !== undefined)) return [];
+    if (source.kind !== 'gateway') return [createSource(source, lineOptions(settings))];
+    if (settings.from.length === 0) return [createDefault(source, settings, options)];
+    const followed = createGateway(source, settings, options);
+    return source === gateway && transcripts !== undefined
+      ? [withTranscripts(followed, transcripts.directory, settings, async () => true)]
+      : [followed];
   });
   return { sources };
 }

@@ -20,14 +20,18 @@ function detectDialect(value: Json): Exclude<Dialect, 'auto'> {
   return looksLikeTranscript(value) ? 'transcript' : 'catalog';
 }
 
-function createDialectDecoder(dialect: Exclude<Dialect, 'auto'>, sessions?: TranscriptIndex): Decoder {
+function createDialectDecoder(
+  dialect: Exclude<Dialect, 'auto'>,
+  sessions?: TranscriptIndex,
+  since_ms?: number,
+): Decoder {
   switch (dialect) {
     case 'catalog':
       return createCatalogDecoder();
     case 'gateway':
       return createGatewayDecoder();
     case 'transcript':
-      return createTranscriptDecoder(sessions);
+      return createTranscriptDecoder(sessions, since_ms);
   }
 }
 
@@ -43,16 +47,21 @@ export interface LineDecoder {
 
 /**
  * A decoder for one stream of lines. With `auto` the first line that is a JSON object decides; lines before it are
- * rejected as they would be in any dialect. `sessions` names the sessions of transcript files.
+ * rejected as they would be in any dialect. `sessions` names the sessions of transcript files; of what was written in
+ * one before `since_ms` nothing is told.
  */
-export function createLineDecoder(dialect: Dialect, sessions?: TranscriptIndex): LineDecoder {
-  let decoder = dialect === 'auto' ? undefined : createDialectDecoder(dialect, sessions);
+export function createLineDecoder(
+  dialect: Dialect,
+  sessions?: TranscriptIndex,
+  since_ms?: number,
+): LineDecoder {
+  let decoder = dialect === 'auto' ? undefined : createDialectDecoder(dialect, sessions, since_ms);
   return {
     decode(bytes, arrival_ms) {
       if (isBlank(bytes)) return { events: [], ignored: 'blank' };
       const line = parseLine(bytes);
       if ('rejected' in line) return { events: [], rejected: line.rejected };
-      decoder ??= createDialectDecoder(detectDialect(line.value), sessions);
+      decoder ??= createDialectDecoder(detectDialect(line.value), sessions, since_ms);
       return decoder.decode(line.value, arrival_ms);
     },
     end: () => decoder?.end() ?? [],

@@ -7,7 +7,7 @@ import { blockText, isObject, type Json, list, number, object, text } from '../j
 import { ANNOUNCE_PREFIX } from '../model/announce.js';
 import type { AgentEvent } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
-import { checkEvents, type Decoder, ignore, reject } from './decoder.js';
+import { checkEvents, type Decoded, type Decoder, ignore, reject } from './decoder.js';
 import { modelCallEvents, noModelCall } from './message.js';
 
 /** What `sessions.json`, beside the transcripts, says of a session. */
@@ -18,11 +18,11 @@ export interface TranscriptSession {
   channel?: string;
 }
 
-/** Sessions by their id. */
-export type TranscriptIndex = ReadonlyMap<string, TranscriptSession>;
+/** Sessions by their id. One that it does not know yet may be there when it is asked again. */
+export type TranscriptIndex = Pick<ReadonlyMap<string, TranscriptSession>, 'get'>;
 
 /** Reads `sessions.json`: an object of session rows by session key. Rows without an id are passed over. */
-export function readTranscriptIndex(value: unknown): TranscriptIndex {
+export function readTranscriptIndex(value: unknown): ReadonlyMap<string, TranscriptSession> {
   const index = new Map<string, TranscriptSession>();
   for (const [session_key, row] of Object.entries(object(value))) {
     if (!isObject(row)) continue;
@@ -46,13 +46,25 @@ export const looksLikeTranscript = (value: Json): boolean =>
   (value.type === 'session' && text(value.id) !== undefined) ||
   (value.type === 'message' && isObject(value.message));
 
+type Candidate = Record<string, unknown>;
+
 interface State {
   session_id: string;
+  /** Undefined until the index knows it; until then the session's id stands in for its key. */
+  known_session: TranscriptSession | undefined;
   session: TranscriptSession;
+  /** Entries from before this are only understood: they are followed to know which run is open. */
+  since_ms: number;
+  /** What opened the open run and its open calls, where that was only understood. */
+  untold: Candidate[];
   run?: { run_id: string; last_ts: number };
 }
 
-type Candidate = Record<string, unknown>;
+/** What opens a thing that can still be open when telling begins. */
+const OPENING_TYPES: ReadonlySet<unknown> = new Set(['agent.started', 'subagent.spawned', 'tool.call']);
+
+/** What is kept of one run that was only understood. */
+const MAX_UNTOLD = 1_000;
 
 const timeOf = (entry: Json): number => {
   const recorded = Date.parse(text(entry.timestamp) ?? '');
@@ -103,23 +115,26 @@ function userMessage(state: State, entry: Json, message: Json): Candidate[] {
   ];
 }
 
-function toolCalls(message: Json, ts: number): Candidate[] {
-  return list(message.content)
+const callsIn = (message: Json): Json[] =>
+  list(message.content)
     .map(object)
-    .filter((block) => block.type === 'toolCall')
-    .map((block) => ({
-      type: 'tool.call',
-      ts,
-      call_id: block.id,
-      tool: text(block.name) ?? 'unknown',
-      input: block.arguments,
-    }));
+    .filter((block) => block.type === 'toolCall');
+
+function toolCalls(message: Json, ts: number): Candidate[] {
+  return callsIn(message).map((block) => ({
+    type: 'tool.call',
+    ts,
+    call_id: block.id,
+    tool: text(block.name) ?? 'unknown',
+    input: block.arguments,
+  }));
 }
 
 /** How an answer ends its run, or undefined where the run goes on. */
 function endOfRun(message: Json): Candidate | undefined {
   const stop_reason = text(message.stopReason);
-  if (stop_reason === 'toolUse') return undefined;
+  // OpenClaw takes calls of unknown tools out of a message, and leaves its stop reason as it was.
+  if (stop_reason === 'toolUse' && callsIn(message).length > 0) return undefined;
   const detail = text(message.errorMessage);
   if (stop_reason === 'error') {
     return { status: 'error', stop_reason, error: { type: 'error', message: detail ?? 'the run failed' } };
@@ -187,44 +202,108 @@ function decodeEntry(state: State, entry: Json): Candidate[] | string {
   return `entry.${text(entry.type)?.slice(0, 30) ?? 'other'}`;
 }
 
-/** What every event of a transcript carries; the run is the one that stood when the entry began or that it opened. */
-function withCommon(event: Candidate, state: State, run_id: string | undefined): Candidate {
-  const { session_key, channel } = state.session;
-  const common = {
-    session_key,
-    run_id,
-    session_id: state.session_id,
-    agent_id: agentOfSession(session_key),
-    channel,
-  };
-  if (event.type !== 'subagent.spawned' || event.session_key === undefined) return { ...common, ...event };
-  return { ...event, agent_id: agentOfSession(String(event.session_key)) };
+/** What every event of a transcript carries. */
+function withCommon(event: Candidate, { session_id, session }: State): Candidate {
+  const { session_key, channel } = session;
+  if (event.type === 'subagent.spawned' && event.session_key !== undefined)
+    return { ...event, agent_id: agentOfSession(String(event.session_key)) };
+  return { session_key, session_id, agent_id: agentOfSession(session_key), channel, ...event };
 }
 
-/** A decoder for one file. Where the index does not know the session, its id stands in for its key. */
-export function createTranscriptDecoder(index: TranscriptIndex = new Map()): Decoder {
+/** Names an entry's events, so that one which is read twice counts once, and the run that they belong to. */
+function identify(
+  events: Candidate[],
+  entry: Json,
+  session_id: string,
+  run_id: string | undefined,
+): Candidate[] {
+  const entry_id = text(entry.id) ?? String(timeOf(entry));
+  return events.map((event, index) => ({
+    run_id,
+    ...event,
+    event_id: `${session_id}:${entry_id}:${index}`,
+  }));
+}
+
+/** Keeps of events that are not told what opens the run which is open after them. */
+function understand(state: State, events: Candidate[]): void {
+  for (const event of events) {
+    if (event.type === 'agent.finished') state.untold = [];
+    if (event.type === 'tool.output' || event.type === 'tool.error') {
+      state.untold = state.untold.filter((each) => each.call_id !== event.call_id);
+    }
+    if (!OPENING_TYPES.has(event.type) || state.untold.length >= MAX_UNTOLD) continue;
+    // The call that made a spawn has ended and is not told: the child hangs under the run.
+    state.untold.push(event.type === 'subagent.spawned' ? { ...event, call_id: undefined } : event);
+  }
+}
+
+/** Before an entry that is told: a run opens under the session's key, and one that was given up before stays untold. */
+function prepareToTell(state: State, index: TranscriptIndex, opensRun: boolean): void {
+  if (opensRun || state.untold.length > 0) lookUp(state, index);
+  if (!opensRun || state.untold.length === 0) return;
+  state.untold = [];
+  delete state.run;
+}
+
+function lookUp(state: State, index: TranscriptIndex): void {
+  state.known_session ??= index.get(state.session_id);
+  state.session = state.known_session ?? state.session;
+}
+
+/** A file that continues another one begins with copies of that one's entries, which are older than the file. */
+function openState(entry: Json, session_id: string, index: TranscriptIndex, since_ms: number): State {
+  const copied_until_ms = text(entry.parentSession) === undefined ? 0 : timeOf(entry);
+  const state: State = {
+    session_id,
+    known_session: undefined,
+    session: { session_key: session_id },
+    since_ms: Math.max(since_ms, copied_until_ms),
+    untold: [],
+  };
+  lookUp(state, index);
+  return state;
+}
+
+function decodeSessionEntry(state: State, entry: Json, index: TranscriptIndex): Decoded {
+  const opensRun = object(entry.message).role === 'user';
+  const told = timeOf(entry) >= state.since_ms;
+  if (told) prepareToTell(state, index, opensRun);
+  const before = state.run?.run_id;
+  const candidates = decodeEntry(state, entry);
+  if (typeof candidates === 'string') return ignore(candidates);
+  if (state.run !== undefined) state.run.last_ts = Math.max(state.run.last_ts, timeOf(entry));
+  const run_id = opensRun ? state.run?.run_id : before;
+  const events = identify(candidates, entry, state.session_id, run_id);
+  if (!told) {
+    understand(state, events);
+    return ignore('entry.before_start');
+  }
+  const telling = [...state.untold, ...events];
+  state.untold = [];
+  return checkEvents(
+    telling.map((event) => withCommon(event, state)),
+    'message',
+  );
+}
+
+/**
+ * A decoder for one file. Where the index does not know the session, its id stands in for its key. Of what was written
+ * before `since_ms` nothing is told, but for what opened a run that goes on after it.
+ */
+export function createTranscriptDecoder(index: TranscriptIndex = new Map(), since_ms = 0): Decoder {
   let state: State | undefined;
   return {
     decode(entry) {
       if (entry.type === 'session') {
         const session_id = text(entry.id);
         if (session_id === undefined) return reject('invalid_event', 'id', 'a session entry needs an id');
-        state = { session_id, session: index.get(session_id) ?? { session_key: session_id } };
+        state = openState(entry, session_id, index, since_ms);
         return ignore('entry.session');
       }
       if (state === undefined)
         return reject('invalid_event', 'type', 'a transcript begins with its session entry');
-      const current = state;
-      const before = current.run?.run_id;
-      const candidates = decodeEntry(current, entry);
-      if (typeof candidates === 'string') return ignore(candidates);
-      if (current.run !== undefined) current.run.last_ts = Math.max(current.run.last_ts, timeOf(entry));
-      const opensRun = object(entry.message).role === 'user';
-      const run_id = opensRun ? current.run?.run_id : before;
-      return checkEvents(
-        candidates.map((event) => withCommon(event, current, run_id)),
-        'message',
-      );
+      return decodeSessionEntry(state, entry, index);
     },
     end: (): AgentEvent[] => [],
   };

@@ -27,6 +27,8 @@ export interface LineBatch {
   arrival_ms: number;
   /** Of a source that can be asked for what it told before: where to go on once this batch has been applied. Plain data. */
   position?: unknown;
+  /** The stream is followed from this instant on: what was written in it before is there to be understood, not told. */
+  since_ms?: number;
 }
 
 /** What a source reports of itself, to be logged: `down` once when a connection is lost or refused, `up` when it stands. */

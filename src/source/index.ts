@@ -10,7 +10,9 @@ import { createListenSource } from './listen.js';
 import type { ParsedSource } from './parse.js';
 import { type Backoff, createSocketSource, DEFAULT_BACKOFF } from './socket.js';
 import { createStdinSource } from './stdin.js';
+import { createTranscriptsSource } from './transcripts.js';
 
+export { withFallback } from './fallback.js';
 export { enterGateway } from './gateway/access.js';
 export type { Connection } from './gateway/connection.js';
 export {
@@ -22,9 +24,10 @@ export {
 } from './gateway/index.js';
 export type { Refusal } from './gateway/refusals.js';
 export { type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
+export { holdsTranscripts } from './transcript-directories.js';
 
 /** The kinds that `createSource` makes. */
-export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen';
+export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen' | 'transcripts';
 export type LineSource = Extract<ParsedSource, { kind: LineSourceKind }>;
 
 export interface SourceOptions {
@@ -32,6 +35,8 @@ export interface SourceOptions {
   mode: 'to_end' | 'follow';
   /** Lines over this are skipped; 1 MiB by default. */
   max_line_bytes?: number;
+  /** Whether `transcripts` tells what the files hold already; by default it tells what comes. */
+  from_start?: boolean;
   /** How a lost connection is tried again; 0.2 s to 5 s by default. */
   backoff?: Backoff;
   /** What `stdin` reads; `process.stdin` by default. */
@@ -40,7 +45,7 @@ export interface SourceOptions {
 
 /** Whether `createSource` can make this one. */
 export function isLineSource(parsed: ParsedSource): parsed is LineSource {
-  return ['stdin', 'file', 'socket', 'listen'].includes(parsed.kind);
+  return ['stdin', 'file', 'socket', 'listen', 'transcripts'].includes(parsed.kind);
 }
 
 /** Makes a source; nothing is opened yet. */
@@ -60,5 +65,11 @@ export function createSource(parsed: LineSource, options: SourceOptions): Source
       return createSocketSource(parsed.name, parsed.address, { max_line_bytes, backoff });
     case 'listen':
       return createListenSource(parsed.name, parsed.address, max_line_bytes);
+    case 'transcripts':
+      return createTranscriptsSource(parsed.name, parsed.directory, {
+        max_line_bytes,
+        from_start: options.from_start ?? false,
+        poll_interval_ms: DEFAULT_POLL_INTERVAL_MS,
+      });
   }
 }

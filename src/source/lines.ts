@@ -21,6 +21,8 @@ export interface LineSplitter {
   end(): Line[];
   /** The stream broke off: a line without a line end is reported as `line_incomplete`. */
   abort(): Line[];
+  /** Forgets a line without a line end, to be pushed again from its start; gives how many bytes of it had come. */
+  rewind(): number;
 }
 
 /** Takes off one `\r` at the end, and on a stream's first line the byte order mark. */
@@ -42,6 +44,7 @@ export function createLineSplitter({ max_line_bytes = DEFAULT_MAX_LINE_BYTES } =
   let held = EMPTY;
   let held_bytes = 0;
   let too_long = false;
+  let unended_bytes = 0;
 
   function forgetHeld(): void {
     // A long line's memory is not kept for the next one: there may be a thousand idle streams.
@@ -89,8 +92,10 @@ export function createLineSplitter({ max_line_bytes = DEFAULT_MAX_LINE_BYTES } =
       for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
         finishLine(chunk.subarray(start, end), lines);
         start = end + 1;
+        unended_bytes = 0;
       }
       if (start < chunk.length) hold(chunk.subarray(start), lines);
+      unended_bytes += chunk.length - start;
       return lines;
     },
     end() {
@@ -100,6 +105,13 @@ export function createLineSplitter({ max_line_bytes = DEFAULT_MAX_LINE_BYTES } =
     },
     abort() {
       return held_bytes > 0 ? [{ number, skipped: 'line_incomplete' }] : [];
+    },
+    rewind() {
+      const rewound_bytes = unended_bytes;
+      unended_bytes = 0;
+      too_long = false;
+      forgetHeld();
+      return rewound_bytes;
     },
   };
 }

@@ -82,7 +82,8 @@ test('tree of several recordings, and of nothing', async () => {
 });
 
 test('without arguments it plays a recording to its end, and says that it was one', async () => {
-  const { status, stdout, stderr } = await runToEnd([], { env: { LANG: 'C.UTF-8' } });
+  const env = { LANG: 'C.UTF-8', OPENCLAW_GATEWAY_URL: 'ws://127.0.0.1:1' };
+  const { status, stdout, stderr } = await runToEnd([], { env });
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   expect(stdout).toMatch(/playing a recording of a real one instead/);
   expect(stdout).toMatch(/^✓ main .* 10 tools/m);

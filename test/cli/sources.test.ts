@@ -2,7 +2,15 @@
  * `run` and `replay` from every kind of source, by a story that has all types of the catalog; and how `run` ends.
  */
 import { once } from 'node:events';
-import { appendFileSync, existsSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'vitest';
@@ -12,6 +20,7 @@ import {
   expectLaw,
   expectNoStack,
   type Program,
+  pathOf,
   runForSummary,
   runToEnd,
   start,
@@ -94,6 +103,33 @@ test('a pipe that stays open until the signal', async () => {
   const { runs } = await stop(program);
   expect(runs).toEqual({ opened: 2, ended: 2, open: 0 });
   expectStory(sink);
+});
+
+test('transcripts: what comes after the start, unless all of it is asked for', async () => {
+  const root = temporaryDirectory();
+  const sessions = join(root, 'agents', 'main', 'sessions');
+  mkdirSync(sessions, { recursive: true });
+  const id = '6b93b108-b764-4051-9b5f-8041fe5c7a73';
+  const path = join(sessions, `${id}.jsonl`);
+  const recorded = readFileSync(pathOf(`test/fixtures/transcripts/${id}.jsonl`), 'utf8');
+  writeFileSync(path, recorded);
+  writeFileSync(join(sessions, 'sessions.json'), JSON.stringify({ 'agent:main:main': { sessionId: id } }));
+  const sinks = await Promise.all([startSink(), startSink()]);
+  const [live, all] = sinks;
+  const programs = [
+    startRun(`transcripts:${root}`, live),
+    startRun(`transcripts:${root}`, all, '--from-start'),
+  ];
+  await Promise.all(programs.map((each) => each.untilLogged(/INFO: following the transcripts below/)));
+  await all.until(() => all.spans().length === 2);
+  const next = recorded
+    .replaceAll(/"id":"(?!6b93b108)/g, '"id":"next-')
+    .replaceAll(/"timestamp":"[^"]+"/g, `"timestamp":"${new Date().toISOString()}"`);
+  appendFileSync(path, next.slice(next.indexOf('\n') + 1));
+  await Promise.all(sinks.map((sink, index) => sink.until(() => sink.spans().length === 2 + 2 * index)));
+  const summaries = await Promise.all(programs.map(stop));
+  expect(summaries.map(({ runs }) => runs.ended)).toEqual([1, 2]);
+  expect(summaries[0]?.source).toMatchObject({ rejected: {}, ignored: { 'entry.before_start': 2 } });
 });
 
 test('a Unix socket: it waits for the server, and comes back when the server ends the connection', async () => {

@@ -13,7 +13,7 @@ test.each<[string, string[], string]>([
   [
     'a command that is unknown',
     ['repaly'],
-    "unknown command 'repaly'; give one of run, replay, tree, validate",
+    "unknown command 'repaly'; give one of run, replay, tail, tree, validate",
   ],
   [
     'an option that is unknown',
@@ -84,7 +84,7 @@ test.each<[string, string, string]>([
   [
     'a key that is unknown',
     'to: [console]\nspede: 5\n',
-    'top level: Unrecognized key: "spede" (known: from, to, dialect,',
+    'top level: Unrecognized key: "spede" (known: from, to, from_start, dialect,',
   ],
   ['a text where a list should be', 'to: console', 'to: must be a list, such as [clawmetry]'],
   [
@@ -120,6 +120,7 @@ test.each([
     'run',
     [
       '--from',
+      '--from-start',
       '--to',
       '--dialect',
       '--content',

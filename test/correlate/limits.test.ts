@@ -389,3 +389,50 @@ describe('traceparent', () => {
     expect(emitted.spans[0]).toMatchObject({ trace_id: root?.trace_id, parent_span_id: root?.span_id });
   });
 });
+
+describe('reasoning tokens that come after their call was given out', () => {
+  const call = event('llm.tokens', {
+    model: 'm',
+    provider: 'p',
+    input_tokens: 10,
+    output_tokens: 5,
+    response_id: 'x',
+  });
+  const reasoning = event('llm.reasoning', { response_id: 'x', reasoning_tokens: 3 });
+  const REASONING = 'gen_ai.client.inference.usage.reasoning.output_tokens';
+
+  test('count, under the call’s own labels, and correct its span where spans are replaced', () => {
+    const { correlator } = begin([event('agent.started'), call]);
+    const [given] = correlator.expire(NOW_MS + 5_000).spans;
+    const late = correlator.apply(reasoning, NOW_MS + 60_000);
+    expect(late.spans).toEqual([]);
+    expect(late.corrections).toEqual([
+      { ...given, attributes: { ...given!.attributes, 'gen_ai.usage.reasoning.output_tokens': 3 } },
+    ]);
+    expect(late.measurements).toMatchObject([
+      { instrument: REASONING, value: 3, attributes: { 'gen_ai.request.model': 'm' } },
+    ]);
+  });
+
+  test('count once, however often they are told', () => {
+    const { correlator } = begin([event('agent.started'), call]);
+    correlator.expire(NOW_MS + 5_000);
+    correlator.apply(reasoning, NOW_MS + 6_000);
+    const again = correlator.apply(reasoning, NOW_MS + 7_000);
+    expect(again).toMatchObject({ corrections: [], measurements: [] });
+  });
+});
+
+describe('a gap', () => {
+  test('is said on the run, whichever of its events tells of it', () => {
+    const { correlator } = begin([event('agent.started')]);
+    const { spans } = correlator.apply(event('agent.finished', { status: 'ok', gap: true }), NOW_MS);
+    expect(spans).toMatchObject([{ attributes: { 'openclaw.gap': true } }]);
+  });
+
+  test('is said on a run that opens with it', () => {
+    const { correlator } = begin([event('agent.started', { gap: true })]);
+    const { spans } = correlator.apply(event('agent.finished', { status: 'ok' }), NOW_MS);
+    expect(spans).toMatchObject([{ attributes: { 'openclaw.gap': true } }]);
+  });
+});

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -41,6 +41,13 @@ function fileWith(content: string): string {
   return path;
 }
 
+function directoryWithTranscript(): string {
+  const sessions = join(temporaryDirectory(), 'sessions');
+  mkdirSync(sessions);
+  writeFileSync(join(sessions, 'a.jsonl'), 'line\n');
+  return sessions;
+}
+
 describe('closing leaves no handle open', () => {
   test.each<[string, () => string, ('follow' | 'to_end')?]>([
     ['stdin', () => 'stdin'],
@@ -51,6 +58,8 @@ describe('closing leaves no handle open', () => {
     ['a port where nobody listens', () => 'tcp:127.0.0.1:9'],
     ['a socket to listen on', () => `listen:unix:${join(temporaryDirectory(), 'in.sock')}`],
     ['a port to listen on', () => 'listen:tcp:0'],
+    ['transcripts that are not there', () => `transcripts:${temporaryDirectory()}`],
+    ['transcripts that are followed', () => `transcripts:${directoryWithTranscript()}`],
   ])('%s', async (_state, name, mode) => {
     await turns(5);
     const before = handles();

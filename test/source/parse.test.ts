@@ -55,8 +55,16 @@ describe('parseSourceName', () => {
   });
 
   test('tells the kinds that are made here from those that are not', () => {
-    const available = ['stdin', 'file:a', 'unix:a', 'tcp:a:1', 'listen:unix:a', 'listen:tcp:1'];
-    const others = ['ws://a', 'wss://a', 'transcripts:a', 'otlp:1'];
+    const available = [
+      'stdin',
+      'file:a',
+      'unix:a',
+      'tcp:a:1',
+      'listen:unix:a',
+      'listen:tcp:1',
+      'transcripts:a',
+    ];
+    const others = ['ws://a', 'wss://a', 'otlp:1'];
     const verdicts = [...available, ...others].map((text) => {
       const parsed = parseSourceName(text);
       return 'kind' in parsed && isLineSource(parsed);

@@ -6,6 +6,7 @@ import { type Dirent, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorCode, errorReason } from '../../errors.js';
 import { openclawDirectory } from '../../openclaw.js';
+import { isTranscript } from '../../source/transcript-directories.js';
 import { type Check, ok, warning } from './check.js';
 
 const NAME = 'OpenClaw files';
@@ -21,7 +22,7 @@ function list(path: string): Dirent[] {
 }
 
 const countTranscripts = (agent: string): number =>
-  list(join(agent, 'sessions')).filter(({ name }) => name.endsWith('.jsonl')).length;
+  list(join(agent, 'sessions')).filter(({ name }) => isTranscript(name)).length;
 
 export function checkTranscripts(env: Readonly<Record<string, string | undefined>>): Check {
   const directory = openclawDirectory(env);

@@ -9,6 +9,7 @@ import type { Connection, Ending } from './connection.js';
 import type { EventFrame } from './frames.js';
 import { createOpenRuns } from './open-runs.js';
 import { createOutlet } from './outlet.js';
+import { createQuietRuns } from './quiet-runs.js';
 import { createReasoning, type Reasoning, reasoningRow } from './reasoning.js';
 import { type OpenRun, type RebuiltFrame, rebuildFrames } from './rebuild.js';
 import { describeError, type Refusal } from './refusals.js';
@@ -72,12 +73,19 @@ const settledSession = ({ event, payload }: EventFrame): string | undefined => {
   return event === 'session.message' || isEnd ? text(sessionKey) : undefined;
 };
 
+const RESTARTED = 1012;
+const POLICY = 1008;
+
+/** Why a connection ended, as the reason of the gap that it leaves. */
+function gapReason({ code, reason }: Ending): string {
+  if (code === RESTARTED) return 'gateway_restarted';
+  return code === POLICY && reason.includes('slow') ? 'slow_consumer' : 'connection_lost';
+}
+
 export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
-  /** Follows a connection to its end, or says why it is of no use. */
+  /** Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. */
   follow(connection: Connection, stop: AbortSignal): Promise<Ending | Refusal>;
-  /** Says why the last connection ended: what is pushed until the next one is missing. */
-  lose(reason: string): void;
   end(): Promise<void>;
 }
 
@@ -102,9 +110,14 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   /** The connection on which the past is being asked for. */
   let asking: Connection | undefined;
   const runs = createOpenRuns(resume?.open_runs);
-  /** Sessions with a call that is known only in part, and since when. */
+  /** Sessions that are asked about once more when something has been written down in them, and since when. */
   const pending = new Map<string, number>();
-  /** Such a call has been written down, or a run has shown itself of which nothing had been seen. */
+  const quiet = createQuietRuns({
+    isSeen: runs.isSeen,
+    isOpen: (session_key, run_id) => runs.open[session_key]?.run_id === run_id,
+    ask: askAbout,
+  });
+  /** Something has been written down in one of those, or a run has shown itself of which nothing had been seen. */
   let is_settled = false;
   /** From when on the past has been asked for on this connection. */
   let asked_since_ms: number | undefined;
@@ -178,6 +191,10 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     });
     if (connection !== open) return;
     tellMissed(missing, asked);
+    // What was told just before the answers may have been written down just after them.
+    for (const { key, session } of asked.sessions) {
+      if (session.hasActiveRun === true) pending.set(key, missing.since_ms);
+    }
     const events = giveRebuilt(asked, missing.since_ms);
     const seconds = Math.max(0, (Date.now() + open.clock_offset_ms - missing.since_ms) / 1000).toFixed(1);
     const partly = asked.is_partial || asked.sessions.some((each) => each.is_partial);
@@ -225,14 +242,18 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     last_seq = seq;
   }
 
-  /** A run that had begun when the gateway was asked, and was not in its answers yet. */
-  function noticeUnseen(payload: Json): void {
-    if (connection === undefined || asked_since_ms === undefined) return;
-    const session_key = runs.unseen(payload);
-    if (session_key === undefined) return;
-    pending.set(session_key, asked_since_ms);
+  function askAbout(session_key: string, since_ms: number): void {
+    if (connection === undefined) return;
+    pending.set(session_key, since_ms);
     is_settled = true;
     startRepair(connection);
+  }
+
+  /** A run that had begun when the gateway was asked, and was not in its answers yet. */
+  function noticeUnseen(payload: Json): void {
+    if (asked_since_ms === undefined) return;
+    const session_key = runs.unseen(payload);
+    if (session_key !== undefined) askAbout(session_key, asked_since_ms);
   }
 
   function noticeSettled(frame: EventFrame): void {
@@ -243,6 +264,18 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     startRepair(connection);
   }
 
+  function lose(reason: string): void {
+    connection = undefined;
+    asking = undefined;
+    reasoning = undefined;
+    quiet.end();
+    last_seq = undefined;
+    asked_since_ms = undefined;
+    held = [];
+    held_bytes = 0;
+    if (position !== undefined) gap ??= { reason, since_ms: position.seen_ms };
+  }
+
   return {
     onEvent(json, frame) {
       if (connection === undefined) last_seq = frame.seq;
@@ -251,7 +284,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       if (frame.event === 'agent') {
         noticeUnseen(object(frame.payload));
         runs.see(object(frame.payload));
-      }
+      } else if (frame.event === 'session.message') quiet.see(object(frame.payload));
       give(`{"rx":${Date.now()},"frame":${oneLine(json)}}`);
       reasoning?.see(frame);
     },
@@ -262,32 +295,24 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
         opened.close();
         return describeError(subscribed.error);
       }
-      reasoning = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
+      const asked = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
+      reasoning = asked;
       startRepair(opened);
-      const finish = (): void => void within(FINISH_MS, reasoning?.finish()).then(opened.close);
+      const finish = (): void => void within(FINISH_MS, asked.finish()).then(opened.close);
       if (stop.aborted) finish();
       else stop.addEventListener('abort', finish);
       const ending = await opened.ended;
       stop.removeEventListener('abort', finish);
-      reasoning.end();
+      asked.end();
+      lose(gapReason(ending));
       return ending;
-    },
-    lose(reason) {
-      connection = undefined;
-      asking = undefined;
-      reasoning = undefined;
-      last_seq = undefined;
-      asked_since_ms = undefined;
-      held = [];
-      held_bytes = 0;
-      if (position !== undefined) gap ??= { reason, since_ms: position.seen_ms };
     },
     end: outlet.end,
   };
 }
 
 /** Waits for a promise, but no longer than this. */
-async function within(limit_ms: number, wanted: Promise<void> | undefined): Promise<void> {
+async function within(limit_ms: number, wanted: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, limit_ms);

@@ -29,15 +29,6 @@ export interface GatewayOptions {
   backoff: Backoff;
 }
 
-const RESTARTED = 1012;
-const POLICY = 1008;
-
-/** Why a connection ended, as the reason of the gap that it leaves. */
-function gapReason({ code, reason }: Ending): string {
-  if (code === RESTARTED) return 'gateway_restarted';
-  return code === POLICY && reason.includes('slow') ? 'slow_consumer' : 'connection_lost';
-}
-
 const describeEnding = ({ code, reason }: Ending): string =>
   reason === '' ? `code ${code}` : `code ${code}, ${reason.replaceAll(/\p{Cc}/gu, ' ')}`;
 
@@ -76,7 +67,6 @@ async function keepFollowing(
     const ending = await feed.follow(connection, stop);
     if (Date.now() - began_ms > STABLE_MS) failures = 0;
     if ('kind' in ending) return tellRefusal(ending);
-    feed.lose(gapReason(ending));
     await tell.down(
       `lost the gateway at ${name} (${describeEnding(ending)}); connecting again until it answers`,
     );

@@ -15,6 +15,8 @@ export interface OpenRuns {
   readonly open: Record<string, OpenRun>;
   /** Looks at the payload of an agent event. */
   see(payload: Json): void;
+  /** Whether any event of this run has been seen. */
+  isSeen(run_id: string): boolean;
   /** The session of a run that this event shows to go on, and of which nothing had been seen. Told once. */
   unseen(payload: Json): string | undefined;
 }
@@ -51,6 +53,7 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
       if (known_run === undefined && ++count > MAX_OPEN) forgetOldest();
       open[key] = { run_id, last_ms: number(ts) ?? known_run?.last_ms ?? 0 };
     },
+    isSeen: (run_id) => hasMember(seen, run_id),
     unseen({ runId, sessionKey, agentId, stream, data }) {
       const run_id = text(runId);
       if (run_id === undefined || agentId === undefined || hasMember(seen, run_id)) return undefined;

@@ -306,7 +306,7 @@ function endData(run: RunFacts, session: Json): Json {
     case 'succeeded':
       return { ...common, phase: 'end', stopReason: stopReason(run) };
     case 'cancelled':
-      return { ...common, phase: 'end', aborted: true, status: 'cancelled' };
+      return { ...common, phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' };
     case 'timed_out':
       return { ...common, phase: 'end', status: 'timeout' };
     case INTERRUPTED:

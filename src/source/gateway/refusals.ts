@@ -74,12 +74,16 @@ const SET_TOKEN = "set OPENCLAW_GATEWAY_TOKEN to the gateway's token (gateway.au
 const SET_PASSWORD =
   "set OPENCLAW_GATEWAY_PASSWORD to the gateway's password (gateway.auth.password in openclaw.json)";
 
+const TOO_OLD = 'update OpenClaw, or follow its transcript files with --from transcripts:DIR';
+
 /** What the gateway speaks decides who has to be updated. */
 function protocolMismatch({ details }: GatewayError): Refusal {
   const theirs = number(details.expectedProtocol);
   const found = `speaks protocol ${theirs ?? 'of another version'}, and the bridge ${PROTOCOLS.min} to ${PROTOCOLS.max}`;
-  const is_newer = theirs === undefined || theirs > PROTOCOLS.max;
-  return refusal('protocol_unsupported', found, `update ${is_newer ? 'openclaw-otel-bridge' : 'OpenClaw'}`);
+  if (theirs !== undefined && theirs < PROTOCOLS.min) {
+    return refusal('protocol_unsupported', found, TOO_OLD);
+  }
+  return refusal('protocol_unsupported', found, 'update openclaw-otel-bridge');
 }
 
 /** What OpenClaw itself takes for the id of a request: anything else must not get into a command that a user copies. */

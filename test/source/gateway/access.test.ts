@@ -170,7 +170,8 @@ describe('a gateway that refuses', () => {
       refused('INVALID_REQUEST', { code: 'PROTOCOL_MISMATCH', expectedProtocol: 2 }, { close_code: 1002 }),
       {
         reason: 'protocol_unsupported',
-        message: 'speaks protocol 2, and the bridge 3 to 4; update OpenClaw',
+        message:
+          'speaks protocol 2, and the bridge 3 to 4; update OpenClaw, or follow its transcript files with --from transcripts:DIR',
       },
     ],
     [

@@ -1,0 +1,95 @@
+/**
+ * `tail`: prints what live sources tell, as catalog NDJSON or as it came in. What it prints can be kept, filtered, or piped
+ * into `run --from stdin`, which gives the same ids.
+ */
+import { once } from 'node:events';
+import type { Logger } from 'pino';
+import { createIntake, createProblemLog, type Intake } from '../intake.js';
+import type { AgentEvent } from '../model/event.js';
+import { type LineBatch, type Source, SourceError } from '../model/source.js';
+import type { Settings } from '../settings.js';
+import { EXIT } from '../summary.js';
+import type { OnInterrupt } from './bridge-options.js';
+import { failed, misused, type Outcome } from './outcome.js';
+import { createSessionsLookup } from './sessions.js';
+import { createSources } from './sources.js';
+
+export interface TailOptions {
+  /** Lines as they came in, with all content, in the form that `replay` reads. */
+  raw: boolean;
+  /** Event types; all where there is none. */
+  types: string[];
+  /** Session keys; all where there is none. */
+  sessions: string[];
+}
+
+type IsWanted = (event: AgentEvent) => boolean;
+
+const createFilter = ({ types, sessions }: TailOptions): IsWanted => {
+  const isOf = (wanted: string[], value: string): boolean => wanted.length === 0 || wanted.includes(value);
+  return ({ type, session_key }) => isOf(types, type) && isOf(sessions, session_key);
+};
+
+/** Leaves out what was said and done; no id depends on it. */
+function withoutContent(event: AgentEvent): object {
+  const { input, output, text, ...rest } = event as AgentEvent & Record<'input' | 'output' | 'text', unknown>;
+  return rest;
+}
+
+/** The lines of a batch that give a wanted event, or all of them where nothing is filtered. */
+function rawLines(batch: LineBatch, intake: Intake, isWanted: IsWanted, isFiltered: boolean): string[] {
+  return batch.lines.flatMap((line) => {
+    const events = intake.take({ ...batch, lines: [line], end: false });
+    const isShown = 'bytes' in line && (!isFiltered || events.some(isWanted));
+    return isShown ? [line.bytes.toString('utf8')] : [];
+  });
+}
+
+async function print(lines: string[]): Promise<void> {
+  if (lines.length === 0) return;
+  if (!process.stdout.write(`${lines.join('\n')}\n`)) await once(process.stdout, 'drain');
+}
+
+export async function tail(
+  options: TailOptions,
+  settings: Settings,
+  logger: Logger,
+  onInterrupt: OnInterrupt,
+): Promise<Outcome> {
+  const from = createSources(settings, { positions: {} });
+  if ('error' in from) return misused(from.error);
+  const { sources } = from;
+  const isWanted = createFilter(options);
+  const isFiltered = options.types.length + options.sessions.length > 0;
+  const shown = (event: AgentEvent): object => (settings.content ? event : withoutContent(event));
+
+  async function printSource(source: Source): Promise<void> {
+    const intake = createIntake({
+      dialect: settings.dialect,
+      max_line_bytes: settings.limits.line_bytes,
+      onProblem: createProblemLog(logger),
+      sessionsOf: createSessionsLookup(),
+    });
+    for await (const item of await source.open()) {
+      if (item.kind === 'status') logger[item.state === 'up' ? 'info' : 'warn'](item.message);
+      else if (options.raw) await print(rawLines(item, intake, isWanted, isFiltered));
+      else
+        await print(
+          intake
+            .take(item)
+            .filter(isWanted)
+            .map((event) => JSON.stringify(shown(event))),
+        );
+    }
+  }
+
+  onInterrupt(() => void Promise.all(sources.map((source) => source.close())));
+  try {
+    await Promise.all(sources.map(printSource));
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    await Promise.all(sources.map((source) => source.close()));
+    return failed(error.message);
+  }
+  return { status: EXIT.ok };
+}

@@ -1,0 +1,70 @@
+/**
+ * Runs of which the gateway pushes the messages and nothing else, as it may with a heartbeat's: when they have been quiet
+ * for a moment, they are asked about.
+ */
+import { type Json, number, object, text } from '../../json.js';
+
+/** After its last message a run is over in no time. */
+const QUIET_MS = 1_500;
+/** How soon one that was still going on is asked about again, without another message. */
+const STILL_OPEN_MS = 30_000;
+
+/** How long before the first message of a run it may have begun. */
+const BEGAN_BEFORE_MS = 10 * 60_000;
+
+const MAX_QUIET = 1_000;
+
+interface QuietRun {
+  run_id: string;
+  since_ms: number;
+  timer: NodeJS.Timeout;
+}
+
+export interface QuietRuns {
+  /** Looks at the payload of a message. */
+  see(payload: Json): void;
+  /** The connection has ended: nothing can be asked. */
+  end(): void;
+}
+
+export interface QuietOptions {
+  /** Whether other events than messages have shown this run. */
+  isSeen(run_id: string): boolean;
+  /** Whether this run goes on, as far as is known. */
+  isOpen(session_key: string, run_id: string): boolean;
+  ask(session_key: string, since_ms: number): void;
+}
+
+export function createQuietRuns({ isSeen, isOpen, ask }: QuietOptions): QuietRuns {
+  const runs = new Map<string, QuietRun>();
+
+  function askAbout(session_key: string, { run_id, since_ms }: QuietRun): void {
+    ask(session_key, since_ms);
+    // Whether it is over is known when there has been time for an answer.
+    const again = (): void => {
+      if (isOpen(session_key, run_id)) askAbout(session_key, { run_id, since_ms, timer });
+      else runs.delete(session_key);
+    };
+    const timer = setTimeout(again, STILL_OPEN_MS);
+    runs.set(session_key, { run_id, since_ms, timer });
+  }
+
+  return {
+    see({ sessionKey, message }) {
+      const session_key = text(sessionKey);
+      const { role, timestamp, __openclaw } = object(message);
+      const run_id = text(object(__openclaw).runId);
+      if (role !== 'assistant' || session_key === undefined || run_id === undefined) return;
+      const known = runs.get(session_key);
+      if (known?.run_id !== run_id && (isSeen(run_id) || runs.size >= MAX_QUIET)) return;
+      clearTimeout(known?.timer);
+      const since_ms = known?.run_id === run_id ? known.since_ms : (number(timestamp) ?? 0) - BEGAN_BEFORE_MS;
+      const timer = setTimeout(() => askAbout(session_key, { run_id, since_ms, timer }), QUIET_MS);
+      runs.set(session_key, { run_id, since_ms, timer });
+    },
+    end() {
+      for (const { timer } of runs.values()) clearTimeout(timer);
+      runs.clear();
+    },
+  };
+}

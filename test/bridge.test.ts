@@ -1,0 +1,120 @@
+/** What a bridge leaves to the next one: where its sources were, and what it knew of the runs that go on. */
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type BridgeCheckpoint, createBridge } from '../src/bridge.js';
+import type { CorrelatorSnapshot } from '../src/correlate/index.js';
+import type { Destination } from '../src/model/delivery.js';
+import type { LineBatch, Source } from '../src/model/source.js';
+import type { Emission } from '../src/model/telemetry.js';
+import { type CheckpointStore, openCheckpointStore } from '../src/store/checkpoint.js';
+import { merge } from './helpers.js';
+
+const EVENT = { ts: 1_000, session_key: 'agent:main:s', run_id: 'r' };
+
+/** A source of one batch, with a position. */
+const sourceOf = (events: object[], position: unknown): Source => ({
+  name: 'ws://test',
+  async open() {
+    const batch: LineBatch = {
+      kind: 'lines',
+      stream: 'ws://test',
+      end: false,
+      lines: events.map((event, index) => ({
+        number: index + 1,
+        bytes: Buffer.from(JSON.stringify({ ...EVENT, ...event })),
+      })),
+      arrival_ms: 0,
+      position,
+    };
+    return (async function* () {
+      yield batch;
+    })();
+  },
+  async close() {},
+});
+
+function createSink(): { destination: Destination; emitted: Emission[] } {
+  const emitted: Emission[] = [];
+  const nothing = async (): Promise<void> => undefined;
+  const destination: Destination = {
+    name: 'sink',
+    accept: (emission) => void emitted.push(emission),
+    collectMetrics: nothing,
+    summary: () => ({}),
+    pending: () => 0,
+    idle: nothing,
+    close: nothing,
+  };
+  return { destination, emitted };
+}
+
+type Checkpointing = Pick<Parameters<typeof createBridge>[0], 'restored' | 'saveCheckpoint'>;
+
+async function runBridge(events: object[], position: unknown, checkpoint: Checkpointing = {}) {
+  const { destination, emitted } = createSink();
+  const bridge = createBridge({
+    sources: [sourceOf(events, position)],
+    destinations: [destination],
+    dialect: 'catalog',
+    max_line_bytes: 1_000_000,
+    logger: pino({ level: 'silent' }),
+    now: () => 1_000,
+    ...checkpoint,
+  });
+  await bridge.open();
+  await bridge.read();
+  await bridge.finish(0);
+  return merge(emitted);
+}
+
+let directory: string;
+let store: CheckpointStore<CorrelatorSnapshot>;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'bridge-'));
+  store = openCheckpointStore(join(directory, 'data'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const BEGIN = [{ type: 'agent.started' }, { type: 'tool.call', call_id: '1', tool: 'exec' }];
+const END = [
+  { type: 'tool.output', call_id: '1', ts: 2_000 },
+  { type: 'agent.finished', status: 'ok', ts: 3_000 },
+];
+
+describe('a checkpoint', () => {
+  test('lets the next bridge go on with the runs that were open', async () => {
+    const before = await runBridge(BEGIN, { at: 7 }, { saveCheckpoint: store.write });
+    expect(before.spans).toEqual([]);
+    const restored = (await store.read()) as BridgeCheckpoint;
+    expect(restored.positions).toEqual({ 'ws://test': { at: 7 } });
+    const after = await runBridge(END, { at: 8 }, { restored, saveCheckpoint: store.write });
+    expect(after.spans).toMatchObject([
+      { name: 'execute_tool exec', start_ms: 1_000, end_ms: 2_000 },
+      { name: 'invoke_agent main', start_ms: 1_000, end_ms: 3_000 },
+    ]);
+    expect(after.spans.some((span) => span.error)).toBe(false);
+  });
+
+  test('is for its owner alone', async () => {
+    await runBridge(BEGIN, {}, { saveCheckpoint: store.write });
+    expect(statSync(join(directory, 'data')).mode & 0o777).toBe(0o700);
+    expect(statSync(join(directory, 'data', 'checkpoint')).mode & 0o777).toBe(0o600);
+  });
+
+  test('that is not there is a first start; one that is damaged is told', async () => {
+    expect(await store.read()).toBeUndefined();
+    await runBridge(BEGIN, {}, { saveCheckpoint: store.write });
+    for (const damage of ['', 'not a checkpoint', '{}']) {
+      writeFileSync(join(directory, 'data', 'checkpoint'), damage);
+      expect(await store.read()).toBe('damaged');
+    }
+  });
+});
+
+test('without a checkpoint what is open at the end is closed', async () => {
+  const { spans } = await runBridge(BEGIN, {});
+  expect(spans).toMatchObject([{ error: { type: 'shutdown' } }, { error: { type: 'shutdown' } }]);
+});

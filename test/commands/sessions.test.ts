@@ -1,0 +1,37 @@
+import { renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { createSessionsLookup } from '../../src/commands/sessions.js';
+import { temporaryDirectory } from '../source/helpers.js';
+
+/** As OpenClaw writes it: whole, and then under its name. */
+function writeSessions(directory: string, rows: Record<string, string>): void {
+  const sessions = Object.entries(rows).map(([key, sessionId]) => [key, { sessionId }]);
+  writeFileSync(join(directory, 'sessions.json.tmp'), JSON.stringify(Object.fromEntries(sessions)));
+  renameSync(join(directory, 'sessions.json.tmp'), join(directory, 'sessions.json'));
+}
+
+test('a session that comes later is found, and one that was known stays known', () => {
+  const directory = temporaryDirectory();
+  const index = createSessionsLookup()(join(directory, 'a.jsonl'));
+  expect(index?.get('1')).toBeUndefined();
+  writeSessions(directory, { 'agent:main:a': '1' });
+  expect(index?.get('1')).toEqual({ session_key: 'agent:main:a' });
+  expect(index?.get('2')).toBeUndefined();
+  writeSessions(directory, { 'agent:main:a': '1', 'agent:main:b': '2' });
+  expect(index?.get('2')).toEqual({ session_key: 'agent:main:b' });
+  writeFileSync(join(directory, 'sessions.json'), '{"half');
+  expect(index?.get('3')).toBeUndefined();
+  expect(index?.get('2')).toEqual({ session_key: 'agent:main:b' });
+});
+
+test('streams are told by their names', () => {
+  const directory = temporaryDirectory();
+  writeSessions(directory, { 'agent:main:a': '1' });
+  const sessionsOf = createSessionsLookup();
+  const path = join(directory, 'a.jsonl');
+  for (const stream of [path, `file:${path}`, `${path}#2`])
+    expect(sessionsOf(stream)?.get('1')).toBeDefined();
+  expect(sessionsOf('stdin')).toBeUndefined();
+  expect(sessionsOf(join(directory, 'events.ndjson'))).toBeUndefined();
+});

@@ -1,0 +1,309 @@
+/**
+ * A recording of a real gateway, pushed with a gap in it, and the same gateway's answers, as far as it had them by then:
+ * whatever the gap, the stream that comes of it tells of everything once.
+ */
+import { fc, test as property } from '@fast-check/vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Json } from '../../../src/json.js';
+import type { LineBatch, SourceStatus } from '../../../src/model/source.js';
+import type { Answer } from '../../../src/source/gateway/calls.js';
+import type { Connection, Ending } from '../../../src/source/gateway/connection.js';
+import { createFeed, type Feed, type GatewayPosition } from '../../../src/source/gateway/feed.js';
+import type { EventFrame } from '../../../src/source/gateway/frames.js';
+import { answersOf, essence, isStored, recordedLines, spansOf } from './recorded.js';
+
+type Scenario = Parameters<typeof answersOf>[0];
+
+interface Pushed {
+  rx: number;
+  frame: EventFrame;
+}
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const pushedOf = (scenario: Scenario): Pushed[] =>
+  recordedLines(scenario)
+    .map((line) => JSON.parse(line) as Pushed)
+    .filter(({ frame }) => frame.type === 'event');
+
+/** A gateway of which the past is known: it answers with as much of it as had happened by now. */
+function createGateway(scenario: Scenario, refused: ReadonlySet<string> = new Set()) {
+  const { sessions } = answersOf(scenario);
+  const calls: string[] = [];
+  const isPast = (ms: unknown): boolean => Number(ms) <= Date.now();
+  const rowsOf = (key: unknown): Json[] =>
+    (sessions.find((each) => each.key === key)?.rows ?? []).filter((row) =>
+      isPast((row.__openclaw as Json).recordTimestampMs),
+    );
+  const activity = (): Json[] =>
+    sessions.flatMap((each) => each.activity).filter(({ occurredAt }) => isPast(occurredAt));
+
+  /** A session's row tells of its latest run, and of its end only when that has come. */
+  function sessionRow({ key, session }: (typeof sessions)[number]): Json {
+    const { endedAt, lastRunId, status, ...row } = session;
+    const ended = activity().filter(
+      (each) => each.sessionKey === key && each.action === 'agent.run.finished',
+    );
+    const isOver = isPast(endedAt);
+    const started = activity().filter(
+      (each) => each.sessionKey === key && each.action === 'agent.run.started',
+    );
+    return {
+      ...row,
+      updatedAt: Date.now(),
+      hasActiveRun: !isOver && started.length > ended.length,
+      ...(isOver ? { endedAt, lastRunId, status } : {}),
+    };
+  }
+
+  const answers: Record<string, (params: Json) => Json> = {
+    'sessions.subscribe': () => ({ subscribed: true }),
+    'audit.activity.list': ({ after }) => ({
+      events: activity()
+        .filter(({ occurredAt }) => Number(occurredAt) >= Number(after))
+        .sort((a, b) => Number(b.sequence) - Number(a.sequence)),
+    }),
+    'sessions.list': () => ({ sessions: sessions.map(sessionRow), hasMore: false }),
+    'sessions.get': ({ key }) => ({ messages: rowsOf(key) }),
+    'chat.history': () => ({}),
+  };
+
+  return {
+    calls,
+    async call(method: string, params: Json): Promise<Answer> {
+      calls.push(method);
+      const answer = answers[method];
+      if (answer === undefined || refused.has(method))
+        return { ok: false, error: { code: 'UNAVAILABLE', message: 'not now', details: {} } };
+      return { ok: true, payload: answer(params) };
+    },
+  };
+}
+
+type Gateway = ReturnType<typeof createGateway>;
+
+interface Line {
+  open: Connection;
+  end(ending?: Ending): void;
+}
+
+function connect({ call }: Gateway, boot_id = 'one'): Line {
+  let end: (ending: Ending) => void = () => undefined;
+  const ended = new Promise<Ending>((resolve) => {
+    end = resolve;
+  });
+  const hello = {
+    protocol: 4,
+    server_version: '2026.9.6',
+    boot_id,
+    scopes: [],
+    methods: [],
+    tick_interval_ms: 30_000,
+  };
+  const nothing = (): void => undefined;
+  return {
+    open: { hello, clock_offset_ms: 0, call, ended, close: nothing, pause: nothing, resume: nothing },
+    end: (ending = { code: 1006, reason: '' }) => end(ending),
+  };
+}
+
+/** Lets everything happen that waits for nothing but its turn. */
+const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
+
+interface Following {
+  feed: Feed;
+  lines: string[];
+  said: string[];
+  position(): GatewayPosition | undefined;
+}
+
+function startFeed(resume?: GatewayPosition): Following {
+  const lines: string[] = [];
+  const said: string[] = [];
+  let position: GatewayPosition | undefined;
+  const push = async (item: LineBatch | SourceStatus): Promise<void> => {
+    if (item.kind !== 'lines') return;
+    for (const line of item.lines) if ('bytes' in line) lines.push(line.bytes.toString('utf8'));
+    position = structuredClone(item.position as GatewayPosition | undefined) ?? position;
+  };
+  const say = async (message: string): Promise<void> => void said.push(message);
+  return {
+    feed: createFeed({ stream: 'ws://test', push, resume, say }),
+    lines,
+    said,
+    position: () => position,
+  };
+}
+
+async function pushFrames({ feed }: Following, pushed: Pushed[], first_seq = 1): Promise<void> {
+  for (const [index, { rx, frame }] of pushed.entries()) {
+    vi.setSystemTime(Math.max(rx, Date.now()));
+    feed.onEvent(JSON.stringify({ ...frame, seq: first_seq + index }), { ...frame, seq: first_seq + index });
+    await settle();
+  }
+}
+
+async function follow({ feed }: Following, line: Line): Promise<void> {
+  void feed.follow(line.open, new AbortController().signal);
+  await settle();
+}
+
+/** Long enough for what is asked on the side. */
+const askedOnTheSide = (): Promise<unknown> => vi.advanceTimersByTimeAsync(5_000);
+
+const withoutReasoning = (value: object): object => ({
+  ...value,
+  reasoning_tokens: undefined,
+  gap: undefined,
+});
+
+/** That the lines tell of everything that the recording does, once, and of nothing else. */
+function expectWhole(scenario: Scenario, lines: string[]): void {
+  const pushed = spansOf(recordedLines(scenario));
+  const found = spansOf(lines);
+  for (const span of [...pushed.values()].filter(isStored)) {
+    const again = found.get(span.span_id);
+    expect(again && withoutReasoning(essence(again)), `${span.name} ${span.span_id}`).toEqual(
+      withoutReasoning(essence(span)),
+    );
+  }
+  for (const span of found.values()) expect(pushed.has(span.span_id), span.name).toBe(true);
+}
+
+const gaps = (scenario: Scenario) => {
+  const { length } = pushedOf(scenario);
+  return fc
+    .tuple(fc.integer({ min: 1, max: length }), fc.nat(length))
+    .map(([a, b]) => [Math.min(a, b || a), Math.max(a, b)] as const);
+};
+
+describe.each(['tools', 'spawn', 'abort'] as const)('%s', (scenario) => {
+  const pushed = pushedOf(scenario);
+
+  property.prop({ gap: gaps(scenario) }, { numRuns: 30 })(
+    'whole after any loss of the connection',
+    async ({ gap: [from, to] }) => {
+      vi.setSystemTime(pushed[0]!.rx - 1_000);
+      const gateway = createGateway(scenario);
+      const following = startFeed();
+      const first = connect(gateway);
+      await follow(following, first);
+      await pushFrames(following, pushed.slice(0, from));
+      first.end();
+      await settle();
+      vi.setSystemTime((pushed[to] ?? pushed.at(-1)!).rx);
+      await follow(following, connect(gateway));
+      await pushFrames(following, pushed.slice(to));
+      await askedOnTheSide();
+      expectWhole(scenario, following.lines);
+    },
+  );
+
+  property.prop({ gap: gaps(scenario) }, { numRuns: 15 })(
+    'whole after frames were dropped',
+    async ({ gap: [from, to] }) => {
+      vi.setSystemTime(pushed[0]!.rx - 1_000);
+      const following = startFeed();
+      await follow(following, connect(createGateway(scenario)));
+      await pushFrames(following, pushed.slice(0, from));
+      await pushFrames(following, pushed.slice(to), to + 1);
+      await askedOnTheSide();
+      if (to < pushed.length) expectWhole(scenario, following.lines);
+    },
+  );
+});
+
+test('a bridge that is started again goes on where the last one stopped', async () => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const gateway = createGateway('tools');
+  const before = startFeed();
+  await follow(before, connect(gateway));
+  await pushFrames(before, pushed.slice(0, 20));
+  vi.setSystemTime(pushed[60]!.rx);
+  const after = startFeed(before.position());
+  await follow(after, connect(gateway));
+  await pushFrames(after, pushed.slice(60));
+  await askedOnTheSide();
+  expectWhole('tools', [...before.lines, ...after.lines]);
+  expect(after.said).toEqual([expect.stringContaining('bridge restarted')]);
+});
+
+test('a first start asks for nothing from before it', async () => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[30]!.rx);
+  const gateway = createGateway('tools');
+  const following = startFeed();
+  await follow(following, connect(gateway));
+  await pushFrames(following, pushed.slice(30));
+  expect(gateway.calls.filter((method) => method !== 'sessions.get')).toEqual(['sessions.subscribe']);
+});
+
+test('frames that come while the past is asked for wait for it', async () => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const gateway = createGateway('tools');
+  const following = startFeed();
+  const first = connect(gateway);
+  await follow(following, first);
+  await pushFrames(following, pushed.slice(0, 20));
+  first.end();
+  await settle();
+  vi.setSystemTime(pushed[40]!.rx);
+  let answer = (): void => undefined;
+  const slow = connect(gateway);
+  const waiting = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  slow.open.call = async (method, params) => {
+    if (method === 'audit.activity.list') await waiting;
+    return gateway.call(method, params);
+  };
+  const count = following.lines.length;
+  await follow(following, slow);
+  await pushFrames(following, pushed.slice(40, 50));
+  expect(following.lines).toHaveLength(count);
+  answer();
+  await settle();
+  const after = following.lines.slice(count).map((line) => JSON.parse(line));
+  expect(after[0]).toMatchObject({ missed: { reason: 'connection_lost', unknown: [] } });
+  expect(after.slice(-10).every((line) => line.rebuilt === undefined)).toBe(true);
+  expect(after.slice(1, -10).length).toBeGreaterThan(0);
+});
+
+test('what could not be asked for is said on the runs that it is missing in', async () => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const gateway = createGateway('tools', new Set(['audit.activity.list', 'sessions.get', 'chat.history']));
+  const following = startFeed();
+  const first = connect(gateway);
+  await follow(following, first);
+  await pushFrames(following, pushed.slice(0, 30));
+  first.end();
+  await settle();
+  vi.setSystemTime(pushed[60]!.rx);
+  await follow(following, connect(gateway));
+  await pushFrames(following, pushed.slice(60));
+  const runs = [...spansOf(following.lines).values()].filter((span) => span.kind === 'run');
+  expect(runs).toMatchObject([{ attributes: { 'openclaw.gap': true } }]);
+  expect(following.said).toEqual([expect.stringContaining('not all of it could be had')]);
+});
+
+test('reasoning tokens are asked for in few calls, and each is counted once', async () => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const gateway = createGateway('tools');
+  const following = startFeed();
+  await follow(following, connect(gateway));
+  await pushFrames(following, pushed);
+  await askedOnTheSide();
+  const spans = [...spansOf(following.lines).values()].filter(
+    (span) => span.kind === 'chat' && isStored(span),
+  );
+  const tokens = spans.map((span) => span.attributes['gen_ai.usage.reasoning.output_tokens']);
+  expect(spans).toHaveLength(7);
+  expect(tokens.every((each) => each !== undefined)).toBe(true);
+  expect(tokens.reduce<number>((sum, each) => sum + Number(each), 0)).toBe(12 + 5 + 9);
+  expect(gateway.calls.filter((method) => method === 'sessions.get').length).toBeLessThanOrEqual(5);
+});

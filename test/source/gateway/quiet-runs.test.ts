@@ -1,0 +1,63 @@
+/** Runs that show themselves by their messages alone: when they are asked about, and when no more. */
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { createQuietRuns } from '../../../src/source/gateway/quiet-runs.js';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const message = (run_id: string, role = 'assistant') => ({
+  sessionKey: 'agent:main:s',
+  message: { role, timestamp: 1_000_000, __openclaw: { runId: run_id } },
+});
+
+function start({ seen = [] as string[], isOpen = () => false } = {}) {
+  const asked: [string, number][] = [];
+  const quiet = createQuietRuns({
+    isSeen: (run_id) => seen.includes(run_id),
+    isOpen,
+    ask: (...question) => void asked.push(question),
+  });
+  return { quiet, asked };
+}
+
+test('a run of messages alone is asked about once it has been quiet', () => {
+  const { quiet, asked } = start();
+  quiet.see(message('heartbeat'));
+  vi.advanceTimersByTime(1_000);
+  quiet.see(message('heartbeat'));
+  vi.advanceTimersByTime(1_499);
+  expect(asked).toEqual([]);
+  vi.advanceTimersByTime(1);
+  expect(asked).toEqual([['agent:main:s', 400_000]]);
+  vi.advanceTimersByTime(3_600_000);
+  expect(asked).toHaveLength(1);
+});
+
+test('a run that goes on is asked about until it is over', () => {
+  let is_open = true;
+  const { quiet, asked } = start({ isOpen: () => is_open });
+  quiet.see(message('heartbeat'));
+  vi.advanceTimersByTime(1_500 + 2 * 30_000);
+  expect(asked).toHaveLength(3);
+  is_open = false;
+  vi.advanceTimersByTime(3_600_000);
+  expect(asked).toHaveLength(3);
+});
+
+test('a run that other events have shown is not asked about, nor is a message of no model', () => {
+  const { quiet, asked } = start({ seen: ['usual'] });
+  quiet.see(message('usual'));
+  quiet.see(message('other', 'user'));
+  quiet.see({ sessionKey: 'agent:main:s', message: { role: 'assistant' } });
+  vi.advanceTimersByTime(3_600_000);
+  expect(asked).toEqual([]);
+});
+
+test('nothing is asked when the connection has ended', () => {
+  const { quiet, asked } = start();
+  quiet.see(message('heartbeat'));
+  quiet.end();
+  vi.advanceTimersByTime(3_600_000);
+  expect(asked).toEqual([]);
+  expect(vi.getTimerCount()).toBe(0);
+});

@@ -1,0 +1,129 @@
+/**
+ * What is rebuilt from a gateway's answers is what it had pushed: recordings of a real gateway, and what the same gateway
+ * answered afterwards when it was asked about them.
+ */
+import { describe, expect, test } from 'vitest';
+import type { SessionAnswers } from '../../../src/source/gateway/answers.js';
+import {
+  type RebuildOptions,
+  type RebuiltFrame,
+  rebuildFrames,
+} from '../../../src/source/gateway/rebuild.js';
+import {
+  type Answers,
+  answersOf,
+  CLOSE_MS,
+  essence,
+  isOfKnownTool,
+  isStored,
+  recordedLines,
+  SCENARIOS,
+  spansOf,
+} from './recorded.js';
+
+const lineOf = ({ event, payload, is_gap }: RebuiltFrame): string =>
+  JSON.stringify({ rx: 0, ...(is_gap ? { gap: true } : {}), frame: { type: 'event', event, payload } });
+
+function rebuiltLines({ sessions }: Answers, options: RebuildOptions): string[] {
+  const frames = sessions.flatMap((answers) => rebuildFrames(answers, options).frames);
+  return frames.sort((a, b) => a.ts_ms - b.ts_ms).map(lineOf);
+}
+
+const anew = (since_ms: number): RebuildOptions => ({ since_ms, floor_ms: 0, is_restarted: false });
+
+describe.each(SCENARIOS)('%s', (scenario) => {
+  const recorded = recordedLines(scenario);
+  const answers = answersOf(scenario);
+  const pushed = spansOf(recorded);
+  const stored = [...pushed.values()].filter(isStored);
+
+  test('rebuilt as a whole, it has the same spans', () => {
+    const rebuilt = spansOf(rebuiltLines(answers, anew(answers.since_ms)));
+    const found = [...rebuilt.values()].filter(isStored).map((span) => span.span_id);
+    expect(found.sort()).toEqual(stored.map((span) => span.span_id).sort());
+    for (const span of stored) {
+      const again = rebuilt.get(span.span_id)!;
+      expect(essence(again)).toEqual(essence(span));
+      if (isOfKnownTool(span)) expect(Math.abs(again.start_ms - span.start_ms)).toBeLessThanOrEqual(CLOSE_MS);
+      expect(Math.abs(again.end_ms! - span.end_ms!)).toBeLessThanOrEqual(CLOSE_MS);
+    }
+  });
+});
+
+test('runs that were over before the gap are left alone', () => {
+  const answers = answersOf('err500');
+  const [session] = answers.sessions;
+  const runs = new Set(session!.rows.map((row) => (row.__openclaw as { runId?: string }).runId));
+  expect([...runs].filter(Boolean).length).toBeGreaterThan(1);
+  const { frames } = rebuildFrames(session!, anew(answers.since_ms));
+  expect(new Set(frames.map(({ payload }) => payload.runId).filter(Boolean)).size).toBe(1);
+});
+
+test('nothing from before the first start is rebuilt', () => {
+  const answers = answersOf('tools');
+  const floor_ms = answers.since_ms + 2_000;
+  const lines = answers.sessions.flatMap(
+    (each) => rebuildFrames(each, { ...anew(answers.since_ms), floor_ms }).frames,
+  );
+  expect(lines.length).toBeGreaterThan(0);
+  expect(Math.min(...lines.map(({ ts_ms }) => ts_ms))).toBeGreaterThanOrEqual(floor_ms);
+});
+
+describe('a run that the gateway took with it', () => {
+  const answers = answersOf('tools');
+  const [session] = answers.sessions;
+  const run_id = String(session!.activity[0]!.runId);
+  const last_ms = Number(session!.activity[4]!.occurredAt);
+  const broken: SessionAnswers = {
+    ...session!,
+    session: { key: session!.key },
+    rows: session!.rows.filter((row) => Number(row.timestamp) <= last_ms),
+    activity: session!.activity.slice(0, 5),
+  };
+  const ends = (is_restarted: boolean): RebuiltFrame[] =>
+    rebuildFrames(broken, {
+      ...anew(answers.since_ms),
+      open_run: { run_id, last_ms },
+      is_restarted,
+    }).frames.filter(
+      ({ payload }) =>
+        (payload.data as { executionSettled?: boolean } | undefined)?.executionSettled === true,
+    );
+
+  test('ends with the last that is known of it', () => {
+    expect(ends(true)).toMatchObject([
+      {
+        payload: {
+          runId: run_id,
+          data: { phase: 'error', errorObservation: { failoverReason: 'gateway_restarted' } },
+        },
+      },
+    ]);
+    expect(ends(true)[0]!.ts_ms).toBeGreaterThanOrEqual(last_ms);
+  });
+
+  test('goes on where only the connection was lost', () => expect(ends(false)).toEqual([]));
+});
+
+describe('a call that is known in part', () => {
+  const answers = answersOf('tools');
+  const [session] = answers.sessions;
+  const results = session!.rows.filter((row) => row.role === 'toolResult');
+  const untold = new Set(results.slice(-3).map((row) => row.toolCallId));
+  const before: SessionAnswers = {
+    ...session!,
+    session: { key: session!.key, hasActiveRun: true },
+    rows: session!.rows.filter((row) => !untold.has(row.toolCallId)),
+    activity: session!.activity.filter(({ action }) => action !== 'agent.run.finished'),
+  };
+
+  test('is asked about again, and its end is not made up', () => {
+    const { frames, is_pending } = rebuildFrames(before, anew(answers.since_ms));
+    const ended = frames
+      .map(({ payload }) => payload.data as { phase?: string; toolCallId?: string } | undefined)
+      .filter((data) => data?.phase === 'result')
+      .map((data) => data?.toolCallId);
+    expect(is_pending).toBe(true);
+    for (const call_id of untold) expect(ended).not.toContain(call_id);
+  });
+});

@@ -1,0 +1,76 @@
+/**
+ * Recordings of a real gateway, what it answered afterwards when it was asked about them, and what of a span must be the
+ * same whichever of the two it comes from.
+ */
+import { readFileSync } from 'node:fs';
+import { expect } from 'vitest';
+import { createCorrelator } from '../../../src/correlate/index.js';
+import { createLineDecoder } from '../../../src/decode/index.js';
+import type { Emission, SpanRecord } from '../../../src/model/telemetry.js';
+import type { SessionAnswers } from '../../../src/source/gateway/answers.js';
+
+export const SCENARIOS = ['tools', 'spawn', 'abort', 'err500'] as const;
+export type Scenario = (typeof SCENARIOS)[number];
+
+export interface Answers {
+  since_ms: number;
+  sessions: SessionAnswers[];
+}
+
+const fixture = (name: string): string =>
+  readFileSync(new URL(`../../fixtures/rebuild/${name}`, import.meta.url), 'utf8');
+
+export const recordedLines = (scenario: Scenario): string[] =>
+  fixture(`${scenario}.ndjson`).trim().split('\n');
+export const answersOf = (scenario: Scenario): Answers => JSON.parse(fixture(`${scenario}.answers.json`));
+
+/** The spans of lines, by id; each comes once. */
+export function spansOf(lines: string[]): Map<string, SpanRecord> {
+  const decoder = createLineDecoder('gateway');
+  const correlator = createCorrelator();
+  const spans = new Map<string, SpanRecord>();
+  const keep = (emission: Emission): void => {
+    for (const span of emission.spans) {
+      expect(spans.has(span.span_id)).toBe(false);
+      spans.set(span.span_id, span);
+    }
+  };
+  for (const line of lines) {
+    for (const event of decoder.decode(Buffer.from(line), 0).events) keep(correlator.apply(event, event.ts));
+  }
+  keep(correlator.close(0));
+  return spans;
+}
+
+/** A model call of which the gateway stored nothing is told of by its phases alone, and those are not stored either. */
+export const isStored = (span: SpanRecord): boolean =>
+  span.kind !== 'chat' || span.attributes['gen_ai.usage.input_tokens'] !== undefined;
+
+/** Of a call to a tool that it does not have OpenClaw keeps only when it was over. */
+export const isOfKnownTool = (span: SpanRecord): boolean =>
+  span.attributes['gen_ai.tool.name'] !== 'no_such_tool';
+
+export const essence = ({
+  trace_id,
+  parent_span_id,
+  name,
+  error,
+  attributes,
+  links,
+}: SpanRecord): object => ({
+  trace_id,
+  parent_span_id,
+  name,
+  error: error !== undefined,
+  links,
+  call_id: attributes['gen_ai.tool.call.id'],
+  exit_code: attributes['openclaw.tool.exit_code'],
+  stop_reason: attributes['openclaw.stop_reason'],
+  input_tokens: attributes['gen_ai.usage.input_tokens'],
+  output_tokens: attributes['gen_ai.usage.output_tokens'],
+  reasoning_tokens: attributes['gen_ai.usage.reasoning.output_tokens'],
+  gap: attributes['openclaw.gap'],
+});
+
+/** Clocks of the audit log and of the frames differ by this much at most. */
+export const CLOSE_MS = 50;

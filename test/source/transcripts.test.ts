@@ -1,0 +1,331 @@
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { fc, test as property } from '@fast-check/vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { LineBatch } from '../../src/model/source.js';
+import { createTranscriptsSource, type TranscriptsOptions } from '../../src/source/transcripts.js';
+import { lineText, opened, type Puller, temporaryDirectory, texts, turns } from './helpers.js';
+
+/** Polls so rarely that a test which passes owes it to the watching alone, and fails by its timeout otherwise. */
+const WATCHING_ONLY: TranscriptsOptions = {
+  max_line_bytes: 1_000_000,
+  from_start: false,
+  poll_interval_ms: 60_000,
+};
+const POLLING = { ...WATCHING_ONLY, poll_interval_ms: 10 };
+
+interface Home {
+  root: string;
+  sessions: string;
+  /** A transcript's path. */
+  path(name: string): string;
+}
+
+function home(): Home {
+  const root = temporaryDirectory();
+  const sessions = join(root, 'agents', 'main', 'sessions');
+  mkdirSync(sessions, { recursive: true });
+  return { root, sessions, path: (name) => join(sessions, `${name}.jsonl`) };
+}
+
+async function followed(root: string, options: Partial<TranscriptsOptions> = {}): Promise<Puller> {
+  const source = createTranscriptsSource(`transcripts:${root}`, root, { ...WATCHING_ONLY, ...options });
+  const puller = await opened(source);
+  return puller;
+}
+
+/** The next batch, which has to be this stream's, with these lines. */
+async function expectBatch(puller: Puller, stream: string, lines: string[], end = false): Promise<LineBatch> {
+  const batch = await puller.batch();
+  expect({ stream: batch.stream, lines: texts([batch]), end: batch.end }).toEqual({ stream, lines, end });
+  return batch;
+}
+
+describe('followed transcripts', () => {
+  test('a file that comes is read from its start, half lines when they are whole', async () => {
+    const { root, path } = home();
+    const puller = await followed(root);
+    expect(await puller.status('up')).toBe(`following the transcripts below ${root}`);
+    writeFileSync(path('a'), 'one\ntw');
+    const first = await expectBatch(puller, path('a'), ['one']);
+    expect(first).not.toHaveProperty('since_ms');
+    appendFileSync(path('a'), 'o\nthree\n');
+    const second = await puller.batch();
+    expect(second.lines.map(({ number }) => number)).toEqual([2, 3]);
+    expect(texts([second])).toEqual(['two', 'three']);
+  });
+
+  test('a file that was there is read when it grows, and says since when it is followed', async () => {
+    const { root, path } = home();
+    writeFileSync(path('idle'), 'never read\n');
+    writeFileSync(path('a'), 'before\n');
+    const before_ms = Date.now();
+    const puller = await followed(root);
+    const open_ms = Date.now();
+    await puller.status('up');
+    appendFileSync(path('a'), 'after\n');
+    const { since_ms } = await expectBatch(puller, path('a'), ['before', 'after']);
+    expect(since_ms).toBeGreaterThanOrEqual(before_ms);
+    expect(since_ms).toBeLessThanOrEqual(open_ms);
+  });
+
+  test('from their start, on request', async () => {
+    const { root, path } = home();
+    writeFileSync(path('a'), 'before\n');
+    const puller = await followed(root, { from_start: true });
+    await puller.status('up');
+    expect(await expectBatch(puller, path('a'), ['before'])).not.toHaveProperty('since_ms');
+  });
+
+  test('what is no transcript is not read', async () => {
+    const { root, sessions, path } = home();
+    const puller = await followed(root, { from_start: true });
+    await puller.status('up');
+    const others = [
+      'sessions.json',
+      'sessions.json.lock',
+      'a.jsonl.lock',
+      'a.jsonl.reset.2026-11-22T11-15-37.587Z',
+      'a.jsonl.deleted.2026-11-22T11-15-37.587Z',
+      'a.trajectory.jsonl',
+      'a.trajectory-path.json',
+      'a.acp-stream.jsonl',
+      'a.checkpoint.0b4a1ad3-6b54-4f6e-8f0a-0d4f6c1f8b11.jsonl',
+      '.a.jsonl.123.tmp',
+      '.a.jsonl',
+    ];
+    for (const name of others) writeFileSync(join(sessions, name), 'no\n');
+    for (const name of ['a', 'a-topic-7', '2026-11-22T11-15-37-587Z_b']) writeFileSync(path(name), 'yes\n');
+    const batches = [await puller.batch(), await puller.batch(), await puller.batch()];
+    expect(batches.map(({ stream }) => stream).sort()).toEqual(
+      [path('2026-11-22T11-15-37-587Z_b'), path('a-topic-7'), path('a')].sort(),
+    );
+  });
+
+  test.each(['.', 'agents', 'agents/main/sessions'])('the directory may be %s', async (given) => {
+    const { root, path } = home();
+    const puller = await followed(join(root, given));
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\n');
+    await expectBatch(puller, path('a'), ['one']);
+  });
+
+  test('agents that come later are followed', async () => {
+    const { root } = home();
+    const puller = await followed(root);
+    await puller.status('up');
+    for (const agent of ['second', 'third']) {
+      const sessions = join(root, 'agents', agent, 'sessions');
+      mkdirSync(sessions, { recursive: true });
+      writeFileSync(join(sessions, 'a.jsonl'), 'one\n');
+      await expectBatch(puller, join(sessions, 'a.jsonl'), ['one']);
+    }
+  });
+
+  test('a directory that was removed and made again is followed', async () => {
+    const { root, sessions, path } = home();
+    const puller = await followed(root);
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\n');
+    await expectBatch(puller, path('a'), ['one']);
+    rmSync(sessions, { recursive: true });
+    await expectBatch(puller, path('a'), [], true);
+    mkdirSync(sessions);
+    writeFileSync(path('b'), 'two\n');
+    await expectBatch(puller, path('b'), ['two']);
+    appendFileSync(path('b'), 'three\n');
+    await expectBatch(puller, path('b'), ['three']);
+  });
+
+  test.each([
+    ['a state directory without agents', 'state', WATCHING_ONLY],
+    ['no directory at all', 'missing/state', POLLING],
+  ])('%s is waited for, and that is said once', async (_state, name, options) => {
+    const directory = temporaryDirectory();
+    const root = join(directory, name);
+    if (!name.startsWith('missing')) mkdirSync(root);
+    const puller = await followed(root, options);
+    expect(await puller.status('down')).toMatch(/^no transcripts below .* yet; .*OpenClaw's state directory/);
+    const sessions = join(root, 'agents', 'main', 'sessions');
+    mkdirSync(sessions, { recursive: true });
+    writeFileSync(join(sessions, 'a.jsonl'), 'one\n');
+    expect(await puller.status('up')).toBe(`following the transcripts below ${root}`);
+    await expectBatch(puller, join(sessions, 'a.jsonl'), ['one']);
+  });
+
+  test('a path that is no directory is refused in words', async () => {
+    const path = join(temporaryDirectory(), 'file');
+    writeFileSync(path, '');
+    await expect(followed(path)).rejects.toThrow(
+      `can't follow transcripts in ${path}: it is not a directory; give OpenClaw's state directory, such as ~/.openclaw`,
+    );
+  });
+
+  test('a file that has been idle for a day is put aside, and is as one that was there when it grows', async () => {
+    const { root, path } = home();
+    const puller = await followed(root, POLLING);
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\n');
+    expect(await expectBatch(puller, path('a'), ['one'])).not.toHaveProperty('since_ms');
+    const next_day_ms = Date.now() + 25 * 60 * 60 * 1000;
+    vi.useFakeTimers({ toFake: ['Date'], now: next_day_ms });
+    onTestFinished(() => void vi.useRealTimers());
+    await expectBatch(puller, path('a'), [], true);
+    appendFileSync(path('a'), 'two\n');
+    const { since_ms } = await expectBatch(puller, `${path('a')}#2`, ['one', 'two']);
+    expect(since_ms).toBeGreaterThanOrEqual(next_day_ms);
+  });
+
+  test('what the system does not tell is found by looking', async () => {
+    const { root, path } = home();
+    const target = join(temporaryDirectory(), 'elsewhere');
+    writeFileSync(target, 'one\n');
+    symlinkSync(target, path('link'));
+    const puller = await followed(root, POLLING);
+    await puller.status('up');
+    appendFileSync(target, 'two\n');
+    await expectBatch(puller, path('link'), ['one', 'two']);
+    appendFileSync(target, 'three\n');
+    await expectBatch(puller, path('link'), ['three']);
+  });
+});
+
+describe('a file that does not just grow', () => {
+  async function reading(...lines: string[]): Promise<Home & { puller: Puller }> {
+    const directories = home();
+    const puller = await followed(directories.root);
+    await puller.status('up');
+    writeFileSync(directories.path('a'), `${lines.join('\n')}\n`);
+    await expectBatch(puller, directories.path('a'), lines);
+    return { ...directories, puller };
+  }
+
+  test('replaced: the old one is read to its end, the new one from its start', async () => {
+    const { puller, path } = await reading('one');
+    appendFileSync(path('a'), 'late\nlast without a line end');
+    renameSync(path('a'), `${path('a')}.reset.2026-11-22T11-15-37.587Z`);
+    writeFileSync(path('a'), 'new\n');
+    await expectBatch(puller, path('a'), ['late']);
+    await expectBatch(puller, path('a'), ['last without a line end'], true);
+    const fresh = await expectBatch(puller, `${path('a')}#2`, ['new']);
+    expect(fresh.lines).toMatchObject([{ number: 1 }]);
+  });
+
+  test('shortened: it is read from its start again', async () => {
+    const { puller, path } = await reading('one', 'two', 'three');
+    truncateSync(path('a'), 8);
+    await expectBatch(puller, path('a'), [], true);
+    await expectBatch(puller, `${path('a')}#2`, ['one', 'two']);
+  });
+
+  test('written anew, and longer again before anybody looked: it is read from its start again', async () => {
+    const { puller, path } = await reading('one', 'two', 'taken out');
+    writeFileSync(path('a'), 'one\ntwo\nthree\nfour\nfive\nsix\n');
+    await expectBatch(puller, path('a'), [], true);
+    await expectBatch(puller, `${path('a')}#2`, ['one', 'two', 'three', 'four', 'five', 'six']);
+  });
+
+  test('removed: its stream ends, the others go on', async () => {
+    const { puller, path } = await reading('one');
+    writeFileSync(path('b'), 'first\n');
+    await expectBatch(puller, path('b'), ['first']);
+    rmSync(path('a'));
+    await expectBatch(puller, path('a'), [], true);
+    appendFileSync(path('b'), 'second\n');
+    await expectBatch(puller, path('b'), ['second']);
+    writeFileSync(path('a'), 'again\n');
+    await expectBatch(puller, path('a'), ['again']);
+  });
+
+  test('a directory of such a name is told once, and takes nothing with it', async () => {
+    const { puller, path } = await reading('one');
+    mkdirSync(path('b'));
+    expect(await puller.status('down')).toMatch(/b\.jsonl: it is a directory; .*; it is tried again/);
+    writeFileSync(path('c'), 'two\n');
+    await expectBatch(puller, path('c'), ['two']);
+  });
+});
+
+/** Files below a directory that this process holds open. */
+function openFiles(directory: string): number {
+  const targets = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(join('/proc/self/fd', fd));
+    } catch {
+      return '';
+    }
+  });
+  return targets.filter((target) => target.startsWith(directory)).length;
+}
+
+describe('many files', () => {
+  test.skipIf(!existsSync('/proc/self/fd'))('few are held open, and each goes on where it was', async () => {
+    const { root, path } = home();
+    const puller = await followed(root);
+    await puller.status('up');
+    const names = Array.from({ length: 150 }, (_, index) => `file-${index}`);
+    const lines = new Map<string, string[]>();
+    const pull = async (wanted: number): Promise<void> => {
+      for (let count = 0; count < wanted; ) {
+        const batch = await puller.batch();
+        expect(batch.end).toBe(false);
+        lines.set(batch.stream, [...(lines.get(batch.stream) ?? []), ...batch.lines.map(lineText)]);
+        count += batch.lines.length;
+      }
+    };
+    for (const name of names) writeFileSync(path(name), `${name}: one\nand ha`);
+    await pull(names.length);
+    await turns(50);
+    expect(openFiles(root)).toBeLessThanOrEqual(65);
+    for (const name of names) appendFileSync(path(name), 'lf a line\n');
+    await pull(names.length);
+    expect([...lines]).toHaveLength(names.length);
+    for (const name of names) expect(lines.get(path(name))).toEqual([`${name}: one`, 'and half a line']);
+  });
+});
+
+describe('any way of writing', () => {
+  const line = fc
+    .string({ unit: 'grapheme', maxLength: 20 })
+    .map((text) => text.replaceAll(/[\r\n\ufeff]/gu, '.'));
+  const chunks = fc.array(fc.nat({ max: 40 }), { maxLength: 30 });
+
+  property.prop([fc.array(line, { minLength: 1, maxLength: 30 }), chunks], { numRuns: 40 })(
+    'gives the same lines as reading the whole',
+    async (lines, lengths) => {
+      const { root, path } = home();
+      const source = createTranscriptsSource('transcripts', root, WATCHING_ONLY);
+      const items = (await source.open())[Symbol.asyncIterator]();
+      await items.next();
+      const wanted = lines.filter((text) => text !== '');
+      let rest = Buffer.from(`${lines.join('\n')}\nend\n`);
+      const writing = (async () => {
+        for (const length of lengths) {
+          appendFileSync(path('a'), rest.subarray(0, length));
+          rest = rest.subarray(length);
+          await turns(length % 4);
+        }
+        appendFileSync(path('a'), rest);
+      })();
+      const seen: string[] = [];
+      while (seen.at(-1) !== 'end' || seen.length < wanted.length + 1) {
+        const { value } = await items.next();
+        if (value?.kind === 'lines') seen.push(...value.lines.map(lineText));
+      }
+      await writing;
+      await source.close();
+      expect(seen).toEqual([...wanted, 'end']);
+    },
+  );
+});
