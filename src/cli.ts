@@ -5,6 +5,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { OnInterrupt } from './commands/bridge-options.js';
 import { demo } from './commands/demo.js';
+import { doctor } from './commands/doctor.js';
 import { misused, type Outcome } from './commands/outcome.js';
 import { replay } from './commands/replay.js';
 import { run } from './commands/run.js';
@@ -24,6 +25,7 @@ Examples:
   $ openclaw-otel-bridge replay --to clawmetry run.ndjson  send a recording to ClawMetry on this machine
   $ openclaw-otel-bridge run                               follow OpenClaw's gateway on this machine
   $ openclaw-otel-bridge run --from unix:/run/agent.sock --to collector=http://127.0.0.1:4318
+  $ openclaw-otel-bridge doctor                            what works here, and what to do about the rest
   $ openclaw-otel-bridge tree run.ndjson                   what happened in it, as a tree
   $ openclaw-otel-bridge validate events.ndjson            what is wrong with it, line by line
 
@@ -101,13 +103,14 @@ interface PlainOptions {
 const toSettingName = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-function settingsOf(options: PlainOptions & Record<string, unknown>): Settings | { error: string } {
+/** The options that stand for a setting, under the names that these have. */
+function settingOptions(options: PlainOptions & Record<string, unknown>): SettingOptions {
   const { config, json, raw, session, store, type, ...rest } = options;
   const settings = Object.fromEntries(
     Object.entries(rest).map(([name, value]) => [toSettingName(name), value]),
   );
   if (store === false) settings.no_store = true;
-  return resolveSettings(settings as SettingOptions, config);
+  return settings as SettingOptions;
 }
 
 export interface CliDependencies {
@@ -126,12 +129,18 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
 
   async function act(command: Command, action: Action): Promise<void> {
     const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
-    const settings = settingsOf(options);
+    const settings = resolveSettings(settingOptions(options), options.config);
     if ('error' in settings) outcome = misused(settings.error);
     else outcome = await action(settings, options, createLogger(settings.log_level, settings.log_format));
   }
 
-  const program = createProgram(act, onInterrupt);
+  /** It looks at the settings too, so that nothing may stop it for what is wrong in them. */
+  async function diagnose(command: Command): Promise<void> {
+    const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
+    outcome = await doctor(settingOptions(options), options.config, options.json === true);
+  }
+
+  const program = createProgram(act, diagnose, onInterrupt);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
@@ -144,7 +153,9 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
 
 type Act = (command: Command, action: Action) => Promise<void>;
 
-function createProgram(act: Act, onInterrupt: OnInterrupt): Command {
+type Diagnose = (command: Command) => Promise<void>;
+
+function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): Command {
   const program = new Command('openclaw-otel-bridge')
     .description(
       "OpenClaw's agent events as OpenTelemetry: agent runs, tool calls and sub-agents as one tree per request.",
@@ -171,6 +182,7 @@ function createProgram(act: Act, onInterrupt: OnInterrupt): Command {
   program.addCommand(tailCommand(act, onInterrupt));
   program.addCommand(treeCommand(act));
   program.addCommand(validateCommand(act));
+  program.addCommand(doctorCommand(diagnose));
   for (const command of program.commands) command.copyInheritedSettings(program);
   return program;
 }
@@ -260,4 +272,17 @@ function validateCommand(act: Act): Command {
     .action((files: string[], _options: PlainOptions, command: Command) =>
       act(command, (settings, { json }) => validate(files, settings, json === true)),
     );
+}
+
+function doctorCommand(diagnose: Diagnose): Command {
+  return new Command('doctor')
+    .description(
+      'look at the gateway, the destinations and the data directory: what is wrong, and what to do',
+    )
+    .addOption(option.from())
+    .addOption(option.to())
+    .addOption(option.json())
+    .addOption(option.dataDir())
+    .addOption(option.config())
+    .action((_options: PlainOptions, command: Command) => diagnose(command));
 }

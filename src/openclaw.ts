@@ -7,7 +7,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import JSON5 from 'json5';
 import { errorReason } from './errors.js';
-import { isObject, object, text } from './json.js';
+import { isObject, type Json, object, text } from './json.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -28,20 +28,35 @@ export interface GatewaySecrets {
 
 type Secret = { value: string } | { problem: string } | undefined;
 
-const VARIABLE = /\$\{([A-Z_][A-Z0-9_]*)\}/g;
+/** `${NAME}` stands for a variable, `$${NAME}` for that text itself. */
+const VARIABLE = /(\$?)\$\{([A-Z_][A-Z0-9_]*)\}/g;
 
-/** A secret as OpenClaw writes it: a text, in which `${NAME}` stands for a variable, or a reference to a secret store. */
+/** A secret as OpenClaw writes it: a text with variables in it, or a reference to a variable or to a secret store. */
 function readSecret(value: unknown, place: string, env: Environment): Secret {
-  if (isObject(value)) {
-    const advice = 'set OPENCLAW_GATEWAY_TOKEN to what it stands for';
-    return { problem: `${place} is a SecretRef, which the bridge can't look up; ${advice}` };
-  }
+  if (isObject(value)) return readReference(value, place, env);
   const written = text(value);
   if (written === undefined) return undefined;
-  const missing = [...written.matchAll(VARIABLE)].map(([, name = '']) => name).find((name) => !env[name]);
-  if (missing === undefined) return { value: written.replaceAll(VARIABLE, (_, name) => env[name] ?? '') };
-  return { problem: `${place} names the variable ${missing}, which is not set here; set it` };
+  for (const [, dollar, name = ''] of written.matchAll(VARIABLE)) {
+    if (dollar === '' && !env[name]) return missingVariable(place, name);
+  }
+  return {
+    value: written.replaceAll(VARIABLE, (all, dollar, name) => (dollar ? all.slice(1) : (env[name] ?? ''))),
+  };
 }
+
+function readReference({ source, id }: Json, place: string, env: Environment): Secret {
+  const name = text(id);
+  if (source !== 'env' || name === undefined) {
+    const advice = 'set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD to what it stands for';
+    return { problem: `${place} is a SecretRef, which the bridge can't look up; ${advice}` };
+  }
+  const value = env[name];
+  return value ? { value } : missingVariable(place, name);
+}
+
+const missingVariable = (place: string, name: string): Secret => ({
+  problem: `${place} names the variable ${name}, which is not set here; set it`,
+});
 
 /** The gateway's secrets in `openclaw.json`; nothing where there is no such file. */
 export function readGatewaySecrets(env: Environment): GatewaySecrets {

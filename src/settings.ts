@@ -117,21 +117,30 @@ function describeIssue(issue: z.core.$ZodIssue, path: string | undefined): strin
   return `${where}: ${issue.message}${known}`;
 }
 
+/** The first thing that is wrong with these values, of the file where one is named, else of the command line. */
+function checkValues(values: object, path: string | undefined): SettingsError | undefined {
+  const [issue] = configSchema.safeParse(values).error?.issues ?? [];
+  return issue && { error: describeIssue(nearestIssue(issue), path) };
+}
+
 /** Checks the file and the options, each by itself, so that an error names the one that it is in. */
 export function resolveSettings(options: SettingOptions, config_path?: string): Settings | SettingsError {
   const file = config_path === undefined ? { values: {} } : readConfigFile(config_path);
   if ('error' in file) return file;
-  for (const [values, path] of [
-    [file.values, config_path ?? ''],
-    [options, undefined],
-  ] as const) {
-    const [issue] = configSchema.safeParse(values).error?.issues ?? [];
-    if (issue !== undefined) return { error: describeIssue(nearestIssue(issue), path) };
-  }
-  const { to: configured } = configSchema.parse(file.values);
-  const records = toRecords(configured);
+  return checkValues(file.values, config_path ?? '') ?? mergeSettings(options, file.values, config_path);
+}
+
+/** `values` are those of a file that has been checked. */
+function mergeSettings(
+  options: SettingOptions,
+  values: Record<string, unknown>,
+  config_path?: string,
+): Settings | SettingsError {
+  const problem = checkValues(options, undefined);
+  if (problem !== undefined) return problem;
+  const records = toRecords(configSchema.parse(values).to);
   if ('error' in records) return { error: `${config_path}: to: ${records.error}` };
-  const { to: named, ...settings } = configSchema.parse({ ...file.values, to: [], ...options });
+  const { to: named, ...settings } = configSchema.parse({ ...values, to: [], ...options });
   return { ...settings, to: named.filter((each) => typeof each === 'string'), ...records };
 }
 
@@ -144,4 +153,31 @@ function toRecords(configured: ConfigFile['to']): { records: DestinationRecord[]
     records.push(destinationSchema.parse(parsed));
   }
   return { records };
+}
+
+/** The settings as far as they can be used, and all that is wrong in the file. */
+export interface Diagnosis {
+  settings: Settings;
+  problems: string[];
+}
+
+/** For `doctor`, which goes on without a setting that is wrong, where a start would not. */
+export function diagnoseSettings(options: SettingOptions, config_path?: string): Diagnosis | SettingsError {
+  const file = config_path === undefined ? { values: {} } : readConfigFile(config_path);
+  const values = 'error' in file ? {} : { ...file.values };
+  const problems = 'error' in file ? [file.error] : [];
+  for (const issue of configSchema.safeParse(values).error?.issues ?? []) {
+    problems.push(describeIssue(nearestIssue(issue), config_path ?? ''));
+    for (const key of issue.code === 'unrecognized_keys' && issue.path.length === 0
+      ? issue.keys
+      : [issue.path[0]])
+      delete values[String(key)];
+  }
+  const records = toRecords(configSchema.parse(values).to);
+  if ('error' in records) {
+    problems.push(`${config_path}: to: ${records.error}`);
+    delete values.to;
+  }
+  const settings = mergeSettings(options, values);
+  return 'error' in settings ? settings : { settings, problems };
 }

@@ -3,7 +3,7 @@
  * set of instruments.
  */
 import type { Logger } from 'pino';
-import { discoverDestination } from '../discover.js';
+import { type Choice, discoverDestination } from '../discover.js';
 import {
   type ConsoleConfig,
   createDestination,
@@ -31,22 +31,22 @@ export interface OpenedDestinations {
 const BYTES_PER_MB = 1024 * 1024;
 const DEFAULT_COLUMNS = 100;
 
-type Config = DestinationConfig | ConsoleConfig;
+export interface ChosenDestinations {
+  configs: (DestinationConfig | ConsoleConfig)[];
+  /** What was found, where the user names none. */
+  found?: Choice;
+}
 
-async function chooseDestinations(
+export async function chooseDestinations(
   settings: Settings,
-  logger: Logger,
-): Promise<{ configs: Config[] } | { error: string }> {
-  const texts = [...settings.to];
-  if (settings.to.length + settings.records.length === 0) {
-    const { to, why } = await discoverDestination();
-    logger.info(`sending to ${to}: ${why}; --to names another`);
-    texts.push(to);
-  }
-  const parsed = parseDestinations(texts);
+): Promise<ChosenDestinations | { error: string }> {
+  const is_named = settings.to.length + settings.records.length > 0;
+  const found = is_named ? undefined : await discoverDestination();
+  const parsed = parseDestinations(found === undefined ? settings.to : [found.to]);
   if ('error' in parsed) return parsed;
   const resolved = resolveDestinations(parsed.options, settings.records);
-  return 'error' in resolved ? resolved : { configs: resolved.destinations };
+  if ('error' in resolved) return resolved;
+  return { configs: resolved.destinations, ...(found === undefined ? {} : { found }) };
 }
 
 function openConsole(name: string): Destination {
@@ -69,9 +69,10 @@ export async function openDestinations(
   settings: Settings,
   logger: Logger,
 ): Promise<OpenedDestinations | { error: string }> {
-  const chosen = await chooseDestinations(settings, logger);
+  const chosen = await chooseDestinations(settings);
   if ('error' in chosen) return chosen;
-  const { configs } = chosen;
+  const { configs, found } = chosen;
+  if (found !== undefined) logger.info(`sending to ${found.to}: ${found.why}; --to names another`);
   const [shown, ...others] = configs.filter((config) => config.preset === 'console');
   if (others.length > 0) return { error: 'console is named twice: there is one terminal' };
   const memory_limit_bytes = (settings.limits.memory_mb * BYTES_PER_MB) / configs.length;

@@ -2,7 +2,7 @@
  * The gateway of a start: its address, and what opens it. For both the order is that of all settings: option, environment,
  * configuration file, and last what OpenClaw's own configuration on this machine says.
  */
-import { type GatewaySecrets, readGatewaySecrets } from '../openclaw.js';
+import { type GatewaySecrets, openclawConfigPath, readGatewaySecrets } from '../openclaw.js';
 import type { Settings } from '../settings.js';
 import type { Access } from '../source/index.js';
 import { openDeviceStore } from '../store/device.js';
@@ -18,20 +18,42 @@ export const dataDirectory = (
   env: Environment,
 ): string | undefined => (no_store ? undefined : (data_dir ?? defaultDataDirectory(env)));
 
+/** A setting, and where it came from, in words. */
+interface Found<T> {
+  value: T;
+  origin: string;
+}
+
+const FILE = 'the configuration file';
+
+export function findGatewayUrl({ gateway }: Pick<Settings, 'gateway'>, env: Environment): Found<string> {
+  if (env.OPENCLAW_GATEWAY_URL) return { value: env.OPENCLAW_GATEWAY_URL, origin: 'OPENCLAW_GATEWAY_URL' };
+  if (gateway.url) return { value: gateway.url, origin: FILE };
+  return { value: DEFAULT_GATEWAY_URL, origin: 'the default' };
+}
+
 /** The address to follow where none is named. */
-export const gatewayUrl = ({ gateway }: Pick<Settings, 'gateway'>, env: Environment): string =>
-  env.OPENCLAW_GATEWAY_URL || gateway.url || DEFAULT_GATEWAY_URL;
+export const gatewayUrl = (settings: Pick<Settings, 'gateway'>, env: Environment): string =>
+  findGatewayUrl(settings, env).value;
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
 /** Whether a gateway is on this machine: only then the secret in OpenClaw's configuration here is its own. */
 export const isLocal = (url: string): boolean => LOOPBACK.test(new URL(url).hostname);
 
-function findSecrets(url: string, { gateway }: Pick<Settings, 'gateway'>, env: Environment): GatewaySecrets {
+export function findSecrets(
+  url: string,
+  { gateway }: Pick<Settings, 'gateway'>,
+  env: Environment,
+): Found<GatewaySecrets> {
   const token = env.OPENCLAW_GATEWAY_TOKEN || gateway.token;
   const password = env.OPENCLAW_GATEWAY_PASSWORD || gateway.password;
-  if (token === undefined && password === undefined) return isLocal(url) ? readGatewaySecrets(env) : {};
-  return { ...(token ? { token } : {}), ...(password ? { password } : {}) };
+  if (token === undefined && password === undefined) {
+    return { value: isLocal(url) ? readGatewaySecrets(env) : {}, origin: openclawConfigPath(env) };
+  }
+  const value = { ...(token ? { token } : {}), ...(password ? { password } : {}) };
+  if (token) return { value, origin: env.OPENCLAW_GATEWAY_TOKEN ? 'OPENCLAW_GATEWAY_TOKEN' : FILE };
+  return { value, origin: env.OPENCLAW_GATEWAY_PASSWORD ? 'OPENCLAW_GATEWAY_PASSWORD' : FILE };
 }
 
 /** `name`: the address without credentials. */
@@ -43,7 +65,7 @@ export function gatewayAccess(
   return {
     url,
     name,
-    secrets: () => findSecrets(url, settings, env),
+    secrets: () => findSecrets(url, settings, env).value,
     devices: openDeviceStore(dataDirectory(settings, env)),
   };
 }

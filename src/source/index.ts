@@ -13,6 +13,8 @@ import { createStdinSource } from './stdin.js';
 import { createTranscriptsSource } from './transcripts.js';
 
 export { withFallback } from './fallback.js';
+export { enterGateway } from './gateway/access.js';
+export type { Connection } from './gateway/connection.js';
 export {
   type Access,
   createGatewaySource,
@@ -20,6 +22,7 @@ export {
   type GatewayOptions,
   type GatewayPosition,
 } from './gateway/index.js';
+export type { Refusal } from './gateway/refusals.js';
 export { type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
 export { holdsTranscripts } from './transcript-directories.js';
 

@@ -109,6 +109,9 @@ function parseGateway(text: string): ParsedSource | ParseFailure {
     return { error: "the gateway's address is not a URL: write ws://HOST:PORT or wss://HOST" };
   }
   const url = new URL(text);
+  // A WebSocket's address may have none.
+  if (text.includes('#'))
+    return { error: "the gateway's address has a fragment: leave out what begins with #" };
   const path = url.pathname === '/' ? '' : url.pathname;
   return { name: `${url.protocol}//${url.host}${path}`, kind: 'gateway', url: text };
 }

@@ -39,7 +39,7 @@ export interface DeviceStore {
   /** The key, made and kept when it is first asked for; a message where that can't be done. */
   device(): DeviceIdentity | { problem: string };
   tokenOf(gateway: string): string | undefined;
-  /** Keeps a gateway's token for this device. */
+  /** Keeps a gateway's token for this device; where that can't be done, for as long as the process lasts. */
   saveToken(gateway: string, token: string): void;
 }
 
@@ -70,8 +70,11 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
   let problem: string | undefined;
   try {
     kept = path === undefined ? undefined : readDevice(path);
-  } catch {
-    problem = `can't use the device key in ${path}; delete that file, and pair the bridge again`;
+  } catch (error) {
+    problem =
+      errorCode(error) === undefined
+        ? `can't use the device key in ${path}; delete that file, and pair the bridge again`
+        : `can't read the device key in ${path}: ${errorReason(error)}`;
   }
 
   function save(device: Kept): void {
@@ -100,7 +103,11 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
     saveToken(gateway, token) {
       if (kept === undefined || kept.tokens[gateway] === token) return;
       kept.tokens[gateway] = token;
-      save(kept);
+      try {
+        save(kept);
+      } catch {
+        // The gateway gives another one to a device that comes with the shared secret.
+      }
     },
   };
 }

@@ -41,6 +41,7 @@ describe('parseSourceName', () => {
     ['listen:tcp:', /write listen:tcp:HOST:PORT/],
     ['otlp:', /write otlp:HOST:PORT/],
     ['ws://', /write ws:\/\/HOST:PORT/],
+    ['ws://127.0.0.1:18789#main', /leave out what begins with #/],
   ])('%s is wrong', (text, error) => {
     expect(parseSourceName(text)).toEqual({ error: expect.stringMatching(error) });
   });

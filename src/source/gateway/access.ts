@@ -31,6 +31,8 @@ const WANTS_DEVICE: ReadonlySet<RefusalReason> = new Set([
   'pairing_required',
 ]);
 
+const WANTS_SECRET: ReadonlySet<RefusalReason> = new Set(['token_missing', 'password_missing']);
+
 const isRefusal = (opened: Connection | Refusal): opened is Refusal => 'kind' in opened;
 
 type Wishes = Pick<ConnectionOptions, 'onEvent' | 'stop'>;
@@ -59,8 +61,8 @@ export async function enterGateway(access: Access, wishes: Wishes): Promise<Conn
       : await enterAsDevice(access, wishes, token);
   if (!isRefusal(opened)) return opened;
   const hasSecret = credentials.token !== undefined || credentials.password !== undefined;
-  if (opened.reason === 'token_missing' && problem !== undefined) {
-    return refusal('token_missing', `wants a token, and ${problem}`);
+  if (WANTS_SECRET.has(opened.reason) && problem !== undefined) {
+    return refusal(opened.reason, opened.found, problem);
   }
   // Without any secret a gateway pairs nobody; with one, it may want to know who uses it.
   const isWorthTrying = token === undefined && hasSecret && WANTS_DEVICE.has(opened.reason);

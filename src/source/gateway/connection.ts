@@ -23,6 +23,7 @@ import {
   type Refusal,
   scopesCleared,
   silent,
+  withoutSecrets,
 } from './refusals.js';
 
 /** From the first packet to the gateway's hello. */
@@ -84,7 +85,8 @@ function watchFailure(socket: WebSocket, ended: Promise<Ending>): Promise<Refusa
 function watchTicks(socket: WebSocket, interval_ms: number): { hear(): void; end(): void } {
   let missed = 0;
   const timer = setInterval(() => {
-    missed++;
+    // Ticks wait behind what is not taken: that is no silence of the other side.
+    missed = socket.isPaused ? 0 : missed + 1;
     // What is gone does not answer a close either.
     if (missed > MAX_MISSED_TICKS + 1) socket.terminate();
     else if (missed > MAX_MISSED_TICKS) socket.close(CLOSED_FOR_SILENCE, 'tick timeout');
@@ -125,7 +127,7 @@ function after<T>(timeout_ms: number, value: T): { timeout: Promise<T>; cancel()
 
 /** Opens a connection and is let in, or says why not. */
 export async function connectGateway(options: ConnectionOptions): Promise<Connection | Refusal> {
-  const { url, onEvent, stop } = options;
+  const { url, credentials, proof, onEvent, stop } = options;
   const socket = new WebSocket(url, { maxPayload: MAX_FRAME_BYTES, perMessageDeflate: false });
   const calls = createCalls((text) => socket.send(text, () => undefined));
   const ended = new Promise<Ending>((resolve) => {
@@ -147,6 +149,7 @@ export async function connectGateway(options: ConnectionOptions): Promise<Connec
   });
   const close = (): void => socket.close(CLOSED_NORMALLY);
   stop.addEventListener('abort', close);
+  if (stop.aborted) close();
   const { timeout, cancel } = after(HANDSHAKE_TIMEOUT_MS, silent(HANDSHAKE_TIMEOUT_MS / 1000));
   const greeted = challenged.then((challenge) => introduce(calls.call, challenge, options));
   const greeting = await Promise.race([greeted, failed, timeout]);
@@ -154,7 +157,7 @@ export async function connectGateway(options: ConnectionOptions): Promise<Connec
   stop.removeEventListener('abort', close);
   if ('kind' in greeting) {
     socket.terminate();
-    return greeting;
+    return withoutSecrets(greeting, [credentials.token, credentials.password, proof?.token]);
   }
   const ticks = watchTicks(socket, greeting.hello.tick_interval_ms);
   hear = ticks.hear;

@@ -77,8 +77,13 @@ export function connectParams(
   { token, password }: Credentials,
   proof?: DeviceProof,
 ): Json {
-  const shared = token ?? proof?.token;
-  const auth: Json = { ...(shared ? { token: shared } : {}), ...(password ? { password } : {}) };
+  const auth: Json = {
+    ...(token ? { token } : {}),
+    ...(password ? { password } : {}),
+    ...(proof?.token && !token && !password ? { deviceToken: proof.token } : {}),
+  };
+  // As in OpenClaw's own client: a password is not signed.
+  const signed = text(auth.token) ?? text(auth.deviceToken) ?? '';
   return {
     minProtocol: PROTOCOLS.min,
     maxProtocol: PROTOCOLS.max,
@@ -92,7 +97,7 @@ export function connectParams(
     scopes: [READ_SCOPE],
     caps: [],
     ...(Object.keys(auth).length > 0 ? { auth } : {}),
-    ...(proof ? { device: signChallenge(proof.device, challenge, shared ?? '') } : {}),
+    ...(proof ? { device: signChallenge(proof.device, challenge, signed) } : {}),
     locale: 'en-US',
     userAgent: `openclaw-otel-bridge/${VERSION}`,
   };

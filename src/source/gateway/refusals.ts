@@ -3,16 +3,19 @@
  * the program, since each can be mended on the other side while it waits; some are not worth asking again for soon.
  */
 
-import { errorReason } from '../../errors.js';
+import { errorCode, errorReason } from '../../errors.js';
 import { number, text } from '../../json.js';
 import type { GatewayError } from './frames.js';
 import { PROTOCOLS, READ_SCOPE } from './handshake.js';
 
 export interface Refusal {
   kind: 'refusal';
-  /** For the summary and for `doctor`: `unreachable`, `token_refused`, … */
   reason: RefusalReason;
-  /** What is wrong and what to do, to be read after the gateway's address. Never holds a secret. */
+  /** What is wrong, to be read after the gateway's address. */
+  found: string;
+  /** What to do. */
+  advice?: string;
+  /** Both, as one sentence. */
   message: string;
 }
 
@@ -22,7 +25,9 @@ export type RefusalReason =
   | 'no_answer'
   | 'token_missing'
   | 'token_refused'
+  | 'password_missing'
   | 'password_refused'
+  | 'certificate_refused'
   | 'pairing_required'
   | 'device_refused'
   | 'scope_missing'
@@ -35,7 +40,9 @@ export type RefusalReason =
 const MENDED_BY_HAND: ReadonlySet<RefusalReason> = new Set([
   'token_missing',
   'token_refused',
+  'password_missing',
   'password_refused',
+  'certificate_refused',
   'protocol_unsupported',
   'scope_missing',
   'origin_refused',
@@ -44,39 +51,58 @@ const MENDED_BY_HAND: ReadonlySet<RefusalReason> = new Set([
 
 export const isMendedByHand = ({ reason }: Refusal): boolean => MENDED_BY_HAND.has(reason);
 
-export const refusal = (reason: RefusalReason, message: string): Refusal => ({
+export const refusal = (reason: RefusalReason, found: string, advice?: string): Refusal => ({
   kind: 'refusal',
   reason,
-  message,
+  found,
+  ...(advice === undefined ? {} : { advice }),
+  message: advice === undefined ? found : `${found}; ${advice}`,
 });
 
-const SET_TOKEN = "set OPENCLAW_GATEWAY_TOKEN to the gateway's token (gateway.auth.token in openclaw.json)";
+/** A gateway may repeat in its answer what it was given. */
+export function withoutSecrets(
+  { reason, found, advice }: Refusal,
+  secrets: readonly (string | undefined)[],
+): Refusal {
+  const given = secrets.filter((secret) => secret !== undefined && secret !== '');
+  const hide = (message: string): string =>
+    given.reduce<string>((hidden, secret) => hidden.replaceAll(secret ?? '', '…'), message);
+  return refusal(reason, hide(found), advice);
+}
 
-const TOO_OLD = `update OpenClaw, or follow its transcript files with --from transcripts:DIR`;
+const SET_TOKEN = "set OPENCLAW_GATEWAY_TOKEN to the gateway's token (gateway.auth.token in openclaw.json)";
+const SET_PASSWORD =
+  "set OPENCLAW_GATEWAY_PASSWORD to the gateway's password (gateway.auth.password in openclaw.json)";
+
+const TOO_OLD = 'update OpenClaw, or follow its transcript files with --from transcripts:DIR';
 
 /** What the gateway speaks decides who has to be updated. */
 function protocolMismatch({ details }: GatewayError): Refusal {
   const theirs = number(details.expectedProtocol);
-  const advice = theirs === undefined || theirs > PROTOCOLS.max ? 'update openclaw-otel-bridge' : TOO_OLD;
-  return refusal(
-    'protocol_unsupported',
-    `speaks protocol ${theirs ?? 'of another version'}, and the bridge ${PROTOCOLS.min} to ${PROTOCOLS.max}; ${advice}`,
-  );
+  const found = `speaks protocol ${theirs ?? 'of another version'}, and the bridge ${PROTOCOLS.min} to ${PROTOCOLS.max}`;
+  if (theirs !== undefined && theirs < PROTOCOLS.min) {
+    return refusal('protocol_unsupported', found, TOO_OLD);
+  }
+  return refusal('protocol_unsupported', found, 'update openclaw-otel-bridge');
 }
+
+/** What OpenClaw itself takes for the id of a request: anything else must not get into a command that a user copies. */
+const REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 
 function pairingRequired({ details }: GatewayError): Refusal {
   const id = text(details.requestId);
-  const command =
-    id === undefined
-      ? 'run `openclaw devices list` on its machine and approve the request of openclaw-otel-bridge'
-      : `run on its machine: openclaw devices approve ${id.replaceAll(/[^\w.:-]/g, '')}`;
-  return refusal('pairing_required', `wants this bridge to be paired; ${command}`);
+  const advice =
+    id !== undefined && REQUEST_ID.test(id)
+      ? `run on its machine: openclaw devices approve ${id}`
+      : 'run on its machine: openclaw devices list, and approve the request of openclaw-otel-bridge';
+  return refusal('pairing_required', 'wants this bridge to be paired', advice);
 }
 
 const missingScope = (scope: string): Refusal =>
   refusal(
     'scope_missing',
-    `gives this token no scope ${scope}; use a token that has it, or pair this bridge as a device`,
+    `gives this token no scope ${shown(scope)}`,
+    'use a token that has it, or pair this bridge as a device',
   );
 
 /** The scopes that a gateway granted do not let the bridge read. */
@@ -85,43 +111,46 @@ export const scopesCleared = (): Refusal => missingScope(READ_SCOPE);
 type Reader = (error: GatewayError) => Refusal;
 
 const always =
-  (reason: RefusalReason, message: string): Reader =>
+  (reason: RefusalReason, found: string, advice: string): Reader =>
   () =>
-    refusal(reason, message);
+    refusal(reason, found, advice);
 
 /** By `details.code`, as observed on OpenClaw 2026.9.6 and as its documentation lists them. */
 const BY_CODE: Record<string, Reader> = {
-  AUTH_TOKEN_MISMATCH: always('token_refused', `refuses the token; ${SET_TOKEN}`),
-  AUTH_TOKEN_MISSING: always('token_missing', `wants a token; ${SET_TOKEN}`),
+  AUTH_TOKEN_MISMATCH: always('token_refused', 'refuses the token', SET_TOKEN),
+  AUTH_TOKEN_MISSING: always('token_missing', 'wants a token', SET_TOKEN),
   AUTH_TOKEN_NOT_CONFIGURED: always(
     'token_missing',
-    'has no token configured; set gateway.auth.token in its openclaw.json, and OPENCLAW_GATEWAY_TOKEN here',
+    'has no token configured',
+    'set gateway.auth.token in its openclaw.json, and OPENCLAW_GATEWAY_TOKEN here',
   ),
-  AUTH_UNAUTHORIZED: always('token_refused', `refuses to let the bridge in; ${SET_TOKEN}`),
-  AUTH_REQUIRED: always('token_missing', `wants a token; ${SET_TOKEN}`),
-  AUTH_PASSWORD_MISMATCH: always(
-    'password_refused',
-    'refuses the password; set gateway.password in the configuration file to its gateway.auth.password',
-  ),
-  AUTH_PASSWORD_MISSING: always(
-    'password_refused',
-    'wants a password; set gateway.password in the configuration file to its gateway.auth.password',
+  AUTH_UNAUTHORIZED: always('token_refused', 'refuses to let the bridge in', SET_TOKEN),
+  AUTH_REQUIRED: always('token_missing', 'wants a token', SET_TOKEN),
+  AUTH_PASSWORD_MISMATCH: always('password_refused', 'refuses the password', SET_PASSWORD),
+  AUTH_PASSWORD_MISSING: always('password_missing', 'wants a password', SET_PASSWORD),
+  AUTH_PASSWORD_NOT_CONFIGURED: always(
+    'password_missing',
+    'has no password configured',
+    'set gateway.auth.password in its openclaw.json, and OPENCLAW_GATEWAY_PASSWORD here',
   ),
   AUTH_DEVICE_TOKEN_MISMATCH: always(
     'token_refused',
-    `no longer takes this bridge's device token; ${SET_TOKEN}, and it gives a new one`,
+    "no longer takes this bridge's device token",
+    `${SET_TOKEN}, and it gives a new one`,
   ),
   AUTH_SCOPE_MISMATCH: always(
     'scope_missing',
-    `gives this bridge's device token no scope ${READ_SCOPE}; approve the device again on its machine (openclaw devices list)`,
+    `gives this bridge's device token no scope ${READ_SCOPE}`,
+    'approve the device again on its machine (openclaw devices list)',
   ),
-  AUTH_RATE_LIMITED: always('busy', 'has seen too many failed attempts; it is asked again later'),
-  DEVICE_IDENTITY_REQUIRED: always('token_missing', `lets nobody in without a token; ${SET_TOKEN}`),
+  AUTH_RATE_LIMITED: always('busy', 'has seen too many failed attempts', 'it is asked again later'),
+  DEVICE_IDENTITY_REQUIRED: always('token_missing', 'lets nobody in without a token', SET_TOKEN),
   PAIRING_REQUIRED: pairingRequired,
   PROTOCOL_MISMATCH: protocolMismatch,
   CONTROL_UI_ORIGIN_NOT_ALLOWED: always(
     'origin_refused',
-    'takes the bridge for a web page; check the proxy in front of it',
+    'takes the bridge for a web page',
+    'check the proxy in front of it',
   ),
   MISSING_SCOPE: ({ details }) => missingScope(text(details.missingScope) ?? READ_SCOPE),
 };
@@ -130,7 +159,7 @@ const MAX_SHOWN = 200;
 
 const isAboutDevice = (code: string): boolean => code.startsWith('DEVICE_AUTH_');
 
-/** Text of the other side that goes on a terminal: short, and without control characters or the secrets given to it. */
+/** Text of the other side that goes on a terminal: short, and without control characters. */
 const shown = (message: string): string => message.replaceAll(/\p{Cc}/gu, ' ').slice(0, MAX_SHOWN);
 
 /** Why the gateway refused `connect` or a call. */
@@ -139,44 +168,63 @@ export function describeError(error: GatewayError): Refusal {
   const known = BY_CODE[code];
   if (known !== undefined) return known(error);
   if (isAboutDevice(code)) {
-    const advice =
-      "check that this machine's clock is right, and delete the device key in the data directory";
-    return refusal('device_refused', `refuses this bridge's device proof (${code}); ${advice}`);
+    return refusal(
+      'device_refused',
+      `refuses this bridge's device proof (${shown(code)})`,
+      "check that this machine's clock is right; else delete device.json in the data directory and pair the bridge again",
+    );
   }
   if (error.code === 'UNAVAILABLE') return refusal('busy', `can't answer now: ${shown(error.message)}`);
   return refusal('refused', `refuses the connection: ${shown(error.message)} (${shown(code)})`);
 }
 
-const UNAVAILABLE = 503;
+/** The gateway itself while it starts, or a proxy whose gateway is away. */
+const UNREADY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
+
+const CHECK_ADDRESS = 'check the address and what listens there';
 
 /** Why no WebSocket came about. */
 export function describeFailure(error: unknown, http_status: number | undefined): Refusal {
-  const advice = 'check the address and what listens there';
-  if (http_status === UNAVAILABLE) return refusal('busy', 'is not ready yet (HTTP 503)');
-  if (http_status !== undefined)
-    return refusal('not_a_gateway', `answers HTTP ${http_status} and is no gateway; ${advice}`);
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  if (code.startsWith('WS_ERR') || code.startsWith('HPE_') || code === 'EPROTO')
-    return refusal('not_a_gateway', `speaks no WebSocket (${shown(errorReason(error))}); ${advice}`);
-  return refusal(
-    'unreachable',
-    `can't be reached: ${shown(errorReason(error))}; start it with: openclaw gateway`,
-  );
+  if (http_status === undefined) return describeSocketError(error);
+  return UNREADY_STATUSES.has(http_status)
+    ? refusal('busy', `is not ready yet (HTTP ${http_status})`)
+    : refusal('not_a_gateway', `answers HTTP ${http_status} and is no gateway`, CHECK_ADDRESS);
+}
+
+function describeSocketError(error: unknown): Refusal {
+  const code = errorCode(error) ?? '';
+  if (/^(EPROTO|ERR_SSL)/.test(code))
+    return refusal('not_a_gateway', 'speaks no TLS', 'write ws:// where there is no TLS');
+  if (/CERT|^UNABLE_TO/.test(code)) {
+    return refusal(
+      'certificate_refused',
+      `has a certificate that can't be trusted (${shown(code)})`,
+      'use the host name that it is for, and name the file of its authority in NODE_EXTRA_CA_CERTS',
+    );
+  }
+  if (/^(WS_ERR|HPE_)/.test(code)) return refusal('not_a_gateway', 'speaks no WebSocket', CHECK_ADDRESS);
+  const advice = code === 'ECONNREFUSED' ? 'start it with: openclaw gateway' : 'check the address';
+  return refusal('unreachable', `can't be reached: ${shown(errorReason(error))}`, advice);
 }
 
 /** It took the connection and then said nothing that a gateway would say. */
 export const silent = (seconds: number): Refusal =>
   refusal(
     'no_answer',
-    `takes the connection and says nothing for ${seconds} s; check that an OpenClaw gateway listens there`,
+    `takes the connection and says nothing for ${seconds} s`,
+    'check that an OpenClaw gateway listens there',
   );
 
 /** It took `connect` and answered with something else than a hello. */
 export const notHello = (): Refusal =>
-  refusal('not_a_gateway', 'answers in a way that no gateway does; check the address and what listens there');
+  refusal('not_a_gateway', 'answers in a way that no gateway does', CHECK_ADDRESS);
+
+/** The WebSocket's own words for a server that restarts, and for one that wants to be asked again later. */
+const UNREADY_CODES: ReadonlySet<number> = new Set([1012, 1013]);
 
 /** It closed the connection before it had answered. */
 export function closedEarly(code: number, reason: string): Refusal {
   const why = reason === '' ? '' : `, saying "${shown(reason)}"`;
-  return refusal('refused', `closes the connection at once (code ${code}${why}); check its log`);
+  if (UNREADY_CODES.has(code)) return refusal('busy', `is not ready yet (code ${code}${why})`);
+  return refusal('refused', `closes the connection at once (code ${code}${why})`, 'check its log');
 }

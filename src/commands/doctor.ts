@@ -1,0 +1,48 @@
+/**
+ * `doctor`: looks at everything that `run` needs, and says for each what it found and what to do. It goes on where `run`
+ * would stop, and looks at independent things at the same time, so that it ends within seconds whatever hangs.
+ */
+import { diagnoseSettings, type SettingOptions } from '../settings.js';
+import { EXIT } from '../summary.js';
+import { supportsUnicode } from '../terminal/unicode.js';
+import type { Check } from './doctor/check.js';
+import { checkDataDirectory } from './doctor/data-directory.js';
+import { checkDestinations } from './doctor/destinations.js';
+import { checkSources } from './doctor/gateway.js';
+import { checkConfiguration, checkNode } from './doctor/installation.js';
+import { renderReport } from './doctor/report.js';
+import { checkTranscripts } from './doctor/transcripts.js';
+import { dataDirectory } from './gateway.js';
+import { misused, type Outcome } from './outcome.js';
+
+const report = (checks: Check[]): string =>
+  renderReport(checks, {
+    color: process.stdout.isTTY === true && process.env.NO_COLOR === undefined,
+    unicode: supportsUnicode(process.env, process.platform),
+  });
+
+export async function doctor(
+  options: SettingOptions,
+  config_path: string | undefined,
+  as_json: boolean,
+): Promise<Outcome> {
+  const diagnosis = diagnoseSettings(options, config_path);
+  if ('error' in diagnosis) return misused(diagnosis.error);
+  const { settings } = diagnosis;
+  const { env } = process;
+  const [sources, destinations] = await Promise.all([
+    checkSources(settings, options, env),
+    checkDestinations(settings),
+  ]);
+  const checks = [
+    checkNode(),
+    ...checkConfiguration(diagnosis, config_path),
+    ...sources,
+    checkTranscripts(env),
+    ...destinations,
+    ...checkDataDirectory(dataDirectory(settings, env)),
+  ];
+  const is_ok = checks.every(({ level }) => level !== 'problem');
+  process.stdout.write(as_json ? `${JSON.stringify({ version: 1, ok: is_ok, checks })}\n` : report(checks));
+  return { status: is_ok ? EXIT.ok : EXIT.failed };
+}

@@ -1,0 +1,52 @@
+/**
+ * The place where the bridge keeps things between two starts: whether it can, and whether nobody else can read them. Nothing
+ * is made or changed by looking.
+ */
+import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { errorReason } from '../../errors.js';
+import { type Check, ok, problem, warning } from './check.js';
+
+const NAME = 'data directory';
+const ADVICE = 'give a directory that this user can write, with --data-dir';
+
+const BYTES_PER_MB = 1024 * 1024;
+const FREE_MIN_MB = 256;
+const OTHERS = 0o077;
+
+const find = (path: string): Stats | undefined => statSync(path, { throwIfNoEntry: false });
+
+/** Where it would be made: the nearest directory above it that is there. */
+function nearestExisting(path: string): string {
+  const parent = dirname(path);
+  return parent === path || find(parent) !== undefined ? parent : nearestExisting(parent);
+}
+
+function checkFreeSpace(path: string): Check[] {
+  const { bavail, bsize } = statfsSync(path);
+  const free_mb = Math.floor((bavail * bsize) / BYTES_PER_MB);
+  if (free_mb >= FREE_MIN_MB) return [];
+  return [warning(NAME, `${free_mb} MB are free there`, 'make room, or give another one with --data-dir')];
+}
+
+function describe(path: string, stats: Stats | undefined): Check {
+  if (stats === undefined) return ok(NAME, `${path} can be made at the first start`);
+  const mode = stats.mode & 0o777;
+  if (process.platform === 'win32' || (mode & OTHERS) === 0) return ok(NAME, `${path} can be written`);
+  const found = `${path} can be read or changed by other users (mode ${mode.toString(8)})`;
+  return warning(NAME, found, `chmod 700 ${path}`);
+}
+
+/** `path` is undefined where nothing is to be kept. */
+export function checkDataDirectory(path: string | undefined): Check[] {
+  if (path === undefined) return [ok(NAME, 'nothing is kept between two starts')];
+  try {
+    const stats = find(path);
+    if (stats?.isDirectory() === false) return [problem(NAME, `${path} is no directory`, ADVICE)];
+    const base = stats === undefined ? nearestExisting(path) : path;
+    accessSync(base, constants.W_OK | constants.X_OK);
+    return [describe(path, stats), ...checkFreeSpace(base)];
+  } catch (error) {
+    return [problem(NAME, `${path} can't be used: ${errorReason(error)}`, ADVICE)];
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * The gateways that `run` would follow: where each is, what opens it, whether it lets the bridge in, and what can be seen
+ * through it. It is entered as `run` enters it, so that a pairing that is asked for here serves there.
+ */
+import { number, object } from '../../json.js';
+import type { SettingOptions, Settings } from '../../settings.js';
+import {
+  type Access,
+  type Connection,
+  enterGateway,
+  type ParsedSource,
+  parseSourceName,
+  type Refusal,
+} from '../../source/index.js';
+import { formatDuration } from '../../terminal/units.js';
+import { findGatewayUrl, findSecrets, gatewayAccess, isLocal } from '../gateway.js';
+import { type Check, ok, problem, warning } from './check.js';
+
+type Environment = Readonly<Record<string, string | undefined>>;
+type Gateway = Extract<ParsedSource, { kind: 'gateway' }>;
+
+/** Longer than one handshake may take, so that its own words for silence are heard. */
+const ENTER_TIMEOUT_MS = 11_000;
+const CALL_TIMEOUT_MS = 2_500;
+
+/** More, and spans of the bridge and of other programs no longer lie in the order in which things happened. */
+const CLOCK_TOLERANCE_MS = 1_000;
+
+/** Nothing was heard from it that a gateway says to a client. */
+const UNREACHED: ReadonlySet<Refusal['reason']> = new Set([
+  'unreachable',
+  'not_a_gateway',
+  'no_answer',
+  'busy',
+  'certificate_refused',
+]);
+
+function describeRefusal({ reason, found, advice }: Refusal): Check[] {
+  if (UNREACHED.has(reason)) return [problem('gateway', found, advice)];
+  return [ok('gateway', 'answers'), problem('gateway access', found, advice)];
+}
+
+async function checkSessions({ call }: Connection): Promise<Check> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), CALL_TIMEOUT_MS);
+  });
+  const answer = await Promise.race([call('sessions.list', {}), late]);
+  clearTimeout(timer);
+  if (answer?.ok !== true) {
+    const why = answer === undefined ? `no answer within ${CALL_TIMEOUT_MS / 1000} s` : answer.error.message;
+    return warning('gateway sessions', `can't be listed: ${why}`, "look into the gateway's log");
+  }
+  const { sessions, count, totalCount } = object(answer.payload);
+  const listed = Array.isArray(sessions) ? sessions.length : 0;
+  return ok('gateway sessions', `${number(totalCount) ?? number(count) ?? listed} can be seen`);
+}
+
+function checkClock({ clock_offset_ms }: Connection): Check {
+  const off_ms = Math.abs(clock_offset_ms);
+  const found = `${formatDuration(off_ms)} ${clock_offset_ms < 0 ? 'behind' : 'ahead of'} this machine's`;
+  return off_ms > CLOCK_TOLERANCE_MS
+    ? warning('gateway clock', found, 'set both by the same time server (NTP)')
+    : ok('gateway clock', found);
+}
+
+async function checkAccess(access: Access): Promise<Check[]> {
+  const stop = AbortSignal.timeout(ENTER_TIMEOUT_MS);
+  const entered = await enterGateway(access, { onEvent: () => undefined, stop });
+  if ('kind' in entered) return describeRefusal(entered);
+  const { protocol, server_version, scopes } = entered.hello;
+  const sessions = await checkSessions(entered);
+  entered.close();
+  return [
+    ok('gateway', `OpenClaw ${server_version}, protocol ${protocol}`),
+    ok('gateway access', `lets the bridge in, with ${scopes.join(', ')}`),
+    sessions,
+    checkClock(entered),
+  ];
+}
+
+/** Which secret there is and where it comes from; never the secret. */
+function checkSecret({ url, name }: Gateway, settings: Settings, env: Environment, access: Access): Check {
+  const check = 'gateway secret';
+  const { value: secrets, origin } = findSecrets(url, settings, env);
+  const kinds = [secrets.token && 'token', secrets.password && 'password'].filter(Boolean).join(' and ');
+  if (kinds !== '') return ok(check, `${kinds} from ${origin}`);
+  if (access.devices.tokenOf(name) !== undefined) return ok(check, "this bridge's device token");
+  if (secrets.problem !== undefined) return warning(check, secrets.problem);
+  const why = isLocal(url)
+    ? `not in the environment, a configuration file or ${origin}`
+    : 'the one in an openclaw.json here is for gateways on this machine';
+  return ok(check, `none: ${why}`);
+}
+
+async function checkGateway(
+  gateway: Gateway,
+  origin: string,
+  settings: Settings,
+  env: Environment,
+): Promise<Check[]> {
+  const access = gatewayAccess(gateway, settings, env);
+  return [
+    ok('gateway address', `${gateway.name} (${origin})`),
+    checkSecret(gateway, settings, env, access),
+    ...(await checkAccess(access)),
+  ];
+}
+
+function checkSource(text: string, origin: string, settings: Settings, env: Environment): Promise<Check[]> {
+  const source = parseSourceName(text);
+  if ('error' in source) return Promise.resolve([problem('source', `${origin}: ${source.error}`)]);
+  if (source.kind === 'gateway') return checkGateway(source, origin, settings, env);
+  return Promise.resolve([ok('source', `${source.name} (${origin}) is not looked at: only gateways are`)]);
+}
+
+/** One after the other in the answer, at the same time in fact. */
+export async function checkSources(
+  settings: Settings,
+  options: SettingOptions,
+  env: Environment,
+): Promise<Check[]> {
+  const { value, origin } = findGatewayUrl(settings, env);
+  if (settings.from.length === 0) return checkSource(value, origin, settings, env);
+  const named = options.from === undefined ? 'the configuration file' : '--from';
+  const checks = settings.from.map((text) => checkSource(text, named, settings, env));
+  return (await Promise.all(checks)).flat();
+}

@@ -1,0 +1,44 @@
+/**
+ * OpenClaw's own files on this machine. Older versions keep each session as a JSONL file; 2026.9 keeps none, and its gateway
+ * tells all that would be in them.
+ */
+import { type Dirent, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { errorCode, errorReason } from '../../errors.js';
+import { openclawDirectory } from '../../openclaw.js';
+import { isTranscript } from '../../source/transcript-directories.js';
+import { type Check, ok, warning } from './check.js';
+
+const NAME = 'OpenClaw files';
+
+/** What is in a directory; nothing where there is none. */
+function list(path: string): Dirent[] {
+  try {
+    return readdirSync(path, { withFileTypes: true });
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(errorCode(error) ?? '')) return [];
+    throw error;
+  }
+}
+
+const countTranscripts = (agent: string): number =>
+  list(join(agent, 'sessions')).filter(({ name }) => isTranscript(name)).length;
+
+export function checkTranscripts(env: Readonly<Record<string, string | undefined>>): Check {
+  const directory = openclawDirectory(env);
+  try {
+    if (list(directory).length === 0) return ok(NAME, `none at ${directory}: OpenClaw may run elsewhere`);
+    const agents = join(directory, 'agents');
+    const counts = list(agents).map(({ name }) => countTranscripts(join(agents, name)));
+    const count = counts.reduce((total, each) => total + each, 0);
+    return count > 0
+      ? ok(NAME, `${count} ${count === 1 ? 'transcript' : 'transcripts'} in ${agents}`)
+      : ok(NAME, `no transcripts in ${agents}: OpenClaw 2026.9 keeps none, its gateway tells all`);
+  } catch (error) {
+    return warning(
+      NAME,
+      `can't read ${directory}: ${errorReason(error)}`,
+      'run the bridge as the user who runs OpenClaw, where it is to read transcripts',
+    );
+  }
+}

@@ -1,0 +1,440 @@
+/**
+ * `doctor` on what works and on everything that may be wrong: one line each, what to do, an exit status, and no secret.
+ */
+
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import {
+  type FakeGateway,
+  type GatewayScript,
+  hello,
+  refused,
+  startFakeGateway,
+  startListener,
+} from '../source/gateway/fake-gateway.js';
+import { atEndOfFile, test } from './concurrent.js';
+import { type Ended, pathOf, runToEnd, start, temporaryDirectory, temporaryFile } from './program.js';
+import { startSink } from './sink.js';
+
+const SECRET = 'nobody-may-see-this';
+
+interface Check {
+  check: string;
+  level: 'ok' | 'warning' | 'problem';
+  found: string;
+  advice?: string;
+}
+
+interface Examined {
+  status: number | null;
+  ok: boolean;
+  checks: Check[];
+  /** The first check of this name. */
+  of(name: string): Check | undefined;
+}
+
+const NO_OPENCLAW = '/nonexistent/openclaw';
+
+function expectNoSecret({ stdout, stderr }: Ended): void {
+  expect(`${stdout}${stderr}`).not.toContain(SECRET);
+}
+
+async function examine(args: string[], env: Record<string, string> = {}): Promise<Examined> {
+  const places = { HOME: temporaryDirectory(), OPENCLAW_STATE_DIR: NO_OPENCLAW };
+  const ended = await runToEnd(['doctor', '--json', ...args], { env: { ...places, ...env } });
+  expectNoSecret(ended);
+  expect(ended.stderr).toBe('');
+  const { version, ok, checks } = JSON.parse(ended.stdout);
+  expect(version).toBe(1);
+  expect(ok).toBe(ended.status === 0);
+  return {
+    status: ended.status,
+    ok,
+    checks,
+    of: (name) => checks.find((each: Check) => each.check === name),
+  };
+}
+
+const WELL: GatewayScript = {
+  replies: {
+    connect: hello(),
+    'sessions.list': { payload: { sessions: [{}, {}], count: 2, totalCount: 12 } },
+  },
+};
+
+/** With the gateway's token in the environment, and the terminal as the only destination. */
+const examineGateway = (gateway: Pick<FakeGateway, 'url'>): Promise<Examined> =>
+  examine(['--from', gateway.url, '--to', 'console'], { OPENCLAW_GATEWAY_TOKEN: SECRET });
+
+const working = await startFakeGateway(WELL);
+
+/** With a gateway that works. */
+const examineDestination = (to: string[], env: Record<string, string> = {}): Promise<Examined> =>
+  examine(to, { OPENCLAW_GATEWAY_URL: working.url, ...env });
+
+test('all is well', async () => {
+  const sink = await startSink();
+  const data_dir = join(temporaryDirectory(), 'data');
+  const args = ['--from', working.url, '--to', `clawmetry=${sink.url}`, '--data-dir', data_dir];
+  const { status, checks } = await examine(args, { OPENCLAW_GATEWAY_TOKEN: SECRET });
+  expect(checks).toEqual([
+    { check: 'node', level: 'ok', found: `Node.js ${process.versions.node}` },
+    { check: 'configuration', level: 'ok', found: 'no file is given; options, environment and defaults' },
+    { check: 'gateway address', level: 'ok', found: `${working.url} (--from)` },
+    { check: 'gateway secret', level: 'ok', found: 'token from OPENCLAW_GATEWAY_TOKEN' },
+    { check: 'gateway', level: 'ok', found: 'OpenClaw 2026.9.6, protocol 4' },
+    { check: 'gateway access', level: 'ok', found: 'lets the bridge in, with operator.read' },
+    { check: 'gateway sessions', level: 'ok', found: '12 can be seen' },
+    { check: 'gateway clock', level: 'ok', found: expect.stringMatching(/ this machine's$/) },
+    { check: 'OpenClaw files', level: 'ok', found: `none at ${NO_OPENCLAW}: OpenClaw may run elsewhere` },
+    {
+      check: 'to clawmetry',
+      level: 'ok',
+      found: `${sink.url}, traces, metrics and logs: takes JSON; without its [otel] extra, which the bridge does not need`,
+    },
+    { check: 'data directory', level: 'ok', found: `${data_dir} can be made at the first start` },
+  ]);
+  expect(status).toBe(0);
+  expect(sink.of('logs').map(({ bytes }) => String(bytes))).toEqual(['{"resourceLogs":[]}']);
+  expect(existsSync(data_dir)).toBe(false);
+});
+
+test('for people: aligned, what to do below what is wrong, and no colour in a pipe', async () => {
+  const env = { HOME: temporaryDirectory(), OPENCLAW_STATE_DIR: NO_OPENCLAW };
+  const ended = await runToEnd(['doctor', '--from', 'ws://127.0.0.1:1', '--to', 'console'], { env });
+  expect(ended.status).toBe(1);
+  expect(ended.stderr).toBe('');
+  expect(ended.stdout.split('\n').slice(1)).toEqual([
+    '✓ configuration    no file is given; options, environment and defaults',
+    '✓ gateway address  ws://127.0.0.1:1 (--from)',
+    `✓ gateway secret   none: not in the environment, a configuration file or ${NO_OPENCLAW}/openclaw.json`,
+    "✗ gateway          can't be reached: connection refused",
+    '                   → start it with: openclaw gateway',
+    `✓ OpenClaw files   none at ${NO_OPENCLAW}: OpenClaw may run elsewhere`,
+    '✓ to console       this terminal',
+    expect.stringMatching(/^✓ data directory {3}.* can be made at the first start$/),
+    '',
+    '1 problem, 0 warnings',
+    '',
+  ]);
+});
+
+test('a terminal without Unicode', async () => {
+  const env = { HOME: temporaryDirectory(), OPENCLAW_STATE_DIR: NO_OPENCLAW, TERM: 'dumb' };
+  const { stdout } = await runToEnd(['doctor', '--from', 'ws://127.0.0.1:1', '--to', 'console'], { env });
+  expect(stdout).toMatch(/^\+ node /);
+  expect(stdout).toMatch(/\nx gateway .*\n +-> start it/);
+});
+
+test('a gateway that refuses the token', async () => {
+  const gateway = await startFakeGateway({
+    replies: {
+      connect: refused('INVALID_REQUEST', { code: 'AUTH_TOKEN_MISMATCH' }, { message: `no ${SECRET}` }),
+    },
+  });
+  const { status, of } = await examineGateway(gateway);
+  expect(status).toBe(1);
+  expect(of('gateway')).toEqual({ check: 'gateway', level: 'ok', found: 'answers' });
+  expect(of('gateway access')).toEqual({
+    check: 'gateway access',
+    level: 'problem',
+    found: 'refuses the token',
+    advice: "set OPENCLAW_GATEWAY_TOKEN to the gateway's token (gateway.auth.token in openclaw.json)",
+  });
+});
+
+test('a gateway that wants the bridge to be paired', async () => {
+  const gateway = await startFakeGateway({
+    replies: { connect: refused('NOT_PAIRED', { code: 'PAIRING_REQUIRED', requestId: 'request-1' }) },
+  });
+  const { of } = await examineGateway(gateway);
+  expect(of('gateway access')).toMatchObject({
+    level: 'problem',
+    advice: 'run on its machine: openclaw devices approve request-1',
+  });
+});
+
+test('a gateway that says nothing: known within 15 s', async () => {
+  const url = await startListener(() => undefined);
+  const begun_ms = performance.now();
+  const { status, of } = await examineGateway({ url });
+  expect(performance.now() - begun_ms).toBeLessThan(15_000);
+  expect(status).toBe(1);
+  expect(of('gateway')).toMatchObject({
+    level: 'problem',
+    found: 'takes the connection and says nothing for 10 s',
+  });
+});
+
+test('a gateway that lists no sessions, and whose clock is wrong', async () => {
+  const gateway = await startFakeGateway({
+    challenge: { nonce: 'n', ts: Date.now() - 60_000 },
+    replies: {
+      'sessions.list': { error: { code: 'FORBIDDEN', message: 'not you', details: {} } },
+    },
+  });
+  const { status, of } = await examineGateway(gateway);
+  expect(status).toBe(0);
+  expect(of('gateway sessions')).toMatchObject({ level: 'warning', found: "can't be listed: not you" });
+  expect(of('gateway clock')).toMatchObject({
+    level: 'warning',
+    found: expect.stringMatching(/^1 m 0\d s behind this machine's$/),
+  });
+});
+
+test('several sources: gateways are looked at, others named', async () => {
+  const args = [
+    '--from',
+    working.url,
+    '--from',
+    'tcp:127.0.0.1:7000',
+    '--from',
+    'kafka:x',
+    '--to',
+    'console',
+  ];
+  const { status, checks } = await examine(args);
+  expect(status).toBe(1);
+  expect(checks.filter(({ check }) => check === 'source').map(({ level, found }) => [level, found])).toEqual([
+    ['ok', 'tcp:127.0.0.1:7000 (--from) is not looked at: only gateways are'],
+    ['problem', expect.stringMatching(/^--from: unknown source "kafka"/)],
+  ]);
+});
+
+test('the secret of openclaw.json, and one that it only refers to', async () => {
+  const state = temporaryDirectory();
+  const path = join(state, 'openclaw.json');
+  const args = ['--from', working.url, '--to', 'console'];
+  writeFileSync(path, `{ gateway: { auth: { token: '${SECRET}' } } }`);
+  const plain = await examine(args, { OPENCLAW_STATE_DIR: state });
+  expect(plain.of('gateway secret')).toMatchObject({ level: 'ok', found: `token from ${path}` });
+  writeFileSync(path, `{ gateway: { auth: { token: '\${MY_TOKEN}' } } }`);
+  const referred = await examine(args, { OPENCLAW_STATE_DIR: state });
+  expect(referred.of('gateway secret')).toMatchObject({
+    level: 'warning',
+    found: `gateway.auth.token in ${path} names the variable MY_TOKEN, which is not set here; set it`,
+  });
+});
+
+test('transcripts of an OpenClaw that writes them, and one that does not', async () => {
+  const state = temporaryDirectory();
+  const sessions = join(state, 'agents', 'main', 'sessions');
+  mkdirSync(join(state, 'agents', 'main', 'agent'), { recursive: true });
+  const args = ['--from', working.url, '--to', 'console'];
+  const none = await examine(args, { OPENCLAW_STATE_DIR: state });
+  expect(none.of('OpenClaw files')).toMatchObject({
+    level: 'ok',
+    found: `no transcripts in ${join(state, 'agents')}: OpenClaw 2026.9 keeps none, its gateway tells all`,
+  });
+  mkdirSync(sessions);
+  for (const name of ['a.jsonl', 'b.jsonl', 'sessions.json']) writeFileSync(join(sessions, name), '');
+  const some = await examine(args, { OPENCLAW_STATE_DIR: state });
+  expect(some.of('OpenClaw files')).toMatchObject({ found: `2 transcripts in ${join(state, 'agents')}` });
+});
+
+const destination = (check: Check | undefined): unknown[] => [check?.level, check?.found, check?.advice];
+
+test('a destination that is not there', async () => {
+  const { status, of } = await examineDestination(['--to', 'collector=http://127.0.0.1:1']);
+  expect(status).toBe(1);
+  expect(destination(of('to collector'))).toEqual([
+    'problem',
+    'http://127.0.0.1:1, traces, metrics and logs: connection refused',
+    'start it, or check the address',
+  ]);
+});
+
+test('a destination that takes traces alone', async () => {
+  const sink = await startSink(({ signal }) => ({ status: signal === 'traces' ? 200 : 404 }));
+  const { status, checks } = await examineDestination([
+    '--to',
+    `otlp=${sink.url}`,
+    '--to',
+    `jaeger=${sink.url}`,
+  ]);
+  expect(status).toBe(0);
+  expect(checks.filter(({ check }) => check.startsWith('to ')).map(destination)).toEqual([
+    ['ok', `${sink.url}, traces: takes JSON`, undefined],
+    ['warning', `${sink.url}, metrics and logs: HTTP 404`, 'leave it out with "signals", or check the URL'],
+    [
+      'ok',
+      `${sink.url}, traces: takes JSON; metrics and logs, which Jaeger does not take, are not sent`,
+      undefined,
+    ],
+  ]);
+});
+
+test('a destination that wants a token, and one that refuses it', async () => {
+  const sink = await startSink(({ headers }) => ({
+    status: headers.authorization === undefined ? 401 : 403,
+    body: `not ${headers.authorization}`,
+  }));
+  const places = 'OTEL_EXPORTER_OTLP_HEADERS, or "headers" of destination otlp in the configuration file';
+  const without = await examineDestination(['--to', `otlp=${sink.url}`]);
+  expect(without.status).toBe(1);
+  expect(destination(without.of('to otlp'))).toEqual([
+    'problem',
+    `${sink.url}, traces, metrics and logs: does not let the bridge in (HTTP 401)`,
+    `give it its token as the header authorization (Bearer …) in ${places}`,
+  ]);
+  const wrong = await examineDestination(['--to', `otlp=${sink.url}`], {
+    OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${SECRET}`,
+  });
+  expect(wrong.of('to otlp')?.advice).toBe(`correct the header authorization in ${places}`);
+  const clawmetry = await examineDestination(['--to', `clawmetry=${sink.url}`]);
+  expect(clawmetry.of('to clawmetry')?.advice).toBe(
+    'give it the OpenClaw gateway\'s token as the header authorization (Bearer …) in "headers" of destination clawmetry in the configuration file',
+  );
+});
+
+test('what a destination says is shown short and without what it was given', async () => {
+  const sink = await startSink(({ headers }) => ({
+    status: 400,
+    body: `bad ${headers['x-key']} ${'x'.repeat(999)}`,
+  }));
+  const { of } = await examineDestination(['--to', `otlp=${sink.url}`], {
+    OTEL_EXPORTER_OTLP_HEADERS: `x-key=${SECRET}`,
+  });
+  const { level, found = '' } = of('to otlp') ?? {};
+  expect(level).toBe('problem');
+  expect(found).toContain('HTTP 400: bad … xxx');
+  expect(found.length).toBeLessThan(400);
+});
+
+test('a destination that does not take the encoding', async () => {
+  const sink = await startSink(() => ({ status: 415 }));
+  const { of } = await examineDestination(['--to', `otlp=${sink.url}`], {
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+  });
+  expect(sink.of('traces')[0]?.bytes).toHaveLength(0);
+  expect(destination(of('to otlp'))).toEqual([
+    'problem',
+    `${sink.url}, traces, metrics and logs: does not take protobuf (HTTP 415)`,
+    'set OTEL_EXPORTER_OTLP_PROTOCOL=http/json, or "encoding: json" for it in the configuration file',
+  ]);
+});
+
+test('a destination that is busy is no problem, one that never answers is', async () => {
+  const busy = await startSink(() => ({ status: 503 }));
+  const mute = await startSink(() => 'hang');
+  const { of } = await examineDestination(['--to', `a:otlp=${busy.url}`, '--to', `b:otlp=${mute.url}`]);
+  expect(of('to a')).toMatchObject({ level: 'warning', found: expect.stringMatching(/HTTP 503$/) });
+  expect(of('to b')).toMatchObject({
+    level: 'problem',
+    found: expect.stringMatching(/no answer within 5000 ms$/),
+  });
+});
+
+test('TLS: a certificate that is not trusted, one that is, and none', async () => {
+  const pem = (name: string): Buffer => readFileSync(pathOf(`test/export/tls/${name}`));
+  const server = createServer({ key: pem('server.key'), cert: pem('server.pem') }, (_, response) => {
+    response.writeHead(200).end();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  atEndOfFile(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const to = ['--to', `otlp=https://localhost:${port}`];
+  const untrusted = await examineDestination(to);
+  expect(untrusted.of('to otlp')).toMatchObject({
+    level: 'problem',
+    found: expect.stringContaining('TLS: its certificate is signed by nobody that this machine trusts'),
+    advice: expect.stringContaining('OTEL_EXPORTER_OTLP_CERTIFICATE'),
+  });
+  const ca = pathOf('test/export/tls/server.pem');
+  const trusted = await examineDestination(to, { OTEL_EXPORTER_OTLP_CERTIFICATE: ca });
+  expect(trusted.of('to otlp')).toMatchObject({ level: 'ok' });
+  const sink = await startSink();
+  const none = await examineDestination(['--to', `otlp=${sink.url.replace('http:', 'https:')}`]);
+  expect(none.of('to otlp')).toMatchObject({
+    level: 'problem',
+    found: expect.stringContaining('it speaks no TLS'),
+    advice: 'write http:// in its URL',
+  });
+});
+
+test('a destination that can not be read', async () => {
+  const { status, of } = await examineDestination(['--to', `otlp=http://user:${SECRET}@localhost`]);
+  expect(status).toBe(1);
+  expect(of('destinations')).toMatchObject({
+    level: 'problem',
+    found: expect.stringContaining('holds credentials'),
+  });
+});
+
+test('a configuration file: each thing that is wrong, and the checks go on with the rest', async () => {
+  const sink = await startSink();
+  const content = `spede: 5\nlimits: { memory: 1 }\ngateway: { url: "${working.url}", token: ${SECRET} }\nto: ["clawmetry=${sink.url}"]\n`;
+  const path = temporaryFile('bridge.yaml', content);
+  const { status, checks, of } = await examine(['--config', path]);
+  expect(status).toBe(1);
+  expect(checks.filter(({ check }) => check === 'configuration').map(({ found }) => found)).toEqual([
+    `${path}: limits: Unrecognized key: "memory"`,
+    expect.stringContaining(`${path}: top level: Unrecognized key: "spede" (known: from, to,`),
+  ]);
+  expect(of('gateway address')?.found).toBe(`${working.url} (the configuration file)`);
+  expect(of('gateway secret')?.found).toBe('token from the configuration file');
+  expect(of('gateway')?.level).toBe('ok');
+  expect(of('to clawmetry')?.level).toBe('ok');
+});
+
+test.each<[string, string, string]>([
+  ['that is valid', 'drain: 5', 'is valid'],
+  ['that is no YAML', 'to: [console', 'not valid YAML'],
+  ['with a destination that is none', 'to: [kafka]', 'to: "kafka" is no preset'],
+])('a configuration file %s', async (_, content, found) => {
+  const path = temporaryFile('bridge.yaml', content);
+  const { of } = await examine(['--config', path, '--from', working.url, '--to', 'console']);
+  expect(of('configuration')?.found).toContain(found);
+  expect(of('gateway')?.level).toBe('ok');
+});
+
+test('a configuration file that is missing', async () => {
+  const { status, of } = await examine([
+    '--config',
+    '/nonexistent.yaml',
+    '--from',
+    working.url,
+    '--to',
+    'console',
+  ]);
+  expect(status).toBe(1);
+  expect(of('configuration')).toMatchObject({
+    level: 'problem',
+    found: "can't read the configuration file /nonexistent.yaml: it does not exist; check its path",
+  });
+});
+
+test('the data directory: one that others can read, a file in its place, and none', async () => {
+  const open = temporaryDirectory();
+  chmodSync(open, 0o755);
+  const args = ['--from', working.url, '--to', 'console'];
+  const readable = await examine([...args, '--data-dir', open]);
+  expect(readable.status).toBe(0);
+  expect(destination(readable.of('data directory'))).toEqual([
+    'warning',
+    `${open} can be read or changed by other users (mode 755)`,
+    `chmod 700 ${open}`,
+  ]);
+  const file = temporaryFile('file');
+  const taken = await examine([...args, '--data-dir', file]);
+  expect(taken.status).toBe(1);
+  expect(taken.of('data directory')).toMatchObject({ level: 'problem', found: `${file} is no directory` });
+  const below = await examine([...args, '--data-dir', join(file, 'data')]);
+  expect(below.of('data directory')).toMatchObject({ level: 'problem' });
+  const path = temporaryFile('bridge.yaml', 'no_store: true');
+  const none = await examine([...args, '--config', path]);
+  expect(none.of('data directory')).toMatchObject({
+    level: 'ok',
+    found: 'nothing is kept between two starts',
+  });
+});
+
+test('a usage error', async () => {
+  const { status, stdout } = await start(['doctor', '--strict']).ended;
+  expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+});

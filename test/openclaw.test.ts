@@ -1,0 +1,140 @@
+/**
+ * The secret of the gateway on this machine, as OpenClaw's own configuration tells it, and whom it is given to.
+ */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are OpenClaw's own
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { gatewayAccess } from '../src/commands/gateway.js';
+import { readGatewaySecrets } from '../src/openclaw.js';
+
+let directory: string;
+let path: string;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'openclaw-'));
+  path = join(directory, 'openclaw.json');
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+type Environment = Record<string, string>;
+
+/** What is read of an `openclaw.json` with this text. */
+function read(content: string, env: Environment = {}) {
+  writeFileSync(path, content);
+  return readGatewaySecrets({ OPENCLAW_STATE_DIR: directory, ...env });
+}
+
+const withToken = (token: string): string => `{ gateway: { auth: { token: ${token} } } }`;
+
+test('JSON5, with comments and commas at the end', () => {
+  const content = `// our gateway
+{
+  gateway: { auth: { /* mode */ mode: 'token', token: 'abc', }, },
+}`;
+  expect(read(content)).toEqual({ token: 'abc' });
+});
+
+test.each<[string, string, object]>([
+  ['a variable', '"${GATEWAY_TOKEN}"', { token: 'abc' }],
+  ['a variable within a text', '"x-${GATEWAY_TOKEN}-${GATEWAY_TOKEN}"', { token: 'x-abc-abc' }],
+  [
+    'what only looks like a variable',
+    '"$${GATEWAY_TOKEN} ${lower} $X"',
+    { token: '${GATEWAY_TOKEN} ${lower} $X' },
+  ],
+  [
+    'a reference to a variable',
+    '{ source: "env", provider: "default", id: "GATEWAY_TOKEN" }',
+    { token: 'abc' },
+  ],
+  ['an empty text', '""', {}],
+  ['a number', '5', {}],
+])('%s', (_, token, secrets) => {
+  expect(read(withToken(token), { GATEWAY_TOKEN: 'abc' })).toEqual(secrets);
+});
+
+test.each([['"${GATEWAY_TOKEN}"'], ['{ source: "env", id: "GATEWAY_TOKEN" }']])(
+  'a variable that is missing or empty: %s',
+  (token) => {
+    const problem = `gateway.auth.token in ${path} names the variable GATEWAY_TOKEN, which is not set here; set it`;
+    expect(read(withToken(token))).toEqual({ problem });
+    expect(read(withToken(token), { GATEWAY_TOKEN: '' })).toEqual({ problem });
+  },
+);
+
+test('a reference to a secret store', () => {
+  expect(read(withToken('{ source: "exec", provider: "vault", id: "gateway" }'))).toEqual({
+    problem: `gateway.auth.token in ${path} is a SecretRef, which the bridge can't look up; set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD to what it stands for`,
+  });
+});
+
+test('a token that can be used, and a password that can not', () => {
+  const content = '{ gateway: { auth: { token: "abc", password: "${GATEWAY_PASSWORD}" } } }';
+  expect(read(content)).toEqual({
+    token: 'abc',
+    problem: `gateway.auth.password in ${path} names the variable GATEWAY_PASSWORD, which is not set here; set it`,
+  });
+});
+
+test('a file that is none: what is in it is not repeated', () => {
+  expect(read('{ gateway: { auth: { token: "abc" "def" } } }')).toEqual({
+    problem: `can't read ${path}: it is not valid JSON5`,
+  });
+});
+
+test.each([['[]'], ['{}'], ['{ gateway: 5 }'], ['{ gateway: { auth: [] } }'], ['null']])(
+  'a file without secrets: %s',
+  (content) => {
+    expect(read(content)).toEqual({});
+  },
+);
+
+test('no file', () => {
+  expect(readGatewaySecrets({ OPENCLAW_STATE_DIR: directory })).toEqual({});
+});
+
+test.skipIf(process.getuid?.() === 0)('a file that this user can not read', () => {
+  writeFileSync(path, withToken('"abc"'));
+  chmodSync(path, 0);
+  expect(readGatewaySecrets({ OPENCLAW_STATE_DIR: directory })).toEqual({
+    problem: `can't read ${path}: permission denied`,
+  });
+});
+
+test('a directory in its place, named by OPENCLAW_CONFIG_PATH', () => {
+  expect(readGatewaySecrets({ OPENCLAW_CONFIG_PATH: directory })).toEqual({
+    problem: `can't read ${directory}: it is a directory`,
+  });
+});
+
+test.each<[string, boolean]>([
+  ['ws://127.0.0.1:18789', true],
+  ['ws://127.1:18789', true],
+  ['ws://LOCALHOST', true],
+  ['wss://[::1]:18789/gateway', true],
+  ['ws://10.0.0.1:18789', false],
+  ['ws://127.0.0.1.example.com', false],
+  ['ws://localhost.example.com', false],
+  ['ws://localhost@example.com', false],
+])('%s: whether it is given the secret of this machine', (url, is_given) => {
+  writeFileSync(path, withToken('"abc"'));
+  const settings = { gateway: {}, no_store: true };
+  const { secrets } = gatewayAccess({ url, name: url }, settings, { OPENCLAW_STATE_DIR: directory });
+  expect(secrets()).toEqual(is_given ? { token: 'abc' } : {});
+});
+
+test("the environment's token comes before the file's, and that before OpenClaw's", () => {
+  writeFileSync(path, withToken('"of openclaw"'));
+  const access = (gateway: { token?: string }, env: Environment) =>
+    gatewayAccess(
+      { url: 'ws://127.0.0.1', name: '' },
+      { gateway, no_store: true },
+      { OPENCLAW_STATE_DIR: directory, ...env },
+    );
+  const named = { OPENCLAW_GATEWAY_TOKEN: 'of the environment' };
+  expect(access({ token: 'of the file' }, named).secrets()).toEqual({ token: 'of the environment' });
+  expect(access({ token: 'of the file' }, {}).secrets()).toEqual({ token: 'of the file' });
+  expect(access({}, {}).secrets()).toEqual({ token: 'of openclaw' });
+});

@@ -1,0 +1,499 @@
+/**
+ * Getting into a gateway, and every way of not getting in: what is said then, and that it never holds a secret.
+ */
+import { createHash, createPublicKey, verify } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { gatewayAccess } from '../../../src/commands/gateway.js';
+import { type Access, enterGateway } from '../../../src/source/gateway/access.js';
+import type { Connection } from '../../../src/source/gateway/connection.js';
+import type { Refusal } from '../../../src/source/gateway/refusals.js';
+import { VERSION } from '../../../src/version.js';
+import {
+  type FakeGateway,
+  type GatewayScript,
+  hello,
+  httpAnswer,
+  NONCE,
+  type Reply,
+  refused,
+  startFakeGateway,
+  startListener,
+} from './fake-gateway.js';
+
+const TOKEN = 'token-that-nobody-may-see';
+const PASSWORD = 'password-that-nobody-may-see';
+
+let data_dir: string;
+
+beforeEach(() => {
+  data_dir = mkdtempSync(join(tmpdir(), 'access-'));
+});
+afterEach(() => {
+  vi.useRealTimers();
+  rmSync(data_dir, { recursive: true, force: true });
+});
+
+type Environment = Record<string, string>;
+
+/** As `run` makes it, with no OpenClaw on this machine but what a test gives it. */
+const accessTo = (url: string, env: Environment = { OPENCLAW_GATEWAY_TOKEN: TOKEN }): Access =>
+  gatewayAccess(
+    { url, name: url },
+    { gateway: {}, data_dir, no_store: false },
+    { OPENCLAW_STATE_DIR: join(data_dir, 'none'), ...env },
+  );
+
+type Entered = Connection | Refusal;
+
+async function enter(url: string, env?: Environment): Promise<Entered> {
+  const entered = await enterGateway(accessTo(url, env), {
+    onEvent: () => undefined,
+    stop: new AbortController().signal,
+  });
+  if (!('kind' in entered)) onTestFinished(() => entered.close());
+  expect(JSON.stringify(entered)).not.toMatch(/that-nobody-may-see/);
+  return entered;
+}
+
+function asRefusal(entered: Entered): Refusal {
+  if (!('kind' in entered)) throw new Error('the gateway let the bridge in');
+  return entered;
+}
+
+function asConnection(entered: Entered): Connection {
+  if ('kind' in entered) throw new Error(entered.message);
+  return entered;
+}
+
+/** A gateway whose answers to `connect` come in turn; the last one stays. */
+function answering(...replies: Reply[]): GatewayScript {
+  const left = [...replies];
+  return { replies: { connect: () => (left.length > 1 ? left.shift() : left[0]) as Reply } };
+}
+
+describe('a gateway that lets the bridge in', () => {
+  test.each([3, 4])('with protocol %i', async (protocol) => {
+    const gateway = await startFakeGateway(answering(hello({ protocol, version: '2026.4.29' })));
+    const { hello: said, clock_offset_ms } = asConnection(await enter(gateway.url));
+    expect(said).toMatchObject({ protocol, server_version: '2026.4.29', scopes: ['operator.read'] });
+    expect(Math.abs(clock_offset_ms)).toBeLessThan(1_000);
+    expect(gateway.connect()).toEqual({
+      minProtocol: 3,
+      maxProtocol: 4,
+      client: {
+        id: 'gateway-client',
+        mode: 'backend',
+        version: VERSION,
+        platform: process.platform,
+        displayName: 'openclaw-otel-bridge',
+      },
+      role: 'operator',
+      scopes: ['operator.read'],
+      caps: [],
+      auth: { token: TOKEN },
+      locale: 'en-US',
+      userAgent: `openclaw-otel-bridge/${VERSION}`,
+    });
+  });
+
+  test('with a password', async () => {
+    const gateway = await startFakeGateway();
+    asConnection(await enter(gateway.url, { OPENCLAW_GATEWAY_PASSWORD: PASSWORD }));
+    expect(gateway.connect().auth).toEqual({ password: PASSWORD });
+  });
+
+  test('without any secret, where it wants none: no device key is made', async () => {
+    const gateway = await startFakeGateway();
+    asConnection(await enter(gateway.url, {}));
+    expect(gateway.connect()).not.toHaveProperty('auth');
+    expect(existsSync(join(data_dir, 'device.json'))).toBe(false);
+  });
+
+  test('its clock is told by its challenge', async () => {
+    const gateway = await startFakeGateway({ challenge: { nonce: NONCE, ts: Date.now() + 60_000 } });
+    const { clock_offset_ms } = asConnection(await enter(gateway.url));
+    expect(clock_offset_ms).toBeGreaterThan(58_000);
+    expect(clock_offset_ms).toBeLessThanOrEqual(60_000);
+  });
+
+  test('frames that are none and a second challenge are passed over', async () => {
+    const gateway = await startFakeGateway({
+      onConnection(connection) {
+        for (const text of ['', 'no JSON', '[]', '{"type":"res"}', '{"type":"event"}']) connection.say(text);
+        connection.push('connect.challenge', { ts: 'soon' });
+      },
+    });
+    asConnection(await enter(gateway.url));
+    expect(gateway.calls).toHaveLength(1);
+  });
+});
+
+const SET_TOKEN = "set OPENCLAW_GATEWAY_TOKEN to the gateway's token (gateway.auth.token in openclaw.json)";
+const SET_PASSWORD =
+  "set OPENCLAW_GATEWAY_PASSWORD to the gateway's password (gateway.auth.password in openclaw.json)";
+
+describe('a gateway that refuses', () => {
+  test.each<[string, Reply, Pick<Refusal, 'reason' | 'message'>]>([
+    [
+      'a wrong token',
+      refused('INVALID_REQUEST', { code: 'AUTH_TOKEN_MISMATCH' }, { message: `unauthorized: ${TOKEN}` }),
+      { reason: 'token_refused', message: `refuses the token; ${SET_TOKEN}` },
+    ],
+    [
+      'a token too many times',
+      refused('INVALID_REQUEST', { code: 'AUTH_RATE_LIMITED' }),
+      { reason: 'busy', message: 'has seen too many failed attempts; it is asked again later' },
+    ],
+    [
+      'a password',
+      refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISMATCH' }),
+      { reason: 'password_refused', message: `refuses the password; ${SET_PASSWORD}` },
+    ],
+    [
+      'a client without a password',
+      refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISSING' }),
+      { reason: 'password_missing', message: `wants a password; ${SET_PASSWORD}` },
+    ],
+    [
+      'a protocol that is too old for it',
+      refused('INVALID_REQUEST', { code: 'PROTOCOL_MISMATCH', expectedProtocol: 5 }, { close_code: 1002 }),
+      {
+        reason: 'protocol_unsupported',
+        message: 'speaks protocol 5, and the bridge 3 to 4; update openclaw-otel-bridge',
+      },
+    ],
+    [
+      'a protocol that is too new for it',
+      refused('INVALID_REQUEST', { code: 'PROTOCOL_MISMATCH', expectedProtocol: 2 }, { close_code: 1002 }),
+      {
+        reason: 'protocol_unsupported',
+        message:
+          'speaks protocol 2, and the bridge 3 to 4; update OpenClaw, or follow its transcript files with --from transcripts:DIR',
+      },
+    ],
+    [
+      'what it takes for a web page',
+      refused('INVALID_REQUEST', { code: 'CONTROL_UI_ORIGIN_NOT_ALLOWED' }),
+      {
+        reason: 'origin_refused',
+        message: 'takes the bridge for a web page; check the proxy in front of it',
+      },
+    ],
+    [
+      'everybody while it starts',
+      refused('UNAVAILABLE', {}, { message: 'gateway starting\u001b[31m', close_code: 1013 }),
+      { reason: 'busy', message: "can't answer now: gateway starting [31m" },
+    ],
+    [
+      'for a reason of its own, repeating the token',
+      refused('INVALID_REQUEST', {}, { message: `no "${TOKEN}" here` }),
+      { reason: 'refused', message: 'refuses the connection: no "…" here (INVALID_REQUEST)' },
+    ],
+    [
+      'with something else than a hello',
+      { payload: { type: 'hello' } },
+      {
+        reason: 'not_a_gateway',
+        message: 'answers in a way that no gateway does; check the address and what listens there',
+      },
+    ],
+  ])('%s', async (_, reply, expected) => {
+    const gateway = await startFakeGateway(answering(reply));
+    expect(asRefusal(await enter(gateway.url))).toMatchObject(expected);
+    expect(gateway.connections).toHaveLength(1);
+  });
+
+  test('a client without a token', async () => {
+    const gateway = await startFakeGateway(
+      answering(refused('NOT_PAIRED', { code: 'DEVICE_IDENTITY_REQUIRED' })),
+    );
+    expect(asRefusal(await enter(gateway.url, {}))).toMatchObject({
+      reason: 'token_missing',
+      message: `lets nobody in without a token; ${SET_TOKEN}`,
+    });
+    expect(gateway.connections).toHaveLength(1);
+  });
+
+  test('scopes: a device is tried, and what it lacks then is told', async () => {
+    const gateway = await startFakeGateway(answering(hello({ scopes: [] })));
+    expect(asRefusal(await enter(gateway.url))).toMatchObject({
+      reason: 'scope_missing',
+      message:
+        'gives this token no scope operator.read; use a token that has it, or pair this bridge as a device',
+    });
+    expect(gateway.connections).toHaveLength(2);
+    expect(gateway.connect()).toHaveProperty('device');
+  });
+
+  test.each([
+    ['DEVICE_AUTH_SIGNATURE_EXPIRED'],
+    ['DEVICE_AUTH_SIGNATURE_INVALID'],
+    ['DEVICE_AUTH_NONCE_MISMATCH'],
+  ])("the device's proof: %s", async (code) => {
+    const gateway = await startFakeGateway(
+      answering(hello({ scopes: [] }), refused('INVALID_REQUEST', { code })),
+    );
+    expect(asRefusal(await enter(gateway.url))).toMatchObject({
+      reason: 'device_refused',
+      message: `refuses this bridge's device proof (${code}); check that this machine's clock is right; else delete device.json in the data directory and pair the bridge again`,
+    });
+  });
+});
+
+describe('pairing', () => {
+  const REQUEST_ID = '8f7c1c1e-0d0e-4b1e-9f53-000000000000';
+  const unpaired = (requestId: string): Reply =>
+    refused('NOT_PAIRED', { code: 'PAIRING_REQUIRED', reason: 'not-paired', requestId });
+  const device_file = (): string => join(data_dir, 'device.json');
+
+  /** Ed25519 keys in SPKI are these bytes, then the raw key. */
+  const SPKI_HEAD = Buffer.from('302a300506032b6570032100', 'hex');
+
+  function expectProof({ device, client, scopes }: ReturnType<FakeGateway['connect']>, secret: string): void {
+    const raw = Buffer.from(device.publicKey, 'base64url');
+    const key = createPublicKey({ key: Buffer.concat([SPKI_HEAD, raw]), type: 'spki', format: 'der' });
+    const signed = [
+      ...['v3', device.id, client.id, client.mode, 'operator', scopes.join(','), device.signedAt, secret],
+      ...[NONCE, process.platform, ''],
+    ].join('|');
+    expect(device.id).toBe(createHash('sha256').update(raw).digest('hex'));
+    expect(device.nonce).toBe(NONCE);
+    expect(verify(null, Buffer.from(signed), key, Buffer.from(device.signature, 'base64url'))).toBe(true);
+  }
+
+  test('is asked for with the command that approves it; its token is kept, and used next time', async () => {
+    const gateway = await startFakeGateway(
+      answering(
+        unpaired(REQUEST_ID),
+        unpaired(REQUEST_ID),
+        unpaired(REQUEST_ID),
+        hello({ device_token: 'd-1' }),
+      ),
+    );
+    const { reason, message } = asRefusal(await enter(gateway.url));
+    expect(reason).toBe('pairing_required');
+    expect(message).toBe(
+      `wants this bridge to be paired; run on its machine: openclaw devices approve ${REQUEST_ID}`,
+    );
+    expectProof(gateway.connect(), TOKEN);
+    const { id } = gateway.connect().device;
+
+    asConnection(await enter(gateway.url));
+    expect(gateway.connections).toHaveLength(4);
+    expect(gateway.connect().device.id).toBe(id);
+    expect(statSync(device_file()).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(readFileSync(device_file(), 'utf8')).tokens).toEqual({ [gateway.url]: 'd-1' });
+
+    asConnection(await enter(gateway.url, {}));
+    expect(gateway.connections).toHaveLength(5);
+    expect(gateway.connect().auth).toEqual({ deviceToken: 'd-1' });
+    expect(gateway.connect().device.id).toBe(id);
+    expectProof(gateway.connect(), 'd-1');
+  });
+
+  test('an id that could be more than an id is not repeated', async () => {
+    const gateway = await startFakeGateway(answering(unpaired('x; rm -rf /')));
+    expect(asRefusal(await enter(gateway.url)).message).toBe(
+      'wants this bridge to be paired; run on its machine: openclaw devices list, and approve the request of openclaw-otel-bridge',
+    );
+  });
+
+  test('a token that the gateway has withdrawn', async () => {
+    const withdrawn = refused('INVALID_REQUEST', { code: 'AUTH_DEVICE_TOKEN_MISMATCH' });
+    const gateway = await startFakeGateway(
+      answering(unpaired(REQUEST_ID), hello({ device_token: 'd-1' }), withdrawn),
+    );
+    asConnection(await enter(gateway.url));
+    expect(asRefusal(await enter(gateway.url, {}))).toMatchObject({
+      reason: 'token_refused',
+      message: `no longer takes this bridge's device token; ${SET_TOKEN}, and it gives a new one`,
+    });
+  });
+
+  test("a device's token goes to the gateway that gave it, and to no other", async () => {
+    const giver = await startFakeGateway(answering(unpaired(REQUEST_ID), hello({ device_token: 'd-1' })));
+    const other = await startFakeGateway();
+    asConnection(await enter(giver.url));
+    asConnection(await enter(other.url, {}));
+    expect(other.connect()).not.toHaveProperty('auth');
+    expect(other.connect()).not.toHaveProperty('device');
+  });
+
+  test('a device key that is damaged', async () => {
+    writeFileSync(device_file(), '{"version":1,');
+    const gateway = await startFakeGateway(answering(unpaired(REQUEST_ID)));
+    expect(asRefusal(await enter(gateway.url))).toMatchObject({
+      reason: 'device_refused',
+      message: `can't use the device key in ${device_file()}; delete that file, and pair the bridge again`,
+    });
+  });
+
+  test('a device key that can not be kept', async () => {
+    const file = join(data_dir, 'file');
+    writeFileSync(file, '');
+    const gateway = await startFakeGateway(answering(unpaired(REQUEST_ID)));
+    const access = gatewayAccess(
+      { url: gateway.url, name: gateway.url },
+      { gateway: { token: TOKEN }, data_dir: join(file, 'data'), no_store: false },
+      {},
+    );
+    const wishes = { onEvent: () => undefined, stop: new AbortController().signal };
+    expect(asRefusal(await enterGateway(access, wishes)).message).toBe(
+      `can't read the device key in ${file}/data/device.json: a part of its path is not a directory`,
+    );
+  });
+
+  test('a token that can not be kept does not shut the bridge out', async () => {
+    const gateway = await startFakeGateway({
+      replies: {
+        connect({ params }) {
+          if (params.device === undefined) return unpaired(REQUEST_ID);
+          rmSync(data_dir, { recursive: true });
+          writeFileSync(data_dir, '');
+          return hello({ device_token: 'd-1' });
+        },
+      },
+    });
+    asConnection(await enter(gateway.url));
+  });
+});
+
+describe('what is no gateway', () => {
+  const CHECK = 'check the address and what listens there';
+
+  test.each<[string, string, Pick<Refusal, 'reason' | 'message'>]>([
+    [
+      'an HTTP server',
+      '404 Not Found',
+      { reason: 'not_a_gateway', message: `answers HTTP 404 and is no gateway; ${CHECK}` },
+    ],
+    [
+      'an HTTP server that is fine',
+      '200 OK',
+      { reason: 'not_a_gateway', message: `answers HTTP 200 and is no gateway; ${CHECK}` },
+    ],
+    [
+      'a gateway that starts',
+      '503 Service Unavailable',
+      { reason: 'busy', message: 'is not ready yet (HTTP 503)' },
+    ],
+  ])('%s', async (_, status, expected) => {
+    expect(asRefusal(await enter(await startListener(httpAnswer(status))))).toMatchObject(expected);
+  });
+
+  test('garbage', async () => {
+    const url = await startListener((socket) => socket.end('SSH-2.0-OpenSSH_9.6\r\n'));
+    expect(asRefusal(await enter(url))).toMatchObject({
+      reason: 'not_a_gateway',
+      message: `speaks no WebSocket; ${CHECK}`,
+    });
+  });
+
+  test('nothing that listens', async () => {
+    expect(asRefusal(await enter('ws://127.0.0.1:1'))).toMatchObject({
+      reason: 'unreachable',
+      message: "can't be reached: connection refused; start it with: openclaw gateway",
+    });
+  });
+
+  test('no TLS where there should be', async () => {
+    const url = await startListener(httpAnswer('400 Bad Request'));
+    expect(asRefusal(await enter(url.replace('ws:', 'wss:')))).toMatchObject({
+      reason: 'not_a_gateway',
+      message: 'speaks no TLS; write ws:// where there is no TLS',
+    });
+  });
+
+  test('a WebSocket that closes at once', async () => {
+    const gateway = await startFakeGateway({
+      onConnection: (connection) => connection.close(4001, `go away, ${TOKEN}`),
+    });
+    expect(asRefusal(await enter(gateway.url))).toMatchObject({
+      reason: 'refused',
+      message: 'closes the connection at once (code 4001, saying "go away, …"); check its log',
+    });
+  });
+
+  test('a WebSocket that breaks at once', async () => {
+    const gateway = await startFakeGateway({ onConnection: (connection) => connection.drop() });
+    expect(asRefusal(await enter(gateway.url)).message).toBe(
+      'closes the connection at once (code 1006); check its log',
+    );
+  });
+
+  test('a gateway that goes away while it is asked', async () => {
+    const gateway = await startFakeGateway({
+      onConnection: (connection) => connection.close(1012, 'service restart'),
+    });
+    expect(asRefusal(await enter(gateway.url))).toMatchObject({
+      reason: 'busy',
+      message: 'is not ready yet (code 1012, saying "service restart")',
+    });
+  });
+});
+
+describe('what says nothing', () => {
+  const SILENT = {
+    reason: 'no_answer',
+    message: 'takes the connection and says nothing for 10 s; check that an OpenClaw gateway listens there',
+  };
+
+  function fakeTimers(): void {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
+  }
+
+  test('a server that takes the connection', async () => {
+    let onTaken = (): void => undefined;
+    const taken = new Promise<void>((resolve) => {
+      onTaken = resolve;
+    });
+    const url = await startListener(() => onTaken());
+    fakeTimers();
+    const entered = enter(url);
+    await taken;
+    vi.advanceTimersByTime(10_000);
+    expect(asRefusal(await entered)).toMatchObject(SILENT);
+  });
+
+  test('a WebSocket without a challenge', async () => {
+    let onTaken = (): void => undefined;
+    const taken = new Promise<void>((resolve) => {
+      onTaken = resolve;
+    });
+    const gateway = await startFakeGateway({ challenge: null, onConnection: () => onTaken() });
+    fakeTimers();
+    const entered = enter(gateway.url);
+    await taken;
+    vi.advanceTimersByTime(10_000);
+    expect(asRefusal(await entered)).toMatchObject(SILENT);
+  });
+
+  test('a gateway that does not answer connect', async () => {
+    let onAsked = (): void => undefined;
+    const asked = new Promise<void>((resolve) => {
+      onAsked = resolve;
+    });
+    const gateway = await startFakeGateway({
+      replies: {
+        connect() {
+          onAsked();
+          return 'silence';
+        },
+      },
+    });
+    fakeTimers();
+    const entered = enter(gateway.url);
+    await asked;
+    vi.advanceTimersByTime(10_000);
+    expect(asRefusal(await entered)).toMatchObject(SILENT);
+  });
+});
+
+test('a handshake that is stopped ends at once', async () => {
+  const gateway = await startFakeGateway({ challenge: null });
+  const wishes = { onEvent: () => undefined, stop: AbortSignal.abort() };
+  asRefusal(await enterGateway(accessTo(gateway.url), wishes));
+});
