@@ -10,7 +10,7 @@ const message = (run_id: string, role = 'assistant') => ({
   message: { role, timestamp: 1_000_000, __openclaw: { runId: run_id } },
 });
 
-function start({ seen = [] as string[], isOpen = () => false } = {}) {
+function start({ seen = [] as string[], isOpen = (): boolean => false } = {}) {
   const asked: [string, number][] = [];
   const quiet = createQuietRuns({
     isSeen: (run_id) => seen.includes(run_id),
