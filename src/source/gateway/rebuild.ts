@@ -186,15 +186,27 @@ const ROW_STATUS: Record<string, string | undefined> = {
   timeout: 'timed_out',
 };
 
-/** An aborted run's end is in no audit log, only in the session's row. */
-function readSessionEnd(session: Json, runs: Runs): void {
+/** The run of which a session's row tells the end. It names none while sub-agents of that run still work. */
+function lastRun(session: Json, { runs }: Runs): RunFacts | undefined {
   const run_id = text(session.lastRunId);
+  if (run_id !== undefined) return runs.get(run_id);
+  if (session.hasActiveRun === true) return undefined;
+  return [...runs.values()].reduce<RunFacts | undefined>(
+    (last, run) => ((run.started_ms ?? 0) > (last?.started_ms ?? 0) ? run : last),
+    undefined,
+  );
+}
+
+/** An aborted run's end is in no audit log, only in the session's row; and the log can be a second or two behind the row. */
+function readSessionEnd(session: Json, runs: Runs): void {
+  const run = lastRun(session, runs);
   const ended_ms = number(session.endedAt);
-  const run = run_id === undefined ? undefined : runs.runs.get(run_id);
   if (run === undefined || run.ended_ms !== undefined || ended_ms === undefined) return;
-  if (session.hasActiveRun === true && list(session.activeRunIds).includes(run_id)) return;
+  if (ended_ms < (run.started_ms ?? 0)) return;
+  if (session.hasActiveRun === true && list(session.activeRunIds).includes(run.run_id)) return;
   run.ended_ms = ended_ms;
-  run.status = ROW_STATUS[text(session.status) ?? ''] ?? 'unknown';
+  const isWaiting = session.lastRunId === undefined;
+  run.status = isWaiting ? 'succeeded' : (ROW_STATUS[text(session.status) ?? ''] ?? 'unknown');
 }
 
 /** A run that the gateway took with it when it went: nothing tells of its end. Another run may go on with its request. */
