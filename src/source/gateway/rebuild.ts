@@ -186,15 +186,27 @@ const ROW_STATUS: Record<string, string | undefined> = {
   timeout: 'timed_out',
 };
 
-/** An aborted run's end is in no audit log, only in the session's row. */
-function readSessionEnd(session: Json, runs: Runs): void {
+/** The run of which a session's row tells the end. It names none while sub-agents of that run still work. */
+function lastRun(session: Json, { runs }: Runs): RunFacts | undefined {
   const run_id = text(session.lastRunId);
+  if (run_id !== undefined) return runs.get(run_id);
+  if (session.hasActiveRun === true) return undefined;
+  return [...runs.values()].reduce<RunFacts | undefined>(
+    (last, run) => ((run.started_ms ?? 0) > (last?.started_ms ?? 0) ? run : last),
+    undefined,
+  );
+}
+
+/** An aborted run's end is in no audit log, only in the session's row; and the log can be a second or two behind the row. */
+function readSessionEnd(session: Json, runs: Runs): void {
+  const run = lastRun(session, runs);
   const ended_ms = number(session.endedAt);
-  const run = run_id === undefined ? undefined : runs.runs.get(run_id);
   if (run === undefined || run.ended_ms !== undefined || ended_ms === undefined) return;
-  if (session.hasActiveRun === true && list(session.activeRunIds).includes(run_id)) return;
+  if (ended_ms < (run.started_ms ?? 0)) return;
+  if (session.hasActiveRun === true && list(session.activeRunIds).includes(run.run_id)) return;
   run.ended_ms = ended_ms;
-  run.status = ROW_STATUS[text(session.status) ?? ''] ?? 'unknown';
+  const isWaiting = session.lastRunId === undefined;
+  run.status = isWaiting ? 'succeeded' : (ROW_STATUS[text(session.status) ?? ''] ?? 'unknown');
 }
 
 /** A run that the gateway took with it when it went: nothing tells of its end. Another run may go on with its request. */
@@ -285,9 +297,9 @@ function rebuildCall(run: RunFacts, call: CallFacts, isOver: boolean, out: Frame
     args: call.args,
     parentToolCallId: call.parent_call_id,
   });
-  // Results of calls that ran side by side are written when the last one is over: until then the exit code is unknown.
-  if (call.result === undefined && call.status === 'succeeded' && !isOver) return true;
   if (!isKnownToEnd) return false;
+  // Results of calls that ran side by side are written when the last one is over: until then the exit code is unknown.
+  if (call.result === undefined && (call.status ?? 'succeeded') === 'succeeded' && !isOver) return true;
   const ended_ms = call.ended_ms ?? call.result?.written_ms ?? call.asked_ms;
   out.agent(run, 'tool', ended_ms, RANK.tool_end, resultData(call));
   return false;
@@ -334,7 +346,6 @@ function rebuildAbort(run: RunFacts, ended_ms: number, out: Frames): void {
 }
 
 function rebuildRun(run: RunFacts, { session, is_partial }: SessionAnswers, out: Frames): boolean {
-  joinAudit(run);
   const isOver = run.ended_ms !== undefined;
   if (run.started_ms !== undefined) {
     out.agent(run, 'lifecycle', run.started_ms, RANK.start, { phase: 'start', startedAt: run.started_ms });
@@ -352,11 +363,27 @@ function rebuildRun(run: RunFacts, { session, is_partial }: SessionAnswers, out:
   return is_pending || (isUntold && !isOver);
 }
 
+/** Older events of a run are kept without what was asked of a tool and what came of it. */
+const isThinned = ({ phase, args, result }: Json): boolean =>
+  (phase === 'start' && args === undefined) || (phase === 'result' && result === undefined);
+
+/** Of such an event its time counts, which is exact; the rest the transcript has. */
+function readThinned(call: CallFacts | undefined, { phase }: Json, ts_ms: number): void {
+  if (call === undefined) return;
+  if (phase === 'start') call.started_ms = ts_ms;
+  else call.ended_ms = ts_ms;
+}
+
 /** The latest events of the run that goes on, as they were pushed. */
-function replayInFlight({ in_flight }: SessionAnswers, facts: Json, out: Frames): void {
+function replayInFlight({ in_flight }: SessionAnswers, { runs }: Runs, facts: Json, out: Frames): void {
   for (const event of list(in_flight.events).map(object)) {
     const ts_ms = number(event.ts);
     if (ts_ms === undefined) continue;
+    const data = object(event.data);
+    if (event.stream === 'tool' && isThinned(data)) {
+      readThinned(runs.get(text(event.runId) ?? '')?.calls.get(text(data.toolCallId) ?? ''), data, ts_ms);
+      continue;
+    }
     const payload = { ...facts, ...event };
     out.frames.push({ ts_ms, rank: RANK.pushed, event: 'agent', is_gap: false, payload });
   }
@@ -408,7 +435,8 @@ export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions):
   const wanted = runsSince(answers, options);
   const facts = sessionFacts(answers);
   const out = createFrames(facts);
-  replayInFlight(answers, facts, out);
+  for (const run of runs.runs.values()) joinAudit(run);
+  replayInFlight(answers, runs, facts, out);
   for (const row of answers.rows) if (row.role === 'user') rebuildInput(row, runs, out);
   let is_pending = false;
   for (const run of runs.runs.values()) {

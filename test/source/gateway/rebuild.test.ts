@@ -3,6 +3,7 @@
  * answered afterwards when it was asked about them.
  */
 import { describe, expect, test } from 'vitest';
+import { type Json, object } from '../../../src/json.js';
 import type { SessionAnswers } from '../../../src/source/gateway/answers.js';
 import {
   type RebuildOptions,
@@ -126,4 +127,62 @@ describe('a call that is known in part', () => {
     expect(is_pending).toBe(true);
     for (const call_id of untold) expect(ended).not.toContain(call_id);
   });
+});
+
+/** Ends of calls among frames, by call id. */
+const resultsOf = (frames: RebuiltFrame[], call_id: unknown): object[] =>
+  frames
+    .map(
+      ({ payload }) => payload.data as { phase?: string; toolCallId?: string; result?: object } | undefined,
+    )
+    .filter((data) => data?.phase === 'result' && data.toolCallId === call_id)
+    .map((data) => data?.result ?? {});
+
+test('an older event of the run that goes on tells the time of a call, and not what came of it', () => {
+  const answers = answersOf('tools');
+  const [session] = answers.sessions;
+  const run_id = session!.activity[0]!.runId;
+  const row = session!.rows.find(
+    ({ details, __openclaw }) => object(details).exitCode === 3 && object(__openclaw).runId === run_id,
+  )!;
+  const ts = Number(row.timestamp) - 5;
+  const event = (phase: string, ts: number): Json => ({
+    runId: run_id,
+    stream: 'tool',
+    ts,
+    data: { phase, name: row.toolName, toolCallId: row.toolCallId },
+  });
+  const { frames } = rebuildFrames(
+    {
+      ...session!,
+      session: { key: session!.key, hasActiveRun: true },
+      rows: session!.rows.slice(0, session!.rows.indexOf(row) + 1),
+      activity: session!.activity.filter(({ occurredAt }) => Number(occurredAt) < ts),
+      in_flight: { runId: run_id, events: [event('start', ts - 10), event('result', ts)] },
+    },
+    anew(answers.since_ms),
+  );
+  const told = frames.filter(({ payload }) => object(payload.data).toolCallId === row.toolCallId);
+  expect(told.map(({ ts_ms }) => ts_ms)).toEqual([ts - 10, ts]);
+  expect(resultsOf(frames, row.toolCallId)).toMatchObject([{ details: { exitCode: 3 } }]);
+});
+
+test('a run that waits for its sub-agents is over, though the audit log is behind', () => {
+  const answers = answersOf('spawn');
+  const [session] = answers.sessions;
+  const started = session!.activity.find(({ action }) => action === 'agent.run.started')!;
+  const finished = session!.activity.find(({ action }) => action === 'agent.run.finished')!;
+  const ended_ms = Number(finished.occurredAt);
+  const before = {
+    ...session!,
+    session: { key: session!.key, hasActiveRun: false, endedAt: ended_ms },
+    rows: session!.rows.filter((row) => Number(row.timestamp) <= ended_ms),
+    activity: session!.activity.filter(({ occurredAt }) => Number(occurredAt) < ended_ms),
+  };
+  const ends = rebuildFrames(before, anew(answers.since_ms)).frames.filter(
+    ({ payload }) => object(payload.data).phase === 'end',
+  );
+  expect(ends).toMatchObject([
+    { ts_ms: ended_ms, payload: { runId: started.runId, data: { stopReason: 'end_turn' } } },
+  ]);
 });
