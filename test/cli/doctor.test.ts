@@ -94,7 +94,7 @@ test('all is well', async () => {
     {
       check: 'to clawmetry',
       level: 'ok',
-      found: `${sink.url}, traces, metrics and logs: takes JSON; without its [otel] extra, which the bridge does not need`,
+      found: `${sink.url}, traces, metrics and logs: takes JSON`,
     },
     { check: 'data directory', level: 'ok', found: `${data_dir} can be made at the first start` },
   ]);
@@ -259,7 +259,11 @@ test('a destination that takes traces alone', async () => {
   expect(status).toBe(0);
   expect(checks.filter(({ check }) => check.startsWith('to ')).map(destination)).toEqual([
     ['ok', `${sink.url}, traces: takes JSON`, undefined],
-    ['warning', `${sink.url}, metrics and logs: HTTP 404`, 'leave it out with "signals", or check the URL'],
+    [
+      'warning',
+      `${sink.url}, metrics and logs: takes none there (HTTP 404)`,
+      'check the URL; or leave it out with "signals" in the configuration file',
+    ],
     [
       'ok',
       `${sink.url}, traces: takes JSON; metrics and logs, which Jaeger does not take, are not sent`,
@@ -316,6 +320,23 @@ test('a destination that does not take the encoding', async () => {
     `${sink.url}, traces, metrics and logs: does not take protobuf (HTTP 415)`,
     'set OTEL_EXPORTER_OTLP_PROTOCOL=http/json, or "encoding: json" for it in the configuration file',
   ]);
+});
+
+test('what is no OTLP backend', async () => {
+  const page = await startSink(() => ({ status: 200, body: '<!doctype html>' }));
+  const other = await startSink(() => ({ status: 404 }));
+  const { status, of } = await examineDestination([
+    '--to',
+    `a:otlp=${page.url}`,
+    '--to',
+    `b:otlp=${other.url}`,
+  ]);
+  expect(status).toBe(1);
+  expect(of('to a')).toMatchObject({
+    level: 'problem',
+    found: expect.stringContaining('answers with a page, as no OTLP backend does'),
+  });
+  expect(of('to b')).toMatchObject({ level: 'problem', advice: 'check the URL' });
 });
 
 test('a destination that is busy is no problem, one that never answers is', async () => {

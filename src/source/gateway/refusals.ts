@@ -144,7 +144,11 @@ const BY_CODE: Record<string, Reader> = {
     'approve the device again on its machine (openclaw devices list)',
   ),
   AUTH_RATE_LIMITED: always('busy', 'has seen too many failed attempts', 'it is asked again later'),
-  DEVICE_IDENTITY_REQUIRED: always('token_missing', 'lets nobody in without a token', SET_TOKEN),
+  DEVICE_IDENTITY_REQUIRED: always(
+    'token_missing',
+    'lets nobody in without a token',
+    `${SET_TOKEN}, or OPENCLAW_GATEWAY_PASSWORD where it has a password`,
+  ),
   PAIRING_REQUIRED: pairingRequired,
   PROTOCOL_MISMATCH: protocolMismatch,
   CONTROL_UI_ORIGIN_NOT_ALLOWED: always(

@@ -212,7 +212,7 @@ describe('a gateway that refuses', () => {
     );
     expect(asRefusal(await enter(gateway.url, {}))).toMatchObject({
       reason: 'token_missing',
-      message: `lets nobody in without a token; ${SET_TOKEN}`,
+      message: `lets nobody in without a token; ${SET_TOKEN}, or OPENCLAW_GATEWAY_PASSWORD where it has a password`,
     });
     expect(gateway.connections).toHaveLength(1);
   });

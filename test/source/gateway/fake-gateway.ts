@@ -35,7 +35,7 @@ export interface GatewayConnection {
 }
 
 export interface GatewayScript {
-  /** The challenge's payload; `null`: there is none. */
+  /** The challenge's payload, by default with the time of the connection; `null`: there is none. */
   challenge?: object | null;
   /** By method; what is not here is answered with an empty payload, and `connect` with a hello. */
   replies?: Record<string, Reply | ((call: GatewayCall) => Reply)>;
@@ -115,7 +115,7 @@ function answer(socket: WebSocket, id: string, reply: Reply): void {
 }
 
 export async function startFakeGateway(script: GatewayScript = {}): Promise<FakeGateway> {
-  const { challenge = { nonce: NONCE, ts: Date.now() }, replies = {}, onConnection } = script;
+  const { challenge, replies = {}, onConnection } = script;
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
   await once(server, 'listening');
   servers.add(() => {
@@ -138,7 +138,8 @@ export async function startFakeGateway(script: GatewayScript = {}): Promise<Fake
     });
     onConnection?.(connection);
     if (challenge !== null && socket.readyState === socket.OPEN) {
-      socket.send(JSON.stringify({ type: 'event', event: 'connect.challenge', payload: challenge }));
+      const payload = challenge ?? { nonce: NONCE, ts: Date.now() };
+      socket.send(JSON.stringify({ type: 'event', event: 'connect.challenge', payload }));
     }
   });
   return {

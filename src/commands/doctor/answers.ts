@@ -1,0 +1,111 @@
+/**
+ * What a backend's answer to an empty export means for a person: what is wrong with the backend, the URL, the token or the
+ * encoding, and what to do. Pure: who asks stands in `destinations.ts`.
+ */
+import {
+  type DestinationConfig,
+  type EndpointConfig,
+  type ExportOutcome,
+  oneLine,
+} from '../../export/index.js';
+import type { Level } from './check.js';
+
+export interface Finding {
+  level: Level;
+  found: string;
+  advice?: string;
+}
+
+type Answered = Extract<ExportOutcome, { kind: 'answered' }>;
+
+const MAX_SHOWN = 200;
+
+const wrong = (found: string, advice: string): Finding => ({ level: 'problem', found, advice });
+
+/** What a backend says is shown short, and without what it was given. */
+function said({ status, body }: Answered, { headers }: EndpointConfig): string {
+  const secrets = Object.values(headers).flatMap((value) => value.split(' '));
+  const text = secrets
+    .filter((secret) => secret.length > 3)
+    .reduce((shown, secret) => shown.replaceAll(secret, '…'), oneLine(new TextDecoder().decode(body)));
+  return text === '' ? `HTTP ${status}` : `HTTP ${status}: ${text.slice(0, MAX_SHOWN)}`;
+}
+
+/** The environment's headers go to every backend but ClawMetry, whose token is that of the gateway. */
+function notLetIn(
+  { status }: Answered,
+  { headers }: EndpointConfig,
+  { preset, name }: DestinationConfig,
+): Finding {
+  const is_clawmetry = preset === 'clawmetry';
+  const in_file = `"headers" of destination ${name} in the configuration file`;
+  const place = is_clawmetry ? in_file : `OTEL_EXPORTER_OTLP_HEADERS, or ${in_file}`;
+  const token = is_clawmetry ? "the OpenClaw gateway's token" : 'its token';
+  const advice =
+    headers.authorization === undefined
+      ? `give it ${token} as the header authorization (Bearer …) in ${place}`
+      : `correct the header authorization in ${place}`;
+  return wrong(`does not let the bridge in (HTTP ${status})`, advice);
+}
+
+const ENCODING_NAMES = { json: 'JSON', protobuf: 'protobuf' } as const;
+
+function encodingRefused({ status }: Answered, { encoding }: EndpointConfig): Finding {
+  const other = encoding === 'json' ? 'protobuf' : 'json';
+  return wrong(
+    `does not take ${ENCODING_NAMES[encoding]} (HTTP ${status})`,
+    `set OTEL_EXPORTER_OTLP_PROTOCOL=http/${other}, or "encoding: ${other}" for it in the configuration file`,
+  );
+}
+
+/** A server that is no backend may say 200 to anything, with a page. No form of OTLP begins so. */
+const PAGE_START = '<'.charCodeAt(0);
+
+const accepted = ({ body }: Answered, { encoding }: EndpointConfig): Finding =>
+  body[0] === PAGE_START
+    ? wrong('answers with a page, as no OTLP backend does', 'check the URL')
+    : { level: 'ok', found: `takes ${ENCODING_NAMES[encoding]}` };
+
+const NOT_THERE: ReadonlySet<number> = new Set([404, 405]);
+
+function describeAnswer(answer: Answered, endpoint: EndpointConfig, config: DestinationConfig): Finding {
+  const { status } = answer;
+  if (status >= 200 && status < 300) return accepted(answer, endpoint);
+  if (status >= 300 && status < 400) {
+    return wrong(`redirects (HTTP ${status})`, 'give the URL that it redirects to');
+  }
+  if (status === 401 || status === 403) return notLetIn(answer, endpoint, config);
+  if (NOT_THERE.has(status)) return wrong(`takes none there (HTTP ${status})`, 'check the URL');
+  if (status === 415 || status === 501) return encodingRefused(answer, endpoint);
+  const words = said(answer, endpoint);
+  if (status === 429 || status >= 500) {
+    return { level: 'warning', found: words, advice: 'look at its log; the bridge would try again' };
+  }
+  return wrong(words, /HTTPS/.test(words) ? 'write https:// in its URL' : 'look at its log');
+}
+
+/** By what Node.js and OpenSSL say. */
+const FAILURES: readonly [pattern: RegExp, found: string, advice: string][] = [
+  [/ECONNREFUSED/, 'connection refused', 'start it, or check the address'],
+  [/ENOTFOUND|EAI_AGAIN/, 'its host name is not found', 'check the address'],
+  [/altname/i, 'TLS: its certificate is for another host name', 'use the name that the certificate is for'],
+  [/expired/i, 'TLS: its certificate has expired', 'renew the certificate'],
+  [
+    /certificate|issuer/i,
+    'TLS: its certificate is signed by nobody that this machine trusts',
+    'name the file of its authority in OTEL_EXPORTER_OTLP_CERTIFICATE, or as "tls: {ca: …}" in the configuration file',
+  ],
+  [/EPROTO|SSL|wrong version/i, 'it speaks no TLS', 'write http:// in its URL'],
+];
+
+export function describeOutcome(
+  outcome: ExportOutcome,
+  endpoint: EndpointConfig,
+  config: DestinationConfig,
+): Finding {
+  if (outcome.kind === 'answered') return describeAnswer(outcome, endpoint, config);
+  if (outcome.reason === 'timeout') return wrong(outcome.message, 'check the address and its load');
+  const known = FAILURES.find(([pattern]) => pattern.test(outcome.message));
+  const [, found = outcome.message, advice = 'check the address, and http:// or https://'] = known ?? [];
+  return wrong(found, advice);
+}
