@@ -178,6 +178,19 @@ const gaps = (scenario: Scenario) => {
     .map(([a, b]) => [Math.min(a, b || a), Math.max(a, b)] as const);
 };
 
+/** The recording `tools`, pushed so far, and then the connection lost. */
+async function cutAfter(count: number, gateway = createGateway('tools')) {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const following = startFeed();
+  const first = connect(gateway);
+  await follow(following, first);
+  await pushFrames(following, pushed.slice(0, count));
+  first.end();
+  await settle();
+  return { pushed, gateway, following };
+}
+
 describe.each(['tools', 'spawn', 'abort'] as const)('%s', (scenario) => {
   const pushed = pushedOf(scenario);
 
@@ -241,15 +254,7 @@ test('a first start asks for nothing from before it', async () => {
 });
 
 test('frames that come while the past is asked for wait for it', async () => {
-  const pushed = pushedOf('tools');
-  vi.setSystemTime(pushed[0]!.rx - 1_000);
-  const gateway = createGateway('tools');
-  const following = startFeed();
-  const first = connect(gateway);
-  await follow(following, first);
-  await pushFrames(following, pushed.slice(0, 20));
-  first.end();
-  await settle();
+  const { pushed, gateway, following } = await cutAfter(20);
   vi.setSystemTime(pushed[40]!.rx);
   let answer = (): void => undefined;
   const slow = connect(gateway);
@@ -273,15 +278,8 @@ test('frames that come while the past is asked for wait for it', async () => {
 });
 
 test('what could not be asked for is said on the runs that it is missing in', async () => {
-  const pushed = pushedOf('tools');
-  vi.setSystemTime(pushed[0]!.rx - 1_000);
   const gateway = createGateway('tools', new Set(['audit.activity.list', 'sessions.get', 'chat.history']));
-  const following = startFeed();
-  const first = connect(gateway);
-  await follow(following, first);
-  await pushFrames(following, pushed.slice(0, 30));
-  first.end();
-  await settle();
+  const { pushed, following } = await cutAfter(30, gateway);
   vi.setSystemTime(pushed[60]!.rx);
   await follow(following, connect(gateway));
   await pushFrames(following, pushed.slice(60));
@@ -309,15 +307,7 @@ test('reasoning tokens are asked for in few calls, and each is counted once', as
 });
 
 test('a gateway that is busy is asked again', async () => {
-  const pushed = pushedOf('tools');
-  vi.setSystemTime(pushed[0]!.rx - 1_000);
-  const gateway = createGateway('tools');
-  const following = startFeed();
-  const first = connect(gateway);
-  await follow(following, first);
-  await pushFrames(following, pushed.slice(0, 20));
-  first.end();
-  await settle();
+  const { pushed, gateway, following } = await cutAfter(20);
   vi.setSystemTime(pushed.at(-1)!.rx);
   const busy = connect(gateway);
   let refusals = 3;
