@@ -14,6 +14,7 @@ import type { AgentEvent } from './model/event.js';
 import { type LineBatch, type Source, SourceError } from './model/source.js';
 import type { Emission, Measurement } from './model/telemetry.js';
 import { type Summary, summariseDestinations } from './summary.js';
+import { within } from './within.js';
 
 /** Where a bridge stopped, or might have to go on. */
 export interface BridgeCheckpoint {
@@ -217,14 +218,4 @@ function* inPortions(emission: Emission): Generator<Emission> {
       measurements: portion(measurements),
     };
   }
-}
-
-/** Waits for a promise, but no longer than this. */
-async function within(limit_ms: number, wanted: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, limit_ms);
-  });
-  await Promise.race([wanted, limit]);
-  clearTimeout(timer);
 }

@@ -91,6 +91,23 @@ describe('what a destination sends', () => {
     });
   });
 
+  test('a correction of a span that has ended: to those that replace it, and counted as no other span', async () => {
+    const corrected = span({ attributes: { 'gen_ai.usage.reasoning.output_tokens': 7 } });
+    for (const [preset, sent] of [
+      ['clawmetry', 2],
+      ['jaeger', 1],
+    ] as const) {
+      const { destination, scripts } = open(configFor(preset));
+      destination.accept(emission({ spans: [span()] }));
+      await destination.idle();
+      destination.accept(emission({ corrections: [corrected] }));
+      await destination.idle();
+      expect(scripts.traces.bodies).toHaveLength(sent);
+      expect(destination.summary()).toMatchObject({ traces: { produced: 1, delivered: 1 } });
+      if (sent === 2) expect(String(scripts.traces.bodies[1])).toContain('reasoning.output_tokens');
+    }
+  });
+
   test('to others: no open spans, and only the signals that they take', async () => {
     const { destination, scripts } = open(configFor('jaeger'));
     destination.accept(emission({ previews: [openSpan()], spans: [span()], logs: [log()] }));

@@ -3,7 +3,7 @@
  * what is running. Asking costs a few calls a session, and only of sessions in which something happened since.
  */
 import { type Json, list, number, object, text } from '../../json.js';
-import type { Call } from './calls.js';
+import type { Answer, Call } from './calls.js';
 
 /** All that the gateway tells of one session. */
 export interface SessionAnswers {
@@ -37,6 +37,23 @@ const ROWS = 200;
 const MAX_ROWS = 5_000;
 /** Sessions that are asked about at the same time. */
 const CONCURRENCY = 4;
+
+/** A gateway that has just started, or has much to do, can't answer at once. */
+const BUSY = 'UNAVAILABLE';
+const TRIES = 5;
+const BUSY_WAIT_MS = 500;
+
+/** Asks, and asks again where the gateway is busy. */
+const patiently =
+  (call: Call): Call =>
+  async (method, params): Promise<Answer> => {
+    let answer = await call(method, params);
+    for (let tries = 1; !answer.ok && answer.error.code === BUSY && tries < TRIES; tries++) {
+      await new Promise((resolve) => setTimeout(resolve, BUSY_WAIT_MS));
+      answer = await call(method, params);
+    }
+    return answer;
+  };
 
 const AUDITED_KINDS: ReadonlySet<unknown> = new Set(['agent_run', 'tool_action']);
 
@@ -152,7 +169,8 @@ export interface Question {
 }
 
 /** Asks for what happened since an instant. Each answer may hold more than that, and what was seen already. */
-export async function askForMissed(call: Call, { since_ms, also, only }: Question): Promise<Asked> {
+export async function askForMissed(callOnce: Call, { since_ms, also, only }: Question): Promise<Asked> {
+  const call = patiently(callOnce);
   const after_ms = since_ms - MARGIN_MS;
   const [activity, listed] = await Promise.all([
     askActivity(call, { after: after_ms }),

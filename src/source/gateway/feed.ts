@@ -3,6 +3,7 @@
  * waits, so that the stream stays in order; then both are given out together, and after that everything as it comes.
  */
 import { type Json, object, text } from '../../json.js';
+import { within } from '../../within.js';
 import type { Push } from '../reader.js';
 import { type Asked, askForMissed, type SessionAnswers } from './answers.js';
 import type { Connection, Ending } from './connection.js';
@@ -293,6 +294,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       const subscribed = await opened.call('sessions.subscribe', {});
       if (!subscribed.ok) {
         opened.close();
+        lose('connection_lost');
         return describeError(subscribed.error);
       }
       const asked = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
@@ -309,14 +311,4 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     },
     end: outlet.end,
   };
-}
-
-/** Waits for a promise, but no longer than this. */
-async function within(limit_ms: number, wanted: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, limit_ms);
-  });
-  await Promise.race([wanted, limit]);
-  clearTimeout(timer);
 }

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { type Json, list, number, object, text } from '../../json.js';
+import { agentOfSession } from '../../model/session-key.js';
 import type { SessionAnswers } from './answers.js';
 
 /** An event as the gateway pushes it, and when it would have. */
@@ -236,7 +237,7 @@ function joinAudit({ calls, audited }: RunFacts): void {
 function sessionFacts({ key, session }: SessionAnswers): Json {
   return {
     sessionKey: key,
-    agentId: session.agentId ?? /^agent:([^:]+):/.exec(key)?.[1],
+    agentId: session.agentId ?? agentOfSession(key),
     sessionId: session.sessionId,
     spawnedBy: session.spawnedBy,
     label: session.label,

@@ -75,7 +75,7 @@ function createGateway(scenario: Scenario, refused: ReadonlySet<string> = new Se
       calls.push(method);
       const answer = answers[method];
       if (answer === undefined || refused.has(method))
-        return { ok: false, error: { code: 'UNAVAILABLE', message: 'not now', details: {} } };
+        return { ok: false, error: { code: 'FORBIDDEN', message: 'not for you', details: {} } };
       return { ok: true, payload: answer(params) };
     },
   };
@@ -306,4 +306,27 @@ test('reasoning tokens are asked for in few calls, and each is counted once', as
   expect(tokens.every((each) => each !== undefined)).toBe(true);
   expect(tokens.reduce<number>((sum, each) => sum + Number(each), 0)).toBe(12 + 5 + 9);
   expect(gateway.calls.filter((method) => method === 'sessions.get').length).toBeLessThanOrEqual(5);
+});
+
+test('a gateway that is busy is asked again', async () => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const gateway = createGateway('tools');
+  const following = startFeed();
+  const first = connect(gateway);
+  await follow(following, first);
+  await pushFrames(following, pushed.slice(0, 20));
+  first.end();
+  await settle();
+  vi.setSystemTime(pushed.at(-1)!.rx);
+  const busy = connect(gateway);
+  let refusals = 3;
+  busy.open.call = async (method, params) =>
+    method === 'audit.activity.list' && refusals-- > 0
+      ? { ok: false, error: { code: 'UNAVAILABLE', message: 'starting', details: {} } }
+      : gateway.call(method, params);
+  await follow(following, busy);
+  await askedOnTheSide();
+  expectWhole('tools', following.lines);
+  expect(following.said).toEqual([expect.not.stringContaining('not all of it')]);
 });
