@@ -18,7 +18,7 @@ const MAX_NAMED_REASONS = 3;
 export const EXIT = {
   /** All that was decoded is acknowledged. */
   ok: 0,
-  /** Could not run, or `validate` found problems. */
+  /** Could not run, or `validate` or `doctor` found problems. */
   failed: 1,
   /** Usage or configuration. */
   usage: 2,

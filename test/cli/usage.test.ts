@@ -137,6 +137,7 @@ test.each([
   ],
   ['tree', ['--json', '--dialect', '--content', '--config']],
   ['validate', ['--json', '--dialect', '--config']],
+  ['doctor', ['--from', '--to', '--json', '--data-dir', '--config']],
 ])('%s --help tells its options', async (command, options) => {
   const { status, stdout, stderr } = await runToEnd([command, '--help']);
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
@@ -148,7 +149,7 @@ test.each([
 test('--help tells the commands, examples, sources, destinations and exit statuses', async () => {
   const { status, stdout } = await runToEnd(['--help']);
   expect(status).toBe(0);
-  for (const word of ['run', 'replay', 'tree', 'validate'])
+  for (const word of ['run', 'replay', 'tree', 'validate', 'doctor'])
     expect(stdout).toMatch(new RegExp(`^ {2}${word} `, 'm'));
   for (const word of ['Examples:', 'Sources', 'Destinations', 'Exit status']) expect(stdout).toContain(word);
 });
