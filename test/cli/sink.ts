@@ -64,6 +64,8 @@ export interface Sink {
   logs(): Log[];
   /** The value of a counter over all its attribute sets, from the last request: cumulative temporality. */
   sumOf(instrument: string): number;
+  /** The same from all requests together: delta temporality. */
+  totalOf(instrument: string): number;
   /** Resolves when this holds; it is looked at after each request. */
   until(isSo: () => boolean): Promise<void>;
 }
@@ -186,6 +188,8 @@ export async function startSink(answer: (request: SinkRequest) => Answer = () =>
     spans: () => taken('traces').flatMap(spansOf),
     logs: () => taken('logs').flatMap(logsOf),
     sumOf: (instrument) => sumIn(taken('metrics').at(-1), instrument),
+    totalOf: (instrument) =>
+      taken('metrics').reduce((total, request) => total + sumIn(request, instrument), 0),
     until: changes.until,
   };
 }

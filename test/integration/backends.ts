@@ -119,8 +119,11 @@ async function processesAtHome(home: string): Promise<number[]> {
   return (await Promise.all(found)).flat();
 }
 
-/** ClawMetry leaves a daemon behind that is in a group of its own: its home tells whose it is. */
-async function killAtHome(home: string): Promise<void> {
+/**
+ * Kills whatever has this home. ClawMetry leaves a daemon behind that is in a group of its own, and so do the commands that
+ * an OpenClaw gateway runs: their home tells whose they are.
+ */
+export async function killAtHome(home: string): Promise<void> {
   const deadline_ms = Date.now() + STOP_TIMEOUT_MS;
   for (let pids = await processesAtHome(home); pids.length > 0; pids = await processesAtHome(home)) {
     if (Date.now() > deadline_ms)

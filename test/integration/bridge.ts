@@ -96,6 +96,8 @@ export interface TreeSpan {
   span_id: string;
   parent_span_id?: string;
   name: string;
+  start_ms: number;
+  end_ms: number;
   status: 'UNSET' | 'ERROR';
   attributes: Record<string, unknown>;
   links: { trace_id: string; span_id: string }[];
@@ -115,7 +117,7 @@ export const isTool = ({ name }: TreeSpan): boolean => name.startsWith('execute_
 export const isChat = ({ name }: TreeSpan): boolean => name.startsWith('chat ');
 export const isRun = ({ name }: TreeSpan): boolean => name.startsWith('invoke_agent ');
 
-export const sumOf = (spans: TreeSpan[], attribute: string): number =>
+export const sumOf = (spans: Pick<TreeSpan, 'attributes'>[], attribute: string): number =>
   spans.reduce((total, { attributes }) => total + Number(attributes[attribute] ?? 0), 0);
 
 /** From a span's id to its parent's; the root's is `undefined`. */

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs the backends that the integration tests talk to into $INTEGRATION_HOME (default: .cache/integration in this
+# Installs the backends, and the OpenClaw, that the integration tests talk to into $INTEGRATION_HOME (default: .cache/integration in this
 # repository). What is there already is left alone, so a second call is quick.
 #
 #   test/integration/install.sh                       all of them
 #   test/integration/install.sh clawmetry collector   these
 #
-# Needs python3 for ClawMetry, Go for the others, which are built from their modules: some minutes, once.
+# Needs python3 for ClawMetry, npm for OpenClaw, and Go for the others, which are built from their modules: some minutes,
+# once.
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -16,6 +17,7 @@ home="$(cd "$home" && pwd)"
 clawmetry_version=0.12.937
 jaeger_version=v1.76.0
 collector_version=v0.159.0
+openclaw_version=2026.9.6
 
 # Static and stripped: nothing but Go is needed to build, and linking takes half the time.
 export CGO_ENABLED=0 GOWORK=off GOFLAGS="-buildvcs=false -trimpath"
@@ -48,11 +50,24 @@ install_collector() {
   mv "$build/otelcol/otelcol" "$home/bin/otelcol"
 }
 
-[ $# -gt 0 ] || set -- clawmetry jaeger collector
+# With a Node 24 of its own, which it needs to run, and without its install scripts, which refuse any older one.
+install_openclaw() {
+  [ -x "$home/bin/openclaw" ] && return
+  local node
+  node="node-$(node -p 'process.platform + "-" + process.arch')"
+  npm install --no-save --no-audit --no-fund --loglevel=error --ignore-scripts --prefix "$home/openclaw" \
+    "$node@24" "openclaw@$openclaw_version"
+  printf '#!/bin/sh\nexec "%s" "%s" "$@"\n' "$home/openclaw/node_modules/$node/bin/node" \
+    "$home/openclaw/node_modules/openclaw/openclaw.mjs" >"$build/openclaw"
+  chmod +x "$build/openclaw"
+  mv "$build/openclaw" "$home/bin/openclaw"
+}
+
+[ $# -gt 0 ] || set -- clawmetry jaeger collector openclaw
 for name in "$@"; do
   case "$name" in
-    clawmetry | jaeger | collector) ;;
-    *) echo "unknown backend: $name (known: clawmetry, jaeger, collector)" >&2; exit 2 ;;
+    clawmetry | jaeger | collector | openclaw) ;;
+    *) echo "unknown backend: $name (known: clawmetry, jaeger, collector, openclaw)" >&2; exit 2 ;;
   esac
   echo "$name: installing in $home"
   "install_$name"

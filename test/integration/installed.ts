@@ -13,6 +13,7 @@ export const EXECUTABLES = {
   clawmetry: join(HOME, 'clawmetry/bin/clawmetry'),
   jaeger: join(HOME, 'bin/jaeger'),
   collector: join(HOME, 'bin/otelcol'),
+  openclaw: join(HOME, 'bin/openclaw'),
 } as const;
 
 export type BackendName = keyof typeof EXECUTABLES;

@@ -31,6 +31,8 @@ export interface GatewayPosition {
 interface Gap {
   reason: string;
   since_ms: number;
+  /** The runs that went on when it began: others may go on in their sessions when it is asked about. */
+  open_runs: Readonly<Record<string, OpenRun>>;
 }
 
 /** Frames that wait while the past is asked for; over this they are given out, in order or not. */
@@ -101,7 +103,9 @@ export interface FeedOptions {
 export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   let position = resume;
   let gap: Gap | undefined =
-    resume === undefined ? undefined : { reason: 'bridge_restarted', since_ms: resume.seen_ms };
+    resume === undefined
+      ? undefined
+      : { reason: 'bridge_restarted', since_ms: resume.seen_ms, open_runs: resume.open_runs };
   let connection: Connection | undefined;
   let reasoning: Reasoning | undefined;
   let last_seq: number | undefined;
@@ -111,6 +115,11 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   /** The connection on which the past is being asked for. */
   let asking: Connection | undefined;
   const runs = createOpenRuns(resume?.open_runs);
+  const gapSince = (reason: string, since_ms: number): Gap => ({
+    reason,
+    since_ms,
+    open_runs: { ...runs.open },
+  });
   /** Sessions that are asked about once more when something has been written down in them, and since when. */
   const pending = new Map<string, number>();
   const quiet = createQuietRuns({
@@ -162,12 +171,11 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     outlet.add(JSON.stringify({ rx: Date.now(), missed: { reason, since_ms, until_ms, unknown } }));
   }
 
-  function giveRebuilt({ sessions }: Asked, since_ms: number): number {
+  function giveRebuilt({ sessions }: Asked, { since_ms, open_runs }: Gap, is_restarted: boolean): number {
     const first_ms = position?.first_ms ?? since_ms;
-    const is_restarted = position?.boot_id !== connection?.hello.boot_id;
     const frames: RebuiltFrame[] = [];
     for (const answers of sessions) {
-      const open_run = runs.open[answers.key];
+      const open_run = open_runs[answers.key];
       const rebuilt = rebuildFrames(answers, { since_ms, floor_ms: first_ms, open_run, is_restarted });
       frames.push(...rebuilt.frames);
       if (rebuilt.is_pending) pending.set(answers.key, since_ms);
@@ -196,7 +204,8 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     for (const { key, session } of asked.sessions) {
       if (session.hasActiveRun === true) pending.set(key, missing.since_ms);
     }
-    const events = giveRebuilt(asked, missing.since_ms);
+    const is_restarted = position?.boot_id !== open.hello.boot_id;
+    const events = giveRebuilt(asked, missing, is_restarted);
     const seconds = Math.max(0, (Date.now() + open.clock_offset_ms - missing.since_ms) / 1000).toFixed(1);
     const partly = asked.is_partial || asked.sessions.some((each) => each.is_partial);
     const rest = partly ? '; not all of it could be had' : '';
@@ -213,7 +222,8 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     pending.clear();
     is_settled = false;
     const asked = await askForMissed(open.call, { since_ms, only: keys });
-    if (connection === open) giveRebuilt(asked, since_ms);
+    const missing = { reason: 'known_in_part', since_ms, open_runs: runs.open };
+    if (connection === open) giveRebuilt(asked, missing, false);
   }
 
   /** Asks for the past while there is something to ask for, then lets go what was held. */
@@ -237,7 +247,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   function noticeDrops(seq: number | undefined): void {
     if (seq === undefined || connection === undefined) return;
     if (last_seq !== undefined && seq > last_seq + 1) {
-      gap ??= { reason: 'frames_dropped', since_ms: position?.seen_ms ?? Date.now() };
+      gap ??= gapSince('frames_dropped', position?.seen_ms ?? Date.now());
       startRepair(connection);
     }
     last_seq = seq;
@@ -274,7 +284,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     asked_since_ms = undefined;
     held = [];
     held_bytes = 0;
-    if (position !== undefined) gap ??= { reason, since_ms: position.seen_ms };
+    if (position !== undefined) gap ??= gapSince(reason, position.seen_ms);
   }
 
   return {

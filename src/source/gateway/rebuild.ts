@@ -187,11 +187,14 @@ const ROW_STATUS: Record<string, string | undefined> = {
   timeout: 'timed_out',
 };
 
-/** The run of which a session's row tells the end. It names none while sub-agents of that run still work. */
-function lastRun(session: Json, { runs }: Runs): RunFacts | undefined {
+/**
+ * The run of which a session's row tells the end. It names none while sub-agents of that run still work; nor after a restart,
+ * where the row says of a run that was cut off when the gateway found it.
+ */
+function lastRun(session: Json, { runs }: Runs, { is_restarted }: RebuildOptions): RunFacts | undefined {
   const run_id = text(session.lastRunId);
   if (run_id !== undefined) return runs.get(run_id);
-  if (session.hasActiveRun === true) return undefined;
+  if (session.hasActiveRun === true || is_restarted) return undefined;
   return [...runs.values()].reduce<RunFacts | undefined>(
     (last, run) => ((run.started_ms ?? 0) > (last?.started_ms ?? 0) ? run : last),
     undefined,
@@ -199,8 +202,8 @@ function lastRun(session: Json, { runs }: Runs): RunFacts | undefined {
 }
 
 /** An aborted run's end is in no audit log, only in the session's row; and the log can be a second or two behind the row. */
-function readSessionEnd(session: Json, runs: Runs): void {
-  const run = lastRun(session, runs);
+function readSessionEnd(session: Json, runs: Runs, options: RebuildOptions): void {
+  const run = lastRun(session, runs, options);
   const ended_ms = number(session.endedAt);
   if (run === undefined || run.ended_ms !== undefined || ended_ms === undefined) return;
   if (ended_ms < (run.started_ms ?? 0)) return;
@@ -431,7 +434,7 @@ export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions):
   const runs = createRuns();
   for (const row of answers.rows) readRow(row, runs);
   for (const event of answers.activity) readActivity(event, runs);
-  readSessionEnd(answers.session, runs);
+  readSessionEnd(answers.session, runs, options);
   readInterruption(options, runs);
   const wanted = runsSince(answers, options);
   const facts = sessionFacts(answers);
