@@ -136,7 +136,7 @@ const BY_CODE: Record<string, Reader> = {
   AUTH_DEVICE_TOKEN_MISMATCH: always(
     'token_refused',
     "no longer takes this bridge's device token",
-    `${SET_TOKEN}, and it gives a new one`,
+    SET_TOKEN,
   ),
   AUTH_SCOPE_MISMATCH: always(
     'scope_missing',

@@ -2,7 +2,10 @@
  * Getting into a gateway, and every way of not getting in: what is said then, and that it never holds a secret.
  */
 import { createHash, createPublicKey, verify } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -309,7 +312,7 @@ describe('pairing', () => {
     asConnection(await enter(gateway.url));
     expect(asRefusal(await enter(gateway.url, {}))).toMatchObject({
       reason: 'token_refused',
-      message: `no longer takes this bridge's device token; ${SET_TOKEN}, and it gives a new one`,
+      message: `no longer takes this bridge's device token; ${SET_TOKEN}`,
     });
   });
 
@@ -397,6 +400,20 @@ describe('what is no gateway', () => {
       reason: 'unreachable',
       message: "can't be reached: connection refused; start it with: openclaw gateway",
     });
+  });
+
+  test('a certificate that nobody vouches for', async () => {
+    const pem = (name: string): Buffer => readFileSync(new URL(`../../export/tls/${name}`, import.meta.url));
+    const server = createServer({ key: pem('server.key'), cert: pem('server.pem') });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const { port } = server.address() as AddressInfo;
+    const { reason, message } = asRefusal(await enter(`wss://localhost:${port}`));
+    expect(reason).toBe('certificate_refused');
+    expect(message).toMatch(
+      /^has a certificate that can't be trusted \(\w+\); use the host name .* NODE_EXTRA_CA_CERTS$/,
+    );
   });
 
   test('no TLS where there should be', async () => {
