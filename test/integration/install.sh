@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs the backends, and the OpenClaw, that the integration tests talk to into $INTEGRATION_HOME (default: .cache/integration in this
-# repository). What is there already is left alone, so a second call is quick.
+# Installs the backends and the OpenClaw that the integration tests talk to into $INTEGRATION_HOME (default:
+# .cache/integration in this repository). What is there already is left alone, so a second call is quick.
 #
 #   test/integration/install.sh                       all of them
 #   test/integration/install.sh clawmetry collector   these
 #
-# Needs python3 for ClawMetry, npm for OpenClaw, and Go for the others, which are built from their modules: some minutes,
-# once.
+# Needs python3 for ClawMetry, npm for OpenClaw (0.8 GB), and Go for the others, which are built from their modules: some
+# minutes, once.
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"

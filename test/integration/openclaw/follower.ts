@@ -2,6 +2,7 @@
  * A bridge that follows a gateway, by a way of its own that can be cut, into a sink of its own. It can be ended and started
  * again with what it had kept.
  */
+import { atEndOfFile } from '../../cli/concurrent.js';
 import { expectNoStack, type Program, start, temporaryDirectory } from '../../cli/program.js';
 import { type Sink, startSink } from '../../cli/sink.js';
 import { openWay, type Way } from './proxy.js';
@@ -20,6 +21,7 @@ export interface Follower {
 
 export async function createFollower(gateway: { port: number; token: string }): Promise<Follower> {
   const [sink, way] = await Promise.all([startSink(), openWay(gateway.port)]);
+  atEndOfFile(() => void way.stop());
   const directory = temporaryDirectory();
   const programs: Program[] = [];
   const current = (): Program => {

@@ -1,0 +1,85 @@
+/**
+ * What the model's scripts become: the spans of a trace, children under their parents in the order in which they started,
+ * each with what went wrong in it.
+ */
+
+export const TOOLS = `
+invoke_agent main
+  chat scripted
+  execute_tool exec
+  chat scripted
+  execute_tool write
+  chat scripted
+  execute_tool read
+  chat scripted
+  execute_tool read: error
+  chat scripted
+  execute_tool exec: exit_code
+  chat scripted
+  execute_tool exec
+  execute_tool exec
+  execute_tool read
+  chat scripted`;
+
+export const SPAWN = `
+invoke_agent main
+  chat scripted
+  execute_tool tool_call
+    execute_tool sessions_spawn
+      invoke_agent child-a
+        chat scripted
+        execute_tool exec
+        chat scripted
+  chat scripted
+  execute_tool tool_call
+    execute_tool sessions_spawn
+      invoke_agent child-b
+        chat scripted
+        execute_tool tool_call
+          execute_tool sessions_spawn
+            invoke_agent grandchild
+              chat scripted
+              execute_tool exec: exit_code
+              chat scripted
+        chat scripted
+        execute_tool sessions_yield
+        invoke_agent child-b
+          chat scripted
+  chat scripted
+  execute_tool sessions_yield
+  invoke_agent main
+    chat scripted`;
+
+/** The gateway was killed when the second answer's tool was over; another run goes on with the request. */
+export const TOOLS_INTERRUPTED = `
+invoke_agent main: gateway_restarted
+  chat scripted
+  execute_tool exec
+  chat scripted
+  execute_tool write
+  invoke_agent main
+    chat scripted
+    execute_tool read
+    chat scripted
+    execute_tool read: error
+    chat scripted
+    execute_tool exec: exit_code
+    chat scripted
+    execute_tool exec
+    execute_tool exec
+    execute_tool read
+    chat scripted`;
+
+/** Both children were waiting for their first answer, and nobody takes them up again. */
+export const SPAWN_INTERRUPTED = `
+invoke_agent main
+  chat scripted
+  execute_tool tool_call
+    execute_tool sessions_spawn
+      invoke_agent child-a: gateway_restarted
+  chat scripted
+  execute_tool tool_call
+    execute_tool sessions_spawn
+      invoke_agent child-b: gateway_restarted
+  chat scripted
+  execute_tool sessions_yield`;
