@@ -109,25 +109,34 @@ export async function createGateway(model_url: string): Promise<Gateway> {
     DO_NOT_TRACK: '1',
   };
 
+  let child: ChildProcess | undefined;
+
+  /** What it has started is not always in its process group. */
+  async function kill(): Promise<void> {
+    child?.kill('SIGKILL');
+    await killAtHome(directory);
+  }
+
   return {
     url,
     token,
     port,
     async start() {
-      const child = spawn(EXECUTABLES.openclaw, ['gateway', 'run'], {
+      const started = spawn(EXECUTABLES.openclaw, ['gateway', 'run'], {
         cwd: directory,
         env,
         stdio: ['ignore', 'pipe', 'pipe'],
       });
+      child = started;
       const log = createWriteStream(log_path, { flags: 'a' });
-      for (const output of [child.stdout, child.stderr]) output.pipe(log, { end: false });
-      if (await letsIn({ url, token }, child)) return;
-      await killAtHome(directory);
+      for (const output of [started.stdout, started.stderr]) output.pipe(log, { end: false });
+      if (await letsIn({ url, token }, started)) return;
+      await kill();
       throw new Error(`no gateway at ${url}; it said:\n${(await readFile(log_path, 'utf8')).slice(-2_000)}`);
     },
-    kill: () => killAtHome(directory),
+    kill,
     async remove() {
-      await killAtHome(directory);
+      await kill();
       await removeDirectory(directory);
     },
   };
