@@ -7,7 +7,7 @@ import type { Call } from './calls.js';
 import type { EventFrame } from './frames.js';
 
 /** How long the first model call of a session waits for others, so that one question serves them all. */
-const GATHER_MS = 1_000;
+const GATHER_MS = 400;
 /** After this nobody waits for the tokens any more. */
 const GIVE_UP_MS = 4_500;
 /** Rows that are asked for beyond those that are wanted: the messages may be followed by others. */
