@@ -42,8 +42,8 @@ export interface BridgeOptions {
   /** What an earlier bridge knew when it stopped. */
   restored?: BridgeCheckpoint | undefined;
   /**
-   * Takes note of what the bridge knows, every few seconds and at its end. With it, runs that are open at the end stay open
-   * for the next start; without it, they are closed with `shutdown`.
+   * Takes note of what the bridge knows, every few seconds and at its end, before it returns. With it, runs that are open at
+   * the end stay open for the next start; without it, they are closed with `shutdown`.
    */
   saveCheckpoint?: ((checkpoint: BridgeCheckpoint) => void) | undefined;
 }
@@ -122,7 +122,7 @@ export function createBridge(options: BridgeOptions): Bridge {
 
   function checkpoint(): void {
     const began_ms = now();
-    options.saveCheckpoint?.({ positions, correlator: correlator.snapshot() });
+    options.saveCheckpoint?.({ positions, correlator: correlator.recent() });
     next_checkpoint_ms = now() + Math.max(CHECKPOINT_INTERVAL_MS, (now() - began_ms) * CHECKPOINT_SHARE);
   }
 

@@ -9,6 +9,7 @@ import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js
 import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
 import { keepDue, popDue } from './heap.js';
 import { childWait, expireHold, forceOpen, hold, makeRoomForHeld, openWaiting, tryOpen } from './held.js';
+import { recentState } from './recent.js';
 import {
   closeRun,
   expireLimits,
@@ -57,6 +58,8 @@ export interface Correlator {
   counts(): Counts & { runs_open: number };
   /** A copy of everything it remembers, as plain data. */
   snapshot(): State;
+  /** What a next process needs of it, not copied: to be written down before the next event. */
+  recent(): State;
 }
 
 const DEFAULT_CONTENT_MAX_BYTES = 16 * 1024;
@@ -234,5 +237,6 @@ export function createCorrelator(options: CorrelatorOptions = {}, snapshot?: Sta
     nextDeadline: () => state.timers[0]?.due_ms,
     counts: () => ({ ...state.counts, given_up: { ...state.counts.given_up }, runs_open: state.open.size }),
     snapshot: () => structuredClone(state),
+    recent: () => recentState(state),
   };
 }

@@ -4,7 +4,7 @@
  */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect } from 'vitest';
-import { createCorrelator } from '../../src/correlate/index.js';
+import { type Correlator, type CorrelatorSnapshot, createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import { correlate, identities, merge, NOW_MS, sumOf } from '../helpers.js';
 import { requests } from './stories.js';
@@ -114,18 +114,24 @@ describe('repetition', () => {
 });
 
 describe('snapshots', () => {
-  test.prop([requests, fc.nat()], RUNS)(
-    'a correlator that is restored goes on as if nothing had been',
-    (events, at) => {
-      const cut = at % (events.length + 1);
-      const first = createCorrelator();
-      const before = events.slice(0, cut).map((event) => first.apply(event, NOW_MS));
-      const second = createCorrelator({}, first.snapshot());
-      const after = events.slice(cut).map((event) => second.apply(event, NOW_MS));
-      const whole = merge([...before, ...after, second.close(NOW_MS)]);
-      expect(whole).toEqual(correlate(events));
-    },
-  );
+  /** Everything, copied; and what is written down every few seconds, which is everything while that is little. */
+  describe.each<[string, (correlator: Correlator) => CorrelatorSnapshot]>([
+    ['a snapshot', (correlator) => correlator.snapshot()],
+    ['what is recent', (correlator) => structuredClone(correlator.recent())],
+  ])('%s', (_, take) => {
+    test.prop([requests, fc.nat()], RUNS)(
+      'a correlator that is restored goes on as if nothing had been',
+      (events, at) => {
+        const cut = at % (events.length + 1);
+        const first = createCorrelator();
+        const before = events.slice(0, cut).map((event) => first.apply(event, NOW_MS));
+        const second = createCorrelator({}, take(first));
+        const after = events.slice(cut).map((event) => second.apply(event, NOW_MS));
+        const whole = merge([...before, ...after, second.close(NOW_MS)]);
+        expect(whole).toEqual(correlate(events));
+      },
+    );
+  });
 });
 
 describe('time', () => {

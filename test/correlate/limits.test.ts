@@ -436,3 +436,25 @@ describe('a gap', () => {
     expect(spans).toMatchObject([{ attributes: { 'openclaw.gap': true } }]);
   });
 });
+
+test('what is written down for the next process stays small, and knows what goes on', () => {
+  const { correlator } = begin([
+    event('agent.started', { session_key: 'agent:main:old', run_id: 'open' }),
+    event('tool.call', { session_key: 'agent:main:old', run_id: 'open', call_id: '1', tool: 'exec' }),
+  ]);
+  for (let run = 0; run < 5_000; run++) {
+    const of_run = { session_key: `agent:main:${run}`, run_id: `${run}`, event_id: `${run}` };
+    correlator.apply(event('agent.started', of_run), NOW_MS);
+    correlator.apply(event('agent.finished', { ...of_run, event_id: `${run} end`, status: 'ok' }), NOW_MS);
+  }
+  const recent = structuredClone(correlator.recent());
+  expect(recent.runs.size).toBe(1_001);
+  expect(recent.sessions.young.size).toBe(1_001);
+  const next = createCorrelator({}, recent);
+  const { spans } = next.apply(
+    event('agent.finished', { session_key: 'agent:main:old', run_id: 'open', status: 'ok' }),
+    NOW_MS,
+  );
+  expect(spans).toMatchObject([{ name: 'invoke_agent main' }]);
+  expect(next.expire(NOW_MS + 1_000).spans).toMatchObject([{ name: 'execute_tool exec' }]);
+});
