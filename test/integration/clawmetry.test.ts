@@ -12,7 +12,7 @@ import {
   type TreeSpan,
   treeOf,
 } from './bridge.js';
-import { type AgentGraph, type ClawMetry, startClawMetry, type TraceRow } from './clawmetry.js';
+import { type AgentGraph, type ClawMetry, type FeedRow, startClawMetry, type TraceRow } from './clawmetry.js';
 import { isSkipped } from './installed.js';
 
 const SIGNALS = ['traces', 'metrics', 'logs'] as const;
@@ -54,7 +54,19 @@ describe.skipIf(isSkipped('clawmetry'))('ClawMetry', () => {
       clawmetry.liveFeed(),
       clawmetry.status(),
     ]);
-    return { trace, traces, graph: drawGraph(graph), feed, status };
+    // It also shows the logs of any OpenClaw that ran on this machine.
+    return { trace, traces, graph: drawGraph(graph), feed: feed.filter(isOfRecording), status };
+  }
+
+  /** Whether a row is about a session of the recording, under whichever of its names. */
+  function isOfRecording({ sessionId }: FeedRow): boolean {
+    return expected.some((span) =>
+      [
+        liveSession(span),
+        span.attributes['openclaw.session.key'],
+        span.attributes['gen_ai.conversation.id'],
+      ].includes(sessionId),
+    );
   }
 
   const rowOf = (rows: TraceRow[]) => rows.find((row) => row.trace_id === trace_id);
