@@ -7,12 +7,13 @@ import { within } from '../../within.js';
 import type { Push } from '../reader.js';
 import { type Asked, askForMissed, type SessionAnswers } from './answers.js';
 import type { Connection, Ending } from './connection.js';
+import type { OpenRun } from './facts.js';
 import type { EventFrame } from './frames.js';
 import { createOpenRuns } from './open-runs.js';
 import { createOutlet } from './outlet.js';
 import { createQuietRuns } from './quiet-runs.js';
 import { createReasoning, type Reasoning, reasoningRow } from './reasoning.js';
-import { type OpenRun, type RebuiltFrame, rebuildFrames } from './rebuild.js';
+import { type RebuiltFrame, rebuildFrames } from './rebuild.js';
 import { describeError, type Refusal } from './refusals.js';
 
 /** How far a gateway has been followed, in epoch milliseconds by its own clock. */

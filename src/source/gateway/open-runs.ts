@@ -4,7 +4,7 @@
  */
 import { addMember, createBoundedSet, hasMember } from '../../bounded.js';
 import { type Json, number, object, text } from '../../json.js';
-import type { OpenRun } from './rebuild.js';
+import type { OpenRun } from './facts.js';
 
 const MAX_OPEN = 10_000;
 /** Runs that are known again when more is told of them. */

@@ -2,10 +2,18 @@
  * From what a gateway tells of the past to the frames that it would have pushed: the same runs, tool calls and messages,
  * under the same ids. What was seen already comes again, which does no harm. Pure.
  */
-import { createHash } from 'node:crypto';
 import { type Json, list, number, object, text } from '../../json.js';
 import { agentOfSession } from '../../model/session-key.js';
 import type { SessionAnswers } from './answers.js';
+import {
+  type CallFacts,
+  INTERRUPTED,
+  own,
+  type RebuildOptions,
+  type RunFacts,
+  readRuns,
+  recordedAt,
+} from './facts.js';
 
 /** An event as the gateway pushes it, and when it would have. */
 export interface RebuiltFrame {
@@ -24,217 +32,6 @@ export interface Rebuilt {
 
 /** Where two frames tell the same instant. What was pushed comes first: nothing is as exact. */
 const RANK = { pushed: 0, start: 1, message: 2, tool_start: 3, abort: 4, tool_end: 5, end: 6 } as const;
-
-/** What is known of one call. */
-interface CallFacts {
-  call_id: string;
-  tool: string;
-  args?: unknown;
-  parent_call_id?: string;
-  /** When the model asked for it. */
-  asked_ms: number;
-  started_ms?: number;
-  ended_ms?: number;
-  /** The result as the transcript keeps it. */
-  result?: { content: unknown; details: unknown; is_error: boolean; written_ms: number };
-  /** The audit log's word for how it ended. */
-  status?: string;
-}
-
-/** A run that goes on, as far as has been seen. */
-export interface OpenRun {
-  run_id: string;
-  /** Its latest event, epoch milliseconds. */
-  last_ms: number;
-}
-
-interface RunFacts {
-  run_id: string;
-  started_ms?: number;
-  ended_ms?: number;
-  status?: string;
-  messages: Json[];
-  results: Json[];
-  calls: Map<string, CallFacts>;
-  /** Starts and ends in the audit log, by the hash of the call id. */
-  audited: Map<string, Pick<CallFacts, 'started_ms' | 'ended_ms' | 'status'> & { tool: string }>;
-}
-
-/** The status of a run that ended because its gateway did. */
-const INTERRUPTED = 'gateway_restarted';
-
-const NESTED_TOOL = 'openclaw.nested-tool.v1';
-const SUFFIX_OF_INPUT = ':user';
-
-/** The audit log names a call by the hash of its id. */
-const auditId = (call_id: string): string => `sha256:${createHash('sha256').update(call_id).digest('hex')}`;
-
-function createRuns() {
-  const runs = new Map<string, RunFacts>();
-  return {
-    runs,
-    of(run_id: string): RunFacts {
-      const known = runs.get(run_id);
-      if (known !== undefined) return known;
-      const run: RunFacts = { run_id, messages: [], results: [], calls: new Map(), audited: new Map() };
-      runs.set(run_id, run);
-      return run;
-    },
-  };
-}
-
-type Runs = ReturnType<typeof createRuns>;
-
-const own = (row: Json): Json => object(row.__openclaw);
-const recordedAt = (row: Json): number => number(own(row).recordTimestampMs) ?? number(row.timestamp) ?? 0;
-
-function readActivity(event: Json, runs: Runs): void {
-  const run_id = text(event.runId);
-  const ts = number(event.occurredAt);
-  if (run_id === undefined || ts === undefined) return;
-  const run = runs.of(run_id);
-  const status = text(event.status) ?? '';
-  if (event.action === 'agent.run.started') run.started_ms ??= ts;
-  if (event.action === 'agent.run.finished') {
-    run.ended_ms = ts;
-    run.status = status;
-  }
-  const hash = text(event.toolCallId);
-  if (hash === undefined) return;
-  const call = run.audited.get(hash) ?? { tool: text(event.toolName) ?? 'unknown' };
-  run.audited.set(hash, call);
-  if (event.action === 'tool.action.started') call.started_ms = ts;
-  if (event.action === 'tool.action.finished') {
-    call.ended_ms = ts;
-    call.status = status;
-  }
-}
-
-function readAssistant(row: Json, runs: Runs): void {
-  const run_id = text(own(row).runId);
-  if (run_id === undefined) return;
-  const run = runs.of(run_id);
-  run.messages.push(row);
-  for (const block of list(row.content).map(object)) {
-    const call_id = text(block.id);
-    if (block.type !== 'toolCall' || call_id === undefined) continue;
-    run.calls.set(call_id, {
-      call_id,
-      tool: text(block.name) ?? 'unknown',
-      args: block.arguments,
-      asked_ms: recordedAt(row),
-    });
-  }
-}
-
-function readToolResult(row: Json, runs: Runs): void {
-  const run_id = text(own(row).runId);
-  const call_id = text(row.toolCallId);
-  if (run_id === undefined || call_id === undefined) return;
-  const { calls, results } = runs.of(run_id);
-  results.push(row);
-  const written_ms = number(row.timestamp) ?? recordedAt(row);
-  const call = calls.get(call_id) ?? {
-    call_id,
-    tool: text(row.toolName) ?? 'unknown',
-    asked_ms: written_ms,
-  };
-  call.result = { content: row.content, details: row.details, is_error: row.isError === true, written_ms };
-  calls.set(call_id, call);
-}
-
-/** A call within a call has a row of its own, with both of its times. */
-function readNestedTool({ details }: Json, runs: Runs): void {
-  const told = object(details);
-  const run_id = text(told.runId);
-  const call_id = text(told.toolCallId);
-  const started_ms = number(told.startedAt);
-  const written_ms = number(told.timestamp);
-  if (run_id === undefined || call_id === undefined || started_ms === undefined) return;
-  const parent_call_id = text(told.parentToolCallId);
-  const result = object(told.result);
-  runs.of(run_id).calls.set(call_id, {
-    call_id,
-    tool: text(told.toolName) ?? 'unknown',
-    args: told.input,
-    asked_ms: started_ms,
-    started_ms,
-    ...(parent_call_id === undefined ? {} : { parent_call_id }),
-    ...(written_ms === undefined
-      ? {}
-      : {
-          result: {
-            content: result.content,
-            details: result.details,
-            is_error: told.isError === true,
-            written_ms,
-          },
-        }),
-  });
-}
-
-function readRow(row: Json, runs: Runs): void {
-  if (row.role === 'assistant') readAssistant(row, runs);
-  else if (row.role === 'toolResult') readToolResult(row, runs);
-  else if (row.customType === NESTED_TOOL) readNestedTool(row, runs);
-}
-
-/** How a session's row says that its last run ended. */
-const ROW_STATUS: Record<string, string | undefined> = {
-  done: 'succeeded',
-  failed: 'failed',
-  killed: 'cancelled',
-  timeout: 'timed_out',
-};
-
-/**
- * The run of which a session's row tells the end. It names none while sub-agents of that run still work; nor after a restart,
- * where the row says of a run that was cut off when the gateway found it.
- */
-function lastRun(session: Json, { runs }: Runs, { is_restarted }: RebuildOptions): RunFacts | undefined {
-  const run_id = text(session.lastRunId);
-  if (run_id !== undefined) return runs.get(run_id);
-  if (session.hasActiveRun === true || is_restarted) return undefined;
-  return [...runs.values()].reduce<RunFacts | undefined>(
-    (last, run) => ((run.started_ms ?? 0) > (last?.started_ms ?? 0) ? run : last),
-    undefined,
-  );
-}
-
-/** An aborted run's end is in no audit log, only in the session's row; and the log can be a second or two behind the row. */
-function readSessionEnd(session: Json, runs: Runs, options: RebuildOptions): void {
-  const run = lastRun(session, runs, options);
-  const ended_ms = number(session.endedAt);
-  if (run === undefined || run.ended_ms !== undefined || ended_ms === undefined) return;
-  if (ended_ms < (run.started_ms ?? 0)) return;
-  if (session.hasActiveRun === true && list(session.activeRunIds).includes(run.run_id)) return;
-  run.ended_ms = ended_ms;
-  const isWaiting = session.lastRunId === undefined;
-  run.status = isWaiting ? 'succeeded' : (ROW_STATUS[text(session.status) ?? ''] ?? 'unknown');
-}
-
-/** A run that the gateway took with it when it went: nothing tells of its end. Another run may go on with its request. */
-function readInterruption({ open_run, is_restarted }: RebuildOptions, runs: Runs): void {
-  if (open_run === undefined || !is_restarted) return;
-  const run = runs.of(open_run.run_id);
-  if (run.ended_ms !== undefined) return;
-  const told = [...run.messages, ...run.results].map(recordedAt);
-  const audited = [...run.audited.values()].map(({ started_ms, ended_ms }) => ended_ms ?? started_ms ?? 0);
-  run.ended_ms = Math.max(open_run.last_ms, ...told, ...audited);
-  run.status = INTERRUPTED;
-}
-
-/** Gives each call the times that the audit log has of it; what is left over there is of calls that nothing else tells of. */
-function joinAudit({ calls, audited }: RunFacts): void {
-  for (const call of calls.values()) {
-    const hash = auditId(call.call_id);
-    const { started_ms, ended_ms, status } = audited.get(hash) ?? {};
-    audited.delete(hash);
-    if (started_ms !== undefined) call.started_ms = started_ms;
-    if (ended_ms !== undefined) call.ended_ms = ended_ms;
-    if (status !== undefined) call.status = status;
-  }
-}
 
 /** What all frames of a session carry. */
 function sessionFacts({ key, session }: SessionAnswers): Json {
@@ -379,7 +176,12 @@ function readThinned(call: CallFacts | undefined, { phase }: Json, ts_ms: number
 }
 
 /** The latest events of the run that goes on, as they were pushed. */
-function replayInFlight({ in_flight }: SessionAnswers, { runs }: Runs, facts: Json, out: Frames): void {
+function replayInFlight(
+  { in_flight }: SessionAnswers,
+  runs: Map<string, RunFacts>,
+  facts: Json,
+  out: Frames,
+): void {
   for (const event of list(in_flight.events).map(object)) {
     const ts_ms = number(event.ts);
     if (ts_ms === undefined) continue;
@@ -393,12 +195,12 @@ function replayInFlight({ in_flight }: SessionAnswers, { runs }: Runs, facts: Js
   }
 }
 
+const SUFFIX_OF_INPUT = ':user';
+
 /** What the user asked, for the run that the message started. */
-function rebuildInput(row: Json, runs: Runs, out: Frames): void {
+function rebuildInput(row: Json, runs: Map<string, RunFacts>, out: Frames): void {
   const key = text(row.idempotencyKey);
-  const run = key?.endsWith(SUFFIX_OF_INPUT)
-    ? runs.runs.get(key.slice(0, -SUFFIX_OF_INPUT.length))
-    : undefined;
+  const run = key?.endsWith(SUFFIX_OF_INPUT) ? runs.get(key.slice(0, -SUFFIX_OF_INPUT.length)) : undefined;
   if (run?.started_ms !== undefined) out.message(row, run.started_ms - 1);
 }
 
@@ -418,32 +220,16 @@ function runsSince(
   ]);
 }
 
-export interface RebuildOptions {
-  /** Runs that were over before this are left alone. Epoch milliseconds by the gateway's clock, like all times here. */
-  since_ms: number;
-  /** Nothing from before this is wanted, not even of a run that goes on. */
-  floor_ms: number;
-  /** The run of this session that was going on when the gap began. */
-  open_run?: OpenRun | undefined;
-  /** The gateway that ran it is gone: another process answers now. */
-  is_restarted: boolean;
-}
-
 /** Rebuilds what happened in one session, in the order in which it did. */
 export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions): Rebuilt {
-  const runs = createRuns();
-  for (const row of answers.rows) readRow(row, runs);
-  for (const event of answers.activity) readActivity(event, runs);
-  readSessionEnd(answers.session, runs, options);
-  readInterruption(options, runs);
+  const runs = readRuns(answers, options);
   const wanted = runsSince(answers, options);
   const facts = sessionFacts(answers);
   const out = createFrames(facts);
-  for (const run of runs.runs.values()) joinAudit(run);
   replayInFlight(answers, runs, facts, out);
   for (const row of answers.rows) if (row.role === 'user') rebuildInput(row, runs, out);
   let is_pending = false;
-  for (const run of runs.runs.values()) {
+  for (const run of runs.values()) {
     if (wanted.has(run.run_id) && rebuildRun(run, answers, out)) is_pending = true;
   }
   const frames = out.frames.filter(({ ts_ms }) => ts_ms >= options.floor_ms);

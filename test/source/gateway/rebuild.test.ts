@@ -5,11 +5,8 @@
 import { describe, expect, test } from 'vitest';
 import { type Json, object } from '../../../src/json.js';
 import type { SessionAnswers } from '../../../src/source/gateway/answers.js';
-import {
-  type RebuildOptions,
-  type RebuiltFrame,
-  rebuildFrames,
-} from '../../../src/source/gateway/rebuild.js';
+import type { RebuildOptions } from '../../../src/source/gateway/facts.js';
+import { type RebuiltFrame, rebuildFrames } from '../../../src/source/gateway/rebuild.js';
 import {
   type Answers,
   answersOf,
