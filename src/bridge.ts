@@ -191,11 +191,16 @@ export function createBridge(options: BridgeOptions): Bridge {
       await Promise.all(destinations.map((destination) => destination.close()));
     },
     summary() {
-      const { runs_opened, runs_ended, runs_open } = correlator.counts();
+      const { runs_opened, runs_ended, runs_open, runs_with_gap } = correlator.counts();
       return {
         version: 1,
         source: intake.counts(),
-        runs: { opened: runs_opened, ended: runs_ended, open: runs_open },
+        runs: {
+          opened: runs_opened,
+          ended: runs_ended,
+          open: runs_open,
+          ...(runs_with_gap > 0 ? { with_gap: runs_with_gap } : {}),
+        },
         destinations: summariseDestinations(destinations),
       };
     },

@@ -8,7 +8,8 @@ import type { Destination, DestinationCounts, SignalCounts } from './model/deliv
 export interface Summary {
   version: 1;
   source: SourceCounts;
-  runs: { opened: number; ended: number; open: number };
+  /** `with_gap`, where there are any: something of them was missed and could not be had again. */
+  runs: { opened: number; ended: number; open: number; with_gap?: number };
   destinations: Record<string, DestinationCounts>;
 }
 
@@ -63,6 +64,9 @@ function describeSignal(
   return `${signal} ${delivered}/${produced}${missing === '' ? '' : ` (${missing})`}`;
 }
 
+const describeGaps = ({ with_gap = 0 }: Summary['runs']): string =>
+  with_gap === 0 ? '' : `, ${with_gap} with a gap`;
+
 /** The summary in a line per part, for people. */
 export function describeSummary({ source, runs, destinations }: Summary): string[] {
   const lines = [describeReasons('ignored', source.ignored), describeReasons('bad', source.rejected)];
@@ -72,7 +76,7 @@ export function describeSummary({ source, runs, destinations }: Summary): string
     ...lines.filter((each) => each !== ''),
   ];
   return [
-    `${read.join('; ')}; ${runs.opened} runs, ${runs.ended} ended`,
+    `${read.join('; ')}; ${runs.opened} runs, ${runs.ended} ended${describeGaps(runs)}`,
     ...Object.entries(destinations).map(
       ([name, counts]) =>
         `${name}: delivered ${Object.entries(counts)

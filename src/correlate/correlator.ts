@@ -15,6 +15,7 @@ import {
   expireLimits,
   expireSettle,
   isFirstSight,
+  markGap,
   onFinished,
   onStarted,
   onSubagentFinished,
@@ -142,7 +143,7 @@ function applyEvent(step: Step, event: AgentEvent): void {
   if (event.type === 'subagent.spawned') return applySpawn(step, event);
   const run = runOf(step, event);
   if (run !== undefined) {
-    if (event.gap === true) run.gap = true;
+    if (event.gap === true) markGap(step, run);
     if (event.type !== 'agent.started') return dispatch(step, run, event);
     step.state.counts.duplicates++;
     return;

@@ -78,7 +78,7 @@ function newRun(step: Step, held: HeldRun, parent: Parent): Run {
     started: false,
     partial: started === undefined,
     late: known?.run.ended?.yielded === false,
-    gap: held.events.some(({ event }) => event.gap === true),
+    gap: false,
     last_ts_ms: start_ms,
     active_ms: Math.max(start_ms, step.now_ms),
     opened_ms: Math.max(start_ms, step.now_ms),
@@ -120,10 +120,17 @@ export function openRun(step: Step, held: HeldRun, parent: Parent): Run {
   state.runs.set(run.key, run);
   state.open.add(run.key);
   state.counts.runs_opened++;
+  if (held.events.some(({ event }) => event.gap === true)) markGap(step, run);
   addRunToSession(step, run);
   schedule(step, 'limits', run.key, run.opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
   emitPreview(step, runSpan(step, run));
   return run;
+}
+
+/** Something of the run was missed and could not be had again. */
+export function markGap({ state }: Step, run: Run): void {
+  if (!run.gap) state.counts.runs_with_gap++;
+  run.gap = true;
 }
 
 /** Over the bound the oldest open run is given up. */

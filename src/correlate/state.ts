@@ -266,6 +266,8 @@ export interface State {
 export interface Counts {
   runs_opened: number;
   runs_ended: number;
+  /** Runs of which something was missed and could not be had again. */
+  runs_with_gap: number;
   duplicates: number;
   /** What was closed or let go because of a bound. */
   given_up: Record<string, number>;
@@ -288,7 +290,7 @@ export function createState(): State {
     ended_spans: createBoundedSet(),
     unreasoned: createBoundedMap(),
     timers: [],
-    counts: { runs_opened: 0, runs_ended: 0, duplicates: 0, given_up: {} },
+    counts: { runs_opened: 0, runs_ended: 0, runs_with_gap: 0, duplicates: 0, given_up: {} },
   };
 }
 

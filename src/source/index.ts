@@ -18,6 +18,7 @@ export type { Connection } from './gateway/connection.js';
 export {
   type Access,
   createGatewaySource,
+  type Devices,
   GATEWAY_BACKOFF,
   type GatewayOptions,
   type GatewayPosition,

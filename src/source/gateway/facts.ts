@@ -9,6 +9,8 @@ import type { SessionAnswers } from './answers.js';
 export interface RebuildOptions {
   /** Runs that were over before this are left alone. Epoch milliseconds by the gateway's clock, like all times here. */
   since_ms: number;
+  /** What came after this was pushed. */
+  until_ms: number;
   /** Nothing from before this is wanted, not even of a run that goes on. */
   floor_ms: number;
   /** The run of this session that was going on when the gap began. */
@@ -25,6 +27,8 @@ export interface CallFacts {
   parent_call_id?: string;
   /** When the model asked for it. */
   asked_ms: number;
+  /** No stored message asks for it: the model call that did is gone. */
+  is_unasked?: true;
   started_ms?: number;
   ended_ms?: number;
   /** The result as the transcript keeps it. */
@@ -130,6 +134,7 @@ function readToolResult(row: Json, runs: Runs): void {
     call_id,
     tool: text(row.toolName) ?? 'unknown',
     asked_ms: written_ms,
+    is_unasked: true,
   };
   call.result = { content: row.content, details: row.details, is_error: row.isError === true, written_ms };
   calls.set(call_id, call);

@@ -130,6 +130,8 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   });
   /** Something has been written down in one of those, or a run has shown itself of which nothing had been seen. */
   let is_settled = false;
+  /** From when on everything has been pushed, by the gateway's clock. */
+  let live_since_ms = 0;
   /** From when on the past has been asked for on this connection. */
   let asked_since_ms: number | undefined;
 
@@ -140,8 +142,10 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     position: () => position,
   });
 
+  const gatewayNow = (): number => Date.now() + (connection?.clock_offset_ms ?? 0);
+
   function markSeen(): void {
-    const seen_ms = Date.now() + (connection?.clock_offset_ms ?? 0);
+    const seen_ms = gatewayNow();
     const boot_id = connection?.hello.boot_id;
     const first_ms = position?.first_ms ?? seen_ms;
     position = { seen_ms, first_ms, open_runs: runs.open, ...(boot_id === undefined ? {} : { boot_id }) };
@@ -166,7 +170,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   }
 
   function tellMissed({ reason, since_ms }: Gap, asked: Asked): void {
-    const until_ms = Date.now() + (connection?.clock_offset_ms ?? 0);
+    const until_ms = gatewayNow();
     const unknown =
       asked.is_partial || asked.sessions.filter((each) => each.is_partial).map(({ key }) => key);
     outlet.add(JSON.stringify({ rx: Date.now(), missed: { reason, since_ms, until_ms, unknown } }));
@@ -177,7 +181,8 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     const frames: RebuiltFrame[] = [];
     for (const answers of sessions) {
       const open_run = open_runs[answers.key];
-      const rebuilt = rebuildFrames(answers, { since_ms, floor_ms: first_ms, open_run, is_restarted });
+      const times = { since_ms, until_ms: live_since_ms, floor_ms: first_ms };
+      const rebuilt = rebuildFrames(answers, { ...times, open_run, is_restarted });
       frames.push(...rebuilt.frames);
       if (rebuilt.is_pending) pending.set(answers.key, since_ms);
     }
@@ -207,7 +212,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     }
     const is_restarted = position?.boot_id !== open.hello.boot_id;
     const events = giveRebuilt(asked, missing, is_restarted);
-    const seconds = Math.max(0, (Date.now() + open.clock_offset_ms - missing.since_ms) / 1000).toFixed(1);
+    const seconds = Math.max(0, (gatewayNow() - missing.since_ms) / 1000).toFixed(1);
     const partly = asked.is_partial || asked.sessions.some((each) => each.is_partial);
     const rest = partly ? '; not all of it could be had' : '';
     void say(
@@ -248,7 +253,8 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   function noticeDrops(seq: number | undefined): void {
     if (seq === undefined || connection === undefined) return;
     if (last_seq !== undefined && seq > last_seq + 1) {
-      gap ??= gapSince('frames_dropped', position?.seen_ms ?? Date.now());
+      gap ??= gapSince('frames_dropped', position?.seen_ms ?? gatewayNow());
+      live_since_ms = gatewayNow();
       startRepair(connection);
     }
     last_seq = seq;
@@ -310,6 +316,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       }
       const asked = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
       reasoning = asked;
+      live_since_ms = gatewayNow();
       startRepair(opened);
       const finish = (): void => void within(FINISH_MS, asked.finish()).then(opened.close);
       if (stop.aborted) finish();

@@ -20,7 +20,7 @@ export interface RebuiltFrame {
   ts_ms: number;
   event: 'agent' | 'session.tool' | 'session.message';
   payload: Json;
-  /** On the end of a run of which something stays unknown. */
+  /** Something of its run stays unknown. */
   is_gap: boolean;
 }
 
@@ -146,10 +146,23 @@ function rebuildAbort(run: RunFacts, ended_ms: number, out: Frames): void {
   out.agent(run, 'lifecycle', ts_ms, RANK.abort, { phase: 'end', aborted: true, status: 'cancelled' });
 }
 
-function rebuildRun(run: RunFacts, { session, is_partial }: SessionAnswers, out: Frames): boolean {
+/** Whether a model call of the run was missed and is nowhere to be had: of a tool that does not exist only the result is kept. */
+const lacksModelCall = ({ calls }: RunFacts, { since_ms, until_ms }: RebuildOptions): boolean =>
+  [...calls.values()].some(
+    ({ is_unasked, asked_ms }) => is_unasked === true && asked_ms >= since_ms && asked_ms <= until_ms,
+  );
+
+function rebuildRun(
+  run: RunFacts,
+  { session, is_partial }: SessionAnswers,
+  options: RebuildOptions,
+  out: Frames,
+): boolean {
   const isOver = run.ended_ms !== undefined;
+  const lacks = lacksModelCall(run, options);
   if (run.started_ms !== undefined) {
-    out.agent(run, 'lifecycle', run.started_ms, RANK.start, { phase: 'start', startedAt: run.started_ms });
+    const data = { phase: 'start', startedAt: run.started_ms };
+    out.agent(run, 'lifecycle', run.started_ms, RANK.start, data, lacks);
   }
   for (const row of run.messages) out.message(row, recordedAt(row));
   let is_pending = false;
@@ -159,7 +172,8 @@ function rebuildRun(run: RunFacts, { session, is_partial }: SessionAnswers, out:
   const isUntold = run.audited.size > 0;
   if (run.ended_ms !== undefined && run.status === 'cancelled') rebuildAbort(run, run.ended_ms, out);
   if (run.ended_ms !== undefined) {
-    out.agent(run, 'lifecycle', run.ended_ms, RANK.end, endData(run, session), isUntold || is_partial);
+    const is_gap = lacks || isUntold || is_partial;
+    out.agent(run, 'lifecycle', run.ended_ms, RANK.end, endData(run, session), is_gap);
   }
   return is_pending || (isUntold && !isOver);
 }
@@ -230,7 +244,7 @@ export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions):
   for (const row of answers.rows) if (row.role === 'user') rebuildInput(row, runs, out);
   let is_pending = false;
   for (const run of runs.values()) {
-    if (wanted.has(run.run_id) && rebuildRun(run, answers, out)) is_pending = true;
+    if (wanted.has(run.run_id) && rebuildRun(run, answers, options, out)) is_pending = true;
   }
   const frames = out.frames.filter(({ ts_ms }) => ts_ms >= options.floor_ms);
   return { frames: frames.sort((a, b) => a.ts_ms - b.ts_ms || a.rank - b.rank), is_pending };

@@ -320,3 +320,25 @@ test('a gateway that is busy is asked again', async () => {
   expectWhole('tools', following.lines);
   expect(following.said).toEqual([expect.not.stringContaining('not all of it')]);
 });
+
+describe('a model call of which the gateway stored nothing', () => {
+  const gapOf = (lines: string[]): unknown =>
+    [...spansOf(lines).values()].find((span) => span.kind === 'run')?.attributes['openclaw.gap'];
+
+  test('is said on its run where it was missed', async () => {
+    const { pushed, gateway, following } = await cutAfter(20);
+    vi.setSystemTime(pushed.at(-1)!.rx);
+    await follow(following, connect(gateway));
+    await askedOnTheSide();
+    expect(gapOf(following.lines)).toBe(true);
+  });
+
+  test('is not where it was seen', async () => {
+    const { pushed, gateway, following } = await cutAfter(20);
+    vi.setSystemTime(pushed[30]!.rx);
+    await follow(following, connect(gateway));
+    await pushFrames(following, pushed.slice(30));
+    await askedOnTheSide();
+    expect(gapOf(following.lines)).toBeUndefined();
+  });
+});

@@ -27,7 +27,12 @@ function rebuiltLines({ sessions }: Answers, options: RebuildOptions): string[] 
   return frames.sort((a, b) => a.ts_ms - b.ts_ms).map(lineOf);
 }
 
-const anew = (since_ms: number): RebuildOptions => ({ since_ms, floor_ms: 0, is_restarted: false });
+const anew = (since_ms: number): RebuildOptions => ({
+  since_ms,
+  until_ms: Infinity,
+  floor_ms: 0,
+  is_restarted: false,
+});
 
 describe.each(SCENARIOS)('%s', (scenario) => {
   const recorded = recordedLines(scenario);
@@ -41,7 +46,9 @@ describe.each(SCENARIOS)('%s', (scenario) => {
     expect(found.sort()).toEqual(stored.map((span) => span.span_id).sort());
     for (const span of stored) {
       const again = rebuilt.get(span.span_id)!;
-      expect(essence(again)).toEqual(essence(span));
+      // Of the model call that asked for a tool which does not exist nothing is stored, and that is said.
+      const gap = scenario === 'tools' && span.kind === 'run' ? true : undefined;
+      expect(essence(again)).toEqual({ ...essence(span), gap });
       if (isOfKnownTool(span)) expect(Math.abs(again.start_ms - span.start_ms)).toBeLessThanOrEqual(CLOSE_MS);
       expect(Math.abs(again.end_ms! - span.end_ms!)).toBeLessThanOrEqual(CLOSE_MS);
     }
