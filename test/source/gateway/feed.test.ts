@@ -342,3 +342,21 @@ describe('a model call of which the gateway stored nothing', () => {
     expect(gapOf(following.lines)).toBeUndefined();
   });
 });
+
+test.each([
+  [{ code: 1006, reason: '' }, 'connection_lost'],
+  [{ code: 1008, reason: 'slow consumer' }, 'slow_consumer'],
+  [{ code: 1012, reason: 'service restart' }, 'gateway_restarted'],
+])('a connection that ends with %o leaves a gap of the reason %s', async (ending, reason) => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const gateway = createGateway('tools');
+  const following = startFeed();
+  const first = connect(gateway);
+  await follow(following, first);
+  await pushFrames(following, pushed.slice(0, 10));
+  first.end(ending);
+  await settle();
+  await follow(following, connect(gateway));
+  expect(following.lines.map((line) => JSON.parse(line).missed?.reason).filter(Boolean)).toEqual([reason]);
+});
