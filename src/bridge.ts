@@ -11,7 +11,7 @@ import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog } from './intake.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
-import { type LineBatch, type Source, SourceError } from './model/source.js';
+import { type LineBatch, type Source, SourceError, type SourceStatus } from './model/source.js';
 import type { Emission, Measurement } from './model/telemetry.js';
 import { type Summary, summariseDestinations } from './summary.js';
 import { within } from './within.js';
@@ -65,6 +65,9 @@ const DEFAULT_METRICS_INTERVAL_MS = 10_000;
 const CHECKPOINT_INTERVAL_MS = 2_000;
 /** A checkpoint that takes long is taken as rarely as makes it cost no more than 2 % of the time. */
 const CHECKPOINT_SHARE = 50;
+
+/** How long a source that is back may take to tell what is still missing of what it told. */
+const BACK_AGAIN_MS = 5_000;
 
 /** The longest that a timer is set for: what lies further off is looked at again then. */
 const MAX_TIMER_MS = 60_000;
@@ -139,11 +142,21 @@ export function createBridge(options: BridgeOptions): Bridge {
     await options.afterBatch?.(bytesOf(batch), events.length);
   }
 
+  /** A source that was there and is lost may have more to tell of what it told when it is back. */
+  function takeStatus({ state, message }: SourceStatus, was_up: boolean): void {
+    if (state === 'down') logger.warn(message);
+    else logger.info(message);
+    if (was_up) correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
+  }
+
   async function readItems({ name, items }: OpenedSource): Promise<void> {
+    let was_up = false;
     for await (const item of items) {
       if (item.kind === 'lines') await takeBatch(name, item);
-      else if (item.state === 'down') logger.warn(item.message);
-      else logger.info(item.message);
+      else {
+        takeStatus(item, was_up);
+        was_up ||= item.state === 'up';
+      }
     }
   }
 

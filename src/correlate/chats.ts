@@ -364,6 +364,19 @@ function letGo(step: Step, run: Run, chat: HeldChat): void {
   run.chats.delete(chat.span.span_id);
 }
 
+/** How soon a call that is waited for longer is looked at again. */
+const LOOK_AGAIN_MS = 1_000;
+
+/** Whether a call is waited for longer than it would be; it is looked at again then. */
+function isAwaited(step: Step, run: Run, chat: HeldChat, until_ms: number): boolean {
+  const { now_ms, patient_until_ms, options } = step;
+  const last_ms = Math.min(patient_until_ms, chat.due_ms + options.limits.chat_patience_ms);
+  // At an end everything is given out.
+  if (until_ms !== now_ms || now_ms >= last_ms) return false;
+  schedule(step, 'chat', run.key, now_ms + LOOK_AGAIN_MS);
+  return true;
+}
+
 /** Gives out what has waited long enough: steps that no call ended, calls without reasoning. */
 export function expireChats(step: Step, run: Run, until_ms: number): void {
   for (const open of unmatchedSteps(run).filter((each) => (each.due_ms ?? Infinity) <= until_ms)) {
@@ -372,6 +385,7 @@ export function expireChats(step: Step, run: Run, until_ms: number): void {
   }
   for (const chat of run.chats.values()) {
     if (chat.due_ms > until_ms) break;
+    if (isAwaited(step, run, chat, until_ms)) break;
     letGo(step, run, chat);
   }
   const isWaiting = run.chats.size > 0 || run.steps.some((open) => (open.due_ms ?? Infinity) > until_ms);

@@ -54,6 +54,11 @@ export interface Correlator {
   expire(now_ms: number): Emission;
   /** When `expire` has something to do; undefined where nothing waits. Asking early or late is harmless. */
   nextDeadline(): number | undefined;
+  /**
+   * Who tells reasoning tokens can't be asked, or has only just become able to be: until this instant (epoch milliseconds)
+   * ended model calls wait for them, up to a bound.
+   */
+  waitForReasoning(until_ms: number): void;
   /** No more events come: everything held is given out, and every open run is closed with `shutdown`. */
   close(now_ms: number): Emission;
   counts(): Counts & { runs_open: number };
@@ -218,12 +223,14 @@ export function createCorrelator(options: CorrelatorOptions = {}, snapshot?: Sta
     limits: { ...DEFAULT_LIMITS, ...options.limits },
   };
   const state = snapshot === undefined ? createState() : structuredClone(snapshot);
+  let patient_until_ms = 0;
   const step = (now_ms: number): Step => ({
     state,
     options: settings,
     now_ms,
     out: emptyEmission(),
     arrived: [],
+    patient_until_ms,
   });
   const run = (now_ms: number, act: (step: Step) => void): Emission => {
     const current = step(now_ms);
@@ -234,6 +241,9 @@ export function createCorrelator(options: CorrelatorOptions = {}, snapshot?: Sta
   return {
     apply: (event, now_ms) => run(now_ms, (current) => applyEvent(current, event)),
     expire: (now_ms) => run(now_ms, expireDue),
+    waitForReasoning(until_ms) {
+      patient_until_ms = until_ms;
+    },
     close: (now_ms) => run(now_ms, closeAll),
     nextDeadline: () => state.timers[0]?.due_ms,
     counts: () => ({ ...state.counts, given_up: { ...state.counts.given_up }, runs_open: state.open.size }),

@@ -30,6 +30,8 @@ export interface Limits {
   settle_ms: number;
   /** How long an ended model call waits for its reasoning tokens, and a failed one for its message. */
   chat_hold_ms: number;
+  /** How much longer it waits for its reasoning tokens while who could tell them can't be asked. */
+  chat_patience_ms: number;
   open_runs: number;
   open_calls: number;
   held_events: number;
@@ -50,6 +52,7 @@ export const DEFAULT_LIMITS: Limits = {
   link_ms: 1_000,
   settle_ms: 1_000,
   chat_hold_ms: 5_000,
+  chat_patience_ms: 120_000,
   open_runs: 50_000,
   open_calls: 100_000,
   held_events: 100_000,
@@ -302,6 +305,8 @@ export interface Step {
   out: Emission;
   /** What has come that held runs may wait for, and has not been looked at yet. */
   arrived: string[];
+  /** Until then ended model calls are held for their reasoning tokens, longer than they would be. */
+  patient_until_ms: number;
 }
 
 export const emptyEmission = (): Emission => ({

@@ -458,3 +458,53 @@ test('what is written down for the next process stays small, and knows what goes
   expect(spans).toMatchObject([{ name: 'invoke_agent main' }]);
   expect(next.expire(NOW_MS + 1_000).spans).toMatchObject([{ name: 'execute_tool exec' }]);
 });
+
+describe('while nobody can be asked for reasoning tokens', () => {
+  const call = event('llm.tokens', {
+    model: 'm',
+    provider: 'p',
+    input_tokens: 10,
+    output_tokens: 5,
+    response_id: 'x',
+  });
+
+  test('an ended call waits for them, and has them when they come', () => {
+    const { correlator } = begin([event('agent.started'), call]);
+    correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+    expect(correlator.expire(NOW_MS + 5_000).spans).toEqual([]);
+    expect(correlator.expire(NOW_MS + 60_000).spans).toEqual([]);
+    correlator.waitForReasoning(NOW_MS + 65_000);
+    const reasoning = event('llm.reasoning', { response_id: 'x', reasoning_tokens: 3 });
+    expect(correlator.apply(reasoning, NOW_MS + 61_000).spans).toMatchObject([
+      { attributes: { 'gen_ai.usage.reasoning.output_tokens': 3 } },
+    ]);
+  });
+
+  test('it waits no longer than two minutes more, nor than it is told to', () => {
+    const { correlator } = begin([event('agent.started'), call]);
+    correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+    expect(correlator.expire(NOW_MS + 5_000 + 119_999).spans).toEqual([]);
+    expect(correlator.nextDeadline()).toBeLessThanOrEqual(NOW_MS + 5_000 + 121_000);
+    expect(correlator.expire(NOW_MS + 5_000 + 121_000).spans).toHaveLength(1);
+  });
+
+  test('told that somebody can be asked again, it goes when that has had its time', () => {
+    const { correlator } = begin([event('agent.started'), call]);
+    correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+    correlator.expire(NOW_MS + 5_000);
+    correlator.waitForReasoning(NOW_MS + 7_000);
+    expect(correlator.expire(NOW_MS + 6_999).spans).toEqual([]);
+    expect(correlator.expire(NOW_MS + 8_000).spans).toHaveLength(1);
+  });
+
+  test('at the end it is given out all the same', () => {
+    const { correlator } = begin([event('agent.started'), call]);
+    correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+    expect(
+      correlator
+        .close(NOW_MS)
+        .spans.map(({ kind }) => kind)
+        .sort(),
+    ).toEqual(['chat', 'run']);
+  });
+});
