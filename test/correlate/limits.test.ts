@@ -390,19 +390,21 @@ describe('traceparent', () => {
   });
 });
 
+/** A model call that has ended without its reasoning tokens. */
+const unreasoned_call = event('llm.tokens', {
+  model: 'm',
+  provider: 'p',
+  input_tokens: 10,
+  output_tokens: 5,
+  response_id: 'x',
+});
+
 describe('reasoning tokens that come after their call was given out', () => {
-  const call = event('llm.tokens', {
-    model: 'm',
-    provider: 'p',
-    input_tokens: 10,
-    output_tokens: 5,
-    response_id: 'x',
-  });
   const reasoning = event('llm.reasoning', { response_id: 'x', reasoning_tokens: 3 });
   const REASONING = 'gen_ai.client.inference.usage.reasoning.output_tokens';
 
   test('count, under the call’s own labels, and correct its span where spans are replaced', () => {
-    const { correlator } = begin([event('agent.started'), call]);
+    const { correlator } = begin([event('agent.started'), unreasoned_call]);
     const [given] = correlator.expire(NOW_MS + 5_000).spans;
     const late = correlator.apply(reasoning, NOW_MS + 60_000);
     expect(late.spans).toEqual([]);
@@ -415,7 +417,7 @@ describe('reasoning tokens that come after their call was given out', () => {
   });
 
   test('count once, however often they are told', () => {
-    const { correlator } = begin([event('agent.started'), call]);
+    const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.expire(NOW_MS + 5_000);
     correlator.apply(reasoning, NOW_MS + 6_000);
     const again = correlator.apply(reasoning, NOW_MS + 7_000);
@@ -460,16 +462,8 @@ test('what is written down for the next process stays small, and knows what goes
 });
 
 describe('while nobody can be asked for reasoning tokens', () => {
-  const call = event('llm.tokens', {
-    model: 'm',
-    provider: 'p',
-    input_tokens: 10,
-    output_tokens: 5,
-    response_id: 'x',
-  });
-
   test('an ended call waits for them, and has them when they come', () => {
-    const { correlator } = begin([event('agent.started'), call]);
+    const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
     expect(correlator.expire(NOW_MS + 5_000).spans).toEqual([]);
     expect(correlator.expire(NOW_MS + 60_000).spans).toEqual([]);
@@ -481,7 +475,7 @@ describe('while nobody can be asked for reasoning tokens', () => {
   });
 
   test('it waits no longer than two minutes more, nor than it is told to', () => {
-    const { correlator } = begin([event('agent.started'), call]);
+    const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
     expect(correlator.expire(NOW_MS + 5_000 + 119_999).spans).toEqual([]);
     expect(correlator.nextDeadline()).toBeLessThanOrEqual(NOW_MS + 5_000 + 121_000);
@@ -489,7 +483,7 @@ describe('while nobody can be asked for reasoning tokens', () => {
   });
 
   test('told that somebody can be asked again, it goes when that has had its time', () => {
-    const { correlator } = begin([event('agent.started'), call]);
+    const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
     correlator.expire(NOW_MS + 5_000);
     correlator.waitForReasoning(NOW_MS + 7_000);
@@ -498,7 +492,7 @@ describe('while nobody can be asked for reasoning tokens', () => {
   });
 
   test('at the end it is given out all the same', () => {
-    const { correlator } = begin([event('agent.started'), call]);
+    const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
     expect(
       correlator
