@@ -142,21 +142,18 @@ export function createBridge(options: BridgeOptions): Bridge {
     await options.afterBatch?.(bytesOf(batch), events.length);
   }
 
-  /** A source that was there and is lost may have more to tell of what it told when it is back. */
-  function takeStatus({ state, message }: SourceStatus, was_up: boolean): void {
+  /** A source that can be asked for what it told before may have more to tell of it when it is back. */
+  function takeStatus(source: string, { state, message }: SourceStatus): void {
     if (state === 'down') logger.warn(message);
     else logger.info(message);
-    if (was_up) correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
+    if (positions[source] !== undefined)
+      correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
   }
 
   async function readItems({ name, items }: OpenedSource): Promise<void> {
-    let was_up = false;
     for await (const item of items) {
       if (item.kind === 'lines') await takeBatch(name, item);
-      else {
-        takeStatus(item, was_up);
-        was_up ||= item.state === 'up';
-      }
+      else takeStatus(name, item);
     }
   }
 

@@ -118,3 +118,47 @@ test('without a checkpoint what is open at the end is closed', async () => {
   const { spans } = await runBridge(BEGIN, {});
   expect(spans).toMatchObject([{ error: { type: 'shutdown' } }, { error: { type: 'shutdown' } }]);
 });
+
+test('while a source is lost that can be asked again, model calls wait for their reasoning tokens', async () => {
+  const { destination, emitted } = createSink();
+  let clock_ms = 1_000;
+  const call = {
+    type: 'llm.tokens',
+    model: 'm',
+    provider: 'p',
+    input_tokens: 1,
+    output_tokens: 1,
+    response_id: 'x',
+  };
+  const told = sourceOf([{ type: 'agent.started' }, call], { at: 1 });
+  const late = sourceOf([{ type: 'llm.reasoning', response_id: 'x', reasoning_tokens: 3 }], { at: 2 });
+  const source: Source = {
+    ...told,
+    async open() {
+      const [before, after] = [await told.open(), await late.open()];
+      return (async function* () {
+        yield* before;
+        yield { kind: 'status', state: 'down', message: 'lost' } as const;
+        clock_ms += 60_000;
+        yield { kind: 'status', state: 'up', message: 'back' } as const;
+        yield* after;
+      })();
+    },
+  };
+  const bridge = createBridge({
+    sources: [source],
+    destinations: [destination],
+    dialect: 'catalog',
+    max_line_bytes: 1_000_000,
+    logger: pino({ level: 'silent' }),
+    now: () => clock_ms,
+    restored: undefined,
+    saveCheckpoint: () => undefined,
+  });
+  await bridge.open();
+  await bridge.read();
+  await bridge.finish(0);
+  expect(merge(emitted).spans).toMatchObject([
+    { kind: 'chat', attributes: { 'gen_ai.usage.reasoning.output_tokens': 3 } },
+  ]);
+});

@@ -48,6 +48,8 @@ export function recentState(state: State): State {
   const sessions = sessionsOf([...runs.values(), ...state.held.values()]);
   return {
     ...state,
+    // Counts are of a process: for the next one, what goes on is what it begins with.
+    counts: { runs_opened: state.open.size, runs_ended: 0, runs_with_gap: 0, duplicates: 0, given_up: {} },
     runs,
     ended: { keys: state.ended.keys.slice(state.ended.head).filter((key) => runs.has(key)), head: 0 },
     sessions: entriesWhere(state.sessions, (session, key) => sessions.has(key) || hasWork(session)),

@@ -453,6 +453,7 @@ test('what is written down for the next process stays small, and knows what goes
   expect(recent.runs.size).toBe(1_001);
   expect(recent.sessions.young.size).toBe(1_001);
   const next = createCorrelator({}, recent);
+  expect(next.counts()).toMatchObject({ runs_opened: 1, runs_ended: 0, runs_open: 1 });
   const { spans } = next.apply(
     event('agent.finished', { session_key: 'agent:main:old', run_id: 'open', status: 'ok' }),
     NOW_MS,
