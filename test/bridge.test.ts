@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type BridgeCheckpoint, createBridge } from '../src/bridge.js';
 import type { CorrelatorSnapshot } from '../src/correlate/index.js';
 import type { Destination } from '../src/model/delivery.js';
@@ -120,8 +120,9 @@ test('without a checkpoint what is open at the end is closed', async () => {
 });
 
 test('while a source is lost that can be asked again, model calls wait for their reasoning tokens', async () => {
+  vi.useFakeTimers({ now: EVENT.ts });
+  onTestFinished(() => void vi.useRealTimers());
   const { destination, emitted } = createSink();
-  let clock_ms = 1_000;
   const call = {
     type: 'llm.tokens',
     model: 'm',
@@ -139,7 +140,7 @@ test('while a source is lost that can be asked again, model calls wait for their
       return (async function* () {
         yield* before;
         yield { kind: 'status', state: 'down', message: 'lost' } as const;
-        clock_ms += 60_000;
+        await vi.advanceTimersByTimeAsync(60_000);
         yield { kind: 'status', state: 'up', message: 'back' } as const;
         yield* after;
       })();
@@ -151,8 +152,6 @@ test('while a source is lost that can be asked again, model calls wait for their
     dialect: 'catalog',
     max_line_bytes: 1_000_000,
     logger: pino({ level: 'silent' }),
-    now: () => clock_ms,
-    restored: undefined,
     saveCheckpoint: () => undefined,
   });
   await bridge.open();
