@@ -2,7 +2,7 @@
  * One source with another to fall back on: the transcripts of an OpenClaw while its gateway can't be followed. Both tell the
  * same things under different run ids, so that the fallback ends for good when the first can be followed.
  */
-import type { LineBatch, Source, SourceStatus } from '../model/source.js';
+import { type LineBatch, type Source, SourceError, type SourceStatus } from '../model/source.js';
 import { createReaderSource, type Push } from './reader.js';
 
 export interface FallbackOptions {
@@ -40,6 +40,16 @@ async function readBoth(
     }
   }
 
+  /** A fallback that can't be read is told; the preferred one is waited for all the same. */
+  async function tryFallback(): Promise<void> {
+    try {
+      await readFallback();
+    } catch (error) {
+      if (!(error instanceof SourceError)) throw error;
+      await push({ kind: 'status', state: 'down', message: error.message });
+    }
+  }
+
   async function endFallback(): Promise<void> {
     if (is_followed) return;
     is_followed = true;
@@ -52,7 +62,7 @@ async function readBoth(
   for await (const item of items) {
     if (item.kind === 'status' && item.state === 'up') await endFallback();
     await push(item);
-    if (item.kind === 'status' && item.state === 'down' && !is_followed) reading ??= readFallback();
+    if (item.kind === 'status' && item.state === 'down' && !is_followed) reading ??= tryFallback();
   }
   await reading;
 }

@@ -1,6 +1,6 @@
 /** A source and its fallback: which of the two is listened to, and that it is never both. */
 import { expect, test } from 'vitest';
-import type { LineBatch, Source, SourceStatus } from '../../src/model/source.js';
+import { type LineBatch, type Source, SourceError, type SourceStatus } from '../../src/model/source.js';
 import { withFallback } from '../../src/source/fallback.js';
 import { createQueue } from '../../src/source/queue.js';
 
@@ -107,4 +107,28 @@ test('both are closed with it', async () => {
   await readUntil(items, 'a');
   await source.close();
   expect(await items.next()).toEqual({ done: true, value: undefined });
+});
+
+test('that can not be opened is told, and the preferred one is waited for all the same', async () => {
+  const gateway = createScripted('gateway');
+  const broken: Source = {
+    name: 'transcripts',
+    open: () => Promise.reject(new SourceError("can't read transcripts")),
+    close: async () => undefined,
+  };
+  const source = withFallback({
+    preferred: gateway.source,
+    createFallback: async () => broken,
+    messages: { begins: 'begins', ends: 'ends' },
+  });
+  const items = (await source.open())[Symbol.asyncIterator]();
+  void gateway.status('down');
+  expect(await readUntil(items, "can't read transcripts")).toEqual([
+    'gateway down',
+    "can't read transcripts",
+  ]);
+  void gateway.status('up');
+  void gateway.tell('a');
+  expect((await readUntil(items, 'a')).slice(-2)).toEqual(['gateway up', 'a']);
+  await source.close();
 });
