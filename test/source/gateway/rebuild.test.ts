@@ -2,7 +2,9 @@
  * What is rebuilt from a gateway's answers is what it had pushed: recordings of a real gateway, and what the same gateway
  * answered afterwards when it was asked about them.
  */
+import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
+import { createLineDecoder } from '../../../src/decode/index.js';
 import { type Json, object } from '../../../src/json.js';
 import type { SessionAnswers } from '../../../src/source/gateway/answers.js';
 import type { RebuildOptions } from '../../../src/source/gateway/facts.js';
@@ -189,4 +191,52 @@ test('a run that waits for its sub-agents is over, though the audit log is behin
   expect(ends).toMatchObject([
     { ts_ms: ended_ms, payload: { runId: started.runId, data: { stopReason: 'end_turn' } } },
   ]);
+});
+
+describe('answers of any shape', () => {
+  const json = fc.jsonValue({ maxDepth: 3 });
+  const known = fc.record(
+    {
+      role: fc.constantFrom('assistant', 'toolResult', 'user', 'custom'),
+      customType: fc.constant('openclaw.nested-tool.v1'),
+      kind: fc.constantFrom('agent_run', 'tool_action'),
+      action: fc.constantFrom('agent.run.started', 'agent.run.finished', 'tool.action.started'),
+      runId: fc.oneof(fc.constant('r'), json),
+      toolCallId: fc.oneof(fc.constant('c'), json),
+      occurredAt: fc.oneof(fc.nat(), json),
+      timestamp: fc.oneof(fc.nat(), json),
+      content: json,
+      details: fc.oneof(fc.record({ runId: fc.constant('r'), toolCallId: json, startedAt: json }), json),
+      data: fc.oneof(fc.record({ phase: json, toolCallId: json }), json),
+      ts: fc.oneof(fc.nat(), json),
+      stream: fc.constantFrom('tool', 'lifecycle'),
+      __openclaw: fc.oneof(fc.record({ runId: fc.constant('r'), recordTimestampMs: json }), json),
+    },
+    { requiredKeys: [] },
+  ) as fc.Arbitrary<Json>;
+  const session = fc.dictionary(
+    fc.constantFrom('lastRunId', 'endedAt', 'status', 'hasActiveRun', 'activeRunIds', 'agentId', 'label'),
+    json,
+  );
+
+  property.prop([fc.array(known), fc.array(known), fc.array(known), session])(
+    'never break it, and give frames in order',
+    (rows, activity, events, row) => {
+      const { frames } = rebuildFrames(
+        {
+          key: 'agent:main:s',
+          session: row,
+          rows,
+          activity,
+          in_flight: { runId: 'r', events },
+          is_partial: false,
+        },
+        { ...anew(0), open_run: { run_id: 'r', last_ms: 1 }, is_restarted: true },
+      );
+      const times = frames.map(({ ts_ms }) => ts_ms);
+      expect(times).toEqual([...times].sort((a, b) => a - b));
+      const decoder = createLineDecoder('gateway');
+      for (const frame of frames) decoder.decode(Buffer.from(lineOf(frame)), 0);
+    },
+  );
 });
