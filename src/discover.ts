@@ -3,7 +3,8 @@
  * OTLP on its usual port, else the terminal. ClawMetry listens on the OTLP port too, so the two are never both taken.
  */
 import { request } from 'undici';
-import { environmentNamesEndpoint, PRESETS, type PresetName } from './export/index.js';
+import { EMPTY_JSON, environmentNamesEndpoint, PRESETS, type PresetName } from './export/index.js';
+import type { Signal } from './model/delivery.js';
 
 export interface Choice {
   /** A value of `--to`. */
@@ -43,12 +44,10 @@ const isClawMetry = (): Promise<boolean> =>
     (status, body) => status === 200 && body.startsWith('{'),
   );
 
-const EMPTY_REQUESTS = { traces: '{"resourceSpans":[]}', metrics: '{"resourceMetrics":[]}' };
-
-const takesOtlp = (signal: keyof typeof EMPTY_REQUESTS): Promise<boolean> =>
+const takesOtlp = (signal: Signal): Promise<boolean> =>
   answersWith(
     `${PRESETS.collector.url}/v1/${signal}`,
-    { method: 'POST', headers: { 'content-type': 'application/json' }, body: EMPTY_REQUESTS[signal] },
+    { method: 'POST', headers: { 'content-type': 'application/json' }, body: EMPTY_JSON[signal] },
     (status) => status === 200,
   );
 

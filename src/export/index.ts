@@ -22,7 +22,7 @@ export {
   parseDestinations,
 } from './parse.js';
 export { PRESET_NAMES, PRESETS, type PresetName } from './presets.js';
-export { probeEndpoint } from './probe.js';
+export { EMPTY_JSON, probeEndpoint } from './probe.js';
 export type { Logger } from './report.js';
 export { createResource } from './resource.js';
 export { type Outcome as ExportOutcome, oneLine } from './verdict.js';

@@ -7,7 +7,8 @@ import type { EndpointConfig } from './config.js';
 import { createTransport } from './transport.js';
 import type { Outcome } from './verdict.js';
 
-const EMPTY_JSON: Readonly<Record<Signal, string>> = {
+/** A request with nothing in it, as JSON. */
+export const EMPTY_JSON: Readonly<Record<Signal, string>> = {
   traces: '{"resourceSpans":[]}',
   metrics: '{"resourceMetrics":[]}',
   logs: '{"resourceLogs":[]}',

@@ -8,7 +8,7 @@ import type { Push } from '../reader.js';
 import { type Asked, askForMissed, type SessionAnswers } from './answers.js';
 import type { Connection, Ending } from './connection.js';
 import type { OpenRun } from './facts.js';
-import type { EventFrame } from './frames.js';
+import { type EventFrame, endsRun } from './frames.js';
 import { createOpenRuns } from './open-runs.js';
 import { createOutlet } from './outlet.js';
 import { createQuietRuns } from './quiet-runs.js';
@@ -72,9 +72,8 @@ const REASONING_MARGIN_MS = 60_000;
 
 /** The session in which a call may have been written down just now. */
 const settledSession = ({ event, payload }: EventFrame): string | undefined => {
-  const { sessionKey, stream, data } = object(payload);
-  const isEnd = stream === 'lifecycle' && object(data).executionSettled === true;
-  return event === 'session.message' || isEnd ? text(sessionKey) : undefined;
+  const told = object(payload);
+  return event === 'session.message' || endsRun(told) ? text(told.sessionKey) : undefined;
 };
 
 const RESTARTED = 1012;

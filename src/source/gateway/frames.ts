@@ -2,7 +2,7 @@
  * The gateway's wire: JSON text frames over a WebSocket, requests answered by id, and events pushed with a number that
  * counts up within one connection.
  */
-import { isObject, type Json, text } from '../../json.js';
+import { isObject, type Json, object, text } from '../../json.js';
 
 export interface ResponseFrame {
   type: 'res';
@@ -58,6 +58,10 @@ export function readFrame(json: string): Frame | undefined {
   const { event, payload, seq } = value;
   return { type: 'event', event, payload, ...(typeof seq === 'number' ? { seq } : {}) };
 }
+
+/** Whether an agent event is the last one of its run, by its payload. */
+export const endsRun = ({ stream, data }: Json): boolean =>
+  stream === 'lifecycle' && object(data).executionSettled === true;
 
 export const request = (id: string, method: string, params: Json): string =>
   JSON.stringify({ type: 'req', id, method, params });

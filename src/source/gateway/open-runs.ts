@@ -5,6 +5,7 @@
 import { addMember, createBoundedSet, hasMember } from '../../bounded.js';
 import { type Json, number, object, text } from '../../json.js';
 import type { OpenRun } from './facts.js';
+import { endsRun } from './frames.js';
 
 const MAX_OPEN = 10_000;
 /** Runs that are known again when more is told of them. */
@@ -35,15 +36,15 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
 
   return {
     open,
-    see({ sessionKey, runId, agentId, ts, stream, data }) {
+    see(payload) {
+      const { sessionKey, runId, agentId, ts, stream } = payload;
       const key = text(sessionKey);
       const run_id = text(runId);
       // Protocol 3 names no agent, marks no run's last event, and has no answers to ask for.
       if (key === undefined || run_id === undefined || agentId === undefined) return;
       const known_run = open[key];
       addMember(seen, run_id, MAX_KNOWN);
-      const { phase, executionSettled } = object(data);
-      if (stream === 'lifecycle' && executionSettled === true && (phase === 'end' || phase === 'error')) {
+      if (endsRun(payload)) {
         if (known_run?.run_id !== run_id) return;
         delete open[key];
         count--;

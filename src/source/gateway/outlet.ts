@@ -11,8 +11,6 @@ const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 export interface Outlet {
   /** Adds a line: JSON of one frame in the recording form, on one line. */
   add(json: string): void;
-  /** Adds lines that are taken together, and resolves when they have been. */
-  taken(): Promise<void>;
   /** The last batch of the stream. */
   end(): Promise<void>;
 }
@@ -64,7 +62,6 @@ export function createOutlet({ stream, push, onFull, position }: OutletOptions):
       }
       pumping ??= pump();
     },
-    taken: () => pumping ?? Promise.resolve(),
     async end() {
       await pumping;
       await push({

@@ -4,7 +4,7 @@
  */
 import { type Json, list, number, object, text } from '../../json.js';
 import type { Call } from './calls.js';
-import type { EventFrame } from './frames.js';
+import { type EventFrame, endsRun } from './frames.js';
 
 /** How long the first model call of a session waits for others, so that one question serves them all. */
 const GATHER_MS = 400;
@@ -54,10 +54,6 @@ export function reasoningRow(row: Json): Json {
     __openclaw: { runId, id, recordTimestampMs },
   };
 }
-
-/** The last event of a run: no more model calls of it come. */
-const endedSession = ({ stream, data, sessionKey }: Json): string | undefined =>
-  stream === 'lifecycle' && object(data).executionSettled === true ? text(sessionKey) : undefined;
 
 /**
  * `onRows` is given the rows that tell of wanted calls, for a session at a time.
@@ -115,7 +111,8 @@ export function createReasoning(call: Call, onRows: (rows: Json[]) => void): Rea
         wanted.messages.set(found.message_id, Date.now());
         askLater(found.key, wanted);
       }
-      const key = event === 'agent' ? endedSession(told) : undefined;
+      // No more model calls of the run come.
+      const key = event === 'agent' && endsRun(told) ? text(told.sessionKey) : undefined;
       const wanted = key === undefined ? undefined : sessions.get(key);
       if (key !== undefined && wanted !== undefined) void askNow(key, wanted);
     },
