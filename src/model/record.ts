@@ -1,0 +1,26 @@
+/**
+ * What is kept between two starts, in the terms of whoever keeps it: records under keys. The store writes them down; the
+ * stages that have something to keep say it in these terms, and know no store.
+ */
+
+/** A record is put, or with no value removed. Keys are text of at most 1,000 bytes, and stand in the order of their bytes. */
+export interface RecordChange {
+  key: string;
+  value?: Uint8Array;
+}
+
+export interface SavedRecord {
+  key: string;
+  value: Uint8Array;
+}
+
+/**
+ * A state as it was at one instant, turned into records a piece at a time, so that nobody has to wait for all of it: what is
+ * about to change meanwhile is turned into its record before that.
+ */
+export interface Capture {
+  /** Turns at most so many more entries into records; true when none is left. */
+  advance(max_entries: number): boolean;
+  /** What has changed since the capture before; complete once `advance` has told so. */
+  changes: RecordChange[];
+}

@@ -1,0 +1,23 @@
+/**
+ * The one durable place, as far as everybody else sees it: records under keys, changed together or not at all. What the
+ * records mean is the business of those who write them.
+ */
+import type { RecordChange, SavedRecord } from '../model/record.js';
+
+/** What became of a write. A failed one has changed nothing; the message says why, in the system's words. */
+export type Written = { ok: true } | { ok: false; message: string };
+
+export interface Store {
+  get(key: string): Uint8Array | undefined;
+  /** The records whose keys begin so, in the order of their keys, as they are when it is called. */
+  entries(prefix: string): Iterable<SavedRecord>;
+  /**
+   * Makes all the changes or none, after those of every earlier call. Resolves when they are on the disk, and never
+   * rejects. A crash keeps the changes of the first so many calls, among them all that were told to be written.
+   */
+  write(changes: readonly RecordChange[]): Promise<Written>;
+  /** What the records take up on the disk. */
+  usedBytes(): number;
+  /** Resolves when everything written is on the disk and the place is free for another process. */
+  close(): Promise<void>;
+}
