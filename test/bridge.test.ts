@@ -43,6 +43,7 @@ function createSink(): { destination: Destination; emitted: Emission[] } {
     name: 'sink',
     accept: (emission) => void emitted.push(emission),
     collectMetrics: nothing,
+    sendMetrics: () => undefined,
     summary: () => ({}),
     pending: () => 0,
     idle: nothing,

@@ -4,16 +4,17 @@
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import type { IMetricReader } from '@opentelemetry/sdk-metrics';
-import { type Destination, SIGNALS, type Signal } from '../model/delivery.js';
+import { type Destination, type SavedDeliveries, SIGNALS, type Signal } from '../model/delivery.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
 import { logBytes, spanBytes } from './estimate.js';
+import { createKeeping, type KeptLane } from './keeping.js';
 import { Lane, type LaneEvent } from './lane.js';
 import { collect, countDataPoints, createMetricReader } from './metrics.js';
 import { encodeLogs, encodeMetrics, encodeSpans, toReadableLogRecord, toReadableSpan } from './otlp.js';
+import { Outbox, type OutboxOptions } from './outbox.js';
 import { applyToLog, applyToSpan, PROFILES, type Profile, sendsLog } from './profiles.js';
-import type { LaneItem } from './queue.js';
-import { createReporter, type Logger } from './report.js';
+import { createRedactor, createReporter, type Logger } from './report.js';
 import { createResource } from './resource.js';
 import { createTransport, type Transport } from './transport.js';
 
@@ -21,6 +22,8 @@ export interface DestinationDependencies {
   logger: Logger;
   /** What the destination may hold in memory, in estimated bytes. */
   memory_limit_bytes: number;
+  /** Keeps what is pending beyond the process, and takes over what an earlier one left; absent: in memory only. */
+  saved?: SavedDeliveries | undefined;
   /** Called with each answered request. */
   onExport?: (signal: Signal, destination: string, duration_ms: number) => void;
   /** Epoch milliseconds; default `Date.now`. */
@@ -35,6 +38,8 @@ export interface DestinationDependencies {
 
 /** `idle` waits for previews, too, and resolves when the destination is closed. */
 export interface ExportDestination extends Destination {
+  /** Takes in what was written down of a signal before, as records hold it; false where it is none of its signals. */
+  takeBack(signal: Signal, packed: Uint8Array, counts: number[]): boolean;
   /** For `createMetrics`; absent where the destination takes no metrics. */
   reader?: IMetricReader;
 }
@@ -65,17 +70,21 @@ interface Parts {
   openLane<T>(signal: Signal, endpoint: EndpointConfig, batch: BatchForm<T>): Lane<T>;
 }
 
-interface BatchForm<T> {
+/** What is particular to the items of a signal. */
+interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'pack' | 'unpack'> {
   max_items: number;
+  in_order?: boolean;
   encode: (payloads: T[]) => Uint8Array;
 }
 
 /** What a destination asks of each of its signals. */
 interface SignalSender {
   lane: Pick<Lane<unknown>, 'counts' | 'idle' | 'close'>;
+  takeBack: (packed: Uint8Array, counts: number[]) => void;
   accept?: (emission: Emission) => void;
   reader?: IMetricReader;
   collect?: () => Promise<void>;
+  release?: () => void;
 }
 
 export function createDestination(
@@ -83,13 +92,14 @@ export function createDestination(
   dependencies: DestinationDependencies,
 ): ExportDestination {
   const transports: Transport[] = [];
-  const parts = createParts(config, dependencies, transports);
+  const kept: KeptLane[] = [];
+  const parts = createParts(config, dependencies, { transports, kept });
   const senders: Partial<Record<Signal, SignalSender>> = {};
   for (const signal of SIGNALS) {
     const endpoint = config.endpoints[signal];
     if (endpoint !== undefined) senders[signal] = SENDERS[signal](parts, endpoint);
   }
-  const { reader, collect: collectMetrics = async () => {} } = senders.metrics ?? {};
+  const { reader, collect: collectMetrics = async () => {}, release = () => {} } = senders.metrics ?? {};
   const lanes = Object.values(senders).map((sender) => sender.lane);
   return {
     name: config.name,
@@ -99,6 +109,12 @@ export function createDestination(
       senders.logs?.accept?.(emission);
     },
     collectMetrics,
+    sendMetrics: release,
+    ...(kept.length === 0 ? {} : { keeping: createKeeping(kept) }),
+    takeBack(signal, packed, counts) {
+      senders[signal]?.takeBack(packed, counts);
+      return senders[signal] !== undefined;
+    },
     summary: () =>
       Object.fromEntries(Object.entries(senders).map(([signal, sender]) => [signal, sender.lane.counts()])),
     pending: () => lanes.reduce((sum, lane) => sum + lane.counts().pending, 0),
@@ -115,11 +131,12 @@ export function createDestination(
 function createParts(
   config: DestinationConfig,
   dependencies: DestinationDependencies,
-  transports: Transport[],
+  { transports, kept }: { transports: Transport[]; kept: KeptLane[] },
 ): Parts {
   const {
     logger,
     memory_limit_bytes,
+    saved,
     onExport,
     now = Date.now,
     random = Math.random,
@@ -129,12 +146,19 @@ function createParts(
   const taken = SIGNALS.filter((signal) => config.endpoints[signal] !== undefined);
   const shares = taken.reduce((sum, signal) => sum + MEMORY_SHARES[signal], 0);
   const reporter = createReporter(config, { logger, memory_limit_bytes, now });
+  const redact = createRedactor(config);
+
+  function openOutbox<T>(signal: Signal, form: BatchForm<T>): Outbox<T> | undefined {
+    if (saved === undefined) return undefined;
+    return new Outbox({ ...form, destination: config.name, signal, read: saved.read, redact, now });
+  }
+
   return {
     config,
     profile: PROFILES[config.profile],
     resource: createResource(),
     now,
-    openLane(signal, endpoint, batch) {
+    openLane(signal, endpoint, form) {
       const transport = openTransport(endpoint, now);
       transports.push(transport);
       const report = (event: LaneEvent) => {
@@ -142,7 +166,26 @@ function createParts(
         else reporter(signal, event);
       };
       const limit_bytes = (memory_limit_bytes * MEMORY_SHARES[signal]) / shares;
-      return new Lane({ signal, ...batch, post: transport.post, limit_bytes, now, random, sleep, report });
+      const outbox = openOutbox(signal, form);
+      const { max_items, encode, in_order = false } = form;
+      const lane = new Lane({
+        signal,
+        max_items,
+        encode,
+        in_order,
+        post: transport.post,
+        limit_bytes,
+        now,
+        random,
+        sleep,
+        report,
+        ...(outbox === undefined ? {} : { outbox }),
+      });
+      if (saved !== undefined && outbox !== undefined) {
+        kept.push({ signal, lane, outbox });
+        lane.restore(outbox.restore(saved.entries(outbox.prefix), saved.answers(config.name, signal)));
+      }
+      return lane;
     },
   };
 }
@@ -153,66 +196,96 @@ const SENDERS: Readonly<Record<Signal, (parts: Parts, endpoint: EndpointConfig) 
   logs: openLogs,
 };
 
+const packJson = (payloads: unknown[]): Uint8Array => Buffer.from(JSON.stringify(payloads));
+const unpackJson = <T>(bytes: Uint8Array): T[] => JSON.parse(Buffer.from(bytes).toString()) as T[];
+
+/** Queues what was written down before, as if it had just been produced. */
+const takeBackInto =
+  <T>(lane: Lane<T>, { unpack, toItem }: BatchForm<T>): SignalSender['takeBack'] =>
+  (packed, counts) =>
+    lane.offer(unpack(packed).map((payload, place) => toItem(payload, counts[place] ?? 1)));
+
 function openTraces({ config, profile, resource, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
-  const lane = openLane<SpanRecord>('traces', endpoint, {
+  const replaces = config.open_spans === 'replace';
+  const form: BatchForm<SpanRecord> = {
     max_items: MAX_SPANS,
     encode: (spans) =>
       encodeSpans(
         spans.map((span) => toReadableSpan(applyToSpan(profile, span), resource)),
         endpoint.encoding,
       ),
-  });
-  const replaces = config.open_spans === 'replace';
-  const toItem = (span: SpanRecord, count: number): LaneItem<SpanRecord> => {
-    const item = { payload: span, bytes: spanBytes(span), count };
-    return replaces ? { ...item, id: span.span_id } : item;
+    pack: packJson,
+    unpack: unpackJson,
+    identify: ({ payload: { span_id }, count }) => (count === 0 ? `+${span_id}` : span_id),
+    toItem(span, count) {
+      const item = { payload: span, bytes: spanBytes(span), count };
+      // Without an id what does not count is a correction: what has ended takes no more copies, but for this one.
+      return replaces && count > 0 ? { ...item, id: span.span_id } : item;
+    },
   };
+  const lane = openLane('traces', endpoint, form);
   return {
     lane,
+    takeBack: takeBackInto(lane, form),
     accept({ previews, corrections, spans }) {
-      if (replaces) lane.offer(previews.map((span) => toItem(span, 0)));
-      lane.offer(spans.map((span) => toItem(span, 1)));
-      // Without an id: what has ended takes no more copies, but for this one.
-      if (replaces)
-        lane.offer(corrections.map((span) => ({ payload: span, bytes: spanBytes(span), count: 0 })));
+      if (replaces) {
+        lane.offer(
+          previews.map((span) => ({ payload: span, bytes: spanBytes(span), count: 0, id: span.span_id })),
+        );
+      }
+      lane.offer(spans.map((span) => form.toItem(span, 1)));
+      if (replaces) lane.offer(corrections.map((span) => form.toItem(span, 0)));
     },
   };
 }
 
 function openLogs({ profile, resource, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
-  const lane = openLane<LogRecord>('logs', endpoint, {
+  const form: BatchForm<LogRecord> = {
     max_items: profile.log?.batch_items ?? MAX_LOGS,
     encode: (logs) =>
       encodeLogs(
         logs.map((log) => toReadableLogRecord(applyToLog(profile, log), resource)),
         endpoint.encoding,
       ),
-  });
+    pack: packJson,
+    unpack: unpackJson,
+    identify: ({ payload: { span_id, event_name, ts_ms } }) => `${span_id} ${event_name} ${ts_ms}`,
+    toItem: (log, count) => ({ payload: log, bytes: logBytes(log), count }),
+  };
+  const lane = openLane('logs', endpoint, form);
   return {
     lane,
+    takeBack: takeBackInto(lane, form),
     accept({ logs }) {
-      const sent = logs.filter((log) => sendsLog(profile, log));
-      lane.offer(sent.map((log) => ({ payload: log, bytes: logBytes(log), count: 1 })));
+      lane.offer(logs.filter((log) => sendsLog(profile, log)).map((log) => form.toItem(log, 1)));
     },
   };
 }
 
 /** A metrics request is encoded when it is collected: what is sent again, at any time, is the same bytes. */
 function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
-  const lane = openLane<Uint8Array>('metrics', endpoint, {
+  const form: BatchForm<Uint8Array> = {
     max_items: MAX_METRIC_REQUESTS,
+    // A backend that adds up what it gets takes no point that is older than one before it.
+    in_order: true,
     encode: ([body = new Uint8Array()]) => body,
-  });
+    pack: ([body = new Uint8Array()]) => body,
+    unpack: (bytes) => [bytes],
+    // Each is written down before it is sent, and so never told by what it is.
+    identify: () => '',
+    toItem: (body, count) => ({ payload: body, bytes: body.length, count }),
+  };
+  const lane = openLane('metrics', endpoint, form);
   const reader = createMetricReader(config.temporality);
   return {
     lane,
     reader,
+    takeBack: takeBackInto(lane, form),
     async collect() {
       const metrics = await collect(reader, resource);
       const count = countDataPoints(metrics);
-      if (count === 0) return;
-      const payload = encodeMetrics(metrics, endpoint.encoding);
-      lane.offer([{ payload, bytes: payload.length, count }]);
+      if (count > 0) lane.hold([form.toItem(encodeMetrics(metrics, endpoint.encoding), count)]);
     },
+    release: () => lane.release(),
   };
 }

@@ -5,9 +5,10 @@
  */
 
 import type { Signal, SignalCounts } from '../model/delivery.js';
+import type { Outbox } from './outbox.js';
 import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
-import { type LaneItem, LaneQueue } from './queue.js';
-import { MEMORY_FULL, PARTIAL_SUCCESS, POISON } from './reasons.js';
+import { isPreview, type LaneItem, LaneQueue } from './queue.js';
+import { MEMORY_FULL, PARTIAL_SUCCESS, POISON, STORE_DAMAGED, STORE_FULL } from './reasons.js';
 import { type Batch, Suspects } from './suspects.js';
 import { judge, type Outcome, oneLine, type Verdict } from './verdict.js';
 
@@ -26,6 +27,10 @@ export interface LaneOptions<T> {
   encode: (payloads: T[]) => Uint8Array;
   /** Sends one request; never rejects. Once `signal` aborts, its outcome does not matter. */
   post: (body: Uint8Array, signal: AbortSignal) => Promise<Outcome>;
+  /** Where what is pending is kept beyond the process; in memory only where it is absent. */
+  outbox?: Outbox<T>;
+  /** Nothing may overtake what came before it. */
+  in_order?: boolean;
   /** The most items in one request. */
   max_items: number;
   /** The most estimated bytes on the lane. */
@@ -42,6 +47,13 @@ export interface LaneOptions<T> {
 /** The most estimated bytes in one request. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
+/** With so many full batches queued a lane is behind: what is new takes turns with what is old. */
+const BATCHES_BEHIND = 4;
+
+/** The parts of the bound on memory over which a lane wants its items written down, and under which it then keeps them. */
+const PRESSED = 1 / 2;
+const RELIEVED = 1 / 4;
+
 export class Lane<T> {
   readonly #options: LaneOptions<T>;
   readonly #counts: SignalCounts = { produced: 0, delivered: 0, pending: 0, rejected: {}, dropped: {} };
@@ -50,8 +62,13 @@ export class Lane<T> {
   readonly #prepared: Batch<T>[] = [];
   readonly #suspects = new Suspects<T>();
   readonly #closing = new AbortController();
-  /** The estimated bytes of all batches: what is pending and not in the queue. */
+  /** What has been read back from the disk, oldest first. */
+  #backlog: LaneItem<T>[] = [];
+  /** What may not be sent yet. */
+  #held: LaneItem<T>[] = [];
+  /** The estimated bytes of all that is pending and not in the queue. */
   #batch_bytes = 0;
+  #takes_newest = false;
   #pace: Pace;
   #failures = 0;
   #running = false;
@@ -64,16 +81,47 @@ export class Lane<T> {
 
   /** Takes items in, oldest first. Over the bound on memory, the oldest that are queued are dropped. */
   offer(items: readonly LaneItem<T>[]): void {
-    for (const item of items) {
-      this.#counts.produced += item.count;
-      this.#counts.pending += item.count;
-      this.#queue.push(item);
-    }
-    this.#dropOverLimit();
-    if (!this.#running && !this.#closing.signal.aborted && this.#queue.size > 0) {
-      this.#running = true;
-      void this.#run();
-    }
+    for (const item of items) if (this.#admit(item)) this.#queue.push(item);
+    this.#makeRoom();
+    this.#start();
+  }
+
+  /** Takes items in that are not to be sent before `release`. */
+  hold(items: readonly LaneItem<T>[]): void {
+    this.#held.push(...items.filter((item) => this.#admit(item)));
+  }
+
+  release(): void {
+    for (const item of this.#held) this.#queue.push(item);
+    this.#held = [];
+    this.#start();
+  }
+
+  /** Takes over what an earlier process left. */
+  restore(left: { count: number; items: LaneItem<T>[] }): void {
+    this.#counts.produced += left.count;
+    this.#counts.pending += left.count;
+    for (const item of left.items) this.#queue.push(item);
+    this.#start();
+  }
+
+  /** Memory is short until what is pending has been written down. */
+  get isPressed(): boolean {
+    return this.#outbox !== undefined && this.#memory_bytes > this.#options.limit_bytes * PRESSED;
+  }
+
+  /** What is pending has been written down: the oldest need not stay in memory. */
+  relieve(): void {
+    this.#makeRoom();
+  }
+
+  /** Gives up the oldest that is on the disk alone; false where there is none. */
+  dropOldest(): boolean {
+    const count = this.#outbox?.dropOldest();
+    if (count === undefined) return false;
+    this.#counts.pending -= count;
+    this.#lose('dropped', STORE_FULL, count, 'the room on the disk for what is pending is full');
+    return true;
   }
 
   /** A copy of the counts as they are now. */
@@ -94,6 +142,29 @@ export class Lane<T> {
   async close(): Promise<void> {
     this.#closing.abort();
     await this.idle();
+  }
+
+  get #outbox(): Outbox<T> | undefined {
+    return this.#options.outbox;
+  }
+
+  get #memory_bytes(): number {
+    return this.#queue.bytes + this.#batch_bytes;
+  }
+
+  /** Counts an item in; false where an earlier process had an answer for it. */
+  #admit(item: LaneItem<T>): boolean {
+    if (!isPreview(item) && this.#outbox?.add(item) === false) return false;
+    this.#counts.produced += item.count;
+    this.#counts.pending += item.count;
+    return true;
+  }
+
+  #start(): void {
+    if (this.#running || this.#closing.signal.aborted) return;
+    if (this.#queue.size === 0 && this.#outbox?.hasEvicted !== true) return;
+    this.#running = true;
+    void this.#run();
   }
 
   async #run(): Promise<void> {
@@ -117,10 +188,34 @@ export class Lane<T> {
   #nextOther(): Batch<T> | undefined {
     const prepared = this.#prepared.shift();
     if (prepared !== undefined) return prepared;
-    const items = this.#queue.take(this.#pace.items, MAX_BODY_BYTES);
-    if (items.length === 0) return undefined;
+    const items = this.#takeItems();
+    return items.length === 0 ? undefined : { items, refusals: 0 };
+  }
+
+  /** The oldest come first; in a lane that is behind they take turns with the newest. */
+  #takeItems(): LaneItem<T>[] {
+    const { in_order, max_items } = this.#options;
+    if (this.#backlog.length === 0 && this.#outbox?.hasEvicted) this.#load(this.#outbox);
+    const is_behind = this.#backlog.length > 0 || this.#queue.size > BATCHES_BEHIND * max_items;
+    this.#takes_newest = is_behind && !in_order && !this.#takes_newest;
+    const newest = this.#takes_newest ? this.#queue.takeNewest(this.#pace.items, MAX_BODY_BYTES) : [];
+    if (newest.length > 0) return this.#inBatch(newest);
+    if (this.#backlog.length > 0) return this.#backlog.splice(0, this.#pace.items);
+    return this.#inBatch(this.#queue.take(this.#pace.items, MAX_BODY_BYTES));
+  }
+
+  /** Counts the bytes of what has left the queue. */
+  #inBatch(items: LaneItem<T>[]): LaneItem<T>[] {
     for (const item of items) this.#batch_bytes += item.bytes;
-    return { items, refusals: 0 };
+    return items;
+  }
+
+  #load(outbox: Outbox<T>): void {
+    const { items, lost } = outbox.load();
+    this.#backlog = this.#inBatch(items);
+    if (lost === 0) return;
+    this.#counts.pending -= lost;
+    this.#lose('dropped', STORE_DAMAGED, lost, 'it was written down, and can not be read any more');
   }
 
   /** Sends a batch and acts on the outcome. Gives the milliseconds to wait before the next request. */
@@ -175,14 +270,18 @@ export class Lane<T> {
   }
 
   #taken(batch: Batch<T>, { partial }: Extract<Verdict, { kind: 'taken' }>): void {
+    const message = partial === undefined ? '' : oneLine(partial.message);
+    if (partial !== undefined) this.#outbox?.bury(counted(batch), PARTIAL_SUCCESS, message, partial.rejected);
     const count = this.#leave(batch);
     // Which ones were rejected is not said, so previews, which do not count, can't be told from the rest.
     const rejected = Math.min(count, Math.trunc(partial?.rejected ?? 0));
     this.#counts.delivered += count - rejected;
-    if (partial !== undefined) this.#lose('rejected', PARTIAL_SUCCESS, rejected, oneLine(partial.message));
+    if (partial !== undefined) this.#lose('rejected', PARTIAL_SUCCESS, rejected, message);
   }
 
   #reject(batch: Batch<T>, reason: string, message: string): void {
+    const items = counted(batch);
+    if (items.length > 0) this.#outbox?.bury(items, reason, message, items.length);
     this.#lose('rejected', reason, this.#leave(batch), message);
   }
 
@@ -236,6 +335,7 @@ export class Lane<T> {
     for (const item of items) {
       count += item.count;
       this.#batch_bytes -= item.bytes;
+      this.#outbox?.leave(item);
     }
     this.#counts.pending -= count;
     return count;
@@ -246,13 +346,41 @@ export class Lane<T> {
     this.#options.report({ kind: 'lost', fate, reason, count, message });
   }
 
-  #dropOverLimit(): void {
+  /** What is written down goes first: it is only gone from memory. Over the bound the oldest of the rest is dropped. */
+  #makeRoom(): void {
+    const { limit_bytes } = this.#options;
+    if (this.isPressed) this.#evict(limit_bytes * RELIEVED);
     let dropped = 0;
-    while (this.#queue.size > 0 && this.#queue.bytes + this.#batch_bytes > this.#options.limit_bytes) {
-      for (const item of this.#queue.take(1, 0)) dropped += item.count;
+    while (this.#queue.size > 0 && this.#memory_bytes > limit_bytes) {
+      for (const item of this.#queue.take(1, 0)) {
+        dropped += item.count;
+        this.#outbox?.leave(item);
+      }
     }
     if (dropped === 0) return;
     this.#counts.pending -= dropped;
     this.#lose('dropped', MEMORY_FULL, dropped, 'the memory for what is pending is full');
   }
+
+  #evict(target_bytes: number): void {
+    for (
+      let item = this.#queue.peek();
+      item !== undefined && this.#memory_bytes > target_bytes;
+      item = this.#queue.peek()
+    ) {
+      if (isPreview(item)) {
+        this.#queue.take(1, 0);
+        continue;
+      }
+      const segment = this.#outbox?.evictable(item);
+      if (segment === undefined) return;
+      const items = this.#queue.takeWhile((other) => other.segment === segment || isPreview(other));
+      const kept = items.filter((other) => !isPreview(other));
+      if (kept.length === segment.items?.size) this.#outbox?.evict(segment);
+      // The rest of the segment is on its way already.
+      else this.#prepared.push({ items: this.#inBatch(kept), refusals: 0 });
+    }
+  }
 }
+
+const counted = <T>({ items }: Batch<T>): LaneItem<T>[] => items.filter((item) => item.count > 0);

@@ -3,6 +3,8 @@
  * copy takes the place of the queued one, and the final copy removes it for good.
  */
 
+import type { Segment } from './outbox.js';
+
 export interface LaneItem<T> {
   payload: T;
   /** Estimated bytes, in memory and in a request. */
@@ -11,7 +13,16 @@ export interface LaneItem<T> {
   count: number;
   /** The span id, where copies of this item replace each other. */
   id?: string;
+  /** Where it is written down, and its place in that. */
+  segment?: Segment<T>;
+  place?: number;
 }
+
+/** A copy of something that has not ended: it is not missed where it does not arrive. */
+export const isPreview = ({ count, id }: LaneItem<unknown>): boolean => count === 0 && id !== undefined;
+
+/** More of something that has ended: it may not arrive before the end. */
+const isCorrection = ({ count, id }: LaneItem<unknown>): boolean => count === 0 && id === undefined;
 
 /** How many ended spans are remembered, so that no preview follows the final copy. */
 const MAX_ENDED = 16_384;
@@ -52,9 +63,40 @@ export class LaneQueue<T> {
   take(max_items: number, max_bytes: number): LaneItem<T>[] {
     const items: LaneItem<T>[] = [];
     let bytes = 0;
-    for (let item = this.#peek(); item !== undefined && items.length < max_items; item = this.#peek()) {
+    for (let item = this.peek(); item !== undefined && items.length < max_items; item = this.peek()) {
       bytes += item.bytes;
       if (items.length > 0 && bytes > max_bytes) break;
+      items.push(item);
+      this.#shift(item);
+    }
+    return items;
+  }
+
+  /** The newest items, oldest first, up to both bounds and to the first that must not overtake what was before it. */
+  takeNewest(max_items: number, max_bytes: number): LaneItem<T>[] {
+    const items: LaneItem<T>[] = [];
+    let bytes = 0;
+    for (
+      let slot = this.#slots.at(-1);
+      slot !== undefined && this.#slots.length > this.#head;
+      slot = this.#slots.at(-1)
+    ) {
+      const { item } = slot;
+      if (item !== undefined) {
+        bytes += item.bytes;
+        if (items.length >= max_items || isCorrection(item) || (items.length > 0 && bytes > max_bytes)) break;
+        items.push(item);
+        this.#forget(item);
+      }
+      this.#slots.pop();
+    }
+    return items.reverse();
+  }
+
+  /** The oldest items, as long as they are so. */
+  takeWhile(isWanted: (item: LaneItem<T>) => boolean): LaneItem<T>[] {
+    const items: LaneItem<T>[] = [];
+    for (let item = this.peek(); item !== undefined && isWanted(item); item = this.peek()) {
       items.push(item);
       this.#shift(item);
     }
@@ -102,8 +144,8 @@ export class LaneQueue<T> {
     return slot;
   }
 
-  /** The oldest item that is still there; passes over the places of those that are not. */
-  #peek(): LaneItem<T> | undefined {
+  /** The oldest item, which stays; passes over the places of those that are gone. */
+  peek(): LaneItem<T> | undefined {
     while (this.#head < this.#slots.length) {
       const item = this.#slots[this.#head]?.item;
       if (item !== undefined) return item;
@@ -113,13 +155,17 @@ export class LaneQueue<T> {
     return undefined;
   }
 
-  /** Takes out what `#peek` has just given. */
+  /** Takes out what `peek` has just given. */
   #shift(item: LaneItem<T>): void {
     this.#head += 1;
+    this.#forget(item);
+    this.#compact();
+  }
+
+  #forget(item: LaneItem<T>): void {
     this.#size -= 1;
     this.#bytes -= item.bytes;
     if (item.id !== undefined && item.count === 0) this.#previews.delete(item.id);
-    this.#compact();
   }
 
   #compact(): void {

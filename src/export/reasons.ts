@@ -5,6 +5,10 @@
 
 /** Dropped: the queue was over its bound, and this was the oldest in it. */
 export const MEMORY_FULL = 'memory_full';
+/** Dropped: the store was over its bound, and this was the oldest in it. */
+export const STORE_FULL = 'store_full';
+/** Dropped: it was written down, and can't be read any more. */
+export const STORE_DAMAGED = 'store_damaged';
 /** Rejected: the backend answered 200 and said that it did not take these. */
 export const PARTIAL_SUCCESS = 'partial_success';
 /** Rejected: refused alone, again and again, while everything else passed. */

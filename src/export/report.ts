@@ -51,7 +51,7 @@ export function createReporter(
 }
 
 /** Blots out the values of the destination's headers, and the token after `Bearer`; then cuts, so that no part of one stays. */
-function createRedactor({ endpoints }: DestinationConfig): (text: string) => string {
+export function createRedactor({ endpoints }: DestinationConfig): (text: string) => string {
   const values = SIGNALS.flatMap((signal) => Object.values(endpoints[signal]?.headers ?? {}));
   const secrets = values
     .flatMap((value) => [value, ...value.split(/\s+/)])

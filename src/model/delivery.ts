@@ -2,6 +2,7 @@
  * The contract between the correlator's side and where telemetry goes: a destination takes what is emitted, delivers it in
  * its own time, and can say at any moment what became of it.
  */
+import type { Capture, RecordChange, SavedRecord } from './record.js';
 import type { Emission } from './telemetry.js';
 
 export const SIGNALS = ['traces', 'metrics', 'logs'] as const;
@@ -24,12 +25,48 @@ export interface SignalCounts {
 /** Counts of the signals that a destination takes. */
 export type DestinationCounts = Partial<Record<Signal, SignalCounts>>;
 
+/** What was answered since the last checkpoint, of one signal of one destination. */
+export interface Answers {
+  /** Of items that no checkpoint holds: what tells them from others, in any process. */
+  ids?: string[];
+  /** Of items that one does: their places in their record, by its key. */
+  places?: Record<string, number[]>;
+}
+
+/** What is to be written down between two checkpoints: records that are no longer wanted, and what has been answered. */
+export interface Outgoing {
+  changes: RecordChange[];
+  answers: Answers;
+}
+
+/** What a destination keeps beyond its process, for whoever writes it down. */
+export interface DestinationKeeping {
+  /** By signal. Not to be asked for while a capture goes on. */
+  takeAnswers(): Partial<Record<Signal, Outgoing>>;
+  /** Everything that is pending and not written down yet. `written` tells what became of it. */
+  capture(): Capture & { written(ok: boolean): void };
+  /** The journal has brought everything again that it holds. */
+  endRestore(): void;
+  /** What is written down takes up so many bytes. */
+  bytes(): number;
+  /** Gives up the oldest that is on the disk alone, of this destination's largest signal; false where there is none. */
+  dropOldest(): boolean;
+  /** Memory is short until the next checkpoint. */
+  isPressed(): boolean;
+  /** Epoch milliseconds since when the oldest of what is pending has been, by signal. */
+  since(): Partial<Record<Signal, number>>;
+}
+
 export interface Destination {
   /** Its key in the summary. */
   name: string;
   accept(emission: Emission): void;
-  /** Collects the metrics since the last time and queues them. */
+  /** Collects the metrics since the last time. They are queued, and sent once `sendMetrics` allows it. */
   collectMetrics(): Promise<void>;
+  /** What was collected may be sent: from here on a crash would not count it a second time. */
+  sendMetrics(): void;
+  /** Absent where nothing is kept beyond the process. */
+  keeping?: DestinationKeeping;
   summary(): DestinationCounts;
   /** Spans, data points and records that are not answered for yet. */
   pending(): number;
@@ -37,4 +74,11 @@ export interface Destination {
   idle(): Promise<void>;
   /** Gives up what is in flight; what is pending stays counted as that. */
   close(): Promise<void>;
+}
+
+/** What an earlier process left, for the destinations of this one. */
+export interface SavedDeliveries {
+  entries(prefix: string): Iterable<SavedRecord>;
+  read(key: string): Uint8Array | undefined;
+  answers(destination: string, signal: Signal): Answers;
 }

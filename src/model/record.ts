@@ -22,5 +22,15 @@ export interface Capture {
   /** Turns at most so many more entries into records; true when none is left. */
   advance(max_entries: number): boolean;
   /** What has changed since the capture before; complete once `advance` has told so. */
-  changes: RecordChange[];
+  readonly changes: RecordChange[];
+}
+
+/** Several captures of the same instant as one. */
+export function joinCaptures(captures: readonly Capture[]): Capture {
+  return {
+    advance: (max_entries) => captures.every((capture) => capture.advance(max_entries)),
+    get changes() {
+      return captures.flatMap((capture) => capture.changes);
+    },
+  };
 }

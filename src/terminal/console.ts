@@ -54,6 +54,7 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
       }
     },
     collectMetrics: () => Promise.resolve(),
+    sendMetrics: () => undefined,
     summary() {
       const produced = delivered + (dropped[OUTPUT_CLOSED] ?? 0);
       return { traces: { produced, delivered, pending: 0, rejected: {}, dropped: { ...dropped } } };

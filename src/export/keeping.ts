@@ -1,0 +1,49 @@
+/**
+ * What a destination keeps beyond its process, as one thing: its lanes' outboxes, for whoever writes them down.
+ */
+import type { DestinationKeeping, Signal } from '../model/delivery.js';
+import { joinCaptures } from '../model/record.js';
+import type { Lane } from './lane.js';
+import type { Outbox } from './outbox.js';
+
+/** A lane that keeps what is pending. */
+export interface KeptLane {
+  signal: Signal;
+  lane: Pick<Lane<unknown>, 'isPressed' | 'relieve' | 'dropOldest'>;
+  outbox: Pick<Outbox<unknown>, 'bytes' | 'since_ms' | 'takeAnswers' | 'capture' | 'endRestore'>;
+}
+
+export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
+  const bySignal = <V>(value: (lane: KeptLane) => V): Partial<Record<Signal, V>> =>
+    Object.fromEntries(lanes.map((each) => [each.signal, value(each)]));
+  return {
+    takeAnswers: () => bySignal(({ outbox }) => outbox.takeAnswers()),
+    capture() {
+      const captures = lanes.map(({ outbox }) => outbox.capture());
+      const { advance } = joinCaptures(captures);
+      return {
+        advance,
+        get changes() {
+          return joinCaptures(captures).changes;
+        },
+        written(ok) {
+          for (const capture of captures) capture.written(ok);
+          for (const { lane } of lanes) lane.relieve();
+        },
+      };
+    },
+    endRestore() {
+      for (const { outbox } of lanes) outbox.endRestore();
+    },
+    bytes: () => lanes.reduce((total, { outbox }) => total + outbox.bytes, 0),
+    dropOldest() {
+      const [largest] = lanes.toSorted((a, b) => b.outbox.bytes - a.outbox.bytes);
+      return largest?.lane.dropOldest() ?? false;
+    },
+    isPressed: () => lanes.some(({ lane }) => lane.isPressed),
+    since() {
+      const since = bySignal(({ outbox }) => outbox.since_ms);
+      return Object.fromEntries(Object.entries(since).filter(([, since_ms]) => since_ms !== undefined));
+    },
+  };
+}

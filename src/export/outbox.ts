@@ -1,0 +1,374 @@
+/**
+ * What a lane keeps beyond its process: everything that is not answered for, as records of the store. Items are written down
+ * together, in segments, at a checkpoint; what is answered in between is noted in a log, so that the next process sends it no
+ * second time. Does no I/O of its own but reading back a segment: it says what is to be written, and is told what was.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Answers, Outgoing } from '../model/delivery.js';
+import type { Capture, RecordChange, SavedRecord } from '../model/record.js';
+import type { LaneItem } from './queue.js';
+
+export interface OutboxOptions<T> {
+  destination: string;
+  signal: string;
+  /** The most items in one request. */
+  max_items: number;
+  /** Items as bytes, and back. */
+  pack(payloads: T[]): Uint8Array;
+  unpack(bytes: Uint8Array): T[];
+  /** The item that a payload and its count were. */
+  toItem(payload: T, count: number): LaneItem<T>;
+  /** Tells an item from others, also in another process that makes it of the same events. */
+  identify(item: LaneItem<T>): string;
+  /** Reads a record of the store. */
+  read(key: string): Uint8Array | undefined;
+  /** Takes out of a backend's message what is nobody's business. */
+  redact(message: string): string;
+  /** Epoch milliseconds. */
+  now(): number;
+}
+
+/** Items that were written down together. */
+export interface Segment<T> {
+  key: string;
+  /** What it counts as, less what has been answered. */
+  count: number;
+  /** On the disk. */
+  bytes: number;
+  since_ms: number;
+  /** Those not answered; absent where they are on the disk alone. */
+  items?: Set<LaneItem<T>>;
+  is_written: boolean;
+  /** Some of it has been answered. */
+  is_partial: boolean;
+}
+
+const SEGMENT_ITEMS = 256;
+const SEGMENT_BYTES = 512 * 1024;
+
+const NEWLINE = 0x0a;
+
+/** What stands before the items in a segment's record. */
+interface Header {
+  since_ms: number;
+  count: number;
+  /** Of each item, where one does not count as 1. */
+  counts?: number[];
+}
+
+export function joinRecord(header: object, body: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), body]);
+}
+
+export function splitRecord(value: Uint8Array): { header: unknown; body: Uint8Array } {
+  const end = value.indexOf(NEWLINE);
+  return {
+    header: JSON.parse(Buffer.from(value.subarray(0, end)).toString()),
+    body: value.subarray(end + 1),
+  };
+}
+
+/** A key's part that is free text. */
+const keyPart = (text: string): string => encodeURIComponent(text).slice(0, 200);
+
+export const OUTBOX_PREFIX = 'outbox/';
+export const DEAD_LETTER_PREFIX = 'dead/';
+
+const sumOf = (counts: number[]): number => counts.reduce((total, count) => total + count, 0);
+
+export class Outbox<T> {
+  readonly prefix: string;
+  readonly #options: OutboxOptions<T>;
+  /** Items that no record holds yet, and since when they are pending; oldest first. */
+  #unsaved = new Map<LaneItem<T>, number>();
+  /** Of a capture that goes on: those that have not been turned into records yet. */
+  #captured = new Map<LaneItem<T>, number>();
+  readonly #segments = new Set<Segment<T>>();
+  /** The segments that are on the disk alone, oldest first. */
+  readonly #evicted = new Set<Segment<T>>();
+  /** Keys of records that are no longer wanted. */
+  #stale: string[] = [];
+  #answers: Required<Answers> = { ids: [], places: {} };
+  #letters: RecordChange[] = [];
+  /** How often an item with this identity was answered, of those that the journal is about to bring again. */
+  #answered_before = new Map<string, number>();
+  #bytes = 0;
+  #next_segment = 0;
+  readonly #segment_items: number;
+
+  constructor(options: OutboxOptions<T>) {
+    this.#options = options;
+    // What goes alone is written down alone: a metrics request is as it is.
+    this.#segment_items = options.max_items === 1 ? 1 : SEGMENT_ITEMS;
+    this.prefix = `${OUTBOX_PREFIX}${keyPart(options.destination)}/${options.signal}/`;
+  }
+
+  /** Whether there are items on the disk that are not in memory. */
+  get hasEvicted(): boolean {
+    return this.#evicted.size > 0;
+  }
+
+  /** What its records take up. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Since when the oldest of what is pending has been; undefined where nothing is. */
+  get since_ms(): number | undefined {
+    let since_ms = Infinity;
+    for (const segment of this.#segments) since_ms = Math.min(since_ms, segment.since_ms);
+    for (const waiting of [this.#captured, this.#unsaved]) {
+      for (const added_ms of waiting.values()) {
+        since_ms = Math.min(since_ms, added_ms);
+        break;
+      }
+    }
+    return Number.isFinite(since_ms) ? since_ms : undefined;
+  }
+
+  /** Takes an item in; false where an earlier process had an answer for it. */
+  add(item: LaneItem<T>): boolean {
+    if (this.#answered_before.size > 0 && this.#wasAnswered(item)) return false;
+    this.#unsaved.set(item, this.#options.now());
+    return true;
+  }
+
+  /** An item has been answered for, or given up. */
+  leave(item: LaneItem<T>): void {
+    const { segment, place } = item;
+    if (segment?.items !== undefined && place !== undefined) this.#leaveSegment(item, segment, place);
+    else if (!this.#captured.delete(item) && this.#unsaved.delete(item))
+      this.#answers.ids.push(this.#options.identify(item));
+  }
+
+  /** Keeps what a backend will never take, for somebody to look at. `rejected`: of how many that is true. */
+  bury(items: LaneItem<T>[], reason: string, message: string, rejected: number): void {
+    const { destination, signal, now, pack, redact } = this.#options;
+    const at_ms = now();
+    const key = `${DEAD_LETTER_PREFIX}${at_ms.toString(16).padStart(12, '0')}-${randomBytes(3).toString('hex')}`;
+    const counts = items.map((item) => item.count);
+    const header = { at_ms, destination, signal, reason, message: redact(message), rejected, counts };
+    this.#letters.push({ key, value: joinRecord(header, pack(items.map((item) => item.payload))) });
+  }
+
+  /** What was answered since the last time; not to be asked for while a capture goes on. */
+  takeAnswers(): Outgoing {
+    const outgoing = { changes: [...this.#takeStale(), ...this.#letters], answers: this.#answers };
+    this.#letters = [];
+    this.#answers = { ids: [], places: {} };
+    return outgoing;
+  }
+
+  /** Everything that is pending, and in no record yet or in one that holds more than that. */
+  capture(): Capture & { written(ok: boolean): void } {
+    for (const segment of this.#segments) if (segment.is_partial) this.#dissolve(segment);
+    this.#captured = this.#unsaved;
+    this.#unsaved = new Map();
+    this.#answers = { ids: [], places: {} };
+    const removed = this.#takeStale();
+    const changes = [...removed, ...this.#letters];
+    const letters = this.#letters;
+    this.#letters = [];
+    const segments: Segment<T>[] = [];
+    return {
+      changes,
+      advance: (max_entries) => {
+        for (let left = max_entries; left > 0 && this.#captured.size > 0; ) {
+          const segment = this.#pack(Math.min(left, this.#segment_items), changes);
+          left -= segment.items?.size ?? 0;
+          segments.push(segment);
+        }
+        return this.#captured.size === 0;
+      },
+      written: (ok) => {
+        for (const segment of segments) segment.is_written = ok;
+        if (ok) return;
+        this.#unsaved = new Map([...segments.flatMap((each) => this.#open(each)), ...this.#unsaved]);
+        this.#stale.push(...removed.map(({ key }) => key));
+        this.#letters.unshift(...letters);
+      },
+    };
+  }
+
+  /** The segment that could be on the disk alone from here on. */
+  evictable({ segment }: LaneItem<T>): Segment<T> | undefined {
+    return segment?.is_written && !segment.is_partial ? segment : undefined;
+  }
+
+  evict(segment: Segment<T>): void {
+    delete segment.items;
+    this.#evicted.add(segment);
+  }
+
+  /** Reads the oldest segment that is on the disk alone; `lost` counts what can't be read any more. */
+  load(): { items: LaneItem<T>[]; lost: number } {
+    const [segment] = this.#evicted;
+    if (segment === undefined) return { items: [], lost: 0 };
+    this.#evicted.delete(segment);
+    const items = this.#read(segment.key);
+    if (items === undefined) {
+      this.#remove(segment);
+      return { items: [], lost: segment.count };
+    }
+    segment.items = new Set(items);
+    for (const [place, item] of items.entries()) Object.assign(item, { segment, place });
+    return { items, lost: 0 };
+  }
+
+  /** Gives up the oldest segment that is on the disk alone; undefined where there is none. */
+  dropOldest(): number | undefined {
+    const [segment] = this.#evicted;
+    if (segment === undefined) return undefined;
+    this.#evicted.delete(segment);
+    this.#remove(segment);
+    return segment.count;
+  }
+
+  /**
+   * Takes over what an earlier process left, and what had been answered since. Gives what that counts as, and the items of
+   * segments of which a part had been answered: those are to be queued. What can't be read is left out.
+   */
+  restore(
+    records: Iterable<SavedRecord>,
+    { ids = [], places = {} }: Answers,
+  ): { count: number; items: LaneItem<T>[] } {
+    for (const id of ids) this.#answered_before.set(id, (this.#answered_before.get(id) ?? 0) + 1);
+    const opened: LaneItem<T>[] = [];
+    let count = 0;
+    for (const { key, value } of records) {
+      this.#next_segment = Math.max(
+        this.#next_segment,
+        Number.parseInt(key.slice(this.prefix.length), 16) + 1,
+      );
+      const header = readHeader(value);
+      const answered = places[key];
+      if (header === undefined) this.#stale.push(key);
+      else if (answered === undefined) {
+        const segment = { ...header, key, bytes: value.length, is_written: true, is_partial: false };
+        this.#segments.add(segment);
+        this.#evicted.add(segment);
+        this.#bytes += value.length;
+        count += header.count;
+      } else {
+        const left = (this.#read(key) ?? []).filter((_, place) => !answered.includes(place));
+        for (const item of left) this.#unsaved.set(item, header.since_ms);
+        opened.push(...left);
+        count += sumOf(left.map((item) => item.count));
+        this.#stale.push(key);
+      }
+    }
+    return { count, items: opened };
+  }
+
+  /** The journal has brought everything again that it holds. */
+  endRestore(): void {
+    this.#answered_before = new Map();
+  }
+
+  #wasAnswered(item: LaneItem<T>): boolean {
+    const id = this.#options.identify(item);
+    const times = this.#answered_before.get(id);
+    if (times === undefined) return false;
+    if (times > 1) this.#answered_before.set(id, times - 1);
+    else this.#answered_before.delete(id);
+    return true;
+  }
+
+  #leaveSegment(item: LaneItem<T>, segment: Segment<T>, place: number): void {
+    segment.items?.delete(item);
+    segment.count -= item.count;
+    segment.is_partial = true;
+    const { places } = this.#answers;
+    if (segment.items?.size === 0) {
+      delete places[segment.key];
+      this.#remove(segment);
+      return;
+    }
+    const answered = places[segment.key];
+    if (answered === undefined) places[segment.key] = [place];
+    else answered.push(place);
+  }
+
+  #remove(segment: Segment<T>): void {
+    this.#segments.delete(segment);
+    this.#bytes -= segment.bytes;
+    this.#stale.push(segment.key);
+  }
+
+  /** Its items are to be written down anew, as far as they are still pending. */
+  #dissolve(segment: Segment<T>): void {
+    this.#remove(segment);
+    this.#unsaved = new Map([...this.#open(segment), ...this.#unsaved]);
+  }
+
+  #open(segment: Segment<T>): [LaneItem<T>, number][] {
+    if (this.#segments.delete(segment)) this.#bytes -= segment.bytes;
+    return [...(segment.items ?? [])].map((item) => {
+      delete item.segment;
+      delete item.place;
+      return [item, segment.since_ms];
+    });
+  }
+
+  #takeStale(): RecordChange[] {
+    const changes = this.#stale.map((key) => ({ key }));
+    this.#stale = [];
+    return changes;
+  }
+
+  #pack(max_items: number, changes: RecordChange[]): Segment<T> {
+    const items: LaneItem<T>[] = [];
+    let since_ms = Infinity;
+    let estimated_bytes = 0;
+    for (const [item, added_ms] of this.#captured) {
+      estimated_bytes += item.bytes;
+      if (items.length > 0 && (items.length >= max_items || estimated_bytes > SEGMENT_BYTES)) break;
+      this.#captured.delete(item);
+      items.push(item);
+      since_ms = Math.min(since_ms, added_ms);
+    }
+    const counts = items.map((item) => item.count);
+    const count = sumOf(counts);
+    const header: Header = { since_ms, count, ...(counts.some((each) => each !== 1) ? { counts } : {}) };
+    const value = joinRecord(header, this.#options.pack(items.map((item) => item.payload)));
+    const key = this.prefix + (this.#next_segment++).toString(16).padStart(12, '0');
+    const segment: Segment<T> = {
+      key,
+      count,
+      since_ms,
+      bytes: value.length,
+      items: new Set(items),
+      is_written: false,
+      is_partial: false,
+    };
+    for (const [place, item] of items.entries()) Object.assign(item, { segment, place });
+    this.#segments.add(segment);
+    this.#bytes += value.length;
+    changes.push({ key, value });
+    return segment;
+  }
+
+  #read(key: string): LaneItem<T>[] | undefined {
+    const { read, unpack, toItem } = this.#options;
+    const value = read(key);
+    if (value === undefined) return undefined;
+    try {
+      const { header, body } = splitRecord(value);
+      const { counts } = header as Header;
+      return unpack(body).map((payload, place) => toItem(payload, counts?.[place] ?? 1));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function readHeader(value: Uint8Array): Header | undefined {
+  try {
+    const header = splitRecord(value).header as Header;
+    return Number.isFinite(header.count) && Number.isFinite(header.since_ms)
+      ? { count: header.count, since_ms: header.since_ms }
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
