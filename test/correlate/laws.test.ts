@@ -3,13 +3,15 @@
  * times or the pieces in which it was told.
  */
 import { fc, test } from '@fast-check/vitest';
-import { describe, expect } from 'vitest';
+import { describe, expect, vi } from 'vitest';
 import { type Correlator, type CorrelatorSnapshot, createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import { correlate, identities, merge, NOW_MS, sumOf } from '../helpers.js';
 import { requests } from './stories.js';
 
 const RUNS = { numRuns: 300 };
+// Many random cases need their time on a slow machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** The same events in another order. */
 const shuffled = requests.chain((events) =>

@@ -44,7 +44,7 @@ describe('renderForest', () => {
         }
       }),
     );
-  });
+  }, 60_000);
 
   it('lets no escape sequence of a name through', () => {
     const evil = '\x1b]0;title\x07\x1b[2Jev\x9b1mil\r\n\u202ename';

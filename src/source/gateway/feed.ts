@@ -307,14 +307,16 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     },
     async follow(opened, stop) {
       connection = opened;
+      // The gateway pushes as soon as it is asked, which may be before its answer.
+      const asked = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
+      reasoning = asked;
       const subscribed = await opened.call('sessions.subscribe', {});
       if (!subscribed.ok) {
         opened.close();
+        asked.end();
         lose('connection_lost');
         return describeError(subscribed.error);
       }
-      const asked = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
-      reasoning = asked;
       live_since_ms = gatewayNow();
       startRepair(opened);
       const finish = (): void => void within(FINISH_MS, asked.finish()).then(opened.close);

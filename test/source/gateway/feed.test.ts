@@ -19,6 +19,9 @@ interface Pushed {
   frame: EventFrame;
 }
 
+// Many random cases need their time on a slow machine.
+vi.setConfig({ testTimeout: 60_000 });
+
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
@@ -106,6 +109,20 @@ function connect({ call }: Gateway, boot_id = 'one'): Line {
     open: { hello, clock_offset_ms: 0, call, ended, close: nothing, pause: nothing, resume: nothing },
     end: (ending = { code: 1006, reason: '' }) => end(ending),
   };
+}
+
+/** The same, with one method that is answered only when it is told to. */
+function connectSlowly(gateway: Gateway, slow: string): { line: Line; answer(): void } {
+  let answer = (): void => undefined;
+  const line = connect(gateway);
+  const waiting = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  line.open.call = async (method, params) => {
+    if (method === slow) await waiting;
+    return gateway.call(method, params);
+  };
+  return { line, answer: () => answer() };
 }
 
 /** Lets everything happen that waits for nothing but its turn. */
@@ -256,17 +273,9 @@ test('a first start asks for nothing from before it', async () => {
 test('frames that come while the past is asked for wait for it', async () => {
   const { pushed, gateway, following } = await cutAfter(20);
   vi.setSystemTime(pushed[40]!.rx);
-  let answer = (): void => undefined;
-  const slow = connect(gateway);
-  const waiting = new Promise<void>((resolve) => {
-    answer = resolve;
-  });
-  slow.open.call = async (method, params) => {
-    if (method === 'audit.activity.list') await waiting;
-    return gateway.call(method, params);
-  };
+  const { line, answer } = connectSlowly(gateway, 'audit.activity.list');
   const count = following.lines.length;
-  await follow(following, slow);
+  await follow(following, line);
   await pushFrames(following, pushed.slice(40, 50));
   expect(following.lines).toHaveLength(count);
   answer();
@@ -304,6 +313,22 @@ test('reasoning tokens are asked for in few calls, and each is counted once', as
   expect(tokens.every((each) => each !== undefined)).toBe(true);
   expect(tokens.reduce<number>((sum, each) => sum + Number(each), 0)).toBe(12 + 5 + 9);
   expect(gateway.calls.filter((method) => method === 'sessions.get').length).toBeLessThanOrEqual(5);
+});
+
+test('reasoning tokens of what is pushed before the subscription is answered are asked for, too', async () => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const gateway = createGateway('tools');
+  const following = startFeed();
+  const { line, answer } = connectSlowly(gateway, 'sessions.subscribe');
+  await follow(following, line);
+  await pushFrames(following, pushed);
+  answer();
+  await askedOnTheSide();
+  const tokens = [...spansOf(following.lines).values()].map((span) =>
+    Number(span.attributes['gen_ai.usage.reasoning.output_tokens'] ?? 0),
+  );
+  expect(tokens.reduce((sum, each) => sum + each, 0)).toBe(12 + 5 + 9);
 });
 
 test('a gateway that is busy is asked again', async () => {
