@@ -4,7 +4,7 @@
  */
 import { afterAll, test as serial, vi } from 'vitest';
 
-vi.setConfig({ testTimeout: 30_000, maxConcurrency: 3 });
+vi.setConfig({ testTimeout: 60_000, maxConcurrency: 3 });
 
 export const test = serial.concurrent;
 
