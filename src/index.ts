@@ -6,7 +6,6 @@ export { type Bridge, type BridgeCheckpoint, type BridgeOptions, createBridge } 
 export {
   type Correlator,
   type CorrelatorOptions,
-  type CorrelatorSnapshot,
   createCorrelator,
   DEFAULT_LIMITS,
   type Limits,
@@ -43,6 +42,7 @@ export {
   eventJsonSchema,
   type WireEvent,
 } from './model/event.js';
+export type { Capture, RecordChange, SavedRecord } from './model/record.js';
 export {
   type LineBatch,
   type Source,
