@@ -13,6 +13,7 @@ export {
 export {
   createLineDecoder,
   type Decoded,
+  type DecoderMemory,
   DIALECTS,
   type Dialect,
   type LineDecoder,
