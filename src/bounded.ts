@@ -1,80 +1,109 @@
 /**
- * Sets and maps that forget what has not been used for long, as plain data that can be copied. Each has a young and an old
- * generation: when the young one is full it becomes the old one, and what was in that is forgotten. So no entry has to be
- * looked for to be thrown out, which in a set that is always full costs more than everything else that is done with it.
+ * Sets and maps that forget what has not been used for long, as plain data. Each has a young and an old generation: when
+ * the young one is full it becomes the old one, and what was in that is forgotten. So no entry has to be looked for to be
+ * thrown out, which in a set that is always full costs more than everything else that is done with it.
+ *
+ * Their values are never changed, only replaced: so whoever tracks a map (see `tracked.ts`) can write an entry down later.
  */
 
-export interface BoundedSet {
-  young: Set<string>;
-  old: Set<string>;
+export interface Generation<V> {
+  /** In the order in which they were set last. */
+  entries: Map<string, V>;
+  /** Counts up from one generation to the next. */
+  number: number;
+  /** Where the map is tracked: key, value, key, value, … as they were set since the last capture; undefined is removed. */
+  changed: unknown[];
+  /** Keys of the records that it is written down in, and how many changes these hold. */
+  records: string[];
+  recorded: number;
 }
 
 export interface BoundedMap<V> {
-  young: Map<string, V>;
-  old: Map<string, V>;
+  young: Generation<V>;
+  old: Generation<V>;
+  tracker?: { epoch: number; obsolete: string[][] };
 }
 
-export const createBoundedSet = (): BoundedSet => ({ young: new Set(), old: new Set() });
-export const createBoundedMap = <V>(): BoundedMap<V> => ({ young: new Map(), old: new Map() });
+export type BoundedSet = BoundedMap<true>;
 
-/** Adds a member; at least the `max / 2` latest ones and at most `max` are remembered. */
-export function addMember(set: BoundedSet, member: string, max: number): void {
-  if (set.young.size >= max / 2) {
-    set.old = set.young;
-    set.young = new Set();
-  }
-  set.young.add(member);
+export const createGeneration = <V>(number: number): Generation<V> => ({
+  entries: new Map(),
+  number,
+  changed: [],
+  records: [],
+  recorded: 0,
+});
+
+export const createBoundedMap = <V>(): BoundedMap<V> => ({
+  young: createGeneration(1),
+  old: createGeneration(0),
+});
+
+const isTracked = ({ tracker }: BoundedMap<unknown>): boolean => tracker !== undefined && tracker.epoch > 0;
+
+/** Begins a generation; the one before the last is forgotten. */
+export function beginGeneration<V>(map: BoundedMap<V>, number: number): void {
+  // A capture that is under way may still add records to it.
+  if (isTracked(map)) map.tracker?.obsolete.push(map.old.records);
+  map.old = map.young;
+  map.young = createGeneration(number);
 }
 
-export const hasMember = ({ young, old }: BoundedSet, member: string): boolean =>
-  young.has(member) || old.has(member);
-
-/** True where it was there. */
-export function deleteMember({ young, old }: BoundedSet, member: string): boolean {
-  const wasYoung = young.delete(member);
-  return old.delete(member) || wasYoung;
-}
-
+/** Sets an entry; at least the `max / 2` latest ones and at most `max` are remembered. */
 export function setEntry<V>(map: BoundedMap<V>, key: string, value: V, max: number): void {
-  if (map.young.size >= max / 2 && !map.young.has(key)) {
-    map.old = map.young;
-    map.young = new Map();
-  }
-  map.young.set(key, value);
+  if (map.young.entries.size >= max / 2 && !map.young.entries.has(key))
+    beginGeneration(map, map.young.number + 1);
+  map.young.entries.delete(key);
+  map.young.entries.set(key, value);
+  if (isTracked(map)) map.young.changed.push(key, value);
 }
 
 export const getEntry = <V>({ young, old }: BoundedMap<V>, key: string): V | undefined =>
-  young.get(key) ?? old.get(key);
+  young.entries.get(key) ?? old.entries.get(key);
 
 /** Gets an entry, and counts that as a use of it. */
 export function useEntry<V>(map: BoundedMap<V>, key: string, max: number): V | undefined {
   const value = getEntry(map, key);
-  if (value !== undefined && !map.young.has(key)) setEntry(map, key, value, max);
+  if (value !== undefined && !map.young.entries.has(key)) setEntry(map, key, value, max);
   return value;
 }
 
-export function deleteEntry<V>({ young, old }: BoundedMap<V>, key: string): void {
-  young.delete(key);
-  old.delete(key);
+export function deleteEntry<V>(map: BoundedMap<V>, key: string): void {
+  for (const generation of [map.young, map.old]) {
+    if (generation.entries.delete(key) && isTracked(map)) generation.changed.push(key, undefined);
+  }
 }
 
-/** A queue of keys: the oldest first. */
-export interface KeyQueue {
-  keys: string[];
+/** All entries; those that have not been used for longest come first. */
+export const entriesOf = <V>({ young, old }: BoundedMap<V>): [string, V][] => [
+  ...new Map([...old.entries, ...young.entries]),
+];
+
+export const createBoundedSet = (): BoundedSet => createBoundedMap();
+
+export const addMember = (set: BoundedSet, member: string, max: number): void =>
+  setEntry(set, member, true, max);
+
+export const hasMember = ({ young, old }: BoundedSet, member: string): boolean =>
+  young.entries.has(member) || old.entries.has(member);
+
+/** A queue: the oldest item first. */
+export interface Queue<T> {
+  items: T[];
   head: number;
 }
 
-export const createKeyQueue = (): KeyQueue => ({ keys: [], head: 0 });
+export const createQueue = <T>(items: T[] = []): Queue<T> => ({ items, head: 0 });
 
-export const queueLength = ({ keys, head }: KeyQueue): number => keys.length - head;
+export const queueLength = ({ items, head }: Queue<unknown>): number => items.length - head;
 
-export function takeOldest(queue: KeyQueue): string | undefined {
-  const oldest = queue.keys[queue.head];
+export function takeOldest<T>(queue: Queue<T>): T | undefined {
+  const oldest = queue.items[queue.head];
   if (oldest === undefined) return undefined;
   queue.head++;
   // What has been taken is let go of now and then, not each time.
-  if (queue.head > 1_000 && queue.head * 2 > queue.keys.length) {
-    queue.keys = queue.keys.slice(queue.head);
+  if (queue.head > 1_000 && queue.head * 2 > queue.items.length) {
+    queue.items = queue.items.slice(queue.head);
     queue.head = 0;
   }
   return oldest;

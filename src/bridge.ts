@@ -6,11 +6,12 @@
  * metrics are collected, now that nothing can change them; the destinations drain; then they are closed.
  */
 import type { Logger } from 'pino';
-import { type CorrelatorOptions, type CorrelatorSnapshot, createCorrelator } from './correlate/index.js';
+import { type CorrelatorOptions, createCorrelator } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog } from './intake.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
+import type { SavedRecord } from './model/record.js';
 import { type LineBatch, type Source, SourceError, type SourceStatus } from './model/source.js';
 import type { Emission, Measurement } from './model/telemetry.js';
 import { type Summary, summariseDestinations } from './summary.js';
@@ -20,7 +21,7 @@ import { within } from './within.js';
 export interface BridgeCheckpoint {
   /** Where to go on in the streams that can be gone on with: by their source's name, then by their own. */
   positions: Record<string, Record<string, unknown>>;
-  correlator: CorrelatorSnapshot;
+  correlator: SavedRecord[];
 }
 
 export interface BridgeOptions {
@@ -90,6 +91,7 @@ export function createBridge(options: BridgeOptions): Bridge {
   });
   const correlator = createCorrelator(options.correlator, options.restored?.correlator);
   const positions = structuredClone(options.restored?.positions ?? {});
+  const records = new Map(options.restored?.correlator.map(({ key, value }) => [key, value]));
   let opened: OpenedSource[] = [];
   let timer: NodeJS.Timeout | undefined;
   let metricsTimer: NodeJS.Timeout | undefined;
@@ -125,7 +127,16 @@ export function createBridge(options: BridgeOptions): Bridge {
 
   function checkpoint(): void {
     const began_ms = now();
-    options.saveCheckpoint?.({ positions, correlator: correlator.recent() });
+    const capture = correlator.capture();
+    capture.advance(Infinity);
+    for (const { key, value } of capture.changes) {
+      if (value === undefined) records.delete(key);
+      else records.set(key, value);
+    }
+    options.saveCheckpoint?.({
+      positions,
+      correlator: Array.from(records, ([key, value]) => ({ key, value })),
+    });
     next_checkpoint_ms = now() + Math.max(CHECKPOINT_INTERVAL_MS, (now() - began_ms) * CHECKPOINT_SHARE);
   }
 

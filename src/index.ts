@@ -6,7 +6,6 @@ export { type Bridge, type BridgeCheckpoint, type BridgeOptions, createBridge } 
 export {
   type Correlator,
   type CorrelatorOptions,
-  type CorrelatorSnapshot,
   createCorrelator,
   DEFAULT_LIMITS,
   type Limits,
@@ -14,6 +13,7 @@ export {
 export {
   createLineDecoder,
   type Decoded,
+  type DecoderMemory,
   DIALECTS,
   type Dialect,
   type LineDecoder,
@@ -43,6 +43,7 @@ export {
   eventJsonSchema,
   type WireEvent,
 } from './model/event.js';
+export type { Capture, RecordChange, SavedRecord } from './model/record.js';
 export {
   type LineBatch,
   type Positions,

@@ -12,7 +12,20 @@ import {
   type TranscriptIndex,
 } from './decode/index.js';
 import type { AgentEvent } from './model/event.js';
+import type { Capture, SavedRecord } from './model/record.js';
 import type { LineBatch, SkippedLine } from './model/source.js';
+import {
+  beginCapture,
+  type CaptureOptions,
+  createTracker,
+  type Entry,
+  numberText,
+  restoreParts,
+  type Tracked,
+  type TrackedBounded,
+  TrackedMap,
+  trackBounded,
+} from './tracked.js';
 
 export interface SourceCounts {
   lines: number;
@@ -30,9 +43,18 @@ export interface Problem extends Rejection {
 export interface Intake {
   /** The events of a batch, in order. */
   take(batch: LineBatch): AgentEvent[];
-  /** Ends the streams that have not ended by themselves: what their decoders held back. */
-  end(): AgentEvent[];
+  /** Ends a stream that does not go on, or all of them: gives out what their decoders held, and forgets them. */
+  end(stream?: string): AgentEvent[];
   counts(): SourceCounts;
+  /**
+   * What has changed of the decoders' memory since the capture before, as records whose keys begin with `decode/`; in the
+   * first one everything. A capture is to be complete before the next is taken. It keeps no changes before the first one.
+   */
+  capture(options?: CaptureOptions): Capture;
+  /** The streams that it was restored with: each goes on, or is to be ended. */
+  restored_streams: readonly string[];
+  /** Of the records that it was restored from, the number that could not be used. The next capture removes them. */
+  unusable_records: number;
 }
 
 export interface IntakeOptions {
@@ -67,16 +89,82 @@ export function createProblemLog(logger: { warn(message: string): void }): (prob
   };
 }
 
-export function createIntake(options: IntakeOptions): Intake {
-  const counts: SourceCounts = { lines: 0, events: 0, ignored: {}, rejected: {} };
-  const decoders = new Map<string, LineDecoder>();
+/** A stream that has begun and not ended. */
+interface Stream extends Entry {
+  since_ms: number | undefined;
+  decoder: LineDecoder;
+  /** Its decoder's maps, by name; with `auto` it has a decoder from its first object on. */
+  parts?: Record<string, TrackedBounded>;
+}
 
-  function decoderOf({ stream, since_ms }: LineBatch): LineDecoder {
-    const known = decoders.get(stream);
+/** What the record of a stream says. */
+interface SavedStream extends Omit<Entry, 'epoch'> {
+  since_ms: number | undefined;
+  dialect: Dialect;
+  state: unknown;
+}
+
+const PREFIX = 'decode/';
+
+/** An intake; with what another one's captures gave it goes on where that one was captured last. */
+export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecord>): Intake {
+  const counts: SourceCounts = { lines: 0, events: 0, ignored: {}, rejected: {} };
+  const tracker = createTracker();
+  const streams = new TrackedMap<Stream>({ tracker, prefix: PREFIX, save: saveStream, load: loadStream });
+  /** By the number in their records' keys. */
+  const restored = new Map<string, Stream>();
+  const unusable_records = saved === undefined ? 0 : restoreParts(tracker, partOf, saved);
+
+  function saveStream({ key, number, since_ms, decoder }: Stream): SavedStream {
+    return { key, number, since_ms, dialect: decoder.dialect(), state: decoder.memory().state?.save() };
+  }
+
+  function loadStream(content: unknown): Stream | undefined {
+    const { key, number, since_ms, dialect, state } = content as SavedStream;
+    if (options.dialect !== 'auto' && dialect !== options.dialect) return undefined;
+    const stream = createStream(key, number, since_ms, dialect);
+    stream.decoder.memory().state?.restore(state);
+    restored.set(numberText(number), stream);
+    return stream;
+  }
+
+  function partOf(key: string): Tracked | undefined {
+    const [, number = '', name] = key.split('/');
+    return name === undefined ? streams : restored.get(number)?.parts?.[name];
+  }
+
+  function createStream(key: string, number: number, since_ms: number | undefined, dialect: Dialect): Stream {
+    const decoder = createLineDecoder(dialect, options.sessionsOf?.(key), since_ms);
+    const stream: Stream = { key, number, epoch: 0, since_ms, decoder };
+    trackMaps(stream);
+    return stream;
+  }
+
+  function trackMaps(stream: Stream): void {
+    const { decoder, number, parts } = stream;
+    if (parts !== undefined || decoder.dialect() === 'auto') return;
+    const prefix = `${PREFIX}${numberText(number)}/`;
+    stream.parts = Object.fromEntries(
+      Object.entries(decoder.memory().maps ?? {}).map(([name, map]) => [
+        name,
+        trackBounded(map, `${prefix}${name}/`, tracker),
+      ]),
+    );
+  }
+
+  function streamOf({ stream: key, since_ms }: LineBatch): Stream {
+    const known = streams.get(key);
     if (known !== undefined) return known;
-    const decoder = createLineDecoder(options.dialect, options.sessionsOf?.(stream), since_ms);
-    decoders.set(stream, decoder);
-    return decoder;
+    const stream = createStream(key, tracker.next_number++, since_ms, options.dialect);
+    streams.set(key, stream);
+    return stream;
+  }
+
+  function endStream(key: string): AgentEvent[] {
+    const stream = streams.get(key);
+    streams.delete(key);
+    for (const part of Object.values(stream?.parts ?? {})) part.drop();
+    return stream?.decoder.end() ?? [];
   }
 
   function problem(stream: string, line: number, rejection: Rejection): void {
@@ -91,16 +179,12 @@ export function createIntake(options: IntakeOptions): Intake {
       problem(batch.stream, line.number, { reason: line.skipped, path: '', message });
       return [];
     }
-    const decoded = decoderOf(batch).decode(line.bytes, batch.arrival_ms);
+    const stream = streamOf(batch);
+    const decoded = stream.decoder.decode(line.bytes, batch.arrival_ms);
+    trackMaps(stream);
     if (decoded.ignored !== undefined) countReason(counts.ignored, decoded.ignored);
     if (decoded.rejected !== undefined) problem(batch.stream, line.number, decoded.rejected);
     return decoded.events;
-  }
-
-  function endStream(stream: string): AgentEvent[] {
-    const held = decoders.get(stream)?.end() ?? [];
-    decoders.delete(stream);
-    return held;
   }
 
   return {
@@ -111,11 +195,19 @@ export function createIntake(options: IntakeOptions): Intake {
       counts.events += events.length;
       return events;
     },
-    end() {
-      const events = [...decoders.keys()].flatMap(endStream);
+    end(stream) {
+      const events = stream === undefined ? [...streams.keys()].flatMap(endStream) : endStream(stream);
       counts.events += events.length;
       return events;
     },
+    capture(captureOptions) {
+      const isWhole = captureOptions?.everything === true || tracker.epoch === 0;
+      const changed = [...(isWhole ? streams.values() : streams.changed())];
+      const maps = changed.flatMap(({ parts = {} }) => Object.values(parts));
+      return beginCapture(tracker, [streams, ...maps], captureOptions);
+    },
+    restored_streams: [...streams.keys()],
+    unusable_records,
     counts: () => ({ ...counts, ignored: { ...counts.ignored }, rejected: { ...counts.rejected } }),
   };
 }

@@ -30,3 +30,10 @@ export function blockText(content: unknown, type: 'text' | 'thinking' = 'text'):
     .filter((part) => typeof part === 'string');
   return text(parts.join('\n'));
 }
+
+type Known<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** An object without what is undefined in it. */
+export function withoutUndefined<T extends object>(value: T): Known<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, part]) => part !== undefined)) as Known<T>;
+}

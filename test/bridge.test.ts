@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type BridgeCheckpoint, type BridgeOptions, createBridge } from '../src/bridge.js';
-import { type CorrelatorSnapshot, createCorrelator } from '../src/correlate/index.js';
+import { createCorrelator } from '../src/correlate/index.js';
 import type { Destination } from '../src/model/delivery.js';
+import type { SavedRecord } from '../src/model/record.js';
 import type { LineBatch, Source } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
 import { type CheckpointStore, openCheckpointStore } from '../src/store/checkpoint.js';
@@ -74,7 +75,7 @@ async function runBridge(events: object[], position: unknown, options: Options =
 }
 
 let directory: string;
-let store: CheckpointStore<CorrelatorSnapshot>;
+let store: CheckpointStore<SavedRecord[]>;
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'bridge-'));
   store = openCheckpointStore(join(directory, 'data'));

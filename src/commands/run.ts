@@ -3,8 +3,8 @@
  */
 import type { Logger } from 'pino';
 import { type BridgeOptions, createBridge } from '../bridge.js';
-import type { CorrelatorSnapshot } from '../correlate/index.js';
 import { errorReason } from '../errors.js';
+import type { SavedRecord } from '../model/record.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
 import { openCheckpointStore } from '../store/checkpoint.js';
@@ -21,7 +21,7 @@ async function openCheckpoint(
 ): Promise<Pick<BridgeOptions, 'restored' | 'saveCheckpoint'>> {
   const directory = dataDirectory(settings, process.env);
   if (directory === undefined || !isResumable(settings)) return {};
-  const store = openCheckpointStore<CorrelatorSnapshot>(directory);
+  const store = openCheckpointStore<SavedRecord[]>(directory);
   const restored = await store.read().catch((error: unknown) => {
     logger.warn(`can't read the checkpoint in ${directory}: ${errorReason(error)}; starting without it`);
     return undefined;

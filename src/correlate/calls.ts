@@ -10,7 +10,7 @@ import { spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { deriveSpanId } from './ids.js';
-import { giveUp, type OpenCall, type Run, type Step, schedule, sessionOf } from './state.js';
+import { giveUp, nextNumber, type OpenCall, type Run, type Step, schedule, sessionOf } from './state.js';
 import { currentStep } from './steps.js';
 
 /** The tool by which a run yields: after it the run makes no more model calls. */
@@ -49,6 +49,7 @@ function newCall(step: Step, run: Run, event: EventOf<'tool.call'>, span_id: str
   return {
     call_id: event.call_id,
     span_id,
+    number: nextNumber(step.state),
     tool: event.tool,
     start_ms: event.ts,
     events: [],
@@ -92,7 +93,7 @@ export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): v
     reference: { trace_id: run.trace_id, span_id },
     identity: callLogIdentity(run, sessionOf(step, run.session_key), call),
   });
-  if (call.late) schedule(step, 'settle', run.key, lateDue(step, run));
+  if (call.late) schedule(step, 'settle', run, lateDue(step, run));
   unpark(step, run, call.call_id);
   applyEarlyEnd(step, run, call.call_id);
 }
@@ -130,7 +131,7 @@ function keepEarlyEnd(step: Step, run: Run, event: ToolEnd): void {
   if (run.early_ends.has(event.call_id)) return;
   if (run.early_ends.size >= MAX_EARLY_ENDS) return giveUp(step, 'early_ends');
   run.early_ends.set(event.call_id, { event, arrival_ms: step.now_ms });
-  schedule(step, 'early_end', run.key, step.now_ms + step.options.limits.hold_ms);
+  schedule(step, 'early_end', run, step.now_ms + step.options.limits.hold_ms);
 }
 
 export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
@@ -218,7 +219,7 @@ export function park(step: Step, run: Run, span: SpanRecord, parent_call_id: str
   addMember(state.ended_spans, span.span_id, options.limits.seen_ids);
   const due_ms = now_ms + options.limits.hold_ms;
   run.parked.push({ span, parent_call_id, due_ms });
-  schedule(step, 'parked', run.key, due_ms);
+  schedule(step, 'parked', run, due_ms);
 }
 
 export const isKnownCall = (step: Step, run: Run, call_id: string): boolean =>
@@ -249,6 +250,7 @@ export function expireEarlyEnds(step: Step, run: Run, until_ms: number): void {
     const call: OpenCall = {
       call_id,
       span_id: callSpanId(run, call_id),
+      number: nextNumber(step.state),
       tool: end.tool ?? 'unknown',
       start_ms: end.ts,
       events: [],

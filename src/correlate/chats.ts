@@ -52,7 +52,7 @@ function supersede(step: Step, run: Run, open: OpenStep, ts: number): void {
 
 function holdStep(step: Step, run: Run, open: OpenStep): void {
   open.due_ms = step.now_ms + step.options.limits.chat_hold_ms;
-  schedule(step, 'chat', run.key, open.due_ms);
+  schedule(step, 'chat', run, open.due_ms);
 }
 
 /** Once a run has yielded or was told to stop, the gateway still announces a model call that is never made. */
@@ -268,7 +268,7 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
   const due_ms = step.now_ms + step.options.limits.chat_hold_ms;
   const held: HeldChat = { span, metric_attributes: labels, due_ms };
   run.chats.set(span.span_id, held);
-  schedule(step, 'chat', run.key, due_ms);
+  schedule(step, 'chat', run, due_ms);
 }
 
 function addReasoning({ options }: Step, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
@@ -373,7 +373,7 @@ function isAwaited(step: Step, run: Run, chat: HeldChat, until_ms: number): bool
   const last_ms = Math.min(patient_until_ms, chat.due_ms + options.limits.chat_patience_ms);
   // At an end everything is given out.
   if (until_ms !== now_ms || now_ms >= last_ms) return false;
-  schedule(step, 'chat', run.key, now_ms + LOOK_AGAIN_MS);
+  schedule(step, 'chat', run, now_ms + LOOK_AGAIN_MS);
   return true;
 }
 

@@ -3,13 +3,15 @@
  * randomness. It is told what time it is, and says when it wants to be asked again.
  */
 import { getEntry } from '../bounded.js';
+import { withoutUndefined } from '../json.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
+import type { Capture, SavedRecord } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
+import { beginCapture, type CaptureOptions } from '../tracked.js';
 import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js';
 import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
-import { keepDue, popDue } from './heap.js';
+import { popDue } from './heap.js';
 import { childWait, expireHold, forceOpen, hold, makeRoomForHeld, openWaiting, tryOpen } from './held.js';
-import { recentState } from './recent.js';
 import {
   closeRun,
   expireLimits,
@@ -23,9 +25,11 @@ import {
   settleRun,
   touch,
 } from './runs.js';
+import { restoreState, trackState } from './saved.js';
 import { logSpawn, rememberSpawn } from './spawns.js';
 import {
   type Counts,
+  cancelTimers,
   createState,
   DEFAULT_LIMITS,
   emptyEmission,
@@ -36,6 +40,7 @@ import {
   type State,
   type Step,
   sessionOf,
+  setSession,
   type Timer,
 } from './state.js';
 
@@ -62,10 +67,13 @@ export interface Correlator {
   /** No more events come: everything held is given out, and every open run is closed with `shutdown`. */
   close(now_ms: number): Emission;
   counts(): Counts & { runs_open: number };
-  /** A copy of everything it remembers, as plain data. */
-  snapshot(): State;
-  /** What a next process needs of it, not copied: to be written down before the next event. */
-  recent(): State;
+  /**
+   * What has changed since the capture before, as records whose keys begin with `state/`; in the first one everything. A
+   * capture is to be complete before the next is taken. It keeps no changes before the first one.
+   */
+  capture(options?: CaptureOptions): Capture;
+  /** Of the records that it was restored from, the number that could not be used. The next capture removes them. */
+  unusable_records: number;
 }
 
 const DEFAULT_CONTENT_MAX_BYTES = 16 * 1024;
@@ -79,11 +87,17 @@ function identityOf(event: AgentEvent): string | undefined {
 }
 
 function learn(step: Step, event: AgentEvent): void {
-  const session = sessionOf(step, event.session_key);
-  if (event.session_id !== undefined) session.session_id = event.session_id;
-  if (event.agent_id !== undefined) session.agent_id = event.agent_id;
-  if (event.channel !== undefined) session.channel = event.channel;
-  if (event.type === 'subagent.spawned' && event.label !== undefined) session.label = event.label;
+  const known = sessionOf(step, event.session_key);
+  const { session_id = known.session_id, agent_id = known.agent_id, channel = known.channel } = event;
+  const label = (event.type === 'subagent.spawned' ? event.label : undefined) ?? known.label;
+  const isKnown =
+    session_id === known.session_id &&
+    agent_id === known.agent_id &&
+    channel === known.channel &&
+    label === known.label;
+  if (isKnown) return;
+  const told = withoutUndefined({ session_id, agent_id, channel, label });
+  setSession(step, event.session_key, { ...known, ...told });
 }
 
 /** Applies an event to its open or remembered run; a spawn may have none. */
@@ -159,20 +173,13 @@ function applyEvent(step: Step, event: AgentEvent): void {
   makeRoomForHeld(step, dispatch);
 }
 
-/** Whether a timer still guards something; what it says of time is looked at when it is due. */
-function isWanted(state: State, { kind, key }: Timer): boolean {
-  if (kind === 'hold') return state.held.has(key);
-  const run = state.runs.get(key);
-  if (run === undefined) return false;
-  if (kind === 'limits') return run.ended === undefined;
-  if (kind === 'settle') return run.calls.size > 0 || run.finishing !== undefined;
-  if (kind === 'chat') return run.chats.size > 0 || run.steps.length > 0;
-  return kind === 'parked' ? run.parked.length > 0 : run.early_ends.size > 0;
-}
-
-function expireTimer(step: Step, { kind, key }: Timer): void {
+function expireTimer(step: Step, timer: Timer): void {
+  const { kind, key } = timer;
+  const { held, runs } = step.state;
+  const owner = kind === 'hold' ? held.get(key) : runs.get(key);
+  owner?.timers.splice(owner.timers.indexOf(timer), 1);
   if (kind === 'hold') return expireHold(step, key, dispatch);
-  const run = step.state.runs.get(key);
+  const run = runs.get(key);
   if (run === undefined) return;
   switch (kind) {
     case 'limits':
@@ -188,41 +195,43 @@ function expireTimer(step: Step, { kind, key }: Timer): void {
   }
 }
 
-/** Stale timers are swept when they outnumber what could want one. */
-function sweepTimers({ state }: Step): void {
-  const live = state.open.size + state.held.size;
-  if (state.timers.length > 4 * live + 10_000) keepDue(state.timers, (timer) => isWanted(state, timer));
+function expireDue(step: Step): void {
+  const { state, now_ms } = step;
+  while (state.timers[0] !== undefined && state.timers[0].due_ms <= now_ms) {
+    const timer = popDue(state.timers);
+    if (timer?.is_cancelled) state.cancelled_timers--;
+    else if (timer !== undefined) expireTimer(step, timer);
+  }
 }
 
-function expireDue(step: Step): void {
-  const { timers } = step.state;
-  while (timers[0] !== undefined && timers[0].due_ms <= step.now_ms) {
-    const timer = popDue(timers);
-    if (timer !== undefined) expireTimer(step, timer);
-  }
-  sweepTimers(step);
-}
+const runsToChange = ({ runs }: State): Run[] => [...runs.keys()].flatMap((key) => runs.get(key) ?? []);
 
 function closeAll(step: Step): void {
   const { state } = step;
   for (const key of [...state.held.keys()]) forceOpen(step, key, dispatch);
-  for (const run of [...state.runs.values()]) {
+  for (const run of runsToChange(state)) {
     if (run.finishing !== undefined) expireSettle({ ...step, now_ms: Infinity }, run);
     if (run.ended === undefined) closeRun(step, run, 'shutdown', 'still open when the bridge stopped');
   }
   // A run that was closed just now may have left its span with a run that was closed before it.
-  for (const run of [...state.runs.values()]) settleRun(step, run);
+  for (const run of runsToChange(state)) {
+    settleRun(step, run);
+    cancelTimers(state, run);
+  }
   state.timers.length = 0;
+  state.cancelled_timers = 0;
 }
 
-/** A correlator; with a snapshot it goes on where the one that gave it stopped. */
-export function createCorrelator(options: CorrelatorOptions = {}, snapshot?: State): Correlator {
+/** A correlator; with what another one's captures gave it goes on where that one was captured last. */
+export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterable<SavedRecord>): Correlator {
   const settings: Options = {
     content: options.content ?? false,
     content_max_bytes: options.content_max_bytes ?? DEFAULT_CONTENT_MAX_BYTES,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
   };
-  const state = snapshot === undefined ? createState() : structuredClone(snapshot);
+  const state = createState();
+  const parts = trackState(state);
+  const unusable_records = saved === undefined ? 0 : restoreState(state, parts, saved);
   let patient_until_ms = 0;
   const step = (now_ms: number): Step => ({
     state,
@@ -247,7 +256,7 @@ export function createCorrelator(options: CorrelatorOptions = {}, snapshot?: Sta
     close: (now_ms) => run(now_ms, closeAll),
     nextDeadline: () => state.timers[0]?.due_ms,
     counts: () => ({ ...state.counts, given_up: { ...state.counts.given_up }, runs_open: state.open.size }),
-    snapshot: () => structuredClone(state),
-    recent: () => recentState(state),
+    capture: (captureOptions) => beginCapture(state.tracker, Object.values(parts), captureOptions),
+    unusable_records,
   };
 }

@@ -1,11 +1,15 @@
 /**
  * A binary heap of deadlines, as plain data. A timer is not taken out when what it guards is gone: who pops it looks
- * whether it still holds.
+ * whether it still holds. Their numbers order those that are due at once, so that all heaps of the same timers are alike.
  */
 
 export interface Due {
   due_ms: number;
+  number: number;
 }
+
+const isBefore = (a: Due, b: Due): boolean =>
+  a.due_ms < b.due_ms || (a.due_ms === b.due_ms && a.number < b.number);
 
 export function pushDue<T extends Due>(heap: T[], item: T): void {
   let at = heap.length;
@@ -13,7 +17,7 @@ export function pushDue<T extends Due>(heap: T[], item: T): void {
   while (at > 0) {
     const parent = (at - 1) >> 1;
     const above = heap[parent] as T;
-    if (above.due_ms <= item.due_ms) break;
+    if (isBefore(above, item)) break;
     heap[at] = above;
     at = parent;
   }
@@ -30,8 +34,8 @@ export function popDue<T extends Due>(heap: T[]): T | undefined {
     const left = 2 * at + 1;
     if (left >= heap.length) break;
     const right = left + 1;
-    const child = right < heap.length && (heap[right] as T).due_ms < (heap[left] as T).due_ms ? right : left;
-    if ((heap[child] as T).due_ms >= last.due_ms) break;
+    const child = right < heap.length && isBefore(heap[right] as T, heap[left] as T) ? right : left;
+    if (!isBefore(heap[child] as T, last)) break;
     heap[at] = heap[child] as T;
     at = child;
   }

@@ -2,13 +2,23 @@
  * Events of runs that can't be opened yet: their start has not been seen, or their parent is not known. They wait, for a
  * bounded time and in a bounded number, and are then applied in the order in which they happened.
  */
-import { queueLength, takeOldest } from '../bounded.js';
+import { createQueue, queueLength, takeOldest } from '../bounded.js';
 import type { AgentEvent } from '../model/event.js';
 import { hasEnded } from './emit.js';
 import { deriveSpanId } from './ids.js';
 import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
 import { openRun } from './runs.js';
-import { giveUp, type HeldEvent, type HeldRun, type Run, type Step, schedule } from './state.js';
+import {
+  cancelTimers,
+  giveUp,
+  type HeldEvent,
+  type HeldRun,
+  nextNumber,
+  type Run,
+  type State,
+  type Step,
+  schedule,
+} from './state.js';
 
 /** Applies an event to the run that has been opened for it; only a spawn can do without one. */
 export type Dispatch = (step: Step, run: Run | undefined, event: AgentEvent) => void;
@@ -59,11 +69,13 @@ const mayHaveParent = ({ session_key, events }: HeldRun): boolean =>
 
 function wait({ state }: Step, held: HeldRun, waits_for: string[]): void {
   stopWaiting(state.waiting, held);
+  held.wait_number = nextNumber(state);
   held.waits_for = [childWait(held.session_key), ownWait(held.run_id), ...waits_for];
-  for (const what of held.waits_for) {
-    const keys = state.waiting.get(what) ?? new Set();
-    state.waiting.set(what, keys.add(held.key));
-  }
+  addWaiting(state, held);
+}
+
+export function addWaiting({ waiting }: State, { key, waits_for }: HeldRun): void {
+  for (const what of waits_for) waiting.set(what, (waiting.get(what) ?? new Set()).add(key));
 }
 
 function stopWaiting(waiting: Map<string, Set<string>>, held: HeldRun): void {
@@ -77,15 +89,25 @@ function stopWaiting(waiting: Map<string, Set<string>>, held: HeldRun): void {
 function newHeldRun(step: Step, identity: HeldIdentity): HeldRun {
   const { state, options, now_ms } = step;
   const due_ms = now_ms + options.limits.hold_ms;
-  const held: HeldRun = { ...identity, events: [], first_ms: Infinity, due_ms, waits_for: [] };
+  const held: HeldRun = {
+    ...identity,
+    number: nextNumber(state),
+    epoch: 0,
+    events: [],
+    first_ms: Infinity,
+    due_ms,
+    waits_for: [],
+    wait_number: 0,
+    timers: [],
+  };
   state.held.set(held.key, held);
-  state.held_order.keys.push(held.key);
+  state.held_order.items.push({ key: held.key, number: held.number });
   // Most runs are held for a moment only, and leave their keys behind.
   if (queueLength(state.held_order) > 2 * state.held.size + 1_000) {
-    state.held_order = { keys: [...state.held.keys()], head: 0 };
+    state.held_order = createQueue([...state.held.values()].map(({ key, number }) => ({ key, number })));
   }
   wait(step, held, []);
-  schedule(step, 'hold', held.key, due_ms);
+  schedule(step, 'hold', held, due_ms);
   return held;
 }
 
@@ -107,17 +129,21 @@ export function makeRoomForHeld(step: Step, dispatch: Dispatch): void {
   while (state.held_events > options.limits.held_events) {
     const oldest = takeOldest(state.held_order);
     if (oldest === undefined) return;
-    if (!state.held.has(oldest)) continue;
+    if (state.held.peek(oldest.key)?.number !== oldest.number) continue;
     giveUp(step, 'held_events');
-    forceOpen(step, oldest, dispatch);
+    forceOpen(step, oldest.key, dispatch);
   }
 }
 
-function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch): void {
-  const { state } = step;
+function takeOut({ state }: Step, held: HeldRun): void {
   state.held.delete(held.key);
   state.held_events -= held.events.length;
   stopWaiting(state.waiting, held);
+  cancelTimers(state, held);
+}
+
+function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch): void {
+  takeOut(step, held);
   const events = held.events.sort(byTime);
   const run = openRun(step, held, parent);
   for (const { event, arrival_ms } of events) dispatch({ ...step, now_ms: arrival_ms }, run, event);
@@ -134,7 +160,7 @@ export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
   // The spawn that names its parent, or the call in it, may be under way.
   if (held.soft_due_ms === undefined) {
     held.soft_due_ms = step.now_ms + step.options.limits.link_ms;
-    return schedule(step, 'hold', held.key, held.soft_due_ms);
+    return schedule(step, 'hold', held, held.soft_due_ms);
   }
   if (held.soft_due_ms <= step.now_ms) release(step, held, parent, dispatch);
 }
@@ -160,13 +186,10 @@ function heldParents({ state }: Step, waits_for: string[]): string[] {
 
 /** What is held for a run that never was: records of spawns, or events of a run that has ended and been forgotten. */
 function dropHeld(step: Step, held: HeldRun, dispatch: Dispatch): void {
-  const { state } = step;
-  state.held.delete(held.key);
-  state.held_events -= held.events.length;
-  stopWaiting(state.waiting, held);
+  takeOut(step, held);
   for (const { event, arrival_ms } of held.events) {
     if (event.type === 'subagent.spawned') dispatch({ ...step, now_ms: arrival_ms }, undefined, event);
-    else state.counts.duplicates++;
+    else step.state.counts.duplicates++;
   }
 }
 

@@ -27,7 +27,8 @@ export type Parent =
 
 export interface KnownParent {
   kind: 'known';
-  run: Run;
+  /** To be looked at: who changes it gets it anew. */
+  run: Readonly<Run>;
   span_id: string;
   /** Nothing better can be expected to come. */
   certain: boolean;
@@ -45,7 +46,7 @@ function isBelow({ state }: Step, run: Run, ancestor_key: string): boolean {
   let at: Run | undefined = run;
   for (let depth = 0; at !== undefined && depth < MAX_ANCESTORS; depth++) {
     if (at.key === ancestor_key) return true;
-    at = at.parent_key === undefined ? undefined : state.runs.get(at.parent_key);
+    at = at.parent_key === undefined ? undefined : state.runs.peek(at.parent_key);
   }
   return false;
 }
@@ -54,7 +55,7 @@ function isBelow({ state }: Step, run: Run, ancestor_key: string): boolean {
 function runsOf(step: Step, session_key: string, child_key: string): Run[] {
   const keys = getEntry(step.state.sessions, session_key)?.runs ?? [];
   return keys
-    .map((key) => step.state.runs.get(key))
+    .map((key) => step.state.runs.peek(key))
     .filter((run): run is Run => run !== undefined && !isBelow(step, run, child_key));
 }
 
@@ -87,7 +88,7 @@ export function spawningRun(
 ): Run | undefined {
   const { parent_session_key, parent_run_id, call_id } = spawn;
   if (parent_run_id !== undefined) {
-    const run = step.state.runs.get(runKey(parent_session_key, parent_run_id));
+    const run = step.state.runs.peek(runKey(parent_session_key, parent_run_id));
     return run === undefined || isBelow(step, run, child.key) ? undefined : run;
   }
   const runs = runsOf(step, parent_session_key, child.key);
@@ -105,7 +106,7 @@ function spawnParent(step: Step, child: Child, spawn: Spawn, certain: boolean): 
 /** A parent's run id alone: its session is that of the run by that id. */
 function parentByRunId(step: Step, child: Child, parent_run_id: string): Parent {
   const key = getEntry(step.state.by_run_id, parent_run_id);
-  const run = key === undefined || key === child.key ? undefined : step.state.runs.get(key);
+  const run = key === undefined || key === child.key ? undefined : step.state.runs.peek(key);
   return run === undefined || isBelow(step, run, child.key)
     ? { kind: 'unknown', waits_for: [runWait(parent_run_id)] }
     : known(step, run, undefined, true);
@@ -116,10 +117,10 @@ function announcedRuns({ state }: Step, named: AnnouncedRun[], own_key: string):
   return named
     .map(({ session_key, run_id }) => {
       const key = session_key === undefined ? getEntry(state.by_run_id, run_id) : runKey(session_key, run_id);
-      const exact = key === undefined ? undefined : state.runs.get(key);
+      const exact = key === undefined ? undefined : state.runs.peek(key);
       if (exact !== undefined || session_key === undefined) return exact;
       return latest(
-        (getEntry(state.sessions, session_key)?.runs ?? []).flatMap((each) => state.runs.get(each) ?? []),
+        (getEntry(state.sessions, session_key)?.runs ?? []).flatMap((each) => state.runs.peek(each) ?? []),
       );
     })
     .filter((run): run is Run => run !== undefined && run.key !== own_key);

@@ -2,6 +2,7 @@
  * Runs: they open with their first event, live as long as they or their descendants show signs of life, and end once.
  */
 import { addMember, hasMember, queueLength, takeOldest } from '../bounded.js';
+import { withoutUndefined } from '../json.js';
 import { parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
@@ -15,8 +16,10 @@ import { deriveSpanId, deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent } from './parents.js';
 import {
   addRunToSession,
+  cancelTimers,
   giveUp,
   type HeldRun,
+  nextNumber,
   type Run,
   type RunClosing,
   runReference,
@@ -64,6 +67,8 @@ function newRun(step: Step, held: HeldRun, parent: Parent): Run {
   };
   return {
     key,
+    number: nextNumber(step.state),
+    epoch: 0,
     session_key,
     run_id,
     trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
@@ -94,6 +99,7 @@ function newRun(step: Step, held: HeldRun, parent: Parent): Run {
     ended_calls: [],
     call_count: 0,
     is_reasoned: false,
+    timers: [],
     ...withoutUndefined(optional),
   };
 }
@@ -106,12 +112,6 @@ const parentAgent = (parent: Run, session_key: string): string | undefined =>
 const parentSession = (parent: Run | undefined, session_key: string): string | undefined =>
   parent === undefined || parent.session_key === session_key ? undefined : parent.session_key;
 
-type Known<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
-
-function withoutUndefined<T extends object>(value: T): Known<T> {
-  return Object.fromEntries(Object.entries(value).filter(([, part]) => part !== undefined)) as Known<T>;
-}
-
 /** Opens a run under its parent, in its parent's trace. */
 export function openRun(step: Step, held: HeldRun, parent: Parent): Run {
   const run = newRun(step, held, parent);
@@ -122,7 +122,7 @@ export function openRun(step: Step, held: HeldRun, parent: Parent): Run {
   state.counts.runs_opened++;
   if (held.events.some(({ event }) => event.gap === true)) markGap(step, run);
   addRunToSession(step, run);
-  schedule(step, 'limits', run.key, run.opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
+  schedule(step, 'limits', run, run.opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
   emitPreview(step, runSpan(step, run));
   return run;
 }
@@ -167,7 +167,7 @@ function limitOf(step: Step, run: Run): { due_ms: number; reason: string } {
 export function expireLimits(step: Step, run: Run): void {
   if (run.ended !== undefined) return;
   const { due_ms, reason } = limitOf(step, run);
-  if (due_ms > step.now_ms) return schedule(step, 'limits', run.key, due_ms);
+  if (due_ms > step.now_ms) return schedule(step, 'limits', run, due_ms);
   giveUp(step, reason);
   closeRun(step, run, reason, `closed by the bridge: ${reason.replace('_', ' ')}`);
 }
@@ -229,7 +229,7 @@ export function onSubagentFinished(step: Step, run: Run, event: EventOf<'subagen
   if (run.ended !== undefined || run.finishing !== undefined) return;
   const due_ms = step.now_ms + step.options.limits.settle_ms;
   run.finishing = { end: { end_ms: event.ts, ...withoutUndefined({ error }) }, due_ms };
-  schedule(step, 'settle', run.key, due_ms);
+  schedule(step, 'settle', run, due_ms);
 }
 
 export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.output'>): void {
@@ -254,7 +254,7 @@ function refineParent(step: Step, run: Run): KnownParent | undefined {
   if (parent?.kind !== 'known' || parent.run.trace_id !== run.trace_id) return undefined;
   run.parent_key = parent.run.key;
   run.parent_span_id = parent.span_id;
-  return parent;
+  return { ...parent, run: step.state.runs.get(parent.run.key) ?? parent.run };
 }
 
 function measureRun(step: Step, run: Run, end_ms: number, error_type: string | undefined): void {
@@ -271,6 +271,7 @@ function measureRun(step: Step, run: Run, end_ms: number, error_type: string | u
 /** Ends the run's span. Its open calls and steps wait a little for their own ends. */
 function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_ended'): void {
   if (run.ended !== undefined) return;
+  const { state } = step;
   const parent = refineParent(step, run);
   const error = closing.error && spanError(closing.error);
   const span = { ...runSpan(step, run, closing), end_ms: closing.end_ms, ...(error ? { error } : {}) };
@@ -279,16 +280,22 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   if (parent?.awaited_call_id === undefined) emitSpan(step, span);
   else park(step, parent.run, span, parent.awaited_call_id);
   const settle_due_ms = step.now_ms + step.options.limits.settle_ms;
-  run.ended = { end_ms: closing.end_ms, yielded: closing.yielded === true, settle_due_ms, calls_error };
+  run.ended = {
+    number: nextNumber(step.state),
+    end_ms: closing.end_ms,
+    yielded: closing.yielded === true,
+    settle_due_ms,
+    calls_error,
+  };
   run.events = [];
   delete run.input;
   delete run.finishing;
-  const { state } = step;
+  cancelTimers(state, run, 'limits');
   state.open.delete(run.key);
   state.counts.runs_ended++;
   forgetOldest(step);
-  state.ended.keys.push(run.key);
-  if (run.calls.size > 0) schedule(step, 'settle', run.key, settle_due_ms);
+  state.ended.items.push(run.key);
+  if (run.calls.size > 0) schedule(step, 'settle', run, settle_due_ms);
 }
 
 /** The context of ended runs is kept for late children, up to a bound. */
@@ -298,7 +305,9 @@ function forgetOldest(step: Step): void {
   const oldest = takeOldest(state.ended);
   if (oldest === undefined) return;
   const run = state.runs.get(oldest);
-  if (run !== undefined) settleRun(step, run);
+  if (run === undefined) return;
+  settleRun(step, run);
+  cancelTimers(state, run);
   state.runs.delete(oldest);
 }
 

@@ -10,7 +10,7 @@ import { callSpanId, isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
 import { deriveSpanId, deriveTraceId } from './ids.js';
 import { spawningRun } from './parents.js';
-import { type Run, runKey, runReference, type Spawn, type Step, sessionOf } from './state.js';
+import { type Run, runKey, runReference, type Spawn, type Step, sessionOf, setSession } from './state.js';
 
 type Spawned = EventOf<'subagent.spawned'>;
 
@@ -59,7 +59,7 @@ export function rememberSpawn(step: Step, event: Spawned): boolean {
   const { session_key, run_id } = event;
   if (run_id === undefined) {
     const session = sessionOf(step, session_key);
-    session.spawn = spawnOf(event, session.spawn);
+    setSession(step, session_key, { ...session, spawn: spawnOf(event, session.spawn) });
   } else {
     const key = runKey(session_key, run_id);
     setEntry(state.spawns, key, spawnOf(event, getEntry(state.spawns, key)), options.limits.spawns);

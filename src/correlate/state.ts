@@ -1,6 +1,6 @@
 /**
- * Everything that the correlator remembers, as plain data: a snapshot is a copy of it. Every collection has a bound, named
- * here with the reason under which what is over it is given up.
+ * Everything that the correlator remembers, as plain data. Every collection has a bound, named here with the reason under
+ * which what is over it is given up. What is written down of it for a next process is in `saved.ts`.
  */
 
 import {
@@ -8,14 +8,15 @@ import {
   type BoundedSet,
   createBoundedMap,
   createBoundedSet,
-  createKeyQueue,
-  type KeyQueue,
+  createQueue,
+  type Queue,
   setEntry,
   useEntry,
 } from '../bounded.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import type { Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
-import { pushDue } from './heap.js';
+import { createTracker, TrackedMap, type Tracker } from '../tracked.js';
+import { keepDue, pushDue } from './heap.js';
 
 export interface Limits {
   /** A run without an event of its own or of its descendants is closed after this. */
@@ -75,6 +76,8 @@ export interface Options {
 export interface OpenCall {
   call_id: string;
   span_id: string;
+  /** Orders open calls by their coming. */
+  number: number;
   tool: string;
   start_ms: number;
   parent_call_id?: string;
@@ -127,6 +130,9 @@ export interface HeldChat extends EndedChat {
 
 export interface Run {
   key: string;
+  /** Orders runs by their opening. */
+  number: number;
+  epoch: number;
   session_key: string;
   run_id: string;
   trace_id: string;
@@ -177,7 +183,17 @@ export interface Run {
   is_reasoned: boolean;
   /** Its task is over; its own end is waited for. */
   finishing?: { end: RunClosing; due_ms: number };
-  ended?: { end_ms: number; yielded: boolean; settle_due_ms: number; calls_error: string };
+  ended?: Ended;
+  timers: Timer[];
+}
+
+export interface Ended {
+  /** Orders ended runs by their end. */
+  number: number;
+  end_ms: number;
+  yielded: boolean;
+  settle_due_ms: number;
+  calls_error: string;
 }
 
 /** How a run ends. */
@@ -197,6 +213,9 @@ export interface HeldEvent {
 /** Events of a run that is not open: its start has not been seen, or its parent is not known. */
 export interface HeldRun {
   key: string;
+  /** Orders held runs by their coming. */
+  number: number;
+  epoch: number;
   session_key: string;
   run_id: string;
   events: HeldEvent[];
@@ -205,10 +224,13 @@ export interface HeldRun {
   /** When it is opened with the parent that is known by then. */
   soft_due_ms?: number;
   waits_for: string[];
+  /** Orders those that wait for the same. */
+  wait_number: number;
   /** Its start, once that has been seen; of several the first. */
   started?: EventOf<'agent.started'>;
   /** The earliest instant that its events tell. */
   first_ms: number;
+  timers: Timer[];
 }
 
 /** What ties a child's run under its parent. */
@@ -218,9 +240,10 @@ export interface Spawn {
   call_id?: string;
 }
 
+/** Replaced as a whole where something in it changes. */
 export interface Session {
   /** Keys of its latest runs, oldest first. */
-  runs: string[];
+  runs: readonly string[];
   session_id?: string;
   agent_id?: string;
   channel?: string;
@@ -231,23 +254,29 @@ export interface Session {
 
 export type TimerKind = 'hold' | 'limits' | 'settle' | 'chat' | 'early_end' | 'parked';
 
+/** A timer belongs to its run or held run, and goes with it. */
 export interface Timer {
   due_ms: number;
+  /** Orders timers that are due at once. */
+  number: number;
   kind: TimerKind;
   key: string;
+  /** Nobody waits for it any more. */
+  is_cancelled: boolean;
 }
 
 export interface State {
-  runs: Map<string, Run>;
+  tracker: Tracker;
+  runs: TrackedMap<Run>;
   /** Keys of ended runs, oldest first. */
-  ended: KeyQueue;
+  ended: Queue<string>;
   /** Keys of open runs, oldest first. */
   open: Set<string>;
   /** Open calls by span id, oldest first. */
   open_calls: Map<string, { run_key: string; call_id: string }>;
-  held: Map<string, HeldRun>;
-  /** Keys of held runs in the order in which they came; some are held no longer. */
-  held_order: KeyQueue;
+  held: TrackedMap<HeldRun>;
+  /** Held runs in the order in which they came; some are held no longer. */
+  held_order: Queue<Pick<HeldRun, 'key' | 'number'>>;
   held_events: number;
   /** Keys of held runs by what they wait for: a session (`s:`) or a run (`r:`). */
   waiting: Map<string, Set<string>>;
@@ -262,6 +291,7 @@ export interface State {
   unreasoned: BoundedMap<EndedChat>;
   /** A heap, see `heap.ts`. */
   timers: Timer[];
+  cancelled_timers: number;
   counts: Counts;
 }
 
@@ -277,13 +307,15 @@ export interface Counts {
 }
 
 export function createState(): State {
+  const tracker = createTracker();
   return {
-    runs: new Map(),
-    ended: createKeyQueue(),
+    tracker,
+    runs: new TrackedMap({ tracker, prefix: 'state/runs/' }),
+    ended: createQueue(),
     open: new Set(),
     open_calls: new Map(),
-    held: new Map(),
-    held_order: createKeyQueue(),
+    held: new TrackedMap({ tracker, prefix: 'state/held/' }),
+    held_order: createQueue(),
     held_events: 0,
     waiting: new Map(),
     sessions: createBoundedMap(),
@@ -293,6 +325,7 @@ export function createState(): State {
     ended_spans: createBoundedSet(),
     unreasoned: createBoundedMap(),
     timers: [],
+    cancelled_timers: 0,
     counts: { runs_opened: 0, runs_ended: 0, runs_with_gap: 0, duplicates: 0, given_up: {} },
   };
 }
@@ -328,21 +361,54 @@ export function giveUp({ state }: Step, what: string): void {
 /** Runs that a session remembers: enough to find who was active when a child started. */
 const RUNS_OF_A_SESSION = 32;
 
+export const nextNumber = ({ tracker }: State): number => tracker.next_number++;
+
 export function sessionOf({ state, options }: Step, session_key: string): Session {
   const known = useEntry(state.sessions, session_key, options.limits.sessions);
   if (known !== undefined) return known;
-  const session: Session = { runs: [] };
+  return setSession({ state, options }, session_key, { runs: [] });
+}
+
+export function setSession(
+  { state, options }: Pick<Step, 'state' | 'options'>,
+  session_key: string,
+  session: Session,
+): Session {
   setEntry(state.sessions, session_key, session, options.limits.sessions);
   return session;
 }
 
 export function addRunToSession(step: Step, run: Run): void {
-  const { runs } = sessionOf(step, run.session_key);
-  runs.push(run.key);
-  if (runs.length > RUNS_OF_A_SESSION) runs.shift();
+  const session = sessionOf(step, run.session_key);
+  const runs = [...session.runs, run.key].slice(-RUNS_OF_A_SESSION);
+  setSession(step, run.session_key, { ...session, runs });
   setEntry(step.state.by_run_id, run.run_id, run.key, step.options.limits.ended_runs);
 }
 
-export function schedule({ state }: Step, kind: TimerKind, key: string, due_ms: number): void {
-  pushDue(state.timers, { due_ms, kind, key });
+export function schedule(
+  { state }: Step,
+  kind: TimerKind,
+  owner: Pick<Run | HeldRun, 'key' | 'timers'>,
+  due_ms: number,
+): void {
+  const timer: Timer = { due_ms, number: nextNumber(state), kind, key: owner.key, is_cancelled: false };
+  owner.timers.push(timer);
+  pushDue(state.timers, timer);
+}
+
+/** Cancelled timers that are kept at least: sweeping them out costs as much as there are timers. */
+const MIN_SWEPT_TIMERS = 10_000;
+
+/** Cancels the timers of an owner that is gone, or those of one kind. */
+export function cancelTimers(state: State, owner: Pick<Run | HeldRun, 'timers'>, kind?: TimerKind): void {
+  const isWanted = (timer: Timer): boolean => kind !== undefined && timer.kind !== kind;
+  for (const timer of owner.timers) {
+    if (isWanted(timer)) continue;
+    timer.is_cancelled = true;
+    state.cancelled_timers++;
+  }
+  owner.timers = owner.timers.filter(isWanted);
+  if (state.cancelled_timers < MIN_SWEPT_TIMERS || state.cancelled_timers < state.timers.length / 2) return;
+  keepDue(state.timers, (timer) => !timer.is_cancelled);
+  state.cancelled_timers = 0;
 }

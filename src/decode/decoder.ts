@@ -3,6 +3,7 @@
  * events. What it cannot use is data too: ignored under a reason, or rejected with the field and what is wrong with it.
  */
 import type { z } from 'zod';
+import type { BoundedMap } from '../bounded.js';
 import { isObject } from '../json.js';
 import { type AgentEvent, agentEventSchema, normaliseInstants } from '../model/event.js';
 
@@ -30,11 +31,21 @@ export interface Decoded {
   rejected?: Rejection;
 }
 
+/** What a decoder remembers, to be written down between two starts. */
+export interface DecoderMemory {
+  /** By a name that is theirs in the records. */
+  maps?: Record<string, BoundedMap<unknown>>;
+  /** Plain data that is changed in place. */
+  state?: { save(): unknown; restore(saved: unknown): void };
+}
+
 export interface Decoder {
   /** `arrival_ms`: when the line was read, epoch milliseconds; a recording's own arrival times win. */
   decode(value: Record<string, unknown>, arrival_ms: number): Decoded;
   /** The stream has ended: what was held back for a following line. */
   end(): AgentEvent[];
+  /** Where it remembers anything. */
+  memory?: DecoderMemory;
 }
 
 export const ignore = (reason: string): Decoded => ({ events: [], ignored: reason });

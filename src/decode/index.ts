@@ -4,12 +4,12 @@
 
 import type { Json } from '../json.js';
 import { createCatalogDecoder } from './catalog.js';
-import type { Decoded, Decoder } from './decoder.js';
+import type { Decoded, Decoder, DecoderMemory } from './decoder.js';
 import { createGatewayDecoder, looksLikeFrame } from './gateway/index.js';
 import { parseLine } from './line.js';
 import { createTranscriptDecoder, looksLikeTranscript, type TranscriptIndex } from './transcript.js';
 
-export type { Decoded, Rejection, RejectReason } from './decoder.js';
+export type { Decoded, DecoderMemory, Rejection, RejectReason } from './decoder.js';
 export { readTranscriptIndex, type TranscriptIndex } from './transcript.js';
 
 export const DIALECTS = ['auto', 'catalog', 'gateway', 'transcript'] as const;
@@ -43,6 +43,9 @@ const isBlank = (bytes: Buffer): boolean => bytes.every((byte) => WHITE_SPACE.ha
 export interface LineDecoder {
   decode(bytes: Buffer, arrival_ms: number): Decoded;
   end(): Decoded['events'];
+  /** What it has been told, or what it saw in the first object. */
+  dialect(): Dialect;
+  memory(): DecoderMemory;
 }
 
 /**
@@ -55,15 +58,25 @@ export function createLineDecoder(
   sessions?: TranscriptIndex,
   since_ms?: number,
 ): LineDecoder {
-  let decoder = dialect === 'auto' ? undefined : createDialectDecoder(dialect, sessions, since_ms);
+  let decided = dialect;
+  let decoder: Decoder | undefined;
+
+  function decide(as: Exclude<Dialect, 'auto'>): Decoder {
+    decided = as;
+    decoder = createDialectDecoder(as, sessions, since_ms);
+    return decoder;
+  }
+
+  if (dialect !== 'auto') decide(dialect);
   return {
     decode(bytes, arrival_ms) {
       if (isBlank(bytes)) return { events: [], ignored: 'blank' };
       const line = parseLine(bytes);
       if ('rejected' in line) return { events: [], rejected: line.rejected };
-      decoder ??= createDialectDecoder(detectDialect(line.value), sessions, since_ms);
-      return decoder.decode(line.value, arrival_ms);
+      return (decoder ?? decide(detectDialect(line.value))).decode(line.value, arrival_ms);
     },
     end: () => decoder?.end() ?? [],
+    dialect: () => decided,
+    memory: () => decoder?.memory ?? {},
   };
 }

@@ -306,5 +306,13 @@ export function createTranscriptDecoder(index: TranscriptIndex = new Map(), sinc
       return decodeSessionEntry(state, entry, index);
     },
     end: (): AgentEvent[] => [],
+    memory: {
+      state: {
+        save: () => state,
+        restore(saved) {
+          state = saved as State | undefined;
+        },
+      },
+    },
   };
 }

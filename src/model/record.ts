@@ -19,8 +19,8 @@ export interface SavedRecord {
  * about to change meanwhile is turned into its record before that.
  */
 export interface Capture {
-  /** Turns at most so many more entries into records; true when none is left. */
-  advance(max_entries: number): boolean;
+  /** Adds at most so many more records to the changes, and looks at as many; true when none is left. */
+  advance(max_records: number): boolean;
   /** What has changed since the capture before; complete once `advance` has told so. */
   readonly changes: RecordChange[];
 }

@@ -9,9 +9,9 @@ import { errorCode } from '../errors.js';
 import { makeDataDirectory, replaceFile } from './directory.js';
 
 const FILE = 'checkpoint';
-const VERSION = 1;
+const VERSION = 2;
 
-/** `S`: what the correlator gives as its snapshot. */
+/** `S`: what the correlator knew. */
 export interface Checkpoint<S> {
   /** By the source's name, then by its stream's. */
   positions: Record<string, Record<string, unknown>>;

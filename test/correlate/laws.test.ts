@@ -4,8 +4,9 @@
  */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, vi } from 'vitest';
-import { type Correlator, type CorrelatorSnapshot, createCorrelator } from '../../src/correlate/index.js';
+import { type Correlator, createCorrelator, type Limits } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
+import { expectUndisturbed, moves, type Play, save, savedIn } from '../captures.js';
 import { correlate, identities, merge, NOW_MS, sumOf } from '../helpers.js';
 import { requests } from './stories.js';
 
@@ -115,25 +116,93 @@ describe('repetition', () => {
   });
 });
 
-describe('snapshots', () => {
-  /** Everything, copied; and what is written down every few seconds, which is everything while that is little. */
-  describe.each<[string, (correlator: Correlator) => CorrelatorSnapshot]>([
-    ['a snapshot', (correlator) => correlator.snapshot()],
-    ['what is recent', (correlator) => structuredClone(correlator.recent())],
-  ])('%s', (_, take) => {
-    test.prop([requests, fc.nat()], RUNS)(
-      'a correlator that is restored goes on as if nothing had been',
-      (events, at) => {
-        const cut = at % (events.length + 1);
-        const first = createCorrelator();
-        const before = events.slice(0, cut).map((event) => first.apply(event, NOW_MS));
-        const second = createCorrelator({}, take(first));
-        const after = events.slice(cut).map((event) => second.apply(event, NOW_MS));
-        const whole = merge([...before, ...after, second.close(NOW_MS)]);
-        expect(whole).toEqual(correlate(events));
-      },
-    );
-  });
+/** So small that everything that is forgotten is forgotten early. */
+const TINY: Partial<Limits> = {
+  open_runs: 3,
+  open_calls: 3,
+  held_events: 6,
+  ended_runs: 3,
+  seen_ids: 8,
+  unreasoned_chats: 2,
+  sessions: 4,
+  spawns: 2,
+};
+
+/** A story, told at some pace and to the end: what waits has its time, then everything is closed. */
+function playOf(events: AgentEvent[], pause_ms: number, limits: Partial<Limits>): Play<Correlator> {
+  const told_ms = NOW_MS + events.length * pause_ms;
+  const waits_ms = [1_000, 5_000, 30_000, 60_000, 86_400_000].map((wait_ms) => told_ms + wait_ms);
+  return {
+    length: events.length + waits_ms.length + 1,
+    create: (saved) => createCorrelator({ limits }, saved),
+    step(correlator, index) {
+      const event = events[index];
+      const now_ms = event === undefined ? waits_ms[index - events.length] : NOW_MS + index * pause_ms;
+      if (now_ms === undefined) return correlator.close(NOW_MS);
+      const due = correlator.expire(now_ms);
+      return event === undefined ? due : merge([due, correlator.apply(event, now_ms)]);
+    },
+  };
+}
+
+const pauses = fc.constantFrom(0, 10, 700, 20_000);
+
+describe('captures', () => {
+  test.prop(
+    [
+      fc.oneof(
+        requests,
+        shuffled.map(([, mixed]) => mixed),
+      ),
+      pauses,
+      moves,
+    ],
+    RUNS,
+  )('a correlator that is restored goes on as if nothing had been', (events, pause_ms, next) =>
+    expectUndisturbed(playOf(events, pause_ms, {}), next),
+  );
+
+  test.prop(
+    [
+      fc.oneof(
+        requests,
+        shuffled.map(([, mixed]) => mixed),
+      ),
+      pauses,
+      moves,
+    ],
+    RUNS,
+  )('and forgets what it would have forgotten', (events, pause_ms, next) =>
+    expectUndisturbed(playOf(events, pause_ms, TINY), next),
+  );
+
+  test.prop([requests, requests, fc.nat(), fc.infiniteStream(fc.nat(9)), fc.constantFrom({}, TINY)], RUNS)(
+    'what is damaged or gone costs only itself',
+    (before, after, at, damage, limits) => {
+      const first = createCorrelator({ limits });
+      for (const event of before.slice(0, at % (before.length + 1))) first.apply(event, NOW_MS);
+      const records = save(first);
+      let damaged = 0;
+      for (const [key, value] of records) {
+        const kind = damage.next().value;
+        if (kind === 0) records.delete(key);
+        if (kind !== 1 || value.length === 0) continue;
+        const place = damage.next().value * 1_009;
+        value[place % value.length] = (value[place % value.length] ?? 0) ^ (1 << (place % 8));
+        damaged++;
+      }
+      const second = createCorrelator({ limits }, savedIn(records));
+      expect(second.unusable_records).toBe(damaged);
+      const emissions = [...before, ...after].map((event) => second.apply(event, NOW_MS));
+      // What could not be used is gone, and the state is whole again.
+      expect(createCorrelator({ limits }, savedIn(save(second, records))).unusable_records).toBe(0);
+      for (const span of merge([...emissions, second.expire(NOW_MS + 60_000), second.close(NOW_MS)]).spans) {
+        expect(span.trace_id).toMatch(/^[0-9a-f]{32}$/);
+        expect(span.span_id).toMatch(/^[0-9a-f]{16}$/);
+        expect(span.end_ms).toBeGreaterThanOrEqual(span.start_ms);
+      }
+    },
+  );
 });
 
 describe('time', () => {

@@ -2,11 +2,12 @@
  * What the correlator does where the story breaks off, comes late, or is too long: every wait has an end, every collection
  * a bound.
  */
+
 import { describe, expect, test } from 'vitest';
-import { queueLength } from '../../src/bounded.js';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import type { Emission } from '../../src/model/telemetry.js';
+import { save, savedIn, write } from '../captures.js';
 import { merge } from '../helpers.js';
 
 const NOW_MS = 1_000_000;
@@ -335,12 +336,13 @@ describe('bounds', () => {
       correlator.apply(event('agent.started', of), NOW_MS);
       correlator.apply(event('agent.finished', { ...of, seq: 2, status: 'ok' }), NOW_MS);
     }
-    const { runs, ended, sessions, seen_events, ended_spans, by_run_id } = correlator.snapshot();
-    const sizes = [sessions, seen_events, ended_spans, by_run_id].map(
-      ({ young, old }) => young.size + old.size,
-    );
-    sizes.push(runs.size, queueLength(ended));
-    expect(Math.max(...sizes)).toBeLessThanOrEqual(11);
+    // What it remembers is what it writes down: a run's record each, and two of the rest for their two generations.
+    const parts = [...save(correlator).keys()].map((key) => key.split('/')[1]);
+    const countOf = (part: string): number => parts.filter((each) => each === part).length;
+    expect(countOf('runs')).toBe(10);
+    for (const part of ['sessions', 'seen_events', 'ended_spans', 'by_run_id']) expect(countOf(part)).toBe(2);
+    // The first captures everything; after it only what is new is written down.
+    expect(save(correlator).size).toBe(0);
   });
 });
 
@@ -439,27 +441,77 @@ describe('a gap', () => {
   });
 });
 
-test('what is written down for the next process stays small, and knows what goes on', () => {
-  const { correlator } = begin([
-    event('agent.started', { session_key: 'agent:main:old', run_id: 'open' }),
-    event('tool.call', { session_key: 'agent:main:old', run_id: 'open', call_id: '1', tool: 'exec' }),
-  ]);
-  for (let run = 0; run < 5_000; run++) {
-    const of_run = { session_key: `agent:main:${run}`, run_id: `${run}`, event_id: `${run}` };
-    correlator.apply(event('agent.started', of_run), NOW_MS);
-    correlator.apply(event('agent.finished', { ...of_run, event_id: `${run} end`, status: 'ok' }), NOW_MS);
-  }
-  const recent = structuredClone(correlator.recent());
-  expect(recent.runs.size).toBe(1_001);
-  expect(recent.sessions.young.size).toBe(1_001);
-  const next = createCorrelator({}, recent);
-  expect(next.counts()).toMatchObject({ runs_opened: 1, runs_ended: 0, runs_open: 1 });
-  const { spans } = next.apply(
-    event('agent.finished', { session_key: 'agent:main:old', run_id: 'open', status: 'ok' }),
-    NOW_MS,
-  );
-  expect(spans).toMatchObject([{ name: 'invoke_agent main' }]);
-  expect(next.expire(NOW_MS + 1_000).spans).toMatchObject([{ name: 'execute_tool exec' }]);
+describe('what is written down', () => {
+  const of_run = (run: number) => ({ session_key: `agent:main:${run}`, run_id: `${run}` });
+
+  test('lets the next process go on, and count from what goes on', () => {
+    const { correlator } = begin([
+      event('agent.started', { session_key: 'agent:main:old', run_id: 'open' }),
+      event('tool.call', { session_key: 'agent:main:old', run_id: 'open', call_id: '1', tool: 'exec' }),
+    ]);
+    for (let run = 0; run < 100; run++) {
+      correlator.apply(event('agent.started', { ...of_run(run), event_id: `${run}` }), NOW_MS);
+      correlator.apply(
+        event('agent.finished', { ...of_run(run), event_id: `${run} end`, status: 'ok' }),
+        NOW_MS,
+      );
+    }
+    const next = createCorrelator({}, savedIn(save(correlator)));
+    expect(next.counts()).toMatchObject({ runs_opened: 1, runs_ended: 0, runs_open: 1 });
+    const { spans } = next.apply(
+      event('agent.finished', { session_key: 'agent:main:old', run_id: 'open', status: 'ok' }),
+      NOW_MS,
+    );
+    expect(spans).toMatchObject([{ name: 'invoke_agent main' }]);
+    expect(next.expire(NOW_MS + 1_000).spans).toMatchObject([{ name: 'execute_tool exec' }]);
+  });
+
+  test('is what has changed, however much there is', () => {
+    const { correlator } = begin([]);
+    for (let run = 0; run < 1_000; run++) correlator.apply(event('agent.started', of_run(run)), NOW_MS);
+    const records = save(correlator);
+    expect(records.size).toBeGreaterThan(1_000);
+    correlator.apply(event('tool.call', { ...of_run(7), call_id: '1', tool: 'exec' }), NOW_MS);
+    expect(save(correlator).size).toBe(1);
+  });
+
+  test('does not grow with what is told again and again of the same session', () => {
+    const { correlator } = begin([]);
+    const records = save(correlator);
+    for (let turn = 0; turn < 10_000; turn++) {
+      correlator.apply(event('agent.started', { ...of_run(1), session_id: `${turn}` }), NOW_MS);
+      if (turn % 100 === 0) save(correlator, records);
+    }
+    expect([...records.keys()].filter((key) => key.startsWith('state/sessions/')).length).toBeLessThan(20);
+    const [next, same] = [createCorrelator({}, savedIn(save(correlator, records))), correlator];
+    const call = event('tool.call', { ...of_run(1), call_id: '1', tool: 'exec' });
+    expect(next.apply(call, NOW_MS)).toEqual(same.apply(call, NOW_MS));
+  });
+
+  test('is as it was at its instant, whatever changes before it is written', () => {
+    const { correlator } = begin([event('agent.started', of_run(1)), event('agent.started', of_run(2))]);
+    const capture = correlator.capture();
+    for (const run of [1, 2])
+      correlator.apply(event('agent.finished', { ...of_run(run), status: 'ok' }), NOW_MS);
+    expect(capture.advance(1)).toBe(false);
+    expect(() => correlator.capture()).toThrow('not complete');
+    expect(capture.advance(Infinity)).toBe(true);
+    const records = new Map();
+    write(records, capture);
+    expect(createCorrelator({}, savedIn(records)).counts().runs_open).toBe(2);
+    expect(createCorrelator({}, savedIn(save(correlator, records))).counts().runs_open).toBe(0);
+  });
+
+  test('leaves out what can not be written, and nothing else', () => {
+    let nested: unknown = 'deep';
+    for (let depth = 0; depth < 20_000; depth++) nested = [nested];
+    const held = { session_key: 'agent:main:subagent:x', run_id: 'x', call_id: '1', tool: 'exec' };
+    const { correlator } = begin([
+      event('agent.started', of_run(1)),
+      event('tool.call', { ...held, input: nested }),
+    ]);
+    expect(createCorrelator({}, savedIn(save(correlator))).counts().runs_open).toBe(1);
+  });
 });
 
 describe('while nobody can be asked for reasoning tokens', () => {

@@ -5,7 +5,7 @@
 
 import { type Json, list } from '../../json.js';
 import { agentOfSession } from '../../model/session-key.js';
-import { checkEvents, type Decoded, type Decoder, ignore, reject } from '../decoder.js';
+import { checkEvents, type Decoded, type Decoder, type DecoderMemory, ignore, reject } from '../decoder.js';
 import {
   type AgentPayload,
   type EventFrame,
@@ -86,10 +86,10 @@ function decodeHistoryFrame(frame: HistoryFrame, memory: GatewayMemory): Decoded
 
 /** Marks the runs that were going on while frames were missed, where the gateway could not tell of all of them. */
 function markMissed({ reason, unknown }: MissedFrames, memory: GatewayMemory): Decoded {
-  const marked =
-    unknown === true ? memory.sessions() : list(unknown).map((key) => memory.session(String(key)));
-  for (const session of marked) {
-    if (session.run_id !== undefined) session.gap_run_id = session.run_id;
+  const marked = unknown === true ? memory.sessions.entries().map(([key]) => key) : list(unknown).map(String);
+  for (const key of marked) {
+    const { run_id } = memory.session(key);
+    if (run_id !== undefined) memory.tell(key, { gap_run_id: run_id });
   }
   return ignore(`missed.${reason.slice(0, 40)}`);
 }
@@ -113,6 +113,12 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
   }
 }
 
+function memoryOf(memory: GatewayMemory): DecoderMemory {
+  const { sessions, labels, commands, heldEnds, inputs, resumes, sessionsOfMessages } = memory;
+  const all = { sessions, labels, commands, heldEnds, inputs, resumes, sessionsOfMessages };
+  return { maps: Object.fromEntries(Object.entries(all).map(([name, { map }]) => [name, map])) };
+}
+
 export function createGatewayDecoder(): Decoder {
   const memory = createGatewayMemory();
   return {
@@ -123,8 +129,9 @@ export function createGatewayDecoder(): Decoder {
       return 'rows' in frame ? decodeHistoryFrame(frame, memory) : decodeFrame(frame, memory);
     },
     end() {
-      const held = [...memory.heldEnds.values()].map((end) => end.event);
+      const held = memory.heldEnds.entries().map(([, { event }]) => event);
       return checkEvents(held, 'frame.payload').events;
     },
+    memory: memoryOf(memory),
   };
 }

@@ -33,7 +33,7 @@ function untoldSpawn(payload: AgentPayload, memory: GatewayMemory): Candidate[] 
   const parent = payload.spawned_by ?? session.parent_session_key;
   const isContinuation = payload.run_id.startsWith(ANNOUNCE_PREFIX);
   if (parent === undefined || isContinuation || session.spawns_told.includes(payload.run_id)) return [];
-  rememberSpawnTold(session, payload.run_id);
+  rememberSpawnTold(memory, payload.session_key, payload.run_id);
   return [
     {
       type: 'subagent.spawned',
@@ -47,7 +47,7 @@ function untoldSpawn(payload: AgentPayload, memory: GatewayMemory): Candidate[] 
 }
 
 function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
-  memory.session(payload.session_key).run_id = payload.run_id;
+  memory.tell(payload.session_key, { run_id: payload.run_id });
   return [
     ...untoldSpawn(payload, memory),
     {
@@ -93,9 +93,9 @@ function statusOf(data: Json): string {
 /** Ends that wait for a frame which did not come before the run's own end. */
 function releaseHeldEnds(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   const prefix = callKey(payload.run_id, '');
-  const released = [...memory.heldEnds.values()].filter((held) => held.run_key === prefix);
-  for (const held of released) memory.heldEnds.delete(callKey(payload.run_id, String(held.event.call_id)));
-  return released.map((held) => held.event);
+  const released = memory.heldEnds.entries().filter(([, held]) => held.run_key === prefix);
+  for (const [key] of released) memory.heldEnds.delete(key);
+  return released.map(([, held]) => held.event);
 }
 
 function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {

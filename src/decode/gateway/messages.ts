@@ -3,7 +3,7 @@
  * the way.
  */
 
-import { blockText, type Json, number, object, text } from '../../json.js';
+import { blockText, type Json, number, object, text, withoutUndefined } from '../../json.js';
 import { agentOfSession } from '../../model/session-key.js';
 import { modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';
@@ -15,20 +15,16 @@ type Candidate = Record<string, unknown>;
 export function rememberSession(payload: Json, memory: GatewayMemory): SessionMemory | undefined {
   const key = text(payload.sessionKey);
   if (key === undefined) return undefined;
-  const session = memory.session(key);
   const row = object(payload.session);
   const first = (name: string): string | undefined => text(payload[name]) ?? text(row[name]);
-  const session_id = first('sessionId');
-  const channel = first('lastChannel') ?? text(object(payload.origin).provider);
-  const parent = first('spawnedBy') ?? first('parentSessionKey');
-  if (session_id !== undefined) session.session_id = session_id;
-  if (channel !== undefined) session.channel = channel;
-  if (parent !== undefined) {
-    session.parent_session_key = parent;
-    const label = first('label');
-    if (label !== undefined) session.label = label;
-  }
-  return session;
+  const parent_session_key = first('spawnedBy') ?? first('parentSessionKey');
+  const told = {
+    session_id: first('sessionId'),
+    channel: first('lastChannel') ?? text(object(payload.origin).provider),
+    parent_session_key,
+    label: parent_session_key === undefined ? undefined : first('label'),
+  };
+  return memory.tell(key, withoutUndefined(told));
 }
 
 /** What the gateway names as the sender where it goes on with a request that its restart interrupted. */
@@ -63,7 +59,7 @@ export function decodeMessage(
   const latest = session?.run_id;
   const run_id = text(own.runId) ?? text(message.runId) ?? text(payload.runId) ?? latest;
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
-  if (session !== undefined) session.run_id = run_id;
+  memory.tell(session_key, { run_id });
   const message_id = text(payload.messageId) ?? text(own.id);
   const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
   if (message_id !== undefined) memory.sessionsOfMessages.set(message_id, session_key);
@@ -93,10 +89,9 @@ export function decodeTask(
   const parent = text(task.sessionKey);
   // A task of another kind is a run started by hand: it names the run's own session as the child.
   if (task.kind !== 'subagent' || session_key === undefined || parent === undefined) return undefined;
-  const session = memory.session(session_key);
-  session.parent_session_key = parent;
   const label = text(task.title);
-  if (label !== undefined) session.label = label;
+  const told = { parent_session_key: parent, ...(label === undefined ? {} : { label }) };
+  const session = memory.tell(session_key, told);
   const status = TASK_STATUS[text(task.status) ?? ''];
   const run_id = text(task.runId);
   if (status === undefined || run_id === undefined) return [];

@@ -3,11 +3,19 @@
  * labels, which run is active, what a spawn call's arguments were. Everything is bounded; the oldest is forgotten.
  */
 
-import { createBoundedMap, deleteEntry, setEntry, useEntry } from '../../bounded.js';
+import {
+  type BoundedMap,
+  createBoundedMap,
+  deleteEntry,
+  entriesOf,
+  setEntry,
+  useEntry,
+} from '../../bounded.js';
 
 const MAX_SESSIONS = 10_000;
 const MAX_CALLS = 20_000;
 
+/** Replaced as a whole where something in it changes. */
 export interface SessionMemory {
   session_id?: string;
   channel?: string;
@@ -18,14 +26,14 @@ export interface SessionMemory {
   /** The run of which something was missed and could not be had again. */
   gap_run_id?: string;
   /** The latest runs of this session whose spawn has been given out already. */
-  spawns_told: string[];
+  spawns_told: readonly string[];
 }
 
 const MAX_SPAWNS_TOLD = 32;
 
-export function rememberSpawnTold({ spawns_told }: SessionMemory, run_id: string): void {
-  spawns_told.push(run_id);
-  if (spawns_told.length > MAX_SPAWNS_TOLD) spawns_told.shift();
+export function rememberSpawnTold(memory: GatewayMemory, session_key: string, run_id: string): void {
+  const { spawns_told } = memory.session(session_key);
+  memory.tell(session_key, { spawns_told: [...spawns_told, run_id].slice(-MAX_SPAWNS_TOLD) });
 }
 
 /** A map that forgets what has not been used for long when it is full. */
@@ -33,16 +41,18 @@ export interface BoundedMemory<V> {
   get(key: string): V | undefined;
   set(key: string, value: V): void;
   delete(key: string): void;
-  values(): V[];
+  entries(): [string, V][];
+  map: BoundedMap<V>;
 }
 
 function createMemory<V>(max: number): BoundedMemory<V> {
   const map = createBoundedMap<V>();
   return {
+    map,
     get: (key) => useEntry(map, key, max),
     set: (key, value) => setEntry(map, key, value, max),
     delete: (key) => deleteEntry(map, key),
-    values: () => [...new Map([...map.old, ...map.young]).values()],
+    entries: () => entriesOf(map),
   };
 }
 
@@ -55,7 +65,9 @@ export interface HeldEnd {
 
 export interface GatewayMemory {
   session(key: string): SessionMemory;
-  sessions(): SessionMemory[];
+  /** Adds to what is known of a session. */
+  tell(key: string, told: Partial<SessionMemory>): SessionMemory;
+  sessions: BoundedMemory<SessionMemory>;
   /** Label that a spawn call was given, by run and call. */
   labels: BoundedMemory<string>;
   /** Calls of protocol 3 that run a command, by run and call. */
@@ -71,15 +83,22 @@ export interface GatewayMemory {
 
 export function createGatewayMemory(): GatewayMemory {
   const sessions = createMemory<SessionMemory>(MAX_SESSIONS);
+
+  function remember(key: string, session: SessionMemory): SessionMemory {
+    sessions.set(key, session);
+    return session;
+  }
+
+  const session = (key: string): SessionMemory => sessions.get(key) ?? remember(key, { spawns_told: [] });
+
   return {
-    session(key) {
-      const known = sessions.get(key);
-      if (known !== undefined) return known;
-      const session: SessionMemory = { spawns_told: [] };
-      sessions.set(key, session);
-      return session;
+    session,
+    tell(key, told) {
+      const known = session(key);
+      const names = Object.keys(told) as (keyof SessionMemory)[];
+      return names.every((name) => told[name] === known[name]) ? known : remember(key, { ...known, ...told });
     },
-    sessions: () => sessions.values(),
+    sessions,
     labels: createMemory(MAX_CALLS),
     commands: createMemory(MAX_CALLS),
     heldEnds: createMemory(MAX_CALLS),

@@ -39,10 +39,10 @@ function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string):
   const child = text(details.childSessionKey);
   const run_id = text(details.runId);
   if (payload.data.name !== SPAWN_TOOL || child === undefined || run_id === undefined) return [];
+  rememberSpawnTold(memory, child, run_id);
   const session = memory.session(child);
-  rememberSpawnTold(session, run_id);
   const label = session.label ?? memory.labels.get(callKey(payload.run_id, call_id));
-  if (label !== undefined) session.label = label;
+  if (label !== undefined) memory.tell(child, { label });
   return [
     {
       type: 'subagent.spawned',

@@ -1,0 +1,76 @@
+/**
+ * What is written down of the correlator's state, and how the rest of it follows from that. A run's record has its calls and
+ * timers with it, a held run's its events; the maps over all of them are put together again when it is taken back.
+ */
+import type { SavedRecord } from '../model/record.js';
+import { keepNumbersAbove, restoreParts, type Tracked, trackBounded } from '../tracked.js';
+import { pushDue } from './heap.js';
+import { addWaiting } from './held.js';
+import type { HeldRun, Run, State, Timer } from './state.js';
+
+/** Each is as long as a run's record. */
+const SPANS_OF_A_RECORD = 5;
+
+/** By the second part of their records' keys. */
+export type StateParts = Record<string, Tracked>;
+
+export function trackState(state: State): StateParts {
+  const { tracker } = state;
+  return {
+    runs: state.runs,
+    held: state.held,
+    sessions: trackBounded(state.sessions, 'state/sessions/', tracker),
+    spawns: trackBounded(state.spawns, 'state/spawns/', tracker),
+    by_run_id: trackBounded(state.by_run_id, 'state/by_run_id/', tracker),
+    seen_events: trackBounded(state.seen_events, 'state/seen_events/', tracker),
+    ended_spans: trackBounded(state.ended_spans, 'state/ended_spans/', tracker),
+    unreasoned: trackBounded(state.unreasoned, 'state/unreasoned/', tracker, SPANS_OF_A_RECORD),
+  };
+}
+
+const byNumber = (a: { number: number }, b: { number: number }): number => a.number - b.number;
+
+function restoreTimers(state: State, timers: Timer[]): void {
+  for (const timer of timers) {
+    keepNumbersAbove(state.tracker, timer.number);
+    pushDue(state.timers, timer);
+  }
+}
+
+function restoreRuns(state: State, runs: Run[]): void {
+  const calls = runs.flatMap((run) => [...run.calls.values()].map((call) => ({ ...call, run_key: run.key })));
+  const ended = runs.flatMap(({ key, ended }) => (ended === undefined ? [] : { key, number: ended.number }));
+  for (const { number, span_id, run_key, call_id } of calls.sort(byNumber)) {
+    keepNumbersAbove(state.tracker, number);
+    state.open_calls.set(span_id, { run_key, call_id });
+  }
+  for (const { key, number } of ended.sort(byNumber)) {
+    keepNumbersAbove(state.tracker, number);
+    state.ended.items.push(key);
+  }
+  for (const run of runs) {
+    if (run.ended === undefined) state.open.add(run.key);
+    restoreTimers(state, run.timers);
+  }
+}
+
+function restoreHeld(state: State, held: HeldRun[]): void {
+  for (const { key, number, wait_number, events, timers } of held) {
+    keepNumbersAbove(state.tracker, wait_number);
+    state.held_order.items.push({ key, number });
+    state.held_events += events.length;
+    restoreTimers(state, timers);
+  }
+  for (const each of held.toSorted((a, b) => a.wait_number - b.wait_number)) addWaiting(state, each);
+}
+
+/** Gives the number of records that could not be used. */
+export function restoreState(state: State, parts: StateParts, saved: Iterable<SavedRecord>): number {
+  const partOf = (key: string): Tracked | undefined => parts[key.split('/')[1] ?? ''];
+  const unusable = restoreParts(state.tracker, partOf, saved);
+  restoreRuns(state, [...state.runs.values()]);
+  restoreHeld(state, [...state.held.values()]);
+  // Counts are of a process: what goes on is what this one begins with.
+  state.counts.runs_opened = state.open.size;
+  return unusable;
+}

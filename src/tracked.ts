@@ -1,0 +1,349 @@
+/**
+ * State that is written down while it goes on changing. A capture holds what has changed since the one before, as it was at
+ * the instant of the capture, and is turned into records a piece at a time. Values that are changed in place live in a
+ * `TrackedMap`, which writes a value down before it hands it out to be changed; bounded maps only have their entries
+ * replaced, so that a list of the changes is enough.
+ */
+import { deserialize, Serializer } from 'node:v8';
+import { crc32 } from 'node:zlib';
+import { type BoundedMap, beginGeneration, type Generation } from './bounded.js';
+import type { Capture, RecordChange, SavedRecord } from './model/record.js';
+
+/** What the parts of one stage's state share. */
+export interface Tracker {
+  /** Counts captures. Changes are kept from the first one on, or from when the state was restored; 0 until then. */
+  epoch: number;
+  is_running: boolean;
+  /** Gives order to what has no other, and names records. */
+  next_number: number;
+  /** Keys of records that the next capture removes. */
+  obsolete: string[][];
+}
+
+/** A part of a stage's state. */
+export interface Tracked {
+  /** Takes its changes (or everything) as they are now; each step of the generator writes one of them down. */
+  begin(changes: RecordChange[], everything: boolean): Generator<void>;
+  /** Takes back what a record of it says, in the order of the keys; false where that can't be used. */
+  restore(key: string, content: unknown): boolean;
+}
+
+/** A part that can go while the others stay. */
+export interface TrackedBounded extends Tracked {
+  /** Has its records removed. */
+  drop(): void;
+}
+
+export interface CaptureOptions {
+  /** Not only what has changed: of the stage's records those that are not among the changes are to be removed. */
+  everything?: boolean;
+}
+
+export const createTracker = (): Tracker => ({
+  epoch: 0,
+  is_running: false,
+  next_number: 1,
+  obsolete: [],
+});
+
+/** Captures these parts. One capture is to be complete before the next begins. */
+export function beginCapture(
+  tracker: Tracker,
+  parts: Iterable<Tracked>,
+  { everything = false }: CaptureOptions = {},
+): Capture {
+  if (tracker.is_running) throw new Error('the capture before is not complete');
+  const all = everything || tracker.epoch === 0;
+  tracker.epoch++;
+  tracker.is_running = true;
+  const changes: RecordChange[] = [];
+  const begun = Array.from(parts, (part) => part.begin(changes, all));
+  const obsolete = tracker.obsolete.splice(0).flat();
+  if (!all) for (const key of obsolete) changes.push({ key });
+  const steps = oneAfterAnother(begun);
+  let is_complete = false;
+  return {
+    changes,
+    advance(max_records) {
+      for (let left = max_records; left > 0 && !is_complete; left--) {
+        if (steps.next().done !== true) continue;
+        is_complete = true;
+        tracker.is_running = false;
+      }
+      return is_complete;
+    },
+  };
+}
+
+function* oneAfterAnother(all: Generator<void>[]): Generator<void> {
+  for (const each of all) yield* each;
+}
+
+/** Takes back what was saved, and tracks from there on. Gives the number of records that could not be used. */
+export function restoreParts(
+  tracker: Tracker,
+  partOf: (key: string) => Tracked | undefined,
+  saved: Iterable<SavedRecord>,
+): number {
+  tracker.epoch = 1;
+  let unusable = 0;
+  for (const { key, value } of [...saved].sort((a, b) => (a.key < b.key ? -1 : 1))) {
+    keepNumbersAbove(tracker, numberIn(key));
+    const content = decodeRecord(key, value);
+    if (content !== undefined && partOf(key)?.restore(key, content)) continue;
+    tracker.obsolete.push([key]);
+    unusable++;
+  }
+  return unusable;
+}
+
+/** Numbers that are given from here on are greater. */
+export function keepNumbersAbove(tracker: Tracker, number: number): void {
+  tracker.next_number = Math.max(tracker.next_number, number + 1);
+}
+
+/** As text, numbers have the order that they have as numbers. */
+const NUMBER_LENGTH = Number.MAX_SAFE_INTEGER.toString(36).length;
+export const numberText = (number: number): string => number.toString(36).padStart(NUMBER_LENGTH, '0');
+
+const readNumber = (text: string | undefined): number => {
+  const number = text?.length === NUMBER_LENGTH ? Number.parseInt(text, 36) : 0;
+  return Number.isSafeInteger(number) ? number : 0;
+};
+
+/** The number that a key ends in, else 0. */
+export const numberIn = (key: string): number => readNumber(key.split('/').at(-1));
+
+/** Each record begins with it: the record of another version is of no use. */
+const FORMAT_VERSION = 1;
+const HEADER_BYTES = 5;
+const EMPTY_HEADER = new Uint8Array(HEADER_BYTES);
+
+const checksum = (key: string, body: Uint8Array): number => crc32(body, crc32(key));
+
+/** Undefined where a value can't be written down: a text nested too deep, or what is no data. */
+function encodeRecord(key: string, content: unknown): Uint8Array | undefined {
+  try {
+    const serializer = new Serializer();
+    serializer.writeRawBytes(EMPTY_HEADER);
+    serializer.writeHeader();
+    serializer.writeValue(content);
+    const record = serializer.releaseBuffer();
+    record.writeUInt8(FORMAT_VERSION, 0);
+    record.writeUInt32BE(checksum(key, record.subarray(HEADER_BYTES)), 1);
+    return record;
+  } catch {
+    return undefined;
+  }
+}
+
+function decodeRecord(key: string, record: Uint8Array): unknown {
+  const { buffer, byteOffset, length } = record;
+  const bytes = Buffer.from(buffer, byteOffset, length);
+  const body = bytes.subarray(HEADER_BYTES);
+  if (length < HEADER_BYTES || bytes[0] !== FORMAT_VERSION || bytes.readUInt32BE(1) !== checksum(key, body))
+    return undefined;
+  try {
+    return deserialize(body);
+  } catch {
+    return undefined;
+  }
+}
+
+function changeOf(key: string, content: unknown): RecordChange {
+  const value = encodeRecord(key, content);
+  return value === undefined ? { key } : { key, value };
+}
+
+/** A value with its key in the map. */
+export interface Entry {
+  key: string;
+  /** Its own among all, and greater than those before it. */
+  number: number;
+  /** The latest one in which it may have changed; 0 in a new one. */
+  epoch: number;
+}
+
+export interface TrackedMapOptions<V> {
+  tracker: Tracker;
+  /** What the keys of its records begin with; the value's number follows. */
+  prefix: string;
+  /** As data; the value itself where it is nothing else. */
+  save?(value: V): unknown;
+  /** The value that was saved; undefined where it can't be used. */
+  load?(content: unknown): V | undefined;
+}
+
+/** A map of values that are changed in place: to get one is to be about to change it. Each value has a record. */
+export class TrackedMap<V extends Entry> extends Map<string, V> implements Tracked {
+  readonly #options: TrackedMapOptions<V>;
+  readonly #tracker: Tracker;
+  /** What may have changed since the last capture. */
+  #changed = new Set<V>();
+  /** Those with a smaller number were there when the last capture was taken. */
+  #first_new = 0;
+  /** What the running capture has still to write down. */
+  #pending = new Set<V>();
+  #changes: RecordChange[] = [];
+
+  constructor(options: TrackedMapOptions<V>) {
+    super();
+    this.#options = options;
+    this.#tracker = options.tracker;
+  }
+
+  override get(key: string): V | undefined {
+    const value = super.get(key);
+    if (value !== undefined && value.epoch !== this.#tracker.epoch) this.#mark(value);
+    return value;
+  }
+
+  /** Only to be looked at. */
+  peek(key: string): Readonly<V> | undefined {
+    return super.get(key);
+  }
+
+  override set(key: string, value: V): this {
+    this.delete(key);
+    if (this.#tracker.epoch > 0) this.#mark(value);
+    return super.set(key, value);
+  }
+
+  override delete(key: string): boolean {
+    const value = this.get(key);
+    if (value === undefined) return false;
+    this.#changed.delete(value);
+    if (this.#tracker.epoch > 0 && value.number < this.#first_new)
+      this.#tracker.obsolete.push([this.recordKey(value)]);
+    return super.delete(key);
+  }
+
+  recordKey({ number }: V): string {
+    return `${this.#options.prefix}${numberText(number)}`;
+  }
+
+  /** What may have changed since the last capture. */
+  changed(): Iterable<Readonly<V>> {
+    return this.#changed;
+  }
+
+  begin(changes: RecordChange[], everything: boolean): Generator<void> {
+    this.#pending = everything ? new Set(this.values()) : this.#changed;
+    this.#changed = new Set();
+    this.#first_new = this.#tracker.next_number;
+    this.#changes = changes;
+    return this.#writePending();
+  }
+
+  restore(key: string, content: unknown): boolean {
+    const { load } = this.#options;
+    const value = load === undefined ? (content as V) : load(content);
+    if (value === undefined || this.recordKey(value) !== key || this.has(value.key)) return false;
+    value.epoch = 0;
+    this.#first_new = Math.max(this.#first_new, value.number + 1);
+    super.set(value.key, value);
+    return true;
+  }
+
+  #mark(value: V): void {
+    value.epoch = this.#tracker.epoch;
+    this.#changed.add(value);
+    if (this.#pending.delete(value)) this.#write(value);
+  }
+
+  *#writePending(): Generator<void> {
+    for (const value of this.#pending) {
+      this.#pending.delete(value);
+      this.#write(value);
+      yield;
+    }
+  }
+
+  #write(value: V): void {
+    const { save } = this.#options;
+    this.#changes.push(changeOf(this.recordKey(value), save === undefined ? value : save(value)));
+  }
+}
+
+/** Entries that share a record where they are short; so many that a record costs as much as that of a run. */
+const SHORT_ENTRIES = 100;
+
+/** A generation whose records hold this many changes more than twice its entries is written anew. */
+const SPARE_CHANGES = 1_000;
+
+/** What a capture writes down of a generation. */
+interface Writing<V> {
+  generation: Generation<V>;
+  /** Key, value, key, value, … */
+  changed: unknown[];
+}
+
+function changesFrom(entries: ReadonlyMap<string, unknown>): unknown[] {
+  const changes: unknown[] = [];
+  for (const [key, value] of entries) changes.push(key, value);
+  return changes;
+}
+
+/** Tracks a bounded map, which may have a first few entries. Its records are the changes of a generation, in their order. */
+export function trackBounded<V>(
+  map: BoundedMap<V>,
+  prefix: string,
+  tracker: Tracker,
+  entries_of_a_record = SHORT_ENTRIES,
+): TrackedBounded {
+  map.tracker = tracker;
+  if (tracker.epoch > 0) map.young.changed = changesFrom(map.young.entries);
+
+  function take(generation: Generation<V>, everything: boolean): Writing<V> {
+    const { entries, changed, recorded, records } = generation;
+    generation.changed = [];
+    const isOvergrown = recorded + changed.length / 2 > 2 * entries.size + SPARE_CHANGES;
+    if (!everything && !isOvergrown) return { generation, changed };
+    tracker.obsolete.push(records);
+    generation.records = [];
+    generation.recorded = 0;
+    return { generation, changed: changesFrom(entries) };
+  }
+
+  function* write({ generation, changed }: Writing<V>, changes: RecordChange[]): Generator<void> {
+    const { number, records } = generation;
+    generation.recorded += changed.length / 2;
+    for (let at = 0; at < changed.length || records.length === 0; at += 2 * entries_of_a_record) {
+      const key = `${prefix}${numberText(number)}/${numberText(tracker.next_number++)}`;
+      records.push(key);
+      changes.push(changeOf(key, changed.slice(at, at + 2 * entries_of_a_record)));
+      yield;
+    }
+  }
+
+  return {
+    begin(changes, everything) {
+      const taken = [map.old, map.young].map((generation) => take(generation, everything));
+      // A young generation that has nothing in it needs a record all the same, to tell that the old one is old.
+      const isUntold = map.young.records.length === 0 && map.old.entries.size > 0;
+      const wanted = taken.filter(
+        ({ generation, changed }) => changed.length > 0 || (isUntold && generation === map.young),
+      );
+      return oneAfterAnother(wanted.map((each) => write(each, changes)));
+    },
+    restore(key, content) {
+      const number = readNumber(key.slice(prefix.length).split('/')[0]);
+      if (!Array.isArray(content) || number === 0) return false;
+      const { young } = map;
+      if (young.records.length === 0) young.number = number;
+      else if (number > young.number + 1) beginGeneration(map, number - 1);
+      if (number > map.young.number) beginGeneration(map, number);
+      const { entries, records } = map.young;
+      for (let at = 0; at < content.length; at += 2) {
+        entries.delete(content[at]);
+        if (content[at + 1] !== undefined) entries.set(content[at], content[at + 1]);
+      }
+      records.push(key);
+      map.young.recorded += content.length / 2;
+      return true;
+    },
+    drop() {
+      if (tracker.epoch > 0) tracker.obsolete.push(map.old.records, map.young.records);
+    },
+  };
+}

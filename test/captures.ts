@@ -1,0 +1,102 @@
+/**
+ * Whatever is captured and restored meanwhile, a stage does the same: random captures, each written down in pieces between
+ * the steps and by and by, and crashes after which another process goes on from what the store has.
+ */
+import fc from 'fast-check';
+import { expect } from 'vitest';
+import type { Capture, SavedRecord } from '../src/model/record.js';
+import type { CaptureOptions } from '../src/tracked.js';
+
+export interface Stage {
+  capture(options?: CaptureOptions): Capture;
+  unusable_records: number;
+}
+
+export type Records = Map<string, Uint8Array>;
+
+export const savedIn = (records: Records): SavedRecord[] =>
+  Array.from(records, ([key, value]) => ({ key, value }));
+
+export function write(records: Records, { changes }: Capture): void {
+  expect(new Set(changes.map(({ key }) => key)).size).toBe(changes.length);
+  for (const { key, value } of changes) {
+    if (value === undefined) records.delete(key);
+    else records.set(key, value);
+  }
+}
+
+/** Captures at once, and writes that. */
+export function save(stage: Stage, records: Records = new Map()): Records {
+  const capture = stage.capture();
+  capture.advance(Infinity);
+  write(records, capture);
+  return records;
+}
+
+type Move =
+  | { do: 'step' }
+  | { do: 'capture'; everything: boolean }
+  | { do: 'advance'; entries: number }
+  | { do: 'crash' };
+
+export const moves: fc.Arbitrary<fc.Stream<Move>> = fc.infiniteStream(
+  fc.oneof(
+    { weight: 8, arbitrary: fc.constant<Move>({ do: 'step' }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        do: fc.constant('capture' as const),
+        everything: fc.nat(9).map((n) => n === 0),
+      }),
+    },
+    {
+      weight: 4,
+      arbitrary: fc.record({ do: fc.constant('advance' as const), entries: fc.integer({ min: 1, max: 12 }) }),
+    },
+    { weight: 1, arbitrary: fc.constant<Move>({ do: 'crash' }) },
+  ),
+);
+
+const MAX_CRASHES = 6;
+
+export interface Play<S extends Stage> {
+  length: number;
+  create(saved?: SavedRecord[]): S;
+  step(stage: S, index: number): unknown;
+}
+
+/** Plays the steps with these moves among them; each step has to give what it gives where nothing is captured. */
+export function expectUndisturbed<S extends Stage>(play: Play<S>, next: fc.Stream<Move>): void {
+  const plain = play.create();
+  const wanted = Array.from({ length: play.length }, (_, index) => play.step(plain, index));
+  const records: Records = new Map();
+  let saved_at = 0;
+  let stage = play.create();
+  let running: { capture: Capture; at: number; everything: boolean } | undefined;
+  let crashes = 0;
+  for (let at = 0; at < play.length || crashes === 0; ) {
+    const move: Move = at < play.length ? next.next().value : { do: 'crash' };
+    switch (move.do) {
+      case 'step':
+        expect(play.step(stage, at)).toEqual(wanted[at]);
+        at++;
+        break;
+      case 'capture':
+        running ??= { capture: stage.capture(move), at, everything: move.everything };
+        break;
+      case 'advance':
+        if (!running?.capture.advance(move.entries)) break;
+        if (running.everything) records.clear();
+        write(records, running.capture);
+        saved_at = running.at;
+        running = undefined;
+        break;
+      case 'crash':
+        if (++crashes > MAX_CRASHES) break;
+        running = undefined;
+        stage = play.create(savedIn(records));
+        expect(stage.unusable_records).toBe(0);
+        at = saved_at;
+    }
+  }
+}

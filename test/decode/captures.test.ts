@@ -1,0 +1,171 @@
+/**
+ * What the decoders remember between two starts: streams that go on are decoded as if nothing had happened, wherever they
+ * were cut.
+ */
+import { fc, test as property } from '@fast-check/vitest';
+import { describe, expect, test } from 'vitest';
+import { readTranscriptIndex } from '../../src/decode/index.js';
+import { createIntake, type Intake } from '../../src/intake.js';
+import type { SavedRecord } from '../../src/model/record.js';
+import { expectUndisturbed, moves, type Play, type Records, save, savedIn } from '../captures.js';
+import { example, fixture, readLines } from '../helpers.js';
+
+const RECORDINGS = [
+  ...['abort-tool', 'ask', 'compact', 'err500', 'plain-anthropic', 'plain', 'progress', 'reconnect'],
+  ...['shutdown-busy', 'spawn', '2026.4.29/plain', '2026.4.29/tools'],
+].map((name) => fixture(`gateway/${name}.ndjson`));
+
+const TRANSCRIPTS = [
+  '01e9fca5-ef39-4f46-8578-475529e4dfc4',
+  '502afadc-c6ea-4f42-91c0-c82f3d7863b4',
+  '63b94a7b-8d26-41a2-8495-59116b76affe',
+  '6b93b108-b764-4051-9b5f-8041fe5c7a73',
+  'a4425e10-d1c8-4e63-8210-e22b8dfea6db',
+].map((id) => fixture(`transcripts/${id}.jsonl`));
+
+const EXAMPLES = ['catalog', 'sub-agents', 'tools'].map((name) => example(`${name}.ndjson`));
+
+const ALL = [...RECORDINGS, ...TRANSCRIPTS, ...EXAMPLES];
+const linesOf = new Map(ALL.map((path) => [path, readLines(path)]));
+
+const sessions = readTranscriptIndex(JSON.parse(readLines(fixture('transcripts/sessions.json')).join('\n')));
+
+const create = (saved?: SavedRecord[]): Intake =>
+  createIntake(
+    {
+      dialect: 'auto',
+      max_line_bytes: 1_000_000,
+      onProblem: (problem) => expect.fail(JSON.stringify(problem)),
+      sessionsOf: () => sessions,
+    },
+    saved,
+  );
+
+interface Line {
+  stream: string;
+  line: string;
+  end: boolean;
+}
+
+const takeLine = (intake: Intake, { stream, line, end }: Line, since_ms: number): unknown =>
+  intake.take({
+    kind: 'lines',
+    stream,
+    end,
+    lines: [{ number: 1, bytes: Buffer.from(line) }],
+    arrival_ms: 0,
+    since_ms,
+  });
+
+const withEnd = (stream: string): Line[] => {
+  const lines = linesOf.get(stream) ?? [];
+  return lines.map((line, index) => ({ stream, line, end: index === lines.length - 1 }));
+};
+
+/** Lines of streams that are read side by side. */
+function interleaved(streams: string[]): Line[] {
+  const left = streams.map(withEnd);
+  const lines: Line[] = [];
+  for (let at = 0; left.some((each) => at < each.length); at++)
+    lines.push(...left.flatMap((each) => each[at] ?? []));
+  return lines;
+}
+
+const playOf = (lines: Line[], since_ms = 0): Play<Intake> => ({
+  length: lines.length,
+  create,
+  step: (intake, index) => takeLine(intake, lines[index]!, since_ms),
+});
+
+const TIMEOUT_MS = 60_000;
+
+describe('captures', () => {
+  property.prop([fc.constantFrom(...ALL), moves], { numRuns: 100 })(
+    'a stream that goes on is decoded as if nothing had been',
+    (stream, next) => expectUndisturbed(playOf(withEnd(stream)), next),
+    TIMEOUT_MS,
+  );
+
+  property.prop([fc.uniqueArray(fc.constantFrom(...ALL), { minLength: 2, maxLength: 4 }), moves], {
+    numRuns: 30,
+  })(
+    'and so are streams side by side',
+    (streams, next) => expectUndisturbed(playOf(interleaved(streams)), next),
+    TIMEOUT_MS,
+  );
+
+  property.prop([fc.constantFrom(...TRANSCRIPTS), fc.nat(), moves], { numRuns: 30 })(
+    'a transcript that is followed from some instant on stays so',
+    (stream, at, next) => {
+      const lines = withEnd(stream);
+      const since_ms = Date.parse(JSON.parse(lines[at % lines.length]!.line).timestamp ?? '');
+      expectUndisturbed(playOf(lines, Number.isNaN(since_ms) ? 0 : since_ms), next);
+    },
+    TIMEOUT_MS,
+  );
+
+  property.prop([fc.constantFrom(...ALL), fc.infiniteStream(fc.nat(9))], { numRuns: 50 })(
+    'what is damaged or gone breaks nothing',
+    (stream, damage) => {
+      const lines = withEnd(stream);
+      const first = create();
+      for (const line of lines.slice(0, lines.length / 2)) takeLine(first, line, 0);
+      const records = save(first);
+      for (const [key, value] of records) {
+        const kind = damage.next().value;
+        if (kind < 2) records.delete(key);
+        if (kind === 2) value[value.length >> 1] = (value[value.length >> 1] ?? 0) ^ 1;
+      }
+      const second = createIntake(
+        { dialect: 'auto', max_line_bytes: 1_000_000, onProblem: () => undefined },
+        savedIn(records),
+      );
+      for (const line of lines) takeLine(second, line, 0);
+      expect(create(savedIn(save(second, records))).unusable_records).toBe(0);
+    },
+    TIMEOUT_MS,
+  );
+});
+
+describe('a restored stream', () => {
+  const held = fixture('gateway/2026.4.29/tools.ndjson');
+
+  /** Records of the recording, cut where its decoder holds the end of a call. */
+  function cutWhileHeld(): Records {
+    const intake = create();
+    const lines = withEnd(held);
+    for (const line of lines) {
+      if (line.line.includes('"command_output"') && line.line.includes('"phase":"end"')) break;
+      takeLine(intake, line, 0);
+    }
+    return save(intake);
+  }
+
+  test('that does not go on gives out what its decoder held, and is forgotten', () => {
+    const records = cutWhileHeld();
+    const intake = create(savedIn(records));
+    expect(intake.restored_streams).toEqual([held]);
+    expect(intake.end(held).map((event) => event.type)).toEqual(['tool.output']);
+    expect(intake.counts().events).toBe(1);
+    expect([...save(intake, records).keys()]).toEqual([]);
+    expect(create(savedIn(records)).restored_streams).toEqual([]);
+  });
+
+  test('is not taken up under another dialect', () => {
+    const options = { dialect: 'catalog', max_line_bytes: 1_000, onProblem: () => undefined } as const;
+    const records = cutWhileHeld();
+    const intake = createIntake(options, savedIn(records));
+    expect(intake.restored_streams).toEqual([]);
+    expect(intake.unusable_records).toBe(records.size);
+  });
+
+  test('that has ended leaves no records', () => {
+    const intake = create();
+    const records = save(intake);
+    for (const line of withEnd(held)) {
+      takeLine(intake, line, 0);
+      save(intake, records);
+      expect(records.size > 0).toBe(!line.end);
+    }
+  });
+});
