@@ -1,28 +1,31 @@
 /**
  * The bridge: sources → intake → correlator → destinations, composed here and nowhere else.
  *
- * Start: destinations first, so that the first event finds them; then the sources, all of which must open before any is
- * read. Stop, in the order of the flow: the sources are closed and read out; the correlator gives out what it held; the
+ * Start: destinations first, so that the first event finds them; then what an earlier bridge had read and not got to the end
+ * of, applied again as it was then; then the sources, all of which must open before any is read. Stop, in the order of the
+ * flow: the sources are closed and read out; the correlator gives out what it held, or keeps it for the next start; the
  * metrics are collected, now that nothing can change them; the destinations drain; then they are closed.
+ *
+ * Order of things, where something is kept: a chunk is on the disk before anything that comes of it is sent. Metrics are
+ * collected at a checkpoint only, and one transaction holds the positions, the state, the collected metrics, everything
+ * pending, and the journal cut to what comes after: so each increment is in exactly one of a collected request and the
+ * journal's tail, and each span and record in a checkpoint, in the journal's tail, or answered for. What was collected is
+ * sent when that transaction is on the disk, and not before: a crash would collect it a second time.
  */
 import type { Logger } from 'pino';
 import { type CorrelatorOptions, createCorrelator } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog } from './intake.js';
+import type { JournalEntry } from './journal.js';
+import { createKeeper } from './keeper.js';
+import { DECODE_PREFIX, type Kept, STATE_PREFIX } from './kept.js';
+import { createLedger } from './ledger.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
-import type { SavedRecord } from './model/record.js';
 import { type LineBatch, type Source, SourceError, type SourceStatus } from './model/source.js';
 import type { Emission, Measurement } from './model/telemetry.js';
 import { type Summary, summariseDestinations } from './summary.js';
 import { within } from './within.js';
-
-/** Where a bridge stopped, or might have to go on. */
-export interface BridgeCheckpoint {
-  /** Where to go on in the streams that can be gone on with: by their source's name, then by their own. */
-  positions: Record<string, Record<string, unknown>>;
-  correlator: SavedRecord[];
-}
 
 export interface BridgeOptions {
   sources: Source[];
@@ -40,13 +43,17 @@ export interface BridgeOptions {
   afterBatch?(bytes: number, events: number): Promise<void> | void;
   sessionsOf?(stream: string): TranscriptIndex | undefined;
   metrics_interval_ms?: number;
-  /** What an earlier bridge knew when it stopped. */
-  restored?: BridgeCheckpoint | undefined;
   /**
-   * Takes note of what the bridge knows, every few seconds and at its end, before it returns. With it, runs that are open at
-   * the end stay open for the next start; without it, they are closed with `shutdown`.
+   * What an earlier bridge left, and how this one keeps its own. With it, runs that are open at the end stay open for the next
+   * start; without it, they are closed with `shutdown`.
    */
-  saveCheckpoint?: ((checkpoint: BridgeCheckpoint) => void) | undefined;
+  keep?: KeepOptions | undefined;
+}
+
+export interface KeepOptions {
+  kept: Kept;
+  checkpoint_interval_ms: number;
+  store_limit_bytes: number;
 }
 
 export interface Bridge {
@@ -56,16 +63,21 @@ export interface Bridge {
   read(): Promise<SourceError[]>;
   /** Stops reading. */
   stopReading(): Promise<void>;
-  /** Gives out what is held, drains for at most this long, and closes the destinations. */
-  finish(drain_ms: number): Promise<void>;
+  /**
+   * Gives out what is held, drains for at most this long, and closes the destinations. `is_over`: there is nothing more to come,
+   * so that what is open is closed, and once all of it is delivered the next start begins anew.
+   */
+  finish(drain_ms: number, options?: { is_over: boolean }): Promise<void>;
   summary(): Summary;
 }
 
 const DEFAULT_METRICS_INTERVAL_MS = 10_000;
 
-const CHECKPOINT_INTERVAL_MS = 2_000;
-/** A checkpoint that takes long is taken as rarely as makes it cost no more than 2 % of the time. */
-const CHECKPOINT_SHARE = 50;
+/** How often it is looked whether a checkpoint is due, and what has been answered is written down. */
+const KEEP_INTERVAL_MS = 250;
+
+/** What has ended waits no longer than this for what belongs to it. */
+const LATE_MS = 5_000;
 
 /** How long a source that is back may take to tell what is still missing of what it told. */
 const BACK_AGAIN_MS = 5_000;
@@ -77,29 +89,57 @@ const bytesOf = (batch: LineBatch): number =>
   batch.lines.reduce((total, line) => total + ('bytes' in line ? line.bytes.length + 1 : 0), 0);
 
 interface OpenedSource {
-  name: string;
+  source: Source;
   items: Awaited<ReturnType<Source['open']>>;
 }
 
 export function createBridge(options: BridgeOptions): Bridge {
-  const { sources, destinations, logger, now = Date.now } = options;
-  const intake = createIntake({
-    dialect: options.dialect,
-    max_line_bytes: options.max_line_bytes,
-    onProblem: createProblemLog(logger),
-    ...(options.sessionsOf ? { sessionsOf: options.sessionsOf } : {}),
-  });
-  const correlator = createCorrelator(options.correlator, options.restored?.correlator);
-  const positions = structuredClone(options.restored?.positions ?? {});
-  const records = new Map(options.restored?.correlator.map(({ key, value }) => [key, value]));
+  const { sources, destinations, keep, logger, now = Date.now } = options;
+  const kept = keep?.kept;
+  const intake = createIntake(
+    {
+      dialect: options.dialect,
+      max_line_bytes: options.max_line_bytes,
+      onProblem: createProblemLog(logger),
+      ...(options.sessionsOf ? { sessionsOf: options.sessionsOf } : {}),
+    },
+    kept?.records(DECODE_PREFIX),
+  );
+  const correlator = createCorrelator(options.correlator, kept?.records(STATE_PREFIX));
+  const started_ms = now();
   let opened: OpenedSource[] = [];
   let timer: NodeJS.Timeout | undefined;
-  let metricsTimer: NodeJS.Timeout | undefined;
-  let next_checkpoint_ms = 0;
+  let keepTimer: NodeJS.Timeout | undefined;
+  /** Everything that was given out before has reached the destinations. */
+  let delivered: Promise<unknown> = Promise.resolve();
+
+  const keeper =
+    keep === undefined
+      ? undefined
+      : createKeeper(keep.kept, {
+          ...keep,
+          destinations,
+          settled: () => delivered,
+          capture: (everything) => [correlator.capture({ everything }), intake.capture({ everything })],
+          ledger: (running) =>
+            createLedger(summary(), intake.countsBySource(), destinations, {
+              running,
+              started_ms,
+              now_ms: now(),
+            }),
+          logger,
+          clock: () => performance.now(),
+        });
 
   function deliver(emission: Emission): void {
     options.recordMeasurements?.(emission.measurements);
     for (const destination of destinations) destination.accept(emission);
+  }
+
+  /** Gives out what has come of a batch when that is written down, and after everything before it. */
+  function deliverAfter(written: Promise<void> | undefined, emissions: Emission[]): void {
+    if (keeper === undefined) emissions.forEach(deliver);
+    else delivered = Promise.all([delivered, written]).then(() => emissions.forEach(deliver));
   }
 
   /** Wakes the correlator when something in it is due. A timer that comes late or early does no harm. */
@@ -110,13 +150,15 @@ export function createBridge(options: BridgeOptions): Bridge {
     timer = setTimeout(expire, Math.min(Math.max(0, due_ms - now()), MAX_TIMER_MS));
   }
 
-  function expire(): void {
-    deliver(correlator.expire(now()));
+  async function expire(): Promise<void> {
+    await keeper?.ready();
+    deliverAfter(undefined, [correlator.expire(now())]);
     armTimer();
   }
 
-  async function collectMetrics(): Promise<void> {
+  async function sendMetrics(): Promise<void> {
     await Promise.all(destinations.map((destination) => destination.collectMetrics()));
+    for (const destination of destinations) destination.sendMetrics();
   }
 
   /** Waits with the timer set: what is due meanwhile does not wait for the next event. */
@@ -125,43 +167,35 @@ export function createBridge(options: BridgeOptions): Bridge {
     return wanted;
   }
 
-  function checkpoint(): void {
-    const began_ms = now();
-    const capture = correlator.capture();
-    capture.advance(Infinity);
-    for (const { key, value } of capture.changes) {
-      if (value === undefined) records.delete(key);
-      else records.set(key, value);
-    }
-    options.saveCheckpoint?.({
-      positions,
-      correlator: Array.from(records, ([key, value]) => ({ key, value })),
-    });
-    next_checkpoint_ms = now() + Math.max(CHECKPOINT_INTERVAL_MS, (now() - began_ms) * CHECKPOINT_SHARE);
-  }
-
-  async function applyEvents(events: AgentEvent[]): Promise<void> {
+  /** Applies what can be read again, at the pace that is wanted; where it got to is noted when all of it is applied. */
+  async function applyPaced(entry: JournalEntry): Promise<number> {
+    const events = intake.take(entry.batch, entry.source);
     for (const event of events) {
       const shaped = options.beforeEvent === undefined ? event : options.beforeEvent(event);
       const wanted = shaped instanceof Promise ? await armed(shaped) : shaped;
-      if (wanted !== undefined) deliver(correlator.apply(wanted, now()));
+      if (wanted !== undefined) deliverAfter(undefined, [correlator.apply(wanted, now())]);
     }
+    keeper?.advance(entry);
+    return events.length;
   }
 
-  function notePosition(source: string, { stream, end, position }: LineBatch): void {
-    const streams = positions[source] ?? {};
-    positions[source] = streams;
-    if (end) delete streams[stream];
-    else if (position !== undefined) streams[stream] = position;
+  /** Writing it down and applying it are one step: a checkpoint has both or neither. */
+  function applyJournaled(entry: JournalEntry): number {
+    const written = keeper?.journal(entry);
+    const events = intake.take(entry.batch, entry.source);
+    deliverAfter(
+      written,
+      events.map((event) => correlator.apply(event, entry.now_ms)),
+    );
+    return events.length;
   }
 
-  async function takeBatch(source: string, batch: LineBatch): Promise<void> {
-    const events = intake.take(batch);
-    await applyEvents(events);
+  async function takeBatch({ name, is_rereadable }: Source, batch: LineBatch): Promise<void> {
+    await keeper?.ready();
+    const entry = { source: name, batch, now_ms: now() };
+    const events = is_rereadable || keeper === undefined ? await applyPaced(entry) : applyJournaled(entry);
     armTimer();
-    notePosition(source, batch);
-    if (options.saveCheckpoint !== undefined && now() >= next_checkpoint_ms) checkpoint();
-    await options.afterBatch?.(bytesOf(batch), events.length);
+    await options.afterBatch?.(bytesOf(batch), events);
   }
 
   /** A source that can be asked for what it told before may have more to tell of it when it is back. */
@@ -169,18 +203,45 @@ export function createBridge(options: BridgeOptions): Bridge {
     if (state === 'down') logger.warn(message);
     else logger.info(message);
     // The gateway's one stream has its source's name; a file that is missing has no more to tell of what it told.
-    if (positions[source]?.[source] !== undefined)
+    if (kept?.positions[source]?.[source] !== undefined)
       correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
   }
 
-  async function readItems({ name, items }: OpenedSource): Promise<void> {
+  async function readItems({ source, items }: OpenedSource): Promise<void> {
     for await (const item of items) {
-      if (item.kind === 'lines') await takeBatch(name, item);
-      else takeStatus(name, item);
+      if (item.kind === 'lines') await takeBatch(source, item);
+      else takeStatus(source.name, item);
     }
   }
 
+  /** Applies what was read and not got to the end of, when it was: what was answered of it is sent no second time. */
+  function goOn({ journal, positions }: Kept): void {
+    correlator.waitForReasoning(Infinity);
+    const apply = (events: AgentEvent[], now_ms: number): void => {
+      for (const event of events) deliver(correlator.apply(event, now_ms));
+    };
+    for (const { source, batch, now_ms } of journal.entries()) {
+      for (
+        let due_ms = correlator.nextDeadline() ?? Infinity;
+        due_ms <= now_ms;
+        due_ms = correlator.nextDeadline() ?? Infinity
+      )
+        deliver(correlator.expire(due_ms));
+      apply(intake.take(batch, source), now_ms);
+    }
+    // A connection has ended with the process that read it.
+    const going_on = new Set(Object.values(positions).flatMap(Object.keys));
+    for (const stream of intake.streams()) if (!going_on.has(stream)) apply(intake.end(stream), now());
+    for (const { keeping } of destinations) keeping?.endRestore();
+    if (going_on.size === 0) correlator.waitForReasoning(now());
+  }
+
+  /** Whether a source can tell at the next start what it has not told yet. */
+  const canBeAsked = (): boolean =>
+    sources.some(({ name, is_rereadable }) => !is_rereadable && kept?.positions[name] !== undefined);
+
   async function closeCorrelator(): Promise<void> {
+    for (const event of intake.end()) deliver(correlator.apply(event, now()));
     for (const portion of inPortions(correlator.close(now()))) {
       deliver(portion);
       await options.afterBatch?.(0, 0);
@@ -199,46 +260,54 @@ export function createBridge(options: BridgeOptions): Bridge {
     }
   }
 
+  function summary(): Summary {
+    const { runs_opened, runs_ended, runs_open, runs_with_gap } = correlator.counts();
+    return {
+      version: 1,
+      source: intake.counts(),
+      runs: {
+        opened: runs_opened,
+        ended: runs_ended,
+        open: runs_open,
+        ...(runs_with_gap > 0 ? { with_gap: runs_with_gap } : {}),
+      },
+      destinations: summariseDestinations(destinations),
+    };
+  }
+
   return {
     async open() {
-      for (const source of sources) opened.push({ name: source.name, items: await source.open() });
+      if (kept !== undefined) goOn(kept);
+      // What was just applied again need not be a third time.
+      if (kept !== undefined && kept.journal.records.length > 0) await keeper?.checkpoint();
+      for (const source of sources) opened.push({ source, items: await source.open() });
+      armTimer();
     },
     async read() {
-      metricsTimer = setInterval(
-        () => void collectMetrics(),
-        options.metrics_interval_ms ?? DEFAULT_METRICS_INTERVAL_MS,
-      );
+      keepTimer =
+        keeper === undefined
+          ? setInterval(() => void sendMetrics(), options.metrics_interval_ms ?? DEFAULT_METRICS_INTERVAL_MS)
+          : setInterval(() => void keeper.keepUp(), KEEP_INTERVAL_MS);
       return (await Promise.all(opened.map(readSource))).flat();
     },
     async stopReading() {
       await Promise.all(sources.map((source) => source.close()));
     },
-    async finish(drain_ms) {
-      const goes_on = options.saveCheckpoint !== undefined;
-      if (!goes_on) await applyEvents(intake.end());
+    async finish(drain_ms, { is_over } = { is_over: keep === undefined }) {
       clearTimeout(timer);
-      clearInterval(metricsTimer);
+      clearInterval(keepTimer);
       opened = [];
-      if (goes_on) checkpoint();
-      else await closeCorrelator();
-      await collectMetrics();
+      await delivered;
+      if (is_over) await closeCorrelator();
+      // What only waits in case something of it is late: nobody is there any more to tell it.
+      else if (!canBeAsked()) deliver(correlator.expire(now() + LATE_MS));
+      await (keeper === undefined ? sendMetrics() : keeper.checkpoint());
       await within(drain_ms, Promise.all(destinations.map((destination) => destination.idle())));
       await Promise.all(destinations.map((destination) => destination.close()));
+      const is_done = is_over && destinations.every((destination) => destination.pending() === 0);
+      await keeper?.close({ forget: is_done });
     },
-    summary() {
-      const { runs_opened, runs_ended, runs_open, runs_with_gap } = correlator.counts();
-      return {
-        version: 1,
-        source: intake.counts(),
-        runs: {
-          opened: runs_opened,
-          ended: runs_ended,
-          open: runs_open,
-          ...(runs_with_gap > 0 ? { with_gap: runs_with_gap } : {}),
-        },
-        destinations: summariseDestinations(destinations),
-      };
-    },
+    summary,
   };
 }
 

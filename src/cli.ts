@@ -4,11 +4,18 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { OnInterrupt } from './commands/bridge-options.js';
+import {
+  listDeadLetters,
+  purgeDeadLetters,
+  resendDeadLetters,
+  showDeadLetter,
+} from './commands/dead-letters.js';
 import { demo } from './commands/demo.js';
 import { doctor } from './commands/doctor.js';
 import { misused, type Outcome } from './commands/outcome.js';
 import { replay } from './commands/replay.js';
 import { run } from './commands/run.js';
+import { status } from './commands/status.js';
 import { tail } from './commands/tail.js';
 import { tree } from './commands/tree.js';
 import { validate } from './commands/validate.js';
@@ -25,6 +32,7 @@ Examples:
   $ openclaw-otel-bridge replay --to clawmetry run.ndjson  send a recording to ClawMetry on this machine
   $ openclaw-otel-bridge run                               follow OpenClaw's gateway on this machine
   $ openclaw-otel-bridge run --from unix:/run/agent.sock --to collector=http://127.0.0.1:4318
+  $ openclaw-otel-bridge status                            what the bridge has done, and what is still pending
   $ openclaw-otel-bridge doctor                            what works here, and what to do about the rest
   $ openclaw-otel-bridge tree run.ndjson                   what happened in it, as a tree
   $ openclaw-otel-bridge validate events.ndjson            what is wrong with it, line by line
@@ -182,8 +190,11 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
   program.addCommand(tailCommand(act, onInterrupt));
   program.addCommand(treeCommand(act));
   program.addCommand(validateCommand(act));
+  program.addCommand(statusCommand(act));
+  program.addCommand(deadLettersCommand(act));
   program.addCommand(doctorCommand(diagnose));
-  for (const command of program.commands) command.copyInheritedSettings(program);
+  for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
+    command.copyInheritedSettings(program);
   return program;
 }
 
@@ -216,6 +227,7 @@ function replayCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.speed())
     .addOption(option.rebase())
     .addOption(option.deadline())
+    .addOption(option.dataDir())
     .addOption(option.noStore())
     .addOption(option.strict())
     .addOption(option.summary())
@@ -285,4 +297,50 @@ function doctorCommand(diagnose: Diagnose): Command {
     .addOption(option.dataDir())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) => diagnose(command));
+}
+
+function statusCommand(act: Act): Command {
+  return new Command('status')
+    .description('what a bridge, running or stopped, has done up to now, and what is still pending')
+    .addOption(option.json())
+    .addOption(option.dataDir())
+    .addOption(option.config())
+    .action((_options: PlainOptions, command: Command) =>
+      act(command, (settings, { json }) => status(settings, json === true)),
+    );
+}
+
+function deadLettersCommand(act: Act): Command {
+  const subcommand = (name: string, description: string): Command =>
+    new Command(name).description(description).addOption(option.dataDir()).addOption(option.config());
+  const list = subcommand('list', 'one line each: when, where to, what, and why it was refused')
+    .addOption(option.json())
+    .action((_options: PlainOptions, command: Command) =>
+      act(command, (settings, { json }) => listDeadLetters(settings, json === true)),
+    );
+  const show = subcommand('show', 'one of them with all that it holds, as JSON')
+    .argument('<id>')
+    .action((id: string, _options: PlainOptions, command: Command) =>
+      act(command, (settings) => showDeadLetter(id, settings)),
+    );
+  const resend = subcommand(
+    'resend',
+    'send all of them again, or some; what is taken is no dead letter any more',
+  )
+    .argument('[id...]')
+    .addOption(option.to())
+    .addOption(option.deadline())
+    .action((ids: string[], _options: PlainOptions, command: Command) =>
+      act(command, (settings, _, logger) => resendDeadLetters(ids, settings, logger)),
+    );
+  const purge = subcommand('purge', 'throw all of them away, or some')
+    .argument('[id...]')
+    .action((ids: string[], _options: PlainOptions, command: Command) =>
+      act(command, (settings) => purgeDeadLetters(ids, settings)),
+    );
+  const command = new Command('dead-letters').description(
+    'what backends refused for good, and what to do with it',
+  );
+  for (const each of [list, show, resend, purge]) command.addCommand(each);
+  return command;
 }

@@ -2,7 +2,7 @@
  * The library: the same stages that the program is composed of. Everything here is public and documented; what is not
  * exported here may change at any time.
  */
-export { type Bridge, type BridgeCheckpoint, type BridgeOptions, createBridge } from './bridge.js';
+export { type Bridge, type BridgeOptions, createBridge, type KeepOptions } from './bridge.js';
 export {
   type Correlator,
   type CorrelatorOptions,

@@ -34,6 +34,19 @@ export interface SourceCounts {
   rejected: Record<string, number>;
 }
 
+const noCounts = (): SourceCounts => ({ lines: 0, events: 0, ignored: {}, rejected: {} });
+
+function addCounts(all: SourceCounts[]): SourceCounts {
+  const total = noCounts();
+  for (const { lines, events, ignored, rejected } of all) {
+    total.lines += lines;
+    total.events += events;
+    for (const [reason, count] of Object.entries(ignored)) countReason(total.ignored, reason, count);
+    for (const [reason, count] of Object.entries(rejected)) countReason(total.rejected, reason, count);
+  }
+  return total;
+}
+
 /** A rejection and where its line stands. */
 export interface Problem extends Rejection {
   stream: string;
@@ -41,11 +54,15 @@ export interface Problem extends Rejection {
 }
 
 export interface Intake {
-  /** The events of a batch, in order. */
-  take(batch: LineBatch): AgentEvent[];
+  /** The events of a batch of this source, in order. */
+  take(batch: LineBatch, source?: string): AgentEvent[];
   /** Ends a stream that does not go on, or all of them: gives out what their decoders held, and forgets them. */
   end(stream?: string): AgentEvent[];
+  /** The streams that have begun and not ended. */
+  streams(): string[];
   counts(): SourceCounts;
+  /** The same, by source. */
+  countsBySource(): Record<string, SourceCounts>;
   /**
    * What has changed of the decoders' memory since the capture before, as records whose keys begin with `decode/`; in the
    * first one everything. A capture is to be complete before the next is taken. It keeps no changes before the first one.
@@ -108,7 +125,8 @@ const PREFIX = 'decode/';
 
 /** An intake; with what another one's captures gave it goes on where that one was captured last. */
 export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecord>): Intake {
-  const counts: SourceCounts = { lines: 0, events: 0, ignored: {}, rejected: {} };
+  const by_source = new Map<string, SourceCounts>();
+  const source_of = new Map<string, string>();
   const tracker = createTracker();
   const streams = new TrackedMap<Stream>({ tracker, prefix: PREFIX, save: saveStream, load: loadStream });
   /** By the number in their records' keys. */
@@ -161,45 +179,59 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
   }
 
   function endStream(key: string): AgentEvent[] {
+    source_of.delete(key);
     const stream = streams.get(key);
     streams.delete(key);
     for (const part of Object.values(stream?.parts ?? {})) part.drop();
     return stream?.decoder.end() ?? [];
   }
 
-  function problem(stream: string, line: number, rejection: Rejection): void {
+  function countsOf(source: string): SourceCounts {
+    const known = by_source.get(source) ?? noCounts();
+    by_source.set(source, known);
+    return known;
+  }
+
+  function problem(counts: SourceCounts, stream: string, line: number, rejection: Rejection): void {
     countReason(counts.rejected, rejection.reason);
     options.onProblem({ ...rejection, message: withoutControls(rejection.message), stream, line });
   }
 
-  function takeLine(line: LineBatch['lines'][number], batch: LineBatch): AgentEvent[] {
+  function takeLine(line: LineBatch['lines'][number], batch: LineBatch, counts: SourceCounts): AgentEvent[] {
     counts.lines++;
     if ('skipped' in line) {
       const message = skippedMessage(line.skipped, options.max_line_bytes);
-      problem(batch.stream, line.number, { reason: line.skipped, path: '', message });
+      problem(counts, batch.stream, line.number, { reason: line.skipped, path: '', message });
       return [];
     }
     const stream = streamOf(batch);
     const decoded = stream.decoder.decode(line.bytes, batch.arrival_ms);
     trackMaps(stream);
     if (decoded.ignored !== undefined) countReason(counts.ignored, decoded.ignored);
-    if (decoded.rejected !== undefined) problem(batch.stream, line.number, decoded.rejected);
+    if (decoded.rejected !== undefined) problem(counts, batch.stream, line.number, decoded.rejected);
     return decoded.events;
   }
 
   return {
-    take(batch) {
+    take(batch, source = batch.stream) {
       const { stream, lines, end } = batch;
-      const events = lines.flatMap((line) => takeLine(line, batch));
+      source_of.set(stream, source);
+      const counts = countsOf(source);
+      const events = lines.flatMap((line) => takeLine(line, batch, counts));
       if (end) events.push(...endStream(stream));
       counts.events += events.length;
       return events;
     },
     end(stream) {
-      const events = stream === undefined ? [...streams.keys()].flatMap(endStream) : endStream(stream);
-      counts.events += events.length;
-      return events;
+      const ended = stream === undefined ? [...streams.keys()] : [stream];
+      return ended.flatMap((each) => {
+        const counts = countsOf(source_of.get(each) ?? each);
+        const events = endStream(each);
+        counts.events += events.length;
+        return events;
+      });
     },
+    streams: () => [...streams.keys()],
     capture(captureOptions) {
       const isWhole = captureOptions?.everything === true || tracker.epoch === 0;
       const changed = [...(isWhole ? streams.values() : streams.changed())];
@@ -208,6 +240,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
     },
     restored_streams: [...streams.keys()],
     unusable_records,
-    counts: () => ({ ...counts, ignored: { ...counts.ignored }, rejected: { ...counts.rejected } }),
+    counts: () => addCounts([...by_source.values()]),
+    countsBySource: () => Object.fromEntries(by_source),
   };
 }

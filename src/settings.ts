@@ -15,6 +15,8 @@ const seconds = z.number().min(0).max(86_400);
 const limitsSchema = z.strictObject({
   /** What the destinations may hold in memory, together. */
   memory_mb: z.number().min(1).max(1_000_000).default(256),
+  /** What the store may hold on the disk. */
+  store_mb: z.number().min(1).max(10_000_000).default(2048),
   /** A longer line is passed over. */
   line_bytes: z
     .int()
@@ -27,6 +29,11 @@ const limitsSchema = z.strictObject({
     .min(16)
     .max(1_000_000)
     .default(16 * 1024),
+});
+
+const storeSchema = z.strictObject({
+  /** How often everything is written down at one instant; what comes in between is in the journal. */
+  checkpoint_interval_ms: z.number().min(100).max(600_000).default(5_000),
 });
 
 /** How to get into OpenClaw's gateway. A token is better kept in the environment, as OPENCLAW_GATEWAY_TOKEN. */
@@ -59,6 +66,7 @@ export const configSchema = z.strictObject({
   no_store: z.boolean().default(false),
   gateway: gatewaySchema.prefault({}),
   limits: limitsSchema.prefault({}),
+  store: storeSchema.prefault({}),
 });
 
 type ConfigFile = z.infer<typeof configSchema>;

@@ -13,7 +13,7 @@ import {
   parseDestinations,
   resolveDestinations,
 } from '../export/index.js';
-import type { Destination } from '../model/delivery.js';
+import type { Destination, SavedDeliveries } from '../model/delivery.js';
 import type { Settings } from '../settings.js';
 import type { Summary } from '../summary.js';
 import { createConsoleDestination } from '../terminal/console.js';
@@ -65,9 +65,11 @@ function openConsole(name: string): Destination {
 
 const NOTHING_YET = { source: { events: 0, rejected: {} }, destinations: {} };
 
+/** `saved`: what an earlier process left for them, where it is kept. */
 export async function openDestinations(
   settings: Settings,
   logger: Logger,
+  saved?: SavedDeliveries,
 ): Promise<OpenedDestinations | { error: string }> {
   const chosen = await chooseDestinations(settings);
   if ('error' in chosen) return chosen;
@@ -84,6 +86,7 @@ export async function openDestinations(
       createDestination(config, {
         logger,
         memory_limit_bytes,
+        saved,
         onExport: (signal, name, duration_ms) => metrics?.recordExport(signal, name, duration_ms),
       }),
     );

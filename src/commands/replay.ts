@@ -4,15 +4,17 @@
  */
 import { statSync } from 'node:fs';
 import type { Logger } from 'pino';
-import { createBridge } from '../bridge.js';
+import { createBridge, type KeepOptions } from '../bridge.js';
+import { forget } from '../kept.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
-import { createRecordingsSource } from '../source/index.js';
+import { createRecordingsSource, recordingsName } from '../source/index.js';
 import type { Summary } from '../summary.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
 import { createThrottle } from './backlog.js';
 import { bridgeOptions, type OnInterrupt, sayStopping } from './bridge-options.js';
 import { type OpenedDestinations, openDestinations } from './destinations.js';
+import { openKeeping } from './keeping.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { createPace, NO_SPAN, type Pace, type Span, widen } from './pace.js';
 import { readThrough } from './read-through.js';
@@ -53,6 +55,16 @@ function countProgress(progress: Progress | undefined): (bytes: number, events: 
   };
 }
 
+/** What an earlier replay left goes on with its own recordings, and is no part of others. */
+async function forThese(files: string[], keep: KeepOptions, logger: Logger): Promise<KeepOptions> {
+  const others = Object.keys(keep.kept.positions).filter((name) => name !== recordingsName(files));
+  if (others.length === 0) return keep;
+  logger.warn(
+    `an earlier replay of ${others.join(', ')} was not finished, and is given up; what it had to send is sent`,
+  );
+  return { ...keep, kept: await forget(keep.kept) };
+}
+
 /** Plays recordings to destinations that are open already. */
 export async function play(
   files: string[],
@@ -60,6 +72,7 @@ export async function play(
   logger: Logger,
   opened: OpenedDestinations,
   onInterrupt: OnInterrupt,
+  keep?: KeepOptions,
 ): Promise<{ summary: Summary; failures: SourceError[] }> {
   const interrupt = new AbortController();
   const deadline_ms = settings.deadline * 1000;
@@ -69,11 +82,12 @@ export async function play(
   const catchUp = createThrottle(opened.destinations, deadline_ms, interrupt.signal);
   const bridge = createBridge({
     ...bridgeOptions(settings, opened, logger),
+    keep,
     sources: [
       createRecordingsSource(files, {
         max_line_bytes: settings.limits.line_bytes,
         one_by_one: settings.speed !== undefined,
-        resume: {},
+        resume: keep?.kept.positions[recordingsName(files)] ?? {},
       }),
     ],
     ...(pace ? { beforeEvent: pace } : {}),
@@ -90,7 +104,7 @@ export async function play(
     void bridge.stopReading();
   });
   const failures = await bridge.read();
-  await bridge.finish(deadline_ms);
+  await bridge.finish(deadline_ms, { is_over: keep === undefined || !interrupt.signal.aborted });
   progress?.stop();
   return { summary: bridge.summary(), failures };
 }
@@ -103,12 +117,19 @@ export async function replay(
 ): Promise<Outcome> {
   const problem = summaryProblem(settings.summary);
   if (problem !== undefined) return failed(problem);
-  const opened = await openDestinations(settings, logger);
-  if ('error' in opened) return misused(opened.error);
+  // Nothing is kept but where it is wanted: a recording can be played again.
+  const directory = settings.no_store ? undefined : settings.data_dir;
+  const keeping = await openKeeping('replay', directory, settings, logger);
+  if ('error' in keeping) return failed(keeping.error);
   try {
-    return conclude(await play(files, settings, logger, opened, onInterrupt), settings, logger);
+    const keep = keeping.keep && (await forThese(files, keeping.keep, logger));
+    const opened = await openDestinations(settings, logger, keep?.kept.deliveries);
+    if ('error' in opened) return misused(opened.error);
+    return conclude(await play(files, settings, logger, opened, onInterrupt, keep), settings, logger);
   } catch (error) {
     if (error instanceof SourceError) return failed(error.message);
     throw error;
+  } finally {
+    await keeping.close();
   }
 }

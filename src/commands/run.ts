@@ -2,60 +2,29 @@
  * `run`: follows live sources until a signal, or until all of them have ended; then drains.
  */
 import type { Logger } from 'pino';
-import { type BridgeOptions, createBridge } from '../bridge.js';
-import { errorReason } from '../errors.js';
-import type { SavedRecord } from '../model/record.js';
+import { createBridge } from '../bridge.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
-import { openCheckpointStore } from '../store/checkpoint.js';
 import { bridgeOptions, type OnInterrupt, sayStopping } from './bridge-options.js';
 import { openDestinations } from './destinations.js';
 import { dataDirectory } from './gateway.js';
+import { type Keeping, openKeeping } from './keeping.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
-import { createSources, isResumable } from './sources.js';
+import { createSources } from './sources.js';
 
-/** What an earlier start left, and where this one leaves its own; nothing where that is not wanted or can't be used. */
-async function openCheckpoint(
+async function follow(
   settings: Settings,
+  { keep }: Keeping,
   logger: Logger,
-): Promise<Pick<BridgeOptions, 'restored' | 'saveCheckpoint'>> {
-  const directory = dataDirectory(settings, process.env);
-  if (directory === undefined || !isResumable(settings)) return {};
-  const store = openCheckpointStore<SavedRecord[]>(directory);
-  const restored = await store.read().catch((error: unknown) => {
-    logger.warn(`can't read the checkpoint in ${directory}: ${errorReason(error)}; starting without it`);
-    return undefined;
-  });
-  if (restored === 'damaged') logger.warn(`the checkpoint in ${directory} is damaged; starting without it`);
-  let is_writable = true;
-  return {
-    restored: restored === 'damaged' ? undefined : restored,
-    saveCheckpoint(checkpoint) {
-      try {
-        store.write(checkpoint);
-        is_writable = true;
-      } catch (error) {
-        if (is_writable)
-          logger.warn(
-            `can't write a checkpoint to ${directory}: ${errorReason(error)}; a restart would lose what is open`,
-          );
-        is_writable = false;
-      }
-    },
-  };
-}
-
-export async function run(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
-  const problem = summaryProblem(settings.summary);
-  if (problem !== undefined) return failed(problem);
-  const checkpoint = await openCheckpoint(settings, logger);
-  const from = createSources(settings, { positions: checkpoint.restored?.positions ?? {} });
+  onInterrupt: OnInterrupt,
+): Promise<Outcome> {
+  const from = createSources(settings, { positions: keep?.kept.positions ?? {} });
   if ('error' in from) return misused(from.error);
-  const opened = await openDestinations(settings, logger);
+  const opened = await openDestinations(settings, logger, keep?.kept.deliveries);
   if ('error' in opened) return misused(opened.error);
   const bridge = createBridge({
     ...bridgeOptions(settings, opened, logger),
-    ...checkpoint,
+    keep,
     sources: from.sources,
   });
   opened.attach(bridge);
@@ -76,4 +45,16 @@ export async function run(settings: Settings, logger: Logger, onInterrupt: OnInt
   const failures = await bridge.read();
   await bridge.finish(settings.drain * 1000);
   return conclude({ summary: bridge.summary(), failures }, settings, logger);
+}
+
+export async function run(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
+  const problem = summaryProblem(settings.summary);
+  if (problem !== undefined) return failed(problem);
+  const keeping = await openKeeping('run', dataDirectory(settings, process.env), settings, logger);
+  if ('error' in keeping) return failed(keeping.error);
+  try {
+    return await follow(settings, keeping, logger, onInterrupt);
+  } finally {
+    await keeping.close();
+  }
 }

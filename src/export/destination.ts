@@ -4,7 +4,13 @@
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import type { IMetricReader } from '@opentelemetry/sdk-metrics';
-import { type Destination, type SavedDeliveries, SIGNALS, type Signal } from '../model/delivery.js';
+import {
+  type DeliveryProblem,
+  type Destination,
+  type SavedDeliveries,
+  SIGNALS,
+  type Signal,
+} from '../model/delivery.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
 import { logBytes, spanBytes } from './estimate.js';
@@ -93,7 +99,8 @@ export function createDestination(
 ): ExportDestination {
   const transports: Transport[] = [];
   const kept: KeptLane[] = [];
-  const parts = createParts(config, dependencies, { transports, kept });
+  const problems: Partial<Record<Signal, DeliveryProblem>> = {};
+  const parts = createParts(config, dependencies, { transports, kept, problems });
   const senders: Partial<Record<Signal, SignalSender>> = {};
   for (const signal of SIGNALS) {
     const endpoint = config.endpoints[signal];
@@ -117,6 +124,7 @@ export function createDestination(
     },
     summary: () =>
       Object.fromEntries(Object.entries(senders).map(([signal, sender]) => [signal, sender.lane.counts()])),
+    problems: () => ({ ...problems }),
     pending: () => lanes.reduce((sum, lane) => sum + lane.counts().pending, 0),
     async idle() {
       await Promise.all(lanes.map((lane) => lane.idle()));
@@ -128,10 +136,17 @@ export function createDestination(
   };
 }
 
+/** What opening lanes leaves to be closed, kept and told. */
+interface Opened {
+  transports: Transport[];
+  kept: KeptLane[];
+  problems: Partial<Record<Signal, DeliveryProblem>>;
+}
+
 function createParts(
   config: DestinationConfig,
   dependencies: DestinationDependencies,
-  { transports, kept }: { transports: Transport[]; kept: KeptLane[] },
+  { transports, kept, problems }: Opened,
 ): Parts {
   const {
     logger,
@@ -164,6 +179,7 @@ function createParts(
       const report = (event: LaneEvent) => {
         if (event.kind === 'answered') onExport?.(signal, config.name, event.duration_ms);
         else reporter(signal, event);
+        if ('message' in event) problems[signal] = { at_ms: now(), message: redact(event.message) };
       };
       const limit_bytes = (memory_limit_bytes * MEMORY_SHARES[signal]) / shares;
       const outbox = openOutbox(signal, form);

@@ -5,7 +5,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Answers, Outgoing } from '../model/delivery.js';
-import type { Capture, RecordChange, SavedRecord } from '../model/record.js';
+import {
+  type Capture,
+  joinRecord,
+  keyNumber,
+  type RecordChange,
+  type SavedRecord,
+  splitRecord,
+} from '../model/record.js';
 import type { LaneItem } from './queue.js';
 
 export interface OutboxOptions<T> {
@@ -36,8 +43,8 @@ export interface Segment<T> {
   /** On the disk. */
   bytes: number;
   since_ms: number;
-  /** Those not answered; absent where they are on the disk alone. */
-  items?: Set<LaneItem<T>>;
+  /** Those not answered, with their places in the record; absent where they are on the disk alone. */
+  items?: Map<LaneItem<T>, number>;
   is_written: boolean;
   /** Some of it has been answered. */
   is_partial: boolean;
@@ -46,26 +53,12 @@ export interface Segment<T> {
 const SEGMENT_ITEMS = 256;
 const SEGMENT_BYTES = 512 * 1024;
 
-const NEWLINE = 0x0a;
-
 /** What stands before the items in a segment's record. */
 interface Header {
   since_ms: number;
   count: number;
   /** Of each item, where one does not count as 1. */
   counts?: number[];
-}
-
-export function joinRecord(header: object, body: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), body]);
-}
-
-export function splitRecord(value: Uint8Array): { header: unknown; body: Uint8Array } {
-  const end = value.indexOf(NEWLINE);
-  return {
-    header: JSON.parse(Buffer.from(value.subarray(0, end)).toString()),
-    body: value.subarray(end + 1),
-  };
 }
 
 /** A key's part that is free text. */
@@ -135,8 +128,8 @@ export class Outbox<T> {
 
   /** An item has been answered for, or given up. */
   leave(item: LaneItem<T>): void {
-    const { segment, place } = item;
-    if (segment?.items !== undefined && place !== undefined) this.#leaveSegment(item, segment, place);
+    const { segment } = item;
+    if (segment !== undefined) this.#leaveSegment(item, segment);
     else if (!this.#captured.delete(item) && this.#unsaved.delete(item))
       this.#answers.ids.push(this.#options.identify(item));
   }
@@ -145,7 +138,7 @@ export class Outbox<T> {
   bury(items: LaneItem<T>[], reason: string, message: string, rejected: number): void {
     const { destination, signal, now, pack, redact } = this.#options;
     const at_ms = now();
-    const key = `${DEAD_LETTER_PREFIX}${at_ms.toString(16).padStart(12, '0')}-${randomBytes(3).toString('hex')}`;
+    const key = `${DEAD_LETTER_PREFIX}${keyNumber(at_ms)}-${randomBytes(3).toString('hex')}`;
     const counts = items.map((item) => item.count);
     const header = { at_ms, destination, signal, reason, message: redact(message), rejected, counts };
     this.#letters.push({ key, value: joinRecord(header, pack(items.map((item) => item.payload))) });
@@ -161,31 +154,30 @@ export class Outbox<T> {
 
   /** Everything that is pending, and in no record yet or in one that holds more than that. */
   capture(): Capture & { written(ok: boolean): void } {
-    for (const segment of this.#segments) if (segment.is_partial) this.#dissolve(segment);
+    const dissolved = [...this.#segments].filter(({ is_partial }) => is_partial);
+    for (const segment of dissolved) this.#dissolve(segment);
     this.#captured = this.#unsaved;
     this.#unsaved = new Map();
+    const before = { answers: this.#answers, letters: this.#letters, stale: this.#stale };
     this.#answers = { ids: [], places: {} };
-    const removed = this.#takeStale();
-    const changes = [...removed, ...this.#letters];
-    const letters = this.#letters;
     this.#letters = [];
-    const segments: Segment<T>[] = [];
+    this.#stale = [];
+    const removed = [...before.stale, ...dissolved.map(({ key }) => key)].map((key) => ({ key }));
+    const changes: RecordChange[] = [...removed, ...before.letters];
+    const packed: Segment<T>[] = [];
     return {
       changes,
       advance: (max_entries) => {
         for (let left = max_entries; left > 0 && this.#captured.size > 0; ) {
           const segment = this.#pack(Math.min(left, this.#segment_items), changes);
           left -= segment.items?.size ?? 0;
-          segments.push(segment);
+          packed.push(segment);
         }
         return this.#captured.size === 0;
       },
       written: (ok) => {
-        for (const segment of segments) segment.is_written = ok;
-        if (ok) return;
-        this.#unsaved = new Map([...segments.flatMap((each) => this.#open(each)), ...this.#unsaved]);
-        this.#stale.push(...removed.map(({ key }) => key));
-        this.#letters.unshift(...letters);
+        for (const segment of packed) segment.is_written = true;
+        if (!ok) this.#undo(packed, dissolved, before);
       },
     };
   }
@@ -210,8 +202,7 @@ export class Outbox<T> {
       this.#remove(segment);
       return { items: [], lost: segment.count };
     }
-    segment.items = new Set(items);
-    for (const [place, item] of items.entries()) Object.assign(item, { segment, place });
+    this.#attach(segment, items.entries());
     return { items, lost: 0 };
   }
 
@@ -242,20 +233,22 @@ export class Outbox<T> {
       );
       const header = readHeader(value);
       const answered = places[key];
-      if (header === undefined) this.#stale.push(key);
-      else if (answered === undefined) {
-        const segment = { ...header, key, bytes: value.length, is_written: true, is_partial: false };
-        this.#segments.add(segment);
-        this.#evicted.add(segment);
-        this.#bytes += value.length;
-        count += header.count;
-      } else {
-        const left = (this.#read(key) ?? []).filter((_, place) => !answered.includes(place));
-        for (const item of left) this.#unsaved.set(item, header.since_ms);
-        opened.push(...left);
-        count += sumOf(left.map((item) => item.count));
+      if (header === undefined) {
         this.#stale.push(key);
+        continue;
       }
+      const segment: Segment<T> = {
+        ...header,
+        key,
+        bytes: value.length,
+        is_written: true,
+        is_partial: answered !== undefined,
+      };
+      this.#segments.add(segment);
+      this.#bytes += value.length;
+      if (answered === undefined) this.#evicted.add(segment);
+      else opened.push(...this.#openRest(segment, new Set(answered)));
+      count += segment.count;
     }
     return { count, items: opened };
   }
@@ -274,40 +267,94 @@ export class Outbox<T> {
     return true;
   }
 
-  #leaveSegment(item: LaneItem<T>, segment: Segment<T>, place: number): void {
+  #leaveSegment(item: LaneItem<T>, segment: Segment<T>): void {
+    const place = segment.items?.get(item);
+    if (place === undefined) return;
     segment.items?.delete(item);
     segment.count -= item.count;
     segment.is_partial = true;
-    const { places } = this.#answers;
-    if (segment.items?.size === 0) {
-      delete places[segment.key];
-      this.#remove(segment);
-      return;
-    }
-    const answered = places[segment.key];
-    if (answered === undefined) places[segment.key] = [place];
-    else answered.push(place);
+    if (segment.items?.size === 0) this.#remove(segment);
+    else this.#answered(segment, place);
   }
 
+  #answered({ key }: Segment<T>, place: number): void {
+    const { places } = this.#answers;
+    const known = places[key];
+    if (known === undefined) places[key] = [place];
+    else known.push(place);
+  }
+
+  /** Its record is no longer wanted. */
   #remove(segment: Segment<T>): void {
     this.#segments.delete(segment);
     this.#bytes -= segment.bytes;
+    delete this.#answers.places[segment.key];
     this.#stale.push(segment.key);
   }
 
   /** Its items are to be written down anew, as far as they are still pending. */
   #dissolve(segment: Segment<T>): void {
-    this.#remove(segment);
-    this.#unsaved = new Map([...this.#open(segment), ...this.#unsaved]);
+    this.#segments.delete(segment);
+    this.#bytes -= segment.bytes;
+    const items = [...(segment.items?.keys() ?? [])].map((item): [LaneItem<T>, number] => [
+      item,
+      segment.since_ms,
+    ]);
+    for (const [item] of items) delete item.segment;
+    this.#unsaved = new Map([...items, ...this.#unsaved]);
   }
 
-  #open(segment: Segment<T>): [LaneItem<T>, number][] {
-    if (this.#segments.delete(segment)) this.#bytes -= segment.bytes;
-    return [...(segment.items ?? [])].map((item) => {
-      delete item.segment;
-      delete item.place;
-      return [item, segment.since_ms];
-    });
+  /** A capture was not written: its segments do not exist, and those that it was to replace do. */
+  #undo(
+    packed: Segment<T>[],
+    dissolved: Segment<T>[],
+    before: { answers: Required<Answers>; letters: RecordChange[]; stale: string[] },
+  ): void {
+    for (const segment of packed.toReversed()) if (this.#segments.has(segment)) this.#dissolve(segment);
+    const gone = new Set(packed.map(({ key }) => key));
+    const { ids, places } = this.#answers;
+    this.#answers = {
+      ids: [...before.answers.ids, ...ids],
+      places: {
+        ...before.answers.places,
+        ...Object.fromEntries(Object.entries(places).filter(([key]) => !gone.has(key))),
+      },
+    };
+    this.#letters = [...before.letters, ...this.#letters];
+    this.#stale = [...before.stale, ...this.#stale.filter((key) => !gone.has(key))];
+    for (const segment of dissolved) {
+      this.#segments.add(segment);
+      this.#bytes += segment.bytes;
+      for (const [item, place] of [...(segment.items ?? [])]) {
+        if (this.#unsaved.delete(item)) {
+          item.segment = segment;
+          continue;
+        }
+        // It was answered for meanwhile.
+        segment.items?.delete(item);
+        segment.count -= item.count;
+        this.#answered(segment, place);
+      }
+      if (segment.items?.size === 0) this.#remove(segment);
+    }
+  }
+
+  #attach(segment: Segment<T>, items: Iterable<[number, LaneItem<T>]>): void {
+    segment.items = new Map();
+    for (const [place, item] of items) {
+      item.segment = segment;
+      segment.items.set(item, place);
+    }
+  }
+
+  /** What has not been answered of a segment that an earlier process left. */
+  #openRest(segment: Segment<T>, answered: ReadonlySet<number>): LaneItem<T>[] {
+    const left = [...(this.#read(segment.key) ?? []).entries()].filter(([place]) => !answered.has(place));
+    this.#attach(segment, left);
+    const items = left.map(([, item]) => item);
+    segment.count = sumOf(items.map((item) => item.count));
+    if (items.length === 0) this.#remove(segment);
+    return items;
   }
 
   #takeStale(): RecordChange[] {
@@ -331,17 +378,16 @@ export class Outbox<T> {
     const count = sumOf(counts);
     const header: Header = { since_ms, count, ...(counts.some((each) => each !== 1) ? { counts } : {}) };
     const value = joinRecord(header, this.#options.pack(items.map((item) => item.payload)));
-    const key = this.prefix + (this.#next_segment++).toString(16).padStart(12, '0');
+    const key = this.prefix + keyNumber(this.#next_segment++);
     const segment: Segment<T> = {
       key,
       count,
       since_ms,
       bytes: value.length,
-      items: new Set(items),
       is_written: false,
       is_partial: false,
     };
-    for (const [place, item] of items.entries()) Object.assign(item, { segment, place });
+    this.#attach(segment, items.entries());
     this.#segments.add(segment);
     this.#bytes += value.length;
     changes.push({ key, value });

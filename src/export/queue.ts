@@ -13,9 +13,8 @@ export interface LaneItem<T> {
   count: number;
   /** The span id, where copies of this item replace each other. */
   id?: string;
-  /** Where it is written down, and its place in that. */
+  /** Where it is written down. */
   segment?: Segment<T>;
-  place?: number;
 }
 
 /** A copy of something that has not ended: it is not missed where it does not arrive. */

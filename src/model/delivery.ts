@@ -22,6 +22,13 @@ export interface SignalCounts {
   dropped: Record<string, number>;
 }
 
+/** Something that went wrong with a request; the message holds no secrets. */
+export interface DeliveryProblem {
+  /** Epoch milliseconds. */
+  at_ms: number;
+  message: string;
+}
+
 /** Counts of the signals that a destination takes. */
 export type DestinationCounts = Partial<Record<Signal, SignalCounts>>;
 
@@ -68,6 +75,8 @@ export interface Destination {
   /** Absent where nothing is kept beyond the process. */
   keeping?: DestinationKeeping;
   summary(): DestinationCounts;
+  /** The last thing that went wrong, by signal. */
+  problems?(): Partial<Record<Signal, DeliveryProblem>>;
   /** Spans, data points and records that are not answered for yet. */
   pending(): number;
   /** Resolves when nothing is pending. */

@@ -34,3 +34,22 @@ export function joinCaptures(captures: readonly Capture[]): Capture {
     },
   };
 }
+
+const NEWLINE = 0x0a;
+
+/** A record of a header, as one line of JSON, and what it is about. */
+export function joinRecord(header: object, body: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), body]);
+}
+
+/** Throws where it is no such record. The body is a view. */
+export function splitRecord(value: Uint8Array): { header: unknown; body: Uint8Array } {
+  const end = value.indexOf(NEWLINE);
+  return {
+    header: JSON.parse(Buffer.from(value.subarray(0, end)).toString()),
+    body: value.subarray(end + 1),
+  };
+}
+
+/** A number of a record's key, so that keys stand in the order of their numbers. */
+export const keyNumber = (number: number): string => number.toString(16).padStart(12, '0');

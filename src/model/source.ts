@@ -47,6 +47,8 @@ export interface SourceStatus {
 export interface Source {
   /** As the user named it: `stdin`, `file:events.ndjson`, `unix:/run/agent.sock`, … */
   name: string;
+  /** What it reads stays where it is: with its position kept, it need not be kept itself. */
+  is_rereadable?: true;
   /** Opens the source; throws a `SourceError` where it can't be opened at all. */
   open(): Promise<AsyncIterable<LineBatch | SourceStatus>>;
   /** Ends the iteration after what has been read; resolves when every handle is closed. */

@@ -222,7 +222,7 @@ export function createFollowSource(
   path: string,
   { resume, ...options }: FollowOptions,
 ): Source {
-  return createReaderSource(name, async (push, stop) => {
+  const source = createReaderSource(name, async (push, stop) => {
     const notifier = createNotifier();
     const watcher = watchPath(path, notifier.notify);
     // Watching begins before the first look, so that nothing between the two is missed.
@@ -253,4 +253,5 @@ export function createFollowSource(
     };
     return () => follow(found, follower).finally(watcher.close);
   });
+  return { ...source, is_rereadable: true };
 }

@@ -25,7 +25,7 @@ export {
 } from './gateway/index.js';
 export type { Refusal } from './gateway/refusals.js';
 export { type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
-export { createRecordingsSource, type RecordingsOptions } from './recordings.js';
+export { createRecordingsSource, type RecordingsOptions, recordingsName } from './recordings.js';
 export { holdsTranscripts } from './transcript-directories.js';
 
 /** The kinds that `createSource` makes. */

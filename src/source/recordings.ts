@@ -43,7 +43,9 @@ async function lookAt(paths: string[]): Promise<string> {
     if ('message' in handle) throw new SourceError(handle.message);
     try {
       const { size } = await reading(path, handle.stat());
-      hash.update(`${path}\0${size}\0`).update(await readChunk(handle, path, 0));
+      // One that can't be read on is told when it is read.
+      const beginning = await readChunk(handle, path, 0).catch(() => Buffer.alloc(0));
+      hash.update(`${path}\0${size}\0`).update(beginning);
     } finally {
       await handle.close();
     }
@@ -56,6 +58,8 @@ function earliest(resume: Positions): RecordingPosition | undefined {
   const positions = Object.values(resume) as RecordingPosition[];
   return positions.sort((a, b) => a.index - b.index)[0];
 }
+
+export const recordingsName = (paths: string[]): string => paths.join(', ');
 
 /** A source of the names of all. Opening it throws a `SourceError` where one of them can't be opened. */
 export function createRecordingsSource(paths: string[], options: RecordingsOptions): Source {
@@ -96,7 +100,8 @@ export function createRecordingsSource(paths: string[], options: RecordingsOptio
   }
 
   return {
-    name: paths.join(', '),
+    name: recordingsName(paths),
+    is_rereadable: true,
     async open() {
       const look = await lookAt(paths);
       const is_same = left?.look === look;

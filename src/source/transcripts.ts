@@ -259,10 +259,11 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
  * is none, or this user can't read it.
  */
 export function createTranscriptsSource(name: string, root: string, options: TranscriptsOptions): Source {
-  return createReaderSource(name, async (push, stop) => {
+  const source = createReaderSource(name, async (push, stop) => {
     await checkRoot(root);
     const follower = createFollower(root, options, push, stop);
     await follower.start();
     return () => follower.follow().finally(follower.close);
   });
+  return { ...source, is_rereadable: true };
 }

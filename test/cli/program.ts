@@ -51,7 +51,13 @@ export interface Program {
 export function start(args: string[], { env = {}, input, cwd }: ProgramOptions = {}): Program {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd,
-    env: { PATH: process.env.PATH, OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json', ...env },
+    env: {
+      PATH: process.env.PATH,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+      // Each has a data directory of its own.
+      XDG_STATE_HOME: temporaryDirectory(),
+      ...env,
+    },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   atEndOfFile(() => {

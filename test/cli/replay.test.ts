@@ -39,10 +39,10 @@ test('--rebase-time: the recording ends now, and nothing lasts longer or shorter
 
 test('--speed keeps the pace: what is 4.75 s apart is 0.95 s apart at five times the speed', async () => {
   const sink = await startSink();
+  const started_ms = Date.now();
   const { status } = await runToEnd(['replay', catalog_example, '--speed', '5', '--to', `otlp=${sink.url}`]);
   expect(status).toBe(0);
-  const requests = sink.of('traces');
-  expect((requests.at(-1)?.received_ms ?? 0) - (requests[0]?.received_ms ?? 0)).toBeGreaterThan(700);
+  expect((sink.of('traces').at(-1)?.received_ms ?? 0) - started_ms).toBeGreaterThan(950);
 });
 
 test('--speed with --rebase-time: it ends when its last event is played', async () => {

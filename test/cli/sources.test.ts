@@ -245,9 +245,9 @@ testIf(existsSync(UNREADABLE_WITH_SIZE))('a source that fails takes nothing from
   expectStory(sink);
 });
 
-test('what is still open at the signal is closed as "shutdown", and that is no failure', async () => {
+test('without a store what is still open at the signal is closed as "shutdown", and that is no failure', async () => {
   const sink = await startSink();
-  const program = startRun('stdin', sink);
+  const program = startRun('stdin', sink, '--no-store');
   program.child.stdin.write(STORY_LINES.split('\n').slice(0, 8).join('\n').concat('\n'));
   await sink.until(() => sink.logs().length === 7);
   const { runs } = await stop(program);

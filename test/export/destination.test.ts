@@ -131,6 +131,10 @@ describe('what a destination sends', () => {
     add(1);
     await destination.collectMetrics();
     await destination.idle();
+    // Not before it is allowed.
+    expect(metrics_script.bodies).toEqual([]);
+    destination.sendMetrics();
+    await destination.idle();
     const [first, second, third, fourth] = metrics_script.bodies;
     expect(metrics_script.bodies).toHaveLength(4);
     expect(second).toBe(first);

@@ -1,0 +1,57 @@
+/**
+ * What a start keeps, and where: opens the store in the data directory, and says what was found in it. Where the directory
+ * can't be used at all the bridge goes on in memory, since to see what happens now is worth more than to keep it; where it
+ * belongs to another bridge, it does not.
+ */
+import type { Logger } from 'pino';
+import type { KeepOptions } from '../bridge.js';
+import { openKept } from '../kept.js';
+import type { Settings } from '../settings.js';
+import { openStore } from '../store/index.js';
+import type { Store } from '../store/store.js';
+import { dataDirectory } from './gateway.js';
+
+const BYTES_PER_MB = 1024 * 1024;
+
+export interface Keeping {
+  /** Absent where nothing is kept. */
+  keep?: KeepOptions;
+  /** Where the device's identity is kept. */
+  store?: Store;
+  close(): Promise<void>;
+}
+
+const IN_MEMORY: Keeping = { close: async () => undefined };
+
+export async function openKeeping(
+  command: 'run' | 'replay',
+  directory: string | undefined,
+  settings: Settings,
+  logger: Logger,
+): Promise<Keeping | { error: string }> {
+  if (directory === undefined) return IN_MEMORY;
+  const opened = await openStore(directory, { access: 'own' });
+  if ('problem' in opened) {
+    if (opened.reason !== 'unusable') return { error: opened.problem };
+    logger.warn(`${opened.problem}; going on in memory, so that a restart loses what is open or pending`);
+    return IN_MEMORY;
+  }
+  const { store, findings } = opened;
+  for (const finding of findings) logger.warn(finding);
+  const keep = {
+    kept: openKept(store, command),
+    checkpoint_interval_ms: settings.store.checkpoint_interval_ms,
+    store_limit_bytes: settings.limits.store_mb * BYTES_PER_MB,
+  };
+  return { keep, store, close: () => store.close() };
+}
+
+/** The store of another process, or of one that has stopped: to be read, and changed in small ways. */
+export async function openShared(
+  settings: Settings,
+): Promise<{ store: Store; directory: string } | { error: string }> {
+  const directory = dataDirectory(settings, process.env);
+  if (directory === undefined) return { error: 'with --no-store nothing is kept; give --data-dir' };
+  const opened = await openStore(directory, { access: 'share' });
+  return 'problem' in opened ? { error: opened.problem } : { store: opened.store, directory };
+}

@@ -1,0 +1,115 @@
+/**
+ * `status`: the ledger of a bridge, running or stopped, from its data directory: what came in, what was made of it, and what
+ * became of that at each destination.
+ */
+import { LEDGER, type Ledger, type SignalLedger } from '../ledger.js';
+import { DEAD_LETTERS } from '../retention.js';
+import type { Settings } from '../settings.js';
+import type { Store } from '../store/store.js';
+import { describeReasons, EXIT } from '../summary.js';
+import { formatDuration } from '../terminal/units.js';
+import { openShared } from './keeping.js';
+import { failed, type Outcome } from './outcome.js';
+
+/** What `--json` prints. */
+export interface Status extends Omit<Ledger, 'running'> {
+  directory: string;
+  /** `killed`: it did not stop in order; the next start goes on with what it left. */
+  state: 'running' | 'stopped' | 'killed';
+  dead_letters: number;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // It belongs to somebody else.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+export function readStatus(store: Store, directory: string): Status | undefined {
+  const value = store.get(LEDGER);
+  if (value === undefined) return undefined;
+  const { running, ...ledger } = JSON.parse(Buffer.from(value).toString()) as Ledger;
+  const state = running ? (isAlive(ledger.pid) ? 'running' : 'killed') : 'stopped';
+  return { ...ledger, directory, state, dead_letters: [...store.entries(DEAD_LETTERS)].length };
+}
+
+function describeSignal(ledger: SignalLedger, now_ms: number): string {
+  const { produced, delivered, pending, pending_since_ms, rejected, dropped, last_error } = ledger;
+  const age =
+    pending_since_ms === undefined ? '' : ` (the oldest for ${formatDuration(now_ms - pending_since_ms)})`;
+  const parts = [
+    `${produced} produced`,
+    `${delivered} delivered`,
+    `${pending} pending${age}`,
+    describeReasons('rejected', rejected),
+    describeReasons('dropped', dropped),
+    last_error === undefined
+      ? ''
+      : `last error ${formatDuration(now_ms - last_error.at_ms)} ago: ${last_error.message}`,
+  ];
+  return parts.filter((part) => part !== '').join(' · ');
+}
+
+function describeState({ state, pid, started_ms, updated_ms }: Status, now_ms: number): string {
+  const since = new Date(started_ms).toISOString();
+  if (state === 'running') return `running since ${since}, process ${pid}`;
+  const at = `${formatDuration(now_ms - updated_ms)} ago`;
+  return state === 'stopped'
+    ? `stopped ${at}`
+    : `was killed, last seen ${at}; the next start goes on where it was`;
+}
+
+export function describeStatus(status: Status, now_ms: number): string[] {
+  const { directory, sources, runs, destinations, dead_letters } = status;
+  const rows: [string, string, string][] = [
+    ['bridge', '', describeState(status, now_ms)],
+    ['store', '', directory],
+    ...Object.entries(sources).map(
+      ([name, { lines, events, ignored, rejected }]): [string, string, string] => [
+        'source',
+        name,
+        [
+          `${lines} lines`,
+          `${events} events`,
+          describeReasons('ignored', ignored),
+          describeReasons('bad', rejected),
+        ]
+          .filter((part) => part !== '')
+          .join(' · '),
+      ],
+    ),
+    ['runs', '', `${runs.opened} opened · ${runs.ended} ended · ${runs.open} open`],
+    ...Object.entries(destinations).flatMap(([name, signals]) =>
+      Object.entries(signals).map(([signal, ledger]): [string, string, string] => [
+        name,
+        signal,
+        describeSignal(ledger, now_ms),
+      ]),
+    ),
+    ['dead', 'letters', dead_letters === 0 ? 'none' : `${dead_letters}; \`dead-letters list\` shows them`],
+  ];
+  const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map(
+    ([first, second, rest]) => `${first.padEnd(widths[0] ?? 0)}  ${second.padEnd(widths[1] ?? 0)}  ${rest}`,
+  );
+}
+
+export async function status(settings: Settings, as_json: boolean): Promise<Outcome> {
+  const opened = await openShared(settings);
+  if ('error' in opened) return failed(opened.error);
+  const { store, directory } = opened;
+  try {
+    const found = readStatus(store, directory);
+    if (found === undefined)
+      return failed(`${directory}: no bridge has kept anything here yet; start \`run\` first`);
+    const text = as_json ? JSON.stringify(found) : describeStatus(found, Date.now()).join('\n');
+    process.stdout.write(`${text}\n`);
+    return { status: EXIT.ok };
+  } finally {
+    await store.close();
+  }
+}

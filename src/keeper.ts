@@ -1,0 +1,262 @@
+/**
+ * Writes down what a bridge keeps: each chunk as it comes, what was answered several times a second, and at a checkpoint
+ * everything at one instant, in one transaction. Where nothing can be written it says so and goes on without, until it can.
+ */
+import { randomBytes } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { createJournal, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
+import {
+  ANSWERS_PREFIX,
+  type AnswerLog,
+  advancePosition,
+  DECODE_PREFIX,
+  type Kept,
+  POSITIONS,
+  STATE_PREFIX,
+} from './kept.js';
+import { LEDGER, type Ledger } from './ledger.js';
+import type { Destination, DestinationKeeping } from './model/delivery.js';
+import { type Capture, joinCaptures, keyNumber, type RecordChange } from './model/record.js';
+import { createRetention } from './retention.js';
+import type { Written } from './store/store.js';
+
+export interface KeeperOptions {
+  destinations: Destination[];
+  /** The state of the stages at this instant: what has changed since the last time, or everything. */
+  capture(everything: boolean): Capture[];
+  /** Resolves when everything that was applied has reached the destinations. */
+  settled(): Promise<unknown>;
+  ledger(running: boolean): Ledger;
+  checkpoint_interval_ms: number;
+  store_limit_bytes: number;
+  logger: Logger;
+  /** Milliseconds on a clock that never jumps. */
+  clock(): number;
+}
+
+export interface Keeper {
+  /** To be awaited before anything is applied: everything has to stand still, or a bound is reached. */
+  ready(): Promise<void>;
+  /** Writes down a batch that is about to be applied. Resolves when that is done, or can't be. */
+  journal(entry: JournalEntry): Promise<void>;
+  /** Notes where a batch of a source that can be read again leaves it. */
+  advance(entry: JournalEntry): void;
+  /** Writes down what has been answered and the ledger, and takes a checkpoint where one is due. */
+  keepUp(): Promise<void>;
+  /** Resolves when it is taken, written or not. */
+  checkpoint(): Promise<void>;
+  /** Writes down how the process ended. `forget`: the next one begins anew. */
+  close(options: { forget: boolean }): Promise<void>;
+}
+
+/** Entries that are turned into records at one go. */
+const PORTION = 64;
+
+/** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
+const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024;
+const MAX_JOURNAL_BYTES = 64 * 1024 * 1024;
+
+/** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
+const WORK_SHARE = 0.02;
+
+/** Nothing may have happened for so long before the metrics are collected all the same. */
+const IDLE_INTERVAL_MS = 10_000;
+
+const LEDGER_INTERVAL_MS = 1_000;
+
+export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
+  const { store, scope } = kept;
+  const { destinations, logger, clock } = options;
+  const journal = createJournal(kept.journal.records);
+  const retention = createRetention(store, destinations, options.store_limit_bytes);
+  let { answer_keys } = kept;
+  /** No other process gives its records the same keys. */
+  const process_id = randomBytes(4).toString('hex');
+  let answer_number = 0;
+  /** Everything that was journaled has been written, or can't be. */
+  let journaled: Promise<unknown> = Promise.resolve();
+  let unwritten_bytes = 0;
+  /** Present while everything has to stand still. */
+  let standing: Promise<void> | undefined;
+  let checkpointing: Promise<void> | undefined;
+  let is_failing = false;
+  let is_dirty = kept.journal.records.length > 0 || answer_keys.length > 0;
+  let last_checkpoint_ms = clock();
+  let last_ledger_ms = Number.NEGATIVE_INFINITY;
+  let interval_ms = options.checkpoint_interval_ms;
+
+  const keepings = (): DestinationKeeping[] => destinations.flatMap(({ keeping }) => keeping ?? []);
+
+  const scoped = (changes: readonly RecordChange[]): RecordChange[] =>
+    changes.map((change) => ({ ...change, key: scope + change.key }));
+
+  function fail(message: string): void {
+    if (!is_failing)
+      logger.error(`${message}; what comes is held in memory alone, and a crash would lose it`);
+    is_failing = true;
+  }
+
+  function recover(): void {
+    if (is_failing) logger.info('the store takes data again');
+    is_failing = false;
+  }
+
+  async function write(changes: RecordChange[]): Promise<Written> {
+    const written = await store.write(changes);
+    if (!written.ok) fail(written.message);
+    return written;
+  }
+
+  /** A bound is reached that a checkpoint makes room under. */
+  const isPressed = (): boolean =>
+    journal.bytes() > MAX_JOURNAL_BYTES || keepings().some((keeping) => keeping.isPressed());
+
+  const isLongAgo = (): boolean =>
+    clock() - last_checkpoint_ms >= (is_dirty ? interval_ms : IDLE_INTERVAL_MS);
+
+  async function sendMetrics(): Promise<void> {
+    await Promise.all(destinations.map((destination) => destination.collectMetrics()));
+    for (const destination of destinations) destination.sendMetrics();
+    last_checkpoint_ms = clock();
+  }
+
+  /** Takes note of everything at one instant. */
+  async function captureAll() {
+    let goOn = (): void => undefined;
+    standing = new Promise((resolve) => {
+      goOn = resolve;
+    });
+    try {
+      // What was applied reaches the destinations when its chunk is written.
+      await options.settled();
+      await Promise.all(destinations.map((destination) => destination.collectMetrics()));
+      const state = joinCaptures(options.capture(is_failing));
+      const outboxes = keepings().map((keeping) => keeping.capture());
+      const cut = journal.cut();
+      const answers = answer_keys.map((key) => ({ key }));
+      answer_keys = [];
+      is_dirty = false;
+      const positions = Buffer.from(JSON.stringify(kept.positions));
+      return { state, outboxes, cut, answers, positions: { key: POSITIONS, value: positions } };
+    } finally {
+      standing = undefined;
+      goOn();
+    }
+  }
+
+  /** What removes the records that begin so, as they stand. */
+  const removal = (prefixes: string[]): RecordChange[] =>
+    prefixes.flatMap((prefix) => [...kept.records(prefix)].map(({ key }) => ({ key })));
+
+  async function takeCheckpoint(): Promise<void> {
+    const everything = is_failing;
+    const { state, outboxes, cut, answers, positions } = await captureAll();
+    const captures = joinCaptures([state, ...outboxes]);
+    let work_ms = 0;
+    for (let isDone = false; !isDone; ) {
+      const began_ms = clock();
+      isDone = captures.advance(PORTION);
+      work_ms += clock() - began_ms;
+      if (!isDone) await nextTurn();
+    }
+    // What is captured whole takes the place of all that was written before.
+    const stale = everything ? removal([STATE_PREFIX, DECODE_PREFIX]) : [];
+    const own = scoped([...stale, ...state.changes, ...cut, ...answers, positions]);
+    const { ok } = await write([...own, ...joinCaptures(outboxes).changes]);
+    for (const outbox of outboxes) outbox.written(ok);
+    if (ok) recover();
+    else journal.undoCut(cut);
+    for (const destination of destinations) destination.sendMetrics();
+    retention.keep();
+    interval_ms = Math.max(options.checkpoint_interval_ms, work_ms / WORK_SHARE);
+    last_checkpoint_ms = clock();
+  }
+
+  /** One at a time: who asks for one while one is being taken has to have another. */
+  async function checkpoint(): Promise<void> {
+    await checkpointing;
+    checkpointing ??= takeCheckpoint().finally(() => {
+      checkpointing = undefined;
+    });
+    return checkpointing;
+  }
+
+  function takeAnswers(): RecordChange[] {
+    const changes: RecordChange[] = [];
+    const log: AnswerLog = {};
+    for (const { name, keeping } of destinations) {
+      for (const [signal, outgoing] of Object.entries(keeping?.takeAnswers() ?? {})) {
+        changes.push(...outgoing.changes);
+        const { ids = [], places = {} } = outgoing.answers;
+        if (ids.length > 0 || Object.keys(places).length > 0)
+          log[name] = { ...log[name], [signal]: outgoing.answers };
+      }
+    }
+    if (changes.length > 0 || Object.keys(log).length > 0) is_dirty = true;
+    if (Object.keys(log).length === 0) return changes;
+    const key = `${ANSWERS_PREFIX}${process_id}-${keyNumber(answer_number++)}`;
+    answer_keys.push(key);
+    return [...changes, ...scoped([{ key, value: Buffer.from(JSON.stringify(log)) }])];
+  }
+
+  const ledgerChange = (running: boolean): RecordChange => ({
+    key: LEDGER,
+    value: Buffer.from(JSON.stringify(options.ledger(running))),
+  });
+
+  function takeLedger(): RecordChange[] {
+    if (clock() - last_ledger_ms < LEDGER_INTERVAL_MS) return [];
+    last_ledger_ms = clock();
+    return [ledgerChange(true)];
+  }
+
+  /** Not while a checkpoint is taken: it has the answers that came before it, and those that came since go after it. */
+  async function flush(): Promise<void> {
+    const changes = [...takeAnswers(), ...retention.takeChanges(), ...takeLedger()];
+    if (changes.length === 0) return;
+    const { ok } = await write(changes);
+    if (ok && is_failing) await checkpoint();
+  }
+
+  return {
+    async ready() {
+      if (unwritten_bytes > MAX_UNWRITTEN_BYTES) await journaled;
+      if (!is_failing && isPressed()) await (checkpointing ?? checkpoint());
+      while (standing !== undefined) await standing;
+    },
+    async journal(entry) {
+      advancePosition(kept.positions, entry);
+      is_dirty = true;
+      if (is_failing) return;
+      const change = journal.add(entry);
+      const bytes = change.value?.length ?? 0;
+      unwritten_bytes += bytes;
+      const written = write(scoped([change])).then(() => {
+        unwritten_bytes -= bytes;
+      });
+      journaled = Promise.all([journaled, written]);
+      await journaled;
+    },
+    advance(entry) {
+      advancePosition(kept.positions, entry);
+      is_dirty = true;
+    },
+    async keepUp() {
+      if (checkpointing !== undefined) return;
+      await flush();
+      // While nothing can be written, it is only looked whether it can again.
+      if (is_failing) await (isLongAgo() ? sendMetrics() : undefined);
+      else if (checkpointing === undefined && (isPressed() || isLongAgo())) await checkpoint();
+    },
+    checkpoint,
+    async close({ forget }) {
+      await checkpointing;
+      const changes = [...takeAnswers(), ...retention.takeChanges(), ledgerChange(false)];
+      const forgotten = forget
+        ? removal([STATE_PREFIX, DECODE_PREFIX, JOURNAL_PREFIX, ANSWERS_PREFIX, POSITIONS])
+        : [];
+      await write([...changes, ...scoped(forgotten)]);
+    },
+  };
+}

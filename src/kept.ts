@@ -1,0 +1,110 @@
+/**
+ * What a bridge keeps between two starts: its journal, its positions and state, and what its destinations have pending. Here
+ * is how the next start finds it; `keeper.ts` writes it down. A `run` and a `replay` keep their own in the same store, and
+ * share what is pending.
+ */
+import { decodeEntry, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
+import type { Answers, SavedDeliveries, Signal } from './model/delivery.js';
+import type { SavedRecord } from './model/record.js';
+import type { Store } from './store/store.js';
+
+/** How far sources were read: by the source's name and the stream's. Plain data. */
+export type Positions = Record<string, Record<string, unknown>>;
+
+export const POSITIONS = 'positions';
+export const ANSWERS_PREFIX = 'answers/';
+export const STATE_PREFIX = 'state/';
+export const DECODE_PREFIX = 'decode/';
+
+/** What was answered between two checkpoints, by destination and signal. */
+export type AnswerLog = Record<string, Partial<Record<Signal, Answers>>>;
+
+export interface Kept {
+  store: Store;
+  /** Whose it is: its records begin so. */
+  scope: string;
+  /** In the order in which they were applied. */
+  journal: { records: SavedRecord[]; entries(): Iterable<JournalEntry> };
+  /** Where each source goes on. */
+  positions: Positions;
+  answer_keys: string[];
+  /** The records that begin so, without the scope. */
+  records(prefix: string): Iterable<SavedRecord>;
+  deliveries: SavedDeliveries;
+}
+
+function* unscoped(records: Iterable<SavedRecord>, scope: string): Generator<SavedRecord> {
+  for (const { key, value } of records) yield { key: key.slice(scope.length), value };
+}
+
+function parseJson<T>(value: Uint8Array | undefined, otherwise: T): T {
+  if (value === undefined) return otherwise;
+  try {
+    return JSON.parse(Buffer.from(value).toString()) as T;
+  } catch {
+    return otherwise;
+  }
+}
+
+function* readEntries(records: SavedRecord[]): Generator<JournalEntry> {
+  for (const { value } of records) {
+    try {
+      yield decodeEntry(value);
+    } catch {
+      // The store gives out no record that was damaged: this one is of another version.
+    }
+  }
+}
+
+/** Notes where a batch leaves its stream. */
+export function advancePosition(positions: Positions, { source, batch }: Omit<JournalEntry, 'now_ms'>): void {
+  const { stream, end, position } = batch;
+  const streams = positions[source];
+  if (end && streams !== undefined) delete streams[stream];
+  else if (!end && position !== undefined) positions[source] = { ...streams, [stream]: position };
+}
+
+function mergeAnswers(logs: Iterable<AnswerLog>): (destination: string, signal: Signal) => Answers {
+  const all = [...logs];
+  return (destination, signal) => {
+    const merged: Required<Answers> = { ids: [], places: {} };
+    for (const log of all) {
+      const { ids = [], places = {} } = log[destination]?.[signal] ?? {};
+      merged.ids = merged.ids.concat(ids);
+      for (const [key, answered] of Object.entries(places))
+        merged.places[key] = [...(merged.places[key] ?? []), ...answered];
+    }
+    return merged;
+  };
+}
+
+type Command = 'run' | 'replay';
+
+/** Begins anew in a store: what is pending stays, and nothing else of this command. */
+export async function forget({ store, scope }: Kept): Promise<Kept> {
+  await store.write([...store.entries(scope)].map(({ key }) => ({ key })));
+  return openKept(store, scope.slice(0, -1) as Command);
+}
+
+/** What an earlier process left in this store. */
+export function openKept(store: Store, command: Command): Kept {
+  const scope = `${command}/`;
+  const records = (prefix: string): Iterable<SavedRecord> => unscoped(store.entries(scope + prefix), scope);
+  const journal = [...records(JOURNAL_PREFIX)];
+  const positions = parseJson<Positions>(store.get(scope + POSITIONS), {});
+  for (const entry of readEntries(journal)) advancePosition(positions, entry);
+  const answers = [...records(ANSWERS_PREFIX)];
+  return {
+    store,
+    scope,
+    journal: { records: journal, entries: () => readEntries(journal) },
+    positions,
+    answer_keys: answers.map(({ key }) => key),
+    records,
+    deliveries: {
+      entries: (prefix) => store.entries(prefix),
+      read: (key) => store.get(key),
+      answers: mergeAnswers(answers.map(({ value }) => parseJson<AnswerLog>(value, {}))),
+    },
+  };
+}

@@ -1,0 +1,66 @@
+/**
+ * The ledger: what a bridge has done up to now, and what it has still to do, as `status` prints it. It is written down once a
+ * second, so that it can be read beside a bridge that runs, and after one that stopped.
+ */
+import type { SourceCounts } from './intake.js';
+import type { DeliveryProblem, Destination, Signal, SignalCounts } from './model/delivery.js';
+import type { Summary } from './summary.js';
+
+/** The key of its record. */
+export const LEDGER = 'ledger';
+
+/** Counts are of the process; what the store held at its start counts as produced. */
+export interface SignalLedger extends SignalCounts {
+  /** Epoch milliseconds since when the oldest of what is pending has been. */
+  pending_since_ms?: number;
+  /** The last thing that went wrong. */
+  last_error?: DeliveryProblem;
+}
+
+export interface Ledger {
+  version: 1;
+  pid: number;
+  /** False once the bridge has stopped in order; true after it was killed, too. */
+  running: boolean;
+  /** Epoch milliseconds. */
+  started_ms: number;
+  updated_ms: number;
+  sources: Record<string, SourceCounts>;
+  runs: Summary['runs'];
+  destinations: Record<string, Partial<Record<Signal, SignalLedger>>>;
+}
+
+function destinationLedger(destination: Destination): Ledger['destinations'][string] {
+  const since = destination.keeping?.since() ?? {};
+  const problems = destination.problems?.() ?? {};
+  const entries = Object.entries(destination.summary()) as [Signal, SignalCounts][];
+  return Object.fromEntries(
+    entries.map(([signal, counts]): [Signal, SignalLedger] => {
+      const [pending_since_ms, last_error] = [since[signal], problems[signal]];
+      return [
+        signal,
+        {
+          ...counts,
+          ...(pending_since_ms === undefined || counts.pending === 0 ? {} : { pending_since_ms }),
+          ...(last_error === undefined ? {} : { last_error }),
+        },
+      ];
+    }),
+  );
+}
+
+export const createLedger = (
+  { runs }: Summary,
+  sources: Ledger['sources'],
+  destinations: Destination[],
+  { running, started_ms, now_ms }: { running: boolean; started_ms: number; now_ms: number },
+): Ledger => ({
+  version: 1,
+  pid: process.pid,
+  running,
+  started_ms,
+  updated_ms: now_ms,
+  sources,
+  runs,
+  destinations: Object.fromEntries(destinations.map((each) => [each.name, destinationLedger(each)])),
+});

@@ -1,0 +1,60 @@
+/**
+ * The bound on the disk: what is pending may take up most of it, and then the oldest is given up, counted; what no backend
+ * wants may take up a part, and then the oldest is thrown away.
+ */
+import type { Destination } from './model/delivery.js';
+import type { RecordChange } from './model/record.js';
+import type { Store } from './store/store.js';
+
+/** The rest is for the journal, the state, and what the store itself needs. */
+const PENDING_SHARE = 0.8;
+const DEAD_LETTERS_SHARE = 0.1;
+
+export const DEAD_LETTERS = 'dead/';
+
+/** How often dead letters are counted. */
+const COUNTS_PER_LOOK = 12;
+
+export interface Retention {
+  /** Gives up what is over the bound. */
+  keep(): void;
+  /** What is to be removed because of it. */
+  takeChanges(): RecordChange[];
+}
+
+export function createRetention(store: Store, destinations: Destination[], limit_bytes: number): Retention {
+  let removed: RecordChange[] = [];
+  let looks = 0;
+
+  const largest = (): Destination['keeping'] =>
+    destinations.flatMap(({ keeping }) => keeping ?? []).toSorted((a, b) => b.bytes() - a.bytes())[0];
+
+  const pendingBytes = (): number =>
+    destinations.reduce((total, { keeping }) => total + (keeping?.bytes() ?? 0), 0);
+
+  function keepPending(): void {
+    while (pendingBytes() > limit_bytes * PENDING_SHARE && largest()?.dropOldest());
+  }
+
+  function keepDeadLetters(): void {
+    const letters = [...store.entries(DEAD_LETTERS)].map(({ key, value }) => ({ key, bytes: value.length }));
+    let excess = letters.reduce((total, { bytes }) => total + bytes, -limit_bytes * DEAD_LETTERS_SHARE);
+    for (const { key, bytes } of letters) {
+      if (excess <= 0) return;
+      removed.push({ key });
+      excess -= bytes;
+    }
+  }
+
+  return {
+    keep() {
+      keepPending();
+      if (looks++ % COUNTS_PER_LOOK === 0) keepDeadLetters();
+    },
+    takeChanges() {
+      const changes = removed;
+      removed = [];
+      return changes;
+    },
+  };
+}

@@ -1,0 +1,328 @@
+import { fc, test as property } from '@fast-check/vitest';
+import { describe, expect, test } from 'vitest';
+import { Lane, type LaneOptions } from '../../src/export/lane.js';
+import { Outbox } from '../../src/export/outbox.js';
+import type { LaneItem } from '../../src/export/queue.js';
+import type { Outcome } from '../../src/export/verdict.js';
+import type { Answers, SignalCounts } from '../../src/model/delivery.js';
+import { type RecordChange, splitRecord } from '../../src/model/record.js';
+import { answered, fakeClock, OK, seededRandom, UNREACHABLE } from './fakes.js';
+
+const toItem = (payload: string, count = 1): LaneItem<string> => ({ payload, bytes: 100, count });
+const read = (body: Uint8Array): string[] => JSON.parse(Buffer.from(body).toString()) as string[];
+const pack = (payloads: string[]): Uint8Array => Buffer.from(JSON.stringify(payloads));
+
+/** What a store holds, and the log of answers beside it. */
+interface Disk {
+  records: Map<string, Uint8Array>;
+  answers: Required<Answers>[];
+}
+
+const emptyDisk = (): Disk => ({ records: new Map(), answers: [] });
+const copyOf = ({ records, answers }: Disk): Disk => ({ records: new Map(records), answers: [...answers] });
+
+function apply({ records }: Disk, changes: readonly RecordChange[]): void {
+  for (const { key, value } of changes) {
+    if (value === undefined) records.delete(key);
+    else records.set(key, value);
+  }
+}
+
+const merge = (logs: Required<Answers>[]): Answers => {
+  const merged: Required<Answers> = { ids: logs.flatMap(({ ids }) => ids), places: {} };
+  for (const { places } of logs)
+    for (const [key, answered_places] of Object.entries(places))
+      merged.places[key] = [...(merged.places[key] ?? []), ...answered_places];
+  return merged;
+};
+
+function openLane(disk: Disk, post: LaneOptions<string>['post'], changes: Partial<LaneOptions<string>> = {}) {
+  const clock = fakeClock();
+  const outbox = new Outbox<string>({
+    destination: 'a/b',
+    signal: 'traces',
+    max_items: 4,
+    pack,
+    unpack: read,
+    toItem,
+    identify: ({ payload }) => payload,
+    read: (key) => disk.records.get(key),
+    redact: (message) => message.replace('secret', '…'),
+    now: clock.now,
+  });
+  const lane = new Lane<string>({
+    signal: 'traces',
+    encode: pack,
+    post,
+    outbox,
+    max_items: 4,
+    limit_bytes: 1_000_000,
+    now: clock.now,
+    random: seededRandom(),
+    // A turn of the event loop: a backend that is down must not be tried for ever within one.
+    sleep: () => new Promise((resolve) => setImmediate(resolve)),
+    report: () => undefined,
+    ...changes,
+  });
+  const saved = [...disk.records]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, value]) => ({ key, value }));
+  lane.restore(
+    outbox.restore(
+      saved.filter(({ key }) => key.startsWith(outbox.prefix)),
+      merge(disk.answers),
+    ),
+  );
+  return {
+    lane,
+    outbox,
+    /** Takes a checkpoint, a few entries at a time. */
+    save(ok = true): void {
+      const capture = outbox.capture();
+      while (!capture.advance(3));
+      if (ok) {
+        apply(disk, capture.changes);
+        disk.answers = [];
+      }
+      capture.written(ok);
+      lane.relieve();
+    },
+    flush(): void {
+      const { changes: outgoing, answers } = outbox.takeAnswers();
+      apply(disk, outgoing);
+      disk.answers.push({ ids: [], places: {}, ...answers });
+    },
+  };
+}
+
+/** Takes what it is given while it is up, and keeps it. */
+function backend() {
+  const taken: string[] = [];
+  const state = { is_up: true };
+  return {
+    taken,
+    state,
+    async post(body: Uint8Array): Promise<Outcome> {
+      if (!state.is_up) return UNREACHABLE;
+      taken.push(...read(body));
+      return OK;
+    },
+  };
+}
+
+/** A backend that never answers: what is offered stays pending. */
+const silent: LaneOptions<string>['post'] = (_body, signal) =>
+  new Promise((resolve) => signal.addEventListener('abort', () => resolve(UNREACHABLE)));
+
+const names = (count: number, prefix = 'i'): string[] =>
+  Array.from({ length: count }, (_, index) => `${prefix}${index}`);
+const balance = ({ produced, delivered, pending, rejected, dropped }: SignalCounts): number =>
+  produced -
+  delivered -
+  pending -
+  [...Object.values(rejected), ...Object.values(dropped)].reduce((a, b) => a + b, 0);
+
+describe('what is pending', () => {
+  test('is sent by the next process, and counted as produced there', async () => {
+    const disk = emptyDisk();
+    const first = openLane(disk, silent);
+    first.lane.offer(names(10).map((name) => toItem(name)));
+    first.save();
+    await first.lane.close();
+    const { taken, post } = backend();
+    const second = openLane(disk, post);
+    await second.lane.idle();
+    expect(taken).toEqual(names(10));
+    expect(second.lane.counts()).toMatchObject({ produced: 10, delivered: 10, pending: 0 });
+    second.save();
+    expect(disk.records.size).toBe(0);
+  });
+
+  test('has an age, also after a restart', async () => {
+    const disk = emptyDisk();
+    const first = openLane(disk, silent);
+    expect(first.outbox.since_ms).toBeUndefined();
+    first.lane.offer([toItem('a')]);
+    const since_ms = first.outbox.since_ms;
+    first.save();
+    expect(first.outbox.since_ms).toBe(since_ms);
+    expect(openLane(disk, silent).outbox.since_ms).toBe(since_ms);
+  });
+
+  test('what was answered after a checkpoint is sent no second time: of a segment, and of what the journal brings again', async () => {
+    const disk = emptyDisk();
+    const { state, taken, post } = backend();
+    let budget = 4;
+    const first = openLane(disk, async (body, signal) => {
+      budget -= read(body).length;
+      return budget >= 0 ? post(body) : silent(body, signal);
+    });
+    // In one turn: all of it is pending at the checkpoint.
+    first.lane.offer(names(6).map((name) => toItem(name)));
+    first.save();
+    await Promise.resolve();
+    budget = 6;
+    first.lane.offer([toItem('new0'), toItem('new1')]);
+    await new Promise((resolve) => setImmediate(resolve));
+    first.flush();
+    const answered_before = new Set(taken);
+    expect(answered_before.size).toBeGreaterThan(0);
+    await first.lane.close();
+    state.is_up = true;
+    const again = backend();
+    const second = openLane(disk, again.post);
+    second.lane.offer([toItem('new0'), toItem('new1')]);
+    second.outbox.endRestore();
+    await second.lane.idle();
+    expect([...taken, ...again.taken].sort()).toEqual([...names(6), 'new0', 'new1'].sort());
+    expect(balance(second.lane.counts())).toBe(0);
+  });
+
+  test('over the bound on memory it is held on the disk alone, and nothing is dropped', async () => {
+    const disk = emptyDisk();
+    const { state, taken, post } = backend();
+    state.is_up = false;
+    // Nothing is tried again before it is up.
+    let wake = (): void => undefined;
+    const up = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    const opened = openLane(disk, post, { limit_bytes: 10_000, sleep: () => up });
+    for (let round = 0; round < 50; round++) {
+      opened.lane.offer(names(20, `${round}-`).map((name) => toItem(name)));
+      if (opened.lane.isPressed) opened.save();
+    }
+    expect(opened.outbox.hasEvicted).toBe(true);
+    expect(opened.lane.counts()).toMatchObject({ produced: 1000, pending: 1000, dropped: {} });
+    state.is_up = true;
+    wake();
+    await opened.lane.idle();
+    expect(new Set(taken).size).toBe(1000);
+    expect(taken).toHaveLength(1000);
+    // What is new does not wait for all that is old.
+    expect(taken.indexOf('49-19')).toBeLessThan(200);
+    expect(opened.lane.counts()).toMatchObject({ delivered: 1000, pending: 0 });
+  });
+
+  test('the oldest on the disk can be given up, counted', async () => {
+    const disk = emptyDisk();
+    const first = openLane(disk, silent);
+    first.lane.offer(names(10).map((name) => toItem(name)));
+    first.save();
+    await first.lane.close();
+    // Restored and not yet read back.
+    const second = openLane(disk, silent);
+    const before = disk.records.size;
+    while (second.lane.dropOldest());
+    expect(second.lane.counts().dropped.store_full).toBeGreaterThan(0);
+    expect(balance(second.lane.counts())).toBe(0);
+    second.flush();
+    expect(disk.records.size).toBeLessThan(before);
+  });
+
+  test('a record that can not be read any more is counted', async () => {
+    const disk = emptyDisk();
+    const first = openLane(disk, silent);
+    first.lane.offer(names(3).map((name) => toItem(name)));
+    first.save();
+    await first.lane.close();
+    const [key = ''] = disk.records.keys();
+    const second = openLane(disk, backend().post);
+    disk.records.delete(key);
+    await second.lane.idle();
+    expect(second.lane.counts()).toMatchObject({ produced: 3, pending: 0, dropped: { store_damaged: 3 } });
+  });
+});
+
+describe('dead letters', () => {
+  test('hold what was refused for good, and why, without secrets', async () => {
+    const disk = emptyDisk();
+    const { lane, flush } = openLane(disk, async () => answered(400, 'bad secret'));
+    lane.offer([toItem('a'), toItem('b')]);
+    await lane.idle();
+    flush();
+    const [[key, value]] = [...disk.records] as [[string, Uint8Array]];
+    const { header, body } = splitRecord(value);
+    expect(key).toMatch(/^dead\//);
+    expect(header).toMatchObject({
+      destination: 'a/b',
+      signal: 'traces',
+      reason: 'http_400',
+      message: 'HTTP 400: bad …',
+      rejected: 2,
+      counts: [1, 1],
+    });
+    expect(read(body)).toEqual(['a', 'b']);
+  });
+});
+
+/** What happens to a lane and its disk. A crash leaves the disk as it is, and forgets the rest. */
+const step = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant('offer' as const), count: fc.integer({ min: 1, max: 30 }) }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('save' as const), ok: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('flush' as const) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('turn' as const), is_up: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('crash' as const) }) },
+);
+
+property.prop([fc.array(step, { maxLength: 60 }), fc.integer({ min: 500, max: 5_000 })], { numRuns: 200 })(
+  'whatever happens and wherever it breaks off, everything arrives, and what is durably answered arrives once',
+  async (steps, limit_bytes) => {
+    const { state, taken, post } = backend();
+    let disk = emptyDisk();
+    let open = openLane(disk, post, { limit_bytes: limit_bytes * 100 });
+    /** Offered since the last checkpoint: what a journal would bring again. */
+    let journal: string[] = [];
+    const offered: string[] = [];
+    /** How often those had arrived whose answers are on the disk. */
+    const settled = new Map<string, number>();
+    let process_start = 0;
+    const settle = (): void => {
+      for (const name of taken.slice(process_start))
+        settled.set(name, taken.filter((other) => other === name).length);
+    };
+    let number = 0;
+    const offer = (payloads: string[]): void => open.lane.offer(payloads.map((payload) => toItem(payload)));
+    const restart = async (): Promise<void> => {
+      const left = copyOf(disk);
+      await open.lane.close();
+      disk = left;
+      open = openLane(disk, post, { limit_bytes: limit_bytes * 100 });
+      offer(journal);
+      open.outbox.endRestore();
+      process_start = taken.length;
+    };
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+    for (const each of steps) {
+      // What has arrived by then has been answered, too.
+      if (each.kind === 'save' || each.kind === 'flush') await turn();
+      if (each.kind === 'offer') {
+        const payloads = Array.from({ length: each.count }, () => `n${number++}`);
+        offered.push(...payloads);
+        journal.push(...payloads);
+        offer(payloads);
+      } else if (each.kind === 'save') {
+        open.save(each.ok);
+        if (!each.ok) continue;
+        journal = [];
+        settle();
+      } else if (each.kind === 'flush') {
+        open.flush();
+        settle();
+      } else if (each.kind === 'turn') {
+        state.is_up = each.is_up;
+        await turn();
+      } else await restart();
+      expect(balance(open.lane.counts())).toBe(0);
+    }
+    await restart();
+    state.is_up = true;
+    await open.lane.idle();
+    expect(balance(open.lane.counts())).toBe(0);
+    expect(new Set(taken)).toEqual(new Set(offered));
+    for (const [name, times] of settled) expect(taken.filter((other) => other === name)).toHaveLength(times);
+  },
+);
