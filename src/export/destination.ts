@@ -23,12 +23,12 @@ export interface DestinationDependencies {
   memory_limit_bytes: number;
   /** Called with each answered request. */
   onExport?: (signal: Signal, destination: string, duration_ms: number) => void;
-  /** Epoch milliseconds; default `Date.now`. */
+  /** Milliseconds of a clock that only goes forward, for all that is measured; default `performance.now`. */
   now?: () => number;
   /** A number in [0, 1); default `Math.random`. */
   random?: () => number;
   /** Default: `undici` over the network. */
-  transport?: (endpoint: EndpointConfig, now: () => number) => Transport;
+  transport?: (endpoint: EndpointConfig) => Transport;
   /** Default: a timer. Resolves early once `signal` aborts; never rejects. */
   sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
@@ -121,7 +121,7 @@ function createParts(
     logger,
     memory_limit_bytes,
     onExport,
-    now = Date.now,
+    now = () => performance.now(),
     random = Math.random,
     sleep = sleepOnTimer,
     transport: openTransport = createTransport,
@@ -135,7 +135,7 @@ function createParts(
     resource: createResource(),
     now,
     openLane(signal, endpoint, batch) {
-      const transport = openTransport(endpoint, now);
+      const transport = openTransport(endpoint);
       transports.push(transport);
       const report = (event: LaneEvent) => {
         if (event.kind === 'answered') onExport?.(signal, config.name, event.duration_ms);

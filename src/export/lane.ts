@@ -30,7 +30,7 @@ export interface LaneOptions<T> {
   max_items: number;
   /** The most estimated bytes on the lane. */
   limit_bytes: number;
-  /** Epoch milliseconds. */
+  /** Milliseconds of a clock that only goes forward, from any start: it measures durations, and no one sets it. */
   now: () => number;
   /** A number in [0, 1). */
   random: () => number;
@@ -41,6 +41,11 @@ export interface LaneOptions<T> {
 
 /** The most estimated bytes in one request. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
+
+/** The turns of suspects. Most: what waits for all of them is only the last step, and every refusal costs a wait. */
+const SUSPECTS_SHARE = 0.85;
+/** While there are suspects, the most items in any other batch: one that is refused, too, is soon taken apart. */
+const SUSPICIOUS_ITEMS = 20;
 
 export class Lane<T> {
   readonly #options: LaneOptions<T>;
@@ -110,15 +115,19 @@ export class Lane<T> {
 
   /** Suspects take turns with everything else, at random: a backend that refuses in a rhythm meets no batch each time. */
   #next(): Batch<T> | undefined {
-    if (this.#options.random() < 0.5) return this.#suspects.next() ?? this.#nextOther();
-    return this.#nextOther() ?? this.#suspects.next();
+    const suspect = this.#options.random() < SUSPECTS_SHARE ? this.#suspects.next() : undefined;
+    return suspect ?? this.#nextOther() ?? this.#suspects.next(true);
   }
 
   #nextOther(): Batch<T> | undefined {
     const prepared = this.#prepared.shift();
     if (prepared !== undefined) return prepared;
-    const items = this.#queue.take(this.#pace.items, MAX_BODY_BYTES);
-    if (items.length === 0) return undefined;
+    if (this.#queue.size === 0) return undefined;
+    const most = Math.min(
+      this.#pace.items,
+      this.#suspects.isCareful ? SUSPICIOUS_ITEMS : this.#options.max_items,
+    );
+    const items = this.#queue.take(most, MAX_BODY_BYTES);
     for (const item of items) this.#batch_bytes += item.bytes;
     return { items, refusals: 0 };
   }
@@ -146,6 +155,7 @@ export class Lane<T> {
       case 'taken':
         this.#suspects.pass(batch, this.#options.now());
         this.#taken(batch, verdict);
+        this.#rejectPoison();
         return this.#answered();
       case 'rejected':
         this.#reject(batch, verdict.reason, verdict.message);
@@ -192,13 +202,17 @@ export class Lane<T> {
       return;
     }
     if (this.#suspects.isSuspect(batch)) {
-      const poison = this.#suspects.refuse(batch, this.#options.now());
-      for (const found of poison) this.#reject(found, POISON, message);
+      this.#suspects.refuse(batch, message);
+      this.#rejectPoison();
       return;
     }
-    batch.refusals += 1;
-    if (this.#suspects.shouldAdd(batch)) this.#suspect(batch);
-    else this.#putOff(batch, message);
+    if (this.#suspects.refuseOther(batch)) this.#suspect(batch);
+    else this.#retry(batch, message);
+  }
+
+  #rejectPoison(): void {
+    for (const batch of this.#suspects.takePoison(this.#options.now()))
+      this.#reject(batch, POISON, batch.message ?? '');
   }
 
   /** Suspects may be sent after what comes later, and a preview must not follow a newer copy: those are given up. */
@@ -206,7 +220,7 @@ export class Lane<T> {
     const previews = items.filter((item) => item.count === 0);
     const counted = items.filter((item) => item.count > 0);
     this.#leave({ items: previews, refusals });
-    if (counted.length > 0) this.#suspects.add({ items: counted, refusals });
+    if (counted.length > 0) this.#suspects.add({ items: counted, refusals }, this.#pace.round_trip_ms);
   }
 
   #unreachable(batch: Batch<T>, { message, timed_out }: Extract<Verdict, { kind: 'unreachable' }>): void {
@@ -217,8 +231,12 @@ export class Lane<T> {
 
   /** The backend is not there for anybody: the batch is tried again as it is. */
   #putOff(batch: Batch<T>, message: string): void {
-    this.#options.report({ kind: 'down', message });
     this.#suspects.disturb();
+    this.#retry(batch, message);
+  }
+
+  #retry(batch: Batch<T>, message: string): void {
+    this.#options.report({ kind: 'down', message });
     if (this.#suspects.isSuspect(batch)) this.#suspects.putBack(batch);
     else this.#prepared.unshift(batch);
   }
