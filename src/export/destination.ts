@@ -32,12 +32,14 @@ export interface DestinationDependencies {
   saved?: SavedDeliveries | undefined;
   /** Called with each answered request. */
   onExport?: (signal: Signal, destination: string, duration_ms: number) => void;
-  /** Epoch milliseconds; default `Date.now`. */
+  /** Milliseconds of a clock that only goes forward, for all that is measured; default `performance.now`. */
   now?: () => number;
+  /** Epoch milliseconds, for all that is told; default `Date.now`. */
+  wall_now?: () => number;
   /** A number in [0, 1); default `Math.random`. */
   random?: () => number;
   /** Default: `undici` over the network. */
-  transport?: (endpoint: EndpointConfig, now: () => number) => Transport;
+  transport?: (endpoint: EndpointConfig) => Transport;
   /** Default: a timer. Resolves early once `signal` aborts; never rejects. */
   sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
@@ -153,7 +155,8 @@ function createParts(
     memory_limit_bytes,
     saved,
     onExport,
-    now = Date.now,
+    now = () => performance.now(),
+    wall_now = Date.now,
     random = Math.random,
     sleep = sleepOnTimer,
     transport: openTransport = createTransport,
@@ -165,7 +168,7 @@ function createParts(
 
   function openOutbox<T>(signal: Signal, form: BatchForm<T>): Outbox<T> | undefined {
     if (saved === undefined) return undefined;
-    return new Outbox({ ...form, destination: config.name, signal, read: saved.read, redact, now });
+    return new Outbox({ ...form, destination: config.name, signal, read: saved.read, redact, now: wall_now });
   }
 
   return {
@@ -174,12 +177,12 @@ function createParts(
     resource: createResource(),
     now,
     openLane(signal, endpoint, form) {
-      const transport = openTransport(endpoint, now);
+      const transport = openTransport(endpoint);
       transports.push(transport);
       const report = (event: LaneEvent) => {
         if (event.kind === 'answered') onExport?.(signal, config.name, event.duration_ms);
         else reporter(signal, event);
-        if ('message' in event) problems[signal] = { at_ms: now(), message: redact(event.message) };
+        if ('message' in event) problems[signal] = { at_ms: wall_now(), message: redact(event.message) };
       };
       const limit_bytes = (memory_limit_bytes * MEMORY_SHARES[signal]) / shares;
       const outbox = openOutbox(signal, form);

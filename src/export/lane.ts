@@ -35,7 +35,7 @@ export interface LaneOptions<T> {
   max_items: number;
   /** The most estimated bytes on the lane. */
   limit_bytes: number;
-  /** Epoch milliseconds. */
+  /** Milliseconds of a clock that only goes forward, from any start: it measures durations, and no one sets it. */
   now: () => number;
   /** A number in [0, 1). */
   random: () => number;
@@ -53,6 +53,11 @@ const BATCHES_BEHIND = 4;
 /** The parts of the bound on memory over which a lane wants its items written down, and under which it then keeps them. */
 const PRESSED = 1 / 2;
 const RELIEVED = 1 / 4;
+
+/** The turns of suspects. Most: what waits for all of them is only the last step, and every refusal costs a wait. */
+const SUSPECTS_SHARE = 0.85;
+/** While there are suspects, the most items in any other batch: one that is refused, too, is soon taken apart. */
+const SUSPICIOUS_ITEMS = 20;
 
 export class Lane<T> {
   readonly #options: LaneOptions<T>;
@@ -181,8 +186,8 @@ export class Lane<T> {
 
   /** Suspects take turns with everything else, at random: a backend that refuses in a rhythm meets no batch each time. */
   #next(): Batch<T> | undefined {
-    if (this.#options.random() < 0.5) return this.#suspects.next() ?? this.#nextOther();
-    return this.#nextOther() ?? this.#suspects.next();
+    const suspect = this.#options.random() < SUSPECTS_SHARE ? this.#suspects.next() : undefined;
+    return suspect ?? this.#nextOther() ?? this.#suspects.next(true);
   }
 
   #nextOther(): Batch<T> | undefined {
@@ -194,14 +199,16 @@ export class Lane<T> {
 
   /** The oldest come first; in a lane that is behind they take turns with the newest. */
   #takeItems(): LaneItem<T>[] {
+    if (this.#queue.size === 0 && this.#backlog.length === 0 && this.#outbox?.hasEvicted !== true) return [];
     const { in_order, max_items } = this.#options;
+    const most = this.#suspects.isCareful ? Math.min(this.#pace.items, SUSPICIOUS_ITEMS) : this.#pace.items;
     if (this.#backlog.length === 0 && this.#outbox?.hasEvicted) this.#load(this.#outbox);
     const is_behind = this.#backlog.length > 0 || this.#queue.size > BATCHES_BEHIND * max_items;
     this.#takes_newest = is_behind && !in_order && !this.#takes_newest;
-    const newest = this.#takes_newest ? this.#queue.takeNewest(this.#pace.items, MAX_BODY_BYTES) : [];
+    const newest = this.#takes_newest ? this.#queue.takeNewest(most, MAX_BODY_BYTES) : [];
     if (newest.length > 0) return this.#inBatch(newest);
-    if (this.#backlog.length > 0) return this.#backlog.splice(0, this.#pace.items);
-    return this.#inBatch(this.#queue.take(this.#pace.items, MAX_BODY_BYTES));
+    if (this.#backlog.length > 0) return this.#backlog.splice(0, most);
+    return this.#inBatch(this.#queue.take(most, MAX_BODY_BYTES));
   }
 
   /** Counts the bytes of what has left the queue. */
@@ -241,6 +248,7 @@ export class Lane<T> {
       case 'taken':
         this.#suspects.pass(batch, this.#options.now());
         this.#taken(batch, verdict);
+        this.#rejectPoison();
         return this.#answered();
       case 'rejected':
         this.#reject(batch, verdict.reason, verdict.message);
@@ -291,13 +299,17 @@ export class Lane<T> {
       return;
     }
     if (this.#suspects.isSuspect(batch)) {
-      const poison = this.#suspects.refuse(batch, this.#options.now());
-      for (const found of poison) this.#reject(found, POISON, message);
+      this.#suspects.refuse(batch, message);
+      this.#rejectPoison();
       return;
     }
-    batch.refusals += 1;
-    if (this.#suspects.shouldAdd(batch)) this.#suspect(batch);
-    else this.#putOff(batch, message);
+    if (this.#suspects.refuseOther(batch)) this.#suspect(batch);
+    else this.#retry(batch, message);
+  }
+
+  #rejectPoison(): void {
+    for (const batch of this.#suspects.takePoison(this.#options.now()))
+      this.#reject(batch, POISON, batch.message ?? '');
   }
 
   /** Suspects may be sent after what comes later, and a preview must not follow a newer copy: those are given up. */
@@ -305,7 +317,7 @@ export class Lane<T> {
     const previews = items.filter((item) => item.count === 0);
     const counted = items.filter((item) => item.count > 0);
     this.#leave({ items: previews, refusals });
-    if (counted.length > 0) this.#suspects.add({ items: counted, refusals });
+    if (counted.length > 0) this.#suspects.add({ items: counted, refusals }, this.#pace.round_trip_ms);
   }
 
   #unreachable(batch: Batch<T>, { message, timed_out }: Extract<Verdict, { kind: 'unreachable' }>): void {
@@ -316,8 +328,12 @@ export class Lane<T> {
 
   /** The backend is not there for anybody: the batch is tried again as it is. */
   #putOff(batch: Batch<T>, message: string): void {
-    this.#options.report({ kind: 'down', message });
     this.#suspects.disturb();
+    this.#retry(batch, message);
+  }
+
+  #retry(batch: Batch<T>, message: string): void {
+    this.#options.report({ kind: 'down', message });
     if (this.#suspects.isSuspect(batch)) this.#suspects.putBack(batch);
     else this.#prepared.unshift(batch);
   }

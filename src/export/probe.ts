@@ -25,7 +25,7 @@ export async function probeEndpoint(
   timeout_ms: number,
 ): Promise<Outcome> {
   const bounded = { ...endpoint, timeout_ms: Math.min(endpoint.timeout_ms, timeout_ms) };
-  const transport = createTransport(bounded, Date.now);
+  const transport = createTransport(bounded);
   try {
     return await transport.post(emptyRequest(signal, endpoint), new AbortController().signal);
   } finally {

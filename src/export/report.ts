@@ -20,7 +20,7 @@ export interface Logger {
 export interface ReporterOptions {
   logger: Logger;
   memory_limit_bytes: number;
-  /** Epoch milliseconds. */
+  /** Milliseconds of a clock that only goes forward. */
   now: () => number;
 }
 

@@ -1,7 +1,7 @@
 /**
- * Finds the items that make a backend refuse every request they are in. A batch that is refused again and again is taken
- * apart here, in parts and then one by one, and sent between the other batches of its lane; an item is poison when chance
- * can't explain any more that it alone is refused. In an outage everything is refused, and so nothing is given up.
+ * Finds the items that make a backend refuse every request they are in. A batch that is refused again is taken apart here, in
+ * parts and then one by one, and sent between the other batches of its lane; an item is poison when chance can't explain any
+ * more that what holds it is refused. In an outage everything is refused, and so nothing is given up.
  */
 import type { LaneItem } from './queue.js';
 
@@ -11,26 +11,40 @@ export interface Batch<T> {
   body?: Uint8Array;
   /** Refused this often, as it is. */
   refusals: number;
+  /** What the backend said to it last, of those that are suspect. */
+  message?: string;
 }
 
 /** What is known of a batch that is suspect. */
 interface Suspicion {
-  /** Of its refusals, those before which something else had passed since the one before. */
-  witnessed: number;
-  /** How many requests had passed at its last refusal. */
-  passed_before: number;
+  /** What it is a part of. */
+  whole: Suspicion | undefined;
+  /** How many of its items have not passed. */
+  left: number;
+  /** Its refusals that count: of those between which nothing passed, one, and of those in an outage, none. */
+  refusals: number;
 }
 
-/** A batch that is refused this often, as it is, is suspect; where there are suspects already, the first time. */
-const REFUSALS_BEFORE_SUSPECT = 3;
-/** An item is never poison before it was refused alone this often. */
-const LEAST_REFUSALS = 3;
+/** A batch that is refused this often, as it is, is suspect; where there are suspects already, `CHANCE_OF_SUSPECT` decides. */
+const REFUSALS_BEFORE_SUSPECT = 2;
+/** An item is never poison before what holds it was refused this often; where nothing could witness, it alone. */
+const LEAST_REFUSALS = 2;
+const LEAST_UNWITNESSED_REFUSALS = 3;
 /** An item is poison when a backend that refuses as this one does would be that unlucky with it once in 100,000 times. */
 const CHANCE = 1e-5;
+/** The same for a batch, to be suspect where there are suspects already. */
+const CHANCE_OF_SUSPECT = 0.1;
+/** When so many requests have passed, the fewest refusals are beyond chance. */
+const ENOUGH_PASSES = 0.5 / CHANCE ** (1 / LEAST_REFUSALS);
 /** Where nothing else is left to be sent, nothing can witness; then nothing may have passed for this long. */
 const UNWITNESSED_MS = 8_000;
-/** Up to here a batch is taken apart into single items at once. */
-const FEW_ITEMS = 4;
+/** What is not suspect is refused this often, and nothing passes: an outage. */
+const REFUSALS_IN_OUTAGE = 2;
+/** After so many refusals of suspects in a row, something else has to be tried, where there is any. */
+const MOST_IN_A_ROW = 3;
+/** A batch is taken apart into so many parts at most, and so many that sending them takes no longer than this. */
+const MOST_PARTS = 128;
+const ROUND_MS = 6_000;
 
 export class Suspects<T> {
   /** Parts, and single items that were not refused alone yet. Both lines hold no more than the items of what was added. */
@@ -38,41 +52,68 @@ export class Suspects<T> {
   /** Single items that were. */
   #refused: Batch<T>[] = [];
   readonly #suspicions = new WeakMap<Batch<T>, Suspicion>();
-  /** Since there were no suspects: the requests that passed, and the refusals of what passed later. */
+  /** Since there were no suspects: the requests that passed, and the refusals that count and are not explained by a poison found. */
   #passed = 0;
-  #recovered = 0;
+  #refusals = 0;
   #last_pass_ms = 0;
+  /** Since the last pass: the suspects refused, the other requests refused, and whether this is an outage. */
+  #refused_since_pass = new Set<Suspicion>();
+  #others_refused_since_pass = 0;
+  #outage = false;
+  #refused_in_a_row = 0;
   /** How many requests had passed when a batch was last added. */
   #passed_at_add = 0;
-  /** What is not suspect is refused, too. */
-  #outage = false;
 
   isSuspect(batch: Batch<T>): boolean {
     return this.#suspicions.has(batch);
   }
 
-  /**
-   * Whether to add a batch that was refused again. In an outage one is enough, until something passes: else all the queue
-   * would end up in single items.
-   */
-  shouldAdd(batch: Batch<T>): boolean {
-    if (this.#isEmpty) return batch.refusals >= REFUSALS_BEFORE_SUSPECT;
-    return this.#passed > this.#passed_at_add;
+  /** Whether to send little at once: there is poison, as it seems, rather than a backend that refuses at random. */
+  get isCareful(): boolean {
+    const too_few_to_tell = this.#passed * CHANCE_OF_SUSPECT < 0.5;
+    return !this.#isEmpty && (too_few_to_tell || this.#isUnlikely(1));
   }
 
-  add(batch: Batch<T>): void {
+  /**
+   * A batch that is not suspect was refused. Gives whether to add it; in an outage one is enough, until something passes: else
+   * all the queue would end up in single items.
+   */
+  refuseOther(batch: Batch<T>): boolean {
+    batch.refusals += 1;
+    if (this.#isEmpty) return batch.refusals >= REFUSALS_BEFORE_SUSPECT;
+    if (this.#passed > this.#passed_at_add) {
+      return this.#isUnlikely(batch.refusals);
+    }
+    if (this.#outage) return false;
+    this.#others_refused_since_pass += 1;
+    if (this.#others_refused_since_pass >= REFUSALS_IN_OUTAGE) this.disturb();
+    return false;
+  }
+
+  /** Takes a batch apart that was refused. `answer_ms`: how long a request takes, as far as is known. */
+  add({ items }: Batch<T>, answer_ms: number): void {
+    const suspicion = { whole: undefined, left: items.length, refusals: 0 };
+    const is_careful = this.#isEmpty || this.isCareful;
     if (this.#isEmpty) {
       this.#passed = 0;
-      this.#recovered = 0;
-    }
+      this.#refusals = 0;
+      this.#clearRun();
+    } else this.#count(suspicion);
     this.#passed_at_add = this.#passed;
-    this.#outage = false;
-    this.#takeApart(batch.items);
+    const fewest = Math.sqrt(items.length);
+    const parts = is_careful ? Math.min(MOST_PARTS, Math.max(ROUND_MS / answer_ms, fewest)) : fewest;
+    this.#takeApart(items, suspicion, Math.ceil(items.length / parts));
   }
 
-  /** Takes one out. What may pass goes first: it shows how often this backend refuses without a reason. */
-  next(): Batch<T> | undefined {
-    return this.#untried.shift() ?? this.#refused.shift();
+  /**
+   * Takes one out. What may pass goes first: it shows how often this backend refuses without a reason. Nothing comes where
+   * something else is to be sent and would tell more.
+   */
+  next(nothing_else = false): Batch<T> | undefined {
+    if (!nothing_else && this.#refused_in_a_row >= MOST_IN_A_ROW) return undefined;
+    const untried = this.#untried.shift();
+    if (untried !== undefined) return untried;
+    return nothing_else || this.#passed >= ENOUGH_PASSES ? this.#nextRefused() : undefined;
   }
 
   /** The backend could not be reached with it, or asked for time: it is tried again. */
@@ -83,57 +124,121 @@ export class Suspects<T> {
   /** A request of the lane passed, suspect or not. */
   pass(batch: Batch<T>, now_ms: number): void {
     this.#passed += 1;
-    this.#recovered += batch.refusals;
     this.#last_pass_ms = now_ms;
-    this.#outage = false;
+    this.#clearRun();
+    for (const suspicion of this.#lineOf(batch)) suspicion.left -= batch.items.length;
   }
 
-  /** A request that is not suspect was refused, or the backend can't be reached. */
+  /** The backend is not there for anybody: what was refused since the last pass says nothing of what was in it. */
   disturb(): void {
+    for (const suspicion of this.#refused_since_pass) suspicion.refusals -= 1;
+    this.#refusals -= this.#refused_since_pass.size;
+    this.#clearRun();
     this.#outage = true;
   }
 
-  /** A suspect was refused. Goes on with it, and gives the single items that are poison by now; those are gone from here. */
-  refuse(batch: Batch<T>, now_ms: number): Batch<T>[] {
+  /** A suspect was refused. */
+  refuse(batch: Batch<T>, message: string): void {
     const suspicion = this.#suspicions.get(batch);
-    if (batch.items.length > 1) this.#takeApart(batch.items);
-    else if (this.#outage || suspicion === undefined) this.putBack(batch);
-    else {
-      batch.refusals += 1;
-      if (this.#passed > suspicion.passed_before) suspicion.witnessed += 1;
-      suspicion.passed_before = this.#passed;
-      this.#refused.push(batch);
-      return this.#takePoison(now_ms);
+    if (this.#outage || suspicion === undefined) {
+      this.putBack(batch);
+      return;
+    }
+    this.#refused_in_a_row += 1;
+    this.#count(suspicion);
+    if (batch.items.length > 1) {
+      this.#takeApart(batch.items, suspicion, 1);
+      return;
+    }
+    batch.refusals += 1;
+    batch.message = message;
+    this.#refused.push(batch);
+  }
+
+  /** Takes out the single items that are poison by now. */
+  takePoison(now_ms: number): Batch<T>[] {
+    if (this.#refused.length === 0 || this.#passed === 0 || this.#outage) return [];
+    const quiet = now_ms - this.#last_pass_ms >= UNWITNESSED_MS;
+    const refusals = new Map(
+      this.#refused.map((batch) => [batch, quiet ? batch.refusals : this.#refusalsFor(batch)]),
+    );
+    const least = quiet ? LEAST_UNWITNESSED_REFUSALS : LEAST_REFUSALS;
+    const most = Math.max(...refusals.values());
+    for (let count = least; count <= most; count += 1) {
+      const candidates = this.#refused.filter((batch) => (refusals.get(batch) ?? 0) >= count);
+      if (this.#areBeyondChance(candidates, count, CHANCE)) return this.#takeOut(candidates);
     }
     return [];
+  }
+
+  /** Whether chance hardly refuses a request so often, if what is suspect explains its own refusals. */
+  #isUnlikely(refusals: number): boolean {
+    return this.#areBeyondChance([...this.#untried, ...this.#refused], refusals, CHANCE_OF_SUSPECT);
   }
 
   get #isEmpty(): boolean {
     return this.#untried.length === 0 && this.#refused.length === 0;
   }
 
-  #takePoison(now_ms: number): Batch<T>[] {
-    if (this.#passed === 0) return [];
-    const quiet = now_ms - this.#last_pass_ms >= UNWITNESSED_MS;
-    const isPoison = (batch: Batch<T>): boolean =>
-      this.#isBeyondChance(quiet ? batch.refusals : (this.#suspicions.get(batch)?.witnessed ?? 0));
-    const poison = this.#refused.filter(isPoison);
-    if (poison.length > 0) this.#refused = this.#refused.filter((batch) => !poison.includes(batch));
+  #clearRun(): void {
+    this.#refused_since_pass.clear();
+    this.#others_refused_since_pass = 0;
+    this.#refused_in_a_row = 0;
+    this.#outage = false;
+  }
+
+  #count(suspicion: Suspicion): void {
+    if (this.#refused_since_pass.has(suspicion)) return;
+    this.#refused_since_pass.add(suspicion);
+    suspicion.refusals += 1;
+    this.#refusals += 1;
+  }
+
+  /** What is known of a batch, and of all that it was a part of. */
+  *#lineOf(batch: Batch<T>): Generator<Suspicion> {
+    for (let at = this.#suspicions.get(batch); at !== undefined; at = at.whole) yield at;
+  }
+
+  /** The refusals that nothing but this item can explain: its own, and those of what it was in when all the rest has passed. */
+  #refusalsFor(batch: Batch<T>): number {
+    let refusals = 0;
+    for (const suspicion of this.#lineOf(batch)) if (suspicion.left === 1) refusals += suspicion.refusals;
+    return refusals;
+  }
+
+  /**
+   * Whether a backend that refuses without regard to the items, as often as this one refuses what holds none of these, hardly
+   * refuses one so often in a row.
+   */
+  #areBeyondChance(candidates: Batch<T>[], refusals: number, chance: number): boolean {
+    const explained = new Set(candidates.flatMap((batch) => [...this.#lineOf(batch)]));
+    let unexplained = this.#refusals;
+    for (const suspicion of explained) unexplained -= suspicion.refusals;
+    const rate = (unexplained + 0.5) / (unexplained + this.#passed + 1);
+    return rate ** refusals < chance;
+  }
+
+  /** Those first that were refused once: as long as they are unexplained, all others have to be refused more often. */
+  #nextRefused(): Batch<T> | undefined {
+    const once = this.#refused.findIndex((batch) => this.#refusalsFor(batch) < LEAST_REFUSALS);
+    return this.#refused.splice(Math.max(0, once), 1)[0];
+  }
+
+  /** What poison explains speaks against nothing else. */
+  #takeOut(poison: Batch<T>[]): Batch<T>[] {
+    for (const suspicion of poison.flatMap((batch) => [...this.#lineOf(batch)])) {
+      this.#refusals -= suspicion.refusals;
+      suspicion.refusals = 0;
+      this.#refused_since_pass.delete(suspicion);
+    }
+    this.#refused = this.#refused.filter((batch) => !poison.includes(batch));
     return poison;
   }
 
-  /** Whether a backend that refuses without regard to the item, as often as this one does, hardly refuses one so often in a row. */
-  #isBeyondChance(refusals: number): boolean {
-    const rate = (this.#recovered + 0.5) / (this.#recovered + this.#passed + 1);
-    return refusals >= LEAST_REFUSALS && rate ** refusals < CHANCE;
-  }
-
-  /** The square root as the size of a part: two rounds reach single items, and only the refused parts cost a wait. */
-  #takeApart(items: LaneItem<T>[]): void {
-    const size = items.length <= FEW_ITEMS ? 1 : Math.ceil(Math.sqrt(items.length));
+  #takeApart(items: LaneItem<T>[], whole: Suspicion, size: number): void {
     for (let start = 0; start < items.length; start += size) {
       const part = { items: items.slice(start, start + size), refusals: 0 };
-      this.#suspicions.set(part, { witnessed: 0, passed_before: 0 });
+      this.#suspicions.set(part, { whole, left: part.items.length, refusals: 0 });
       this.#untried.push(part);
     }
   }

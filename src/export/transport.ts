@@ -24,7 +24,7 @@ export interface Transport {
 
 const compress = promisify(gzip);
 
-export function createTransport(endpoint: EndpointConfig, now: () => number): Transport {
+export function createTransport(endpoint: EndpointConfig): Transport {
   const agent = new Agent({
     connections: 1,
     // One clock for the whole exchange: the request's own.
@@ -48,7 +48,8 @@ export function createTransport(endpoint: EndpointConfig, now: () => number): Tr
       if (!isStaleConnection(error)) throw error;
       return send();
     });
-    const retry_after_ms = readRetryAfter(answer.headers['retry-after'], now());
+    // A date is of the wall clock; what comes of it, and all else, is a duration.
+    const retry_after_ms = readRetryAfter(answer.headers['retry-after'], Date.now());
     return {
       kind: 'answered',
       status: answer.statusCode,

@@ -173,7 +173,16 @@ describe('good lines between bad ones', () => {
 
   test('run: the same through a pipe, in pieces', async () => {
     const sink = await startSink();
-    const program = start(['run', '--no-store', '--from', 'stdin', '--to', `otlp=${sink.url}`, '--summary', '-']);
+    const program = start([
+      'run',
+      '--no-store',
+      '--from',
+      'stdin',
+      '--to',
+      `otlp=${sink.url}`,
+      '--summary',
+      '-',
+    ]);
     const middle = BAD_FILE.length / 2;
     program.child.stdin.write(BAD_FILE.subarray(0, middle));
     program.child.stdin.end(BAD_FILE.subarray(middle));

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import type { DestinationConfig, EndpointConfig } from '../../src/export/config.js';
 import { createDestination, type DestinationDependencies } from '../../src/export/destination.js';
 import { createMetrics } from '../../src/export/metrics.js';
@@ -252,4 +252,26 @@ describe('the log', () => {
     expect(logger.lines.join()).not.toMatch(/hunter|Bearer h/);
     expect(logger.lines.join()).toContain('[redacted]');
   });
+});
+
+test('a wall clock that is set by hours, in both directions, is not measured with', async () => {
+  let calls = 0;
+  const wall_clock = vi.spyOn(Date, 'now').mockImplementation(() => {
+    calls += 1;
+    return calls % 2 === 0 ? 0 : 1e13;
+  });
+  const durations_ms: number[] = [];
+  const logger = fakeLogger();
+  const destination = createDestination(configFor('jaeger'), {
+    logger,
+    memory_limit_bytes: 1024 * 1024,
+    onExport: (_, __, duration_ms) => durations_ms.push(duration_ms),
+    transport: () => ({ ...scriptedPost([answered(503, '', 1), UNREACHABLE, OK]), close: async () => {} }),
+  });
+  destination.accept(emission({ spans: [span()] }));
+  await destination.idle();
+  wall_clock.mockRestore();
+  expect(destination.summary()).toMatchObject({ traces: { delivered: 1, pending: 0 } });
+  expect(durations_ms).toHaveLength(2);
+  expect(Math.max(...durations_ms)).toBeLessThan(3_600_000);
 });

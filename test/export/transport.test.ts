@@ -58,7 +58,7 @@ function open(url: string, changes: Partial<EndpointConfig> = {}): Transport {
     timeout_ms: 10_000,
     ...changes,
   };
-  const transport = createTransport(endpoint, () => NOW_MS);
+  const transport = createTransport(endpoint);
   opened.transports.push(transport);
   return transport;
 }

@@ -1,0 +1,74 @@
+import { fc, test as property } from '@fast-check/vitest';
+import { describe, expect } from 'vitest';
+import { isPoison, type Result, type Situation, simulate } from './simulation.js';
+
+const PROMISED_MS = 30_000;
+
+const refusal = fc.constantFrom(
+  { status: 503, retry_after_ms: 1_000 },
+  { status: 503, retry_after_ms: undefined },
+  { status: 502, retry_after_ms: undefined },
+  { status: 504, retry_after_ms: undefined },
+);
+
+const situation = (changes: { [K in keyof Situation]?: fc.Arbitrary<Situation[K]> }) =>
+  fc
+    .tuple(
+      refusal,
+      fc.record({
+        seed: fc.nat(),
+        poisons: fc.integer({ min: 1, max: 8 }),
+        queued: fc.integer({ min: 512, max: 600 }),
+        warm: fc.constant(true),
+        trickle_ms: fc.constantFrom(20, 50, 100, 300),
+        answer_ms: fc.constantFrom(1, 5, 20, 40),
+        flaky: fc.constant(0),
+        outage: fc.constant(undefined),
+        ...changes,
+      }),
+    )
+    .map(([refused, rest]): Situation => ({ ...refused, ...rest }))
+    // Beyond, the waits and the way there and back are 30 s by themselves.
+    .filter(({ poisons, answer_ms }) => poisons <= 5 || answer_ms <= 20);
+
+/** Each poison was given up, everything else delivered once, and nothing is left. */
+function expectOnlyPoisonLost({ delivered, rejected, pending }: Result, { poisons }: Situation): void {
+  expect(rejected).toEqual(poisons === 0 ? {} : { poison: poisons });
+  expect(delivered.filter(isPoison)).toEqual([]);
+  expect(new Set(delivered).size).toBe(delivered.length);
+  expect(pending).toBe(0);
+}
+
+describe('in simulated time', { timeout: 60_000 }, () => {
+  property.prop([situation({})], { numRuns: 50 })(
+    'every poison is given up within 30 s, and nothing else',
+    async (given) => {
+      const result = await simulate(given);
+      expectOnlyPoisonLost(result, given);
+      expect(result.found_ms).toBeLessThanOrEqual(PROMISED_MS);
+    },
+  );
+
+  const few = { poisons: fc.integer({ min: 1, max: 5 }) };
+
+  property.prop([situation({ ...few, warm: fc.constant(false) })], { numRuns: 50 })(
+    'also on a lane that has sent nothing yet',
+    async (given) => {
+      const result = await simulate(given);
+      expectOnlyPoisonLost(result, given);
+      expect(result.found_ms).toBeLessThanOrEqual(PROMISED_MS);
+    },
+  );
+
+  const outage = fc.record({ after_ms: fc.nat(15_000), for_ms: fc.constant(60_000) });
+  property.prop([situation({ outage })], { numRuns: 50 })(
+    'an outage meanwhile gives up nothing but poison',
+    async (given) => expectOnlyPoisonLost(await simulate(given), given),
+  );
+
+  const flaky = { flaky: fc.constant(0.3), poisons: fc.constant(0) };
+  property.prop([situation(flaky)], { numRuns: 20 })(
+    'a backend that refuses 30 % of all requests has nothing given up',
+    async (given) => expectOnlyPoisonLost(await simulate(given), given),
+  );
+});
