@@ -1,16 +1,14 @@
-/** What a bridge leaves to the next one: where its sources were, and what it knew of the runs that go on. */
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+/** What a bridge leaves to the next one, in what order it writes that down, and what it does where it can't. */
 import { pino } from 'pino';
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { type BridgeCheckpoint, type BridgeOptions, createBridge } from '../src/bridge.js';
-import { createCorrelator } from '../src/correlate/index.js';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { type BridgeOptions, createBridge } from '../src/bridge.js';
+import { openKept } from '../src/kept.js';
 import type { Destination } from '../src/model/delivery.js';
-import type { SavedRecord } from '../src/model/record.js';
 import type { LineBatch, Source } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
-import { type CheckpointStore, openCheckpointStore } from '../src/store/checkpoint.js';
+import { createMemoryStore } from '../src/store/index.js';
+import type { Store, Written } from '../src/store/store.js';
+import { deferred } from './export/fakes.js';
 import { merge } from './helpers.js';
 
 const EVENT = { ts: 1_000, session_key: 'agent:main:s', run_id: 'r' };
@@ -53,11 +51,14 @@ function createSink(): { destination: Destination; emitted: Emission[] } {
   return { destination, emitted };
 }
 
-const emptySnapshot = (): CorrelatorSnapshot => createCorrelator().snapshot();
+type Options = Partial<Pick<BridgeOptions, 'keep' | 'dialect' | 'logger' | 'destinations'>>;
 
-type Options = Partial<Pick<BridgeOptions, 'restored' | 'saveCheckpoint' | 'dialect'>>;
+/** As a start opens it: with what is in the store. */
+const keepIn = (store: Store): Options => ({
+  keep: { kept: openKept(store, 'run'), checkpoint_interval_ms: 1_000_000, store_limit_bytes: 1e9 },
+});
 
-async function runBridge(events: object[], position: unknown, options: Options = {}) {
+function openBridge(events: object[], position: unknown, options: Options = {}) {
   const { destination, emitted } = createSink();
   const bridge = createBridge({
     sources: [sourceOf(events, position)],
@@ -68,42 +69,72 @@ async function runBridge(events: object[], position: unknown, options: Options =
     now: () => 1_000,
     ...options,
   });
+  return { bridge, emitted };
+}
+
+async function runBridge(events: object[], position: unknown, options: Options = {}) {
+  const { bridge, emitted } = openBridge(events, position, options);
   await bridge.open();
   await bridge.read();
   await bridge.finish(0);
   return merge(emitted);
 }
 
-let directory: string;
-let store: CheckpointStore<SavedRecord[]>;
-beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), 'bridge-'));
-  store = openCheckpointStore(join(directory, 'data'));
-});
-afterEach(() => rmSync(directory, { recursive: true }));
+/** Reads everything and then is gone, without a word. */
+async function killBridge(events: object[], position: unknown, options: Options): Promise<Emission> {
+  const { bridge, emitted } = openBridge(events, position, options);
+  await bridge.open();
+  await bridge.read();
+  await vi.waitUntil(() => merge(emitted).logs.length > 0);
+  return merge(emitted);
+}
 
 const BEGIN = [{ type: 'agent.started' }, { type: 'tool.call', call_id: '1', tool: 'exec' }];
 const END = [
   { type: 'tool.output', call_id: '1', ts: 2_000 },
   { type: 'agent.finished', status: 'ok', ts: 3_000 },
 ];
+const ENDED = [
+  { name: 'execute_tool exec', start_ms: 1_000, end_ms: 2_000 },
+  { name: 'invoke_agent main', start_ms: 1_000, end_ms: 3_000 },
+];
 
-describe('a checkpoint', () => {
+/** A store that takes writes when a test lets it. */
+function heldStore(inner: Store) {
+  const waiting: ((written: Written) => void)[] = [];
+  const store: Store = {
+    ...inner,
+    async write(changes) {
+      const { promise, resolve } = deferred<Written>();
+      waiting.push(resolve);
+      const wanted = await promise;
+      return wanted.ok ? inner.write(changes) : wanted;
+    },
+  };
+  return { store, answer: (written: Written): void => waiting.shift()?.(written), waiting };
+}
+
+describe('what is kept', () => {
   test('lets the next bridge go on with the runs that were open', async () => {
-    const before = await runBridge(BEGIN, { at: 7 }, { saveCheckpoint: store.write });
+    const store = createMemoryStore();
+    const before = await runBridge(BEGIN, { at: 7 }, keepIn(store));
     expect(before.spans).toEqual([]);
-    const restored = (await store.read()) as BridgeCheckpoint;
-    expect(restored.positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
-    const after = await runBridge(END, { at: 8 }, { restored, saveCheckpoint: store.write });
-    expect(after.spans).toMatchObject([
-      { name: 'execute_tool exec', start_ms: 1_000, end_ms: 2_000 },
-      { name: 'invoke_agent main', start_ms: 1_000, end_ms: 3_000 },
-    ]);
+    expect(openKept(store, 'run').positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
+    const after = await runBridge(END, { at: 8 }, keepIn(store));
+    expect(after.spans).toMatchObject(ENDED);
     expect(after.spans.some((span) => span.error)).toBe(false);
   });
 
-  test('keeps the last position of each stream, until that ends', async () => {
-    const { destination } = createSink();
+  test('lets it go on also where the one before was killed: what it had read is applied again', async () => {
+    const store = createMemoryStore();
+    const before = await killBridge([...BEGIN, ...END], { at: 7 }, keepIn(store));
+    const after = await runBridge([], { at: 8 }, keepIn(store));
+    expect(after).toEqual(before);
+    // Once only: the checkpoint has all of it.
+    expect((await runBridge([], { at: 8 }, keepIn(store))).logs).toEqual([]);
+  });
+
+  test('has the last position of each stream, until that ends', async () => {
     const batch = (stream: string, position: unknown, end = false): LineBatch => ({
       kind: 'lines',
       stream,
@@ -121,44 +152,109 @@ describe('a checkpoint', () => {
       },
       async close() {},
     };
-    const saved: BridgeCheckpoint[] = [];
+    const store = createMemoryStore();
+    await store.write([
+      {
+        key: 'run/positions',
+        value: Buffer.from(JSON.stringify({ 'file:a': { a: 0 }, 'file:b': { b: 4 } })),
+      },
+    ]);
     const bridge = createBridge({
       sources: [source],
-      destinations: [destination],
+      destinations: [createSink().destination],
       dialect: 'catalog',
       max_line_bytes: 1_000_000,
       logger: pino({ level: 'silent' }),
-      restored: { positions: { 'file:a': { a: 0 }, 'file:b': { b: 4 } }, correlator: emptySnapshot() },
-      saveCheckpoint: (checkpoint) => void saved.push(structuredClone(checkpoint)),
+      ...keepIn(store),
     });
     await bridge.open();
     await bridge.read();
+    // As a crash would leave it, and as an end does.
+    expect(openKept(store, 'run').positions).toEqual({ 'file:a': { 'a#2': 3 }, 'file:b': { b: 4 } });
     await bridge.finish(0);
-    expect(saved.at(-1)?.positions).toEqual({ 'file:a': { 'a#2': 3 }, 'file:b': { b: 4 } });
-  });
-
-  test('is for its owner alone', async () => {
-    await runBridge(BEGIN, {}, { saveCheckpoint: store.write });
-    expect(statSync(join(directory, 'data')).mode & 0o777).toBe(0o700);
-    expect(statSync(join(directory, 'data', 'checkpoint')).mode & 0o777).toBe(0o600);
-  });
-
-  test('that is not there is a first start; one that is damaged is told', async () => {
-    expect(await store.read()).toBeUndefined();
-    await runBridge(BEGIN, {}, { saveCheckpoint: store.write });
-    for (const damage of ['', 'not a checkpoint', '{}']) {
-      writeFileSync(join(directory, 'data', 'checkpoint'), damage);
-      expect(await store.read()).toBe('damaged');
-    }
+    expect(openKept(store, 'run').positions).toEqual({ 'file:a': { 'a#2': 3 }, 'file:b': { b: 4 } });
   });
 });
 
-test('without a checkpoint what is open at the end is closed', async () => {
+describe('the order of things', () => {
+  test('nothing that comes of a chunk is sent before the chunk is written down', async () => {
+    const { store, answer, waiting } = heldStore(createMemoryStore());
+    const { bridge, emitted } = openBridge([...BEGIN, ...END], {}, keepIn(store));
+    await bridge.open();
+    await bridge.read();
+    expect(waiting).toHaveLength(1);
+    expect(emitted).toEqual([]);
+    answer({ ok: true });
+    await vi.waitUntil(() => emitted.length > 0);
+    expect(merge(emitted).spans).toMatchObject(ENDED);
+  });
+
+  test('metrics are sent when the checkpoint that collected them is written down', async () => {
+    const { store, answer, waiting } = heldStore(createMemoryStore());
+    const said: string[] = [];
+    const { destination } = createSink();
+    const { bridge } = openBridge(
+      [],
+      {},
+      {
+        ...keepIn(store),
+        destinations: [
+          {
+            ...destination,
+            collectMetrics: async () => void said.push('collected'),
+            sendMetrics: () => void said.push('sent'),
+          },
+        ],
+      },
+    );
+    await bridge.open();
+    await bridge.read();
+    answer({ ok: true });
+    const finished = bridge.finish(0);
+    await vi.waitUntil(() => waiting.length > 0);
+    expect(said).toEqual(['collected']);
+    answer({ ok: true });
+    await vi.waitUntil(() => waiting.length > 0);
+    expect(said).toEqual(['collected', 'sent']);
+    answer({ ok: true });
+    await finished;
+  });
+});
+
+describe('a store that can not be written', () => {
+  test('is said, and holds nothing up; when it can be written again, all of it is', async () => {
+    const inner = createMemoryStore();
+    let is_full = true;
+    const store: Store = {
+      ...inner,
+      write: (changes) =>
+        is_full ? Promise.resolve({ ok: false, message: 'no space left on device' }) : inner.write(changes),
+    };
+    const lines: string[] = [];
+    const logger = pino({}, { write: (line: string) => void lines.push(line) });
+    const { bridge, emitted } = openBridge(
+      [...BEGIN, ...END.slice(0, 1)],
+      { at: 7 },
+      { ...keepIn(store), logger },
+    );
+    await bridge.open();
+    await bridge.read();
+    await vi.waitUntil(() => emitted.length > 0);
+    expect(merge(emitted).spans).toMatchObject(ENDED.slice(0, 1));
+    expect(lines.filter((line) => line.includes('no space left on device'))).toHaveLength(1);
+    is_full = false;
+    await bridge.finish(0);
+    const after = await runBridge(END.slice(1), { at: 8 }, keepIn(inner));
+    expect(after.spans).toMatchObject(ENDED.slice(1));
+  });
+});
+
+test('without a store what is open at the end is closed', async () => {
   const { spans } = await runBridge(BEGIN, {});
   expect(spans).toMatchObject([{ error: { type: 'shutdown' } }, { error: { type: 'shutdown' } }]);
 });
 
-test('without a checkpoint what a decoder held back comes at the end; with one it is left to the next start', async () => {
+test('without a store what a decoder held back comes at the end; with one it is left to the next start', async () => {
   const frame = (stream: string, data: object) => ({
     type: 'event',
     event: 'agent',
@@ -176,7 +272,7 @@ test('without a checkpoint what a decoder held back comes at the end; with one i
     );
   const before = ['openclaw.agent_started', 'openclaw.tool_call'];
   expect(await logsOf({})).toEqual([...before, 'openclaw.tool_result']);
-  expect(await logsOf({ saveCheckpoint: () => undefined })).toEqual(before);
+  expect(await logsOf(keepIn(createMemoryStore()))).toEqual(before);
 });
 
 test('while a source is lost that can be asked again, model calls wait for their reasoning tokens', async () => {
@@ -212,7 +308,7 @@ test('while a source is lost that can be asked again, model calls wait for their
     dialect: 'catalog',
     max_line_bytes: 1_000_000,
     logger: pino({ level: 'silent' }),
-    saveCheckpoint: () => undefined,
+    ...keepIn(createMemoryStore()),
   });
   await bridge.open();
   await bridge.read();

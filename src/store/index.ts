@@ -45,3 +45,4 @@ export async function openStore(
   };
   return { store, findings: [] };
 }
+export { createMemoryStore } from './memory.js';
