@@ -173,7 +173,9 @@ export function createBridge(options: BridgeOptions): Bridge {
     for (const event of events) {
       const shaped = options.beforeEvent === undefined ? event : options.beforeEvent(event);
       const wanted = shaped instanceof Promise ? await armed(shaped) : shaped;
-      if (wanted !== undefined) deliverAfter(undefined, [correlator.apply(wanted, now())]);
+      // What was passed over comes again where it is gone on from here.
+      if (wanted === undefined) return events.length;
+      deliverAfter(undefined, [correlator.apply(wanted, now())]);
     }
     keeper?.advance(entry);
     return events.length;

@@ -1,0 +1,149 @@
+/**
+ * What a backend must have after all those kills: everything that one uninterrupted run makes of the lines that survived,
+ * and nothing else. Which lines survived is told by the log records, and what may be lost by the promise: of the lines that
+ * went through a socket to a process the last ones, and none that was written longer ago than the promised time.
+ */
+import { DURABLE_MS, type Line } from './feeder.js';
+import type { Item, Received, Value } from './received.js';
+
+export interface Survivors {
+  lines: Line[];
+  /** Lines that could be lost, and were. */
+  lost_in_flight: number;
+  problems: string[];
+}
+
+export const hasArrived = ({ logs }: Received, { ts_ms }: Line): boolean => logs.has(`${ts_ms}000000`);
+
+const describeLine = ({ source, life, ts_ms, event }: Line): string =>
+  `${event.type} ${ts_ms} (socket ${source}, process ${life})`;
+
+/** `Map.groupBy` needs a newer Node. */
+function groupBy(lines: Line[], groupOf: (line: Line) => string): Line[][] {
+  const groups = new Map<string, Line[]>();
+  for (const line of lines) {
+    const group = groups.get(groupOf(line)) ?? [];
+    groups.set(groupOf(line), group);
+    group.push(line);
+  }
+  return [...groups.values()];
+}
+
+const partition = <T>(all: T[], isFirst: (each: T) => boolean): [first: T[], second: T[]] => [
+  all.filter(isFirst),
+  all.filter((each) => !isFirst(each)),
+];
+
+/** The lines of one socket and one process; only a beginning of them may have survived. */
+function survivorsOf(lines: Line[], ended_ms: number, isSeen: (line: Line) => boolean): Survivors {
+  const isCertain = (line: Line): boolean => line.written_ms <= ended_ms - DURABLE_MS;
+  const end = lines.findLastIndex((line) => line.is_marked && isSeen(line)) + 1;
+  const holes = lines.slice(0, end).filter((line) => line.is_marked && !isSeen(line));
+  const [certain, in_flight] = partition(lines.slice(end), isCertain);
+  const late = certain.filter(({ is_marked }) => is_marked);
+  const lost = new Set([...holes, ...late, ...in_flight]);
+  return {
+    lines: lines.filter((line) => !lost.has(line)),
+    lost_in_flight: in_flight.length,
+    problems: [
+      ...holes.map((line) => `lost, though a later line was not: ${describeLine(line)}`),
+      ...late.map(
+        (line) =>
+          `lost, though written ${ended_ms - line.written_ms} ms before the end: ${describeLine(line)}`,
+      ),
+    ],
+  };
+}
+
+/** `ended_ms`: when each process was killed, or told to end. */
+export function findSurvivors(written: Line[], ended_ms: number[], backends: Received[]): Survivors {
+  const isSeen = (line: Line): boolean => backends.some((received) => hasArrived(received, line));
+  const groups = groupBy(written, ({ source, life }) => `${source} ${life}`).map((lines) =>
+    survivorsOf(lines, ended_ms[lines[0]?.life ?? 0] ?? 0, isSeen),
+  );
+  const kept = new Set(groups.flatMap(({ lines }) => lines));
+  return {
+    lines: written.filter((line) => kept.has(line)),
+    lost_in_flight: groups.reduce((sum, group) => sum + group.lost_in_flight, 0),
+    problems: groups.flatMap(({ problems }) => problems),
+  };
+}
+
+export interface Comparison {
+  expected: number;
+  seen: number;
+  missing: number;
+  /** Copies beyond the first: allowed, since they can be told. */
+  again: number;
+  problems: string[];
+}
+
+export function compareItems(
+  what: string,
+  expected: Map<string, Item>,
+  actual: Map<string, Item>,
+): Comparison {
+  const problems: string[] = [];
+  let missing = 0;
+  for (const [key, { text }] of expected) {
+    const found = actual.get(key);
+    if (found === undefined) missing++;
+    if (found === undefined) problems.push(`${what} missing: ${text}`);
+    else if (found.text !== text)
+      problems.push(`${what} is not as it should be: ${found.text}; expected: ${text}`);
+  }
+  let again = 0;
+  for (const [key, { text, copies, contradictions }] of actual) {
+    again += copies - 1;
+    if (!expected.has(key)) problems.push(`${what} that nobody expects: ${text}`);
+    for (const other of contradictions)
+      problems.push(`${what} comes again as another: ${text}, then ${other}`);
+  }
+  return { expected: expected.size, seen: expected.size - missing, missing, again, problems };
+}
+
+/** Sums of the same numbers, added in another order, differ by less than this. */
+const rounded = (value: number): number => Number(value.toPrecision(9));
+
+const describeValue = (value: Value | undefined): string =>
+  value === undefined ? 'nothing' : JSON.stringify({ ...value, sum: rounded(value.sum) });
+
+export interface SumsComparison {
+  expected: number;
+  equal: number;
+  problems: string[];
+}
+
+export function compareSums(expected: Map<string, Value>, actual: Map<string, Value>): SumsComparison {
+  const problems: string[] = [];
+  for (const series of new Set([...expected.keys(), ...actual.keys()])) {
+    const [wanted, found] = [describeValue(expected.get(series)), describeValue(actual.get(series))];
+    if (wanted !== found) problems.push(`sum of ${series}: ${found}; expected: ${wanted}`);
+  }
+  return { expected: expected.size, equal: expected.size - problems.length, problems };
+}
+
+const TOKEN_COUNTERS: Readonly<Record<string, string>> = {
+  input_tokens: 'gen_ai.client.inference.usage.input_tokens',
+  output_tokens: 'gen_ai.client.inference.usage.output_tokens',
+  cache_read_tokens: 'gen_ai.client.inference.usage.cache_read.input_tokens',
+  reasoning_tokens: 'gen_ai.client.inference.usage.reasoning.output_tokens',
+  cost_usd: 'openclaw.cost',
+};
+
+/** The uninterrupted run is of the program itself, so it is checked too: the tokens and the cost, added up from the lines. */
+export function checkReference(lines: Line[], reference: Received): string[] {
+  const calls = lines.filter(({ event, is_marked }) => is_marked && event.type === 'llm.tokens');
+  const sums = [...reference.sums()];
+  const problems = Object.entries(TOKEN_COUNTERS).flatMap(([field, counter]) => {
+    const told = calls.reduce((sum, { event }) => sum + Number(event[field]), 0);
+    const counted = sums
+      .filter(([series]) => series.startsWith(`${counter} `))
+      .reduce((sum, [, value]) => sum + value.sum, 0);
+    return rounded(told) === rounded(counted) ? [] : [`${counter}: ${counted}, where the lines tell ${told}`];
+  });
+  const marked = lines.filter(({ is_marked }) => is_marked);
+  if (reference.logs.size !== marked.length)
+    problems.push(`${reference.logs.size} log records of ${marked.length} lines`);
+  return problems.map((problem) => `the uninterrupted run: ${problem}`);
+}

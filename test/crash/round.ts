@@ -1,0 +1,194 @@
+/**
+ * One round: a data directory, one or two producers, one or two backends, and processes that follow each other until the
+ * last one ends in peace. Then everything is compared with what one uninterrupted run makes of the same lines.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Behaviour, startBackend } from './backend.js';
+import { createFeeder, createTimes, type Feeder, type Line } from './feeder.js';
+import {
+  type Comparison,
+  checkReference,
+  compareItems,
+  compareSums,
+  findSurvivors,
+  type SumsComparison,
+} from './judge.js';
+import { EXIT_OK, live, liveToTheEnd, type Round, SUMMARY, untilDelivered } from './live.js';
+import { planLives } from './plan.js';
+import { startProgram } from './program.js';
+import { createRandom, type Random } from './random.js';
+import type { Received } from './received.js';
+
+export interface RoundPlan {
+  seed: number;
+  behaviour: Behaviour;
+  kills: number;
+}
+
+export interface RoundResult {
+  plan: RoundPlan;
+  /** What there was besides the behaviour, for people. */
+  setting: string;
+  quiet_kills: number;
+  lines: number;
+  lost_in_flight: number;
+  spans: Comparison;
+  logs: Comparison;
+  sums: SumsComparison;
+  ledgers: number;
+  problems: string[];
+  directory: string;
+}
+
+/** Intervals shorter than anybody would choose, so that kills meet what happens rarely. */
+interface Settings {
+  temporality: string;
+  checkpoint_interval_ms: number;
+  metric_interval_ms: number;
+}
+
+const chooseSettings = (random: Random): Settings => ({
+  temporality: random.pick(['delta', 'cumulative']),
+  checkpoint_interval_ms: random.pick([100, 500, 2_000]),
+  metric_interval_ms: random.pick([200, 1_000]),
+});
+
+const environment = ({ temporality, metric_interval_ms }: Settings): Record<string, string> => ({
+  OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: temporality,
+  OTEL_EXPORTER_OTLP_TIMEOUT: '1000',
+  OTEL_METRIC_EXPORT_INTERVAL: String(metric_interval_ms),
+});
+
+function writeConfig(directory: string, { checkpoint_interval_ms }: Settings): string {
+  const path = join(directory, 'config.yaml');
+  writeFileSync(path, `store: {checkpoint_interval_ms: ${checkpoint_interval_ms}}\n`);
+  return path;
+}
+
+async function createFeeders(round: Pick<Round, 'directory' | 'random' | 'written'>): Promise<Feeder[]> {
+  const { directory, random, written } = round;
+  const nextTime = createTimes(random);
+  const all = random.pick<readonly ('bridge' | 'feeder')[]>([['bridge'], ['feeder'], ['bridge', 'feeder']]);
+  return Promise.all(
+    all.map((listens) => {
+      const path = join(directory, `${listens}.sock`);
+      const own = createRandom(random.int(0, 2 ** 31));
+      return createFeeder({ name: listens, path, listens, random: own, nextTime, written });
+    }),
+  );
+}
+
+async function prepare(seed: number): Promise<{ round: Round; settings: Settings }> {
+  const random = createRandom(seed);
+  const directory = mkdtempSync(join(tmpdir(), 'crash-'));
+  const settings = chooseSettings(random);
+  const written: Line[] = [];
+  const feeders = await createFeeders({ directory, random, written });
+  const names = random.chance(0.3) ? ['first', 'second'] : ['first'];
+  const backends = await Promise.all(names.map(() => startBackend(createRandom(random.int(0, 2 ** 31)))));
+  const args = [
+    'run',
+    ...feeders.flatMap(({ from }) => ['--from', from]),
+    ...backends.flatMap(({ url }, index) => ['--to', `${names[index]}:otlp=${url}`]),
+    ...['--config', writeConfig(directory, settings)],
+    ...['--data-dir', join(directory, 'data')],
+    ...['--summary', join(directory, SUMMARY)],
+  ];
+  return {
+    settings,
+    round: {
+      ...{ directory, random, args, feeders, backends, written },
+      ...{ env: environment(settings), ended_ms: [], problems: [], ledgers: 0 },
+    },
+  };
+}
+
+/** The same lines, without a kill, and a backend that is always up. */
+async function runUninterrupted({ directory, env, problems }: Round, lines: Line[]): Promise<Received> {
+  const backend = await startBackend(createRandom(0));
+  const data_directory = join(directory, 'uninterrupted');
+  mkdirSync(data_directory);
+  const args = ['run', '--from', 'stdin', '--to', `otlp=${backend.url}`, '--data-dir', data_directory];
+  const program = startProgram(args, env);
+  const over = new AbortController();
+  void program.ended.then(() => over.abort());
+  program.writeInput(lines.map(({ text }) => text).join(''));
+  await untilDelivered(lines, [backend.received], over.signal);
+  program.endInput();
+  const { status, log } = await program.ended;
+  if (status !== EXIT_OK) problems.push(`the uninterrupted run ended with status ${status}: ${log}`);
+  await backend.close();
+  return backend.received;
+}
+
+const add = (a: number[], ...more: number[]): number => [...a, ...more].reduce((sum, each) => sum + each, 0);
+
+/** What the backends together have. */
+function addComparisons(all: Comparison[]): Comparison {
+  const sum = (field: 'expected' | 'seen' | 'missing' | 'again'): number =>
+    add(all.map((each) => each[field]));
+  return {
+    ...{ expected: sum('expected'), seen: sum('seen'), missing: sum('missing'), again: sum('again') },
+    problems: all.flatMap(({ problems }) => problems),
+  };
+}
+
+const describe = (settings: Settings, { feeders, backends }: Round): string =>
+  [
+    settings.temporality,
+    `checkpoints ${settings.checkpoint_interval_ms} ms`,
+    `metrics ${settings.metric_interval_ms} ms`,
+    feeders.map(({ from }) => from.slice(0, from.indexOf('unix:') + 4)).join(' + '),
+    ...(backends.length > 1 ? ['and a second backend'] : []),
+  ].join(', ');
+
+function keep({ directory, written, ended_ms }: Round): void {
+  const lines = written.map(({ source, life, written_ms, text }) =>
+    JSON.stringify({ source, life, before_end_ms: (ended_ms[life] ?? 0) - written_ms, line: text.trimEnd() }),
+  );
+  writeFileSync(join(directory, 'written.ndjson'), `${lines.join('\n')}\n`);
+}
+
+/** A round that fails leaves its directory, with the data directory, what the processes logged and what was written. */
+export async function runRound(plan: RoundPlan): Promise<RoundResult> {
+  const { round, settings } = await prepare(plan.seed);
+  const { directory, random, written, feeders, backends, problems } = round;
+  const lives = planLives(random, plan.behaviour, plan.kills);
+  for (const each of lives) await live(round, each);
+  await liveToTheEnd(round, plan.behaviour);
+  for (const feeder of feeders) feeder.close();
+  await Promise.all(backends.map((backend) => backend.close()));
+
+  const received = backends.map((backend) => backend.received);
+  const survivors = findSurvivors(written, round.ended_ms, received);
+  const reference = await runUninterrupted(round, survivors.lines);
+  const sums = received.map((each) => compareSums(reference.sums(), each.sums()));
+  const spans = addComparisons(received.map((each) => compareItems('span', reference.spans, each.spans)));
+  const logs = addComparisons(received.map((each) => compareItems('log record', reference.logs, each.logs)));
+  problems.push(
+    ...survivors.problems,
+    ...checkReference(survivors.lines, reference),
+    ...spans.problems,
+    ...logs.problems,
+    ...sums.flatMap((each) => each.problems),
+    ...received.flatMap((each) => each.contradictions),
+  );
+  if (problems.length === 0) rmSync(directory, { recursive: true });
+  else keep(round);
+  return {
+    plan,
+    setting: describe(settings, round),
+    quiet_kills: lives.filter(({ ending }) => ending.how === 'quiet').length,
+    lines: written.length,
+    lost_in_flight: survivors.lost_in_flight,
+    ...{ spans, logs, problems, directory },
+    sums: {
+      expected: add(sums.map((each) => each.expected)),
+      equal: add(sums.map((each) => each.equal)),
+      problems: [],
+    },
+    ledgers: round.ledgers,
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * Stories of agents at work, as catalog events that are told one at a time: runs with model calls, tools, tools within
+ * tools, and sub-agents. Whatever beginning of a story is told, what comes of it does not depend on the clock: no call is
+ * left open by its run's end, none waits for its reasoning tokens, and each parent is known before its child.
+ */
+import type { Random } from './random.js';
+
+/** A catalog event that has still to be given its time. */
+export type Told = { type: string } & Record<string, unknown>;
+
+const USERS_CHANNELS = ['chat', 'mail'] as const;
+const MODELS = ['model-a', 'model-b', 'model-c'] as const;
+const TOOLS = ['exec', 'read', 'write'] as const;
+const AGENTS = ['main', 'ops'] as const;
+const LABELS = ['Reader', 'Writer'] as const;
+const MAX_DEPTH = 2;
+
+interface Run {
+  session_key: string;
+  run_id: string;
+}
+
+interface Teller {
+  random: Random;
+  /** A name that nothing else has. */
+  name(what: string): string;
+  tell(run: Run, type: string, fields?: Record<string, unknown>): Told;
+}
+
+function createTeller(random: Random, prefix: string): Teller {
+  let names = 0;
+  const sequence = new Map<string, number>();
+  return {
+    random,
+    name: (what) => `${what}-${prefix}-${++names}`,
+    tell(run, type, fields = {}) {
+      const seq = (sequence.get(run.run_id) ?? 0) + 1;
+      sequence.set(run.run_id, seq);
+      return { type, ...run, seq, ...fields };
+    },
+  };
+}
+
+function* think({ random, name, tell }: Teller, run: Run): Generator<Told> {
+  const response_id = name('response');
+  const model = { model: random.pick(MODELS), provider: 'provider' };
+  const reasoning_tokens = random.int(0, 50);
+  if (random.chance(0.5)) yield tell(run, 'agent.step_started', model);
+  if (random.chance(0.4)) yield tell(run, 'llm.reasoning', { reasoning_tokens, response_id });
+  yield tell(run, 'llm.tokens', {
+    ...model,
+    response_id,
+    input_tokens: random.int(100, 5_000),
+    output_tokens: random.int(50, 500),
+    cache_read_tokens: random.int(0, 100),
+    reasoning_tokens,
+    // Sums of these are exact, in whatever order they are added.
+    cost_usd: random.int(1, 64) / 1_024,
+  });
+}
+
+function* useTool(teller: Teller, run: Run, parent_call_id?: string): Generator<Told> {
+  const { random, name, tell } = teller;
+  const call_id = name('call');
+  const parent = parent_call_id === undefined ? {} : { parent_call_id };
+  yield tell(run, 'tool.call', { call_id, tool: random.pick(TOOLS), ...parent });
+  if (random.chance(0.2)) yield tell(run, 'tool.output', { call_id, partial: true, output: 'half' });
+  if (parent_call_id === undefined && random.chance(0.2)) yield* useTool(teller, run, call_id);
+  if (random.chance(0.2))
+    yield tell(run, 'tool.error', { call_id, error: { type: 'not_found', message: 'not there' } });
+  else yield tell(run, 'tool.output', { call_id, exit_code: random.int(0, 1) });
+}
+
+function* spawnAgent(teller: Teller, parent: Run, depth: number): Generator<Told> {
+  const { random, name, tell } = teller;
+  const call_id = name('call');
+  const child = { session_key: name('agent:main:subagent:crash'), run_id: name('run') };
+  const origin = { parent_session_key: parent.session_key, parent_run_id: parent.run_id };
+  yield tell(parent, 'tool.call', { call_id, tool: 'sessions_spawn' });
+  yield { type: 'subagent.spawned', ...child, ...origin, call_id, label: random.pick(LABELS) };
+  yield tell(parent, 'tool.output', { call_id });
+  yield tell(child, 'agent.started', { agent_id: 'main', trigger: 'subagent', ...origin });
+  yield* work(teller, child, depth + 1);
+  yield tell(child, 'subagent.output', { output: 'done' });
+  yield tell(child, 'agent.finished', { status: 'ok' });
+  if (random.chance(0.5)) yield tell(child, 'subagent.finished', { status: 'ok' });
+}
+
+function* work(teller: Teller, run: Run, depth: number): Generator<Told> {
+  const { random } = teller;
+  for (let left = random.int(1, 5); left > 0; left--) {
+    if (depth < MAX_DEPTH && random.chance(0.15)) yield* spawnAgent(teller, run, depth);
+    else if (random.chance(0.5)) yield* think(teller, run);
+    else yield* useTool(teller, run);
+  }
+}
+
+/** One request from its start to its end. `prefix` sets its ids apart from those of every other story. */
+export function* tellStory(random: Random, prefix: string): Generator<Told> {
+  const teller = createTeller(random, prefix);
+  const run = { session_key: `agent:main:crash-${prefix}`, run_id: `run-${prefix}` };
+  yield teller.tell(run, 'agent.started', {
+    session_id: `session-${prefix}`,
+    agent_id: random.pick(AGENTS),
+    trigger: 'user',
+    channel: random.pick(USERS_CHANNELS),
+  });
+  yield* work(teller, run, 0);
+  const status = random.pick(['ok', 'ok', 'cancelled', 'error']);
+  yield teller.tell(run, 'agent.finished', {
+    status,
+    stop_reason: 'stop',
+    ...(status === 'error' ? { error: { type: 'overloaded', message: 'no more' } } : {}),
+  });
+}
