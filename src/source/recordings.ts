@@ -4,6 +4,7 @@
  * stream without lines, so that nothing is read twice while what came of it is still being delivered.
  */
 import { createHash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
 import {
   type LineBatch,
   type Positions,
@@ -35,6 +36,10 @@ type Item = LineBatch | SourceStatus;
 /** The stream that begins when all has been read. */
 const ALL_READ = 'all read';
 
+/** What a recording begins with; nothing where it can't be read, which is said when its turn comes. */
+const beginningOf = (handle: FileHandle, path: string): Promise<Buffer> =>
+  readChunk(handle, path, 0).catch(() => Buffer.alloc(0));
+
 /** A hash of names, sizes and beginnings. Throws a `SourceError` where a recording can't be opened. */
 async function lookAt(paths: string[]): Promise<string> {
   const hash = createHash('sha256');
@@ -43,9 +48,7 @@ async function lookAt(paths: string[]): Promise<string> {
     if ('message' in handle) throw new SourceError(handle.message);
     try {
       const { size } = await reading(path, handle.stat());
-      // One that can't be read on is told when it is read.
-      const beginning = await readChunk(handle, path, 0).catch(() => Buffer.alloc(0));
-      hash.update(`${path}\0${size}\0`).update(beginning);
+      hash.update(`${path}\0${size}\0`).update(await beginningOf(handle, path));
     } finally {
       await handle.close();
     }
@@ -67,21 +70,23 @@ export function createRecordingsSource(paths: string[], options: RecordingsOptio
   const left = earliest(resume);
   let sources: Source[] = [];
 
-  async function* readInTurn(
-    opened: AsyncIterable<Item>[],
-    first: number,
-    look: string,
-  ): AsyncGenerator<Item> {
+  /** A stream begins with its position alone, before the one that it follows on has ended: there is one at any moment. */
+  const beginning = (position: RecordingPosition): LineBatch => ({
+    ...lineBatch(paths[position.index] ?? ALL_READ, [], false),
+    position,
+  });
+
+  async function* readInTurn(opened: AsyncIterable<Item>[], from: RecordingPosition): AsyncGenerator<Item> {
+    const { look } = from;
+    yield beginning(from);
     for (const [nth, items] of opened.entries()) {
-      const index = first + nth;
+      const index = from.index + nth;
       let has_ended = false;
       for await (const item of items) {
         if (item.kind !== 'lines') yield item;
         else if (item.end) {
           has_ended = true;
-          const position: RecordingPosition = { index: index + 1, after_line: 0, look };
-          // Before the end, with which the stream's own position is forgotten.
-          yield { ...lineBatch(paths[index + 1] ?? ALL_READ, [], false), position };
+          yield beginning({ index: index + 1, after_line: 0, look });
           yield item;
         } else {
           const after_line = item.lines.at(-1)?.number ?? 0;
@@ -105,13 +110,13 @@ export function createRecordingsSource(paths: string[], options: RecordingsOptio
     async open() {
       const look = await lookAt(paths);
       const is_same = left?.look === look;
-      const from = is_same ? left : { index: 0, after_line: 0 };
+      const from = is_same ? left : { index: 0, after_line: 0, look };
       sources = paths.slice(from.index).map((path, nth) => {
         const after_line = nth === 0 ? from.after_line : 0;
         return createFileSource(path, path, { ...reading_options, after_line });
       });
       const opened = await Promise.all(sources.map((source) => source.open()));
-      const items = readInTurn(opened, from.index, look);
+      const items = readInTurn(opened, from);
       return left === undefined || is_same ? items : startAnew(items);
     },
     async close() {

@@ -20,6 +20,8 @@ export interface Consumer {
   take(count: number): Promise<void>;
   /** Takes until something has come. */
   takeUntil(has_come: () => boolean): Promise<void>;
+  /** Takes until the iteration ends. */
+  takeAll(): Promise<void>;
   texts(): string[];
 }
 
@@ -78,6 +80,9 @@ export function createConsumer(createSource: (resume: Positions) => Source): Con
     },
     async takeUntil(has_come) {
       while (!has_come()) if (!(await takeNext())) throw new Error('the iteration has ended');
+    },
+    async takeAll() {
+      while (await takeNext());
     },
     texts: () => lines.map(({ text }) => text),
   };
