@@ -111,9 +111,10 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
   const counts: SourceCounts = { lines: 0, events: 0, ignored: {}, rejected: {} };
   const tracker = createTracker();
   const streams = new TrackedMap<Stream>({ tracker, prefix: PREFIX, save: saveStream, load: loadStream });
-  /** By the number in their records' keys. */
+  /** While they are restored: by the number in their records' keys. */
   const restored = new Map<string, Stream>();
   const unusable_records = saved === undefined ? 0 : restoreParts(tracker, partOf, saved);
+  restored.clear();
 
   function saveStream({ key, number, since_ms, decoder }: Stream): SavedStream {
     return { key, number, since_ms, dialect: decoder.dialect(), state: decoder.memory().state?.save() };
