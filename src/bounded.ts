@@ -26,7 +26,7 @@ export interface BoundedMap<V> {
 
 export type BoundedSet = BoundedMap<true>;
 
-export const createGeneration = <V>(number: number): Generation<V> => ({
+const createGeneration = <V>(number: number): Generation<V> => ({
   entries: new Map(),
   number,
   changed: [],

@@ -129,9 +129,10 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
   const source_of = new Map<string, string>();
   const tracker = createTracker();
   const streams = new TrackedMap<Stream>({ tracker, prefix: PREFIX, save: saveStream, load: loadStream });
-  /** By the number in their records' keys. */
+  /** While they are restored: by the number in their records' keys. */
   const restored = new Map<string, Stream>();
   const unusable_records = saved === undefined ? 0 : restoreParts(tracker, partOf, saved);
+  restored.clear();
 
   function saveStream({ key, number, since_ms, decoder }: Stream): SavedStream {
     return { key, number, since_ms, dialect: decoder.dialect(), state: decoder.memory().state?.save() };

@@ -112,7 +112,7 @@ const readNumber = (text: string | undefined): number => {
 };
 
 /** The number that a key ends in, else 0. */
-export const numberIn = (key: string): number => readNumber(key.split('/').at(-1));
+const numberIn = (key: string): number => readNumber(key.split('/').at(-1));
 
 /** Each record begins with it: the record of another version is of no use. */
 const FORMAT_VERSION = 1;
