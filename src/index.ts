@@ -45,6 +45,7 @@ export {
 } from './model/event.js';
 export {
   type LineBatch,
+  type Positions,
   type Source,
   SourceError,
   type SourceLine,

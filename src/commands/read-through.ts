@@ -9,7 +9,7 @@ import { createSource } from '../source/index.js';
 import { createSessionsLookup } from './sessions.js';
 
 /** A file to be read to its end. */
-export const openRecording = (path: string, max_line_bytes: number): Source =>
+const openRecording = (path: string, max_line_bytes: number): Source =>
   createSource({ kind: 'file', name: path, path }, { mode: 'to_end', max_line_bytes });
 
 export interface ReadOptions {

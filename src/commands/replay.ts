@@ -5,8 +5,9 @@
 import { statSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { createBridge } from '../bridge.js';
-import { type Source, SourceError } from '../model/source.js';
+import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
+import { createRecordingsSource } from '../source/index.js';
 import type { Summary } from '../summary.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
 import { createThrottle } from './backlog.js';
@@ -14,24 +15,7 @@ import { bridgeOptions, type OnInterrupt, sayStopping } from './bridge-options.j
 import { type OpenedDestinations, openDestinations } from './destinations.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { createPace, NO_SPAN, type Pace, type Span, widen } from './pace.js';
-import { openRecording, readThrough } from './read-through.js';
-
-/** Files one after the other, all opened before the first is read: a missing one is said before anything is sent. */
-function inTurn(files: string[], max_line_bytes: number): Source {
-  const sources = files.map((file) => openRecording(file, max_line_bytes));
-  return {
-    name: files.join(', '),
-    async open() {
-      const opened = await Promise.all(sources.map((source) => source.open()));
-      return (async function* () {
-        for (const items of opened) yield* items;
-      })();
-    },
-    async close() {
-      await Promise.all(sources.map((source) => source.close()));
-    },
-  };
-}
+import { readThrough } from './read-through.js';
 
 async function spanOf(files: string[], { dialect, limits }: Settings): Promise<Span> {
   let span = NO_SPAN;
@@ -85,7 +69,13 @@ export async function play(
   const catchUp = createThrottle(opened.destinations, deadline_ms, interrupt.signal);
   const bridge = createBridge({
     ...bridgeOptions(settings, opened, logger),
-    sources: [inTurn(files, settings.limits.line_bytes)],
+    sources: [
+      createRecordingsSource(files, {
+        max_line_bytes: settings.limits.line_bytes,
+        one_by_one: settings.speed !== undefined,
+        resume: {},
+      }),
+    ],
     ...(pace ? { beforeEvent: pace } : {}),
     afterBatch(bytes, events) {
       count(bytes, events);

@@ -20,16 +20,22 @@ export interface LineBatch {
   kind: 'lines';
   /** Which stream of the source (a file's path, a connection): decoders are kept per stream, line numbers count within it. */
   stream: string;
-  /** True on a stream's last batch: nothing more of it comes. */
+  /** True on a stream's last batch: nothing more of it ever comes. A source that is merely stopped ends no stream. */
   end: boolean;
   lines: (SourceLine | SkippedLine)[];
   /** When the chunk was read, epoch milliseconds. */
   arrival_ms: number;
-  /** Of a source that can be asked for what it told before: where to go on once this batch has been applied. Plain data. */
+  /** Of a stream that can be gone on with after a restart: from where, once this batch has been applied. Plain data. */
   position?: unknown;
   /** The stream is followed from this instant on: what was written in it before is there to be understood, not told. */
   since_ms?: number;
 }
+
+/**
+ * Where the streams of a source are to be gone on with, by their name: the last position of each that has not ended. A
+ * source that is created with them gives nothing again that came before, and gives each stream its old name and numbers.
+ */
+export type Positions = Readonly<Record<string, unknown>>;
 
 /** What a source reports of itself, to be logged: `down` once when a connection is lost or refused, `up` when it stands. */
 export interface SourceStatus {

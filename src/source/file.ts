@@ -5,7 +5,7 @@
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { errorCode, errorReason } from '../errors.js';
 import { type Source, SourceError } from '../model/source.js';
-import { createLineSplitter } from './lines.js';
+import { createLineSplitter, type Line } from './lines.js';
 import { createReaderSource, lineBatch, type Push } from './reader.js';
 
 const CHUNK_BYTES = 64 * 1024;
@@ -57,34 +57,56 @@ export async function readChunk(handle: FileHandle, path: string, position: numb
   return buffer.subarray(0, bytesRead);
 }
 
+export interface FileOptions {
+  max_line_bytes: number;
+  /** The last line that was given out before; 0: none. */
+  after_line?: number;
+  /** Whether each line is a batch of its own: for a consumer that takes its time over each. */
+  one_by_one?: boolean;
+}
+
 async function readToEnd(
   handle: FileHandle,
   path: string,
-  max_line_bytes: number,
+  { max_line_bytes, after_line = 0, one_by_one = false }: FileOptions,
   push: Push,
   stop: AbortSignal,
 ): Promise<void> {
   const splitter = createLineSplitter({ max_line_bytes });
+
+  async function pushLines(lines: Line[]): Promise<void> {
+    const wanted = lines.filter(({ number }) => number > after_line);
+    const batches = one_by_one ? wanted.map((line) => [line]) : [wanted];
+    for (const batch of batches) {
+      if (stop.aborted) return;
+      if (batch.length > 0) await push(lineBatch(path, batch, false));
+    }
+  }
+
   let position = 0;
   while (!stop.aborted) {
     const chunk = await readChunk(handle, path, position);
-    if (chunk.length === 0) return push(lineBatch(path, splitter.end(), true));
     position += chunk.length;
-    const lines = splitter.push(chunk);
-    if (lines.length > 0) await push(lineBatch(path, lines, false));
+    if (chunk.length > 0) await pushLines(splitter.push(chunk));
+    else
+      return push(
+        lineBatch(
+          path,
+          splitter.end().filter(({ number }) => number > after_line),
+          true,
+        ),
+      );
   }
-  // Stopped: what the splitter holds has not been lost, it is in the file.
-  await push(lineBatch(path, [], true));
 }
 
 /**
  * Reads a file from its start to its end. Opening it throws a `SourceError` where it is missing, a directory or not to
  * be read; the iteration throws one where reading fails later.
  */
-export function createFileSource(name: string, path: string, max_line_bytes: number): Source {
+export function createFileSource(name: string, path: string, options: FileOptions): Source {
   return createReaderSource(name, async (push, stop) => {
     const file = await openFile(path);
     if ('message' in file) throw new SourceError(file.message);
-    return () => readToEnd(file, path, max_line_bytes, push, stop).finally(() => file.close());
+    return () => readToEnd(file, path, options, push, stop).finally(() => file.close());
   });
 }

@@ -25,6 +25,7 @@ export {
 } from './gateway/index.js';
 export type { Refusal } from './gateway/refusals.js';
 export { type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
+export { createRecordingsSource, type RecordingsOptions } from './recordings.js';
 export { holdsTranscripts } from './transcript-directories.js';
 
 /** The kinds that `createSource` makes. */
@@ -51,13 +52,13 @@ export function isLineSource(parsed: ParsedSource): parsed is LineSource {
 
 /** Makes a source; nothing is opened yet. */
 export function createSource(parsed: LineSource, options: SourceOptions): Source {
-  const { mode, max_line_bytes = DEFAULT_MAX_LINE_BYTES, backoff = DEFAULT_BACKOFF } = options;
+  const { mode, max_line_bytes = DEFAULT_MAX_LINE_BYTES, backoff = DEFAULT_BACKOFF, resume = {} } = options;
   switch (parsed.kind) {
     case 'stdin':
       return createStdinSource({ max_line_bytes, input: options.stdin ?? process.stdin });
     case 'file':
       return mode === 'to_end'
-        ? createFileSource(parsed.name, parsed.path, max_line_bytes)
+        ? createFileSource(parsed.name, parsed.path, { max_line_bytes })
         : createFollowSource(parsed.name, parsed.path, {
             max_line_bytes,
             poll_interval_ms: DEFAULT_POLL_INTERVAL_MS,
