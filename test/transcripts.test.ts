@@ -50,8 +50,10 @@ async function follow(): Promise<Emission> {
     max_line_bytes: 1_000_000,
     from_start: false,
     poll_interval_ms: 60_000,
+    resume: {},
   });
   const puller = await opened(source);
+  await puller.batch();
   await puller.status('up');
   const intake = createIntake({
     dialect: 'auto',

@@ -2,7 +2,7 @@
  * The sources: from the value of a `--from` to a source that can be opened.
  */
 import type { Readable } from 'node:stream';
-import type { Source } from '../model/source.js';
+import type { Positions, Source } from '../model/source.js';
 import { createFileSource } from './file.js';
 import { createFollowSource, DEFAULT_POLL_INTERVAL_MS } from './follow.js';
 import { DEFAULT_MAX_LINE_BYTES } from './lines.js';
@@ -39,6 +39,8 @@ export interface SourceOptions {
   max_line_bytes?: number;
   /** Whether `transcripts` tells what the files hold already; by default it tells what comes. */
   from_start?: boolean;
+  /** Where an earlier process stopped, of a followed file or transcripts. */
+  resume?: Positions;
   /** How a lost connection is tried again; 0.2 s to 5 s by default. */
   backoff?: Backoff;
   /** What `stdin` reads; `process.stdin` by default. */
@@ -62,6 +64,7 @@ export function createSource(parsed: LineSource, options: SourceOptions): Source
         : createFollowSource(parsed.name, parsed.path, {
             max_line_bytes,
             poll_interval_ms: DEFAULT_POLL_INTERVAL_MS,
+            resume,
           });
     case 'socket':
       return createSocketSource(parsed.name, parsed.address, { max_line_bytes, backoff });
@@ -72,6 +75,7 @@ export function createSource(parsed: LineSource, options: SourceOptions): Source
         max_line_bytes,
         from_start: options.from_start ?? false,
         poll_interval_ms: DEFAULT_POLL_INTERVAL_MS,
+        resume,
       });
   }
 }

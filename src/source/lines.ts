@@ -14,6 +14,15 @@ const EMPTY = Buffer.alloc(0);
 
 export type Line = SourceLine | SkippedLine;
 
+const FIRST_LINE: LinePlace = { number: 1, is_too_long: false };
+
+/** A place between lines, or within one that has been given out as too long: what is left of that is passed over. */
+export interface LinePlace {
+  /** The number of the line that comes next, or is passed over. */
+  number: number;
+  is_too_long: boolean;
+}
+
 export interface LineSplitter {
   /** The lines that this chunk completes. The splitter keeps no reference to the chunk, its lines do. */
   push(chunk: Buffer): Line[];
@@ -21,8 +30,8 @@ export interface LineSplitter {
   end(): Line[];
   /** The stream broke off: a line without a line end is reported as `line_incomplete`. */
   abort(): Line[];
-  /** Forgets a line without a line end, to be pushed again from its start; gives how many bytes of it had come. */
-  rewind(): number;
+  /** Where a splitter would have to begin to go on from here, when these last bytes are pushed to it again. */
+  place(): LinePlace & { unended_bytes: number };
 }
 
 /** Takes off one `\r` at the end, and on a stream's first line the byte order mark. */
@@ -37,13 +46,15 @@ function trim(raw: Buffer, first: boolean): Buffer {
  * are left out, but counted in the line numbers. A line of more than `max_line_bytes` is given out once, as
  * `line_too_long`, as soon as that is certain.
  */
-export function createLineSplitter({ max_line_bytes = DEFAULT_MAX_LINE_BYTES } = {}): LineSplitter {
+export function createLineSplitter({
+  max_line_bytes = DEFAULT_MAX_LINE_BYTES,
+  from = FIRST_LINE,
+} = {}): LineSplitter {
   // A byte order mark and a `\r` do not count against the limit, so that they may have to be held on top of it.
   const held_bytes_max = max_line_bytes + BOM.length + 1;
-  let number = 1;
+  let { number, is_too_long: too_long } = from;
   let held = EMPTY;
   let held_bytes = 0;
-  let too_long = false;
   let unended_bytes = 0;
 
   function forgetHeld(): void {
@@ -95,7 +106,7 @@ export function createLineSplitter({ max_line_bytes = DEFAULT_MAX_LINE_BYTES } =
         unended_bytes = 0;
       }
       if (start < chunk.length) hold(chunk.subarray(start), lines);
-      unended_bytes += chunk.length - start;
+      unended_bytes = too_long ? 0 : unended_bytes + chunk.length - start;
       return lines;
     },
     end() {
@@ -106,12 +117,6 @@ export function createLineSplitter({ max_line_bytes = DEFAULT_MAX_LINE_BYTES } =
     abort() {
       return held_bytes > 0 ? [{ number, skipped: 'line_incomplete' }] : [];
     },
-    rewind() {
-      const rewound_bytes = unended_bytes;
-      unended_bytes = 0;
-      too_long = false;
-      forgetHeld();
-      return rewound_bytes;
-    },
+    place: () => ({ number, is_too_long: too_long, unended_bytes }),
   };
 }

@@ -2,26 +2,30 @@
  * Follows one transcript, a step at a time: what was appended is read, and a file that was replaced, shortened or written
  * anew is read from its start again, as a new stream. OpenClaw does write transcripts anew in place, to take out the last
  * message for one; so that also a file which has grown again since is noticed, what stands before the position is compared.
+ *
+ * A stream's position holds all that following it needs, so that a transcript can be made of it after a restart.
  */
 import { type FileHandle, stat } from 'node:fs/promises';
-import { openFile, readChunk } from './file.js';
-import { createLineSplitter, type Line, type LineSplitter } from './lines.js';
+import { type Cursor, createCursor, type FilePosition, idOf, isSameFile, startOf } from './cursor.js';
+import { openFile, reading } from './file.js';
+import type { Line } from './lines.js';
 import { lineBatch, type Push } from './reader.js';
-
-/** Enough to tell two texts apart: an entry ends with its time. */
-const TAIL_BYTES = 64;
+import { openAt } from './rotation.js';
 
 /** A stream of the file: its lines from the start on, up to where it was read. */
 interface Stream {
   name: string;
-  splitter: LineSplitter;
-  position: number;
-  /** The bytes before the position. */
-  tail: Buffer;
-  inode: number;
+  /** Where to go on when it is opened. */
+  position: FilePosition;
   read_at_ms: number;
   /** Whether the path names it no more. */
   is_gone: boolean;
+}
+
+/** A file held open: the half line at its end has been read too. */
+interface OpenFile {
+  handle: FileHandle;
+  cursor: Cursor;
 }
 
 export interface Transcript {
@@ -32,9 +36,15 @@ export interface Transcript {
   seen: string | undefined;
   streams: number;
   stream?: Stream;
-  handle?: FileHandle;
+  file?: OpenFile;
   /** Why it can't be read, where that has been told. */
   problem?: string;
+}
+
+/** A stream's position. */
+export interface TranscriptPosition extends FilePosition {
+  read_at_ms: number;
+  since_ms?: number;
 }
 
 export interface ReadOptions {
@@ -52,6 +62,17 @@ export const createTranscript = (path: string, since_ms: number | undefined): Tr
   streams: 0,
 });
 
+/** A file's second stream is named `PATH#2`, and so on. No transcript's path ends like that. */
+const STREAM_NAME = /^(.+?)(?:#(\d+))?$/s;
+
+/** Makes a transcript that an earlier process followed. */
+export function restoreTranscript(name: string, position: TranscriptPosition): Transcript {
+  const [, path = name, number = '1'] = STREAM_NAME.exec(name) ?? [];
+  const { read_at_ms, since_ms } = position;
+  const stream = { name, position, read_at_ms, is_gone: false };
+  return { ...createTranscript(path, since_ms), streams: Number(number), stream };
+}
+
 /** Looks at the file without opening it: whether anything has been done to it since it was last looked at. */
 export async function hasChanged(transcript: Transcript): Promise<boolean> {
   const stats = await stat(transcript.path).catch(() => undefined);
@@ -61,24 +82,19 @@ export async function hasChanged(transcript: Transcript): Promise<boolean> {
   return true;
 }
 
-function openStream(transcript: Transcript, inode: number, max_line_bytes: number): Stream {
+function openStream(transcript: Transcript, position: FilePosition): Stream {
   transcript.streams += 1;
   const { path, streams } = transcript;
-  return {
-    name: streams === 1 ? path : `${path}#${streams}`,
-    splitter: createLineSplitter({ max_line_bytes }),
-    position: 0,
-    tail: Buffer.alloc(0),
-    inode,
-    read_at_ms: Date.now(),
-    is_gone: false,
-  };
+  const name = streams === 1 ? path : `${path}#${streams}`;
+  return { name, position, read_at_ms: Date.now(), is_gone: false };
 }
 
 async function pushLines(transcript: Transcript, lines: Line[], end: boolean, push: Push): Promise<void> {
   const { stream, since_ms } = transcript;
   if (stream === undefined) return;
-  await push({ ...lineBatch(stream.name, lines, end), ...(since_ms === undefined ? {} : { since_ms }) });
+  const since = since_ms === undefined ? {} : { since_ms };
+  const position = { ...stream.position, read_at_ms: stream.read_at_ms, ...since };
+  await push({ ...lineBatch(stream.name, lines, end), ...since, ...(end ? {} : { position }) });
 }
 
 /** Ends the stream. An unfinished line in it either has gone with the file or is read again. */
@@ -94,68 +110,74 @@ export async function tellProblem(transcript: Transcript, message: string, push:
   await push({ kind: 'status', state: 'down', message: `${message}; it is tried again when it changes` });
 }
 
-/** Holds the file open no longer; its stream goes on where it was, at a line's start. */
+/** Holds the file open no longer; its stream goes on at a line's start. */
 export async function release(transcript: Transcript): Promise<void> {
-  const { handle, stream } = transcript;
-  delete transcript.handle;
-  await handle?.close();
-  if (stream === undefined) return;
-  const rewound_bytes = stream.splitter.rewind();
-  stream.position -= rewound_bytes;
-  stream.tail = stream.tail.subarray(0, Math.max(0, stream.tail.length - rewound_bytes));
+  const { file } = transcript;
+  delete transcript.file;
+  await file?.handle.close();
 }
 
-async function open(transcript: Transcript, { max_line_bytes, push }: ReadOptions): Promise<Step> {
-  const file = await openFile(transcript.path);
-  if ('message' in file) {
-    if (file.missing) {
+/** Opens the file that the path names, and gives it a stream. */
+async function openNamed(transcript: Transcript, { max_line_bytes, push }: ReadOptions): Promise<Step> {
+  const handle = await openFile(transcript.path);
+  if ('message' in handle) {
+    if (handle.missing) {
       await endStream(transcript, push);
       return 'gone';
     }
-    await tellProblem(transcript, file.message, push);
+    await tellProblem(transcript, handle.message, push);
     return 'idle';
   }
   delete transcript.problem;
-  transcript.handle = file;
-  const { ino } = await file.stat();
-  if (transcript.stream !== undefined && transcript.stream.inode !== ino) await endStream(transcript, push);
-  transcript.stream ??= openStream(transcript, ino, max_line_bytes);
+  const id = idOf(await reading(transcript.path, handle.stat({ bigint: true })));
+  const { stream } = transcript;
+  if (stream !== undefined && !isSameFile(stream.position, id)) await endStream(transcript, push);
+  transcript.stream ??= openStream(transcript, startOf(id));
+  transcript.file = { handle, cursor: createCursor(transcript.stream.position, max_line_bytes) };
+  return 'more';
+}
+
+/** Opens the file of the stream, also where it was put away under another name, since it may hold more. */
+async function open(transcript: Transcript, options: ReadOptions): Promise<Step> {
+  const { path, stream } = transcript;
+  if (stream === undefined) return openNamed(transcript, options);
+  const handle = await openAt(path, stream.position);
+  if (handle === undefined) return openNamed(transcript, options);
+  delete transcript.problem;
+  transcript.file = { handle, cursor: createCursor(stream.position, options.max_line_bytes) };
   return 'more';
 }
 
 /** At the end of what can be read: whether the path still names this file. */
-async function atEnd(transcript: Transcript, stream: Stream, push: Push): Promise<Step> {
-  const named = await stat(transcript.path).catch(() => undefined);
+async function atEnd(transcript: Transcript, stream: Stream, cursor: Cursor, push: Push): Promise<Step> {
+  const named = await stat(transcript.path, { bigint: true }).catch(() => undefined);
   // While a new file is empty, the writer may not have gone over to it yet.
-  if (named !== undefined && (named.ino === stream.inode || named.size === 0)) return 'idle';
+  if (named !== undefined && (isSameFile(idOf(named), cursor.file) || named.size === 0n)) return 'idle';
   if (!stream.is_gone) {
     // It is looked at once more: its last lines may have come just before.
     stream.is_gone = true;
     return 'more';
   }
-  await endStream(transcript, push, stream.splitter.end());
+  await endStream(transcript, push, cursor.end());
   await release(transcript);
   return named === undefined ? 'gone' : 'more';
 }
 
 /** Reads on by one chunk. Rejects with a `SourceError` where the file can no longer be read. */
 export async function readOn(transcript: Transcript, options: ReadOptions): Promise<Step> {
-  const { handle, stream } = transcript;
-  if (handle === undefined || stream === undefined) return open(transcript, options);
-  const { tail, splitter } = stream;
-  const chunk = await readChunk(handle, transcript.path, stream.position - tail.length);
-  if (!chunk.subarray(0, tail.length).equals(tail)) {
+  const { file, stream } = transcript;
+  if (file === undefined || stream === undefined) return open(transcript, options);
+  const { handle, cursor } = file;
+  const found = await cursor.read(handle, transcript.path);
+  if (found === 'at_end') return atEnd(transcript, stream, cursor, options.push);
+  if (found === 'rewritten') {
     await endStream(transcript, options.push);
-    transcript.stream = openStream(transcript, stream.inode, options.max_line_bytes);
+    transcript.stream = openStream(transcript, startOf(cursor.file));
+    file.cursor = createCursor(transcript.stream.position, options.max_line_bytes);
     return 'more';
   }
-  const fresh = chunk.subarray(tail.length);
-  if (fresh.length === 0) return atEnd(transcript, stream, options.push);
-  stream.position += fresh.length;
+  stream.position = cursor.position();
   stream.read_at_ms = Date.now();
-  // A copy, so that these few bytes do not keep the whole chunk in memory.
-  stream.tail = Buffer.from(chunk.subarray(-TAIL_BYTES));
-  const lines = splitter.push(fresh);
-  if (lines.length > 0) await pushLines(transcript, lines, false, options.push);
+  if (found.length > 0) await pushLines(transcript, found, false, options.push);
   return 'more';
 }

@@ -2,11 +2,18 @@
  * The source `transcripts:DIR`: follows every transcript of an OpenClaw that writes them as files, those that are there and
  * those that come. One loop reads them all in turn; the system tells what changed, and looking from time to time finds
  * what it does not tell. An idle file costs no open handle and no memory but its name and position.
+ *
+ * After a restart, a file goes on at the position of its stream. Files that have none are most of them, and one position
+ * stands for all of these: under the directory as its stream, it keeps the instant before which nothing is to be told of
+ * them. At first that is the start; it moves on when a file is put aside, as far as that file had not been written since.
+ * A file without a position that was changed after that instant, which the system's times tell, has grown while nobody
+ * looked; one that was made after it is a new one, and all of it is told.
  */
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Source, SourceError } from '../model/source.js';
+import { type Positions, type Source, SourceError } from '../model/source.js';
 import { createNotifier } from './notifier.js';
-import { createReaderSource, type Push } from './reader.js';
+import { createReaderSource, lineBatch, type Push } from './reader.js';
 import {
   checkRoot,
   createWatches,
@@ -22,8 +29,10 @@ import {
   hasChanged,
   readOn,
   release,
+  restoreTranscript,
   type Step,
   type Transcript,
+  type TranscriptPosition,
   tellProblem,
 } from './transcript-file.js';
 
@@ -42,7 +51,18 @@ export interface TranscriptsOptions {
   /** Whether what the files hold already is told as well. */
   from_start: boolean;
   poll_interval_ms: number;
+  /** Where an earlier process stopped. */
+  resume: Positions;
 }
+
+/** The position of all files that have none of their own. */
+interface DirectoryPosition {
+  /** What was written in them before is not to be told; 0: all is told. */
+  since_ms: number;
+}
+
+/** The system's times of files are as coarse as this on some file systems. */
+const FILE_TIMES_ARE_COARSE_MS = 2_000;
 
 /** Follows all transcripts below a directory. */
 function createFollower(root: string, options: TranscriptsOptions, push: Push, stop: AbortSignal) {
@@ -50,6 +70,10 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   /** Paths to be read, the longest waiting first. */
   const pending = new Set<string>();
   const open = new Set<Transcript>();
+  const to_put_aside = new Set<Transcript>();
+  const { [root]: directory, ...streams } = options.resume;
+  const left = directory as DirectoryPosition | undefined;
+  let since_ms = left?.since_ms ?? (options.from_start ? 0 : Date.now());
   const notifier = createNotifier();
   const watches = createWatches(onChange);
   stop.addEventListener('abort', notifier.notify);
@@ -80,29 +104,64 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     return paths;
   }
 
-  /** Takes note of what is there at the start. */
+  /** A first start. Takes note of what is there. */
   async function start(): Promise<void> {
-    const since_ms = options.from_start ? undefined : Date.now();
     for (const path of await findTranscripts()) {
-      const transcript = createTranscript(path, since_ms);
+      const transcript = createTranscript(path, options.from_start ? undefined : since_ms);
       transcripts.set(path, transcript);
       if (options.from_start) pending.add(path);
       else await hasChanged(transcript);
     }
   }
 
+  /** Goes on where an earlier process stopped. */
+  async function restart(): Promise<void> {
+    for (const [stream, position] of Object.entries(streams)) {
+      const transcript = restoreTranscript(stream, position as TranscriptPosition);
+      transcripts.set(transcript.path, transcript);
+      pending.add(transcript.path);
+    }
+    for (const path of await findTranscripts()) if (!transcripts.has(path)) await findAgain(path);
+  }
+
+  async function findAgain(path: string): Promise<void> {
+    const stats = await stat(path).catch(() => undefined);
+    if (stats === undefined) return;
+    const is_new = Math.floor(stats.birthtimeMs) > since_ms;
+    const transcript = createTranscript(path, is_new ? undefined : since_ms);
+    transcripts.set(path, transcript);
+    if (stats.ctimeMs > since_ms - FILE_TIMES_ARE_COARSE_MS) pending.add(path);
+    else await hasChanged(transcript);
+  }
+
+  const tellDirectory = (): Promise<void> => {
+    const position: DirectoryPosition = { since_ms };
+    return push({ ...lineBatch(root, [], false), position });
+  };
+
   async function putAside(transcript: Transcript): Promise<void> {
+    since_ms = Math.max(since_ms, Date.now() - PUT_ASIDE_AFTER_MS);
+    await tellDirectory();
     await endStream(transcript, push);
     await release(transcript);
     open.delete(transcript);
     transcript.since_ms = Date.now();
   }
 
+  const isIdle = ({ stream }: Transcript): boolean =>
+    stream !== undefined && Date.now() - stream.read_at_ms > PUT_ASIDE_AFTER_MS;
+
+  /** Only when nothing is left to be read: what has not been told yet would lie before the instant that moves on. */
+  async function putIdleAside(): Promise<void> {
+    for (const transcript of to_put_aside) {
+      to_put_aside.delete(transcript);
+      if (isIdle(transcript)) await putAside(transcript);
+    }
+  }
+
   async function look(transcript: Transcript): Promise<void> {
-    const { path, stream } = transcript;
-    if (await hasChanged(transcript)) pending.add(path);
-    else if (stream !== undefined && Date.now() - stream.read_at_ms > PUT_ASIDE_AFTER_MS)
-      await putAside(transcript);
+    if (await hasChanged(transcript)) pending.add(transcript.path);
+    else if (isIdle(transcript)) to_put_aside.add(transcript);
   }
 
   /** Looks at everything. What is not listed any more is looked at too: its stream has to end. */
@@ -126,7 +185,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   /** Counts a file as the one read last, and lets go of the one read longest ago where that is one too many. */
   async function keepOpen(transcript: Transcript): Promise<void> {
     open.delete(transcript);
-    if (transcript.handle === undefined) return;
+    if (transcript.file === undefined) return;
     open.add(transcript);
     const [oldest] = open;
     if (oldest === undefined || open.size <= MAX_OPEN_FILES) return;
@@ -168,6 +227,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   }
 
   async function follow(): Promise<void> {
+    await tellDirectory();
     await tellState();
     let polls = 0;
     let next_poll_ms = performance.now() + options.poll_interval_ms;
@@ -178,20 +238,20 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
         if (wait_ms <= 0) polls += 1;
         await poll(polls);
         next_poll_ms = performance.now() + options.poll_interval_ms;
-      } else if (path === undefined) await notifier.wait(wait_ms);
-      else await readNext(path);
+      } else if (path !== undefined) await readNext(path);
+      else {
+        await putIdleAside();
+        await notifier.wait(wait_ms);
+      }
     }
   }
 
   async function close(): Promise<void> {
     watches.close();
-    for (const transcript of transcripts.values()) {
-      await release(transcript);
-      await endStream(transcript, push);
-    }
+    for (const transcript of transcripts.values()) await release(transcript);
   }
 
-  return { start, follow, close };
+  return { start: left === undefined ? start : restart, follow, close };
 }
 
 /**

@@ -22,6 +22,7 @@ const WATCHING_ONLY: TranscriptsOptions = {
   max_line_bytes: 1_000_000,
   from_start: false,
   poll_interval_ms: 60_000,
+  resume: {},
 };
 const POLLING = { ...WATCHING_ONLY, poll_interval_ms: 10 };
 
@@ -42,6 +43,7 @@ function home(): Home {
 async function followed(root: string, options: Partial<TranscriptsOptions> = {}): Promise<Puller> {
   const source = createTranscriptsSource(`transcripts:${root}`, root, { ...WATCHING_ONLY, ...options });
   const puller = await opened(source);
+  expect(await puller.batch()).toMatchObject({ stream: root, end: false, lines: [] });
   return puller;
 }
 
@@ -181,6 +183,7 @@ describe('followed transcripts', () => {
     const next_day_ms = Date.now() + 25 * 60 * 60 * 1000;
     vi.useFakeTimers({ toFake: ['Date'], now: next_day_ms });
     onTestFinished(() => void vi.useRealTimers());
+    await expectBatch(puller, root, []);
     await expectBatch(puller, path('a'), [], true);
     appendFileSync(path('a'), 'two\n');
     const { since_ms } = await expectBatch(puller, `${path('a')}#2`, ['one', 'two']);
@@ -307,6 +310,7 @@ describe('any way of writing', () => {
       const { root, path } = home();
       const source = createTranscriptsSource('transcripts', root, WATCHING_ONLY);
       const items = (await source.open())[Symbol.asyncIterator]();
+      await items.next();
       await items.next();
       const wanted = lines.filter((text) => text !== '');
       let rest = Buffer.from(`${lines.join('\n')}\nend\n`);

@@ -1,0 +1,108 @@
+/**
+ * How far one file has been read: its lines up to there, and what stands just before, by which a file that was truncated or
+ * written anew is noticed before it is read on. A cursor can be made again from its position, in another process too.
+ */
+import type { BigIntStats } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { readChunk } from './file.js';
+import { createLineSplitter, type Line } from './lines.js';
+
+/** Enough to tell two texts apart: an event ends with its own ids or its time. */
+const FINGERPRINT_BYTES = 64;
+
+/** Which file it is, under whatever name. Texts, since the numbers may be too large for JSON. */
+export interface FileId {
+  device: string;
+  inode: string;
+}
+
+/** A place in a file that its lines have been given out up to. */
+export interface FilePosition extends FileId {
+  /** Where the first byte stands that was not given out. */
+  offset: number;
+  /** The number of the line there. */
+  line: number;
+  /** The line has been given out as too long: what is left of it is passed over. */
+  is_too_long?: true;
+  /** The last bytes before the offset, in base64. */
+  before: string;
+}
+
+export interface Cursor {
+  file: FileId;
+  /** Reads a chunk: the lines that it completes; or nothing has been appended; or what was read is no longer there. */
+  read(handle: FileHandle, path: string): Promise<Line[] | 'at_end' | 'rewritten'>;
+  /** The file has ended: its last line counts even without a line end. */
+  end(): Line[];
+  /** The file broke off: a line without a line end is reported. */
+  abort(): Line[];
+  position(): FilePosition;
+}
+
+export const idOf = ({ dev, ino }: BigIntStats): FileId => ({ device: `${dev}`, inode: `${ino}` });
+
+export const isSameFile = (a: FileId, b: FileId): boolean => a.device === b.device && a.inode === b.inode;
+
+export const startOf = (file: FileId): FilePosition => ({ ...file, offset: 0, line: 1, before: '' });
+
+/** Whether what was read before a position is still there. */
+export async function isUnchanged(
+  handle: FileHandle,
+  path: string,
+  position: FilePosition,
+): Promise<boolean> {
+  const before = Buffer.from(position.before, 'base64');
+  const chunk = await readChunk(handle, path, position.offset - before.length);
+  return chunk.subarray(0, before.length).equals(before);
+}
+
+/** An offset, and the bytes before it. */
+interface Place {
+  offset: number;
+  before: Buffer;
+}
+
+/** A place in a chunk that was read from an offset on. Its bytes are a copy, so that they do not keep the chunk in memory. */
+const placeIn = (chunk: Buffer, chunk_offset: number, at: number): Place => ({
+  offset: chunk_offset + at,
+  before: Buffer.from(chunk.subarray(Math.max(0, at - FINGERPRINT_BYTES), at)),
+});
+
+export function createCursor(from: FilePosition, max_line_bytes: number): Cursor {
+  const { device, inode } = from;
+  const first = { number: from.line, is_too_long: from.is_too_long ?? false };
+  const splitter = createLineSplitter({ max_line_bytes, from: first });
+  /** Up to where it was read, and up to where lines were given out. */
+  let read: Place = { offset: from.offset, before: Buffer.from(from.before, 'base64') };
+  let given = read;
+
+  return {
+    file: { device, inode },
+    async read(handle, path) {
+      const { offset, before } = read;
+      const chunk_offset = offset - before.length;
+      const chunk = await readChunk(handle, path, chunk_offset);
+      if (!chunk.subarray(0, before.length).equals(before)) return 'rewritten';
+      const fresh = chunk.subarray(before.length);
+      if (fresh.length === 0) return 'at_end';
+      const lines = splitter.push(fresh);
+      const { unended_bytes } = splitter.place();
+      read = placeIn(chunk, chunk_offset, chunk.length);
+      if (unended_bytes <= fresh.length) given = placeIn(chunk, chunk_offset, chunk.length - unended_bytes);
+      return lines;
+    },
+    end: splitter.end,
+    abort: splitter.abort,
+    position() {
+      const { number, is_too_long } = splitter.place();
+      return {
+        device,
+        inode,
+        offset: given.offset,
+        line: number,
+        ...(is_too_long ? { is_too_long } : {}),
+        before: given.before.toString('base64'),
+      };
+    },
+  };
+}

@@ -1,0 +1,77 @@
+/**
+ * Files that were renamed: a rotated one goes on under another name beside its path, such as `events.log.1`, and so may
+ * those that had the path after it.
+ */
+import { type FileHandle, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join, parse } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { type FileId, type FilePosition, idOf, isSameFile, isUnchanged } from './cursor.js';
+import { openFile, reading } from './file.js';
+
+interface RotatedFile {
+  path: string;
+  id: FileId;
+  written_ns: bigint;
+}
+
+/** The files beside a path whose names begin as its own does. */
+async function lookBeside(path: string): Promise<RotatedFile[]> {
+  const directory = dirname(path);
+  const names = await readdir(directory).catch(() => []);
+  const files: RotatedFile[] = [];
+  for (const name of names) {
+    if (name === basename(path) || !name.startsWith(parse(path).name)) continue;
+    const beside = join(directory, name);
+    const stats = await stat(beside, { bigint: true }).catch(() => undefined);
+    if (stats?.isFile()) files.push({ path: beside, id: idOf(stats), written_ns: stats.mtimeNs });
+  }
+  return files;
+}
+
+/** How often it is looked until two looks agree. */
+const MAX_LOOKS = 5;
+
+/** The same, once two looks agree: a file that is renamed while one looks may be seen twice, or not at all. */
+async function filesBeside(path: string): Promise<RotatedFile[]> {
+  let files = await lookBeside(path);
+  for (let looks = 1; looks < MAX_LOOKS; looks += 1) {
+    const before = files;
+    files = await lookBeside(path);
+    if (isDeepStrictEqual(files, before)) break;
+  }
+  return files;
+}
+
+/** The path where a file is now: its own, or the one that it was renamed to. */
+async function findFile(path: string, id: FileId): Promise<string | undefined> {
+  const named = await stat(path, { bigint: true }).catch(() => undefined);
+  if (named !== undefined && isSameFile(idOf(named), id)) return path;
+  return (await filesBeside(path)).find((file) => isSameFile(file.id, id))?.path;
+}
+
+/** Opens the file that a position is in, wherever it is now; undefined where it has gone or was written anew. */
+export async function openAt(path: string, position: FilePosition): Promise<FileHandle | undefined> {
+  const found = await findFile(path, position);
+  if (found === undefined) return undefined;
+  const handle = await openFile(found);
+  // Missing: it was renamed at this moment. Another change than that is as good as gone.
+  if ('message' in handle) return handle.missing ? openAt(path, position) : undefined;
+  const id = idOf(await reading(found, handle.stat({ bigint: true })));
+  if (isSameFile(id, position) && (await isUnchanged(handle, found, position))) return handle;
+  await handle.close();
+  return isSameFile(id, position) ? undefined : openAt(path, position);
+}
+
+/** Files of one rotation are named alike but for a number or a date. */
+const shapeOf = (path: string): string => path.replaceAll(/\d+/g, '#');
+
+/** Of the files that had the path after this one and were rotated away too, the first. */
+export async function findSuccessor(path: string, id: FileId): Promise<FileId | undefined> {
+  const files = await filesBeside(path);
+  const own = files.find((file) => isSameFile(file.id, id));
+  if (own === undefined) return undefined;
+  const later = files.filter(
+    (file) => file.written_ns > own.written_ns && shapeOf(file.path) === shapeOf(own.path),
+  );
+  return later.sort((a, b) => (a.written_ns < b.written_ns ? -1 : 1))[0]?.id;
+}

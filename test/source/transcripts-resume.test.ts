@@ -1,0 +1,253 @@
+/** Followed transcripts across restarts of their reader. */
+import {
+  appendFileSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { fc, test as property } from '@fast-check/vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { createTranscriptsSource } from '../../src/source/transcripts.js';
+import { temporaryDirectory } from './helpers.js';
+import { type Consumer, createConsumer } from './resume.js';
+
+interface Home {
+  root: string;
+  /** A transcript's path. */
+  path(name: string): string;
+  consumer: Consumer;
+  /** Appends, and takes until a line is there. */
+  taking(name: string, text: string, last: string): Promise<void>;
+}
+
+function home(options: { from_start?: boolean } = {}): Home {
+  const root = temporaryDirectory();
+  const sessions = join(root, 'agents', 'main', 'sessions');
+  mkdirSync(sessions, { recursive: true });
+  const path = (name: string): string => join(sessions, `${name}.jsonl`);
+  const consumer = createConsumer((resume) =>
+    createTranscriptsSource(`transcripts:${root}`, root, {
+      max_line_bytes: 1_000,
+      from_start: false,
+      poll_interval_ms: 20,
+      ...options,
+      resume,
+    }),
+  );
+  return {
+    root,
+    path,
+    consumer,
+    async taking(name, text, last) {
+      appendFileSync(path(name), text);
+      await consumer.takeUntil(() => consumer.texts().includes(last));
+    },
+  };
+}
+
+/** Lets a test set the clock; the times of files stay those of the system. */
+function setClock(now_ms: number): void {
+  vi.useFakeTimers({ toFake: ['Date'], now: now_ms });
+  onTestFinished(() => void vi.useRealTimers());
+}
+
+const textsOf = (consumer: Consumer, stream: string): string[] =>
+  consumer.lines.filter((line) => line.stream === stream).map(({ text }) => text);
+
+const sinceOf = (consumer: Consumer, stream: string): (number | undefined)[] =>
+  consumer.batches.filter((batch) => batch.stream === stream).map(({ since_ms }) => since_ms);
+
+describe('after a restart', () => {
+  test('a transcript goes on where it was, with its stream and its numbers', async () => {
+    const { path, consumer, taking } = home();
+    await consumer.start();
+    await taking('a', 'one\ntwo\nhal', 'two');
+    await consumer.stop();
+    appendFileSync(path('a'), 'f\nfour\n');
+    await consumer.start();
+    await taking('a', '', 'four');
+    const numbers = [1, 2, 3, 4];
+    expect(consumer.texts()).toEqual(['one', 'two', 'half', 'four']);
+    expect(consumer.lines.map(({ stream, number }) => [stream, number])).toEqual(
+      numbers.map((number) => [path('a'), number]),
+    );
+    expect(consumer.batches.some(({ end }) => end)).toBe(false);
+  });
+
+  test('one that came meanwhile is told whole, also where it is a copy with an old time', async () => {
+    const { path, consumer, taking } = home();
+    // Well before the files, whose times are coarser than the clock.
+    setClock(Date.now() - 60_000);
+    await consumer.start();
+    await taking('a', 'one\n', 'one');
+    await consumer.stop();
+    writeFileSync(path('b'), 'new\n');
+    utimesSync(path('b'), 1, 1);
+    await consumer.start();
+    await taking('b', '', 'new');
+    expect(sinceOf(consumer, path('b'))).toEqual([undefined]);
+  });
+
+  test('one that was there at the first start and grew meanwhile is told from that start on', async () => {
+    const { root, path, consumer } = home();
+    writeFileSync(path('a'), 'before\n');
+    await consumer.start();
+    await consumer.takeUntil(() => root in consumer.positions());
+    const { since_ms } = consumer.positions()[root] as { since_ms: number };
+    await consumer.stop();
+    appendFileSync(path('a'), 'after\n');
+    await consumer.start();
+    await consumer.takeUntil(() => consumer.lines.length === 2);
+    expect(textsOf(consumer, path('a'))).toEqual(['before', 'after']);
+    expect(sinceOf(consumer, path('a'))).toEqual([since_ms]);
+    await consumer.start();
+    appendFileSync(path('a'), 'later\n');
+    await consumer.takeUntil(() => consumer.lines.length === 3);
+    expect(sinceOf(consumer, path('a'))).toEqual([since_ms, since_ms]);
+  });
+
+  test('one that was there at the first start and never grew is not read', async () => {
+    const { root, path, consumer, taking } = home();
+    writeFileSync(path('idle'), 'before\n');
+    setClock(Date.now() + 60_000);
+    await consumer.start();
+    await consumer.takeUntil(() => root in consumer.positions());
+    setClock(Date.now() + 60_000);
+    await consumer.start();
+    await taking('a', 'one\n', 'one');
+    expect(textsOf(consumer, path('idle'))).toEqual([]);
+    expect(Object.keys(consumer.positions())).toEqual([root, path('a')]);
+    const since_ms = (consumer.positions()[root] as { since_ms: number }).since_ms;
+    await taking('idle', 'after\n', 'after');
+    expect(sinceOf(consumer, path('idle'))).toEqual([since_ms]);
+  });
+
+  test('from their start, on request: also those that nothing was taken of', async () => {
+    const { root, path, consumer } = home({ from_start: true });
+    writeFileSync(path('a'), 'before\n');
+    await consumer.start();
+    await consumer.takeUntil(() => root in consumer.positions());
+    await consumer.start();
+    await consumer.takeUntil(() => consumer.lines.length === 1);
+    expect(sinceOf(consumer, path('a'))).toEqual([undefined]);
+  });
+
+  test('one that was put aside before is not told again', async () => {
+    const { root, path, consumer, taking } = home();
+    await consumer.start();
+    await taking('a', 'one\n', 'one');
+    const next_day_ms = Date.now() + 25 * 60 * 60 * 1000;
+    setClock(next_day_ms);
+    await consumer.takeUntil(() => consumer.batches.at(-1)?.end === true);
+    expect(Object.keys(consumer.positions())).toEqual([root]);
+    await consumer.start();
+    await taking('a', 'two\n', 'two');
+    expect(sinceOf(consumer, path('a')).at(-1)).toBe(next_day_ms - 24 * 60 * 60 * 1000);
+  });
+
+  test('one that was idle across a restart is put aside when its day is over', async () => {
+    const { path, consumer, taking } = home();
+    await consumer.start();
+    await taking('a', 'one\n', 'one');
+    setClock(Date.now() + 25 * 60 * 60 * 1000);
+    await consumer.start();
+    await consumer.takeUntil(() => consumer.batches.at(-1)?.end === true);
+    expect(consumer.batches.at(-1)).toMatchObject({ stream: path('a'), lines: [] });
+  });
+
+  test('one that was written anew is read from its start, as a new stream', async () => {
+    const { path, consumer, taking } = home();
+    await consumer.start();
+    await taking('a', 'one\ntwo\n', 'two');
+    await consumer.stop();
+    writeFileSync(path('a'), 'one\nthree\nfour\n');
+    await consumer.start();
+    await taking('a', '', 'four');
+    expect(textsOf(consumer, path('a'))).toEqual(['one', 'two']);
+    expect(textsOf(consumer, `${path('a')}#2`)).toEqual(['one', 'three', 'four']);
+    expect(consumer.batches.filter(({ end }) => end).map(({ stream }) => stream)).toEqual([path('a')]);
+    await consumer.start();
+    await taking('a', 'five\n', 'five');
+    expect(consumer.lines.at(-1)).toEqual({ stream: `${path('a')}#2`, number: 4, text: 'five' });
+  });
+
+  test('one that was archived is read to its end, then the one in its place', async () => {
+    const { path, consumer, taking } = home();
+    await consumer.start();
+    await taking('a', 'one\n', 'one');
+    await consumer.stop();
+    appendFileSync(path('a'), 'late\n');
+    renameSync(path('a'), `${path('a')}.reset.2026-11-22T11-15-37.587Z`);
+    writeFileSync(path('a'), 'new\n');
+    await consumer.start();
+    await taking('a', '', 'new');
+    expect(textsOf(consumer, path('a'))).toEqual(['one', 'late']);
+    expect(textsOf(consumer, `${path('a')}#2`)).toEqual(['new']);
+  });
+
+  test('one that was removed ends', async () => {
+    const { root, path, consumer, taking } = home();
+    await consumer.start();
+    await taking('a', 'one\n', 'one');
+    await consumer.stop();
+    rmSync(path('a'));
+    await consumer.start();
+    await consumer.takeUntil(() => consumer.batches.at(-1)?.end === true);
+    expect(Object.keys(consumer.positions())).toEqual([root]);
+  });
+});
+
+type Step = { name: string; text: string } | { take: number } | 'restart';
+
+const name = fc.constantFrom('there', 'also there', 'new');
+const text = fc
+  .array(fc.constantFrom('#', '#\n', '#\n', '#\r\n', 'é'), { minLength: 1, maxLength: 8 })
+  .map((parts) => parts.join(''));
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ name, text }) },
+  { weight: 3, arbitrary: fc.record({ take: fc.integer({ min: 1, max: 4 }) }) },
+  { weight: 1, arbitrary: fc.constant('restart' as const) },
+);
+
+describe('any appends and restarts', () => {
+  property.prop([fc.array(step, { minLength: 5, maxLength: 40 })], { numRuns: 40 })(
+    'give every line of every file once and in order',
+    async (steps) => {
+      const { root, path, consumer } = home();
+      let number = 0;
+      const append = (to: string, added: string): void =>
+        appendFileSync(
+          path(to),
+          added.replaceAll('#', () => `<${++number}>`),
+        );
+      for (const each of ['there', 'also there']) append(each, '#\n#');
+      await consumer.start();
+      await consumer.takeUntil(() => root in consumer.positions());
+      const position = consumer.positions()[root];
+      for (const each of steps) {
+        if (each === 'restart') await consumer.start();
+        else if ('take' in each) await consumer.take(each.take);
+        else append(each.name, each.text);
+      }
+      const names = ['there', 'also there', 'new'];
+      for (const each of names) append(each, '\nend\n');
+      const hasAll = (): boolean => consumer.texts().filter((line) => line === 'end').length === names.length;
+      await consumer.takeUntil(hasAll);
+      await consumer.stop();
+      for (const each of names) {
+        const written = readFileSync(path(each), 'utf8').split(/\r?\n/);
+        expect(textsOf(consumer, path(each))).toEqual(written.filter((line) => line !== ''));
+        if (each !== 'new')
+          expect(sinceOf(consumer, path(each))).toEqual(
+            sinceOf(consumer, path(each)).map(() => (position as { since_ms: number }).since_ms),
+          );
+      }
+      expect(consumer.positions()[root]).toEqual(position);
+    },
+    60_000,
+  );
+});
