@@ -18,8 +18,8 @@ import { within } from './within.js';
 
 /** Where a bridge stopped, or might have to go on. */
 export interface BridgeCheckpoint {
-  /** How far the sources that can be asked again were read, by their name. */
-  positions: Record<string, unknown>;
+  /** Where to go on in the streams that can be gone on with: by their source's name, then by their own. */
+  positions: Record<string, Record<string, unknown>>;
   correlator: CorrelatorSnapshot;
 }
 
@@ -89,7 +89,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     ...(options.sessionsOf ? { sessionsOf: options.sessionsOf } : {}),
   });
   const correlator = createCorrelator(options.correlator, options.restored?.correlator);
-  const positions: Record<string, unknown> = { ...options.restored?.positions };
+  const positions = structuredClone(options.restored?.positions ?? {});
   let opened: OpenedSource[] = [];
   let timer: NodeJS.Timeout | undefined;
   let metricsTimer: NodeJS.Timeout | undefined;
@@ -129,15 +129,26 @@ export function createBridge(options: BridgeOptions): Bridge {
     next_checkpoint_ms = now() + Math.max(CHECKPOINT_INTERVAL_MS, (now() - began_ms) * CHECKPOINT_SHARE);
   }
 
-  async function takeBatch(source: string, batch: LineBatch): Promise<void> {
-    const events = intake.take(batch);
+  async function applyEvents(events: AgentEvent[]): Promise<void> {
     for (const event of events) {
       const shaped = options.beforeEvent === undefined ? event : options.beforeEvent(event);
       const wanted = shaped instanceof Promise ? await armed(shaped) : shaped;
       if (wanted !== undefined) deliver(correlator.apply(wanted, now()));
     }
+  }
+
+  function notePosition(source: string, { stream, end, position }: LineBatch): void {
+    const streams = positions[source] ?? {};
+    positions[source] = streams;
+    if (end) delete streams[stream];
+    else if (position !== undefined) streams[stream] = position;
+  }
+
+  async function takeBatch(source: string, batch: LineBatch): Promise<void> {
+    const events = intake.take(batch);
+    await applyEvents(events);
     armTimer();
-    if (batch.position !== undefined) positions[source] = batch.position;
+    notePosition(source, batch);
     if (options.saveCheckpoint !== undefined && now() >= next_checkpoint_ms) checkpoint();
     await options.afterBatch?.(bytesOf(batch), events.length);
   }
@@ -146,7 +157,8 @@ export function createBridge(options: BridgeOptions): Bridge {
   function takeStatus(source: string, { state, message }: SourceStatus): void {
     if (state === 'down') logger.warn(message);
     else logger.info(message);
-    if (positions[source] !== undefined)
+    // The gateway's one stream has its source's name; a file that is missing has no more to tell of what it told.
+    if (positions[source]?.[source] !== undefined)
       correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
   }
 
@@ -191,11 +203,13 @@ export function createBridge(options: BridgeOptions): Bridge {
       await Promise.all(sources.map((source) => source.close()));
     },
     async finish(drain_ms) {
+      const goes_on = options.saveCheckpoint !== undefined;
+      if (!goes_on) await applyEvents(intake.end());
       clearTimeout(timer);
       clearInterval(metricsTimer);
       opened = [];
-      if (options.saveCheckpoint === undefined) await closeCorrelator();
-      else checkpoint();
+      if (goes_on) checkpoint();
+      else await closeCorrelator();
       await collectMetrics();
       await within(drain_ms, Promise.all(destinations.map((destination) => destination.idle())));
       await Promise.all(destinations.map((destination) => destination.close()));

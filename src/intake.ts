@@ -30,6 +30,8 @@ export interface Problem extends Rejection {
 export interface Intake {
   /** The events of a batch, in order. */
   take(batch: LineBatch): AgentEvent[];
+  /** Ends the streams that have not ended by themselves: what their decoders held back. */
+  end(): AgentEvent[];
   counts(): SourceCounts;
 }
 
@@ -95,14 +97,22 @@ export function createIntake(options: IntakeOptions): Intake {
     return decoded.events;
   }
 
+  function endStream(stream: string): AgentEvent[] {
+    const held = decoders.get(stream)?.end() ?? [];
+    decoders.delete(stream);
+    return held;
+  }
+
   return {
     take(batch) {
       const { stream, lines, end } = batch;
       const events = lines.flatMap((line) => takeLine(line, batch));
-      if (end) {
-        events.push(...(decoders.get(stream)?.end() ?? []));
-        decoders.delete(stream);
-      }
+      if (end) events.push(...endStream(stream));
+      counts.events += events.length;
+      return events;
+    },
+    end() {
+      const events = [...decoders.keys()].flatMap(endStream);
       counts.events += events.length;
       return events;
     },

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { type BridgeCheckpoint, createBridge } from '../src/bridge.js';
-import type { CorrelatorSnapshot } from '../src/correlate/index.js';
+import { type BridgeCheckpoint, type BridgeOptions, createBridge } from '../src/bridge.js';
+import { type CorrelatorSnapshot, createCorrelator } from '../src/correlate/index.js';
 import type { Destination } from '../src/model/delivery.js';
 import type { LineBatch, Source } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
@@ -51,9 +51,11 @@ function createSink(): { destination: Destination; emitted: Emission[] } {
   return { destination, emitted };
 }
 
-type Checkpointing = Pick<Parameters<typeof createBridge>[0], 'restored' | 'saveCheckpoint'>;
+const emptySnapshot = (): CorrelatorSnapshot => createCorrelator().snapshot();
 
-async function runBridge(events: object[], position: unknown, checkpoint: Checkpointing = {}) {
+type Options = Partial<Pick<BridgeOptions, 'restored' | 'saveCheckpoint' | 'dialect'>>;
+
+async function runBridge(events: object[], position: unknown, options: Options = {}) {
   const { destination, emitted } = createSink();
   const bridge = createBridge({
     sources: [sourceOf(events, position)],
@@ -62,7 +64,7 @@ async function runBridge(events: object[], position: unknown, checkpoint: Checkp
     max_line_bytes: 1_000_000,
     logger: pino({ level: 'silent' }),
     now: () => 1_000,
-    ...checkpoint,
+    ...options,
   });
   await bridge.open();
   await bridge.read();
@@ -89,13 +91,48 @@ describe('a checkpoint', () => {
     const before = await runBridge(BEGIN, { at: 7 }, { saveCheckpoint: store.write });
     expect(before.spans).toEqual([]);
     const restored = (await store.read()) as BridgeCheckpoint;
-    expect(restored.positions).toEqual({ 'ws://test': { at: 7 } });
+    expect(restored.positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
     const after = await runBridge(END, { at: 8 }, { restored, saveCheckpoint: store.write });
     expect(after.spans).toMatchObject([
       { name: 'execute_tool exec', start_ms: 1_000, end_ms: 2_000 },
       { name: 'invoke_agent main', start_ms: 1_000, end_ms: 3_000 },
     ]);
     expect(after.spans.some((span) => span.error)).toBe(false);
+  });
+
+  test('keeps the last position of each stream, until that ends', async () => {
+    const { destination } = createSink();
+    const batch = (stream: string, position: unknown, end = false): LineBatch => ({
+      kind: 'lines',
+      stream,
+      end,
+      lines: [],
+      arrival_ms: 0,
+      ...(end ? {} : { position }),
+    });
+    const source: Source = {
+      name: 'file:a',
+      async open() {
+        return (async function* () {
+          yield* [batch('a', 1), batch('a#2', 2), batch('a', undefined, true), batch('a#2', 3)];
+        })();
+      },
+      async close() {},
+    };
+    const saved: BridgeCheckpoint[] = [];
+    const bridge = createBridge({
+      sources: [source],
+      destinations: [destination],
+      dialect: 'catalog',
+      max_line_bytes: 1_000_000,
+      logger: pino({ level: 'silent' }),
+      restored: { positions: { 'file:a': { a: 0 }, 'file:b': { b: 4 } }, correlator: emptySnapshot() },
+      saveCheckpoint: (checkpoint) => void saved.push(structuredClone(checkpoint)),
+    });
+    await bridge.open();
+    await bridge.read();
+    await bridge.finish(0);
+    expect(saved.at(-1)?.positions).toEqual({ 'file:a': { 'a#2': 3 }, 'file:b': { b: 4 } });
   });
 
   test('is for its owner alone', async () => {
@@ -117,6 +154,27 @@ describe('a checkpoint', () => {
 test('without a checkpoint what is open at the end is closed', async () => {
   const { spans } = await runBridge(BEGIN, {});
   expect(spans).toMatchObject([{ error: { type: 'shutdown' } }, { error: { type: 'shutdown' } }]);
+});
+
+test('without a checkpoint what a decoder held back comes at the end; with one it is left to the next start', async () => {
+  const frame = (stream: string, data: object) => ({
+    type: 'event',
+    event: 'agent',
+    payload: { runId: 'r', sessionKey: 'agent:main:s', stream, ts: 1_000, data },
+  });
+  const call = { name: 'exec', toolCallId: 'c', args: {}, result: {} };
+  const frames = [
+    frame('lifecycle', { phase: 'start', startedAt: 1_000 }),
+    frame('tool', { ...call, phase: 'start' }),
+    frame('tool', { ...call, phase: 'result' }),
+  ];
+  const logsOf = async (options: Options) =>
+    (await runBridge(frames, {}, { dialect: 'gateway', ...options })).logs.map(
+      ({ event_name }) => event_name,
+    );
+  const before = ['openclaw.agent_started', 'openclaw.tool_call'];
+  expect(await logsOf({})).toEqual([...before, 'openclaw.tool_result']);
+  expect(await logsOf({ saveCheckpoint: () => undefined })).toEqual(before);
 });
 
 test('while a source is lost that can be asked again, model calls wait for their reasoning tokens', async () => {

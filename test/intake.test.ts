@@ -120,3 +120,38 @@ describe('bad lines', () => {
     expect(events[0]?.session_key).toBe('a\ufffdb');
   });
 });
+
+describe('what a decoder holds back', () => {
+  const frame = (stream: string, data: object) => ({
+    type: 'event',
+    event: 'agent',
+    payload: { runId: 'r', sessionKey: 'agent:main:s', stream, ts: 1, data },
+  });
+  const call = frame('tool', { phase: 'start', name: 'exec', toolCallId: 'c', args: {} });
+  const result = frame('tool', { phase: 'result', name: 'exec', toolCallId: 'c', result: {} });
+
+  function takeHeld() {
+    const intake = createIntake({ dialect: 'gateway', max_line_bytes: MAX_LINE_BYTES, onProblem: () => {} });
+    const lines = [call, result].map((each, index) => ({
+      number: index + 1,
+      bytes: Buffer.from(JSON.stringify(each)),
+    }));
+    const events = intake.take({ kind: 'lines', stream: 'f', end: false, lines, arrival_ms: 0 });
+    expect(events.map(({ type }) => type)).toEqual(['tool.call']);
+    return intake;
+  }
+
+  test('comes when its stream ends', () => {
+    const intake = takeHeld();
+    const events = intake.take({ kind: 'lines', stream: 'f', end: true, lines: [], arrival_ms: 0 });
+    expect(events.map(({ type }) => type)).toEqual(['tool.output']);
+    expect(intake.end()).toEqual([]);
+  });
+
+  test('comes when all ends, once, and is counted', () => {
+    const intake = takeHeld();
+    expect(intake.end().map(({ type }) => type)).toEqual(['tool.output']);
+    expect(intake.end()).toEqual([]);
+    expect(intake.counts().events).toBe(2);
+  });
+});

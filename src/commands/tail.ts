@@ -63,6 +63,9 @@ export async function tail(
   const isFiltered = options.types.length + options.sessions.length > 0;
   const shown = (event: AgentEvent): object => (settings.content ? event : withoutContent(event));
 
+  const printEvents = (events: AgentEvent[]): Promise<void> =>
+    print(events.filter(isWanted).map((event) => JSON.stringify(shown(event))));
+
   async function printSource(source: Source): Promise<void> {
     const intake = createIntake({
       dialect: settings.dialect,
@@ -73,14 +76,9 @@ export async function tail(
     for await (const item of await source.open()) {
       if (item.kind === 'status') logger[item.state === 'up' ? 'info' : 'warn'](item.message);
       else if (options.raw) await print(rawLines(item, intake, isWanted, isFiltered));
-      else
-        await print(
-          intake
-            .take(item)
-            .filter(isWanted)
-            .map((event) => JSON.stringify(shown(event))),
-        );
+      else await printEvents(intake.take(item));
     }
+    if (!options.raw) await printEvents(intake.end());
   }
 
   onInterrupt(() => void Promise.all(sources.map((source) => source.close())));

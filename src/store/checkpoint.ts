@@ -13,8 +13,8 @@ const VERSION = 1;
 
 /** `S`: what the correlator gives as its snapshot. */
 export interface Checkpoint<S> {
-  /** By the source's name. */
-  positions: Record<string, unknown>;
+  /** By the source's name, then by its stream's. */
+  positions: Record<string, Record<string, unknown>>;
   correlator: S;
 }
 

@@ -89,7 +89,8 @@ export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
   /** Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. */
   follow(connection: Connection, stop: AbortSignal): Promise<Ending | Refusal>;
-  end(): Promise<void>;
+  /** Gives out what has been seen and not been pulled yet. */
+  flush(): Promise<void>;
 }
 
 export interface FeedOptions {
@@ -326,6 +327,6 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       lose(gapReason(ending));
       return ending;
     },
-    end: outlet.end,
+    flush: outlet.flush,
   };
 }

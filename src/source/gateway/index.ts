@@ -89,7 +89,7 @@ async function keepFollowing(
     failures += 1;
     if (!stop.aborted) await stopped.wait(wait_ms);
   }
-  await feed.end();
+  await feed.flush();
 }
 
 /** A source that never ends by itself and whose opening never fails: what goes wrong is told as a status. */

@@ -11,8 +11,8 @@ const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 export interface Outlet {
   /** Adds a line: JSON of one frame in the recording form, on one line. */
   add(json: string): void;
-  /** The last batch of the stream. */
-  end(): Promise<void>;
+  /** Gives out what waits, and how far everything has been seen. */
+  flush(): Promise<void>;
 }
 
 export interface OutletOptions {
@@ -40,13 +40,15 @@ export function createOutlet({ stream, push, onFull, position }: OutletOptions):
     return lines;
   }
 
+  const give = (lines: SourceLine[], at: unknown): Promise<void> =>
+    push({ kind: 'lines', stream, end: false, lines, arrival_ms: Date.now(), position: at });
+
   async function pump(): Promise<void> {
     // What comes in this turn goes together: a rebuilt past is one batch.
     await Promise.resolve();
     while (waiting.length > 0) {
       const at = position();
-      const lines = take();
-      await push({ kind: 'lines', stream, end: false, lines, arrival_ms: Date.now(), position: at });
+      await give(take(), at);
     }
     pumping = undefined;
   }
@@ -62,16 +64,9 @@ export function createOutlet({ stream, push, onFull, position }: OutletOptions):
       }
       pumping ??= pump();
     },
-    async end() {
+    async flush() {
       await pumping;
-      await push({
-        kind: 'lines',
-        stream,
-        end: true,
-        lines: [],
-        arrival_ms: Date.now(),
-        position: position(),
-      });
+      await give([], position());
     },
   };
 }
