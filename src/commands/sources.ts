@@ -1,7 +1,7 @@
 /**
  * The sources of a start: those that the user names, else the gateway on this machine.
  */
-import type { Source } from '../model/source.js';
+import type { Positions, Source } from '../model/source.js';
 import { openclawDirectory } from '../openclaw.js';
 import type { Settings } from '../settings.js';
 import {
@@ -18,7 +18,7 @@ import { gatewayAccess, gatewayUrl, isLocal } from './gateway.js';
 
 export interface SourcesOptions {
   /** Where an earlier process stopped, by the source's name. */
-  positions: Readonly<Record<string, unknown>>;
+  positions: Readonly<Record<string, Positions>>;
 }
 
 function parseSources(settings: Settings): { parsed: ParsedSource[] } | { error: string } {
@@ -44,29 +44,36 @@ export const isResumable = (settings: Settings): boolean => {
 
 type Named<K extends ParsedSource['kind']> = Extract<ParsedSource, { kind: K }>;
 
-const lineOptions = ({ limits, from_start }: Settings) =>
-  ({ mode: 'follow', max_line_bytes: limits.line_bytes, from_start }) as const;
+const lineOptions = ({ limits, from_start }: Settings, resume: Positions) =>
+  ({ mode: 'follow', max_line_bytes: limits.line_bytes, from_start, resume }) as const;
 
-function createGateway(source: Named<'gateway'>, settings: Settings, { positions }: SourcesOptions): Source {
+function createGateway(source: Named<'gateway'>, settings: Settings, resume: Positions): Source {
   const access = gatewayAccess(source, settings, process.env);
-  const resume = positions[source.name] as GatewayPosition | undefined;
-  return createGatewaySource({ access, resume, backoff: GATEWAY_BACKOFF });
+  const position = resume[source.name] as GatewayPosition | undefined;
+  return createGatewaySource({ access, resume: position, backoff: GATEWAY_BACKOFF });
+}
+
+interface Transcripts {
+  directory: string;
+  isThere(): Promise<boolean>;
 }
 
 /** An OpenClaw that writes transcripts tells the same in them as over its gateway, so they are never both listened to. */
 function withTranscripts(
-  gateway: Source,
-  directory: string,
+  source: Named<'gateway'>,
+  { directory, isThere }: Transcripts,
   settings: Settings,
-  isThere: () => Promise<boolean>,
+  resume: Positions,
 ): Source {
   const name = `transcripts:${directory}`;
+  const { [source.name]: _, ...others } = resume;
   return withFallback({
-    preferred: gateway,
+    preferred: createGateway(source, settings, resume),
     createFallback: async () =>
       (await isThere())
-        ? createSource({ kind: 'transcripts', name, directory }, lineOptions(settings))
+        ? createSource({ kind: 'transcripts', name, directory }, lineOptions(settings, others))
         : undefined,
+    open_streams: Object.keys(others),
     messages: {
       begins: `following the transcripts below ${directory} until the gateway can be followed`,
       ends: `the gateway can be followed: the transcripts below ${directory} are left alone from here on`,
@@ -75,12 +82,12 @@ function withTranscripts(
 }
 
 /** The gateway on this machine may belong to an OpenClaw that is too old for it, or not run: its transcripts are here too. */
-function createDefault(source: Named<'gateway'>, settings: Settings, options: SourcesOptions): Source {
-  const gateway = createGateway(source, settings, options);
+function createDefault(source: Named<'gateway'>, settings: Settings, resume: Positions): Source {
   const directory = openclawDirectory(process.env);
+  const transcripts = { directory, isThere: () => holdsTranscripts(directory) };
   return isLocal(source.url)
-    ? withTranscripts(gateway, directory, settings, () => holdsTranscripts(directory))
-    : gateway;
+    ? withTranscripts(source, transcripts, settings, resume)
+    : createGateway(source, settings, resume);
 }
 
 /** Makes the sources; nothing is opened yet. */
@@ -95,12 +102,12 @@ export function createSources(
   const transcripts = parsed.find((source) => source.kind === 'transcripts');
   const sources = parsed.flatMap((source): Source[] => {
     if (source.kind === 'otlp' || (source === transcripts && gateway !== undefined)) return [];
-    if (source.kind !== 'gateway') return [createSource(source, lineOptions(settings))];
-    if (settings.from.length === 0) return [createDefault(source, settings, options)];
-    const followed = createGateway(source, settings, options);
-    return source === gateway && transcripts !== undefined
-      ? [withTranscripts(followed, transcripts.directory, settings, async () => true)]
-      : [followed];
+    const resume = options.positions[source.name] ?? {};
+    if (source.kind !== 'gateway') return [createSource(source, lineOptions(settings, resume))];
+    if (settings.from.length === 0) return [createDefault(source, settings, resume)];
+    if (source !== gateway || transcripts === undefined) return [createGateway(source, settings, resume)];
+    const { directory } = transcripts;
+    return [withTranscripts(source, { directory, isThere: async () => true }, settings, resume)];
   });
   return { sources };
 }

@@ -3,31 +3,35 @@
  * same things under different run ids, so that the fallback ends for good when the first can be followed.
  */
 import { type LineBatch, type Source, SourceError, type SourceStatus } from '../model/source.js';
-import { createReaderSource, type Push } from './reader.js';
+import { createReaderSource, lineBatch, type Push } from './reader.js';
 
 export interface FallbackOptions {
   preferred: Source;
   /** Makes the other one, when it is needed for the first time; undefined where there is nothing to fall back on. */
   createFallback(): Promise<Source | undefined>;
+  /** Streams of the fallback that an earlier process left open. */
+  open_streams: readonly string[];
   /** Said when the fallback begins and ends. */
   messages: { begins: string; ends: string };
 }
 
 type Item = LineBatch | SourceStatus;
 
-/** What is read of a source that has been given up: nothing, but for the end of its streams. */
-const muted = (item: Item): Item | undefined =>
-  item.kind === 'lines' && item.end ? { ...item, lines: [] } : undefined;
-
 async function readBoth(
   items: AsyncIterable<Item>,
-  { createFallback, messages }: FallbackOptions,
+  { createFallback, open_streams, messages }: FallbackOptions,
   push: Push,
   stop: AbortSignal,
 ): Promise<void> {
   let fallback: Source | undefined;
   let reading: Promise<void> | undefined;
   let is_followed = false;
+  const streams = new Set(open_streams);
+
+  function noteStream({ stream, end }: LineBatch): void {
+    if (end) streams.delete(stream);
+    else streams.add(stream);
+  }
 
   async function readFallback(): Promise<void> {
     fallback = await createFallback();
@@ -35,8 +39,9 @@ async function readBoth(
     const others = await fallback.open();
     await push({ kind: 'status', state: 'up', message: messages.begins });
     for await (const item of others) {
-      const told = is_followed ? muted(item) : item;
-      if (told !== undefined) await push(told);
+      if (is_followed) continue;
+      if (item.kind === 'lines') noteStream(item);
+      await push(item);
     }
   }
 
@@ -50,12 +55,15 @@ async function readBoth(
     }
   }
 
+  /** Its streams end with it: were they gone on with after a restart, they would tell what the preferred one has told. */
   async function endFallback(): Promise<void> {
     if (is_followed) return;
     is_followed = true;
-    if (fallback === undefined) return;
-    await push({ kind: 'status', state: 'up', message: messages.ends });
-    await fallback.close();
+    if (fallback !== undefined) {
+      await push({ kind: 'status', state: 'up', message: messages.ends });
+      await fallback.close();
+    }
+    for (const stream of streams) await push(lineBatch(stream, [], true));
   }
 
   stop.addEventListener('abort', () => void fallback?.close());

@@ -42,21 +42,23 @@ function createScripted(name: string) {
   };
 }
 
-function start() {
+function start(open_streams: string[] = []) {
   const gateway = createScripted('gateway');
   const transcripts = createScripted('transcripts');
   const source = withFallback({
     preferred: gateway.source,
     createFallback: async () => transcripts.source,
+    open_streams,
     messages: { begins: 'begins', ends: 'ends' },
   });
   return { gateway, transcripts, source };
 }
 
-const describeItem = (item: Item): string =>
-  item.kind === 'status'
-    ? item.message
-    : item.lines.map((line) => ('bytes' in line ? String(line.bytes) : '')).join(' ');
+function describeItem(item: Item): string {
+  if (item.kind === 'status') return item.message;
+  if (item.end) return `end of ${item.stream}`;
+  return item.lines.map((line) => ('bytes' in line ? String(line.bytes) : '')).join(' ');
+}
 
 /** Reads until something is told. */
 async function readUntil(items: AsyncIterator<Item>, wanted: string): Promise<string[]> {
@@ -89,14 +91,33 @@ test('is listened to until the preferred one can be followed, and then no more',
   void transcripts.tell('a');
   expect(await readUntil(items, 'a')).toEqual(['gateway down', 'begins', 'a']);
   void gateway.status('up');
-  expect(await readUntil(items, 'gateway up')).toEqual(['ends', 'gateway up']);
+  expect(await readUntil(items, 'gateway up')).toEqual(['ends', 'end of transcripts', 'gateway up']);
   void transcripts.tell('twice');
   void transcripts.tellLast('twice');
   void gateway.status('down');
   void gateway.tell('b');
   const told = await readUntil(items, 'b');
-  expect(told.filter((each) => each !== '')).toEqual(['gateway down', 'b']);
+  expect(told).toEqual(['gateway down', 'b']);
   await source.close();
+});
+
+test('what an earlier process listened to of it ends when the preferred one can be followed', async () => {
+  const { gateway, transcripts, source } = start(['left']);
+  const items = (await source.open())[Symbol.asyncIterator]();
+  void gateway.status('up');
+  expect(await readUntil(items, 'gateway up')).toEqual(['end of left', 'gateway up']);
+  expect(transcripts.opened()).toBe(0);
+  await source.close();
+});
+
+test('ends no stream where both are closed', async () => {
+  const { gateway, transcripts, source } = start(['left']);
+  const items = (await source.open())[Symbol.asyncIterator]();
+  void gateway.status('down');
+  void transcripts.tell('a');
+  expect(await readUntil(items, 'a')).toEqual(['gateway down', 'begins', 'a']);
+  await source.close();
+  expect(await items.next()).toEqual({ done: true, value: undefined });
 });
 
 test('both are closed with it', async () => {
@@ -119,6 +140,7 @@ test('that can not be opened is told, and the preferred one is waited for all th
   const source = withFallback({
     preferred: gateway.source,
     createFallback: async () => broken,
+    open_streams: [],
     messages: { begins: 'begins', ends: 'ends' },
   });
   const items = (await source.open())[Symbol.asyncIterator]();
