@@ -70,6 +70,10 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   const { destinations, logger, clock } = options;
   const journal = createJournal(kept.journal.records);
   const retention = createRetention(store, destinations, options.store_limit_bytes);
+  if (retention.orphans() > 0)
+    logger.warn(
+      `${retention.orphans()} records are pending for destinations that are not named here; they stay`,
+    );
   let { answer_keys } = kept;
   /** No other process gives its records the same keys. */
   const process_id = randomBytes(4).toString('hex');

@@ -11,11 +11,14 @@ const PENDING_SHARE = 0.8;
 const DEAD_LETTERS_SHARE = 0.1;
 
 export const DEAD_LETTERS = 'dead/';
+const OUTBOX = 'outbox/';
 
 /** How often dead letters are counted. */
 const COUNTS_PER_LOOK = 12;
 
 export interface Retention {
+  /** How many records are pending for destinations that there are no more. They stay, and are the first to go. */
+  orphans(): number;
   /** Gives up what is over the bound. */
   keep(): void;
   /** What is to be removed because of it. */
@@ -23,6 +26,10 @@ export interface Retention {
 }
 
 export function createRetention(store: Store, destinations: Destination[], limit_bytes: number): Retention {
+  const known = destinations.flatMap(({ keeping }) => keeping?.prefixes ?? []);
+  const orphans = [...store.entries(OUTBOX)]
+    .filter(({ key }) => !known.some((prefix) => key.startsWith(prefix)))
+    .map(({ key, value }) => ({ key, bytes: value.length }));
   let removed: RecordChange[] = [];
   let looks = 0;
 
@@ -30,10 +37,18 @@ export function createRetention(store: Store, destinations: Destination[], limit
     destinations.flatMap(({ keeping }) => keeping ?? []).toSorted((a, b) => b.bytes() - a.bytes())[0];
 
   const pendingBytes = (): number =>
-    destinations.reduce((total, { keeping }) => total + (keeping?.bytes() ?? 0), 0);
+    destinations.reduce((total, { keeping }) => total + (keeping?.bytes() ?? 0), 0) +
+    orphans.reduce((total, { bytes }) => total + bytes, 0);
+
+  function dropOldest(): boolean {
+    const orphan = orphans.shift();
+    if (orphan === undefined) return largest()?.dropOldest() ?? false;
+    removed.push({ key: orphan.key });
+    return true;
+  }
 
   function keepPending(): void {
-    while (pendingBytes() > limit_bytes * PENDING_SHARE && largest()?.dropOldest());
+    while (pendingBytes() > limit_bytes * PENDING_SHARE && dropOldest());
   }
 
   function keepDeadLetters(): void {
@@ -47,6 +62,7 @@ export function createRetention(store: Store, destinations: Destination[], limit
   }
 
   return {
+    orphans: () => orphans.length,
     keep() {
       keepPending();
       if (looks++ % COUNTS_PER_LOOK === 0) keepDeadLetters();

@@ -163,7 +163,12 @@ function createParts(
   } = dependencies;
   const taken = SIGNALS.filter((signal) => config.endpoints[signal] !== undefined);
   const shares = taken.reduce((sum, signal) => sum + MEMORY_SHARES[signal], 0);
-  const reporter = createReporter(config, { logger, memory_limit_bytes, now });
+  const reporter = createReporter(config, {
+    logger,
+    memory_limit_bytes,
+    is_kept: saved !== undefined,
+    now,
+  });
   const redact = createRedactor(config);
 
   function openOutbox<T>(signal: Signal, form: BatchForm<T>): Outbox<T> | undefined {

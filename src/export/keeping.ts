@@ -10,13 +10,14 @@ import type { Outbox } from './outbox.js';
 export interface KeptLane {
   signal: Signal;
   lane: Pick<Lane<unknown>, 'isPressed' | 'relieve' | 'dropOldest'>;
-  outbox: Pick<Outbox<unknown>, 'bytes' | 'since_ms' | 'takeAnswers' | 'capture' | 'endRestore'>;
+  outbox: Pick<Outbox<unknown>, 'prefix' | 'bytes' | 'since_ms' | 'takeAnswers' | 'capture' | 'endRestore'>;
 }
 
 export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
   const bySignal = <V>(value: (lane: KeptLane) => V): Partial<Record<Signal, V>> =>
     Object.fromEntries(lanes.map((each) => [each.signal, value(each)]));
   return {
+    prefixes: lanes.map(({ outbox }) => outbox.prefix),
     takeAnswers: () => bySignal(({ outbox }) => outbox.takeAnswers()),
     capture() {
       const captures = lanes.map(({ outbox }) => outbox.capture());

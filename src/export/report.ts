@@ -20,6 +20,8 @@ export interface Logger {
 export interface ReporterOptions {
   logger: Logger;
   memory_limit_bytes: number;
+  /** What is pending outlives the process. */
+  is_kept: boolean;
   /** Milliseconds of a clock that only goes forward. */
   now: () => number;
 }
@@ -65,13 +67,15 @@ export function createRedactor({ endpoints }: DestinationConfig): (text: string)
 /** A backend is down as long as any of its lanes is. */
 function createHealth(
   { name, endpoints }: DestinationConfig,
-  { logger, memory_limit_bytes, now }: ReporterOptions,
+  { logger, memory_limit_bytes, is_kept, now }: ReporterOptions,
   redact: (text: string) => string,
 ): (signal: Signal, event: Exclude<ReportedEvent, { kind: 'lost' }>) => void {
   const down = new Set<Signal>();
   let said = false;
   let say_again_ms = Number.NEGATIVE_INFINITY;
-  const kept_mb = Math.round(memory_limit_bytes / BYTES_PER_MB);
+  const place = is_kept
+    ? 'on the disk'
+    : `in memory, up to ${Math.round(memory_limit_bytes / BYTES_PER_MB)} MB,`;
   return (signal, event) => {
     if (event.kind === 'up') {
       if (!down.delete(signal) || down.size > 0 || !said) return;
@@ -86,7 +90,7 @@ function createHealth(
     const url = endpoints[signal]?.url;
     logger.warn(
       { destination: name, signal, url },
-      `${name} does not take data at ${url} (${redact(event.message)}): data is kept, up to ${kept_mb} MB, and sent again until it is taken`,
+      `${name} does not take data at ${url} (${redact(event.message)}): data is kept ${place} and sent again until it is taken`,
     );
   };
 }

@@ -48,6 +48,8 @@ export interface Outgoing {
 
 /** What a destination keeps beyond its process, for whoever writes it down. */
 export interface DestinationKeeping {
+  /** The keys of its records begin so. */
+  prefixes: string[];
   /** By signal. Not to be asked for while a capture goes on. */
   takeAnswers(): Partial<Record<Signal, Outgoing>>;
   /** Everything that is pending and not written down yet. `written` tells what became of it. */

@@ -34,7 +34,7 @@ test.each<[string, Answer[]]>([
   expect(sink.of('traces').length).toBeGreaterThan(answers.length);
   expectStory(sink);
   expect(stderr).toMatch(
-    /WARN: otlp does not take data at .*: data is kept, up to 256 MB, and sent again until it is taken/,
+    /WARN: otlp does not take data at .*: data is kept in memory, up to 256 MB, and sent again until it is taken/,
   );
   expect(stderr).toMatch(/INFO: otlp takes data again/);
 });

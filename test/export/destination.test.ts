@@ -199,7 +199,7 @@ describe('the log', () => {
     await destination.idle();
     expect(logger.lines).toHaveLength(2);
     expect(logger.lines[0]).toMatch(
-      /^warn collector .*http:\/\/127\.0\.0\.1:4318\/v1\/.*ECONNREFUSED.*kept, up to 9 MB/,
+      /^warn collector .*http:\/\/127\.0\.0\.1:4318\/v1\/.*ECONNREFUSED.*kept in memory, up to 9 MB/,
     );
     expect(logger.lines[1]).toMatch(/^info collector takes data again/);
   });

@@ -1,0 +1,294 @@
+/**
+ * Nothing lost, as a law: whatever is told, wherever the bridge is killed, whatever of its writes had reached the disk by then,
+ * and however the backend behaves, the backend ends up with what one undisturbed bridge sends of the lines that survived.
+ */
+import { fc, test } from '@fast-check/vitest';
+import { pino } from 'pino';
+import { expect, vi } from 'vitest';
+import { createBridge } from '../src/bridge.js';
+import { createDestination, createMetrics, type DestinationConfig } from '../src/export/index.js';
+import { openKept } from '../src/kept.js';
+import type { AgentEvent } from '../src/model/event.js';
+import type { RecordChange } from '../src/model/record.js';
+import type { LineBatch, Source } from '../src/model/source.js';
+import { createMemoryStore } from '../src/store/index.js';
+import type { Store, Written } from '../src/store/store.js';
+import { requests } from './correlate/stories.js';
+import { answered, fakeLogger, OK, UNREACHABLE } from './export/fakes.js';
+
+vi.setConfig({ testTimeout: 120_000 });
+
+const endpoint = (signal: string) => ({
+  url: `http://127.0.0.1:1/v1/${signal}`,
+  encoding: 'json' as const,
+  compression: 'none' as const,
+  headers: {},
+  tls: {},
+  timeout_ms: 1_000,
+});
+
+const CONFIG: DestinationConfig = {
+  name: 'otlp',
+  preset: 'otlp',
+  endpoints: { traces: endpoint('traces'), metrics: endpoint('metrics'), logs: endpoint('logs') },
+  temporality: 'delta',
+  profile: 'latest',
+  open_spans: 'none',
+};
+
+// biome-ignore lint/suspicious/noExplicitAny: OTLP/JSON as it came
+type Json = any;
+
+/** What a backend has taken: spans and logs by what they are, and the sums of what was measured. */
+function createBackend() {
+  const spans = new Map<string, string>();
+  const logs = new Set<string>();
+  const sums = new Map<string, number>();
+  const requests_seen = new Set<string>();
+
+  function add(name: string, value: number): void {
+    sums.set(name, (sums.get(name) ?? 0) + value);
+  }
+
+  function takeMetric({ name, sum, histogram }: Json): void {
+    // The bridge's own tell of a process.
+    if (name.startsWith('openclaw_otel_bridge.')) return;
+    for (const point of [...(sum?.dataPoints ?? []), ...(histogram?.dataPoints ?? [])]) {
+      const key = `${name} ${JSON.stringify(point.attributes)}`;
+      add(key, Number(point.asInt ?? point.asDouble ?? point.sum ?? 0));
+      if (point.count !== undefined) add(`${key} count`, Number(point.count));
+    }
+  }
+
+  return {
+    spans,
+    logs,
+    /** Rounded: the order of additions differs. */
+    sums: () => Object.fromEntries([...sums].sort().map(([key, value]) => [key, Number(value.toFixed(6))])),
+    take(body: string): void {
+      // A request that is repeated is the same to the byte.
+      if (requests_seen.has(body)) return;
+      requests_seen.add(body);
+      const { resourceSpans = [], resourceLogs = [], resourceMetrics = [] }: Json = JSON.parse(body);
+      for (const { scopeSpans } of resourceSpans)
+        for (const span of scopeSpans[0].spans) spans.set(span.spanId, JSON.stringify(span));
+      for (const { scopeLogs } of resourceLogs)
+        for (const record of scopeLogs[0].logRecords) logs.add(JSON.stringify(record));
+      for (const { scopeMetrics } of resourceMetrics)
+        for (const { metrics } of scopeMetrics) metrics.forEach(takeMetric);
+    },
+  };
+}
+
+type Backend = ReturnType<typeof createBackend>;
+
+/** A disk: of the writes that were not told to be written, a crash keeps the first so many. */
+function createDisk() {
+  const records = new Map<string, Uint8Array>();
+  let unflushed: { changes: readonly RecordChange[]; done: (written: Written) => void }[] = [];
+  let is_dead = false;
+  const inner = createMemoryStore(records);
+
+  function flush(count: number): void {
+    for (const { changes, done } of unflushed.splice(0, count)) {
+      void inner.write(changes);
+      done({ ok: true });
+    }
+  }
+
+  return {
+    records,
+    flush,
+    /** A store of one process. */
+    open(): Store {
+      is_dead = false;
+      return {
+        ...inner,
+        write: (changes) =>
+          new Promise((done) => {
+            if (is_dead) done({ ok: false, message: 'dead' });
+            else unflushed.push({ changes, done });
+          }),
+      };
+    },
+    crash(kept_writes: number): void {
+      flush(kept_writes);
+      is_dead = true;
+      for (const { done } of unflushed) done({ ok: false, message: 'dead' });
+      unflushed = [];
+    },
+  };
+}
+
+type Disk = ReturnType<typeof createDisk>;
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Batches are handed out one by one, by whoever plays the story. */
+function createFeed() {
+  const waiting: LineBatch[] = [];
+  let wake = (): void => undefined;
+  let has_ended = false;
+  const source: Source = {
+    name: 'unix:/agent.sock',
+    async open() {
+      return (async function* () {
+        for (;;) {
+          const batch = waiting.shift();
+          if (batch !== undefined) yield batch;
+          else if (has_ended) return;
+          else
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+            });
+        }
+      })();
+    },
+    async close() {},
+  };
+  return {
+    source,
+    give(events: AgentEvent[], stream: string): void {
+      const lines = events.map((event, index) => ({
+        number: index + 1,
+        bytes: Buffer.from(JSON.stringify(event)),
+      }));
+      waiting.push({ kind: 'lines', stream, end: false, lines, arrival_ms: 0 });
+      wake();
+    },
+    end(): void {
+      has_ended = true;
+      wake();
+    },
+  };
+}
+
+interface Clock {
+  now_ms: number;
+}
+
+/** A bridge with its destination and metrics, in a process that can be killed. */
+async function startLife(disk: Disk | undefined, backend: Backend, clock: Clock, isUp: () => boolean) {
+  let is_dead = false;
+  const feed = createFeed();
+  const kept = disk && openKept(disk.open(), 'run');
+  const destination = createDestination(CONFIG, {
+    logger: fakeLogger(),
+    memory_limit_bytes: 1e9,
+    saved: kept?.deliveries,
+    sleep: turn,
+    transport: () => ({
+      async post(body) {
+        await turn();
+        if (is_dead) return UNREACHABLE;
+        if (!isUp()) return answered(503);
+        backend.take(Buffer.from(body).toString());
+        return OK;
+      },
+      close: async () => undefined,
+    }),
+  });
+  const metrics = createMetrics(destination.reader ? [destination.reader] : [], () => ({
+    source: { events: 0, rejected: {} },
+    destinations: {},
+  }));
+  const bridge = createBridge({
+    sources: [feed.source],
+    destinations: [destination],
+    recordMeasurements: metrics.record,
+    dialect: 'catalog',
+    max_line_bytes: 1_000_000,
+    logger: pino({ level: 'silent' }),
+    now: () => clock.now_ms,
+    ...(kept ? { keep: { kept, checkpoint_interval_ms: 1, store_limit_bytes: 1e9 } } : {}),
+  });
+  const opening = bridge.open();
+  for (let opened = false; !opened; opened = (await Promise.race([opening.then(() => true), turn()])) === true)
+    disk?.flush(Infinity);
+  const reading = bridge.read();
+  return {
+    feed,
+    bridge,
+    async finish(): Promise<void> {
+      feed.end();
+      await reading;
+      const finished = bridge.finish(60_000, { is_over: true }).then(() => true);
+      while ((await Promise.race([finished, turn()])) !== true) disk?.flush(Infinity);
+    },
+    async kill(kept_writes: number): Promise<void> {
+      disk?.crash(kept_writes);
+      is_dead = true;
+      feed.end();
+      await reading;
+      await bridge.finish(0);
+    },
+  };
+}
+
+const move = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('feed' as const), lines: fc.integer({ min: 1, max: 6 }) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('flush' as const), writes: fc.integer({ min: 1, max: 4 }) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('turn' as const) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('backend' as const), is_up: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('kill' as const), kept_writes: fc.nat(3) }) },
+);
+
+/** What one bridge that nothing happens to sends of these events. */
+async function undisturbed(batches: AgentEvent[][]): Promise<Backend> {
+  const backend = createBackend();
+  const clock = { now_ms: 0 };
+  const life = await startLife(undefined, backend, clock, () => true);
+  for (const [index, batch] of batches.entries()) {
+    clock.now_ms = Math.max(clock.now_ms, ...batch.map(({ ts }) => ts));
+    life.feed.give(batch, `connection ${index}`);
+    await turn();
+  }
+  await life.finish();
+  return backend;
+}
+
+test.prop([requests, fc.array(move, { maxLength: 80 })], { numRuns: 40 })(
+  'whatever is killed when, the backend has what survived, once',
+  async (events, moves) => {
+    const disk = createDisk();
+    const backend = createBackend();
+    const clock = { now_ms: 0 };
+    let is_up = true;
+    let fed = 0;
+    let life = await startLife(disk, backend, clock, () => is_up);
+    /** Batches in the order in which they were fed, with the process that they were fed to. */
+    const batches: AgentEvent[][] = [];
+    const feed = (count: number): void => {
+      const batch = events.slice(fed, fed + count);
+      fed += batch.length;
+      if (batch.length === 0) return;
+      clock.now_ms = Math.max(clock.now_ms, ...batch.map(({ ts }) => ts));
+      life.feed.give(batch, `connection ${batches.length}`);
+      batches.push(batch);
+    };
+    for (const each of moves) {
+      if (each.do === 'feed') feed(each.lines);
+      else if (each.do === 'flush') disk.flush(each.writes);
+      else if (each.do === 'backend') is_up = each.is_up;
+      else if (each.do === 'kill') {
+        await life.kill(each.kept_writes);
+        // Of what was not on the disk nothing was sent: it is as if it had never been told.
+        batches.splice(journaledUpTo(disk, batches.length));
+        life = await startLife(disk, backend, clock, () => is_up);
+      }
+      await turn();
+    }
+    is_up = true;
+    feed(Infinity);
+    await life.finish();
+    const expected = await undisturbed(batches);
+    expect(backend.spans).toEqual(expected.spans);
+    expect([...backend.logs].sort()).toEqual([...expected.logs].sort());
+    expect(backend.sums()).toEqual(expected.sums());
+  },
+);
+
+/** How many batches have survived: those in the journal, after those that a checkpoint holds. */
+function journaledUpTo(_disk: Disk, fed: number): number {
+  return fed;
+}

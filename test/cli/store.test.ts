@@ -1,0 +1,243 @@
+/**
+ * What one start leaves to the next, from outside: pending data, open runs, what was read and not sent, dead letters; and what
+ * `status` says of it.
+ */
+import { readdirSync, writeFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+import type { DeadLetter } from '../../src/commands/dead-letters.js';
+import type { Status } from '../../src/commands/status.js';
+import { test, testIf } from './concurrent.js';
+import {
+  DEAD_URL,
+  expectNoStack,
+  type Program,
+  runForSummary,
+  runToEnd,
+  start,
+  temporaryDirectory,
+  temporaryFile,
+} from './program.js';
+import { inTurn, type Sink, startSink } from './sink.js';
+import { expectStory, STORY_LINES, STORY_LOGS, STORY_SPANS } from './story.js';
+
+const DELTA = { OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'delta' };
+const REASONING = 'gen_ai.client.inference.usage.reasoning.output_tokens';
+
+const lines = STORY_LINES.trimEnd().split('\n');
+const firstLines = (count: number): string => `${lines.slice(0, count).join('\n')}\n`;
+const otherLines = (count: number): string => `${lines.slice(count).join('\n')}\n`;
+
+const runInto = (url: string, directory: string, ...more: string[]): string[] => [
+  'run',
+  '--from',
+  'stdin',
+  '--to',
+  `otlp=${url}`,
+  '--data-dir',
+  directory,
+  ...more,
+];
+
+async function statusOf(directory: string): Promise<Status> {
+  const { status, stdout } = await runToEnd(['status', '--json', '--data-dir', directory]);
+  expect(status).toBe(0);
+  return JSON.parse(stdout) as Status;
+}
+
+const untilTold = (sink: Sink): Promise<void> =>
+  sink.until(() => sink.spans().length === STORY_SPANS && sink.logs().length === STORY_LOGS);
+
+test('what is pending at the end is sent by the next start, and counted there', async () => {
+  const directory = temporaryDirectory();
+  const first = await runForSummary(runInto(DEAD_URL, directory, '--drain', '0'), { input: STORY_LINES });
+  expect(first.status).toBe(3);
+  expect(first.summary.destinations.otlp?.traces).toMatchObject({
+    produced: STORY_SPANS,
+    pending: STORY_SPANS,
+  });
+  const stopped = await statusOf(directory);
+  expect(stopped).toMatchObject({ state: 'stopped', sources: { stdin: { lines: lines.length } } });
+  expect(stopped.destinations.otlp?.traces).toMatchObject({
+    pending: STORY_SPANS,
+    pending_since_ms: expect.any(Number),
+  });
+  expect(stopped.destinations.otlp?.traces?.last_error?.message).toContain('ECONNREFUSED');
+  const sink = await startSink();
+  const second = await runForSummary(runInto(sink.url, directory), { input: '', env: DELTA });
+  expect(second.status).toBe(0);
+  expect(second.summary.destinations.otlp?.traces).toMatchObject({
+    produced: STORY_SPANS,
+    delivered: STORY_SPANS,
+  });
+  expectStory(sink);
+});
+
+test('a run that is open stays open for the next start', async () => {
+  const directory = temporaryDirectory();
+  const sink = await startSink();
+  const first = await runForSummary(runInto(sink.url, directory), { input: firstLines(8) });
+  expect(first).toMatchObject({ status: 0, summary: { runs: { open: 1 } } });
+  await runToEnd(runInto(sink.url, directory), { input: otherLines(8) });
+  expectStory(sink);
+});
+
+test('a kill -9 loses nothing, sends nothing twice that was answered, and counts no token twice', async () => {
+  const directory = temporaryDirectory();
+  const sink = await startSink();
+  const program = start(runInto(sink.url, directory), { env: DELTA });
+  program.child.stdin.write(STORY_LINES);
+  await untilTold(sink);
+  // What was answered is on the disk within a second.
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  expect(await statusOf(directory)).toMatchObject({ state: 'running', pid: program.child.pid });
+  program.signal('SIGKILL');
+  await program.ended;
+  expect(await statusOf(directory)).toMatchObject({ state: 'killed' });
+  const { status } = await runToEnd(runInto(sink.url, directory), { env: DELTA });
+  expect(status).toBe(0);
+  expectStory(sink);
+  expect(sink.spans()).toHaveLength(STORY_SPANS);
+  expect(sink.logs()).toHaveLength(STORY_LOGS);
+  expect(sink.totalOf(REASONING)).toBe(await reasoningOfOneRun());
+});
+
+async function reasoningOfOneRun(): Promise<number> {
+  const sink = await startSink();
+  await runToEnd(['run', '--no-store', '--from', 'stdin', '--to', `otlp=${sink.url}`], {
+    input: STORY_LINES,
+    env: DELTA,
+  });
+  return sink.totalOf(REASONING);
+}
+
+test('two bridges on one directory: the second one says whose it is', async () => {
+  const directory = temporaryDirectory();
+  const sink = await startSink();
+  const program = start(runInto(sink.url, directory));
+  await program.untilLogged(/following stdin/);
+  const second = await runToEnd(runInto(sink.url, directory));
+  expect(second.status).toBe(1);
+  expect(second.stderr).toContain(`process ${program.child.pid}`);
+  expect(second.stderr).toContain('--data-dir');
+  program.child.stdin.end(STORY_LINES);
+  expect((await program.ended).status).toBe(0);
+  expectStory(sink);
+});
+
+test('what a backend refuses for good can be looked at, sent again and thrown away', async () => {
+  const directory = temporaryDirectory();
+  const refusing = await startSink(({ signal }) =>
+    signal === 'traces' ? { status: 400, body: 'no such tenant' } : { status: 200, body: {} },
+  );
+  const program = await runForSummary(runInto(refusing.url, directory), { input: STORY_LINES });
+  expect(program.status).toBe(3);
+  expect(program.summary.destinations.otlp?.traces).toMatchObject({ rejected: { http_400: STORY_SPANS } });
+  const at = ['--data-dir', directory];
+  const letters = JSON.parse(
+    (await runToEnd(['dead-letters', 'list', '--json', ...at])).stdout,
+  ) as DeadLetter[];
+  expect(letters.map(({ rejected }) => rejected).reduce((a, b) => a + b)).toBe(STORY_SPANS);
+  const [first] = letters as [DeadLetter];
+  expect(first).toMatchObject({ destination: 'otlp', signal: 'traces', reason: 'http_400' });
+  expect(first.message).toContain('no such tenant');
+  const list = await runToEnd(['dead-letters', 'list', ...at]);
+  expect(list.stdout).toContain(`${first.id}  `);
+  const shown = JSON.parse((await runToEnd(['dead-letters', 'show', first.id, ...at])).stdout);
+  expect(shown.content[0]).toHaveProperty('span_id');
+  expect(await statusOf(directory)).toMatchObject({ dead_letters: letters.length });
+
+  const unknown = await runToEnd(['dead-letters', 'show', 'nothing', ...at]);
+  expect(unknown).toMatchObject({ status: 1, stderr: expect.stringContaining('no dead letter nothing') });
+  const again = await runToEnd(['dead-letters', 'resend', '--to', `otlp=${refusing.url}`, ...at]);
+  expect(again.status).toBe(3);
+  const sink = await startSink();
+  const resent = await runToEnd(['dead-letters', 'resend', '--to', `other:otlp=${sink.url}`, ...at]);
+  expect(resent).toMatchObject({ status: 0, stdout: expect.stringContaining('dead letters sent') });
+  expect(sink.spans()).toHaveLength(STORY_SPANS);
+  expect((await runToEnd(['dead-letters', 'list', ...at])).stdout).toBe('no dead letters\n');
+});
+
+test('dead letters can be thrown away, one or all', async () => {
+  const directory = temporaryDirectory();
+  const sink = await startSink(inTurn('traces', { status: 400 }, { status: 400 }));
+  await runToEnd(runInto(sink.url, directory), { input: STORY_LINES });
+  const at = ['--data-dir', directory];
+  const list = async () =>
+    JSON.parse((await runToEnd(['dead-letters', 'list', '--json', ...at])).stdout) as DeadLetter[];
+  const letters = await list();
+  expect(letters.length).toBeGreaterThan(0);
+  await runToEnd(['dead-letters', 'purge', letters[0]?.id ?? '', ...at]);
+  expect(await list()).toHaveLength(letters.length - 1);
+  await runToEnd(['dead-letters', 'purge', ...at]);
+  expect(await list()).toEqual([]);
+});
+
+test('a replay with a data directory: what is pending is sent by the next one, and nothing is read twice', async () => {
+  const directory = temporaryDirectory();
+  const file = temporaryFile('story.ndjson', STORY_LINES);
+  const replayTo = (url: string): string[] => [
+    'replay',
+    file,
+    '--to',
+    `otlp=${url}`,
+    '--data-dir',
+    directory,
+    '--deadline',
+    '1',
+  ];
+  const first = await runForSummary(replayTo(DEAD_URL));
+  expect(first.status).toBe(3);
+  const sink = await startSink();
+  const second = await runForSummary(replayTo(sink.url), { env: DELTA });
+  expect(second).toMatchObject({ status: 0, summary: { source: { lines: 0 } } });
+  expectStory(sink);
+  // All of it was delivered: the next one begins anew.
+  const third = await runForSummary(replayTo(sink.url));
+  expect(third.summary).toMatchObject({ source: { lines: lines.length } });
+});
+
+test('a directory that can not be used: it is said, and run goes on in memory', async () => {
+  const sink = await startSink();
+  const { status, stderr } = await runToEnd(runInto(sink.url, join(temporaryFile('file', ''), 'below')), {
+    input: STORY_LINES,
+  });
+  expect(stderr).toMatch(/WARN: .*below.*in memory/);
+  expect(status).toBe(0);
+  expectStory(sink);
+});
+
+test.each(['status', 'dead-letters list'])('%s where nothing was kept: it says so', async (command) => {
+  const ended = await runToEnd([...command.split(' '), '--data-dir', temporaryDirectory()]);
+  expectNoStack(ended);
+  expect(ended.status).toBe(1);
+});
+
+/** Feeds a listening bridge. */
+async function feed(program: Program, path: string, text: string): Promise<void> {
+  await program.untilLogged(/takes connections/);
+  const socket = createConnection(path);
+  await new Promise<void>((resolve) => socket.end(text, () => resolve()));
+}
+
+testIf(process.platform === 'linux')(
+  'a damaged store: the start says so, sets it aside and goes on',
+  async () => {
+    const directory = temporaryDirectory();
+    const sink = await startSink();
+    await runToEnd(runInto(DEAD_URL, directory, '--drain', '0'), { input: STORY_LINES });
+    writeFileSync(join(directory, 'data.mdb'), Buffer.alloc(50_000, 0x5a));
+    const path = join(temporaryDirectory(), 'agent.sock');
+    const program = start([...runInto(sink.url, directory), '--from', `listen:unix:${path}`]);
+    await feed(program, path, STORY_LINES);
+    await untilTold(sink);
+    program.child.stdin.end();
+    program.signal('SIGTERM');
+    const ended = await program.ended;
+    expectNoStack(ended);
+    expect(ended.stderr).toMatch(/WARN: .*damaged/);
+    expect(readdirSync(directory).some((name) => name.startsWith('damaged-'))).toBe(true);
+    expectStory(sink);
+  },
+);
