@@ -156,6 +156,16 @@ export function createBridge(options: BridgeOptions): Bridge {
     armTimer();
   }
 
+  /** What is due by then, in its order, whenever the timer wakes: so that a journal gives the same again. */
+  function* expireUpTo(now_ms: number): Generator<Emission> {
+    for (
+      let due_ms = correlator.nextDeadline();
+      due_ms !== undefined && due_ms <= now_ms;
+      due_ms = correlator.nextDeadline()
+    )
+      yield correlator.expire(due_ms);
+  }
+
   async function sendMetrics(): Promise<void> {
     await Promise.all(destinations.map((destination) => destination.collectMetrics()));
     for (const destination of destinations) destination.sendMetrics();
@@ -184,11 +194,9 @@ export function createBridge(options: BridgeOptions): Bridge {
   /** Writing it down and applying it are one step: a checkpoint has both or neither. */
   function applyJournaled(entry: JournalEntry): number {
     const written = keeper?.journal(entry);
+    const expired = [...expireUpTo(entry.now_ms)];
     const events = intake.take(entry.batch, entry.source);
-    deliverAfter(
-      written,
-      events.map((event) => correlator.apply(event, entry.now_ms)),
-    );
+    deliverAfter(written, [...expired, ...events.map((event) => correlator.apply(event, entry.now_ms))]);
     return events.length;
   }
 
@@ -223,12 +231,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       for (const event of events) deliver(correlator.apply(event, now_ms));
     };
     for (const { source, batch, now_ms } of journal.entries()) {
-      for (
-        let due_ms = correlator.nextDeadline() ?? Infinity;
-        due_ms <= now_ms;
-        due_ms = correlator.nextDeadline() ?? Infinity
-      )
-        deliver(correlator.expire(due_ms));
+      for (const emission of expireUpTo(now_ms)) deliver(emission);
       apply(intake.take(batch, source), now_ms);
     }
     // A connection has ended with the process that read it.

@@ -30,9 +30,9 @@ export async function openKeeping(
   logger: Logger,
 ): Promise<Keeping | { error: string }> {
   if (directory === undefined) return IN_MEMORY;
-  const opened = await openStore(directory, { access: 'own' });
+  const opened = openStore(directory, { access: 'own' });
   if ('problem' in opened) {
-    if (opened.reason !== 'unusable') return { error: opened.problem };
+    if (opened.is_taken) return { error: opened.problem };
     logger.warn(`${opened.problem}; going on in memory, so that a restart loses what is open or pending`);
     return IN_MEMORY;
   }
@@ -52,6 +52,6 @@ export async function openShared(
 ): Promise<{ store: Store; directory: string } | { error: string }> {
   const directory = dataDirectory(settings, process.env);
   if (directory === undefined) return { error: 'with --no-store nothing is kept; give --data-dir' };
-  const opened = await openStore(directory, { access: 'share' });
+  const opened = openStore(directory, { access: 'share' });
   return 'problem' in opened ? { error: opened.problem } : { store: opened.store, directory };
 }
