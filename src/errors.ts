@@ -10,14 +10,18 @@ const PHRASES: Record<string, string> = {
   EAI_AGAIN: 'the host name could not be looked up',
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'the connection was reset',
+  EDQUOT: "the user's share of the disk is used up",
   EHOSTUNREACH: 'the host can not be reached',
+  EIO: 'the disk failed',
   EISDIR: 'it is a directory',
   EMFILE: 'too many files are open',
   ENETUNREACH: 'the network can not be reached',
   ENOENT: 'it does not exist',
+  ENOSPC: 'no space is left on the disk',
   ENOTDIR: 'a part of its path is not a directory',
   ENOTFOUND: 'there is no host of this name',
   EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
   ETIMEDOUT: 'no answer',
 };
 

@@ -9,6 +9,10 @@ import { join } from 'node:path';
 export const defaultDataDirectory = (env: Readonly<Record<string, string | undefined>>): string =>
   join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'openclaw-otel-bridge');
 
+/** LMDB's names for them. */
+export const DATA_FILE = 'data.mdb';
+export const LOCK_FILE = 'lock.mdb';
+
 const OWNER_ONLY_DIRECTORY = 0o700;
 const OWNER_ONLY_FILE = 0o600;
 

@@ -1,0 +1,18 @@
+/** Keys as the bytes that they are ordered by, and the two that the store has for itself. */
+
+const KEY_BYTES_MAX = 1_000;
+
+/** The version of what the store writes; read before anything else, so it is framed alike in all versions. */
+export const FORMAT_KEY = 'format';
+/** The process that the directory belongs to. */
+export const OWNER_KEY = 'owner';
+
+export const isOwnKey = (key: string): boolean => key === FORMAT_KEY || key === OWNER_KEY;
+
+export function keyBytes(key: string): Buffer {
+  const bytes = Buffer.from(key, 'utf8');
+  if (bytes.length === 0 || bytes.length > KEY_BYTES_MAX) {
+    throw new RangeError(`A key is 1 to ${KEY_BYTES_MAX} bytes long, and not ${bytes.length}.`);
+  }
+  return bytes;
+}

@@ -1,0 +1,218 @@
+/**
+ * The store on LMDB: one environment, one tree. Calls that come while a commit is on its way to the disk share the next one.
+ *
+ * A commit here is synchronous to LMDB, in its own thread, and on the disk when it is done; LMDB's overlapping of commits
+ * and flushes gains nothing measurable for our records, and has a file format of its own.
+ */
+import { createRequire } from 'node:module';
+import type { RootDatabase } from 'lmdb';
+import { errorReason } from '../errors.js';
+import type { RecordChange, SavedRecord } from '../model/record.js';
+import { frame, unframe } from './frame.js';
+import { isOwnKey, keyBytes } from './keys.js';
+import { MARGIN_BYTES, openRoom } from './room.js';
+import type { Store, Written } from './store.js';
+
+export type Database = RootDatabase<Buffer, Buffer>;
+type Lmdb = typeof import('lmdb');
+
+const OWNER_ONLY_FILE = 0o600;
+/** A commit that takes long holds up those who wait for the next one. */
+const COMMIT_BYTES_MAX = 8 * 1024 * 1024;
+
+const require = createRequire(import.meta.url);
+/** Loaded when it is first wanted: it takes 40 ms, and not every platform has it. */
+const lmdb = (): Lmdb => require('lmdb') as Lmdb;
+
+const OPTIONS = {
+  noSubdir: false,
+  keyEncoding: 'binary',
+  encoding: 'binary',
+  overlappingSync: false,
+  // Each batch has a promise then, and none is left that nobody looks at when a commit fails.
+  eventTurnBatching: false,
+  permissionsMode: OWNER_ONLY_FILE,
+} as const;
+
+/** What can make this fail is looked at before: a failed opening leaves the library in a state to crash from. */
+export const openDatabase = (directory: string): Database => lmdb().open<Buffer, Buffer>(directory, OPTIONS);
+
+/** All of it or nothing, on the disk when it returns. Throws where the store can't be written. */
+export function transact<T>(db: Database, action: () => T): T {
+  return db.transactionSync(() => {
+    // The library goes on without a transaction where none could be begun, and would crash at the first write.
+    if (db.getWriteTxnId() === 0) throw new Error('the store takes no more writes before it is opened again');
+    return action();
+  });
+}
+
+interface Change {
+  key: Buffer;
+  framed: Buffer | undefined;
+}
+
+interface Call {
+  changes: Change[];
+  bytes: number;
+  resolve(written: Written): void;
+}
+
+function encode(changes: readonly RecordChange[]): Change[] {
+  return changes.map(({ key, value }) => {
+    const bytes = keyBytes(key);
+    return { key: bytes, framed: value === undefined ? undefined : frame(bytes, value) };
+  });
+}
+
+interface PageStatistics {
+  pageSize: number;
+  treeBranchPageCount: number;
+  treeLeafPageCount: number;
+  overflowPages: number;
+  lastPageNumber: number;
+}
+
+const usedPages = ({ treeBranchPageCount, treeLeafPageCount, overflowPages }: PageStatistics): number =>
+  treeBranchPageCount + treeLeafPageCount + overflowPages;
+
+/** The first key behind all that begin so; no UTF-8 text has a byte 0xff. */
+function behind(prefix: Buffer): Buffer {
+  const end = Buffer.from(prefix);
+  end[end.length - 1] = (end.at(-1) ?? 0) + 1;
+  return end;
+}
+
+export function getRecord(db: Database, key: string): Uint8Array | undefined {
+  const bytes = keyBytes(key);
+  const framed = db.getBinary(bytes);
+  return framed === undefined ? undefined : unframe(bytes, framed);
+}
+
+export function putRecord(db: Database, key: string, value: Uint8Array): void {
+  const bytes = keyBytes(key);
+  db.putSync(bytes, frame(bytes, value));
+}
+
+/** `release` gives the directory free for another process; it is called when all is written. */
+export function createLmdbStore(db: Database, directory: string, release: () => Promise<void>): Store {
+  const room = openRoom(directory);
+  const waiting: Call[] = [];
+  let writing: Promise<void> | undefined;
+  /** Why LMDB takes no more writes before it is opened again. */
+  let broken: string | undefined;
+
+  const statistics = (): PageStatistics => db.getStats() as PageStatistics;
+
+  /** Removals are tried even on a full disk: they are what makes room. */
+  async function reserve(put_bytes: number): Promise<void> {
+    const found = statistics();
+    // A value may leave as much of its last page unused as it fills.
+    const need = 2 * put_bytes + MARGIN_BYTES;
+    const length = (found.lastPageNumber + 1) * found.pageSize + need;
+    try {
+      await room.reserve(length);
+    } catch (error) {
+      const free_bytes = (found.lastPageNumber + 1 - usedPages(found)) * found.pageSize;
+      if (put_bytes > 0 && free_bytes < need) throw error;
+    }
+  }
+
+  /** After a failed commit, whether LMDB can begin another one: a write would never come back where it can't. */
+  function refusal(): string | undefined {
+    try {
+      transact(db, () => lmdb().ABORT);
+      return undefined;
+    } catch (error) {
+      return errorReason(error);
+    }
+  }
+
+  async function commit(changes: readonly Change[]): Promise<Written> {
+    if (broken !== undefined) return { ok: false, message: broken };
+    try {
+      await reserve(changes.reduce((sum, { framed }) => sum + (framed?.length ?? 0), 0));
+    } catch (error) {
+      return { ok: false, message: errorReason(error) };
+    }
+    try {
+      await db.batch(() => {
+        for (const { key, framed } of changes) {
+          if (framed === undefined) void db.remove(key);
+          else void db.put(key, framed);
+        }
+      });
+      return { ok: true };
+    } catch (error) {
+      broken = refusal();
+      return { ok: false, message: await commitReason(error) };
+    }
+  }
+
+  function take(): Call[] {
+    let bytes = 0;
+    let count = 0;
+    for (const call of waiting) {
+      bytes += call.bytes;
+      if (count > 0 && bytes > COMMIT_BYTES_MAX) break;
+      count += 1;
+    }
+    return waiting.splice(0, count);
+  }
+
+  async function writeWaiting(): Promise<void> {
+    // What is written in the same turn goes together; and only what has begun can end.
+    await undefined;
+    while (waiting.length > 0) {
+      const calls = take();
+      const changes = calls.flatMap((call) => call.changes);
+      const written: Written = changes.length === 0 ? { ok: true } : await commit(changes);
+      for (const { resolve } of calls) resolve(written);
+    }
+    writing = undefined;
+  }
+
+  function* iterate(
+    prefix: Buffer,
+    transaction: ReturnType<Database['useReadTransaction']>,
+  ): Generator<SavedRecord> {
+    try {
+      const range = prefix.length === 0 ? {} : { start: prefix, end: behind(prefix) };
+      for (const { key, value: framed } of db.getRange({ ...range, transaction })) {
+        const value = unframe(key, framed);
+        const text = Buffer.from(key).toString('utf8');
+        if (value !== undefined && !isOwnKey(text)) yield { key: text, value };
+      }
+    } finally {
+      transaction.done();
+    }
+  }
+
+  return {
+    get: (key) => getRecord(db, key),
+    entries: (prefix) => iterate(Buffer.from(prefix, 'utf8'), db.useReadTransaction()),
+    write(changes) {
+      const encoded = encode(changes);
+      const bytes = encoded.reduce((sum, { framed }) => sum + (framed?.length ?? 0), 0);
+      return new Promise((resolve) => {
+        waiting.push({ changes: encoded, bytes, resolve });
+        writing ??= writeWaiting();
+      });
+    },
+    usedBytes() {
+      const found = statistics();
+      return usedPages(found) * found.pageSize;
+    },
+    async close() {
+      await writing;
+      await room.close();
+      await release();
+    },
+  };
+}
+
+/** The library rejects a failed commit with a general error; the system's reason is in another promise on it. */
+async function commitReason(error: unknown): Promise<string> {
+  const { commitError } = error as { commitError?: Promise<never> };
+  if (commitError === undefined) return errorReason(error);
+  return commitError.then(() => 'the commit failed', errorReason);
+}

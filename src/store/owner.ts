@@ -1,0 +1,53 @@
+/**
+ * Which process a data directory belongs to. A pid alone does not tell: after a restart of the machine or of a container
+ * another process has it. So the time at which the process started is a part of its name, where the system tells that.
+ */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import { errorCode } from '../errors.js';
+
+const ownerSchema = z.object({ pid: z.int().positive(), started: z.string().optional() });
+
+export type Owner = z.infer<typeof ownerSchema>;
+
+/** The 22nd field of `/proc/PID/stat`, counted from what follows the name, which may have spaces and parentheses. */
+const START_TIME_AFTER_NAME = 19;
+
+/** Linux only: the boot, and the start within it. */
+function startOf(pid: number): string | undefined {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[START_TIME_AFTER_NAME];
+    return ticks === undefined ? undefined : `${boot}/${ticks}`;
+  } catch {
+    return undefined;
+  }
+}
+
+export function thisProcess(): Owner {
+  const started = startOf(process.pid);
+  return { pid: process.pid, ...(started === undefined ? {} : { started }) };
+}
+
+export function isAlive({ pid, started }: Owner): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if (errorCode(error) !== 'EPERM') return false;
+  }
+  const found = startOf(pid);
+  return started === undefined || found === undefined || found === started;
+}
+
+export const encodeOwner = (owner: Owner): Buffer => Buffer.from(JSON.stringify(owner));
+
+/** Undefined where it is no owner's record. */
+export function decodeOwner(value: Uint8Array | undefined): Owner | undefined {
+  if (value === undefined) return undefined;
+  try {
+    return ownerSchema.safeParse(JSON.parse(Buffer.from(value).toString('utf8'))).data;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,140 @@
+/** What holds for every store, on LMDB and in memory. */
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fc } from '@fast-check/vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { RecordChange } from '../../src/model/record.js';
+import { createMemoryStore } from '../../src/store/memory.js';
+import { openStore } from '../../src/store/open.js';
+import type { Store } from '../../src/store/store.js';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'store-'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+function openLmdb(): Store {
+  const opened = openStore(directory, { access: 'own' });
+  if ('problem' in opened) throw new Error(opened.problem);
+  expect(opened.findings).toEqual([]);
+  return opened.store;
+}
+
+const bytes = (text: string): Uint8Array => Buffer.from(text);
+const put = (key: string, value: string): RecordChange => ({ key, value: bytes(value) });
+const remove = (key: string): RecordChange => ({ key });
+const textOf = (value: Uint8Array | undefined): string | undefined =>
+  value === undefined ? undefined : Buffer.from(value).toString();
+const digest = (value: Uint8Array): string => createHash('sha1').update(value).digest('hex');
+const contents = (store: Store, prefix = ''): Record<string, string | undefined> =>
+  Object.fromEntries([...store.entries(prefix)].map(({ key, value }) => [key, textOf(value)]));
+
+describe.each([
+  ['LMDB', openLmdb],
+  ['memory', createMemoryStore],
+])('%s', (_name, open) => {
+  let store: Store;
+  beforeEach(() => {
+    store = open();
+  });
+  afterEach(() => store.close());
+
+  test('what was written is there, under its key alone', async () => {
+    expect(await store.write([put('a/1', 'one'), put('a/2', '')])).toEqual({ ok: true });
+    expect(textOf(store.get('a/1'))).toBe('one');
+    expect(textOf(store.get('a/2'))).toBe('');
+    expect(store.get('a')).toBeUndefined();
+    await store.write([remove('a/1'), remove('never')]);
+    expect(store.get('a/1')).toBeUndefined();
+  });
+
+  test('of several changes of a record the last one holds', async () => {
+    await store.write([put('k', 'one'), remove('k'), put('k', 'two')]);
+    await Promise.all([store.write([put('k', 'three')]), store.write([]), store.write([put('k', 'four')])]);
+    expect(textOf(store.get('k'))).toBe('four');
+  });
+
+  test('entries stand in the order of their bytes, and only those that begin so', async () => {
+    const keys = ['b', 'a/\u{1f600}', 'a/\uffee', 'a/', 'a', 'a0', 'a/é', 'a/z', '\u0000', '\u{10ffff}'];
+    await store.write(keys.map((key) => put(key, key)));
+    const sorted = (found: string[]): string[] =>
+      found.sort((one, other) => Buffer.compare(Buffer.from(one), Buffer.from(other)));
+    const keysOf = (prefix: string): string[] => [...store.entries(prefix)].map(({ key }) => key);
+    expect(keysOf('a/')).toEqual(sorted(keys.filter((key) => key.startsWith('a/'))));
+    expect(keysOf('')).toEqual(sorted([...keys]));
+    expect(keysOf('nothing')).toEqual([]);
+  });
+
+  test('entries are as they were when they were asked for', async () => {
+    await store.write([put('a', 'one'), put('b', 'one')]);
+    const entries = store.entries('');
+    await store.write([put('a', 'two'), remove('b'), put('c', 'two')]);
+    expect([...entries].map(({ key, value }) => [key, textOf(value)])).toEqual([
+      ['a', 'one'],
+      ['b', 'one'],
+    ]);
+  });
+
+  test('a value that its giver changes later stays as it was given', async () => {
+    const value = Buffer.from('given');
+    const written = store.write([{ key: 'k', value }]);
+    value.fill(0);
+    await written;
+    expect(textOf(store.get('k'))).toBe('given');
+  });
+
+  test('the bytes in use grow and shrink with the records', async () => {
+    const before = store.usedBytes();
+    const value = Buffer.alloc(65_536, 1);
+    await store.write(Array.from({ length: 20 }, (_, i) => ({ key: `k/${i}`, value })));
+    const full = store.usedBytes();
+    expect(full - before).toBeGreaterThanOrEqual(20 * value.length);
+    expect(full - before).toBeLessThan(22 * value.length);
+    await store.write(Array.from({ length: 20 }, (_, i) => remove(`k/${i}`)));
+    expect(store.usedBytes() - before).toBeLessThan(value.length);
+  });
+
+  test('a key that no store can hold is a bug of whoever writes it', () => {
+    expect(() => store.write([put('', 'v')])).toThrow(RangeError);
+    expect(() => store.write([put('k'.repeat(1_001), 'v')])).toThrow(RangeError);
+  });
+
+  test('any changes, in any calls, are what the same changes on a map are', async () => {
+    const change = fc.record({
+      key: fc.integer({ min: 0, max: 40 }).map((n) => `k/${n}`),
+      value: fc.option(
+        fc.integer({ min: 0, max: 20_000 }).map((n) => Buffer.alloc(n, n)),
+        { nil: undefined },
+      ),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.array(change, { maxLength: 8 }), { maxLength: 20 }), async (calls) => {
+        const changes = calls.map((call) =>
+          call.map(({ key, value }) => (value === undefined ? { key } : { key, value })),
+        );
+        await store.write([...store.entries('')].map(({ key }) => ({ key })));
+        await Promise.all(changes.map((call) => store.write(call)));
+        const expected = new Map<string, string>();
+        for (const { key, value } of changes.flat() as RecordChange[]) {
+          if (value === undefined) expected.delete(key);
+          else expected.set(key, digest(value));
+        }
+        const found = new Map([...store.entries('')].map(({ key, value }) => [key, digest(value)]));
+        expect(found).toEqual(expected);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+test('what was written is there when the store is opened again', async () => {
+  const first = openLmdb();
+  await first.write([put('a', 'one'), put('b', 'two')]);
+  await first.close();
+  const second = openLmdb();
+  expect(contents(second)).toEqual({ a: 'one', b: 'two' });
+  await second.close();
+});
