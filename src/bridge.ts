@@ -128,6 +128,7 @@ export function createBridge(options: BridgeOptions): Bridge {
               now_ms: now(),
             }),
           logger,
+          now,
           clock: () => performance.now(),
         });
 
@@ -225,8 +226,10 @@ export function createBridge(options: BridgeOptions): Bridge {
   }
 
   /** Applies what was read and not got to the end of, when it was: what was answered of it is sent no second time. */
-  function goOn({ journal, positions }: Kept): void {
-    correlator.waitForReasoning(Infinity);
+  function goOn({ journal, positions, answers }: Kept): void {
+    // Only the gateway's stream has its source's name: it has more to tell of what it told.
+    const has_gateway = Object.entries(positions).some(([source, streams]) => streams[source] !== undefined);
+    if (has_gateway) correlator.waitForReasoning(Infinity);
     const apply = (events: AgentEvent[], now_ms: number): void => {
       for (const event of events) deliver(correlator.apply(event, now_ms));
     };
@@ -234,11 +237,12 @@ export function createBridge(options: BridgeOptions): Bridge {
       for (const emission of expireUpTo(now_ms)) deliver(emission);
       apply(intake.take(batch, source), now_ms);
     }
+    // What came due later may have been answered as well.
+    for (const emission of expireUpTo(answers.last_ms)) deliver(emission);
     // A connection has ended with the process that read it.
     const going_on = new Set(Object.values(positions).flatMap(Object.keys));
     for (const stream of intake.streams()) if (!going_on.has(stream)) apply(intake.end(stream), now());
     for (const { keeping } of destinations) keeping?.endRestore();
-    if (going_on.size === 0) correlator.waitForReasoning(now());
   }
 
   /** Whether a source can tell at the next start what it has not told yet. */

@@ -31,6 +31,8 @@ export interface KeeperOptions {
   checkpoint_interval_ms: number;
   store_limit_bytes: number;
   logger: Logger;
+  /** Epoch milliseconds. */
+  now(): number;
   /** Milliseconds on a clock that never jumps. */
   clock(): number;
 }
@@ -74,7 +76,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     logger.warn(
       `${retention.orphans()} records are pending for destinations that are not named here; they stay`,
     );
-  let { answer_keys } = kept;
+  let answer_keys = kept.answers.keys;
   /** No other process gives its records the same keys. */
   const process_id = randomBytes(4).toString('hex');
   let answer_number = 0;
@@ -188,17 +190,18 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   function takeAnswers(): RecordChange[] {
     const changes: RecordChange[] = [];
-    const log: AnswerLog = {};
+    const log: AnswerLog = { at_ms: options.now(), by_destination: {} };
     for (const { name, keeping } of destinations) {
       for (const [signal, outgoing] of Object.entries(keeping?.takeAnswers() ?? {})) {
         changes.push(...outgoing.changes);
         const { ids = [], places = {} } = outgoing.answers;
         if (ids.length > 0 || Object.keys(places).length > 0)
-          log[name] = { ...log[name], [signal]: outgoing.answers };
+          log.by_destination[name] = { ...log.by_destination[name], [signal]: outgoing.answers };
       }
     }
-    if (changes.length > 0 || Object.keys(log).length > 0) is_dirty = true;
-    if (Object.keys(log).length === 0) return changes;
+    const is_empty = Object.keys(log.by_destination).length === 0;
+    if (changes.length > 0 || !is_empty) is_dirty = true;
+    if (is_empty) return changes;
     const key = `${ANSWERS_PREFIX}${process_id}-${keyNumber(answer_number++)}`;
     answer_keys.push(key);
     return [...changes, ...scoped([{ key, value: Buffer.from(JSON.stringify(log)) }])];

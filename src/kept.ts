@@ -16,8 +16,12 @@ export const ANSWERS_PREFIX = 'answers/';
 export const STATE_PREFIX = 'state/';
 export const DECODE_PREFIX = 'decode/';
 
-/** What was answered between two checkpoints, by destination and signal. */
-export type AnswerLog = Record<string, Partial<Record<Signal, Answers>>>;
+/** What was answered between two checkpoints. */
+export interface AnswerLog {
+  /** When it was written down, epoch milliseconds. */
+  at_ms: number;
+  by_destination: Record<string, Partial<Record<Signal, Answers>>>;
+}
 
 export interface Kept {
   store: Store;
@@ -27,7 +31,7 @@ export interface Kept {
   journal: { records: SavedRecord[]; entries(): Iterable<JournalEntry> };
   /** Where each source goes on. */
   positions: Positions;
-  answer_keys: string[];
+  answers: { keys: string[]; last_ms: number };
   /** The records that begin so, without the scope. */
   records(prefix: string): Iterable<SavedRecord>;
   deliveries: SavedDeliveries;
@@ -64,12 +68,11 @@ export function advancePosition(positions: Positions, { source, batch }: Omit<Jo
   else if (!end && position !== undefined) positions[source] = { ...streams, [stream]: position };
 }
 
-function mergeAnswers(logs: Iterable<AnswerLog>): (destination: string, signal: Signal) => Answers {
-  const all = [...logs];
+function mergeAnswers(logs: readonly AnswerLog[]): (destination: string, signal: Signal) => Answers {
   return (destination, signal) => {
     const merged: Required<Answers> = { ids: [], places: {} };
-    for (const log of all) {
-      const { ids = [], places = {} } = log[destination]?.[signal] ?? {};
+    for (const { by_destination } of logs) {
+      const { ids = [], places = {} } = by_destination[destination]?.[signal] ?? {};
       merged.ids = merged.ids.concat(ids);
       for (const [key, answered] of Object.entries(places))
         merged.places[key] = [...(merged.places[key] ?? []), ...answered];
@@ -94,17 +97,21 @@ export function openKept(store: Store, command: Command): Kept {
   const positions = parseJson<Positions>(store.get(scope + POSITIONS), {});
   for (const entry of readEntries(journal)) advancePosition(positions, entry);
   const answers = [...records(ANSWERS_PREFIX)];
+  const logs = answers.map(({ value }) => parseJson<AnswerLog>(value, { at_ms: 0, by_destination: {} }));
   return {
     store,
     scope,
     journal: { records: journal, entries: () => readEntries(journal) },
     positions,
-    answer_keys: answers.map(({ key }) => key),
+    answers: {
+      keys: answers.map(({ key }) => key),
+      last_ms: logs.reduce((last_ms, { at_ms }) => Math.max(last_ms, at_ms), 0),
+    },
     records,
     deliveries: {
       entries: (prefix) => store.entries(prefix),
       read: (key) => store.get(key),
-      answers: mergeAnswers(answers.map(({ value }) => parseJson<AnswerLog>(value, {}))),
+      answers: mergeAnswers(logs),
     },
   };
 }

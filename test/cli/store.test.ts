@@ -51,7 +51,10 @@ const untilTold = (sink: Sink): Promise<void> =>
 
 test('what is pending at the end is sent by the next start, and counted there', async () => {
   const directory = temporaryDirectory();
-  const first = await runForSummary(runInto(DEAD_URL, directory, '--drain', '0'), { input: STORY_LINES });
+  const first = await runForSummary(runInto(DEAD_URL, directory, '--drain', '0'), {
+    input: STORY_LINES,
+    env: DELTA,
+  });
   expect(first.status).toBe(3);
   expect(first.summary.destinations.otlp?.traces).toMatchObject({
     produced: STORY_SPANS,
@@ -71,16 +74,16 @@ test('what is pending at the end is sent by the next start, and counted there', 
     produced: STORY_SPANS,
     delivered: STORY_SPANS,
   });
-  expectStory(sink);
+  expectStory(sink, sink.totalOf);
 });
 
 test('a run that is open stays open for the next start', async () => {
   const directory = temporaryDirectory();
   const sink = await startSink();
-  const first = await runForSummary(runInto(sink.url, directory), { input: firstLines(8) });
+  const first = await runForSummary(runInto(sink.url, directory), { input: firstLines(8), env: DELTA });
   expect(first).toMatchObject({ status: 0, summary: { runs: { open: 1 } } });
-  await runToEnd(runInto(sink.url, directory), { input: otherLines(8) });
-  expectStory(sink);
+  await runToEnd(runInto(sink.url, directory), { input: otherLines(8), env: DELTA });
+  expectStory(sink, sink.totalOf);
 });
 
 test('a kill -9 loses nothing, sends nothing twice that was answered, and counts no token twice', async () => {
@@ -97,7 +100,7 @@ test('a kill -9 loses nothing, sends nothing twice that was answered, and counts
   expect(await statusOf(directory)).toMatchObject({ state: 'killed' });
   const { status } = await runToEnd(runInto(sink.url, directory), { env: DELTA });
   expect(status).toBe(0);
-  expectStory(sink);
+  expectStory(sink, sink.totalOf);
   expect(sink.spans()).toHaveLength(STORY_SPANS);
   expect(sink.logs()).toHaveLength(STORY_LOGS);
   expect(sink.totalOf(REASONING)).toBe(await reasoningOfOneRun());
@@ -115,7 +118,7 @@ async function reasoningOfOneRun(): Promise<number> {
 test('two bridges on one directory: the second one says whose it is', async () => {
   const directory = temporaryDirectory();
   const sink = await startSink();
-  const program = start(runInto(sink.url, directory));
+  const program = start(runInto(sink.url, directory), { env: DELTA });
   await program.untilLogged(/following stdin/);
   const second = await runToEnd(runInto(sink.url, directory));
   expect(second.status).toBe(1);
@@ -123,7 +126,7 @@ test('two bridges on one directory: the second one says whose it is', async () =
   expect(second.stderr).toContain('--data-dir');
   program.child.stdin.end(STORY_LINES);
   expect((await program.ended).status).toBe(0);
-  expectStory(sink);
+  expectStory(sink, sink.totalOf);
 });
 
 test('what a backend refuses for good can be looked at, sent again and thrown away', async () => {
@@ -187,12 +190,12 @@ test('a replay with a data directory: what is pending is sent by the next one, a
     '--deadline',
     '1',
   ];
-  const first = await runForSummary(replayTo(DEAD_URL));
+  const first = await runForSummary(replayTo(DEAD_URL), { env: DELTA });
   expect(first.status).toBe(3);
   const sink = await startSink();
   const second = await runForSummary(replayTo(sink.url), { env: DELTA });
   expect(second).toMatchObject({ status: 0, summary: { source: { lines: 0 } } });
-  expectStory(sink);
+  expectStory(sink, sink.totalOf);
   // All of it was delivered: the next one begins anew.
   const third = await runForSummary(replayTo(sink.url));
   expect(third.summary).toMatchObject({ source: { lines: lines.length } });
@@ -202,10 +205,11 @@ test('a directory that can not be used: it is said, and run goes on in memory', 
   const sink = await startSink();
   const { status, stderr } = await runToEnd(runInto(sink.url, join(temporaryFile('file', ''), 'below')), {
     input: STORY_LINES,
+    env: DELTA,
   });
   expect(stderr).toMatch(/WARN: .*below.*in memory/);
   expect(status).toBe(0);
-  expectStory(sink);
+  expectStory(sink, sink.totalOf);
 });
 
 test.each(['status', 'dead-letters list'])('%s where nothing was kept: it says so', async (command) => {
@@ -229,7 +233,7 @@ testIf(process.platform === 'linux')(
     await runToEnd(runInto(DEAD_URL, directory, '--drain', '0'), { input: STORY_LINES });
     writeFileSync(join(directory, 'data.mdb'), Buffer.alloc(50_000, 0x5a));
     const path = join(temporaryDirectory(), 'agent.sock');
-    const program = start([...runInto(sink.url, directory), '--from', `listen:unix:${path}`]);
+    const program = start([...runInto(sink.url, directory), '--from', `listen:unix:${path}`], { env: DELTA });
     await feed(program, path, STORY_LINES);
     await untilTold(sink);
     program.child.stdin.end();
@@ -238,6 +242,6 @@ testIf(process.platform === 'linux')(
     expectNoStack(ended);
     expect(ended.stderr).toMatch(/WARN: .*damaged/);
     expect(readdirSync(directory).some((name) => name.startsWith('damaged-'))).toBe(true);
-    expectStory(sink);
+    expectStory(sink, sink.totalOf);
   },
 );
