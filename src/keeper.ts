@@ -52,8 +52,8 @@ export interface Keeper {
   close(options: { forget: boolean }): Promise<void>;
 }
 
-/** Entries that are turned into records at one go. */
-const PORTION = 64;
+/** Entries that are turned into records at one go: a millisecond's work. */
+const PORTION = 16;
 
 /** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
 const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024;

@@ -169,7 +169,7 @@ export class Outbox<T> {
       changes,
       advance: (max_entries) => {
         for (let left = max_entries; left > 0 && this.#captured.size > 0; ) {
-          const segment = this.#pack(Math.min(left, this.#segment_items), changes);
+          const segment = this.#pack(changes);
           left -= segment.items?.size ?? 0;
           packed.push(segment);
         }
@@ -363,13 +363,13 @@ export class Outbox<T> {
     return changes;
   }
 
-  #pack(max_items: number, changes: RecordChange[]): Segment<T> {
+  #pack(changes: RecordChange[]): Segment<T> {
     const items: LaneItem<T>[] = [];
     let since_ms = Infinity;
     let estimated_bytes = 0;
     for (const [item, added_ms] of this.#captured) {
       estimated_bytes += item.bytes;
-      if (items.length > 0 && (items.length >= max_items || estimated_bytes > SEGMENT_BYTES)) break;
+      if (items.length > 0 && (items.length >= this.#segment_items || estimated_bytes > SEGMENT_BYTES)) break;
       this.#captured.delete(item);
       items.push(item);
       since_ms = Math.min(since_ms, added_ms);

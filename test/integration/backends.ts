@@ -54,8 +54,16 @@ export async function homeFor(name: BackendName): Promise<string> {
   return temporaryDirectory();
 }
 
-/** Starts a backend and resolves, when it answers, with a function that ends it. */
-export async function launch(name: BackendName, options: Launch): Promise<() => Promise<void>> {
+/** A backend that answers. */
+export interface Launched {
+  /** Ends it and all that it has started. */
+  end(): Promise<void>;
+  /** Stops it as a user would: what it has put in the background goes on. */
+  stop(): Promise<void>;
+}
+
+/** Starts a backend and resolves when it answers. */
+export async function launch(name: BackendName, options: Launch): Promise<Launched> {
   const { args, env, directory, health_url } = options;
   // It leads a process group, by which what it starts is ended with it.
   const child = spawn(EXECUTABLES[name], args, {
@@ -71,7 +79,7 @@ export async function launch(name: BackendName, options: Launch): Promise<() => 
     await endGroup(child);
     await killAtHome(directory);
   };
-  if (await startsToAnswer(health_url, child)) return end;
+  if (await startsToAnswer(health_url, child)) return { end, stop: () => endGroup(child) };
   await end();
   const tail = (await readFile(log_path, 'utf8')).slice(-2_000);
   await removeDirectory(directory);

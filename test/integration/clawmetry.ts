@@ -3,6 +3,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
 import { getJson } from './http.js';
 
@@ -15,6 +16,8 @@ export interface ClawMetry extends Backend {
   /** The rows of the Live Feed. */
   liveFeed(): Promise<FeedRow[]>;
   status(): Promise<Status>;
+  /** Stops it, leaves it so for a while, and starts it on the same data. */
+  restart(down_ms: number): Promise<void>;
 }
 
 export interface TraceSpan {
@@ -69,7 +72,7 @@ export async function startClawMetry(): Promise<ClawMetry> {
   const url = `http://127.0.0.1:${port}`;
   const openclaw = join(directory, '.openclaw');
   await mkdir(join(openclaw, 'agents/main/sessions'), { recursive: true });
-  const end = await launch('clawmetry', {
+  const options = {
     args: ['--host', '127.0.0.1', '--port', String(port)],
     env: {
       CLAWMETRY_OPENCLAW_DIR: openclaw,
@@ -83,7 +86,8 @@ export async function startClawMetry(): Promise<ClawMetry> {
     },
     directory,
     health_url: `${url}/api/otel-status`,
-  });
+  };
+  let launched = await launch('clawmetry', options);
   return {
     otlp_url: url,
     trace: (trace_id) => getJson(`${url}/api/trace/${trace_id}`),
@@ -91,8 +95,13 @@ export async function startClawMetry(): Promise<ClawMetry> {
     agentGraph: () => getJson(`${url}/api/local/agent-graph`),
     liveFeed: async () => (await getJson<{ events: FeedRow[] }>(`${url}/api/brain-history`)).events,
     status: () => getJson(`${url}/api/otel-status`),
+    async restart(down_ms) {
+      await launched.stop();
+      await sleep(down_ms);
+      launched = await launch('clawmetry', options);
+    },
     async stop() {
-      await end();
+      await launched.end();
       await removeDirectory(directory);
     },
   };

@@ -79,7 +79,7 @@ export async function startCollector(wanted_port?: number): Promise<Collector> {
   const port = wanted_port ?? (await freePorts(1))[0];
   const otlp_url = `http://127.0.0.1:${port}`;
   const output_path = join(directory, 'output.ndjson');
-  const end = await launch('collector', {
+  const { end } = await launch('collector', {
     args: ['--config', join(import.meta.dirname, 'collector.yaml')],
     env: { OTLP_PORT: String(port), OUTPUT_FILE: output_path },
     directory,

@@ -23,7 +23,7 @@ export async function startJaeger(): Promise<Jaeger> {
   const directory = await homeFor('jaeger');
   const [otlp, query, grpc] = await freePorts(3);
   const api_url = `http://127.0.0.1:${query}/api`;
-  const end = await launch('jaeger', {
+  const { end } = await launch('jaeger', {
     args: ['--config', join(import.meta.dirname, 'jaeger.yaml')],
     env: {
       OTLP_PORT: String(otlp),
