@@ -5,14 +5,22 @@
 import { accessSync, constants, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorReason } from '../errors.js';
+import {
+  checkStore,
+  describeDamage,
+  FORMAT_VERSION,
+  isNewer,
+  markClean,
+  type State,
+  unmarkClean,
+} from './check.js';
 import { DATA_FILE, LOCK_FILE, makeDataDirectory } from './directory.js';
 import { FORMAT_KEY, keyBytes, OWNER_KEY } from './keys.js';
 import { createLmdbStore, type Database, getRecord, openDatabase, putRecord, transact } from './lmdb.js';
 import { decodeOwner, encodeOwner, isAlive, type Owner, thisProcess } from './owner.js';
+import { removeLeftovers, repair } from './repair.js';
 import { MARGIN_BYTES } from './room.js';
 import type { Store } from './store.js';
-
-const FORMAT_VERSION = 1;
 
 export interface OpenOptions {
   /** `own`: as the one bridge of the directory. `share`: beside it, for reads and small writes. */
@@ -22,30 +30,20 @@ export interface OpenOptions {
 }
 
 /** `findings`: what was wrong with the directory, and what was done about it, a line each. */
-export type Opened =
-  | { store: Store; findings: string[] }
-  | {
-      problem: string;
-      /** It is somebody else's: another process', or a newer version's. Else it can't be used at all. */
-      is_taken: boolean;
-    };
+export type Opened = { store: Store; findings: string[] } | Unopened;
+
+export interface Unopened {
+  problem: string;
+  /** It is somebody else's: another process', or a newer version's. Else it can't be used at all. */
+  is_taken: boolean;
+}
+
+const taken = (problem: string): Unopened => ({ problem, is_taken: true });
+const unusable = (problem: string): Unopened => ({ problem, is_taken: false });
 
 const exists = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined;
 
-/** Throws the system's error where the directory can't hold a store. */
-function prepare(directory: string): void {
-  makeDataDirectory(directory);
-  accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
-  const missing = [DATA_FILE, LOCK_FILE].filter((name) => {
-    const path = join(directory, name);
-    if (!exists(path)) return true;
-    if (!statSync(path).isFile()) throw new Error(`${name} is no file`);
-    accessSync(path, constants.R_OK | constants.W_OK);
-    return false;
-  });
-  if (missing.length > 0) checkRoom(directory);
-}
-
+/** LMDB must not be the one to find out: it is left in a state to crash from. Throws the system's error. */
 function checkRoom(directory: string): void {
   const path = join(directory, 'room');
   try {
@@ -55,55 +53,116 @@ function checkRoom(directory: string): void {
   }
 }
 
-const formatProblem = (directory: string, version: string): string =>
-  `${directory} holds a store of format ${version}, made by a newer version of this program, which reads up to format ${FORMAT_VERSION}; start the newer version, or give another directory with --data-dir`;
+/** Throws the system's error where the directory can't hold a store. */
+function prepare(directory: string): void {
+  makeDataDirectory(directory);
+  accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+  const paths = [DATA_FILE, LOCK_FILE].map((name) => join(directory, name));
+  for (const path of paths.filter(exists)) {
+    if (!statSync(path).isFile()) throw new Error(`${path} is no file`);
+    accessSync(path, constants.R_OK | constants.W_OK);
+  }
+  if (!paths.every(exists)) checkRoom(directory);
+}
 
-const ownedProblem = (directory: string, { pid }: Owner): string =>
+export const newerFormat = (directory: string, version: string): string =>
+  `${directory} holds a store of format ${version}, and this program reads up to ${FORMAT_VERSION}; start the newer version that made it, or give another directory with --data-dir`;
+
+const inUse = (directory: string, { pid }: Owner): string =>
   `${directory} is in use by process ${pid}; stop that one, or give another directory with --data-dir`;
 
-/** In one transaction: of two that start at the same time, one wins. Returns why not. */
+/** What was done about what was found, or why nothing can be done. */
+function mend(directory: string, state: State): { findings: string[] } | Unopened {
+  switch (state.kind) {
+    case 'sound':
+      return { findings: [] };
+    case 'none':
+      return {
+        findings: state.before
+          ? [`${DATA_FILE} is missing or empty in ${directory}: starting without records`]
+          : [],
+      };
+    case 'owned':
+      return taken(inUse(directory, state.owner));
+    case 'newer':
+      return taken(newerFormat(directory, state.version));
+    case 'busy':
+      return taken(`${directory} is being changed by another process; stop that one`);
+    case 'damaged': {
+      const aside = repair(directory, state.inode);
+      if (aside === undefined) return mend(directory, checkStore(directory));
+      return { findings: [`in ${directory} ${describeDamage(state.inspection)}; set aside in ${aside}`] };
+    }
+  }
+}
+
+/** Beside a running bridge, which has looked at its files itself; and with none, nothing is mended. */
+function checkShared(directory: string, create: boolean): string | undefined {
+  const state = checkStore(directory);
+  if (state.kind === 'newer') return newerFormat(directory, state.version);
+  if (state.kind === 'damaged') {
+    return `in ${directory} ${describeDamage(state.inspection)}; the next run sets it aside and goes on with the rest`;
+  }
+  if (state.kind === 'none' && !create)
+    return `there is no store in ${directory} yet; the first run makes it`;
+  return undefined;
+}
+
+/** In one transaction: of two that start at the same time, one wins. Returns why this one did not. */
 function claim(db: Database, directory: string, access: OpenOptions['access']): string | undefined {
   return transact(db, () => {
     const format = getRecord(db, FORMAT_KEY);
     const version = format === undefined ? undefined : Buffer.from(format).toString('utf8');
+    if (version !== undefined && isNewer(version)) return newerFormat(directory, version);
     if (version === undefined) putRecord(db, FORMAT_KEY, Buffer.from(String(FORMAT_VERSION)));
-    else if (Number(version) > FORMAT_VERSION) return formatProblem(directory, version);
     if (access === 'share') return undefined;
     const owner = decodeOwner(getRecord(db, OWNER_KEY));
-    if (owner !== undefined && isAlive(owner)) return ownedProblem(directory, owner);
+    if (owner !== undefined && isAlive(owner)) return inUse(directory, owner);
     putRecord(db, OWNER_KEY, encodeOwner(thisProcess()));
     return undefined;
   });
 }
 
-async function disown(db: Database): Promise<void> {
+async function disown(db: Database, directory: string): Promise<void> {
   try {
     transact(db, () => db.removeSync(keyBytes(OWNER_KEY)));
   } catch {
     // The record names a process that will be gone.
   }
   await db.close();
+  try {
+    markClean(directory);
+  } catch {
+    // The next start reads the file, that is all.
+  }
 }
 
-/** Never throws; what it can't open it says why, and the caller may go on in memory. */
-export function openStore(directory: string, { access, create = access === 'own' }: OpenOptions): Opened {
+function openChecked(directory: string, access: OpenOptions['access'], findings: string[]): Opened {
+  if (access === 'own') unmarkClean(directory);
+  const db = openDatabase(directory);
+  const problem = claim(db, directory, access);
+  if (problem !== undefined) {
+    void db.close();
+    return taken(problem);
+  }
+  if (access === 'share') return { store: createLmdbStore(db, directory, () => db.close()), findings };
+  removeLeftovers(directory);
+  return { store: createLmdbStore(db, directory, () => disown(db, directory)), findings };
+}
+
+/** Never throws: what it can't open it says, and the caller may go on in memory. */
+export function openStore(directory: string, { access, create = false }: OpenOptions): Opened {
   try {
-    if (!create && !exists(join(directory, DATA_FILE))) {
-      return {
-        problem: `there is no store in ${directory} yet; it is made by the first run`,
-        is_taken: false,
-      };
+    if (access === 'own' || create) prepare(directory);
+    if (access === 'own') {
+      const mended = mend(directory, checkStore(directory));
+      return 'problem' in mended ? mended : openChecked(directory, access, mended.findings);
     }
+    const problem = checkShared(directory, create);
+    if (problem !== undefined) return unusable(problem);
     prepare(directory);
-    const db = openDatabase(directory);
-    const problem = claim(db, directory, access);
-    if (problem !== undefined) {
-      void db.close();
-      return { problem, is_taken: true };
-    }
-    const release = access === 'own' ? () => disown(db) : () => db.close();
-    return { store: createLmdbStore(db, directory, release), findings: [] };
+    return openChecked(directory, access, []);
   } catch (error) {
-    return { problem: `can't use the store in ${directory}: ${errorReason(error)}`, is_taken: false };
+    return unusable(`can't use the store in ${directory}: ${errorReason(error)}`);
   }
 }

@@ -1,0 +1,89 @@
+/**
+ * Looks at a data directory before LMDB opens it: whose it is, of which format, and whether its file is sound. A file that was
+ * left in order and not touched since is not read again.
+ */
+import { readFileSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { DATA_FILE, LOCK_FILE, replaceFile } from './directory.js';
+import { type Inspection, inspect, lookUp } from './inspect.js';
+import { FORMAT_KEY, keyBytes, OWNER_KEY } from './keys.js';
+import { decodeOwner, isAlive, type Owner } from './owner.js';
+import { hasBeenRepaired } from './repair.js';
+
+export const FORMAT_VERSION = 1;
+
+/** Says of the data file that it was left in order: what it was then. */
+const CLEAN_FILE = 'clean';
+const ATTEMPTS = 5;
+
+export type State =
+  /** No records, nor a place for them. `before`: whether there are traces of an earlier one. */
+  | { kind: 'none'; before: boolean }
+  | { kind: 'sound' }
+  | { kind: 'owned'; owner: Owner }
+  | { kind: 'newer'; version: string }
+  | { kind: 'damaged'; inspection: Inspection; inode: bigint }
+  /** It was changed each time that it was looked at. */
+  | { kind: 'busy' };
+
+/** A change of any kind changes this. */
+function signature(directory: string): string {
+  const { size, ino, ctimeNs } = statSync(join(directory, DATA_FILE), { bigint: true });
+  return [size, ino, ctimeNs].join(' ');
+}
+
+/** Called when nobody has the store open. */
+export const markClean = (directory: string): void =>
+  replaceFile(join(directory, CLEAN_FILE), signature(directory));
+
+/** Called before anything is written. */
+export const unmarkClean = (directory: string): void => rmSync(join(directory, CLEAN_FILE), { force: true });
+
+function isClean(directory: string): boolean {
+  try {
+    return readFileSync(join(directory, CLEAN_FILE), 'utf8') === signature(directory);
+  } catch {
+    return false;
+  }
+}
+
+export const isNewer = (version: string): boolean => !(Number(version) <= FORMAT_VERSION);
+
+function lookAt(directory: string): State {
+  const path = join(directory, DATA_FILE);
+  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  if (stats === undefined || stats.size === 0n) {
+    const others = [stats, statSync(join(directory, LOCK_FILE), { throwIfNoEntry: false })];
+    return { kind: 'none', before: others.some(Boolean) || hasBeenRepaired(directory) };
+  }
+  const format = lookUp(path, keyBytes(FORMAT_KEY));
+  const version = format.value === undefined ? undefined : Buffer.from(format.value).toString('utf8');
+  if (version !== undefined && isNewer(version)) return { kind: 'newer', version };
+  const owner = decodeOwner(lookUp(path, keyBytes(OWNER_KEY)).value);
+  if (owner !== undefined && isAlive(owner)) return { kind: 'owned', owner };
+  if (isClean(directory)) return { kind: 'sound' };
+  const inspection = inspect(path);
+  if (inspection.fault === undefined) return { kind: 'sound' };
+  const is_as_it_was =
+    lookUp(path, keyBytes(FORMAT_KEY)).metas === format.metas && inspection.metas === format.metas;
+  return is_as_it_was ? { kind: 'damaged', inspection, inode: stats.ino } : { kind: 'busy' };
+}
+
+/** Changes nothing. Throws the system's error where the directory can't be read. */
+export function checkStore(directory: string): State {
+  for (let attempt = 1; attempt < ATTEMPTS; attempt += 1) {
+    const state = lookAt(directory);
+    if (state.kind !== 'busy') return state;
+  }
+  return lookAt(directory);
+}
+
+const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`;
+
+/** What was found, in words that go on a message about the directory. */
+export function describeDamage({ fault, faults, expected, sound, lost_kinds }: Inspection): string {
+  const more = faults > 1 ? ` (and ${count(faults - 1, 'fault')} more)` : '';
+  const lost = Math.max(expected - sound, 0);
+  const kinds = lost > 0 && lost_kinds.length > 0 ? `, of ${lost_kinds.join(', ')}` : '';
+  return `${DATA_FILE} is damaged: ${fault}${more}; ${count(sound, 'record')} can be read, ${lost} can not${kinds}`;
+}

@@ -1,0 +1,106 @@
+/**
+ * Makes a sound store of a damaged one: what is sound goes into a new file, which then takes the place of the old one in one
+ * step, so that a crash leaves the one or the other. The old files stay beside it, for whoever wants to look.
+ */
+import {
+  closeSync,
+  copyFileSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { DATA_FILE, LOCK_FILE, makeDataDirectory } from './directory.js';
+import { readSound } from './inspect.js';
+import { isOwnKey } from './keys.js';
+import { openDatabase, transact } from './lmdb.js';
+
+const FRESH = 'repair';
+const ASIDE = 'damaged-';
+const ASIDE_MAX = 3;
+const TRANSACTION_BYTES = 16 * 1024 * 1024;
+
+const namesAside = (directory: string): string[] =>
+  readdirSync(directory).filter((name) => name.startsWith(ASIDE));
+
+export const hasBeenRepaired = (directory: string): boolean => namesAside(directory).length > 0;
+
+/** What a crash in the middle of it leaves behind. */
+export const removeLeftovers = (directory: string): void =>
+  rmSync(join(directory, FRESH), { recursive: true, force: true });
+
+function copySound(from: string, to: string): void {
+  const db = openDatabase(to);
+  let waiting: [Buffer, Buffer][] = [];
+  let bytes = 0;
+  const put = (): void => {
+    transact(db, () => {
+      for (const [key, framed] of waiting) db.putSync(key, framed);
+    });
+    waiting = [];
+    bytes = 0;
+  };
+  try {
+    readSound(from, (key, framed) => {
+      if (isOwnKey(key.toString('utf8'))) return;
+      waiting.push([key, framed]);
+      bytes += framed.length;
+      if (bytes > TRANSACTION_BYTES) put();
+    });
+    put();
+  } finally {
+    void db.close();
+  }
+}
+
+/** A second name for the same file; a copy where the file system has no such thing. */
+function keep(path: string, aside: string): void {
+  try {
+    linkSync(path, aside);
+  } catch {
+    copyFileSync(path, aside);
+  }
+}
+
+/** What was renamed in a directory is so after a power failure too. Not every system opens a directory. */
+function syncDirectory(directory: string): void {
+  if (process.platform === 'win32') return;
+  const fd = openSync(directory, 'r');
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+const stampOf = (now: Date): string => now.toISOString().replaceAll(':', '-').replace('.', '-');
+
+/**
+ * Returns where the old files are. Throws the system's error, with the damaged store as it was. Of a file that is no longer the
+ * one that was found damaged (`inode`) nothing is touched.
+ */
+export function repair(directory: string, inode: bigint): string | undefined {
+  const data = join(directory, DATA_FILE);
+  const fresh = join(directory, FRESH);
+  removeLeftovers(directory);
+  try {
+    makeDataDirectory(fresh);
+    copySound(data, fresh);
+    const aside = join(directory, ASIDE + stampOf(new Date()));
+    makeDataDirectory(aside);
+    if (statSync(data, { bigint: true }).ino !== inode) return undefined;
+    keep(data, join(aside, DATA_FILE));
+    if (statSync(join(directory, LOCK_FILE), { throwIfNoEntry: false }) !== undefined) {
+      renameSync(join(directory, LOCK_FILE), join(aside, LOCK_FILE));
+    }
+    renameSync(join(fresh, DATA_FILE), data);
+    syncDirectory(directory);
+    for (const name of namesAside(directory).sort().slice(0, -ASIDE_MAX)) {
+      rmSync(join(directory, name), { recursive: true, force: true });
+    }
+    return aside;
+  } finally {
+    removeLeftovers(directory);
+  }
+}
