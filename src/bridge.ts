@@ -52,6 +52,9 @@ export interface BridgeOptions {
 
 export interface KeepOptions {
   kept: Kept;
+  /** Where that is, for people. */
+  place: string;
+  /** How often a checkpoint is taken; metrics are collected with it. */
   checkpoint_interval_ms: number;
   store_limit_bytes: number;
 }

@@ -22,6 +22,8 @@ import { createRetention } from './retention.js';
 import type { Written } from './store/store.js';
 
 export interface KeeperOptions {
+  /** Where the store is, for people. */
+  place: string;
   destinations: Destination[];
   /** The state of the stages at this instant: what has changed since the last time, or everything. */
   capture(everything: boolean): Capture[];
@@ -99,12 +101,14 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   function fail(message: string): void {
     if (!is_failing)
-      logger.error(`${message}; what comes is held in memory alone, and a crash would lose it`);
+      logger.error(
+        `can't write to ${options.place}: ${message}; what comes is held in memory alone, and a crash would lose it`,
+      );
     is_failing = true;
   }
 
   function recover(): void {
-    if (is_failing) logger.info('the store takes data again');
+    if (is_failing) logger.info(`${options.place} can be written again`);
     is_failing = false;
   }
 

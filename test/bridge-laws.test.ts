@@ -207,7 +207,7 @@ async function startLife(disk: Disk | undefined, backend: Backend, clock: Clock,
     max_line_bytes: 1_000_000,
     logger: pino({ level: 'silent' }),
     now: () => clock.now_ms,
-    ...(kept ? { keep: { kept, checkpoint_interval_ms: 0, store_limit_bytes: 1e9 } } : {}),
+    ...(kept ? { keep: { kept, place: 'here', checkpoint_interval_ms: 0, store_limit_bytes: 1e9 } } : {}),
   });
   /** With a disk that writes all that it is given. */
   async function withDisk(wanted: Promise<unknown>): Promise<void> {

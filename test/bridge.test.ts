@@ -55,7 +55,12 @@ type Options = Partial<Pick<BridgeOptions, 'keep' | 'dialect' | 'logger' | 'dest
 
 /** As a start opens it: with what is in the store. */
 const keepIn = (store: Store): Options => ({
-  keep: { kept: openKept(store, 'run'), checkpoint_interval_ms: 1_000_000, store_limit_bytes: 1e9 },
+  keep: {
+    kept: openKept(store, 'run'),
+    place: 'here',
+    checkpoint_interval_ms: 1_000_000,
+    store_limit_bytes: 1e9,
+  },
 });
 
 function openBridge(events: object[], position: unknown, options: Options = {}) {

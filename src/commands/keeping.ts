@@ -40,6 +40,7 @@ export async function openKeeping(
   for (const finding of findings) logger.warn(finding);
   const keep = {
     kept: openKept(store, command),
+    place: directory,
     checkpoint_interval_ms: settings.store.checkpoint_interval_ms,
     store_limit_bytes: settings.limits.store_mb * BYTES_PER_MB,
   };
