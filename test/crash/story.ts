@@ -82,8 +82,12 @@ function* spawnAgent(teller: Teller, parent: Run, depth: number): Generator<Told
   yield tell(child, 'agent.started', { agent_id: 'main', trigger: 'subagent', ...origin });
   yield* work(teller, child, depth + 1);
   yield tell(child, 'subagent.output', { output: 'done' });
-  yield tell(child, 'agent.finished', { status: 'ok' });
-  if (random.chance(0.5)) yield tell(child, 'subagent.finished', { status: 'ok' });
+  const ends = random.pick<readonly string[]>([
+    ['agent.finished'],
+    ['subagent.finished'],
+    ['agent.finished', 'subagent.finished'],
+  ]);
+  for (const type of ends) yield tell(child, type, { status: 'ok' });
 }
 
 function* work(teller: Teller, run: Run, depth: number): Generator<Told> {
