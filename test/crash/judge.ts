@@ -44,7 +44,7 @@ function survivorsOf(lines: Line[], ended_ms: number, isSeen: (line: Line) => bo
   const lost = new Set([...holes, ...late, ...in_flight]);
   return {
     lines: lines.filter((line) => !lost.has(line)),
-    lost_in_flight: in_flight.length,
+    lost_in_flight: in_flight.filter(({ is_marked }) => is_marked).length,
     problems: [
       ...holes.map((line) => `lost, though a later line was not: ${describeLine(line)}`),
       ...late.map(
@@ -71,56 +71,76 @@ export function findSurvivors(written: Line[], ended_ms: number[], backends: Rec
 
 export interface Comparison {
   expected: number;
-  seen: number;
+  /** There, and as they should be. */
+  right: number;
   missing: number;
   /** Copies beyond the first: allowed, since they can be told. */
   again: number;
   problems: string[];
 }
 
+/** By what they are of; the texts say all that has to be the same. */
+function compareTexts(what: string, expected: Map<string, string>, actual: Map<string, string>): Comparison {
+  const problems: string[] = [];
+  let [right, missing] = [0, 0];
+  for (const [key, wanted] of expected) {
+    const found = actual.get(key);
+    if (found === wanted) right++;
+    else if (found !== undefined)
+      problems.push(`${what} is not as it should be: ${found}; expected: ${wanted}`);
+    else {
+      missing++;
+      problems.push(`${what} missing: ${wanted}`);
+    }
+  }
+  for (const [key, found] of actual)
+    if (!expected.has(key)) problems.push(`${what} that nobody expects: ${found}`);
+  return { expected: expected.size, right, missing, again: 0, problems };
+}
+
+const textsOf = (items: Map<string, Item>): Map<string, string> =>
+  new Map([...items].map(([key, { text }]) => [key, text]));
+
+/** Spans or log records. */
 export function compareItems(
   what: string,
   expected: Map<string, Item>,
   actual: Map<string, Item>,
 ): Comparison {
-  const problems: string[] = [];
-  let missing = 0;
-  for (const [key, { text }] of expected) {
-    const found = actual.get(key);
-    if (found === undefined) missing++;
-    if (found === undefined) problems.push(`${what} missing: ${text}`);
-    else if (found.text !== text)
-      problems.push(`${what} is not as it should be: ${found.text}; expected: ${text}`);
-  }
-  let again = 0;
-  for (const [key, { text, copies, contradictions }] of actual) {
-    again += copies - 1;
-    if (!expected.has(key)) problems.push(`${what} that nobody expects: ${text}`);
+  const compared = compareTexts(what, textsOf(expected), textsOf(actual));
+  for (const { text, copies, contradictions } of actual.values()) {
+    compared.again += copies - 1;
     for (const other of contradictions)
-      problems.push(`${what} comes again as another: ${text}, then ${other}`);
+      compared.problems.push(`${what} comes again as another: ${text}, then ${other}`);
   }
-  return { expected: expected.size, seen: expected.size - missing, missing, again, problems };
+  return compared;
 }
 
 /** Sums of the same numbers, added in another order, differ by less than this. */
 const rounded = (value: number): number => Number(value.toPrecision(9));
 
-const describeValue = (value: Value | undefined): string =>
-  value === undefined ? 'nothing' : JSON.stringify({ ...value, sum: rounded(value.sum) });
+const describeSums = (sums: Map<string, Value>): Map<string, string> =>
+  new Map(
+    [...sums].map(([series, value]) => [
+      series,
+      `${series}: ${JSON.stringify({ ...value, sum: rounded(value.sum) })}`,
+    ]),
+  );
 
-export interface SumsComparison {
-  expected: number;
-  equal: number;
-  problems: string[];
-}
+export const compareSums = (expected: Map<string, Value>, actual: Map<string, Value>): Comparison =>
+  compareTexts('sum', describeSums(expected), describeSums(actual));
 
-export function compareSums(expected: Map<string, Value>, actual: Map<string, Value>): SumsComparison {
-  const problems: string[] = [];
-  for (const series of new Set([...expected.keys(), ...actual.keys()])) {
-    const [wanted, found] = [describeValue(expected.get(series)), describeValue(actual.get(series))];
-    if (wanted !== found) problems.push(`sum of ${series}: ${found}; expected: ${wanted}`);
-  }
-  return { expected: expected.size, equal: expected.size - problems.length, problems };
+/** What several backends have. */
+export function addComparisons(all: Comparison[]): Comparison {
+  const sum = (count: 'expected' | 'right' | 'missing' | 'again'): number =>
+    all.reduce((total, each) => total + each[count], 0);
+  return {
+    expected: sum('expected'),
+    right: sum('right'),
+    missing: sum('missing'),
+    again: sum('again'),
+    problems: all.flatMap(({ problems }) => problems),
+  };
 }
 
 const TOKEN_COUNTERS: Readonly<Record<string, string>> = {

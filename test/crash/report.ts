@@ -26,7 +26,7 @@ export function describeRound(result: RoundResult, number: string): string {
     setting,
     `${plan.kills} kills (${quiet_kills} quiet)`,
     `${lines} lines, ${lost_in_flight} lost in flight`,
-    `${spans.seen} of ${spans.expected} spans`,
+    `${spans.right} of ${spans.expected} spans`,
   ].join(' · ');
   return problems.length === 0 ? line : [line, ...describeProblems(result)].join('\n         ');
 }
@@ -44,12 +44,12 @@ const COLUMNS: Column[] = [
   ['lines', sumOf(({ lines }) => lines)],
   ['in flight', sumOf(({ lost_in_flight }) => lost_in_flight)],
   ['spans', sumOf(({ spans }) => spans.expected)],
-  ['seen', sumOf(({ spans }) => spans.seen)],
+  ['right', sumOf(({ spans }) => spans.right)],
   ['missing', sumOf(({ spans }) => spans.missing)],
   ['again', sumOf(({ spans }) => spans.again)],
   ['logs missing', sumOf(({ logs }) => logs.missing)],
   ['sums', sumOf(({ sums }) => sums.expected)],
-  ['equal', sumOf(({ sums }) => sums.equal)],
+  ['right', sumOf(({ sums }) => sums.right)],
   ['ledgers', sumOf(({ ledgers }) => ledgers)],
   ['failed', (results) => String(results.filter(({ problems }) => problems.length > 0).length)],
 ];

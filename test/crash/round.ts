@@ -8,12 +8,12 @@ import { join } from 'node:path';
 import { type Behaviour, startBackend } from './backend.js';
 import { createFeeder, createTimes, type Feeder, type Line } from './feeder.js';
 import {
+  addComparisons,
   type Comparison,
   checkReference,
   compareItems,
   compareSums,
   findSurvivors,
-  type SumsComparison,
 } from './judge.js';
 import { EXIT_OK, live, liveToTheEnd, type Round, SUMMARY, untilDelivered } from './live.js';
 import { planLives } from './plan.js';
@@ -27,38 +27,40 @@ export interface RoundPlan {
   kills: number;
 }
 
-export interface RoundResult {
+/** What the backends have, beside what they should have. */
+interface Judgement {
+  /** Lines that could be lost, and were. */
+  lost_in_flight: number;
+  spans: Comparison;
+  logs: Comparison;
+  sums: Comparison;
+  problems: string[];
+}
+
+export interface RoundResult extends Judgement {
   plan: RoundPlan;
   /** What there was besides the behaviour, for people. */
   setting: string;
   quiet_kills: number;
   lines: number;
-  lost_in_flight: number;
-  spans: Comparison;
-  logs: Comparison;
-  sums: SumsComparison;
   ledgers: number;
-  problems: string[];
   directory: string;
 }
 
-/** Intervals shorter than anybody would choose, so that kills meet what happens rarely. */
 interface Settings {
   temporality: string;
+  /** Shorter than anybody would choose, so that kills meet checkpoints. */
   checkpoint_interval_ms: number;
-  metric_interval_ms: number;
 }
 
 const chooseSettings = (random: Random): Settings => ({
   temporality: random.pick(['delta', 'cumulative']),
   checkpoint_interval_ms: random.pick([100, 500, 2_000]),
-  metric_interval_ms: random.pick([200, 1_000]),
 });
 
-const environment = ({ temporality, metric_interval_ms }: Settings): Record<string, string> => ({
+const environment = ({ temporality }: Settings): Record<string, string> => ({
   OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: temporality,
   OTEL_EXPORTER_OTLP_TIMEOUT: '1000',
-  OTEL_METRIC_EXPORT_INTERVAL: String(metric_interval_ms),
 });
 
 function writeConfig(directory: string, { checkpoint_interval_ms }: Settings): string {
@@ -96,13 +98,9 @@ async function prepare(seed: number): Promise<{ round: Round; settings: Settings
     ...['--data-dir', join(directory, 'data')],
     ...['--summary', join(directory, SUMMARY)],
   ];
-  return {
-    settings,
-    round: {
-      ...{ directory, random, args, feeders, backends, written },
-      ...{ env: environment(settings), ended_ms: [], problems: [], ledgers: 0 },
-    },
-  };
+  const env = environment(settings);
+  const round = { directory, random, args, env, feeders, backends, written };
+  return { settings, round: { ...round, ended_ms: [], problems: [], ledgers: 0 } };
 }
 
 /** The same lines, without a kill, and a backend that is always up. */
@@ -123,15 +121,25 @@ async function runUninterrupted({ directory, env, problems }: Round, lines: Line
   return backend.received;
 }
 
-const add = (a: number[], ...more: number[]): number => [...a, ...more].reduce((sum, each) => sum + each, 0);
-
-/** What the backends together have. */
-function addComparisons(all: Comparison[]): Comparison {
-  const sum = (field: 'expected' | 'seen' | 'missing' | 'again'): number =>
-    add(all.map((each) => each[field]));
+async function judge(round: Round): Promise<Judgement> {
+  const received = round.backends.map((backend) => backend.received);
+  const survivors = findSurvivors(round.written, round.ended_ms, received);
+  const reference = await runUninterrupted(round, survivors.lines);
+  const spans = addComparisons(received.map((each) => compareItems('span', reference.spans, each.spans)));
+  const logs = addComparisons(received.map((each) => compareItems('log record', reference.logs, each.logs)));
+  const sums = addComparisons(received.map((each) => compareSums(reference.sums(), each.sums())));
   return {
-    ...{ expected: sum('expected'), seen: sum('seen'), missing: sum('missing'), again: sum('again') },
-    problems: all.flatMap(({ problems }) => problems),
+    lost_in_flight: survivors.lost_in_flight,
+    spans,
+    logs,
+    sums,
+    problems: [
+      ...round.problems,
+      ...survivors.problems,
+      ...checkReference(survivors.lines, reference),
+      ...[spans, logs, sums].flatMap(({ problems }) => problems),
+      ...received.flatMap(({ contradictions }) => contradictions),
+    ],
   };
 }
 
@@ -139,7 +147,6 @@ const describe = (settings: Settings, { feeders, backends }: Round): string =>
   [
     settings.temporality,
     `checkpoints ${settings.checkpoint_interval_ms} ms`,
-    `metrics ${settings.metric_interval_ms} ms`,
     feeders.map(({ from }) => from.slice(0, from.indexOf('unix:') + 4)).join(' + '),
     ...(backends.length > 1 ? ['and a second backend'] : []),
   ].join(', ');
@@ -154,41 +161,22 @@ function keep({ directory, written, ended_ms }: Round): void {
 /** A round that fails leaves its directory, with the data directory, what the processes logged and what was written. */
 export async function runRound(plan: RoundPlan): Promise<RoundResult> {
   const { round, settings } = await prepare(plan.seed);
-  const { directory, random, written, feeders, backends, problems } = round;
-  const lives = planLives(random, plan.behaviour, plan.kills);
+  const { directory, feeders, backends, written } = round;
+  const lives = planLives(round.random, plan.behaviour, plan.kills);
   for (const each of lives) await live(round, each);
   await liveToTheEnd(round, plan.behaviour);
   for (const feeder of feeders) feeder.close();
   await Promise.all(backends.map((backend) => backend.close()));
-
-  const received = backends.map((backend) => backend.received);
-  const survivors = findSurvivors(written, round.ended_ms, received);
-  const reference = await runUninterrupted(round, survivors.lines);
-  const sums = received.map((each) => compareSums(reference.sums(), each.sums()));
-  const spans = addComparisons(received.map((each) => compareItems('span', reference.spans, each.spans)));
-  const logs = addComparisons(received.map((each) => compareItems('log record', reference.logs, each.logs)));
-  problems.push(
-    ...survivors.problems,
-    ...checkReference(survivors.lines, reference),
-    ...spans.problems,
-    ...logs.problems,
-    ...sums.flatMap((each) => each.problems),
-    ...received.flatMap((each) => each.contradictions),
-  );
-  if (problems.length === 0) rmSync(directory, { recursive: true });
+  const judgement = await judge(round);
+  if (judgement.problems.length === 0) rmSync(directory, { recursive: true });
   else keep(round);
   return {
+    ...judgement,
     plan,
     setting: describe(settings, round),
     quiet_kills: lives.filter(({ ending }) => ending.how === 'quiet').length,
     lines: written.length,
-    lost_in_flight: survivors.lost_in_flight,
-    ...{ spans, logs, problems, directory },
-    sums: {
-      expected: add(sums.map((each) => each.expected)),
-      equal: add(sums.map((each) => each.equal)),
-      problems: [],
-    },
     ledgers: round.ledgers,
+    directory,
   };
 }

@@ -22,6 +22,8 @@ interface Run {
 
 interface Teller {
   random: Random;
+  /** Without numbers, and calls without names, nothing shows that an event comes again: it would count twice. */
+  is_numbered: boolean;
   /** A name that nothing else has. */
   name(what: string): string;
   tell(run: Run, type: string, fields?: Record<string, unknown>): Told;
@@ -30,26 +32,31 @@ interface Teller {
 function createTeller(random: Random, prefix: string): Teller {
   let names = 0;
   const sequence = new Map<string, number>();
+  const is_numbered = random.chance(0.5);
   return {
     random,
+    is_numbered,
     name: (what) => `${what}-${prefix}-${++names}`,
     tell(run, type, fields = {}) {
       const seq = (sequence.get(run.run_id) ?? 0) + 1;
       sequence.set(run.run_id, seq);
-      return { type, ...run, seq, ...fields };
+      return { type, ...run, ...(is_numbered ? { seq } : {}), ...fields };
     },
   };
 }
 
-function* think({ random, name, tell }: Teller, run: Run): Generator<Told> {
-  const response_id = name('response');
+function* think({ random, is_numbered, name, tell }: Teller, run: Run): Generator<Told> {
+  const response = is_numbered || random.chance(0.5) ? { response_id: name('response') } : {};
   const model = { model: random.pick(MODELS), provider: 'provider' };
   const reasoning_tokens = random.int(0, 50);
-  if (random.chance(0.5)) yield tell(run, 'agent.step_started', model);
-  if (random.chance(0.4)) yield tell(run, 'llm.reasoning', { reasoning_tokens, response_id });
+  const has_step = random.chance(0.5);
+  if (has_step) yield tell(run, 'agent.step_started', model);
+  // Reasoning that names no call is about the step that the run is in.
+  if ((has_step || 'response_id' in response) && random.chance(0.4))
+    yield tell(run, 'llm.reasoning', { reasoning_tokens, ...response });
   yield tell(run, 'llm.tokens', {
     ...model,
-    response_id,
+    ...response,
     input_tokens: random.int(100, 5_000),
     output_tokens: random.int(50, 500),
     cache_read_tokens: random.int(0, 100),
@@ -82,8 +89,12 @@ function* spawnAgent(teller: Teller, parent: Run, depth: number): Generator<Told
   yield tell(child, 'agent.started', { agent_id: 'main', trigger: 'subagent', ...origin });
   yield* work(teller, child, depth + 1);
   yield tell(child, 'subagent.output', { output: 'done' });
-  yield tell(child, 'agent.finished', { status: 'ok' });
-  if (random.chance(0.5)) yield tell(child, 'subagent.finished', { status: 'ok' });
+  const ends = random.pick<readonly string[]>([
+    ['agent.finished'],
+    ['subagent.finished'],
+    ['agent.finished', 'subagent.finished'],
+  ]);
+  for (const type of ends) yield tell(child, type, { status: 'ok' });
 }
 
 function* work(teller: Teller, run: Run, depth: number): Generator<Told> {

@@ -1,0 +1,24 @@
+/**
+ * The plans of the crash test: as many kills as are asked for, the same for the same seed.
+ */
+import { expect, test } from 'vitest';
+import { planLives } from './plan.js';
+import { createRandom } from './random.js';
+
+const plan = (seed: number, kills: number) => planLives(createRandom(seed), '503', kills);
+const seeds = Array.from({ length: 40 }, (_, seed) => seed);
+
+test('each round has its kills, about one in four of them in a quiet moment', () => {
+  const endings = seeds.flatMap((seed) => plan(seed, 5)).map(({ ending }) => ending.how);
+  const killed = endings.filter((how) => how !== 'stopped');
+  const quiet = endings.filter((how) => how === 'quiet');
+  expect(killed).toHaveLength(200);
+  expect(quiet.length).toBeGreaterThan(40);
+  expect(quiet.length).toBeLessThan(60);
+  expect(new Set(endings)).toEqual(new Set(['quiet', 'lines', 'time', 'requests', 'stopping', 'stopped']));
+});
+
+test('the same seed plans the same, another one something else', () => {
+  expect(plan(7, 5)).toEqual(plan(7, 5));
+  expect(new Set(seeds.map((seed) => JSON.stringify(plan(seed, 5)))).size).toBe(seeds.length);
+});
