@@ -78,6 +78,20 @@ export function checkStore(directory: string): State {
   return lookAt(directory);
 }
 
+/** A record without opening the store. Throws the system's error where the file can't be read; there may be none yet. */
+export function readRecord(directory: string, key: string): Uint8Array | undefined {
+  const path = join(directory, DATA_FILE);
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+  const look = () => lookUp(path, keyBytes(key));
+  let found = look();
+  for (let attempt = 1; attempt < ATTEMPTS; attempt += 1) {
+    const again = look();
+    if (again.metas === found.metas) break;
+    found = again;
+  }
+  return found.value;
+}
+
 const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`;
 
 /** What was found, in words that go on a message about the directory. */

@@ -10,13 +10,13 @@ import {
   type KeyObject,
   sign,
 } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { z } from 'zod';
 import { errorCode, errorReason } from '../errors.js';
-import { makeDataDirectory, replaceFile } from './directory.js';
+import { readRecord } from './check.js';
+import { getRecord, putRecord } from './lmdb.js';
+import { updateShared } from './open.js';
 
-const FILE = 'device.json';
+const DEVICE_KEY = 'device';
 const RAW_KEY_BYTES = 32;
 
 const deviceSchema = z.object({
@@ -65,60 +65,63 @@ const newDevice = (): Kept => ({
 
 /** Without a directory the key lasts as long as the process. */
 export function openDeviceStore(directory: string | undefined): DeviceStore {
-  const path = directory === undefined ? undefined : join(directory, FILE);
   let kept: Kept | undefined;
   let problem: string | undefined;
-  try {
-    kept = path === undefined ? undefined : readDevice(path);
-  } catch (error) {
-    problem =
-      errorCode(error) === undefined
-        ? `can't use the device key in ${path}; delete that file, and pair the bridge again`
-        : `can't read the device key in ${path}: ${errorReason(error)}`;
+  let is_read = directory === undefined;
+
+  /** When it is first wanted: most starts want none. */
+  function read(): void {
+    if (is_read || directory === undefined) return;
+    is_read = true;
+    try {
+      kept = decodeDevice(readRecord(directory, DEVICE_KEY));
+    } catch (error) {
+      problem =
+        errorCode(error) === undefined
+          ? `can't use the device key in ${directory}; give another directory with --data-dir, and pair the bridge again`
+          : `can't read the device key in ${directory}: ${errorReason(error)}`;
+    }
   }
 
-  function save(device: Kept): void {
-    if (directory === undefined || path === undefined) return;
-    makeDataDirectory(directory);
-    replaceFile(path, JSON.stringify(device));
-  }
-
-  function make(): Kept {
-    const made = newDevice();
-    save(made);
-    return made;
+  /** Of two processes that make a key at the same time, both go on with the one that is kept. */
+  function make(): Kept | { problem: string } {
+    if (directory === undefined) return newDevice();
+    const made = updateShared(directory, (db) => {
+      const found = decodeDevice(getRecord(db, DEVICE_KEY));
+      if (found !== undefined) return found;
+      const device = newDevice();
+      putRecord(db, DEVICE_KEY, encodeDevice(device));
+      return device;
+    });
+    return 'problem' in made ? { problem: `can't keep a device key: ${made.problem}` } : made.value;
   }
 
   return {
     device() {
+      read();
       if (problem !== undefined) return { problem };
-      try {
-        kept ??= make();
-        return identityOf(createPrivateKey(kept.private_key));
-      } catch (error) {
-        return { problem: `can't keep a device key in ${directory}: ${errorReason(error)}` };
-      }
+      const device = kept ?? make();
+      if ('problem' in device) return device;
+      kept = device;
+      return identityOf(createPrivateKey(kept.private_key));
     },
-    tokenOf: (gateway) => kept?.tokens[gateway],
+    tokenOf(gateway) {
+      read();
+      return kept?.tokens[gateway];
+    },
     saveToken(gateway, token) {
-      if (kept === undefined || kept.tokens[gateway] === token) return;
-      kept.tokens[gateway] = token;
-      try {
-        save(kept);
-      } catch {
-        // The gateway gives another one to a device that comes with the shared secret.
-      }
+      const device = kept;
+      if (device === undefined || device.tokens[gateway] === token) return;
+      device.tokens[gateway] = token;
+      if (directory === undefined) return;
+      // Where it can't be kept, the gateway gives another one to a device that comes with the shared secret.
+      updateShared(directory, (db) => putRecord(db, DEVICE_KEY, encodeDevice(device)));
     },
   };
 }
 
-function readDevice(path: string): Kept | undefined {
-  let content: string;
-  try {
-    content = readFileSync(path, 'utf8');
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-  return deviceSchema.parse(JSON.parse(content));
-}
+const encodeDevice = (device: Kept): Buffer => Buffer.from(JSON.stringify(device));
+
+/** Throws where it is no device's record. */
+const decodeDevice = (value: Uint8Array | undefined): Kept | undefined =>
+  value === undefined ? undefined : deviceSchema.parse(JSON.parse(Buffer.from(value).toString('utf8')));

@@ -293,8 +293,18 @@ function find(file: DataFile, meta: Meta, key: Buffer): Buffer | undefined {
     if (bytes === undefined) return undefined;
     const is_leaf = depth === records.depth;
     const { nodes } = parseNodes(bytes, is_leaf);
-    if (is_leaf) return nodes.find((node) => !node.is_big && node.key.equals(key))?.data;
+    if (is_leaf)
+      return readFramed(
+        file,
+        meta,
+        nodes.find((node) => node.key.equals(key)),
+      );
     page = nodes.findLast((node, i) => i === 0 || Buffer.compare(node.key, key) <= 0)?.child;
   }
   return undefined;
+}
+
+function readFramed(file: DataFile, { page_size }: Meta, node: Node | undefined): Buffer | undefined {
+  if (node === undefined || !node.is_big) return node?.data;
+  return file.read(readNumber(node.data, 0) * page_size + HEADER_BYTES, node.length);
 }

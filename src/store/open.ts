@@ -137,31 +137,55 @@ async function disown(db: Database, directory: string): Promise<void> {
   }
 }
 
-function openChecked(directory: string, access: OpenOptions['access'], findings: string[]): Opened {
-  if (access === 'own') unmarkClean(directory);
+/** Why not, where the directory is another's. */
+function openClaimed(directory: string, access: OpenOptions['access']): Database | Unopened {
   const db = openDatabase(directory);
   const problem = claim(db, directory, access);
-  if (problem !== undefined) {
-    void db.close();
-    return taken(problem);
-  }
-  if (access === 'share') return { store: createLmdbStore(db, directory, () => db.close()), findings };
+  if (problem === undefined) return db;
+  void db.close();
+  return taken(problem);
+}
+
+function openOwn(directory: string): Opened {
+  prepare(directory);
+  const mended = mend(directory, checkStore(directory));
+  if ('problem' in mended) return mended;
+  unmarkClean(directory);
+  const db = openClaimed(directory, 'own');
+  if ('problem' in db) return db;
   removeLeftovers(directory);
-  return { store: createLmdbStore(db, directory, () => disown(db, directory)), findings };
+  return { store: createLmdbStore(db, directory, () => disown(db, directory)), findings: mended.findings };
+}
+
+function openShared(directory: string, create: boolean): Database | Unopened {
+  const problem = checkShared(directory, create);
+  if (problem !== undefined) return unusable(problem);
+  prepare(directory);
+  return openClaimed(directory, 'share');
+}
+
+/** A few records read and written beside whoever owns the store, in one transaction, on the disk when it returns. */
+export function updateShared<T>(directory: string, update: (db: Database) => T): { value: T } | Unopened {
+  try {
+    const db = openShared(directory, true);
+    if ('problem' in db) return db;
+    try {
+      return { value: transact(db, () => update(db)) };
+    } finally {
+      void db.close();
+    }
+  } catch (error) {
+    return unusable(`can't write to the store in ${directory}: ${errorReason(error)}`);
+  }
 }
 
 /** Never throws: what it can't open it says, and the caller may go on in memory. */
 export function openStore(directory: string, { access, create = false }: OpenOptions): Opened {
   try {
-    if (access === 'own' || create) prepare(directory);
-    if (access === 'own') {
-      const mended = mend(directory, checkStore(directory));
-      return 'problem' in mended ? mended : openChecked(directory, access, mended.findings);
-    }
-    const problem = checkShared(directory, create);
-    if (problem !== undefined) return unusable(problem);
-    prepare(directory);
-    return openChecked(directory, access, []);
+    if (access === 'own') return openOwn(directory);
+    const db = openShared(directory, create);
+    if ('problem' in db) return db;
+    return { store: createLmdbStore(db, directory, () => db.close()), findings: [] };
   } catch (error) {
     return unusable(`can't use the store in ${directory}: ${errorReason(error)}`);
   }

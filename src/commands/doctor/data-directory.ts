@@ -5,10 +5,12 @@
 import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorReason } from '../../errors.js';
+import { checkStore, describeDamage, FORMAT_VERSION } from '../../store/check.js';
 import { type Check, ok, problem, warning } from './check.js';
 
 const NAME = 'data directory';
 const ADVICE = 'give a directory that this user can write, with --data-dir';
+const NEWER_ADVICE = 'start the newer version that made it, or give another directory with --data-dir';
 
 const BYTES_PER_MB = 1024 * 1024;
 const FREE_MIN_MB = 256;
@@ -37,6 +39,25 @@ function describe(path: string, stats: Stats | undefined): Check {
   return warning(NAME, found, `chmod 700 ${path}`);
 }
 
+/** What is kept there, where there is more to say than that it is fine. */
+function checkKept(path: string): Check[] {
+  const state = checkStore(path);
+  if (state.kind === 'owned') {
+    return [ok(NAME, `${path} is in use by a running bridge (process ${state.owner.pid})`)];
+  }
+  if (state.kind === 'newer') {
+    const found = `${path} holds a store of format ${state.version}, and this program reads up to ${FORMAT_VERSION}`;
+    return [problem(NAME, found, NEWER_ADVICE)];
+  }
+  if (state.kind === 'damaged') {
+    const found = `in ${path} ${describeDamage(state.inspection)}`;
+    return [
+      warning(NAME, found, 'nothing to do: the next run sets the file aside, and goes on with the rest'),
+    ];
+  }
+  return [];
+}
+
 /** `path` is undefined where nothing is to be kept. */
 export function checkDataDirectory(path: string | undefined): Check[] {
   if (path === undefined) return [ok(NAME, 'nothing is kept between two starts')];
@@ -45,7 +66,8 @@ export function checkDataDirectory(path: string | undefined): Check[] {
     if (stats?.isDirectory() === false) return [problem(NAME, `${path} is no directory`, ADVICE)];
     const base = stats === undefined ? nearestExisting(path) : path;
     accessSync(base, constants.W_OK | constants.X_OK);
-    return [describe(path, stats), ...checkFreeSpace(base)];
+    const kept = stats === undefined ? [] : checkKept(path);
+    return [describe(path, stats), ...kept, ...checkFreeSpace(base)];
   } catch (error) {
     return [problem(NAME, `${path} can't be used: ${errorReason(error)}`, ADVICE)];
   }

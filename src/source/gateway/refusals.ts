@@ -175,7 +175,7 @@ export function describeError(error: GatewayError): Refusal {
     return refusal(
       'device_refused',
       `refuses this bridge's device proof (${shown(code)})`,
-      "check that this machine's clock is right; else delete device.json in the data directory and pair the bridge again",
+      "check that this machine's clock is right; else give another --data-dir, where the bridge makes a new device key, and pair it again",
     );
   }
   if (error.code === 'UNAVAILABLE') return refusal('busy', `can't answer now: ${shown(error.message)}`);

@@ -13,6 +13,9 @@ import { gatewayAccess } from '../../../src/commands/gateway.js';
 import { type Access, enterGateway } from '../../../src/source/gateway/access.js';
 import type { Connection } from '../../../src/source/gateway/connection.js';
 import type { Refusal } from '../../../src/source/gateway/refusals.js';
+import { readRecord } from '../../../src/store/check.js';
+import { putRecord } from '../../../src/store/lmdb.js';
+import { updateShared } from '../../../src/store/open.js';
 import { VERSION } from '../../../src/version.js';
 import {
   type FakeGateway,
@@ -112,7 +115,7 @@ describe('a gateway that lets the bridge in', () => {
     const gateway = await startFakeGateway();
     asConnection(await enter(gateway.url, {}));
     expect(gateway.connect()).not.toHaveProperty('auth');
-    expect(existsSync(join(data_dir, 'device.json'))).toBe(false);
+    expect(existsSync(join(data_dir, 'data.mdb'))).toBe(false);
   });
 
   test('its clock is told by its challenge', async () => {
@@ -241,7 +244,7 @@ describe('a gateway that refuses', () => {
     );
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'device_refused',
-      message: `refuses this bridge's device proof (${code}); check that this machine's clock is right; else delete device.json in the data directory and pair the bridge again`,
+      message: `refuses this bridge's device proof (${code}); check that this machine's clock is right; else give another --data-dir, where the bridge makes a new device key, and pair it again`,
     });
   });
 });
@@ -250,7 +253,6 @@ describe('pairing', () => {
   const REQUEST_ID = '8f7c1c1e-0d0e-4b1e-9f53-000000000000';
   const unpaired = (requestId: string): Reply =>
     refused('NOT_PAIRED', { code: 'PAIRING_REQUIRED', reason: 'not-paired', requestId });
-  const device_file = (): string => join(data_dir, 'device.json');
 
   /** Ed25519 keys in SPKI are these bytes, then the raw key. */
   const SPKI_HEAD = Buffer.from('302a300506032b6570032100', 'hex');
@@ -287,8 +289,9 @@ describe('pairing', () => {
     asConnection(await enter(gateway.url));
     expect(gateway.connections).toHaveLength(4);
     expect(gateway.connect().device.id).toBe(id);
-    expect(statSync(device_file()).mode & 0o777).toBe(0o600);
-    expect(JSON.parse(readFileSync(device_file(), 'utf8')).tokens).toEqual({ [gateway.url]: 'd-1' });
+    expect(statSync(join(data_dir, 'data.mdb')).mode & 0o777).toBe(0o600);
+    const kept = Buffer.from(readRecord(data_dir, 'device') ?? '').toString();
+    expect(JSON.parse(kept).tokens).toEqual({ [gateway.url]: 'd-1' });
 
     asConnection(await enter(gateway.url, {}));
     expect(gateway.connections).toHaveLength(5);
@@ -326,11 +329,11 @@ describe('pairing', () => {
   });
 
   test('a device key that is damaged', async () => {
-    writeFileSync(device_file(), '{"version":1,');
+    updateShared(data_dir, (db) => putRecord(db, 'device', Buffer.from('{"version":1,')));
     const gateway = await startFakeGateway(answering(unpaired(REQUEST_ID)));
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'device_refused',
-      message: `can't use the device key in ${device_file()}; delete that file, and pair the bridge again`,
+      message: `can't use the device key in ${data_dir}; give another directory with --data-dir, and pair the bridge again`,
     });
   });
 
@@ -345,7 +348,7 @@ describe('pairing', () => {
     );
     const wishes = { onEvent: () => undefined, stop: new AbortController().signal };
     expect(asRefusal(await enterGateway(access, wishes)).message).toBe(
-      `can't read the device key in ${file}/data/device.json: a part of its path is not a directory`,
+      `can't read the device key in ${file}/data: a part of its path is not a directory`,
     );
   });
 
