@@ -176,9 +176,11 @@ export function createBridge(options: BridgeOptions): Bridge {
   }
 
   /** Waits with the timer set: what is due meanwhile does not wait for the next event. */
-  function armed<T>(wanted: Promise<T>): Promise<T> {
+  async function armed<T>(wanted: Promise<T>): Promise<T> {
     armTimer();
-    return wanted;
+    const value = await wanted;
+    await keeper?.ready();
+    return value;
   }
 
   /** Applies what can be read again, at the pace that is wanted; where it got to is noted when all of it is applied. */

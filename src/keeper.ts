@@ -29,7 +29,7 @@ export interface KeeperOptions {
   capture(everything: boolean): Capture[];
   /** Resolves when everything that was applied has reached the destinations. */
   settled(): Promise<unknown>;
-  ledger(running: boolean): Ledger;
+  ledger(running: boolean): Omit<Ledger, 'store_bytes'>;
   checkpoint_interval_ms: number;
   store_limit_bytes: number;
   logger: Logger;
@@ -88,6 +88,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   /** Present while everything has to stand still. */
   let standing: Promise<void> | undefined;
   let checkpointing: Promise<void> | undefined;
+  let keeping_up: Promise<void> | undefined;
   let is_failing = false;
   let is_dirty = kept.journal.records.length > 0 || answer_keys.length > 0;
   let last_checkpoint_ms = clock();
@@ -213,7 +214,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   const ledgerChange = (running: boolean): RecordChange => ({
     key: LEDGER,
-    value: Buffer.from(JSON.stringify(options.ledger(running))),
+    value: Buffer.from(JSON.stringify({ ...options.ledger(running), store_bytes: store.usedBytes() })),
   });
 
   function takeLedger(): RecordChange[] {
@@ -228,6 +229,14 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     if (changes.length === 0) return;
     const { ok } = await write(changes);
     if (ok && is_failing) await checkpoint();
+  }
+
+  async function keepUp(): Promise<void> {
+    if (checkpointing !== undefined) return;
+    await flush();
+    // While nothing can be written, it is only looked whether it can again.
+    if (is_failing) await (isLongAgo() ? sendMetrics() : undefined);
+    else if (checkpointing === undefined && (isPressed() || isLongAgo())) await checkpoint();
   }
 
   return {
@@ -253,15 +262,15 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       advancePosition(kept.positions, entry);
       is_dirty = true;
     },
-    async keepUp() {
-      if (checkpointing !== undefined) return;
-      await flush();
-      // While nothing can be written, it is only looked whether it can again.
-      if (is_failing) await (isLongAgo() ? sendMetrics() : undefined);
-      else if (checkpointing === undefined && (isPressed() || isLongAgo())) await checkpoint();
+    keepUp() {
+      keeping_up ??= keepUp().finally(() => {
+        keeping_up = undefined;
+      });
+      return keeping_up;
     },
     checkpoint,
     async close({ forget }) {
+      await keeping_up;
       await checkpointing;
       const changes = [...takeAnswers(), ...retention.takeChanges(), ledgerChange(false)];
       const forgotten = forget

@@ -25,6 +25,8 @@ export interface Ledger {
   /** Epoch milliseconds. */
   started_ms: number;
   updated_ms: number;
+  /** What the store takes up on the disk. */
+  store_bytes: number;
   sources: Record<string, SourceCounts>;
   runs: Summary['runs'];
   destinations: Record<string, Partial<Record<Signal, SignalLedger>>>;
@@ -54,7 +56,7 @@ export const createLedger = (
   sources: Ledger['sources'],
   destinations: Destination[],
   { running, started_ms, now_ms }: { running: boolean; started_ms: number; now_ms: number },
-): Ledger => ({
+): Omit<Ledger, 'store_bytes'> => ({
   version: 1,
   pid: process.pid,
   running,

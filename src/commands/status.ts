@@ -11,6 +11,8 @@ import { formatDuration } from '../terminal/units.js';
 import { openShared } from './keeping.js';
 import { failed, type Outcome } from './outcome.js';
 
+const BYTES_PER_MB = 1024 * 1024;
+
 /** What `--json` prints. */
 export interface Status extends Omit<Ledger, 'running'> {
   directory: string;
@@ -64,10 +66,10 @@ function describeState({ state, pid, started_ms, updated_ms }: Status, now_ms: n
 }
 
 export function describeStatus(status: Status, now_ms: number): string[] {
-  const { directory, sources, runs, destinations, dead_letters } = status;
+  const { directory, store_bytes, sources, runs, destinations, dead_letters } = status;
   const rows: [string, string, string][] = [
     ['bridge', '', describeState(status, now_ms)],
-    ['store', '', directory],
+    ['store', '', `${directory} · ${(store_bytes / BYTES_PER_MB).toFixed(1)} MB`],
     ...Object.entries(sources).map(
       ([name, { lines, events, ignored, rejected }]): [string, string, string] => [
         'source',
