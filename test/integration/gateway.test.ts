@@ -291,7 +291,7 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
     expect(sumsBy(ATTRIBUTES, (name) => sumOf(spans, name))).toEqual(usageOf(calls));
   });
 
-  test.each(['undisturbed', 'cut', 'stopped'] as const)('and so do the counters of the one %s', (name) => {
+  test.each(['undisturbed', 'cut', 'stopped', 'killed'] as const)('and so do the counters of the one %s', (name) => {
     expect(sumsBy(COUNTERS, followers[name].sink.totalOf)).toEqual(usageOf(calls));
   });
 
