@@ -131,20 +131,25 @@ async function disown(db: Database, directory: string): Promise<void> {
 /** Why not, where the directory is another's. */
 function openClaimed(directory: string, access: OpenOptions['access']): Database | { problem: string } {
   const db = openDatabase(directory);
-  const problem = claim(db, directory, access);
-  if (problem === undefined) return db;
-  void db.close();
-  return { problem };
+  try {
+    const problem = claim(db, directory, access);
+    if (problem === undefined) return db;
+    void db.close();
+    return { problem };
+  } catch (error) {
+    void db.close();
+    throw error;
+  }
 }
 
 function openOwn(directory: string): Opened {
   prepare(directory);
   const mended = mend(directory, checkStore(directory));
   if ('problem' in mended) return mended;
+  removeLeftovers(directory);
   unmarkClean(directory);
   const db = openClaimed(directory, 'own');
   if ('problem' in db) return db;
-  removeLeftovers(directory);
   return { store: createLmdbStore(db, directory, () => disown(db, directory)), findings: mended.findings };
 }
 
