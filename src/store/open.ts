@@ -140,20 +140,25 @@ async function disown(db: Database, directory: string): Promise<void> {
 /** Why not, where the directory is another's. */
 function openClaimed(directory: string, access: OpenOptions['access']): Database | Unopened {
   const db = openDatabase(directory);
-  const problem = claim(db, directory, access);
-  if (problem === undefined) return db;
-  void db.close();
-  return taken(problem);
+  try {
+    const problem = claim(db, directory, access);
+    if (problem === undefined) return db;
+    void db.close();
+    return taken(problem);
+  } catch (error) {
+    void db.close();
+    throw error;
+  }
 }
 
 function openOwn(directory: string): Opened {
   prepare(directory);
   const mended = mend(directory, checkStore(directory));
   if ('problem' in mended) return mended;
+  removeLeftovers(directory);
   unmarkClean(directory);
   const db = openClaimed(directory, 'own');
   if ('problem' in db) return db;
-  removeLeftovers(directory);
   return { store: createLmdbStore(db, directory, () => disown(db, directory)), findings: mended.findings };
 }
 

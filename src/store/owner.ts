@@ -10,24 +10,27 @@ const ownerSchema = z.object({ pid: z.int().positive(), started: z.string().opti
 
 export type Owner = z.infer<typeof ownerSchema>;
 
-/** The 22nd field of `/proc/PID/stat`, counted from what follows the name, which may have spaces and parentheses. */
-const START_TIME_AFTER_NAME = 19;
+/** Of `/proc/PID/stat`, counted from what follows the name, which may have spaces and parentheses. */
+const STATE_FIELD = 0;
+const START_TIME_FIELD = 19;
+/** It has ended, and its parent has not asked how. */
+const ENDED = ['Z', 'X'];
 
 /** Linux only: the boot, and the start within it. */
-function startOf(pid: number): string | undefined {
+function lookUp(pid: number): { state: string; started: string } | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    const ticks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[START_TIME_AFTER_NAME];
-    return ticks === undefined ? undefined : `${boot}/${ticks}`;
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { state: fields[STATE_FIELD] ?? '', started: `${boot}/${fields[START_TIME_FIELD]}` };
   } catch {
     return undefined;
   }
 }
 
 export function thisProcess(): Owner {
-  const started = startOf(process.pid);
-  return { pid: process.pid, ...(started === undefined ? {} : { started }) };
+  const found = lookUp(process.pid);
+  return { pid: process.pid, ...(found === undefined ? {} : { started: found.started }) };
 }
 
 export function isAlive({ pid, started }: Owner): boolean {
@@ -36,8 +39,9 @@ export function isAlive({ pid, started }: Owner): boolean {
   } catch (error) {
     if (errorCode(error) !== 'EPERM') return false;
   }
-  const found = startOf(pid);
-  return started === undefined || found === undefined || found === started;
+  const found = lookUp(pid);
+  if (found === undefined) return true;
+  return !ENDED.includes(found.state) && (started === undefined || found.started === started);
 }
 
 export const encodeOwner = (owner: Owner): Buffer => Buffer.from(JSON.stringify(owner));

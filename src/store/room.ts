@@ -26,9 +26,18 @@ export function openRoom(directory: string): Room {
       if (length <= length_now) return;
       // Appended only: it can't write over what another process has added to the file meanwhile.
       file ??= await open(join(directory, DATA_FILE), 'a');
-      length_now = (await file.stat()).size;
-      for (; length_now < length; length_now += STEP_BYTES) await file.appendFile(ZEROS);
+      try {
+        for (length_now = await sizeOf(file); length_now < length; length_now += STEP_BYTES) {
+          await file.appendFile(ZEROS);
+        }
+      } catch (error) {
+        // The last part of a step may be what had no room.
+        length_now = await sizeOf(file);
+        if (length_now < length) throw error;
+      }
     },
     close: async () => file?.close(),
   };
 }
+
+const sizeOf = async (file: FileHandle): Promise<number> => (await file.stat()).size;

@@ -291,9 +291,12 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
     expect(sumsBy(ATTRIBUTES, (name) => sumOf(spans, name))).toEqual(usageOf(calls));
   });
 
-  test.each(['undisturbed', 'cut', 'stopped', 'killed'] as const)('and so do the counters of the one %s', (name) => {
-    expect(sumsBy(COUNTERS, followers[name].sink.totalOf)).toEqual(usageOf(calls));
-  });
+  test.each(['undisturbed', 'cut', 'stopped', 'killed'] as const)(
+    'and so do the counters of the one %s',
+    (name) => {
+      expect(sumsBy(COUNTERS, followers[name].sink.totalOf)).toEqual(usageOf(calls));
+    },
+  );
 
   describe.each(['cut', 'stopped', 'killed'] as const)('the one %s in the middle', (name) => {
     test.each(['plain', 'tools', 'spawn'] as const)('has all of %s', (script) => {

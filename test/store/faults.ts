@@ -1,0 +1,61 @@
+/**
+ * A store whose disk is scripted: writes fail where a test says so, and a crash keeps the changes of as many calls as a test
+ * says, from those that were told to be written up to all that were made.
+ */
+import type { RecordChange } from '../../src/model/record.js';
+import { createMemoryStore } from '../../src/store/memory.js';
+import type { Store } from '../../src/store/store.js';
+
+export interface FaultyStore extends Store {
+  /** How many calls have been made, and how many of the first ones are on the disk. */
+  calls(): { made: number; durable: number };
+  /** Flushes the first so many calls that have been made: they are told to be written. */
+  flush(calls?: number): void;
+  /** What a process finds that starts after a crash which kept so many calls, between the durable ones and all. */
+  reopen(calls: number): Promise<FaultyStore>;
+}
+
+interface Call {
+  changes: readonly RecordChange[];
+  has_failed: boolean;
+  resolve(): void;
+}
+
+/** `fails`: whether call number `n`, counted from 1, fails. Nothing is flushed but by `flush` or `close`. */
+export function createFaultyStore(fails: (n: number) => boolean = () => false): FaultyStore {
+  const inner = createMemoryStore();
+  const calls: Call[] = [];
+  let durable = 0;
+
+  function flush(count = calls.length): void {
+    for (; durable < Math.min(count, calls.length); durable += 1) calls[durable]?.resolve();
+  }
+
+  return {
+    get: inner.get,
+    entries: inner.entries,
+    usedBytes: inner.usedBytes,
+    write(changes) {
+      const has_failed = fails(calls.length + 1);
+      const kept = changes.map(({ key, value }) => (value ? { key, value: new Uint8Array(value) } : { key }));
+      if (!has_failed) void inner.write(kept);
+      return new Promise((resolve) => {
+        const written = has_failed ? ({ ok: false, message: 'no space' } as const) : ({ ok: true } as const);
+        calls.push({ changes: kept, has_failed, resolve: () => resolve(written) });
+      });
+    },
+    async close() {
+      flush();
+    },
+    calls: () => ({ made: calls.length, durable }),
+    flush,
+    async reopen(count) {
+      if (count < durable || count > calls.length) throw new RangeError(`${count} calls can not be kept`);
+      const next = createFaultyStore();
+      const kept = calls.slice(0, count).filter(({ has_failed }) => !has_failed);
+      for (const { changes } of kept) void next.write(changes);
+      next.flush();
+      return next;
+    },
+  };
+}

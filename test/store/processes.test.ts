@@ -1,0 +1,235 @@
+/** What holds between processes: one owner, whoever is beside it, and what is left when one is killed at any moment. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { checkStore } from '../../src/store/check.js';
+import { putRecord } from '../../src/store/lmdb.js';
+import { openStore, updateShared } from '../../src/store/open.js';
+import type { Store } from '../../src/store/store.js';
+
+const OPEN = new URL('../../dist/store/open.js', import.meta.url);
+
+let directory: string;
+let children: ChildProcess[] = [];
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'store-'));
+});
+afterEach(() => {
+  for (const child of children) child.kill('SIGKILL');
+  children = [];
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** `body` has `store`, `findings` and `say`, which gives a line of its standard output. */
+function run(body: string, shell = 'exec "$@"') {
+  const script = `
+    import { openStore } from ${JSON.stringify(OPEN.href)};
+    const { store, findings, problem } = openStore(${JSON.stringify(directory)}, { access: 'own' });
+    const say = (line) => process.stdout.write(JSON.stringify(line) + '\\n');
+    if (problem !== undefined) say({ problem });
+    else { ${body} }
+  `;
+  const node = [process.execPath, '--input-type=module', '-e', script];
+  const child = spawn('sh', ['-c', shell, 'sh', ...node], { stdio: ['pipe', 'pipe', 'pipe'] });
+  children.push(child);
+  let stderr = '';
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  const closed = once(child, 'close');
+  return {
+    child,
+    lines: createInterface({ input: child.stdout })[Symbol.asyncIterator](),
+    ended: closed.then(() => stderr),
+  };
+}
+
+const next = async (lines: AsyncIterator<string>): Promise<unknown> => {
+  const { value } = await lines.next();
+  return value === undefined ? undefined : JSON.parse(value);
+};
+
+function open(): { store: Store; findings: string[] } {
+  const opened = openStore(directory, { access: 'own' });
+  if ('problem' in opened) throw new Error(opened.problem);
+  return opened;
+}
+
+const WAIT = `say('open'); process.stdin.resume(); process.stdin.on('end', async () => { await store.close(); say('closed'); });`;
+
+test('a directory has one owner, which is named to the next one', async () => {
+  const { child, lines, ended } = run(WAIT);
+  expect(await next(lines)).toBe('open');
+  const problem = `${directory} is in use by process ${child.pid}; stop that one, or give another directory with --data-dir`;
+  expect(openStore(directory, { access: 'own' })).toEqual({ problem });
+  expect(checkStore(directory)).toMatchObject({ kind: 'owned', owner: { pid: child.pid } });
+  child.stdin?.end();
+  expect(await next(lines)).toBe('closed');
+  expect(await ended).toBe('');
+  const { store } = open();
+  expect(openStore(directory, { access: 'own' })).toMatchObject({
+    problem: expect.stringContaining(`${process.pid}`),
+  });
+  await store.close();
+});
+
+test('an owner that was killed is followed at once', async () => {
+  const { child, lines } = run(WAIT);
+  await next(lines);
+  child.kill('SIGKILL');
+  await once(child, 'close');
+  const { store, findings } = open();
+  expect(findings).toEqual([]);
+  await store.close();
+});
+
+test('a process that has the pid of an earlier owner is not taken for it', async () => {
+  const { store } = open();
+  await store.close();
+  const owner = { pid: process.pid, started: 'another-boot/1' };
+  updateShared(directory, (db) => putRecord(db, 'owner', Buffer.from(JSON.stringify(owner))));
+  if (process.platform === 'linux') await open().store.close();
+});
+
+test('of many that start at once, one is the owner', async () => {
+  const starts = Array.from({ length: 6 }, () => run(WAIT));
+  const said = await Promise.all(starts.map(({ lines }) => next(lines)));
+  expect(said.filter((line) => line === 'open')).toHaveLength(1);
+  expect(said.filter((line) => line !== 'open')).toEqual(
+    Array(5).fill({ problem: expect.stringContaining('is in use by process') }),
+  );
+});
+
+test('beside the owner others read and write', async () => {
+  expect(openStore(directory, { access: 'share' })).toEqual({
+    problem: `there is no store in ${directory} yet; the first run makes it`,
+  });
+  const { child, lines } = run(`
+    await store.write([{ key: 'a', value: Buffer.from('one') }]);
+    say('written');
+    for await (const _ of process.stdin) {
+      // What others write makes the file grow beyond what this process has mapped of it.
+      const grown = await store.write([{ key: 'b', value: Buffer.alloc(3_000_000, 1) }]);
+      say([grown, store.get('c')?.length, store.get('b')?.length]);
+    }
+  `);
+  await next(lines);
+  const opened = openStore(directory, { access: 'share' });
+  if ('problem' in opened) throw new Error(opened.problem);
+  expect(Buffer.from(opened.store.get('a') ?? '').toString()).toBe('one');
+  await opened.store.write([{ key: 'c', value: Buffer.alloc(8_000_000, 2) }]);
+  child.stdin?.write('go');
+  expect(await next(lines)).toEqual([{ ok: true }, 8_000_000, 3_000_000]);
+  expect(opened.store.get('b')?.length).toBe(3_000_000);
+  await opened.store.close();
+});
+
+test('a store of a newer version is left alone', async () => {
+  await open().store.close();
+  updateShared(directory, (db) => putRecord(db, 'format', Buffer.from('2')));
+  const before = readFileSync(join(directory, 'data.mdb'));
+  const problem = `${directory} holds a store of format 2, and this program reads up to 1; start the newer version that made it, or give another directory with --data-dir`;
+  expect(openStore(directory, { access: 'own' })).toEqual({ problem });
+  expect(openStore(directory, { access: 'share' })).toEqual({ problem });
+  expect(readFileSync(join(directory, 'data.mdb')).equals(before)).toBe(true);
+});
+
+/** Call N puts N, and takes away what call N - 20 put: what is there tells after how many calls. */
+const WRITER = `
+  let n = 0;
+  const lane = async () => {
+    for (;;) {
+      n += 1;
+      const call = n;
+      const value = Buffer.alloc(call % 7 === 0 ? 65_536 : 300, call);
+      await store.write([
+        { key: 'last', value: Buffer.from(String(call)) },
+        { key: 'n/' + String(call).padStart(9, '0'), value },
+        { key: 'n/' + String(call - 20).padStart(9, '0') },
+      ]);
+      say(call);
+    }
+  };
+  await Promise.all(Array.from({ length: 16 }, lane));
+`;
+
+test('killed at any moment, it keeps all that was told to be written, and a prefix of the rest', {
+  timeout: 60_000,
+}, async () => {
+  for (let kill = 1; kill <= 6; kill += 1) {
+    rmSync(directory, { recursive: true, force: true });
+    const { child, lines, ended } = run(WRITER);
+    const until = 1 + Math.floor(Math.random() * 400);
+    let told = 0;
+    while (told < until) told = Math.max(told, Number(await next(lines)));
+    child.kill('SIGKILL');
+    for (let line = await next(lines); line !== undefined; line = await next(lines)) {
+      told = Math.max(told, Number(line));
+    }
+    await ended;
+    const { store, findings } = open();
+    expect(findings).toEqual([]);
+    const last = Number(Buffer.from(store.get('last') ?? '').toString());
+    expect(last, `told ${told}`).toBeGreaterThanOrEqual(told);
+    const numbers = [...store.entries('n/')].map(({ key, value }) => {
+      const call = Number(key.slice(2));
+      expect(Buffer.alloc(call % 7 === 0 ? 65_536 : 300, call).equals(value)).toBe(true);
+      return call;
+    });
+    const first = Math.max(1, last - 19);
+    expect(numbers).toEqual(Array.from({ length: last - first + 1 }, (_, i) => first + i));
+    await store.close();
+  }
+});
+
+test.skipIf(process.platform === 'win32')('a full disk is said, and nothing else is', async () => {
+  // The blocks are of 512 bytes or of 1,024, as the shell likes.
+  const { lines, ended } = run(
+    `
+    const value = Buffer.alloc(65_536, 7);
+    const keys = [];
+    let written;
+    do {
+      written = await store.write([{ key: 'k/' + keys.length, value }, { key: 'count', value: Buffer.from(String(keys.length)) }]);
+      if (written.ok) keys.push('k/' + keys.length);
+    } while (written.ok);
+    say([written, keys.length, Number(Buffer.from(store.get('count')).toString()) + 1, [...store.entries('k/')].length]);
+    say(await Promise.all([1, 2, 3].map(() => store.write([{ key: 'k/more', value }]))));
+    say(await store.write(keys.slice(10).map((key) => ({ key }))));
+    await store.write([]);
+    await store.write([{ key: 'count' }]);
+    say(await store.write([{ key: 'again', value }]));
+    await store.close();
+    say(findings);
+  `,
+    'ulimit -f 16000; exec "$@"',
+  );
+  const [written, ...counts] = (await next(lines)) as [unknown, number, number, number];
+  const full = { ok: false, message: 'the file may not be as large as that' };
+  expect(written).toEqual(full);
+  expect(new Set(counts).size).toBe(1);
+  expect(counts[0]).toBeGreaterThan(20);
+  expect(await next(lines)).toEqual([full, full, full]);
+  expect(await next(lines)).toEqual({ ok: true });
+  expect(await next(lines)).toEqual({ ok: true });
+  expect(await next(lines)).toEqual([]);
+  expect(await ended).toBe('');
+  const { store, findings } = open();
+  expect(findings).toEqual([]);
+  expect([...store.entries('')]).toHaveLength(11);
+  await store.close();
+});
+
+test.each([
+  ['a file in its place', () => join(fileURLToPath(import.meta.url))],
+  ['a file above it', () => join(fileURLToPath(import.meta.url), 'data')],
+])('%s is said', (_name, path) => {
+  expect(openStore(path(), { access: 'own' })).toEqual({
+    problem: expect.stringContaining(`can't use the store in ${path()}: `),
+  });
+});
