@@ -66,7 +66,7 @@ test('a directory has one owner, which is named to the next one', async () => {
   const { child, lines, ended } = run(WAIT);
   expect(await next(lines)).toBe('open');
   const problem = `${directory} is in use by process ${child.pid}; stop that one, or give another directory with --data-dir`;
-  expect(openStore(directory, { access: 'own' })).toEqual({ problem });
+  expect(openStore(directory, { access: 'own' })).toEqual({ problem, is_taken: true });
   expect(checkStore(directory)).toMatchObject({ kind: 'owned', owner: { pid: child.pid } });
   child.stdin?.end();
   expect(await next(lines)).toBe('closed');
@@ -108,6 +108,7 @@ test('of many that start at once, one is the owner', async () => {
 test('beside the owner others read and write', async () => {
   expect(openStore(directory, { access: 'share' })).toEqual({
     problem: `there is no store in ${directory} yet; the first run makes it`,
+    is_taken: false,
   });
   const { child, lines } = run(`
     await store.write([{ key: 'a', value: Buffer.from('one') }]);
@@ -134,8 +135,8 @@ test('a store of a newer version is left alone', async () => {
   updateShared(directory, (db) => putRecord(db, 'format', Buffer.from('2')));
   const before = readFileSync(join(directory, 'data.mdb'));
   const problem = `${directory} holds a store of format 2, and this program reads up to 1; start the newer version that made it, or give another directory with --data-dir`;
-  expect(openStore(directory, { access: 'own' })).toEqual({ problem });
-  expect(openStore(directory, { access: 'share' })).toEqual({ problem });
+  expect(openStore(directory, { access: 'own' })).toEqual({ problem, is_taken: true });
+  expect(openStore(directory, { access: 'share' })).toEqual({ problem, is_taken: false });
   expect(readFileSync(join(directory, 'data.mdb')).equals(before)).toBe(true);
 });
 
@@ -231,5 +232,6 @@ test.each([
 ])('%s is said', (_name, path) => {
   expect(openStore(path(), { access: 'own' })).toEqual({
     problem: expect.stringContaining(`can't use the store in ${path()}: `),
+    is_taken: false,
   });
 });
