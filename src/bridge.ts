@@ -13,12 +13,12 @@
  * sent when that transaction is on the disk, and not before: a crash would collect it a second time.
  */
 import type { Logger } from 'pino';
-import { type CorrelatorOptions, createCorrelator } from './correlate/index.js';
+import { type CorrelatorOptions, createCorrelator, STATE_PREFIX } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
-import { createIntake, createProblemLog } from './intake.js';
+import { createIntake, createProblemLog, DECODE_PREFIX } from './intake.js';
 import type { JournalEntry } from './journal.js';
 import { createKeeper } from './keeper.js';
-import { DECODE_PREFIX, type Kept, STATE_PREFIX } from './kept.js';
+import type { Kept } from './kept.js';
 import { createLedger } from './ledger.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
@@ -109,6 +109,9 @@ export function createBridge(options: BridgeOptions): Bridge {
     kept?.records(DECODE_PREFIX),
   );
   const correlator = createCorrelator(options.correlator, kept?.records(STATE_PREFIX));
+  const unusable_records = intake.unusable_records + correlator.unusable_records;
+  if (unusable_records > 0)
+    logger.warn(`${unusable_records} records of what was known can't be used, and are left out`);
   const started_ms = now();
   let opened: OpenedSource[] = [];
   let timer: NodeJS.Timeout | undefined;

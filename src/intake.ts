@@ -68,8 +68,6 @@ export interface Intake {
    * first one everything. A capture is to be complete before the next is taken. It keeps no changes before the first one.
    */
   capture(options?: CaptureOptions): Capture;
-  /** The streams that it was restored with: each goes on, or is to be ended. */
-  restored_streams: readonly string[];
   /** Of the records that it was restored from, the number that could not be used. The next capture removes them. */
   unusable_records: number;
 }
@@ -121,14 +119,20 @@ interface SavedStream extends Omit<Entry, 'epoch'> {
   state: unknown;
 }
 
-const PREFIX = 'decode/';
+/** The keys of the decoders' records begin so. */
+export const DECODE_PREFIX = 'decode/';
 
 /** An intake; with what another one's captures gave it goes on where that one was captured last. */
 export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecord>): Intake {
   const by_source = new Map<string, SourceCounts>();
   const source_of = new Map<string, string>();
   const tracker = createTracker();
-  const streams = new TrackedMap<Stream>({ tracker, prefix: PREFIX, save: saveStream, load: loadStream });
+  const streams = new TrackedMap<Stream>({
+    tracker,
+    prefix: DECODE_PREFIX,
+    save: saveStream,
+    load: loadStream,
+  });
   /** While they are restored: by the number in their records' keys. */
   const restored = new Map<string, Stream>();
   const unusable_records = saved === undefined ? 0 : restoreParts(tracker, partOf, saved);
@@ -162,7 +166,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
   function trackMaps(stream: Stream): void {
     const { decoder, number, parts } = stream;
     if (parts !== undefined || decoder.dialect() === 'auto') return;
-    const prefix = `${PREFIX}${numberText(number)}/`;
+    const prefix = `${DECODE_PREFIX}${numberText(number)}/`;
     stream.parts = Object.fromEntries(
       Object.entries(decoder.memory().maps ?? {}).map(([name, map]) => [
         name,
@@ -239,7 +243,6 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
       const maps = changed.flatMap(({ parts = {} }) => Object.values(parts));
       return beginCapture(tracker, [streams, ...maps], captureOptions);
     },
-    restored_streams: [...streams.keys()],
     unusable_records,
     counts: () => addCounts([...by_source.values()]),
     countsBySource: () => Object.fromEntries(by_source),

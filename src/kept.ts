@@ -13,8 +13,6 @@ export type Positions = Record<string, Record<string, unknown>>;
 
 export const POSITIONS = 'positions';
 export const ANSWERS_PREFIX = 'answers/';
-export const STATE_PREFIX = 'state/';
-export const DECODE_PREFIX = 'decode/';
 
 /** What was answered between two checkpoints. */
 export interface AnswerLog {

@@ -2,16 +2,13 @@
  * The bound on the disk: what is pending may take up most of it, and then the oldest is given up, counted; what no backend
  * wants may take up a part, and then the oldest is thrown away.
  */
-import type { Destination } from './model/delivery.js';
+import { DEAD_LETTERS_PREFIX, type Destination, OUTBOX_PREFIX } from './model/delivery.js';
 import type { RecordChange } from './model/record.js';
 import type { Store } from './store/store.js';
 
 /** The rest is for the journal, the state, and what the store itself needs. */
 const PENDING_SHARE = 0.8;
 const DEAD_LETTERS_SHARE = 0.1;
-
-export const DEAD_LETTERS = 'dead/';
-const OUTBOX = 'outbox/';
 
 /** How often dead letters are counted. */
 const COUNTS_PER_LOOK = 12;
@@ -27,7 +24,7 @@ export interface Retention {
 
 export function createRetention(store: Store, destinations: Destination[], limit_bytes: number): Retention {
   const known = destinations.flatMap(({ keeping }) => keeping?.prefixes ?? []);
-  const orphans = [...store.entries(OUTBOX)]
+  const orphans = [...store.entries(OUTBOX_PREFIX)]
     .filter(({ key }) => !known.some((prefix) => key.startsWith(prefix)))
     .map(({ key, value }) => ({ key, bytes: value.length }));
   let removed: RecordChange[] = [];
@@ -52,7 +49,10 @@ export function createRetention(store: Store, destinations: Destination[], limit
   }
 
   function keepDeadLetters(): void {
-    const letters = [...store.entries(DEAD_LETTERS)].map(({ key, value }) => ({ key, bytes: value.length }));
+    const letters = [...store.entries(DEAD_LETTERS_PREFIX)].map(({ key, value }) => ({
+      key,
+      bytes: value.length,
+    }));
     let excess = letters.reduce((total, { bytes }) => total + bytes, -limit_bytes * DEAD_LETTERS_SHARE);
     for (const { key, bytes } of letters) {
       if (excess <= 0) return;

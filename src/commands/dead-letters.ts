@@ -4,9 +4,8 @@
  */
 import type { Logger } from 'pino';
 import { createDestination, type ExportDestination } from '../export/index.js';
-import type { Signal } from '../model/delivery.js';
+import { DEAD_LETTERS_PREFIX, type Signal } from '../model/delivery.js';
 import { splitRecord } from '../model/record.js';
-import { DEAD_LETTERS } from '../retention.js';
 import type { Settings } from '../settings.js';
 import type { Store } from '../store/store.js';
 import { EXIT } from '../summary.js';
@@ -36,10 +35,10 @@ interface Held extends DeadLetter {
 }
 
 function* readLetters(store: Store): Generator<Held> {
-  for (const { key, value } of store.entries(DEAD_LETTERS)) {
+  for (const { key, value } of store.entries(DEAD_LETTERS_PREFIX)) {
     try {
       const { header, body } = splitRecord(value);
-      yield { ...(header as Omit<DeadLetter, 'id'>), id: key.slice(DEAD_LETTERS.length), key, body };
+      yield { ...(header as Omit<DeadLetter, 'id'>), id: key.slice(DEAD_LETTERS_PREFIX.length), key, body };
     } catch {
       // It is of another version.
     }

@@ -36,12 +36,6 @@ function parseSources(settings: Settings): { parsed: ParsedSource[] } | { error:
   return { parsed };
 }
 
-/** Sources that can be asked again for what they told before: the bridge can go on where it stopped. */
-export const isResumable = (settings: Settings): boolean => {
-  const found = parseSources(settings);
-  return 'parsed' in found && found.parsed.some(({ kind }) => kind === 'gateway');
-};
-
 type Named<K extends ParsedSource['kind']> = Extract<ParsedSource, { kind: K }>;
 
 const lineOptions = ({ limits, from_start }: Settings, resume: Positions) =>

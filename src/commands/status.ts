@@ -3,7 +3,7 @@
  * became of that at each destination.
  */
 import { LEDGER, type Ledger, type SignalLedger } from '../ledger.js';
-import { DEAD_LETTERS } from '../retention.js';
+import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
 import type { Settings } from '../settings.js';
 import type { Store } from '../store/store.js';
 import { describeReasons, EXIT } from '../summary.js';
@@ -36,7 +36,7 @@ export function readStatus(store: Store, directory: string): Status | undefined 
   if (value === undefined) return undefined;
   const { running, ...ledger } = JSON.parse(Buffer.from(value).toString()) as Ledger;
   const state = running ? (isAlive(ledger.pid) ? 'running' : 'killed') : 'stopped';
-  return { ...ledger, directory, state, dead_letters: [...store.entries(DEAD_LETTERS)].length };
+  return { ...ledger, directory, state, dead_letters: [...store.entries(DEAD_LETTERS_PREFIX)].length };
 }
 
 function describeSignal(ledger: SignalLedger, now_ms: number): string {

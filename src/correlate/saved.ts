@@ -6,7 +6,7 @@ import type { SavedRecord } from '../model/record.js';
 import { keepNumbersAbove, restoreParts, type Tracked, trackBounded } from '../tracked.js';
 import { pushDue } from './heap.js';
 import { addWaiting } from './held.js';
-import type { HeldRun, Run, State, Timer } from './state.js';
+import { type HeldRun, type Run, STATE_PREFIX, type State, type Timer } from './state.js';
 
 /** Each is as long as a run's record. */
 const SPANS_OF_A_RECORD = 5;
@@ -19,12 +19,12 @@ export function trackState(state: State): StateParts {
   return {
     runs: state.runs,
     held: state.held,
-    sessions: trackBounded(state.sessions, 'state/sessions/', tracker),
-    spawns: trackBounded(state.spawns, 'state/spawns/', tracker),
-    by_run_id: trackBounded(state.by_run_id, 'state/by_run_id/', tracker),
-    seen_events: trackBounded(state.seen_events, 'state/seen_events/', tracker),
-    ended_spans: trackBounded(state.ended_spans, 'state/ended_spans/', tracker),
-    unreasoned: trackBounded(state.unreasoned, 'state/unreasoned/', tracker, SPANS_OF_A_RECORD),
+    sessions: trackBounded(state.sessions, `${STATE_PREFIX}sessions/`, tracker),
+    spawns: trackBounded(state.spawns, `${STATE_PREFIX}spawns/`, tracker),
+    by_run_id: trackBounded(state.by_run_id, `${STATE_PREFIX}by_run_id/`, tracker),
+    seen_events: trackBounded(state.seen_events, `${STATE_PREFIX}seen_events/`, tracker),
+    ended_spans: trackBounded(state.ended_spans, `${STATE_PREFIX}ended_spans/`, tracker),
+    unreasoned: trackBounded(state.unreasoned, `${STATE_PREFIX}unreasoned/`, tracker, SPANS_OF_A_RECORD),
   };
 }
 

@@ -18,6 +18,9 @@ import type { Emission, SpanEvent, SpanRecord, SpanReference } from '../model/te
 import { createTracker, TrackedMap, type Tracker } from '../tracked.js';
 import { keepDue, pushDue } from './heap.js';
 
+/** The keys of the correlator's records begin so. */
+export const STATE_PREFIX = 'state/';
+
 export interface Limits {
   /** A run without an event of its own or of its descendants is closed after this. */
   idle_ms: number;
@@ -310,11 +313,11 @@ export function createState(): State {
   const tracker = createTracker();
   return {
     tracker,
-    runs: new TrackedMap({ tracker, prefix: 'state/runs/' }),
+    runs: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}runs/` }),
     ended: createQueue(),
     open: new Set(),
     open_calls: new Map(),
-    held: new TrackedMap({ tracker, prefix: 'state/held/' }),
+    held: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}held/` }),
     held_order: createQueue(),
     held_events: 0,
     waiting: new Map(),

@@ -4,7 +4,7 @@
  * second time. Does no I/O of its own but reading back a segment: it says what is to be written, and is told what was.
  */
 import { randomBytes } from 'node:crypto';
-import type { Answers, Outgoing } from '../model/delivery.js';
+import { type Answers, DEAD_LETTERS_PREFIX, OUTBOX_PREFIX, type Outgoing } from '../model/delivery.js';
 import {
   type Capture,
   joinRecord,
@@ -63,9 +63,6 @@ interface Header {
 
 /** A key's part that is free text. */
 const keyPart = (text: string): string => encodeURIComponent(text).slice(0, 200);
-
-export const OUTBOX_PREFIX = 'outbox/';
-export const DEAD_LETTER_PREFIX = 'dead/';
 
 const sumOf = (counts: number[]): number => counts.reduce((total, count) => total + count, 0);
 
@@ -138,7 +135,7 @@ export class Outbox<T> {
   bury(items: LaneItem<T>[], reason: string, message: string, rejected: number): void {
     const { destination, signal, now, pack, redact } = this.#options;
     const at_ms = now();
-    const key = `${DEAD_LETTER_PREFIX}${keyNumber(at_ms)}-${randomBytes(3).toString('hex')}`;
+    const key = `${DEAD_LETTERS_PREFIX}${keyNumber(at_ms)}-${randomBytes(3).toString('hex')}`;
     const counts = items.map((item) => item.count);
     const header = { at_ms, destination, signal, reason, message: redact(message), rejected, counts };
     this.#letters.push({ key, value: joinRecord(header, pack(items.map((item) => item.payload))) });

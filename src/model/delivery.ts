@@ -32,6 +32,10 @@ export interface DeliveryProblem {
 /** Counts of the signals that a destination takes. */
 export type DestinationCounts = Partial<Record<Signal, SignalCounts>>;
 
+/** The keys of what is pending begin so, then come the destination and the signal; and those of what was refused for good. */
+export const OUTBOX_PREFIX = 'outbox/';
+export const DEAD_LETTERS_PREFIX = 'dead/';
+
 /** What was answered since the last checkpoint, of one signal of one destination. */
 export interface Answers {
   /** Of items that no checkpoint holds: what tells them from others, in any process. */

@@ -144,18 +144,18 @@ describe('a restored stream', () => {
   test('that does not go on gives out what its decoder held, and is forgotten', () => {
     const records = cutWhileHeld();
     const intake = create(savedIn(records));
-    expect(intake.restored_streams).toEqual([held]);
+    expect(intake.streams()).toEqual([held]);
     expect(intake.end(held).map((event) => event.type)).toEqual(['tool.output']);
     expect(intake.counts().events).toBe(1);
     expect([...save(intake, records).keys()]).toEqual([]);
-    expect(create(savedIn(records)).restored_streams).toEqual([]);
+    expect(create(savedIn(records)).streams()).toEqual([]);
   });
 
   test('is not taken up under another dialect', () => {
     const options = { dialect: 'catalog', max_line_bytes: 1_000, onProblem: () => undefined } as const;
     const records = cutWhileHeld();
     const intake = createIntake(options, savedIn(records));
-    expect(intake.restored_streams).toEqual([]);
+    expect(intake.streams()).toEqual([]);
     expect(intake.unusable_records).toBe(records.size);
   });
 
