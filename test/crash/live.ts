@@ -111,9 +111,10 @@ function checkEnd(
   { status, log }: Ended,
   expected: (number | null)[],
 ): void {
-  writeFileSync(join(round.directory, `process-${index}.log`), log);
+  const name = `process-${index}.log`;
+  writeFileSync(join(round.directory, name), log);
   if (!expected.includes(status))
-    round.problems.push(`process ${index} ended with status ${status}: ${log.trimEnd().split('\n').at(-1)}`);
+    round.problems.push(`process ${index} ended with status ${status}: see ${name}`);
   if (STACK_TRACE.test(log)) round.problems.push(`process ${index} showed a stack trace`);
 }
 
