@@ -28,6 +28,15 @@ async function follow(
     sources: from.sources,
   });
   opened.attach(bridge);
+  let is_stopping = false;
+  let stop = (): void => {
+    is_stopping = true;
+  };
+  // From here on a signal stops it in order; what is being opened is opened first.
+  onInterrupt(() => {
+    sayStopping(logger, settings.drain);
+    stop();
+  });
   try {
     await bridge.open();
   } catch (error) {
@@ -38,10 +47,8 @@ async function follow(
   }
   const quiet = from.sources.filter(({ name }) => !/^wss?:/.test(name));
   if (quiet.length > 0) logger.info(`following ${quiet.map((source) => source.name).join(', ')}`);
-  onInterrupt(() => {
-    sayStopping(logger, settings.drain);
-    void bridge.stopReading();
-  });
+  stop = () => void bridge.stopReading();
+  if (is_stopping) stop();
   const failures = await bridge.read();
   await bridge.finish(settings.drain * 1000);
   return conclude({ summary: bridge.summary(), failures }, settings, logger);
