@@ -95,9 +95,8 @@ export function readRecord(directory: string, key: string): Uint8Array | undefin
 const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`;
 
 /** What was found, in words that go on a message about the directory. */
-export function describeDamage({ fault, faults, expected, sound, lost_kinds }: Inspection): string {
+export function describeDamage({ fault, faults, sound, lost, lost_kinds }: Inspection): string {
   const more = faults > 1 ? ` (and ${count(faults - 1, 'fault')} more)` : '';
-  const lost = Math.max(expected - sound, 0);
   const kinds = lost > 0 && lost_kinds.length > 0 ? `, of ${lost_kinds.join(', ')}` : '';
   return `${DATA_FILE} is damaged: ${fault}${more}; ${count(sound, 'record')} can be read, ${lost} can not${kinds}`;
 }

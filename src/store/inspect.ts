@@ -30,9 +30,9 @@ export interface Inspection {
   /** The first thing that is wrong; undefined where all is sound. */
   fault: string | undefined;
   faults: number;
-  /** How many records there should be, and how many of them are sound. */
-  expected: number;
+  /** How many records are sound, and how many more there should be. */
   sound: number;
+  lost: number;
   /** The first parts of the keys of which records are lost, as far as that can be told. */
   lost_kinds: string[];
   /** As `Metas` has it. */
@@ -240,12 +240,14 @@ function walkFile(file: DataFile, meta: Meta, take: Take): Walked {
   return walked;
 }
 
-/** Where the newer state is damaged, the one before it may have more to give: what changed is on other pages. */
+const lostOf = ({ meta, sound }: Walked): number => Math.max(meta.records.entries - sound, 0);
+
+/** Where the newer state is damaged, the one before it may be whole: what has changed since is on other pages. */
 function walkBest(file: DataFile, metas: Meta[]): Walked | undefined {
   let best: Walked | undefined;
   for (const meta of metas) {
     const walked = walkFile(file, meta, () => {});
-    if (best === undefined || walked.sound > best.sound) best = walked;
+    if (best === undefined || lostOf(walked) < lostOf(best)) best = walked;
     if (best.faults.count === 0) break;
   }
   return best;
@@ -254,16 +256,15 @@ function walkBest(file: DataFile, metas: Meta[]): Walked | undefined {
 export const inspect = (path: string): Inspection =>
   reading(path, (file) => {
     const { found, fault, bytes: metas } = readMetas(file);
-    const expected = found[0]?.records.entries ?? 0;
     const best = walkBest(file, found);
-    if (best === undefined) return { fault, faults: 1, expected, sound: 0, lost_kinds: [], metas };
-    const { faults, sound } = best;
-    const meta_fault = fault ?? (best.meta === found[0] ? undefined : 'its newest state can not be read');
+    if (best === undefined) return { fault, faults: 1, sound: 0, lost: 0, lost_kinds: [], metas };
+    const { faults } = best;
+    const meta_fault = fault ?? (best.meta === found[0] ? undefined : 'its last changes can not be read');
     return {
       fault: meta_fault ?? faults.first,
       faults: faults.count + (meta_fault === undefined ? 0 : 1),
-      expected,
-      sound,
+      sound: best.sound,
+      lost: lostOf(best),
       lost_kinds: [...best.lost_kinds].sort(),
       metas,
     };

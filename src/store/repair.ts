@@ -5,6 +5,7 @@
 import {
   closeSync,
   copyFileSync,
+  existsSync,
   fsyncSync,
   linkSync,
   openSync,
@@ -25,7 +26,7 @@ const ASIDE_MAX = 3;
 const TRANSACTION_BYTES = 16 * 1024 * 1024;
 
 const namesAside = (directory: string): string[] =>
-  readdirSync(directory).filter((name) => name.startsWith(ASIDE));
+  existsSync(directory) ? readdirSync(directory).filter((name) => name.startsWith(ASIDE)) : [];
 
 export const hasBeenRepaired = (directory: string): boolean => namesAside(directory).length > 0;
 

@@ -3,11 +3,13 @@
  */
 
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { putRecord } from '../../src/store/lmdb.js';
+import { openStore, updateShared } from '../../src/store/open.js';
 import {
   type FakeGateway,
   type GatewayScript,
@@ -454,6 +456,39 @@ test('the data directory: one that others can read, a file in its place, and non
     level: 'ok',
     found: 'nothing is kept between two starts',
   });
+});
+
+test('the store: in use, of a newer format, damaged; nothing is changed by looking', async () => {
+  const data_dir = temporaryDirectory();
+  const args = ['--from', working.url, '--to', 'console', '--data-dir', data_dir];
+  const findings = async () => {
+    const { checks } = await examine(args);
+    return checks.filter(({ check }) => check === 'data directory').slice(1);
+  };
+  const opened = openStore(data_dir, { access: 'own' });
+  if ('problem' in opened) throw new Error(opened.problem);
+  expect(await findings()).toMatchObject([
+    { level: 'ok', found: `${data_dir} is in use by a running bridge (process ${process.pid})` },
+  ]);
+  await opened.store.write([{ key: 'journal/1', value: Buffer.alloc(10_000, 1) }]);
+  await opened.store.close();
+  expect(await findings()).toEqual([]);
+
+  const path = join(data_dir, 'data.mdb');
+  const sound = readFileSync(path);
+  const damaged = Buffer.from(sound);
+  damaged.write('x', damaged.indexOf(Buffer.alloc(100, 1)) + 50);
+  writeFileSync(path, damaged);
+  const before = readdirSync(data_dir);
+  expect(await findings()).toMatchObject([
+    { level: 'warning', found: expect.stringMatching(/data\.mdb is damaged: .*1 can not, of journal$/) },
+  ]);
+  expect(readdirSync(data_dir)).toEqual(before);
+  expect(readFileSync(path).equals(damaged)).toBe(true);
+
+  writeFileSync(path, sound);
+  updateShared(data_dir, (db) => putRecord(db, 'format', Buffer.from('9')));
+  expect(await findings()).toMatchObject([{ level: 'problem', found: expect.stringContaining('format 9') }]);
 });
 
 test('a usage error', async () => {

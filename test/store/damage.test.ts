@@ -22,7 +22,7 @@ import { inspect, readSound } from '../../src/store/inspect.js';
 import { openStore } from '../../src/store/open.js';
 import type { Store } from '../../src/store/store.js';
 
-const RUNS = 30;
+const RUNS = 15;
 
 const digest = (value: Uint8Array): string => `${value.length}:${crc32(value)}`;
 

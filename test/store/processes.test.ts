@@ -1,13 +1,13 @@
 /** What holds between processes: one owner, whoever is beside it, and what is left when one is killed at any moment. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { checkStore } from '../../src/store/check.js';
+import { checkStore, readRecord } from '../../src/store/check.js';
 import { putRecord } from '../../src/store/lmdb.js';
 import { openStore, updateShared } from '../../src/store/open.js';
 import type { Store } from '../../src/store/store.js';
@@ -128,6 +128,22 @@ test('beside the owner others read and write', async () => {
   expect(await next(lines)).toEqual([{ ok: true }, 8_000_000, 3_000_000]);
   expect(opened.store.get('b')?.length).toBe(3_000_000);
   await opened.store.close();
+});
+
+test('beside no owner a store is made on request, and its directory with it', async () => {
+  const missing = join(directory, 'a', 'b');
+  const problem = `there is no store in ${missing} yet; the first run makes it`;
+  expect(openStore(missing, { access: 'share' })).toEqual({ problem });
+  expect(updateShared(missing, (db) => putRecord(db, 'device', Buffer.from('key')))).toEqual({
+    value: undefined,
+  });
+  expect(Buffer.from(readRecord(missing, 'device') ?? '').toString()).toBe('key');
+  expect([missing, join(missing, 'data.mdb')].map((path) => statSync(path).mode & 0o777)).toEqual([
+    0o700, 0o600,
+  ]);
+  const opened = openStore(missing, { access: 'own' });
+  expect(opened).toMatchObject({ findings: [] });
+  if ('store' in opened) await opened.store.close();
 });
 
 test('a store of a newer version is left alone', async () => {
