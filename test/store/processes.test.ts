@@ -133,7 +133,7 @@ test('beside the owner others read and write', async () => {
 test('beside no owner a store is made on request, and its directory with it', async () => {
   const missing = join(directory, 'a', 'b');
   const problem = `there is no store in ${missing} yet; the first run makes it`;
-  expect(openStore(missing, { access: 'share' })).toEqual({ problem });
+  expect(openStore(missing, { access: 'share' })).toEqual({ problem, is_taken: false });
   expect(updateShared(missing, (db) => putRecord(db, 'device', Buffer.from('key')))).toEqual({
     value: undefined,
   });
