@@ -163,7 +163,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       const began_ms = clock();
       isDone = captures.advance(PORTION);
       work_ms += clock() - began_ms;
-      if (!isDone) await nextTurn();
+      await nextTurn();
     }
     // What is captured whole takes the place of all that was written before.
     const stale = everything ? removal([STATE_PREFIX, DECODE_PREFIX]) : [];

@@ -6,7 +6,6 @@ import { crc32 } from 'node:zlib';
 
 export const FRAME_BYTES = 4;
 
-/** A copy: whoever gave the value may change it. */
 export function frame(key: Uint8Array, value: Uint8Array): Buffer {
   const framed = Buffer.allocUnsafeSlow(FRAME_BYTES + value.length);
   framed.writeUInt32LE(crc32(value, crc32(key)), 0);

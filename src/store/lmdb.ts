@@ -5,9 +5,10 @@
  * and flushes gains nothing measurable for our records, and has a file format of its own.
  */
 import { createRequire } from 'node:module';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RootDatabase } from 'lmdb';
 import { errorReason } from '../errors.js';
-import type { RecordChange, SavedRecord } from '../model/record.js';
+import type { SavedRecord } from '../model/record.js';
 import { frame, unframe } from './frame.js';
 import { isOwnKey, keyBytes } from './keys.js';
 import { MARGIN_BYTES, openRoom } from './room.js';
@@ -19,6 +20,7 @@ type Lmdb = typeof import('lmdb');
 const OWNER_ONLY_FILE = 0o600;
 /** A commit that takes long holds up those who wait for the next one. */
 const COMMIT_BYTES_MAX = 8 * 1024 * 1024;
+const MANY_CHANGES = 1_000;
 
 const require = createRequire(import.meta.url);
 /** Loaded when it is first wanted: it takes 40 ms, and not every platform has it. */
@@ -48,6 +50,11 @@ export function transact<T>(db: Database, action: () => T): T {
 
 interface Change {
   key: Buffer;
+  value: Uint8Array | undefined;
+}
+
+interface Encoded {
+  key: Buffer;
   framed: Buffer | undefined;
 }
 
@@ -57,11 +64,19 @@ interface Call {
   resolve(written: Written): void;
 }
 
-function encode(changes: readonly RecordChange[]): Change[] {
-  return changes.map(({ key, value }) => {
-    const bytes = keyBytes(key);
-    return { key: bytes, framed: value === undefined ? undefined : frame(bytes, value) };
-  });
+const encode = ({ key, value }: Change): Encoded => ({
+  key,
+  framed: value === undefined ? undefined : frame(key, value),
+});
+
+/** A few at a time: nobody has to wait for all of them. */
+async function encodeInTurns(changes: readonly Change[]): Promise<Encoded[]> {
+  const encoded: Encoded[] = [];
+  for (let from = 0; from < changes.length; from += MANY_CHANGES) {
+    if (from > 0) await nextTurn();
+    for (const change of changes.slice(from, from + MANY_CHANGES)) encoded.push(encode(change));
+  }
+  return encoded;
 }
 
 interface PageStatistics {
@@ -127,13 +142,15 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     }
   }
 
-  async function commit(changes: readonly Change[]): Promise<Written> {
+  async function commit(changes: readonly Encoded[]): Promise<Written> {
     if (broken !== undefined) return { ok: false, message: broken };
     try {
       await reserve(changes.reduce((sum, { framed }) => sum + (framed?.length ?? 0), 0));
     } catch (error) {
       return { ok: false, message: errorReason(error) };
     }
+    // Giving LMDB many changes takes some milliseconds, and so did encoding them.
+    if (changes.length > MANY_CHANGES) await nextTurn();
     try {
       await db.batch(() => {
         for (const { key, framed } of changes) {
@@ -164,7 +181,7 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     await undefined;
     while (waiting.length > 0) {
       const calls = take();
-      const changes = calls.flatMap((call) => call.changes);
+      const changes = await encodeInTurns(calls.flatMap((call) => call.changes));
       const written: Written = changes.length === 0 ? { ok: true } : await commit(changes);
       for (const { resolve } of calls) resolve(written);
     }
@@ -191,10 +208,10 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     get: (key) => getRecord(db, key),
     entries: (prefix) => iterate(Buffer.from(prefix, 'utf8'), db.useReadTransaction()),
     write(changes) {
-      const encoded = encode(changes);
-      const bytes = encoded.reduce((sum, { framed }) => sum + (framed?.length ?? 0), 0);
+      const wanted = changes.map(({ key, value }) => ({ key: keyBytes(key), value }));
+      const bytes = wanted.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
       return new Promise((resolve) => {
-        waiting.push({ changes: encoded, bytes, resolve });
+        waiting.push({ changes: wanted, bytes, resolve });
         writing ??= writeWaiting();
       });
     },

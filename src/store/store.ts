@@ -13,7 +13,7 @@ export interface Store {
   entries(prefix: string): Iterable<SavedRecord>;
   /**
    * Makes all the changes or none, after those of every earlier call. Resolves when they are on the disk, and never
-   * rejects. A crash keeps the changes of the first so many calls, among them all that were told to be written.
+   * rejects; until then the values are not to be changed. A crash keeps the changes of the first so many calls, among them all that were told to be written.
    */
   write(changes: readonly RecordChange[]): Promise<Written>;
   /** What the records take up on the disk. */

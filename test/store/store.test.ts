@@ -78,14 +78,6 @@ describe.each([
     ]);
   });
 
-  test('a value that its giver changes later stays as it was given', async () => {
-    const value = Buffer.from('given');
-    const written = store.write([{ key: 'k', value }]);
-    value.fill(0);
-    await written;
-    expect(textOf(store.get('k'))).toBe('given');
-  });
-
   test('the bytes in use grow and shrink with the records', async () => {
     const before = store.usedBytes();
     const value = Buffer.alloc(65_536, 1);
