@@ -92,7 +92,7 @@ export function describeStatus(status: Status, now_ms: number): string[] {
         describeSignal(ledger, now_ms),
       ]),
     ),
-    ['dead', 'letters', dead_letters === 0 ? 'none' : `${dead_letters}; \`dead-letters list\` shows them`],
+    ['dead letters', '', dead_letters === 0 ? 'none' : `${dead_letters}; \`dead-letters list\` shows them`],
   ];
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows.map(
