@@ -77,7 +77,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   const process_id = randomBytes(4).toString('hex');
   let answer_number = 0;
   /** Everything that was journaled has been written, or can't be. */
-  let journaled: Promise<unknown> = Promise.resolve();
+  let journaled: Promise<void> = Promise.resolve();
   let unwritten_bytes = 0;
   /** Present while everything has to stand still. */
   let standing: Promise<void> | undefined;
@@ -246,10 +246,11 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       const change = journal.add(entry);
       const bytes = change.value?.length ?? 0;
       unwritten_bytes += bytes;
-      const written = write(scoped([change])).then(() => {
+      const before = journaled;
+      journaled = write(scoped([change])).then(() => {
         unwritten_bytes -= bytes;
+        return before;
       });
-      journaled = Promise.all([journaled, written]);
       await journaled;
     },
     advance(entry) {
