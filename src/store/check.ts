@@ -4,6 +4,7 @@
  */
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { errorCode } from '../errors.js';
 import { DATA_FILE, LOCK_FILE, replaceFile } from './directory.js';
 import { type Inspection, inspect, lookUp } from './inspect.js';
 import { FORMAT_KEY, keyBytes, OWNER_KEY } from './keys.js';
@@ -81,7 +82,12 @@ export function checkStore(directory: string): State {
 /** A record without opening the store. Throws the system's error where the file can't be read; there may be none yet. */
 export function readRecord(directory: string, key: string): Uint8Array | undefined {
   const path = join(directory, DATA_FILE);
-  if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+  try {
+    statSync(path);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
   const look = () => lookUp(path, keyBytes(key));
   let found = look();
   for (let attempt = 1; attempt < ATTEMPTS; attempt += 1) {
