@@ -17,7 +17,7 @@ import { type CorrelatorOptions, createCorrelator, STATE_PREFIX } from './correl
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog, DECODE_PREFIX } from './intake.js';
 import type { JournalEntry } from './journal.js';
-import { createKeeper } from './keeper.js';
+import { createKeeper, sendMetrics } from './keeper.js';
 import type { Kept } from './kept.js';
 import { createLedger } from './ledger.js';
 import type { Destination } from './model/delivery.js';
@@ -173,11 +173,6 @@ export function createBridge(options: BridgeOptions): Bridge {
       yield correlator.expire(due_ms);
   }
 
-  async function sendMetrics(): Promise<void> {
-    await Promise.all(destinations.map((destination) => destination.collectMetrics()));
-    for (const destination of destinations) destination.sendMetrics();
-  }
-
   /** Waits with the timer set: what is due meanwhile does not wait for the next event. */
   async function armed<T>(wanted: Promise<T>): Promise<T> {
     armTimer();
@@ -241,7 +236,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     const apply = (events: AgentEvent[], now_ms: number): void => {
       for (const event of events) deliver(correlator.apply(event, now_ms));
     };
-    for (const { source, batch, now_ms } of journal.entries()) {
+    for (const { source, batch, now_ms } of journal.entries) {
       for (const emission of expireUpTo(now_ms)) deliver(emission);
       apply(intake.take(batch, source), now_ms);
     }
@@ -303,7 +298,10 @@ export function createBridge(options: BridgeOptions): Bridge {
     async read() {
       keepTimer =
         keeper === undefined
-          ? setInterval(() => void sendMetrics(), options.metrics_interval_ms ?? DEFAULT_METRICS_INTERVAL_MS)
+          ? setInterval(
+              () => void sendMetrics(destinations),
+              options.metrics_interval_ms ?? DEFAULT_METRICS_INTERVAL_MS,
+            )
           : setInterval(() => void keeper.keepUp(), KEEP_INTERVAL_MS);
       return (await Promise.all(opened.map(readSource))).flat();
     },
@@ -318,7 +316,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       if (is_over) await closeCorrelator();
       // What only waits in case something of it is late: nobody is there any more to tell it.
       else if (!canBeAsked()) deliver(correlator.expire(now() + LATE_MS));
-      await (keeper === undefined ? sendMetrics() : keeper.checkpoint());
+      await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
       await within(drain_ms, Promise.all(destinations.map((destination) => destination.idle())));
       await Promise.all(destinations.map((destination) => destination.close()));
       const is_done = is_over && destinations.every((destination) => destination.pending() === 0);

@@ -63,6 +63,12 @@ const IDLE_INTERVAL_MS = 10_000;
 
 const LEDGER_INTERVAL_MS = 1_000;
 
+/** Collects and sends, where nothing is written down in between. */
+export async function sendMetrics(destinations: Destination[]): Promise<void> {
+  await Promise.all(destinations.map((destination) => destination.collectMetrics()));
+  for (const destination of destinations) destination.sendMetrics();
+}
+
 export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   const { store, scope } = kept;
   const { destinations, logger, clock } = options;
@@ -119,12 +125,6 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   const isLongAgo = (): boolean =>
     clock() - last_checkpoint_ms >= (is_dirty ? interval_ms : IDLE_INTERVAL_MS);
-
-  async function sendMetrics(): Promise<void> {
-    await Promise.all(destinations.map((destination) => destination.collectMetrics()));
-    for (const destination of destinations) destination.sendMetrics();
-    last_checkpoint_ms = clock();
-  }
 
   /** Takes note of everything at one instant. */
   async function captureAll() {
@@ -229,8 +229,11 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     if (checkpointing !== undefined) return;
     await flush();
     // While nothing can be written, it is only looked whether it can again.
-    if (is_failing) await (isLongAgo() ? sendMetrics() : undefined);
-    else if (checkpointing === undefined && (isPressed() || isLongAgo())) await checkpoint();
+    if (is_failing) {
+      if (!isLongAgo()) return;
+      await sendMetrics(destinations);
+      last_checkpoint_ms = clock();
+    } else if (checkpointing === undefined && (isPressed() || isLongAgo())) await checkpoint();
   }
 
   return {

@@ -26,7 +26,7 @@ export interface Kept {
   /** Whose it is: its records begin so. */
   scope: string;
   /** In the order in which they were applied. */
-  journal: { records: SavedRecord[]; entries(): Iterable<JournalEntry> };
+  journal: { records: SavedRecord[]; entries: JournalEntry[] };
   /** Where each source goes on. */
   positions: Positions;
   answers: { keys: string[]; last_ms: number };
@@ -93,13 +93,14 @@ export function openKept(store: Store, command: Command): Kept {
   const records = (prefix: string): Iterable<SavedRecord> => unscoped(store.entries(scope + prefix), scope);
   const journal = [...records(JOURNAL_PREFIX)];
   const positions = parseJson<Positions>(store.get(scope + POSITIONS), {});
-  for (const entry of readEntries(journal)) advancePosition(positions, entry);
+  const entries = [...readEntries(journal)];
+  for (const entry of entries) advancePosition(positions, entry);
   const answers = [...records(ANSWERS_PREFIX)];
   const logs = answers.map(({ value }) => parseJson<AnswerLog>(value, { at_ms: 0, by_destination: {} }));
   return {
     store,
     scope,
-    journal: { records: journal, entries: () => readEntries(journal) },
+    journal: { records: journal, entries },
     positions,
     answers: {
       keys: answers.map(({ key }) => key),

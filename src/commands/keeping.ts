@@ -7,8 +7,7 @@ import type { Logger } from 'pino';
 import type { KeepOptions } from '../bridge.js';
 import { openKept } from '../kept.js';
 import type { Settings } from '../settings.js';
-import { openStore } from '../store/index.js';
-import type { Store } from '../store/store.js';
+import { openStore, type Store } from '../store/index.js';
 import { dataDirectory } from './gateway.js';
 
 const BYTES_PER_MB = 1024 * 1024;
@@ -16,8 +15,6 @@ const BYTES_PER_MB = 1024 * 1024;
 export interface Keeping {
   /** Absent where nothing is kept. */
   keep?: KeepOptions;
-  /** Where the device's identity is kept. */
-  store?: Store;
   close(): Promise<void>;
 }
 
@@ -44,7 +41,7 @@ export async function openKeeping(
     checkpoint_interval_ms: settings.store.checkpoint_interval_ms,
     store_limit_bytes: settings.limits.store_mb * BYTES_PER_MB,
   };
-  return { keep, store, close: () => store.close() };
+  return { keep, close: () => store.close() };
 }
 
 /** The store of another process, or of one that has stopped: to be read, and changed in small ways. */

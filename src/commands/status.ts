@@ -5,7 +5,7 @@
 import { LEDGER, type Ledger, type SignalLedger } from '../ledger.js';
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
 import type { Settings } from '../settings.js';
-import type { Store } from '../store/store.js';
+import { isAlive, type Store } from '../store/index.js';
 import { describeReasons, EXIT } from '../summary.js';
 import { formatDuration } from '../terminal/units.js';
 import { openShared } from './keeping.js';
@@ -21,21 +21,11 @@ export interface Status extends Omit<Ledger, 'running'> {
   dead_letters: number;
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // It belongs to somebody else.
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
 export function readStatus(store: Store, directory: string): Status | undefined {
   const value = store.get(LEDGER);
   if (value === undefined) return undefined;
   const { running, ...ledger } = JSON.parse(Buffer.from(value).toString()) as Ledger;
-  const state = running ? (isAlive(ledger.pid) ? 'running' : 'killed') : 'stopped';
+  const state = running ? (isAlive(ledger) ? 'running' : 'killed') : 'stopped';
   return { ...ledger, directory, state, dead_letters: [...store.entries(DEAD_LETTERS_PREFIX)].length };
 }
 

@@ -315,9 +315,9 @@ export class Lane<T> {
   /** Suspects may be sent after what comes later, and a preview must not follow a newer copy: those are given up. */
   #suspect({ items, refusals }: Batch<T>): void {
     const previews = items.filter((item) => item.count === 0);
-    const counted = items.filter((item) => item.count > 0);
+    const kept = counted({ items, refusals });
     this.#leave({ items: previews, refusals });
-    if (counted.length > 0) this.#suspects.add({ items: counted, refusals }, this.#pace.round_trip_ms);
+    if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#pace.round_trip_ms);
   }
 
   #unreachable(batch: Batch<T>, { message, timed_out }: Extract<Verdict, { kind: 'unreachable' }>): void {
