@@ -7,6 +7,7 @@ import { createFileSource } from './file.js';
 import { createFollowSource, DEFAULT_POLL_INTERVAL_MS } from './follow.js';
 import { DEFAULT_MAX_LINE_BYTES } from './lines.js';
 import { createListenSource } from './listen.js';
+import { createOtlpSource } from './otlp/index.js';
 import type { ParsedSource } from './parse.js';
 import { type Backoff, createSocketSource, DEFAULT_BACKOFF } from './socket.js';
 import { createStdinSource } from './stdin.js';
@@ -29,7 +30,7 @@ export { createRecordingsSource, type RecordingsOptions, recordingsName } from '
 export { holdsTranscripts } from './transcript-directories.js';
 
 /** The kinds that `createSource` makes. */
-export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen' | 'transcripts';
+export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen' | 'transcripts' | 'otlp';
 export type LineSource = Extract<ParsedSource, { kind: LineSourceKind }>;
 
 export interface SourceOptions {
@@ -39,7 +40,7 @@ export interface SourceOptions {
   max_line_bytes?: number;
   /** Whether `transcripts` tells what the files hold already; by default it tells what comes. */
   from_start?: boolean;
-  /** Where an earlier process stopped, of a followed file or transcripts. */
+  /** Where an earlier process stopped, of a followed file, transcripts or `otlp`. */
   resume?: Positions;
   /** How a lost connection is tried again; 0.2 s to 5 s by default. */
   backoff?: Backoff;
@@ -49,7 +50,7 @@ export interface SourceOptions {
 
 /** Whether `createSource` can make this one. */
 export function isLineSource(parsed: ParsedSource): parsed is LineSource {
-  return ['stdin', 'file', 'socket', 'listen', 'transcripts'].includes(parsed.kind);
+  return parsed.kind !== 'gateway';
 }
 
 /** Makes a source; nothing is opened yet. */
@@ -77,5 +78,7 @@ export function createSource(parsed: LineSource, options: SourceOptions): Source
         poll_interval_ms: DEFAULT_POLL_INTERVAL_MS,
         resume,
       });
+    case 'otlp':
+      return createOtlpSource(parsed.name, parsed.address, { max_line_bytes, resume });
   }
 }
