@@ -37,7 +37,7 @@ const HEADERS: Partial<Record<Refusal['status'], Record<string, string>>> = {
   405: { allow: 'POST' },
   415: { 'accept-encoding': 'gzip' },
   429: { 'retry-after': '1' },
-  503: { 'retry-after': '1' },
+  503: { 'retry-after': '1', connection: 'close' },
 };
 
 export const refuse = (status: Refusal['status'], message: string): Refusal => ({ status, message });

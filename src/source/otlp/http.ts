@@ -62,6 +62,7 @@ export function readBody(
 /** Resolves when the answer has left, or its connection has gone. */
 export function say({ status, headers, body }: Answer, response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
+    if (response.destroyed) return resolve();
     response.once('finish', resolve).once('close', resolve);
     response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body);
   });

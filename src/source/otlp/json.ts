@@ -9,6 +9,7 @@ import {
   describePlace,
   MAX_DEPTH,
   noteOrigin,
+  numberOf,
   type OriginAttributes,
   originOf,
   type SentRecord,
@@ -52,7 +53,7 @@ function readRequest(request: Json, take: (record: SentRecord) => void, wrong: W
       const in_scope = within(`scopeLogs[${scope}]`, in_resource);
       for (const [record, log] of objectsIn(scope_logs, 'logRecords', in_scope)) {
         const place = { resource, scope, record };
-        const in_record = within(describePlace(place), wrong);
+        const in_record: Wrong = (path, message) => wrong(`${describePlace(place)}.${path}`, message);
         const origin = originOf(attributes, readOrigin(log, in_record));
         take({ place, origin, body: readBody(log, in_record) });
       }
@@ -129,9 +130,8 @@ function readText(value: unknown, path: string, wrong: Wrong): string {
 }
 
 /** JSON has no other way than a text for 64-bit integers, and for the numbers that are none. */
-function readNumber(value: unknown, path: string, wrong: Wrong): number {
+function readNumber(value: unknown, path: string, wrong: Wrong): Value {
   const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
-  if (typeof number === 'number' && (!Number.isNaN(number) || value === 'NaN')) return number;
-  wrong(path, 'must be a number');
-  return 0;
+  if (typeof number === 'number' && (!Number.isNaN(number) || value === 'NaN')) return numberOf(number);
+  return refuse(wrong, path, 'must be a number');
 }

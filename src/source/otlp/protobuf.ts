@@ -7,6 +7,7 @@ import {
   bodyOf,
   MAX_DEPTH,
   noteOrigin,
+  numberOf,
   type OriginAttributes,
   originOf,
   type SentRecord,
@@ -80,7 +81,7 @@ function createReader(bytes: Buffer) {
       if (field === 1 && type === BYTES) value = readText();
       if (field === 2 && type === VARINT) value = pbf.readBoolean();
       if (field === 3 && type === VARINT) value = pbf.readVarint(true);
-      if (field === 4 && type === FIXED64) value = pbf.readDouble();
+      if (field === 4 && type === FIXED64) value = numberOf(pbf.readDouble());
       if (field === 5 && type === BYTES) value = readList(depth + 1);
       if (field === 6 && type === BYTES) value = readObject(depth + 1);
       if (field === 7 && type === BYTES) value = readBytes().toString('base64');

@@ -69,6 +69,8 @@ export function originOf(resource: OriginAttributes, own: OriginAttributes): str
   return parts.join(',');
 }
 
+export const numberOf = (number: number): Value => (Number.isFinite(number) ? number : null);
+
 /** A list of keys and values is the object that its line would be; no value is no line. */
 export const bodyOf = (value: Value): Buffer => Buffer.from(value === null ? '' : textOf(value));
 
