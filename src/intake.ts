@@ -219,12 +219,6 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
     receipt?.reject({ path: rejection.path, message, line });
   }
 
-  function hasCome(id: string): boolean {
-    if (hasMember(remembered, id)) return true;
-    addMember(remembered, id, MAX_REMEMBERED_LINES);
-    return false;
-  }
-
   function takeLine(line: LineBatch['lines'][number], batch: LineBatch, counts: SourceCounts): AgentEvent[] {
     counts.lines++;
     if ('skipped' in line) {
@@ -232,7 +226,8 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
       problem(counts, batch, line.number, { reason: line.skipped, path: '', message });
       return [];
     }
-    if (batch.may_repeat && hasCome(lineId(batch.stream, line.bytes))) {
+    const id = batch.may_repeat && lineId(batch.stream, line.bytes);
+    if (id !== undefined && hasMember(remembered, id)) {
       countReason(counts.ignored, 'repeated');
       return [];
     }
@@ -241,6 +236,9 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
     trackMaps(stream);
     if (decoded.ignored !== undefined) countReason(counts.ignored, decoded.ignored);
     if (decoded.rejected !== undefined) problem(counts, batch, line.number, decoded.rejected);
+    // A bad line that comes again is rejected again, so that its sender has the same answer.
+    const isOfUse = decoded.rejected === undefined || decoded.events.length > 0;
+    if (id !== undefined && isOfUse) addMember(remembered, id, MAX_REMEMBERED_LINES);
     return decoded.events;
   }
 
