@@ -65,9 +65,12 @@ export interface Status {
   };
 }
 
-/** ClawMetry beside an OpenClaw that has never run. It is told to talk to nobody outside. */
-export async function startClawMetry(): Promise<ClawMetry> {
-  const directory = await homeFor('clawmetry');
+/**
+ * ClawMetry beside an OpenClaw that has never run. It is told to talk to nobody outside. `clawmetry-otel` has the extra that
+ * reads protobuf.
+ */
+export async function startClawMetry(name: 'clawmetry' | 'clawmetry-otel' = 'clawmetry'): Promise<ClawMetry> {
+  const directory = await homeFor(name);
   const [port] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
   const openclaw = join(directory, '.openclaw');
@@ -87,7 +90,7 @@ export async function startClawMetry(): Promise<ClawMetry> {
     directory,
     health_url: `${url}/api/otel-status`,
   };
-  let launched = await launch('clawmetry', options);
+  let launched = await launch(name, options);
   return {
     otlp_url: url,
     trace: (trace_id) => getJson(`${url}/api/trace/${trace_id}`),
@@ -98,7 +101,7 @@ export async function startClawMetry(): Promise<ClawMetry> {
     async restart(down_ms) {
       await launched.stop();
       await sleep(down_ms);
-      launched = await launch('clawmetry', options);
+      launched = await launch(name, options);
     },
     async stop() {
       await launched.end();

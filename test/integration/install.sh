@@ -5,8 +5,8 @@
 #   test/integration/install.sh                       all of them
 #   test/integration/install.sh clawmetry collector   these
 #
-# Needs python3 for ClawMetry, npm for OpenClaw (0.8 GB), and Go for the others, which are built from their modules: some
-# minutes, once.
+# `clawmetry-otel` is ClawMetry with its extra for protobuf. Needs python3 for both, npm for OpenClaw (0.8 GB), and Go for the
+# others, which are built from their modules: some minutes, once.
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -16,6 +16,7 @@ home="$(cd "$home" && pwd)"
 
 clawmetry_version=0.12.937
 jaeger_version=v1.76.0
+prometheus_version=v0.313.0
 collector_version=v0.159.0
 openclaw_version=2026.9.6
 
@@ -26,22 +27,29 @@ export CGO_ENABLED=0 GOWORK=off GOFLAGS="-buildvcs=false -trimpath"
 build="$(mktemp -d)"
 trap 'chmod -R u+w "$build"; rm -rf "$build"' EXIT
 
-install_clawmetry() {
-  [ -x "$home/clawmetry/bin/clawmetry" ] && return
+install_clawmetry() { install_from_pypi clawmetry "clawmetry==$clawmetry_version"; }
+install_clawmetry-otel() { install_from_pypi clawmetry-otel "clawmetry[otel]==$clawmetry_version"; }
+
+# install_from_pypi NAME REQUIREMENT
+install_from_pypi() {
+  [ -x "$home/$1/bin/clawmetry" ] && return
   # A virtual environment has its own path written into it, so it can't be moved: a broken one is made anew.
-  python3 -m venv --clear "$home/clawmetry"
-  "$home/clawmetry/bin/python" -m pip install --quiet --disable-pip-version-check "clawmetry==$clawmetry_version"
+  python3 -m venv --clear "$home/$1"
+  "$home/$1/bin/python" -m pip install --quiet --disable-pip-version-check "$2"
 }
 
-# Its go.mod has replace directives, which 'go install' refuses.
-install_jaeger() {
-  [ -x "$home/bin/jaeger" ] && return
+install_jaeger() { build_module jaeger "github.com/jaegertracing/jaeger@$jaeger_version"; }
+install_prometheus() { build_module prometheus "github.com/prometheus/prometheus@$prometheus_version"; }
+
+# build_module NAME MODULE@VERSION: its command of that name. Their go.mod have replace directives, which 'go install' refuses.
+build_module() {
+  [ -x "$home/bin/$1" ] && return
   local module
-  module="$(go mod download -json "github.com/jaegertracing/jaeger@$jaeger_version" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')"
-  cp -r "$module" "$build/jaeger"
-  chmod -R u+w "$build/jaeger"
-  (cd "$build/jaeger" && go build -ldflags '-s -w' -o "$build/jaeger.bin" ./cmd/jaeger)
-  mv "$build/jaeger.bin" "$home/bin/jaeger"
+  module="$(go mod download -json "$2" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')"
+  cp -r "$module" "$build/$1"
+  chmod -R u+w "$build/$1"
+  (cd "$build/$1" && go build -ldflags '-s -w' -o "$build/$1.bin" "./cmd/$1")
+  mv "$build/$1.bin" "$home/bin/$1"
 }
 
 install_collector() {
@@ -63,11 +71,12 @@ install_openclaw() {
   mv "$build/openclaw" "$home/bin/openclaw"
 }
 
-[ $# -gt 0 ] || set -- clawmetry jaeger collector openclaw
+known=(clawmetry clawmetry-otel jaeger prometheus collector openclaw)
+[ $# -gt 0 ] || set -- "${known[@]}"
 for name in "$@"; do
-  case "$name" in
-    clawmetry | jaeger | collector | openclaw) ;;
-    *) echo "unknown backend: $name (known: clawmetry, jaeger, collector, openclaw)" >&2; exit 2 ;;
+  case " ${known[*]} " in
+    *" $name "*) ;;
+    *) echo "unknown backend: $name (known: ${known[*]})" >&2; exit 2 ;;
   esac
   echo "$name: installing in $home"
   "install_$name"

@@ -11,7 +11,9 @@ const HOME = process.env.INTEGRATION_HOME ?? join(REPOSITORY, '.cache/integratio
 
 export const EXECUTABLES = {
   clawmetry: join(HOME, 'clawmetry/bin/clawmetry'),
+  'clawmetry-otel': join(HOME, 'clawmetry-otel/bin/clawmetry'),
   jaeger: join(HOME, 'bin/jaeger'),
+  prometheus: join(HOME, 'bin/prometheus'),
   collector: join(HOME, 'bin/otelcol'),
   openclaw: join(HOME, 'bin/openclaw'),
 } as const;
