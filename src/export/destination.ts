@@ -300,7 +300,7 @@ function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointCo
     toItem: (body, count) => ({ payload: body, bytes: body.length, count }),
   };
   const lane = openLane('metrics', endpoint, form);
-  const reader = createMetricReader(config.temporality);
+  const reader = createMetricReader(config.temporality, config.profile);
   return {
     lane,
     reader,

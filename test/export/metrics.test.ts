@@ -18,7 +18,7 @@ const NOTHING: BridgeSnapshot = { source: { events: 0, rejected: {} }, destinati
 const REASONING = 'gen_ai.client.inference.usage.reasoning.output_tokens';
 
 function open(temporalities: Temporality[], snapshot: () => BridgeSnapshot = () => NOTHING) {
-  const readers = temporalities.map(createMetricReader);
+  const readers = temporalities.map((temporality) => createMetricReader(temporality));
   return { readers, metrics: createMetrics(readers, snapshot) };
 }
 
@@ -39,10 +39,15 @@ const asJson = (metrics: ResourceMetrics): { resource: unknown; metrics: JsonMet
 async function read(reader: MetricReader, name: string): Promise<JsonMetric | undefined> {
   return asJson(await collect(reader, RESOURCE)).metrics.find((metric) => metric.name === name);
 }
+/** Every count of tokens has it. */
+const MODALITY = 'gen_ai.token.modality';
 const values = (metric: JsonMetric | undefined) =>
   Object.fromEntries(
     (metric?.sum?.dataPoints ?? []).map(({ attributes, asInt, asDouble }) => [
-      attributes.map(({ value }) => Object.values(value)[0]).join(' '),
+      attributes
+        .filter(({ key }) => key !== MODALITY)
+        .map(({ value }) => Object.values(value)[0])
+        .join(' '),
       asInt ?? asDouble,
     ]),
   );
