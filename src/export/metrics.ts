@@ -10,7 +10,7 @@ import {
   DeltaTemporalitySelector,
   LowMemoryTemporalitySelector,
 } from '@opentelemetry/exporter-metrics-otlp-http';
-import type { Resource } from '@opentelemetry/resources';
+import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
 import {
   type IMetricReader,
   MeterProvider,
@@ -185,6 +185,21 @@ const profileOf = (reader: IMetricReader): ProfileName =>
 export async function collect(reader: IMetricReader, resource: Resource): Promise<ResourceMetrics> {
   const { resourceMetrics } = await reader.collect();
   return { ...resourceMetrics, resource };
+}
+
+/**
+ * What was collected, as bytes and back: it waits as data, like spans and log records, so that it can be encoded as the
+ * backend turns out to want it, and is the same request however often that is done.
+ */
+export function packMetrics({ resource, scopeMetrics }: ResourceMetrics): Uint8Array {
+  return Buffer.from(JSON.stringify({ resource: resource.attributes, scopeMetrics }));
+}
+
+/** Throws where these are no such bytes. */
+export function unpackMetrics(bytes: Uint8Array): ResourceMetrics {
+  const { resource, scopeMetrics } = JSON.parse(Buffer.from(bytes).toString());
+  if (typeof resource !== 'object' || !Array.isArray(scopeMetrics)) throw new Error('not what was collected');
+  return { resource: resourceFromAttributes(resource), scopeMetrics };
 }
 
 export function countDataPoints({ scopeMetrics }: ResourceMetrics): number {
