@@ -9,16 +9,21 @@ import { validateHeaderValue } from 'node:http';
 import { z } from 'zod';
 import type { ConfigurationError } from './parse.js';
 
+const FORMS = 'must be {env: NAME} or {file: PATH}; the token itself does not belong here';
+
 /** How the configuration file names it. */
-export const bearerSchema = z.union(
-  [
-    z.strictObject({
-      env: z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be the name of an environment variable'),
-    }),
-    z.strictObject({ file: z.string().min(1) }),
-  ],
-  'must be {env: NAME} or {file: PATH}; the token itself does not belong here',
-);
+export const bearerSchema = z
+  .strictObject(
+    {
+      env: z
+        .string()
+        .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be the name of an environment variable')
+        .optional(),
+      file: z.string().min(1).optional(),
+    },
+    FORMS,
+  )
+  .refine(({ env, file }) => (env === undefined) !== (file === undefined), FORMS);
 
 export type BearerSource = z.infer<typeof bearerSchema>;
 
@@ -51,9 +56,11 @@ function parseToken(text: string): { token: string } | { problem: string } {
   return { token };
 }
 
-export function openBearer(source: BearerSource, env: NodeJS.ProcessEnv): Bearer | ConfigurationError {
-  return 'env' in source ? fromEnvironment(source.env, env) : fromFile(source.file);
-}
+/** `source` has passed the schema. */
+export const openBearer = (
+  { env: name = '', file }: BearerSource,
+  env: NodeJS.ProcessEnv,
+): Bearer | ConfigurationError => (file === undefined ? fromEnvironment(name, env) : fromFile(file));
 
 function fromEnvironment(name: string, env: NodeJS.ProcessEnv): Bearer | ConfigurationError {
   const value = env[name];

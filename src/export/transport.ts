@@ -4,7 +4,7 @@
  */
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
-import { Agent, type Dispatcher, errors, ProxyAgent, request } from 'undici';
+import { Agent, type Dispatcher, errors, Pool, ProxyAgent, request } from 'undici';
 import type { EndpointConfig } from './config.js';
 import { CONTENT_TYPES } from './otlp.js';
 import type { Encoding } from './presets.js';
@@ -91,11 +91,16 @@ export function createTransport(endpoint: EndpointConfig): Transport {
     }, timeout_ms);
     closing.addEventListener('abort', abort);
     try {
-      return await exchange(body, encoding, exchange_controller.signal);
+      const { signal } = exchange_controller;
+      return await unlessAborted(exchange(body, encoding, signal), signal);
     } catch (error) {
-      if (!timed_out)
-        return { kind: 'failed', reason: 'connection', message: failureMessage(error, endpoint) };
-      return { kind: 'failed', reason: 'timeout', message: `no answer within ${timeout_ms} ms` };
+      return timed_out
+        ? {
+            kind: 'failed',
+            reason: 'timeout',
+            message: throughProxy(endpoint, `no answer within ${timeout_ms} ms`),
+          }
+        : { kind: 'failed', reason: 'connection', message: throughProxy(endpoint, failureMessage(error)) };
     } finally {
       clearTimeout(timer);
       closing.removeEventListener('abort', abort);
@@ -103,6 +108,14 @@ export function createTransport(endpoint: EndpointConfig): Transport {
   }
 
   return { post, close: () => dispatcher.destroy() };
+}
+
+/** A request that still waits for its connection does not hear that it is aborted; it is never sent then. */
+function unlessAborted<T>(wanted: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  return Promise.race([wanted, aborted]);
 }
 
 /** One clock for the whole exchange: the request's own. */
@@ -120,6 +133,8 @@ function createAgent({ tls, timeout_ms, proxy }: EndpointConfig): Dispatcher {
     requestTls: connect,
     proxyTls: { timeout: timeout_ms },
     proxyTunnel: false,
+    // A proxy that never answers to being asked for a tunnel would hold up all that comes after.
+    clientFactory: (origin, options) => new Pool(origin, { ...options, headersTimeout: timeout_ms }),
   });
 }
 
@@ -162,8 +177,10 @@ async function readStart(body: Dispatcher.ResponseData['body']): Promise<Uint8Ar
 }
 
 /** `connect ECONNREFUSED 127.0.0.1:4318`; where several addresses were tried, what the first one said. */
-function failureMessage(error: unknown, { proxy }: EndpointConfig): string {
+function failureMessage(error: unknown): string {
   const cause = error instanceof AggregateError ? error.errors[0] : error;
-  const message = oneLine(cause instanceof Error ? cause.message : String(cause));
-  return proxy === undefined ? message : `through the proxy ${proxy.url}: ${message}`;
+  return oneLine(cause instanceof Error ? cause.message : String(cause));
 }
+
+const throughProxy = ({ proxy }: EndpointConfig, message: string): string =>
+  proxy === undefined ? message : `through the proxy ${proxy.url}: ${message}`;
