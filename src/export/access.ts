@@ -26,7 +26,7 @@ export function accessAdvice(config: DestinationConfig, { bearer, headers }: End
   const given = Object.keys(headers);
   if (bearer === undefined && given.length === 0) return giveToken(config);
   const right = preset === 'clawmetry' ? 'the token of its OpenClaw gateway' : 'a token that it takes';
-  if (bearer !== undefined) return `put ${right} into ${bearer.place}, the one there is refused`;
+  if (bearer !== undefined) return `it refuses the token in ${bearer.place}: put ${right} there`;
   const places = `OTEL_EXPORTER_OTLP_HEADERS, or "headers" of destination ${name} in the configuration file`;
-  return `it wants ${right}; what it is given is refused: correct ${given.join(', ')} in ${places}`;
+  return `it refuses what it is given as ${given.join(', ')}: give it ${right}, in ${places}`;
 }

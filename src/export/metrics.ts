@@ -198,7 +198,8 @@ export function packMetrics({ resource, scopeMetrics }: ResourceMetrics): Uint8A
 /** Throws where these are no such bytes. */
 export function unpackMetrics(bytes: Uint8Array): ResourceMetrics {
   const { resource, scopeMetrics } = JSON.parse(Buffer.from(bytes).toString());
-  if (typeof resource !== 'object' || !Array.isArray(scopeMetrics)) throw new Error('not what was collected');
+  if (typeof resource !== 'object' || resource === null || !Array.isArray(scopeMetrics))
+    throw new Error('not what was collected');
   return { resource: resourceFromAttributes(resource), scopeMetrics };
 }
 

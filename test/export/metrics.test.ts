@@ -8,6 +8,8 @@ import {
   createMetricReader,
   createMetrics,
   MAX_ATTRIBUTE_SETS,
+  packMetrics,
+  unpackMetrics,
 } from '../../src/export/metrics.js';
 import { encodeMetrics } from '../../src/export/otlp.js';
 import type { Temporality } from '../../src/export/presets.js';
@@ -180,6 +182,38 @@ describe("the bridge's own metrics", () => {
       'destination',
     ]);
   });
+});
+
+describe('what was collected', () => {
+  const EACH: Measurement[] = [
+    add(1),
+    add(2, '\u00e4 "\ud83d\ude00"'),
+    add(0.25, 'opus', 'openclaw.cost'),
+    add(7.5, 'opus', 'gen_ai.execute_tool.duration'),
+    { instrument: REASONING, value: 3, attributes: { list: ['a', 'b'], flag: true, number: 1.5 } },
+  ];
+
+  test.each(['json', 'protobuf'] as const)(
+    'is the same request, encoded when it is sent: %s',
+    async (encoding) => {
+      const { readers, metrics } = open(['cumulative']);
+      metrics.record(EACH);
+      const collected = await collect(readers[0]!, RESOURCE);
+      const packed = packMetrics(collected);
+      const expected = encodeMetrics(collected, encoding);
+      // What is measured later is no part of it.
+      metrics.record(EACH);
+      expect(encodeMetrics(unpackMetrics(packed), encoding)).toEqual(expected);
+      expect(packMetrics(unpackMetrics(packed))).toEqual(packed);
+    },
+  );
+
+  test.each(['', '[]', '{}', '{"resourceMetrics":[]}', '{"resource":null,"scopeMetrics":[]}'])(
+    '%j is not what was collected',
+    (text) => {
+      expect(() => unpackMetrics(Buffer.from(text))).toThrow();
+    },
+  );
 });
 
 test('data points are counted over all metrics', async () => {
