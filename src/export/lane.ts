@@ -309,7 +309,8 @@ export class Lane<T> {
 
   #reject(batch: Batch<T>, reason: string, message: string): void {
     const items = counted(batch);
-    if (items.length > 0) this.#outbox?.bury(items, reason, message, items.length);
+    const count = items.reduce((total, item) => total + item.count, 0);
+    if (count > 0) this.#outbox?.bury(items, reason, message, count);
     this.#lose('rejected', reason, this.#leave(batch), message);
   }
 

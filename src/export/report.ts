@@ -105,7 +105,8 @@ function createLossLog(
     const losses = unsaid.get(key) ?? { count: 0, say_again_ms: Number.NEGATIVE_INFINITY };
     losses.count += count;
     unsaid.set(key, losses);
-    if (now() < losses.say_again_ms) return;
+    // Copies of open spans do not count.
+    if (losses.count === 0 || now() < losses.say_again_ms) return;
     logger.error(
       { destination: name, signal, reason, count: losses.count },
       `${name}: ${losses.count} of ${signal} ${fate} for good (${reason}): ${redact(message)}`,
@@ -128,7 +129,7 @@ function createEncodingLog(
     const url = endpoints[signal]?.url;
     logger.warn(
       { destination: name, signal, url },
-      `${name} takes no protobuf at ${url} (${redact(message)}): all of it is sent again in JSON, as is what comes after; "encoding: json" in the configuration file spares the first try`,
+      `${name} takes no protobuf at ${url}: all of it is sent again in JSON, as is what comes after; "encoding: json" in the configuration file spares the first try (${redact(message)})`,
     );
   };
 }
