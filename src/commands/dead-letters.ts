@@ -64,11 +64,15 @@ const describe = ({
 
 const toJson = ({ key: _, body: __, ...letter }: Held): DeadLetter => letter;
 
-/** Spans and log records as they are; a metrics request as it was sent. */
-function contentOf({ signal, body }: Held): unknown {
+/** Spans, log records and what was collected of metrics, as they are; how they are sent is the destination's business. */
+function contentOf({ body }: Held): unknown {
   const bytes = Buffer.from(body);
-  const isJson = signal !== 'metrics' || bytes[0] === 0x7b;
-  return isJson ? JSON.parse(bytes.toString()) : { protobuf_base64: bytes.toString('base64') };
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    // It is of another version.
+    return { base64: bytes.toString('base64') };
+  }
 }
 
 async function withLetters(
@@ -125,7 +129,8 @@ async function sendAgain(
   deadline_ms: number,
 ): Promise<string | undefined> {
   const before = destination.summary()[signal];
-  if (!destination.takeBack(signal, body, counts)) return `${destination.name} takes no ${signal}`;
+  const problem = destination.takeBack(signal, body, counts);
+  if (problem !== undefined) return problem;
   await within(deadline_ms, destination.idle());
   const after = destination.summary()[signal];
   if (before === undefined || after === undefined) return `${destination.name} takes no ${signal}`;

@@ -2,6 +2,7 @@
  * The export stage: what `bridge.ts` needs to read destinations from the command line and the configuration file, to open
  * them, and to hand them what the correlator says.
  */
+export { accessAdvice, isAccessRefused } from './access.js';
 export type { BridgeSnapshot } from './bridge-metrics.js';
 export {
   type ConsoleConfig,
@@ -23,6 +24,8 @@ export {
 } from './parse.js';
 export { PRESET_NAMES, PRESETS, type PresetName } from './presets.js';
 export { EMPTY_JSON, probeEndpoint } from './probe.js';
+export { httpReason } from './reasons.js';
 export type { Logger } from './report.js';
 export { createResource } from './resource.js';
+export { redactSecrets } from './secrets.js';
 export { type Outcome as ExportOutcome, oneLine } from './verdict.js';
