@@ -2,7 +2,7 @@
  * The library: the same stages that the program is composed of. Everything here is public and documented; what is not
  * exported here may change at any time.
  */
-export { type Bridge, type BridgeOptions, createBridge, type KeepOptions } from './bridge.js';
+
 export {
   type Correlator,
   type CorrelatorOptions,
@@ -27,12 +27,18 @@ export {
   createMetrics,
   type DestinationConfig,
   type DestinationDependencies,
+  type DestinationRecord,
+  destinationSchema,
   type Metrics,
   PRESETS,
   type PresetName,
   parseDestinations,
   resolveDestinations,
 } from './export/index.js';
+export { type Bridge, createBridge } from './library/bridge.js';
+export { ConfigurationError } from './library/configuration-error.js';
+export type { BridgeOptions, MessageLogger, ProcessorRecord } from './library/options.js';
+export type { SourceRecord } from './library/sources.js';
 export type { Destination, DestinationCounts, Signal, SignalCounts } from './model/delivery.js';
 export {
   type AgentEvent,
@@ -73,6 +79,7 @@ export {
   type GatewayPosition,
   isLineSource,
   type ParsedSource,
+  type PushOutcome,
   parseSourceName,
   type SourceOptions,
 } from './source/index.js';

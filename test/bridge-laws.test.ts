@@ -5,7 +5,7 @@
 import { fc, test } from '@fast-check/vitest';
 import { pino } from 'pino';
 import { expect, vi } from 'vitest';
-import { createBridge } from '../src/bridge.js';
+import { composeBridge } from '../src/bridge.js';
 import { createDestination, createMetrics, type DestinationConfig } from '../src/export/index.js';
 import { openKept } from '../src/kept.js';
 import type { AgentEvent } from '../src/model/event.js';
@@ -199,7 +199,7 @@ async function startLife(disk: Disk | undefined, backend: Backend, clock: Clock,
     source: { events: 0, rejected: {} },
     destinations: {},
   }));
-  const bridge = createBridge({
+  const bridge = composeBridge({
     sources: [feed.source],
     destinations: [destination],
     recordMeasurements: metrics.record,

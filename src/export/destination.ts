@@ -11,6 +11,7 @@ import {
   SIGNALS,
   type Signal,
 } from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
 import { logBytes, spanBytes } from './estimate.js';
@@ -20,7 +21,7 @@ import { collect, countDataPoints, createMetricReader } from './metrics.js';
 import { encodeLogs, encodeMetrics, encodeSpans, toReadableLogRecord, toReadableSpan } from './otlp.js';
 import { Outbox, type OutboxOptions } from './outbox.js';
 import { applyToLog, applyToSpan, PROFILES, type Profile, sendsLog } from './profiles.js';
-import { createRedactor, createReporter, type Logger } from './report.js';
+import { createRedactor, createReporter } from './report.js';
 import { createResource } from './resource.js';
 import { createTransport, type Transport } from './transport.js';
 

@@ -20,6 +20,7 @@ import type { Signal } from '../model/delivery.js';
 import type { Attributes, InstrumentName, Measurement } from '../model/telemetry.js';
 import { type BridgeSnapshot, registerBridgeInstruments } from './bridge-metrics.js';
 import type { Temporality } from './presets.js';
+import { createResource } from './resource.js';
 import { SCOPE } from './scope.js';
 import { cleanAttributes } from './text.js';
 
@@ -97,7 +98,8 @@ export interface Metrics {
  * instruments that tell of the bridge itself.
  */
 export function createMetrics(readers: IMetricReader[], snapshot: () => BridgeSnapshot): Metrics {
-  const meter = new MeterProvider({ readers }).getMeter(SCOPE.name, SCOPE.version);
+  const provider = new MeterProvider({ readers, resource: createResource() });
+  const meter = provider.getMeter(SCOPE.name, SCOPE.version);
   const recorders = new Map<InstrumentName, Recorder>();
   for (const name of Object.keys(INSTRUMENTS) as InstrumentName[]) {
     recorders.set(name, bounded(createRecorder(meter, name)));

@@ -4,18 +4,9 @@
  */
 
 import { SIGNALS, type Signal } from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
 import type { DestinationConfig } from './config.js';
 import type { LaneEvent } from './lane.js';
-
-type LogMethod = (fields: Record<string, unknown>, message: string) => void;
-
-/** What is used of a logger; pino is one. */
-export interface Logger {
-  debug: LogMethod;
-  info: LogMethod;
-  warn: LogMethod;
-  error: LogMethod;
-}
 
 export interface ReporterOptions {
   logger: Logger;
@@ -29,7 +20,7 @@ export interface ReporterOptions {
 type ReportedEvent = Exclude<LaneEvent, { kind: 'answered' }>;
 
 /** How long the same thing is not said again. */
-const REPEAT_AFTER_MS = 60_000;
+export const REPEAT_AFTER_MS = 60_000;
 
 const BYTES_PER_MB = 1024 * 1024;
 
@@ -53,7 +44,9 @@ export function createReporter(
 }
 
 /** Blots out the values of the destination's headers, and the token after `Bearer`; then cuts, so that no part of one stays. */
-export function createRedactor({ endpoints }: DestinationConfig): (text: string) => string {
+export function createRedactor({
+  endpoints,
+}: Pick<DestinationConfig, 'endpoints'>): (text: string) => string {
   const values = SIGNALS.flatMap((signal) => Object.values(endpoints[signal]?.headers ?? {}));
   const secrets = values
     .flatMap((value) => [value, ...value.split(/\s+/)])
@@ -95,11 +88,13 @@ function createHealth(
   };
 }
 
-function createLossLog(
-  { name }: DestinationConfig,
-  { logger, now }: ReporterOptions,
+export type LossEvent = Extract<ReportedEvent, { kind: 'lost' }>;
+
+export function createLossLog(
+  { name }: Pick<DestinationConfig, 'name'>,
+  { logger, now }: Pick<ReporterOptions, 'logger' | 'now'>,
   redact: (text: string) => string,
-): (signal: Signal, event: Extract<ReportedEvent, { kind: 'lost' }>) => void {
+): (signal: Signal, event: LossEvent) => void {
   const unsaid = new Map<string, { count: number; say_again_ms: number }>();
   return (signal, { fate, reason, count, message }) => {
     const key = `${signal} ${fate} ${reason}`;
