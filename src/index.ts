@@ -1,6 +1,7 @@
 /**
- * The library: the same stages that the program is composed of. Everything here is public and documented; what is not
- * exported here may change at any time.
+ * The library. `createBridge` is what an embedding program needs; below it stand the stages that it is made of, for programs
+ * that want one of them alone. Everything here is public and documented in docs/library.md; what is not exported here may
+ * change at any time.
  */
 
 export {
@@ -34,6 +35,7 @@ export {
   type PresetName,
   parseDestinations,
   resolveDestinations,
+  type SpanSink,
 } from './export/index.js';
 export { type Bridge, createBridge } from './library/bridge.js';
 export { ConfigurationError } from './library/configuration-error.js';
@@ -49,10 +51,11 @@ export {
   eventJsonSchema,
   type WireEvent,
 } from './model/event.js';
+export type { Logger } from './model/logger.js';
 export type { Capture, RecordChange, SavedRecord } from './model/record.js';
+export type { Positions } from './model/source.js';
 export {
   type LineBatch,
-  type Positions,
   type Source,
   SourceError,
   type SourceLine,
@@ -69,6 +72,7 @@ export type {
   SpanRecord,
   SpanReference,
 } from './model/telemetry.js';
+export type { PushOutcome } from './source/index.js';
 export {
   type Access,
   createGatewaySource,
@@ -79,7 +83,6 @@ export {
   type GatewayPosition,
   isLineSource,
   type ParsedSource,
-  type PushOutcome,
   parseSourceName,
   type SourceOptions,
 } from './source/index.js';
