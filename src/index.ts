@@ -53,9 +53,9 @@ export {
 } from './model/event.js';
 export type { Logger } from './model/logger.js';
 export type { Capture, RecordChange, SavedRecord } from './model/record.js';
-export type { Positions } from './model/source.js';
 export {
   type LineBatch,
+  type Positions,
   type Source,
   SourceError,
   type SourceLine,
@@ -72,7 +72,6 @@ export type {
   SpanRecord,
   SpanReference,
 } from './model/telemetry.js';
-export type { PushOutcome } from './source/index.js';
 export {
   type Access,
   createGatewaySource,
@@ -83,6 +82,7 @@ export {
   type GatewayPosition,
   isLineSource,
   type ParsedSource,
+  type PushOutcome,
   parseSourceName,
   type SourceOptions,
 } from './source/index.js';
