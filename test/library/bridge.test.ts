@@ -1,5 +1,6 @@
 /** The library's bridge, from its start to its end: what each call resolves with, at any moment, and what it leaves alone. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { context } from '@opentelemetry/api';
@@ -24,6 +25,7 @@ import {
 } from '../../src/index.js';
 import { startSink } from '../cli/sink.js';
 import { correlate, decodeFile, example, identities } from '../helpers.js';
+import { startFakeGateway } from '../source/gateway/fake-gateway.js';
 
 const nothing = async (): Promise<void> => undefined;
 
@@ -231,6 +233,42 @@ describe('pushed events', () => {
     expect(messages).toEqual([expect.stringMatching(/^events are pushed faster than they are taken/)]);
     // There is room again.
     expect(await bridge.push(STARTED)).toBe('taken');
+  });
+});
+
+describe('live sources', () => {
+  test('a gateway is entered with the token that is given for it, before any of the environment', async () => {
+    vi.stubEnv('OPENCLAW_GATEWAY_TOKEN', 'another');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const [first, second] = [await startFakeGateway(), await startFakeGateway()];
+    const { messages, logger } = keepMessages();
+    const bridge = bridgeOf({
+      sources: [
+        { kind: 'gateway', url: first.url, token: 'one-token' },
+        { kind: 'gateway', url: second.url, password: 'a-password' },
+      ],
+      destinations: [{ span_processor: keepSpans().span_processor }],
+      logger,
+    });
+    await bridge.start();
+    await vi.waitUntil(() => first.connect() && second.connect());
+    expect(first.connect().auth).toEqual({ token: 'one-token' });
+    expect(second.connect().auth).toEqual({ password: 'a-password' });
+    await vi.waitUntil(() => messages.length === 2);
+    expect(messages.join()).not.toMatch(/one-token|a-password|another/);
+  });
+
+  test('a socket is listened on, and gone when the bridge is stopped', async () => {
+    const path = join(temporaryDirectory(), 'events.sock');
+    const { span_processor, names } = keepSpans();
+    const bridge = bridgeOf({ sources: [{ kind: 'listen', path }], destinations: [{ span_processor }] });
+    await bridge.start();
+    createConnection(path).end(`${JSON.stringify(STARTED)}\n${JSON.stringify(FINISHED)}\n`);
+    await vi.waitUntil(() => bridge.counters().source.events === 2);
+    await bridge.stop();
+    expect(await bridge.ended()).toEqual([]);
+    expect(names).toEqual(['invoke_agent main']);
+    expect(existsSync(path)).toBe(false);
   });
 });
 
