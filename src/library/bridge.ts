@@ -93,6 +93,9 @@ const isDelivered = ({ destinations }: Summary): boolean =>
     .flatMap((signals) => Object.values(signals))
     .every(({ pending }) => pending === 0);
 
+/** What the bridge sends is no part of what the program around it traces. */
+const untraced = <T>(act: () => T): T => context.with(suppressTracing(context.active()), act);
+
 /** Makes a bridge; nothing is opened yet. Throws a `ConfigurationError` where an option is wrong. */
 export function createBridge(options: BridgeOptions): Bridge {
   const plan = readOptions(options);
@@ -120,11 +123,23 @@ export function createBridge(options: BridgeOptions): Bridge {
     return counters();
   }
 
+  async function drain(timeout_ms: number): Promise<boolean> {
+    const deadline_ms = performance.now() + timeout_ms;
+    const running = await starting?.catch(() => undefined);
+    let is_applied = false;
+    const applied = pushed.applied().then(() => {
+      is_applied = true;
+    });
+    await within(timeout_ms, applied);
+    if (stopping !== undefined) await stopping;
+    else await running?.composed.drain(Math.max(0, deadline_ms - performance.now()));
+    return is_applied && isDelivered(counters());
+  }
+
   return {
     async start() {
       if (stopping !== undefined) throw new Error('this bridge has been stopped; create another one');
-      // What the bridge sends is no part of what the program around it traces.
-      starting ??= context.with(suppressTracing(context.active()), open);
+      starting ??= untraced(open);
       await starting;
     },
     async push(event) {
@@ -133,20 +148,9 @@ export function createBridge(options: BridgeOptions): Bridge {
       return outcome;
     },
     ended: () => ends.ended,
-    async drain(timeout_ms) {
-      const deadline_ms = performance.now() + timeout_ms;
-      const running = await starting?.catch(() => undefined);
-      let is_applied = false;
-      const applied = pushed.applied().then(() => {
-        is_applied = true;
-      });
-      await within(timeout_ms, applied);
-      if (stopping !== undefined) await stopping;
-      else await running?.composed.drain(Math.max(0, deadline_ms - performance.now()));
-      return is_applied && isDelivered(counters());
-    },
+    drain: (timeout_ms) => untraced(() => drain(timeout_ms)),
     stop(timeout_ms = DEFAULT_STOP_TIMEOUT_MS) {
-      stopping ??= stop(timeout_ms);
+      stopping ??= untraced(() => stop(timeout_ms));
       return stopping;
     },
     counters,

@@ -123,8 +123,8 @@ export async function openRunning(
     onComposed(composed);
     await openSources(composed);
     const reading = composed.read();
-    // Whoever stops the bridge is told.
-    reading.catch(() => undefined);
+    // Whoever stops the bridge is told; until then nobody may wait for what does not come.
+    reading.catch(prepared.ends.close);
     return { composed, keeping, reading };
   } catch (error) {
     prepared.ends.close();

@@ -149,32 +149,26 @@ const summary: Summary = await bridge.stop();
 console.log(JSON.stringify({ counts: counts.map((each) => each.length), runs: summary.runs }));
 `;
 
+/** Runs a line of code beside the installed package. */
+const evaluate = (type: 'module' | 'commonjs', code: string): Promise<string> =>
+  runWell('node', [`--input-type=${type}`, '-e', code]);
+
 describe('the module', () => {
   test('is imported', async () => {
-    const stdout = await runWell('node', [
-      '--input-type=module',
-      '-e',
-      "import * as bridge from 'openclaw-otel-bridge'; console.log(Object.keys(bridge).sort().join())",
-    ]);
-    expect(stdout).toContain('createBridge,createCorrelator,');
+    const code = "import * as all from 'openclaw-otel-bridge'; console.log(Object.keys(all).sort().join())";
+    expect(await evaluate('module', code)).toContain('createBridge,createCorrelator,');
   });
 
   test('is required', async () => {
-    const stdout = await runWell('node', [
-      '--input-type=commonjs',
-      '-e',
-      "console.log(typeof require('openclaw-otel-bridge').createBridge)",
-    ]);
-    expect(stdout).toBe('function\n');
+    const code = "console.log(typeof require('openclaw-otel-bridge').createBridge)";
+    expect(await evaluate('commonjs', code)).toBe('function\n');
   });
 
   test('gives its schema', async () => {
-    const stdout = await runWell('node', [
-      '--input-type=module',
-      '-e',
-      "import schema from 'openclaw-otel-bridge/event.schema.json' with { type: 'json' }; console.log(schema.title)",
-    ]);
-    expect(stdout).toContain('catalog version 1');
+    const from = "'openclaw-otel-bridge/event.schema.json' with { type: 'json' }";
+    expect(await evaluate('module', `import schema from ${from}; console.log(schema.title)`)).toContain(
+      'catalog version 1',
+    );
   });
 
   test.each([

@@ -513,7 +513,9 @@ describe('the program around it', () => {
     await bridge.push(STARTED);
     await bridge.push(FINISHED);
     expect(isTracingSuppressed(context.active())).toBe(false);
-    await vi.waitUntil(() => suppressed.length > 0, { timeout: 10_000 });
-    expect(suppressed).toEqual([true]);
+    await bridge.push({ ...STARTED, run_id: 'r2' });
+    await vi.waitUntil(() => suppressed.length === 1, { timeout: 10_000 });
+    await bridge.stop();
+    expect(suppressed).toEqual([true, true]);
   });
 });
