@@ -5,7 +5,7 @@
 import { fc, test } from '@fast-check/vitest';
 import { pino } from 'pino';
 import { expect, vi } from 'vitest';
-import { createBridge } from '../src/bridge.js';
+import { composeBridge } from '../src/bridge.js';
 import {
   createDestination,
   createMetrics,
@@ -215,7 +215,7 @@ async function startLife(
     source: { events: 0, rejected: {} },
     destinations: {},
   }));
-  const bridge = createBridge({
+  const bridge = composeBridge({
     sources: [feed.source],
     destinations: [destination],
     recordMeasurements: metrics.record,

@@ -2,16 +2,17 @@
  * `dead-letters`: what backends refused for good. It can be looked at, sent again when the reason for it is mended, or thrown
  * away; also beside a bridge that runs.
  */
-import type { Logger } from 'pino';
+
 import { createDestination, type ExportDestination } from '../export/index.js';
 import { DEAD_LETTERS_PREFIX, type Signal } from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
 import { splitRecord } from '../model/record.js';
 import type { Settings } from '../settings.js';
+import { chooseDestinations } from '../start/destinations.js';
+import { openShared } from '../start/keeping.js';
 import type { Store } from '../store/store.js';
 import { EXIT } from '../summary.js';
 import { within } from '../within.js';
-import { chooseDestinations } from './destinations.js';
-import { openShared } from './keeping.js';
 import { failed, misused, type Outcome } from './outcome.js';
 
 /** A request, or the part of one, that a backend refused for good. */

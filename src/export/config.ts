@@ -42,7 +42,7 @@ import { signalUrl, urlProblem } from './url.js';
 /** The longest that a timer can wait: 2³¹ − 1 ms. */
 const MAX_TIMEOUT_MS = 2_147_483_647;
 
-const name = z
+export const destinationName = z
   .string()
   .regex(
     DESTINATION_NAME,
@@ -62,7 +62,7 @@ const headers = z.record(z.string(), z.string()).superRefine((record, context) =
 const path = z.string().min(1);
 
 const otlpSettings = z.strictObject({
-  name: name.optional(),
+  name: destinationName.optional(),
   preset: z.enum(OTLP_PRESET_NAMES),
   url: url.optional(),
   signals: z.array(z.enum(SIGNALS)).min(1).optional(),
@@ -88,7 +88,7 @@ const otlpDestination = otlpSettings.refine(
 /** One destination in the configuration file; a key that is not known is an error. */
 export const destinationSchema = z.discriminatedUnion('preset', [
   otlpDestination,
-  z.strictObject({ name: name.optional(), preset: z.literal('console') }),
+  z.strictObject({ name: destinationName.optional(), preset: z.literal('console') }),
 ]);
 
 export type DestinationRecord = z.infer<typeof destinationSchema>;

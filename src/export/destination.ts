@@ -11,6 +11,7 @@ import {
   SIGNALS,
   type Signal,
 } from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
 import { logBytes, spanBytes } from './estimate.js';
@@ -21,7 +22,7 @@ import { encodeLogs, encodeMetrics, encodeSpans, toReadableLogRecord, toReadable
 import { Outbox, type OutboxOptions } from './outbox.js';
 import type { Encoding } from './presets.js';
 import { applyToLog, applyToSpan, PROFILES, type Profile, sendsLog } from './profiles.js';
-import { createRedactor, createReporter, type Logger } from './report.js';
+import { createRedactor, createReporter } from './report.js';
 import { createResource } from './resource.js';
 import { createTransport, type Transport } from './transport.js';
 

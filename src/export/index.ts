@@ -8,6 +8,7 @@ export {
   type ConsoleConfig,
   type DestinationConfig,
   type DestinationRecord,
+  destinationName,
   destinationSchema,
   type EndpointConfig,
   resolveDestinations,
@@ -19,13 +20,14 @@ export { toReadableLogRecord, toReadableSpan } from './otlp.js';
 export {
   type ConfigurationError,
   type DestinationOption,
+  nameDestinations,
   parseDestination,
   parseDestinations,
 } from './parse.js';
 export { PRESET_NAMES, PRESETS, type PresetName } from './presets.js';
 export { EMPTY_JSON, probeEndpoint } from './probe.js';
+export { createProcessorDestination, type ProcessorsConfig, type SpanSink } from './processors.js';
 export { httpReason } from './reasons.js';
-export type { Logger } from './report.js';
 export { createResource } from './resource.js';
 export { redactSecrets } from './secrets.js';
 export { type Outcome as ExportOutcome, oneLine } from './verdict.js';

@@ -24,6 +24,7 @@ import type { Temporality } from './presets.js';
 import { CALL_DURATIONS } from './profiles/latest.js';
 import type { Instrument, MetricTable } from './profiles/table.js';
 import { PROFILES, type ProfileName } from './profiles.js';
+import { createResource } from './resource.js';
 import { SCOPE } from './scope.js';
 import { cleanAttributes } from './text.js';
 
@@ -79,7 +80,8 @@ function createMetering(
   table: MetricTable,
   snapshot: () => BridgeSnapshot,
 ): Metering {
-  const meter = new MeterProvider({ readers }).getMeter(SCOPE.name, SCOPE.version);
+  const provider = new MeterProvider({ readers, resource: createResource() });
+  const meter = provider.getMeter(SCOPE.name, SCOPE.version);
   registerBridgeInstruments(meter, snapshot);
   return { recorders: createRecorders(meter, table), recordExport: createExportRecorder(meter) };
 }

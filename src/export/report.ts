@@ -4,20 +4,11 @@
  */
 
 import type { Signal } from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
 import { accessAdvice, isAccessRefused } from './access.js';
 import type { DestinationConfig } from './config.js';
 import type { LaneEvent } from './lane.js';
 import { redactSecrets } from './secrets.js';
-
-type LogMethod = (fields: Record<string, unknown>, message: string) => void;
-
-/** What is used of a logger; pino is one. */
-export interface Logger {
-  debug: LogMethod;
-  info: LogMethod;
-  warn: LogMethod;
-  error: LogMethod;
-}
 
 export interface ReporterOptions {
   logger: Logger;
@@ -31,7 +22,7 @@ export interface ReporterOptions {
 type ReportedEvent = Exclude<LaneEvent, { kind: 'answered' }>;
 
 /** How long the same thing is not said again. */
-const REPEAT_AFTER_MS = 60_000;
+export const REPEAT_AFTER_MS = 60_000;
 
 const BYTES_PER_MB = 1024 * 1024;
 
@@ -59,7 +50,7 @@ export function createReporter(
 
 /** Blots out what the destination is sent as a secret, then cuts, so that no part of one stays. */
 export const createRedactor =
-  ({ endpoints }: DestinationConfig): ((text: string) => string) =>
+  ({ endpoints }: Pick<DestinationConfig, 'endpoints'>): ((text: string) => string) =>
   (text) =>
     redactSecrets(text, Object.values(endpoints)).slice(0, MAX_MESSAGE_LENGTH).toWellFormed();
 
@@ -94,11 +85,13 @@ function createHealth(
   };
 }
 
-function createLossLog(
-  { name }: DestinationConfig,
-  { logger, now }: ReporterOptions,
+export type LossEvent = Extract<ReportedEvent, { kind: 'lost' }>;
+
+export function createLossLog(
+  { name }: Pick<DestinationConfig, 'name'>,
+  { logger, now }: Pick<ReporterOptions, 'logger' | 'now'>,
   redact: (text: string) => string,
-): (signal: Signal, event: Extract<ReportedEvent, { kind: 'lost' }>) => void {
+): (signal: Signal, event: LossEvent) => void {
   const unsaid = new Map<string, { count: number; say_again_ms: number }>();
   return (signal, { fate, reason, count, message }) => {
     const key = `${signal} ${fate} ${reason}`;

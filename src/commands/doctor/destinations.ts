@@ -11,7 +11,7 @@ import {
 } from '../../export/index.js';
 import type { Signal } from '../../model/delivery.js';
 import type { Settings } from '../../settings.js';
-import { chooseDestinations } from '../destinations.js';
+import { chooseDestinations } from '../../start/destinations.js';
 import { describeOutcome, type Finding } from './answers.js';
 import { type Check, ok, problem } from './check.js';
 
