@@ -7,6 +7,7 @@ import { chart, dashboard, labelVariable, type Section, stat, table } from './pa
 import {
   grown,
   orNone,
+  orNoneOf,
   perMinute,
   perSecond,
   quantileNow,
@@ -52,7 +53,7 @@ const overview: Section = {
   title: 'In the time range',
   panels: [
     stat({ title: 'Runs', expr: orNone(grown(count(RUN))) }),
-    stat({ title: 'Failed runs', expr: orNone(grown(count(RUN, FAILED))), alarm: 1 }),
+    stat({ title: 'Failed runs', expr: orNone(grown(count(RUN, FAILED))), is_bad: true }),
     stat({
       title: 'Sub-agents',
       description: FROM_SPANS,
@@ -60,14 +61,14 @@ const overview: Section = {
       no_value: 'none seen',
     }),
     stat({ title: 'Tool calls', expr: orNone(grown(count(TOOL_CALL))) }),
-    stat({ title: 'Failed tool calls', expr: orNone(grown(count(TOOL_CALL, FAILED))), alarm: 1 }),
+    stat({ title: 'Failed tool calls', expr: orNone(grown(count(TOOL_CALL, FAILED))), is_bad: true }),
     stat({ title: 'Model calls', expr: orNone(grown(count(MODEL_CALL))) }),
-    stat({ title: 'Failed model calls', expr: orNone(grown(count(MODEL_CALL, FAILED))), alarm: 1 }),
+    stat({ title: 'Failed model calls', expr: orNone(grown(count(MODEL_CALL, FAILED))), is_bad: true }),
     stat({ title: 'Cost', expr: orNone(grown(COST)), unit: 'currencyUSD' }),
     stat({ title: 'Input tokens', expr: orNone(grown(INPUT)) }),
     stat({
       title: 'of them cached',
-      expr: share(grown(CACHED), grown(INPUT)),
+      expr: share(orNone(grown(CACHED)), grown(INPUT)),
       unit: 'percentunit',
       no_value: '–',
     }),
@@ -75,20 +76,28 @@ const overview: Section = {
     stat({ title: 'of them reasoning', description: SUBSETS, expr: orNone(grown(REASONING)) }),
     stat({
       title: 'Reasoning in output',
-      expr: share(grown(REASONING), grown(OUTPUT)),
+      expr: share(orNone(grown(REASONING)), grown(OUTPUT)),
       unit: 'percentunit',
       no_value: '–',
     }),
     stat({
       title: 'Tool calls a run',
       description: "Without its sub-agents'.",
-      expr: `${grown(ofAgents('gen_ai_invoke_agent_tool_calls_sum'))} / (${grown(ofAgents('gen_ai_invoke_agent_tool_calls_count'))} > 0)`,
+      expr: share(
+        grown(ofAgents('gen_ai_invoke_agent_tool_calls_sum')),
+        grown(ofAgents('gen_ai_invoke_agent_tool_calls_count')),
+      ),
+      decimals: 1,
       no_value: '–',
     }),
     stat({
       title: 'Model calls a run',
       description: "Without its sub-agents'.",
-      expr: `${grown(ofAgents('gen_ai_invoke_agent_inference_calls_sum'))} / (${grown(ofAgents('gen_ai_invoke_agent_inference_calls_count'))} > 0)`,
+      expr: share(
+        grown(ofAgents('gen_ai_invoke_agent_inference_calls_sum')),
+        grown(ofAgents('gen_ai_invoke_agent_inference_calls_count')),
+      ),
+      decimals: 1,
       no_value: '–',
     }),
     stat({
@@ -145,10 +154,16 @@ const tools: Section = {
       rows: [{ label: TOOL, title: 'Tool' }],
       columns: [
         { title: 'Calls', expr: grown(count(TOOL_CALL), TOOL) },
-        { title: 'Failed', expr: grown(count(TOOL_CALL, FAILED), TOOL) },
+        {
+          title: 'Failed',
+          expr: orNoneOf(grown(count(TOOL_CALL, FAILED), TOOL), grown(count(TOOL_CALL), TOOL)),
+        },
         {
           title: 'Share failed',
-          expr: `${grown(count(TOOL_CALL, FAILED), TOOL)} / (${grown(count(TOOL_CALL), TOOL)} > 0)`,
+          expr: share(
+            orNoneOf(grown(count(TOOL_CALL, FAILED), TOOL), grown(count(TOOL_CALL), TOOL)),
+            grown(count(TOOL_CALL), TOOL),
+          ),
           unit: 'percentunit',
         },
         { title: 'Median', expr: quantileOfRange(0.5, buckets(TOOL_CALL), TOOL), unit: 's' },
@@ -184,7 +199,10 @@ const models: Section = {
       rows: [{ label: MODEL, title: 'Model' }],
       columns: [
         { title: 'Calls', expr: grown(count(MODEL_CALL), MODEL) },
-        { title: 'Failed', expr: grown(count(MODEL_CALL, FAILED), MODEL) },
+        {
+          title: 'Failed',
+          expr: orNoneOf(grown(count(MODEL_CALL, FAILED), MODEL), grown(count(MODEL_CALL), MODEL)),
+        },
         { title: 'Input', expr: grown(INPUT, MODEL) },
         { title: 'of it cached', expr: grown(CACHED, MODEL) },
         { title: 'Output', expr: grown(OUTPUT, MODEL) },
@@ -234,7 +252,13 @@ const subagents: Section = {
       rows: [{ label: AGENT, title: 'Sub-agent' }],
       columns: [
         { title: 'Runs', expr: grown(count(SPANS, OF_SUBAGENTS), AGENT) },
-        { title: 'Failed', expr: grown(count(SPANS, OF_SUBAGENTS, FAILED), AGENT) },
+        {
+          title: 'Failed',
+          expr: orNoneOf(
+            grown(count(SPANS, OF_SUBAGENTS, FAILED), AGENT),
+            grown(count(SPANS, OF_SUBAGENTS), AGENT),
+          ),
+        },
         { title: 'In all', expr: grown(ofAgents(`${SPANS}_sum`, OF_SUBAGENTS), AGENT), unit: 's' },
       ],
     }),

@@ -4,7 +4,7 @@
  */
 import type { Dashboard } from '@grafana/schema';
 import { chart, dashboard, labelVariable, type Section, stat, table } from './panels.js';
-import { grown, orNone, perMinute, perSecond, quantileNow, series } from './queries.js';
+import { grown, orNone, orNoneOf, perMinute, perSecond, quantileNow, series } from './queries.js';
 
 const PRODUCED = 'openclaw_otel_bridge_produced_total';
 const DELIVERED = 'openclaw_otel_bridge_delivered_total';
@@ -32,7 +32,7 @@ const overview: Section = {
       title: 'Bad lines',
       description: 'Lines that could not be decoded; none stops the stream.',
       expr: orNone(grown(BAD_LINES)),
-      alarm: 1,
+      is_bad: true,
     }),
     stat({ title: 'Produced', expr: orNone(grown(toDestinations(PRODUCED))) }),
     stat({ title: 'Delivered', expr: orNone(grown(toDestinations(DELIVERED))) }),
@@ -41,13 +41,13 @@ const overview: Section = {
       title: 'Refused',
       description: 'What a destination did not take, for good: `dead-letters list` shows it.',
       expr: orNone(grown(REFUSED)),
-      alarm: 1,
+      is_bad: true,
     }),
     stat({
       title: 'Dropped',
       description: 'Given up over a bound, before a destination took it.',
       expr: orNone(grown(toDestinations(DROPPED))),
-      alarm: 1,
+      is_bad: true,
     }),
     stat({
       title: 'Unaccounted for',
@@ -59,7 +59,7 @@ const overview: Section = {
         `(${orNone(now(REFUSED))})`,
         `(${orNone(now(toDestinations(DROPPED)))})`,
       ].join(' - '),
-      alarm: 1,
+      is_bad: true,
       no_value: '–',
     }),
   ],
@@ -98,7 +98,7 @@ const outgoing: Section = {
       title: 'Pending',
       description: 'What is kept until its destination takes it. In an outage it grows, and nothing is lost.',
       queries: [{ expr: now(toDestinations(PENDING), LANE), legend: BY_LANE }],
-      unit: 'short',
+      unit: 'locale',
     }),
     chart({
       title: 'Refused and dropped, by reason',
@@ -121,8 +121,11 @@ const outgoing: Section = {
         { title: 'Produced', expr: grown(toDestinations(PRODUCED), LANE) },
         { title: 'Delivered', expr: grown(toDestinations(DELIVERED), LANE) },
         { title: 'Pending now', expr: now(toDestinations(PENDING), LANE) },
-        { title: 'Refused', expr: grown(REFUSED, LANE) },
-        { title: 'Dropped', expr: grown(toDestinations(DROPPED), LANE) },
+        { title: 'Refused', expr: orNoneOf(grown(REFUSED, LANE), grown(toDestinations(PRODUCED), LANE)) },
+        {
+          title: 'Dropped',
+          expr: orNoneOf(grown(toDestinations(DROPPED), LANE), grown(toDestinations(PRODUCED), LANE)),
+        },
       ],
     }),
   ],
@@ -159,7 +162,7 @@ const collector: Section = {
           legend: '{{exporter}} {{data_type}}',
         },
       ],
-      unit: 'short',
+      unit: 'locale',
     }),
     chart({
       title: 'How full they are',

@@ -40,7 +40,7 @@ const DATA_SOURCE = { type: 'prometheus', uid: '$datasource' };
 
 /** Units by Grafana's names. */
 export type Unit =
-  | 'short'
+  | 'locale'
   | 's'
   | 'percentunit'
   | 'currencyUSD'
@@ -64,8 +64,9 @@ interface Described {
 export interface Stat extends Described {
   expr: string;
   unit?: Unit;
-  /** From this value on the figure is red. */
-  alarm?: number;
+  decimals?: number;
+  /** One of it is one too many: the figure is red. */
+  is_bad?: boolean;
   /** What is there instead of a figure where there is none. */
   no_value?: string;
 }
@@ -105,8 +106,17 @@ const base = ({ title, description }: Described) => ({
   datasource: DATA_SOURCE,
 });
 
+/** A count is a whole number, but what Prometheus makes of it over a range is not. */
+const ALMOST_ONE = 0.5;
+
+const numberOf = (unit: Unit, decimals = unit === 'locale' ? 0 : undefined) => ({
+  unit,
+  ...(decimals === undefined ? {} : { decimals }),
+});
+
 /** One figure for the whole time range. */
-export function stat({ expr, unit = 'short', alarm, no_value, ...rest }: Stat): Placed {
+export function stat(stat: Stat): Placed {
+  const { expr, unit = 'locale', decimals, is_bad = false, no_value, ...rest } = stat;
   const options: StatOptions = {
     colorMode: BigValueColorMode.Value,
     graphMode: BigValueGraphMode.None,
@@ -118,12 +128,9 @@ export function stat({ expr, unit = 'short', alarm, no_value, ...rest }: Stat): 
     textMode: BigValueTextMode.Auto,
     wideLayout: true,
   };
-  const steps = [
-    { value: null, color: 'text' },
-    ...(alarm === undefined ? [] : [{ value: alarm, color: 'red' }]),
-  ];
+  const steps = [{ value: null, color: 'text' }, ...(is_bad ? [{ value: ALMOST_ONE, color: 'red' }] : [])];
   const defaults: FieldConfig = {
-    unit,
+    ...numberOf(unit, decimals),
     color: { mode: FieldColorModeId.Thresholds },
     thresholds: { mode: ThresholdsMode.Absolute, steps },
     ...(no_value === undefined ? {} : { noValue: no_value }),
@@ -152,7 +159,7 @@ export function chart({ queries, unit, stacked = false, ...rest }: Chart): Place
     spanNulls: false,
     stacking: { mode: stacked ? StackingMode.Normal : StackingMode.None, group: 'A' },
   };
-  const defaults: FieldConfig = { unit, min: 0, custom: { ...custom } };
+  const defaults: FieldConfig = { ...numberOf(unit), min: 0, custom: { ...custom } };
   return {
     ...base(rest),
     type: 'timeseries',
@@ -188,9 +195,9 @@ export function table({ rows, columns, ...rest }: Table): Placed {
     options: { ...options },
     fieldConfig: {
       defaults: {},
-      overrides: columns.map(({ title, unit = 'short' }) => ({
+      overrides: columns.map(({ title, unit = 'locale' }) => ({
         matcher: { id: 'byName', options: title },
-        properties: [{ id: 'unit', value: unit }],
+        properties: Object.entries(numberOf(unit)).map(([id, value]) => ({ id, value })),
       })),
     },
     targets: columns.map(({ expr }, index) => ({

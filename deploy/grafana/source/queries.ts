@@ -19,8 +19,11 @@ export const perMinute = (of: string, labels = ''): string => `${perSecond(of, l
 /** Where nothing was ever counted there is no series: then it is none, and not unknown. */
 export const orNone = (expr: string): string => `${expr} or vector(0)`;
 
-/** None where there is no whole. */
-export const share = (part: string, whole: string): string => `(${orNone(part)}) / (${whole} > 0)`;
+/** The same for the rows of a table: none of a whole that is there. */
+export const orNoneOf = (part: string, whole: string): string => `${part} or ${whole} * 0`;
+
+/** Nothing where there is no whole. */
+export const share = (part: string, whole: string): string => `(${part}) / (${whole} > 0)`;
 
 export const quantileNow = (q: number, histogram: string, labels = ''): string =>
   `histogram_quantile(${q}, ${perSecond(histogram, ['le', labels].filter(Boolean).join(', '))})`;
