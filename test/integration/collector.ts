@@ -22,6 +22,7 @@ export interface OtlpSpan {
   spanId: string;
   parentSpanId?: string;
   name: string;
+  status?: object;
   links?: { traceId: string; spanId: string }[];
 }
 
@@ -33,11 +34,19 @@ export interface OtlpMetric {
 }
 
 export interface OtlpDataPoint {
+  attributes?: unknown[];
+  startTimeUnixNano?: string;
+  timeUnixNano?: string;
   /** A 64-bit integer, as text. */
   asInt?: string;
+  asDouble?: number;
+  /** Of a histogram. */
+  sum?: number;
+  count?: string;
 }
 
 export interface OtlpLogRecord {
+  observedTimeUnixNano?: string;
   eventName: string;
   traceId: string;
   spanId: string;
@@ -53,7 +62,7 @@ export interface OtlpRequest {
 export const pointsOf = ({ sum, gauge, histogram }: OtlpMetric): OtlpDataPoint[] =>
   (sum ?? gauge ?? histogram)?.dataPoints ?? [];
 
-const parseRequests = (ndjson: string): OtlpRequest[] =>
+export const parseRequests = (ndjson: string): OtlpRequest[] =>
   ndjson
     .split('\n')
     .filter((line) => line !== '')
