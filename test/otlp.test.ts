@@ -1,7 +1,7 @@
 /** A sender of log records and the whole bridge: what it is answered, and what that is worth. */
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { createBridge } from '../src/bridge.js';
+import { composeBridge } from '../src/bridge.js';
 import { openKept } from '../src/kept.js';
 import type { Destination } from '../src/model/delivery.js';
 import type { Positions } from '../src/model/source.js';
@@ -61,7 +61,7 @@ async function start(store?: Store): Promise<Started> {
     },
   );
   const resume: Positions = kept?.positions[NAME] ?? {};
-  const bridge = createBridge({
+  const bridge = composeBridge({
     sources: [createOtlpSource(NAME, { host: '127.0.0.1', port: 0 }, { max_line_bytes: 10_000, resume })],
     destinations: [destination],
     dialect: 'auto',
