@@ -48,6 +48,7 @@ export function readBody(
     const drop = (refusal: Refusal): void => {
       // The sender may look at the answer when it has sent everything: the rest is read, and thrown away.
       request.removeAllListeners('data').resume();
+      chunks.length = 0;
       resolve(refusal);
     };
     request.on('data', (chunk: Buffer) => {
