@@ -144,8 +144,8 @@ test('killed between the journal and the answer: the sender sends it again, and 
   // Nothing says that two of these are the same but that they are.
   const lines = STORY.map((event) => JSON.stringify({ ...event, event_id: undefined, seq: undefined }));
   let program = start(args, { env: DELTA });
-  for (let at = 0; at < lines.length; at += 2) {
-    const part = lines.slice(at, at + 2);
+  for (let at = 0; at < lines.length; at += 6) {
+    const part = lines.slice(at, at + 6);
     await urlOf(program);
     const count = sink.logs().length;
     let is_over = false;
@@ -177,7 +177,7 @@ test('killed at any moment', async () => {
   const lines = STORY.map((event) => JSON.stringify({ ...event, event_id: undefined, seq: undefined }));
   let program = start(args, { env: DELTA });
   let sent = 0;
-  for (const wait_ms of [0, 1, 2, 4, 8, 16]) {
+  for (const wait_ms of [0, 4, 16]) {
     await urlOf(program);
     let is_killed = false;
     const sending = (async () => {

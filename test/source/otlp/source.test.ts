@@ -357,13 +357,20 @@ describe('a request', () => {
     }
   });
 
-  test('that is too slow is given up', async () => {
+  test('that is too slow is not answered, so that it is sent again', async () => {
     const { url } = await start({ bounds: { request_ms: 100 } });
     for (const sent of ['POST /v1/logs HTTP/1.1\r\nHost: a\r\n', `${head(url, 100)}{"resource`]) {
       const socket = connect(Number(new URL(url).port), '127.0.0.1');
       socket.write(sent);
-      expect(await text(socket)).toMatch(/^HTTP\/1\.1 408 /);
+      expect(await text(socket)).toBe('');
     }
+  });
+
+  test('that is no HTTP is refused', async () => {
+    const { url } = await start();
+    const socket = connect(Number(new URL(url).port), '127.0.0.1');
+    socket.write('hello\r\n\r\n');
+    expect(await text(socket)).toMatch(/^HTTP\/1\.1 400 /);
   });
 
   test('that breaks off leaves nothing behind', async () => {
