@@ -17,6 +17,7 @@ export interface OracleRun {
 export interface OracleCall {
   run_id: string;
   call_id: string;
+  tool: string;
   start_ms: number;
   end_ms: number;
   /** The call that it was made in, where there is one. */
@@ -75,6 +76,7 @@ function lookAtCall(calls: Map<string, OracleCall>, { runId, data, ts }: Frame):
     calls.set(key, {
       run_id: runId,
       call_id: data.toolCallId,
+      tool: data.name,
       start_ms: ts,
       end_ms: 0,
       ...(data.parentToolCallId === undefined ? {} : { parent_call_id: data.parentToolCallId }),

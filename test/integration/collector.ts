@@ -4,10 +4,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
+import { REPOSITORY } from './installed.js';
 
 export interface Collector extends Backend {
+  /** What it has taken up to now; the last of it may not be written yet. */
+  read(): Promise<Received>;
   /** Ends it, so that all is written, and gives what it took. */
   stopAndRead(): Promise<Received>;
+  /** What it has printed that is worse than information. */
+  warnings(): Promise<string[]>;
 }
 
 export interface Received {
@@ -22,7 +27,15 @@ export interface OtlpSpan {
   spanId: string;
   parentSpanId?: string;
   name: string;
+  attributes: OtlpAttribute[];
   links?: { traceId: string; spanId: string }[];
+  status?: { code?: number };
+}
+
+export interface OtlpAttribute {
+  key: string;
+  /** By type; a 64-bit integer is text. */
+  value: { stringValue?: string; intValue?: string; doubleValue?: number; boolValue?: boolean };
 }
 
 export interface OtlpMetric {
@@ -33,11 +46,16 @@ export interface OtlpMetric {
 }
 
 export interface OtlpDataPoint {
+  attributes?: OtlpAttribute[];
   /** A 64-bit integer, as text. */
   asInt?: string;
+  asDouble?: number;
+  /** How many values a histogram's point stands for, as text. */
+  count?: string;
 }
 
 export interface OtlpLogRecord {
+  timeUnixNano: string;
   eventName: string;
   traceId: string;
   spanId: string;
@@ -73,28 +91,78 @@ export function unwrap(requests: OtlpRequest[]): Received {
   };
 }
 
+const isWarning = (line: string): boolean => /\t(warn|error)\t/.test(line);
+
 /** A Collector on this port, or on a free one. */
 export async function startCollector(wanted_port?: number): Promise<Collector> {
   const directory = await homeFor('collector');
   const port = wanted_port ?? (await freePorts(1))[0];
   const otlp_url = `http://127.0.0.1:${port}`;
   const output_path = join(directory, 'output.ndjson');
-  const { end } = await launch('collector', {
+  const { end, log } = await launch('collector', {
     args: ['--config', join(import.meta.dirname, 'collector.yaml')],
     env: { OTLP_PORT: String(port), OUTPUT_FILE: output_path },
     directory,
     // It answers 405 here, which is an answer.
     health_url: `${otlp_url}/v1/traces`,
   });
+  const read = async () => unwrap(parseRequests(await readFile(output_path, 'utf8')));
   return {
     otlp_url,
+    read,
+    warnings: async () => (await log()).filter(isWarning),
     async stop() {
       await end();
       await removeDirectory(directory);
     },
     async stopAndRead() {
       await end();
-      return unwrap(parseRequests(await readFile(output_path, 'utf8')));
+      return read();
+    },
+  };
+}
+
+export interface CollectorBetween extends Backend {
+  /** Where Prometheus may scrape what it was sent. */
+  scrape_target: string;
+  warnings(): Promise<string[]>;
+}
+
+/** The Collector of `otel-collector.yaml`, in front of these backends and on free ports. */
+export async function startCollectorBetween(
+  clawmetry_url: string,
+  jaeger_url: string,
+): Promise<CollectorBetween> {
+  const directory = await homeFor('collector');
+  const [otlp, health, prometheus] = await freePorts(3);
+  const scrape_target = `127.0.0.1:${prometheus}`;
+  const overrides = [
+    `receivers::otlp::protocols::http::endpoint: 127.0.0.1:${otlp}`,
+    `extensions::health_check::endpoint: 127.0.0.1:${health}`,
+    `exporters::prometheus::endpoint: ${scrape_target}`,
+    'service::telemetry::metrics::level: none',
+  ];
+  const configurations = [
+    join(REPOSITORY, 'otel-collector.yaml'),
+    ...overrides.map((each) => `yaml:${each}`),
+  ];
+  const { end, log } = await launch('collector', {
+    args: configurations.flatMap((each) => ['--config', each]),
+    env: {
+      CLAWMETRY_ENDPOINT: clawmetry_url,
+      JAEGER_ENDPOINT: jaeger_url,
+      QUEUE_DIRECTORY: join(directory, 'queue'),
+    },
+    directory,
+    health_url: `http://127.0.0.1:${health}`,
+  });
+  return {
+    otlp_url: `http://127.0.0.1:${otlp}`,
+    scrape_target,
+    warnings: async () => (await log()).filter(isWarning),
+    async stop() {
+      await end();
+      await removeDirectory(directory);
     },
   };
 }

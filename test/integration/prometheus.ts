@@ -11,6 +11,8 @@ export interface Prometheus extends Backend {
   url: string;
   /** The series that a query of the instant gives. */
   query(expression: string): Promise<Series[]>;
+  /** What it has printed that is worse than information. */
+  warnings(): Promise<string[]>;
 }
 
 export interface Series {
@@ -32,7 +34,7 @@ export async function startPrometheus(configuration = CONFIGURATION): Promise<Pr
   const url = `http://127.0.0.1:${port}`;
   const file = join(directory, 'prometheus.yml');
   await writeFile(file, configuration);
-  const { end } = await launch('prometheus', {
+  const { end, log } = await launch('prometheus', {
     args: [
       `--config.file=${file}`,
       `--storage.tsdb.path=${join(directory, 'data')}`,
@@ -52,6 +54,7 @@ export async function startPrometheus(configuration = CONFIGURATION): Promise<Pr
       );
       return answer.data.result;
     },
+    warnings: async () => (await log()).filter((line) => /level=(WARN|ERROR)/.test(line)),
     async stop() {
       await end();
       await removeDirectory(directory);
