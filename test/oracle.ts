@@ -169,6 +169,13 @@ const digest = (...parts: string[]): string =>
 export const traceId = (session_key: string, run_id: string): string =>
   digest('trace', session_key, run_id).slice(0, 32);
 
+export const spanId = (
+  kind: 'run' | 'tool' | 'chat',
+  session_key: string,
+  run_id: string,
+  own_id = '',
+): string => digest(kind, session_key, run_id, own_id).slice(0, 16);
+
 /** From a span's id to its parent's; the root's is `undefined`. */
 export type Parents = Record<string, string | undefined>;
 
@@ -179,38 +186,63 @@ export interface OracleTree {
   links: Record<string, string[]>;
   /** `parent → child` for each sub-agent, by their names, sorted. */
   edges: string[];
+  /** The spans of the calls that failed, sorted. */
+  failed: string[];
+}
+
+/** The name of the agent that a session is of: a sub-agent's label, else the agent's id in the session's key. */
+function agentNames({ calls }: Oracle): (session_key: string) => string {
+  const labels = new Map([...calls.values()].map(({ child, label }) => [child?.session_key, label]));
+  return (session_key) => labels.get(session_key) ?? session_key.split(':')[1] ?? '';
+}
+
+/** Input and output tokens together. */
+export function tokensByAgent(oracle: Oracle): Map<string, number> {
+  const nameOf = agentNames(oracle);
+  const tokens = new Map<string, number>();
+  for (const { __openclaw, usage } of oracle.messages) {
+    const agent = nameOf(oracle.runs.get(__openclaw.runId)?.session_key ?? '');
+    tokens.set(agent, (tokens.get(agent) ?? 0) + usage.totalTokens);
+  }
+  return tokens;
 }
 
 /** The tree of a recording that is one request. */
 export function treeIn(oracle: Oracle): OracleTree {
   const { runs, calls } = oracle;
   const sessionOf = (run_id: string): string => runs.get(run_id)?.session_key ?? '';
-  const spanId = (kind: string, run_id: string, own_id = ''): string =>
-    digest(kind, sessionOf(run_id), run_id, own_id).slice(0, 16);
+  const idOf = (kind: 'run' | 'tool' | 'chat', run_id: string, own_id = ''): string =>
+    spanId(kind, sessionOf(run_id), run_id, own_id);
   const spawning = [...calls.values()].filter(({ child }) => child !== undefined);
   const parents: Parents = {};
   const links: Record<string, string[]> = {};
   for (const run_id of runs.keys()) {
     const call = spawning.find(({ child }) => child?.run_id === run_id);
     const reported = reportedOn(run_id, runs);
-    const parent = reported.length > 0 ? spanId('run', yieldedRun(run_id, runs)) : undefined;
-    parents[spanId('run', run_id)] = call ? spanId('tool', call.run_id, call.call_id) : parent;
-    if (reported.length > 0) links[spanId('run', run_id)] = reported.map((id) => spanId('run', id)).sort();
+    const parent = reported.length > 0 ? idOf('run', yieldedRun(run_id, runs)) : undefined;
+    parents[idOf('run', run_id)] = call ? idOf('tool', call.run_id, call.call_id) : parent;
+    if (reported.length > 0) links[idOf('run', run_id)] = reported.map((id) => idOf('run', id)).sort();
   }
   for (const { run_id, call_id, parent_call_id } of calls.values()) {
-    parents[spanId('tool', run_id, call_id)] =
-      parent_call_id === undefined ? spanId('run', run_id) : spanId('tool', run_id, parent_call_id);
+    parents[idOf('tool', run_id, call_id)] =
+      parent_call_id === undefined ? idOf('run', run_id) : idOf('tool', run_id, parent_call_id);
   }
   for (const [run_id, own_id] of modelCalls(oracle)) {
-    parents[spanId('chat', run_id, own_id)] = spanId('run', run_id);
+    parents[idOf('chat', run_id, own_id)] = idOf('run', run_id);
   }
-  const names = new Map(spawning.map(({ child, label }) => [child?.session_key, label]));
-  const nameOf = (session_key: string): string => names.get(session_key) ?? session_key.split(':')[1] ?? '';
+  const nameOf = agentNames(oracle);
   const edges = spawning.map(
     ({ run_id, child }) => `${nameOf(sessionOf(run_id))} → ${nameOf(child?.session_key ?? '')}`,
   );
+  const failed = [...calls.values()].filter((call) => call.failed);
   const [root = ''] = runs.keys();
-  return { trace_id: traceId(sessionOf(root), root), parents, links, edges: edges.sort() };
+  return {
+    trace_id: traceId(sessionOf(root), root),
+    parents,
+    links,
+    edges: edges.sort(),
+    failed: failed.map(({ run_id, call_id }) => idOf('tool', run_id, call_id)).sort(),
+  };
 }
 
 /** The other runs that an announce run's id names, none inside another of them. */

@@ -8,8 +8,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import type { Status } from '../../src/commands/status.js';
 import type { SignalCounts } from '../../src/model/delivery.js';
 import type { Summary } from '../../src/summary.js';
+import type { Parents } from '../oracle.js';
 import { removeDirectory, temporaryDirectory } from './backends.js';
 import { REPOSITORY } from './installed.js';
 
@@ -91,6 +93,13 @@ export async function replay(
   return (await startBridge(['replay', '--rebase-time', '--to', to, ...args, recording], env)).ended;
 }
 
+/** What `status` says of a bridge that runs on this directory. */
+export async function statusOf(data_dir: string): Promise<Status> {
+  const child = spawnBridge(['status', '--json', '--data-dir', data_dir], REPOSITORY, {});
+  const [json] = await Promise.all([text(child.stdout), once(child, 'close')]);
+  return JSON.parse(json) as Status;
+}
+
 export interface TreeSpan {
   trace_id: string;
   span_id: string;
@@ -113,15 +122,8 @@ export async function treeOf(recording: string): Promise<TreeSpan[]> {
   return flatten(JSON.parse(json) as TreeSpan[]);
 }
 
-export const isTool = ({ name }: TreeSpan): boolean => name.startsWith('execute_tool ');
-export const isChat = ({ name }: TreeSpan): boolean => name.startsWith('chat ');
-export const isRun = ({ name }: TreeSpan): boolean => name.startsWith('invoke_agent ');
-
 export const sumOf = (spans: Pick<TreeSpan, 'attributes'>[], attribute: string): number =>
   spans.reduce((total, { attributes }) => total + Number(attributes[attribute] ?? 0), 0);
-
-/** From a span's id to its parent's; the root's is `undefined`. */
-export type Parents = Record<string, string | undefined>;
 
 export const parentsOf = (spans: TreeSpan[]): Parents =>
   Object.fromEntries(spans.map((span) => [span.span_id, span.parent_span_id]));

@@ -5,7 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
-import { getJson } from './http.js';
+import { findJson, getJson } from './http.js';
 
 export interface ClawMetry extends Backend {
   /** The tree of a trace; without spans where it is not known yet. */
@@ -73,7 +73,7 @@ export interface Status {
     signals: Record<
       'traces' | 'metrics' | 'logs',
       {
-        items: { received: number; rejected: number; retry_requested: number };
+        items: { received: number; stored: number; rejected: number; retry_requested: number };
         requests: { malformed: number; partially_acknowledged: number; protobuf_unavailable: number };
       }
     >;
@@ -108,7 +108,7 @@ export async function startClawMetry(name: 'clawmetry' | 'clawmetry-otel' = 'cla
   let launched = await launch(name, options);
   return {
     otlp_url: url,
-    trace: (trace_id) => getJson(`${url}/api/trace/${trace_id}`),
+    trace: async (trace_id) => (await findJson(`${url}/api/trace/${trace_id}`)) ?? { spans: [] },
     traces: async () => (await getJson<{ traces: TraceRow[] }>(`${url}/api/traces`)).traces,
     spans: async () => (await getJson<{ spans: StoredSpan[] }>(`${url}/api/spans?limit=500`)).spans,
     activity: async () =>

@@ -40,9 +40,9 @@ export interface OtlpAttribute {
 
 export interface OtlpMetric {
   name: string;
-  sum?: { dataPoints: OtlpDataPoint[]; aggregationTemporality: number; isMonotonic?: boolean };
+  sum?: { dataPoints: OtlpDataPoint[]; aggregationTemporality: number };
   gauge?: { dataPoints: OtlpDataPoint[] };
-  histogram?: { dataPoints: OtlpDataPoint[] };
+  histogram?: { dataPoints: OtlpDataPoint[]; aggregationTemporality: number };
 }
 
 export interface OtlpDataPoint {

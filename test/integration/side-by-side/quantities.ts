@@ -2,7 +2,7 @@
  * What the backends are compared by. Each quantity is counted twice by two that know nothing of each other: from the frames
  * of the recording, and from what a backend shows; never from what the bridge says of itself.
  */
-import { lookAt, treeIn, usageOf } from '../../oracle.js';
+import { lookAt, tokensByAgent, treeIn, usageOf } from '../../oracle.js';
 
 /** In the order of the table, with what its rows are called. */
 export const QUANTITIES = {
@@ -21,6 +21,7 @@ export const QUANTITIES = {
   output_tokens: 'tokens out',
   reasoning_tokens: 'of these reasoning',
   all_tokens: 'tokens in and out',
+  agent_tokens: 'agents, each with its tokens',
   cost_usd: 'cost, USD',
   tool_logs: 'log records of tool calls',
   other_logs: 'log records of runs and model calls',
@@ -54,7 +55,7 @@ export function expectedOf(recording: string): Expected & { trace_id: string } {
   const oracle = lookAt(recording);
   const { runs, messages, unstored } = oracle;
   const calls = [...oracle.calls.values()];
-  const { trace_id, parents, links, edges } = treeIn(oracle);
+  const { trace_id, parents, links, edges, failed } = treeIn(oracle);
   const usage = usageOf(oracle);
   const feed = calls.map(({ run_id, tool }) => `${liveSession(runs.get(run_id)?.session_key ?? '')} ${tool}`);
   return {
@@ -72,10 +73,11 @@ export function expectedOf(recording: string): Expected & { trace_id: string } {
     model_calls: messages.length + unstored.length,
     counted_calls: messages.length,
     tool_calls: calls.length,
-    tool_errors: calls.filter(({ failed }) => failed).length,
+    tool_errors: failed,
     ...usage,
     cost_usd: roundCost(usage.cost_usd),
     all_tokens: usage.input_tokens + usage.output_tokens,
+    agent_tokens: agentTokens(tokensByAgent(oracle)),
     tool_logs: 2 * calls.length,
     other_logs: 2 * runs.size + messages.length,
     // Calls of the same tool in the same session within ten seconds are one row there; no recording is longer.
@@ -84,6 +86,13 @@ export function expectedOf(recording: string): Expected & { trace_id: string } {
     warnings: 0,
   };
 }
+
+/** As a list: `agent: tokens` for each that has any. */
+export const agentTokens = (tokens: ReadonlyMap<string, number>): string[] =>
+  [...tokens]
+    .filter(([, sum]) => sum > 0)
+    .map(([agent, sum]) => `${agent}: ${sum}`)
+    .sort();
 
 export interface TreeNode {
   span_id: string;

@@ -3,7 +3,7 @@ import type { ClawMetry } from '../clawmetry.js';
 import { type OtlpAttribute, type OtlpDataPoint, pointsOf, type Received } from '../collector.js';
 import type { Jaeger, JaegerSpan } from '../jaeger.js';
 import type { Prometheus } from '../prometheus.js';
-import { roundCost, type Shown } from './quantities.js';
+import { agentTokens, roundCost, type Shown } from './quantities.js';
 import { type SeenSpan, shownBy } from './spans.js';
 
 /** Each quantity under the name of the one place where it was read. */
@@ -49,14 +49,19 @@ export async function clawMetryShows(clawmetry: ClawMetry, trace_id: string): Pr
   );
   const rows = traces.filter(({ source }) => source === 'spans');
   const tools = trace.spans.filter(({ tool }) => tool !== '');
-  const nodes = graph.nodes.reduce((sum, { total_tokens }) => sum + total_tokens, 0);
   const agent = (id: string): string => id.replace(/^openclaw:/, '');
   return together(
     at('its spans', without(shownBy(seen, 'cost'), 'links', 'edges')),
     at('the trace', {
       spans: trace.spans.map(({ span_id }) => span_id).sort(),
       tool_calls: tools.length,
-      tool_errors: tools.filter(({ status }) => status === 'error').length,
+      tool_errors: tools
+        .filter(({ status }) => status === 'error')
+        .map(({ span_id }) => span_id)
+        .sort(),
+    }),
+    at('spans that look open', {
+      warnings: trace.spans.filter(({ duration_ms }) => duration_ms === 0).length,
     }),
     at('the Traces list', {
       traces: rows.length,
@@ -66,9 +71,10 @@ export async function clawMetryShows(clawmetry: ClawMetry, trace_id: string): Pr
     }),
     at('the Agent Graph', {
       edges: graph.edges.map(({ from, to }) => `${agent(from)} → ${agent(to)}`).sort(),
-      all_tokens: nodes,
+      agent_tokens: agentTokens(new Map(graph.nodes.map((node) => [agent(node.id), node.total_tokens]))),
     }),
-    at('the tiles', { counted_calls: status.counts.tokens }),
+    at('the token tile', { counted_calls: status.counts.tokens }),
+    at('the cost tile', { counted_calls: status.counts.cost }),
     at('the Activity page', {
       tool_logs: activity.length,
       tool_errors: activity.filter(({ type }) => type === 'ERROR').length,
@@ -144,8 +150,10 @@ export function collectorShows(received: Received, times_sent: number, warnings:
       attributes: attributesOf(span.attributes),
     }),
   );
+  const ids = new Set(spans.map(({ traceId, spanId }) => `${traceId} ${spanId}`));
+  const on_spans = logs.filter(({ traceId, spanId }) => ids.has(`${traceId} ${spanId}`));
   const countLogs = (...names: string[]): number =>
-    logs.filter(({ eventName }) => names.includes(eventName)).length;
+    on_spans.filter(({ eventName }) => names.includes(eventName)).length;
   return together(
     at('the spans', shownBy(seen)),
     at('the spans', { traces: new Set(spans.map(({ traceId }) => traceId)).size }),
@@ -160,11 +168,14 @@ export function collectorShows(received: Received, times_sent: number, warnings:
 
 const USAGE = 'gen_ai.client.inference.usage';
 
-/** They are cumulative: the last that was told is all of it. */
+const CUMULATIVE = 2;
+
+/** The last that was told is all of it, since they are cumulative; one that is not counts for nothing. */
 function metricsIn({ metrics }: Received) {
   const points = (name: string): OtlpDataPoint[] => {
     const last = metrics.findLast((metric) => metric.name === name);
-    return last === undefined ? [] : pointsOf(last);
+    const temporality = (last?.sum ?? last?.histogram)?.aggregationTemporality;
+    return last === undefined || temporality !== CUMULATIVE ? [] : pointsOf(last);
   };
   const sum = (of: OtlpDataPoint[], value: (point: OtlpDataPoint) => unknown): number =>
     of.reduce((total, point) => total + Number(value(point)), 0);
@@ -207,8 +218,14 @@ export async function prometheusShows(prometheus: Prometheus): Promise<Shown> {
     prometheus.warnings(),
   ]);
   const [input_tokens, output_tokens, cached_tokens, reasoning_tokens] = tokens;
+  const by_agent = await prometheus.query(
+    `sum by (gen_ai_agent_name) ({__name__=~"${usage}_(in|out)put_tokens_total"})`,
+  );
   return together(
     at('a query', {
+      agent_tokens: agentTokens(
+        new Map(by_agent.map(({ metric, value }) => [metric.gen_ai_agent_name ?? '', Number(value[1])])),
+      ),
       ...{ runs, model_calls, tool_calls, tool_errors },
       ...{ input_tokens, output_tokens, cached_tokens, reasoning_tokens },
       cost_usd: cost && roundCost(cost),

@@ -41,7 +41,6 @@ export interface Way {
   start(): Promise<Running>;
 }
 
-const NOT_ASKED = 'it says nothing of the kind';
 const NO_LINKS = 'ClawMetry keeps no links';
 const NO_SUM = 'it adds no two kinds of tokens up';
 const ONLY_CLAWMETRY = 'a page of ClawMetry';
@@ -50,7 +49,7 @@ const METRICS_ALONE = 'Prometheus takes metrics alone, which tell of no single r
 const ONLY_SHOWN = 'ClawMetry shows logs of tool calls alone, so it gets no others';
 const ONLY_STORED = 'ClawMetry stores them and shows them nowhere';
 
-const CLAWMETRY_WITHOUT = { links: NO_LINKS, other_logs: ONLY_SHOWN, warnings: NOT_ASKED };
+const CLAWMETRY_WITHOUT = { links: NO_LINKS, other_logs: ONLY_SHOWN };
 const JAEGER_WITHOUT = {
   all_tokens: NO_SUM,
   tool_logs: TRACES_ALONE,
