@@ -12,7 +12,7 @@
  * journal's tail, and each span and record in a checkpoint, in the journal's tail, or answered for. What was collected is
  * sent when that transaction is on the disk, and not before: a crash would collect it a second time.
  */
-import type { Logger } from 'pino';
+
 import { type CorrelatorOptions, createCorrelator, STATE_PREFIX } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog, DECODE_PREFIX } from './intake.js';
@@ -22,12 +22,13 @@ import type { Kept } from './kept.js';
 import { createLedger } from './ledger.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
+import type { Logger } from './model/logger.js';
 import { type LineBatch, type Source, SourceError, type SourceStatus } from './model/source.js';
 import type { Emission, Measurement } from './model/telemetry.js';
 import { type Summary, summariseDestinations } from './summary.js';
 import { within } from './within.js';
 
-export interface BridgeOptions {
+export interface BridgeParts {
   sources: Source[];
   destinations: Destination[];
   /** Takes every measurement, for the metric readers of the destinations. */
@@ -41,6 +42,8 @@ export interface BridgeOptions {
   beforeEvent?(event: AgentEvent): Promise<AgentEvent | undefined> | AgentEvent | undefined;
   /** Called when a batch has been applied; the source is read on when it resolves. */
   afterBatch?(bytes: number, events: number): Promise<void> | void;
+  /** Called when a source has ended or been closed, or has failed. */
+  onSourceEnd?(source: Source, failure: SourceError | undefined): void;
   sessionsOf?(stream: string): TranscriptIndex | undefined;
   metrics_interval_ms?: number;
   /**
@@ -59,13 +62,15 @@ export interface KeepOptions {
   store_limit_bytes: number;
 }
 
-export interface Bridge {
+export interface ComposedBridge {
   /** Opens every source; throws a `SourceError` where one can't be opened. */
   open(): Promise<void>;
   /** Reads until every source has ended, failed or been closed. Gives those failures; the log has told them already. */
   read(): Promise<SourceError[]>;
   /** Stops reading. */
   stopReading(): Promise<void>;
+  /** Collects the metrics, and waits for at most this long until all that was given out is answered for. */
+  drain(limit_ms: number): Promise<void>;
   /**
    * Gives out what is held, drains for at most this long, and closes the destinations. `is_over`: there is nothing more to come,
    * so that what is open is closed, and once all of it is delivered the next start begins anew.
@@ -96,7 +101,7 @@ interface OpenedSource {
   items: Awaited<ReturnType<Source['open']>>;
 }
 
-export function createBridge(options: BridgeOptions): Bridge {
+export function composeBridge(options: BridgeParts): ComposedBridge {
   const { sources, destinations, keep, logger, now = Date.now } = options;
   const kept = keep?.kept;
   const intake = createIntake(
@@ -261,15 +266,27 @@ export function createBridge(options: BridgeOptions): Bridge {
   }
 
   /** A source that fails takes nothing with it: what was read of it goes its way, and the others are read on. */
-  async function readSource(source: OpenedSource): Promise<SourceError[]> {
+  async function readToEnd(source: OpenedSource): Promise<SourceError | undefined> {
     try {
       await readItems(source);
-      return [];
+      return undefined;
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
       logger.error(error.message);
-      return [error];
+      return error;
     }
+  }
+
+  async function readSource(source: OpenedSource): Promise<SourceError[]> {
+    const failure = await readToEnd(source);
+    options.onSourceEnd?.(source.source, failure);
+    return failure === undefined ? [] : [failure];
+  }
+
+  async function drain(limit_ms: number): Promise<void> {
+    await delivered;
+    await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
+    await within(limit_ms, Promise.all(destinations.map((destination) => destination.idle())));
   }
 
   function summary(): Summary {
@@ -308,6 +325,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     async stopReading() {
       await Promise.all(sources.map((source) => source.close()));
     },
+    drain,
     async finish(drain_ms, { is_over } = { is_over: keep === undefined }) {
       clearTimeout(timer);
       clearInterval(keepTimer);
@@ -316,8 +334,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       if (is_over) await closeCorrelator();
       // What only waits in case something of it is late: nobody is there any more to tell it.
       else if (!canBeAsked()) deliver(correlator.expire(now() + LATE_MS));
-      await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
-      await within(drain_ms, Promise.all(destinations.map((destination) => destination.idle())));
+      await drain(drain_ms);
       await Promise.all(destinations.map((destination) => destination.close()));
       const is_done = is_over && destinations.every((destination) => destination.pending() === 0);
       await keeper?.close({ forget: is_done });

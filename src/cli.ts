@@ -3,7 +3,6 @@
  * do the work.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import type { OnInterrupt } from './commands/bridge-options.js';
 import {
   listDeadLetters,
   purgeDeadLetters,
@@ -12,6 +11,7 @@ import {
 } from './commands/dead-letters.js';
 import { demo } from './commands/demo.js';
 import { doctor } from './commands/doctor.js';
+import type { OnInterrupt } from './commands/interrupt.js';
 import { misused, type Outcome } from './commands/outcome.js';
 import { replay } from './commands/replay.js';
 import { run } from './commands/run.js';

@@ -1,8 +1,9 @@
 /**
- * The library: the same stages that the program is composed of. Everything here is public and documented; what is not
- * exported here may change at any time.
+ * The library. `createBridge` is what an embedding program needs; below it stand the stages that it is made of, for programs
+ * that want one of them alone. Everything here is public and documented in docs/library.md; what is not exported here may
+ * change at any time.
  */
-export { type Bridge, type BridgeOptions, createBridge, type KeepOptions } from './bridge.js';
+
 export {
   type Correlator,
   type CorrelatorOptions,
@@ -27,12 +28,19 @@ export {
   createMetrics,
   type DestinationConfig,
   type DestinationDependencies,
+  type DestinationRecord,
+  destinationSchema,
   type Metrics,
   PRESETS,
   type PresetName,
   parseDestinations,
   resolveDestinations,
+  type SpanSink,
 } from './export/index.js';
+export { type Bridge, createBridge } from './library/bridge.js';
+export { ConfigurationError } from './library/configuration-error.js';
+export type { BridgeOptions, MessageLogger, ProcessorRecord } from './library/options.js';
+export type { SourceRecord } from './library/sources.js';
 export type { Destination, DestinationCounts, Signal, SignalCounts } from './model/delivery.js';
 export {
   type AgentEvent,
@@ -43,6 +51,7 @@ export {
   eventJsonSchema,
   type WireEvent,
 } from './model/event.js';
+export type { Logger } from './model/logger.js';
 export type { Capture, RecordChange, SavedRecord } from './model/record.js';
 export {
   type LineBatch,
@@ -73,6 +82,7 @@ export {
   type GatewayPosition,
   isLineSource,
   type ParsedSource,
+  type PushOutcome,
   parseSourceName,
   type SourceOptions,
 } from './source/index.js';

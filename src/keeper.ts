@@ -4,13 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Logger } from 'pino';
 import { STATE_PREFIX } from './correlate/index.js';
 import { DECODE_PREFIX } from './intake.js';
 import { createJournal, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
 import { ANSWERS_PREFIX, type AnswerLog, advancePosition, type Kept, POSITIONS } from './kept.js';
 import { LEDGER, type Ledger } from './ledger.js';
 import type { Destination, DestinationKeeping } from './model/delivery.js';
+import type { Logger } from './model/logger.js';
 import { type Capture, joinCaptures, keyNumber, type RecordChange } from './model/record.js';
 import { createRetention } from './retention.js';
 import type { Written } from './store/store.js';

@@ -2,8 +2,9 @@
  * The program's own log, to stderr: for people by default, as JSON for machines. Nothing that is logged holds a header or a
  * token: who logs names an address or a file, never a configuration.
  */
-import pino, { type Logger } from 'pino';
+import pino from 'pino';
 import pretty from 'pino-pretty';
+import type { Logger } from './model/logger.js';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export const LOG_FORMATS = ['pretty', 'json'] as const;

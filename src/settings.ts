@@ -8,33 +8,10 @@ import { z } from 'zod';
 import { DIALECTS } from './decode/index.js';
 import { errorReason } from './errors.js';
 import { type DestinationRecord, destinationSchema, parseDestination } from './export/index.js';
+import { limitsSchema, storeSchema } from './limits.js';
 import { LOG_FORMATS, LOG_LEVELS } from './log.js';
 
 const seconds = z.number().min(0).max(86_400);
-
-const limitsSchema = z.strictObject({
-  /** What the destinations may hold in memory, together. */
-  memory_mb: z.number().min(1).max(1_000_000).default(256),
-  /** What the store may hold on the disk. */
-  store_mb: z.number().min(1).max(10_000_000).default(2048),
-  /** A longer line is passed over. */
-  line_bytes: z
-    .int()
-    .min(1_024)
-    .max(1_000_000_000)
-    .default(1024 * 1024),
-  /** Content that one attribute holds, with `content`. */
-  content_bytes: z
-    .int()
-    .min(16)
-    .max(1_000_000)
-    .default(16 * 1024),
-});
-
-const storeSchema = z.strictObject({
-  /** How often everything is written down at one instant; what comes in between is in the journal. */
-  checkpoint_interval_ms: z.number().min(100).max(600_000).default(5_000),
-});
 
 /** How to get into OpenClaw's gateway. A token is better kept in the environment, as OPENCLAW_GATEWAY_TOKEN. */
 const gatewaySchema = z.strictObject({
@@ -77,6 +54,12 @@ export type Settings = Omit<ConfigFile, 'to'> & {
   /** Destinations of the configuration file: used where the command line names none, and for their settings. */
   records: DestinationRecord[];
 };
+
+/** What of them a start needs, whoever makes it. */
+export type StartSettings = Pick<
+  Settings,
+  'from' | 'from_start' | 'dialect' | 'content' | 'data_dir' | 'no_store' | 'gateway' | 'limits' | 'store'
+>;
 
 /** Options as the command line gives them; what is absent was not given. */
 export type SettingOptions = { [K in keyof ConfigFile]?: unknown };

@@ -5,8 +5,13 @@
 import { fc, test } from '@fast-check/vitest';
 import { pino } from 'pino';
 import { expect, vi } from 'vitest';
-import { createBridge } from '../src/bridge.js';
-import { createDestination, createMetrics, type DestinationConfig } from '../src/export/index.js';
+import { composeBridge } from '../src/bridge.js';
+import {
+  createDestination,
+  createMetrics,
+  type DestinationConfig,
+  type EndpointConfig,
+} from '../src/export/index.js';
 import { openKept } from '../src/kept.js';
 import type { AgentEvent } from '../src/model/event.js';
 import type { RecordChange } from '../src/model/record.js';
@@ -21,23 +26,27 @@ vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
 
 const KEEP_INTERVAL_MS = 250;
 
-const endpoint = (signal: string) => ({
-  url: `http://127.0.0.1:1/v1/${signal}`,
-  encoding: 'json' as const,
-  compression: 'none' as const,
-  headers: {},
-  tls: {},
-  timeout_ms: 1_000,
-});
+type Encoding = EndpointConfig['encoding'];
 
-const CONFIG: DestinationConfig = {
-  name: 'otlp',
-  preset: 'otlp',
-  endpoints: { traces: endpoint('traces'), metrics: endpoint('metrics'), logs: endpoint('logs') },
-  temporality: 'delta',
-  profile: 'latest',
-  open_spans: 'none',
-};
+/** `encoding`: what it is thought to take. */
+function configFor(encoding: Encoding): DestinationConfig {
+  const endpoint = (signal: string): EndpointConfig => ({
+    url: `http://127.0.0.1:1/v1/${signal}`,
+    encoding,
+    compression: 'none',
+    headers: {},
+    tls: {},
+    timeout_ms: 1_000,
+  });
+  return {
+    name: 'otlp',
+    preset: 'otlp',
+    endpoints: { traces: endpoint('traces'), metrics: endpoint('metrics'), logs: endpoint('logs') },
+    temporality: 'delta',
+    profile: 'latest',
+    open_spans: 'none',
+  };
+}
 
 // biome-ignore lint/suspicious/noExplicitAny: OTLP/JSON as it came
 type Json = any;
@@ -174,21 +183,28 @@ interface Clock {
   now_ms: number;
 }
 
-/** A bridge with its destination and metrics, in a process that can be killed. */
-async function startLife(disk: Disk | undefined, backend: Backend, clock: Clock, isUp: () => boolean) {
+/** A bridge with its destination and metrics, in a process that can be killed; its backend takes JSON alone. */
+async function startLife(
+  disk: Disk | undefined,
+  backend: Backend,
+  clock: Clock,
+  isUp: () => boolean,
+  encoding: Encoding = 'json',
+) {
   let is_dead = false;
   const feed = createFeed();
   const kept = disk && openKept(disk.open(), 'run');
-  const destination = createDestination(CONFIG, {
+  const destination = createDestination(configFor(encoding), {
     logger: fakeLogger(),
     memory_limit_bytes: 1e9,
     saved: kept?.deliveries,
     sleep: turn,
     transport: () => ({
-      async post(body) {
+      async post(body, _, sent_as) {
         await turn();
         if (is_dead) return UNREACHABLE;
         if (!isUp()) return answered(503);
+        if (sent_as !== 'json') return answered(501);
         backend.take(Buffer.from(body).toString());
         return OK;
       },
@@ -199,7 +215,7 @@ async function startLife(disk: Disk | undefined, backend: Backend, clock: Clock,
     source: { events: 0, rejected: {} },
     destinations: {},
   }));
-  const bridge = createBridge({
+  const bridge = composeBridge({
     sources: [feed.source],
     destinations: [destination],
     recordMeasurements: metrics.record,
@@ -270,15 +286,17 @@ async function undisturbed(batches: AgentEvent[][]): Promise<Backend> {
   return backend;
 }
 
-test.prop([requests, fc.array(move, { maxLength: 80 })], { numRuns: 60 })(
-  'whatever is killed when, the backend has what survived, once',
-  async (events, moves) => {
+const encodings = fc.constantFrom<Encoding>('json', 'protobuf');
+
+test.prop([requests, fc.array(move, { maxLength: 80 }), encodings], { numRuns: 60 })(
+  'whatever is killed when, and whatever it was thought to take, the backend has what survived, once',
+  async (events, moves, encoding) => {
     const disk = createDisk();
     const backend = createBackend();
     const clock = { now_ms: 0 };
     let is_up = true;
     let fed = 0;
-    let life = await startLife(disk, backend, clock, () => is_up);
+    let life = await startLife(disk, backend, clock, () => is_up, encoding);
     /** Batches in the order in which they were fed, with the process that they were fed to. */
     const batches: AgentEvent[][] = [];
     const feed = (count: number): void => {
@@ -299,7 +317,7 @@ test.prop([requests, fc.array(move, { maxLength: 80 })], { numRuns: 60 })(
         await life.kill(each.kept_writes);
         // Of what was not on the disk nothing was sent: it is as if it had never been told.
         batches.splice(survivingIn(disk));
-        life = await startLife(disk, backend, clock, () => is_up);
+        life = await startLife(disk, backend, clock, () => is_up, encoding);
       }
       await turn();
     }

@@ -1,7 +1,7 @@
 /** What a bridge leaves to the next one, in what order it writes that down, and what it does where it can't. */
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { type BridgeOptions, createBridge } from '../src/bridge.js';
+import { type BridgeParts, composeBridge } from '../src/bridge.js';
 import { openKept } from '../src/kept.js';
 import type { Destination } from '../src/model/delivery.js';
 import type { LineBatch, Source } from '../src/model/source.js';
@@ -51,7 +51,7 @@ function createSink(): { destination: Destination; emitted: Emission[] } {
   return { destination, emitted };
 }
 
-type Options = Partial<Pick<BridgeOptions, 'keep' | 'dialect' | 'logger' | 'destinations'>>;
+type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations'>>;
 
 /** As a start opens it: with what is in the store. */
 const keepIn = (store: Store): Options => ({
@@ -65,7 +65,7 @@ const keepIn = (store: Store): Options => ({
 
 function openBridge(events: object[], position: unknown, options: Options = {}) {
   const { destination, emitted } = createSink();
-  const bridge = createBridge({
+  const bridge = composeBridge({
     sources: [sourceOf(events, position)],
     destinations: [destination],
     dialect: 'catalog',
@@ -164,7 +164,7 @@ describe('what is kept', () => {
         value: Buffer.from(JSON.stringify({ 'file:a': { a: 0 }, 'file:b': { b: 4 } })),
       },
     ]);
-    const bridge = createBridge({
+    const bridge = composeBridge({
       sources: [source],
       destinations: [createSink().destination],
       dialect: 'catalog',
@@ -307,7 +307,7 @@ test('while a source is lost that can be asked again, model calls wait for their
       })();
     },
   };
-  const bridge = createBridge({
+  const bridge = composeBridge({
     sources: [source],
     destinations: [destination],
     dialect: 'catalog',

@@ -5,11 +5,11 @@
 import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createSessionsLookup } from '../src/commands/sessions.js';
 import { createCorrelator } from '../src/correlate/index.js';
 import { createIntake } from '../src/intake.js';
 import type { Emission, SpanRecord } from '../src/model/telemetry.js';
 import { createTranscriptsSource } from '../src/source/transcripts.js';
+import { createSessionsLookup } from '../src/start/sessions.js';
 import { correlate, decodeFile, fixture, merge, NOW_MS, readLines, sumOf } from './helpers.js';
 import { opened, temporaryDirectory } from './source/helpers.js';
 

@@ -2,16 +2,17 @@
  * `dead-letters`: what backends refused for good. It can be looked at, sent again when the reason for it is mended, or thrown
  * away; also beside a bridge that runs.
  */
-import type { Logger } from 'pino';
+
 import { createDestination, type ExportDestination } from '../export/index.js';
 import { DEAD_LETTERS_PREFIX, type Signal } from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
 import { splitRecord } from '../model/record.js';
 import type { Settings } from '../settings.js';
+import { chooseDestinations } from '../start/destinations.js';
+import { openShared } from '../start/keeping.js';
 import type { Store } from '../store/store.js';
 import { EXIT } from '../summary.js';
 import { within } from '../within.js';
-import { chooseDestinations } from './destinations.js';
-import { openShared } from './keeping.js';
 import { failed, misused, type Outcome } from './outcome.js';
 
 /** A request, or the part of one, that a backend refused for good. */
@@ -64,11 +65,15 @@ const describe = ({
 
 const toJson = ({ key: _, body: __, ...letter }: Held): DeadLetter => letter;
 
-/** Spans and log records as they are; a metrics request as it was sent. */
-function contentOf({ signal, body }: Held): unknown {
+/** Spans, log records and what was collected of metrics, as they are; how they are sent is the destination's business. */
+function contentOf({ body }: Held): unknown {
   const bytes = Buffer.from(body);
-  const isJson = signal !== 'metrics' || bytes[0] === 0x7b;
-  return isJson ? JSON.parse(bytes.toString()) : { protobuf_base64: bytes.toString('base64') };
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    // It is of another version.
+    return { base64: bytes.toString('base64') };
+  }
 }
 
 async function withLetters(
@@ -125,7 +130,8 @@ async function sendAgain(
   deadline_ms: number,
 ): Promise<string | undefined> {
   const before = destination.summary()[signal];
-  if (!destination.takeBack(signal, body, counts)) return `${destination.name} takes no ${signal}`;
+  const problem = destination.takeBack(signal, body, counts);
+  if (problem !== undefined) return problem;
   await within(deadline_ms, destination.idle());
   const after = destination.summary()[signal];
   if (before === undefined || after === undefined) return `${destination.name} takes no ${signal}`;

@@ -4,13 +4,13 @@
  */
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import type { Logger } from 'pino';
+import type { Logger } from '../model/logger.js';
 import type { Settings } from '../settings.js';
 import { parseSourceName } from '../source/index.js';
+import { openDestinations } from '../start/destinations.js';
+import { gatewayUrl } from '../start/gateway.js';
 import { EXIT } from '../summary.js';
-import type { OnInterrupt } from './bridge-options.js';
-import { openDestinations } from './destinations.js';
-import { gatewayUrl } from './gateway.js';
+import type { OnInterrupt } from './interrupt.js';
 import { misused, type Outcome } from './outcome.js';
 import { play } from './replay.js';
 import { run } from './run.js';

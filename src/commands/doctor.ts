@@ -3,6 +3,7 @@
  * would stop, and looks at independent things at the same time, so that it ends within seconds whatever hangs.
  */
 import { diagnoseSettings, type SettingOptions } from '../settings.js';
+import { dataDirectory } from '../start/gateway.js';
 import { EXIT } from '../summary.js';
 import { supportsUnicode } from '../terminal/unicode.js';
 import type { Check } from './doctor/check.js';
@@ -12,7 +13,6 @@ import { checkSources } from './doctor/gateway.js';
 import { checkConfiguration, checkNode } from './doctor/installation.js';
 import { renderReport } from './doctor/report.js';
 import { checkTranscripts } from './doctor/transcripts.js';
-import { dataDirectory } from './gateway.js';
 import { misused, type Outcome } from './outcome.js';
 
 const report = (checks: Check[]): string =>

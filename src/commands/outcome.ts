@@ -3,8 +3,8 @@
  */
 import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { Logger } from 'pino';
 import { errorReason } from '../errors.js';
+import type { Logger } from '../model/logger.js';
 import type { SourceError } from '../model/source.js';
 import { describeSummary, EXIT, exitStatus, type Summary } from '../summary.js';
 

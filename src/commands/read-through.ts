@@ -6,7 +6,7 @@ import { createIntake, type Problem, type SourceCounts } from '../intake.js';
 import type { AgentEvent } from '../model/event.js';
 import type { Source } from '../model/source.js';
 import { createSource } from '../source/index.js';
-import { createSessionsLookup } from './sessions.js';
+import { createSessionsLookup } from '../start/sessions.js';
 
 /** A file to be read to its end. */
 const openRecording = (path: string, max_line_bytes: number): Source =>

@@ -3,18 +3,19 @@
  * so it is read no faster than the destinations take what comes of it.
  */
 import { statSync } from 'node:fs';
-import type { Logger } from 'pino';
-import { createBridge, type KeepOptions } from '../bridge.js';
+import { composeBridge, type KeepOptions } from '../bridge.js';
 import { forget } from '../kept.js';
+import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
 import { createRecordingsSource, recordingsName } from '../source/index.js';
+import { createThrottle } from '../start/backlog.js';
+import { type OpenedDestinations, openDestinations } from '../start/destinations.js';
+import { openKeeping } from '../start/keeping.js';
+import { bridgeParts } from '../start/parts.js';
 import type { Summary } from '../summary.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
-import { createThrottle } from './backlog.js';
-import { bridgeOptions, type OnInterrupt, sayStopping } from './bridge-options.js';
-import { type OpenedDestinations, openDestinations } from './destinations.js';
-import { openKeeping } from './keeping.js';
+import { type OnInterrupt, sayStopping } from './interrupt.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { createPace, NO_SPAN, type Pace, type Span, widen } from './pace.js';
 import { readThrough } from './read-through.js';
@@ -80,8 +81,8 @@ export async function play(
   const progress = openProgress(files, opened.is_drawing);
   const count = countProgress(progress);
   const catchUp = createThrottle(opened.destinations, deadline_ms, interrupt.signal);
-  const bridge = createBridge({
-    ...bridgeOptions(settings, opened, logger),
+  const bridge = composeBridge({
+    ...bridgeParts(settings, opened, logger),
     keep,
     sources: [
       createRecordingsSource(files, {

@@ -1,16 +1,18 @@
 /**
  * `run`: follows live sources until a signal, or until all of them have ended; then drains.
  */
-import type { Logger } from 'pino';
-import { createBridge } from '../bridge.js';
+
+import { composeBridge } from '../bridge.js';
+import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
-import { bridgeOptions, type OnInterrupt, sayStopping } from './bridge-options.js';
-import { openDestinations } from './destinations.js';
-import { dataDirectory } from './gateway.js';
-import { type Keeping, openKeeping } from './keeping.js';
+import { openDestinations } from '../start/destinations.js';
+import { dataDirectory } from '../start/gateway.js';
+import { type Keeping, openKeeping } from '../start/keeping.js';
+import { bridgeParts } from '../start/parts.js';
+import { createSources } from '../start/sources.js';
+import { type OnInterrupt, sayStopping } from './interrupt.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
-import { createSources } from './sources.js';
 
 async function follow(
   settings: Settings,
@@ -22,8 +24,8 @@ async function follow(
   if ('error' in from) return misused(from.error);
   const opened = await openDestinations(settings, logger, keep?.kept.deliveries);
   if ('error' in opened) return misused(opened.error);
-  const bridge = createBridge({
-    ...bridgeOptions(settings, opened, logger),
+  const bridge = composeBridge({
+    ...bridgeParts(settings, opened, logger),
     keep,
     sources: from.sources,
   });

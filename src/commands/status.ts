@@ -5,10 +5,10 @@
 import { LEDGER, type Ledger, type SignalLedger } from '../ledger.js';
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
 import type { Settings } from '../settings.js';
+import { openShared } from '../start/keeping.js';
 import { isAlive, type Store } from '../store/index.js';
 import { describeReasons, EXIT } from '../summary.js';
 import { formatDuration } from '../terminal/units.js';
-import { openShared } from './keeping.js';
 import { failed, type Outcome } from './outcome.js';
 
 const BYTES_PER_MB = 1024 * 1024;

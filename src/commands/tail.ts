@@ -3,16 +3,16 @@
  * into `run --from stdin`, which gives the same ids.
  */
 import { once } from 'node:events';
-import type { Logger } from 'pino';
 import { createIntake, createProblemLog, type Intake } from '../intake.js';
 import type { AgentEvent } from '../model/event.js';
+import type { Logger } from '../model/logger.js';
 import { type LineBatch, type Source, SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
+import { createSessionsLookup } from '../start/sessions.js';
+import { createSources } from '../start/sources.js';
 import { EXIT } from '../summary.js';
-import type { OnInterrupt } from './bridge-options.js';
+import type { OnInterrupt } from './interrupt.js';
 import { failed, misused, type Outcome } from './outcome.js';
-import { createSessionsLookup } from './sessions.js';
-import { createSources } from './sources.js';
 
 export interface TailOptions {
   /** Lines as they came in, with all content, in the form that `replay` reads. */

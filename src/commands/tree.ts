@@ -1,9 +1,10 @@
 /**
  * `tree FILE…`: the runs of recordings as a tree, for people or as JSON. Sends nothing.
  */
-import type { Logger } from 'pino';
+
 import { createCorrelator } from '../correlate/index.js';
 import { createProblemLog } from '../intake.js';
+import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
 import type { Emission, SpanRecord } from '../model/telemetry.js';
 import type { Settings } from '../settings.js';

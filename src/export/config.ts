@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
 import { SIGNALS, type Signal } from '../model/delivery.js';
+import { type Bearer, bearerSchema, openBearer } from './bearer.js';
 import {
   type Compression,
   type Environment,
@@ -35,12 +36,13 @@ import {
   type Temporality,
 } from './presets.js';
 import { PROFILE_NAMES, type ProfileName } from './profiles.js';
+import { type ProxyServer, proxyFor } from './proxy.js';
 import { signalUrl, urlProblem } from './url.js';
 
 /** The longest that a timer can wait: 2³¹ − 1 ms. */
 const MAX_TIMEOUT_MS = 2_147_483_647;
 
-const name = z
+export const destinationName = z
   .string()
   .regex(
     DESTINATION_NAME,
@@ -59,14 +61,15 @@ const headers = z.record(z.string(), z.string()).superRefine((record, context) =
 
 const path = z.string().min(1);
 
-const otlpDestination = z.strictObject({
-  name: name.optional(),
+const otlpSettings = z.strictObject({
+  name: destinationName.optional(),
   preset: z.enum(OTLP_PRESET_NAMES),
   url: url.optional(),
   signals: z.array(z.enum(SIGNALS)).min(1).optional(),
   encoding: z.enum(ENCODINGS).optional(),
   compression: z.enum(['none', 'gzip']).optional(),
   headers: headers.optional(),
+  bearer: bearerSchema.optional(),
   tls: z.strictObject({ ca: path.optional(), cert: path.optional(), key: path.optional() }).optional(),
   temporality: z.enum(TEMPORALITIES).optional(),
   profile: z.enum(PROFILE_NAMES).optional(),
@@ -74,14 +77,24 @@ const otlpDestination = z.strictObject({
   timeout_ms: z.int().positive().max(MAX_TIMEOUT_MS).optional(),
 });
 
+const otlpDestination = otlpSettings.refine(
+  ({ bearer, headers = {} }) => bearer === undefined || lowerCaseNames(headers).authorization === undefined,
+  {
+    path: ['bearer'],
+    message: 'becomes the header authorization, which "headers" has too; leave one of them out',
+  },
+);
+
 /** One destination in the configuration file; a key that is not known is an error. */
 export const destinationSchema = z.discriminatedUnion('preset', [
   otlpDestination,
-  z.strictObject({ name: name.optional(), preset: z.literal('console') }),
+  z.strictObject({ name: destinationName.optional(), preset: z.literal('console') }),
 ]);
 
 export type DestinationRecord = z.infer<typeof destinationSchema>;
 type OtlpRecord = z.infer<typeof otlpDestination>;
+/** With the token, instead of where it is. */
+type OpenedRecord = Omit<OtlpRecord, 'bearer'> & { bearer: Bearer | undefined };
 
 /** What TLS connections use, in PEM; what is absent is the system's. */
 export interface TlsMaterial {
@@ -98,6 +111,10 @@ export interface EndpointConfig {
   compression: Compression;
   /** Secrets: never to be shown. Names in lower case. */
   headers: Record<string, string>;
+  /** Becomes the header authorization, which is not among the others then. */
+  bearer?: Bearer;
+  /** What is in between; absent where the backend is reached directly. */
+  proxy?: ProxyServer;
   tls: TlsMaterial;
   timeout_ms: number;
 }
@@ -155,9 +172,11 @@ function resolveDestination(
   const file: OtlpRecord =
     record === undefined || record.preset === 'console' ? { preset: preset_name } : record;
   const preset = PRESETS[preset_name];
+  const bearer = file.bearer && openBearer(file.bearer, process.env);
+  if (bearer !== undefined && 'error' in bearer) return { error: `${name}: ${bearer.error}` };
   const endpoints: Partial<Record<Signal, EndpointConfig>> = {};
   for (const signal of file.signals ?? preset.signals) {
-    const endpoint = resolveEndpoint(signal, option, environment.signals[signal], file);
+    const endpoint = resolveEndpoint(signal, option, environment.signals[signal], { ...file, bearer });
     if ('error' in endpoint) return { error: `${name}: ${endpoint.error}` };
     endpoints[signal] = endpoint;
   }
@@ -176,7 +195,7 @@ function resolveEndpoint(
   signal: Signal,
   option: DestinationOption,
   environment: SignalEnvironment,
-  file: OtlpRecord,
+  file: OpenedRecord,
 ): EndpointConfig | ConfigurationError {
   const preset = PRESETS[file.preset];
   const endpoint_url = resolveUrl(signal, option, environment, file);
@@ -187,11 +206,17 @@ function resolveEndpoint(
     key: environment.tls.key ?? file.tls?.key,
   });
   if ('error' in tls) return tls;
+  const proxy = proxyFor(endpoint_url, process.env);
+  if (proxy !== undefined && 'error' in proxy) return proxy;
+  // The environment's header is the later word.
+  const bearer = env_headers.authorization === undefined ? file.bearer : undefined;
   return {
     url: endpoint_url,
     encoding: preferredEncoding(preset, environment) ?? file.encoding ?? preset.encoding,
     compression: environment.compression ?? file.compression ?? 'none',
     headers: { ...lowerCaseNames(file.headers ?? {}), ...env_headers },
+    ...(bearer === undefined ? {} : { bearer }),
+    ...(proxy === undefined ? {} : { proxy }),
     tls,
     timeout_ms: Math.min(environment.timeout_ms ?? file.timeout_ms ?? preset.timeout_ms, MAX_TIMEOUT_MS),
   };
@@ -202,7 +227,7 @@ function resolveUrl(
   signal: Signal,
   option: DestinationOption,
   environment: SignalEnvironment,
-  file: OtlpRecord,
+  file: Pick<OtlpRecord, 'preset' | 'url'>,
 ): string {
   if (option.url !== undefined) return signalUrl(option.url, signal);
   if (file.preset === 'otlp' && environment.url !== undefined) return environment.url;

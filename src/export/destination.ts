@@ -11,16 +11,18 @@ import {
   SIGNALS,
   type Signal,
 } from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
 import { logBytes, spanBytes } from './estimate.js';
 import { createKeeping, type KeptLane } from './keeping.js';
 import { Lane, type LaneEvent } from './lane.js';
-import { collect, countDataPoints, createMetricReader } from './metrics.js';
+import { collect, countDataPoints, createMetricReader, packMetrics, unpackMetrics } from './metrics.js';
 import { encodeLogs, encodeMetrics, encodeSpans, toReadableLogRecord, toReadableSpan } from './otlp.js';
 import { Outbox, type OutboxOptions } from './outbox.js';
+import type { Encoding } from './presets.js';
 import { applyToLog, applyToSpan, PROFILES, type Profile, sendsLog } from './profiles.js';
-import { createRedactor, createReporter, type Logger } from './report.js';
+import { createRedactor, createReporter } from './report.js';
 import { createResource } from './resource.js';
 import { createTransport, type Transport } from './transport.js';
 
@@ -46,8 +48,8 @@ export interface DestinationDependencies {
 
 /** `idle` waits for previews, too, and resolves when the destination is closed. */
 export interface ExportDestination extends Destination {
-  /** Takes in what was written down of a signal before, as records hold it; false where it is none of its signals. */
-  takeBack(signal: Signal, packed: Uint8Array, counts: number[]): boolean;
+  /** Takes in what was written down of a signal before, as records hold it. Says why, where it can't. */
+  takeBack(signal: Signal, packed: Uint8Array, counts: number[]): string | undefined;
   /** For `createMetrics`; absent where the destination takes no metrics. */
   reader?: IMetricReader;
 }
@@ -57,7 +59,7 @@ const MEMORY_SHARES: Readonly<Record<Signal, number>> = { traces: 4, logs: 4, me
 
 const MAX_SPANS = 512;
 const MAX_LOGS = 512;
-/** A metrics request goes as it was collected. */
+/** Each collection is a request. */
 const MAX_METRIC_REQUESTS = 1;
 
 /** The longest that one timer can wait: 2³¹ − 1 ms. */
@@ -82,13 +84,13 @@ interface Parts {
 interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'pack' | 'unpack'> {
   max_items: number;
   in_order?: boolean;
-  encode: (payloads: T[]) => Uint8Array;
+  encode: (payloads: T[], encoding: Encoding) => Uint8Array;
 }
 
 /** What a destination asks of each of its signals. */
 interface SignalSender {
   lane: Pick<Lane<unknown>, 'counts' | 'idle' | 'close'>;
-  takeBack: (packed: Uint8Array, counts: number[]) => void;
+  takeBack: (packed: Uint8Array, counts: number[]) => string | undefined;
   accept?: (emission: Emission) => void;
   reader?: IMetricReader;
   collect?: () => Promise<void>;
@@ -103,6 +105,7 @@ export function createDestination(
   const kept: KeptLane[] = [];
   const problems: Partial<Record<Signal, DeliveryProblem>> = {};
   const parts = createParts(config, dependencies, { transports, kept, problems });
+  sayProxies(config, dependencies.logger);
   const senders: Partial<Record<Signal, SignalSender>> = {};
   for (const signal of SIGNALS) {
     const endpoint = config.endpoints[signal];
@@ -121,8 +124,8 @@ export function createDestination(
     sendMetrics: release,
     ...(kept.length === 0 ? {} : { keeping: createKeeping(kept) }),
     takeBack(signal, packed, counts) {
-      senders[signal]?.takeBack(packed, counts);
-      return senders[signal] !== undefined;
+      const sender = senders[signal];
+      return sender === undefined ? `${config.name} takes no ${signal}` : sender.takeBack(packed, counts);
     },
     summary: () =>
       Object.fromEntries(Object.entries(senders).map(([signal, sender]) => [signal, sender.lane.counts()])),
@@ -136,6 +139,13 @@ export function createDestination(
       await Promise.all(transports.map((transport) => transport.close()));
     },
   };
+}
+
+/** Who wonders where data has gone should know of it. */
+function sayProxies({ name, endpoints }: DestinationConfig, logger: Logger): void {
+  const proxies = Object.values(endpoints).flatMap(({ proxy }) => proxy ?? []);
+  for (const said of new Set(proxies.map(({ url, variable }) => `${url} (${variable})`)))
+    logger.info({ destination: name }, `${name} is reached through the proxy ${said}`);
 }
 
 /** What opening lanes leaves to be closed, kept and told. */
@@ -196,6 +206,7 @@ function createParts(
         signal,
         max_items,
         encode,
+        encoding: endpoint.encoding,
         in_order,
         post: transport.post,
         limit_bytes,
@@ -226,17 +237,23 @@ const unpackJson = <T>(bytes: Uint8Array): T[] => JSON.parse(Buffer.from(bytes).
 /** Queues what was written down before, as if it had just been produced. */
 const takeBackInto =
   <T>(lane: Lane<T>, { unpack, toItem }: BatchForm<T>): SignalSender['takeBack'] =>
-  (packed, counts) =>
-    lane.offer(unpack(packed).map((payload, place) => toItem(payload, counts[place] ?? 1)));
+  (packed, counts) => {
+    try {
+      lane.offer(unpack(packed).map((payload, place) => toItem(payload, counts[place] ?? 1)));
+      return undefined;
+    } catch {
+      return 'it is of another version, and can not be read';
+    }
+  };
 
 function openTraces({ config, profile, resource, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
   const replaces = config.open_spans === 'replace';
   const form: BatchForm<SpanRecord> = {
     max_items: MAX_SPANS,
-    encode: (spans) =>
+    encode: (spans, encoding) =>
       encodeSpans(
         spans.map((span) => toReadableSpan(applyToSpan(profile, span), resource)),
-        endpoint.encoding,
+        encoding,
       ),
     pack: packJson,
     unpack: unpackJson,
@@ -266,10 +283,10 @@ function openTraces({ config, profile, resource, openLane }: Parts, endpoint: En
 function openLogs({ profile, resource, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
   const form: BatchForm<LogRecord> = {
     max_items: profile.log?.batch_items ?? MAX_LOGS,
-    encode: (logs) =>
+    encode: (logs, encoding) =>
       encodeLogs(
         logs.map((log) => toReadableLogRecord(applyToLog(profile, log), resource)),
-        endpoint.encoding,
+        encoding,
       ),
     pack: packJson,
     unpack: unpackJson,
@@ -286,21 +303,23 @@ function openLogs({ profile, resource, openLane }: Parts, endpoint: EndpointConf
   };
 }
 
-/** A metrics request is encoded when it is collected: what is sent again, at any time, is the same bytes. */
 function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
   const form: BatchForm<Uint8Array> = {
     max_items: MAX_METRIC_REQUESTS,
     // A backend that adds up what it gets takes no point that is older than one before it.
     in_order: true,
-    encode: ([body = new Uint8Array()]) => body,
-    pack: ([body = new Uint8Array()]) => body,
-    unpack: (bytes) => [bytes],
+    encode: (one, encoding) => encodeMetrics(unpackMetrics(Buffer.concat(one)), encoding),
+    pack: (one) => Buffer.concat(one),
+    unpack(bytes) {
+      unpackMetrics(bytes);
+      return [bytes];
+    },
     // Each is written down before it is sent, and so never told by what it is.
     identify: () => '',
-    toItem: (body, count) => ({ payload: body, bytes: body.length, count }),
+    toItem: (collected, count) => ({ payload: collected, bytes: collected.length, count }),
   };
   const lane = openLane('metrics', endpoint, form);
-  const reader = createMetricReader(config.temporality);
+  const reader = createMetricReader(config.temporality, config.profile);
   return {
     lane,
     reader,
@@ -308,7 +327,7 @@ function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointCo
     async collect() {
       const metrics = await collect(reader, resource);
       const count = countDataPoints(metrics);
-      if (count > 0) lane.hold([form.toItem(encodeMetrics(metrics, endpoint.encoding), count)]);
+      if (count > 0) lane.hold([form.toItem(packMetrics(metrics), count)]);
     },
     release: () => lane.release(),
   };

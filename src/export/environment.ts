@@ -92,6 +92,8 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
   'content-type',
   'expect',
   'keep-alive',
+  // In the URL of the proxy, where it is given.
+  'proxy-authorization',
   'transfer-encoding',
   'upgrade',
 ]);

@@ -2,11 +2,13 @@
  * The export stage: what `bridge.ts` needs to read destinations from the command line and the configuration file, to open
  * them, and to hand them what the correlator says.
  */
+export { accessAdvice, isAccessRefused } from './access.js';
 export type { BridgeSnapshot } from './bridge-metrics.js';
 export {
   type ConsoleConfig,
   type DestinationConfig,
   type DestinationRecord,
+  destinationName,
   destinationSchema,
   type EndpointConfig,
   resolveDestinations,
@@ -18,11 +20,14 @@ export { toReadableLogRecord, toReadableSpan } from './otlp.js';
 export {
   type ConfigurationError,
   type DestinationOption,
+  nameDestinations,
   parseDestination,
   parseDestinations,
 } from './parse.js';
 export { PRESET_NAMES, PRESETS, type PresetName } from './presets.js';
 export { EMPTY_JSON, probeEndpoint } from './probe.js';
-export type { Logger } from './report.js';
+export { createProcessorDestination, type ProcessorsConfig, type SpanSink } from './processors.js';
+export { httpReason } from './reasons.js';
 export { createResource } from './resource.js';
+export { redactSecrets } from './secrets.js';
 export { type Outcome as ExportOutcome, oneLine } from './verdict.js';

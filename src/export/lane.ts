@@ -7,10 +7,12 @@
 import type { Signal, SignalCounts } from '../model/delivery.js';
 import type { Outbox } from './outbox.js';
 import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
+import type { Encoding } from './presets.js';
 import { isPreview, type LaneItem, LaneQueue } from './queue.js';
 import { MEMORY_FULL, PARTIAL_SUCCESS, POISON, STORE_DAMAGED, STORE_FULL } from './reasons.js';
 import { type Batch, Suspects } from './suspects.js';
-import { judge, type Outcome, oneLine, type Verdict } from './verdict.js';
+import type { Transport } from './transport.js';
+import { judge, oneLine, type Verdict } from './verdict.js';
 
 /** What happens on a lane, for logs and metrics. */
 export type LaneEvent =
@@ -19,14 +21,17 @@ export type LaneEvent =
   | { kind: 'down'; message: string }
   /** Each request that got a final answer. */
   | { kind: 'up' }
+  /** The backend does not take the encoding: from here on it gets this one. */
+  | { kind: 'encoding'; encoding: Encoding; message: string }
   | { kind: 'lost'; fate: 'rejected' | 'dropped'; reason: string; count: number; message: string };
 
 export interface LaneOptions<T> {
   signal: Signal;
-  /** The body of a request with these items; called once for each batch, however often it is sent. */
-  encode: (payloads: T[]) => Uint8Array;
-  /** Sends one request; never rejects. Once `signal` aborts, its outcome does not matter. */
-  post: (body: Uint8Array, signal: AbortSignal) => Promise<Outcome>;
+  /** The body of a request with these items; called once for each batch, however often it is sent in this encoding. */
+  encode: (payloads: T[], encoding: Encoding) => Uint8Array;
+  post: Transport['post'];
+  /** What the backend is first thought to take. Default: JSON, which every one does. */
+  encoding?: Encoding;
   /** Where what is pending is kept beyond the process; in memory only where it is absent. */
   outbox?: Outbox<T>;
   /** Nothing may overtake what came before it. */
@@ -74,6 +79,7 @@ export class Lane<T> {
   /** The estimated bytes of all that is pending and not in the queue. */
   #batch_bytes = 0;
   #takes_newest = false;
+  #encoding: Encoding;
   #pace: Pace;
   #failures = 0;
   #running = false;
@@ -81,6 +87,7 @@ export class Lane<T> {
 
   constructor(options: LaneOptions<T>) {
     this.#options = options;
+    this.#encoding = options.encoding ?? 'json';
     this.#pace = firstPace(options.max_items);
   }
 
@@ -227,12 +234,12 @@ export class Lane<T> {
 
   /** Sends a batch and acts on the outcome. Gives the milliseconds to wait before the next request. */
   async #send(batch: Batch<T>): Promise<number> {
-    const { encode, post, now, report, signal } = this.#options;
-    batch.body ??= encode(batch.items.map((item) => item.payload));
+    const { post, now, report, signal } = this.#options;
+    const body = this.#encoded(batch);
     const sent_ms = now();
-    const outcome = await post(batch.body, this.#closing.signal);
+    const outcome = await post(body, this.#closing.signal, this.#encoding);
     if (this.#closing.signal.aborted) return 0;
-    const verdict = judge(outcome, signal);
+    const verdict = judge(outcome, signal, this.#encoding);
     if (outcome.kind === 'answered') {
       const duration_ms = Math.max(0, now() - sent_ms);
       report({ kind: 'answered', duration_ms });
@@ -241,6 +248,16 @@ export class Lane<T> {
       }
     }
     return this.#settle(batch, verdict);
+  }
+
+  /** Encoded once, so that what is repeated is identical; and anew where the encoding has changed since. */
+  #encoded(batch: Batch<T>): Uint8Array {
+    const encoding = this.#encoding;
+    if (batch.body?.encoding !== encoding) {
+      const payloads = batch.items.map((item) => item.payload);
+      batch.body = { encoding, bytes: this.#options.encode(payloads, encoding) };
+    }
+    return batch.body.bytes;
   }
 
   #settle(batch: Batch<T>, verdict: Verdict): number {
@@ -257,6 +274,9 @@ export class Lane<T> {
         if (batch.items.length > 1) this.#halve(batch);
         else this.#reject(batch, verdict.reason, verdict.message);
         return this.#answered();
+      case 'wrong_encoding':
+        this.#changeEncoding(batch, verdict.message);
+        return 0;
       case 'refused':
         this.#refused(batch, verdict);
         return this.#failed(verdict.retry_after_ms);
@@ -289,7 +309,8 @@ export class Lane<T> {
 
   #reject(batch: Batch<T>, reason: string, message: string): void {
     const items = counted(batch);
-    if (items.length > 0) this.#outbox?.bury(items, reason, message, items.length);
+    const count = items.reduce((total, item) => total + item.count, 0);
+    if (count > 0) this.#outbox?.bury(items, reason, message, count);
     this.#lose('rejected', reason, this.#leave(batch), message);
   }
 
@@ -334,8 +355,19 @@ export class Lane<T> {
 
   #retry(batch: Batch<T>, message: string): void {
     this.#options.report({ kind: 'down', message });
+    this.#sendAgain(batch);
+  }
+
+  #sendAgain(batch: Batch<T>): void {
     if (this.#suspects.isSuspect(batch)) this.#suspects.putBack(batch);
     else this.#prepared.unshift(batch);
+  }
+
+  /** Nothing of it was taken, so that all of it is sent again, at once. */
+  #changeEncoding(batch: Batch<T>, message: string): void {
+    this.#encoding = 'json';
+    this.#options.report({ kind: 'encoding', encoding: this.#encoding, message });
+    this.#sendAgain(batch);
   }
 
   #halve({ items }: Batch<T>): void {

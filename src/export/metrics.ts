@@ -1,15 +1,16 @@
 /**
- * Metrics: the instruments, one OpenTelemetry `MeterProvider` for all destinations, and a reader for each, so that every
- * backend gets its own temporality from the same measurements. The bound on attribute sets holds over the whole life of the
- * process; the SDK's own holds for one collection, and a cumulative reader would grow without end.
+ * Metrics: for each profile in use the instruments that it names, under one OpenTelemetry `MeterProvider`, and a reader for
+ * each destination, so that every backend gets its own names and its own temporality from the same measurements. The bound
+ * on attribute sets holds over the whole life of the process; the SDK's own holds for one collection, and a cumulative reader
+ * would grow without end.
  */
-import { type Histogram, type Meter, ValueType } from '@opentelemetry/api';
+import type { Meter } from '@opentelemetry/api';
 import {
   CumulativeTemporalitySelector,
   DeltaTemporalitySelector,
   LowMemoryTemporalitySelector,
 } from '@opentelemetry/exporter-metrics-otlp-http';
-import type { Resource } from '@opentelemetry/resources';
+import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
 import {
   type IMetricReader,
   MeterProvider,
@@ -20,6 +21,10 @@ import type { Signal } from '../model/delivery.js';
 import type { Attributes, InstrumentName, Measurement } from '../model/telemetry.js';
 import { type BridgeSnapshot, registerBridgeInstruments } from './bridge-metrics.js';
 import type { Temporality } from './presets.js';
+import { CALL_DURATIONS } from './profiles/latest.js';
+import type { Instrument, MetricTable } from './profiles/table.js';
+import { PROFILES, type ProfileName } from './profiles.js';
+import { createResource } from './resource.js';
 import { SCOPE } from './scope.js';
 import { cleanAttributes } from './text.js';
 
@@ -27,64 +32,8 @@ import { cleanAttributes } from './text.js';
 export const MAX_ATTRIBUTE_SETS = 2_000;
 const OVERFLOW: Attributes = { 'otel.metric.overflow': true };
 
-const doubling = (first: number, last: number): number[] => {
-  const bounds = [];
-  for (let bound = first; bound <= last; bound *= 2) bounds.push(bound);
-  return bounds;
-};
-
-/** Seconds. */
-const CALL_DURATIONS = doubling(0.01, 81.92);
-const AGENT_DURATIONS = doubling(0.1, 409.6);
-const CALLS_PER_RUN = doubling(1, 128);
-
-interface InstrumentDefinition {
-  unit: string;
-  description: string;
-  value_type: ValueType;
-  /** The bounds of a histogram's buckets; a counter has none. */
-  buckets?: number[];
-}
-
-const tokens = (description: string): InstrumentDefinition => ({
-  unit: '{token}',
-  description,
-  value_type: ValueType.INT,
-});
-const seconds = (description: string, buckets: number[]): InstrumentDefinition => ({
-  unit: 's',
-  description,
-  value_type: ValueType.DOUBLE,
-  buckets,
-});
-const calls = (description: string): InstrumentDefinition => ({
-  unit: '{call}',
-  description,
-  value_type: ValueType.INT,
-  buckets: CALLS_PER_RUN,
-});
-
-const INSTRUMENTS: Readonly<Record<InstrumentName, InstrumentDefinition>> = {
-  'gen_ai.client.inference.usage.input_tokens': tokens('Input tokens of model calls, cached input included.'),
-  'gen_ai.client.inference.usage.output_tokens': tokens('Output tokens of model calls, reasoning included.'),
-  'gen_ai.client.inference.usage.cache_read.input_tokens': tokens(
-    'Input tokens that were read from a cache.',
-  ),
-  'gen_ai.client.inference.usage.cache_write.input_tokens': tokens(
-    'Input tokens that were written to a cache.',
-  ),
-  'gen_ai.client.inference.usage.reasoning.output_tokens': tokens(
-    'Output tokens that were spent on reasoning.',
-  ),
-  'gen_ai.client.inference.duration': seconds('How long a model call took.', CALL_DURATIONS),
-  'gen_ai.execute_tool.duration': seconds('How long a tool call took.', CALL_DURATIONS),
-  'gen_ai.invoke_agent.duration': seconds('How long an agent run took.', AGENT_DURATIONS),
-  'gen_ai.invoke_agent.inference_calls': calls("Model calls of an agent run, without its sub-agents'."),
-  'gen_ai.invoke_agent.tool_calls': calls("Tool calls of an agent run, without its sub-agents'."),
-  'openclaw.cost': { unit: '{USD}', description: 'What model calls cost.', value_type: ValueType.DOUBLE },
-};
-
-type Recorder = (value: number, attributes: Attributes) => void;
+/** What is longer is not worth its memory: names are short, and a set of attributes is three or four of them. */
+const MAX_REMEMBERED_LENGTH = 1_024;
 
 export interface Metrics {
   record(measurements: readonly Measurement[]): void;
@@ -92,65 +41,120 @@ export interface Metrics {
   recordExport(signal: Signal, destination: string, duration_ms: number): void;
 }
 
+/** `key` tells the attributes from others. */
+type Recorder = (value: number, attributes: Attributes, key: string) => void;
+
+/** What is measured for the destinations of one profile. */
+interface Metering {
+  recorders: ReadonlyMap<InstrumentName, Recorder>;
+  recordExport: Metrics['recordExport'];
+}
+
 /**
  * Starts metering for these readers; a reader belongs to one call only. `snapshot` is read at each collection, for the
  * instruments that tell of the bridge itself.
  */
 export function createMetrics(readers: IMetricReader[], snapshot: () => BridgeSnapshot): Metrics {
-  const meter = new MeterProvider({ readers }).getMeter(SCOPE.name, SCOPE.version);
-  const recorders = new Map<InstrumentName, Recorder>();
-  for (const name of Object.keys(INSTRUMENTS) as InstrumentName[]) {
-    recorders.set(name, bounded(createRecorder(meter, name)));
-  }
-  registerBridgeInstruments(meter, snapshot);
-  const exports = createExportHistogram(meter);
+  const meterings = [...new Set(readers.map(profileOf))].map((profile) =>
+    createMetering(
+      readers.filter((reader) => profileOf(reader) === profile),
+      PROFILES[profile].metrics,
+      snapshot,
+    ),
+  );
   return {
     record(measurements) {
       for (const { instrument, value, attributes } of measurements) {
-        recorders.get(instrument)?.(value, cleanAttributes(attributes));
+        const key = JSON.stringify(attributes);
+        for (const { recorders } of meterings) recorders.get(instrument)?.(value, attributes, key);
       }
     },
-    recordExport(signal, destination, duration_ms) {
-      exports.record(duration_ms / 1000, { signal, destination });
+    recordExport(...told) {
+      for (const { recordExport } of meterings) recordExport(...told);
     },
   };
 }
 
-function createRecorder(meter: Meter, name: InstrumentName): Recorder {
-  const { unit, description, value_type, buckets } = INSTRUMENTS[name];
+function createMetering(
+  readers: IMetricReader[],
+  table: MetricTable,
+  snapshot: () => BridgeSnapshot,
+): Metering {
+  const provider = new MeterProvider({ readers, resource: createResource() });
+  const meter = provider.getMeter(SCOPE.name, SCOPE.version);
+  registerBridgeInstruments(meter, snapshot);
+  return { recorders: createRecorders(meter, table), recordExport: createExportRecorder(meter) };
+}
+
+/** Measurements that share an instrument share its bound. */
+function createRecorders(meter: Meter, { instruments, attributes }: MetricTable): Metering['recorders'] {
+  const opened = new Map<string, BoundedInstrument>();
+  const recorders = new Map<InstrumentName, Recorder>();
+  for (const [measured, instrument] of Object.entries(instruments)) {
+    const own = opened.get(instrument.name) ?? openInstrument(meter, instrument);
+    opened.set(instrument.name, own);
+    recorders.set(measured as InstrumentName, createRecorder(own, attributes, instrument.added));
+  }
+  return recorders;
+}
+
+/** There are few sets of attributes: what an instrument gets for one is worked out once. */
+function createRecorder(
+  { record, admit }: BoundedInstrument,
+  names: MetricTable['attributes'],
+  added: Attributes = {},
+): Recorder {
+  const known = new Map<string, Attributes>();
+  return (value, attributes, key) => {
+    const remembered = known.get(key);
+    if (remembered !== undefined) {
+      record(value, remembered);
+      return;
+    }
+    const admitted = admit({ ...renamed(cleanAttributes(attributes), names), ...added });
+    if (key.length <= MAX_REMEMBERED_LENGTH && known.size < MAX_ATTRIBUTE_SETS) known.set(key, admitted);
+    record(value, admitted);
+  };
+}
+
+const renamed = (attributes: Attributes, names: MetricTable['attributes']): Attributes =>
+  Object.fromEntries(Object.entries(attributes).map(([name, value]) => [names[name] ?? name, value]));
+
+interface BoundedInstrument {
+  record: (value: number, attributes: Attributes) => void;
+  /** The set under which a new set is recorded: itself, or once the bound is reached the one for all others. */
+  admit: (attributes: Attributes) => Attributes;
+}
+
+function openInstrument(
+  meter: Meter,
+  { name, unit, description, value_type, buckets }: Instrument,
+): BoundedInstrument {
+  const seen = new Set<string>();
+  const admit = (attributes: Attributes): Attributes => {
+    const key = JSON.stringify(Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1)));
+    if (seen.has(key)) return attributes;
+    if (seen.size >= MAX_ATTRIBUTE_SETS - 1) return OVERFLOW;
+    seen.add(key);
+    return attributes;
+  };
   const options = { unit, description, valueType: value_type };
   if (buckets === undefined) {
     const counter = meter.createCounter(name, options);
-    return (value, attributes) => counter.add(value, attributes);
+    return { admit, record: (value, attributes) => counter.add(value, attributes) };
   }
-  const histogram = meter.createHistogram(name, {
-    ...options,
-    advice: { explicitBucketBoundaries: buckets },
-  });
-  return (value, attributes) => histogram.record(value, attributes);
+  const advice = { explicitBucketBoundaries: buckets };
+  const histogram = meter.createHistogram(name, { ...options, advice });
+  return { admit, record: (value, attributes) => histogram.record(value, attributes) };
 }
 
-const createExportHistogram = (meter: Meter): Histogram =>
-  meter.createHistogram('openclaw_otel_bridge.export.duration', {
+function createExportRecorder(meter: Meter): Metrics['recordExport'] {
+  const histogram = meter.createHistogram('openclaw_otel_bridge.export.duration', {
     unit: 's',
     description: 'How long a destination took to answer a request.',
     advice: { explicitBucketBoundaries: CALL_DURATIONS },
   });
-
-/** Records under the overflow set whatever comes under a new attribute set once the bound is reached. */
-function bounded(record: Recorder): Recorder {
-  const seen = new Set<string>();
-  return (value, attributes) => {
-    const key = JSON.stringify(Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1)));
-    if (!seen.has(key)) {
-      if (seen.size >= MAX_ATTRIBUTE_SETS - 1) {
-        record(value, OVERFLOW);
-        return;
-      }
-      seen.add(key);
-    }
-    record(value, attributes);
-  };
+  return (signal, destination, duration_ms) => histogram.record(duration_ms / 1000, { signal, destination });
 }
 
 const TEMPORALITY_SELECTORS = {
@@ -161,17 +165,44 @@ const TEMPORALITY_SELECTORS = {
 
 /** Collects only when asked: metrics leave with a checkpoint, at no moment of their own. */
 class PulledReader extends MetricReader {
+  readonly profile: ProfileName;
+
+  constructor(temporality: Temporality, profile: ProfileName) {
+    super({ aggregationTemporalitySelector: TEMPORALITY_SELECTORS[temporality] });
+    this.profile = profile;
+  }
+
   protected override async onShutdown(): Promise<void> {}
   protected override async onForceFlush(): Promise<void> {}
 }
 
-export const createMetricReader = (temporality: Temporality): MetricReader =>
-  new PulledReader({ aggregationTemporalitySelector: TEMPORALITY_SELECTORS[temporality] });
+export const createMetricReader = (temporality: Temporality, profile: ProfileName = 'latest'): MetricReader =>
+  new PulledReader(temporality, profile);
+
+/** A reader that somebody else made gets the current names. */
+const profileOf = (reader: IMetricReader): ProfileName =>
+  reader instanceof PulledReader ? reader.profile : 'latest';
 
 /** What has been measured, for one destination: since its last collection, or since the start, by its temporality. */
 export async function collect(reader: IMetricReader, resource: Resource): Promise<ResourceMetrics> {
   const { resourceMetrics } = await reader.collect();
   return { ...resourceMetrics, resource };
+}
+
+/**
+ * What was collected, as bytes and back: it waits as data, like spans and log records, so that it can be encoded as the
+ * backend turns out to want it, and is the same request however often that is done.
+ */
+export function packMetrics({ resource, scopeMetrics }: ResourceMetrics): Uint8Array {
+  return Buffer.from(JSON.stringify({ resource: resource.attributes, scopeMetrics }));
+}
+
+/** Throws where these are no such bytes. */
+export function unpackMetrics(bytes: Uint8Array): ResourceMetrics {
+  const { resource, scopeMetrics } = JSON.parse(Buffer.from(bytes).toString());
+  if (typeof resource !== 'object' || resource === null || !Array.isArray(scopeMetrics))
+    throw new Error('not what was collected');
+  return { resource: resourceFromAttributes(resource), scopeMetrics };
 }
 
 export function countDataPoints({ scopeMetrics }: ResourceMetrics): number {

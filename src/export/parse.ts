@@ -66,7 +66,7 @@ export function parseDestinations(
 }
 
 /** Gives those without a name their preset's: `otlp`, then `otlp-2`, `otlp-3`, … A name that is given twice is an error. */
-export function nameDestinations<D extends { name?: string | undefined; preset: PresetName }>(
+export function nameDestinations<D extends { name?: string | undefined; preset: string }>(
   unnamed: readonly D[],
 ): { destinations: (D & { name: string })[] } | ConfigurationError {
   const taken = new Set<string>();

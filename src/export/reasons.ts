@@ -15,3 +15,5 @@ export const PARTIAL_SUCCESS = 'partial_success';
 export const POISON = 'poison';
 /** Rejected: the backend answered with a status that sending again does not mend. */
 export const httpReason = (status: number): string => `http_${status}`;
+/** Rejected: a processor of the program that the bridge is a part of threw when it was handed this. */
+export const PROCESSOR_FAILED = 'processor_failed';

@@ -3,19 +3,12 @@
  * once for each reason and then at a slow rate. No header's value gets into a message, also where a backend repeats it.
  */
 
-import { SIGNALS, type Signal } from '../model/delivery.js';
+import type { Signal } from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
+import { accessAdvice, isAccessRefused } from './access.js';
 import type { DestinationConfig } from './config.js';
 import type { LaneEvent } from './lane.js';
-
-type LogMethod = (fields: Record<string, unknown>, message: string) => void;
-
-/** What is used of a logger; pino is one. */
-export interface Logger {
-  debug: LogMethod;
-  info: LogMethod;
-  warn: LogMethod;
-  error: LogMethod;
-}
+import { redactSecrets } from './secrets.js';
 
 export interface ReporterOptions {
   logger: Logger;
@@ -29,15 +22,12 @@ export interface ReporterOptions {
 type ReportedEvent = Exclude<LaneEvent, { kind: 'answered' }>;
 
 /** How long the same thing is not said again. */
-const REPEAT_AFTER_MS = 60_000;
+export const REPEAT_AFTER_MS = 60_000;
 
 const BYTES_PER_MB = 1024 * 1024;
 
 /** What is shown of what a backend says. */
 const MAX_MESSAGE_LENGTH = 200;
-
-/** Shorter values are no secrets, and would be found everywhere. */
-const SHORTEST_SECRET = 6;
 
 export function createReporter(
   config: DestinationConfig,
@@ -46,30 +36,30 @@ export function createReporter(
   const redact = createRedactor(config);
   const sayHealth = createHealth(config, options, redact);
   const sayLoss = createLossLog(config, options, redact);
+  const sayEncoding = createEncodingLog(config, options, redact);
+  const sayAccess = createAccessLog(config, options);
   return (signal, event) => {
-    if (event.kind === 'lost') sayLoss(signal, event);
-    else sayHealth(signal, event);
+    if (event.kind === 'encoding') sayEncoding(signal, event);
+    else if (event.kind !== 'lost') sayHealth(signal, event);
+    else {
+      sayLoss(signal, event);
+      if (isAccessRefused(event.reason)) sayAccess(signal, event);
+    }
   };
 }
 
-/** Blots out the values of the destination's headers, and the token after `Bearer`; then cuts, so that no part of one stays. */
-export function createRedactor({ endpoints }: DestinationConfig): (text: string) => string {
-  const values = SIGNALS.flatMap((signal) => Object.values(endpoints[signal]?.headers ?? {}));
-  const secrets = values
-    .flatMap((value) => [value, ...value.split(/\s+/)])
-    .filter((value) => value.length >= SHORTEST_SECRET && value.toLowerCase() !== 'bearer');
-  return (text) => {
-    const redacted = secrets.reduce((left, secret) => left.replaceAll(secret, '[redacted]'), text);
-    return redacted.slice(0, MAX_MESSAGE_LENGTH).toWellFormed();
-  };
-}
+/** Blots out what the destination is sent as a secret, then cuts, so that no part of one stays. */
+export const createRedactor =
+  ({ endpoints }: Pick<DestinationConfig, 'endpoints'>): ((text: string) => string) =>
+  (text) =>
+    redactSecrets(text, Object.values(endpoints)).slice(0, MAX_MESSAGE_LENGTH).toWellFormed();
 
 /** A backend is down as long as any of its lanes is. */
 function createHealth(
   { name, endpoints }: DestinationConfig,
   { logger, memory_limit_bytes, is_kept, now }: ReporterOptions,
   redact: (text: string) => string,
-): (signal: Signal, event: Exclude<ReportedEvent, { kind: 'lost' }>) => void {
+): (signal: Signal, event: Extract<ReportedEvent, { kind: 'down' | 'up' }>) => void {
   const down = new Set<Signal>();
   let said = false;
   let say_again_ms = Number.NEGATIVE_INFINITY;
@@ -95,23 +85,65 @@ function createHealth(
   };
 }
 
-function createLossLog(
-  { name }: DestinationConfig,
-  { logger, now }: ReporterOptions,
+export type LossEvent = Extract<ReportedEvent, { kind: 'lost' }>;
+
+export function createLossLog(
+  { name }: Pick<DestinationConfig, 'name'>,
+  { logger, now }: Pick<ReporterOptions, 'logger' | 'now'>,
   redact: (text: string) => string,
-): (signal: Signal, event: Extract<ReportedEvent, { kind: 'lost' }>) => void {
+): (signal: Signal, event: LossEvent) => void {
   const unsaid = new Map<string, { count: number; say_again_ms: number }>();
   return (signal, { fate, reason, count, message }) => {
     const key = `${signal} ${fate} ${reason}`;
     const losses = unsaid.get(key) ?? { count: 0, say_again_ms: Number.NEGATIVE_INFINITY };
     losses.count += count;
     unsaid.set(key, losses);
-    if (now() < losses.say_again_ms) return;
+    // Copies of open spans do not count.
+    if (losses.count === 0 || now() < losses.say_again_ms) return;
     logger.error(
       { destination: name, signal, reason, count: losses.count },
       `${name}: ${losses.count} of ${signal} ${fate} for good (${reason}): ${redact(message)}`,
     );
     losses.count = 0;
     losses.say_again_ms = now() + REPEAT_AFTER_MS;
+  };
+}
+
+/** The lanes of a destination find out one by one, and say it once. */
+function createEncodingLog(
+  { name, endpoints }: DestinationConfig,
+  { logger }: ReporterOptions,
+  redact: (text: string) => string,
+): (signal: Signal, event: Extract<ReportedEvent, { kind: 'encoding' }>) => void {
+  let said = false;
+  return (signal, { message }) => {
+    if (said) return;
+    said = true;
+    const url = endpoints[signal]?.url;
+    logger.warn(
+      { destination: name, signal, url },
+      `${name} takes no protobuf at ${url}: all of it is sent again in JSON, as is what comes after; "encoding: json" in the configuration file spares the first try (${redact(message)})`,
+    );
+  };
+}
+
+/** What to do so that the next ones are let in, once. */
+function createAccessLog(
+  config: DestinationConfig,
+  { logger, is_kept }: ReporterOptions,
+): (signal: Signal, event: Extract<ReportedEvent, { kind: 'lost' }>) => void {
+  const { name, endpoints } = config;
+  const after = is_kept
+    ? '. What was refused is kept as dead letters: after that, "dead-letters resend" sends it'
+    : '';
+  let said = false;
+  return (signal, { reason }) => {
+    const endpoint = endpoints[signal];
+    if (said || endpoint === undefined) return;
+    said = true;
+    logger.error(
+      { destination: name, signal, reason },
+      `${name} does not let the bridge in at ${endpoint.url}: ${accessAdvice(config, endpoint)}${after}`,
+    );
   };
 }

@@ -3,12 +3,13 @@
  * parts and then one by one, and sent between the other batches of its lane; an item is poison when chance can't explain any
  * more that what holds it is refused. In an outage everything is refused, and so nothing is given up.
  */
+import type { Encoding } from './presets.js';
 import type { LaneItem } from './queue.js';
 
 export interface Batch<T> {
   items: LaneItem<T>[];
-  /** Encoded once, so that a repeated request is identical. */
-  body?: Uint8Array;
+  /** As it was sent last. */
+  body?: { encoding: Encoding; bytes: Uint8Array };
   /** Refused this often, as it is. */
   refusals: number;
   /** What the backend said to it last, of those that are suspect. */

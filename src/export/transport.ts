@@ -4,9 +4,10 @@
  */
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
-import { Agent, type Dispatcher, errors, request } from 'undici';
+import { Agent, type Dispatcher, errors, Pool, ProxyAgent, request } from 'undici';
 import type { EndpointConfig } from './config.js';
 import { CONTENT_TYPES } from './otlp.js';
+import type { Encoding } from './presets.js';
 import { USER_AGENT } from './scope.js';
 import { type Outcome, oneLine } from './verdict.js';
 
@@ -16,70 +17,134 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 const MS_PER_SECOND = 1_000;
 
 export interface Transport {
-  /** Sends one request; never rejects. Once `signal` aborts, the outcome does not matter. */
-  post(body: Uint8Array, signal: AbortSignal): Promise<Outcome>;
+  /**
+   * Sends one request; never rejects. Once `signal` aborts, the outcome does not matter. `encoding`: that of the body, where
+   * it is not the endpoint's.
+   */
+  post(body: Uint8Array, signal: AbortSignal, encoding?: Encoding): Promise<Outcome>;
   /** Closes every connection. */
   close(): Promise<void>;
 }
 
 const compress = promisify(gzip);
 
-export function createTransport(endpoint: EndpointConfig): Transport {
-  const agent = new Agent({
-    connections: 1,
-    // One clock for the whole exchange: the request's own.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect: { ...endpoint.tls, timeout: endpoint.timeout_ms },
-  });
-  const headers = {
-    ...endpoint.headers,
-    'content-type': CONTENT_TYPES[endpoint.encoding],
-    'user-agent': USER_AGENT,
-    ...(endpoint.compression === 'gzip' ? { 'content-encoding': 'gzip' } : {}),
-  };
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+const UNAUTHORIZED = 401;
 
-  async function exchange(body: Uint8Array, signal: AbortSignal): Promise<Outcome> {
+export function createTransport(endpoint: EndpointConfig): Transport {
+  const { url, bearer, timeout_ms } = endpoint;
+  const dispatcher = createAgent(endpoint);
+
+  /** Sends it with the token as it is now. */
+  async function send(
+    body: Uint8Array,
+    encoding: Encoding,
+    signal: AbortSignal,
+  ): Promise<Dispatcher.ResponseData> {
+    const headers = headersOf(endpoint, encoding);
+    const once = () => request(url, { method: 'POST', headers, body, dispatcher, signal, ...ONE_CLOCK });
+    return once().catch((error: unknown) => {
+      if (!isStaleConnection(error)) throw error;
+      return once();
+    });
+  }
+
+  /** A token that was renewed is tried at once: what is refused would be given up. */
+  async function sendAuthorized(...sent: Parameters<typeof send>): Promise<Dispatcher.ResponseData> {
+    await bearer?.refresh();
+    const token = bearer?.token;
+    const answer = await send(...sent);
+    if (answer.statusCode !== UNAUTHORIZED || bearer === undefined) return answer;
+    await bearer.refresh(true);
+    if (bearer.token === token) return answer;
+    await readStart(answer.body);
+    return send(...sent);
+  }
+
+  async function exchange(body: Uint8Array, encoding: Encoding, signal: AbortSignal): Promise<Outcome> {
     const packed =
       endpoint.compression === 'gzip' ? await compress(body, { level: constants.Z_BEST_SPEED }) : body;
-    const send = (): Promise<Dispatcher.ResponseData> =>
-      request(endpoint.url, { method: 'POST', headers, body: packed, dispatcher: agent, signal });
-    const answer = await send().catch((error: unknown) => {
-      if (!isStaleConnection(error)) throw error;
-      return send();
-    });
+    const { statusCode, headers, body: answer } = await sendAuthorized(packed, encoding, signal);
     // A date is of the wall clock; what comes of it, and all else, is a duration.
-    const retry_after_ms = readRetryAfter(answer.headers['retry-after'], Date.now());
+    const retry_after_ms = readRetryAfter(headers['retry-after'], Date.now());
+    const location = REDIRECTS.has(statusCode) ? readLocation(headers.location, url) : undefined;
     return {
       kind: 'answered',
-      status: answer.statusCode,
+      status: statusCode,
       ...(retry_after_ms === undefined ? {} : { retry_after_ms }),
-      body: await readStart(answer.body),
+      ...(location === undefined ? {} : { location }),
+      body: await readStart(answer),
     };
   }
 
-  async function post(body: Uint8Array, closing: AbortSignal): Promise<Outcome> {
+  async function post(
+    body: Uint8Array,
+    closing: AbortSignal,
+    encoding = endpoint.encoding,
+  ): Promise<Outcome> {
     const exchange_controller = new AbortController();
     const abort = () => exchange_controller.abort();
     let timed_out = false;
     const timer = setTimeout(() => {
       timed_out = true;
       abort();
-    }, endpoint.timeout_ms);
+    }, timeout_ms);
     closing.addEventListener('abort', abort);
     try {
-      return await exchange(body, exchange_controller.signal);
+      const { signal } = exchange_controller;
+      return await unlessAborted(exchange(body, encoding, signal), signal);
     } catch (error) {
-      if (!timed_out) return { kind: 'failed', reason: 'connection', message: failureMessage(error) };
-      return { kind: 'failed', reason: 'timeout', message: `no answer within ${endpoint.timeout_ms} ms` };
+      return timed_out
+        ? {
+            kind: 'failed',
+            reason: 'timeout',
+            message: throughProxy(endpoint, `no answer within ${timeout_ms} ms`),
+          }
+        : { kind: 'failed', reason: 'connection', message: throughProxy(endpoint, failureMessage(error)) };
     } finally {
       clearTimeout(timer);
       closing.removeEventListener('abort', abort);
     }
   }
 
-  return { post, close: () => agent.destroy() };
+  return { post, close: () => dispatcher.destroy() };
 }
+
+/** A request that still waits for its connection does not hear that it is aborted; it is never sent then. */
+function unlessAborted<T>(wanted: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  return Promise.race([wanted, aborted]);
+}
+
+/** One clock for the whole exchange: the request's own. */
+const ONE_CLOCK = { headersTimeout: 0, bodyTimeout: 0 };
+
+/** Connections that are kept open, through a proxy where there is one: plain ones by its own means, TLS in a tunnel. */
+function createAgent({ tls, timeout_ms, proxy }: EndpointConfig): Dispatcher {
+  const connect = { ...tls, timeout: timeout_ms };
+  if (proxy === undefined) return new Agent({ connections: 1, connect });
+  return new ProxyAgent({
+    uri: proxy.url,
+    ...(proxy.authorization === undefined ? {} : { token: proxy.authorization }),
+    connections: 1,
+    // The certificates are about the backend; that of a proxy is checked as the system does.
+    requestTls: connect,
+    proxyTls: { timeout: timeout_ms },
+    proxyTunnel: false,
+    // A proxy that never answers to being asked for a tunnel would hold up all that comes after.
+    clientFactory: (origin, options) => new Pool(origin, { ...options, headersTimeout: timeout_ms }),
+  });
+}
+
+const headersOf = ({ headers, bearer, compression }: EndpointConfig, encoding: Encoding) => ({
+  ...headers,
+  ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer.token}` }),
+  'content-type': CONTENT_TYPES[encoding],
+  'user-agent': USER_AGENT,
+  ...(compression === 'gzip' ? { 'content-encoding': 'gzip' } : {}),
+});
 
 /** A backend closes a connection that has been idle, and a request may just have taken it: that is no failure yet. */
 const isStaleConnection = (error: unknown): boolean =>
@@ -90,6 +155,13 @@ export function readRetryAfter(header: string | string[] | undefined, now_ms: nu
   if (typeof header !== 'string') return undefined;
   const wait_ms = /^\s*\d+\s*$/.test(header) ? Number(header) * MS_PER_SECOND : Date.parse(header) - now_ms;
   return wait_ms > 0 ? wait_ms : undefined;
+}
+
+/** Where a redirect points, without what may be nobody's business: credentials, query and fragment. */
+function readLocation(header: string | string[] | undefined, url: string): string | undefined {
+  if (typeof header !== 'string' || !URL.canParse(header, url)) return undefined;
+  const { origin, pathname, protocol } = new URL(header, url);
+  return /^https?:$/.test(protocol) ? `${origin}${pathname}` : undefined;
 }
 
 async function readStart(body: Dispatcher.ResponseData['body']): Promise<Uint8Array> {
@@ -109,3 +181,6 @@ function failureMessage(error: unknown): string {
   const cause = error instanceof AggregateError ? error.errors[0] : error;
   return oneLine(cause instanceof Error ? cause.message : String(cause));
 }
+
+const throughProxy = ({ proxy }: EndpointConfig, message: string): string =>
+  proxy === undefined ? message : `through the proxy ${proxy.url}: ${message}`;

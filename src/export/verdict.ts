@@ -5,6 +5,7 @@
 
 import type { Signal } from '../model/delivery.js';
 import { type PartialSuccess, readPartialSuccess } from './otlp.js';
+import type { Encoding } from './presets.js';
 import { httpReason } from './reasons.js';
 
 /** What a transport reports of one request. */
@@ -14,6 +15,8 @@ export type Outcome =
       status: number;
       /** From now on; absent where the backend does not say. */
       retry_after_ms?: number;
+      /** Where the answer points, without credentials and query; of a redirect alone. */
+      location?: string;
       /** The first bytes of the answer's body. */
       body: Uint8Array;
     }
@@ -24,12 +27,15 @@ export type Verdict =
   /** To be tried again. `for_content`: it may be for what is in the request, not only for when it came. */
   | { kind: 'refused'; message: string; for_content: boolean; retry_after_ms?: number }
   | { kind: 'unreachable'; message: string; timed_out: boolean }
+  /** Nothing is wrong with what is in it: in another encoding it may be taken. */
+  | { kind: 'wrong_encoding'; message: string }
   | { kind: 'too_large'; reason: string; message: string }
   | { kind: 'rejected'; reason: string; message: string };
 
 const TOO_MANY_REQUESTS = 429;
 const RETRYABLE_STATUSES: ReadonlySet<number> = new Set([TOO_MANY_REQUESTS, 502, 503, 504]);
 const CONTENT_TOO_LARGE = 413;
+const NOT_IMPLEMENTED = 501;
 
 const MAX_MESSAGE_BYTES = 2_048;
 
@@ -40,12 +46,15 @@ export const oneLine = (text: string): string =>
     .replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
     .trim();
 
-function answerMessage(status: number, body: Uint8Array): string {
+function answerMessage({ status, body, location }: Extract<Outcome, { kind: 'answered' }>): string {
+  if (location !== undefined)
+    return `HTTP ${status}, and redirects are not followed: if the backend is where it points, give that URL (${location})`;
   const said = oneLine(new TextDecoder().decode(body.subarray(0, MAX_MESSAGE_BYTES)));
   return said === '' ? `HTTP ${status}` : `HTTP ${status}: ${said}`;
 }
 
-export function judge(outcome: Outcome, signal: Signal): Verdict {
+/** `encoding`: that of the request. */
+export function judge(outcome: Outcome, signal: Signal, encoding: Encoding): Verdict {
   if (outcome.kind === 'failed') {
     return { kind: 'unreachable', message: outcome.message, timed_out: outcome.reason === 'timeout' };
   }
@@ -54,7 +63,7 @@ export function judge(outcome: Outcome, signal: Signal): Verdict {
     const partial = readPartialSuccess(signal, body);
     return partial === undefined ? { kind: 'taken' } : { kind: 'taken', partial };
   }
-  const message = answerMessage(status, body);
+  const message = answerMessage(outcome);
   if (RETRYABLE_STATUSES.has(status)) {
     const for_content = status !== TOO_MANY_REQUESTS;
     return {
@@ -64,6 +73,8 @@ export function judge(outcome: Outcome, signal: Signal): Verdict {
       ...(retry_after_ms === undefined ? {} : { retry_after_ms }),
     };
   }
+  // A ClawMetry without its extra for protobuf says so.
+  if (status === NOT_IMPLEMENTED && encoding === 'protobuf') return { kind: 'wrong_encoding', message };
   const kind = status === CONTENT_TOO_LARGE ? 'too_large' : 'rejected';
   return { kind, reason: httpReason(status), message };
 }

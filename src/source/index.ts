@@ -25,6 +25,7 @@ export {
 } from './gateway/index.js';
 export type { Refusal } from './gateway/refusals.js';
 export { type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
+export { createPushedSource, PUSHED, type PushedSource, type PushOutcome } from './pushed.js';
 export { createRecordingsSource, type RecordingsOptions, recordingsName } from './recordings.js';
 export { holdsTranscripts } from './transcript-directories.js';
 

@@ -2,8 +2,8 @@
  * A replay waits for a destination that is behind, and not for ever.
  */
 import { expect, test } from 'vitest';
-import { createBacklog, MAX_PENDING } from '../../src/commands/backlog.js';
 import type { SignalCounts } from '../../src/model/delivery.js';
+import { createBacklog, MAX_PENDING } from '../../src/start/backlog.js';
 
 const DEADLINE_MS = 60_000;
 

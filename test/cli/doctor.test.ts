@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { putRecord } from '../../src/store/lmdb.js';
 import { openStore, updateShared } from '../../src/store/open.js';
+import { startProxy } from '../export/proxy-server.js';
 import {
   type FakeGateway,
   type GatewayScript,
@@ -280,21 +281,34 @@ test('a destination that wants a token, and one that refuses it', async () => {
     status: headers.authorization === undefined ? 401 : 403,
     body: `not ${headers.authorization}`,
   }));
-  const places = 'OTEL_EXPORTER_OTLP_HEADERS, or "headers" of destination otlp in the configuration file';
+  const after = '; then `dead-letters resend` sends what it has refused so far';
   const without = await examineDestination(['--to', `otlp=${sink.url}`]);
   expect(without.status).toBe(1);
   expect(destination(without.of('to otlp'))).toEqual([
     'problem',
     `${sink.url}, traces, metrics and logs: does not let the bridge in (HTTP 401)`,
-    `give it its token as the header authorization (Bearer …) in ${places}`,
+    `give it its token: "bearer: {env: NAME}" (or {file: PATH}) for destination otlp in the configuration file, or authorization=Bearer%20… in OTEL_EXPORTER_OTLP_HEADERS${after}`,
   ]);
   const wrong = await examineDestination(['--to', `otlp=${sink.url}`], {
     OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${SECRET}`,
   });
-  expect(wrong.of('to otlp')?.advice).toBe(`correct the header authorization in ${places}`);
+  expect(wrong.of('to otlp')?.advice).toBe(
+    `it refuses what it is given as authorization: give it a token that it takes, in OTEL_EXPORTER_OTLP_HEADERS, or "headers" of destination otlp in the configuration file${after}`,
+  );
   const clawmetry = await examineDestination(['--to', `clawmetry=${sink.url}`]);
   expect(clawmetry.of('to clawmetry')?.advice).toBe(
-    'give it the OpenClaw gateway\'s token as the header authorization (Bearer …) in "headers" of destination clawmetry in the configuration file',
+    `give it the token of its OpenClaw gateway: "bearer: {env: OPENCLAW_GATEWAY_TOKEN}" (or {file: PATH}) for destination clawmetry in the configuration file${after}`,
+  );
+});
+
+test('a destination that refuses the token of a file: which file, and not the token', async () => {
+  const sink = await startSink(({ headers }) => ({ status: 401, body: `not ${headers.authorization}` }));
+  const token = temporaryFile('token', SECRET);
+  const to = [{ preset: 'clawmetry', url: sink.url, bearer: { file: token } }];
+  const path = temporaryFile('bridge.yaml', JSON.stringify({ to }));
+  const { of } = await examineDestination(['--config', path]);
+  expect(of('to clawmetry')?.advice).toContain(
+    `it refuses the token in the file ${token}: put the token of its OpenClaw gateway there`,
   );
 });
 
@@ -322,6 +336,63 @@ test('a destination that does not take the encoding', async () => {
     'problem',
     `${sink.url}, traces, metrics and logs: does not take protobuf (HTTP 415)`,
     'set OTEL_EXPORTER_OTLP_PROTOCOL=http/json, or "encoding: json" for it in the configuration file',
+  ]);
+});
+
+test('a destination that takes JSON alone: the bridge will find out by itself', async () => {
+  const sink = await startSink(({ headers }) => ({
+    status: headers['content-type'] === 'application/json' ? 200 : 501,
+  }));
+  const { status, of } = await examineDestination(['--to', `otlp=${sink.url}`], {
+    OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
+  });
+  expect(status).toBe(0);
+  expect(destination(of('to otlp'))).toEqual([
+    'ok',
+    `${sink.url}, traces, metrics and logs: takes JSON, and no protobuf`,
+    undefined,
+  ]);
+});
+
+test('a destination that redirects: where to', async () => {
+  const sink = await startSink(({ path }) => ({
+    status: 308,
+    headers: { location: `https://backend.test${path}?key=${SECRET}` },
+  }));
+  const { status, of } = await examineDestination(['--to', `jaeger=${sink.url}`]);
+  expect(status).toBe(1);
+  expect(destination(of('to jaeger'))).toEqual([
+    'problem',
+    `${sink.url}, traces: redirects to https://backend.test/v1/traces (HTTP 308), which is not followed`,
+    'give the URL that it redirects to, without /v1/…, if that is the backend',
+  ]);
+});
+
+test('a destination behind a proxy: one that lets it through, one that wants to know who asks, and none', async () => {
+  const sink = await startSink();
+  const port = Number(new URL(sink.url).port);
+  const proxies = await Promise.all([startProxy(port), startProxy(port, 'Basic other')]);
+  const [open, closed] = proxies;
+  for (const { server } of proxies) atEndOfFile(() => server.close());
+  const through = async (proxy: string, url: string) => {
+    const env = { http_proxy: proxy, https_proxy: proxy };
+    return destination((await examineDestination(['--to', `jaeger=${url}`], env)).of('to jaeger'));
+  };
+  const url = 'http://backend.test';
+  expect(await through(open.url, url)).toEqual([
+    'ok',
+    `${url}, traces: takes JSON, through the proxy ${open.url} (http_proxy); metrics and logs, which Jaeger does not take, are not sent`,
+    undefined,
+  ]);
+  expect(await through(closed.url.replace('//', `//me:${SECRET}@`), 'https://backend.test')).toEqual([
+    'problem',
+    `https://backend.test, traces: the proxy wants a user name and a password, through the proxy ${closed.url} (https_proxy)`,
+    'put them into its URL, in the variable that names it',
+  ]);
+  expect(await through('http://127.0.0.1:1', url)).toEqual([
+    'problem',
+    `${url}, traces: connection refused, through the proxy http://127.0.0.1:1 (http_proxy)`,
+    'start it, or check the address',
   ]);
 });
 

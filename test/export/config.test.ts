@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   type DestinationConfig,
   type DestinationRecord,
@@ -12,7 +15,7 @@ import type { OtlpPresetName } from '../../src/export/presets.js';
 import { createResource } from '../../src/export/resource.js';
 
 beforeEach(() => {
-  for (const name of Object.keys(process.env)) if (name.startsWith('OTEL_')) vi.stubEnv(name, undefined);
+  for (const name of Object.keys(process.env)) if (/^OTEL_|_proxy$/i.test(name)) vi.stubEnv(name, undefined);
 });
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -63,6 +66,33 @@ describe('presets', () => {
     expect(Object.values(config.endpoints).map(({ encoding }) => encoding)).toEqual(
       expected.map(() => 'protobuf'),
     );
+  });
+
+  test.each(['grafana', 'otlp'] as const)('%s is as collector', (preset) => {
+    const { name: _, preset: __, ...settings } = of(preset);
+    const { name: ___, preset: ____, ...expected } = of('collector');
+    expect(settings).toEqual(expected);
+  });
+
+  test('each may be used several times, by a name each, and has its own settings then', () => {
+    const options = ['here', 'there'].map((name) => ({
+      name,
+      preset: 'prometheus' as const,
+      url: `http://${name}:9090/api/v1/otlp`,
+    }));
+    const resolved = resolveDestinations(options, [
+      { name: 'there', preset: 'prometheus', profile: 'legacy', timeout_ms: 7 },
+    ]);
+    expect(resolved).toMatchObject({
+      destinations: [
+        { name: 'here', profile: 'latest', endpoints: { metrics: { timeout_ms: 10_000 } } },
+        {
+          name: 'there',
+          profile: 'legacy',
+          endpoints: { metrics: { url: 'http://there:9090/api/v1/otlp/v1/metrics', timeout_ms: 7 } },
+        },
+      ],
+    });
   });
 
   test('console has no settings', () => {
@@ -260,6 +290,146 @@ describe('the configuration file', () => {
       expect(error?.message).not.toContain('hunter2');
     }
   });
+});
+
+describe('a bearer token', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'openclaw-otel-bridge-config-'));
+  afterAll(() => rmSync(directory, { recursive: true }));
+  const fileOf = (content: string): string => {
+    const path = join(directory, 'token');
+    writeFileSync(path, content);
+    return path;
+  };
+  const bearerOf = ({ endpoints }: DestinationConfig) => endpoints.traces?.bearer;
+
+  test('comes from the environment, or from a file', () => {
+    vi.stubEnv('MY_TOKEN', 'hunter2');
+    const from_env = bearerOf(resolve(OTLP, { preset: 'otlp', bearer: { env: 'MY_TOKEN' } }));
+    expect(from_env).toMatchObject({ token: 'hunter2', place: 'the environment variable MY_TOKEN' });
+    const path = fileOf('  hunter3\n');
+    const from_file = bearerOf(resolve(OTLP, { preset: 'otlp', bearer: { file: path } }));
+    expect(from_file).toMatchObject({ token: 'hunter3', place: `the file ${path}` });
+  });
+
+  test("gives way to the environment's header, where that goes to the same place", () => {
+    vi.stubEnv('MY_TOKEN', 'hunter2');
+    vi.stubEnv('OTEL_EXPORTER_OTLP_HEADERS', 'authorization=Bearer%20hunter3');
+    const record = { bearer: { env: 'MY_TOKEN' } };
+    const { traces } = resolve(OTLP, { preset: 'otlp', ...record }).endpoints;
+    expect(traces).toMatchObject({ headers: { authorization: 'Bearer hunter3' } });
+    expect(traces).not.toHaveProperty('bearer');
+    const option: DestinationOption = { name: 'clawmetry', preset: 'clawmetry' };
+    const clawmetry = resolve(option, { preset: 'clawmetry', ...record });
+    expect(bearerOf(clawmetry)?.token).toBe('hunter2');
+    expect(clawmetry.endpoints.traces?.headers).toEqual({});
+  });
+
+  test.each([
+    ['a variable that is not set', { env: 'NO_SUCH_TOKEN' }, /otlp: bearer: .*NO_SUCH_TOKEN is not set/],
+    ['an empty variable', { env: 'EMPTY_TOKEN' }, /EMPTY_TOKEN is empty/],
+    ['more than a token', { env: 'LONG_TOKEN' }, /LONG_TOKEN holds more than a token/],
+    ['what HTTP does not allow', { env: 'ODD_TOKEN' }, /ODD_TOKEN has characters/],
+    ['a file that is not there', { file: '/no/such/token' }, /the file \/no\/such\/token can't be read/],
+    ['a directory', { file: tmpdir() }, /can't be read/],
+  ] as const)('%s is an error that says which', (_, bearer, expected) => {
+    vi.stubEnv('EMPTY_TOKEN', ' ');
+    vi.stubEnv('LONG_TOKEN', 'Bearer hunter2');
+    vi.stubEnv('ODD_TOKEN', 'hunter2-\u{1f600}');
+    const resolved = error(OTLP, { preset: 'otlp', bearer });
+    expect(resolved).toEqual({ error: expect.stringMatching(expected) });
+    expect(JSON.stringify(resolved)).not.toContain('hunter');
+  });
+
+  test('an empty file is an error', () => {
+    expect(error(OTLP, { preset: 'otlp', bearer: { file: fileOf('\n') } })).toEqual({
+      error: expect.stringMatching(/the file .*token is empty/),
+    });
+  });
+
+  test.each([
+    'hunter2',
+    {},
+    { token: 'hunter2' },
+    { env: 'hunter2-hunter2' },
+    { env: 'A', file: 'hunter2' },
+    { file: '' },
+  ])('%o is no way to name one, and is not repeated', (bearer) => {
+    const { error: problem } = destinationSchema.safeParse({ preset: 'otlp', bearer });
+    expect(problem?.issues[0]?.path[0]).toBe('bearer');
+    expect(problem?.message).not.toContain('hunter2');
+  });
+
+  test('and the header authorization exclude each other', () => {
+    const record = { preset: 'otlp', bearer: { env: 'A' }, headers: { Authorization: 'Basic hunter2' } };
+    const { error: problem } = destinationSchema.safeParse(record);
+    expect(problem?.message).toMatch(/header authorization.*leave one of them out/);
+    expect(problem?.message).not.toContain('hunter2');
+    const other = { ...record, headers: { 'x-team': 'a' } };
+    expect(destinationSchema.safeParse(other).success).toBe(true);
+  });
+});
+
+describe('a proxy', () => {
+  const proxyOf = (url: string) => of('otlp', url).endpoints.traces?.proxy;
+
+  test('of the scheme, in small letters before large, and not of what is on this machine', () => {
+    vi.stubEnv('HTTP_PROXY', 'http://plain:3128');
+    vi.stubEnv('HTTPS_PROXY', 'http://large:3128/');
+    expect(proxyOf('http://backend')).toEqual({ url: 'http://plain:3128', variable: 'HTTP_PROXY' });
+    expect(proxyOf('https://backend')).toEqual({ url: 'http://large:3128', variable: 'HTTPS_PROXY' });
+    vi.stubEnv('https_proxy', 'small:8080');
+    expect(proxyOf('https://backend')).toEqual({ url: 'http://small:8080', variable: 'https_proxy' });
+    for (const host of ['localhost', 'a.localhost', '127.0.0.1', '127.9.9.9', '[::1]'])
+      expect(proxyOf(`http://${host}:4318`), host).toBeUndefined();
+    expect(proxyOf('http://127.example.com')).toBeDefined();
+    vi.stubEnv('HTTP_PROXY', '');
+    expect(proxyOf('http://backend')).toBeUndefined();
+  });
+
+  test('with a user and a password keeps them apart from its URL', () => {
+    vi.stubEnv('HTTPS_PROXY', 'https://me:hunter%3A2@proxy');
+    expect(proxyOf('https://backend')).toEqual({
+      url: 'https://proxy',
+      variable: 'HTTPS_PROXY',
+      authorization: `Basic ${Buffer.from('me:hunter:2').toString('base64')}`,
+    });
+  });
+
+  test.each([
+    ['*', 'https://backend', true],
+    ['backend', 'https://backend:4318', true],
+    ['BACKEND', 'https://backend', true],
+    ['example.com', 'https://otlp.example.com', true],
+    ['.example.com', 'https://otlp.example.com', true],
+    ['*.example.com', 'https://otlp.example.com', true],
+    ['.example.com', 'https://otlpexample.com', false],
+    ['other, backend:443', 'https://backend', true],
+    ['other backend:4318', 'https://backend', false],
+    ['backend:4318', 'https://backend:4318', true],
+    ['10.0.0.0/8', 'https://10.1.2.3', true],
+    ['10.0.0.0/8', 'https://11.1.2.3', false],
+    ['10.0.0.0/99,fd00::/8', 'https://[fd00::7]', true],
+    ['fd00::7', 'https://[fd00::7]', true],
+    ['[fd00::7]:443', 'https://[fd00::7]', true],
+    ['[fd00::7]:444', 'https://[fd00::7]', false],
+    [' ,, ', 'https://backend', false],
+  ])('with NO_PROXY=%s, %s is reached directly: %s', (exceptions, url, is_direct) => {
+    vi.stubEnv('HTTPS_PROXY', 'http://proxy');
+    vi.stubEnv('no_proxy', exceptions);
+    expect(proxyOf(url) === undefined).toBe(is_direct);
+  });
+
+  test.each(['socks5://hunter2', 'http://me:%zz@hunter2', 'http://'])(
+    '%s is an error, not repeated',
+    (url) => {
+      vi.stubEnv('https_proxy', url);
+      const resolved = error({ ...OTLP, url: 'https://backend' });
+      expect(resolved).toEqual({ error: expect.stringMatching(/otlp: the .*https_proxy/) });
+      expect(JSON.stringify(resolved)).not.toContain('hunter2');
+      // It matters only where it would be used.
+      expect(of('clawmetry').endpoints.traces).not.toHaveProperty('proxy');
+    },
+  );
 });
 
 describe('TLS files', () => {

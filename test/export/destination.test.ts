@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest';
+import { type Bearer, openBearer } from '../../src/export/bearer.js';
 import type { DestinationConfig, EndpointConfig } from '../../src/export/config.js';
 import { createDestination, type DestinationDependencies } from '../../src/export/destination.js';
 import { createMetrics } from '../../src/export/metrics.js';
@@ -158,6 +159,67 @@ describe('what a destination sends', () => {
   });
 });
 
+describe('a backend that takes JSON alone', () => {
+  const NO_PROTOBUF = answered(501, 'install the extra');
+
+  test('gets all of it in JSON, each signal from its second try on, and the log says so once', async () => {
+    const sent: string[] = [];
+    const taken: string[] = [];
+    const { destination, logger } = open(
+      configFor('collector'),
+      {},
+      {
+        transport: ({ url }) => ({
+          async post(body, _, encoding) {
+            const signal = url.slice(url.lastIndexOf('/') + 1);
+            sent.push(`${signal} ${encoding}`);
+            if (encoding !== 'json') return NO_PROTOBUF;
+            taken.push(Buffer.from(body).toString());
+            return OK;
+          },
+          close: async () => {},
+        }),
+      },
+    );
+    const metrics = createMetrics([destination.reader!], NO_SNAPSHOT);
+    for (const value of [1, 2]) {
+      metrics.record([
+        { instrument: 'openclaw.cost', value, attributes: { 'gen_ai.request.model': 'opus' } },
+      ]);
+      await destination.collectMetrics();
+      destination.sendMetrics();
+    }
+    destination.accept(emission({ spans: [span()], logs: [log()] }));
+    await destination.idle();
+    for (const signal of ['traces', 'logs'])
+      expect(sent.filter((each) => each.startsWith(signal))).toEqual([
+        `${signal} protobuf`,
+        `${signal} json`,
+      ]);
+    expect(sent.filter((each) => each.startsWith('metrics'))).toEqual([
+      'metrics protobuf',
+      'metrics json',
+      'metrics json',
+    ]);
+    const costs = taken
+      .flatMap((body) => JSON.parse(body).resourceMetrics ?? [])
+      .map(({ scopeMetrics: [{ metrics: each }] }) =>
+        each.find(({ name }: never) => name === 'openclaw.cost'),
+      );
+    expect(costs.map(({ sum }) => sum.dataPoints[0].asDouble)).toEqual([1, 3]);
+    expect(destination.summary()).toMatchObject({
+      traces: { produced: 1, delivered: 1, rejected: {} },
+      metrics: { produced: 4, delivered: 4, rejected: {} },
+      logs: { produced: 1, delivered: 1, rejected: {} },
+    });
+    expect(logger.lines).toEqual([
+      expect.stringMatching(
+        /^warn collector takes no protobuf at http.*in JSON.*HTTP 501: install the extra/,
+      ),
+    ]);
+  });
+});
+
 describe('independence', () => {
   test('a lane that gets no answer holds no other; closing leaves its data pending', async () => {
     const taken = deferred<void>();
@@ -252,6 +314,104 @@ describe('the log', () => {
     expect(logger.lines.join()).not.toMatch(/hunter|Bearer h/);
     expect(logger.lines.join()).toContain('[redacted]');
   });
+});
+
+describe('a backend that does not let the bridge in', () => {
+  /** What the log says to do, of a destination whose requests all get this status. */
+  async function adviceOf(
+    config: DestinationConfig,
+    status: number,
+    saved?: DestinationDependencies['saved'],
+  ) {
+    const refusing = () => scriptedPost([], answered(status, 'no'));
+    const scripts = { traces: refusing(), logs: refusing() };
+    const { destination, logger, clock } = open(config, scripts, { saved });
+    for (let number = 1; number <= 3; number += 1) {
+      destination.accept(emission({ spans: [span({ span_id: spanId(number) })], logs: [log()] }));
+      await destination.idle();
+      clock.advance(60_000);
+    }
+    expect(destination.summary()).toMatchObject({ traces: { rejected: { [`http_${status}`]: 3 } } });
+    return logger.lines.filter((line) => line.includes('does not let the bridge in'));
+  }
+  const with_bearer = (config: DestinationConfig, bearer: Bearer): DestinationConfig => ({
+    ...config,
+    endpoints: Object.fromEntries(
+      Object.entries(config.endpoints).map(([signal, endpoint]) => [signal, { ...endpoint, bearer }]),
+    ),
+  });
+  const EMPTY_STORE: DestinationDependencies['saved'] = {
+    entries: () => [],
+    read: () => undefined,
+    answers: () => ({}),
+  };
+
+  test("ClawMetry: the gateway's token, once; with a store, how to send again what was refused", async () => {
+    const [advice, ...more] = await adviceOf(configFor('clawmetry'), 401, EMPTY_STORE);
+    expect(more).toEqual([]);
+    expect(advice).toMatch(/^error clawmetry does not let the bridge in at http:\/\/127\.0\.0\.1:8900/);
+    expect(advice).toContain(
+      'give it the token of its OpenClaw gateway: "bearer: {env: OPENCLAW_GATEWAY_TOKEN}" (or {file: PATH}) for destination clawmetry in the configuration file',
+    );
+    expect(advice).toContain('"dead-letters resend" sends it');
+  });
+
+  test('another: its token; without a store nothing is promised', async () => {
+    const [advice] = await adviceOf(configFor('collector'), 403);
+    expect(advice).toContain('"bearer: {env: NAME}" (or {file: PATH}) for destination collector');
+    expect(advice).toContain('OTEL_EXPORTER_OTLP_HEADERS');
+    expect(advice).not.toContain('resend');
+  });
+
+  test('a token that is refused: where it came from, and not the token', async () => {
+    vi.stubEnv('MY_TOKEN', 'hunter2-hunter2');
+    const bearer = openBearer({ env: 'MY_TOKEN' }, process.env);
+    vi.unstubAllEnvs();
+    if ('error' in bearer) throw new Error(bearer.error);
+    const advices = await Promise.all([
+      adviceOf(with_bearer(configFor('collector'), bearer), 401),
+      adviceOf(configFor('collector', { 'x-key': 'hunter2-hunter2' }), 401),
+    ]);
+    const [[of_bearer], [of_header]] = advices as [[string], [string]];
+    expect(of_bearer).toContain(
+      'it refuses the token in the environment variable MY_TOKEN: put a token that it takes there',
+    );
+    expect(of_header).toContain(
+      'it refuses what it is given as x-key: give it a token that it takes, in OTEL_EXPORTER_OTLP_HEADERS',
+    );
+    expect(advices.join()).not.toContain('hunter2');
+  });
+});
+
+describe('a backend that points elsewhere', () => {
+  test('is not followed: the log says where it points, and what to do', async () => {
+    const redirect: Outcome = {
+      kind: 'answered',
+      status: 308,
+      location: 'https://backend/v1/traces',
+      body: Buffer.from(''),
+    };
+    const { destination, logger } = open(configFor('jaeger'), { traces: scriptedPost([redirect]) });
+    destination.accept(emission({ spans: [span()] }));
+    await destination.idle();
+    expect(destination.summary()).toMatchObject({ traces: { rejected: { http_308: 1 } } });
+    expect(logger.lines).toEqual([
+      expect.stringMatching(
+        /^error jaeger: 1 of traces rejected for good \(http_308\): HTTP 308, and redirects are not followed: .*give that URL \(https:\/\/backend\/v1\/traces\)/,
+      ),
+    ]);
+  });
+});
+
+test('what is known of a proxy is said at the start, without its credentials', async () => {
+  const config = configFor('collector');
+  const proxy = { url: 'http://proxy:3128', variable: 'HTTP_PROXY', authorization: 'Basic aHVudGVyMg==' };
+  for (const endpoint of Object.values(config.endpoints)) endpoint.proxy = proxy;
+  const { logger } = open(config);
+  expect(logger.lines).toEqual([
+    expect.stringMatching(/^info collector is reached through the proxy http:\/\/proxy:3128 \(HTTP_PROXY\)/),
+  ]);
+  expect(logger.lines.join()).not.toContain('aHVu');
 });
 
 test('a wall clock that is set by hours, in both directions, is not measured with', async () => {

@@ -112,12 +112,13 @@ export const emission = (parts: Partial<Emission>): Emission => ({
 /** Keeps what is logged: level, fields and message in one line each. */
 export function fakeLogger() {
   const lines: string[] = [];
-  const method = (level: string) => (fields: Record<string, unknown>, message: string) => {
-    lines.push(`${level} ${message} ${JSON.stringify(fields)}`);
+  const method = (level: string) => (fields: Record<string, unknown> | string, message?: string) => {
+    lines.push(
+      message === undefined ? `${level} ${fields}` : `${level} ${message} ${JSON.stringify(fields)}`,
+    );
   };
   return {
     lines,
-    debug: method('debug'),
     info: method('info'),
     warn: method('warn'),
     error: method('error'),

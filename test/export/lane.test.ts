@@ -107,6 +107,104 @@ describe('sending', () => {
   });
 });
 
+describe('a backend that does not take the encoding', () => {
+  /** Both read as JSON, so that the script can look into them. */
+  const encode: LaneOptions<string>['encode'] = (payloads, encoding) =>
+    Buffer.from(JSON.stringify([encoding, ...payloads]));
+
+  /** Takes JSON alone; says so with 501. */
+  function jsonOnly(answers: Outcome[] = []) {
+    const sent: string[] = [];
+    const taken: string[] = [];
+    const post: LaneOptions<string>['post'] = async (body, _, encoding) => {
+      const [written_as, ...payloads] = read(Buffer.from(body).toString());
+      expect(written_as).toBe(encoding);
+      sent.push(`${encoding} ${payloads.join()}`);
+      const answer = answers.shift() ?? (encoding === 'json' ? OK : answered(501, 'no protobuf'));
+      if (answer === OK) taken.push(...payloads);
+      return answer;
+    };
+    return { sent, taken, post };
+  }
+
+  test('gets the same again in JSON, and from then on nothing else', async () => {
+    const { sent, post } = jsonOnly();
+    const { lane, events, clock } = openLane(post, { encode, encoding: 'protobuf' });
+    lane.offer([item('a'), item('b')]);
+    await lane.idle();
+    lane.offer([item('c')]);
+    await lane.idle();
+    expect(sent).toEqual(['protobuf a,b', 'json a,b', 'json c']);
+    expect(clock.slept).toEqual([]);
+    expect(events.filter(({ kind }) => kind === 'encoding')).toEqual([
+      { kind: 'encoding', encoding: 'json', message: 'HTTP 501: no protobuf' },
+    ]);
+    expect(losses(events)).toEqual([]);
+    expect(lane.counts()).toEqual({ produced: 3, delivered: 3, pending: 0, rejected: {}, dropped: {} });
+  });
+
+  test('that takes neither is told so once for each, and what it refused is counted', async () => {
+    const { sent, post } = jsonOnly([answered(501), answered(501), answered(501)]);
+    const { lane, events } = openLane(post, { encode, encoding: 'protobuf' });
+    lane.offer([item('a')]);
+    await lane.idle();
+    lane.offer([item('b')]);
+    await lane.idle();
+    expect(sent).toEqual(['protobuf a', 'json a', 'json b']);
+    expect(events.filter(({ kind }) => kind === 'encoding')).toHaveLength(1);
+    expect(lane.counts()).toMatchObject({ produced: 2, pending: 0, rejected: { http_501: 2 } });
+  });
+
+  test('halves and batches that wait for another try are encoded anew', async () => {
+    const { sent, taken, post } = jsonOnly([answered(413), UNREACHABLE, answered(501)]);
+    const { lane } = openLane(post, { encode, encoding: 'protobuf' });
+    lane.offer(items(4));
+    await lane.idle();
+    expect(sent).toEqual([
+      'protobuf i0,i1,i2,i3',
+      'protobuf i0,i1',
+      'protobuf i0,i1',
+      'json i0,i1',
+      'json i2,i3',
+    ]);
+    expect(taken).toEqual(['i0', 'i1', 'i2', 'i3']);
+  });
+
+  test('what is in order stays in order', async () => {
+    const { taken, post } = jsonOnly([answered(503), answered(501)]);
+    const { lane } = openLane(post, { encode, encoding: 'protobuf', in_order: true, max_items: 1 });
+    lane.offer(items(3));
+    await lane.idle();
+    expect(taken).toEqual(['i0', 'i1', 'i2']);
+  });
+
+  property.prop([
+    fc.array(fc.constantFrom(503, 501, 413, 0), { maxLength: 30 }),
+    fc.integer({ min: 1, max: 40 }),
+  ])('everything is taken once, whatever else it says before', async (statuses, count) => {
+    const { taken, post } = jsonOnly();
+    const left = [...statuses];
+    const { lane } = openLane(
+      async (body, signal, encoding) => {
+        const status = left.shift();
+        if (status === 0) return UNREACHABLE;
+        if (status === 503 || (status === 413 && read(Buffer.from(body).toString()).length > 2))
+          return answered(status);
+        return post(body, signal, encoding);
+      },
+      { encode, encoding: 'protobuf' },
+    );
+    lane.offer(items(count));
+    await lane.idle();
+    expect(taken.toSorted()).toEqual(
+      items(count)
+        .map(({ payload }) => payload)
+        .toSorted(),
+    );
+    expect(lane.counts()).toMatchObject({ produced: count, delivered: count, pending: 0 });
+  });
+});
+
 describe('trying again', () => {
   test.each([429, 502, 503, 504])(
     'status %i is tried again with the same bytes, without a deadline',

@@ -8,6 +8,8 @@ import {
   createMetricReader,
   createMetrics,
   MAX_ATTRIBUTE_SETS,
+  packMetrics,
+  unpackMetrics,
 } from '../../src/export/metrics.js';
 import { encodeMetrics } from '../../src/export/otlp.js';
 import type { Temporality } from '../../src/export/presets.js';
@@ -18,7 +20,7 @@ const NOTHING: BridgeSnapshot = { source: { events: 0, rejected: {} }, destinati
 const REASONING = 'gen_ai.client.inference.usage.reasoning.output_tokens';
 
 function open(temporalities: Temporality[], snapshot: () => BridgeSnapshot = () => NOTHING) {
-  const readers = temporalities.map(createMetricReader);
+  const readers = temporalities.map((temporality) => createMetricReader(temporality));
   return { readers, metrics: createMetrics(readers, snapshot) };
 }
 
@@ -39,10 +41,15 @@ const asJson = (metrics: ResourceMetrics): { resource: unknown; metrics: JsonMet
 async function read(reader: MetricReader, name: string): Promise<JsonMetric | undefined> {
   return asJson(await collect(reader, RESOURCE)).metrics.find((metric) => metric.name === name);
 }
+/** Every count of tokens has it. */
+const MODALITY = 'gen_ai.token.modality';
 const values = (metric: JsonMetric | undefined) =>
   Object.fromEntries(
     (metric?.sum?.dataPoints ?? []).map(({ attributes, asInt, asDouble }) => [
-      attributes.map(({ value }) => Object.values(value)[0]).join(' '),
+      attributes
+        .filter(({ key }) => key !== MODALITY)
+        .map(({ value }) => Object.values(value)[0])
+        .join(' '),
       asInt ?? asDouble,
     ]),
   );
@@ -175,6 +182,38 @@ describe("the bridge's own metrics", () => {
       'destination',
     ]);
   });
+});
+
+describe('what was collected', () => {
+  const EACH: Measurement[] = [
+    add(1),
+    add(2, '\u00e4 "\ud83d\ude00"'),
+    add(0.25, 'opus', 'openclaw.cost'),
+    add(7.5, 'opus', 'gen_ai.execute_tool.duration'),
+    { instrument: REASONING, value: 3, attributes: { list: ['a', 'b'], flag: true, number: 1.5 } },
+  ];
+
+  test.each(['json', 'protobuf'] as const)(
+    'is the same request, encoded when it is sent: %s',
+    async (encoding) => {
+      const { readers, metrics } = open(['cumulative']);
+      metrics.record(EACH);
+      const collected = await collect(readers[0]!, RESOURCE);
+      const packed = packMetrics(collected);
+      const expected = encodeMetrics(collected, encoding);
+      // What is measured later is no part of it.
+      metrics.record(EACH);
+      expect(encodeMetrics(unpackMetrics(packed), encoding)).toEqual(expected);
+      expect(packMetrics(unpackMetrics(packed))).toEqual(packed);
+    },
+  );
+
+  test.each(['', '[]', '{}', '{"resourceMetrics":[]}', '{"resource":null,"scopeMetrics":[]}'])(
+    '%j is not what was collected',
+    (text) => {
+      expect(() => unpackMetrics(Buffer.from(text))).toThrow();
+    },
+  );
 });
 
 test('data points are counted over all metrics', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { applyToLog, applyToSpan, PROFILES, sendsLog } from '../../src/export/profiles.js';
 import { log, span } from './fakes.js';
 
-const { clawmetry, latest } = PROFILES;
+const { clawmetry, latest, legacy } = PROFILES;
 
 const CHILD = span({
   name: 'invoke_agent researcher',
@@ -40,7 +40,42 @@ describe('latest', () => {
   });
 });
 
+describe('legacy', () => {
+  test('spans and logs have the old names, and all that had none before keeps its own', () => {
+    const before = structuredClone(CHAT);
+    const attributes = { ...CHAT.attributes, 'gen_ai.usage.reasoning.output_tokens': 32 };
+    const expected = {
+      'gen_ai.system': 'anthropic',
+      'gen_ai.request.model': 'opus',
+      'gen_ai.conversation.id': 'b7b9c1c4-0000-4000-8000-000000000000',
+      'gen_ai.usage.input_tokens': 1_200,
+      'gen_ai.usage.output_tokens': 80,
+      'gen_ai.usage.cache_read_input_tokens': 800,
+      'gen_ai.usage.cache_creation_input_tokens': 100,
+      'gen_ai.usage.reasoning.output_tokens': 32,
+      'openclaw.cost_usd': 0.0125,
+    };
+    expect(applyToSpan(legacy, { ...CHAT, attributes })).toEqual({ ...CHAT, attributes: expected });
+    expect(applyToLog(legacy, log({ attributes }))).toEqual(log({ attributes: expected }));
+    expect(applyToSpan(legacy, CHILD)).toEqual(CHILD);
+    expect(sendsLog(legacy, log({ event_name: 'openclaw.agent_finished' }))).toBe(true);
+    expect(CHAT).toEqual(before);
+  });
+});
+
 describe('clawmetry', () => {
+  test.each([
+    { kind: 'tool', name: 'execute_tool exec', expected: 'execute_tool exec' },
+    { kind: 'tool', name: 'execute_tool truncate', expected: 'execute_tool' },
+    { kind: 'tool', name: 'execute_tool message', expected: 'execute_tool' },
+    { kind: 'run', name: 'invoke_agent Runner', expected: 'invoke_agent' },
+    { kind: 'run', name: 'invoke_agent main', expected: 'invoke_agent main' },
+    { kind: 'chat', name: 'chat completion-1', expected: 'chat completion-1' },
+  ] as const)('$name, a $kind, is named $expected: nothing counts as what it is not', (each) => {
+    const { kind, name, expected } = each;
+    expect(applyToSpan(clawmetry, span({ kind, name })).name).toBe(expected);
+  });
+
   test("a sub-agent's run", () => {
     const before = structuredClone(CHILD);
     expect(applyToSpan(clawmetry, CHILD)).toEqual({

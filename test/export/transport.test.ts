@@ -1,11 +1,16 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as createSecureServer } from 'node:https';
+import { createServer as createSecureServer, type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
+import { type Bearer, openBearer } from '../../src/export/bearer.js';
 import type { EndpointConfig } from '../../src/export/config.js';
 import { createTransport, readRetryAfter, type Transport } from '../../src/export/transport.js';
+import { startProxy } from './proxy-server.js';
 
 const NOW_MS = Date.parse('2026-11-20T10:00:00Z');
 const OPEN_FOR_EVER = new AbortController().signal;
@@ -31,7 +36,7 @@ afterEach(async () => {
 /** A server on loopback that keeps what it gets; by default it answers `{}`. */
 async function serve(
   answer: (response: ServerResponse, request: IncomingMessage) => void = (response) => response.end('{}'),
-  tls?: { cert: Buffer; key: Buffer },
+  tls?: ServerOptions,
 ) {
   const received: Received[] = [];
   const listener = async (request: IncomingMessage, response: ServerResponse) => {
@@ -45,7 +50,8 @@ async function serve(
   opened.servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
-  return { received, server, url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}/v1/traces` };
+  const url = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}/v1/traces`;
+  return { received, server, port, url };
 }
 
 function open(url: string, changes: Partial<EndpointConfig> = {}): Transport {
@@ -126,11 +132,32 @@ describe('an answer', () => {
     });
   });
 
-  test('that points elsewhere is not followed', async () => {
+  test('that points elsewhere is not followed; where it points is told without secrets', async () => {
     const elsewhere = await serve();
-    const { url } = await serve((response) => response.writeHead(307, { location: elsewhere.url }).end());
-    expect(await open(url).post(BODY, OPEN_FOR_EVER)).toMatchObject({ kind: 'answered', status: 307 });
+    const to = `${elsewhere.url.replace('http://', 'http://me:hunter2@')}?key=hunter2#hunter2`;
+    const { url } = await serve((response) => response.writeHead(307, { location: to }).end());
+    expect(await open(url, { headers: { authorization: 'Bearer t' } }).post(BODY, OPEN_FOR_EVER)).toEqual({
+      kind: 'answered',
+      status: 307,
+      location: elsewhere.url,
+      body: Buffer.from(''),
+    });
     expect(elsewhere.received).toEqual([]);
+  });
+
+  test.each([
+    [301, '/elsewhere?token=x', '/elsewhere'],
+    [308, 'javascript:alert(1)', undefined],
+    [302, 'http://[', undefined],
+    [307, undefined, undefined],
+    [200, 'http://ignored/', undefined],
+  ])('%i that points to %s is told as %s', async (status, location, expected) => {
+    const { url } = await serve((response) =>
+      response.writeHead(status, location === undefined ? {} : { location }).end(),
+    );
+    const outcome = await open(url).post(BODY, OPEN_FOR_EVER);
+    const told = outcome.kind === 'answered' ? outcome.location : 'failed';
+    expect(told).toBe(expected === undefined ? undefined : new URL(expected, url).href);
   });
 
   test('without an end is read up to a bound', async () => {
@@ -194,6 +221,214 @@ describe('a failure', () => {
     const { url } = await serve(() => closing.abort());
     expect(await open(url).post(BODY, closing.signal)).toMatchObject({ kind: 'failed' });
   });
+});
+
+/** What a server with a private authority wants to see of its clients. */
+const MUTUAL: ServerOptions = {
+  cert: pem('backend.pem'),
+  key: pem('backend.key'),
+  ca: pem('ca.pem'),
+  requestCert: true,
+  rejectUnauthorized: true,
+};
+const OURS = { ca: pem('ca.pem'), cert: pem('client.pem'), key: pem('client.key') };
+
+/** Answers with the name in the certificate that the client has shown. */
+const whoIsThere = (response: ServerResponse, { socket }: IncomingMessage) =>
+  response.end((socket as TLSSocket).getPeerCertificate().subject?.CN);
+
+describe('a client certificate', () => {
+  test('is shown to a backend of a private authority, which lets nobody else in', async () => {
+    const { url, received } = await serve(whoIsThere, MUTUAL);
+    expect(await open(url, { tls: OURS }).post(BODY, OPEN_FOR_EVER)).toMatchObject({
+      status: 200,
+      body: Buffer.from('client'),
+    });
+    const unknown = await open(url, { tls: { ca: OURS.ca } }).post(BODY, OPEN_FOR_EVER);
+    expect(unknown).toMatchObject({ kind: 'failed', reason: 'connection' });
+    expect(received).toHaveLength(1);
+  });
+});
+
+describe('through a proxy', () => {
+  const CREDENTIALS = `Basic ${Buffer.from('me:hunter2').toString('base64')}`;
+  const through = (url: string, authorization?: string): Partial<EndpointConfig> => ({
+    proxy: { url, variable: 'HTTPS_PROXY', ...(authorization === undefined ? {} : { authorization }) },
+  });
+  const startBefore = async (port: number, wanted?: string) => {
+    const proxy = await startProxy(port, wanted);
+    opened.servers.push(proxy.server);
+    return proxy;
+  };
+
+  test('TLS goes in a tunnel, end to end, with our certificates', async () => {
+    const backend = await serve(whoIsThere, MUTUAL);
+    const proxy = await startBefore(backend.port, CREDENTIALS);
+    const url = 'https://backend.test:4318/v1/traces';
+    const transport = open(url, { ...through(proxy.url, CREDENTIALS), tls: OURS });
+    for (let count = 0; count < 2; count += 1)
+      expect(await transport.post(BODY, OPEN_FOR_EVER)).toMatchObject({ body: Buffer.from('client') });
+    // One tunnel, kept open.
+    expect(proxy.asked).toEqual([
+      { method: 'CONNECT', target: 'backend.test:4318', authorization: CREDENTIALS },
+    ]);
+    expect(backend.received).toMatchObject([{ url: '/v1/traces', body: BODY }, { body: BODY }]);
+    expect(backend.received[0]?.headers).not.toHaveProperty('proxy-authorization');
+  });
+
+  test('another host does not pass for the backend', async () => {
+    const backend = await serve(undefined, MUTUAL);
+    const proxy = await startBefore(backend.port);
+    const outcome = await open('https://other.test/v1/traces', { ...through(proxy.url), tls: OURS }).post(
+      BODY,
+      OPEN_FOR_EVER,
+    );
+    expect(outcome).toMatchObject({ kind: 'failed', message: expect.stringMatching(/altnames/) });
+    expect(proxy.asked).toMatchObject([{ target: 'other.test:443' }]);
+    expect(backend.received).toEqual([]);
+  });
+
+  test('what is plain is asked for by its URL', async () => {
+    const backend = await serve();
+    const proxy = await startBefore(backend.port, CREDENTIALS);
+    const url = 'http://backend.test:4318/v1/traces';
+    const transport = open(url, { ...through(proxy.url, CREDENTIALS), compression: 'gzip' });
+    for (let count = 0; count < 2; count += 1)
+      expect(await transport.post(BODY, OPEN_FOR_EVER)).toMatchObject({ kind: 'answered', status: 200 });
+    expect(proxy.asked[0]).toEqual({ method: 'POST', target: url, authorization: CREDENTIALS });
+    expect(gunzipSync(backend.received[1]!.body)).toEqual(BODY);
+    expect(backend.received[0]?.headers.host).toBe('backend.test:4318');
+  });
+
+  test.each(['http', 'https'])(
+    'one that lets nobody through is a broken connection over %s, told without credentials',
+    async (scheme) => {
+      const backend = await serve();
+      const proxy = await startBefore(backend.port, 'Basic other');
+      const transport = open(`${scheme}://backend.test/v1/traces`, through(proxy.url, CREDENTIALS));
+      const outcome = await transport.post(BODY, OPEN_FOR_EVER);
+      expect(outcome).toMatchObject({
+        kind: 'failed',
+        reason: 'connection',
+        message: expect.stringMatching(new RegExp(`^through the proxy ${proxy.url}: .*407`)),
+      });
+      expect(JSON.stringify(outcome)).not.toContain(CREDENTIALS.slice('Basic '.length));
+      expect(backend.received).toEqual([]);
+    },
+  );
+
+  test('one that is not there, and one that never answers', async () => {
+    const { server, url } = await serve();
+    await new Promise((resolve) => server.close(resolve));
+    const gone = open('https://backend.test/v1/traces', through(new URL(url).origin));
+    expect(await gone.post(BODY, OPEN_FOR_EVER)).toMatchObject({
+      kind: 'failed',
+      message: expect.stringMatching(/^through the proxy .*ECONNREFUSED/),
+    });
+    const mute = await serve(() => {});
+    let tunnels = 0;
+    mute.server.on('connect', () => {
+      tunnels += 1;
+    });
+    const stuck = open('https://backend.test/v1/traces', {
+      ...through(new URL(mute.url).origin),
+      timeout_ms: 50,
+    });
+    // It is asked again, and not for ever the one that does not answer.
+    while (tunnels < 2) expect(await stuck.post(BODY, OPEN_FOR_EVER)).toMatchObject({ kind: 'failed' });
+  });
+});
+
+describe('a token in a file', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'openclaw-otel-bridge-token-'));
+  const path = join(directory, 'token');
+  afterEach(() => rmSync(path, { force: true }));
+
+  function openFile(token: string): Bearer {
+    writeFileSync(path, `${token}\n`);
+    const bearer = openBearer({ file: path }, {});
+    if ('error' in bearer) throw new Error(bearer.error);
+    return bearer;
+  }
+  /** As a service that renews tokens does it: the file is another one. */
+  function renew(token: string): void {
+    writeFileSync(`${path}.new`, token);
+    renameSync(`${path}.new`, path);
+  }
+  const guarded = (isRight: (token: string) => boolean, onRefusal = () => {}) =>
+    serve((response, { headers: { authorization = '' } }) => {
+      const right = isRight(authorization.replace(/^Bearer /, ''));
+      if (!right) onRefusal();
+      response.writeHead(right ? 200 : 401).end('{}');
+    });
+  const tokens = (received: Received[]) => received.map(({ headers }) => headers.authorization);
+
+  test('is read again when it has changed, and is no secret to those who redact', async () => {
+    const { received, url } = await guarded(() => true);
+    const bearer = openFile('first');
+    const transport = open(url, { bearer });
+    await transport.post(BODY, OPEN_FOR_EVER);
+    renew('second');
+    await transport.post(BODY, OPEN_FOR_EVER);
+    expect(tokens(received)).toEqual(['Bearer first', 'Bearer second']);
+    expect(bearer.secrets).toEqual(['second', 'first']);
+  });
+
+  test('that was renewed while a request was on its way is tried before that is given up', async () => {
+    const { received, url } = await guarded(
+      (token) => token === 'second',
+      () => renew('second'),
+    );
+    const transport = open(url, { bearer: openFile('first') });
+    expect(await transport.post(BODY, OPEN_FOR_EVER)).toMatchObject({ kind: 'answered', status: 200 });
+    expect(tokens(received)).toEqual(['Bearer first', 'Bearer second']);
+    expect(received[1]?.body).toEqual(BODY);
+  });
+
+  test('that is refused and was not renewed is refused, once', async () => {
+    const { received, url } = await guarded(() => false);
+    const outcome = await open(url, { bearer: openFile('first') }).post(BODY, OPEN_FOR_EVER);
+    expect(outcome).toMatchObject({ kind: 'answered', status: 401 });
+    expect(received).toHaveLength(1);
+  });
+
+  test('that another signal has found renewed is tried by this one too', async () => {
+    const bearer = openFile('first');
+    const { received, url } = await guarded(
+      (token) => token === 'second',
+      () => {
+        renew('second');
+        void bearer.refresh(true);
+      },
+    );
+    expect(await open(url, { bearer }).post(BODY, OPEN_FOR_EVER)).toMatchObject({ status: 200 });
+    expect(tokens(received)).toEqual(['Bearer first', 'Bearer second']);
+  });
+
+  test.each([
+    ['nothing', ''],
+    ['two words', 'two words'],
+    ['far too much', 'x'.repeat(70_000)],
+  ])('goes on as it was where the file holds %s, and where there is none', async (_, content) => {
+    const { received, url } = await guarded(() => true);
+    const transport = open(url, { bearer: openFile('first') });
+    renew(content);
+    await transport.post(BODY, OPEN_FOR_EVER);
+    rmSync(path);
+    await transport.post(BODY, OPEN_FOR_EVER);
+    expect(tokens(received)).toEqual(['Bearer first', 'Bearer first']);
+  });
+});
+
+test('a body of another encoding than the endpoint says so', async () => {
+  const { received, url } = await serve();
+  const transport = open(url, { encoding: 'protobuf' });
+  await transport.post(BODY, OPEN_FOR_EVER);
+  await transport.post(BODY, OPEN_FOR_EVER, 'json');
+  expect(received.map(({ headers }) => headers['content-type'])).toEqual([
+    'application/x-protobuf',
+    'application/json',
+  ]);
 });
 
 describe('Retry-After', () => {

@@ -3,10 +3,14 @@
  * encoding, and what to do. Pure: who asks stands in `destinations.ts`.
  */
 import {
+  accessAdvice,
   type DestinationConfig,
   type EndpointConfig,
   type ExportOutcome,
+  httpReason,
+  isAccessRefused,
   oneLine,
+  redactSecrets,
 } from '../../export/index.js';
 import type { Level } from './check.js';
 
@@ -23,30 +27,27 @@ const MAX_SHOWN = 200;
 const wrong = (found: string, advice: string): Finding => ({ level: 'problem', found, advice });
 
 /** What a backend says is shown short, and without what it was given. */
-function said({ status, body }: Answered, { headers }: EndpointConfig): string {
-  const secrets = Object.values(headers).flatMap((value) => value.split(' '));
-  const text = secrets
-    .filter((secret) => secret.length > 3)
-    .reduce((shown, secret) => shown.replaceAll(secret, '…'), oneLine(new TextDecoder().decode(body)));
+function said({ status, body }: Answered, endpoint: EndpointConfig): string {
+  const text = redactSecrets(oneLine(new TextDecoder().decode(body)), [endpoint], '…');
   return text === '' ? `HTTP ${status}` : `HTTP ${status}: ${text.slice(0, MAX_SHOWN)}`;
 }
 
-/** The environment's headers go to every backend but ClawMetry, whose token is that of the gateway. */
-function notLetIn(
-  { status }: Answered,
-  { headers }: EndpointConfig,
-  { preset, name }: DestinationConfig,
-): Finding {
-  const is_clawmetry = preset === 'clawmetry';
-  const in_file = `"headers" of destination ${name} in the configuration file`;
-  const place = is_clawmetry ? in_file : `OTEL_EXPORTER_OTLP_HEADERS, or ${in_file}`;
-  const token = is_clawmetry ? "the OpenClaw gateway's token" : 'its token';
-  const advice =
-    headers.authorization === undefined
-      ? `give it ${token} as the header authorization (Bearer …) in ${place}`
-      : `correct the header authorization in ${place}`;
-  return wrong(`does not let the bridge in (HTTP ${status})`, advice);
-}
+/** What was refused before is not lost. */
+const RESEND = 'then `dead-letters resend` sends what it has refused so far';
+
+const notLetIn = ({ status }: Answered, endpoint: EndpointConfig, config: DestinationConfig): Finding =>
+  wrong(`does not let the bridge in (HTTP ${status})`, `${accessAdvice(config, endpoint)}; ${RESEND}`);
+
+const redirected = ({ status, location }: Answered): Finding =>
+  location === undefined
+    ? wrong(`redirects (HTTP ${status})`, 'give the URL that it redirects to')
+    : wrong(
+        `redirects to ${location} (HTTP ${status}), which is not followed`,
+        'give the URL that it redirects to, without /v1/…, if that is the backend',
+      );
+
+const throughProxy = (proxy: EndpointConfig['proxy']): string =>
+  proxy === undefined ? '' : `, through the proxy ${proxy.url} (${proxy.variable})`;
 
 const ENCODING_NAMES = { json: 'JSON', protobuf: 'protobuf' } as const;
 
@@ -61,20 +62,18 @@ function encodingRefused({ status }: Answered, { encoding }: EndpointConfig): Fi
 /** A server that is no backend may say 200 to anything, with a page. No form of OTLP begins so. */
 const PAGE_START = '<'.charCodeAt(0);
 
-const accepted = ({ body }: Answered, { encoding }: EndpointConfig): Finding =>
+const accepted = ({ body }: Answered, { encoding, proxy }: EndpointConfig): Finding =>
   body[0] === PAGE_START
     ? wrong('answers with a page, as no OTLP backend does', 'check the URL')
-    : { level: 'ok', found: `takes ${ENCODING_NAMES[encoding]}` };
+    : { level: 'ok', found: `takes ${ENCODING_NAMES[encoding]}${throughProxy(proxy)}` };
 
 const NOT_THERE: ReadonlySet<number> = new Set([404, 405]);
 
 function describeAnswer(answer: Answered, endpoint: EndpointConfig, config: DestinationConfig): Finding {
   const { status } = answer;
   if (status >= 200 && status < 300) return accepted(answer, endpoint);
-  if (status >= 300 && status < 400) {
-    return wrong(`redirects (HTTP ${status})`, 'give the URL that it redirects to');
-  }
-  if (status === 401 || status === 403) return notLetIn(answer, endpoint, config);
+  if (status >= 300 && status < 400) return redirected(answer);
+  if (isAccessRefused(httpReason(status))) return notLetIn(answer, endpoint, config);
   if (NOT_THERE.has(status)) return wrong(`takes none there (HTTP ${status})`, 'check the URL');
   if (status === 415 || status === 501) return encodingRefused(answer, endpoint);
   const words = said(answer, endpoint);
@@ -86,6 +85,12 @@ function describeAnswer(answer: Answered, endpoint: EndpointConfig, config: Dest
 
 /** By what Node.js and OpenSSL say. */
 const FAILURES: readonly [pattern: RegExp, found: string, advice: string][] = [
+  [
+    /\(407\)/,
+    'the proxy wants a user name and a password',
+    'put them into its URL, in the variable that names it',
+  ],
+  [/Proxy response/, 'the proxy does not let it through', 'look at its rules, or name the host in NO_PROXY'],
   [/ECONNREFUSED/, 'connection refused', 'start it, or check the address'],
   [/ENOTFOUND|EAI_AGAIN/, 'its host name is not found', 'check the address'],
   [/altname/i, 'TLS: its certificate is for another host name', 'use the name that the certificate is for'],
@@ -107,5 +112,6 @@ export function describeOutcome(
   if (outcome.reason === 'timeout') return wrong(outcome.message, 'check the address and its load');
   const known = FAILURES.find(([pattern]) => pattern.test(outcome.message));
   const [, found = outcome.message, advice = 'check the address, and http:// or https://'] = known ?? [];
-  return wrong(found, advice);
+  // What is not known says it already.
+  return wrong(known === undefined ? found : `${found}${throughProxy(endpoint.proxy)}`, advice);
 }

@@ -11,7 +11,7 @@ import {
 } from '../../export/index.js';
 import type { Signal } from '../../model/delivery.js';
 import type { Settings } from '../../settings.js';
-import { chooseDestinations } from '../destinations.js';
+import { chooseDestinations } from '../../start/destinations.js';
 import { describeOutcome, type Finding } from './answers.js';
 import { type Check, ok, problem } from './check.js';
 
@@ -24,10 +24,22 @@ interface Probed extends Finding {
   base: string;
 }
 
-async function probe(signal: Signal, endpoint: EndpointConfig, config: DestinationConfig): Promise<Probed> {
+/** The bridge changes over to JSON where protobuf is not implemented, so that is asked for then. */
+async function findOut(
+  signal: Signal,
+  endpoint: EndpointConfig,
+  config: DestinationConfig,
+): Promise<Finding> {
   const outcome = await probeEndpoint(endpoint, signal, PROBE_TIMEOUT_MS);
+  const changes = outcome.kind === 'answered' && outcome.status === 501 && endpoint.encoding === 'protobuf';
+  if (!changes) return describeOutcome(outcome, endpoint, config);
+  const finding = await findOut(signal, { ...endpoint, encoding: 'json' }, config);
+  return finding.level === 'ok' ? { ...finding, found: `${finding.found}, and no protobuf` } : finding;
+}
+
+async function probe(signal: Signal, endpoint: EndpointConfig, config: DestinationConfig): Promise<Probed> {
   const base = endpoint.url.replace(`/v1/${signal}`, '');
-  return { signal, base, ...describeOutcome(outcome, endpoint, config) };
+  return { signal, base, ...(await findOut(signal, endpoint, config)) };
 }
 
 /** `traces`, `traces and logs`, `traces, metrics and logs` */

@@ -12,8 +12,8 @@ import {
   parseSourceName,
   type Refusal,
 } from '../../source/index.js';
+import { findGatewayUrl, findSecrets, gatewayAccess, isLocal } from '../../start/gateway.js';
 import { formatDuration } from '../../terminal/units.js';
-import { findGatewayUrl, findSecrets, gatewayAccess, isLocal } from '../gateway.js';
 import { type Check, ok, problem, warning } from './check.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;

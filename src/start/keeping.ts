@@ -3,10 +3,11 @@
  * can't be used at all the bridge goes on in memory, since to see what happens now is worth more than to keep it; where it
  * belongs to another bridge, it does not.
  */
-import type { Logger } from 'pino';
+
 import type { KeepOptions } from '../bridge.js';
 import { openKept } from '../kept.js';
-import type { Settings } from '../settings.js';
+import type { Logger } from '../model/logger.js';
+import type { Settings, StartSettings } from '../settings.js';
 import { openStore, type Store } from '../store/index.js';
 import { dataDirectory } from './gateway.js';
 
@@ -18,8 +19,30 @@ export interface Keeping {
   close(): Promise<void>;
 }
 
-const IN_MEMORY: Keeping = { close: async () => undefined };
+/** Nothing is kept. */
+export const IN_MEMORY: Keeping = { close: async () => undefined };
 
+/** Opens the store in a directory; `is_taken`: the directory is another's, else it can't be used at all. */
+export function keepIn(
+  command: 'run' | 'replay',
+  directory: string,
+  { store: { checkpoint_interval_ms }, limits }: StartSettings,
+  logger: Logger,
+): Keeping | { problem: string; is_taken: boolean } {
+  const opened = openStore(directory, { access: 'own' });
+  if ('problem' in opened) return opened;
+  const { store, findings } = opened;
+  for (const finding of findings) logger.warn(finding);
+  const keep = {
+    kept: openKept(store, command),
+    place: directory,
+    checkpoint_interval_ms,
+    store_limit_bytes: limits.store_mb * BYTES_PER_MB,
+  };
+  return { keep, close: () => store.close() };
+}
+
+/** The same for a command, which goes on in memory where the directory can't be used at all. */
 export async function openKeeping(
   command: 'run' | 'replay',
   directory: string | undefined,
@@ -27,21 +50,11 @@ export async function openKeeping(
   logger: Logger,
 ): Promise<Keeping | { error: string }> {
   if (directory === undefined) return IN_MEMORY;
-  const opened = openStore(directory, { access: 'own' });
-  if ('problem' in opened) {
-    if (opened.is_taken) return { error: opened.problem };
-    logger.warn(`${opened.problem}; going on in memory, so that a restart loses what is open or pending`);
-    return IN_MEMORY;
-  }
-  const { store, findings } = opened;
-  for (const finding of findings) logger.warn(finding);
-  const keep = {
-    kept: openKept(store, command),
-    place: directory,
-    checkpoint_interval_ms: settings.store.checkpoint_interval_ms,
-    store_limit_bytes: settings.limits.store_mb * BYTES_PER_MB,
-  };
-  return { keep, close: () => store.close() };
+  const opened = keepIn(command, directory, settings, logger);
+  if (!('problem' in opened)) return opened;
+  if (opened.is_taken) return { error: opened.problem };
+  logger.warn(`${opened.problem}; going on in memory, so that a restart loses what is open or pending`);
+  return IN_MEMORY;
 }
 
 /** The store of another process, or of one that has stopped: to be read, and changed in small ways. */

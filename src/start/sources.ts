@@ -2,8 +2,8 @@
  * The sources of a start: those that the user names, else the gateway on this machine.
  */
 import type { Positions, Source } from '../model/source.js';
-import { openclawDirectory } from '../openclaw.js';
-import type { Settings } from '../settings.js';
+import { type GatewaySecrets, openclawDirectory } from '../openclaw.js';
+import type { StartSettings } from '../settings.js';
 import {
   createGatewaySource,
   createSource,
@@ -21,7 +21,7 @@ export interface SourcesOptions {
   positions: Readonly<Record<string, Positions>>;
 }
 
-function parseSources(settings: Settings): { parsed: ParsedSource[] } | { error: string } {
+function parseSources(settings: StartSettings): { parsed: ParsedSource[] } | { error: string } {
   const texts = settings.from.length > 0 ? settings.from : [gatewayUrl(settings, process.env)];
   const parsed: ParsedSource[] = [];
   for (const text of texts) {
@@ -36,13 +36,23 @@ function parseSources(settings: Settings): { parsed: ParsedSource[] } | { error:
   return { parsed };
 }
 
-type Named<K extends ParsedSource['kind']> = Extract<ParsedSource, { kind: K }>;
+/** A source with what is particular to it, where that is not in the settings. */
+export type WantedSource = ParsedSource & {
+  /** What opens the gateway. */
+  secrets?: GatewaySecrets;
+};
 
-const lineOptions = ({ limits, from_start }: Settings, resume: Positions) =>
+type Named<K extends ParsedSource['kind']> = Extract<WantedSource, { kind: K }>;
+
+const lineOptions = ({ limits, from_start }: StartSettings, resume: Positions) =>
   ({ mode: 'follow', max_line_bytes: limits.line_bytes, from_start, resume }) as const;
 
-function createGateway(source: Named<'gateway'>, settings: Settings, resume: Positions): Source {
-  const access = gatewayAccess(source, settings, process.env);
+function createGateway(source: Named<'gateway'>, settings: StartSettings, resume: Positions): Source {
+  const { secrets } = source;
+  const access = {
+    ...gatewayAccess(source, settings, process.env),
+    ...(secrets === undefined ? {} : { secrets: () => secrets }),
+  };
   const position = resume[source.name] as GatewayPosition | undefined;
   return createGatewaySource({ access, resume: position, backoff: GATEWAY_BACKOFF });
 }
@@ -56,7 +66,7 @@ interface Transcripts {
 function withTranscripts(
   source: Named<'gateway'>,
   { directory, isThere }: Transcripts,
-  settings: Settings,
+  settings: StartSettings,
   resume: Positions,
 ): Source {
   const name = `transcripts:${directory}`;
@@ -76,7 +86,7 @@ function withTranscripts(
 }
 
 /** The gateway on this machine may belong to an OpenClaw that is too old for it, or not run: its transcripts are here too. */
-function createDefault(source: Named<'gateway'>, settings: Settings, resume: Positions): Source {
+function createDefault(source: Named<'gateway'>, settings: StartSettings, resume: Positions): Source {
   const directory = openclawDirectory(process.env);
   const transcripts = { directory, isThere: () => holdsTranscripts(directory) };
   return isLocal(source.url)
@@ -86,15 +96,22 @@ function createDefault(source: Named<'gateway'>, settings: Settings, resume: Pos
 
 /** Makes the sources; nothing is opened yet. */
 export function createSources(
-  settings: Settings,
+  settings: StartSettings,
   options: SourcesOptions,
 ): { sources: Source[] } | { error: string } {
   const found = parseSources(settings);
-  if ('error' in found) return found;
-  const { parsed } = found;
+  return 'error' in found ? found : { sources: makeSources(found.parsed, settings, options) };
+}
+
+/** Makes those that are named already; nothing is opened yet. */
+export function makeSources(
+  parsed: WantedSource[],
+  settings: StartSettings,
+  options: SourcesOptions,
+): Source[] {
   const gateway = parsed.find((source) => source.kind === 'gateway');
   const transcripts = parsed.find((source) => source.kind === 'transcripts');
-  const sources = parsed.flatMap((source): Source[] => {
+  return parsed.flatMap((source): Source[] => {
     if (source.kind === 'otlp' || (source === transcripts && gateway !== undefined)) return [];
     const resume = options.positions[source.name] ?? {};
     if (source.kind !== 'gateway') return [createSource(source, lineOptions(settings, resume))];
@@ -103,5 +120,4 @@ export function createSources(
     const { directory } = transcripts;
     return [withTranscripts(source, { directory, isThere: async () => true }, settings, resume)];
   });
-  return { sources };
 }

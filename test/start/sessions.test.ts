@@ -1,7 +1,7 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createSessionsLookup } from '../../src/commands/sessions.js';
+import { createSessionsLookup } from '../../src/start/sessions.js';
 import { temporaryDirectory } from '../source/helpers.js';
 
 /** As OpenClaw writes it: whole, and then under its name. */

@@ -2,18 +2,22 @@
  * Opens the destinations of a start: those that the user names, else what is found. They share one memory bound and one
  * set of instruments.
  */
-import type { Logger } from 'pino';
+
 import { type Choice, discoverDestination } from '../discover.js';
+import { errorReason } from '../errors.js';
 import {
   type ConsoleConfig,
   createDestination,
   createMetrics,
+  createProcessorDestination,
   type DestinationConfig,
   type Metrics,
+  type ProcessorsConfig,
   parseDestinations,
   resolveDestinations,
 } from '../export/index.js';
 import type { Destination, SavedDeliveries } from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
 import type { Settings } from '../settings.js';
 import type { Summary } from '../summary.js';
 import { createConsoleDestination } from '../terminal/console.js';
@@ -65,19 +69,24 @@ function openConsole(name: string): Destination {
 
 const NOTHING_YET = { source: { events: 0, rejected: {} }, destinations: {} };
 
-/** `saved`: what an earlier process left for them, where it is kept. */
-export async function openDestinations(
-  settings: Settings,
-  logger: Logger,
-  saved?: SavedDeliveries,
-): Promise<OpenedDestinations | { error: string }> {
-  const chosen = await chooseDestinations(settings);
-  if ('error' in chosen) return chosen;
-  const { configs, found } = chosen;
-  if (found !== undefined) logger.info(`sending to ${found.to}: ${found.why}; --to names another`);
+export interface OpenOptions {
+  logger: Logger;
+  /** What the destinations may hold in memory, together. */
+  memory_mb: number;
+  /** What an earlier process left for them, where it is kept. */
+  saved?: SavedDeliveries | undefined;
+  /** Processors and readers of the program that the bridge is a part of. */
+  processors?: ProcessorsConfig[];
+}
+
+/** Opens destinations whose settings are complete. */
+export function openConfigured(
+  configs: (DestinationConfig | ConsoleConfig)[],
+  { logger, memory_mb, saved, processors = [] }: OpenOptions,
+): OpenedDestinations | { error: string } {
   const [shown, ...others] = configs.filter((config) => config.preset === 'console');
   if (others.length > 0) return { error: 'console is named twice: there is one terminal' };
-  const memory_limit_bytes = (settings.limits.memory_mb * BYTES_PER_MB) / configs.length;
+  const memory_limit_bytes = (memory_mb * BYTES_PER_MB) / (configs.length + processors.length);
   let metrics: Metrics | undefined;
   let bridge: { summary(): Summary } | undefined;
   const remote = configs
@@ -90,14 +99,35 @@ export async function openDestinations(
         onExport: (signal, name, duration_ms) => metrics?.recordExport(signal, name, duration_ms),
       }),
     );
-  const readers = remote.flatMap(({ reader }) => reader ?? []);
-  metrics = createMetrics(readers, () => bridge?.summary() ?? NOTHING_YET);
+  const own = processors.map((config) => createProcessorDestination(config, { logger, memory_limit_bytes }));
+  const destinations = [...remote, ...own];
+  const readers = destinations.flatMap(({ reader }) => reader ?? []);
+  try {
+    metrics = createMetrics(readers, () => bridge?.summary() ?? NOTHING_YET);
+  } catch (error) {
+    // A reader of the program around the bridge may be in use already; those of the bridge are new.
+    for (const destination of destinations) void destination.close();
+    return { error: `a metric reader can't be used: ${errorReason(error)}` };
+  }
   return {
-    destinations: shown === undefined ? remote : [...remote, openConsole(shown.name)],
+    destinations: shown === undefined ? destinations : [...destinations, openConsole(shown.name)],
     metrics,
     is_drawing: shown !== undefined,
     attach(opened) {
       bridge = opened;
     },
   };
+}
+
+/** `saved`: what an earlier process left for them, where it is kept. */
+export async function openDestinations(
+  settings: Settings,
+  logger: Logger,
+  saved?: SavedDeliveries,
+): Promise<OpenedDestinations | { error: string }> {
+  const chosen = await chooseDestinations(settings);
+  if ('error' in chosen) return chosen;
+  const { configs, found } = chosen;
+  if (found !== undefined) logger.info(`sending to ${found.to}: ${found.why}; --to names another`);
+  return openConfigured(configs, { logger, memory_mb: settings.limits.memory_mb, saved });
 }

@@ -1,0 +1,11 @@
+/**
+ * What the commands that drain have in common: how the first signal tells them to stop, and what is said then.
+ */
+import type { Logger } from '../model/logger.js';
+
+/** Tells how to stop: called by the first signal. */
+export type OnInterrupt = (stop: () => void) => void;
+
+export function sayStopping(logger: Logger, drain_s: number): void {
+  logger.info(`stopping: sending what is left, for at most ${drain_s} s; a second signal ends it at once`);
+}

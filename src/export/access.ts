@@ -1,0 +1,32 @@
+/**
+ * What to do about a backend that does not let the bridge in (401, 403): which token it wants to see, and where that is given.
+ * In words alone; no token is in them.
+ */
+import type { DestinationConfig, EndpointConfig } from './config.js';
+import { httpReason } from './reasons.js';
+
+const ACCESS_REFUSED: ReadonlySet<string> = new Set([httpReason(401), httpReason(403)]);
+
+/** Whether it is for this reason that something was refused. */
+export const isAccessRefused = (reason: string): boolean => ACCESS_REFUSED.has(reason);
+
+/** ClawMetry takes the token of the OpenClaw gateway beside it, which the bridge may know from this variable. */
+const GATEWAY_TOKEN = 'OPENCLAW_GATEWAY_TOKEN';
+
+/** The environment's headers go to every backend but ClawMetry. */
+function giveToken({ preset, name }: DestinationConfig): string {
+  const place = `for destination ${name} in the configuration file`;
+  return preset === 'clawmetry'
+    ? `give it the token of its OpenClaw gateway: "bearer: {env: ${GATEWAY_TOKEN}}" (or {file: PATH}) ${place}`
+    : `give it its token: "bearer: {env: NAME}" (or {file: PATH}) ${place}, or authorization=Bearer%20… in OTEL_EXPORTER_OTLP_HEADERS`;
+}
+
+export function accessAdvice(config: DestinationConfig, { bearer, headers }: EndpointConfig): string {
+  const { preset, name } = config;
+  const given = Object.keys(headers);
+  if (bearer === undefined && given.length === 0) return giveToken(config);
+  const right = preset === 'clawmetry' ? 'the token of its OpenClaw gateway' : 'a token that it takes';
+  if (bearer !== undefined) return `it refuses the token in ${bearer.place}: put ${right} there`;
+  const places = `OTEL_EXPORTER_OTLP_HEADERS, or "headers" of destination ${name} in the configuration file`;
+  return `it refuses what it is given as ${given.join(', ')}: give it ${right}, in ${places}`;
+}

@@ -1,0 +1,112 @@
+/**
+ * The token that a backend wants to see, from the environment or a file: never from the configuration itself, which people
+ * copy and commit. A file is read again when it has changed, and when its token is refused, so that one that is renewed
+ * from outside goes on working. No message holds a token.
+ */
+import { readFileSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { validateHeaderValue } from 'node:http';
+import { z } from 'zod';
+import type { ConfigurationError } from './parse.js';
+
+const FORMS = 'must be {env: NAME} or {file: PATH}; the token itself does not belong here';
+
+/** How the configuration file names it. */
+export const bearerSchema = z
+  .strictObject(
+    {
+      env: z
+        .string()
+        .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be the name of an environment variable')
+        .optional(),
+      file: z.string().min(1).optional(),
+    },
+    FORMS,
+  )
+  .refine(({ env, file }) => (env === undefined) !== (file === undefined), FORMS);
+
+export type BearerSource = z.infer<typeof bearerSchema>;
+
+export interface Bearer {
+  /** Where it comes from, for people. */
+  readonly place: string;
+  /** As it is now. */
+  readonly token: string;
+  /** The tokens of late, each of which an answer may repeat. */
+  readonly secrets: readonly string[];
+  /** Reads it again where it has changed; `anew`: also where it looks as if it had not. Never rejects. */
+  refresh(anew?: boolean): Promise<void>;
+}
+
+/** A longer file holds something else. */
+const MAX_TOKEN_BYTES = 64 * 1024;
+const MAX_SECRETS = 4;
+
+/** The token in a text, or what is wrong with it. */
+function parseToken(text: string): { token: string } | { problem: string } {
+  const token = text.trim();
+  if (token === '') return { problem: 'is empty' };
+  if (token.length > MAX_TOKEN_BYTES || /\s/.test(token))
+    return { problem: 'holds more than a token; it must be the token alone, without "Bearer"' };
+  try {
+    validateHeaderValue('authorization', token);
+  } catch {
+    return { problem: 'has characters that HTTP does not allow in a header' };
+  }
+  return { token };
+}
+
+/** `source` has passed the schema. */
+export const openBearer = (
+  { env: name = '', file }: BearerSource,
+  env: NodeJS.ProcessEnv,
+): Bearer | ConfigurationError => (file === undefined ? fromEnvironment(name, env) : fromFile(file));
+
+function fromEnvironment(name: string, env: NodeJS.ProcessEnv): Bearer | ConfigurationError {
+  const value = env[name];
+  if (value === undefined)
+    return { error: `bearer: the environment variable ${name} is not set; set it to the token` };
+  const parsed = parseToken(value);
+  if ('problem' in parsed) return { error: `bearer: the environment variable ${name} ${parsed.problem}` };
+  const { token } = parsed;
+  return { place: `the environment variable ${name}`, token, secrets: [token], refresh: async () => {} };
+}
+
+function fromFile(path: string): Bearer | ConfigurationError {
+  try {
+    const parsed = parseToken(readFileSync(path, 'utf8'));
+    return 'problem' in parsed
+      ? { error: `bearer: the file ${path} ${parsed.problem}` }
+      : createTokenFile(path, parsed.token);
+  } catch {
+    return { error: `bearer: the file ${path} can't be read; check its path and its mode` };
+  }
+}
+
+function createTokenFile(path: string, first: string): Bearer {
+  let tokens = [first];
+  /** How the file looked when it was read last; it may have changed since the start. */
+  let last_look = '';
+  return {
+    place: `the file ${path}`,
+    get token() {
+      return tokens[0] ?? first;
+    },
+    get secrets() {
+      return tokens;
+    },
+    async refresh(anew = false) {
+      try {
+        const { ino, size, mtimeMs } = await stat(path);
+        const look = `${ino} ${size} ${mtimeMs}`;
+        if ((!anew && look === last_look) || size > MAX_TOKEN_BYTES) return;
+        const parsed = parseToken(await readFile(path, 'utf8'));
+        last_look = look;
+        if ('token' in parsed && parsed.token !== tokens[0])
+          tokens = [parsed.token, ...tokens].slice(0, MAX_SECRETS);
+      } catch {
+        // Between two versions of a file there may be none: the token that was read last is as good as any.
+      }
+    },
+  };
+}

@@ -1,0 +1,210 @@
+/**
+ * A destination that is a part of the program around the bridge: a span processor, a log record processor, a metric reader
+ * of its own, or several of them. They get what the profile `latest` says, and what becomes of it is their business: a record
+ * that was handed over counts as delivered. Whatever one of them throws is counted and said, and stops nothing.
+ */
+import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
+import type { Resource } from '@opentelemetry/resources';
+import { LoggerProvider, type LogRecordProcessor } from '@opentelemetry/sdk-logs';
+import type { IMetricReader } from '@opentelemetry/sdk-metrics';
+import type { SpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { errorReason } from '../errors.js';
+import type {
+  DeliveryProblem,
+  Destination,
+  DestinationCounts,
+  Signal,
+  SignalCounts,
+} from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
+import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
+import { within } from '../within.js';
+import { logBytes, spanBytes } from './estimate.js';
+import { createHandover, type Handover, type Receiver } from './handover.js';
+import { toReadableLogRecord, toReadableSpan } from './otlp.js';
+import { createLossLog, createRedactor, REPEAT_AFTER_MS } from './report.js';
+import { createResource } from './resource.js';
+import { SCOPE } from './scope.js';
+import { oneLine } from './verdict.js';
+
+/** What is used of a span processor: a span is handed over when it has ended, so that `onStart` is never called. */
+export type SpanSink = Pick<SpanProcessor, 'onEnd' | 'forceFlush' | 'shutdown'>;
+
+export interface ProcessorsConfig {
+  /** Its key in the summary. */
+  name: string;
+  span_processor?: SpanSink | undefined;
+  log_record_processor?: LogRecordProcessor | undefined;
+  metric_reader?: IMetricReader | undefined;
+}
+
+export interface ProcessorDependencies {
+  logger: Logger;
+  /** What may wait for the processors in memory, in estimated bytes. */
+  memory_limit_bytes: number;
+}
+
+export interface ProcessorDestination extends Destination {
+  /** For `createMetrics`. */
+  reader?: IMetricReader;
+}
+
+/** Longer than OpenTelemetry's processors give one export by default. */
+const FLUSH_LIMIT_MS = 35_000;
+
+/** What they hold was flushed before, as far as there was time for it. */
+const SHUTDOWN_LIMIT_MS = 1_000;
+
+/** What OpenTelemetry's processors and readers have in common. */
+interface Flushable {
+  forceFlush(): Promise<void>;
+  shutdown(): Promise<void>;
+}
+
+/** The same, where nothing that it does wrong gets through: neither call rejects, and each takes a bounded time. */
+type Guard = (signal: Signal, part: Flushable) => Flushable;
+
+function createGuard(fail: (signal: Signal, what: string, error: unknown) => void): Guard {
+  async function attempt(signal: Signal, what: string, limit_ms: number, act: () => Promise<void>) {
+    let is_done = false;
+    const acting = (async () => act())()
+      .catch((error: unknown) => fail(signal, what, error))
+      .finally(() => {
+        is_done = true;
+      });
+    await within(limit_ms, acting);
+    if (!is_done) fail(signal, what, new Error(`it is not done after ${limit_ms / 1000} s`));
+  }
+  return (signal, part) => ({
+    forceFlush: () => attempt(signal, 'forceFlush', FLUSH_LIMIT_MS, () => part.forceFlush()),
+    shutdown: () => attempt(signal, 'shutdown', SHUTDOWN_LIMIT_MS, () => part.shutdown()),
+  });
+}
+
+/** Says what one of them did wrong, once a minute for each signal, and remembers the last of it. */
+function createProblems(name: string, logger: Logger, redact: (text: string) => string) {
+  const problems: Partial<Record<Signal, DeliveryProblem>> = {};
+  const said_ms: Partial<Record<Signal, number>> = {};
+  return {
+    problems,
+    fail(signal: Signal, what: string, error: unknown): void {
+      const message = redact(oneLine(errorReason(error)));
+      problems[signal] = { at_ms: Date.now(), message };
+      const now_ms = performance.now();
+      if (now_ms - (said_ms[signal] ?? Number.NEGATIVE_INFINITY) < REPEAT_AFTER_MS) return;
+      said_ms[signal] = now_ms;
+      logger.warn({ destination: name, signal }, `${name}: ${what} for ${signal} failed: ${message}`);
+    },
+  };
+}
+
+/** A processor may change a record while it has it, so that it gets one of OpenTelemetry's own making. */
+function emitTo(processor: LogRecordProcessor, resource: Resource): (log: LogRecord) => void {
+  const provider = new LoggerProvider({ resource, processors: [processor] });
+  const logger = provider.getLogger(SCOPE.name, SCOPE.version);
+  return (log) => {
+    const { hrTime, hrTimeObserved, spanContext, ...rest } = toReadableLogRecord(log, resource);
+    const context =
+      spanContext === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, spanContext);
+    logger.emit({ ...rest, timestamp: hrTime, observedTimestamp: hrTimeObserved, context });
+  };
+}
+
+/** One of the parts, as the destination uses it. */
+interface Sender {
+  signal: Signal;
+  accept(emission: Emission): void;
+  /** Absent where nothing is handed over. */
+  counts?(): SignalCounts;
+  idle(): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Parts {
+  resource: Resource;
+  guard: Guard;
+  openHandover<R>(receiver: Receiver<R>): Handover<R>;
+}
+
+function openSender<R>(
+  { guard, openHandover }: Parts,
+  part: Flushable,
+  { pick, ...receiver }: Omit<Receiver<R>, 'flush'> & { pick(emission: Emission): R[] },
+): Sender {
+  const { signal } = receiver;
+  const { forceFlush, shutdown } = guard(signal, part);
+  const handover = openHandover<R>({ ...receiver, flush: forceFlush });
+  return {
+    signal,
+    accept: (emission) => handover.offer(pick(emission)),
+    counts: handover.counts,
+    idle: handover.idle,
+    close() {
+      handover.close();
+      return shutdown();
+    },
+  };
+}
+
+const openSpans = (parts: Parts, processor: SpanSink): Sender =>
+  openSender<SpanRecord>(parts, processor, {
+    signal: 'traces',
+    pick: ({ spans }) => spans,
+    hand: (span) => processor.onEnd(toReadableSpan(span, parts.resource)),
+    bytesOf: spanBytes,
+  });
+
+const openLogs = (parts: Parts, processor: LogRecordProcessor): Sender =>
+  openSender<LogRecord>(parts, processor, {
+    signal: 'logs',
+    pick: ({ logs }) => logs,
+    hand: emitTo(processor, parts.resource),
+    bytesOf: logBytes,
+  });
+
+/** A reader collects when it wants to, so that nothing is handed over and nothing counted. */
+function openMetrics({ guard }: Parts, reader: IMetricReader): Sender {
+  const { forceFlush, shutdown } = guard('metrics', reader);
+  return { signal: 'metrics', accept: () => undefined, idle: forceFlush, close: shutdown };
+}
+
+export function createProcessorDestination(
+  { name, span_processor, log_record_processor, metric_reader }: ProcessorsConfig,
+  { logger, memory_limit_bytes }: ProcessorDependencies,
+): ProcessorDestination {
+  const redact = createRedactor({ endpoints: {} });
+  const { problems, fail } = createProblems(name, logger, redact);
+  const sayLoss = createLossLog({ name }, { logger, now: () => performance.now() }, redact);
+  const limit_bytes = span_processor && log_record_processor ? memory_limit_bytes / 2 : memory_limit_bytes;
+  const parts: Parts = {
+    resource: createResource(),
+    guard: createGuard(fail),
+    openHandover: (receiver) =>
+      createHandover(receiver, { limit_bytes, onLoss: (event) => sayLoss(receiver.signal, event) }),
+  };
+  const senders = [
+    ...(span_processor ? [openSpans(parts, span_processor)] : []),
+    ...(metric_reader ? [openMetrics(parts, metric_reader)] : []),
+    ...(log_record_processor ? [openLogs(parts, log_record_processor)] : []),
+  ];
+  const summary = (): DestinationCounts =>
+    Object.fromEntries(senders.flatMap(({ signal, counts }) => (counts ? [[signal, counts()]] : [])));
+  return {
+    name,
+    ...(metric_reader ? { reader: metric_reader } : {}),
+    accept(emission) {
+      for (const sender of senders) sender.accept(emission);
+    },
+    collectMetrics: async () => undefined,
+    sendMetrics: () => undefined,
+    summary,
+    problems: () => ({ ...problems }),
+    pending: () => Object.values(summary()).reduce((total, { pending }) => total + pending, 0),
+    async idle() {
+      await Promise.all(senders.map((sender) => sender.idle()));
+    },
+    async close() {
+      await Promise.all(senders.map((sender) => sender.close()));
+    },
+  };
+}

@@ -1,0 +1,99 @@
+/**
+ * Profile `clawmetry`: what ClawMetry's receiver understands. It adds up the tokens and the cost that it finds, in whatever
+ * signal, so that the chat spans alone carry them: no log record with tokens is sent, and no metric by a name that it reads.
+ */
+import type { AttributeValue, LogRecord, SpanRecord } from '../../model/telemetry.js';
+import { LATEST_METRICS } from './latest.js';
+import type { Derived, Profile } from './table.js';
+
+const AGENT_ID = 'gen_ai.agent.id';
+const AGENT_NAME = 'gen_ai.agent.name';
+const CONVERSATION = 'gen_ai.conversation.id';
+const PROVIDER = 'gen_ai.provider.name';
+const CACHE_READ = 'gen_ai.usage.cache_read.input_tokens';
+const CACHE_WRITE = 'gen_ai.usage.cache_write.input_tokens';
+const SESSION_KEY = 'openclaw.session.key';
+
+/** Providers whose cached tokens ClawMetry prices beside the input, where the conventions count them inside it. */
+const CACHE_BESIDE_INPUT: ReadonlySet<AttributeValue | undefined> = new Set(['anthropic']);
+
+/** ClawMetry files a session id with a colon under the text before it, as a runtime of that name. */
+const withoutColons = (value: AttributeValue): AttributeValue => String(value).replaceAll(':', '.');
+
+/** The run that begins a sub-agent; one that only goes on after a yield spawns nothing. */
+const isSpawnedRun = (span: SpanRecord): boolean =>
+  span.kind === 'run' && span.parent_agent_id !== undefined && span.is_continuation !== true;
+
+/** With these anywhere in its name a span counts as a run or a message there: `truncate` would, as a tool. */
+const COUNTED = /run|completion|message/i;
+
+/** A model call counts as a run there, by its operation; nothing else is to, for the name of a tool or an agent. */
+function spanName(span: SpanRecord): string {
+  if (isSpawnedRun(span)) return 'agent.spawn';
+  if (span.kind === 'chat' || !COUNTED.test(span.name)) return span.name;
+  return span.kind === 'tool' ? 'execute_tool' : 'invoke_agent';
+}
+
+/** ClawMetry draws an edge from parent to child only where their agent ids differ. */
+function ownAgentId(value: AttributeValue, span: SpanRecord): AttributeValue {
+  if (value !== span.parent_agent_id) return value;
+  const label = span.attributes[AGENT_NAME];
+  return label === undefined || label === value ? 'subagent' : label;
+}
+
+/** ClawMetry takes any span with a model for a model call. */
+const exceptOnRuns = {
+  of: (value: AttributeValue, span: SpanRecord): AttributeValue | undefined =>
+    span.kind === 'run' ? undefined : value,
+  says: 'not on runs',
+};
+
+function billedInput(value: AttributeValue, { attributes }: SpanRecord): AttributeValue {
+  if (!CACHE_BESIDE_INPUT.has(attributes[PROVIDER])) return value;
+  return Math.max(
+    0,
+    Number(value) - Number(attributes[CACHE_READ] ?? 0) - Number(attributes[CACHE_WRITE] ?? 0),
+  );
+}
+
+/** Tool logs under the spans' own session id would hide its trace, so they have a session of their own beside it. */
+const LIVE_SESSION: Derived<LogRecord, AttributeValue | undefined> = {
+  of({ attributes }) {
+    const session = attributes[SESSION_KEY] ?? attributes[CONVERSATION];
+    return session === undefined ? undefined : `${withoutColons(session)}.live`;
+  },
+  says: 'the session key with `.` for `:`, and `.live`',
+};
+
+export const CLAWMETRY: Profile = {
+  span: {
+    name: {
+      of: spanName,
+      says: "`agent.spawn` for a sub-agent's run; the operation alone where the name of a run or tool call has `run`, `completion` or `message` in it",
+    },
+    attributes: {
+      [CONVERSATION]: { value: { of: withoutColons, says: '`.` for `:`' } },
+      [AGENT_ID]: {
+        value: {
+          of: ownAgentId,
+          says: "a sub-agent's label, else `subagent`, where it is the id of its parent's agent",
+        },
+      },
+      'gen_ai.request.model': { value: exceptOnRuns },
+      'gen_ai.response.model': { value: exceptOnRuns },
+      'gen_ai.usage.input_tokens': {
+        value: { of: billedInput, says: 'without the cached part where the provider is `anthropic`' },
+      },
+      [CACHE_WRITE]: { name: 'gen_ai.usage.cache_creation.input_tokens' },
+      'openclaw.cost_usd': { name: 'gen_ai.usage.cost_usd' },
+    },
+  },
+  log: {
+    attributes: {},
+    // ClawMetry looks for a log's session first under the one name, then under the other; for spans it is the reverse.
+    added: { [CONVERSATION]: LIVE_SESSION, 'session.id': LIVE_SESSION },
+    events: new Set(['openclaw.tool_call', 'openclaw.tool_result']),
+    batch_items: 16,
+  },
+  metrics: LATEST_METRICS,
+};

@@ -1,0 +1,91 @@
+/**
+ * Whether a backend is reached through a proxy, by the variables that other programs read too: `HTTP_PROXY`, `HTTPS_PROXY` and
+ * `NO_PROXY`, in small letters first. What is on this machine never is. A proxy's user name and password are in its
+ * URL, where they are taken out at once: the URL that is left may be shown.
+ */
+import { BlockList, isIP } from 'node:net';
+
+export interface ProxyServer {
+  /** Without credentials. */
+  url: string;
+  /** The value of `proxy-authorization`. A secret. */
+  authorization?: string;
+  /** The variable that names it. */
+  variable: string;
+}
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+/** The variable that is set, in small letters or large; an empty one is none. */
+function find(name: string, env: Variables): { name: string; value: string } | undefined {
+  for (const spelling of [name.toLowerCase(), name]) {
+    const value = env[spelling]?.trim();
+    if (value !== undefined && value !== '') return { name: spelling, value };
+  }
+  return undefined;
+}
+
+const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
+
+/** `[::1]` → `::1` */
+const bareHost = (hostname: string): string => hostname.replace(/^\[(.*)\]$/, '$1').toLowerCase();
+
+const isLoopback = (host: string): boolean =>
+  /(^|\.)localhost$/.test(host) || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+
+/** `10.0.0.0/8` */
+function isInNetwork(host: string, network: string): boolean {
+  const [address = '', bits = ''] = network.split('/');
+  const family = isIP(host);
+  if (family === 0 || family !== isIP(address) || !/^\d{1,3}$/.test(bits)) return false;
+  if (Number(bits) > (family === 6 ? 128 : 32)) return false;
+  const type = family === 6 ? 'ipv6' : 'ipv4';
+  const list = new BlockList();
+  list.addSubnet(address, Number(bits), type);
+  return list.check(host, type);
+}
+
+/** `host`, `.host` or `*.host`, each with or without `:port`; an address, a network of addresses, or `*`. */
+function isMeant(url: URL, exception: string): boolean {
+  const host = bareHost(url.hostname);
+  if (exception === '*' || isInNetwork(host, exception)) return true;
+  const [, only_port] = isIP(exception) === 6 ? [] : (/:(\d+)$/.exec(exception) ?? []);
+  if (only_port !== undefined && only_port !== (url.port || DEFAULT_PORTS[url.protocol])) return false;
+  const name = only_port === undefined ? exception : exception.slice(0, -only_port.length - 1);
+  const wanted = bareHost(name).replace(/^\*?\./, '');
+  return host === wanted || host.endsWith(`.${wanted}`);
+}
+
+const isExcepted = (url: URL, exceptions: string): boolean =>
+  exceptions.split(/[\s,]+/).some((exception) => exception !== '' && isMeant(url, exception));
+
+const decoded = (text: string): string | undefined => {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+};
+
+function parseProxy(value: string, variable: string): ProxyServer | { error: string } {
+  // Many write `proxy:3128`.
+  const text = /^[a-z][a-z\d+.-]*:\/\//i.test(value) ? value : `http://${value}`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol) || url.hostname === '')
+    return { error: `the proxy in ${variable} is not an http:// or https:// URL; correct it, or unset it` };
+  const [user, password] = [decoded(url.username), decoded(url.password)];
+  if (user === undefined || password === undefined)
+    return { error: `the credentials in ${variable} are not percent-encoded as in a URL; correct them` };
+  const proxy = { url: url.origin, variable };
+  if (user === '' && password === '') return proxy;
+  return { ...proxy, authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` };
+}
+
+/** The proxy for this URL; undefined where it is reached without one. */
+export function proxyFor(endpoint_url: string, env: Variables): ProxyServer | { error: string } | undefined {
+  const url = new URL(endpoint_url);
+  const named = find(url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY', env);
+  if (named === undefined || isLoopback(bareHost(url.hostname))) return undefined;
+  if (isExcepted(url, find('NO_PROXY', env)?.value ?? '')) return undefined;
+  return parseProxy(named.value, named.name);
+}

@@ -1,0 +1,26 @@
+/**
+ * What of an endpoint nobody may see, and how it is taken out of a text: a backend may repeat in an answer what it was sent.
+ */
+import type { EndpointConfig } from './config.js';
+
+/** Shorter values are no secrets, and would be found everywhere. */
+const SHORTEST_SECRET = 6;
+
+/** The scheme before a credential is none. */
+const isSecret = (text: string): boolean => text.length >= SHORTEST_SECRET && !/^(bearer|basic)$/i.test(text);
+
+/** As they are at the time of the call: a token may be renewed. The longest first, as it may hold another. */
+function secretsOf({ headers, bearer, proxy }: EndpointConfig): string[] {
+  const values = [...Object.values(headers), ...(bearer?.secrets ?? []), proxy?.authorization ?? ''];
+  return values.flatMap((value) => [value, ...value.split(/\s+/)]).filter(isSecret);
+}
+
+export const redactSecrets = (
+  text: string,
+  endpoints: readonly EndpointConfig[],
+  mark = '[redacted]',
+): string =>
+  endpoints
+    .flatMap(secretsOf)
+    .sort((a, b) => b.length - a.length)
+    .reduce((left, secret) => left.replaceAll(secret, mark), text);

@@ -1,0 +1,149 @@
+/**
+ * The options of the library, checked once and made into what a start needs. Destinations are the records of the
+ * configuration file, with what is documented of them there; beside them stand OpenTelemetry's own processors and readers.
+ */
+import type { LogRecordProcessor } from '@opentelemetry/sdk-logs';
+import type { IMetricReader } from '@opentelemetry/sdk-metrics';
+import { z } from 'zod';
+import { DEFAULT_LIMITS, type Limits } from '../correlate/index.js';
+import {
+  type ConsoleConfig,
+  type DestinationConfig,
+  type DestinationRecord,
+  destinationName,
+  destinationSchema,
+  nameDestinations,
+  type ProcessorsConfig,
+  resolveDestinations,
+  type SpanSink,
+} from '../export/index.js';
+import { isObject } from '../json.js';
+import { limitsSchema, storeSchema } from '../limits.js';
+import type { Source } from '../model/source.js';
+import type { StartSettings } from '../settings.js';
+import { PUSHED } from '../source/index.js';
+import { check, wrong } from './configuration-error.js';
+import { type LibrarySource, readSources, type SourceRecord } from './sources.js';
+
+/** Takes whole messages; `console`, pino and winston are such. */
+export interface MessageLogger {
+  info(message: string): unknown;
+  warn(message: string): unknown;
+  error(message: string): unknown;
+}
+
+/** OpenTelemetry's own, of the program around the bridge. One of the three at least. */
+export interface ProcessorRecord {
+  /** Its key in the counters; `otel`, then `otel-2`, … by default. */
+  name?: string | undefined;
+  /** Gets every span when it has ended: `onEnd`, never `onStart`. */
+  span_processor?: SpanSink | undefined;
+  /** Gets every log record. */
+  log_record_processor?: LogRecordProcessor | undefined;
+  /** Collects the metrics when it wants to. It may belong to no other `MeterProvider`. */
+  metric_reader?: IMetricReader | undefined;
+}
+
+export interface BridgeOptions {
+  /** Where events come from, besides `push`: records, or sources of your own. */
+  sources?: readonly (SourceRecord | Source)[] | undefined;
+  /** Where telemetry goes: records as in the configuration file's `to`, and OpenTelemetry's processors. One at least. */
+  destinations: readonly (DestinationRecord | ProcessorRecord)[];
+  /** Record inputs, outputs and reasoning text, with secrets redacted. Default: false. */
+  content?: boolean | undefined;
+  /** Where to keep what the next start needs; absent: nothing is kept. One bridge at a time may use it. */
+  data_dir?: string | undefined;
+  /** Whether transcripts that are there already are told from their start. Default: false. */
+  from_start?: boolean | undefined;
+  /** As in the configuration file. */
+  limits?: z.input<typeof limitsSchema> | undefined;
+  /** As in the configuration file. */
+  store?: z.input<typeof storeSchema> | undefined;
+  /** How long events wait for each other, and how much is remembered; `DEFAULT_LIMITS` by default. */
+  correlator?: Partial<Limits> | undefined;
+  /** Absent: nothing is logged. */
+  logger?: MessageLogger | undefined;
+}
+
+/** What is left of the options once they are checked. */
+export interface BridgePlan {
+  settings: StartSettings;
+  sources: LibrarySource[];
+  configs: (DestinationConfig | ConsoleConfig)[];
+  processors: ProcessorsConfig[];
+  correlator_limits: Partial<Limits>;
+  logger: MessageLogger | undefined;
+}
+
+const has = <T>(...methods: (keyof T & string)[]) =>
+  z.custom<T>(
+    (value) => isObject(value) && methods.every((method) => typeof value[method] === 'function'),
+    `must be an object with the methods ${methods.join(', ')}`,
+  );
+
+const LIMIT_NAMES = Object.keys(DEFAULT_LIMITS) as [keyof Limits, ...(keyof Limits)[]];
+
+const optionsSchema = z.strictObject({
+  sources: z.array(z.unknown()).default([]),
+  destinations: z.array(z.unknown()).min(1, 'must name a destination, such as { preset: "clawmetry" }'),
+  content: z.boolean().default(false),
+  data_dir: z.string().min(1, 'must not be empty').optional(),
+  from_start: z.boolean().default(false),
+  limits: limitsSchema.prefault({}),
+  store: storeSchema.prefault({}),
+  correlator: z.partialRecord(z.enum(LIMIT_NAMES), z.number().min(0)).default({}),
+  logger: has<MessageLogger>('info', 'warn', 'error').optional(),
+});
+
+const processorSchema = z.strictObject({
+  name: destinationName.optional(),
+  span_processor: has<SpanSink>('onEnd', 'forceFlush', 'shutdown').optional(),
+  log_record_processor: has<LogRecordProcessor>('onEmit', 'forceFlush', 'shutdown').optional(),
+  metric_reader: has<IMetricReader>('setMetricProducer', 'collect', 'forceFlush', 'shutdown').optional(),
+});
+
+const PROCESSOR_KEYS = ['span_processor', 'log_record_processor', 'metric_reader'] as const;
+
+/** What processors are named by where they have no name, as presets name other destinations. */
+const OTEL = 'otel';
+
+type NamedProcessors = ProcessorRecord & { preset: typeof OTEL };
+
+function readDestination(value: unknown, place: string): DestinationRecord | NamedProcessors {
+  const is_processor = isObject(value) && PROCESSOR_KEYS.some((key) => value[key] !== undefined);
+  if (is_processor) return { ...check(processorSchema, value, place), preset: OTEL };
+  if (isObject(value) && 'preset' in value) return check(destinationSchema, value, place);
+  throw wrong(place, `must have a preset, such as "clawmetry", or one of ${PROCESSOR_KEYS.join(', ')}`);
+}
+
+function readDestinations(values: unknown[]): Pick<BridgePlan, 'configs' | 'processors'> {
+  const read = values.map((value, index) => readDestination(value, `destinations.${index}`));
+  const named = nameDestinations(read);
+  if ('error' in named) throw wrong('destinations', named.error);
+  const processors = named.destinations.filter((each) => each.preset === OTEL);
+  const resolved = resolveDestinations(
+    [],
+    named.destinations.filter((each) => each.preset !== OTEL),
+  );
+  if ('error' in resolved) throw wrong('destinations', resolved.error);
+  return { configs: resolved.destinations, processors };
+}
+
+/** Reads the environment too, as the program does. Throws a `ConfigurationError`. */
+export function readOptions(options: BridgeOptions): BridgePlan {
+  const { sources, destinations, correlator, logger, ...rest } = check(optionsSchema, options, '');
+  const read = readSources(sources, PUSHED);
+  return {
+    settings: {
+      ...rest,
+      from: read.map(({ name }) => name),
+      dialect: 'auto',
+      no_store: rest.data_dir === undefined,
+      gateway: {},
+    },
+    sources: read,
+    ...readDestinations(destinations),
+    correlator_limits: correlator,
+    logger,
+  };
+}

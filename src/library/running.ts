@@ -1,0 +1,173 @@
+/**
+ * A bridge of the library while it runs: opened from its plan with what the program's commands use, and closed within a
+ * bound. What was opened before something failed is closed again.
+ */
+import { type ComposedBridge, composeBridge } from '../bridge.js';
+import type { Logger } from '../model/logger.js';
+import type { Source, SourceError } from '../model/source.js';
+import { createRecordingsSource, type PushedSource } from '../source/index.js';
+import { createThrottle } from '../start/backlog.js';
+import { openConfigured } from '../start/destinations.js';
+import { IN_MEMORY, type Keeping, keepIn } from '../start/keeping.js';
+import { bridgeParts } from '../start/parts.js';
+import { makeSources } from '../start/sources.js';
+import type { Summary } from '../summary.js';
+import { within } from '../within.js';
+import { wrong } from './configuration-error.js';
+import type { BridgePlan } from './options.js';
+import { guardSource } from './sources.js';
+
+export interface Running {
+  composed: ComposedBridge;
+  keeping: Keeping;
+  /** Resolves when every source has ended or been closed; rejects for bugs only. */
+  reading: Promise<unknown>;
+}
+
+/** What a bridge has before it runs. */
+export interface Prepared {
+  plan: BridgePlan;
+  logger: Logger;
+  pushed: PushedSource;
+  /** The counts that the bridge's own metrics tell. */
+  counters(): Summary;
+  ends: Ends;
+  /** Aborts when the bridge is told to stop. */
+  stopping: AbortSignal;
+}
+
+/** A destination that answers for nothing for so long holds up the reading of recordings no longer. */
+const STALLED_MS = 60_000;
+
+/** A recording can be read again, so that it is read no faster than the destinations take what comes of it. */
+function paced(source: Source, catchUp: () => Promise<void>): Source {
+  async function* read(items: Awaited<ReturnType<Source['open']>>): typeof items {
+    for await (const item of items) {
+      yield item;
+      await catchUp();
+    }
+  }
+  return { ...source, open: async () => read(await source.open()) };
+}
+
+/** Those of the options; nothing is opened yet. */
+function createSources(
+  { sources, settings }: BridgePlan,
+  { keep }: Keeping,
+  catchUp: () => Promise<void>,
+  logger: Logger,
+): Source[] {
+  const positions = keep?.kept.positions ?? {};
+  const wanted = sources.flatMap((source) => ('wanted' in source ? source.wanted : []));
+  const max_line_bytes = settings.limits.line_bytes;
+  const others = sources.flatMap((source): Source[] => {
+    if ('own' in source) return [guardSource(source.own, logger)];
+    if (!('paths' in source)) return [];
+    const resume = positions[source.name] ?? {};
+    const recordings = createRecordingsSource(source.paths, { max_line_bytes, one_by_one: false, resume });
+    return [paced(recordings, catchUp)];
+  });
+  return [...makeSources(wanted, settings, { positions }), ...others];
+}
+
+function openStore({ settings }: BridgePlan, logger: Logger): Keeping {
+  if (settings.data_dir === undefined) return IN_MEMORY;
+  const keeping = keepIn('run', settings.data_dir, settings, logger);
+  if ('problem' in keeping) throw wrong('data_dir', keeping.problem);
+  return keeping;
+}
+
+function openDestinations({ configs, processors, settings }: BridgePlan, { keep }: Keeping, logger: Logger) {
+  const { memory_mb } = settings.limits;
+  const opened = openConfigured(configs, { logger, memory_mb, saved: keep?.kept.deliveries, processors });
+  if ('error' in opened) throw wrong('destinations', opened.error);
+  return opened;
+}
+
+/** Where one can't be opened, those that are open are closed again. */
+async function openSources(composed: ComposedBridge): Promise<void> {
+  try {
+    await composed.open();
+  } catch (error) {
+    await composed.stopReading();
+    await composed.finish(0);
+    throw error;
+  }
+}
+
+function compose(keeping: Keeping, prepared: Prepared): ComposedBridge {
+  const { plan, logger, pushed, counters, ends, stopping } = prepared;
+  const opened = openDestinations(plan, keeping, logger);
+  opened.attach({ summary: counters });
+  const catchUp = createThrottle(opened.destinations, STALLED_MS, stopping);
+  const sources = createSources(plan, keeping, catchUp, logger);
+  ends.expect(sources);
+  const parts = bridgeParts(plan.settings, opened, logger);
+  return composeBridge({
+    ...parts,
+    correlator: { ...parts.correlator, limits: plan.correlator_limits },
+    keep: keeping.keep,
+    sources: [...sources, pushed],
+    onSourceEnd: ends.onSourceEnd,
+  });
+}
+
+/** `onComposed` is told the bridge before its sources are opened, for its counts. */
+export async function openRunning(
+  prepared: Prepared,
+  onComposed: (composed: ComposedBridge) => void,
+): Promise<Running> {
+  const keeping = openStore(prepared.plan, prepared.logger);
+  try {
+    const composed = compose(keeping, prepared);
+    onComposed(composed);
+    await openSources(composed);
+    const reading = composed.read();
+    // Whoever stops the bridge is told; until then nobody may wait for what does not come.
+    reading.catch(prepared.ends.close);
+    return { composed, keeping, reading };
+  } catch (error) {
+    prepared.ends.close();
+    await keeping.close();
+    throw error;
+  }
+}
+
+export async function closeRunning(
+  { composed, keeping, reading }: Running,
+  timeout_ms: number,
+): Promise<void> {
+  const deadline_ms = performance.now() + timeout_ms;
+  try {
+    await within(timeout_ms, Promise.all([composed.stopReading(), reading]));
+  } finally {
+    await composed.finish(Math.max(0, deadline_ms - performance.now()));
+    await keeping.close();
+  }
+}
+
+/** When the sources of the options have ended, and how. */
+export type Ends = ReturnType<typeof createEnds>;
+
+export function createEnds() {
+  const failures: SourceError[] = [];
+  const open = new Set<Source>();
+  let resolve: (failures: SourceError[]) => void = () => undefined;
+  const ended = new Promise<SourceError[]>((settle) => {
+    resolve = settle;
+  });
+  return {
+    ended,
+    expect(sources: Source[]): void {
+      for (const source of sources) open.add(source);
+      if (open.size === 0) resolve(failures);
+    },
+    onSourceEnd(source: Source, failure: SourceError | undefined): void {
+      if (!open.delete(source)) return;
+      if (failure !== undefined) failures.push(failure);
+      if (open.size === 0) resolve(failures);
+    },
+    /** Nothing more is read, whatever has not ended. */
+    close: () => resolve(failures),
+  };
+}

@@ -1,0 +1,135 @@
+/**
+ * The sources of the library: plain records, which stand for what `--from` takes, and sources of the program's own.
+ */
+import { z } from 'zod';
+import { errorReason } from '../errors.js';
+import { isObject } from '../json.js';
+import type { Logger } from '../model/logger.js';
+import { type LineBatch, type Source, SourceError, type SourceStatus } from '../model/source.js';
+import { parseSourceName, recordingsName } from '../source/index.js';
+import { gatewayUrl } from '../start/gateway.js';
+import type { WantedSource } from '../start/sources.js';
+import { check, wrong } from './configuration-error.js';
+
+const text = z.string().min(1, 'must not be empty');
+
+/** A Unix socket's path, or a host and a port. */
+const address = { path: text.optional(), host: text.optional(), port: z.int().min(0).max(65_535).optional() };
+
+export const sourceSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('stdin') }),
+  z.strictObject({ kind: z.literal('file'), path: text }),
+  z.strictObject({ kind: z.literal('recordings'), paths: z.array(text).min(1, 'must name a file') }),
+  z.strictObject({ kind: z.literal('socket'), ...address }),
+  z.strictObject({ kind: z.literal('listen'), ...address }),
+  z.strictObject({ kind: z.literal('transcripts'), directory: text }),
+  z.strictObject({
+    kind: z.literal('gateway'),
+    url: text.optional(),
+    token: text.optional(),
+    password: text.optional(),
+  }),
+]);
+
+export type SourceRecord = z.infer<typeof sourceSchema>;
+type RecordOf<K extends SourceRecord['kind']> = Extract<SourceRecord, { kind: K }>;
+
+/** What the bridge reads, by how it is opened. */
+export type LibrarySource =
+  | { name: string; wanted: WantedSource }
+  | { name: string; paths: string[] }
+  | { name: string; own: Source };
+
+const isOwn = (value: unknown): value is Source =>
+  isObject(value) && typeof value.open === 'function' && typeof value.close === 'function';
+
+function addressName(
+  { path, host = '127.0.0.1', port }: RecordOf<'socket' | 'listen'>,
+  place: string,
+): string {
+  if ((path === undefined) === (port === undefined))
+    throw wrong(place, 'must have either a path (a Unix socket) or a port, with its host');
+  if (path !== undefined) return `unix:${path}`;
+  return `tcp:${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+/** As it would stand after `--from`. */
+function nameOf(record: Exclude<SourceRecord, RecordOf<'recordings'>>, place: string): string {
+  switch (record.kind) {
+    case 'stdin':
+      return 'stdin';
+    case 'file':
+      return `file:${record.path}`;
+    case 'socket':
+      return addressName(record, place);
+    case 'listen':
+      return `listen:${addressName(record, place)}`;
+    case 'transcripts':
+      return `transcripts:${record.directory}`;
+    case 'gateway':
+      return record.url ?? gatewayUrl({ gateway: {} }, process.env);
+  }
+}
+
+function readRecord(record: SourceRecord, place: string): LibrarySource {
+  if (record.kind === 'recordings') return { name: recordingsName(record.paths), paths: record.paths };
+  const parsed = parseSourceName(nameOf(record, place));
+  if ('error' in parsed) throw wrong(place, parsed.error);
+  if (record.kind !== 'gateway') return { name: parsed.name, wanted: parsed };
+  if (parsed.kind !== 'gateway') throw wrong(`${place}.url`, 'must be ws://HOST:PORT or wss://HOST');
+  const { token, password } = record;
+  const secrets = { ...(token ? { token } : {}), ...(password ? { password } : {}) };
+  const has_secret = token !== undefined || password !== undefined;
+  return { name: parsed.name, wanted: { ...parsed, ...(has_secret ? { secrets } : {}) } };
+}
+
+/** Throws a `ConfigurationError`. No two may have the same name: what is kept of a source is kept under it. */
+export function readSources(values: unknown[], taken: string): LibrarySource[] {
+  const sources: LibrarySource[] = [];
+  for (const [index, value] of values.entries()) {
+    const place = `sources.${index}`;
+    const source = isOwn(value)
+      ? { name: check(text, value.name, `${place}.name`), own: value }
+      : readRecord(check(sourceSchema, value, place), place);
+    if (source.name === taken || sources.some(({ name }) => name === source.name))
+      throw wrong(place, `there is another source ${source.name}; leave one out, or give it another name`);
+    sources.push(source);
+  }
+  return sources;
+}
+
+const failureOf = (name: string, error: unknown): SourceError =>
+  error instanceof SourceError ? error : new SourceError(`the source ${name} failed: ${errorReason(error)}`);
+
+/** What a source of the program's own throws is its failure, and takes nothing with it. It can't be told where to go on. */
+export function guardSource(source: Source, logger: Logger): Source {
+  const { name } = source;
+
+  async function* guardItems(
+    items: AsyncIterable<LineBatch | SourceStatus>,
+  ): AsyncGenerator<LineBatch | SourceStatus> {
+    try {
+      yield* items;
+    } catch (error) {
+      throw failureOf(name, error);
+    }
+  }
+
+  return {
+    name,
+    async open() {
+      try {
+        return guardItems(await source.open());
+      } catch (error) {
+        throw failureOf(name, error);
+      }
+    },
+    async close() {
+      try {
+        await source.close();
+      } catch (error) {
+        logger.warn(failureOf(name, error).message);
+      }
+    },
+  };
+}

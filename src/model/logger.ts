@@ -1,0 +1,14 @@
+/**
+ * The contract of a logger, as far as the bridge uses one; pino is one. The message says all that the fields do: those are
+ * for machines.
+ */
+interface LogMethod {
+  (message: string): void;
+  (fields: Record<string, unknown>, message: string): void;
+}
+
+export interface Logger {
+  info: LogMethod;
+  warn: LogMethod;
+  error: LogMethod;
+}

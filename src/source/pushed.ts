@@ -1,0 +1,115 @@
+/**
+ * The source of events that a program hands over itself. They are read like the lines of any other source, so that they are
+ * checked, written down and counted in the same way. What can't be taken is refused at once, and counted: telemetry neither
+ * holds up nor breaks the program that it tells of.
+ */
+import { countReason } from '../counter.js';
+import type { LineBatch, Source } from '../model/source.js';
+import type { Line } from './lines.js';
+import { createNotifier } from './notifier.js';
+import { lineBatch } from './reader.js';
+
+/** Its name, and that of its one stream. */
+export const PUSHED = 'pushed';
+
+/**
+ * What became of an event: it was read and applied, or refused, because too much waits already, because the source is not
+ * open, or because there is no JSON for it.
+ */
+export type PushOutcome = 'taken' | 'queue_full' | 'not_running' | 'invalid_json';
+
+/** What may wait to be read, as JSON. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+
+const MAX_BATCH_LINES = 1_000;
+
+export interface PushedSource extends Source {
+  /** Resolves when the event has been read and applied, or refused; never rejects. */
+  push(event: unknown): Promise<PushOutcome>;
+  /** Resolves when everything that was taken up to now has been applied. */
+  applied(): Promise<unknown>;
+  /** How many were refused, by reason. */
+  refused(): Record<string, number>;
+}
+
+interface Waiting {
+  line: Line;
+  bytes: number;
+  settle(): void;
+}
+
+/** Undefined where there is no JSON for it: a cycle, say, or a BigInt. */
+function toJson(event: unknown): Buffer | undefined {
+  try {
+    return Buffer.from(JSON.stringify(event));
+  } catch {
+    return undefined;
+  }
+}
+
+export function createPushedSource(max_line_bytes: number): PushedSource {
+  const waiting: Waiting[] = [];
+  const changed = createNotifier();
+  const refused: Record<string, number> = {};
+  let waiting_bytes = 0;
+  let lines = 0;
+  let is_open = false;
+  let last: Promise<unknown> = Promise.resolve();
+
+  async function refuse(reason: PushOutcome): Promise<PushOutcome> {
+    countReason(refused, reason);
+    return reason;
+  }
+
+  function append(json: Buffer): Promise<PushOutcome> {
+    const number = ++lines;
+    const is_long = json.length > max_line_bytes;
+    const line: Line = is_long ? { number, skipped: 'line_too_long' } : { number, bytes: json };
+    const applied = new Promise<PushOutcome>((resolve) => {
+      waiting.push({ line, bytes: json.length, settle: () => resolve('taken') });
+    });
+    waiting_bytes += json.length;
+    last = applied;
+    changed.notify();
+    return applied;
+  }
+
+  async function* read(): AsyncGenerator<LineBatch> {
+    for (;;) {
+      const taken = waiting.splice(0, MAX_BATCH_LINES);
+      if (taken.length > 0) {
+        yield lineBatch(
+          PUSHED,
+          taken.map(({ line }) => line),
+          false,
+        );
+        // The next one is asked for when this one has been applied.
+        for (const { bytes, settle } of taken) {
+          waiting_bytes -= bytes;
+          settle();
+        }
+      } else if (!is_open) return;
+      else await changed.wait();
+    }
+  }
+
+  return {
+    name: PUSHED,
+    async open() {
+      is_open = true;
+      return read();
+    },
+    async close() {
+      is_open = false;
+      changed.notify();
+    },
+    push(event) {
+      if (!is_open) return refuse('not_running');
+      const json = toJson(event);
+      if (json === undefined) return refuse('invalid_json');
+      return waiting_bytes + json.length > MAX_WAITING_BYTES ? refuse('queue_full') : append(json);
+    },
+    applied: () => last,
+    refused: () => ({ ...refused }),
+  };
+}

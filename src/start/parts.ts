@@ -1,0 +1,24 @@
+/**
+ * How the settings and the destinations of a start become the parts of a bridge.
+ */
+
+import type { BridgeParts } from '../bridge.js';
+import type { Logger } from '../model/logger.js';
+import type { StartSettings } from '../settings.js';
+import type { OpenedDestinations } from './destinations.js';
+import { createSessionsLookup } from './sessions.js';
+
+/** Everything but where the events come from. */
+export const bridgeParts = (
+  { dialect, limits, content }: StartSettings,
+  { destinations, metrics }: OpenedDestinations,
+  logger: Logger,
+): Omit<BridgeParts, 'sources'> => ({
+  destinations,
+  recordMeasurements: metrics.record,
+  dialect,
+  max_line_bytes: limits.line_bytes,
+  correlator: { content, content_max_bytes: limits.content_bytes },
+  logger,
+  sessionsOf: createSessionsLookup(),
+});

@@ -1,0 +1,316 @@
+/**
+ * Writes the documentation of the profiles from what they are: the tables themselves, and what the correlator, the profiles
+ * and the instruments make of one event of each type.
+ */
+import { SpanKind } from '@opentelemetry/api';
+import { resourceFromAttributes } from '@opentelemetry/resources';
+import { DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
+import { createCorrelator } from '../../src/correlate/index.js';
+import { collect, createMetricReader, createMetrics } from '../../src/export/metrics.js';
+import { toReadableSpan } from '../../src/export/otlp.js';
+import { OTLP_PRESET_NAMES, PRESETS } from '../../src/export/presets.js';
+import type { Instrument, RecordTable } from '../../src/export/profiles/table.js';
+import {
+  applyToLog,
+  applyToSpan,
+  PROFILE_NAMES,
+  PROFILES,
+  type ProfileName,
+  sendsLog,
+} from '../../src/export/profiles.js';
+import type { AgentEvent } from '../../src/model/event.js';
+import type { Attributes, Emission, LogRecord, Measurement, SpanRecord } from '../../src/model/telemetry.js';
+import { merge } from '../helpers.js';
+import { DOCUMENTED, type DocumentedEvent } from './stories.js';
+
+const RESOURCE = resourceFromAttributes({});
+
+/** Longer than anything waits for what belongs to it, and shorter than what is given up. */
+const PATIENCE_MS = 6_000;
+
+const OTHERS = PROFILE_NAMES.filter((name) => name !== 'latest');
+
+const code = (text: unknown): string => `\`${typeof text === 'string' ? text : JSON.stringify(text)}\``;
+const list = (names: string[]): string => names.map(code).join(', ');
+const row = (cells: string[]): string =>
+  `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+const table = (head: string[], rows: string[][]): string =>
+  [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n');
+
+const NOTHING: Emission = { spans: [], previews: [], corrections: [], logs: [], measurements: [] };
+
+const SAME = 'same';
+const NOT_SENT = 'not sent';
+
+/** A row with what is the same as in the first profile only said to be that. */
+const compared = (what: string, [first = '', ...others]: string[]): string[] => [
+  what,
+  first,
+  ...others.map((cell) => (cell === first && cell !== '' ? SAME : cell)),
+];
+
+/** What comes of an event, as far as it can be known without anything that comes after it; and what is seen of it later. */
+function emissionOf({ event, before, seen_with }: DocumentedEvent): Emission {
+  const correlator = createCorrelator();
+  const apply = (each: AgentEvent): Emission => {
+    const emissions = [correlator.apply(each, each.ts)];
+    const until_ms = each.ts + PATIENCE_MS;
+    for (let due_ms = correlator.nextDeadline() ?? Infinity; due_ms <= until_ms; ) {
+      emissions.push(correlator.expire(due_ms));
+      due_ms = correlator.nextDeadline() ?? Infinity;
+    }
+    return merge(emissions);
+  };
+  for (const each of before) correlator.apply(each, each.ts);
+  const emission = apply(event);
+  if (seen_with === undefined) return emission;
+  const { previews, spans } = apply(seen_with);
+  return merge([emission, { ...NOTHING, previews, spans }]);
+}
+
+/** The last copy of each span, and what has become of it. */
+function spansOf({ previews, spans, corrections }: Emission): { span: SpanRecord; state: string }[] {
+  const last = new Map([...previews, ...spans, ...corrections].map((span) => [span.span_id, span]));
+  return [...last.values()].map((span) => ({ span, state: span.end_ms === undefined ? 'open' : 'ended' }));
+}
+
+/** A record under each profile; absent where it is not sent. */
+type Told = (Pick<SpanRecord, 'attributes'> | undefined)[];
+type Tables = (RecordTable<never> | undefined)[];
+
+/** An attribute under each profile, as `name` = `value`; empty where the record is not sent at all. */
+function attributeCells(name: string, tables: Tables, told: Told): string[] {
+  return told.map((record, index) => {
+    if (record === undefined) return '';
+    const shown_name = tables[index]?.attributes[name]?.name ?? name;
+    const value = record.attributes[shown_name];
+    return value === undefined ? NOT_SENT : `${code(shown_name)} = ${code(value)}`;
+  });
+}
+
+/** A row for each attribute that is not the same everywhere, and one for those that are. */
+function attributeRows(original: Attributes, tables: Tables, told: Told): string[][] {
+  const added = told.flatMap((record, index) => (record ? Object.keys(tables[index]?.added ?? {}) : []));
+  const names = [...new Set([...Object.keys(original), ...added])];
+  const is_same = (name: string): boolean =>
+    new Set(attributeCells(name, tables, told).filter((cell) => cell !== '')).size === 1;
+  const common = names.filter(is_same);
+  return [
+    ...names
+      .filter((name) => !is_same(name))
+      .map((name) => compared('attribute', attributeCells(name, tables, told))),
+    compared(
+      'others',
+      told.map((record) => (record === undefined ? '' : list(common))),
+    ),
+  ];
+}
+
+function spanRows({ span, state }: { span: SpanRecord; state: string }): string[][] {
+  const told = PROFILE_NAMES.map((name) => applyToSpan(PROFILES[name], span));
+  const kind = SpanKind[toReadableSpan(span, RESOURCE).kind];
+  const head = compared(
+    `**span**, ${state}`,
+    told.map(({ name }) => `${code(name)}, ${kind}`),
+  );
+  const error =
+    span.error === undefined
+      ? []
+      : [
+          compared(
+            'status',
+            told.map(() => `ERROR, ${code('error.type')} = ${code(span.error?.type)}`),
+          ),
+        ];
+  const events = span.events.map((each) =>
+    compared(
+      'span event',
+      told.map(() => code(each.name)),
+    ),
+  );
+  const tables = PROFILE_NAMES.map((name) => PROFILES[name].span);
+  return [head, ...attributeRows(span.attributes, tables, told), ...error, ...events];
+}
+
+function logRows(log: LogRecord): string[][] {
+  const told = PROFILE_NAMES.map((name) =>
+    sendsLog(PROFILES[name], log) ? applyToLog(PROFILES[name], log) : undefined,
+  );
+  const head = compared(
+    '**log record**',
+    told.map((each) => (each === undefined ? NOT_SENT : code(each.event_name))),
+  );
+  const tables = PROFILE_NAMES.map((name) => PROFILES[name].log);
+  return [head, ...attributeRows(log.attributes, tables, told)];
+}
+
+const KINDS: Partial<Record<DataPointType, string>> = {
+  [DataPointType.SUM]: 'counter',
+  [DataPointType.HISTOGRAM]: 'histogram',
+};
+
+/** What is measured, of one measurement, under each profile. */
+async function metricRow(measurement: Measurement): Promise<string[]> {
+  const readers = PROFILE_NAMES.map((name) => createMetricReader('cumulative', name));
+  createMetrics(readers, () => ({ source: { events: 0, rejected: {} }, destinations: {} })).record([
+    measurement,
+  ]);
+  const cells = readers.map(async (reader) => {
+    const { scopeMetrics } = await collect(reader, RESOURCE);
+    return scopeMetrics
+      .flatMap(({ metrics }) => metrics)
+      .filter(({ descriptor }) => !descriptor.name.startsWith('openclaw_otel_bridge.'))
+      .map(describeMetric)
+      .join();
+  });
+  return compared('**metric**', await Promise.all(cells));
+}
+
+function describeMetric({ descriptor, dataPointType, dataPoints }: MetricData): string {
+  const told = Object.entries(dataPoints[0]?.attributes ?? {}).filter(([name]) =>
+    name.startsWith('gen_ai.token.'),
+  );
+  const extra = told.map(([name, value]) => `, ${code(name)} = ${code(value)}`);
+  return `${code(descriptor.name)}, ${KINDS[dataPointType]}, ${code(descriptor.unit)}${extra.join('')}`;
+}
+
+async function eventSection(documented: DocumentedEvent): Promise<string> {
+  const { event, remark } = documented;
+  const emission = emissionOf(documented);
+  const rows = [
+    ...spansOf(emission).flatMap(spanRows),
+    ...(await Promise.all(emission.measurements.map(metricRow))),
+    ...emission.logs.flatMap(logRows),
+  ];
+  const { ts: _, ...told } = event;
+  return [
+    `### ${code(event.type)}${remark === undefined ? '' : `, ${remark}`}`,
+    `\`\`\`json\n${JSON.stringify(told)}\n\`\`\``,
+    table(['', ...PROFILE_NAMES.map(code)], rows),
+  ].join('\n\n');
+}
+
+/** What a table says of attributes, one row a rule. */
+function ruleRows({ attributes, added = {} }: RecordTable<never>): string[][] {
+  const rules = Object.entries(attributes).map(([name, rule]) => [
+    code(name),
+    code(rule.name ?? name),
+    rule.value?.says ?? '',
+  ]);
+  return [...rules, ...Object.entries(added).map(([name, { says }]) => ['', code(name), says])];
+}
+
+function recordSection(what: string, record: RecordTable<never> | undefined, remarks: string[]): string[] {
+  if (record === undefined) return [`${what}. As the correlator has them.`];
+  const rows = ruleRows(record);
+  const text = [[`${what}.`, ...remarks].join(' ')];
+  return rows.length === 0 ? text : [...text, table(['attribute', 'becomes', 'value'], rows)];
+}
+
+function profileSection(name: ProfileName): string {
+  const { span, log } = PROFILES[name];
+  const span_remarks = span?.name === undefined ? [] : [`The name is ${span.name.says}.`];
+  const log_remarks = [
+    ...(log?.events === undefined ? [] : [`Only ${list([...log.events])} are sent.`]),
+    ...(log?.batch_items === undefined ? [] : [`At most ${log.batch_items} go in one request.`]),
+  ];
+  return [
+    `### ${code(name)}`,
+    ...recordSection('Spans', span, span_remarks),
+    ...recordSection('Log records', log, log_remarks),
+  ].join('\n\n');
+}
+
+const describeInstrument = ({ name, unit, buckets, added = {} }: Instrument): string => {
+  const extra = Object.entries(added).map(([key, value]) => `, ${code(key)} = ${code(value)}`);
+  return `${code(name)}, ${buckets === undefined ? 'counter' : 'histogram'}, ${code(unit)}${extra.join('')}`;
+};
+
+/** The attributes of each measurement that comes of the events above. */
+function attributesByInstrument(): Map<string, Set<string>> {
+  const names = new Map<string, Set<string>>();
+  for (const { instrument, attributes } of DOCUMENTED.flatMap((each) => emissionOf(each).measurements)) {
+    const known = names.get(instrument) ?? new Set();
+    names.set(instrument, new Set([...known, ...Object.keys(attributes)]));
+  }
+  return names;
+}
+
+function instrumentsTable(): string {
+  const attributes = attributesByInstrument();
+  const rows = Object.keys(PROFILES.latest.metrics.instruments).map((measured) => {
+    const cells = PROFILE_NAMES.map((profile) =>
+      describeInstrument(PROFILES[profile].metrics.instruments[measured as Measurement['instrument']]),
+    );
+    const [, ...compared_cells] = compared('', cells);
+    return [...compared_cells, list([...(attributes.get(measured) ?? [])])];
+  });
+  return table([...PROFILE_NAMES.map(code), 'by'], rows);
+}
+
+function bucketsTable(): string {
+  const all = PROFILE_NAMES.flatMap((name) => Object.values(PROFILES[name].metrics.instruments));
+  const bounds = new Map<string, Set<string>>();
+  for (const { name, buckets } of all) {
+    if (buckets === undefined) continue;
+    const key = buckets.join(', ');
+    bounds.set(key, (bounds.get(key) ?? new Set()).add(name));
+  }
+  return table(
+    ['histograms', 'bounds of their buckets'],
+    [...bounds].map(([key, names]) => [list([...names]), key]),
+  );
+}
+
+const renamedInMetrics = (name: ProfileName): string[] =>
+  Object.entries(PROFILES[name].metrics.attributes).map(
+    ([from, to]) => `In ${code(name)} the attribute ${code(from)} of a metric is ${code(to)}.`,
+  );
+
+const presetsOf = (name: ProfileName): string =>
+  list(OTLP_PRESET_NAMES.filter((preset) => PRESETS[preset].profile === name)) || 'none';
+
+const INTRODUCTION = `# Profiles
+
+A destination has one profile: the names under which its backend gets spans, metrics and log records. \`profile: legacy\` in
+the configuration file gives one to a destination; without it, its preset's holds. This page is written by the code that sends,
+from its tables and from what it makes of one event of each type
+([how to write it anew](../CONTRIBUTING.md#golden-files)), so that it can't be out of date.
+
+- \`latest\`: OpenTelemetry's GenAI conventions as of autumn 2026, and \`openclaw.\` where those have no name.
+- \`legacy\`: the names that those conventions had before, up to about version 1.36, for backends and dashboards that still read
+  them. What had no name then keeps its own; so reasoning tokens are a counter apart, never a \`gen_ai.token.type\`, of which there
+  are \`input\` and \`output\` alone: reasoning is a part of output, and would count twice.
+- \`clawmetry\`: what ClawMetry's receiver understands. It adds up what it gets from several signals; so tokens and cost are on
+  chat spans alone.`;
+
+const ON_EVENTS = `## What each event becomes
+
+A span is shown as it is once the event has been applied and nothing more is waited for, or as soon as what the event changes on
+it can be seen. Open ones are sent to destinations with \`open_spans: replace\` alone (ClawMetry), and replaced there. *Same*:
+as under \`latest\`; *others*: attributes that have the same name and value everywhere. Ids and times do not depend on the profile.
+Without \`--content\`, as here, no inputs and outputs are sent.`;
+
+const ON_METRICS = `## Metrics
+
+Each row is one measurement, under the name that it has in each profile, and by which attributes; \`error.type\` where something
+failed. The temporality is the destination's. The bridge's own, \`openclaw_otel_bridge.*\`, have the same names everywhere.`;
+
+/** The whole page. */
+export async function profilesPage(): Promise<string> {
+  const sections = await Promise.all(DOCUMENTED.map(eventSection));
+  const defaults = PROFILE_NAMES.map((name) => [code(name), presetsOf(name)]);
+  return `${[
+    INTRODUCTION,
+    table(['profile', 'is the default of'], defaults),
+    ON_EVENTS,
+    ...sections,
+    '## Spans and log records',
+    'What is not in a table passes as it is.',
+    ...PROFILE_NAMES.map(profileSection),
+    ON_METRICS,
+    instrumentsTable(),
+    ...OTHERS.flatMap(renamedInMetrics),
+    bucketsTable(),
+  ].join('\n\n')}\n`;
+}

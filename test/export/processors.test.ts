@@ -1,0 +1,192 @@
+/** OpenTelemetry's own processors and readers as a destination: what they get, and what becomes of what they do wrong. */
+import {
+  BatchLogRecordProcessor,
+  InMemoryLogRecordExporter,
+  type LogRecordProcessor,
+  SimpleLogRecordProcessor,
+} from '@opentelemetry/sdk-logs';
+import {
+  AggregationTemporality,
+  InMemoryMetricExporter,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics';
+import { BatchSpanProcessor as OtherBatchSpanProcessor } from '@opentelemetry/sdk-trace';
+import { BatchSpanProcessor, type ReadableSpan } from '@opentelemetry/sdk-trace-base';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { createMetrics, toReadableLogRecord, toReadableSpan } from '../../src/export/index.js';
+import { createProcessorDestination, type ProcessorsConfig } from '../../src/export/processors.js';
+import { PROCESSOR_FAILED } from '../../src/export/reasons.js';
+import { createResource } from '../../src/export/resource.js';
+import { emission, fakeLogger, log, span, spanId } from './fakes.js';
+
+function open(config: Omit<ProcessorsConfig, 'name'>) {
+  const logger = fakeLogger();
+  const destination = createProcessorDestination(
+    { name: 'otel', ...config },
+    { logger, memory_limit_bytes: 64 * 1024 * 1024 },
+  );
+  return { destination, logger };
+}
+
+const spans = (count: number) =>
+  Array.from({ length: count }, (_, number) => span({ span_id: spanId(number + 1) }));
+
+/** Takes its time over each batch, and keeps the ids. */
+function slowExporter() {
+  const ids: string[] = [];
+  return {
+    ids,
+    export(batch: ReadableSpan[], onResult: (result: { code: number }) => void) {
+      ids.push(...batch.map((each) => each.spanContext().spanId));
+      setImmediate(() => onResult({ code: 0 }));
+    },
+    shutdown: async () => undefined,
+    forceFlush: async () => undefined,
+  };
+}
+
+const nothing = async (): Promise<void> => undefined;
+
+describe('a span processor', () => {
+  test.each([
+    ['sdk-trace-base', (exporter: ReturnType<typeof slowExporter>) => new BatchSpanProcessor(exporter)],
+    ['sdk-trace', (exporter: ReturnType<typeof slowExporter>) => new OtherBatchSpanProcessor({ exporter })],
+  ])('that batches, of %s, loses nothing of many at once', async (_, create) => {
+    const exporter = slowExporter();
+    const { destination } = open({ span_processor: create(exporter) });
+    const all = spans(10_000);
+    destination.accept(emission({ spans: all }));
+    await destination.idle();
+    await destination.close();
+    expect(exporter.ids).toEqual(all.map((each) => each.span_id));
+    expect(destination.summary()).toEqual({
+      traces: { produced: 10_000, delivered: 10_000, pending: 0, rejected: {}, dropped: {} },
+    });
+  });
+
+  test('gets ended spans as they are exported, and never a preview', () => {
+    const got: ReadableSpan[] = [];
+    const { destination } = open({
+      span_processor: { onEnd: (each) => got.push(each), forceFlush: nothing, shutdown: nothing },
+    });
+    destination.accept(
+      emission({ spans: [span()], previews: [span({ span_id: spanId(2) })], corrections: [span()] }),
+    );
+    expect(got).toHaveLength(1);
+    const [{ spanContext, ...first } = expect.fail()] = got;
+    const { spanContext: expectedContext, ...expected } = toReadableSpan(span(), createResource());
+    expect({ ...first, resource: first.resource.attributes }).toEqual({
+      ...expected,
+      resource: expected.resource.attributes,
+    });
+    expect(spanContext()).toEqual(expectedContext());
+    expect(spanContext().traceFlags).toBe(1);
+  });
+
+  test('that throws is counted and said, and stops nothing', async () => {
+    const logs = new InMemoryLogRecordExporter();
+    const { destination, logger } = open({
+      span_processor: {
+        onEnd() {
+          throw new Error('full');
+        },
+        forceFlush: () => Promise.reject(new Error('unreachable')),
+        shutdown() {
+          throw new Error('twice');
+        },
+      },
+      log_record_processor: new SimpleLogRecordProcessor({ exporter: logs }),
+    });
+    destination.accept(emission({ spans: spans(3), logs: [log()] }));
+    await destination.idle();
+    expect(logs.getFinishedLogRecords()).toHaveLength(1);
+    await destination.close();
+    expect(destination.summary().traces).toMatchObject({ produced: 3, rejected: { [PROCESSOR_FAILED]: 3 } });
+    expect(destination.problems?.()).toMatchObject({ traces: { message: 'twice' } });
+    expect(logger.lines).toEqual([
+      expect.stringMatching(
+        /^error otel: 1 of traces rejected for good \(processor_failed\): it threw: full/,
+      ),
+      expect.stringMatching(/^warn otel: forceFlush for traces failed: unreachable/),
+    ]);
+  });
+
+  test('that never ends what it is told to do is waited for no longer than its bound', async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const never = () => new Promise<void>(() => undefined);
+    const { destination, logger } = open({
+      span_processor: { onEnd: () => undefined, forceFlush: nothing, shutdown: never },
+    });
+    const closing = destination.close();
+    await vi.advanceTimersByTimeAsync(1_000);
+    await closing;
+    expect(logger.lines).toEqual([
+      expect.stringMatching(/^warn otel: shutdown for traces failed: it is not done after 1 s/),
+    ]);
+  });
+});
+
+describe('a log record processor', () => {
+  test('gets records as they are exported, and may change them', async () => {
+    const exporter = new InMemoryLogRecordExporter();
+    const inner = new BatchLogRecordProcessor({ exporter });
+    const processor: LogRecordProcessor = {
+      onEmit(record) {
+        record.setAttribute('added', true);
+        inner.onEmit(record);
+      },
+      forceFlush: () => inner.forceFlush(),
+      shutdown: () => inner.shutdown(),
+    };
+    const { destination } = open({ log_record_processor: processor });
+    destination.accept(emission({ logs: [log()] }));
+    await destination.idle();
+    const [record = expect.fail()] = exporter.getFinishedLogRecords();
+    const expected = toReadableLogRecord(log(), createResource());
+    expect(record).toMatchObject({
+      hrTime: expected.hrTime,
+      hrTimeObserved: expected.hrTimeObserved,
+      spanContext: expected.spanContext,
+      severityText: expected.severityText,
+      severityNumber: expected.severityNumber,
+      eventName: expected.eventName,
+      attributes: { ...expected.attributes, added: true },
+      instrumentationScope: expected.instrumentationScope,
+    });
+    expect(record.resource.attributes).toEqual(expected.resource.attributes);
+    expect(destination.summary()).toMatchObject({ logs: { delivered: 1 } });
+  });
+
+  test('that batches loses nothing of many at once', async () => {
+    const exporter = new InMemoryLogRecordExporter();
+    const { destination } = open({ log_record_processor: new BatchLogRecordProcessor({ exporter }) });
+    const all = Array.from({ length: 10_000 }, (_, number) => log({ ts_ms: number }));
+    destination.accept(emission({ logs: all }));
+    await destination.idle();
+    expect(exporter.getFinishedLogRecords().map(({ hrTime }) => hrTime[0] * 1_000 + hrTime[1] / 1e6)).toEqual(
+      all.map(({ ts_ms }) => ts_ms),
+    );
+  });
+});
+
+describe('a metric reader', () => {
+  test('collects when it wants to, and when the destination drains; nothing of it is counted', async () => {
+    const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
+    const { destination } = open({ metric_reader: new PeriodicExportingMetricReader({ exporter }) });
+    const metrics = createMetrics([destination.reader ?? expect.fail()], () => ({
+      source: { events: 0, rejected: {} },
+      destinations: {},
+    }));
+    metrics.record([{ instrument: 'openclaw.cost', value: 2, attributes: {} }]);
+    await destination.idle();
+    const [collected = expect.fail()] = exporter.getMetrics();
+    expect(collected.resource.attributes).toEqual(createResource().attributes);
+    expect(collected.scopeMetrics[0]?.metrics.map(({ descriptor }) => descriptor.name)).toContain(
+      'openclaw.cost',
+    );
+    expect(destination.summary()).toEqual({});
+    expect(destination.pending()).toBe(0);
+    await destination.close();
+  });
+});

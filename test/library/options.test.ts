@@ -1,0 +1,184 @@
+/** What is wrong with an option is said with its place, what is wrong, and what would be right; and never with a secret. */
+import { BatchSpanProcessor, InMemorySpanExporter } from '@opentelemetry/sdk-trace-base';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { type BridgeOptions, ConfigurationError, createBridge } from '../../src/index.js';
+
+const JAEGER = { preset: 'jaeger' };
+const SECRET = 'hunter2-hunter2';
+
+/** What it throws; the options are as a program without types may give them. */
+function problemOf(options: unknown): string {
+  try {
+    createBridge(options as BridgeOptions);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    expect(error.name).toBe('ConfigurationError');
+    return error.message;
+  }
+  return 'nothing';
+}
+
+const withSource = (source: unknown) => ({ sources: [source], destinations: [JAEGER] });
+const withDestination = (destination: unknown) => ({ destinations: [destination] });
+
+const own = (name: unknown) => ({ name, open() {}, close() {} });
+
+const WRONG: [what: string, options: unknown, problem: RegExp][] = [
+  ['no options at all', undefined, /^options: .*expected object/],
+  [
+    'an option that is unknown',
+    { destinations: [JAEGER], dialect: 'auto' },
+    /^options: .*"dialect" \(known: sources, destinations, /,
+  ],
+  ['no destinations', {}, /^destinations: .*expected array/],
+  ['an empty list of destinations', { destinations: [] }, /^destinations: must name a destination, such as/],
+  [
+    'a destination without a preset',
+    withDestination({ url: 'http://a' }),
+    /^destinations\.0: must have a preset/,
+  ],
+  ['a preset that is unknown', withDestination({ preset: 'jaegr' }), /^destinations\.0\.preset: .*'jaeger'/],
+  ['a URL that is none', withDestination({ ...JAEGER, url: 'a' }), /^destinations\.0\.url: is not an http/],
+  [
+    'credentials in a URL',
+    withDestination({ ...JAEGER, url: `http://me:${SECRET}@a` }),
+    /^destinations\.0\.url: holds credentials; put them into a header/,
+  ],
+  [
+    'a header that can not be sent',
+    withDestination({ ...JAEGER, headers: { authorization: `${SECRET}\n` } }),
+    /^destinations\.0\.headers: /,
+  ],
+  [
+    'a certificate that is missing',
+    withDestination({ ...JAEGER, url: 'https://a', tls: { ca: '/nowhere.pem' } }),
+    /^destinations: jaeger: the root certificate file \/nowhere\.pem can't be read/,
+  ],
+  [
+    'two destinations of one name',
+    {
+      destinations: [
+        { ...JAEGER, name: 'a' },
+        { preset: 'otlp', name: 'a' },
+      ],
+    },
+    /^destinations: a: two destinations have this name/,
+  ],
+  [
+    'a processor that is none',
+    withDestination({ span_processor: {} }),
+    /^destinations\.0\.span_processor: must be an object with the methods onEnd, forceFlush, shutdown/,
+  ],
+  [
+    'a processor beside a preset',
+    withDestination({ ...JAEGER, span_processor: new BatchSpanProcessor(new InMemorySpanExporter()) }),
+    /^destinations\.0: .*"preset"/,
+  ],
+  ['a source of an unknown kind', withSource({ kind: 'http' }), /^sources\.0\.kind: .*'gateway'/],
+  ['a source without its path', withSource({ kind: 'file' }), /^sources\.0\.path: /],
+  ['a key of a source that is unknown', withSource({ kind: 'stdin', path: 'a' }), /^sources\.0: .*"path"/],
+  [
+    'a socket without an address',
+    withSource({ kind: 'listen', host: 'a' }),
+    /^sources\.0: must have either a path \(a Unix socket\) or a port, with its host/,
+  ],
+  ['a socket with two', withSource({ kind: 'socket', path: 'a', port: 1 }), /^sources\.0: must have either/],
+  ['port 0 to connect to', withSource({ kind: 'socket', port: 0 }), /^sources\.0: .*no usable address/],
+  ['a path that is too long', withSource({ kind: 'listen', path: 'a'.repeat(200) }), /^sources\.0: .*bytes/],
+  ['a gateway that is none', withSource({ kind: 'gateway', url: 'stdin' }), /^sources\.0\.url: must be ws:/],
+  [
+    'a gateway with a wrong key',
+    withSource({ kind: 'gateway', url: 'ws://a', tokn: SECRET }),
+    /^sources\.0: .*"tokn"/,
+  ],
+  [
+    'recordings without a file',
+    withSource({ kind: 'recordings', paths: [] }),
+    /^sources\.0\.paths: must name/,
+  ],
+  ['a source that is text', withSource('stdin'), /^sources\.0: .*expected object/],
+  [
+    'two sources of one name',
+    { sources: [{ kind: 'stdin' }, { kind: 'stdin' }], destinations: [JAEGER] },
+    /^sources\.1: there is another source stdin; leave one out/,
+  ],
+  ['a source of its own without a name', withSource(own(undefined)), /^sources\.0\.name: /],
+  ["a source of its own with the bridge's name", withSource(own('pushed')), /^sources\.0: there is another/],
+  ['a limit that is too small', { destinations: [JAEGER], limits: { memory_mb: 0 } }, /^limits\.memory_mb: /],
+  ['a limit that is unknown', { destinations: [JAEGER], limits: { memory: 1 } }, /^limits: .*"memory"/],
+  [
+    'a time of the correlator that is none',
+    { destinations: [JAEGER], correlator: { hold_ms: '1' } },
+    /^correlator\.hold_ms: /,
+  ],
+  [
+    'a bound of the correlator that is unknown',
+    { destinations: [JAEGER], correlator: { hold: 1 } },
+    /^correlator: .*"hold"/,
+  ],
+  [
+    'a logger that is none',
+    { destinations: [JAEGER], logger: {} },
+    /^logger: must be an object with the methods info, warn, error/,
+  ],
+  ['an empty data directory', { destinations: [JAEGER], data_dir: '' }, /^data_dir: must not be empty/],
+];
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+describe('an option that is wrong', () => {
+  test.each(WRONG)('%s', (_, options, problem) => {
+    const message = problemOf(options);
+    expect(message).toMatch(problem);
+    expect(message).not.toContain(SECRET);
+  });
+
+  test('a variable of the environment that can not be used', () => {
+    vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', 'nothing');
+    expect(problemOf({ destinations: [{ preset: 'otlp' }] })).toMatch(
+      /^destinations: .*OTEL_EXPORTER_OTLP_ENDPOINT/,
+    );
+  });
+});
+
+describe('options that are right', () => {
+  test('need one destination, and no more', () => {
+    expect(problemOf({ destinations: [JAEGER] })).toBe('nothing');
+  });
+
+  test('may say that something is not given', () => {
+    const options: BridgeOptions = {
+      sources: undefined,
+      destinations: [{ preset: 'otlp', url: undefined }],
+      content: undefined,
+      data_dir: undefined,
+      from_start: undefined,
+      limits: undefined,
+      store: undefined,
+      correlator: undefined,
+      logger: undefined,
+    };
+    expect(problemOf(options)).toBe('nothing');
+  });
+
+  test('of every kind of source', () => {
+    const options: BridgeOptions = {
+      sources: [
+        { kind: 'stdin' },
+        { kind: 'file', path: 'events.ndjson' },
+        { kind: 'recordings', paths: ['a.ndjson', 'b.ndjson'] },
+        { kind: 'socket', path: '/run/agent.sock' },
+        { kind: 'socket', host: '::1', port: 4000 },
+        { kind: 'listen', path: '/run/events.sock' },
+        { kind: 'listen', port: 0 },
+        { kind: 'transcripts', directory: '/var/agents' },
+        { kind: 'gateway', url: 'wss://gateway.example', token: 'token' },
+        { kind: 'gateway' },
+      ],
+      destinations: [{ preset: 'console' }],
+    };
+    expect(problemOf(options)).toBe('nothing');
+  });
+});
