@@ -88,6 +88,8 @@ const option = {
   strict: () => new Option('--strict', 'bad lines make the exit status 3'),
   summary: () => new Option('--summary <file>', 'write the summary as JSON there at the end (- for stdout)'),
   json: () => new Option('--json', 'as JSON'),
+  check: () =>
+    new Option('--check', 'exit with 1 unless a bridge is at work there, as a health check wants it'),
   raw: () => new Option('--raw', 'what came in, as it came, with all content: a recording for replay'),
   type: () =>
     new Option('--type <type>', 'only events of this type (repeat for several)').argParser(collectType),
@@ -100,6 +102,7 @@ const option = {
 
 /** Options that no setting stands for. */
 interface PlainOptions {
+  check?: boolean;
   config?: string;
   json?: boolean;
   raw?: boolean;
@@ -113,7 +116,7 @@ const toSettingName = (name: string): string =>
 
 /** The options that stand for a setting, under the names that these have. */
 function settingOptions(options: PlainOptions & Record<string, unknown>): SettingOptions {
-  const { config, json, raw, session, store, type, ...rest } = options;
+  const { check, config, json, raw, session, store, type, ...rest } = options;
   const settings = Object.fromEntries(
     Object.entries(rest).map(([name, value]) => [toSettingName(name), value]),
   );
@@ -303,10 +306,13 @@ function statusCommand(act: Act): Command {
   return new Command('status')
     .description('what a bridge, running or stopped, has done up to now, and what is still pending')
     .addOption(option.json())
+    .addOption(option.check())
     .addOption(option.dataDir())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) =>
-      act(command, (settings, { json }) => status(settings, json === true)),
+      act(command, (settings, { json, check }) =>
+        status(settings, { as_json: json === true, check: check === true }),
+      ),
     );
 }
 

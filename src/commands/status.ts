@@ -1,17 +1,20 @@
 /**
  * `status`: the ledger of a bridge, running or stopped, from its data directory: what came in, what was made of it, and what
- * became of that at each destination.
+ * became of that at each destination. With `--check` its exit status says whether a bridge is at work there.
  */
 import { LEDGER, type Ledger, type SignalLedger } from '../ledger.js';
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
 import type { Settings } from '../settings.js';
 import { openShared } from '../start/keeping.js';
-import { isAlive, type Store } from '../store/index.js';
+import { hasLiveOwner, type Store } from '../store/index.js';
 import { describeReasons, EXIT } from '../summary.js';
 import { formatDuration } from '../terminal/units.js';
 import { failed, type Outcome } from './outcome.js';
 
 const BYTES_PER_MB = 1024 * 1024;
+
+/** The ledger is written once a second, but not while a large state is, nor during the drain. */
+const FRESH_MS = 15_000;
 
 /** What `--json` prints. */
 export interface Status extends Omit<Ledger, 'running'> {
@@ -25,7 +28,7 @@ export function readStatus(store: Store, directory: string): Status | undefined 
   const value = store.get(LEDGER);
   if (value === undefined) return undefined;
   const { running, ...ledger } = JSON.parse(Buffer.from(value).toString()) as Ledger;
-  const state = running ? (isAlive(ledger) ? 'running' : 'killed') : 'stopped';
+  const state = running ? (hasLiveOwner(store) ? 'running' : 'killed') : 'stopped';
   return { ...ledger, directory, state, dead_letters: [...store.entries(DEAD_LETTERS_PREFIX)].length };
 }
 
@@ -90,7 +93,22 @@ export function describeStatus(status: Status, now_ms: number): string[] {
   );
 }
 
-export async function status(settings: Settings, as_json: boolean): Promise<Outcome> {
+/** Why this is no bridge at work, for whoever looks after one. */
+function sickness({ directory, state, updated_ms }: Status, now_ms: number): string | undefined {
+  if (state !== 'running') return `no bridge is running on ${directory}`;
+  const age_ms = now_ms - updated_ms;
+  return age_ms <= FRESH_MS
+    ? undefined
+    : `the bridge on ${directory} has written nothing down for ${formatDuration(age_ms)}: it hangs, or its disk can't be written`;
+}
+
+export interface StatusOptions {
+  as_json: boolean;
+  /** The exit status tells whether a bridge is at work. */
+  check: boolean;
+}
+
+export async function status(settings: Settings, { as_json, check }: StatusOptions): Promise<Outcome> {
   const opened = await openShared(settings);
   if ('error' in opened) return failed(opened.error);
   const { store, directory } = opened;
@@ -98,9 +116,11 @@ export async function status(settings: Settings, as_json: boolean): Promise<Outc
     const found = readStatus(store, directory);
     if (found === undefined)
       return failed(`${directory}: no bridge has kept anything here yet; start \`run\` first`);
-    const text = as_json ? JSON.stringify(found) : describeStatus(found, Date.now()).join('\n');
+    const now_ms = Date.now();
+    const text = as_json ? JSON.stringify(found) : describeStatus(found, now_ms).join('\n');
     process.stdout.write(`${text}\n`);
-    return { status: EXIT.ok };
+    const problem = check ? sickness(found, now_ms) : undefined;
+    return problem === undefined ? { status: EXIT.ok } : failed(problem);
   } finally {
     await store.close();
   }

@@ -184,6 +184,12 @@ export function updateShared<T>(directory: string, update: (db: Database) => T):
   }
 }
 
+/** Whether the store belongs to a process that is there. */
+export function hasLiveOwner(store: Store): boolean {
+  const owner = decodeOwner(store.get(OWNER_KEY));
+  return owner !== undefined && isAlive(owner);
+}
+
 /** Never throws: what it can't open it says, and the caller may go on in memory. */
 export function openStore(directory: string, { access, create = false }: OpenOptions): Opened {
   try {

@@ -122,6 +122,10 @@ export async function treeOf(recording: string): Promise<TreeSpan[]> {
   return flatten(JSON.parse(json) as TreeSpan[]);
 }
 
+export const isTool = ({ name }: TreeSpan): boolean => name.startsWith('execute_tool ');
+export const isChat = ({ name }: TreeSpan): boolean => name.startsWith('chat ');
+export const isRun = ({ name }: TreeSpan): boolean => name.startsWith('invoke_agent ');
+
 export const sumOf = (spans: Pick<TreeSpan, 'attributes'>[], attribute: string): number =>
   spans.reduce((total, { attributes }) => total + Number(attributes[attribute] ?? 0), 0);
 

@@ -4,7 +4,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
-import { REPOSITORY } from './installed.js';
 
 export interface Collector extends Backend {
   /** What it has taken up to now; the last of it may not be written yet. */
@@ -91,7 +90,8 @@ export function unwrap(requests: OtlpRequest[]): Received {
   };
 }
 
-const isWarning = (line: string): boolean => /\t(warn|error)\t/.test(line);
+/** Whether a line that a Collector has printed is worse than information. */
+export const isWarning = (line: string): boolean => /\t(warn|error)\t/.test(line);
 
 /** A Collector on this port, or on a free one. */
 export async function startCollector(wanted_port?: number): Promise<Collector> {
@@ -118,51 +118,6 @@ export async function startCollector(wanted_port?: number): Promise<Collector> {
     async stopAndRead() {
       await end();
       return read();
-    },
-  };
-}
-
-export interface CollectorBetween extends Backend {
-  /** Where Prometheus may scrape what it was sent. */
-  scrape_target: string;
-  warnings(): Promise<string[]>;
-}
-
-/** The Collector of `otel-collector.yaml`, in front of these backends and on free ports. */
-export async function startCollectorBetween(
-  clawmetry_url: string,
-  jaeger_url: string,
-): Promise<CollectorBetween> {
-  const directory = await homeFor('collector');
-  const [otlp, health, prometheus] = await freePorts(3);
-  const scrape_target = `127.0.0.1:${prometheus}`;
-  const overrides = [
-    `receivers::otlp::protocols::http::endpoint: 127.0.0.1:${otlp}`,
-    `extensions::health_check::endpoint: 127.0.0.1:${health}`,
-    `exporters::prometheus::endpoint: ${scrape_target}`,
-    'service::telemetry::metrics::level: none',
-  ];
-  const configurations = [
-    join(REPOSITORY, 'otel-collector.yaml'),
-    ...overrides.map((each) => `yaml:${each}`),
-  ];
-  const { end, log } = await launch('collector', {
-    args: configurations.flatMap((each) => ['--config', each]),
-    env: {
-      CLAWMETRY_ENDPOINT: clawmetry_url,
-      JAEGER_ENDPOINT: jaeger_url,
-      QUEUE_DIRECTORY: join(directory, 'queue'),
-    },
-    directory,
-    health_url: `http://127.0.0.1:${health}`,
-  });
-  return {
-    otlp_url: `http://127.0.0.1:${otlp}`,
-    scrape_target,
-    warnings: async () => (await log()).filter(isWarning),
-    async stop() {
-      await end();
-      await removeDirectory(directory);
     },
   };
 }

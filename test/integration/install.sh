@@ -5,8 +5,9 @@
 #   test/integration/install.sh                       all of them
 #   test/integration/install.sh clawmetry collector   these
 #
-# `clawmetry-otel` is ClawMetry with its extra for protobuf. Needs python3 for both, npm for OpenClaw (0.8 GB), and Go for the
-# others, which are built from their modules: some minutes, once.
+# `clawmetry-otel` is ClawMetry with its extra for protobuf, `compose` what reads compose files and Dockerfiles as Docker does.
+# Needs python3 for ClawMetry, npm for OpenClaw (0.8 GB), and Go for the others, which are built from their modules: some
+# minutes, once.
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -53,9 +54,17 @@ build_module() {
 }
 
 install_collector() {
-  [ -x "$home/bin/otelcol" ] && return
+  # One that was built before may lack a component.
+  [ -x "$home/bin/otelcol" ] && cmp -s "$here/collector-build.yaml" "$home/bin/otelcol.yaml" && return
   (cd "$build" && go run "go.opentelemetry.io/collector/cmd/builder@$collector_version" --config "$here/collector-build.yaml")
   mv "$build/otelcol/otelcol" "$home/bin/otelcol"
+  cp "$here/collector-build.yaml" "$home/bin/otelcol.yaml"
+}
+
+install_compose() {
+  [ -x "$home/bin/container-check" ] && return
+  (cd "$here/container-check" && go build -ldflags '-s -w' -o "$build/container-check" .)
+  mv "$build/container-check" "$home/bin/container-check"
 }
 
 # With a Node 24 of its own, which it needs to run, and without its install scripts, which refuse any older one.
@@ -71,7 +80,7 @@ install_openclaw() {
   mv "$build/openclaw" "$home/bin/openclaw"
 }
 
-known=(clawmetry clawmetry-otel jaeger prometheus collector openclaw)
+known=(clawmetry clawmetry-otel jaeger prometheus collector compose openclaw)
 [ $# -gt 0 ] || set -- "${known[@]}"
 for name in "$@"; do
   case " ${known[*]} " in

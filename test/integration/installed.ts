@@ -15,6 +15,7 @@ export const EXECUTABLES = {
   jaeger: join(HOME, 'bin/jaeger'),
   prometheus: join(HOME, 'bin/prometheus'),
   collector: join(HOME, 'bin/otelcol'),
+  compose: join(HOME, 'bin/container-check'),
   openclaw: join(HOME, 'bin/openclaw'),
 } as const;
 

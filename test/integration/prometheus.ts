@@ -9,8 +9,8 @@ import { getJson } from './http.js';
 export interface Prometheus extends Backend {
   /** Its address. */
   url: string;
-  /** The series that a query of the instant gives. */
-  query(expression: string): Promise<Series[]>;
+  /** The series that a query of the instant gives, or of another one, in seconds since the epoch. */
+  query(expression: string, at_s?: number): Promise<Series[]>;
   /** What it has printed that is worse than information. */
   warnings(): Promise<string[]>;
 }
@@ -28,7 +28,10 @@ storage: {tsdb: {out_of_order_time_window: 30m}}
 `;
 
 /** Prometheus with this configuration; it takes OTLP under any. */
-export async function startPrometheus(configuration = CONFIGURATION): Promise<Prometheus> {
+export async function startPrometheus(
+  configuration = CONFIGURATION,
+  more_args: string[] = [],
+): Promise<Prometheus> {
   const directory = await homeFor('prometheus');
   const [port] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
@@ -40,6 +43,7 @@ export async function startPrometheus(configuration = CONFIGURATION): Promise<Pr
       `--storage.tsdb.path=${join(directory, 'data')}`,
       `--web.listen-address=127.0.0.1:${port}`,
       '--web.enable-otlp-receiver',
+      ...more_args,
     ],
     env: {},
     directory,
@@ -48,9 +52,10 @@ export async function startPrometheus(configuration = CONFIGURATION): Promise<Pr
   return {
     url,
     otlp_url: `${url}/api/v1/otlp`,
-    async query(expression) {
+    async query(expression, at_s) {
+      const time = at_s === undefined ? '' : `&time=${at_s}`;
       const answer = await getJson<{ data: { result: Series[] } }>(
-        `${url}/api/v1/query?query=${encodeURIComponent(expression)}`,
+        `${url}/api/v1/query?query=${encodeURIComponent(expression)}${time}`,
       );
       return answer.data.result;
     },

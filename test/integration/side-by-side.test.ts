@@ -61,7 +61,7 @@ describe.each(RECORDINGS)('%s', (name) => {
     describe.skipIf(way.needs.some(isSkipped))('', () => {
       let directory: string;
       let running: Running;
-      const sent: Sent = { times: 0, spans: 0, logs: 0 };
+      const sent: Sent = { times: 0, spans: 0, logs: 0, tool_logs: 0 };
       let once: Shown[];
       let twice: Shown[];
 
@@ -75,6 +75,7 @@ describe.each(RECORDINGS)('%s', (name) => {
         sent.times += 1;
         sent.spans += traces?.delivered ?? 0;
         sent.logs += logs?.delivered ?? 0;
+        sent.tool_logs += Number(expected.tool_logs);
         const refused = { 'the bridge': lost(summary) };
         const shown = await running.show(expected.trace_id, sent);
         return shown.map((each) => ({ ...each, refused: { ...each.refused, ...refused } }));

@@ -2,10 +2,11 @@
 import { expect, vi } from 'vitest';
 import type { Backend } from '../backends.js';
 import { type ClawMetry, startClawMetry } from '../clawmetry.js';
-import { startCollector, startCollectorBetween } from '../collector.js';
+import { startCollector } from '../collector.js';
 import type { BackendName } from '../installed.js';
 import { type Jaeger, startJaeger } from '../jaeger.js';
 import { type Prometheus, startPrometheus } from '../prometheus.js';
+import { startShippedCollector, startShippedPrometheus } from '../stack.js';
 import type { Quantity, Shown } from './quantities.js';
 import { clawMetryShows, collectorShows, jaegerShows, prometheusShows } from './shows.js';
 
@@ -28,6 +29,8 @@ export interface Sent {
   times: number;
   spans: number;
   logs: number;
+  /** Those of the logs that are of tool calls. */
+  tool_logs: number;
 }
 
 type Encoding = 'json' | 'protobuf';
@@ -47,7 +50,6 @@ const ONLY_CLAWMETRY = 'a page of ClawMetry';
 const TRACES_ALONE = 'Jaeger takes traces alone';
 const METRICS_ALONE = 'Prometheus takes metrics alone, which tell of no single request';
 const ONLY_SHOWN = 'ClawMetry shows logs of tool calls alone, so it gets no others';
-const ONLY_STORED = 'ClawMetry stores them and shows them nowhere';
 
 const CLAWMETRY_WITHOUT = { links: NO_LINKS, other_logs: ONLY_SHOWN };
 const JAEGER_WITHOUT = {
@@ -154,7 +156,7 @@ function prometheusWay(encoding: Encoding, in_table: boolean): Way {
 const untilTaken = (clawmetry: ClawMetry, sent: Sent): Promise<void> =>
   vi.waitFor(async () => {
     const { traces, logs } = (await clawmetry.status()).intake.signals;
-    expect([traces.items.received, logs.items.received]).toEqual([sent.spans, sent.logs]);
+    expect([traces.items.received, logs.items.received]).toEqual([sent.spans, sent.tool_logs]);
   }, WAIT);
 
 /** Resolves when Jaeger has a trace whole. */
@@ -172,23 +174,23 @@ async function untilScraped(prometheus: Prometheus): Promise<void> {
   }, WAIT);
 }
 
-const scrape = (target: string): string =>
-  `{global: {scrape_interval: 1s}, scrape_configs: [{job_name: collector, honor_labels: true, static_configs: [{targets: ['${target}']}]}]}`;
-
 /** The Collector that this repository has a configuration for, and what is behind it. */
 const BETWEEN: Way = {
   name: 'through otel-collector.yaml',
   needs: ['collector', 'clawmetry', 'jaeger', 'prometheus'],
   in_table: true,
   columns: [
-    { title: '→ ClawMetry', without: { ...CLAWMETRY_WITHOUT, other_logs: ONLY_STORED } },
+    { title: '→ ClawMetry', without: CLAWMETRY_WITHOUT },
     { title: '→ Jaeger', without: JAEGER_WITHOUT },
     { title: '→ Prometheus', without: PROMETHEUS_WITHOUT },
   ],
   async start() {
     const [clawmetry, jaeger] = await Promise.all([startClawMetry(), startJaeger()]);
-    const collector = await startCollectorBetween(clawmetry.otlp_url, jaeger.otlp_url);
-    const prometheus = await startPrometheus(scrape(collector.scrape_target));
+    const collector = await startShippedCollector({
+      clawmetry_url: clawmetry.otlp_url,
+      jaeger_url: jaeger.otlp_url,
+    });
+    const prometheus = await startShippedPrometheus(collector);
     const started: Backend[] = [prometheus, collector, jaeger, clawmetry];
     return {
       destination: { preset: 'collector', url: collector.otlp_url, encoding: 'protobuf' },

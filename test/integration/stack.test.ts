@@ -1,0 +1,132 @@
+/**
+ * Everything that docker-compose.yml puts together, with its files and its command, but for Grafana: what the bridge is fed
+ * comes out at the other ends, and what the Collector has acknowledged outlives its crash.
+ */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { freePorts } from './backends.js';
+import { EXAMPLE, isChat, parentsOf, replay, startBridge, sumOf, type TreeSpan, treeOf } from './bridge.js';
+import { type ClawMetry, startClawMetry } from './clawmetry.js';
+import { getJson, isAnswered } from './http.js';
+import { type BackendName, EXECUTABLES, isSkipped } from './installed.js';
+import { type Jaeger, startJaeger } from './jaeger.js';
+import type { Prometheus } from './prometheus.js';
+import {
+  COLLECTOR_CONFIGURATION,
+  composeBridgeCommand,
+  feed,
+  type ShippedCollector,
+  startShippedCollector,
+  startShippedPrometheus,
+} from './stack.js';
+
+const NEEDED: BackendName[] = ['clawmetry', 'jaeger', 'collector', 'prometheus'];
+const NOWHERE = 'http://127.0.0.1:1';
+const WAIT = { timeout: 60_000, interval: 250 };
+
+test.skipIf(isSkipped('collector'))('otel-collector.yaml is valid as it is', async () => {
+  await promisify(execFile)(EXECUTABLES.collector, ['validate', '--config', COLLECTOR_CONFIGURATION]);
+});
+
+describe.skipIf(NEEDED.some(isSkipped))('the stack', () => {
+  let clawmetry: ClawMetry;
+  let jaeger: Jaeger;
+  let collector: ShippedCollector;
+  let prometheus: Prometheus;
+  let expected: TreeSpan[];
+  let trace_id: string;
+
+  beforeAll(async () => {
+    [clawmetry, jaeger, expected] = await Promise.all([startClawMetry(), startJaeger(), treeOf(EXAMPLE)]);
+    trace_id = expected[0]?.trace_id ?? '';
+    collector = await startShippedCollector({
+      clawmetry_url: clawmetry.otlp_url,
+      jaeger_url: jaeger.otlp_url,
+    });
+    prometheus = await startShippedPrometheus(collector);
+    const [port = 0] = await freePorts(1);
+    const bridge = await startBridge(await composeBridgeCommand(port, `collector=${collector.otlp_url}`));
+    await bridge.said('takes connections');
+    await feed(port, [EXAMPLE]);
+    await vi.waitFor(async () => expect(await jaeger.spans(trace_id)).toHaveLength(expected.length), WAIT);
+    expect((await bridge.stop()).status).toBe(0);
+  });
+  afterAll(() => Promise.all([prometheus, collector, jaeger, clawmetry].map((each) => each?.stop())));
+
+  test('says that it is healthy', async () => {
+    expect(await getJson(collector.health_url)).toMatchObject({ status: 'Server available' });
+  });
+
+  test('Jaeger has the tree', async () => {
+    const spans = await jaeger.spans(trace_id);
+    const parents = spans.map((span) => [
+      span.spanID,
+      span.references.find((each) => each.refType === 'CHILD_OF')?.spanID,
+    ]);
+    expect(Object.fromEntries(parents)).toEqual(parentsOf(expected));
+  });
+
+  test('ClawMetry has what it has from the bridge itself: the tree, its tokens and cost once, the edges of its agents', async () => {
+    await vi.waitFor(
+      async () => expect((await clawmetry.trace(trace_id)).spans).toHaveLength(expected.length),
+      WAIT,
+    );
+    const row = (await clawmetry.traces()).find((each) => each.trace_id === trace_id);
+    const total_tokens =
+      sumOf(expected, 'gen_ai.usage.input_tokens') + sumOf(expected, 'gen_ai.usage.output_tokens');
+    expect(row).toMatchObject({ source: 'spans', span_count: expected.length, total_tokens });
+    expect(row?.total_cost_usd).toBeCloseTo(sumOf(expected, 'openclaw.cost_usd'), 9);
+    const { edges } = await clawmetry.agentGraph();
+    expect(edges.map(({ from, to }) => `${from} -> ${to}`).sort()).toEqual([
+      'openclaw:Child B -> openclaw:Grandchild',
+      'openclaw:main -> openclaw:Child A',
+      'openclaw:main -> openclaw:Child B',
+    ]);
+  });
+
+  test('ClawMetry gets the logs of tool calls and no others, and counts each model call once', async () => {
+    const tool_logs = 20;
+    await vi.waitFor(async () => {
+      expect((await clawmetry.status()).intake.signals.logs.items).toMatchObject({
+        received: tool_logs,
+        rejected: 0,
+      });
+    }, WAIT);
+    const calls = expected.filter(isChat).length;
+    expect((await clawmetry.status()).counts).toMatchObject({ tokens: calls, cost: calls });
+    expect((await clawmetry.status()).intake.signals.metrics.items.received).toBe(0);
+  });
+
+  test('Prometheus finds what it is to scrape, and has the reasoning tokens', async () => {
+    await vi.waitFor(async () => {
+      const up = await prometheus.query('up');
+      expect(up.map(({ metric, value }) => [metric.job, value[1]]).sort()).toEqual([
+        ['collector', '1'],
+        ['openclaw', '1'],
+      ]);
+      const [reasoning] = await prometheus.query(
+        'sum(gen_ai_client_inference_usage_reasoning_output_tokens_total)',
+      );
+      expect(Number(reasoning?.value[1])).toBe(28);
+    }, WAIT);
+  });
+});
+
+describe.skipIf((['jaeger', 'collector'] as const).some(isSkipped))('a Collector that is killed', () => {
+  test('has in its queue what it has acknowledged', async () => {
+    const [expected, jaeger] = await Promise.all([treeOf(EXAMPLE), startJaeger()]);
+    onTestFinished(() => jaeger.stop());
+    const backends = { clawmetry_url: NOWHERE, jaeger_url: NOWHERE };
+    const collector = await startShippedCollector(backends);
+    onTestFinished(() => collector.stop());
+    expect((await replay(`collector=${collector.otlp_url}`, EXAMPLE)).status).toBe(0);
+    await collector.crash();
+    expect(await isAnswered(collector.health_url)).toBe(false);
+    backends.jaeger_url = jaeger.otlp_url;
+    await collector.restart();
+    await vi.waitFor(async () => {
+      expect(await jaeger.spans(expected[0]?.trace_id ?? '')).toHaveLength(expected.length);
+    }, WAIT);
+  });
+});
