@@ -91,7 +91,6 @@ const refusedBy = ({ intake }: Awaited<ReturnType<ClawMetry['status']>>): number
       items.retry_requested,
       requests.malformed,
       requests.partially_acknowledged,
-      requests.protobuf_unavailable,
     ])
     .reduce((sum, each) => sum + each, 0);
 

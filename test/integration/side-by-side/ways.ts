@@ -84,7 +84,13 @@ function clawMetryWay(name: 'clawmetry' | 'clawmetry-otel', encoding: Encoding, 
       const clawmetry = await startClawMetry(name);
       return {
         destination: { preset: 'clawmetry', url: clawmetry.otlp_url, encoding },
-        show: async (trace_id) => [await clawMetryShows(clawmetry, trace_id)],
+        async show(trace_id) {
+          // One that can't read protobuf says so, and gets the same in JSON; the other reads it.
+          const { signals } = (await clawmetry.status()).intake;
+          const answered_501 = signals.traces.requests.protobuf_unavailable > 0;
+          expect(answered_501).toBe(name === 'clawmetry' && encoding === 'protobuf');
+          return [await clawMetryShows(clawmetry, trace_id)];
+        },
         stop: clawmetry.stop,
       };
     },
@@ -219,6 +225,7 @@ const BETWEEN: Way = {
 
 export const WAYS: Way[] = [
   clawMetryWay('clawmetry', 'json', true),
+  clawMetryWay('clawmetry', 'protobuf', false),
   clawMetryWay('clawmetry-otel', 'protobuf', true),
   clawMetryWay('clawmetry-otel', 'json', false),
   jaegerWay('protobuf', true),
