@@ -149,7 +149,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   }
 
   /** Gives out what has come of a batch when that is written down, and after everything before it. */
-  function deliverAfter(written: Promise<void> | undefined, emissions: Emission[]): void {
+  function deliverAfter(written: Promise<unknown> | undefined, emissions: Emission[]): void {
     if (keeper === undefined) emissions.forEach(deliver);
     else delivered = Promise.all([delivered, written]).then(() => emissions.forEach(deliver));
   }
@@ -197,12 +197,14 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       deliverAfter(undefined, [correlator.apply(wanted, now())]);
     }
     keeper?.advance(entry);
+    entry.batch.receipt?.settle(true);
     return events.length;
   }
 
   /** Writing it down and applying it are one step: a checkpoint has both or neither. */
   function applyJournaled(entry: JournalEntry): number {
     const written = keeper?.journal(entry);
+    void written?.then((is_kept) => entry.batch.receipt?.settle(is_kept));
     const expired = [...expireUpTo(entry.now_ms)];
     const events = intake.take(entry.batch, entry.source);
     deliverAfter(written, [...expired, ...events.map((event) => correlator.apply(event, entry.now_ms))]);
@@ -217,13 +219,15 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     await options.afterBatch?.(bytesOf(batch), events);
   }
 
+  /** The gateway's one stream has its source's name. */
+  const isGateway = (source: string): boolean => kept?.positions[source]?.[source] !== undefined;
+
   /** A source that can be asked for what it told before may have more to tell of it when it is back. */
   function takeStatus(source: string, { state, message }: SourceStatus): void {
     if (state === 'down') logger.warn(message);
     else logger.info(message);
-    // The gateway's one stream has its source's name; a file that is missing has no more to tell of what it told.
-    if (kept?.positions[source]?.[source] !== undefined)
-      correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
+    // A file that is missing has no more to tell of what it told.
+    if (isGateway(source)) correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
   }
 
   async function readItems({ source, items }: OpenedSource): Promise<void> {
@@ -235,9 +239,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   /** Applies what was read and not got to the end of, when it was: what was answered of it is sent no second time. */
   function goOn({ journal, positions, answers }: Kept): void {
-    // Only the gateway's stream has its source's name: it has more to tell of what it told.
-    const has_gateway = Object.entries(positions).some(([source, streams]) => streams[source] !== undefined);
-    if (has_gateway) correlator.waitForReasoning(Infinity);
+    // It has more to tell of what it told.
+    if (Object.keys(positions).some(isGateway)) correlator.waitForReasoning(Infinity);
     const apply = (events: AgentEvent[], now_ms: number): void => {
       for (const event of events) deliver(correlator.apply(event, now_ms));
     };
@@ -254,8 +257,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   }
 
   /** Whether a source can tell at the next start what it has not told yet. */
-  const canBeAsked = (): boolean =>
-    sources.some(({ name, is_rereadable }) => !is_rereadable && kept?.positions[name] !== undefined);
+  const canBeAsked = (): boolean => sources.some(({ name }) => isGateway(name));
 
   async function closeCorrelator(): Promise<void> {
     for (const event of intake.end()) deliver(correlator.apply(event, now()));

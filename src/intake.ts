@@ -2,7 +2,8 @@
  * From batches of lines to events: one decoder per stream, every line counted, every rejection said with its place and its
  * field. `run`, `replay`, `tree` and `validate` all read through here.
  */
-
+import { createHash } from 'node:crypto';
+import { addMember, createBoundedSet, hasMember } from './bounded.js';
 import { countReason } from './counter.js';
 import {
   createLineDecoder,
@@ -122,6 +123,16 @@ interface SavedStream extends Omit<Entry, 'epoch'> {
 /** The keys of the decoders' records begin so. */
 export const DECODE_PREFIX = 'decode/';
 
+/** Where a number stands in the keys of a stream's records: no stream is numbered so. */
+const LINES = 'lines';
+
+/** Lines remembered of senders that may send one twice, so many at most. */
+const MAX_REMEMBERED_LINES = 200_000;
+
+/** 128 bits: no two lines have the same. */
+const lineId = (stream: string, bytes: Buffer): string =>
+  createHash('sha256').update(`${stream}\n`).update(bytes).digest('base64').slice(0, 22);
+
 /** An intake; with what another one's captures gave it goes on where that one was captured last. */
 export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecord>): Intake {
   const by_source = new Map<string, SourceCounts>();
@@ -133,6 +144,8 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
     save: saveStream,
     load: loadStream,
   });
+  const remembered = createBoundedSet();
+  const remembered_lines = trackBounded(remembered, `${DECODE_PREFIX}${LINES}/`, tracker);
   /** While they are restored: by the number in their records' keys. */
   const restored = new Map<string, Stream>();
   const unusable_records = saved === undefined ? 0 : restoreParts(tracker, partOf, saved);
@@ -153,6 +166,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
 
   function partOf(key: string): Tracked | undefined {
     const [, number = '', name] = key.split('/');
+    if (number === LINES) return remembered_lines;
     return name === undefined ? streams : restored.get(number)?.parts?.[name];
   }
 
@@ -197,23 +211,34 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
     return known;
   }
 
-  function problem(counts: SourceCounts, stream: string, line: number, rejection: Rejection): void {
+  function problem(counts: SourceCounts, batch: LineBatch, line: number, rejection: Rejection): void {
     countReason(counts.rejected, rejection.reason);
-    options.onProblem({ ...rejection, message: withoutControls(rejection.message), stream, line });
+    const message = withoutControls(rejection.message);
+    const { stream, receipt } = batch;
+    options.onProblem({ ...rejection, message, stream, line });
+    receipt?.reject({ path: rejection.path, message, line });
   }
 
   function takeLine(line: LineBatch['lines'][number], batch: LineBatch, counts: SourceCounts): AgentEvent[] {
     counts.lines++;
     if ('skipped' in line) {
       const message = skippedMessage(line.skipped, options.max_line_bytes);
-      problem(counts, batch.stream, line.number, { reason: line.skipped, path: '', message });
+      problem(counts, batch, line.number, { reason: line.skipped, path: '', message });
+      return [];
+    }
+    const id = batch.may_repeat && lineId(batch.stream, line.bytes);
+    if (id !== undefined && hasMember(remembered, id)) {
+      countReason(counts.ignored, 'repeated');
       return [];
     }
     const stream = streamOf(batch);
     const decoded = stream.decoder.decode(line.bytes, batch.arrival_ms);
     trackMaps(stream);
     if (decoded.ignored !== undefined) countReason(counts.ignored, decoded.ignored);
-    if (decoded.rejected !== undefined) problem(counts, batch.stream, line.number, decoded.rejected);
+    if (decoded.rejected !== undefined) problem(counts, batch, line.number, decoded.rejected);
+    // A bad line that comes again is rejected again, so that its sender has the same answer.
+    const isOfUse = decoded.rejected === undefined || decoded.events.length > 0;
+    if (id !== undefined && isOfUse) addMember(remembered, id, MAX_REMEMBERED_LINES);
     return decoded.events;
   }
 
@@ -241,7 +266,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
       const isWhole = captureOptions?.everything === true || tracker.epoch === 0;
       const changed = [...(isWhole ? streams.values() : streams.changed())];
       const maps = changed.flatMap(({ parts = {} }) => Object.values(parts));
-      return beginCapture(tracker, [streams, ...maps], captureOptions);
+      return beginCapture(tracker, [streams, remembered_lines, ...maps], captureOptions);
     },
     unusable_records,
     counts: () => addCounts([...by_source.values()]),

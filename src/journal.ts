@@ -17,13 +17,14 @@ export const JOURNAL_PREFIX = 'journal/';
 
 type Skipped = SkippedLine['skipped'];
 type Header = Omit<JournalEntry, 'batch'> &
-  Omit<LineBatch, 'lines' | 'kind'> & {
+  Omit<LineBatch, 'lines' | 'kind' | 'receipt'> & {
     /** Of each line its number, and how many bytes it has or why it was skipped. */
     lines: (number | Skipped)[];
   };
 
+/** Who waits for a batch waits in this process alone. */
 export function encodeEntry({ source, batch, now_ms }: JournalEntry): Uint8Array {
-  const { lines, kind: _, ...rest } = batch;
+  const { lines, kind: _kind, receipt: _receipt, ...rest } = batch;
   const header: Header = {
     source,
     now_ms,

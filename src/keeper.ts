@@ -36,8 +36,8 @@ export interface KeeperOptions {
 export interface Keeper {
   /** To be awaited before anything is applied: everything has to stand still, or a bound is reached. */
   ready(): Promise<void>;
-  /** Writes down a batch that is about to be applied. Resolves when that is done, or can't be. */
-  journal(entry: JournalEntry): Promise<void>;
+  /** Writes down a batch that is about to be applied. Resolves when that is done, or can't be: whether it is. */
+  journal(entry: JournalEntry): Promise<boolean>;
   /** Notes where a batch of a source that can be read again leaves it. */
   advance(entry: JournalEntry): void;
   /** Writes down what has been answered and the ledger, and takes a checkpoint where one is due. */
@@ -245,16 +245,18 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     async journal(entry) {
       advancePosition(kept.positions, entry);
       is_dirty = true;
-      if (is_failing) return;
+      if (is_failing) return false;
       const change = journal.add(entry);
       const bytes = change.value?.length ?? 0;
       unwritten_bytes += bytes;
       const before = journaled;
-      journaled = write(scoped([change])).then(() => {
+      const written = write(scoped([change]));
+      journaled = written.then(() => {
         unwritten_bytes -= bytes;
         return before;
       });
       await journaled;
+      return (await written).ok;
     },
     advance(entry) {
       advancePosition(kept.positions, entry);

@@ -164,12 +164,12 @@ function createFeed() {
   };
   return {
     source,
-    give(events: AgentEvent[], position: number): void {
+    give(events: AgentEvent[], position: number, more: Partial<LineBatch> = {}): void {
       const lines = events.map((event, index) => ({
         number: index + 1,
         bytes: Buffer.from(JSON.stringify(event)),
       }));
-      waiting.push({ kind: 'lines', stream: STREAM, end: false, lines, arrival_ms: 0, position });
+      waiting.push({ kind: 'lines', stream: STREAM, end: false, lines, arrival_ms: 0, position, ...more });
       wake();
     },
     end(): void {
@@ -272,14 +272,18 @@ const move = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('kill' as const), kept_writes: fc.nat(3) }) },
 );
 
+/** The clock is where it was when a batch was there for the first time. */
+const timeOf = (batches: AgentEvent[][], last: number): number =>
+  Math.max(0, ...batches.slice(0, last + 1).flatMap((batch) => batch.map(({ ts }) => ts)));
+
 /** What one bridge that nothing happens to sends of these events. */
-async function undisturbed(batches: AgentEvent[][]): Promise<Backend> {
+async function undisturbed(batches: AgentEvent[][], more: Partial<LineBatch> = {}): Promise<Backend> {
   const backend = createBackend();
   const clock = { now_ms: 0 };
   const life = await startLife(undefined, backend, clock, () => true);
   for (const [index, batch] of batches.entries()) {
     clock.now_ms = Math.max(clock.now_ms, ...batch.map(({ ts }) => ts));
-    life.feed.give(batch, index);
+    life.feed.give(batch, index, more);
     await turn();
   }
   await life.finish();
@@ -325,6 +329,85 @@ test.prop([requests, fc.array(move, { maxLength: 80 }), encodings], { numRuns: 6
     feed(Infinity);
     await life.finish();
     const expected = await undisturbed(batches);
+    expect(backend.spans).toEqual(expected.spans);
+    expect([...backend.logs].sort()).toEqual([...expected.logs].sort());
+    expect(backend.sums()).toEqual(expected.sums());
+  },
+);
+
+/** Tells nothing of its identity: only that the same line has come before tells that it is the same one. */
+function anonymous(event: AgentEvent): AgentEvent {
+  const { seq: _seq, event_id: _event, response_id: _response, ...rest } = { response_id: '', ...event };
+  return rest as AgentEvent;
+}
+
+/** More often killed than the bridge of the law before, since it has to be between an answer and what comes after it. */
+const sending = fc.array(
+  fc.oneof(
+    { weight: 12, arbitrary: move },
+    { weight: 4, arbitrary: fc.constant({ do: 'feed' as const, lines: 1 }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('kill' as const), kept_writes: fc.nat(3) }) },
+  ),
+  { minLength: 20, maxLength: 80 },
+);
+
+function inBatchesOf(sizes: number[], events: AgentEvent[]): AgentEvent[][] {
+  const batches: AgentEvent[][] = [];
+  for (let at = 0, index = 0; at < events.length; index++) {
+    const size = sizes[index % sizes.length] ?? 1;
+    batches.push(events.slice(at, at + size));
+    at += size;
+  }
+  return batches;
+}
+
+test.prop(
+  [
+    requests,
+    fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 8 }),
+    sending,
+    fc.infiniteStream(fc.nat(3)),
+  ],
+  { numRuns: 60 },
+)(
+  'a sender that keeps what is not answered loses nothing, and nothing counts twice',
+  async (events, sizes, moves, lost_answers) => {
+    const batches = inBatchesOf(sizes, events.map(anonymous));
+    const disk = createDisk();
+    const backend = createBackend();
+    const clock = { now_ms: 0 };
+    let is_up = true;
+    let answered_batches = 0;
+    let next = 0;
+    let life = await startLife(disk, backend, clock, () => is_up);
+    const feed = (): void => {
+      const number = next++;
+      const batch = batches[number];
+      if (batch === undefined) return;
+      clock.now_ms = timeOf(batches, number);
+      const settle = (is_kept: boolean): void => {
+        if (is_kept && number === answered_batches) answered_batches++;
+      };
+      life.feed.give(batch, number, { may_repeat: true, receipt: { reject: () => expect.fail(), settle } });
+    };
+    for (const each of moves) {
+      if (each.do === 'feed') feed();
+      else if (each.do === 'flush') disk.flush(each.writes);
+      else if (each.do === 'backend') is_up = each.is_up;
+      else if (each.do === 'keep up') vi.advanceTimersByTime(KEEP_INTERVAL_MS);
+      else if (each.do === 'kill') {
+        await life.kill(each.kept_writes);
+        answered_batches = Math.max(0, answered_batches - lost_answers.next().value);
+        next = answered_batches;
+        life = await startLife(disk, backend, clock, () => is_up);
+      }
+      await turn();
+    }
+    is_up = true;
+    while (next < batches.length) feed();
+    await life.finish();
+    expect(answered_batches).toBe(batches.length);
+    const expected = await undisturbed(batches, { may_repeat: true });
     expect(backend.spans).toEqual(expected.spans);
     expect([...backend.logs].sort()).toEqual([...expected.logs].sort());
     expect(backend.sums()).toEqual(expected.sums());

@@ -74,9 +74,13 @@ export async function tail(
       sessionsOf: createSessionsLookup(),
     });
     for await (const item of await source.open()) {
-      if (item.kind === 'status') logger[item.state === 'up' ? 'info' : 'warn'](item.message);
-      else if (options.raw) await print(rawLines(item, intake, isWanted, isFiltered));
+      if (item.kind === 'status') {
+        logger[item.state === 'up' ? 'info' : 'warn'](item.message);
+        continue;
+      }
+      if (options.raw) await print(rawLines(item, intake, isWanted, isFiltered));
       else await printEvents(intake.take(item));
+      item.receipt?.settle(true);
     }
     if (!options.raw) await printEvents(intake.end());
   }

@@ -11,6 +11,9 @@ const ESCAPED_SURROGATE = /\\u[dD][89a-fA-F]/;
 
 export type ParsedLine = { value: Json } | { rejected: Rejection };
 
+/** The engine repeats a piece of the line, which may be a piece of what was said: that stays out of every log. */
+const WITHOUT_PIECE = /, (?:\.{3})?".*$/s;
+
 const rejected = (reason: Rejection['reason'], message: string): ParsedLine => ({
   rejected: { reason, path: '', message },
 });
@@ -26,7 +29,7 @@ export function parseLine(bytes: Buffer): ParsedLine {
   try {
     value = ESCAPED_SURROGATE.test(json) ? JSON.parse(json, makeWellFormed) : JSON.parse(json);
   } catch (error) {
-    const detail = error instanceof Error ? error.message.slice(0, 120) : '';
+    const detail = error instanceof Error ? error.message.replace(WITHOUT_PIECE, '') : '';
     return rejected('invalid_json', `not JSON: ${detail}; write one JSON object a line`);
   }
   if (!isObject(value)) return rejected('not_an_object', 'not a JSON object; write one JSON object a line');

@@ -31,40 +31,16 @@ const compress = promisify(gzip);
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 const UNAUTHORIZED = 401;
 
+type Answer = Dispatcher.ResponseData;
+
 export function createTransport(endpoint: EndpointConfig): Transport {
-  const { url, bearer, timeout_ms } = endpoint;
+  const { url, timeout_ms, compression } = endpoint;
   const dispatcher = createAgent(endpoint);
-
-  /** Sends it with the token as it is now. */
-  async function send(
-    body: Uint8Array,
-    encoding: Encoding,
-    signal: AbortSignal,
-  ): Promise<Dispatcher.ResponseData> {
-    const headers = headersOf(endpoint, encoding);
-    const once = () => request(url, { method: 'POST', headers, body, dispatcher, signal, ...ONE_CLOCK });
-    return once().catch((error: unknown) => {
-      if (!isStaleConnection(error)) throw error;
-      return once();
-    });
-  }
-
-  /** A token that was renewed is tried at once: what is refused would be given up. */
-  async function sendAuthorized(...sent: Parameters<typeof send>): Promise<Dispatcher.ResponseData> {
-    await bearer?.refresh();
-    const token = bearer?.token;
-    const answer = await send(...sent);
-    if (answer.statusCode !== UNAUTHORIZED || bearer === undefined) return answer;
-    await bearer.refresh(true);
-    if (bearer.token === token) return answer;
-    await readStart(answer.body);
-    return send(...sent);
-  }
+  const send = createSender(endpoint, dispatcher);
 
   async function exchange(body: Uint8Array, encoding: Encoding, signal: AbortSignal): Promise<Outcome> {
-    const packed =
-      endpoint.compression === 'gzip' ? await compress(body, { level: constants.Z_BEST_SPEED }) : body;
-    const { statusCode, headers, body: answer } = await sendAuthorized(packed, encoding, signal);
+    const packed = compression === 'gzip' ? await compress(body, { level: constants.Z_BEST_SPEED }) : body;
+    const { statusCode, headers, body: answer } = await send(packed, encoding, signal);
     // A date is of the wall clock; what comes of it, and all else, is a duration.
     const retry_after_ms = readRetryAfter(headers['retry-after'], Date.now());
     const location = REDIRECTS.has(statusCode) ? readLocation(headers.location, url) : undefined;
@@ -83,6 +59,7 @@ export function createTransport(endpoint: EndpointConfig): Transport {
     encoding = endpoint.encoding,
   ): Promise<Outcome> {
     const exchange_controller = new AbortController();
+    const { signal } = exchange_controller;
     const abort = () => exchange_controller.abort();
     let timed_out = false;
     const timer = setTimeout(() => {
@@ -91,16 +68,14 @@ export function createTransport(endpoint: EndpointConfig): Transport {
     }, timeout_ms);
     closing.addEventListener('abort', abort);
     try {
-      const { signal } = exchange_controller;
       return await unlessAborted(exchange(body, encoding, signal), signal);
     } catch (error) {
-      return timed_out
-        ? {
-            kind: 'failed',
-            reason: 'timeout',
-            message: throughProxy(endpoint, `no answer within ${timeout_ms} ms`),
-          }
-        : { kind: 'failed', reason: 'connection', message: throughProxy(endpoint, failureMessage(error)) };
+      const message = timed_out ? `no answer within ${timeout_ms} ms` : failureMessage(error);
+      return {
+        kind: 'failed',
+        reason: timed_out ? 'timeout' : 'connection',
+        message: throughProxy(endpoint, message),
+      };
     } finally {
       clearTimeout(timer);
       closing.removeEventListener('abort', abort);
@@ -108,6 +83,36 @@ export function createTransport(endpoint: EndpointConfig): Transport {
   }
 
   return { post, close: () => dispatcher.destroy() };
+}
+
+/** Sends with the token as it is at that time. */
+function createSender(
+  endpoint: EndpointConfig,
+  dispatcher: Dispatcher,
+): (body: Uint8Array, encoding: Encoding, signal: AbortSignal) => Promise<Answer> {
+  const { url, bearer } = endpoint;
+
+  async function send(body: Uint8Array, encoding: Encoding, signal: AbortSignal): Promise<Answer> {
+    const headers = headersOf(endpoint, encoding);
+    const once = () => request(url, { method: 'POST', headers, body, dispatcher, signal, ...ONE_CLOCK });
+    return once().catch((error: unknown) => {
+      if (!isStaleConnection(error)) throw error;
+      return once();
+    });
+  }
+
+  if (bearer === undefined) return send;
+  return async (...sent) => {
+    await bearer.refresh();
+    const { token } = bearer;
+    const answer = await send(...sent);
+    if (answer.statusCode !== UNAUTHORIZED) return answer;
+    // What is refused would be given up: a token that was renewed meanwhile is tried at once.
+    await bearer.refresh(true);
+    if (bearer.token === token) return answer;
+    await readStart(answer.body);
+    return send(...sent);
+  };
 }
 
 /** A request that still waits for its connection does not hear that it is aborted; it is never sent then. */

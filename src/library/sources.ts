@@ -6,15 +6,16 @@ import { errorReason } from '../errors.js';
 import { isObject } from '../json.js';
 import type { Logger } from '../model/logger.js';
 import { type LineBatch, type Source, SourceError, type SourceStatus } from '../model/source.js';
-import { parseSourceName, recordingsName } from '../source/index.js';
+import { LOOPBACK, parseSourceName, recordingsName } from '../source/index.js';
 import { gatewayUrl } from '../start/gateway.js';
 import type { WantedSource } from '../start/sources.js';
 import { check, wrong } from './configuration-error.js';
 
 const text = z.string().min(1, 'must not be empty');
+const port = z.int().min(0).max(65_535);
 
 /** A Unix socket's path, or a host and a port. */
-const address = { path: text.optional(), host: text.optional(), port: z.int().min(0).max(65_535).optional() };
+const address = { path: text.optional(), host: text.optional(), port: port.optional() };
 
 export const sourceSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('stdin') }),
@@ -22,6 +23,7 @@ export const sourceSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('recordings'), paths: z.array(text).min(1, 'must name a file') }),
   z.strictObject({ kind: z.literal('socket'), ...address }),
   z.strictObject({ kind: z.literal('listen'), ...address }),
+  z.strictObject({ kind: z.literal('otlp'), host: text.optional(), port }),
   z.strictObject({ kind: z.literal('transcripts'), directory: text }),
   z.strictObject({
     kind: z.literal('gateway'),
@@ -43,14 +45,13 @@ export type LibrarySource =
 const isOwn = (value: unknown): value is Source =>
   isObject(value) && typeof value.open === 'function' && typeof value.close === 'function';
 
-function addressName(
-  { path, host = '127.0.0.1', port }: RecordOf<'socket' | 'listen'>,
-  place: string,
-): string {
-  if ((path === undefined) === (port === undefined))
-    throw wrong(place, 'must have either a path (a Unix socket) or a port, with its host');
-  if (path !== undefined) return `unix:${path}`;
-  return `tcp:${host.includes(':') ? `[${host}]` : host}:${port}`;
+const hostPort = (host: string | undefined, port: number): string =>
+  `${host?.includes(':') ? `[${host}]` : (host ?? LOOPBACK)}:${port}`;
+
+function addressName({ path, host, port }: RecordOf<'socket' | 'listen'>, place: string): string {
+  if (path !== undefined && port === undefined) return `unix:${path}`;
+  if (path === undefined && port !== undefined) return `tcp:${hostPort(host, port)}`;
+  throw wrong(place, 'must have either a path (a Unix socket) or a port, with its host');
 }
 
 /** As it would stand after `--from`. */
@@ -64,6 +65,8 @@ function nameOf(record: Exclude<SourceRecord, RecordOf<'recordings'>>, place: st
       return addressName(record, place);
     case 'listen':
       return `listen:${addressName(record, place)}`;
+    case 'otlp':
+      return `otlp:${hostPort(record.host, record.port)}`;
     case 'transcripts':
       return `transcripts:${record.directory}`;
     case 'gateway':

@@ -15,6 +15,22 @@ export interface SkippedLine {
   skipped: 'line_too_long' | 'line_incomplete';
 }
 
+/** What is wrong with a line. */
+export interface RejectedLine {
+  /** Its number. */
+  line: number;
+  /** The field, in dotted form; empty for the line as a whole. */
+  path: string;
+  message: string;
+}
+
+/** Whoever sent a batch waits to be told what becomes of it. */
+export interface Receipt {
+  reject(line: RejectedLine): void;
+  /** It has been applied. `is_kept`: a crash does not lose it any more, as far as anything is kept at all. */
+  settle(is_kept: boolean): void;
+}
+
 /** The lines of one chunk that was read. */
 export interface LineBatch {
   kind: 'lines';
@@ -29,6 +45,10 @@ export interface LineBatch {
   position?: unknown;
   /** The stream is followed from this instant on: what was written in it before is there to be understood, not told. */
   since_ms?: number;
+  /** Its sender sends again what it does not know to have arrived: a line that has come before is the same one. */
+  may_repeat?: true;
+  /** It is told once, when the batch is applied for the first time. */
+  receipt?: Receipt;
 }
 
 /**

@@ -7,6 +7,7 @@ import { createFileSource } from './file.js';
 import { createFollowSource, DEFAULT_POLL_INTERVAL_MS } from './follow.js';
 import { DEFAULT_MAX_LINE_BYTES } from './lines.js';
 import { createListenSource } from './listen.js';
+import { createOtlpSource } from './otlp/index.js';
 import type { ParsedSource } from './parse.js';
 import { type Backoff, createSocketSource, DEFAULT_BACKOFF } from './socket.js';
 import { createStdinSource } from './stdin.js';
@@ -24,13 +25,13 @@ export {
   type GatewayPosition,
 } from './gateway/index.js';
 export type { Refusal } from './gateway/refusals.js';
-export { type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
+export { LOOPBACK, type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
 export { createPushedSource, PUSHED, type PushedSource, type PushOutcome } from './pushed.js';
 export { createRecordingsSource, type RecordingsOptions, recordingsName } from './recordings.js';
 export { holdsTranscripts } from './transcript-directories.js';
 
 /** The kinds that `createSource` makes. */
-export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen' | 'transcripts';
+export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen' | 'transcripts' | 'otlp';
 export type LineSource = Extract<ParsedSource, { kind: LineSourceKind }>;
 
 export interface SourceOptions {
@@ -40,7 +41,7 @@ export interface SourceOptions {
   max_line_bytes?: number;
   /** Whether `transcripts` tells what the files hold already; by default it tells what comes. */
   from_start?: boolean;
-  /** Where an earlier process stopped, of a followed file or transcripts. */
+  /** Where an earlier process stopped, of a followed file, transcripts or `otlp`. */
   resume?: Positions;
   /** How a lost connection is tried again; 0.2 s to 5 s by default. */
   backoff?: Backoff;
@@ -50,7 +51,7 @@ export interface SourceOptions {
 
 /** Whether `createSource` can make this one. */
 export function isLineSource(parsed: ParsedSource): parsed is LineSource {
-  return ['stdin', 'file', 'socket', 'listen', 'transcripts'].includes(parsed.kind);
+  return parsed.kind !== 'gateway';
 }
 
 /** Makes a source; nothing is opened yet. */
@@ -78,5 +79,7 @@ export function createSource(parsed: LineSource, options: SourceOptions): Source
         poll_interval_ms: DEFAULT_POLL_INTERVAL_MS,
         resume,
       });
+    case 'otlp':
+      return createOtlpSource(parsed.name, parsed.address, { max_line_bytes, resume });
   }
 }

@@ -60,7 +60,8 @@ function ownerOnly(create: () => void): void {
   }
 }
 
-async function listen(name: string, server: Server, address: ConnectAddress): Promise<void> {
+/** Throws a `SourceError` where it can't. */
+export async function listen(name: string, server: Server, address: ConnectAddress): Promise<void> {
   const listening = once(server, 'listening');
   // A socket's file is made within the call, before anything else can run.
   if ('path' in address) ownerOnly(() => server.listen(address));
@@ -72,12 +73,18 @@ async function listen(name: string, server: Server, address: ConnectAddress): Pr
   }
 }
 
-/** The address that it listens on, as the user would name it: port 0 has become a real one. */
-function listeningOn(name: string, server: Server): string {
+/** Where it listens on TCP: port 0 has become a real one. */
+export function hostPort(server: Server): string | undefined {
   const address = server.address();
-  if (address === null || typeof address === 'string') return name;
+  if (address === null || typeof address === 'string') return undefined;
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-  return `listen:tcp:${host}:${address.port}`;
+  return `${host}:${address.port}`;
+}
+
+/** The address that it listens on, as the user would name it. */
+function listeningOn(name: string, server: Server): string {
+  const address = hostPort(server);
+  return address === undefined ? name : `listen:tcp:${address}`;
 }
 
 /** The server's connections: each is read until it ends, and their number is bounded. */

@@ -29,8 +29,6 @@ function parseSources(settings: StartSettings): { parsed: ParsedSource[] } | { e
     if ('error' in source) return { error: `--from: ${source.error}` };
     if (parsed.some(({ name }) => name === source.name))
       return { error: `--from ${source.name}: given twice; leave one out` };
-    if (source.kind === 'otlp')
-      return { error: `--from ${source.name}: a source of this kind can't be followed yet` };
     parsed.push(source);
   }
   return { parsed };
@@ -112,7 +110,7 @@ export function makeSources(
   const gateway = parsed.find((source) => source.kind === 'gateway');
   const transcripts = parsed.find((source) => source.kind === 'transcripts');
   return parsed.flatMap((source): Source[] => {
-    if (source.kind === 'otlp' || (source === transcripts && gateway !== undefined)) return [];
+    if (source === transcripts && gateway !== undefined) return [];
     const resume = options.positions[source.name] ?? {};
     if (source.kind !== 'gateway') return [createSource(source, lineOptions(settings, resume))];
     if (settings.from.length === 0) return [createDefault(source, settings, resume)];

@@ -204,7 +204,7 @@ test('several sources: gateways are looked at, others named', async () => {
   const { status, checks } = await examine(args);
   expect(status).toBe(1);
   expect(checks.filter(({ check }) => check === 'source').map(({ level, found }) => [level, found])).toEqual([
-    ['ok', 'tcp:127.0.0.1:7000 (--from) is not looked at: only gateways are'],
+    ['ok', 'tcp:127.0.0.1:7000 (--from) is not looked at: only gateways and otlp are'],
     ['problem', expect.stringMatching(/^--from: unknown source "kafka"/)],
   ]);
 });

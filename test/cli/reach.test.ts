@@ -124,7 +124,9 @@ test('a metrics request that was refused is shown as what was collected', async 
     input: STORY_LINES,
     env: PROTOBUF,
   });
-  const [{ id }] = JSON.parse((await runToEnd(['dead-letters', 'list', '--json', ...at])).stdout);
+  const [letter] = JSON.parse((await runToEnd(['dead-letters', 'list', '--json', ...at])).stdout);
+  const { id, rejected, counts } = letter;
+  expect(counts).toEqual([rejected]);
   const { content } = JSON.parse((await runToEnd(['dead-letters', 'show', id, ...at])).stdout);
   const metrics: { descriptor: { name: string } }[] = content.scopeMetrics[0].metrics;
   expect(metrics.map(({ descriptor }) => descriptor.name)).toContain(REASONING);

@@ -66,6 +66,8 @@ export interface Sink {
   sumOf(instrument: string): number;
   /** The same from all requests together: delta temporality. */
   totalOf(instrument: string): number;
+  /** The same as a backend has it that knows a request which is repeated: it is the same to the byte. */
+  totalOnceOf(instrument: string): number;
   /** Resolves when this holds; it is looked at after each request. */
   until(isSo: () => boolean): Promise<void>;
 }
@@ -190,6 +192,11 @@ export async function startSink(answer: (request: SinkRequest) => Answer = () =>
     sumOf: (instrument) => sumIn(taken('metrics').at(-1), instrument),
     totalOf: (instrument) =>
       taken('metrics').reduce((total, request) => total + sumIn(request, instrument), 0),
+    totalOnceOf: (instrument) =>
+      [...new Map(taken('metrics').map((request) => [request.bytes.toString(), request])).values()].reduce(
+        (total, request) => total + sumIn(request, instrument),
+        0,
+      ),
     until: changes.until,
   };
 }

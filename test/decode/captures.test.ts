@@ -6,6 +6,7 @@ import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
 import { readTranscriptIndex } from '../../src/decode/index.js';
 import { createIntake, type Intake } from '../../src/intake.js';
+import type { AgentEvent } from '../../src/model/event.js';
 import type { SavedRecord } from '../../src/model/record.js';
 import { expectUndisturbed, moves, type Play, type Records, save, savedIn } from '../captures.js';
 import { example, fixture, readLines } from '../helpers.js';
@@ -77,6 +78,35 @@ const playOf = (lines: Line[], since_ms = 0): Play<Intake> => ({
   step: (intake, index) => takeLine(intake, lines[index]!, since_ms),
 });
 
+/** As a sender that sends again gives them; the stream goes on. */
+const takeLines = (intake: Intake, lines: Line[]): AgentEvent[] =>
+  intake.take({
+    kind: 'lines',
+    stream: lines[0]?.stream ?? '',
+    end: false,
+    lines: lines.map(({ line }, index) => ({ number: index + 1, bytes: Buffer.from(line) })),
+    arrival_ms: 0,
+    may_repeat: true,
+  });
+
+/** Parts of up to seven lines, each of which begins some lines before the end of the one before. */
+function overlapping(lines: Line[], steps_back: number[]): Line[][] {
+  const parts: Line[][] = [];
+  for (let at = 0, index = 0; at < lines.length; index++) {
+    const back = steps_back[index % steps_back.length] ?? 0;
+    const end = at + 7 - back;
+    parts.push(lines.slice(Math.max(0, at - back), end));
+    at = end;
+  }
+  return parts;
+}
+
+const playOfParts = (parts: Line[][]): Play<Intake> => ({
+  length: parts.length,
+  create,
+  step: (intake, index) => takeLines(intake, parts[index]!),
+});
+
 const TIMEOUT_MS = 60_000;
 
 describe('captures', () => {
@@ -100,6 +130,22 @@ describe('captures', () => {
       const lines = withEnd(stream);
       const since_ms = Date.parse(JSON.parse(lines[at % lines.length]!.line).timestamp ?? '');
       expectUndisturbed(playOf(lines, Number.isNaN(since_ms) ? 0 : since_ms), next);
+    },
+    TIMEOUT_MS,
+  );
+
+  property.prop([fc.constantFrom(...ALL), fc.array(fc.nat(6), { minLength: 1 }), moves], { numRuns: 50 })(
+    'lines that are sent again, cut otherwise, are known as the same',
+    (stream, steps_back, next) => {
+      const parts = overlapping(withEnd(stream), steps_back);
+      expectUndisturbed(playOfParts(parts), next);
+      const intake = create();
+      const again = parts.flatMap((part) => takeLines(intake, part));
+      const plain = create();
+      const once = withEnd(stream).flatMap((line) => takeLines(plain, [line]));
+      expect(again).toEqual(once);
+      expect(intake.counts().lines).toBe(parts.flat().length);
+      expect(intake.counts().ignored.repeated ?? 0).toBe(parts.flat().length - withEnd(stream).length);
     },
     TIMEOUT_MS,
   );

@@ -292,6 +292,17 @@ describe('the log', () => {
     expect(logger.lines[1]).toContain('jaeger: 10 of traces rejected');
   });
 
+  test('does not tell of copies of open spans, which do not count', async () => {
+    const refusing = scriptedPost([], answered(400));
+    const { destination, logger } = open(configFor('clawmetry'), { traces: refusing });
+    destination.accept(emission({ previews: [openSpan()] }));
+    await destination.idle();
+    expect(logger.lines).toEqual([]);
+    destination.accept(emission({ spans: [span()] }));
+    await destination.idle();
+    expect(logger.lines).toEqual([expect.stringMatching(/^error clawmetry: 1 of traces rejected/)]);
+  });
+
   test('holds no header, also where the backend repeats it', async () => {
     const echo = scriptedPost([
       answered(503, `no: ${SECRET}`),

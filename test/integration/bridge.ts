@@ -33,6 +33,8 @@ export interface Bridge {
   ended: Promise<EndedBridge>;
   /** Sends SIGTERM and resolves when it has ended; where it has, does nothing. */
   stop(): Promise<EndedBridge>;
+  /** Ends it as a crash would. */
+  kill(): Promise<void>;
 }
 
 /** Nothing that is set on this machine gets to the bridge but the way to its programs. */
@@ -80,6 +82,11 @@ export async function startBridge(args: string[], env: Record<string, string> = 
     stop() {
       child.kill('SIGTERM');
       return ended;
+    },
+    async kill() {
+      child.kill('SIGKILL');
+      // It leaves no summary.
+      await ended.catch(() => undefined);
     },
   };
 }

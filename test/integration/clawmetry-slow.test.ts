@@ -21,6 +21,8 @@ const CALLS = 40;
 const LOG_DELAY_MS = 3_000;
 /** How long a tool call may take to be seen, on a machine that has nothing else to do. */
 const SEEN_WITHIN_MS = 100;
+/** The same while ClawMetry has its hands full. The logs that are before it in the queue take ten times as long. */
+const SEEN_IN_FLOOD_WITHIN_MS = 500;
 const WAIT = { timeout: 30_000, interval: 100 };
 /** ClawMetry takes about 160 log records a second, and each call has two. */
 const FLOOD_CALLS = 400;
@@ -76,9 +78,8 @@ const describeTimes = (times: Times): string =>
     .join(', ');
 
 /** Where the machine itself is so busy that even an undisturbed call takes longer, that is what to compare with. */
-function expectAsSoon(disturbed: Times, undisturbed: Times): void {
-  const limit_ms = Math.max(SEEN_WITHIN_MS, 2 * quantile(undisturbed, 0.5));
-  expect(quantile(disturbed, 0.5)).toBeLessThan(limit_ms);
+function expectWithin(limit_ms: number, disturbed: Times, undisturbed: Times): void {
+  expect(quantile(disturbed, 0.5)).toBeLessThan(Math.max(limit_ms, 2 * quantile(undisturbed, 0.5)));
 }
 
 describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs', () => {
@@ -162,7 +163,7 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs',
     await annotate(`pending then: ${pending.spans} spans, ${pending.logs} log records`);
     expect(pending.logs).toBeGreaterThan(CALLS);
     expect(pending.spans).toBeLessThan(CALLS);
-    expectAsSoon(disturbed, undisturbed);
+    expectWithin(SEEN_WITHIN_MS, disturbed, undisturbed);
     proxy.log_delay_ms = 0;
     run.write({ type: 'agent.finished', status: 'ok' });
     await expectAllThere(bridge, before);
@@ -189,7 +190,7 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs',
     await annotate(`undisturbed: ${describeTimes(undisturbed)}; in the flood: ${describeTimes(disturbed)}`);
     await annotate(`pending then: ${pending.spans} spans, ${pending.logs} log records`);
     expect(pending.logs).toBeGreaterThan(CALLS);
-    expectAsSoon(disturbed, undisturbed);
+    expectWithin(SEEN_IN_FLOOD_WITHIN_MS, disturbed, undisturbed);
     for (const each of [run, other]) each.write({ type: 'agent.finished', status: 'ok' });
     await expectAllThere(bridge, before);
   });

@@ -46,15 +46,19 @@ export interface OtlpMetric {
 
 export interface OtlpDataPoint {
   attributes?: OtlpAttribute[];
+  startTimeUnixNano?: string;
+  timeUnixNano?: string;
   /** A 64-bit integer, as text. */
   asInt?: string;
   asDouble?: number;
-  /** How many values a histogram's point stands for, as text. */
+  /** Of a histogram: its values together, and how many they are, as text. */
+  sum?: number;
   count?: string;
 }
 
 export interface OtlpLogRecord {
   timeUnixNano: string;
+  observedTimeUnixNano?: string;
   eventName: string;
   traceId: string;
   spanId: string;
@@ -70,7 +74,7 @@ export interface OtlpRequest {
 export const pointsOf = ({ sum, gauge, histogram }: OtlpMetric): OtlpDataPoint[] =>
   (sum ?? gauge ?? histogram)?.dataPoints ?? [];
 
-const parseRequests = (ndjson: string): OtlpRequest[] =>
+export const parseRequests = (ndjson: string): OtlpRequest[] =>
   ndjson
     .split('\n')
     .filter((line) => line !== '')

@@ -63,6 +63,7 @@ describe.skipIf(!isRoot && !isCi)('the image', () => {
   });
 
   test('has no privilege, and nothing that it can write but its volume and /tmp', async () => {
+    expect(image.user).toBe('node');
     const status = await readFile(`/proc/${container.pid}/status`, 'utf8');
     expect(status).toMatch(new RegExp(`^Uid:\\s${NODE_UID}\\s${NODE_UID}\\s`, 'm'));
     expect(status).toMatch(/^CapEff:\s0+$/m);

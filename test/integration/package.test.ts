@@ -76,6 +76,7 @@ describe('what is packed', () => {
       'CHANGELOG.md',
       'LICENSE',
       'README.md',
+      'deploy',
       'dist',
       'docs',
       'examples',

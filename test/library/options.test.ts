@@ -173,6 +173,7 @@ describe('options that are right', () => {
         { kind: 'socket', host: '::1', port: 4000 },
         { kind: 'listen', path: '/run/events.sock' },
         { kind: 'listen', port: 0 },
+        { kind: 'otlp', port: 0 },
         { kind: 'transcripts', directory: '/var/agents' },
         { kind: 'gateway', url: 'wss://gateway.example', token: 'token' },
         { kind: 'gateway' },

@@ -63,8 +63,9 @@ describe('parseSourceName', () => {
       'listen:unix:a',
       'listen:tcp:1',
       'transcripts:a',
+      'otlp:1',
     ];
-    const others = ['ws://a', 'wss://a', 'otlp:1'];
+    const others = ['ws://a', 'wss://a'];
     const verdicts = [...available, ...others].map((text) => {
       const parsed = parseSourceName(text);
       return 'kind' in parsed && isLineSource(parsed);

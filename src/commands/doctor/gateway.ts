@@ -15,6 +15,7 @@ import {
 import { findGatewayUrl, findSecrets, gatewayAccess, isLocal } from '../../start/gateway.js';
 import { formatDuration } from '../../terminal/units.js';
 import { type Check, ok, problem, warning } from './check.js';
+import { checkOtlp } from './otlp.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Gateway = Extract<ParsedSource, { kind: 'gateway' }>;
@@ -107,11 +108,17 @@ async function checkGateway(
   ];
 }
 
-function checkSource(text: string, origin: string, settings: Settings, env: Environment): Promise<Check[]> {
+async function checkSource(
+  text: string,
+  origin: string,
+  settings: Settings,
+  env: Environment,
+): Promise<Check[]> {
   const source = parseSourceName(text);
-  if ('error' in source) return Promise.resolve([problem('source', `${origin}: ${source.error}`)]);
+  if ('error' in source) return [problem('source', `${origin}: ${source.error}`)];
   if (source.kind === 'gateway') return checkGateway(source, origin, settings, env);
-  return Promise.resolve([ok('source', `${source.name} (${origin}) is not looked at: only gateways are`)]);
+  if (source.kind === 'otlp') return [await checkOtlp(source, origin)];
+  return [ok('source', `${source.name} (${origin}) is not looked at: only gateways and otlp are`)];
 }
 
 /** One after the other in the answer, at the same time in fact. */

@@ -1,0 +1,28 @@
+/**
+ * The address on which `run` would take log records: whether it can be had.
+ */
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { errorCode, errorReason } from '../../errors.js';
+import type { ParsedSource } from '../../source/index.js';
+import { type Check, ok, problem, warning } from './check.js';
+
+const NAME = 'source';
+
+export async function checkOtlp(
+  { name, address }: Extract<ParsedSource, { kind: 'otlp' }>,
+  origin: string,
+): Promise<Check> {
+  const server = createServer();
+  try {
+    await once(server.listen(address), 'listening');
+    await once(server.close(), 'close');
+    return ok(NAME, `${name} (${origin}) can be listened on`);
+  } catch (error) {
+    const found = `${name} (${origin}) can't be listened on: ${errorReason(error)}`;
+    // A bridge that runs has it, or somebody else does.
+    if (errorCode(error) === 'EADDRINUSE')
+      return warning(NAME, found, 'if that is no bridge which runs already, stop it or give another address');
+    return problem(NAME, found, 'give another address');
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * What a sender is told, and how that is written: OTLP's own answers, in the encoding of the request. A sender sends again
+ * what was answered by 429 or 503, or not at all; every other answer is final to it.
+ */
+import { PbfWriter } from 'pbf';
+
+export type Encoding = 'json' | 'protobuf';
+
+export const CONTENT_TYPES: Record<Encoding, string> = {
+  json: 'application/json',
+  protobuf: 'application/x-protobuf',
+};
+
+/** By a status of HTTP, the code of `google.rpc.Status` that says the same. */
+const RPC_CODES = { 400: 3, 404: 5, 405: 12, 408: 4, 413: 8, 415: 3, 429: 8, 503: 14 } as const;
+
+/** Why a request is not taken. */
+export interface Refusal {
+  status: keyof typeof RPC_CODES;
+  message: string;
+}
+
+/** All of it was taken but for so many records. */
+export interface Taken {
+  rejected: number;
+  message: string;
+}
+
+export interface Answer {
+  status: number;
+  headers: Record<string, string>;
+  body: string | Uint8Array;
+}
+
+/** By the status: what else the head of the answer says. Seconds, after which a request may come again. */
+const HEADERS: Partial<Record<Refusal['status'], Record<string, string>>> = {
+  405: { allow: 'POST' },
+  415: { 'accept-encoding': 'gzip' },
+  429: { 'retry-after': '1' },
+  503: { 'retry-after': '1', connection: 'close' },
+};
+
+export const refuse = (status: Refusal['status'], message: string): Refusal => ({ status, message });
+
+/** Whether the sender gives up what was refused so. */
+export const isFinal = ({ status }: Refusal): boolean => ![408, 429, 503].includes(status);
+
+export function answerTo(told: Refusal | Taken, encoding: Encoding): Answer {
+  const content_type = { 'content-type': CONTENT_TYPES[encoding] };
+  if ('rejected' in told) return { status: 200, headers: content_type, body: writeTaken(told, encoding) };
+  const { status, message } = told;
+  const body = writeStatus({ code: RPC_CODES[status], message }, encoding);
+  return { status, headers: { ...content_type, ...HEADERS[status] }, body };
+}
+
+/** `google.rpc.Status`. */
+function writeStatus(status: { code: number; message: string }, encoding: Encoding): string | Uint8Array {
+  if (encoding === 'json') return JSON.stringify(status);
+  const pbf = new PbfWriter();
+  pbf.writeVarintField(1, status.code);
+  pbf.writeStringField(2, status.message);
+  return pbf.finish();
+}
+
+/** `ExportLogsServiceResponse`; empty where nothing was rejected. */
+function writeTaken(taken: Taken, encoding: Encoding): string | Uint8Array {
+  const { rejected, message } = taken;
+  // 64-bit integers are texts in OTLP's JSON.
+  const partial = { rejectedLogRecords: String(rejected), errorMessage: message };
+  if (encoding === 'json') return JSON.stringify(rejected > 0 ? { partialSuccess: partial } : {});
+  const pbf = new PbfWriter();
+  if (rejected > 0) pbf.writeMessage(1, writePartialSuccess, taken);
+  return pbf.finish();
+}
+
+function writePartialSuccess({ rejected, message }: Taken, pbf: PbfWriter): void {
+  pbf.writeVarintField(1, rejected);
+  pbf.writeStringField(2, message);
+}

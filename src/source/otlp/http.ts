@@ -1,0 +1,69 @@
+/**
+ * What comes by HTTP: which requests can be taken, as far as their head tells, and reading a body within bounds.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type Answer, CONTENT_TYPES, type Encoding, type Refusal, refuse } from './answers.js';
+import { tooLarge } from './request.js';
+
+export const PATH = '/v1/logs';
+const OTHER_SIGNALS: readonly string[] = ['/v1/traces', '/v1/metrics'];
+
+/** The head of a request that can be taken. */
+export interface Head {
+  encoding: Encoding;
+  is_packed: boolean;
+}
+
+/** `application/json; charset=utf-8` is JSON. */
+export function encodingOf({ headers }: IncomingMessage): Encoding | undefined {
+  const [type = ''] = (headers['content-type'] ?? '').toLowerCase().split(';', 1);
+  return (['json', 'protobuf'] as const).find((encoding) => CONTENT_TYPES[encoding] === type.trim());
+}
+
+export function readHead(request: IncomingMessage, max_bytes: number): Head | Refusal {
+  const [path = ''] = (request.url ?? '').split('?', 1);
+  if (OTHER_SIGNALS.includes(path))
+    return refuse(404, `only log records are taken, whose bodies are events, at ${PATH}`);
+  if (path !== PATH) return refuse(404, `log records are taken at ${PATH}`);
+  if (request.method !== 'POST') return refuse(405, 'log records are taken by POST');
+  const encoding = encodingOf(request);
+  if (encoding === undefined)
+    return refuse(415, `the content-type must be ${Object.values(CONTENT_TYPES).join(' or ')}`);
+  const coding = request.headers['content-encoding']?.trim().toLowerCase() || 'identity';
+  if (!['identity', 'gzip'].includes(coding))
+    return refuse(415, 'the content-encoding must be gzip, or none');
+  if (Number(request.headers['content-length'] ?? 0) > max_bytes) return tooLarge(max_bytes);
+  return { encoding, is_packed: coding === 'gzip' };
+}
+
+/** Reads a body to its end, or until `take` gives a reason to take no more of it. */
+export function readBody(
+  request: IncomingMessage,
+  take: (bytes: number) => Refusal | undefined,
+): Promise<Buffer | Refusal> {
+  const chunks: Buffer[] = [];
+  return new Promise((resolve) => {
+    const drop = (refusal: Refusal): void => {
+      // The sender may look at the answer when it has sent everything: the rest is read, and thrown away.
+      request.removeAllListeners('data').resume();
+      resolve(refusal);
+    };
+    request.on('data', (chunk: Buffer) => {
+      const refusal = take(chunk.length);
+      if (refusal === undefined) chunks.push(chunk);
+      else drop(refusal);
+    });
+    request.on('end', () => resolve(Buffer.concat(chunks)));
+    for (const event of ['error', 'close'])
+      request.on(event, () => resolve(refuse(408, 'the request broke off')));
+  });
+}
+
+/** Resolves when the answer has left, or its connection has gone. */
+export function say({ status, headers, body }: Answer, response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    if (response.destroyed) return resolve();
+    response.once('finish', resolve).once('close', resolve);
+    response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body);
+  });
+}

@@ -1,0 +1,89 @@
+/**
+ * The source `otlp:HOST:PORT`: takes OTLP/HTTP log exports, as a Collector sends them, whose log records' bodies are lines of
+ * events. A sender is answered when what it sent is kept, so that it can keep it until then.
+ */
+import { once } from 'node:events';
+import { errorReason } from '../../errors.js';
+import type { Positions, Source } from '../../model/source.js';
+import { hostPort, listen } from '../listen.js';
+import { createReaderSource, type Push } from '../reader.js';
+import { isFinal } from './answers.js';
+import { PATH } from './http.js';
+import { createOutcome } from './outcome.js';
+import type { SentRecord } from './record.js';
+import { type Bounds, createLogsServer } from './server.js';
+import { createStreams } from './streams.js';
+
+export interface OtlpOptions {
+  max_line_bytes: number;
+  /** The streams of an earlier process. */
+  resume: Positions;
+  bounds?: Partial<Bounds>;
+  max_streams?: number;
+}
+
+/** What a Collector takes itself, unless it is told otherwise. */
+const MIN_BODY_BYTES = 20 * 1024 * 1024;
+const HELD_BODIES = 3;
+
+/** A line has to fit into a request, and may be twice as long there. */
+function boundsFor(max_line_bytes: number): Bounds {
+  const body_bytes = Math.max(MIN_BODY_BYTES, 2 * max_line_bytes);
+  return {
+    body_bytes,
+    held_bytes: HELD_BODIES * body_bytes,
+    held_requests: 64,
+    request_ms: 30_000,
+    stop_ms: 2_000,
+  };
+}
+
+/** Things that went wrong and are logged one by one. */
+const MAX_WARNINGS = 20;
+
+/** Logs the first things that go wrong. Not awaited: nothing is read for it. */
+function createWarnings(name: string, push: Push): (what: string) => void {
+  let count = 0;
+  return (what) => {
+    count += 1;
+    if (count > MAX_WARNINGS) return;
+    const more = count === MAX_WARNINGS ? '; from here on nothing more is said of that' : '';
+    void push({ kind: 'status', state: 'down', message: `${name} ${what}${more}` });
+  };
+}
+
+/** Opening it throws a `SourceError` where the address is taken or not to be had. */
+export function createOtlpSource(
+  name: string,
+  address: { host: string; port: number },
+  { max_line_bytes, resume, bounds = {}, ...more }: OtlpOptions,
+): Source {
+  return createReaderSource(name, async (push, stop) => {
+    const streams = createStreams(name, { max_line_bytes, resume, ...more });
+
+    async function handOver(records: readonly SentRecord[]) {
+      const outcome = createOutcome();
+      for (const { batch, record_of } of streams.portions(records))
+        await push({ ...batch, receipt: outcome.receipt(record_of) });
+      return { settled: outcome.settled() };
+    }
+
+    const warn = createWarnings(name, push);
+    const { server, stop: stopServer } = createLogsServer({
+      bounds: { ...boundsFor(max_line_bytes), ...bounds },
+      handOver,
+      // One that is to come again later is no news.
+      onRefusal: (refusal) => {
+        if (isFinal(refusal)) warn(`refused a request (${refusal.status}): ${refusal.message}`);
+      },
+    });
+    await listen(name, server, address);
+    server.on('error', (error) => warn(`turns connections away: ${errorReason(error)}`));
+    return async () => {
+      const message = `${name} takes log records at http://${hostPort(server)}${PATH}`;
+      void push({ kind: 'status', state: 'up', message });
+      if (!stop.aborted) await once(stop, 'abort');
+      await stopServer();
+    };
+  });
+}

@@ -1,0 +1,52 @@
+/**
+ * What becomes of one request: gathered from the receipts of its batches, so that its sender can be told.
+ */
+import type { Receipt } from '../../model/source.js';
+import type { Taken } from './answers.js';
+import { describePlace, type SentRecord } from './record.js';
+
+/** Rejected records that are told one by one. */
+const MAX_TOLD = 5;
+
+export interface Outcome {
+  /** For a batch, of whose lines it is known which record each belongs to. */
+  receipt(record_of: ReadonlyMap<number, SentRecord>): Receipt;
+  /** Resolves when all batches are settled; undefined where not all of them are kept. */
+  settled(): Promise<Taken | undefined>;
+}
+
+export function createOutcome(): Outcome {
+  const kept: Promise<boolean>[] = [];
+  const rejected = new Set<SentRecord>();
+  const told: string[] = [];
+
+  const message = (): string => {
+    const more = rejected.size - told.length;
+    return [...told, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+  };
+
+  return {
+    receipt(record_of) {
+      let settle: (is_kept: boolean) => void = () => undefined;
+      kept.push(
+        new Promise((resolve) => {
+          settle = resolve;
+        }),
+      );
+      return {
+        settle,
+        reject({ line, path, message: what }) {
+          const record = record_of.get(line);
+          // Of a record with several bad lines the first one is told.
+          if (record === undefined || rejected.has(record)) return;
+          rejected.add(record);
+          if (told.length < MAX_TOLD) told.push(`${describePlace(record.place)}: ${path || '$'}: ${what}`);
+        },
+      };
+    },
+    async settled() {
+      const all = await Promise.all(kept);
+      return all.every(Boolean) ? { rejected: rejected.size, message: message() } : undefined;
+    },
+  };
+}

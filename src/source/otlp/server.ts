@@ -1,0 +1,158 @@
+/**
+ * The server: how many requests are held at a time, in what order they are handed over, and how it stops. Bodies are read
+ * beside each other, but unpacked, decoded and handed over one at a time, in the order in which they were there.
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { within } from '../../within.js';
+import { answerTo, type Encoding, type Refusal, refuse, type Taken } from './answers.js';
+import { encodingOf, type Head, readBody, readHead, say } from './http.js';
+import type { SentRecord } from './record.js';
+import { decode, tooLarge, unpack } from './request.js';
+
+export interface Bounds {
+  /** Of one request, as it comes and unpacked. */
+  body_bytes: number;
+  /** Of all requests that have no answer yet. */
+  held_bytes: number;
+  held_requests: number;
+  /** How long a request may take to come. */
+  request_ms: number;
+  /** How long a stop waits for what is handed over. */
+  stop_ms: number;
+}
+
+export interface LogsServerOptions {
+  bounds: Bounds;
+  /** Hands records over; what it gives resolves with what became of them, or undefined where they could not be kept. */
+  handOver(records: SentRecord[]): Promise<{ settled: Promise<Taken | undefined> }>;
+  onRefusal(refusal: Refusal): void;
+}
+
+export interface LogsServer {
+  /** To be told to listen. */
+  server: Server;
+  /** Takes no more, answers what has come, and closes every connection. */
+  stop(): Promise<void>;
+}
+
+const MAX_CONNECTIONS = 1024;
+const HEADERS_TIMEOUT_MS = 10_000;
+/** Collectors close an idle connection after 90 s; so nothing comes on one that is just being closed here. */
+const KEEP_ALIVE_MS = 120_000;
+/** How often it is looked for requests that are too slow. */
+const CHECK_INTERVAL_MS = 1_000;
+
+const FULL = refuse(429, 'too much is waiting here; send it again');
+const NOT_KEPT = refuse(503, "it can't be written down now; send it again");
+const STOPPING = refuse(503, 'the bridge is stopping; send it again');
+
+/** A request and its answer. */
+interface Exchange {
+  bytes: number;
+  is_read: boolean;
+  /** The first answer is the answer. */
+  answer(told: Refusal | Taken): void;
+  answered: Promise<void>;
+}
+
+function createExchange(response: ServerResponse, encoding: Encoding): Exchange {
+  let answer: Exchange['answer'] = () => undefined;
+  const answered = new Promise<Refusal | Taken>((resolve) => {
+    answer = resolve;
+  }).then((told) => say(answerTo(told, encoding), response));
+  return { bytes: 0, is_read: false, answer, answered };
+}
+
+/** Does one thing after the other, in the order in which they are given. */
+function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const mine = last.then(work);
+    last = mine.catch(() => undefined);
+    return mine;
+  };
+}
+
+export function createLogsServer({ bounds, handOver, onRefusal }: LogsServerOptions): LogsServer {
+  const inTurn = createTurns();
+  const open = new Set<Exchange>();
+  let held_bytes = 0;
+  let is_stopping = false;
+
+  function hold(exchange: Exchange, bytes: number): void {
+    exchange.bytes += bytes;
+    held_bytes += bytes;
+  }
+
+  async function read(request: IncomingMessage, exchange: Exchange): Promise<Buffer | Refusal> {
+    const body = await readBody(request, (bytes) => {
+      hold(exchange, bytes);
+      if (exchange.bytes > bounds.body_bytes) return tooLarge(bounds.body_bytes);
+      return held_bytes > bounds.held_bytes ? FULL : undefined;
+    });
+    exchange.is_read = true;
+    return body;
+  }
+
+  async function pass(body: Buffer, { encoding, is_packed }: Head, exchange: Exchange) {
+    // One that is unpacked may go over the bound; the next ones are sent away then.
+    if (held_bytes > bounds.held_bytes) return FULL;
+    const bytes = is_packed ? await unpack(body, bounds.body_bytes) : body;
+    if (!Buffer.isBuffer(bytes)) return bytes;
+    hold(exchange, bytes.length - body.length);
+    const records = decode(bytes, encoding);
+    return Array.isArray(records) ? handOver(records) : records;
+  }
+
+  async function take(request: IncomingMessage, exchange: Exchange): Promise<Refusal | Taken> {
+    const head = readHead(request, bounds.body_bytes);
+    if ('status' in head) return head;
+    if (is_stopping) return STOPPING;
+    if (open.size > bounds.held_requests) return FULL;
+    const body = await read(request, exchange);
+    if (!Buffer.isBuffer(body)) return body;
+    const passed = await inTurn(() => pass(body, head, exchange));
+    return 'status' in passed ? passed : ((await passed.settled) ?? NOT_KEPT);
+  }
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const exchange = createExchange(response, encodingOf(request) ?? 'json');
+    open.add(exchange);
+    const told = await take(request, exchange);
+    if ('status' in told) onRefusal(told);
+    exchange.answer(told);
+    hold(exchange, -exchange.bytes);
+    await exchange.answered;
+    open.delete(exchange);
+  }
+
+  const server = createServer(
+    {
+      requestTimeout: bounds.request_ms,
+      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, bounds.request_ms),
+      connectionsCheckingInterval: Math.min(CHECK_INTERVAL_MS, bounds.request_ms),
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    },
+    (request, response) => void handle(request, response),
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+
+  const answered = (): Promise<void> =>
+    within(bounds.stop_ms, Promise.all([...open].map((exchange) => exchange.answered)));
+
+  return {
+    server,
+    async stop() {
+      is_stopping = true;
+      const closed = once(server, 'close');
+      server.close();
+      for (const exchange of open) if (!exchange.is_read) exchange.answer(STOPPING);
+      await answered();
+      for (const exchange of open) exchange.answer(STOPPING);
+      await answered();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}

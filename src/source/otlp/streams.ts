@@ -1,0 +1,134 @@
+/**
+ * From the log records of a request to batches of lines: one stream per sender, in the order of the request. A stream goes on
+ * over requests and restarts, and ends when too many others have been heard since.
+ */
+import { object } from '../../json.js';
+import type { LineBatch, Positions } from '../../model/source.js';
+import { createLineSplitter, type Line, type LineSplitter } from '../lines.js';
+import { lineBatch } from '../reader.js';
+import type { SentRecord } from './record.js';
+
+/** Of each a decoder is kept. */
+export const MAX_STREAMS = 512;
+
+/** A batch is applied at one go, so that a large request is cut into several. */
+const MAX_BATCH_LINES = 1_000;
+const MAX_BATCH_BYTES = 1024 * 1024;
+
+/** What is split into lines at one go: they may be as many as it has bytes. */
+const SLICE_BYTES = 64 * 1024;
+
+/** Where a stream goes on after a restart. */
+export interface StreamPosition {
+  next_line: number;
+  /** When it was heard last, epoch milliseconds. */
+  heard_ms: number;
+}
+
+export interface Portion {
+  batch: LineBatch;
+  /** By the line's number. */
+  record_of: ReadonlyMap<number, SentRecord>;
+}
+
+export interface Streams {
+  /** To be iterated once, and before the next request is: a batch may be the last of a stream that nobody has gone on with. */
+  portions(records: readonly SentRecord[]): Iterable<Portion>;
+}
+
+export interface StreamsOptions {
+  max_line_bytes: number;
+  resume: Positions;
+  max_streams?: number;
+}
+
+/** A `name` is the source's; of the streams of an earlier process those heard last come last. */
+export function createStreams(
+  name: string,
+  { max_line_bytes, resume, max_streams = MAX_STREAMS }: StreamsOptions,
+): Streams {
+  const createSplitter = (number = 1): LineSplitter =>
+    createLineSplitter({ max_line_bytes, from: { number, is_too_long: false } });
+
+  /** In the order in which they were heard last. */
+  const open = new Map(
+    Object.entries(resume)
+      .map(([stream, position]): [string, Partial<StreamPosition>] => [stream, object(position)])
+      .sort(([, a], [, b]) => (a.heard_ms ?? 0) - (b.heard_ms ?? 0))
+      .map(([stream, { next_line }]): [string, LineSplitter] => [stream, createSplitter(next_line)]),
+  );
+
+  function use(stream: string): LineSplitter {
+    const splitter = open.get(stream) ?? createSplitter();
+    open.delete(stream);
+    open.set(stream, splitter);
+    return splitter;
+  }
+
+  function* endOldest(): Generator<Portion> {
+    for (const stream of open.keys()) {
+      if (open.size <= max_streams) return;
+      open.delete(stream);
+      yield { batch: lineBatch(stream, [], true), record_of: new Map() };
+    }
+  }
+
+  return {
+    *portions(records) {
+      for (const [origin, sent] of byOrigin(records)) {
+        const stream = `${name}[${origin}]`;
+        const splitter = use(stream);
+        for (const { lines, record_of } of cut(sent, splitter)) {
+          const batch = lineBatch(stream, lines, false);
+          const position: StreamPosition = {
+            next_line: splitter.place().number,
+            heard_ms: batch.arrival_ms,
+          };
+          yield { batch: { ...batch, may_repeat: true, position }, record_of };
+        }
+        yield* endOldest();
+      }
+    },
+  };
+}
+
+function byOrigin(records: readonly SentRecord[]): Map<string, SentRecord[]> {
+  const groups = new Map<string, SentRecord[]>();
+  for (const record of records) {
+    const group = groups.get(record.origin);
+    if (group === undefined) groups.set(record.origin, [record]);
+    else group.push(record);
+  }
+  return groups;
+}
+
+interface Cut {
+  lines: Line[];
+  record_of: Map<number, SentRecord>;
+  bytes: number;
+}
+
+const emptyCut = (): Cut => ({ lines: [], record_of: new Map(), bytes: 0 });
+
+function* cut(records: readonly SentRecord[], splitter: LineSplitter): Generator<Cut> {
+  let current = emptyCut();
+  for (const record of records) {
+    for (const lines of split(record.body, splitter)) {
+      for (const line of lines) {
+        current.lines.push(line);
+        current.record_of.set(line.number, record);
+        current.bytes += 'bytes' in line ? line.bytes.length : 0;
+      }
+      if (current.lines.length < MAX_BATCH_LINES && current.bytes < MAX_BATCH_BYTES) continue;
+      yield current;
+      current = emptyCut();
+    }
+  }
+  if (current.lines.length > 0) yield current;
+}
+
+function* split(body: Buffer, splitter: LineSplitter): Generator<Line[]> {
+  for (let at = 0; at < body.length; at += SLICE_BYTES)
+    yield splitter.push(body.subarray(at, at + SLICE_BYTES));
+  yield splitter.end();
+}

@@ -1,0 +1,206 @@
+/** A sender of log records and the whole bridge: what it is answered, and what that is worth. */
+import { pino } from 'pino';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { composeBridge } from '../src/bridge.js';
+import { openKept } from '../src/kept.js';
+import type { Destination } from '../src/model/delivery.js';
+import type { Positions } from '../src/model/source.js';
+import type { Emission } from '../src/model/telemetry.js';
+import { createOtlpSource } from '../src/source/otlp/index.js';
+import { createMemoryStore } from '../src/store/index.js';
+import type { Store } from '../src/store/store.js';
+import { merge } from './helpers.js';
+import { turns } from './source/helpers.js';
+import { bodies, ENCODINGS, post, readTaken, type Told } from './source/otlp/requests.js';
+
+const NAME = 'otlp:test';
+const RUN = { session_key: 'agent:main:s', run_id: 'r' };
+/** A run with a call; nothing tells that one of its events is the same as another but what it says. */
+const STORY = [
+  { type: 'agent.started', ts: 1_000, ...RUN },
+  {
+    type: 'llm.tokens',
+    ts: 2_000,
+    ...RUN,
+    model: 'm',
+    provider: 'p',
+    input_tokens: 7,
+    output_tokens: 1,
+    reasoning_tokens: 0,
+  },
+  { type: 'agent.finished', ts: 3_000, ...RUN, status: 'ok' },
+].map((event) => JSON.stringify(event));
+
+interface Started {
+  url: string;
+  emitted(): Emission;
+  finish(): Promise<void>;
+}
+
+async function start(store?: Store): Promise<Started> {
+  const emissions: Emission[] = [];
+  const nothing = async (): Promise<void> => undefined;
+  const destination: Destination = {
+    name: 'sink',
+    accept: (emission) => void emissions.push(emission),
+    collectMetrics: nothing,
+    sendMetrics: () => undefined,
+    summary: () => ({}),
+    pending: () => 0,
+    idle: nothing,
+    close: nothing,
+  };
+  const kept = store && openKept(store, 'run');
+  let url = '';
+  const logger = pino(
+    {},
+    {
+      write: (line: string) => {
+        url ||= /http:[^"]*/.exec(line)?.[0] ?? '';
+      },
+    },
+  );
+  const resume: Positions = kept?.positions[NAME] ?? {};
+  const bridge = composeBridge({
+    sources: [createOtlpSource(NAME, { host: '127.0.0.1', port: 0 }, { max_line_bytes: 10_000, resume })],
+    destinations: [destination],
+    dialect: 'auto',
+    max_line_bytes: 10_000,
+    logger,
+    now: () => 5_000,
+    keep: kept && { kept, place: 'here', checkpoint_interval_ms: 1_000_000, store_limit_bytes: 1e9 },
+  });
+  await bridge.open();
+  const reading = bridge.read();
+  await vi.waitUntil(() => url !== '');
+  let is_finished = false;
+  async function finish(): Promise<void> {
+    if (is_finished) return;
+    is_finished = true;
+    await bridge.stopReading();
+    await reading;
+    await bridge.finish(0);
+  }
+  onTestFinished(finish);
+  return { url, emitted: () => merge(emissions), finish };
+}
+
+const tokens = ({ measurements }: Emission): number =>
+  measurements
+    .filter(({ instrument }) => instrument === 'gen_ai.client.inference.usage.input_tokens')
+    .reduce((sum, { value }) => sum + value, 0);
+
+/** A store of which a copy shows what is on the disk, and whose writes wait until they are let go, or fail. */
+function createDisk() {
+  const inner = createMemoryStore();
+  const waiting: (() => void)[] = [];
+  let mode: 'writes' | 'waits' | 'fails' = 'writes';
+  const store: Store = {
+    ...inner,
+    async write(changes) {
+      if (mode === 'fails') return { ok: false, message: 'no space left on device' };
+      if (mode === 'waits') await new Promise<void>((resolve) => waiting.push(resolve));
+      return inner.write(changes);
+    },
+  };
+  return {
+    store,
+    /** What a process finds that starts now. */
+    async reopen(): Promise<Store> {
+      const copy = createMemoryStore();
+      await copy.write(
+        [...inner.entries('')].map(({ key, value }) => ({ key, value: new Uint8Array(value) })),
+      );
+      return copy;
+    },
+    set(next: typeof mode): void {
+      mode = next;
+      for (const go of waiting.splice(0)) go();
+    },
+  };
+}
+
+test.each(ENCODINGS)(
+  'bad lines are rejected by their place, what nobody knows is not, in %s',
+  async (encoding) => {
+    const { url, emitted } = await start();
+    const unknown = JSON.stringify({ type: 'agent.dreamt', ts: 1, ...RUN });
+    const sent = bodies(...STORY, unknown, '{"type":"tool.call","ts":1}', 'hidden {');
+    const place = 'resourceLogs[0].scopeLogs[0].logRecords';
+    const taken = readTaken(await post(url, sent, encoding));
+    expect(taken).toEqual({
+      partialSuccess: {
+        rejectedLogRecords: encoding === 'json' ? '2' : 2,
+        errorMessage:
+          `${place}[4]: session_key: missing; ` +
+          `${place}[5]: $: not JSON: Unexpected token 'h'; write one JSON object a line`,
+      },
+    });
+    expect(tokens(emitted())).toBe(7);
+  },
+);
+
+test('without a store a request is answered when it has been applied', async () => {
+  const { url, emitted } = await start();
+  expect((await post(url, bodies(...STORY))).status).toBe(200);
+  expect(tokens(emitted())).toBe(7);
+});
+
+test('with a store it is answered when it is on the disk, and not before', async () => {
+  const disk = createDisk();
+  const { url, emitted } = await start(disk.store);
+  disk.set('waits');
+  let told: Told | undefined;
+  const answer = post(url, bodies(...STORY)).then((each) => {
+    told = each;
+  });
+  // Another one is pulled meanwhile.
+  const other = post(url, bodies('{"type":"agent.dreamt"}'));
+  await turns(200);
+  expect(told).toBe(undefined);
+  expect(emitted().spans).toEqual([]);
+  disk.set('writes');
+  await answer;
+  expect(told?.status).toBe(200);
+  expect((await other).status).toBe(200);
+  expect(tokens(emitted())).toBe(7);
+});
+
+test('what was killed before its answer, and is sent again, counts once', async () => {
+  const disk = createDisk();
+  const first = await start(disk.store);
+  expect((await post(first.url, bodies(...STORY.slice(0, 2)))).status).toBe(200);
+  // The answer is lost with the process, which writes nothing more.
+  const found = await disk.reopen();
+  const second = await start(found);
+  expect(tokens(second.emitted())).toBe(7);
+  // Cut otherwise, and in the other encoding: it is the lines that are known.
+  const again = await post(second.url, bodies(...STORY.slice(1)), 'protobuf');
+  expect(again.status).toBe(200);
+  expect(readTaken(again)).toEqual({});
+  await second.finish();
+  const { spans } = second.emitted();
+  expect(spans.map(({ name }) => name).sort()).toEqual(['chat m', 'invoke_agent main']);
+  expect(tokens(second.emitted())).toBe(7);
+  // And after a checkpoint.
+  const third = await start(found);
+  expect((await post(third.url, bodies(...STORY))).status).toBe(200);
+  await third.finish();
+  expect(third.emitted()).toMatchObject({ spans: [], measurements: [] });
+});
+
+test('what can not be written down is left to its sender, and counts once when it can', async () => {
+  const disk = createDisk();
+  const { url, emitted, finish } = await start(disk.store);
+  disk.set('fails');
+  for (const _ of [1, 2]) expect((await post(url, bodies(...STORY))).status).toBe(503);
+  disk.set('writes');
+  await vi.waitUntil(async () => (await post(url, bodies(...STORY))).status === 200, { timeout: 4_000 });
+  // What is on the disk now has all of it.
+  const next = await start(await disk.reopen());
+  await next.finish();
+  await finish();
+  expect(tokens(emitted())).toBe(7);
+  expect(emitted().spans).toHaveLength(2);
+  expect(next.emitted().spans).toEqual([]);
+});
