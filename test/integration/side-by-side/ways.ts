@@ -44,12 +44,12 @@ export interface Way {
   start(): Promise<Running>;
 }
 
-const NO_LINKS = 'ClawMetry keeps no links';
-const NO_SUM = 'it adds no two kinds of tokens up';
-const ONLY_CLAWMETRY = 'a page of ClawMetry';
-const TRACES_ALONE = 'Jaeger takes traces alone';
-const METRICS_ALONE = 'Prometheus takes metrics alone, which tell of no single request';
-const ONLY_SHOWN = 'ClawMetry shows logs of tool calls alone, so it gets no others';
+const NO_LINKS = 'It keeps no links';
+const NO_SUM = 'It does not add up two kinds of tokens';
+const ONLY_CLAWMETRY = "A page of ClawMetry's";
+const TRACES_ALONE = 'It takes traces alone';
+const METRICS_ALONE = 'It takes metrics alone, which tell of no single request';
+const ONLY_SHOWN = 'It shows logs of tool calls alone, so it gets no others';
 
 const CLAWMETRY_WITHOUT = { links: NO_LINKS, other_logs: ONLY_SHOWN };
 const JAEGER_WITHOUT = {
