@@ -1,7 +1,4 @@
-/**
- * Recordings of the real gateway against an oracle that knows nothing of the decoder: it counts runs, calls and model calls
- * straight from the frames, and adds up the messages' tokens.
- */
+/** Recordings of the real gateway against an oracle that counts straight from the frames. */
 import { describe, expect, test } from 'vitest';
 import type { SpanRecord } from '../src/model/telemetry.js';
 import {
@@ -14,9 +11,7 @@ import {
   readLines,
   sumOf,
 } from './helpers.js';
-
-// biome-ignore lint/suspicious/noExplicitAny: frames are of any shape, and the oracle looks at them as they are
-type Frame = any;
+import { lookAt, treeIn, usageOf } from './oracle.js';
 
 const RECORDINGS = [
   example('sub-agents.ndjson'),
@@ -35,65 +30,6 @@ const RECORDINGS = [
   fixture('gateway/2026.4.29/plain.ndjson'),
   fixture('gateway/2026.4.29/tools.ndjson'),
 ];
-
-interface Oracle {
-  runs: Map<string, { start_ms: number; end_ms: number }>;
-  calls: Map<string, { start_ms: number; end_ms: number }>;
-  messages: Frame[];
-  /** Model calls that began and have no message. */
-  unstored: number;
-}
-
-const isModelCall = (message: Frame): boolean =>
-  message.role === 'assistant' &&
-  message.provider !== 'openclaw' &&
-  !(message.stopReason === 'aborted' && message.usage.totalTokens === 0);
-
-/** After a yield the gateway announces a model call that is never made. */
-function countUnstored(frames: Frame[], messages: Frame[]): number {
-  const yields = new Set<string>();
-  let unstored = 0;
-  for (const { event, payload } of frames) {
-    if (event === 'session.tool' && payload.data.name === 'sessions_yield') yields.add(payload.runId);
-    if (event !== 'agent' || payload.stream !== 'lifecycle' || payload.data.phase !== 'model') continue;
-    if (payload.data.model === null || yields.has(payload.runId)) continue;
-    const isStored = messages.some(
-      (message) =>
-        message.__openclaw.runId === payload.runId &&
-        message.timestamp <= payload.ts &&
-        payload.ts <= (message.__openclaw.recordTimestampMs ?? Number.POSITIVE_INFINITY),
-    );
-    if (!isStored) unstored++;
-  }
-  return unstored;
-}
-
-function lookAt(path: string): Oracle {
-  const frames = readLines(path)
-    .map((line) => JSON.parse(line).frame as Frame)
-    .filter((frame) => frame?.type === 'event');
-  const runs = new Map<string, { start_ms: number; end_ms: number }>();
-  const calls = new Map<string, { start_ms: number; end_ms: number }>();
-  for (const { payload } of frames) {
-    const { runId, stream, data, ts } = payload;
-    if (stream === 'lifecycle' && data.phase === 'start' && !runs.has(runId))
-      runs.set(runId, { start_ms: ts, end_ms: 0 });
-    const run = runs.get(runId);
-    const isOver = data?.executionSettled === true || payload.agentId === undefined;
-    if (run && stream === 'lifecycle' && ['end', 'error'].includes(data.phase) && isOver)
-      run.end_ms ||= data.endedAt;
-    if (stream !== 'tool') continue;
-    const key = `${runId} ${data.toolCallId}`;
-    if (data.phase === 'start') calls.set(key, { start_ms: ts, end_ms: 0 });
-    const call = calls.get(key);
-    if (call && data.phase === 'result') call.end_ms = ts;
-  }
-  const messages = frames
-    .filter(({ event }) => event === 'session.message')
-    .map(({ payload }) => payload.message)
-    .filter(isModelCall);
-  return { runs, calls, messages, unstored: countUnstored(frames, messages) };
-}
 
 const ofKind = (spans: SpanRecord[], kind: string): SpanRecord[] =>
   spans.filter((span) => span.kind === kind);
@@ -129,18 +65,29 @@ describe.each(RECORDINGS)('%s', (path) => {
   });
 
   test('one span a model call, and token sums equal to the messages', () => {
-    expect(ofKind(spans, 'chat')).toHaveLength(oracle.messages.length + oracle.unstored);
-    const total = (pick: (usage: Frame) => number): number =>
-      oracle.messages.reduce((sum, { usage }) => sum + pick(usage), 0);
-    const input = total(({ input, cacheRead, cacheWrite }) => input + cacheRead + cacheWrite);
-    expect(sumOf(emission, 'gen_ai.client.inference.usage.input_tokens')).toBe(input);
-    expect(sumOf(emission, 'gen_ai.client.inference.usage.output_tokens')).toBe(
-      total(({ output }) => output),
-    );
+    expect(ofKind(spans, 'chat')).toHaveLength(oracle.messages.length + oracle.unstored.length);
+    const usage = usageOf(oracle);
+    const used = (kind: string): number => sumOf(emission, `gen_ai.client.inference.usage.${kind}`);
+    expect(used('input_tokens')).toBe(usage.input_tokens);
+    expect(used('output_tokens')).toBe(usage.output_tokens);
+    expect(used('cache_read.input_tokens')).toBe(usage.cached_tokens);
+    expect(used('reasoning.output_tokens')).toBe(usage.reasoning_tokens ?? 0);
+    expect(sumOf(emission, 'openclaw.cost')).toBeCloseTo(usage.cost_usd, 9);
     const onSpans = ofKind(spans, 'chat').map((span) =>
       Number(span.attributes['gen_ai.usage.input_tokens'] ?? 0),
     );
-    expect(onSpans.reduce((sum, each) => sum + each, 0)).toBe(input);
+    expect(onSpans.reduce((sum, each) => sum + each, 0)).toBe(usage.input_tokens);
+  });
+
+  test('the ids that follow from the frames, each under its parent', () => {
+    const { parents, links } = treeIn(oracle);
+    expect(Object.fromEntries(spans.map((span) => [span.span_id, span.parent_span_id]))).toEqual(parents);
+    const linked = spans.filter((span) => span.links.length > 0);
+    expect(
+      Object.fromEntries(
+        linked.map((span) => [span.span_id, span.links.map(({ span_id }) => span_id).sort()]),
+      ),
+    ).toEqual(links);
   });
 
   test('no span id twice, and every parent is there', () => {

@@ -60,6 +60,8 @@ export interface Launched {
   end(): Promise<void>;
   /** Stops it as a user would: what it has put in the background goes on. */
   stop(): Promise<void>;
+  /** The lines that it has printed up to now. */
+  log(): Promise<string[]>;
 }
 
 /** Starts a backend and resolves when it answers. */
@@ -79,9 +81,12 @@ export async function launch(name: BackendName, options: Launch): Promise<Launch
     await endGroup(child);
     await killAtHome(directory);
   };
-  if (await startsToAnswer(health_url, child)) return { end, stop: () => endGroup(child) };
+  const readLog = () => readFile(log_path, 'utf8');
+  if (await startsToAnswer(health_url, child)) {
+    return { end, stop: () => endGroup(child), log: async () => (await readLog()).split('\n') };
+  }
   await end();
-  const tail = (await readFile(log_path, 'utf8')).slice(-2_000);
+  const tail = (await readLog()).slice(-2_000);
   await removeDirectory(directory);
   throw new Error(`${name} did not start to answer at ${health_url}; it said:\n${tail}`);
 }

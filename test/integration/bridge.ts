@@ -8,8 +8,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import type { Status } from '../../src/commands/status.js';
 import type { SignalCounts } from '../../src/model/delivery.js';
 import type { Summary } from '../../src/summary.js';
+import type { Parents } from '../oracle.js';
 import { removeDirectory, temporaryDirectory } from './backends.js';
 import { REPOSITORY } from './installed.js';
 
@@ -98,6 +100,13 @@ export async function replay(
   return (await startBridge(['replay', '--rebase-time', '--to', to, ...args, recording], env)).ended;
 }
 
+/** What `status` says of a bridge that runs on this directory. */
+export async function statusOf(data_dir: string): Promise<Status> {
+  const child = spawnBridge(['status', '--json', '--data-dir', data_dir], REPOSITORY, {});
+  const [json] = await Promise.all([text(child.stdout), once(child, 'close')]);
+  return JSON.parse(json) as Status;
+}
+
 export interface TreeSpan {
   trace_id: string;
   span_id: string;
@@ -126,9 +135,6 @@ export const isRun = ({ name }: TreeSpan): boolean => name.startsWith('invoke_ag
 
 export const sumOf = (spans: Pick<TreeSpan, 'attributes'>[], attribute: string): number =>
   spans.reduce((total, { attributes }) => total + Number(attributes[attribute] ?? 0), 0);
-
-/** From a span's id to its parent's; the root's is `undefined`. */
-export type Parents = Record<string, string | undefined>;
 
 export const parentsOf = (spans: TreeSpan[]): Parents =>
   Object.fromEntries(spans.map((span) => [span.span_id, span.parent_span_id]));

@@ -1,27 +1,15 @@
 /** Events that come in while the bridge runs, in a real ClawMetry: what is open is seen, and what is bad holds up nothing. */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { traceId } from '../oracle.js';
 import { removeDirectory, temporaryDirectory } from './backends.js';
 import { lawBreakers, replay, startBridge } from './bridge.js';
 import { type ClawMetry, startClawMetry } from './clawmetry.js';
 import { isSkipped } from './installed.js';
-
-/** The UTF-8 bytes of a text behind their number as four bytes, the highest first. */
-function frame(text: string): Buffer {
-  const length = Buffer.alloc(4);
-  length.writeUInt32BE(Buffer.byteLength(text));
-  return Buffer.concat([length, Buffer.from(text)]);
-}
-
-const traceId = (session_key: string, run_id: string): string =>
-  createHash('sha256')
-    .update(Buffer.concat(['trace', session_key, run_id].map(frame)))
-    .digest('hex')
-    .slice(0, 32);
 
 const SESSION_KEY = 'agent:main:live';
 

@@ -5,7 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
-import { getJson } from './http.js';
+import { findJson, getJson } from './http.js';
 
 export interface ClawMetry extends Backend {
   /** The tree of a trace; without spans where it is not known yet. */
@@ -13,7 +13,11 @@ export interface ClawMetry extends Backend {
   /** The Traces list. */
   traces(): Promise<TraceRow[]>;
   agentGraph(): Promise<AgentGraph>;
-  /** The rows of the Live Feed. */
+  /** The spans of the last hours, of all traces, as they are stored. */
+  spans(): Promise<StoredSpan[]>;
+  /** The rows of the Activity page: each event. */
+  activity(): Promise<FeedRow[]>;
+  /** The rows of the Live Feed: what looks the same within ten seconds is one. */
   liveFeed(): Promise<FeedRow[]>;
   status(): Promise<Status>;
   /** Stops it, leaves it so for a while, and starts it on the same data. */
@@ -29,6 +33,17 @@ export interface TraceSpan {
   status: string;
   tool: string;
   tokens: number;
+}
+
+export interface StoredSpan {
+  trace_id: string;
+  span_id: string;
+  parent_span_id: string | null;
+  attrs: Record<string, unknown>;
+  status: string;
+  tokens_input: number | null;
+  tokens_output: number | null;
+  cost_usd: number | null;
 }
 
 export interface TraceRow {
@@ -58,8 +73,8 @@ export interface Status {
     signals: Record<
       'traces' | 'metrics' | 'logs',
       {
-        items: { received: number; rejected: number; retry_requested: number };
-        requests: { malformed: number };
+        items: { received: number; stored: number; rejected: number; retry_requested: number };
+        requests: { malformed: number; partially_acknowledged: number; protobuf_unavailable: number };
       }
     >;
   };
@@ -93,8 +108,11 @@ export async function startClawMetry(name: 'clawmetry' | 'clawmetry-otel' = 'cla
   let launched = await launch(name, options);
   return {
     otlp_url: url,
-    trace: (trace_id) => getJson(`${url}/api/trace/${trace_id}`),
+    trace: async (trace_id) => (await findJson(`${url}/api/trace/${trace_id}`)) ?? { spans: [] },
     traces: async () => (await getJson<{ traces: TraceRow[] }>(`${url}/api/traces`)).traces,
+    spans: async () => (await getJson<{ spans: StoredSpan[] }>(`${url}/api/spans?limit=500`)).spans,
+    activity: async () =>
+      (await getJson<{ brain_events: FeedRow[] }>(`${url}/api/activity?limit=100`)).brain_events,
     agentGraph: () => getJson(`${url}/api/local/agent-graph`),
     liveFeed: async () => (await getJson<{ events: FeedRow[] }>(`${url}/api/brain-history`)).events,
     status: () => getJson(`${url}/api/otel-status`),

@@ -6,8 +6,12 @@ import { join } from 'node:path';
 import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
 
 export interface Collector extends Backend {
+  /** What it has taken up to now; the last of it may not be written yet. */
+  read(): Promise<Received>;
   /** Ends it, so that all is written, and gives what it took. */
   stopAndRead(): Promise<Received>;
+  /** What it has printed that is worse than information. */
+  warnings(): Promise<string[]>;
 }
 
 export interface Received {
@@ -22,30 +26,38 @@ export interface OtlpSpan {
   spanId: string;
   parentSpanId?: string;
   name: string;
-  status?: object;
+  attributes: OtlpAttribute[];
   links?: { traceId: string; spanId: string }[];
+  status?: { code?: number };
+}
+
+export interface OtlpAttribute {
+  key: string;
+  /** By type; a 64-bit integer is text. */
+  value: { stringValue?: string; intValue?: string; doubleValue?: number; boolValue?: boolean };
 }
 
 export interface OtlpMetric {
   name: string;
-  sum?: { dataPoints: OtlpDataPoint[]; aggregationTemporality: number; isMonotonic?: boolean };
+  sum?: { dataPoints: OtlpDataPoint[]; aggregationTemporality: number };
   gauge?: { dataPoints: OtlpDataPoint[] };
-  histogram?: { dataPoints: OtlpDataPoint[] };
+  histogram?: { dataPoints: OtlpDataPoint[]; aggregationTemporality: number };
 }
 
 export interface OtlpDataPoint {
-  attributes?: unknown[];
+  attributes?: OtlpAttribute[];
   startTimeUnixNano?: string;
   timeUnixNano?: string;
   /** A 64-bit integer, as text. */
   asInt?: string;
   asDouble?: number;
-  /** Of a histogram. */
+  /** Of a histogram: its values together, and how many they are, as text. */
   sum?: number;
   count?: string;
 }
 
 export interface OtlpLogRecord {
+  timeUnixNano: string;
   observedTimeUnixNano?: string;
   eventName: string;
   traceId: string;
@@ -82,28 +94,34 @@ export function unwrap(requests: OtlpRequest[]): Received {
   };
 }
 
+/** Whether a line that a Collector has printed is worse than information. */
+export const isWarning = (line: string): boolean => /\t(warn|error)\t/.test(line);
+
 /** A Collector on this port, or on a free one. */
 export async function startCollector(wanted_port?: number): Promise<Collector> {
   const directory = await homeFor('collector');
   const port = wanted_port ?? (await freePorts(1))[0];
   const otlp_url = `http://127.0.0.1:${port}`;
   const output_path = join(directory, 'output.ndjson');
-  const { end } = await launch('collector', {
+  const { end, log } = await launch('collector', {
     args: ['--config', join(import.meta.dirname, 'collector.yaml')],
     env: { OTLP_PORT: String(port), OUTPUT_FILE: output_path },
     directory,
     // It answers 405 here, which is an answer.
     health_url: `${otlp_url}/v1/traces`,
   });
+  const read = async () => unwrap(parseRequests(await readFile(output_path, 'utf8')));
   return {
     otlp_url,
+    read,
+    warnings: async () => (await log()).filter(isWarning),
     async stop() {
       await end();
       await removeDirectory(directory);
     },
     async stopAndRead() {
       await end();
-      return unwrap(parseRequests(await readFile(output_path, 'utf8')));
+      return read();
     },
   };
 }

@@ -16,9 +16,20 @@ export const isAnswered = (url: string): Promise<boolean> =>
     () => false,
   );
 
-/** The body of an answer with status 200; throws for any other. */
-export async function getJson<T>(url: string): Promise<T> {
+/** The body of an answer with status 200, `undefined` for a 404; throws for any other. */
+export async function findJson<T>(url: string): Promise<T | undefined> {
   const answer = await get(url);
+  if (answer.status === 404) {
+    await answer.body?.cancel();
+    return undefined;
+  }
   if (answer.status !== 200) throw new Error(`${url}: ${answer.status} ${await answer.text()}`);
   return (await answer.json()) as T;
+}
+
+/** The body of an answer with status 200; throws for any other. */
+export async function getJson<T>(url: string): Promise<T> {
+  const body = await findJson<T>(url);
+  if (body === undefined) throw new Error(`${url}: 404`);
+  return body;
 }

@@ -7,6 +7,8 @@ import { getJson } from './http.js';
 
 export interface Jaeger extends Backend {
   spans(trace_id: string): Promise<JaegerSpan[]>;
+  /** The traces of the last hour, by their ids. */
+  traces(): Promise<string[]>;
 }
 
 export interface JaegerSpan {
@@ -14,6 +16,7 @@ export interface JaegerSpan {
   spanID: string;
   operationName: string;
   references: { refType: 'CHILD_OF' | 'FOLLOWS_FROM'; traceID: string; spanID: string }[];
+  tags: { key: string; value: unknown }[];
   /** What Jaeger thinks is wrong with the span. */
   warnings: string[] | null;
 }
@@ -40,6 +43,10 @@ export async function startJaeger(): Promise<Jaeger> {
     async spans(trace_id) {
       const { data } = await getJson<{ data: { spans: JaegerSpan[] }[] }>(`${api_url}/traces/${trace_id}`);
       return data.flatMap((trace) => trace.spans);
+    },
+    async traces() {
+      const { data } = await getJson<{ data: { traceID: string }[] }>(`${api_url}/traces?service=openclaw`);
+      return data.map(({ traceID }) => traceID);
     },
     async stop() {
       await end();

@@ -11,6 +11,8 @@ export interface Prometheus extends Backend {
   url: string;
   /** The series that a query of the instant gives, or of another one, in seconds since the epoch. */
   query(expression: string, at_s?: number): Promise<Series[]>;
+  /** What it has printed that is worse than information. */
+  warnings(): Promise<string[]>;
 }
 
 export interface Series {
@@ -35,7 +37,7 @@ export async function startPrometheus(
   const url = `http://127.0.0.1:${port}`;
   const file = join(directory, 'prometheus.yml');
   await writeFile(file, configuration);
-  const { end } = await launch('prometheus', {
+  const { end, log } = await launch('prometheus', {
     args: [
       `--config.file=${file}`,
       `--storage.tsdb.path=${join(directory, 'data')}`,
@@ -57,6 +59,7 @@ export async function startPrometheus(
       );
       return answer.data.result;
     },
+    warnings: async () => (await log()).filter((line) => /level=(WARN|ERROR)/.test(line)),
     async stop() {
       await end();
       await removeDirectory(directory);

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { parse } from 'yaml';
 import { type Backend, freePorts, homeFor, killAtHome, launch, removeDirectory } from './backends.js';
+import { isWarning } from './collector.js';
 import { REPOSITORY } from './installed.js';
 import { type Prometheus, startPrometheus } from './prometheus.js';
 
@@ -41,6 +42,8 @@ export interface ShippedCollector extends Backend {
   /** Where Prometheus looks for what was sent through it, and for what it says of itself. */
   metrics_host: string;
   own_metrics_host: string;
+  /** What it has printed that is worse than information. */
+  warnings(): Promise<string[]>;
   /** Ends it at once, and starts it anew on the queues that it has left. */
   crash(): Promise<void>;
   restart(): Promise<void>;
@@ -81,6 +84,7 @@ export async function startShippedCollector(backends: {
     health_url,
     metrics_host: `127.0.0.1:${metrics}`,
     own_metrics_host: `127.0.0.1:${own_metrics}`,
+    warnings: async () => (await launched.log()).filter(isWarning),
     crash: () => killAtHome(directory),
     async restart() {
       launched = await start();
