@@ -29,7 +29,25 @@ import {
 
 const DIGITS_OF_REST = 6;
 
-const quote = (text: string): string => JSON.stringify(cleanText(text));
+/** A longer text is quicker to look through for all of JSON's rules at once. */
+const MAX_SHORT = 64;
+
+const SPACE = ' '.charCodeAt(0);
+const TILDE = '~'.charCodeAt(0);
+const QUOTE = '"'.charCodeAt(0);
+const BACKSLASH = '\\'.charCodeAt(0);
+
+/** Most texts: short, and printable ASCII that stands in JSON as it is. */
+function isPlain(text: string): boolean {
+  if (text.length > MAX_SHORT) return false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code < SPACE || code > TILDE || code === QUOTE || code === BACKSLASH) return false;
+  }
+  return true;
+}
+
+const quote = (text: string): string => (isPlain(text) ? `"${text}"` : JSON.stringify(cleanText(text)));
 
 /** Nanoseconds since the epoch. */
 function nanoseconds({ whole_ms, rest_ns }: Instant): string {
@@ -37,28 +55,35 @@ function nanoseconds({ whole_ms, rest_ns }: Instant): string {
   return rest_ns === 0 ? `${whole_ms}000000` : `${whole_ms}${String(rest_ns).padStart(DIGITS_OF_REST, '0')}`;
 }
 
-function anyValue(value: unknown): string {
+/** `AnyValue`. */
+function valueText(value: unknown): string {
   if (typeof value === 'string') return `{"stringValue":${quote(value)}}`;
   if (typeof value === 'boolean') return `{"boolValue":${value}}`;
   if (typeof value === 'number') {
     if (Number.isInteger(value)) return `{"intValue":${value}}`;
     return `{"doubleValue":${Number.isFinite(value) ? value : null}}`;
   }
-  if (Array.isArray(value)) return `{"arrayValue":{"values":[${value.map(anyValue).join(',')}]}}`;
+  if (Array.isArray(value)) return `{"arrayValue":{"values":[${value.map(valueText).join(',')}]}}`;
   return '{}';
 }
 
-const keyText = createKeyWriter((key) => `{"key":${JSON.stringify(key)},"value":`);
+/** How a `KeyValue` with this key begins: any, and one whose value is a text that needs no quoting. */
+const keyTexts = createKeyWriter((key) => {
+  const any = `{"key":${JSON.stringify(key)},"value":`;
+  return { any, plain: `${any}{"stringValue":"` };
+});
 
 function keyValues(attributes: Readonly<Record<string, AttributeValue | undefined>>): string {
   let text = '';
   for (const key in attributes) {
     const value = attributes[key];
     if (value === undefined) continue;
-    const start = keyText(key);
+    const start = keyTexts(key);
     // Cleaned, it may be another one of these.
     if (start === undefined) return keyValues(cleanAttributes(attributes as Attributes));
-    text += `${text === '' ? '' : ','}${start}${anyValue(value)}}`;
+    if (text !== '') text += ',';
+    if (typeof value === 'string' && isPlain(value)) text += `${start.plain}${value}"}}`;
+    else text += `${start.any}${valueText(value)}}`;
   }
   return text;
 }
@@ -99,17 +124,50 @@ const logText = (log: LogRecord): string =>
   `"attributes":[${keyValues(log.attributes)}],"droppedAttributesCount":0,` +
   `"flags":${TRACE_FLAGS},"traceId":"${log.trace_id}","spanId":"${log.span_id}"}`;
 
+/** The room that a body begins with, for each record, and what a character of a text may take of it. */
+const RECORD_BYTES = 2048;
+const MAX_CHARACTER_BYTES = 3;
+
+/** A buffer that grows. */
+function createBody(records: number) {
+  let buffer = Buffer.allocUnsafe(records * RECORD_BYTES);
+  let length = 0;
+  return {
+    write(text: string): void {
+      const needed = length + text.length * MAX_CHARACTER_BYTES;
+      if (needed > buffer.length) {
+        const larger = Buffer.allocUnsafe(Math.max(needed, 2 * buffer.length));
+        buffer.copy(larger, 0, 0, length);
+        buffer = larger;
+      }
+      length += buffer.write(text, length);
+    },
+    finish: (): Uint8Array => buffer.subarray(0, length),
+  };
+}
+
 /** Writes requests whose records all come from one resource. */
 export function createJsonWriter({ attributes, schemaUrl }: Resource) {
   const schema = schemaUrl ? `,"schemaUrl":${quote(schemaUrl)}` : '';
   const resource = `{"attributes":[${keyValues(attributes as Attributes)}],"droppedAttributesCount":0${schema}}`;
   const scope = JSON.stringify(SCOPE);
-  const request = (resources: string, scopes: string, records: string, texts: string[]): Uint8Array =>
-    Buffer.from(
-      `{"${resources}":[{"resource":${resource},"${scopes}":[{"scope":${scope},"${records}":[${texts.join(',')}]}]${schema}}]}`,
-    );
+  const end = `]}]${schema}}]}`;
+
+  function createRequestWriter<R>(start: string, toText: (record: R) => string) {
+    return (records: R[]): Uint8Array => {
+      const body = createBody(records.length + 1);
+      body.write(start);
+      for (const [place, record] of records.entries())
+        body.write(place === 0 ? toText(record) : `,${toText(record)}`);
+      body.write(end);
+      return body.finish();
+    };
+  }
+
+  const startOf = (resources: string, scopes: string, records: string) =>
+    `{"${resources}":[{"resource":${resource},"${scopes}":[{"scope":${scope},"${records}":[`;
   return {
-    spans: (spans: SpanRecord[]) => request('resourceSpans', 'scopeSpans', 'spans', spans.map(spanText)),
-    logs: (logs: LogRecord[]) => request('resourceLogs', 'scopeLogs', 'logRecords', logs.map(logText)),
+    spans: createRequestWriter(startOf('resourceSpans', 'scopeSpans', 'spans'), spanText),
+    logs: createRequestWriter(startOf('resourceLogs', 'scopeLogs', 'logRecords'), logText),
   };
 }

@@ -61,11 +61,10 @@ function writeAscii(text: string, pbf: PbfWriter): boolean {
 /** Not by `writeString`, which writes other characters than it is given beyond U+1FFFF. */
 function writeText(field: number, text: string, pbf: PbfWriter): void {
   pbf.writeTag(field, BYTES);
-  const clean = cleanText(text);
   const start = pbf.pos;
-  if (clean.length <= MAX_SHORT && writeAscii(clean, pbf)) return;
+  if (text.length <= MAX_SHORT && writeAscii(text, pbf)) return;
   pbf.pos = start;
-  pbf.writeBytes(Buffer.from(clean));
+  pbf.writeBytes(Buffer.from(cleanText(text)));
 }
 
 /** Nanoseconds since the epoch, in two halves, since a number is exact to 53 bits only. */
