@@ -7,7 +7,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources';
 import { DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
 import { createCorrelator } from '../../src/correlate/index.js';
 import { collect, createMetricReader, createMetrics } from '../../src/export/metrics.js';
-import { toReadableSpan } from '../../src/export/otlp.js';
+import { toReadableSpan } from '../../src/export/otlp/readable.js';
 import { OTLP_PRESET_NAMES, PRESETS } from '../../src/export/presets.js';
 import type { Instrument, RecordTable } from '../../src/export/profiles/table.js';
 import {
