@@ -202,27 +202,36 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
     options.onProblem({ ...rejection, message: withoutControls(rejection.message), stream, line });
   }
 
-  function takeLine(line: LineBatch['lines'][number], batch: LineBatch, counts: SourceCounts): AgentEvent[] {
-    counts.lines++;
-    if ('skipped' in line) {
-      const message = skippedMessage(line.skipped, options.max_line_bytes);
-      problem(counts, batch.stream, line.number, { reason: line.skipped, path: '', message });
-      return [];
+  function skip({ skipped, number }: SkippedLine, { stream }: LineBatch, counts: SourceCounts): void {
+    const message = skippedMessage(skipped, options.max_line_bytes);
+    problem(counts, stream, number, { reason: skipped, path: '', message });
+  }
+
+  function takeLines(batch: LineBatch, counts: SourceCounts): AgentEvent[] {
+    const events: AgentEvent[] = [];
+    let stream: Stream | undefined;
+    for (const line of batch.lines) {
+      if ('skipped' in line) {
+        skip(line, batch, counts);
+        continue;
+      }
+      stream ??= streamOf(batch);
+      const decoded = stream.decoder.decode(line.bytes, batch.arrival_ms);
+      if (decoded.ignored !== undefined) countReason(counts.ignored, decoded.ignored);
+      if (decoded.rejected !== undefined) problem(counts, batch.stream, line.number, decoded.rejected);
+      for (const event of decoded.events) events.push(event);
     }
-    const stream = streamOf(batch);
-    const decoded = stream.decoder.decode(line.bytes, batch.arrival_ms);
-    trackMaps(stream);
-    if (decoded.ignored !== undefined) countReason(counts.ignored, decoded.ignored);
-    if (decoded.rejected !== undefined) problem(counts, batch.stream, line.number, decoded.rejected);
-    return decoded.events;
+    counts.lines += batch.lines.length;
+    if (stream !== undefined) trackMaps(stream);
+    return events;
   }
 
   return {
     take(batch, source = batch.stream) {
-      const { stream, lines, end } = batch;
+      const { stream, end } = batch;
       source_of.set(stream, source);
       const counts = countsOf(source);
-      const events = lines.flatMap((line) => takeLine(line, batch, counts));
+      const events = takeLines(batch, counts);
       if (end) events.push(...endStream(stream));
       counts.events += events.length;
       return events;
