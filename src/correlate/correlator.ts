@@ -177,7 +177,7 @@ function expireTimer(step: Step, timer: Timer): void {
   const { kind, key } = timer;
   const { held, runs } = step.state;
   const owner = kind === 'hold' ? held.get(key) : runs.get(key);
-  owner?.timers.splice(owner.timers.indexOf(timer), 1);
+  if (owner !== undefined) owner.timers = owner.timers.filter((each) => each !== timer);
   if (kind === 'hold') return expireHold(step, key, dispatch);
   const run = runs.get(key);
   if (run === undefined) return;

@@ -10,6 +10,7 @@ import { type Child, findParent, type Parent, runWait, sessionWait } from './par
 import { openRun } from './runs.js';
 import {
   cancelTimers,
+  emptyList,
   giveUp,
   type HeldEvent,
   type HeldRun,
@@ -48,14 +49,13 @@ function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
 const SUBAGENT_SESSION = /:subagent:/;
 
 function childOf({ key, session_key, run_id, started, first_ms }: HeldRun): Child {
-  const { parent_session_key, parent_run_id } = started ?? {};
   return {
     key,
     session_key,
     run_id,
     start_ms: started?.ts ?? first_ms,
-    ...(parent_session_key === undefined ? {} : { parent_session_key }),
-    ...(parent_run_id === undefined ? {} : { parent_run_id }),
+    parent_session_key: started?.parent_session_key,
+    parent_run_id: started?.parent_run_id,
   };
 }
 
@@ -98,7 +98,7 @@ function newHeldRun(step: Step, identity: HeldIdentity): HeldRun {
     due_ms,
     waits_for: [],
     wait_number: 0,
-    timers: [],
+    timers: emptyList(),
   };
   state.held.set(held.key, held);
   state.held_order.items.push({ key: held.key, number: held.number });
