@@ -73,13 +73,13 @@ export interface CallEnd {
 
 export const callAttributes = (run: Run, session: Session, call: OpenCall, end?: CallEnd): Attributes => ({
   'gen_ai.operation.name': 'execute_tool',
-  'gen_ai.agent.id': run.agent_id,
   'gen_ai.agent.name': agentName(run, session),
+  'gen_ai.tool.name': call.tool,
+  'gen_ai.tool.call.id': call.call_id,
+  'gen_ai.agent.id': run.agent_id,
   'openclaw.session.key': run.session_key,
   'openclaw.run.id': run.run_id,
   'gen_ai.conversation.id': conversation(run, session),
-  'gen_ai.tool.name': call.tool,
-  'gen_ai.tool.call.id': call.call_id,
   'openclaw.tool.exit_code': end?.exit_code,
   'openclaw.partial': end?.partial || undefined,
   'openclaw.late': call.late || undefined,

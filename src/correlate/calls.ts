@@ -108,7 +108,7 @@ export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): v
   if (event.tool === YIELD_TOOL) run.yielded_at_ms = event.ts;
   const current = currentStep(run);
   if (current !== undefined) current.end_ms ??= event.ts;
-  emitPreview(step, callSpan(step, run, call));
+  emitPreview(step, () => callSpan(step, run, call));
   emitLog(step, event, {
     reference: { trace_id: run.trace_id, span_id },
     identity: callLogIdentity(run, sessionOf(step, run.session_key), call),

@@ -266,7 +266,7 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
     emitSpan(step, span);
     return;
   }
-  emitPreview(step, span);
+  emitPreview(step, () => span);
   const due_ms = step.now_ms + step.options.limits.chat_hold_ms;
   const held: HeldChat = { span, metric_attributes: labels, due_ms };
   run.chats = withEntry(run.chats, span.span_id, held);

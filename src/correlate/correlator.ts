@@ -11,7 +11,16 @@ import { beginCapture, type CaptureOptions } from '../tracked.js';
 import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js';
 import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
 import { popDue } from './heap.js';
-import { childWait, expireHold, forceOpen, hold, makeRoomForHeld, openWaiting, tryOpen } from './held.js';
+import {
+  childWait,
+  expireHold,
+  forceOpen,
+  hold,
+  makeRoomForHeld,
+  openAtOnce,
+  openWaiting,
+  tryOpen,
+} from './held.js';
 import {
   closeRun,
   expireLimits,
@@ -49,14 +58,16 @@ export interface CorrelatorOptions {
   content?: boolean;
   /** Bytes of content that one attribute holds. Default: 16 KiB. */
   content_max_bytes?: number;
+  /** Give out copies of spans that are not final. Default: true. */
+  previews?: boolean;
   limits?: Partial<Limits>;
 }
 
 export interface Correlator {
-  /** Takes one event, at this time (epoch milliseconds). */
-  apply(event: AgentEvent, now_ms: number): Emission;
+  /** Takes one event, at this time (epoch milliseconds). What comes of it is added to `out`. */
+  apply(event: AgentEvent, now_ms: number, out?: Emission): Emission;
   /** Gives out what has waited long enough. */
-  expire(now_ms: number): Emission;
+  expire(now_ms: number, out?: Emission): Emission;
   /** When `expire` has something to do; undefined where nothing waits. Asking early or late is harmless. */
   nextDeadline(): number | undefined;
   /**
@@ -145,8 +156,8 @@ function applySpawn(step: Step, event: EventOf<'subagent.spawned'>): void {
 }
 
 /** The run that an event is about. What is said of a sub-agent may name its session alone. */
-function runOf({ state }: Step, event: AgentEvent): Run | undefined {
-  const exact = state.runs.get(runKey(event.session_key, event.run_id ?? ''));
+function runOf({ state }: Step, event: AgentEvent, key: string): Run | undefined {
+  const exact = state.runs.get(key);
   if (exact !== undefined || (event.type !== 'subagent.output' && event.type !== 'subagent.finished'))
     return exact;
   const latest = getEntry(state.sessions, event.session_key)?.runs.at(-1);
@@ -160,15 +171,18 @@ function applyEvent(step: Step, event: AgentEvent): void {
   }
   learn(step, event);
   if (event.type === 'subagent.spawned') return applySpawn(step, event);
-  const run = runOf(step, event);
+  const { session_key, run_id } = event;
+  const key = runKey(session_key, run_id);
+  const run = runOf(step, event, key);
   if (run !== undefined) {
     if (event.gap === true) markGap(step, run);
     if (event.type !== 'agent.started') return dispatch(step, run, event);
     step.state.counts.duplicates++;
     return;
   }
-  const { session_key, run_id } = event;
-  const held = hold(step, event, { key: runKey(session_key, run_id), session_key, run_id });
+  const identity = { key, session_key, run_id };
+  if (event.type === 'agent.started' && openAtOnce(step, event, identity, dispatch)) return;
+  const held = hold(step, event, identity);
   tryOpen(step, held, dispatch);
   makeRoomForHeld(step, dispatch);
 }
@@ -227,33 +241,44 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
   const settings: Options = {
     content: options.content ?? false,
     content_max_bytes: options.content_max_bytes ?? DEFAULT_CONTENT_MAX_BYTES,
+    previews: options.previews ?? true,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
   };
   const state = createState();
   const parts = trackState(state);
   const unusable_records = saved === undefined ? 0 : restoreState(state, parts, saved);
   let patient_until_ms = 0;
-  const step = (now_ms: number): Step => ({
+  const begin = (now_ms: number, out = emptyEmission()): Step => ({
     state,
     options: settings,
     now_ms,
-    out: emptyEmission(),
+    out,
     arrived: [],
     patient_until_ms,
   });
-  const run = (now_ms: number, act: (step: Step) => void): Emission => {
-    const current = step(now_ms);
-    act(current);
-    openWaiting(current, dispatch);
-    return current.out;
+  const end = (step: Step): Emission => {
+    if (step.arrived.length > 0) openWaiting(step, dispatch);
+    return step.out;
   };
   return {
-    apply: (event, now_ms) => run(now_ms, (current) => applyEvent(current, event)),
-    expire: (now_ms) => run(now_ms, expireDue),
+    apply(event, now_ms, out) {
+      const step = begin(now_ms, out);
+      applyEvent(step, event);
+      return end(step);
+    },
+    expire(now_ms, out) {
+      const step = begin(now_ms, out);
+      expireDue(step);
+      return end(step);
+    },
     waitForReasoning(until_ms) {
       patient_until_ms = until_ms;
     },
-    close: (now_ms) => run(now_ms, closeAll),
+    close(now_ms) {
+      const step = begin(now_ms);
+      closeAll(step);
+      return end(step);
+    },
     nextDeadline: () => state.timers[0]?.due_ms,
     counts: () => ({ ...state.counts, given_up: { ...state.counts.given_up }, runs_open: state.open.size }),
     capture: (captureOptions) => beginCapture(state.tracker, Object.values(parts), captureOptions),

@@ -15,8 +15,9 @@ export function emitSpan({ state, options, out }: Step, span: SpanRecord): void 
 
 export const hasEnded = ({ state }: Step, span_id: string): boolean => hasMember(state.ended_spans, span_id);
 
-export function emitPreview({ out }: Step, span: SpanRecord): void {
-  out.previews.push(span);
+/** A copy of a span that is not final, where anybody wants those. */
+export function emitPreview({ out, options }: Step, copy: () => SpanRecord): void {
+  if (options.previews) out.previews.push(copy());
 }
 
 /** `tool.output` and `tool.error` are both results; every other record is named after its event. */

@@ -3,11 +3,11 @@
  * bounded time and in a bounded number, and are then applied in the order in which they happened.
  */
 import { createQueue, queueLength, takeOldest } from '../bounded.js';
-import type { AgentEvent } from '../model/event.js';
+import type { AgentEvent, EventOf } from '../model/event.js';
 import { hasEnded } from './emit.js';
 import { deriveSpanId } from './ids.js';
 import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
-import { openRun } from './runs.js';
+import { markGap, openRun, previewRun } from './runs.js';
 import {
   cancelTimers,
   emptyList,
@@ -15,6 +15,7 @@ import {
   type HeldEvent,
   type HeldRun,
   nextNumber,
+  type Origin,
   type Run,
   type State,
   type Step,
@@ -48,7 +49,7 @@ function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
 /** OpenClaw's session keys of sub-agents. */
 const SUBAGENT_SESSION = /:subagent:/;
 
-function childOf({ key, session_key, run_id, started, first_ms }: HeldRun): Child {
+function childOf({ key, session_key, run_id, started, first_ms }: Origin): Child {
   return {
     key,
     session_key,
@@ -94,6 +95,7 @@ function newHeldRun(step: Step, identity: HeldIdentity): HeldRun {
     number: nextNumber(state),
     epoch: 0,
     events: [],
+    started: undefined,
     first_ms: Infinity,
     due_ms,
     waits_for: [],
@@ -111,7 +113,7 @@ function newHeldRun(step: Step, identity: HeldIdentity): HeldRun {
   return held;
 }
 
-type HeldIdentity = Pick<HeldRun, 'key' | 'session_key' | 'run_id'>;
+export type HeldIdentity = Pick<HeldRun, 'key' | 'session_key' | 'run_id'>;
 
 /** Keeps an event until its run can be opened. */
 export function hold(step: Step, event: AgentEvent, identity: HeldIdentity): HeldRun {
@@ -146,8 +148,36 @@ function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch):
   takeOut(step, held);
   const events = held.events.sort(byTime);
   const run = openRun(step, held, parent);
+  if (events.some(({ event }) => event.gap === true)) markGap(step, run);
+  previewRun(step, run);
   for (const { event, arrival_ms } of events) dispatch({ ...step, now_ms: arrival_ms }, run, event);
-  step.arrived.push(sessionWait(run.session_key), runWait(run.run_id));
+  announce(step, run);
+}
+
+/** Others may wait for this run. */
+function announce({ state, arrived }: Step, run: Run): void {
+  if (state.waiting.size > 0) arrived.push(sessionWait(run.session_key), runWait(run.run_id));
+}
+
+/** Opens a run with its start, as most are: nothing of it is held, and its parent is certain. False where it has to be held. */
+export function openAtOnce(
+  step: Step,
+  event: EventOf<'agent.started'>,
+  identity: HeldIdentity,
+  dispatch: Dispatch,
+): boolean {
+  if (step.state.held.has(identity.key)) return false;
+  const origin: Origin = { ...identity, started: event, first_ms: event.ts };
+  const parent = findParent(step, childOf(origin));
+  if (parent.kind === 'unknown') return false;
+  const is_certain = parent.kind === 'none' ? !SUBAGENT_SESSION.test(identity.session_key) : parent.certain;
+  if (!is_certain) return false;
+  const run = openRun(step, origin, parent);
+  if (event.gap === true) markGap(step, run);
+  previewRun(step, run);
+  dispatch(step, run, event);
+  announce(step, run);
+  return true;
 }
 
 /** Opens a held run if its start has been seen and its parent is known, or it has none. */

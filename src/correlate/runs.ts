@@ -20,8 +20,8 @@ import {
   emptyList,
   emptyMap,
   giveUp,
-  type HeldRun,
   nextNumber,
+  type Origin,
   type Run,
   type RunClosing,
   type Step,
@@ -52,9 +52,9 @@ function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
   };
 }
 
-function newRun(step: Step, held: HeldRun, parent: Parent): Run {
-  const { session_key, run_id, key, started } = held;
-  const start_ms = started?.ts ?? held.first_ms;
+function newRun(step: Step, origin: Origin, parent: Parent): Run {
+  const { session_key, run_id, key, started } = origin;
+  const start_ms = started?.ts ?? origin.first_ms;
   const known = parent.kind === 'known' ? parent : undefined;
   const remote = known === undefined ? parseTraceparent(started?.traceparent) : undefined;
   const { content, content_max_bytes } = step.options;
@@ -117,19 +117,20 @@ const parentSession = (parent: Run | undefined, session_key: string): string | u
   parent === undefined || parent.session_key === session_key ? undefined : parent.session_key;
 
 /** Opens a run under its parent, in its parent's trace. */
-export function openRun(step: Step, held: HeldRun, parent: Parent): Run {
-  const run = newRun(step, held, parent);
+export function openRun(step: Step, origin: Origin, parent: Parent): Run {
+  const run = newRun(step, origin, parent);
   makeRoom(step);
   const { state, options } = step;
   state.runs.set(run.key, run);
   state.open.add(run.key);
   state.counts.runs_opened++;
-  if (held.events.some(({ event }) => event.gap === true)) markGap(step, run);
   addRunToSession(step, run);
   schedule(step, 'limits', run, run.opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
-  emitPreview(step, runSpan(step, run));
   return run;
 }
+
+/** Shows a run that has just opened. */
+export const previewRun = (step: Step, run: Run): void => emitPreview(step, () => runSpan(step, run));
 
 /** Something of the run was missed and could not be had again. */
 export function markGap({ state }: Step, run: Run): void {

@@ -72,6 +72,8 @@ export interface Options {
   content: boolean;
   /** Bytes of content that one attribute holds. */
   content_max_bytes: number;
+  /** Give out copies of spans that are not final. */
+  previews: boolean;
   limits: Limits;
 }
 
@@ -226,14 +228,22 @@ export interface HeldEvent {
   arrival_ms: number;
 }
 
-/** Events of a run that is not open: its start has not been seen, or its parent is not known. */
-export interface HeldRun {
+/** What is known of a run before it opens. */
+export interface Origin {
   key: string;
+  session_key: string;
+  run_id: string;
+  /** Its start, once that has been seen; of several the first. */
+  started: EventOf<'agent.started'> | undefined;
+  /** The earliest instant that its events tell. */
+  first_ms: number;
+}
+
+/** Events of a run that is not open: its start has not been seen, or its parent is not known. */
+export interface HeldRun extends Origin {
   /** Orders held runs by their coming. */
   number: number;
   epoch: number;
-  session_key: string;
-  run_id: string;
   events: HeldEvent[];
   /** When it is opened, come what may. */
   due_ms: number;
@@ -242,10 +252,6 @@ export interface HeldRun {
   waits_for: string[];
   /** Orders those that wait for the same. */
   wait_number: number;
-  /** Its start, once that has been seen; of several the first. */
-  started?: EventOf<'agent.started'>;
-  /** The earliest instant that its events tell. */
-  first_ms: number;
   timers: readonly Timer[];
 }
 
