@@ -10,22 +10,24 @@ import type { Emission } from '../model/telemetry.js';
 import { beginCapture, type CaptureOptions } from '../tracked.js';
 import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js';
 import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
+import { hasEnded } from './emit.js';
 import { popDue } from './heap.js';
 import {
   childWait,
   expireHold,
   forceOpen,
   hold,
+  type Identity,
   makeRoomForHeld,
   openAtOnce,
   openWaiting,
   tryOpen,
 } from './held.js';
+import { deriveSpanId } from './ids.js';
 import {
   closeRun,
   expireLimits,
   expireSettle,
-  isFirstSight,
   markGap,
   onFinished,
   onStarted,
@@ -35,6 +37,7 @@ import {
   touch,
 } from './runs.js';
 import { restoreState, trackState } from './saved.js';
+import { isFirstSight } from './seen.js';
 import { logSpawn, rememberSpawn } from './spawns.js';
 import {
   type Counts,
@@ -89,14 +92,6 @@ export interface Correlator {
 
 const DEFAULT_CONTENT_MAX_BYTES = 16 * 1024;
 
-/** The same event is the same `event_id`, else the same session, run and sequence number. */
-function identityOf(event: AgentEvent): string | undefined {
-  if (event.event_id !== undefined) return `e\u0000${event.event_id}`;
-  return event.seq === undefined
-    ? undefined
-    : `s\u0000${event.session_key}\u0000${event.run_id}\u0000${event.seq}`;
-}
-
 function learn(step: Step, event: AgentEvent): void {
   const known = sessionOf(step, event.session_key);
   const { session_id = known.session_id, agent_id = known.agent_id, channel = known.channel } = event;
@@ -140,47 +135,53 @@ function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
 }
 
 /** A spawn ties a child's run under its parent, and opens the child if it waits for that. */
-function applySpawn(step: Step, event: EventOf<'subagent.spawned'>): void {
-  const { session_key, run_id } = event;
+function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, identify: () => Identity): void {
   const isLogged = rememberSpawn(step, event);
-  step.arrived.push(childWait(session_key));
+  step.arrived.push(childWait(event.session_key));
   if (isLogged) return;
   // Neither the parent nor the child is known yet: the record waits for the child.
-  const held = hold(step, event, {
-    key: runKey(session_key, run_id ?? ''),
-    session_key,
-    run_id: run_id ?? '',
-  });
+  const held = hold(step, event, identify());
   makeRoomForHeld(step, dispatch);
   tryOpen(step, held, dispatch);
 }
 
-/** The run that an event is about. What is said of a sub-agent may name its session alone. */
-function runOf({ state }: Step, event: AgentEvent, key: string): Run | undefined {
-  const exact = state.runs.get(key);
-  if (exact !== undefined || (event.type !== 'subagent.output' && event.type !== 'subagent.finished'))
-    return exact;
+/** What is said of a sub-agent may name its session alone: it is about its latest run. */
+function latestRun({ state }: Step, event: AgentEvent): Run | undefined {
+  if (event.type !== 'subagent.output' && event.type !== 'subagent.finished') return undefined;
   const latest = getEntry(state.sessions, event.session_key)?.runs.at(-1);
   return latest === undefined ? undefined : state.runs.get(latest);
 }
 
+function applyToRun(step: Step, run: Run, event: AgentEvent): void {
+  if (event.gap === true) markGap(step, run);
+  if (event.type !== 'agent.started') return dispatch(step, run, event);
+  step.state.counts.duplicates++;
+}
+
 function applyEvent(step: Step, event: AgentEvent): void {
-  if (!isFirstSight(step, identityOf(event))) {
-    step.state.counts.duplicates++;
+  const { state } = step;
+  const { session_key, run_id = '' } = event;
+  const key = runKey(session_key, run_id);
+  const run = state.runs.get(key);
+  const seen_numbers = (run ?? state.held.get(key))?.seen_numbers ?? [];
+  if (!isFirstSight(step, event, seen_numbers)) {
+    state.counts.duplicates++;
     return;
   }
   learn(step, event);
-  if (event.type === 'subagent.spawned') return applySpawn(step, event);
-  const { session_key, run_id } = event;
-  const key = runKey(session_key, run_id);
-  const run = runOf(step, event, key);
-  if (run !== undefined) {
-    if (event.gap === true) markGap(step, run);
-    if (event.type !== 'agent.started') return dispatch(step, run, event);
-    step.state.counts.duplicates++;
+  const identify = (): Identity => {
+    const span_id = deriveSpanId('run', session_key, run_id, '');
+    return { key, session_key, run_id, span_id, seen_numbers };
+  };
+  if (event.type === 'subagent.spawned') return applySpawn(step, event, identify);
+  const about = run ?? latestRun(step, event);
+  if (about !== undefined) return applyToRun(step, about, event);
+  const identity = identify();
+  // It has ended, so long ago that it is forgotten.
+  if (hasEnded(step, identity.span_id)) {
+    state.counts.duplicates++;
     return;
   }
-  const identity = { key, session_key, run_id };
   if (event.type === 'agent.started' && openAtOnce(step, event, identity, dispatch)) return;
   const held = hold(step, event, identity);
   tryOpen(step, held, dispatch);

@@ -5,7 +5,6 @@
 import { createQueue, queueLength, takeOldest } from '../bounded.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import { hasEnded } from './emit.js';
-import { deriveSpanId } from './ids.js';
 import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
 import { markGap, openRun, previewRun } from './runs.js';
 import {
@@ -87,7 +86,7 @@ function stopWaiting(waiting: Map<string, Set<string>>, held: HeldRun): void {
   }
 }
 
-function newHeldRun(step: Step, identity: HeldIdentity): HeldRun {
+function newHeldRun(step: Step, identity: Identity): HeldRun {
   const { state, options, now_ms } = step;
   const due_ms = now_ms + options.limits.hold_ms;
   const held: HeldRun = {
@@ -113,10 +112,10 @@ function newHeldRun(step: Step, identity: HeldIdentity): HeldRun {
   return held;
 }
 
-export type HeldIdentity = Pick<HeldRun, 'key' | 'session_key' | 'run_id'>;
+export type Identity = Pick<Origin, 'key' | 'session_key' | 'run_id' | 'span_id' | 'seen_numbers'>;
 
 /** Keeps an event until its run can be opened. */
-export function hold(step: Step, event: AgentEvent, identity: HeldIdentity): HeldRun {
+export function hold(step: Step, event: AgentEvent, identity: Identity): HeldRun {
   const held = step.state.held.get(identity.key) ?? newHeldRun(step, identity);
   held.events.push({ event, arrival_ms: step.now_ms });
   held.first_ms = Math.min(held.first_ms, event.ts);
@@ -163,7 +162,7 @@ function announce({ state, arrived }: Step, run: Run): void {
 export function openAtOnce(
   step: Step,
   event: EventOf<'agent.started'>,
-  identity: HeldIdentity,
+  identity: Identity,
   dispatch: Dispatch,
 ): boolean {
   if (step.state.held.has(identity.key)) return false;
@@ -228,7 +227,7 @@ const orFallback = (parent: Parent): Parent =>
 
 function wasRun(step: Step, held: HeldRun): boolean {
   const isMoreThanSpawn = held.events.some(({ event }) => event.type !== 'subagent.spawned');
-  return isMoreThanSpawn && !hasEnded(step, deriveSpanId('run', held.session_key, held.run_id, ''));
+  return isMoreThanSpawn && !hasEnded(step, held.span_id);
 }
 
 /**

@@ -1,7 +1,7 @@
 /**
  * Runs: they open with their first event, live as long as they or their descendants show signs of life, and end once.
  */
-import { addMember, hasMember, queueLength, takeOldest } from '../bounded.js';
+import { queueLength, takeOldest } from '../bounded.js';
 import { parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
@@ -11,7 +11,7 @@ import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, p
 import { endSteps, flushChats, spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, ofRun, seconds } from './emit.js';
-import { deriveSpanId, deriveTraceId, parseTraceparent } from './ids.js';
+import { deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent } from './parents.js';
 import {
   added,
@@ -53,7 +53,7 @@ function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
 }
 
 function newRun(step: Step, origin: Origin, parent: Parent): Run {
-  const { session_key, run_id, key, started } = origin;
+  const { session_key, run_id, key, span_id, seen_numbers, started } = origin;
   const start_ms = started?.ts ?? origin.first_ms;
   const known = parent.kind === 'known' ? parent : undefined;
   const remote = known === undefined ? parseTraceparent(started?.traceparent) : undefined;
@@ -64,8 +64,9 @@ function newRun(step: Step, origin: Origin, parent: Parent): Run {
     epoch: 0,
     session_key,
     run_id,
+    seen_numbers,
     trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
-    span_id: deriveSpanId('run', session_key, run_id, ''),
+    span_id,
     parent_span_id: known?.span_id,
     parent_key: known?.run.key,
     parent_agent_id: known && parentAgent(known.run, session_key),
@@ -336,12 +337,4 @@ export function expireSettle(step: Step, run: Run): void {
   if (run.finishing !== undefined && run.finishing.due_ms <= step.now_ms)
     endRun(step, run, run.finishing.end);
   if (run.ended !== undefined && run.ended.settle_due_ms <= step.now_ms) closeLeftCalls(step, run);
-}
-
-/** Remembers an id that was seen; false where it had been seen before. */
-export function isFirstSight(step: Step, identity: string | undefined): boolean {
-  if (identity === undefined) return true;
-  if (hasMember(step.state.seen_events, identity)) return false;
-  addMember(step.state.seen_events, identity, step.options.limits.seen_ids);
-  return true;
 }

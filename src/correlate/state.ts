@@ -17,6 +17,7 @@ import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
 import { createTracker, TrackedMap, type Tracker } from '../tracked.js';
 import { keepDue, pushDue } from './heap.js';
+import type { Numbers } from './numbers.js';
 
 /** The keys of the correlator's records begin so. */
 export const STATE_PREFIX = 'state/';
@@ -147,6 +148,8 @@ export interface Run {
   epoch: number;
   session_key: string;
   run_id: string;
+  /** Of its events that were seen. */
+  seen_numbers: Numbers;
   trace_id: string;
   span_id: string;
   parent_span_id: string | undefined;
@@ -233,6 +236,9 @@ export interface Origin {
   key: string;
   session_key: string;
   run_id: string;
+  span_id: string;
+  /** Of its events that were seen. */
+  seen_numbers: Numbers;
   /** Its start, once that has been seen; of several the first. */
   started: EventOf<'agent.started'> | undefined;
   /** The earliest instant that its events tell. */
@@ -307,6 +313,7 @@ export interface State {
   spawns: BoundedMap<Spawn>;
   /** Latest run of a run id, for the ids that announce runs name. */
   by_run_id: BoundedMap<string>;
+  /** Ids of events, and numbers of those about sub-agents; of all others their run knows the number. */
   seen_events: BoundedSet;
   ended_spans: BoundedSet;
   /** Ended model calls whose reasoning nobody has told. */

@@ -2,12 +2,15 @@
  * The cheap guard passes exactly what the schema takes unchanged: events of every type, with anything put in any place.
  */
 import { fc, test as property } from '@fast-check/vitest';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { type AgentEvent, agentEventSchema, EVENT_TYPES, normaliseInstants } from '../../src/model/event.js';
 import { isPlainEvent } from '../../src/model/guard.js';
 import { example, readLines } from '../helpers.js';
 
 type Json = Record<string, unknown>;
+
+// Many random cases need their time on a slow machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const NOW_MS = 1_760_000_000_000;
 
