@@ -116,6 +116,7 @@ export function createDestination(
   const lanes = Object.values(senders).map((sender) => sender.lane);
   return {
     name: config.name,
+    takes_previews: config.open_spans === 'replace',
     ...(reader === undefined ? {} : { reader }),
     accept(emission) {
       senders.traces?.accept?.(emission);
