@@ -3,7 +3,7 @@
  * what it was not answered it sends again.
  */
 import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'vitest';
@@ -50,6 +50,23 @@ test.each([
   expectNoStack(ended);
   expect(ended.status).toBe(0);
   expect(JSON.parse(ended.stdout).source).toEqual({ lines: 17, events: 17, ignored: {}, rejected: {} });
+  expectStory(sink);
+});
+
+test('log records beside another source, each with a part of the story', async () => {
+  const sink = await startSink();
+  const from = ['--from', 'otlp:0', '--from', 'listen:tcp:0'];
+  const program = start(['run', ...from, '--to', `otlp=${sink.url}`, '--summary', '-']);
+  const url = await urlOf(program);
+  await program.untilLogged(/takes connections/);
+  const port = Number(/listen:tcp:127\.0\.0\.1:(\d+) takes/.exec(program.said().stderr)?.[1]);
+  expect((await post(url, LINES.slice(0, 9), 'json')).status).toBe(200);
+  connect(port, '127.0.0.1').end(LINES.slice(9).join('\n'));
+  await untilTold(sink);
+  program.signal('SIGTERM');
+  const { status, stdout } = await program.ended;
+  expect(status).toBe(0);
+  expect(JSON.parse(stdout).source).toEqual({ lines: 17, events: 17, ignored: {}, rejected: {} });
   expectStory(sink);
 });
 
