@@ -10,6 +10,8 @@ import { createOtlpSource, type OtlpOptions } from '../../../src/source/otlp/ind
 import { lineText, opened, type Puller, turns } from '../helpers.js';
 import { bodies, ENCODINGS, encode, post, readTaken, type Sent, send, TYPES } from './requests.js';
 
+vi.setConfig({ testTimeout: 30_000 });
+
 const NAME = 'otlp:test';
 
 interface Started {
@@ -461,7 +463,7 @@ describe('under pressure', () => {
     const answers = Array.from({ length: 50 }, (_, index) => post(url, bodies(`${index}`)));
     let refused = 0;
     for (const answer of answers) void answer.then(({ status }) => (refused += status === 429 ? 1 : 0));
-    await vi.waitUntil(() => refused === 42, { timeout: 4_000 });
+    await vi.waitUntil(() => refused === 42, { timeout: 10_000 });
     await settle(puller, 8);
     const statuses = (await Promise.all(answers)).map(({ status }) => status);
     expect(statuses.filter((status) => status === 200)).toHaveLength(8);
