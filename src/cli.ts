@@ -1,28 +1,14 @@
 /**
  * The command line: what there is to say, and how it becomes settings and a command. It parses and describes; the commands
- * do the work.
+ * do the work, and are loaded when they are named: `--help` waits for none of them.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import {
-  listDeadLetters,
-  purgeDeadLetters,
-  resendDeadLetters,
-  showDeadLetter,
-} from './commands/dead-letters.js';
-import { demo } from './commands/demo.js';
-import { doctor } from './commands/doctor.js';
 import type { OnInterrupt } from './commands/interrupt.js';
 import { misused, type Outcome } from './commands/outcome.js';
-import { replay } from './commands/replay.js';
-import { run } from './commands/run.js';
-import { status } from './commands/status.js';
-import { tail } from './commands/tail.js';
-import { tree } from './commands/tree.js';
-import { validate } from './commands/validate.js';
-import { DIALECTS } from './decode/index.js';
-import { createLogger, LOG_FORMATS, LOG_LEVELS } from './log.js';
-import { EVENT_TYPES } from './model/event.js';
-import { resolveSettings, type SettingOptions, type Settings } from './settings.js';
+import { DIALECTS } from './decode/dialect.js';
+import { LOG_FORMATS, LOG_LEVELS } from './log-options.js';
+import type { Logger } from './model/logger.js';
+import type { SettingOptions, Settings } from './settings.js';
 import { EXIT } from './summary.js';
 import { VERSION } from './version.js';
 
@@ -46,13 +32,6 @@ Destinations (--to):   clawmetry, jaeger, collector, grafana, prometheus, otlp, 
 Exit status:           0 all acknowledged, 1 could not run, 2 usage or configuration, 3 something was not delivered`;
 
 const collect = (value: string, all: string[] = []): string[] => [...all, value];
-
-const KNOWN_TYPES: ReadonlySet<string> = new Set(EVENT_TYPES);
-
-function collectType(value: string, all?: string[]): string[] {
-  if (!KNOWN_TYPES.has(value)) throw new InvalidArgumentError(`Give one of ${EVENT_TYPES.join(', ')}.`);
-  return collect(value, all);
-}
 
 /** Only what is no number at all is refused here: the settings know the bounds, wherever a value comes from. */
 function toNumber(value: string): number {
@@ -91,8 +70,7 @@ const option = {
   check: () =>
     new Option('--check', 'exit with 1 unless a bridge is at work there, as a health check wants it'),
   raw: () => new Option('--raw', 'what came in, as it came, with all content: a recording for replay'),
-  type: () =>
-    new Option('--type <type>', 'only events of this type (repeat for several)').argParser(collectType),
+  type: () => new Option('--type <type>', 'only events of this type (repeat for several)').argParser(collect),
   session: () =>
     new Option('--session <key>', 'only events of this session (repeat for several)').argParser(collect),
   logLevel: () => new Option('--log-level <level>', 'how much to log (info)').choices([...LOG_LEVELS]),
@@ -128,11 +106,7 @@ export interface CliDependencies {
   onInterrupt: OnInterrupt;
 }
 
-type Action = (
-  settings: Settings,
-  options: PlainOptions,
-  logger: ReturnType<typeof createLogger>,
-) => Promise<Outcome>;
+type Action = (settings: Settings, options: PlainOptions, logger: Logger) => Promise<Outcome>;
 
 /** Parses arguments and runs the command that they name. Usage errors are outcomes too. */
 export async function runCli(args: string[], { onInterrupt }: CliDependencies): Promise<Outcome> {
@@ -140,6 +114,10 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
 
   async function act(command: Command, action: Action): Promise<void> {
     const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
+    const [{ resolveSettings }, { createLogger }] = await Promise.all([
+      import('./settings.js'),
+      import('./log.js'),
+    ]);
     const settings = resolveSettings(settingOptions(options), options.config);
     if ('error' in settings) outcome = misused(settings.error);
     else outcome = await action(settings, options, createLogger(settings.log_level, settings.log_format));
@@ -148,6 +126,7 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
   /** It looks at the settings too, so that nothing may stop it for what is wrong in them. */
   async function diagnose(command: Command): Promise<void> {
     const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
+    const { doctor } = await import('./commands/doctor.js');
     outcome = await doctor(settingOptions(options), options.config, options.json === true);
   }
 
@@ -184,7 +163,9 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
     .action((_options: PlainOptions, command: Command) => {
       const [unknown] = command.args;
       if (unknown === undefined)
-        return act(command, (settings, _, logger) => demo(settings, logger, onInterrupt));
+        return act(command, async (settings, _, logger) =>
+          (await import('./commands/demo.js')).demo(settings, logger, onInterrupt),
+        );
       const known = command.commands.map((each) => each.name()).join(', ');
       return command.error(`error: unknown command '${unknown}'; give one of ${known}`);
     });
@@ -216,7 +197,9 @@ function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.summary())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) =>
-      act(command, (settings, _, logger) => run(settings, logger, onInterrupt)),
+      act(command, async (settings, _, logger) =>
+        (await import('./commands/run.js')).run(settings, logger, onInterrupt),
+      ),
     );
 }
 
@@ -236,7 +219,9 @@ function replayCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.summary())
     .addOption(option.config())
     .action((files: string[], _options: PlainOptions, command: Command) =>
-      act(command, (settings, _, logger) => replay(files, settings, logger, onInterrupt)),
+      act(command, async (settings, _, logger) =>
+        (await import('./commands/replay.js')).replay(files, settings, logger, onInterrupt),
+      ),
     );
 }
 
@@ -253,8 +238,8 @@ function tailCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.noStore())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) =>
-      act(command, (settings, { raw, type, session }, logger) =>
-        tail(
+      act(command, async (settings, { raw, type, session }, logger) =>
+        (await import('./commands/tail.js')).tail(
           { raw: raw === true, types: type ?? [], sessions: session ?? [] },
           settings,
           logger,
@@ -273,7 +258,9 @@ function treeCommand(act: Act): Command {
     .addOption(option.content())
     .addOption(option.config())
     .action((files: string[], _options: PlainOptions, command: Command) =>
-      act(command, (settings, { json }, logger) => tree(files, settings, logger, json === true)),
+      act(command, async (settings, { json }, logger) =>
+        (await import('./commands/tree.js')).tree(files, settings, logger, json === true),
+      ),
     );
 }
 
@@ -285,7 +272,9 @@ function validateCommand(act: Act): Command {
     .addOption(option.dialect())
     .addOption(option.config())
     .action((files: string[], _options: PlainOptions, command: Command) =>
-      act(command, (settings, { json }) => validate(files, settings, json === true)),
+      act(command, async (settings, { json }) =>
+        (await import('./commands/validate.js')).validate(files, settings, json === true),
+      ),
     );
 }
 
@@ -310,8 +299,11 @@ function statusCommand(act: Act): Command {
     .addOption(option.dataDir())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) =>
-      act(command, (settings, { json, check }) =>
-        status(settings, { as_json: json === true, check: check === true }),
+      act(command, async (settings, { json, check }) =>
+        (await import('./commands/status.js')).status(settings, {
+          as_json: json === true,
+          check: check === true,
+        }),
       ),
     );
 }
@@ -322,12 +314,16 @@ function deadLettersCommand(act: Act): Command {
   const list = subcommand('list', 'one line each: when, where to, what, and why it was refused')
     .addOption(option.json())
     .action((_options: PlainOptions, command: Command) =>
-      act(command, (settings, { json }) => listDeadLetters(settings, json === true)),
+      act(command, async (settings, { json }) =>
+        (await import('./commands/dead-letters.js')).listDeadLetters(settings, json === true),
+      ),
     );
   const show = subcommand('show', 'one of them with all that it holds, as JSON')
     .argument('<id>')
     .action((id: string, _options: PlainOptions, command: Command) =>
-      act(command, (settings) => showDeadLetter(id, settings)),
+      act(command, async (settings) =>
+        (await import('./commands/dead-letters.js')).showDeadLetter(id, settings),
+      ),
     );
   const resend = subcommand(
     'resend',
@@ -337,12 +333,16 @@ function deadLettersCommand(act: Act): Command {
     .addOption(option.to())
     .addOption(option.deadline())
     .action((ids: string[], _options: PlainOptions, command: Command) =>
-      act(command, (settings, _, logger) => resendDeadLetters(ids, settings, logger)),
+      act(command, async (settings, _, logger) =>
+        (await import('./commands/dead-letters.js')).resendDeadLetters(ids, settings, logger),
+      ),
     );
   const purge = subcommand('purge', 'throw all of them away, or some')
     .argument('[id...]')
     .action((ids: string[], _options: PlainOptions, command: Command) =>
-      act(command, (settings) => purgeDeadLetters(ids, settings)),
+      act(command, async (settings) =>
+        (await import('./commands/dead-letters.js')).purgeDeadLetters(ids, settings),
+      ),
     );
   const command = new Command('dead-letters').description(
     'what backends refused for good, and what to do with it',

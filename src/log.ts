@@ -4,12 +4,8 @@
  */
 import pino from 'pino';
 import pretty from 'pino-pretty';
+import type { LogFormat, LogLevel } from './log-options.js';
 import type { Logger } from './model/logger.js';
-
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-export const LOG_FORMATS = ['pretty', 'json'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-export type LogFormat = (typeof LOG_FORMATS)[number];
 
 const STDERR = 2;
 

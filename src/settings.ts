@@ -9,7 +9,7 @@ import { DIALECTS } from './decode/index.js';
 import { errorReason } from './errors.js';
 import { type DestinationRecord, destinationSchema, parseDestination } from './export/index.js';
 import { limitsSchema, storeSchema } from './limits.js';
-import { LOG_FORMATS, LOG_LEVELS } from './log.js';
+import { LOG_FORMATS, LOG_LEVELS } from './log-options.js';
 
 const seconds = z.number().min(0).max(86_400);
 

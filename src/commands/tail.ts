@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { createIntake, createProblemLog, type Intake } from '../intake.js';
-import type { AgentEvent } from '../model/event.js';
+import { type AgentEvent, EVENT_TYPES } from '../model/event.js';
 import type { Logger } from '../model/logger.js';
 import { type LineBatch, type Source, SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
@@ -56,6 +56,9 @@ export async function tail(
   logger: Logger,
   onInterrupt: OnInterrupt,
 ): Promise<Outcome> {
+  const unknown = options.types.find((type) => !EVENT_TYPES.some((known) => known === type));
+  if (unknown !== undefined)
+    return misused(`--type ${unknown}: there is no such event; give one of ${EVENT_TYPES.join(', ')}`);
   const from = createSources(settings, { positions: {} });
   if ('error' in from) return misused(from.error);
   const { sources } = from;

@@ -5,15 +5,14 @@
 import type { Json } from '../json.js';
 import { createCatalogDecoder } from './catalog.js';
 import type { Decoded, Decoder, DecoderMemory } from './decoder.js';
+import type { Dialect } from './dialect.js';
 import { createGatewayDecoder, looksLikeFrame } from './gateway/index.js';
 import { parseLine } from './line.js';
 import { createTranscriptDecoder, looksLikeTranscript, type TranscriptIndex } from './transcript.js';
 
 export type { Decoded, DecoderMemory, Rejection, RejectReason } from './decoder.js';
+export { DIALECTS, type Dialect } from './dialect.js';
 export { readTranscriptIndex, type TranscriptIndex } from './transcript.js';
-
-export const DIALECTS = ['auto', 'catalog', 'gateway', 'transcript'] as const;
-export type Dialect = (typeof DIALECTS)[number];
 
 function detectDialect(value: Json): Exclude<Dialect, 'auto'> {
   if (looksLikeFrame(value)) return 'gateway';

@@ -184,6 +184,6 @@ describe('tail', () => {
   test('says which types there are', async () => {
     const { status, stderr } = await runToEnd(['tail', '--type', 'tool.cal']);
     expect(status).toBe(2);
-    expect(stderr).toContain('Give one of agent.started, ');
+    expect(stderr).toContain('give one of agent.started, ');
   });
 });
