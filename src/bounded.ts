@@ -53,8 +53,14 @@ export function beginGeneration<V>(map: BoundedMap<V>, number: number): void {
 export function setEntry<V>(map: BoundedMap<V>, key: string, value: V, max: number): void {
   if (map.young.entries.size >= max / 2 && !map.young.entries.has(key))
     beginGeneration(map, map.young.number + 1);
-  map.young.entries.delete(key);
-  map.young.entries.set(key, value);
+  const { entries } = map.young;
+  const before = entries.size;
+  entries.set(key, value);
+  // One that was there goes to the end of the order.
+  if (entries.size === before) {
+    entries.delete(key);
+    entries.set(key, value);
+  }
   if (isTracked(map)) map.young.changed.push(key, value);
 }
 
@@ -63,9 +69,11 @@ export const getEntry = <V>({ young, old }: BoundedMap<V>, key: string): V | und
 
 /** Gets an entry, and counts that as a use of it. */
 export function useEntry<V>(map: BoundedMap<V>, key: string, max: number): V | undefined {
-  const value = getEntry(map, key);
-  if (value !== undefined && !map.young.entries.has(key)) setEntry(map, key, value, max);
-  return value;
+  const young = map.young.entries.get(key);
+  if (young !== undefined) return young;
+  const old = map.old.entries.get(key);
+  if (old !== undefined) setEntry(map, key, old, max);
+  return old;
 }
 
 export function deleteEntry<V>(map: BoundedMap<V>, key: string): void {

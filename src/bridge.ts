@@ -12,8 +12,7 @@
  * journal's tail, and each span and record in a checkpoint, in the journal's tail, or answered for. What was collected is
  * sent when that transaction is on the disk, and not before: a crash would collect it a second time.
  */
-
-import { type CorrelatorOptions, createCorrelator, STATE_PREFIX } from './correlate/index.js';
+import { type CorrelatorOptions, createCorrelator, emptyEmission, STATE_PREFIX } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog, DECODE_PREFIX } from './intake.js';
 import type { JournalEntry } from './journal.js';
@@ -113,7 +112,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     },
     kept?.records(DECODE_PREFIX),
   );
-  const correlator = createCorrelator(options.correlator, kept?.records(STATE_PREFIX));
+  const previews = destinations.some(({ takes_previews = true }) => takes_previews);
+  const correlator = createCorrelator({ previews, ...options.correlator }, kept?.records(STATE_PREFIX));
   const unusable_records = intake.unusable_records + correlator.unusable_records;
   if (unusable_records > 0)
     logger.warn(`${unusable_records} records of what was known can't be used, and are left out`);
@@ -144,14 +144,15 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
         });
 
   function deliver(emission: Emission): void {
+    if (isEmpty(emission)) return;
     options.recordMeasurements?.(emission.measurements);
     for (const destination of destinations) destination.accept(emission);
   }
 
   /** Gives out what has come of a batch when that is written down, and after everything before it. */
-  function deliverAfter(written: Promise<unknown> | undefined, emissions: Emission[]): void {
-    if (keeper === undefined) emissions.forEach(deliver);
-    else delivered = Promise.all([delivered, written]).then(() => emissions.forEach(deliver));
+  function deliverAfter(written: Promise<unknown> | undefined, emission: Emission): void {
+    if (keeper === undefined) deliver(emission);
+    else delivered = Promise.all([delivered, written]).then(() => deliver(emission));
   }
 
   /** Wakes the correlator when something in it is due. A timer that comes late or early does no harm. */
@@ -164,18 +165,18 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   async function expire(): Promise<void> {
     await keeper?.ready();
-    deliverAfter(undefined, [correlator.expire(now())]);
+    deliverAfter(undefined, correlator.expire(now()));
     armTimer();
   }
 
   /** What is due by then, in its order, whenever the timer wakes: so that a journal gives the same again. */
-  function* expireUpTo(now_ms: number): Generator<Emission> {
+  function expireUpTo(now_ms: number, out: Emission): void {
     for (
       let due_ms = correlator.nextDeadline();
       due_ms !== undefined && due_ms <= now_ms;
       due_ms = correlator.nextDeadline()
     )
-      yield correlator.expire(due_ms);
+      correlator.expire(due_ms, out);
   }
 
   /** Waits with the timer set: what is due meanwhile does not wait for the next event. */
@@ -189,13 +190,24 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   /** Applies what can be read again, at the pace that is wanted; where it got to is noted when all of it is applied. */
   async function applyPaced(entry: JournalEntry): Promise<number> {
     const events = intake.take(entry.batch, entry.source);
+    let out = emptyEmission();
+    const giveOut = (): void => {
+      deliverAfter(undefined, out);
+      out = emptyEmission();
+    };
     for (const event of events) {
       const shaped = options.beforeEvent === undefined ? event : options.beforeEvent(event);
+      // What comes of the events before does not wait for this one.
+      if (shaped instanceof Promise) giveOut();
       const wanted = shaped instanceof Promise ? await armed(shaped) : shaped;
-      // What was passed over comes again where it is gone on from here.
-      if (wanted === undefined) return events.length;
-      deliverAfter(undefined, [correlator.apply(wanted, now())]);
+      if (wanted !== undefined) correlator.apply(wanted, now(), out);
+      else {
+        // What was passed over comes again where it is gone on from here.
+        giveOut();
+        return events.length;
+      }
     }
+    giveOut();
     keeper?.advance(entry);
     entry.batch.receipt?.settle(true);
     return events.length;
@@ -205,9 +217,11 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   function applyJournaled(entry: JournalEntry): number {
     const written = keeper?.journal(entry);
     void written?.then((is_kept) => entry.batch.receipt?.settle(is_kept));
-    const expired = [...expireUpTo(entry.now_ms)];
+    const out = emptyEmission();
+    expireUpTo(entry.now_ms, out);
     const events = intake.take(entry.batch, entry.source);
-    deliverAfter(written, [...expired, ...events.map((event) => correlator.apply(event, entry.now_ms))]);
+    for (const event of events) correlator.apply(event, entry.now_ms, out);
+    deliverAfter(written, out);
     return events.length;
   }
 
@@ -241,18 +255,20 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   function goOn({ journal, positions, answers }: Kept): void {
     // It has more to tell of what it told.
     if (Object.keys(positions).some(isGateway)) correlator.waitForReasoning(Infinity);
+    const out = emptyEmission();
     const apply = (events: AgentEvent[], now_ms: number): void => {
-      for (const event of events) deliver(correlator.apply(event, now_ms));
+      for (const event of events) correlator.apply(event, now_ms, out);
     };
     for (const { source, batch, now_ms } of journal.entries) {
-      for (const emission of expireUpTo(now_ms)) deliver(emission);
+      expireUpTo(now_ms, out);
       apply(intake.take(batch, source), now_ms);
     }
     // What came due later may have been answered as well.
-    for (const emission of expireUpTo(answers.last_ms)) deliver(emission);
+    expireUpTo(answers.last_ms, out);
     // A connection has ended with the process that read it.
     const going_on = new Set(Object.values(positions).flatMap(Object.keys));
     for (const stream of intake.streams()) if (!going_on.has(stream)) apply(intake.end(stream), now());
+    deliver(out);
     for (const { keeping } of destinations) keeping?.endRestore();
   }
 
@@ -344,6 +360,9 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     summary,
   };
 }
+
+const isEmpty = ({ spans, previews, corrections, logs, measurements }: Emission): boolean =>
+  [spans, previews, corrections, logs, measurements].every((part) => part.length === 0);
 
 /** What is held at the end can be much, and may not overrun destinations that would have taken it in their own time. */
 const MAX_PORTION = 1_000;

@@ -56,6 +56,8 @@ export type { Capture, RecordChange, SavedRecord } from './model/record.js';
 export {
   type LineBatch,
   type Positions,
+  type Receipt,
+  type RejectedLine,
   type Source,
   SourceError,
   type SourceLine,

@@ -14,7 +14,7 @@ import {
 } from './decode/index.js';
 import type { AgentEvent } from './model/event.js';
 import type { Capture, SavedRecord } from './model/record.js';
-import type { LineBatch, SkippedLine } from './model/source.js';
+import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
 import {
   beginCapture,
   type CaptureOptions,
@@ -219,35 +219,48 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
     receipt?.reject({ path: rejection.path, message, line });
   }
 
-  function takeLine(line: LineBatch['lines'][number], batch: LineBatch, counts: SourceCounts): AgentEvent[] {
-    counts.lines++;
-    if ('skipped' in line) {
-      const message = skippedMessage(line.skipped, options.max_line_bytes);
-      problem(counts, batch, line.number, { reason: line.skipped, path: '', message });
-      return [];
-    }
+  function skip({ skipped, number }: SkippedLine, batch: LineBatch, counts: SourceCounts): void {
+    const message = skippedMessage(skipped, options.max_line_bytes);
+    problem(counts, batch, number, { reason: skipped, path: '', message });
+  }
+
+  function takeLine(line: SourceLine, batch: LineBatch, stream: Stream, counts: SourceCounts): AgentEvent[] {
     const id = batch.may_repeat && lineId(batch.stream, line.bytes);
     if (id !== undefined && hasMember(remembered, id)) {
       countReason(counts.ignored, 'repeated');
       return [];
     }
-    const stream = streamOf(batch);
-    const decoded = stream.decoder.decode(line.bytes, batch.arrival_ms);
-    trackMaps(stream);
-    if (decoded.ignored !== undefined) countReason(counts.ignored, decoded.ignored);
-    if (decoded.rejected !== undefined) problem(counts, batch, line.number, decoded.rejected);
+    const { events, ignored, rejected } = stream.decoder.decode(line.bytes, batch.arrival_ms);
+    if (ignored !== undefined) countReason(counts.ignored, ignored);
+    if (rejected !== undefined) problem(counts, batch, line.number, rejected);
     // A bad line that comes again is rejected again, so that its sender has the same answer.
-    const isOfUse = decoded.rejected === undefined || decoded.events.length > 0;
+    const isOfUse = rejected === undefined || events.length > 0;
     if (id !== undefined && isOfUse) addMember(remembered, id, MAX_REMEMBERED_LINES);
-    return decoded.events;
+    return events;
+  }
+
+  function takeLines(batch: LineBatch, counts: SourceCounts): AgentEvent[] {
+    const events: AgentEvent[] = [];
+    let stream: Stream | undefined;
+    for (const line of batch.lines) {
+      if ('skipped' in line) {
+        skip(line, batch, counts);
+        continue;
+      }
+      stream ??= streamOf(batch);
+      for (const event of takeLine(line, batch, stream, counts)) events.push(event);
+    }
+    counts.lines += batch.lines.length;
+    if (stream !== undefined) trackMaps(stream);
+    return events;
   }
 
   return {
     take(batch, source = batch.stream) {
-      const { stream, lines, end } = batch;
+      const { stream, end } = batch;
       source_of.set(stream, source);
       const counts = countsOf(source);
-      const events = lines.flatMap((line) => takeLine(line, batch, counts));
+      const events = takeLines(batch, counts);
       if (end) events.push(...endStream(stream));
       counts.events += events.length;
       return events;

@@ -48,7 +48,9 @@ function drawSpans({ spans }: Emission): string {
   const sorted = spans.toSorted((a, b) => a.start_ms - b.start_ms || a.span_id.localeCompare(b.span_id));
   const lines: string[] = [];
   const draw = (span: SpanRecord, depth: number): void => {
-    const facts = Object.entries(span.attributes).filter(([name]) => !VARYING.has(name));
+    const facts = Object.entries(span.attributes).filter(
+      ([name, value]) => value !== undefined && !VARYING.has(name),
+    );
     lines.push(
       [
         '  '.repeat(depth) + span.name,

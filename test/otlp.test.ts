@@ -13,6 +13,8 @@ import { merge } from './helpers.js';
 import { turns } from './source/helpers.js';
 import { bodies, ENCODINGS, post, readTaken, type Told } from './source/otlp/requests.js';
 
+vi.setConfig({ testTimeout: 30_000 });
+
 const NAME = 'otlp:test';
 const RUN = { session_key: 'agent:main:s', run_id: 'r' };
 /** A run with a call; nothing tells that one of its events is the same as another but what it says. */
@@ -72,7 +74,7 @@ async function start(store?: Store): Promise<Started> {
   });
   await bridge.open();
   const reading = bridge.read();
-  await vi.waitUntil(() => url !== '');
+  await vi.waitUntil(() => url !== '', { timeout: 10_000 });
   let is_finished = false;
   async function finish(): Promise<void> {
     if (is_finished) return;
@@ -195,7 +197,7 @@ test('what can not be written down is left to its sender, and counts once when i
   disk.set('fails');
   for (const _ of [1, 2]) expect((await post(url, bodies(...STORY))).status).toBe(503);
   disk.set('writes');
-  await vi.waitUntil(async () => (await post(url, bodies(...STORY))).status === 200, { timeout: 4_000 });
+  await vi.waitUntil(async () => (await post(url, bodies(...STORY))).status === 200, { timeout: 10_000 });
   // What is on the disk now has all of it.
   const next = await start(await disk.reopen());
   await next.finish();

@@ -5,12 +5,24 @@
 import { addMember } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
-import { agentName, type CallEnd, callAttributes, callLogIdentity, subagentMark } from './attributes.js';
+import { agentName, type CallEnd, callAttributes, callLogIdentity } from './attributes.js';
 import { spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { deriveSpanId } from './ids.js';
-import { giveUp, nextNumber, type OpenCall, type Run, type Step, schedule, sessionOf } from './state.js';
+import {
+  added,
+  emptyList,
+  giveUp,
+  nextNumber,
+  type OpenCall,
+  type Run,
+  type Step,
+  schedule,
+  sessionOf,
+  withEntry,
+  without,
+} from './state.js';
 import { currentStep } from './steps.js';
 
 /** The tool by which a run yields: after it the run makes no more model calls. */
@@ -27,7 +39,13 @@ type ToolEnd = EventOf<'tool.output'> | EventOf<'tool.error'>;
 export const callSpanId = (run: Pick<Run, 'session_key' | 'run_id'>, call_id: string): string =>
   deriveSpanId('tool', run.session_key, run.run_id, call_id);
 
-function callSpan(step: Step, run: Run, call: OpenCall, end?: CallEnd): SpanRecord {
+interface CallClosing {
+  end_ms: number;
+  error?: ErrorDetail | undefined;
+  end?: CallEnd;
+}
+
+function callSpan(step: Step, run: Run, call: OpenCall, closing?: CallClosing): SpanRecord {
   return {
     kind: 'tool',
     trace_id: run.trace_id,
@@ -35,27 +53,30 @@ function callSpan(step: Step, run: Run, call: OpenCall, end?: CallEnd): SpanReco
     parent_span_id: call.parent_call_id === undefined ? run.span_id : callSpanId(run, call.parent_call_id),
     name: `execute_tool ${call.tool}`,
     start_ms: call.start_ms,
-    attributes: callAttributes(run, sessionOf(step, run.session_key), call, end),
+    end_ms: closing?.end_ms,
+    error: closing?.error && spanError(closing.error),
+    attributes: callAttributes(run, sessionOf(step, run.session_key), call, closing?.end),
     links: [],
-    ...subagentMark(run),
     // A copy that has been given out stays as it was.
-    events: [...call.events],
+    events: call.events.slice(),
+    parent_agent_id: run.parent_agent_id,
+    is_continuation: undefined,
   };
 }
 
 function newCall(step: Step, run: Run, event: EventOf<'tool.call'>, span_id: string): OpenCall {
   const { content, content_max_bytes } = step.options;
-  const input = content ? prepareContent(event.input, content_max_bytes) : undefined;
   return {
     call_id: event.call_id,
     span_id,
     number: nextNumber(step.state),
+    run_key: run.key,
     tool: event.tool,
     start_ms: event.ts,
-    events: [],
+    parent_call_id: event.parent_call_id,
+    arguments: content ? prepareContent(event.input, content_max_bytes) : undefined,
+    events: emptyList(),
     late: run.ended !== undefined,
-    ...(event.parent_call_id === undefined ? {} : { parent_call_id: event.parent_call_id }),
-    ...(input === undefined ? {} : { arguments: input }),
   };
 }
 
@@ -63,9 +84,8 @@ function newCall(step: Step, run: Run, event: EventOf<'tool.call'>, span_id: str
 function makeRoom(step: Step): void {
   const { open_calls, runs } = step.state;
   if (open_calls.size < step.options.limits.open_calls) return;
-  const [oldest] = open_calls.values();
-  const run = oldest && runs.get(oldest.run_key);
-  const call = oldest && run?.calls.get(oldest.call_id);
+  const [call] = open_calls;
+  const run = call && runs.get(call.run_key);
   if (run === undefined || call === undefined) return;
   giveUp(step, 'open_calls');
   closeCall(step, run, call, {
@@ -82,13 +102,13 @@ export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): v
   }
   makeRoom(step);
   const call = newCall(step, run, event, span_id);
-  run.calls.set(call.call_id, call);
-  step.state.open_calls.set(span_id, { run_key: run.key, call_id: call.call_id });
+  run.calls = withEntry(run.calls, call.call_id, call);
+  step.state.open_calls.add(call);
   run.tool_count++;
   if (event.tool === YIELD_TOOL) run.yielded_at_ms = event.ts;
   const current = currentStep(run);
   if (current !== undefined) current.end_ms ??= event.ts;
-  emitPreview(step, callSpan(step, run, call));
+  emitPreview(step, () => callSpan(step, run, call));
   emitLog(step, event, {
     reference: { trace_id: run.trace_id, span_id },
     identity: callLogIdentity(run, sessionOf(step, run.session_key), call),
@@ -108,7 +128,7 @@ function lateDue({ now_ms, options }: Step, run: Run): number {
 function applyEarlyEnd(step: Step, run: Run, call_id: string): void {
   const early = run.early_ends.get(call_id);
   if (early === undefined) return;
-  run.early_ends.delete(call_id);
+  run.early_ends = without(run.early_ends, call_id);
   onToolEnd(step, run, early.event as ToolEnd);
 }
 
@@ -116,7 +136,7 @@ function onPartialOutput(step: Step, call: OpenCall, event: EventOf<'tool.output
   const { content, content_max_bytes } = step.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
   if (call.events.length >= MAX_SPAN_EVENTS) return giveUp(step, 'span_events');
-  call.events.push({
+  call.events = added(call.events, {
     name: 'openclaw.tool_output',
     ts_ms: event.ts,
     attributes: {
@@ -130,7 +150,8 @@ function onPartialOutput(step: Step, call: OpenCall, event: EventOf<'tool.output
 function keepEarlyEnd(step: Step, run: Run, event: ToolEnd): void {
   if (run.early_ends.has(event.call_id)) return;
   if (run.early_ends.size >= MAX_EARLY_ENDS) return giveUp(step, 'early_ends');
-  run.early_ends.set(event.call_id, { event, arrival_ms: step.now_ms });
+  const held = { event, arrival_ms: step.now_ms };
+  run.early_ends = withEntry(run.early_ends, event.call_id, held);
   schedule(step, 'early_end', run, step.now_ms + step.options.limits.hold_ms);
 }
 
@@ -165,12 +186,9 @@ function endCall(step: Step, run: Run, call: OpenCall, event: ToolEnd, partial =
   const output = event.type === 'tool.output' ? event.output : undefined;
   const result = content ? prepareContent(output, content_max_bytes) : undefined;
   const error = errorOf(run, event);
-  const end: CallEnd = {
-    ...(event.type === 'tool.output' && event.exit_code !== undefined ? { exit_code: event.exit_code } : {}),
-    ...(result === undefined ? {} : { result }),
-    partial,
-  };
-  if (event.type === 'tool.error' && call.tool === YIELD_TOOL) delete run.yielded_at_ms;
+  const exit_code = event.type === 'tool.output' ? event.exit_code : undefined;
+  const end: CallEnd = { exit_code, result, partial };
+  if (event.type === 'tool.error' && call.tool === YIELD_TOOL) run.yielded_at_ms = undefined;
   closeCall(step, run, call, { end_ms: event.ts, error, end });
   const session = sessionOf(step, run.session_key);
   emitLog(step, event, {
@@ -186,22 +204,12 @@ function endCall(step: Step, run: Run, call: OpenCall, event: ToolEnd, partial =
   });
 }
 
-interface CallClosing {
-  end_ms: number;
-  error?: ErrorDetail | undefined;
-  end?: CallEnd;
-}
-
 /** Ends the call's span; where the call that wraps it is not known yet, it is kept for that. */
-function closeCall(step: Step, run: Run, call: OpenCall, { end_ms, error, end }: CallClosing): void {
-  run.calls.delete(call.call_id);
-  step.state.open_calls.delete(call.span_id);
-  const span: SpanRecord = {
-    ...callSpan(step, run, call, end),
-    end_ms,
-    ...(error === undefined ? {} : { error: spanError(error) }),
-  };
-  measure(step, 'gen_ai.execute_tool.duration', seconds(call.start_ms, end_ms), {
+function closeCall(step: Step, run: Run, call: OpenCall, closing: CallClosing): void {
+  run.calls = without(run.calls, call.call_id);
+  step.state.open_calls.delete(call);
+  const span = callSpan(step, run, call, closing);
+  measure(step, 'gen_ai.execute_tool.duration', seconds(call.start_ms, closing.end_ms), {
     'gen_ai.operation.name': 'execute_tool',
     'gen_ai.tool.name': call.tool,
     'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
@@ -218,7 +226,7 @@ export function park(step: Step, run: Run, span: SpanRecord, parent_call_id: str
   // It has ended all the same: a second start must not open it again.
   addMember(state.ended_spans, span.span_id, options.limits.seen_ids);
   const due_ms = now_ms + options.limits.hold_ms;
-  run.parked.push({ span, parent_call_id, due_ms });
+  run.parked = added(run.parked, { span, parent_call_id, due_ms });
   schedule(step, 'parked', run, due_ms);
 }
 
@@ -226,6 +234,7 @@ export const isKnownCall = (step: Step, run: Run, call_id: string): boolean =>
   run.calls.has(call_id) || hasEnded(step, callSpanId(run, call_id));
 
 function unpark(step: Step, run: Run, call_id: string): void {
+  if (run.parked.length === 0) return;
   const parent_span_id = callSpanId(run, call_id);
   for (const { span } of run.parked.filter((each) => each.parent_call_id === call_id)) {
     emitSpan(step, { ...span, parent_span_id });
@@ -245,15 +254,18 @@ export function expireParked(step: Step, run: Run, until_ms: number): void {
 export function expireEarlyEnds(step: Step, run: Run, until_ms: number): void {
   for (const [call_id, { event, arrival_ms }] of [...run.early_ends]) {
     if (arrival_ms + step.options.limits.hold_ms > until_ms) continue;
-    run.early_ends.delete(call_id);
+    run.early_ends = without(run.early_ends, call_id);
     const end = event as ToolEnd;
     const call: OpenCall = {
       call_id,
       span_id: callSpanId(run, call_id),
       number: nextNumber(step.state),
+      run_key: run.key,
       tool: end.tool ?? 'unknown',
       start_ms: end.ts,
-      events: [],
+      parent_call_id: undefined,
+      arguments: undefined,
+      events: emptyList(),
       late: false,
     };
     run.tool_count++;

@@ -4,7 +4,7 @@
  */
 import { deleteEntry, getEntry, setEntry } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
-import type { SpanRecord } from '../model/telemetry.js';
+import type { Attributes, SpanRecord } from '../model/telemetry.js';
 import { cutUtf8 } from '../utf8.js';
 import {
   agentName,
@@ -12,7 +12,6 @@ import {
   type ModelCall,
   reasoningAttributes,
   runLogIdentity,
-  subagentMark,
 } from './attributes.js';
 import { prepareContent, redact } from './content.js';
 import {
@@ -28,15 +27,20 @@ import {
 import { deriveSpanId } from './ids.js';
 import {
   type EndedCall,
+  emptyList,
+  emptyMap,
   type HeldChat,
   type OpenStep,
   type Reasoning,
   type Run,
+  type RunClosing,
   type Step,
   schedule,
   sessionOf,
+  withEntry,
+  without,
 } from './state.js';
-import { addEndedCall, addStep, currentStep, removeStep, unmatchedSteps } from './steps.js';
+import { addEndedCall, addStep, currentStep, keepSteps, removeStep, unmatchedSteps } from './steps.js';
 
 const UNKNOWN = 'unknown';
 const USAGE = 'gen_ai.client.inference.usage';
@@ -78,6 +82,7 @@ function openStep(run: Run, start_ms: number): OpenStep {
     start_ms,
     superseded: false,
     taken: false,
+    ended_by: undefined,
     reasoning: {},
   };
   addStep(run, open);
@@ -113,7 +118,8 @@ export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): vo
     return onStepFailed(step, run, event, event.error);
   }
   const named = event.response_id ?? event.message_id;
-  if (named !== undefined && isKnownCall(step, run, chatSpanId(run, named))) {
+  const named_id = named === undefined ? undefined : chatSpanId(run, named);
+  if (named_id !== undefined && isKnownCall(step, run, named_id)) {
     step.state.counts.duplicates++;
     return;
   }
@@ -121,7 +127,7 @@ export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): vo
   run.call_count++;
   if (open === undefined) run.step_count++;
   else takeStep(step, run, open);
-  endCall(step, run, event, chatSpanId(run, named ?? String(open?.number ?? run.step_count)), open);
+  endCall(step, run, event, named_id ?? chatSpanId(run, String(open?.number ?? run.step_count)), open);
 }
 
 const chatSpanId = (run: Run, own_id: string): string =>
@@ -139,7 +145,7 @@ function takeStep(step: Step, run: Run, open: OpenStep): void {
 /** What was said of the call's reasoning before its tokens came, by response or by step. */
 function takeReasoning(run: Run, event: EventOf<'llm.tokens'>, open: OpenStep | undefined): Reasoning {
   const early = event.response_id === undefined ? undefined : run.reasoning.get(event.response_id);
-  if (event.response_id !== undefined) run.reasoning.delete(event.response_id);
+  if (event.response_id !== undefined) run.reasoning = without(run.reasoning, event.response_id);
   const told = { ...open?.reasoning, ...early };
   if (open !== undefined) open.reasoning = {};
   return event.reasoning_tokens === undefined ? told : { ...told, tokens: event.reasoning_tokens };
@@ -163,9 +169,9 @@ function endCall(
     provider: event.provider === UNKNOWN ? (open?.provider ?? UNKNOWN) : event.provider,
     reasoning: takeReasoning(run, event, open),
     late: run.ended !== undefined && open === undefined,
-    ...(countsTokens(event) ? { usage: event } : {}),
-    ...(event.response_id === undefined ? {} : { response_id: event.response_id }),
-    ...(event.finish_reason === undefined ? {} : { finish_reason: event.finish_reason }),
+    usage: countsTokens(event) ? event : undefined,
+    response_id: event.response_id,
+    finish_reason: event.finish_reason,
   };
   const span = chatSpan(step, run, {
     span_id,
@@ -176,10 +182,10 @@ function endCall(
   });
   emitLog(step, event, {
     reference: span,
-    identity: { ...runLogIdentity(run, session), 'gen_ai.request.model': call.model },
+    identity: runLogIdentity(run, session),
+    detail: { 'gen_ai.request.model': call.model },
     failed: span.error !== undefined,
   });
-  measureUsage(step, run, call);
   finishOrHold(step, run, span, call);
 }
 
@@ -208,10 +214,11 @@ function chatSpan(step: Step, run: Run, chat: ChatSpan): SpanRecord {
     start_ms: chat.start_ms,
     end_ms: chat.end_ms,
     attributes: chatAttributes(run, sessionOf(step, run.session_key), chat.call),
+    error: error && spanError(error),
     links: [],
-    ...subagentMark(run),
     events: [],
-    ...(error === undefined ? {} : { error: spanError(error) }),
+    parent_agent_id: run.parent_agent_id,
+    is_continuation: undefined,
   };
 }
 
@@ -221,24 +228,18 @@ export const spanError = (error: ErrorDetail, fallback = 'error'): { type: strin
   message: cutUtf8(redact(error.message.toWellFormed()), ERROR_MESSAGE_MAX_BYTES),
 });
 
-const modelLabels = (
-  step: Step,
-  run: Run,
-  call: Pick<ModelCall, 'model' | 'provider'>,
-): Record<string, string> => ({
+const modelLabels = (step: Step, run: Run, call: Pick<ModelCall, 'model' | 'provider'>): Attributes => ({
   'gen_ai.operation.name': 'chat',
   'gen_ai.provider.name': call.provider,
   'gen_ai.request.model': call.model,
   'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
 });
 
-const unknownModelLabels = (step: Step, run: Run): Record<string, string> =>
+const unknownModelLabels = (step: Step, run: Run): Attributes =>
   modelLabels(step, run, { model: UNKNOWN, provider: UNKNOWN });
 
-function measureUsage(step: Step, run: Run, call: ModelCall): void {
-  const { usage } = call;
+function measureUsage(step: Step, { usage }: ModelCall, labels: Attributes): void {
   if (usage === undefined) return;
-  const labels = modelLabels(step, run, call);
   measure(step, `${USAGE}.input_tokens`, usage.input_tokens, labels);
   measure(step, `${USAGE}.output_tokens`, usage.output_tokens, labels);
   measure(step, `${USAGE}.cache_read.input_tokens`, usage.cache_read_tokens, labels);
@@ -246,7 +247,7 @@ function measureUsage(step: Step, run: Run, call: ModelCall): void {
   measure(step, 'openclaw.cost', usage.cost_usd, labels);
 }
 
-function measureReasoning(step: Step, tokens: number | undefined, labels: Record<string, string>): void {
+function measureReasoning(step: Step, tokens: number | undefined, labels: Attributes): void {
   measure(step, `${USAGE}.reasoning.output_tokens`, tokens, labels);
 }
 
@@ -255,6 +256,7 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
   const labels = modelLabels(step, run, call);
   const end_ms = span.end_ms ?? span.start_ms;
   run.is_reasoned = call.reasoning.tokens !== undefined;
+  measureUsage(step, call, labels);
   measure(step, 'gen_ai.client.inference.duration', seconds(span.start_ms, end_ms), {
     ...labels,
     'error.type': span.error?.type,
@@ -264,10 +266,10 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
     emitSpan(step, span);
     return;
   }
-  emitPreview(step, span);
+  emitPreview(step, () => span);
   const due_ms = step.now_ms + step.options.limits.chat_hold_ms;
   const held: HeldChat = { span, metric_attributes: labels, due_ms };
-  run.chats.set(span.span_id, held);
+  run.chats = withEntry(run.chats, span.span_id, held);
   schedule(step, 'chat', run, due_ms);
 }
 
@@ -284,7 +286,7 @@ function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.
   addReasoning(step, reasoning, event);
   chat.span = { ...chat.span, attributes: { ...chat.span.attributes, ...reasoningAttributes(reasoning) } };
   if (reasoning.tokens === undefined) return;
-  run.chats.delete(chat.span.span_id);
+  run.chats = without(run.chats, chat.span.span_id);
   run.is_reasoned = true;
   measureReasoning(step, reasoning.tokens, chat.metric_attributes);
   emitSpan(step, chat.span);
@@ -300,7 +302,7 @@ function keepEarlyReasoning(
   if (!run.reasoning.has(response_id) && run.reasoning.size >= MAX_EARLY_REASONING) return;
   const early = run.reasoning.get(response_id) ?? {};
   addReasoning(step, early, event);
-  run.reasoning.set(response_id, early);
+  run.reasoning = withEntry(run.reasoning, response_id, early);
 }
 
 export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
@@ -361,7 +363,7 @@ function letGo(step: Step, run: Run, chat: HeldChat): void {
   const { state, options } = step;
   setEntry(state.unreasoned, span.span_id, { span, metric_attributes }, options.limits.unreasoned_chats);
   emitSpan(step, chat.span);
-  run.chats.delete(chat.span.span_id);
+  run.chats = without(run.chats, chat.span.span_id);
 }
 
 /** How soon a call that is waited for longer is looked at again. */
@@ -394,13 +396,13 @@ export function expireChats(step: Step, run: Run, until_ms: number): void {
 
 /** An ended run is remembered for late children; what its calls were matched by is not worth its memory. */
 function forgetCalls(run: Run): void {
-  run.steps = [];
-  run.ended_calls = [];
+  run.steps = emptyList();
+  run.ended_calls = emptyList();
 }
 
 /** The run has ended: its steps wait for a last message, but a step that was announced and never made is dropped. */
-export function endSteps(step: Step, run: Run, end: { end_ms: number; error?: ErrorDetail }): void {
-  run.steps = run.steps.filter((open) => open.error !== undefined || !isPhantom(run, open.start_ms));
+export function endSteps(step: Step, run: Run, end: Pick<RunClosing, 'end_ms' | 'error'>): void {
+  keepSteps(run, (open) => open.error !== undefined || !isPhantom(run, open.start_ms));
   for (const open of unmatchedSteps(run)) {
     if (!open.superseded && open.error === undefined && end.error !== undefined) open.error = end.error;
     open.superseded = true;
@@ -416,5 +418,5 @@ export function flushChats(step: Step, run: Run): void {
   for (const { tokens } of run.reasoning.values()) {
     measureReasoning(step, tokens, unknownModelLabels(step, run));
   }
-  run.reasoning.clear();
+  run.reasoning = emptyMap();
 }

@@ -10,13 +10,24 @@ import type { Emission } from '../model/telemetry.js';
 import { beginCapture, type CaptureOptions } from '../tracked.js';
 import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js';
 import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
+import { hasEnded } from './emit.js';
 import { popDue } from './heap.js';
-import { childWait, expireHold, forceOpen, hold, makeRoomForHeld, openWaiting, tryOpen } from './held.js';
+import {
+  childWait,
+  expireHold,
+  forceOpen,
+  hold,
+  type Identity,
+  makeRoomForHeld,
+  openAtOnce,
+  openWaiting,
+  tryOpen,
+} from './held.js';
+import { deriveSpanId } from './ids.js';
 import {
   closeRun,
   expireLimits,
   expireSettle,
-  isFirstSight,
   markGap,
   onFinished,
   onStarted,
@@ -26,6 +37,7 @@ import {
   touch,
 } from './runs.js';
 import { restoreState, trackState } from './saved.js';
+import { isFirstSight } from './seen.js';
 import { logSpawn, rememberSpawn } from './spawns.js';
 import {
   type Counts,
@@ -49,14 +61,16 @@ export interface CorrelatorOptions {
   content?: boolean;
   /** Bytes of content that one attribute holds. Default: 16 KiB. */
   content_max_bytes?: number;
+  /** Give out copies of spans that are not final. Default: true. */
+  previews?: boolean;
   limits?: Partial<Limits>;
 }
 
 export interface Correlator {
-  /** Takes one event, at this time (epoch milliseconds). */
-  apply(event: AgentEvent, now_ms: number): Emission;
+  /** Takes one event, at this time (epoch milliseconds). What comes of it is added to `out`. */
+  apply(event: AgentEvent, now_ms: number, out?: Emission): Emission;
   /** Gives out what has waited long enough. */
-  expire(now_ms: number): Emission;
+  expire(now_ms: number, out?: Emission): Emission;
   /** When `expire` has something to do; undefined where nothing waits. Asking early or late is harmless. */
   nextDeadline(): number | undefined;
   /**
@@ -77,14 +91,6 @@ export interface Correlator {
 }
 
 const DEFAULT_CONTENT_MAX_BYTES = 16 * 1024;
-
-/** The same event is the same `event_id`, else the same session, run and sequence number. */
-function identityOf(event: AgentEvent): string | undefined {
-  if (event.event_id !== undefined) return `e\u0000${event.event_id}`;
-  return event.seq === undefined
-    ? undefined
-    : `s\u0000${event.session_key}\u0000${event.run_id}\u0000${event.seq}`;
-}
 
 function learn(step: Step, event: AgentEvent): void {
   const known = sessionOf(step, event.session_key);
@@ -129,46 +135,55 @@ function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
 }
 
 /** A spawn ties a child's run under its parent, and opens the child if it waits for that. */
-function applySpawn(step: Step, event: EventOf<'subagent.spawned'>): void {
-  const { session_key, run_id } = event;
+function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, identify: () => Identity): void {
   const isLogged = rememberSpawn(step, event);
-  step.arrived.push(childWait(session_key));
+  step.arrived.push(childWait(event.session_key));
   if (isLogged) return;
   // Neither the parent nor the child is known yet: the record waits for the child.
-  const held = hold(step, event, {
-    key: runKey(session_key, run_id ?? ''),
-    session_key,
-    run_id: run_id ?? '',
-  });
+  const held = hold(step, event, identify());
   makeRoomForHeld(step, dispatch);
   tryOpen(step, held, dispatch);
 }
 
-/** The run that an event is about. What is said of a sub-agent may name its session alone. */
-function runOf({ state }: Step, event: AgentEvent): Run | undefined {
-  const exact = state.runs.get(runKey(event.session_key, event.run_id ?? ''));
-  if (exact !== undefined || (event.type !== 'subagent.output' && event.type !== 'subagent.finished'))
-    return exact;
+/** What is said of a sub-agent may name its session alone: it is about its latest run. */
+function latestRun({ state }: Step, event: AgentEvent): Run | undefined {
+  if (event.type !== 'subagent.output' && event.type !== 'subagent.finished') return undefined;
   const latest = getEntry(state.sessions, event.session_key)?.runs.at(-1);
   return latest === undefined ? undefined : state.runs.get(latest);
 }
 
+function applyToRun(step: Step, run: Run, event: AgentEvent): void {
+  if (event.gap === true) markGap(step, run);
+  if (event.type !== 'agent.started') return dispatch(step, run, event);
+  step.state.counts.duplicates++;
+}
+
 function applyEvent(step: Step, event: AgentEvent): void {
-  if (!isFirstSight(step, identityOf(event))) {
-    step.state.counts.duplicates++;
+  const { state } = step;
+  const { session_key, run_id = '' } = event;
+  const key = runKey(session_key, run_id);
+  const run = state.runs.get(key);
+  const seen_numbers = (run ?? state.held.get(key))?.seen_numbers ?? [];
+  if (!isFirstSight(step, event, seen_numbers)) {
+    state.counts.duplicates++;
     return;
   }
   learn(step, event);
-  if (event.type === 'subagent.spawned') return applySpawn(step, event);
-  const run = runOf(step, event);
-  if (run !== undefined) {
-    if (event.gap === true) markGap(step, run);
-    if (event.type !== 'agent.started') return dispatch(step, run, event);
-    step.state.counts.duplicates++;
+  const identify = (): Identity => {
+    const span_id = deriveSpanId('run', session_key, run_id, '');
+    return { key, session_key, run_id, span_id, seen_numbers };
+  };
+  if (event.type === 'subagent.spawned') return applySpawn(step, event, identify);
+  const about = run ?? latestRun(step, event);
+  if (about !== undefined) return applyToRun(step, about, event);
+  const identity = identify();
+  // It has ended, so long ago that it is forgotten.
+  if (hasEnded(step, identity.span_id)) {
+    state.counts.duplicates++;
     return;
   }
-  const { session_key, run_id } = event;
-  const held = hold(step, event, { key: runKey(session_key, run_id), session_key, run_id });
+  if (event.type === 'agent.started' && openAtOnce(step, event, identity, dispatch)) return;
+  const held = hold(step, event, identity);
   tryOpen(step, held, dispatch);
   makeRoomForHeld(step, dispatch);
 }
@@ -177,7 +192,7 @@ function expireTimer(step: Step, timer: Timer): void {
   const { kind, key } = timer;
   const { held, runs } = step.state;
   const owner = kind === 'hold' ? held.get(key) : runs.get(key);
-  owner?.timers.splice(owner.timers.indexOf(timer), 1);
+  if (owner !== undefined) owner.timers = owner.timers.filter((each) => each !== timer);
   if (kind === 'hold') return expireHold(step, key, dispatch);
   const run = runs.get(key);
   if (run === undefined) return;
@@ -227,33 +242,44 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
   const settings: Options = {
     content: options.content ?? false,
     content_max_bytes: options.content_max_bytes ?? DEFAULT_CONTENT_MAX_BYTES,
+    previews: options.previews ?? true,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
   };
   const state = createState();
   const parts = trackState(state);
   const unusable_records = saved === undefined ? 0 : restoreState(state, parts, saved);
   let patient_until_ms = 0;
-  const step = (now_ms: number): Step => ({
+  const begin = (now_ms: number, out = emptyEmission()): Step => ({
     state,
     options: settings,
     now_ms,
-    out: emptyEmission(),
+    out,
     arrived: [],
     patient_until_ms,
   });
-  const run = (now_ms: number, act: (step: Step) => void): Emission => {
-    const current = step(now_ms);
-    act(current);
-    openWaiting(current, dispatch);
-    return current.out;
+  const end = (step: Step): Emission => {
+    if (step.arrived.length > 0) openWaiting(step, dispatch);
+    return step.out;
   };
   return {
-    apply: (event, now_ms) => run(now_ms, (current) => applyEvent(current, event)),
-    expire: (now_ms) => run(now_ms, expireDue),
+    apply(event, now_ms, out) {
+      const step = begin(now_ms, out);
+      applyEvent(step, event);
+      return end(step);
+    },
+    expire(now_ms, out) {
+      const step = begin(now_ms, out);
+      expireDue(step);
+      return end(step);
+    },
     waitForReasoning(until_ms) {
       patient_until_ms = until_ms;
     },
-    close: (now_ms) => run(now_ms, closeAll),
+    close(now_ms) {
+      const step = begin(now_ms);
+      closeAll(step);
+      return end(step);
+    },
     nextDeadline: () => state.timers[0]?.due_ms,
     counts: () => ({ ...state.counts, given_up: { ...state.counts.given_up }, runs_open: state.open.size }),
     capture: (captureOptions) => beginCapture(state.tracker, Object.values(parts), captureOptions),

@@ -2,9 +2,9 @@
  * How the correlator speaks: spans once and once only, copies of open ones, a log record per event, measurements.
  */
 import { addMember, hasMember } from '../bounded.js';
-import type { AgentEvent } from '../model/event.js';
+import { type AgentEvent, EVENT_TYPES, type EventType } from '../model/event.js';
 import type { Attributes, InstrumentName, SpanRecord, SpanReference } from '../model/telemetry.js';
-import { attributes, runLogIdentity } from './attributes.js';
+import { runLogIdentity } from './attributes.js';
 import { type Run, runReference, type Step, sessionOf } from './state.js';
 
 /** A span that has ended. What has ended stays ended: its id is never given out again while it is remembered. */
@@ -15,21 +15,27 @@ export function emitSpan({ state, options, out }: Step, span: SpanRecord): void 
 
 export const hasEnded = ({ state }: Step, span_id: string): boolean => hasMember(state.ended_spans, span_id);
 
-export function emitPreview({ out }: Step, span: SpanRecord): void {
-  out.previews.push(span);
+/** A copy of a span that is not final, where anybody wants those. */
+export function emitPreview({ out, options }: Step, copy: () => SpanRecord): void {
+  if (options.previews) out.previews.push(copy());
 }
 
 /** `tool.output` and `tool.error` are both results; every other record is named after its event. */
-const eventName = (event: AgentEvent): string =>
-  event.type === 'tool.output' || event.type === 'tool.error'
+const eventName = (type: EventType): string =>
+  type === 'tool.output' || type === 'tool.error'
     ? 'openclaw.tool_result'
-    : `openclaw.${event.type.replaceAll('.', '_')}`;
+    : `openclaw.${type.replaceAll('.', '_')}`;
+
+const EVENT_NAMES = Object.fromEntries(EVENT_TYPES.map((type) => [type, eventName(type)])) as Readonly<
+  Record<EventType, string>
+>;
 
 export interface LogDetail {
   reference: SpanReference;
+  /** Belongs to the record from here on. */
   identity: Attributes;
   /** Attributes of this event alone. */
-  detail?: Record<string, string | number | boolean | undefined>;
+  detail?: Attributes;
   failed?: boolean;
 }
 
@@ -47,11 +53,11 @@ export function emitLog(
   step.out.logs.push({
     trace_id: reference.trace_id,
     span_id: reference.span_id,
-    event_name: eventName(event),
+    event_name: EVENT_NAMES[event.type],
     ts_ms: event.ts,
     observed_ms: step.now_ms,
     severity: failed ? 'ERROR' : 'INFO',
-    attributes: { ...identity, ...attributes(detail ?? {}) },
+    attributes: detail === undefined ? identity : Object.assign(identity, detail),
   });
 }
 
@@ -60,9 +66,9 @@ export function measure(
   { out }: Step,
   instrument: InstrumentName,
   value: number | undefined,
-  labels: Record<string, string | undefined>,
+  attributes: Attributes,
 ): void {
-  if (value !== undefined) out.measurements.push({ instrument, value, attributes: attributes(labels) });
+  if (value !== undefined) out.measurements.push({ instrument, value, attributes });
 }
 
 /** Times of one span can come from two clocks; a duration is never negative. */

@@ -3,17 +3,18 @@
  * bounded time and in a bounded number, and are then applied in the order in which they happened.
  */
 import { createQueue, queueLength, takeOldest } from '../bounded.js';
-import type { AgentEvent } from '../model/event.js';
+import type { AgentEvent, EventOf } from '../model/event.js';
 import { hasEnded } from './emit.js';
-import { deriveSpanId } from './ids.js';
 import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
-import { openRun } from './runs.js';
+import { markGap, openRun, previewRun } from './runs.js';
 import {
   cancelTimers,
+  emptyList,
   giveUp,
   type HeldEvent,
   type HeldRun,
   nextNumber,
+  type Origin,
   type Run,
   type State,
   type Step,
@@ -47,15 +48,14 @@ function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
 /** OpenClaw's session keys of sub-agents. */
 const SUBAGENT_SESSION = /:subagent:/;
 
-function childOf({ key, session_key, run_id, started, first_ms }: HeldRun): Child {
-  const { parent_session_key, parent_run_id } = started ?? {};
+function childOf({ key, session_key, run_id, started, first_ms }: Origin): Child {
   return {
     key,
     session_key,
     run_id,
     start_ms: started?.ts ?? first_ms,
-    ...(parent_session_key === undefined ? {} : { parent_session_key }),
-    ...(parent_run_id === undefined ? {} : { parent_run_id }),
+    parent_session_key: started?.parent_session_key,
+    parent_run_id: started?.parent_run_id,
   };
 }
 
@@ -86,7 +86,7 @@ function stopWaiting(waiting: Map<string, Set<string>>, held: HeldRun): void {
   }
 }
 
-function newHeldRun(step: Step, identity: HeldIdentity): HeldRun {
+function newHeldRun(step: Step, identity: Identity): HeldRun {
   const { state, options, now_ms } = step;
   const due_ms = now_ms + options.limits.hold_ms;
   const held: HeldRun = {
@@ -94,11 +94,12 @@ function newHeldRun(step: Step, identity: HeldIdentity): HeldRun {
     number: nextNumber(state),
     epoch: 0,
     events: [],
+    started: undefined,
     first_ms: Infinity,
     due_ms,
     waits_for: [],
     wait_number: 0,
-    timers: [],
+    timers: emptyList(),
   };
   state.held.set(held.key, held);
   state.held_order.items.push({ key: held.key, number: held.number });
@@ -111,10 +112,10 @@ function newHeldRun(step: Step, identity: HeldIdentity): HeldRun {
   return held;
 }
 
-type HeldIdentity = Pick<HeldRun, 'key' | 'session_key' | 'run_id'>;
+export type Identity = Pick<Origin, 'key' | 'session_key' | 'run_id' | 'span_id' | 'seen_numbers'>;
 
 /** Keeps an event until its run can be opened. */
-export function hold(step: Step, event: AgentEvent, identity: HeldIdentity): HeldRun {
+export function hold(step: Step, event: AgentEvent, identity: Identity): HeldRun {
   const held = step.state.held.get(identity.key) ?? newHeldRun(step, identity);
   held.events.push({ event, arrival_ms: step.now_ms });
   held.first_ms = Math.min(held.first_ms, event.ts);
@@ -146,8 +147,36 @@ function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch):
   takeOut(step, held);
   const events = held.events.sort(byTime);
   const run = openRun(step, held, parent);
+  if (events.some(({ event }) => event.gap === true)) markGap(step, run);
+  previewRun(step, run);
   for (const { event, arrival_ms } of events) dispatch({ ...step, now_ms: arrival_ms }, run, event);
-  step.arrived.push(sessionWait(run.session_key), runWait(run.run_id));
+  announce(step, run);
+}
+
+/** Others may wait for this run. */
+function announce({ state, arrived }: Step, run: Run): void {
+  if (state.waiting.size > 0) arrived.push(sessionWait(run.session_key), runWait(run.run_id));
+}
+
+/** Opens a run with its start, as most are: nothing of it is held, and its parent is certain. False where it has to be held. */
+export function openAtOnce(
+  step: Step,
+  event: EventOf<'agent.started'>,
+  identity: Identity,
+  dispatch: Dispatch,
+): boolean {
+  if (step.state.held.has(identity.key)) return false;
+  const origin: Origin = { ...identity, started: event, first_ms: event.ts };
+  const parent = findParent(step, childOf(origin));
+  if (parent.kind === 'unknown') return false;
+  const is_certain = parent.kind === 'none' ? !SUBAGENT_SESSION.test(identity.session_key) : parent.certain;
+  if (!is_certain) return false;
+  const run = openRun(step, origin, parent);
+  if (event.gap === true) markGap(step, run);
+  previewRun(step, run);
+  dispatch(step, run, event);
+  announce(step, run);
+  return true;
 }
 
 /** Opens a held run if its start has been seen and its parent is known, or it has none. */
@@ -198,7 +227,7 @@ const orFallback = (parent: Parent): Parent =>
 
 function wasRun(step: Step, held: HeldRun): boolean {
   const isMoreThanSpawn = held.events.some(({ event }) => event.type !== 'subagent.spawned');
-  return isMoreThanSpawn && !hasEnded(step, deriveSpanId('run', held.session_key, held.run_id, ''));
+  return isMoreThanSpawn && !hasEnded(step, held.span_id);
 }
 
 /**

@@ -7,20 +7,36 @@ import { hash } from 'node:crypto';
 const TRACE_ID_DIGITS = 32;
 const SPAN_ID_DIGITS = 16;
 
+/** The lengths below this are the same 4 bytes as UTF-8 text: those of nearly all parts. */
+const SHORT_BYTES = 0x80;
+const SHORT_LENGTHS = Array.from(
+  { length: SHORT_BYTES },
+  (_, length) => `\0\0\0${String.fromCharCode(length)}`,
+);
+
 /** 4 bytes of big-endian length, then the UTF-8 bytes, for each part. */
-function frame(parts: string[]): Buffer {
-  const framed: Buffer[] = [];
+function frame(parts: readonly string[]): string | Buffer {
+  let framed = '';
   for (const part of parts) {
-    const length = Buffer.allocUnsafe(4);
-    const bytes = Buffer.from(part, 'utf8');
-    length.writeUInt32BE(bytes.length);
-    framed.push(length, bytes);
+    const length = SHORT_LENGTHS[Buffer.byteLength(part)];
+    if (length === undefined) return frameLong(parts);
+    framed += length + part;
   }
-  return Buffer.concat(framed);
+  return framed;
+}
+
+function frameLong(parts: readonly string[]): Buffer {
+  return Buffer.concat(
+    parts.flatMap((part) => {
+      const length = Buffer.allocUnsafe(4);
+      length.writeUInt32BE(Buffer.byteLength(part));
+      return [length, Buffer.from(part)];
+    }),
+  );
 }
 
 /** OpenTelemetry takes an all-zero id for "none", so it is never given. */
-function digest(parts: string[], digits: number): string {
+function digest(parts: readonly string[], digits: number): string {
   const id = hash('sha256', frame(parts), 'hex').slice(0, digits);
   return /[^0]/.test(id) ? id : `${id.slice(0, -1)}1`;
 }

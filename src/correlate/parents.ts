@@ -14,8 +14,8 @@ export interface Child {
   session_key: string;
   run_id: string;
   start_ms: number;
-  parent_session_key?: string;
-  parent_run_id?: string;
+  parent_session_key: string | undefined;
+  parent_run_id: string | undefined;
 }
 
 export type Parent =

@@ -1,28 +1,29 @@
 /**
  * Runs: they open with their first event, live as long as they or their descendants show signs of life, and end once.
  */
-import { addMember, hasMember, queueLength, takeOldest } from '../bounded.js';
-import { withoutUndefined } from '../json.js';
+import { queueLength, takeOldest } from '../bounded.js';
 import { parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
 import type { SpanRecord } from '../model/telemetry.js';
-import { agentName, runAttributes, subagentMark } from './attributes.js';
+import { agentName, runAttributes } from './attributes.js';
 import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, park } from './calls.js';
 import { endSteps, flushChats, spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, ofRun, seconds } from './emit.js';
-import { deriveSpanId, deriveTraceId, parseTraceparent } from './ids.js';
+import { deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent } from './parents.js';
 import {
+  added,
   addRunToSession,
   cancelTimers,
+  emptyList,
+  emptyMap,
   giveUp,
-  type HeldRun,
   nextNumber,
+  type Origin,
   type Run,
   type RunClosing,
-  runReference,
   type Step,
   schedule,
   sessionOf,
@@ -33,29 +34,39 @@ const DEFAULT_AGENT = 'main';
 
 function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
   const session = sessionOf(step, run.session_key);
-  const parent_span_id = run.parent_span_id ?? run.remote_parent_span_id;
   return {
     kind: 'run',
-    ...runReference(run),
+    trace_id: run.trace_id,
+    span_id: run.span_id,
+    parent_span_id: run.parent_span_id ?? run.remote_parent_span_id,
     name: `invoke_agent ${agentName(run, session)}`,
     start_ms: run.start_ms,
+    end_ms: closing?.end_ms,
+    error: closing?.error && spanError(closing.error),
     attributes: runAttributes(run, session, closing),
     links: announceLinks(step, run),
-    events: [...run.events],
-    ...(parent_span_id === undefined ? {} : { parent_span_id }),
-    ...subagentMark(run),
-    ...(run.is_continuation ? { is_continuation: true } : {}),
+    // A copy that has been given out stays as it was.
+    events: run.events.slice(),
+    parent_agent_id: run.parent_agent_id,
+    is_continuation: run.is_continuation || undefined,
   };
 }
 
-function newRun(step: Step, held: HeldRun, parent: Parent): Run {
-  const { session_key, run_id, key, started } = held;
-  const start_ms = started?.ts ?? held.first_ms;
+function newRun(step: Step, origin: Origin, parent: Parent): Run {
+  const { session_key, run_id, key, span_id, seen_numbers, started } = origin;
+  const start_ms = started?.ts ?? origin.first_ms;
   const known = parent.kind === 'known' ? parent : undefined;
   const remote = known === undefined ? parseTraceparent(started?.traceparent) : undefined;
   const { content, content_max_bytes } = step.options;
-  const input = content ? prepareContent(started?.input, content_max_bytes) : undefined;
-  const optional = {
+  return {
+    key,
+    number: nextNumber(step.state),
+    epoch: 0,
+    session_key,
+    run_id,
+    seen_numbers,
+    trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
+    span_id,
     parent_span_id: known?.span_id,
     parent_key: known?.run.key,
     parent_agent_id: known && parentAgent(known.run, session_key),
@@ -63,16 +74,7 @@ function newRun(step: Step, held: HeldRun, parent: Parent): Run {
     trigger: started?.trigger,
     parent_session_key: started?.parent_session_key ?? parentSession(known?.run, session_key),
     parent_run_id: started?.parent_run_id,
-    input,
-  };
-  return {
-    key,
-    number: nextNumber(step.state),
-    epoch: 0,
-    session_key,
-    run_id,
-    trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
-    span_id: deriveSpanId('run', session_key, run_id, ''),
+    input: content ? prepareContent(started?.input, content_max_bytes) : undefined,
     start_ms,
     agent_id:
       started?.agent_id ??
@@ -87,20 +89,23 @@ function newRun(step: Step, held: HeldRun, parent: Parent): Run {
     last_ts_ms: start_ms,
     active_ms: Math.max(start_ms, step.now_ms),
     opened_ms: Math.max(start_ms, step.now_ms),
-    events: [],
-    calls: new Map(),
-    steps: [],
-    chats: new Map(),
-    reasoning: new Map(),
-    early_ends: new Map(),
-    parked: [],
+    cancelled_at_ms: undefined,
+    yielded_at_ms: undefined,
+    events: emptyList(),
+    calls: emptyMap(),
+    steps: emptyList(),
+    chats: emptyMap(),
+    reasoning: emptyMap(),
+    early_ends: emptyMap(),
+    parked: emptyList(),
     step_count: 0,
     tool_count: 0,
-    ended_calls: [],
+    ended_calls: emptyList(),
     call_count: 0,
     is_reasoned: false,
-    timers: [],
-    ...withoutUndefined(optional),
+    finishing: undefined,
+    ended: undefined,
+    timers: emptyList(),
   };
 }
 
@@ -113,19 +118,20 @@ const parentSession = (parent: Run | undefined, session_key: string): string | u
   parent === undefined || parent.session_key === session_key ? undefined : parent.session_key;
 
 /** Opens a run under its parent, in its parent's trace. */
-export function openRun(step: Step, held: HeldRun, parent: Parent): Run {
-  const run = newRun(step, held, parent);
+export function openRun(step: Step, origin: Origin, parent: Parent): Run {
+  const run = newRun(step, origin, parent);
   makeRoom(step);
   const { state, options } = step;
   state.runs.set(run.key, run);
   state.open.add(run.key);
   state.counts.runs_opened++;
-  if (held.events.some(({ event }) => event.gap === true)) markGap(step, run);
   addRunToSession(step, run);
   schedule(step, 'limits', run, run.opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
-  emitPreview(step, runSpan(step, run));
   return run;
 }
+
+/** Shows a run that has just opened. */
+export const previewRun = (step: Step, run: Run): void => emitPreview(step, () => runSpan(step, run));
 
 /** Something of the run was missed and could not be had again. */
 export function markGap({ state }: Step, run: Run): void {
@@ -218,7 +224,9 @@ export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'
   endRun(step, run, {
     end_ms: event.ts,
     yielded: event.yielded === true || run.yielded_at_ms !== undefined,
-    ...withoutUndefined({ error, output, stop_reason: event.stop_reason }),
+    error,
+    output,
+    stop_reason: event.stop_reason,
   });
 }
 
@@ -228,7 +236,7 @@ export function onSubagentFinished(step: Step, run: Run, event: EventOf<'subagen
   logEnd(step, run, event, error);
   if (run.ended !== undefined || run.finishing !== undefined) return;
   const due_ms = step.now_ms + step.options.limits.settle_ms;
-  run.finishing = { end: { end_ms: event.ts, ...withoutUndefined({ error }) }, due_ms };
+  run.finishing = { end: { end_ms: event.ts, error }, due_ms };
   schedule(step, 'settle', run, due_ms);
 }
 
@@ -237,7 +245,7 @@ export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.
   if (run.ended !== undefined || run.events.length >= MAX_SPAN_EVENTS) return;
   const { content, content_max_bytes } = step.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
-  run.events.push({
+  run.events = added(run.events, {
     name: 'openclaw.subagent_output',
     ts_ms: event.ts,
     attributes: {
@@ -273,10 +281,9 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   if (run.ended !== undefined) return;
   const { state } = step;
   const parent = refineParent(step, run);
-  const error = closing.error && spanError(closing.error);
-  const span = { ...runSpan(step, run, closing), end_ms: closing.end_ms, ...(error ? { error } : {}) };
+  const span = runSpan(step, run, closing);
   endSteps(step, run, closing);
-  measureRun(step, run, closing.end_ms, error?.type);
+  measureRun(step, run, closing.end_ms, span.error?.type);
   if (parent?.awaited_call_id === undefined) emitSpan(step, span);
   else park(step, parent.run, span, parent.awaited_call_id);
   const settle_due_ms = step.now_ms + step.options.limits.settle_ms;
@@ -287,9 +294,9 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
     settle_due_ms,
     calls_error,
   };
-  run.events = [];
-  delete run.input;
-  delete run.finishing;
+  run.events = emptyList();
+  run.input = undefined;
+  run.finishing = undefined;
   cancelTimers(state, run, 'limits');
   state.open.delete(run.key);
   state.counts.runs_ended++;
@@ -330,12 +337,4 @@ export function expireSettle(step: Step, run: Run): void {
   if (run.finishing !== undefined && run.finishing.due_ms <= step.now_ms)
     endRun(step, run, run.finishing.end);
   if (run.ended !== undefined && run.ended.settle_due_ms <= step.now_ms) closeLeftCalls(step, run);
-}
-
-/** Remembers an id that was seen; false where it had been seen before. */
-export function isFirstSight(step: Step, identity: string | undefined): boolean {
-  if (identity === undefined) return true;
-  if (hasMember(step.state.seen_events, identity)) return false;
-  addMember(step.state.seen_events, identity, step.options.limits.seen_ids);
-  return true;
 }

@@ -30,7 +30,7 @@ export function trackState(state: State): StateParts {
 
 const byNumber = (a: { number: number }, b: { number: number }): number => a.number - b.number;
 
-function restoreTimers(state: State, timers: Timer[]): void {
+function restoreTimers(state: State, timers: readonly Timer[]): void {
   for (const timer of timers) {
     keepNumbersAbove(state.tracker, timer.number);
     pushDue(state.timers, timer);
@@ -38,11 +38,11 @@ function restoreTimers(state: State, timers: Timer[]): void {
 }
 
 function restoreRuns(state: State, runs: Run[]): void {
-  const calls = runs.flatMap((run) => [...run.calls.values()].map((call) => ({ ...call, run_key: run.key })));
+  const calls = runs.flatMap((run) => [...run.calls.values()]);
   const ended = runs.flatMap(({ key, ended }) => (ended === undefined ? [] : { key, number: ended.number }));
-  for (const { number, span_id, run_key, call_id } of calls.sort(byNumber)) {
-    keepNumbersAbove(state.tracker, number);
-    state.open_calls.set(span_id, { run_key, call_id });
+  for (const call of calls.sort(byNumber)) {
+    keepNumbersAbove(state.tracker, call.number);
+    state.open_calls.add(call);
   }
   for (const { key, number } of ended.sort(byNumber)) {
     keepNumbersAbove(state.tracker, number);

@@ -14,9 +14,10 @@ import {
   useEntry,
 } from '../bounded.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
-import type { Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
+import type { Attributes, Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
 import { createTracker, TrackedMap, type Tracker } from '../tracked.js';
 import { keepDue, pushDue } from './heap.js';
+import type { Numbers } from './numbers.js';
 
 /** The keys of the correlator's records begin so. */
 export const STATE_PREFIX = 'state/';
@@ -72,6 +73,8 @@ export interface Options {
   content: boolean;
   /** Bytes of content that one attribute holds. */
   content_max_bytes: number;
+  /** Give out copies of spans that are not final. */
+  previews: boolean;
   limits: Limits;
 }
 
@@ -81,11 +84,12 @@ export interface OpenCall {
   span_id: string;
   /** Orders open calls by their coming. */
   number: number;
+  run_key: string;
   tool: string;
   start_ms: number;
-  parent_call_id?: string;
-  arguments?: { text: string; size_bytes: number };
-  events: SpanEvent[];
+  parent_call_id: string | undefined;
+  arguments: { text: string; size_bytes: number } | undefined;
+  events: readonly SpanEvent[];
   late: boolean;
 }
 
@@ -102,6 +106,8 @@ export interface OpenStep {
   superseded: boolean;
   /** A call has ended it, as it looked when that came. */
   taken: boolean;
+  /** The call that has ended it, as it looks now. */
+  ended_by: EndedCall | undefined;
   due_ms?: number;
   reasoning: Reasoning;
 }
@@ -123,7 +129,7 @@ export interface Reasoning {
 /** A model call that has ended without its reasoning tokens. */
 export interface EndedChat {
   span: SpanRecord;
-  metric_attributes: Record<string, string>;
+  metric_attributes: Attributes;
 }
 
 /** A model call that has ended and waits for its reasoning tokens. */
@@ -131,6 +137,10 @@ export interface HeldChat extends EndedChat {
   due_ms: number;
 }
 
+/**
+ * All fields are there from the beginning, and what is gone is undefined: objects of one form are read fast. Lists and maps are
+ * shared by all runs that have nothing in them, see `added` and `without`.
+ */
 export interface Run {
   key: string;
   /** Orders runs by their opening. */
@@ -138,13 +148,15 @@ export interface Run {
   epoch: number;
   session_key: string;
   run_id: string;
+  /** Of its events that were seen. */
+  seen_numbers: Numbers;
   trace_id: string;
   span_id: string;
-  parent_span_id?: string;
+  parent_span_id: string | undefined;
   /** The run that this one hangs under. */
-  parent_key?: string;
+  parent_key: string | undefined;
   /** Of a sub-agent: the agent that its first run hangs under. */
-  parent_agent_id?: string;
+  parent_agent_id: string | undefined;
   is_continuation: boolean;
   start_ms: number;
   agent_id: string;
@@ -154,40 +166,46 @@ export interface Run {
   late: boolean;
   /** Something of it was missed and could not be had again. */
   gap: boolean;
-  trigger?: string;
-  parent_session_key?: string;
-  parent_run_id?: string;
-  remote_parent_span_id?: string;
-  input?: { text: string; size_bytes: number };
+  trigger: string | undefined;
+  parent_session_key: string | undefined;
+  parent_run_id: string | undefined;
+  remote_parent_span_id: string | undefined;
+  input: { text: string; size_bytes: number } | undefined;
   /** Latest instant that an event of the run told, and the latest sign of life of it or a descendant. */
   last_ts_ms: number;
   active_ms: number;
   opened_ms: number;
-  cancelled_at_ms?: number;
-  yielded_at_ms?: number;
-  events: SpanEvent[];
-  calls: Map<string, OpenCall>;
+  cancelled_at_ms: number | undefined;
+  yielded_at_ms: number | undefined;
+  events: readonly SpanEvent[];
+  calls: ReadonlyMap<string, OpenCall>;
   /** By their start. Some have been ended by a call: see `steps.ts`. */
-  steps: OpenStep[];
+  steps: readonly OpenStep[];
   /** By their span id, in the order of their deadlines. */
-  chats: Map<string, HeldChat>;
+  chats: ReadonlyMap<string, HeldChat>;
   /** Reasoning of calls whose tokens have not come, by response id. */
-  reasoning: Map<string, Reasoning>;
+  reasoning: ReadonlyMap<string, Reasoning>;
   /** Ends of calls that have not begun, by call id. */
-  early_ends: Map<string, HeldEvent>;
+  early_ends: ReadonlyMap<string, HeldEvent>;
   /** Spans of nested calls whose outer call is not known yet. */
-  parked: { span: SpanRecord; parent_call_id: string; due_ms: number }[];
+  parked: readonly ParkedSpan[];
   step_count: number;
   tool_count: number;
   /** The latest model calls that have ended, by their end. */
-  ended_calls: EndedCall[];
+  ended_calls: readonly EndedCall[];
   call_count: number;
   /** The reasoning of the call that ended last has been counted. */
   is_reasoned: boolean;
   /** Its task is over; its own end is waited for. */
-  finishing?: { end: RunClosing; due_ms: number };
-  ended?: Ended;
-  timers: Timer[];
+  finishing: { end: RunClosing; due_ms: number } | undefined;
+  ended: Ended | undefined;
+  timers: readonly Timer[];
+}
+
+export interface ParkedSpan {
+  span: SpanRecord;
+  parent_call_id: string;
+  due_ms: number;
 }
 
 export interface Ended {
@@ -202,10 +220,10 @@ export interface Ended {
 /** How a run ends. */
 export interface RunClosing {
   end_ms: number;
-  error?: ErrorDetail;
+  error?: ErrorDetail | undefined;
   yielded?: boolean;
-  stop_reason?: string;
-  output?: { text: string; size_bytes: number };
+  stop_reason?: string | undefined;
+  output?: { text: string; size_bytes: number } | undefined;
 }
 
 export interface HeldEvent {
@@ -213,14 +231,25 @@ export interface HeldEvent {
   arrival_ms: number;
 }
 
-/** Events of a run that is not open: its start has not been seen, or its parent is not known. */
-export interface HeldRun {
+/** What is known of a run before it opens. */
+export interface Origin {
   key: string;
+  session_key: string;
+  run_id: string;
+  span_id: string;
+  /** Of its events that were seen. */
+  seen_numbers: Numbers;
+  /** Its start, once that has been seen; of several the first. */
+  started: EventOf<'agent.started'> | undefined;
+  /** The earliest instant that its events tell. */
+  first_ms: number;
+}
+
+/** Events of a run that is not open: its start has not been seen, or its parent is not known. */
+export interface HeldRun extends Origin {
   /** Orders held runs by their coming. */
   number: number;
   epoch: number;
-  session_key: string;
-  run_id: string;
   events: HeldEvent[];
   /** When it is opened, come what may. */
   due_ms: number;
@@ -229,11 +258,7 @@ export interface HeldRun {
   waits_for: string[];
   /** Orders those that wait for the same. */
   wait_number: number;
-  /** Its start, once that has been seen; of several the first. */
-  started?: EventOf<'agent.started'>;
-  /** The earliest instant that its events tell. */
-  first_ms: number;
-  timers: Timer[];
+  timers: readonly Timer[];
 }
 
 /** What ties a child's run under its parent. */
@@ -275,8 +300,8 @@ export interface State {
   ended: Queue<string>;
   /** Keys of open runs, oldest first. */
   open: Set<string>;
-  /** Open calls by span id, oldest first. */
-  open_calls: Map<string, { run_key: string; call_id: string }>;
+  /** Open calls, oldest first. */
+  open_calls: Set<OpenCall>;
   held: TrackedMap<HeldRun>;
   /** Held runs in the order in which they came; some are held no longer. */
   held_order: Queue<Pick<HeldRun, 'key' | 'number'>>;
@@ -288,6 +313,7 @@ export interface State {
   spawns: BoundedMap<Spawn>;
   /** Latest run of a run id, for the ids that announce runs name. */
   by_run_id: BoundedMap<string>;
+  /** Ids of events, and numbers of those about sub-agents; of all others their run knows the number. */
   seen_events: BoundedSet;
   ended_spans: BoundedSet;
   /** Ended model calls whose reasoning nobody has told. */
@@ -316,7 +342,7 @@ export function createState(): State {
     runs: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}runs/` }),
     ended: createQueue(),
     open: new Set(),
-    open_calls: new Map(),
+    open_calls: new Set(),
     held: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}held/` }),
     held_order: createQueue(),
     held_events: 0,
@@ -352,6 +378,31 @@ export const emptyEmission = (): Emission => ({
   logs: [],
   measurements: [],
 });
+
+const NO_LIST: readonly never[] = [];
+const NO_MAP: ReadonlyMap<string, never> = new Map<string, never>();
+
+/** What every run begins with: nothing. */
+export const emptyList = <T>(): readonly T[] => NO_LIST;
+export const emptyMap = <V>(): ReadonlyMap<string, V> => NO_MAP;
+
+/** The list with one more at its end; it takes the place of the one that is given. */
+export function added<T>(list: readonly T[], item: T): readonly T[] {
+  if (list.length === 0) return [item];
+  (list as T[]).push(item);
+  return list;
+}
+
+/** The map with this entry; it takes the place of the one that is given. */
+export function withEntry<V>(map: ReadonlyMap<string, V>, key: string, value: V): ReadonlyMap<string, V> {
+  return map.size === 0 ? new Map([[key, value]]) : (map as Map<string, V>).set(key, value);
+}
+
+/** The map without this entry; it takes the place of the one that is given. */
+export function without<V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<string, V> {
+  (map as Map<string, V>).delete(key);
+  return map.size === 0 ? NO_MAP : map;
+}
 
 export const runKey = (session_key: string, run_id: string): string => `${session_key}\u0000${run_id}`;
 
@@ -395,7 +446,7 @@ export function schedule(
   due_ms: number,
 ): void {
   const timer: Timer = { due_ms, number: nextNumber(state), kind, key: owner.key, is_cancelled: false };
-  owner.timers.push(timer);
+  owner.timers = added(owner.timers, timer);
   pushDue(state.timers, timer);
 }
 

@@ -2,7 +2,7 @@
  * Which step belongs to which model call. A step tells that a call began, `llm.tokens` that one ended, and nothing names
  * both. In order it is plain; where events change places it is found again from their times, each time one comes.
  */
-import type { EndedCall, OpenStep, Run } from './state.js';
+import { added, type EndedCall, type OpenStep, type Run } from './state.js';
 
 /** A message and its step's event are of two clocks, which differ by this much at most. */
 const SAME_CALL_MS = 50;
@@ -23,51 +23,69 @@ const byEnd = (a: EndedCall, b: EndedCall): number => a.end_ms - b.end_ms;
 const canEnd = (call: EndedCall, step: OpenStep | undefined): step is OpenStep =>
   step !== undefined && (call.start_ms === undefined || step.start_ms >= call.start_ms - SAME_CALL_MS);
 
+/** The latest step before the call's end that no earlier call has ended, if the call can end that one. */
+function stepOf(call: EndedCall, begun: readonly OpenStep[]): OpenStep | undefined {
+  const latest = begun.findLast((step) => step.ended_by === undefined && step.start_ms <= call.end_ms);
+  return canEnd(call, latest) ? latest : undefined;
+}
+
+function match(run: Run, call: EndedCall): void {
+  const step = stepOf(call, run.steps);
+  if (step !== undefined) step.ended_by = call;
+}
+
 /** Goes through time: each call ends the latest step before its end that no earlier call has ended. */
-function matchSteps(run: Run): Map<EndedCall, OpenStep> {
-  const matches = new Map<EndedCall, OpenStep>();
-  const begun: OpenStep[] = [];
-  let next = 0;
-  for (const call of run.ended_calls) {
-    for (let step = run.steps[next]; step && step.start_ms <= call.end_ms; step = run.steps[++next])
-      begun.push(step);
-    const latest = begun.at(-1);
-    if (canEnd(call, latest)) {
-      matches.set(call, latest);
-      begun.pop();
-    }
-  }
-  return matches;
+function matchAll(run: Run): void {
+  for (const step of run.steps) step.ended_by = undefined;
+  for (const call of run.ended_calls) match(run, call);
 }
 
 /** Steps that no call has ended, as far as is known. */
-export function unmatchedSteps(run: Run): OpenStep[] {
-  const matched = new Set(matchSteps(run).values());
-  return run.steps.filter((step) => !matched.has(step));
-}
+export const unmatchedSteps = (run: Run): OpenStep[] =>
+  run.steps.filter((step) => step.ended_by === undefined);
 
+/** A step that begins after all that is known changes nothing of it. */
 export function addStep(run: Run, step: OpenStep): void {
-  run.steps.push(step);
-  run.steps.sort(byStart);
+  const { steps, ended_calls } = run;
+  const isLast =
+    step.start_ms >= (steps.at(-1)?.start_ms ?? -Infinity) &&
+    step.start_ms > (ended_calls.at(-1)?.end_ms ?? -Infinity);
+  run.steps = added(steps, step);
+  if (isLast) return;
+  run.steps = run.steps.toSorted(byStart);
+  matchAll(run);
 }
 
-/** Remembers a call that has ended; gives the step that it ended. */
+/** Remembers a call that has ended; gives the step that it ended. One that ends after all others changes nothing of theirs. */
 export function addEndedCall(run: Run, call: EndedCall): OpenStep | undefined {
-  run.ended_calls.push(call);
-  run.ended_calls.sort(byEnd);
-  const matches = matchSteps(run);
-  const step = matches.get(call);
-  if (run.ended_calls.length > MAX_REMEMBERED) forgetOldest(run, matches);
+  const isLast = call.end_ms >= (run.ended_calls.at(-1)?.end_ms ?? -Infinity);
+  run.ended_calls = added(run.ended_calls, call);
+  if (isLast) match(run, call);
+  else {
+    run.ended_calls = run.ended_calls.toSorted(byEnd);
+    matchAll(run);
+  }
+  const step = run.steps.findLast((each) => each.ended_by === call);
+  if (run.ended_calls.length > MAX_REMEMBERED) forgetOldest(run);
   return step;
 }
 
 /** A call is forgotten together with its step, or the step would look as if its call had never come. */
-function forgetOldest(run: Run, matches: Map<EndedCall, OpenStep>): void {
-  const oldest = run.ended_calls.shift();
-  const step = oldest && matches.get(oldest);
+function forgetOldest(run: Run): void {
+  const [oldest, ...others] = run.ended_calls;
+  const step = run.steps.find(({ ended_by }) => ended_by === oldest);
+  run.ended_calls = others;
   if (step !== undefined) removeStep(run, step);
 }
 
 export function removeStep(run: Run, step: OpenStep): void {
-  run.steps.splice(run.steps.indexOf(step), 1);
+  run.steps = run.steps.filter((each) => each !== step);
+}
+
+/** Leaves out steps, whether or not a call has ended them. */
+export function keepSteps(run: Run, isKept: (step: OpenStep) => boolean): void {
+  const kept = run.steps.filter(isKept);
+  if (kept.length === run.steps.length) return;
+  run.steps = kept;
+  matchAll(run);
 }

@@ -14,7 +14,7 @@ export function createCatalogDecoder(): Decoder {
         return reject('invalid_event', 'type', `missing or not a text; one of ${EVENT_TYPES.join(', ')}`);
       }
       if (!KNOWN_TYPES.has(value.type)) return ignore('unknown_type');
-      return checkEvent({ ...value });
+      return checkEvent(value);
     },
     end: () => [],
   };

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import type { BoundedMap } from '../bounded.js';
 import { isObject } from '../json.js';
 import { type AgentEvent, agentEventSchema, normaliseInstants } from '../model/event.js';
+import { isPlainEvent } from '../model/guard.js';
 
 export type RejectReason =
   | 'invalid_utf8'
@@ -71,9 +72,11 @@ function describe(issue: z.core.$ZodIssue, candidate: unknown): { path: string; 
  * `place` prefixes the path where the candidate is not the line itself.
  */
 export function checkEvent(candidate: Record<string, unknown>, place = ''): Decoded {
+  if (isPlainEvent(candidate)) return { events: [candidate] };
   for (const key of Object.keys(candidate)) {
     if (candidate[key] === null || candidate[key] === undefined) delete candidate[key];
   }
+  if (isPlainEvent(candidate)) return { events: [candidate] };
   const result = agentEventSchema.safeParse(candidate);
   if (result.success) return { events: [normaliseInstants(result.data)] };
   const [issue] = result.error.issues;

@@ -37,7 +37,9 @@ function createDialectDecoder(
 
 const WHITE_SPACE: ReadonlySet<number> = new Set([0x09, 0x0b, 0x0c, 0x0d, 0x20]);
 
-const isBlank = (bytes: Buffer): boolean => bytes.every((byte) => WHITE_SPACE.has(byte));
+const isWhite = (byte: number): boolean => WHITE_SPACE.has(byte);
+/** Most lines tell by their first byte. */
+const isBlank = (bytes: Buffer): boolean => isWhite(bytes[0] ?? 0x20) && bytes.every(isWhite);
 
 /** Decodes the lines of one stream. */
 export interface LineDecoder {

@@ -18,7 +18,7 @@ import { logBytes, spanBytes } from './estimate.js';
 import { createKeeping, type KeptLane } from './keeping.js';
 import { Lane, type LaneEvent } from './lane.js';
 import { collect, countDataPoints, createMetricReader, packMetrics, unpackMetrics } from './metrics.js';
-import { encodeLogs, encodeMetrics, encodeSpans, toReadableLogRecord, toReadableSpan } from './otlp.js';
+import { createEncoder, type Encoder, encodeMetrics } from './otlp.js';
 import { Outbox, type OutboxOptions } from './outbox.js';
 import type { Encoding } from './presets.js';
 import { applyToLog, applyToSpan, PROFILES, type Profile, sendsLog } from './profiles.js';
@@ -76,6 +76,7 @@ interface Parts {
   config: DestinationConfig;
   profile: Profile;
   resource: ReturnType<typeof createResource>;
+  encoder: Encoder;
   now: () => number;
   openLane<T>(signal: Signal, endpoint: EndpointConfig, batch: BatchForm<T>): Lane<T>;
 }
@@ -115,6 +116,7 @@ export function createDestination(
   const lanes = Object.values(senders).map((sender) => sender.lane);
   return {
     name: config.name,
+    takes_previews: config.open_spans === 'replace',
     ...(reader === undefined ? {} : { reader }),
     accept(emission) {
       senders.traces?.accept?.(emission);
@@ -186,10 +188,12 @@ function createParts(
     return new Outbox({ ...form, destination: config.name, signal, read: saved.read, redact, now: wall_now });
   }
 
+  const resource = createResource();
   return {
     config,
     profile: PROFILES[config.profile],
-    resource: createResource(),
+    resource,
+    encoder: createEncoder(resource),
     now,
     openLane(signal, endpoint, form) {
       const transport = openTransport(endpoint);
@@ -246,13 +250,13 @@ const takeBackInto =
     }
   };
 
-function openTraces({ config, profile, resource, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
+function openTraces({ config, profile, encoder, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
   const replaces = config.open_spans === 'replace';
   const form: BatchForm<SpanRecord> = {
     max_items: MAX_SPANS,
     encode: (spans, encoding) =>
-      encodeSpans(
-        spans.map((span) => toReadableSpan(applyToSpan(profile, span), resource)),
+      encoder.encodeSpans(
+        spans.map((span) => applyToSpan(profile, span)),
         encoding,
       ),
     pack: packJson,
@@ -280,12 +284,12 @@ function openTraces({ config, profile, resource, openLane }: Parts, endpoint: En
   };
 }
 
-function openLogs({ profile, resource, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
+function openLogs({ profile, encoder, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
   const form: BatchForm<LogRecord> = {
     max_items: profile.log?.batch_items ?? MAX_LOGS,
     encode: (logs, encoding) =>
-      encodeLogs(
-        logs.map((log) => toReadableLogRecord(applyToLog(profile, log), resource)),
+      encoder.encodeLogs(
+        logs.map((log) => applyToLog(profile, log)),
         encoding,
       ),
     pack: packJson,

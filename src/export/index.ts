@@ -16,7 +16,7 @@ export {
 export { createDestination, type DestinationDependencies, type ExportDestination } from './destination.js';
 export { environmentNamesEndpoint } from './environment.js';
 export { createMetricReader, createMetrics, type Metrics } from './metrics.js';
-export { toReadableLogRecord, toReadableSpan } from './otlp.js';
+export { toReadableLogRecord, toReadableSpan } from './otlp/readable.js';
 export {
   type ConfigurationError,
   type DestinationOption,

@@ -21,7 +21,7 @@ import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
 import { within } from '../within.js';
 import { logBytes, spanBytes } from './estimate.js';
 import { createHandover, type Handover, type Receiver } from './handover.js';
-import { toReadableLogRecord, toReadableSpan } from './otlp.js';
+import { toReadableLogRecord, toReadableSpan } from './otlp/readable.js';
 import { createLossLog, createRedactor, REPEAT_AFTER_MS } from './report.js';
 import { createResource } from './resource.js';
 import { SCOPE } from './scope.js';

@@ -73,6 +73,8 @@ export interface DestinationKeeping {
 export interface Destination {
   /** Its key in the summary. */
   name: string;
+  /** False where it makes no use of previews and corrections. */
+  takes_previews?: boolean;
   accept(emission: Emission): void;
   /** Collects the metrics since the last time. They are queued, and sent once `sendMetrics` allows it. */
   collectMetrics(): Promise<void>;

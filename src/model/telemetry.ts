@@ -4,7 +4,8 @@
  */
 
 export type AttributeValue = string | number | boolean | string[];
-export type Attributes = Record<string, AttributeValue>;
+/** What is undefined is not known, and is as if it were not there. */
+export type Attributes = Record<string, AttributeValue | undefined>;
 
 /** 32 and 16 lower-case hex digits. */
 export interface SpanReference {
@@ -22,20 +23,20 @@ export type SpanKind = 'run' | 'tool' | 'chat';
 
 export interface SpanRecord extends SpanReference {
   kind: SpanKind;
-  parent_span_id?: string;
+  parent_span_id?: string | undefined;
   name: string;
   start_ms: number;
   /** Absent while the span is open. */
-  end_ms?: number;
+  end_ms?: number | undefined;
   /** Present where the span ended in an error; also the status message, where there is one. */
-  error?: { type: string; message?: string };
+  error?: { type: string; message?: string } | undefined;
   attributes: Attributes;
   links: SpanReference[];
   events: SpanEvent[];
   /** On every span of a sub-agent: the agent id of the run that it hangs under. */
-  parent_agent_id?: string;
+  parent_agent_id?: string | undefined;
   /** On a run that goes on with a request after a yield. */
-  is_continuation?: true;
+  is_continuation?: boolean | undefined;
 }
 
 export interface LogRecord extends SpanReference {

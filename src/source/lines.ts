@@ -38,7 +38,8 @@ export interface LineSplitter {
 function trim(raw: Buffer, first: boolean): Buffer {
   const start = first && raw.subarray(0, BOM.length).equals(BOM) ? BOM.length : 0;
   const end = raw.length > start && raw[raw.length - 1] === CARRIAGE_RETURN ? raw.length - 1 : raw.length;
-  return raw.subarray(start, end);
+  // A view costs as much as finding the line.
+  return start === 0 && end === raw.length ? raw : raw.subarray(start, end);
 }
 
 /**

@@ -332,8 +332,8 @@ describe('bounds', () => {
       limits: { ended_runs: 10, seen_ids: 10, sessions: 10, spawns: 10 },
     });
     for (let run = 0; run < 1_000; run++) {
-      const of = { session_key: `s${run}`, run_id: `${run}`, seq: 1 };
-      correlator.apply(event('agent.started', of), NOW_MS);
+      const of = { session_key: `s${run}`, run_id: `${run}` };
+      correlator.apply(event('agent.started', { ...of, event_id: `start ${run}` }), NOW_MS);
       correlator.apply(event('agent.finished', { ...of, seq: 2, status: 'ok' }), NOW_MS);
     }
     // What it remembers is what it writes down: a run's record each, and two of the rest for their two generations.
@@ -343,6 +343,31 @@ describe('bounds', () => {
     for (const part of ['sessions', 'seen_events', 'ended_spans', 'by_run_id']) expect(countOf(part)).toBe(2);
     // The first captures everything; after it only what is new is written down.
     expect(save(correlator).size).toBe(0);
+  });
+});
+
+describe('an event that comes again', () => {
+  const of = { session_key: 's', run_id: 'r' };
+  const started = event('agent.started', { ...of, seq: 1 });
+  const finished = event('agent.finished', { ...of, seq: 9, status: 'ok' });
+
+  test('after its run has been forgotten opens nothing', () => {
+    const { correlator, emitted } = begin([started, finished], { ended_runs: 1 });
+    const others = ['1', '2'].flatMap((run_id) => [
+      event('agent.started', { ...of, run_id }),
+      event('agent.finished', { ...of, run_id, status: 'ok' }),
+    ]);
+    const after = merge([...others, started, finished].map((each) => correlator.apply(each, NOW_MS)));
+    expect(emitted.spans).toHaveLength(1);
+    expect(after.spans.map((span) => span.attributes['openclaw.run.id'])).toEqual(['1', '2']);
+    expect(correlator.counts()).toMatchObject({ duplicates: 2, runs_open: 0 });
+  });
+
+  test('counts once before its run opens, and after', () => {
+    const call = event('tool.call', { ...of, seq: 2, call_id: 'c', tool: 'exec' });
+    const { correlator, emitted } = begin([call, call, started, call, started, finished, call]);
+    expect(merge([emitted, correlator.expire(NOW_MS + MINUTE_MS)]).logs).toHaveLength(3);
+    expect(correlator.counts()).toMatchObject({ duplicates: 4 });
   });
 });
 

@@ -7,7 +7,7 @@ import { resourceFromAttributes } from '@opentelemetry/resources';
 import { DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
 import { createCorrelator } from '../../src/correlate/index.js';
 import { collect, createMetricReader, createMetrics } from '../../src/export/metrics.js';
-import { toReadableSpan } from '../../src/export/otlp.js';
+import { toReadableSpan } from '../../src/export/otlp/readable.js';
 import { OTLP_PRESET_NAMES, PRESETS } from '../../src/export/presets.js';
 import type { Instrument, RecordTable } from '../../src/export/profiles/table.js';
 import {
@@ -18,6 +18,7 @@ import {
   type ProfileName,
   sendsLog,
 } from '../../src/export/profiles.js';
+import { withoutUndefined } from '../../src/json.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import type { Attributes, Emission, LogRecord, Measurement, SpanRecord } from '../../src/model/telemetry.js';
 import { merge } from '../helpers.js';
@@ -91,7 +92,7 @@ function attributeCells(name: string, tables: Tables, told: Told): string[] {
 /** A row for each attribute that is not the same everywhere, and one for those that are. */
 function attributeRows(original: Attributes, tables: Tables, told: Told): string[][] {
   const added = told.flatMap((record, index) => (record ? Object.keys(tables[index]?.added ?? {}) : []));
-  const names = [...new Set([...Object.keys(original), ...added])];
+  const names = [...new Set([...Object.keys(withoutUndefined(original)), ...added])];
   const is_same = (name: string): boolean =>
     new Set(attributeCells(name, tables, told).filter((cell) => cell !== '')).size === 1;
   const common = names.filter(is_same);
@@ -231,7 +232,7 @@ function attributesByInstrument(): Map<string, Set<string>> {
   const names = new Map<string, Set<string>>();
   for (const { instrument, attributes } of DOCUMENTED.flatMap((each) => emissionOf(each).measurements)) {
     const known = names.get(instrument) ?? new Set();
-    names.set(instrument, new Set([...known, ...Object.keys(attributes)]));
+    names.set(instrument, new Set([...known, ...Object.keys(withoutUndefined(attributes))]));
   }
   return names;
 }

@@ -1,35 +1,27 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { describe, expect, test } from 'vitest';
-import {
-  encodeLogs,
-  encodeSpans,
-  readPartialSuccess,
-  toHrTime,
-  toReadableLogRecord,
-  toReadableSpan,
-} from '../../src/export/otlp.js';
+import { toReadableSpan } from '../../src/export/otlp/readable.js';
+import { createEncoder, readPartialSuccess } from '../../src/export/otlp.js';
 import { SCOPE } from '../../src/export/scope.js';
 import { cleanText, MAX_TEXT_BYTES } from '../../src/export/text.js';
 import type { LogRecord, SpanRecord } from '../../src/model/telemetry.js';
 import { log, openSpan, span, spanId, TRACE_ID } from './fakes.js';
 
 const RESOURCE = resourceFromAttributes({ 'service.name': 'openclaw' });
+const { encodeSpans, encodeLogs } = createEncoder(RESOURCE);
 
 /** One OTLP span or log record as JSON. */
 type Json = Record<string, unknown> & { attributes: { key: string; value: Record<string, unknown> }[] };
 
 function spansAsJson(...spans: SpanRecord[]): Json[] {
-  const body = encodeSpans(
-    spans.map((each) => toReadableSpan(each, RESOURCE)),
-    'json',
-  );
+  const body = encodeSpans(spans, 'json');
   const request = JSON.parse(Buffer.from(body).toString());
   return request.resourceSpans[0].scopeSpans[0].spans;
 }
 
 function logAsJson(record: LogRecord): Json {
-  const body = encodeLogs([toReadableLogRecord(record, RESOURCE)], 'json');
+  const body = encodeLogs([record], 'json');
   return JSON.parse(Buffer.from(body).toString()).resourceLogs[0].scopeLogs[0].logRecords[0];
 }
 
@@ -87,7 +79,7 @@ describe('spans', () => {
   });
 
   test('the scope and the resource are there', () => {
-    const body = encodeSpans([toReadableSpan(span(), RESOURCE)], 'json');
+    const body = encodeSpans([span()], 'json');
     expect(JSON.parse(Buffer.from(body).toString())).toMatchObject({
       resourceSpans: [
         {
@@ -113,9 +105,7 @@ describe('spans', () => {
   });
 
   test('protobuf has the same strings, and an end of zero for an open span', () => {
-    const body = Buffer.from(
-      encodeSpans([toReadableSpan(openSpan({ name: 'agent.spawn' }), RESOURCE)], 'protobuf'),
-    );
+    const body = Buffer.from(encodeSpans([openSpan({ name: 'agent.spawn' })], 'protobuf'));
     expect(body.includes('agent.spawn')).toBe(true);
     expect(body.includes(Buffer.from(TRACE_ID, 'hex'))).toBe(true);
     // Field 8, end_time_unix_nano, fixed64.
@@ -178,19 +168,28 @@ describe('text', () => {
 });
 
 describe('instants', () => {
+  /** As OpenTelemetry's types have them, and as they are sent. */
+  function told(ts_ms: number) {
+    const record = span({ start_ms: ts_ms });
+    const [sent] = spansAsJson(record);
+    return { hr_time: toReadableSpan(record, RESOURCE).startTime, sent: sent!.startTimeUnixNano };
+  }
+
   property.prop([fc.double({ min: 0, max: 8.64e15, noNaN: true })])('are the nearest nanosecond', (ms) => {
-    const [seconds, nanoseconds] = toHrTime(ms);
+    const { hr_time, sent } = told(ms);
+    const [seconds, nanoseconds] = hr_time;
     const clamped_ms = Math.min(ms, 18_446_744_073_709);
     const whole_ms = Math.floor(clamped_ms);
     const expected = BigInt(whole_ms) * 1_000_000n + BigInt(Math.round((clamped_ms - whole_ms) * 1e6));
     expect(BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds)).toBe(expected);
     expect(nanoseconds).toBeLessThan(1e9);
+    expect(sent).toBe(String(expected));
   });
 
   test('what OTLP cannot hold is clamped', () => {
-    expect(toHrTime(-5)).toEqual([0, 0]);
-    expect(toHrTime(8.64e15)).toEqual([18_446_744_073, 709_000_000]);
-    expect(toHrTime(999.9999999)).toEqual([1, 0]);
+    expect(told(-5)).toEqual({ hr_time: [0, 0], sent: '0' });
+    expect(told(8.64e15)).toEqual({ hr_time: [18_446_744_073, 709_000_000], sent: '18446744073709000000' });
+    expect(told(999.9999999)).toEqual({ hr_time: [1, 0], sent: '1000000000' });
   });
 });
 

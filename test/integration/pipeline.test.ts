@@ -159,6 +159,8 @@ describe.skipIf(isSkipped('collector'))('a Collector, the bridge, and the Collec
     expect(status).toBe(0);
     expect(lawBreakers(summary)).toEqual([]);
     expect(summary.source.rejected).toEqual({});
+    // What was sent again when its answer was lost, and what a killed Collector had not noted to be read.
+    expect(summary.source.ignored.repeated).toBeGreaterThan(0);
     const actual = contentOf(await pipeline.received());
     expect(actual.spans).toEqual(expected.spans);
     expect(actual.logs).toEqual(expected.logs);

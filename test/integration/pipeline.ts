@@ -12,6 +12,7 @@ import { freePorts, homeFor, killAtHome, type Launched, launch, removeDirectory 
 import { type Bridge, startBridge } from './bridge.js';
 import { parseRequests, type Received, unwrap } from './collector.js';
 import { EXECUTABLES, REPOSITORY } from './installed.js';
+import { startRelay } from './relay.js';
 
 const EXAMPLE_CONFIG = join(REPOSITORY, 'examples/collector-to-bridge.yaml');
 const OTHER_CONFIG = join(REPOSITORY, 'otel-collector.yaml');
@@ -33,6 +34,7 @@ export interface Pipeline {
   startCollector(): Promise<void>;
   killCollector(): Promise<void>;
   startBridge(): Promise<void>;
+  /** Kills it when it has answered for something, and the answer is lost. */
   killBridge(): Promise<void>;
   /** Ends the bridge as a user would; gives how it ended. */
   stopBridge(): ReturnType<Bridge['stop']>;
@@ -51,6 +53,7 @@ export async function createPipeline({ encoding, compression }: Transfer): Promi
   await mkdir(events_directory);
   const output_path = join(directory, 'output.ndjson');
   const otlp_url = `http://127.0.0.1:${otlp_port}`;
+  const relay = await startRelay(bridge_port);
   let collector: Launched | undefined;
   let bridge: Bridge | undefined;
 
@@ -80,7 +83,7 @@ export async function createPipeline({ encoding, compression }: Transfer): Promi
         env: {
           EVENT_FILES: join(events_directory, '*.ndjson'),
           EVENTS_LISTEN: `127.0.0.1:${tcp_port}`,
-          BRIDGE_ENDPOINT: `http://127.0.0.1:${bridge_port}`,
+          BRIDGE_ENDPOINT: relay.url,
           QUEUE_DIRECTORY: join(directory, 'queue'),
           OTLP_PORT: String(otlp_port),
           OUTPUT_FILE: output_path,
@@ -102,8 +105,10 @@ export async function createPipeline({ encoding, compression }: Transfer): Promi
         DELTA,
       );
       await bridge.said('takes log records at');
+      relay.mend();
     },
     async killBridge() {
+      await relay.loseAnswers();
       await bridge?.kill();
     },
     stopBridge() {
@@ -116,6 +121,7 @@ export async function createPipeline({ encoding, compression }: Transfer): Promi
     async remove() {
       await bridge?.kill();
       await collector?.end();
+      relay.close();
       await removeDirectory(directory);
     },
   };

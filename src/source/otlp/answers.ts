@@ -1,6 +1,6 @@
 /**
  * What a sender is told, and how that is written: OTLP's own answers, in the encoding of the request. A sender sends again
- * what was answered by 429 or 503, or not at all; every other answer is final to it.
+ * what was answered by 429 or 503, or not at all; every other refusal is final to it.
  */
 import { PbfWriter } from 'pbf';
 
@@ -12,7 +12,7 @@ export const CONTENT_TYPES: Record<Encoding, string> = {
 };
 
 /** By a status of HTTP, the code of `google.rpc.Status` that says the same. */
-const RPC_CODES = { 400: 3, 404: 5, 405: 12, 408: 4, 413: 8, 415: 3, 429: 8, 503: 14 } as const;
+const RPC_CODES = { 400: 3, 404: 5, 405: 12, 413: 8, 415: 3, 429: 8, 503: 14 } as const;
 
 /** Why a request is not taken. */
 export interface Refusal {
@@ -43,7 +43,7 @@ const HEADERS: Partial<Record<Refusal['status'], Record<string, string>>> = {
 export const refuse = (status: Refusal['status'], message: string): Refusal => ({ status, message });
 
 /** Whether the sender gives up what was refused so. */
-export const isFinal = ({ status }: Refusal): boolean => ![408, 429, 503].includes(status);
+export const isFinal = ({ status }: Refusal): boolean => ![429, 503].includes(status);
 
 export function answerTo(told: Refusal | Taken, encoding: Encoding): Answer {
   const content_type = { 'content-type': CONTENT_TYPES[encoding] };

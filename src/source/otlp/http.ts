@@ -2,6 +2,8 @@
  * What comes by HTTP: which requests can be taken, as far as their head tells, and reading a body within bounds.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { errorCode } from '../../errors.js';
 import { type Answer, CONTENT_TYPES, type Encoding, type Refusal, refuse } from './answers.js';
 import { tooLarge } from './request.js';
 
@@ -46,6 +48,7 @@ export function readBody(
     const drop = (refusal: Refusal): void => {
       // The sender may look at the answer when it has sent everything: the rest is read, and thrown away.
       request.removeAllListeners('data').resume();
+      chunks.length = 0;
       resolve(refusal);
     };
     request.on('data', (chunk: Buffer) => {
@@ -54,9 +57,17 @@ export function readBody(
       else drop(refusal);
     });
     request.on('end', () => resolve(Buffer.concat(chunks)));
+    // Nobody is there any more to be answered.
     for (const event of ['error', 'close'])
-      request.on(event, () => resolve(refuse(408, 'the request broke off')));
+      request.on(event, () => resolve(refuse(503, 'the request broke off')));
   });
+}
+
+/** What is no HTTP is answered by 400. Who is too slow is not answered: a sender would give up what was answered by 408. */
+export function onClientError(error: Error, socket: Duplex): void {
+  const is_slow = errorCode(error) === 'ERR_HTTP_REQUEST_TIMEOUT';
+  if (socket.writable && !is_slow) socket.write('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
+  socket.destroy();
 }
 
 /** Resolves when the answer has left, or its connection has gone. */

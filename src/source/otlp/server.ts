@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { within } from '../../within.js';
 import { answerTo, type Encoding, type Refusal, refuse, type Taken } from './answers.js';
-import { encodingOf, type Head, readBody, readHead, say } from './http.js';
+import { encodingOf, type Head, onClientError, readBody, readHead, say } from './http.js';
 import type { SentRecord } from './record.js';
 import { decode, tooLarge, unpack } from './request.js';
 
@@ -137,6 +137,7 @@ export function createLogsServer({ bounds, handOver, onRefusal }: LogsServerOpti
     (request, response) => void handle(request, response),
   );
   server.maxConnections = MAX_CONNECTIONS;
+  server.on('clientError', onClientError);
 
   const answered = (): Promise<void> =>
     within(bounds.stop_ms, Promise.all([...open].map((exchange) => exchange.answered)));

@@ -1,0 +1,24 @@
+/** The few numbers that a series of measurements comes down to. */
+
+/** The value below which this part of them lies; the series need not be sorted. */
+export function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const [low = Number.NaN, high = low] = sorted.slice(Math.ceil(middle) - 1, Math.floor(middle) + 1);
+  return (low + high) / 2;
+}
+
+/** `0.31 (0.29–0.33)`: the median, and the least and the greatest. */
+export function spread(values: readonly number[], digits = 2): string {
+  const [low, high] = [Math.min(...values), Math.max(...values)].map((each) => each.toFixed(digits));
+  return `${median(values).toFixed(digits)} (${low}–${high})`;
+}
+
+/** The ratio of two series, round by round. */
+export const ratios = (values: readonly number[], to: readonly number[]): number[] =>
+  values.map((value, round) => value / (to[round] ?? Number.NaN));

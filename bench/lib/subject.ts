@@ -1,0 +1,92 @@
+/**
+ * The programs that are measured, each as a process of its own that listens on a Unix socket: the bridge as it is installed, and
+ * the two that it is compared with.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { createCaller, type Remote } from './calls.js';
+import type { ProbeCalls } from './probe.js';
+
+const PROBE = new URL('./probe.js', import.meta.url).href;
+export const MAIN = resolve('dist/main.js');
+const FLOOR = new URL('../subjects/floor.js', import.meta.url).pathname;
+const NAIVE = new URL('../subjects/naive.js', import.meta.url).pathname;
+
+/** On a real disk, where a checkout is, and not where memory is lent to files. */
+const DIRECTORY = resolve('.cache');
+const EXIT_LIMIT_MS = 20_000;
+
+export interface SubjectPlan {
+  program: 'floor' | 'naive' | 'bridge';
+  /** The arguments that tell one variant of it from another. */
+  args: string[];
+  /** Metrics and log records, too. */
+  is_full: boolean;
+  is_durable?: boolean;
+}
+
+export interface Subject {
+  socket_path: string;
+  call: Remote<ProbeCalls>['call'];
+  /** What it says of itself; the floor says when it has read everything. */
+  child: ChildProcess;
+  /** Ends it in order, and removes what it left. Throws where it ended badly. */
+  stop(): Promise<void>;
+}
+
+export function temporaryDirectory(): string {
+  return mkdtempSync(join(DIRECTORY, 'bench-data-'));
+}
+
+function command(plan: SubjectPlan, socket: string, url: string, directory: string): [string, string[]] {
+  if (plan.program === 'floor') return [FLOOR, [socket]];
+  if (plan.program === 'naive') return [NAIVE, [socket, url, ...plan.args]];
+  const destination = plan.is_full ? `otlp=${url}` : `jaeger=${url}`;
+  const store = plan.is_durable ? ['--data-dir', join(directory, 'data')] : ['--no-store'];
+  const run = ['run', '--from', `listen:unix:${socket}`, '--to', destination, '--log-level', 'warn'];
+  return [MAIN, [...run, ...store, ...plan.args]];
+}
+
+async function untilListening(path: string, child: ChildProcess): Promise<void> {
+  while (!existsSync(path)) {
+    if (child.exitCode !== null)
+      throw new Error(`it ended before it listened, with status ${child.exitCode}`);
+    await new Promise((wake) => void setTimeout(wake, 5));
+  }
+}
+
+/** Starts it and waits until it listens. `node_args`: for profiles and the like. */
+export async function startSubject(
+  plan: SubjectPlan,
+  url: string,
+  node_args: string[] = [],
+): Promise<Subject> {
+  const directory = temporaryDirectory();
+  const socket_path = join(directory, 's');
+  const [module, args] = command(plan, socket_path, url, directory);
+  const child = fork(module, args, {
+    execArgv: ['--import', PROBE, ...node_args],
+    // Protobuf for spans and log records, and metrics in the form that the sink can read sums from.
+    env: { PATH: process.env.PATH, OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: 'http/json' },
+  });
+  const closed = once(child, 'exit');
+  const kill = (): void => void child.kill('SIGKILL');
+  process.once('exit', kill);
+  await untilListening(socket_path, child);
+  return {
+    socket_path,
+    call: createCaller<ProbeCalls>(child),
+    child,
+    async stop() {
+      const limit = setTimeout(kill, EXIT_LIMIT_MS);
+      child.kill('SIGTERM');
+      const [status, signal] = await closed;
+      clearTimeout(limit);
+      process.off('exit', kill);
+      rmSync(directory, { recursive: true });
+      if (status !== 0) throw new Error(`${plan.program} ended with ${signal ?? `status ${status}`}`);
+    },
+  };
+}

@@ -1,0 +1,94 @@
+/**
+ * The producer of a benchmark, in a process of its own: writes a workload into a Unix socket as fast as it is taken, or at a
+ * pace that waits for nobody.
+ */
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { serveCalls } from '../lib/calls.js';
+import { nowMs } from '../lib/clock.js';
+import { storyClock, tellAll, type Workload } from './workload.js';
+
+export interface Paced {
+  path: string;
+  per_second: number;
+  seconds: number;
+  workload: Workload;
+}
+
+export type GeneratorCalls = {
+  /** Tells a workload to itself, so that sending costs next to nothing. */
+  prepare(workload: Workload): { events: number; bytes: number };
+  /** Sends what was prepared, and says when that began. `is_kept_open`: more may come over this connection. */
+  send(to: { path: string; is_kept_open?: boolean }): Promise<{ began_ms: number; sent_ms: number }>;
+  /** Sends events at a pace, each with the instant at which it was due to be sent. */
+  pace(paced: Paced): Promise<{ began_ms: number; events: number; spans: number }>;
+  hangUp(): void;
+};
+
+const CHUNK_BYTES = 64 * 1024;
+
+let prepared: Buffer = Buffer.alloc(0);
+let open: Socket | undefined;
+
+function prepare(workload: Workload): { events: number; bytes: number } {
+  const lines: string[] = [];
+  for (const { event } of tellAll(workload, storyClock())) lines.push(`${JSON.stringify(event)}\n`);
+  prepared = Buffer.from(lines.join(''));
+  return { events: lines.length, bytes: prepared.length };
+}
+
+async function connectTo(path: string): Promise<Socket> {
+  const socket = connect(path);
+  await once(socket, 'connect');
+  return socket;
+}
+
+async function send({ path, is_kept_open = false }: { path: string; is_kept_open?: boolean }) {
+  const socket = await connectTo(path);
+  const began_ms = nowMs();
+  for (let at = 0; at < prepared.length; at += CHUNK_BYTES) {
+    const is_taken = socket.write(prepared.subarray(at, at + CHUNK_BYTES));
+    if (!is_taken) await once(socket, 'drain');
+  }
+  const sent_ms = nowMs();
+  if (is_kept_open) open = socket;
+  else socket.end();
+  return { began_ms, sent_ms };
+}
+
+/** The longest that several events are sent together. */
+const TICK_MS = 1;
+
+/** Sleeps to a fraction of a millisecond, which timers can't. */
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+const sleepUntil = (due_ms: number): void => void Atomics.wait(sleeper, 0, 0, Math.max(0, due_ms - nowMs()));
+
+async function pace({ path, per_second, seconds, workload }: Paced) {
+  const socket = await connectTo(path);
+  const tick_ms = Math.max(TICK_MS, 1_000 / per_second);
+  const per_tick = (per_second * tick_ms) / 1_000;
+  const began_ms = nowMs();
+  let due_ms = began_ms;
+  let events = 0;
+  let spans = 0;
+  const story = tellAll(workload, () => due_ms);
+  for (let tick = 0; tick * tick_ms < seconds * 1_000; tick++) {
+    due_ms = began_ms + tick * tick_ms;
+    sleepUntil(due_ms);
+    let lines = '';
+    for (; events < (tick + 1) * per_tick; events++) {
+      const { value } = story.next();
+      if (!value) break;
+      if (value.span !== undefined) spans++;
+      lines += `${JSON.stringify(value.event)}\n`;
+    }
+    socket.write(lines);
+    // What the socket does not take at once waits here: the pace does not wait for it.
+    await nextTurn();
+  }
+  socket.end();
+  return { began_ms, events, spans };
+}
+
+serveCalls<GeneratorCalls>({ prepare, send, pace, hangUp: () => void open?.end() }, 'generator');

@@ -1,0 +1,168 @@
+/**
+ * The backend of a benchmark, in a process of its own: an HTTP server that takes every OTLP request, counts what is in it and
+ * says when all of it is there. What came is looked at afterwards, when nothing is measured.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { serveCalls } from '../lib/calls.js';
+import { nowMs } from '../lib/clock.js';
+import { logText, spanText } from '../load/facts.js';
+import type { Workload } from '../load/workload.js';
+import { type Comparison, type Counts, compare, type Expected, expectOf } from './expected.js';
+import { readSums } from './metrics.js';
+import { countItems, readLogs, readSpans } from './otlp.js';
+
+type Signal = 'traces' | 'metrics' | 'logs';
+
+interface Request {
+  signal: Signal;
+  body: Buffer;
+  received_ms: number;
+}
+
+export interface Arrival {
+  /** When the last span or log record came that was waited for; of those that are missing the last that did. */
+  last_ms: number;
+  spans: number;
+  logs: number;
+}
+
+export interface Check {
+  spans: Comparison;
+  logs: Comparison | undefined;
+  /** Counters whose sums are not what the events add up to. */
+  wrong_sums: string[] | undefined;
+}
+
+/** What the main process can ask for. */
+export type SinkCalls = {
+  expect(workload: Workload): Counts;
+  reset(): void;
+  /** Resolves when so many are there, or when nothing has come for a while. */
+  until(wanted: { spans: number; logs: number; quiet_ms: number }): Promise<Arrival>;
+  check(what: { with_ids: boolean; is_full: boolean }): Check;
+  /** Of each span that ended later than this, how long after its end it was here, in milliseconds. */
+  latencies(since_ms: number): number[];
+};
+
+let requests: Request[] = [];
+let counts: Record<Signal, number> = { traces: 0, metrics: 0, logs: 0 };
+let last_ms = 0;
+let expected: Expected | undefined;
+let tell = (): void => undefined;
+
+function take(signal: Signal, body: Buffer): void {
+  const received_ms = nowMs();
+  requests.push({ signal, body, received_ms });
+  if (signal === 'metrics') return;
+  counts[signal] += countItems(body);
+  last_ms = received_ms;
+  tell();
+}
+
+function answer(request: IncomingMessage, response: ServerResponse): void {
+  const chunks: Buffer[] = [];
+  request.on('data', (chunk: Buffer) => chunks.push(chunk));
+  request.on('end', () => {
+    take(request.url?.slice(request.url.lastIndexOf('/') + 1) as Signal, Buffer.concat(chunks));
+    response.end();
+  });
+}
+
+function until({
+  spans,
+  logs,
+  quiet_ms,
+}: {
+  spans: number;
+  logs: number;
+  quiet_ms: number;
+}): Promise<Arrival> {
+  return new Promise((resolve) => {
+    let quiet: NodeJS.Timeout | undefined;
+    const arrived = (): void => {
+      clearTimeout(quiet);
+      tell = () => undefined;
+      resolve({ last_ms, spans: counts.traces, logs: counts.logs });
+    };
+    tell = () => {
+      clearTimeout(quiet);
+      if (counts.traces >= spans && counts.logs >= logs) arrived();
+      else quiet = setTimeout(arrived, quiet_ms);
+    };
+    tell();
+  });
+}
+
+const bodiesOf = (signal: Signal): Buffer[] =>
+  requests.filter((request) => request.signal === signal).map(({ body }) => body);
+
+function* texts<T>(
+  signal: Signal,
+  read: (body: Buffer) => T[],
+  toText: (item: T) => string,
+): Generator<string> {
+  for (const body of bodiesOf(signal)) for (const item of read(body)) yield toText(item);
+}
+
+/** Doubles may have been added in another order. */
+const isSame = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-9 * Math.abs(b);
+
+function wrongSums({ sums }: Expected): string[] {
+  const last = bodiesOf('metrics').at(-1);
+  const found = last === undefined ? {} : readSums(last.toString());
+  return Object.entries(sums)
+    .filter(([name, sum]) => !isSame(found[name] ?? 0, sum))
+    .map(([name, sum]) => `${name}: ${found[name]} instead of ${sum}`);
+}
+
+function check({ with_ids, is_full }: { with_ids: boolean; is_full: boolean }): Check {
+  if (expected === undefined) throw new Error('nothing is expected');
+  const of = with_ids ? 'with_ids' : 'without_ids';
+  return {
+    spans: compare(
+      expected.spans[of],
+      texts('traces', readSpans, (span) => spanText(span, with_ids)),
+    ),
+    logs: is_full
+      ? compare(
+          expected.logs[of],
+          texts('logs', readLogs, (log) => logText(log, with_ids)),
+        )
+      : undefined,
+    wrong_sums: is_full ? wrongSums(expected) : undefined,
+  };
+}
+
+function latencies(since_ms: number): number[] {
+  return requests
+    .filter(({ signal }) => signal === 'traces')
+    .flatMap(({ body, received_ms }) =>
+      readSpans(body)
+        .filter(({ end_ms }) => end_ms >= since_ms)
+        .map(({ end_ms }) => received_ms - end_ms),
+    );
+}
+
+const server = createServer(answer);
+server.keepAliveTimeout = 0;
+server.listen(0, '127.0.0.1', () => {
+  const { port } = server.address() as AddressInfo;
+  serveCalls<SinkCalls>(
+    {
+      expect(workload) {
+        expected = expectOf(workload);
+        return expected.counts;
+      },
+      reset() {
+        requests = [];
+        counts = { traces: 0, metrics: 0, logs: 0 };
+        last_ms = nowMs();
+      },
+      until,
+      check,
+      latencies,
+    },
+    `http://127.0.0.1:${port}`,
+  );
+});

@@ -1,0 +1,173 @@
+/**
+ * Spans and log records as OTLP/JSON: text made directly, in the order and to the letter as OpenTelemetry's own serializer
+ * writes it, but for the end of an open span, which is left out. Ids and times are text without anything to be escaped.
+ */
+import type { Resource } from '@opentelemetry/resources';
+import type {
+  Attributes,
+  AttributeValue,
+  LogRecord,
+  SpanEvent,
+  SpanRecord,
+  SpanReference,
+} from '../../model/telemetry.js';
+import { SCOPE } from '../scope.js';
+import { cleanAttributes, cleanText } from '../text.js';
+import { createKeyWriter } from './keys.js';
+import {
+  attributesOf,
+  endOf,
+  type Instant,
+  kindOf,
+  SPAN_FLAGS,
+  severityOf,
+  statusOf,
+  TRACE_FLAGS,
+  toInstant,
+  toOtlpKind,
+} from './told.js';
+
+const DIGITS_OF_REST = 6;
+
+/** A longer text is quicker to look through for all of JSON's rules at once. */
+const MAX_SHORT = 64;
+
+const SPACE = ' '.charCodeAt(0);
+const TILDE = '~'.charCodeAt(0);
+const QUOTE = '"'.charCodeAt(0);
+const BACKSLASH = '\\'.charCodeAt(0);
+
+/** Most texts: short, and printable ASCII that stands in JSON as it is. */
+function isPlain(text: string): boolean {
+  if (text.length > MAX_SHORT) return false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code < SPACE || code > TILDE || code === QUOTE || code === BACKSLASH) return false;
+  }
+  return true;
+}
+
+const quote = (text: string): string => (isPlain(text) ? `"${text}"` : JSON.stringify(cleanText(text)));
+
+/** Nanoseconds since the epoch. */
+function nanoseconds({ whole_ms, rest_ns }: Instant): string {
+  if (whole_ms === 0) return `${rest_ns}`;
+  return rest_ns === 0 ? `${whole_ms}000000` : `${whole_ms}${String(rest_ns).padStart(DIGITS_OF_REST, '0')}`;
+}
+
+/** `AnyValue`. */
+function valueText(value: unknown): string {
+  if (typeof value === 'string') return `{"stringValue":${quote(value)}}`;
+  if (typeof value === 'boolean') return `{"boolValue":${value}}`;
+  if (typeof value === 'number') {
+    if (Number.isInteger(value)) return `{"intValue":${value}}`;
+    return `{"doubleValue":${Number.isFinite(value) ? value : null}}`;
+  }
+  if (Array.isArray(value)) return `{"arrayValue":{"values":[${value.map(valueText).join(',')}]}}`;
+  return '{}';
+}
+
+/** How a `KeyValue` with this key begins: any, and one whose value is a text that needs no quoting. */
+const keyTexts = createKeyWriter((key) => {
+  const any = `{"key":${JSON.stringify(key)},"value":`;
+  return { any, plain: `${any}{"stringValue":"` };
+});
+
+function keyValues(attributes: Readonly<Record<string, AttributeValue | undefined>>): string {
+  let text = '';
+  for (const key in attributes) {
+    const value = attributes[key];
+    if (value === undefined) continue;
+    const start = keyTexts(key);
+    // Cleaned, it may be another one of these.
+    if (start === undefined) return keyValues(cleanAttributes(attributes as Attributes));
+    if (text !== '') text += ',';
+    if (typeof value === 'string' && isPlain(value)) text += `${start.plain}${value}"}}`;
+    else text += `${start.any}${valueText(value)}}`;
+  }
+  return text;
+}
+
+const eventText = ({ name, ts_ms, attributes }: SpanEvent): string =>
+  `{"attributes":[${keyValues(attributes)}],"name":${quote(name)},"timeUnixNano":"${nanoseconds(toInstant(ts_ms))}","droppedAttributesCount":0}`;
+
+const linkText = ({ trace_id, span_id }: SpanReference): string =>
+  `{"attributes":[],"spanId":"${span_id}","traceId":"${trace_id}","droppedAttributesCount":0,"flags":${SPAN_FLAGS}}`;
+
+function statusText(span: SpanRecord): string {
+  const message = span.error?.message;
+  return `{"code":${statusOf(span)}${message === undefined ? '' : `,"message":${quote(message)}`}}`;
+}
+
+function spanText(span: SpanRecord): string {
+  const parent = span.parent_span_id;
+  const end = endOf(span);
+  return (
+    `{"traceId":"${span.trace_id}","spanId":"${span.span_id}",` +
+    (parent === undefined ? '' : `"parentSpanId":"${parent}",`) +
+    `"name":${quote(span.name)},"kind":${toOtlpKind(kindOf(span))},` +
+    `"startTimeUnixNano":"${nanoseconds(toInstant(span.start_ms))}",` +
+    // A backend that replaces open spans by id knows them by their missing end: a zero would be an end in 1970.
+    (end === undefined ? '' : `"endTimeUnixNano":"${nanoseconds(end)}",`) +
+    `"attributes":[${keyValues(attributesOf(span))}],"droppedAttributesCount":0,` +
+    `"events":[${span.events.map(eventText).join(',')}],"droppedEventsCount":0,` +
+    `"status":${statusText(span)},` +
+    `"links":[${span.links.map(linkText).join(',')}],"droppedLinksCount":0,"flags":${SPAN_FLAGS}}`
+  );
+}
+
+const logText = (log: LogRecord): string =>
+  `{"timeUnixNano":"${nanoseconds(toInstant(log.ts_ms))}",` +
+  `"observedTimeUnixNano":"${nanoseconds(toInstant(log.observed_ms))}",` +
+  `"severityNumber":${severityOf(log)},"severityText":"${log.severity}","body":{},` +
+  `"eventName":${quote(log.event_name)},` +
+  `"attributes":[${keyValues(log.attributes)}],"droppedAttributesCount":0,` +
+  `"flags":${TRACE_FLAGS},"traceId":"${log.trace_id}","spanId":"${log.span_id}"}`;
+
+/** The room that a body begins with, for each record, and what a character of a text may take of it. */
+const RECORD_BYTES = 2048;
+const MAX_CHARACTER_BYTES = 3;
+
+/** A buffer that grows. */
+function createBody(records: number) {
+  let buffer = Buffer.allocUnsafe(records * RECORD_BYTES);
+  let length = 0;
+  return {
+    write(text: string): void {
+      const needed = length + text.length * MAX_CHARACTER_BYTES;
+      if (needed > buffer.length) {
+        const larger = Buffer.allocUnsafe(Math.max(needed, 2 * buffer.length));
+        buffer.copy(larger, 0, 0, length);
+        buffer = larger;
+      }
+      length += buffer.write(text, length);
+    },
+    finish: (): Uint8Array => buffer.subarray(0, length),
+  };
+}
+
+/** Writes requests whose records all come from one resource. */
+export function createJsonWriter({ attributes, schemaUrl }: Resource) {
+  const schema = schemaUrl ? `,"schemaUrl":${quote(schemaUrl)}` : '';
+  const resource = `{"attributes":[${keyValues(attributes as Attributes)}],"droppedAttributesCount":0${schema}}`;
+  const scope = JSON.stringify(SCOPE);
+  const end = `]}]${schema}}]}`;
+
+  function createRequestWriter<R>(start: string, toText: (record: R) => string) {
+    return (records: R[]): Uint8Array => {
+      const body = createBody(records.length + 1);
+      body.write(start);
+      for (const [place, record] of records.entries())
+        body.write(place === 0 ? toText(record) : `,${toText(record)}`);
+      body.write(end);
+      return body.finish();
+    };
+  }
+
+  const startOf = (resources: string, scopes: string, records: string) =>
+    `{"${resources}":[{"resource":${resource},"${scopes}":[{"scope":${scope},"${records}":[`;
+  return {
+    spans: createRequestWriter(startOf('resourceSpans', 'scopeSpans', 'spans'), spanText),
+    logs: createRequestWriter(startOf('resourceLogs', 'scopeLogs', 'logRecords'), logText),
+  };
+}

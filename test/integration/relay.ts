@@ -1,0 +1,57 @@
+/**
+ * Stands between a sender and its server, and can lose an answer: the server has given it, the sender never hears of it.
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface Relay {
+  url: string;
+  /** Loses every answer from now on; resolves when one has been lost. */
+  loseAnswers(): Promise<void>;
+  /** Hands answers on again. */
+  mend(): void;
+  close(): void;
+}
+
+/** Hands requests on to this port of the loopback. */
+export async function startRelay(port: number): Promise<Relay> {
+  let lose: (() => void) | undefined;
+
+  function handOn(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    const { method, url, headers } = incoming;
+    const gone = (): void => void incoming.socket.destroy();
+    const forwarded = request(
+      { host: '127.0.0.1', port, method, path: url, headers, agent: false },
+      (answer) => {
+        if (lose !== undefined) {
+          gone();
+          lose();
+          return;
+        }
+        outgoing.writeHead(answer.statusCode ?? 500, answer.headers);
+        answer.pipe(outgoing);
+      },
+    );
+    // To its sender a server that is not there is a broken connection.
+    forwarded.on('error', gone);
+    incoming.pipe(forwarded);
+  }
+
+  const server = createServer(handOn).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    loseAnswers: () =>
+      new Promise((resolve) => {
+        lose = resolve;
+      }),
+    mend() {
+      lose = undefined;
+    },
+    close() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
