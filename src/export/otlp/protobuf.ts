@@ -58,7 +58,7 @@ function writeAscii(text: string, pbf: PbfWriter): boolean {
   return true;
 }
 
-/** Not by `writeString`, which writes other characters than it is given beyond U+1FFFF. */
+/** Not by pbf's `writeString`, which writes another character for half of those beyond U+FFFF: U+10000 for U+20000. */
 function writeText(field: number, text: string, pbf: PbfWriter): void {
   pbf.writeTag(field, BYTES);
   const start = pbf.pos;
