@@ -25,7 +25,7 @@ export const QUANTITIES = {
   cost_usd: 'cost, USD',
   tool_logs: 'log records of tool calls',
   other_logs: 'log records of runs and model calls',
-  feed_rows: 'rows in the Live Feed',
+  feed_rows: 'rows of `/api/brain-history`',
   refused: 'refused or lost',
   warnings: 'warnings',
 } as const;

@@ -46,7 +46,7 @@ export interface Way {
 
 const NO_LINKS = 'It keeps no links';
 const NO_SUM = 'It does not add up two kinds of tokens';
-const ONLY_CLAWMETRY = "A page of ClawMetry's";
+const ONLY_CLAWMETRY = "An API of ClawMetry's";
 const TRACES_ALONE = 'It takes traces alone';
 const METRICS_ALONE = 'It takes metrics alone, which tell of no single request';
 const ONLY_SHOWN = 'It shows logs of tool calls alone, so it gets no others';
