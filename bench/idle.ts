@@ -1,0 +1,82 @@
+/**
+ * `npm run bench:idle`: what the program costs while nothing happens, and whether what it remembers grows over a day of steady
+ * traffic. The day is one of the correlator's own clock, which is whatever it is told.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createCorrelator, DEFAULT_LIMITS } from '../src/correlate/index.js';
+import { startRemote } from './lib/calls.js';
+import { decoded } from './lib/decoded.js';
+import { DURABLE } from './lib/durable.js';
+import { liveBytes } from './lib/heap.js';
+import { publish, say, table } from './lib/report.js';
+import { startSubject } from './lib/subject.js';
+import { atMost } from './lib/target.js';
+import { tellAll } from './load/workload.js';
+import type { SinkCalls } from './sink/sink.js';
+
+const SETTLE_MS = 3_000;
+const IDLE_MS = 30_000;
+const MAX_IDLE_PERCENT = 0.5;
+
+const HOUR_MS = 3_600_000;
+const LOOK_AT_HOURS = [0, 6, 12, 18, 24];
+const EVENTS_PER_SECOND = 10;
+const OPEN_RUNS = 200;
+/** Tables of a hash map double, and what is in the middle of being collected is not always the same. */
+const MAX_GROWTH = 1.02;
+const MEGABYTE = 1024 ** 2;
+
+/** Of one core, in percent. */
+async function measureIdle(): Promise<number> {
+  const sink = await startRemote<SinkCalls>(new URL('./sink/sink.js', import.meta.url));
+  const subject = await startSubject(DURABLE, sink.hello);
+  await sleep(SETTLE_MS);
+  const before = await subject.call('usage');
+  const began_ms = performance.now();
+  await sleep(IDLE_MS);
+  const after = await subject.call('usage');
+  const took_us = (performance.now() - began_ms) * 1_000;
+  await subject.stop();
+  sink.stop();
+  return (100 * (after.cpu_us - before.cpu_us)) / took_us;
+}
+
+/** Live heap at each of the hours of a day that begins when everything that has a bound is full. */
+async function measureDay(): Promise<{ events: number; heap_mb: number[] }> {
+  const correlator = createCorrelator();
+  let now_ms = Date.UTC(2026, 0, 1);
+  let events = 0;
+  const story = tellAll({ seed: 1, events: Number.POSITIVE_INFINITY, open: OPEN_RUNS }, () => now_ms);
+  function next(): void {
+    now_ms += 1_000 / EVENTS_PER_SECOND;
+    while ((correlator.nextDeadline() ?? Number.POSITIVE_INFINITY) <= now_ms) correlator.expire(now_ms);
+    correlator.apply(decoded(story.next().value.event, now_ms), now_ms);
+    events++;
+  }
+  while (correlator.counts().runs_ended < 1.1 * DEFAULT_LIMITS.ended_runs) next();
+  const began_ms = now_ms;
+  events = 0;
+  const heap_mb: number[] = [];
+  for (const hour of LOOK_AT_HOURS) {
+    while (now_ms < began_ms + hour * HOUR_MS) next();
+    heap_mb.push((await liveBytes()) / MEGABYTE);
+    say(`hour ${hour}: ${heap_mb.at(-1)?.toFixed(1)} MB`);
+  }
+  return { events, heap_mb };
+}
+
+const { events, heap_mb } = await measureDay();
+const [first = Number.NaN] = heap_mb;
+const growth = (heap_mb.at(-1) ?? Number.NaN) / first;
+const idle = await measureIdle();
+const results = table([
+  ['', '', 'target', ''],
+  ['processor time while idle, of one core', `${idle.toFixed(2)} %`, ...atMost(idle, MAX_IDLE_PERCENT, ' %')],
+  ['live heap after a day, to before', `${growth.toFixed(3)} ×`, ...atMost(growth, MAX_GROWTH, ' ×')],
+]);
+const intro = [
+  `Idle: the program with a listening source, a store and a destination, for ${IDLE_MS / 1_000} seconds.`,
+  `The day: ${events.toLocaleString('en')} events through decoder and correlator, ${OPEN_RUNS} requests at a time, once all that has a bound is full;`,
+  `MB at the hours ${LOOK_AT_HOURS.join(', ')}: ${heap_mb.map((each) => each.toFixed(1)).join(', ')}.`,
+].join(' ');
+publish('idle', `${intro}\n\n${results}`);
