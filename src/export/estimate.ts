@@ -14,8 +14,9 @@ const ATTRIBUTE_BYTES = 70;
 function attributeBytes(attributes: Attributes): number {
   let bytes = 0;
   for (const key in attributes) {
-    bytes += ATTRIBUTE_BYTES;
     const value = attributes[key];
+    if (value === undefined) continue;
+    bytes += ATTRIBUTE_BYTES;
     if (typeof value === 'string') bytes += Buffer.byteLength(value);
     else if (Array.isArray(value))
       for (const text of value) bytes += ATTRIBUTE_BYTES + Buffer.byteLength(text);

@@ -64,6 +64,7 @@ export function createMetrics(readers: IMetricReader[], snapshot: () => BridgeSn
   );
   return {
     record(measurements) {
+      if (meterings.length === 0) return;
       for (const { instrument, value, attributes } of measurements) {
         const key = JSON.stringify(attributes);
         for (const { recorders } of meterings) recorders.get(instrument)?.(value, attributes, key);

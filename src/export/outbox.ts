@@ -138,7 +138,7 @@ export class Outbox<T> {
     const key = `${DEAD_LETTERS_PREFIX}${keyNumber(at_ms)}-${randomBytes(3).toString('hex')}`;
     const counts = items.map((item) => item.count);
     const header = { at_ms, destination, signal, reason, message: redact(message), rejected, counts };
-    this.#letters.push({ key, value: joinRecord(header, pack(items.map((item) => item.payload))) });
+    this.#letters.push({ key, value: joinRecord(header, [pack(items.map((item) => item.payload))]) });
   }
 
   /** What was answered since the last time; not to be asked for while a capture goes on. */
@@ -374,7 +374,7 @@ export class Outbox<T> {
     const counts = items.map((item) => item.count);
     const count = sumOf(counts);
     const header: Header = { since_ms, count, ...(counts.some((each) => each !== 1) ? { counts } : {}) };
-    const value = joinRecord(header, this.#options.pack(items.map((item) => item.payload)));
+    const value = joinRecord(header, [this.#options.pack(items.map((item) => item.payload))]);
     const key = this.prefix + keyNumber(this.#next_segment++);
     const segment: Segment<T> = {
       key,

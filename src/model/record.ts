@@ -37,9 +37,9 @@ export function joinCaptures(captures: readonly Capture[]): Capture {
 
 const NEWLINE = 0x0a;
 
-/** A record of a header, as one line of JSON, and what it is about. */
-export function joinRecord(header: object, body: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), body]);
+/** A record of a header, as one line of JSON, and what it is about, in pieces. */
+export function joinRecord(header: object, body: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), ...body]);
 }
 
 /** Throws where it is no such record. The body is a view. */
