@@ -22,7 +22,7 @@ const EVENTS = 200_000;
 const PART_EVENTS = 40_000;
 const PART_OPEN = 1_000;
 /** So many parts are measured at each length of history. */
-const PARTS_MEASURED = 3;
+const PARTS_MEASURED = 5;
 const QUIET_MS = 8_000;
 
 const sink = await startRemote<SinkCalls>(new URL('./sink/sink.js', import.meta.url));
