@@ -15,8 +15,9 @@ import { atMost } from './lib/target.js';
 import { tellAll } from './load/workload.js';
 import type { SinkCalls } from './sink/sink.js';
 
-const SETTLE_MS = 3_000;
-const IDLE_MS = 30_000;
+/** The first export of metrics loads what it needs; later ones are part of being idle. */
+const SETTLE_MS = 15_000;
+const IDLE_MS = 60_000;
 const MAX_IDLE_PERCENT = 0.5;
 
 const HOUR_MS = 3_600_000;
