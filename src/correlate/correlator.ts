@@ -141,8 +141,8 @@ function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, identify: ()
   if (isLogged) return;
   // Neither the parent nor the child is known yet: the record waits for the child.
   const held = hold(step, event, identify());
-  makeRoomForHeld(step, dispatch);
   tryOpen(step, held, dispatch);
+  makeRoomForHeld(step, dispatch);
 }
 
 /** What is said of a sub-agent may name its session alone: it is about its latest run. */
