@@ -316,6 +316,20 @@ describe('bounds', () => {
     expect(correlator.counts().given_up).toEqual({ held_events: 1 });
   });
 
+  test('a run that is opened to make room for its own spawn is opened once', () => {
+    const parent_session_key = 'agent:main:p';
+    const { correlator, emitted } = begin(
+      [
+        event('agent.started', { ...child, parent_session_key }),
+        event('tool.call', { session_key: parent_session_key, run_id: 'p', call_id: '1', tool: 'exec' }),
+        event('subagent.spawned', { ...child, seq: 2, parent_session_key }),
+      ],
+      { held_events: 2 },
+    );
+    expect(correlator.counts()).toMatchObject({ runs_opened: 2, given_up: { held_events: 1 } });
+    expect(emitted.previews.filter(({ kind }) => kind === 'run')).toHaveLength(2);
+  });
+
   test('holds 50,000 open runs and 100,000 open calls', () => {
     const correlator = createCorrelator();
     for (let run = 0; run < 50_000; run++) {
