@@ -3,13 +3,12 @@ import { pino } from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type BridgeParts, composeBridge } from '../src/bridge.js';
 import { openKept } from '../src/kept.js';
-import type { Destination } from '../src/model/delivery.js';
 import type { LineBatch, Source } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
 import { createMemoryStore } from '../src/store/index.js';
 import type { Store, Written } from '../src/store/store.js';
 import { deferred } from './export/fakes.js';
-import { merge } from './helpers.js';
+import { createSink, merge } from './helpers.js';
 
 const EVENT = { ts: 1_000, session_key: 'agent:main:s', run_id: 'r' };
 
@@ -34,22 +33,6 @@ const sourceOf = (events: object[], position: unknown): Source => ({
   },
   async close() {},
 });
-
-function createSink(): { destination: Destination; emitted: Emission[] } {
-  const emitted: Emission[] = [];
-  const nothing = async (): Promise<void> => undefined;
-  const destination: Destination = {
-    name: 'sink',
-    accept: (emission) => void emitted.push(emission),
-    collectMetrics: nothing,
-    sendMetrics: () => undefined,
-    summary: () => ({}),
-    pending: () => 0,
-    idle: nothing,
-    close: nothing,
-  };
-  return { destination, emitted };
-}
 
 type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations'>>;
 

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type CorrelatorOptions, createCorrelator } from '../src/correlate/index.js';
 import { createLineDecoder, type Dialect, readTranscriptIndex } from '../src/decode/index.js';
+import type { Destination } from '../src/model/delivery.js';
 import type { AgentEvent } from '../src/model/event.js';
 import type { Emission, SpanRecord } from '../src/model/telemetry.js';
 
@@ -60,3 +61,20 @@ export const sumOf = ({ measurements }: Emission, instrument: string): number =>
   measurements
     .filter((each) => each.instrument === instrument)
     .reduce((total, { value }) => total + value, 0);
+
+/** A destination that takes everything at once, and what it was given. */
+export function createSink(): { destination: Destination; emitted: Emission[] } {
+  const emitted: Emission[] = [];
+  const nothing = async (): Promise<void> => undefined;
+  const destination: Destination = {
+    name: 'sink',
+    accept: (emission) => void emitted.push(emission),
+    collectMetrics: nothing,
+    sendMetrics: () => undefined,
+    summary: () => ({}),
+    pending: () => 0,
+    idle: nothing,
+    close: nothing,
+  };
+  return { destination, emitted };
+}

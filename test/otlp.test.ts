@@ -3,13 +3,12 @@ import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { composeBridge } from '../src/bridge.js';
 import { openKept } from '../src/kept.js';
-import type { Destination } from '../src/model/delivery.js';
 import type { Positions } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
 import { createOtlpSource } from '../src/source/otlp/index.js';
 import { createMemoryStore } from '../src/store/index.js';
 import type { Store } from '../src/store/store.js';
-import { merge } from './helpers.js';
+import { createSink, merge } from './helpers.js';
 import { turns } from './source/helpers.js';
 import { bodies, ENCODINGS, post, readTaken, type Told } from './source/otlp/requests.js';
 
@@ -40,18 +39,7 @@ interface Started {
 }
 
 async function start(store?: Store): Promise<Started> {
-  const emissions: Emission[] = [];
-  const nothing = async (): Promise<void> => undefined;
-  const destination: Destination = {
-    name: 'sink',
-    accept: (emission) => void emissions.push(emission),
-    collectMetrics: nothing,
-    sendMetrics: () => undefined,
-    summary: () => ({}),
-    pending: () => 0,
-    idle: nothing,
-    close: nothing,
-  };
+  const { destination, emitted } = createSink();
   const kept = store && openKept(store, 'run');
   let url = '';
   const logger = pino(
@@ -84,7 +72,7 @@ async function start(store?: Store): Promise<Started> {
     await bridge.finish(0);
   }
   onTestFinished(finish);
-  return { url, emitted: () => merge(emissions), finish };
+  return { url, emitted: () => merge(emitted), finish };
 }
 
 const tokens = ({ measurements }: Emission): number =>
