@@ -4,7 +4,6 @@
  * `TrackedMap`, which writes a value down before it hands it out to be changed; bounded maps only have their entries
  * replaced, so that a list of the changes is enough.
  */
-import { deserialize, Serializer } from 'node:v8';
 import { crc32 } from 'node:zlib';
 import { type BoundedMap, beginGeneration, type Generation } from './bounded.js';
 import type { Capture, RecordChange, SavedRecord } from './model/record.js';
@@ -75,7 +74,7 @@ export function beginCapture(
   };
 }
 
-function* oneAfterAnother(all: Generator<void>[]): Generator<void> {
+export function* oneAfterAnother(all: Generator<void>[]): Generator<void> {
   for (const each of all) yield* each;
 }
 
@@ -115,26 +114,30 @@ const readNumber = (text: string | undefined): number => {
 const numberIn = (key: string): number => readNumber(key.split('/').at(-1));
 
 /** Each record begins with it: the record of another version is of no use. */
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 const HEADER_BYTES = 5;
-const EMPTY_HEADER = new Uint8Array(HEADER_BYTES);
+/** A text of this many characters may need three times as many bytes. */
+const SHORT_TEXT = 4_096;
+const scratch = Buffer.allocUnsafeSlow(HEADER_BYTES + 3 * SHORT_TEXT);
 
 const checksum = (key: string, body: Uint8Array): number => crc32(body, crc32(key));
 
-/** Undefined where a value can't be written down: a text nested too deep, or what is no data. */
+function textBytes(text: string): Buffer {
+  if (text.length > SHORT_TEXT) return Buffer.from(`${' '.repeat(HEADER_BYTES)}${text}`);
+  return Buffer.from(scratch.subarray(0, HEADER_BYTES + scratch.write(text, HEADER_BYTES)));
+}
+
+/** A header, then the content as JSON. Undefined where it can't be written down: nested too deep, or no data. */
 function encodeRecord(key: string, content: unknown): Uint8Array | undefined {
+  let record: Buffer;
   try {
-    const serializer = new Serializer();
-    serializer.writeRawBytes(EMPTY_HEADER);
-    serializer.writeHeader();
-    serializer.writeValue(content);
-    const record = serializer.releaseBuffer();
-    record.writeUInt8(FORMAT_VERSION, 0);
-    record.writeUInt32BE(checksum(key, record.subarray(HEADER_BYTES)), 1);
-    return record;
+    record = textBytes(JSON.stringify(content));
   } catch {
     return undefined;
   }
+  record[0] = FORMAT_VERSION;
+  record.writeUInt32BE(checksum(key, record.subarray(HEADER_BYTES)), 1);
+  return record;
 }
 
 function decodeRecord(key: string, record: Uint8Array): unknown {
@@ -144,13 +147,13 @@ function decodeRecord(key: string, record: Uint8Array): unknown {
   if (length < HEADER_BYTES || bytes[0] !== FORMAT_VERSION || bytes.readUInt32BE(1) !== checksum(key, body))
     return undefined;
   try {
-    return deserialize(body);
+    return JSON.parse(body.toString());
   } catch {
     return undefined;
   }
 }
 
-function changeOf(key: string, content: unknown): RecordChange {
+export function changeOf(key: string, content: unknown): RecordChange {
   const value = encodeRecord(key, content);
   return value === undefined ? { key } : { key, value };
 }
@@ -160,18 +163,27 @@ export interface Entry {
   key: string;
   /** Its own among all, and greater than those before it. */
   number: number;
-  /** The latest one in which it may have changed; 0 in a new one. */
+  /** The latest one in which it may have changed; 0 in a new one, and `GONE` once it has been taken out of the map. */
   epoch: number;
 }
 
-export interface TrackedMapOptions<V> {
+const GONE = -1;
+
+/** Whether a value that was got before is still in its map. */
+export const isThere = ({ epoch }: Pick<Entry, 'epoch'>): boolean => epoch !== GONE;
+
+/** How a value is written down. */
+export interface Form<V> {
+  /** As what JSON can tell: no number but a finite one, and null for what is undefined in a list. */
+  save(value: V): unknown;
+  /** The value that was saved; undefined where it can't be used. */
+  load(content: unknown): V | undefined;
+}
+
+export interface TrackedMapOptions<V> extends Form<V> {
   tracker: Tracker;
   /** What the keys of its records begin with; the value's number follows. */
   prefix: string;
-  /** As data; the value itself where it is nothing else. */
-  save?(value: V): unknown;
-  /** The value that was saved; undefined where it can't be used. */
-  load?(content: unknown): V | undefined;
 }
 
 /** A map of values that are changed in place: to get one is to be about to change it. Each value has a record. */
@@ -209,12 +221,18 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
     return super.set(key, value);
   }
 
+  /** To be called before a value is changed that was got before. */
+  touch(value: V): void {
+    if (value.epoch !== this.#tracker.epoch) this.#mark(value);
+  }
+
   override delete(key: string): boolean {
     const value = this.get(key);
     if (value === undefined) return false;
     this.#changed.delete(value);
     if (this.#tracker.epoch > 0 && value.number < this.#first_new)
       this.#tracker.obsolete.push([this.recordKey(value)]);
+    value.epoch = GONE;
     return super.delete(key);
   }
 
@@ -236,8 +254,7 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
   }
 
   restore(key: string, content: unknown): boolean {
-    const { load } = this.#options;
-    const value = load === undefined ? (content as V) : load(content);
+    const value = this.#options.load(content);
     if (value === undefined || this.recordKey(value) !== key || this.has(value.key)) return false;
     value.epoch = 0;
     this.#first_new = Math.max(this.#first_new, value.number + 1);
@@ -260,8 +277,7 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
   }
 
   #write(value: V): void {
-    const { save } = this.#options;
-    this.#changes.push(changeOf(this.recordKey(value), save === undefined ? value : save(value)));
+    this.#changes.push(changeOf(this.recordKey(value), this.#options.save(value)));
   }
 }
 
@@ -284,12 +300,33 @@ function changesFrom(entries: ReadonlyMap<string, unknown>): unknown[] {
   return changes;
 }
 
+/** The generation that a record is of; 0 where its key tells none. */
+export const generationNumber = (key: string, prefix: string): number =>
+  readNumber(key.slice(prefix.length).split('/')[0]);
+
+/** Makes this generation the young one: what is restored of it comes next. */
+export function reachGeneration(
+  of: { young: { number: number; records: string[] } },
+  number: number,
+  begin: (number: number) => void,
+): void {
+  if (of.young.records.length === 0) of.young.number = number;
+  else if (number > of.young.number + 1) begin(number - 1);
+  if (number > of.young.number) begin(number);
+}
+
+export interface BoundedOptions<V> {
+  entries_of_a_record?: number;
+  /** Absent where the values are data as JSON can tell it. */
+  form?: Form<V>;
+}
+
 /** Tracks a bounded map, which may have a first few entries. Its records are the changes of a generation, in their order. */
 export function trackBounded<V>(
   map: BoundedMap<V>,
   prefix: string,
   tracker: Tracker,
-  entries_of_a_record = SHORT_ENTRIES,
+  { entries_of_a_record = SHORT_ENTRIES, form }: BoundedOptions<V> = {},
 ): TrackedBounded {
   map.tracker = tracker;
   if (tracker.epoch > 0) map.young.changed = changesFrom(map.young.entries);
@@ -305,13 +342,18 @@ export function trackBounded<V>(
     return { generation, changed: changesFrom(entries) };
   }
 
+  function saved(changed: unknown[]): unknown[] {
+    if (form === undefined) return changed;
+    return changed.map((each, at) => (at % 2 === 0 || each === undefined ? each : form.save(each as V)));
+  }
+
   function* write({ generation, changed }: Writing<V>, changes: RecordChange[]): Generator<void> {
     const { number, records } = generation;
     generation.recorded += changed.length / 2;
     for (let at = 0; at < changed.length || records.length === 0; at += 2 * entries_of_a_record) {
       const key = `${prefix}${numberText(number)}/${numberText(tracker.next_number++)}`;
       records.push(key);
-      changes.push(changeOf(key, changed.slice(at, at + 2 * entries_of_a_record)));
+      changes.push(changeOf(key, saved(changed.slice(at, at + 2 * entries_of_a_record))));
       yield;
     }
   }
@@ -327,16 +369,16 @@ export function trackBounded<V>(
       return oneAfterAnother(wanted.map((each) => write(each, changes)));
     },
     restore(key, content) {
-      const number = readNumber(key.slice(prefix.length).split('/')[0]);
+      const number = generationNumber(key, prefix);
       if (!Array.isArray(content) || number === 0) return false;
-      const { young } = map;
-      if (young.records.length === 0) young.number = number;
-      else if (number > young.number + 1) beginGeneration(map, number - 1);
-      if (number > map.young.number) beginGeneration(map, number);
+      reachGeneration(map, number, (next) => beginGeneration(map, next));
       const { entries, records } = map.young;
       for (let at = 0; at < content.length; at += 2) {
-        entries.delete(content[at]);
-        if (content[at + 1] !== undefined) entries.set(content[at], content[at + 1]);
+        const key: string = content[at];
+        entries.delete(key);
+        const told: unknown = content[at + 1] ?? undefined;
+        const value = told === undefined || form === undefined ? told : form.load(told);
+        if (value !== undefined) entries.set(key, value as V);
       }
       records.push(key);
       map.young.recorded += content.length / 2;

@@ -2,13 +2,15 @@
  * Tool calls. `tool.call` opens one, `tool.output` or `tool.error` ends it. An end that comes before its call waits for it,
  * and so does a nested call for the call that wraps it.
  */
-import { addMember } from '../bounded.js';
+import { addId } from '../id-set.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
-import { agentName, type CallEnd, callAttributes, callLogIdentity } from './attributes.js';
+import { agentName, type CallEnd, callAttributes } from './attributes.js';
 import { spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
+import { countOf, listOf } from './few.js';
+import { CALLS, EARLY_ENDS } from './forms.js';
 import { deriveSpanId } from './ids.js';
 import {
   added,
@@ -20,8 +22,6 @@ import {
   type Step,
   schedule,
   sessionOf,
-  withEntry,
-  without,
 } from './state.js';
 import { currentStep } from './steps.js';
 
@@ -96,23 +96,20 @@ function makeRoom(step: Step): void {
 
 export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): void {
   const span_id = callSpanId(run, event.call_id);
-  if (hasEnded(step, span_id) || run.calls.has(event.call_id)) {
+  if (hasEnded(step, span_id) || CALLS.find(run.calls, event.call_id) !== undefined) {
     step.state.counts.duplicates++;
     return;
   }
   makeRoom(step);
   const call = newCall(step, run, event, span_id);
-  run.calls = withEntry(run.calls, call.call_id, call);
+  run.calls = CALLS.add(run.calls, call);
   step.state.open_calls.add(call);
   run.tool_count++;
   if (event.tool === YIELD_TOOL) run.yielded_at_ms = event.ts;
   const current = currentStep(run);
   if (current !== undefined) current.end_ms ??= event.ts;
   emitPreview(step, () => callSpan(step, run, call));
-  emitLog(step, event, {
-    reference: { trace_id: run.trace_id, span_id },
-    identity: callLogIdentity(run, sessionOf(step, run.session_key), call),
-  });
+  emitLog(step, event, { run, call });
   if (call.late) schedule(step, 'settle', run, lateDue(step, run));
   unpark(step, run, call.call_id);
   applyEarlyEnd(step, run, call.call_id);
@@ -126,10 +123,10 @@ function lateDue({ now_ms, options }: Step, run: Run): number {
 }
 
 function applyEarlyEnd(step: Step, run: Run, call_id: string): void {
-  const early = run.early_ends.get(call_id);
+  const early = EARLY_ENDS.find(run.early_ends, call_id);
   if (early === undefined) return;
-  run.early_ends = without(run.early_ends, call_id);
-  onToolEnd(step, run, early.event as ToolEnd);
+  run.early_ends = EARLY_ENDS.remove(run.early_ends, call_id);
+  onToolEnd(step, run, early.event);
 }
 
 function onPartialOutput(step: Step, call: OpenCall, event: EventOf<'tool.output'>): void {
@@ -148,16 +145,15 @@ function onPartialOutput(step: Step, call: OpenCall, event: EventOf<'tool.output
 
 /** An end whose call has not been seen: it waits for it. */
 function keepEarlyEnd(step: Step, run: Run, event: ToolEnd): void {
-  if (run.early_ends.has(event.call_id)) return;
-  if (run.early_ends.size >= MAX_EARLY_ENDS) return giveUp(step, 'early_ends');
-  const held = { event, arrival_ms: step.now_ms };
-  run.early_ends = withEntry(run.early_ends, event.call_id, held);
+  if (EARLY_ENDS.find(run.early_ends, event.call_id) !== undefined) return;
+  if (countOf(run.early_ends) >= MAX_EARLY_ENDS) return giveUp(step, 'early_ends');
+  run.early_ends = EARLY_ENDS.add(run.early_ends, { event, arrival_ms: step.now_ms });
   schedule(step, 'early_end', run, step.now_ms + step.options.limits.hold_ms);
 }
 
 export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
   const isPartial = event.type === 'tool.output' && event.partial === true;
-  const call = run.calls.get(event.call_id);
+  const call = CALLS.find(run.calls, event.call_id);
   if (call !== undefined) {
     if (isPartial) return onPartialOutput(step, call, event);
     return endCall(step, run, call, event);
@@ -190,10 +186,10 @@ function endCall(step: Step, run: Run, call: OpenCall, event: ToolEnd, partial =
   const end: CallEnd = { exit_code, result, partial };
   if (event.type === 'tool.error' && call.tool === YIELD_TOOL) run.yielded_at_ms = undefined;
   closeCall(step, run, call, { end_ms: event.ts, error, end });
-  const session = sessionOf(step, run.session_key);
+  if (!step.options.logs) return;
   emitLog(step, event, {
-    reference: { trace_id: run.trace_id, span_id: call.span_id },
-    identity: callLogIdentity(run, session, call),
+    run,
+    call,
     detail: {
       success: error === undefined,
       error: error && spanError(error).message,
@@ -204,17 +200,27 @@ function endCall(step: Step, run: Run, call: OpenCall, event: ToolEnd, partial =
   });
 }
 
-/** Ends the call's span; where the call that wraps it is not known yet, it is kept for that. */
-function closeCall(step: Step, run: Run, call: OpenCall, closing: CallClosing): void {
-  run.calls = without(run.calls, call.call_id);
-  step.state.open_calls.delete(call);
-  const span = callSpan(step, run, call, closing);
-  measure(step, 'gen_ai.execute_tool.duration', seconds(call.start_ms, closing.end_ms), {
+function measureCall(
+  step: Step,
+  run: Run,
+  call: OpenCall,
+  { end_ms = call.start_ms, error }: SpanRecord,
+): void {
+  if (!step.options.measurements) return;
+  measure(step, 'gen_ai.execute_tool.duration', seconds(call.start_ms, end_ms), {
     'gen_ai.operation.name': 'execute_tool',
     'gen_ai.tool.name': call.tool,
     'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
-    'error.type': span.error?.type,
+    'error.type': error?.type,
   });
+}
+
+/** Ends the call's span; where the call that wraps it is not known yet, it is kept for that. */
+function closeCall(step: Step, run: Run, call: OpenCall, closing: CallClosing): void {
+  run.calls = CALLS.remove(run.calls, call.call_id);
+  step.state.open_calls.delete(call);
+  const span = callSpan(step, run, call, closing);
+  measureCall(step, run, call, span);
   const wrapper = call.parent_call_id;
   if (wrapper === undefined || isKnownCall(step, run, wrapper)) emitSpan(step, span);
   else park(step, run, span, wrapper);
@@ -224,14 +230,14 @@ function closeCall(step: Step, run: Run, call: OpenCall, closing: CallClosing): 
 export function park(step: Step, run: Run, span: SpanRecord, parent_call_id: string): void {
   const { state, options, now_ms } = step;
   // It has ended all the same: a second start must not open it again.
-  addMember(state.ended_spans, span.span_id, options.limits.seen_ids);
+  addId(state.ended_spans, span.span_id, options.limits.seen_ids);
   const due_ms = now_ms + options.limits.hold_ms;
   run.parked = added(run.parked, { span, parent_call_id, due_ms });
   schedule(step, 'parked', run, due_ms);
 }
 
 export const isKnownCall = (step: Step, run: Run, call_id: string): boolean =>
-  run.calls.has(call_id) || hasEnded(step, callSpanId(run, call_id));
+  CALLS.find(run.calls, call_id) !== undefined || hasEnded(step, callSpanId(run, call_id));
 
 function unpark(step: Step, run: Run, call_id: string): void {
   if (run.parked.length === 0) return;
@@ -252,10 +258,10 @@ export function expireParked(step: Step, run: Run, until_ms: number): void {
 
 /** An end whose call never came is a call that was not seen to begin. */
 export function expireEarlyEnds(step: Step, run: Run, until_ms: number): void {
-  for (const [call_id, { event, arrival_ms }] of [...run.early_ends]) {
+  for (const { event: end, arrival_ms } of listOf(run.early_ends)) {
+    const { call_id } = end;
     if (arrival_ms + step.options.limits.hold_ms > until_ms) continue;
-    run.early_ends = without(run.early_ends, call_id);
-    const end = event as ToolEnd;
+    run.early_ends = EARLY_ENDS.remove(run.early_ends, call_id);
     const call: OpenCall = {
       call_id,
       span_id: callSpanId(run, call_id),
@@ -276,7 +282,7 @@ export function expireEarlyEnds(step: Step, run: Run, until_ms: number): void {
 
 /** Closes the calls that are still open, without inventing a result. */
 export function closeCalls(step: Step, run: Run, end_ms: number, error: ErrorDetail): void {
-  for (const call of [...run.calls.values()]) {
+  for (const call of listOf(run.calls)) {
     closeCall(step, run, call, { end_ms: Math.max(end_ms, call.start_ms), error });
   }
 }

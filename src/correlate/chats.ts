@@ -6,13 +6,7 @@ import { deleteEntry, getEntry, setEntry } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, SpanRecord } from '../model/telemetry.js';
 import { cutUtf8 } from '../utf8.js';
-import {
-  agentName,
-  chatAttributes,
-  type ModelCall,
-  reasoningAttributes,
-  runLogIdentity,
-} from './attributes.js';
+import { agentName, chatAttributes, type ModelCall, reasoningAttributes } from './attributes.js';
 import { prepareContent, redact } from './content.js';
 import {
   ERROR_MESSAGE_MAX_BYTES,
@@ -21,14 +15,15 @@ import {
   emitSpan,
   hasEnded,
   measure,
-  ofRun,
   seconds,
 } from './emit.js';
+import { countOf, listOf, none } from './few.js';
+import { CHATS, EARLY_REASONING } from './forms.js';
 import { deriveSpanId } from './ids.js';
 import {
+  type EarlyReasoning,
   type EndedCall,
-  emptyList,
-  emptyMap,
+  forgetCalls,
   type HeldChat,
   type OpenStep,
   type Reasoning,
@@ -37,8 +32,6 @@ import {
   type Step,
   schedule,
   sessionOf,
-  withEntry,
-  without,
 } from './state.js';
 import { addEndedCall, addStep, currentStep, keepSteps, removeStep, unmatchedSteps } from './steps.js';
 
@@ -65,7 +58,7 @@ const isPhantom = (run: Run, ts: number): boolean =>
   (run.cancelled_at_ms !== undefined && ts >= run.cancelled_at_ms);
 
 export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_started'>): void {
-  emitLog(step, event, ofRun(step, run));
+  emitLog(step, event, { run });
   if (isPhantom(run, event.ts)) return;
   const previous = currentStep(run);
   if (previous !== undefined && previous.start_ms <= event.ts) supersede(step, run, previous, event.ts);
@@ -111,7 +104,7 @@ function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error:
 export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): void {
   if (event.error !== undefined && hasNoId(event)) {
     emitLog(step, event, {
-      ...ofRun(step, run),
+      run,
       detail: { 'error.type': event.error.type ?? 'error' },
       failed: true,
     });
@@ -134,7 +127,7 @@ const chatSpanId = (run: Run, own_id: string): string =>
   deriveSpanId('chat', run.session_key, run.run_id, own_id);
 
 const isKnownCall = (step: Step, run: Run, span_id: string): boolean =>
-  hasEnded(step, span_id) || run.chats.has(span_id);
+  hasEnded(step, span_id) || CHATS.find(run.chats, span_id) !== undefined;
 
 /** The step is kept for a while: an event that comes out of turn may show that another call ended it. */
 function takeStep(step: Step, run: Run, open: OpenStep): void {
@@ -144,9 +137,14 @@ function takeStep(step: Step, run: Run, open: OpenStep): void {
 
 /** What was said of the call's reasoning before its tokens came, by response or by step. */
 function takeReasoning(run: Run, event: EventOf<'llm.tokens'>, open: OpenStep | undefined): Reasoning {
-  const early = event.response_id === undefined ? undefined : run.reasoning.get(event.response_id);
-  if (event.response_id !== undefined) run.reasoning = without(run.reasoning, event.response_id);
-  const told = { ...open?.reasoning, ...early };
+  const told: Reasoning = { ...open?.reasoning };
+  const { response_id } = event;
+  const early = response_id === undefined ? undefined : EARLY_REASONING.find(run.reasoning, response_id);
+  if (early !== undefined) {
+    const { response_id: id, ...reasoning } = early;
+    Object.assign(told, reasoning);
+    run.reasoning = EARLY_REASONING.remove(run.reasoning, id);
+  }
   if (open !== undefined) open.reasoning = {};
   return event.reasoning_tokens === undefined ? told : { ...told, tokens: event.reasoning_tokens };
 }
@@ -161,7 +159,6 @@ function endCall(
   span_id: string,
   open: OpenStep | undefined,
 ): void {
-  const session = sessionOf(step, run.session_key);
   const end_ms = event.ended_at ?? event.ts;
   const start_ms = event.started_at ?? open?.start_ms ?? end_ms;
   const call: ModelCall = {
@@ -181,8 +178,8 @@ function endCall(
     error: mergeErrors(event.error, open?.error),
   });
   emitLog(step, event, {
-    reference: span,
-    identity: runLogIdentity(run, session),
+    run,
+    span,
     detail: { 'gen_ai.request.model': call.model },
     failed: span.error !== undefined,
   });
@@ -239,7 +236,7 @@ const unknownModelLabels = (step: Step, run: Run): Attributes =>
   modelLabels(step, run, { model: UNKNOWN, provider: UNKNOWN });
 
 function measureUsage(step: Step, { usage }: ModelCall, labels: Attributes): void {
-  if (usage === undefined) return;
+  if (usage === undefined || !step.options.measurements) return;
   measure(step, `${USAGE}.input_tokens`, usage.input_tokens, labels);
   measure(step, `${USAGE}.output_tokens`, usage.output_tokens, labels);
   measure(step, `${USAGE}.cache_read.input_tokens`, usage.cache_read_tokens, labels);
@@ -257,10 +254,11 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
   const end_ms = span.end_ms ?? span.start_ms;
   run.is_reasoned = call.reasoning.tokens !== undefined;
   measureUsage(step, call, labels);
-  measure(step, 'gen_ai.client.inference.duration', seconds(span.start_ms, end_ms), {
-    ...labels,
-    'error.type': span.error?.type,
-  });
+  if (step.options.measurements)
+    measure(step, 'gen_ai.client.inference.duration', seconds(span.start_ms, end_ms), {
+      ...labels,
+      'error.type': span.error?.type,
+    });
   if (call.reasoning.tokens !== undefined || call.usage === undefined) {
     measureReasoning(step, call.reasoning.tokens, labels);
     emitSpan(step, span);
@@ -269,7 +267,7 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
   emitPreview(step, () => span);
   const due_ms = step.now_ms + step.options.limits.chat_hold_ms;
   const held: HeldChat = { span, metric_attributes: labels, due_ms };
-  run.chats = withEntry(run.chats, span.span_id, held);
+  run.chats = CHATS.add(run.chats, held);
   schedule(step, 'chat', run, due_ms);
 }
 
@@ -286,7 +284,7 @@ function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.
   addReasoning(step, reasoning, event);
   chat.span = { ...chat.span, attributes: { ...chat.span.attributes, ...reasoningAttributes(reasoning) } };
   if (reasoning.tokens === undefined) return;
-  run.chats = without(run.chats, chat.span.span_id);
+  run.chats = CHATS.remove(run.chats, chat.span.span_id);
   run.is_reasoned = true;
   measureReasoning(step, reasoning.tokens, chat.metric_attributes);
   emitSpan(step, chat.span);
@@ -299,20 +297,21 @@ function keepEarlyReasoning(
   response_id: string,
   event: EventOf<'llm.reasoning'>,
 ): void {
-  if (!run.reasoning.has(response_id) && run.reasoning.size >= MAX_EARLY_REASONING) return;
-  const early = run.reasoning.get(response_id) ?? {};
+  const known = EARLY_REASONING.find(run.reasoning, response_id);
+  if (known === undefined && countOf(run.reasoning) >= MAX_EARLY_REASONING) return;
+  const early: EarlyReasoning = known ?? { response_id };
   addReasoning(step, early, event);
-  run.reasoning = withEntry(run.reasoning, response_id, early);
+  if (known === undefined) run.reasoning = EARLY_REASONING.add(run.reasoning, early);
 }
 
 export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
   const span_id = event.response_id === undefined ? run.span_id : chatSpanId(run, event.response_id);
   emitLog(step, event, {
-    reference: { trace_id: run.trace_id, span_id },
-    identity: runLogIdentity(run, sessionOf(step, run.session_key)),
+    run,
+    span: { trace_id: run.trace_id, span_id },
   });
   if (event.response_id === undefined) return onNamelessReasoning(step, run, event);
-  const chat = run.chats.get(span_id);
+  const chat = CHATS.find(run.chats, span_id);
   if (chat !== undefined) return completeChat(step, run, chat, event);
   if (hasEnded(step, span_id)) return completeLate(step, event, span_id);
   keepEarlyReasoning(step, run, event.response_id, event);
@@ -323,7 +322,7 @@ function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning
   const open = currentStep(run);
   if (open !== undefined) return addReasoning(step, open.reasoning, event);
   if (run.is_reasoned) return;
-  const chat = [...run.chats.values()].at(-1);
+  const chat = listOf(run.chats).at(-1);
   if (chat !== undefined) return completeChat(step, run, chat, event);
   run.is_reasoned = event.reasoning_tokens !== undefined;
   measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));
@@ -363,7 +362,7 @@ function letGo(step: Step, run: Run, chat: HeldChat): void {
   const { state, options } = step;
   setEntry(state.unreasoned, span.span_id, { span, metric_attributes }, options.limits.unreasoned_chats);
   emitSpan(step, chat.span);
-  run.chats = without(run.chats, chat.span.span_id);
+  run.chats = CHATS.remove(run.chats, chat.span.span_id);
 }
 
 /** How soon a call that is waited for longer is looked at again. */
@@ -385,19 +384,13 @@ export function expireChats(step: Step, run: Run, until_ms: number): void {
     removeStep(run, open);
     endStep(step, run, open);
   }
-  for (const chat of run.chats.values()) {
+  for (const chat of listOf(run.chats)) {
     if (chat.due_ms > until_ms) break;
     if (isAwaited(step, run, chat, until_ms)) break;
     letGo(step, run, chat);
   }
-  const isWaiting = run.chats.size > 0 || run.steps.some((open) => (open.due_ms ?? Infinity) > until_ms);
+  const isWaiting = countOf(run.chats) > 0 || run.steps.some((open) => (open.due_ms ?? Infinity) > until_ms);
   if (run.ended !== undefined && !isWaiting) forgetCalls(run);
-}
-
-/** An ended run is remembered for late children; what its calls were matched by is not worth its memory. */
-function forgetCalls(run: Run): void {
-  run.steps = emptyList();
-  run.ended_calls = emptyList();
 }
 
 /** The run has ended: its steps wait for a last message, but a step that was announced and never made is dropped. */
@@ -415,8 +408,8 @@ export function endSteps(step: Step, run: Run, end: Pick<RunClosing, 'end_ms' | 
 export function flushChats(step: Step, run: Run): void {
   for (const open of run.steps) open.due_ms ??= step.now_ms;
   expireChats(step, run, Infinity);
-  for (const { tokens } of run.reasoning.values()) {
+  for (const { tokens } of listOf(run.reasoning)) {
     measureReasoning(step, tokens, unknownModelLabels(step, run));
   }
-  run.reasoning = emptyMap();
+  run.reasoning = none();
 }

@@ -8,6 +8,7 @@ import type { AgentEvent, EventOf } from '../model/event.js';
 import type { Capture, SavedRecord } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
 import { beginCapture, type CaptureOptions } from '../tracked.js';
+import { recall } from './archive.js';
 import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js';
 import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
 import { hasEnded } from './emit.js';
@@ -33,6 +34,7 @@ import {
   onStarted,
   onSubagentFinished,
   onSubagentOutput,
+  putAway,
   settleRun,
   touch,
 } from './runs.js';
@@ -41,11 +43,12 @@ import { isFirstSight } from './seen.js';
 import { logSpawn, rememberSpawn } from './spawns.js';
 import {
   type Counts,
-  cancelTimers,
   createState,
   DEFAULT_LIMITS,
   emptyEmission,
+  forgetRecent,
   type Limits,
+  liveRun,
   type Options,
   type Run,
   runKey,
@@ -54,6 +57,7 @@ import {
   sessionOf,
   setSession,
   type Timer,
+  type TimerKind,
 } from './state.js';
 
 export interface CorrelatorOptions {
@@ -63,6 +67,10 @@ export interface CorrelatorOptions {
   content_max_bytes?: number;
   /** Give out copies of spans that are not final. Default: true. */
   previews?: boolean;
+  /** Give out log records. Default: true. */
+  logs?: boolean;
+  /** Give out measurements. Default: true. */
+  measurements?: boolean;
   limits?: Partial<Limits>;
 }
 
@@ -146,46 +154,59 @@ function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, identify: ()
 }
 
 /** What is said of a sub-agent may name its session alone: it is about its latest run. */
-function latestRun({ state }: Step, event: AgentEvent): Run | undefined {
+function latestRun(step: Step, event: AgentEvent): Run | undefined {
   if (event.type !== 'subagent.output' && event.type !== 'subagent.finished') return undefined;
-  const latest = getEntry(state.sessions, event.session_key)?.runs.at(-1);
-  return latest === undefined ? undefined : state.runs.get(latest);
+  const latest = getEntry(step.state.sessions, event.session_key)?.runs.at(-1);
+  return latest === undefined ? undefined : (step.state.runs.get(latest) ?? recall(step, latest));
 }
 
 function applyToRun(step: Step, run: Run, event: AgentEvent): void {
   if (event.gap === true) markGap(step, run);
-  if (event.type !== 'agent.started') return dispatch(step, run, event);
-  step.state.counts.duplicates++;
+  if (event.type === 'agent.started') step.state.counts.duplicates++;
+  else dispatch(step, run, event);
+  if (run.ended !== undefined) putAway(step, run);
 }
 
-function applyEvent(step: Step, event: AgentEvent): void {
-  const { state } = step;
-  const { session_key, run_id = '' } = event;
-  const key = runKey(session_key, run_id);
-  const run = state.runs.get(key);
-  const seen_numbers = (run ?? state.held.get(key))?.seen_numbers ?? [];
-  if (!isFirstSight(step, event, seen_numbers)) {
-    state.counts.duplicates++;
-    return;
-  }
-  learn(step, event);
-  const identify = (): Identity => {
-    const span_id = deriveSpanId('run', session_key, run_id, '');
-    return { key, session_key, run_id, span_id, seen_numbers };
-  };
-  if (event.type === 'subagent.spawned') return applySpawn(step, event, identify);
-  const about = run ?? latestRun(step, event);
-  if (about !== undefined) return applyToRun(step, about, event);
-  const identity = identify();
+/** An event of a run that is not known by its session and id. */
+function applyUnknown(step: Step, event: AgentEvent, identity: Identity): void {
   // It has ended, so long ago that it is forgotten.
   if (hasEnded(step, identity.span_id)) {
-    state.counts.duplicates++;
+    step.state.counts.duplicates++;
     return;
   }
   if (event.type === 'agent.started' && openAtOnce(step, event, identity, dispatch)) return;
   const held = hold(step, event, identity);
   tryOpen(step, held, dispatch);
   makeRoomForHeld(step, dispatch);
+}
+
+function applyEvent(step: Step, event: AgentEvent): void {
+  const { state } = step;
+  const { session_key, run_id = '' } = event;
+  const live = liveRun(step, session_key, run_id);
+  const key = live?.key ?? runKey(session_key, run_id);
+  const run = live ?? recall(step, key);
+  const seen_numbers = (run ?? state.held.get(key))?.seen_numbers ?? [];
+  const isFirst = isFirstSight(step, event, seen_numbers);
+  if (isFirst) learn(step, event);
+  if (isFirst && run !== undefined && event.type !== 'subagent.spawned') return applyToRun(step, run, event);
+  if (!isFirst) {
+    state.counts.duplicates++;
+    if (run !== undefined) putAway(step, run);
+    return;
+  }
+  const identify = (): Identity => {
+    const span_id = deriveSpanId('run', session_key, run_id, '');
+    return { key, session_key, run_id, span_id, seen_numbers };
+  };
+  if (event.type === 'subagent.spawned') {
+    applySpawn(step, event, identify);
+    if (run !== undefined) putAway(step, run);
+    return;
+  }
+  const latest = latestRun(step, event);
+  if (latest !== undefined) applyToRun(step, latest, event);
+  else applyUnknown(step, event, identify());
 }
 
 function expireTimer(step: Step, timer: Timer): void {
@@ -196,6 +217,11 @@ function expireTimer(step: Step, timer: Timer): void {
   if (kind === 'hold') return expireHold(step, key, dispatch);
   const run = runs.get(key);
   if (run === undefined) return;
+  expireOfRun(step, run, kind);
+  putAway(step, run);
+}
+
+function expireOfRun(step: Step, run: Run, kind: Exclude<TimerKind, 'hold'>): void {
   switch (kind) {
     case 'limits':
       return expireLimits(step, run);
@@ -231,7 +257,7 @@ function closeAll(step: Step): void {
   // A run that was closed just now may have left its span with a run that was closed before it.
   for (const run of runsToChange(state)) {
     settleRun(step, run);
-    cancelTimers(state, run);
+    putAway(step, run);
   }
   state.timers.length = 0;
   state.cancelled_timers = 0;
@@ -243,20 +269,18 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
     content: options.content ?? false,
     content_max_bytes: options.content_max_bytes ?? DEFAULT_CONTENT_MAX_BYTES,
     previews: options.previews ?? true,
+    logs: options.logs ?? true,
+    measurements: options.measurements ?? true,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
   };
   const state = createState();
   const parts = trackState(state);
   const unusable_records = saved === undefined ? 0 : restoreState(state, parts, saved);
   let patient_until_ms = 0;
-  const begin = (now_ms: number, out = emptyEmission()): Step => ({
-    state,
-    options: settings,
-    now_ms,
-    out,
-    arrived: [],
-    patient_until_ms,
-  });
+  const begin = (now_ms: number, out = emptyEmission()): Step => {
+    forgetRecent(state);
+    return { state, options: settings, now_ms, out, arrived: [], patient_until_ms };
+  };
   const end = (step: Step): Emission => {
     if (step.arrived.length > 0) openWaiting(step, dispatch);
     return step.out;

@@ -1,19 +1,19 @@
 /**
  * How the correlator speaks: spans once and once only, copies of open ones, a log record per event, measurements.
  */
-import { addMember, hasMember } from '../bounded.js';
+import { addId, hasId } from '../id-set.js';
 import { type AgentEvent, EVENT_TYPES, type EventType } from '../model/event.js';
 import type { Attributes, InstrumentName, SpanRecord, SpanReference } from '../model/telemetry.js';
-import { runLogIdentity } from './attributes.js';
-import { type Run, runReference, type Step, sessionOf } from './state.js';
+import { callLogIdentity, runLogIdentity } from './attributes.js';
+import { type OpenCall, type Run, type Step, sessionOf } from './state.js';
 
 /** A span that has ended. What has ended stays ended: its id is never given out again while it is remembered. */
 export function emitSpan({ state, options, out }: Step, span: SpanRecord): void {
-  addMember(state.ended_spans, span.span_id, options.limits.seen_ids);
+  addId(state.ended_spans, span.span_id, options.limits.seen_ids);
   out.spans.push(span);
 }
 
-export const hasEnded = ({ state }: Step, span_id: string): boolean => hasMember(state.ended_spans, span_id);
+export const hasEnded = ({ state }: Step, span_id: string): boolean => hasId(state.ended_spans, span_id);
 
 /** A copy of a span that is not final, where anybody wants those. */
 export function emitPreview({ out, options }: Step, copy: () => SpanRecord): void {
@@ -30,29 +30,32 @@ const EVENT_NAMES = Object.fromEntries(EVENT_TYPES.map((type) => [type, eventNam
   Record<EventType, string>
 >;
 
-export interface LogDetail {
-  reference: SpanReference;
-  /** Belongs to the record from here on. */
-  identity: Attributes;
+/** What a record is about. */
+export interface LogSubject {
+  /** Absent where no run is known. */
+  run: Run | undefined;
+  /** The call of the run that it is about. */
+  call?: OpenCall;
+  /** Default: the call's span, or the run's. */
+  span?: SpanReference;
   /** Attributes of this event alone. */
   detail?: Attributes;
   failed?: boolean;
 }
 
-/** What a record has that belongs to the run itself. */
-export const ofRun = (step: Step, run: Run): Pick<LogDetail, 'reference' | 'identity'> => ({
-  reference: runReference(run),
-  identity: runLogIdentity(run, sessionOf(step, run.session_key)),
-});
+function identityOf(step: Step, { run, call }: LogSubject): Attributes {
+  if (run === undefined) return {};
+  const session = sessionOf(step, run.session_key);
+  return call === undefined ? runLogIdentity(run, session) : callLogIdentity(run, session, call);
+}
 
-export function emitLog(
-  step: Step,
-  event: AgentEvent,
-  { reference, identity, detail, failed }: LogDetail,
-): void {
+export function emitLog(step: Step, event: AgentEvent, subject: LogSubject): void {
+  if (!step.options.logs) return;
+  const { run, call, span, detail, failed } = subject;
+  const identity = identityOf(step, subject);
   step.out.logs.push({
-    trace_id: reference.trace_id,
-    span_id: reference.span_id,
+    trace_id: (span ?? run)?.trace_id ?? '',
+    span_id: (span ?? call ?? run)?.span_id ?? '',
     event_name: EVENT_NAMES[event.type],
     ts_ms: event.ts,
     observed_ms: step.now_ms,
@@ -63,12 +66,12 @@ export function emitLog(
 
 /** Adds to a counter or records in a histogram; nothing is no measurement of a counter. */
 export function measure(
-  { out }: Step,
+  { out, options }: Step,
   instrument: InstrumentName,
   value: number | undefined,
   attributes: Attributes,
 ): void {
-  if (value !== undefined) out.measurements.push({ instrument, value, attributes });
+  if (value !== undefined && options.measurements) out.measurements.push({ instrument, value, attributes });
 }
 
 /** Times of one span can come from two clocks; a duration is never negative. */

@@ -6,7 +6,7 @@ import { createQueue, queueLength, takeOldest } from '../bounded.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import { hasEnded } from './emit.js';
 import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
-import { markGap, openRun, previewRun } from './runs.js';
+import { markGap, openRun, previewRun, putAway } from './runs.js';
 import {
   cancelTimers,
   emptyList,
@@ -151,6 +151,7 @@ function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch):
   previewRun(step, run);
   for (const { event, arrival_ms } of events) dispatch({ ...step, now_ms: arrival_ms }, run, event);
   announce(step, run);
+  putAway(step, run);
 }
 
 /** Others may wait for this run. */

@@ -4,9 +4,6 @@
  */
 import { hash } from 'node:crypto';
 
-const TRACE_ID_DIGITS = 32;
-const SPAN_ID_DIGITS = 16;
-
 /** The lengths below this are the same 4 bytes as UTF-8 text: those of nearly all parts. */
 const SHORT_BYTES = 0x80;
 const SHORT_LENGTHS = Array.from(
@@ -35,15 +32,48 @@ function frameLong(parts: readonly string[]): Buffer {
   );
 }
 
-/** OpenTelemetry takes an all-zero id for "none", so it is never given. */
-function digest(parts: readonly string[], digits: number): string {
-  const id = hash('sha256', frame(parts), 'hex').slice(0, digits);
-  return /[^0]/.test(id) ? id : `${id.slice(0, -1)}1`;
+const HEX = Buffer.from('0123456789abcdef');
+/** The two digits of each byte. */
+const HIGH_DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => HEX[byte >> 4] ?? 0);
+const LOW_DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => HEX[byte & 0x0f] ?? 0);
+
+/**
+ * 8 bytes of a digest as 16 digits. The digits are put together one by one: a slice of a longer text would keep all of that in
+ * memory for as long as the id is remembered.
+ */
+function digitsOf(bytes: string, from: number): string {
+  const code = (digits: Uint8Array, at: number): number => digits[bytes.charCodeAt(from + at)] ?? 0;
+  return String.fromCharCode(
+    code(HIGH_DIGITS, 0),
+    code(LOW_DIGITS, 0),
+    code(HIGH_DIGITS, 1),
+    code(LOW_DIGITS, 1),
+    code(HIGH_DIGITS, 2),
+    code(LOW_DIGITS, 2),
+    code(HIGH_DIGITS, 3),
+    code(LOW_DIGITS, 3),
+    code(HIGH_DIGITS, 4),
+    code(LOW_DIGITS, 4),
+    code(HIGH_DIGITS, 5),
+    code(LOW_DIGITS, 5),
+    code(HIGH_DIGITS, 6),
+    code(LOW_DIGITS, 6),
+    code(HIGH_DIGITS, 7),
+    code(LOW_DIGITS, 7),
+  );
 }
 
+/** The digest's bytes, each as the character of that number. */
+const digest = (parts: readonly string[]): string => hash('sha256', frame(parts), 'binary');
+
+/** OpenTelemetry takes an all-zero id for "none", so it is never given. */
+const orOne = (id: string): string => (/[^0]/.test(id) ? id : `${id.slice(0, -1)}1`);
+
 /** 32 hex digits, from the identity of the trace's root run. */
-export const deriveTraceId = (root_session_key: string, root_run_id: string): string =>
-  digest(['trace', root_session_key, root_run_id], TRACE_ID_DIGITS);
+export function deriveTraceId(root_session_key: string, root_run_id: string): string {
+  const bytes = digest(['trace', root_session_key, root_run_id]);
+  return orOne(digitsOf(bytes, 0) + digitsOf(bytes, 8));
+}
 
 /** 16 hex digits. `own_id`: empty for a run, the call id for a tool, the response, message or step id for a chat. */
 export const deriveSpanId = (
@@ -51,7 +81,7 @@ export const deriveSpanId = (
   session_key: string,
   run_id: string,
   own_id: string,
-): string => digest([kind, session_key, run_id, own_id], SPAN_ID_DIGITS);
+): string => orOne(digitsOf(digest([kind, session_key, run_id, own_id]), 0));
 
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
 

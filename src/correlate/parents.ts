@@ -5,8 +5,9 @@
 import { getEntry } from '../bounded.js';
 import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
 import type { SpanReference } from '../model/telemetry.js';
+import { archived, parentKeyOf } from './archive.js';
 import { callSpanId, isKnownCall } from './calls.js';
-import { type Run, runKey, runReference, type Spawn, type Step } from './state.js';
+import { type Run, runKey, runReference, type Spawn, type State, type Step } from './state.js';
 
 /** What is known of a run that looks for its parent. */
 export interface Child {
@@ -39,14 +40,18 @@ export interface KnownParent {
 export const sessionWait = (session_key: string): string => `s:${session_key}`;
 export const runWait = (run_id: string): string => `r:${run_id}`;
 
+/** A run, open or ended, to be looked at. */
+const peek = (state: State, key: string): Readonly<Run> | undefined =>
+  state.runs.peek(key) ?? archived(state, key);
+
 /** Ancestors are looked at no further than this; real trees are a handful deep. */
 const MAX_ANCESTORS = 1_000;
 
 function isBelow({ state }: Step, run: Run, ancestor_key: string): boolean {
-  let at: Run | undefined = run;
+  let at: string | undefined = run.key;
   for (let depth = 0; at !== undefined && depth < MAX_ANCESTORS; depth++) {
-    if (at.key === ancestor_key) return true;
-    at = at.parent_key === undefined ? undefined : state.runs.peek(at.parent_key);
+    if (at === ancestor_key) return true;
+    at = parentKeyOf(state, at);
   }
   return false;
 }
@@ -55,7 +60,7 @@ function isBelow({ state }: Step, run: Run, ancestor_key: string): boolean {
 function runsOf(step: Step, session_key: string, child_key: string): Run[] {
   const keys = getEntry(step.state.sessions, session_key)?.runs ?? [];
   return keys
-    .map((key) => step.state.runs.peek(key))
+    .map((key) => peek(step.state, key))
     .filter((run): run is Run => run !== undefined && !isBelow(step, run, child_key));
 }
 
@@ -88,7 +93,7 @@ export function spawningRun(
 ): Run | undefined {
   const { parent_session_key, parent_run_id, call_id } = spawn;
   if (parent_run_id !== undefined) {
-    const run = step.state.runs.peek(runKey(parent_session_key, parent_run_id));
+    const run = peek(step.state, runKey(parent_session_key, parent_run_id));
     return run === undefined || isBelow(step, run, child.key) ? undefined : run;
   }
   const runs = runsOf(step, parent_session_key, child.key);
@@ -106,7 +111,7 @@ function spawnParent(step: Step, child: Child, spawn: Spawn, certain: boolean): 
 /** A parent's run id alone: its session is that of the run by that id. */
 function parentByRunId(step: Step, child: Child, parent_run_id: string): Parent {
   const key = getEntry(step.state.by_run_id, parent_run_id);
-  const run = key === undefined || key === child.key ? undefined : step.state.runs.peek(key);
+  const run = key === undefined || key === child.key ? undefined : peek(step.state, key);
   return run === undefined || isBelow(step, run, child.key)
     ? { kind: 'unknown', waits_for: [runWait(parent_run_id)] }
     : known(step, run, undefined, true);
@@ -117,10 +122,10 @@ function announcedRuns({ state }: Step, named: AnnouncedRun[], own_key: string):
   return named
     .map(({ session_key, run_id }) => {
       const key = session_key === undefined ? getEntry(state.by_run_id, run_id) : runKey(session_key, run_id);
-      const exact = key === undefined ? undefined : state.runs.peek(key);
+      const exact = key === undefined ? undefined : peek(state, key);
       if (exact !== undefined || session_key === undefined) return exact;
       return latest(
-        (getEntry(state.sessions, session_key)?.runs ?? []).flatMap((each) => state.runs.peek(each) ?? []),
+        (getEntry(state.sessions, session_key)?.runs ?? []).flatMap((each) => peek(state, each) ?? []),
       );
     })
     .filter((run): run is Run => run !== undefined && run.key !== own_key);

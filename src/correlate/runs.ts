@@ -1,16 +1,17 @@
 /**
  * Runs: they open with their first event, live as long as they or their descendants show signs of life, and end once.
  */
-import { queueLength, takeOldest } from '../bounded.js';
 import { parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
 import type { SpanRecord } from '../model/telemetry.js';
+import { archived, archiveEnded, recall } from './archive.js';
 import { agentName, runAttributes } from './attributes.js';
 import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, park } from './calls.js';
 import { endSteps, flushChats, spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
-import { emitLog, emitPreview, emitSpan, measure, ofRun, seconds } from './emit.js';
+import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
+import { countOf, none } from './few.js';
 import { deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent } from './parents.js';
 import {
@@ -18,7 +19,6 @@ import {
   addRunToSession,
   cancelTimers,
   emptyList,
-  emptyMap,
   giveUp,
   nextNumber,
   type Origin,
@@ -69,6 +69,7 @@ function newRun(step: Step, origin: Origin, parent: Parent): Run {
     span_id,
     parent_span_id: known?.span_id,
     parent_key: known?.run.key,
+    watching_key: known?.run.key,
     parent_agent_id: known && parentAgent(known.run, session_key),
     remote_parent_span_id: remote?.span_id,
     trigger: started?.trigger,
@@ -92,11 +93,11 @@ function newRun(step: Step, origin: Origin, parent: Parent): Run {
     cancelled_at_ms: undefined,
     yielded_at_ms: undefined,
     events: emptyList(),
-    calls: emptyMap(),
+    calls: none(),
     steps: emptyList(),
-    chats: emptyMap(),
-    reasoning: emptyMap(),
-    early_ends: emptyMap(),
+    chats: none(),
+    reasoning: none(),
+    early_ends: none(),
     parked: emptyList(),
     step_count: 0,
     tool_count: 0,
@@ -149,14 +150,24 @@ function makeRoom(step: Step): void {
   closeRun(step, run, GIVEN_UP, 'too many open runs');
 }
 
+/** The nearest run above this one that waits for signs of life. One that was put away does not, but those above it may. */
+function watching({ state }: Step, run: Run): Run | undefined {
+  while (run.watching_key !== undefined) {
+    const above = state.runs.get(run.watching_key);
+    if (above !== undefined) return above;
+    run.watching_key = archived(state, run.watching_key)?.watching_key;
+  }
+  return undefined;
+}
+
 /** A sign of life of a run is one of its ancestors too: they wait for it. */
 export function touch(step: Step, run: Run, ts: number): void {
-  run.last_ts_ms = Math.max(run.last_ts_ms, ts);
+  if (run.last_ts_ms < ts) run.last_ts_ms = ts;
   const active_ms = Math.max(ts, step.now_ms);
   let at: Run | undefined = run;
   while (at !== undefined && at.active_ms < active_ms) {
     at.active_ms = active_ms;
-    at = at.parent_key === undefined ? undefined : step.state.runs.get(at.parent_key);
+    at = watching(step, at);
   }
 }
 
@@ -182,7 +193,11 @@ export function expireLimits(step: Step, run: Run): void {
 export function closeRun(step: Step, run: Run, type: string, message: string): void {
   endRun(step, run, { end_ms: run.last_ts_ms, error: { type, message } }, type);
   settleRun(step, run);
+  putAway(step, run);
 }
+
+/** A run that has ended and waits for nothing is put away. */
+export const putAway = (step: Step, run: Run): void => archiveEnded(step, run, settleRun);
 
 /** A second start is a retry of the same run. */
 export function onStarted(step: Step, run: Run, event: EventOf<'agent.started'>): void {
@@ -191,7 +206,7 @@ export function onStarted(step: Step, run: Run, event: EventOf<'agent.started'>)
     return;
   }
   run.started = true;
-  emitLog(step, event, ofRun(step, run));
+  emitLog(step, event, { run });
 }
 
 /** A status that is no success is an error: of the error's own type, else of the status's name. */
@@ -202,7 +217,7 @@ function errorOf(event: EventOf<'agent.finished'> | EventOf<'subagent.finished'>
 
 function logEnd(step: Step, run: Run, event: AgentEvent, error: ErrorDetail | undefined): void {
   emitLog(step, event, {
-    ...ofRun(step, run),
+    run,
     detail: { success: error === undefined, 'error.type': error?.type },
     failed: error !== undefined,
   });
@@ -241,7 +256,7 @@ export function onSubagentFinished(step: Step, run: Run, event: EventOf<'subagen
 }
 
 export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.output'>): void {
-  emitLog(step, event, ofRun(step, run));
+  emitLog(step, event, { run });
   if (run.ended !== undefined || run.events.length >= MAX_SPAN_EVENTS) return;
   const { content, content_max_bytes } = step.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
@@ -261,11 +276,13 @@ function refineParent(step: Step, run: Run): KnownParent | undefined {
   const parent = found.kind === 'unknown' ? found.fallback : found;
   if (parent?.kind !== 'known' || parent.run.trace_id !== run.trace_id) return undefined;
   run.parent_key = parent.run.key;
+  run.watching_key = parent.run.key;
   run.parent_span_id = parent.span_id;
-  return { ...parent, run: step.state.runs.get(parent.run.key) ?? parent.run };
+  return parent;
 }
 
 function measureRun(step: Step, run: Run, end_ms: number, error_type: string | undefined): void {
+  if (!step.options.measurements) return;
   const labels = {
     'gen_ai.operation.name': 'invoke_agent',
     'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
@@ -285,10 +302,10 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   endSteps(step, run, closing);
   measureRun(step, run, closing.end_ms, span.error?.type);
   if (parent?.awaited_call_id === undefined) emitSpan(step, span);
-  else park(step, parent.run, span, parent.awaited_call_id);
+  else parkUnder(step, parent, span, parent.awaited_call_id);
   const settle_due_ms = step.now_ms + step.options.limits.settle_ms;
   run.ended = {
-    number: nextNumber(step.state),
+    number: 0,
     end_ms: closing.end_ms,
     yielded: closing.yielded === true,
     settle_due_ms,
@@ -300,22 +317,13 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   cancelTimers(state, run, 'limits');
   state.open.delete(run.key);
   state.counts.runs_ended++;
-  forgetOldest(step);
-  state.ended.items.push(run.key);
-  if (run.calls.size > 0) schedule(step, 'settle', run, settle_due_ms);
+  if (countOf(run.calls) > 0) schedule(step, 'settle', run, settle_due_ms);
 }
 
-/** The context of ended runs is kept for late children, up to a bound. */
-function forgetOldest(step: Step): void {
-  const { state, options } = step;
-  if (queueLength(state.ended) < options.limits.ended_runs) return;
-  const oldest = takeOldest(state.ended);
-  if (oldest === undefined) return;
-  const run = state.runs.get(oldest);
-  if (run === undefined) return;
-  settleRun(step, run);
-  cancelTimers(state, run);
-  state.runs.delete(oldest);
+/** Keeps a run's span until the call that it hangs under is seen, with the run of that call. */
+function parkUnder(step: Step, { run: { key } }: KnownParent, span: SpanRecord, call_id: string): void {
+  const parent = step.state.runs.get(key) ?? recall(step, key);
+  if (parent !== undefined) park(step, parent, span, call_id);
 }
 
 /** Closes what is still open in a run that has ended. */

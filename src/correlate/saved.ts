@@ -4,12 +4,17 @@
  */
 import type { SavedRecord } from '../model/record.js';
 import { keepNumbersAbove, restoreParts, type Tracked, trackBounded } from '../tracked.js';
+import { trackIds } from '../tracked-ids.js';
+import { listOf } from './few.js';
+import { ARCHIVE_FORM, SESSION_FORM } from './forms.js';
 import { pushDue } from './heap.js';
 import { addWaiting } from './held.js';
 import { type HeldRun, type Run, STATE_PREFIX, type State, type Timer } from './state.js';
 
 /** Each is as long as a run's record. */
 const SPANS_OF_A_RECORD = 5;
+/** They are texts already. */
+const RUNS_OF_A_RECORD = 20;
 
 /** By the second part of their records' keys. */
 export type StateParts = Record<string, Tracked>;
@@ -19,12 +24,18 @@ export function trackState(state: State): StateParts {
   return {
     runs: state.runs,
     held: state.held,
-    sessions: trackBounded(state.sessions, `${STATE_PREFIX}sessions/`, tracker),
+    archive: trackBounded(state.archive, `${STATE_PREFIX}archive/`, tracker, {
+      entries_of_a_record: RUNS_OF_A_RECORD,
+      form: ARCHIVE_FORM,
+    }),
+    sessions: trackBounded(state.sessions, `${STATE_PREFIX}sessions/`, tracker, { form: SESSION_FORM }),
     spawns: trackBounded(state.spawns, `${STATE_PREFIX}spawns/`, tracker),
     by_run_id: trackBounded(state.by_run_id, `${STATE_PREFIX}by_run_id/`, tracker),
     seen_events: trackBounded(state.seen_events, `${STATE_PREFIX}seen_events/`, tracker),
-    ended_spans: trackBounded(state.ended_spans, `${STATE_PREFIX}ended_spans/`, tracker),
-    unreasoned: trackBounded(state.unreasoned, `${STATE_PREFIX}unreasoned/`, tracker, SPANS_OF_A_RECORD),
+    ended_spans: trackIds(state.ended_spans, `${STATE_PREFIX}ended_spans/`, tracker),
+    unreasoned: trackBounded(state.unreasoned, `${STATE_PREFIX}unreasoned/`, tracker, {
+      entries_of_a_record: SPANS_OF_A_RECORD,
+    }),
   };
 }
 
@@ -38,7 +49,7 @@ function restoreTimers(state: State, timers: readonly Timer[]): void {
 }
 
 function restoreRuns(state: State, runs: Run[]): void {
-  const calls = runs.flatMap((run) => [...run.calls.values()]);
+  const calls = runs.flatMap((run) => listOf(run.calls));
   const ended = runs.flatMap(({ key, ended }) => (ended === undefined ? [] : { key, number: ended.number }));
   for (const call of calls.sort(byNumber)) {
     keepNumbersAbove(state.tracker, call.number);
@@ -46,7 +57,7 @@ function restoreRuns(state: State, runs: Run[]): void {
   }
   for (const { key, number } of ended.sort(byNumber)) {
     keepNumbersAbove(state.tracker, number);
-    state.ended.items.push(key);
+    state.ended.items.push({ key, number });
   }
   for (const run of runs) {
     if (run.ended === undefined) state.open.add(run.key);

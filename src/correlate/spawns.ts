@@ -5,7 +5,6 @@
 import { getEntry, setEntry } from '../bounded.js';
 import type { EventOf } from '../model/event.js';
 import type { SpanReference } from '../model/telemetry.js';
-import { runLogIdentity } from './attributes.js';
 import { callSpanId, isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
 import { deriveSpanId, deriveTraceId } from './ids.js';
@@ -39,16 +38,17 @@ function spawningSpan(step: Step, event: Spawned): { run: Run; reference: SpanRe
 
 /** Gives out a spawn's record: on the spawning span, else on the child's, seen or not. */
 export function logSpawn(step: Step, event: Spawned, child: Run | undefined): void {
+  if (!step.options.logs) return;
   const { session_key, run_id = '' } = event;
   const spawning = spawningSpan(step, event);
   const run = spawning?.run ?? child;
-  const unseen = {
+  const unseen = (): SpanReference => ({
     trace_id: deriveTraceId(session_key, run_id),
     span_id: deriveSpanId('run', session_key, run_id, ''),
-  };
+  });
   emitLog(step, event, {
-    reference: spawning?.reference ?? (child === undefined ? unseen : runReference(child)),
-    identity: run === undefined ? {} : runLogIdentity(run, sessionOf(step, run.session_key)),
+    run,
+    span: spawning?.reference ?? child ?? unseen(),
     detail: { 'openclaw.child_session.key': session_key, 'openclaw.child_run.id': event.run_id },
   });
 }

@@ -13,9 +13,12 @@ import {
   setEntry,
   useEntry,
 } from '../bounded.js';
+import { createIdSet, type IdSet } from '../id-set.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
-import { createTracker, TrackedMap, type Tracker } from '../tracked.js';
+import { createTracker, isThere, TrackedMap, type Tracker } from '../tracked.js';
+import type { Few } from './few.js';
+import { HELD_FORM, RUN_FORM } from './forms.js';
 import { keepDue, pushDue } from './heap.js';
 import type { Numbers } from './numbers.js';
 
@@ -75,6 +78,8 @@ export interface Options {
   content_max_bytes: number;
   /** Give out copies of spans that are not final. */
   previews: boolean;
+  logs: boolean;
+  measurements: boolean;
   limits: Limits;
 }
 
@@ -126,6 +131,11 @@ export interface Reasoning {
   duration_ms?: number;
 }
 
+/** The same of a call whose tokens have not come. */
+export interface EarlyReasoning extends Reasoning {
+  response_id: string;
+}
+
 /** A model call that has ended without its reasoning tokens. */
 export interface EndedChat {
   span: SpanRecord;
@@ -138,8 +148,8 @@ export interface HeldChat extends EndedChat {
 }
 
 /**
- * All fields are there from the beginning, and what is gone is undefined: objects of one form are read fast. Lists and maps are
- * shared by all runs that have nothing in them, see `added` and `without`.
+ * All fields are there from the beginning, and what is gone is undefined: objects of one form are read fast. Lists are shared by
+ * all runs that have nothing in them, see `added` and `few.ts`.
  */
 export interface Run {
   key: string;
@@ -155,6 +165,8 @@ export interface Run {
   parent_span_id: string | undefined;
   /** The run that this one hangs under. */
   parent_key: string | undefined;
+  /** The nearest run above this one that waits for its signs of life; those between have ended. */
+  watching_key: string | undefined;
   /** Of a sub-agent: the agent that its first run hangs under. */
   parent_agent_id: string | undefined;
   is_continuation: boolean;
@@ -178,15 +190,15 @@ export interface Run {
   cancelled_at_ms: number | undefined;
   yielded_at_ms: number | undefined;
   events: readonly SpanEvent[];
-  calls: ReadonlyMap<string, OpenCall>;
+  calls: Few<OpenCall>;
   /** By their start. Some have been ended by a call: see `steps.ts`. */
   steps: readonly OpenStep[];
   /** By their span id, in the order of their deadlines. */
-  chats: ReadonlyMap<string, HeldChat>;
-  /** Reasoning of calls whose tokens have not come, by response id. */
-  reasoning: ReadonlyMap<string, Reasoning>;
+  chats: Few<HeldChat>;
+  /** By response id. */
+  reasoning: Few<EarlyReasoning>;
   /** Ends of calls that have not begun, by call id. */
-  early_ends: ReadonlyMap<string, HeldEvent>;
+  early_ends: Few<EarlyEnd>;
   /** Spans of nested calls whose outer call is not known yet. */
   parked: readonly ParkedSpan[];
   step_count: number;
@@ -209,12 +221,20 @@ export interface ParkedSpan {
 }
 
 export interface Ended {
-  /** Orders ended runs by their end. */
+  /** Orders ended runs that still wait for something by their coming to that; 0 before. */
   number: number;
   end_ms: number;
   yielded: boolean;
   settle_due_ms: number;
   calls_error: string;
+}
+
+/** A run that has ended and waits for nothing. */
+export interface ArchivedRun {
+  /** At hand, since ancestors are looked up often. */
+  parent_key: string | undefined;
+  /** All of it. */
+  text: string;
 }
 
 /** How a run ends. */
@@ -228,6 +248,11 @@ export interface RunClosing {
 
 export interface HeldEvent {
   event: AgentEvent;
+  arrival_ms: number;
+}
+
+export interface EarlyEnd {
+  event: EventOf<'tool.output'> | EventOf<'tool.error'>;
   arrival_ms: number;
 }
 
@@ -268,16 +293,18 @@ export interface Spawn {
   call_id?: string;
 }
 
-/** Replaced as a whole where something in it changes. */
+/** Replaced as a whole where something in it changes, but for `latest`. */
 export interface Session {
   /** Keys of its latest runs, oldest first. */
   runs: readonly string[];
-  session_id?: string;
-  agent_id?: string;
-  channel?: string;
-  label?: string;
+  session_id: string | undefined;
+  agent_id: string | undefined;
+  channel: string | undefined;
+  label: string | undefined;
   /** A spawn that named no run: it holds for the session. */
-  spawn?: Spawn;
+  spawn: Spawn | undefined;
+  /** The last of its runs, where it is at hand: most events are about that one. Not written down. */
+  latest: Run | undefined;
 }
 
 export type TimerKind = 'hold' | 'limits' | 'settle' | 'chat' | 'early_end' | 'parked';
@@ -295,9 +322,12 @@ export interface Timer {
 
 export interface State {
   tracker: Tracker;
+  /** Open ones, and those that have ended and still wait for something. */
   runs: TrackedMap<Run>;
-  /** Keys of ended runs, oldest first. */
-  ended: Queue<string>;
+  /** Those that have ended and wait for nothing, see `archive.ts`. */
+  archive: BoundedMap<ArchivedRun>;
+  /** Ended runs that still wait for something, oldest first; some do no longer. */
+  ended: Queue<Pick<Run, 'key' | 'number'>>;
   /** Keys of open runs, oldest first. */
   open: Set<string>;
   /** Open calls, oldest first. */
@@ -309,13 +339,16 @@ export interface State {
   /** Keys of held runs by what they wait for: a session (`s:`) or a run (`r:`). */
   waiting: Map<string, Set<string>>;
   sessions: BoundedMap<Session>;
+  /** The session that was looked at last in this step, and its key: nearly all of a step is about one. */
+  recent_key: string | undefined;
+  recent_session: Session | undefined;
   /** By the child's run. */
   spawns: BoundedMap<Spawn>;
   /** Latest run of a run id, for the ids that announce runs name. */
   by_run_id: BoundedMap<string>;
   /** Ids of events, and numbers of those about sub-agents; of all others their run knows the number. */
   seen_events: BoundedSet;
-  ended_spans: BoundedSet;
+  ended_spans: IdSet;
   /** Ended model calls whose reasoning nobody has told. */
   unreasoned: BoundedMap<EndedChat>;
   /** A heap, see `heap.ts`. */
@@ -339,19 +372,22 @@ export function createState(): State {
   const tracker = createTracker();
   return {
     tracker,
-    runs: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}runs/` }),
+    runs: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}runs/`, ...RUN_FORM }),
+    archive: createBoundedMap(),
     ended: createQueue(),
     open: new Set(),
     open_calls: new Set(),
-    held: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}held/` }),
+    held: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}held/`, ...HELD_FORM }),
     held_order: createQueue(),
     held_events: 0,
     waiting: new Map(),
     sessions: createBoundedMap(),
+    recent_key: undefined,
+    recent_session: undefined,
     spawns: createBoundedMap(),
     by_run_id: createBoundedMap(),
     seen_events: createBoundedSet(),
-    ended_spans: createBoundedSet(),
+    ended_spans: createIdSet(),
     unreasoned: createBoundedMap(),
     timers: [],
     cancelled_timers: 0,
@@ -380,11 +416,9 @@ export const emptyEmission = (): Emission => ({
 });
 
 const NO_LIST: readonly never[] = [];
-const NO_MAP: ReadonlyMap<string, never> = new Map<string, never>();
 
 /** What every run begins with: nothing. */
 export const emptyList = <T>(): readonly T[] => NO_LIST;
-export const emptyMap = <V>(): ReadonlyMap<string, V> => NO_MAP;
 
 /** The list with one more at its end; it takes the place of the one that is given. */
 export function added<T>(list: readonly T[], item: T): readonly T[] {
@@ -393,15 +427,10 @@ export function added<T>(list: readonly T[], item: T): readonly T[] {
   return list;
 }
 
-/** The map with this entry; it takes the place of the one that is given. */
-export function withEntry<V>(map: ReadonlyMap<string, V>, key: string, value: V): ReadonlyMap<string, V> {
-  return map.size === 0 ? new Map([[key, value]]) : (map as Map<string, V>).set(key, value);
-}
-
-/** The map without this entry; it takes the place of the one that is given. */
-export function without<V>(map: ReadonlyMap<string, V>, key: string): ReadonlyMap<string, V> {
-  (map as Map<string, V>).delete(key);
-  return map.size === 0 ? NO_MAP : map;
+/** An ended run is remembered for late children; what its calls were matched by is not worth its memory. */
+export function forgetCalls(run: Run): void {
+  run.steps = emptyList();
+  run.ended_calls = emptyList();
 }
 
 export const runKey = (session_key: string, run_id: string): string => `${session_key}\u0000${run_id}`;
@@ -417,10 +446,33 @@ const RUNS_OF_A_SESSION = 32;
 
 export const nextNumber = ({ tracker }: State): number => tracker.next_number++;
 
+const UNKNOWN_SESSION: Session = {
+  runs: emptyList(),
+  session_id: undefined,
+  agent_id: undefined,
+  channel: undefined,
+  label: undefined,
+  spawn: undefined,
+  latest: undefined,
+};
+
+function keepRecent(state: State, session_key: string, session: Session): Session {
+  state.recent_key = session_key;
+  state.recent_session = session;
+  return session;
+}
+
+/** A step begins: what was looked at before may have been forgotten since. */
+export function forgetRecent(state: State): void {
+  state.recent_key = undefined;
+  state.recent_session = undefined;
+}
+
 export function sessionOf({ state, options }: Step, session_key: string): Session {
+  if (state.recent_session !== undefined && state.recent_key === session_key) return state.recent_session;
   const known = useEntry(state.sessions, session_key, options.limits.sessions);
-  if (known !== undefined) return known;
-  return setSession({ state, options }, session_key, { runs: [] });
+  if (known !== undefined) return keepRecent(state, session_key, known);
+  return setSession({ state, options }, session_key, { ...UNKNOWN_SESSION });
 }
 
 export function setSession(
@@ -429,14 +481,29 @@ export function setSession(
   session: Session,
 ): Session {
   setEntry(state.sessions, session_key, session, options.limits.sessions);
-  return session;
+  return keepRecent(state, session_key, session);
 }
 
 export function addRunToSession(step: Step, run: Run): void {
   const session = sessionOf(step, run.session_key);
-  const runs = [...session.runs, run.key].slice(-RUNS_OF_A_SESSION);
-  setSession(step, run.session_key, { ...session, runs });
+  const runs = [...session.runs.slice(1 - RUNS_OF_A_SESSION), run.key];
+  setSession(step, run.session_key, { ...session, runs, latest: run });
   setEntry(step.state.by_run_id, run.run_id, run.key, step.options.limits.ended_runs);
+}
+
+/** A run that is open, or that waits for something: to be changed. */
+export function liveRun({ state }: Step, session_key: string, run_id: string): Run | undefined {
+  const { sessions, runs } = state;
+  const session = sessions.young.entries.get(session_key);
+  if (session !== undefined) keepRecent(state, session_key, session);
+  const latest = session?.latest;
+  if (latest !== undefined && latest.run_id === run_id && isThere(latest)) {
+    runs.touch(latest);
+    return latest;
+  }
+  const run = runs.get(runKey(session_key, run_id));
+  if (run !== undefined && session?.runs.at(-1) === run.key) session.latest = run;
+  return run;
 }
 
 export function schedule(

@@ -44,6 +44,8 @@ function matchAll(run: Run): void {
 export const unmatchedSteps = (run: Run): OpenStep[] =>
   run.steps.filter((step) => step.ended_by === undefined);
 
+export const hasUnmatchedStep = (run: Run): boolean => run.steps.some((step) => step.ended_by === undefined);
+
 /** A step that begins after all that is known changes nothing of it. */
 export function addStep(run: Run, step: OpenStep): void {
   const { steps, ended_calls } = run;

@@ -1,0 +1,101 @@
+/**
+ * Runs that have ended and wait for nothing are kept as texts: late children and late events still find them, and meanwhile they
+ * cost neither the memory of an object nor a record of their own.
+ */
+import { deleteEntry, getEntry, queueLength, setEntry, takeOldest } from '../bounded.js';
+import { countOf } from './few.js';
+import { RUN_FORM } from './forms.js';
+import {
+  cancelTimers,
+  emptyList,
+  forgetCalls,
+  nextNumber,
+  type Run,
+  type State,
+  type Step,
+  schedule,
+} from './state.js';
+import { hasUnmatchedStep } from './steps.js';
+
+const waitsForNothing = (run: Run): boolean =>
+  countOf(run.calls) + countOf(run.chats) + countOf(run.reasoning) + countOf(run.early_ends) === 0 &&
+  run.parked.length === 0 &&
+  !hasUnmatchedStep(run);
+
+function putAway({ state, options }: Step, run: Run): void {
+  if (run.ended !== undefined) run.ended.number = 0;
+  const session = getEntry(state.sessions, run.session_key);
+  if (session?.latest === run) session.latest = undefined;
+  const text = JSON.stringify(RUN_FORM.save(run));
+  // Nothing is left for its timers to do but to let go of what its calls are matched by, which `recall` makes up for.
+  cancelTimers(state, run);
+  state.runs.delete(run.key);
+  setEntry(state.archive, run.key, { parent_key: run.parent_key, text }, options.limits.ended_runs);
+}
+
+const countWaiting = ({ runs, open }: State): number => runs.size - open.size;
+
+/** Ended runs that wait for something are bounded, too: the one that has waited longest waits no more. */
+function makeRoom(step: Step, settle: (step: Step, run: Run) => void): void {
+  const { state, options } = step;
+  while (countWaiting(state) > options.limits.ended_runs) {
+    const oldest = takeOldest(state.ended);
+    const run = oldest && state.runs.peek(oldest.key);
+    if (oldest === undefined) return;
+    if (run?.ended?.number !== oldest.number) continue;
+    state.runs.touch(run);
+    settle(step, run);
+    if (state.runs.has(run.key)) putAway(step, run);
+  }
+}
+
+/** Puts a run away that has ended, once it waits for nothing. `settle` gives out what a run waits with. */
+export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run) => void): void {
+  const { state } = step;
+  if (run.ended === undefined || !state.runs.has(run.key)) return;
+  if (waitsForNothing(run)) return putAway(step, run);
+  if (run.ended.number > 0) return;
+  run.ended.number = nextNumber(state);
+  state.ended.items.push({ key: run.key, number: run.ended.number });
+  // Most wait for a moment only, and leave their keys behind.
+  if (queueLength(state.ended) > 2 * countWaiting(state) + 1_000) {
+    const { items, head } = state.ended;
+    const isWaiting = ({ key, number }: { key: string; number: number }): boolean =>
+      state.runs.peek(key)?.ended?.number === number;
+    state.ended = { items: items.slice(head).filter(isWaiting), head: 0 };
+  }
+  makeRoom(step, settle);
+}
+
+/** A run that was put away, to be looked at. */
+export function archived({ archive }: State, key: string): Readonly<Run> | undefined {
+  const known = getEntry(archive, key);
+  return known === undefined ? undefined : RUN_FORM.load(JSON.parse(known.text));
+}
+
+/** What a run hangs under, open or ended; undefined where it is not known, or a root. */
+export const parentKeyOf = ({ runs, archive }: State, key: string): string | undefined =>
+  (runs.peek(key) ?? getEntry(archive, key))?.parent_key;
+
+/** Brings a run to where its timers would have brought it. */
+function resume(step: Step, run: Run): void {
+  const due = run.timers.filter(({ kind }) => kind === 'chat').map(({ due_ms }) => due_ms);
+  run.timers = emptyList();
+  const last_ms = Math.max(...due.filter((due_ms) => due_ms <= step.now_ms));
+  const isWaiting = run.steps.some(({ due_ms = Infinity }) => due_ms > last_ms);
+  if (Number.isFinite(last_ms) && !isWaiting) forgetCalls(run);
+  for (const due_ms of due) if (due_ms > step.now_ms) schedule(step, 'chat', run, due_ms);
+}
+
+/** Takes a run out again that was put away: it is to be changed. */
+export function recall(step: Step, key: string): Run | undefined {
+  const { state } = step;
+  const run = archived(state, key) as Run | undefined;
+  if (run === undefined) return undefined;
+  deleteEntry(state.archive, key);
+  // The record that it had under its number may be on its way out.
+  run.number = nextNumber(state);
+  state.runs.set(key, run);
+  resume(step, run);
+  return run;
+}

@@ -1,0 +1,121 @@
+/**
+ * A set of span ids that forgets the oldest, as `bounded.ts` has them for texts. Ids are 64 bits, so they stand as two numbers each
+ * in a table without a single object: a set of 200,000 takes 4 MB, and the collection of garbage never looks into it.
+ */
+
+/** Ids that were added between two moments. */
+export interface IdGeneration {
+  /** The halves of each id, at the place that follows from it or the next free one; both are 0 where there is none. */
+  table: Int32Array;
+  size: number;
+  /** Counts up from one generation to the next. */
+  number: number;
+  /** Where the set is tracked: the halves of the ids that were added since the last capture. */
+  added: number[];
+  /** Keys of the records that it is written down in. */
+  records: string[];
+}
+
+export interface IdSet {
+  young: IdGeneration;
+  old: IdGeneration;
+  tracker?: { epoch: number; obsolete: string[][] };
+}
+
+const FIRST_PLACES = 1_024;
+
+const createGeneration = (number: number): IdGeneration => ({
+  table: new Int32Array(2 * FIRST_PLACES),
+  size: 0,
+  number,
+  added: [],
+  records: [],
+});
+
+export const createIdSet = (): IdSet => ({ young: createGeneration(1), old: createGeneration(0) });
+
+const DIGITS_OF_HALF = 8;
+
+/** The value of each hex digit's character. */
+const VALUES = new Uint8Array(128);
+for (let value = 0; value < 16; value++) VALUES[value.toString(16).charCodeAt(0)] = value;
+
+/** Half of an id: 8 of its 16 lower-case digits. */
+function halfOf(id: string, from: number): number {
+  let half = 0;
+  for (let at = from; at < from + DIGITS_OF_HALF; at++) half = (half << 4) | (VALUES[id.charCodeAt(at)] ?? 0);
+  return half;
+}
+
+/** The place of the id, or the free one where it would be. */
+function placeOf({ table }: IdGeneration, high: number, low: number): number {
+  const mask = table.length / 2 - 1;
+  let place = low & mask;
+  // Ids are digests: any of their bits are as good as random.
+  while (table[2 * place] !== high || table[2 * place + 1] !== low) {
+    if (table[2 * place] === 0 && table[2 * place + 1] === 0) break;
+    place = (place + 1) & mask;
+  }
+  return 2 * place;
+}
+
+const isAt = ({ table }: IdGeneration, place: number): boolean =>
+  table[place] !== 0 || table[place + 1] !== 0;
+
+function grow(generation: IdGeneration): void {
+  const { table } = generation;
+  generation.table = new Int32Array(2 * table.length);
+  for (let at = 0; at < table.length; at += 2) {
+    const [high = 0, low = 0] = [table[at], table[at + 1]];
+    if (high === 0 && low === 0) continue;
+    const place = placeOf(generation, high, low);
+    generation.table[place] = high;
+    generation.table[place + 1] = low;
+  }
+}
+
+/** Adds an id by its halves; false where it was there. */
+export function addHalves(generation: IdGeneration, high: number, low: number): boolean {
+  // A table that is fuller than half makes for long ways.
+  if (4 * generation.size >= generation.table.length) grow(generation);
+  const place = placeOf(generation, high, low);
+  if (isAt(generation, place)) return false;
+  generation.table[place] = high;
+  generation.table[place + 1] = low;
+  generation.size++;
+  return true;
+}
+
+/** Begins a generation; the one before the last is forgotten. */
+export function beginIdGeneration(set: IdSet, number: number): void {
+  // A capture that is under way may still add records to it.
+  if (set.tracker !== undefined && set.tracker.epoch > 0) set.tracker.obsolete.push(set.old.records);
+  set.old = set.young;
+  set.young = createGeneration(number);
+}
+
+/** Adds an id of 16 lower-case hex digits; at least the `max / 2` latest ones and at most `max` are remembered. */
+export function addId(set: IdSet, id: string, max: number): void {
+  const high = halfOf(id, 0);
+  const low = halfOf(id, DIGITS_OF_HALF);
+  if (set.young.size >= max / 2 && !isAt(set.young, placeOf(set.young, high, low)))
+    beginIdGeneration(set, set.young.number + 1);
+  if (!addHalves(set.young, high, low)) return;
+  if (set.tracker !== undefined && set.tracker.epoch > 0) set.young.added.push(high, low);
+}
+
+export function hasId({ young, old }: IdSet, id: string): boolean {
+  const high = halfOf(id, 0);
+  const low = halfOf(id, DIGITS_OF_HALF);
+  return isAt(young, placeOf(young, high, low)) || isAt(old, placeOf(old, high, low));
+}
+
+/** The halves of all ids of a generation, in no order. */
+export function halvesOf({ table }: IdGeneration): number[] {
+  const halves: number[] = [];
+  for (let at = 0; at < table.length; at += 2) {
+    const [high = 0, low = 0] = [table[at], table[at + 1]];
+    if (high !== 0 || low !== 0) halves.push(high, low);
+  }
+  return halves;
+}
