@@ -30,7 +30,7 @@ import { within } from './within.js';
 export interface BridgeParts {
   sources: Source[];
   destinations: Destination[];
-  /** Takes every measurement, for the metric readers of the destinations. */
+  /** Takes every measurement, for the metric readers of the destinations; absent where there are none. */
   recordMeasurements?(measurements: Measurement[]): void;
   dialect: Dialect;
   max_line_bytes: number;
@@ -113,7 +113,12 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     kept?.records(DECODE_PREFIX),
   );
   const previews = destinations.some(({ takes_previews = true }) => takes_previews);
-  const correlator = createCorrelator({ previews, ...options.correlator }, kept?.records(STATE_PREFIX));
+  const logs = destinations.some(({ takes_logs = true }) => takes_logs);
+  const measurements = options.recordMeasurements !== undefined;
+  const correlator = createCorrelator(
+    { previews, logs, measurements, ...options.correlator },
+    kept?.records(STATE_PREFIX),
+  );
   const unusable_records = intake.unusable_records + correlator.unusable_records;
   if (unusable_records > 0)
     logger.warn(`${unusable_records} records of what was known can't be used, and are left out`);

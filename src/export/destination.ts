@@ -117,6 +117,7 @@ export function createDestination(
   return {
     name: config.name,
     takes_previews: config.open_spans === 'replace',
+    takes_logs: senders.logs !== undefined,
     ...(reader === undefined ? {} : { reader }),
     accept(emission) {
       senders.traces?.accept?.(emission);

@@ -191,6 +191,8 @@ export function createProcessorDestination(
     Object.fromEntries(senders.flatMap(({ signal, counts }) => (counts ? [[signal, counts()]] : [])));
   return {
     name,
+    takes_previews: false,
+    takes_logs: log_record_processor !== undefined,
     ...(metric_reader ? { reader: metric_reader } : {}),
     accept(emission) {
       for (const sender of senders) sender.accept(emission);

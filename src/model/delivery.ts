@@ -75,6 +75,8 @@ export interface Destination {
   name: string;
   /** False where it makes no use of previews and corrections. */
   takes_previews?: boolean;
+  /** False where it makes no use of log records. */
+  takes_logs?: boolean;
   accept(emission: Emission): void;
   /** Collects the metrics since the last time. They are queued, and sent once `sendMetrics` allows it. */
   collectMetrics(): Promise<void>;

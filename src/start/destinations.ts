@@ -26,6 +26,8 @@ import { supportsUnicode } from '../terminal/unicode.js';
 export interface OpenedDestinations {
   destinations: Destination[];
   metrics: Metrics;
+  /** Somebody reads the metrics. */
+  is_metered: boolean;
   /** One of them draws trees on the terminal. */
   is_drawing: boolean;
   /** Whose counts the bridge's own metrics tell. */
@@ -112,6 +114,7 @@ export function openConfigured(
   return {
     destinations: shown === undefined ? destinations : [...destinations, openConsole(shown.name)],
     metrics,
+    is_metered: readers.length > 0,
     is_drawing: shown !== undefined,
     attach(opened) {
       bridge = opened;

@@ -11,11 +11,11 @@ import { createSessionsLookup } from './sessions.js';
 /** Everything but where the events come from. */
 export const bridgeParts = (
   { dialect, limits, content }: StartSettings,
-  { destinations, metrics }: OpenedDestinations,
+  { destinations, metrics, is_metered }: OpenedDestinations,
   logger: Logger,
 ): Omit<BridgeParts, 'sources'> => ({
   destinations,
-  recordMeasurements: metrics.record,
+  ...(is_metered ? { recordMeasurements: metrics.record } : {}),
   dialect,
   max_line_bytes: limits.line_bytes,
   correlator: { content, content_max_bytes: limits.content_bytes },

@@ -42,6 +42,7 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
 
   return {
     name: options.name ?? 'console',
+    takes_logs: false,
     // A span counts as delivered once it is taken: what is on a screen can't be acknowledged, and nothing is tried again.
     // Only spans count, since the tree is drawn from them alone: metrics and logs of this destination do not exist.
     accept(emission) {
