@@ -1,10 +1,10 @@
 /**
- * Runs that have ended and wait for nothing are kept as texts: late children and late events still find them, and meanwhile they
- * cost neither the memory of an object nor a record of their own.
+ * Runs that have ended and wait for nothing: late children and late events still find them, and meanwhile they cost no record of
+ * their own. An archived run is never changed: who has to change it takes it out.
  */
 import { deleteEntry, getEntry, queueLength, setEntry, takeOldest } from '../bounded.js';
 import { countOf } from './few.js';
-import { RUN_FORM } from './forms.js';
+import { loadMatching, RUN_FORM, saveMatching } from './forms.js';
 import {
   cancelTimers,
   emptyList,
@@ -22,15 +22,19 @@ const waitsForNothing = (run: Run): boolean =>
   run.parked.length === 0 &&
   !hasUnmatchedStep(run);
 
+/** When what a run's calls are matched by is to be let go of: all that is left for its timers to do. */
+const dueOf = ({ timers }: Run): number[] =>
+  timers.filter(({ kind }) => kind === 'chat').map(({ due_ms }) => due_ms);
+
 function putAway({ state, options }: Step, run: Run): void {
   if (run.ended !== undefined) run.ended.number = 0;
   const session = getEntry(state.sessions, run.session_key);
   if (session?.latest === run) session.latest = undefined;
-  const text = JSON.stringify(RUN_FORM.save(run));
-  // Nothing is left for its timers to do but to let go of what its calls are matched by, which `recall` makes up for.
+  run.matching = saveMatching(run, dueOf(run));
+  forgetCalls(run);
   cancelTimers(state, run);
   state.runs.delete(run.key);
-  setEntry(state.archive, run.key, { parent_key: run.parent_key, text }, options.limits.ended_runs);
+  setEntry(state.archive, run.key, run, options.limits.ended_runs);
 }
 
 const countWaiting = ({ runs, open }: State): number => runs.size - open.size;
@@ -60,7 +64,7 @@ export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run
   // Most wait for a moment only, and leave their keys behind.
   if (queueLength(state.ended) > 2 * countWaiting(state) + 1_000) {
     const { items, head } = state.ended;
-    const isWaiting = ({ key, number }: { key: string; number: number }): boolean =>
+    const isWaiting = ({ key, number }: Pick<Run, 'key' | 'number'>): boolean =>
       state.runs.peek(key)?.ended?.number === number;
     state.ended = { items: items.slice(head).filter(isWaiting), head: 0 };
   }
@@ -68,29 +72,25 @@ export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run
 }
 
 /** A run that was put away, to be looked at. */
-export function archived({ archive }: State, key: string): Readonly<Run> | undefined {
-  const known = getEntry(archive, key);
-  return known === undefined ? undefined : RUN_FORM.load(JSON.parse(known.text));
-}
-
-/** What a run hangs under, open or ended; undefined where it is not known, or a root. */
-export const parentKeyOf = ({ runs, archive }: State, key: string): string | undefined =>
-  (runs.peek(key) ?? getEntry(archive, key))?.parent_key;
+export const archived = ({ archive }: State, key: string): Readonly<Run> | undefined =>
+  getEntry(archive, key);
 
 /** Brings a run to where its timers would have brought it. */
 function resume(step: Step, run: Run): void {
-  const due = run.timers.filter(({ kind }) => kind === 'chat').map(({ due_ms }) => due_ms);
-  run.timers = emptyList();
+  const due = loadMatching(run);
   const last_ms = Math.max(...due.filter((due_ms) => due_ms <= step.now_ms));
   const isWaiting = run.steps.some(({ due_ms = Infinity }) => due_ms > last_ms);
   if (Number.isFinite(last_ms) && !isWaiting) forgetCalls(run);
+  run.timers = emptyList();
   for (const due_ms of due) if (due_ms > step.now_ms) schedule(step, 'chat', run, due_ms);
 }
 
 /** Takes a run out again that was put away: it is to be changed. */
 export function recall(step: Step, key: string): Run | undefined {
   const { state } = step;
-  const run = archived(state, key) as Run | undefined;
+  const known = archived(state, key);
+  // It may not have been written down yet as it was when it was put away.
+  const run = known && RUN_FORM.load(JSON.parse(JSON.stringify(RUN_FORM.save(known))));
   if (run === undefined) return undefined;
   deleteEntry(state.archive, key);
   // The record that it had under its number may be on its way out.

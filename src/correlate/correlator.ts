@@ -8,7 +8,7 @@ import type { AgentEvent, EventOf } from '../model/event.js';
 import type { Capture, SavedRecord } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
 import { beginCapture, type CaptureOptions } from '../tracked.js';
-import { recall } from './archive.js';
+import { archived, recall } from './archive.js';
 import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js';
 import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
 import { hasEnded } from './emit.js';
@@ -25,6 +25,7 @@ import {
   tryOpen,
 } from './held.js';
 import { deriveSpanId } from './ids.js';
+import type { Numbers } from './numbers.js';
 import {
   closeRun,
   expireLimits,
@@ -39,7 +40,7 @@ import {
   touch,
 } from './runs.js';
 import { restoreState, trackState } from './saved.js';
-import { isFirstSight } from './seen.js';
+import { isAboutSubagent, isFirstSight } from './seen.js';
 import { logSpawn, rememberSpawn } from './spawns.js';
 import {
   type Counts,
@@ -143,21 +144,14 @@ function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
 }
 
 /** A spawn ties a child's run under its parent, and opens the child if it waits for that. */
-function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, identify: () => Identity): void {
+function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, identity: Identity): void {
   const isLogged = rememberSpawn(step, event);
   step.arrived.push(childWait(event.session_key));
   if (isLogged) return;
   // Neither the parent nor the child is known yet: the record waits for the child.
-  const held = hold(step, event, identify());
+  const held = hold(step, event, identity);
   tryOpen(step, held, dispatch);
   makeRoomForHeld(step, dispatch);
-}
-
-/** What is said of a sub-agent may name its session alone: it is about its latest run. */
-function latestRun(step: Step, event: AgentEvent): Run | undefined {
-  if (event.type !== 'subagent.output' && event.type !== 'subagent.finished') return undefined;
-  const latest = getEntry(step.state.sessions, event.session_key)?.runs.at(-1);
-  return latest === undefined ? undefined : (step.state.runs.get(latest) ?? recall(step, latest));
 }
 
 function applyToRun(step: Step, run: Run, event: AgentEvent): void {
@@ -167,7 +161,7 @@ function applyToRun(step: Step, run: Run, event: AgentEvent): void {
   if (run.ended !== undefined) putAway(step, run);
 }
 
-/** An event of a run that is not known by its session and id. */
+/** An event of a run that is not known. */
 function applyUnknown(step: Step, event: AgentEvent, identity: Identity): void {
   // It has ended, so long ago that it is forgotten.
   if (hasEnded(step, identity.span_id)) {
@@ -180,33 +174,59 @@ function applyUnknown(step: Step, event: AgentEvent, identity: Identity): void {
   makeRoomForHeld(step, dispatch);
 }
 
-function applyEvent(step: Step, event: AgentEvent): void {
-  const { state } = step;
-  const { session_key, run_id = '' } = event;
-  const live = liveRun(step, session_key, run_id);
-  const key = live?.key ?? runKey(session_key, run_id);
-  const run = live ?? recall(step, key);
-  const seen_numbers = (run ?? state.held.get(key))?.seen_numbers ?? [];
-  const isFirst = isFirstSight(step, event, seen_numbers);
+/** Whether it is a new one; then what it tells of its session is known from here on. */
+function isNew(step: Step, event: AgentEvent, numbers: Numbers): boolean {
+  const isFirst = isFirstSight(step, event, numbers);
   if (isFirst) learn(step, event);
-  if (isFirst && run !== undefined && event.type !== 'subagent.spawned') return applyToRun(step, run, event);
-  if (!isFirst) {
-    state.counts.duplicates++;
-    if (run !== undefined) putAway(step, run);
+  else step.state.counts.duplicates++;
+  return isFirst;
+}
+
+function identityOf(step: Step, { session_key, run_id = '' }: AgentEvent, run?: Run): Identity {
+  const key = runKey(session_key, run_id);
+  const span_id = deriveSpanId('run', session_key, run_id, '');
+  const seen_numbers = (run ?? step.state.held.get(key))?.seen_numbers ?? [];
+  return { key, session_key, run_id, span_id, seen_numbers };
+}
+
+/** What is said of a sub-agent may name its session alone: it is about its latest run. Once that has ended, nothing of it changes. */
+function applyToSubagent(step: Step, event: AgentEvent): void {
+  const { state } = step;
+  const own = runKey(event.session_key, event.run_id ?? '');
+  const isOwn = state.archive.young.entries.has(own) || state.archive.old.entries.has(own);
+  const key = isOwn ? own : getEntry(state.sessions, event.session_key)?.runs.at(-1);
+  const run = key === undefined ? undefined : state.runs.get(key);
+  if (run !== undefined) return applyToRun(step, run, event);
+  const ended = key === undefined ? undefined : archived(state, key);
+  if (key === undefined || ended === undefined) return applyUnknown(step, event, identityOf(step, event));
+  const changed = event.gap === true ? recall(step, key) : undefined;
+  if (changed !== undefined) applyToRun(step, changed, event);
+  else dispatch(step, { ...ended }, event);
+}
+
+/** An event of a run that is not at hand: of one that has ended, or is not open yet, or of which only a spawn or a result tells. */
+function applyToAbsent(step: Step, event: AgentEvent): void {
+  const { session_key, run_id = '' } = event;
+  if (isAboutSubagent(event)) {
+    if (!isNew(step, event, [])) return;
+    if (event.type === 'subagent.spawned') applySpawn(step, event, identityOf(step, event));
+    else applyToSubagent(step, event);
     return;
   }
-  const identify = (): Identity => {
-    const span_id = deriveSpanId('run', session_key, run_id, '');
-    return { key, session_key, run_id, span_id, seen_numbers };
-  };
-  if (event.type === 'subagent.spawned') {
-    applySpawn(step, event, identify);
-    if (run !== undefined) putAway(step, run);
-    return;
-  }
-  const latest = latestRun(step, event);
-  if (latest !== undefined) applyToRun(step, latest, event);
-  else applyUnknown(step, event, identify());
+  const run = recall(step, runKey(session_key, run_id));
+  if (run === undefined) {
+    const identity = identityOf(step, event);
+    if (isNew(step, event, identity.seen_numbers)) applyUnknown(step, event, identity);
+  } else if (isNew(step, event, run.seen_numbers)) applyToRun(step, run, event);
+  else putAway(step, run);
+}
+
+function applyEvent(step: Step, event: AgentEvent): void {
+  const run = liveRun(step, event.session_key, event.run_id ?? '');
+  if (run === undefined) return applyToAbsent(step, event);
+  if (!isNew(step, event, run.seen_numbers)) return;
+  if (event.type === 'subagent.spawned') applySpawn(step, event, identityOf(step, event, run));
+  else applyToRun(step, run, event);
 }
 
 function expireTimer(step: Step, timer: Timer): void {

@@ -5,7 +5,6 @@
 import type { Form } from '../tracked.js';
 import { countOf, type Few, fewOf, listOf, none } from './few.js';
 import {
-  type ArchivedRun,
   type EarlyEnd,
   type EarlyReasoning,
   emptyList,
@@ -50,6 +49,22 @@ const loadList = <T>(saved: readonly T[]): readonly T[] => (saved.length === 0 ?
 
 const loadFew = <V>(saved: readonly V[], { add }: ReturnType<typeof fewOf<V>>): Few<V> =>
   saved.reduce<Few<V>>(add, none());
+
+/** By what the calls of a run are matched, and when that is to be let go of, as one text: it is hardly ever looked at again. */
+export const saveMatching = (run: Run, due_ms: number[]): string | undefined =>
+  run.steps.length + run.ended_calls.length === 0
+    ? undefined
+    : JSON.stringify([run.ended_calls, saveSteps(run), due_ms]);
+
+/** Gives a run back what that text says, and when that is to be let go of. */
+export function loadMatching(run: Run): number[] {
+  if (run.matching === undefined) return [];
+  const [ended_calls, steps, due_ms] = JSON.parse(run.matching);
+  run.ended_calls = loadList(ended_calls);
+  run.steps = loadSteps(steps, run.ended_calls);
+  run.matching = undefined;
+  return due_ms;
+}
 
 /** What only a run has that is open, or that waits for something. */
 function saveBusy(run: Run): unknown[] | null {
@@ -139,6 +154,7 @@ function saveRun(run: Run): Saved {
     run.call_count,
     run.is_reasoned,
     run.ended,
+    run.matching,
     saveBusy(run),
   ];
 }
@@ -184,17 +200,9 @@ function loadRun(saved: unknown): Run {
   };
   const ended_calls = loadList<Run['ended_calls'][number]>(next());
   const steps = loadSteps(next(), ended_calls);
-  const rest = { call_count: next(), is_reasoned: next(), ended: next() };
+  const rest = { call_count: next(), is_reasoned: next(), ended: next(), matching: next() };
   return { ...told, ...rest, steps, ended_calls, ...loadBusy(key, next() ?? null) };
 }
-
-export const ARCHIVE_FORM: Form<ArchivedRun> = {
-  save: ({ parent_key, text }) => (parent_key === undefined ? [text] : [text, parent_key]),
-  load(saved) {
-    const [text, parent_key] = saved as Saved;
-    return { parent_key, text };
-  },
-};
 
 export const RUN_FORM: Form<Run> = { save: saveRun, load: loadRun };
 

@@ -5,7 +5,7 @@
 import { getEntry } from '../bounded.js';
 import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
 import type { SpanReference } from '../model/telemetry.js';
-import { archived, parentKeyOf } from './archive.js';
+import { archived } from './archive.js';
 import { callSpanId, isKnownCall } from './calls.js';
 import { type Run, runKey, runReference, type Spawn, type State, type Step } from './state.js';
 
@@ -48,10 +48,10 @@ const peek = (state: State, key: string): Readonly<Run> | undefined =>
 const MAX_ANCESTORS = 1_000;
 
 function isBelow({ state }: Step, run: Run, ancestor_key: string): boolean {
-  let at: string | undefined = run.key;
+  let at: Readonly<Run> | undefined = run;
   for (let depth = 0; at !== undefined && depth < MAX_ANCESTORS; depth++) {
-    if (at === ancestor_key) return true;
-    at = parentKeyOf(state, at);
+    if (at.key === ancestor_key) return true;
+    at = at.parent_key === undefined ? undefined : peek(state, at.parent_key);
   }
   return false;
 }

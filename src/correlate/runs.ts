@@ -106,6 +106,7 @@ function newRun(step: Step, origin: Origin, parent: Parent): Run {
     is_reasoned: false,
     finishing: undefined,
     ended: undefined,
+    matching: undefined,
     timers: emptyList(),
   };
 }

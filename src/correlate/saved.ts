@@ -6,14 +6,13 @@ import type { SavedRecord } from '../model/record.js';
 import { keepNumbersAbove, restoreParts, type Tracked, trackBounded } from '../tracked.js';
 import { trackIds } from '../tracked-ids.js';
 import { listOf } from './few.js';
-import { ARCHIVE_FORM, SESSION_FORM } from './forms.js';
+import { RUN_FORM, SESSION_FORM } from './forms.js';
 import { pushDue } from './heap.js';
 import { addWaiting } from './held.js';
 import { type HeldRun, type Run, STATE_PREFIX, type State, type Timer } from './state.js';
 
 /** Each is as long as a run's record. */
 const SPANS_OF_A_RECORD = 5;
-/** They are texts already. */
 const RUNS_OF_A_RECORD = 20;
 
 /** By the second part of their records' keys. */
@@ -26,7 +25,7 @@ export function trackState(state: State): StateParts {
     held: state.held,
     archive: trackBounded(state.archive, `${STATE_PREFIX}archive/`, tracker, {
       entries_of_a_record: RUNS_OF_A_RECORD,
-      form: ARCHIVE_FORM,
+      form: RUN_FORM,
     }),
     sessions: trackBounded(state.sessions, `${STATE_PREFIX}sessions/`, tracker, { form: SESSION_FORM }),
     spawns: trackBounded(state.spawns, `${STATE_PREFIX}spawns/`, tracker),

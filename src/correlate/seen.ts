@@ -13,6 +13,8 @@ const ABOUT_SUBAGENTS: ReadonlySet<AgentEvent['type']> = new Set([
   'subagent.finished',
 ]);
 
+export const isAboutSubagent = ({ type }: AgentEvent): boolean => ABOUT_SUBAGENTS.has(type);
+
 function isFirstId(step: Step, id: string): boolean {
   if (hasMember(step.state.seen_events, id)) return false;
   addMember(step.state.seen_events, id, step.options.limits.seen_ids);
@@ -24,6 +26,6 @@ export function isFirstSight(step: Step, event: AgentEvent, numbers: Numbers): b
   const { event_id, seq, session_key, run_id } = event;
   if (event_id !== undefined) return isFirstId(step, `e\u0000${event_id}`);
   if (seq === undefined) return true;
-  if (!ABOUT_SUBAGENTS.has(event.type)) return addNumber(numbers, seq);
+  if (!isAboutSubagent(event)) return addNumber(numbers, seq);
   return isFirstId(step, `s\u0000${session_key}\u0000${run_id}\u0000${seq}`);
 }

@@ -211,6 +211,8 @@ export interface Run {
   /** Its task is over; its own end is waited for. */
   finishing: { end: RunClosing; due_ms: number } | undefined;
   ended: Ended | undefined;
+  /** In the archive: its steps and ended calls, see `forms.ts`. */
+  matching: string | undefined;
   timers: readonly Timer[];
 }
 
@@ -227,14 +229,6 @@ export interface Ended {
   yielded: boolean;
   settle_due_ms: number;
   calls_error: string;
-}
-
-/** A run that has ended and waits for nothing. */
-export interface ArchivedRun {
-  /** At hand, since ancestors are looked up often. */
-  parent_key: string | undefined;
-  /** All of it. */
-  text: string;
 }
 
 /** How a run ends. */
@@ -325,7 +319,7 @@ export interface State {
   /** Open ones, and those that have ended and still wait for something. */
   runs: TrackedMap<Run>;
   /** Those that have ended and wait for nothing, see `archive.ts`. */
-  archive: BoundedMap<ArchivedRun>;
+  archive: BoundedMap<Run>;
   /** Ended runs that still wait for something, oldest first; some do no longer. */
   ended: Queue<Pick<Run, 'key' | 'number'>>;
   /** Keys of open runs, oldest first. */
