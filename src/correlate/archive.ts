@@ -26,11 +26,14 @@ const waitsForNothing = (run: Run): boolean =>
 const dueOf = ({ timers }: Run): number[] =>
   timers.filter(({ kind }) => kind === 'chat').map(({ due_ms }) => due_ms);
 
+/** Nothing of it is missing that could still come and be matched. */
+const isWhole = ({ seen_numbers }: Run): boolean => seen_numbers.length === 2 && (seen_numbers[0] ?? 0) <= 1;
+
 function putAway({ state, options }: Step, run: Run): void {
   if (run.ended !== undefined) run.ended.number = 0;
   const session = getEntry(state.sessions, run.session_key);
   if (session?.latest === run) session.latest = undefined;
-  run.matching = saveMatching(run, dueOf(run));
+  if (!isWhole(run)) run.matching = saveMatching(run, dueOf(run));
   forgetCalls(run);
   cancelTimers(state, run);
   state.runs.delete(run.key);
