@@ -13,7 +13,7 @@ import type { Destination, DestinationKeeping } from './model/delivery.js';
 import type { Logger } from './model/logger.js';
 import { type Capture, joinCaptures, keyNumber, type RecordChange } from './model/record.js';
 import { createRetention } from './retention.js';
-import type { Written } from './store/store.js';
+import type { StoreChange, Written } from './store/store.js';
 
 export interface KeeperOptions {
   /** Where the store is, for people. */
@@ -113,7 +113,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     is_failing = false;
   }
 
-  async function write(changes: RecordChange[]): Promise<Written> {
+  async function write(changes: StoreChange[]): Promise<Written> {
     const written = await store.write(changes);
     if (!written.ok) fail(written.message);
     return written;
@@ -246,11 +246,10 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       advancePosition(kept.positions, entry);
       is_dirty = true;
       if (is_failing) return false;
-      const change = journal.add(entry);
-      const bytes = change.value?.length ?? 0;
+      const { change, bytes } = journal.add(entry);
       unwritten_bytes += bytes;
       const before = journaled;
-      const written = write(scoped([change]));
+      const written = write([{ ...change, key: scope + change.key }]);
       journaled = written.then(() => {
         unwritten_bytes -= bytes;
         return before;

@@ -12,7 +12,8 @@ import type { SavedRecord } from '../model/record.js';
 import { frame, unframe } from './frame.js';
 import { isOwnKey, keyBytes } from './keys.js';
 import { MARGIN_BYTES, openRoom } from './room.js';
-import type { Store, Written } from './store.js';
+import { createSlabs, type Lease } from './slabs.js';
+import type { Store, StoreChange, Written } from './store.js';
 
 export type Database = RootDatabase<Buffer, Buffer>;
 type Lmdb = typeof import('lmdb');
@@ -50,34 +51,24 @@ export function transact<T>(db: Database, action: () => T): T {
 
 interface Change {
   key: Buffer;
-  value: Uint8Array | undefined;
-}
-
-interface Encoded {
-  key: Buffer;
   framed: Buffer | undefined;
 }
 
 interface Call {
   changes: Change[];
   bytes: number;
+  /** The memory of what is framed, until LMDB has it. */
+  lease: Lease;
   resolve(written: Written): void;
 }
 
-const encode = ({ key, value }: Change): Encoded => ({
-  key,
-  framed: value === undefined ? undefined : frame(key, value),
-});
-
-/** A few at a time: nobody has to wait for all of them. */
-async function encodeInTurns(changes: readonly Change[]): Promise<Encoded[]> {
-  const encoded: Encoded[] = [];
-  for (let from = 0; from < changes.length; from += MANY_CHANGES) {
-    if (from > 0) await nextTurn();
-    for (const change of changes.slice(from, from + MANY_CHANGES)) encoded.push(encode(change));
-  }
-  return encoded;
+function encode({ key: text, value }: StoreChange, lease: Lease): Change {
+  const key = keyBytes(text);
+  return { key, framed: value === undefined ? undefined : frame(key, value, lease.take) };
 }
+
+const bytesOf = (changes: readonly Change[]): number =>
+  changes.reduce((sum, { framed }) => sum + (framed?.length ?? 0), 0);
 
 interface PageStatistics {
   pageSize: number;
@@ -111,6 +102,7 @@ export function putRecord(db: Database, key: string, value: Uint8Array): void {
 /** `release` gives the directory free for another process; it is called when all is written. */
 export function createLmdbStore(db: Database, directory: string, release: () => Promise<void>): Store {
   const room = openRoom(directory);
+  const slabs = createSlabs();
   const waiting: Call[] = [];
   let writing: Promise<void> | undefined;
   /** Why LMDB takes no more writes before it is opened again. */
@@ -142,14 +134,14 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     }
   }
 
-  async function commit(changes: readonly Encoded[]): Promise<Written> {
+  async function commit(changes: readonly Change[], bytes: number): Promise<Written> {
     if (broken !== undefined) return { ok: false, message: broken };
     try {
-      await reserve(changes.reduce((sum, { framed }) => sum + (framed?.length ?? 0), 0));
+      await reserve(bytes);
     } catch (error) {
       return { ok: false, message: errorReason(error) };
     }
-    // Giving LMDB many changes takes some milliseconds, and so did encoding them.
+    // Giving LMDB many changes takes some milliseconds.
     if (changes.length > MANY_CHANGES) await nextTurn();
     try {
       await db.batch(() => {
@@ -181,9 +173,13 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     await undefined;
     while (waiting.length > 0) {
       const calls = take();
-      const changes = await encodeInTurns(calls.flatMap((call) => call.changes));
-      const written: Written = changes.length === 0 ? { ok: true } : await commit(changes);
-      for (const { resolve } of calls) resolve(written);
+      const changes = calls.flatMap((call) => call.changes);
+      const bytes = calls.reduce((sum, call) => sum + call.bytes, 0);
+      const written: Written = changes.length === 0 ? { ok: true } : await commit(changes, bytes);
+      for (const { lease, resolve } of calls) {
+        lease.end();
+        resolve(written);
+      }
     }
     writing = undefined;
   }
@@ -207,11 +203,11 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
   return {
     get: (key) => getRecord(db, key),
     entries: (prefix) => iterate(Buffer.from(prefix, 'utf8'), db.useReadTransaction()),
-    write(changes) {
-      const wanted = changes.map(({ key, value }) => ({ key: keyBytes(key), value }));
-      const bytes = wanted.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
+    write(wanted) {
+      const lease = slabs.lease();
+      const changes = wanted.map((change) => encode(change, lease));
       return new Promise((resolve) => {
-        waiting.push({ changes: wanted, bytes, resolve });
+        waiting.push({ changes, bytes: bytesOf(changes), lease, resolve });
         writing ??= writeWaiting();
       });
     },

@@ -2,10 +2,22 @@
  * The one durable place, as far as everybody else sees it: records under keys, changed together or not at all. What the
  * records mean is the business of those who write them.
  */
-import type { RecordChange, SavedRecord } from '../model/record.js';
+import type { SavedRecord } from '../model/record.js';
 
 /** What became of a write. A failed one has changed nothing; the message says why, in the system's words. */
 export type Written = { ok: true } | { ok: false; message: string };
+
+/** In pieces where putting them together would be one copy more. */
+export type StoredValue = Uint8Array | readonly Uint8Array[];
+
+export const valueBytes = (value: StoredValue): number =>
+  value instanceof Uint8Array ? value.length : value.reduce((sum, piece) => sum + piece.length, 0);
+
+/** A record is put, or with no value removed. */
+export interface StoreChange {
+  key: string;
+  value?: StoredValue;
+}
 
 export interface Store {
   get(key: string): Uint8Array | undefined;
@@ -13,9 +25,10 @@ export interface Store {
   entries(prefix: string): Iterable<SavedRecord>;
   /**
    * Makes all the changes or none, after those of every earlier call. Resolves when they are on the disk, and never
-   * rejects; until then the values are not to be changed. A crash keeps the changes of the first so many calls, among them all that were told to be written.
+   * rejects; the values are copied at once. A crash keeps the changes of the first so many calls, among them all that were
+   * told to be written.
    */
-  write(changes: readonly RecordChange[]): Promise<Written>;
+  write(changes: readonly StoreChange[]): Promise<Written>;
   /** What the records take up on the disk. */
   usedBytes(): number;
   /** Resolves when everything written is on the disk and the place is free for another process. */
