@@ -52,8 +52,8 @@ export interface Keeper {
 const PORTION = 16;
 
 /** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
-const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024;
-const MAX_JOURNAL_BYTES = 64 * 1024 * 1024;
+const MAX_UNWRITTEN_BYTES = 4 * 1024 * 1024;
+const MAX_JOURNAL_BYTES = 16 * 1024 * 1024;
 
 /** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
 const WORK_SHARE = 0.02;
@@ -242,20 +242,20 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       if (!is_failing && isPressed()) await (checkpointing ?? checkpoint());
       while (standing !== undefined) await standing;
     },
-    async journal(entry) {
+    journal(entry) {
       advancePosition(kept.positions, entry);
       is_dirty = true;
-      if (is_failing) return false;
+      if (is_failing) return Promise.resolve(false);
+      // Nothing here keeps hold of the entry: its chunk is garbage once it is applied, long before it is written.
       const { change, bytes } = journal.add(entry);
       unwritten_bytes += bytes;
       const before = journaled;
-      const written = write([{ ...change, key: scope + change.key }]);
-      journaled = written.then(() => {
+      const written = write([{ ...change, key: scope + change.key }]).then(({ ok }) => {
         unwritten_bytes -= bytes;
-        return before;
+        return before.then(() => ok);
       });
-      await journaled;
-      return (await written).ok;
+      journaled = written.then(() => undefined);
+      return written;
     },
     advance(entry) {
       advancePosition(kept.positions, entry);

@@ -20,7 +20,7 @@ type Lmdb = typeof import('lmdb');
 
 const OWNER_ONLY_FILE = 0o600;
 /** A commit that takes long holds up those who wait for the next one. */
-const COMMIT_BYTES_MAX = 8 * 1024 * 1024;
+const COMMIT_BYTES_MAX = 1024 * 1024;
 const MANY_CHANGES = 1_000;
 
 const require = createRequire(import.meta.url);
