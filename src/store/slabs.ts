@@ -7,7 +7,7 @@ const SLAB_BYTES = 256 * 1024;
 /** A record that takes more of a slab than this has memory of its own. */
 const SHARED_BYTES_MAX = SLAB_BYTES / 2;
 /** More than these are let go of when they are free. */
-const MAX_FREE = 8;
+const MAX_FREE = 32;
 
 interface Slab {
   bytes: Buffer;
