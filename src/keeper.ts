@@ -49,7 +49,7 @@ export interface Keeper {
 }
 
 /** Entries that are turned into records at one go: a millisecond's work. */
-const PORTION = 16;
+const PORTION = 64;
 
 /** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
 const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
@@ -113,11 +113,12 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     is_failing = false;
   }
 
-  async function write(changes: StoreChange[]): Promise<Written> {
-    const written = await store.write(changes);
+  function noteWritten(written: Written): Written {
     if (!written.ok) fail(written.message);
     return written;
   }
+
+  const write = async (changes: StoreChange[]): Promise<Written> => noteWritten(await store.write(changes));
 
   /** A bound is reached that a checkpoint makes room under. */
   const isPressed = (): boolean =>
@@ -142,8 +143,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       const answers = answer_keys.map((key) => ({ key }));
       answer_keys = [];
       is_dirty = false;
-      const positions = Buffer.from(JSON.stringify(kept.positions));
-      return { state, outboxes, cut, answers, positions: { key: POSITIONS, value: positions } };
+      const positions = { key: POSITIONS, value: Buffer.from(JSON.stringify(kept.positions)) };
+      return { state, outboxes, cut, others: [...answers, positions] };
     } finally {
       standing = undefined;
       goOn();
@@ -156,19 +157,23 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   async function takeCheckpoint(): Promise<void> {
     const everything = is_failing;
-    const { state, outboxes, cut, answers, positions } = await captureAll();
-    const captures = joinCaptures([state, ...outboxes]);
+    const { state, outboxes, cut, others } = await captureAll();
+    const pending = joinCaptures(outboxes);
+    const captures = joinCaptures([state, pending]);
+    const gathering = store.gather();
+    // What is captured whole takes the place of all that was written before.
+    const stale = everything ? removal([STATE_PREFIX, DECODE_PREFIX]) : [];
+    gathering.add(scoped([...stale, ...cut, ...others]));
     let work_ms = 0;
     for (let isDone = false; !isDone; ) {
       const began_ms = clock();
       isDone = captures.advance(PORTION);
+      gathering.add(scoped(state.take()));
+      gathering.add(pending.take());
       work_ms += clock() - began_ms;
       await nextTurn();
     }
-    // What is captured whole takes the place of all that was written before.
-    const stale = everything ? removal([STATE_PREFIX, DECODE_PREFIX]) : [];
-    const own = scoped([...stale, ...state.changes, ...cut, ...answers, positions]);
-    const { ok } = await write([...own, ...joinCaptures(outboxes).changes]);
+    const { ok } = noteWritten(await gathering.write());
     for (const outbox of outboxes) outbox.written(ok);
     if (ok) recover();
     else journal.undoCut(cut);

@@ -22,6 +22,9 @@ const OWNER_ONLY_FILE = 0o600;
 /** A commit that takes long holds up those who wait for the next one. */
 const COMMIT_BYTES_MAX = 1024 * 1024;
 const MANY_CHANGES = 1_000;
+/** Memory that is kept for what comes next: of calls that wait, and of a checkpoint. */
+const CALL_SLAB_BYTES = 2 * 1024 * 1024;
+const GATHERED_SLAB_BYTES = 8 * 1024 * 1024;
 
 const require = createRequire(import.meta.url);
 /** Loaded when it is first wanted: it takes 40 ms, and not every platform has it. */
@@ -55,7 +58,7 @@ interface Change {
 }
 
 interface Call {
-  changes: Change[];
+  changes: readonly Change[];
   bytes: number;
   /** The memory of what is framed, until LMDB has it. */
   lease: Lease;
@@ -102,7 +105,9 @@ export function putRecord(db: Database, key: string, value: Uint8Array): void {
 /** `release` gives the directory free for another process; it is called when all is written. */
 export function createLmdbStore(db: Database, directory: string, release: () => Promise<void>): Store {
   const room = openRoom(directory);
-  const slabs = createSlabs();
+  // A checkpoint that is gathered holds its memory for long, and none of it is a chunk's.
+  const call_slabs = createSlabs(CALL_SLAB_BYTES);
+  const gathered_slabs = createSlabs(GATHERED_SLAB_BYTES);
   const waiting: Call[] = [];
   let writing: Promise<void> | undefined;
   /** Why LMDB takes no more writes before it is opened again. */
@@ -184,6 +189,13 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     writing = undefined;
   }
 
+  function enqueue(changes: readonly Change[], lease: Lease): Promise<Written> {
+    return new Promise((resolve) => {
+      waiting.push({ changes, bytes: bytesOf(changes), lease, resolve });
+      writing ??= writeWaiting();
+    });
+  }
+
   function* iterate(
     prefix: Buffer,
     transaction: ReturnType<Database['useReadTransaction']>,
@@ -204,12 +216,21 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     get: (key) => getRecord(db, key),
     entries: (prefix) => iterate(Buffer.from(prefix, 'utf8'), db.useReadTransaction()),
     write(wanted) {
-      const lease = slabs.lease();
-      const changes = wanted.map((change) => encode(change, lease));
-      return new Promise((resolve) => {
-        waiting.push({ changes, bytes: bytesOf(changes), lease, resolve });
-        writing ??= writeWaiting();
-      });
+      const lease = call_slabs.lease();
+      return enqueue(
+        wanted.map((change) => encode(change, lease)),
+        lease,
+      );
+    },
+    gather() {
+      const lease = gathered_slabs.lease();
+      const changes: Change[] = [];
+      return {
+        add(more) {
+          for (const change of more) changes.push(encode(change, lease));
+        },
+        write: () => enqueue(changes, lease),
+      };
     },
     usedBytes() {
       const found = statistics();

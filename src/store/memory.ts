@@ -1,7 +1,7 @@
 /** The store for a process that is to keep nothing: the same records under the same keys, for as long as it lasts. */
 import type { SavedRecord } from '../model/record.js';
 import { keyBytes } from './keys.js';
-import type { Store, StoreChange, StoredValue } from './store.js';
+import { gatherFor, type Store, type StoreChange, type StoredValue, type Written } from './store.js';
 
 interface Held {
   key: Buffer;
@@ -28,20 +28,23 @@ export function createMemoryStore(): Store {
     for (const [key, { value }] of found) yield { key, value };
   }
 
+  function write(changes: readonly StoreChange[]): Promise<Written> {
+    const keys = changes.map(({ key }) => keyBytes(key));
+    keys.forEach((key, index) => {
+      const change = changes[index];
+      if (change !== undefined) apply(key, change);
+    });
+    return Promise.resolve({ ok: true });
+  }
+
   return {
     get: (key) => records.get(key)?.value,
     entries(prefix) {
       const found = [...records].filter(([key]) => key.startsWith(prefix));
       return entriesOf(found.sort(([, one], [, other]) => Buffer.compare(one.key, other.key)));
     },
-    write(changes) {
-      const keys = changes.map(({ key }) => keyBytes(key));
-      keys.forEach((key, index) => {
-        const change = changes[index];
-        if (change !== undefined) apply(key, change);
-      });
-      return Promise.resolve({ ok: true });
-    },
+    write,
+    gather: () => gatherFor(write),
     usedBytes: () => used_bytes,
     close: async () => {},
   };

@@ -6,8 +6,6 @@
 const SLAB_BYTES = 256 * 1024;
 /** A record that takes more of a slab than this has memory of its own. */
 const SHARED_BYTES_MAX = SLAB_BYTES / 2;
-/** More than these are let go of when they are free. */
-const MAX_FREE = 32;
 
 interface Slab {
   bytes: Buffer;
@@ -26,7 +24,8 @@ export interface Slabs {
   lease(): Lease;
 }
 
-export function createSlabs(): Slabs {
+/** Of slabs that are free so many bytes are kept at most. */
+export function createSlabs(max_free_bytes: number): Slabs {
   const free: Slab[] = [];
   let current: Slab | undefined;
 
@@ -41,7 +40,7 @@ export function createSlabs(): Slabs {
     slab.leases -= 1;
     if (slab.leases > 0) return;
     slab.used_bytes = 0;
-    if (slab !== current && free.length < MAX_FREE) free.push(slab);
+    if (slab !== current && free.length * SLAB_BYTES < max_free_bytes) free.push(slab);
   }
 
   return {

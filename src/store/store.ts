@@ -19,6 +19,13 @@ export interface StoreChange {
   value?: StoredValue;
 }
 
+/** Changes that are made together, when `write` is called. */
+export interface Gathering {
+  /** The values are copied at once. */
+  add(changes: readonly StoreChange[]): void;
+  write(): Promise<Written>;
+}
+
 export interface Store {
   get(key: string): Uint8Array | undefined;
   /** The records whose keys begin so, in the order of their keys, as they are when it is called. */
@@ -29,8 +36,21 @@ export interface Store {
    * told to be written.
    */
   write(changes: readonly StoreChange[]): Promise<Written>;
+  /** A `write` whose changes come by and by. */
+  gather(): Gathering;
   /** What the records take up on the disk. */
   usedBytes(): number;
   /** Resolves when everything written is on the disk and the place is free for another process. */
   close(): Promise<void>;
+}
+
+/** For a store that has nothing to do with changes before all of them are there; their values are not to be changed. */
+export function gatherFor(write: Store['write']): Gathering {
+  const gathered: StoreChange[] = [];
+  return {
+    add(changes) {
+      for (const change of changes) gathered.push(change);
+    },
+    write: () => write(gathered),
+  };
 }

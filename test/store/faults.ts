@@ -3,7 +3,13 @@
  * says, from those that were told to be written up to all that were made.
  */
 import { createMemoryStore } from '../../src/store/memory.js';
-import type { Store, StoreChange, StoredValue } from '../../src/store/store.js';
+import {
+  gatherFor,
+  type Store,
+  type StoreChange,
+  type StoredValue,
+  type Written,
+} from '../../src/store/store.js';
 
 export interface FaultyStore extends Store {
   /** How many calls have been made, and how many of the first ones are on the disk. */
@@ -33,19 +39,22 @@ export function createFaultyStore(fails: (n: number) => boolean = () => false): 
     for (; durable < Math.min(count, calls.length); durable += 1) calls[durable]?.resolve();
   }
 
+  function write(changes: readonly StoreChange[]): Promise<Written> {
+    const has_failed = fails(calls.length + 1);
+    const kept = changes.map(({ key, value }) => (value ? { key, value: copyOf(value) } : { key }));
+    if (!has_failed) void inner.write(kept);
+    return new Promise((resolve) => {
+      const written = has_failed ? ({ ok: false, message: 'no space' } as const) : ({ ok: true } as const);
+      calls.push({ changes: kept, has_failed, resolve: () => resolve(written) });
+    });
+  }
+
   return {
     get: inner.get,
     entries: inner.entries,
     usedBytes: inner.usedBytes,
-    write(changes) {
-      const has_failed = fails(calls.length + 1);
-      const kept = changes.map(({ key, value }) => (value ? { key, value: copyOf(value) } : { key }));
-      if (!has_failed) void inner.write(kept);
-      return new Promise((resolve) => {
-        const written = has_failed ? ({ ok: false, message: 'no space' } as const) : ({ ok: true } as const);
-        calls.push({ changes: kept, has_failed, resolve: () => resolve(written) });
-      });
-    },
+    write,
+    gather: () => gatherFor(write),
     async close() {
       flush();
     },

@@ -4,7 +4,7 @@ import { createSlabs } from '../../src/store/slabs.js';
 const KB = 1_024;
 
 test('what is taken is nobody else’s until its lease ends', () => {
-  const slabs = createSlabs();
+  const slabs = createSlabs(1_000 * KB);
   const leases = Array.from({ length: 40 }, () => slabs.lease());
   const taken = leases.map((lease, index) =>
     [1, 100, 20 * KB, 60 * KB].map((size) => lease.take(size).fill(index)),
@@ -15,7 +15,7 @@ test('what is taken is nobody else’s until its lease ends', () => {
 });
 
 test('memory is used again when all that was in it is done with', () => {
-  const slabs = createSlabs();
+  const slabs = createSlabs(1_000 * KB);
   const first = slabs.lease();
   const second = slabs.lease();
   const { buffer } = first.take(100);
@@ -31,7 +31,7 @@ test('memory is used again when all that was in it is done with', () => {
 });
 
 test('what is large has memory of its own', () => {
-  const lease = createSlabs().lease();
+  const lease = createSlabs(1_000 * KB).lease();
   const small = lease.take(10);
   const large = lease.take(1_000 * KB);
   expect(large).toHaveLength(1_000 * KB);
