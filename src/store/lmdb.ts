@@ -19,6 +19,8 @@ export type Database = RootDatabase<Buffer, Buffer>;
 type Lmdb = typeof import('lmdb');
 
 const OWNER_ONLY_FILE = 0o600;
+/** Of addresses, not of memory. LMDB would begin with little and map the file anew as it grows, and keep the maps before. */
+const MAP_BYTES = 16 * 1024 ** 3;
 /** A commit that takes long holds up those who wait for the next one. */
 const COMMIT_BYTES_MAX = 1024 * 1024;
 const MANY_CHANGES = 1_000;
@@ -37,6 +39,7 @@ const OPTIONS = {
   overlappingSync: false,
   // Each batch has a promise then, and none is left that nobody looks at when a commit fails.
   eventTurnBatching: false,
+  mapSize: MAP_BYTES,
   permissionsMode: OWNER_ONLY_FILE,
 } as const;
 
