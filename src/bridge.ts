@@ -221,7 +221,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   /** Writing it down and applying it are one step: a checkpoint has both or neither. */
   function applyJournaled(entry: JournalEntry): number {
     const written = keeper?.journal(entry);
-    void written?.then((is_kept) => entry.batch.receipt?.settle(is_kept));
+    const { receipt } = entry.batch;
+    if (receipt !== undefined) void written?.then((is_kept) => receipt.settle(is_kept));
     const out = emptyEmission();
     expireUpTo(entry.now_ms, out);
     const events = intake.take(entry.batch, entry.source);

@@ -2,8 +2,9 @@
  * The journal: what came in since the last checkpoint, one record per chunk read, in the order in which it came. Of a source
  * that can't be read again this is the only copy, so that nothing that comes of a chunk is sent before the chunk is here.
  */
-import { joinRecord, keyNumber, type RecordChange, type SavedRecord, splitRecord } from './model/record.js';
+import { keyNumber, type RecordChange, type SavedRecord, splitRecord } from './model/record.js';
 import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
+import { type StoreChange, valueBytes } from './store/store.js';
 
 /** A batch as it was applied. */
 export interface JournalEntry {
@@ -16,51 +17,80 @@ export interface JournalEntry {
 export const JOURNAL_PREFIX = 'journal/';
 
 type Skipped = SkippedLine['skipped'];
+type Line = SourceLine | SkippedLine;
 type Header = Omit<JournalEntry, 'batch'> &
   Omit<LineBatch, 'lines' | 'kind' | 'receipt'> & {
-    /** Of each line its number, and how many bytes it has or why it was skipped. */
-    lines: (number | Skipped)[];
+    /** The number of the first line, and where others do not count up from it, those of all. */
+    first: number;
+    numbers?: number[];
+    /** Of each line how many bytes it has, or why it was skipped. The body has the lines with a line end after each. */
+    lengths: (number | Skipped)[];
   };
 
-/** Who waits for a batch waits in this process alone. */
-export function encodeEntry({ source, batch, now_ms }: JournalEntry): Uint8Array {
+const NEWLINE = Buffer.from('\n');
+
+const isCountingUp = (lines: readonly Line[], first: number): boolean =>
+  lines.every(({ number }, index) => number === first + index);
+
+/** The lines with the line ends after them, in as few pieces as there can be: most lines are one view beside the other. */
+function piecesOf(lines: readonly Line[]): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  let buffer: ArrayBufferLike | undefined;
+  let from = 0;
+  let to = 0;
+  const endPiece = (): void => {
+    if (buffer !== undefined) pieces.push(new Uint8Array(buffer, from, to - from), NEWLINE);
+  };
+  for (const line of lines) {
+    if (!('bytes' in line)) continue;
+    const { bytes } = line;
+    const at = bytes.byteOffset;
+    // One byte between the two, whatever it is, stands for the line end.
+    if (bytes.buffer !== buffer || at !== to + 1) {
+      endPiece();
+      buffer = bytes.buffer;
+      from = at;
+    }
+    to = at + bytes.length;
+  }
+  endPiece();
+  return pieces;
+}
+
+/** Who waits for a batch waits in this process alone. In pieces, which the store copies once. */
+export function encodeEntry({ source, batch, now_ms }: JournalEntry): Uint8Array[] {
   const { lines, kind: _kind, receipt: _receipt, ...rest } = batch;
+  const first = lines[0]?.number ?? 0;
   const header: Header = {
     source,
     now_ms,
     ...rest,
-    lines: lines.flatMap((line) => [line.number, 'bytes' in line ? line.bytes.length : line.skipped]),
+    first,
+    ...(isCountingUp(lines, first) ? {} : { numbers: lines.map(({ number }) => number) }),
+    lengths: lines.map((line) => ('bytes' in line ? line.bytes.length : line.skipped)),
   };
-  // The one copy of a chunk that is made here: a second one cost as much again.
-  return joinRecord(
-    header,
-    lines.flatMap((line) => ('bytes' in line ? line.bytes : [])),
-  );
+  return [Buffer.from(`${JSON.stringify(header)}\n`), ...piecesOf(lines)];
 }
 
 /** Throws where it is no entry. */
 export function decodeEntry(value: Uint8Array): JournalEntry {
   const { header, body } = splitRecord(value);
-  const { source, now_ms, lines: told, ...rest } = header as Header;
+  const { source, now_ms, first, numbers, lengths, ...rest } = header as Header;
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  const lines: (SourceLine | SkippedLine)[] = [];
   let at = 0;
-  for (let index = 0; index < told.length; index += 2) {
-    const number = Number(told[index]);
-    const length = told[index + 1];
-    if (typeof length !== 'number') {
-      lines.push({ number, skipped: length as Skipped });
-      continue;
-    }
-    lines.push({ number, bytes: bytes.subarray(at, at + length) });
-    at += length;
-  }
+  const lines = lengths.map((length, index): Line => {
+    const number = numbers?.[index] ?? first + index;
+    if (typeof length !== 'number') return { number, skipped: length };
+    const from = at;
+    at += length + NEWLINE.length;
+    return { number, bytes: bytes.subarray(from, from + length) };
+  });
   return { source, now_ms, batch: { kind: 'lines', ...rest, lines } };
 }
 
 export interface Journal {
-  /** Takes an entry in; gives the record to be written. */
-  add(entry: JournalEntry): RecordChange;
+  /** Takes an entry in; gives the record to be written, which refers to the chunk, and how long it is. */
+  add(entry: JournalEntry): { change: StoreChange; bytes: number };
   /** What takes everything out that is in it now. */
   cut(): RecordChange[];
   /** A cut that was not written: everything is still in it. */
@@ -78,9 +108,10 @@ export function createJournal(left: readonly SavedRecord[]): Journal {
     add(entry) {
       const key = JOURNAL_PREFIX + keyNumber(next++);
       const value = encodeEntry(entry);
+      const added = valueBytes(value);
       keys.push(key);
-      bytes += value.length;
-      return { key, value };
+      bytes += added;
+      return { change: { key, value }, bytes: added };
     },
     cut() {
       const cut = keys.map((key) => ({ key }));

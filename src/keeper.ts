@@ -13,7 +13,7 @@ import type { Destination, DestinationKeeping } from './model/delivery.js';
 import type { Logger } from './model/logger.js';
 import { type Capture, joinCaptures, keyNumber, type RecordChange } from './model/record.js';
 import { createRetention } from './retention.js';
-import type { Written } from './store/store.js';
+import type { StoreChange, Written } from './store/store.js';
 
 export interface KeeperOptions {
   /** Where the store is, for people. */
@@ -49,11 +49,11 @@ export interface Keeper {
 }
 
 /** Entries that are turned into records at one go: a millisecond's work. */
-const PORTION = 16;
+const PORTION = 64;
 
 /** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
-const MAX_UNWRITTEN_BYTES = 16 * 1024 * 1024;
-const MAX_JOURNAL_BYTES = 64 * 1024 * 1024;
+const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
+const MAX_JOURNAL_BYTES = 16 * 1024 * 1024;
 
 /** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
 const WORK_SHARE = 0.02;
@@ -113,11 +113,12 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     is_failing = false;
   }
 
-  async function write(changes: RecordChange[]): Promise<Written> {
-    const written = await store.write(changes);
+  function noteWritten(written: Written): Written {
     if (!written.ok) fail(written.message);
     return written;
   }
+
+  const write = async (changes: StoreChange[]): Promise<Written> => noteWritten(await store.write(changes));
 
   /** A bound is reached that a checkpoint makes room under. */
   const isPressed = (): boolean =>
@@ -142,8 +143,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       const answers = answer_keys.map((key) => ({ key }));
       answer_keys = [];
       is_dirty = false;
-      const positions = Buffer.from(JSON.stringify(kept.positions));
-      return { state, outboxes, cut, answers, positions: { key: POSITIONS, value: positions } };
+      const positions = { key: POSITIONS, value: Buffer.from(JSON.stringify(kept.positions)) };
+      return { state, outboxes, cut, others: [...answers, positions] };
     } finally {
       standing = undefined;
       goOn();
@@ -156,19 +157,23 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   async function takeCheckpoint(): Promise<void> {
     const everything = is_failing;
-    const { state, outboxes, cut, answers, positions } = await captureAll();
-    const captures = joinCaptures([state, ...outboxes]);
+    const { state, outboxes, cut, others } = await captureAll();
+    const pending = joinCaptures(outboxes);
+    const captures = joinCaptures([state, pending]);
+    const gathering = store.gather();
+    // What is captured whole takes the place of all that was written before.
+    const stale = everything ? removal([STATE_PREFIX, DECODE_PREFIX]) : [];
+    gathering.add(scoped([...stale, ...cut, ...others]));
     let work_ms = 0;
     for (let isDone = false; !isDone; ) {
       const began_ms = clock();
       isDone = captures.advance(PORTION);
+      gathering.add(scoped(state.take()));
+      gathering.add(pending.take());
       work_ms += clock() - began_ms;
       await nextTurn();
     }
-    // What is captured whole takes the place of all that was written before.
-    const stale = everything ? removal([STATE_PREFIX, DECODE_PREFIX]) : [];
-    const own = scoped([...stale, ...state.changes, ...cut, ...answers, positions]);
-    const { ok } = await write([...own, ...joinCaptures(outboxes).changes]);
+    const { ok } = noteWritten(await gathering.write());
     for (const outbox of outboxes) outbox.written(ok);
     if (ok) recover();
     else journal.undoCut(cut);
@@ -242,21 +247,20 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       if (!is_failing && isPressed()) await (checkpointing ?? checkpoint());
       while (standing !== undefined) await standing;
     },
-    async journal(entry) {
+    journal(entry) {
       advancePosition(kept.positions, entry);
       is_dirty = true;
-      if (is_failing) return false;
-      const change = journal.add(entry);
-      const bytes = change.value?.length ?? 0;
+      if (is_failing) return Promise.resolve(false);
+      // Nothing here keeps hold of the entry: its chunk is garbage once it is applied, long before it is written.
+      const { change, bytes } = journal.add(entry);
       unwritten_bytes += bytes;
       const before = journaled;
-      const written = write(scoped([change]));
-      journaled = written.then(() => {
+      const written = write([{ ...change, key: scope + change.key }]).then(({ ok }) => {
         unwritten_bytes -= bytes;
-        return before;
+        return before.then(() => ok);
       });
-      await journaled;
-      return (await written).ok;
+      journaled = written.then(() => undefined);
+      return written;
     },
     advance(entry) {
       advancePosition(kept.positions, entry);

@@ -63,6 +63,7 @@ export function beginCapture(
   let is_complete = false;
   return {
     changes,
+    take: () => changes.splice(0),
     advance(max_records) {
       for (let left = max_records; left > 0 && !is_complete; left--) {
         if (steps.next().done !== true) continue;

@@ -14,10 +14,9 @@ import {
 } from '../src/export/index.js';
 import { openKept } from '../src/kept.js';
 import type { AgentEvent } from '../src/model/event.js';
-import type { RecordChange } from '../src/model/record.js';
 import type { LineBatch, Source } from '../src/model/source.js';
 import { createMemoryStore } from '../src/store/index.js';
-import type { Store, Written } from '../src/store/store.js';
+import { gatherFor, type Store, type StoreChange, type Written } from '../src/store/store.js';
 import { requests } from './correlate/stories.js';
 import { answered, fakeLogger, OK, UNREACHABLE } from './export/fakes.js';
 
@@ -97,7 +96,7 @@ type Backend = ReturnType<typeof createBackend>;
 
 /** A disk: of the writes that were not told to be written, a crash keeps the first so many. */
 function createDisk() {
-  let unflushed: { changes: readonly RecordChange[]; done: (written: Written) => void }[] = [];
+  let unflushed: { changes: readonly StoreChange[]; done: (written: Written) => void }[] = [];
   let is_dead = false;
   const inner = createMemoryStore();
 
@@ -115,14 +114,12 @@ function createDisk() {
     /** A store of one process. */
     open(): Store {
       is_dead = false;
-      return {
-        ...inner,
-        write: (changes) =>
-          new Promise((done) => {
-            if (is_dead) done({ ok: false, message: 'dead' });
-            else unflushed.push({ changes, done });
-          }),
-      };
+      const write: Store['write'] = (changes) =>
+        new Promise((done) => {
+          if (is_dead) done({ ok: false, message: 'dead' });
+          else unflushed.push({ changes, done });
+        });
+      return { ...inner, write, gather: () => gatherFor(write) };
     },
     crash(kept_writes: number): void {
       flush(kept_writes);

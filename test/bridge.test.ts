@@ -6,7 +6,7 @@ import { openKept } from '../src/kept.js';
 import type { LineBatch, Source } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
 import { createMemoryStore } from '../src/store/index.js';
-import type { Store, Written } from '../src/store/store.js';
+import { gatherFor, type Store, type Written } from '../src/store/store.js';
 import { deferred } from './export/fakes.js';
 import { createSink, merge } from './helpers.js';
 
@@ -98,6 +98,7 @@ function heldStore(inner: Store) {
       const wanted = await promise;
       return wanted.ok ? inner.write(changes) : wanted;
     },
+    gather: () => gatherFor(store.write),
   };
   return { store, answer: (written: Written): void => waiting.shift()?.(written), waiting };
 }

@@ -7,7 +7,7 @@ import type { Positions } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
 import { createOtlpSource } from '../src/source/otlp/index.js';
 import { createMemoryStore } from '../src/store/index.js';
-import type { Store } from '../src/store/store.js';
+import { gatherFor, type Store } from '../src/store/store.js';
 import { createSink, merge } from './helpers.js';
 import { turns } from './source/helpers.js';
 import { bodies, ENCODINGS, post, readTaken, type Told } from './source/otlp/requests.js';
@@ -92,6 +92,7 @@ function createDisk() {
       if (mode === 'waits') await new Promise<void>((resolve) => waiting.push(resolve));
       return inner.write(changes);
     },
+    gather: () => gatherFor(store.write),
   };
   return {
     store,

@@ -21,9 +21,10 @@ export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
     takeAnswers: () => bySignal(({ outbox }) => outbox.takeAnswers()),
     capture() {
       const captures = lanes.map(({ outbox }) => outbox.capture());
-      const { advance } = joinCaptures(captures);
+      const { advance, take } = joinCaptures(captures);
       return {
         advance,
+        take,
         get changes() {
           return joinCaptures(captures).changes;
         },

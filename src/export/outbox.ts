@@ -164,6 +164,7 @@ export class Outbox<T> {
     const packed: Segment<T>[] = [];
     return {
       changes,
+      take: () => changes.splice(0),
       advance: (max_entries) => {
         for (let left = max_entries; left > 0 && this.#captured.size > 0; ) {
           const segment = this.#pack(changes);

@@ -21,8 +21,10 @@ export interface SavedRecord {
 export interface Capture {
   /** Adds at most so many more records to the changes, and looks at as many; true when none is left. */
   advance(max_records: number): boolean;
-  /** What has changed since the capture before; complete once `advance` has told so. */
+  /** What has changed since the capture before, and was not taken yet; complete once `advance` has told so. */
   readonly changes: RecordChange[];
+  /** Gives out the changes that are there, so that nothing keeps them here. */
+  take(): RecordChange[];
 }
 
 /** Several captures of the same instant as one. */
@@ -32,6 +34,7 @@ export function joinCaptures(captures: readonly Capture[]): Capture {
     get changes() {
       return captures.flatMap((capture) => capture.changes);
     },
+    take: () => captures.flatMap((capture) => capture.take()),
   };
 }
 

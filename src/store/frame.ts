@@ -3,13 +3,25 @@
  * known for what it is.
  */
 import { crc32 } from 'node:zlib';
+import { type StoredValue, valueBytes } from './store.js';
 
 export const FRAME_BYTES = 4;
 
-export function frame(key: Uint8Array, value: Uint8Array): Buffer {
-  const framed = Buffer.allocUnsafeSlow(FRAME_BYTES + value.length);
-  framed.writeUInt32LE(crc32(value, crc32(key)), 0);
-  framed.set(value, FRAME_BYTES);
+/** `take` gives the memory for it; the value is copied into that, and not needed afterwards. */
+export function frame(
+  key: Uint8Array,
+  value: StoredValue,
+  take: (bytes: number) => Buffer = Buffer.allocUnsafeSlow,
+): Buffer {
+  const framed = take(FRAME_BYTES + valueBytes(value));
+  let checksum = crc32(key);
+  let at = FRAME_BYTES;
+  for (const piece of value instanceof Uint8Array ? [value] : value) {
+    framed.set(piece, at);
+    checksum = crc32(piece, checksum);
+    at += piece.length;
+  }
+  framed.writeUInt32LE(checksum, 0);
   return framed;
 }
 

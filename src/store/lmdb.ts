@@ -12,15 +12,21 @@ import type { SavedRecord } from '../model/record.js';
 import { frame, unframe } from './frame.js';
 import { isOwnKey, keyBytes } from './keys.js';
 import { MARGIN_BYTES, openRoom } from './room.js';
-import type { Store, Written } from './store.js';
+import { createSlabs, type Lease } from './slabs.js';
+import type { Store, StoreChange, Written } from './store.js';
 
 export type Database = RootDatabase<Buffer, Buffer>;
 type Lmdb = typeof import('lmdb');
 
 const OWNER_ONLY_FILE = 0o600;
+/** Of addresses, not of memory. LMDB would begin with little and map the file anew as it grows, and keep the maps before. */
+const MAP_BYTES = 16 * 1024 ** 3;
 /** A commit that takes long holds up those who wait for the next one. */
-const COMMIT_BYTES_MAX = 8 * 1024 * 1024;
+const COMMIT_BYTES_MAX = 1024 * 1024;
 const MANY_CHANGES = 1_000;
+/** Memory that is kept for what comes next: of calls that wait, and of a checkpoint. */
+const CALL_SLAB_BYTES = 2 * 1024 * 1024;
+const GATHERED_SLAB_BYTES = 8 * 1024 * 1024;
 
 const require = createRequire(import.meta.url);
 /** Loaded when it is first wanted: it takes 40 ms, and not every platform has it. */
@@ -33,6 +39,7 @@ const OPTIONS = {
   overlappingSync: false,
   // Each batch has a promise then, and none is left that nobody looks at when a commit fails.
   eventTurnBatching: false,
+  mapSize: MAP_BYTES,
   permissionsMode: OWNER_ONLY_FILE,
 } as const;
 
@@ -50,34 +57,24 @@ export function transact<T>(db: Database, action: () => T): T {
 
 interface Change {
   key: Buffer;
-  value: Uint8Array | undefined;
-}
-
-interface Encoded {
-  key: Buffer;
   framed: Buffer | undefined;
 }
 
 interface Call {
-  changes: Change[];
+  changes: readonly Change[];
   bytes: number;
+  /** The memory of what is framed, until LMDB has it. */
+  lease: Lease;
   resolve(written: Written): void;
 }
 
-const encode = ({ key, value }: Change): Encoded => ({
-  key,
-  framed: value === undefined ? undefined : frame(key, value),
-});
-
-/** A few at a time: nobody has to wait for all of them. */
-async function encodeInTurns(changes: readonly Change[]): Promise<Encoded[]> {
-  const encoded: Encoded[] = [];
-  for (let from = 0; from < changes.length; from += MANY_CHANGES) {
-    if (from > 0) await nextTurn();
-    for (const change of changes.slice(from, from + MANY_CHANGES)) encoded.push(encode(change));
-  }
-  return encoded;
+function encode({ key: text, value }: StoreChange, lease: Lease): Change {
+  const key = keyBytes(text);
+  return { key, framed: value === undefined ? undefined : frame(key, value, lease.take) };
 }
+
+const bytesOf = (changes: readonly Change[]): number =>
+  changes.reduce((sum, { framed }) => sum + (framed?.length ?? 0), 0);
 
 interface PageStatistics {
   pageSize: number;
@@ -111,6 +108,9 @@ export function putRecord(db: Database, key: string, value: Uint8Array): void {
 /** `release` gives the directory free for another process; it is called when all is written. */
 export function createLmdbStore(db: Database, directory: string, release: () => Promise<void>): Store {
   const room = openRoom(directory);
+  // A checkpoint that is gathered holds its memory for long, and none of it is a chunk's.
+  const call_slabs = createSlabs(CALL_SLAB_BYTES);
+  const gathered_slabs = createSlabs(GATHERED_SLAB_BYTES);
   const waiting: Call[] = [];
   let writing: Promise<void> | undefined;
   /** Why LMDB takes no more writes before it is opened again. */
@@ -142,14 +142,14 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     }
   }
 
-  async function commit(changes: readonly Encoded[]): Promise<Written> {
+  async function commit(changes: readonly Change[], bytes: number): Promise<Written> {
     if (broken !== undefined) return { ok: false, message: broken };
     try {
-      await reserve(changes.reduce((sum, { framed }) => sum + (framed?.length ?? 0), 0));
+      await reserve(bytes);
     } catch (error) {
       return { ok: false, message: errorReason(error) };
     }
-    // Giving LMDB many changes takes some milliseconds, and so did encoding them.
+    // Giving LMDB many changes takes some milliseconds.
     if (changes.length > MANY_CHANGES) await nextTurn();
     try {
       await db.batch(() => {
@@ -181,11 +181,22 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     await undefined;
     while (waiting.length > 0) {
       const calls = take();
-      const changes = await encodeInTurns(calls.flatMap((call) => call.changes));
-      const written: Written = changes.length === 0 ? { ok: true } : await commit(changes);
-      for (const { resolve } of calls) resolve(written);
+      const changes = calls.flatMap((call) => call.changes);
+      const bytes = calls.reduce((sum, call) => sum + call.bytes, 0);
+      const written: Written = changes.length === 0 ? { ok: true } : await commit(changes, bytes);
+      for (const { lease, resolve } of calls) {
+        lease.end();
+        resolve(written);
+      }
     }
     writing = undefined;
+  }
+
+  function enqueue(changes: readonly Change[], lease: Lease): Promise<Written> {
+    return new Promise((resolve) => {
+      waiting.push({ changes, bytes: bytesOf(changes), lease, resolve });
+      writing ??= writeWaiting();
+    });
   }
 
   function* iterate(
@@ -207,13 +218,22 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
   return {
     get: (key) => getRecord(db, key),
     entries: (prefix) => iterate(Buffer.from(prefix, 'utf8'), db.useReadTransaction()),
-    write(changes) {
-      const wanted = changes.map(({ key, value }) => ({ key: keyBytes(key), value }));
-      const bytes = wanted.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
-      return new Promise((resolve) => {
-        waiting.push({ changes: wanted, bytes, resolve });
-        writing ??= writeWaiting();
-      });
+    write(wanted) {
+      const lease = call_slabs.lease();
+      return enqueue(
+        wanted.map((change) => encode(change, lease)),
+        lease,
+      );
+    },
+    gather() {
+      const lease = gathered_slabs.lease();
+      const changes: Change[] = [];
+      return {
+        add(more) {
+          for (const change of more) changes.push(encode(change, lease));
+        },
+        write: () => enqueue(changes, lease),
+      };
     },
     usedBytes() {
       const found = statistics();

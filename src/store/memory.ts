@@ -1,26 +1,40 @@
 /** The store for a process that is to keep nothing: the same records under the same keys, for as long as it lasts. */
-import type { RecordChange, SavedRecord } from '../model/record.js';
+import type { SavedRecord } from '../model/record.js';
 import { keyBytes } from './keys.js';
-import type { Store } from './store.js';
+import { gatherFor, type Store, type StoreChange, type StoredValue, type Written } from './store.js';
 
 interface Held {
   key: Buffer;
   value: Uint8Array;
 }
 
+const copyOf = (value: StoredValue): Uint8Array =>
+  value instanceof Uint8Array ? new Uint8Array(value) : Buffer.concat(value);
+
 export function createMemoryStore(): Store {
   const records = new Map<string, Held>();
   let used_bytes = 0;
 
-  function apply(key: Buffer, { key: text, value }: RecordChange): void {
+  function apply(key: Buffer, { key: text, value: given }: StoreChange): void {
     used_bytes -= records.get(text)?.value.length ?? 0;
-    if (value === undefined) records.delete(text);
-    else records.set(text, { key, value: new Uint8Array(value) });
-    used_bytes += value?.length ?? 0;
+    records.delete(text);
+    if (given === undefined) return;
+    const value = copyOf(given);
+    records.set(text, { key, value });
+    used_bytes += value.length;
   }
 
   function* entriesOf(found: (readonly [string, Held])[]): Generator<SavedRecord> {
     for (const [key, { value }] of found) yield { key, value };
+  }
+
+  function write(changes: readonly StoreChange[]): Promise<Written> {
+    const keys = changes.map(({ key }) => keyBytes(key));
+    keys.forEach((key, index) => {
+      const change = changes[index];
+      if (change !== undefined) apply(key, change);
+    });
+    return Promise.resolve({ ok: true });
   }
 
   return {
@@ -29,14 +43,8 @@ export function createMemoryStore(): Store {
       const found = [...records].filter(([key]) => key.startsWith(prefix));
       return entriesOf(found.sort(([, one], [, other]) => Buffer.compare(one.key, other.key)));
     },
-    write(changes) {
-      const keys = changes.map(({ key }) => keyBytes(key));
-      keys.forEach((key, index) => {
-        const change = changes[index];
-        if (change !== undefined) apply(key, change);
-      });
-      return Promise.resolve({ ok: true });
-    },
+    write,
+    gather: () => gatherFor(write),
     usedBytes: () => used_bytes,
     close: async () => {},
   };

@@ -2,10 +2,29 @@
  * The one durable place, as far as everybody else sees it: records under keys, changed together or not at all. What the
  * records mean is the business of those who write them.
  */
-import type { RecordChange, SavedRecord } from '../model/record.js';
+import type { SavedRecord } from '../model/record.js';
 
 /** What became of a write. A failed one has changed nothing; the message says why, in the system's words. */
 export type Written = { ok: true } | { ok: false; message: string };
+
+/** In pieces where putting them together would be one copy more. */
+export type StoredValue = Uint8Array | readonly Uint8Array[];
+
+export const valueBytes = (value: StoredValue): number =>
+  value instanceof Uint8Array ? value.length : value.reduce((sum, piece) => sum + piece.length, 0);
+
+/** A record is put, or with no value removed. */
+export interface StoreChange {
+  key: string;
+  value?: StoredValue;
+}
+
+/** Changes that are made together, when `write` is called. */
+export interface Gathering {
+  /** The values are copied at once. */
+  add(changes: readonly StoreChange[]): void;
+  write(): Promise<Written>;
+}
 
 export interface Store {
   get(key: string): Uint8Array | undefined;
@@ -13,11 +32,25 @@ export interface Store {
   entries(prefix: string): Iterable<SavedRecord>;
   /**
    * Makes all the changes or none, after those of every earlier call. Resolves when they are on the disk, and never
-   * rejects; until then the values are not to be changed. A crash keeps the changes of the first so many calls, among them all that were told to be written.
+   * rejects; the values are copied at once. A crash keeps the changes of the first so many calls, among them all that were
+   * told to be written.
    */
-  write(changes: readonly RecordChange[]): Promise<Written>;
+  write(changes: readonly StoreChange[]): Promise<Written>;
+  /** A `write` whose changes come by and by. */
+  gather(): Gathering;
   /** What the records take up on the disk. */
   usedBytes(): number;
   /** Resolves when everything written is on the disk and the place is free for another process. */
   close(): Promise<void>;
+}
+
+/** For a store that has nothing to do with changes before all of them are there; their values are not to be changed. */
+export function gatherFor(write: Store['write']): Gathering {
+  const gathered: StoreChange[] = [];
+  return {
+    add(changes) {
+      for (const change of changes) gathered.push(change);
+    },
+    write: () => write(gathered),
+  };
 }

@@ -2,9 +2,14 @@
  * A store whose disk is scripted: writes fail where a test says so, and a crash keeps the changes of as many calls as a test
  * says, from those that were told to be written up to all that were made.
  */
-import type { RecordChange } from '../../src/model/record.js';
 import { createMemoryStore } from '../../src/store/memory.js';
-import type { Store } from '../../src/store/store.js';
+import {
+  gatherFor,
+  type Store,
+  type StoreChange,
+  type StoredValue,
+  type Written,
+} from '../../src/store/store.js';
 
 export interface FaultyStore extends Store {
   /** How many calls have been made, and how many of the first ones are on the disk. */
@@ -16,10 +21,13 @@ export interface FaultyStore extends Store {
 }
 
 interface Call {
-  changes: readonly RecordChange[];
+  changes: readonly StoreChange[];
   has_failed: boolean;
   resolve(): void;
 }
+
+const copyOf = (value: StoredValue): Uint8Array =>
+  value instanceof Uint8Array ? new Uint8Array(value) : Buffer.concat(value);
 
 /** `fails`: whether call number `n`, counted from 1, fails. Nothing is flushed but by `flush` or `close`. */
 export function createFaultyStore(fails: (n: number) => boolean = () => false): FaultyStore {
@@ -31,19 +39,22 @@ export function createFaultyStore(fails: (n: number) => boolean = () => false): 
     for (; durable < Math.min(count, calls.length); durable += 1) calls[durable]?.resolve();
   }
 
+  function write(changes: readonly StoreChange[]): Promise<Written> {
+    const has_failed = fails(calls.length + 1);
+    const kept = changes.map(({ key, value }) => (value ? { key, value: copyOf(value) } : { key }));
+    if (!has_failed) void inner.write(kept);
+    return new Promise((resolve) => {
+      const written = has_failed ? ({ ok: false, message: 'no space' } as const) : ({ ok: true } as const);
+      calls.push({ changes: kept, has_failed, resolve: () => resolve(written) });
+    });
+  }
+
   return {
     get: inner.get,
     entries: inner.entries,
     usedBytes: inner.usedBytes,
-    write(changes) {
-      const has_failed = fails(calls.length + 1);
-      const kept = changes.map(({ key, value }) => (value ? { key, value: new Uint8Array(value) } : { key }));
-      if (!has_failed) void inner.write(kept);
-      return new Promise((resolve) => {
-        const written = has_failed ? ({ ok: false, message: 'no space' } as const) : ({ ok: true } as const);
-        calls.push({ changes: kept, has_failed, resolve: () => resolve(written) });
-      });
-    },
+    write,
+    gather: () => gatherFor(write),
     async close() {
       flush();
     },

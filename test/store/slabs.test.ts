@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { createSlabs } from '../../src/store/slabs.js';
+
+const KB = 1_024;
+
+test('what is taken is nobody else’s until its lease ends', () => {
+  const slabs = createSlabs(1_000 * KB);
+  const leases = Array.from({ length: 40 }, () => slabs.lease());
+  const taken = leases.map((lease, index) =>
+    [1, 100, 20 * KB, 60 * KB].map((size) => lease.take(size).fill(index)),
+  );
+  taken.forEach((buffers, index) => {
+    for (const buffer of buffers) expect(buffer.every((byte) => byte === index)).toBe(true);
+  });
+});
+
+test('memory is used again when all that was in it is done with', () => {
+  const slabs = createSlabs(1_000 * KB);
+  const first = slabs.lease();
+  const second = slabs.lease();
+  const { buffer } = first.take(100);
+  expect(second.take(100).buffer).toBe(buffer);
+  first.end();
+  const third = slabs.lease();
+  const beside = third.take(100);
+  expect(beside.buffer).toBe(buffer);
+  expect(beside.byteOffset).toBe(200);
+  second.end();
+  third.end();
+  expect(slabs.lease().take(100).byteOffset).toBe(0);
+});
+
+test('what is large has memory of its own', () => {
+  const lease = createSlabs(1_000 * KB).lease();
+  const small = lease.take(10);
+  const large = lease.take(1_000 * KB);
+  expect(large).toHaveLength(1_000 * KB);
+  expect(large.buffer).not.toBe(small.buffer);
+  lease.end();
+});
