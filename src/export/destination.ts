@@ -91,7 +91,7 @@ interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'p
 
 /** What a destination asks of each of its signals. */
 interface SignalSender {
-  lane: Pick<Lane<unknown>, 'counts' | 'idle' | 'close'>;
+  lane: Pick<Lane<unknown>, 'counts' | 'isCrowded' | 'idle' | 'close'>;
   takeBack: (packed: Uint8Array, counts: number[]) => string | undefined;
   accept?: (emission: Emission) => void;
   reader?: IMetricReader;
@@ -134,6 +134,7 @@ export function createDestination(
       Object.fromEntries(Object.entries(senders).map(([signal, sender]) => [signal, sender.lane.counts()])),
     problems: () => ({ ...problems }),
     pending: () => lanes.reduce((sum, lane) => sum + lane.counts().pending, 0),
+    isCrowded: () => lanes.some((lane) => lane.isCrowded),
     async idle() {
       await Promise.all(lanes.map((lane) => lane.idle()));
     },
