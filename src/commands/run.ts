@@ -6,6 +6,7 @@ import { composeBridge } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
+import { createHold } from '../start/backlog.js';
 import { openDestinations } from '../start/destinations.js';
 import { dataDirectory } from '../start/gateway.js';
 import { type Keeping, openKeeping } from '../start/keeping.js';
@@ -24,16 +25,20 @@ async function follow(
   if ('error' in from) return misused(from.error);
   const opened = await openDestinations(settings, logger, keep?.kept.deliveries);
   if ('error' in opened) return misused(opened.error);
-  const bridge = composeBridge({
-    ...bridgeParts(settings, opened, logger),
-    keep,
-    sources: from.sources,
-  });
-  opened.attach(bridge);
   let is_stopping = false;
   let stop = (): void => {
     is_stopping = true;
   };
+  const bridge = composeBridge({
+    ...bridgeParts(settings, opened, logger),
+    keep,
+    sources: from.sources,
+    afterBatch: createHold(opened.destinations, {
+      is_kept: keep !== undefined,
+      hasStopped: () => is_stopping,
+    }),
+  });
+  opened.attach(bridge);
   // From here on a signal stops it in order; what is being opened is opened first.
   onInterrupt(() => {
     sayStopping(logger, settings.drain);
@@ -49,7 +54,10 @@ async function follow(
   }
   const quiet = from.sources.filter(({ name }) => !/^wss?:/.test(name));
   if (quiet.length > 0) logger.info(`following ${quiet.map((source) => source.name).join(', ')}`);
-  stop = () => void bridge.stopReading();
+  stop = () => {
+    is_stopping = true;
+    void bridge.stopReading();
+  };
   if (is_stopping) stop();
   const failures = await bridge.read();
   await bridge.finish(settings.drain * 1000);

@@ -22,6 +22,7 @@ import { createEncoder, type Encoder, encodeMetrics } from './otlp.js';
 import { Outbox, type OutboxOptions } from './outbox.js';
 import type { Encoding } from './presets.js';
 import { applyToLog, applyToSpan, PROFILES, type Profile, sendsLog } from './profiles.js';
+import { createItem } from './queue.js';
 import { createRedactor, createReporter } from './report.js';
 import { createResource } from './resource.js';
 import { createTransport, type Transport } from './transport.js';
@@ -90,7 +91,7 @@ interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'p
 
 /** What a destination asks of each of its signals. */
 interface SignalSender {
-  lane: Pick<Lane<unknown>, 'counts' | 'idle' | 'close'>;
+  lane: Pick<Lane<unknown>, 'counts' | 'isCrowded' | 'idle' | 'close'>;
   takeBack: (packed: Uint8Array, counts: number[]) => string | undefined;
   accept?: (emission: Emission) => void;
   reader?: IMetricReader;
@@ -134,6 +135,7 @@ export function createDestination(
       Object.fromEntries(Object.entries(senders).map(([signal, sender]) => [signal, sender.lane.counts()])),
     problems: () => ({ ...problems }),
     pending: () => lanes.reduce((sum, lane) => sum + lane.counts().pending, 0),
+    isCrowded: () => lanes.some((lane) => lane.isCrowded),
     async idle() {
       await Promise.all(lanes.map((lane) => lane.idle()));
     },
@@ -263,11 +265,9 @@ function openTraces({ config, profile, encoder, openLane }: Parts, endpoint: End
     pack: packJson,
     unpack: unpackJson,
     identify: ({ payload: { span_id }, count }) => (count === 0 ? `+${span_id}` : span_id),
-    toItem(span, count) {
-      const item = { payload: span, bytes: spanBytes(span), count };
-      // Without an id what does not count is a correction: what has ended takes no more copies, but for this one.
-      return replaces && count > 0 ? { ...item, id: span.span_id } : item;
-    },
+    // Without an id what does not count is a correction: what has ended takes no more copies, but for this one.
+    toItem: (span, count) =>
+      createItem(span, spanBytes(span), count, replaces && count > 0 ? span.span_id : undefined),
   };
   const lane = openLane('traces', endpoint, form);
   return {
@@ -275,9 +275,7 @@ function openTraces({ config, profile, encoder, openLane }: Parts, endpoint: End
     takeBack: takeBackInto(lane, form),
     accept({ previews, corrections, spans }) {
       if (replaces) {
-        lane.offer(
-          previews.map((span) => ({ payload: span, bytes: spanBytes(span), count: 0, id: span.span_id })),
-        );
+        lane.offer(previews.map((span) => createItem(span, spanBytes(span), 0, span.span_id)));
       }
       lane.offer(spans.map((span) => form.toItem(span, 1)));
       if (replaces) lane.offer(corrections.map((span) => form.toItem(span, 0)));
@@ -296,7 +294,7 @@ function openLogs({ profile, encoder, openLane }: Parts, endpoint: EndpointConfi
     pack: packJson,
     unpack: unpackJson,
     identify: ({ payload: { span_id, event_name, ts_ms } }) => `${span_id} ${event_name} ${ts_ms}`,
-    toItem: (log, count) => ({ payload: log, bytes: logBytes(log), count }),
+    toItem: (log, count) => createItem(log, logBytes(log), count),
   };
   const lane = openLane('logs', endpoint, form);
   return {
@@ -321,7 +319,7 @@ function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointCo
     },
     // Each is written down before it is sent, and so never told by what it is.
     identify: () => '',
-    toItem: (collected, count) => ({ payload: collected, bytes: collected.length, count }),
+    toItem: (collected, count) => createItem(collected, collected.length, count),
   };
   const lane = openLane('metrics', endpoint, form);
   const reader = createMetricReader(config.temporality, config.profile);

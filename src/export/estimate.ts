@@ -11,22 +11,27 @@ const LINK_BYTES = 120;
 /** The name, the quotes and the object around an attribute's value. */
 const ATTRIBUTE_BYTES = 70;
 
+/** Of a longer text it is worth asking how many bytes it takes; a shorter one takes little either way. */
+const MAX_SHORT = 64;
+
+const textBytes = (text: string): number =>
+  text.length <= MAX_SHORT ? text.length : Buffer.byteLength(text);
+
 function attributeBytes(attributes: Attributes): number {
   let bytes = 0;
   for (const key in attributes) {
     const value = attributes[key];
     if (value === undefined) continue;
     bytes += ATTRIBUTE_BYTES;
-    if (typeof value === 'string') bytes += Buffer.byteLength(value);
-    else if (Array.isArray(value))
-      for (const text of value) bytes += ATTRIBUTE_BYTES + Buffer.byteLength(text);
+    if (typeof value === 'string') bytes += textBytes(value);
+    else if (Array.isArray(value)) for (const text of value) bytes += ATTRIBUTE_BYTES + textBytes(text);
   }
   return bytes;
 }
 
 export function spanBytes(span: SpanRecord): number {
-  let bytes = RECORD_BYTES + Buffer.byteLength(span.name) + attributeBytes(span.attributes);
-  if (span.error?.message !== undefined) bytes += Buffer.byteLength(span.error.message);
+  let bytes = RECORD_BYTES + textBytes(span.name) + attributeBytes(span.attributes);
+  if (span.error?.message !== undefined) bytes += textBytes(span.error.message);
   bytes += span.links.length * LINK_BYTES;
   for (const event of span.events) bytes += EVENT_BYTES + attributeBytes(event.attributes);
   return bytes;

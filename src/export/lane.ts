@@ -59,6 +59,9 @@ const BATCHES_BEHIND = 4;
 const PRESSED = 1 / 2;
 const RELIEVED = 1 / 4;
 
+/** Some ten full batches. */
+const CROWDED_BYTES = 8 * 1024 * 1024;
+
 /** The turns of suspects. Most: what waits for all of them is only the last step, and every refusal costs a wait. */
 const SUSPECTS_SHARE = 0.85;
 /** While there are suspects, the most items in any other batch: one that is refused, too, is soon taken apart. */
@@ -115,6 +118,11 @@ export class Lane<T> {
     this.#counts.pending += left.count;
     for (const item of left.items) this.#queue.push(item);
     this.#start();
+  }
+
+  /** More waits in memory than a backend that keeps up leaves there. */
+  get isCrowded(): boolean {
+    return this.#memory_bytes > Math.min(CROWDED_BYTES, this.#options.limit_bytes * PRESSED);
   }
 
   /** Memory is short until what is pending has been written down. */

@@ -1,8 +1,7 @@
 /**
- * Metrics: for each profile in use the instruments that it names, under one OpenTelemetry `MeterProvider`, and a reader for
- * each destination, so that every backend gets its own names and its own temporality from the same measurements. The bound
- * on attribute sets holds over the whole life of the process; the SDK's own holds for one collection, and a cumulative reader
- * would grow without end.
+ * Metrics: for each profile in use the instruments that it names, and a reader of OpenTelemetry's SDK for each destination, so
+ * that every backend gets its own names and its own temporality from the same measurements. The bound on attribute sets holds
+ * over the whole life of the process; the SDK's own holds for one collection, and a cumulative reader would grow without end.
  */
 import type { Meter } from '@opentelemetry/api';
 import {
@@ -19,11 +18,13 @@ import {
 } from '@opentelemetry/sdk-metrics';
 import type { Signal } from '../model/delivery.js';
 import type { Attributes, InstrumentName, Measurement } from '../model/telemetry.js';
+import { type Aggregation, createAggregation, type OpenSeries, type Recorder } from './aggregation.js';
 import { type BridgeSnapshot, registerBridgeInstruments } from './bridge-metrics.js';
 import type { Temporality } from './presets.js';
 import { CALL_DURATIONS } from './profiles/latest.js';
 import type { Instrument, MetricTable } from './profiles/table.js';
 import { PROFILES, type ProfileName } from './profiles.js';
+import { createRemembered } from './remembered.js';
 import { createResource } from './resource.js';
 import { SCOPE } from './scope.js';
 import { cleanAttributes } from './text.js';
@@ -32,21 +33,18 @@ import { cleanAttributes } from './text.js';
 export const MAX_ATTRIBUTE_SETS = 2_000;
 const OVERFLOW: Attributes = { 'otel.metric.overflow': true };
 
-/** What is longer is not worth its memory: names are short, and a set of attributes is three or four of them. */
-const MAX_REMEMBERED_LENGTH = 1_024;
-
 export interface Metrics {
   record(measurements: readonly Measurement[]): void;
   /** How long a destination took to answer one request. */
   recordExport(signal: Signal, destination: string, duration_ms: number): void;
 }
 
-/** `key` tells the attributes from others. */
-type Recorder = (value: number, attributes: Attributes, key: string) => void;
+/** Gives what takes the values of a set of attributes. */
+type Find = (instrument: InstrumentName, attributes: Attributes) => Recorder;
 
-/** What is measured for the destinations of one profile. */
+/** What is measured for some readers that want the same. */
 interface Metering {
-  recorders: ReadonlyMap<InstrumentName, Recorder>;
+  find: Find;
   recordExport: Metrics['recordExport'];
 }
 
@@ -55,19 +53,20 @@ interface Metering {
  * instruments that tell of the bridge itself.
  */
 export function createMetrics(readers: IMetricReader[], snapshot: () => BridgeSnapshot): Metrics {
-  const meterings = [...new Set(readers.map(profileOf))].map((profile) =>
-    createMetering(
-      readers.filter((reader) => profileOf(reader) === profile),
-      PROFILES[profile].metrics,
-      snapshot,
-    ),
+  const meterings = openMeterings(readers, snapshot);
+  const recordersOf = createRemembered((attributes) =>
+    createRecorders((instrument) => toAll(meterings.map(({ find }) => find(instrument, attributes)))),
   );
   return {
     record(measurements) {
       if (meterings.length === 0) return;
+      let last: Attributes | undefined;
+      let recorders = NO_RECORDERS;
       for (const { instrument, value, attributes } of measurements) {
-        const key = JSON.stringify(attributes);
-        for (const { recorders } of meterings) recorders.get(instrument)?.(value, attributes, key);
+        // What is measured of one thing stands together.
+        if (attributes !== last) recorders = recordersOf(attributes);
+        last = attributes;
+        recorders(instrument)(value);
       }
     },
     recordExport(...told) {
@@ -76,77 +75,106 @@ export function createMetrics(readers: IMetricReader[], snapshot: () => BridgeSn
   };
 }
 
+type Recorders = (instrument: InstrumentName) => Recorder;
+
+const NO_RECORDERS: Recorders = () => () => undefined;
+
+/** Those of one set of attributes: there are few, and each is looked for once. */
+function createRecorders(find: Recorders): Recorders {
+  const found = new Map<InstrumentName, Recorder>();
+  return (instrument) => {
+    let recorder = found.get(instrument);
+    if (recorder === undefined) {
+      recorder = find(instrument);
+      found.set(instrument, recorder);
+    }
+    return recorder;
+  };
+}
+
+/** One for each profile in use; readers that somebody else made get the current names. */
+function openMeterings(readers: IMetricReader[], snapshot: () => BridgeSnapshot): Metering[] {
+  const own = readers.filter((reader) => reader instanceof PulledReader);
+  const others = readers.filter((reader) => !(reader instanceof PulledReader));
+  const meterings = [...new Set(own.map(({ profile }) => profile))].map((profile) => {
+    const same = own.filter((reader) => reader.profile === profile);
+    const open: OpenInstrument = (instrument) => {
+      const opens = same.map(({ aggregation }) => aggregation.open(instrument));
+      return (attributes) => toAll(opens.map((openSeries) => openSeries(attributes)));
+    };
+    return createMetering(same, PROFILES[profile].metrics, snapshot, () => open);
+  });
+  if (others.length === 0) return meterings;
+  return [...meterings, createMetering(others, PROFILES.latest.metrics, snapshot, openInSdk)];
+}
+
+function toAll(recorders: Recorder[]): Recorder {
+  const [only] = recorders;
+  if (only !== undefined && recorders.length === 1) return only;
+  return (value) => {
+    for (const record of recorders) record(value);
+  };
+}
+
+type OpenInstrument = (instrument: Instrument) => OpenSeries;
+
+/** A reader that somebody else made may want any aggregation that OpenTelemetry has. */
+const openInSdk =
+  (meter: Meter): OpenInstrument =>
+  ({ name, unit, description, value_type, buckets }) => {
+    const options = { unit, description, valueType: value_type };
+    if (buckets === undefined) {
+      const counter = meter.createCounter(name, options);
+      return (attributes) => (value) => counter.add(value, attributes);
+    }
+    const advice = { explicitBucketBoundaries: buckets };
+    const histogram = meter.createHistogram(name, { ...options, advice });
+    return (attributes) => (value) => histogram.record(value, attributes);
+  };
+
 function createMetering(
   readers: IMetricReader[],
   table: MetricTable,
   snapshot: () => BridgeSnapshot,
+  openIn: (meter: Meter) => OpenInstrument,
 ): Metering {
   const provider = new MeterProvider({ readers, resource: createResource() });
   const meter = provider.getMeter(SCOPE.name, SCOPE.version);
   registerBridgeInstruments(meter, snapshot);
-  return { recorders: createRecorders(meter, table), recordExport: createExportRecorder(meter) };
+  return { find: createFind(table, openIn(meter)), recordExport: createExportRecorder(meter) };
 }
 
 /** Measurements that share an instrument share its bound. */
-function createRecorders(meter: Meter, { instruments, attributes }: MetricTable): Metering['recorders'] {
-  const opened = new Map<string, BoundedInstrument>();
-  const recorders = new Map<InstrumentName, Recorder>();
-  for (const [measured, instrument] of Object.entries(instruments)) {
-    const own = opened.get(instrument.name) ?? openInstrument(meter, instrument);
-    opened.set(instrument.name, own);
-    recorders.set(measured as InstrumentName, createRecorder(own, attributes, instrument.added));
-  }
-  return recorders;
-}
-
-/** There are few sets of attributes: what an instrument gets for one is worked out once. */
-function createRecorder(
-  { record, admit }: BoundedInstrument,
-  names: MetricTable['attributes'],
-  added: Attributes = {},
-): Recorder {
-  const known = new Map<string, Attributes>();
-  return (value, attributes, key) => {
-    const remembered = known.get(key);
-    if (remembered !== undefined) {
-      record(value, remembered);
-      return;
-    }
-    const admitted = admit({ ...renamed(cleanAttributes(attributes), names), ...added });
-    if (key.length <= MAX_REMEMBERED_LENGTH && known.size < MAX_ATTRIBUTE_SETS) known.set(key, admitted);
-    record(value, admitted);
+function createFind({ instruments, attributes: names }: MetricTable, open: OpenInstrument): Find {
+  const opened = new Map<string, OpenSeries>();
+  for (const instrument of Object.values(instruments))
+    if (!opened.has(instrument.name)) opened.set(instrument.name, bounded(open(instrument)));
+  return (measured, attributes) => {
+    const { name, added } = instruments[measured];
+    const find = opened.get(name) as OpenSeries;
+    return find({ ...renamed(cleanAttributes(attributes), names), ...added });
   };
 }
 
 const renamed = (attributes: Attributes, names: MetricTable['attributes']): Attributes =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [names[name] ?? name, value]));
 
-interface BoundedInstrument {
-  record: (value: number, attributes: Attributes) => void;
-  /** The set under which a new set is recorded: itself, or once the bound is reached the one for all others. */
-  admit: (attributes: Attributes) => Attributes;
-}
-
-function openInstrument(
-  meter: Meter,
-  { name, unit, description, value_type, buckets }: Instrument,
-): BoundedInstrument {
-  const seen = new Set<string>();
-  const admit = (attributes: Attributes): Attributes => {
+/** Opens each set once, whatever the order of its attributes; once the bound is reached, the one for all others. */
+function bounded(open: OpenSeries): OpenSeries {
+  const opened = new Map<string, Recorder>();
+  let overflow: Recorder | undefined;
+  return (attributes) => {
     const key = JSON.stringify(Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1)));
-    if (seen.has(key)) return attributes;
-    if (seen.size >= MAX_ATTRIBUTE_SETS - 1) return OVERFLOW;
-    seen.add(key);
-    return attributes;
+    const known = opened.get(key);
+    if (known !== undefined) return known;
+    if (opened.size >= MAX_ATTRIBUTE_SETS - 1) {
+      overflow ??= open(OVERFLOW);
+      return overflow;
+    }
+    const recorder = open(attributes);
+    opened.set(key, recorder);
+    return recorder;
   };
-  const options = { unit, description, valueType: value_type };
-  if (buckets === undefined) {
-    const counter = meter.createCounter(name, options);
-    return { admit, record: (value, attributes) => counter.add(value, attributes) };
-  }
-  const advice = { explicitBucketBoundaries: buckets };
-  const histogram = meter.createHistogram(name, { ...options, advice });
-  return { admit, record: (value, attributes) => histogram.record(value, attributes) };
 }
 
 function createExportRecorder(meter: Meter): Metrics['recordExport'] {
@@ -167,10 +195,14 @@ const TEMPORALITY_SELECTORS = {
 /** Collects only when asked: metrics leave with a checkpoint, at no moment of their own. */
 class PulledReader extends MetricReader {
   readonly profile: ProfileName;
+  readonly aggregation: Aggregation;
 
   constructor(temporality: Temporality, profile: ProfileName) {
-    super({ aggregationTemporalitySelector: TEMPORALITY_SELECTORS[temporality] });
+    const aggregationTemporalitySelector = TEMPORALITY_SELECTORS[temporality];
+    const aggregation = createAggregation(aggregationTemporalitySelector);
+    super({ aggregationTemporalitySelector, metricProducers: [aggregation] });
     this.profile = profile;
+    this.aggregation = aggregation;
   }
 
   protected override async onShutdown(): Promise<void> {}
@@ -180,14 +212,14 @@ class PulledReader extends MetricReader {
 export const createMetricReader = (temporality: Temporality, profile: ProfileName = 'latest'): MetricReader =>
   new PulledReader(temporality, profile);
 
-/** A reader that somebody else made gets the current names. */
-const profileOf = (reader: IMetricReader): ProfileName =>
-  reader instanceof PulledReader ? reader.profile : 'latest';
-
 /** What has been measured, for one destination: since its last collection, or since the start, by its temporality. */
 export async function collect(reader: IMetricReader, resource: Resource): Promise<ResourceMetrics> {
   const { resourceMetrics } = await reader.collect();
-  return { ...resourceMetrics, resource };
+  const [first, ...others] = resourceMetrics.scopeMetrics;
+  if (first === undefined) return { resource, scopeMetrics: [] };
+  // All of it is of one scope, though the SDK has one part of it and the reader's own aggregation the other.
+  const metrics = [first, ...others].flatMap((part) => part.metrics);
+  return { resource, scopeMetrics: [{ ...first, metrics }] };
 }
 
 /**

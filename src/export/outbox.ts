@@ -13,6 +13,7 @@ import {
   type SavedRecord,
   splitRecord,
 } from '../model/record.js';
+import { Line } from './line.js';
 import type { LaneItem } from './queue.js';
 
 export interface OutboxOptions<T> {
@@ -69,10 +70,10 @@ const sumOf = (counts: number[]): number => counts.reduce((total, count) => tota
 export class Outbox<T> {
   readonly prefix: string;
   readonly #options: OutboxOptions<T>;
-  /** Items that no record holds yet, and since when they are pending; oldest first. */
-  #unsaved = new Map<LaneItem<T>, number>();
+  /** Items that no record holds yet; oldest first. */
+  #unsaved = new Line<T>();
   /** Of a capture that goes on: those that have not been turned into records yet. */
-  #captured = new Map<LaneItem<T>, number>();
+  #captured = new Line<T>();
   readonly #segments = new Set<Segment<T>>();
   /** The segments that are on the disk alone, oldest first. */
   readonly #evicted = new Set<Segment<T>>();
@@ -107,19 +108,16 @@ export class Outbox<T> {
   get since_ms(): number | undefined {
     let since_ms = Infinity;
     for (const segment of this.#segments) since_ms = Math.min(since_ms, segment.since_ms);
-    for (const waiting of [this.#captured, this.#unsaved]) {
-      for (const added_ms of waiting.values()) {
-        since_ms = Math.min(since_ms, added_ms);
-        break;
-      }
-    }
+    for (const { first } of [this.#captured, this.#unsaved])
+      since_ms = Math.min(since_ms, first?.since_ms ?? Infinity);
     return Number.isFinite(since_ms) ? since_ms : undefined;
   }
 
   /** Takes an item in; false where an earlier process had an answer for it. */
   add(item: LaneItem<T>): boolean {
     if (this.#answered_before.size > 0 && this.#wasAnswered(item)) return false;
-    this.#unsaved.set(item, this.#options.now());
+    item.since_ms = this.#options.now();
+    this.#unsaved.add(item);
     return true;
   }
 
@@ -154,7 +152,7 @@ export class Outbox<T> {
     const dissolved = [...this.#segments].filter(({ is_partial }) => is_partial);
     for (const segment of dissolved) this.#dissolve(segment);
     this.#captured = this.#unsaved;
-    this.#unsaved = new Map();
+    this.#unsaved = new Line();
     const before = { answers: this.#answers, letters: this.#letters, stale: this.#stale };
     this.#answers = { ids: [], places: {} };
     this.#letters = [];
@@ -294,12 +292,14 @@ export class Outbox<T> {
   #dissolve(segment: Segment<T>): void {
     this.#segments.delete(segment);
     this.#bytes -= segment.bytes;
-    const items = [...(segment.items?.keys() ?? [])].map((item): [LaneItem<T>, number] => [
-      item,
-      segment.since_ms,
-    ]);
-    for (const [item] of items) delete item.segment;
-    this.#unsaved = new Map([...items, ...this.#unsaved]);
+    const line = new Line<T>();
+    for (const item of segment.items?.keys() ?? []) {
+      item.segment = undefined;
+      item.since_ms = segment.since_ms;
+      line.add(item);
+    }
+    for (const item of this.#unsaved) line.add(item);
+    this.#unsaved = line;
   }
 
   /** A capture was not written: its segments do not exist, and those that it was to replace do. */
@@ -365,12 +365,12 @@ export class Outbox<T> {
     const items: LaneItem<T>[] = [];
     let since_ms = Infinity;
     let estimated_bytes = 0;
-    for (const [item, added_ms] of this.#captured) {
+    for (let item = this.#captured.first; item !== undefined; item = this.#captured.first) {
       estimated_bytes += item.bytes;
       if (items.length > 0 && (items.length >= this.#segment_items || estimated_bytes > SEGMENT_BYTES)) break;
       this.#captured.delete(item);
       items.push(item);
-      since_ms = Math.min(since_ms, added_ms);
+      since_ms = Math.min(since_ms, item.since_ms ?? Infinity);
     }
     const counts = items.map((item) => item.count);
     const count = sumOf(counts);

@@ -3,6 +3,7 @@
  * copy takes the place of the queued one, and the final copy removes it for good.
  */
 
+import type { Line } from './line.js';
 import type { Segment } from './outbox.js';
 
 export interface LaneItem<T> {
@@ -12,10 +13,29 @@ export interface LaneItem<T> {
   /** How many spans, log records or data points it counts as; 0 for a preview. */
   count: number;
   /** The span id, where copies of this item replace each other. */
-  id?: string;
+  id?: string | undefined;
   /** Where it is written down. */
-  segment?: Segment<T>;
+  segment?: Segment<T> | undefined;
+  /** Where it waits to be written down, and since when. */
+  line?: Line<T> | undefined;
+  place?: number | undefined;
+  since_ms?: number | undefined;
+  /** A preview that a final copy has removed. */
+  is_gone?: boolean | undefined;
 }
+
+/** With all that it ever has, so that it need not be made larger later. */
+export const createItem = <T>(payload: T, bytes: number, count: number, id?: string): LaneItem<T> => ({
+  payload,
+  bytes,
+  count,
+  id,
+  segment: undefined,
+  line: undefined,
+  place: undefined,
+  since_ms: undefined,
+  is_gone: undefined,
+});
 
 /** A copy of something that has not ended: it is not missed where it does not arrive. */
 export const isPreview = ({ count, id }: LaneItem<unknown>): boolean => count === 0 && id !== undefined;
@@ -29,17 +49,12 @@ const MAX_ENDED = 16_384;
 /** How many free places at the front are worth moving the rest. */
 const COMPACT_AFTER = 1_024;
 
-interface Slot<T> {
-  /** Absent where the item has been removed out of turn. */
-  item: LaneItem<T> | undefined;
-}
-
 export class LaneQueue<T> {
-  #slots: Slot<T>[] = [];
+  #items: LaneItem<T>[] = [];
   #head = 0;
   #size = 0;
   #bytes = 0;
-  readonly #previews = new Map<string, Slot<T>>();
+  readonly #previews = new Map<string, LaneItem<T>>();
   readonly #ended = new Set<string>();
 
   /** How many items are queued, previews included. */
@@ -75,19 +90,15 @@ export class LaneQueue<T> {
   takeNewest(max_items: number, max_bytes: number): LaneItem<T>[] {
     const items: LaneItem<T>[] = [];
     let bytes = 0;
-    for (
-      let slot = this.#slots.at(-1);
-      slot !== undefined && this.#slots.length > this.#head;
-      slot = this.#slots.at(-1)
-    ) {
-      const { item } = slot;
-      if (item !== undefined) {
+    for (let at = this.#items.length - 1; at >= this.#head; at--) {
+      const item = this.#items[at] as LaneItem<T>;
+      if (!item.is_gone) {
         bytes += item.bytes;
         if (items.length >= max_items || isCorrection(item) || (items.length > 0 && bytes > max_bytes)) break;
         items.push(item);
         this.#forget(item);
       }
-      this.#slots.pop();
+      this.#items.pop();
     }
     return items.reverse();
   }
@@ -106,20 +117,20 @@ export class LaneQueue<T> {
     if (this.#ended.has(id)) return;
     const queued = this.#previews.get(id);
     if (queued === undefined) {
-      this.#previews.set(id, this.#append(item));
+      this.#previews.set(id, item);
+      this.#append(item);
       return;
     }
-    this.#bytes += item.bytes - (queued.item?.bytes ?? 0);
-    queued.item = item;
+    this.#bytes += item.bytes - queued.bytes;
+    queued.payload = item.payload;
+    queued.bytes = item.bytes;
   }
 
   #pushFinal(item: LaneItem<T>, id: string): void {
     const queued = this.#previews.get(id);
-    if (queued?.item !== undefined) {
-      this.#bytes -= queued.item.bytes;
-      this.#size -= 1;
-      queued.item = undefined;
-      this.#previews.delete(id);
+    if (queued !== undefined) {
+      this.#forget(queued);
+      queued.is_gone = true;
     }
     this.#remember(id);
     this.#append(item);
@@ -135,19 +146,17 @@ export class LaneQueue<T> {
     this.#ended.add(id);
   }
 
-  #append(item: LaneItem<T>): Slot<T> {
-    const slot = { item };
-    this.#slots.push(slot);
+  #append(item: LaneItem<T>): void {
+    this.#items.push(item);
     this.#size += 1;
     this.#bytes += item.bytes;
-    return slot;
   }
 
   /** The oldest item, which stays; passes over the places of those that are gone. */
   peek(): LaneItem<T> | undefined {
-    while (this.#head < this.#slots.length) {
-      const item = this.#slots[this.#head]?.item;
-      if (item !== undefined) return item;
+    while (this.#head < this.#items.length) {
+      const item = this.#items[this.#head];
+      if (!item?.is_gone) return item;
       this.#head += 1;
     }
     this.#compact();
@@ -169,11 +178,11 @@ export class LaneQueue<T> {
 
   #compact(): void {
     if (
-      this.#head < this.#slots.length &&
-      (this.#head < COMPACT_AFTER || this.#head * 2 < this.#slots.length)
+      this.#head < this.#items.length &&
+      (this.#head < COMPACT_AFTER || this.#head * 2 < this.#items.length)
     )
       return;
-    this.#slots = this.#slots.slice(this.#head);
+    this.#items = this.#items.slice(this.#head);
     this.#head = 0;
   }
 }

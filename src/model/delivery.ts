@@ -89,6 +89,8 @@ export interface Destination {
   problems?(): Partial<Record<Signal, DeliveryProblem>>;
   /** Spans, data points and records that are not answered for yet. */
   pending(): number;
+  /** More waits in memory than a backend that keeps up leaves there. */
+  isCrowded?(): boolean;
   /** Resolves when nothing is pending. */
   idle(): Promise<void>;
   /** Gives up what is in flight; what is pending stays counted as that. */

@@ -1,9 +1,9 @@
 /**
- * A replay waits for a destination that is behind, and not for ever.
+ * A replay waits for a destination that is behind, and not for ever; a live source for one whose memory fills, and less long.
  */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { SignalCounts } from '../../src/model/delivery.js';
-import { createBacklog, MAX_PENDING } from '../../src/start/backlog.js';
+import { createBacklog, createHold, MAX_PENDING } from '../../src/start/backlog.js';
 
 const DEADLINE_MS = 60_000;
 
@@ -61,4 +61,68 @@ test('once it answers again, it is waited for again', () => {
   expect(isBehindAt(DEADLINE_MS)).toBe(false);
   traces.delivered = 1;
   expect(isBehindAt(DEADLINE_MS + 1)).toBe(true);
+});
+
+describe('a live source', () => {
+  /** A destination that is crowded for so many looks, and answers for something between two of them or does not. */
+  function createCrowded(looks: number, answers: boolean) {
+    let looked = 0;
+    const counts = (): SignalCounts => ({
+      produced: 0,
+      delivered: answers ? looked : 0,
+      pending: 5,
+      rejected: {},
+      dropped: {},
+    });
+    return {
+      pending: () => 5,
+      summary: () => ({ traces: counts() }),
+      isCrowded: () => ++looked <= looks,
+      looked: () => looked,
+    };
+  }
+  const IDLE = { pending: () => 0, summary: () => ({}), isCrowded: () => false };
+  const FOR_EVER = Infinity;
+
+  test('is not held up where there is room', () => {
+    expect(
+      createHold([createCrowded(0, true), IDLE], { is_kept: false, hasStopped: () => false })(),
+    ).toBeUndefined();
+  });
+
+  test('waits in memory until there is room', async () => {
+    const destination = createCrowded(6, true);
+    await createHold([destination], { is_kept: false, hasStopped: () => false })();
+    expect(destination.looked()).toBe(7);
+  });
+
+  test.each([
+    ['what does not fit goes to the disk', true, []],
+    ['another destination has nothing left to do', false, [IDLE]],
+  ])('waits a moment only where %s', async (_where, is_kept, others) => {
+    const destination = createCrowded(FOR_EVER, true);
+    await createHold([destination, ...others], { is_kept, hasStopped: () => false })();
+    expect(destination.looked()).toBe(2);
+  });
+
+  test('does not wait for ever for what answers for nothing, and then not at all', async () => {
+    let now_ms = 0;
+    const hold = createHold([createCrowded(FOR_EVER, false)], {
+      is_kept: false,
+      hasStopped: () => false,
+      now: () => (now_ms += 100),
+    });
+    await hold();
+    expect(now_ms).toBeGreaterThanOrEqual(1_000);
+    expect(hold()).toBeUndefined();
+  });
+
+  test('waits no longer once it is stopped', async () => {
+    let has_stopped = false;
+    const destination = createCrowded(FOR_EVER, true);
+    const held = createHold([destination], { is_kept: false, hasStopped: () => has_stopped })();
+    has_stopped = true;
+    await held;
+    expect(destination.looked()).toBeLessThanOrEqual(3);
+  });
 });

@@ -36,64 +36,73 @@ const BYTES = 2;
 const TWO_TO_32 = 2 ** 32;
 const INT64_END = 2 ** 63;
 
-/** A longer text is quicker to write at once, whatever is in it. */
+/** A longer text is quicker to write at once, whatever is in it; a shorter one has a length of one byte. */
 const MAX_SHORT = 64;
+
+/** A length below it is one byte. */
+const MAX_BYTE_LENGTH = 0x80;
 
 const NOT_ENDED: Instant = { whole_ms: 0, rest_ns: 0 };
 
 const LAST_ASCII = 0x7f;
 
-/** Most texts: a byte for each character. Gives up at the first other character. */
-function writeAscii(text: string, pbf: PbfWriter): boolean {
+/** Most texts: a byte for each character. Gives up at the first other character. There has to be room. */
+function copyAscii(text: string, buf: Uint8Array, pos: number): boolean {
   const { length } = text;
-  pbf.writeVarint(length);
-  pbf.realloc(length);
-  const { buf, pos } = pbf;
   for (let at = 0; at < length; at++) {
     const code = text.charCodeAt(at);
     if (code > LAST_ASCII) return false;
     buf[pos + at] = code;
   }
-  pbf.pos += length;
   return true;
 }
 
 /** Not by pbf's `writeString`, which writes another character for half of those beyond U+FFFF: U+10000 for U+20000. */
 function writeText(field: number, text: string, pbf: PbfWriter): void {
+  const { length } = text;
   pbf.writeTag(field, BYTES);
-  const start = pbf.pos;
-  if (text.length <= MAX_SHORT && writeAscii(text, pbf)) return;
-  pbf.pos = start;
+  if (length <= MAX_SHORT) {
+    pbf.realloc(length + 1);
+    const { buf, pos } = pbf;
+    if (copyAscii(text, buf, pos + 1)) {
+      buf[pos] = length;
+      pbf.pos = pos + 1 + length;
+      return;
+    }
+  }
   pbf.writeBytes(Buffer.from(cleanText(text)));
 }
+
+/** With its tag. */
+const INSTANT_BYTES = 9;
 
 /** Nanoseconds since the epoch, in two halves, since a number is exact to 53 bits only. */
 function writeInstant(field: number, { whole_ms, rest_ns }: Instant, pbf: PbfWriter): void {
   const upper = Math.floor(whole_ms / TWO_TO_32);
   const lower_ns = (whole_ms - upper * TWO_TO_32) * NS_PER_MS + rest_ns;
   const carried = Math.floor(lower_ns / TWO_TO_32);
-  pbf.writeTag(field, FIXED64);
-  pbf.writeFixed32(lower_ns - carried * TWO_TO_32);
-  pbf.writeFixed32(upper * NS_PER_MS + carried);
+  pbf.realloc(INSTANT_BYTES);
+  const { dataView, pos } = pbf;
+  pbf.buf[pos] = (field << 3) | FIXED64;
+  dataView.setUint32(pos + 1, lower_ns - carried * TWO_TO_32, true);
+  dataView.setUint32(pos + 5, upper * NS_PER_MS + carried, true);
+  pbf.pos = pos + INSTANT_BYTES;
 }
 
-const CODE_0 = '0'.charCodeAt(0);
-const CODE_9 = '9'.charCodeAt(0);
-const CODE_A = 'a'.charCodeAt(0);
+/** What a hex digit is worth, by its character code. */
+const DIGITS = new Uint8Array(LAST_ASCII + 1);
+for (const [worth, digit] of [...'0123456789abcdef'].entries()) DIGITS[digit.charCodeAt(0)] = worth;
 
-/** What the hex digit at a place is worth. */
-function digitAt(hex: string, at: number): number {
-  const code = hex.charCodeAt(at);
-  return code <= CODE_9 ? code - CODE_0 : code - CODE_A + 10;
-}
+const digitAt = (hex: string, at: number): number => DIGITS[hex.charCodeAt(at)] as number;
 
 function writeId(field: number, hex: string, pbf: PbfWriter): void {
   const length = hex.length / 2;
   pbf.writeTag(field, BYTES);
   pbf.writeVarint(length);
   pbf.realloc(length);
-  for (let at = 0; at < hex.length; at += 2)
-    pbf.buf[pbf.pos++] = (digitAt(hex, at) << 4) | digitAt(hex, at + 1);
+  const { buf, pos } = pbf;
+  for (let at = 0; at < length; at++) buf[pos + at] = (digitAt(hex, 2 * at) << 4) | digitAt(hex, 2 * at + 1);
+  pbf.pos = pos + length;
 }
 
 /** What has been written before. */
@@ -135,6 +144,62 @@ function writeKeyValue({ key, value }: KeyValue, pbf: PbfWriter): void {
   pbf.writeMessage(2, writeValue, value);
 }
 
+/** The tags of a `KeyValue`'s value, and in it of a text. */
+const VALUE_TAG = (2 << 3) | BYTES;
+const TEXT_TAG = (1 << 3) | BYTES;
+/** The most bytes of a number or a truth value, with its tag. */
+const MAX_NUMBER_BYTES = 11;
+
+/** The key of a `KeyValue` whose length is one byte, which is written when it is known. Gives where its value begins. */
+function startShort(field: number, key: Uint8Array, buf: Uint8Array, pos: number): number {
+  const { length } = key;
+  const value_pos = pos + 2 + length;
+  buf[pos] = (field << 3) | BYTES;
+  for (let at = 0; at < length; at++) buf[pos + 2 + at] = key[at] as number;
+  buf[value_pos] = VALUE_TAG;
+  return value_pos;
+}
+
+/** Most attributes. False, with nothing written, where a length would be more than one byte or a character is not ASCII. */
+function writeShortText(field: number, key: Uint8Array, value: string, pbf: PbfWriter): boolean {
+  const text_length = value.length;
+  const length = key.length + 4 + text_length;
+  if (length >= MAX_BYTE_LENGTH) return false;
+  pbf.realloc(2 + length);
+  const { buf, pos } = pbf;
+  const end = pos + 2 + length;
+  if (!copyAscii(value, buf, end - text_length)) return false;
+  const value_pos = startShort(field, key, buf, pos);
+  buf[pos + 1] = length;
+  buf[value_pos + 1] = text_length + 2;
+  buf[value_pos + 2] = TEXT_TAG;
+  buf[value_pos + 3] = text_length;
+  pbf.pos = end;
+  return true;
+}
+
+/** False where a length could be more than one byte. */
+function writeShortNumber(field: number, key: Uint8Array, value: number | boolean, pbf: PbfWriter): boolean {
+  const most = key.length + 4 + MAX_NUMBER_BYTES;
+  if (most >= MAX_BYTE_LENGTH) return false;
+  pbf.realloc(most);
+  const { buf, pos } = pbf;
+  const value_pos = startShort(field, key, buf, pos);
+  pbf.pos = value_pos + 2;
+  writeValue(value, pbf);
+  pbf.buf[value_pos + 1] = pbf.pos - value_pos - 2;
+  pbf.buf[pos + 1] = pbf.pos - pos - 2;
+  return true;
+}
+
+function writeAttribute(field: number, key: Uint8Array, value: AttributeValue, pbf: PbfWriter): void {
+  const is_written =
+    typeof value === 'string'
+      ? writeShortText(field, key, value, pbf)
+      : typeof value !== 'object' && writeShortNumber(field, key, value, pbf);
+  if (!is_written) pbf.writeMessage(field, writeKeyValue, { key, value });
+}
+
 function writeAttributes(field: number, attributes: Attributes, pbf: PbfWriter): void {
   const start = pbf.pos;
   for (const name in attributes) {
@@ -146,7 +211,7 @@ function writeAttributes(field: number, attributes: Attributes, pbf: PbfWriter):
       pbf.pos = start;
       return writeAttributes(field, cleanAttributes(attributes), pbf);
     }
-    pbf.writeMessage(field, writeKeyValue, { key, value });
+    writeAttribute(field, key, value, pbf);
   }
 }
 
@@ -218,28 +283,73 @@ function messageBytes<T>(field: number, write: (message: T, pbf: PbfWriter) => v
   return pbf.finish();
 }
 
-/** The room that a body begins with, for each record. */
-const RECORD_BYTES = 1024;
+function textBytes(field: number, text: string): Uint8Array {
+  const pbf = new PbfWriter();
+  writeText(field, text, pbf);
+  return pbf.finish();
+}
+
+function tagAndLength(field: number, length: number): Uint8Array {
+  const pbf = new PbfWriter();
+  pbf.writeTag(field, BYTES);
+  pbf.writeVarint(length);
+  return pbf.finish();
+}
+
+const lengthBytes = (length: number): number => {
+  let bytes = 1;
+  for (let rest = length; rest >= MAX_BYTE_LENGTH; rest = Math.floor(rest / MAX_BYTE_LENGTH)) bytes++;
+  return bytes;
+};
+
+/** What the length of most spans and log records takes. */
+const RECORD_LENGTH_BYTES = 2;
+
+/** A record of a scope: room for its length is left, so that it need not be moved when that is known. */
+function writeRecordMessage<R>(write: (record: R, pbf: PbfWriter) => void, record: R, pbf: PbfWriter): void {
+  pbf.writeTag(2, BYTES);
+  const start = pbf.pos;
+  pbf.pos = start + RECORD_LENGTH_BYTES;
+  write(record, pbf);
+  const length = pbf.pos - start - RECORD_LENGTH_BYTES;
+  const bytes = lengthBytes(length);
+  if (bytes !== RECORD_LENGTH_BYTES) {
+    pbf.realloc(bytes);
+    const from = start + RECORD_LENGTH_BYTES;
+    pbf.buf.copyWithin(start + bytes, from, from + length);
+  }
+  pbf.pos = start;
+  pbf.writeVarint(length);
+  pbf.pos += length;
+}
+
+/** What a writer begins with, and the most that it keeps for the next request. */
+const FIRST_BYTES = 64 * 1024;
+const MAX_KEPT_BYTES = 4 * 1024 * 1024;
 
 /** Writes requests whose records all come from one resource. Those for spans and for log records have the same outer form. */
 export function createProtobufWriter(resource: Resource) {
   const resource_bytes = messageBytes(1, writeResource, resource);
   const scope_bytes = messageBytes(1, writeScope, SCOPE);
+  const schema_bytes = resource.schemaUrl ? textBytes(3, resource.schemaUrl) : new Uint8Array();
+
+  /** What stands before the records: the lengths of all that they are in. */
+  function start(records_length: number): Uint8Array {
+    const scope_length = scope_bytes.length + records_length;
+    const scope = tagAndLength(2, scope_length);
+    const rest = resource_bytes.length + scope.length + scope_length + schema_bytes.length;
+    return Buffer.concat([tagAndLength(1, rest), resource_bytes, scope, scope_bytes]);
+  }
 
   function createRequestWriter<R>(writeRecord: (record: R, pbf: PbfWriter) => void) {
-    function writeOfScope(records: R[], pbf: PbfWriter): void {
-      writeRaw(scope_bytes, pbf);
-      for (const record of records) pbf.writeMessage(2, writeRecord, record);
-    }
-    function writeOfResource(records: R[], pbf: PbfWriter): void {
-      writeRaw(resource_bytes, pbf);
-      pbf.writeMessage(2, writeOfScope, records);
-      if (resource.schemaUrl) writeText(3, resource.schemaUrl, pbf);
-    }
+    let pbf = new PbfWriter(new Uint8Array(FIRST_BYTES));
     return (records: R[]): Uint8Array => {
-      const pbf = new PbfWriter(new Uint8Array(records.length * RECORD_BYTES));
-      pbf.writeMessage(1, writeOfResource, records);
-      return pbf.finish();
+      pbf.pos = 0;
+      for (const record of records) writeRecordMessage(writeRecord, record, pbf);
+      const written = pbf.buf.subarray(0, pbf.pos);
+      const body = Buffer.concat([start(written.length), written, schema_bytes]);
+      if (pbf.length > MAX_KEPT_BYTES) pbf = new PbfWriter(new Uint8Array(FIRST_BYTES));
+      return body;
     };
   }
 

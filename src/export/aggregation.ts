@@ -1,0 +1,185 @@
+/**
+ * Sums and histograms of what is measured, for one reader, as OpenTelemetry's SDK aggregates them. The SDK looks up a set of
+ * attributes by its JSON at every measurement, which costs more than all else that is done for it; here a series is begun
+ * once, and kept by whoever measures. Readers, temporalities and serializers are OpenTelemetry's.
+ */
+import { ValueType } from '@opentelemetry/api';
+import { millisToHrTime } from '@opentelemetry/core';
+import { resourceFromAttributes } from '@opentelemetry/resources';
+import {
+  AggregationTemporality,
+  type DataPoint,
+  DataPointType,
+  type Histogram,
+  InstrumentType,
+  type MetricData,
+  type MetricProducer,
+} from '@opentelemetry/sdk-metrics';
+import type { Attributes } from '../model/telemetry.js';
+import type { Instrument } from './profiles/table.js';
+import { SCOPE } from './scope.js';
+
+/** Takes one value for one set of attributes. */
+export type Recorder = (value: number) => void;
+/** Begins a series: to be called once for each set of attributes. */
+export type OpenSeries = (attributes: Attributes) => Recorder;
+
+export interface Aggregation extends MetricProducer {
+  /** To be called once for each name. */
+  open(instrument: Instrument): OpenSeries;
+}
+
+interface Series<V> {
+  attributes: Attributes;
+  /** Absent: nothing was measured that is not told yet. */
+  value: V | undefined;
+  /** Epoch milliseconds of the first measurement in `value`, or of the collection that it goes on from. */
+  start_ms: number;
+}
+
+/** How values become one. `add` may change what it is given; `tell` gives what later ones do not change. */
+interface Form<V> {
+  first(): V;
+  add(value: V, measured: number): V;
+  tell(value: V): V;
+}
+
+const SUM: Form<number> = {
+  first: () => 0,
+  add: (sum, measured) => sum + measured,
+  tell: (sum) => sum,
+};
+
+function bucketOf(boundaries: number[], measured: number): number {
+  let place = 0;
+  while (place < boundaries.length && (boundaries[place] as number) < measured) place++;
+  return place;
+}
+
+const histogramOf = (boundaries: number[]): Form<Required<Histogram>> => ({
+  first: () => ({
+    min: Infinity,
+    max: -Infinity,
+    sum: 0,
+    buckets: { boundaries, counts: new Array(boundaries.length + 1).fill(0) },
+    count: 0,
+  }),
+  add(value, measured) {
+    const { counts } = value.buckets;
+    const place = bucketOf(boundaries, measured);
+    counts[place] = (counts[place] as number) + 1;
+    value.count += 1;
+    value.sum += measured;
+    if (measured < value.min) value.min = measured;
+    if (measured > value.max) value.max = measured;
+    return value;
+  },
+  tell: ({ buckets, ...rest }) => ({ ...rest, buckets: { boundaries, counts: [...buckets.counts] } }),
+});
+
+/** All series of one instrument. */
+function createSeries<V>(form: Form<V>, { value_type }: Instrument, is_delta: boolean) {
+  const all: Series<V>[] = [];
+  const is_whole = value_type === ValueType.INT;
+  return {
+    open(attributes: Attributes): Recorder {
+      const series: Series<V> = { attributes, value: undefined, start_ms: NaN };
+      all.push(series);
+      return (measured) => {
+        // No counter goes down, no duration is negative, and what is no number would stay in a sum for ever.
+        if (!(measured >= 0 && measured < Infinity)) return;
+        if (series.value === undefined) {
+          series.value = form.first();
+          if (Number.isNaN(series.start_ms)) series.start_ms = Date.now();
+        }
+        series.value = form.add(series.value, is_whole ? Math.trunc(measured) : measured);
+      };
+    },
+    collect(now_ms: number): DataPoint<V>[] {
+      const points: DataPoint<V>[] = [];
+      for (const series of all) {
+        const { attributes, value, start_ms } = series;
+        if (value !== undefined)
+          points.push({
+            attributes,
+            startTime: millisToHrTime(start_ms),
+            endTime: millisToHrTime(now_ms),
+            value: form.tell(value),
+          });
+        if (!is_delta) continue;
+        // A point goes on from the one before; after a time without any it begins with what is measured then.
+        series.start_ms = value === undefined ? NaN : now_ms;
+        series.value = undefined;
+      }
+      return points;
+    },
+  };
+}
+
+/** Nothing where there is nothing to tell. */
+type Collect = (now_ms: number) => MetricData | undefined;
+
+function openSum(
+  instrument: Instrument,
+  aggregationTemporality: AggregationTemporality,
+): [OpenSeries, Collect] {
+  const is_delta = aggregationTemporality === AggregationTemporality.DELTA;
+  const { open, collect } = createSeries(SUM, instrument, is_delta);
+  const told = {
+    descriptor: describe(instrument, InstrumentType.COUNTER),
+    aggregationTemporality,
+    dataPointType: DataPointType.SUM,
+    isMonotonic: true,
+  } as const;
+  return [open, (now_ms) => withPoints(told, collect(now_ms))];
+}
+
+function openHistogram(
+  instrument: Instrument,
+  buckets: number[],
+  aggregationTemporality: AggregationTemporality,
+): [OpenSeries, Collect] {
+  const is_delta = aggregationTemporality === AggregationTemporality.DELTA;
+  const { open, collect } = createSeries(histogramOf(buckets), instrument, is_delta);
+  const told = {
+    descriptor: describe(instrument, InstrumentType.HISTOGRAM),
+    aggregationTemporality,
+    dataPointType: DataPointType.HISTOGRAM,
+  } as const;
+  return [open, (now_ms) => withPoints(told, collect(now_ms))];
+}
+
+const withPoints = <T extends object, P>(told: T, dataPoints: P[]): (T & { dataPoints: P[] }) | undefined =>
+  dataPoints.length === 0 ? undefined : { ...told, dataPoints };
+
+const describe = ({ name, description, unit, value_type, buckets }: Instrument, type: InstrumentType) => ({
+  name,
+  type,
+  description,
+  unit,
+  valueType: value_type,
+  advice: buckets === undefined ? {} : { explicitBucketBoundaries: buckets },
+});
+
+export function createAggregation(
+  temporalityOf: (type: InstrumentType) => AggregationTemporality,
+): Aggregation {
+  const collectors: Collect[] = [];
+  return {
+    open(instrument) {
+      const { buckets } = instrument;
+      const [open, collect] =
+        buckets === undefined
+          ? openSum(instrument, temporalityOf(InstrumentType.COUNTER))
+          : openHistogram(instrument, buckets, temporalityOf(InstrumentType.HISTOGRAM));
+      collectors.push(collect);
+      return open;
+    },
+    async collect() {
+      const now_ms = Date.now();
+      const metrics = collectors.flatMap((collect) => collect(now_ms) ?? []);
+      const scopeMetrics = metrics.length === 0 ? [] : [{ scope: SCOPE, metrics }];
+      return { resourceMetrics: { resource: resourceFromAttributes({}), scopeMetrics }, errors: [] };
+    },
+  };
+}

@@ -1,0 +1,57 @@
+/**
+ * Items in the order in which they came, of which any can leave at any time. An item knows its place, so that no table of
+ * them is needed: nearly all of what is pending is answered for soon, and never looked up.
+ */
+import type { LaneItem } from './queue.js';
+
+/** How many free places are worth moving the rest. */
+const COMPACT_AFTER = 1_024;
+
+export class Line<T> implements Iterable<LaneItem<T>> {
+  #places: (LaneItem<T> | undefined)[] = [];
+  #head = 0;
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The oldest, which stays. */
+  get first(): LaneItem<T> | undefined {
+    while (this.#head < this.#places.length) {
+      const item = this.#places[this.#head];
+      if (item !== undefined) return item;
+      this.#head += 1;
+    }
+    return undefined;
+  }
+
+  /** An item is in one line at a time. */
+  add(item: LaneItem<T>): void {
+    item.line = this;
+    item.place = this.#places.length;
+    this.#places.push(item);
+    this.#size += 1;
+  }
+
+  /** False where it is not in this line. */
+  delete(item: LaneItem<T>): boolean {
+    if (item.line !== this || item.place === undefined) return false;
+    this.#places[item.place] = undefined;
+    item.line = undefined;
+    this.#size -= 1;
+    if (this.#places.length >= COMPACT_AFTER && this.#size * 2 < this.#places.length) this.#compact();
+    return true;
+  }
+
+  *[Symbol.iterator](): Iterator<LaneItem<T>> {
+    for (const item of this.#places) if (item !== undefined) yield item;
+  }
+
+  #compact(): void {
+    const left = [...this];
+    this.#places = left;
+    this.#head = 0;
+    for (const [place, item] of left.entries()) item.place = place;
+  }
+}

@@ -1,0 +1,57 @@
+import { fc, test as property } from '@fast-check/vitest';
+import { expect, test } from 'vitest';
+import { Line } from '../../src/export/line.js';
+import { createItem, type LaneItem } from '../../src/export/queue.js';
+
+const item = (number: number): LaneItem<number> => createItem(number, 1, 1);
+
+/** Adds so many, or takes out so many from anywhere. */
+const step = fc.record({
+  adds: fc.boolean(),
+  count: fc.nat(1_500),
+  at: fc.double({ min: 0, max: 1, noNaN: true }),
+});
+
+property.prop([fc.array(step, { maxLength: 12 })])('is what a set in the order of its items is', (steps) => {
+  const line = new Line<number>();
+  const model = new Set<LaneItem<number>>();
+  let number = 0;
+  for (const { adds, count, at } of steps) {
+    const members = [...model];
+    const begin = Math.floor(at * members.length);
+    if (!adds) {
+      for (const member of members.slice(begin, begin + count))
+        expect(line.delete(member)).toBe(model.delete(member));
+    } else {
+      for (let added = 0; added < count; added++) {
+        const fresh = item(number++);
+        line.add(fresh);
+        model.add(fresh);
+      }
+    }
+    expect(line.size).toBe(model.size);
+    expect(line.first).toBe([...model][0]);
+    expect([...line]).toEqual([...model]);
+  }
+});
+
+test('an item of another line, or of none, is not taken out', () => {
+  const line = new Line<number>();
+  const other = new Line<number>();
+  const mine = item(1);
+  line.add(mine);
+  expect(other.delete(mine)).toBe(false);
+  expect(line.delete(item(1))).toBe(false);
+  expect(line.delete(mine)).toBe(true);
+  expect(line.delete(mine)).toBe(false);
+  expect(line.first).toBeUndefined();
+});
+
+test('of what has left nothing is held', () => {
+  const line = new Line<number>();
+  const items = Array.from({ length: 5_000 }, (_, number) => item(number));
+  for (const each of items) line.add(each);
+  for (const each of items) line.delete(each);
+  expect(items.every((each) => each.line === undefined)).toBe(true);
+  expect([...line]).toEqual([]);
+});
