@@ -330,9 +330,13 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   return {
     async open() {
-      if (kept !== undefined) goOn(kept);
-      // What was just applied again need not be a third time.
-      if (kept !== undefined && kept.journal.records.length > 0) await keeper?.checkpoint();
+      if (kept !== undefined) {
+        goOn(kept);
+        const { journal } = kept;
+        kept.journal = { records: [], entries: [] };
+        // What was just applied again need not be a third time.
+        if (journal.records.length > 0) await keeper?.checkpoint();
+      }
       for (const source of sources) opened.push({ source, items: await source.open() });
       armTimer();
     },
