@@ -25,6 +25,8 @@ export interface Tracked {
   begin(changes: RecordChange[], everything: boolean): Generator<void>;
   /** Takes back what a record of it says, in the order of the keys; false where that can't be used. */
   restore(key: string, content: unknown): boolean;
+  /** All of its records have been taken back. */
+  restored?(): void;
 }
 
 /** A part that can go while the others stay. */
@@ -87,15 +89,25 @@ export function restoreParts(
 ): number {
   tracker.epoch = 1;
   let unusable = 0;
-  for (const { key, value } of [...saved].sort((a, b) => (a.key < b.key ? -1 : 1))) {
+  const taken = new Set<Tracked>();
+  for (const { key, value } of [...saved].sort(byPlace)) {
     keepNumbersAbove(tracker, numberIn(key));
     const content = decodeRecord(key, value);
-    if (content !== undefined && partOf(key)?.restore(key, content)) continue;
+    const part = content === undefined ? undefined : partOf(key);
+    if (part !== undefined) taken.add(part);
+    if (part?.restore(key, content)) continue;
     tracker.obsolete.push([key]);
     unusable++;
   }
+  for (const part of taken) part.restored?.();
   return unusable;
 }
+
+const depthOf = (key: string): number => key.split('/').length;
+
+/** Values come before what belongs to them. */
+const byPlace = ({ key: a }: SavedRecord, { key: b }: SavedRecord): number =>
+  depthOf(a) - depthOf(b) || (a < b ? -1 : 1);
 
 /** Numbers that are given from here on are greater. */
 export function keepNumbersAbove(tracker: Tracker, number: number): void {
@@ -128,14 +140,9 @@ function textBytes(text: string): Buffer {
   return Buffer.from(scratch.subarray(0, HEADER_BYTES + scratch.write(text, HEADER_BYTES)));
 }
 
-/** A header, then the content as JSON. Undefined where it can't be written down: nested too deep, or no data. */
-function encodeRecord(key: string, content: unknown): Uint8Array | undefined {
-  let record: Buffer;
-  try {
-    record = textBytes(JSON.stringify(content));
-  } catch {
-    return undefined;
-  }
+/** A header, then the content as JSON. */
+function encodeText(key: string, text: string): Uint8Array {
+  const record = textBytes(text);
   record[0] = FORMAT_VERSION;
   record.writeUInt32BE(checksum(key, record.subarray(HEADER_BYTES)), 1);
   return record;
@@ -154,9 +161,10 @@ function decodeRecord(key: string, record: Uint8Array): unknown {
   }
 }
 
+/** Removes the record where its content can't be written down. */
 export function changeOf(key: string, content: unknown): RecordChange {
-  const value = encodeRecord(key, content);
-  return value === undefined ? { key } : { key, value };
+  const text = toText(content);
+  return text === undefined ? { key } : { key, value: encodeText(key, text) };
 }
 
 /** A value with its key in the map. */
@@ -183,21 +191,47 @@ export interface Form<V> {
 
 export interface TrackedMapOptions<V> extends Form<V> {
   tracker: Tracker;
-  /** What the keys of its records begin with; the value's number follows. */
+  /** What the keys of its records begin with; a number follows. */
   prefix: string;
 }
 
-/** A map of values that are changed in place: to get one is to be about to change it. Each value has a record. */
+/** Values that share a record, up to a number and a length: to hand a record to the store costs more than to make a short one. */
+const VALUES_OF_A_RECORD = 32;
+const RECORD_LENGTH = 64 * 1024;
+
+/** As JSON; undefined where it can't be written down: nested too deep, or no data. */
+function toText(content: unknown): string | undefined {
+  try {
+    return JSON.stringify(content);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * A map of values that are changed in place: to get one is to be about to change it. Its records tell, in their order, the numbers
+ * of values that are gone, and values as they are from then on.
+ */
 export class TrackedMap<V extends Entry> extends Map<string, V> implements Tracked {
   readonly #options: TrackedMapOptions<V>;
   readonly #tracker: Tracker;
   /** What may have changed since the last capture. */
   #changed = new Set<V>();
+  /** Numbers of values that records may tell of and that are gone since. */
+  #gone: number[] = [];
   /** Those with a smaller number were there when the last capture was taken. */
   #first_new = 0;
   /** What the running capture has still to write down. */
   #pending = new Set<V>();
   #changes: RecordChange[] = [];
+  /** What the next record will have in it. */
+  #texts: string[] = [];
+  #length = 0;
+  /** Keys of the records, and how much they tell. */
+  #records: string[] = [];
+  #recorded = 0;
+  /** While it is restored. */
+  #keys = new Map<number, string>();
 
   constructor(options: TrackedMapOptions<V>) {
     super();
@@ -231,14 +265,9 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
     const value = this.get(key);
     if (value === undefined) return false;
     this.#changed.delete(value);
-    if (this.#tracker.epoch > 0 && value.number < this.#first_new)
-      this.#tracker.obsolete.push([this.recordKey(value)]);
+    if (this.#tracker.epoch > 0 && value.number < this.#first_new) this.#gone.push(value.number);
     value.epoch = GONE;
     return super.delete(key);
-  }
-
-  recordKey({ number }: V): string {
-    return `${this.#options.prefix}${numberText(number)}`;
   }
 
   /** What may have changed since the last capture. */
@@ -247,20 +276,49 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
   }
 
   begin(changes: RecordChange[], everything: boolean): Generator<void> {
-    this.#pending = everything ? new Set(this.values()) : this.#changed;
+    const told = this.#recorded + this.#changed.size + this.#gone.length;
+    const isWhole = everything || this.size === 0 || told > 2 * this.size + SPARE_CHANGES;
+    if (isWhole) {
+      this.#tracker.obsolete.push(this.#records);
+      this.#records = [];
+      this.#recorded = 0;
+    }
+    const gone = isWhole ? [] : this.#gone;
+    this.#pending = isWhole ? new Set(this.values()) : this.#changed;
+    this.#gone = [];
     this.#changed = new Set();
     this.#first_new = this.#tracker.next_number;
     this.#changes = changes;
-    return this.#writePending();
+    return this.#writePending(gone);
   }
 
   restore(key: string, content: unknown): boolean {
-    const value = this.#options.load(content);
-    if (value === undefined || this.recordKey(value) !== key || this.has(value.key)) return false;
+    const [gone, saved] = content as [number[], unknown[]];
+    for (const number of gone) super.delete(this.#keys.get(number) ?? '');
+    const values = saved.map((each) => this.#options.load(each));
+    for (const value of values) if (value !== undefined) this.#take(value);
+    const isUsable = !values.includes(undefined);
+    if (isUsable) {
+      this.#records.push(key);
+      this.#recorded += gone.length + values.length;
+    } else for (const value of values) if (value !== undefined) this.#mark(value);
+    return isUsable;
+  }
+
+  restored(): void {
+    const values = [...this.values()].sort((a, b) => a.number - b.number);
+    this.clear();
+    for (const value of values) super.set(value.key, value);
+    this.#keys = new Map();
+  }
+
+  /** Another record may have told an older state of the same value. */
+  #take(value: V): void {
     value.epoch = 0;
+    keepNumbersAbove(this.#tracker, value.number);
     this.#first_new = Math.max(this.#first_new, value.number + 1);
+    this.#keys.set(value.number, value.key);
     super.set(value.key, value);
-    return true;
   }
 
   #mark(value: V): void {
@@ -269,16 +327,34 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
     if (this.#pending.delete(value)) this.#write(value);
   }
 
-  *#writePending(): Generator<void> {
+  *#writePending(gone: number[]): Generator<void> {
+    if (gone.length > 0) this.#flush(gone);
     for (const value of this.#pending) {
       this.#pending.delete(value);
       this.#write(value);
       yield;
     }
+    if (this.#texts.length > 0) this.#flush([]);
   }
 
   #write(value: V): void {
-    this.#changes.push(changeOf(this.recordKey(value), this.#options.save(value)));
+    const text = toText(this.#options.save(value));
+    if (text === undefined) {
+      this.#flush([value.number]);
+      return;
+    }
+    this.#texts.push(text);
+    this.#length += text.length;
+    if (this.#texts.length >= VALUES_OF_A_RECORD || this.#length >= RECORD_LENGTH) this.#flush([]);
+  }
+
+  #flush(gone: number[]): void {
+    const key = `${this.#options.prefix}${numberText(this.#tracker.next_number++)}`;
+    this.#records.push(key);
+    this.#recorded += gone.length + this.#texts.length;
+    this.#changes.push({ key, value: encodeText(key, `[[${gone.join()}],[${this.#texts.join()}]]`) });
+    this.#texts = [];
+    this.#length = 0;
   }
 }
 
