@@ -60,6 +60,8 @@ const MEMORY_SHARES: Readonly<Record<Signal, number>> = { traces: 4, logs: 4, me
 
 const MAX_SPANS = 512;
 const MAX_LOGS = 512;
+/** Every event has a log record: one by one, their requests would cost more than all else. */
+const GATHER_LOGS_MS = 5;
 /** Each collection is a request. */
 const MAX_METRIC_REQUESTS = 1;
 
@@ -86,6 +88,7 @@ interface Parts {
 interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'pack' | 'unpack'> {
   max_items: number;
   in_order?: boolean;
+  gather_ms?: number;
   encode: (payloads: T[], encoding: Encoding) => Uint8Array;
 }
 
@@ -208,10 +211,11 @@ function createParts(
       };
       const limit_bytes = (memory_limit_bytes * MEMORY_SHARES[signal]) / shares;
       const outbox = openOutbox(signal, form);
-      const { max_items, encode, in_order = false } = form;
+      const { max_items, encode, gather_ms, in_order = false } = form;
       const lane = new Lane({
         signal,
         max_items,
+        gather_ms,
         encode,
         encoding: endpoint.encoding,
         in_order,
@@ -286,6 +290,7 @@ function openTraces({ config, profile, encoder, openLane }: Parts, endpoint: End
 function openLogs({ profile, encoder, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
   const form: BatchForm<LogRecord> = {
     max_items: profile.log?.batch_items ?? MAX_LOGS,
+    gather_ms: GATHER_LOGS_MS,
     encode: (logs, encoding) =>
       encoder.encodeLogs(
         logs.map((log) => applyToLog(profile, log)),

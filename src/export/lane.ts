@@ -38,6 +38,8 @@ export interface LaneOptions<T> {
   in_order?: boolean;
   /** The most items in one request. */
   max_items: number;
+  /** The least time from one request to the next, where that one is not full; default 0. */
+  gather_ms?: number | undefined;
   /** The most estimated bytes on the lane. */
   limit_bytes: number;
   /** Milliseconds of a clock that only goes forward, from any start: it measures durations, and no one sets it. */
@@ -85,6 +87,7 @@ export class Lane<T> {
   #encoding: Encoding;
   #pace: Pace;
   #failures = 0;
+  #sent_ms = Number.NEGATIVE_INFINITY;
   #running = false;
   #idle_waiters: (() => void)[] = [];
 
@@ -190,13 +193,22 @@ export class Lane<T> {
   async #run(): Promise<void> {
     const { signal } = this.#closing;
     // What the same turn of the event loop still offers goes into the first batch.
-    await Promise.resolve();
+    await this.#gather();
     for (let batch = this.#next(); batch !== undefined && !signal.aborted; batch = this.#next()) {
       const wait_ms = await this.#send(batch);
       if (wait_ms > 0) await this.#options.sleep(wait_ms, signal);
+      else if (this.#queue.size > 0) await this.#gather();
     }
     this.#running = false;
     for (const resolve of this.#idle_waiters.splice(0)) resolve();
+  }
+
+  /** What comes meanwhile goes with what is there. */
+  async #gather(): Promise<void> {
+    const { gather_ms = 0, now, sleep } = this.#options;
+    if (gather_ms === 0 || this.#queue.size >= this.#pace.items) return;
+    const wait_ms = this.#sent_ms + gather_ms - now();
+    if (wait_ms > 0) await sleep(wait_ms, this.#closing.signal);
   }
 
   /** Suspects take turns with everything else, at random: a backend that refuses in a rhythm meets no batch each time. */
@@ -245,6 +257,7 @@ export class Lane<T> {
     const { post, now, report, signal } = this.#options;
     const body = this.#encoded(batch);
     const sent_ms = now();
+    this.#sent_ms = sent_ms;
     const outcome = await post(body, this.#closing.signal, this.#encoding);
     if (this.#closing.signal.aborted) return 0;
     const verdict = judge(outcome, signal, this.#encoding);

@@ -72,6 +72,32 @@ describe('sending', () => {
     expect(lane.counts()).toEqual({ produced: 4, delivered: 4, pending: 0, rejected: {}, dropped: {} });
   });
 
+  test('where it is to gather, what follows soon waits for more, unless there is enough for a full batch', async () => {
+    const clock = fakeClock();
+    const sent_ms: number[] = [];
+    const script = scriptedPost([]);
+    const post: LaneOptions<string>['post'] = (body) => {
+      sent_ms.push(clock.now());
+      return script.post(body);
+    };
+    const { now, sleep } = clock;
+    const { lane } = openLane(post, { gather_ms: 5, max_items: 4, now, sleep });
+    const start_ms = now();
+    const send = async (count: number): Promise<void> => {
+      lane.offer(items(count));
+      await lane.idle();
+    };
+    await send(1);
+    clock.advance(2);
+    await send(1);
+    clock.advance(1);
+    await send(4);
+    clock.advance(7);
+    await send(1);
+    expect(sent_ms.map((ms) => ms - start_ms)).toEqual([0, 5, 6, 13]);
+    expect(lane.counts()).toMatchObject({ delivered: 7, pending: 0 });
+  });
+
   test('a batch ends at the bound on its bytes; an item that is larger goes alone', async () => {
     const script = scriptedPost([]);
     const { lane } = openLane(script.post, { limit_bytes: 1e9 });
