@@ -5,16 +5,8 @@
 import { deleteEntry, getEntry, queueLength, setEntry, takeOldest } from '../bounded.js';
 import { countOf } from './few.js';
 import { loadMatching, RUN_FORM, saveMatching } from './forms.js';
-import {
-  cancelTimers,
-  emptyList,
-  forgetCalls,
-  nextNumber,
-  type Run,
-  type State,
-  type Step,
-  schedule,
-} from './state.js';
+import { letSleep, wakeBy } from './heap.js';
+import { forgetCalls, nextNumber, type Run, type State, type Step } from './state.js';
 import { hasUnmatchedStep } from './steps.js';
 
 const waitsForNothing = (run: Run): boolean =>
@@ -22,20 +14,21 @@ const waitsForNothing = (run: Run): boolean =>
   run.parked.length === 0 &&
   !hasUnmatchedStep(run);
 
-/** When what a run's calls are matched by is to be let go of: all that is left for its timers to do. */
-const dueOf = ({ timers }: Run): number[] =>
-  timers.filter(({ kind }) => kind === 'chat').map(({ due_ms }) => due_ms);
+/** When what a run's calls are matched by is to be let go of: all that it could still be woken for. */
+const dueOf = ({ steps }: Run, now_ms: number): number[] =>
+  steps.flatMap(({ due_ms = Infinity }) => (due_ms > now_ms && due_ms < Infinity ? due_ms : []));
 
 /** Nothing of it is missing that could still come and be matched. */
-const isWhole = ({ seen_numbers }: Run): boolean => seen_numbers.length === 2 && (seen_numbers[0] ?? 0) <= 1;
+const isWhole = ({ seen_numbers: { first, last, below } }: Run): boolean =>
+  below === undefined && first <= 1 && first <= last;
 
-function putAway({ state, options }: Step, run: Run): void {
+function putAway({ state, options, now_ms }: Step, run: Run): void {
   if (run.ended !== undefined) run.ended.number = 0;
   const session = getEntry(state.sessions, run.session_key);
   if (session?.latest === run) session.latest = undefined;
-  if (!isWhole(run)) run.matching = saveMatching(run, dueOf(run));
+  if (!isWhole(run)) run.matching = saveMatching(run, dueOf(run, now_ms));
   forgetCalls(run);
-  cancelTimers(state, run);
+  letSleep(state.waking, run);
   state.runs.delete(run.key);
   setEntry(state.archive, run.key, run, options.limits.ended_runs);
 }
@@ -78,14 +71,13 @@ export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run
 export const archived = ({ archive }: State, key: string): Readonly<Run> | undefined =>
   getEntry(archive, key);
 
-/** Brings a run to where its timers would have brought it. */
+/** Brings a run to where waking it would have brought it. */
 function resume(step: Step, run: Run): void {
   const due = loadMatching(run);
   const last_ms = Math.max(...due.filter((due_ms) => due_ms <= step.now_ms));
   const isWaiting = run.steps.some(({ due_ms = Infinity }) => due_ms > last_ms);
   if (Number.isFinite(last_ms) && !isWaiting) forgetCalls(run);
-  run.timers = emptyList();
-  for (const due_ms of due) if (due_ms > step.now_ms) schedule(step, 'chat', run, due_ms);
+  for (const due_ms of due) if (due_ms > step.now_ms) wakeBy(step.state.waking, run, due_ms);
 }
 
 /** Takes a run out again that was put away: it is to be changed. */

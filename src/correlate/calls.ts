@@ -11,6 +11,7 @@ import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { countOf, listOf } from './few.js';
 import { CALLS, EARLY_ENDS } from './forms.js';
+import { wakeBy } from './heap.js';
 import { deriveSpanId } from './ids.js';
 import {
   added,
@@ -20,7 +21,6 @@ import {
   type OpenCall,
   type Run,
   type Step,
-  schedule,
   sessionOf,
 } from './state.js';
 import { currentStep } from './steps.js';
@@ -110,7 +110,7 @@ export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): v
   if (current !== undefined) current.end_ms ??= event.ts;
   emitPreview(step, () => callSpan(step, run, call));
   emitLog(step, event, { run, call });
-  if (call.late) schedule(step, 'settle', run, lateDue(step, run));
+  if (call.late) wakeBy(step.state.waking, run, lateDue(step, run));
   unpark(step, run, call.call_id);
   applyEarlyEnd(step, run, call.call_id);
 }
@@ -148,7 +148,7 @@ function keepEarlyEnd(step: Step, run: Run, event: ToolEnd): void {
   if (EARLY_ENDS.find(run.early_ends, event.call_id) !== undefined) return;
   if (countOf(run.early_ends) >= MAX_EARLY_ENDS) return giveUp(step, 'early_ends');
   run.early_ends = EARLY_ENDS.add(run.early_ends, { event, arrival_ms: step.now_ms });
-  schedule(step, 'early_end', run, step.now_ms + step.options.limits.hold_ms);
+  wakeBy(step.state.waking, run, step.now_ms + step.options.limits.hold_ms);
 }
 
 export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
@@ -233,7 +233,7 @@ export function park(step: Step, run: Run, span: SpanRecord, parent_call_id: str
   addId(state.ended_spans, span.span_id, options.limits.seen_ids);
   const due_ms = now_ms + options.limits.hold_ms;
   run.parked = added(run.parked, { span, parent_call_id, due_ms });
-  schedule(step, 'parked', run, due_ms);
+  wakeBy(state.waking, run, due_ms);
 }
 
 export const isKnownCall = (step: Step, run: Run, call_id: string): boolean =>

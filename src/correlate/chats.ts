@@ -19,6 +19,7 @@ import {
 } from './emit.js';
 import { countOf, listOf, none } from './few.js';
 import { CHATS, EARLY_REASONING } from './forms.js';
+import { wakeBy } from './heap.js';
 import { deriveSpanId } from './ids.js';
 import {
   type EarlyReasoning,
@@ -30,7 +31,6 @@ import {
   type Run,
   type RunClosing,
   type Step,
-  schedule,
   sessionOf,
 } from './state.js';
 import { addEndedCall, addStep, currentStep, keepSteps, removeStep, unmatchedSteps } from './steps.js';
@@ -49,7 +49,7 @@ function supersede(step: Step, run: Run, open: OpenStep, ts: number): void {
 
 function holdStep(step: Step, run: Run, open: OpenStep): void {
   open.due_ms = step.now_ms + step.options.limits.chat_hold_ms;
-  schedule(step, 'chat', run, open.due_ms);
+  wakeBy(step.state.waking, run, open.due_ms);
 }
 
 /** Once a run has yielded or was told to stop, the gateway still announces a model call that is never made. */
@@ -268,7 +268,7 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
   const due_ms = step.now_ms + step.options.limits.chat_hold_ms;
   const held: HeldChat = { span, metric_attributes: labels, due_ms };
   run.chats = CHATS.add(run.chats, held);
-  schedule(step, 'chat', run, due_ms);
+  wakeBy(step.state.waking, run, due_ms);
 }
 
 function addReasoning({ options }: Step, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
@@ -369,28 +369,32 @@ function letGo(step: Step, run: Run, chat: HeldChat): void {
 const LOOK_AGAIN_MS = 1_000;
 
 /** Whether a call is waited for longer than it would be; it is looked at again then. */
-function isAwaited(step: Step, run: Run, chat: HeldChat, until_ms: number): boolean {
+function isAwaited(step: Step, chat: HeldChat, until_ms: number): boolean {
   const { now_ms, patient_until_ms, options } = step;
   const last_ms = Math.min(patient_until_ms, chat.due_ms + options.limits.chat_patience_ms);
   // At an end everything is given out.
   if (until_ms !== now_ms || now_ms >= last_ms) return false;
-  schedule(step, 'chat', run, now_ms + LOOK_AGAIN_MS);
+  chat.look_ms = now_ms + LOOK_AGAIN_MS;
   return true;
 }
 
 /** Gives out what has waited long enough: steps that no call ended, calls without reasoning. */
 export function expireChats(step: Step, run: Run, until_ms: number): void {
+  let last_ms = Math.max(...run.steps.map(({ due_ms = -Infinity }) => due_ms));
   for (const open of unmatchedSteps(run).filter((each) => (each.due_ms ?? Infinity) <= until_ms)) {
     removeStep(run, open);
     endStep(step, run, open);
   }
   for (const chat of listOf(run.chats)) {
     if (chat.due_ms > until_ms) break;
-    if (isAwaited(step, run, chat, until_ms)) break;
+    if (isAwaited(step, chat, until_ms)) break;
+    last_ms = Math.max(last_ms, chat.due_ms);
     letGo(step, run, chat);
   }
   const isWaiting = countOf(run.chats) > 0 || run.steps.some((open) => (open.due_ms ?? Infinity) > until_ms);
-  if (run.ended !== undefined && !isWaiting) forgetCalls(run);
+  if (run.ended === undefined || isWaiting) return;
+  // A run that waited for none of its calls when it ended is told late, and its events may still be matched.
+  if (until_ms === Infinity || last_ms > run.ended.arrival_ms) forgetCalls(run);
 }
 
 /** The run has ended: its steps wait for a last message, but a step that was announced and never made is dropped. */

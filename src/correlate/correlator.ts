@@ -7,12 +7,12 @@ import { withoutUndefined } from '../json.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { Capture, SavedRecord } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
-import { beginCapture, type CaptureOptions } from '../tracked.js';
+import { beginCapture, type CaptureOptions, isThere } from '../tracked.js';
 import { archived, recall } from './archive.js';
 import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js';
 import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
 import { hasEnded } from './emit.js';
-import { popDue } from './heap.js';
+import { firstDue, letSleep, wakeBy } from './heap.js';
 import {
   childWait,
   expireHold,
@@ -25,12 +25,13 @@ import {
   tryOpen,
 } from './held.js';
 import { deriveSpanId } from './ids.js';
-import type { Numbers } from './numbers.js';
+import { type Numbers, noNumbers } from './numbers.js';
 import {
   closeRun,
   expireLimits,
   expireSettle,
   markGap,
+  nextDueMs,
   onFinished,
   onStarted,
   onSubagentFinished,
@@ -57,8 +58,6 @@ import {
   type Step,
   sessionOf,
   setSession,
-  type Timer,
-  type TimerKind,
 } from './state.js';
 
 export interface CorrelatorOptions {
@@ -185,7 +184,7 @@ function isNew(step: Step, event: AgentEvent, numbers: Numbers): boolean {
 function identityOf(step: Step, { session_key, run_id = '' }: AgentEvent, run?: Run): Identity {
   const key = runKey(session_key, run_id);
   const span_id = deriveSpanId('run', session_key, run_id, '');
-  const seen_numbers = (run ?? step.state.held.get(key))?.seen_numbers ?? [];
+  const seen_numbers = (run ?? step.state.held.get(key))?.seen_numbers ?? noNumbers();
   return { key, session_key, run_id, span_id, seen_numbers };
 }
 
@@ -208,7 +207,7 @@ function applyToSubagent(step: Step, event: AgentEvent): void {
 function applyToAbsent(step: Step, event: AgentEvent): void {
   const { session_key, run_id = '' } = event;
   if (isAboutSubagent(event)) {
-    if (!isNew(step, event, [])) return;
+    if (!isNew(step, event, noNumbers())) return;
     if (event.type === 'subagent.spawned') applySpawn(step, event, identityOf(step, event));
     else applyToSubagent(step, event);
     return;
@@ -229,39 +228,29 @@ function applyEvent(step: Step, event: AgentEvent): void {
   else applyToRun(step, run, event);
 }
 
-function expireTimer(step: Step, timer: Timer): void {
-  const { kind, key } = timer;
-  const { held, runs } = step.state;
-  const owner = kind === 'hold' ? held.get(key) : runs.get(key);
-  if (owner !== undefined) owner.timers = owner.timers.filter((each) => each !== timer);
-  if (kind === 'hold') return expireHold(step, key, dispatch);
-  const run = runs.get(key);
-  if (run === undefined) return;
-  expireOfRun(step, run, kind);
+/** Sees to all of a run that is due. */
+function expireRun(step: Step, run: Run): void {
+  expireLimits(step, run);
+  expireSettle(step, run);
+  expireChats(step, run, step.now_ms);
+  expireEarlyEnds(step, run, step.now_ms);
+  expireParked(step, run, step.now_ms);
   putAway(step, run);
-}
-
-function expireOfRun(step: Step, run: Run, kind: Exclude<TimerKind, 'hold'>): void {
-  switch (kind) {
-    case 'limits':
-      return expireLimits(step, run);
-    case 'settle':
-      return expireSettle(step, run);
-    case 'chat':
-      return expireChats(step, run, step.now_ms);
-    case 'early_end':
-      return expireEarlyEnds(step, run, step.now_ms);
-    case 'parked':
-      return expireParked(step, run, step.now_ms);
-  }
+  if (isThere(run)) wakeBy(step.state.waking, run, nextDueMs(step, run));
 }
 
 function expireDue(step: Step): void {
-  const { state, now_ms } = step;
-  while (state.timers[0] !== undefined && state.timers[0].due_ms <= now_ms) {
-    const timer = popDue(state.timers);
-    if (timer?.is_cancelled) state.cancelled_timers--;
-    else if (timer !== undefined) expireTimer(step, timer);
+  const { held, runs, waking } = step.state;
+  for (let due = firstDue(waking, step.now_ms); due !== undefined; due = firstDue(waking, step.now_ms)) {
+    if ('waits_for' in due) {
+      held.touch(due);
+      letSleep(waking, due);
+      expireHold(step, due, dispatch);
+    } else {
+      runs.touch(due);
+      letSleep(waking, due);
+      expireRun(step, due);
+    }
   }
 }
 
@@ -279,8 +268,7 @@ function closeAll(step: Step): void {
     settleRun(step, run);
     putAway(step, run);
   }
-  state.timers.length = 0;
-  state.cancelled_timers = 0;
+  state.waking.length = 0;
 }
 
 /** A correlator; with what another one's captures gave it goes on where that one was captured last. */
@@ -324,7 +312,7 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
       closeAll(step);
       return end(step);
     },
-    nextDeadline: () => state.timers[0]?.due_ms,
+    nextDeadline: () => state.waking[0]?.wake_ms,
     counts: () => ({ ...state.counts, given_up: { ...state.counts.given_up }, runs_open: state.open.size }),
     capture: (captureOptions) => beginCapture(state.tracker, Object.values(parts), captureOptions),
     unusable_records,

@@ -4,6 +4,8 @@
  */
 import type { Form } from '../tracked.js';
 import { countOf, type Few, fewOf, listOf, none } from './few.js';
+import type { Waiting } from './heap.js';
+import { numbersOf, rangesOf } from './numbers.js';
 import {
   type EarlyEnd,
   type EarlyReasoning,
@@ -15,7 +17,6 @@ import {
   type Run,
   runKey,
   type Session,
-  type Timer,
 } from './state.js';
 
 export const CALLS = fewOf<OpenCall>((call) => call.call_id);
@@ -23,15 +24,15 @@ export const CHATS = fewOf<HeldChat>((chat) => chat.span.span_id);
 export const EARLY_ENDS = fewOf<EarlyEnd>((early) => early.event.call_id);
 export const EARLY_REASONING = fewOf<EarlyReasoning>((early) => early.response_id);
 
-type SavedTimer = [due_ms: number, number: number, kind: Timer['kind']];
+/** JSON knows no infinity. */
+const saveWake = ({ wake_ms }: Pick<Waiting, 'wake_ms'>): number | null =>
+  Number.isFinite(wake_ms) ? wake_ms : null;
 
-const saveTimers = (timers: readonly Timer[]): SavedTimer[] =>
-  timers.map(({ due_ms, number, kind }) => [due_ms, number, kind]);
-
-const loadTimers = (key: string, saved: SavedTimer[]): readonly Timer[] =>
-  saved.length === 0
-    ? emptyList()
-    : saved.map(([due_ms, number, kind]) => ({ due_ms, number, kind, key, is_cancelled: false }));
+/** It takes its place in the heap with all others. */
+const loadWake = (wake_ms: number | null | undefined): Pick<Waiting, 'wake_ms' | 'heap_place'> => ({
+  wake_ms: wake_ms ?? Infinity,
+  heap_place: -1,
+});
 
 /** The call that has ended a step is told by its place among the ended calls. */
 type SavedStep = Omit<OpenStep, 'ended_by'> & { ended_by: number };
@@ -68,10 +69,10 @@ export function loadMatching(run: Run): number[] {
 
 /** What only a run has that is open, or that waits for something. */
 function saveBusy(run: Run): unknown[] | null {
-  const { calls, chats, reasoning, early_ends, parked, events, timers, input, finishing } = run;
+  const { calls, chats, reasoning, early_ends, parked, events, input, finishing } = run;
   const isIdle =
     countOf(calls) + countOf(chats) + countOf(reasoning) + countOf(early_ends) === 0 &&
-    parked.length + events.length + timers.length === 0 &&
+    parked.length + events.length === 0 &&
     input === undefined &&
     finishing === undefined;
   if (isIdle) return null;
@@ -82,7 +83,6 @@ function saveBusy(run: Run): unknown[] | null {
     listOf(early_ends),
     parked,
     events,
-    saveTimers(timers),
     input,
     finishing,
   ];
@@ -90,22 +90,16 @@ function saveBusy(run: Run): unknown[] | null {
 
 type Busy = Pick<
   Run,
-  'calls' | 'chats' | 'reasoning' | 'early_ends' | 'parked' | 'events' | 'timers' | 'input' | 'finishing'
+  'calls' | 'chats' | 'reasoning' | 'early_ends' | 'parked' | 'events' | 'input' | 'finishing'
 >;
 
 // biome-ignore lint/suspicious/noExplicitAny: what was written down in this form.
 type Saved = any[];
 
-function loadBusy(key: string, saved: Saved | null): Busy {
-  const [calls, chats, reasoning, early_ends, parked, events, timers, input, finishing] = saved ?? [
-    [],
-    [],
-    [],
-    [],
-    [],
-    [],
-    [],
-  ];
+const NO_LISTS: Saved = [[], [], [], [], [], []];
+
+function loadBusy(saved: Saved | null): Busy {
+  const [calls, chats, reasoning, early_ends, parked, events, input, finishing] = saved ?? NO_LISTS;
   return {
     calls: loadFew(calls, CALLS),
     chats: loadFew(chats, CHATS),
@@ -113,7 +107,6 @@ function loadBusy(key: string, saved: Saved | null): Busy {
     early_ends: loadFew(early_ends, EARLY_ENDS),
     parked: loadList(parked),
     events: loadList(events),
-    timers: loadTimers(key, timers),
     input: input ?? undefined,
     finishing: finishing ?? undefined,
   };
@@ -124,7 +117,7 @@ function saveRun(run: Run): Saved {
     run.number,
     run.session_key,
     run.run_id,
-    run.seen_numbers,
+    rangesOf(run.seen_numbers),
     run.trace_id,
     run.span_id,
     run.parent_span_id,
@@ -155,6 +148,7 @@ function saveRun(run: Run): Saved {
     run.is_reasoned,
     run.ended,
     run.matching,
+    saveWake(run),
     saveBusy(run),
   ];
 }
@@ -172,7 +166,7 @@ function loadRun(saved: unknown): Run {
     epoch: 0,
     session_key,
     run_id,
-    seen_numbers: next(),
+    seen_numbers: numbersOf(next()),
     trace_id: next(),
     span_id: next(),
     parent_span_id: next(),
@@ -200,18 +194,28 @@ function loadRun(saved: unknown): Run {
   };
   const ended_calls = loadList<Run['ended_calls'][number]>(next());
   const steps = loadSteps(next(), ended_calls);
-  const rest = { call_count: next(), is_reasoned: next(), ended: next(), matching: next() };
-  return { ...told, ...rest, steps, ended_calls, ...loadBusy(key, next() ?? null) };
+  const rest = {
+    call_count: next(),
+    is_reasoned: next(),
+    ended: next(),
+    matching: next(),
+    ...loadWake(next()),
+  };
+  return { ...told, ...rest, steps, ended_calls, ...loadBusy(next() ?? null) };
 }
 
 export const RUN_FORM: Form<Run> = { save: saveRun, load: loadRun };
 
 export const HELD_FORM: Form<HeldRun> = {
-  save: ({ key: _key, epoch: _epoch, timers, ...held }) => ({ ...held, timers: saveTimers(timers) }),
+  save: ({ key: _key, epoch: _epoch, heap_place: _heap_place, seen_numbers, ...held }) => ({
+    ...held,
+    seen_numbers: rangesOf(seen_numbers),
+    wake_ms: saveWake(held),
+  }),
   load(saved) {
-    const held = saved as HeldRun & { timers: unknown };
+    const { seen_numbers, wake_ms, ...held } = saved as Saved[number];
     const key = runKey(held.session_key, held.run_id);
-    return { ...held, key, epoch: 0, timers: loadTimers(key, held.timers as unknown as SavedTimer[]) };
+    return { ...held, key, epoch: 0, seen_numbers: numbersOf(seen_numbers), ...loadWake(wake_ms) };
   },
 };
 

@@ -1,51 +1,74 @@
 /**
- * A binary heap of deadlines, as plain data. A timer is not taken out when what it guards is gone: who pops it looks
- * whether it still holds. Their numbers order those that are due at once, so that all heaps of the same timers are alike.
+ * A binary heap of those who wait for an instant, as plain data. Each is in it once at most and knows its place, so that its
+ * instant can be changed, and it can be taken out. Their numbers order those that wake at once, so that all heaps of the same are
+ * alike.
  */
 
-export interface Due {
-  due_ms: number;
+export interface Waiting {
+  /** Epoch milliseconds; `Infinity` where it is not in the heap. */
+  wake_ms: number;
   number: number;
+  /** Its place in the heap; -1 where it is not in it. */
+  heap_place: number;
 }
 
-const isBefore = (a: Due, b: Due): boolean =>
-  a.due_ms < b.due_ms || (a.due_ms === b.due_ms && a.number < b.number);
+const isBefore = (a: Waiting, b: Waiting): boolean =>
+  a.wake_ms < b.wake_ms || (a.wake_ms === b.wake_ms && a.number < b.number);
 
-export function pushDue<T extends Due>(heap: T[], item: T): void {
-  let at = heap.length;
-  heap.push(item);
+function put<T extends Waiting>(heap: T[], item: T, place: number): void {
+  heap[place] = item;
+  item.heap_place = place;
+}
+
+function rise<T extends Waiting>(heap: T[], item: T, from: number): void {
+  let at = from;
   while (at > 0) {
     const parent = (at - 1) >> 1;
     const above = heap[parent] as T;
     if (isBefore(above, item)) break;
-    heap[at] = above;
+    put(heap, above, at);
     at = parent;
   }
-  heap[at] = item;
+  put(heap, item, at);
 }
 
-/** Takes out the item that is due first. */
-export function popDue<T extends Due>(heap: T[]): T | undefined {
-  const first = heap[0];
-  const last = heap.pop();
-  if (first === undefined || last === undefined || heap.length === 0) return first;
-  let at = 0;
+function sink<T extends Waiting>(heap: T[], item: T, from: number): void {
+  let at = from;
   for (;;) {
     const left = 2 * at + 1;
     if (left >= heap.length) break;
     const right = left + 1;
     const child = right < heap.length && isBefore(heap[right] as T, heap[left] as T) ? right : left;
-    if (!isBefore(heap[child] as T, last)) break;
-    heap[at] = heap[child] as T;
+    if (!isBefore(heap[child] as T, item)) break;
+    put(heap, heap[child] as T, at);
     at = child;
   }
-  heap[at] = last;
-  return first;
+  put(heap, item, at);
 }
 
-/** Rebuilds the heap from the items that are still wanted. */
-export function keepDue<T extends Due>(heap: T[], isWanted: (item: T) => boolean): void {
-  const wanted = heap.filter(isWanted);
-  heap.length = 0;
-  for (const item of wanted) pushDue(heap, item);
+/** Wakes it at this instant, or where it is woken earlier anyway, then. */
+export function wakeBy<T extends Waiting>(heap: T[], item: T, wake_ms: number): void {
+  if (item.wake_ms <= wake_ms) return;
+  item.wake_ms = wake_ms;
+  if (wake_ms === Infinity) return;
+  rise(heap, item, item.heap_place === -1 ? heap.length : item.heap_place);
+}
+
+/** It waits no longer. */
+export function letSleep<T extends Waiting>(heap: T[], item: T): void {
+  const { heap_place } = item;
+  item.wake_ms = Infinity;
+  if (heap_place === -1) return;
+  item.heap_place = -1;
+  const last = heap.pop();
+  if (last === undefined || last === item) return;
+  const above = heap[(heap_place - 1) >> 1];
+  if (heap_place > 0 && above !== undefined && isBefore(last, above)) rise(heap, last, heap_place);
+  else sink(heap, last, heap_place);
+}
+
+/** Who is to be woken first, if that is by now. */
+export function firstDue<T extends Waiting>(heap: T[], now_ms: number): T | undefined {
+  const first = heap[0];
+  return first !== undefined && first.wake_ms <= now_ms ? first : undefined;
 }

@@ -4,12 +4,12 @@
  */
 import { createQueue, queueLength, takeOldest } from '../bounded.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
+import { isThere } from '../tracked.js';
 import { hasEnded } from './emit.js';
+import { letSleep, wakeBy } from './heap.js';
 import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
 import { markGap, openRun, previewRun, putAway } from './runs.js';
 import {
-  cancelTimers,
-  emptyList,
   giveUp,
   type HeldEvent,
   type HeldRun,
@@ -18,7 +18,6 @@ import {
   type Run,
   type State,
   type Step,
-  schedule,
 } from './state.js';
 
 /** Applies an event to the run that has been opened for it; only a spawn can do without one. */
@@ -99,7 +98,8 @@ function newHeldRun(step: Step, identity: Identity): HeldRun {
     due_ms,
     waits_for: [],
     wait_number: 0,
-    timers: emptyList(),
+    wake_ms: Infinity,
+    heap_place: -1,
   };
   state.held.set(held.key, held);
   state.held_order.items.push({ key: held.key, number: held.number });
@@ -108,7 +108,7 @@ function newHeldRun(step: Step, identity: Identity): HeldRun {
     state.held_order = createQueue([...state.held.values()].map(({ key, number }) => ({ key, number })));
   }
   wait(step, held, []);
-  schedule(step, 'hold', held, due_ms);
+  wakeBy(state.waking, held, due_ms);
   return held;
 }
 
@@ -140,7 +140,7 @@ function takeOut({ state }: Step, held: HeldRun): void {
   state.held.delete(held.key);
   state.held_events -= held.events.length;
   stopWaiting(state.waiting, held);
-  cancelTimers(state, held);
+  letSleep(state.waking, held);
 }
 
 function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch): void {
@@ -190,7 +190,7 @@ export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
   // The spawn that names its parent, or the call in it, may be under way.
   if (held.soft_due_ms === undefined) {
     held.soft_due_ms = step.now_ms + step.options.limits.link_ms;
-    return schedule(step, 'hold', held, held.soft_due_ms);
+    return wakeBy(step.state.waking, held, held.soft_due_ms);
   }
   if (held.soft_due_ms <= step.now_ms) release(step, held, parent, dispatch);
 }
@@ -254,9 +254,9 @@ export function forceOpen(step: Step, key: string, dispatch: Dispatch): void {
   }
 }
 
-export function expireHold(step: Step, key: string, dispatch: Dispatch): void {
-  const held = step.state.held.get(key);
-  if (held === undefined) return;
-  if (held.due_ms <= step.now_ms) return forceOpen(step, key, dispatch);
-  if (held.soft_due_ms !== undefined && held.soft_due_ms <= step.now_ms) tryOpen(step, held, dispatch);
+export function expireHold(step: Step, held: HeldRun, dispatch: Dispatch): void {
+  const { state, now_ms } = step;
+  if (held.due_ms <= now_ms) return forceOpen(step, held.key, dispatch);
+  if (held.soft_due_ms !== undefined && held.soft_due_ms <= now_ms) tryOpen(step, held, dispatch);
+  if (isThere(held)) wakeBy(state.waking, held, held.due_ms);
 }

@@ -11,13 +11,13 @@ import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, p
 import { endSteps, flushChats, spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
-import { countOf, none } from './few.js';
+import { countOf, listOf, none } from './few.js';
+import { wakeBy } from './heap.js';
 import { deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent } from './parents.js';
 import {
   added,
   addRunToSession,
-  cancelTimers,
   emptyList,
   giveUp,
   nextNumber,
@@ -25,7 +25,6 @@ import {
   type Run,
   type RunClosing,
   type Step,
-  schedule,
   sessionOf,
 } from './state.js';
 import { unmatchedSteps } from './steps.js';
@@ -107,7 +106,8 @@ function newRun(step: Step, origin: Origin, parent: Parent): Run {
     finishing: undefined,
     ended: undefined,
     matching: undefined,
-    timers: emptyList(),
+    wake_ms: Infinity,
+    heap_place: -1,
   };
 }
 
@@ -128,7 +128,7 @@ export function openRun(step: Step, origin: Origin, parent: Parent): Run {
   state.open.add(run.key);
   state.counts.runs_opened++;
   addRunToSession(step, run);
-  schedule(step, 'limits', run, run.opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
+  wakeBy(state.waking, run, run.opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
   return run;
 }
 
@@ -185,7 +185,7 @@ function limitOf(step: Step, run: Run): { due_ms: number; reason: string } {
 export function expireLimits(step: Step, run: Run): void {
   if (run.ended !== undefined) return;
   const { due_ms, reason } = limitOf(step, run);
-  if (due_ms > step.now_ms) return schedule(step, 'limits', run, due_ms);
+  if (due_ms > step.now_ms) return;
   giveUp(step, reason);
   closeRun(step, run, reason, `closed by the bridge: ${reason.replace('_', ' ')}`);
 }
@@ -253,7 +253,7 @@ export function onSubagentFinished(step: Step, run: Run, event: EventOf<'subagen
   if (run.ended !== undefined || run.finishing !== undefined) return;
   const due_ms = step.now_ms + step.options.limits.settle_ms;
   run.finishing = { end: { end_ms: event.ts, error }, due_ms };
-  schedule(step, 'settle', run, due_ms);
+  wakeBy(step.state.waking, run, due_ms);
 }
 
 export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.output'>): void {
@@ -308,6 +308,7 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   run.ended = {
     number: 0,
     end_ms: closing.end_ms,
+    arrival_ms: step.now_ms,
     yielded: closing.yielded === true,
     settle_due_ms,
     calls_error,
@@ -315,10 +316,9 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   run.events = emptyList();
   run.input = undefined;
   run.finishing = undefined;
-  cancelTimers(state, run, 'limits');
   state.open.delete(run.key);
   state.counts.runs_ended++;
-  if (countOf(run.calls) > 0) schedule(step, 'settle', run, settle_due_ms);
+  if (countOf(run.calls) > 0) wakeBy(state.waking, run, settle_due_ms);
 }
 
 /** Keeps a run's span until the call that it hangs under is seen, with the run of that call. */
@@ -346,4 +346,20 @@ export function expireSettle(step: Step, run: Run): void {
   if (run.finishing !== undefined && run.finishing.due_ms <= step.now_ms)
     endRun(step, run, run.finishing.end);
   if (run.ended !== undefined && run.ended.settle_due_ms <= step.now_ms) closeLeftCalls(step, run);
+}
+
+/** When a run has to be looked at next, if nothing comes: later than now, since what is due by now has been seen to. */
+export function nextDueMs(step: Step, run: Run): number {
+  const { now_ms, options } = step;
+  let due_ms = run.ended === undefined ? limitOf(step, run).due_ms : Infinity;
+  const consider = (each_ms: number | undefined): void => {
+    if (each_ms !== undefined && each_ms > now_ms && each_ms < due_ms) due_ms = each_ms;
+  };
+  consider(run.finishing?.due_ms);
+  if (countOf(run.calls) > 0) consider(run.ended?.settle_due_ms);
+  for (const open of run.steps) consider(open.due_ms);
+  for (const chat of listOf(run.chats)) consider(chat.look_ms ?? chat.due_ms);
+  for (const { arrival_ms } of listOf(run.early_ends)) consider(arrival_ms + options.limits.hold_ms);
+  for (const parked of run.parked) consider(parked.due_ms);
+  return due_ms;
 }

@@ -7,9 +7,9 @@ import { keepNumbersAbove, restoreParts, type Tracked, trackBounded } from '../t
 import { trackIds } from '../tracked-ids.js';
 import { listOf } from './few.js';
 import { RUN_FORM, SESSION_FORM } from './forms.js';
-import { pushDue } from './heap.js';
+import { wakeBy } from './heap.js';
 import { addWaiting } from './held.js';
-import { type HeldRun, type Run, STATE_PREFIX, type State, type Timer } from './state.js';
+import { type HeldRun, type Run, STATE_PREFIX, type State } from './state.js';
 
 /** Each is as long as a run's record. */
 const SPANS_OF_A_RECORD = 5;
@@ -40,11 +40,11 @@ export function trackState(state: State): StateParts {
 
 const byNumber = (a: { number: number }, b: { number: number }): number => a.number - b.number;
 
-function restoreTimers(state: State, timers: readonly Timer[]): void {
-  for (const timer of timers) {
-    keepNumbersAbove(state.tracker, timer.number);
-    pushDue(state.timers, timer);
-  }
+/** Each waits for the instant that it waited for. */
+function restoreWaking({ waking }: State, owner: Run | HeldRun): void {
+  const { wake_ms } = owner;
+  owner.wake_ms = Infinity;
+  wakeBy(waking, owner, wake_ms);
 }
 
 function restoreRuns(state: State, runs: Run[]): void {
@@ -60,16 +60,17 @@ function restoreRuns(state: State, runs: Run[]): void {
   }
   for (const run of runs) {
     if (run.ended === undefined) state.open.add(run.key);
-    restoreTimers(state, run.timers);
+    restoreWaking(state, run);
   }
 }
 
 function restoreHeld(state: State, held: HeldRun[]): void {
-  for (const { key, number, wait_number, events, timers } of held) {
+  for (const each of held) {
+    const { key, number, wait_number, events } = each;
     keepNumbersAbove(state.tracker, wait_number);
     state.held_order.items.push({ key, number });
     state.held_events += events.length;
-    restoreTimers(state, timers);
+    restoreWaking(state, each);
   }
   for (const each of held.toSorted((a, b) => a.wait_number - b.wait_number)) addWaiting(state, each);
 }

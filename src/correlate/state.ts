@@ -19,7 +19,7 @@ import type { Attributes, Emission, SpanEvent, SpanRecord, SpanReference } from 
 import { createTracker, isThere, TrackedMap, type Tracker } from '../tracked.js';
 import type { Few } from './few.js';
 import { HELD_FORM, RUN_FORM } from './forms.js';
-import { keepDue, pushDue } from './heap.js';
+import type { Waiting } from './heap.js';
 import type { Numbers } from './numbers.js';
 
 /** The keys of the correlator's records begin so. */
@@ -145,13 +145,15 @@ export interface EndedChat {
 /** A model call that has ended and waits for its reasoning tokens. */
 export interface HeldChat extends EndedChat {
   due_ms: number;
+  /** Where it is waited for longer: when it is looked at again. */
+  look_ms?: number;
 }
 
 /**
  * All fields are there from the beginning, and what is gone is undefined: objects of one form are read fast. Lists are shared by
  * all runs that have nothing in them, see `added` and `few.ts`.
  */
-export interface Run {
+export interface Run extends Waiting {
   key: string;
   /** Orders runs by their opening. */
   number: number;
@@ -213,7 +215,6 @@ export interface Run {
   ended: Ended | undefined;
   /** In the archive: its steps and ended calls, see `forms.ts`. */
   matching: string | undefined;
-  timers: readonly Timer[];
 }
 
 export interface ParkedSpan {
@@ -226,6 +227,8 @@ export interface Ended {
   /** Orders ended runs that still wait for something by their coming to that; 0 before. */
   number: number;
   end_ms: number;
+  /** When that was told. */
+  arrival_ms: number;
   yielded: boolean;
   settle_due_ms: number;
   calls_error: string;
@@ -265,7 +268,7 @@ export interface Origin {
 }
 
 /** Events of a run that is not open: its start has not been seen, or its parent is not known. */
-export interface HeldRun extends Origin {
+export interface HeldRun extends Origin, Waiting {
   /** Orders held runs by their coming. */
   number: number;
   epoch: number;
@@ -277,7 +280,6 @@ export interface HeldRun extends Origin {
   waits_for: string[];
   /** Orders those that wait for the same. */
   wait_number: number;
-  timers: readonly Timer[];
 }
 
 /** What ties a child's run under its parent. */
@@ -299,19 +301,6 @@ export interface Session {
   spawn: Spawn | undefined;
   /** The last of its runs, where it is at hand: most events are about that one. Not written down. */
   latest: Run | undefined;
-}
-
-export type TimerKind = 'hold' | 'limits' | 'settle' | 'chat' | 'early_end' | 'parked';
-
-/** A timer belongs to its run or held run, and goes with it. */
-export interface Timer {
-  due_ms: number;
-  /** Orders timers that are due at once. */
-  number: number;
-  kind: TimerKind;
-  key: string;
-  /** Nobody waits for it any more. */
-  is_cancelled: boolean;
 }
 
 export interface State {
@@ -345,9 +334,8 @@ export interface State {
   ended_spans: IdSet;
   /** Ended model calls whose reasoning nobody has told. */
   unreasoned: BoundedMap<EndedChat>;
-  /** A heap, see `heap.ts`. */
-  timers: Timer[];
-  cancelled_timers: number;
+  /** A heap of those that are to be woken, see `heap.ts`. */
+  waking: (Run | HeldRun)[];
   counts: Counts;
 }
 
@@ -383,8 +371,7 @@ export function createState(): State {
     seen_events: createBoundedSet(),
     ended_spans: createIdSet(),
     unreasoned: createBoundedMap(),
-    timers: [],
-    cancelled_timers: 0,
+    waking: [],
     counts: { runs_opened: 0, runs_ended: 0, runs_with_gap: 0, duplicates: 0, given_up: {} },
   };
 }
@@ -498,32 +485,4 @@ export function liveRun({ state }: Step, session_key: string, run_id: string): R
   const run = runs.get(runKey(session_key, run_id));
   if (run !== undefined && session?.runs.at(-1) === run.key) session.latest = run;
   return run;
-}
-
-export function schedule(
-  { state }: Step,
-  kind: TimerKind,
-  owner: Pick<Run | HeldRun, 'key' | 'timers'>,
-  due_ms: number,
-): void {
-  const timer: Timer = { due_ms, number: nextNumber(state), kind, key: owner.key, is_cancelled: false };
-  owner.timers = added(owner.timers, timer);
-  pushDue(state.timers, timer);
-}
-
-/** Cancelled timers that are kept at least: sweeping them out costs as much as there are timers. */
-const MIN_SWEPT_TIMERS = 10_000;
-
-/** Cancels the timers of an owner that is gone, or those of one kind. */
-export function cancelTimers(state: State, owner: Pick<Run | HeldRun, 'timers'>, kind?: TimerKind): void {
-  const isWanted = (timer: Timer): boolean => kind !== undefined && timer.kind !== kind;
-  for (const timer of owner.timers) {
-    if (isWanted(timer)) continue;
-    timer.is_cancelled = true;
-    state.cancelled_timers++;
-  }
-  owner.timers = owner.timers.filter(isWanted);
-  if (state.cancelled_timers < MIN_SWEPT_TIMERS || state.cancelled_timers < state.timers.length / 2) return;
-  keepDue(state.timers, (timer) => !timer.is_cancelled);
-  state.cancelled_timers = 0;
 }

@@ -1,29 +1,32 @@
 import { fc, test } from '@fast-check/vitest';
 import { expect } from 'vitest';
-import { addNumber, MAX_RANGES, type Numbers } from '../../src/correlate/numbers.js';
+import { addNumber, MAX_RANGES, noNumbers, numbersOf, rangesOf } from '../../src/correlate/numbers.js';
 
 test.prop([fc.array(fc.nat(40), { maxLength: 60 })])(
   'a number is new once, in whatever order they come',
   (all) => {
-    const numbers: Numbers = [];
+    let numbers = noNumbers();
     const seen = new Set<number>();
     for (const number of all) {
       expect(addNumber(numbers, number)).toBe(!seen.has(number));
       seen.add(number);
+      // As ranges they are the same.
+      numbers = numbersOf(rangesOf(numbers));
     }
     const held = [];
-    for (let at = 0; at < numbers.length; at += 2)
-      for (let number = numbers[at]!; number <= numbers[at + 1]!; number++) held.push(number);
+    const ranges = rangesOf(numbers);
+    for (let at = 0; at < ranges.length; at += 2)
+      for (let number = ranges[at]!; number <= ranges[at + 1]!; number++) held.push(number);
     expect(held).toEqual([...seen].sort((a, b) => a - b));
     // Ranges that touch are one.
-    for (let at = 2; at < numbers.length; at += 2) expect(numbers[at]).toBeGreaterThan(numbers[at - 1]! + 1);
+    for (let at = 2; at < ranges.length; at += 2) expect(ranges[at]).toBeGreaterThan(ranges[at - 1]! + 1);
   },
 );
 
 test('over the bound the lowest are forgotten', () => {
-  const numbers: Numbers = [];
+  const numbers = noNumbers();
   for (let number = 0; number <= 2 * MAX_RANGES; number += 2) addNumber(numbers, number);
-  expect(numbers).toHaveLength(2 * MAX_RANGES);
+  expect(rangesOf(numbers)).toHaveLength(2 * MAX_RANGES);
   expect(addNumber(numbers, 2 * MAX_RANGES)).toBe(false);
   expect(addNumber(numbers, 0)).toBe(true);
 });
