@@ -49,6 +49,12 @@ export function beginGeneration<V>(map: BoundedMap<V>, number: number): void {
   map.young = createGeneration(number);
 }
 
+/** One that is set again at once need not be told twice. */
+function noteChange(changed: unknown[], key: string, value: unknown): void {
+  if (changed.at(-2) === key) changed[changed.length - 1] = value;
+  else changed.push(key, value);
+}
+
 /** Sets an entry; at least the `max / 2` latest ones and at most `max` are remembered. */
 export function setEntry<V>(map: BoundedMap<V>, key: string, value: V, max: number): void {
   if (map.young.entries.size >= max / 2 && !map.young.entries.has(key))
@@ -61,7 +67,7 @@ export function setEntry<V>(map: BoundedMap<V>, key: string, value: V, max: numb
     entries.delete(key);
     entries.set(key, value);
   }
-  if (isTracked(map)) map.young.changed.push(key, value);
+  if (isTracked(map)) noteChange(map.young.changed, key, value);
 }
 
 export const getEntry = <V>({ young, old }: BoundedMap<V>, key: string): V | undefined =>

@@ -32,17 +32,19 @@ function frameLong(parts: readonly string[]): Buffer {
   );
 }
 
+const TRACE_ID_BYTES = 16;
+
 const HEX = Buffer.from('0123456789abcdef');
 /** The two digits of each byte. */
 const HIGH_DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => HEX[byte >> 4] ?? 0);
 const LOW_DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => HEX[byte & 0x0f] ?? 0);
 
 /**
- * 8 bytes of a digest as 16 digits. The digits are put together one by one: a slice of a longer text would keep all of that in
+ * The first 8 bytes of a digest as 16 digits. The digits are put together one by one: a slice of a longer text would keep all of that in
  * memory for as long as the id is remembered.
  */
-function digitsOf(bytes: string, from: number): string {
-  const code = (digits: Uint8Array, at: number): number => digits[bytes.charCodeAt(from + at)] ?? 0;
+function spanDigits(bytes: string): string {
+  const code = (digits: Uint8Array, at: number): number => digits[bytes.charCodeAt(at)] ?? 0;
   return String.fromCharCode(
     code(HIGH_DIGITS, 0),
     code(LOW_DIGITS, 0),
@@ -72,7 +74,7 @@ const orOne = (id: string): string => (/[^0]/.test(id) ? id : `${id.slice(0, -1)
 /** 32 hex digits, from the identity of the trace's root run. */
 export function deriveTraceId(root_session_key: string, root_run_id: string): string {
   const bytes = digest(['trace', root_session_key, root_run_id]);
-  return orOne(digitsOf(bytes, 0) + digitsOf(bytes, 8));
+  return orOne(Buffer.from(bytes, 'latin1').toString('hex', 0, TRACE_ID_BYTES));
 }
 
 /** 16 hex digits. `own_id`: empty for a run, the call id for a tool, the response, message or step id for a chat. */
@@ -81,7 +83,7 @@ export const deriveSpanId = (
   session_key: string,
   run_id: string,
   own_id: string,
-): string => orOne(digitsOf(digest([kind, session_key, run_id, own_id]), 0));
+): string => orOne(spanDigits(digest([kind, session_key, run_id, own_id])));
 
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
 
