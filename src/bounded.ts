@@ -122,3 +122,14 @@ export function takeOldest<T>(queue: Queue<T>): T | undefined {
   }
   return oldest;
 }
+
+/** Items that have left since may keep their places, so many beside as many as there are. */
+const SPARE_PLACES = 1_000;
+
+/** Adds an item to a queue whose items leave it from anywhere, by no longer being wanted. `wanted`: how many still are. */
+export function enqueue<T>(queue: Queue<T>, item: T, wanted: number, isWanted: (item: T) => boolean): void {
+  queue.items.push(item);
+  if (queueLength(queue) <= 2 * wanted + SPARE_PLACES) return;
+  queue.items = queue.items.slice(queue.head).filter(isWanted);
+  queue.head = 0;
+}

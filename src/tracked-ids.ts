@@ -7,6 +7,7 @@ import type { RecordChange } from './model/record.js';
 import {
   changeOf,
   generationNumber,
+  isScattered,
   numberText,
   oneAfterAnother,
   reachGeneration,
@@ -32,7 +33,8 @@ export function trackIds(set: IdSet, prefix: string, tracker: Tracker): Tracked 
   function take(generation: IdGeneration, everything: boolean) {
     const { added, records } = generation;
     generation.added = [];
-    if (!everything) return { generation, halves: added };
+    if (!everything && !isScattered(records, generation.size, HALVES_OF_A_RECORD / 2))
+      return { generation, halves: added };
     tracker.obsolete.push(records);
     generation.records = [];
     return { generation, halves: halvesOf(generation) };

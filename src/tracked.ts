@@ -199,6 +199,12 @@ export interface TrackedMapOptions<V> extends Form<V> {
 const VALUES_OF_A_RECORD = 32;
 const RECORD_LENGTH = 64 * 1024;
 
+/** Records beyond twice of what would do that are left as they are. */
+const SPARE_RECORDS = 16;
+
+export const isScattered = (records: readonly string[], size: number, of_a_record: number): boolean =>
+  records.length > (2 * size) / of_a_record + SPARE_RECORDS;
+
 /** As JSON; undefined where it can't be written down: nested too deep, or no data. */
 function toText(content: unknown): string | undefined {
   try {
@@ -277,7 +283,9 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
 
   begin(changes: RecordChange[], everything: boolean): Generator<void> {
     const told = this.#recorded + this.#changed.size + this.#gone.length;
-    const isWhole = everything || this.size === 0 || told > 2 * this.size + SPARE_CHANGES;
+    const isOvergrown =
+      told > 2 * this.size + SPARE_CHANGES || isScattered(this.#records, this.size, VALUES_OF_A_RECORD);
+    const isWhole = everything || this.size === 0 || isOvergrown;
     if (isWhole) {
       this.#tracker.obsolete.push(this.#records);
       this.#records = [];
@@ -411,7 +419,9 @@ export function trackBounded<V>(
   function take(generation: Generation<V>, everything: boolean): Writing<V> {
     const { entries, changed, recorded, records } = generation;
     generation.changed = [];
-    const isOvergrown = recorded + changed.length / 2 > 2 * entries.size + SPARE_CHANGES;
+    const isOvergrown =
+      recorded + changed.length / 2 > 2 * entries.size + SPARE_CHANGES ||
+      isScattered(records, entries.size, entries_of_a_record);
     if (!everything && !isOvergrown) return { generation, changed };
     tracker.obsolete.push(records);
     generation.records = [];

@@ -2,7 +2,7 @@
  * Runs that have ended and wait for nothing: late children and late events still find them, and meanwhile they cost no record of
  * their own. An archived run is never changed: who has to change it takes it out.
  */
-import { deleteEntry, getEntry, queueLength, setEntry, takeOldest } from '../bounded.js';
+import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../bounded.js';
 import { countOf } from './few.js';
 import { loadMatching, RUN_FORM, saveMatching } from './forms.js';
 import { letSleep, wakeBy } from './heap.js';
@@ -33,7 +33,7 @@ function putAway({ state, options, now_ms }: Step, run: Run): void {
   setEntry(state.archive, run.key, run, options.limits.ended_runs);
 }
 
-const countWaiting = ({ runs, open }: State): number => runs.size - open.size;
+const countWaiting = ({ runs, open_count }: State): number => runs.size - open_count;
 
 /** Ended runs that wait for something are bounded, too: the one that has waited longest waits no more. */
 function makeRoom(step: Step, settle: (step: Step, run: Run) => void): void {
@@ -56,14 +56,12 @@ export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run
   if (waitsForNothing(run)) return putAway(step, run);
   if (run.ended.number > 0) return;
   run.ended.number = nextNumber(state);
-  state.ended.items.push({ key: run.key, number: run.ended.number });
-  // Most wait for a moment only, and leave their keys behind.
-  if (queueLength(state.ended) > 2 * countWaiting(state) + 1_000) {
-    const { items, head } = state.ended;
-    const isWaiting = ({ key, number }: Pick<Run, 'key' | 'number'>): boolean =>
-      state.runs.peek(key)?.ended?.number === number;
-    state.ended = { items: items.slice(head).filter(isWaiting), head: 0 };
-  }
+  enqueue(
+    state.ended,
+    { key: run.key, number: run.ended.number },
+    countWaiting(state),
+    ({ key, number }) => state.runs.peek(key)?.ended?.number === number,
+  );
   makeRoom(step, settle);
 }
 

@@ -313,7 +313,7 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
       return end(step);
     },
     nextDeadline: () => state.waking[0]?.wake_ms,
-    counts: () => ({ ...state.counts, given_up: { ...state.counts.given_up }, runs_open: state.open.size }),
+    counts: () => ({ ...state.counts, given_up: { ...state.counts.given_up }, runs_open: state.open_count }),
     capture: (captureOptions) => beginCapture(state.tracker, Object.values(parts), captureOptions),
     unusable_records,
   };

@@ -2,7 +2,7 @@
  * Events of runs that can't be opened yet: their start has not been seen, or their parent is not known. They wait, for a
  * bounded time and in a bounded number, and are then applied in the order in which they happened.
  */
-import { createQueue, queueLength, takeOldest } from '../bounded.js';
+import { enqueue, takeOldest } from '../bounded.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import { isThere } from '../tracked.js';
 import { hasEnded } from './emit.js';
@@ -102,11 +102,12 @@ function newHeldRun(step: Step, identity: Identity): HeldRun {
     heap_place: -1,
   };
   state.held.set(held.key, held);
-  state.held_order.items.push({ key: held.key, number: held.number });
-  // Most runs are held for a moment only, and leave their keys behind.
-  if (queueLength(state.held_order) > 2 * state.held.size + 1_000) {
-    state.held_order = createQueue([...state.held.values()].map(({ key, number }) => ({ key, number })));
-  }
+  enqueue(
+    state.held_order,
+    { key: held.key, number: held.number },
+    state.held.size,
+    ({ key, number }) => state.held.peek(key)?.number === number,
+  );
   wait(step, held, []);
   wakeBy(state.waking, held, due_ms);
   return held;

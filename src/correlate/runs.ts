@@ -1,6 +1,7 @@
 /**
  * Runs: they open with their first event, live as long as they or their descendants show signs of life, and end once.
  */
+import { takeOldest } from '../bounded.js';
 import { parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
@@ -17,6 +18,7 @@ import { deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent } from './parents.js';
 import {
   added,
+  addOpen,
   addRunToSession,
   emptyList,
   giveUp,
@@ -125,7 +127,7 @@ export function openRun(step: Step, origin: Origin, parent: Parent): Run {
   makeRoom(step);
   const { state, options } = step;
   state.runs.set(run.key, run);
-  state.open.add(run.key);
+  addOpen(state, run);
   state.counts.runs_opened++;
   addRunToSession(step, run);
   wakeBy(state.waking, run, run.opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
@@ -143,10 +145,12 @@ export function markGap({ state }: Step, run: Run): void {
 
 /** Over the bound the oldest open run is given up. */
 function makeRoom(step: Step): void {
-  if (step.state.open.size < step.options.limits.open_runs) return;
-  const [oldest] = step.state.open;
-  const run = oldest === undefined ? undefined : step.state.runs.get(oldest);
+  const { state, options } = step;
+  if (state.open_count < options.limits.open_runs) return;
+  let run = takeOldest(state.open);
+  while (run?.ended !== undefined) run = takeOldest(state.open);
   if (run === undefined) return;
+  state.runs.touch(run);
   giveUp(step, 'open_runs');
   closeRun(step, run, GIVEN_UP, 'too many open runs');
 }
@@ -316,7 +320,7 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
   run.events = emptyList();
   run.input = undefined;
   run.finishing = undefined;
-  state.open.delete(run.key);
+  state.open_count--;
   state.counts.runs_ended++;
   if (countOf(run.calls) > 0) wakeBy(state.waking, run, settle_due_ms);
 }

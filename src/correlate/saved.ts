@@ -9,7 +9,7 @@ import { listOf } from './few.js';
 import { RUN_FORM, SESSION_FORM } from './forms.js';
 import { wakeBy } from './heap.js';
 import { addWaiting } from './held.js';
-import { type HeldRun, type Run, STATE_PREFIX, type State } from './state.js';
+import { addOpen, type HeldRun, type Run, STATE_PREFIX, type State } from './state.js';
 
 /** Each is as long as a run's record. */
 const SPANS_OF_A_RECORD = 5;
@@ -59,7 +59,7 @@ function restoreRuns(state: State, runs: Run[]): void {
     state.ended.items.push({ key, number });
   }
   for (const run of runs) {
-    if (run.ended === undefined) state.open.add(run.key);
+    if (run.ended === undefined) addOpen(state, run);
     restoreWaking(state, run);
   }
 }
@@ -82,6 +82,6 @@ export function restoreState(state: State, parts: StateParts, saved: Iterable<Sa
   restoreRuns(state, [...state.runs.values()]);
   restoreHeld(state, [...state.held.values()]);
   // Counts are of a process: what goes on is what this one begins with.
-  state.counts.runs_opened = state.open.size;
+  state.counts.runs_opened = state.open_count;
   return unusable;
 }

@@ -9,6 +9,7 @@ import {
   createBoundedMap,
   createBoundedSet,
   createQueue,
+  enqueue,
   type Queue,
   setEntry,
   useEntry,
@@ -311,8 +312,9 @@ export interface State {
   archive: BoundedMap<Run>;
   /** Ended runs that still wait for something, oldest first; some do no longer. */
   ended: Queue<Pick<Run, 'key' | 'number'>>;
-  /** Keys of open runs, oldest first. */
-  open: Set<string>;
+  /** Open runs, oldest first, with some that have ended; and how many are open. */
+  open: Queue<Run>;
+  open_count: number;
   /** Open calls, oldest first. */
   open_calls: Set<OpenCall>;
   held: TrackedMap<HeldRun>;
@@ -357,7 +359,8 @@ export function createState(): State {
     runs: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}runs/`, ...RUN_FORM }),
     archive: createBoundedMap(),
     ended: createQueue(),
-    open: new Set(),
+    open: createQueue(),
+    open_count: 0,
     open_calls: new Set(),
     held: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}held/`, ...HELD_FORM }),
     held_order: createQueue(),
@@ -467,9 +470,14 @@ export function setSession(
 
 export function addRunToSession(step: Step, run: Run): void {
   const session = sessionOf(step, run.session_key);
-  const runs = [...session.runs.slice(1 - RUNS_OF_A_SESSION), run.key];
+  const runs = session.runs.slice(1 - RUNS_OF_A_SESSION).concat(run.key);
   setSession(step, run.session_key, { ...session, runs, latest: run });
   setEntry(step.state.by_run_id, run.run_id, run.key, step.options.limits.ended_runs);
+}
+
+export function addOpen(state: State, run: Run): void {
+  state.open_count++;
+  enqueue(state.open, run, state.open_count, ({ ended }) => ended === undefined);
 }
 
 /** A run that is open, or that waits for something: to be changed. */
