@@ -53,7 +53,7 @@ const PORTION = 64;
 
 /** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
 const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
-const MAX_JOURNAL_BYTES = 16 * 1024 * 1024;
+const MAX_JOURNAL_BYTES = 32 * 1024 * 1024;
 
 /** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
 const WORK_SHARE = 0.02;

@@ -328,7 +328,9 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
 /** Keeps a run's span until the call that it hangs under is seen, with the run of that call. */
 function parkUnder(step: Step, { run: { key } }: KnownParent, span: SpanRecord, call_id: string): void {
   const parent = step.state.runs.get(key) ?? recall(step, key);
-  if (parent !== undefined) park(step, parent, span, call_id);
+  if (parent === undefined) return;
+  park(step, parent, span, call_id);
+  putAway(step, parent);
 }
 
 /** Closes what is still open in a run that has ended. */

@@ -49,7 +49,9 @@ function restoreWaking({ waking }: State, owner: Run | HeldRun): void {
 
 function restoreRuns(state: State, runs: Run[]): void {
   const calls = runs.flatMap((run) => listOf(run.calls));
-  const ended = runs.flatMap(({ key, ended }) => (ended === undefined ? [] : { key, number: ended.number }));
+  const ended = runs.flatMap(({ key, ended }) =>
+    ended === undefined || ended.number === 0 ? [] : { key, number: ended.number },
+  );
   for (const call of calls.sort(byNumber)) {
     keepNumbersAbove(state.tracker, call.number);
     state.open_calls.add(call);
