@@ -1,6 +1,7 @@
 /**
- * The journal: what came in since the last checkpoint, one record per chunk read, in the order in which it came. Of a source
+ * The journal: what came in since the last checkpoint, an entry per chunk read, in the order in which it came. Of a source
  * that can't be read again this is the only copy, so that nothing that comes of a chunk is sent before the chunk is here.
+ * Small entries share a record, which is written anew with each: a checkpoint has to take every record out again.
  */
 import { keyNumber, type RecordChange, type SavedRecord, splitRecord } from './model/record.js';
 import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
@@ -72,6 +73,27 @@ export function encodeEntry({ source, batch, now_ms }: JournalEntry): Uint8Array
   return [Buffer.from(`${JSON.stringify(header)}\n`), ...piecesOf(lines)];
 }
 
+const LENGTH_BYTES = 4;
+
+/** The entries of a record, each behind its length. Throws where it is no such record. */
+export function decodeEntries(value: Uint8Array): JournalEntry[] {
+  const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  const entries: JournalEntry[] = [];
+  for (let at = 0; at < value.length; ) {
+    const from = at + LENGTH_BYTES;
+    at = from + view.getUint32(at);
+    if (at > value.length) throw new Error('an entry is longer than its record');
+    entries.push(decodeEntry(value.subarray(from, at)));
+  }
+  return entries;
+}
+
+function lengthOf(pieces: Uint8Array[]): Uint8Array {
+  const length = Buffer.allocUnsafe(LENGTH_BYTES);
+  length.writeUInt32BE(valueBytes(pieces));
+  return length;
+}
+
 /** Throws where it is no entry. */
 export function decodeEntry(value: Uint8Array): JournalEntry {
   const { header, body } = splitRecord(value);
@@ -99,21 +121,39 @@ export interface Journal {
   bytes(): number;
 }
 
+/** A record is not joined by another entry beyond this. */
+const SHARED_BYTES = 16 * 1024;
+
 /** A journal in which these records of an earlier process stand. */
 export function createJournal(left: readonly SavedRecord[]): Journal {
+  /** What the last record has in it, where another entry may join. */
+  const shared = Buffer.allocUnsafeSlow(SHARED_BYTES);
+  let shared_bytes = 0;
   let keys = left.map(({ key }) => key);
   let bytes = left.reduce((total, { value }) => total + value.length, 0);
   let next = 1 + left.reduce((last, { key }) => Math.max(last, numberOf(key)), 0);
   return {
     add(entry) {
-      const key = JOURNAL_PREFIX + keyNumber(next++);
-      const value = encodeEntry(entry);
+      const pieces = encodeEntry(entry);
+      const value = [lengthOf(pieces), ...pieces];
       const added = valueBytes(value);
-      keys.push(key);
       bytes += added;
-      return { change: { key, value }, bytes: added };
+      const isJoining = shared_bytes > 0 && shared_bytes + added <= SHARED_BYTES;
+      if (!isJoining) {
+        keys.push(JOURNAL_PREFIX + keyNumber(next++));
+        shared_bytes = 0;
+      }
+      const key = keys.at(-1) ?? '';
+      if (shared_bytes + added > SHARED_BYTES) return { change: { key, value }, bytes: added };
+      for (const piece of value) {
+        shared.set(piece, shared_bytes);
+        shared_bytes += piece.length;
+      }
+      // The store copies what it is given before this changes again.
+      return { change: { key, value: [shared.subarray(0, shared_bytes)] }, bytes: added };
     },
     cut() {
+      shared_bytes = 0;
       const cut = keys.map((key) => ({ key }));
       keys = [];
       bytes = 0;

@@ -3,7 +3,7 @@
  * is how the next start finds it; `keeper.ts` writes it down. A `run` and a `replay` keep their own in the same store, and
  * share what is pending.
  */
-import { decodeEntry, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
+import { decodeEntries, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
 import type { Answers, SavedDeliveries, Signal } from './model/delivery.js';
 import type { SavedRecord } from './model/record.js';
 import type { Store } from './store/store.js';
@@ -51,7 +51,7 @@ function parseJson<T>(value: Uint8Array | undefined, otherwise: T): T {
 function* readEntries(records: SavedRecord[]): Generator<JournalEntry> {
   for (const { value } of records) {
     try {
-      yield decodeEntry(value);
+      yield* decodeEntries(value);
     } catch {
       // The store gives out no record that was damaged: this one is of another version.
     }

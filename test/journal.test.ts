@@ -1,6 +1,6 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect } from 'vitest';
-import { decodeEntry, encodeEntry } from '../src/journal.js';
+import { createJournal, decodeEntries, decodeEntry, encodeEntry } from '../src/journal.js';
 import type { LineBatch, SkippedLine, SourceLine } from '../src/model/source.js';
 import { createLineSplitter, type Line } from '../src/source/lines.js';
 
@@ -59,5 +59,43 @@ describe('an entry of the journal', () => {
   test('of another form is none', () => {
     const header = { source: 's', now_ms: 8, stream: 's', end: false, arrival_ms: 7, lines: [1, 2] };
     expect(() => decodeEntry(Buffer.from(`${JSON.stringify(header)}\nab`))).toThrow();
+  });
+});
+
+describe('a journal', () => {
+  const entryOf = (bytes: number) => ({
+    source: 'socket',
+    batch: batchOf([{ number: 1, bytes: Buffer.alloc(bytes, 'x') }]),
+    now_ms: bytes,
+  });
+
+  test.prop({ sizes: fc.array(fc.nat(20_000), { maxLength: 40 }), cut_at: fc.nat(40) })(
+    'has every entry in its order, whatever shares a record, since it was cut',
+    ({ sizes, cut_at }) => {
+      const journal = createJournal([]);
+      const records = new Map<string, Buffer>();
+      sizes.forEach((size, at) => {
+        if (at === cut_at) for (const { key } of journal.cut()) records.delete(key);
+        const { change } = journal.add(entryOf(size));
+        records.set(change.key, Buffer.concat(change.value as Uint8Array[]));
+      });
+      const inOrder = [...records].sort(([a], [b]) => (a < b ? -1 : 1));
+      const entries = inOrder.flatMap(([, value]) => decodeEntries(value));
+      const wanted = cut_at < sizes.length ? sizes.slice(cut_at) : sizes;
+      expect(entries.map(({ now_ms }) => now_ms)).toEqual(wanted);
+      expect(journal.cut().map(({ key }) => key)).toEqual(inOrder.map(([key]) => key));
+    },
+  );
+
+  test('has few records of many small entries', () => {
+    const journal = createJournal([]);
+    for (let entry = 0; entry < 1_000; entry++) journal.add(entryOf(500));
+    expect(journal.cut().length).toBeLessThan(60);
+  });
+
+  test('leaves out no more than a record that ends too early', () => {
+    const { change } = createJournal([]).add(entryOf(100));
+    const value = Buffer.concat(change.value as Uint8Array[]);
+    expect(() => decodeEntries(value.subarray(0, value.length - 1))).toThrow();
   });
 });
