@@ -51,6 +51,7 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     events: { type: 'string' },
     only: { type: 'string' },
+    before: { type: 'string' },
   },
 });
 
@@ -60,4 +61,6 @@ export const options = {
   rounds: values.rounds === undefined ? undefined : Number(values.rounds),
   events: values.events === undefined ? undefined : Number(values.events),
   only: values.only?.split(','),
+  /** The main file of an earlier build. */
+  before: values.before,
 };

@@ -40,13 +40,19 @@ export function temporaryDirectory(): string {
   return mkdtempSync(join(DIRECTORY, 'bench-data-'));
 }
 
-function command(plan: SubjectPlan, socket: string, url: string, directory: string): [string, string[]] {
+function command(
+  plan: SubjectPlan,
+  socket: string,
+  url: string,
+  directory: string,
+  main: string,
+): [string, string[]] {
   if (plan.program === 'floor') return [FLOOR, [socket]];
   if (plan.program === 'naive') return [NAIVE, [socket, url, ...plan.args]];
   const destination = plan.is_full ? `otlp=${url}` : `jaeger=${url}`;
   const store = plan.is_durable ? ['--data-dir', join(directory, 'data')] : ['--no-store'];
   const run = ['run', '--from', `listen:unix:${socket}`, '--to', destination, '--log-level', 'warn'];
-  return [MAIN, [...run, ...store, ...plan.args]];
+  return [main, [...run, ...store, ...plan.args]];
 }
 
 async function untilListening(path: string, child: ChildProcess): Promise<void> {
@@ -60,15 +66,22 @@ async function untilListening(path: string, child: ChildProcess): Promise<void> 
 /** The bridge ran, and something was not delivered: what arrived is compared anyway, and tells how much. */
 const LOST_SOMETHING = 3;
 
-/** Starts it and waits until it listens. `node_args`: for profiles and the like. */
+export interface StartOptions {
+  /** For profiles and the like. */
+  node_args?: string[];
+  /** Another build of the bridge. */
+  main?: string;
+}
+
+/** Starts it and waits until it listens. */
 export async function startSubject(
   plan: SubjectPlan,
   url: string,
-  node_args: string[] = [],
+  { node_args = [], main = MAIN }: StartOptions = {},
 ): Promise<Subject> {
   const directory = temporaryDirectory();
   const socket_path = join(directory, 's');
-  const [module, args] = command(plan, socket_path, url, directory);
+  const [module, args] = command(plan, socket_path, url, directory, main);
   const child = fork(module, args, {
     execArgv: ['--import', PROBE, ...node_args],
     // Protobuf for spans and log records, and metrics in the form that the sink can read sums from.

@@ -48,3 +48,10 @@ export const VARIANTS: readonly Variant[] = [
     is_full: true,
   },
 ];
+
+export function variantNamed(name: string): Variant {
+  const variant = VARIANTS.find((each) => each.name === name);
+  if (variant === undefined)
+    throw new Error(`--only: one of ${VARIANTS.map((each) => each.name).join(', ')}`);
+  return variant;
+}
