@@ -62,6 +62,7 @@ const WORK_SHARE = 0.02;
 const IDLE_INTERVAL_MS = 10_000;
 
 const LEDGER_INTERVAL_MS = 1_000;
+const UNCHANGED_LEDGER_INTERVAL_MS = 5_000;
 
 /** Collects and sends, where nothing is written down in between. */
 export async function sendMetrics(destinations: Destination[]): Promise<void> {
@@ -92,7 +93,9 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   let is_failing = false;
   let is_dirty = kept.journal.records.length > 0 || answer_keys.length > 0;
   let last_checkpoint_ms = clock();
+  let last_look_ms = Number.NEGATIVE_INFINITY;
   let last_ledger_ms = Number.NEGATIVE_INFINITY;
+  let last_told = '';
   let interval_ms = options.checkpoint_interval_ms;
 
   const keepings = (): DestinationKeeping[] => destinations.flatMap(({ keeping }) => keeping ?? []);
@@ -216,9 +219,16 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     value: Buffer.from(JSON.stringify({ ...options.ledger(running), store_bytes: store.usedBytes() })),
   });
 
+  /** What has not changed is written again now and then, to show that the bridge is at work. */
   function takeLedger(): RecordChange[] {
-    if (clock() - last_ledger_ms < LEDGER_INTERVAL_MS) return [];
-    last_ledger_ms = clock();
+    const now_ms = clock();
+    if (now_ms - last_look_ms < LEDGER_INTERVAL_MS) return [];
+    last_look_ms = now_ms;
+    const { updated_ms: _updated_ms, ...counts } = options.ledger(true);
+    const told = JSON.stringify(counts);
+    if (told === last_told && now_ms - last_ledger_ms < UNCHANGED_LEDGER_INTERVAL_MS) return [];
+    last_told = told;
+    last_ledger_ms = now_ms;
     return [ledgerChange(true)];
   }
 
