@@ -9,7 +9,7 @@ import { decoded } from './lib/decoded.js';
 import { DURABLE } from './lib/durable.js';
 import { liveBytes } from './lib/heap.js';
 import { publish, say, table } from './lib/report.js';
-import { median, spread } from './lib/statistics.js';
+import { spread } from './lib/statistics.js';
 import { startSubject } from './lib/subject.js';
 import { atMost } from './lib/target.js';
 import { tellAll } from './load/workload.js';
@@ -24,7 +24,9 @@ const HOUR_MS = 3_600_000;
 const HOURS = 24;
 const EVENTS_PER_SECOND = 10;
 const OPEN_RUNS = 200;
-/** Of the second half of the day to the first: what is half collected at one instant, and tables that are swept, are no growth. */
+/** The heap is looked at so often: it falls back some times a day, when the older half of what is remembered is forgotten. */
+const LOOK_MS = HOUR_MS / 6;
+/** Of the most in the second half of the day to the most in the first: what it falls to and rises from is no growth. */
 const MAX_GROWTH = 1.02;
 const MEGABYTE = 1024 ** 2;
 
@@ -43,7 +45,7 @@ async function measureIdle(): Promise<number> {
   return (100 * (after.cpu_us - before.cpu_us)) / took_us;
 }
 
-/** Live heap after each hour of a day that begins when everything that has a bound is full. */
+/** Live heap over a day that begins when everything that has a bound is full. */
 async function measureDay(): Promise<{ events: number; heap_mb: number[] }> {
   const correlator = createCorrelator();
   let now_ms = Date.UTC(2026, 0, 1);
@@ -59,23 +61,24 @@ async function measureDay(): Promise<{ events: number; heap_mb: number[] }> {
   const began_ms = now_ms;
   events = 0;
   const heap_mb: number[] = [];
-  for (let hour = 1; hour <= HOURS; hour++) {
-    while (now_ms < began_ms + hour * HOUR_MS) next();
+  for (let look = 1; look * LOOK_MS <= HOURS * HOUR_MS; look++) {
+    while (now_ms < began_ms + look * LOOK_MS) next();
     heap_mb.push((await liveBytes()) / MEGABYTE);
-    say(`hour ${hour}: ${heap_mb.at(-1)?.toFixed(1)} MB`);
+    if ((look * LOOK_MS) % HOUR_MS === 0)
+      say(`hour ${(look * LOOK_MS) / HOUR_MS}: ${heap_mb.at(-1)?.toFixed(1)} MB`);
   }
   return { events, heap_mb };
 }
 
 const { events, heap_mb } = await measureDay();
-const [first, second] = [heap_mb.slice(0, HOURS / 2), heap_mb.slice(HOURS / 2)];
-const growth = median(second) / median(first);
+const [first, second] = [heap_mb.slice(0, heap_mb.length / 2), heap_mb.slice(heap_mb.length / 2)];
+const growth = Math.max(...second) / Math.max(...first);
 const idle = await measureIdle();
 const results = table([
   ['', '', 'target', ''],
   ['processor time while idle, of one core', `${idle.toFixed(2)} %`, ...atMost(idle, MAX_IDLE_PERCENT, ' %')],
   [
-    'live heap, the second half of a day to the first',
+    'the most live heap, in the second half of a day to the first',
     `${growth.toFixed(3)} ×`,
     ...atMost(growth, MAX_GROWTH, ' ×'),
   ],

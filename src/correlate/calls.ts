@@ -2,6 +2,7 @@
  * Tool calls. `tool.call` opens one, `tool.output` or `tool.error` ends it. An end that comes before its call waits for it,
  * and so does a nested call for the call that wraps it.
  */
+import { takeOldest } from '../bounded.js';
 import { addId } from '../id-set.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
@@ -15,6 +16,7 @@ import { wakeBy } from './heap.js';
 import { deriveSpanId } from './ids.js';
 import {
   added,
+  addOpenCall,
   emptyList,
   giveUp,
   nextNumber,
@@ -77,14 +79,16 @@ function newCall(step: Step, run: Run, event: EventOf<'tool.call'>, span_id: str
     arguments: content ? prepareContent(event.input, content_max_bytes) : undefined,
     events: emptyList(),
     late: run.ended !== undefined,
+    is_open: false,
   };
 }
 
 /** Over the bound the oldest open call is given up. */
 function makeRoom(step: Step): void {
-  const { open_calls, runs } = step.state;
-  if (open_calls.size < step.options.limits.open_calls) return;
-  const [call] = open_calls;
+  const { open_calls, open_call_count, runs } = step.state;
+  if (open_call_count < step.options.limits.open_calls) return;
+  let call = takeOldest(open_calls);
+  while (call?.is_open === false) call = takeOldest(open_calls);
   const run = call && runs.get(call.run_key);
   if (run === undefined || call === undefined) return;
   giveUp(step, 'open_calls');
@@ -103,7 +107,7 @@ export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): v
   makeRoom(step);
   const call = newCall(step, run, event, span_id);
   run.calls = CALLS.add(run.calls, call);
-  step.state.open_calls.add(call);
+  addOpenCall(step.state, call);
   run.tool_count++;
   if (event.tool === YIELD_TOOL) run.yielded_at_ms = event.ts;
   const current = currentStep(run);
@@ -218,7 +222,8 @@ function measureCall(
 /** Ends the call's span; where the call that wraps it is not known yet, it is kept for that. */
 function closeCall(step: Step, run: Run, call: OpenCall, closing: CallClosing): void {
   run.calls = CALLS.remove(run.calls, call.call_id);
-  step.state.open_calls.delete(call);
+  if (call.is_open) step.state.open_call_count--;
+  call.is_open = false;
   const span = callSpan(step, run, call, closing);
   measureCall(step, run, call, span);
   const wrapper = call.parent_call_id;
@@ -273,6 +278,7 @@ export function expireEarlyEnds(step: Step, run: Run, until_ms: number): void {
       arguments: undefined,
       events: emptyList(),
       late: false,
+      is_open: false,
     };
     run.tool_count++;
     endCall(step, run, call, end, true);

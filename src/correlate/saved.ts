@@ -9,7 +9,7 @@ import { listOf } from './few.js';
 import { RUN_FORM, SESSION_FORM } from './forms.js';
 import { wakeBy } from './heap.js';
 import { addWaiting } from './held.js';
-import { addOpen, type HeldRun, type Run, STATE_PREFIX, type State } from './state.js';
+import { addOpen, addOpenCall, type HeldRun, type Run, STATE_PREFIX, type State } from './state.js';
 
 /** Each is as long as a run's record. */
 const SPANS_OF_A_RECORD = 5;
@@ -54,7 +54,7 @@ function restoreRuns(state: State, runs: Run[]): void {
   );
   for (const call of calls.sort(byNumber)) {
     keepNumbersAbove(state.tracker, call.number);
-    state.open_calls.add(call);
+    addOpenCall(state, call);
   }
   for (const { key, number } of ended.sort(byNumber)) {
     keepNumbersAbove(state.tracker, number);

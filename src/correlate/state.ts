@@ -97,6 +97,8 @@ export interface OpenCall {
   arguments: { text: string; size_bytes: number } | undefined;
   events: readonly SpanEvent[];
   late: boolean;
+  /** It counts as open. */
+  is_open: boolean;
 }
 
 /** A model call that has begun, or that failed, and whose message has not come. */
@@ -315,8 +317,9 @@ export interface State {
   /** Open runs, oldest first, with some that have ended; and how many are open. */
   open: Queue<Run>;
   open_count: number;
-  /** Open calls, oldest first. */
-  open_calls: Set<OpenCall>;
+  /** The same of calls. */
+  open_calls: Queue<OpenCall>;
+  open_call_count: number;
   held: TrackedMap<HeldRun>;
   /** Held runs in the order in which they came; some are held no longer. */
   held_order: Queue<Pick<HeldRun, 'key' | 'number'>>;
@@ -361,7 +364,8 @@ export function createState(): State {
     ended: createQueue(),
     open: createQueue(),
     open_count: 0,
-    open_calls: new Set(),
+    open_calls: createQueue(),
+    open_call_count: 0,
     held: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}held/`, ...HELD_FORM }),
     held_order: createQueue(),
     held_events: 0,
@@ -478,6 +482,12 @@ export function addRunToSession(step: Step, run: Run): void {
 export function addOpen(state: State, run: Run): void {
   state.open_count++;
   enqueue(state.open, run, state.open_count, ({ ended }) => ended === undefined);
+}
+
+export function addOpenCall(state: State, call: OpenCall): void {
+  call.is_open = true;
+  state.open_call_count++;
+  enqueue(state.open_calls, call, state.open_call_count, ({ is_open }) => is_open);
 }
 
 /** A run that is open, or that waits for something: to be changed. */
