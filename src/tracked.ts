@@ -302,7 +302,7 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
 
   restore(key: string, content: unknown): boolean {
     const [gone, saved] = content as [number[], unknown[]];
-    for (const number of gone) super.delete(this.#keys.get(number) ?? '');
+    for (const number of gone) this.#drop(number);
     const values = saved.map((each) => this.#options.load(each));
     for (const value of values) if (value !== undefined) this.#take(value);
     const isUsable = !values.includes(undefined);
@@ -318,6 +318,12 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
     this.clear();
     for (const value of values) super.set(value.key, value);
     this.#keys = new Map();
+  }
+
+  /** Its key may be another value's by now. */
+  #drop(number: number): void {
+    const key = this.#keys.get(number) ?? '';
+    if (super.get(key)?.number === number) super.delete(key);
   }
 
   /** Another record may have told an older state of the same value. */

@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import type { SavedRecord } from '../src/model/record.js';
+import { beginCapture, createTracker, type Entry, restoreParts, TrackedMap } from '../src/tracked.js';
+import { type Records, savedIn, write } from './captures.js';
+
+const PREFIX = 'state/things/';
+
+function open(saved?: SavedRecord[]) {
+  const tracker = createTracker();
+  const form = {
+    save: ({ key, number }: Entry): unknown => ({ key, number }),
+    load: (content: unknown): Entry => ({ ...(content as Entry), epoch: 0 }),
+  };
+  const map = new TrackedMap<Entry>({ tracker, prefix: PREFIX, ...form });
+  if (saved !== undefined) restoreParts(tracker, () => map, saved);
+  return { tracker, map };
+}
+
+test('a value that takes the place of another is there after a restart, whatever is written first', () => {
+  const { tracker, map } = open();
+  const records: Records = new Map();
+  const set = (key: string): unknown => map.set(key, { key, number: tracker.next_number++, epoch: 0 });
+  const capture = (meanwhile: () => void): void => {
+    const running = beginCapture(tracker, [map]);
+    meanwhile();
+    running.advance(Infinity);
+    write(records, running);
+  };
+  const keys = Array.from({ length: 100 }, (_, at) => `${at}`);
+  keys.forEach(set);
+  capture(() => undefined);
+  keys.forEach(set);
+  // What is about to change is written before the rest, and before what tells that the others are gone.
+  capture(() => {
+    for (const key of keys) map.get(key);
+  });
+  expect([...open(savedIn(records)).map.keys()].sort()).toEqual(keys.sort());
+});
