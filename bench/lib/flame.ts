@@ -78,6 +78,7 @@ export function drawFlame(title: string, calls: Call[], full_us: number): string
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="monospace" font-size="11">`,
+    `<title>${escapeXml(title)}</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/><text x="3" y="15" font-size="13">${escapeXml(title)}</text>`,
     ...parts,
     '</svg>\n',
