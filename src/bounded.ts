@@ -18,10 +18,14 @@ export interface Generation<V> {
   recorded: number;
 }
 
-export interface BoundedMap<V> {
+/** What may be tracked. */
+export interface Tracking {
+  tracker?: { epoch: number; obsolete: string[][] };
+}
+
+export interface BoundedMap<V> extends Tracking {
   young: Generation<V>;
   old: Generation<V>;
-  tracker?: { epoch: number; obsolete: string[][] };
 }
 
 export type BoundedSet = BoundedMap<true>;
@@ -39,14 +43,18 @@ export const createBoundedMap = <V>(): BoundedMap<V> => ({
   old: createGeneration(0),
 });
 
-const isTracked = ({ tracker }: BoundedMap<unknown>): boolean => tracker !== undefined && tracker.epoch > 0;
+export const isTracked = ({ tracker }: Tracking): boolean => tracker !== undefined && tracker.epoch > 0;
 
 /** Begins a generation; the one before the last is forgotten. */
-export function beginGeneration<V>(map: BoundedMap<V>, number: number): void {
+export const beginGeneration = (map: BoundedMap<unknown>, number: number): void =>
+  turn(map, createGeneration(number));
+
+/** Makes a generation the young one of whatever has two of them. */
+export function turn<G extends { records: string[] }>(of: Tracking & { young: G; old: G }, next: G): void {
   // A capture that is under way may still add records to it.
-  if (isTracked(map)) map.tracker?.obsolete.push(map.old.records);
-  map.old = map.young;
-  map.young = createGeneration(number);
+  if (isTracked(of)) of.tracker?.obsolete.push(of.old.records);
+  of.old = of.young;
+  of.young = next;
 }
 
 /** One that is set again at once need not be told twice. */

@@ -3,6 +3,8 @@
  * in a table without a single object: a set of 200,000 takes 4 MB, and the collection of garbage never looks into it.
  */
 
+import { isTracked, type Tracking, turn } from './bounded.js';
+
 /** Ids that were added between two moments. */
 export interface IdGeneration {
   /** The halves of each id, at the place that follows from it or the next free one; both are 0 where there is none. */
@@ -16,10 +18,9 @@ export interface IdGeneration {
   records: string[];
 }
 
-export interface IdSet {
+export interface IdSet extends Tracking {
   young: IdGeneration;
   old: IdGeneration;
-  tracker?: { epoch: number; obsolete: string[][] };
 }
 
 const FIRST_PLACES = 1_024;
@@ -87,12 +88,7 @@ export function addHalves(generation: IdGeneration, high: number, low: number): 
 }
 
 /** Begins a generation; the one before the last is forgotten. */
-export function beginIdGeneration(set: IdSet, number: number): void {
-  // A capture that is under way may still add records to it.
-  if (set.tracker !== undefined && set.tracker.epoch > 0) set.tracker.obsolete.push(set.old.records);
-  set.old = set.young;
-  set.young = createGeneration(number);
-}
+export const beginIdGeneration = (set: IdSet, number: number): void => turn(set, createGeneration(number));
 
 /** Adds an id of 16 lower-case hex digits; at least the `max / 2` latest ones and at most `max` are remembered. */
 export function addId(set: IdSet, id: string, max: number): void {
@@ -101,7 +97,7 @@ export function addId(set: IdSet, id: string, max: number): void {
   if (set.young.size >= max / 2 && !isAt(set.young, placeOf(set.young, high, low)))
     beginIdGeneration(set, set.young.number + 1);
   if (!addHalves(set.young, high, low)) return;
-  if (set.tracker !== undefined && set.tracker.epoch > 0) set.young.added.push(high, low);
+  if (isTracked(set)) set.young.added.push(high, low);
 }
 
 export function hasId({ young, old }: IdSet, id: string): boolean {

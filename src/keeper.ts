@@ -214,9 +214,9 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     return [...changes, ...scoped([{ key, value: Buffer.from(JSON.stringify(log)) }])];
   }
 
-  const ledgerChange = (running: boolean): RecordChange => ({
+  const ledgerChange = (ledger: Omit<Ledger, 'store_bytes'>): RecordChange => ({
     key: LEDGER,
-    value: Buffer.from(JSON.stringify({ ...options.ledger(running), store_bytes: store.usedBytes() })),
+    value: Buffer.from(JSON.stringify({ ...ledger, store_bytes: store.usedBytes() })),
   });
 
   /** What has not changed is written again now and then, to show that the bridge is at work. */
@@ -224,12 +224,13 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     const now_ms = clock();
     if (now_ms - last_look_ms < LEDGER_INTERVAL_MS) return [];
     last_look_ms = now_ms;
-    const { updated_ms: _updated_ms, ...counts } = options.ledger(true);
+    const ledger = options.ledger(true);
+    const { updated_ms: _updated_ms, ...counts } = ledger;
     const told = JSON.stringify(counts);
     if (told === last_told && now_ms - last_ledger_ms < UNCHANGED_LEDGER_INTERVAL_MS) return [];
     last_told = told;
     last_ledger_ms = now_ms;
-    return [ledgerChange(true)];
+    return [ledgerChange(ledger)];
   }
 
   /** Not while a checkpoint is taken: it has the answers that came before it, and those that came since go after it. */
@@ -286,7 +287,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     async close({ forget }) {
       await keeping_up;
       await checkpointing;
-      const changes = [...takeAnswers(), ...retention.takeChanges(), ledgerChange(false)];
+      const changes = [...takeAnswers(), ...retention.takeChanges(), ledgerChange(options.ledger(false))];
       const forgotten = forget
         ? removal([STATE_PREFIX, DECODE_PREFIX, JOURNAL_PREFIX, ANSWERS_PREFIX, POSITIONS])
         : [];

@@ -3,13 +3,12 @@
  * generation as bytes.
  */
 import { addHalves, beginIdGeneration, halvesOf, type IdGeneration, type IdSet } from './id-set.js';
-import type { RecordChange } from './model/record.js';
 import {
-  changeOf,
+  beginGenerations,
+  dropRecords,
+  type Generations,
   generationNumber,
   isScattered,
-  numberText,
-  oneAfterAnother,
   reachGeneration,
   type Tracked,
   type Tracker,
@@ -30,36 +29,26 @@ function decodeHalves(text: string): Int32Array {
 export function trackIds(set: IdSet, prefix: string, tracker: Tracker): Tracked {
   set.tracker = tracker;
 
-  function take(generation: IdGeneration, everything: boolean) {
-    const { added, records } = generation;
+  function take(generation: IdGeneration, everything: boolean): number[] {
+    const { added, records, size } = generation;
     generation.added = [];
-    if (!everything && !isScattered(records, generation.size, HALVES_OF_A_RECORD / 2))
-      return { generation, halves: added };
-    tracker.obsolete.push(records);
-    generation.records = [];
-    return { generation, halves: halvesOf(generation) };
+    if (!everything && !isScattered(records, size, HALVES_OF_A_RECORD / 2)) return added;
+    dropRecords(tracker, generation);
+    return halvesOf(generation);
   }
 
-  function* write({ generation, halves }: ReturnType<typeof take>, changes: RecordChange[]): Generator<void> {
-    const { number, records } = generation;
-    for (let at = 0; at < halves.length || records.length === 0; at += HALVES_OF_A_RECORD) {
-      const key = `${prefix}${numberText(number)}/${numberText(tracker.next_number++)}`;
-      records.push(key);
-      changes.push(changeOf(key, encodeHalves(halves.slice(at, at + HALVES_OF_A_RECORD))));
-      yield;
-    }
-  }
+  const generations: Generations<IdGeneration, number> = {
+    of: set,
+    prefix,
+    tracker,
+    part_length: HALVES_OF_A_RECORD,
+    isEmpty: ({ size }) => size === 0,
+    take,
+    save: encodeHalves,
+  };
 
   return {
-    begin(changes, everything) {
-      const taken = [set.old, set.young].map((generation) => take(generation, everything));
-      // A young generation that has nothing in it needs a record all the same, to tell that the old one is old.
-      const isUntold = set.young.records.length === 0 && set.old.size > 0;
-      const wanted = taken.filter(
-        ({ generation, halves }) => halves.length > 0 || (isUntold && generation === set.young),
-      );
-      return oneAfterAnother(wanted.map((each) => write(each, changes)));
-    },
+    begin: (changes, everything) => beginGenerations(generations, changes, everything),
     restore(key, content) {
       const number = generationNumber(key, prefix);
       if (typeof content !== 'string' || number === 0) return false;

@@ -77,7 +77,7 @@ export function beginCapture(
   };
 }
 
-export function* oneAfterAnother(all: Generator<void>[]): Generator<void> {
+function* oneAfterAnother(all: Generator<void>[]): Generator<void> {
   for (const each of all) yield* each;
 }
 
@@ -162,7 +162,7 @@ function decodeRecord(key: string, record: Uint8Array): unknown {
 }
 
 /** Removes the record where its content can't be written down. */
-export function changeOf(key: string, content: unknown): RecordChange {
+function changeOf(key: string, content: unknown): RecordChange {
   const text = toText(content);
   return text === undefined ? { key } : { key, value: encodeText(key, text) };
 }
@@ -378,13 +378,6 @@ const SHORT_ENTRIES = 100;
 /** A generation whose records hold this many changes more than twice its entries is written anew. */
 const SPARE_CHANGES = 1_000;
 
-/** What a capture writes down of a generation. */
-interface Writing<V> {
-  generation: Generation<V>;
-  /** Key, value, key, value, … */
-  changed: unknown[];
-}
-
 function changesFrom(entries: ReadonlyMap<string, unknown>): unknown[] {
   const changes: unknown[] = [];
   for (const [key, value] of entries) changes.push(key, value);
@@ -406,6 +399,54 @@ export function reachGeneration(
   if (number > of.young.number) begin(number);
 }
 
+interface Recorded {
+  number: number;
+  records: string[];
+}
+
+/** How the two generations of a map or a set are written down. */
+export interface Generations<G extends Recorded, P> {
+  of: { young: G; old: G };
+  prefix: string;
+  tracker: Tracker;
+  /** Of what is told of a generation, so much goes into one record. */
+  part_length: number;
+  isEmpty(generation: G): boolean;
+  /** What is to be told of it: what has changed, or everything. */
+  take(generation: G, everything: boolean): P[];
+  /** As JSON can tell it. */
+  save(part: P[]): unknown;
+}
+
+/** For a generation whose records are of no use: they go with this capture, and it begins anew. */
+export function dropRecords({ obsolete }: Tracker, generation: Recorded): void {
+  obsolete.push(generation.records);
+  generation.records = [];
+}
+
+/** The beginning of a capture; see `Tracked`. */
+export function beginGenerations<G extends Recorded, P>(
+  { of, prefix, tracker, part_length, isEmpty, take, save }: Generations<G, P>,
+  changes: RecordChange[],
+  everything: boolean,
+): Generator<void> {
+  function* write({ number, records }: G, told: P[]): Generator<void> {
+    for (let at = 0; at < told.length || records.length === 0; at += part_length) {
+      const key = `${prefix}${numberText(number)}/${numberText(tracker.next_number++)}`;
+      records.push(key);
+      changes.push(changeOf(key, save(told.slice(at, at + part_length))));
+      yield;
+    }
+  }
+  const taken = [of.old, of.young].map((generation) => ({ generation, told: take(generation, everything) }));
+  // A young generation that has nothing in it needs a record all the same, to tell that the old one is old.
+  const isUntold = of.young.records.length === 0 && !isEmpty(of.old);
+  const wanted = taken.filter(
+    ({ generation, told }) => told.length > 0 || (isUntold && generation === of.young),
+  );
+  return oneAfterAnother(wanted.map(({ generation, told }) => write(generation, told)));
+}
+
 export interface BoundedOptions<V> {
   entries_of_a_record?: number;
   /** Absent where the values are data as JSON can tell it. */
@@ -422,45 +463,36 @@ export function trackBounded<V>(
   map.tracker = tracker;
   if (tracker.epoch > 0) map.young.changed = changesFrom(map.young.entries);
 
-  function take(generation: Generation<V>, everything: boolean): Writing<V> {
+  function take(generation: Generation<V>, everything: boolean): unknown[] {
     const { entries, changed, recorded, records } = generation;
     generation.changed = [];
     const isOvergrown =
       recorded + changed.length / 2 > 2 * entries.size + SPARE_CHANGES ||
       isScattered(records, entries.size, entries_of_a_record);
-    if (!everything && !isOvergrown) return { generation, changed };
-    tracker.obsolete.push(records);
-    generation.records = [];
-    generation.recorded = 0;
-    return { generation, changed: changesFrom(entries) };
+    const isWhole = everything || isOvergrown;
+    if (isWhole) dropRecords(tracker, generation);
+    const told = isWhole ? changesFrom(entries) : changed;
+    generation.recorded = (isWhole ? 0 : recorded) + told.length / 2;
+    return told;
   }
 
-  function saved(changed: unknown[]): unknown[] {
+  function save(changed: unknown[]): unknown[] {
     if (form === undefined) return changed;
     return changed.map((each, at) => (at % 2 === 0 || each === undefined ? each : form.save(each as V)));
   }
 
-  function* write({ generation, changed }: Writing<V>, changes: RecordChange[]): Generator<void> {
-    const { number, records } = generation;
-    generation.recorded += changed.length / 2;
-    for (let at = 0; at < changed.length || records.length === 0; at += 2 * entries_of_a_record) {
-      const key = `${prefix}${numberText(number)}/${numberText(tracker.next_number++)}`;
-      records.push(key);
-      changes.push(changeOf(key, saved(changed.slice(at, at + 2 * entries_of_a_record))));
-      yield;
-    }
-  }
+  const generations: Generations<Generation<V>, unknown> = {
+    of: map,
+    prefix,
+    tracker,
+    part_length: 2 * entries_of_a_record,
+    isEmpty: ({ entries }) => entries.size === 0,
+    take,
+    save,
+  };
 
   return {
-    begin(changes, everything) {
-      const taken = [map.old, map.young].map((generation) => take(generation, everything));
-      // A young generation that has nothing in it needs a record all the same, to tell that the old one is old.
-      const isUntold = map.young.records.length === 0 && map.old.entries.size > 0;
-      const wanted = taken.filter(
-        ({ generation, changed }) => changed.length > 0 || (isUntold && generation === map.young),
-      );
-      return oneAfterAnother(wanted.map((each) => write(each, changes)));
-    },
+    begin: (changes, everything) => beginGenerations(generations, changes, everything),
     restore(key, content) {
       const number = generationNumber(key, prefix);
       if (!Array.isArray(content) || number === 0) return false;

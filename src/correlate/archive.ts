@@ -3,6 +3,7 @@
  * their own. An archived run is never changed: who has to change it takes it out.
  */
 import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../bounded.js';
+import { isThere } from '../tracked.js';
 import { countOf } from './few.js';
 import { loadMatching, RUN_FORM, saveMatching } from './forms.js';
 import { letSleep, wakeBy } from './heap.js';
@@ -22,7 +23,7 @@ const dueOf = ({ steps }: Run, now_ms: number): number[] =>
 const isWhole = ({ seen_numbers: { first, last, below } }: Run): boolean =>
   below === undefined && first <= 1 && first <= last;
 
-function putAway({ state, options, now_ms }: Step, run: Run): void {
+function archive({ state, options, now_ms }: Step, run: Run): void {
   if (run.ended !== undefined) run.ended.number = 0;
   const session = getEntry(state.sessions, run.session_key);
   if (session?.latest === run) session.latest = undefined;
@@ -45,15 +46,15 @@ function makeRoom(step: Step, settle: (step: Step, run: Run) => void): void {
     if (run?.ended?.number !== oldest.number) continue;
     state.runs.touch(run);
     settle(step, run);
-    if (state.runs.has(run.key)) putAway(step, run);
+    if (isThere(run)) archive(step, run);
   }
 }
 
 /** Puts a run away that has ended, once it waits for nothing. `settle` gives out what a run waits with. */
 export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run) => void): void {
   const { state } = step;
-  if (run.ended === undefined || !state.runs.has(run.key)) return;
-  if (waitsForNothing(run)) return putAway(step, run);
+  if (run.ended === undefined || !isThere(run)) return;
+  if (waitsForNothing(run)) return archive(step, run);
   if (run.ended.number > 0) return;
   run.ended.number = nextNumber(state);
   enqueue(
@@ -66,8 +67,8 @@ export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run
 }
 
 /** A run that was put away, to be looked at. */
-export const archived = ({ archive }: State, key: string): Readonly<Run> | undefined =>
-  getEntry(archive, key);
+export const archived = (state: State, key: string): Readonly<Run> | undefined =>
+  getEntry(state.archive, key);
 
 /** Brings a run to where waking it would have brought it. */
 function resume(step: Step, run: Run): void {

@@ -143,12 +143,12 @@ function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
 }
 
 /** A spawn ties a child's run under its parent, and opens the child if it waits for that. */
-function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, identity: Identity): void {
+function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, run?: Run): void {
   const isLogged = rememberSpawn(step, event);
   step.arrived.push(childWait(event.session_key));
   if (isLogged) return;
   // Neither the parent nor the child is known yet: the record waits for the child.
-  const held = hold(step, event, identity);
+  const held = hold(step, event, identityOf(step, event, run));
   tryOpen(step, held, dispatch);
   makeRoomForHeld(step, dispatch);
 }
@@ -192,7 +192,7 @@ function identityOf(step: Step, { session_key, run_id = '' }: AgentEvent, run?: 
 function applyToSubagent(step: Step, event: AgentEvent): void {
   const { state } = step;
   const own = runKey(event.session_key, event.run_id ?? '');
-  const isOwn = state.archive.young.entries.has(own) || state.archive.old.entries.has(own);
+  const isOwn = archived(state, own) !== undefined;
   const key = isOwn ? own : getEntry(state.sessions, event.session_key)?.runs.at(-1);
   const run = key === undefined ? undefined : state.runs.get(key);
   if (run !== undefined) return applyToRun(step, run, event);
@@ -208,7 +208,7 @@ function applyToAbsent(step: Step, event: AgentEvent): void {
   const { session_key, run_id = '' } = event;
   if (isAboutSubagent(event)) {
     if (!isNew(step, event, noNumbers())) return;
-    if (event.type === 'subagent.spawned') applySpawn(step, event, identityOf(step, event));
+    if (event.type === 'subagent.spawned') applySpawn(step, event);
     else applyToSubagent(step, event);
     return;
   }
@@ -224,7 +224,7 @@ function applyEvent(step: Step, event: AgentEvent): void {
   const run = liveRun(step, event.session_key, event.run_id ?? '');
   if (run === undefined) return applyToAbsent(step, event);
   if (!isNew(step, event, run.seen_numbers)) return;
-  if (event.type === 'subagent.spawned') applySpawn(step, event, identityOf(step, event, run));
+  if (event.type === 'subagent.spawned') applySpawn(step, event, run);
   else applyToRun(step, run, event);
 }
 
