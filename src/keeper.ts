@@ -48,8 +48,8 @@ export interface Keeper {
   close(options: { forget: boolean }): Promise<void>;
 }
 
-/** Entries that are turned into records at one go: a millisecond's work. */
-const PORTION = 64;
+/** Entries that are turned into records at one go: what comes in goes on between two portions, and hardly notices them. */
+const PORTION = 16;
 
 /** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
 const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;

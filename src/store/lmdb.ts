@@ -21,6 +21,12 @@ type Lmdb = typeof import('lmdb');
 const OWNER_ONLY_FILE = 0o600;
 /** Of addresses, not of memory. LMDB would begin with little and map the file anew as it grows, and keep the maps before. */
 const MAP_BYTES = 16 * 1024 ** 3;
+/**
+ * Of a store that is made now. The library keeps its list of free pages in records of a page each, and loses places in it where it
+ * takes several of them (kriszyp/lmdb-js#321); with LMDB's usual 4 KiB a cut journal alone takes twenty. Larger pages also cost
+ * a quarter less time a commit.
+ */
+const PAGE_BYTES = 16 * 1024;
 /** A commit that takes long holds up those who wait for the next one. */
 const COMMIT_BYTES_MAX = 1024 * 1024;
 const MANY_CHANGES = 1_000;
@@ -40,6 +46,7 @@ const OPTIONS = {
   // Each batch has a promise then, and none is left that nobody looks at when a commit fails.
   eventTurnBatching: false,
   mapSize: MAP_BYTES,
+  pageSize: PAGE_BYTES,
   permissionsMode: OWNER_ONLY_FILE,
 } as const;
 

@@ -84,7 +84,8 @@ describe.each([
     await store.write(Array.from({ length: 20 }, (_, i) => ({ key: `k/${i}`, value })));
     const full = store.usedBytes();
     expect(full - before).toBeGreaterThanOrEqual(20 * value.length);
-    expect(full - before).toBeLessThan(22 * value.length);
+    // Of its last page each value has a little.
+    expect(full - before).toBeLessThan(21 * (value.length + 16_384));
     await store.write(Array.from({ length: 20 }, (_, i) => remove(`k/${i}`)));
     expect(store.usedBytes() - before).toBeLessThan(value.length);
   });
