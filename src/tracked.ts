@@ -388,20 +388,21 @@ function changesFrom(entries: ReadonlyMap<string, unknown>): unknown[] {
 export const generationNumber = (key: string, prefix: string): number =>
   readNumber(key.slice(prefix.length).split('/')[0]);
 
+/** What any generation has: its number, and the keys of the records that it is written down in. */
+interface Recorded {
+  number: number;
+  records: string[];
+}
+
 /** Makes this generation the young one: what is restored of it comes next. */
 export function reachGeneration(
-  of: { young: { number: number; records: string[] } },
+  of: { young: Recorded },
   number: number,
   begin: (number: number) => void,
 ): void {
   if (of.young.records.length === 0) of.young.number = number;
   else if (number > of.young.number + 1) begin(number - 1);
   if (number > of.young.number) begin(number);
-}
-
-interface Recorded {
-  number: number;
-  records: string[];
 }
 
 /** How the two generations of a map or a set are written down. */
