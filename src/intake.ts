@@ -107,6 +107,7 @@ export function createProblemLog(logger: { warn(message: string): void }): (prob
 
 /** A stream that has begun and not ended. */
 interface Stream extends Entry {
+  key: string;
   since_ms: number | undefined;
   decoder: LineDecoder;
   /** Its decoder's maps, by name; with `auto` it has a decoder from its first object on. */
@@ -114,7 +115,9 @@ interface Stream extends Entry {
 }
 
 /** What the record of a stream says. */
-interface SavedStream extends Omit<Entry, 'epoch'> {
+interface SavedStream {
+  key: string;
+  number: number;
   since_ms: number | undefined;
   dialect: Dialect;
   state: unknown;
@@ -141,6 +144,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
   const streams = new TrackedMap<Stream>({
     tracker,
     prefix: DECODE_PREFIX,
+    keyOf: ({ key }) => key,
     save: saveStream,
     load: loadStream,
   });

@@ -127,7 +127,7 @@ const readNumber = (text: string | undefined): number => {
 const numberIn = (key: string): number => readNumber(key.split('/').at(-1));
 
 /** Each record begins with it: the record of another version is of no use. */
-const FORMAT_VERSION = 2;
+const FORMAT_VERSION = 3;
 const HEADER_BYTES = 5;
 /** A text of this many characters may need three times as many bytes. */
 const SHORT_TEXT = 4_096;
@@ -167,9 +167,8 @@ function changeOf(key: string, content: unknown): RecordChange {
   return text === undefined ? { key } : { key, value: encodeText(key, text) };
 }
 
-/** A value with its key in the map. */
+/** A value of a map. */
 export interface Entry {
-  key: string;
   /** Its own among all, and greater than those before it. */
   number: number;
   /** The latest one in which it may have changed; 0 in a new one, and `GONE` once it has been taken out of the map. */
@@ -191,6 +190,8 @@ export interface Form<V> {
 
 export interface TrackedMapOptions<V> extends Form<V> {
   tracker: Tracker;
+  /** The value's key in the map, which never changes. */
+  keyOf(value: V): string;
   /** What the keys of its records begin with; a number follows. */
   prefix: string;
 }
@@ -316,7 +317,7 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
   restored(): void {
     const values = [...this.values()].sort((a, b) => a.number - b.number);
     this.clear();
-    for (const value of values) super.set(value.key, value);
+    for (const value of values) super.set(this.#options.keyOf(value), value);
     this.#keys = new Map();
   }
 
@@ -331,8 +332,9 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
     value.epoch = 0;
     keepNumbersAbove(this.#tracker, value.number);
     this.#first_new = Math.max(this.#first_new, value.number + 1);
-    this.#keys.set(value.number, value.key);
-    super.set(value.key, value);
+    const key = this.#options.keyOf(value);
+    this.#keys.set(value.number, key);
+    super.set(key, value);
   }
 
   #mark(value: V): void {

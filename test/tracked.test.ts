@@ -5,13 +5,18 @@ import { type Records, savedIn, write } from './captures.js';
 
 const PREFIX = 'state/things/';
 
+interface Thing extends Entry {
+  key: string;
+}
+
 function open(saved?: SavedRecord[]) {
   const tracker = createTracker();
   const form = {
-    save: ({ key, number }: Entry): unknown => ({ key, number }),
-    load: (content: unknown): Entry => ({ ...(content as Entry), epoch: 0 }),
+    keyOf: ({ key }: Thing): string => key,
+    save: ({ key, number }: Thing): unknown => ({ key, number }),
+    load: (content: unknown): Thing => ({ ...(content as Thing), epoch: 0 }),
   };
-  const map = new TrackedMap<Entry>({ tracker, prefix: PREFIX, ...form });
+  const map = new TrackedMap<Thing>({ tracker, prefix: PREFIX, ...form });
   if (saved !== undefined) restoreParts(tracker, () => map, saved);
   return { tracker, map };
 }

@@ -7,31 +7,33 @@ import { isThere } from '../tracked.js';
 import { countOf } from './few.js';
 import { loadMatching, RUN_FORM, saveMatching } from './forms.js';
 import { letSleep, wakeBy } from './heap.js';
-import { forgetCalls, nextNumber, type Run, type State, type Step } from './state.js';
+import { asideOf, forgetCalls, NOTHING_ASIDE, nextNumber, type Run, type State, type Step } from './state.js';
 import { hasUnmatchedStep } from './steps.js';
 
-const waitsForNothing = (run: Run): boolean =>
-  countOf(run.calls) + countOf(run.chats) + countOf(run.reasoning) + countOf(run.early_ends) === 0 &&
-  run.parked.length === 0 &&
-  !hasUnmatchedStep(run);
+const waitsForNothing = ({ calls, chats, aside }: Run): boolean =>
+  countOf(calls) + countOf(chats) + countOf(aside.reasoning) + countOf(aside.early_ends) === 0 &&
+  aside.parked.length === 0;
 
 /** When what a run's calls are matched by is to be let go of: all that it could still be woken for. */
 const dueOf = ({ steps }: Run, now_ms: number): number[] =>
   steps.flatMap(({ due_ms = Infinity }) => (due_ms > now_ms && due_ms < Infinity ? due_ms : []));
 
 /** Nothing of it is missing that could still come and be matched. */
-const isWhole = ({ seen_numbers: { first, last, below } }: Run): boolean =>
-  below === undefined && first <= 1 && first <= last;
+const isWhole = ({ first_seen, last_seen, seen_below }: Run): boolean =>
+  seen_below === undefined && first_seen <= 1 && first_seen <= last_seen;
 
 function archive({ state, options, now_ms }: Step, run: Run): void {
   if (run.ended !== undefined) run.ended.number = 0;
   const session = getEntry(state.sessions, run.session_key);
   if (session?.latest === run) session.latest = undefined;
-  if (!isWhole(run)) run.matching = saveMatching(run, dueOf(run, now_ms));
+  const { cancelled_at_ms, yielded_at_ms } = run.aside;
+  if (cancelled_at_ms === undefined && yielded_at_ms === undefined) run.aside = NOTHING_ASIDE;
+  const matching = isWhole(run) ? undefined : saveMatching(run, dueOf(run, now_ms));
+  if (matching !== undefined) asideOf(run).matching = matching;
   forgetCalls(run);
   letSleep(state.waking, run);
-  state.runs.delete(run.key);
-  setEntry(state.archive, run.key, run, options.limits.ended_runs);
+  state.runs.delete(run.span_id);
+  setEntry(state.archive, run.span_id, run, options.limits.ended_runs);
 }
 
 const countWaiting = ({ runs, open_count }: State): number => runs.size - open_count;
@@ -41,7 +43,7 @@ function makeRoom(step: Step, settle: (step: Step, run: Run) => void): void {
   const { state, options } = step;
   while (countWaiting(state) > options.limits.ended_runs) {
     const oldest = takeOldest(state.ended);
-    const run = oldest && state.runs.peek(oldest.key);
+    const run = oldest && state.runs.peek(oldest.span_id);
     if (oldest === undefined) return;
     if (run?.ended?.number !== oldest.number) continue;
     state.runs.touch(run);
@@ -54,14 +56,14 @@ function makeRoom(step: Step, settle: (step: Step, run: Run) => void): void {
 export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run) => void): void {
   const { state } = step;
   if (run.ended === undefined || !isThere(run)) return;
-  if (waitsForNothing(run)) return archive(step, run);
+  if (waitsForNothing(run) && !hasUnmatchedStep(run)) return archive(step, run);
   if (run.ended.number > 0) return;
   run.ended.number = nextNumber(state);
   enqueue(
     state.ended,
-    { key: run.key, number: run.ended.number },
+    { span_id: run.span_id, number: run.ended.number },
     countWaiting(state),
-    ({ key, number }) => state.runs.peek(key)?.ended?.number === number,
+    ({ span_id, number }) => state.runs.peek(span_id)?.ended?.number === number,
   );
   makeRoom(step, settle);
 }

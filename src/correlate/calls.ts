@@ -17,10 +17,13 @@ import { deriveSpanId } from './ids.js';
 import {
   added,
   addOpenCall,
+  asideOf,
   emptyList,
   giveUp,
+  lastTold,
   nextNumber,
   type OpenCall,
+  type ParkedSpan,
   type Run,
   type Step,
   sessionOf,
@@ -61,7 +64,7 @@ function callSpan(step: Step, run: Run, call: OpenCall, closing?: CallClosing): 
     links: [],
     // A copy that has been given out stays as it was.
     events: call.events.slice(),
-    parent_agent_id: run.parent_agent_id,
+    parent_agent_id: run.descent?.parent_agent_id,
     is_continuation: undefined,
   };
 }
@@ -72,7 +75,7 @@ function newCall(step: Step, run: Run, event: EventOf<'tool.call'>, span_id: str
     call_id: event.call_id,
     span_id,
     number: nextNumber(step.state),
-    run_key: run.key,
+    run_key: run.span_id,
     tool: event.tool,
     start_ms: event.ts,
     parent_call_id: event.parent_call_id,
@@ -93,7 +96,7 @@ function makeRoom(step: Step): void {
   if (run === undefined || call === undefined) return;
   giveUp(step, 'open_calls');
   closeCall(step, run, call, {
-    end_ms: run.last_ts_ms,
+    end_ms: lastTold(run),
     error: { type: GIVEN_UP, message: 'too many open calls' },
   });
 }
@@ -109,7 +112,7 @@ export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): v
   run.calls = CALLS.add(run.calls, call);
   addOpenCall(step.state, call);
   run.tool_count++;
-  if (event.tool === YIELD_TOOL) run.yielded_at_ms = event.ts;
+  if (event.tool === YIELD_TOOL) asideOf(run).yielded_at_ms = event.ts;
   const current = currentStep(run);
   if (current !== undefined) current.end_ms ??= event.ts;
   emitPreview(step, () => callSpan(step, run, call));
@@ -126,10 +129,15 @@ function lateDue({ now_ms, options }: Step, run: Run): number {
   return due_ms;
 }
 
+function forgetEarlyEnd(run: Run, call_id: string): void {
+  const aside = asideOf(run);
+  aside.early_ends = EARLY_ENDS.remove(aside.early_ends, call_id);
+}
+
 function applyEarlyEnd(step: Step, run: Run, call_id: string): void {
-  const early = EARLY_ENDS.find(run.early_ends, call_id);
+  const early = EARLY_ENDS.find(run.aside.early_ends, call_id);
   if (early === undefined) return;
-  run.early_ends = EARLY_ENDS.remove(run.early_ends, call_id);
+  forgetEarlyEnd(run, call_id);
   onToolEnd(step, run, early.event);
 }
 
@@ -149,9 +157,10 @@ function onPartialOutput(step: Step, call: OpenCall, event: EventOf<'tool.output
 
 /** An end whose call has not been seen: it waits for it. */
 function keepEarlyEnd(step: Step, run: Run, event: ToolEnd): void {
-  if (EARLY_ENDS.find(run.early_ends, event.call_id) !== undefined) return;
-  if (countOf(run.early_ends) >= MAX_EARLY_ENDS) return giveUp(step, 'early_ends');
-  run.early_ends = EARLY_ENDS.add(run.early_ends, { event, arrival_ms: step.now_ms });
+  if (EARLY_ENDS.find(run.aside.early_ends, event.call_id) !== undefined) return;
+  if (countOf(run.aside.early_ends) >= MAX_EARLY_ENDS) return giveUp(step, 'early_ends');
+  const aside = asideOf(run);
+  aside.early_ends = EARLY_ENDS.add(aside.early_ends, { event, arrival_ms: step.now_ms });
   wakeBy(step.state.waking, run, step.now_ms + step.options.limits.hold_ms);
 }
 
@@ -177,7 +186,7 @@ function errorOf(run: Run, event: ToolEnd): ErrorDetail | undefined {
     if (event.exit_code === undefined || event.exit_code === 0) return undefined;
     return { type: EXIT_CODE, message: `exit code ${event.exit_code}` };
   }
-  const wasCancelled = run.cancelled_at_ms !== undefined && event.error.type === 'error';
+  const wasCancelled = run.aside.cancelled_at_ms !== undefined && event.error.type === 'error';
   return wasCancelled ? { ...event.error, type: 'cancelled' } : event.error;
 }
 
@@ -188,7 +197,7 @@ function endCall(step: Step, run: Run, call: OpenCall, event: ToolEnd, partial =
   const error = errorOf(run, event);
   const exit_code = event.type === 'tool.output' ? event.exit_code : undefined;
   const end: CallEnd = { exit_code, result, partial };
-  if (event.type === 'tool.error' && call.tool === YIELD_TOOL) run.yielded_at_ms = undefined;
+  if (event.type === 'tool.error' && call.tool === YIELD_TOOL) asideOf(run).yielded_at_ms = undefined;
   closeCall(step, run, call, { end_ms: event.ts, error, end });
   if (!step.options.logs) return;
   emitLog(step, event, {
@@ -237,41 +246,48 @@ export function park(step: Step, run: Run, span: SpanRecord, parent_call_id: str
   // It has ended all the same: a second start must not open it again.
   addId(state.ended_spans, span.span_id, options.limits.seen_ids);
   const due_ms = now_ms + options.limits.hold_ms;
-  run.parked = added(run.parked, { span, parent_call_id, due_ms });
+  const aside = asideOf(run);
+  aside.parked = added(aside.parked, { span, parent_call_id, due_ms });
   wakeBy(state.waking, run, due_ms);
 }
 
 export const isKnownCall = (step: Step, run: Run, call_id: string): boolean =>
   CALLS.find(run.calls, call_id) !== undefined || hasEnded(step, callSpanId(run, call_id));
 
+/** Gives out the spans that are wanted, under this parent. */
+function giveOutParked(
+  step: Step,
+  run: Run,
+  parent_span_id: string,
+  isWanted: (parked: ParkedSpan) => boolean,
+): void {
+  const { parked } = run.aside;
+  for (const { span } of parked.filter(isWanted)) emitSpan(step, { ...span, parent_span_id });
+  asideOf(run).parked = parked.filter((each) => !isWanted(each));
+}
+
 function unpark(step: Step, run: Run, call_id: string): void {
-  if (run.parked.length === 0) return;
-  const parent_span_id = callSpanId(run, call_id);
-  for (const { span } of run.parked.filter((each) => each.parent_call_id === call_id)) {
-    emitSpan(step, { ...span, parent_span_id });
-  }
-  run.parked = run.parked.filter((each) => each.parent_call_id !== call_id);
+  if (run.aside.parked.length === 0) return;
+  giveOutParked(step, run, callSpanId(run, call_id), ({ parent_call_id }) => parent_call_id === call_id);
 }
 
 /** What was to hang under a call that never came hangs under the run itself. */
 export function expireParked(step: Step, run: Run, until_ms: number): void {
-  for (const { span } of run.parked.filter((each) => each.due_ms <= until_ms)) {
-    emitSpan(step, { ...span, parent_span_id: run.span_id });
-  }
-  run.parked = run.parked.filter((each) => each.due_ms > until_ms);
+  if (run.aside.parked.length === 0) return;
+  giveOutParked(step, run, run.span_id, ({ due_ms }) => due_ms <= until_ms);
 }
 
 /** An end whose call never came is a call that was not seen to begin. */
 export function expireEarlyEnds(step: Step, run: Run, until_ms: number): void {
-  for (const { event: end, arrival_ms } of listOf(run.early_ends)) {
+  for (const { event: end, arrival_ms } of listOf(run.aside.early_ends)) {
     const { call_id } = end;
     if (arrival_ms + step.options.limits.hold_ms > until_ms) continue;
-    run.early_ends = EARLY_ENDS.remove(run.early_ends, call_id);
+    forgetEarlyEnd(run, call_id);
     const call: OpenCall = {
       call_id,
       span_id: callSpanId(run, call_id),
       number: nextNumber(step.state),
-      run_key: run.key,
+      run_key: run.span_id,
       tool: end.tool ?? 'unknown',
       start_ms: end.ts,
       parent_call_id: undefined,

@@ -22,10 +22,12 @@ import { CHATS, EARLY_REASONING } from './forms.js';
 import { wakeBy } from './heap.js';
 import { deriveSpanId } from './ids.js';
 import {
+  asideOf,
   type EarlyReasoning,
   type EndedCall,
   forgetCalls,
   type HeldChat,
+  lastTold,
   type OpenStep,
   type Reasoning,
   type Run,
@@ -53,9 +55,10 @@ function holdStep(step: Step, run: Run, open: OpenStep): void {
 }
 
 /** Once a run has yielded or was told to stop, the gateway still announces a model call that is never made. */
-const isPhantom = (run: Run, ts: number): boolean =>
-  (run.yielded_at_ms !== undefined && ts >= run.yielded_at_ms) ||
-  (run.cancelled_at_ms !== undefined && ts >= run.cancelled_at_ms);
+const isPhantom = (
+  { aside: { yielded_at_ms = Infinity, cancelled_at_ms = Infinity } }: Run,
+  ts: number,
+): boolean => ts >= yielded_at_ms || ts >= cancelled_at_ms;
 
 export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_started'>): void {
   emitLog(step, event, { run });
@@ -139,11 +142,13 @@ function takeStep(step: Step, run: Run, open: OpenStep): void {
 function takeReasoning(run: Run, event: EventOf<'llm.tokens'>, open: OpenStep | undefined): Reasoning {
   const told: Reasoning = { ...open?.reasoning };
   const { response_id } = event;
-  const early = response_id === undefined ? undefined : EARLY_REASONING.find(run.reasoning, response_id);
+  const early =
+    response_id === undefined ? undefined : EARLY_REASONING.find(run.aside.reasoning, response_id);
   if (early !== undefined) {
     const { response_id: id, ...reasoning } = early;
     Object.assign(told, reasoning);
-    run.reasoning = EARLY_REASONING.remove(run.reasoning, id);
+    const aside = asideOf(run);
+    aside.reasoning = EARLY_REASONING.remove(aside.reasoning, id);
   }
   if (open !== undefined) open.reasoning = {};
   return event.reasoning_tokens === undefined ? told : { ...told, tokens: event.reasoning_tokens };
@@ -214,7 +219,7 @@ function chatSpan(step: Step, run: Run, chat: ChatSpan): SpanRecord {
     error: error && spanError(error),
     links: [],
     events: [],
-    parent_agent_id: run.parent_agent_id,
+    parent_agent_id: run.descent?.parent_agent_id,
     is_continuation: undefined,
   };
 }
@@ -297,11 +302,12 @@ function keepEarlyReasoning(
   response_id: string,
   event: EventOf<'llm.reasoning'>,
 ): void {
-  const known = EARLY_REASONING.find(run.reasoning, response_id);
-  if (known === undefined && countOf(run.reasoning) >= MAX_EARLY_REASONING) return;
+  const aside = asideOf(run);
+  const known = EARLY_REASONING.find(aside.reasoning, response_id);
+  if (known === undefined && countOf(aside.reasoning) >= MAX_EARLY_REASONING) return;
   const early: EarlyReasoning = known ?? { response_id };
   addReasoning(step, early, event);
-  if (known === undefined) run.reasoning = EARLY_REASONING.add(run.reasoning, early);
+  if (known === undefined) aside.reasoning = EARLY_REASONING.add(aside.reasoning, early);
 }
 
 export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
@@ -348,7 +354,7 @@ function endStep(step: Step, run: Run, open: OpenStep): void {
     late: false,
   };
   const span_id = chatSpanId(run, String(open.number));
-  const end_ms = Math.max(open.start_ms, open.end_ms ?? run.ended?.end_ms ?? run.last_ts_ms);
+  const end_ms = Math.max(open.start_ms, open.end_ms ?? run.ended?.end_ms ?? lastTold(run));
   finishOrHold(
     step,
     run,
@@ -412,8 +418,10 @@ export function endSteps(step: Step, run: Run, end: Pick<RunClosing, 'end_ms' | 
 export function flushChats(step: Step, run: Run): void {
   for (const open of run.steps) open.due_ms ??= step.now_ms;
   expireChats(step, run, Infinity);
-  for (const { tokens } of listOf(run.reasoning)) {
+  const { reasoning } = run.aside;
+  if (countOf(reasoning) === 0) return;
+  for (const { tokens } of listOf(reasoning)) {
     measureReasoning(step, tokens, unknownModelLabels(step, run));
   }
-  run.reasoning = none();
+  asideOf(run).reasoning = none();
 }

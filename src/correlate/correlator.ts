@@ -24,8 +24,8 @@ import {
   openWaiting,
   tryOpen,
 } from './held.js';
-import { deriveSpanId } from './ids.js';
-import { type Numbers, noNumbers } from './numbers.js';
+import { runKey } from './ids.js';
+import { noneSeen, type Seen } from './numbers.js';
 import {
   closeRun,
   expireLimits,
@@ -53,7 +53,6 @@ import {
   liveRun,
   type Options,
   type Run,
-  runKey,
   type State,
   type Step,
   sessionOf,
@@ -143,12 +142,12 @@ function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
 }
 
 /** A spawn ties a child's run under its parent, and opens the child if it waits for that. */
-function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, run?: Run): void {
+function applySpawn(step: Step, event: EventOf<'subagent.spawned'>): void {
   const isLogged = rememberSpawn(step, event);
   step.arrived.push(childWait(event.session_key));
   if (isLogged) return;
   // Neither the parent nor the child is known yet: the record waits for the child.
-  const held = hold(step, event, identityOf(step, event, run));
+  const held = hold(step, event, identityOf(step, event));
   tryOpen(step, held, dispatch);
   makeRoomForHeld(step, dispatch);
 }
@@ -174,18 +173,17 @@ function applyUnknown(step: Step, event: AgentEvent, identity: Identity): void {
 }
 
 /** Whether it is a new one; then what it tells of its session is known from here on. */
-function isNew(step: Step, event: AgentEvent, numbers: Numbers): boolean {
-  const isFirst = isFirstSight(step, event, numbers);
+function isNew(step: Step, event: AgentEvent, seen: Seen): boolean {
+  const isFirst = isFirstSight(step, event, seen);
   if (isFirst) learn(step, event);
   else step.state.counts.duplicates++;
   return isFirst;
 }
 
-function identityOf(step: Step, { session_key, run_id = '' }: AgentEvent, run?: Run): Identity {
-  const key = runKey(session_key, run_id);
-  const span_id = deriveSpanId('run', session_key, run_id, '');
-  const seen_numbers = (run ?? step.state.held.get(key))?.seen_numbers ?? noNumbers();
-  return { key, session_key, run_id, span_id, seen_numbers };
+/** Of a run that is held, or not known at all. */
+function identityOf({ state }: Step, { session_key, run_id = '' }: AgentEvent): Identity {
+  const span_id = runKey(session_key, run_id);
+  return state.held.get(span_id) ?? { session_key, run_id, span_id, ...noneSeen() };
 }
 
 /** What is said of a sub-agent may name its session alone: it is about its latest run. Once that has ended, nothing of it changes. */
@@ -207,7 +205,7 @@ function applyToSubagent(step: Step, event: AgentEvent): void {
 function applyToAbsent(step: Step, event: AgentEvent): void {
   const { session_key, run_id = '' } = event;
   if (isAboutSubagent(event)) {
-    if (!isNew(step, event, noNumbers())) return;
+    if (!isNew(step, event, noneSeen())) return;
     if (event.type === 'subagent.spawned') applySpawn(step, event);
     else applyToSubagent(step, event);
     return;
@@ -215,16 +213,16 @@ function applyToAbsent(step: Step, event: AgentEvent): void {
   const run = recall(step, runKey(session_key, run_id));
   if (run === undefined) {
     const identity = identityOf(step, event);
-    if (isNew(step, event, identity.seen_numbers)) applyUnknown(step, event, identity);
-  } else if (isNew(step, event, run.seen_numbers)) applyToRun(step, run, event);
+    if (isNew(step, event, identity)) applyUnknown(step, event, identity);
+  } else if (isNew(step, event, run)) applyToRun(step, run, event);
   else putAway(step, run);
 }
 
 function applyEvent(step: Step, event: AgentEvent): void {
   const run = liveRun(step, event.session_key, event.run_id ?? '');
   if (run === undefined) return applyToAbsent(step, event);
-  if (!isNew(step, event, run.seen_numbers)) return;
-  if (event.type === 'subagent.spawned') applySpawn(step, event, run);
+  if (!isNew(step, event, run)) return;
+  if (event.type === 'subagent.spawned') applySpawn(step, event);
   else applyToRun(step, run, event);
 }
 
@@ -260,7 +258,7 @@ function closeAll(step: Step): void {
   const { state } = step;
   for (const key of [...state.held.keys()]) forceOpen(step, key, dispatch);
   for (const run of runsToChange(state)) {
-    if (run.finishing !== undefined) expireSettle({ ...step, now_ms: Infinity }, run);
+    if (run.aside.finishing !== undefined) expireSettle({ ...step, now_ms: Infinity }, run);
     if (run.ended === undefined) closeRun(step, run, 'shutdown', 'still open when the bridge stopped');
   }
   // A run that was closed just now may have left its span with a run that was closed before it.

@@ -3,19 +3,23 @@
  * time and the room of an object, and the rest as it is.
  */
 import type { Form } from '../tracked.js';
-import { countOf, type Few, fewOf, listOf, none } from './few.js';
+import { type Few, fewOf, listOf, none } from './few.js';
 import type { Waiting } from './heap.js';
-import { numbersOf, rangesOf } from './numbers.js';
+import { rangesOf, seenOf } from './numbers.js';
 import {
+  type Aside,
+  asideOf,
+  type Descent,
   type EarlyEnd,
   type EarlyReasoning,
+  type EndedCall,
   emptyList,
   type HeldChat,
   type HeldRun,
+  NOTHING_ASIDE,
   type OpenCall,
   type OpenStep,
   type Run,
-  runKey,
   type Session,
 } from './state.js';
 
@@ -51,6 +55,11 @@ const loadList = <T>(saved: readonly T[]): readonly T[] => (saved.length === 0 ?
 const loadFew = <V>(saved: readonly V[], { add }: ReturnType<typeof fewOf<V>>): Few<V> =>
   saved.reduce<Few<V>>(add, none());
 
+const loadCalls = (steps: SavedStep[], ended: readonly EndedCall[]): Pick<Run, 'steps' | 'ended_calls'> => {
+  const ended_calls = loadList(ended);
+  return { steps: loadSteps(steps, ended_calls), ended_calls };
+};
+
 /** By what the calls of a run are matched, and when that is to be let go of, as one text: it is hardly ever looked at again. */
 export const saveMatching = (run: Run, due_ms: number[]): string | undefined =>
   run.steps.length + run.ended_calls.length === 0
@@ -59,163 +68,159 @@ export const saveMatching = (run: Run, due_ms: number[]): string | undefined =>
 
 /** Gives a run back what that text says, and when that is to be let go of. */
 export function loadMatching(run: Run): number[] {
-  if (run.matching === undefined) return [];
-  const [ended_calls, steps, due_ms] = JSON.parse(run.matching);
-  run.ended_calls = loadList(ended_calls);
-  run.steps = loadSteps(steps, run.ended_calls);
-  run.matching = undefined;
+  const { matching } = run.aside;
+  if (matching === undefined) return [];
+  const [ended_calls, steps, due_ms] = JSON.parse(matching);
+  Object.assign(run, loadCalls(steps, ended_calls));
+  asideOf(run).matching = undefined;
   return due_ms;
 }
-
-/** What only a run has that is open, or that waits for something. */
-function saveBusy(run: Run): unknown[] | null {
-  const { calls, chats, reasoning, early_ends, parked, events, input, finishing } = run;
-  const isIdle =
-    countOf(calls) + countOf(chats) + countOf(reasoning) + countOf(early_ends) === 0 &&
-    parked.length + events.length === 0 &&
-    input === undefined &&
-    finishing === undefined;
-  if (isIdle) return null;
-  return [
-    listOf(calls),
-    listOf(chats),
-    listOf(reasoning),
-    listOf(early_ends),
-    parked,
-    events,
-    input,
-    finishing,
-  ];
-}
-
-type Busy = Pick<
-  Run,
-  'calls' | 'chats' | 'reasoning' | 'early_ends' | 'parked' | 'events' | 'input' | 'finishing'
->;
 
 // biome-ignore lint/suspicious/noExplicitAny: what was written down in this form.
 type Saved = any[];
 
-const NO_LISTS: Saved = [[], [], [], [], [], []];
+const listIfAny = <T>(list: readonly T[]): readonly T[] | null => (list.length === 0 ? null : list);
 
-function loadBusy(saved: Saved | null): Busy {
-  const [calls, chats, reasoning, early_ends, parked, events, input, finishing] = saved ?? NO_LISTS;
+/** Null where there is nothing. */
+function saveAside({ aside }: Run): Saved | null {
+  if (aside === NOTHING_ASIDE) return null;
+  const { input, events, reasoning, early_ends, parked, cancelled_at_ms, yielded_at_ms } = aside;
+  return [
+    input,
+    events,
+    listOf(reasoning),
+    listOf(early_ends),
+    parked,
+    cancelled_at_ms,
+    yielded_at_ms,
+    aside.finishing,
+    aside.matching,
+  ];
+}
+
+function loadAside(saved: Saved | null): Readonly<Aside> {
+  if (saved === null) return NOTHING_ASIDE;
+  const [input, events, reasoning, early_ends, parked, cancelled_at_ms, yielded_at_ms, finishing, matching] =
+    saved;
   return {
-    calls: loadFew(calls, CALLS),
-    chats: loadFew(chats, CHATS),
+    input: input ?? undefined,
+    events: loadList(events),
     reasoning: loadFew(reasoning, EARLY_REASONING),
     early_ends: loadFew(early_ends, EARLY_ENDS),
     parked: loadList(parked),
-    events: loadList(events),
-    input: input ?? undefined,
+    cancelled_at_ms: cancelled_at_ms ?? undefined,
+    yielded_at_ms: yielded_at_ms ?? undefined,
     finishing: finishing ?? undefined,
+    matching: matching ?? undefined,
+  };
+}
+
+const saveDescent = ({ descent }: Run): Saved | null =>
+  descent === undefined
+    ? null
+    : [
+        descent.parent_span_id,
+        descent.parent_key,
+        descent.watching_key,
+        descent.parent_agent_id,
+        descent.parent_session_key,
+        descent.parent_run_id,
+        descent.late,
+      ];
+
+function loadDescent(saved: Saved | null): Descent | undefined {
+  if (saved === null) return undefined;
+  const [parent_span_id, parent_key, watching_key, parent_agent_id, parent_session_key, parent_run_id, late] =
+    saved.map((each) => each ?? undefined);
+  return {
+    parent_span_id,
+    parent_key,
+    watching_key,
+    parent_agent_id,
+    parent_session_key,
+    parent_run_id,
+    late,
   };
 }
 
 function saveRun(run: Run): Saved {
   return [
+    run.span_id,
     run.number,
     run.session_key,
     run.run_id,
-    rangesOf(run.seen_numbers),
-    run.trace_id,
-    run.span_id,
-    run.parent_span_id,
-    run.parent_key,
-    run.watching_key,
-    run.parent_agent_id,
-    run.is_continuation,
+    rangesOf(run),
+    run.last_after_ms,
+    run.active_after_ms,
+    run.opened_after_ms,
     run.start_ms,
-    run.agent_id,
-    run.started,
-    run.partial,
-    run.late,
-    run.gap,
-    run.trigger,
-    run.parent_session_key,
-    run.parent_run_id,
-    run.remote_parent_span_id,
-    run.last_ts_ms,
-    run.active_ms,
-    run.opened_ms,
-    run.cancelled_at_ms,
-    run.yielded_at_ms,
+    saveDescent(run),
+    listIfAny(listOf(run.calls)),
+    listIfAny(saveSteps(run)),
+    listIfAny(run.ended_calls),
+    listIfAny(listOf(run.chats)),
     run.step_count,
     run.tool_count,
-    run.ended_calls,
-    saveSteps(run),
     run.call_count,
     run.is_reasoned,
     run.ended,
-    run.matching,
+    saveAside(run),
     saveWake(run),
-    saveBusy(run),
+    run.trace_id,
+    run.agent_id,
+    run.trigger,
+    run.started,
+    run.partial,
+    run.gap,
   ];
 }
 
+/** In the order of a new run, so that both are of one form. */
 function loadRun(saved: unknown): Run {
   let at = 0;
   const next = (): Saved[number] => (saved as Saved)[at++] ?? undefined;
-  const number = next();
-  const session_key = next();
-  const run_id = next();
-  const key = runKey(session_key, run_id);
-  const told = {
-    key,
-    number,
-    epoch: 0,
-    session_key,
-    run_id,
-    seen_numbers: numbersOf(next()),
-    trace_id: next(),
+  return {
     span_id: next(),
-    parent_span_id: next(),
-    parent_key: next(),
-    watching_key: next(),
-    parent_agent_id: next(),
-    is_continuation: next(),
+    number: next(),
+    epoch: 0,
+    session_key: next(),
+    run_id: next(),
+    ...seenOf(next()),
+    last_after_ms: next(),
+    active_after_ms: next(),
+    opened_after_ms: next(),
     start_ms: next(),
-    agent_id: next(),
-    started: next(),
-    partial: next(),
-    late: next(),
-    gap: next(),
-    trigger: next(),
-    parent_session_key: next(),
-    parent_run_id: next(),
-    remote_parent_span_id: next(),
-    last_ts_ms: next(),
-    active_ms: next(),
-    opened_ms: next(),
-    cancelled_at_ms: next(),
-    yielded_at_ms: next(),
+    descent: loadDescent(next() ?? null),
+    calls: loadFew(next() ?? [], CALLS),
+    ...loadCalls(next() ?? [], next() ?? []),
+    chats: loadFew(next() ?? [], CHATS),
     step_count: next(),
     tool_count: next(),
-  };
-  const ended_calls = loadList<Run['ended_calls'][number]>(next());
-  const steps = loadSteps(next(), ended_calls);
-  const rest = {
     call_count: next(),
     is_reasoned: next(),
     ended: next(),
-    matching: next(),
+    aside: loadAside(next() ?? null),
     ...loadWake(next()),
+    trace_id: next(),
+    agent_id: next(),
+    trigger: next(),
+    started: next(),
+    partial: next(),
+    gap: next(),
   };
-  return { ...told, ...rest, steps, ended_calls, ...loadBusy(next() ?? null) };
 }
 
 export const RUN_FORM: Form<Run> = { save: saveRun, load: loadRun };
 
 export const HELD_FORM: Form<HeldRun> = {
-  save: ({ key: _key, epoch: _epoch, heap_place: _heap_place, seen_numbers, ...held }) => ({
+  save: ({ epoch: _epoch, heap_place: _heap_place, first_seen, last_seen, seen_below, ...held }) => ({
     ...held,
-    seen_numbers: rangesOf(seen_numbers),
+    seen: rangesOf({ first_seen, last_seen, seen_below }),
     wake_ms: saveWake(held),
   }),
   load(saved) {
-    const { seen_numbers, wake_ms, ...held } = saved as Saved[number];
-    const key = runKey(held.session_key, held.run_id);
-    return { ...held, key, epoch: 0, seen_numbers: numbersOf(seen_numbers), ...loadWake(wake_ms) };
+    const { seen, wake_ms, ...held } = saved as Saved[number];
+    return { ...held, epoch: 0, ...seenOf(seen), ...loadWake(wake_ms) };
   },
 };
 

@@ -47,9 +47,9 @@ function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
 /** OpenClaw's session keys of sub-agents. */
 const SUBAGENT_SESSION = /:subagent:/;
 
-function childOf({ key, session_key, run_id, started, first_ms }: Origin): Child {
+function childOf({ span_id, session_key, run_id, started, first_ms }: Origin): Child {
   return {
-    key,
+    key: span_id,
     session_key,
     run_id,
     start_ms: started?.ts ?? first_ms,
@@ -73,14 +73,14 @@ function wait({ state }: Step, held: HeldRun, waits_for: string[]): void {
   addWaiting(state, held);
 }
 
-export function addWaiting({ waiting }: State, { key, waits_for }: HeldRun): void {
-  for (const what of waits_for) waiting.set(what, (waiting.get(what) ?? new Set()).add(key));
+export function addWaiting({ waiting }: State, { span_id, waits_for }: HeldRun): void {
+  for (const what of waits_for) waiting.set(what, (waiting.get(what) ?? new Set()).add(span_id));
 }
 
 function stopWaiting(waiting: Map<string, Set<string>>, held: HeldRun): void {
   for (const what of held.waits_for) {
     const keys = waiting.get(what);
-    keys?.delete(held.key);
+    keys?.delete(held.span_id);
     if (keys?.size === 0) waiting.delete(what);
   }
 }
@@ -101,23 +101,23 @@ function newHeldRun(step: Step, identity: Identity): HeldRun {
     wake_ms: Infinity,
     heap_place: -1,
   };
-  state.held.set(held.key, held);
+  state.held.set(held.span_id, held);
   enqueue(
     state.held_order,
-    { key: held.key, number: held.number },
+    { span_id: held.span_id, number: held.number },
     state.held.size,
-    ({ key, number }) => state.held.peek(key)?.number === number,
+    ({ span_id, number }) => state.held.peek(span_id)?.number === number,
   );
   wait(step, held, []);
   wakeBy(state.waking, held, due_ms);
   return held;
 }
 
-export type Identity = Pick<Origin, 'key' | 'session_key' | 'run_id' | 'span_id' | 'seen_numbers'>;
+export type Identity = Omit<Origin, 'started' | 'first_ms'>;
 
 /** Keeps an event until its run can be opened. */
 export function hold(step: Step, event: AgentEvent, identity: Identity): HeldRun {
-  const held = step.state.held.get(identity.key) ?? newHeldRun(step, identity);
+  const held = step.state.held.get(identity.span_id) ?? newHeldRun(step, identity);
   held.events.push({ event, arrival_ms: step.now_ms });
   held.first_ms = Math.min(held.first_ms, event.ts);
   if (event.type === 'agent.started' && event.ts < (held.started?.ts ?? Infinity)) held.started = event;
@@ -131,14 +131,14 @@ export function makeRoomForHeld(step: Step, dispatch: Dispatch): void {
   while (state.held_events > options.limits.held_events) {
     const oldest = takeOldest(state.held_order);
     if (oldest === undefined) return;
-    if (state.held.peek(oldest.key)?.number !== oldest.number) continue;
+    if (state.held.peek(oldest.span_id)?.number !== oldest.number) continue;
     giveUp(step, 'held_events');
-    forceOpen(step, oldest.key, dispatch);
+    forceOpen(step, oldest.span_id, dispatch);
   }
 }
 
 function takeOut({ state }: Step, held: HeldRun): void {
-  state.held.delete(held.key);
+  state.held.delete(held.span_id);
   state.held_events -= held.events.length;
   stopWaiting(state.waiting, held);
   letSleep(state.waking, held);
@@ -167,7 +167,7 @@ export function openAtOnce(
   identity: Identity,
   dispatch: Dispatch,
 ): boolean {
-  if (step.state.held.has(identity.key)) return false;
+  if (step.state.held.has(identity.span_id)) return false;
   const origin: Origin = { ...identity, started: event, first_ms: event.ts };
   const parent = findParent(step, childOf(origin));
   if (parent.kind === 'unknown') return false;
@@ -257,7 +257,7 @@ export function forceOpen(step: Step, key: string, dispatch: Dispatch): void {
 
 export function expireHold(step: Step, held: HeldRun, dispatch: Dispatch): void {
   const { state, now_ms } = step;
-  if (held.due_ms <= now_ms) return forceOpen(step, held.key, dispatch);
+  if (held.due_ms <= now_ms) return forceOpen(step, held.span_id, dispatch);
   if (held.soft_due_ms !== undefined && held.soft_due_ms <= now_ms) tryOpen(step, held, dispatch);
   if (isThere(held)) wakeBy(state.waking, held, held.due_ms);
 }

@@ -85,6 +85,10 @@ export const deriveSpanId = (
   own_id: string,
 ): string => orOne(spanDigits(digest([kind, session_key, run_id, own_id])));
 
+/** By this a run is known: its span's id. */
+export const runKey = (session_key: string, run_id: string): string =>
+  deriveSpanId('run', session_key, run_id, '');
+
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
 
 /** Reads a W3C `traceparent`; one that is not valid is passed over, as the specification wants. */

@@ -2,27 +2,29 @@
  * Which numbers have been seen, as plain data: ranges that do not touch. Events of a run are numbered upwards, with gaps at most, so
  * that one range, or few, is all that there is.
  */
-export interface Numbers {
+
+/** Part of whatever has seen them: an object of its own would take as much again. */
+export interface Seen {
   /** The highest range; where there is none its first number is greater than its last. */
-  first: number;
-  last: number;
+  first_seen: number;
+  last_seen: number;
   /** The ranges below it in order, each as its first and its last number; absent where there is none. */
-  below: number[] | undefined;
+  seen_below: number[] | undefined;
 }
 
 /** Over it the lowest range is forgotten. */
 export const MAX_RANGES = 1_000;
 
-export const noNumbers = (): Numbers => ({ first: 0, last: -1, below: undefined });
+export const noneSeen = (): Seen => ({ first_seen: 0, last_seen: -1, seen_below: undefined });
 
 /** All ranges in order, each as its first and its last number. */
-export const rangesOf = ({ first, last, below = [] }: Numbers): number[] =>
-  first > last ? [] : [...below, first, last];
+export const rangesOf = ({ first_seen, last_seen, seen_below = [] }: Seen): number[] =>
+  first_seen > last_seen ? [] : [...seen_below, first_seen, last_seen];
 
-export function numbersOf(ranges: readonly number[]): Numbers {
-  const [first, last] = ranges.slice(-2);
-  if (first === undefined || last === undefined) return noNumbers();
-  return { first, last, below: ranges.length > 2 ? ranges.slice(0, -2) : undefined };
+export function seenOf(ranges: readonly number[]): Seen {
+  const [first_seen, last_seen] = ranges.slice(-2);
+  if (first_seen === undefined || last_seen === undefined) return noneSeen();
+  return { first_seen, last_seen, seen_below: ranges.length > 2 ? ranges.slice(0, -2) : undefined };
 }
 
 /** The place of the first range that ends at this number or behind it. */
@@ -48,14 +50,14 @@ function addTo(ranges: number[], number: number): boolean {
 }
 
 /** Adds a number; false where it was there. */
-export function addNumber(numbers: Numbers, number: number): boolean {
-  if (number === numbers.last + 1 && numbers.first <= numbers.last) {
-    numbers.last = number;
+export function addNumber(seen: Seen, number: number): boolean {
+  if (number === seen.last_seen + 1 && seen.first_seen <= seen.last_seen) {
+    seen.last_seen = number;
     return true;
   }
-  if (number >= numbers.first && number <= numbers.last) return false;
-  const ranges = rangesOf(numbers);
+  if (number >= seen.first_seen && number <= seen.last_seen) return false;
+  const ranges = rangesOf(seen);
   const isNew = addTo(ranges, number);
-  if (isNew) Object.assign(numbers, numbersOf(ranges));
+  if (isNew) Object.assign(seen, seenOf(ranges));
   return isNew;
 }

@@ -7,7 +7,8 @@ import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
 import type { SpanReference } from '../model/telemetry.js';
 import { archived } from './archive.js';
 import { callSpanId, isKnownCall } from './calls.js';
-import { type Run, runKey, runReference, type Spawn, type State, type Step } from './state.js';
+import { runKey } from './ids.js';
+import { type Run, runReference, type Spawn, type State, type Step } from './state.js';
 
 /** What is known of a run that looks for its parent. */
 export interface Child {
@@ -50,8 +51,9 @@ const MAX_ANCESTORS = 1_000;
 function isBelow({ state }: Step, run: Run, ancestor_key: string): boolean {
   let at: Readonly<Run> | undefined = run;
   for (let depth = 0; at !== undefined && depth < MAX_ANCESTORS; depth++) {
-    if (at.key === ancestor_key) return true;
-    at = at.parent_key === undefined ? undefined : peek(state, at.parent_key);
+    if (at.span_id === ancestor_key) return true;
+    const above: string | undefined = at.descent?.parent_key;
+    at = above === undefined ? undefined : peek(state, above);
   }
   return false;
 }
@@ -128,7 +130,7 @@ function announcedRuns({ state }: Step, named: AnnouncedRun[], own_key: string):
         (getEntry(state.sessions, session_key)?.runs ?? []).flatMap((each) => peek(state, each) ?? []),
       );
     })
-    .filter((run): run is Run => run !== undefined && run.key !== own_key);
+    .filter((run): run is Run => run !== undefined && run.span_id !== own_key);
 }
 
 function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent {
@@ -136,7 +138,8 @@ function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent
   const before = runsOf(step, child.session_key, child.key).filter((run) => run.start_ms <= child.start_ms);
   const traces = new Set(reported.map((run) => run.trace_id));
   const ofRequest = traces.size === 0 ? before : before.filter((run) => traces.has(run.trace_id));
-  const hasYielded = (run: Run): boolean => run.ended?.yielded === true || run.yielded_at_ms !== undefined;
+  const hasYielded = (run: Run): boolean =>
+    run.ended?.yielded === true || run.aside.yielded_at_ms !== undefined;
   const run = latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
   const parent = run && known(step, run, undefined, true);
   // Only the runs that it reports on tell which request it goes on with.
@@ -180,5 +183,5 @@ export function findParent(step: Step, child: Child): Parent {
 /** Links of an announce run to each run that its id names and that is known. */
 export function announceLinks(step: Step, run: Run): SpanReference[] {
   const named = parseAnnounceRunId(run.run_id, run.session_key);
-  return named === undefined ? [] : announcedRuns(step, named, run.key).map(runReference);
+  return named === undefined ? [] : announcedRuns(step, named, run.span_id).map(runReference);
 }

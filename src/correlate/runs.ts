@@ -20,8 +20,12 @@ import {
   added,
   addOpen,
   addRunToSession,
+  asideOf,
+  type Descent,
   emptyList,
   giveUp,
+  lastTold,
+  NOTHING_ASIDE,
   nextNumber,
   type Origin,
   type Run,
@@ -33,13 +37,16 @@ import { unmatchedSteps } from './steps.js';
 
 const DEFAULT_AGENT = 'main';
 
+const isContinuation = ({ run_id, session_key }: Run): boolean =>
+  parseAnnounceRunId(run_id, session_key) !== undefined;
+
 function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
   const session = sessionOf(step, run.session_key);
   return {
     kind: 'run',
     trace_id: run.trace_id,
     span_id: run.span_id,
-    parent_span_id: run.parent_span_id ?? run.remote_parent_span_id,
+    parent_span_id: run.descent?.parent_span_id,
     name: `invoke_agent ${agentName(run, session)}`,
     start_ms: run.start_ms,
     end_ms: closing?.end_ms,
@@ -47,75 +54,84 @@ function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
     attributes: runAttributes(run, session, closing),
     links: announceLinks(step, run),
     // A copy that has been given out stays as it was.
-    events: run.events.slice(),
-    parent_agent_id: run.parent_agent_id,
-    is_continuation: run.is_continuation || undefined,
+    events: run.aside.events.slice(),
+    parent_agent_id: run.descent?.parent_agent_id,
+    is_continuation: isContinuation(run) || undefined,
   };
 }
 
+type Remote = ReturnType<typeof parseTraceparent>;
+
 function newRun(step: Step, origin: Origin, parent: Parent): Run {
-  const { session_key, run_id, key, span_id, seen_numbers, started } = origin;
+  const { session_key, run_id, span_id, first_seen, last_seen, seen_below, started } = origin;
   const start_ms = started?.ts ?? origin.first_ms;
   const known = parent.kind === 'known' ? parent : undefined;
   const remote = known === undefined ? parseTraceparent(started?.traceparent) : undefined;
+  const opened_after_ms = Math.max(0, step.now_ms - start_ms);
   const { content, content_max_bytes } = step.options;
+  const input = content ? prepareContent(started?.input, content_max_bytes) : undefined;
+  // In this order what most events look at lies together.
   return {
-    key,
+    span_id,
     number: nextNumber(step.state),
     epoch: 0,
     session_key,
     run_id,
-    seen_numbers,
-    trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
-    span_id,
-    parent_span_id: known?.span_id,
-    parent_key: known?.run.key,
-    watching_key: known?.run.key,
-    parent_agent_id: known && parentAgent(known.run, session_key),
-    remote_parent_span_id: remote?.span_id,
-    trigger: started?.trigger,
-    parent_session_key: started?.parent_session_key ?? parentSession(known?.run, session_key),
-    parent_run_id: started?.parent_run_id,
-    input: content ? prepareContent(started?.input, content_max_bytes) : undefined,
+    first_seen,
+    last_seen,
+    seen_below,
+    last_after_ms: 0,
+    active_after_ms: opened_after_ms,
+    opened_after_ms,
     start_ms,
+    descent: newDescent(origin, known, remote),
+    calls: none(),
+    steps: emptyList(),
+    ended_calls: emptyList(),
+    chats: none(),
+    step_count: 0,
+    tool_count: 0,
+    call_count: 0,
+    is_reasoned: false,
+    ended: undefined,
+    aside: input === undefined ? NOTHING_ASIDE : { ...NOTHING_ASIDE, input },
+    wake_ms: Infinity,
+    heap_place: -1,
+    trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
     agent_id:
       started?.agent_id ??
       sessionOf(step, session_key).agent_id ??
       agentOfSession(session_key) ??
       DEFAULT_AGENT,
-    is_continuation: parseAnnounceRunId(run_id, session_key) !== undefined,
+    trigger: started?.trigger,
     started: false,
     partial: started === undefined,
-    late: known?.run.ended?.yielded === false,
     gap: false,
-    last_ts_ms: start_ms,
-    active_ms: Math.max(start_ms, step.now_ms),
-    opened_ms: Math.max(start_ms, step.now_ms),
-    cancelled_at_ms: undefined,
-    yielded_at_ms: undefined,
-    events: emptyList(),
-    calls: none(),
-    steps: emptyList(),
-    chats: none(),
-    reasoning: none(),
-    early_ends: none(),
-    parked: emptyList(),
-    step_count: 0,
-    tool_count: 0,
-    ended_calls: emptyList(),
-    call_count: 0,
-    is_reasoned: false,
-    finishing: undefined,
-    ended: undefined,
-    matching: undefined,
-    wake_ms: Infinity,
-    heap_place: -1,
+  };
+}
+
+function newDescent(
+  { session_key, started }: Origin,
+  known: KnownParent | undefined,
+  remote: Remote,
+): Descent | undefined {
+  const { parent_session_key = parentSession(known?.run, session_key), parent_run_id } = started ?? {};
+  const parent_span_id = known?.span_id ?? remote?.span_id;
+  if ((parent_span_id ?? parent_session_key ?? parent_run_id) === undefined) return undefined;
+  return {
+    parent_span_id,
+    parent_key: known?.run.span_id,
+    watching_key: known?.run.span_id,
+    parent_agent_id: known && parentAgent(known.run, session_key),
+    parent_session_key,
+    parent_run_id,
+    late: known?.run.ended?.yielded === false,
   };
 }
 
 /** A run that goes on in its own session is of the same sub-agent as the run before it. */
 const parentAgent = (parent: Run, session_key: string): string | undefined =>
-  parent.session_key === session_key ? parent.parent_agent_id : parent.agent_id;
+  parent.session_key === session_key ? parent.descent?.parent_agent_id : parent.agent_id;
 
 /** A sub-agent knows its parent session by its parent, even where only the spawn told it. */
 const parentSession = (parent: Run | undefined, session_key: string): string | undefined =>
@@ -126,11 +142,12 @@ export function openRun(step: Step, origin: Origin, parent: Parent): Run {
   const run = newRun(step, origin, parent);
   makeRoom(step);
   const { state, options } = step;
-  state.runs.set(run.key, run);
+  state.runs.set(run.span_id, run);
   addOpen(state, run);
   state.counts.runs_opened++;
   addRunToSession(step, run);
-  wakeBy(state.waking, run, run.opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
+  const opened_ms = run.start_ms + run.opened_after_ms;
+  wakeBy(state.waking, run, opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
   return run;
 }
 
@@ -157,21 +174,22 @@ function makeRoom(step: Step): void {
 
 /** The nearest run above this one that waits for signs of life. One that was put away does not, but those above it may. */
 function watching({ state }: Step, run: Run): Run | undefined {
-  while (run.watching_key !== undefined) {
-    const above = state.runs.get(run.watching_key);
+  const { descent } = run;
+  while (descent?.watching_key !== undefined) {
+    const above = state.runs.get(descent.watching_key);
     if (above !== undefined) return above;
-    run.watching_key = archived(state, run.watching_key)?.watching_key;
+    descent.watching_key = archived(state, descent.watching_key)?.descent?.watching_key;
   }
   return undefined;
 }
 
 /** A sign of life of a run is one of its ancestors too: they wait for it. */
 export function touch(step: Step, run: Run, ts: number): void {
-  if (run.last_ts_ms < ts) run.last_ts_ms = ts;
+  if (lastTold(run) < ts) run.last_after_ms = ts - run.start_ms;
   const active_ms = Math.max(ts, step.now_ms);
   let at: Run | undefined = run;
-  while (at !== undefined && at.active_ms < active_ms) {
-    at.active_ms = active_ms;
+  while (at !== undefined && at.active_after_ms < active_ms - at.start_ms) {
+    at.active_after_ms = active_ms - at.start_ms;
     at = watching(step, at);
   }
 }
@@ -179,8 +197,8 @@ export function touch(step: Step, run: Run, ts: number): void {
 /** When a run that shows no more life is to be closed, and why. */
 function limitOf(step: Step, run: Run): { due_ms: number; reason: string } {
   const { idle_ms, age_ms } = step.options.limits;
-  const idle_due_ms = run.active_ms + idle_ms;
-  const age_due_ms = run.opened_ms + age_ms;
+  const idle_due_ms = run.start_ms + run.active_after_ms + idle_ms;
+  const age_due_ms = run.start_ms + run.opened_after_ms + age_ms;
   return age_due_ms <= idle_due_ms
     ? { due_ms: age_due_ms, reason: 'max_age' }
     : { due_ms: idle_due_ms, reason: 'idle_timeout' };
@@ -196,7 +214,7 @@ export function expireLimits(step: Step, run: Run): void {
 
 /** Ends a run that did not end by itself, and with it what is open in it. */
 export function closeRun(step: Step, run: Run, type: string, message: string): void {
-  endRun(step, run, { end_ms: run.last_ts_ms, error: { type, message } }, type);
+  endRun(step, run, { end_ms: lastTold(run), error: { type, message } }, type);
   settleRun(step, run);
   putAway(step, run);
 }
@@ -230,7 +248,7 @@ function logEnd(step: Step, run: Run, event: AgentEvent, error: ErrorDetail | un
 
 export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'>): void {
   if (event.settled === false) {
-    if (event.status === 'cancelled') run.cancelled_at_ms ??= event.ts;
+    if (event.status === 'cancelled') asideOf(run).cancelled_at_ms ??= event.ts;
     return;
   }
   if (run.ended !== undefined) {
@@ -243,7 +261,7 @@ export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'
   logEnd(step, run, event, error);
   endRun(step, run, {
     end_ms: event.ts,
-    yielded: event.yielded === true || run.yielded_at_ms !== undefined,
+    yielded: event.yielded === true || run.aside.yielded_at_ms !== undefined,
     error,
     output,
     stop_reason: event.stop_reason,
@@ -254,18 +272,19 @@ export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'
 export function onSubagentFinished(step: Step, run: Run, event: EventOf<'subagent.finished'>): void {
   const error = errorOf(event);
   logEnd(step, run, event, error);
-  if (run.ended !== undefined || run.finishing !== undefined) return;
+  if (run.ended !== undefined || run.aside.finishing !== undefined) return;
   const due_ms = step.now_ms + step.options.limits.settle_ms;
-  run.finishing = { end: { end_ms: event.ts, error }, due_ms };
+  asideOf(run).finishing = { end: { end_ms: event.ts, error }, due_ms };
   wakeBy(step.state.waking, run, due_ms);
 }
 
 export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.output'>): void {
   emitLog(step, event, { run });
-  if (run.ended !== undefined || run.events.length >= MAX_SPAN_EVENTS) return;
+  if (run.ended !== undefined || run.aside.events.length >= MAX_SPAN_EVENTS) return;
   const { content, content_max_bytes } = step.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
-  run.events = added(run.events, {
+  const aside = asideOf(run);
+  aside.events = added(aside.events, {
     name: 'openclaw.subagent_output',
     ts_ms: event.ts,
     attributes: {
@@ -277,12 +296,21 @@ export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.
 
 /** What came to be known since the run opened may name its parent better; the trace stays what it was. */
 function refineParent(step: Step, run: Run): KnownParent | undefined {
-  const found = findParent(step, run);
+  const { span_id, session_key, run_id, start_ms, descent } = run;
+  const { parent_session_key, parent_run_id } = descent ?? {};
+  const found = findParent(step, {
+    key: span_id,
+    session_key,
+    run_id,
+    start_ms,
+    parent_session_key,
+    parent_run_id,
+  });
   const parent = found.kind === 'unknown' ? found.fallback : found;
   if (parent?.kind !== 'known' || parent.run.trace_id !== run.trace_id) return undefined;
-  run.parent_key = parent.run.key;
-  run.watching_key = parent.run.key;
-  run.parent_span_id = parent.span_id;
+  const parent_key = parent.run.span_id;
+  const told = { parent_span_id: parent.span_id, parent_key, watching_key: parent_key };
+  if (descent !== undefined) Object.assign(descent, told);
   return parent;
 }
 
@@ -317,17 +345,16 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_en
     settle_due_ms,
     calls_error,
   };
-  run.events = emptyList();
-  run.input = undefined;
-  run.finishing = undefined;
+  if (run.aside !== NOTHING_ASIDE)
+    Object.assign(run.aside, { events: emptyList(), input: undefined, finishing: undefined });
   state.open_count--;
   state.counts.runs_ended++;
   if (countOf(run.calls) > 0) wakeBy(state.waking, run, settle_due_ms);
 }
 
 /** Keeps a run's span until the call that it hangs under is seen, with the run of that call. */
-function parkUnder(step: Step, { run: { key } }: KnownParent, span: SpanRecord, call_id: string): void {
-  const parent = step.state.runs.get(key) ?? recall(step, key);
+function parkUnder(step: Step, { run: { span_id } }: KnownParent, span: SpanRecord, call_id: string): void {
+  const parent = step.state.runs.get(span_id) ?? recall(step, span_id);
   if (parent === undefined) return;
   park(step, parent, span, call_id);
   putAway(step, parent);
@@ -349,8 +376,8 @@ export function settleRun(step: Step, run: Run): void {
 }
 
 export function expireSettle(step: Step, run: Run): void {
-  if (run.finishing !== undefined && run.finishing.due_ms <= step.now_ms)
-    endRun(step, run, run.finishing.end);
+  const { finishing } = run.aside;
+  if (finishing !== undefined && finishing.due_ms <= step.now_ms) endRun(step, run, finishing.end);
   if (run.ended !== undefined && run.ended.settle_due_ms <= step.now_ms) closeLeftCalls(step, run);
 }
 
@@ -361,11 +388,11 @@ export function nextDueMs(step: Step, run: Run): number {
   const consider = (each_ms: number | undefined): void => {
     if (each_ms !== undefined && each_ms > now_ms && each_ms < due_ms) due_ms = each_ms;
   };
-  consider(run.finishing?.due_ms);
+  consider(run.aside.finishing?.due_ms);
   if (countOf(run.calls) > 0) consider(run.ended?.settle_due_ms);
   for (const open of run.steps) consider(open.due_ms);
   for (const chat of listOf(run.chats)) consider(chat.look_ms ?? chat.due_ms);
-  for (const { arrival_ms } of listOf(run.early_ends)) consider(arrival_ms + options.limits.hold_ms);
-  for (const parked of run.parked) consider(parked.due_ms);
+  for (const { arrival_ms } of listOf(run.aside.early_ends)) consider(arrival_ms + options.limits.hold_ms);
+  for (const parked of run.aside.parked) consider(parked.due_ms);
   return due_ms;
 }

@@ -49,16 +49,16 @@ function restoreWaking({ waking }: State, owner: Run | HeldRun): void {
 
 function restoreRuns(state: State, runs: Run[]): void {
   const calls = runs.flatMap((run) => listOf(run.calls));
-  const ended = runs.flatMap(({ key, ended }) =>
-    ended === undefined || ended.number === 0 ? [] : { key, number: ended.number },
+  const ended = runs.flatMap(({ span_id, ended }) =>
+    ended === undefined || ended.number === 0 ? [] : { span_id, number: ended.number },
   );
   for (const call of calls.sort(byNumber)) {
     keepNumbersAbove(state.tracker, call.number);
     addOpenCall(state, call);
   }
-  for (const { key, number } of ended.sort(byNumber)) {
+  for (const { span_id, number } of ended.sort(byNumber)) {
     keepNumbersAbove(state.tracker, number);
-    state.ended.items.push({ key, number });
+    state.ended.items.push({ span_id, number });
   }
   for (const run of runs) {
     if (run.ended === undefined) addOpen(state, run);
@@ -68,9 +68,9 @@ function restoreRuns(state: State, runs: Run[]): void {
 
 function restoreHeld(state: State, held: HeldRun[]): void {
   for (const each of held) {
-    const { key, number, wait_number, events } = each;
+    const { span_id, number, wait_number, events } = each;
     keepNumbersAbove(state.tracker, wait_number);
-    state.held_order.items.push({ key, number });
+    state.held_order.items.push({ span_id, number });
     state.held_events += events.length;
     restoreWaking(state, each);
   }

@@ -4,7 +4,7 @@
  */
 import { addMember, hasMember } from '../bounded.js';
 import type { AgentEvent } from '../model/event.js';
-import { addNumber, type Numbers } from './numbers.js';
+import { addNumber, type Seen } from './numbers.js';
 import type { Step } from './state.js';
 
 const ABOUT_SUBAGENTS: ReadonlySet<AgentEvent['type']> = new Set([
@@ -21,11 +21,11 @@ function isFirstId(step: Step, id: string): boolean {
   return true;
 }
 
-/** Whether an event comes for the first time; from here on it has been seen. `numbers`: of the run that it is told of. */
-export function isFirstSight(step: Step, event: AgentEvent, numbers: Numbers): boolean {
+/** Whether an event comes for the first time; from here on it has been seen. `seen`: by the run that it is told of. */
+export function isFirstSight(step: Step, event: AgentEvent, seen: Seen): boolean {
   const { event_id, seq, session_key, run_id } = event;
   if (event_id !== undefined) return isFirstId(step, `e\u0000${event_id}`);
   if (seq === undefined) return true;
-  if (!isAboutSubagent(event)) return addNumber(numbers, seq);
+  if (!isAboutSubagent(event)) return addNumber(seen, seq);
   return isFirstId(step, `s\u0000${session_key}\u0000${run_id}\u0000${seq}`);
 }

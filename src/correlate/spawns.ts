@@ -7,9 +7,9 @@ import type { EventOf } from '../model/event.js';
 import type { SpanReference } from '../model/telemetry.js';
 import { callSpanId, isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
-import { deriveSpanId, deriveTraceId } from './ids.js';
+import { deriveTraceId, runKey } from './ids.js';
 import { spawningRun } from './parents.js';
-import { type Run, runKey, runReference, type Spawn, type Step, sessionOf, setSession } from './state.js';
+import { type Run, runReference, type Spawn, type Step, sessionOf, setSession } from './state.js';
 
 type Spawned = EventOf<'subagent.spawned'>;
 
@@ -44,7 +44,7 @@ export function logSpawn(step: Step, event: Spawned, child: Run | undefined): vo
   const run = spawning?.run ?? child;
   const unseen = (): SpanReference => ({
     trace_id: deriveTraceId(session_key, run_id),
-    span_id: deriveSpanId('run', session_key, run_id, ''),
+    span_id: runKey(session_key, run_id),
   });
   emitLog(step, event, {
     run,

@@ -18,10 +18,11 @@ import { createIdSet, type IdSet } from '../id-set.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
 import { createTracker, isThere, TrackedMap, type Tracker } from '../tracked.js';
-import type { Few } from './few.js';
+import { type Few, none } from './few.js';
 import { HELD_FORM, RUN_FORM } from './forms.js';
 import type { Waiting } from './heap.js';
-import type { Numbers } from './numbers.js';
+import { runKey } from './ids.js';
+import type { Seen } from './numbers.js';
 
 /** The keys of the correlator's records begin so. */
 export const STATE_PREFIX = 'state/';
@@ -153,69 +154,77 @@ export interface HeldChat extends EndedChat {
 }
 
 /**
- * All fields are there from the beginning, and what is gone is undefined: objects of one form are read fast. Lists are shared by
- * all runs that have nothing in them, see `added` and `few.ts`.
+ * All fields are there from the beginning, and what is gone is undefined: objects of one form are read fast. Thousands are open,
+ * so that what few runs have is apart, and instants count from the start: a small number takes no memory of its own. Lists are
+ * shared by all runs that have nothing in them, see `added` and `few.ts`.
  */
-export interface Run extends Waiting {
-  key: string;
+export interface Run extends Waiting, Seen {
+  /** Follows from its session and run id, and so names the run wherever one is named: `…_key` of a run is this. */
+  span_id: string;
   /** Orders runs by their opening. */
   number: number;
   epoch: number;
   session_key: string;
   run_id: string;
-  /** Of its events that were seen. */
-  seen_numbers: Numbers;
   trace_id: string;
-  span_id: string;
-  parent_span_id: string | undefined;
-  /** The run that this one hangs under. */
-  parent_key: string | undefined;
-  /** The nearest run above this one that waits for its signs of life; those between have ended. */
-  watching_key: string | undefined;
-  /** Of a sub-agent: the agent that its first run hangs under. */
-  parent_agent_id: string | undefined;
-  is_continuation: boolean;
-  start_ms: number;
   agent_id: string;
+  trigger: string | undefined;
+  descent: Descent | undefined;
+  start_ms: number;
+  /** After the start: the latest instant that an event of it told, the latest sign of life of it or a descendant, its opening. */
+  last_after_ms: number;
+  active_after_ms: number;
+  opened_after_ms: number;
   /** Its start has been applied. */
   started: boolean;
   partial: boolean;
-  late: boolean;
   /** Something of it was missed and could not be had again. */
   gap: boolean;
-  trigger: string | undefined;
-  parent_session_key: string | undefined;
-  parent_run_id: string | undefined;
-  remote_parent_span_id: string | undefined;
-  input: { text: string; size_bytes: number } | undefined;
-  /** Latest instant that an event of the run told, and the latest sign of life of it or a descendant. */
-  last_ts_ms: number;
-  active_ms: number;
-  opened_ms: number;
-  cancelled_at_ms: number | undefined;
-  yielded_at_ms: number | undefined;
-  events: readonly SpanEvent[];
   calls: Few<OpenCall>;
   /** By their start. Some have been ended by a call: see `steps.ts`. */
   steps: readonly OpenStep[];
+  /** The latest model calls that have ended, by their end. */
+  ended_calls: readonly EndedCall[];
   /** By their span id, in the order of their deadlines. */
   chats: Few<HeldChat>;
+  step_count: number;
+  tool_count: number;
+  call_count: number;
+  /** The reasoning of the call that ended last has been counted. */
+  is_reasoned: boolean;
+  ended: Ended | undefined;
+  aside: Readonly<Aside>;
+}
+
+/** Of a run that hangs under another span, or is said to. */
+export interface Descent {
+  parent_span_id: string | undefined;
+  /** The run that it hangs under. */
+  parent_key: string | undefined;
+  /** The nearest run above it that waits for its signs of life; those between have ended. */
+  watching_key: string | undefined;
+  /** Of a sub-agent: the agent that its first run hangs under. */
+  parent_agent_id: string | undefined;
+  parent_session_key: string | undefined;
+  parent_run_id: string | undefined;
+  /** It began when the run above it had ended. */
+  late: boolean;
+}
+
+/** What few runs have, or for a short time: all that have none of it share one. */
+export interface Aside {
+  input: { text: string; size_bytes: number } | undefined;
+  events: readonly SpanEvent[];
   /** By response id. */
   reasoning: Few<EarlyReasoning>;
   /** Ends of calls that have not begun, by call id. */
   early_ends: Few<EarlyEnd>;
   /** Spans of nested calls whose outer call is not known yet. */
   parked: readonly ParkedSpan[];
-  step_count: number;
-  tool_count: number;
-  /** The latest model calls that have ended, by their end. */
-  ended_calls: readonly EndedCall[];
-  call_count: number;
-  /** The reasoning of the call that ended last has been counted. */
-  is_reasoned: boolean;
+  cancelled_at_ms: number | undefined;
+  yielded_at_ms: number | undefined;
   /** Its task is over; its own end is waited for. */
   finishing: { end: RunClosing; due_ms: number } | undefined;
-  ended: Ended | undefined;
   /** In the archive: its steps and ended calls, see `forms.ts`. */
   matching: string | undefined;
 }
@@ -257,13 +266,10 @@ export interface EarlyEnd {
 }
 
 /** What is known of a run before it opens. */
-export interface Origin {
-  key: string;
+export interface Origin extends Seen {
   session_key: string;
   run_id: string;
   span_id: string;
-  /** Of its events that were seen. */
-  seen_numbers: Numbers;
   /** Its start, once that has been seen; of several the first. */
   started: EventOf<'agent.started'> | undefined;
   /** The earliest instant that its events tell. */
@@ -313,7 +319,7 @@ export interface State {
   /** Those that have ended and wait for nothing, see `archive.ts`. */
   archive: BoundedMap<Run>;
   /** Ended runs that still wait for something, oldest first; some do no longer. */
-  ended: Queue<Pick<Run, 'key' | 'number'>>;
+  ended: Queue<Pick<Run, 'span_id' | 'number'>>;
   /** Open runs, oldest first, with some that have ended; and how many are open. */
   open: Queue<Run>;
   open_count: number;
@@ -322,7 +328,7 @@ export interface State {
   open_call_count: number;
   held: TrackedMap<HeldRun>;
   /** Held runs in the order in which they came; some are held no longer. */
-  held_order: Queue<Pick<HeldRun, 'key' | 'number'>>;
+  held_order: Queue<Pick<HeldRun, 'span_id' | 'number'>>;
   held_events: number;
   /** Keys of held runs by what they wait for: a session (`s:`) or a run (`r:`). */
   waiting: Map<string, Set<string>>;
@@ -355,18 +361,20 @@ export interface Counts {
   given_up: Record<string, number>;
 }
 
+const keyOf = ({ span_id }: Pick<Origin, 'span_id'>): string => span_id;
+
 export function createState(): State {
   const tracker = createTracker();
   return {
     tracker,
-    runs: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}runs/`, ...RUN_FORM }),
+    runs: new TrackedMap<Run>({ tracker, prefix: `${STATE_PREFIX}runs/`, keyOf, ...RUN_FORM }),
     archive: createBoundedMap(),
     ended: createQueue(),
     open: createQueue(),
     open_count: 0,
     open_calls: createQueue(),
     open_call_count: 0,
-    held: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}held/`, ...HELD_FORM }),
+    held: new TrackedMap<HeldRun>({ tracker, prefix: `${STATE_PREFIX}held/`, keyOf, ...HELD_FORM }),
     held_order: createQueue(),
     held_events: 0,
     waiting: new Map(),
@@ -405,6 +413,25 @@ export const emptyEmission = (): Emission => ({
 
 const NO_LIST: readonly never[] = [];
 
+/** What every run begins with. */
+export const NOTHING_ASIDE: Readonly<Aside> = Object.freeze({
+  input: undefined,
+  events: NO_LIST,
+  reasoning: none<EarlyReasoning>(),
+  early_ends: none<EarlyEnd>(),
+  parked: NO_LIST,
+  cancelled_at_ms: undefined,
+  yielded_at_ms: undefined,
+  finishing: undefined,
+  matching: undefined,
+});
+
+/** What a run has aside, to be changed. */
+export function asideOf(run: Run): Aside {
+  if (run.aside === NOTHING_ASIDE) run.aside = { ...NOTHING_ASIDE };
+  return run.aside;
+}
+
 /** What every run begins with: nothing. */
 export const emptyList = <T>(): readonly T[] => NO_LIST;
 
@@ -415,13 +442,14 @@ export function added<T>(list: readonly T[], item: T): readonly T[] {
   return list;
 }
 
+/** The latest instant that an event of the run told. */
+export const lastTold = (run: Run): number => run.start_ms + run.last_after_ms;
+
 /** An ended run is remembered for late children; what its calls were matched by is not worth its memory. */
 export function forgetCalls(run: Run): void {
   run.steps = emptyList();
   run.ended_calls = emptyList();
 }
-
-export const runKey = (session_key: string, run_id: string): string => `${session_key}\u0000${run_id}`;
 
 export const runReference = (run: Run): SpanReference => ({ trace_id: run.trace_id, span_id: run.span_id });
 
@@ -474,9 +502,9 @@ export function setSession(
 
 export function addRunToSession(step: Step, run: Run): void {
   const session = sessionOf(step, run.session_key);
-  const runs = session.runs.slice(1 - RUNS_OF_A_SESSION).concat(run.key);
+  const runs = session.runs.slice(1 - RUNS_OF_A_SESSION).concat(run.span_id);
   setSession(step, run.session_key, { ...session, runs, latest: run });
-  setEntry(step.state.by_run_id, run.run_id, run.key, step.options.limits.ended_runs);
+  setEntry(step.state.by_run_id, run.run_id, run.span_id, step.options.limits.ended_runs);
 }
 
 export function addOpen(state: State, run: Run): void {
@@ -501,6 +529,6 @@ export function liveRun({ state }: Step, session_key: string, run_id: string): R
     return latest;
   }
   const run = runs.get(runKey(session_key, run_id));
-  if (run !== undefined && session?.runs.at(-1) === run.key) session.latest = run;
+  if (run !== undefined && session?.runs.at(-1) === run.span_id) session.latest = run;
   return run;
 }

@@ -1,17 +1,17 @@
 import { fc, test } from '@fast-check/vitest';
 import { expect } from 'vitest';
-import { addNumber, MAX_RANGES, noNumbers, numbersOf, rangesOf } from '../../src/correlate/numbers.js';
+import { addNumber, MAX_RANGES, noneSeen, rangesOf, seenOf } from '../../src/correlate/numbers.js';
 
 test.prop([fc.array(fc.nat(40), { maxLength: 60 })])(
   'a number is new once, in whatever order they come',
   (all) => {
-    let numbers = noNumbers();
+    let numbers = noneSeen();
     const seen = new Set<number>();
     for (const number of all) {
       expect(addNumber(numbers, number)).toBe(!seen.has(number));
       seen.add(number);
       // As ranges they are the same.
-      numbers = numbersOf(rangesOf(numbers));
+      numbers = seenOf(rangesOf(numbers));
     }
     const held = [];
     const ranges = rangesOf(numbers);
@@ -24,7 +24,7 @@ test.prop([fc.array(fc.nat(40), { maxLength: 60 })])(
 );
 
 test('over the bound the lowest are forgotten', () => {
-  const numbers = noNumbers();
+  const numbers = noneSeen();
   for (let number = 0; number <= 2 * MAX_RANGES; number += 2) addNumber(numbers, number);
   expect(rangesOf(numbers)).toHaveLength(2 * MAX_RANGES);
   expect(addNumber(numbers, 2 * MAX_RANGES)).toBe(false);
