@@ -25,17 +25,27 @@ const LOOK_EVERY_MS = 50;
 const QUIET_MS = 8_000;
 const START_MS = Date.UTC(2026, 0, 1);
 
+const numberText = (number: number): string => number.toString(16).padStart(12, '0');
+
+interface Count {
+  runs: number;
+  runs_of_a_session?: number;
+  /** Of each run. */
+  calls?: number;
+}
+
 /** Opens so many runs, each with so many calls; ids are as long as a gateway's. */
-function open(correlator: Correlator, runs: number, calls: number): void {
+function open(correlator: Correlator, { runs, runs_of_a_session = 1, calls = 0 }: Count): void {
   let now_ms = START_MS;
   const apply = (event: object): void =>
     void correlator.apply(decoded({ ...event, ts: ++now_ms }, now_ms), now_ms);
   for (let run = 0; run < runs; run++) {
-    const number = run.toString(16).padStart(12, '0');
+    const number = numberText(run);
+    const session = numberText(Math.floor(run / runs_of_a_session));
     const of = {
-      session_key: `agent:main:direct:${number}`,
+      session_key: `agent:main:direct:${session}`,
       run_id: `8d1c54f0-6d0a-4b7e-9c55-${number}`,
-      session_id: `5b6c2d0e-11f3-4a3b-8a6e-${number}`,
+      session_id: `5b6c2d0e-11f3-4a3b-8a6e-${session}`,
       agent_id: 'main',
     };
     apply({ type: 'agent.started', ...of, seq: 1, trigger: 'user', channel: 'telegram', input: 'hello' });
@@ -47,11 +57,12 @@ function open(correlator: Correlator, runs: number, calls: number): void {
   }
 }
 
-async function heapWith(runs: number, calls: number): Promise<number> {
+async function heapWith(count: Count): Promise<number> {
   const correlator = createCorrelator();
   const before = await liveBytes();
-  open(correlator, runs, calls);
+  open(correlator, count);
   const bytes = (await liveBytes()) - before;
+  const { runs } = count;
   if (correlator.counts().runs_open !== runs) throw new Error(`of ${runs} runs not all are open`);
   return bytes;
 }
@@ -59,22 +70,33 @@ async function heapWith(runs: number, calls: number): Promise<number> {
 interface Cost {
   what: string;
   bytes: number;
-  limit: number;
+  limit?: number;
 }
 
+/** The difference of two heaps, for each of what the second one has more of. */
+const costOf = async (less: Count, more: Count, count: number): Promise<number> =>
+  ((await heapWith(more)) - (await heapWith(less))) / count;
+
 async function measureState(): Promise<Cost[]> {
-  const run = ((await heapWith(2 * COUNT, 0)) - (await heapWith(COUNT, 0))) / COUNT;
-  const run_and_call = ((await heapWith(2 * COUNT, 1)) - (await heapWith(COUNT, 1))) / COUNT;
+  const [one, two] = [{ runs: COUNT }, { runs: 2 * COUNT }];
+  const run = await costOf(one, { ...two, runs_of_a_session: 2 }, COUNT);
+  const run_and_session = await costOf(one, two, COUNT);
+  const run_and_call = await costOf({ ...one, calls: 1 }, { ...two, calls: 1 }, COUNT);
   const runs = COUNT / CALLS_AT_ONCE;
-  const call = ((await heapWith(runs, 2 * CALLS_AT_ONCE)) - (await heapWith(runs, CALLS_AT_ONCE))) / COUNT;
+  const call = await costOf({ runs, calls: CALLS_AT_ONCE }, { runs, calls: 2 * CALLS_AT_ONCE }, COUNT);
   return [
-    { what: 'an open run, with its session', bytes: run, limit: MAX_RUN_BYTES },
+    { what: 'an open run, of a session that is known', bytes: run, limit: MAX_RUN_BYTES },
+    { what: 'an open run, with a session of its own', bytes: run_and_session },
     {
       what: `an open tool call, of ${CALLS_AT_ONCE} and more of its run`,
       bytes: call,
       limit: MAX_CALL_BYTES,
     },
-    { what: 'an open tool call, the only one of its run', bytes: run_and_call - run, limit: MAX_CALL_BYTES },
+    {
+      what: 'an open tool call, the only one of its run',
+      bytes: run_and_call - run_and_session,
+      limit: MAX_CALL_BYTES,
+    },
   ];
 }
 
@@ -137,7 +159,11 @@ const costs = await measureState();
 const { peak, store_mb, lost } = await measureProgram();
 const state = table([
   ['on the heap', 'bytes', 'target', ''],
-  ...costs.map(({ what, bytes, limit }) => [what, bytes.toFixed(0), ...atMost(bytes, limit, ' B')]),
+  ...costs.map(({ what, bytes, limit }) => [
+    what,
+    bytes.toFixed(0),
+    ...(limit === undefined ? ['', ''] : atMost(bytes, limit, ' B')),
+  ]),
 ]);
 const program = table([
   ['the program', 'peak MB', 'its own', 'mapped files', 'of these the store', 'target', ''],

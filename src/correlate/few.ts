@@ -39,7 +39,9 @@ export function fewOf<V>(idOf: (value: V) => string): FewOf<V> {
       const list = few as readonly V[];
       const at = placeOf(list, idOf(value));
       if (at !== -1) return list.with(at, value);
-      return list.length < MAX_LIST ? [...list, value] : toMap([...list, value]);
+      // A list that is pushed to has room for sixteen more.
+      const longer = list.length === 0 ? [value] : list.concat([value]);
+      return longer.length <= MAX_LIST ? longer : toMap(longer);
     },
     remove(few, id) {
       if (few instanceof Map) {

@@ -42,7 +42,7 @@ export const sessionWait = (session_key: string): string => `s:${session_key}`;
 export const runWait = (run_id: string): string => `r:${run_id}`;
 
 /** A run, open or ended, to be looked at. */
-const peek = (state: State, key: string): Readonly<Run> | undefined =>
+export const peek = (state: State, key: string): Readonly<Run> | undefined =>
   state.runs.peek(key) ?? archived(state, key);
 
 /** Ancestors are looked at no further than this; real trees are a handful deep. */

@@ -15,7 +15,7 @@ import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
 import { countOf, listOf, none } from './few.js';
 import { wakeBy } from './heap.js';
 import { deriveTraceId, parseTraceparent } from './ids.js';
-import { announceLinks, findParent, type KnownParent, type Parent } from './parents.js';
+import { announceLinks, findParent, type KnownParent, type Parent, peek } from './parents.js';
 import {
   added,
   addOpen,
@@ -60,14 +60,29 @@ function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
   };
 }
 
+/** V8 keeps small integers in place, and a difference of large numbers for one of them only if it is made one. */
+function since(start_ms: number, at_ms: number): number {
+  const after_ms = at_ms - start_ms;
+  const small_ms = after_ms | 0;
+  return small_ms === after_ms ? small_ms : after_ms;
+}
+
 type Remote = ReturnType<typeof parseTraceparent>;
 
+/** Runs of a session share the text of its key. */
+function sharedKey(step: Step, session_key: string): string {
+  const key = sessionOf(step, session_key).runs.at(-1);
+  const latest = key === undefined ? undefined : peek(step.state, key);
+  return latest?.session_key ?? session_key;
+}
+
 function newRun(step: Step, origin: Origin, parent: Parent): Run {
-  const { session_key, run_id, span_id, first_seen, last_seen, seen_below, started } = origin;
+  const { run_id, span_id, first_seen, last_seen, seen_below, started } = origin;
+  const session_key = sharedKey(step, origin.session_key);
   const start_ms = started?.ts ?? origin.first_ms;
   const known = parent.kind === 'known' ? parent : undefined;
   const remote = known === undefined ? parseTraceparent(started?.traceparent) : undefined;
-  const opened_after_ms = Math.max(0, step.now_ms - start_ms);
+  const opened_after_ms = since(start_ms, Math.max(start_ms, step.now_ms));
   const { content, content_max_bytes } = step.options;
   const input = content ? prepareContent(started?.input, content_max_bytes) : undefined;
   // In this order what most events look at lies together.
@@ -185,11 +200,11 @@ function watching({ state }: Step, run: Run): Run | undefined {
 
 /** A sign of life of a run is one of its ancestors too: they wait for it. */
 export function touch(step: Step, run: Run, ts: number): void {
-  if (lastTold(run) < ts) run.last_after_ms = ts - run.start_ms;
+  if (lastTold(run) < ts) run.last_after_ms = since(run.start_ms, ts);
   const active_ms = Math.max(ts, step.now_ms);
   let at: Run | undefined = run;
-  while (at !== undefined && at.active_after_ms < active_ms - at.start_ms) {
-    at.active_after_ms = active_ms - at.start_ms;
+  while (at !== undefined && at.start_ms + at.active_after_ms < active_ms) {
+    at.active_after_ms = since(at.start_ms, active_ms);
     at = watching(step, at);
   }
 }
