@@ -6,7 +6,7 @@ import { type ComposedBridge, composeBridge } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
 import type { Source, SourceError } from '../model/source.js';
 import { createRecordingsSource, type PushedSource } from '../source/index.js';
-import { createThrottle } from '../start/backlog.js';
+import { createHold, createThrottle } from '../start/backlog.js';
 import { openConfigured } from '../start/destinations.js';
 import { IN_MEMORY, type Keeping, keepIn } from '../start/keeping.js';
 import { bridgeParts } from '../start/parts.js';
@@ -108,6 +108,10 @@ function compose(keeping: Keeping, prepared: Prepared): ComposedBridge {
     correlator: { ...parts.correlator, limits: plan.correlator_limits },
     keep: keeping.keep,
     sources: [...sources, pushed],
+    afterBatch: createHold(opened.destinations, {
+      is_kept: keeping.keep !== undefined,
+      hasStopped: () => stopping.aborted,
+    }),
     onSourceEnd: ends.onSourceEnd,
   });
 }

@@ -306,6 +306,35 @@ describe('a source of the own', () => {
     expect(messages).toEqual(['the source own failed: no such thing', 'the source own failed: nor that']);
   });
 
+  test('that never rests waits for a destination that goes on answering, so that nothing is dropped', async () => {
+    const sink = await startSink(() => ({ status: 200 }));
+    const batches = 60;
+    const runs_of_a_batch = 100;
+    const runOf = (batch: number, run: number): object[] => {
+      const of = { ...RUN, run_id: `r${batch}-${run}` };
+      return [
+        { ...STARTED, ...of },
+        { ...FINISHED, ...of },
+      ];
+    };
+    const source = ownSource(async function* () {
+      for (let batch = 0; batch < batches; batch++) {
+        const runs = Array.from({ length: runs_of_a_batch }, (_, run) => runOf(batch, run));
+        yield { ...batchOf(runs.flat()), end: batch === batches - 1 };
+      }
+    });
+    const bridge = bridgeOf({
+      sources: [source],
+      destinations: [{ preset: 'jaeger', url: sink.url }],
+      limits: { memory_mb: 1 },
+    });
+    await bridge.start();
+    await bridge.ended();
+    const { destinations } = await bridge.stop();
+    const { delivered, dropped } = destinations.jaeger?.traces ?? {};
+    expect({ delivered, dropped }).toEqual({ delivered: batches * runs_of_a_batch, dropped: {} });
+  });
+
   test('that does not end when it is closed is not waited for longer than the stop may take', async () => {
     const source = ownSource(async function* () {
       yield batchOf([STARTED]);
