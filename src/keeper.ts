@@ -1,6 +1,7 @@
 /**
  * Writes down what a bridge keeps: each chunk as it comes, what was answered several times a second, and at a checkpoint
- * everything at one instant, in one transaction. Where nothing can be written it says so and goes on without, until it can.
+ * everything at one instant. One transaction makes a checkpoint count; most of its records are written ahead of it, beside the
+ * chunks that go on coming. Where nothing can be written it says so and goes on without, until it can.
  */
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -11,7 +12,7 @@ import { ANSWERS_PREFIX, type AnswerLog, advancePosition, type Kept, POSITIONS }
 import { LEDGER, type Ledger } from './ledger.js';
 import type { Destination, DestinationKeeping } from './model/delivery.js';
 import type { Logger } from './model/logger.js';
-import { type Capture, joinCaptures, keyNumber, type RecordChange } from './model/record.js';
+import { joinCaptures, keyNumber, type RecordChange, type StagedCapture } from './model/record.js';
 import { createRetention } from './retention.js';
 import type { StoreChange, Written } from './store/store.js';
 
@@ -20,7 +21,7 @@ export interface KeeperOptions {
   place: string;
   destinations: Destination[];
   /** The state of the stages at this instant: what has changed since the last time, or everything. */
-  capture(everything: boolean): Capture[];
+  capture(everything: boolean): StagedCapture[];
   /** Resolves when everything that was applied has reached the destinations. */
   settled(): Promise<unknown>;
   ledger(running: boolean): Omit<Ledger, 'store_bytes'>;
@@ -50,6 +51,9 @@ export interface Keeper {
 
 /** Entries that are turned into records at one go: what comes in goes on between two portions, and hardly notices them. */
 const PORTION = 16;
+
+/** What is written ahead at one go: it shares a commit with chunks, which is to take hardly longer for it. */
+const AHEAD_BYTES = 128 * 1024;
 
 /** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
 const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
@@ -131,7 +135,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     clock() - last_checkpoint_ms >= (is_dirty ? interval_ms : IDLE_INTERVAL_MS);
 
   /** Takes note of everything at one instant. */
-  async function captureAll() {
+  async function captureAll(everything: boolean) {
     let goOn = (): void => undefined;
     standing = new Promise((resolve) => {
       goOn = resolve;
@@ -140,14 +144,14 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       // What was applied reaches the destinations when its chunk is written.
       await options.settled();
       await Promise.all(destinations.map((destination) => destination.collectMetrics()));
-      const state = joinCaptures(options.capture(is_failing));
+      const stages = options.capture(everything);
       const outboxes = keepings().map((keeping) => keeping.capture());
       const cut = journal.cut();
       const answers = answer_keys.map((key) => ({ key }));
       answer_keys = [];
       is_dirty = false;
       const positions = { key: POSITIONS, value: Buffer.from(JSON.stringify(kept.positions)) };
-      return { state, outboxes, cut, others: [...answers, positions] };
+      return { stages, outboxes, cut, others: [...answers, positions] };
     } finally {
       standing = undefined;
       goOn();
@@ -158,11 +162,44 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   const removal = (prefixes: string[]): RecordChange[] =>
     prefixes.flatMap((prefix) => [...kept.records(prefix)].map(({ key }) => ({ key })));
 
+  /** Writes down portions, each while the next one is gathered. */
+  function createAhead() {
+    let changes: RecordChange[] = [];
+    let bytes = 0;
+    let portion: Promise<Written> = Promise.resolve({ ok: true });
+
+    /** Resolves when the portion before is written: whether it is. */
+    async function next(): Promise<Written> {
+      const before = await portion;
+      if (before.ok) portion = write(scoped(changes));
+      changes = [];
+      bytes = 0;
+      return before;
+    }
+
+    return {
+      async add(more: RecordChange[]): Promise<void> {
+        for (const change of more) {
+          changes.push(change);
+          bytes += change.value?.length ?? 0;
+        }
+        if (bytes >= AHEAD_BYTES) await next();
+      },
+      /** Resolves when all is written, or can't be. */
+      async written(): Promise<Written> {
+        await next();
+        return portion;
+      },
+    };
+  }
+
   async function takeCheckpoint(): Promise<void> {
     const everything = is_failing;
-    const { state, outboxes, cut, others } = await captureAll();
+    const { stages, outboxes, cut, others } = await captureAll(everything);
+    const state = joinCaptures(stages);
     const pending = joinCaptures(outboxes);
     const captures = joinCaptures([state, pending]);
+    const ahead = createAhead();
     const gathering = store.gather();
     // What is captured whole takes the place of all that was written before.
     const stale = everything ? removal([STATE_PREFIX, DECODE_PREFIX]) : [];
@@ -171,12 +208,16 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     for (let isDone = false; !isDone; ) {
       const began_ms = clock();
       isDone = captures.advance(PORTION);
+      const early = stages.flatMap((stage) => stage.takeAhead());
       gathering.add(scoped(state.take()));
       gathering.add(pending.take());
       work_ms += clock() - began_ms;
+      await ahead.add(early);
       await nextTurn();
     }
-    const { ok } = noteWritten(await gathering.write());
+    const { ok } = noteWritten(
+      await ahead.written().then((before) => (before.ok ? gathering.write() : before)),
+    );
     for (const outbox of outboxes) outbox.written(ok);
     if (ok) recover();
     else journal.undoCut(cut);

@@ -6,7 +6,7 @@ import { type Records, savedIn, write } from './captures.js';
 const PREFIX = 'state/things/';
 
 function open(saved?: SavedRecord[]) {
-  const tracker = createTracker();
+  const tracker = createTracker('state/');
   const form = {
     save: ({ key, number }: Entry): unknown => ({ key, number }),
     load: (content: unknown): Entry => ({ ...(content as Entry), epoch: 0 }),
@@ -24,7 +24,7 @@ test('a value that takes the place of another is there after a restart, whatever
     const running = beginCapture(tracker, [map]);
     meanwhile();
     running.advance(Infinity);
-    write(records, running);
+    write(records, running.changes);
   };
   const keys = Array.from({ length: 100 }, (_, at) => `${at}`);
   keys.forEach(set);

@@ -356,7 +356,7 @@ export interface Counts {
 }
 
 export function createState(): State {
-  const tracker = createTracker();
+  const tracker = createTracker(STATE_PREFIX);
   return {
     tracker,
     runs: new TrackedMap({ tracker, prefix: `${STATE_PREFIX}runs/`, ...RUN_FORM }),
