@@ -67,8 +67,9 @@ export function beginCapture(
   tracker.epoch++;
   tracker.is_running = true;
   const rest: RecordChange[] = [];
-  // Nothing is ahead of a bound that no record tells yet, or of one that goes with everything that was written before.
-  const ahead: RecordChange[] = all || tracker.bound === 0 ? rest : [];
+  // Where everything is written anew, a write has failed before: nobody knows what bound a record tells.
+  const ahead: RecordChange[] = everything ? rest : [];
+  if (!everything && tracker.bound === 0) ahead.push(boundChange(tracker));
   const begun = Array.from(parts, (part) => part.begin(ahead, all));
   const obsolete = tracker.obsolete.splice(0).flat();
   if (!all) for (const key of obsolete) rest.push({ key });
@@ -78,9 +79,7 @@ export function beginCapture(
   function complete(): void {
     is_complete = true;
     tracker.is_running = false;
-    if (!all && tracker.next_number === tracker.bound) return;
-    tracker.bound = tracker.next_number;
-    rest.push(changeOf(boundKey(tracker), tracker.bound));
+    if (everything || tracker.next_number > tracker.bound) rest.push(boundChange(tracker));
   }
 
   const takeAhead = (): RecordChange[] => (ahead === rest ? [] : ahead.splice(0));
@@ -99,6 +98,12 @@ export function beginCapture(
 }
 
 const boundKey = ({ prefix }: Tracker): string => `${prefix}bound`;
+
+/** What was given a number so far counts. */
+function boundChange(tracker: Tracker): RecordChange {
+  tracker.bound = tracker.next_number;
+  return changeOf(boundKey(tracker), tracker.bound);
+}
 
 /** Gives the records that count; those that were ahead of a capture are obsolete. */
 function upToBound(tracker: Tracker, saved: SavedRecord[]): SavedRecord[] {

@@ -18,7 +18,7 @@ export type Records = Map<string, Uint8Array>;
 export const savedIn = (records: Records): SavedRecord[] =>
   Array.from(records, ([key, value]) => ({ key, value }));
 
-export function write(records: Records, changes: readonly RecordChange[]): void {
+function apply(records: Records, changes: readonly RecordChange[]): void {
   expect(new Set(changes.map(({ key }) => key)).size).toBe(changes.length);
   for (const { key, value } of changes) {
     if (value === undefined) records.delete(key);
@@ -26,11 +26,17 @@ export function write(records: Records, changes: readonly RecordChange[]): void 
   }
 }
 
+/** What may be ahead of the rest, and then the rest. */
+export function write(records: Records, capture: StagedCapture): void {
+  apply(records, capture.takeAhead());
+  apply(records, capture.take());
+}
+
 /** Captures at once, and writes that. */
 export function save(stage: Stage, records: Records = new Map()): Records {
   const capture = stage.capture();
   capture.advance(Infinity);
-  write(records, capture.changes);
+  write(records, capture);
   return records;
 }
 
@@ -88,10 +94,10 @@ export function expectUndisturbed<S extends Stage>(play: Play<S>, next: fc.Strea
       case 'advance': {
         if (running === undefined) break;
         const is_complete = running.capture.advance(move.entries);
-        write(records, running.capture.takeAhead());
+        apply(records, running.capture.takeAhead());
         if (!is_complete) break;
         if (running.everything) records.clear();
-        write(records, running.capture.changes);
+        apply(records, running.capture.take());
         saved_at = running.at;
         running = undefined;
         break;

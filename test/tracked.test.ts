@@ -24,7 +24,7 @@ test('a value that takes the place of another is there after a restart, whatever
     const running = beginCapture(tracker, [map]);
     meanwhile();
     running.advance(Infinity);
-    write(records, running.changes);
+    write(records, running);
   };
   const keys = Array.from({ length: 100 }, (_, at) => `${at}`);
   keys.forEach(set);

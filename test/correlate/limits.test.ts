@@ -541,7 +541,7 @@ describe('what is written down', () => {
     expect(() => correlator.capture()).toThrow('not complete');
     expect(capture.advance(Infinity)).toBe(true);
     const records = new Map();
-    write(records, capture.changes);
+    write(records, capture);
     expect(createCorrelator({}, savedIn(records)).counts().runs_open).toBe(2);
     expect(createCorrelator({}, savedIn(save(correlator, records))).counts().runs_open).toBe(0);
   });
