@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createAhead } from './ahead.js';
 import { STATE_PREFIX } from './correlate/index.js';
 import { DECODE_PREFIX } from './intake.js';
 import { createJournal, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
@@ -51,9 +52,6 @@ export interface Keeper {
 
 /** Entries that are turned into records at one go: what comes in goes on between two portions, and hardly notices them. */
 const PORTION = 16;
-
-/** What is written ahead at one go: it shares a commit with chunks, which is to take hardly longer for it. */
-const AHEAD_BYTES = 128 * 1024;
 
 /** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
 const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
@@ -162,44 +160,13 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   const removal = (prefixes: string[]): RecordChange[] =>
     prefixes.flatMap((prefix) => [...kept.records(prefix)].map(({ key }) => ({ key })));
 
-  /** Writes down portions, each while the next one is gathered. */
-  function createAhead() {
-    let changes: RecordChange[] = [];
-    let bytes = 0;
-    let portion: Promise<Written> = Promise.resolve({ ok: true });
-
-    /** Resolves when the portion before is written: whether it is. */
-    async function next(): Promise<Written> {
-      const before = await portion;
-      if (before.ok) portion = write(scoped(changes));
-      changes = [];
-      bytes = 0;
-      return before;
-    }
-
-    return {
-      async add(more: RecordChange[]): Promise<void> {
-        for (const change of more) {
-          changes.push(change);
-          bytes += change.value?.length ?? 0;
-        }
-        if (bytes >= AHEAD_BYTES) await next();
-      },
-      /** Resolves when all is written, or can't be. */
-      async written(): Promise<Written> {
-        await next();
-        return portion;
-      },
-    };
-  }
-
   async function takeCheckpoint(): Promise<void> {
     const everything = is_failing;
     const { stages, outboxes, cut, others } = await captureAll(everything);
     const state = joinCaptures(stages);
     const pending = joinCaptures(outboxes);
     const captures = joinCaptures([state, pending]);
-    const ahead = createAhead();
+    const ahead = createAhead((changes) => write(scoped(changes)));
     const gathering = store.gather();
     // What is captured whole takes the place of all that was written before.
     const stale = everything ? removal([STATE_PREFIX, DECODE_PREFIX]) : [];
@@ -215,9 +182,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       await ahead.add(early);
       await nextTurn();
     }
-    const { ok } = noteWritten(
-      await ahead.written().then((before) => (before.ok ? gathering.write() : before)),
-    );
+    // None of what is ahead counts without the rest, and the rest is nothing without it.
+    const { ok } = (await ahead.written()) ? noteWritten(await gathering.write()) : { ok: false };
     for (const outbox of outboxes) outbox.written(ok);
     if (ok) recover();
     else journal.undoCut(cut);
