@@ -69,7 +69,8 @@ export function beginCapture(
   const rest: RecordChange[] = [];
   // Where everything is written anew, a write has failed before: nobody knows what bound a record tells.
   const ahead: RecordChange[] = everything ? rest : [];
-  if (!everything && tracker.bound === 0) ahead.push(boundChange(tracker));
+  const first_number = tracker.next_number;
+  let is_bounded = tracker.bound > 0;
   const begun = Array.from(parts, (part) => part.begin(ahead, all));
   const obsolete = tracker.obsolete.splice(0).flat();
   if (!all) for (const key of obsolete) rest.push({ key });
@@ -79,10 +80,19 @@ export function beginCapture(
   function complete(): void {
     is_complete = true;
     tracker.is_running = false;
-    if (everything || tracker.next_number > tracker.bound) rest.push(boundChange(tracker));
+    if (!everything && tracker.next_number <= tracker.bound) return;
+    tracker.bound = tracker.next_number;
+    rest.push(changeOf(boundKey(tracker), tracker.bound));
   }
 
-  const takeAhead = (): RecordChange[] => (ahead === rest ? [] : ahead.splice(0));
+  function takeAhead(): RecordChange[] {
+    if (ahead === rest || ahead.length === 0) return [];
+    // What is there already counts, and what is ahead does not.
+    const bound = is_bounded ? [] : [changeOf(boundKey(tracker), first_number)];
+    is_bounded = true;
+    return [...bound, ...ahead.splice(0)];
+  }
+
   return {
     get changes() {
       return ahead === rest ? rest : [...ahead, ...rest];
@@ -99,24 +109,10 @@ export function beginCapture(
 
 const boundKey = ({ prefix }: Tracker): string => `${prefix}bound`;
 
-/** What was given a number so far counts. */
-function boundChange(tracker: Tracker): RecordChange {
-  tracker.bound = tracker.next_number;
-  return changeOf(boundKey(tracker), tracker.bound);
-}
-
-/** Gives the records that count; those that were ahead of a capture are obsolete. */
-function upToBound(tracker: Tracker, saved: SavedRecord[]): SavedRecord[] {
-  const bound_key = boundKey(tracker);
-  const record = saved.find(({ key }) => key === bound_key);
-  const others = saved.filter((each) => each !== record);
-  const bound = record && decodeRecord(bound_key, record.value);
-  if (typeof bound !== 'number' || !Number.isSafeInteger(bound)) return others;
-  tracker.bound = bound;
-  keepNumbersAbove(tracker, bound - 1);
-  const isAhead = ({ key }: SavedRecord): boolean => numberIn(key) >= bound;
-  tracker.obsolete.push(others.filter(isAhead).map(({ key }) => key));
-  return others.filter((each) => !isAhead(each));
+/** 0 where it can't be used. */
+function readBound({ key, value }: SavedRecord): number {
+  const bound = decodeRecord(key, value);
+  return typeof bound === 'number' && Number.isSafeInteger(bound) ? bound : 0;
 }
 
 function* oneAfterAnother(all: Generator<void>[]): Generator<void> {
@@ -132,9 +128,20 @@ export function restoreParts(
   tracker.epoch = 1;
   let unusable = 0;
   const taken = new Set<Tracked>();
-  const records = [...saved];
-  for (const { key } of records) keepNumbersAbove(tracker, numberIn(key));
-  for (const { key, value } of upToBound(tracker, records).sort(byPlace)) {
+  const records = [...saved].sort(byPlace);
+  const told = records.find(({ key }) => key === boundKey(tracker));
+  tracker.bound = told === undefined ? 0 : readBound(told);
+  if (told !== undefined && tracker.bound === 0) unusable++;
+  keepNumbersAbove(tracker, tracker.bound - 1);
+  for (const record of records) {
+    if (record === told) continue;
+    const { key, value } = record;
+    const number = numberIn(key);
+    keepNumbersAbove(tracker, number);
+    if (tracker.bound > 0 && number >= tracker.bound) {
+      tracker.obsolete.push([key]);
+      continue;
+    }
     const content = decodeRecord(key, value);
     const part = content === undefined ? undefined : partOf(key);
     if (part !== undefined) taken.add(part);
