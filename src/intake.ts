@@ -13,7 +13,7 @@ import {
   type TranscriptIndex,
 } from './decode/index.js';
 import type { AgentEvent } from './model/event.js';
-import type { Capture, SavedRecord } from './model/record.js';
+import type { SavedRecord, StagedCapture } from './model/record.js';
 import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
 import {
   beginCapture,
@@ -68,7 +68,7 @@ export interface Intake {
    * What has changed of the decoders' memory since the capture before, as records whose keys begin with `decode/`; in the
    * first one everything. A capture is to be complete before the next is taken. It keeps no changes before the first one.
    */
-  capture(options?: CaptureOptions): Capture;
+  capture(options?: CaptureOptions): StagedCapture;
   /** Of the records that it was restored from, the number that could not be used. The next capture removes them. */
   unusable_records: number;
 }
@@ -140,7 +140,7 @@ const lineId = (stream: string, bytes: Buffer): string =>
 export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecord>): Intake {
   const by_source = new Map<string, SourceCounts>();
   const source_of = new Map<string, string>();
-  const tracker = createTracker();
+  const tracker = createTracker(DECODE_PREFIX);
   const streams = new TrackedMap<Stream>({
     tracker,
     prefix: DECODE_PREFIX,

@@ -1,9 +1,11 @@
 /**
  * Writes down what a bridge keeps: each chunk as it comes, what was answered several times a second, and at a checkpoint
- * everything at one instant, in one transaction. Where nothing can be written it says so and goes on without, until it can.
+ * everything at one instant. One transaction makes a checkpoint count; most of its records are written ahead of it, beside the
+ * chunks that go on coming. Where nothing can be written it says so and goes on without, until it can.
  */
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createAhead } from './ahead.js';
 import { STATE_PREFIX } from './correlate/index.js';
 import { DECODE_PREFIX } from './intake.js';
 import { createJournal, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
@@ -11,7 +13,7 @@ import { ANSWERS_PREFIX, type AnswerLog, advancePosition, type Kept, POSITIONS }
 import { LEDGER, type Ledger } from './ledger.js';
 import type { Destination, DestinationKeeping } from './model/delivery.js';
 import type { Logger } from './model/logger.js';
-import { type Capture, joinCaptures, keyNumber, type RecordChange } from './model/record.js';
+import { joinCaptures, keyNumber, type RecordChange, type StagedCapture } from './model/record.js';
 import { createRetention } from './retention.js';
 import type { StoreChange, Written } from './store/store.js';
 
@@ -20,7 +22,7 @@ export interface KeeperOptions {
   place: string;
   destinations: Destination[];
   /** The state of the stages at this instant: what has changed since the last time, or everything. */
-  capture(everything: boolean): Capture[];
+  capture(everything: boolean): StagedCapture[];
   /** Resolves when everything that was applied has reached the destinations. */
   settled(): Promise<unknown>;
   ledger(running: boolean): Omit<Ledger, 'store_bytes'>;
@@ -131,7 +133,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     clock() - last_checkpoint_ms >= (is_dirty ? interval_ms : IDLE_INTERVAL_MS);
 
   /** Takes note of everything at one instant. */
-  async function captureAll() {
+  async function captureAll(everything: boolean) {
     let goOn = (): void => undefined;
     standing = new Promise((resolve) => {
       goOn = resolve;
@@ -140,14 +142,14 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       // What was applied reaches the destinations when its chunk is written.
       await options.settled();
       await Promise.all(destinations.map((destination) => destination.collectMetrics()));
-      const state = joinCaptures(options.capture(is_failing));
+      const stages = options.capture(everything);
       const outboxes = keepings().map((keeping) => keeping.capture());
       const cut = journal.cut();
       const answers = answer_keys.map((key) => ({ key }));
       answer_keys = [];
       is_dirty = false;
       const positions = { key: POSITIONS, value: Buffer.from(JSON.stringify(kept.positions)) };
-      return { state, outboxes, cut, others: [...answers, positions] };
+      return { stages, outboxes, cut, others: [...answers, positions] };
     } finally {
       standing = undefined;
       goOn();
@@ -160,9 +162,11 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   async function takeCheckpoint(): Promise<void> {
     const everything = is_failing;
-    const { state, outboxes, cut, others } = await captureAll();
+    const { stages, outboxes, cut, others } = await captureAll(everything);
+    const state = joinCaptures(stages);
     const pending = joinCaptures(outboxes);
     const captures = joinCaptures([state, pending]);
+    const ahead = createAhead((changes) => write(scoped(changes)));
     const gathering = store.gather();
     // What is captured whole takes the place of all that was written before.
     const stale = everything ? removal([STATE_PREFIX, DECODE_PREFIX]) : [];
@@ -171,12 +175,15 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     for (let isDone = false; !isDone; ) {
       const began_ms = clock();
       isDone = captures.advance(PORTION);
+      const early = stages.flatMap((stage) => stage.takeAhead());
       gathering.add(scoped(state.take()));
       gathering.add(pending.take());
       work_ms += clock() - began_ms;
+      await ahead.add(early);
       await nextTurn();
     }
-    const { ok } = noteWritten(await gathering.write());
+    // None of what is ahead counts without the rest, and the rest is nothing without it.
+    const { ok } = (await ahead.written()) ? noteWritten(await gathering.write()) : { ok: false };
     for (const outbox of outboxes) outbox.written(ok);
     if (ok) recover();
     else journal.undoCut(cut);

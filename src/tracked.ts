@@ -6,15 +6,22 @@
  */
 import { crc32 } from 'node:zlib';
 import { type BoundedMap, beginGeneration, type Generation } from './bounded.js';
-import type { Capture, RecordChange, SavedRecord } from './model/record.js';
+import type { RecordChange, SavedRecord, StagedCapture } from './model/record.js';
 
 /** What the parts of one stage's state share. */
 export interface Tracker {
+  /** The keys of all records of the stage begin so. */
+  prefix: string;
   /** Counts captures. Changes are kept from the first one on, or from when the state was restored; 0 until then. */
   epoch: number;
   is_running: boolean;
   /** Gives order to what has no other, and names records. */
   next_number: number;
+  /**
+   * Records with a smaller number count: the others are ahead of a capture that was not written to its end. A record says so;
+   * 0 where there is none.
+   */
+  bound: number;
   /** Keys of records that the next capture removes. */
   obsolete: string[][];
 }
@@ -40,10 +47,12 @@ export interface CaptureOptions {
   everything?: boolean;
 }
 
-export const createTracker = (): Tracker => ({
+export const createTracker = (prefix: string): Tracker => ({
+  prefix,
   epoch: 0,
   is_running: false,
   next_number: 1,
+  bound: 0,
   obsolete: [],
 });
 
@@ -52,29 +61,58 @@ export function beginCapture(
   tracker: Tracker,
   parts: Iterable<Tracked>,
   { everything = false }: CaptureOptions = {},
-): Capture {
+): StagedCapture {
   if (tracker.is_running) throw new Error('the capture before is not complete');
   const all = everything || tracker.epoch === 0;
   tracker.epoch++;
   tracker.is_running = true;
-  const changes: RecordChange[] = [];
-  const begun = Array.from(parts, (part) => part.begin(changes, all));
+  const rest: RecordChange[] = [];
+  // Where everything is written anew, a write has failed before: nobody knows what bound a record tells.
+  const ahead: RecordChange[] = everything ? rest : [];
+  const first_number = tracker.next_number;
+  let is_bounded = tracker.bound > 0;
+  const begun = Array.from(parts, (part) => part.begin(ahead, all));
   const obsolete = tracker.obsolete.splice(0).flat();
-  if (!all) for (const key of obsolete) changes.push({ key });
+  if (!all) for (const key of obsolete) rest.push({ key });
   const steps = oneAfterAnother(begun);
   let is_complete = false;
+
+  function complete(): void {
+    is_complete = true;
+    tracker.is_running = false;
+    if (!everything && tracker.next_number <= tracker.bound) return;
+    tracker.bound = tracker.next_number;
+    rest.push(changeOf(boundKey(tracker), tracker.bound));
+  }
+
+  function takeAhead(): RecordChange[] {
+    if (ahead === rest || ahead.length === 0) return [];
+    // What is there already counts, and what is ahead does not.
+    const bound = is_bounded ? [] : [changeOf(boundKey(tracker), first_number)];
+    is_bounded = true;
+    return [...bound, ...ahead.splice(0)];
+  }
+
   return {
-    changes,
-    take: () => changes.splice(0),
+    get changes() {
+      return ahead === rest ? rest : [...ahead, ...rest];
+    },
+    takeAhead,
+    take: () => [...takeAhead(), ...rest.splice(0)],
     advance(max_records) {
-      for (let left = max_records; left > 0 && !is_complete; left--) {
-        if (steps.next().done !== true) continue;
-        is_complete = true;
-        tracker.is_running = false;
-      }
+      for (let left = max_records; left > 0 && !is_complete; left--)
+        if (steps.next().done === true) complete();
       return is_complete;
     },
   };
+}
+
+const boundKey = ({ prefix }: Tracker): string => `${prefix}bound`;
+
+/** 0 where it can't be used. */
+function readBound({ key, value }: SavedRecord): number {
+  const bound = decodeRecord(key, value);
+  return typeof bound === 'number' && Number.isSafeInteger(bound) ? bound : 0;
 }
 
 function* oneAfterAnother(all: Generator<void>[]): Generator<void> {
@@ -90,8 +128,20 @@ export function restoreParts(
   tracker.epoch = 1;
   let unusable = 0;
   const taken = new Set<Tracked>();
-  for (const { key, value } of [...saved].sort(byPlace)) {
-    keepNumbersAbove(tracker, numberIn(key));
+  const records = [...saved].sort(byPlace);
+  const told = records.find(({ key }) => key === boundKey(tracker));
+  tracker.bound = told === undefined ? 0 : readBound(told);
+  if (told !== undefined && tracker.bound === 0) unusable++;
+  keepNumbersAbove(tracker, tracker.bound - 1);
+  for (const record of records) {
+    if (record === told) continue;
+    const { key, value } = record;
+    const number = numberIn(key);
+    keepNumbersAbove(tracker, number);
+    if (tracker.bound > 0 && number >= tracker.bound) {
+      tracker.obsolete.push([key]);
+      continue;
+    }
     const content = decodeRecord(key, value);
     const part = content === undefined ? undefined : partOf(key);
     if (part !== undefined) taken.add(part);

@@ -1,14 +1,15 @@
 /**
  * Whatever is captured and restored meanwhile, a stage does the same: random captures, each written down in pieces between
- * the steps and by and by, and crashes after which another process goes on from what the store has.
+ * the steps and by and by, what may be ahead of the rest as soon as it is there, and crashes after which another process goes
+ * on from what the store has.
  */
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import type { Capture, SavedRecord } from '../src/model/record.js';
+import type { RecordChange, SavedRecord, StagedCapture } from '../src/model/record.js';
 import type { CaptureOptions } from '../src/tracked.js';
 
 export interface Stage {
-  capture(options?: CaptureOptions): Capture;
+  capture(options?: CaptureOptions): StagedCapture;
   unusable_records: number;
 }
 
@@ -17,12 +18,18 @@ export type Records = Map<string, Uint8Array>;
 export const savedIn = (records: Records): SavedRecord[] =>
   Array.from(records, ([key, value]) => ({ key, value }));
 
-export function write(records: Records, { changes }: Capture): void {
+function apply(records: Records, changes: readonly RecordChange[]): void {
   expect(new Set(changes.map(({ key }) => key)).size).toBe(changes.length);
   for (const { key, value } of changes) {
     if (value === undefined) records.delete(key);
     else records.set(key, value);
   }
+}
+
+/** What may be ahead of the rest, and then the rest. */
+export function write(records: Records, capture: StagedCapture): void {
+  apply(records, capture.takeAhead());
+  apply(records, capture.take());
 }
 
 /** Captures at once, and writes that. */
@@ -72,7 +79,7 @@ export function expectUndisturbed<S extends Stage>(play: Play<S>, next: fc.Strea
   const records: Records = new Map();
   let saved_at = 0;
   let stage = play.create();
-  let running: { capture: Capture; at: number; everything: boolean } | undefined;
+  let running: { capture: StagedCapture; at: number; everything: boolean } | undefined;
   let crashes = 0;
   for (let at = 0; at < play.length || crashes === 0; ) {
     const move: Move = at < play.length ? next.next().value : { do: 'crash' };
@@ -84,13 +91,17 @@ export function expectUndisturbed<S extends Stage>(play: Play<S>, next: fc.Strea
       case 'capture':
         running ??= { capture: stage.capture(move), at, everything: move.everything };
         break;
-      case 'advance':
-        if (!running?.capture.advance(move.entries)) break;
+      case 'advance': {
+        if (running === undefined) break;
+        const is_complete = running.capture.advance(move.entries);
+        apply(records, running.capture.takeAhead());
+        if (!is_complete) break;
         if (running.everything) records.clear();
-        write(records, running.capture);
+        apply(records, running.capture.take());
         saved_at = running.at;
         running = undefined;
         break;
+      }
       case 'crash':
         if (++crashes > MAX_CRASHES) break;
         running = undefined;

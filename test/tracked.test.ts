@@ -10,7 +10,7 @@ interface Thing extends Entry {
 }
 
 function open(saved?: SavedRecord[]) {
-  const tracker = createTracker();
+  const tracker = createTracker('state/');
   const form = {
     keyOf: ({ key }: Thing): string => key,
     save: ({ key, number }: Thing): unknown => ({ key, number }),

@@ -5,7 +5,7 @@
 import { getEntry } from '../bounded.js';
 import { withoutUndefined } from '../json.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
-import type { Capture, SavedRecord } from '../model/record.js';
+import type { SavedRecord, StagedCapture } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
 import { beginCapture, type CaptureOptions, isThere } from '../tracked.js';
 import { archived, recall } from './archive.js';
@@ -92,7 +92,7 @@ export interface Correlator {
    * What has changed since the capture before, as records whose keys begin with `state/`; in the first one everything. A
    * capture is to be complete before the next is taken. It keeps no changes before the first one.
    */
-  capture(options?: CaptureOptions): Capture;
+  capture(options?: CaptureOptions): StagedCapture;
   /** Of the records that it was restored from, the number that could not be used. The next capture removes them. */
   unusable_records: number;
 }

@@ -364,7 +364,7 @@ export interface Counts {
 const keyOf = ({ span_id }: Pick<Origin, 'span_id'>): string => span_id;
 
 export function createState(): State {
-  const tracker = createTracker();
+  const tracker = createTracker(STATE_PREFIX);
   return {
     tracker,
     runs: new TrackedMap<Run>({ tracker, prefix: `${STATE_PREFIX}runs/`, keyOf, ...RUN_FORM }),

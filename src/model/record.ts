@@ -27,6 +27,15 @@ export interface Capture {
   take(): RecordChange[];
 }
 
+/** The capture of a stage: all of its records but a few stand under keys that none had before. */
+export interface StagedCapture extends Capture {
+  /**
+   * Gives out those of the changes that are there that may be written ahead of the others, in as many transactions as one
+   * likes: none of them counts before all the others are written, in one.
+   */
+  takeAhead(): RecordChange[];
+}
+
 /** Several captures of the same instant as one. */
 export function joinCaptures(captures: readonly Capture[]): Capture {
   return {

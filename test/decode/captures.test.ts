@@ -193,7 +193,8 @@ describe('a restored stream', () => {
     expect(intake.streams()).toEqual([held]);
     expect(intake.end(held).map((event) => event.type)).toEqual(['tool.output']);
     expect(intake.counts().events).toBe(1);
-    expect([...save(intake, records).keys()]).toEqual([]);
+    // What is left tells which records count.
+    expect([...save(intake, records).keys()]).toEqual(['decode/bound']);
     expect(create(savedIn(records)).streams()).toEqual([]);
   });
 
@@ -202,7 +203,8 @@ describe('a restored stream', () => {
     const records = cutWhileHeld();
     const intake = createIntake(options, savedIn(records));
     expect(intake.streams()).toEqual([]);
-    expect(intake.unusable_records).toBe(records.size);
+    // All but the one that tells which count.
+    expect(intake.unusable_records).toBe(records.size - 1);
   });
 
   test('that has ended leaves no records', () => {
@@ -211,7 +213,8 @@ describe('a restored stream', () => {
     for (const line of withEnd(held)) {
       takeLine(intake, line, 0);
       save(intake, records);
-      expect(records.size > 0).toBe(!line.end);
+      // One tells which of the others count.
+      expect(records.size > 1).toBe(!line.end);
     }
   });
 });
