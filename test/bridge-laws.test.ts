@@ -21,7 +21,7 @@ import { requests } from './correlate/stories.js';
 import { answered, fakeLogger, OK, UNREACHABLE } from './export/fakes.js';
 
 vi.setConfig({ testTimeout: 120_000 });
-vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
 
 const KEEP_INTERVAL_MS = 250;
 
@@ -111,6 +111,10 @@ function createDisk() {
     /** What has reached it. */
     written: inner,
     flush,
+    /** As a full one does. */
+    refuse(count: number): void {
+      for (const { done } of unflushed.splice(0, count)) done({ ok: false, message: 'full' });
+    },
     /** A store of one process. */
     open(): Store {
       is_dead = false;
@@ -319,6 +323,71 @@ test.prop([requests, fc.array(move, { maxLength: 80 }), encodings], { numRuns: 6
         // Of what was not on the disk nothing was sent: it is as if it had never been told.
         batches.splice(survivingIn(disk));
         life = await startLife(disk, backend, clock, () => is_up, encoding);
+      }
+      await turn();
+    }
+    is_up = true;
+    feed(Infinity);
+    await life.finish();
+    const expected = await undisturbed(batches);
+    expect(backend.spans).toEqual(expected.spans);
+    expect([...backend.logs].sort()).toEqual([...expected.logs].sort());
+    expect(backend.sums()).toEqual(expected.sums());
+  },
+);
+
+const ROUNDS_TO_RECOVER = 30;
+
+/** One write at a time is refused, most often one of a checkpoint, and the bridge is killed before it has taken many more. */
+const full_now_and_then = fc.array(
+  fc.oneof(
+    { weight: 3, arbitrary: move },
+    { weight: 2, arbitrary: fc.constant({ do: 'flush' as const, writes: 1 }) },
+    { weight: 2, arbitrary: fc.constant({ do: 'refuse' as const, writes: 1 }) },
+    { weight: 3, arbitrary: fc.constant({ do: 'keep up' as const }) },
+    { weight: 4, arbitrary: fc.constant({ do: 'turn' as const }) },
+    { weight: 1, arbitrary: fc.constant({ do: 'kill' as const, kept_writes: 0 }) },
+  ),
+  { minLength: 20, maxLength: 120 },
+);
+
+test.prop([requests, full_now_and_then], { numRuns: 200 })(
+  'a disk that is full in between, at any of the writes, makes no difference once it can be written again',
+  async (events, moves) => {
+    const disk = createDisk();
+    const backend = createBackend();
+    const clock = { now_ms: 0 };
+    let is_up = true;
+    let fed = 0;
+    let life = await startLife(disk, backend, clock, () => is_up);
+    const batches: AgentEvent[][] = [];
+    const feed = (count: number): void => {
+      const batch = events.slice(fed, fed + count);
+      fed += batch.length;
+      if (batch.length === 0) return;
+      clock.now_ms = Math.max(clock.now_ms, ...batch.map(({ ts }) => ts));
+      life.feed.give(batch, batches.length);
+      batches.push(batch);
+    };
+    // What is told of the bridge is written every second, and shows that it can be; then all is, at a checkpoint.
+    const recover = async (): Promise<void> => {
+      for (let round = 0; round < ROUNDS_TO_RECOVER; round++) {
+        vi.advanceTimersByTime(KEEP_INTERVAL_MS);
+        await turn();
+        disk.flush(Infinity);
+        await turn();
+      }
+    };
+    for (const each of moves) {
+      if (each.do === 'feed') feed(each.lines);
+      else if (each.do === 'flush') disk.flush(each.writes);
+      else if (each.do === 'refuse') disk.refuse(each.writes);
+      else if (each.do === 'backend') is_up = each.is_up;
+      else if (each.do === 'keep up') vi.advanceTimersByTime(KEEP_INTERVAL_MS);
+      else if (each.do === 'kill') {
+        await recover();
+        await life.kill(0);
+        life = await startLife(disk, backend, clock, () => is_up);
       }
       await turn();
     }
