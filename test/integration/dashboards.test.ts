@@ -171,9 +171,17 @@ for (const [name, start, { has_collector, needs }] of WAYS) {
       await feed(port, RECORDINGS);
       await untilTold('openclaw_otel_bridge_events_total', EVENTS);
       expect((await bridge.stop()).status).toBe(0);
+      // A model call may be told only at the end, when its reasoning tokens are waited for no longer.
       await untilTold('gen_ai_invoke_agent_duration_seconds_count', spans.filter(isRun).length);
+      await untilTold('gen_ai_client_inference_duration_seconds_count', spans.filter(isChat).length);
       if (has_collector) await untilTold('traces_span_metrics_duration_seconds_count', spans.length);
-      const times = await way.prometheus.query('timestamp(openclaw_otel_bridge_events_total)');
+      // What is collected together has instants of its own, some milliseconds apart.
+      const names = [
+        ...new Set(queries.flatMap(({ expr }) => expr.match(/\b(gen_ai|openclaw)_\w+(?=\{)/g) ?? [])),
+      ];
+      const times = (
+        await Promise.all(names.map((metric) => way.prometheus.query(`max(timestamp(${metric}))`)))
+      ).flat();
       at_s = Math.max(...times.map(numberOf));
     });
     afterAll(() => way?.stop());
