@@ -10,9 +10,13 @@ import { letSleep, wakeBy } from './heap.js';
 import { asideOf, forgetCalls, NOTHING_ASIDE, nextNumber, type Run, type State, type Step } from './state.js';
 import { hasUnmatchedStep } from './steps.js';
 
-const waitsForNothing = ({ calls, chats, aside }: Run): boolean =>
-  countOf(calls) + countOf(chats) + countOf(aside.reasoning) + countOf(aside.early_ends) === 0 &&
-  aside.parked.length === 0;
+function waitsForNothing(run: Run): boolean {
+  const { reasoning, early_ends, parked } = run.aside;
+  return (
+    countOf(run.calls) + countOf(run.chats) + countOf(reasoning) + countOf(early_ends) + parked.length ===
+      0 && !hasUnmatchedStep(run)
+  );
+}
 
 /** When what a run's calls are matched by is to be let go of: all that it could still be woken for. */
 const dueOf = ({ steps }: Run, now_ms: number): number[] =>
@@ -56,7 +60,7 @@ function makeRoom(step: Step, settle: (step: Step, run: Run) => void): void {
 export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run) => void): void {
   const { state } = step;
   if (run.ended === undefined || !isThere(run)) return;
-  if (waitsForNothing(run) && !hasUnmatchedStep(run)) return archive(step, run);
+  if (waitsForNothing(run)) return archive(step, run);
   if (run.ended.number > 0) return;
   run.ended.number = nextNumber(state);
   enqueue(

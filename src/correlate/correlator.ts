@@ -50,6 +50,7 @@ import {
   emptyEmission,
   forgetRecent,
   type Limits,
+  latestRun,
   liveRun,
   type Options,
   type Run,
@@ -142,12 +143,12 @@ function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
 }
 
 /** A spawn ties a child's run under its parent, and opens the child if it waits for that. */
-function applySpawn(step: Step, event: EventOf<'subagent.spawned'>): void {
+function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, key: string): void {
   const isLogged = rememberSpawn(step, event);
   step.arrived.push(childWait(event.session_key));
   if (isLogged) return;
   // Neither the parent nor the child is known yet: the record waits for the child.
-  const held = hold(step, event, identityOf(step, event));
+  const held = hold(step, event, identityOf(step, event, key));
   tryOpen(step, held, dispatch);
   makeRoomForHeld(step, dispatch);
 }
@@ -181,49 +182,55 @@ function isNew(step: Step, event: AgentEvent, seen: Seen): boolean {
 }
 
 /** Of a run that is held, or not known at all. */
-function identityOf({ state }: Step, { session_key, run_id = '' }: AgentEvent): Identity {
-  const span_id = runKey(session_key, run_id);
-  return state.held.get(span_id) ?? { session_key, run_id, span_id, ...noneSeen() };
+function identityOf({ state }: Step, { session_key, run_id = '' }: AgentEvent, key: string): Identity {
+  return state.held.get(key) ?? { session_key, run_id, span_id: key, ...noneSeen() };
 }
 
 /** What is said of a sub-agent may name its session alone: it is about its latest run. Once that has ended, nothing of it changes. */
-function applyToSubagent(step: Step, event: AgentEvent): void {
+function applyToSubagent(step: Step, event: AgentEvent, own: string): void {
   const { state } = step;
-  const own = runKey(event.session_key, event.run_id ?? '');
   const isOwn = archived(state, own) !== undefined;
   const key = isOwn ? own : getEntry(state.sessions, event.session_key)?.runs.at(-1);
   const run = key === undefined ? undefined : state.runs.get(key);
   if (run !== undefined) return applyToRun(step, run, event);
   const ended = key === undefined ? undefined : archived(state, key);
-  if (key === undefined || ended === undefined) return applyUnknown(step, event, identityOf(step, event));
+  if (key === undefined || ended === undefined)
+    return applyUnknown(step, event, identityOf(step, event, own));
   const changed = event.gap === true ? recall(step, key) : undefined;
   if (changed !== undefined) applyToRun(step, changed, event);
   else dispatch(step, { ...ended }, event);
 }
 
 /** An event of a run that is not at hand: of one that has ended, or is not open yet, or of which only a spawn or a result tells. */
-function applyToAbsent(step: Step, event: AgentEvent): void {
-  const { session_key, run_id = '' } = event;
+function applyToAbsent(step: Step, event: AgentEvent, key: string): void {
   if (isAboutSubagent(event)) {
     if (!isNew(step, event, noneSeen())) return;
-    if (event.type === 'subagent.spawned') applySpawn(step, event);
-    else applyToSubagent(step, event);
+    if (event.type === 'subagent.spawned') applySpawn(step, event, key);
+    else applyToSubagent(step, event, key);
     return;
   }
-  const run = recall(step, runKey(session_key, run_id));
+  const run = recall(step, key);
   if (run === undefined) {
-    const identity = identityOf(step, event);
+    const identity = identityOf(step, event, key);
     if (isNew(step, event, identity)) applyUnknown(step, event, identity);
   } else if (isNew(step, event, run)) applyToRun(step, run, event);
   else putAway(step, run);
 }
 
-function applyEvent(step: Step, event: AgentEvent): void {
-  const run = liveRun(step, event.session_key, event.run_id ?? '');
-  if (run === undefined) return applyToAbsent(step, event);
+function applyToLive(step: Step, run: Run, event: AgentEvent): void {
   if (!isNew(step, event, run)) return;
-  if (event.type === 'subagent.spawned') applySpawn(step, event);
+  if (event.type === 'subagent.spawned') applySpawn(step, event, run.span_id);
   else applyToRun(step, run, event);
+}
+
+function applyEvent(step: Step, event: AgentEvent): void {
+  const { session_key, run_id = '' } = event;
+  const latest = latestRun(step, session_key, run_id);
+  if (latest !== undefined) return applyToLive(step, latest, event);
+  const key = runKey(session_key, run_id);
+  const run = liveRun(step, session_key, key);
+  if (run === undefined) applyToAbsent(step, event, key);
+  else applyToLive(step, run, event);
 }
 
 /** Sees to all of a run that is due. */

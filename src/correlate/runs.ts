@@ -190,12 +190,12 @@ function makeRoom(step: Step): void {
 /** The nearest run above this one that waits for signs of life. One that was put away does not, but those above it may. */
 function watching({ state }: Step, run: Run): Run | undefined {
   const { descent } = run;
-  while (descent?.watching_key !== undefined) {
-    const above = state.runs.get(descent.watching_key);
-    if (above !== undefined) return above;
-    descent.watching_key = archived(state, descent.watching_key)?.descent?.watching_key;
-  }
-  return undefined;
+  if (descent === undefined) return undefined;
+  let { watching_key } = descent;
+  while (watching_key !== undefined && !state.runs.has(watching_key))
+    watching_key = archived(state, watching_key)?.descent?.watching_key;
+  if (watching_key !== descent.watching_key) run.descent = { ...descent, watching_key };
+  return watching_key === undefined ? undefined : state.runs.get(watching_key);
 }
 
 /** A sign of life of a run is one of its ancestors too: they wait for it. */
@@ -324,8 +324,8 @@ function refineParent(step: Step, run: Run): KnownParent | undefined {
   const parent = found.kind === 'unknown' ? found.fallback : found;
   if (parent?.kind !== 'known' || parent.run.trace_id !== run.trace_id) return undefined;
   const parent_key = parent.run.span_id;
-  const told = { parent_span_id: parent.span_id, parent_key, watching_key: parent_key };
-  if (descent !== undefined) Object.assign(descent, told);
+  if (descent !== undefined)
+    run.descent = { ...descent, parent_span_id: parent.span_id, parent_key, watching_key: parent_key };
   return parent;
 }
 

@@ -21,7 +21,6 @@ import { createTracker, isThere, TrackedMap, type Tracker } from '../tracked.js'
 import { type Few, none } from './few.js';
 import { HELD_FORM, RUN_FORM } from './forms.js';
 import type { Waiting } from './heap.js';
-import { runKey } from './ids.js';
 import type { Seen } from './numbers.js';
 
 /** The keys of the correlator's records begin so. */
@@ -169,7 +168,7 @@ export interface Run extends Waiting, Seen {
   trace_id: string;
   agent_id: string;
   trigger: string | undefined;
-  descent: Descent | undefined;
+  descent: Readonly<Descent> | undefined;
   start_ms: number;
   /** After the start: the latest instant that an event of it told, the latest sign of life of it or a descendant, its opening. */
   last_after_ms: number;
@@ -196,7 +195,7 @@ export interface Run extends Waiting, Seen {
   aside: Readonly<Aside>;
 }
 
-/** Of a run that hangs under another span, or is said to. */
+/** Of a run that hangs under another span, or is said to. Replaced as a whole: a copy of its run shares it. */
 export interface Descent {
   parent_span_id: string | undefined;
   /** The run that it hangs under. */
@@ -518,17 +517,21 @@ export function addOpenCall(state: State, call: OpenCall): void {
   enqueue(state.open_calls, call, state.open_call_count, ({ is_open }) => is_open);
 }
 
-/** A run that is open, or that waits for something: to be changed. */
-export function liveRun({ state }: Step, session_key: string, run_id: string): Run | undefined {
+/** The run, where it is the latest of its session and at hand, to be changed: so most are found, and need no key. */
+export function latestRun({ state }: Step, session_key: string, run_id: string): Run | undefined {
   const { sessions, runs } = state;
   const session = sessions.young.entries.get(session_key);
   if (session !== undefined) keepRecent(state, session_key, session);
   const latest = session?.latest;
-  if (latest !== undefined && latest.run_id === run_id && isThere(latest)) {
-    runs.touch(latest);
-    return latest;
-  }
-  const run = runs.get(runKey(session_key, run_id));
-  if (run !== undefined && session?.runs.at(-1) === run.span_id) session.latest = run;
+  if (latest === undefined || latest.run_id !== run_id || !isThere(latest)) return undefined;
+  runs.touch(latest);
+  return latest;
+}
+
+/** A run that is open, or that waits for something: to be changed. From here on it is at hand, where it is the latest. */
+export function liveRun({ state }: Step, session_key: string, key: string): Run | undefined {
+  const run = state.runs.get(key);
+  const session = state.sessions.young.entries.get(session_key);
+  if (run !== undefined && session?.runs.at(-1) === key) session.latest = run;
   return run;
 }
