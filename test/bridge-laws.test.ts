@@ -291,48 +291,76 @@ async function undisturbed(batches: AgentEvent[][], more: Partial<LineBatch> = {
   return backend;
 }
 
-const encodings = fc.constantFrom<Encoding>('json', 'protobuf');
+function expectSame(backend: Backend, expected: Backend): void {
+  expect(backend.spans).toEqual(expected.spans);
+  expect([...backend.logs].sort()).toEqual([...expected.logs].sort());
+  expect(backend.sums()).toEqual(expected.sums());
+}
 
-test.prop([requests, fc.array(move, { maxLength: 80 }), encodings], { numRuns: 60 })(
-  'whatever is killed when, and whatever it was thought to take, the backend has what survived, once',
-  async (events, moves, encoding) => {
-    const disk = createDisk();
-    const backend = createBackend();
-    const clock = { now_ms: 0 };
-    let is_up = true;
-    let fed = 0;
-    let life = await startLife(disk, backend, clock, () => is_up, encoding);
-    /** Batches in the order in which they were fed, with the process that they were fed to. */
-    const batches: AgentEvent[][] = [];
-    const feed = (count: number): void => {
-      const batch = events.slice(fed, fed + count);
-      fed += batch.length;
-      if (batch.length === 0) return;
-      clock.now_ms = Math.max(clock.now_ms, ...batch.map(({ ts }) => ts));
-      life.feed.give(batch, batches.length);
-      batches.push(batch);
-    };
-    for (const each of moves) {
+type Move = typeof move extends fc.Arbitrary<infer M> ? M : never;
+
+/** A bridge that is fed a story, and what can be done with it but for killing it. */
+async function startPlay(events: AgentEvent[], encoding: Encoding = 'json') {
+  const disk = createDisk();
+  const backend = createBackend();
+  const clock = { now_ms: 0 };
+  /** Batches in the order in which they were fed. */
+  const batches: AgentEvent[][] = [];
+  let is_up = true;
+  let fed = 0;
+  const start = () => startLife(disk, backend, clock, () => is_up, encoding);
+  let life = await start();
+
+  function feed(count: number): void {
+    const batch = events.slice(fed, fed + count);
+    fed += batch.length;
+    if (batch.length === 0) return;
+    clock.now_ms = Math.max(clock.now_ms, ...batch.map(({ ts }) => ts));
+    life.feed.give(batch, batches.length);
+    batches.push(batch);
+  }
+
+  return {
+    disk,
+    batches,
+    make(each: Exclude<Move, { do: 'kill' }>): void {
       if (each.do === 'feed') feed(each.lines);
       else if (each.do === 'flush') disk.flush(each.writes);
       else if (each.do === 'backend') is_up = each.is_up;
       // The time for answers to be written down, and for a checkpoint.
       else if (each.do === 'keep up') vi.advanceTimersByTime(KEEP_INTERVAL_MS);
-      else if (each.do === 'kill') {
-        await life.kill(each.kept_writes);
+    },
+    kill: (kept_writes: number) => life.kill(kept_writes),
+    async restart(): Promise<void> {
+      life = await start();
+    },
+    /** Feeds the rest, and looks at what the backend has. */
+    async finish(): Promise<void> {
+      is_up = true;
+      feed(Infinity);
+      await life.finish();
+      expectSame(backend, await undisturbed(batches));
+    },
+  };
+}
+
+const encodings = fc.constantFrom<Encoding>('json', 'protobuf');
+
+test.prop([requests, fc.array(move, { maxLength: 80 }), encodings], { numRuns: 60 })(
+  'whatever is killed when, and whatever it was thought to take, the backend has what survived, once',
+  async (events, moves, encoding) => {
+    const play = await startPlay(events, encoding);
+    for (const each of moves) {
+      if (each.do !== 'kill') play.make(each);
+      else {
+        await play.kill(each.kept_writes);
         // Of what was not on the disk nothing was sent: it is as if it had never been told.
-        batches.splice(survivingIn(disk));
-        life = await startLife(disk, backend, clock, () => is_up, encoding);
+        play.batches.splice(survivingIn(play.disk));
+        await play.restart();
       }
       await turn();
     }
-    is_up = true;
-    feed(Infinity);
-    await life.finish();
-    const expected = await undisturbed(batches);
-    expect(backend.spans).toEqual(expected.spans);
-    expect([...backend.logs].sort()).toEqual([...expected.logs].sort());
-    expect(backend.sums()).toEqual(expected.sums());
+    await play.finish();
   },
 );
 
@@ -354,50 +382,27 @@ const full_now_and_then = fc.array(
 test.prop([requests, full_now_and_then], { numRuns: 200 })(
   'a disk that is full in between, at any of the writes, makes no difference once it can be written again',
   async (events, moves) => {
-    const disk = createDisk();
-    const backend = createBackend();
-    const clock = { now_ms: 0 };
-    let is_up = true;
-    let fed = 0;
-    let life = await startLife(disk, backend, clock, () => is_up);
-    const batches: AgentEvent[][] = [];
-    const feed = (count: number): void => {
-      const batch = events.slice(fed, fed + count);
-      fed += batch.length;
-      if (batch.length === 0) return;
-      clock.now_ms = Math.max(clock.now_ms, ...batch.map(({ ts }) => ts));
-      life.feed.give(batch, batches.length);
-      batches.push(batch);
-    };
+    const play = await startPlay(events);
     // What is told of the bridge is written every second, and shows that it can be; then all is, at a checkpoint.
     const recover = async (): Promise<void> => {
       for (let round = 0; round < ROUNDS_TO_RECOVER; round++) {
         vi.advanceTimersByTime(KEEP_INTERVAL_MS);
         await turn();
-        disk.flush(Infinity);
+        play.disk.flush(Infinity);
         await turn();
       }
     };
     for (const each of moves) {
-      if (each.do === 'feed') feed(each.lines);
-      else if (each.do === 'flush') disk.flush(each.writes);
-      else if (each.do === 'refuse') disk.refuse(each.writes);
-      else if (each.do === 'backend') is_up = each.is_up;
-      else if (each.do === 'keep up') vi.advanceTimersByTime(KEEP_INTERVAL_MS);
-      else if (each.do === 'kill') {
+      if (each.do === 'refuse') play.disk.refuse(each.writes);
+      else if (each.do !== 'kill') play.make(each);
+      else {
         await recover();
-        await life.kill(0);
-        life = await startLife(disk, backend, clock, () => is_up);
+        await play.kill(0);
+        await play.restart();
       }
       await turn();
     }
-    is_up = true;
-    feed(Infinity);
-    await life.finish();
-    const expected = await undisturbed(batches);
-    expect(backend.spans).toEqual(expected.spans);
-    expect([...backend.logs].sort()).toEqual([...expected.logs].sort());
-    expect(backend.sums()).toEqual(expected.sums());
+    await play.finish();
   },
 );
 
@@ -473,9 +478,6 @@ test.prop(
     while (next < batches.length) feed();
     await life.finish();
     expect(answered_batches).toBe(batches.length);
-    const expected = await undisturbed(batches, { may_repeat: true });
-    expect(backend.spans).toEqual(expected.spans);
-    expect([...backend.logs].sort()).toEqual([...expected.logs].sort());
-    expect(backend.sums()).toEqual(expected.sums());
+    expectSame(backend, await undisturbed(batches, { may_repeat: true }));
   },
 );
