@@ -1,15 +1,20 @@
 /**
- * What must arrive of a workload, and what of it did: each span and log record as a line of text, and the sums of the counters.
+ * What must arrive of a workload, and what of it did: each span and log record as the digest of its text, and the sums of the
+ * counters. Texts themselves would be hundreds of megabytes of objects, and every collection of them takes time from what is
+ * measured.
  */
+import { createHash } from 'node:crypto';
 import { logText, spanText } from '../load/facts.js';
 import { storyClock, tellAll, type Workload } from '../load/workload.js';
 
-/** How often each text must come; with ids each is there once. */
-type Texts = ReadonlyMap<string, number>;
+export type Item = 'span' | 'log';
+
+/** Sorted; 64 bits of a hash, so that no two texts have the same. */
+export type Digests = BigUint64Array;
 
 export interface Expected {
-  spans: { with_ids: Texts; without_ids: Texts };
-  logs: { with_ids: Texts; without_ids: Texts };
+  workload: Workload;
+  digests: Record<Item, { with_ids: Digests; without_ids: Digests }>;
   sums: Record<string, number>;
   counts: Counts;
 }
@@ -31,31 +36,50 @@ const COUNTED: Record<string, string> = {
   'openclaw.cost': 'cost_usd',
 };
 
-const add = (texts: Map<string, number>, text: string): void =>
-  void texts.set(text, (texts.get(text) ?? 0) + 1);
+const digestOf = (text: string): bigint => createHash('sha1').update(text).digest().readBigUInt64LE();
+
+const sorted = (digests: bigint[]): Digests => BigUint64Array.from(digests).sort();
+
+export function digestsOf(texts: Iterable<string>): Digests {
+  const digests: bigint[] = [];
+  for (const text of texts) digests.push(digestOf(text));
+  return sorted(digests);
+}
 
 export function expectOf(workload: Workload): Expected {
-  const maps = () => ({ with_ids: new Map<string, number>(), without_ids: new Map<string, number>() });
-  const [spans, logs] = [maps(), maps()];
+  const lists = () => ({ with_ids: [] as bigint[], without_ids: [] as bigint[] });
+  const [spans, logs] = [lists(), lists()];
   const sums = Object.fromEntries(Object.keys(COUNTED).map((name) => [name, 0]));
   const counts: Counts = { events: 0, spans: 0, logs: 0 };
   for (const { event, span, log } of tellAll(workload, storyClock())) {
     counts.events++;
     if (span !== undefined) {
       counts.spans++;
-      add(spans.with_ids, spanText(span, true));
-      add(spans.without_ids, spanText(span, false));
+      spans.with_ids.push(digestOf(spanText(span, true)));
+      spans.without_ids.push(digestOf(spanText(span, false)));
     }
     if (log !== undefined) {
       counts.logs++;
-      add(logs.with_ids, logText(log, true));
-      add(logs.without_ids, logText(log, false));
+      logs.with_ids.push(digestOf(logText(log, true)));
+      logs.without_ids.push(digestOf(logText(log, false)));
     }
     if (event.type !== 'llm.tokens') continue;
     for (const [name, field] of Object.entries(COUNTED))
       sums[name] = (sums[name] ?? 0) + Number(event[field]);
   }
-  return { spans, logs, sums, counts };
+  const digests = (of: ReturnType<typeof lists>) => ({
+    with_ids: sorted(of.with_ids),
+    without_ids: sorted(of.without_ids),
+  });
+  return { workload, digests: { span: digests(spans), log: digests(logs) }, sums, counts };
+}
+
+/** The texts that are expected, told once more. */
+export function* expectedTexts(workload: Workload, item: Item, with_ids: boolean): Generator<string> {
+  for (const { span, log } of tellAll(workload, storyClock())) {
+    if (item === 'span' && span !== undefined) yield spanText(span, with_ids);
+    if (item === 'log' && log !== undefined) yield logText(log, with_ids);
+  }
 }
 
 export interface Comparison {
@@ -68,21 +92,48 @@ export interface Comparison {
   example?: string;
 }
 
-export function compare(expected: Texts, actual: Iterable<string>): Comparison {
-  const left = new Map(expected);
-  const wrong: string[] = [];
-  for (const text of actual) {
-    const count = left.get(text);
-    if (count === undefined) wrong.push(text);
-    else if (count === 1) left.delete(text);
-    else left.set(text, count - 1);
+/** What one side has and the other has not, or less often. */
+function differences(expected: Digests, actual: Digests): { lost: bigint[]; wrong: bigint[] } {
+  const lost: bigint[] = [];
+  const wrong: bigint[] = [];
+  for (let e = 0, a = 0; e < expected.length || a < actual.length; ) {
+    const [wanted, found] = [expected[e], actual[a]];
+    if (found === undefined || (wanted !== undefined && wanted < found)) {
+      lost.push(wanted as bigint);
+      e++;
+    } else if (wanted === undefined || found < wanted) {
+      wrong.push(found);
+      a++;
+    } else {
+      e++;
+      a++;
+    }
   }
-  const count = (texts: Texts): number => [...texts.values()].reduce((sum, each) => sum + each, 0);
-  const [lost] = left.keys();
-  const example = [lost && `lost: ${lost}`, wrong[0] && `wrong: ${wrong[0]}`].filter(Boolean).join('\n');
+  return { lost, wrong };
+}
+
+/** One of the texts with these digests. */
+function find(texts: Iterable<string>, [digest]: bigint[]): string | undefined {
+  if (digest === undefined) return undefined;
+  for (const text of texts) if (digestOf(text) === digest) return text;
+  return undefined;
+}
+
+export interface Side {
+  digests: Digests;
+  /** The texts that the digests are of. */
+  texts(): Iterable<string>;
+}
+
+export function compare(expected: Side, actual: Side): Comparison {
+  const { lost, wrong } = differences(expected.digests, actual.digests);
+  const [lost_text, wrong_text] = [find(expected.texts(), lost), find(actual.texts(), wrong)];
+  const example = [lost_text && `lost: ${lost_text}`, wrong_text && `wrong: ${wrong_text}`]
+    .filter(Boolean)
+    .join('\n');
   return {
-    expected: count(expected),
-    lost: count(left),
+    expected: expected.digests.length,
+    lost: lost.length,
     wrong: wrong.length,
     ...(example === '' ? {} : { example }),
   };

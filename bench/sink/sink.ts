@@ -8,7 +8,16 @@ import { serveCalls } from '../lib/calls.js';
 import { nowMs } from '../lib/clock.js';
 import { logText, spanText } from '../load/facts.js';
 import type { Workload } from '../load/workload.js';
-import { type Comparison, type Counts, compare, type Expected, expectOf } from './expected.js';
+import {
+  type Comparison,
+  type Counts,
+  compare,
+  digestsOf,
+  type Expected,
+  expectedTexts,
+  expectOf,
+  type Item,
+} from './expected.js';
 import { readSums } from './metrics.js';
 import { countItems, readLogs, readSpans } from './otlp.js';
 
@@ -105,6 +114,22 @@ function* texts<T>(
   for (const body of bodiesOf(signal)) for (const item of read(body)) yield toText(item);
 }
 
+const actualTexts = (item: Item, with_ids: boolean): Iterable<string> =>
+  item === 'span'
+    ? texts('traces', readSpans, (span) => spanText(span, with_ids))
+    : texts('logs', readLogs, (log) => logText(log, with_ids));
+
+function compareItems({ workload, digests }: Expected, item: Item, with_ids: boolean): Comparison {
+  const actual = () => actualTexts(item, with_ids);
+  return compare(
+    {
+      digests: digests[item][with_ids ? 'with_ids' : 'without_ids'],
+      texts: () => expectedTexts(workload, item, with_ids),
+    },
+    { digests: digestsOf(actual()), texts: actual },
+  );
+}
+
 /** Doubles may have been added in another order. */
 const isSame = (a: number, b: number): boolean => Math.abs(a - b) <= 1e-9 * Math.abs(b);
 
@@ -118,18 +143,9 @@ function wrongSums({ sums }: Expected): string[] {
 
 function check({ with_ids, is_full }: { with_ids: boolean; is_full: boolean }): Check {
   if (expected === undefined) throw new Error('nothing is expected');
-  const of = with_ids ? 'with_ids' : 'without_ids';
   return {
-    spans: compare(
-      expected.spans[of],
-      texts('traces', readSpans, (span) => spanText(span, with_ids)),
-    ),
-    logs: is_full
-      ? compare(
-          expected.logs[of],
-          texts('logs', readLogs, (log) => logText(log, with_ids)),
-        )
-      : undefined,
+    spans: compareItems(expected, 'span', with_ids),
+    logs: is_full ? compareItems(expected, 'log', with_ids) : undefined,
     wrong_sums: is_full ? wrongSums(expected) : undefined,
   };
 }
