@@ -100,7 +100,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   let last_told = '';
   let interval_ms = options.checkpoint_interval_ms;
 
-  const keepings = (): DestinationKeeping[] => destinations.flatMap(({ keeping }) => keeping ?? []);
+  const keepings: DestinationKeeping[] = destinations.flatMap(({ keeping }) => keeping ?? []);
 
   const scoped = (changes: readonly RecordChange[]): RecordChange[] =>
     changes.map((change) => ({ ...change, key: scope + change.key }));
@@ -127,7 +127,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   /** A bound is reached that a checkpoint makes room under. */
   const isPressed = (): boolean =>
-    journal.bytes() > MAX_JOURNAL_BYTES || keepings().some((keeping) => keeping.isPressed());
+    journal.bytes() > MAX_JOURNAL_BYTES || keepings.some((keeping) => keeping.isPressed());
 
   const isLongAgo = (): boolean =>
     clock() - last_checkpoint_ms >= (is_dirty ? interval_ms : IDLE_INTERVAL_MS);
@@ -143,7 +143,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       await options.settled();
       await Promise.all(destinations.map((destination) => destination.collectMetrics()));
       const stages = options.capture(everything);
-      const outboxes = keepings().map((keeping) => keeping.capture());
+      const outboxes = keepings.map((keeping) => keeping.capture());
       const cut = journal.cut();
       const answers = answer_keys.map((key) => ({ key }));
       answer_keys = [];

@@ -43,9 +43,9 @@ export function createTransport(endpoint: EndpointConfig): Transport {
   const dispatcher = createAgent(endpoint);
   const send = createSender(endpoint, dispatcher);
 
-  async function exchange(body: Uint8Array, encoding: Encoding, signal: AbortSignal): Promise<Outcome> {
+  async function exchange(body: Uint8Array, encoding: Encoding, ending: Ending): Promise<Outcome> {
     const packed = compression === 'gzip' ? await compress(body, { level: constants.Z_BEST_SPEED }) : body;
-    const { status, headers, body: answer } = await send(packed, encoding, signal);
+    const { status, headers, body: answer } = await send(packed, encoding, ending);
     // A date is of the wall clock; what comes of it, and all else, is a duration.
     const retry_after_ms = readRetryAfter(headers['retry-after'], Date.now());
     const location = REDIRECTS.has(status) ? readLocation(headers.location, url) : undefined;
@@ -58,50 +58,71 @@ export function createTransport(endpoint: EndpointConfig): Transport {
     };
   }
 
-  async function post(
-    body: Uint8Array,
-    closing: AbortSignal,
-    encoding = endpoint.encoding,
-  ): Promise<Outcome> {
-    const exchange_controller = new AbortController();
-    const { signal } = exchange_controller;
-    const abort = () => exchange_controller.abort();
-    let timed_out = false;
-    const timer = setTimeout(() => {
-      timed_out = true;
-      abort();
-    }, timeout_ms);
-    closing.addEventListener('abort', abort);
-    try {
-      return await unlessAborted(exchange(body, encoding, signal), signal);
-    } catch (error) {
-      const message = timed_out ? `no answer within ${timeout_ms} ms` : failureMessage(error);
-      return {
-        kind: 'failed',
-        reason: timed_out ? 'timeout' : 'connection',
-        message: throughProxy(endpoint, message),
+  const failed = (reason: 'timeout' | 'connection', message: string): Outcome => ({
+    kind: 'failed',
+    reason,
+    message: throughProxy(endpoint, message),
+  });
+
+  function post(body: Uint8Array, closing: AbortSignal, encoding = endpoint.encoding): Promise<Outcome> {
+    return new Promise((resolve) => {
+      const ending = createEnding();
+      const settle = (outcome: Outcome): void => {
+        clearTimeout(timer);
+        closing.removeEventListener('abort', close);
+        resolve(outcome);
       };
-    } finally {
-      clearTimeout(timer);
-      closing.removeEventListener('abort', abort);
-    }
+      // A request that still waits for its connection does not hear of its end; it is never sent then.
+      const end = (outcome: Outcome): void => {
+        ending.end();
+        settle(outcome);
+      };
+      const close = (): void => end(failed('connection', 'closed'));
+      const timer = setTimeout(() => end(failed('timeout', `no answer within ${timeout_ms} ms`)), timeout_ms);
+      closing.addEventListener('abort', close);
+      exchange(body, encoding, ending).then(settle, (error) =>
+        settle(failed('connection', failureMessage(error))),
+      );
+    });
   }
 
   return { post, close: () => dispatcher.destroy() };
+}
+
+/** How a request learns that nobody waits for its answer any more. A platform's signal for each would cost as much as sending it. */
+interface Ending {
+  end(): void;
+  /** Calls at the end, or at once where that has been. Who heard before has been answered, and hears no more. */
+  hear(listener: () => void): void;
+}
+
+function createEnding(): Ending {
+  let is_over = false;
+  let tell = (): void => undefined;
+  return {
+    end() {
+      is_over = true;
+      tell();
+    },
+    hear(listener) {
+      tell = listener;
+      if (is_over) listener();
+    },
+  };
 }
 
 /** Sends with the token as it is at that time. */
 function createSender(
   endpoint: EndpointConfig,
   dispatcher: Dispatcher,
-): (body: Uint8Array, encoding: Encoding, signal: AbortSignal) => Promise<Answer> {
+): (body: Uint8Array, encoding: Encoding, ending: Ending) => Promise<Answer> {
   const { bearer } = endpoint;
   const { origin, pathname, search } = new URL(endpoint.url);
   const target = { origin, path: pathname + search, method: 'POST', ...ONE_CLOCK } as const;
 
-  async function send(body: Uint8Array, encoding: Encoding, signal: AbortSignal): Promise<Answer> {
+  async function send(body: Uint8Array, encoding: Encoding, ending: Ending): Promise<Answer> {
     const headers = headersOf(endpoint, encoding);
-    const once = () => dispatch(dispatcher, { ...target, headers, body }, signal);
+    const once = () => dispatch(dispatcher, { ...target, headers, body }, ending);
     return once().catch((error: unknown) => {
       if (!isStaleConnection(error)) throw error;
       return once();
@@ -127,7 +148,7 @@ function createSender(
 function dispatch(
   dispatcher: Dispatcher,
   request: Dispatcher.DispatchOptions,
-  signal: AbortSignal,
+  ending: Ending,
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
@@ -138,9 +159,7 @@ function dispatch(
       resolve({ status, headers, body: Buffer.concat(chunks).subarray(0, MAX_ANSWER_BYTES) });
     dispatcher.dispatch(request, {
       onRequestStart(controller) {
-        const abort = (): void => controller.abort(signal.reason);
-        if (signal.aborted) abort();
-        else signal.addEventListener('abort', abort, { once: true });
+        ending.hear(() => controller.abort(new Error('nobody waits for the answer')));
       },
       onResponseStart(_controller, answered, fields) {
         status = answered;
@@ -160,14 +179,6 @@ function dispatch(
         reject(status === 0 ? error : new Error(`the answer broke off: ${error.message}`)),
     });
   });
-}
-
-/** A request that still waits for its connection does not hear that it is aborted; it is never sent then. */
-function unlessAborted<T>(wanted: Promise<T>, signal: AbortSignal): Promise<T> {
-  const aborted = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
-  return Promise.race([wanted, aborted]);
 }
 
 /** One clock for the whole exchange: the request's own. */
