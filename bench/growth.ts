@@ -4,7 +4,7 @@
  */
 import { startRemote } from './lib/calls.js';
 import { DURABLE } from './lib/durable.js';
-import { options, publish, say, table } from './lib/report.js';
+import { options, publish, roundsText, say, table } from './lib/report.js';
 import { median, ratios, spread } from './lib/statistics.js';
 import { type Subject, startSubject } from './lib/subject.js';
 import { atMost } from './lib/target.js';
@@ -108,7 +108,7 @@ const history_table = table([
 ]);
 const intro = [
   'Durable, with traces, metrics and log records; nothing was lost.',
-  `Open runs: ${rounds} rounds, each sample a process of its own; × is to the fewest open runs, round by round.`,
+  `Open runs: ${roundsText(rounds)}, each sample a process of its own; × is to the fewest open runs, round by round.`,
   `History: one process; × is to the cheapest shorter history. The median, and the least and the greatest.`,
 ].join(' ');
 publish('growth', `${intro}\n\n${open_table}\n\n${history_table}`);

@@ -6,7 +6,7 @@
 import { startRemote } from './lib/calls.js';
 import { measureDisk } from './lib/disk.js';
 import { DURABLE } from './lib/durable.js';
-import { options, publish, say, table } from './lib/report.js';
+import { options, publish, roundsText, say, table } from './lib/report.js';
 import { quantile } from './lib/statistics.js';
 import { startSubject } from './lib/subject.js';
 import { judge } from './lib/target.js';
@@ -90,7 +90,7 @@ for (let round = 0; round < rounds; round++)
   }
 samples.sort((a, b) => a.rate.per_second - b.rate.per_second);
 const intro = [
-  `Durable, with traces, metrics and log records to one destination; ${rounds} rounds of ${MEASURED_S} seconds after`,
+  `Durable, with traces, metrics and log records to one destination; ${roundsText(rounds)} of ${MEASURED_S} seconds after`,
   `${WARM_UP_S} seconds to warm up. The disk alone: an append of 4 KB with fdatasync, median / 99th percentile, right before.`,
 ].join(' ');
 publish('latency', `${intro}\n\n${table([HEAD, ...samples.map(row)])}`);

@@ -1,6 +1,6 @@
 /** `npm run bench:startup`: how long `--help` takes beside a Node process that does nothing, in turns. */
 import { spawnSync } from 'node:child_process';
-import { options, publish, table } from './lib/report.js';
+import { options, publish, roundsText, table } from './lib/report.js';
 import { median, spread } from './lib/statistics.js';
 import { MAIN } from './lib/subject.js';
 import { atMost } from './lib/target.js';
@@ -30,7 +30,7 @@ const [nothing, help] = times_ms;
 const ratio = median(help) / median(nothing);
 publish(
   'startup',
-  `The median of ${rounds} rounds, and the least and the greatest.\n\n${table([
+  `The median of ${roundsText(rounds)}, and the least and the greatest.\n\n${table([
     ['', 'ms', '×', 'target', ''],
     ['`node -e 0`', spread(nothing, 0), '1', '', ''],
     ['`openclaw-otel-bridge --help`', spread(help, 0), ratio.toFixed(2), ...atMost(ratio, MAX_RATIO, ' ×')],

@@ -6,7 +6,7 @@
 import { once } from 'node:events';
 import { startRemote } from './lib/calls.js';
 import { measureDisk } from './lib/disk.js';
-import { options, publish, say, table } from './lib/report.js';
+import { options, publish, roundsText, say, table } from './lib/report.js';
 import { median, ratios, spread } from './lib/statistics.js';
 import { type Subject, startSubject } from './lib/subject.js';
 import { VARIANTS, type Variant } from './lib/variants.js';
@@ -130,7 +130,7 @@ const { bytes } = await generator.call('prepare', workload);
 const intro = [
   `${counts.events.toLocaleString('en')} events of ${Math.round(bytes / counts.events)} bytes on average,`,
   `${counts.spans.toLocaleString('en')} spans and ${counts.logs.toLocaleString('en')} log records,`,
-  `about 5,000 runs open at a time; ${rounds} rounds.`,
+  `about 5,000 runs open at a time; ${roundsText(rounds)}.`,
   `An append of 4 KB with fdatasync takes ${measureDisk()} (median / 99th percentile).`,
 ].join(' ');
 say(intro);

@@ -18,6 +18,8 @@ export function table([head = [], ...rows]: readonly (readonly string[])[]): str
   return [line(head), line(head.map((_, at) => (at === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
 }
 
+export const roundsText = (rounds: number): string => (rounds === 1 ? '1 round' : `${rounds} rounds`);
+
 /** On what machine and with what versions. */
 export function provenance(): string {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));

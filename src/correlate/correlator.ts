@@ -189,11 +189,11 @@ function identityOf({ state }: Step, { session_key, run_id = '' }: AgentEvent, k
 /** What is said of a sub-agent may name its session alone: it is about its latest run. Once that has ended, nothing of it changes. */
 function applyToSubagent(step: Step, event: AgentEvent, own: string): void {
   const { state } = step;
-  const isOwn = archived(state, own) !== undefined;
-  const key = isOwn ? own : getEntry(state.sessions, event.session_key)?.runs.at(-1);
+  const own_ended = archived(state, own);
+  const key = own_ended === undefined ? getEntry(state.sessions, event.session_key)?.runs.at(-1) : own;
   const run = key === undefined ? undefined : state.runs.get(key);
   if (run !== undefined) return applyToRun(step, run, event);
-  const ended = key === undefined ? undefined : archived(state, key);
+  const ended = own_ended ?? (key === undefined ? undefined : archived(state, key));
   if (key === undefined || ended === undefined)
     return applyUnknown(step, event, identityOf(step, event, own));
   const changed = event.gap === true ? recall(step, key) : undefined;
