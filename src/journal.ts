@@ -65,10 +65,10 @@ export function encodeEntry({ source, batch, now_ms }: JournalEntry): Uint8Array
   const header: Header = {
     source,
     now_ms,
-    ...rest,
     first,
-    ...(isCountingUp(lines, first) ? {} : { numbers: lines.map(({ number }) => number) }),
     lengths: lines.map((line) => ('bytes' in line ? line.bytes.length : line.skipped)),
+    ...rest,
+    ...(isCountingUp(lines, first) ? {} : { numbers: lines.map(({ number }) => number) }),
   };
   return [Buffer.from(`${JSON.stringify(header)}\n`), ...piecesOf(lines)];
 }

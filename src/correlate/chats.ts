@@ -6,7 +6,7 @@ import { deleteEntry, getEntry, setEntry } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, SpanRecord } from '../model/telemetry.js';
 import { cutUtf8 } from '../utf8.js';
-import { agentName, chatAttributes, type ModelCall, reasoningAttributes } from './attributes.js';
+import { agentName, chatAttributes, type ModelCall, withReasoning } from './attributes.js';
 import { prepareContent, redact } from './content.js';
 import {
   ERROR_MESSAGE_MAX_BYTES,
@@ -140,18 +140,20 @@ function takeStep(step: Step, run: Run, open: OpenStep): void {
 
 /** What was said of the call's reasoning before its tokens came, by response or by step. */
 function takeReasoning(run: Run, event: EventOf<'llm.tokens'>, open: OpenStep | undefined): Reasoning {
-  const told: Reasoning = { ...open?.reasoning };
   const { response_id } = event;
   const early =
     response_id === undefined ? undefined : EARLY_REASONING.find(run.aside.reasoning, response_id);
   if (early !== undefined) {
-    const { response_id: id, ...reasoning } = early;
-    Object.assign(told, reasoning);
     const aside = asideOf(run);
-    aside.reasoning = EARLY_REASONING.remove(aside.reasoning, id);
+    aside.reasoning = EARLY_REASONING.remove(aside.reasoning, early.response_id);
   }
+  const of_step = open?.reasoning;
   if (open !== undefined) open.reasoning = {};
-  return event.reasoning_tokens === undefined ? told : { ...told, tokens: event.reasoning_tokens };
+  return {
+    tokens: event.reasoning_tokens ?? early?.tokens ?? of_step?.tokens,
+    text: early?.text ?? of_step?.text,
+    duration_ms: early?.duration_ms ?? of_step?.duration_ms,
+  };
 }
 
 const countsTokens = (event: EventOf<'llm.tokens'>): boolean =>
@@ -230,11 +232,17 @@ export const spanError = (error: ErrorDetail, fallback = 'error'): { type: strin
   message: cutUtf8(redact(error.message.toWellFormed()), ERROR_MESSAGE_MAX_BYTES),
 });
 
-const modelLabels = (step: Step, run: Run, call: Pick<ModelCall, 'model' | 'provider'>): Attributes => ({
+const modelLabels = (
+  step: Step,
+  run: Run,
+  call: Pick<ModelCall, 'model' | 'provider'>,
+  error_type?: string,
+): Attributes => ({
   'gen_ai.operation.name': 'chat',
   'gen_ai.provider.name': call.provider,
   'gen_ai.request.model': call.model,
   'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
+  'error.type': error_type,
 });
 
 const unknownModelLabels = (step: Step, run: Run): Attributes =>
@@ -260,10 +268,12 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
   run.is_reasoned = call.reasoning.tokens !== undefined;
   measureUsage(step, call, labels);
   if (step.options.measurements)
-    measure(step, 'gen_ai.client.inference.duration', seconds(span.start_ms, end_ms), {
-      ...labels,
-      'error.type': span.error?.type,
-    });
+    measure(
+      step,
+      'gen_ai.client.inference.duration',
+      seconds(span.start_ms, end_ms),
+      modelLabels(step, run, call, span.error?.type),
+    );
   if (call.reasoning.tokens !== undefined || call.usage === undefined) {
     measureReasoning(step, call.reasoning.tokens, labels);
     emitSpan(step, span);
@@ -287,7 +297,7 @@ function addReasoning({ options }: Step, to: Reasoning, event: EventOf<'llm.reas
 function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
   const reasoning: Reasoning = {};
   addReasoning(step, reasoning, event);
-  chat.span = { ...chat.span, attributes: { ...chat.span.attributes, ...reasoningAttributes(reasoning) } };
+  chat.span = { ...chat.span, attributes: withReasoning(chat.span.attributes, reasoning) };
   if (reasoning.tokens === undefined) return;
   run.chats = CHATS.remove(run.chats, chat.span.span_id);
   run.is_reasoned = true;
@@ -342,7 +352,7 @@ function completeLate(step: Step, event: EventOf<'llm.reasoning'>, span_id: stri
   const reasoning: Reasoning = {};
   addReasoning(step, reasoning, event);
   measureReasoning(step, reasoning.tokens, chat.metric_attributes);
-  const attributes = { ...chat.span.attributes, ...reasoningAttributes(reasoning) };
+  const attributes = withReasoning(chat.span.attributes, reasoning);
   step.out.corrections.push({ ...chat.span, attributes });
 }
 

@@ -3,7 +3,6 @@
  * randomness. It is told what time it is, and says when it wants to be asked again.
  */
 import { getEntry } from '../bounded.js';
-import { withoutUndefined } from '../json.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SavedRecord, StagedCapture } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
@@ -110,8 +109,8 @@ function learn(step: Step, event: AgentEvent): void {
     channel === known.channel &&
     label === known.label;
   if (isKnown) return;
-  const told = withoutUndefined({ session_id, agent_id, channel, label });
-  setSession(step, event.session_key, { ...known, ...told });
+  const { runs, spawn, latest } = known;
+  setSession(step, event.session_key, { runs, session_id, agent_id, channel, label, spawn, latest });
 }
 
 /** Applies an event to its open or remembered run; a spawn may have none. */

@@ -89,7 +89,6 @@ function newHeldRun(step: Step, identity: Identity): HeldRun {
   const { state, options, now_ms } = step;
   const due_ms = now_ms + options.limits.hold_ms;
   const held: HeldRun = {
-    ...identity,
     number: nextNumber(state),
     epoch: 0,
     events: [],
@@ -100,6 +99,7 @@ function newHeldRun(step: Step, identity: Identity): HeldRun {
     wait_number: 0,
     wake_ms: Infinity,
     heap_place: -1,
+    ...identity,
   };
   state.held.set(held.span_id, held);
   enqueue(
@@ -168,7 +168,7 @@ export function openAtOnce(
   dispatch: Dispatch,
 ): boolean {
   if (step.state.held.has(identity.span_id)) return false;
-  const origin: Origin = { ...identity, started: event, first_ms: event.ts };
+  const origin: Origin = { started: event, first_ms: event.ts, ...identity };
   const parent = findParent(step, childOf(origin));
   if (parent.kind === 'unknown') return false;
   const is_certain = parent.kind === 'none' ? !SUBAGENT_SESSION.test(identity.session_key) : parent.certain;

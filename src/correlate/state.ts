@@ -129,9 +129,9 @@ export interface EndedCall {
 
 /** What `llm.reasoning` events said of one model call. */
 export interface Reasoning {
-  tokens?: number;
-  text?: string;
-  duration_ms?: number;
+  tokens?: number | undefined;
+  text?: string | undefined;
+  duration_ms?: number | undefined;
 }
 
 /** The same of a call whose tokens have not come. */

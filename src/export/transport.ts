@@ -118,11 +118,24 @@ function createSender(
 ): (body: Uint8Array, encoding: Encoding, ending: Ending) => Promise<Answer> {
   const { bearer } = endpoint;
   const { origin, pathname, search } = new URL(endpoint.url);
-  const target = { origin, path: pathname + search, method: 'POST', ...ONE_CLOCK } as const;
+  const path = pathname + search;
+  const headers = { json: headersOf(endpoint, 'json'), protobuf: headersOf(endpoint, 'protobuf') };
 
   async function send(body: Uint8Array, encoding: Encoding, ending: Ending): Promise<Answer> {
-    const headers = headersOf(endpoint, encoding);
-    const once = () => dispatch(dispatcher, { ...target, headers, body }, ending);
+    const request: Dispatcher.DispatchOptions = {
+      origin,
+      path,
+      method: 'POST',
+      headers:
+        bearer === undefined
+          ? headers[encoding]
+          : { ...headers[encoding], authorization: `Bearer ${bearer.token}` },
+      body,
+      // One clock for the whole exchange: our own.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    };
+    const once = () => dispatch(dispatcher, request, ending);
     return once().catch((error: unknown) => {
       if (!isStaleConnection(error)) throw error;
       return once();
@@ -181,9 +194,6 @@ function dispatch(
   });
 }
 
-/** One clock for the whole exchange: the request's own. */
-const ONE_CLOCK = { headersTimeout: 0, bodyTimeout: 0 };
-
 /** Connections that are kept open, through a proxy where there is one: plain ones by its own means, TLS in a tunnel. */
 function createAgent({ tls, timeout_ms, proxy }: EndpointConfig): Dispatcher {
   const connect = { ...tls, timeout: timeout_ms };
@@ -201,9 +211,9 @@ function createAgent({ tls, timeout_ms, proxy }: EndpointConfig): Dispatcher {
   });
 }
 
-const headersOf = ({ headers, bearer, compression }: EndpointConfig, encoding: Encoding) => ({
+/** Those of every request. */
+const headersOf = ({ headers, compression }: EndpointConfig, encoding: Encoding) => ({
   ...headers,
-  ...(bearer === undefined ? {} : { authorization: `Bearer ${bearer.token}` }),
   'content-type': CONTENT_TYPES[encoding],
   'user-agent': USER_AGENT,
   ...(compression === 'gzip' ? { 'content-encoding': 'gzip' } : {}),
