@@ -227,7 +227,7 @@ function applyEvent(step: Step, event: AgentEvent): void {
   const latest = latestRun(step, session_key, run_id);
   if (latest !== undefined) return applyToLive(step, latest, event);
   const key = runKey(session_key, run_id);
-  const run = liveRun(step, session_key, key);
+  const run = liveRun(step, key);
   if (run === undefined) applyToAbsent(step, event, key);
   else applyToLive(step, run, event);
 }

@@ -528,10 +528,13 @@ export function latestRun({ state }: Step, session_key: string, run_id: string):
   return latest;
 }
 
-/** A run that is open, or that waits for something: to be changed. From here on it is at hand, where it is the latest. */
-export function liveRun({ state }: Step, session_key: string, key: string): Run | undefined {
+/**
+ * A run that is open, or that waits for something: to be changed. From here on it is at hand, where it is the latest of the session
+ * that was looked at last.
+ */
+export function liveRun({ state }: Step, key: string): Run | undefined {
   const run = state.runs.get(key);
-  const session = state.sessions.young.entries.get(session_key);
+  const session = state.recent_session;
   if (run !== undefined && session?.runs.at(-1) === key) session.latest = run;
   return run;
 }
