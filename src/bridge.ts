@@ -12,6 +12,7 @@
  * journal's tail, and each span and record in a checkpoint, in the journal's tail, or answered for. What was collected is
  * sent when that transaction is on the disk, and not before: a crash would collect it a second time.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type CorrelatorOptions, createCorrelator, emptyEmission, STATE_PREFIX } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog, DECODE_PREFIX } from './intake.js';
@@ -89,6 +90,12 @@ const LATE_MS = 5_000;
 /** How long a source that is back may take to tell what is still missing of what it told. */
 const BACK_AGAIN_MS = 5_000;
 
+/**
+ * What is read is applied for so long at a time. Where there is always more, all of it would come before the answers to what
+ * was sent, and the heap would fill with what only waits for its turn.
+ */
+const TURN_MS = 4;
+
 /** The longest that a timer is set for: what lies further off is looked at again then. */
 const MAX_TIMER_MS = 60_000;
 
@@ -128,6 +135,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   let keepTimer: NodeJS.Timeout | undefined;
   /** Everything that was given out before has reached the destinations. */
   let delivered: Promise<unknown> = Promise.resolve();
+  /** When the event loop last went round between two batches. */
+  let turned_ms = Number.NEGATIVE_INFINITY;
 
   const keeper =
     keep === undefined
@@ -237,6 +246,14 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     const events = is_rereadable || keeper === undefined ? await applyPaced(entry) : applyJournaled(entry);
     armTimer();
     await options.afterBatch?.(bytesOf(batch), events);
+    await takeTurns();
+  }
+
+  /** Lets everything else have its turn. */
+  async function takeTurns(): Promise<void> {
+    if (performance.now() - turned_ms < TURN_MS) return;
+    await nextTurn();
+    turned_ms = performance.now();
   }
 
   /** The gateway's one stream has its source's name. */

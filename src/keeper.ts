@@ -6,10 +6,11 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createAhead } from './ahead.js';
+import { ANSWERS_PREFIX, type AnswerLog, encodeAnswers } from './answer-log.js';
 import { STATE_PREFIX } from './correlate/index.js';
 import { DECODE_PREFIX } from './intake.js';
 import { createJournal, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
-import { ANSWERS_PREFIX, type AnswerLog, advancePosition, type Kept, POSITIONS } from './kept.js';
+import { advancePosition, type Kept, POSITIONS } from './kept.js';
 import { LEDGER, type Ledger } from './ledger.js';
 import type { Destination, DestinationKeeping } from './model/delivery.js';
 import type { Logger } from './model/logger.js';
@@ -204,21 +205,22 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   function takeAnswers(): RecordChange[] {
     const changes: RecordChange[] = [];
-    const log: AnswerLog = { at_ms: options.now(), by_destination: {} };
-    for (const { name, keeping } of destinations) {
+    const log: AnswerLog = { at_ms: options.now(), answers: [] };
+    for (const { name: destination, keeping } of destinations) {
       for (const [signal, outgoing] of Object.entries(keeping?.takeAnswers() ?? {})) {
         changes.push(...outgoing.changes);
-        const { ids = [], places = {} } = outgoing.answers;
+        const { ids, places } = outgoing.answers;
         if (ids.length > 0 || Object.keys(places).length > 0)
-          log.by_destination[name] = { ...log.by_destination[name], [signal]: outgoing.answers };
+          log.answers.push({ destination, signal, ids, places });
       }
     }
-    const is_empty = Object.keys(log.by_destination).length === 0;
-    if (changes.length > 0 || !is_empty) is_dirty = true;
-    if (is_empty) return changes;
-    const key = `${ANSWERS_PREFIX}${process_id}-${keyNumber(answer_number++)}`;
-    answer_keys.push(key);
-    return [...changes, ...scoped([{ key, value: Buffer.from(JSON.stringify(log)) }])];
+    if (log.answers.length > 0) {
+      const key = `${ANSWERS_PREFIX}${process_id}-${keyNumber(answer_number++)}`;
+      answer_keys.push(key);
+      changes.push(...scoped([{ key, value: encodeAnswers(log) }]));
+    }
+    if (changes.length > 0) is_dirty = true;
+    return changes;
   }
 
   const ledgerChange = (ledger: Omit<Ledger, 'store_bytes'>): RecordChange => ({

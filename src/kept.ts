@@ -3,8 +3,9 @@
  * is how the next start finds it; `keeper.ts` writes it down. A `run` and a `replay` keep their own in the same store, and
  * share what is pending.
  */
+import { ANSWERS_PREFIX, decodeAnswers, mergeAnswers } from './answer-log.js';
 import { decodeEntries, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
-import type { Answers, SavedDeliveries, Signal } from './model/delivery.js';
+import type { SavedDeliveries } from './model/delivery.js';
 import type { SavedRecord } from './model/record.js';
 import type { Store } from './store/store.js';
 
@@ -12,14 +13,6 @@ import type { Store } from './store/store.js';
 export type Positions = Record<string, Record<string, unknown>>;
 
 export const POSITIONS = 'positions';
-export const ANSWERS_PREFIX = 'answers/';
-
-/** What was answered between two checkpoints. */
-export interface AnswerLog {
-  /** When it was written down, epoch milliseconds. */
-  at_ms: number;
-  by_destination: Record<string, Partial<Record<Signal, Answers>>>;
-}
 
 export interface Kept {
   store: Store;
@@ -66,19 +59,6 @@ export function advancePosition(positions: Positions, { source, batch }: Omit<Jo
   else if (!end && position !== undefined) positions[source] = { ...streams, [stream]: position };
 }
 
-function mergeAnswers(logs: readonly AnswerLog[]): (destination: string, signal: Signal) => Answers {
-  return (destination, signal) => {
-    const merged: Required<Answers> = { ids: [], places: {} };
-    for (const { by_destination } of logs) {
-      const { ids = [], places = {} } = by_destination[destination]?.[signal] ?? {};
-      merged.ids = merged.ids.concat(ids);
-      for (const [key, answered] of Object.entries(places))
-        merged.places[key] = [...(merged.places[key] ?? []), ...answered];
-    }
-    return merged;
-  };
-}
-
 type Command = 'run' | 'replay';
 
 /** Begins anew in a store: what is pending stays, and nothing else of this command. */
@@ -96,7 +76,7 @@ export function openKept(store: Store, command: Command): Kept {
   const entries = [...readEntries(journal)];
   for (const entry of entries) advancePosition(positions, entry);
   const answers = [...records(ANSWERS_PREFIX)];
-  const logs = answers.map(({ value }) => parseJson<AnswerLog>(value, { at_ms: 0, by_destination: {} }));
+  const logs = answers.flatMap(({ value }) => decodeAnswers(value) ?? []);
   return {
     store,
     scope,

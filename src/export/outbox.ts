@@ -13,6 +13,7 @@ import {
   type SavedRecord,
   splitRecord,
 } from '../model/record.js';
+import { createIdLog, readIds } from './id-log.js';
 import { Line } from './line.js';
 import type { LaneItem } from './queue.js';
 
@@ -26,7 +27,7 @@ export interface OutboxOptions<T> {
   unpack(bytes: Uint8Array): T[];
   /** The item that a payload and its count were. */
   toItem(payload: T, count: number): LaneItem<T>;
-  /** Tells an item from others, also in another process that makes it of the same events. */
+  /** Tells an item from others, also in another process that makes it of the same events. ASCII on one line. */
   identify(item: LaneItem<T>): string;
   /** Reads a record of the store. */
   read(key: string): Uint8Array | undefined;
@@ -79,7 +80,9 @@ export class Outbox<T> {
   readonly #evicted = new Set<Segment<T>>();
   /** Keys of records that are no longer wanted. */
   #stale: string[] = [];
-  #answers: Required<Answers> = { ids: [], places: {} };
+  /** What was answered since the last time: items that no record holds, and places in records, by their keys. */
+  readonly #answered_ids = createIdLog();
+  #answered_places: Record<string, number[]> = {};
   #letters: RecordChange[] = [];
   /** How often an item with this identity was answered, of those that the journal is about to bring again. */
   #answered_before = new Map<string, number>();
@@ -126,7 +129,7 @@ export class Outbox<T> {
     const { segment } = item;
     if (segment !== undefined) this.#leaveSegment(item, segment);
     else if (!this.#captured.delete(item) && this.#unsaved.delete(item))
-      this.#answers.ids.push(this.#options.identify(item));
+      this.#answered_ids.add(this.#options.identify(item));
   }
 
   /** Keeps what a backend will never take, for somebody to look at. `rejected`: of how many that is true. */
@@ -141,10 +144,9 @@ export class Outbox<T> {
 
   /** What was answered since the last time; not to be asked for while a capture goes on. */
   takeAnswers(): Outgoing {
-    const outgoing = { changes: [...this.#takeStale(), ...this.#letters], answers: this.#answers };
+    const changes = [...this.#takeStale(), ...this.#letters];
     this.#letters = [];
-    this.#answers = { ids: [], places: {} };
-    return outgoing;
+    return { changes, answers: this.#takeAnswered() };
   }
 
   /** Everything that is pending, and in no record yet or in one that holds more than that. */
@@ -153,8 +155,7 @@ export class Outbox<T> {
     for (const segment of dissolved) this.#dissolve(segment);
     this.#captured = this.#unsaved;
     this.#unsaved = new Line();
-    const before = { answers: this.#answers, letters: this.#letters, stale: this.#stale };
-    this.#answers = { ids: [], places: {} };
+    const before = { answers: this.#takeAnswered(), letters: this.#letters, stale: this.#stale };
     this.#letters = [];
     this.#stale = [];
     const removed = [...before.stale, ...dissolved.map(({ key }) => key)].map((key) => ({ key }));
@@ -215,11 +216,8 @@ export class Outbox<T> {
    * Takes over what an earlier process left, and what had been answered since. Gives what that counts as, and the items of
    * segments of which a part had been answered: those are to be queued. What can't be read is left out.
    */
-  restore(
-    records: Iterable<SavedRecord>,
-    { ids = [], places = {} }: Answers,
-  ): { count: number; items: LaneItem<T>[] } {
-    for (const id of ids) this.#answered_before.set(id, (this.#answered_before.get(id) ?? 0) + 1);
+  restore(records: Iterable<SavedRecord>, { ids, places }: Answers): { count: number; items: LaneItem<T>[] } {
+    for (const id of readIds(ids)) this.#answered_before.set(id, (this.#answered_before.get(id) ?? 0) + 1);
     const opened: LaneItem<T>[] = [];
     let count = 0;
     for (const { key, value } of records) {
@@ -274,9 +272,8 @@ export class Outbox<T> {
   }
 
   #answered({ key }: Segment<T>, place: number): void {
-    const { places } = this.#answers;
-    const known = places[key];
-    if (known === undefined) places[key] = [place];
+    const known = this.#answered_places[key];
+    if (known === undefined) this.#answered_places[key] = [place];
     else known.push(place);
   }
 
@@ -284,7 +281,7 @@ export class Outbox<T> {
   #remove(segment: Segment<T>): void {
     this.#segments.delete(segment);
     this.#bytes -= segment.bytes;
-    delete this.#answers.places[segment.key];
+    delete this.#answered_places[segment.key];
     this.#stale.push(segment.key);
   }
 
@@ -306,17 +303,14 @@ export class Outbox<T> {
   #undo(
     packed: Segment<T>[],
     dissolved: Segment<T>[],
-    before: { answers: Required<Answers>; letters: RecordChange[]; stale: string[] },
+    before: { answers: Answers; letters: RecordChange[]; stale: string[] },
   ): void {
     for (const segment of packed.toReversed()) if (this.#segments.has(segment)) this.#dissolve(segment);
     const gone = new Set(packed.map(({ key }) => key));
-    const { ids, places } = this.#answers;
-    this.#answers = {
-      ids: [...before.answers.ids, ...ids],
-      places: {
-        ...before.answers.places,
-        ...Object.fromEntries(Object.entries(places).filter(([key]) => !gone.has(key))),
-      },
+    this.#answered_ids.putBack(before.answers.ids);
+    this.#answered_places = {
+      ...before.answers.places,
+      ...Object.fromEntries(Object.entries(this.#answered_places).filter(([key]) => !gone.has(key))),
     };
     this.#letters = [...before.letters, ...this.#letters];
     this.#stale = [...before.stale, ...this.#stale.filter((key) => !gone.has(key))];
@@ -353,6 +347,12 @@ export class Outbox<T> {
     segment.count = sumOf(items.map((item) => item.count));
     if (items.length === 0) this.#remove(segment);
     return items;
+  }
+
+  #takeAnswered(): Answers {
+    const answers = { ids: this.#answered_ids.take(), places: this.#answered_places };
+    this.#answered_places = {};
+    return answers;
   }
 
   #takeStale(): RecordChange[] {

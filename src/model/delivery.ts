@@ -38,10 +38,10 @@ export const DEAD_LETTERS_PREFIX = 'dead/';
 
 /** What was answered since the last checkpoint, of one signal of one destination. */
 export interface Answers {
-  /** Of items that no checkpoint holds: what tells them from others, in any process. */
-  ids?: string[];
+  /** Of items that no checkpoint holds: what tells them from others, in any process; ASCII, a line each. */
+  ids: Uint8Array;
   /** Of items that one does: their places in their record, by its key. */
-  places?: Record<string, number[]>;
+  places: Record<string, number[]>;
 }
 
 /** What is to be written down between two checkpoints: records that are no longer wanted, and what has been answered. */

@@ -354,7 +354,7 @@ describe('a backend that does not let the bridge in', () => {
   const EMPTY_STORE: DestinationDependencies['saved'] = {
     entries: () => [],
     read: () => undefined,
-    answers: () => ({}),
+    answers: () => ({ ids: new Uint8Array(), places: {} }),
   };
 
   test("ClawMetry: the gateway's token, once; with a store, how to send again what was refused", async () => {

@@ -1,5 +1,6 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
+import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/answer-log.js';
 import { Lane, type LaneOptions } from '../../src/export/lane.js';
 import { Outbox } from '../../src/export/outbox.js';
 import type { LaneItem } from '../../src/export/queue.js';
@@ -15,7 +16,7 @@ const pack = (payloads: string[]): Uint8Array => Buffer.from(JSON.stringify(payl
 /** What a store holds, and the log of answers beside it. */
 interface Disk {
   records: Map<string, Uint8Array>;
-  answers: Required<Answers>[];
+  answers: Answers[];
 }
 
 const emptyDisk = (): Disk => ({ records: new Map(), answers: [] });
@@ -28,12 +29,12 @@ function apply({ records }: Disk, changes: readonly RecordChange[]): void {
   }
 }
 
-const merge = (logs: Required<Answers>[]): Answers => {
-  const merged: Required<Answers> = { ids: logs.flatMap(({ ids }) => ids), places: {} };
-  for (const { places } of logs)
-    for (const [key, answered_places] of Object.entries(places))
-      merged.places[key] = [...(merged.places[key] ?? []), ...answered_places];
-  return merged;
+/** What the next process reads of them. */
+const merge = (logs: Answers[]): Answers => {
+  const records = logs.map((log) =>
+    encodeAnswers({ at_ms: 0, answers: [{ destination: 'a/b', signal: 'traces', ...log }] }),
+  );
+  return mergeAnswers(records.flatMap((record) => decodeAnswers(record) ?? []))('a/b', 'traces');
 };
 
 function openLane(disk: Disk, post: LaneOptions<string>['post'], changes: Partial<LaneOptions<string>> = {}) {
@@ -90,7 +91,7 @@ function openLane(disk: Disk, post: LaneOptions<string>['post'], changes: Partia
     flush(): void {
       const { changes: outgoing, answers } = outbox.takeAnswers();
       apply(disk, outgoing);
-      disk.answers.push({ ids: [], places: {}, ...answers });
+      disk.answers.push(answers);
     },
   };
 }
