@@ -60,15 +60,21 @@ function piecesOf(lines: readonly Line[]): Uint8Array[] {
 
 /** Who waits for a batch waits in this process alone. In pieces, which the store copies once. */
 export function encodeEntry({ source, batch, now_ms }: JournalEntry): Uint8Array[] {
-  const { lines, kind: _kind, receipt: _receipt, ...rest } = batch;
+  const { stream, end, lines, arrival_ms, position, since_ms, may_repeat } = batch;
   const first = lines[0]?.number ?? 0;
-  const header: Header = {
+  // Each by its name, which is much faster than what is left of a batch; JSON leaves out what is undefined.
+  const header: { [K in keyof Required<Header>]: Header[K] | undefined } = {
     source,
     now_ms,
     first,
     lengths: lines.map((line) => ('bytes' in line ? line.bytes.length : line.skipped)),
-    ...rest,
-    ...(isCountingUp(lines, first) ? {} : { numbers: lines.map(({ number }) => number) }),
+    stream,
+    end,
+    arrival_ms,
+    position,
+    since_ms,
+    may_repeat,
+    numbers: isCountingUp(lines, first) ? undefined : lines.map(({ number }) => number),
   };
   return [Buffer.from(`${JSON.stringify(header)}\n`), ...piecesOf(lines)];
 }

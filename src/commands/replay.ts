@@ -15,6 +15,7 @@ import { openKeeping } from '../start/keeping.js';
 import { bridgeParts } from '../start/parts.js';
 import type { Summary } from '../summary.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
+import { keepHeapSmall } from './heap.js';
 import { type OnInterrupt, sayStopping } from './interrupt.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { createPace, NO_SPAN, type Pace, type Span, widen } from './pace.js';
@@ -118,6 +119,7 @@ export async function replay(
 ): Promise<Outcome> {
   const problem = summaryProblem(settings.summary);
   if (problem !== undefined) return failed(problem);
+  keepHeapSmall();
   // Nothing is kept but where it is wanted: a recording can be played again.
   const directory = settings.no_store ? undefined : settings.data_dir;
   const keeping = await openKeeping('replay', directory, settings, logger);

@@ -12,6 +12,7 @@ import { dataDirectory } from '../start/gateway.js';
 import { type Keeping, openKeeping } from '../start/keeping.js';
 import { bridgeParts } from '../start/parts.js';
 import { createSources } from '../start/sources.js';
+import { keepHeapSmall } from './heap.js';
 import { type OnInterrupt, sayStopping } from './interrupt.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 
@@ -67,6 +68,7 @@ async function follow(
 export async function run(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
   const problem = summaryProblem(settings.summary);
   if (problem !== undefined) return failed(problem);
+  keepHeapSmall();
   const keeping = await openKeeping('run', dataDirectory(settings, process.env), settings, logger);
   if ('error' in keeping) return failed(keeping.error);
   try {
