@@ -34,7 +34,30 @@ const sourceOf = (events: object[], position: unknown): Source => ({
   async close() {},
 });
 
-type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations'>>;
+type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations' | 'sources'>>;
+
+const MAX_BATCHES = 100_000;
+
+/** Has the next batch at once, until the event loop has gone round, or for so long that it never will. Counts them. */
+function endlessSource() {
+  let batches = 0;
+  let is_over = false;
+  const source: Source = {
+    name: 'endless',
+    async open() {
+      const line = { number: 1, bytes: Buffer.from(JSON.stringify({ ...EVENT, type: 'agent.started' })) };
+      setImmediate(() => {
+        is_over = true;
+      });
+      return (async function* (): AsyncGenerator<LineBatch> {
+        for (; !is_over && batches < MAX_BATCHES; batches++)
+          yield { kind: 'lines', stream: 'endless', end: false, lines: [line], arrival_ms: 0 };
+      })();
+    },
+    async close() {},
+  };
+  return { source, batches: () => batches };
+}
 
 /** As a start opens it: with what is in the store. */
 const keepIn = (store: Store): Options => ({
@@ -305,4 +328,12 @@ test('while a source is lost that can be asked again, model calls wait for their
   expect(merge(emitted).spans).toMatchObject([
     { kind: 'chat', attributes: { 'gen_ai.usage.reasoning.output_tokens': 3 } },
   ]);
+});
+
+test('a source that always has more leaves everything else its turn', async () => {
+  const { source, batches } = endlessSource();
+  const { bridge } = openBridge([], undefined, { sources: [source] });
+  await bridge.open();
+  await bridge.read();
+  expect(batches()).toBeLessThan(MAX_BATCHES);
 });
