@@ -4,13 +4,9 @@
  */
 import { setFlagsFromString } from 'node:v8';
 
-const FLAGS = [
-  // What waits in a busy moment would make V8 put all of its kind among what lives long, for good.
-  '--no-allocation-site-pretenuring',
-  // The heap may grow to twice what was in use when it was last collected, instead of four times.
-  '--heap-growing-percent=100',
-];
+/** What waits in a busy moment would make V8 put all of its kind among what lives long, and for good. */
+const FLAG = '--no-allocation-site-pretenuring';
 
 export function keepHeapSmall(): void {
-  for (const flag of FLAGS) setFlagsFromString(flag);
+  setFlagsFromString(FLAG);
 }
