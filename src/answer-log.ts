@@ -7,7 +7,7 @@ import { joinRecord, splitRecord } from './model/record.js';
 
 export const ANSWERS_PREFIX = 'answers/';
 
-export interface SignalAnswers extends Answers {
+interface SignalAnswers extends Answers {
   destination: string;
   signal: string;
 }

@@ -32,12 +32,12 @@ function* unscoped(records: Iterable<SavedRecord>, scope: string): Generator<Sav
   for (const { key, value } of records) yield { key: key.slice(scope.length), value };
 }
 
-function parseJson<T>(value: Uint8Array | undefined, otherwise: T): T {
-  if (value === undefined) return otherwise;
+function readPositions(value: Uint8Array | undefined): Positions {
+  if (value === undefined) return {};
   try {
-    return JSON.parse(Buffer.from(value).toString()) as T;
+    return JSON.parse(Buffer.from(value).toString()) as Positions;
   } catch {
-    return otherwise;
+    return {};
   }
 }
 
@@ -72,7 +72,7 @@ export function openKept(store: Store, command: Command): Kept {
   const scope = `${command}/`;
   const records = (prefix: string): Iterable<SavedRecord> => unscoped(store.entries(scope + prefix), scope);
   const journal = [...records(JOURNAL_PREFIX)];
-  const positions = parseJson<Positions>(store.get(scope + POSITIONS), {});
+  const positions = readPositions(store.get(scope + POSITIONS));
   const entries = [...readEntries(journal)];
   for (const entry of entries) advancePosition(positions, entry);
   const answers = [...records(ANSWERS_PREFIX)];

@@ -3,8 +3,9 @@
  * they would live just long enough to cost a collector of garbage the most.
  */
 
-const INITIAL_BYTES = 4 * 1024;
+const FIRST_BYTES = 4 * 1024;
 const NEWLINE = 0x0a;
+const EMPTY = Buffer.alloc(0);
 
 export interface IdLog {
   /** ASCII without a line end. */
@@ -16,12 +17,12 @@ export interface IdLog {
 }
 
 export function createIdLog(): IdLog {
-  let bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+  let bytes = EMPTY;
   let length = 0;
 
   function makeRoom(needed_bytes: number): void {
     if (length + needed_bytes <= bytes.length) return;
-    const grown = Buffer.allocUnsafeSlow(Math.max(2 * bytes.length, length + needed_bytes));
+    const grown = Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, 2 * bytes.length, length + needed_bytes));
     bytes.copy(grown, 0, 0, length);
     bytes = grown;
   }
@@ -33,7 +34,9 @@ export function createIdLog(): IdLog {
       bytes[length++] = NEWLINE;
     },
     take() {
-      const taken = Buffer.from(bytes.subarray(0, length));
+      const taken = bytes.subarray(0, length);
+      // What many once took is not kept for the few that come next.
+      bytes = EMPTY;
       length = 0;
       return taken;
     },
