@@ -66,8 +66,8 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
   const previous = currentStep(run);
   if (previous !== undefined && previous.start_ms <= event.ts) supersede(step, run, previous, event.ts);
   const open = openStep(run, event.ts);
-  if (event.model !== undefined) open.model = event.model;
-  if (event.provider !== undefined) open.provider = event.provider;
+  open.model = event.model;
+  open.provider = event.provider;
   // A step that comes out of turn is not the current one, whatever becomes of it.
   if (open !== currentStep(run) || run.ended !== undefined) supersede(step, run, open, event.ts);
 }
@@ -76,10 +76,15 @@ function openStep(run: Run, start_ms: number): OpenStep {
   const open: OpenStep = {
     number: ++run.step_count,
     start_ms,
+    model: undefined,
+    provider: undefined,
+    end_ms: undefined,
+    error: undefined,
     superseded: false,
     taken: false,
     ended_by: undefined,
-    reasoning: {},
+    due_ms: undefined,
+    reasoning: undefined,
   };
   addStep(run, open);
   return open;
@@ -148,7 +153,7 @@ function takeReasoning(run: Run, event: EventOf<'llm.tokens'>, open: OpenStep | 
     aside.reasoning = EARLY_REASONING.remove(aside.reasoning, early.response_id);
   }
   const of_step = open?.reasoning;
-  if (open !== undefined) open.reasoning = {};
+  if (open !== undefined) open.reasoning = undefined;
   return {
     tokens: event.reasoning_tokens ?? early?.tokens ?? of_step?.tokens,
     text: early?.text ?? of_step?.text,
@@ -336,7 +341,10 @@ export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'
 /** Reasoning that names no call is about the step that the run is in, else about the call that ended last. */
 function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
   const open = currentStep(run);
-  if (open !== undefined) return addReasoning(step, open.reasoning, event);
+  if (open !== undefined) {
+    open.reasoning ??= {};
+    return addReasoning(step, open.reasoning, event);
+  }
   if (run.is_reasoned) return;
   const chat = listOf(run.chats).at(-1);
   if (chat !== undefined) return completeChat(step, run, chat, event);
@@ -360,7 +368,7 @@ function endStep(step: Step, run: Run, open: OpenStep): void {
   const call: ModelCall = {
     model: open.model ?? UNKNOWN,
     provider: open.provider ?? UNKNOWN,
-    reasoning: open.reasoning,
+    reasoning: open.reasoning ?? {},
     late: false,
   };
   const span_id = chatSpanId(run, String(open.number));

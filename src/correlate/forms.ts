@@ -3,7 +3,7 @@
  * time and the room of an object, and the rest as it is.
  */
 import type { Form } from '../tracked.js';
-import { type Few, fewOf, listOf, none } from './few.js';
+import { countOf, type Few, fewOf, listOf, none } from './few.js';
 import type { Waiting } from './heap.js';
 import { rangesOf, seenOf } from './numbers.js';
 import {
@@ -12,6 +12,7 @@ import {
   type Descent,
   type EarlyEnd,
   type EarlyReasoning,
+  type Ended,
   type EndedCall,
   emptyList,
   type HeldChat,
@@ -28,74 +29,168 @@ export const CHATS = fewOf<HeldChat>((chat) => chat.span.span_id);
 export const EARLY_ENDS = fewOf<EarlyEnd>((early) => early.event.call_id);
 export const EARLY_REASONING = fewOf<EarlyReasoning>((early) => early.response_id);
 
+// biome-ignore lint/suspicious/noExplicitAny: what was written down in this form.
+type Saved = any[];
+
 /** JSON knows no infinity. */
 const saveWake = ({ wake_ms }: Pick<Waiting, 'wake_ms'>): number | null =>
   Number.isFinite(wake_ms) ? wake_ms : null;
 
 /** It takes its place in the heap with all others. */
-const loadWake = (wake_ms: number | null | undefined): Pick<Waiting, 'wake_ms' | 'heap_place'> => ({
+const loadWake = (wake_ms: number | null): Pick<Waiting, 'wake_ms' | 'heap_place'> => ({
   wake_ms: wake_ms ?? Infinity,
   heap_place: -1,
 });
 
+/** Null where there is nothing. */
+const listIfAny = <T>(list: readonly T[]): readonly T[] | null => (list.length === 0 ? null : list);
+
+const loadList = <T>(saved: readonly T[] | null): readonly T[] => saved ?? emptyList();
+
+const loadFew = <V>(saved: readonly V[] | null, { add }: ReturnType<typeof fewOf<V>>): Few<V> =>
+  (saved ?? []).reduce<Few<V>>(add, none());
+
+/** What JSON has as null where it was undefined. */
+const orUndefined = (saved: Saved): Saved => saved.map((each) => each ?? undefined);
+
+/** The instants of all of them in one list: their end, and their start or null. */
+const saveEndedCalls = ({ ended_calls }: Run): Saved | null =>
+  listIfAny(ended_calls.flatMap(({ end_ms, start_ms }) => [end_ms, start_ms ?? null])) as Saved | null;
+
+function loadEndedCalls(saved: Saved | null): readonly EndedCall[] {
+  const calls: EndedCall[] = [];
+  for (let at = 0; at < (saved?.length ?? 0); at += 2) {
+    const [end_ms, start_ms] = [saved?.[at], saved?.[at + 1]];
+    calls.push(start_ms === null ? { end_ms } : { end_ms, start_ms });
+  }
+  return calls.length === 0 ? emptyList() : calls;
+}
+
 /** The call that has ended a step is told by its place among the ended calls. */
-type SavedStep = Omit<OpenStep, 'ended_by'> & { ended_by: number };
+const saveSteps = ({ steps, ended_calls }: Run): Saved | null =>
+  steps.length === 0
+    ? null
+    : steps.map((step) => [
+        step.number,
+        step.start_ms,
+        step.model,
+        step.provider,
+        step.end_ms,
+        step.error,
+        step.superseded,
+        step.taken,
+        step.ended_by === undefined ? -1 : ended_calls.indexOf(step.ended_by),
+        step.due_ms,
+        step.reasoning,
+      ]);
 
-const saveSteps = ({ steps, ended_calls }: Run): SavedStep[] =>
-  steps.map((step) => ({
-    ...step,
-    ended_by: step.ended_by === undefined ? -1 : ended_calls.indexOf(step.ended_by),
-  }));
+function loadStep(saved: Saved, ended_calls: readonly EndedCall[]): OpenStep {
+  const [number, start_ms, model, provider, end_ms, error, superseded, taken, ended_by, due_ms, reasoning] =
+    orUndefined(saved);
+  return {
+    number,
+    start_ms,
+    model,
+    provider,
+    end_ms,
+    error,
+    superseded,
+    taken,
+    ended_by: ended_calls[ended_by],
+    due_ms,
+    reasoning,
+  };
+}
 
-const loadSteps = (saved: SavedStep[], ended_calls: Run['ended_calls']): readonly OpenStep[] =>
-  saved.length === 0 ? emptyList() : saved.map((step) => ({ ...step, ended_by: ended_calls[step.ended_by] }));
+function loadMatched(ended: Saved | null, steps: Saved | null): Pick<Run, 'steps' | 'ended_calls'> {
+  const ended_calls = loadEndedCalls(ended);
+  return {
+    steps: steps === null ? emptyList() : steps.map((step) => loadStep(step, ended_calls)),
+    ended_calls,
+  };
+}
 
-const loadList = <T>(saved: readonly T[]): readonly T[] => (saved.length === 0 ? emptyList() : saved);
+/** Which run it is of and that it is open follow from where it stands. */
+const saveCalls = ({ calls }: Run): Saved | null =>
+  countOf(calls) === 0
+    ? null
+    : listOf(calls).map((call) => [
+        call.call_id,
+        call.span_id,
+        call.number,
+        call.tool,
+        call.start_ms,
+        call.parent_call_id,
+        call.arguments,
+        listIfAny(call.events),
+        call.late,
+      ]);
 
-const loadFew = <V>(saved: readonly V[], { add }: ReturnType<typeof fewOf<V>>): Few<V> =>
-  saved.reduce<Few<V>>(add, none());
+function loadCall(saved: Saved, run_key: string): OpenCall {
+  const [call_id, span_id, number, tool, start_ms, parent_call_id, args, events, late] = orUndefined(saved);
+  return {
+    call_id,
+    span_id,
+    number,
+    run_key,
+    tool,
+    start_ms,
+    parent_call_id,
+    arguments: args,
+    events: loadList(events ?? null),
+    late,
+    is_open: false,
+  };
+}
 
-const loadCalls = (steps: SavedStep[], ended: readonly EndedCall[]): Pick<Run, 'steps' | 'ended_calls'> => {
-  const ended_calls = loadList(ended);
-  return { steps: loadSteps(steps, ended_calls), ended_calls };
-};
+const loadCalls = (saved: Saved | null, run_key: string): Few<OpenCall> =>
+  loadFew(
+    (saved ?? []).map((call) => loadCall(call, run_key)),
+    CALLS,
+  );
+
+const saveEnded = ({ ended }: Run): Saved | null =>
+  ended === undefined
+    ? null
+    : [ended.number, ended.end_ms, ended.arrival_ms, ended.yielded, ended.settle_due_ms, ended.calls_error];
+
+function loadEnded(saved: Saved | null): Ended | undefined {
+  if (saved === null) return undefined;
+  const [number, end_ms, arrival_ms, yielded, settle_due_ms, calls_error] = saved;
+  return { number, end_ms, arrival_ms, yielded, settle_due_ms, calls_error };
+}
 
 /** By what the calls of a run are matched, and when that is to be let go of, as one text: it is hardly ever looked at again. */
 export const saveMatching = (run: Run, due_ms: number[]): string | undefined =>
   run.steps.length + run.ended_calls.length === 0
     ? undefined
-    : JSON.stringify([run.ended_calls, saveSteps(run), due_ms]);
+    : JSON.stringify([saveEndedCalls(run), saveSteps(run), due_ms]);
 
 /** Gives a run back what that text says, and when that is to be let go of. */
 export function loadMatching(run: Run): number[] {
   const { matching } = run.aside;
   if (matching === undefined) return [];
   const [ended_calls, steps, due_ms] = JSON.parse(matching);
-  Object.assign(run, loadCalls(steps, ended_calls));
+  Object.assign(run, loadMatched(ended_calls, steps));
   asideOf(run).matching = undefined;
   return due_ms;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: what was written down in this form.
-type Saved = any[];
-
-const listIfAny = <T>(list: readonly T[]): readonly T[] | null => (list.length === 0 ? null : list);
-
-/** Null where there is nothing. */
+/** Null where there is nothing, or no more. */
 function saveAside({ aside }: Run): Saved | null {
   if (aside === NOTHING_ASIDE) return null;
-  const { input, events, reasoning, early_ends, parked, cancelled_at_ms, yielded_at_ms } = aside;
-  return [
-    input,
-    events,
-    listOf(reasoning),
-    listOf(early_ends),
-    parked,
-    cancelled_at_ms,
-    yielded_at_ms,
+  const saved = [
+    aside.input,
+    listIfAny(aside.events),
+    listIfAny(listOf(aside.reasoning)),
+    listIfAny(listOf(aside.early_ends)),
+    listIfAny(aside.parked),
+    aside.cancelled_at_ms,
+    aside.yielded_at_ms,
     aside.finishing,
     aside.matching,
   ];
+  return saved.every((each) => each === null || each === undefined) ? null : saved;
 }
 
 function loadAside(saved: Saved | null): Readonly<Aside> {
@@ -131,7 +226,7 @@ const saveDescent = ({ descent }: Run): Saved | null =>
 function loadDescent(saved: Saved | null): Descent | undefined {
   if (saved === null) return undefined;
   const [parent_span_id, parent_key, watching_key, parent_agent_id, parent_session_key, parent_run_id, late] =
-    saved.map((each) => each ?? undefined);
+    orUndefined(saved);
   return {
     parent_span_id,
     parent_key,
@@ -155,15 +250,15 @@ function saveRun(run: Run): Saved {
     run.opened_after_ms,
     run.start_ms,
     saveDescent(run),
-    listIfAny(listOf(run.calls)),
-    listIfAny(saveSteps(run)),
-    listIfAny(run.ended_calls),
+    saveCalls(run),
+    saveEndedCalls(run),
+    saveSteps(run),
     listIfAny(listOf(run.chats)),
     run.step_count,
     run.tool_count,
     run.call_count,
     run.is_reasoned,
-    run.ended,
+    saveEnded(run),
     saveAside(run),
     saveWake(run),
     run.trace_id,
@@ -176,9 +271,11 @@ function saveRun(run: Run): Saved {
 }
 
 /** In the order of a new run, so that both are of one form. */
-function loadRun(saved: unknown): Run {
+function loadRun(content: unknown): Run {
+  const saved = content as Saved;
+  const [span_id] = saved;
   let at = 0;
-  const next = (): Saved[number] => (saved as Saved)[at++] ?? undefined;
+  const next = (): Saved[number] => saved[at++];
   return {
     span_id: next(),
     number: next(),
@@ -190,20 +287,20 @@ function loadRun(saved: unknown): Run {
     active_after_ms: next(),
     opened_after_ms: next(),
     start_ms: next(),
-    descent: loadDescent(next() ?? null),
-    calls: loadFew(next() ?? [], CALLS),
-    ...loadCalls(next() ?? [], next() ?? []),
-    chats: loadFew(next() ?? [], CHATS),
+    descent: loadDescent(next()),
+    calls: loadCalls(next(), span_id),
+    ...loadMatched(next(), next()),
+    chats: loadFew(next(), CHATS),
     step_count: next(),
     tool_count: next(),
     call_count: next(),
     is_reasoned: next(),
-    ended: next(),
-    aside: loadAside(next() ?? null),
+    ended: loadEnded(next()),
+    aside: loadAside(next()),
     ...loadWake(next()),
     trace_id: next(),
     agent_id: next(),
-    trigger: next(),
+    trigger: next() ?? undefined,
     started: next(),
     partial: next(),
     gap: next(),

@@ -105,19 +105,20 @@ export interface OpenCall {
 export interface OpenStep {
   number: number;
   start_ms: number;
-  model?: string;
-  provider?: string;
+  model: string | undefined;
+  provider: string | undefined;
   /** The end as far as it is known: a failure, the first call that came of it, the next step. */
-  end_ms?: number;
-  error?: ErrorDetail;
+  end_ms: number | undefined;
+  error: ErrorDetail | undefined;
   /** No longer the run's current step. */
   superseded: boolean;
   /** A call has ended it, as it looked when that came. */
   taken: boolean;
   /** The call that has ended it, as it looks now. */
   ended_by: EndedCall | undefined;
-  due_ms?: number;
-  reasoning: Reasoning;
+  due_ms: number | undefined;
+  /** Absent where nothing was said. */
+  reasoning: Reasoning | undefined;
 }
 
 /** A model call that has ended. */

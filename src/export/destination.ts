@@ -22,7 +22,7 @@ import { createEncoder, type Encoder, encodeMetrics } from './otlp.js';
 import { Outbox, type OutboxOptions } from './outbox.js';
 import type { Encoding } from './presets.js';
 import { applyToLog, applyToSpan, PROFILES, type Profile, sendsLog } from './profiles.js';
-import { createItem } from './queue.js';
+import { createItem, type LaneItem } from './queue.js';
 import { createRedactor, createReporter } from './report.js';
 import { createResource } from './resource.js';
 import { createTransport, type Transport } from './transport.js';
@@ -268,7 +268,7 @@ function openTraces({ config, profile, encoder, openLane }: Parts, endpoint: End
       ),
     pack: packJson,
     unpack: unpackJson,
-    identify: ({ payload: { span_id }, count }) => (count === 0 ? `+${span_id}` : span_id),
+    identify: ({ payload: { span_id }, count }) => (count === 0 ? ['+', span_id] : [span_id]),
     // Without an id what does not count is a correction: what has ended takes no more copies, but for this one.
     toItem: (span, count) =>
       createItem(span, spanBytes(span), count, replaces && count > 0 ? span.span_id : undefined),
@@ -298,7 +298,7 @@ function openLogs({ profile, encoder, openLane }: Parts, endpoint: EndpointConfi
       ),
     pack: packJson,
     unpack: unpackJson,
-    identify: ({ payload: { span_id, event_name, ts_ms } }) => `${span_id} ${event_name} ${ts_ms}`,
+    identify: ({ payload: { span_id, event_name, ts_ms } }) => [span_id, event_name, ts_ms],
     toItem: (log, count) => createItem(log, logBytes(log), count),
   };
   const lane = openLane('logs', endpoint, form);
@@ -306,7 +306,9 @@ function openLogs({ profile, encoder, openLane }: Parts, endpoint: EndpointConfi
     lane,
     takeBack: takeBackInto(lane, form),
     accept({ logs }) {
-      lane.offer(logs.filter((log) => sendsLog(profile, log)).map((log) => form.toItem(log, 1)));
+      const items: LaneItem<LogRecord>[] = [];
+      for (const log of logs) if (sendsLog(profile, log)) items.push(form.toItem(log, 1));
+      lane.offer(items);
     },
   };
 }
@@ -323,7 +325,7 @@ function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointCo
       return [bytes];
     },
     // Each is written down before it is sent, and so never told by what it is.
-    identify: () => '',
+    identify: () => [],
     toItem: (collected, count) => createItem(collected, collected.length, count),
   };
   const lane = openLane('metrics', endpoint, form);

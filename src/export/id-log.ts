@@ -1,20 +1,27 @@
 /**
- * Ids as bytes, a line each. There can be ten thousands of them until the next time that they are written down: as objects
- * they would live just long enough to cost a collector of garbage the most.
+ * Ids as bytes, each with its length behind it. There can be ten thousands of them until the next time that they are written down:
+ * as objects they would live just long enough to cost a collector of garbage the most.
  */
 
+/** What tells one thing from others of its kind: in all of a kind the same parts. Texts are ASCII; 255 bytes at most, 8 a number. */
+export type Id = readonly (string | number)[];
+
 const FIRST_BYTES = 4 * 1024;
-const NEWLINE = 0x0a;
 const EMPTY = Buffer.alloc(0);
 
+const number = new Float64Array(1);
+const number_bytes = new Uint8Array(number.buffer);
+
 export interface IdLog {
-  /** ASCII without a line end. */
-  add(id: string): void;
+  add(id: Id): void;
   /** Gives out what was added, and begins anew. */
   take(): Uint8Array;
   /** Puts back what was taken, before what came since. */
   putBack(taken: Uint8Array): void;
 }
+
+const bytesOf = (part: string | number): number =>
+  typeof part === 'string' ? part.length : number_bytes.length;
 
 export function createIdLog(): IdLog {
   let bytes = EMPTY;
@@ -27,11 +34,24 @@ export function createIdLog(): IdLog {
     bytes = grown;
   }
 
+  /** Most texts are so short that a call into the runtime would take longer. */
+  function write(part: string | number): void {
+    makeRoom(bytesOf(part));
+    if (typeof part === 'string') {
+      for (let at = 0; at < part.length; at++) bytes[length++] = part.charCodeAt(at);
+    } else {
+      number[0] = part;
+      for (let at = 0; at < number_bytes.length; at++) bytes[length++] = number_bytes[at] as number;
+    }
+  }
+
   return {
     add(id) {
-      makeRoom(id.length + 1);
-      length += bytes.write(id, length, 'latin1');
-      bytes[length++] = NEWLINE;
+      const start = length;
+      for (const part of id) write(part);
+      makeRoom(1);
+      bytes[length] = length - start;
+      length++;
     },
     take() {
       const taken = bytes.subarray(0, length);
@@ -49,7 +69,22 @@ export function createIdLog(): IdLog {
   };
 }
 
-/** The ids of such bytes. */
+/** The ids of such bytes in their order, each as `idKey` gives it. */
 export function readIds(bytes: Uint8Array): string[] {
-  return Buffer.from(bytes).toString('latin1').split('\n').slice(0, -1);
+  const all = Buffer.from(bytes);
+  const keys: string[] = [];
+  for (let end = all.length - 1; end >= 0; ) {
+    const start = end - (all[end] as number);
+    keys.push(all.toString('latin1', start, end));
+    end = start - 1;
+  }
+  return keys.reverse();
+}
+
+/** An id as a key: its bytes, each as the character of that number. */
+export function idKey(id: Id): string {
+  const log = createIdLog();
+  log.add(id);
+  const [key = ''] = readIds(log.take());
+  return key;
 }

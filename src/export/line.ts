@@ -49,9 +49,11 @@ export class Line<T> implements Iterable<LaneItem<T>> {
   }
 
   #compact(): void {
-    const left = [...this];
+    const left = this.#places.filter((item) => item !== undefined);
     this.#places = left;
     this.#head = 0;
-    for (const [place, item] of left.entries()) item.place = place;
+    left.forEach((item, place) => {
+      item.place = place;
+    });
   }
 }

@@ -13,7 +13,7 @@ import {
   type SavedRecord,
   splitRecord,
 } from '../model/record.js';
-import { createIdLog, readIds } from './id-log.js';
+import { createIdLog, type Id, idKey, readIds } from './id-log.js';
 import { Line } from './line.js';
 import type { LaneItem } from './queue.js';
 
@@ -27,8 +27,8 @@ export interface OutboxOptions<T> {
   unpack(bytes: Uint8Array): T[];
   /** The item that a payload and its count were. */
   toItem(payload: T, count: number): LaneItem<T>;
-  /** Tells an item from others, also in another process that makes it of the same events. ASCII on one line. */
-  identify(item: LaneItem<T>): string;
+  /** Tells an item from others, also in another process that makes it of the same events. */
+  identify(item: LaneItem<T>): Id;
   /** Reads a record of the store. */
   read(key: string): Uint8Array | undefined;
   /** Takes out of a backend's message what is nobody's business. */
@@ -253,7 +253,7 @@ export class Outbox<T> {
   }
 
   #wasAnswered(item: LaneItem<T>): boolean {
-    const id = this.#options.identify(item);
+    const id = idKey(this.#options.identify(item));
     const times = this.#answered_before.get(id);
     if (times === undefined) return false;
     if (times > 1) this.#answered_before.set(id, times - 1);

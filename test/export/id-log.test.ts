@@ -1,8 +1,9 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { expect } from 'vitest';
-import { createIdLog, readIds } from '../../src/export/id-log.js';
+import { createIdLog, type Id, idKey, readIds } from '../../src/export/id-log.js';
 
-const id = fc.string({ unit: fc.constantFrom(...'0123456789abcdef +._'), minLength: 1, maxLength: 60 });
+const text = fc.string({ unit: fc.constantFrom(...'0123456789abcdef +._'), maxLength: 60 });
+const id = fc.array(fc.oneof(text, fc.double({ noNaN: true })), { maxLength: 4 });
 const step = fc.oneof(
   { weight: 8, arbitrary: fc.array(id, { minLength: 1, maxLength: 100 }) },
   fc.constant('take' as const),
@@ -11,12 +12,12 @@ const step = fc.oneof(
 
 property.prop([fc.array(step, { maxLength: 40 })])('gives out what a list would, in its order', (steps) => {
   const log = createIdLog();
-  let expected: string[] = [];
-  let taken: { bytes: Uint8Array; ids: string[] } = { bytes: new Uint8Array(), ids: [] };
+  let expected: Id[] = [];
+  let taken: { bytes: Uint8Array; ids: Id[] } = { bytes: new Uint8Array(), ids: [] };
   for (const each of steps) {
     if (each === 'take') {
       taken = { bytes: log.take(), ids: expected };
-      expect(readIds(taken.bytes)).toEqual(taken.ids);
+      expect(readIds(taken.bytes)).toEqual(taken.ids.map(idKey));
       expected = [];
     } else if (each === 'put back') {
       log.putBack(taken.bytes);
@@ -26,5 +27,13 @@ property.prop([fc.array(step, { maxLength: 40 })])('gives out what a list would,
       expected = [...expected, ...each];
     }
   }
-  expect(readIds(log.take())).toEqual(expected);
+  expect(readIds(log.take())).toEqual(expected.map(idKey));
 });
+
+property.prop([text, text, fc.double({ noNaN: true }), fc.double({ noNaN: true })])(
+  'tells what is not the same apart',
+  (a, b, c, d) => {
+    expect(idKey([a]) === idKey([b])).toBe(a === b);
+    expect(idKey([c]) === idKey([d])).toBe(Object.is(c, d));
+  },
+);

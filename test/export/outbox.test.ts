@@ -46,7 +46,7 @@ function openLane(disk: Disk, post: LaneOptions<string>['post'], changes: Partia
     pack,
     unpack: read,
     toItem,
-    identify: ({ payload }) => payload,
+    identify: ({ payload }) => [payload],
     read: (key) => disk.records.get(key),
     redact: (message) => message.replace('secret', '…'),
     now: clock.now,
