@@ -4,10 +4,12 @@
 import { readFileSync } from 'node:fs';
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
+import { createCorrelator } from '../src/correlate/index.js';
 import { createIntake, describeProblem, type Problem } from '../src/intake.js';
 import type { AgentEvent } from '../src/model/event.js';
 import { createLineSplitter } from '../src/source/lines.js';
-import { correlate, decodeFile, example, fixture, identities } from './helpers.js';
+import { save, savedIn } from './captures.js';
+import { correlate, decodeFile, example, fixture, identities, NOW_MS } from './helpers.js';
 
 const MAX_LINE_BYTES = 1024 * 1024;
 
@@ -154,4 +156,22 @@ describe('what a decoder holds back', () => {
     expect(intake.end()).toEqual([]);
     expect(intake.counts().events).toBe(2);
   });
+});
+
+test('a value that is nested deeper than could be written again is cut, and takes nothing with it', () => {
+  const of = { session_key: 'agent:main:s', run_id: 'r' };
+  const output = `${'['.repeat(9_000)}1${']'.repeat(9_000)}`;
+  const lines = [
+    JSON.stringify({ type: 'agent.started', ts: NOW_MS, ...of }),
+    JSON.stringify({ type: 'tool.call', ts: NOW_MS, ...of, call_id: 'known', tool: 'exec' }),
+    // Its call has not been seen: it waits as it is, with its run.
+    `{"type":"tool.output","ts":${NOW_MS},"session_key":"agent:main:s","run_id":"r","call_id":"other","output":${output}}`,
+  ];
+  const { events, problems } = readChunks([Buffer.from(lines.join('\n'))]);
+  expect(problems).toEqual([]);
+  const before = createCorrelator();
+  for (const event of events) before.apply(event, NOW_MS);
+  const after = createCorrelator({}, savedIn(save(before)));
+  expect(identities(after.close(NOW_MS).spans)).toEqual(identities(before.close(NOW_MS).spans));
+  expect(JSON.stringify(events[2])).toContain('[nested too deep]');
 });

@@ -1,6 +1,6 @@
 /**
- * From the bytes of a line to a JSON object: UTF-8 is checked, JSON is parsed, lone surrogates are replaced. Every later
- * stage can trust that its strings are well-formed.
+ * From the bytes of a line to a JSON object: UTF-8 is checked, JSON is parsed, lone surrogates are replaced, and what is nested
+ * too deep is cut off. Every later stage can trust that its strings are well-formed and that it can be written as JSON again.
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject, type Json } from '../json.js';
@@ -11,6 +11,12 @@ const REPLACEMENT = '\u{fffd}';
 const ESCAPE = '\\u';
 /** An escaped surrogate is the only way by which valid UTF-8 can carry a lone one. */
 const ESCAPED_SURROGATE = /\\u[dD][89a-fA-F]/;
+
+/** JSON is read at any depth, and written only as deep as the stack is long. */
+const MAX_DEPTH = 500;
+const TOO_DEEP = '[nested too deep]';
+/** A shorter line has no room for more brackets. */
+const MAX_DEPTH_BYTES = 2 * MAX_DEPTH;
 
 export type ParsedLine = { value: Json } | { rejected: Rejection };
 
@@ -23,6 +29,15 @@ const rejected = (reason: Rejection['reason'], message: string): ParsedLine => (
 
 const makeWellFormed = (_key: string, value: unknown): unknown =>
   typeof value === 'string' ? value.toWellFormed() : value;
+
+function cutDepth(value: Json, depth: number): void {
+  for (const key in value) {
+    const inner = value[key];
+    if (typeof inner !== 'object' || inner === null) continue;
+    if (depth === MAX_DEPTH) value[key] = TOO_DEEP;
+    else cutDepth(inner as Json, depth + 1);
+  }
+}
 
 /** Parses one line. A rejection says what is wrong and what a line should be. */
 export function parseLine(bytes: Buffer): ParsedLine {
@@ -41,5 +56,6 @@ export function parseLine(bytes: Buffer): ParsedLine {
     return rejected('invalid_json', `not JSON: ${detail}; write one JSON object a line`);
   }
   if (!isObject(value)) return rejected('not_an_object', 'not a JSON object; write one JSON object a line');
+  if (bytes.length > MAX_DEPTH_BYTES) cutDepth(value, 1);
   return { value };
 }
