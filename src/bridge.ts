@@ -306,6 +306,12 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     }
   }
 
+  /** What has ended and only waits in case something of it is late: nobody is there any more to tell it. */
+  function giveOutEnded(): void {
+    deliver(correlator.releaseEnded(now()));
+    deliver(correlator.expire(now() + LATE_MS));
+  }
+
   /** A source that fails takes nothing with it: what was read of it goes its way, and the others are read on. */
   async function readToEnd(source: OpenedSource): Promise<SourceError | undefined> {
     try {
@@ -377,8 +383,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       opened = [];
       await delivered;
       if (is_over) await closeCorrelator();
-      // What only waits in case something of it is late: nobody is there any more to tell it.
-      else if (!canBeAsked()) deliver(correlator.expire(now() + LATE_MS));
+      else if (!canBeAsked()) giveOutEnded();
       await drain(drain_ms);
       await Promise.all(destinations.map((destination) => destination.close()));
       const is_done = is_over && destinations.every((destination) => destination.pending() === 0);

@@ -266,6 +266,23 @@ test('without a store what is open at the end is closed', async () => {
   expect(spans).toMatchObject([{ error: { type: 'shutdown' } }, { error: { type: 'shutdown' } }]);
 });
 
+test('what has ended is sent at the end, even where its start has not come; what goes on is left to the next start', async () => {
+  const store = createMemoryStore();
+  const stdin = (events: object[]): Options => ({
+    ...keepIn(store),
+    sources: [{ ...sourceOf(events, undefined), name: 'stdin' }],
+  });
+  const open = { type: 'tool.call', call_id: '2', tool: 'read', run_id: 'open' };
+  const { spans } = await runBridge([], {}, stdin([BEGIN[1] ?? {}, ...END, open]));
+  expect(spans).toMatchObject(ENDED);
+  expect(spans[1]?.attributes['openclaw.partial']).toBe(true);
+  const start = { type: 'agent.started', run_id: 'open' };
+  const output = { type: 'tool.output', call_id: '2', ts: 2_000, run_id: 'open' };
+  const after = await runBridge([], {}, stdin([start, output]));
+  expect(after.spans).toMatchObject([{ name: 'execute_tool read' }]);
+  expect(after.spans[0]?.attributes['openclaw.run.id']).toBe('open');
+});
+
 test('without a store what a decoder held back comes at the end; with one it is left to the next start', async () => {
   const frame = (stream: string, data: object) => ({
     type: 'event',

@@ -48,6 +48,7 @@ import {
   DEFAULT_LIMITS,
   emptyEmission,
   forgetRecent,
+  type HeldRun,
   type Limits,
   latestRun,
   liveRun,
@@ -78,6 +79,11 @@ export interface Correlator {
   apply(event: AgentEvent, now_ms: number, out?: Emission): Emission;
   /** Gives out what has waited long enough. */
   expire(now_ms: number, out?: Emission): Emission;
+  /**
+   * Nobody is there any more to tell what is missing: gives out the held runs that have ended, as `expire` would give out all of
+   * them. Those that go on stay held.
+   */
+  releaseEnded(now_ms: number): Emission;
   /** When `expire` has something to do; undefined where nothing waits. Asking early or late is harmless. */
   nextDeadline(): number | undefined;
   /**
@@ -258,6 +264,14 @@ function expireDue(step: Step): void {
   }
 }
 
+const hasEndEvent = ({ events }: Readonly<HeldRun>): boolean =>
+  events.some(({ event }) => event.type === 'agent.finished' && event.settled !== false);
+
+function forceOpenEnded(step: Step): void {
+  const ended = [...step.state.held].filter(([, held]) => hasEndEvent(held));
+  for (const [key] of ended) forceOpen(step, key, dispatch);
+}
+
 const runsToChange = ({ runs }: State): Run[] => [...runs.keys()].flatMap((key) => runs.get(key) ?? []);
 
 function closeAll(step: Step): void {
@@ -306,6 +320,11 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
     expire(now_ms, out) {
       const step = begin(now_ms, out);
       expireDue(step);
+      return end(step);
+    },
+    releaseEnded(now_ms) {
+      const step = begin(now_ms);
+      forceOpenEnded(step);
       return end(step);
     },
     waitForReasoning(until_ms) {
