@@ -14,7 +14,7 @@ const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 let stopCommand: (() => void) | undefined;
 let output_problem: string | undefined;
 
-function onInterrupt(stop: () => void): void {
+function onInterrupt(stop: () => void, abandon?: () => void): void {
   let isStopping = false;
   let signals = 0;
   const stopOnce = (): void => {
@@ -22,8 +22,9 @@ function onInterrupt(stop: () => void): void {
     isStopping = true;
   };
   const hear = (): void => {
-    if (++signals > 1) process.exit(EXIT.incomplete);
-    stopOnce();
+    if (++signals === 1) return stopOnce();
+    abandon?.();
+    process.exit(EXIT.incomplete);
   };
   stopCommand = stopOnce;
   for (const signal of SIGNALS) process.on(signal, hear);

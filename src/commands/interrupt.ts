@@ -3,8 +3,8 @@
  */
 import type { Logger } from '../model/logger.js';
 
-/** Tells how to stop: called by the first signal. */
-export type OnInterrupt = (stop: () => void) => void;
+/** Tells how to stop, called by the first signal; and what is to be done at once before the second one ends the process. */
+export type OnInterrupt = (stop: () => void, abandon?: () => void) => void;
 
 export function sayStopping(logger: Logger, drain_s: number): void {
   logger.info(`stopping: sending what is left, for at most ${drain_s} s; a second signal ends it at once`);

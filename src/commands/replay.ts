@@ -100,11 +100,14 @@ export async function play(
   });
   opened.attach(bridge);
   await bridge.open();
-  onInterrupt(() => {
-    sayStopping(logger, settings.deadline);
-    interrupt.abort();
-    void bridge.stopReading();
-  });
+  onInterrupt(
+    () => {
+      sayStopping(logger, settings.deadline);
+      interrupt.abort();
+      void bridge.stopReading();
+    },
+    () => conclude({ summary: bridge.summary(), failures: [] }, settings, logger),
+  );
   const failures = await bridge.read();
   await bridge.finish(deadline_ms, { is_over: keep === undefined || !interrupt.signal.aborted });
   progress?.stop();

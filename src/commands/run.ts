@@ -41,10 +41,13 @@ async function follow(
   });
   opened.attach(bridge);
   // From here on a signal stops it in order; what is being opened is opened first.
-  onInterrupt(() => {
-    sayStopping(logger, settings.drain);
-    stop();
-  });
+  onInterrupt(
+    () => {
+      sayStopping(logger, settings.drain);
+      stop();
+    },
+    () => conclude({ summary: bridge.summary(), failures: [] }, settings, logger),
+  );
   try {
     await bridge.open();
   } catch (error) {

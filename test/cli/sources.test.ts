@@ -273,7 +273,7 @@ test('a first signal drains for as long as it may; what is left is told as pendi
   expect(summary.destinations.otlp?.traces).toMatchObject({ delivered: 0, pending: STORY_SPANS });
 });
 
-test('a second signal ends it within a second', async () => {
+test('a second signal ends it within a second, and what is left is told as pending', async () => {
   const sink = await startSink(() => 'hang');
   const program = startRun('stdin', sink);
   program.child.stdin.write(STORY_LINES);
@@ -286,6 +286,11 @@ test('a second signal ends it within a second', async () => {
   expect(performance.now() - second_ms).toBeLessThan(1_000);
   expect(ended.status).toBe(3);
   expectNoStack(ended);
+  const summary: Summary = JSON.parse(ended.stdout);
+  expectLaw(summary);
+  // What is given out at an end is not among them.
+  expect(summary.destinations.otlp?.traces?.pending).toBeGreaterThan(0);
+  expect(summary.destinations.otlp?.traces?.delivered).toBe(0);
 });
 
 test('a source that can not be opened: exit status 1, and those that could leave nothing behind', async () => {
