@@ -56,6 +56,11 @@ const PORTION = 16;
 
 /** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
 const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
+/**
+ * What is on its way to the disk becomes spans and records at once when it is there, and these can take ten times its length: it is
+ * no more than this part of the least that a destination's signals may hold in memory.
+ */
+const UNWRITTEN_SHARE = 1 / 32;
 const MAX_JOURNAL_BYTES = 32 * 1024 * 1024;
 
 /** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
@@ -102,6 +107,10 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   let interval_ms = options.checkpoint_interval_ms;
 
   const keepings: DestinationKeeping[] = destinations.flatMap(({ keeping }) => keeping ?? []);
+  const max_unwritten_bytes = Math.min(
+    MAX_UNWRITTEN_BYTES,
+    ...keepings.map(({ memory_limit_bytes }) => memory_limit_bytes * UNWRITTEN_SHARE),
+  );
 
   const scoped = (changes: readonly RecordChange[]): RecordChange[] =>
     changes.map((change) => ({ ...change, key: scope + change.key }));
@@ -263,8 +272,10 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   return {
     async ready() {
-      if (unwritten_bytes > MAX_UNWRITTEN_BYTES) await journaled;
-      if (!is_failing && isPressed()) await (checkpointing ?? checkpoint());
+      if (unwritten_bytes > max_unwritten_bytes) await options.settled();
+      // One that is being taken does not have what has come since.
+      if (!is_failing && isPressed()) await checkpointing;
+      if (!is_failing && isPressed()) await checkpoint();
       while (standing !== undefined) await standing;
     },
     journal(entry) {

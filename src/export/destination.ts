@@ -228,7 +228,7 @@ function createParts(
         ...(outbox === undefined ? {} : { outbox }),
       });
       if (saved !== undefined && outbox !== undefined) {
-        kept.push({ signal, lane, outbox });
+        kept.push({ signal, memory_limit_bytes: limit_bytes, lane, outbox });
         lane.restore(outbox.restore(saved.entries(outbox.prefix), saved.answers(config.name, signal)));
       }
       return lane;

@@ -9,6 +9,7 @@ import type { Outbox } from './outbox.js';
 /** A lane that keeps what is pending. */
 export interface KeptLane {
   signal: Signal;
+  memory_limit_bytes: number;
   lane: Pick<Lane<unknown>, 'isPressed' | 'relieve' | 'dropOldest'>;
   outbox: Pick<Outbox<unknown>, 'prefix' | 'bytes' | 'since_ms' | 'takeAnswers' | 'capture' | 'endRestore'>;
 }
@@ -42,6 +43,7 @@ export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
       const [largest] = lanes.toSorted((a, b) => b.outbox.bytes - a.outbox.bytes);
       return largest?.lane.dropOldest() ?? false;
     },
+    memory_limit_bytes: Math.min(...lanes.map((each) => each.memory_limit_bytes)),
     isPressed: () => lanes.some(({ lane }) => lane.isPressed),
     since() {
       const since = bySignal(({ outbox }) => outbox.since_ms);

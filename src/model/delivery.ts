@@ -38,7 +38,7 @@ export const DEAD_LETTERS_PREFIX = 'dead/';
 
 /** What was answered since the last checkpoint, of one signal of one destination. */
 export interface Answers {
-  /** Of items that no checkpoint holds: what tells them from others, in any process; ASCII, a line each. */
+  /** Of items that no checkpoint holds: what tells them from others, in any process, each with its length behind it. */
   ids: Uint8Array;
   /** Of items that one does: their places in their record, by its key. */
   places: Record<string, number[]>;
@@ -64,6 +64,8 @@ export interface DestinationKeeping {
   bytes(): number;
   /** Gives up the oldest that is on the disk alone, of this destination's largest signal; false where there is none. */
   dropOldest(): boolean;
+  /** What the smallest of its signals may hold in memory, in estimated bytes. */
+  memory_limit_bytes: number;
   /** Memory is short until the next checkpoint. */
   isPressed(): boolean;
   /** Epoch milliseconds since when the oldest of what is pending has been, by signal. */

@@ -49,6 +49,23 @@ async function statusOf(directory: string): Promise<Status> {
 const untilTold = (sink: Sink): Promise<void> =>
   sink.until(() => sink.spans().length === STORY_SPANS && sink.logs().length === STORY_LOGS);
 
+test('a backend that is down costs nothing where there is a disk, however fast it comes and little memory there is', async () => {
+  const runs = 6_000;
+  const of = (run: number) => ({ session_key: `agent:main:s${run}`, run_id: `r${run}` });
+  const events = Array.from({ length: runs }, (_, run) => [
+    { type: 'agent.started', ts: 1_000, ...of(run) },
+    { type: 'agent.finished', ts: 2_000, status: 'ok', ...of(run) },
+  ]).flat();
+  const config = temporaryFile('config.yaml', 'limits:\n  memory_mb: 4\n');
+  const { summary } = await runForSummary(
+    runInto(DEAD_URL, temporaryDirectory(), '--config', config, '--drain', '0'),
+    { input: `${events.map((event) => JSON.stringify(event)).join('\n')}\n` },
+  );
+  const { traces, logs } = summary.destinations.otlp ?? {};
+  expect(traces).toMatchObject({ produced: runs, pending: runs, dropped: {} });
+  expect(logs).toMatchObject({ produced: 2 * runs, pending: 2 * runs, dropped: {} });
+});
+
 test('what is pending at the end is sent by the next start, and counted there', async () => {
   const directory = temporaryDirectory();
   const first = await runForSummary(runInto(DEAD_URL, directory, '--drain', '0'), {
