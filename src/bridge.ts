@@ -84,6 +84,9 @@ const DEFAULT_METRICS_INTERVAL_MS = 10_000;
 /** How often it is looked whether a checkpoint is due, and what has been answered is written down. */
 const KEEP_INTERVAL_MS = 250;
 
+/** A source that is read again has long told by then what it had told the process before since its last checkpoint. */
+const READ_AGAIN_MS = 60_000;
+
 /** What has ended waits no longer than this for what belongs to it. */
 const LATE_MS = 5_000;
 
@@ -133,6 +136,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   let opened: OpenedSource[] = [];
   let timer: NodeJS.Timeout | undefined;
   let keepTimer: NodeJS.Timeout | undefined;
+  let restoreTimer: NodeJS.Timeout | undefined;
   /** Everything that was given out before has reached the destinations. */
   let delivered: Promise<unknown> = Promise.resolve();
   /** When the event loop last went round between two batches. */
@@ -292,6 +296,12 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     const going_on = new Set(Object.values(positions).flatMap(Object.keys));
     for (const stream of intake.streams()) if (!going_on.has(stream)) apply(intake.end(stream), now());
     deliver(out);
+    // What comes from a source that is read again comes with that, and not from the journal.
+    if (sources.some(({ is_rereadable }) => is_rereadable)) restoreTimer = setTimeout(endRestore, READ_AGAIN_MS);
+    else endRestore();
+  }
+
+  function endRestore(): void {
     for (const { keeping } of destinations) keeping?.endRestore();
   }
 
@@ -379,6 +389,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     drain,
     async finish(drain_ms, { is_over } = { is_over: keep === undefined }) {
       clearTimeout(timer);
+      clearTimeout(restoreTimer);
       clearInterval(keepTimer);
       opened = [];
       await delivered;

@@ -247,7 +247,7 @@ export class Outbox<T> {
     return { count, items: opened };
   }
 
-  /** The journal has brought everything again that it holds. */
+  /** What was answered before has come again, as far as it does. */
   endRestore(): void {
     this.#answered_before = new Map();
   }

@@ -58,7 +58,7 @@ export interface DestinationKeeping {
   takeAnswers(): Partial<Record<Signal, Outgoing>>;
   /** Everything that is pending and not written down yet. `written` tells what became of it. */
   capture(): Capture & { written(ok: boolean): void };
-  /** The journal has brought everything again that it holds. */
+  /** What an earlier process was answered for has come again, as far as it does. */
   endRestore(): void;
   /** What is written down takes up so many bytes. */
   bytes(): number;

@@ -2,10 +2,10 @@
  * What one start leaves to the next, from outside: pending data, open runs, what was read and not sent, dead letters; and what
  * `status` says of it.
  */
-import { readdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import type { DeadLetter } from '../../src/commands/dead-letters.js';
 import type { Status } from '../../src/commands/status.js';
 import { test, testIf } from './concurrent.js';
@@ -64,6 +64,50 @@ test('a backend that is down costs nothing where there is a disk, however fast i
   const { traces, logs } = summary.destinations.otlp ?? {};
   expect(traces).toMatchObject({ produced: runs, pending: runs, dropped: {} });
   expect(logs).toMatchObject({ produced: 2 * runs, pending: 2 * runs, dropped: {} });
+});
+
+test('killed while it follows a file: what was answered since the last checkpoint is sent no second time', async () => {
+  const directory = temporaryDirectory();
+  const config = temporaryFile('config.yaml', 'store:\n  checkpoint_interval_ms: 600000\n');
+  const path = temporaryFile('events.ndjson', STORY_LINES);
+  const follow = (sink: Sink): Program =>
+    start(
+      [
+        'run',
+        '--from',
+        `file:${path}`,
+        '--to',
+        `jaeger=${sink.url}`,
+        '--data-dir',
+        directory,
+        '--config',
+        config,
+      ],
+      {},
+    );
+  const first = await startSink();
+  const killed = follow(first);
+  await first.until(() => first.spans().length === STORY_SPANS);
+  const delivered = async () => (await statusOf(directory)).destinations.jaeger?.traces?.delivered;
+  await vi.waitUntil(async () => (await delivered()) === STORY_SPANS, { timeout: 20_000, interval: 200 });
+  killed.signal('SIGKILL');
+  await killed.ended;
+  const next = {
+    type: 'agent.started',
+    ts: 1_795_000_000_000,
+    session_key: 'agent:main:next',
+    run_id: 'next',
+  };
+  const second = await startSink();
+  const goingOn = follow(second);
+  appendFileSync(
+    path,
+    `${JSON.stringify(next)}\n${JSON.stringify({ ...next, type: 'agent.finished', status: 'ok' })}\n`,
+  );
+  await second.until(() => second.spans().length > 0);
+  goingOn.signal('SIGTERM');
+  await goingOn.ended;
+  expect(second.spans().map((span) => span.attributes['openclaw.run.id'])).toEqual(['next']);
 });
 
 test('what is pending at the end is sent by the next start, and counted there', async () => {
