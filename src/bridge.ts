@@ -297,7 +297,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     for (const stream of intake.streams()) if (!going_on.has(stream)) apply(intake.end(stream), now());
     deliver(out);
     // What comes from a source that is read again comes with that, and not from the journal.
-    if (sources.some(({ is_rereadable }) => is_rereadable)) restoreTimer = setTimeout(endRestore, READ_AGAIN_MS);
+    if (sources.some(({ is_rereadable }) => is_rereadable))
+      restoreTimer = setTimeout(endRestore, READ_AGAIN_MS);
     else endRestore();
   }
 

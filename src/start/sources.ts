@@ -14,15 +14,25 @@ import {
   parseSourceName,
   withFallback,
 } from '../source/index.js';
-import { gatewayAccess, gatewayUrl, isLocal } from './gateway.js';
+import { findGatewayUrl, gatewayAccess, isLocal } from './gateway.js';
 
 export interface SourcesOptions {
   /** Where an earlier process stopped, by the source's name. */
   positions: Readonly<Record<string, Positions>>;
 }
 
+/** The gateway that is followed where no source is named. */
+function parseDefault(settings: StartSettings): { parsed: ParsedSource[] } | { error: string } {
+  const { value, origin } = findGatewayUrl(settings, process.env);
+  const source = parseSourceName(value);
+  if ('error' in source || source.kind !== 'gateway')
+    return { error: `${origin}: no address of a gateway; give ws://HOST:PORT or wss://HOST:PORT` };
+  return { parsed: [source] };
+}
+
 function parseSources(settings: StartSettings): { parsed: ParsedSource[] } | { error: string } {
-  const texts = settings.from.length > 0 ? settings.from : [gatewayUrl(settings, process.env)];
+  const texts = settings.from;
+  if (texts.length === 0) return parseDefault(settings);
   const parsed: ParsedSource[] = [];
   for (const text of texts) {
     const source = parseSourceName(text);

@@ -187,3 +187,12 @@ describe('tail', () => {
     expect(stderr).toContain('give one of agent.started, ');
   });
 });
+
+test('an address in the environment that is none of a gateway: named with what to give, and not repeated', async () => {
+  const { status, stderr } = await runToEnd(['run'], {
+    env: environment(`http://user:${TOKEN}@127.0.0.1:18789`),
+  });
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/OPENCLAW_GATEWAY_URL: .*give ws:\/\/HOST:PORT/);
+  expect(stderr).not.toContain(TOKEN);
+});
