@@ -103,6 +103,7 @@ export interface OpenCall {
 
 /** A model call that has begun, or that failed, and whose message has not come. */
 export interface OpenStep {
+  /** Counts the steps of its run; 0 once a call is known by it. */
   number: number;
   start_ms: number;
   model: string | undefined;
