@@ -228,6 +228,14 @@ export interface Aside {
   finishing: { end: RunClosing; due_ms: number } | undefined;
   /** In the archive: its steps and ended calls, see `forms.ts`. */
   matching: string | undefined;
+  /** Ended calls within calls of which one was not known, by call id. */
+  wrapped: Few<WrappedCall>;
+}
+
+/** A call, and the call that it was made within. */
+export interface WrappedCall {
+  call_id: string;
+  parent_call_id: string;
 }
 
 export interface ParkedSpan {
@@ -425,6 +433,7 @@ export const NOTHING_ASIDE: Readonly<Aside> = Object.freeze({
   yielded_at_ms: undefined,
   finishing: undefined,
   matching: undefined,
+  wrapped: none<WrappedCall>(),
 });
 
 /** What a run has aside, to be changed. */
