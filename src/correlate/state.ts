@@ -208,7 +208,7 @@ export interface Descent {
   parent_agent_id: string | undefined;
   parent_session_key: string | undefined;
   parent_run_id: string | undefined;
-  /** It began when the run above it had ended. */
+  /** It began after the end of the run above it, as far as that is known. */
   late: boolean;
 }
 
