@@ -4,7 +4,7 @@
  */
 import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../bounded.js';
 import { isThere } from '../tracked.js';
-import { countOf } from './few.js';
+import { countOf, none } from './few.js';
 import { loadMatching, RUN_FORM, saveMatching } from './forms.js';
 import { letSleep, wakeBy } from './heap.js';
 import { asideOf, forgetCalls, NOTHING_ASIDE, nextNumber, type Run, type State, type Step } from './state.js';
@@ -32,6 +32,8 @@ function archive({ state, options, now_ms }: Step, run: Run): void {
   if (session?.latest === run) session.latest = undefined;
   const { cancelled_at_ms, yielded_at_ms } = run.aside;
   if (cancelled_at_ms === undefined && yielded_at_ms === undefined) run.aside = NOTHING_ASIDE;
+  // Nothing waits under a call that is still to come: none can close a circle.
+  else asideOf(run).wrapped = none();
   const matching = isWhole(run) ? undefined : saveMatching(run, dueOf(run, now_ms));
   if (matching !== undefined) asideOf(run).matching = matching;
   forgetCalls(run);

@@ -11,7 +11,7 @@ import { spanError } from './chats.js';
 import { contentSize, prepareContent } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { countOf, listOf } from './few.js';
-import { CALLS, EARLY_ENDS } from './forms.js';
+import { CALLS, EARLY_ENDS, WRAPPED } from './forms.js';
 import { wakeBy } from './heap.js';
 import { deriveSpanId } from './ids.js';
 import {
@@ -35,6 +35,12 @@ const YIELD_TOOL = 'sessions_yield';
 
 export const MAX_SPAN_EVENTS = 128;
 const MAX_EARLY_ENDS = 1_000;
+
+/** Calls within calls go no deeper than this; one that is deeper hangs under the run. */
+const MAX_DEPTH = 1_000;
+
+/** Ended calls of one run that are remembered with the call that wraps each. */
+const MAX_WRAPPED = 1_000;
 
 /** `error.type` of what was closed because a bound was reached. */
 export const GIVEN_UP = 'given_up';
@@ -109,6 +115,7 @@ export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): v
   }
   makeRoom(step);
   const call = newCall(step, run, event, span_id);
+  if (call.parent_call_id !== undefined) breakCircle(step, run, call, call.parent_call_id);
   run.calls = CALLS.add(run.calls, call);
   addOpenCall(step.state, call);
   run.tool_count++;
@@ -120,6 +127,42 @@ export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): v
   if (call.late) wakeBy(step.state.waking, run, lateDue(step, run));
   unpark(step, run, call.call_id);
   applyEarlyEnd(step, run, call.call_id);
+}
+
+/** The call that wraps this one; undefined also where it has ended and all that wraps it was known by then. */
+const wrapperOf = (run: Run, call_id: string): string | undefined =>
+  (CALLS.find(run.calls, call_id) ?? WRAPPED.find(run.aside.wrapped, call_id))?.parent_call_id;
+
+/** The last of the calls that wrap this one, known or not: itself, if they come back to it; undefined if they are too many. */
+function lastWrapper(run: Run, call_id: string, parent_call_id: string): string | undefined {
+  let last = parent_call_id;
+  for (let depth = 0; depth < MAX_DEPTH; depth++) {
+    const next = last === call_id ? undefined : wrapperOf(run, last);
+    if (next === undefined) return last;
+    last = next;
+  }
+  return undefined;
+}
+
+/** Calls that wrap each other, back to this one, hang under the run; those of them that have been given out stay where they are. */
+function hangUnderRun(step: Step, run: Run, call: OpenCall, parent_call_id: string): void {
+  call.parent_call_id = undefined;
+  for (let at = parent_call_id; at !== call.call_id; ) {
+    const wrapper = wrapperOf(run, at) ?? call.call_id;
+    const open = CALLS.find(run.calls, at);
+    if (open !== undefined) open.parent_call_id = undefined;
+    else if (wrapper === call.call_id) giveOutUnderRun(step, run, callSpanId(run, at));
+    at = wrapper;
+  }
+}
+
+/** Each call is looked at when it begins: there is no circle but one that it closes. */
+function breakCircle(step: Step, run: Run, call: OpenCall, parent_call_id: string): void {
+  const last = lastWrapper(run, call.call_id, parent_call_id);
+  if (last === call.call_id) return hangUnderRun(step, run, call, parent_call_id);
+  if (last !== undefined) return;
+  giveUp(step, 'call_depth');
+  call.parent_call_id = undefined;
 }
 
 /** A call that begins after its run has ended is waited for as long as a child for its parent. */
@@ -228,11 +271,27 @@ function measureCall(
   });
 }
 
+/**
+ * A call has ended within calls of which one is not known yet, and that one may close a circle. Over the bound it hangs under the
+ * run.
+ */
+function rememberWrapper(step: Step, run: Run, call: OpenCall, parent_call_id: string): void {
+  const last = lastWrapper(run, call.call_id, parent_call_id);
+  if (last !== undefined && isKnownCall(step, run, last)) return;
+  if (countOf(run.aside.wrapped) >= MAX_WRAPPED) {
+    call.parent_call_id = undefined;
+    return giveUp(step, 'wrapped_calls');
+  }
+  const aside = asideOf(run);
+  aside.wrapped = WRAPPED.add(aside.wrapped, { call_id: call.call_id, parent_call_id });
+}
+
 /** Ends the call's span; where the call that wraps it is not known yet, it is kept for that. */
 function closeCall(step: Step, run: Run, call: OpenCall, closing: CallClosing): void {
   run.calls = CALLS.remove(run.calls, call.call_id);
   if (call.is_open) step.state.open_call_count--;
   call.is_open = false;
+  if (call.parent_call_id !== undefined) rememberWrapper(step, run, call, call.parent_call_id);
   const span = callSpan(step, run, call, closing);
   measureCall(step, run, call, span);
   const wrapper = call.parent_call_id;
@@ -270,6 +329,10 @@ function unpark(step: Step, run: Run, call_id: string): void {
   if (run.aside.parked.length === 0) return;
   giveOutParked(step, run, callSpanId(run, call_id), ({ parent_call_id }) => parent_call_id === call_id);
 }
+
+/** Gives out one span under the run, if it is still here. */
+const giveOutUnderRun = (step: Step, run: Run, span_id: string): void =>
+  giveOutParked(step, run, run.span_id, ({ span }) => span.span_id === span_id);
 
 /** What was to hang under a call that never came hangs under the run itself. */
 export function expireParked(step: Step, run: Run, until_ms: number): void {

@@ -40,6 +40,9 @@ import { addEndedCall, addStep, currentStep, keepSteps, removeStep, unmatchedSte
 const UNKNOWN = 'unknown';
 const USAGE = 'gen_ai.client.inference.usage';
 
+/** Of a step whose number a call has been given; they count from 1. */
+const NO_NUMBER = 0;
+
 /** Responses of one run whose reasoning is remembered before their tokens come. */
 const MAX_EARLY_REASONING = 100;
 
@@ -128,7 +131,18 @@ export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): vo
   run.call_count++;
   if (open === undefined) run.step_count++;
   else takeStep(step, run, open);
-  endCall(step, run, event, named_id ?? chatSpanId(run, String(open?.number ?? run.step_count)), open);
+  endCall(step, run, event, named_id ?? chatSpanId(run, String(takeNumber(run, open))), open);
+}
+
+/**
+ * The number that a call without an id is known by: its step's, or else the latest. It is given once: what comes out of turn may
+ * show that the step is another call's, or that none has ended it, and then it gets a new one.
+ */
+function takeNumber(run: Run, open: OpenStep | undefined): number {
+  if (open === undefined) return run.step_count;
+  const number = open.number === NO_NUMBER ? ++run.step_count : open.number;
+  open.number = NO_NUMBER;
+  return number;
 }
 
 const chatSpanId = (run: Run, own_id: string): string =>
@@ -371,7 +385,7 @@ function endStep(step: Step, run: Run, open: OpenStep): void {
     reasoning: open.reasoning ?? {},
     late: false,
   };
-  const span_id = chatSpanId(run, String(open.number));
+  const span_id = chatSpanId(run, String(takeNumber(run, open)));
   const end_ms = Math.max(open.start_ms, open.end_ms ?? run.ended?.end_ms ?? lastTold(run));
   finishOrHold(
     step,

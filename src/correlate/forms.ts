@@ -22,11 +22,13 @@ import {
   type OpenStep,
   type Run,
   type Session,
+  type WrappedCall,
 } from './state.js';
 
 export const CALLS = fewOf<OpenCall>((call) => call.call_id);
 export const CHATS = fewOf<HeldChat>((chat) => chat.span.span_id);
 export const EARLY_ENDS = fewOf<EarlyEnd>((early) => early.event.call_id);
+export const WRAPPED = fewOf<WrappedCall>((call) => call.call_id);
 export const EARLY_REASONING = fewOf<EarlyReasoning>((early) => early.response_id);
 
 // biome-ignore lint/suspicious/noExplicitAny: what was written down in this form.
@@ -47,7 +49,7 @@ const listIfAny = <T>(list: readonly T[]): readonly T[] | null => (list.length =
 
 const loadList = <T>(saved: readonly T[] | null): readonly T[] => saved ?? emptyList();
 
-const loadFew = <V>(saved: readonly V[] | null, { add }: ReturnType<typeof fewOf<V>>): Few<V> =>
+const loadFew = <V>(saved: readonly V[] | null | undefined, { add }: ReturnType<typeof fewOf<V>>): Few<V> =>
   (saved ?? []).reduce<Few<V>>(add, none());
 
 /** What JSON has as null where it was undefined. */
@@ -189,14 +191,25 @@ function saveAside({ aside }: Run): Saved | null {
     aside.yielded_at_ms,
     aside.finishing,
     aside.matching,
+    listIfAny(listOf(aside.wrapped)),
   ];
   return saved.every((each) => each === null || each === undefined) ? null : saved;
 }
 
 function loadAside(saved: Saved | null): Readonly<Aside> {
   if (saved === null) return NOTHING_ASIDE;
-  const [input, events, reasoning, early_ends, parked, cancelled_at_ms, yielded_at_ms, finishing, matching] =
-    saved;
+  const [
+    input,
+    events,
+    reasoning,
+    early_ends,
+    parked,
+    cancelled_at_ms,
+    yielded_at_ms,
+    finishing,
+    matching,
+    wrapped,
+  ] = saved;
   return {
     input: input ?? undefined,
     events: loadList(events),
@@ -207,6 +220,7 @@ function loadAside(saved: Saved | null): Readonly<Aside> {
     yielded_at_ms: yielded_at_ms ?? undefined,
     finishing: finishing ?? undefined,
     matching: matching ?? undefined,
+    wrapped: loadFew(wrapped, WRAPPED),
   };
 }
 

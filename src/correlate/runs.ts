@@ -37,6 +37,9 @@ import { unmatchedSteps } from './steps.js';
 
 const DEFAULT_AGENT = 'main';
 
+/** `error.type` of calls that are open when their run ends by itself. */
+const RUN_ENDED = 'run_ended';
+
 const isContinuation = ({ run_id, session_key }: Run): boolean =>
   parseAnnounceRunId(run_id, session_key) !== undefined;
 
@@ -99,7 +102,7 @@ function newRun(step: Step, origin: Origin, parent: Parent): Run {
     active_after_ms: opened_after_ms,
     opened_after_ms,
     start_ms,
-    descent: newDescent(origin, known, remote),
+    descent: newDescent(origin, start_ms, known, remote),
     calls: none(),
     steps: emptyList(),
     ended_calls: emptyList(),
@@ -127,6 +130,7 @@ function newRun(step: Step, origin: Origin, parent: Parent): Run {
 
 function newDescent(
   { session_key, started }: Origin,
+  start_ms: number,
   known: KnownParent | undefined,
   remote: Remote,
 ): Descent | undefined {
@@ -140,8 +144,19 @@ function newDescent(
     parent_agent_id: known && parentAgent(known.run, session_key),
     parent_session_key,
     parent_run_id,
-    late: known?.run.ended?.yielded === false,
+    late: known !== undefined && isLate(known.run, start_ms),
   };
+}
+
+/** It did not end by itself: its span ends with its last event, but it was open until it was closed. */
+const wasClosed = ({ ended }: Readonly<Run>): boolean =>
+  ended !== undefined && ended.calls_error !== RUN_ENDED;
+
+/** Whether a child began after the end of its parent. */
+function isLate(parent: Readonly<Run>, start_ms: number): boolean {
+  const { ended } = parent;
+  if (ended === undefined || ended.yielded) return false;
+  return start_ms > (wasClosed(parent) ? ended.arrival_ms : ended.end_ms);
 }
 
 /** A run that goes on in its own session is of the same sub-agent as the run before it. */
@@ -325,7 +340,16 @@ function refineParent(step: Step, run: Run): KnownParent | undefined {
   if (parent?.kind !== 'known' || parent.run.trace_id !== run.trace_id) return undefined;
   const parent_key = parent.run.span_id;
   if (descent !== undefined)
-    run.descent = { ...descent, parent_span_id: parent.span_id, parent_key, watching_key: parent_key };
+    run.descent = {
+      parent_span_id: parent.span_id,
+      parent_key,
+      watching_key: parent_key,
+      parent_agent_id: descent.parent_agent_id,
+      parent_session_key,
+      parent_run_id,
+      // When both are closed it is by chance which of them is first.
+      late: wasClosed(parent.run) ? descent.late : isLate(parent.run, start_ms),
+    };
   return parent;
 }
 
@@ -342,7 +366,7 @@ function measureRun(step: Step, run: Run, end_ms: number, error_type: string | u
 }
 
 /** Ends the run's span. Its open calls and steps wait a little for their own ends. */
-function endRun(step: Step, run: Run, closing: RunClosing, calls_error = 'run_ended'): void {
+function endRun(step: Step, run: Run, closing: RunClosing, calls_error = RUN_ENDED): void {
   if (run.ended !== undefined) return;
   const { state } = step;
   const parent = refineParent(step, run);

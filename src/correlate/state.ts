@@ -103,6 +103,7 @@ export interface OpenCall {
 
 /** A model call that has begun, or that failed, and whose message has not come. */
 export interface OpenStep {
+  /** Counts the steps of its run; 0 once a call is known by it. */
   number: number;
   start_ms: number;
   model: string | undefined;
@@ -207,7 +208,7 @@ export interface Descent {
   parent_agent_id: string | undefined;
   parent_session_key: string | undefined;
   parent_run_id: string | undefined;
-  /** It began when the run above it had ended. */
+  /** It began after the end of the run above it, as far as that is known. */
   late: boolean;
 }
 
@@ -227,6 +228,14 @@ export interface Aside {
   finishing: { end: RunClosing; due_ms: number } | undefined;
   /** In the archive: its steps and ended calls, see `forms.ts`. */
   matching: string | undefined;
+  /** Ended calls within calls of which one was not known, by call id. */
+  wrapped: Few<WrappedCall>;
+}
+
+/** A call, and the call that it was made within. */
+export interface WrappedCall {
+  call_id: string;
+  parent_call_id: string;
 }
 
 export interface ParkedSpan {
@@ -424,6 +433,7 @@ export const NOTHING_ASIDE: Readonly<Aside> = Object.freeze({
   yielded_at_ms: undefined,
   finishing: undefined,
   matching: undefined,
+  wrapped: none<WrappedCall>(),
 });
 
 /** What a run has aside, to be changed. */

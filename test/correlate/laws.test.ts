@@ -94,6 +94,11 @@ describe('order', () => {
     }
   });
 
+  test.prop([shuffled], RUNS)('no order makes a run late that was not', ([, mixed]) => {
+    const runs = correlate(mixed).spans.filter(({ kind }) => kind === 'run');
+    for (const { attributes } of runs) expect(attributes['openclaw.late']).toBeUndefined();
+  });
+
   test.prop([requests], RUNS)('children before parents give the same tree', (events) => {
     expect(identities(correlate(events.toReversed()).spans)).toEqual(identities(correlate(events).spans));
   });

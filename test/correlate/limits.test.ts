@@ -4,7 +4,7 @@
  */
 
 import { describe, expect, test } from 'vitest';
-import { createCorrelator } from '../../src/correlate/index.js';
+import { type Correlator, createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import type { Emission } from '../../src/model/telemetry.js';
 import { type Records, save, savedIn, write } from '../captures.js';
@@ -165,6 +165,59 @@ describe('ends', () => {
     const [run, call, sub] = emitted.spans;
     expect(call).toMatchObject({ parent_span_id: run?.span_id, attributes: { 'openclaw.late': true } });
     expect(sub).toMatchObject({ parent_span_id: run?.span_id, attributes: { 'openclaw.late': true } });
+  });
+});
+
+describe('a child is late', () => {
+  const of_parent = { parent_session_key: 'agent:main:s', parent_run_id: 'r' };
+  const startedAt = (ms: number) => event('agent.started', { ...child, ts: NOW_MS + ms, ...of_parent });
+  const endedAt = (ms: number) => event('agent.finished', { ...child, ts: NOW_MS + ms, status: 'ok' });
+  const parentEndedAt = (ms: number, fields = {}) =>
+    event('agent.finished', { ts: NOW_MS + ms, status: 'ok', ...fields });
+
+  const lateOf = (correlator: Correlator, emissions: Emission[]): unknown => {
+    const { spans } = merge([...emissions, correlator.close(NOW_MS)]);
+    return spans.find(({ attributes }) => attributes['openclaw.run.id'] === 'c')?.attributes['openclaw.late'];
+  };
+
+  /** At the pace of the events, and all at once. */
+  const isLate = (events: AgentEvent[]): unknown[] =>
+    [(at: AgentEvent) => at.ts, () => NOW_MS + MINUTE_MS].map((nowOf) => {
+      const correlator = createCorrelator();
+      return lateOf(
+        correlator,
+        [event('agent.started'), ...events].map((each) =>
+          merge([correlator.expire(nowOf(each)), correlator.apply(each, nowOf(each))]),
+        ),
+      );
+    });
+
+  test.each([
+    ['before', [startedAt(100), endedAt(400), parentEndedAt(500)]],
+    ['before, and ends after', [startedAt(100), parentEndedAt(500), endedAt(3_000)]],
+    ['at', [startedAt(500), parentEndedAt(500), endedAt(900)]],
+    ['after a yield, not', [parentEndedAt(500, { yielded: true }), startedAt(600), endedAt(900)]],
+  ])('not if it began %s the end of its parent, whatever waits', (_, events) => {
+    expect(isLate(events)).toEqual([undefined, undefined]);
+  });
+
+  test.each([
+    ['has come', [parentEndedAt(500), startedAt(600), endedAt(4_000)]],
+    ['comes later', [startedAt(600), parentEndedAt(500), endedAt(4_000)]],
+  ])('if it began after the end of its parent, where that %s', (_, events) => {
+    expect(isLate(events)).toEqual([true, true]);
+  });
+
+  test('if its parent was closed before it began, and not if that was closed while it was there', () => {
+    const correlator = createCorrelator();
+    const closed = [
+      correlator.apply(event('agent.started'), NOW_MS),
+      correlator.expire(NOW_MS + 30 * MINUTE_MS),
+    ];
+    const after = startedAt(31 * MINUTE_MS);
+    expect(lateOf(correlator, [...closed, correlator.apply(after, after.ts)])).toBe(true);
+    const { correlator: open, emitted } = begin([event('agent.started'), startedAt(2_000)]);
+    expect(lateOf(open, [emitted])).toBeUndefined();
   });
 });
 

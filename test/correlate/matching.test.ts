@@ -1,0 +1,108 @@
+/**
+ * Model calls that tell no id, and the steps that they end: whatever comes out of turn, each call is one span, and so is each
+ * step that no call has ended, all under ids of their own.
+ */
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect, vi } from 'vitest';
+import { createCorrelator } from '../../src/correlate/index.js';
+import type { AgentEvent } from '../../src/model/event.js';
+import { save, savedIn } from '../captures.js';
+import { correlate, merge, NOW_MS } from '../helpers.js';
+
+// Many random cases need their time on a slow machine.
+vi.setConfig({ testTimeout: 60_000 });
+
+const START_MS = NOW_MS - 100_000;
+
+// biome-ignore lint/suspicious/noExplicitAny: a short way to write events; the types are checked where they are used
+const at = (ms: number, type: string, fields: any = {}): AgentEvent =>
+  ({ type, ts: START_MS + ms, session_key: 'agent:main:s', run_id: 'r', ...fields }) as AgentEvent;
+
+const started = at(0, 'agent.started');
+const finished = at(90_000, 'agent.finished', { status: 'ok' });
+const stepAt = (ms: number): AgentEvent => at(ms, 'agent.step_started');
+const tokensAt = (ms: number, fields = {}): AgentEvent =>
+  at(ms, 'llm.tokens', { model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1, ...fields });
+
+const chatsOf = (events: AgentEvent[]) => correlate(events).spans.filter(({ kind }) => kind === 'chat');
+
+const idsOf = (spans: { span_id: string }[]): string[] => spans.map(({ span_id }) => span_id);
+
+/** Each call ends the latest step before it that none has ended: the steps that are left. */
+function countLeftSteps(events: AgentEvent[]): number {
+  let open = 0;
+  for (const { type } of events.toSorted((a, b) => a.ts - b.ts)) {
+    if (type === 'agent.step_started') open++;
+    else if (type === 'llm.tokens' && open > 0) open--;
+  }
+  return open;
+}
+
+describe.each([
+  ['held for its reasoning', {}],
+  ['given out at once', { reasoning_tokens: 1 }],
+])('a call that is %s', (_, fields) => {
+  test('keeps its id when an earlier one takes its step', () => {
+    const calls = [tokensAt(2_000, { input_tokens: 200, ...fields }), tokensAt(1_000, fields)];
+    const chats = chatsOf([started, stepAt(100), ...calls, finished]);
+    expect(
+      chats
+        .map(({ start_ms, end_ms, attributes }) => [
+          start_ms - START_MS,
+          end_ms! - START_MS,
+          attributes['gen_ai.usage.input_tokens'],
+        ])
+        .sort(),
+    ).toEqual([
+      [100, 1_000, 1],
+      [100, 2_000, 200],
+    ]);
+    expect(new Set(idsOf(chats)).size).toBe(2);
+  });
+
+  test('keeps its id when a later step takes its place', () => {
+    const chats = chatsOf([started, stepAt(100), tokensAt(2_000, fields), stepAt(1_500), finished]);
+    expect(chats.map(({ name }) => name).sort()).toEqual(['chat m', 'chat unknown']);
+    expect(new Set(idsOf(chats)).size).toBe(2);
+  });
+
+  test('has the number of its step, where all is told in order', () => {
+    const inOrder = [stepAt(100), tokensAt(200, fields), tokensAt(300, fields), stepAt(400), stepAt(500)];
+    const numbers = chatsOf([started, ...inOrder, tokensAt(600, fields), finished])
+      .toSorted((a, b) => a.end_ms! - b.end_ms!)
+      .map(({ span_id }) => span_id);
+    const named = ['1', '2', '3', '4'].map((response_id) => tokensAt(700, { response_id }));
+    expect(numbers).toEqual(idsOf(chatsOf([started, ...named, finished])));
+  });
+});
+
+/** Steps and calls of one run, each at an instant of its own, in any order; its end comes anywhere among them. */
+const mixed: fc.Arbitrary<AgentEvent[]> = fc
+  .array(
+    fc.constantFrom(stepAt, tokensAt, (ms: number) => tokensAt(ms, { reasoning_tokens: 1 })),
+    {
+      minLength: 1,
+      maxLength: 12,
+    },
+  )
+  .map((kinds) => [finished, ...kinds.map((tell, index) => tell(100 * (index + 1)))])
+  .chain((events) => fc.shuffledSubarray(events, { minLength: events.length }));
+
+test.prop([mixed], { numRuns: 300 })('in any order each is one span, under its own id', (events) => {
+  const chats = chatsOf([started, ...events]);
+  const calls = events.filter(({ type }) => type === 'llm.tokens').length;
+  expect(chats).toHaveLength(calls + countLeftSteps(events));
+  expect(new Set(idsOf(chats)).size).toBe(chats.length);
+});
+
+test.prop([mixed, fc.nat(12)], { numRuns: 300 })(
+  'they have the same ids where a restart comes between them',
+  (events, restart_after) => {
+    const all = [started, ...events];
+    const before = createCorrelator();
+    const emissions = all.slice(0, restart_after).map((event) => before.apply(event, NOW_MS));
+    const after = createCorrelator({}, savedIn(save(before)));
+    emissions.push(...all.slice(restart_after).map((event) => after.apply(event, NOW_MS)));
+    expect(merge([...emissions, after.close(NOW_MS)]).spans).toEqual(correlate(all).spans);
+  },
+);
