@@ -310,6 +310,19 @@ describe('odd, but good', () => {
     expect(replaced?.name).toBe('execute_tool \ufffd 😀');
   });
 
+  test('tail --content: an input that is too deep to be written out is left out, and nothing else', async () => {
+    const deep = call({ call_id: 'deep', input: 'X' }).replace('"X"', nested('[', ']'));
+    const { status, stdout } = await runToEnd(['tail', '--content', '--no-store', '--from', 'stdin'], {
+      input: `${deep}\n${call({ input: 'shown' })}\n`,
+    });
+    expect(status).toBe(0);
+    const printed = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(printed).toEqual([JSON.parse(call({ call_id: 'deep' })), JSON.parse(call({ input: 'shown' }))]);
+  });
+
   test('sub-agents of sub-agents of sub-agents, told from the last one to the first', async () => {
     const sink = await startSink();
     const depth = 5_000;
