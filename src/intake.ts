@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { addMember, createBoundedSet, hasMember } from './bounded.js';
+import { withoutControls } from './controls.js';
 import { countReason } from './counter.js';
 import {
   createLineDecoder,
@@ -86,10 +87,7 @@ const MAX_LOGGED_PROBLEMS = 20;
 
 /** `FILE:LINE: path: what is wrong`; `$` stands for the line as a whole. */
 export const describeProblem = ({ stream, line, path, message }: Problem): string =>
-  `${stream}:${line}: ${path || '$'}: ${message}`;
-
-/** A message may repeat a piece of a line, and that must not reach a terminal as a command. */
-const withoutControls = (text: string): string => text.replaceAll(/\p{Cc}/gu, '\u{fffd}');
+  `${withoutControls(stream)}:${line}: ${path || '$'}: ${message}`;
 
 const skippedMessage = (skipped: SkippedLine['skipped'], max_line_bytes: number): string =>
   skipped === 'line_too_long'
@@ -217,6 +215,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
 
   function problem(counts: SourceCounts, batch: LineBatch, line: number, rejection: Rejection): void {
     countReason(counts.rejected, rejection.reason);
+    // It may repeat a piece of the line.
     const message = withoutControls(rejection.message);
     const { stream, receipt } = batch;
     options.onProblem({ ...rejection, message, stream, line });
@@ -235,7 +234,8 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
       return [];
     }
     const { events, ignored, rejected } = stream.decoder.decode(line.bytes, batch.arrival_ms);
-    if (ignored !== undefined) countReason(counts.ignored, ignored);
+    // Some are taken from the line.
+    if (ignored !== undefined) countReason(counts.ignored, withoutControls(ignored));
     if (rejected !== undefined) problem(counts, batch, line.number, rejected);
     // A bad line that comes again is rejected again, so that its sender has the same answer.
     const isOfUse = rejected === undefined || events.length > 0;

@@ -4,6 +4,7 @@
  */
 import pino from 'pino';
 import pretty from 'pino-pretty';
+import { withoutControls } from './controls.js';
 import type { LogFormat, LogLevel } from './log-options.js';
 import type { Logger } from './model/logger.js';
 
@@ -18,6 +19,8 @@ export function createLogger(level: LogLevel, format: LogFormat): Logger {
     translateTime: 'HH:MM:ss',
     // The message tells all that the fields do; those are for machines.
     hideObject: true,
+    // A line break in the name of a file would make two lines of it.
+    messageFormat: (log, key) => withoutControls(String(log[key])),
   });
   return pino({ level, base: null }, stream);
 }

@@ -5,6 +5,7 @@
  */
 import { runCli } from './cli.js';
 import type { Outcome } from './commands/outcome.js';
+import { withoutControls } from './controls.js';
 import { errorReason } from './errors.js';
 import { EXIT } from './summary.js';
 
@@ -42,7 +43,7 @@ function onOutputError(error: NodeJS.ErrnoException): void {
 }
 
 function end({ status, error = output_problem }: Outcome): never {
-  if (error !== undefined) process.stderr.write(`openclaw-otel-bridge: ${error}\n`);
+  if (error !== undefined) process.stderr.write(`openclaw-otel-bridge: ${withoutControls(error)}\n`);
   process.exit(output_problem === undefined ? status : EXIT.failed);
 }
 

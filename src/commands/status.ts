@@ -2,6 +2,7 @@
  * `status`: the ledger of a bridge, running or stopped, from its data directory: what came in, what was made of it, and what
  * became of that at each destination. With `--check` its exit status says whether a bridge is at work there.
  */
+import { withoutControls } from '../controls.js';
 import { LEDGER, type Ledger, type SignalLedger } from '../ledger.js';
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
 import type { Settings } from '../settings.js';
@@ -88,8 +89,8 @@ export function describeStatus(status: Status, now_ms: number): string[] {
     ['dead letters', '', dead_letters === 0 ? 'none' : `${dead_letters}; \`dead-letters list\` shows them`],
   ];
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map(
-    ([first, second, rest]) => `${first.padEnd(widths[0] ?? 0)}  ${second.padEnd(widths[1] ?? 0)}  ${rest}`,
+  return rows.map(([first, second, rest]) =>
+    withoutControls(`${first.padEnd(widths[0] ?? 0)}  ${second.padEnd(widths[1] ?? 0)}  ${rest}`),
   );
 }
 

@@ -2,7 +2,6 @@
  * `tail`: prints what live sources tell, as catalog NDJSON or as it came in. What it prints can be kept, filtered, or piped
  * into `run --from stdin`, which gives the same ids.
  */
-import { once } from 'node:events';
 import { createIntake, createProblemLog, type Intake } from '../intake.js';
 import { type AgentEvent, EVENT_TYPES } from '../model/event.js';
 import type { Logger } from '../model/logger.js';
@@ -45,9 +44,20 @@ function rawLines(batch: LineBatch, intake: Intake, isWanted: IsWanted, isFilter
   });
 }
 
-async function print(lines: string[]): Promise<void> {
-  if (lines.length === 0) return;
-  if (!process.stdout.write(`${lines.join('\n')}\n`)) await once(process.stdout, 'drain');
+/** Resolves when it has been written, at its reader's pace, or could not be: what becomes of the program then is not said here. */
+const print = (lines: string[]): Promise<void> =>
+  new Promise((resolve) => {
+    if (lines.length === 0) resolve();
+    else process.stdout.write(`${lines.join('\n')}\n`, () => resolve());
+  });
+
+/** Content that is nested so deep that it can't be written out is left out, as a span leaves it out. */
+function toJson(event: AgentEvent): string {
+  try {
+    return JSON.stringify(event);
+  } catch {
+    return JSON.stringify(withoutContent(event));
+  }
 }
 
 export async function tail(
@@ -64,10 +74,8 @@ export async function tail(
   const { sources } = from;
   const isWanted = createFilter(options);
   const isFiltered = options.types.length + options.sessions.length > 0;
-  const shown = (event: AgentEvent): object => (settings.content ? event : withoutContent(event));
-
-  const printEvents = (events: AgentEvent[]): Promise<void> =>
-    print(events.filter(isWanted).map((event) => JSON.stringify(shown(event))));
+  const shown = settings.content ? toJson : (event: AgentEvent) => JSON.stringify(withoutContent(event));
+  const printEvents = (events: AgentEvent[]): Promise<void> => print(events.filter(isWanted).map(shown));
 
   async function printSource(source: Source): Promise<void> {
     const intake = createIntake({

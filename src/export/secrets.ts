@@ -15,12 +15,23 @@ function secretsOf({ headers, bearer, proxy }: EndpointConfig): string[] {
   return values.flatMap((value) => [value, ...value.split(/\s+/)]).filter(isSecret);
 }
 
-export const redactSecrets = (
+/** Where a text ends in this secret, or in the beginning of it, as one that has been cut does: where that begins. */
+function tailStart(text: string, secret: string): number {
+  for (let length = Math.min(secret.length, text.length); length >= SHORTEST_SECRET; length--) {
+    const beginning = secret.slice(0, length);
+    if (isSecret(beginning) && text.endsWith(beginning)) return text.length - length;
+  }
+  return text.length;
+}
+
+/** A text may have been cut before, but only at its end. */
+export function redactSecrets(
   text: string,
   endpoints: readonly EndpointConfig[],
   mark = '[redacted]',
-): string =>
-  endpoints
-    .flatMap(secretsOf)
-    .sort((a, b) => b.length - a.length)
-    .reduce((left, secret) => left.replaceAll(secret, mark), text);
+): string {
+  const secrets = endpoints.flatMap(secretsOf).sort((a, b) => b.length - a.length);
+  const end = Math.min(text.length, ...secrets.map((secret) => tailStart(text, secret)));
+  const whole = secrets.reduce((left, secret) => left.replaceAll(secret, mark), text.slice(0, end));
+  return end < text.length ? whole + mark : whole;
+}

@@ -6,7 +6,7 @@ import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { test, testIf } from './concurrent.js';
-import { runForSummary, runToEnd, start, temporaryFile } from './program.js';
+import { runForSummary, runToEnd, start, temporaryDirectory, temporaryFile } from './program.js';
 import { type Sink, startSink } from './sink.js';
 
 const BASE = { ts: 1_795_348_800_000, session_key: 'agent:main:bad', run_id: 'run-1' };
@@ -230,6 +230,10 @@ describe('good lines between bad ones', () => {
   });
 });
 
+/** All but the line break. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it is them that are looked for
+const CONTROLS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/;
+
 describe('what validate says', () => {
   const messageFor = async (line: string): Promise<string> => {
     const { stdout } = await runToEnd(['validate', '--json', temporaryFile('line.ndjson', line)]);
@@ -249,8 +253,34 @@ describe('what validate says', () => {
     const path = temporaryFile('line.ndjson', '\u001b]0;title\u0007\n\u009b31m\n');
     const { stdout, stderr } = await runToEnd(['validate', path]);
     expect(stdout).toMatch(/:1: .*\n.*:2: /);
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: it is them that are looked for
-    expect(stdout + stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
+    expect(stdout + stderr).not.toMatch(CONTROLS);
+  });
+
+  test('nor does what a frame says it is, there and in the status', async () => {
+    const frame = { type: 'event', event: '\u001b[2J\u0007evil\nline', payload: {} };
+    const path = temporaryFile('frame.ndjson', `${JSON.stringify({ rx: BASE.ts, frame })}\n`);
+    const store = ['--data-dir', temporaryDirectory()];
+    const shown = [
+      await runToEnd(['validate', path]),
+      await runToEnd(['replay', path, '--to', 'console', ...store]),
+      await runToEnd(['status', ...store]),
+    ].map(({ stdout, stderr }) => stdout + stderr);
+    for (const text of shown) {
+      expect(text).toContain('1 ignored: 1 frame.\ufffd[2J\ufffdevil\ufffdline');
+      expect(text).not.toMatch(CONTROLS);
+    }
+  });
+
+  test('a line break in the name of a file breaks no line', async () => {
+    const path = temporaryFile('a\nb.ndjson', '{}\n');
+    const shown = path.replace('\n', '\ufffd');
+    expect((await runToEnd(['validate', path])).stdout).toContain(`${shown}:1: type: `);
+    expect((await runToEnd(['tree', path, '--log-format', 'json'])).stderr).toContain(`"${shown}:1: type: `);
+    const store = ['--data-dir', temporaryDirectory()];
+    const replayed = await runToEnd(['replay', path, '--to', 'console', ...store]);
+    expect(replayed.stderr).toContain(`WARN: ${shown}:1: type: `);
+    expect((await runToEnd(['status', ...store])).stdout).toContain(`${shown}  1 lines`);
+    expect((await runToEnd(['validate', `${path}x`])).stderr).toContain(`can't read ${shown}x: it does not`);
   });
 
   test('a good file: no problems, exit status 0; a misspelt type shows in what was ignored', async () => {
@@ -308,6 +338,19 @@ describe('odd, but good', () => {
     expect(ids.sort()).toEqual(['__proto__', 'deep', 'nul\u0000', '\ufffd']);
     const replaced = sink.spans().find(({ attributes }) => attributes['gen_ai.tool.call.id'] === '\ufffd');
     expect(replaced?.name).toBe('execute_tool \ufffd 😀');
+  });
+
+  test('tail --content: an input that is too deep to be written out is left out, and nothing else', async () => {
+    const deep = call({ call_id: 'deep', input: 'X' }).replace('"X"', nested('[', ']'));
+    const { status, stdout } = await runToEnd(['tail', '--content', '--no-store', '--from', 'stdin'], {
+      input: `${deep}\n${call({ input: 'shown' })}\n`,
+    });
+    expect(status).toBe(0);
+    const printed = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(printed).toEqual([JSON.parse(call({ call_id: 'deep' })), JSON.parse(call({ input: 'shown' }))]);
   });
 
   test('sub-agents of sub-agents of sub-agents, told from the last one to the first', async () => {

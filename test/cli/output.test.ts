@@ -124,6 +124,7 @@ test.each([
   ['tree', ['tree', '--json', manyRuns()]],
   ['validate', ['validate', manyProblems()]],
   ['replay', ['replay', '--to', 'console', manyRuns()]],
+  ['tail', ['tail', '--no-store', '--from', `file:${manyRuns()}`]],
 ])('%s | head -1: it ends, and says nothing of it', async (_, args) => {
   const { child, ended } = start([...args, '--log-level', 'error']);
   const closed = once(child.stdout, 'data').then(() => child.stdout.destroy());
@@ -141,8 +142,11 @@ test('replay | head -1: what goes elsewhere still gets there', async () => {
   expect(sink.spans().length).toBeGreaterThan(0);
 });
 
-testIf(existsSync('/dev/full'))('a stdout that is full: exit status 1, and why', async () => {
-  const child = spawn(process.execPath, [pathOf('dist/main.js'), 'tree', catalog_example], {
+testIf(existsSync('/dev/full')).each([
+  ['tree', ['tree', catalog_example]],
+  ['tail', ['tail', '--no-store', '--log-level', 'error', '--from', `file:${catalog_example}`]],
+])('%s to a stdout that is full: exit status 1, and why', async (_, args) => {
+  const child = spawn(process.execPath, [pathOf('dist/main.js'), ...args], {
     stdio: ['ignore', openSync('/dev/full', 'w'), 'pipe'],
   });
   atEndOfFile(() => {

@@ -325,6 +325,27 @@ describe('the log', () => {
     expect(logger.lines.join()).not.toMatch(/hunter|Bearer h/);
     expect(logger.lines.join()).toContain('[redacted]');
   });
+
+  test('holds no part of a header that is longer than what is kept of an answer', async () => {
+    const secret = `Bearer ${'hunter2é'.repeat(330)}`;
+    const echo = scriptedPost([
+      answered(503, `no: ${secret}`),
+      // Cut within a character.
+      answered(401, `refused ${secret}`),
+      answered(400, `${'\n'.repeat(1_500)}${secret}`),
+      answered(200, { partialSuccess: { rejectedSpans: '1', errorMessage: `unknown: ${secret}` } }),
+    ]);
+    const { destination, logger, clock } = open(configFor('clawmetry', { authorization: secret }), {
+      traces: echo,
+    });
+    for (let number = 1; number <= 3; number += 1) {
+      destination.accept(emission({ spans: [span({ span_id: spanId(number) })] }));
+      await destination.idle();
+      expect(destination.problems?.().traces?.message).toMatch(/\[redacted\]$/);
+      clock.advance(60_000);
+    }
+    expect(logger.lines.join()).not.toMatch(/hunter|Bearer h/);
+  });
 });
 
 describe('a backend that does not let the bridge in', () => {
