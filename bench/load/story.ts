@@ -132,7 +132,7 @@ function* think(teller: Teller, run: Run): Generator<Told> {
     log: logOf(
       run,
       { event_name: 'openclaw.llm_tokens', ts_ms: event.ts, span_id },
-      { ...runIdentity(run), ...request_model },
+      { ...runIdentity(run), 'gen_ai.provider.name': provider, ...request_model },
     ),
     span: {
       ...spanOf(run, span_id, run.span_id),

@@ -206,7 +206,7 @@ function endCall(
   emitLog(step, event, {
     run,
     span,
-    detail: { 'gen_ai.request.model': call.model },
+    detail: { 'gen_ai.provider.name': call.provider, 'gen_ai.request.model': call.model },
     failed: span.error !== undefined,
   });
   finishOrHold(step, run, span, call);
@@ -339,28 +339,48 @@ function keepEarlyReasoning(
   if (known === undefined) aside.reasoning = EARLY_REASONING.add(aside.reasoning, early);
 }
 
-export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
-  const span_id = event.response_id === undefined ? run.span_id : chatSpanId(run, event.response_id);
+function logReasoning(
+  step: Step,
+  run: Run,
+  event: EventOf<'llm.reasoning'>,
+  span_id: string,
+  chat: HeldChat | undefined,
+): void {
+  const { attributes } = chat?.span ?? {};
   emitLog(step, event, {
     run,
     span: { trace_id: run.trace_id, span_id },
+    detail: attributes && {
+      'gen_ai.provider.name': attributes['gen_ai.provider.name'],
+      'gen_ai.request.model': attributes['gen_ai.request.model'],
+    },
   });
-  if (event.response_id === undefined) return onNamelessReasoning(step, run, event);
-  const chat = CHATS.find(run.chats, span_id);
-  if (chat !== undefined) return completeChat(step, run, chat, event);
-  if (hasEnded(step, span_id)) return completeLate(step, event, span_id);
-  keepEarlyReasoning(step, run, event.response_id, event);
 }
 
-/** Reasoning that names no call is about the step that the run is in, else about the call that ended last. */
+export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
+  const { response_id } = event;
+  if (response_id === undefined) return onNamelessReasoning(step, run, event);
+  const span_id = chatSpanId(run, response_id);
+  const chat = CHATS.find(run.chats, span_id);
+  logReasoning(step, run, event, span_id, chat);
+  if (chat !== undefined) return completeChat(step, run, chat, event);
+  if (hasEnded(step, span_id)) return completeLate(step, event, span_id);
+  keepEarlyReasoning(step, run, response_id, event);
+}
+
+/**
+ * Reasoning that names no call is about the step that the run is in, else about the call that ended last. Which span a step will
+ * be is not known before its call has ended: the record is on the run.
+ */
 function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
   const open = currentStep(run);
+  const chat = open === undefined && !run.is_reasoned ? listOf(run.chats).at(-1) : undefined;
+  logReasoning(step, run, event, chat?.span.span_id ?? run.span_id, chat);
   if (open !== undefined) {
     open.reasoning ??= {};
     return addReasoning(step, open.reasoning, event);
   }
   if (run.is_reasoned) return;
-  const chat = listOf(run.chats).at(-1);
   if (chat !== undefined) return completeChat(step, run, chat, event);
   run.is_reasoned = event.reasoning_tokens !== undefined;
   measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));

@@ -39,7 +39,7 @@ export interface LogSubject {
   /** Default: the call's span, or the run's. */
   span?: SpanReference;
   /** Attributes of this event alone. */
-  detail?: Attributes;
+  detail?: Attributes | undefined;
   failed?: boolean;
 }
 

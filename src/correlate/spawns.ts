@@ -4,9 +4,10 @@
  */
 import { getEntry, setEntry } from '../bounded.js';
 import type { EventOf } from '../model/event.js';
-import type { SpanReference } from '../model/telemetry.js';
+import type { Attributes, SpanReference } from '../model/telemetry.js';
 import { callSpanId, isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
+import { CALLS } from './forms.js';
 import { deriveTraceId, runKey } from './ids.js';
 import { spawningRun } from './parents.js';
 import { type Run, runReference, type Spawn, type Step, sessionOf, setSession } from './state.js';
@@ -23,16 +24,28 @@ function spawnOf(event: Spawned, known: Spawn | undefined): Spawn {
   };
 }
 
+interface SpawningSpan {
+  run: Run;
+  reference: SpanReference;
+  /** What tells the call from others, where it is one; the tool as far as the call is still open. */
+  identity: Attributes;
+}
+
 /** The span that a spawn's record belongs to: the spawning call, else the parent's run. */
-function spawningSpan(step: Step, event: Spawned): { run: Run; reference: SpanReference } | undefined {
+function spawningSpan(step: Step, event: Spawned): SpawningSpan | undefined {
   const key = runKey(event.session_key, event.run_id ?? '');
   const run = spawningRun(step, spawnOf(event, undefined), { key, start_ms: event.ts });
   if (run === undefined) return undefined;
   const { call_id } = event;
-  const isCall = call_id !== undefined && isKnownCall(step, run, call_id);
+  if (call_id === undefined || !isKnownCall(step, run, call_id))
+    return { run, reference: runReference(run), identity: {} };
   return {
     run,
-    reference: isCall ? { trace_id: run.trace_id, span_id: callSpanId(run, call_id) } : runReference(run),
+    reference: { trace_id: run.trace_id, span_id: callSpanId(run, call_id) },
+    identity: {
+      'gen_ai.tool.name': CALLS.find(run.calls, call_id)?.tool,
+      'gen_ai.tool.call.id': call_id,
+    },
   };
 }
 
@@ -49,7 +62,11 @@ export function logSpawn(step: Step, event: Spawned, child: Run | undefined): vo
   emitLog(step, event, {
     run,
     span: spawning?.reference ?? child ?? unseen(),
-    detail: { 'openclaw.child_session.key': session_key, 'openclaw.child_run.id': event.run_id },
+    detail: {
+      'openclaw.child_session.key': session_key,
+      'openclaw.child_run.id': event.run_id,
+      ...spawning?.identity,
+    },
   });
 }
 

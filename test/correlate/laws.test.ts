@@ -19,6 +19,12 @@ const shuffled = requests.chain((events) =>
   fc.tuple(fc.constant(events), fc.shuffledSubarray(events, { minLength: events.length })),
 );
 
+const OF_ANY = ['openclaw.session.key', 'openclaw.run.id', 'gen_ai.conversation.id'];
+const OF_KIND: Readonly<Record<string, string[]>> = {
+  tool: ['gen_ai.tool.name', 'gen_ai.tool.call.id'],
+  chat: ['gen_ai.provider.name', 'gen_ai.request.model'],
+};
+
 const typesOf = (events: AgentEvent[], type: string): number =>
   events.filter((event) => event.type === type).length;
 
@@ -78,6 +84,20 @@ describe('stories told in order', () => {
     const { spans, logs } = correlate(events);
     const ids = new Set(spans.map((span) => `${span.trace_id} ${span.span_id}`));
     for (const log of logs) expect(ids).toContain(`${log.trace_id} ${log.span_id}`);
+  });
+
+  test.prop([requests], RUNS)('every log record tells what tells its span from others', (events) => {
+    const { spans, logs } = correlate(events);
+    const byId = new Map(spans.map((span) => [span.span_id, span]));
+    for (const log of logs) {
+      const span = byId.get(log.span_id);
+      // What is thought before the call's tokens come is not known to be of this model.
+      const isEarly = log.event_name === 'openclaw.llm_reasoning' && log.ts_ms < (span?.end_ms ?? 0);
+      for (const name of isEarly ? OF_ANY : [...OF_ANY, ...(OF_KIND[span?.kind ?? ''] ?? [])])
+        expect(`${log.event_name} ${name} ${log.attributes[name]}`).toBe(
+          `${log.event_name} ${name} ${span?.attributes[name]}`,
+        );
+    }
   });
 });
 
