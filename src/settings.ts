@@ -3,7 +3,7 @@
  * configuration file, else the default. The file is checked in full: an unknown key is an error.
  */
 import { readFileSync } from 'node:fs';
-import { parse } from 'yaml';
+import { type Document, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import { DIALECTS } from './decode/index.js';
 import { errorReason } from './errors.js';
@@ -69,6 +69,47 @@ export interface SettingsError {
   error: string;
 }
 
+/** By code: the problems whose message repeats a piece of the file, which may be a token, and what is said instead. */
+const YAML_PROBLEMS: Record<string, string> = {
+  BAD_DIRECTIVE: 'A directive that is none',
+  BAD_DQ_ESCAPE: 'A backslash in double quotes with which no escape sequence begins',
+  MULTIPLE_DOCS: 'A second document; the settings must be one',
+  RESOURCE_EXHAUSTION: 'It is nested too deep',
+  TAG_RESOLVE_FAILED: 'A tag that nothing is known of; a text that begins with "!" must be in quotes',
+  UNEXPECTED_TOKEN: 'Something that can not stand here; a text with signs of YAML in it must be in quotes',
+};
+
+const UNRESOLVED_ALIAS =
+  'An alias of what is not there before it; a text that begins with "*" must be in quotes';
+
+/** The first thing for which a document has no value, and where it stands; no piece of it is repeated. */
+function findYamlProblem(document: Document): { what: string; offset: number } | undefined {
+  const [error] = document.errors;
+  if (error !== undefined) return { what: YAML_PROBLEMS[error.code] ?? error.message, offset: error.pos[0] };
+  let offset: number | undefined;
+  visit(document, {
+    Alias(_key, alias) {
+      if (alias.resolve(document) !== undefined) return undefined;
+      offset = alias.range?.[0] ?? 0;
+      return visit.BREAK;
+    },
+  });
+  return offset === undefined ? undefined : { what: UNRESOLVED_ALIAS, offset };
+}
+
+function parseYaml(content: string): { value: unknown } | SettingsError {
+  const lineCounter = new LineCounter();
+  try {
+    const document = parseDocument(content, { lineCounter, prettyErrors: false, logLevel: 'error' });
+    const problem = findYamlProblem(document);
+    if (problem === undefined) return { value: document.toJS() };
+    const { line, col } = lineCounter.linePos(problem.offset);
+    return { error: `${problem.what} (line ${line}, column ${col})` };
+  } catch {
+    return { error: 'Its aliases or its nesting go too far' };
+  }
+}
+
 function readConfigFile(path: string): { values: Record<string, unknown> } | SettingsError {
   let content: string;
   try {
@@ -76,17 +117,13 @@ function readConfigFile(path: string): { values: Record<string, unknown> } | Set
   } catch (error) {
     return { error: `can't read the configuration file ${path}: ${errorReason(error)}; check its path` };
   }
-  try {
-    const values: unknown = parse(content, { logLevel: 'error' }) ?? {};
-    if (typeof values !== 'object' || Array.isArray(values)) {
-      return { error: `${path}: must be a YAML mapping of settings, such as "to: [clawmetry]"` };
-    }
-    return { values: values as Record<string, unknown> };
-  } catch (error) {
-    // What follows on further lines is the piece of the file, which may hold a token.
-    const [problem = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
-    return { error: `${path}: not valid YAML: ${problem.replace(/:$/, '')}` };
+  const parsed = parseYaml(content);
+  if ('error' in parsed) return { error: `${path}: not valid YAML: ${parsed.error}` };
+  const values = parsed.value ?? {};
+  if (typeof values !== 'object' || Array.isArray(values)) {
+    return { error: `${path}: must be a YAML mapping of settings, such as "to: [clawmetry]"` };
   }
+  return { values: values as Record<string, unknown> };
 }
 
 const KNOWN_KEYS = Object.keys(configSchema.shape);

@@ -2,6 +2,7 @@
  * What all sources share: a source is a function that opens something and then reads it, pushing batches into a queue
  * until the input ends or it is told to stop. This file turns such a function into the `Source` of the contract.
  */
+import { setMaxListeners } from 'node:events';
 import type { LineBatch, Source, SourceStatus } from '../model/source.js';
 import type { Line } from './lines.js';
 import { createQueue } from './queue.js';
@@ -18,6 +19,8 @@ export type OpenReader = (push: Push, stop: AbortSignal) => Promise<Read>;
 /** A source that reads with `openReader`. It is opened once. */
 export function createReaderSource(name: string, openReader: OpenReader): Source {
   const stop = new AbortController();
+  // Every connection hears it: more than a few are no leak, and Node.js would warn of one in the middle of the log.
+  setMaxListeners(0, stop.signal);
   const queue = createQueue<LineBatch | SourceStatus>();
   let finished: Promise<void> = Promise.resolve();
   return {

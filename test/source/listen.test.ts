@@ -79,6 +79,18 @@ describe('producers', () => {
     expect(await puller.lines(1)).toEqual(['next']);
   });
 
+  test('may be many, and none of them is taken for a leak', async () => {
+    const warned: Error[] = [];
+    const hear = (warning: Error): void => void warned.push(warning);
+    process.on('warning', hear);
+    onTestFinished(() => void process.off('warning', hear));
+    const path = join(temporaryDirectory(), 'in.sock');
+    const puller = await opened(listenUnix(path));
+    for (let index = 0; index < 20; index += 1) await write(await produce({ path }), 'one\n');
+    expect(await puller.lines(20)).toHaveLength(20);
+    expect(warned).toEqual([]);
+  });
+
   test('are made to wait while nothing is pulled', async () => {
     const path = join(temporaryDirectory(), 'in.sock');
     const puller = await opened(listenUnix(path));

@@ -1,0 +1,80 @@
+/**
+ * A configuration file that is no YAML: the message says what is wrong and where, and repeats nothing of the file, which may
+ * hold a token.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fc, test as property } from '@fast-check/vitest';
+import { afterAll, describe, expect, test } from 'vitest';
+import { resolveSettings } from '../src/settings.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'settings-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+const path = join(directory, 'bridge.yaml');
+
+function read(content: string) {
+  writeFileSync(path, content);
+  return resolveSettings({}, path);
+}
+
+const problemOf = (content: string): string | undefined => {
+  const settings = read(content);
+  return 'error' in settings ? settings.error : undefined;
+};
+
+describe('a file that is no YAML', () => {
+  test.each([
+    [
+      'an alias of nothing',
+      'gateway: {token: *hunter2}',
+      /alias .*"\*" must be in quotes \(line 1, column 18\)$/,
+    ],
+    ['an alias before its anchor', 'from: *a\nto: &a []', /alias .* \(line 1, column 7\)$/],
+    [
+      'a tag of nobody',
+      'gateway:\n  token: !e!hunter2',
+      /tag .*"!" must be in quotes \(line 2, column 10\)$/,
+    ],
+    ['a block with its text on one line', 'gateway:\n  token: |hunter2', /quotes \(line 2, column 11\)$/],
+    [
+      'an escape sequence that is none',
+      'gateway: {token: "\\hunter2"}',
+      /backslash .*\(line 1, column 19\)$/,
+    ],
+    ['a directive that is none', '%YAML hunter2\n---\nto: []', /directive .*\(line 1, column 7\)$/],
+    ['two documents', 'to: []\n---\nhunter2', /second document.* \(line 2, column 1\)$/],
+    ['a list that does not end', 'to: [hunter2', /end with a \] \(line 1, column 13\)$/],
+    ['a nesting without an end', `to: ${'['.repeat(50_000)}`, /nested too deep \(line 1, column \d+\)$/],
+    [
+      'aliases of aliases of aliases',
+      [
+        'a: &a [1]',
+        ...'bcdefg'.split('').map((name, at) => `${name}: &${name} [${`*${'abcdef'[at]},`.repeat(9)}]`),
+      ].join('\n'),
+      /aliases or its nesting go too far$/,
+    ],
+  ])('%s', (_, content, expected) => {
+    const problem = problemOf(content);
+    expect(problem).toMatch(expected);
+    expect(problem?.startsWith(`${path}: not valid YAML: `)).toBe(true);
+    expect(problem).not.toContain('hunter2');
+  });
+
+  const signs = fc.string({ unit: fc.constantFrom(...'*&!|>@%`"\'\\[]{},?-#: \n\t'), maxLength: 4 });
+  property.prop([signs, signs, signs], { numRuns: 500 })(
+    'whatever is around a token',
+    (before, at, after) => {
+      const problem = problemOf(`${before}gateway: {url: "ws://h", token: ${at}hunter2${after}}`);
+      if (problem?.includes('not valid YAML')) expect(problem).not.toContain('hunter2');
+    },
+  );
+});
+
+test('aliases of what is there are what they stand for', () => {
+  expect(read('from: &a [console]\nsummary: "*a"\nto: *a')).toMatchObject({
+    from: ['console'],
+    summary: '*a',
+  });
+  expect(read('')).toMatchObject({ from: [] });
+});
