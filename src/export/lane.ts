@@ -6,7 +6,7 @@
 
 import type { Signal, SignalCounts } from '../model/delivery.js';
 import type { Outbox } from './outbox.js';
-import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
+import { backoffMs, firstPace, halved, nextPace, type Pace, TARGET_WORK_MS } from './pace.js';
 import { Parts } from './parts.js';
 import type { Encoding } from './presets.js';
 import { isPreview, type LaneItem, LaneQueue } from './queue.js';
@@ -400,7 +400,11 @@ export class Lane<T> {
     const previews = items.filter((item) => item.count === 0);
     const kept = this.#divide(counted({ items, refusals }));
     this.#leave({ items: previews, refusals });
-    if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#pace.round_trip_ms);
+    const { round_trip_ms } = this.#pace;
+    // The first request of all may be what was collected: parts as small as are found in time.
+    const answer_ms =
+      this.#options.split === undefined ? round_trip_ms : Math.min(round_trip_ms, TARGET_WORK_MS);
+    if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, answer_ms);
   }
 
   #unreachable(batch: Batch<T>, { message, timed_out }: Extract<Verdict, { kind: 'unreachable' }>): void {
