@@ -51,15 +51,6 @@ const print = (lines: string[]): Promise<void> =>
     else process.stdout.write(`${lines.join('\n')}\n`, () => resolve());
   });
 
-/** Content that is nested so deep that it can't be written out is left out, as a span leaves it out. */
-function toJson(event: AgentEvent): string {
-  try {
-    return JSON.stringify(event);
-  } catch {
-    return JSON.stringify(withoutContent(event));
-  }
-}
-
 export async function tail(
   options: TailOptions,
   settings: Settings,
@@ -74,7 +65,7 @@ export async function tail(
   const { sources } = from;
   const isWanted = createFilter(options);
   const isFiltered = options.types.length + options.sessions.length > 0;
-  const shown = settings.content ? toJson : (event: AgentEvent) => JSON.stringify(withoutContent(event));
+  const shown = (event: AgentEvent) => JSON.stringify(settings.content ? event : withoutContent(event));
   const printEvents = (events: AgentEvent[]): Promise<void> => print(events.filter(isWanted).map(shown));
 
   async function printSource(source: Source): Promise<void> {

@@ -340,7 +340,7 @@ describe('odd, but good', () => {
     expect(replaced?.name).toBe('execute_tool \ufffd 😀');
   });
 
-  test('tail --content: an input that is too deep to be written out is left out, and nothing else', async () => {
+  test('tail --content: an input that is too deep to be written out is cut, and nothing else', async () => {
     const deep = call({ call_id: 'deep', input: 'X' }).replace('"X"', nested('[', ']'));
     const { status, stdout } = await runToEnd(['tail', '--content', '--no-store', '--from', 'stdin'], {
       input: `${deep}\n${call({ input: 'shown' })}\n`,
@@ -350,7 +350,10 @@ describe('odd, but good', () => {
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line));
-    expect(printed).toEqual([JSON.parse(call({ call_id: 'deep' })), JSON.parse(call({ input: 'shown' }))]);
+    const [cut, next] = printed;
+    expect({ ...cut, input: 'X' }).toEqual(JSON.parse(call({ call_id: 'deep', input: 'X' })));
+    expect(next).toEqual(JSON.parse(call({ input: 'shown' })));
+    expect(JSON.stringify(cut.input)).toContain('[nested too deep]');
   });
 
   test('sub-agents of sub-agents of sub-agents, told from the last one to the first', async () => {
