@@ -332,6 +332,8 @@ function* spawnAgent(teller: Teller, parent: Run, depth: number): Generator<Told
         ...runIdentity(parent),
         'openclaw.child_session.key': session_key,
         'openclaw.child_run.id': run_id,
+        'gen_ai.tool.name': 'sessions_spawn',
+        'gen_ai.tool.call.id': call.call_id,
       },
     ),
   };

@@ -162,7 +162,7 @@ function onTokens(event: EventOf<'llm.tokens'>, run: Run): void {
   );
   span.end(at(event));
   const chat = { ...run, context: trace.setSpan(run.context, span) };
-  record(event, chat, { 'gen_ai.request.model': model });
+  record(event, chat, { 'gen_ai.provider.name': provider, 'gen_ai.request.model': model });
   if (is_full) measureTokens(event, run);
 }
 
@@ -240,6 +240,8 @@ function onSpawned(event: EventOf<'subagent.spawned'>): void {
   const child = {
     'openclaw.child_session.key': event.session_key,
     'openclaw.child_run.id': event.run_id ?? '',
+    'gen_ai.tool.name': call.tool,
+    'gen_ai.tool.call.id': event.call_id ?? '',
   };
   record(event, { ...parent, context: call.context }, child);
 }
