@@ -17,15 +17,7 @@ import type { DestinationConfig, EndpointConfig } from './config.js';
 import { logBytes, spanBytes } from './estimate.js';
 import { createKeeping, type KeptLane } from './keeping.js';
 import { Lane, type LaneEvent } from './lane.js';
-import {
-  collect,
-  countDataPoints,
-  createMetricReader,
-  joinMetrics,
-  packMetrics,
-  splitMetrics,
-  unpackMetrics,
-} from './metrics.js';
+import { collect, countDataPoints, createMetricReader, packMetrics, unpackMetrics } from './metrics.js';
 import { createEncoder, type Encoder, encodeMetrics } from './otlp.js';
 import { Outbox, type OutboxOptions } from './outbox.js';
 import type { Encoding } from './presets.js';
@@ -93,7 +85,7 @@ interface Parts {
 }
 
 /** What is particular to the items of a signal. */
-interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'pack' | 'unpack' | 'split'> {
+interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'pack' | 'unpack'> {
   max_items: number;
   in_order?: boolean;
   gather_ms?: number;
@@ -219,7 +211,7 @@ function createParts(
       };
       const limit_bytes = (memory_limit_bytes * MEMORY_SHARES[signal]) / shares;
       const outbox = openOutbox(signal, form);
-      const { max_items, encode, split, gather_ms, in_order = false } = form;
+      const { max_items, encode, gather_ms, in_order = false } = form;
       const lane = new Lane({
         signal,
         max_items,
@@ -233,7 +225,6 @@ function createParts(
         random,
         sleep,
         report,
-        ...(split === undefined ? {} : { split }),
         ...(outbox === undefined ? {} : { outbox }),
       });
       if (saved !== undefined && outbox !== undefined) {
@@ -327,23 +318,15 @@ function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointCo
     max_items: MAX_METRIC_REQUESTS,
     // A backend that adds up what it gets takes no point that is older than one before it.
     in_order: true,
-    encode: (parts, encoding) => encodeMetrics(unpackMetrics(joinMetrics(parts)), encoding),
-    pack: joinMetrics,
+    encode: (one, encoding) => encodeMetrics(unpackMetrics(Buffer.concat(one)), encoding),
+    pack: (one) => Buffer.concat(one),
     unpack(bytes) {
       unpackMetrics(bytes);
       return [bytes];
     },
     // Each is written down before it is sent, and so never told by what it is.
     identify: () => [],
-    // Parts are written down as one: only what is in it tells how many there are.
-    toItem: (collected) => createItem(collected, collected.length, countDataPoints(unpackMetrics(collected))),
-    split(collected) {
-      const whole = {};
-      return splitMetrics(collected).map(({ packed, series }) => ({
-        ...createItem(packed, packed.length, 1),
-        part: { series, whole },
-      }));
-    },
+    toItem: (collected, count) => createItem(collected, collected.length, count),
   };
   const lane = openLane('metrics', endpoint, form);
   const reader = createMetricReader(config.temporality, config.profile);
@@ -354,9 +337,7 @@ function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointCo
     async collect() {
       const metrics = await collect(reader, resource);
       const count = countDataPoints(metrics);
-      if (count === 0) return;
-      const collected = packMetrics(metrics);
-      lane.hold([createItem(collected, collected.length, count)]);
+      if (count > 0) lane.hold([form.toItem(packMetrics(metrics), count)]);
     },
     release: () => lane.release(),
   };

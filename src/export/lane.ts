@@ -6,12 +6,11 @@
 
 import type { Signal, SignalCounts } from '../model/delivery.js';
 import type { Outbox } from './outbox.js';
-import { backoffMs, firstPace, halved, nextPace, type Pace, TARGET_WORK_MS } from './pace.js';
-import { Parts } from './parts.js';
+import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
 import type { Encoding } from './presets.js';
 import { isPreview, type LaneItem, LaneQueue } from './queue.js';
 import { MEMORY_FULL, PARTIAL_SUCCESS, POISON, STORE_DAMAGED, STORE_FULL } from './reasons.js';
-import { type Batch, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
+import { type Batch, Suspects } from './suspects.js';
 import type { Transport } from './transport.js';
 import { judge, oneLine, type Verdict } from './verdict.js';
 
@@ -37,8 +36,6 @@ export interface LaneOptions<T> {
   outbox?: Outbox<T>;
   /** Nothing may overtake what came before it. */
   in_order?: boolean;
-  /** Takes apart what was collected at once; of its parts none overtakes what came before of the same series. */
-  split?: (payload: T) => LaneItem<T>[];
   /** The most items in one request. */
   max_items: number;
   /** The least time from one request to the next, where that one is not full; default 0. */
@@ -79,7 +76,6 @@ export class Lane<T> {
   /** Batches to be sent before anything from the queue: those to be tried again, and the halves of those too large. */
   readonly #prepared: Batch<T>[] = [];
   readonly #suspects = new Suspects<T>();
-  readonly #parts = new Parts<T>();
   readonly #closing = new AbortController();
   /** What has been read back from the disk, oldest first. */
   #backlog: LaneItem<T>[] = [];
@@ -123,8 +119,7 @@ export class Lane<T> {
   restore(left: { count: number; items: LaneItem<T>[] }): void {
     this.#counts.produced += left.count;
     this.#counts.pending += left.count;
-    if (this.#options.split !== undefined) this.#parts.wait(this.#inBatch(left.items));
-    else for (const item of left.items) this.#queue.push(item);
+    for (const item of left.items) this.#queue.push(item);
     this.#start();
   }
 
@@ -190,7 +185,7 @@ export class Lane<T> {
 
   #start(): void {
     if (this.#running || this.#closing.signal.aborted) return;
-    if (this.#queue.size + this.#parts.size === 0 && this.#outbox?.hasEvicted !== true) return;
+    if (this.#queue.size === 0 && this.#outbox?.hasEvicted !== true) return;
     this.#running = true;
     void this.#run();
   }
@@ -225,33 +220,8 @@ export class Lane<T> {
   #nextOther(): Batch<T> | undefined {
     const prepared = this.#prepared.shift();
     if (prepared !== undefined) return prepared;
-    const items = this.#options.split === undefined ? this.#takeItems() : this.#takeParts();
+    const items = this.#takeItems();
     return items.length === 0 ? undefined : { items, refusals: 0 };
-  }
-
-  /** What was collected goes as it is, where nothing that it holds has to wait or may be poison. */
-  #takeParts(): LaneItem<T>[] {
-    const suspects = this.#suspects.series();
-    for (;;) {
-      const parts = this.#parts.take(suspects);
-      if (parts.length > 0 || this.#parts.areMany) return parts;
-      const items = this.#takeItems();
-      if (items.length === 0 || this.#parts.isFree(suspects)) return items;
-      this.#parts.wait(this.#divide(items));
-    }
-  }
-
-  /** Items, where they have no parts. */
-  #divide(items: LaneItem<T>[]): LaneItem<T>[] {
-    const { split } = this.#options;
-    if (split === undefined) return items;
-    return items.flatMap((item) => {
-      if (item.part !== undefined) return item;
-      const parts = split(item.payload);
-      this.#batch_bytes -= item.bytes;
-      this.#outbox?.divide(item, parts);
-      return this.#inBatch(parts);
-    });
   }
 
   /** The oldest come first; in a lane that is behind they take turns with the newest. */
@@ -315,7 +285,6 @@ export class Lane<T> {
     switch (verdict.kind) {
       case 'taken':
         this.#suspects.pass(batch, this.#options.now());
-        this.#parts.forget(batch.items);
         this.#taken(batch, verdict);
         this.#rejectPoison();
         return this.#answered();
@@ -323,7 +292,8 @@ export class Lane<T> {
         this.#reject(batch, verdict.reason, verdict.message);
         return this.#answered();
       case 'too_large':
-        if (!this.#halve(batch)) this.#reject(batch, verdict.reason, verdict.message);
+        if (batch.items.length > 1) this.#halve(batch);
+        else this.#reject(batch, verdict.reason, verdict.message);
         return this.#answered();
       case 'wrong_encoding':
         this.#changeEncoding(batch, verdict.message);
@@ -375,45 +345,27 @@ export class Lane<T> {
       this.#rejectPoison();
       return;
     }
-    if (this.#parts.isTrial(batch.items)) {
-      this.#rejectAsPoison({ ...batch, items: [...batch.items, ...this.#parts.giveUp()], message });
-      return;
-    }
-    const is_suspect = this.#suspects.refuseOther(batch);
-    // In a lane that keeps its order nothing passes while this is tried again; among the suspects it holds its own series alone.
-    const is_in_the_way = this.#options.split !== undefined && batch.refusals >= REFUSALS_BEFORE_SUSPECT;
-    if (is_suspect || is_in_the_way) this.#suspect(batch);
+    if (this.#suspects.refuseOther(batch)) this.#suspect(batch);
     else this.#retry(batch, message);
   }
 
   #rejectPoison(): void {
-    for (const batch of this.#suspects.takePoison(this.#options.now())) this.#rejectAsPoison(batch);
-  }
-
-  #rejectAsPoison(batch: Batch<T>): void {
-    this.#reject(batch, POISON, batch.message ?? '');
-    this.#parts.remember(batch.items);
+    for (const batch of this.#suspects.takePoison(this.#options.now()))
+      this.#reject(batch, POISON, batch.message ?? '');
   }
 
   /** Suspects may be sent after what comes later, and a preview must not follow a newer copy: those are given up. */
   #suspect({ items, refusals }: Batch<T>): void {
     const previews = items.filter((item) => item.count === 0);
-    const kept = this.#divide(counted({ items, refusals }));
+    const kept = counted({ items, refusals });
     this.#leave({ items: previews, refusals });
-    const { round_trip_ms } = this.#pace;
-    // The first request of all may be what was collected: parts as small as are found in time.
-    const answer_ms =
-      this.#options.split === undefined ? round_trip_ms : Math.min(round_trip_ms, TARGET_WORK_MS);
-    if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, answer_ms);
+    if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#pace.round_trip_ms);
   }
 
   #unreachable(batch: Batch<T>, { message, timed_out }: Extract<Verdict, { kind: 'unreachable' }>): void {
-    // What could not be answered in time may be too much at once. What was collected at once is repeated as it is first: it may
-    // have been taken.
-    const may_halve = batch.items.length > 1 || batch.timed_out === true;
-    batch.timed_out = timed_out;
-    const is_halved = timed_out && may_halve && !this.#suspects.isSuspect(batch) && this.#halve(batch);
-    if (!is_halved) this.#putOff(batch, message);
+    // What could not be answered in time may be too much at once.
+    if (timed_out && !this.#suspects.isSuspect(batch) && batch.items.length > 1) this.#halve(batch);
+    else this.#putOff(batch, message);
   }
 
   /** The backend is not there for anybody: the batch is tried again as it is. */
@@ -439,16 +391,11 @@ export class Lane<T> {
     this.#sendAgain(batch);
   }
 
-  /** False where it is one item. */
-  #halve(batch: Batch<T>): boolean {
-    batch.items = this.#divide(batch.items);
-    const { items } = batch;
-    if (items.length === 1) return false;
+  #halve({ items }: Batch<T>): void {
     const middle = Math.ceil(items.length / 2);
     const halves = [items.slice(0, middle), items.slice(middle)];
     this.#prepared.unshift(...halves.map((half) => ({ items: half, refusals: 0 })));
     this.#pace = { ...this.#pace, items: halved(this.#pace.items) };
-    return true;
   }
 
   /** Takes a batch off the lane. Gives how many it counts as. */

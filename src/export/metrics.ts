@@ -11,10 +11,8 @@ import {
 } from '@opentelemetry/exporter-metrics-otlp-http';
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
 import {
-  type DataPoint,
   type IMetricReader,
   MeterProvider,
-  type MetricData,
   MetricReader,
   type ResourceMetrics,
 } from '@opentelemetry/sdk-metrics';
@@ -161,15 +159,12 @@ function createFind({ instruments, attributes: names }: MetricTable, open: OpenI
 const renamed = (attributes: Attributes, names: MetricTable['attributes']): Attributes =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [names[name] ?? name, value]));
 
-const sortedEntries = (attributes: object): [string, unknown][] =>
-  Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1));
-
 /** Opens each set once, whatever the order of its attributes; once the bound is reached, the one for all others. */
 function bounded(open: OpenSeries): OpenSeries {
   const opened = new Map<string, Recorder>();
   let overflow: Recorder | undefined;
   return (attributes) => {
-    const key = JSON.stringify(sortedEntries(attributes));
+    const key = JSON.stringify(Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1)));
     const known = opened.get(key);
     if (known !== undefined) return known;
     if (opened.size >= MAX_ATTRIBUTE_SETS - 1) {
@@ -242,45 +237,6 @@ export function unpackMetrics(bytes: Uint8Array): ResourceMetrics {
     throw new Error('not what was collected');
   return { resource: resourceFromAttributes(resource), scopeMetrics };
 }
-
-/** One data point of what was collected, as if it had been collected alone. */
-export interface PackedPoint {
-  packed: Uint8Array;
-  /** Tells its series from others of the same destination. */
-  series: string;
-}
-
-/** By metric, then by data point; always in the same order, since a part that was answered is known by its place. */
-export function splitMetrics(bytes: Uint8Array): PackedPoint[] {
-  const { resource, scopeMetrics } = unpackMetrics(bytes);
-  return scopeMetrics.flatMap(({ scope, metrics }) =>
-    metrics.flatMap((metric) =>
-      metric.dataPoints.map((point) => ({
-        packed: packMetrics({ resource, scopeMetrics: [{ scope, metrics: [withPoints(metric, [point])] }] }),
-        series: JSON.stringify([metric.descriptor.name, sortedEntries(point.attributes)]),
-      })),
-    ),
-  );
-}
-
-/** One request of parts, in their order; of parts of one collection in the order of `splitMetrics` what these were of. */
-export function joinMetrics(parts: Uint8Array[]): Uint8Array {
-  const [first, ...others] = parts;
-  if (first === undefined || others.length === 0) return Buffer.concat(parts);
-  const { resource, scopeMetrics } = unpackMetrics(first);
-  const metrics: MetricData[] = [];
-  for (const metric of parts.flatMap((part) =>
-    unpackMetrics(part).scopeMetrics.flatMap((each) => each.metrics),
-  )) {
-    const last = metrics.at(-1);
-    if (last?.descriptor.name !== metric.descriptor.name) metrics.push(metric);
-    else (last.dataPoints as DataPoint<unknown>[]).push(...metric.dataPoints);
-  }
-  return packMetrics({ resource, scopeMetrics: scopeMetrics.map((each) => ({ ...each, metrics })) });
-}
-
-const withPoints = (metric: MetricData, dataPoints: DataPoint<unknown>[]): MetricData =>
-  ({ ...metric, dataPoints }) as MetricData;
 
 export function countDataPoints({ scopeMetrics }: ResourceMetrics): number {
   let count = 0;

@@ -27,8 +27,6 @@ export interface OutboxOptions<T> {
   unpack(bytes: Uint8Array): T[];
   /** The item that a payload and its count were. */
   toItem(payload: T, count: number): LaneItem<T>;
-  /** The parts of an item that was collected at once, always the same; of a signal that has such items. */
-  split?(payload: T): LaneItem<T>[];
   /** Tells an item from others, also in another process that makes it of the same events. */
   identify(item: LaneItem<T>): Id;
   /** Reads a record of the store. */
@@ -134,20 +132,6 @@ export class Outbox<T> {
       this.#answered_ids.add(this.#options.identify(item));
   }
 
-  /** An item goes on as its parts, of which each leaves by itself. */
-  divide(item: LaneItem<T>, parts: LaneItem<T>[]): void {
-    const { segment, line, since_ms } = item;
-    if (segment !== undefined) {
-      this.#attach(segment, parts.entries());
-      return;
-    }
-    line?.delete(item);
-    for (const part of parts) {
-      part.since_ms = since_ms;
-      line?.add(part);
-    }
-  }
-
   /** Keeps what a backend will never take, for somebody to look at. `rejected`: of how many that is true. */
   bury(items: LaneItem<T>[], reason: string, message: string, rejected: number): void {
     const { destination, signal, now, pack, redact } = this.#options;
@@ -239,7 +223,7 @@ export class Outbox<T> {
     for (const { key, value } of records) {
       this.#next_segment = Math.max(
         this.#next_segment,
-        ...numbersOf(key.slice(this.prefix.length)).map((number) => number + 1),
+        Number.parseInt(key.slice(this.prefix.length), 16) + 1,
       );
       const header = readHeader(value);
       const answered = places[key];
@@ -352,17 +336,12 @@ export class Outbox<T> {
     for (const [place, item] of items) {
       item.segment = segment;
       segment.items.set(item, place);
-      if (item.part !== undefined) item.part.whole.key ??= segment.key;
     }
   }
 
   /** What has not been answered of a segment that an earlier process left. */
   #openRest(segment: Segment<T>, answered: ReadonlySet<number>): LaneItem<T>[] {
-    const { split } = this.#options;
-    const read = this.#read(segment.key) ?? [];
-    // Only of parts is a part answered, where one item is written down at a time.
-    const items_by_place = split === undefined ? read : read.flatMap(({ payload }) => split(payload));
-    const left = [...items_by_place.entries()].filter(([place]) => !answered.has(place));
+    const left = [...(this.#read(segment.key) ?? []).entries()].filter(([place]) => !answered.has(place));
     this.#attach(segment, left);
     const items = left.map(([, item]) => item);
     segment.count = sumOf(items.map((item) => item.count));
@@ -388,8 +367,7 @@ export class Outbox<T> {
     let estimated_bytes = 0;
     for (let item = this.#captured.first; item !== undefined; item = this.#captured.first) {
       estimated_bytes += item.bytes;
-      const is_full = items.length >= this.#segment_items || estimated_bytes > SEGMENT_BYTES;
-      if (items.length > 0 && is_full && !areOfOne(items[0], item)) break;
+      if (items.length > 0 && (items.length >= this.#segment_items || estimated_bytes > SEGMENT_BYTES)) break;
       this.#captured.delete(item);
       items.push(item);
       since_ms = Math.min(since_ms, item.since_ms ?? Infinity);
@@ -398,7 +376,7 @@ export class Outbox<T> {
     const count = sumOf(counts);
     const header: Header = { since_ms, count, ...(counts.some((each) => each !== 1) ? { counts } : {}) };
     const value = joinRecord(header, [this.#options.pack(items.map((item) => item.payload))]);
-    const key = this.#nextKey(items[0]);
+    const key = this.prefix + keyNumber(this.#next_segment++);
     const segment: Segment<T> = {
       key,
       count,
@@ -414,14 +392,6 @@ export class Outbox<T> {
     return segment;
   }
 
-  /** What is left of an item that was taken apart keeps its place in the order of the keys. */
-  #nextKey(first: LaneItem<T> | undefined): string {
-    const number = keyNumber(this.#next_segment++);
-    const whole = first?.part?.whole.key;
-    if (whole === undefined) return this.prefix + number;
-    return `${whole.slice(0, this.prefix.length + number.length)}.${number}`;
-  }
-
   #read(key: string): LaneItem<T>[] | undefined {
     const { read, unpack, toItem } = this.#options;
     const value = read(key);
@@ -435,12 +405,6 @@ export class Outbox<T> {
     }
   }
 }
-
-const areOfOne = (a: LaneItem<unknown> | undefined, b: LaneItem<unknown>): boolean =>
-  b.part !== undefined && a?.part?.whole === b.part.whole;
-
-/** Those of a segment's key. */
-const numbersOf = (text: string): number[] => text.split('.').map((part) => Number.parseInt(part, 16));
 
 function readHeader(value: Uint8Array): Header | undefined {
   try {

@@ -6,14 +6,6 @@
 import type { Line } from './line.js';
 import type { Segment } from './outbox.js';
 
-/** What an item is that was collected together with others. */
-export interface Part {
-  /** Of its points none may be sent after a newer one. */
-  series: string;
-  /** The same object for all that were collected together; `key`: of the record in which they were first. */
-  whole: { key?: string };
-}
-
 export interface LaneItem<T> {
   payload: T;
   /** Estimated bytes, in memory and in a request. */
@@ -30,7 +22,6 @@ export interface LaneItem<T> {
   since_ms?: number | undefined;
   /** A preview that a final copy has removed. */
   is_gone?: boolean | undefined;
-  part?: Part | undefined;
 }
 
 /** With all that it ever has, so that it need not be made larger later. */
@@ -44,7 +35,6 @@ export const createItem = <T>(payload: T, bytes: number, count: number, id?: str
   place: undefined,
   since_ms: undefined,
   is_gone: undefined,
-  part: undefined,
 });
 
 /** A copy of something that has not ended: it is not missed where it does not arrive. */

@@ -14,8 +14,6 @@ export interface Batch<T> {
   refusals: number;
   /** What the backend said to it last, of those that are suspect. */
   message?: string;
-  /** The last try was not answered in time. */
-  timed_out?: boolean;
 }
 
 /** What is known of a batch that is suspect. */
@@ -29,7 +27,7 @@ interface Suspicion {
 }
 
 /** A batch that is refused this often, as it is, is suspect; where there are suspects already, `CHANCE_OF_SUSPECT` decides. */
-export const REFUSALS_BEFORE_SUSPECT = 2;
+const REFUSALS_BEFORE_SUSPECT = 2;
 /** An item is never poison before what holds it was refused this often; where nothing could witness, it alone. */
 const LEAST_REFUSALS = 2;
 const LEAST_UNWITNESSED_REFUSALS = 3;
@@ -122,12 +120,6 @@ export class Suspects<T> {
   /** The backend could not be reached with it, or asked for time: it is tried again. */
   putBack(batch: Batch<T>): void {
     (batch.refusals > 0 ? this.#refused : this.#untried).push(batch);
-  }
-
-  /** The series of which there are suspects. */
-  series(): Set<string> {
-    const items = [...this.#untried, ...this.#refused].flatMap((batch) => batch.items);
-    return new Set(items.flatMap(({ part }) => part?.series ?? []));
   }
 
   /** A request of the lane passed, suspect or not. */

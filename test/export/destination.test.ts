@@ -2,9 +2,8 @@ import { describe, expect, test, vi } from 'vitest';
 import { type Bearer, openBearer } from '../../src/export/bearer.js';
 import type { DestinationConfig, EndpointConfig } from '../../src/export/config.js';
 import { createDestination, type DestinationDependencies } from '../../src/export/destination.js';
-import { collect, createMetrics, packMetrics, splitMetrics } from '../../src/export/metrics.js';
+import { createMetrics } from '../../src/export/metrics.js';
 import { PRESETS } from '../../src/export/presets.js';
-import { createResource } from '../../src/export/resource.js';
 import type { Outcome } from '../../src/export/verdict.js';
 import { SIGNALS, type Signal } from '../../src/model/delivery.js';
 import {
@@ -157,64 +156,6 @@ describe('what a destination sends', () => {
     opened.destination.accept(emission({ spans: [span()] }));
     await opened.destination.idle();
     expect(exports).toEqual([['traces', 'jaeger', 40]]);
-  });
-});
-
-describe('a data point that makes a backend refuse all that it is in', () => {
-  test.each(['delta', 'cumulative'] as const)(
-    '%s: is given up alone, and the rest adds up',
-    async (temporality) => {
-      const sent: string[] = [];
-      const taken: string[] = [];
-      const { destination } = open(
-        { ...configFor('collector'), temporality },
-        {},
-        {
-          transport: () => ({
-            async post(body) {
-              // Protobuf holds texts as they are.
-              const text = Buffer.from(body).toString('latin1');
-              sent.push(text);
-              if (text.includes('poison')) return answered(503, 'no', 1_000);
-              taken.push(text);
-              return OK;
-            },
-            close: async () => {},
-          }),
-        },
-      );
-      const metrics = createMetrics([destination.reader!], NO_SNAPSHOT);
-      for (let collection = 1; collection <= 3; collection += 1) {
-        for (const model of ['opus', 'poison', 'haiku'])
-          metrics.record([
-            { instrument: 'openclaw.cost', value: 1, attributes: { 'gen_ai.request.model': model } },
-          ]);
-        await destination.collectMetrics();
-        destination.sendMetrics();
-        await destination.idle();
-      }
-      const { produced = 0, delivered, pending, rejected } = destination.summary().metrics!;
-      expect({ delivered, pending, rejected }).toEqual({
-        delivered: produced - 3,
-        pending: 0,
-        rejected: { poison: 3 },
-      });
-      for (const model of ['opus', 'haiku'])
-        expect(taken.filter((text) => text.includes(model))).toHaveLength(3);
-      // Once it is known, a collection takes one request for it and one for the rest.
-      expect(sent.at(-2)).toBe(taken.at(-1));
-    },
-  );
-
-  test('resent from the dead letters, each point counts', async () => {
-    const { destination } = open(configFor('collector'));
-    const metrics = createMetrics([destination.reader!], NO_SNAPSHOT);
-    metrics.record([{ instrument: 'openclaw.cost', value: 1, attributes: {} }]);
-    const packed = packMetrics(await collect(destination.reader!, createResource()));
-    const count = splitMetrics(packed).length;
-    expect(destination.takeBack('metrics', packed, new Array(count).fill(1))).toBeUndefined();
-    await destination.idle();
-    expect(destination.summary().metrics).toMatchObject({ produced: count, delivered: count });
   });
 });
 

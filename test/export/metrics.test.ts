@@ -7,10 +7,8 @@ import {
   countDataPoints,
   createMetricReader,
   createMetrics,
-  joinMetrics,
   MAX_ATTRIBUTE_SETS,
   packMetrics,
-  splitMetrics,
   unpackMetrics,
 } from '../../src/export/metrics.js';
 import { encodeMetrics } from '../../src/export/otlp.js';
@@ -224,56 +222,4 @@ test('data points are counted over all metrics', async () => {
   const collected = await collect(readers[0]!, RESOURCE);
   // With the count of events.
   expect(countDataPoints(collected)).toBe(4);
-});
-
-describe('what was collected, taken apart', () => {
-  const collected = async (temporality: Temporality) => {
-    const { readers, metrics } = open([temporality]);
-    metrics.record([add(5), add(2, 'haiku'), add(3, 'opus', 'gen_ai.client.inference.duration')]);
-    metrics.record([add(0.5, 'opus', 'openclaw.cost'), add(0.25, 'haiku', 'openclaw.cost')]);
-    return packMetrics(await collect(readers[0]!, RESOURCE));
-  };
-  const encoded = (packed: Uint8Array, encoding: 'json' | 'protobuf') =>
-    Buffer.from(encodeMetrics(unpackMetrics(packed), encoding)).toString('hex');
-
-  test.each(['delta', 'cumulative'] as const)(
-    '%s: one data point each, and together the same bytes',
-    async (temporality) => {
-      const packed = await collected(temporality);
-      const points = splitMetrics(packed);
-      expect(points).toHaveLength(countDataPoints(unpackMetrics(packed)));
-      expect(points.length).toBeGreaterThanOrEqual(5);
-      for (const each of points) expect(countDataPoints(unpackMetrics(each.packed))).toBe(1);
-      expect(new Set(points.map(({ series }) => series)).size).toBe(points.length);
-      const joined = joinMetrics(points.map((each) => each.packed));
-      for (const encoding of ['json', 'protobuf'] as const)
-        expect(encoded(joined, encoding)).toBe(encoded(packed, encoding));
-      expect(splitMetrics(joined)).toEqual(points);
-    },
-  );
-
-  test('a series is the same in the next collection, in whatever order its attributes are', () => {
-    const point = (attributes: object, time: number) =>
-      Buffer.from(
-        JSON.stringify({
-          resource: {},
-          scopeMetrics: [
-            {
-              scope: { name: 'a' },
-              metrics: [
-                {
-                  descriptor: { name: 'm' },
-                  dataPoints: [{ attributes, startTime: [0, 0], endTime: [time, 0], value: 1 }],
-                },
-              ],
-            },
-          ],
-        }),
-      );
-    const [first] = splitMetrics(point({ a: 1, b: 2 }, 1));
-    const [second] = splitMetrics(point({ b: 2, a: 1 }, 2));
-    const [other] = splitMetrics(point({ a: 1, b: 3 }, 2));
-    expect(second?.series).toBe(first?.series);
-    expect(other?.series).not.toBe(first?.series);
-  });
 });
