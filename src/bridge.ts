@@ -391,12 +391,12 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     async finish(drain_ms, { is_over } = { is_over: keep === undefined }) {
       clearTimeout(timer);
       clearTimeout(restoreTimer);
-      clearInterval(keepTimer);
       opened = [];
       await delivered;
       if (is_over) await closeCorrelator();
       else if (!canBeAsked()) giveOutEnded();
       await drain(drain_ms);
+      clearInterval(keepTimer);
       await Promise.all(destinations.map((destination) => destination.close()));
       const is_done = is_over && destinations.every((destination) => destination.pending() === 0);
       await keeper?.close({ forget: is_done });

@@ -14,9 +14,10 @@ import {
 import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
+import { type Collected, createDivision } from './division.js';
 import { logBytes, spanBytes } from './estimate.js';
 import { createKeeping, type KeptLane } from './keeping.js';
-import { Lane, type LaneEvent } from './lane.js';
+import { Lane, type LaneDivision, type LaneEvent } from './lane.js';
 import { collect, countDataPoints, createMetricReader, packMetrics, unpackMetrics } from './metrics.js';
 import { createEncoder, type Encoder, encodeMetrics } from './otlp.js';
 import { Outbox, type OutboxOptions } from './outbox.js';
@@ -89,6 +90,7 @@ interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'p
   max_items: number;
   in_order?: boolean;
   gather_ms?: number;
+  division?: LaneDivision<T>;
   encode: (payloads: T[], encoding: Encoding) => Uint8Array;
 }
 
@@ -211,7 +213,7 @@ function createParts(
       };
       const limit_bytes = (memory_limit_bytes * MEMORY_SHARES[signal]) / shares;
       const outbox = openOutbox(signal, form);
-      const { max_items, encode, gather_ms, in_order = false } = form;
+      const { max_items, encode, gather_ms, division, in_order = false } = form;
       const lane = new Lane({
         signal,
         max_items,
@@ -225,6 +227,7 @@ function createParts(
         random,
         sleep,
         report,
+        ...(division === undefined ? {} : { division }),
         ...(outbox === undefined ? {} : { outbox }),
       });
       if (saved !== undefined && outbox !== undefined) {
@@ -313,7 +316,11 @@ function openLogs({ profile, encoder, openLane }: Parts, endpoint: EndpointConfi
   };
 }
 
-function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
+function openMetrics({ config, resource, now, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
+  const { divide, series, split, separate, isKnown, remember } = createDivision(now);
+  const itemOf = ({ packed, count }: Collected): LaneItem<Uint8Array> =>
+    createItem(packed, packed.length, count);
+  const maybeItemOf = (part: Collected | undefined) => (part === undefined ? undefined : itemOf(part));
   const form: BatchForm<Uint8Array> = {
     max_items: MAX_METRIC_REQUESTS,
     // A backend that adds up what it gets takes no point that is older than one before it.
@@ -326,7 +333,17 @@ function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointCo
     },
     // Each is written down before it is sent, and so never told by what it is.
     identify: () => [],
-    toItem: (collected, count) => createItem(collected, collected.length, count),
+    toItem: (packed, count) => itemOf({ packed, count }),
+    division: {
+      divide: (packed) => divide(packed).map(itemOf),
+      split(packed, blocked) {
+        const { free, bound } = split(packed, blocked);
+        return { free: maybeItemOf(free), bound: maybeItemOf(bound) };
+      },
+      series,
+      isKnown,
+      remember,
+    },
   };
   const lane = openLane('metrics', endpoint, form);
   const reader = createMetricReader(config.temporality, config.profile);
@@ -337,7 +354,7 @@ function openMetrics({ config, resource, openLane }: Parts, endpoint: EndpointCo
     async collect() {
       const metrics = await collect(reader, resource);
       const count = countDataPoints(metrics);
-      if (count > 0) lane.hold([form.toItem(packMetrics(metrics), count)]);
+      lane.hold(count > 0 ? separate({ packed: packMetrics(metrics), count }).map(itemOf) : []);
     },
     release: () => lane.release(),
   };

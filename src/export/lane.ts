@@ -10,9 +10,10 @@ import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
 import type { Encoding } from './presets.js';
 import { isPreview, type LaneItem, LaneQueue } from './queue.js';
 import { MEMORY_FULL, PARTIAL_SUCCESS, POISON, STORE_DAMAGED, STORE_FULL } from './reasons.js';
-import { type Batch, Suspects } from './suspects.js';
+import { type Batch, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
 import type { Transport } from './transport.js';
 import { judge, oneLine, type Verdict } from './verdict.js';
+import { Waiting } from './waiting.js';
 
 /** What happens on a lane, for logs and metrics. */
 export type LaneEvent =
@@ -25,6 +26,30 @@ export type LaneEvent =
   | { kind: 'encoding'; encoding: Encoding; message: string }
   | { kind: 'lost'; fate: 'rejected' | 'dropped'; reason: string; count: number; message: string };
 
+/**
+ * How an item that is a request by itself is taken apart. What it counts belongs to series, and of none of these a newer point
+ * may be sent before an older one.
+ */
+export interface LaneDivision<T> {
+  /** Of an item that counts as more than one: its parts, two at least. */
+  divide(payload: T): LaneItem<T>[];
+  series(payload: T): string[];
+  /** What is of none of these series, and what is. */
+  split(
+    payload: T,
+    series: ReadonlySet<string>,
+  ): { free: LaneItem<T> | undefined; bound: LaneItem<T> | undefined };
+  /** Whether all of it is of what was poison before. */
+  isKnown(payload: T): boolean;
+  /** It was poison. */
+  remember(payload: T): void;
+}
+
+/** Parts that are not to be sent before they are written down. */
+interface Parted {
+  send(): void;
+}
+
 export interface LaneOptions<T> {
   signal: Signal;
   /** The body of a request with these items; called once for each batch, however often it is sent in this encoding. */
@@ -36,6 +61,8 @@ export interface LaneOptions<T> {
   outbox?: Outbox<T>;
   /** Nothing may overtake what came before it. */
   in_order?: boolean;
+  /** Of a signal whose items are requests by themselves. */
+  division?: LaneDivision<T>;
   /** The most items in one request. */
   max_items: number;
   /** The least time from one request to the next, where that one is not full; default 0. */
@@ -75,12 +102,18 @@ export class Lane<T> {
   readonly #queue = new LaneQueue<T>();
   /** Batches to be sent before anything from the queue: those to be tried again, and the halves of those too large. */
   readonly #prepared: Batch<T>[] = [];
-  readonly #suspects = new Suspects<T>();
+  readonly #suspects: Suspects<T>;
   readonly #closing = new AbortController();
   /** What has been read back from the disk, oldest first. */
   #backlog: LaneItem<T>[] = [];
   /** What may not be sent yet. */
   #held: LaneItem<T>[] = [];
+  #held_parts: Parted[] = [];
+  /** Parts that have come since `hold`. */
+  #new_parts: Parted[] = [];
+  readonly #waiting = new Waiting<T>();
+  /** Items of a division's lane to which an answer may have been lost. */
+  readonly #unanswered = new WeakSet<LaneItem<T>>();
   /** The estimated bytes of all that is pending and not in the queue. */
   #batch_bytes = 0;
   #takes_newest = false;
@@ -95,6 +128,7 @@ export class Lane<T> {
     this.#options = options;
     this.#encoding = options.encoding ?? 'json';
     this.#pace = firstPace(options.max_items);
+    this.#suspects = new Suspects((item) => this.#hasParts(item) && !this.#mayBeTaken(item));
   }
 
   /** Takes items in, oldest first. Over the bound on memory, the oldest that are queued are dropped. */
@@ -104,14 +138,15 @@ export class Lane<T> {
     this.#start();
   }
 
-  /** Takes items in that are not to be sent before `release`. */
+  /** Takes items in that are not to be sent before `release`, nor are parts that have come by now. */
   hold(items: readonly LaneItem<T>[]): void {
     this.#held.push(...items.filter((item) => this.#admit(item)));
+    this.#held_parts.push(...this.#new_parts.splice(0));
   }
 
   release(): void {
-    for (const item of this.#held) this.#queue.push(item);
-    this.#held = [];
+    for (const item of this.#held.splice(0)) this.#queue.push(item);
+    for (const { send } of this.#held_parts.splice(0)) send();
     this.#start();
   }
 
@@ -128,8 +163,12 @@ export class Lane<T> {
     return this.#memory_bytes > Math.min(CROWDED_BYTES, this.#options.limit_bytes * PRESSED);
   }
 
-  /** Memory is short until what is pending has been written down. */
+  /** Something has to be written down: memory is short until then, or what was taken apart can not be sent. */
   get isPressed(): boolean {
+    return this.#isShort || this.#new_parts.length > 0;
+  }
+
+  get #isShort(): boolean {
     return this.#outbox !== undefined && this.#memory_bytes > this.#options.limit_bytes * PRESSED;
   }
 
@@ -155,7 +194,7 @@ export class Lane<T> {
 
   /** Resolves when nothing is left to send, previews included, or the lane is closed. */
   async idle(): Promise<void> {
-    if (!this.#running) return;
+    if (!this.#running && !this.#awaitsParts) return;
     await new Promise<void>((resolve) => {
       this.#idle_waiters.push(resolve);
     });
@@ -165,6 +204,16 @@ export class Lane<T> {
   async close(): Promise<void> {
     this.#closing.abort();
     await this.idle();
+    this.#wakeIdle();
+  }
+
+  /** Parts are to be written down, and will then be sent. */
+  get #awaitsParts(): boolean {
+    return this.#new_parts.length + this.#held_parts.length > 0 && !this.#closing.signal.aborted;
+  }
+
+  #wakeIdle(): void {
+    for (const resolve of this.#idle_waiters.splice(0)) resolve();
   }
 
   get #outbox(): Outbox<T> | undefined {
@@ -184,10 +233,14 @@ export class Lane<T> {
   }
 
   #start(): void {
-    if (this.#running || this.#closing.signal.aborted) return;
-    if (this.#queue.size === 0 && this.#outbox?.hasEvicted !== true) return;
+    if (this.#running || this.#closing.signal.aborted || !this.#hasWork) return;
     this.#running = true;
     void this.#run();
+  }
+
+  get #hasWork(): boolean {
+    const is_open = !this.#suspects.isEmpty || this.#prepared.length + this.#waiting.size > 0;
+    return is_open || this.#queue.size + this.#backlog.length > 0 || this.#outbox?.hasEvicted === true;
   }
 
   async #run(): Promise<void> {
@@ -200,7 +253,7 @@ export class Lane<T> {
       else if (this.#queue.size > 0) await this.#gather();
     }
     this.#running = false;
-    for (const resolve of this.#idle_waiters.splice(0)) resolve();
+    if (!this.#awaitsParts) this.#wakeIdle();
   }
 
   /** What comes meanwhile goes with what is there. */
@@ -220,8 +273,32 @@ export class Lane<T> {
   #nextOther(): Batch<T> | undefined {
     const prepared = this.#prepared.shift();
     if (prepared !== undefined) return prepared;
-    const items = this.#takeItems();
+    const { division } = this.#options;
+    const items = division === undefined ? this.#takeItems() : this.#takeInOrder(division);
     return items.length === 0 ? undefined : { items, refusals: 0 };
+  }
+
+  /** Where parts are to be written down first, they go before all else. */
+  #takeInOrder(division: LaneDivision<T>): LaneItem<T>[] {
+    if (this.#awaitsParts) return [];
+    if (!this.#suspects.isEmpty) return this.#suspects.isStuck ? this.#takeFree(division) : [];
+    return this.#waiting.size > 0 ? this.#waiting.takeOldest() : this.#takeItems();
+  }
+
+  /** The oldest that shares no series with anything older: what passes of it tells poison from an outage. */
+  #takeFree(division: LaneDivision<T>): LaneItem<T>[] {
+    const blocked = new Set<string>();
+    for (const item of this.#suspects.items())
+      if (!this.#mayBeTaken(item)) for (const series of division.series(item.payload)) blocked.add(series);
+    const taken = this.#waiting.takeFree(division, blocked, () => this.#takeItems());
+    if (taken === undefined) return [];
+    const { item, parts } = taken;
+    if (parts === undefined) return [item];
+    this.#part(item, [parts.free, parts.bound], () => {
+      this.#prepared.push({ items: [parts.free], refusals: 0 });
+      parts.leaveBound();
+    });
+    return [];
   }
 
   /** The oldest come first; in a lane that is behind they take turns with the newest. */
@@ -293,14 +370,16 @@ export class Lane<T> {
         return this.#answered();
       case 'too_large':
         if (batch.items.length > 1) this.#halve(batch);
+        else if (batch.items.some((item) => this.#hasParts(item))) this.#divide(batch);
         else this.#reject(batch, verdict.reason, verdict.message);
         return this.#answered();
       case 'wrong_encoding':
         this.#changeEncoding(batch, verdict.message);
         return 0;
       case 'refused':
-        this.#refused(batch, verdict);
-        return this.#failed(verdict.retry_after_ms);
+        if (!this.#refused(batch, verdict)) return this.#failed(verdict.retry_after_ms);
+        this.#failures = 0;
+        return verdict.retry_after_ms ?? 0;
       case 'unreachable':
         this.#unreachable(batch, verdict);
         return this.#failed(undefined);
@@ -335,27 +414,100 @@ export class Lane<T> {
     this.#lose('rejected', reason, this.#leave(batch), message);
   }
 
-  #refused(batch: Batch<T>, { message, for_content }: Extract<Verdict, { kind: 'refused' }>): void {
-    if (!for_content) {
-      this.#putOff(batch, message);
-      return;
-    }
-    if (this.#suspects.isSuspect(batch)) {
-      this.#suspects.refuse(batch, message);
-      this.#rejectPoison();
-      return;
-    }
-    if (this.#suspects.refuseOther(batch)) this.#suspect(batch);
-    else this.#retry(batch, message);
+  /** Gives whether something was found to be poison by it: such a refusal speaks against nothing else. */
+  #refused(batch: Batch<T>, { message, for_content }: Extract<Verdict, { kind: 'refused' }>): boolean {
+    if (!for_content) this.#putOff(batch, message);
+    else if (this.#suspects.isSuspect(batch)) return this.#refusedSuspect(batch, message);
+    else return this.#refusedOther(batch, message);
+    return false;
   }
 
-  #rejectPoison(): void {
-    for (const batch of this.#suspects.takePoison(this.#options.now()))
-      this.#reject(batch, POISON, batch.message ?? '');
+  #refusedSuspect(batch: Batch<T>, message: string): boolean {
+    // What was sent just before has passed.
+    if (this.#failures === 0 && this.#isKnown(batch)) {
+      this.#suspects.giveUp(batch);
+      this.#reject(batch, POISON, message);
+      return true;
+    }
+    if (this.#suspects.refuse(batch, message)) this.#divide(batch);
+    return this.#rejectPoison();
+  }
+
+  #refusedOther(batch: Batch<T>, message: string): boolean {
+    const is_suspect = this.#suspects.refuseOther(batch);
+    const is_refused_again = batch.refusals >= REFUSALS_BEFORE_SUSPECT;
+    // What was sent before the first try has passed.
+    if (is_refused_again && this.#failures < batch.refusals && this.#isKnown(batch)) {
+      this.#reject(batch, POISON, message);
+      return true;
+    }
+    // In a lane that keeps its order nothing passes while this is tried again.
+    if (is_suspect || (is_refused_again && this.#options.division !== undefined)) this.#suspect(batch);
+    else this.#retry(batch, message);
+    return false;
+  }
+
+  /** Gives whether there was any. */
+  #rejectPoison(): boolean {
+    const poison = this.#suspects.takePoison(this.#options.now());
+    for (const batch of poison) {
+      if (batch.items.some((item) => this.#hasParts(item))) this.#suspectWhole(batch);
+      else {
+        this.#reject(batch, POISON, batch.message ?? '');
+        for (const { payload } of batch.items) this.#options.division?.remember(payload);
+      }
+    }
+    return poison.length > 0;
+  }
+
+  #isKnown({ items }: Batch<T>): boolean {
+    const { division } = this.#options;
+    return division !== undefined && items.every(({ payload }) => division.isKnown(payload));
+  }
+
+  #hasParts({ count }: LaneItem<T>): boolean {
+    return this.#options.division !== undefined && count > 1;
+  }
+
+  /**
+   * Whether a backend may have it already: its parts would count once more, so that they are only sent where it is beyond chance
+   * that it is refused for what is in it.
+   */
+  #mayBeTaken(item: LaneItem<T>): boolean {
+    return item.segment?.is_restored === true || this.#unanswered.has(item);
+  }
+
+  #suspectWhole(batch: Batch<T>): void {
+    this.#suspects.addWhole(batch);
+    this.#divide(batch);
+  }
+
+  #divide(whole: Batch<T>): void {
+    const [item] = whole.items;
+    const parts = item === undefined ? [] : this.#options.division?.divide(item.payload);
+    if (item === undefined || parts === undefined) return;
+    this.#part(item, parts, () => {
+      if (this.#suspects.isSuspect(whole)) this.#suspects.divided(whole, parts);
+      else this.#prepared.unshift(...parts.map((part) => ({ items: [part], refusals: 0 })));
+    });
+  }
+
+  /** Each part is a request that is repeated as it is, also by another process: none is sent before it is written down. */
+  #part(item: LaneItem<T>, parts: LaneItem<T>[], send: () => void): void {
+    this.#batch_bytes -= item.bytes;
+    this.#inBatch(parts);
+    if (this.#outbox === undefined) return send();
+    this.#outbox.divide(item, parts);
+    this.#new_parts.push({ send });
   }
 
   /** Suspects may be sent after what comes later, and a preview must not follow a newer copy: those are given up. */
-  #suspect({ items, refusals }: Batch<T>): void {
+  #suspect(batch: Batch<T>): void {
+    const { items, refusals } = batch;
+    if (items.some((item) => this.#hasParts(item) && !this.#mayBeTaken(item))) {
+      this.#suspectWhole(batch);
+      return;
+    }
     const previews = items.filter((item) => item.count === 0);
     const kept = counted({ items, refusals });
     this.#leave({ items: previews, refusals });
@@ -363,6 +515,7 @@ export class Lane<T> {
   }
 
   #unreachable(batch: Batch<T>, { message, timed_out }: Extract<Verdict, { kind: 'unreachable' }>): void {
+    if (this.#options.division !== undefined) for (const item of batch.items) this.#unanswered.add(item);
     // What could not be answered in time may be too much at once.
     if (timed_out && !this.#suspects.isSuspect(batch) && batch.items.length > 1) this.#halve(batch);
     else this.#putOff(batch, message);
@@ -418,7 +571,7 @@ export class Lane<T> {
   /** What is written down goes first: it is only gone from memory. Over the bound the oldest of the rest is dropped. */
   #makeRoom(): void {
     const { limit_bytes } = this.#options;
-    if (this.isPressed) this.#evict(limit_bytes * RELIEVED);
+    if (this.#isShort) this.#evict(limit_bytes * RELIEVED);
     let dropped = 0;
     while (this.#queue.size > 0 && this.#memory_bytes > limit_bytes) {
       for (const item of this.#queue.take(1, 0)) {

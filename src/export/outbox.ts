@@ -48,12 +48,17 @@ export interface Segment<T> {
   /** Those not answered, with their places in the record; absent where they are on the disk alone. */
   items?: Map<LaneItem<T>, number>;
   is_written: boolean;
+  /** An earlier process left it, and may have sent it. */
+  is_restored?: boolean;
   /** Some of it has been answered. */
   is_partial: boolean;
 }
 
 const SEGMENT_ITEMS = 256;
 const SEGMENT_BYTES = 512 * 1024;
+
+/** Where something is that is not in a record as itself: there are none but items that are written down alone. */
+const NO_PLACE = 1;
 
 /** What stands before the items in a segment's record. */
 interface Header {
@@ -76,6 +81,8 @@ export class Outbox<T> {
   /** Of a capture that goes on: those that have not been turned into records yet. */
   #captured = new Line<T>();
   readonly #segments = new Set<Segment<T>>();
+  /** The keys of the records that parts were first in. */
+  readonly #wholes = new WeakMap<LaneItem<T>, string>();
   /** The segments that are on the disk alone, oldest first. */
   readonly #evicted = new Set<Segment<T>>();
   /** Keys of records that are no longer wanted. */
@@ -130,6 +137,27 @@ export class Outbox<T> {
     if (segment !== undefined) this.#leaveSegment(item, segment);
     else if (!this.#captured.delete(item) && this.#unsaved.delete(item))
       this.#answered_ids.add(this.#options.identify(item));
+  }
+
+  /**
+   * An item goes on as its parts, of which each leaves by itself. The next capture has them in its place; what is answered before
+   * that one is written does not count, so that the whole comes again after a crash.
+   */
+  divide(item: LaneItem<T>, parts: LaneItem<T>[]): void {
+    const { segment, line, since_ms } = item;
+    for (const part of parts) part.since_ms = since_ms;
+    if (segment === undefined) {
+      line?.delete(item);
+      for (const part of parts) line?.add(part);
+      return;
+    }
+    segment.items?.delete(item);
+    segment.is_partial = true;
+    for (const part of parts) {
+      part.segment = segment;
+      segment.items?.set(part, NO_PLACE);
+      this.#wholes.set(part, segment.key);
+    }
   }
 
   /** Keeps what a backend will never take, for somebody to look at. `rejected`: of how many that is true. */
@@ -223,7 +251,7 @@ export class Outbox<T> {
     for (const { key, value } of records) {
       this.#next_segment = Math.max(
         this.#next_segment,
-        Number.parseInt(key.slice(this.prefix.length), 16) + 1,
+        ...numbersOf(key.slice(this.prefix.length)).map((number) => number + 1),
       );
       const header = readHeader(value);
       const answered = places[key];
@@ -236,6 +264,7 @@ export class Outbox<T> {
         key,
         bytes: value.length,
         is_written: true,
+        is_restored: true,
         is_partial: answered !== undefined,
       };
       this.#segments.add(segment);
@@ -376,7 +405,7 @@ export class Outbox<T> {
     const count = sumOf(counts);
     const header: Header = { since_ms, count, ...(counts.some((each) => each !== 1) ? { counts } : {}) };
     const value = joinRecord(header, [this.#options.pack(items.map((item) => item.payload))]);
-    const key = this.prefix + keyNumber(this.#next_segment++);
+    const key = this.#nextKey(items);
     const segment: Segment<T> = {
       key,
       count,
@@ -392,6 +421,14 @@ export class Outbox<T> {
     return segment;
   }
 
+  /** Parts keep their place in the order of the keys. */
+  #nextKey([first]: LaneItem<T>[]): string {
+    const number = keyNumber(this.#next_segment++);
+    const whole = first === undefined ? undefined : this.#wholes.get(first);
+    if (whole === undefined) return this.prefix + number;
+    return `${whole.slice(0, this.prefix.length + number.length)}.${number}`;
+  }
+
   #read(key: string): LaneItem<T>[] | undefined {
     const { read, unpack, toItem } = this.#options;
     const value = read(key);
@@ -405,6 +442,9 @@ export class Outbox<T> {
     }
   }
 }
+
+/** Those in a key, behind the prefix. */
+const numbersOf = (text: string): number[] => text.split('.').map((part) => Number.parseInt(part, 16));
 
 function readHeader(value: Uint8Array): Header | undefined {
   try {

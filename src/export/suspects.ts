@@ -20,14 +20,14 @@ export interface Batch<T> {
 interface Suspicion {
   /** What it is a part of. */
   whole: Suspicion | undefined;
-  /** How many of its items have not passed. */
+  /** How many of the spans, log records or data points in it have not passed. */
   left: number;
   /** Its refusals that count: of those between which nothing passed, one, and of those in an outage, none. */
   refusals: number;
 }
 
 /** A batch that is refused this often, as it is, is suspect; where there are suspects already, `CHANCE_OF_SUSPECT` decides. */
-const REFUSALS_BEFORE_SUSPECT = 2;
+export const REFUSALS_BEFORE_SUSPECT = 2;
 /** An item is never poison before what holds it was refused this often; where nothing could witness, it alone. */
 const LEAST_REFUSALS = 2;
 const LEAST_UNWITNESSED_REFUSALS = 3;
@@ -52,58 +52,91 @@ export class Suspects<T> {
   readonly #untried: Batch<T>[] = [];
   /** Single items that were. */
   #refused: Batch<T>[] = [];
+  /** Single items whose parts are on their way. */
+  readonly #dividing = new Set<Batch<T>>();
   readonly #suspicions = new WeakMap<Batch<T>, Suspicion>();
   /** Since there were no suspects: the requests that passed, and the refusals that count and are not explained by a poison found. */
   #passed = 0;
   #refusals = 0;
   #last_pass_ms = 0;
-  /** Since the last pass: the suspects refused, the other requests refused, and whether this is an outage. */
+  /** Since the last pass: the suspects refused, the other requests refused, how often a suspect was, and whether this is an outage. */
   #refused_since_pass = new Set<Suspicion>();
   #others_refused_since_pass = 0;
+  #tries_since_pass = 0;
   #outage = false;
   #refused_in_a_row = 0;
-  /** How many requests had passed when a batch was last added. */
+  /** How many requests had passed when a batch was last added, and when the parts of an item last came. */
   #passed_at_add = 0;
+  #passed_at_division = 0;
+  readonly #hasParts: (item: LaneItem<T>) => boolean;
+
+  /** `hasParts`: whether an item is to be taken apart itself, as soon as something passes between its refusals. */
+  constructor(hasParts: (item: LaneItem<T>) => boolean = () => false) {
+    this.#hasParts = hasParts;
+  }
 
   isSuspect(batch: Batch<T>): boolean {
     return this.#suspicions.has(batch);
   }
 
+  get isEmpty(): boolean {
+    return this.#untried.length === 0 && this.#refused.length === 0 && this.#dividing.size === 0;
+  }
+
+  /** All have been refused since something passed: they tell nothing more by themselves. */
+  get isStuck(): boolean {
+    return this.#dividing.size === 0 && this.#tries_since_pass >= this.#untried.length + this.#refused.length;
+  }
+
+  *items(): Generator<LaneItem<T>> {
+    for (const batches of [this.#untried, this.#refused, this.#dividing])
+      for (const { items } of batches) yield* items;
+  }
+
   /** Whether to send little at once: there is poison, as it seems, rather than a backend that refuses at random. */
   get isCareful(): boolean {
     const too_few_to_tell = this.#passed * CHANCE_OF_SUSPECT < 0.5;
-    return !this.#isEmpty && (too_few_to_tell || this.#isUnlikely(1));
+    return !this.isEmpty && (too_few_to_tell || this.#isUnlikely(1));
   }
 
   /**
-   * A batch that is not suspect was refused. Gives whether to add it; in an outage one is enough, until something passes: else
-   * all the queue would end up in single items.
+   * A batch that is not suspect was refused. Gives whether to add it; in an outage one is enough until something passes, else all
+   * the queue would end up in single items. But single items that are refused again and again may all be poison, as may be
+   * something in this batch: then nothing passes before it is taken apart.
    */
   refuseOther(batch: Batch<T>): boolean {
     batch.refusals += 1;
-    if (this.#isEmpty) return batch.refusals >= REFUSALS_BEFORE_SUSPECT;
+    if (this.isEmpty) return batch.refusals >= REFUSALS_BEFORE_SUSPECT;
     if (this.#passed > this.#passed_at_add) {
       return this.#isUnlikely(batch.refusals);
     }
-    if (this.#outage) return false;
     this.#others_refused_since_pass += 1;
     if (this.#others_refused_since_pass >= REFUSALS_IN_OUTAGE) this.disturb();
-    return false;
+    return this.#outage && this.isStuck && this.#untried.every(({ items }) => items.length === 1);
   }
 
   /** Takes a batch apart that was refused. `answer_ms`: how long a request takes, as far as is known. */
   add({ items }: Batch<T>, answer_ms: number): void {
-    const suspicion = { whole: undefined, left: items.length, refusals: 0 };
-    const is_careful = this.#isEmpty || this.isCareful;
-    if (this.#isEmpty) {
-      this.#passed = 0;
-      this.#refusals = 0;
-      this.#clearRun();
-    } else this.#count(suspicion);
-    this.#passed_at_add = this.#passed;
+    const is_careful = this.isEmpty || this.isCareful;
+    const suspicion = this.#suspect(items);
     const fewest = Math.sqrt(items.length);
     const parts = is_careful ? Math.min(MOST_PARTS, Math.max(ROUND_MS / answer_ms, fewest)) : fewest;
     this.#takeApart(items, suspicion, Math.ceil(items.length / parts));
+  }
+
+  /** Takes in one item that was refused, and has parts of its own: they are to come by `divided`. */
+  addWhole(batch: Batch<T>): void {
+    this.#suspicions.set(batch, this.#suspect(batch.items));
+    this.#dividing.add(batch);
+  }
+
+  /** The parts of an item are there, each as an item. */
+  divided(batch: Batch<T>, parts: LaneItem<T>[]): void {
+    const suspicion = this.#suspicions.get(batch);
+    if (suspicion === undefined) return;
+    this.#dividing.delete(batch);
+    this.#passed_at_division = this.#passed;
+    this.#takeApart(parts, suspicion, 1);
   }
 
   /**
@@ -111,7 +144,8 @@ export class Suspects<T> {
    * something else is to be sent and would tell more.
    */
   next(nothing_else = false): Batch<T> | undefined {
-    if (!nothing_else && this.#refused_in_a_row >= MOST_IN_A_ROW) return undefined;
+    const tells_little = this.#refused_in_a_row >= MOST_IN_A_ROW || (this.#outage && this.isStuck);
+    if (!nothing_else && tells_little) return undefined;
     const untried = this.#untried.shift();
     if (untried !== undefined) return untried;
     return nothing_else || this.#passed >= ENOUGH_PASSES ? this.#nextRefused() : undefined;
@@ -119,15 +153,16 @@ export class Suspects<T> {
 
   /** The backend could not be reached with it, or asked for time: it is tried again. */
   putBack(batch: Batch<T>): void {
-    (batch.refusals > 0 ? this.#refused : this.#untried).push(batch);
+    (batch.refusals > 0 && !batch.items.some(this.#hasParts) ? this.#refused : this.#untried).push(batch);
   }
 
   /** A request of the lane passed, suspect or not. */
   pass(batch: Batch<T>, now_ms: number): void {
     this.#passed += 1;
+    this.#tries_since_pass = 0;
     this.#last_pass_ms = now_ms;
     this.#clearRun();
-    for (const suspicion of this.#lineOf(batch)) suspicion.left -= batch.items.length;
+    for (const suspicion of this.#lineOf(batch)) suspicion.left -= countOf(batch.items);
   }
 
   /** The backend is not there for anybody: what was refused since the last pass says nothing of what was in it. */
@@ -138,22 +173,38 @@ export class Suspects<T> {
     this.#outage = true;
   }
 
-  /** A suspect was refused. */
-  refuse(batch: Batch<T>, message: string): void {
+  /** A suspect was refused. Gives whether it is one item whose parts have to come, by `divided`. */
+  refuse(batch: Batch<T>, message: string): boolean {
+    this.#tries_since_pass += 1;
     const suspicion = this.#suspicions.get(batch);
     if (this.#outage || suspicion === undefined) {
       this.putBack(batch);
-      return;
+      return false;
     }
     this.#refused_in_a_row += 1;
     this.#count(suspicion);
     if (batch.items.length > 1) {
       this.#takeApart(batch.items, suspicion, 1);
-      return;
+      return false;
     }
     batch.refusals += 1;
     batch.message = message;
+    if (batch.items.some(this.#hasParts)) return this.#divides(batch);
     this.#refused.push(batch);
+    return false;
+  }
+
+  /** Where nothing has passed since the last time, this may be an outage, in which there is no end to taking apart. */
+  #divides(batch: Batch<T>): boolean {
+    const is_time = this.#passed > this.#passed_at_division;
+    if (is_time) this.#dividing.add(batch);
+    else this.#untried.push(batch);
+    return is_time;
+  }
+
+  /** It is known to be poison. */
+  giveUp(batch: Batch<T>): void {
+    this.#takeOut([batch]);
   }
 
   /** Takes out the single items that are poison by now. */
@@ -177,8 +228,18 @@ export class Suspects<T> {
     return this.#areBeyondChance([...this.#untried, ...this.#refused], refusals, CHANCE_OF_SUSPECT);
   }
 
-  get #isEmpty(): boolean {
-    return this.#untried.length === 0 && this.#refused.length === 0;
+  /** What is refused first begins all counts anew. */
+  #suspect(items: LaneItem<T>[]): Suspicion {
+    const suspicion = { whole: undefined, left: countOf(items), refusals: 0 };
+    if (this.isEmpty) {
+      this.#passed = 0;
+      this.#refusals = 0;
+      this.#passed_at_division = 0;
+      this.#tries_since_pass = 0;
+      this.#clearRun();
+    } else if (!this.#outage) this.#count(suspicion);
+    this.#passed_at_add = this.#passed;
+    return suspicion;
   }
 
   #clearRun(): void {
@@ -202,8 +263,9 @@ export class Suspects<T> {
 
   /** The refusals that nothing but this item can explain: its own, and those of what it was in when all the rest has passed. */
   #refusalsFor(batch: Batch<T>): number {
+    const own = countOf(batch.items);
     let refusals = 0;
-    for (const suspicion of this.#lineOf(batch)) if (suspicion.left === 1) refusals += suspicion.refusals;
+    for (const suspicion of this.#lineOf(batch)) if (suspicion.left === own) refusals += suspicion.refusals;
     return refusals;
   }
 
@@ -219,10 +281,11 @@ export class Suspects<T> {
     return rate ** refusals < chance;
   }
 
-  /** Those first that were refused once: as long as they are unexplained, all others have to be refused more often. */
+  /** Those first that were refused least: as long as they are unexplained, all others have to be refused more often. */
   #nextRefused(): Batch<T> | undefined {
-    const once = this.#refused.findIndex((batch) => this.#refusalsFor(batch) < LEAST_REFUSALS);
-    return this.#refused.splice(Math.max(0, once), 1)[0];
+    const least = Math.min(...this.#refused.map(({ refusals }) => refusals));
+    const place = this.#refused.findIndex(({ refusals }) => refusals === least);
+    return this.#refused.splice(Math.max(0, place), 1)[0];
   }
 
   /** What poison explains speaks against nothing else. */
@@ -239,8 +302,11 @@ export class Suspects<T> {
   #takeApart(items: LaneItem<T>[], whole: Suspicion, size: number): void {
     for (let start = 0; start < items.length; start += size) {
       const part = { items: items.slice(start, start + size), refusals: 0 };
-      this.#suspicions.set(part, { whole, left: part.items.length, refusals: 0 });
+      this.#suspicions.set(part, { whole, left: countOf(part.items), refusals: 0 });
       this.#untried.push(part);
     }
   }
 }
+
+const countOf = (items: readonly LaneItem<unknown>[]): number =>
+  items.reduce((sum, { count }) => sum + count, 0);

@@ -159,6 +159,53 @@ describe('what a destination sends', () => {
   });
 });
 
+describe('a data point that makes a backend refuse all that it is in', () => {
+  test.each(['delta', 'cumulative'] as const)(
+    '%s: is given up alone, and the rest adds up',
+    async (temporality) => {
+      const sent: string[] = [];
+      const taken: string[] = [];
+      const { destination } = open(
+        { ...configFor('collector'), temporality },
+        {},
+        {
+          transport: () => ({
+            async post(body) {
+              // Protobuf holds texts as they are.
+              const text = Buffer.from(body).toString('latin1');
+              sent.push(text);
+              if (text.includes('poison')) return answered(503, 'no', 1_000);
+              taken.push(text);
+              return OK;
+            },
+            close: async () => {},
+          }),
+        },
+      );
+      const metrics = createMetrics([destination.reader!], NO_SNAPSHOT);
+      for (let collection = 1; collection <= 3; collection += 1) {
+        for (const model of ['opus', 'poison', 'haiku'])
+          metrics.record([
+            { instrument: 'openclaw.cost', value: 1, attributes: { 'gen_ai.request.model': model } },
+          ]);
+        await destination.collectMetrics();
+        destination.sendMetrics();
+        await destination.idle();
+      }
+      const { produced = 0, delivered, pending, rejected } = destination.summary().metrics!;
+      expect({ delivered, pending, rejected }).toEqual({
+        delivered: produced - 3,
+        pending: 0,
+        rejected: { poison: 3 },
+      });
+      for (const model of ['opus', 'haiku'])
+        expect(taken.filter((text) => text.includes(model))).toHaveLength(3);
+      // Once it is known, a collection is one request for the rest, and one for it that is tried twice.
+      expect(sent.slice(-3).map((text) => text.includes('poison'))).toEqual([false, true, true]);
+    },
+  );
+});
+
 describe('a backend that takes JSON alone', () => {
   const NO_PROTOBUF = answered(501, 'install the extra');
 

@@ -495,6 +495,28 @@ describe('poison', () => {
     expect(lane.counts()).toMatchObject({ delivered: 3, rejected: { poison: 1 } });
   });
 
+  test.each([
+    [1, [1]],
+    [1, [4, 9, 14]],
+    [2, [0]],
+    [1, [0, 1, 16]],
+    [3, [8]],
+  ])('%i alone first, and more in everything that comes then at %j', async (first, poison_at) => {
+    const script = scriptedPost([], poisoned);
+    const { lane, clock } = openLane(script.post);
+    const start_ms = clock.now();
+    lane.offer(mixed(first, [...Array(first).keys()]));
+    while (script.bodies.length < 4) await Promise.resolve();
+    lane.offer(mixed(17, poison_at));
+    await lane.idle();
+    expect(lane.counts()).toMatchObject({
+      delivered: 17 - poison_at.length,
+      pending: 0,
+      rejected: { poison: first + poison_at.length },
+    });
+    expect(clock.now() - start_ms).toBeLessThanOrEqual(30_000);
+  });
+
   test('an outage is none, however long and whatever was sent before', async () => {
     const outage = (length: number) => Array.from({ length }, () => answered(503, '', 1_000));
     const script = scriptedPost([OK, ...outage(300)]);

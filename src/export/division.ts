@@ -1,0 +1,139 @@
+/**
+ * How a request of metrics is taken apart where a backend does not take it as a whole: into requests that are as if less had been
+ * collected, each of which waits, is written down and is repeated like any other. Points of series that were poison are known
+ * for a while, and kept apart from the others from the start.
+ */
+import type { DataPoint, MetricData, ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import { countDataPoints, packMetrics, unpackMetrics } from './metrics.js';
+
+/** What is no larger than this is taken apart point by point, all else in as many parts as each then has points. */
+const FEW_POINTS = 16;
+
+/** A series that was poison is looked at anew after this long. */
+const KNOWN_FOR_MS = 600_000;
+/** Over so many, the one that was found first is forgotten. */
+const MAX_KNOWN = 4_096;
+
+/** A request, and of how many data points it is. */
+export interface Collected {
+  packed: Uint8Array;
+  count: number;
+}
+
+interface Point {
+  metric: MetricData;
+  point: DataPoint<unknown>;
+}
+
+const sortedEntries = (attributes: object): [string, unknown][] =>
+  Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1));
+
+/** Tells a series from all others that go to the same destination. */
+const seriesOf = ({ metric, point }: Point): string =>
+  JSON.stringify([metric.descriptor.name, sortedEntries(point.attributes)]);
+
+const pointsOf = ({ scopeMetrics }: ResourceMetrics): Point[] =>
+  scopeMetrics.flatMap(({ metrics }) =>
+    metrics.flatMap((metric) => metric.dataPoints.map((point) => ({ metric, point }))),
+  );
+
+/** The metrics that have one of these points at least, without the others. */
+function metricsOf(points: readonly Point[]): MetricData[] {
+  const byMetric = new Map<MetricData, DataPoint<unknown>[]>();
+  for (const { metric, point } of points) byMetric.set(metric, [...(byMetric.get(metric) ?? []), point]);
+  return [...byMetric].map(([metric, dataPoints]) => ({ ...metric, dataPoints }) as MetricData);
+}
+
+/** One request for each group of points, in the order in which the groups first appear; all that is collected is of one scope. */
+function grouped<G>(
+  { resource, scopeMetrics }: ResourceMetrics,
+  groupOf: (point: Point, place: number) => G,
+): Map<G, Collected> {
+  const groups = new Map<G, Point[]>();
+  pointsOf({ resource, scopeMetrics }).forEach((point, place) => {
+    const group = groupOf(point, place);
+    const known = groups.get(group);
+    if (known === undefined) groups.set(group, [point]);
+    else known.push(point);
+  });
+  const collected = (points: Point[]): Collected => ({
+    packed: packMetrics({
+      resource,
+      scopeMetrics: scopeMetrics.slice(0, 1).map((first) => ({ ...first, metrics: metricsOf(points) })),
+    }),
+    count: points.length,
+  });
+  return new Map([...groups].map(([group, points]) => [group, collected(points)]));
+}
+
+/** What is of none of some series, and what is. */
+export interface Split {
+  free: Collected | undefined;
+  bound: Collected | undefined;
+}
+
+function splitBy(metrics: ResourceMetrics, isBound: (point: Point) => boolean): Split {
+  const parts = grouped(metrics, isBound);
+  return { free: parts.get(false), bound: parts.get(true) };
+}
+
+export interface Division {
+  /** The parts of a request: what is of series that were poison apart from the rest, else parts that are about as large as many. */
+  divide(packed: Uint8Array): Collected[];
+  /** A request as it is to be sent: what is of series that were poison comes last, apart from the rest. */
+  separate(collected: Collected): Collected[];
+  series(packed: Uint8Array): string[];
+  split(packed: Uint8Array, series: ReadonlySet<string>): Split;
+  /** Whether all of it is of series that were poison. */
+  isKnown(packed: Uint8Array): boolean;
+  /** It was poison. */
+  remember(packed: Uint8Array): void;
+}
+
+/** `now`: milliseconds of a clock that only goes forward. */
+export function createDivision(now: () => number): Division {
+  /** By series, until when. */
+  const known = new Map<string, number>();
+
+  const isPoisonous = (point: Point): boolean => {
+    const series = seriesOf(point);
+    const until_ms = known.get(series);
+    if (until_ms === undefined) return false;
+    if (until_ms > now()) return true;
+    known.delete(series);
+    return false;
+  };
+
+  const separated = (metrics: ResourceMetrics): Collected[] => {
+    const { free, bound } = splitBy(metrics, isPoisonous);
+    return [free, bound].filter((part) => part !== undefined);
+  };
+
+  const isKnown = (packed: Uint8Array): boolean => pointsOf(unpackMetrics(packed)).every(isPoisonous);
+
+  return {
+    divide(packed) {
+      const metrics = unpackMetrics(packed);
+      const parts = known.size === 0 ? [] : separated(metrics);
+      if (parts.length > 1) return parts;
+      const count = countDataPoints(metrics);
+      const size = count > FEW_POINTS ? Math.ceil(Math.sqrt(count)) : 1;
+      return [...grouped(metrics, (_, place) => Math.floor(place / size)).values()];
+    },
+    series: (packed) => pointsOf(unpackMetrics(packed)).map(seriesOf),
+    split: (packed, series) => splitBy(unpackMetrics(packed), (point) => series.has(seriesOf(point))),
+    separate: (collected) => (known.size === 0 ? [collected] : separated(unpackMetrics(collected.packed))),
+    isKnown: (packed) => known.size > 0 && isKnown(packed),
+    remember(packed) {
+      for (const point of pointsOf(unpackMetrics(packed))) {
+        const series = seriesOf(point);
+        known.delete(series);
+        known.set(series, now() + KNOWN_FOR_MS);
+      }
+      for (const series of known.keys()) {
+        if (known.size <= MAX_KNOWN) break;
+        known.delete(series);
+      }
+    },
+  };
+}

@@ -1,0 +1,50 @@
+/**
+ * Requests of metrics that wait because something older of one of their series is suspect: a backend that adds up takes no point
+ * that is older than one before it. What of them is of other series can go on, and shows whether it is an outage.
+ */
+import type { LaneDivision } from './lane.js';
+import type { LaneItem } from './queue.js';
+
+/** So many are looked at for something that can go on. */
+const MOST_WAITING = 16;
+
+/** Something that shares no series with anything older. */
+export interface Free<T> {
+  item: LaneItem<T>;
+  /** Where only a part of the item is: its two parts, and what has the other one wait on in the place of the item. */
+  parts?: { free: LaneItem<T>; bound: LaneItem<T>; leaveBound(): void };
+}
+
+export class Waiting<T> {
+  /** Oldest first. */
+  readonly #items: LaneItem<T>[] = [];
+
+  get size(): number {
+    return this.#items.length;
+  }
+
+  takeOldest(): LaneItem<T>[] {
+    return this.#items.splice(0, 1);
+  }
+
+  /** Takes out the oldest that is free. `blocked`: the series of what is suspect; `more` gives the item that comes after those that wait. */
+  takeFree(
+    division: LaneDivision<T>,
+    blocked: Set<string>,
+    more: () => readonly LaneItem<T>[],
+  ): Free<T> | undefined {
+    for (let place = 0; place < MOST_WAITING; place += 1) {
+      if (place === this.#items.length) this.#items.push(...more());
+      const item = this.#items[place];
+      if (item === undefined) return undefined;
+      const { free, bound } = division.split(item.payload, blocked);
+      if (free !== undefined) {
+        this.#items.splice(place, 1);
+        if (bound === undefined) return { item };
+        return { item, parts: { free, bound, leaveBound: () => void this.#items.splice(place, 0, bound) } };
+      }
+      for (const series of division.series(item.payload)) blocked.add(series);
+    }
+    return undefined;
+  }
+}
