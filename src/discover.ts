@@ -37,37 +37,40 @@ async function answersWith(
   }
 }
 
-const isClawMetry = (): Promise<boolean> =>
+const hasStatus = (base: string): Promise<boolean> =>
   answersWith(
-    `${PRESETS.clawmetry.url}/api/otel-status`,
+    `${base}/api/otel-status`,
     { method: 'GET' },
     (status, body) => status === 200 && body.startsWith('{'),
   );
 
-const takesOtlp = (signal: Signal): Promise<boolean> =>
+const takesOtlp = (base: string, signal: Signal): Promise<boolean> =>
   answersWith(
-    `${PRESETS.collector.url}/v1/${signal}`,
+    `${base}/v1/${signal}`,
     { method: 'POST', headers: { 'content-type': 'application/json' }, body: EMPTY_JSON[signal] },
     (status) => status === 200,
   );
 
+/** What takes OTLP on ClawMetry's own port is taken for one, also where it has no status to tell. */
+const isClawMetry = async (base: string): Promise<boolean> =>
+  (await hasStatus(base)) || takesOtlp(base, 'traces');
+
 /** Jaeger takes traces alone, and would refuse the rest. */
-async function discoverOtlp(): Promise<Choice | undefined> {
-  const { url } = PRESETS.collector;
-  if (!(await takesOtlp('traces'))) return undefined;
-  return (await takesOtlp('metrics'))
-    ? { to: 'collector', why: `something takes OTLP at ${url}` }
-    : { to: 'jaeger', why: `something takes OTLP traces, and no metrics, at ${url}` };
+async function discoverOtlp(base: string): Promise<Choice | undefined> {
+  if (!(await takesOtlp(base, 'traces'))) return undefined;
+  return (await takesOtlp(base, 'metrics'))
+    ? { to: 'collector', why: `something takes OTLP at ${base}` }
+    : { to: 'jaeger', why: `something takes OTLP traces, and no metrics, at ${base}` };
 }
 
+/** Where it is looked for ClawMetry, and for whatever takes OTLP. */
+const BASES = { clawmetry: PRESETS.clawmetry.url, otlp: PRESETS.collector.url };
+
 /** Looks for a destination. */
-export async function discoverDestination(): Promise<Choice> {
+export async function discoverDestination({ clawmetry, otlp } = BASES): Promise<Choice> {
   if (environmentNamesEndpoint()) return { to: 'otlp', why: 'the environment names an OTLP endpoint' };
-  if (await isClawMetry()) return { to: 'clawmetry', why: `ClawMetry answers at ${PRESETS.clawmetry.url}` };
-  const found = await discoverOtlp();
+  if (await isClawMetry(clawmetry)) return { to: 'clawmetry', why: `ClawMetry answers at ${clawmetry}` };
+  const found = await discoverOtlp(otlp);
   if (found !== undefined) return found;
-  return {
-    to: 'console',
-    why: `neither ClawMetry (${PRESETS.clawmetry.url}) nor OTLP (${PRESETS.collector.url}) answers`,
-  };
+  return { to: 'console', why: `neither ClawMetry (${clawmetry}) nor OTLP (${otlp}) answers` };
 }

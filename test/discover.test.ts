@@ -1,0 +1,46 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { discoverDestination } from '../src/discover.js';
+
+const servers: Server[] = [];
+beforeEach(() => {
+  for (const name of ['ENDPOINT', 'TRACES_ENDPOINT', 'METRICS_ENDPOINT', 'LOGS_ENDPOINT'])
+    vi.stubEnv(`OTEL_EXPORTER_OTLP_${name}`, undefined);
+});
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close();
+  vi.unstubAllEnvs();
+});
+
+/** Answers 200 to these paths, and 404 to all others; without any it is not there at all. */
+async function backend(...paths: string[]): Promise<string> {
+  const server = createServer((asked, answer) => {
+    answer.writeHead(paths.includes(asked.url ?? '') ? 200 : 404).end('{}');
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  if (paths.length > 0) servers.push(server);
+  else server.close();
+  return `http://127.0.0.1:${port}`;
+}
+
+test.each([
+  ['ClawMetry, by its status', ['/api/otel-status'], ['/v1/traces', '/v1/metrics'], 'clawmetry'],
+  ['ClawMetry, by what it takes', ['/v1/traces'], [], 'clawmetry'],
+  ['something else on its port', ['/'], ['/v1/traces', '/v1/metrics'], 'collector'],
+  ['what takes traces alone', [], ['/v1/traces'], 'jaeger'],
+  ['nothing', [], [], 'console'],
+])('%s is found', async (_, clawmetry, otlp, to) => {
+  const found = await discoverDestination({
+    clawmetry: await backend(...clawmetry),
+    otlp: await backend(...otlp),
+  });
+  expect(found.to).toBe(to);
+});
+
+test('what the environment names goes first', async () => {
+  vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', 'http://127.0.0.1:1');
+  expect((await discoverDestination({ clawmetry: await backend('/v1/traces'), otlp: '' })).to).toBe('otlp');
+});
