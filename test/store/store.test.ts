@@ -1,6 +1,6 @@
 /** What holds for every store, on LMDB and in memory. */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fc } from '@fast-check/vitest';
@@ -130,4 +130,20 @@ test('what was written is there when the store is opened again', async () => {
   const second = openLmdb();
   expect(contents(second)).toEqual({ a: 'one', b: 'two' });
   await second.close();
+});
+
+describe('a place that is not there yet', () => {
+  test('is made, with all above it, for its owner alone', async () => {
+    const nested = join(directory, 'a', 'b');
+    const opened = openStore(nested, { access: 'own' });
+    if ('problem' in opened) throw new Error(opened.problem);
+    await opened.store.close();
+    for (const path of [nested, join(directory, 'a')]) expect(statSync(path).mode & 0o777).toBe(0o700);
+  });
+
+  test.runIf(process.platform === 'linux')('and where nothing can be made it says so', () => {
+    expect(openStore('/proc/bridge/data', { access: 'own' })).toMatchObject({
+      problem: expect.stringContaining('/proc/bridge/data'),
+    });
+  });
 });
