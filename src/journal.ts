@@ -1,7 +1,8 @@
 /**
  * The journal: what came in since the last checkpoint, an entry per chunk read, in the order in which it came. Of a source
  * that can't be read again this is the only copy, so that nothing that comes of a chunk is sent before the chunk is here.
- * Small entries share a record, which is written anew with each: a checkpoint has to take every record out again.
+ * Entries share a record while it waits to be written, and small ones go on to, written anew with each: a checkpoint has to take
+ * every record out again, and looks at the beginning of each for that.
  */
 import { keyNumber, type RecordChange, type SavedRecord, splitRecord } from './model/record.js';
 import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
@@ -117,8 +118,11 @@ export function decodeEntry(value: Uint8Array): JournalEntry {
 }
 
 export interface Journal {
-  /** Takes an entry in; gives the record to be written, which refers to the chunk, and how long it is. */
-  add(entry: JournalEntry): { change: StoreChange; bytes: number };
+  /**
+   * Takes an entry in, and says how long it is. Where no record waits that it can join, `change` gives a record that is to be
+   * written, with what has joined it by then; its value is copied before anything else is added.
+   */
+  add(entry: JournalEntry): { change: (() => StoreChange) | undefined; bytes: number };
   /** What takes everything out that is in it now. */
   cut(): RecordChange[];
   /** A cut that was not written: everything is still in it. */
@@ -127,39 +131,81 @@ export interface Journal {
   bytes(): number;
 }
 
-/** A record is not joined by another entry beyond this. */
+/** A record that waits is not joined by another entry beyond this; with what the store adds it fills pages of any size. */
+const RECORD_BYTES = 512 * 1024 - 512;
+/** A record that has been written is not written anew beyond this. */
 const SHARED_BYTES = 16 * 1024;
+
+interface OpenRecord {
+  key: string;
+  memory: Buffer;
+  bytes: number;
+  is_waiting: boolean;
+}
 
 /** A journal in which these records of an earlier process stand. */
 export function createJournal(left: readonly SavedRecord[]): Journal {
-  /** What the last record has in it, where another entry may join. */
-  const shared = Buffer.allocUnsafeSlow(SHARED_BYTES);
-  let shared_bytes = 0;
+  /** The last record, where another entry may join. */
+  let open: OpenRecord | undefined;
+  /** As many as have waited at once. */
+  const free: Buffer[] = [];
   let keys = left.map(({ key }) => key);
   let bytes = left.reduce((total, { value }) => total + value.length, 0);
   let next = 1 + left.reduce((last, { key }) => Math.max(last, numberOf(key)), 0);
+
+  function nextKey(): string {
+    const key = JOURNAL_PREFIX + keyNumber(next++);
+    keys.push(key);
+    return key;
+  }
+
+  function endRecord(): void {
+    if (open?.is_waiting === false) free.push(open.memory);
+    open = undefined;
+  }
+
+  function recordFor(added: number): OpenRecord {
+    if (open !== undefined && open.bytes + added > (open.is_waiting ? RECORD_BYTES : SHARED_BYTES))
+      endRecord();
+    open ??= {
+      key: nextKey(),
+      memory: free.pop() ?? Buffer.allocUnsafeSlow(RECORD_BYTES),
+      bytes: 0,
+      is_waiting: false,
+    };
+    return open;
+  }
+
+  function take(record: OpenRecord): StoreChange {
+    record.is_waiting = false;
+    const value = record.memory.subarray(0, record.bytes);
+    if (record !== open) free.push(record.memory);
+    else if (record.bytes > SHARED_BYTES) endRecord();
+    return { key: record.key, value };
+  }
+
   return {
     add(entry) {
       const pieces = encodeEntry(entry);
       const value = [lengthOf(pieces), ...pieces];
       const added = valueBytes(value);
       bytes += added;
-      const isJoining = shared_bytes > 0 && shared_bytes + added <= SHARED_BYTES;
-      if (!isJoining) {
-        keys.push(JOURNAL_PREFIX + keyNumber(next++));
-        shared_bytes = 0;
+      if (added > RECORD_BYTES) {
+        endRecord();
+        const key = nextKey();
+        return { change: () => ({ key, value }), bytes: added };
       }
-      const key = keys.at(-1) ?? '';
-      if (shared_bytes + added > SHARED_BYTES) return { change: { key, value }, bytes: added };
+      const record = recordFor(added);
       for (const piece of value) {
-        shared.set(piece, shared_bytes);
-        shared_bytes += piece.length;
+        record.memory.set(piece, record.bytes);
+        record.bytes += piece.length;
       }
-      // The store copies what it is given before this changes again.
-      return { change: { key, value: [shared.subarray(0, shared_bytes)] }, bytes: added };
+      const change = record.is_waiting ? undefined : () => take(record);
+      record.is_waiting = true;
+      return { change, bytes: added };
     },
     cut() {
-      shared_bytes = 0;
+      endRecord();
       const cut = keys.map((key) => ({ key }));
       keys = [];
       bytes = 0;

@@ -16,7 +16,7 @@ import type { Destination, DestinationKeeping } from './model/delivery.js';
 import type { Logger } from './model/logger.js';
 import { joinCaptures, keyNumber, type RecordChange, type StagedCapture } from './model/record.js';
 import { createRetention } from './retention.js';
-import type { StoreChange, Written } from './store/store.js';
+import type { Changes, StoreChange, Written } from './store/store.js';
 
 export interface KeeperOptions {
   /** Where the store is, for people. */
@@ -61,7 +61,7 @@ const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
  * no more than this part of the least that a destination's signals may hold in memory.
  */
 const UNWRITTEN_SHARE = 1 / 32;
-const MAX_JOURNAL_BYTES = 32 * 1024 * 1024;
+const MAX_JOURNAL_BYTES = 16 * 1024 * 1024;
 
 /** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
 const WORK_SHARE = 0.02;
@@ -93,6 +93,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   let answer_number = 0;
   /** Everything that was journaled has been written, or can't be. */
   let journaled: Promise<void> = Promise.resolve();
+  /** The last record of the journal that is to be written, or has been. */
+  let record: Promise<Written> = Promise.resolve({ ok: true });
   let unwritten_bytes = 0;
   /** Present while everything has to stand still. */
   let standing: Promise<void> | undefined;
@@ -112,7 +114,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     ...keepings.map(({ memory_limit_bytes }) => memory_limit_bytes * UNWRITTEN_SHARE),
   );
 
-  const scoped = (changes: readonly RecordChange[]): RecordChange[] =>
+  const scoped = <C extends StoreChange>(changes: readonly C[]): C[] =>
     changes.map((change) => ({ ...change, key: scope + change.key }));
 
   function fail(message: string): void {
@@ -133,7 +135,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     return written;
   }
 
-  const write = async (changes: StoreChange[]): Promise<Written> => noteWritten(await store.write(changes));
+  const write = async (changes: Changes): Promise<Written> => noteWritten(await store.write(changes));
 
   /** A bound is reached that a checkpoint makes room under. */
   const isPressed = (): boolean =>
@@ -284,9 +286,10 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       if (is_failing) return Promise.resolve(false);
       // Nothing here keeps hold of the entry: its chunk is garbage once it is applied, long before it is written.
       const { change, bytes } = journal.add(entry);
+      if (change !== undefined) record = write(() => scoped([change()]));
       unwritten_bytes += bytes;
       const before = journaled;
-      const written = write([{ ...change, key: scope + change.key }]).then(({ ok }) => {
+      const written = record.then(({ ok }) => {
         unwritten_bytes -= bytes;
         return before.then(() => ok);
       });

@@ -16,7 +16,7 @@ import { openKept } from '../src/kept.js';
 import type { AgentEvent } from '../src/model/event.js';
 import type { LineBatch, Source } from '../src/model/source.js';
 import { createMemoryStore } from '../src/store/index.js';
-import { gatherFor, type Store, type StoreChange, type Written } from '../src/store/store.js';
+import { type Changes, gatherFor, type Store, type Written } from '../src/store/store.js';
 import { requests } from './correlate/stories.js';
 import { answered, fakeLogger, OK, UNREACHABLE } from './export/fakes.js';
 
@@ -96,7 +96,7 @@ type Backend = ReturnType<typeof createBackend>;
 
 /** A disk: of the writes that were not told to be written, a crash keeps the first so many. */
 function createDisk() {
-  let unflushed: { changes: readonly StoreChange[]; done: (written: Written) => void }[] = [];
+  let unflushed: { changes: Changes; done: (written: Written) => void }[] = [];
   let is_dead = false;
   const inner = createMemoryStore();
 

@@ -3,6 +3,7 @@ import { describe, expect } from 'vitest';
 import { createJournal, decodeEntries, decodeEntry, encodeEntry } from '../src/journal.js';
 import type { LineBatch, SkippedLine, SourceLine } from '../src/model/source.js';
 import { createLineSplitter, type Line } from '../src/source/lines.js';
+import type { StoreChange, StoredValue } from '../src/store/store.js';
 
 const batchOf = (lines: Line[], more: Partial<LineBatch> = {}): LineBatch => ({
   kind: 'lines',
@@ -62,6 +63,10 @@ describe('an entry of the journal', () => {
   });
 });
 
+/** As the store copies it. */
+const copyOf = (value: StoredValue = []): Buffer =>
+  value instanceof Uint8Array ? Buffer.from(value) : Buffer.concat(value);
+
 describe('a journal', () => {
   const entryOf = (bytes: number) => ({
     source: 'socket',
@@ -69,16 +74,29 @@ describe('a journal', () => {
     now_ms: bytes,
   });
 
-  test.prop({ sizes: fc.array(fc.nat(20_000), { maxLength: 40 }), cut_at: fc.nat(40) })(
-    'has every entry in its order, whatever shares a record, since it was cut',
-    ({ sizes, cut_at }) => {
+  const size = fc.oneof(fc.nat(20_000), fc.nat(600_000));
+  const adding = fc.record({ size, write_first: fc.boolean() });
+
+  test.prop({ added: fc.array(adding, { maxLength: 40 }), cut_at: fc.nat(40) })(
+    'has every entry in its order, whatever shares a record and is written when, since it was cut',
+    ({ added, cut_at }) => {
       const journal = createJournal([]);
       const records = new Map<string, Buffer>();
-      sizes.forEach((size, at) => {
+      const waiting: (() => StoreChange)[] = [];
+      const write = (): void => {
+        for (const change of waiting.splice(0)) {
+          const { key, value } = change();
+          records.set(key, copyOf(value));
+        }
+      };
+      added.forEach(({ size, write_first }, at) => {
+        if (write_first || at === cut_at) write();
         if (at === cut_at) for (const { key } of journal.cut()) records.delete(key);
         const { change } = journal.add(entryOf(size));
-        records.set(change.key, Buffer.concat(change.value as Uint8Array[]));
+        if (change !== undefined) waiting.push(change);
       });
+      write();
+      const sizes = added.map(({ size }) => size);
       const inOrder = [...records].sort(([a], [b]) => (a < b ? -1 : 1));
       const entries = inOrder.flatMap(([, value]) => decodeEntries(value));
       const wanted = cut_at < sizes.length ? sizes.slice(cut_at) : sizes;
@@ -89,13 +107,29 @@ describe('a journal', () => {
 
   test('has few records of many small entries', () => {
     const journal = createJournal([]);
-    for (let entry = 0; entry < 1_000; entry++) journal.add(entryOf(500));
+    for (let entry = 0; entry < 1_000; entry++) journal.add(entryOf(500)).change?.();
     expect(journal.cut().length).toBeLessThan(60);
   });
 
+  test('has one record of what comes while that waits to be written', () => {
+    const journal = createJournal([]);
+    const changes = [30_000, 40_000, 50_000].map((bytes) => journal.add(entryOf(bytes)).change);
+    expect(changes).toEqual([expect.any(Function), undefined, undefined]);
+    const { key, value } = changes[0]?.() ?? {};
+    expect(decodeEntries(copyOf(value)).map(({ now_ms }) => now_ms)).toEqual([30_000, 40_000, 50_000]);
+    expect(journal.add(entryOf(1)).change?.().key).not.toBe(key);
+  });
+
+  test('has no record that is much longer than a chunk, however much waits', () => {
+    const journal = createJournal([]);
+    const changes = Array.from({ length: 100 }, () => journal.add(entryOf(30_000)).change);
+    const records = changes.flatMap((change) => (change === undefined ? [] : [copyOf(change().value)]));
+    expect(records.flatMap(decodeEntries)).toHaveLength(100);
+    expect(Math.max(...records.map(({ length }) => length))).toBeLessThan(512 * 1024);
+  });
+
   test('leaves out no more than a record that ends too early', () => {
-    const { change } = createJournal([]).add(entryOf(100));
-    const value = Buffer.concat(change.value as Uint8Array[]);
+    const value = copyOf(createJournal([]).add(entryOf(100)).change?.().value);
     expect(() => decodeEntries(value.subarray(0, value.length - 1))).toThrow();
   });
 });

@@ -13,7 +13,7 @@ import { frame, unframe } from './frame.js';
 import { isOwnKey, keyBytes } from './keys.js';
 import { MARGIN_BYTES, openRoom } from './room.js';
 import { createSlabs, type Lease } from './slabs.js';
-import type { Store, StoreChange, Written } from './store.js';
+import { changesOf, type Store, type StoreChange, type Written } from './store.js';
 
 export type Database = RootDatabase<Buffer, Buffer>;
 type Lmdb = typeof import('lmdb');
@@ -31,8 +31,8 @@ const PAGE_BYTES = 16 * 1024;
 const COMMIT_BYTES_MAX = 1024 * 1024;
 const MANY_CHANGES = 1_000;
 /** Memory that is kept for what comes next: of calls that wait, and of a checkpoint. */
-const CALL_SLAB_BYTES = 2 * 1024 * 1024;
-const GATHERED_SLAB_BYTES = 8 * 1024 * 1024;
+const CALL_SLABS = { slab_bytes: 1024 * 1024, max_free_bytes: 2 * 1024 * 1024 };
+const GATHERED_SLABS = { slab_bytes: 256 * 1024, max_free_bytes: 8 * 1024 * 1024 };
 
 const require = createRequire(import.meta.url);
 /** Loaded when it is first wanted: it takes 40 ms, and not every platform has it. */
@@ -68,8 +68,8 @@ interface Change {
 }
 
 interface Call {
-  changes: readonly Change[];
-  bytes: number;
+  /** Each time the same, which are encoded when they are first asked for. */
+  changes(): readonly Change[];
   /** The memory of what is framed, until LMDB has it. */
   lease: Lease;
   resolve(written: Written): void;
@@ -116,8 +116,8 @@ export function putRecord(db: Database, key: string, value: Uint8Array): void {
 export function createLmdbStore(db: Database, directory: string, release: () => Promise<void>): Store {
   const room = openRoom(directory);
   // A checkpoint that is gathered holds its memory for long, and none of it is a chunk's.
-  const call_slabs = createSlabs(CALL_SLAB_BYTES);
-  const gathered_slabs = createSlabs(GATHERED_SLAB_BYTES);
+  const call_slabs = createSlabs(CALL_SLABS);
+  const gathered_slabs = createSlabs(GATHERED_SLABS);
   const waiting: Call[] = [];
   let writing: Promise<void> | undefined;
   /** Why LMDB takes no more writes before it is opened again. */
@@ -149,10 +149,10 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     }
   }
 
-  async function commit(changes: readonly Change[], bytes: number): Promise<Written> {
+  async function commit(changes: readonly Change[]): Promise<Written> {
     if (broken !== undefined) return { ok: false, message: broken };
     try {
-      await reserve(bytes);
+      await reserve(bytesOf(changes));
     } catch (error) {
       return { ok: false, message: errorReason(error) };
     }
@@ -176,7 +176,7 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     let bytes = 0;
     let count = 0;
     for (const call of waiting) {
-      bytes += call.bytes;
+      bytes += bytesOf(call.changes());
       if (count > 0 && bytes > COMMIT_BYTES_MAX) break;
       count += 1;
     }
@@ -188,9 +188,8 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     await undefined;
     while (waiting.length > 0) {
       const calls = take();
-      const changes = calls.flatMap((call) => call.changes);
-      const bytes = calls.reduce((sum, call) => sum + call.bytes, 0);
-      const written: Written = changes.length === 0 ? { ok: true } : await commit(changes, bytes);
+      const changes = calls.flatMap((call) => call.changes());
+      const written: Written = changes.length === 0 ? { ok: true } : await commit(changes);
       for (const { lease, resolve } of calls) {
         lease.end();
         resolve(written);
@@ -199,9 +198,9 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     writing = undefined;
   }
 
-  function enqueue(changes: readonly Change[], lease: Lease): Promise<Written> {
+  function enqueue(changes: Call['changes'], lease: Lease): Promise<Written> {
     return new Promise((resolve) => {
-      waiting.push({ changes, bytes: bytesOf(changes), lease, resolve });
+      waiting.push({ changes, lease, resolve });
       writing ??= writeWaiting();
     });
   }
@@ -227,10 +226,13 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     entries: (prefix) => iterate(Buffer.from(prefix, 'utf8'), db.useReadTransaction()),
     write(wanted) {
       const lease = call_slabs.lease();
-      return enqueue(
-        wanted.map((change) => encode(change, lease)),
-        lease,
-      );
+      let encoded: readonly Change[] | undefined;
+      const changes = (): readonly Change[] => {
+        encoded ??= changesOf(wanted).map((change) => encode(change, lease));
+        return encoded;
+      };
+      if (typeof wanted !== 'function') changes();
+      return enqueue(changes, lease);
     },
     gather() {
       const lease = gathered_slabs.lease();
@@ -239,7 +241,7 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
         add(more) {
           for (const change of more) changes.push(encode(change, lease));
         },
-        write: () => enqueue(changes, lease),
+        write: () => enqueue(() => changes, lease),
       };
     },
     usedBytes() {

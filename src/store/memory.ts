@@ -1,7 +1,15 @@
 /** The store for a process that is to keep nothing: the same records under the same keys, for as long as it lasts. */
 import type { SavedRecord } from '../model/record.js';
 import { keyBytes } from './keys.js';
-import { gatherFor, type Store, type StoreChange, type StoredValue, type Written } from './store.js';
+import {
+  type Changes,
+  changesOf,
+  gatherFor,
+  type Store,
+  type StoreChange,
+  type StoredValue,
+  type Written,
+} from './store.js';
 
 interface Held {
   key: Buffer;
@@ -28,7 +36,8 @@ export function createMemoryStore(): Store {
     for (const [key, { value }] of found) yield { key, value };
   }
 
-  function write(changes: readonly StoreChange[]): Promise<Written> {
+  function write(wanted: Changes): Promise<Written> {
+    const changes = changesOf(wanted);
     const keys = changes.map(({ key }) => keyBytes(key));
     keys.forEach((key, index) => {
       const change = changes[index];

@@ -7,7 +7,12 @@ import { join } from 'node:path';
 import { DATA_FILE } from './directory.js';
 
 const STEP_BYTES = 1024 * 1024;
-const ZEROS = Buffer.alloc(STEP_BYTES);
+/**
+ * What one write has added the system may keep as one piece, and map as one where LMDB looks at any page of it: Linux since 6.18
+ * does, and maps no less than this before that.
+ */
+const PIECE_BYTES = 64 * 1024;
+const ZEROS = Buffer.alloc(PIECE_BYTES);
 
 /** What LMDB changes besides the values: pages of the tree, and the list of free pages. */
 export const MARGIN_BYTES = STEP_BYTES;
@@ -28,7 +33,7 @@ export function openRoom(directory: string): Room {
       file ??= await open(join(directory, DATA_FILE), 'a');
       try {
         for (length_now = await sizeOf(file); length_now < length; length_now += STEP_BYTES) {
-          await file.appendFile(ZEROS);
+          await appendStep(file);
         }
       } catch (error) {
         // The last part of a step may be what had no room.
@@ -38,6 +43,13 @@ export function openRoom(directory: string): Room {
     },
     close: async () => file?.close(),
   };
+}
+
+/** All pieces are alike, so that they may come in any order. */
+async function appendStep(file: FileHandle): Promise<void> {
+  const appends = Array.from({ length: STEP_BYTES / PIECE_BYTES }, () => file.appendFile(ZEROS));
+  const failed = (await Promise.allSettled(appends)).find(({ status }) => status === 'rejected');
+  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
 }
 
 const sizeOf = async (file: FileHandle): Promise<number> => (await file.stat()).size;

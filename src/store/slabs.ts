@@ -3,10 +3,6 @@
  * costs more than what is written into it, and what lives until a commit is done is dear garbage.
  */
 
-const SLAB_BYTES = 256 * 1024;
-/** A record that takes more of a slab than this has memory of its own. */
-const SHARED_BYTES_MAX = SLAB_BYTES / 2;
-
 interface Slab {
   bytes: Buffer;
   used_bytes: number;
@@ -24,14 +20,20 @@ export interface Slabs {
   lease(): Lease;
 }
 
-/** Of slabs that are free so many bytes are kept at most. */
-export function createSlabs(max_free_bytes: number): Slabs {
+export interface SlabOptions {
+  /** What takes more than half of a slab has memory of its own. */
+  slab_bytes: number;
+  /** Of slabs that are free no more is kept. */
+  max_free_bytes: number;
+}
+
+export function createSlabs({ slab_bytes, max_free_bytes }: SlabOptions): Slabs {
   const free: Slab[] = [];
   let current: Slab | undefined;
 
   function slabFor(bytes: number): Slab {
-    if (current !== undefined && current.used_bytes + bytes <= SLAB_BYTES) return current;
-    const next = free.pop() ?? { bytes: Buffer.allocUnsafeSlow(SLAB_BYTES), used_bytes: 0, leases: 0 };
+    if (current !== undefined && current.used_bytes + bytes <= slab_bytes) return current;
+    const next = free.pop() ?? { bytes: Buffer.allocUnsafeSlow(slab_bytes), used_bytes: 0, leases: 0 };
     current = next;
     return next;
   }
@@ -40,7 +42,7 @@ export function createSlabs(max_free_bytes: number): Slabs {
     slab.leases -= 1;
     if (slab.leases > 0) return;
     slab.used_bytes = 0;
-    if (slab !== current && free.length * SLAB_BYTES < max_free_bytes) free.push(slab);
+    if (slab !== current && free.length * slab_bytes < max_free_bytes) free.push(slab);
   }
 
   return {
@@ -48,7 +50,7 @@ export function createSlabs(max_free_bytes: number): Slabs {
       const leased: Slab[] = [];
       return {
         take(bytes) {
-          if (bytes > SHARED_BYTES_MAX) return Buffer.allocUnsafeSlow(bytes);
+          if (bytes > slab_bytes / 2) return Buffer.allocUnsafeSlow(bytes);
           const slab = slabFor(bytes);
           if (leased.at(-1) !== slab) {
             slab.leases += 1;

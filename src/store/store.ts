@@ -19,6 +19,12 @@ export interface StoreChange {
   value?: StoredValue;
 }
 
+/** Or what gives them, asked once, when their turn to be written has come: what there is by then goes with them. */
+export type Changes = readonly StoreChange[] | (() => readonly StoreChange[]);
+
+export const changesOf = (changes: Changes): readonly StoreChange[] =>
+  typeof changes === 'function' ? changes() : changes;
+
 /** Changes that are made together, when `write` is called. */
 export interface Gathering {
   /** The values are copied at once. */
@@ -32,10 +38,10 @@ export interface Store {
   entries(prefix: string): Iterable<SavedRecord>;
   /**
    * Makes all the changes or none, after those of every earlier call. Resolves when they are on the disk, and never
-   * rejects; the values are copied at once. A crash keeps the changes of the first so many calls, among them all that were
-   * told to be written.
+   * rejects; the values are copied at once, or as soon as they are given. A crash keeps the changes of the first so many
+   * calls, among them all that were told to be written.
    */
-  write(changes: readonly StoreChange[]): Promise<Written>;
+  write(changes: Changes): Promise<Written>;
   /** A `write` whose changes come by and by. */
   gather(): Gathering;
   /** What the records take up on the disk. */

@@ -4,6 +4,8 @@
  */
 import { createMemoryStore } from '../../src/store/memory.js';
 import {
+  type Changes,
+  changesOf,
   gatherFor,
   type Store,
   type StoreChange,
@@ -39,9 +41,11 @@ export function createFaultyStore(fails: (n: number) => boolean = () => false): 
     for (; durable < Math.min(count, calls.length); durable += 1) calls[durable]?.resolve();
   }
 
-  function write(changes: readonly StoreChange[]): Promise<Written> {
+  function write(changes: Changes): Promise<Written> {
     const has_failed = fails(calls.length + 1);
-    const kept = changes.map(({ key, value }) => (value ? { key, value: copyOf(value) } : { key }));
+    const kept = changesOf(changes).map(({ key, value }) =>
+      value ? { key, value: copyOf(value) } : { key },
+    );
     if (!has_failed) void inner.write(kept);
     return new Promise((resolve) => {
       const written = has_failed ? ({ ok: false, message: 'no space' } as const) : ({ ok: true } as const);

@@ -2,9 +2,10 @@ import { expect, test } from 'vitest';
 import { createSlabs } from '../../src/store/slabs.js';
 
 const KB = 1_024;
+const OPTIONS = { slab_bytes: 256 * KB, max_free_bytes: 1_000 * KB };
 
 test('what is taken is nobody else’s until its lease ends', () => {
-  const slabs = createSlabs(1_000 * KB);
+  const slabs = createSlabs(OPTIONS);
   const leases = Array.from({ length: 40 }, () => slabs.lease());
   const taken = leases.map((lease, index) =>
     [1, 100, 20 * KB, 60 * KB].map((size) => lease.take(size).fill(index)),
@@ -15,7 +16,7 @@ test('what is taken is nobody else’s until its lease ends', () => {
 });
 
 test('memory is used again when all that was in it is done with', () => {
-  const slabs = createSlabs(1_000 * KB);
+  const slabs = createSlabs(OPTIONS);
   const first = slabs.lease();
   const second = slabs.lease();
   const { buffer } = first.take(100);
@@ -31,7 +32,7 @@ test('memory is used again when all that was in it is done with', () => {
 });
 
 test('what is large has memory of its own', () => {
-  const lease = createSlabs(1_000 * KB).lease();
+  const lease = createSlabs(OPTIONS).lease();
   const small = lease.take(10);
   const large = lease.take(1_000 * KB);
   expect(large).toHaveLength(1_000 * KB);

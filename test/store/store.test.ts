@@ -123,6 +123,24 @@ describe.each([
   });
 });
 
+test('changes that are asked for have what came after the call', async () => {
+  const store = openLmdb();
+  const first = store.write([put('a', 'one'), put('b', 'one')]);
+  await new Promise(setImmediate);
+  const changes = [put('b', 'two')];
+  let asked = 0;
+  const second = store.write(() => {
+    asked += 1;
+    return changes;
+  });
+  const third = store.write([put('b', 'three')]);
+  changes.push(put('c', 'late'));
+  expect(await Promise.all([first, second, third])).toEqual([{ ok: true }, { ok: true }, { ok: true }]);
+  expect(asked).toBe(1);
+  expect(contents(store)).toEqual({ a: 'one', b: 'three', c: 'late' });
+  await store.close();
+});
+
 test('what was written is there when the store is opened again', async () => {
   const first = openLmdb();
   await first.write([put('a', 'one'), put('b', 'two')]);
