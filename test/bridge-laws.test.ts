@@ -226,10 +226,18 @@ async function startLife(
     now: () => clock.now_ms,
     ...(kept ? { keep: { kept, place: 'here', checkpoint_interval_ms: 0, store_limit_bytes: 1e9 } } : {}),
   });
-  /** With a disk that writes all that it is given. */
+  /** With a disk that writes all that it is given, and with time that goes on: what was taken apart waits for a checkpoint. */
   async function withDisk(wanted: Promise<unknown>): Promise<void> {
-    const done = wanted.then(() => true);
-    while ((await Promise.race([done, turn()])) !== true) disk?.flush(Infinity);
+    let is_done = false;
+    const done = wanted.finally(() => {
+      is_done = true;
+    });
+    while (!is_done) {
+      disk?.flush(Infinity);
+      vi.advanceTimersByTime(KEEP_INTERVAL_MS);
+      await turn();
+    }
+    await done;
   }
 
   await withDisk(bridge.open());
