@@ -61,7 +61,7 @@ const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
  * no more than this part of the least that a destination's signals may hold in memory.
  */
 const UNWRITTEN_SHARE = 1 / 32;
-const MAX_JOURNAL_BYTES = 16 * 1024 * 1024;
+const MAX_JOURNAL_BYTES = 32 * 1024 * 1024;
 
 /** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
 const WORK_SHARE = 0.02;

@@ -8,7 +8,7 @@ const FLAGS = [
   // What waits in a busy moment would make V8 put all of its kind among what lives long, and for good.
   '--no-allocation-site-pretenuring',
   // How much comes beside what lives long before that is looked through: V8 would let it be up to three times as much again.
-  '--heap-growing-percent=50',
+  '--heap-growing-percent=60',
 ];
 
 export function keepHeapSmall(): void {
