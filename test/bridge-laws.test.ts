@@ -21,7 +21,7 @@ import { requests } from './correlate/stories.js';
 import { answered, fakeLogger, OK, UNREACHABLE } from './export/fakes.js';
 
 vi.setConfig({ testTimeout: 120_000 });
-vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] });
+vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance', 'Date'] });
 
 const KEEP_INTERVAL_MS = 250;
 
@@ -136,7 +136,11 @@ function createDisk() {
 
 type Disk = ReturnType<typeof createDisk>;
 
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** Time goes on: no two requests are of the same instant. */
+function turn(): Promise<void> {
+  vi.advanceTimersByTime(1);
+  return new Promise((resolve) => setImmediate(resolve));
+}
 
 const SOURCE = 'unix:/agent.sock';
 const STREAM = 'connection';
