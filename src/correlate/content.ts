@@ -25,8 +25,8 @@ const MARKED_SECRETS: readonly RegExp[] = [
   /((?:password|passwd|passphrase|secret|token(?!s|iz)|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}(\\?["']))[^"'\\\r\n]{6,1000}(?=\2)/gi,
   // A name, and a value that has none.
   /((?:password|passwd|passphrase|secret|token(?!s|iz)|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?)(?:(?:bearer|basic)\s+)?[^\s"'\\,;&}]{6,}/gi,
-  // An option of a command line, and its value.
-  /(\s--?[A-Za-z0-9_-]{0,30}(?:password|passwd|passphrase|secret|token|api[_-]?key)\s{1,4}\\?["']?)(?!-)[^\s"'\\]{6,}/gi,
+  // An option, and the argument after it, of a command line or of a list.
+  /((?<![A-Za-z0-9_-])--?[A-Za-z0-9_-]{0,30}(?:password|passwd|passphrase|secret|token|api[_-]?key)(?:\s{1,4}\\?["']?|\\?["'],\s?\\?["']))(?!-)[^\s"'\\]{6,}/gi,
   // The password in a URL.
   /(\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s/:@"'\\]{0,100}:)[^\s/@"'\\]{1,200}(?=@)/gi,
   /(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{16,}/gi,

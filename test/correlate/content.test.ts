@@ -13,6 +13,7 @@ describe('redaction', () => {
     ['{"passphrase": "correct horse battery"}', '{"passphrase": "[redacted]"}'],
     ['{\\"token\\": \\"one, two\\", \\"to\\": 1}', '{\\"token\\": \\"[redacted]\\", \\"to\\": 1}'],
     ['login --api-key hunter2hunter2 --verbose', 'login --api-key [redacted] --verbose'],
+    ['["--token", "hunter2hunter2"]', '["--token", "[redacted]"]'],
     ['psql postgres://me:hunter2@db:5432/x', 'psql postgres://me:[redacted]@db:5432/x'],
     ['Authorization: Bearer abcdefghijklmnopqrstuv', 'Authorization: [redacted]'],
     ['rk_live_abcdefghijklmnopqrst', '[redacted]'],
