@@ -24,8 +24,8 @@ Examples:
   $ openclaw-otel-bridge validate events.ndjson            what is wrong with it, line by line
 
 Sources (--from):      ws://HOST:PORT and wss://HOST (a gateway), transcripts:DIR, stdin, file:PATH, unix:PATH,
-                       tcp:HOST:PORT, listen:unix:PATH, listen:tcp:HOST:PORT. Without --from: the gateway at
-                       OPENCLAW_GATEWAY_URL, else at ws://127.0.0.1:18789.
+                       tcp:HOST:PORT, listen:unix:PATH, listen:tcp:HOST:PORT, otlp:HOST:PORT. Without --from: the
+                       gateway at OPENCLAW_GATEWAY_URL, else at ws://127.0.0.1:18789.
 Destinations (--to):   clawmetry, jaeger, collector, grafana, prometheus, otlp, console; each also as PRESET=URL or
                        NAME:PRESET=URL. Without --to: the endpoint of OTEL_EXPORTER_OTLP_*, else ClawMetry, else
                        what takes OTLP on port 4318, else the terminal.
@@ -51,6 +51,7 @@ const option = {
     ]),
   config: () => new Option('--config <file>', 'settings as YAML; a key for every option'),
   content: () => new Option('--content', 'record inputs, outputs and reasoning text, with secrets redacted'),
+  contentAsIs: () => new Option('--content', 'print inputs, outputs and reasoning text, as they are'),
   speed: () =>
     new Option('--speed <n>', "keep the recording's own pace, times n (as fast as possible)").argParser(
       toNumber,
@@ -177,8 +178,9 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
   program.addCommand(statusCommand(act));
   program.addCommand(deadLettersCommand(act));
   program.addCommand(doctorCommand(diagnose));
+  // The program itself takes more than it declares, to say which commands there are; they do not.
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
-    command.copyInheritedSettings(program);
+    command.copyInheritedSettings(program).allowExcessArguments(false);
   return program;
 }
 
@@ -233,7 +235,7 @@ function tailCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.type())
     .addOption(option.session())
     .addOption(option.dialect())
-    .addOption(option.content())
+    .addOption(option.contentAsIs())
     .addOption(option.dataDir())
     .addOption(option.noStore())
     .addOption(option.config())

@@ -5,20 +5,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentEvent } from '../model/event.js';
 
-/** First and last instant that a recording's events tell, epoch milliseconds. */
-export interface Span {
-  first_ms: number;
-  last_ms: number;
-}
-
-export const NO_SPAN: Span = { first_ms: Infinity, last_ms: -Infinity };
-
-export const widen = (span: Span, events: AgentEvent[]): Span =>
-  events.reduce(
-    ({ first_ms, last_ms }, { ts }) => ({ first_ms: Math.min(first_ms, ts), last_ms: Math.max(last_ms, ts) }),
-    span,
-  );
-
 /** Moves every instant of an event. */
 function shift(event: AgentEvent, by_ms: number): AgentEvent {
   const moved = { ...event, ts: event.ts + by_ms };
@@ -32,8 +18,8 @@ function shift(event: AgentEvent, by_ms: number): AgentEvent {
 export interface PaceOptions {
   /** Times the recording's own pace; absent: as fast as possible. */
   speed: number | undefined;
-  /** Move the times. */
-  rebase: boolean;
+  /** The last instant that the recording tells, where its times are to be moved. */
+  last_ms: number | undefined;
   now(): number;
   /** Ends the waiting; events that come after are not wanted any more. */
   signal: AbortSignal;
@@ -41,17 +27,32 @@ export interface PaceOptions {
 
 export type Pace = (event: AgentEvent) => Promise<AgentEvent | undefined> | AgentEvent | undefined;
 
-/** What to do with each event of a replay that begins now. */
-export function createPace(span: Span, { speed, rebase, now, signal }: PaceOptions): Pace {
-  const start_ms = now();
-  const length_ms = Math.max(0, span.last_ms - span.first_ms);
-  const end_ms = start_ms + (speed === undefined ? 0 : length_ms / speed);
-  const by_ms = rebase && Number.isFinite(span.last_ms) ? Math.round(end_ms - span.last_ms) : 0;
+/** Where a replay begins: at the first event that comes, since one that goes on does not wait again for what was played. */
+interface Beginning {
+  at_ms: number;
+  ts: number;
+  /** By how much times are moved. */
+  by_ms: number;
+}
+
+/** What to do with each event of a replay. */
+export function createPace({ speed, last_ms, now, signal }: PaceOptions): Pace {
+  let beginning: Beginning | undefined;
+
+  function begin({ ts }: AgentEvent): Beginning {
+    const at_ms = now();
+    if (last_ms === undefined) return { at_ms, ts, by_ms: 0 };
+    const end_ms = at_ms + (speed === undefined ? 0 : (last_ms - ts) / speed);
+    return { at_ms, ts, by_ms: Math.round(end_ms - last_ms) };
+  }
+
   return (event) => {
+    beginning ??= begin(event);
+    const { at_ms, ts, by_ms } = beginning;
     const moved = by_ms === 0 ? event : shift(event, by_ms);
     if (speed === undefined) return moved;
     if (signal.aborted) return undefined;
-    const wait_ms = start_ms + (event.ts - span.first_ms) / speed - now();
+    const wait_ms = at_ms + (event.ts - ts) / speed - now();
     return wait_ms <= 0 ? moved : sleep(wait_ms, moved, { signal }).catch(() => undefined);
   };
 }

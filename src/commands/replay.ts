@@ -18,26 +18,27 @@ import { createProgress, type Progress } from '../terminal/progress.js';
 import { keepHeapSmall } from './heap.js';
 import { type OnInterrupt, sayStopping } from './interrupt.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
-import { createPace, NO_SPAN, type Pace, type Span, widen } from './pace.js';
+import { createPace, type Pace } from './pace.js';
 import { readThrough } from './read-through.js';
 
-async function spanOf(files: string[], { dialect, limits }: Settings): Promise<Span> {
-  let span = NO_SPAN;
+async function lastInstant(files: string[], { dialect, limits }: Settings): Promise<number> {
+  let last_ms = -Infinity;
   await readThrough(files, {
     dialect,
     max_line_bytes: limits.line_bytes,
     onEvents: (events) => {
-      span = widen(span, events);
+      for (const { ts } of events) last_ms = Math.max(last_ms, ts);
     },
   });
-  return span;
+  return last_ms;
 }
 
-/** Whether the recording's times matter to how it is read; if so, they must be known before. */
+/** Whether the recording's times matter to how it is played; where they are moved, its end must be known before. */
 async function paceOf(files: string[], settings: Settings, signal: AbortSignal): Promise<Pace | undefined> {
   const { speed, rebase_time } = settings;
   if (speed === undefined && !rebase_time) return undefined;
-  return createPace(await spanOf(files, settings), { speed, rebase: rebase_time, now: Date.now, signal });
+  const last_ms = rebase_time ? await lastInstant(files, settings) : undefined;
+  return createPace({ speed, last_ms, now: Date.now, signal });
 }
 
 const totalBytes = (files: string[]): number =>

@@ -13,22 +13,31 @@ const LONGEST_SECRET = 10_000;
 const SECRETS: readonly RegExp[] = [
   /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8192}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/g,
   /\bsk-[A-Za-z0-9_-]{16,}/g,
-  /\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|npm_)[A-Za-z0-9_-]{16,}/g,
+  /\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|npm_|hf_|[rs]k_(?:live|test)_)[A-Za-z0-9_-]{16,}/g,
   /\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g,
   /\bAIza[A-Za-z0-9_-]{35}/g,
   /\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*/g,
 ];
 
-/** A name that says secret, then its value; the name stays, so that a reader sees what was there. */
-const NAMED_SECRET =
-  /((?:password|passwd|secret|token(?!s|iz)|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?)((?:bearer|basic)\s+)?([^\s"'\\,;&}]{6,})/gi;
-const BEARER = /\b(bearer|basic)\s+([A-Za-z0-9+/=._~-]{16,})/gi;
+/** What stands before a value and tells that it is a secret; it stays, so that a reader sees what was there. */
+const MARKED_SECRETS: readonly RegExp[] = [
+  // A name, and a value that ends with its quote.
+  /((?:password|passwd|passphrase|secret|token(?!s|iz)|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}(\\?["']))[^"'\\\r\n]{6,1000}(?=\2)/gi,
+  // A name, and a value that has none.
+  /((?:password|passwd|passphrase|secret|token(?!s|iz)|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?)(?:(?:bearer|basic)\s+)?[^\s"'\\,;&}]{6,}/gi,
+  // An option, and the argument after it, of a command line or of a list.
+  /((?<![A-Za-z0-9_-])--?[A-Za-z0-9_-]{0,30}(?:password|passwd|passphrase|secret|token|api[_-]?key)(?:\s{1,4}\\?["']?|\\?["'],\s?\\?["']))(?!-)[^\s"'\\]{6,}/gi,
+  // The password in a URL.
+  /(\b[a-z][a-z0-9+.-]{1,20}:\/\/[^\s/:@"'\\]{0,100}:)[^\s/@"'\\]{1,200}(?=@)/gi,
+  /(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{16,}/gi,
+];
 
 /** Replaces what looks like a secret. */
 export function redact(text: string): string {
   let clean = text;
   for (const secret of SECRETS) clean = clean.replace(secret, REDACTED);
-  return clean.replace(NAMED_SECRET, `$1${REDACTED}`).replace(BEARER, `$1 ${REDACTED}`);
+  for (const secret of MARKED_SECRETS) clean = clean.replace(secret, `$1${REDACTED}`);
+  return clean;
 }
 
 export interface Content {

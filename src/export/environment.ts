@@ -1,7 +1,7 @@
 /**
  * The standard `OTEL_EXPORTER_OTLP_*` variables as plain data, per signal, a signal's own form before the general one. What
  * OpenTelemetry's exporters read well is read by their code; what they pass over in silence (an unknown protocol, a URL
- * that is none) is an error here.
+ * or a timeout that is none) is an error here.
  */
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { getStringFromEnv, parseKeyPairsIntoRecord } from '@opentelemetry/core';
@@ -120,12 +120,40 @@ export function headersProblem(headers: Readonly<Record<string, string>>): strin
 export const lowerCaseNames = (headers: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 
-function readHeaders(signal: Signal): { headers: Record<string, string> } | ConfigurationError {
-  const general = parseKeyPairsIntoRecord(generalVariable('HEADERS')?.value);
-  const own = parseKeyPairsIntoRecord(ownVariable(signal, 'HEADERS')?.value);
-  const headers = { ...lowerCaseNames(general), ...lowerCaseNames(own) };
+/** Blank, or a name without a value, as an unset variable in the value leaves it. */
+const NO_HEADER = /^\s*([^=\s]+\s*=\s*)?$/;
+
+/** A part that can't be read would be a token that is missing without a word. */
+const isLost = (part: string): boolean =>
+  !NO_HEADER.test(part) && Object.keys(parseKeyPairsIntoRecord(part)).length === 0;
+
+function parseHeaders(given: Variable | undefined): { headers: Record<string, string> } | ConfigurationError {
+  if (given === undefined) return { headers: {} };
+  if (given.value.split(',').some(isLost))
+    return { error: `${given.name}: write NAME=VALUE,NAME=VALUE, with "," in a value as %2C and "%" as %25` };
+  const headers = lowerCaseNames(parseKeyPairsIntoRecord(given.value));
   const problem = headersProblem(headers);
-  return problem === undefined ? { headers } : { error: `${PREFIX}_HEADERS: ${problem}` };
+  return problem === undefined ? { headers } : { error: `${given.name}: ${problem}` };
+}
+
+function readHeaders(signal: Signal): { headers: Record<string, string> } | ConfigurationError {
+  const general = parseHeaders(generalVariable('HEADERS'));
+  if ('error' in general) return general;
+  const own = parseHeaders(ownVariable(signal, 'HEADERS'));
+  return 'error' in own ? own : { headers: { ...general.headers, ...own.headers } };
+}
+
+function readRequest(
+  signal: Signal,
+): Pick<SignalEnvironment, 'timeout_ms' | 'compression'> | ConfigurationError {
+  const timeout = find(signal, 'TIMEOUT');
+  if (timeout !== undefined && !(Number(timeout.value) > 0))
+    return { error: `${timeout.name}: set it to milliseconds, more than 0` };
+  const compression = find(signal, 'COMPRESSION');
+  if (compression !== undefined && !['none', 'gzip'].includes(compression.value))
+    return { error: `${compression.name}: set it to gzip or none` };
+  const read = getSharedConfigurationFromEnvironment(signal.toUpperCase());
+  return { timeout_ms: read.timeoutMillis, compression: read.compression };
 }
 
 function readSignal(signal: Signal): SignalEnvironment | ConfigurationError {
@@ -135,13 +163,14 @@ function readSignal(signal: Signal): SignalEnvironment | ConfigurationError {
   if ('error' in encoding) return encoding;
   const headers = readHeaders(signal);
   if ('error' in headers) return headers;
-  const { timeoutMillis, compression } = getSharedConfigurationFromEnvironment(signal.toUpperCase());
+  const request = readRequest(signal);
+  if ('error' in request) return request;
   const tls = {
     ca: find(signal, 'CERTIFICATE')?.value,
     cert: find(signal, 'CLIENT_CERTIFICATE')?.value,
     key: find(signal, 'CLIENT_KEY')?.value,
   };
-  return { ...url, ...encoding, ...headers, timeout_ms: timeoutMillis, compression, tls };
+  return { ...url, ...encoding, ...headers, ...request, tls };
 }
 
 function readTemporality(): { temporality?: Temporality } | ConfigurationError {

@@ -398,7 +398,7 @@ export class Lane<T> {
   }
 
   #taken(batch: Batch<T>, { partial }: Extract<Verdict, { kind: 'taken' }>): void {
-    const message = partial === undefined ? '' : oneLine(partial.message);
+    const message = oneLine(partial?.message ?? '') || 'the backend does not say why';
     if (partial !== undefined) this.#outbox?.bury(counted(batch), PARTIAL_SUCCESS, message, partial.rejected);
     const count = this.#leave(batch);
     // Which ones were rejected is not said, so previews, which do not count, can't be told from the rest.

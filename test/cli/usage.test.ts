@@ -20,6 +20,11 @@ test.each<[string, string[], string]>([
     [...REPLAY, '--sped', '2'],
     "unknown option '--sped'\n(Did you mean --speed?)",
   ],
+  [
+    'a source without its option',
+    ['run', 'stdin'],
+    "too many arguments for 'run'. Expected 0 arguments but got 1.",
+  ],
   ['no file', ['replay'], "missing required argument 'file'"],
   [
     'a dialect that is unknown',
@@ -152,6 +157,15 @@ test('--help tells the commands, examples, sources, destinations and exit status
   for (const word of ['run', 'replay', 'tree', 'validate', 'doctor'])
     expect(stdout).toMatch(new RegExp(`^ {2}${word} `, 'm'));
   for (const word of ['Examples:', 'Sources', 'Destinations', 'Exit status']) expect(stdout).toContain(word);
+  for (const source of ['ws:', 'wss:', 'transcripts:', 'stdin', 'file:', 'unix:', 'tcp:', 'listen:', 'otlp:'])
+    expect(stdout).toMatch(new RegExp(` ${source}`));
+});
+
+test('--help says of --content where secrets are redacted, and where they are not', async () => {
+  const run = await runToEnd(['run', '--help']);
+  const tail = await runToEnd(['tail', '--help']);
+  expect(run.stdout).toMatch(/--content +record .*secrets\s+redacted/);
+  expect(tail.stdout).toMatch(/--content +print .*as they\s+are/);
 });
 
 test('--version', async () => {

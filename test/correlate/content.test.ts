@@ -10,7 +10,13 @@ describe('redaction', () => {
     ['{"apiKey": "hunter2hunter2"}', '{"apiKey": "[redacted]"}'],
     ['{\\"password\\":\\"hunter2hunter2\\"}', '{\\"password\\":\\"[redacted]\\"}'],
     ['DB_PASSWORD=hunter2hunter2 npm start', 'DB_PASSWORD=[redacted] npm start'],
+    ['{"passphrase": "correct horse battery"}', '{"passphrase": "[redacted]"}'],
+    ['{\\"token\\": \\"one, two\\", \\"to\\": 1}', '{\\"token\\": \\"[redacted]\\", \\"to\\": 1}'],
+    ['login --api-key hunter2hunter2 --verbose', 'login --api-key [redacted] --verbose'],
+    ['["--token", "hunter2hunter2"]', '["--token", "[redacted]"]'],
+    ['psql postgres://me:hunter2@db:5432/x', 'psql postgres://me:[redacted]@db:5432/x'],
     ['Authorization: Bearer abcdefghijklmnopqrstuv', 'Authorization: [redacted]'],
+    ['rk_live_abcdefghijklmnopqrst', '[redacted]'],
     ['ghp_abcdefghijklmnopqrstuvwxyz0123456789', '[redacted]'],
     ['AKIAABCDEFGHIJKLMNOP', '[redacted]'],
     ['-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----', '[redacted]'],
@@ -19,8 +25,11 @@ describe('redaction', () => {
     expect(redact(text)).toBe(expected);
   });
 
-  test('token counts are no secrets', () => {
-    const text = '{"input_tokens": 1234567, "max_tokens=100000": "tokenizer: cl100k_base"}';
+  test.each([
+    '{"input_tokens": 1234567, "max_tokens=100000": "tokenizer: cl100k_base"}',
+    'run --max-tokens 100000 --no-password --with-token < token-file',
+    'git@github.com:me/it.git http://127.0.0.1:8900/@me mailto:me@example.com',
+  ])('no secrets: %s', (text) => {
     expect(redact(text)).toBe(text);
   });
 });

@@ -142,6 +142,18 @@ describe('the environment', () => {
     });
   });
 
+  test.each([
+    ['TIMEOUT', '10s', 'milliseconds'],
+    ['LOGS_TIMEOUT', '0', 'milliseconds'],
+    ['COMPRESSION', 'zstd', 'gzip or none'],
+  ])('%s=%s is an error', (setting, value, advice) => {
+    vi.stubEnv('OTEL_EXPORTER_OTLP_TIMEOUT', '1500');
+    vi.stubEnv(`OTEL_EXPORTER_OTLP_${setting}`, value);
+    expect(error(OTLP)).toEqual({
+      error: expect.stringMatching(new RegExp(`^OTEL_EXPORTER_OTLP_${setting}: .*${advice}`)),
+    });
+  });
+
   test('an endpoint that cannot be used is an error that does not repeat it', () => {
     for (const url of ['http://me:hunter2@host', 'hunter2', 'http://host?key=hunter2']) {
       vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', url);
@@ -206,6 +218,21 @@ describe("the environment's headers", () => {
       expect(JSON.stringify(resolved)).not.toContain('hunter2');
     },
   );
+
+  test.each(['hunter2', 'x-key=100%hunter2', 'x-key=a,b hunter2'])(
+    'that would be left out are an error, which names their variable',
+    (text) => {
+      vi.stubEnv('OTEL_EXPORTER_OTLP_LOGS_HEADERS', text);
+      const resolved = error(OTLP);
+      expect(resolved).toEqual({ error: expect.stringContaining('OTEL_EXPORTER_OTLP_LOGS_HEADERS: ') });
+      expect(JSON.stringify(resolved)).not.toContain('hunter2');
+    },
+  );
+
+  test('may be blank, or have no value', () => {
+    vi.stubEnv('OTEL_EXPORTER_OTLP_HEADERS', ' x-key = , , x-team=a,');
+    expect(of('otlp').endpoints.traces?.headers).toEqual({ 'x-team': 'a' });
+  });
 });
 
 describe('the configuration file', () => {

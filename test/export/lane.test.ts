@@ -355,10 +355,13 @@ describe('final answers', () => {
   });
 
   test('a backend that says it rejected more than there was does not unbalance the counts', async () => {
-    const { lane } = openLane(scriptedPost([answered(200, { partialSuccess: { rejectedSpans: 99 } })]).post);
+    const { lane, events } = openLane(
+      scriptedPost([answered(200, { partialSuccess: { rejectedSpans: 99 } })]).post,
+    );
     lane.offer([...items(2), preview('s', 1)]);
     await lane.idle();
     expect(lane.counts()).toMatchObject({ produced: 2, delivered: 0, rejected: { partial_success: 2 } });
+    expect(losses(events)).toMatchObject([{ count: 2, message: 'the backend does not say why' }]);
   });
 });
 

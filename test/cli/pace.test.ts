@@ -1,0 +1,38 @@
+/**
+ * The pace of a replay, where only its own clock matters.
+ */
+import { expect, test } from 'vitest';
+import { createPace, type PaceOptions } from '../../src/commands/pace.js';
+import type { AgentEvent } from '../../src/model/event.js';
+
+const at = (ts: number): AgentEvent => ({
+  type: 'agent.started',
+  ts,
+  session_key: 'agent:main:x',
+  run_id: 'r',
+});
+
+const pace = (options: Partial<PaceOptions>) =>
+  createPace({
+    speed: 10,
+    last_ms: undefined,
+    now: Date.now,
+    signal: new AbortController().signal,
+    ...options,
+  });
+
+test('a replay that goes on does not wait for what was played before', async () => {
+  let now_ms = 1_000_000;
+  const play = pace({ now: () => now_ms });
+  expect(play(at(90_000))).toEqual(at(90_000));
+  now_ms += 500;
+  expect(play(at(95_000))).toEqual(at(95_000));
+  const waited = play(at(95_100));
+  expect(waited).toBeInstanceOf(Promise);
+  expect(await waited).toEqual(at(95_100));
+});
+
+test('times are moved so that the recording ends when what is left of it has been played', () => {
+  const play = pace({ last_ms: 100_000, now: () => 1_000_000 });
+  expect(play(at(90_000))).toEqual(at(991_000));
+});
