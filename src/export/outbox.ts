@@ -147,8 +147,7 @@ export class Outbox<T> {
     const { segment, line, since_ms } = item;
     for (const part of parts) part.since_ms = since_ms;
     if (segment === undefined) {
-      line?.delete(item);
-      for (const part of parts) line?.add(part);
+      line?.replace(item, parts);
       return;
     }
     segment.items?.delete(item);
