@@ -289,7 +289,8 @@ export class Lane<T> {
   #takeFree(division: LaneDivision<T>): LaneItem<T>[] {
     const blocked = new Set<string>();
     for (const item of this.#suspects.items())
-      if (!this.#mayBeTaken(item)) for (const series of division.series(item.payload)) blocked.add(series);
+      if (!this.#hasParts(item) || !this.#mayBeTaken(item))
+        for (const series of division.series(item.payload)) blocked.add(series);
     const taken = this.#waiting.takeFree(division, blocked, () => this.#takeItems());
     if (taken === undefined) return [];
     const { item, parts } = taken;
@@ -306,7 +307,7 @@ export class Lane<T> {
     if (this.#queue.size === 0 && this.#backlog.length === 0 && this.#outbox?.hasEvicted !== true) return [];
     const { in_order, max_items } = this.#options;
     const most = this.#suspects.isCareful ? Math.min(this.#pace.items, SUSPICIOUS_ITEMS) : this.#pace.items;
-    if (this.#backlog.length === 0 && this.#outbox?.hasEvicted) this.#load(this.#outbox);
+    while (this.#backlog.length === 0 && this.#outbox?.hasEvicted) this.#load(this.#outbox);
     const is_behind = this.#backlog.length > 0 || this.#queue.size > BATCHES_BEHIND * max_items;
     this.#takes_newest = is_behind && !in_order && !this.#takes_newest;
     const newest = this.#takes_newest ? this.#queue.takeNewest(most, MAX_BODY_BYTES) : [];
@@ -514,8 +515,10 @@ export class Lane<T> {
     if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#pace.round_trip_ms);
   }
 
-  #unreachable(batch: Batch<T>, { message, timed_out }: Extract<Verdict, { kind: 'unreachable' }>): void {
-    if (this.#options.division !== undefined) for (const item of batch.items) this.#unanswered.add(item);
+  #unreachable(batch: Batch<T>, verdict: Extract<Verdict, { kind: 'unreachable' }>): void {
+    const { message, timed_out, may_be_taken } = verdict;
+    if (may_be_taken && this.#options.division !== undefined)
+      for (const item of batch.items) this.#unanswered.add(item);
     // What could not be answered in time may be too much at once.
     if (timed_out && !this.#suspects.isSuspect(batch) && batch.items.length > 1) this.#halve(batch);
     else this.#putOff(batch, message);

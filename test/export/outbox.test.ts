@@ -233,6 +233,23 @@ describe('what is pending', () => {
     await second.lane.idle();
     expect(second.lane.counts()).toMatchObject({ produced: 3, pending: 0, dropped: { store_damaged: 3 } });
   });
+
+  test('a record that can not be read any more does not hold up those after it', async () => {
+    const disk = emptyDisk();
+    const first = openLane(disk, silent);
+    for (const name of ['a', 'b', 'c']) {
+      first.lane.offer([toItem(name)]);
+      first.save();
+    }
+    await first.lane.close();
+    const [key = ''] = [...disk.records.keys()].sort();
+    const { taken, post } = backend();
+    const second = openLane(disk, post);
+    disk.records.delete(key);
+    await second.lane.idle();
+    expect(taken).toEqual(['b', 'c']);
+    expect(second.lane.counts()).toMatchObject({ delivered: 2, pending: 0, dropped: { store_damaged: 1 } });
+  });
 });
 
 describe('dead letters', () => {
