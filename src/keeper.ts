@@ -91,6 +91,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   /** No other process gives its records the same keys. */
   const process_id = randomBytes(4).toString('hex');
   let answer_number = 0;
+  /** Removals that could not be written, of records that nobody else knows of any more. */
+  const removals: RecordChange[] = [];
   /** Everything that was journaled has been written, or can't be. */
   let journaled: Promise<void> = Promise.resolve();
   /** The last record of the journal that is to be written, or has been. */
@@ -255,10 +257,11 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   /** Not while a checkpoint is taken: it has the answers that came before it, and those that came since go after it. */
   async function flush(): Promise<void> {
-    const changes = [...takeAnswers(), ...retention.takeChanges(), ...takeLedger()];
+    const changes = [...removals.splice(0), ...takeAnswers(), ...retention.takeChanges(), ...takeLedger()];
     if (changes.length === 0) return;
     const { ok } = await write(changes);
-    if (ok && is_failing) await checkpoint();
+    if (!ok) removals.push(...changes.filter(({ value }) => value === undefined));
+    else if (is_failing) await checkpoint();
   }
 
   async function keepUp(): Promise<void> {
@@ -275,8 +278,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   return {
     async ready() {
       if (unwritten_bytes > max_unwritten_bytes) await options.settled();
-      // One that is being taken does not have what has come since.
-      if (!is_failing && isPressed()) await checkpointing;
+      // One that is being taken does not have what has come since; nor has the journal, where that one is what it begins anew with.
+      if (is_failing || isPressed()) await checkpointing;
       if (!is_failing && isPressed()) await checkpoint();
       while (standing !== undefined) await standing;
     },
@@ -310,11 +313,12 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     async close({ forget }) {
       await keeping_up;
       await checkpointing;
-      const changes = [...takeAnswers(), ...retention.takeChanges(), ledgerChange(options.ledger(false))];
+      const changes = [...removals, ...takeAnswers(), ...retention.takeChanges()];
+      const last_ledger = ledgerChange(options.ledger(false));
       const forgotten = forget
         ? removal([STATE_PREFIX, DECODE_PREFIX, JOURNAL_PREFIX, ANSWERS_PREFIX, POSITIONS])
         : [];
-      await write([...changes, ...scoped(forgotten)]);
+      await write([...changes, last_ledger, ...scoped(forgotten)]);
     },
   };
 }
