@@ -289,8 +289,7 @@ export class Lane<T> {
   #takeFree(division: LaneDivision<T>): LaneItem<T>[] {
     const blocked = new Set<string>();
     for (const item of this.#suspects.items())
-      if (!this.#hasParts(item) || !this.#mayBeTaken(item))
-        for (const series of division.series(item.payload)) blocked.add(series);
+      if (!this.#mayBeTaken(item)) for (const series of division.series(item.payload)) blocked.add(series);
     const taken = this.#waiting.takeFree(division, blocked, () => this.#takeItems());
     if (taken === undefined) return [];
     const { item, parts } = taken;
