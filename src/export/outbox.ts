@@ -81,7 +81,7 @@ export class Outbox<T> {
   /** Of a capture that goes on: those that have not been turned into records yet. */
   #captured = new Line<T>();
   readonly #segments = new Set<Segment<T>>();
-  /** The keys of the records that parts were first in. */
+  /** The keys of the records that items were in which are to be written down anew. */
   readonly #wholes = new WeakMap<LaneItem<T>, string>();
   /** The segments that are on the disk alone, oldest first. */
   readonly #evicted = new Set<Segment<T>>();
@@ -148,6 +148,8 @@ export class Outbox<T> {
     for (const part of parts) part.since_ms = since_ms;
     if (segment === undefined) {
       line?.replace(item, parts);
+      const whole = this.#wholes.get(item);
+      if (whole !== undefined) for (const part of parts) this.#wholes.set(part, whole);
       return;
     }
     segment.items?.delete(item);
@@ -155,7 +157,6 @@ export class Outbox<T> {
     for (const part of parts) {
       part.segment = segment;
       segment.items?.set(part, NO_PLACE);
-      this.#wholes.set(part, segment.key);
     }
   }
 
@@ -179,7 +180,7 @@ export class Outbox<T> {
   /** Everything that is pending, and in no record yet or in one that holds more than that. */
   capture(): Capture & { written(ok: boolean): void } {
     const dissolved = [...this.#segments].filter(({ is_partial }) => is_partial);
-    for (const segment of dissolved) this.#dissolve(segment);
+    for (const segment of dissolved.toReversed()) this.#dissolve(segment);
     this.#captured = this.#unsaved;
     this.#unsaved = new Line();
     const before = { answers: this.#takeAnswered(), letters: this.#letters, stale: this.#stale };
@@ -321,6 +322,7 @@ export class Outbox<T> {
     for (const item of segment.items?.keys() ?? []) {
       item.segment = undefined;
       item.since_ms = segment.since_ms;
+      this.#wholes.set(item, segment.key);
       line.add(item);
     }
     for (const item of this.#unsaved) line.add(item);
@@ -395,7 +397,8 @@ export class Outbox<T> {
     let estimated_bytes = 0;
     for (let item = this.#captured.first; item !== undefined; item = this.#captured.first) {
       estimated_bytes += item.bytes;
-      if (items.length > 0 && (items.length >= this.#segment_items || estimated_bytes > SEGMENT_BYTES)) break;
+      const is_full = items.length >= this.#segment_items || estimated_bytes > SEGMENT_BYTES;
+      if (items.length > 0 && (is_full || !this.#areOfOne(items[0], item))) break;
       this.#captured.delete(item);
       items.push(item);
       since_ms = Math.min(since_ms, item.since_ms ?? Infinity);
@@ -420,7 +423,12 @@ export class Outbox<T> {
     return segment;
   }
 
-  /** Parts keep their place in the order of the keys. */
+  /** Whether they were in one record before, or in none. */
+  #areOfOne(one: LaneItem<T> | undefined, other: LaneItem<T>): boolean {
+    return one !== undefined && this.#wholes.get(one) === this.#wholes.get(other);
+  }
+
+  /** What was in a record before keeps its place in the order of the keys. */
   #nextKey([first]: LaneItem<T>[]): string {
     const number = keyNumber(this.#next_segment++);
     const whole = first === undefined ? undefined : this.#wholes.get(first);

@@ -115,6 +115,8 @@ function backend() {
 const silent: LaneOptions<string>['post'] = (_body, signal) =>
   new Promise((resolve) => signal.addEventListener('abort', () => resolve(UNREACHABLE)));
 
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 const names = (count: number, prefix = 'i'): string[] =>
   Array.from({ length: count }, (_, index) => `${prefix}${index}`);
 const balance = ({ produced, delivered, pending, rejected, dropped }: SignalCounts): number =>
@@ -221,6 +223,27 @@ describe('what is pending', () => {
     expect(disk.records.size).toBeLessThan(before);
   });
 
+  test.each([
+    { before: 25, answers: 2, what: 'both are written down anew' },
+    { before: 5, answers: 1, what: 'the older one is, and the newer one is not' },
+  ])('a correction comes after what it corrects where $what', async ({ before, answers }) => {
+    const disk = emptyDisk();
+    let tries = 0;
+    const first = openLane(disk, (body, signal) =>
+      ++tries <= answers ? backend().post(body) : silent(body, signal),
+    );
+    first.lane.offer([...names(before), 'ended'].map((name) => toItem(name)));
+    first.save();
+    first.lane.offer([toItem('corrected', 0), ...names(8, 'new').map((name) => toItem(name))]);
+    first.save();
+    await turn();
+    first.save();
+    await first.lane.close();
+    const { taken, post } = backend();
+    await openLane(disk, post).lane.idle();
+    expect(taken.filter((name) => name === 'ended' || name === 'corrected')).toEqual(['ended', 'corrected']);
+  });
+
   test('a record that can not be read any more is counted', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);
@@ -313,7 +336,6 @@ property.prop([fc.array(step, { maxLength: 60 }), fc.integer({ min: 500, max: 5_
       open.outbox.endRestore();
       process_start = taken.length;
     };
-    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
     for (const each of steps) {
       // What has arrived by then has been answered, too.
       if (each.kind === 'save' || each.kind === 'flush') await turn();
