@@ -27,7 +27,7 @@ export interface OutboxOptions<T> {
   unpack(bytes: Uint8Array): T[];
   /** The item that a payload and its count were. */
   toItem(payload: T, count: number): LaneItem<T>;
-  /** Tells an item from others, also in another process that makes it of the same events. */
+  /** Tells an item from others, also in another process that makes it of the same events; empty where nothing does. */
   identify(item: LaneItem<T>): Id;
   /** Reads a record of the store. */
   read(key: string): Uint8Array | undefined;
@@ -135,8 +135,7 @@ export class Outbox<T> {
   leave(item: LaneItem<T>): void {
     const { segment } = item;
     if (segment !== undefined) this.#leaveSegment(item, segment);
-    else if (!this.#captured.delete(item) && this.#unsaved.delete(item))
-      this.#answered_ids.add(this.#options.identify(item));
+    else if (!this.#captured.delete(item) && this.#unsaved.delete(item)) this.#noteAnswered(item);
   }
 
   /**
@@ -279,6 +278,12 @@ export class Outbox<T> {
   /** What was answered before has come again, as far as it does. */
   endRestore(): void {
     this.#answered_before = new Map();
+  }
+
+  /** What nothing tells from others does not come again as the same. */
+  #noteAnswered(item: LaneItem<T>): void {
+    const id = this.#options.identify(item);
+    if (id.length > 0) this.#answered_ids.add(id);
   }
 
   #wasAnswered(item: LaneItem<T>): boolean {

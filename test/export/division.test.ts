@@ -481,6 +481,21 @@ describe('with a store', () => {
     await idle;
   });
 
+  test('what was answered and could not be written down is not taken for what the next process collects', async () => {
+    const disk = emptyDisk();
+    const first = openKept(disk, async () => OK);
+    first.collect(['a'], 1);
+    first.save(false);
+    await first.lane.idle();
+    first.flush();
+    await first.lane.close();
+    const second = openKept(disk, async () => OK);
+    second.collect(['a'], 2);
+    second.save();
+    await second.lane.idle();
+    expect(second.lane.counts()).toMatchObject({ produced: 1, delivered: 1 });
+  });
+
   test('what could not be written down and is taken apart stays before what was collected later', async () => {
     const disk = emptyDisk();
     let tries = 0;
