@@ -47,6 +47,8 @@ export interface Keeper {
   keepUp(): Promise<void>;
   /** Resolves when it is taken, written or not. */
   checkpoint(): Promise<void>;
+  /** Resolves when nothing is being written down. */
+  idle(): Promise<void>;
   /** Writes down how the process ended. `forget`: the next one begins anew. */
   close(options: { forget: boolean }): Promise<void>;
 }
@@ -275,6 +277,11 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     } else if (checkpointing === undefined && (isPressed() || isLongAgo())) await checkpoint();
   }
 
+  async function idle(): Promise<void> {
+    await keeping_up;
+    await checkpointing;
+  }
+
   return {
     async ready() {
       if (unwritten_bytes > max_unwritten_bytes) await options.settled();
@@ -310,9 +317,9 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       return keeping_up;
     },
     checkpoint,
+    idle,
     async close({ forget }) {
-      await keeping_up;
-      await checkpointing;
+      await idle();
       const changes = [...removals, ...takeAnswers(), ...retention.takeChanges()];
       const last_ledger = ledgerChange(options.ledger(false));
       const forgotten = forget
