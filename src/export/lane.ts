@@ -177,13 +177,23 @@ export class Lane<T> {
     this.#makeRoom();
   }
 
-  /** Gives up the oldest that is on the disk alone; false where there is none. */
+  /** Gives up the oldest that is on the disk, and not on its way; false where there is none. */
   dropOldest(): boolean {
-    const count = this.#outbox?.dropOldest();
+    const count = this.#outbox?.dropOldest() ?? this.#dropQueued();
     if (count === undefined) return false;
     this.#counts.pending -= count;
     this.#lose('dropped', STORE_FULL, count, 'the room on the disk for what is pending is full');
     return true;
+  }
+
+  /** Takes the oldest that are in one record out of the queue. Gives what they count as; undefined where there are none. */
+  #dropQueued(): number | undefined {
+    this.#queue.takeWhile(isPreview);
+    const segment = this.#queue.peek()?.segment;
+    if (segment === undefined) return undefined;
+    const items = this.#queue.takeWhile((item) => item.segment === segment);
+    for (const item of items) this.#outbox?.leave(item);
+    return items.reduce((total, { count }) => total + count, 0);
   }
 
   /** A copy of the counts as they are now. */

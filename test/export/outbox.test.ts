@@ -223,6 +223,25 @@ describe('what is pending', () => {
     expect(disk.records.size).toBeLessThan(before);
   });
 
+  test('so can the oldest that is in memory, too', async () => {
+    const disk = emptyDisk();
+    const { lane, outbox, save, flush } = openLane(disk, silent);
+    for (const name of ['sent', 'old', 'new']) {
+      lane.offer([toItem(name)]);
+      save();
+      await turn();
+    }
+    lane.offer([toItem('newer')]);
+    const before = outbox.bytes;
+    expect(lane.dropOldest()).toBe(true);
+    expect(outbox.bytes).toBeLessThan(before);
+    expect(lane.counts()).toMatchObject({ pending: 3, dropped: { store_full: 1 } });
+    expect([lane.dropOldest(), lane.dropOldest()]).toEqual([true, false]);
+    flush();
+    expect(disk.records.size).toBe(1);
+    expect(balance(lane.counts())).toBe(0);
+  });
+
   test.each([
     { before: 25, answers: 2, what: 'both are written down anew' },
     { before: 5, answers: 1, what: 'the older one is, and the newer one is not' },
