@@ -12,7 +12,7 @@ import { DECODE_PREFIX } from './intake.js';
 import { createJournal, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
 import { advancePosition, type Kept, POSITIONS } from './kept.js';
 import { LEDGER, type Ledger } from './ledger.js';
-import type { Destination, DestinationKeeping } from './model/delivery.js';
+import { DEAD_LETTERS_PREFIX, type Destination, type DestinationKeeping } from './model/delivery.js';
 import type { Logger } from './model/logger.js';
 import { joinCaptures, keyNumber, type RecordChange, type StagedCapture } from './model/record.js';
 import { createRetention } from './retention.js';
@@ -65,6 +65,9 @@ const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
 const UNWRITTEN_SHARE = 1 / 32;
 const MAX_JOURNAL_BYTES = 32 * 1024 * 1024;
 
+/** Dead letters that could not be written wait in memory up to here; the newer ones are lost. */
+const MAX_UNWRITTEN_LETTERS_BYTES = 1024 * 1024;
+
 /** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
 const WORK_SHARE = 0.02;
 
@@ -93,8 +96,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   /** No other process gives its records the same keys. */
   const process_id = randomBytes(4).toString('hex');
   let answer_number = 0;
-  /** Removals that could not be written, of records that nobody else knows of any more. */
-  const removals: RecordChange[] = [];
+  /** What could not be written, and nobody else knows of any more: removals, and dead letters. */
+  let unwritten: RecordChange[] = [];
   /** Everything that was journaled has been written, or can't be. */
   let journaled: Promise<void> = Promise.resolve();
   /** The last record of the journal that is to be written, or has been. */
@@ -259,11 +262,22 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   /** Not while a checkpoint is taken: it has the answers that came before it, and those that came since go after it. */
   async function flush(): Promise<void> {
-    const changes = [...removals.splice(0), ...takeAnswers(), ...retention.takeChanges(), ...takeLedger()];
+    const changes = [...unwritten, ...takeAnswers(), ...retention.takeChanges(), ...takeLedger()];
+    unwritten = [];
     if (changes.length === 0) return;
     const { ok } = await write(changes);
-    if (!ok) removals.push(...changes.filter(({ value }) => value === undefined));
+    if (!ok) keepUnwritten(changes);
     else if (is_failing) await checkpoint();
+  }
+
+  function keepUnwritten(changes: readonly RecordChange[]): void {
+    let letters_bytes = 0;
+    unwritten = changes.filter(({ key, value }) => {
+      if (value === undefined) return true;
+      if (!key.startsWith(DEAD_LETTERS_PREFIX)) return false;
+      letters_bytes += value.length;
+      return letters_bytes <= MAX_UNWRITTEN_LETTERS_BYTES;
+    });
   }
 
   async function keepUp(): Promise<void> {
@@ -320,7 +334,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     idle,
     async close({ forget }) {
       await idle();
-      const changes = [...removals, ...takeAnswers(), ...retention.takeChanges()];
+      const changes = [...unwritten, ...takeAnswers(), ...retention.takeChanges()];
       const last_ledger = ledgerChange(options.ledger(false));
       const forgotten = forget
         ? removal([STATE_PREFIX, DECODE_PREFIX, JOURNAL_PREFIX, ANSWERS_PREFIX, POSITIONS])
