@@ -83,6 +83,8 @@ export class Outbox<T> {
   readonly #segments = new Set<Segment<T>>();
   /** The keys of the records that items were in which are to be written down anew. */
   readonly #wholes = new WeakMap<LaneItem<T>, string>();
+  /** What was taken apart, and its parts. */
+  readonly #parts = new WeakMap<LaneItem<T>, LaneItem<T>[]>();
   /** The segments that are on the disk alone, oldest first. */
   readonly #evicted = new Set<Segment<T>>();
   /** Keys of records that are no longer wanted. */
@@ -144,6 +146,7 @@ export class Outbox<T> {
    */
   divide(item: LaneItem<T>, parts: LaneItem<T>[]): void {
     const { segment, line, since_ms } = item;
+    this.#parts.set(item, parts);
     for (const part of parts) part.since_ms = since_ms;
     if (segment === undefined) {
       line?.replace(item, parts);
@@ -353,17 +356,30 @@ export class Outbox<T> {
       this.#segments.add(segment);
       this.#bytes += segment.bytes;
       for (const [item, place] of [...(segment.items ?? [])]) {
-        if (this.#unsaved.delete(item)) {
-          item.segment = segment;
-          continue;
-        }
-        // It was answered for meanwhile.
         segment.items?.delete(item);
-        segment.count -= item.count;
-        this.#answered(segment, place);
+        for (const part of this.#partsOf(item))
+          this.#takeBack(part, part === item ? place : NO_PLACE, segment);
       }
       if (segment.items?.size === 0) this.#remove(segment);
     }
+  }
+
+  /** An item that was to be written down anew is in its segment as before, unless it was answered for meanwhile. */
+  #takeBack(item: LaneItem<T>, place: number, segment: Segment<T>): void {
+    if (this.#unsaved.delete(item)) {
+      item.segment = segment;
+      segment.items?.set(item, place);
+      return;
+    }
+    segment.count -= item.count;
+    this.#answered(segment, place);
+  }
+
+  /** What an item is now: itself, or the parts into which it was taken apart meanwhile. */
+  *#partsOf(item: LaneItem<T>): Generator<LaneItem<T>> {
+    const parts = this.#parts.get(item);
+    if (parts === undefined) yield item;
+    else for (const part of parts) yield* this.#partsOf(part);
   }
 
   #attach(segment: Segment<T>, items: Iterable<[number, LaneItem<T>]>): void {

@@ -496,6 +496,28 @@ describe('with a store', () => {
     expect(second.lane.counts()).toMatchObject({ produced: 1, delivered: 1 });
   });
 
+  test('what is taken apart while it can not be written down anew stays on the disk as it was', async () => {
+    const disk = emptyDisk();
+    let answer = (_points: string[]): Outcome => answered(413);
+    const first = openKept(disk, async (body) => answer(pointsOf(body)));
+    first.collect(names(20), 1);
+    first.save();
+    await turn();
+    answer = () => answered(429);
+    first.save(false);
+    await turn();
+    const capture = first.outbox.capture();
+    while (!capture.advance(2));
+    answer = (points) => (points.length > 1 ? answered(413) : UNREACHABLE);
+    for (let turns = 0; turns < 40; turns += 1) await turn();
+    capture.written(false);
+    first.flush();
+    await first.lane.close();
+    const { lane } = openKept(disk, async () => OK);
+    await lane.idle();
+    expect(lane.counts()).toMatchObject({ produced: 20, delivered: 20 });
+  });
+
   test('what could not be written down and is taken apart stays before what was collected later', async () => {
     const disk = emptyDisk();
     let tries = 0;
