@@ -344,8 +344,13 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   async function drain(limit_ms: number): Promise<void> {
     await delivered;
     await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
-    await within(limit_ms, Promise.all(destinations.map((destination) => destination.idle())));
+    await untilIdle(limit_ms);
   }
+
+  const isPending = (): boolean => destinations.some((destination) => destination.pending() > 0);
+
+  const untilIdle = (limit_ms: number): Promise<void> =>
+    within(limit_ms, Promise.all(destinations.map((destination) => destination.idle())));
 
   function summary(): Summary {
     const { runs_opened, runs_ended, runs_open, runs_with_gap } = correlator.counts();
@@ -395,10 +400,14 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       await delivered;
       if (is_over) await closeCorrelator();
       else if (!canBeAsked()) giveOutEnded();
+      const deadline_ms = performance.now() + drain_ms;
       await drain(drain_ms);
       clearInterval(keepTimer);
+      await keeper?.idle();
+      // What a checkpoint collected meanwhile goes as well.
+      if (isPending()) await untilIdle(Math.max(0, deadline_ms - performance.now()));
       await Promise.all(destinations.map((destination) => destination.close()));
-      const is_done = is_over && destinations.every((destination) => destination.pending() === 0);
+      const is_done = is_over && !isPending();
       await keeper?.close({ forget: is_done });
     },
     summary,

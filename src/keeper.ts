@@ -12,7 +12,7 @@ import { DECODE_PREFIX } from './intake.js';
 import { createJournal, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
 import { advancePosition, type Kept, POSITIONS } from './kept.js';
 import { LEDGER, type Ledger } from './ledger.js';
-import type { Destination, DestinationKeeping } from './model/delivery.js';
+import { DEAD_LETTERS_PREFIX, type Destination, type DestinationKeeping } from './model/delivery.js';
 import type { Logger } from './model/logger.js';
 import { joinCaptures, keyNumber, type RecordChange, type StagedCapture } from './model/record.js';
 import { createRetention } from './retention.js';
@@ -47,6 +47,8 @@ export interface Keeper {
   keepUp(): Promise<void>;
   /** Resolves when it is taken, written or not. */
   checkpoint(): Promise<void>;
+  /** Resolves when nothing is being written down. */
+  idle(): Promise<void>;
   /** Writes down how the process ended. `forget`: the next one begins anew. */
   close(options: { forget: boolean }): Promise<void>;
 }
@@ -62,6 +64,9 @@ const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
  */
 const UNWRITTEN_SHARE = 1 / 32;
 const MAX_JOURNAL_BYTES = 32 * 1024 * 1024;
+
+/** Dead letters that could not be written wait in memory up to here; the newer ones are lost. */
+const MAX_UNWRITTEN_LETTERS_BYTES = 1024 * 1024;
 
 /** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
 const WORK_SHARE = 0.02;
@@ -91,6 +96,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   /** No other process gives its records the same keys. */
   const process_id = randomBytes(4).toString('hex');
   let answer_number = 0;
+  /** What could not be written, and nobody else knows of any more: removals, and dead letters. */
+  let unwritten: RecordChange[] = [];
   /** Everything that was journaled has been written, or can't be. */
   let journaled: Promise<void> = Promise.resolve();
   /** The last record of the journal that is to be written, or has been. */
@@ -255,10 +262,22 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   /** Not while a checkpoint is taken: it has the answers that came before it, and those that came since go after it. */
   async function flush(): Promise<void> {
-    const changes = [...takeAnswers(), ...retention.takeChanges(), ...takeLedger()];
+    const changes = [...unwritten, ...takeAnswers(), ...retention.takeChanges(), ...takeLedger()];
+    unwritten = [];
     if (changes.length === 0) return;
     const { ok } = await write(changes);
-    if (ok && is_failing) await checkpoint();
+    if (!ok) keepUnwritten(changes);
+    else if (is_failing) await checkpoint();
+  }
+
+  function keepUnwritten(changes: readonly RecordChange[]): void {
+    let letters_bytes = 0;
+    unwritten = changes.filter(({ key, value }) => {
+      if (value === undefined) return true;
+      if (!key.startsWith(DEAD_LETTERS_PREFIX)) return false;
+      letters_bytes += value.length;
+      return letters_bytes <= MAX_UNWRITTEN_LETTERS_BYTES;
+    });
   }
 
   async function keepUp(): Promise<void> {
@@ -272,11 +291,16 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     } else if (checkpointing === undefined && (isPressed() || isLongAgo())) await checkpoint();
   }
 
+  async function idle(): Promise<void> {
+    await keeping_up;
+    await checkpointing;
+  }
+
   return {
     async ready() {
       if (unwritten_bytes > max_unwritten_bytes) await options.settled();
-      // One that is being taken does not have what has come since.
-      if (!is_failing && isPressed()) await checkpointing;
+      // One that is being taken does not have what has come since; nor has the journal, where that one is what it begins anew with.
+      if (is_failing || isPressed()) await checkpointing;
       if (!is_failing && isPressed()) await checkpoint();
       while (standing !== undefined) await standing;
     },
@@ -307,14 +331,15 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       return keeping_up;
     },
     checkpoint,
+    idle,
     async close({ forget }) {
-      await keeping_up;
-      await checkpointing;
-      const changes = [...takeAnswers(), ...retention.takeChanges(), ledgerChange(options.ledger(false))];
+      await idle();
+      const changes = [...unwritten, ...takeAnswers(), ...retention.takeChanges()];
+      const last_ledger = ledgerChange(options.ledger(false));
       const forgotten = forget
         ? removal([STATE_PREFIX, DECODE_PREFIX, JOURNAL_PREFIX, ANSWERS_PREFIX, POSITIONS])
         : [];
-      await write([...changes, ...scoped(forgotten)]);
+      await write([...changes, last_ledger, ...scoped(forgotten)]);
     },
   };
 }

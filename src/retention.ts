@@ -30,8 +30,8 @@ export function createRetention(store: Store, destinations: Destination[], limit
   let removed: RecordChange[] = [];
   let looks = 0;
 
-  const largest = (): Destination['keeping'] =>
-    destinations.flatMap(({ keeping }) => keeping ?? []).toSorted((a, b) => b.bytes() - a.bytes())[0];
+  const largestFirst = () =>
+    destinations.flatMap(({ keeping }) => keeping ?? []).toSorted((a, b) => b.bytes() - a.bytes());
 
   const pendingBytes = (): number =>
     destinations.reduce((total, { keeping }) => total + (keeping?.bytes() ?? 0), 0) +
@@ -39,7 +39,8 @@ export function createRetention(store: Store, destinations: Destination[], limit
 
   function dropOldest(): boolean {
     const orphan = orphans.shift();
-    if (orphan === undefined) return largest()?.dropOldest() ?? false;
+    // What a destination has in memory, too, it may be sending.
+    if (orphan === undefined) return largestFirst().some((keeping) => keeping.dropOldest());
     removed.push({ key: orphan.key });
     return true;
   }

@@ -4,7 +4,7 @@
  */
 import { fc, test } from '@fast-check/vitest';
 import { pino } from 'pino';
-import { expect, vi } from 'vitest';
+import { expect, test as single, vi } from 'vitest';
 import { composeBridge } from '../src/bridge.js';
 import {
   createDestination,
@@ -13,6 +13,7 @@ import {
   type EndpointConfig,
 } from '../src/export/index.js';
 import { openKept } from '../src/kept.js';
+import { OUTBOX_PREFIX } from '../src/model/delivery.js';
 import type { AgentEvent } from '../src/model/event.js';
 import type { LineBatch, Source } from '../src/model/source.js';
 import { createMemoryStore } from '../src/store/index.js';
@@ -195,6 +196,7 @@ async function startLife(
   clock: Clock,
   isUp: () => boolean,
   encoding: Encoding = 'json',
+  checkpoint_interval_ms = 0,
 ) {
   let is_dead = false;
   const feed = createFeed();
@@ -228,7 +230,7 @@ async function startLife(
     max_line_bytes: 1_000_000,
     logger: pino({ level: 'silent' }),
     now: () => clock.now_ms,
-    ...(kept ? { keep: { kept, place: 'here', checkpoint_interval_ms: 0, store_limit_bytes: 1e9 } } : {}),
+    ...(kept ? { keep: { kept, place: 'here', checkpoint_interval_ms, store_limit_bytes: 1e9 } } : {}),
   });
   /** With a disk that writes all that it is given, and with time that goes on: what was taken apart waits for a checkpoint. */
   async function withDisk(wanted: Promise<unknown>): Promise<void> {
@@ -249,6 +251,7 @@ async function startLife(
   return {
     feed,
     bridge,
+    pending: destination.pending,
     async finish(): Promise<void> {
       feed.end();
       await withDisk(reading);
@@ -312,7 +315,7 @@ function expectSame(backend: Backend, expected: Backend): void {
 type Move = typeof move extends fc.Arbitrary<infer M> ? M : never;
 
 /** A bridge that is fed a story, and what can be done with it but for killing it. */
-async function startPlay(events: AgentEvent[], encoding: Encoding = 'json') {
+async function startPlay(events: AgentEvent[], encoding: Encoding = 'json', checkpoint_interval_ms = 0) {
   const disk = createDisk();
   const backend = createBackend();
   const clock = { now_ms: 0 };
@@ -320,7 +323,7 @@ async function startPlay(events: AgentEvent[], encoding: Encoding = 'json') {
   const batches: AgentEvent[][] = [];
   let is_up = true;
   let fed = 0;
-  const start = () => startLife(disk, backend, clock, () => is_up, encoding);
+  const start = () => startLife(disk, backend, clock, () => is_up, encoding, checkpoint_interval_ms);
   let life = await start();
 
   function feed(count: number): void {
@@ -352,6 +355,9 @@ async function startPlay(events: AgentEvent[], encoding: Encoding = 'json') {
       feed(Infinity);
       await life.finish();
       expectSame(backend, await undisturbed(batches));
+      expect(life.pending()).toBe(0);
+      // Of what was answered no record is left, or it would be sent again by the next.
+      expect([...disk.written.entries(OUTBOX_PREFIX)]).toEqual([]);
     },
   };
 }
@@ -414,6 +420,47 @@ test.prop([requests, full_now_and_then], { numRuns: 200 })(
       }
       await turn();
     }
+    await play.finish();
+  },
+);
+
+single(
+  'what comes while the first checkpoint after a full disk is written survives as soon as what comes later',
+  async () => {
+    const events = [1, 2, 3].map(
+      (number): AgentEvent => ({
+        type: 'agent.started',
+        ts: 1_700_000_000_000 + number,
+        session_key: 'agent:main:main',
+        run_id: `run-${number}`,
+        seq: 1,
+      }),
+    );
+    const play = await startPlay(events, 'json', 5_000);
+    const turns = async (count: number, writes: number): Promise<void> => {
+      for (let made = 0; made < count; made++) {
+        play.disk.flush(writes);
+        await turn();
+      }
+    };
+    const passSecond = (): void => void vi.advanceTimersByTime(1_000);
+    play.make({ do: 'feed', lines: 1 });
+    await turn();
+    play.disk.refuse(1);
+    await turn();
+    passSecond();
+    // What is told of the bridge can be written: a checkpoint follows.
+    await turns(1, 1);
+    await turns(20, 0);
+    play.make({ do: 'feed', lines: 1 });
+    await turns(2, 0);
+    await turns(20, 1);
+    play.make({ do: 'feed', lines: 1 });
+    await turns(2, 1);
+    await play.kill(0);
+    play.batches.splice(survivingIn(play.disk));
+    expect(play.batches).toHaveLength(3);
+    await play.restart();
     await play.finish();
   },
 );

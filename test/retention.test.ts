@@ -26,6 +26,18 @@ test('over four fifths of the bound the oldest of the largest goes', () => {
   expect([small.left(), large.left()]).toEqual([3, 5]);
 });
 
+test('where the largest has nothing that can go, the next one gives up its oldest', () => {
+  const busy = keeping('busy', 6);
+  const { destination } = busy;
+  const other = keeping('other', 4);
+  const stays = {
+    ...destination,
+    keeping: { ...destination.keeping, dropOldest: () => false },
+  } as Destination;
+  createRetention(createMemoryStore(), [stays, other.destination], LIMIT_BYTES).keep();
+  expect([busy.left(), other.left()]).toEqual([6, 2]);
+});
+
 test('within it everything stays', () => {
   const one = keeping('one', 8);
   const retention = createRetention(createMemoryStore(), [one.destination], LIMIT_BYTES);

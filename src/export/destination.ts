@@ -331,7 +331,7 @@ function openMetrics({ config, resource, now, openLane }: Parts, endpoint: Endpo
       unpackMetrics(bytes);
       return [bytes];
     },
-    // Each is written down before it is sent, and so never told by what it is.
+    // Each is written down before it is sent, as long as anything can be, and so never told by what it is.
     identify: () => [],
     toItem: (packed, count) => itemOf({ packed, count }),
     division: {

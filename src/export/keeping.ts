@@ -40,8 +40,8 @@ export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
     },
     bytes: () => lanes.reduce((total, { outbox }) => total + outbox.bytes, 0),
     dropOldest() {
-      const [largest] = lanes.toSorted((a, b) => b.outbox.bytes - a.outbox.bytes);
-      return largest?.lane.dropOldest() ?? false;
+      const largest_first = lanes.toSorted((a, b) => b.outbox.bytes - a.outbox.bytes);
+      return largest_first.some(({ lane }) => lane.dropOldest());
     },
     memory_limit_bytes: Math.min(...lanes.map((each) => each.memory_limit_bytes)),
     isPressed: () => lanes.some(({ lane }) => lane.isPressed),

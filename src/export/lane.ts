@@ -177,13 +177,23 @@ export class Lane<T> {
     this.#makeRoom();
   }
 
-  /** Gives up the oldest that is on the disk alone; false where there is none. */
+  /** Gives up the oldest that is on the disk, and not on its way; false where there is none. */
   dropOldest(): boolean {
-    const count = this.#outbox?.dropOldest();
+    const count = this.#outbox?.dropOldest() ?? this.#dropQueued();
     if (count === undefined) return false;
     this.#counts.pending -= count;
     this.#lose('dropped', STORE_FULL, count, 'the room on the disk for what is pending is full');
     return true;
+  }
+
+  /** Takes the oldest that are in one record out of the queue. Gives what they count as; undefined where there are none. */
+  #dropQueued(): number | undefined {
+    this.#queue.takeWhile(isPreview);
+    const segment = this.#queue.peek()?.segment;
+    if (segment === undefined) return undefined;
+    const items = this.#queue.takeWhile((item) => item.segment === segment);
+    for (const item of items) this.#outbox?.leave(item);
+    return items.reduce((total, { count }) => total + count, 0);
   }
 
   /** A copy of the counts as they are now. */
@@ -306,7 +316,7 @@ export class Lane<T> {
     if (this.#queue.size === 0 && this.#backlog.length === 0 && this.#outbox?.hasEvicted !== true) return [];
     const { in_order, max_items } = this.#options;
     const most = this.#suspects.isCareful ? Math.min(this.#pace.items, SUSPICIOUS_ITEMS) : this.#pace.items;
-    if (this.#backlog.length === 0 && this.#outbox?.hasEvicted) this.#load(this.#outbox);
+    while (this.#backlog.length === 0 && this.#outbox?.hasEvicted) this.#load(this.#outbox);
     const is_behind = this.#backlog.length > 0 || this.#queue.size > BATCHES_BEHIND * max_items;
     this.#takes_newest = is_behind && !in_order && !this.#takes_newest;
     const newest = this.#takes_newest ? this.#queue.takeNewest(most, MAX_BODY_BYTES) : [];
@@ -514,8 +524,10 @@ export class Lane<T> {
     if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#pace.round_trip_ms);
   }
 
-  #unreachable(batch: Batch<T>, { message, timed_out }: Extract<Verdict, { kind: 'unreachable' }>): void {
-    if (this.#options.division !== undefined) for (const item of batch.items) this.#unanswered.add(item);
+  #unreachable(batch: Batch<T>, verdict: Extract<Verdict, { kind: 'unreachable' }>): void {
+    const { message, timed_out, may_be_taken } = verdict;
+    if (may_be_taken && this.#options.division !== undefined)
+      for (const item of batch.items) this.#unanswered.add(item);
     // What could not be answered in time may be too much at once.
     if (timed_out && !this.#suspects.isSuspect(batch) && batch.items.length > 1) this.#halve(batch);
     else this.#putOff(batch, message);

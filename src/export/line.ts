@@ -44,6 +44,16 @@ export class Line<T> implements Iterable<LaneItem<T>> {
     return true;
   }
 
+  /** Others stand from now on where an item of this line did. */
+  replace(item: LaneItem<T>, others: readonly LaneItem<T>[]): void {
+    if (item.line !== this || item.place === undefined) return;
+    this.#places.splice(item.place, 1, ...others);
+    item.line = undefined;
+    for (const other of others) other.line = this;
+    this.#size += others.length - 1;
+    this.#compact();
+  }
+
   *[Symbol.iterator](): Iterator<LaneItem<T>> {
     for (const item of this.#places) if (item !== undefined) yield item;
   }

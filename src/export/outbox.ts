@@ -27,7 +27,7 @@ export interface OutboxOptions<T> {
   unpack(bytes: Uint8Array): T[];
   /** The item that a payload and its count were. */
   toItem(payload: T, count: number): LaneItem<T>;
-  /** Tells an item from others, also in another process that makes it of the same events. */
+  /** Tells an item from others, also in another process that makes it of the same events; empty where nothing does. */
   identify(item: LaneItem<T>): Id;
   /** Reads a record of the store. */
   read(key: string): Uint8Array | undefined;
@@ -81,8 +81,10 @@ export class Outbox<T> {
   /** Of a capture that goes on: those that have not been turned into records yet. */
   #captured = new Line<T>();
   readonly #segments = new Set<Segment<T>>();
-  /** The keys of the records that parts were first in. */
+  /** The keys of the records that items were in which are to be written down anew. */
   readonly #wholes = new WeakMap<LaneItem<T>, string>();
+  /** What was taken apart, and its parts. */
+  readonly #parts = new WeakMap<LaneItem<T>, LaneItem<T>[]>();
   /** The segments that are on the disk alone, oldest first. */
   readonly #evicted = new Set<Segment<T>>();
   /** Keys of records that are no longer wanted. */
@@ -135,8 +137,7 @@ export class Outbox<T> {
   leave(item: LaneItem<T>): void {
     const { segment } = item;
     if (segment !== undefined) this.#leaveSegment(item, segment);
-    else if (!this.#captured.delete(item) && this.#unsaved.delete(item))
-      this.#answered_ids.add(this.#options.identify(item));
+    else if (!this.#captured.delete(item) && this.#unsaved.delete(item)) this.#noteAnswered(item);
   }
 
   /**
@@ -145,10 +146,12 @@ export class Outbox<T> {
    */
   divide(item: LaneItem<T>, parts: LaneItem<T>[]): void {
     const { segment, line, since_ms } = item;
+    this.#parts.set(item, parts);
     for (const part of parts) part.since_ms = since_ms;
     if (segment === undefined) {
-      line?.delete(item);
-      for (const part of parts) line?.add(part);
+      line?.replace(item, parts);
+      const whole = this.#wholes.get(item);
+      if (whole !== undefined) for (const part of parts) this.#wholes.set(part, whole);
       return;
     }
     segment.items?.delete(item);
@@ -156,7 +159,6 @@ export class Outbox<T> {
     for (const part of parts) {
       part.segment = segment;
       segment.items?.set(part, NO_PLACE);
-      this.#wholes.set(part, segment.key);
     }
   }
 
@@ -180,7 +182,7 @@ export class Outbox<T> {
   /** Everything that is pending, and in no record yet or in one that holds more than that. */
   capture(): Capture & { written(ok: boolean): void } {
     const dissolved = [...this.#segments].filter(({ is_partial }) => is_partial);
-    for (const segment of dissolved) this.#dissolve(segment);
+    for (const segment of dissolved.toReversed()) this.#dissolve(segment);
     this.#captured = this.#unsaved;
     this.#unsaved = new Line();
     const before = { answers: this.#takeAnswered(), letters: this.#letters, stale: this.#stale };
@@ -281,6 +283,12 @@ export class Outbox<T> {
     this.#answered_before = new Map();
   }
 
+  /** What nothing tells from others does not come again as the same. */
+  #noteAnswered(item: LaneItem<T>): void {
+    const id = this.#options.identify(item);
+    if (id.length > 0) this.#answered_ids.add(id);
+  }
+
   #wasAnswered(item: LaneItem<T>): boolean {
     const id = idKey(this.#options.identify(item));
     const times = this.#answered_before.get(id);
@@ -322,6 +330,7 @@ export class Outbox<T> {
     for (const item of segment.items?.keys() ?? []) {
       item.segment = undefined;
       item.since_ms = segment.since_ms;
+      this.#wholes.set(item, segment.key);
       line.add(item);
     }
     for (const item of this.#unsaved) line.add(item);
@@ -347,17 +356,30 @@ export class Outbox<T> {
       this.#segments.add(segment);
       this.#bytes += segment.bytes;
       for (const [item, place] of [...(segment.items ?? [])]) {
-        if (this.#unsaved.delete(item)) {
-          item.segment = segment;
-          continue;
-        }
-        // It was answered for meanwhile.
         segment.items?.delete(item);
-        segment.count -= item.count;
-        this.#answered(segment, place);
+        for (const part of this.#partsOf(item))
+          this.#takeBack(part, part === item ? place : NO_PLACE, segment);
       }
       if (segment.items?.size === 0) this.#remove(segment);
     }
+  }
+
+  /** An item that was to be written down anew is in its segment as before, unless it was answered for meanwhile. */
+  #takeBack(item: LaneItem<T>, place: number, segment: Segment<T>): void {
+    if (this.#unsaved.delete(item)) {
+      item.segment = segment;
+      segment.items?.set(item, place);
+      return;
+    }
+    segment.count -= item.count;
+    this.#answered(segment, place);
+  }
+
+  /** What an item is now: itself, or the parts into which it was taken apart meanwhile. */
+  *#partsOf(item: LaneItem<T>): Generator<LaneItem<T>> {
+    const parts = this.#parts.get(item);
+    if (parts === undefined) yield item;
+    else for (const part of parts) yield* this.#partsOf(part);
   }
 
   #attach(segment: Segment<T>, items: Iterable<[number, LaneItem<T>]>): void {
@@ -396,7 +418,8 @@ export class Outbox<T> {
     let estimated_bytes = 0;
     for (let item = this.#captured.first; item !== undefined; item = this.#captured.first) {
       estimated_bytes += item.bytes;
-      if (items.length > 0 && (items.length >= this.#segment_items || estimated_bytes > SEGMENT_BYTES)) break;
+      const is_full = items.length >= this.#segment_items || estimated_bytes > SEGMENT_BYTES;
+      if (items.length > 0 && (is_full || !this.#areOfOne(items[0], item))) break;
       this.#captured.delete(item);
       items.push(item);
       since_ms = Math.min(since_ms, item.since_ms ?? Infinity);
@@ -421,7 +444,12 @@ export class Outbox<T> {
     return segment;
   }
 
-  /** Parts keep their place in the order of the keys. */
+  /** Whether they were in one record before, or in none. */
+  #areOfOne(one: LaneItem<T> | undefined, other: LaneItem<T>): boolean {
+    return one !== undefined && this.#wholes.get(one) === this.#wholes.get(other);
+  }
+
+  /** What was in a record before keeps its place in the order of the keys. */
   #nextKey([first]: LaneItem<T>[]): string {
     const number = keyNumber(this.#next_segment++);
     const whole = first === undefined ? undefined : this.#wholes.get(first);

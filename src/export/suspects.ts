@@ -177,26 +177,31 @@ export class Suspects<T> {
   refuse(batch: Batch<T>, message: string): boolean {
     this.#tries_since_pass += 1;
     const suspicion = this.#suspicions.get(batch);
-    if (this.#outage || suspicion === undefined) {
+    const has_parts = batch.items.some(this.#hasParts);
+    if (suspicion === undefined || (this.#outage && !has_parts)) {
       this.putBack(batch);
       return false;
     }
     this.#refused_in_a_row += 1;
-    this.#count(suspicion);
+    if (!this.#outage) this.#count(suspicion);
     if (batch.items.length > 1) {
       this.#takeApart(batch.items, suspicion, 1);
       return false;
     }
     batch.refusals += 1;
     batch.message = message;
-    if (batch.items.some(this.#hasParts)) return this.#divides(batch);
+    if (has_parts) return this.#divides(batch);
     this.#refused.push(batch);
     return false;
   }
 
-  /** Where nothing has passed since the last time, this may be an outage, in which there is no end to taking apart. */
+  /**
+   * Where nothing has passed since the last time, this may be an outage: then it has to be refused again, and all else with it. As
+   * nothing that shares a series with it is sent meanwhile, something of each may be poison, and no more than this is taken apart.
+   */
   #divides(batch: Batch<T>): boolean {
-    const is_time = this.#passed > this.#passed_at_division;
+    const passes = !this.#outage && this.#passed > this.#passed_at_division;
+    const is_time = passes || (batch.refusals >= REFUSALS_BEFORE_SUSPECT && this.isStuck);
     if (is_time) this.#dividing.add(batch);
     else this.#untried.push(batch);
     return is_time;

@@ -58,15 +58,15 @@ export function createTransport(endpoint: EndpointConfig): Transport {
     };
   }
 
-  const failed = (reason: 'timeout' | 'connection', message: string): Outcome => ({
-    kind: 'failed',
-    reason,
-    message: throughProxy(endpoint, message),
-  });
-
   function post(body: Uint8Array, closing: AbortSignal, encoding = endpoint.encoding): Promise<Outcome> {
     return new Promise((resolve) => {
       const ending = createEnding();
+      const failed = (reason: 'timeout' | 'connection', message: string): Outcome => ({
+        kind: 'failed',
+        reason,
+        message: throughProxy(endpoint, message),
+        may_be_taken: ending.has_begun(),
+      });
       const settle = (outcome: Outcome): void => {
         clearTimeout(timer);
         closing.removeEventListener('abort', close);
@@ -91,6 +91,8 @@ export function createTransport(endpoint: EndpointConfig): Transport {
 
 /** How a request learns that nobody waits for its answer any more. A platform's signal for each would cost as much as sending it. */
 interface Ending {
+  /** Whether a request has gone out before the end. */
+  has_begun(): boolean;
   end(): void;
   /** Calls at the end, or at once where that has been. Who heard before has been answered, and hears no more. */
   hear(listener: () => void): void;
@@ -98,8 +100,10 @@ interface Ending {
 
 function createEnding(): Ending {
   let is_over = false;
+  let has_begun = false;
   let tell = (): void => undefined;
   return {
+    has_begun: () => has_begun,
     end() {
       is_over = true;
       tell();
@@ -107,6 +111,7 @@ function createEnding(): Ending {
     hear(listener) {
       tell = listener;
       if (is_over) listener();
+      else has_begun = true;
     },
   };
 }

@@ -20,13 +20,19 @@ export type Outcome =
       /** The first bytes of the answer's body. */
       body: Uint8Array;
     }
-  | { kind: 'failed'; reason: 'connection' | 'timeout'; message: string };
+  | {
+      kind: 'failed';
+      reason: 'connection' | 'timeout';
+      message: string;
+      /** It has gone out: the answer may be all that is missing. */
+      may_be_taken: boolean;
+    };
 
 export type Verdict =
   | { kind: 'taken'; partial?: PartialSuccess }
   /** To be tried again. `for_content`: it may be for what is in the request, not only for when it came. */
   | { kind: 'refused'; message: string; for_content: boolean; retry_after_ms?: number }
-  | { kind: 'unreachable'; message: string; timed_out: boolean }
+  | { kind: 'unreachable'; message: string; timed_out: boolean; may_be_taken: boolean }
   /** Nothing is wrong with what is in it: in another encoding it may be taken. */
   | { kind: 'wrong_encoding'; message: string }
   | { kind: 'too_large'; reason: string; message: string }
@@ -57,7 +63,8 @@ function answerMessage({ status, body, location }: Extract<Outcome, { kind: 'ans
 /** `encoding`: that of the request. */
 export function judge(outcome: Outcome, signal: Signal, encoding: Encoding): Verdict {
   if (outcome.kind === 'failed') {
-    return { kind: 'unreachable', message: outcome.message, timed_out: outcome.reason === 'timeout' };
+    const { message, reason, may_be_taken } = outcome;
+    return { kind: 'unreachable', message, timed_out: reason === 'timeout', may_be_taken };
   }
   const { status, body, retry_after_ms } = outcome;
   if (status >= 200 && status < 300) {

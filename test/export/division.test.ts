@@ -223,6 +223,41 @@ describe('poison in what was collected', () => {
     expect(lane.counts()).toMatchObject({ pending: 0, rejected: { poison: 3 } });
   });
 
+  test.each([17, 50])(
+    'one in each of the parts of %d points: nothing passes before they are taken apart',
+    async (count) => {
+      const size = Math.ceil(Math.sqrt(count));
+      const series = names(count).map((name, place) => (place % size === 1 ? `poison-${name}` : name));
+      const poisons = series.filter(isPoison).length;
+      let tries = 0;
+      // A connection that breaks in between is no outage.
+      const opened = openLane(
+        (points) => (++tries === 4 ? UNREACHABLE : refusesPoison(points)),
+        (now_ms) => {
+          if (now_ms - fakeClock().now() > 600_000) void opened.lane.close();
+        },
+      );
+      opened.collect(series, 1);
+      opened.collect(series, 2);
+      await opened.lane.idle();
+      expect(opened.lane.counts()).toMatchObject({
+        delivered: 2 * (count - poisons),
+        pending: 0,
+        rejected: { poison: 2 * poisons },
+      });
+      expectInOrder(opened.points());
+    },
+  );
+
+  test('one point that found no backend in between is not overtaken by a newer one', async () => {
+    const script = [answered(503), answered(503), UNREACHABLE, answered(503)];
+    const { lane, points, collect } = openLane(() => script.shift() ?? OK);
+    collect(['a'], 1);
+    collect(['a'], 2);
+    await lane.idle();
+    expect(points()).toEqual(['a@1', 'a@2']);
+  });
+
   test('in an outage nothing is given up, nothing is taken out of order, and most goes as it is', async () => {
     const until_ms = fakeClock().now() + 120_000;
     const { lane, points, collect, bodies } = openLane((_, now_ms) =>
@@ -297,6 +332,31 @@ property.prop(
   expect(points()).toHaveLength(delivered);
   expect(new Set(points()).size).toBe(delivered);
   expect(points().filter(isPoison)).toEqual([]);
+});
+
+const refusal = fc.constantFrom(
+  answered(503, '', 1_000),
+  answered(503),
+  answered(413),
+  answered(429),
+  UNREACHABLE,
+);
+property.prop(
+  [fc.array(some, { minLength: 1, maxLength: 12 }), fc.array(fc.option(refusal), { maxLength: 40 })],
+  {
+    numRuns: 300,
+  },
+)('as long as no answer is lost, no point follows a newer one of its series', async (series, refusals) => {
+  const script = [...refusals];
+  const opened = openLane(
+    (points) => script.shift() ?? refusesPoison(points),
+    (now_ms) => {
+      if (now_ms - fakeClock().now() > 600_000) void opened.lane.close();
+    },
+  );
+  for (const [index, each] of series.entries()) opened.collect(each, index + 1);
+  await opened.lane.idle();
+  expectInOrder(opened.points());
 });
 
 interface Disk {
@@ -419,6 +479,62 @@ describe('with a store', () => {
     expect(is_idle).toBe(false);
     await lane.close();
     await idle;
+  });
+
+  test('what was answered and could not be written down is not taken for what the next process collects', async () => {
+    const disk = emptyDisk();
+    const first = openKept(disk, async () => OK);
+    first.collect(['a'], 1);
+    first.save(false);
+    await first.lane.idle();
+    first.flush();
+    await first.lane.close();
+    const second = openKept(disk, async () => OK);
+    second.collect(['a'], 2);
+    second.save();
+    await second.lane.idle();
+    expect(second.lane.counts()).toMatchObject({ produced: 1, delivered: 1 });
+  });
+
+  test('what is taken apart while it can not be written down anew stays on the disk as it was', async () => {
+    const disk = emptyDisk();
+    let answer = (_points: string[]): Outcome => answered(413);
+    const first = openKept(disk, async (body) => answer(pointsOf(body)));
+    first.collect(names(20), 1);
+    first.save();
+    await turn();
+    answer = () => answered(429);
+    first.save(false);
+    await turn();
+    const capture = first.outbox.capture();
+    while (!capture.advance(2));
+    answer = (points) => (points.length > 1 ? answered(413) : UNREACHABLE);
+    for (let turns = 0; turns < 40; turns += 1) await turn();
+    capture.written(false);
+    first.flush();
+    await first.lane.close();
+    const { lane } = openKept(disk, async () => OK);
+    await lane.idle();
+    expect(lane.counts()).toMatchObject({ produced: 20, delivered: 20 });
+  });
+
+  test('what could not be written down and is taken apart stays before what was collected later', async () => {
+    const disk = emptyDisk();
+    let tries = 0;
+    const first = openKept(disk, async () => (++tries === 1 ? answered(413) : UNREACHABLE));
+    first.collect(['a', 'b'], 1);
+    first.collect(['a', 'b'], 2);
+    first.save(false);
+    await turn();
+    first.save();
+    await first.lane.close();
+    const sent: string[] = [];
+    const second = openKept(disk, async (body) => {
+      sent.push(...pointsOf(body));
+      return OK;
+    });
+    await second.lane.idle();
+    expect(sent).toEqual(['a@1', 'b@1', 'a@2', 'b@2']);
   });
 
   test('a part that was given up is a dead letter of its own', async () => {

@@ -13,8 +13,18 @@ export const answered = (status: number, body: unknown = '', retry_after_ms?: nu
   ...(retry_after_ms === undefined ? {} : { retry_after_ms }),
 });
 export const OK = answered(200, '{}');
-export const UNREACHABLE: Outcome = { kind: 'failed', reason: 'connection', message: 'connect ECONNREFUSED' };
-export const TIMED_OUT: Outcome = { kind: 'failed', reason: 'timeout', message: 'no answer within 10 ms' };
+export const UNREACHABLE: Outcome = {
+  kind: 'failed',
+  reason: 'connection',
+  message: 'connect ECONNREFUSED',
+  may_be_taken: false,
+};
+export const TIMED_OUT: Outcome = {
+  kind: 'failed',
+  reason: 'timeout',
+  message: 'no answer within 10 ms',
+  may_be_taken: true,
+};
 
 /** Sleeping takes no time, and moves the clock. */
 export function fakeClock() {

@@ -55,3 +55,22 @@ test('of what has left nothing is held', () => {
   expect(items.every((each) => each.line === undefined)).toBe(true);
   expect([...line]).toEqual([]);
 });
+
+test('others stand where an item did', () => {
+  const line = new Line<number>();
+  const [first, second, third, fourth, fifth] = [1, 2, 3, 4, 5].map(item) as [
+    LaneItem<number>,
+    LaneItem<number>,
+    LaneItem<number>,
+    LaneItem<number>,
+    LaneItem<number>,
+  ];
+  for (const each of [first, second, third]) line.add(each);
+  line.delete(first);
+  line.replace(second, [fourth, fifth]);
+  expect([...line]).toEqual([fourth, fifth, third]);
+  expect(line.size).toBe(3);
+  expect(line.delete(second)).toBe(false);
+  for (const each of [fourth, third, fifth]) expect(line.delete(each)).toBe(true);
+  expect(line.first).toBeUndefined();
+});

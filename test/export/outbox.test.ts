@@ -115,6 +115,8 @@ function backend() {
 const silent: LaneOptions<string>['post'] = (_body, signal) =>
   new Promise((resolve) => signal.addEventListener('abort', () => resolve(UNREACHABLE)));
 
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 const names = (count: number, prefix = 'i'): string[] =>
   Array.from({ length: count }, (_, index) => `${prefix}${index}`);
 const balance = ({ produced, delivered, pending, rejected, dropped }: SignalCounts): number =>
@@ -221,6 +223,46 @@ describe('what is pending', () => {
     expect(disk.records.size).toBeLessThan(before);
   });
 
+  test('so can the oldest that is in memory, too', async () => {
+    const disk = emptyDisk();
+    const { lane, outbox, save, flush } = openLane(disk, silent);
+    for (const name of ['sent', 'old', 'new']) {
+      lane.offer([toItem(name)]);
+      save();
+      await turn();
+    }
+    lane.offer([toItem('newer')]);
+    const before = outbox.bytes;
+    expect(lane.dropOldest()).toBe(true);
+    expect(outbox.bytes).toBeLessThan(before);
+    expect(lane.counts()).toMatchObject({ pending: 3, dropped: { store_full: 1 } });
+    expect([lane.dropOldest(), lane.dropOldest()]).toEqual([true, false]);
+    flush();
+    expect(disk.records.size).toBe(1);
+    expect(balance(lane.counts())).toBe(0);
+  });
+
+  test.each([
+    { before: 25, answers: 2, what: 'both are written down anew' },
+    { before: 5, answers: 1, what: 'the older one is, and the newer one is not' },
+  ])('a correction comes after what it corrects where $what', async ({ before, answers }) => {
+    const disk = emptyDisk();
+    let tries = 0;
+    const first = openLane(disk, (body, signal) =>
+      ++tries <= answers ? backend().post(body) : silent(body, signal),
+    );
+    first.lane.offer([...names(before), 'ended'].map((name) => toItem(name)));
+    first.save();
+    first.lane.offer([toItem('corrected', 0), ...names(8, 'new').map((name) => toItem(name))]);
+    first.save();
+    await turn();
+    first.save();
+    await first.lane.close();
+    const { taken, post } = backend();
+    await openLane(disk, post).lane.idle();
+    expect(taken.filter((name) => name === 'ended' || name === 'corrected')).toEqual(['ended', 'corrected']);
+  });
+
   test('a record that can not be read any more is counted', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);
@@ -232,6 +274,23 @@ describe('what is pending', () => {
     disk.records.delete(key);
     await second.lane.idle();
     expect(second.lane.counts()).toMatchObject({ produced: 3, pending: 0, dropped: { store_damaged: 3 } });
+  });
+
+  test('a record that can not be read any more does not hold up those after it', async () => {
+    const disk = emptyDisk();
+    const first = openLane(disk, silent);
+    for (const name of ['a', 'b', 'c']) {
+      first.lane.offer([toItem(name)]);
+      first.save();
+    }
+    await first.lane.close();
+    const [key = ''] = [...disk.records.keys()].sort();
+    const { taken, post } = backend();
+    const second = openLane(disk, post);
+    disk.records.delete(key);
+    await second.lane.idle();
+    expect(taken).toEqual(['b', 'c']);
+    expect(second.lane.counts()).toMatchObject({ delivered: 2, pending: 0, dropped: { store_damaged: 1 } });
   });
 });
 
@@ -296,7 +355,6 @@ property.prop([fc.array(step, { maxLength: 60 }), fc.integer({ min: 500, max: 5_
       open.outbox.endRestore();
       process_start = taken.length;
     };
-    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
     for (const each of steps) {
       // What has arrived by then has been answered, too.
       if (each.kind === 'save' || each.kind === 'flush') await turn();

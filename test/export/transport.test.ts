@@ -183,6 +183,7 @@ describe('a failure', () => {
       kind: 'failed',
       reason: 'connection',
       message: expect.stringContaining('ECONNREFUSED'),
+      may_be_taken: false,
     });
     expect(JSON.stringify(outcome)).not.toContain('hunter2');
   });
@@ -200,7 +201,11 @@ describe('a failure', () => {
       first = false;
     });
     const transport = open(url);
-    expect(await transport.post(BODY, OPEN_FOR_EVER)).toMatchObject({ kind: 'failed', reason: 'connection' });
+    expect(await transport.post(BODY, OPEN_FOR_EVER)).toMatchObject({
+      kind: 'failed',
+      reason: 'connection',
+      may_be_taken: true,
+    });
     expect(await transport.post(BODY, OPEN_FOR_EVER)).toMatchObject({ kind: 'answered', status: 200 });
   });
 
@@ -213,6 +218,7 @@ describe('a failure', () => {
       kind: 'failed',
       reason: 'timeout',
       message: 'no answer within 50 ms',
+      may_be_taken: true,
     });
   });
 

@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest';
+import { createKeeping, type KeptLane } from '../../src/export/keeping.js';
+
+/** A lane that has so many bytes on the disk, and whether it has something that can go. */
+function lane(signal: KeptLane['signal'], bytes: number, can_drop: boolean, dropped: string[]): KeptLane {
+  return {
+    signal,
+    memory_limit_bytes: 1,
+    lane: {
+      isPressed: false,
+      relieve: () => undefined,
+      dropOldest() {
+        if (can_drop) dropped.push(signal);
+        return can_drop;
+      },
+    },
+    outbox: { bytes } as KeptLane['outbox'],
+  };
+}
+
+test('the largest lane that can gives up its oldest', () => {
+  const dropped: string[] = [];
+  const lanes = [
+    lane('traces', 3, false, dropped),
+    lane('metrics', 1, true, dropped),
+    lane('logs', 2, true, dropped),
+  ];
+  expect(createKeeping(lanes).dropOldest()).toBe(true);
+  expect(dropped).toEqual(['logs']);
+  expect(createKeeping(lanes.slice(0, 1)).dropOldest()).toBe(false);
+});

@@ -1,0 +1,81 @@
+/** What is written down where the disk refuses some of it. */
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { createKeeper } from '../src/keeper.js';
+import { openKept } from '../src/kept.js';
+import type { Destination, DestinationKeeping } from '../src/model/delivery.js';
+import type { RecordChange } from '../src/model/record.js';
+import { createMemoryStore } from '../src/store/index.js';
+import { gatherFor, type Store } from '../src/store/store.js';
+
+/** A keeper of one destination, whose store refuses what is written while it is full. */
+function open() {
+  const inner = createMemoryStore();
+  const state = { is_full: false };
+  let outgoing: RecordChange[] = [];
+  const write: Store['write'] = async (changes) =>
+    state.is_full ? { ok: false, message: 'full' } : inner.write(changes);
+  const keeping: Partial<DestinationKeeping> = {
+    prefixes: [],
+    takeAnswers: () => ({
+      traces: { changes: outgoing.splice(0), answers: { ids: new Uint8Array(), places: {} } },
+    }),
+    capture: () => ({ changes: [], take: () => [], advance: () => true, written: () => undefined }),
+    bytes: () => 0,
+    isPressed: () => false,
+    memory_limit_bytes: 1e9,
+  };
+  const destination: Partial<Destination> = {
+    name: 'a',
+    keeping: keeping as DestinationKeeping,
+    collectMetrics: async () => undefined,
+    sendMetrics: () => undefined,
+  };
+  const keeper = createKeeper(openKept({ ...inner, write, gather: () => gatherFor(write) }, 'run'), {
+    place: 'here',
+    destinations: [destination as Destination],
+    capture: () => [],
+    settled: async () => undefined,
+    ledger: () => ({}) as never,
+    checkpoint_interval_ms: 5_000,
+    store_limit_bytes: 1e9,
+    logger: pino({ level: 'silent' }),
+    now: () => 0,
+    clock: () => 0,
+  });
+  return {
+    keeper,
+    state,
+    keys: () => [...inner.entries('')].map(({ key }) => key),
+    give(...changes: RecordChange[]): void {
+      outgoing = [...outgoing, ...changes];
+    },
+  };
+}
+
+test('dead letters and removals that could not be written are written later', async () => {
+  const { keeper, state, keys, give } = open();
+  give({ key: 'outbox/a/traces/1', value: Buffer.from('a') });
+  await keeper.keepUp();
+  state.is_full = true;
+  give({ key: 'outbox/a/traces/1' }, { key: 'dead/1', value: Buffer.from('a') });
+  await keeper.keepUp();
+  await keeper.keepUp();
+  expect(keys()).toContain('outbox/a/traces/1');
+  state.is_full = false;
+  await keeper.keepUp();
+  expect(keys()).toContain('dead/1');
+  expect(keys()).not.toContain('outbox/a/traces/1');
+});
+
+test('dead letters that can not be written are held up to a bound', async () => {
+  const { keeper, state, keys, give } = open();
+  state.is_full = true;
+  for (const number of [1, 2, 3]) {
+    give({ key: `dead/${number}`, value: Buffer.alloc(400_000) });
+    await keeper.keepUp();
+  }
+  state.is_full = false;
+  await keeper.keepUp();
+  expect(keys().filter((key) => key.startsWith('dead/'))).toEqual(['dead/1', 'dead/2']);
+});
