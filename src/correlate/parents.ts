@@ -170,7 +170,10 @@ export function findParent(step: Step, child: Child): Parent {
   const spawn = spawnOf(step, child);
   if (spawn !== undefined) {
     const { parent_run_id } = child;
-    return spawnParent(step, child, parent_run_id === undefined ? spawn : { parent_run_id, ...spawn }, true);
+    const told = parent_run_id === undefined ? spawn : { parent_run_id, ...spawn };
+    // Who names neither the run nor the call only repeats what the child knows: who spawned it may tell more.
+    const isTold = spawn.parent_run_id !== undefined || spawn.call_id !== undefined;
+    return spawnParent(step, child, told, isTold);
   }
   const { parent_session_key, parent_run_id } = child;
   if (parent_session_key !== undefined && parent_session_key !== child.session_key) {
