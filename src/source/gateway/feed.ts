@@ -253,7 +253,8 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   function noticeDrops(seq: number | undefined): void {
     if (seq === undefined || connection === undefined) return;
     if (last_seq !== undefined && seq > last_seq + 1) {
-      gap ??= gapSince('frames_dropped', position?.seen_ms ?? gatewayNow());
+      // What is dropped while an older gap is asked about may be in none of its answers: that is asked once more.
+      gap = gap === undefined ? gapSince('frames_dropped', position?.seen_ms ?? gatewayNow()) : { ...gap };
       live_since_ms = gatewayNow();
       startRepair(connection);
     }

@@ -244,6 +244,35 @@ describe.each(['tools', 'spawn', 'abort'] as const)('%s', (scenario) => {
   );
 });
 
+property.prop(
+  {
+    places: fc.uniqueArray(fc.integer({ min: 1, max: pushedOf('spawn').length - 1 }), {
+      minLength: 4,
+      maxLength: 4,
+    }),
+  },
+  { numRuns: 30 },
+)('whole where frames are dropped while an older gap is asked about', async ({ places }) => {
+  const pushed = pushedOf('spawn');
+  const [lost = 0, back = 0, dropped = 0, again = 0] = places.sort((a, b) => a - b);
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const gateway = createGateway('spawn');
+  const following = startFeed();
+  const first = connect(gateway);
+  await follow(following, first);
+  await pushFrames(following, pushed.slice(0, lost));
+  first.end();
+  await settle();
+  vi.setSystemTime(pushed[back]!.rx);
+  const { line, answer } = connectSlowly(gateway, 'sessions.list');
+  await follow(following, line);
+  await pushFrames(following, pushed.slice(back, dropped));
+  await pushFrames(following, pushed.slice(again), again - back + 1);
+  answer();
+  await askedOnTheSide();
+  expectWhole('spawn', following.lines);
+});
+
 test('a bridge that is started again goes on where the last one stopped', async () => {
   const pushed = pushedOf('tools');
   vi.setSystemTime(pushed[0]!.rx - 1_000);
