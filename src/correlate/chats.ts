@@ -40,7 +40,7 @@ import { addEndedCall, addStep, currentStep, keepSteps, removeStep, unmatchedSte
 const UNKNOWN = 'unknown';
 const USAGE = 'gen_ai.client.inference.usage';
 
-/** Of a step whose number a call has been given; they count from 1. */
+/** Of a step whose number a call has been given, or stands for; they count from 1. */
 const NO_NUMBER = 0;
 
 /** Responses of one run whose reasoning is remembered before their tokens come. */
@@ -77,7 +77,7 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
 
 function openStep(run: Run, start_ms: number): OpenStep {
   const open: OpenStep = {
-    number: ++run.step_count,
+    number: NO_NUMBER,
     start_ms,
     model: undefined,
     provider: undefined,
@@ -90,6 +90,8 @@ function openStep(run: Run, start_ms: number): OpenStep {
     reasoning: undefined,
   };
   addStep(run, open);
+  // The call of one that comes behind it has been counted.
+  if (open.ended_by === undefined) open.number = ++run.step_count;
   return open;
 }
 

@@ -76,6 +76,13 @@ describe.each([
   });
 });
 
+test('a step that comes after its call does not count again', () => {
+  const call = tokensAt(200, { response_id: 'one' });
+  const inOrder = chatsOf([started, stepAt(100), call, stepAt(300), finished]);
+  const swapped = chatsOf([started, call, stepAt(100), stepAt(300), finished]);
+  expect(idsOf(swapped).sort()).toEqual(idsOf(inOrder).sort());
+});
+
 /** Steps and calls of one run, each at an instant of its own, in any order; its end comes anywhere among them. */
 const mixed: fc.Arbitrary<AgentEvent[]> = fc
   .array(
