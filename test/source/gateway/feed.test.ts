@@ -414,3 +414,29 @@ test.each([
   await follow(following, connect(gateway));
   expect(following.lines.map((line) => JSON.parse(line).missed?.reason).filter(Boolean)).toEqual([reason]);
 });
+
+test('a connection is made to wait, too, where the consumer was busy before it', async () => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const feed = createFeed({
+    stream: 'ws://test',
+    push: () => new Promise(() => undefined),
+    resume: undefined,
+    say: async () => undefined,
+  });
+  const frame: EventFrame = { type: 'event', event: 'tick', payload: {} };
+  const paused: string[] = [];
+  for (const name of ['first', 'second']) {
+    const { open, end } = connect(createGateway('tools'));
+    open.pause = () => void paused.push(name);
+    void feed.follow(open, new AbortController().signal);
+    await settle();
+    for (let mebibytes = 0; mebibytes < 20; mebibytes++) {
+      feed.onEvent(' '.repeat(2 ** 20), frame);
+      await settle();
+    }
+    end();
+    await settle();
+  }
+  expect(new Set(paused)).toEqual(new Set(['first', 'second']));
+});
