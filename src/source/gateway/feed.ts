@@ -87,8 +87,11 @@ function gapReason({ code, reason }: Ending): string {
 
 export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
-  /** Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. */
-  follow(connection: Connection, stop: AbortSignal): Promise<Ending | Refusal>;
+  /**
+   * Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. `onFollowing`
+   * is called once the gateway has agreed.
+   */
+  follow(connection: Connection, stop: AbortSignal, onFollowing?: () => void): Promise<Ending | Refusal>;
   /** Gives out what has been seen and not been pulled yet. */
   flush(): Promise<void>;
 }
@@ -307,7 +310,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       give(`{"rx":${Date.now()},"frame":${oneLine(json)}}`);
       reasoning?.see(frame);
     },
-    async follow(opened, stop) {
+    async follow(opened, stop, onFollowing) {
       connection = opened;
       // The gateway pushes as soon as it is asked, which may be before its answer.
       const asked = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
@@ -319,6 +322,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
         lose('connection_lost');
         return describeError(subscribed.error);
       }
+      onFollowing?.();
       live_since_ms = gatewayNow();
       startRepair(opened);
       const finish = (): void => void within(FINISH_MS, asked.finish()).then(opened.close);
