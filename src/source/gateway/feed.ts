@@ -295,7 +295,12 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     asked_since_ms = undefined;
     held = [];
     held_bytes = 0;
-    if (position !== undefined) gap ??= gapSince(reason, position.seen_ms);
+    if (position === undefined) return;
+    // Runs that began while an older gap was asked about are in that gap by now.
+    gap =
+      gap === undefined
+        ? gapSince(reason, position.seen_ms)
+        : { ...gap, open_runs: { ...gap.open_runs, ...runs.open } };
   }
 
   return {

@@ -440,3 +440,16 @@ test('a connection is made to wait, too, where the consumer was busy before it',
   }
   expect(new Set(paused)).toEqual(new Set(['first', 'second']));
 });
+
+test('a run that began while the past was asked for, and was taken along by its gateway, ends', async () => {
+  const { pushed, gateway, following } = await cutAfter(1);
+  const { line } = connectSlowly(gateway, 'audit.activity.list');
+  await follow(following, line);
+  await pushFrames(following, pushed.slice(1, 30));
+  line.end();
+  await settle();
+  await follow(following, connect(gateway, 'two'));
+  await askedOnTheSide();
+  const runs = [...spansOf(following.lines).values()].filter((span) => span.kind === 'run');
+  expect(runs).toMatchObject([{ error: { type: 'gateway_restarted' } }]);
+});
