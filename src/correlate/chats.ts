@@ -106,7 +106,12 @@ const hasNoId = (event: EventOf<'llm.tokens'>): boolean =>
 
 /** The current step failed. Its message may still come and name it, so it is held. */
 function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error: ErrorDetail): void {
-  const open = currentStep(run) ?? openStep(run, event.started_at ?? event.ts);
+  const current = currentStep(run);
+  // One that has failed already was another attempt, of which no step told that this one began.
+  const open =
+    current === undefined || current.error !== undefined
+      ? openStep(run, event.started_at ?? event.ts)
+      : current;
   open.error = error;
   open.end_ms = event.ended_at ?? event.ts;
   open.model ??= event.model;
