@@ -141,7 +141,8 @@ function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent
   const hasYielded = (run: Run): boolean =>
     run.ended?.yielded === true || run.aside.yielded_at_ms !== undefined;
   const run = latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
-  const parent = run && known(step, run, undefined, true);
+  // It links to each of those: one that is not open may be about to be.
+  const parent = run && known(step, run, undefined, reported.length === named.length);
   // Only the runs that it reports on tell which request it goes on with.
   if (parent !== undefined && reported.length > 0) return parent;
   const waits_for = named.flatMap(({ run_id, session_key }) => [

@@ -1,0 +1,43 @@
+/** Runs that go on with a request: whatever comes first, they link to each run that they report on. */
+import { expect, test } from 'vitest';
+import { createCorrelator } from '../../src/correlate/index.js';
+import type { AgentEvent } from '../../src/model/event.js';
+import { merge, NOW_MS } from '../helpers.js';
+
+const SESSION = 'agent:main:s';
+const ANNOUNCE = { session_key: SESSION, run_id: `announce:requester-settle:main:${SESSION}:a,b:yield-1` };
+
+// biome-ignore lint/suspicious/noExplicitAny: a short way to write events; the types are checked where they are used
+const at = (ms: number, type: string, fields: any): AgentEvent =>
+  ({ type, ts: NOW_MS + ms, ...fields }) as AgentEvent;
+
+/** A sub-agent's run of which only its parent session is known. */
+const child = (run_id: string, ms: number): AgentEvent[] => {
+  const own = { session_key: `agent:main:subagent:${run_id}`, run_id };
+  return [
+    at(ms, 'agent.started', { ...own, parent_session_key: SESSION }),
+    at(ms + 50, 'agent.finished', { ...own, status: 'ok' }),
+  ];
+};
+
+test('a run that reports on two links to both, also where one of them waits for its spawn', () => {
+  const parent = { session_key: SESSION, run_id: 'p' };
+  const events = [
+    at(0, 'agent.started', parent),
+    ...child('a', 10),
+    at(70, 'agent.finished', { ...parent, status: 'ok', yielded: true }),
+    ...child('b', 1_200),
+    at(1_300, 'agent.started', ANNOUNCE),
+    at(1_400, 'agent.finished', { ...ANNOUNCE, status: 'ok' }),
+  ];
+  const correlator = createCorrelator();
+  const emissions = events.map((event) =>
+    merge([correlator.expire(event.ts), correlator.apply(event, event.ts)]),
+  );
+  const { spans } = merge([...emissions, correlator.expire(NOW_MS + 60_000)]);
+  const idOf = (run_id: string) =>
+    spans.find(({ attributes }) => attributes['openclaw.run.id'] === run_id)?.span_id;
+  const announce = spans.find(({ attributes }) => attributes['openclaw.run.id'] === ANNOUNCE.run_id);
+  expect(announce?.links.map(({ span_id }) => span_id)).toEqual([idOf('a'), idOf('b')]);
+  expect(announce?.parent_span_id).toBe(idOf('p'));
+});
