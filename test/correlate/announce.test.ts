@@ -1,8 +1,9 @@
 /** Runs that go on with a request: whatever comes first, they link to each run that they report on. */
-import { expect, test } from 'vitest';
+import { fc, test } from '@fast-check/vitest';
+import { expect } from 'vitest';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
-import { merge, NOW_MS } from '../helpers.js';
+import { correlate, merge, NOW_MS } from '../helpers.js';
 
 const SESSION = 'agent:main:s';
 const ANNOUNCE = { session_key: SESSION, run_id: `announce:requester-settle:main:${SESSION}:a,b:yield-1` };
@@ -41,3 +42,32 @@ test('a run that reports on two links to both, also where one of them waits for 
   expect(announce?.links.map(({ span_id }) => span_id)).toEqual([idOf('a'), idOf('b')]);
   expect(announce?.parent_span_id).toBe(idOf('p'));
 });
+
+/** A request, its sub-agent that yields for one of its own, and the run in which the sub-agent goes on. */
+function nested(): AgentEvent[] {
+  const root = { session_key: SESSION, run_id: 'p' };
+  const outer = { session_key: 'agent:main:subagent:o', run_id: 'o' };
+  const inner = { session_key: 'agent:main:subagent:i', run_id: 'i' };
+  const announce = { ...outer, run_id: `announce:requester-settle:main:${outer.session_key}:i:yield-1` };
+  return [
+    at(0, 'agent.started', root),
+    at(10, 'agent.started', { ...outer, parent_session_key: SESSION }),
+    at(20, 'agent.started', { ...inner, parent_session_key: outer.session_key }),
+    at(30, 'agent.finished', { ...outer, status: 'ok', yielded: true }),
+    at(40, 'agent.finished', { ...inner, status: 'ok' }),
+    at(50, 'agent.started', announce),
+    at(60, 'agent.finished', { ...announce, status: 'ok' }),
+    at(70, 'agent.finished', { ...root, status: 'ok' }),
+  ];
+}
+
+test.prop([fc.shuffledSubarray(nested(), { minLength: nested().length })], { numRuns: 300 })(
+  'its parent and its links are the same in any order',
+  (events) => {
+    const essence = (all: AgentEvent[]) =>
+      correlate(all)
+        .spans.map(({ span_id, parent_span_id, links }) => [span_id, parent_span_id, links])
+        .sort();
+    expect(essence(events)).toEqual(essence(nested()));
+  },
+);
