@@ -36,6 +36,8 @@ export interface KnownParent {
   certain: boolean;
   /** The call that it hangs under has not been seen yet. */
   awaited_call_id?: string;
+  /** Where it is not certain: what would make it so. */
+  waits_for?: string[];
 }
 
 export const sessionWait = (session_key: string): string => `s:${session_key}`;
@@ -141,14 +143,14 @@ function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent
   const hasYielded = (run: Run): boolean =>
     run.ended?.yielded === true || run.aside.yielded_at_ms !== undefined;
   const run = latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
-  // It links to each of those: one that is not open may be about to be.
-  const parent = run && known(step, run, undefined, reported.length === named.length);
-  // Only the runs that it reports on tell which request it goes on with.
-  if (parent !== undefined && reported.length > 0) return parent;
   const waits_for = named.flatMap(({ run_id, session_key }) => [
     runWait(run_id),
     ...(session_key === undefined ? [] : [sessionWait(session_key)]),
   ]);
+  // It links to each of those: one that is not open may be about to be.
+  const parent = run && { ...known(step, run, undefined, reported.length === named.length), waits_for };
+  // Only the runs that it reports on tell which request it goes on with.
+  if (parent !== undefined && reported.length > 0) return parent;
   return {
     kind: 'unknown',
     waits_for: [sessionWait(child.session_key), ...waits_for],

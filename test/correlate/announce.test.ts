@@ -1,9 +1,9 @@
 /** Runs that go on with a request: whatever comes first, they link to each run that they report on. */
 import { fc, test } from '@fast-check/vitest';
-import { expect } from 'vitest';
+import { describe, expect } from 'vitest';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
-import { correlate, merge, NOW_MS } from '../helpers.js';
+import { correlate, decodeFile, fixture, merge, NOW_MS } from '../helpers.js';
 
 const SESSION = 'agent:main:s';
 const ANNOUNCE = { session_key: SESSION, run_id: `announce:requester-settle:main:${SESSION}:a,b:yield-1` };
@@ -61,13 +61,21 @@ function nested(): AgentEvent[] {
   ];
 }
 
-test.prop([fc.shuffledSubarray(nested(), { minLength: nested().length })], { numRuns: 300 })(
-  'its parent and its links are the same in any order',
-  (events) => {
-    const essence = (all: AgentEvent[]) =>
-      correlate(all)
-        .spans.map(({ span_id, parent_span_id, links }) => [span_id, parent_span_id, links])
-        .sort();
-    expect(essence(events)).toEqual(essence(nested()));
-  },
-);
+/** The runs, each with its parent and its links. */
+const runsOf = (events: AgentEvent[]) =>
+  correlate(events)
+    .spans.filter(({ kind }) => kind === 'run')
+    .map(({ span_id, parent_span_id, links }) => [span_id, parent_span_id, links])
+    .sort();
+
+describe.each([
+  ['a story', nested()],
+  ['a recording', decodeFile(fixture('gateway/spawn.ndjson'))],
+])('of %s', (_, events) => {
+  test.prop([fc.shuffledSubarray(events, { minLength: events.length })], { numRuns: 100 })(
+    'parents and links are the same in any order',
+    (mixed) => {
+      expect(runsOf(mixed)).toEqual(runsOf(events));
+    },
+  );
+});
