@@ -86,3 +86,9 @@ test('transcripts that are followed while they are written give the same spans a
   const tokens = 'gen_ai.client.inference.usage.output_tokens';
   expect(sumOf(live, tokens)).toBe(sumOf(finished, tokens));
 });
+
+test('finished transcripts give the same spans in any order', () => {
+  const files = IDS.map((id) => decodeFile(fixture(`transcripts/${id}.jsonl`)));
+  const [inOrder, reversed] = [correlate(files.flat()), correlate(files.toReversed().flat())];
+  expect(byId(reversed.spans)).toEqual(byId(inOrder.spans));
+});

@@ -40,7 +40,7 @@ import { addEndedCall, addStep, currentStep, keepSteps, removeStep, unmatchedSte
 const UNKNOWN = 'unknown';
 const USAGE = 'gen_ai.client.inference.usage';
 
-/** Of a step whose number a call has been given; they count from 1. */
+/** Of a step whose number a call has been given, or stands for; they count from 1. */
 const NO_NUMBER = 0;
 
 /** Responses of one run whose reasoning is remembered before their tokens come. */
@@ -77,7 +77,7 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
 
 function openStep(run: Run, start_ms: number): OpenStep {
   const open: OpenStep = {
-    number: ++run.step_count,
+    number: NO_NUMBER,
     start_ms,
     model: undefined,
     provider: undefined,
@@ -90,6 +90,8 @@ function openStep(run: Run, start_ms: number): OpenStep {
     reasoning: undefined,
   };
   addStep(run, open);
+  // The call of one that comes behind it has been counted.
+  if (open.ended_by === undefined) open.number = ++run.step_count;
   return open;
 }
 
@@ -104,7 +106,12 @@ const hasNoId = (event: EventOf<'llm.tokens'>): boolean =>
 
 /** The current step failed. Its message may still come and name it, so it is held. */
 function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error: ErrorDetail): void {
-  const open = currentStep(run) ?? openStep(run, event.started_at ?? event.ts);
+  const current = currentStep(run);
+  // One that has failed already was another attempt, of which no step told that this one began.
+  const open =
+    current === undefined || current.error !== undefined
+      ? openStep(run, event.started_at ?? event.ts)
+      : current;
   open.error = error;
   open.end_ms = event.ended_at ?? event.ts;
   open.model ??= event.model;

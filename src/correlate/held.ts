@@ -207,12 +207,16 @@ export function openWaiting(step: Step, dispatch: Dispatch): void {
   }
 }
 
-/** Held runs that a held run waits for: they are opened first, so that the tree is as whole as it can be. */
-function heldParents({ state }: Step, waits_for: string[]): string[] {
+/**
+ * Held runs that a held run waits for: they are opened first, so that the tree is as whole as it can be; the one that began first
+ * before all others, since a later run of its session may itself wait for this one.
+ */
+function heldParents({ state }: Step, waits_for: string[] = []): string[] {
   const own = waits_for.map((what) =>
     what.startsWith('s:') ? childWait(what.slice(2)) : ownWait(what.slice(2)),
   );
-  return own.flatMap((what) => [...(state.waiting.get(what) ?? [])]);
+  const firstMs = (key: string): number => state.held.peek(key)?.first_ms ?? Infinity;
+  return own.flatMap((what) => [...(state.waiting.get(what) ?? [])]).sort((a, b) => firstMs(a) - firstMs(b));
 }
 
 /** What is held for a run that never was: records of spawns, or events of a run that has ended and been forgotten. */
@@ -242,7 +246,7 @@ export function forceOpen(step: Step, key: string, dispatch: Dispatch): void {
   for (let at = path.at(-1); at !== undefined; at = path.at(-1)) {
     const held = step.state.held.get(at);
     const parent = held && wasRun(step, held) ? findParent(step, childOf(held)) : undefined;
-    const before = parent?.kind === 'unknown' ? heldParents(step, parent.waits_for) : [];
+    const before = parent === undefined || parent.kind === 'none' ? [] : heldParents(step, parent.waits_for);
     const next = before.find((each) => !seen.has(each));
     if (next !== undefined) {
       seen.add(next);

@@ -36,6 +36,8 @@ export interface KnownParent {
   certain: boolean;
   /** The call that it hangs under has not been seen yet. */
   awaited_call_id?: string;
+  /** Where it is not certain: what would make it so. */
+  waits_for?: string[];
 }
 
 export const sessionWait = (session_key: string): string => `s:${session_key}`;
@@ -141,13 +143,14 @@ function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent
   const hasYielded = (run: Run): boolean =>
     run.ended?.yielded === true || run.aside.yielded_at_ms !== undefined;
   const run = latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
-  const parent = run && known(step, run, undefined, true);
-  // Only the runs that it reports on tell which request it goes on with.
-  if (parent !== undefined && reported.length > 0) return parent;
   const waits_for = named.flatMap(({ run_id, session_key }) => [
     runWait(run_id),
     ...(session_key === undefined ? [] : [sessionWait(session_key)]),
   ]);
+  // It links to each of those: one that is not open may be about to be.
+  const parent = run && { ...known(step, run, undefined, reported.length === named.length), waits_for };
+  // Only the runs that it reports on tell which request it goes on with.
+  if (parent !== undefined && reported.length > 0) return parent;
   return {
     kind: 'unknown',
     waits_for: [sessionWait(child.session_key), ...waits_for],
@@ -170,7 +173,10 @@ export function findParent(step: Step, child: Child): Parent {
   const spawn = spawnOf(step, child);
   if (spawn !== undefined) {
     const { parent_run_id } = child;
-    return spawnParent(step, child, parent_run_id === undefined ? spawn : { parent_run_id, ...spawn }, true);
+    const told = parent_run_id === undefined ? spawn : { parent_run_id, ...spawn };
+    // Who names neither the run nor the call only repeats what the child knows: who spawned it may tell more.
+    const isTold = spawn.parent_run_id !== undefined || spawn.call_id !== undefined;
+    return spawnParent(step, child, told, isTold);
   }
   const { parent_session_key, parent_run_id } = child;
   if (parent_session_key !== undefined && parent_session_key !== child.session_key) {

@@ -76,6 +76,31 @@ describe.each([
   });
 });
 
+test('a step that comes after its call does not count again', () => {
+  const call = tokensAt(200, { response_id: 'one' });
+  const inOrder = chatsOf([started, stepAt(100), call, stepAt(300), finished]);
+  const swapped = chatsOf([started, call, stepAt(100), stepAt(300), finished]);
+  expect(idsOf(swapped).sort()).toEqual(idsOf(inOrder).sort());
+});
+
+test('attempts that failed before their answers began are each a call', () => {
+  const failedAt = (ms: number): AgentEvent =>
+    tokensAt(ms, { input_tokens: 0, output_tokens: 0, error: { type: 'timeout', message: 'no answer' } });
+  const chats = chatsOf([
+    started,
+    failedAt(1_000),
+    failedAt(3_000),
+    stepAt(5_000),
+    failedAt(5_100),
+    finished,
+  ]);
+  expect(chats.map(({ end_ms, error }) => [end_ms! - START_MS, error?.type])).toEqual([
+    [1_000, 'timeout'],
+    [3_000, 'timeout'],
+    [5_100, 'timeout'],
+  ]);
+});
+
 /** Steps and calls of one run, each at an instant of its own, in any order; its end comes anywhere among them. */
 const mixed: fc.Arbitrary<AgentEvent[]> = fc
   .array(

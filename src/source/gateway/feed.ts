@@ -87,8 +87,11 @@ function gapReason({ code, reason }: Ending): string {
 
 export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
-  /** Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. */
-  follow(connection: Connection, stop: AbortSignal): Promise<Ending | Refusal>;
+  /**
+   * Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. `onFollowing`
+   * is called once the gateway has agreed.
+   */
+  follow(connection: Connection, stop: AbortSignal, onFollowing?: () => void): Promise<Ending | Refusal>;
   /** Gives out what has been seen and not been pulled yet. */
   flush(): Promise<void>;
 }
@@ -253,7 +256,8 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   function noticeDrops(seq: number | undefined): void {
     if (seq === undefined || connection === undefined) return;
     if (last_seq !== undefined && seq > last_seq + 1) {
-      gap ??= gapSince('frames_dropped', position?.seen_ms ?? gatewayNow());
+      // What is dropped while an older gap is asked about may be in none of its answers: that is asked once more.
+      gap = gap === undefined ? gapSince('frames_dropped', position?.seen_ms ?? gatewayNow()) : { ...gap };
       live_since_ms = gatewayNow();
       startRepair(connection);
     }
@@ -291,7 +295,12 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     asked_since_ms = undefined;
     held = [];
     held_bytes = 0;
-    if (position !== undefined) gap ??= gapSince(reason, position.seen_ms);
+    if (position === undefined) return;
+    // Runs that began while an older gap was asked about are in that gap by now.
+    gap =
+      gap === undefined
+        ? gapSince(reason, position.seen_ms)
+        : { ...gap, open_runs: { ...gap.open_runs, ...runs.open } };
   }
 
   return {
@@ -306,7 +315,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       give(`{"rx":${Date.now()},"frame":${oneLine(json)}}`);
       reasoning?.see(frame);
     },
-    async follow(opened, stop) {
+    async follow(opened, stop, onFollowing) {
       connection = opened;
       // The gateway pushes as soon as it is asked, which may be before its answer.
       const asked = createReasoning(opened.call, (rows) => give(rowsLine(rows)));
@@ -318,6 +327,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
         lose('connection_lost');
         return describeError(subscribed.error);
       }
+      onFollowing?.();
       live_since_ms = gatewayNow();
       startRepair(opened);
       const finish = (): void => void within(FINISH_MS, asked.finish()).then(opened.close);

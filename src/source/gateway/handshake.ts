@@ -119,6 +119,16 @@ export interface Hello {
 }
 
 const DEFAULT_TICK_INTERVAL_MS = 30_000;
+/** Ticks that are said to come faster than this are not waited for as if they did. */
+const MIN_TICK_INTERVAL_MS = 1_000;
+/** A connection that is dead is noticed in the end, however seldom the ticks come. */
+const MAX_TICK_INTERVAL_MS = 3_600_000;
+
+/** An interval that is none, as 0, stands for nothing said. */
+const tickInterval = (told_ms = 0): number =>
+  told_ms > 0
+    ? Math.min(MAX_TICK_INTERVAL_MS, Math.max(MIN_TICK_INTERVAL_MS, told_ms))
+    : DEFAULT_TICK_INTERVAL_MS;
 
 const strings = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
@@ -135,7 +145,7 @@ export function readHello(payload: unknown): Hello | undefined {
     server_version: text(server.version) ?? 'unknown',
     scopes: strings(auth.scopes),
     methods: strings(object(payload.features).methods),
-    tick_interval_ms: number(object(payload.policy).tickIntervalMs) ?? DEFAULT_TICK_INTERVAL_MS,
+    tick_interval_ms: tickInterval(number(object(payload.policy).tickIntervalMs)),
     ...(device_token === undefined ? {} : { device_token }),
     ...(boot_id === undefined ? {} : { boot_id }),
   };

@@ -60,16 +60,28 @@ async function keepFollowing(
   stop.addEventListener('abort', stopped.notify);
   let failures = 0;
 
-  async function followOnce(connection: Connection): Promise<void> {
+  /** Gives the refusal where the gateway lets the bridge in, and not read. */
+  async function followOnce(connection: Connection): Promise<Refusal | undefined> {
     const { protocol, server_version } = connection.hello;
-    await tell.up(`following the gateway at ${name} (OpenClaw ${server_version}, protocol ${protocol})`);
     const began_ms = Date.now();
-    const ending = await feed.follow(connection, stop);
+    const ending = await feed.follow(connection, stop, () => {
+      void tell.up(`following the gateway at ${name} (OpenClaw ${server_version}, protocol ${protocol})`);
+    });
     if (Date.now() - began_ms > STABLE_MS) failures = 0;
-    if ('kind' in ending) return tellRefusal(ending);
+    if ('kind' in ending) return ending;
     await tell.down(
       `lost the gateway at ${name} (${describeEnding(ending)}); connecting again until it answers`,
     );
+    return undefined;
+  }
+
+  /** Follows the gateway until the connection ends; gives the refusal where there was none to follow. */
+  async function followGateway(): Promise<Refusal | undefined> {
+    const opened = await enterGateway(access, { onEvent: feed.onEvent, stop });
+    if ('kind' in opened) return opened;
+    if (!stop.aborted) return followOnce(opened);
+    opened.close();
+    return undefined;
   }
 
   async function tellRefusal(refusal: Refusal): Promise<void> {
@@ -80,12 +92,12 @@ async function keepFollowing(
   }
 
   while (!stop.aborted) {
-    const opened = await enterGateway(access, { onEvent: feed.onEvent, stop });
-    if (stop.aborted && !('kind' in opened)) opened.close();
-    else if ('kind' in opened) await tellRefusal(opened);
-    else await followOnce(opened);
+    const refused = await followGateway();
+    if (refused !== undefined) await tellRefusal(refused);
     const wait_ms =
-      'kind' in opened && isMendedByHand(opened) ? MENDED_BY_HAND_WAIT_MS : backoffDelay(failures, backoff);
+      refused !== undefined && isMendedByHand(refused)
+        ? MENDED_BY_HAND_WAIT_MS
+        : backoffDelay(failures, backoff);
     failures += 1;
     if (!stop.aborted) await stopped.wait(wait_ms);
   }

@@ -58,10 +58,9 @@ export function createOutlet({ stream, push, onFull, position }: OutletOptions):
       const bytes = Buffer.from(json, 'utf8');
       waiting.push({ number: ++number, bytes });
       waiting_bytes += bytes.length;
-      if (waiting_bytes > MAX_WAITING_BYTES && !is_full) {
-        is_full = true;
-        onFull(true);
-      }
+      // Told each time: it may be another connection that has to wait by now.
+      is_full = waiting_bytes > MAX_WAITING_BYTES;
+      if (is_full) onFull(true);
       pumping ??= pump();
     },
     async flush() {

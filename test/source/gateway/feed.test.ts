@@ -244,6 +244,35 @@ describe.each(['tools', 'spawn', 'abort'] as const)('%s', (scenario) => {
   );
 });
 
+property.prop(
+  {
+    places: fc.uniqueArray(fc.integer({ min: 1, max: pushedOf('spawn').length - 1 }), {
+      minLength: 4,
+      maxLength: 4,
+    }),
+  },
+  { numRuns: 30 },
+)('whole where frames are dropped while an older gap is asked about', async ({ places }) => {
+  const pushed = pushedOf('spawn');
+  const [lost = 0, back = 0, dropped = 0, again = 0] = places.sort((a, b) => a - b);
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const gateway = createGateway('spawn');
+  const following = startFeed();
+  const first = connect(gateway);
+  await follow(following, first);
+  await pushFrames(following, pushed.slice(0, lost));
+  first.end();
+  await settle();
+  vi.setSystemTime(pushed[back]!.rx);
+  const { line, answer } = connectSlowly(gateway, 'sessions.list');
+  await follow(following, line);
+  await pushFrames(following, pushed.slice(back, dropped));
+  await pushFrames(following, pushed.slice(again), again - back + 1);
+  answer();
+  await askedOnTheSide();
+  expectWhole('spawn', following.lines);
+});
+
 test('a bridge that is started again goes on where the last one stopped', async () => {
   const pushed = pushedOf('tools');
   vi.setSystemTime(pushed[0]!.rx - 1_000);
@@ -384,4 +413,43 @@ test.each([
   await settle();
   await follow(following, connect(gateway));
   expect(following.lines.map((line) => JSON.parse(line).missed?.reason).filter(Boolean)).toEqual([reason]);
+});
+
+test('a connection is made to wait, too, where the consumer was busy before it', async () => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const feed = createFeed({
+    stream: 'ws://test',
+    push: () => new Promise(() => undefined),
+    resume: undefined,
+    say: async () => undefined,
+  });
+  const frame: EventFrame = { type: 'event', event: 'tick', payload: {} };
+  const paused: string[] = [];
+  for (const name of ['first', 'second']) {
+    const { open, end } = connect(createGateway('tools'));
+    open.pause = () => void paused.push(name);
+    void feed.follow(open, new AbortController().signal);
+    await settle();
+    for (let mebibytes = 0; mebibytes < 20; mebibytes++) {
+      feed.onEvent(' '.repeat(2 ** 20), frame);
+      await settle();
+    }
+    end();
+    await settle();
+  }
+  expect(new Set(paused)).toEqual(new Set(['first', 'second']));
+});
+
+test('a run that began while the past was asked for, and was taken along by its gateway, ends', async () => {
+  const { pushed, gateway, following } = await cutAfter(1);
+  const { line } = connectSlowly(gateway, 'audit.activity.list');
+  await follow(following, line);
+  await pushFrames(following, pushed.slice(1, 30));
+  line.end();
+  await settle();
+  await follow(following, connect(gateway, 'two'));
+  await askedOnTheSide();
+  const runs = [...spansOf(following.lines).values()].filter((span) => span.kind === 'run');
+  expect(runs).toMatchObject([{ error: { type: 'gateway_restarted' } }]);
 });

@@ -1,0 +1,81 @@
+/** Runs that go on with a request: whatever comes first, they link to each run that they report on. */
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect } from 'vitest';
+import { createCorrelator } from '../../src/correlate/index.js';
+import type { AgentEvent } from '../../src/model/event.js';
+import { correlate, decodeFile, fixture, merge, NOW_MS } from '../helpers.js';
+
+const SESSION = 'agent:main:s';
+const ANNOUNCE = { session_key: SESSION, run_id: `announce:requester-settle:main:${SESSION}:a,b:yield-1` };
+
+// biome-ignore lint/suspicious/noExplicitAny: a short way to write events; the types are checked where they are used
+const at = (ms: number, type: string, fields: any): AgentEvent =>
+  ({ type, ts: NOW_MS + ms, ...fields }) as AgentEvent;
+
+/** A sub-agent's run of which only its parent session is known. */
+const child = (run_id: string, ms: number): AgentEvent[] => {
+  const own = { session_key: `agent:main:subagent:${run_id}`, run_id };
+  return [
+    at(ms, 'agent.started', { ...own, parent_session_key: SESSION }),
+    at(ms + 50, 'agent.finished', { ...own, status: 'ok' }),
+  ];
+};
+
+test('a run that reports on two links to both, also where one of them waits for its spawn', () => {
+  const parent = { session_key: SESSION, run_id: 'p' };
+  const events = [
+    at(0, 'agent.started', parent),
+    ...child('a', 10),
+    at(70, 'agent.finished', { ...parent, status: 'ok', yielded: true }),
+    ...child('b', 1_200),
+    at(1_300, 'agent.started', ANNOUNCE),
+    at(1_400, 'agent.finished', { ...ANNOUNCE, status: 'ok' }),
+  ];
+  const correlator = createCorrelator();
+  const emissions = events.map((event) =>
+    merge([correlator.expire(event.ts), correlator.apply(event, event.ts)]),
+  );
+  const { spans } = merge([...emissions, correlator.expire(NOW_MS + 60_000)]);
+  const idOf = (run_id: string) =>
+    spans.find(({ attributes }) => attributes['openclaw.run.id'] === run_id)?.span_id;
+  const announce = spans.find(({ attributes }) => attributes['openclaw.run.id'] === ANNOUNCE.run_id);
+  expect(announce?.links.map(({ span_id }) => span_id)).toEqual([idOf('a'), idOf('b')]);
+  expect(announce?.parent_span_id).toBe(idOf('p'));
+});
+
+/** A request, its sub-agent that yields for one of its own, and the run in which the sub-agent goes on. */
+function nested(): AgentEvent[] {
+  const root = { session_key: SESSION, run_id: 'p' };
+  const outer = { session_key: 'agent:main:subagent:o', run_id: 'o' };
+  const inner = { session_key: 'agent:main:subagent:i', run_id: 'i' };
+  const announce = { ...outer, run_id: `announce:requester-settle:main:${outer.session_key}:i:yield-1` };
+  return [
+    at(0, 'agent.started', root),
+    at(10, 'agent.started', { ...outer, parent_session_key: SESSION }),
+    at(20, 'agent.started', { ...inner, parent_session_key: outer.session_key }),
+    at(30, 'agent.finished', { ...outer, status: 'ok', yielded: true }),
+    at(40, 'agent.finished', { ...inner, status: 'ok' }),
+    at(50, 'agent.started', announce),
+    at(60, 'agent.finished', { ...announce, status: 'ok' }),
+    at(70, 'agent.finished', { ...root, status: 'ok' }),
+  ];
+}
+
+/** The runs, each with its parent and its links. */
+const runsOf = (events: AgentEvent[]) =>
+  correlate(events)
+    .spans.filter(({ kind }) => kind === 'run')
+    .map(({ span_id, parent_span_id, links }) => [span_id, parent_span_id, links])
+    .sort();
+
+describe.each([
+  ['a story', nested()],
+  ['a recording', decodeFile(fixture('gateway/spawn.ndjson'))],
+])('of %s', (_, events) => {
+  test.prop([fc.shuffledSubarray(events, { minLength: events.length })], { numRuns: 100 })(
+    'parents and links are the same in any order',
+    (mixed) => {
+      expect(runsOf(mixed)).toEqual(runsOf(events));
+    },
+  );
+});

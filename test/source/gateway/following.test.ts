@@ -1,0 +1,70 @@
+/** Gateways that let the bridge in and then are of no use, or say of themselves what can not be. */
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
+import type { SourceStatus } from '../../../src/model/source.js';
+import { readHello } from '../../../src/source/gateway/handshake.js';
+import { createGatewaySource } from '../../../src/source/index.js';
+import { openDeviceStore } from '../../../src/store/device.js';
+import { type FakeGateway, type GatewayScript, startFakeGateway } from './fake-gateway.js';
+
+// Sockets need real turns of the event loop; what waits for time gets it from the test.
+beforeEach(
+  () => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] }),
+);
+afterEach(() => void vi.useRealTimers());
+
+interface Following {
+  gateway: FakeGateway;
+  told: SourceStatus[];
+}
+
+async function follow(script: GatewayScript): Promise<Following> {
+  const gateway = await startFakeGateway(script);
+  const { url } = gateway;
+  const source = createGatewaySource({
+    access: { url, name: url, secrets: () => ({ token: 'token' }), devices: openDeviceStore(undefined) },
+    backoff: { min_ms: 1_000, max_ms: 30_000, random: () => 0 },
+  });
+  const told: SourceStatus[] = [];
+  const reading = (async () => {
+    for await (const item of await source.open()) if (item.kind === 'status') told.push(item);
+  })();
+  onTestFinished(async () => {
+    await source.close();
+    await reading;
+  });
+  return { gateway, told };
+}
+
+/** Lets sockets bring what they have to bring, in real turns. */
+async function turns(isEnough: () => boolean = () => false, most = 50): Promise<void> {
+  for (let turn = 0; turn < most && !isEnough(); turn++)
+    await new Promise((resolve) => setImmediate(resolve));
+}
+
+const until = (isSo: () => boolean): Promise<void> => turns(isSo, 100_000);
+
+test('a refused subscription is said once, and is tried again every 30 s', async () => {
+  const details = { code: 'MISSING_SCOPE', missingScope: 'operator.read' };
+  const error = { code: 'FORBIDDEN', message: 'not for you', details };
+  const { gateway, told } = await follow({ replies: { 'sessions.subscribe': { error } } });
+  await until(() => told.length > 0);
+  await turns();
+  vi.advanceTimersByTime(29_000);
+  await turns();
+  expect(gateway.connections).toHaveLength(1);
+  vi.advanceTimersByTime(1_000);
+  await until(() => gateway.calls.length === 4);
+  await turns();
+  expect(told).toEqual([
+    { kind: 'status', state: 'down', message: expect.stringMatching(/no scope operator\.read.*every 30 s$/) },
+  ]);
+});
+
+test.each([
+  [0, 30_000],
+  [-1, 30_000],
+  [1, 1_000],
+  [5e9, 3_600_000],
+])('ticks that are said to come every %d ms are waited for every %d ms', (tickIntervalMs, interval_ms) => {
+  expect(readHello({ type: 'hello-ok', policy: { tickIntervalMs } })?.tick_interval_ms).toBe(interval_ms);
+});
