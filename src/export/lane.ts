@@ -93,6 +93,8 @@ const CROWDED_BYTES = 8 * 1024 * 1024;
 
 /** The turns of suspects. Most: what waits for all of them is only the last step, and every refusal costs a wait. */
 const SUSPECTS_SHARE = 0.85;
+/** Of a signal whose items are requests by themselves, so many may be suspect where memory is short. */
+const MOST_SUSPECTS = 16;
 /** While there are suspects, the most items in any other batch: one that is refused, too, is soon taken apart. */
 const SUSPICIOUS_ITEMS = 20;
 
@@ -297,8 +299,12 @@ export class Lane<T> {
 
   /** The oldest that shares no series with anything older: what passes of it tells poison from an outage. */
   #takeFree(division: LaneDivision<T>): LaneItem<T>[] {
+    const suspects = [...this.#suspects.items()];
+    // They stay in memory, and in a long outage all that is on the disk might become suspect.
+    const is_much = this.#batch_bytes > this.#options.limit_bytes * RELIEVED;
+    if (is_much && suspects.length > MOST_SUSPECTS) return [];
     const blocked = new Set<string>();
-    for (const item of this.#suspects.items())
+    for (const item of suspects)
       if (!this.#mayBeTaken(item)) for (const series of division.series(item.payload)) blocked.add(series);
     const taken = this.#waiting.takeFree(division, blocked, () => this.#takeItems());
     if (taken === undefined) return [];

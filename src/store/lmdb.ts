@@ -190,6 +190,8 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
       const calls = take();
       const changes = calls.flatMap((call) => call.changes());
       const written: Written = changes.length === 0 ? { ok: true } : await commit(changes);
+      // Whoever has called meanwhile does not know yet that what came before is missing.
+      if (!written.ok) calls.push(...waiting.splice(0));
       for (const { lease, resolve } of calls) {
         lease.end();
         resolve(written);

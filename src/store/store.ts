@@ -39,7 +39,7 @@ export interface Store {
   /**
    * Makes all the changes or none, after those of every earlier call. Resolves when they are on the disk, and never
    * rejects; the values are copied at once, or as soon as they are given. A crash keeps the changes of the first so many
-   * calls, among them all that were told to be written.
+   * calls, among them all that were told to be written. Where they can't be made, those of the calls that wait are not made either.
    */
   write(changes: Changes): Promise<Written>;
   /** A `write` whose changes come by and by. */

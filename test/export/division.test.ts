@@ -374,8 +374,10 @@ function apply({ records }: Disk, changes: readonly RecordChange[]): void {
 }
 
 /** A lane that keeps what is pending. */
-function openKept(disk: Disk, post: LaneOptions<Uint8Array>['post']) {
+function openKept(disk: Disk, post: LaneOptions<Uint8Array>['post'], limit_bytes = 1e9) {
   const clock = fakeClock();
+  /** The keys of what was read back. */
+  const read = new Set<string>();
   const outbox = new Outbox<Uint8Array>({
     destination: 'a',
     signal: 'metrics',
@@ -384,7 +386,10 @@ function openKept(disk: Disk, post: LaneOptions<Uint8Array>['post']) {
     unpack: (bytes) => [bytes],
     toItem: (packed, count) => ({ payload: packed, bytes: packed.length, count }),
     identify: () => [],
-    read: (key) => disk.records.get(key),
+    read(key) {
+      read.add(key);
+      return disk.records.get(key);
+    },
     redact: (message) => message,
     now: clock.now,
   });
@@ -396,7 +401,7 @@ function openKept(disk: Disk, post: LaneOptions<Uint8Array>['post']) {
     post,
     outbox,
     max_items: 1,
-    limit_bytes: 1e9,
+    limit_bytes,
     now: clock.now,
     random: seededRandom(),
     async sleep(ms) {
@@ -414,6 +419,7 @@ function openKept(disk: Disk, post: LaneOptions<Uint8Array>['post']) {
   return {
     lane,
     outbox,
+    read,
     collect(series: readonly string[], time: number): void {
       lane.hold([toItem(collected(series, time))]);
     },
@@ -535,6 +541,22 @@ describe('with a store', () => {
     });
     await second.lane.idle();
     expect(sent).toEqual(['a@1', 'b@1', 'a@2', 'b@2']);
+  });
+
+  test('in an outage after a restart little of what waits on the disk is in memory', async () => {
+    const disk = emptyDisk();
+    const first = openKept(disk, async () => UNREACHABLE);
+    for (let time = 1; time <= 100; time += 1) first.collect(names(20), time);
+    first.save();
+    await first.lane.close();
+    let answer: Outcome = answered(503);
+    const { lane, read } = openKept(disk, async () => answer, 40 * collected(names(20), 1).length);
+    for (let turns = 0; turns < 500; turns += 1) await turn();
+    expect(read.size).toBeLessThan(20);
+    expect(lane.isPressed).toBe(false);
+    answer = OK;
+    await lane.idle();
+    expect(lane.counts()).toMatchObject({ produced: 2_000, delivered: 2_000 });
   });
 
   test('a part that was given up is a dead letter of its own', async () => {

@@ -218,6 +218,8 @@ test.skipIf(process.platform === 'win32')('a full disk is said, and nothing else
     say([written, keys.length, Number(Buffer.from(store.get('count')).toString()) + 1, [...store.entries('k/')].length]);
     say(await Promise.all([1, 2, 3].map(() => store.write([{ key: 'k/more', value }]))));
     say(await store.write(keys.slice(10).map((key) => ({ key }))));
+    const too_large = Buffer.alloc(32 * 1024 * 1024);
+    say(await Promise.all([too_large, value].map((each) => store.write([{ key: 'k/more', value: each }]))));
     await store.write([]);
     await store.write([{ key: 'count' }]);
     say(await store.write([{ key: 'again', value }]));
@@ -233,6 +235,8 @@ test.skipIf(process.platform === 'win32')('a full disk is said, and nothing else
   expect(counts[0]).toBeGreaterThan(20);
   expect(await next(lines)).toEqual([full, full, full]);
   expect(await next(lines)).toEqual({ ok: true });
+  // What comes after something that does not fit is not there without it.
+  expect(await next(lines)).toEqual([full, full]);
   expect(await next(lines)).toEqual({ ok: true });
   expect(await next(lines)).toEqual([]);
   expect(await ended).toBe('');
