@@ -7,6 +7,7 @@ import pretty from 'pino-pretty';
 import { withoutControls } from './controls.js';
 import type { LogFormat, LogLevel } from './log-options.js';
 import type { Logger } from './model/logger.js';
+import { supportsColor } from './terminal/color.js';
 
 const STDERR = 2;
 
@@ -15,7 +16,7 @@ export function createLogger(level: LogLevel, format: LogFormat): Logger {
   const stream = pretty({
     destination: STDERR,
     sync: true,
-    colorize: process.stderr.isTTY === true && process.env.NO_COLOR === undefined,
+    colorize: supportsColor(process.stderr, process.env),
     translateTime: 'HH:MM:ss',
     // The message tells all that the fields do; those are for machines.
     hideObject: true,

@@ -5,6 +5,7 @@
 import { diagnoseSettings, type SettingOptions } from '../settings.js';
 import { dataDirectory } from '../start/gateway.js';
 import { EXIT } from '../summary.js';
+import { supportsColor } from '../terminal/color.js';
 import { supportsUnicode } from '../terminal/unicode.js';
 import type { Check } from './doctor/check.js';
 import { checkDataDirectory } from './doctor/data-directory.js';
@@ -17,7 +18,7 @@ import { misused, type Outcome } from './outcome.js';
 
 const report = (checks: Check[]): string =>
   renderReport(checks, {
-    color: process.stdout.isTTY === true && process.env.NO_COLOR === undefined,
+    color: supportsColor(process.stdout, process.env),
     unicode: supportsUnicode(process.env, process.platform),
   });
 

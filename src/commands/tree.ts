@@ -9,6 +9,7 @@ import { SourceError } from '../model/source.js';
 import type { Emission, SpanRecord } from '../model/telemetry.js';
 import type { Settings } from '../settings.js';
 import { EXIT } from '../summary.js';
+import { supportsColor } from '../terminal/color.js';
 import { renderForest } from '../terminal/render.js';
 import { buildForest, treeJson } from '../terminal/tree.js';
 import { supportsUnicode } from '../terminal/unicode.js';
@@ -52,7 +53,7 @@ function draw(forest: ReturnType<typeof buildForest>): string {
   const { stdout, env, platform } = process;
   const lines = renderForest(forest, {
     columns: stdout.columns ?? DEFAULT_COLUMNS,
-    color: stdout.isTTY === true && env.NO_COLOR === undefined,
+    color: supportsColor(stdout, env),
     unicode: supportsUnicode(env, platform),
   });
   return lines.length === 0 ? 'no runs\n' : `${lines.join('\n')}\n`;

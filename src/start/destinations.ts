@@ -20,6 +20,7 @@ import type { Destination, SavedDeliveries } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { Settings } from '../settings.js';
 import type { Summary } from '../summary.js';
+import { supportsColor } from '../terminal/color.js';
 import { createConsoleDestination } from '../terminal/console.js';
 import { supportsUnicode } from '../terminal/unicode.js';
 
@@ -62,7 +63,7 @@ function openConsole(name: string): Destination {
     stream,
     is_tty: stream.isTTY === true,
     columns: DEFAULT_COLUMNS,
-    color: stream.isTTY === true && process.env.NO_COLOR === undefined,
+    color: supportsColor(stream, process.env),
     unicode: supportsUnicode(process.env, process.platform),
     now: Date.now,
     timers: { setTimeout, clearTimeout },
