@@ -195,18 +195,6 @@ export class Suspects<T> {
     return false;
   }
 
-  /**
-   * Where nothing has passed since the last time, this may be an outage: then it has to be refused again, and all else with it. As
-   * nothing that shares a series with it is sent meanwhile, something of each may be poison, and no more than this is taken apart.
-   */
-  #divides(batch: Batch<T>): boolean {
-    const passes = !this.#outage && this.#passed > this.#passed_at_division;
-    const is_time = passes || (batch.refusals >= REFUSALS_BEFORE_SUSPECT && this.isStuck);
-    if (is_time) this.#dividing.add(batch);
-    else this.#untried.push(batch);
-    return is_time;
-  }
-
   /** It is known to be poison. */
   giveUp(batch: Batch<T>): void {
     this.#takeOut([batch]);
@@ -226,6 +214,18 @@ export class Suspects<T> {
       if (this.#areBeyondChance(candidates, count, CHANCE)) return this.#takeOut(candidates);
     }
     return [];
+  }
+
+  /**
+   * Where nothing has passed since the last time, this may be an outage: then it has to be refused again, and all else with it. As
+   * nothing that shares a series with it is sent meanwhile, something of each may be poison, and no more than this is taken apart.
+   */
+  #divides(batch: Batch<T>): boolean {
+    const passes = !this.#outage && this.#passed > this.#passed_at_division;
+    const is_time = passes || (batch.refusals >= REFUSALS_BEFORE_SUSPECT && this.isStuck);
+    if (is_time) this.#dividing.add(batch);
+    else this.#untried.push(batch);
+    return is_time;
   }
 
   /** Whether chance hardly refuses a request so often, if what is suspect explains its own refusals. */
