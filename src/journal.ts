@@ -147,7 +147,7 @@ interface OpenRecord {
 export function createJournal(left: readonly SavedRecord[]): Journal {
   /** The last record, where another entry may join. */
   let open: OpenRecord | undefined;
-  /** As many as have waited at once. */
+  /** Memory for the records that come next: as much as has waited at once. */
   const free: Buffer[] = [];
   let keys = left.map(({ key }) => key);
   let bytes = left.reduce((total, { value }) => total + value.length, 0);

@@ -1,7 +1,8 @@
 /**
  * Finds the items that make a backend refuse every request they are in. A batch that is refused again is taken apart here, in
  * parts and then one by one, and sent between the other batches of its lane; an item is poison when chance can't explain any
- * more that what holds it is refused. In an outage everything is refused, and so nothing is given up.
+ * more that what holds it is refused. An item that is a request by itself goes on as parts, which its lane makes. In an outage
+ * everything is refused, and so nothing is given up.
  */
 import type { Encoding } from './presets.js';
 import type { LaneItem } from './queue.js';
