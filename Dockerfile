@@ -28,6 +28,7 @@ WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+COPY LICENSE ./
 COPY schema ./schema
 COPY examples ./examples
 # A new volume that is mounted here belongs to the same user.

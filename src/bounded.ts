@@ -117,7 +117,7 @@ export interface Queue<T> {
 
 export const createQueue = <T>(items: T[] = []): Queue<T> => ({ items, head: 0 });
 
-export const queueLength = ({ items, head }: Queue<unknown>): number => items.length - head;
+const queueLength = ({ items, head }: Queue<unknown>): number => items.length - head;
 
 export function takeOldest<T>(queue: Queue<T>): T | undefined {
   const oldest = queue.items[queue.head];

@@ -14,7 +14,7 @@ import { VERSION } from './version.js';
 
 const EXAMPLES = `
 Examples:
-  $ openclaw-otel-bridge                                  see it work on a recording, in the terminal
+  $ openclaw-otel-bridge                                   follow the gateway here; without one, see a recording
   $ openclaw-otel-bridge replay --to clawmetry run.ndjson  send a recording to ClawMetry on this machine
   $ openclaw-otel-bridge run                               follow OpenClaw's gateway on this machine
   $ openclaw-otel-bridge run --from unix:/run/agent.sock --to collector=http://127.0.0.1:4318

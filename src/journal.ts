@@ -1,8 +1,8 @@
 /**
  * The journal: what came in since the last checkpoint, an entry per chunk read, in the order in which it came. Of a source
  * that can't be read again this is the only copy, so that nothing that comes of a chunk is sent before the chunk is here.
- * Entries share a record while it waits to be written, and small ones go on to, written anew with each: a checkpoint has to take
- * every record out again, and looks at the beginning of each for that.
+ * Entries share a record while it waits to be written, and small ones join one that has been, which is then written anew: a
+ * checkpoint has to take every record out again, and looks at the beginning of each for that.
  */
 import { keyNumber, type RecordChange, type SavedRecord, splitRecord } from './model/record.js';
 import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
@@ -147,7 +147,7 @@ interface OpenRecord {
 export function createJournal(left: readonly SavedRecord[]): Journal {
   /** The last record, where another entry may join. */
   let open: OpenRecord | undefined;
-  /** As many as have waited at once. */
+  /** Memory for the records that come next: as much as has waited at once. */
   const free: Buffer[] = [];
   let keys = left.map(({ key }) => key);
   let bytes = left.reduce((total, { value }) => total + value.length, 0);

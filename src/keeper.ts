@@ -299,7 +299,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   return {
     async ready() {
       if (unwritten_bytes > max_unwritten_bytes) await options.settled();
-      // One that is being taken does not have what has come since; nor has the journal, where that one is what it begins anew with.
+      // While nothing can be written, what comes is in no journal, nor in the checkpoint that is being taken: it waits for that one.
       if (is_failing || isPressed()) await checkpointing;
       if (!is_failing && isPressed()) await checkpoint();
       while (standing !== undefined) await standing;

@@ -39,7 +39,7 @@ export function createRetention(store: Store, destinations: Destination[], limit
 
   function dropOldest(): boolean {
     const orphan = orphans.shift();
-    // What a destination has in memory, too, it may be sending.
+    // All that the largest has may be on its way, and can't be given up.
     if (orphan === undefined) return largestFirst().some((keeping) => keeping.dropOldest());
     removed.push({ key: orphan.key });
     return true;

@@ -20,7 +20,7 @@ const gatewaySchema = z.strictObject({
   password: z.string().min(1).optional(),
 });
 
-export const configSchema = z.strictObject({
+const configSchema = z.strictObject({
   from: z.array(z.string(), 'must be a list, such as [stdin]').default([]),
   to: z.array(z.union([z.string(), destinationSchema]), 'must be a list, such as [clawmetry]').default([]),
   /** `run`: whether transcripts that are there already are told from their start. */

@@ -59,7 +59,7 @@ function describeState({ state, pid, started_ms, updated_ms }: Status, now_ms: n
     : `was killed, last seen ${at}; the next start goes on where it was`;
 }
 
-export function describeStatus(status: Status, now_ms: number): string[] {
+function describeStatus(status: Status, now_ms: number): string[] {
   const { directory, store_bytes, sources, runs, destinations, dead_letters } = status;
   const rows: [string, string, string][] = [
     ['bridge', '', describeState(status, now_ms)],

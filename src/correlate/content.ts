@@ -19,12 +19,17 @@ const SECRETS: readonly RegExp[] = [
   /\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*/g,
 ];
 
+/** A name that says secret, up to its value. */
+const SECRET_NAME =
+  /(?:password|passwd|passphrase|secret|token(?!s|iz)|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}/
+    .source;
+
 /** What stands before a value and tells that it is a secret; it stays, so that a reader sees what was there. */
 const MARKED_SECRETS: readonly RegExp[] = [
   // A name, and a value that ends with its quote.
-  /((?:password|passwd|passphrase|secret|token(?!s|iz)|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}(\\?["']))[^"'\\\r\n]{6,1000}(?=\2)/gi,
+  new RegExp(String.raw`(${SECRET_NAME}(\\?["']))[^"'\\\r\n]{6,1000}(?=\2)`, 'gi'),
   // A name, and a value that has none.
-  /((?:password|passwd|passphrase|secret|token(?!s|iz)|api[_-]?key|authorization|credential)[A-Za-z0-9_-]{0,20}\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?)(?:(?:bearer|basic)\s+)?[^\s"'\\,;&}]{6,}/gi,
+  new RegExp(String.raw`(${SECRET_NAME}\\?["']?)(?:(?:bearer|basic)\s+)?[^\s"'\\,;&}]{6,}`, 'gi'),
   // An option, and the argument after it, of a command line or of a list.
   /((?<![A-Za-z0-9_-])--?[A-Za-z0-9_-]{0,30}(?:password|passwd|passphrase|secret|token|api[_-]?key)(?:\s{1,4}\\?["']?|\\?["'],\s?\\?["']))(?!-)[^\s"'\\]{6,}/gi,
   // The password in a URL.

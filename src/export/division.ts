@@ -37,25 +37,31 @@ const pointsOf = ({ scopeMetrics }: ResourceMetrics): Point[] =>
     metrics.flatMap((metric) => metric.dataPoints.map((point) => ({ metric, point }))),
   );
 
-/** The metrics that have one of these points at least, without the others. */
-function metricsOf(points: readonly Point[]): MetricData[] {
-  const byMetric = new Map<MetricData, DataPoint<unknown>[]>();
-  for (const { metric, point } of points) byMetric.set(metric, [...(byMetric.get(metric) ?? []), point]);
-  return [...byMetric].map(([metric, dataPoints]) => ({ ...metric, dataPoints }) as MetricData);
+/** In the order in which the groups first appear. */
+function groupBy<T, G>(items: readonly T[], groupOf: (item: T, place: number) => G): Map<G, T[]> {
+  const groups = new Map<G, T[]>();
+  items.forEach((item, place) => {
+    const group = groupOf(item, place);
+    const known = groups.get(group);
+    if (known === undefined) groups.set(group, [item]);
+    else known.push(item);
+  });
+  return groups;
 }
 
-/** One request for each group of points, in the order in which the groups first appear; all that is collected is of one scope. */
-function grouped<G>(
-  { resource, scopeMetrics }: ResourceMetrics,
+/** The metrics that have one of these points at least, without the others. */
+const metricsOf = (points: readonly Point[]): MetricData[] =>
+  [...groupBy(points, ({ metric }) => metric)].map(
+    ([metric, own]) => ({ ...metric, dataPoints: own.map(({ point }) => point) }) as MetricData,
+  );
+
+/** One request for each group of points; all that is collected is of one scope. */
+function requestsBy<G>(
+  metrics: ResourceMetrics,
   groupOf: (point: Point, place: number) => G,
 ): Map<G, Collected> {
-  const groups = new Map<G, Point[]>();
-  pointsOf({ resource, scopeMetrics }).forEach((point, place) => {
-    const group = groupOf(point, place);
-    const known = groups.get(group);
-    if (known === undefined) groups.set(group, [point]);
-    else known.push(point);
-  });
+  const { resource, scopeMetrics } = metrics;
+  const groups = groupBy(pointsOf(metrics), groupOf);
   const collected = (points: Point[]): Collected => ({
     packed: packMetrics({
       resource,
@@ -66,27 +72,30 @@ function grouped<G>(
   return new Map([...groups].map(([group, points]) => [group, collected(points)]));
 }
 
-/** What is of none of some series, and what is. */
+/** Two requests made of one; absent where there is nothing for it. */
 export interface Split {
   free: Collected | undefined;
   bound: Collected | undefined;
 }
 
 function splitBy(metrics: ResourceMetrics, isBound: (point: Point) => boolean): Split {
-  const parts = grouped(metrics, isBound);
+  const parts = requestsBy(metrics, isBound);
   return { free: parts.get(false), bound: parts.get(true) };
 }
 
+/** Takes requests in their packed form, and throws where one is none. */
 export interface Division {
   /** The parts of a request: what is of series that were poison apart from the rest, else parts that are about as large as many. */
   divide(packed: Uint8Array): Collected[];
   /** A request as it is to be sent: what is of series that were poison comes last, apart from the rest. */
   separate(collected: Collected): Collected[];
+  /** Of each of its points, the series. */
   series(packed: Uint8Array): string[];
+  /** What of it is of none of these series, and what is. */
   split(packed: Uint8Array, series: ReadonlySet<string>): Split;
   /** Whether all of it is of series that were poison. */
   isKnown(packed: Uint8Array): boolean;
-  /** It was poison. */
+  /** All of it was poison: from now on its series are known. */
   remember(packed: Uint8Array): void;
 }
 
@@ -118,7 +127,7 @@ export function createDivision(now: () => number): Division {
       if (parts.length > 1) return parts;
       const count = countDataPoints(metrics);
       const size = count > FEW_POINTS ? Math.ceil(Math.sqrt(count)) : 1;
-      return [...grouped(metrics, (_, place) => Math.floor(place / size)).values()];
+      return [...requestsBy(metrics, (_, place) => Math.floor(place / size)).values()];
     },
     series: (packed) => pointsOf(unpackMetrics(packed)).map(seriesOf),
     split: (packed, series) => splitBy(unpackMetrics(packed), (point) => series.has(seriesOf(point))),

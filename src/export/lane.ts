@@ -130,7 +130,7 @@ export class Lane<T> {
     this.#options = options;
     this.#encoding = options.encoding ?? 'json';
     this.#pace = firstPace(options.max_items);
-    this.#suspects = new Suspects((item) => this.#hasParts(item) && !this.#mayBeTaken(item));
+    this.#suspects = new Suspects((item) => this.#mayBeDivided(item));
   }
 
   /** Takes items in, oldest first. Over the bound on memory, the oldest that are queued are dropped. */
@@ -485,10 +485,12 @@ export class Lane<T> {
     return this.#options.division !== undefined && count > 1;
   }
 
-  /**
-   * Whether a backend may have it already: its parts would count once more, so that they are only sent where it is beyond chance
-   * that it is refused for what is in it.
-   */
+  /** Before it is beyond chance that it is refused for what is in it. */
+  #mayBeDivided(item: LaneItem<T>): boolean {
+    return this.#hasParts(item) && !this.#mayBeTaken(item);
+  }
+
+  /** Whether a backend may have it already: its parts would then count once more. */
   #mayBeTaken(item: LaneItem<T>): boolean {
     return item.segment?.is_restored === true || this.#unanswered.has(item);
   }
@@ -520,7 +522,7 @@ export class Lane<T> {
   /** Suspects may be sent after what comes later, and a preview must not follow a newer copy: those are given up. */
   #suspect(batch: Batch<T>): void {
     const { items, refusals } = batch;
-    if (items.some((item) => this.#hasParts(item) && !this.#mayBeTaken(item))) {
+    if (items.some((item) => this.#mayBeDivided(item))) {
       this.#suspectWhole(batch);
       return;
     }

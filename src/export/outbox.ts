@@ -57,7 +57,10 @@ export interface Segment<T> {
 const SEGMENT_ITEMS = 256;
 const SEGMENT_BYTES = 512 * 1024;
 
-/** Where something is that is not in a record as itself: there are none but items that are written down alone. */
+/**
+ * The place of a part in the record of its whole, where only place 0 is: an answer for a part is an answer for nothing there. Only
+ * items that are written down alone have parts.
+ */
 const NO_PLACE = 1;
 
 /** What stands before the items in a segment's record. */

@@ -4,7 +4,7 @@
  */
 
 /** How long a backend may work on one batch: longer answers make the batches smaller, shorter ones let them grow. */
-export const TARGET_WORK_MS = 100;
+const TARGET_WORK_MS = 100;
 
 /** What a batch holds before anything is known of the backend: few, since the first answers pass for the round trip. */
 const FIRST_ITEMS = 16;

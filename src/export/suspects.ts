@@ -1,7 +1,8 @@
 /**
  * Finds the items that make a backend refuse every request they are in. A batch that is refused again is taken apart here, in
  * parts and then one by one, and sent between the other batches of its lane; an item is poison when chance can't explain any
- * more that what holds it is refused. In an outage everything is refused, and so nothing is given up.
+ * more that what holds it is refused. An item that is a request by itself goes on as parts, which its lane makes. In an outage
+ * everything is refused, and so nothing is given up.
  */
 import type { Encoding } from './presets.js';
 import type { LaneItem } from './queue.js';
@@ -195,18 +196,6 @@ export class Suspects<T> {
     return false;
   }
 
-  /**
-   * Where nothing has passed since the last time, this may be an outage: then it has to be refused again, and all else with it. As
-   * nothing that shares a series with it is sent meanwhile, something of each may be poison, and no more than this is taken apart.
-   */
-  #divides(batch: Batch<T>): boolean {
-    const passes = !this.#outage && this.#passed > this.#passed_at_division;
-    const is_time = passes || (batch.refusals >= REFUSALS_BEFORE_SUSPECT && this.isStuck);
-    if (is_time) this.#dividing.add(batch);
-    else this.#untried.push(batch);
-    return is_time;
-  }
-
   /** It is known to be poison. */
   giveUp(batch: Batch<T>): void {
     this.#takeOut([batch]);
@@ -226,6 +215,18 @@ export class Suspects<T> {
       if (this.#areBeyondChance(candidates, count, CHANCE)) return this.#takeOut(candidates);
     }
     return [];
+  }
+
+  /**
+   * Where nothing has passed since the last time, this may be an outage: then it has to be refused again, and all else with it. As
+   * nothing that shares a series with it is sent meanwhile, something of each may be poison, and no more than this is taken apart.
+   */
+  #divides(batch: Batch<T>): boolean {
+    const passes = !this.#outage && this.#passed > this.#passed_at_division;
+    const is_time = passes || (batch.refusals >= REFUSALS_BEFORE_SUSPECT && this.isStuck);
+    if (is_time) this.#dividing.add(batch);
+    else this.#untried.push(batch);
+    return is_time;
   }
 
   /** Whether chance hardly refuses a request so often, if what is suspect explains its own refusals. */

@@ -11,7 +11,7 @@ const MOST_WAITING = 16;
 /** Something that shares no series with anything older. */
 export interface Free<T> {
   item: LaneItem<T>;
-  /** Where only a part of the item is: its two parts, and what has the other one wait on in the place of the item. */
+  /** Where only a part of the item is free: its two parts. `leaveBound` has the other one wait on in the place of the item. */
   parts?: { free: LaneItem<T>; bound: LaneItem<T>; leaveBound(): void };
 }
 
@@ -27,7 +27,10 @@ export class Waiting<T> {
     return this.#items.splice(0, 1);
   }
 
-  /** Takes out the oldest that is free. `blocked`: the series of what is suspect; `more` gives the item that comes after those that wait. */
+  /**
+   * Takes out the oldest that is free. `blocked`: the series of what is suspect, to which those of what is passed over are added;
+   * `more` gives what comes after the items that wait.
+   */
   takeFree(
     division: LaneDivision<T>,
     blocked: Set<string>,

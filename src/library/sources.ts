@@ -17,7 +17,7 @@ const port = z.int().min(0).max(65_535);
 /** A Unix socket's path, or a host and a port. */
 const address = { path: text.optional(), host: text.optional(), port: port.optional() };
 
-export const sourceSchema = z.discriminatedUnion('kind', [
+const sourceSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('stdin') }),
   z.strictObject({ kind: z.literal('file'), path: text }),
   z.strictObject({ kind: z.literal('recordings'), paths: z.array(text).min(1, 'must name a file') }),

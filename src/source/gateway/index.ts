@@ -60,7 +60,7 @@ async function keepFollowing(
   stop.addEventListener('abort', stopped.notify);
   let failures = 0;
 
-  /** Gives the refusal where the gateway lets the bridge in, and not read. */
+  /** Gives the refusal where the gateway lets the bridge in, but not read. */
   async function followOnce(connection: Connection): Promise<Refusal | undefined> {
     const { protocol, server_version } = connection.hello;
     const began_ms = Date.now();

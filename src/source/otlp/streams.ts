@@ -9,7 +9,7 @@ import { lineBatch } from '../reader.js';
 import type { SentRecord } from './record.js';
 
 /** Of each a decoder is kept. */
-export const MAX_STREAMS = 512;
+const MAX_STREAMS = 512;
 
 /** A batch is applied at one go, so that a large request is cut into several. */
 const MAX_BATCH_LINES = 1_000;
