@@ -12,6 +12,7 @@ interface RotatedFile {
   path: string;
   id: FileId;
   written_ns: bigint;
+  is_empty: boolean;
 }
 
 /** The files beside a path whose names begin as its own does. */
@@ -23,7 +24,8 @@ async function lookBeside(path: string): Promise<RotatedFile[]> {
     if (name === basename(path) || !name.startsWith(parse(path).name)) continue;
     const beside = join(directory, name);
     const stats = await stat(beside, { bigint: true }).catch(() => undefined);
-    if (stats?.isFile()) files.push({ path: beside, id: idOf(stats), written_ns: stats.mtimeNs });
+    if (!stats?.isFile()) continue;
+    files.push({ path: beside, id: idOf(stats), written_ns: stats.mtimeNs, is_empty: stats.size === 0n });
   }
   return files;
 }
@@ -65,13 +67,13 @@ export async function openAt(path: string, position: FilePosition): Promise<File
 /** Files of one rotation are named alike but for a number or a date. */
 const shapeOf = (path: string): string => path.replaceAll(/\d+/g, '#');
 
-/** Of the files that had the path after this one and were rotated away too, the first. */
+/** Of the files that had the path after this one and were rotated away too, the first with something in it. */
 export async function findSuccessor(path: string, id: FileId): Promise<FileId | undefined> {
   const files = await filesBeside(path);
   const own = files.find((file) => isSameFile(file.id, id));
   if (own === undefined) return undefined;
   const later = files.filter(
-    (file) => file.written_ns > own.written_ns && shapeOf(file.path) === shapeOf(own.path),
+    (file) => !file.is_empty && file.written_ns > own.written_ns && shapeOf(file.path) === shapeOf(own.path),
   );
   return later.sort((a, b) => (a.written_ns < b.written_ns ? -1 : 1))[0]?.id;
 }

@@ -140,6 +140,23 @@ describe('after a restart', () => {
     expect(consumer.lines.at(-1)?.stream).toBe(`${path}#4`);
   });
 
+  test.each(['empty', 'missing'])('so are they while the path is %s', async (state) => {
+    const { path, consumer } = await stopped();
+    rotate(path);
+    writeFileSync(path, 'second\n');
+    rotate(path);
+    // Nothing was written to this one, so that it tells nothing of where the writer is.
+    writeFileSync(path, '');
+    rotate(path);
+    writeFileSync(path, 'third\n');
+    rotate(path);
+    if (state === 'empty') writeFileSync(path, '');
+    await consumer.start();
+    expect((await takeTexts(consumer, 5)).slice(2)).toEqual(['hal', 'second', 'third']);
+    writeFileSync(path, 'fourth\n');
+    expect((await takeTexts(consumer, 6)).slice(5)).toEqual(['fourth']);
+  });
+
   test.each<[string, (path: string) => void]>([
     ['gone', (path) => rmSync(path)],
     ['truncated', (path) => truncateSync(path)],
