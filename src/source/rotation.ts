@@ -2,7 +2,7 @@
  * Files that were renamed: a rotated one goes on under another name beside its path, such as `events.log.1`, and so may
  * those that had the path after it.
  */
-import { type FileHandle, readdir, stat } from 'node:fs/promises';
+import { type FileHandle, readdir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, parse } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type FileId, type FilePosition, idOf, isSameFile, isUnchanged } from './cursor.js';
@@ -15,8 +15,8 @@ interface RotatedFile {
   is_empty: boolean;
 }
 
-/** The files beside a path whose names begin as its own does. */
-async function lookBeside(path: string): Promise<RotatedFile[]> {
+/** The files in its directory whose names begin as that of a path does. */
+async function lookAround(path: string): Promise<RotatedFile[]> {
   const directory = dirname(path);
   const names = await readdir(directory).catch(() => []);
   const files: RotatedFile[] = [];
@@ -28,6 +28,13 @@ async function lookBeside(path: string): Promise<RotatedFile[]> {
     files.push({ path: beside, id: idOf(stats), written_ns: stats.mtimeNs, is_empty: stats.size === 0n });
   }
   return files;
+}
+
+/** The files beside a path and, where it is a link, beside what it leads to: either may be what is rotated. */
+async function lookBeside(path: string): Promise<RotatedFile[]> {
+  const target = await realpath(path).catch(() => path);
+  const files = await lookAround(path);
+  return target === path ? files : [...files, ...(await lookAround(target))];
 }
 
 /** How often it is looked until two looks agree. */

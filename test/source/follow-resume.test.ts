@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -155,6 +156,24 @@ describe('after a restart', () => {
     expect((await takeTexts(consumer, 5)).slice(2)).toEqual(['hal', 'second', 'third']);
     writeFileSync(path, 'fourth\n');
     expect((await takeTexts(consumer, 6)).slice(5)).toEqual(['fourth']);
+  });
+
+  test('so are they where the path is a link, and what it leads to is rotated', async () => {
+    const { path, consumer } = setUp();
+    const target = join(temporaryDirectory(), '0.log');
+    writeFileSync(target, 'one\n');
+    symlinkSync(target, path);
+    await consumer.start();
+    await takeTexts(consumer, 1);
+    await consumer.stop();
+    appendFileSync(target, 'two\n');
+    rotate(target);
+    writeFileSync(target, 'three\n');
+    rotate(target);
+    writeFileSync(target, 'four\n');
+    await consumer.start();
+    expect(await takeTexts(consumer, 4)).toEqual(['one', 'two', 'three', 'four']);
+    expect(consumer.messages.filter((message) => LOST.test(message))).toEqual([]);
   });
 
   test.each<[string, (path: string) => void]>([
