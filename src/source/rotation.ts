@@ -2,8 +2,8 @@
  * Files that were renamed: a rotated one goes on under another name beside its path, such as `events.log.1`, and so may
  * those that had the path after it.
  */
-import { type FileHandle, readdir, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join, parse } from 'node:path';
+import { type FileHandle, readdir, readlink, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, parse, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type FileId, type FilePosition, idOf, isSameFile, isUnchanged } from './cursor.js';
 import { openFile, reading } from './file.js';
@@ -30,9 +30,15 @@ async function lookAround(path: string): Promise<RotatedFile[]> {
   return files;
 }
 
+/** Where a link leads, also while there is nothing; else the path itself. */
+const targetOf = (path: string): Promise<string> =>
+  realpath(path)
+    .catch(async () => resolve(dirname(path), await readlink(path)))
+    .catch(() => path);
+
 /** The files beside a path and, where it is a link, beside what it leads to: either may be what is rotated. */
 async function lookBeside(path: string): Promise<RotatedFile[]> {
-  const target = await realpath(path).catch(() => path);
+  const target = await targetOf(path);
   const files = await lookAround(path);
   return target === path ? files : [...files, ...(await lookAround(target))];
 }

@@ -170,9 +170,12 @@ describe('after a restart', () => {
     rotate(target);
     writeFileSync(target, 'three\n');
     rotate(target);
-    writeFileSync(target, 'four\n');
+    // The link leads to nothing for now.
     await consumer.start();
-    expect(await takeTexts(consumer, 4)).toEqual(['one', 'two', 'three', 'four']);
+    expect(await takeTexts(consumer, 3)).toEqual(['one', 'two', 'three']);
+    await consumer.start();
+    writeFileSync(target, 'four\n');
+    expect((await takeTexts(consumer, 4)).at(-1)).toBe('four');
     expect(consumer.messages.filter((message) => LOST.test(message))).toEqual([]);
   });
 
