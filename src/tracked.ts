@@ -145,12 +145,21 @@ export function restoreParts(
     const content = decodeRecord(key, value);
     const part = content === undefined ? undefined : partOf(key);
     if (part !== undefined) taken.add(part);
-    if (part?.restore(key, content)) continue;
+    if (part !== undefined && isRestored(part, key, content)) continue;
     tracker.obsolete.push([key]);
     unusable++;
   }
   for (const part of taken) part.restored?.();
   return unusable;
+}
+
+function isRestored(part: Tracked, key: string, content: unknown): boolean {
+  try {
+    return part.restore(key, content);
+  } catch {
+    // It is sound, and says something else than is written down there: it is of another version.
+    return false;
+  }
 }
 
 const depthOf = (key: string): number => key.split('/').length;

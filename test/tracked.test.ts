@@ -9,16 +9,18 @@ interface Thing extends Entry {
   key: string;
 }
 
-function open(saved?: SavedRecord[]) {
+const loadThing = (content: unknown): Thing => ({ ...(content as Thing), epoch: 0 });
+
+function open(saved?: SavedRecord[], load = loadThing) {
   const tracker = createTracker('state/');
   const form = {
     keyOf: ({ key }: Thing): string => key,
     save: ({ key, number }: Thing): unknown => ({ key, number }),
-    load: (content: unknown): Thing => ({ ...(content as Thing), epoch: 0 }),
+    load,
   };
   const map = new TrackedMap<Thing>({ tracker, prefix: PREFIX, ...form });
-  if (saved !== undefined) restoreParts(tracker, () => map, saved);
-  return { tracker, map };
+  const unusable = saved === undefined ? 0 : restoreParts(tracker, () => map, saved);
+  return { tracker, map, unusable };
 }
 
 test('a value that takes the place of another is there after a restart, whatever is written first', () => {
@@ -40,4 +42,29 @@ test('a value that takes the place of another is there after a restart, whatever
     for (const key of keys) map.get(key);
   });
   expect([...open(savedIn(records)).map.keys()].sort()).toEqual(keys.sort());
+});
+
+test('a record that is sound and says something else than is expected costs only itself', () => {
+  const { tracker, map } = open();
+  const records: Records = new Map();
+  const capture = (from: typeof map, by: typeof tracker): void => {
+    const running = beginCapture(by, [from]);
+    running.advance(Infinity);
+    write(records, running);
+  };
+  for (const key of ['a', 'b', 'c']) {
+    map.set(key, { key, number: tracker.next_number++, epoch: 0 });
+    capture(map, tracker);
+  }
+  const next = open(savedIn(records), (content) => {
+    const thing = loadThing(content);
+    if (thing.key === 'b') throw new TypeError('not iterable');
+    return thing;
+  });
+  expect([...next.map.keys()]).toEqual(['a', 'c']);
+  expect(next.unusable).toBe(1);
+  capture(next.map, next.tracker);
+  const last = open(savedIn(records));
+  expect([...last.map.keys()]).toEqual(['a', 'c']);
+  expect(last.unusable).toBe(0);
 });

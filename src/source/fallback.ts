@@ -37,6 +37,8 @@ async function readBoth(
     fallback = await createFallback();
     if (fallback === undefined || is_followed || stop.aborted) return;
     const others = await fallback.open();
+    // Opening it takes its time.
+    if (is_followed || stop.aborted) return;
     await push({ kind: 'status', state: 'up', message: messages.begins });
     for await (const item of others) {
       if (is_followed) continue;

@@ -101,12 +101,15 @@ async function waitForFile(
 }
 
 /**
- * Whether the path names another file by now, with something in it. While that one is empty, the writer may not have
+ * Whether another file has had the path by now, with something in it. While the only one is empty, the writer may not have
  * gone over to it yet and still append to the old one.
  */
 async function isReplaced(path: string, file: FileId): Promise<boolean> {
   const named = await stat(path, { bigint: true }).catch(() => undefined);
-  return named?.isFile() === true && named.size > 0n && !isSameFile(idOf(named), file);
+  if (named !== undefined && isSameFile(idOf(named), file)) return false;
+  if (named?.isFile() === true && named.size > 0n) return true;
+  // The next one may have been rotated away, too, and nothing need ever come after it.
+  return (await findSuccessor(path, file)) !== undefined;
 }
 
 /** Follows one stream to its end: the file was truncated or written anew, replaced by another one, or following was stopped. */

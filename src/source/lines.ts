@@ -42,8 +42,15 @@ function trim(raw: Buffer, first: boolean): Buffer {
   return start === 0 && end === raw.length ? raw : raw.subarray(start, end);
 }
 
+/** How many zeros it begins with: a writer that keeps its place leaves a hole before it in a file that was truncated. */
+function holeBytes(chunk: Buffer): number {
+  let bytes = 0;
+  while (chunk[bytes] === 0) bytes += 1;
+  return bytes;
+}
+
 /**
- * A splitter for one stream. Lines end with `\n` or `\r\n`; a byte order mark at the very start is dropped; empty lines
+ * A splitter for one stream. Lines end with `\n` or `\r\n`; a hole and a byte order mark at the very start are dropped; empty lines
  * are left out, but counted in the line numbers. A line of more than `max_line_bytes` is given out once, as
  * `line_too_long`, as soon as that is certain.
  */
@@ -100,7 +107,7 @@ export function createLineSplitter({
   return {
     push(chunk) {
       const lines: Line[] = [];
-      let start = 0;
+      let start = number === 1 && held_bytes === 0 ? holeBytes(chunk) : 0;
       for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
         finishLine(chunk.subarray(start, end), lines);
         start = end + 1;

@@ -2,8 +2,8 @@
  * Files that were renamed: a rotated one goes on under another name beside its path, such as `events.log.1`, and so may
  * those that had the path after it.
  */
-import { type FileHandle, readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join, parse } from 'node:path';
+import { type FileHandle, readdir, readlink, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, parse, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type FileId, type FilePosition, idOf, isSameFile, isUnchanged } from './cursor.js';
 import { openFile, reading } from './file.js';
@@ -12,10 +12,11 @@ interface RotatedFile {
   path: string;
   id: FileId;
   written_ns: bigint;
+  is_empty: boolean;
 }
 
-/** The files beside a path whose names begin as its own does. */
-async function lookBeside(path: string): Promise<RotatedFile[]> {
+/** The files in its directory whose names begin as that of a path does. */
+async function lookAround(path: string): Promise<RotatedFile[]> {
   const directory = dirname(path);
   const names = await readdir(directory).catch(() => []);
   const files: RotatedFile[] = [];
@@ -23,9 +24,23 @@ async function lookBeside(path: string): Promise<RotatedFile[]> {
     if (name === basename(path) || !name.startsWith(parse(path).name)) continue;
     const beside = join(directory, name);
     const stats = await stat(beside, { bigint: true }).catch(() => undefined);
-    if (stats?.isFile()) files.push({ path: beside, id: idOf(stats), written_ns: stats.mtimeNs });
+    if (!stats?.isFile()) continue;
+    files.push({ path: beside, id: idOf(stats), written_ns: stats.mtimeNs, is_empty: stats.size === 0n });
   }
   return files;
+}
+
+/** Where a link leads, also while there is nothing; else the path itself. */
+const targetOf = (path: string): Promise<string> =>
+  realpath(path)
+    .catch(async () => resolve(dirname(path), await readlink(path)))
+    .catch(() => path);
+
+/** The files beside a path and, where it is a link, beside what it leads to: either may be what is rotated. */
+async function lookBeside(path: string): Promise<RotatedFile[]> {
+  const target = await targetOf(path);
+  const files = await lookAround(path);
+  return target === path ? files : [...files, ...(await lookAround(target))];
 }
 
 /** How often it is looked until two looks agree. */
@@ -65,13 +80,13 @@ export async function openAt(path: string, position: FilePosition): Promise<File
 /** Files of one rotation are named alike but for a number or a date. */
 const shapeOf = (path: string): string => path.replaceAll(/\d+/g, '#');
 
-/** Of the files that had the path after this one and were rotated away too, the first. */
+/** Of the files that had the path after this one and were rotated away too, the first with something in it. */
 export async function findSuccessor(path: string, id: FileId): Promise<FileId | undefined> {
   const files = await filesBeside(path);
   const own = files.find((file) => isSameFile(file.id, id));
   if (own === undefined) return undefined;
   const later = files.filter(
-    (file) => file.written_ns > own.written_ns && shapeOf(file.path) === shapeOf(own.path),
+    (file) => !file.is_empty && file.written_ns > own.written_ns && shapeOf(file.path) === shapeOf(own.path),
   );
   return later.sort((a, b) => (a.written_ns < b.written_ns ? -1 : 1))[0]?.id;
 }

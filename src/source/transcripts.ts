@@ -145,7 +145,8 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     await endStream(transcript, push);
     await release(transcript);
     open.delete(transcript);
-    transcript.since_ms = Date.now();
+    // Not this instant: it may have grown since it was looked at. All that was read of it is older than that.
+    transcript.since_ms = since_ms;
   }
 
   const isIdle = ({ stream }: Transcript): boolean =>

@@ -110,6 +110,37 @@ test('what an earlier process listened to of it ends when the preferred one can 
   await source.close();
 });
 
+test('is not said to begin where it is open only when the preferred one can be followed', async () => {
+  const { gateway, transcripts } = start();
+  let openNow = (): void => undefined;
+  const opening = new Promise<void>((resolve) => {
+    openNow = resolve;
+  });
+  const slow: Source = {
+    ...transcripts.source,
+    async open() {
+      await opening;
+      return transcripts.source.open();
+    },
+  };
+  const source = withFallback({
+    preferred: gateway.source,
+    createFallback: async () => slow,
+    open_streams: [],
+    messages: { begins: 'begins', ends: 'ends' },
+  });
+  const items = (await source.open())[Symbol.asyncIterator]();
+  void gateway.status('down');
+  await readUntil(items, 'gateway down');
+  void gateway.status('up');
+  await readUntil(items, 'gateway up');
+  openNow();
+  void gateway.tell('a');
+  void gateway.tell('b');
+  expect(await readUntil(items, 'b')).toEqual(['a', 'b']);
+  await source.close();
+});
+
 test('ends no stream where both are closed', async () => {
   const { gateway, transcripts, source } = start(['left']);
   const items = (await source.open())[Symbol.asyncIterator]();

@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -138,6 +139,44 @@ describe('after a restart', () => {
     await consumer.start();
     expect((await takeTexts(consumer, 6)).slice(2)).toEqual(['hal', 'second', 'third', 'fourth']);
     expect(consumer.lines.at(-1)?.stream).toBe(`${path}#4`);
+  });
+
+  test.each(['empty', 'missing'])('so are they while the path is %s', async (state) => {
+    const { path, consumer } = await stopped();
+    rotate(path);
+    writeFileSync(path, 'second\n');
+    rotate(path);
+    // Nothing was written to this one, so that it tells nothing of where the writer is.
+    writeFileSync(path, '');
+    rotate(path);
+    writeFileSync(path, 'third\n');
+    rotate(path);
+    if (state === 'empty') writeFileSync(path, '');
+    await consumer.start();
+    expect((await takeTexts(consumer, 5)).slice(2)).toEqual(['hal', 'second', 'third']);
+    writeFileSync(path, 'fourth\n');
+    expect((await takeTexts(consumer, 6)).slice(5)).toEqual(['fourth']);
+  });
+
+  test('so are they where the path is a link, and what it leads to is rotated', async () => {
+    const { path, consumer } = setUp();
+    const target = join(temporaryDirectory(), '0.log');
+    writeFileSync(target, 'one\n');
+    symlinkSync(target, path);
+    await consumer.start();
+    await takeTexts(consumer, 1);
+    await consumer.stop();
+    appendFileSync(target, 'two\n');
+    rotate(target);
+    writeFileSync(target, 'three\n');
+    rotate(target);
+    // The link leads to nothing for now.
+    await consumer.start();
+    expect(await takeTexts(consumer, 3)).toEqual(['one', 'two', 'three']);
+    await consumer.start();
+    writeFileSync(target, 'four\n');
+    expect((await takeTexts(consumer, 4)).at(-1)).toBe('four');
+    expect(consumer.messages.filter((message) => LOST.test(message))).toEqual([]);
   });
 
   test.each<[string, (path: string) => void]>([

@@ -11,7 +11,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { createFollowSource } from '../../src/source/follow.js';
 import { createSource } from '../../src/source/index.js';
 import { opened, type Puller, temporaryDirectory, texts, turns } from './helpers.js';
@@ -132,6 +132,19 @@ describe('a followed file', () => {
     const fresh = await puller.batch();
     expect(fresh).toMatchObject({ stream: `${path}#2`, lines: [{ number: 1 }] });
     expect(texts([fresh])).toEqual(['two']);
+  });
+
+  test('truncation under a writer that keeps its place: the hole that this leaves costs no line', async () => {
+    const path = join(temporaryDirectory(), 'events.ndjson');
+    const writer = openSync(path, 'w');
+    onTestFinished(() => closeSync(writer));
+    // More than a line may have, and more than is read at once.
+    writeSync(writer, `${'x'.repeat(2 * LINE_LIMIT_BYTES)}\none\n`);
+    const puller = await opened(follow(path));
+    expect(await puller.lines(2)).toEqual(['line_too_long', 'one']);
+    truncateSync(path);
+    writeSync(writer, 'two\nthree\n');
+    expect(await puller.lines(2)).toEqual(['two', 'three']);
   });
 
   test('a file that does not exist is waited for, and so is its directory', async () => {

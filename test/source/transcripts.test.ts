@@ -187,7 +187,27 @@ describe('followed transcripts', () => {
     await expectBatch(puller, path('a'), [], true);
     appendFileSync(path('a'), 'two\n');
     const { since_ms } = await expectBatch(puller, `${path('a')}#2`, ['one', 'two']);
-    expect(since_ms).toBeGreaterThanOrEqual(next_day_ms);
+    expect(since_ms).toBe(next_day_ms - 24 * 60 * 60 * 1000);
+  });
+
+  test('what is written while it is put aside is told', async () => {
+    const { root, path } = home();
+    const puller = await followed(root, POLLING);
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\n');
+    await expectBatch(puller, path('a'), ['one']);
+    const next_day_ms = Date.now() + 25 * 60 * 60 * 1000;
+    vi.useFakeTimers({ toFake: ['Date'], now: next_day_ms });
+    onTestFinished(() => void vi.useRealTimers());
+    // Nothing is pulled, so that putting it aside takes its time.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const written_ms = next_day_ms + 1000;
+    appendFileSync(path('a'), 'two\n');
+    vi.setSystemTime(written_ms + 1000);
+    await expectBatch(puller, root, []);
+    await expectBatch(puller, path('a'), [], true);
+    const { since_ms } = await expectBatch(puller, `${path('a')}#2`, ['one', 'two']);
+    expect(since_ms).toBeLessThan(written_ms);
   });
 
   test('what the system does not tell is found by looking', async () => {
