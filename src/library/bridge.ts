@@ -60,12 +60,16 @@ const REFUSED: Readonly<Record<Exclude<PushOutcome, 'taken'>, string>> = {
   invalid_json: 'an event that can not be written as JSON was pushed, and refused',
 };
 
-/** Whole messages: what is only for machines is left out. */
+/** Whole messages: what is only for machines is left out. What the program's logger throws stops nothing. */
 function toLogger(logger: MessageLogger | undefined): Logger {
   const say =
     (level: keyof MessageLogger) =>
     (fields: Record<string, unknown> | string, message?: string): void => {
-      logger?.[level](message ?? String(fields));
+      try {
+        logger?.[level](message ?? String(fields));
+      } catch {
+        // There is nobody else to tell.
+      }
     };
   return { info: say('info'), warn: say('warn'), error: say('error') };
 }

@@ -137,6 +137,9 @@ export async function openRunning(
   }
 }
 
+/** What waits to be read when the time is over is refused within a turn of the event loop. */
+const REFUSAL_MS = 100;
+
 export async function closeRunning(
   { composed, keeping, reading }: Running,
   timeout_ms: number,
@@ -146,6 +149,10 @@ export async function closeRunning(
     await within(timeout_ms, Promise.all([composed.stopReading(), reading]));
   } finally {
     await composed.finish(Math.max(0, deadline_ms - performance.now()));
+    await within(
+      REFUSAL_MS,
+      reading.catch(() => undefined),
+    );
     await keeping.close();
   }
 }

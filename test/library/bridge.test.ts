@@ -236,6 +236,35 @@ describe('pushed events', () => {
   });
 });
 
+test('a logger that throws stops nothing', async () => {
+  const fail = (): never => {
+    throw new Error('no disk for logs');
+  };
+  const bridge = bridgeOf({
+    destinations: [{ span_processor: keepSpans().span_processor }],
+    logger: { info: fail, warn: fail, error: fail },
+  });
+  expect(await bridge.push(STARTED)).toBe('not_running');
+  await bridge.start();
+  expect(await bridge.push(STARTED)).toBe('taken');
+});
+
+test('events that a stop has no time for are refused, and nothing of them is open after it', async () => {
+  const { span_processor } = keepSpans();
+  const bridge = bridgeOf({ destinations: [{ span_processor }] });
+  await bridge.start();
+  const pushed = Promise.all(
+    Array.from({ length: 20_000 }, (_, number) => bridge.push({ ...STARTED, run_id: `r${number}` })),
+  );
+  const { runs, source } = await bridge.stop(0);
+  const outcomes = await pushed;
+  const taken = outcomes.filter((outcome) => outcome === 'taken').length;
+  expect(taken).toBeLessThan(20_000);
+  expect(source).toMatchObject({ events: taken, rejected: { not_running: 20_000 - taken } });
+  expect(runs).toEqual({ opened: taken, ended: taken, open: 0 });
+  expect(bridge.counters()).toMatchObject({ source, runs });
+});
+
 describe('live sources', () => {
   test('a gateway is entered with the token that is given for it, before any of the environment', async () => {
     vi.stubEnv('OPENCLAW_GATEWAY_TOKEN', 'another');
@@ -427,6 +456,24 @@ describe('the life of a bridge', () => {
     const { destinations } = await bridge.stop(50);
     expect(destinations.jaeger?.traces).toMatchObject({ produced: 2, delivered: 1, pending: 1 });
     expect(await bridge.drain(50)).toBe(false);
+  });
+
+  test('a drain and a stop may take as long as it takes', async () => {
+    let requests = 0;
+    const sink = await startSink(() =>
+      ++requests % 2 === 1 ? { status: 503, headers: { 'retry-after': '1' } } : { status: 200 },
+    );
+    const bridge = bridgeOf({ destinations: [{ preset: 'jaeger', url: sink.url }] });
+    await bridge.start();
+    await bridge.push(STARTED);
+    await bridge.push(FINISHED);
+    await vi.waitUntil(() => bridge.counters().destinations.jaeger?.traces?.produced === 1, {
+      timeout: 10_000,
+    });
+    expect(await bridge.drain(Number.POSITIVE_INFINITY)).toBe(true);
+    await bridge.push({ ...STARTED, run_id: 'r2' });
+    const { destinations } = await bridge.stop(Number.POSITIVE_INFINITY);
+    expect(destinations.jaeger?.traces).toMatchObject({ produced: 2, delivered: 2, pending: 0 });
   });
 
   test('a reader that belongs to another provider makes the start fail', async () => {
