@@ -379,7 +379,11 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
         // What was just applied again need not be a third time.
         if (journal.records.length > 0) await keeper?.checkpoint();
       }
-      for (const source of sources) opened.push({ source, items: await source.open() });
+      for (const source of sources) {
+        // Nobody would close it.
+        if (is_finished) return;
+        opened.push({ source, items: await source.open() });
+      }
       armTimer();
     },
     async read() {

@@ -414,6 +414,32 @@ describe('the life of a bridge', () => {
     expect(await bridge.ended()).toEqual([]);
   });
 
+  test('a source that never opens is not waited for longer than a drain or a stop may take', async () => {
+    const { span_processor, calls } = keepSpans();
+    const closed: string[] = [];
+    const sourceOf = (name: string, open: Source['open']): Source => ({
+      name,
+      open,
+      close: async () => void closed.push(name),
+    });
+    const bridge = bridgeOf({
+      sources: [
+        sourceOf('open', async () => (async function* (): AsyncGenerator<LineBatch> {})()),
+        sourceOf('stuck', () => new Promise<never>(nothing)),
+      ],
+      destinations: [{ span_processor }],
+      data_dir: temporaryDirectory(),
+    });
+    const starting = bridge.start();
+    const rejected = expect(starting).rejects.toThrow('stopped before its sources were open');
+    await bridge.drain(50);
+    await bridge.stop(50);
+    await rejected;
+    expect(closed).toEqual(['open', 'stuck']);
+    expect(calls.at(-1)).toBe('shutdown');
+    expect(await bridge.ended()).toEqual([]);
+  });
+
   test('a stop closes what is open', async () => {
     const { span_processor, names } = keepSpans();
     const bridge = bridgeOf({ destinations: [{ span_processor }] });
