@@ -256,7 +256,7 @@ const TLS_FILES = [
 
 function readTls(endpoint_url: string, files: TlsFiles): TlsMaterial | ConfigurationError {
   const material: TlsMaterial = {};
-  if (!endpoint_url.startsWith('https:')) return material;
+  if (new URL(endpoint_url).protocol !== 'https:') return material;
   for (const { kind, purpose, check } of TLS_FILES) {
     const file = files[kind];
     if (file === undefined) continue;

@@ -471,6 +471,12 @@ describe('TLS files', () => {
     expect(resolve(OTLP, { preset: 'otlp', tls }).endpoints.traces?.tls).toEqual({});
   });
 
+  test('are read whatever the letters of the scheme', () => {
+    vi.stubEnv('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'HTTPS://host/v1/traces');
+    vi.stubEnv('OTEL_EXPORTER_OTLP_CERTIFICATE', file('server.pem'));
+    expect(Object.keys(resolve(OTLP).endpoints.traces?.tls ?? {})).toEqual(['ca']);
+  });
+
   test.each([
     { ca: '/no/such' },
     { ca: fileURLToPath(import.meta.url) },
