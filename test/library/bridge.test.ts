@@ -364,6 +364,32 @@ describe('a source of the own', () => {
     expect({ delivered, dropped }).toEqual({ delivered: batches * runs_of_a_batch, dropped: {} });
   });
 
+  test.each([
+    ['nothing', undefined],
+    ['no lines', { kind: 'lines', stream: 'own', end: true, arrival_ms: 1 }],
+    [
+      'bytes that are no Buffer',
+      { ...batchOf([]), lines: [{ number: 1, bytes: new TextEncoder().encode('{}') }] },
+    ],
+  ])('that gives %s has failed, and stops nothing else', async (_, item) => {
+    const { messages, logger } = keepMessages();
+    const bridge = bridgeOf({
+      sources: [
+        ownSource(async function* () {
+          yield item as LineBatch;
+        }),
+      ],
+      destinations: [{ span_processor: keepSpans().span_processor }],
+      logger,
+    });
+    await bridge.start();
+    const failure = expect.stringMatching(/^the source own failed: it gave something that is no status/);
+    expect(await bridge.ended()).toEqual([expect.objectContaining({ message: failure })]);
+    expect(messages).toEqual([failure]);
+    expect(await bridge.push(STARTED)).toBe('taken');
+    expect((await bridge.stop()).runs).toMatchObject({ ended: 1 });
+  });
+
   test('that does not end when it is closed is not waited for longer than the stop may take', async () => {
     const source = ownSource(async function* () {
       yield batchOf([STARTED]);
