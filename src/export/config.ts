@@ -267,6 +267,11 @@ function readTls(endpoint_url: string, files: TlsFiles): TlsMaterial | Configura
       return { error: `the ${purpose} file ${file} can't be read as PEM; check its path and its content` };
     }
   }
+  // One alone is never shown to a backend, which then would refuse every connection.
+  if ((material.cert === undefined) !== (material.key === undefined))
+    return {
+      error: `${files.cert ?? files.key}: a client certificate and its client key go together; give both`,
+    };
   try {
     createSecureContext(material);
   } catch {

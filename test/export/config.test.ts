@@ -487,6 +487,16 @@ describe('TLS files', () => {
     expect(error(https, { preset: 'otlp', tls })).toEqual({ error: expect.stringContaining(path) });
   });
 
+  test.each([{ cert: file('client.pem') }, { key: file('client.key') }])(
+    'of which one is missing are an error: %o',
+    (tls) => {
+      const [path = ''] = Object.values(tls);
+      expect(error(https, { preset: 'otlp', tls })).toEqual({
+        error: expect.stringContaining(`${path}: a client certificate and its client key go together`),
+      });
+    },
+  );
+
   test('that do not belong together are an error', () => {
     const tls = { cert: file('server.pem'), key: file('other.key') };
     expect(error(https, { preset: 'otlp', tls })).toEqual({
