@@ -139,6 +139,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   let restoreTimer: NodeJS.Timeout | undefined;
   /** Everything that was given out before has reached the destinations. */
   let delivered: Promise<unknown> = Promise.resolve();
+  /** What is read after the end is not applied: nobody would send what comes of it. */
+  let is_finished = false;
   /** When the event loop last went round between two batches. */
   let turned_ms = Number.NEGATIVE_INFINITY;
 
@@ -177,7 +179,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   function armTimer(): void {
     clearTimeout(timer);
     const due_ms = correlator.nextDeadline();
-    if (due_ms === undefined) return;
+    if (due_ms === undefined || is_finished) return;
     timer = setTimeout(expire, Math.min(Math.max(0, due_ms - now()), MAX_TIMER_MS));
   }
 
@@ -273,6 +275,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   async function readItems({ source, items }: OpenedSource): Promise<void> {
     for await (const item of items) {
+      if (is_finished) return;
       if (item.kind === 'lines') await takeBatch(source, item);
       else takeStatus(source.name, item);
     }
@@ -376,7 +379,11 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
         // What was just applied again need not be a third time.
         if (journal.records.length > 0) await keeper?.checkpoint();
       }
-      for (const source of sources) opened.push({ source, items: await source.open() });
+      for (const source of sources) {
+        // Nobody would close it.
+        if (is_finished) return;
+        opened.push({ source, items: await source.open() });
+      }
       armTimer();
     },
     async read() {
@@ -394,6 +401,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     },
     drain,
     async finish(drain_ms, { is_over } = { is_over: keep === undefined }) {
+      is_finished = true;
       clearTimeout(timer);
       clearTimeout(restoreTimer);
       opened = [];

@@ -413,6 +413,7 @@ function endStep(step: Step, run: Run, open: OpenStep): void {
     late: false,
   };
   const span_id = chatSpanId(run, String(takeNumber(run, open)));
+  run.call_count++;
   const end_ms = Math.max(open.start_ms, open.end_ms ?? run.ended?.end_ms ?? lastTold(run));
   finishOrHold(
     step,

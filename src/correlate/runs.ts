@@ -361,8 +361,9 @@ function measureRun(step: Step, run: Run, end_ms: number, error_type: string | u
     'error.type': error_type,
   };
   measure(step, 'gen_ai.invoke_agent.duration', seconds(run.start_ms, end_ms), labels);
+  // What still waits for its call becomes a span, too.
   measure(step, 'gen_ai.invoke_agent.inference_calls', run.call_count + unmatchedSteps(run).length, labels);
-  measure(step, 'gen_ai.invoke_agent.tool_calls', run.tool_count, labels);
+  measure(step, 'gen_ai.invoke_agent.tool_calls', run.tool_count + countOf(run.aside.early_ends), labels);
 }
 
 /** Ends the run's span. Its open calls and steps wait a little for their own ends. */

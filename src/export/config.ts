@@ -256,7 +256,7 @@ const TLS_FILES = [
 
 function readTls(endpoint_url: string, files: TlsFiles): TlsMaterial | ConfigurationError {
   const material: TlsMaterial = {};
-  if (!endpoint_url.startsWith('https:')) return material;
+  if (new URL(endpoint_url).protocol !== 'https:') return material;
   for (const { kind, purpose, check } of TLS_FILES) {
     const file = files[kind];
     if (file === undefined) continue;
@@ -267,6 +267,11 @@ function readTls(endpoint_url: string, files: TlsFiles): TlsMaterial | Configura
       return { error: `the ${purpose} file ${file} can't be read as PEM; check its path and its content` };
     }
   }
+  // One alone is never shown to a backend, which then would refuse every connection.
+  if ((material.cert === undefined) !== (material.key === undefined))
+    return {
+      error: `${files.cert ?? files.key}: a client certificate and its client key go together; give both`,
+    };
   try {
     createSecureContext(material);
   } catch {

@@ -228,10 +228,15 @@ const headersOf = ({ headers, compression }: EndpointConfig, encoding: Encoding)
 const isStaleConnection = (error: unknown): boolean =>
   error instanceof errors.SocketError && error.message === 'other side closed';
 
+/** A weekday and a time of day are in each form of it. What is neither would be read as a year: `+40` as 2040. */
+const HTTP_DATE = /^\s*[A-Z][a-z]{2,8},? .*\d\d:\d\d:\d\d/;
+
 /** Milliseconds from now, for a number of seconds or an HTTP date; `undefined` where it says nothing about the future. */
 export function readRetryAfter(header: string | string[] | undefined, now_ms: number): number | undefined {
   if (typeof header !== 'string') return undefined;
-  const wait_ms = /^\s*\d+\s*$/.test(header) ? Number(header) * MS_PER_SECOND : Date.parse(header) - now_ms;
+  const is_date = HTTP_DATE.test(header);
+  if (!is_date && !/^\s*\d+\s*$/.test(header)) return undefined;
+  const wait_ms = is_date ? Date.parse(header) - now_ms : Number(header) * MS_PER_SECOND;
   return wait_ms > 0 ? wait_ms : undefined;
 }
 

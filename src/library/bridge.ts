@@ -60,12 +60,16 @@ const REFUSED: Readonly<Record<Exclude<PushOutcome, 'taken'>, string>> = {
   invalid_json: 'an event that can not be written as JSON was pushed, and refused',
 };
 
-/** Whole messages: what is only for machines is left out. */
+/** Whole messages: what is only for machines is left out. What the program's logger throws stops nothing. */
 function toLogger(logger: MessageLogger | undefined): Logger {
   const say =
     (level: keyof MessageLogger) =>
     (fields: Record<string, unknown> | string, message?: string): void => {
-      logger?.[level](message ?? String(fields));
+      try {
+        logger?.[level](message ?? String(fields));
+      } catch {
+        // There is nobody else to tell.
+      }
     };
   return { info: say('info'), warn: say('warn'), error: say('error') };
 }
@@ -104,6 +108,7 @@ export function createBridge(options: BridgeOptions): Bridge {
   const tellRefusal = createRefusalLog(logger);
   const ends = createEnds();
   const interrupt = new AbortController();
+  const giving_up = new AbortController();
   let composed: ComposedBridge | undefined;
   let starting: Promise<Running> | undefined;
   let stopping: Promise<Summary> | undefined;
@@ -111,28 +116,45 @@ export function createBridge(options: BridgeOptions): Bridge {
   const counters = (): Summary => withRefused(composed?.summary() ?? NOTHING_YET, pushed.refused());
 
   const open = (): Promise<Running> =>
-    openRunning({ plan, logger, pushed, counters, ends, stopping: interrupt.signal }, (opened) => {
-      composed = opened;
+    openRunning(
+      { plan, logger, pushed, counters, ends, stopping: interrupt.signal, giving_up: giving_up.signal },
+      (opened) => {
+        composed = opened;
+      },
+    );
+
+  /** What runs once the start is over, which is waited for no longer than this. */
+  async function started(limit_ms: number): Promise<Running | undefined> {
+    let running: Running | undefined;
+    const opened = starting?.then((each) => {
+      running = each;
     });
+    await within(limit_ms, Promise.resolve(opened?.catch(() => undefined)));
+    return running;
+  }
 
   async function stop(timeout_ms: number): Promise<Summary> {
+    const deadline_ms = performance.now() + timeout_ms;
     interrupt.abort();
+    await started(timeout_ms);
+    giving_up.abort(new Error('this bridge was stopped before its sources were open'));
     const running = await starting?.catch(() => undefined);
-    if (running !== undefined) await closeRunning(running, timeout_ms);
+    if (running !== undefined) await closeRunning(running, Math.max(0, deadline_ms - performance.now()));
     ends.close();
     return counters();
   }
 
   async function drain(timeout_ms: number): Promise<boolean> {
     const deadline_ms = performance.now() + timeout_ms;
-    const running = await starting?.catch(() => undefined);
+    const left_ms = (): number => Math.max(0, deadline_ms - performance.now());
+    const running = await started(timeout_ms);
     let is_applied = false;
     const applied = pushed.applied().then(() => {
       is_applied = true;
     });
-    await within(timeout_ms, applied);
-    if (stopping !== undefined) await stopping;
-    else await running?.composed.drain(Math.max(0, deadline_ms - performance.now()));
+    await within(left_ms(), applied);
+    if (stopping !== undefined) await within(left_ms(), stopping);
+    else await running?.composed.drain(left_ms());
     return is_applied && isDelivered(counters());
   }
 

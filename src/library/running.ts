@@ -34,6 +34,8 @@ export interface Prepared {
   ends: Ends;
   /** Aborts when the bridge is told to stop. */
   stopping: AbortSignal;
+  /** Aborts when it is stopped, and the time for that is over before all sources are open. */
+  giving_up: AbortSignal;
 }
 
 /** A destination that answers for nothing for so long holds up the reading of recordings no longer. */
@@ -84,12 +86,20 @@ function openDestinations({ configs, processors, settings }: BridgePlan, { keep 
   return opened;
 }
 
-/** Where one can't be opened, those that are open are closed again. */
-async function openSources(composed: ComposedBridge): Promise<void> {
+const untilAborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason));
+  });
+
+/** A source that does not open need not close either. */
+const CLOSE_LIMIT_MS = 1_000;
+
+/** Where one can't be opened, or not in time, those that are open are closed again. */
+async function openSources(composed: ComposedBridge, giving_up: AbortSignal): Promise<void> {
   try {
-    await composed.open();
+    await Promise.race([composed.open(), untilAborted(giving_up)]);
   } catch (error) {
-    await composed.stopReading();
+    await within(CLOSE_LIMIT_MS, composed.stopReading());
     await composed.finish(0);
     throw error;
   }
@@ -125,7 +135,7 @@ export async function openRunning(
   try {
     const composed = compose(keeping, prepared);
     onComposed(composed);
-    await openSources(composed);
+    await openSources(composed, prepared.giving_up);
     const reading = composed.read();
     // Whoever stops the bridge is told; until then nobody may wait for what does not come.
     reading.catch(prepared.ends.close);
@@ -137,6 +147,9 @@ export async function openRunning(
   }
 }
 
+/** What waits to be read when the time is over is refused within a turn of the event loop. */
+const REFUSAL_MS = 100;
+
 export async function closeRunning(
   { composed, keeping, reading }: Running,
   timeout_ms: number,
@@ -146,6 +159,10 @@ export async function closeRunning(
     await within(timeout_ms, Promise.all([composed.stopReading(), reading]));
   } finally {
     await composed.finish(Math.max(0, deadline_ms - performance.now()));
+    await within(
+      REFUSAL_MS,
+      reading.catch(() => undefined),
+    );
     await keeping.close();
   }
 }

@@ -3,7 +3,7 @@
  */
 import { z } from 'zod';
 import { errorReason } from '../errors.js';
-import { isObject } from '../json.js';
+import { isObject, type Json } from '../json.js';
 import type { Logger } from '../model/logger.js';
 import { type LineBatch, type Source, SourceError, type SourceStatus } from '../model/source.js';
 import { LOOPBACK, parseSourceName, recordingsName } from '../source/index.js';
@@ -104,6 +104,30 @@ export function readSources(values: unknown[], taken: string): LibrarySource[] {
 const failureOf = (name: string, error: unknown): SourceError =>
   error instanceof SourceError ? error : new SourceError(`the source ${name} failed: ${errorReason(error)}`);
 
+const isLine = (line: unknown): boolean =>
+  isObject(line) && Number.isInteger(line.number) && (Buffer.isBuffer(line.bytes) || 'skipped' in line);
+
+const isBatch = ({ kind, stream, lines, arrival_ms }: Json): boolean =>
+  kind === 'lines' &&
+  typeof stream === 'string' &&
+  Number.isFinite(arrival_ms) &&
+  Array.isArray(lines) &&
+  lines.every(isLine);
+
+const isItem = (item: unknown): boolean =>
+  isObject(item) && (isBatch(item) || (item.kind === 'status' && typeof item.message === 'string'));
+
+/** A program in JavaScript is held to no type: what can't be read would fail far from where it came from. */
+async function* checkItems<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
+  for await (const item of items) {
+    if (!isItem(item))
+      throw new Error(
+        'it gave something that is no status and no batch of lines with their bytes as Buffers',
+      );
+    yield item;
+  }
+}
+
 /** What a source of the program's own throws is its failure, and takes nothing with it. It can't be told where to go on. */
 export function guardSource(source: Source, logger: Logger): Source {
   const { name } = source;
@@ -112,7 +136,7 @@ export function guardSource(source: Source, logger: Logger): Source {
     items: AsyncIterable<LineBatch | SourceStatus>,
   ): AsyncGenerator<LineBatch | SourceStatus> {
     try {
-      yield* items;
+      yield* checkItems(items);
     } catch (error) {
       throw failureOf(name, error);
     }

@@ -14,7 +14,7 @@ export const PUSHED = 'pushed';
 
 /**
  * What became of an event: it was read and applied, or refused, because too much waits already, because the source is not
- * open, or because there is no JSON for it.
+ * open or was closed with no time left for it, or because there is no JSON for it.
  */
 export type PushOutcome = 'taken' | 'queue_full' | 'not_running' | 'invalid_json';
 
@@ -35,7 +35,7 @@ export interface PushedSource extends Source {
 interface Waiting {
   line: Line;
   bytes: number;
-  settle(): void;
+  settle(outcome: 'taken' | 'not_running'): void;
 }
 
 /** Undefined where there is no JSON for it: a cycle, say, or a BigInt. */
@@ -66,7 +66,7 @@ export function createPushedSource(max_line_bytes: number): PushedSource {
     const is_long = json.length > max_line_bytes;
     const line: Line = is_long ? { number, skipped: 'line_too_long' } : { number, bytes: json };
     const applied = new Promise<PushOutcome>((resolve) => {
-      waiting.push({ line, bytes: json.length, settle: () => resolve('taken') });
+      waiting.push({ line, bytes: json.length, settle: resolve });
     });
     waiting_bytes += json.length;
     last = applied;
@@ -74,22 +74,32 @@ export function createPushedSource(max_line_bytes: number): PushedSource {
     return applied;
   }
 
+  function answer(count: number, outcome: 'taken' | 'not_running'): void {
+    for (const { bytes, settle } of waiting.splice(0, count)) {
+      waiting_bytes -= bytes;
+      settle(outcome);
+    }
+  }
+
+  /** They were taken while there was time, and there is none left. */
+  function refuseWaiting(): void {
+    for (const _ of waiting) countReason(refused, 'not_running');
+    answer(waiting.length, 'not_running');
+  }
+
   async function* read(): AsyncGenerator<LineBatch> {
-    for (;;) {
-      const taken = waiting.splice(0, MAX_BATCH_LINES);
-      if (taken.length > 0) {
-        yield lineBatch(
-          PUSHED,
-          taken.map(({ line }) => line),
-          false,
-        );
-        // The next one is asked for when this one has been applied.
-        for (const { bytes, settle } of taken) {
-          waiting_bytes -= bytes;
-          settle();
-        }
-      } else if (!is_open) return;
-      else await changed.wait();
+    try {
+      for (;;) {
+        const lines = waiting.slice(0, MAX_BATCH_LINES).map(({ line }) => line);
+        if (lines.length > 0) {
+          yield lineBatch(PUSHED, lines, false);
+          // The next one is asked for when this one has been applied.
+          answer(lines.length, 'taken');
+        } else if (!is_open) return;
+        else await changed.wait();
+      }
+    } finally {
+      refuseWaiting();
     }
   }
 

@@ -131,3 +131,38 @@ test.prop([mixed, fc.nat(12)], { numRuns: 300 })(
     expect(merge([...emissions, after.close(NOW_MS)]).spans).toEqual(correlate(all).spans);
   },
 );
+
+describe('the calls of a run that its histogram counts', () => {
+  const recorded = (instrument: string, timed: [ms: number, event: AgentEvent][]): number[] => {
+    const correlator = createCorrelator();
+    const given = timed.map(([ms, event]) =>
+      merge([correlator.expire(START_MS + ms), correlator.apply(event, START_MS + ms)]),
+    );
+    return merge([...given, correlator.close(NOW_MS)])
+      .measurements.filter((measured) => measured.instrument === instrument)
+      .map(({ value }) => value);
+  };
+
+  test.each([1_100, 60_000])('have failed ones among them, %d ms after their start', (end_ms) => {
+    const failed = at(1_000, 'llm.tokens', {
+      ...tokensAt(0),
+      ts: START_MS + 1_000,
+      error: { message: 'no' },
+    });
+    const events = [started, stepAt(500), failed, stepAt(1_050), tokensAt(1_080)];
+    const end = at(end_ms, 'agent.finished', { status: 'ok' });
+    const timed = [...events, end].map((event): [number, AgentEvent] => [event.ts - START_MS, event]);
+    expect(recorded('gen_ai.invoke_agent.inference_calls', timed)).toEqual([2]);
+  });
+
+  test('have those among them that were not seen to begin', () => {
+    const output = at(1_000, 'tool.output', { call_id: 'c', tool: 't' });
+    const end = at(2_000, 'agent.finished', { status: 'ok' });
+    const timed: [number, AgentEvent][] = [
+      [0, started],
+      [1_000, output],
+      [2_000, end],
+    ];
+    expect(recorded('gen_ai.invoke_agent.tool_calls', timed)).toEqual([1]);
+  });
+});

@@ -471,6 +471,12 @@ describe('TLS files', () => {
     expect(resolve(OTLP, { preset: 'otlp', tls }).endpoints.traces?.tls).toEqual({});
   });
 
+  test('are read whatever the letters of the scheme', () => {
+    vi.stubEnv('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'HTTPS://host/v1/traces');
+    vi.stubEnv('OTEL_EXPORTER_OTLP_CERTIFICATE', file('server.pem'));
+    expect(Object.keys(resolve(OTLP).endpoints.traces?.tls ?? {})).toEqual(['ca']);
+  });
+
   test.each([
     { ca: '/no/such' },
     { ca: fileURLToPath(import.meta.url) },
@@ -480,6 +486,16 @@ describe('TLS files', () => {
     const [path = ''] = Object.values(tls);
     expect(error(https, { preset: 'otlp', tls })).toEqual({ error: expect.stringContaining(path) });
   });
+
+  test.each([{ cert: file('client.pem') }, { key: file('client.key') }])(
+    'of which one is missing are an error: %o',
+    (tls) => {
+      const [path = ''] = Object.values(tls);
+      expect(error(https, { preset: 'otlp', tls })).toEqual({
+        error: expect.stringContaining(`${path}: a client certificate and its client key go together`),
+      });
+    },
+  );
 
   test('that do not belong together are an error', () => {
     const tls = { cert: file('server.pem'), key: file('other.key') };

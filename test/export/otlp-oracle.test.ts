@@ -17,12 +17,20 @@ import { correlate, decodeFile, example } from '../helpers.js';
 
 vi.setConfig({ testTimeout: 60_000 });
 
-/** OpenTelemetry's serializer has no other way to say that a span is open; in JSON that is left out. */
-const withoutZeroEnds = (body: Uint8Array | undefined): Buffer =>
+/**
+ * OpenTelemetry's serializer has no other way to say that a span is open; in JSON that is left out. In JSON it writes integers
+ * that are none of 64 bits, which no backend could read. A quote within a text would have a backslash before it.
+ */
+const asRead = (body: Uint8Array | undefined): Buffer =>
   Buffer.from(
     Buffer.from(body ?? [])
       .toString()
-      .replaceAll('"endTimeUnixNano":"0",', ''),
+      .replaceAll('"endTimeUnixNano":"0",', '')
+      .replaceAll(/"intValue":([^}]+)/g, (whole, digits) =>
+        Math.abs(Number(digits)) < 2 ** 63 || Number(digits) === -(2 ** 63)
+          ? whole
+          : `"doubleValue":${digits}`,
+      ),
   );
 
 /** What differs is shown where something does: that is much slower than to look. */
@@ -35,18 +43,14 @@ function expectSame(body: Uint8Array, expected: Uint8Array | undefined, shown: '
 function expectSameSpans(spans: SpanRecord[], resource: Resource): void {
   const { encodeSpans } = createEncoder(resource);
   const readable = spans.map((span) => toReadableSpan(span, resource));
-  expectSame(
-    encodeSpans(spans, 'json'),
-    withoutZeroEnds(JsonTraceSerializer.serializeRequest(readable)),
-    'utf8',
-  );
+  expectSame(encodeSpans(spans, 'json'), asRead(JsonTraceSerializer.serializeRequest(readable)), 'utf8');
   expectSame(encodeSpans(spans, 'protobuf'), ProtobufTraceSerializer.serializeRequest(readable), 'hex');
 }
 
 function expectSameLogs(logs: LogRecord[], resource: Resource): void {
   const { encodeLogs } = createEncoder(resource);
   const readable = logs.map((log) => toReadableLogRecord(log, resource));
-  expectSame(encodeLogs(logs, 'json'), JsonLogsSerializer.serializeRequest(readable), 'utf8');
+  expectSame(encodeLogs(logs, 'json'), asRead(JsonLogsSerializer.serializeRequest(readable)), 'utf8');
   expectSame(encodeLogs(logs, 'protobuf'), ProtobufLogsSerializer.serializeRequest(readable), 'hex');
 }
 

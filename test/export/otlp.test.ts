@@ -65,6 +65,18 @@ describe('spans', () => {
     ]);
   });
 
+  test('an integer that 64 bits do not hold is a double', () => {
+    const [sent] = spansAsJson(
+      span({ attributes: { huge: 1e300, over: 2 ** 63, under: -(2 ** 63) - 2_048, last: -(2 ** 63) } }),
+    );
+    expect(sent!.attributes.map(({ value }: { value: object }) => Object.keys(value)[0])).toEqual([
+      'doubleValue',
+      'doubleValue',
+      'doubleValue',
+      'intValue',
+    ]);
+  });
+
   test('an error without a message has none; a span without an error has no status', () => {
     const [failed, fine] = spansAsJson(span({ error: { type: 'exit_code' } }), span());
     expect(failed!.status).toEqual({ code: 2 });

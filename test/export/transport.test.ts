@@ -446,7 +446,11 @@ describe('Retry-After', () => {
     ['Fri, 20 Nov 2026 09:00:00 GMT', undefined],
     ['0', undefined],
     ['-5', undefined],
+    ['Friday, 20-Nov-26 10:00:30 GMT', 30_000],
     ['soon', undefined],
+    ['+40', undefined],
+    ['40.', undefined],
+    ['after 40', undefined],
     ['', undefined],
     [undefined, undefined],
   ])('%j is %j ms', (header, expected) => {

@@ -236,6 +236,35 @@ describe('pushed events', () => {
   });
 });
 
+test('a logger that throws stops nothing', async () => {
+  const fail = (): never => {
+    throw new Error('no disk for logs');
+  };
+  const bridge = bridgeOf({
+    destinations: [{ span_processor: keepSpans().span_processor }],
+    logger: { info: fail, warn: fail, error: fail },
+  });
+  expect(await bridge.push(STARTED)).toBe('not_running');
+  await bridge.start();
+  expect(await bridge.push(STARTED)).toBe('taken');
+});
+
+test('events that a stop has no time for are refused, and nothing of them is open after it', async () => {
+  const { span_processor } = keepSpans();
+  const bridge = bridgeOf({ destinations: [{ span_processor }] });
+  await bridge.start();
+  const pushed = Promise.all(
+    Array.from({ length: 20_000 }, (_, number) => bridge.push({ ...STARTED, run_id: `r${number}` })),
+  );
+  const { runs, source } = await bridge.stop(0);
+  const outcomes = await pushed;
+  const taken = outcomes.filter((outcome) => outcome === 'taken').length;
+  expect(taken).toBeLessThan(20_000);
+  expect(source).toMatchObject({ events: taken, rejected: { not_running: 20_000 - taken } });
+  expect(runs).toEqual({ opened: taken, ended: taken, open: 0 });
+  expect(bridge.counters()).toMatchObject({ source, runs });
+});
+
 describe('live sources', () => {
   test('a gateway is entered with the token that is given for it, before any of the environment', async () => {
     vi.stubEnv('OPENCLAW_GATEWAY_TOKEN', 'another');
@@ -335,6 +364,32 @@ describe('a source of the own', () => {
     expect({ delivered, dropped }).toEqual({ delivered: batches * runs_of_a_batch, dropped: {} });
   });
 
+  test.each([
+    ['nothing', undefined],
+    ['no lines', { kind: 'lines', stream: 'own', end: true, arrival_ms: 1 }],
+    [
+      'bytes that are no Buffer',
+      { ...batchOf([]), lines: [{ number: 1, bytes: new TextEncoder().encode('{}') }] },
+    ],
+  ])('that gives %s has failed, and stops nothing else', async (_, item) => {
+    const { messages, logger } = keepMessages();
+    const bridge = bridgeOf({
+      sources: [
+        ownSource(async function* () {
+          yield item as LineBatch;
+        }),
+      ],
+      destinations: [{ span_processor: keepSpans().span_processor }],
+      logger,
+    });
+    await bridge.start();
+    const failure = expect.stringMatching(/^the source own failed: it gave something that is no status/);
+    expect(await bridge.ended()).toEqual([expect.objectContaining({ message: failure })]);
+    expect(messages).toEqual([failure]);
+    expect(await bridge.push(STARTED)).toBe('taken');
+    expect((await bridge.stop()).runs).toMatchObject({ ended: 1 });
+  });
+
   test('that does not end when it is closed is not waited for longer than the stop may take', async () => {
     const source = ownSource(async function* () {
       yield batchOf([STARTED]);
@@ -385,6 +440,32 @@ describe('the life of a bridge', () => {
     expect(await bridge.ended()).toEqual([]);
   });
 
+  test('a source that never opens is not waited for longer than a drain or a stop may take', async () => {
+    const { span_processor, calls } = keepSpans();
+    const closed: string[] = [];
+    const sourceOf = (name: string, open: Source['open']): Source => ({
+      name,
+      open,
+      close: async () => void closed.push(name),
+    });
+    const bridge = bridgeOf({
+      sources: [
+        sourceOf('open', async () => (async function* (): AsyncGenerator<LineBatch> {})()),
+        sourceOf('stuck', () => new Promise<never>(nothing)),
+      ],
+      destinations: [{ span_processor }],
+      data_dir: temporaryDirectory(),
+    });
+    const starting = bridge.start();
+    const rejected = expect(starting).rejects.toThrow('stopped before its sources were open');
+    await bridge.drain(50);
+    await bridge.stop(50);
+    await rejected;
+    expect(closed).toEqual(['open', 'stuck']);
+    expect(calls.at(-1)).toBe('shutdown');
+    expect(await bridge.ended()).toEqual([]);
+  });
+
   test('a stop closes what is open', async () => {
     const { span_processor, names } = keepSpans();
     const bridge = bridgeOf({ destinations: [{ span_processor }] });
@@ -427,6 +508,24 @@ describe('the life of a bridge', () => {
     const { destinations } = await bridge.stop(50);
     expect(destinations.jaeger?.traces).toMatchObject({ produced: 2, delivered: 1, pending: 1 });
     expect(await bridge.drain(50)).toBe(false);
+  });
+
+  test('a drain and a stop may take as long as it takes', async () => {
+    let requests = 0;
+    const sink = await startSink(() =>
+      ++requests % 2 === 1 ? { status: 503, headers: { 'retry-after': '1' } } : { status: 200 },
+    );
+    const bridge = bridgeOf({ destinations: [{ preset: 'jaeger', url: sink.url }] });
+    await bridge.start();
+    await bridge.push(STARTED);
+    await bridge.push(FINISHED);
+    await vi.waitUntil(() => bridge.counters().destinations.jaeger?.traces?.produced === 1, {
+      timeout: 10_000,
+    });
+    expect(await bridge.drain(Number.POSITIVE_INFINITY)).toBe(true);
+    await bridge.push({ ...STARTED, run_id: 'r2' });
+    const { destinations } = await bridge.stop(Number.POSITIVE_INFINITY);
+    expect(destinations.jaeger?.traces).toMatchObject({ produced: 2, delivered: 2, pending: 0 });
   });
 
   test('a reader that belongs to another provider makes the start fail', async () => {

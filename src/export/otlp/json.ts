@@ -1,6 +1,6 @@
 /**
  * Spans and log records as OTLP/JSON: text made directly, in the order and to the letter as OpenTelemetry's own serializer
- * writes it, but for the end of an open span, which is left out. Ids and times are text without anything to be escaped.
+ * writes it, but for the end of an open span, which is left out, and integers beyond 64 bits, which are doubles. Ids and times are text without anything to be escaped.
  */
 import type { Resource } from '@opentelemetry/resources';
 import type {
@@ -18,6 +18,7 @@ import {
   attributesOf,
   endOf,
   type Instant,
+  isInt64,
   kindOf,
   SPAN_FLAGS,
   severityOf,
@@ -60,7 +61,7 @@ function valueText(value: unknown): string {
   if (typeof value === 'string') return `{"stringValue":${quote(value)}}`;
   if (typeof value === 'boolean') return `{"boolValue":${value}}`;
   if (typeof value === 'number') {
-    if (Number.isInteger(value)) return `{"intValue":${value}}`;
+    if (isInt64(value)) return `{"intValue":${value}}`;
     return `{"doubleValue":${Number.isFinite(value) ? value : null}}`;
   }
   if (Array.isArray(value)) return `{"arrayValue":{"values":[${value.map(valueText).join(',')}]}}`;

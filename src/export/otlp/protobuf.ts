@@ -19,6 +19,7 @@ import {
   attributesOf,
   endOf,
   type Instant,
+  isInt64,
   kindOf,
   NS_PER_MS,
   SPAN_FLAGS,
@@ -34,7 +35,6 @@ const FIXED64 = 1;
 const BYTES = 2;
 
 const TWO_TO_32 = 2 ** 32;
-const INT64_END = 2 ** 63;
 
 /** A longer text is quicker to write at once, whatever is in it; a shorter one has a length of one byte. */
 const MAX_SHORT = 64;
@@ -117,7 +117,7 @@ function writeValue(value: unknown, pbf: PbfWriter): void {
   if (typeof value === 'string') writeText(1, value, pbf);
   else if (typeof value === 'boolean') pbf.writeBooleanField(2, value);
   else if (typeof value === 'number') {
-    if (Number.isInteger(value) && value >= -INT64_END && value < INT64_END) pbf.writeVarintField(3, value);
+    if (isInt64(value)) pbf.writeVarintField(3, value);
     else pbf.writeDoubleField(4, value);
   } else if (Array.isArray(value)) pbf.writeMessage(5, writeValues, value);
 }

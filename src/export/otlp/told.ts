@@ -8,6 +8,12 @@ import type { Attributes, LogRecord, SpanRecord } from '../../model/telemetry.js
 
 export const NS_PER_MS = 1_000_000;
 
+const INT64_END = 2 ** 63;
+
+/** Whether OTLP's integers hold it: a larger one is a double like a fraction, or a request would be unreadable. */
+export const isInt64 = (value: number): boolean =>
+  Number.isInteger(value) && value >= -INT64_END && value < INT64_END;
+
 /** OTLP's instants are 64-bit nanoseconds, which end in the year 2554; a later one would make a request unreadable. */
 const MAX_EPOCH_MS = 18_446_744_073_709;
 
