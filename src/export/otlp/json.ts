@@ -1,6 +1,7 @@
 /**
  * Spans and log records as OTLP/JSON: text made directly, in the order and to the letter as OpenTelemetry's own serializer
- * writes it, but for the end of an open span, which is left out, and integers beyond 64 bits, which are doubles. Ids and times are text without anything to be escaped.
+ * writes it, but for the end of an open span, which is left out, and integers beyond 64 bits, which are doubles. Ids and times are
+ * text without anything to be escaped.
  */
 import type { Resource } from '@opentelemetry/resources';
 import type {
