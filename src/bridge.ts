@@ -26,7 +26,7 @@ import type { Logger } from './model/logger.js';
 import { type LineBatch, type Source, SourceError, type SourceStatus } from './model/source.js';
 import type { Emission, Measurement } from './model/telemetry.js';
 import { type Summary, summariseDestinations } from './summary.js';
-import { within } from './within.js';
+import { countdown, within } from './within.js';
 
 export interface BridgeParts {
   sources: Source[];
@@ -408,12 +408,12 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       await delivered;
       if (is_over) await closeCorrelator();
       else if (!canBeAsked()) giveOutEnded();
-      const deadline_ms = performance.now() + drain_ms;
+      const left_ms = countdown(drain_ms);
       await drain(drain_ms);
       clearInterval(keepTimer);
       await keeper?.idle();
       // What a checkpoint collected meanwhile goes as well.
-      if (isPending()) await untilIdle(Math.max(0, deadline_ms - performance.now()));
+      if (isPending()) await untilIdle(left_ms());
       await Promise.all(destinations.map((destination) => destination.close()));
       const is_done = is_over && !isPending();
       await keeper?.close({ forget: is_done });

@@ -1,5 +1,11 @@
-/** The longest that a timer can wait, 24 days: one that is to wait longer would wake at once. */
-const MAX_TIMER_MS = 2_147_483_647;
+/** The longest that a timer can wait, 2³¹ − 1 ms or 24 days: one that is to wait longer would wake at once. */
+export const MAX_TIMER_MS = 2_147_483_647;
+
+/** Begins now; gives how much of this time is left, which is never less than nothing. */
+export function countdown(limit_ms: number): () => number {
+  const deadline_ms = performance.now() + limit_ms;
+  return () => Math.max(0, deadline_ms - performance.now());
+}
 
 /** Waits for a promise, but no longer than this. */
 export async function within(limit_ms: number, wanted: Promise<unknown>): Promise<void> {

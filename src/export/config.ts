@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
 import { SIGNALS, type Signal } from '../model/delivery.js';
+import { MAX_TIMER_MS } from '../within.js';
 import { type Bearer, bearerSchema, openBearer } from './bearer.js';
 import {
   type Compression,
@@ -38,9 +39,6 @@ import {
 import { PROFILE_NAMES, type ProfileName } from './profiles.js';
 import { type ProxyServer, proxyFor } from './proxy.js';
 import { signalUrl, urlProblem } from './url.js';
-
-/** The longest that a timer can wait: 2³¹ − 1 ms. */
-const MAX_TIMEOUT_MS = 2_147_483_647;
 
 export const destinationName = z
   .string()
@@ -74,7 +72,7 @@ const otlpSettings = z.strictObject({
   temporality: z.enum(TEMPORALITIES).optional(),
   profile: z.enum(PROFILE_NAMES).optional(),
   open_spans: z.enum(OPEN_SPANS).optional(),
-  timeout_ms: z.int().positive().max(MAX_TIMEOUT_MS).optional(),
+  timeout_ms: z.int().positive().max(MAX_TIMER_MS).optional(),
 });
 
 const otlpDestination = otlpSettings.refine(
@@ -218,7 +216,7 @@ function resolveEndpoint(
     ...(bearer === undefined ? {} : { bearer }),
     ...(proxy === undefined ? {} : { proxy }),
     tls,
-    timeout_ms: Math.min(environment.timeout_ms ?? file.timeout_ms ?? preset.timeout_ms, MAX_TIMEOUT_MS),
+    timeout_ms: Math.min(environment.timeout_ms ?? file.timeout_ms ?? preset.timeout_ms, MAX_TIMER_MS),
   };
 }
 

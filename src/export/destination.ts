@@ -13,6 +13,7 @@ import {
 } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
+import { MAX_TIMER_MS } from '../within.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
 import { type Collected, createDivision } from './division.js';
 import { logBytes, spanBytes } from './estimate.js';
@@ -65,9 +66,6 @@ const MAX_LOGS = 512;
 const GATHER_LOGS_MS = 5;
 /** Each collection is a request. */
 const MAX_METRIC_REQUESTS = 1;
-
-/** The longest that one timer can wait: 2³¹ − 1 ms. */
-const MAX_TIMER_MS = 2_147_483_647;
 
 async function sleepOnTimer(ms: number, signal: AbortSignal): Promise<void> {
   for (let left_ms = ms; left_ms > 0 && !signal.aborted; left_ms -= MAX_TIMER_MS) {

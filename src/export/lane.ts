@@ -8,7 +8,7 @@ import type { Signal, SignalCounts } from '../model/delivery.js';
 import type { Outbox } from './outbox.js';
 import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
 import type { Encoding } from './presets.js';
-import { isPreview, type LaneItem, LaneQueue } from './queue.js';
+import { countOf, isPreview, type LaneItem, LaneQueue } from './queue.js';
 import { MEMORY_FULL, PARTIAL_SUCCESS, POISON, STORE_DAMAGED, STORE_FULL } from './reasons.js';
 import { type Batch, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
 import type { Transport } from './transport.js';
@@ -195,7 +195,7 @@ export class Lane<T> {
     if (segment === undefined) return undefined;
     const items = this.#queue.takeWhile((item) => item.segment === segment);
     for (const item of items) this.#outbox?.leave(item);
-    return items.reduce((total, { count }) => total + count, 0);
+    return countOf(items);
   }
 
   /** A copy of the counts as they are now. */
@@ -414,18 +414,22 @@ export class Lane<T> {
   }
 
   #taken(batch: Batch<T>, { partial }: Extract<Verdict, { kind: 'taken' }>): void {
-    const message = oneLine(partial?.message ?? '') || 'the backend does not say why';
-    if (partial !== undefined) this.#outbox?.bury(counted(batch), PARTIAL_SUCCESS, message, partial.rejected);
+    if (partial === undefined) {
+      this.#counts.delivered += this.#leave(batch);
+      return;
+    }
+    const message = oneLine(partial.message) || 'the backend does not say why';
+    this.#outbox?.bury(counted(batch), PARTIAL_SUCCESS, message, partial.rejected);
     const count = this.#leave(batch);
     // Which ones were rejected is not said, so previews, which do not count, can't be told from the rest.
-    const rejected = Math.min(count, Math.trunc(partial?.rejected ?? 0));
+    const rejected = Math.min(count, Math.trunc(partial.rejected));
     this.#counts.delivered += count - rejected;
-    if (partial !== undefined) this.#lose('rejected', PARTIAL_SUCCESS, rejected, message);
+    this.#lose('rejected', PARTIAL_SUCCESS, rejected, message);
   }
 
   #reject(batch: Batch<T>, reason: string, message: string): void {
     const items = counted(batch);
-    const count = items.reduce((total, item) => total + item.count, 0);
+    const count = countOf(items);
     if (count > 0) this.#outbox?.bury(items, reason, message, count);
     this.#lose('rejected', reason, this.#leave(batch), message);
   }

@@ -40,6 +40,10 @@ export const createItem = <T>(payload: T, bytes: number, count: number, id?: str
 /** A copy of something that has not ended: it is not missed where it does not arrive. */
 export const isPreview = ({ count, id }: LaneItem<unknown>): boolean => count === 0 && id !== undefined;
 
+/** What items count as: previews as nothing, a collection as its data points. */
+export const countOf = (items: readonly LaneItem<unknown>[]): number =>
+  items.reduce((total, { count }) => total + count, 0);
+
 /** More of something that has ended: it may not arrive before the end. */
 const isCorrection = ({ count, id }: LaneItem<unknown>): boolean => count === 0 && id === undefined;
 

@@ -5,7 +5,7 @@
  * everything is refused, and so nothing is given up.
  */
 import type { Encoding } from './presets.js';
-import type { LaneItem } from './queue.js';
+import { countOf, type LaneItem } from './queue.js';
 
 export interface Batch<T> {
   items: LaneItem<T>[];
@@ -313,6 +313,3 @@ export class Suspects<T> {
     }
   }
 }
-
-const countOf = (items: readonly LaneItem<unknown>[]): number =>
-  items.reduce((sum, { count }) => sum + count, 0);

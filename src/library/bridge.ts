@@ -11,7 +11,7 @@ import type { Logger } from '../model/logger.js';
 import type { SourceError } from '../model/source.js';
 import { createPushedSource, type PushOutcome } from '../source/index.js';
 import { type Summary, sum } from '../summary.js';
-import { within } from '../within.js';
+import { countdown, within } from '../within.js';
 import { type BridgeOptions, type MessageLogger, readOptions } from './options.js';
 import { closeRunning, createEnds, openRunning, type Running } from './running.js';
 
@@ -134,19 +134,18 @@ export function createBridge(options: BridgeOptions): Bridge {
   }
 
   async function stop(timeout_ms: number): Promise<Summary> {
-    const deadline_ms = performance.now() + timeout_ms;
+    const left_ms = countdown(timeout_ms);
     interrupt.abort();
     await started(timeout_ms);
     giving_up.abort(new Error('this bridge was stopped before its sources were open'));
     const running = await starting?.catch(() => undefined);
-    if (running !== undefined) await closeRunning(running, Math.max(0, deadline_ms - performance.now()));
+    if (running !== undefined) await closeRunning(running, left_ms());
     ends.close();
     return counters();
   }
 
   async function drain(timeout_ms: number): Promise<boolean> {
-    const deadline_ms = performance.now() + timeout_ms;
-    const left_ms = (): number => Math.max(0, deadline_ms - performance.now());
+    const left_ms = countdown(timeout_ms);
     const running = await started(timeout_ms);
     let is_applied = false;
     const applied = pushed.applied().then(() => {

@@ -12,7 +12,7 @@ import { IN_MEMORY, type Keeping, keepIn } from '../start/keeping.js';
 import { bridgeParts } from '../start/parts.js';
 import { makeSources } from '../start/sources.js';
 import type { Summary } from '../summary.js';
-import { within } from '../within.js';
+import { countdown, within } from '../within.js';
 import { wrong } from './configuration-error.js';
 import type { BridgePlan } from './options.js';
 import { guardSource } from './sources.js';
@@ -154,11 +154,11 @@ export async function closeRunning(
   { composed, keeping, reading }: Running,
   timeout_ms: number,
 ): Promise<void> {
-  const deadline_ms = performance.now() + timeout_ms;
+  const left_ms = countdown(timeout_ms);
   try {
     await within(timeout_ms, Promise.all([composed.stopReading(), reading]));
   } finally {
-    await composed.finish(Math.max(0, deadline_ms - performance.now()));
+    await composed.finish(left_ms());
     await within(
       REFUSAL_MS,
       reading.catch(() => undefined),

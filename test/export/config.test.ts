@@ -32,6 +32,11 @@ const of = (preset: OtlpPresetName, url?: string): DestinationConfig =>
   resolve(url === undefined ? { name: preset, preset } : { name: preset, preset, url });
 const error = (option: DestinationOption, ...records: DestinationRecord[]) =>
   resolveDestinations([option], records);
+function expectErrorWithoutSecret(text: string): void {
+  const resolved = error(OTLP);
+  expect(resolved).toEqual({ error: expect.stringContaining(text) });
+  expect(JSON.stringify(resolved)).not.toContain('hunter2');
+}
 const urls = ({ endpoints }: DestinationConfig) => Object.values(endpoints).map(({ url }) => url);
 
 describe('presets', () => {
@@ -157,9 +162,7 @@ describe('the environment', () => {
   test('an endpoint that cannot be used is an error that does not repeat it', () => {
     for (const url of ['http://me:hunter2@host', 'hunter2', 'http://host?key=hunter2']) {
       vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', url);
-      const resolved = error(OTLP);
-      expect(resolved).toEqual({ error: expect.stringContaining('OTEL_EXPORTER_OTLP_ENDPOINT') });
-      expect(JSON.stringify(resolved)).not.toContain('hunter2');
+      expectErrorWithoutSecret('OTEL_EXPORTER_OTLP_ENDPOINT');
     }
   });
 
@@ -213,9 +216,7 @@ describe("the environment's headers", () => {
     'that HTTP does not allow are an error',
     (text) => {
       vi.stubEnv('OTEL_EXPORTER_OTLP_HEADERS', text);
-      const resolved = error(OTLP);
-      expect(resolved).toEqual({ error: expect.stringContaining('OTEL_EXPORTER_OTLP_HEADERS') });
-      expect(JSON.stringify(resolved)).not.toContain('hunter2');
+      expectErrorWithoutSecret('OTEL_EXPORTER_OTLP_HEADERS');
     },
   );
 
@@ -223,9 +224,7 @@ describe("the environment's headers", () => {
     'that would be left out are an error, which names their variable',
     (text) => {
       vi.stubEnv('OTEL_EXPORTER_OTLP_LOGS_HEADERS', text);
-      const resolved = error(OTLP);
-      expect(resolved).toEqual({ error: expect.stringContaining('OTEL_EXPORTER_OTLP_LOGS_HEADERS: ') });
-      expect(JSON.stringify(resolved)).not.toContain('hunter2');
+      expectErrorWithoutSecret('OTEL_EXPORTER_OTLP_LOGS_HEADERS: ');
     },
   );
 

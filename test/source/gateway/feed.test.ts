@@ -195,9 +195,9 @@ const gaps = (scenario: Scenario) => {
     .map(([a, b]) => [Math.min(a, b || a), Math.max(a, b)] as const);
 };
 
-/** The recording `tools`, pushed so far, and then the connection lost. */
-async function cutAfter(count: number, gateway = createGateway('tools')) {
-  const pushed = pushedOf('tools');
+/** A recording, pushed so far, and then the connection lost. */
+async function cutAfter(count: number, scenario: Scenario = 'tools', gateway = createGateway(scenario)) {
+  const pushed = pushedOf(scenario);
   vi.setSystemTime(pushed[0]!.rx - 1_000);
   const following = startFeed();
   const first = connect(gateway);
@@ -214,14 +214,7 @@ describe.each(['tools', 'spawn', 'abort'] as const)('%s', (scenario) => {
   property.prop({ gap: gaps(scenario) }, { numRuns: 30 })(
     'whole after any loss of the connection',
     async ({ gap: [from, to] }) => {
-      vi.setSystemTime(pushed[0]!.rx - 1_000);
-      const gateway = createGateway(scenario);
-      const following = startFeed();
-      const first = connect(gateway);
-      await follow(following, first);
-      await pushFrames(following, pushed.slice(0, from));
-      first.end();
-      await settle();
+      const { gateway, following } = await cutAfter(from, scenario);
       vi.setSystemTime((pushed[to] ?? pushed.at(-1)!).rx);
       await follow(following, connect(gateway));
       await pushFrames(following, pushed.slice(to));
@@ -253,16 +246,8 @@ property.prop(
   },
   { numRuns: 30 },
 )('whole where frames are dropped while an older gap is asked about', async ({ places }) => {
-  const pushed = pushedOf('spawn');
   const [lost = 0, back = 0, dropped = 0, again = 0] = places.sort((a, b) => a - b);
-  vi.setSystemTime(pushed[0]!.rx - 1_000);
-  const gateway = createGateway('spawn');
-  const following = startFeed();
-  const first = connect(gateway);
-  await follow(following, first);
-  await pushFrames(following, pushed.slice(0, lost));
-  first.end();
-  await settle();
+  const { pushed, gateway, following } = await cutAfter(lost, 'spawn');
   vi.setSystemTime(pushed[back]!.rx);
   const { line, answer } = connectSlowly(gateway, 'sessions.list');
   await follow(following, line);
@@ -317,7 +302,7 @@ test('frames that come while the past is asked for wait for it', async () => {
 
 test('what could not be asked for is said on the runs that it is missing in', async () => {
   const gateway = createGateway('tools', new Set(['audit.activity.list', 'sessions.get', 'chat.history']));
-  const { pushed, following } = await cutAfter(30, gateway);
+  const { pushed, following } = await cutAfter(30, 'tools', gateway);
   vi.setSystemTime(pushed[60]!.rx);
   await follow(following, connect(gateway));
   await pushFrames(following, pushed.slice(60));
