@@ -333,7 +333,7 @@ function openMetrics({ config, resource, now, openLane }: Parts, endpoint: Endpo
     identify: () => [],
     toItem: (packed, count) => itemOf({ packed, count }),
     division: {
-      divide: (packed) => divide(packed).map(itemOf),
+      divide: (packed, most) => divide(packed, most).map(itemOf),
       split(packed, blocked) {
         const { free, bound } = split(packed, blocked);
         return { free: maybeItemOf(free), bound: maybeItemOf(bound) };

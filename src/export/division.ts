@@ -6,9 +6,6 @@
 import type { DataPoint, MetricData, ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import { countDataPoints, packMetrics, unpackMetrics } from './metrics.js';
 
-/** What is no larger than this is taken apart point by point, all else in as many parts as each then has points. */
-const FEW_POINTS = 16;
-
 /** A series that was poison is looked at anew after this long. */
 const KNOWN_FOR_MS = 600_000;
 /** Over so many, the one that was found first is forgotten. */
@@ -85,8 +82,8 @@ function splitBy(metrics: ResourceMetrics, isBound: (point: Point) => boolean): 
 
 /** Takes requests in their packed form, and throws where one is none. */
 export interface Division {
-  /** The parts of a request: what is of series that were poison apart from the rest, else parts that are about as large as many. */
-  divide(packed: Uint8Array): Collected[];
+  /** The parts of a request: what is of series that were poison apart from the rest, else so many at most, about as large. */
+  divide(packed: Uint8Array, most: number): Collected[];
   /** A request as it is to be sent: what is of series that were poison comes last, apart from the rest. */
   separate(collected: Collected): Collected[];
   /** Of each of its points, the series. */
@@ -121,12 +118,11 @@ export function createDivision(now: () => number): Division {
   const isKnown = (packed: Uint8Array): boolean => pointsOf(unpackMetrics(packed)).every(isPoisonous);
 
   return {
-    divide(packed) {
+    divide(packed, most) {
       const metrics = unpackMetrics(packed);
       const parts = known.size === 0 ? [] : separated(metrics);
       if (parts.length > 1) return parts;
-      const count = countDataPoints(metrics);
-      const size = count > FEW_POINTS ? Math.ceil(Math.sqrt(count)) : 1;
+      const size = Math.ceil(countDataPoints(metrics) / most);
       return [...requestsBy(metrics, (_, place) => Math.floor(place / size)).values()];
     },
     series: (packed) => pointsOf(unpackMetrics(packed)).map(seriesOf),

@@ -10,7 +10,7 @@ import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
 import type { Encoding } from './presets.js';
 import { countOf, isPreview, type LaneItem, LaneQueue } from './queue.js';
 import { MEMORY_FULL, PARTIAL_SUCCESS, POISON, STORE_DAMAGED, STORE_FULL } from './reasons.js';
-import { type Batch, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
+import { type Batch, partsOf, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
 import type { Transport } from './transport.js';
 import { judge, oneLine, type Verdict } from './verdict.js';
 import { Waiting } from './waiting.js';
@@ -31,8 +31,8 @@ export type LaneEvent =
  * may be sent before an older one.
  */
 export interface LaneDivision<T> {
-  /** Of an item that counts as more than one: its parts, two at least. */
-  divide(payload: T): LaneItem<T>[];
+  /** Of an item that counts as more than one: its parts, two at least, and so many at most where that is more than two. */
+  divide(payload: T, most: number): LaneItem<T>[];
   series(payload: T): string[];
   /** What is of none of these series, and what is. */
   split(
@@ -121,6 +121,8 @@ export class Lane<T> {
   #takes_newest = false;
   #encoding: Encoding;
   #pace: Pace;
+  /** How long a request takes, as far as is known. */
+  #answer_ms = Number.POSITIVE_INFINITY;
   #failures = 0;
   #sent_ms = Number.NEGATIVE_INFINITY;
   #running = false;
@@ -356,6 +358,7 @@ export class Lane<T> {
     const verdict = judge(outcome, signal, this.#encoding);
     if (outcome.kind === 'answered') {
       const duration_ms = Math.max(0, now() - sent_ms);
+      this.#answer_ms = Math.min(this.#pace.round_trip_ms, duration_ms);
       report({ kind: 'answered', duration_ms });
       if (verdict.kind === 'taken') {
         this.#pace = nextPace(this.#pace, this.#options.max_items, batch.items.length, duration_ms);
@@ -506,7 +509,8 @@ export class Lane<T> {
 
   #divide(whole: Batch<T>): void {
     const [item] = whole.items;
-    const parts = item === undefined ? [] : this.#options.division?.divide(item.payload);
+    const most = partsOf(countOf(whole.items), this.#answer_ms);
+    const parts = item === undefined ? [] : this.#options.division?.divide(item.payload, most);
     if (item === undefined || parts === undefined) return;
     this.#part(item, parts, () => {
       if (this.#suspects.isSuspect(whole)) this.#suspects.divided(whole, parts);
@@ -533,7 +537,7 @@ export class Lane<T> {
     const previews = items.filter((item) => item.count === 0);
     const kept = counted({ items, refusals });
     this.#leave({ items: previews, refusals });
-    if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#pace.round_trip_ms);
+    if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#answer_ms);
   }
 
   #unreachable(batch: Batch<T>, verdict: Extract<Verdict, { kind: 'unreachable' }>): void {

@@ -48,6 +48,10 @@ const MOST_IN_A_ROW = 3;
 const MOST_PARTS = 128;
 const ROUND_MS = 6_000;
 
+/** Into how many parts to take apart what counts as so many, where a request takes so long. */
+export const partsOf = (count: number, answer_ms: number): number =>
+  Math.min(MOST_PARTS, Math.max(ROUND_MS / answer_ms, Math.sqrt(count)));
+
 export class Suspects<T> {
   /** Parts, and single items that were not refused alone yet. Both lines hold no more than the items of what was added. */
   readonly #untried: Batch<T>[] = [];
@@ -120,8 +124,7 @@ export class Suspects<T> {
   add({ items }: Batch<T>, answer_ms: number): void {
     const is_careful = this.isEmpty || this.isCareful;
     const suspicion = this.#suspect(items);
-    const fewest = Math.sqrt(items.length);
-    const parts = is_careful ? Math.min(MOST_PARTS, Math.max(ROUND_MS / answer_ms, fewest)) : fewest;
+    const parts = is_careful ? partsOf(items.length, answer_ms) : Math.sqrt(items.length);
     this.#takeApart(items, suspicion, Math.ceil(items.length / parts));
   }
 
