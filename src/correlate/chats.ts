@@ -25,6 +25,7 @@ import {
   asideOf,
   type EarlyReasoning,
   type EndedCall,
+  type EndedChat,
   forgetCalls,
   type HeldChat,
   lastTold,
@@ -130,15 +131,35 @@ export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): vo
   }
   const named = event.response_id ?? event.message_id;
   const named_id = named === undefined ? undefined : chatSpanId(run, named);
-  if (named_id !== undefined && isKnownCall(step, run, named_id)) {
-    step.state.counts.duplicates++;
-    return;
-  }
+  if (named_id !== undefined && isKnownCall(step, run, named_id)) return logAgain(step, run, event, named_id);
   const open = addEndedCall(run, endedCall(event));
   run.call_count++;
   if (open === undefined) run.step_count++;
   else takeStep(step, run, open);
   endCall(step, run, event, named_id ?? chatSpanId(run, String(takeNumber(run, open))), open);
+}
+
+/** What tells a call that has ended from others, as far as it is still at hand. */
+function identityOf(step: Step, run: Run, span_id: string): Attributes | undefined {
+  const chat: EndedChat | undefined =
+    CHATS.find(run.chats, span_id) ?? getEntry(step.state.unreasoned, span_id);
+  return (
+    chat && {
+      'gen_ai.provider.name': chat.span.attributes['gen_ai.provider.name'],
+      'gen_ai.request.model': chat.span.attributes['gen_ai.request.model'],
+    }
+  );
+}
+
+/** The call has ended: these tokens are not counted. */
+function logAgain(step: Step, run: Run, event: EventOf<'llm.tokens'>, span_id: string): void {
+  const told = { 'gen_ai.provider.name': event.provider, 'gen_ai.request.model': event.model };
+  emitLog(step, event, {
+    run,
+    span: { trace_id: run.trace_id, span_id },
+    detail: identityOf(step, run, span_id) ?? told,
+    failed: event.error !== undefined,
+  });
 }
 
 /**
@@ -346,21 +367,11 @@ function keepEarlyReasoning(
   if (known === undefined) aside.reasoning = EARLY_REASONING.add(aside.reasoning, early);
 }
 
-function logReasoning(
-  step: Step,
-  run: Run,
-  event: EventOf<'llm.reasoning'>,
-  span_id: string,
-  chat: HeldChat | undefined,
-): void {
-  const { attributes } = chat?.span ?? {};
+function logReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>, span_id: string): void {
   emitLog(step, event, {
     run,
     span: { trace_id: run.trace_id, span_id },
-    detail: attributes && {
-      'gen_ai.provider.name': attributes['gen_ai.provider.name'],
-      'gen_ai.request.model': attributes['gen_ai.request.model'],
-    },
+    detail: identityOf(step, run, span_id),
   });
 }
 
@@ -369,7 +380,7 @@ export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'
   if (response_id === undefined) return onNamelessReasoning(step, run, event);
   const span_id = chatSpanId(run, response_id);
   const chat = CHATS.find(run.chats, span_id);
-  logReasoning(step, run, event, span_id, chat);
+  logReasoning(step, run, event, span_id);
   if (chat !== undefined) return completeChat(step, run, chat, event);
   if (hasEnded(step, span_id)) return completeLate(step, event, span_id);
   keepEarlyReasoning(step, run, response_id, event);
@@ -382,7 +393,7 @@ export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'
 function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
   const open = currentStep(run);
   const chat = open === undefined && !run.is_reasoned ? listOf(run.chats).at(-1) : undefined;
-  logReasoning(step, run, event, chat?.span.span_id ?? run.span_id, chat);
+  logReasoning(step, run, event, chat?.span.span_id ?? run.span_id);
   if (open !== undefined) {
     open.reasoning ??= {};
     return addReasoning(step, open.reasoning, event);

@@ -278,7 +278,6 @@ function saveRun(run: Run): Saved {
     run.trace_id,
     run.agent_id,
     run.trigger,
-    run.started,
     run.partial,
     run.gap,
   ];
@@ -315,7 +314,6 @@ function loadRun(content: unknown): Run {
     trace_id: next(),
     agent_id: next(),
     trigger: next() ?? undefined,
-    started: next(),
     partial: next(),
     gap: next(),
   };

@@ -48,6 +48,8 @@ export interface Limits {
   ended_runs: number;
   /** Ids of ended spans and of seen events that are kept to know them again. */
   seen_ids: number;
+  /** Ended tool calls whose tool is kept for the records of what is told of them later. */
+  ended_tools: number;
   /** Model calls that were given out without their reasoning tokens, kept in case these come. */
   unreasoned_chats: number;
   sessions: number;
@@ -67,6 +69,7 @@ export const DEFAULT_LIMITS: Limits = {
   held_events: 100_000,
   ended_runs: 50_000,
   seen_ids: 200_000,
+  ended_tools: 10_000,
   unreasoned_chats: 10_000,
   sessions: 50_000,
   spawns: 50_000,
@@ -100,6 +103,14 @@ export interface OpenCall {
   /** It counts as open. */
   is_open: boolean;
 }
+
+/** What tells a call from others: of one that is not open, the tool as far as it is known. */
+export interface NamedCall extends Pick<OpenCall, 'call_id' | 'span_id'> {
+  tool: string | undefined;
+}
+
+/** What is remembered of a call that has ended. */
+export type EndedTool = Pick<OpenCall, 'tool' | 'start_ms'>;
 
 /** A model call that has begun, or that failed, and whose message has not come. */
 export interface OpenStep {
@@ -176,8 +187,6 @@ export interface Run extends Waiting, Seen {
   last_after_ms: number;
   active_after_ms: number;
   opened_after_ms: number;
-  /** Its start has been applied. */
-  started: boolean;
   partial: boolean;
   /** Something of it was missed and could not be had again. */
   gap: boolean;
@@ -291,6 +300,8 @@ export interface HeldRun extends Origin, Waiting {
   number: number;
   epoch: number;
   events: HeldEvent[];
+  /** Said by an event that has been seen before. */
+  gap?: true;
   /** When it is opened, come what may. */
   due_ms: number;
   /** When it is opened with the parent that is known by then. */
@@ -352,6 +363,8 @@ export interface State {
   /** Ids of events, and numbers of those about sub-agents; of all others their run knows the number. */
   seen_events: BoundedSet;
   ended_spans: IdSet;
+  /** The latest tool calls that have ended, by their span. */
+  ended_tools: BoundedMap<EndedTool>;
   /** Ended model calls whose reasoning nobody has told. */
   unreasoned: BoundedMap<EndedChat>;
   /** A heap of those that are to be woken, see `heap.ts`. */
@@ -394,6 +407,7 @@ export function createState(): State {
     by_run_id: createBoundedMap(),
     seen_events: createBoundedSet(),
     ended_spans: createIdSet(),
+    ended_tools: createBoundedMap(),
     unreasoned: createBoundedMap(),
     waking: [],
     counts: { runs_opened: 0, runs_ended: 0, runs_with_gap: 0, duplicates: 0, given_up: {} },
