@@ -109,6 +109,24 @@ test('a start that comes after its run was opened without it has its record', ()
   expect(emission.logs.map(({ event_name }) => event_name)).toContain('openclaw.agent_started');
 });
 
+describe('what else is told of a call once it has ended', () => {
+  test('a spawn names its tool', () => {
+    const child = { session_key: 'agent:main:subagent:c', run_id: 'c' };
+    const parent = { parent_session_key: 'agent:main:s', parent_run_id: 'r', call_id: 'c' };
+    const { logs } = correlate([...whole.slice(0, 3), event('subagent.spawned', { ...child, ...parent })]);
+    expect(logs.at(-1)).toMatchObject({ attributes: { 'gen_ai.tool.name': 'exec' } });
+  });
+
+  test('reasoning that comes after it was given up names its model', () => {
+    const correlator = createCorrelator();
+    for (const each of [started, tokens]) correlator.apply(each, NOW_MS);
+    correlator.expire(NOW_MS + 5_000);
+    const reasoning = event('llm.reasoning', { seq: 6, response_id: 'one', reasoning_tokens: 1 });
+    const { logs } = correlator.apply(reasoning, NOW_MS + 5_001);
+    expect(logs).toMatchObject([{ attributes: OF_CHAT }]);
+  });
+});
+
 describe('the same event, told again since something of its run was missed', () => {
   const gapOf = (events: AgentEvent[]) =>
     correlate(events).spans.find(({ kind }) => kind === 'run')?.attributes['openclaw.gap'];
