@@ -43,13 +43,13 @@ const END_OF_CALL: ReadonlySet<unknown> = new Set(['tool.output', 'tool.error'])
  * what is rebuilt after a gap has no number. So what these events are about makes them the same. Of all others the run's own
  * sequence number makes the same frame, seen twice, the same event.
  */
-function eventId(
-  { type, call_id, partial, settled }: Json,
-  { run_id, seq }: AgentPayload,
-): string | undefined {
+function eventId(candidate: Json, { run_id, seq }: AgentPayload): string | undefined {
+  const { type, call_id, partial, settled, label } = candidate;
   if (type === 'agent.started' || (type === 'agent.finished' && settled !== false))
     return `${run_id}:${type}`;
-  if (type === 'tool.call' || type === 'subagent.spawned') return `${run_id}:${call_id ?? ''}:${type}`;
+  if (type === 'tool.call') return `${run_id}:${call_id}:${type}`;
+  // One that names the child tells more than one that does not.
+  if (type === 'subagent.spawned') return `${run_id}:${call_id ?? ''}:${label ?? ''}:${type}`;
   if (END_OF_CALL.has(type) && partial !== true) return `${run_id}:${call_id}:end`;
   return seq === undefined ? undefined : `${run_id}:${seq}:${type}`;
 }

@@ -61,12 +61,6 @@ export const startsAndEnds = ({ logs, spans }: Emission): string[] => {
     .map(({ event_name, span_id }) => `${event_name} ${span_id}`);
 };
 
-export const spawnRecords = ({ logs }: Emission): unknown[] =>
-  logs
-    .filter(({ event_name }) => event_name === 'openclaw.subagent_spawned')
-    .map(({ attributes }) => attributes['openclaw.child_run.id'])
-    .sort();
-
 /** A model call of which the gateway stored nothing is told of by its phases alone, and those are not stored either. */
 export const isStored = (span: SpanRecord): boolean =>
   span.kind !== 'chat' || span.attributes['gen_ai.usage.input_tokens'] !== undefined;
