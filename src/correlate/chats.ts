@@ -36,7 +36,17 @@ import {
   type Step,
   sessionOf,
 } from './state.js';
-import { addEndedCall, addStep, currentStep, keepSteps, removeStep, unmatchedSteps } from './steps.js';
+import {
+  addEndedCall,
+  addStep,
+  beginFailed,
+  currentStep,
+  failedLater,
+  failingStep,
+  keepSteps,
+  removeStep,
+  unmatchedSteps,
+} from './steps.js';
 
 const UNKNOWN = 'unknown';
 const USAGE = 'gen_ai.client.inference.usage';
@@ -69,9 +79,13 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
   if (isPhantom(run, event.ts)) return;
   const previous = currentStep(run);
   if (previous !== undefined && previous.start_ms <= event.ts) supersede(step, run, previous, event.ts);
-  const open = openStep(run, event.ts);
-  open.model = event.model;
-  open.provider = event.provider;
+  const failed = failedLater(run, event.ts);
+  const known = failed === undefined ? beginFailed(run, event.ts) : undefined;
+  const open = known ?? openStep(run, event.ts);
+  open.announced = true;
+  open.model = event.model ?? open.model;
+  open.provider = event.provider ?? open.provider;
+  if (failed !== undefined) moveFailure(step, run, failed, open);
   // A step that comes out of turn is not the current one, whatever becomes of it.
   if (open !== currentStep(run) || run.ended !== undefined) supersede(step, run, open, event.ts);
 }
@@ -79,11 +93,13 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
 function openStep(run: Run, start_ms: number): OpenStep {
   const open: OpenStep = {
     number: NO_NUMBER,
+    announced: false,
     start_ms,
     model: undefined,
     provider: undefined,
     end_ms: undefined,
     error: undefined,
+    failed_ms: undefined,
     superseded: false,
     taken: false,
     ended_by: undefined,
@@ -105,19 +121,40 @@ function endedCall(event: EventOf<'llm.tokens'>): EndedCall {
 const hasNoId = (event: EventOf<'llm.tokens'>): boolean =>
   event.response_id === undefined && event.message_id === undefined;
 
-/** The current step failed. Its message may still come and name it, so it is held. */
-function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error: ErrorDetail): void {
-  const current = currentStep(run);
-  // One that has failed already was another attempt, of which no step told that this one began.
-  const open =
-    current === undefined || current.error !== undefined
-      ? openStep(run, event.started_at ?? event.ts)
-      : current;
+type Failure = Pick<OpenStep, 'error' | 'failed_ms' | 'model' | 'provider'>;
+
+/** Its message may still come and name it, so it is held. */
+function failStep(
+  step: Step,
+  run: Run,
+  open: OpenStep,
+  { error, failed_ms, model, provider }: Failure,
+): void {
   open.error = error;
-  open.end_ms = event.ended_at ?? event.ts;
-  open.model ??= event.model;
-  open.provider ??= event.provider;
+  open.failed_ms = failed_ms;
+  open.end_ms = failed_ms;
+  open.model ??= model;
+  open.provider ??= provider;
   holdStep(step, run, open);
+}
+
+/** It was the later one of two steps that failed. */
+function moveFailure(step: Step, run: Run, earlier: OpenStep, later: OpenStep): void {
+  failStep(step, run, later, earlier);
+  earlier.error = undefined;
+  earlier.failed_ms = undefined;
+  earlier.end_ms = later.start_ms;
+}
+
+/** A step failed. Where none can have, or one has already, it was another attempt, of which no step told that it began. */
+function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error: ErrorDetail): void {
+  const { model, provider, ts, ended_at: failed_ms = ts, started_at = ts } = event;
+  const failure: Failure = { error, failed_ms, model, provider };
+  const open = failingStep(run, failed_ms);
+  if (open === undefined) return failStep(step, run, openStep(run, started_at), failure);
+  // What was told of it before this, and happened later, was the other attempt.
+  if (open.failed_ms !== undefined) failStep(step, run, openStep(run, open.failed_ms), open);
+  failStep(step, run, open, failure);
 }
 
 export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): void {

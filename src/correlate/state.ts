@@ -116,12 +116,16 @@ export type EndedTool = Pick<OpenCall, 'tool' | 'start_ms'>;
 export interface OpenStep {
   /** Counts the steps of its run; 0 once a call is known by it. */
   number: number;
+  /** Its start was told. Of others only a failure is known. */
+  announced: boolean;
   start_ms: number;
   model: string | undefined;
   provider: string | undefined;
   /** The end as far as it is known: a failure, the first call that came of it, the next step. */
   end_ms: number | undefined;
   error: ErrorDetail | undefined;
+  /** When it failed, where that was told of it alone, and not of its run. */
+  failed_ms: number | undefined;
   /** No longer the run's current step. */
   superseded: boolean;
   /** A call has ended it, as it looked when that came. */
