@@ -30,4 +30,5 @@ export { createProcessorDestination, type ProcessorsConfig, type SpanSink } from
 export { httpReason } from './reasons.js';
 export { createResource } from './resource.js';
 export { redactSecrets } from './secrets.js';
+export { createTotalsReader, type TotalsReader } from './totals.js';
 export { type Outcome as ExportOutcome, oneLine } from './verdict.js';
