@@ -16,6 +16,7 @@ import {
   type ProcessorsConfig,
   parseDestinations,
   resolveDestinations,
+  resourceProblem,
   type TotalsReader,
 } from '../export/index.js';
 import type { Destination, SavedDeliveries } from '../model/delivery.js';
@@ -110,6 +111,8 @@ export function openConfigured(
   const own = processors.map((config) => createProcessorDestination(config, { logger, memory_limit_bytes }));
   const terminal = shown === undefined ? [] : [openConsole(shown.name)];
   const destinations = [...remote, ...own, ...terminal];
+  const problem = remote.length + own.length > 0 ? resourceProblem() : undefined;
+  if (problem !== undefined) logger.warn(problem);
   const readers = destinations.flatMap(({ reader }) => reader ?? []);
   try {
     metrics = createMetrics(readers, () => bridge?.summary() ?? NOTHING_YET);
