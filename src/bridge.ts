@@ -13,18 +13,18 @@
  * sent when that transaction is on the disk, and not before: a crash would collect it a second time.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type CorrelatorOptions, createCorrelator, emptyEmission, STATE_PREFIX } from './correlate/index.js';
+import { type CorrelatorOptions, createCorrelator, STATE_PREFIX } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog, DECODE_PREFIX } from './intake.js';
-import type { JournalEntry } from './journal.js';
 import { createKeeper, sendMetrics } from './keeper.js';
-import type { Kept } from './kept.js';
+import { isGateway, type Kept } from './kept.js';
 import { createLedger } from './ledger.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
 import type { Logger } from './model/logger.js';
 import { type LineBatch, type Source, SourceError, type SourceStatus } from './model/source.js';
-import type { Emission, Measurement } from './model/telemetry.js';
+import type { Measurement } from './model/telemetry.js';
+import { createPipeline } from './pipeline.js';
 import { type Summary, summariseDestinations } from './summary.js';
 import { countdown, within } from './within.js';
 
@@ -87,9 +87,6 @@ const KEEP_INTERVAL_MS = 250;
 /** A source that is read again has long told by then what it had told the process before since its last checkpoint. */
 const READ_AGAIN_MS = 60_000;
 
-/** What has ended waits no longer than this for what belongs to it. */
-const LATE_MS = 5_000;
-
 /** How long a source that is back may take to tell what is still missing of what it told. */
 const BACK_AGAIN_MS = 5_000;
 
@@ -98,9 +95,6 @@ const BACK_AGAIN_MS = 5_000;
  * was sent, and the heap would fill with what only waits for its turn.
  */
 const TURN_MS = 4;
-
-/** The longest that a timer is set for: what lies further off is looked at again then. */
-const MAX_TIMER_MS = 60_000;
 
 const bytesOf = (batch: LineBatch): number =>
   batch.lines.reduce((total, line) => total + ('bytes' in line ? line.bytes.length + 1 : 0), 0);
@@ -134,11 +128,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     logger.warn(`${unusable_records} records of what was known can't be used, and are left out`);
   const started_ms = now();
   let opened: OpenedSource[] = [];
-  let timer: NodeJS.Timeout | undefined;
   let keepTimer: NodeJS.Timeout | undefined;
   let restoreTimer: NodeJS.Timeout | undefined;
-  /** Everything that was given out before has reached the destinations. */
-  let delivered: Promise<unknown> = Promise.resolve();
   /** What is read after the end is not applied: nobody would send what comes of it. */
   let is_finished = false;
   /** When the event loop last went round between two batches. */
@@ -150,7 +141,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       : createKeeper(keep.kept, {
           ...keep,
           destinations,
-          settled: () => delivered,
+          settled: () => pipeline.settled(),
           capture: (everything) => [correlator.capture({ everything }), intake.capture({ everything })],
           ledger: (running) =>
             createLedger(summary(), intake.countsBySource(), destinations, {
@@ -163,95 +154,21 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
           clock: () => performance.now(),
         });
 
-  function deliver(emission: Emission): void {
-    if (isEmpty(emission)) return;
-    options.recordMeasurements?.(emission.measurements);
-    for (const destination of destinations) destination.accept(emission);
-  }
+  const { recordMeasurements, beforeEvent, afterBatch } = options;
+  const pipeline = createPipeline({
+    intake,
+    correlator,
+    destinations,
+    keeper,
+    recordMeasurements,
+    beforeEvent,
+    afterPortion: () => afterBatch?.(0, 0),
+    now,
+  });
 
-  /** Gives out what has come of a batch when that is written down, and after everything before it. */
-  function deliverAfter(written: Promise<unknown> | undefined, emission: Emission): void {
-    if (keeper === undefined) deliver(emission);
-    else delivered = Promise.all([delivered, written]).then(() => deliver(emission));
-  }
-
-  /** Wakes the correlator when something in it is due. A timer that comes late or early does no harm. */
-  function armTimer(): void {
-    clearTimeout(timer);
-    const due_ms = correlator.nextDeadline();
-    if (due_ms === undefined || is_finished) return;
-    timer = setTimeout(expire, Math.min(Math.max(0, due_ms - now()), MAX_TIMER_MS));
-  }
-
-  async function expire(): Promise<void> {
-    await keeper?.ready();
-    deliverAfter(undefined, correlator.expire(now()));
-    armTimer();
-  }
-
-  /** What is due by then, in its order, whenever the timer wakes: so that a journal gives the same again. */
-  function expireUpTo(now_ms: number, out: Emission): void {
-    for (
-      let due_ms = correlator.nextDeadline();
-      due_ms !== undefined && due_ms <= now_ms;
-      due_ms = correlator.nextDeadline()
-    )
-      correlator.expire(due_ms, out);
-  }
-
-  /** Waits with the timer set: what is due meanwhile does not wait for the next event. */
-  async function armed<T>(wanted: Promise<T>): Promise<T> {
-    armTimer();
-    const value = await wanted;
-    await keeper?.ready();
-    return value;
-  }
-
-  /** Applies what can be read again, at the pace that is wanted; where it got to is noted when all of it is applied. */
-  async function applyPaced(entry: JournalEntry): Promise<number> {
-    const events = intake.take(entry.batch, entry.source);
-    let out = emptyEmission();
-    const giveOut = (): void => {
-      deliverAfter(undefined, out);
-      out = emptyEmission();
-    };
-    for (const event of events) {
-      const shaped = options.beforeEvent === undefined ? event : options.beforeEvent(event);
-      // What comes of the events before does not wait for this one.
-      if (shaped instanceof Promise) giveOut();
-      const wanted = shaped instanceof Promise ? await armed(shaped) : shaped;
-      if (wanted !== undefined) correlator.apply(wanted, now(), out);
-      else {
-        // What was passed over comes again where it is gone on from here.
-        giveOut();
-        return events.length;
-      }
-    }
-    giveOut();
-    keeper?.advance(entry);
-    entry.batch.receipt?.settle(true);
-    return events.length;
-  }
-
-  /** Writing it down and applying it are one step: a checkpoint has both or neither. */
-  function applyJournaled(entry: JournalEntry): number {
-    const written = keeper?.journal(entry);
-    const { receipt } = entry.batch;
-    if (receipt !== undefined) void written?.then((is_kept) => receipt.settle(is_kept));
-    const out = emptyEmission();
-    expireUpTo(entry.now_ms, out);
-    const events = intake.take(entry.batch, entry.source);
-    for (const event of events) correlator.apply(event, entry.now_ms, out);
-    deliverAfter(written, out);
-    return events.length;
-  }
-
-  async function takeBatch({ name, is_rereadable }: Source, batch: LineBatch): Promise<void> {
-    await keeper?.ready();
-    const entry = { source: name, batch, now_ms: now() };
-    const events = is_rereadable || keeper === undefined ? await applyPaced(entry) : applyJournaled(entry);
-    armTimer();
-    await options.afterBatch?.(bytesOf(batch), events);
+  async function takeBatch(source: Source, batch: LineBatch): Promise<void> {
+    const events = await pipeline.take(source, batch);
+    await afterBatch?.(bytesOf(batch), events);
     await takeTurns();
   }
 
@@ -262,15 +179,14 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     turned_ms = performance.now();
   }
 
-  /** The gateway's one stream has its source's name. */
-  const isGateway = (source: string): boolean => kept?.positions[source]?.[source] !== undefined;
+  const isAsked = (source: string): boolean => kept !== undefined && isGateway(kept.positions, source);
 
   /** A source that can be asked for what it told before may have more to tell of it when it is back. */
   function takeStatus(source: string, { state, message }: SourceStatus): void {
     if (state === 'down') logger.warn(message);
     else logger.info(message);
     // A file that is missing has no more to tell of what it told.
-    if (isGateway(source)) correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
+    if (isAsked(source)) correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
   }
 
   async function readItems({ source, items }: OpenedSource): Promise<void> {
@@ -281,24 +197,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     }
   }
 
-  /** Applies what was read and not got to the end of, when it was: what was answered of it is sent no second time. */
-  function goOn({ journal, positions, answers }: Kept): void {
-    // It has more to tell of what it told.
-    if (Object.keys(positions).some(isGateway)) correlator.waitForReasoning(Infinity);
-    const out = emptyEmission();
-    const apply = (events: AgentEvent[], now_ms: number): void => {
-      for (const event of events) correlator.apply(event, now_ms, out);
-    };
-    for (const { source, batch, now_ms } of journal.entries) {
-      expireUpTo(now_ms, out);
-      apply(intake.take(batch, source), now_ms);
-    }
-    // What came due later may have been answered as well.
-    expireUpTo(answers.last_ms, out);
-    // A connection has ended with the process that read it.
-    const going_on = new Set(Object.values(positions).flatMap(Object.keys));
-    for (const stream of intake.streams()) if (!going_on.has(stream)) apply(intake.end(stream), now());
-    deliver(out);
+  function goOn(left: Kept): void {
+    pipeline.goOn(left);
     // What comes from a source that is read again comes with that, and not from the journal.
     if (sources.some(({ is_rereadable }) => is_rereadable))
       restoreTimer = setTimeout(endRestore, READ_AGAIN_MS);
@@ -310,21 +210,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   }
 
   /** Whether a source can tell at the next start what it has not told yet. */
-  const canBeAsked = (): boolean => sources.some(({ name }) => isGateway(name));
-
-  async function closeCorrelator(): Promise<void> {
-    for (const event of intake.end()) deliver(correlator.apply(event, now()));
-    for (const portion of inPortions(correlator.close(now()))) {
-      deliver(portion);
-      await options.afterBatch?.(0, 0);
-    }
-  }
-
-  /** What has ended and only waits in case something of it is late: nobody is there any more to tell it. */
-  function giveOutEnded(): void {
-    deliver(correlator.releaseEnded(now()));
-    deliver(correlator.expire(now() + LATE_MS));
-  }
+  const canBeAsked = (): boolean => sources.some(({ name }) => isAsked(name));
 
   /** A source that fails takes nothing with it: what was read of it goes its way, and the others are read on. */
   async function readToEnd(source: OpenedSource): Promise<SourceError | undefined> {
@@ -345,7 +231,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   }
 
   async function drain(limit_ms: number): Promise<void> {
-    await delivered;
+    await pipeline.settled();
     await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
     await untilIdle(limit_ms);
   }
@@ -384,7 +270,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
         if (is_finished) return;
         opened.push({ source, items: await source.open() });
       }
-      armTimer();
+      pipeline.start();
     },
     async read() {
       keepTimer =
@@ -402,12 +288,12 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     drain,
     async finish(drain_ms, { is_over } = { is_over: keep === undefined }) {
       is_finished = true;
-      clearTimeout(timer);
+      pipeline.stop();
       clearTimeout(restoreTimer);
       opened = [];
-      await delivered;
-      if (is_over) await closeCorrelator();
-      else if (!canBeAsked()) giveOutEnded();
+      await pipeline.settled();
+      if (is_over) await pipeline.close();
+      else if (!canBeAsked()) pipeline.giveOutEnded();
       const left_ms = countdown(drain_ms);
       await drain(drain_ms);
       clearInterval(keepTimer);
@@ -420,25 +306,4 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     },
     summary,
   };
-}
-
-const isEmpty = ({ spans, previews, corrections, logs, measurements }: Emission): boolean =>
-  [spans, previews, corrections, logs, measurements].every((part) => part.length === 0);
-
-/** What is held at the end can be much, and may not overrun destinations that would have taken it in their own time. */
-const MAX_PORTION = 1_000;
-
-function* inPortions(emission: Emission): Generator<Emission> {
-  const { spans, previews, corrections, logs, measurements } = emission;
-  const length = Math.max(...Object.values(emission).map((part) => part.length));
-  for (let from = 0; from < length; from += MAX_PORTION) {
-    const portion = <T>(all: T[]): T[] => all.slice(from, from + MAX_PORTION);
-    yield {
-      spans: portion(spans),
-      previews: portion(previews),
-      corrections: portion(corrections),
-      logs: portion(logs),
-      measurements: portion(measurements),
-    };
-  }
 }

@@ -125,7 +125,7 @@ export interface Journal {
   add(entry: JournalEntry): { change: (() => StoreChange) | undefined; bytes: number };
   /** What takes everything out that is in it now. */
   cut(): RecordChange[];
-  /** A cut that was not written: everything is still in it. */
+  /** The last cut was not written: everything is still in it. */
   undoCut(cut: RecordChange[]): void;
   /** What it holds. */
   bytes(): number;
@@ -151,6 +151,8 @@ export function createJournal(left: readonly SavedRecord[]): Journal {
   const free: Buffer[] = [];
   let keys = left.map(({ key }) => key);
   let bytes = left.reduce((total, { value }) => total + value.length, 0);
+  /** What the last cut took out. */
+  let cut_bytes = 0;
   let next = 1 + left.reduce((last, { key }) => Math.max(last, numberOf(key)), 0);
 
   function nextKey(): string {
@@ -208,11 +210,13 @@ export function createJournal(left: readonly SavedRecord[]): Journal {
       endRecord();
       const cut = keys.map((key) => ({ key }));
       keys = [];
+      cut_bytes = bytes;
       bytes = 0;
       return cut;
     },
     undoCut(cut) {
       keys = [...cut.map(({ key }) => key), ...keys];
+      bytes += cut_bytes;
     },
     bytes: () => bytes,
   };

@@ -9,7 +9,7 @@ import { createAhead } from './ahead.js';
 import { ANSWERS_PREFIX, type AnswerLog, encodeAnswers } from './answer-log.js';
 import { STATE_PREFIX } from './correlate/index.js';
 import { DECODE_PREFIX } from './intake.js';
-import { createJournal, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
+import { createJournal, type JournalEntry } from './journal.js';
 import { advancePosition, type Kept, POSITIONS } from './kept.js';
 import { LEDGER, type Ledger } from './ledger.js';
 import { DEAD_LETTERS_PREFIX, type Destination, type DestinationKeeping } from './model/delivery.js';
@@ -336,9 +336,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       await idle();
       const changes = [...unwritten, ...takeAnswers(), ...retention.takeChanges()];
       const last_ledger = ledgerChange(options.ledger(false));
-      const forgotten = forget
-        ? removal([STATE_PREFIX, DECODE_PREFIX, JOURNAL_PREFIX, ANSWERS_PREFIX, POSITIONS])
-        : [];
+      // All that begins with its scope.
+      const forgotten = forget ? removal(['']) : [];
       await write([...changes, last_ledger, ...scoped(forgotten)]);
     },
   };

@@ -59,6 +59,10 @@ export function advancePosition(positions: Positions, { source, batch }: Omit<Jo
   else if (!end && position !== undefined) positions[source] = { ...streams, [stream]: position };
 }
 
+/** Whether it can be asked for what it told before: a gateway's one stream has its source's name. */
+export const isGateway = (positions: Positions, source: string): boolean =>
+  positions[source]?.[source] !== undefined;
+
 type Command = 'run' | 'replay';
 
 /** Begins anew in a store: what is pending stays, and nothing else of this command. */

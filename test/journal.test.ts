@@ -128,6 +128,17 @@ describe('a journal', () => {
     expect(Math.max(...records.map(({ length }) => length))).toBeLessThan(512 * 1024);
   });
 
+  test('holds as much as before where a cut was not written, and what came since', () => {
+    const journal = createJournal([]);
+    const [before, since] = [journal.add(entryOf(30_000)).bytes, journal.add(entryOf(20_000)).bytes];
+    expect(journal.bytes()).toBe(before + since);
+    const cut = journal.cut();
+    expect(journal.bytes()).toBe(0);
+    journal.add(entryOf(20_000));
+    journal.undoCut(cut);
+    expect(journal.bytes()).toBe(before + since + since);
+  });
+
   test('leaves out no more than a record that ends too early', () => {
     const value = copyOf(createJournal([]).add(entryOf(100)).change?.().value);
     expect(() => decodeEntries(value.subarray(0, value.length - 1))).toThrow();

@@ -1,6 +1,5 @@
 /**
- * The time of a replay: whether events keep the recording's own pace, and whether their times are moved so that the
- * recording ends when its replay does.
+ * The time of a replay: whether events keep the recording's own pace, and by how much their times are moved.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentEvent } from '../model/event.js';
@@ -18,8 +17,8 @@ function shift(event: AgentEvent, by_ms: number): AgentEvent {
 export interface PaceOptions {
   /** Times the recording's own pace; absent: as fast as possible. */
   speed: number | undefined;
-  /** The last instant that the recording tells, where its times are to be moved. */
-  last_ms: number | undefined;
+  /** By how much times are moved. */
+  by_ms: number;
   now(): number;
   /** Ends the waiting; events that come after are not wanted any more. */
   signal: AbortSignal;
@@ -31,24 +30,14 @@ export type Pace = (event: AgentEvent) => Promise<AgentEvent | undefined> | Agen
 interface Beginning {
   at_ms: number;
   ts: number;
-  /** By how much times are moved. */
-  by_ms: number;
 }
 
 /** What to do with each event of a replay. */
-export function createPace({ speed, last_ms, now, signal }: PaceOptions): Pace {
+export function createPace({ speed, by_ms, now, signal }: PaceOptions): Pace {
   let beginning: Beginning | undefined;
-
-  function begin({ ts }: AgentEvent): Beginning {
-    const at_ms = now();
-    if (last_ms === undefined) return { at_ms, ts, by_ms: 0 };
-    const end_ms = at_ms + (speed === undefined ? 0 : (last_ms - ts) / speed);
-    return { at_ms, ts, by_ms: Math.round(end_ms - last_ms) };
-  }
-
   return (event) => {
-    beginning ??= begin(event);
-    const { at_ms, ts, by_ms } = beginning;
+    beginning ??= { at_ms: now(), ts: event.ts };
+    const { at_ms, ts } = beginning;
     const moved = by_ms === 0 ? event : shift(event, by_ms);
     if (speed === undefined) return moved;
     if (signal.aborted) return undefined;

@@ -19,26 +19,19 @@ import { keepHeapSmall } from './heap.js';
 import { type OnInterrupt, sayStopping } from './interrupt.js';
 import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { createPace, type Pace } from './pace.js';
-import { readThrough } from './read-through.js';
+import { findShift } from './rebase.js';
 
-async function lastInstant(files: string[], { dialect, limits }: Settings): Promise<number> {
-  let last_ms = -Infinity;
-  await readThrough(files, {
-    dialect,
-    max_line_bytes: limits.line_bytes,
-    onEvents: (events) => {
-      for (const { ts } of events) last_ms = Math.max(last_ms, ts);
-    },
-  });
-  return last_ms;
-}
-
-/** Whether the recording's times matter to how it is played; where they are moved, its end must be known before. */
-async function paceOf(files: string[], settings: Settings, signal: AbortSignal): Promise<Pace | undefined> {
+/** Whether the recording's times matter to how it is played. */
+async function paceOf(
+  files: string[],
+  settings: Settings,
+  signal: AbortSignal,
+  keep: KeepOptions | undefined,
+): Promise<Pace | undefined> {
   const { speed, rebase_time } = settings;
   if (speed === undefined && !rebase_time) return undefined;
-  const last_ms = rebase_time ? await lastInstant(files, settings) : undefined;
-  return createPace({ speed, last_ms, now: Date.now, signal });
+  const by_ms = rebase_time ? await findShift(files, settings, keep?.kept) : 0;
+  return createPace({ speed, by_ms, now: Date.now, signal });
 }
 
 const totalBytes = (files: string[]): number =>
@@ -79,7 +72,7 @@ export async function play(
 ): Promise<{ summary: Summary; failures: SourceError[] }> {
   const interrupt = new AbortController();
   const deadline_ms = settings.deadline * 1000;
-  const pace = await paceOf(files, settings, interrupt.signal);
+  const pace = await paceOf(files, settings, interrupt.signal, keep);
   const progress = openProgress(files, opened.is_drawing);
   const count = countProgress(progress);
   const catchUp = createThrottle(opened.destinations, deadline_ms, interrupt.signal);

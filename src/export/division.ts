@@ -4,6 +4,7 @@
  * for a while, and kept apart from the others from the start.
  */
 import type { DataPoint, MetricData, ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import { groupBy } from '../group-by.js';
 import { countDataPoints, packMetrics, unpackMetrics } from './metrics.js';
 
 /** A series that was poison is looked at anew after this long. */
@@ -33,18 +34,6 @@ const pointsOf = ({ scopeMetrics }: ResourceMetrics): Point[] =>
   scopeMetrics.flatMap(({ metrics }) =>
     metrics.flatMap((metric) => metric.dataPoints.map((point) => ({ metric, point }))),
   );
-
-/** In the order in which the groups first appear. */
-function groupBy<T, G>(items: readonly T[], groupOf: (item: T, place: number) => G): Map<G, T[]> {
-  const groups = new Map<G, T[]>();
-  items.forEach((item, place) => {
-    const group = groupOf(item, place);
-    const known = groups.get(group);
-    if (known === undefined) groups.set(group, [item]);
-    else known.push(item);
-  });
-  return groups;
-}
 
 /** The metrics that have one of these points at least, without the others. */
 const metricsOf = (points: readonly Point[]): MetricData[] =>

@@ -5,10 +5,11 @@
  */
 
 import type { Signal, SignalCounts } from '../model/delivery.js';
+import { Backlog } from './backlog.js';
 import type { Outbox } from './outbox.js';
 import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
 import type { Encoding } from './presets.js';
-import { countOf, isPreview, type LaneItem, LaneQueue } from './queue.js';
+import { countOf, isPreview, type LaneItem } from './queue.js';
 import { MEMORY_FULL, PARTIAL_SUCCESS, POISON, STORE_DAMAGED, STORE_FULL } from './reasons.js';
 import { type Batch, partsOf, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
 import type { Transport } from './transport.js';
@@ -78,19 +79,6 @@ export interface LaneOptions<T> {
   report: (event: LaneEvent) => void;
 }
 
-/** The most estimated bytes in one request. */
-const MAX_BODY_BYTES = 4 * 1024 * 1024;
-
-/** With so many full batches queued a lane is behind: what is new takes turns with what is old. */
-const BATCHES_BEHIND = 4;
-
-/** The parts of the bound on memory over which a lane wants its items written down, and under which it then keeps them. */
-const PRESSED = 1 / 2;
-const RELIEVED = 1 / 4;
-
-/** Some ten full batches. */
-const CROWDED_BYTES = 8 * 1024 * 1024;
-
 /** The turns of suspects. Most: what waits for all of them is only the last step, and every refusal costs a wait. */
 const SUSPECTS_SHARE = 0.85;
 /** Of a signal whose items are requests by themselves, so many may be suspect where memory is short. */
@@ -101,13 +89,11 @@ const SUSPICIOUS_ITEMS = 20;
 export class Lane<T> {
   readonly #options: LaneOptions<T>;
   readonly #counts: SignalCounts = { produced: 0, delivered: 0, pending: 0, rejected: {}, dropped: {} };
-  readonly #queue = new LaneQueue<T>();
+  readonly #backlog: Backlog<T>;
   /** Batches to be sent before anything from the queue: those to be tried again, and the halves of those too large. */
   readonly #prepared: Batch<T>[] = [];
   readonly #suspects: Suspects<T>;
   readonly #closing = new AbortController();
-  /** What has been read back from the disk, oldest first. */
-  #backlog: LaneItem<T>[] = [];
   /** What may not be sent yet. */
   #held: LaneItem<T>[] = [];
   #held_parts: Parted[] = [];
@@ -116,9 +102,6 @@ export class Lane<T> {
   readonly #waiting = new Waiting<T>();
   /** Items of a division's lane to which an answer may have been lost. */
   readonly #unanswered = new WeakSet<LaneItem<T>>();
-  /** The estimated bytes of all that is pending and not in the queue. */
-  #batch_bytes = 0;
-  #takes_newest = false;
   #encoding: Encoding;
   #pace: Pace;
   /** How long a request takes, as far as is known. */
@@ -130,14 +113,16 @@ export class Lane<T> {
 
   constructor(options: LaneOptions<T>) {
     this.#options = options;
+    const { outbox, limit_bytes, max_items, in_order = false } = options;
+    this.#backlog = new Backlog({ outbox, limit_bytes, max_items, in_order });
     this.#encoding = options.encoding ?? 'json';
-    this.#pace = firstPace(options.max_items);
+    this.#pace = firstPace(max_items);
     this.#suspects = new Suspects((item) => this.#mayBeDivided(item));
   }
 
   /** Takes items in, oldest first. Over the bound on memory, the oldest that are queued are dropped. */
   offer(items: readonly LaneItem<T>[]): void {
-    for (const item of items) if (this.#admit(item)) this.#queue.push(item);
+    for (const item of items) if (this.#admit(item)) this.#backlog.push(item);
     this.#makeRoom();
     this.#start();
   }
@@ -149,7 +134,7 @@ export class Lane<T> {
   }
 
   release(): void {
-    for (const item of this.#held.splice(0)) this.#queue.push(item);
+    for (const item of this.#held.splice(0)) this.#backlog.push(item);
     for (const { send } of this.#held_parts.splice(0)) send();
     this.#start();
   }
@@ -158,22 +143,18 @@ export class Lane<T> {
   restore(left: { count: number; items: LaneItem<T>[] }): void {
     this.#counts.produced += left.count;
     this.#counts.pending += left.count;
-    for (const item of left.items) this.#queue.push(item);
+    for (const item of left.items) this.#backlog.push(item);
     this.#start();
   }
 
   /** More waits in memory than a backend that keeps up leaves there. */
   get isCrowded(): boolean {
-    return this.#memory_bytes > Math.min(CROWDED_BYTES, this.#options.limit_bytes * PRESSED);
+    return this.#backlog.isCrowded;
   }
 
   /** Something has to be written down: memory is short until then, or what was taken apart can not be sent. */
   get isPressed(): boolean {
-    return this.#isShort || this.#new_parts.length > 0;
-  }
-
-  get #isShort(): boolean {
-    return this.#outbox !== undefined && this.#memory_bytes > this.#options.limit_bytes * PRESSED;
+    return this.#backlog.isShort || this.#new_parts.length > 0;
   }
 
   /** What is pending has been written down: the oldest need not stay in memory. */
@@ -183,21 +164,10 @@ export class Lane<T> {
 
   /** Gives up the oldest that is on the disk, and not on its way; false where there is none. */
   dropOldest(): boolean {
-    const count = this.#outbox?.dropOldest() ?? this.#dropQueued();
+    const count = this.#backlog.dropOldest();
     if (count === undefined) return false;
-    this.#counts.pending -= count;
-    this.#lose('dropped', STORE_FULL, count, 'the room on the disk for what is pending is full');
+    this.#drop(STORE_FULL, count, 'the room on the disk for what is pending is full');
     return true;
-  }
-
-  /** Takes the oldest that are in one record out of the queue. Gives what they count as; undefined where there are none. */
-  #dropQueued(): number | undefined {
-    this.#queue.takeWhile(isPreview);
-    const segment = this.#queue.peek()?.segment;
-    if (segment === undefined) return undefined;
-    const items = this.#queue.takeWhile((item) => item.segment === segment);
-    for (const item of items) this.#outbox?.leave(item);
-    return countOf(items);
   }
 
   /** A copy of the counts as they are now. */
@@ -234,10 +204,6 @@ export class Lane<T> {
     return this.#options.outbox;
   }
 
-  get #memory_bytes(): number {
-    return this.#queue.bytes + this.#batch_bytes;
-  }
-
   /** Counts an item in; false where an earlier process had an answer for it. */
   #admit(item: LaneItem<T>): boolean {
     if (!isPreview(item) && this.#outbox?.add(item) === false) return false;
@@ -254,7 +220,7 @@ export class Lane<T> {
 
   get #hasWork(): boolean {
     const is_open = !this.#suspects.isEmpty || this.#prepared.length + this.#waiting.size > 0;
-    return is_open || this.#queue.size + this.#backlog.length > 0 || this.#outbox?.hasEvicted === true;
+    return is_open || !this.#backlog.isEmpty;
   }
 
   async #run(): Promise<void> {
@@ -264,7 +230,7 @@ export class Lane<T> {
     for (let batch = this.#next(); batch !== undefined && !signal.aborted; batch = this.#next()) {
       const wait_ms = await this.#send(batch);
       if (wait_ms > 0) await this.#options.sleep(wait_ms, signal);
-      else if (this.#queue.size > 0) await this.#gather();
+      else if (this.#backlog.size > 0) await this.#gather();
     }
     this.#running = false;
     if (!this.#awaitsParts) this.#wakeIdle();
@@ -273,7 +239,7 @@ export class Lane<T> {
   /** What comes meanwhile goes with what is there. */
   async #gather(): Promise<void> {
     const { gather_ms = 0, now, sleep } = this.#options;
-    if (gather_ms === 0 || this.#queue.size >= this.#pace.items) return;
+    if (gather_ms === 0 || this.#backlog.size >= this.#pace.items) return;
     const wait_ms = this.#sent_ms + gather_ms - now();
     if (wait_ms > 0) await sleep(wait_ms, this.#closing.signal);
   }
@@ -303,8 +269,7 @@ export class Lane<T> {
   #takeFree(division: LaneDivision<T>): LaneItem<T>[] {
     const suspects = [...this.#suspects.items()];
     // They stay in memory, and in a long outage all that is on the disk might become suspect.
-    const is_much = this.#batch_bytes > this.#options.limit_bytes * RELIEVED;
-    if (is_much && suspects.length > MOST_SUSPECTS) return [];
+    if (this.#backlog.isMuchTaken && suspects.length > MOST_SUSPECTS) return [];
     const blocked = new Set<string>();
     for (const item of suspects)
       if (!this.#mayBeTaken(item)) for (const series of division.series(item.payload)) blocked.add(series);
@@ -319,32 +284,12 @@ export class Lane<T> {
     return [];
   }
 
-  /** The oldest come first; in a lane that is behind they take turns with the newest. */
   #takeItems(): LaneItem<T>[] {
-    if (this.#queue.size === 0 && this.#backlog.length === 0 && this.#outbox?.hasEvicted !== true) return [];
-    const { in_order, max_items } = this.#options;
+    if (this.#backlog.isEmpty) return [];
     const most = this.#suspects.isCareful ? Math.min(this.#pace.items, SUSPICIOUS_ITEMS) : this.#pace.items;
-    while (this.#backlog.length === 0 && this.#outbox?.hasEvicted) this.#load(this.#outbox);
-    const is_behind = this.#backlog.length > 0 || this.#queue.size > BATCHES_BEHIND * max_items;
-    this.#takes_newest = is_behind && !in_order && !this.#takes_newest;
-    const newest = this.#takes_newest ? this.#queue.takeNewest(most, MAX_BODY_BYTES) : [];
-    if (newest.length > 0) return this.#inBatch(newest);
-    if (this.#backlog.length > 0) return this.#backlog.splice(0, most);
-    return this.#inBatch(this.#queue.take(most, MAX_BODY_BYTES));
-  }
-
-  /** Counts the bytes of what has left the queue. */
-  #inBatch(items: LaneItem<T>[]): LaneItem<T>[] {
-    for (const item of items) this.#batch_bytes += item.bytes;
+    const { items, lost } = this.#backlog.take(most);
+    if (lost > 0) this.#drop(STORE_DAMAGED, lost, 'it was written down, and can not be read any more');
     return items;
-  }
-
-  #load(outbox: Outbox<T>): void {
-    const { items, lost } = outbox.load();
-    this.#backlog = this.#inBatch(items);
-    if (lost === 0) return;
-    this.#counts.pending -= lost;
-    this.#lose('dropped', STORE_DAMAGED, lost, 'it was written down, and can not be read any more');
   }
 
   /** Sends a batch and acts on the outcome. Gives the milliseconds to wait before the next request. */
@@ -520,8 +465,7 @@ export class Lane<T> {
 
   /** Each part is a request that is repeated as it is, also by another process: none is sent before it is written down. */
   #part(item: LaneItem<T>, parts: LaneItem<T>[], send: () => void): void {
-    this.#batch_bytes -= item.bytes;
-    this.#inBatch(parts);
+    this.#backlog.replace(item, parts);
     if (this.#outbox === undefined) return send();
     this.#outbox.divide(item, parts);
     this.#new_parts.push({ send });
@@ -584,8 +528,7 @@ export class Lane<T> {
     let count = 0;
     for (const item of items) {
       count += item.count;
-      this.#batch_bytes -= item.bytes;
-      this.#outbox?.leave(item);
+      this.#backlog.leave(item);
     }
     this.#counts.pending -= count;
     return count;
@@ -596,40 +539,16 @@ export class Lane<T> {
     this.#options.report({ kind: 'lost', fate, reason, count, message });
   }
 
-  /** What is written down goes first: it is only gone from memory. Over the bound the oldest of the rest is dropped. */
-  #makeRoom(): void {
-    const { limit_bytes } = this.#options;
-    if (this.#isShort) this.#evict(limit_bytes * RELIEVED);
-    let dropped = 0;
-    while (this.#queue.size > 0 && this.#memory_bytes > limit_bytes) {
-      for (const item of this.#queue.take(1, 0)) {
-        dropped += item.count;
-        this.#outbox?.leave(item);
-      }
-    }
-    if (dropped === 0) return;
-    this.#counts.pending -= dropped;
-    this.#lose('dropped', MEMORY_FULL, dropped, 'the memory for what is pending is full');
+  /** What is pending, and not on its way, is given up. */
+  #drop(reason: string, count: number, message: string): void {
+    this.#counts.pending -= count;
+    this.#lose('dropped', reason, count, message);
   }
 
-  #evict(target_bytes: number): void {
-    for (
-      let item = this.#queue.peek();
-      item !== undefined && this.#memory_bytes > target_bytes;
-      item = this.#queue.peek()
-    ) {
-      if (isPreview(item)) {
-        this.#queue.take(1, 0);
-        continue;
-      }
-      const segment = this.#outbox?.evictable(item);
-      if (segment === undefined) return;
-      const items = this.#queue.takeWhile((other) => other.segment === segment || isPreview(other));
-      const kept = items.filter((other) => !isPreview(other));
-      if (kept.length === segment.items?.size) this.#outbox?.evict(segment);
-      // The rest of the segment is on its way already.
-      else this.#prepared.push({ items: this.#inBatch(kept), refusals: 0 });
-    }
+  #makeRoom(): void {
+    const { taken, dropped } = this.#backlog.makeRoom();
+    for (const items of taken) this.#prepared.push({ items, refusals: 0 });
+    if (dropped > 0) this.#drop(MEMORY_FULL, dropped, 'the memory for what is pending is full');
   }
 }
 

@@ -57,15 +57,16 @@ const ANSWER_READERS = {
   logs: { json: JsonLogsSerializer, protobuf: ProtobufLogsSerializer, count: 'rejectedLogRecords' },
 } as const;
 
-const OPENING_BRACE = 0x7b;
+/** White space and a BOM may come first. Protobuf can begin with a line end and a brace, too, but not go on like this. */
+const JSON_OBJECT = /^\s*\{\s*["}]/;
 
 /**
  * What a 200 says was rejected; `undefined` where nothing was. An empty body and one that can't be read mean that all was
- * taken. JSON is told from protobuf by its first byte, which in protobuf would be a field that no answer has.
+ * taken. JSON is told from protobuf by how it begins.
  */
 export function readPartialSuccess(signal: Signal, body: Uint8Array): PartialSuccess | undefined {
   const { json, protobuf, count } = ANSWER_READERS[signal];
-  const reader = body[0] === OPENING_BRACE ? json : protobuf;
+  const reader = JSON_OBJECT.test(Buffer.from(body).toString()) ? json : protobuf;
   let partial: Record<string, unknown> | null | undefined;
   try {
     partial = reader.deserializeResponse(body)?.partialSuccess as Record<string, unknown> | null | undefined;

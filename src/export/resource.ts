@@ -1,14 +1,12 @@
 /**
  * The resource: which service, on which machine, the telemetry is about. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`
- * come first; what they leave open is `openclaw` on this host.
+ * come first; what they leave open is `openclaw` on this host. For one bad part OpenTelemetry's reader gives up the whole
+ * variable, in silence. A label is worth neither that nor a start that fails, as it may be there for another program: the
+ * part is left out and said.
  */
 import { hostname, networkInterfaces } from 'node:os';
-import {
-  detectResources,
-  envDetector,
-  type Resource,
-  resourceFromAttributes,
-} from '@opentelemetry/resources';
+import { getStringFromEnv } from '@opentelemetry/core';
+import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
 
 /** ClawMetry files this service name under its OpenClaw runtime. */
 const SERVICE_NAME = 'openclaw';
@@ -24,6 +22,58 @@ function hostAddress(): string {
   return addresses.find(({ internal, family }) => !internal && family === 'IPv4')?.address ?? LOOPBACK;
 }
 
+const ATTRIBUTES_VARIABLE = 'OTEL_RESOURCE_ATTRIBUTES';
+
+interface Part {
+  /** Counted from 1. */
+  place: number;
+  text: string;
+  /** Decoded; absent where it can't be used. */
+  attribute?: [key: string, value: string];
+}
+
+function readAttribute(text: string): [string, string] | undefined {
+  const [key = '', value, ...more] = text.split('=').map((each) => each.trim());
+  if (key === '' || value === undefined || more.length > 0) return undefined;
+  try {
+    return [decodeURIComponent(key), decodeURIComponent(value)];
+  } catch {
+    return undefined;
+  }
+}
+
+const readParts = (): Part[] =>
+  (getStringFromEnv(ATTRIBUTES_VARIABLE) ?? '').split(',').flatMap((text, index): Part[] => {
+    if (text.trim() === '') return [];
+    const attribute = readAttribute(text);
+    return [{ place: index + 1, text, ...(attribute === undefined ? {} : { attribute }) }];
+  });
+
+/** Without "=" it may be the rest of a value, which may be secret. */
+function describePart({ place, text }: Part): string {
+  const [, key] = /^\s*([\w.-]+)\s*=/.exec(text) ?? [];
+  return key === undefined ? `part ${place}` : `part ${place} ("${key}")`;
+}
+
+/** What of the environment's attributes is left out, and what to do. */
+export function resourceProblem(): string | undefined {
+  const unusable = readParts().filter(({ attribute }) => attribute === undefined);
+  if (unusable.length === 0) return undefined;
+  const parts = unusable.map(describePart).join(', ');
+  return (
+    `${ATTRIBUTES_VARIABLE}: left out, since it can't be used: ${parts}; ` +
+    'write KEY=VALUE,KEY=VALUE, with "," in a value as %2C, "=" as %3D and "%" as %25'
+  );
+}
+
+function environmentAttributes(): Record<string, string> {
+  const attributes = Object.fromEntries(
+    readParts().flatMap(({ attribute }) => (attribute ? [attribute] : [])),
+  );
+  const service_name = getStringFromEnv('OTEL_SERVICE_NAME');
+  return { ...attributes, ...(service_name === undefined ? {} : { 'service.name': service_name }) };
+}
+
 /** Reads the environment at the time of the call. */
 export function createResource(): Resource {
   const host = hostname();
@@ -33,5 +83,5 @@ export function createResource(): Resource {
     'host.name': host,
     ip: hostAddress(),
   });
-  return known.merge(detectResources({ detectors: [envDetector] }));
+  return known.merge(resourceFromAttributes(environmentAttributes()));
 }

@@ -147,6 +147,9 @@ export async function openRunning(
   }
 }
 
+/** A source that does not end when it is closed takes no more than this of the time: the rest is for what was read. */
+const READING_SHARE = 0.5;
+
 /** What waits to be read when the time is over is refused within a turn of the event loop. */
 const REFUSAL_MS = 100;
 
@@ -156,7 +159,7 @@ export async function closeRunning(
 ): Promise<void> {
   const left_ms = countdown(timeout_ms);
   try {
-    await within(timeout_ms, Promise.all([composed.stopReading(), reading]));
+    await within(timeout_ms * READING_SHARE, Promise.all([composed.stopReading(), reading]));
   } finally {
     await composed.finish(left_ms());
     await within(

@@ -68,6 +68,14 @@ export interface Measurement {
   attributes: Attributes;
 }
 
+/** What one collection of the metrics tells, without the attributes. */
+export interface MetricTotals {
+  /** How many data points it has. */
+  points: number;
+  /** By the name of the instrument: what was added to a counter, how often a histogram was given a value. */
+  totals: ReadonlyMap<string, number>;
+}
+
 /** What one step of the correlator gives out, in order. */
 export interface Emission {
   /** Spans that have ended: each span id comes here once. */

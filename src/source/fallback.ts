@@ -23,6 +23,7 @@ async function readBoth(
   push: Push,
   stop: AbortSignal,
 ): Promise<void> {
+  /** The one that is listened to. */
   let fallback: Source | undefined;
   let reading: Promise<void> | undefined;
   let is_followed = false;
@@ -34,11 +35,12 @@ async function readBoth(
   }
 
   async function readFallback(): Promise<void> {
-    fallback = await createFallback();
-    if (fallback === undefined || is_followed || stop.aborted) return;
-    const others = await fallback.open();
+    const created = await createFallback();
+    if (created === undefined || is_followed || stop.aborted) return;
+    const others = await created.open();
     // Opening it takes its time.
-    if (is_followed || stop.aborted) return;
+    if (is_followed || stop.aborted) return created.close();
+    fallback = created;
     await push({ kind: 'status', state: 'up', message: messages.begins });
     for await (const item of others) {
       if (is_followed) continue;

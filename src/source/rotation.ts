@@ -58,7 +58,7 @@ async function filesBeside(path: string): Promise<RotatedFile[]> {
 }
 
 /** The path where a file is now: its own, or the one that it was renamed to. */
-async function findFile(path: string, id: FileId): Promise<string | undefined> {
+export async function findFile(path: string, id: FileId): Promise<string | undefined> {
   const named = await stat(path, { bigint: true }).catch(() => undefined);
   if (named !== undefined && isSameFile(idOf(named), id)) return path;
   return (await filesBeside(path)).find((file) => isSameFile(file.id, id))?.path;

@@ -20,7 +20,7 @@ export interface Directory {
 /** What stands beside transcripts: other records of a session, and copies of a transcript from before a compaction. */
 const NO_TRANSCRIPT = /\.(?:trajectory|acp-stream|checkpoint\.[^.]+)\.jsonl$/;
 
-/** Archived ones have no such name any more (`….jsonl.reset.<time>`, `….jsonl.deleted.<time>`), and those being written begin with a dot. */
+/** Archived ones have no such name any more (`archives.ts`), and those being written begin with a dot. */
 export const isTranscript = (name: string): boolean =>
   /^[^.].*\.jsonl$/s.test(name) && !NO_TRANSCRIPT.test(name);
 

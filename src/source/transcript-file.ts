@@ -3,14 +3,16 @@
  * anew is read from its start again, as a new stream. OpenClaw does write transcripts anew in place, to take out the last
  * message for one; so that also a file which has grown again since is noticed, what stands before the position is compared.
  *
- * A stream's position holds all that following it needs, so that a transcript can be made of it after a restart.
+ * A stream's position holds all that following it needs, so that a transcript can be made of it after a restart. An archived
+ * transcript is read to its end alone.
  */
 import { type FileHandle, stat } from 'node:fs/promises';
+import { isArchive } from './archives.js';
 import { type Cursor, createCursor, type FilePosition, idOf, isSameFile, startOf } from './cursor.js';
 import { openFile, reading } from './file.js';
 import type { Line } from './lines.js';
 import { lineBatch, type Push } from './reader.js';
-import { openAt } from './rotation.js';
+import { findFile, openAt } from './rotation.js';
 
 /** A stream of the file: its lines from the start on, up to where it was read. */
 interface Stream {
@@ -50,6 +52,8 @@ export interface TranscriptPosition extends FilePosition {
 export interface ReadOptions {
   max_line_bytes: number;
   push: Push;
+  /** A stream is about to end, and its file is this archive by now: as long as that is not known, its position stands. */
+  onArchived(path: string): Promise<void>;
 }
 
 /** What a step found: there may be more, there is nothing more for now, or the file has gone. */
@@ -80,6 +84,20 @@ export async function hasChanged(transcript: Transcript): Promise<boolean> {
   if (seen === transcript.seen) return false;
   transcript.seen = seen;
   return true;
+}
+
+/** Whether a path names the file of a stream, which is read to its end there, whatever its name is. */
+export async function isFileOfAny(transcripts: Iterable<Transcript>, path: string): Promise<boolean> {
+  const stats = await stat(path, { bigint: true }).catch(() => undefined);
+  if (stats === undefined) return false;
+  for (const { stream } of transcripts) {
+    if (stream === undefined || !isSameFile(stream.position, idOf(stats))) continue;
+    // The inode may have become another file's.
+    const handle = await openAt(path, stream.position).catch(() => undefined);
+    await handle?.close();
+    if (handle !== undefined) return true;
+  }
+  return false;
 }
 
 function openStream(transcript: Transcript, position: FilePosition): Stream {
@@ -148,19 +166,28 @@ async function open(transcript: Transcript, options: ReadOptions): Promise<Step>
   return 'more';
 }
 
-/** At the end of what can be read: whether the path still names this file. */
-async function atEnd(transcript: Transcript, stream: Stream, cursor: Cursor, push: Push): Promise<Step> {
-  const named = await stat(transcript.path, { bigint: true }).catch(() => undefined);
+/** At the end of what can be read: whether the path still names this file, and more may be written in it. */
+async function atEnd(
+  transcript: Transcript,
+  stream: Stream,
+  cursor: Cursor,
+  { push, onArchived }: ReadOptions,
+): Promise<Step> {
+  const { path } = transcript;
+  const named = await stat(path, { bigint: true }).catch(() => undefined);
   // While a new file is empty, the writer may not have gone over to it yet.
-  if (named !== undefined && (isSameFile(idOf(named), cursor.file) || named.size === 0n)) return 'idle';
+  const is_named = named !== undefined && (isSameFile(idOf(named), cursor.file) || named.size === 0n);
+  if (is_named && !isArchive(path)) return 'idle';
   if (!stream.is_gone) {
     // It is looked at once more: its last lines may have come just before.
     stream.is_gone = true;
     return 'more';
   }
+  const path_now = await findFile(path, cursor.file);
+  if (path_now !== undefined && isArchive(path_now)) await onArchived(path_now);
   await endStream(transcript, push, cursor.end());
   await release(transcript);
-  return named === undefined ? 'gone' : 'more';
+  return named === undefined || isArchive(path) ? 'gone' : 'more';
 }
 
 /** Reads on by one chunk. Rejects with a `SourceError` where the file can no longer be read. */
@@ -169,7 +196,7 @@ export async function readOn(transcript: Transcript, options: ReadOptions): Prom
   if (file === undefined || stream === undefined) return open(transcript, options);
   const { handle, cursor } = file;
   const found = await cursor.read(handle, transcript.path);
-  if (found === 'at_end') return atEnd(transcript, stream, cursor, options.push);
+  if (found === 'at_end') return atEnd(transcript, stream, cursor, options);
   if (found === 'rewritten') {
     await endStream(transcript, options.push);
     transcript.stream = openStream(transcript, startOf(cursor.file));

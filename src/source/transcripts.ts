@@ -7,11 +7,14 @@
  * stands for all of these: under the directory as its stream, it keeps the instant before which nothing is to be told of
  * them. At first that is the start; it moves on when a file is put aside, as far as that file had not been written since.
  * A file without a position that was changed after that instant, which the system's times tell, has grown while nobody
- * looked; one that was made after it is a new one, and all of it is told.
+ * looked; one that was made after it is a new one, and all of it is told. With the instant it keeps which archived
+ * transcripts are known: any other came while nobody looked, and goes by the same rule.
  */
+import type { Stats } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Positions, type Source, SourceError } from '../model/source.js';
+import { inOrder, isArchive, isKnown, type KnownArchives, withKnown } from './archives.js';
 import { createNotifier } from './notifier.js';
 import { createReaderSource, lineBatch, type Push } from './reader.js';
 import {
@@ -27,6 +30,7 @@ import {
   createTranscript,
   endStream,
   hasChanged,
+  isFileOfAny,
   readOn,
   release,
   restoreTranscript,
@@ -59,6 +63,13 @@ export interface TranscriptsOptions {
 interface DirectoryPosition {
   /** What was written in them before is not to be told; 0: all is told. */
   since_ms: number;
+  /** Absent where an earlier version left it. */
+  archives?: KnownArchives;
+}
+
+interface Found {
+  transcripts: string[];
+  archives: string[];
 }
 
 /** The system's times of files are as coarse as this on some file systems. */
@@ -73,6 +84,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   const to_put_aside = new Set<Transcript>();
   const { [root]: directory, ...streams } = options.resume;
   const left = directory as DirectoryPosition | undefined;
+  let archives: KnownArchives = left?.archives ?? [];
   let since_ms = left?.since_ms ?? (options.from_start ? 0 : Date.now());
   const notifier = createNotifier();
   const watches = createWatches(onChange);
@@ -90,23 +102,28 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     notifier.notify();
   }
 
-  /** Finds the transcripts, once every directory that holds some is watched, so that none is missed in between. */
-  async function findTranscripts(): Promise<string[]> {
+  /** Finds the files, once every directory that holds some is watched, so that none is missed in between. */
+  async function findFiles(): Promise<Found> {
     let directories: Directory[];
     do directories = await findDirectories(root);
     while (!stop.aborted && watches.keep(directories));
     const sessions = directories.filter(({ level }) => level === 'sessions');
     found_sessions ||= sessions.length > 0;
-    const paths: string[] = [];
+    const found: Found = { transcripts: [], archives: [] };
     for (const { path } of sessions) {
-      for (const name of await namesIn(path)) if (isTranscript(name)) paths.push(join(path, name));
+      for (const name of await namesIn(path)) {
+        if (isTranscript(name)) found.transcripts.push(join(path, name));
+        else if (isArchive(name)) found.archives.push(join(path, name));
+      }
     }
-    return paths;
+    return found;
   }
 
   /** A first start. Takes note of what is there. */
   async function start(): Promise<void> {
-    for (const path of await findTranscripts()) {
+    const found = await findFiles();
+    archives = withKnown(archives, found.archives);
+    for (const path of found.transcripts) {
       const transcript = createTranscript(path, options.from_start ? undefined : since_ms);
       transcripts.set(path, transcript);
       if (options.from_start) pending.add(path);
@@ -119,25 +136,56 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     for (const [stream, position] of Object.entries(streams)) {
       const transcript = restoreTranscript(stream, position as TranscriptPosition);
       transcripts.set(transcript.path, transcript);
-      pending.add(transcript.path);
     }
-    for (const path of await findTranscripts()) if (!transcripts.has(path)) await findAgain(path);
+    const found = await findFiles();
+    if (left?.archives === undefined) archives = withKnown(archives, found.archives);
+    const followed = [...transcripts.values()];
+    // In their order, and before any stream ends: none is to be passed by later ones while it waits for its turn.
+    const fresh = found.archives.filter((path) => !isKnown(archives, path) && !transcripts.has(path));
+    for (const path of inOrder(fresh)) await findArchive(path, followed);
+    for (const { path } of followed) pending.add(path);
+    for (const path of found.transcripts) if (!transcripts.has(path)) await findAgain(path);
+  }
+
+  /** A transcript of a file that nothing is known of: new ones are told whole. */
+  function createAgain(path: string, { birthtimeMs }: Stats): Transcript {
+    const is_new = Math.floor(birthtimeMs) > since_ms;
+    return createTranscript(path, is_new ? undefined : since_ms);
+  }
+
+  /** An archive that is not known: it came while nobody looked, or is the file of a stream, which reads it to its end. */
+  async function findArchive(path: string, followed: readonly Transcript[]): Promise<void> {
+    const stats = await stat(path).catch(() => undefined);
+    if (stats === undefined) return;
+    const transcript = createAgain(path, stats);
+    // It was changed by its renaming, but not written.
+    const was_written = stats.mtimeMs > since_ms - FILE_TIMES_ARE_COARSE_MS;
+    if (transcript.since_ms !== undefined && !was_written) return;
+    if (await isFileOfAny(followed, path)) return;
+    transcripts.set(path, transcript);
+    pending.add(path);
   }
 
   async function findAgain(path: string): Promise<void> {
     const stats = await stat(path).catch(() => undefined);
     if (stats === undefined) return;
-    const is_new = Math.floor(stats.birthtimeMs) > since_ms;
-    const transcript = createTranscript(path, is_new ? undefined : since_ms);
+    const transcript = createAgain(path, stats);
     transcripts.set(path, transcript);
     if (stats.ctimeMs > since_ms - FILE_TIMES_ARE_COARSE_MS) pending.add(path);
     else await hasChanged(transcript);
   }
 
   const tellDirectory = (): Promise<void> => {
-    const position: DirectoryPosition = { since_ms };
+    const position: DirectoryPosition = { since_ms, archives };
     return push({ ...lineBatch(root, [], false), position });
   };
+
+  /** Before the stream of an archive ends: once it has, nothing else tells that it was read. */
+  async function onArchived(path: string): Promise<void> {
+    if (isKnown(archives, path)) return;
+    archives = withKnown(archives, [path]);
+    await tellDirectory();
+  }
 
   async function putAside(transcript: Transcript): Promise<void> {
     since_ms = Math.max(since_ms, Date.now() - PUT_ASIDE_AFTER_MS);
@@ -168,7 +216,8 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   /** Looks at everything. What is not listed any more is looked at too: its stream has to end. */
   async function sweep(): Promise<void> {
     const was_found = found_sessions;
-    for (const path of await findTranscripts()) if (!transcripts.has(path)) pending.add(path);
+    const found = await findFiles();
+    for (const path of found.transcripts) if (!transcripts.has(path)) pending.add(path);
     if (!was_found && found_sessions) await tellState();
     for (const transcript of transcripts.values()) {
       if (stop.aborted) return;
@@ -196,7 +245,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
 
   async function tryReading(transcript: Transcript): Promise<Step> {
     try {
-      return await readOn(transcript, { max_line_bytes: options.max_line_bytes, push });
+      return await readOn(transcript, { max_line_bytes: options.max_line_bytes, push, onArchived });
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
       await release(transcript);

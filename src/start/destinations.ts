@@ -10,11 +10,14 @@ import {
   createDestination,
   createMetrics,
   createProcessorDestination,
+  createTotalsReader,
   type DestinationConfig,
   type Metrics,
   type ProcessorsConfig,
   parseDestinations,
   resolveDestinations,
+  resourceProblem,
+  type TotalsReader,
 } from '../export/index.js';
 import type { Destination, SavedDeliveries } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
@@ -56,18 +59,21 @@ export async function chooseDestinations(
   return { configs: resolved.destinations, ...(found === undefined ? {} : { found }) };
 }
 
-function openConsole(name: string): Destination {
+function openConsole(name: string): Destination & Pick<TotalsReader, 'reader'> {
   const stream = process.stdout;
-  return createConsoleDestination({
+  const { reader, collect } = createTotalsReader();
+  const destination = createConsoleDestination({
     name,
     stream,
     is_tty: stream.isTTY === true,
     columns: DEFAULT_COLUMNS,
     color: supportsColor(stream, process.env),
     unicode: supportsUnicode(process.env, process.platform),
+    collectMetrics: collect,
     now: Date.now,
     timers: { setTimeout, clearTimeout },
   });
+  return { ...destination, reader };
 }
 
 const NOTHING_YET = { source: { events: 0, rejected: {} }, destinations: {} };
@@ -103,7 +109,10 @@ export function openConfigured(
       }),
     );
   const own = processors.map((config) => createProcessorDestination(config, { logger, memory_limit_bytes }));
-  const destinations = [...remote, ...own];
+  const terminal = shown === undefined ? [] : [openConsole(shown.name)];
+  const destinations = [...remote, ...own, ...terminal];
+  const problem = remote.length + own.length > 0 ? resourceProblem() : undefined;
+  if (problem !== undefined) logger.warn(problem);
   const readers = destinations.flatMap(({ reader }) => reader ?? []);
   try {
     metrics = createMetrics(readers, () => bridge?.summary() ?? NOTHING_YET);
@@ -113,7 +122,7 @@ export function openConfigured(
     return { error: `a metric reader can't be used: ${errorReason(error)}` };
   }
   return {
-    destinations: shown === undefined ? destinations : [...destinations, openConsole(shown.name)],
+    destinations,
     metrics,
     is_metered: readers.length > 0,
     is_drawing: shown !== undefined,

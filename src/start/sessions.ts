@@ -9,8 +9,8 @@ import { readTranscriptIndex, type TranscriptIndex } from '../decode/index.js';
 
 const SESSIONS_FILE = 'sessions.json';
 
-/** A stream is named by its file's path; after a rotation with a number behind it. */
-const TRANSCRIPT_STREAM = /^(?:file:)?(.+\.jsonl)(?:#\d+)?$/s;
+/** A stream is named by its file's path, which may be an archived transcript's; after a rotation with a number behind it. */
+const TRANSCRIPT_STREAM = /^(?:file:)?(.+\.jsonl)(?:\.(?:reset|deleted)\.[\dTZ.-]+)?(?:#\d+)?$/s;
 
 /** OpenClaw writes the file anew each time, under another inode. */
 function versionOf(path: string): string | undefined {

@@ -1,9 +1,12 @@
 /**
- * The destination `console`: the runs as trees, live on a terminal, each once elsewhere. It is what the program falls back
- * to where it finds nothing to send to, and has the shape of any other destination.
+ * The destination `console`: the runs as trees, live on a terminal, each once elsewhere, and at the end what the metrics and
+ * log records come to. It is what the program falls back to where it finds nothing to send to, and has the shape of any other
+ * destination.
  */
-import type { Destination } from '../model/delivery.js';
+import { type Destination, SIGNALS, type Signal, type SignalCounts } from '../model/delivery.js';
+import type { MetricTotals } from '../model/telemetry.js';
 import type { Timers } from './alarm.js';
+import { renderFooter } from './footer.js';
 import { createLiveTree, type TerminalStream, type TraceView } from './live.js';
 import { createPrinter } from './printer.js';
 
@@ -18,57 +21,88 @@ export interface ConsoleOptions {
   color: boolean;
   /** Default: true. */
   unicode?: boolean;
+  /** What has been measured since the start. */
+  collectMetrics(): Promise<MetricTotals>;
   now: () => number;
   timers: Timers;
 }
 
-/** Why a span that was accepted was not shown: the reader of the stream has gone, as in `… | head`. */
+/** Why something that was accepted was not shown: the reader of the stream has gone, as in `… | head`. */
 export const OUTPUT_CLOSED = 'output_closed';
 
 const FRAME_INTERVAL_MS = 100;
 
 export function createConsoleDestination(options: ConsoleOptions): Destination {
+  const { stream, is_tty, columns, color, unicode = true } = options;
   const view = createView(options);
-  let delivered = 0;
-  const dropped: Record<string, number> = {};
+  const tallies: Record<Signal, Tally> = { traces: newTally(), metrics: newTally(), logs: newTally() };
+  let totals: MetricTotals['totals'] = new Map();
+  /** By event name, of which there are few. */
+  const records = new Map<string, number>();
   let state: 'open' | 'broken' | 'closed' = 'open';
 
   // A pipe that is closed says so in an event, at any later time, and unheard it would end the process.
-  options.stream.on('error', () => {
+  stream.on('error', () => {
     if (state !== 'open') return;
     state = 'broken';
     view.close();
   });
 
+  // Something counts as delivered once it is taken: what is on a screen can't be acknowledged, and nothing is tried again.
+  function count(signal: Signal, items: number): void {
+    tallies[signal][state === 'open' ? 'delivered' : 'dropped'] += items;
+  }
+
+  function printFooter(): void {
+    const width = stream.columns || columns;
+    const lines = renderFooter(totals, records, { columns: width, color: is_tty && color, unicode });
+    if (lines.length > 0) stream.write(`\n${lines.join('\n')}\n`);
+  }
+
   return {
     name: options.name ?? 'console',
-    takes_logs: false,
-    // A span counts as delivered once it is taken: what is on a screen can't be acknowledged, and nothing is tried again.
-    // Only spans count, since the tree is drawn from them alone: metrics and logs of this destination do not exist.
     accept(emission) {
-      const count = emission.spans.length;
-      if (state === 'open') {
-        delivered += count;
-        view.accept(emission);
-      } else if (count > 0) {
-        dropped[OUTPUT_CLOSED] = (dropped[OUTPUT_CLOSED] ?? 0) + count;
-      }
+      count('traces', emission.spans.length);
+      count('logs', emission.logs.length);
+      if (state !== 'open') return;
+      view.accept(emission);
+      for (const { event_name } of emission.logs) records.set(event_name, (records.get(event_name) ?? 0) + 1);
     },
-    collectMetrics: () => Promise.resolve(),
+    async collectMetrics() {
+      const collected = await options.collectMetrics();
+      count('metrics', collected.points);
+      totals = collected.totals;
+    },
     sendMetrics: () => undefined,
-    summary() {
-      const produced = delivered + (dropped[OUTPUT_CLOSED] ?? 0);
-      return { traces: { produced, delivered, pending: 0, rejected: {}, dropped: { ...dropped } } };
-    },
+    summary: () => Object.fromEntries(SIGNALS.map((signal) => [signal, countsOf(tallies[signal])])),
     pending: () => 0,
     idle: () => Promise.resolve(),
     close() {
-      if (state === 'open') view.close();
+      if (state === 'open') {
+        view.close();
+        printFooter();
+      }
       state = 'closed';
       return Promise.resolve();
     },
   };
 }
+
+/** What became of the items of one signal. */
+interface Tally {
+  delivered: number;
+  dropped: number;
+}
+
+const newTally = (): Tally => ({ delivered: 0, dropped: 0 });
+
+const countsOf = ({ delivered, dropped }: Tally): SignalCounts => ({
+  produced: delivered + dropped,
+  delivered,
+  pending: 0,
+  rejected: {},
+  dropped: dropped === 0 ? {} : { [OUTPUT_CLOSED]: dropped },
+});
 
 function createView(options: ConsoleOptions): TraceView {
   const { stream, is_tty, columns, color, unicode = true, now, timers } = options;

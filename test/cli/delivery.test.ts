@@ -150,6 +150,17 @@ test('the service and its resource attributes come from the environment', async 
   });
 });
 
+test('a resource attribute that can not be used is said once, and takes no other with it', async () => {
+  const sink = await startSink();
+  const { status, stderr } = await replayStory(sink, {
+    OTEL_RESOURCE_ATTRIBUTES: 'team=blue,token=a=hunter2',
+  });
+  expect(status).toBe(0);
+  expect(sink.spans()[0]?.resource).toMatchObject({ 'service.name': 'openclaw', team: 'blue' });
+  expect(stderr.match(/WARN: OTEL_RESOURCE_ATTRIBUTES: .*part 2 \("token"\)/g)).toHaveLength(1);
+  expect(stderr).not.toContain('hunter2');
+});
+
 const TOKEN = 'Bearer t0p-s3cret-token';
 const API_KEY = 'k3y-of-the-house';
 

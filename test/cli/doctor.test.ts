@@ -461,6 +461,16 @@ test('a destination that can not be read', async () => {
   });
 });
 
+test('a resource attribute that can not be used', async () => {
+  const env = { OTEL_RESOURCE_ATTRIBUTES: `team=blue,${SECRET}` };
+  const { status, of } = await examineDestination(['--to', 'console'], env);
+  expect(of('resource')).toMatchObject({
+    level: 'warning',
+    found: expect.stringContaining('OTEL_RESOURCE_ATTRIBUTES: '),
+  });
+  expect(status).toBe(0);
+});
+
 test('a configuration file: each thing that is wrong, and the checks go on with the rest', async () => {
   const sink = await startSink();
   const content = `spede: 5\nlimits: { memory: 1 }\ngateway: { url: "${working.url}", token: ${SECRET} }\nto: ["clawmetry=${sink.url}"]\n`;

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { existsSync, openSync } from 'node:fs';
 import { expect } from 'vitest';
 import { atEndOfFile, test, testIf } from './concurrent.js';
-import { catalog_example, pathOf, runToEnd, start, temporaryFile } from './program.js';
+import { catalog_example, pathOf, runForSummary, runToEnd, start, temporaryFile } from './program.js';
 import { startSink } from './sink.js';
 import { STORY_LINES } from './story.js';
 
@@ -88,9 +88,27 @@ test('without arguments it plays a recording to its end, and says that it was on
   expect(stdout).toMatch(/playing a recording of a real one instead/);
   expect(stdout).toMatch(/^✓ main .* 10 tools/m);
   expect(stdout).toContain('Grandchild');
+  expect(stdout).toMatch(/^metrics {2}16\.4k input tokens .* 28 of them reasoning/m);
+  expect(stdout).toMatch(/^logs {5}\d+ records: /m);
   expect(stdout).toContain('This was a recording, not your agents.');
   const example = /replay .* (examples\/\S+)$/m.exec(stdout)?.[1] ?? 'none';
   expect(existsSync(pathOf(example))).toBe(true);
+});
+
+test('console takes the spans, data points and log records that a backend gets, and sums them up', async () => {
+  const sink = await startSink();
+  const { status, stdout, summary } = await runForSummary(
+    ['replay', catalog_example, '--to', 'console', '--to', `otlp=${sink.url}`],
+    { env: { LANG: 'C.UTF-8' } },
+  );
+  expect(status).toBe(0);
+  expect(summary.destinations.console).toEqual(summary.destinations.otlp);
+  const { metrics, logs } = summary.destinations.console ?? {};
+  expect(metrics?.produced).toBeGreaterThan(0);
+  expect(logs?.produced).toBeGreaterThan(0);
+  expect(stdout).toContain('\n\nmetrics  6.2k input tokens (');
+  expect(stdout).toContain('610 output, 296 of them reasoning');
+  expect(stdout).toContain(`\nlogs     ${logs?.produced} records: `);
 });
 
 /** Far more than a pipe holds, as a tree and as a list of problems. */

@@ -3,6 +3,7 @@
  */
 import { expect, test } from 'vitest';
 import { createPace, type PaceOptions } from '../../src/commands/pace.js';
+import { shiftToEnd } from '../../src/commands/rebase.js';
 import type { AgentEvent } from '../../src/model/event.js';
 
 const at = (ts: number): AgentEvent => ({
@@ -15,7 +16,7 @@ const at = (ts: number): AgentEvent => ({
 const pace = (options: Partial<PaceOptions>) =>
   createPace({
     speed: 10,
-    last_ms: undefined,
+    by_ms: 0,
     now: Date.now,
     signal: new AbortController().signal,
     ...options,
@@ -33,6 +34,7 @@ test('a replay that goes on does not wait for what was played before', async () 
 });
 
 test('times are moved so that the recording ends when what is left of it has been played', () => {
-  const play = pace({ last_ms: 100_000, now: () => 1_000_000 });
+  const by_ms = shiftToEnd({ first_ms: 90_000, last_ms: 100_000 }, 10, 1_000_000);
+  const play = pace({ by_ms, now: () => 1_000_000 });
   expect(play(at(90_000))).toEqual(at(991_000));
 });

@@ -54,6 +54,34 @@ test('--speed with --rebase-time: it ends when its last event is played', async 
   expect(received_ms).toBeLessThan(last_ms + 5_000);
 });
 
+test('--rebase-time of a replay that is killed and gone on with: all times are moved by the same', async () => {
+  const [plain, rebased] = [await startSink(), await startSink()];
+  const path = temporaryFile('story.ndjson', STORY_LINES);
+  await runToEnd(['replay', path, '--to', `otlp=${plain.url}`]);
+  const args = ['replay', path, '--rebase-time', '--to', `otlp=${rebased.url}`];
+  const config = temporaryFile('config.yaml', 'store: { checkpoint_interval_ms: 100 }');
+  const at = ['--data-dir', temporaryDirectory(), '--config', config];
+  const program = start([...args, ...at, '--speed', '0.2']);
+  await rebased.until(() => rebased.spans().length > 1);
+  program.signal('SIGKILL');
+  await program.ended;
+  expect(rebased.spans().length).toBeLessThan(STORY_SPANS);
+  expect((await runToEnd([...args, ...at])).status).toBe(0);
+  const began = byId(plain.spans());
+  const shifts = rebased
+    .spans()
+    .map(({ span_id, start_ms }) => Math.round(start_ms - (began.get(span_id)?.start_ms ?? 0)));
+  expect(new Set(byId(rebased.spans()).keys())).toEqual(new Set(began.keys()));
+  expect(new Set(shifts).size).toBe(1);
+  // What is not gone on with ends now.
+  const before_ms = Date.now();
+  const last_ms = async (): Promise<number> => {
+    await runToEnd([...args, ...at]);
+    return Math.max(...rebased.spans().map(({ end_ms }) => end_ms));
+  };
+  expect(await last_ms()).toBeGreaterThanOrEqual(before_ms);
+});
+
 test('a signal ends a slow replay: what was read is sent, what was not is not wanted', async () => {
   const sink = await startSink();
   const program = start([

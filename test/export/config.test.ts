@@ -12,7 +12,7 @@ import {
 import { environmentNamesEndpoint } from '../../src/export/environment.js';
 import type { DestinationOption } from '../../src/export/parse.js';
 import type { OtlpPresetName } from '../../src/export/presets.js';
-import { createResource } from '../../src/export/resource.js';
+import { createResource, resourceProblem } from '../../src/export/resource.js';
 
 beforeEach(() => {
   for (const name of Object.keys(process.env)) if (/^OTEL_|_proxy$/i.test(name)) vi.stubEnv(name, undefined);
@@ -187,7 +187,26 @@ describe('the environment', () => {
     });
     vi.stubEnv('OTEL_SERVICE_NAME', 'gateway-7');
     expect(createResource().attributes['service.name']).toBe('gateway-7');
+    expect(resourceProblem()).toBeUndefined();
   });
+
+  test.each([
+    ['without "="', 'hunter2', 'part 2'],
+    ['with two', 'token=hunter2=hunter2', 'part 2 ("token")'],
+    ['without a key', '=hunter2', 'part 2'],
+    ['badly encoded', 'token=100%hunter2', 'part 2 ("token")'],
+    ['badly encoded in its key', '%hunter2%=a', 'part 2'],
+  ])(
+    'a resource attribute %s is left out and said without its value, the others are used',
+    (_, part, said) => {
+      vi.stubEnv('OTEL_RESOURCE_ATTRIBUTES', ` team = blue%20one ,${part},, region=eu,empty=,more`);
+      expect(createResource().attributes).toMatchObject({ team: 'blue one', region: 'eu', empty: '' });
+      const problem = resourceProblem();
+      expect(problem).toMatch(/^OTEL_RESOURCE_ATTRIBUTES: .* KEY=VALUE,KEY=VALUE/);
+      expect(problem).toContain(`${said}, part 6;`);
+      expect(problem).not.toContain('hunter2');
+    },
+  );
 });
 
 describe("the environment's headers", () => {

@@ -261,6 +261,21 @@ describe('poison in what was collected', () => {
     expect(points()).toEqual(['a@1', 'a@2']);
   });
 
+  test('one to which an answer was lost holds nothing back: poison in it would stop all that is collected later', async () => {
+    let tries = 0;
+    const opened = openLane(
+      (points) => (++tries === 1 ? TIMED_OUT : refusesPoison(points)),
+      (now_ms) => {
+        if (now_ms - fakeClock().now() > 3_600_000) void opened.lane.close();
+      },
+    );
+    for (const time of [1, 2, 3]) opened.collect(['a', 'b', 'poison'], time);
+    await opened.lane.idle();
+    expect(opened.lane.counts()).toMatchObject({ pending: 0, delivered: 6, rejected: { poison: 3 } });
+    // Whether it is poison or an outage shows in what comes later: its own points come after those.
+    expect(opened.points().indexOf('a@1')).toBeGreaterThan(opened.points().indexOf('a@2'));
+  });
+
   test('in an outage nothing is given up, nothing is taken out of order, and most goes as it is', async () => {
     const until_ms = fakeClock().now() + 120_000;
     const { lane, points, collect, bodies } = openLane((_, now_ms) =>

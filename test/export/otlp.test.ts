@@ -223,4 +223,17 @@ describe('partial success', () => {
     const body = Buffer.from(JSON.stringify({ partialSuccess: { [key]: '4' } }));
     expect(readPartialSuccess(signal, body)).toEqual({ rejected: 4, message: '' });
   });
+
+  test.each(['\n', '\r\n  ', '\uFEFF', '\uFEFF\n\t'])('is read from JSON behind %j', (before) => {
+    const body = Buffer.from(`${before}{\n"partialSuccess":{"rejectedSpans":"4"}}\n`);
+    expect(readPartialSuccess('traces', body)).toEqual({ rejected: 4, message: '' });
+  });
+
+  test('is read from protobuf that begins like a line end and a brace', () => {
+    const message = Buffer.alloc('{'.charCodeAt(0) - 4, 'x');
+    const partial = Buffer.concat([Buffer.from([0x08, 3, 0x12, message.length]), message]);
+    const body = Buffer.concat([Buffer.from([0x0a, partial.length]), partial]);
+    expect(body.toString()).toMatch(/^\n\{/);
+    expect(readPartialSuccess('traces', body)).toEqual({ rejected: 3, message: String(message) });
+  });
 });

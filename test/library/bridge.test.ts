@@ -403,6 +403,18 @@ describe('a source of the own', () => {
     expect(calls.at(-1)).toBe('shutdown');
     expect(await bridge.ended()).toEqual([]);
   });
+
+  test('that does not end when it is closed leaves time for what was read to be delivered', async () => {
+    const sink = await startSink();
+    const source = ownSource(async function* () {
+      yield batchOf([STARTED]);
+      await new Promise(() => undefined);
+    });
+    const bridge = bridgeOf({ sources: [source], destinations: [{ preset: 'jaeger', url: sink.url }] });
+    await bridge.start();
+    const { destinations } = await bridge.stop(2_000);
+    expect(destinations.jaeger?.traces).toMatchObject({ produced: 1, delivered: 1, pending: 0 });
+  });
 });
 
 describe('the life of a bridge', () => {

@@ -1,6 +1,7 @@
 /** Followed transcripts across restarts of their reader. */
 import {
   appendFileSync,
+  existsSync,
   mkdirSync,
   readFileSync,
   renameSync,
@@ -11,6 +12,7 @@ import {
 import { join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { MAX_KNOWN_ARCHIVES } from '../../src/source/archives.js';
 import { createTranscriptsSource } from '../../src/source/transcripts.js';
 import { temporaryDirectory } from './helpers.js';
 import { type Consumer, createConsumer } from './resume.js';
@@ -22,6 +24,10 @@ interface Home {
   consumer: Consumer;
   /** Appends, and takes until a line is there. */
   taking(name: string, text: string, last: string): Promise<void>;
+  /** Renames as OpenClaw does, each time a while later; gives the archive's path. */
+  archive(name: string, at?: string): string;
+  /** Starts, and takes whatever comes of what is there. */
+  startAndTakeAll(): Promise<void>;
 }
 
 function home(options: { from_start?: boolean } = {}): Home {
@@ -29,6 +35,8 @@ function home(options: { from_start?: boolean } = {}): Home {
   const sessions = join(root, 'agents', 'main', 'sessions');
   mkdirSync(sessions, { recursive: true });
   const path = (name: string): string => join(sessions, `${name}.jsonl`);
+  let archived_s = 0;
+  let starts = 0;
   const consumer = createConsumer((resume) =>
     createTranscriptsSource(`transcripts:${root}`, root, {
       max_line_bytes: 1_000,
@@ -38,16 +46,30 @@ function home(options: { from_start?: boolean } = {}): Home {
       resume,
     }),
   );
+  async function taking(name: string, text: string, last: string): Promise<void> {
+    appendFileSync(path(name), text);
+    await consumer.takeUntil(() => consumer.texts().includes(last));
+  }
   return {
     root,
     path,
     consumer,
-    async taking(name, text, last) {
-      appendFileSync(path(name), text);
-      await consumer.takeUntil(() => consumer.texts().includes(last));
+    taking,
+    archive(name, at = stampOf(++archived_s)) {
+      const archived = `${path(name)}.${archived_s % 2 === 0 ? 'reset' : 'deleted'}.${at}`;
+      renameSync(path(name), archived);
+      return archived;
+    },
+    async startAndTakeAll() {
+      await consumer.start();
+      await taking(`zz${++starts}`, `all of start ${starts}\n`, `all of start ${starts}`);
     },
   };
 }
+
+/** As OpenClaw writes the time of an archive. */
+const stampOf = (second: number): string =>
+  new Date(Date.UTC(2026, 10, 22) + second * 1000).toISOString().replaceAll(':', '-');
 
 /** Lets a test set the clock; the times of files stay those of the system. */
 function setClock(now_ms: number): void {
@@ -201,6 +223,164 @@ describe('after a restart', () => {
   });
 });
 
+describe('an archive', () => {
+  /** The lines that were written by the tests, without those that end a start. */
+  const told = (consumer: Consumer): string[] =>
+    consumer.texts().filter((text) => !text.startsWith('all of start'));
+
+  test('of a transcript that came meanwhile is read from its start, once', async () => {
+    const { root, path, consumer, archive, startAndTakeAll } = home();
+    setClock(Date.now() - 60_000);
+    await startAndTakeAll();
+    await consumer.stop();
+    writeFileSync(path('a'), 'one\ntwo\nwithout a line end');
+    const archived = archive('a');
+    writeFileSync(path('b'), 'three\n');
+    archive('b');
+    writeFileSync(path('a.trajectory'), 'no transcript\n');
+    archive('a.trajectory');
+    await startAndTakeAll();
+    expect(told(consumer)).toEqual(['one', 'two', 'without a line end', 'three']);
+    expect(textsOf(consumer, archived)).toEqual(['one', 'two', 'without a line end']);
+    expect(sinceOf(consumer, archived)).toEqual([undefined, undefined]);
+    expect(Object.keys(consumer.positions())).not.toContain(archived);
+    await startAndTakeAll();
+    expect(told(consumer)).toHaveLength(4);
+    expect(consumer.positions()).toHaveProperty([root, 'archives', 'length'], 2);
+  });
+
+  test('that was there at the first start is never read', async () => {
+    const { path, consumer, archive, startAndTakeAll } = home();
+    writeFileSync(path('a'), 'before\n');
+    archive('a');
+    for (let starts = 0; starts < 3; starts += 1) await startAndTakeAll();
+    expect(told(consumer)).toEqual([]);
+  });
+
+  test('that an earlier version left is not read', async () => {
+    const { root, path, archive } = home();
+    writeFileSync(path('a'), 'before\n');
+    archive('a');
+    const source = createTranscriptsSource('transcripts', root, {
+      max_line_bytes: 1_000,
+      from_start: false,
+      poll_interval_ms: 20,
+      resume: { [root]: { since_ms: 1 } },
+    });
+    onTestFinished(() => source.close());
+    const items = (await source.open())[Symbol.asyncIterator]();
+    await items.next();
+    writeFileSync(path('b'), 'first\n');
+    let next = await items.next();
+    while (next.value?.kind !== 'lines') next = await items.next();
+    expect(next.value.stream).toBe(path('b'));
+  });
+
+  test('of a transcript that was followed is not read again', async () => {
+    const { path, consumer, taking, archive, startAndTakeAll } = home();
+    await startAndTakeAll();
+    await taking('a', 'one\n', 'one');
+    archive('a');
+    await consumer.takeUntil(() => consumer.batches.at(-1)?.end === true);
+    await taking('b', 'two\n', 'two');
+    await consumer.stop();
+    appendFileSync(path('b'), 'three\n');
+    archive('b');
+    for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
+    expect(told(consumer)).toEqual(['one', 'two', 'three']);
+    expect(textsOf(consumer, path('b'))).toEqual(['two', 'three']);
+  });
+
+  test('of a transcript that was there at the first start is told from that start on, where it grew', async () => {
+    const { root, path, consumer, archive, startAndTakeAll } = home();
+    writeFileSync(path('grown'), 'before\n');
+    writeFileSync(path('idle'), 'before\n');
+    utimesSync(path('idle'), 1, 1);
+    await startAndTakeAll();
+    const { since_ms } = consumer.positions()[root] as { since_ms: number };
+    await consumer.stop();
+    appendFileSync(path('grown'), 'after\n');
+    const archived = archive('grown');
+    archive('idle');
+    await startAndTakeAll();
+    expect(told(consumer)).toEqual(['before', 'after']);
+    expect(new Set(sinceOf(consumer, archived))).toEqual(new Set([since_ms]));
+  });
+
+  test('of a transcript that was written anew meanwhile is read from its start', async () => {
+    const { path, consumer, taking, archive, startAndTakeAll } = home();
+    await startAndTakeAll();
+    await taking('a', 'one\ntwo\n', 'two');
+    await consumer.stop();
+    // The same inode, as where the system gives the one of a removed file to another.
+    writeFileSync(path('a'), 'three\nfour\n');
+    const archived = archive('a');
+    await startAndTakeAll();
+    expect(textsOf(consumer, archived)).toEqual(['three', 'four']);
+    expect(Object.keys(consumer.positions())).not.toContain(path('a'));
+  });
+
+  test('is read whatever the clocks say', async () => {
+    const { path, consumer, archive, startAndTakeAll } = home();
+    const now_ms = Date.now();
+    writeFileSync(path('old'), 'before\n');
+    archive('old', stampOf(1_000_000));
+    setClock(now_ms - 60_000);
+    await startAndTakeAll();
+    await consumer.stop();
+    // OpenClaw's clock was put back, and then that of the bridge.
+    writeFileSync(path('a'), 'one\n');
+    archive('a', stampOf(-1_000_000));
+    vi.setSystemTime(now_ms - 24 * 60 * 60 * 1000);
+    await startAndTakeAll();
+    expect(told(consumer)).toEqual(['one']);
+    writeFileSync(path('b'), 'two\n');
+    await consumer.stop();
+    archive('b', stampOf(2_000_000));
+    vi.setSystemTime(now_ms + 60 * 60 * 1000);
+    for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
+    expect(told(consumer)).toEqual(['one', 'two']);
+  });
+
+  test('of many that came is read once, and the latest are remembered', async () => {
+    const { root, path, consumer, archive, startAndTakeAll } = home();
+    const count = 2 * MAX_KNOWN_ARCHIVES;
+    const archiveAll = (name: string): void => {
+      for (let number = 0; number < count; number += 1) {
+        writeFileSync(path(`${name}${number}`), `${name}${number}\n`);
+        archive(`${name}${number}`);
+      }
+    };
+    archiveAll('before ');
+    await startAndTakeAll();
+    expect(told(consumer)).toEqual([]);
+    await consumer.stop();
+    archiveAll('');
+    await consumer.start();
+    await consumer.takeUntil(() => told(consumer).length === count / 2);
+    for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
+    expect(told(consumer)).toEqual(Array.from({ length: count }, (_, number) => `${number}`));
+    expect(consumer.positions()).toHaveProperty([root, 'archives', 'length'], MAX_KNOWN_ARCHIVES);
+    expect(Object.keys(consumer.positions())).not.toContain(expect.stringContaining('.reset.'));
+  });
+
+  test('is read once wherever the bridge is killed meanwhile', async () => {
+    const lines = Array.from({ length: 400 }, (_, number) => `${number} ${'x'.repeat(500)}`);
+    for (let taken = 1, is_through = false; !is_through; taken += 1) {
+      const { path, consumer, archive, startAndTakeAll } = home();
+      await startAndTakeAll();
+      await consumer.stop();
+      writeFileSync(path('a'), `${lines.join('\n')}\nwithout a line end`);
+      archive('a');
+      await consumer.start();
+      await consumer.take(taken);
+      is_through = told(consumer).length > lines.length;
+      for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
+      expect(told(consumer)).toEqual([...lines, 'without a line end']);
+    }
+  });
+});
+
 type Step = { name: string; text: string } | { take: number } | 'restart';
 
 const name = fc.constantFrom('there', 'also there', 'new');
@@ -247,6 +427,43 @@ describe('any appends and restarts', () => {
           );
       }
       expect(consumer.positions()[root]).toEqual(position);
+    },
+    60_000,
+  );
+});
+
+type ArchivingStep = { name: string; lines: number } | { archive: string } | { take: number } | 'restart';
+
+const archivingStep: fc.Arbitrary<ArchivingStep> = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ name, lines: fc.integer({ min: 1, max: 3 }) }) },
+  { weight: 2, arbitrary: fc.record({ archive: name }) },
+  { weight: 3, arbitrary: fc.record({ take: fc.integer({ min: 1, max: 4 }) }) },
+  { weight: 1, arbitrary: fc.constant('restart' as const) },
+);
+
+describe('any appends, archivings and restarts', () => {
+  property.prop([fc.array(archivingStep, { minLength: 5, maxLength: 40 })], { numRuns: 40 })(
+    'give every line of every file once',
+    async (steps) => {
+      const { path, consumer, archive, startAndTakeAll } = home();
+      const written: string[] = [];
+      const append = (to: string, lines: number): void => {
+        for (let line = 0; line < lines; line += 1) {
+          written.push(`<${written.length}>`);
+          appendFileSync(path(to), `${written.at(-1)}\n`);
+        }
+      };
+      for (const each of ['there', 'also there']) appendFileSync(path(each), 'before\n');
+      await startAndTakeAll();
+      for (const each of steps) {
+        if (each === 'restart') await consumer.start();
+        else if ('take' in each) await consumer.take(each.take);
+        else if ('lines' in each) append(each.name, each.lines);
+        else if (existsSync(path(each.archive))) archive(each.archive);
+      }
+      for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
+      const told = consumer.texts().filter((line) => line.startsWith('<'));
+      expect(told.toSorted()).toEqual(written.toSorted());
     },
     60_000,
   );

@@ -235,11 +235,13 @@ describe('a file that does not just grow', () => {
   }
 
   test('replaced: the old one is read to its end, the new one from its start', async () => {
-    const { puller, path } = await reading('one');
+    const { puller, root, path } = await reading('one');
+    const archive = `${path('a')}.reset.2026-11-22T11-15-37.587Z`;
     appendFileSync(path('a'), 'late\nlast without a line end');
-    renameSync(path('a'), `${path('a')}.reset.2026-11-22T11-15-37.587Z`);
+    renameSync(path('a'), archive);
     writeFileSync(path('a'), 'new\n');
     await expectBatch(puller, path('a'), ['late']);
+    expect(await expectBatch(puller, root, [])).toMatchObject({ position: { archives: [archive] } });
     await expectBatch(puller, path('a'), ['last without a line end'], true);
     const fresh = await expectBatch(puller, `${path('a')}#2`, ['new']);
     expect(fresh.lines).toMatchObject([{ number: 1 }]);

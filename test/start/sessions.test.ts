@@ -30,7 +30,7 @@ test('streams are told by their names', () => {
   writeSessions(directory, { 'agent:main:a': '1' });
   const sessionsOf = createSessionsLookup();
   const path = join(directory, 'a.jsonl');
-  for (const stream of [path, `file:${path}`, `${path}#2`])
+  for (const stream of [path, `file:${path}`, `${path}#2`, `${path}.reset.2026-11-22T11-15-37.587Z`])
     expect(sessionsOf(stream)?.get('1')).toBeDefined();
   expect(sessionsOf('stdin')).toBeUndefined();
   expect(sessionsOf(join(directory, 'events.ndjson'))).toBeUndefined();

@@ -1,5 +1,5 @@
 /** Spans to draw: short makers, and one request with sub-agents, failures and announce runs. */
-import type { Attributes, Emission, SpanKind, SpanRecord } from '../../src/model/telemetry.js';
+import type { Attributes, Emission, LogRecord, SpanKind, SpanRecord } from '../../src/model/telemetry.js';
 
 export const TRACE = 'a'.repeat(32);
 
@@ -102,3 +102,13 @@ export function request(): SpanRecord[] {
 export function emission(spans: SpanRecord[], previews: SpanRecord[] = []): Emission {
   return { spans, previews, corrections: [], logs: [], measurements: [] };
 }
+
+export const log = (event: string): LogRecord => ({
+  trace_id: TRACE,
+  span_id: 'm',
+  event_name: `openclaw.${event}`,
+  ts_ms: 0,
+  observed_ms: 0,
+  severity: 'INFO',
+  attributes: {},
+});

@@ -8,12 +8,13 @@ import {
   type DestinationConfig,
   type EndpointConfig,
   probeEndpoint,
+  resourceProblem,
 } from '../../export/index.js';
 import type { Signal } from '../../model/delivery.js';
 import type { Settings } from '../../settings.js';
 import { chooseDestinations } from '../../start/destinations.js';
 import { describeOutcome, type Finding } from './answers.js';
-import { type Check, ok, problem } from './check.js';
+import { type Check, ok, problem, warning } from './check.js';
 
 const PROBE_TIMEOUT_MS = 5_000;
 const STATUS_TIMEOUT_MS = 1_000;
@@ -96,10 +97,15 @@ async function checkDestination(config: DestinationConfig): Promise<Check[]> {
 const checkEach = async (config: DestinationConfig | ConsoleConfig): Promise<Check[]> =>
   config.preset === 'console' ? [ok(`to ${config.name}`, 'this terminal')] : checkDestination(config);
 
+function checkResource(): Check[] {
+  const unusable = resourceProblem();
+  return unusable === undefined ? [] : [warning('resource', unusable)];
+}
+
 export async function checkDestinations(settings: Settings): Promise<Check[]> {
   const chosen = await chooseDestinations(settings);
   if ('error' in chosen) return [problem('destinations', chosen.error)];
   const { configs, found } = chosen;
   const why = found === undefined ? [] : [ok('destinations', `${found.to}: ${found.why}`)];
-  return [...why, ...(await Promise.all(configs.map(checkEach))).flat()];
+  return [...why, ...checkResource(), ...(await Promise.all(configs.map(checkEach))).flat()];
 }

@@ -2,6 +2,7 @@
  * What a gateway can be asked for after a gap: its audit log, its sessions, their stored messages, and the latest events of
  * what is running. Asking costs a few calls a session, and only of sessions in which something happened since.
  */
+import { groupBy } from '../../group-by.js';
 import { type Json, list, number, object, text } from '../../json.js';
 import type { Answer, Call } from './calls.js';
 
@@ -147,18 +148,6 @@ async function mapSome<T, R>(items: T[], act: (item: T) => Promise<R>): Promise<
   return results;
 }
 
-function groupBySession(activity: Json[]): Map<string, Json[]> {
-  const groups = new Map<string, Json[]>();
-  for (const event of activity) {
-    const key = text(event.sessionKey);
-    if (key === undefined) continue;
-    const group = groups.get(key) ?? [];
-    groups.set(key, group);
-    group.push(event);
-  }
-  return groups;
-}
-
 export interface Question {
   /** Epoch milliseconds by the gateway's clock. */
   since_ms: number;
@@ -176,7 +165,7 @@ export async function askForMissed(callOnce: Call, { since_ms, also, only }: Que
     askActivity(call, { after: after_ms }),
     askSessions(call, after_ms),
   ]);
-  const ofSession = groupBySession(activity.items);
+  const ofSession = groupBy(activity.items, ({ sessionKey }) => text(sessionKey) ?? '');
   const sessions = new Map(listed.items.map((session) => [text(session.key) ?? '', session]));
   for (const key of [...ofSession.keys(), ...(also ?? [])]) {
     if (!sessions.has(key)) sessions.set(key, { key, ...listed.all.get(key) });

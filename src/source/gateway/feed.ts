@@ -168,7 +168,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       return;
     }
     held.push(line);
-    held_bytes += line.length;
+    held_bytes += Buffer.byteLength(line);
     if (held_bytes > MAX_HELD_BYTES) release();
   }
 

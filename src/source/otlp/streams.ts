@@ -2,6 +2,7 @@
  * From the log records of a request to batches of lines: one stream per sender, in the order of the request. A stream goes on
  * over requests and restarts, and ends when too many others have been heard since.
  */
+import { groupBy } from '../../group-by.js';
 import { object } from '../../json.js';
 import type { LineBatch, Positions } from '../../model/source.js';
 import { createLineSplitter, type Line, type LineSplitter } from '../lines.js';
@@ -75,7 +76,7 @@ export function createStreams(
 
   return {
     *portions(records) {
-      for (const [origin, sent] of byOrigin(records)) {
+      for (const [origin, sent] of groupBy(records, (record) => record.origin)) {
         const stream = `${name}[${origin}]`;
         const splitter = use(stream);
         for (const { lines, record_of } of cut(sent, splitter)) {
@@ -90,16 +91,6 @@ export function createStreams(
       }
     },
   };
-}
-
-function byOrigin(records: readonly SentRecord[]): Map<string, SentRecord[]> {
-  const groups = new Map<string, SentRecord[]>();
-  for (const record of records) {
-    const group = groups.get(record.origin);
-    if (group === undefined) groups.set(record.origin, [record]);
-    else group.push(record);
-  }
-  return groups;
 }
 
 interface Cut {

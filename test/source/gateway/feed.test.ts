@@ -413,6 +413,21 @@ test.each([
   expect(following.lines.map((line) => JSON.parse(line).missed?.reason).filter(Boolean)).toEqual([reason]);
 });
 
+test('no more than 32 MiB wait for it, whatever characters they have', async () => {
+  const { pushed, gateway, following } = await cutAfter(20);
+  vi.setSystemTime(pushed[40]!.rx);
+  const { line } = connectSlowly(gateway, 'audit.activity.list');
+  const count = following.lines.length;
+  await follow(following, line);
+  const frame: EventFrame = { type: 'event', event: 'tick', payload: {} };
+  const euros = '€'.repeat(4 * 2 ** 20);
+  for (const gone of [0, 0, 3]) {
+    following.feed.onEvent(euros, frame);
+    await settle();
+    expect(following.lines).toHaveLength(count + gone);
+  }
+});
+
 test('a connection is made to wait, too, where the consumer was busy before it', async () => {
   const pushed = pushedOf('tools');
   vi.setSystemTime(pushed[0]!.rx - 1_000);

@@ -1,0 +1,35 @@
+/**
+ * Metrics for a person: collected like any other destination's, by a reader of its own, so that their data points are counted
+ * alike; and added up, since who reads them wants to know how much it was in all.
+ */
+import type { IMetricReader, MetricData } from '@opentelemetry/sdk-metrics';
+import type { MetricTotals } from '../model/telemetry.js';
+import { countDataPoints, createMetricReader } from './metrics.js';
+
+export interface TotalsReader {
+  /** For `createMetrics`. */
+  reader: IMetricReader;
+  /** What has been measured since the start. */
+  collect(): Promise<MetricTotals>;
+}
+
+export function createTotalsReader(): TotalsReader {
+  const reader = createMetricReader('cumulative');
+  return {
+    reader,
+    async collect() {
+      const { resourceMetrics } = await reader.collect();
+      const metrics = resourceMetrics.scopeMetrics.flatMap((part) => part.metrics);
+      return {
+        points: countDataPoints(resourceMetrics),
+        totals: new Map(metrics.map((metric) => [metric.descriptor.name, totalOf(metric)])),
+      };
+    },
+  };
+}
+
+function totalOf({ dataPoints }: MetricData): number {
+  let total = 0;
+  for (const { value } of dataPoints) total += typeof value === 'number' ? value : value.count;
+  return total;
+}

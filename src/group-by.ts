@@ -1,0 +1,15 @@
+/**
+ * Items in groups. Later versions of Node.js have it as `Map.groupBy`.
+ */
+
+/** In the order in which the groups first appear. */
+export function groupBy<T, G>(items: readonly T[], groupOf: (item: T, place: number) => G): Map<G, T[]> {
+  const groups = new Map<G, T[]>();
+  items.forEach((item, place) => {
+    const group = groupOf(item, place);
+    const known = groups.get(group);
+    if (known === undefined) groups.set(group, [item]);
+    else known.push(item);
+  });
+  return groups;
+}
