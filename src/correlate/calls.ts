@@ -2,7 +2,7 @@
  * Tool calls. `tool.call` opens one, `tool.output` or `tool.error` ends it. An end that comes before its call waits for it,
  * and so does a nested call for the call that wraps it.
  */
-import { getEntry, setEntry, takeOldest } from '../bounded.js';
+import { takeOldest } from '../bounded.js';
 import { addId } from '../id-set.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
@@ -94,10 +94,9 @@ function newCall(step: Step, run: Run, event: ToolCall, span_id: string): OpenCa
   };
 }
 
-/** The call that an event is about, where that does not begin or end it. Its own tool is told, whatever the event says. */
-function nameCall(step: Step, run: Run, { call_id, tool }: ToolCall | ToolEnd, span_id: string): NamedCall {
-  const known = CALLS.find(run.calls, call_id) ?? getEntry(step.state.ended_tools, span_id);
-  return { call_id, span_id, tool: known?.tool ?? tool };
+/** The call that an event is about, where that does not begin or end it. Of one that is open its own tool is told. */
+function nameCall(run: Run, { call_id, tool }: ToolCall | ToolEnd, span_id: string): NamedCall {
+  return { call_id, span_id, tool: CALLS.find(run.calls, call_id)?.tool ?? tool };
 }
 
 /** Over the bound the oldest open call is given up. */
@@ -118,7 +117,7 @@ function makeRoom(step: Step): void {
 export function onToolCall(step: Step, run: Run, event: ToolCall): void {
   const span_id = callSpanId(run, event.call_id);
   if (hasEnded(step, span_id) || CALLS.find(run.calls, event.call_id) !== undefined)
-    return emitLog(step, event, { run, call: nameCall(step, run, event, span_id) });
+    return emitLog(step, event, { run, call: nameCall(run, event, span_id) });
   makeRoom(step);
   const call = newCall(step, run, event, span_id);
   if (call.parent_call_id !== undefined) breakCircle(step, run, call, call.parent_call_id);
@@ -227,12 +226,11 @@ export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
   if (isPartial) return;
   const span_id = callSpanId(run, event.call_id);
   if (!hasEnded(step, span_id) && keepEarlyEnd(step, run, event)) return;
-  const { start_ms } = getEntry(step.state.ended_tools, span_id) ?? {};
-  logEnd(step, run, event, nameCall(step, run, event, span_id), start_ms);
+  logEnd(step, run, event, nameCall(run, event, span_id));
 }
 
-/** `start_ms`: of the call, where that is known. */
-function logEnd(step: Step, run: Run, event: ToolEnd, call: NamedCall, start_ms: number | undefined): void {
+/** `start_ms`: of the call, where that is at hand. */
+function logEnd(step: Step, run: Run, event: ToolEnd, call: NamedCall, start_ms?: number): void {
   if (!step.options.logs) return;
   const error = errorOf(run, event);
   emitLog(step, event, {
@@ -302,17 +300,11 @@ function rememberWrapper(step: Step, run: Run, call: OpenCall, parent_call_id: s
   aside.wrapped = WRAPPED.add(aside.wrapped, { call_id: call.call_id, parent_call_id });
 }
 
-/** Records of what is told of the call from here on still name its tool. */
-function rememberTool({ state, options }: Step, { span_id, tool, start_ms }: OpenCall): void {
-  if (options.logs) setEntry(state.ended_tools, span_id, { tool, start_ms }, options.limits.ended_tools);
-}
-
 /** Ends the call's span; where the call that wraps it is not known yet, it is kept for that. */
 function closeCall(step: Step, run: Run, call: OpenCall, closing: CallClosing): void {
   run.calls = CALLS.remove(run.calls, call.call_id);
   if (call.is_open) step.state.open_call_count--;
   call.is_open = false;
-  rememberTool(step, call);
   if (call.parent_call_id !== undefined) rememberWrapper(step, run, call, call.parent_call_id);
   const span = callSpan(step, run, call, closing);
   measureCall(step, run, call, span);

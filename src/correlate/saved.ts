@@ -32,7 +32,6 @@ export function trackState(state: State): StateParts {
     by_run_id: trackBounded(state.by_run_id, `${STATE_PREFIX}by_run_id/`, tracker),
     seen_events: trackBounded(state.seen_events, `${STATE_PREFIX}seen_events/`, tracker),
     ended_spans: trackIds(state.ended_spans, `${STATE_PREFIX}ended_spans/`, tracker),
-    ended_tools: trackBounded(state.ended_tools, `${STATE_PREFIX}ended_tools/`, tracker),
     unreasoned: trackBounded(state.unreasoned, `${STATE_PREFIX}unreasoned/`, tracker, {
       entries_of_a_record: SPANS_OF_A_RECORD,
     }),

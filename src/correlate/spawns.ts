@@ -27,7 +27,7 @@ function spawnOf(event: Spawned, known: Spawn | undefined): Spawn {
 interface SpawningSpan {
   run: Run;
   reference: SpanReference;
-  /** What tells the call from others, where it is one; the tool as far as it is remembered. */
+  /** What tells the call from others, where it is one; the tool as far as the call is still open. */
   identity: Attributes;
 }
 
@@ -39,12 +39,11 @@ function spawningSpan(step: Step, event: Spawned): SpawningSpan | undefined {
   const { call_id } = event;
   if (call_id === undefined || !isKnownCall(step, run, call_id))
     return { run, reference: runReference(run), identity: {} };
-  const span_id = callSpanId(run, call_id);
   return {
     run,
-    reference: { trace_id: run.trace_id, span_id },
+    reference: { trace_id: run.trace_id, span_id: callSpanId(run, call_id) },
     identity: {
-      'gen_ai.tool.name': (CALLS.find(run.calls, call_id) ?? getEntry(step.state.ended_tools, span_id))?.tool,
+      'gen_ai.tool.name': CALLS.find(run.calls, call_id)?.tool,
       'gen_ai.tool.call.id': call_id,
     },
   };

@@ -48,8 +48,6 @@ export interface Limits {
   ended_runs: number;
   /** Ids of ended spans and of seen events that are kept to know them again. */
   seen_ids: number;
-  /** Ended tool calls whose tool is kept for the records of what is told of them later. */
-  ended_tools: number;
   /** Model calls that were given out without their reasoning tokens, kept in case these come. */
   unreasoned_chats: number;
   sessions: number;
@@ -69,7 +67,6 @@ export const DEFAULT_LIMITS: Limits = {
   held_events: 100_000,
   ended_runs: 50_000,
   seen_ids: 200_000,
-  ended_tools: 10_000,
   unreasoned_chats: 10_000,
   sessions: 50_000,
   spawns: 50_000,
@@ -108,9 +105,6 @@ export interface OpenCall {
 export interface NamedCall extends Pick<OpenCall, 'call_id' | 'span_id'> {
   tool: string | undefined;
 }
-
-/** What is remembered of a call that has ended. */
-export type EndedTool = Pick<OpenCall, 'tool' | 'start_ms'>;
 
 /** A model call that has begun, or that failed, and whose message has not come. */
 export interface OpenStep {
@@ -367,8 +361,6 @@ export interface State {
   /** Ids of events, and numbers of those about sub-agents; of all others their run knows the number. */
   seen_events: BoundedSet;
   ended_spans: IdSet;
-  /** The latest tool calls that have ended, by their span. */
-  ended_tools: BoundedMap<EndedTool>;
   /** Ended model calls whose reasoning nobody has told. */
   unreasoned: BoundedMap<EndedChat>;
   /** A heap of those that are to be woken, see `heap.ts`. */
@@ -411,7 +403,6 @@ export function createState(): State {
     by_run_id: createBoundedMap(),
     seen_events: createBoundedSet(),
     ended_spans: createIdSet(),
-    ended_tools: createBoundedMap(),
     unreasoned: createBoundedMap(),
     waking: [],
     counts: { runs_opened: 0, runs_ended: 0, runs_with_gap: 0, duplicates: 0, given_up: {} },

@@ -148,7 +148,6 @@ const TINY: Partial<Limits> = {
   held_events: 6,
   ended_runs: 3,
   seen_ids: 8,
-  ended_tools: 2,
   unreasoned_chats: 2,
   sessions: 4,
   spawns: 2,

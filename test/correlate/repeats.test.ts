@@ -50,16 +50,22 @@ describe.each([
   ['a start of a run that is open', 1, again(started), 'run', OF_RUN],
   ['a start of a run that has ended', 5, again(started), 'run', OF_RUN],
   ['a call that is open', 2, again(call, { tool: 'other' }), 'tool', OF_CALL],
-  ['a call that has ended', 3, again(call, { tool: 'other' }), 'tool', OF_CALL],
+  ['a call that has ended', 3, again(call), 'tool', OF_CALL],
   ['a call whose run has ended', 5, again(call), 'tool', OF_CALL],
   [
     'an end of a call that has ended',
     3,
+    again(output, { tool: 'exec' }),
+    'tool',
+    { ...OF_CALL, success: true },
+  ],
+  [
+    'an end of a call whose run has ended',
+    5,
     again(output),
     'tool',
-    { ...OF_CALL, success: true, duration_ms: 80 },
+    { 'gen_ai.tool.call.id': 'c', success: true },
   ],
-  ['an end of a call whose run has ended', 5, again(output), 'tool', { ...OF_CALL, success: true }],
   ['a model call that has ended', 4, again(tokens), 'chat', OF_CHAT],
   ['a model call whose run has ended', 5, again(tokens), 'chat', OF_CHAT],
   ['an end of a run', 5, again(finished), 'run', { ...OF_RUN, success: true }],
@@ -109,22 +115,13 @@ test('a start that comes after its run was opened without it has its record', ()
   expect(emission.logs.map(({ event_name }) => event_name)).toContain('openclaw.agent_started');
 });
 
-describe('what else is told of a call once it has ended', () => {
-  test('a spawn names its tool', () => {
-    const child = { session_key: 'agent:main:subagent:c', run_id: 'c' };
-    const parent = { parent_session_key: 'agent:main:s', parent_run_id: 'r', call_id: 'c' };
-    const { logs } = correlate([...whole.slice(0, 3), event('subagent.spawned', { ...child, ...parent })]);
-    expect(logs.at(-1)).toMatchObject({ attributes: { 'gen_ai.tool.name': 'exec' } });
-  });
-
-  test('reasoning that comes after it was given up names its model', () => {
-    const correlator = createCorrelator();
-    for (const each of [started, tokens]) correlator.apply(each, NOW_MS);
-    correlator.expire(NOW_MS + 5_000);
-    const reasoning = event('llm.reasoning', { seq: 6, response_id: 'one', reasoning_tokens: 1 });
-    const { logs } = correlator.apply(reasoning, NOW_MS + 5_001);
-    expect(logs).toMatchObject([{ attributes: OF_CHAT }]);
-  });
+test('reasoning that comes after it was given up names its model', () => {
+  const correlator = createCorrelator();
+  for (const each of [started, tokens]) correlator.apply(each, NOW_MS);
+  correlator.expire(NOW_MS + 5_000);
+  const reasoning = event('llm.reasoning', { seq: 6, response_id: 'one', reasoning_tokens: 1 });
+  const { logs } = correlator.apply(reasoning, NOW_MS + 5_001);
+  expect(logs).toMatchObject([{ attributes: OF_CHAT }]);
 });
 
 describe('the same event, told again since something of its run was missed', () => {
