@@ -177,9 +177,8 @@ export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): vo
 }
 
 /** What tells a call that has ended from others, as far as it is still at hand. */
-function identityOf(step: Step, run: Run, span_id: string): Attributes | undefined {
-  const chat: EndedChat | undefined =
-    CHATS.find(run.chats, span_id) ?? getEntry(step.state.unreasoned, span_id);
+function identityOf(step: Step, held: HeldChat | undefined, span_id: string): Attributes | undefined {
+  const chat: EndedChat | undefined = held ?? getEntry(step.state.unreasoned, span_id);
   return (
     chat && {
       'gen_ai.provider.name': chat.span.attributes['gen_ai.provider.name'],
@@ -194,7 +193,7 @@ function logAgain(step: Step, run: Run, event: EventOf<'llm.tokens'>, span_id: s
   emitLog(step, event, {
     run,
     span: { trace_id: run.trace_id, span_id },
-    detail: identityOf(step, run, span_id) ?? told,
+    detail: identityOf(step, CHATS.find(run.chats, span_id), span_id) ?? told,
     failed: event.error !== undefined,
   });
 }
@@ -404,11 +403,17 @@ function keepEarlyReasoning(
   if (known === undefined) aside.reasoning = EARLY_REASONING.add(aside.reasoning, early);
 }
 
-function logReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>, span_id: string): void {
+function logReasoning(
+  step: Step,
+  run: Run,
+  event: EventOf<'llm.reasoning'>,
+  span_id: string,
+  chat: HeldChat | undefined,
+): void {
   emitLog(step, event, {
     run,
     span: { trace_id: run.trace_id, span_id },
-    detail: identityOf(step, run, span_id),
+    detail: identityOf(step, chat, span_id),
   });
 }
 
@@ -417,7 +422,7 @@ export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'
   if (response_id === undefined) return onNamelessReasoning(step, run, event);
   const span_id = chatSpanId(run, response_id);
   const chat = CHATS.find(run.chats, span_id);
-  logReasoning(step, run, event, span_id);
+  logReasoning(step, run, event, span_id, chat);
   if (chat !== undefined) return completeChat(step, run, chat, event);
   if (hasEnded(step, span_id)) return completeLate(step, event, span_id);
   keepEarlyReasoning(step, run, response_id, event);
@@ -430,7 +435,7 @@ export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'
 function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
   const open = currentStep(run);
   const chat = open === undefined && !run.is_reasoned ? listOf(run.chats).at(-1) : undefined;
-  logReasoning(step, run, event, chat?.span.span_id ?? run.span_id);
+  logReasoning(step, run, event, chat?.span.span_id ?? run.span_id, chat);
   if (open !== undefined) {
     open.reasoning ??= {};
     return addReasoning(step, open.reasoning, event);

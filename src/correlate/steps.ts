@@ -101,6 +101,7 @@ export function failedLater(run: Run, ms: number): OpenStep | undefined {
 
 /** Begins, by its event, the step whose failure alone was known, if the next that happens after this instant is such a failure. */
 export function beginFailed(run: Run, start_ms: number): OpenStep | undefined {
+  if (run.steps.every(({ announced }) => announced)) return undefined;
   const timeOf = (step: OpenStep): number =>
     step.announced ? step.start_ms : (step.failed_ms ?? step.start_ms);
   const [next] = run.steps.filter((step) => timeOf(step) > start_ms).sort((a, b) => timeOf(a) - timeOf(b));
