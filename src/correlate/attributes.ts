@@ -4,7 +4,7 @@
  */
 import type { EventOf } from '../model/event.js';
 import type { Attributes } from '../model/telemetry.js';
-import type { OpenCall, Reasoning, Run, Session } from './state.js';
+import type { NamedCall, OpenCall, Reasoning, Run, Session } from './state.js';
 
 /** The agent as people call it: a sub-agent's label where it has one, else the agent's id. */
 export const agentName = (run: Run, session: Session): string => session.label ?? run.agent_id;
@@ -52,11 +52,7 @@ export const runAttributes = (run: Run, session: Session, end?: RunEnd): Attribu
   'openclaw.output.size_bytes': end?.output?.size_bytes,
 });
 
-export const callLogIdentity = (
-  run: Run,
-  session: Session,
-  call: Pick<OpenCall, 'tool' | 'call_id'>,
-): Attributes => ({
+export const callLogIdentity = (run: Run, session: Session, call: NamedCall): Attributes => ({
   'gen_ai.tool.name': call.tool,
   'gen_ai.tool.call.id': call.call_id,
   'gen_ai.agent.id': run.agent_id,

@@ -21,6 +21,7 @@ import {
   emptyList,
   giveUp,
   lastTold,
+  type NamedCall,
   nextNumber,
   type OpenCall,
   type ParkedSpan,
@@ -45,6 +46,7 @@ const MAX_WRAPPED = 1_000;
 /** `error.type` of what was closed because a bound was reached. */
 export const GIVEN_UP = 'given_up';
 
+type ToolCall = EventOf<'tool.call'>;
 type ToolEnd = EventOf<'tool.output'> | EventOf<'tool.error'>;
 
 export const callSpanId = (run: Pick<Run, 'session_key' | 'run_id'>, call_id: string): string =>
@@ -75,7 +77,7 @@ function callSpan(step: Step, run: Run, call: OpenCall, closing?: CallClosing): 
   };
 }
 
-function newCall(step: Step, run: Run, event: EventOf<'tool.call'>, span_id: string): OpenCall {
+function newCall(step: Step, run: Run, event: ToolCall, span_id: string): OpenCall {
   const { content, content_max_bytes } = step.options;
   return {
     call_id: event.call_id,
@@ -90,6 +92,11 @@ function newCall(step: Step, run: Run, event: EventOf<'tool.call'>, span_id: str
     late: run.ended !== undefined,
     is_open: false,
   };
+}
+
+/** The call that an event is about, where that does not begin or end it. Of one that is open its own tool is told. */
+function nameCall(run: Run, { call_id, tool }: ToolCall | ToolEnd, span_id: string): NamedCall {
+  return { call_id, span_id, tool: CALLS.find(run.calls, call_id)?.tool ?? tool };
 }
 
 /** Over the bound the oldest open call is given up. */
@@ -107,12 +114,10 @@ function makeRoom(step: Step): void {
   });
 }
 
-export function onToolCall(step: Step, run: Run, event: EventOf<'tool.call'>): void {
+export function onToolCall(step: Step, run: Run, event: ToolCall): void {
   const span_id = callSpanId(run, event.call_id);
-  if (hasEnded(step, span_id) || CALLS.find(run.calls, event.call_id) !== undefined) {
-    step.state.counts.duplicates++;
-    return;
-  }
+  if (hasEnded(step, span_id) || CALLS.find(run.calls, event.call_id) !== undefined)
+    return emitLog(step, event, { run, call: nameCall(run, event, span_id) });
   makeRoom(step);
   const call = newCall(step, run, event, span_id);
   if (call.parent_call_id !== undefined) breakCircle(step, run, call, call.parent_call_id);
@@ -198,13 +203,17 @@ function onPartialOutput(step: Step, call: OpenCall, event: EventOf<'tool.output
   });
 }
 
-/** An end whose call has not been seen: it waits for it. */
-function keepEarlyEnd(step: Step, run: Run, event: ToolEnd): void {
-  if (EARLY_ENDS.find(run.aside.early_ends, event.call_id) !== undefined) return;
-  if (countOf(run.aside.early_ends) >= MAX_EARLY_ENDS) return giveUp(step, 'early_ends');
+/** An end whose call has not been seen: it waits for it, and for its record. False where another one waits, or too many. */
+function keepEarlyEnd(step: Step, run: Run, event: ToolEnd): boolean {
+  if (EARLY_ENDS.find(run.aside.early_ends, event.call_id) !== undefined) return false;
+  if (countOf(run.aside.early_ends) >= MAX_EARLY_ENDS) {
+    giveUp(step, 'early_ends');
+    return false;
+  }
   const aside = asideOf(run);
   aside.early_ends = EARLY_ENDS.add(aside.early_ends, { event, arrival_ms: step.now_ms });
   wakeBy(step.state.waking, run, step.now_ms + step.options.limits.hold_ms);
+  return true;
 }
 
 export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
@@ -214,11 +223,27 @@ export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
     if (isPartial) return onPartialOutput(step, call, event);
     return endCall(step, run, call, event);
   }
-  if (hasEnded(step, callSpanId(run, event.call_id))) {
-    step.state.counts.duplicates++;
-    return;
-  }
-  if (!isPartial) keepEarlyEnd(step, run, event);
+  if (isPartial) return;
+  const span_id = callSpanId(run, event.call_id);
+  if (!hasEnded(step, span_id) && keepEarlyEnd(step, run, event)) return;
+  logEnd(step, run, event, nameCall(run, event, span_id));
+}
+
+/** `start_ms`: of the call, where that is at hand. */
+function logEnd(step: Step, run: Run, event: ToolEnd, call: NamedCall, start_ms?: number): void {
+  if (!step.options.logs) return;
+  const error = errorOf(run, event);
+  emitLog(step, event, {
+    run,
+    call,
+    detail: {
+      success: error === undefined,
+      error: error && spanError(error).message,
+      'error.type': error && (error.type ?? 'error'),
+      duration_ms: start_ms === undefined ? undefined : Math.max(0, event.ts - start_ms),
+    },
+    failed: error !== undefined,
+  });
 }
 
 const EXIT_CODE = 'exit_code';
@@ -242,18 +267,7 @@ function endCall(step: Step, run: Run, call: OpenCall, event: ToolEnd, partial =
   const end: CallEnd = { exit_code, result, partial };
   if (event.type === 'tool.error' && call.tool === YIELD_TOOL) asideOf(run).yielded_at_ms = undefined;
   closeCall(step, run, call, { end_ms: event.ts, error, end });
-  if (!step.options.logs) return;
-  emitLog(step, event, {
-    run,
-    call,
-    detail: {
-      success: error === undefined,
-      error: error && spanError(error).message,
-      'error.type': error && (error.type ?? 'error'),
-      duration_ms: Math.max(0, event.ts - call.start_ms),
-    },
-    failed: error !== undefined,
-  });
+  logEnd(step, run, event, call, call.start_ms);
 }
 
 function measureCall(

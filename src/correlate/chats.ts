@@ -25,6 +25,7 @@ import {
   asideOf,
   type EarlyReasoning,
   type EndedCall,
+  type EndedChat,
   forgetCalls,
   type HeldChat,
   lastTold,
@@ -35,7 +36,17 @@ import {
   type Step,
   sessionOf,
 } from './state.js';
-import { addEndedCall, addStep, currentStep, keepSteps, removeStep, unmatchedSteps } from './steps.js';
+import {
+  addEndedCall,
+  addStep,
+  beginFailed,
+  currentStep,
+  failedLater,
+  failingStep,
+  keepSteps,
+  removeStep,
+  unmatchedSteps,
+} from './steps.js';
 
 const UNKNOWN = 'unknown';
 const USAGE = 'gen_ai.client.inference.usage';
@@ -68,9 +79,13 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
   if (isPhantom(run, event.ts)) return;
   const previous = currentStep(run);
   if (previous !== undefined && previous.start_ms <= event.ts) supersede(step, run, previous, event.ts);
-  const open = openStep(run, event.ts);
-  open.model = event.model;
-  open.provider = event.provider;
+  const failed = failedLater(run, event.ts);
+  const known = failed === undefined ? beginFailed(run, event.ts) : undefined;
+  const open = known ?? openStep(run, event.ts);
+  open.announced = true;
+  open.model = event.model ?? open.model;
+  open.provider = event.provider ?? open.provider;
+  if (failed !== undefined) moveFailure(step, run, failed, open);
   // A step that comes out of turn is not the current one, whatever becomes of it.
   if (open !== currentStep(run) || run.ended !== undefined) supersede(step, run, open, event.ts);
 }
@@ -78,11 +93,13 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
 function openStep(run: Run, start_ms: number): OpenStep {
   const open: OpenStep = {
     number: NO_NUMBER,
+    announced: false,
     start_ms,
     model: undefined,
     provider: undefined,
     end_ms: undefined,
     error: undefined,
+    failed_ms: undefined,
     superseded: false,
     taken: false,
     ended_by: undefined,
@@ -104,19 +121,40 @@ function endedCall(event: EventOf<'llm.tokens'>): EndedCall {
 const hasNoId = (event: EventOf<'llm.tokens'>): boolean =>
   event.response_id === undefined && event.message_id === undefined;
 
-/** The current step failed. Its message may still come and name it, so it is held. */
-function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error: ErrorDetail): void {
-  const current = currentStep(run);
-  // One that has failed already was another attempt, of which no step told that this one began.
-  const open =
-    current === undefined || current.error !== undefined
-      ? openStep(run, event.started_at ?? event.ts)
-      : current;
+type Failure = Pick<OpenStep, 'error' | 'failed_ms' | 'model' | 'provider'>;
+
+/** Its message may still come and name it, so it is held. */
+function failStep(
+  step: Step,
+  run: Run,
+  open: OpenStep,
+  { error, failed_ms, model, provider }: Failure,
+): void {
   open.error = error;
-  open.end_ms = event.ended_at ?? event.ts;
-  open.model ??= event.model;
-  open.provider ??= event.provider;
+  open.failed_ms = failed_ms;
+  open.end_ms = failed_ms;
+  open.model ??= model;
+  open.provider ??= provider;
   holdStep(step, run, open);
+}
+
+/** It was the later one of two steps that failed. */
+function moveFailure(step: Step, run: Run, earlier: OpenStep, later: OpenStep): void {
+  failStep(step, run, later, earlier);
+  earlier.error = undefined;
+  earlier.failed_ms = undefined;
+  earlier.end_ms = later.start_ms;
+}
+
+/** A step failed. Where none can have, or one has already, it was another attempt, of which no step told that it began. */
+function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error: ErrorDetail): void {
+  const { model, provider, ts, ended_at: failed_ms = ts, started_at = ts } = event;
+  const failure: Failure = { error, failed_ms, model, provider };
+  const open = failingStep(run, failed_ms);
+  if (open === undefined) return failStep(step, run, openStep(run, started_at), failure);
+  // What was told of it before this, and happened later, was the other attempt.
+  if (open.failed_ms !== undefined) failStep(step, run, openStep(run, open.failed_ms), open);
+  failStep(step, run, open, failure);
 }
 
 export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): void {
@@ -130,15 +168,34 @@ export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): vo
   }
   const named = event.response_id ?? event.message_id;
   const named_id = named === undefined ? undefined : chatSpanId(run, named);
-  if (named_id !== undefined && isKnownCall(step, run, named_id)) {
-    step.state.counts.duplicates++;
-    return;
-  }
+  if (named_id !== undefined && isKnownCall(step, run, named_id)) return logAgain(step, run, event, named_id);
   const open = addEndedCall(run, endedCall(event));
   run.call_count++;
   if (open === undefined) run.step_count++;
   else takeStep(step, run, open);
   endCall(step, run, event, named_id ?? chatSpanId(run, String(takeNumber(run, open))), open);
+}
+
+/** What tells a call that has ended from others, as far as it is still at hand. */
+function identityOf(step: Step, held: HeldChat | undefined, span_id: string): Attributes | undefined {
+  const chat: EndedChat | undefined = held ?? getEntry(step.state.unreasoned, span_id);
+  return (
+    chat && {
+      'gen_ai.provider.name': chat.span.attributes['gen_ai.provider.name'],
+      'gen_ai.request.model': chat.span.attributes['gen_ai.request.model'],
+    }
+  );
+}
+
+/** The call has ended: these tokens are not counted. */
+function logAgain(step: Step, run: Run, event: EventOf<'llm.tokens'>, span_id: string): void {
+  const told = { 'gen_ai.provider.name': event.provider, 'gen_ai.request.model': event.model };
+  emitLog(step, event, {
+    run,
+    span: { trace_id: run.trace_id, span_id },
+    detail: identityOf(step, CHATS.find(run.chats, span_id), span_id) ?? told,
+    failed: event.error !== undefined,
+  });
 }
 
 /**
@@ -353,14 +410,10 @@ function logReasoning(
   span_id: string,
   chat: HeldChat | undefined,
 ): void {
-  const { attributes } = chat?.span ?? {};
   emitLog(step, event, {
     run,
     span: { trace_id: run.trace_id, span_id },
-    detail: attributes && {
-      'gen_ai.provider.name': attributes['gen_ai.provider.name'],
-      'gen_ai.request.model': attributes['gen_ai.request.model'],
-    },
+    detail: identityOf(step, chat, span_id),
   });
 }
 

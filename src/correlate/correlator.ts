@@ -19,6 +19,7 @@ import {
   hold,
   type Identity,
   makeRoomForHeld,
+  markHeldGap,
   openAtOnce,
   openWaiting,
   tryOpen,
@@ -158,16 +159,22 @@ function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, key: string)
   makeRoomForHeld(step, dispatch);
 }
 
-function applyToRun(step: Step, run: Run, event: AgentEvent): void {
+/** Also of an event that has been seen before: it may come again to say this. */
+function sayGap(step: Step, run: Run, event: AgentEvent): void {
   if (event.gap === true) markGap(step, run);
-  if (event.type === 'agent.started') step.state.counts.duplicates++;
+}
+
+function applyToRun(step: Step, run: Run, event: AgentEvent): void {
+  sayGap(step, run, event);
+  // A start of a run that is open changes nothing: not even when it showed life last.
+  if (event.type === 'agent.started') onStarted(step, run, event);
   else dispatch(step, run, event);
   if (run.ended !== undefined) putAway(step, run);
 }
 
 /** An event of a run that is not known. */
 function applyUnknown(step: Step, event: AgentEvent, identity: Identity): void {
-  // It has ended, so long ago that it is forgotten.
+  // It has ended, so long ago that it is forgotten, and with it which of its events have been seen.
   if (hasEnded(step, identity.span_id)) {
     step.state.counts.duplicates++;
     return;
@@ -218,12 +225,16 @@ function applyToAbsent(step: Step, event: AgentEvent, key: string): void {
   if (run === undefined) {
     const identity = identityOf(step, event, key);
     if (isNew(step, event, identity)) applyUnknown(step, event, identity);
+    else if (event.gap === true) markHeldGap(step, key);
   } else if (isNew(step, event, run)) applyToRun(step, run, event);
-  else putAway(step, run);
+  else {
+    sayGap(step, run, event);
+    putAway(step, run);
+  }
 }
 
 function applyToLive(step: Step, run: Run, event: AgentEvent): void {
-  if (!isNew(step, event, run)) return;
+  if (!isNew(step, event, run)) return sayGap(step, run, event);
   if (event.type === 'subagent.spawned') applySpawn(step, event, run.span_id);
   else applyToRun(step, run, event);
 }

@@ -5,7 +5,7 @@ import { addId, hasId } from '../id-set.js';
 import { type AgentEvent, EVENT_TYPES, type EventType } from '../model/event.js';
 import type { Attributes, InstrumentName, SpanRecord, SpanReference } from '../model/telemetry.js';
 import { callLogIdentity, runLogIdentity } from './attributes.js';
-import { type OpenCall, type Run, type Step, sessionOf } from './state.js';
+import { type NamedCall, type Run, type Step, sessionOf } from './state.js';
 
 /** A span that has ended. What has ended stays ended: its id is never given out again while it is remembered. */
 export function emitSpan({ state, options, out }: Step, span: SpanRecord): void {
@@ -35,7 +35,7 @@ export interface LogSubject {
   /** Absent where no run is known. */
   run: Run | undefined;
   /** The call of the run that it is about. */
-  call?: OpenCall;
+  call?: NamedCall;
   /** Default: the call's span, or the run's. */
   span?: SpanReference;
   /** Attributes of this event alone. */

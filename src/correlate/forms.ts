@@ -84,18 +84,35 @@ const saveSteps = ({ steps, ended_calls }: Run): Saved | null =>
         step.ended_by === undefined ? -1 : ended_calls.indexOf(step.ended_by),
         step.due_ms,
         step.reasoning,
+        step.announced,
+        step.failed_ms,
       ]);
 
 function loadStep(saved: Saved, ended_calls: readonly EndedCall[]): OpenStep {
-  const [number, start_ms, model, provider, end_ms, error, superseded, taken, ended_by, due_ms, reasoning] =
-    orUndefined(saved);
-  return {
+  const [
     number,
     start_ms,
     model,
     provider,
     end_ms,
     error,
+    superseded,
+    taken,
+    ended_by,
+    due_ms,
+    reasoning,
+    announced,
+    failed_ms,
+  ] = orUndefined(saved);
+  return {
+    number,
+    announced,
+    start_ms,
+    model,
+    provider,
+    end_ms,
+    error,
+    failed_ms,
     superseded,
     taken,
     ended_by: ended_calls[ended_by],
@@ -278,7 +295,6 @@ function saveRun(run: Run): Saved {
     run.trace_id,
     run.agent_id,
     run.trigger,
-    run.started,
     run.partial,
     run.gap,
   ];
@@ -315,7 +331,6 @@ function loadRun(content: unknown): Run {
     trace_id: next(),
     agent_id: next(),
     trigger: next() ?? undefined,
-    started: next(),
     partial: next(),
     gap: next(),
   };

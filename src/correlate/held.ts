@@ -125,6 +125,12 @@ export function hold(step: Step, event: AgentEvent, identity: Identity): HeldRun
   return held;
 }
 
+/** Something of a run was missed; what says so has been seen before. */
+export function markHeldGap({ state }: Step, key: string): void {
+  const held = state.held.get(key);
+  if (held !== undefined) held.gap = true;
+}
+
 /** Over the bound the run that has been held longest is opened as it is. */
 export function makeRoomForHeld(step: Step, dispatch: Dispatch): void {
   const { state, options } = step;
@@ -148,7 +154,7 @@ function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch):
   takeOut(step, held);
   const events = held.events.sort(byTime);
   const run = openRun(step, held, parent);
-  if (events.some(({ event }) => event.gap === true)) markGap(step, run);
+  if (held.gap === true || events.some(({ event }) => event.gap === true)) markGap(step, run);
   previewRun(step, run);
   for (const { event, arrival_ms } of events) dispatch({ ...step, now_ms: arrival_ms }, run, event);
   announce(step, run);

@@ -122,7 +122,6 @@ function newRun(step: Step, origin: Origin, parent: Parent): Run {
       agentOfSession(session_key) ??
       DEFAULT_AGENT,
     trigger: started?.trigger,
-    started: false,
     partial: started === undefined,
     gap: false,
   };
@@ -252,15 +251,9 @@ export function closeRun(step: Step, run: Run, type: string, message: string): v
 /** A run that has ended and waits for nothing is put away. */
 export const putAway = (step: Step, run: Run): void => archiveEnded(step, run, settleRun);
 
-/** A second start is a retry of the same run. */
-export function onStarted(step: Step, run: Run, event: EventOf<'agent.started'>): void {
-  if (run.started) {
-    step.state.counts.duplicates++;
-    return;
-  }
-  run.started = true;
+/** The run has opened with it. A second one is a retry of the same run, and only has its record. */
+export const onStarted = (step: Step, run: Run, event: EventOf<'agent.started'>): void =>
   emitLog(step, event, { run });
-}
 
 /** A status that is no success is an error: of the error's own type, else of the status's name. */
 function errorOf(event: EventOf<'agent.finished'> | EventOf<'subagent.finished'>): ErrorDetail | undefined {
@@ -281,14 +274,11 @@ export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'
     if (event.status === 'cancelled') asideOf(run).cancelled_at_ms ??= event.ts;
     return;
   }
-  if (run.ended !== undefined) {
-    step.state.counts.duplicates++;
-    return;
-  }
-  const { content, content_max_bytes } = step.options;
-  const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
   const error = errorOf(event);
   logEnd(step, run, event, error);
+  if (run.ended !== undefined) return;
+  const { content, content_max_bytes } = step.options;
+  const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
   endRun(step, run, {
     end_ms: event.ts,
     yielded: event.yielded === true || run.aside.yielded_at_ms !== undefined,

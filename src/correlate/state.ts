@@ -101,16 +101,25 @@ export interface OpenCall {
   is_open: boolean;
 }
 
+/** What tells a call from others: of one that is not open, the tool as far as it is known. */
+export interface NamedCall extends Pick<OpenCall, 'call_id' | 'span_id'> {
+  tool: string | undefined;
+}
+
 /** A model call that has begun, or that failed, and whose message has not come. */
 export interface OpenStep {
   /** Counts the steps of its run; 0 once a call is known by it. */
   number: number;
+  /** Its start was told. Of others only a failure is known. */
+  announced: boolean;
   start_ms: number;
   model: string | undefined;
   provider: string | undefined;
   /** The end as far as it is known: a failure, the first call that came of it, the next step. */
   end_ms: number | undefined;
   error: ErrorDetail | undefined;
+  /** When it failed, where that was told of it alone, and not of its run. */
+  failed_ms: number | undefined;
   /** No longer the run's current step. */
   superseded: boolean;
   /** A call has ended it, as it looked when that came. */
@@ -176,8 +185,6 @@ export interface Run extends Waiting, Seen {
   last_after_ms: number;
   active_after_ms: number;
   opened_after_ms: number;
-  /** Its start has been applied. */
-  started: boolean;
   partial: boolean;
   /** Something of it was missed and could not be had again. */
   gap: boolean;
@@ -291,6 +298,8 @@ export interface HeldRun extends Origin, Waiting {
   number: number;
   epoch: number;
   events: HeldEvent[];
+  /** Said by an event that has been seen before. */
+  gap?: true;
   /** When it is opened, come what may. */
   due_ms: number;
   /** When it is opened with the parent that is known by then. */

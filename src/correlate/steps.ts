@@ -80,6 +80,39 @@ function forgetOldest(run: Run): void {
   if (step !== undefined) removeStep(run, step);
 }
 
+/** The latest step that was told to begin by then. */
+const begunBy = (run: Run, ms: number): OpenStep | undefined =>
+  run.steps.findLast(({ announced, start_ms }) => announced && start_ms <= ms);
+
+const hasOpenEnd = ({ taken, ended_by }: OpenStep): boolean => !taken && ended_by === undefined;
+
+/** The step that fails at this instant, if it has not failed or ended before: the latest that has begun. */
+export function failingStep(run: Run, failed_ms: number): OpenStep | undefined {
+  const step = begunBy(run, failed_ms + SAME_CALL_MS);
+  if (step === undefined || !hasOpenEnd(step)) return undefined;
+  return (step.failed_ms ?? Infinity) > failed_ms ? step : undefined;
+}
+
+/** The step before this instant that has failed after it: so a step that begins now is the one that failed. */
+export function failedLater(run: Run, ms: number): OpenStep | undefined {
+  const step = begunBy(run, ms);
+  return step !== undefined && hasOpenEnd(step) && (step.failed_ms ?? ms) > ms ? step : undefined;
+}
+
+/** Begins, by its event, the step whose failure alone was known, if the next that happens after this instant is such a failure. */
+export function beginFailed(run: Run, start_ms: number): OpenStep | undefined {
+  if (run.steps.every(({ announced }) => announced)) return undefined;
+  const timeOf = (step: OpenStep): number =>
+    step.announced ? step.start_ms : (step.failed_ms ?? step.start_ms);
+  const [next] = run.steps.filter((step) => timeOf(step) > start_ms).sort((a, b) => timeOf(a) - timeOf(b));
+  if (next === undefined || next.announced) return undefined;
+  next.announced = true;
+  next.start_ms = start_ms;
+  run.steps = run.steps.toSorted(byStart);
+  matchAll(run);
+  return next;
+}
+
 export function removeStep(run: Run, step: OpenStep): void {
   run.steps = run.steps.filter((each) => each !== step);
 }

@@ -8,7 +8,7 @@ import { type Correlator, createCorrelator, type Limits } from '../../src/correl
 import type { AgentEvent } from '../../src/model/event.js';
 import { expectUndisturbed, moves, type Play, save, savedIn } from '../captures.js';
 import { correlate, identities, merge, NOW_MS, sumOf } from '../helpers.js';
-import { requests } from './stories.js';
+import { repeatsOf, requests } from './stories.js';
 
 const RUNS = { numRuns: 300 };
 // Many random cases need their time on a slow machine.
@@ -170,35 +170,24 @@ function playOf(events: AgentEvent[], pause_ms: number, limits: Partial<Limits>)
   };
 }
 
+/** In order, out of order, or with its starts and ends told again at the end. */
+const told = fc.oneof(
+  requests,
+  shuffled.map(([, mixed]) => mixed),
+  requests.map((events) => [...events, ...repeatsOf(events)]),
+);
+
 const pauses = fc.constantFrom(0, 10, 700, 20_000);
 
 describe('captures', () => {
-  test.prop(
-    [
-      fc.oneof(
-        requests,
-        shuffled.map(([, mixed]) => mixed),
-      ),
-      pauses,
-      moves,
-    ],
-    RUNS,
-  )('a correlator that is restored goes on as if nothing had been', (events, pause_ms, next) =>
-    expectUndisturbed(playOf(events, pause_ms, {}), next),
+  test.prop([told, pauses, moves], RUNS)(
+    'a correlator that is restored goes on as if nothing had been',
+    (events, pause_ms, next) => expectUndisturbed(playOf(events, pause_ms, {}), next),
   );
 
-  test.prop(
-    [
-      fc.oneof(
-        requests,
-        shuffled.map(([, mixed]) => mixed),
-      ),
-      pauses,
-      moves,
-    ],
-    RUNS,
-  )('and forgets what it would have forgotten', (events, pause_ms, next) =>
-    expectUndisturbed(playOf(events, pause_ms, TINY), next),
+  test.prop([told, pauses, moves], RUNS)(
+    'and forgets what it would have forgotten',
+    (events, pause_ms, next) => expectUndisturbed(playOf(events, pause_ms, TINY), next),
   );
 
   test.prop([requests, requests, fc.nat(), fc.infiniteStream(fc.nat(9)), fc.constantFrom({}, TINY)], RUNS)(

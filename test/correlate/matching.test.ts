@@ -83,9 +83,10 @@ test('a step that comes after its call does not count again', () => {
   expect(idsOf(swapped).sort()).toEqual(idsOf(inOrder).sort());
 });
 
+const failedAt = (ms: number): AgentEvent =>
+  tokensAt(ms, { input_tokens: 0, output_tokens: 0, error: { type: 'timeout', message: 'no answer' } });
+
 test('attempts that failed before their answers began are each a call', () => {
-  const failedAt = (ms: number): AgentEvent =>
-    tokensAt(ms, { input_tokens: 0, output_tokens: 0, error: { type: 'timeout', message: 'no answer' } });
   const chats = chatsOf([
     started,
     failedAt(1_000),
@@ -100,6 +101,29 @@ test('attempts that failed before their answers began are each a call', () => {
     [5_100, 'timeout'],
   ]);
 });
+
+const failedEnd = at(90_000, 'agent.finished', { status: 'error', error: { type: 'broken', message: 'no' } });
+
+/** When each call began, and when it failed by itself. */
+const attemptsOf = (events: AgentEvent[]) =>
+  chatsOf([started, ...events])
+    .map(({ start_ms, end_ms, error }) => [start_ms, error?.type === 'timeout' ? end_ms : undefined])
+    .sort(([a], [b]) => Number(a) - Number(b));
+
+/** Steps and failures that name no call, each at an instant of its own, and the run's end; the same in another order. */
+const failing: fc.Arbitrary<[AgentEvent[], AgentEvent[]]> = fc
+  .array(fc.constantFrom(stepAt, failedAt), { minLength: 1, maxLength: 8 })
+  .map((kinds) => [...kinds.map((tell, index) => tell(100 * (index + 1))), failedEnd])
+  .chain((events) =>
+    fc.tuple(fc.constant(events), fc.shuffledSubarray(events, { minLength: events.length })),
+  );
+
+test.prop([failing], { numRuns: 300 })(
+  'failures fail the same steps in any order, and those that fail none are calls of their own',
+  ([events, other]) => {
+    expect(attemptsOf(other)).toEqual(attemptsOf(events));
+  },
+);
 
 /** Steps and calls of one run, each at an instant of its own, in any order; its end comes anywhere among them. */
 const mixed: fc.Arbitrary<AgentEvent[]> = fc
@@ -120,17 +144,23 @@ test.prop([mixed], { numRuns: 300 })('in any order each is one span, under its o
   expect(new Set(idsOf(chats)).size).toBe(chats.length);
 });
 
-test.prop([mixed, fc.nat(12)], { numRuns: 300 })(
-  'they have the same ids where a restart comes between them',
-  (events, restart_after) => {
-    const all = [started, ...events];
-    const before = createCorrelator();
-    const emissions = all.slice(0, restart_after).map((event) => before.apply(event, NOW_MS));
-    const after = createCorrelator({}, savedIn(save(before)));
-    emissions.push(...all.slice(restart_after).map((event) => after.apply(event, NOW_MS)));
-    expect(merge([...emissions, after.close(NOW_MS)]).spans).toEqual(correlate(all).spans);
-  },
-);
+test.prop(
+  [
+    fc.oneof(
+      mixed,
+      failing.map(([, other]) => other),
+    ),
+    fc.nat(12),
+  ],
+  { numRuns: 300 },
+)('they have the same ids where a restart comes between them', (events, restart_after) => {
+  const all = [started, ...events];
+  const before = createCorrelator();
+  const emissions = all.slice(0, restart_after).map((event) => before.apply(event, NOW_MS));
+  const after = createCorrelator({}, savedIn(save(before)));
+  emissions.push(...all.slice(restart_after).map((event) => after.apply(event, NOW_MS)));
+  expect(merge([...emissions, after.close(NOW_MS)]).spans).toEqual(correlate(all).spans);
+});
 
 describe('the calls of a run that its histogram counts', () => {
   const recorded = (instrument: string, timed: [ms: number, event: AgentEvent][]): number[] => {

@@ -145,3 +145,18 @@ export function tellStories(stories: Story[]): AgentEvent[] {
 export const requests: fc.Arbitrary<AgentEvent[]> = fc
   .array(story, { minLength: 1, maxLength: 3 })
   .map(tellStories);
+
+const STARTS_AND_ENDS: ReadonlySet<EventType> = new Set([
+  'agent.started',
+  'agent.finished',
+  'tool.call',
+  'tool.output',
+  'tool.error',
+  'llm.tokens',
+]);
+
+/** Each start and end once more, as an event of its own. */
+export const repeatsOf = (events: AgentEvent[]): AgentEvent[] =>
+  events
+    .filter((event) => STARTS_AND_ENDS.has(event.type) && !('partial' in event))
+    .map((event) => ({ ...event, seq: (event.seq ?? 0) + 1_000 }));

@@ -87,6 +87,25 @@ describe('the gateway', () => {
     expect(spans).toMatchObject([{ end_ms: 1500, error: { type: 'cancelled' } }]);
   });
 
+  test("in protocol 3 ends that wait for a frame are each given out with the run's own end", () => {
+    const old = (stream: string, data: Frame, seq: number): Frame =>
+      agent(stream, data, { agentId: undefined, seq });
+    const calls = ['a', 'b'].flatMap((toolCallId, index) => [
+      old('tool', { phase: 'start', name: 'exec', toolCallId }, 10 * index + 2),
+      old('tool', { phase: 'result', name: 'exec', toolCallId, result: {} }, 10 * index + 3),
+    ]);
+    const run = [
+      old('lifecycle', { phase: 'start' }, 1),
+      ...calls,
+      old('lifecycle', { phase: 'end', endedAt: 2000 }, 99),
+    ];
+    const { spans } = correlate(decode(run));
+    expect(spans.filter(({ kind }) => kind === 'tool').map(({ error }) => error)).toEqual([
+      undefined,
+      undefined,
+    ]);
+  });
+
   test("in protocol 3 an end that waits for its exit code is given out with the run's own end, or at the end of the stream", () => {
     const old = (stream: string, data: Frame, seq: number) =>
       agent(stream, data, { seq, agentId: undefined });

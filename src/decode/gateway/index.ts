@@ -36,7 +36,25 @@ function decodeStream(payload: AgentPayload, memory: GatewayMemory): Json[] | un
   }
 }
 
-/** What all events of an agent frame share. The run's own sequence number makes the same frame, seen twice, the same event. */
+const END_OF_CALL: ReadonlySet<unknown> = new Set(['tool.output', 'tool.error']);
+
+/**
+ * A run and a call begin and end once, however often that is told: a retry starts its run again, an abort may end it twice, and
+ * what is rebuilt after a gap has no number. So what these events are about makes them the same. Of all others the run's own
+ * sequence number makes the same frame, seen twice, the same event.
+ */
+function eventId(candidate: Json, { run_id, seq }: AgentPayload): string | undefined {
+  const { type, call_id, partial, settled, label } = candidate;
+  if (type === 'agent.started' || (type === 'agent.finished' && settled !== false))
+    return `${run_id}:${type}`;
+  if (type === 'tool.call') return `${run_id}:${call_id}:${type}`;
+  // One that names the child tells more than one that does not.
+  if (type === 'subagent.spawned') return `${run_id}:${call_id ?? ''}:${label ?? ''}:${type}`;
+  if (END_OF_CALL.has(type) && partial !== true) return `${run_id}:${call_id}:end`;
+  return seq === undefined ? undefined : `${run_id}:${seq}:${type}`;
+}
+
+/** What all events of an agent frame share. */
 function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemory): Json {
   const session_key = candidate.session_key ?? payload.session_key;
   const session = memory.session(String(session_key));
@@ -49,7 +67,7 @@ function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemor
       agentOfSession(String(session_key)) ??
       (session_key === payload.session_key ? payload.agent_id : undefined),
     channel: session.channel,
-    event_id: payload.seq === undefined ? undefined : `${payload.run_id}:${payload.seq}:${candidate.type}`,
+    event_id: eventId(candidate, payload),
     gap: payload.is_gap || session.gap_run_id === payload.run_id ? true : undefined,
   };
   return { ...common, ...candidate };

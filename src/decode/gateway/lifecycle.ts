@@ -1,6 +1,6 @@
 /**
  * The `lifecycle` stream: a run's start, the model calls whose response headers arrive, failed attempts, and its end. A
- * start repeats on each retry and an abort ends a run twice; the correlator takes the first start and the settled end.
+ * start repeats on each retry and an abort ends a run twice; the first start counts, and the settled end.
  */
 
 import { type Json, number, object, text } from '../../json.js';

@@ -10,7 +10,16 @@ import type { Answer } from '../../../src/source/gateway/calls.js';
 import type { Connection, Ending } from '../../../src/source/gateway/connection.js';
 import { createFeed, type Feed, type GatewayPosition } from '../../../src/source/gateway/feed.js';
 import type { EventFrame } from '../../../src/source/gateway/frames.js';
-import { answersOf, essence, isStored, recordedLines, spansOf } from './recorded.js';
+import {
+  answersOf,
+  byId,
+  emittedBy,
+  essence,
+  isStored,
+  recordedLines,
+  spansOf,
+  startsAndEnds,
+} from './recorded.js';
 
 type Scenario = Parameters<typeof answersOf>[0];
 
@@ -177,8 +186,9 @@ const withoutReasoning = (value: object): object => ({
 
 /** That the lines tell of everything that the recording does, once, and of nothing else. */
 function expectWhole(scenario: Scenario, lines: string[]): void {
-  const pushed = spansOf(recordedLines(scenario));
-  const found = spansOf(lines);
+  const [recorded, emitted] = [emittedBy(recordedLines(scenario)), emittedBy(lines)];
+  const pushed = byId(recorded);
+  const found = byId(emitted);
   for (const span of [...pushed.values()].filter(isStored)) {
     const again = found.get(span.span_id);
     expect(again && withoutReasoning(essence(again)), `${span.name} ${span.span_id}`).toEqual(
@@ -186,6 +196,9 @@ function expectWhole(scenario: Scenario, lines: string[]): void {
     );
   }
   for (const span of found.values()) expect(pushed.has(span.span_id), span.name).toBe(true);
+  const records = startsAndEnds(emitted);
+  expect(startsAndEnds(recorded)).toEqual(expect.arrayContaining(records));
+  expect(new Set(records).size).toBe(records.length);
 }
 
 const gaps = (scenario: Scenario) => {

@@ -13,6 +13,7 @@ import {
   type Answers,
   answersOf,
   CLOSE_MS,
+  emittedBy,
   essence,
   isOfKnownTool,
   isStored,
@@ -55,6 +56,16 @@ describe.each(SCENARIOS)('%s', (scenario) => {
       expect(Math.abs(again.end_ms! - span.end_ms!)).toBeLessThanOrEqual(CLOSE_MS);
     }
   });
+});
+
+test('told again, a spawn has one record', () => {
+  const recorded = recordedLines('spawn');
+  const answers = answersOf('spawn');
+  const countSpawns = (lines: string[]): number =>
+    emittedBy(lines).logs.filter(({ event_name }) => event_name === 'openclaw.subagent_spawned').length;
+  expect(countSpawns([...recorded, ...rebuiltLines(answers, anew(answers.since_ms))])).toBe(
+    countSpawns(recorded),
+  );
 });
 
 test('runs that were over before the gap are left alone', () => {

@@ -8,6 +8,7 @@ import { createCorrelator } from '../../../src/correlate/index.js';
 import { createLineDecoder } from '../../../src/decode/index.js';
 import type { Emission, SpanRecord } from '../../../src/model/telemetry.js';
 import type { SessionAnswers } from '../../../src/source/gateway/answers.js';
+import { merge } from '../../helpers.js';
 
 export const SCENARIOS = ['tools', 'spawn', 'abort', 'err500'] as const;
 export type Scenario = (typeof SCENARIOS)[number];
@@ -24,23 +25,41 @@ export const recordedLines = (scenario: Scenario): string[] =>
   fixture(`${scenario}.ndjson`).trim().split('\n');
 export const answersOf = (scenario: Scenario): Answers => JSON.parse(fixture(`${scenario}.answers.json`));
 
-/** The spans of lines, by id; each comes once. */
-export function spansOf(lines: string[]): Map<string, SpanRecord> {
+/** All that comes of lines. */
+export function emittedBy(lines: string[]): Emission {
   const decoder = createLineDecoder('gateway');
   const correlator = createCorrelator();
-  const spans = new Map<string, SpanRecord>();
-  const keep = (emission: Emission): void => {
-    for (const span of emission.spans) {
-      expect(spans.has(span.span_id)).toBe(false);
-      spans.set(span.span_id, span);
-    }
-  };
-  for (const line of lines) {
-    for (const event of decoder.decode(Buffer.from(line), 0).events) keep(correlator.apply(event, event.ts));
-  }
-  keep(correlator.close(0));
-  return spans;
+  const emissions = lines.flatMap((line) =>
+    decoder.decode(Buffer.from(line), 0).events.map((event) => correlator.apply(event, event.ts)),
+  );
+  return merge([...emissions, correlator.close(0)]);
 }
+
+/** Spans by their id; each comes once. */
+export function byId({ spans }: Emission): Map<string, SpanRecord> {
+  const found = new Map(spans.map((span) => [span.span_id, span]));
+  expect(found.size).toBe(spans.length);
+  return found;
+}
+
+/** The spans of lines, by id; each comes once. */
+export const spansOf = (lines: string[]): Map<string, SpanRecord> => byId(emittedBy(lines));
+
+const STARTS_AND_ENDS = new Set([
+  'openclaw.agent_started',
+  'openclaw.agent_finished',
+  'openclaw.tool_call',
+  'openclaw.tool_result',
+  'openclaw.llm_tokens',
+]);
+
+/** The records of starts and ends, of which a gateway tells again when it is asked: what of which span. */
+export const startsAndEnds = ({ logs, spans }: Emission): string[] => {
+  const stored = new Set(spans.filter(isStored).map(({ span_id }) => span_id));
+  return logs
+    .filter(({ event_name, span_id }) => STARTS_AND_ENDS.has(event_name) && stored.has(span_id))
+    .map(({ event_name, span_id }) => `${event_name} ${span_id}`);
+};
 
 /** A model call of which the gateway stored nothing is told of by its phases alone, and those are not stored either. */
 export const isStored = (span: SpanRecord): boolean =>

@@ -1,0 +1,176 @@
+/**
+ * Starts and ends that are told again as events of their own: nothing changes, nothing is measured twice, and each has its log
+ * record on the span that it is about.
+ */
+import { fc, test as property } from '@fast-check/vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { createCorrelator } from '../../src/correlate/index.js';
+import type { AgentEvent, EventType } from '../../src/model/event.js';
+import type { Emission } from '../../src/model/telemetry.js';
+import { correlate, identities, merge, NOW_MS } from '../helpers.js';
+import { repeatsOf, requests } from './stories.js';
+
+// Many random cases need their time on a slow machine.
+vi.setConfig({ testTimeout: 60_000 });
+
+// biome-ignore lint/suspicious/noExplicitAny: a short way to write events; the types are checked where they are used
+const event = (type: EventType, fields: any = {}): AgentEvent =>
+  ({ type, ts: NOW_MS, session_key: 'agent:main:s', run_id: 'r', ...fields }) as AgentEvent;
+
+const model = { model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 };
+const started = event('agent.started', { seq: 1 });
+const call = event('tool.call', { seq: 2, ts: NOW_MS + 10, call_id: 'c', tool: 'exec' });
+const output = event('tool.output', { seq: 3, ts: NOW_MS + 20, call_id: 'c' });
+const tokens = event('llm.tokens', { seq: 4, response_id: 'one', ...model });
+const finished = event('agent.finished', { seq: 5, ts: NOW_MS + 30, status: 'ok' });
+const whole = [started, call, output, tokens, finished];
+
+const again = (told: AgentEvent, more = {}): AgentEvent =>
+  ({ ...told, ts: NOW_MS + 90, seq: (told.seq ?? 0) + 100, ...more }) as AgentEvent;
+
+const spanOf = ({ spans }: Emission, kind: string) => spans.find((span) => span.kind === kind);
+
+/** Of the whole story, with these events told after the first of it. */
+function tellAgain(first: number, more: AgentEvent[]) {
+  const told = correlate([...whole.slice(0, first), ...more, ...whole.slice(first)]);
+  const alone = correlate(whole);
+  expect(told.spans).toEqual(alone.spans);
+  expect(told.measurements).toEqual(alone.measurements);
+  const logs = told.logs.filter((log) => log.ts_ms === NOW_MS + 90);
+  expect(told.logs).toHaveLength(whole.length + more.length);
+  expect(logs).toHaveLength(more.length);
+  return { told, logs };
+}
+
+const OF_CALL = { 'gen_ai.tool.name': 'exec', 'gen_ai.tool.call.id': 'c', 'openclaw.run.id': 'r' };
+const OF_RUN = { 'gen_ai.agent.id': 'main', 'openclaw.run.id': 'r' };
+const OF_CHAT = { 'gen_ai.provider.name': 'p', 'gen_ai.request.model': 'm', 'openclaw.run.id': 'r' };
+
+describe.each([
+  ['a start of a run that is open', 1, again(started), 'run', OF_RUN],
+  ['a start of a run that has ended', 5, again(started), 'run', OF_RUN],
+  ['a call that is open', 2, again(call, { tool: 'other' }), 'tool', OF_CALL],
+  ['a call that has ended', 3, again(call), 'tool', OF_CALL],
+  ['a call whose run has ended', 5, again(call), 'tool', OF_CALL],
+  [
+    'an end of a call that has ended',
+    3,
+    again(output, { tool: 'exec' }),
+    'tool',
+    { ...OF_CALL, success: true },
+  ],
+  [
+    'an end of a call whose run has ended',
+    5,
+    again(output),
+    'tool',
+    { 'gen_ai.tool.call.id': 'c', success: true },
+  ],
+  ['a model call that has ended', 4, again(tokens), 'chat', OF_CHAT],
+  ['a model call whose run has ended', 5, again(tokens), 'chat', OF_CHAT],
+  ['an end of a run', 5, again(finished), 'run', { ...OF_RUN, success: true }],
+] as const)('%s', (_, first, repeat, kind, identity) => {
+  test('has its record on the span, which stays as it was', () => {
+    const { told, logs } = tellAgain(first, [repeat]);
+    const { trace_id, span_id } = spanOf(told, kind)!;
+    expect(logs).toMatchObject([{ trace_id, span_id, attributes: identity }]);
+  });
+
+  test('has none where it is the same event', () => {
+    const same = { ...repeat, seq: whole[first - 1]!.seq } as AgentEvent;
+    expect(correlate([...whole.slice(0, first), same, ...whole.slice(first)]).logs).toHaveLength(5);
+  });
+});
+
+test('an end that failed says so, whatever the first one said', () => {
+  const failure = { type: 'tool.error', error: { type: 'broken', message: 'it broke' } };
+  const { logs } = tellAgain(3, [again(output, failure)]);
+  expect(logs).toMatchObject([
+    { severity: 'ERROR', attributes: { success: false, error: 'it broke', 'error.type': 'broken' } },
+  ]);
+});
+
+test('an end that comes twice before its call has two records', () => {
+  const emission = correlate([started, output, again(output), call, finished]);
+  expect(emission.logs.map(({ event_name }) => event_name).sort()).toEqual([
+    'openclaw.agent_finished',
+    'openclaw.agent_started',
+    'openclaw.tool_call',
+    'openclaw.tool_result',
+    'openclaw.tool_result',
+  ]);
+  const { span_id } = spanOf(emission, 'tool')!;
+  expect(emission.logs.filter((log) => log.span_id === span_id)).toHaveLength(3);
+});
+
+test('a start that comes after its run was opened without it has its record', () => {
+  const correlator = createCorrelator();
+  const emission = merge([
+    correlator.apply(call, NOW_MS),
+    correlator.expire(NOW_MS + 30_000),
+    correlator.apply(started, NOW_MS + 30_001),
+    correlator.close(NOW_MS + 30_002),
+  ]);
+  expect(emission.spans.filter(({ kind }) => kind === 'run')).toHaveLength(1);
+  expect(emission.logs.map(({ event_name }) => event_name)).toContain('openclaw.agent_started');
+});
+
+test('reasoning that comes after it was given up names its model', () => {
+  const correlator = createCorrelator();
+  for (const each of [started, tokens]) correlator.apply(each, NOW_MS);
+  correlator.expire(NOW_MS + 5_000);
+  const reasoning = event('llm.reasoning', { seq: 6, response_id: 'one', reasoning_tokens: 1 });
+  const { logs } = correlator.apply(reasoning, NOW_MS + 5_001);
+  expect(logs).toMatchObject([{ attributes: OF_CHAT }]);
+});
+
+describe('the same event, told again since something of its run was missed', () => {
+  const gapOf = (events: AgentEvent[]) =>
+    correlate(events).spans.find(({ kind }) => kind === 'run')?.attributes['openclaw.gap'];
+
+  test('has no record', () => expect(correlate([...whole, { ...started, gap: true }]).logs).toHaveLength(5));
+
+  test('says so of a run that is open', () => expect(gapOf([started, { ...started, gap: true }])).toBe(true));
+
+  test('says so of a run that waits for its start', () =>
+    expect(gapOf([call, { ...call, gap: true }, started])).toBe(true));
+
+  test('is counted where the run has ended', () => {
+    const correlator = createCorrelator();
+    for (const each of [...whole, { ...finished, gap: true }]) correlator.apply(each, NOW_MS);
+    correlator.expire(NOW_MS + 60_000);
+    correlator.apply({ ...started, gap: true }, NOW_MS + 60_000);
+    expect(correlator.counts()).toMatchObject({ runs_with_gap: 1 });
+  });
+});
+
+test('a partial output of a call that has ended has no record', () => {
+  const partial = again(output, { partial: true });
+  expect(correlate([...whole.slice(0, 3), partial, ...whole.slice(3)]).logs).toHaveLength(5);
+});
+
+describe('starts and ends that are all told twice', () => {
+  const told = requests.chain((events) => {
+    const all = [...events, ...repeatsOf(events)];
+    return fc.tuple(fc.constant(events), fc.shuffledSubarray(all, { minLength: all.length }));
+  });
+
+  property.prop([told], { numRuns: 300 })(
+    'have a record each, in any order, and no other spans',
+    ([events, mixed]) => {
+      const partial = events.filter((each) => each.type === 'tool.output' && each.partial === true).length;
+      const [alone, emission] = [correlate(events), correlate(mixed)];
+      expect(emission.logs).toHaveLength(mixed.length - partial);
+      expect(identities(emission.spans)).toEqual(identities(alone.spans));
+      const ids = new Set(emission.spans.map((span) => `${span.trace_id} ${span.span_id}`));
+      // A spawn that comes before all that it names is of a run that is still to be seen.
+      for (const { event_name, trace_id, span_id } of emission.logs)
+        if (event_name !== 'openclaw.subagent_spawned') expect(ids).toContain(`${trace_id} ${span_id}`);
+    },
+  );
+
+  property.prop([requests], { numRuns: 100 })('a whole story told again adds no measurement', (events) => {
+    const { measurements } = correlate([...events, ...repeatsOf(events)]);
+    expect(measurements).toEqual(correlate(events).measurements);
+  });
+});
