@@ -18,7 +18,7 @@ import type { DestinationConfig, EndpointConfig } from './config.js';
 import { type Collected, createDivision } from './division.js';
 import { logBytes, spanBytes } from './estimate.js';
 import { createKeeping, type KeptLane } from './keeping.js';
-import { Lane, type LaneDivision, type LaneEvent } from './lane.js';
+import { Lane, type LaneEvent } from './lane.js';
 import { collect, countDataPoints, createMetricReader, packMetrics, unpackMetrics } from './metrics.js';
 import { createEncoder, type Encoder, encodeMetrics } from './otlp.js';
 import { Outbox, type OutboxOptions } from './outbox.js';
@@ -28,6 +28,7 @@ import { createItem, type LaneItem } from './queue.js';
 import { createRedactor, createReporter } from './report.js';
 import { createResource } from './resource.js';
 import { createTransport, type Transport } from './transport.js';
+import type { LaneDivision } from './waiting.js';
 
 export interface DestinationDependencies {
   logger: Logger;

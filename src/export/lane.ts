@@ -14,7 +14,7 @@ import { MEMORY_FULL, PARTIAL_SUCCESS, POISON, STORE_DAMAGED, STORE_FULL } from 
 import { type Batch, partsOf, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
 import type { Transport } from './transport.js';
 import { judge, oneLine, type Verdict } from './verdict.js';
-import { Waiting } from './waiting.js';
+import { type LaneDivision, Waiting } from './waiting.js';
 
 /** What happens on a lane, for logs and metrics. */
 export type LaneEvent =
@@ -26,25 +26,6 @@ export type LaneEvent =
   /** The backend does not take the encoding: from here on it gets this one. */
   | { kind: 'encoding'; encoding: Encoding; message: string }
   | { kind: 'lost'; fate: 'rejected' | 'dropped'; reason: string; count: number; message: string };
-
-/**
- * How an item that is a request by itself is taken apart. What it counts belongs to series, and of none of these a newer point
- * may be sent before an older one.
- */
-export interface LaneDivision<T> {
-  /** Of an item that counts as more than one: its parts, two at least, and so many at most where that is more than two. */
-  divide(payload: T, most: number): LaneItem<T>[];
-  series(payload: T): string[];
-  /** What is of none of these series, and what is. */
-  split(
-    payload: T,
-    series: ReadonlySet<string>,
-  ): { free: LaneItem<T> | undefined; bound: LaneItem<T> | undefined };
-  /** Whether all of it is of what was poison before. */
-  isKnown(payload: T): boolean;
-  /** It was poison. */
-  remember(payload: T): void;
-}
 
 /** Parts that are not to be sent before they are written down. */
 interface Parted {

@@ -2,8 +2,26 @@
  * Requests of metrics that wait because something older of one of their series is suspect: a backend that adds up takes no point
  * that is older than one before it. What of them is of other series can go on, and shows whether it is an outage.
  */
-import type { LaneDivision } from './lane.js';
 import type { LaneItem } from './queue.js';
+
+/**
+ * How an item that is a request by itself is taken apart. What it counts belongs to series, and of none of these a newer point
+ * may be sent before an older one.
+ */
+export interface LaneDivision<T> {
+  /** Of an item that counts as more than one: its parts, two at least, and so many at most where that is more than two. */
+  divide(payload: T, most: number): LaneItem<T>[];
+  series(payload: T): string[];
+  /** What is of none of these series, and what is. */
+  split(
+    payload: T,
+    series: ReadonlySet<string>,
+  ): { free: LaneItem<T> | undefined; bound: LaneItem<T> | undefined };
+  /** Whether all of it is of what was poison before. */
+  isKnown(payload: T): boolean;
+  /** It was poison. */
+  remember(payload: T): void;
+}
 
 /** So many are looked at for something that can go on. */
 const MOST_WAITING = 16;
