@@ -17,6 +17,7 @@ const MAX_DEPTH = 500;
 const TOO_DEEP = '[nested too deep]';
 /** A shorter line has no room for more brackets. */
 const MAX_DEPTH_BYTES = 2 * MAX_DEPTH;
+const OPENING = ['{', '['];
 
 export type ParsedLine = { value: Json } | { rejected: Rejection };
 
@@ -29,6 +30,16 @@ const rejected = (reason: Rejection['reason'], message: string): ParsedLine => (
 
 const makeWellFormed = (_key: string, value: unknown): unknown =>
   typeof value === 'string' ? value.toWellFormed() : value;
+
+/** Whether there are brackets enough. Counting them costs a tenth of looking through what they hold. */
+function mayBeDeep(json: string): boolean {
+  if (json.length <= MAX_DEPTH_BYTES) return false;
+  let count = 0;
+  for (const bracket of OPENING)
+    for (let at = json.indexOf(bracket); at !== -1; at = json.indexOf(bracket, at + 1))
+      if (++count > MAX_DEPTH) return true;
+  return false;
+}
 
 function cutDepth(value: Json, depth: number): void {
   for (const key in value) {
@@ -56,6 +67,6 @@ export function parseLine(bytes: Buffer): ParsedLine {
     return rejected('invalid_json', `not JSON: ${detail}; write one JSON object a line`);
   }
   if (!isObject(value)) return rejected('not_an_object', 'not a JSON object; write one JSON object a line');
-  if (bytes.length > MAX_DEPTH_BYTES) cutDepth(value, 1);
+  if (mayBeDeep(json)) cutDepth(value, 1);
   return { value };
 }
