@@ -27,6 +27,7 @@ import {
   type EndedCall,
   type EndedChat,
   forgetCalls,
+  giveUp,
   type HeldChat,
   lastTold,
   type OpenStep,
@@ -41,10 +42,12 @@ import {
   addStep,
   beginFailed,
   currentStep,
+  failedAfter,
   failedLater,
   failingStep,
   keepSteps,
   removeStep,
+  stepToGiveUp,
   unmatchedSteps,
 } from './steps.js';
 
@@ -81,7 +84,7 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
   if (previous !== undefined && previous.start_ms <= event.ts) supersede(step, run, previous, event.ts);
   const failed = failedLater(run, event.ts);
   const known = failed === undefined ? beginFailed(run, event.ts) : undefined;
-  const open = known ?? openStep(run, event.ts);
+  const open = known ?? openStep(step, run, event.ts);
   open.announced = true;
   open.model = event.model ?? open.model;
   open.provider = event.provider ?? open.provider;
@@ -90,7 +93,17 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
   if (open !== currentStep(run) || run.ended !== undefined) supersede(step, run, open, event.ts);
 }
 
-function openStep(run: Run, start_ms: number): OpenStep {
+/** Over the bound the oldest step that waits for its call is given out without it. */
+function makeRoom(step: Step, run: Run): void {
+  const oldest = stepToGiveUp(run);
+  if (oldest === undefined) return;
+  giveUp(step, 'steps');
+  removeStep(run, oldest);
+  endStep(step, run, oldest);
+}
+
+function openStep(step: Step, run: Run, start_ms: number): OpenStep {
+  makeRoom(step, run);
   const open: OpenStep = {
     number: NO_NUMBER,
     announced: false,
@@ -138,7 +151,7 @@ function failStep(
   holdStep(step, run, open);
 }
 
-/** It was the later one of two steps that failed. */
+/** It was the later one of two attempts that failed. */
 function moveFailure(step: Step, run: Run, earlier: OpenStep, later: OpenStep): void {
   failStep(step, run, later, earlier);
   earlier.error = undefined;
@@ -151,9 +164,9 @@ function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error:
   const { model, provider, ts, ended_at: failed_ms = ts, started_at = ts } = event;
   const failure: Failure = { error, failed_ms, model, provider };
   const open = failingStep(run, failed_ms);
-  if (open === undefined) return failStep(step, run, openStep(run, started_at), failure);
+  if (open === undefined) return failStep(step, run, openStep(step, run, started_at), failure);
   // What was told of it before this, and happened later, was the other attempt.
-  if (open.failed_ms !== undefined) failStep(step, run, openStep(run, open.failed_ms), open);
+  if (open.failed_ms !== undefined) failStep(step, run, openStep(step, run, open.failed_ms), open);
   failStep(step, run, open, failure);
 }
 
@@ -169,10 +182,11 @@ export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): vo
   const named = event.response_id ?? event.message_id;
   const named_id = named === undefined ? undefined : chatSpanId(run, named);
   if (named_id !== undefined && isKnownCall(step, run, named_id)) return logAgain(step, run, event, named_id);
-  const open = addEndedCall(run, endedCall(event));
+  const call = endedCall(event);
+  const open = addEndedCall(run, call);
   run.call_count++;
   if (open === undefined) run.step_count++;
-  else takeStep(step, run, open);
+  else takeStep(step, run, open, call);
   endCall(step, run, event, named_id ?? chatSpanId(run, String(takeNumber(run, open))), open);
 }
 
@@ -216,9 +230,10 @@ const isKnownCall = (step: Step, run: Run, span_id: string): boolean =>
   hasEnded(step, span_id) || CHATS.find(run.chats, span_id) !== undefined;
 
 /** The step is kept for a while: an event that comes out of turn may show that another call ended it. */
-function takeStep(step: Step, run: Run, open: OpenStep): void {
+function takeStep(step: Step, run: Run, open: OpenStep, call: EndedCall): void {
   open.taken = true;
   holdStep(step, run, open);
+  if (failedAfter(open, call)) moveFailure(step, run, open, openStep(step, run, open.failed_ms));
 }
 
 /** What was said of the call's reasoning before its tokens came, by response or by step. */

@@ -124,10 +124,10 @@ function learn(step: Step, event: AgentEvent): void {
 function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
   if (event.type === 'subagent.spawned') return logSpawn(step, event, run);
   if (run === undefined) return;
+  // A start of a run that is open changes nothing: not even when it showed life last.
+  if (event.type === 'agent.started') return onStarted(step, run, event);
   touch(step, run, event.ts);
   switch (event.type) {
-    case 'agent.started':
-      return onStarted(step, run, event);
     case 'agent.step_started':
       return onStepStarted(step, run, event);
     case 'agent.finished':
@@ -166,9 +166,7 @@ function sayGap(step: Step, run: Run, event: AgentEvent): void {
 
 function applyToRun(step: Step, run: Run, event: AgentEvent): void {
   sayGap(step, run, event);
-  // A start of a run that is open changes nothing: not even when it showed life last.
-  if (event.type === 'agent.started') onStarted(step, run, event);
-  else dispatch(step, run, event);
+  dispatch(step, run, event);
   if (run.ended !== undefined) putAway(step, run);
 }
 

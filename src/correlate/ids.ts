@@ -68,6 +68,9 @@ function spanDigits(bytes: string): string {
 /** The digest's bytes, each as the character of that number. */
 const digest = (parts: readonly string[]): string => hash('sha256', frame(parts), 'binary');
 
+/** What stands for a text that is too long to be kept. */
+export const digestOf = (text: string): string => hash('sha256', text, 'base64url');
+
 /** OpenTelemetry takes an all-zero id for "none", so it is never given. */
 const orOne = (id: string): string => (/[^0]/.test(id) ? id : `${id.slice(0, -1)}1`);
 

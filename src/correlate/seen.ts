@@ -4,6 +4,7 @@
  */
 import { addMember, hasMember } from '../bounded.js';
 import type { AgentEvent } from '../model/event.js';
+import { digestOf } from './ids.js';
 import { addNumber, type Seen } from './numbers.js';
 import type { Step } from './state.js';
 
@@ -15,7 +16,11 @@ const ABOUT_SUBAGENTS: ReadonlySet<AgentEvent['type']> = new Set([
 
 export const isAboutSubagent = ({ type }: AgentEvent): boolean => ABOUT_SUBAGENTS.has(type);
 
-function isFirstId(step: Step, id: string): boolean {
+/** Over it an id is remembered by its digest: whoever sends it says how long it is. */
+const MAX_ID_LENGTH = 256;
+
+function isFirstId(step: Step, told: string): boolean {
+  const id = told.length > MAX_ID_LENGTH ? digestOf(told) : told;
   if (hasMember(step.state.seen_events, id)) return false;
   addMember(step.state.seen_events, id, step.options.limits.seen_ids);
   return true;

@@ -10,6 +10,9 @@ const SAME_CALL_MS = 50;
 /** Steps, and ended calls, of one run that are remembered to be matched. */
 const MAX_REMEMBERED = 64;
 
+/** Steps of one run, those among them that calls have ended. */
+const MAX_STEPS = 1_000;
+
 /** The step that the run is in: begun, not ended by its call, and not followed by another. */
 export const currentStep = (run: Run): OpenStep | undefined => {
   const last = run.steps.at(-1);
@@ -39,6 +42,10 @@ function matchAll(run: Run): void {
   for (const step of run.steps) step.ended_by = undefined;
   for (const call of run.ended_calls) match(run, call);
 }
+
+/** Over the bound: the step to be given out, the oldest that no call has ended. */
+export const stepToGiveUp = (run: Run): OpenStep | undefined =>
+  run.steps.length < MAX_STEPS ? undefined : run.steps.find((step) => step.ended_by === undefined);
 
 /** Steps that no call has ended, as far as is known. */
 export const unmatchedSteps = (run: Run): OpenStep[] =>
@@ -88,10 +95,14 @@ const hasOpenEnd = ({ taken, ended_by }: OpenStep): boolean => !taken && ended_b
 
 /** The step that fails at this instant, if it has not failed or ended before: the latest that has begun. */
 export function failingStep(run: Run, failed_ms: number): OpenStep | undefined {
-  const step = begunBy(run, failed_ms + SAME_CALL_MS);
+  const step = begunBy(run, failed_ms);
   if (step === undefined || !hasOpenEnd(step)) return undefined;
   return (step.failed_ms ?? Infinity) > failed_ms ? step : undefined;
 }
+
+/** Whether the step failed when the call that has ended it was over: so it was another attempt that failed. */
+export const failedAfter = (step: OpenStep, call: EndedCall): step is OpenStep & { failed_ms: number } =>
+  (step.failed_ms ?? -Infinity) > call.end_ms + SAME_CALL_MS;
 
 /** The step before this instant that has failed after it: so a step that begins now is the one that failed. */
 export function failedLater(run: Run, ms: number): OpenStep | undefined {
@@ -99,12 +110,21 @@ export function failedLater(run: Run, ms: number): OpenStep | undefined {
   return step !== undefined && hasOpenEnd(step) && (step.failed_ms ?? ms) > ms ? step : undefined;
 }
 
+/** When a step showed itself first. */
+const shownMs = ({ announced, start_ms, failed_ms = start_ms }: OpenStep): number =>
+  announced ? start_ms : failed_ms;
+
+/** The first step that showed itself after this instant. */
+function nextStep(run: Run, ms: number): OpenStep | undefined {
+  let next: OpenStep | undefined;
+  for (const step of run.steps)
+    if (shownMs(step) > ms && (next === undefined || shownMs(step) < shownMs(next))) next = step;
+  return next;
+}
+
 /** Begins, by its event, the step whose failure alone was known, if the next that happens after this instant is such a failure. */
 export function beginFailed(run: Run, start_ms: number): OpenStep | undefined {
-  if (run.steps.every(({ announced }) => announced)) return undefined;
-  const timeOf = (step: OpenStep): number =>
-    step.announced ? step.start_ms : (step.failed_ms ?? step.start_ms);
-  const [next] = run.steps.filter((step) => timeOf(step) > start_ms).sort((a, b) => timeOf(a) - timeOf(b));
+  const next = nextStep(run, start_ms);
   if (next === undefined || next.announced) return undefined;
   next.announced = true;
   next.start_ms = start_ms;

@@ -369,6 +369,18 @@ describe('bounds', () => {
     expect(correlator.counts().given_up).toEqual({ held_events: 1 });
   });
 
+  test('of one run 1,000 steps wait for their calls, and over that the oldest is given out', () => {
+    const { correlator, emitted } = begin([event('agent.started')]);
+    expect(emitted.spans).toEqual([]);
+    const stepAt = (ms: number): Emission =>
+      correlator.apply(event('agent.step_started', { ts: NOW_MS + ms }), NOW_MS);
+    for (let ms = 1; ms <= 1_000; ms++) expect(stepAt(ms).spans).toEqual([]);
+    expect(stepAt(1_001).spans).toMatchObject([{ kind: 'chat', start_ms: NOW_MS + 1, end_ms: NOW_MS + 2 }]);
+    for (let ms = 1_002; ms <= 200_000; ms++) stepAt(ms);
+    expect(correlator.expire(NOW_MS + 5_000).spans).toHaveLength(999);
+    expect(correlator.counts().given_up).toEqual({ steps: 199_000 });
+  });
+
   test('a run that is opened to make room for its own spawn is opened once', () => {
     const parent_session_key = 'agent:main:p';
     const { correlator, emitted } = begin(
@@ -583,6 +595,18 @@ describe('what is written down', () => {
     const [next, same] = [createCorrelator({}, savedIn(save(correlator, records))), correlator];
     const call = event('tool.call', { ...of_run(1), call_id: '1', tool: 'exec' });
     expect(next.apply(call, NOW_MS)).toEqual(same.apply(call, NOW_MS));
+  });
+
+  test('does not grow with the length of the ids of events', () => {
+    const { correlator } = begin([event('agent.started', { event_id: 'start' })]);
+    const toolCall = (id: number) =>
+      event('tool.output', { call_id: '1', partial: true, event_id: `${'x'.repeat(100_000)}${id}` });
+    for (let id = 0; id < 100; id++) correlator.apply(toolCall(id), NOW_MS);
+    const records = save(correlator);
+    expect([...records.values()].reduce((sum, { length }) => sum + length, 0)).toBeLessThan(100_000);
+    const next = createCorrelator({}, savedIn(records));
+    for (const each of [toolCall(0), toolCall(99), toolCall(100)]) next.apply(each, NOW_MS);
+    expect(next.counts().duplicates).toBe(2);
   });
 
   test('is as it was at its instant, whatever changes before it is written', () => {

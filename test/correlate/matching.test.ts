@@ -112,8 +112,8 @@ const attemptsOf = (events: AgentEvent[]) =>
 
 /** Steps and failures that name no call, each at an instant of its own, and the run's end; the same in another order. */
 const failing: fc.Arbitrary<[AgentEvent[], AgentEvent[]]> = fc
-  .array(fc.constantFrom(stepAt, failedAt), { minLength: 1, maxLength: 8 })
-  .map((kinds) => [...kinds.map((tell, index) => tell(100 * (index + 1))), failedEnd])
+  .tuple(fc.array(fc.constantFrom(stepAt, failedAt), { minLength: 1, maxLength: 8 }), fc.constantFrom(1, 100))
+  .map(([kinds, apart_ms]) => [...kinds.map((tell, index) => tell(apart_ms * (index + 1))), failedEnd])
   .chain((events) =>
     fc.tuple(fc.constant(events), fc.shuffledSubarray(events, { minLength: events.length })),
   );
@@ -124,6 +124,24 @@ test.prop([failing], { numRuns: 300 })(
     expect(attemptsOf(other)).toEqual(attemptsOf(events));
   },
 );
+
+test.each([
+  ['an id', {}],
+  ['a message of its own', { message_id: 'one', started_at: START_MS + 100 }],
+])('a failure is another attempt where a call without %s had ended its step before it', (_, fields) => {
+  const [call, failure] = [tokensAt(1_000, fields), failedAt(2_000)];
+  const told = [call, failure].map((_, first) =>
+    chatsOf([started, stepAt(100), ...(first === 0 ? [call, failure] : [failure, call]), finished])
+      .map(({ start_ms, end_ms, error }) => [start_ms - START_MS, end_ms! - START_MS, error?.type])
+      .sort(),
+  );
+  expect(told).toEqual(
+    Array(2).fill([
+      [100, 1_000, undefined],
+      [2_000, 2_000, 'timeout'],
+    ]),
+  );
+});
 
 /** Steps and calls of one run, each at an instant of its own, in any order; its end comes anywhere among them. */
 const mixed: fc.Arbitrary<AgentEvent[]> = fc

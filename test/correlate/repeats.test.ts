@@ -115,6 +115,15 @@ test('a start that comes after its run was opened without it has its record', ()
   expect(emission.logs.map(({ event_name }) => event_name)).toContain('openclaw.agent_started');
 });
 
+test('a start again is no sign of life, whether or not its run waited for its parent', () => {
+  const child = { session_key: 'agent:main:subagent:c', run_id: 'c' };
+  const begun = event('agent.started', { ...child, parent_run_id: 'r' });
+  const endOf = (events: AgentEvent[]) =>
+    correlate(events).spans.find(({ attributes }) => attributes['openclaw.run.id'] === 'c')?.end_ms;
+  expect(endOf([started, begun, again(begun)])).toBe(NOW_MS);
+  expect(endOf([begun, again(begun), started])).toBe(NOW_MS);
+});
+
 test('reasoning that comes after it was given up names its model', () => {
   const correlator = createCorrelator();
   for (const each of [started, tokens]) correlator.apply(each, NOW_MS);

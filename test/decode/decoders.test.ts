@@ -87,6 +87,33 @@ describe('the gateway', () => {
     expect(spans).toMatchObject([{ end_ms: 1500, error: { type: 'cancelled' } }]);
   });
 
+  test('runs of two sessions that have the same id are two runs', () => {
+    const other = ({ payload, ...frame }: Frame): Frame => ({
+      ...frame,
+      payload: { ...payload, sessionKey: 'agent:main:other' },
+    });
+    const { spans } = correlate(decode([start, end, other(start), other(end)]));
+    expect(spans).toMatchObject([{ kind: 'run' }, { kind: 'run' }]);
+    expect(spans.map(({ error, attributes }) => error ?? attributes['openclaw.partial'])).toEqual([
+      undefined,
+      undefined,
+    ]);
+  });
+
+  test('calls of two runs are two calls, whatever their ids have in them', () => {
+    const ofRun = (runId: string, toolCallId: string): Frame[] => [
+      agent('lifecycle', { phase: 'start' }, { runId }),
+      agent('tool', { phase: 'start', name: 'exec', toolCallId }, { runId }),
+      agent('tool', { phase: 'result', name: 'exec', toolCallId, result: {} }, { runId }),
+      agent('lifecycle', { phase: 'end', endedAt: 2000, executionSettled: true }, { runId }),
+    ];
+    const { spans } = correlate(decode([...ofRun('a:b', 'c'), ...ofRun('a', 'b:c')]));
+    expect(spans.filter(({ kind }) => kind === 'tool').map(({ error }) => error)).toEqual([
+      undefined,
+      undefined,
+    ]);
+  });
+
   test("in protocol 3 ends that wait for a frame are each given out with the run's own end", () => {
     const old = (stream: string, data: Frame, seq: number): Frame =>
       agent(stream, data, { agentId: undefined, seq });

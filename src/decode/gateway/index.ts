@@ -43,15 +43,19 @@ const END_OF_CALL: ReadonlySet<unknown> = new Set(['tool.output', 'tool.error'])
  * what is rebuilt after a gap has no number. So what these events are about makes them the same. Of all others the run's own
  * sequence number makes the same frame, seen twice, the same event.
  */
-function eventId(candidate: Json, { run_id, seq }: AgentPayload): string | undefined {
-  const { type, call_id, partial, settled, label } = candidate;
-  if (type === 'agent.started' || (type === 'agent.finished' && settled !== false))
-    return `${run_id}:${type}`;
-  if (type === 'tool.call') return `${run_id}:${call_id}:${type}`;
+function idInRun({ type, call_id, partial, settled, label }: Json, seq: number | undefined): unknown {
+  if (type === 'agent.started' || (type === 'agent.finished' && settled !== false)) return type;
+  if (type === 'tool.call') return `${type}\u0000${call_id}`;
   // One that names the child tells more than one that does not.
-  if (type === 'subagent.spawned') return `${run_id}:${call_id ?? ''}:${label ?? ''}:${type}`;
-  if (END_OF_CALL.has(type) && partial !== true) return `${run_id}:${call_id}:end`;
-  return seq === undefined ? undefined : `${run_id}:${seq}:${type}`;
+  if (type === 'subagent.spawned') return `${type}\u0000${call_id ?? ''}\u0000${label ?? ''}`;
+  if (END_OF_CALL.has(type) && partial !== true) return `end\u0000${call_id}`;
+  return seq === undefined ? undefined : `${type}\u0000${seq}`;
+}
+
+/** Clients choose the ids of runs: two sessions may have a run of the same one. */
+function eventId(candidate: Json, { session_key, run_id, seq }: AgentPayload): string | undefined {
+  const id = idInRun(candidate, seq);
+  return id === undefined ? undefined : `${session_key}\u0000${run_id}\u0000${id}`;
 }
 
 /** What all events of an agent frame share. */
