@@ -112,7 +112,11 @@ describe('taken apart', () => {
 });
 
 /** A lane of collected requests in simulated time. */
-function openLane(answer: (points: string[], now_ms: number) => Outcome, onPass = (_now_ms: number) => {}) {
+function openLane(
+  answer: (points: string[], now_ms: number) => Outcome,
+  onPass = (_now_ms: number) => {},
+  answer_ms = 5,
+) {
   const clock = fakeClock();
   const bodies: string[][] = [];
   const delivered: { point: string; ms: number }[] = [];
@@ -128,7 +132,7 @@ function openLane(answer: (points: string[], now_ms: number) => Outcome, onPass 
       const points = pointsOf(body);
       bodies.push(points);
       const outcome = answer(points, clock.now());
-      clock.advance(5);
+      clock.advance(answer_ms);
       if (outcome === OK) for (const point of points) delivered.push({ point, ms: clock.now() });
       onPass(clock.now());
       return outcome;
@@ -316,6 +320,21 @@ describe('what is too much at once', () => {
     expect(points()).toEqual([...names(24).map((name) => `${name}@1`), 's1@2', 's2@2']);
     expect(bodies[0]).toHaveLength(25);
     expect(lane.counts()).toMatchObject({ delivered: 26, pending: 0, rejected: { http_413: 1 } });
+  });
+
+  test('is taken apart where answers take long, too', async () => {
+    const { lane, points, collect } = openLane(
+      (points, now_ms) => {
+        if (now_ms - fakeClock().now() > 3_600_000) void lane.close();
+        return points.length > 1 ? answered(413) : OK;
+      },
+      undefined,
+      5_000,
+    );
+    collect(['a', 'b'], 1);
+    await lane.idle();
+    expect(points()).toEqual(['a@1', 'b@1']);
+    expect(lane.counts()).toMatchObject({ delivered: 2, pending: 0, rejected: {} });
   });
 });
 
