@@ -221,6 +221,20 @@ describe('poison in what was collected', () => {
     expect(lane.counts()).toMatchObject({ pending: 0, rejected: { poison: 1 } });
   });
 
+  test('one of two points, where answers take long: they are taken apart all the same', async () => {
+    const opened = openLane(
+      refusesPoison,
+      (now_ms) => {
+        if (now_ms - fakeClock().now() > 3_600_000) void opened.lane.close();
+      },
+      5_000,
+    );
+    for (const time of [1, 2]) opened.collect(['a', 'poison'], time);
+    await opened.lane.idle();
+    expect(opened.points()).toEqual(['a@1', 'a@2']);
+    expect(opened.lane.counts()).toMatchObject({ pending: 0, rejected: { poison: 2 } });
+  });
+
   test('one point that was left alone is told from an outage by what comes later', async () => {
     const { lane, points, collect } = openLane(refusesPoison);
     for (const [index, series] of [['poison'], ['poison', 'a'], ['a', 'poison', 'b']].entries())
@@ -322,19 +336,11 @@ describe('what is too much at once', () => {
     expect(lane.counts()).toMatchObject({ delivered: 26, pending: 0, rejected: { http_413: 1 } });
   });
 
-  test('is taken apart where answers take long, too', async () => {
-    const { lane, points, collect } = openLane(
-      (points, now_ms) => {
-        if (now_ms - fakeClock().now() > 3_600_000) void lane.close();
-        return points.length > 1 ? answered(413) : OK;
-      },
-      undefined,
-      5_000,
-    );
-    collect(['a', 'b'], 1);
+  test('is taken apart into few parts: all of it may pass, and as much is collected again soon', async () => {
+    const { lane, collect, bodies } = openLane((points) => (points.length > 30 ? answered(413) : OK));
+    collect(names(100), 1);
     await lane.idle();
-    expect(points()).toEqual(['a@1', 'b@1']);
-    expect(lane.counts()).toMatchObject({ delivered: 2, pending: 0, rejected: {} });
+    expect(bodies.map((sent) => sent.length)).toEqual([100, ...new Array(14).fill(7), 2]);
   });
 });
 
