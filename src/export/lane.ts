@@ -11,7 +11,7 @@ import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
 import type { Encoding } from './presets.js';
 import { countOf, isPreview, type LaneItem } from './queue.js';
 import { MEMORY_FULL, PARTIAL_SUCCESS, POISON, STORE_DAMAGED, STORE_FULL } from './reasons.js';
-import { type Batch, partsOf, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
+import { type Batch, fewPartsOf, partsOf, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
 import type { Transport } from './transport.js';
 import { judge, oneLine, type Verdict } from './verdict.js';
 import { type LaneDivision, Waiting } from './waiting.js';
@@ -315,7 +315,8 @@ export class Lane<T> {
         return this.#answered();
       case 'too_large':
         if (batch.items.length > 1) this.#halve(batch);
-        else if (batch.items.some((item) => this.#hasParts(item))) this.#divide(batch);
+        else if (batch.items.some((item) => this.#hasParts(item)))
+          this.#divide(batch, fewPartsOf(countOf(batch.items)));
         else this.#reject(batch, verdict.reason, verdict.message);
         return this.#answered();
       case 'wrong_encoding':
@@ -378,7 +379,7 @@ export class Lane<T> {
       this.#reject(batch, POISON, message);
       return true;
     }
-    if (this.#suspects.refuse(batch, message)) this.#divide(batch);
+    if (this.#suspects.refuse(batch, message)) this.#divideSuspect(batch);
     return this.#rejectPoison();
   }
 
@@ -430,12 +431,15 @@ export class Lane<T> {
 
   #suspectWhole(batch: Batch<T>): void {
     this.#suspects.addWhole(batch);
-    this.#divide(batch);
+    this.#divideSuspect(batch);
   }
 
-  #divide(whole: Batch<T>): void {
+  #divideSuspect(whole: Batch<T>): void {
+    this.#divide(whole, partsOf(countOf(whole.items), this.#answer_ms));
+  }
+
+  #divide(whole: Batch<T>, most: number): void {
     const [item] = whole.items;
-    const most = partsOf(countOf(whole.items), this.#answer_ms);
     const parts = item === undefined ? [] : this.#options.division?.divide(item.payload, most);
     if (item === undefined || parts === undefined) return;
     this.#part(item, parts, () => {

@@ -49,9 +49,12 @@ const readParts = (): Part[] =>
     return [{ place: index + 1, text, ...(attribute === undefined ? {} : { attribute }) }];
   });
 
+/** So many of those that can't be used are named. */
+const MOST_NAMED = 10;
+
 /** Without "=" it may be the rest of a value, which may be secret. */
 function describePart({ place, text }: Part): string {
-  const [, key] = /^\s*([\w.-]+)\s*=/.exec(text) ?? [];
+  const [, key] = /^\s*([\w.-]{1,100})\s*=/.exec(text) ?? [];
   return key === undefined ? `part ${place}` : `part ${place} ("${key}")`;
 }
 
@@ -59,9 +62,10 @@ function describePart({ place, text }: Part): string {
 export function resourceProblem(): string | undefined {
   const unusable = readParts().filter(({ attribute }) => attribute === undefined);
   if (unusable.length === 0) return undefined;
-  const parts = unusable.map(describePart).join(', ');
+  const parts = unusable.slice(0, MOST_NAMED).map(describePart).join(', ');
+  const more = unusable.length - MOST_NAMED;
   return (
-    `${ATTRIBUTES_VARIABLE}: left out, since it can't be used: ${parts}; ` +
+    `${ATTRIBUTES_VARIABLE}: left out, since it can't be used: ${parts}${more > 0 ? ` and ${more} more` : ''}; ` +
     'write KEY=VALUE,KEY=VALUE, with "," in a value as %2C, "=" as %3D and "%" as %25'
   );
 }

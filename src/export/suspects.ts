@@ -47,10 +47,18 @@ const MOST_IN_A_ROW = 3;
 /** A batch is taken apart into so many parts at most, and so many that sending them takes no longer than this. */
 const MOST_PARTS = 128;
 const ROUND_MS = 6_000;
+/** Of two the root is less, and one part would be the whole again. */
+const FEWEST_PARTS = 2;
+/** What is no larger than this is taken apart at once, since each step has to be written down. */
+const FEW_PARTS = 16;
 
 /** Into how many parts to take apart what counts as so many, where a request takes so long. */
 export const partsOf = (count: number, answer_ms: number): number =>
-  Math.min(MOST_PARTS, Math.max(ROUND_MS / answer_ms, Math.sqrt(count)));
+  Math.min(MOST_PARTS, Math.max(FEWEST_PARTS, ROUND_MS / answer_ms, Math.sqrt(count)));
+
+/** The same where it is only too much at once: all parts may pass, and the fewer there are, the sooner. */
+export const fewPartsOf = (count: number): number =>
+  Math.min(MOST_PARTS, Math.max(FEW_PARTS, Math.sqrt(count)));
 
 export class Suspects<T> {
   /** Parts, and single items that were not refused alone yet. Both lines hold no more than the items of what was added. */

@@ -9,7 +9,7 @@ import type { LaneItem } from './queue.js';
  * may be sent before an older one.
  */
 export interface LaneDivision<T> {
-  /** Of an item that counts as more than one: its parts, two at least, and so many at most where that is more than two. */
+  /** Of an item that counts as more than one: its parts, two at least, and so many at most, which is two or more. */
   divide(payload: T, most: number): LaneItem<T>[];
   series(payload: T): string[];
   /** What is of none of these series, and what is. */

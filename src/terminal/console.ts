@@ -41,9 +41,7 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
   const records = new Map<string, number>();
   let state: 'open' | 'broken' | 'closed' = 'open';
 
-  // A pipe that is closed says so in an event, at any later time, and unheard it would end the process.
-  stream.on('error', () => {
-    if (state !== 'open') return;
+  const unhear = hearOfFailure(stream, () => {
     state = 'broken';
     view.close();
   });
@@ -78,6 +76,7 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
     pending: () => 0,
     idle: () => Promise.resolve(),
     close() {
+      unhear();
       if (state === 'open') {
         view.close();
         printFooter();
@@ -86,6 +85,26 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
       return Promise.resolve();
     },
   };
+}
+
+/** By stream, who is to be told that it has failed. */
+const told = new WeakMap<TerminalStream, Set<() => void>>();
+
+/**
+ * A pipe that is closed says so in an event, at any later time, and unheard it would end the process: one listener stays on the
+ * stream, for all consoles that a program has one after the other. Gives what makes it tell this one no more.
+ */
+function hearOfFailure(stream: TerminalStream, tell: () => void): () => void {
+  const open = told.get(stream) ?? new Set();
+  if (!told.has(stream)) {
+    told.set(stream, open);
+    stream.on('error', () => {
+      for (const tellOne of open) tellOne();
+      open.clear();
+    });
+  }
+  open.add(tell);
+  return () => open.delete(tell);
 }
 
 /** What became of the items of one signal. */

@@ -207,6 +207,15 @@ describe('the environment', () => {
       expect(problem).not.toContain('hunter2');
     },
   );
+
+  test('of many resource attributes that can not be used the first are named', () => {
+    const parts = Array.from({ length: 300 }, (_, index) => `part${index}`);
+    vi.stubEnv('OTEL_RESOURCE_ATTRIBUTES', [`${'k'.repeat(10_000)}=1=2`, ...parts].join());
+    const problem = resourceProblem() ?? '';
+    expect(problem).toContain('part 1, part 2, part 3,');
+    expect(problem).toContain(' and 291 more;');
+    expect(problem.length).toBeLessThan(400);
+  });
 });
 
 describe("the environment's headers", () => {

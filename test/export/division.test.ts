@@ -112,7 +112,11 @@ describe('taken apart', () => {
 });
 
 /** A lane of collected requests in simulated time. */
-function openLane(answer: (points: string[], now_ms: number) => Outcome, onPass = (_now_ms: number) => {}) {
+function openLane(
+  answer: (points: string[], now_ms: number) => Outcome,
+  onPass = (_now_ms: number) => {},
+  answer_ms = 5,
+) {
   const clock = fakeClock();
   const bodies: string[][] = [];
   const delivered: { point: string; ms: number }[] = [];
@@ -128,7 +132,7 @@ function openLane(answer: (points: string[], now_ms: number) => Outcome, onPass 
       const points = pointsOf(body);
       bodies.push(points);
       const outcome = answer(points, clock.now());
-      clock.advance(5);
+      clock.advance(answer_ms);
       if (outcome === OK) for (const point of points) delivered.push({ point, ms: clock.now() });
       onPass(clock.now());
       return outcome;
@@ -215,6 +219,20 @@ describe('poison in what was collected', () => {
     await lane.idle();
     expect(points()).toEqual(['a@1', 'b@1']);
     expect(lane.counts()).toMatchObject({ pending: 0, rejected: { poison: 1 } });
+  });
+
+  test('one of two points, where answers take long: they are taken apart all the same', async () => {
+    const opened = openLane(
+      refusesPoison,
+      (now_ms) => {
+        if (now_ms - fakeClock().now() > 3_600_000) void opened.lane.close();
+      },
+      5_000,
+    );
+    for (const time of [1, 2]) opened.collect(['a', 'poison'], time);
+    await opened.lane.idle();
+    expect(opened.points()).toEqual(['a@1', 'a@2']);
+    expect(opened.lane.counts()).toMatchObject({ pending: 0, rejected: { poison: 2 } });
   });
 
   test('one point that was left alone is told from an outage by what comes later', async () => {
@@ -316,6 +334,13 @@ describe('what is too much at once', () => {
     expect(points()).toEqual([...names(24).map((name) => `${name}@1`), 's1@2', 's2@2']);
     expect(bodies[0]).toHaveLength(25);
     expect(lane.counts()).toMatchObject({ delivered: 26, pending: 0, rejected: { http_413: 1 } });
+  });
+
+  test('is taken apart into few parts: all of it may pass, and as much is collected again soon', async () => {
+    const { lane, collect, bodies } = openLane((points) => (points.length > 30 ? answered(413) : OK));
+    collect(names(100), 1);
+    await lane.idle();
+    expect(bodies.map((sent) => sent.length)).toEqual([100, ...new Array(14).fill(7), 2]);
   });
 });
 

@@ -139,6 +139,19 @@ describe('the console destination', () => {
     expect(clock.timer_count()).toBe(0);
   });
 
+  it('leaves one listener on its stream, however many there were on it', async () => {
+    const { stream } = start();
+    const consoles = Array.from({ length: 20 }, () => start({ stream }).destination);
+    for (const console of consoles.slice(1)) await console.close();
+    expect(stream.listenerCount('error')).toBe(1);
+    stream.emit('error', new Error('write EPIPE'));
+    consoles[0]?.accept(emission([root('a', 5)]));
+    expect(consoles[0]?.summary().traces?.dropped).toEqual({ [OUTPUT_CLOSED]: 1 });
+    await consoles[0]?.close();
+    // What was written last may fail later.
+    stream.emit('error', new Error('write EPIPE'));
+  });
+
   it('sums up metrics and logs below the trees when it is closed', async () => {
     const { stream, destination } = start({ collectMetrics: () => Promise.resolve(TOTALS) });
     destination.accept({ ...emission([root('main', 5)]), logs: LOGS });
