@@ -16,8 +16,8 @@ const ABOUT_SUBAGENTS: ReadonlySet<AgentEvent['type']> = new Set([
 
 export const isAboutSubagent = ({ type }: AgentEvent): boolean => ABOUT_SUBAGENTS.has(type);
 
-/** Over it an id is remembered by its digest: whoever sends it says how long it is. */
-const MAX_ID_LENGTH = 256;
+/** Over it an id is remembered by its digest: whoever sends it says how long it is, and many are remembered. */
+const MAX_ID_LENGTH = 64;
 
 function isFirstId(step: Step, told: string): boolean {
   const id = told.length > MAX_ID_LENGTH ? digestOf(told) : told;
