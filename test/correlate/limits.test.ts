@@ -376,9 +376,9 @@ describe('bounds', () => {
       correlator.apply(event('agent.step_started', { ts: NOW_MS + ms }), NOW_MS);
     for (let ms = 1; ms <= 1_000; ms++) expect(stepAt(ms).spans).toEqual([]);
     expect(stepAt(1_001).spans).toMatchObject([{ kind: 'chat', start_ms: NOW_MS + 1, end_ms: NOW_MS + 2 }]);
-    for (let ms = 1_002; ms <= 200_000; ms++) stepAt(ms);
+    for (let ms = 1_002; ms <= 10_000; ms++) stepAt(ms);
     expect(correlator.expire(NOW_MS + 5_000).spans).toHaveLength(999);
-    expect(correlator.counts().given_up).toEqual({ steps: 199_000 });
+    expect(correlator.counts().given_up).toEqual({ steps: 9_000 });
   });
 
   test('a run that is opened to make room for its own spawn is opened once', () => {
