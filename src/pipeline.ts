@@ -46,7 +46,7 @@ export interface Pipeline {
 const LATE_MS = 5_000;
 
 /** The longest that a timer is set for: what lies further off is looked at again then. */
-const MAX_TIMER_MS = 60_000;
+const MAX_SLEEP_MS = 60_000;
 
 export function createPipeline(parts: PipelineParts): Pipeline {
   const { intake, correlator, destinations, keeper, now } = parts;
@@ -71,7 +71,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     clearTimeout(timer);
     const due_ms = correlator.nextDeadline();
     if (due_ms === undefined || is_stopped) return;
-    timer = setTimeout(expire, Math.min(Math.max(0, due_ms - now()), MAX_TIMER_MS));
+    timer = setTimeout(expire, Math.min(Math.max(0, due_ms - now()), MAX_SLEEP_MS));
   }
 
   async function expire(): Promise<void> {

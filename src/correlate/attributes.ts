@@ -3,7 +3,7 @@
  * current GenAI conventions and, where they have none, under `openclaw.`.
  */
 import type { EventOf } from '../model/event.js';
-import type { Attributes } from '../model/telemetry.js';
+import type { Attributes, AttributeValue } from '../model/telemetry.js';
 import type { NamedCall, OpenCall, Reasoning, Run, Session } from './state.js';
 
 /** The agent as people call it: a sub-agent's label where it has one, else the agent's id. */
@@ -50,6 +50,14 @@ export const runAttributes = (run: Run, session: Session, end?: RunEnd): Attribu
   'openclaw.input.size_bytes': run.aside.input?.size_bytes,
   'gen_ai.output.messages': end?.output && messages('assistant', 'text', end.output.text),
   'openclaw.output.size_bytes': end?.output?.size_bytes,
+});
+
+export const chatLogIdentity = (
+  provider: AttributeValue | undefined,
+  model: AttributeValue | undefined,
+): Attributes => ({
+  'gen_ai.provider.name': provider,
+  'gen_ai.request.model': model,
 });
 
 export const callLogIdentity = (run: Run, session: Session, call: NamedCall): Attributes => ({

@@ -94,11 +94,6 @@ function newCall(step: Step, run: Run, event: ToolCall, span_id: string): OpenCa
   };
 }
 
-/** The call that an event is about, where that does not begin or end it. Of one that is open its own tool is told. */
-function nameCall(run: Run, { call_id, tool }: ToolCall | ToolEnd, span_id: string): NamedCall {
-  return { call_id, span_id, tool: CALLS.find(run.calls, call_id)?.tool ?? tool };
-}
-
 /** Over the bound the oldest open call is given up. */
 function makeRoom(step: Step): void {
   const { open_calls, open_call_count, runs } = step.state;
@@ -115,9 +110,11 @@ function makeRoom(step: Step): void {
 }
 
 export function onToolCall(step: Step, run: Run, event: ToolCall): void {
-  const span_id = callSpanId(run, event.call_id);
-  if (hasEnded(step, span_id) || CALLS.find(run.calls, event.call_id) !== undefined)
-    return emitLog(step, event, { run, call: nameCall(run, event, span_id) });
+  const { call_id, tool } = event;
+  const span_id = callSpanId(run, call_id);
+  const known = CALLS.find(run.calls, call_id);
+  if (known !== undefined || hasEnded(step, span_id))
+    return emitLog(step, event, { run, call: known ?? { call_id, span_id, tool } });
   makeRoom(step);
   const call = newCall(step, run, event, span_id);
   if (call.parent_call_id !== undefined) breakCircle(step, run, call, call.parent_call_id);
@@ -224,9 +221,10 @@ export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
     return endCall(step, run, call, event);
   }
   if (isPartial) return;
-  const span_id = callSpanId(run, event.call_id);
+  const { call_id, tool } = event;
+  const span_id = callSpanId(run, call_id);
   if (!hasEnded(step, span_id) && keepEarlyEnd(step, run, event)) return;
-  logEnd(step, run, event, nameCall(run, event, span_id));
+  logEnd(step, run, event, { call_id, span_id, tool });
 }
 
 /** `start_ms`: of the call, where that is at hand. */

@@ -6,7 +6,7 @@ import { deleteEntry, getEntry, setEntry } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, SpanRecord } from '../model/telemetry.js';
 import { cutUtf8 } from '../utf8.js';
-import { agentName, chatAttributes, type ModelCall, withReasoning } from './attributes.js';
+import { agentName, chatAttributes, chatLogIdentity, type ModelCall, withReasoning } from './attributes.js';
 import { prepareContent, redact } from './content.js';
 import {
   ERROR_MESSAGE_MAX_BYTES,
@@ -193,21 +193,20 @@ export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): vo
 /** What tells a call that has ended from others, as far as it is still at hand. */
 function identityOf(step: Step, held: HeldChat | undefined, span_id: string): Attributes | undefined {
   const chat: EndedChat | undefined = held ?? getEntry(step.state.unreasoned, span_id);
+  const { attributes } = chat?.span ?? {};
   return (
-    chat && {
-      'gen_ai.provider.name': chat.span.attributes['gen_ai.provider.name'],
-      'gen_ai.request.model': chat.span.attributes['gen_ai.request.model'],
-    }
+    attributes && chatLogIdentity(attributes['gen_ai.provider.name'], attributes['gen_ai.request.model'])
   );
 }
 
 /** The call has ended: these tokens are not counted. */
 function logAgain(step: Step, run: Run, event: EventOf<'llm.tokens'>, span_id: string): void {
-  const told = { 'gen_ai.provider.name': event.provider, 'gen_ai.request.model': event.model };
   emitLog(step, event, {
     run,
     span: { trace_id: run.trace_id, span_id },
-    detail: identityOf(step, CHATS.find(run.chats, span_id), span_id) ?? told,
+    detail:
+      identityOf(step, CHATS.find(run.chats, span_id), span_id) ??
+      chatLogIdentity(event.provider, event.model),
     failed: event.error !== undefined,
   });
 }
@@ -285,7 +284,7 @@ function endCall(
   emitLog(step, event, {
     run,
     span,
-    detail: { 'gen_ai.provider.name': call.provider, 'gen_ai.request.model': call.model },
+    detail: chatLogIdentity(call.provider, call.model),
     failed: span.error !== undefined,
   });
   finishOrHold(step, run, span, call);

@@ -13,12 +13,15 @@ export const MAX_KNOWN_ARCHIVES = 256;
 /** Paths, those first that were archived first. Plain data. */
 export type KnownArchives = readonly string[];
 
-const ARCHIVE = /^(.+)\.(?:reset|deleted)\.(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?Z)$/s;
+const ARCHIVED = /\.(?:reset|deleted)\.(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?Z)$/;
+
+/** The path that a transcript had before it was archived. */
+export const livingPath = (path: string): string => path.replace(ARCHIVED, '');
 
 /** When a transcript was archived, as its name says; undefined where it is not. */
 function archivedAt(path: string): string | undefined {
-  const [, name = '', at] = ARCHIVE.exec(basename(path)) ?? [];
-  return isTranscript(name) ? at : undefined;
+  const [, at] = ARCHIVED.exec(path) ?? [];
+  return isTranscript(basename(livingPath(path))) ? at : undefined;
 }
 
 export const isArchive = (path: string): boolean => archivedAt(path) !== undefined;

@@ -13,6 +13,7 @@ import { type Backoff, createSocketSource, DEFAULT_BACKOFF } from './socket.js';
 import { createStdinSource } from './stdin.js';
 import { createTranscriptsSource } from './transcripts.js';
 
+export { livingPath } from './archives.js';
 export { withFallback } from './fallback.js';
 export { enterGateway } from './gateway/access.js';
 export type { Connection } from './gateway/connection.js';

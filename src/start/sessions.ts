@@ -6,11 +6,17 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { readTranscriptIndex, type TranscriptIndex } from '../decode/index.js';
+import { livingPath } from '../source/index.js';
 
 const SESSIONS_FILE = 'sessions.json';
 
-/** A stream is named by its file's path, which may be an archived transcript's; after a rotation with a number behind it. */
-const TRANSCRIPT_STREAM = /^(?:file:)?(.+\.jsonl)(?:\.(?:reset|deleted)\.[\dTZ.-]+)?(?:#\d+)?$/s;
+/** A stream is named by its file's path; after a rotation with a number behind it. */
+const FILE_STREAM = /^(?:file:)?(.+?)(?:#\d+)?$/s;
+
+function transcriptOf(stream: string): string | undefined {
+  const path = livingPath(FILE_STREAM.exec(stream)?.[1] ?? '');
+  return path.endsWith('.jsonl') ? path : undefined;
+}
 
 /** OpenClaw writes the file anew each time, under another inode. */
 function versionOf(path: string): string | undefined {
@@ -47,7 +53,7 @@ function createLiveIndex(path: string): TranscriptIndex {
 export function createSessionsLookup(): (stream: string) => TranscriptIndex | undefined {
   const indexes = new Map<string, TranscriptIndex>();
   return (stream) => {
-    const path = TRANSCRIPT_STREAM.exec(stream)?.[1];
+    const path = transcriptOf(stream);
     if (path === undefined) return undefined;
     const directory = dirname(path);
     const index = indexes.get(directory) ?? createLiveIndex(join(directory, SESSIONS_FILE));

@@ -5,7 +5,7 @@ import picocolors from 'picocolors';
 import type { InstrumentName, MetricTotals } from '../model/telemetry.js';
 import { ASCII_GLYPHS, UNICODE_GLYPHS } from './rows.js';
 import { fitText, textWidth } from './text.js';
-import { formatCost, formatCount, formatShare } from './units.js';
+import { formatCost, formatCount, formatShare, nounFor } from './units.js';
 
 export interface FooterOptions {
   /** The terminal's width in cells. */
@@ -55,7 +55,7 @@ function countFitting(parts: string[], gap: string, width: number): number {
 }
 
 const counted = (count: number, noun: string): string =>
-  count === 0 ? '' : `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
+  count === 0 ? '' : `${formatCount(count)} ${nounFor(count, noun)}`;
 
 function metricParts(totals: MetricTotals['totals']): string[] {
   const total = (instrument: InstrumentName): number => totals.get(instrument) ?? 0;

@@ -6,7 +6,7 @@ import type { AttributeValue, SpanRecord } from '../model/telemetry.js';
 import { cleanText } from './text.js';
 import { type Totals, totalsOf } from './totals.js';
 import type { RunNode } from './tree.js';
-import { formatCost, formatCount, formatDuration, formatShare } from './units.js';
+import { formatCost, formatCount, formatDuration, formatShare, nounFor } from './units.js';
 
 /** The signs that the tree is drawn with. Each mark, and the ellipsis, is one cell wide. */
 export interface Glyphs {
@@ -138,7 +138,7 @@ function hasSameSession(run: SpanRecord, parent: SpanRecord | undefined): boolea
   );
 }
 
-const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
+const counted = (count: number, noun: string): string => `${count} ${nounFor(count, noun)}`;
 
 /** What went wrong comes first: where a line is cut, its end is lost. */
 function notesOf(span: SpanRecord, totals: Totals): Row['notes'] {
