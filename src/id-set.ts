@@ -1,6 +1,7 @@
 /**
- * A set of span ids that forgets the oldest, as `bounded.ts` has them for texts. Ids are 64 bits, so they stand as two numbers each
- * in a table without a single object: a set of 200,000 takes 4 MB, and the collection of garbage never looks into it.
+ * A set of span ids, or of texts by their hashes, that forgets the oldest, as `bounded.ts` has them for texts themselves. Each is 64
+ * bits, so they stand as two numbers each in a table without a single object: a set of 200,000 takes 4 MB, whatever the texts'
+ * lengths, and the collection of garbage never looks into it.
  */
 
 import { isTracked, type Tracking, turn } from './bounded.js';
@@ -90,20 +91,52 @@ export function addHalves(generation: IdGeneration, high: number, low: number): 
 /** Begins a generation; the one before the last is forgotten. */
 export const beginIdGeneration = (set: IdSet, number: number): void => turn(set, createGeneration(number));
 
-/** Adds an id of 16 lower-case hex digits; at least the `max / 2` latest ones and at most `max` are remembered. */
-export function addId(set: IdSet, id: string, max: number): void {
-  const high = halfOf(id, 0);
-  const low = halfOf(id, DIGITS_OF_HALF);
+function add(set: IdSet, high: number, low: number, max: number): void {
   if (set.young.size >= max / 2 && !isAt(set.young, placeOf(set.young, high, low)))
     beginIdGeneration(set, set.young.number + 1);
   if (!addHalves(set.young, high, low)) return;
   if (isTracked(set)) set.young.added.push(high, low);
 }
 
-export function hasId({ young, old }: IdSet, id: string): boolean {
-  const high = halfOf(id, 0);
-  const low = halfOf(id, DIGITS_OF_HALF);
-  return isAt(young, placeOf(young, high, low)) || isAt(old, placeOf(old, high, low));
+const has = ({ young, old }: IdSet, high: number, low: number): boolean =>
+  isAt(young, placeOf(young, high, low)) || isAt(old, placeOf(old, high, low));
+
+/** Adds an id of 16 lower-case hex digits; at least the `max / 2` latest ones and at most `max` are remembered. */
+export const addId = (set: IdSet, id: string, max: number): void =>
+  add(set, halfOf(id, 0), halfOf(id, DIGITS_OF_HALF), max);
+
+export const hasId = (set: IdSet, id: string): boolean => has(set, halfOf(id, 0), halfOf(id, DIGITS_OF_HALF));
+
+/** Odd numbers whose bits are spread evenly: multiplied by one of them, every bit of a number reaches those above it. */
+const MIX_HIGH = 0x85ebca6b;
+const MIX_LOW = 0xc2b2ae35;
+
+/** Lets every bit reach those below it as well. */
+function spread(hash: number, factor: number): number {
+  const spreading = Math.imul(hash ^ (hash >>> 16), factor);
+  return spreading ^ (spreading >>> 13);
+}
+
+/**
+ * Adds a text, where it is not there; false where it is. It is known by two hashes of 32 bits that have nothing in common: where
+ * 200,000 are remembered, one new text in 10^13 is taken for one of them. `kind`: texts of another kind are others.
+ */
+export function addText(set: IdSet, text: string, kind: number, max: number): boolean {
+  let high = kind;
+  let low = text.length;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    high = Math.imul(high ^ code, MIX_HIGH);
+    high = (high << 13) | (high >>> 19);
+    low = Math.imul(low ^ code, MIX_LOW);
+    low = (low << 17) | (low >>> 15);
+  }
+  high = spread(high, MIX_LOW);
+  // Both 0 is where there is none; nothing else is lost by it.
+  low = spread(low, MIX_HIGH) || 1;
+  if (has(set, high, low)) return false;
+  add(set, high, low, max);
+  return true;
 }
 
 /** The halves of all ids of a generation, in no order. */

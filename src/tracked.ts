@@ -186,7 +186,7 @@ const readNumber = (text: string | undefined): number => {
 const numberIn = (key: string): number => readNumber(key.split('/').at(-1));
 
 /** Each record begins with it: the record of another version is of no use. */
-const FORMAT_VERSION = 5;
+const FORMAT_VERSION = 6;
 const HEADER_BYTES = 5;
 /** A text of this many characters may need three times as many bytes. */
 const SHORT_TEXT = 4_096;

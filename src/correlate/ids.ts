@@ -4,6 +4,8 @@
  */
 import { hash } from 'node:crypto';
 
+const LENGTH_BYTES = 4;
+
 /** The lengths below this are the same 4 bytes as UTF-8 text: those of nearly all parts. */
 const SHORT_BYTES = 0x80;
 const SHORT_LENGTHS = Array.from(
@@ -23,13 +25,15 @@ function frame(parts: readonly string[]): string | Buffer {
 }
 
 function frameLong(parts: readonly string[]): Buffer {
-  return Buffer.concat(
-    parts.flatMap((part) => {
-      const length = Buffer.allocUnsafe(4);
-      length.writeUInt32BE(Buffer.byteLength(part));
-      return [length, Buffer.from(part)];
-    }),
+  const framed = Buffer.allocUnsafe(
+    parts.reduce((bytes, part) => bytes + LENGTH_BYTES + Buffer.byteLength(part), 0),
   );
+  let at = 0;
+  for (const part of parts) {
+    const bytes = framed.write(part, at + LENGTH_BYTES);
+    at = framed.writeUInt32BE(bytes, at) + bytes;
+  }
+  return framed;
 }
 
 const TRACE_ID_BYTES = 16;
@@ -68,9 +72,6 @@ function spanDigits(bytes: string): string {
 /** The digest's bytes, each as the character of that number. */
 const digest = (parts: readonly string[]): string => hash('sha256', frame(parts), 'binary');
 
-/** What stands for a text that is too long to be kept. */
-export const digestOf = (text: string): string => hash('sha256', text, 'base64url');
-
 /** OpenTelemetry takes an all-zero id for "none", so it is never given. */
 const orOne = (id: string): string => (/[^0]/.test(id) ? id : `${id.slice(0, -1)}1`);
 
@@ -80,13 +81,52 @@ export function deriveTraceId(root_session_key: string, root_run_id: string): st
   return orOne(Buffer.from(bytes, 'latin1').toString('hex', 0, TRACE_ID_BYTES));
 }
 
+type SpanIdKind = 'run' | 'tool' | 'chat';
+
+/** Of what a span's id is derived, and the id. */
+interface Derived {
+  kind: SpanIdKind;
+  session_key: string;
+  run_id: string;
+  own_id: string;
+  span_id: string;
+}
+
+const PLACES = 256;
+/** What comes of an event, and of those after it, asks for the same ids: each has its place here until another one takes it. */
+const derived: (Derived | undefined)[] = new Array(PLACES).fill(undefined);
+/** What is longer would be kept for too little. */
+const MAX_KEPT_LENGTH = 1_024;
+
+/** Ids differ in their last characters first of all. */
+function placeOf(kind: SpanIdKind, id: string): number {
+  const last = id.length - 1;
+  return (
+    (kind.charCodeAt(0) ^
+      id.charCodeAt(last) ^
+      (id.charCodeAt(last - 1) << 3) ^
+      (id.charCodeAt(last - 2) << 5)) %
+    PLACES
+  );
+}
+
 /** 16 hex digits. `own_id`: empty for a run, the call id for a tool, the response, message or step id for a chat. */
-export const deriveSpanId = (
-  kind: 'run' | 'tool' | 'chat',
-  session_key: string,
-  run_id: string,
-  own_id: string,
-): string => orOne(spanDigits(digest([kind, session_key, run_id, own_id])));
+export function deriveSpanId(kind: SpanIdKind, session_key: string, run_id: string, own_id: string): string {
+  const place = placeOf(kind, own_id || run_id);
+  const known = derived[place];
+  if (
+    known !== undefined &&
+    known.kind === kind &&
+    known.own_id === own_id &&
+    known.run_id === run_id &&
+    known.session_key === session_key
+  )
+    return known.span_id;
+  const span_id = orOne(spanDigits(digest([kind, session_key, run_id, own_id])));
+  if (session_key.length + run_id.length + own_id.length <= MAX_KEPT_LENGTH)
+    derived[place] = { kind, session_key, run_id, own_id, span_id };
+  return span_id;
+}
 
 /** By this a run is known: its span's id. */
 export const runKey = (session_key: string, run_id: string): string =>

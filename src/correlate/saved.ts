@@ -30,7 +30,7 @@ export function trackState(state: State): StateParts {
     sessions: trackBounded(state.sessions, `${STATE_PREFIX}sessions/`, tracker, { form: SESSION_FORM }),
     spawns: trackBounded(state.spawns, `${STATE_PREFIX}spawns/`, tracker),
     by_run_id: trackBounded(state.by_run_id, `${STATE_PREFIX}by_run_id/`, tracker),
-    seen_events: trackBounded(state.seen_events, `${STATE_PREFIX}seen_events/`, tracker),
+    seen_events: trackIds(state.seen_events, `${STATE_PREFIX}seen_events/`, tracker),
     ended_spans: trackIds(state.ended_spans, `${STATE_PREFIX}ended_spans/`, tracker),
     unreasoned: trackBounded(state.unreasoned, `${STATE_PREFIX}unreasoned/`, tracker, {
       entries_of_a_record: SPANS_OF_A_RECORD,

@@ -2,9 +2,8 @@
  * What has been seen before. The same event is the same `event_id`, or else the same number of the same run: a run has the
  * numbers of its own events with it. What is said about a sub-agent may come before it and from elsewhere, and is kept apart.
  */
-import { addMember, hasMember } from '../bounded.js';
+import { addText } from '../id-set.js';
 import type { AgentEvent } from '../model/event.js';
-import { digestOf } from './ids.js';
 import { addNumber, type Seen } from './numbers.js';
 import type { Step } from './state.js';
 
@@ -16,21 +15,16 @@ const ABOUT_SUBAGENTS: ReadonlySet<AgentEvent['type']> = new Set([
 
 export const isAboutSubagent = ({ type }: AgentEvent): boolean => ABOUT_SUBAGENTS.has(type);
 
-/** Over it an id is remembered by its digest: whoever sends it says how long it is, and many are remembered. */
-const MAX_ID_LENGTH = 64;
-
-function isFirstId(step: Step, told: string): boolean {
-  const id = told.length > MAX_ID_LENGTH ? digestOf(told) : told;
-  if (hasMember(step.state.seen_events, id)) return false;
-  addMember(step.state.seen_events, id, step.options.limits.seen_ids);
-  return true;
-}
+/** What an event is known by. */
+const BY_ID = 1;
+const BY_NUMBER = 2;
 
 /** Whether an event comes for the first time; from here on it has been seen. `seen`: by the run that it is told of. */
-export function isFirstSight(step: Step, event: AgentEvent, seen: Seen): boolean {
+export function isFirstSight({ state, options }: Step, event: AgentEvent, seen: Seen): boolean {
   const { event_id, seq, session_key, run_id } = event;
-  if (event_id !== undefined) return isFirstId(step, `e\u0000${event_id}`);
+  const { seen_ids } = options.limits;
+  if (event_id !== undefined) return addText(state.seen_events, event_id, BY_ID, seen_ids);
   if (seq === undefined) return true;
   if (!isAboutSubagent(event)) return addNumber(seen, seq);
-  return isFirstId(step, `s\u0000${session_key}\u0000${run_id}\u0000${seq}`);
+  return addText(state.seen_events, `${session_key}\u0000${run_id}\u0000${seq}`, BY_NUMBER, seen_ids);
 }

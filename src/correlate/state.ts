@@ -5,9 +5,7 @@
 
 import {
   type BoundedMap,
-  type BoundedSet,
   createBoundedMap,
-  createBoundedSet,
   createQueue,
   enqueue,
   type Queue,
@@ -359,7 +357,7 @@ export interface State {
   /** Latest run of a run id, for the ids that announce runs name. */
   by_run_id: BoundedMap<string>;
   /** Ids of events, and numbers of those about sub-agents; of all others their run knows the number. */
-  seen_events: BoundedSet;
+  seen_events: IdSet;
   ended_spans: IdSet;
   /** Ended model calls whose reasoning nobody has told. */
   unreasoned: BoundedMap<EndedChat>;
@@ -401,7 +399,7 @@ export function createState(): State {
     recent_session: undefined,
     spawns: createBoundedMap(),
     by_run_id: createBoundedMap(),
-    seen_events: createBoundedSet(),
+    seen_events: createIdSet(),
     ended_spans: createIdSet(),
     unreasoned: createBoundedMap(),
     waking: [],

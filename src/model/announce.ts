@@ -34,10 +34,11 @@ function splitList(list: string): string[] {
  * protocol 3: `announce:v1:<child's session key>:<child's run id>`.
  */
 export function parseAnnounceRunId(run_id: string, session_key: string): AnnouncedRun[] | undefined {
+  if (!run_id.startsWith(ANNOUNCE_PREFIX)) return undefined;
   const v1 = /^announce:v1:(.+):([^:]+)$/.exec(run_id);
   if (v1?.[1] !== undefined && v1[2] !== undefined) return [{ session_key: v1[1], run_id: v1[2] }];
   const settle = /^announce:requester-settle:([^:]+):(.+):yield-\d+$/.exec(run_id);
-  if (settle?.[2] === undefined) return run_id.startsWith(ANNOUNCE_PREFIX) ? [] : undefined;
+  if (settle?.[2] === undefined) return [];
   const rest = settle[2];
   const list = rest.startsWith(`${session_key}:`) ? rest.slice(session_key.length + 1) : rest;
   return splitList(list).map((item) => ({ run_id: item }));

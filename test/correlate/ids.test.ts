@@ -1,5 +1,7 @@
+import { fc, test as property } from '@fast-check/vitest';
 import { expect, test } from 'vitest';
 import { deriveSpanId, deriveTraceId, parseTraceparent } from '../../src/correlate/ids.js';
+import { spanId } from '../oracle.js';
 
 // The expected ids were computed by another program, from the formula alone.
 test('ids follow the published formula', () => {
@@ -15,6 +17,20 @@ test('lengths count UTF-8 bytes', () => {
 
 test('parts are framed: moving a character from one to the next gives another id', () => {
   expect(deriveSpanId('tool', 's', '12', '3')).not.toBe(deriveSpanId('tool', 's', '1', '23'));
+});
+
+const part = fc.oneof(
+  fc.constantFrom('', 's', 'agent:main:a', 'x'.repeat(127), 'x'.repeat(128), 'é'.repeat(64), '\ud800'),
+  fc.string({ unit: 'grapheme', maxLength: 200 }),
+);
+
+property.prop([
+  fc.array(fc.tuple(fc.constantFrom('run', 'tool', 'chat'), part, part, part), { maxLength: 50 }),
+  fc.infiniteStream(fc.nat()),
+])('an id is the same, whatever was asked for before', (ids, order) => {
+  const places = ids.flatMap((_, at) => [at, order.next().value % ids.length, at]);
+  for (const [kind, session_key, run_id, own_id] of places.flatMap((at) => (ids[at] ? [ids[at]] : [])))
+    expect(deriveSpanId(kind, session_key, run_id, own_id)).toBe(spanId(kind, session_key, run_id, own_id));
 });
 
 test('a valid traceparent is read, anything else is passed over', () => {
