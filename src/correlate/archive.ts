@@ -5,7 +5,7 @@
 import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../bounded.js';
 import { isThere } from '../tracked.js';
 import { countOf, none } from './few.js';
-import { loadMatching, RUN_FORM, saveMatching } from './forms.js';
+import { loadMatching, saveMatching } from './forms.js';
 import { letSleep, wakeBy } from './heap.js';
 import { asideOf, forgetCalls, NOTHING_ASIDE, nextNumber, type Run, type State, type Step } from './state.js';
 import { hasUnmatchedStep } from './steps.js';
@@ -19,8 +19,11 @@ function waitsForNothing(run: Run): boolean {
 }
 
 /** When what a run's calls are matched by is to be let go of: all that it could still be woken for. */
-const dueOf = ({ steps }: Run, now_ms: number): number[] =>
-  steps.flatMap(({ due_ms = Infinity }) => (due_ms > now_ms && due_ms < Infinity ? due_ms : []));
+function dueOf({ steps }: Run, now_ms: number): number[] {
+  const due: number[] = [];
+  for (const { due_ms = Infinity } of steps) if (due_ms > now_ms && due_ms < Infinity) due.push(due_ms);
+  return due;
+}
 
 /** Nothing of it is missing that could still come and be matched. */
 const isWhole = ({ first_seen, last_seen, seen_below }: Run): boolean =>
@@ -87,13 +90,26 @@ function resume(step: Step, run: Run): void {
   for (const due_ms of due) if (due_ms > step.now_ms) wakeBy(step.state.waking, run, due_ms);
 }
 
+/** A copy to be changed. What is replaced as a whole is shared; nothing was left of what a run waits with. */
+function copyOf(known: Readonly<Run>): Run {
+  const run = { ...known };
+  run.epoch = 0;
+  run.seen_below = known.seen_below?.slice();
+  run.ended = known.ended && { ...known.ended };
+  if (known.aside === NOTHING_ASIDE) return run;
+  const aside = { ...known.aside };
+  aside.events = known.aside.events.slice();
+  run.aside = aside;
+  return run;
+}
+
 /** Takes a run out again that was put away: it is to be changed. */
 export function recall(step: Step, key: string): Run | undefined {
   const { state } = step;
   const known = archived(state, key);
+  if (known === undefined) return undefined;
   // It may not have been written down yet as it was when it was put away.
-  const run = known && RUN_FORM.load(JSON.parse(JSON.stringify(RUN_FORM.save(known))));
-  if (run === undefined) return undefined;
+  const run = copyOf(known);
   deleteEntry(state.archive, key);
   // The record that it had under its number may be on its way out.
   run.number = nextNumber(state);
