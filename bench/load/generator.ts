@@ -7,6 +7,7 @@ import { connect, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { serveCalls } from '../lib/calls.js';
 import { nowMs } from '../lib/clock.js';
+import { copiesOf, type Recorded } from './recorded.js';
 import { storyClock, tellAll, type Workload } from './workload.js';
 
 export interface Paced {
@@ -19,6 +20,8 @@ export interface Paced {
 export type GeneratorCalls = {
   /** Tells a workload to itself, so that sending costs next to nothing. */
   prepare(workload: Workload): { events: number; bytes: number };
+  /** The same of a recording. */
+  prepareRecorded(recorded: Recorded): { events: number; bytes: number };
   /** Sends what was prepared, and says when that began. `is_kept_open`: more may come over this connection. */
   send(to: { path: string; is_kept_open?: boolean }): Promise<{ began_ms: number; sent_ms: number }>;
   /** Sends events at a pace, each with the instant at which it was due to be sent. */
@@ -31,12 +34,19 @@ const CHUNK_BYTES = 64 * 1024;
 let prepared: Buffer = Buffer.alloc(0);
 let open: Socket | undefined;
 
-function prepare(workload: Workload): { events: number; bytes: number } {
-  const lines: string[] = [];
-  for (const { event } of tellAll(workload, storyClock())) lines.push(`${JSON.stringify(event)}\n`);
+function keep(lines: string[]): { events: number; bytes: number } {
   prepared = Buffer.from(lines.join(''));
   return { events: lines.length, bytes: prepared.length };
 }
+
+function prepare(workload: Workload): { events: number; bytes: number } {
+  const lines: string[] = [];
+  for (const { event } of tellAll(workload, storyClock())) lines.push(`${JSON.stringify(event)}\n`);
+  return keep(lines);
+}
+
+const prepareRecorded = (recorded: Recorded): { events: number; bytes: number } =>
+  keep([...copiesOf(recorded)].flat());
 
 async function connectTo(path: string): Promise<Socket> {
   const socket = connect(path);
@@ -119,4 +129,7 @@ async function pace(paced: Paced) {
   return { began_ms, events, spans };
 }
 
-serveCalls<GeneratorCalls>({ prepare, send, pace, hangUp: () => void open?.end() }, 'generator');
+serveCalls<GeneratorCalls>(
+  { prepare, prepareRecorded, send, pace, hangUp: () => void open?.end() },
+  'generator',
+);

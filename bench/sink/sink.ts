@@ -20,6 +20,7 @@ import {
 } from './expected.js';
 import { readSums } from './metrics.js';
 import { countItems, readLogs, readSpans } from './otlp.js';
+import { countRightTrees } from './trees.js';
 
 type Signal = 'traces' | 'metrics' | 'logs';
 
@@ -50,6 +51,8 @@ export type SinkCalls = {
   /** Resolves when so many are there, or when nothing has come for a while. */
   until(wanted: { spans: number; logs: number; quiet_ms: number }): Promise<Arrival>;
   check(what: { with_ids: boolean; is_full: boolean }): Check;
+  /** How many traces of a recording are its tree. */
+  countRightTrees(): number;
   /** Of each span that ended later than this, how long after its end it was here, in milliseconds. */
   latencies(since_ms: number): number[];
 };
@@ -177,6 +180,7 @@ server.listen(0, '127.0.0.1', () => {
       },
       until,
       check,
+      countRightTrees: () => countRightTrees(bodiesOf('traces').flatMap(readSpans)),
       latencies,
     },
     `http://127.0.0.1:${port}`,
