@@ -81,9 +81,6 @@ export interface ComposedBridge {
 
 const DEFAULT_METRICS_INTERVAL_MS = 10_000;
 
-/** How often it is looked whether a checkpoint is due, and what has been answered is written down. */
-const KEEP_INTERVAL_MS = 250;
-
 /** A source that is read again has long told by then what it had told the process before since its last checkpoint. */
 const READ_AGAIN_MS = 60_000;
 
@@ -106,6 +103,7 @@ interface OpenedSource {
 
 export function composeBridge(options: BridgeParts): ComposedBridge {
   const { sources, destinations, keep, logger, now = Date.now } = options;
+  const { metrics_interval_ms = DEFAULT_METRICS_INTERVAL_MS } = options;
   const kept = keep?.kept;
   const intake = createIntake(
     {
@@ -128,7 +126,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     logger.warn(`${unusable_records} records of what was known can't be used, and are left out`);
   const started_ms = now();
   let opened: OpenedSource[] = [];
-  let keepTimer: NodeJS.Timeout | undefined;
+  let metricsTimer: NodeJS.Timeout | undefined;
   let restoreTimer: NodeJS.Timeout | undefined;
   /** What is read after the end is not applied: nobody would send what comes of it. */
   let is_finished = false;
@@ -273,13 +271,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       pipeline.start();
     },
     async read() {
-      keepTimer =
-        keeper === undefined
-          ? setInterval(
-              () => void sendMetrics(destinations),
-              options.metrics_interval_ms ?? DEFAULT_METRICS_INTERVAL_MS,
-            )
-          : setInterval(() => void keeper.keepUp(), KEEP_INTERVAL_MS);
+      if (keeper !== undefined) keeper.start();
+      else metricsTimer = setInterval(() => void sendMetrics(destinations), metrics_interval_ms);
       return (await Promise.all(opened.map(readSource))).flat();
     },
     async stopReading() {
@@ -296,8 +289,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       else if (!canBeAsked()) pipeline.giveOutEnded();
       const left_ms = countdown(drain_ms);
       await drain(drain_ms);
-      clearInterval(keepTimer);
-      await keeper?.idle();
+      clearInterval(metricsTimer);
+      await keeper?.stop();
       // What a checkpoint collected meanwhile goes as well.
       if (isPending()) await untilIdle(left_ms());
       await Promise.all(destinations.map((destination) => destination.close()));

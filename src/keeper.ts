@@ -43,12 +43,14 @@ export interface Keeper {
   journal(entry: JournalEntry): Promise<boolean>;
   /** Notes where a batch of a source that can be read again leaves it. */
   advance(entry: JournalEntry): void;
+  /** From now on it keeps up. */
+  start(): void;
   /** Writes down what has been answered and the ledger, and takes a checkpoint where one is due. */
   keepUp(): Promise<void>;
   /** Resolves when it is taken, written or not. */
   checkpoint(): Promise<void>;
-  /** Resolves when nothing is being written down. */
-  idle(): Promise<void>;
+  /** It keeps up no longer. Resolves when nothing is being written down. */
+  stop(): Promise<void>;
   /** Writes down how the process ended. `forget`: the next one begins anew. */
   close(options: { forget: boolean }): Promise<void>;
 }
@@ -71,11 +73,20 @@ const MAX_UNWRITTEN_LETTERS_BYTES = 1024 * 1024;
 /** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
 const WORK_SHARE = 0.02;
 
-/** Nothing may have happened for so long before the metrics are collected all the same. */
+/**
+ * Nothing may have happened for so long before the metrics are collected all the same; while nothing goes on happening they are
+ * collected less and less often. Whoever asks for what happened in a minute still finds two of them there.
+ */
 const IDLE_INTERVAL_MS = 10_000;
+const MAX_IDLE_INTERVAL_MS = 30_000;
 
+/** How often it is looked for what is to be written down: answers are within a second, and at rest each look costs. */
+const LOOK_INTERVAL_MS = 250;
+const IDLE_LOOK_INTERVAL_MS = 500;
+
+/** How often the ledger is written while anything happens, and otherwise, to show that the bridge is at work. */
 const LEDGER_INTERVAL_MS = 1_000;
-const UNCHANGED_LEDGER_INTERVAL_MS = 5_000;
+const IDLE_LEDGER_INTERVAL_MS = 5_000;
 
 /** Collects and sends, where nothing is written down in between. */
 export async function sendMetrics(destinations: Destination[]): Promise<void> {
@@ -107,13 +118,16 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   let standing: Promise<void> | undefined;
   let checkpointing: Promise<void> | undefined;
   let keeping_up: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let is_stopped = false;
   let is_failing = false;
   let is_dirty = kept.journal.records.length > 0 || answer_keys.length > 0;
   let last_checkpoint_ms = clock();
-  let last_look_ms = Number.NEGATIVE_INFINITY;
   let last_ledger_ms = Number.NEGATIVE_INFINITY;
-  let last_told = '';
+  /** Something has happened that the ledger may tell. */
+  let is_ledger_old = true;
   let interval_ms = options.checkpoint_interval_ms;
+  let idle_interval_ms = IDLE_INTERVAL_MS;
 
   const keepings: DestinationKeeping[] = destinations.flatMap(({ keeping }) => keeping ?? []);
   const max_unwritten_bytes = Math.min(
@@ -142,6 +156,12 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     return written;
   }
 
+  function noteChange(entry: JournalEntry): void {
+    advancePosition(kept.positions, entry);
+    is_dirty = true;
+    is_ledger_old = true;
+  }
+
   const write = async (changes: Changes): Promise<Written> => noteWritten(await store.write(changes));
 
   /** A bound is reached that a checkpoint makes room under. */
@@ -149,7 +169,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     journal.bytes() > MAX_JOURNAL_BYTES || keepings.some((keeping) => keeping.isPressed());
 
   const isLongAgo = (): boolean =>
-    clock() - last_checkpoint_ms >= (is_dirty ? interval_ms : IDLE_INTERVAL_MS);
+    clock() - last_checkpoint_ms >= (is_dirty ? interval_ms : idle_interval_ms);
 
   /** Takes note of everything at one instant. */
   async function captureAll(everything: boolean) {
@@ -166,6 +186,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       const cut = journal.cut();
       const answers = answer_keys.map((key) => ({ key }));
       answer_keys = [];
+      idle_interval_ms = is_dirty ? IDLE_INTERVAL_MS : Math.min(2 * idle_interval_ms, MAX_IDLE_INTERVAL_MS);
       is_dirty = false;
       const positions = { key: POSITIONS, value: Buffer.from(JSON.stringify(kept.positions)) };
       return { stages, outboxes, cut, others: [...answers, positions] };
@@ -226,6 +247,9 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     const log: AnswerLog = { at_ms: options.now(), answers: [] };
     for (const { name: destination, keeping } of destinations) {
       for (const [signal, outgoing] of Object.entries(keeping?.takeAnswers() ?? {})) {
+        is_ledger_old = true;
+        // Metrics are collected at each checkpoint: if their answers asked for the next one, there would be no rest.
+        if (signal !== 'metrics') is_dirty = true;
         changes.push(...outgoing.changes);
         const { ids, places } = outgoing.answers;
         if (ids.length > 0 || Object.keys(places).length > 0)
@@ -237,7 +261,6 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       answer_keys.push(key);
       changes.push(...scoped([{ key, value: encodeAnswers(log) }]));
     }
-    if (changes.length > 0) is_dirty = true;
     return changes;
   }
 
@@ -246,18 +269,12 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     value: Buffer.from(JSON.stringify({ ...ledger, store_bytes: store.usedBytes() })),
   });
 
-  /** What has not changed is written again now and then, to show that the bridge is at work. */
   function takeLedger(): RecordChange[] {
     const now_ms = clock();
-    if (now_ms - last_look_ms < LEDGER_INTERVAL_MS) return [];
-    last_look_ms = now_ms;
-    const ledger = options.ledger(true);
-    const { updated_ms: _updated_ms, ...counts } = ledger;
-    const told = JSON.stringify(counts);
-    if (told === last_told && now_ms - last_ledger_ms < UNCHANGED_LEDGER_INTERVAL_MS) return [];
-    last_told = told;
+    if (now_ms - last_ledger_ms < (is_ledger_old ? LEDGER_INTERVAL_MS : IDLE_LEDGER_INTERVAL_MS)) return [];
     last_ledger_ms = now_ms;
-    return [ledgerChange(ledger)];
+    is_ledger_old = false;
+    return [ledgerChange(options.ledger(true))];
   }
 
   /** Not while a checkpoint is taken: it has the answers that came before it, and those that came since go after it. */
@@ -291,7 +308,23 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     } else if (checkpointing === undefined && (isPressed() || isLongAgo())) await checkpoint();
   }
 
-  async function idle(): Promise<void> {
+  /** One at a time. */
+  function keepUpOnce(): Promise<void> {
+    keeping_up ??= keepUp().finally(() => {
+      keeping_up = undefined;
+    });
+    return keeping_up;
+  }
+
+  function look(): void {
+    if (is_stopped) return;
+    const interval_ms = is_ledger_old ? LOOK_INTERVAL_MS : IDLE_LOOK_INTERVAL_MS;
+    timer = setTimeout(() => void keepUpOnce().then(look), interval_ms);
+  }
+
+  async function stop(): Promise<void> {
+    is_stopped = true;
+    clearTimeout(timer);
     await keeping_up;
     await checkpointing;
   }
@@ -305,8 +338,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       while (standing !== undefined) await standing;
     },
     journal(entry) {
-      advancePosition(kept.positions, entry);
-      is_dirty = true;
+      noteChange(entry);
       if (is_failing) return Promise.resolve(false);
       // Nothing here keeps hold of the entry: its chunk is garbage once it is applied, long before it is written.
       const { change, bytes } = journal.add(entry);
@@ -321,19 +353,14 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       return written;
     },
     advance(entry) {
-      advancePosition(kept.positions, entry);
-      is_dirty = true;
+      noteChange(entry);
     },
-    keepUp() {
-      keeping_up ??= keepUp().finally(() => {
-        keeping_up = undefined;
-      });
-      return keeping_up;
-    },
+    start: look,
+    keepUp: keepUpOnce,
     checkpoint,
-    idle,
+    stop,
     async close({ forget }) {
-      await idle();
+      await stop();
       const changes = [...unwritten, ...takeAnswers(), ...retention.takeChanges()];
       const last_ledger = ledgerChange(options.ledger(false));
       // All that begins with its scope.

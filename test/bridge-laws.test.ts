@@ -22,7 +22,9 @@ import { requests } from './correlate/stories.js';
 import { answered, fakeLogger, OK, UNREACHABLE } from './export/fakes.js';
 
 vi.setConfig({ testTimeout: 120_000 });
-vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance', 'Date'] });
+vi.useFakeTimers({
+  toFake: ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout', 'performance', 'Date'],
+});
 
 const KEEP_INTERVAL_MS = 250;
 

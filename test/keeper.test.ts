@@ -1,4 +1,4 @@
-/** What is written down where the disk refuses some of it. */
+/** What is written down and when, also where the disk refuses some of it. */
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { createKeeper } from '../src/keeper.js';
@@ -8,17 +8,21 @@ import type { RecordChange } from '../src/model/record.js';
 import { createMemoryStore } from '../src/store/index.js';
 import { gatherFor, type Store } from '../src/store/store.js';
 
+const NO_ANSWERS = { ids: new Uint8Array(), places: {} };
+
 /** A keeper of one destination, whose store refuses what is written while it is full. */
 function open() {
   const inner = createMemoryStore();
-  const state = { is_full: false };
+  const state = { is_full: false, now_ms: 0, collections_ms: [] as number[] };
   let outgoing: RecordChange[] = [];
+  let collected: RecordChange[] = [];
   const write: Store['write'] = async (changes) =>
     state.is_full ? { ok: false, message: 'full' } : inner.write(changes);
   const keeping: Partial<DestinationKeeping> = {
     prefixes: [],
     takeAnswers: () => ({
-      traces: { changes: outgoing.splice(0), answers: { ids: new Uint8Array(), places: {} } },
+      ...(outgoing.length > 0 ? { traces: { changes: outgoing.splice(0), answers: NO_ANSWERS } } : {}),
+      ...(collected.length > 0 ? { metrics: { changes: collected.splice(0), answers: NO_ANSWERS } } : {}),
     }),
     capture: () => ({ changes: [], take: () => [], advance: () => true, written: () => undefined }),
     bytes: () => 0,
@@ -28,8 +32,11 @@ function open() {
   const destination: Partial<Destination> = {
     name: 'a',
     keeping: keeping as DestinationKeeping,
-    collectMetrics: async () => undefined,
-    sendMetrics: () => undefined,
+    collectMetrics: async () => void state.collections_ms.push(state.now_ms),
+    // It is answered at once.
+    sendMetrics: () => {
+      collected = [{ key: 'outbox/a/metrics/1' }];
+    },
   };
   const keeper = createKeeper(openKept({ ...inner, write, gather: () => gatherFor(write) }, 'run'), {
     place: 'here',
@@ -41,7 +48,7 @@ function open() {
     store_limit_bytes: 1e9,
     logger: pino({ level: 'silent' }),
     now: () => 0,
-    clock: () => 0,
+    clock: () => state.now_ms,
   });
   return {
     keeper,
@@ -78,4 +85,17 @@ test('dead letters that can not be written are held up to a bound', async () => 
   state.is_full = false;
   await keeper.keepUp();
   expect(keys().filter((key) => key.startsWith('dead/'))).toEqual(['dead/1', 'dead/2']);
+});
+
+test('at rest metrics are collected less often, and what happens hastens it again', async () => {
+  const { keeper, state, give } = open();
+  const passTo = async (until_ms: number): Promise<void> => {
+    for (; state.now_ms < until_ms; state.now_ms += 500) await keeper.keepUp();
+  };
+  give({ key: 'outbox/a/traces/1', value: Buffer.from('a') });
+  await passTo(200_000);
+  give({ key: 'outbox/a/traces/2', value: Buffer.from('a') });
+  await passTo(230_000);
+  const seconds = state.collections_ms.map((at_ms) => at_ms / 1_000);
+  expect(seconds).toEqual([5, 15, 35, 65, 95, 125, 155, 185, 200, 210]);
 });

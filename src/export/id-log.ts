@@ -14,6 +14,7 @@ const number_bytes = new Uint8Array(number.buffer);
 
 export interface IdLog {
   add(id: Id): void;
+  isEmpty(): boolean;
   /** Gives out what was added, and begins anew. */
   take(): Uint8Array;
   /** Puts back what was taken, before what came since. */
@@ -53,6 +54,7 @@ export function createIdLog(): IdLog {
       bytes[length] = length - start;
       length++;
     },
+    isEmpty: () => length === 0,
     take() {
       const taken = bytes.subarray(0, length);
       // What many once took is not kept for the few that come next.

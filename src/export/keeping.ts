@@ -11,15 +11,19 @@ export interface KeptLane {
   signal: Signal;
   memory_limit_bytes: number;
   lane: Pick<Lane<unknown>, 'isPressed' | 'relieve' | 'dropOldest'>;
-  outbox: Pick<Outbox<unknown>, 'prefix' | 'bytes' | 'since_ms' | 'takeAnswers' | 'capture' | 'endRestore'>;
+  outbox: Pick<
+    Outbox<unknown>,
+    'prefix' | 'bytes' | 'since_ms' | 'hasAnswers' | 'takeAnswers' | 'capture' | 'endRestore'
+  >;
 }
 
 export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
-  const bySignal = <V>(value: (lane: KeptLane) => V): Partial<Record<Signal, V>> =>
-    Object.fromEntries(lanes.map((each) => [each.signal, value(each)]));
   return {
     prefixes: lanes.map(({ outbox }) => outbox.prefix),
-    takeAnswers: () => bySignal(({ outbox }) => outbox.takeAnswers()),
+    takeAnswers() {
+      const answered = lanes.filter(({ outbox }) => outbox.hasAnswers);
+      return Object.fromEntries(answered.map(({ signal, outbox }) => [signal, outbox.takeAnswers()]));
+    },
     capture() {
       const captures = lanes.map(({ outbox }) => outbox.capture());
       const { advance, take } = joinCaptures(captures);
@@ -46,8 +50,8 @@ export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
     memory_limit_bytes: Math.min(...lanes.map((each) => each.memory_limit_bytes)),
     isPressed: () => lanes.some(({ lane }) => lane.isPressed),
     since() {
-      const since = bySignal(({ outbox }) => outbox.since_ms);
-      return Object.fromEntries(Object.entries(since).filter(([, since_ms]) => since_ms !== undefined));
+      const since = lanes.map(({ signal, outbox }) => [signal, outbox.since_ms]);
+      return Object.fromEntries(since.filter(([, since_ms]) => since_ms !== undefined));
     },
   };
 }

@@ -175,6 +175,12 @@ export class Outbox<T> {
     this.#letters.push({ key, value: joinRecord(header, [pack(items.map((item) => item.payload))]) });
   }
 
+  /** Whether anything was answered since the last time, or is to be written for another reason. */
+  get hasAnswers(): boolean {
+    for (const _key in this.#answered_places) return true;
+    return !this.#answered_ids.isEmpty() || this.#letters.length > 0 || this.#stale.length > 0;
+  }
+
   /** What was answered since the last time; not to be asked for while a capture goes on. */
   takeAnswers(): Outgoing {
     const changes = [...this.#takeStale(), ...this.#letters];
