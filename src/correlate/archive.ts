@@ -5,7 +5,6 @@
 import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../bounded.js';
 import { isThere } from '../tracked.js';
 import { countOf, none } from './few.js';
-import { loadMatching, saveMatching } from './forms.js';
 import { letSleep, wakeBy } from './heap.js';
 import { asideOf, forgetCalls, NOTHING_ASIDE, nextNumber, type Run, type State, type Step } from './state.js';
 import { hasUnmatchedStep } from './steps.js';
@@ -18,18 +17,11 @@ function waitsForNothing(run: Run): boolean {
   );
 }
 
-/** When what a run's calls are matched by is to be let go of: all that it could still be woken for. */
-function dueOf({ steps }: Run, now_ms: number): number[] {
-  const due: number[] = [];
-  for (const { due_ms = Infinity } of steps) if (due_ms > now_ms && due_ms < Infinity) due.push(due_ms);
-  return due;
-}
-
 /** Nothing of it is missing that could still come and be matched. */
 const isWhole = ({ first_seen, last_seen, seen_below }: Run): boolean =>
   seen_below === undefined && first_seen <= 1 && first_seen <= last_seen;
 
-function archive({ state, options, now_ms }: Step, run: Run): void {
+function archive({ state, options }: Step, run: Run): void {
   if (run.ended !== undefined) run.ended.number = 0;
   const session = getEntry(state.sessions, run.session_key);
   if (session?.latest === run) session.latest = undefined;
@@ -37,9 +29,7 @@ function archive({ state, options, now_ms }: Step, run: Run): void {
   if (cancelled_at_ms === undefined && yielded_at_ms === undefined) run.aside = NOTHING_ASIDE;
   // Nothing waits under a call that is still to come: none can close a circle.
   else asideOf(run).wrapped = none();
-  const matching = isWhole(run) ? undefined : saveMatching(run, dueOf(run, now_ms));
-  if (matching !== undefined) asideOf(run).matching = matching;
-  forgetCalls(run);
+  if (isWhole(run)) forgetCalls(run);
   letSleep(state.waking, run);
   state.runs.delete(run.span_id);
   setEntry(state.archive, run.span_id, run, options.limits.ended_runs);
@@ -81,13 +71,16 @@ export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run
 export const archived = (state: State, key: string): Readonly<Run> | undefined =>
   getEntry(state.archive, key);
 
-/** Brings a run to where waking it would have brought it. */
-function resume(step: Step, run: Run): void {
-  const due = loadMatching(run);
-  const last_ms = Math.max(...due.filter((due_ms) => due_ms <= step.now_ms));
-  const isWaiting = run.steps.some(({ due_ms = Infinity }) => due_ms > last_ms);
-  if (Number.isFinite(last_ms) && !isWaiting) forgetCalls(run);
-  for (const due_ms of due) if (due_ms > step.now_ms) wakeBy(step.state.waking, run, due_ms);
+/** Brings a run to where waking it would have brought it: its calls are matched for as long as it would have waited for them. */
+function resume({ state, now_ms }: Step, run: Run): void {
+  let last_ms = Number.NEGATIVE_INFINITY;
+  let isWaiting = false;
+  for (const { due_ms = Infinity } of run.steps) {
+    if (due_ms <= now_ms) last_ms = Math.max(last_ms, due_ms);
+    else isWaiting = true;
+    if (due_ms > now_ms && due_ms < Infinity) wakeBy(state.waking, run, due_ms);
+  }
+  if (!isWaiting && last_ms > (run.ended?.arrival_ms ?? Infinity)) forgetCalls(run);
 }
 
 /** A copy to be changed. What is replaced as a whole is shared; nothing was left of what a run waits with. */
@@ -96,6 +89,8 @@ function copyOf(known: Readonly<Run>): Run {
   run.epoch = 0;
   run.seen_below = known.seen_below?.slice();
   run.ended = known.ended && { ...known.ended };
+  run.ended_calls = known.ended_calls.slice();
+  run.steps = known.steps.map((step) => ({ ...step }));
   if (known.aside === NOTHING_ASIDE) return run;
   const aside = { ...known.aside };
   aside.events = known.aside.events.slice();

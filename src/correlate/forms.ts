@@ -8,7 +8,6 @@ import type { Waiting } from './heap.js';
 import { rangesOf, seenOf } from './numbers.js';
 import {
   type Aside,
-  asideOf,
   type Descent,
   type EarlyEnd,
   type EarlyReasoning,
@@ -179,22 +178,6 @@ function loadEnded(saved: Saved | null): Ended | undefined {
   return { number, end_ms, arrival_ms, yielded, settle_due_ms, calls_error };
 }
 
-/** By what the calls of a run are matched, and when that is to be let go of, as one text: it is hardly ever looked at again. */
-export const saveMatching = (run: Run, due_ms: number[]): string | undefined =>
-  run.steps.length + run.ended_calls.length === 0
-    ? undefined
-    : JSON.stringify([saveEndedCalls(run), saveSteps(run), due_ms]);
-
-/** Gives a run back what that text says, and when that is to be let go of. */
-export function loadMatching(run: Run): number[] {
-  const { matching } = run.aside;
-  if (matching === undefined) return [];
-  const [ended_calls, steps, due_ms] = JSON.parse(matching);
-  Object.assign(run, loadMatched(ended_calls, steps));
-  asideOf(run).matching = undefined;
-  return due_ms;
-}
-
 /** Null where there is nothing, or no more. */
 function saveAside({ aside }: Run): Saved | null {
   if (aside === NOTHING_ASIDE) return null;
@@ -207,7 +190,6 @@ function saveAside({ aside }: Run): Saved | null {
     aside.cancelled_at_ms,
     aside.yielded_at_ms,
     aside.finishing,
-    aside.matching,
     listIfAny(listOf(aside.wrapped)),
   ];
   return saved.every((each) => each === null || each === undefined) ? null : saved;
@@ -215,18 +197,8 @@ function saveAside({ aside }: Run): Saved | null {
 
 function loadAside(saved: Saved | null): Readonly<Aside> {
   if (saved === null) return NOTHING_ASIDE;
-  const [
-    input,
-    events,
-    reasoning,
-    early_ends,
-    parked,
-    cancelled_at_ms,
-    yielded_at_ms,
-    finishing,
-    matching,
-    wrapped,
-  ] = saved;
+  const [input, events, reasoning, early_ends, parked, cancelled_at_ms, yielded_at_ms, finishing, wrapped] =
+    saved;
   return {
     input: input ?? undefined,
     events: loadList(events),
@@ -236,7 +208,6 @@ function loadAside(saved: Saved | null): Readonly<Aside> {
     cancelled_at_ms: cancelled_at_ms ?? undefined,
     yielded_at_ms: yielded_at_ms ?? undefined,
     finishing: finishing ?? undefined,
-    matching: matching ?? undefined,
     wrapped: loadFew(wrapped, WRAPPED),
   };
 }

@@ -231,8 +231,6 @@ export interface Aside {
   yielded_at_ms: number | undefined;
   /** Its task is over; its own end is waited for. */
   finishing: { end: RunClosing; due_ms: number } | undefined;
-  /** In the archive: its steps and ended calls, see `forms.ts`. */
-  matching: string | undefined;
   /** Ended calls within calls of which one was not known, by call id. */
   wrapped: Few<WrappedCall>;
 }
@@ -439,7 +437,6 @@ export const NOTHING_ASIDE: Readonly<Aside> = Object.freeze({
   cancelled_at_ms: undefined,
   yielded_at_ms: undefined,
   finishing: undefined,
-  matching: undefined,
   wrapped: none<WrappedCall>(),
 });
 
