@@ -64,6 +64,9 @@ function placeOf({ table }: IdGeneration, high: number, low: number): number {
 const isAt = ({ table }: IdGeneration, place: number): boolean =>
   table[place] !== 0 || table[place + 1] !== 0;
 
+const isIn = (generation: IdGeneration, high: number, low: number): boolean =>
+  isAt(generation, placeOf(generation, high, low));
+
 function grow(generation: IdGeneration): void {
   const { table } = generation;
   generation.table = new Int32Array(2 * table.length);
@@ -91,21 +94,27 @@ export function addHalves(generation: IdGeneration, high: number, low: number): 
 /** Begins a generation; the one before the last is forgotten. */
 export const beginIdGeneration = (set: IdSet, number: number): void => turn(set, createGeneration(number));
 
-function add(set: IdSet, high: number, low: number, max: number): void {
-  if (set.young.size >= max / 2 && !isAt(set.young, placeOf(set.young, high, low)))
+/** False where it was there. */
+function add(set: IdSet, high: number, low: number, max: number): boolean {
+  if (set.young.size >= max / 2) {
+    if (isIn(set.young, high, low)) return false;
     beginIdGeneration(set, set.young.number + 1);
-  if (!addHalves(set.young, high, low)) return;
+  }
+  if (!addHalves(set.young, high, low)) return false;
   if (isTracked(set)) set.young.added.push(high, low);
+  return true;
 }
 
-const has = ({ young, old }: IdSet, high: number, low: number): boolean =>
-  isAt(young, placeOf(young, high, low)) || isAt(old, placeOf(old, high, low));
-
 /** Adds an id of 16 lower-case hex digits; at least the `max / 2` latest ones and at most `max` are remembered. */
-export const addId = (set: IdSet, id: string, max: number): void =>
+export function addId(set: IdSet, id: string, max: number): void {
   add(set, halfOf(id, 0), halfOf(id, DIGITS_OF_HALF), max);
+}
 
-export const hasId = (set: IdSet, id: string): boolean => has(set, halfOf(id, 0), halfOf(id, DIGITS_OF_HALF));
+export function hasId({ young, old }: IdSet, id: string): boolean {
+  const high = halfOf(id, 0);
+  const low = halfOf(id, DIGITS_OF_HALF);
+  return isIn(young, high, low) || isIn(old, high, low);
+}
 
 /** Odd numbers whose bits are spread evenly: multiplied by one of them, every bit of a number reaches those above it. */
 const MIX_HIGH = 0x85ebca6b;
@@ -134,9 +143,7 @@ export function addText(set: IdSet, text: string, kind: number, max: number): bo
   high = spread(high, MIX_LOW);
   // Both 0 is where there is none; nothing else is lost by it.
   low = spread(low, MIX_HIGH) || 1;
-  if (has(set, high, low)) return false;
-  add(set, high, low, max);
-  return true;
+  return !isIn(set.old, high, low) && add(set, high, low, max);
 }
 
 /** The halves of all ids of a generation, in no order. */

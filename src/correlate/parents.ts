@@ -148,7 +148,14 @@ function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent
     ...(session_key === undefined ? [] : [sessionWait(session_key)]),
   ]);
   // It links to each of those: one that is not open may be about to be.
-  const parent = run && { ...known(step, run, undefined, reported.length === named.length), waits_for };
+  const certain = reported.length === named.length;
+  const parent: KnownParent | undefined = run && {
+    kind: 'known',
+    run,
+    span_id: run.span_id,
+    certain,
+    waits_for,
+  };
   // Only the runs that it reports on tell which request it goes on with.
   if (parent !== undefined && reported.length > 0) return parent;
   return {
