@@ -45,6 +45,8 @@ export interface Keeper {
   advance(entry: JournalEntry): void;
   /** From now on it keeps up. */
   start(): void;
+  /** Something was given out, so that answers are to be expected. */
+  wake(): void;
   /** Writes down what has been answered and the ledger, and takes a checkpoint where one is due. */
   keepUp(): Promise<void>;
   /** Resolves when it is taken, written or not. */
@@ -80,9 +82,8 @@ const WORK_SHARE = 0.02;
 const IDLE_INTERVAL_MS = 10_000;
 const MAX_IDLE_INTERVAL_MS = 30_000;
 
-/** How often it is looked for what is to be written down: answers are within a second, and at rest each look costs. */
+/** How often it is looked for what is to be written down, unless everything is at rest: answers are within a second. */
 const LOOK_INTERVAL_MS = 250;
-const IDLE_LOOK_INTERVAL_MS = 500;
 
 /** How often the ledger is written while anything happens, and otherwise, to show that the bridge is at work. */
 const LEDGER_INTERVAL_MS = 1_000;
@@ -120,6 +121,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   let keeping_up: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let is_stopped = false;
+  /** The next look is far off. */
+  let is_at_rest = false;
   let is_failing = false;
   let is_dirty = kept.journal.records.length > 0 || answer_keys.length > 0;
   let last_checkpoint_ms = clock();
@@ -160,6 +163,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     advancePosition(kept.positions, entry);
     is_dirty = true;
     is_ledger_old = true;
+    wake();
   }
 
   const write = async (changes: Changes): Promise<Written> => noteWritten(await store.write(changes));
@@ -168,8 +172,9 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   const isPressed = (): boolean =>
     journal.bytes() > MAX_JOURNAL_BYTES || keepings.some((keeping) => keeping.isPressed());
 
-  const isLongAgo = (): boolean =>
-    clock() - last_checkpoint_ms >= (is_dirty ? interval_ms : idle_interval_ms);
+  const checkpointDue = (): number => last_checkpoint_ms + (is_dirty ? interval_ms : idle_interval_ms);
+
+  const isLongAgo = (): boolean => clock() >= checkpointDue();
 
   /** Takes note of everything at one instant. */
   async function captureAll(everything: boolean) {
@@ -231,6 +236,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     retention.keep();
     interval_ms = Math.max(options.checkpoint_interval_ms, work_ms / WORK_SHARE);
     last_checkpoint_ms = clock();
+    is_ledger_old = true;
   }
 
   /** One at a time: who asks for one while one is being taken has to have another. */
@@ -316,10 +322,26 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     return keeping_up;
   }
 
+  /** Where nothing has happened and no answer can come, there is nothing to be found before the next is due. */
+  function untilNextLook(): number {
+    if (is_ledger_old || destinations.some((destination) => destination.pending() > 0))
+      return LOOK_INTERVAL_MS;
+    const due_ms = Math.min(last_ledger_ms + IDLE_LEDGER_INTERVAL_MS, checkpointDue());
+    return Math.max(LOOK_INTERVAL_MS, due_ms - clock());
+  }
+
+  function lookIn(wait_ms: number): void {
+    is_at_rest = wait_ms > LOOK_INTERVAL_MS;
+    clearTimeout(timer);
+    timer = setTimeout(() => void keepUpOnce().then(look), wait_ms);
+  }
+
   function look(): void {
-    if (is_stopped) return;
-    const interval_ms = is_ledger_old ? LOOK_INTERVAL_MS : IDLE_LOOK_INTERVAL_MS;
-    timer = setTimeout(() => void keepUpOnce().then(look), interval_ms);
+    if (!is_stopped) lookIn(untilNextLook());
+  }
+
+  function wake(): void {
+    if (is_at_rest && !is_stopped) lookIn(LOOK_INTERVAL_MS);
   }
 
   async function stop(): Promise<void> {
@@ -356,6 +378,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       noteChange(entry);
     },
     start: look,
+    wake,
     keepUp: keepUpOnce,
     checkpoint,
     stop,

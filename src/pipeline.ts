@@ -58,6 +58,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     if (isEmpty(emission)) return;
     parts.recordMeasurements?.(emission.measurements);
     for (const destination of destinations) destination.accept(emission);
+    keeper?.wake();
   }
 
   /** Gives out what has come of a batch when that is written down, and after everything before it. */
