@@ -42,6 +42,38 @@ describe('the gateway', () => {
     expect(logs.filter((log) => log.event_name.startsWith('openclaw.tool'))).toHaveLength(2);
   });
 
+  test('a run id that is masked in a message, and in its history, is the one of the run', () => {
+    const session_key = 'agent:main:subagent:119d2d77-2b1c-4385-ae0b-561707452823';
+    const child_run = 'f75e5b34-5d9e-4c17-94a4-1f7e09b44b99';
+    const runId = `announce:requester-settle:main:${session_key}:${child_run}:yield-1`;
+    const masked =
+      'announce:requester-settle:main:agent:main:subagent:119d2d77-2b1c-4385-ae0b-561707…4b99:yield-1';
+    const row = {
+      role: 'assistant',
+      content: [{ type: 'text', text: 'They have reported.' }],
+      provider: 'script',
+      model: 'scripted',
+      usage: { input: 100, output: 18, cacheRead: 1400, cacheWrite: 0, reasoningTokens: 4 },
+      timestamp: 1_500,
+      responseId: 'response-51',
+      __openclaw: { runId: masked, id: 'm', recordTimestampMs: 1_600 },
+    };
+    const { reasoningTokens: _untold, ...usage } = row.usage;
+    const pushed = { sessionKey: session_key, messageId: 'm', message: { ...row, usage } };
+    const of = { runId, sessionKey: session_key };
+    const frames = [
+      agent('lifecycle', { phase: 'start', startedAt: 1000 }, of),
+      { type: 'event', event: 'session.message', payload: pushed },
+      { type: 'res', id: '1', ok: true, payload: { messages: [row] } },
+      agent('lifecycle', { phase: 'end', endedAt: 2000, executionSettled: true }, of),
+    ];
+    const { spans } = correlate(decode(frames));
+    expect(spans.map(({ kind }) => kind).sort()).toEqual(['chat', 'run']);
+    expect(spans.map(({ attributes }) => attributes['openclaw.run.id'])).toEqual([runId, runId]);
+    const chat = spans.find(({ kind }) => kind === 'chat');
+    expect(chat?.attributes['gen_ai.usage.reasoning.output_tokens']).toBe(4);
+  });
+
   test('a task started by hand does not make a run its own parent', () => {
     const task = {
       kind: 'cli',

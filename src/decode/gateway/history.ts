@@ -11,13 +11,12 @@ type Candidate = Record<string, unknown>;
 /** Only calls that came as events are told of again: another call's reasoning would stand for itself. */
 function reasoningOf(row: Json, arrival_ms: number, memory: GatewayMemory): Candidate[] {
   const own = object(row.__openclaw);
-  const run_id = text(own.runId);
   const message_id = text(own.id);
   const response_id = text(row.responseId);
   const reasoning_tokens = number(object(row.usage).reasoningTokens);
-  const session_key = message_id === undefined ? undefined : memory.sessionsOfMessages.get(message_id);
-  if (session_key === undefined || run_id === undefined) return [];
-  if (response_id === undefined || reasoning_tokens === undefined) return [];
+  const message = message_id === undefined ? undefined : memory.messages.get(message_id);
+  if (message === undefined || response_id === undefined || reasoning_tokens === undefined) return [];
+  const { session_key, run_id } = message;
   return [
     {
       type: 'llm.reasoning',

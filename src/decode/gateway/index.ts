@@ -136,8 +136,8 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
 }
 
 function memoryOf(memory: GatewayMemory): DecoderMemory {
-  const { sessions, labels, commands, heldEnds, inputs, resumes, sessionsOfMessages } = memory;
-  const all = { sessions, labels, commands, heldEnds, inputs, resumes, sessionsOfMessages };
+  const { sessions, labels, commands, heldEnds, inputs, resumes, messages } = memory;
+  const all = { sessions, labels, commands, heldEnds, inputs, resumes, messages };
   return { maps: Object.fromEntries(Object.entries(all).map(([name, { map }]) => [name, map])) };
 }
 

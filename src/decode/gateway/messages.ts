@@ -4,6 +4,7 @@
  */
 
 import { blockText, type Json, number, object, text, withoutUndefined } from '../../json.js';
+import { isMaskOf } from '../../model/masked.js';
 import { agentOfSession } from '../../model/session-key.js';
 import { modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';
@@ -57,12 +58,14 @@ export function decodeMessage(
   if (unused !== undefined) return unused;
   const own = object(message.__openclaw);
   const latest = session?.run_id;
-  const run_id = text(own.runId) ?? text(message.runId) ?? text(payload.runId) ?? latest;
+  const told = text(own.runId) ?? text(message.runId) ?? text(payload.runId);
+  const isLatest = told === undefined || (latest !== undefined && isMaskOf(told, latest));
+  const run_id = isLatest ? latest : told;
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
   memory.tell(session_key, { run_id });
   const message_id = text(payload.messageId) ?? text(own.id);
   const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
-  if (message_id !== undefined) memory.sessionsOfMessages.set(message_id, session_key);
+  if (message_id !== undefined) memory.messages.set(message_id, { session_key, run_id });
   return modelCallEvents(message, { message_id, ended_at }).map((event) => ({
     ...event,
     session_key,

@@ -63,6 +63,12 @@ export interface HeldEnd {
   event: Record<string, unknown>;
 }
 
+/** Whose message it is. */
+export interface MessageMemory {
+  session_key: string;
+  run_id: string;
+}
+
 export interface GatewayMemory {
   session(key: string): SessionMemory;
   /** Adds to what is known of a session. */
@@ -77,8 +83,8 @@ export interface GatewayMemory {
   inputs: BoundedMemory<string>;
   /** The run that a run goes on with after the gateway restarted in the middle of it, by the later one. */
   resumes: BoundedMemory<string>;
-  /** Session keys by message that told of a model call: the rows of a history name neither, but the message. */
-  sessionsOfMessages: BoundedMemory<string>;
+  /** Messages that told of a model call, by their ids: the rows of a history name no session, and their run as it may be masked. */
+  messages: BoundedMemory<MessageMemory>;
 }
 
 export function createGatewayMemory(): GatewayMemory {
@@ -104,7 +110,7 @@ export function createGatewayMemory(): GatewayMemory {
     heldEnds: createMemory(MAX_CALLS),
     inputs: createMemory(MAX_SESSIONS),
     resumes: createMemory(MAX_SESSIONS),
-    sessionsOfMessages: createMemory(MAX_CALLS),
+    messages: createMemory(MAX_CALLS),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { type Json, list, number, object, text } from '../../json.js';
+import { isMasked, isMaskOf } from '../../model/masked.js';
 import type { SessionAnswers } from './answers.js';
 
 export interface RebuildOptions {
@@ -69,7 +70,8 @@ function createRuns() {
   return {
     runs,
     of(run_id: string): RunFacts {
-      const known = runs.get(run_id);
+      const whole = isMasked(run_id) ? [...runs.keys()].find((id) => isMaskOf(run_id, id)) : undefined;
+      const known = runs.get(whole ?? run_id);
       if (known !== undefined) return known;
       const run: RunFacts = { run_id, messages: [], results: [], calls: new Map(), audited: new Map() };
       runs.set(run_id, run);
