@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 import { createCaller, type Remote } from './calls.js';
 import type { ProbeCalls } from './probe.js';
 
-const PROBE = new URL('./probe.js', import.meta.url).href;
+export const PROBE = new URL('./probe.js', import.meta.url).href;
 export const MAIN = resolve('dist/main.js');
 const FLOOR = new URL('../subjects/floor.js', import.meta.url).pathname;
 const NAIVE = new URL('../subjects/naive.js', import.meta.url).pathname;
