@@ -2,15 +2,13 @@
  * `npm run bench:growth`: whether an event costs more processor time the more runs are open and the more events there have been.
  * The program is the real one, durable and with everything on.
  */
-import { startRemote } from './lib/calls.js';
 import { DURABLE } from './lib/durable.js';
+import { startEnds, stopEnds } from './lib/ends.js';
 import { options, publish, roundsText, say, table } from './lib/report.js';
 import { median, ratios, spread } from './lib/statistics.js';
 import { type Subject, startSubject } from './lib/subject.js';
 import { atMost } from './lib/target.js';
-import type { GeneratorCalls } from './load/generator.js';
 import { storyClock, tellAll, type Workload } from './load/workload.js';
-import type { SinkCalls } from './sink/sink.js';
 
 const MAX_RATIO = 1.3;
 const TIMES = [1, 10, 100];
@@ -25,8 +23,8 @@ const PART_OPEN = 1_000;
 const PARTS_MEASURED = 5;
 const QUIET_MS = 8_000;
 
-const sink = await startRemote<SinkCalls>(new URL('./sink/sink.js', import.meta.url));
-const generator = await startRemote<GeneratorCalls>(new URL('./load/generator.js', import.meta.url));
+const ends = await startEnds();
+const { sink, generator } = ends;
 
 function count(workload: Workload): { spans: number; logs: number } {
   const counts = { spans: 0, logs: 0 };
@@ -112,5 +110,4 @@ const intro = [
   `History: one process; × is to the cheapest shorter history. The median, and the least and the greatest.`,
 ].join(' ');
 publish('growth', `${intro}\n\n${open_table}\n\n${history_table}`);
-sink.stop();
-generator.stop();
+stopEnds(ends);

@@ -8,15 +8,15 @@ import { createCorrelator, DEFAULT_LIMITS } from '../src/correlate/index.js';
 import { createCaller, type Remote } from './lib/calls.js';
 import { decoded } from './lib/decoded.js';
 import { DURABLE } from './lib/durable.js';
+import { startEnds, stopEnds } from './lib/ends.js';
 import { liveBytes } from './lib/heap.js';
 import type { ProbeCalls } from './lib/probe.js';
 import { publish, say, table } from './lib/report.js';
-import { startEnds, stopEnds } from './lib/rotation.js';
 import { median, spread } from './lib/statistics.js';
 import { PROBE, startSubject } from './lib/subject.js';
 import { atMost } from './lib/target.js';
 import { tellAll } from './load/workload.js';
-import { expectedOfCopy } from './sink/trees.js';
+import { expectedOf } from './sink/trees.js';
 
 const WAKING = new URL('./subjects/waking.js', import.meta.url).pathname;
 const WORKED = { copies: 10 };
@@ -62,9 +62,7 @@ async function measureIdle(): Promise<{ program: number; waking: number }> {
   await generator.call('prepareRecorded', WORKED);
   const subject = await startSubject(DURABLE, sink.hello);
   const waking = fork(WAKING, { execArgv: ['--import', PROBE] });
-  const { spans, logs } = expectedOfCopy();
-  const wanted = { spans: WORKED.copies * spans, logs: WORKED.copies * logs, quiet_ms: QUIET_MS };
-  const done = sink.call('until', wanted);
+  const done = sink.call('until', { ...expectedOf(WORKED), quiet_ms: QUIET_MS });
   await generator.call('send', { path: subject.socket_path });
   await done;
   await sleep(SETTLE_MS);

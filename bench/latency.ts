@@ -3,15 +3,13 @@
  * is an open loop: it is sent at its pace, whatever the program does, and each event holds the instant at which it was due, so
  * that a stall is in the figures of everything that waited behind it.
  */
-import { startRemote } from './lib/calls.js';
 import { measureDisk } from './lib/disk.js';
 import { DURABLE } from './lib/durable.js';
+import { startEnds, stopEnds } from './lib/ends.js';
 import { options, publish, roundsText, say, table } from './lib/report.js';
 import { quantile } from './lib/statistics.js';
 import { startSubject } from './lib/subject.js';
 import { judge } from './lib/target.js';
-import type { GeneratorCalls } from './load/generator.js';
-import type { SinkCalls } from './sink/sink.js';
 
 interface Rate {
   per_second: number;
@@ -41,8 +39,8 @@ interface Sample {
   lost: number;
 }
 
-const sink = await startRemote<SinkCalls>(new URL('./sink/sink.js', import.meta.url));
-const generator = await startRemote<GeneratorCalls>(new URL('./load/generator.js', import.meta.url));
+const ends = await startEnds();
+const { sink, generator } = ends;
 
 async function sample(rate: Rate): Promise<Sample> {
   const { per_second } = rate;
@@ -94,5 +92,4 @@ const intro = [
   `${WARM_UP_S} seconds to warm up. The disk alone: an append of 4 KB with fdatasync, median / 99th percentile, right before.`,
 ].join(' ');
 publish('latency', `${intro}\n\n${table([HEAD, ...samples.map(row)])}`);
-sink.stop();
-generator.stop();
+stopEnds(ends);

@@ -5,16 +5,14 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Correlator, createCorrelator } from '../src/correlate/index.js';
-import { startRemote } from './lib/calls.js';
 import { decoded } from './lib/decoded.js';
 import { DURABLE } from './lib/durable.js';
+import { startEnds, stopEnds } from './lib/ends.js';
 import { liveBytes } from './lib/heap.js';
 import { options, publish, say, table } from './lib/report.js';
 import { startSubject } from './lib/subject.js';
 import { atMost } from './lib/target.js';
-import type { GeneratorCalls } from './load/generator.js';
 import { STANDARD } from './load/workload.js';
-import type { SinkCalls } from './sink/sink.js';
 
 const MAX_RUN_BYTES = 600;
 const MAX_CALL_BYTES = 400;
@@ -127,8 +125,8 @@ function storeMegabytes(pid: number): number {
 
 async function measureProgram(): Promise<{ peak: Resident; store_mb: number; lost: number }> {
   const workload = { ...STANDARD, ...(options.events === undefined ? {} : { events: options.events }) };
-  const sink = await startRemote<SinkCalls>(new URL('./sink/sink.js', import.meta.url));
-  const generator = await startRemote<GeneratorCalls>(new URL('./load/generator.js', import.meta.url));
+  const ends = await startEnds();
+  const { sink, generator } = ends;
   const { spans, logs } = await sink.call('expect', workload);
   await generator.call('prepare', workload);
   await sink.call('reset');
@@ -150,8 +148,7 @@ async function measureProgram(): Promise<{ peak: Resident; store_mb: number; los
   await sent;
   const arrived = await done;
   await subject.stop();
-  sink.stop();
-  generator.stop();
+  stopEnds(ends);
   return { peak, store_mb, lost: spans + logs - arrived.spans - arrived.logs };
 }
 

@@ -374,9 +374,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       journaled = written.then(() => undefined);
       return written;
     },
-    advance(entry) {
-      noteChange(entry);
-    },
+    advance: noteChange,
     start: look,
     wake,
     keepUp: keepUpOnce,

@@ -1,10 +1,8 @@
 /** Where the processor time of a variant goes, by V8's profiler. Nothing else is measured meanwhile: the profiler costs time itself. */
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import type { GeneratorCalls } from '../load/generator.js';
 import type { Workload } from '../load/workload.js';
-import type { SinkCalls } from '../sink/sink.js';
-import { startRemote } from './calls.js';
+import { startEnds, stopEnds } from './ends.js';
 import { MAIN, type SubjectPlan, startSubject, temporaryDirectory } from './subject.js';
 
 export interface Frame {
@@ -53,8 +51,8 @@ const NOWHERE: Frame = { functionName: '(nowhere)', url: '', lineNumber: 0 };
 
 /** Runs a program, by default the one of this checkout, on a workload. Gives the tree of its calls. */
 export async function profile(plan: SubjectPlan, workload: Workload, main = MAIN): Promise<Call> {
-  const sink = await startRemote<SinkCalls>(new URL('../sink/sink.js', import.meta.url));
-  const generator = await startRemote<GeneratorCalls>(new URL('../load/generator.js', import.meta.url));
+  const ends = await startEnds();
+  const { sink, generator } = ends;
   const counts = await sink.call('expect', workload);
   await generator.call('prepare', workload);
   await sink.call('reset');
@@ -69,8 +67,7 @@ export async function profile(plan: SubjectPlan, workload: Workload, main = MAIN
   const [file = ''] = readdirSync(directory);
   const recorded: Recorded = JSON.parse(readFileSync(join(directory, file), 'utf8'));
   rmSync(directory, { recursive: true });
-  sink.stop();
-  generator.stop();
+  stopEnds(ends);
   return treeOf(recorded, counts.events);
 }
 

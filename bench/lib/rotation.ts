@@ -3,41 +3,31 @@
  * two samples of one round.
  */
 import { once } from 'node:events';
-import type { GeneratorCalls } from '../load/generator.js';
 import type { Counts } from '../sink/expected.js';
-import type { SinkCalls } from '../sink/sink.js';
-import { type Remote, startRemote } from './calls.js';
+import { measureDisk } from './disk.js';
+import { type Ends, stopEnds } from './ends.js';
+import { options, publish, roundsText, say, table } from './report.js';
 import { median, ratios, spread } from './statistics.js';
 import { type Subject, startSubject } from './subject.js';
 import type { Variant } from './variants.js';
 
-export interface Speed {
+interface Speed {
   events_per_second: number;
   cpu_us_per_event: number;
   peak_mb: number;
 }
 
+/** `found`: what was looked at of what arrived; the floor sends nothing. */
+interface Sample<F> extends Speed {
+  found?: F;
+}
+
 /** By variant, a sample a round. */
-export type Samples<S extends Speed> = Map<string, S[]>;
+type Samples<F> = Map<string, Sample<F>[]>;
 
 /** Nothing more is waited for after this. */
 const QUIET_MS = 8_000;
 const MEGABYTE = 1024 ** 2;
-
-export interface Ends {
-  sink: Remote<SinkCalls>;
-  generator: Remote<GeneratorCalls>;
-}
-
-export const startEnds = async (): Promise<Ends> => ({
-  sink: await startRemote<SinkCalls>(new URL('../sink/sink.js', import.meta.url)),
-  generator: await startRemote<GeneratorCalls>(new URL('../load/generator.js', import.meta.url)),
-});
-
-export function stopEnds({ sink, generator }: Ends): void {
-  sink.stop();
-  generator.stop();
-}
 
 /** When everything has come of what was sent. The floor says so itself. */
 async function untilDone(
@@ -57,7 +47,7 @@ async function untilDone(
 }
 
 /** One sample. What arrived of it is in the sink until the next one. */
-export async function measure(ends: Ends, variant: Variant, counts: Counts): Promise<Speed> {
+async function measure(ends: Ends, variant: Variant, counts: Counts): Promise<Speed> {
   await ends.sink.call('reset');
   const subject = await startSubject(variant, ends.sink.hello);
   const before = await subject.call('usage');
@@ -74,12 +64,12 @@ export async function measure(ends: Ends, variant: Variant, counts: Counts): Pro
 }
 
 /** Each round begins with another variant. */
-export async function rotate<S extends Speed>(
+async function rotate<F>(
   variants: readonly Variant[],
   rounds: number,
-  take: (variant: Variant, round: number) => Promise<S>,
-): Promise<Samples<S>> {
-  const all: Samples<S> = new Map(variants.map(({ name }) => [name, []]));
+  take: (variant: Variant, round: number) => Promise<Sample<F>>,
+): Promise<Samples<F>> {
+  const all: Samples<F> = new Map(variants.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
     const turn = round % variants.length;
     for (const variant of [...variants.slice(turn), ...variants.slice(0, turn)])
@@ -88,13 +78,13 @@ export async function rotate<S extends Speed>(
   return all;
 }
 
-export const speedText = ({ events_per_second, cpu_us_per_event, peak_mb }: Speed): string =>
+const speedText = ({ events_per_second, cpu_us_per_event, peak_mb }: Speed): string =>
   `${Math.round(events_per_second / 1_000)}k events/s, ${cpu_us_per_event.toFixed(1)} µs, ${Math.round(peak_mb)} MB`;
 
-export const SPEED_HEAD = ['', 'events/s', '× floor', '× naive', 'CPU µs/event', 'peak MB'];
+const SPEED_HEAD = ['', 'events/s', '× floor', '× naive', 'CPU µs/event', 'peak MB'];
 
-/** A row of the table: the ratios are to the floor, and of the bridge to the naive program that sends the same. */
-export function speedCells(variant: Variant, all: Samples<Speed>): string[] {
+/** The ratios are to the floor, and of the bridge to the naive program that sends the same. */
+function speedCells(variant: Variant, all: Samples<unknown>): string[] {
   const samples = all.get(variant.name) ?? [];
   const speeds = (name: string): number[] => (all.get(name) ?? []).map((each) => each.events_per_second);
   const to = (name: string): string =>
@@ -110,4 +100,60 @@ export function speedCells(variant: Variant, all: Samples<Speed>): string[] {
     ),
     Math.round(Math.max(...samples.map((each) => each.peak_mb))).toString(),
   ];
+}
+
+export interface SpeedComparison<F> {
+  /** The section of the document that it belongs to. */
+  section: string;
+  ends: Ends;
+  variants: readonly Variant[];
+  /** What the generator has prepared, and what must arrive of it. */
+  counts: Counts;
+  bytes: number;
+  /** What else there is to be said of the load. */
+  says?: string;
+  /** Looks at what has arrived of a sample. */
+  examine(variant: Variant): Promise<F>;
+  /** The same in words, behind its speed. */
+  describe(found: F): string;
+  /** Columns beside those of the speed, and the cells of a variant in them. */
+  head: string[];
+  cells(variant: Variant, found: F[]): string[];
+}
+
+const ROUNDS = 5;
+
+/** Takes the samples, tells each, publishes the table, and stops both ends. */
+export async function compareSpeeds<F>(comparison: SpeedComparison<F>): Promise<void> {
+  const { section, ends, variants, counts, bytes, says, examine, describe, head, cells } = comparison;
+  const rounds = options.rounds ?? ROUNDS;
+  const intro = [
+    `${counts.events.toLocaleString('en')} events of ${Math.round(bytes / counts.events)} bytes on average,`,
+    `${counts.spans.toLocaleString('en')} spans and ${counts.logs.toLocaleString('en')} log records${says === undefined ? '' : `, ${says}`};`,
+    `${roundsText(rounds)}.`,
+    `An append of 4 KB with fdatasync takes ${measureDisk()} (median / 99th percentile).`,
+  ].join(' ');
+  say(intro);
+
+  async function take(variant: Variant, round: number): Promise<Sample<F>> {
+    const speed = await measure(ends, variant, counts);
+    const told = `${round + 1}/${rounds} ${variant.name}: ${speedText(speed)}`;
+    if (variant.program === 'floor') {
+      say(told);
+      return speed;
+    }
+    const found = await examine(variant);
+    say(told + describe(found));
+    return { ...speed, found };
+  }
+
+  const all = await rotate(variants, rounds, take);
+  const rows = variants.map((variant) => {
+    const found = (all.get(variant.name) ?? []).flatMap((sample) =>
+      'found' in sample ? [sample.found as F] : [],
+    );
+    return [...speedCells(variant, all), ...cells(variant, found)];
+  });
+  publish(section, `${intro}\n\n${table([[...SPEED_HEAD, ...head], ...rows])}`);
+  stopEnds(ends);
 }

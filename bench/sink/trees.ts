@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import type { SpanFacts } from '../load/facts.js';
+import type { Recorded } from '../load/recorded.js';
 
 const GOLDEN = 'test/golden/sub-agents';
 const INDENT = '  ';
@@ -45,12 +46,12 @@ function treeOf(spans: SpanFacts[]): Node {
 
 const linesOf = (name: string): string[] => readFileSync(`${GOLDEN}/${name}`, 'utf8').trim().split('\n');
 
-/** What must arrive of one copy. */
-export function expectedOfCopy(): { spans: number; logs: number } {
+/** What must arrive. */
+export function expectedOf({ copies }: Recorded): { spans: number; logs: number } {
   const logs = linesOf('sums.txt').filter((line) => line.startsWith('log '));
   return {
-    spans: linesOf('traces.txt').length,
-    logs: logs.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0),
+    spans: copies * linesOf('traces.txt').length,
+    logs: copies * logs.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0),
   };
 }
 

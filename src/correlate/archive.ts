@@ -4,6 +4,7 @@
  */
 import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../bounded.js';
 import { isThere } from '../tracked.js';
+import { expireChats } from './chats.js';
 import { countOf, none } from './few.js';
 import { letSleep, wakeBy } from './heap.js';
 import { asideOf, forgetCalls, NOTHING_ASIDE, nextNumber, type Run, type State, type Step } from './state.js';
@@ -72,15 +73,10 @@ export const archived = (state: State, key: string): Readonly<Run> | undefined =
   getEntry(state.archive, key);
 
 /** Brings a run to where waking it would have brought it: its calls are matched for as long as it would have waited for them. */
-function resume({ state, now_ms }: Step, run: Run): void {
-  let last_ms = Number.NEGATIVE_INFINITY;
-  let isWaiting = false;
-  for (const { due_ms = Infinity } of run.steps) {
-    if (due_ms <= now_ms) last_ms = Math.max(last_ms, due_ms);
-    else isWaiting = true;
-    if (due_ms > now_ms && due_ms < Infinity) wakeBy(state.waking, run, due_ms);
-  }
-  if (!isWaiting && last_ms > (run.ended?.arrival_ms ?? Infinity)) forgetCalls(run);
+function resume(step: Step, run: Run): void {
+  expireChats(step, run, step.now_ms);
+  for (const { due_ms = Infinity } of run.steps)
+    if (due_ms > step.now_ms) wakeBy(step.state.waking, run, due_ms);
 }
 
 /** A copy to be changed. What is replaced as a whole is shared; nothing was left of what a run waits with. */
