@@ -5,11 +5,12 @@
 import { fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createCorrelator, DEFAULT_LIMITS } from '../src/correlate/index.js';
-import { createCaller, type Remote } from './lib/calls.js';
+import { createCaller } from './lib/calls.js';
 import { decoded } from './lib/decoded.js';
 import { DURABLE } from './lib/durable.js';
 import { startEnds, stopEnds } from './lib/ends.js';
 import { liveBytes } from './lib/heap.js';
+import { IDLE_MS, idleShares, MAX_IDLE_PERCENT, SETTLE_MS } from './lib/idle.js';
 import type { ProbeCalls } from './lib/probe.js';
 import { publish, say, table } from './lib/report.js';
 import { median, spread } from './lib/statistics.js';
@@ -21,10 +22,6 @@ import { expectedOf } from './sink/trees.js';
 const WAKING = new URL('./subjects/waking.js', import.meta.url).pathname;
 const WORKED = { copies: 10 };
 const QUIET_MS = 8_000;
-/** What the work has left is seen to, and the heap is tidied up; what goes on is part of being idle. */
-const SETTLE_MS = 30_000;
-const IDLE_MS = 60_000;
-const MAX_IDLE_PERCENT = 0.5;
 
 const HOUR_MS = 3_600_000;
 const HOURS = 24;
@@ -43,17 +40,6 @@ const LOOK_MS = HOUR_MS / 6;
 /** Of the second half of the day to the first, in their medians over many such hours. */
 const MAX_GROWTH = 1.02;
 const MEGABYTE = 1024 ** 2;
-
-/** Processor time of each over a while in which nothing happens, of one core in percent. */
-async function idleShares(processes: Pick<Remote<ProbeCalls>, 'call'>[]): Promise<number[]> {
-  const usages = () => Promise.all(processes.map((each) => each.call('usage')));
-  const before = await usages();
-  const began_ms = performance.now();
-  await sleep(IDLE_MS);
-  const after = await usages();
-  const took_us = (performance.now() - began_ms) * 1_000;
-  return after.map(({ cpu_us }, at) => (100 * (cpu_us - (before[at]?.cpu_us ?? 0))) / took_us);
-}
 
 /** The program after some requests, since series of metrics that are there are collected again and again; and the one that only wakes. */
 async function measureIdle(): Promise<{ program: number; waking: number }> {

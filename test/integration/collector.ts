@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
+import { REPOSITORY } from './installed.js';
 
 export interface Collector extends Backend {
   /** What it has taken up to now; the last of it may not be written yet. */
@@ -26,6 +27,8 @@ export interface OtlpSpan {
   spanId: string;
   parentSpanId?: string;
   name: string;
+  /** Absent or zero while it is open. */
+  endTimeUnixNano?: string;
   attributes: OtlpAttribute[];
   links?: { traceId: string; spanId: string }[];
   status?: { code?: number };
@@ -104,7 +107,7 @@ export async function startCollector(wanted_port?: number): Promise<Collector> {
   const otlp_url = `http://127.0.0.1:${port}`;
   const output_path = join(directory, 'output.ndjson');
   const { end, log } = await launch('collector', {
-    args: ['--config', join(import.meta.dirname, 'collector.yaml')],
+    args: ['--config', join(REPOSITORY, 'test/integration/collector.yaml')],
     env: { OTLP_PORT: String(port), OUTPUT_FILE: output_path },
     directory,
     // It answers 405 here, which is an answer.

@@ -3,9 +3,10 @@
  * works, and fail under CI, where a skipped test would go unnoticed.
  */
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 
-export const REPOSITORY = resolve(import.meta.dirname, '../..');
+/** Whatever uses this is started from there. */
+export const REPOSITORY = process.cwd();
 
 const HOME = process.env.INTEGRATION_HOME ?? join(REPOSITORY, '.cache/integration');
 

@@ -14,8 +14,11 @@ export interface Relay {
   close(): void;
 }
 
-/** Hands requests on to this port of the loopback. */
-export async function startRelay(port: number): Promise<Relay> {
+/** Hands requests on to this port of the loopback. `onRequest` sees each once all of it is there. */
+export async function startRelay(
+  port: number,
+  onRequest: (path: string, body: Buffer) => void = () => undefined,
+): Promise<Relay> {
   let lose: (() => void) | undefined;
 
   function handOn(incoming: IncomingMessage, outgoing: ServerResponse): void {
@@ -36,6 +39,9 @@ export async function startRelay(port: number): Promise<Relay> {
     // To its sender a server that is not there is a broken connection.
     forwarded.on('error', gone);
     incoming.pipe(forwarded);
+    const chunks: Buffer[] = [];
+    incoming.on('data', (chunk: Buffer) => void chunks.push(chunk));
+    incoming.on('end', () => onRequest(url ?? '', Buffer.concat(chunks)));
   }
 
   const server = createServer(handOn).listen(0, '127.0.0.1');

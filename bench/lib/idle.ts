@@ -1,0 +1,20 @@
+/** What a process costs while nothing happens. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Remote } from './calls.js';
+import type { ProbeCalls } from './probe.js';
+
+/** What the work has left is seen to, and the heap is tidied up; what goes on is part of being idle. */
+export const SETTLE_MS = 30_000;
+export const IDLE_MS = 60_000;
+export const MAX_IDLE_PERCENT = 0.5;
+
+/** Processor time of each over a while in which nothing happens, of one core in percent. */
+export async function idleShares(processes: Pick<Remote<ProbeCalls>, 'call'>[]): Promise<number[]> {
+  const usages = () => Promise.all(processes.map((each) => each.call('usage')));
+  const before = await usages();
+  const began_ms = performance.now();
+  await sleep(IDLE_MS);
+  const after = await usages();
+  const took_us = (performance.now() - began_ms) * 1_000;
+  return after.map(({ cpu_us }, at) => (100 * (cpu_us - (before[at]?.cpu_us ?? 0))) / took_us);
+}

@@ -1,0 +1,212 @@
+/**
+ * `npm run bench:live`: the program as it is used, between a real OpenClaw gateway with a scripted model and a real Collector and
+ * ClawMetry. A client that only reads what the gateway pushes stands beside it: what it hears late, the bridge can't hear early.
+ */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startClawMetry } from '../test/integration/clawmetry.js';
+import { type OtlpRequest, startCollector, unwrap } from '../test/integration/collector.js';
+import { connectClient, createWatch, type Watch } from '../test/integration/openclaw/client.js';
+import {
+  createGateway,
+  DRIVER_SCOPES,
+  type Gateway,
+  startRun,
+} from '../test/integration/openclaw/gateway.js';
+import { type Script, startModel } from '../test/integration/openclaw/model.js';
+import { soon } from '../test/integration/openclaw/soon.js';
+import { startRelay } from '../test/integration/relay.js';
+import { createCaller, type Remote } from './lib/calls.js';
+import { nowMs } from './lib/clock.js';
+import { IDLE_MS, idleShares, MAX_IDLE_PERCENT, SETTLE_MS } from './lib/idle.js';
+import type { ProbeCalls } from './lib/probe.js';
+import { publish, say, table } from './lib/report.js';
+import { quantile } from './lib/statistics.js';
+import { MAIN, PROBE, temporaryDirectory } from './lib/subject.js';
+import { atMost } from './lib/target.js';
+import { readSpans } from './sink/otlp.js';
+
+/** One is asked for each second: seven tool calls in a row, and two sub-agents of which one has a third. */
+const REQUESTS: readonly Script[] = Array.from({ length: 18 }, (_, at) => (at % 3 === 0 ? 'tools' : 'spawn'));
+/** With the runs that go on with a request once its sub-agents have reported. */
+const RUNS: Partial<Record<Script, number>> = { tools: 1, spawn: 6 };
+const BETWEEN_REQUESTS_MS = 1_000;
+const RUNS_LIMIT_MS = 180_000;
+const START_MS = 3_000;
+
+const MEGABYTE = 1024 ** 2;
+
+/** A copy of a span that tells its end. */
+interface Ended {
+  span_id: string;
+  name: string;
+  end_ms: number;
+}
+
+interface Request {
+  body: Buffer;
+  received_ms: number;
+}
+
+const readJson = (body: Buffer): Ended[] =>
+  unwrap([JSON.parse(body.toString()) as OtlpRequest]).spans.map(
+    ({ spanId, name, endTimeUnixNano = '0' }) => ({
+      span_id: spanId,
+      name,
+      end_ms: Number(endTimeUnixNano) / 1e6,
+    }),
+  );
+
+/** What is measured by itself, by how the names of its spans begin. */
+const KINDS: Record<string, RegExp> = {
+  'a tool call': /^execute_tool /,
+  'a run': /^(invoke_agent|agent\.spawn)/,
+  'a model call': /^chat /,
+};
+
+interface Way {
+  name: string;
+  to: string;
+  read(body: Buffer): Ended[];
+  requests: Request[];
+  stop(): Promise<void>;
+}
+
+/** A real backend behind a relay that notes when each request came. */
+async function openWay(
+  name: string,
+  backend: { otlp_url: string; stop(): Promise<void> },
+  read: Way['read'],
+): Promise<Way> {
+  const requests: Request[] = [];
+  const relay = await startRelay(Number(new URL(backend.otlp_url).port), (path, body) => {
+    if (path.endsWith('/traces')) requests.push({ body, received_ms: nowMs() });
+  });
+  return {
+    name,
+    to: `${name}=${relay.url}`,
+    read,
+    requests,
+    async stop() {
+      relay.close();
+      await backend.stop();
+    },
+  };
+}
+
+/** How long after its end each span was told to have ended, by what it is. */
+function latenciesOf({ requests, read }: Way): Map<string, number[]> {
+  const seen = new Set<string>();
+  const latencies = new Map<string, number[]>(Object.keys(KINDS).map((kind) => [kind, []]));
+  for (const { body, received_ms } of requests)
+    for (const { span_id, name, end_ms } of read(body)) {
+      if (end_ms === 0 || seen.has(span_id)) continue;
+      seen.add(span_id);
+      const kind = Object.keys(KINDS).find((each) => KINDS[each]?.test(name)) ?? '';
+      latencies.get(kind)?.push(received_ms - end_ms);
+    }
+  return latencies;
+}
+
+/** The same of the client: how long after the end of a tool call it was told of that. */
+function heardAfter({ recording }: Watch): number[] {
+  const heard = new Map<string, number>();
+  for (const line of recording().trimEnd().split('\n')) {
+    const { rx, frame } = JSON.parse(line);
+    const { toolCallId, phase } = frame.payload?.data ?? {};
+    if (frame.event === 'session.tool' && phase === 'result' && !heard.has(toolCallId))
+      heard.set(toolCallId, rx - frame.payload.ts);
+  }
+  return [...heard.values()];
+}
+
+interface Program {
+  call: Remote<ProbeCalls>['call'];
+  stop(): Promise<void>;
+}
+
+async function startProgram(gateway: Gateway, ways: Way[]): Promise<Program> {
+  const directory = temporaryDirectory();
+  const to = ways.flatMap((way) => ['--to', way.to]);
+  const args = ['run', '--from', gateway.url, ...to, '--data-dir', directory, '--log-level', 'warn'];
+  const child = fork(MAIN, args, {
+    execArgv: ['--import', PROBE],
+    env: { PATH: process.env.PATH, HOME: directory, OPENCLAW_GATEWAY_TOKEN: gateway.token },
+  });
+  return {
+    call: createCaller<ProbeCalls>(child),
+    async stop() {
+      const exit = once(child, 'exit');
+      child.kill('SIGTERM');
+      await exit;
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+/** Asks for one request after the other, and waits until all of their runs are over. */
+async function play(gateway: Gateway, watch: Watch): Promise<number> {
+  const driver = await connectClient(gateway, { scopes: DRIVER_SCOPES });
+  for (const script of REQUESTS) {
+    await startRun(driver, script);
+    await sleep(BETWEEN_REQUESTS_MS);
+  }
+  const wanted = REQUESTS.reduce((runs, script) => runs + (RUNS[script] ?? 0), 0);
+  const countOver = (): number => [...watch.runs.values()].filter(({ is_over }) => is_over).length;
+  await soon(
+    `${wanted} runs`,
+    watch.until(() => countOver() >= wanted),
+    RUNS_LIMIT_MS,
+  );
+  driver.close();
+  return wanted;
+}
+
+function latencyRow(what: string, latencies_ms: number[]): string[] {
+  const shown = [0.5, 0.99, 1].map((part) => quantile(latencies_ms, part).toFixed(1));
+  return [what, String(latencies_ms.length), ...shown];
+}
+
+const model = await startModel();
+const gateway = await createGateway(model.url);
+await gateway.start();
+const ways = [
+  await openWay('collector', await startCollector(), readSpans),
+  await openWay('clawmetry', await startClawMetry(), readJson),
+];
+const watch = createWatch(gateway);
+const client = await watch.connect();
+const program = await startProgram(gateway, ways);
+await sleep(START_MS);
+const runs = await play(gateway, watch);
+await sleep(SETTLE_MS);
+const [idle = Number.NaN] = await idleShares([program]);
+const { peak_bytes } = await program.call('usage');
+await program.stop();
+
+const rows = ways.flatMap((way) =>
+  [...latenciesOf(way)].map(([kind, latencies_ms]) => latencyRow(`${kind}, to ${way.name}`, latencies_ms)),
+);
+const latencies = table([
+  ['from its end to', 'of', 'p50 ms', 'p99 ms', 'max ms'],
+  latencyRow('a tool call, to a client that only reads', heardAfter(watch)),
+  ...rows,
+]);
+const rest = table([
+  ['', '', 'target', ''],
+  ['processor time while idle, of one core', `${idle.toFixed(2)} %`, ...atMost(idle, MAX_IDLE_PERCENT, ' %')],
+  ['peak resident memory, MB', (peak_bytes / MEGABYTE).toFixed(0), '', ''],
+]);
+const intro = [
+  `${REQUESTS.length} requests, one a second, of ${runs} runs; then ${SETTLE_MS / 1_000} seconds of rest, and ${IDLE_MS / 1_000} in which`,
+  'the processor time was measured. The program is durable and sends to both backends.',
+].join(' ');
+publish('live', `${intro}\n\n${latencies}\n\n${rest}`);
+
+client.close();
+await gateway.remove();
+await model.stop();
+for (const way of ways) await way.stop();
+say('done');
