@@ -369,7 +369,8 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
       step,
       'gen_ai.client.inference.duration',
       seconds(span.start_ms, end_ms),
-      modelLabels(step, run, call, span.error?.type),
+      // What is measured under the same object is looked up once.
+      span.error === undefined ? labels : modelLabels(step, run, call, span.error.type),
     );
   if (call.reasoning.tokens !== undefined || call.usage === undefined) {
     measureReasoning(step, call.reasoning.tokens, labels);

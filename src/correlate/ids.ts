@@ -36,8 +36,6 @@ function frameLong(parts: readonly string[]): Buffer {
   return framed;
 }
 
-const TRACE_ID_BYTES = 16;
-
 const HEX = Buffer.from('0123456789abcdef');
 /** The two digits of each byte. */
 const HIGH_DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => HEX[byte >> 4] ?? 0);
@@ -75,10 +73,13 @@ const digest = (parts: readonly string[]): string => hash('sha256', frame(parts)
 /** OpenTelemetry takes an all-zero id for "none", so it is never given. */
 const orOne = (id: string): string => (/[^0]/.test(id) ? id : `${id.slice(0, -1)}1`);
 
+/** Used again for each: it takes as much of a digest as a trace's id has. */
+const trace_bytes = Buffer.alloc(16);
+
 /** 32 hex digits, from the identity of the trace's root run. */
 export function deriveTraceId(root_session_key: string, root_run_id: string): string {
-  const bytes = digest(['trace', root_session_key, root_run_id]);
-  return orOne(Buffer.from(bytes, 'latin1').toString('hex', 0, TRACE_ID_BYTES));
+  trace_bytes.write(digest(['trace', root_session_key, root_run_id]), 'latin1');
+  return orOne(trace_bytes.toString('hex'));
 }
 
 type SpanIdKind = 'run' | 'tool' | 'chat';
