@@ -10,7 +10,7 @@ import { decoded } from './lib/decoded.js';
 import { DURABLE } from './lib/durable.js';
 import { startEnds, stopEnds } from './lib/ends.js';
 import { liveBytes } from './lib/heap.js';
-import { IDLE_MS, idleShares, MAX_IDLE_PERCENT, SETTLE_MS } from './lib/idle.js';
+import { IDLE_MS, idleRow, idleShares, SETTLE_MS } from './lib/idle.js';
 import type { ProbeCalls } from './lib/probe.js';
 import { publish, say, table } from './lib/report.js';
 import { median, spread } from './lib/statistics.js';
@@ -93,11 +93,7 @@ const growth = median(second) / median(first);
 const { program, waking } = await measureIdle();
 const results = table([
   ['', '', 'target', ''],
-  [
-    'processor time while idle, of one core',
-    `${program.toFixed(2)} %`,
-    ...atMost(program, MAX_IDLE_PERCENT, ' %'),
-  ],
+  idleRow(program),
   ['a Node program that does nothing but wake twice a second', `${waking.toFixed(2)} %`, '', ''],
   [
     'live heap, the second half of a day to the first',

@@ -2,36 +2,30 @@
  * `npm run bench:live`: the program as it is used, between a real OpenClaw gateway with a scripted model and a real Collector and
  * ClawMetry. A client that only reads what the gateway pushes stands beside it: what it hears late, the bridge can't hear early.
  */
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
-import { rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startClawMetry } from '../test/integration/clawmetry.js';
 import { type OtlpRequest, startCollector, unwrap } from '../test/integration/collector.js';
-import { connectClient, createWatch, type Watch } from '../test/integration/openclaw/client.js';
+import { connectClient, countOver, createWatch, type Watch } from '../test/integration/openclaw/client.js';
 import {
   createGateway,
   DRIVER_SCOPES,
   type Gateway,
   startRun,
 } from '../test/integration/openclaw/gateway.js';
-import { type Script, startModel } from '../test/integration/openclaw/model.js';
+import { RUNS_OF_SPAWN, type Script, startModel } from '../test/integration/openclaw/model.js';
 import { soon } from '../test/integration/openclaw/soon.js';
 import { startRelay } from '../test/integration/relay.js';
-import { createCaller, type Remote } from './lib/calls.js';
 import { nowMs } from './lib/clock.js';
-import { IDLE_MS, idleShares, MAX_IDLE_PERCENT, SETTLE_MS } from './lib/idle.js';
-import type { ProbeCalls } from './lib/probe.js';
-import { publish, say, table } from './lib/report.js';
+import { IDLE_MS, idleRow, idleShares, SETTLE_MS } from './lib/idle.js';
+import { publish, table } from './lib/report.js';
 import { quantile } from './lib/statistics.js';
-import { MAIN, PROBE, temporaryDirectory } from './lib/subject.js';
-import { atMost } from './lib/target.js';
+import { MAIN, type Program, startProgram, temporaryDirectory } from './lib/subject.js';
 import { readSpans } from './sink/otlp.js';
 
 /** One is asked for each second: seven tool calls in a row, and two sub-agents of which one has a third. */
 const REQUESTS: readonly Script[] = Array.from({ length: 18 }, (_, at) => (at % 3 === 0 ? 'tools' : 'spawn'));
 /** With the runs that go on with a request once its sub-agents have reported. */
-const RUNS: Partial<Record<Script, number>> = { tools: 1, spawn: 6 };
+const RUNS: Partial<Record<Script, number>> = { tools: 1, spawn: RUNS_OF_SPAWN };
 const BETWEEN_REQUESTS_MS = 1_000;
 const RUNS_LIMIT_MS = 180_000;
 const START_MS = 3_000;
@@ -122,28 +116,16 @@ function heardAfter({ recording }: Watch): number[] {
   return [...heard.values()];
 }
 
-interface Program {
-  call: Remote<ProbeCalls>['call'];
-  stop(): Promise<void>;
-}
-
-async function startProgram(gateway: Gateway, ways: Way[]): Promise<Program> {
+function startBridge(gateway: Gateway, ways: Way[]): Program {
   const directory = temporaryDirectory();
   const to = ways.flatMap((way) => ['--to', way.to]);
-  const args = ['run', '--from', gateway.url, ...to, '--data-dir', directory, '--log-level', 'warn'];
-  const child = fork(MAIN, args, {
-    execArgv: ['--import', PROBE],
-    env: { PATH: process.env.PATH, HOME: directory, OPENCLAW_GATEWAY_TOKEN: gateway.token },
+  return startProgram({
+    name: 'bridge',
+    module: MAIN,
+    args: ['run', '--from', gateway.url, ...to, '--data-dir', directory, '--log-level', 'warn'],
+    env: { HOME: directory, OPENCLAW_GATEWAY_TOKEN: gateway.token },
+    directory,
   });
-  return {
-    call: createCaller<ProbeCalls>(child),
-    async stop() {
-      const exit = once(child, 'exit');
-      child.kill('SIGTERM');
-      await exit;
-      rmSync(directory, { recursive: true });
-    },
-  };
 }
 
 /** Asks for one request after the other, and waits until all of their runs are over. */
@@ -154,10 +136,9 @@ async function play(gateway: Gateway, watch: Watch): Promise<number> {
     await sleep(BETWEEN_REQUESTS_MS);
   }
   const wanted = REQUESTS.reduce((runs, script) => runs + (RUNS[script] ?? 0), 0);
-  const countOver = (): number => [...watch.runs.values()].filter(({ is_over }) => is_over).length;
   await soon(
     `${wanted} runs`,
-    watch.until(() => countOver() >= wanted),
+    watch.until(() => countOver(watch) >= wanted),
     RUNS_LIMIT_MS,
   );
   driver.close();
@@ -178,7 +159,7 @@ const ways = [
 ];
 const watch = createWatch(gateway);
 const client = await watch.connect();
-const program = await startProgram(gateway, ways);
+const program = startBridge(gateway, ways);
 await sleep(START_MS);
 const runs = await play(gateway, watch);
 await sleep(SETTLE_MS);
@@ -196,7 +177,7 @@ const latencies = table([
 ]);
 const rest = table([
   ['', '', 'target', ''],
-  ['processor time while idle, of one core', `${idle.toFixed(2)} %`, ...atMost(idle, MAX_IDLE_PERCENT, ' %')],
+  idleRow(idle),
   ['peak resident memory, MB', (peak_bytes / MEGABYTE).toFixed(0), '', ''],
 ]);
 const intro = [
@@ -209,4 +190,3 @@ client.close();
 await gateway.remove();
 await model.stop();
 for (const way of ways) await way.stop();
-say('done');

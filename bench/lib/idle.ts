@@ -2,11 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Remote } from './calls.js';
 import type { ProbeCalls } from './probe.js';
+import { atMost } from './target.js';
 
 /** What the work has left is seen to, and the heap is tidied up; what goes on is part of being idle. */
 export const SETTLE_MS = 30_000;
 export const IDLE_MS = 60_000;
-export const MAX_IDLE_PERCENT = 0.5;
+const MAX_IDLE_PERCENT = 0.5;
 
 /** Processor time of each over a while in which nothing happens, of one core in percent. */
 export async function idleShares(processes: Pick<Remote<ProbeCalls>, 'call'>[]): Promise<number[]> {
@@ -18,3 +19,10 @@ export async function idleShares(processes: Pick<Remote<ProbeCalls>, 'call'>[]):
   const took_us = (performance.now() - began_ms) * 1_000;
   return after.map(({ cpu_us }, at) => (100 * (cpu_us - (before[at]?.cpu_us ?? 0))) / took_us);
 }
+
+/** The share as a row of a table, with its target. */
+export const idleRow = (percent: number): string[] => [
+  'processor time while idle, of one core',
+  `${percent.toFixed(2)} %`,
+  ...atMost(percent, MAX_IDLE_PERCENT, ' %'),
+];

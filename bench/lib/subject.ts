@@ -27,15 +27,6 @@ export interface SubjectPlan {
   is_durable?: boolean;
 }
 
-export interface Subject {
-  socket_path: string;
-  call: Remote<ProbeCalls>['call'];
-  /** What it says of itself; the floor says when it has read everything. */
-  child: ChildProcess;
-  /** Ends it in order, and removes what it left. Throws where it ended badly. */
-  stop(): Promise<void>;
-}
-
 export function temporaryDirectory(): string {
   return mkdtempSync(join(DIRECTORY, 'bench-data-'));
 }
@@ -73,26 +64,38 @@ export interface StartOptions {
   main?: string;
 }
 
-/** Starts it and waits until it listens. */
-export async function startSubject(
-  plan: SubjectPlan,
-  url: string,
-  { node_args = [], main = MAIN }: StartOptions = {},
-): Promise<Subject> {
-  const directory = temporaryDirectory();
-  const socket_path = join(directory, 's');
-  const [module, args] = command(plan, socket_path, url, directory, main);
+export interface Program {
+  call: Remote<ProbeCalls>['call'];
+  /** What it says of itself; the floor says when it has read everything. */
+  child: ChildProcess;
+  /** Ends it in order, and removes its directory. Throws where it ended badly. */
+  stop(): Promise<void>;
+}
+
+export interface Subject extends Program {
+  socket_path: string;
+}
+
+interface ProgramPlan {
+  name: string;
+  module: string;
+  args: string[];
+  env: NodeJS.ProcessEnv;
+  /** It is removed when the program is stopped. */
+  directory: string;
+  node_args?: string[];
+}
+
+/** Starts what is measured; it ends with this process at the latest. */
+export function startProgram({ name, module, args, env, directory, node_args = [] }: ProgramPlan): Program {
   const child = fork(module, args, {
     execArgv: ['--import', PROBE, ...node_args],
-    // Protobuf for spans and log records, and metrics in the form that the sink can read sums from.
-    env: { PATH: process.env.PATH, OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: 'http/json' },
+    env: { PATH: process.env.PATH, ...env },
   });
   const closed = once(child, 'exit');
   const kill = (): void => void child.kill('SIGKILL');
   process.once('exit', kill);
-  await untilListening(socket_path, child);
   return {
-    socket_path,
     call: createCaller<ProbeCalls>(child),
     child,
     async stop() {
@@ -103,7 +106,29 @@ export async function startSubject(
       process.off('exit', kill);
       rmSync(directory, { recursive: true });
       if (status !== 0 && status !== LOST_SOMETHING)
-        throw new Error(`${plan.program} ended with ${signal ?? `status ${status}`}`);
+        throw new Error(`${name} ended with ${signal ?? `status ${status}`}`);
     },
   };
+}
+
+/** Starts it and waits until it listens. */
+export async function startSubject(
+  plan: SubjectPlan,
+  url: string,
+  { node_args = [], main = MAIN }: StartOptions = {},
+): Promise<Subject> {
+  const directory = temporaryDirectory();
+  const socket_path = join(directory, 's');
+  const [module, args] = command(plan, socket_path, url, directory, main);
+  const program = startProgram({
+    name: plan.program,
+    module,
+    args,
+    // Protobuf for spans and log records, and metrics in the form that the sink can read sums from.
+    env: { OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: 'http/json' },
+    directory,
+    node_args,
+  });
+  await untilListening(socket_path, program.child);
+  return { socket_path, ...program };
 }

@@ -10,11 +10,25 @@ import { temporaryDirectory } from '../cli/program.js';
 import type { Sink, Span } from '../cli/sink.js';
 import { sumOf, type TreeSpan, treeOf } from './bridge.js';
 import { isSkipped } from './installed.js';
-import { type Client, connectClient, createWatch, type Json, type Watch } from './openclaw/client.js';
+import {
+  type Client,
+  connectClient,
+  countOver,
+  createWatch,
+  type Json,
+  type Watch,
+} from './openclaw/client.js';
 import { differences, outline } from './openclaw/differences.js';
 import { createFollower, type Follower } from './openclaw/follower.js';
 import { createGateway, DRIVER_SCOPES, type Gateway, type Started, startRun } from './openclaw/gateway.js';
-import { type Model, type ModelCall, type Script, startModel, type Usage } from './openclaw/model.js';
+import {
+  type Model,
+  type ModelCall,
+  RUNS_OF_SPAWN,
+  type Script,
+  startModel,
+  type Usage,
+} from './openclaw/model.js';
 import { soon } from './openclaw/soon.js';
 import { SPAWN, SPAWN_INTERRUPTED, TOOLS, TOOLS_INTERRUPTED } from './openclaw/trees.js';
 
@@ -33,9 +47,6 @@ const TOGETHER = ['plain', 'tools', 'spawn', 'refused', 'aborted'] as const sati
 const PLAYED = [...TOGETHER, 'silent'] as const;
 type Played = (typeof PLAYED)[number];
 
-/** The root's, two children's, a grandchild's, and two that go on with a request after waiting for them. */
-const RUNS_OF_SPAWN = 6;
-
 /** Metrics and span attributes by what the model calls it. */
 const COUNTERS = {
   input: 'gen_ai.client.inference.usage.input_tokens',
@@ -49,8 +60,6 @@ const ATTRIBUTES = {
   cached: 'gen_ai.usage.cache_read.input_tokens',
   reasoning: 'gen_ai.usage.reasoning.output_tokens',
 };
-
-const countOver = (watch: Watch): number => [...watch.runs.values()].filter((run) => run.is_over).length;
 
 /** Whether the tools of this step, which were asked for together, have all started. */
 function haveStarted(watch: Watch, calls: ModelCall[], script: Script, step: number): boolean {

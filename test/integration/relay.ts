@@ -17,7 +17,7 @@ export interface Relay {
 /** Hands requests on to this port of the loopback. `onRequest` sees each once all of it is there. */
 export async function startRelay(
   port: number,
-  onRequest: (path: string, body: Buffer) => void = () => undefined,
+  onRequest?: (path: string, body: Buffer) => void,
 ): Promise<Relay> {
   let lose: (() => void) | undefined;
 
@@ -39,6 +39,7 @@ export async function startRelay(
     // To its sender a server that is not there is a broken connection.
     forwarded.on('error', gone);
     incoming.pipe(forwarded);
+    if (onRequest === undefined) return;
     const chunks: Buffer[] = [];
     incoming.on('data', (chunk: Buffer) => void chunks.push(chunk));
     incoming.on('end', () => onRequest(url ?? '', Buffer.concat(chunks)));

@@ -78,6 +78,9 @@ export interface Watch {
   until: Changes['until'];
 }
 
+/** How many of the runs are over. */
+export const countOver = ({ runs }: Watch): number => [...runs.values()].filter((run) => run.is_over).length;
+
 export function createWatch(address: Address): Watch {
   const lines: string[] = [];
   const events: Json[] = [];

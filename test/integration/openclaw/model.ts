@@ -100,6 +100,9 @@ const SCRIPTS = {
 
 export type Script = keyof typeof SCRIPTS;
 
+/** The root's, two children's, a grandchild's, and two that go on with a request after waiting for them. */
+export const RUNS_OF_SPAWN = 6;
+
 /** A request and what became of it. */
 export interface ModelCall {
   script: Script;
