@@ -3,6 +3,7 @@
  * ClawMetry. A client that only reads what the gateway pushes stands beside it: what it hears late, the bridge can't hear early.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Backend } from '../test/integration/backends.js';
 import { startClawMetry } from '../test/integration/clawmetry.js';
 import { type OtlpRequest, startCollector, unwrap } from '../test/integration/collector.js';
 import { connectClient, countOver, createWatch, type Watch } from '../test/integration/openclaw/client.js';
@@ -69,11 +70,7 @@ interface Way {
 }
 
 /** A real backend behind a relay that notes when each request came. */
-async function openWay(
-  name: string,
-  backend: { otlp_url: string; stop(): Promise<void> },
-  read: Way['read'],
-): Promise<Way> {
+async function openWay(name: string, backend: Backend, read: Way['read']): Promise<Way> {
   const requests: Request[] = [];
   const relay = await startRelay(Number(new URL(backend.otlp_url).port), (path, body) => {
     if (path.endsWith('/traces')) requests.push({ body, received_ms: nowMs() });
@@ -150,43 +147,66 @@ function latencyRow(what: string, latencies_ms: number[]): string[] {
   return [what, String(latencies_ms.length), ...shown];
 }
 
-const model = await startModel();
-const gateway = await createGateway(model.url);
-await gateway.start();
-const ways = [
-  await openWay('collector', await startCollector(), readSpans),
-  await openWay('clawmetry', await startClawMetry(), readJson),
-];
-const watch = createWatch(gateway);
-const client = await watch.connect();
-const program = startBridge(gateway, ways);
-await sleep(START_MS);
-const runs = await play(gateway, watch);
-await sleep(SETTLE_MS);
-const [idle = Number.NaN] = await idleShares([program]);
-const { peak_bytes } = await program.call('usage');
-await program.stop();
+interface Measured {
+  ways: Way[];
+  watch: Watch;
+  runs: number;
+  idle: number;
+  peak_bytes: number;
+}
 
-const rows = ways.flatMap((way) =>
-  [...latenciesOf(way)].map(([kind, latencies_ms]) => latencyRow(`${kind}, to ${way.name}`, latencies_ms)),
-);
-const latencies = table([
-  ['from its end to', 'of', 'p50 ms', 'p99 ms', 'max ms'],
-  latencyRow('a tool call, to a client that only reads', heardAfter(watch)),
-  ...rows,
-]);
-const rest = table([
-  ['', '', 'target', ''],
-  idleRow(idle),
-  ['peak resident memory, MB', (peak_bytes / MEGABYTE).toFixed(0), '', ''],
-]);
-const intro = [
-  `${REQUESTS.length} requests, one a second, of ${runs} runs; then ${SETTLE_MS / 1_000} seconds of rest, and ${IDLE_MS / 1_000} in which`,
-  'the processor time was measured. The program is durable and sends to both backends.',
-].join(' ');
-publish('live', `${intro}\n\n${latencies}\n\n${rest}`);
+/** `started`: how each of what was started is ended, for whoever has to, whatever happens. */
+async function measure(started: (() => unknown)[]): Promise<Measured> {
+  const model = await startModel();
+  started.push(() => model.stop());
+  const gateway = await createGateway(model.url);
+  started.push(() => gateway.remove());
+  await gateway.start();
+  const ways: Way[] = [];
+  async function open(name: string, backend: Backend, read: Way['read']): Promise<void> {
+    const way = await openWay(name, backend, read);
+    started.push(() => way.stop());
+    ways.push(way);
+  }
+  await open('collector', await startCollector(), readSpans);
+  await open('clawmetry', await startClawMetry(), readJson);
+  const watch = createWatch(gateway);
+  const client = await watch.connect();
+  started.push(() => client.close());
+  const program = startBridge(gateway, ways);
+  await sleep(START_MS);
+  const runs = await play(gateway, watch);
+  await sleep(SETTLE_MS);
+  const [idle = Number.NaN] = await idleShares([program]);
+  const { peak_bytes } = await program.call('usage');
+  await program.stop();
+  return { ways, watch, runs, idle, peak_bytes };
+}
 
-client.close();
-await gateway.remove();
-await model.stop();
-for (const way of ways) await way.stop();
+function publishAll({ ways, watch, runs, idle, peak_bytes }: Measured): void {
+  const rows = ways.flatMap((way) =>
+    [...latenciesOf(way)].map(([kind, latencies_ms]) => latencyRow(`${kind}, to ${way.name}`, latencies_ms)),
+  );
+  const latencies = table([
+    ['from its end to', 'of', 'p50 ms', 'p99 ms', 'max ms'],
+    latencyRow('a tool call, to a client that only reads', heardAfter(watch)),
+    ...rows,
+  ]);
+  const rest = table([
+    ['', '', 'target', ''],
+    idleRow(idle),
+    ['peak resident memory, MB', (peak_bytes / MEGABYTE).toFixed(0), '', ''],
+  ]);
+  const intro = [
+    `${REQUESTS.length} requests, one a second, of ${runs} runs; then ${SETTLE_MS / 1_000} seconds of rest, and ${IDLE_MS / 1_000} in which`,
+    'the processor time was measured. The program is durable and sends to both backends.',
+  ].join(' ');
+  publish('live', `${intro}\n\n${latencies}\n\n${rest}`);
+}
+
+const started: (() => unknown)[] = [];
+try {
+  publishAll(await measure(started));
+} finally {
+  for (const end of started.reverse()) await end();
+}

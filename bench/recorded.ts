@@ -1,7 +1,8 @@
 /**
  * `npm run bench:recorded`: as `npm run bench`, with a request that was recorded instead of one that is made up, many times one after
- * the other; and how many of their traces are the tree that they should be.
+ * the other; and how many of their traces are the tree that they should be. `--collector`: all of it goes through a real Collector.
  */
+import { startCollectorBefore } from './lib/collector.js';
 import { startEnds } from './lib/ends.js';
 import { options } from './lib/report.js';
 import { compareSpeeds } from './lib/rotation.js';
@@ -11,20 +12,26 @@ import { expectedOf } from './sink/trees.js';
 
 const ends = await startEnds();
 const { events, bytes } = await ends.generator.call('prepareRecorded', RECORDED);
+const collector = options.collector ? await startCollectorBefore(ends.sink.hello) : undefined;
 
-await compareSpeeds<number>({
-  section: 'recorded',
-  ends,
-  variants: VARIANTS.filter(({ name }) => options.only?.includes(name) ?? name !== 'naive-default'),
-  counts: { events, ...expectedOf(RECORDED) },
-  bytes,
-  examine: () => ends.sink.call('countRightTrees'),
-  describe: (right_trees) => `, ${right_trees} right trees`,
-  head: ['right trees'],
-  // Those of the worst round.
-  cells: (_variant, right_trees) => [
-    right_trees.length === 0
-      ? '–'
-      : `${Math.min(...right_trees).toLocaleString('en')} of ${RECORDED.copies.toLocaleString('en')}`,
-  ],
-});
+try {
+  await compareSpeeds<number>({
+    section: collector === undefined ? 'recorded' : 'collector',
+    ends,
+    url: collector?.otlp_url,
+    variants: VARIANTS.filter(({ name }) => options.only?.includes(name) ?? name !== 'naive-default'),
+    counts: { events, ...expectedOf(RECORDED) },
+    bytes,
+    examine: () => ends.sink.call('countRightTrees'),
+    describe: (right_trees) => `, ${right_trees} right trees`,
+    head: ['right trees'],
+    // Those of the worst round.
+    cells: (_variant, right_trees) => [
+      right_trees.length === 0
+        ? '–'
+        : `${Math.min(...right_trees).toLocaleString('en')} of ${RECORDED.copies.toLocaleString('en')}`,
+    ],
+  });
+} finally {
+  await collector?.stop();
+}

@@ -54,6 +54,7 @@ const { values } = parseArgs({
     events: { type: 'string' },
     only: { type: 'string' },
     before: { type: 'string' },
+    collector: { type: 'boolean' },
   },
 });
 
@@ -65,4 +66,6 @@ export const options = {
   only: values.only?.split(','),
   /** The main file of an earlier build. */
   before: values.before,
+  /** What is sent goes through a real Collector. */
+  collector: values.collector === true,
 };

@@ -47,9 +47,9 @@ async function untilDone(
 }
 
 /** One sample. What arrived of it is in the sink until the next one. */
-async function measure(ends: Ends, variant: Variant, counts: Counts): Promise<Speed> {
+async function measure(ends: Ends, url: string, variant: Variant, counts: Counts): Promise<Speed> {
   await ends.sink.call('reset');
-  const subject = await startSubject(variant, ends.sink.hello);
+  const subject = await startSubject(variant, url);
   const before = await subject.call('usage');
   const done = untilDone(ends, variant, subject, counts);
   const { began_ms } = await ends.generator.call('send', { path: subject.socket_path });
@@ -106,6 +106,8 @@ export interface SpeedComparison<F> {
   /** The section of the document that it belongs to. */
   section: string;
   ends: Ends;
+  /** Where it is sent, if that is not the sink itself. */
+  url?: string | undefined;
   variants: readonly Variant[];
   /** What the generator has prepared, and what must arrive of it. */
   counts: Counts;
@@ -126,6 +128,7 @@ const ROUNDS = 5;
 /** Takes the samples, tells each, publishes the table, and stops both ends. */
 export async function compareSpeeds<F>(comparison: SpeedComparison<F>): Promise<void> {
   const { section, ends, variants, counts, bytes, says, examine, describe, head, cells } = comparison;
+  const { url = ends.sink.hello } = comparison;
   const rounds = options.rounds ?? ROUNDS;
   const intro = [
     `${counts.events.toLocaleString('en')} events of ${Math.round(bytes / counts.events)} bytes on average,`,
@@ -136,7 +139,7 @@ export async function compareSpeeds<F>(comparison: SpeedComparison<F>): Promise<
   say(intro);
 
   async function take(variant: Variant, round: number): Promise<Sample<F>> {
-    const speed = await measure(ends, variant, counts);
+    const speed = await measure(ends, url, variant, counts);
     const told = `${round + 1}/${rounds} ${variant.name}: ${speedText(speed)}`;
     if (variant.program === 'floor') {
       say(told);

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { serveCalls } from '../lib/calls.js';
 import { nowMs } from '../lib/clock.js';
 import { copiesOf, type Recorded } from './recorded.js';
@@ -48,10 +48,20 @@ function prepare(workload: Workload): { events: number; bytes: number } {
 const prepareRecorded = (recorded: Recorded): { events: number; bytes: number } =>
   keep([...copiesOf(recorded)].flat());
 
-async function connectTo(path: string): Promise<Socket> {
+const RETRY_MS = 5;
+const MAX_TRIES = 100;
+
+/** A socket's file is there a moment before anybody listens on it. */
+async function connectTo(path: string, tries = MAX_TRIES): Promise<Socket> {
   const socket = connect(path);
-  await once(socket, 'connect');
-  return socket;
+  try {
+    await once(socket, 'connect');
+    return socket;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED' || tries <= 1) throw error;
+    await sleep(RETRY_MS);
+    return connectTo(path, tries - 1);
+  }
 }
 
 async function send({ path, is_kept_open = false }: { path: string; is_kept_open?: boolean }) {
