@@ -25,7 +25,7 @@ import type { Logger } from './model/logger.js';
 import { type LineBatch, type Source, SourceError, type SourceStatus } from './model/source.js';
 import type { Measurement } from './model/telemetry.js';
 import { createPipeline } from './pipeline.js';
-import { type Summary, summariseDestinations } from './summary.js';
+import { type Summary, sum, summariseDestinations } from './summary.js';
 import { countdown, within } from './within.js';
 
 export interface BridgeParts {
@@ -240,7 +240,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     within(limit_ms, Promise.all(destinations.map((destination) => destination.idle())));
 
   function summary(): Summary {
-    const { runs_opened, runs_ended, runs_open, runs_with_gap } = correlator.counts();
+    const { runs_opened, runs_ended, runs_open, runs_with_gap, given_up } = correlator.counts();
     return {
       version: 1,
       source: intake.counts(),
@@ -249,6 +249,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
         ended: runs_ended,
         open: runs_open,
         ...(runs_with_gap > 0 ? { with_gap: runs_with_gap } : {}),
+        ...(sum(given_up) > 0 ? { given_up } : {}),
       },
       destinations: summariseDestinations(destinations),
     };

@@ -5,11 +5,20 @@
 import type { SourceCounts } from './intake.js';
 import type { Destination, DestinationCounts, SignalCounts } from './model/delivery.js';
 
+export interface RunCounts {
+  opened: number;
+  ended: number;
+  open: number;
+  /** Where there are any: something of them was missed and could not be had again. */
+  with_gap?: number;
+  /** Where there is anything: what a bound has closed of them, or left out, by the bound's name. */
+  given_up?: Record<string, number>;
+}
+
 export interface Summary {
   version: 1;
   source: SourceCounts;
-  /** `with_gap`, where there are any: something of them was missed and could not be had again. */
-  runs: { opened: number; ended: number; open: number; with_gap?: number };
+  runs: RunCounts;
   destinations: Record<string, DestinationCounts>;
 }
 
@@ -64,8 +73,11 @@ function describeSignal(
   return `${signal} ${delivered}/${produced}${missing === '' ? '' : ` (${missing})`}`;
 }
 
-const describeGaps = ({ with_gap = 0 }: Summary['runs']): string =>
-  with_gap === 0 ? '' : `, ${with_gap} with a gap`;
+/** What went wrong with runs, each in words. */
+export const describeFaults = ({ with_gap = 0, given_up = {} }: RunCounts): string[] =>
+  [with_gap === 0 ? '' : `${with_gap} with a gap`, describeReasons('given up', given_up)].filter(
+    (fault) => fault !== '',
+  );
 
 /** The summary in a line per part, for people. */
 export function describeSummary({ source, runs, destinations }: Summary): string[] {
@@ -76,7 +88,7 @@ export function describeSummary({ source, runs, destinations }: Summary): string
     ...lines.filter((each) => each !== ''),
   ];
   return [
-    `${read.join('; ')}; ${runs.opened} runs, ${runs.ended} ended${describeGaps(runs)}`,
+    `${read.join('; ')}; ${[`${runs.opened} runs`, `${runs.ended} ended`, ...describeFaults(runs)].join(', ')}`,
     ...Object.entries(destinations).map(
       ([name, counts]) =>
         `${name}: delivered ${Object.entries(counts)

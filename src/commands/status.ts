@@ -8,7 +8,7 @@ import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
 import type { Settings } from '../settings.js';
 import { openShared } from '../start/keeping.js';
 import { hasLiveOwner, type Store } from '../store/index.js';
-import { describeReasons, EXIT } from '../summary.js';
+import { describeFaults, describeReasons, EXIT } from '../summary.js';
 import { formatDuration } from '../terminal/units.js';
 import { failed, type Outcome } from './outcome.js';
 
@@ -78,7 +78,13 @@ function describeStatus(status: Status, now_ms: number): string[] {
           .join(' · '),
       ],
     ),
-    ['runs', '', `${runs.opened} opened · ${runs.ended} ended · ${runs.open} open`],
+    [
+      'runs',
+      '',
+      [`${runs.opened} opened`, `${runs.ended} ended`, `${runs.open} open`, ...describeFaults(runs)].join(
+        ' · ',
+      ),
+    ],
     ...Object.entries(destinations).flatMap(([name, signals]) =>
       Object.entries(signals).map(([signal, ledger]): [string, string, string] => [
         name,

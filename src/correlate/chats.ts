@@ -389,7 +389,8 @@ function addReasoning({ options }: Step, to: Reasoning, event: EventOf<'llm.reas
   const text = content ? prepareContent(event.text, content_max_bytes)?.text : undefined;
   if (event.reasoning_tokens !== undefined) to.tokens = (to.tokens ?? 0) + event.reasoning_tokens;
   if (event.duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + event.duration_ms;
-  if (text !== undefined) to.text = cutUtf8(`${to.text ?? ''}${text}`, content_max_bytes);
+  // A secret may be told in two pieces, of which neither looks like one.
+  if (text !== undefined) to.text = cutUtf8(redact(`${to.text ?? ''}${text}`), content_max_bytes);
 }
 
 function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
@@ -412,7 +413,8 @@ function keepEarlyReasoning(
 ): void {
   const aside = asideOf(run);
   const known = EARLY_REASONING.find(aside.reasoning, response_id);
-  if (known === undefined && countOf(aside.reasoning) >= MAX_EARLY_REASONING) return;
+  if (known === undefined && countOf(aside.reasoning) >= MAX_EARLY_REASONING)
+    return giveUp(step, 'early_reasoning');
   const early: EarlyReasoning = known ?? { response_id };
   addReasoning(step, early, event);
   if (known === undefined) aside.reasoning = EARLY_REASONING.add(aside.reasoning, early);

@@ -26,8 +26,8 @@ const SECRET_NAME =
 
 /** What stands before a value and tells that it is a secret; it stays, so that a reader sees what was there. */
 const MARKED_SECRETS: readonly RegExp[] = [
-  // A name, and a value that ends with its quote.
-  new RegExp(String.raw`(${SECRET_NAME}(\\?["']))[^"'\\\r\n]{6,1000}(?=\2)`, 'gi'),
+  // A name, and a value that ends with its quote; within it one may be escaped.
+  new RegExp(String.raw`(${SECRET_NAME}(\\?["']))(?:(?!\2)(?:\\[^\r\n]|[^\\\r\n])){6,1000}(?=\2)`, 'gi'),
   // A name, and a value that has none.
   new RegExp(String.raw`(${SECRET_NAME}\\?["']?)(?:(?:bearer|basic)\s+)?[^\s"'\\,;&}]{6,}`, 'gi'),
   // An option, and the argument after it, of a command line or of a list.

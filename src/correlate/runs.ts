@@ -271,7 +271,7 @@ function logEnd(step: Step, run: Run, event: AgentEvent, error: ErrorDetail | un
 
 export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'>): void {
   if (event.settled === false) {
-    if (event.status === 'cancelled') asideOf(run).cancelled_at_ms ??= event.ts;
+    if (event.status === 'cancelled' || event.status === 'timeout') asideOf(run).cancelled_at_ms ??= event.ts;
     return;
   }
   const error = errorOf(event);
@@ -300,7 +300,8 @@ export function onSubagentFinished(step: Step, run: Run, event: EventOf<'subagen
 
 export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.output'>): void {
   emitLog(step, event, { run });
-  if (run.ended !== undefined || run.aside.events.length >= MAX_SPAN_EVENTS) return;
+  if (run.ended !== undefined) return;
+  if (run.aside.events.length >= MAX_SPAN_EVENTS) return giveUp(step, 'span_events');
   const { content, content_max_bytes } = step.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
   const aside = asideOf(run);

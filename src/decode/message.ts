@@ -35,8 +35,11 @@ export function noModelCall(message: Json): string | undefined {
 function errorOf(message: Json): Json | undefined {
   const reason = text(message.stopReason);
   if (reason !== 'error' && reason !== 'aborted') return undefined;
-  const detail = text(message.errorMessage) ?? blockText(message.content) ?? 'the model call failed';
-  return { type: reason === 'aborted' ? 'cancelled' : 'error', message: detail };
+  const isAborted = reason === 'aborted';
+  // What the model has said by then is its answer, and no message.
+  const detail =
+    text(message.errorMessage) ?? (isAborted ? 'the model call was aborted' : 'the model call failed');
+  return { type: isAborted ? 'cancelled' : 'error', message: detail };
 }
 
 /**

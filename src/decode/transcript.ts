@@ -174,10 +174,11 @@ function toolResult(state: State, entry: Json, message: Json): Candidate[] {
   const output = blockText(message.content);
   const exit_code = number(object(message.details).exitCode);
   const common = { ts, call_id, tool: text(message.toolName) };
-  const end =
-    message.isError === true
-      ? { ...common, type: 'tool.error', error: { type: 'error', message: output ?? 'the tool failed' } }
-      : { ...common, type: 'tool.output', output, exit_code };
+  // What a command has printed is its output, and no message.
+  const isOutput = message.isError !== true || (exit_code !== undefined && exit_code !== 0);
+  const end = isOutput
+    ? { ...common, type: 'tool.output', output, exit_code }
+    : { ...common, type: 'tool.error', error: { type: 'error', message: output ?? 'the tool failed' } };
   const spawn = spawnedChild(message, call_id, state.session.session_key).map((event) => ({
     ...event,
     ts,

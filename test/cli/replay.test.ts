@@ -82,6 +82,35 @@ test('--rebase-time of a replay that is killed and gone on with: all times are m
   expect(await last_ms()).toBeGreaterThanOrEqual(before_ms);
 });
 
+test('what a bound has left out is in the summary and in its line, by the name of the bound, and in status', async () => {
+  const sink = await startSink();
+  const tell = (type: string, ts: number, fields = {}) =>
+    JSON.stringify({ type, ts, session_key: 'agent:main:s', run_id: 'r', ...fields });
+  const lines = [
+    tell('agent.started', 1_000),
+    tell('tool.call', 1_001, { call_id: '1', tool: 'x' }),
+    ...Array.from({ length: 200 }, (_, at) =>
+      tell('tool.output', 1_002 + at, { call_id: '1', partial: true, output: 'a' }),
+    ),
+    tell('tool.output', 1_300, { call_id: '1' }),
+    tell('agent.finished', 1_301, { status: 'ok' }),
+  ];
+  const path = temporaryFile('long.ndjson', lines.join('\n'));
+  const at = ['--data-dir', temporaryDirectory()];
+  const { status, stderr, summary } = await runForSummary([
+    'replay',
+    path,
+    '--to',
+    `otlp=${sink.url}`,
+    ...at,
+  ]);
+  expect(status).toBe(0);
+  expect(summary.runs).toEqual({ opened: 1, ended: 1, open: 0, given_up: { span_events: 72 } });
+  expect(stderr).toContain('1 runs, 1 ended, 72 given up: 72 span_events');
+  const told = await runToEnd(['status', ...at]);
+  expect(told.stdout).toContain('1 opened · 1 ended · 0 open · 72 given up: 72 span_events');
+});
+
 test('a signal ends a slow replay: what was read is sent, what was not is not wanted', async () => {
   const sink = await startSink();
   const program = start([

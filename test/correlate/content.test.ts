@@ -1,14 +1,20 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
 import { prepareContent, redact } from '../../src/correlate/content.js';
+import { createCorrelator } from '../../src/correlate/index.js';
 import { cutUtf8 } from '../../src/utf8.js';
-import { correlate, decodeFile, example } from '../helpers.js';
+import { correlate, decodeFile, example, merge } from '../helpers.js';
 
 describe('redaction', () => {
   test.each([
     ['key sk-abcdefghijklmnopqrstuvwx end', 'key [redacted] end'],
     ['{"apiKey": "hunter2hunter2"}', '{"apiKey": "[redacted]"}'],
     ['{\\"password\\":\\"hunter2hunter2\\"}', '{\\"password\\":\\"[redacted]\\"}'],
+    ['{"token":"a\\"b\'cdefgh", "to": 1}', '{"token":"[redacted]", "to": 1}'],
+    [
+      '{"token":"", "password":"short", "to": "anybody"}',
+      '{"token":"", "password":"short", "to": "anybody"}',
+    ],
     ['DB_PASSWORD=hunter2hunter2 npm start', 'DB_PASSWORD=[redacted] npm start'],
     ['{"passphrase": "correct horse battery"}', '{"passphrase": "[redacted]"}'],
     ['{\\"token\\": \\"one, two\\", \\"to\\": 1}', '{\\"token\\": \\"[redacted]\\", \\"to\\": 1}'],
@@ -44,6 +50,36 @@ describe('the cut', () => {
       expect(part.isWellFormed()).toBe(true);
     },
   );
+
+  test('a secret that is told in two pieces is one', () => {
+    const common = { ts: 1, session_key: 's', run_id: 'r' } as const;
+    const think = (text: string) => ({ ...common, type: 'llm.reasoning', response_id: 'x', text }) as const;
+    const correlator = createCorrelator({ content: true });
+    const told = [
+      { ...common, type: 'agent.started' } as const,
+      think('the key is sk-proj-AbCdEf'),
+      think('Gh1234567890XyZ, I think'),
+      {
+        ...common,
+        type: 'llm.tokens',
+        model: 'm',
+        provider: 'p',
+        input_tokens: 1,
+        output_tokens: 1,
+      } as const,
+    ];
+    const emitted = merge(
+      told.map((event) =>
+        correlator.apply(
+          event.type === 'llm.tokens' ? { ...event, response_id: 'x', reasoning_tokens: 1 } : event,
+          1,
+        ),
+      ),
+    );
+    expect(emitted.spans[0]?.attributes['gen_ai.output.messages']).toContain(
+      'the key is [redacted], I think',
+    );
+  });
 
   test('comes after redaction, so that half a secret is no secret that stays', () => {
     const content = prepareContent('token=abcdefghijklmnop', 12);

@@ -381,6 +381,31 @@ describe('bounds', () => {
     expect(correlator.counts().given_up).toEqual({ steps: 9_000 });
   });
 
+  test('of one span 128 events are kept, of a call or of a run, and the rest is counted', () => {
+    const many = <T>(tell: (ms: number) => T): T[] => Array.from({ length: 130 }, (_, at) => tell(at + 1));
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      event('tool.call', { call_id: '1', tool: 'x' }),
+      ...many((ms) => event('tool.output', { ts: NOW_MS + ms, call_id: '1', partial: true, output: 'a' })),
+      ...many((ms) => event('subagent.output', { ts: NOW_MS + ms, event_id: `${ms}`, output: 'b' })),
+      event('tool.output', { ts: NOW_MS + 200, call_id: '1' }),
+      event('agent.finished', { ts: NOW_MS + 201, status: 'ok' }),
+    ]);
+    expect(emitted.spans.map(({ name, events }) => [name, events.length])).toEqual([
+      ['execute_tool x', 128],
+      ['invoke_agent main', 128],
+    ]);
+    expect(correlator.counts().given_up).toEqual({ span_events: 4 });
+  });
+
+  test('of one run the reasoning of 100 responses waits for their tokens, and the rest is counted', () => {
+    const reasoning = Array.from({ length: 103 }, (_, at) =>
+      event('llm.reasoning', { response_id: `${at}`, reasoning_tokens: 1 }),
+    );
+    const { correlator } = begin([event('agent.started'), ...reasoning]);
+    expect(correlator.counts().given_up).toEqual({ early_reasoning: 3 });
+  });
+
   test('a run that is opened to make room for its own spawn is opened once', () => {
     const parent_session_key = 'agent:main:p';
     const { correlator, emitted } = begin(

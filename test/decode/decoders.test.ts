@@ -74,6 +74,162 @@ describe('the gateway', () => {
     expect(chat?.attributes['gen_ai.usage.reasoning.output_tokens']).toBe(4);
   });
 
+  test.each([
+    [{ stopReason: 'timeout', aborted: true }, 'timeout'],
+    [{ phase: 'error', stopReason: 'timeout', aborted: true, status: 'timed_out' }, 'timeout'],
+    [{ status: 'timed_out' }, 'timeout'],
+    [{ status: 'timeout' }, 'timeout'],
+    [{ timeoutPhase: 'provider', error: 'it took too long' }, 'timeout'],
+    [{ phase: 'error', timeoutPhase: 'provider', error: 'it took too long' }, 'timeout'],
+    [{ aborted: true, stopReason: 'rpc', status: 'cancelled' }, 'cancelled'],
+    [{ phase: 'error', aborted: true, stopReason: 'aborted' }, 'cancelled'],
+    [{ status: 'aborted' }, 'cancelled'],
+    [{ status: 'superseded' }, 'cancelled'],
+    [{ stopReason: 'error', error: 'boom' }, 'error'],
+    [{ phase: 'error', livenessState: 'blocked' }, 'error'],
+    [{ stopReason: 'stop', livenessState: 'blocked' }, 'error'],
+    [{ stopReason: 'end_turn', livenessState: 'paused', yielded: true }, undefined],
+    [{ stopReason: 'stop', livenessState: 'working' }, undefined],
+  ])('an end that says %j is of this type: %s', (data, type) => {
+    const told = { phase: 'end', endedAt: 2000, executionSettled: true, ...data };
+    const { spans } = correlate(decode([start, agent('lifecycle', told)]));
+    const message = 'error' in data ? { message: data.error } : {};
+    expect(spans).toMatchObject([{ error: type === undefined ? undefined : { type, ...message } }]);
+  });
+
+  const child = { session_key: 'agent:main:subagent:c', run_id: 'child' };
+  const task = (status: string): Frame => ({
+    type: 'event',
+    event: 'task',
+    payload: {
+      task: {
+        taskId: 't',
+        kind: 'subagent',
+        title: 'Call Ms Miller about her invoice',
+        status,
+        sessionKey: 'agent:main:s',
+        childSessionKey: child.session_key,
+        runId: child.run_id,
+        endedAt: 3000,
+      },
+    },
+  });
+  const ofChild = { sessionKey: child.session_key, runId: child.run_id, spawnedBy: 'agent:main:s' };
+
+  test("a task's title, which may be what the child was asked, names nobody", () => {
+    const childStart = agent('lifecycle', { phase: 'start', startedAt: 1500 }, ofChild);
+    const events = decode([start, task('running'), childStart, task('completed'), end]);
+    const { spans } = correlate(events);
+    expect(spans.map(({ name }) => name)).toEqual(['invoke_agent main', 'invoke_agent main']);
+    expect(JSON.stringify(events)).not.toContain('Miller');
+  });
+
+  test('a task that is told again after its child was forgotten, or was never seen, opens no run', () => {
+    expect(decode([task('running'), task('completed')])).toEqual([]);
+  });
+
+  test("a label that is known only when the child starts is the child's", () => {
+    const args = { phase: 'start', name: 'sessions_spawn', toolCallId: 'c', args: {} };
+    const details = { childSessionKey: child.session_key, runId: child.run_id };
+    const result = { phase: 'result', name: 'sessions_spawn', toolCallId: 'c', result: { details } };
+    const row = {
+      sessionKey: child.session_key,
+      session: { parentSessionKey: 'agent:main:s', label: 'Child A' },
+    };
+    const frames = [
+      start,
+      agent('tool', args),
+      agent('tool', result),
+      { type: 'event', event: 'sessions.changed', payload: row },
+      agent('lifecycle', { phase: 'start', startedAt: 1500 }, ofChild),
+      agent('lifecycle', { phase: 'end', endedAt: 1600, executionSettled: true }, ofChild),
+      end,
+    ];
+    const { spans } = correlate(decode(frames));
+    const labelled = spans.find(({ name }) => name === 'invoke_agent Child A');
+    expect(labelled?.parent_span_id).toBe(spans.find(({ kind }) => kind === 'tool')?.span_id);
+  });
+
+  test('in protocol 3 a run that was joined in its middle has the model calls of its messages', () => {
+    const { agentId: _, ...payload } = agent('tool', {
+      phase: 'start',
+      name: 'exec',
+      toolCallId: 'c',
+    }).payload;
+    const message = { role: 'assistant', provider: 'p', model: 'm', usage: { input: 3, output: 4 } };
+    const events = decode([
+      { type: 'event', event: 'agent', payload },
+      {
+        type: 'event',
+        event: 'session.message',
+        payload: { sessionKey: 'agent:main:s', messageId: 'm', message },
+      },
+    ]);
+    expect(events.map(({ type, run_id }) => [type, run_id])).toEqual([
+      ['tool.call', 'r'],
+      ['llm.tokens', 'r'],
+    ]);
+  });
+
+  test('in protocol 3 a command whose beginning was not seen is known by what it prints', () => {
+    const of3 = (stream: string, data: Frame): Frame => {
+      const frame = agent(stream, { toolCallId: 'c', name: 'exec', ...data });
+      const { agentId: _, ...payload } = frame.payload;
+      return { ...frame, event: 'agent', payload };
+    };
+    const { spans } = correlate(
+      decode([
+        start,
+        of3('tool', { phase: 'start', args: {} }),
+        of3('command_output', { phase: 'delta', output: 'a' }),
+        of3('tool', { phase: 'result', result: {} }),
+        of3('item', { kind: 'tool', phase: 'end', status: 'completed' }),
+        of3('command_output', { phase: 'end', exitCode: 3 }),
+      ]),
+    );
+    expect(spans.find(({ kind }) => kind === 'tool')).toMatchObject({
+      error: { type: 'exit_code' },
+      attributes: { 'openclaw.tool.exit_code': 3 },
+    });
+  });
+
+  test('what a command has printed and what a model has said by its abort is no message of an error', () => {
+    const content = [{ type: 'text', text: 'a private word' }];
+    const result = {
+      phase: 'result',
+      name: 'exec',
+      toolCallId: 'c',
+      isError: true,
+      result: { content, details: { exitCode: 3 } },
+    };
+    const message = {
+      role: 'assistant',
+      provider: 'p',
+      model: 'm',
+      stopReason: 'aborted',
+      content,
+      usage: { input: 3, output: 4 },
+    };
+    const { spans, logs } = correlate(
+      decode([
+        start,
+        agent('tool', { phase: 'start', name: 'exec', toolCallId: 'c' }),
+        agent('tool', result),
+        {
+          type: 'event',
+          event: 'session.message',
+          payload: { sessionKey: 'agent:main:s', messageId: 'm', message },
+        },
+        end,
+      ]),
+    );
+    expect(spans.flatMap(({ error }) => error ?? [])).toEqual([
+      { type: 'exit_code', message: 'exit code 3' },
+      { type: 'cancelled', message: 'the model call was aborted' },
+    ]);
+    expect(JSON.stringify([spans, logs])).not.toContain('private');
+  });
+
   test('a task started by hand does not make a run its own parent', () => {
     const task = {
       kind: 'cli',

@@ -77,12 +77,18 @@ function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemor
   return { ...common, ...candidate };
 }
 
+/** A run whose start was not seen is known by whatever is seen of it first; a start tells of the next one. */
+function rememberRun({ session_key, run_id }: AgentPayload, memory: GatewayMemory): void {
+  if (memory.session(session_key).run_id === undefined) memory.tell(session_key, { run_id });
+}
+
 function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
   const payload = readAgentPayload(frame);
   if (payload === undefined) {
     return reject('invalid_frame', 'frame.payload', 'an agent event needs sessionKey and runId');
   }
   rememberSession(frame.payload, memory);
+  rememberRun(payload, memory);
   const candidates = decodeStream(payload, memory);
   if (candidates === undefined) return ignore(`agent.${payload.stream.slice(0, 30)}`);
   return checkEvents(

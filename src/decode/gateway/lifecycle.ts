@@ -6,7 +6,7 @@
 import { type Json, number, object, text } from '../../json.js';
 import { ANNOUNCE_PREFIX } from '../../model/announce.js';
 import type { AgentPayload } from './frame.js';
-import { callKey, type GatewayMemory, rememberSpawnTold } from './sessions.js';
+import { callKey, type GatewayMemory, isSpawnTold, rememberSpawnTold } from './sessions.js';
 
 type Candidate = Record<string, unknown>;
 
@@ -27,13 +27,13 @@ function triggerOf(payload: AgentPayload, memory: GatewayMemory): string | undef
   return payload.spawned_by === undefined ? undefined : 'subagent';
 }
 
-/** The spawn that led to this run, told once, where the spawning call's result has not told it already. */
+/** The spawn that led to this run, where the spawning call's result has not told it already, or not with the label. */
 function untoldSpawn(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   const session = memory.session(payload.session_key);
   const parent = payload.spawned_by ?? session.parent_session_key;
   const isContinuation = payload.run_id.startsWith(ANNOUNCE_PREFIX);
-  if (parent === undefined || isContinuation || session.spawns_told.includes(payload.run_id)) return [];
-  rememberSpawnTold(memory, payload.session_key, payload.run_id);
+  if (parent === undefined || isContinuation || isSpawnTold(session, payload.run_id)) return [];
+  rememberSpawnTold(memory, payload.session_key, payload.run_id, session.label);
   return [
     {
       type: 'subagent.spawned',
@@ -84,10 +84,24 @@ function attemptFinished({ data, ts }: AgentPayload): Candidate[] {
   ];
 }
 
-function statusOf(data: Json): string {
-  if (data.aborted === true || data.status === 'cancelled') return 'cancelled';
-  if (data.status === 'timeout') return 'timeout';
-  return data.phase === 'error' || data.status === 'failed' ? 'error' : 'ok';
+const TIMED_OUT: ReadonlySet<unknown> = new Set(['timeout', 'timed_out']);
+const CANCELLED: ReadonlySet<unknown> = new Set(['cancelled', 'canceled', 'aborted', 'superseded']);
+const FAILED: ReadonlySet<unknown> = new Set(['error', 'failed']);
+const NO_SUCCESS: ReadonlySet<unknown> = new Set(['blocked', 'abandoned']);
+
+/** As OpenClaw itself understands it: a limit of time ends a run by an abort, and an abort by an error. */
+function statusOf({ phase, status, stopReason, timeoutPhase, aborted, livenessState }: Json): string {
+  if (stopReason === 'timeout' || text(timeoutPhase) !== undefined || TIMED_OUT.has(status)) return 'timeout';
+  if (aborted === true || CANCELLED.has(status)) return 'cancelled';
+  const hasFailed = phase === 'error' || FAILED.has(status) || stopReason === 'error';
+  return hasFailed || NO_SUCCESS.has(livenessState) ? 'error' : 'ok';
+}
+
+/** Of an end that is no success. The status is the type of one that took too long. */
+function endError(data: Json, status: string): Candidate | undefined {
+  if (status === 'error') return errorOf(data);
+  const message = text(data.error);
+  return status === 'timeout' && message !== undefined ? { message } : undefined;
 }
 
 /** Ends that wait for a frame which did not come before the run's own end. */
@@ -107,7 +121,7 @@ function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
     type: 'agent.finished',
     ts: number(data.endedAt) ?? payload.ts,
     status,
-    error: status === 'error' ? errorOf(data) : undefined,
+    error: endError(data, status),
     stop_reason: text(data.stopReason),
     output,
     yielded: data.yielded === true ? true : undefined,

@@ -75,6 +75,9 @@ export function decodeMessage(
   }));
 }
 
+const isSeen = ({ run_id, spawns_told }: SessionMemory, child_run_id: string): boolean =>
+  run_id !== undefined || spawns_told.includes(child_run_id);
+
 const TASK_STATUS: Record<string, string | undefined> = {
   completed: 'ok',
   failed: 'error',
@@ -82,7 +85,11 @@ const TASK_STATUS: Record<string, string | undefined> = {
   timed_out: 'timeout',
 };
 
-/** A sub-agent's task: its label, and its end, which stands in where the run's own end was missed. */
+/**
+ * A sub-agent's task: its parent, and its end, which stands in where the run's own end was missed. It is told again when its report is
+ * delivered, however long after that: where nothing else of the child has been seen, it ended before anybody looked. Its title is no
+ * label: where there is none it is the beginning of what the child was asked.
+ */
 export function decodeTask(
   { payload, arrival_ms }: EventFrame,
   memory: GatewayMemory,
@@ -92,12 +99,10 @@ export function decodeTask(
   const parent = text(task.sessionKey);
   // A task of another kind is a run started by hand: it names the run's own session as the child.
   if (task.kind !== 'subagent' || session_key === undefined || parent === undefined) return undefined;
-  const label = text(task.title);
-  const told = { parent_session_key: parent, ...(label === undefined ? {} : { label }) };
-  const session = memory.tell(session_key, told);
+  const session = memory.tell(session_key, { parent_session_key: parent });
   const status = TASK_STATUS[text(task.status) ?? ''];
   const run_id = text(task.runId);
-  if (status === undefined || run_id === undefined) return [];
+  if (status === undefined || run_id === undefined || !isSeen(session, run_id)) return [];
   const message = text(task.error);
   return [
     {

@@ -25,15 +25,29 @@ export interface SessionMemory {
   run_id?: string;
   /** The run of which something was missed and could not be had again. */
   gap_run_id?: string;
-  /** The latest runs of this session whose spawn has been given out already. */
+  /** The latest runs of this session whose spawn has been given out already, and the label that was told last with one. */
   spawns_told: readonly string[];
+  label_told?: string;
 }
 
 const MAX_SPAWNS_TOLD = 32;
 
-export function rememberSpawnTold(memory: GatewayMemory, session_key: string, run_id: string): void {
+/** A label may come to be known after the spawn. */
+export const isSpawnTold = ({ spawns_told, label, label_told }: SessionMemory, run_id: string): boolean =>
+  spawns_told.includes(run_id) && label === label_told;
+
+export function rememberSpawnTold(
+  memory: GatewayMemory,
+  session_key: string,
+  run_id: string,
+  label: string | undefined,
+): void {
   const { spawns_told } = memory.session(session_key);
-  memory.tell(session_key, { spawns_told: [...spawns_told, run_id].slice(-MAX_SPAWNS_TOLD) });
+  const others = spawns_told.filter((told) => told !== run_id);
+  memory.tell(session_key, {
+    spawns_told: [...others, run_id].slice(-MAX_SPAWNS_TOLD),
+    ...(label === undefined ? {} : { label_told: label }),
+  });
 }
 
 /** A map that forgets what has not been used for long when it is full. */

@@ -39,10 +39,10 @@ function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string):
   const child = text(details.childSessionKey);
   const run_id = text(details.runId);
   if (payload.data.name !== SPAWN_TOOL || child === undefined || run_id === undefined) return [];
-  rememberSpawnTold(memory, child, run_id);
   const session = memory.session(child);
   const label = session.label ?? memory.labels.get(callKey(payload.run_id, call_id));
   if (label !== undefined) memory.tell(child, { label });
+  rememberSpawnTold(memory, child, run_id, label);
   return [
     {
       type: 'subagent.spawned',
@@ -64,14 +64,11 @@ function endOf(data: Json, call_id: string): Candidate {
   const tool = text(data.name);
   const exit_code = number(object(result.details).exitCode);
   const output = blockText(result.content);
-  if (data.isError !== true) return { type: 'tool.output', call_id, tool, exit_code, output };
-  const type = exit_code === undefined || exit_code === 0 ? 'error' : 'exit_code';
-  return {
-    type: 'tool.error',
-    call_id,
-    tool,
-    error: { type, message: text(object(result.details).error) ?? output ?? 'the tool failed' },
-  };
+  // What a command has printed is its output, and no message.
+  const isOutput = data.isError !== true || (exit_code !== undefined && exit_code !== 0);
+  if (isOutput) return { type: 'tool.output', call_id, tool, exit_code, output };
+  const message = text(object(result.details).error) ?? output ?? 'the tool failed';
+  return { type: 'tool.error', call_id, tool, error: { type: 'error', message } };
 }
 
 function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
@@ -121,7 +118,9 @@ export function decodeToolProgress(payload: AgentPayload, memory: GatewayMemory)
   if (payload.protocol === 4 || call_id === undefined) return undefined;
   const key = callKey(payload.run_id, call_id);
   if (payload.stream === 'command_output') {
-    return payload.phase === 'end' ? release(memory, key, { exit_code: number(data.exitCode) }) : [];
+    if (payload.phase === 'end') return release(memory, key, { exit_code: number(data.exitCode) });
+    memory.commands.set(key, true);
+    return [];
   }
   if (data.kind === 'command') {
     if (payload.phase === 'start') memory.commands.set(key, true);
