@@ -141,17 +141,23 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   const scoped = <C extends StoreChange>(changes: readonly C[]): C[] =>
     changes.map((change) => ({ ...change, key: scope + change.key }));
 
+  function setFailing(failing: boolean): void {
+    if (is_failing === failing) return;
+    is_failing = failing;
+    for (const keeping of keepings) keeping.setWritable(!failing);
+  }
+
   function fail(message: string): void {
     if (!is_failing)
       logger.error(
         `can't write to ${options.place}: ${message}; what comes is held in memory alone, and a crash would lose it`,
       );
-    is_failing = true;
+    setFailing(true);
   }
 
   function recover(): void {
     if (is_failing) logger.info(`${options.place} can be written again`);
-    is_failing = false;
+    setFailing(false);
   }
 
   function noteWritten(written: Written): Written {

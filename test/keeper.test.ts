@@ -27,6 +27,7 @@ function open() {
     capture: () => ({ changes: [], take: () => [], advance: () => true, written: () => undefined }),
     bytes: () => 0,
     isPressed: () => false,
+    setWritable: () => undefined,
     memory_limit_bytes: 1e9,
   };
   const destination: Partial<Destination> = {

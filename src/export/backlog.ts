@@ -101,14 +101,16 @@ export class Backlog<T> {
   }
 
   /**
-   * What is written down is only gone from memory. Over the bound the oldest of the rest is dropped. `taken`: of what is on its way in
-   * part, the rest, since it is not to be read back.
+   * What is written down is only gone from memory. Over the bound the oldest of the rest is dropped, unless it is about to be written
+   * down: nothing more is read before that. `taken`: of what is on its way in part, the rest, since it is not to be read back.
    */
-  makeRoom(): { taken: LaneItem<T>[][]; dropped: number } {
-    const { limit_bytes } = this.#options;
+  makeRoom(is_writable: boolean): { taken: LaneItem<T>[][]; dropped: number } {
+    const { limit_bytes, outbox } = this.#options;
     const taken = this.isShort ? this.#evict(limit_bytes * RELIEVED) : [];
+    const isKept = outbox !== undefined && is_writable;
     let dropped = 0;
-    while (this.#queue.size > 0 && this.#bytes > limit_bytes) dropped += this.#drop(this.#queue.take(1, 0));
+    while (!isKept && this.#queue.size > 0 && this.#bytes > limit_bytes)
+      dropped += this.#drop(this.#queue.take(1, 0));
     return { taken, dropped };
   }
 

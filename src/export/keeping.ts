@@ -10,7 +10,7 @@ import type { Outbox } from './outbox.js';
 export interface KeptLane {
   signal: Signal;
   memory_limit_bytes: number;
-  lane: Pick<Lane<unknown>, 'isPressed' | 'relieve' | 'dropOldest'>;
+  lane: Pick<Lane<unknown>, 'isPressed' | 'setWritable' | 'relieve' | 'dropOldest'>;
   outbox: Pick<
     Outbox<unknown>,
     'prefix' | 'bytes' | 'since_ms' | 'hasAnswers' | 'takeAnswers' | 'capture' | 'endRestore'
@@ -48,6 +48,9 @@ export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
       return largest_first.some(({ lane }) => lane.dropOldest());
     },
     memory_limit_bytes: Math.min(...lanes.map((each) => each.memory_limit_bytes)),
+    setWritable(is_writable) {
+      for (const { lane } of lanes) lane.setWritable(is_writable);
+    },
     isPressed: () => lanes.some(({ lane }) => lane.isPressed),
     since() {
       const since = lanes.map(({ signal, outbox }) => [signal, outbox.since_ms]);

@@ -90,6 +90,7 @@ export class Lane<T> {
   #failures = 0;
   #sent_ms = Number.NEGATIVE_INFINITY;
   #running = false;
+  #is_writable = true;
   #idle_waiters: (() => void)[] = [];
 
   constructor(options: LaneOptions<T>) {
@@ -101,7 +102,7 @@ export class Lane<T> {
     this.#suspects = new Suspects((item) => this.#mayBeDivided(item));
   }
 
-  /** Takes items in, oldest first. Over the bound on memory, the oldest that are queued are dropped. */
+  /** Takes items in, oldest first. Over the bound on memory, the oldest that are queued and can't be written down are dropped. */
   offer(items: readonly LaneItem<T>[]): void {
     for (const item of items) if (this.#admit(item)) this.#backlog.push(item);
     this.#makeRoom();
@@ -136,6 +137,12 @@ export class Lane<T> {
   /** Something has to be written down: memory is short until then, or what was taken apart can not be sent. */
   get isPressed(): boolean {
     return this.#backlog.isShort || this.#new_parts.length > 0;
+  }
+
+  /** Whether what is pending can be written down: where it can't, it stays in memory, and that has a bound. */
+  setWritable(is_writable: boolean): void {
+    this.#is_writable = is_writable;
+    this.#makeRoom();
   }
 
   /** What is pending has been written down: the oldest need not stay in memory. */
@@ -185,9 +192,11 @@ export class Lane<T> {
     return this.#options.outbox;
   }
 
-  /** Counts an item in; false where an earlier process had an answer for it. */
+  /** Counts an item in; false where an earlier process had an answer for it, or for the end of what it is a copy of. */
   #admit(item: LaneItem<T>): boolean {
-    if (!isPreview(item) && this.#outbox?.add(item) === false) return false;
+    const outbox = this.#outbox;
+    const isAnswered = isPreview(item) ? outbox?.hasEnded(item.id) : outbox?.add(item) === false;
+    if (isAnswered) return false;
     this.#counts.produced += item.count;
     this.#counts.pending += item.count;
     return true;
@@ -531,7 +540,7 @@ export class Lane<T> {
   }
 
   #makeRoom(): void {
-    const { taken, dropped } = this.#backlog.makeRoom();
+    const { taken, dropped } = this.#backlog.makeRoom(this.#is_writable);
     for (const items of taken) this.#prepared.push({ items, refusals: 0 });
     if (dropped > 0) this.#drop(MEMORY_FULL, dropped, 'the memory for what is pending is full');
   }

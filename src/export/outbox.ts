@@ -136,6 +136,11 @@ export class Outbox<T> {
     return true;
   }
 
+  /** Whether an earlier process had an answer for the end of what has this id, and the journal is about to bring that again. */
+  hasEnded(id: string): boolean {
+    return this.#answered_before.size > 0 && this.#answered_before.has(idKey([id]));
+  }
+
   /** An item has been answered for, or given up. */
   leave(item: LaneItem<T>): void {
     const { segment } = item;

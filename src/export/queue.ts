@@ -38,7 +38,8 @@ export const createItem = <T>(payload: T, bytes: number, count: number, id?: str
 });
 
 /** A copy of something that has not ended: it is not missed where it does not arrive. */
-export const isPreview = ({ count, id }: LaneItem<unknown>): boolean => count === 0 && id !== undefined;
+export const isPreview = <T>(item: LaneItem<T>): item is LaneItem<T> & { id: string } =>
+  item.count === 0 && item.id !== undefined;
 
 /** What items count as: previews as nothing, a collection as its data points. */
 export const countOf = (items: readonly LaneItem<unknown>[]): number =>

@@ -66,6 +66,8 @@ export interface DestinationKeeping {
   dropOldest(): boolean;
   /** What the smallest of its signals may hold in memory, in estimated bytes. */
   memory_limit_bytes: number;
+  /** Whether anything can be written down from here on. Until it is told it can. */
+  setWritable(is_writable: boolean): void;
   /** Memory is short until the next checkpoint. */
   isPressed(): boolean;
   /** Epoch milliseconds since when the oldest of what is pending has been, by signal. */

@@ -8,6 +8,7 @@ function lane(signal: KeptLane['signal'], bytes: number, can_drop: boolean, drop
     memory_limit_bytes: 1,
     lane: {
       isPressed: false,
+      setWritable: () => undefined,
       relieve: () => undefined,
       dropOldest() {
         if (can_drop) dropped.push(signal);

@@ -126,6 +126,42 @@ const balance = ({ produced, delivered, pending, rejected, dropped }: SignalCoun
   [...Object.values(rejected), ...Object.values(dropped)].reduce((a, b) => a + b, 0);
 
 describe('what is pending', () => {
+  test('what was answered as ended is not opened again by a copy of it, whether its end comes at once or later', async () => {
+    const copy = (id: string, count: number): LaneItem<string> => ({ payload: id, bytes: 100, count, id });
+    const disk = emptyDisk();
+    const { taken, post } = backend();
+    const first = openLane(disk, post);
+    first.lane.offer([copy('a', 0), copy('b', 0), copy('c', 0)]);
+    await first.lane.idle();
+    first.lane.offer([copy('a', 1), copy('b', 1)]);
+    await first.lane.idle();
+    first.flush();
+    taken.length = 0;
+    const second = openLane(disk, post);
+    second.lane.offer([copy('a', 0), copy('b', 0), copy('c', 0)]);
+    second.lane.offer([copy('a', 1)]);
+    await second.lane.idle();
+    second.lane.offer([copy('b', 1)]);
+    await second.lane.idle();
+    expect(taken).toEqual(['c']);
+  });
+
+  test('over the bound on memory stays until it is written down, and is dropped only where it can not be', async () => {
+    const disk = emptyDisk();
+    const { lane, save } = openLane(disk, silent, { limit_bytes: 1_000 });
+    lane.offer(names(50).map((name) => toItem(name)));
+    expect(lane.counts()).toMatchObject({ pending: 50, dropped: {} });
+    expect(lane.isPressed).toBe(true);
+    save();
+    expect(lane.isPressed).toBe(false);
+    lane.offer(names(50, 'j').map((name) => toItem(name)));
+    save(false);
+    expect(lane.counts()).toMatchObject({ pending: 100, dropped: {} });
+    lane.setWritable(false);
+    expect(lane.counts()).toMatchObject({ pending: 60, dropped: { memory_full: 40 } });
+    await lane.close();
+  });
+
   test('is sent by the next process, and counted as produced there', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);
