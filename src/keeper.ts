@@ -380,7 +380,11 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       journaled = written.then(() => undefined);
       return written;
     },
-    advance: noteChange,
+    advance(entry) {
+      // A source that was never followed before is told from one of which nothing is known any more.
+      if (kept.positions[entry.source] === undefined) last_checkpoint_ms = Number.NEGATIVE_INFINITY;
+      noteChange(entry);
+    },
     start: look,
     wake,
     keepUp: keepUpOnce,

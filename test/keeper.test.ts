@@ -88,6 +88,15 @@ test('dead letters that can not be written are held up to a bound', async () => 
   expect(keys().filter((key) => key.startsWith('dead/'))).toEqual(['dead/1', 'dead/2']);
 });
 
+test('where a source was read to for the first time is written down at once', async () => {
+  const { keeper, keys, state } = open();
+  const batch = { kind: 'lines' as const, stream: '/log', end: false, lines: [], arrival_ms: 0, position: 7 };
+  state.now_ms = 300;
+  keeper.advance({ source: 'file:/log', batch, now_ms: 0 });
+  await keeper.keepUp();
+  expect(keys()).toContain('run/positions');
+});
+
 test('at rest metrics are collected less often, and what happens hastens it again', async () => {
   const { keeper, state, give } = open();
   const passTo = async (until_ms: number): Promise<void> => {

@@ -103,7 +103,8 @@ function createSeries<V>(form: Form<V>, { value_type }: Instrument, is_delta: bo
           points.push({
             attributes,
             startTime: millisToHrTime(start_ms),
-            endTime: millisToHrTime(now_ms),
+            // A clock may have been set back.
+            endTime: millisToHrTime(Math.max(start_ms, now_ms)),
             value: form.tell(value),
           });
         if (!is_delta) continue;

@@ -4,11 +4,14 @@
  * A commit here is synchronous to LMDB, in its own thread, and on the disk when it is done; LMDB's overlapping of commits
  * and flushes gains nothing measurable for our records, and has a file format of its own.
  */
+import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RootDatabase } from 'lmdb';
 import { errorReason } from '../errors.js';
 import type { SavedRecord } from '../model/record.js';
+import { DATA_FILE } from './directory.js';
 import { frame, unframe } from './frame.js';
 import { isOwnKey, keyBytes } from './keys.js';
 import { MARGIN_BYTES, openRoom } from './room.js';
@@ -101,6 +104,9 @@ function behind(prefix: Buffer): Buffer {
   return end;
 }
 
+/** Undefined where there is no such file. */
+const inodeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.ino;
+
 export function getRecord(db: Database, key: string): Uint8Array | undefined {
   const bytes = keyBytes(key);
   const framed = db.getBinary(bytes);
@@ -115,6 +121,8 @@ export function putRecord(db: Database, key: string, value: Uint8Array): void {
 /** `release` gives the directory free for another process; it is called when all is written. */
 export function createLmdbStore(db: Database, directory: string, release: () => Promise<void>): Store {
   const room = openRoom(directory);
+  const path = join(directory, DATA_FILE);
+  const own_inode = inodeOf(path);
   // A checkpoint that is gathered holds its memory for long, and none of it is a chunk's.
   const call_slabs = createSlabs(CALL_SLABS);
   const gathered_slabs = createSlabs(GATHERED_SLABS);
@@ -151,6 +159,9 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
 
   async function commit(changes: readonly Change[]): Promise<Written> {
     if (broken !== undefined) return { ok: false, message: broken };
+    // What LMDB would go on writing into nobody could find again.
+    if (inodeOf(path) !== own_inode)
+      return { ok: false, message: `${DATA_FILE} was removed or replaced while it was in use; start again` };
     try {
       await reserve(bytesOf(changes));
     } catch (error) {

@@ -144,3 +144,12 @@ test('what is no number does not spoil a sum', async () => {
   for (const value of [1, Number.NaN, Number.POSITIVE_INFINITY, 2]) own.record(1, 0, value);
   expect(told(await own.collect())).toMatchObject([{ dataPoints: [{ value: 3 }] }]);
 });
+
+test('no point ends before it begins, where the clock is set back', async () => {
+  const own = openOwn(() => CUMULATIVE);
+  own.record(0, 0, 1);
+  vi.setSystemTime(Date.now() - 3_600_000);
+  const [metric] = told(await own.collect());
+  const [point] = metric?.dataPoints ?? [];
+  expect(point?.endTime).toEqual(point?.startTime);
+});

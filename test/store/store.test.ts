@@ -1,6 +1,6 @@
 /** What holds for every store, on LMDB and in memory. */
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fc } from '@fast-check/vitest';
@@ -164,4 +164,21 @@ describe('a place that is not there yet', () => {
       problem: expect.stringContaining('/proc/bridge/data'),
     });
   });
+});
+
+test('a store whose file is taken away says so, and goes on when it is back', async () => {
+  const store = openLmdb();
+  const [path, elsewhere] = ['data.mdb', 'elsewhere'].map((name) => join(directory, name)) as [
+    string,
+    string,
+  ];
+  expect(await store.write([put('a', 'one')])).toEqual({ ok: true });
+  renameSync(path, elsewhere);
+  expect(await store.write([put('a', 'two')])).toMatchObject({
+    ok: false,
+    message: expect.stringContaining('was removed or replaced'),
+  });
+  renameSync(elsewhere, path);
+  expect(await store.write([put('a', 'three')])).toEqual({ ok: true });
+  await store.close();
 });
