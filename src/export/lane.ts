@@ -332,12 +332,9 @@ export class Lane<T> {
         this.#changeEncoding(batch, verdict.message);
         return 0;
       case 'refused':
-        if (!this.#refused(batch, verdict)) return this.#failed(verdict.retry_after_ms);
-        this.#failures = 0;
-        return verdict.retry_after_ms ?? 0;
+        return this.#refused(batch, verdict);
       case 'unreachable':
-        this.#unreachable(batch, verdict);
-        return this.#failed(undefined);
+        return this.#unreachable(batch, verdict);
     }
   }
 
@@ -373,8 +370,17 @@ export class Lane<T> {
     this.#lose('rejected', reason, this.#leave(batch), message);
   }
 
+  #refused(batch: Batch<T>, verdict: Omit<Extract<Verdict, { kind: 'refused' }>, 'kind'>): number {
+    if (!this.#tellsPoison(batch, verdict)) return this.#failed(verdict.retry_after_ms);
+    this.#failures = 0;
+    return verdict.retry_after_ms ?? 0;
+  }
+
   /** Gives whether something was found to be poison by it: such a refusal speaks against nothing else. */
-  #refused(batch: Batch<T>, { message, for_content }: Extract<Verdict, { kind: 'refused' }>): boolean {
+  #tellsPoison(
+    batch: Batch<T>,
+    { message, for_content }: Pick<Extract<Verdict, { kind: 'refused' }>, 'message' | 'for_content'>,
+  ): boolean {
     if (!for_content) this.#putOff(batch, message);
     else if (this.#suspects.isSuspect(batch)) return this.#refusedSuspect(batch, message);
     else return this.#refusedOther(batch, message);
@@ -478,13 +484,16 @@ export class Lane<T> {
     if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#answer_ms);
   }
 
-  #unreachable(batch: Batch<T>, verdict: Extract<Verdict, { kind: 'unreachable' }>): void {
+  #unreachable(batch: Batch<T>, verdict: Extract<Verdict, { kind: 'unreachable' }>): number {
     const { message, timed_out, may_be_taken } = verdict;
     if (may_be_taken && this.#options.division !== undefined)
       for (const item of batch.items) this.#unanswered.add(item);
     // What could not be answered in time may be too much at once.
     if (timed_out && !this.#suspects.isSuspect(batch) && batch.items.length > 1) this.#halve(batch);
+    // Something in it may be what makes the backend break off, or never come to its answer.
+    else if (may_be_taken) return this.#refused(batch, { message, for_content: true });
     else this.#putOff(batch, message);
+    return this.#failed(undefined);
   }
 
   /** The backend is not there for anybody: the batch is tried again as it is. */

@@ -19,6 +19,12 @@ export const UNREACHABLE: Outcome = {
   message: 'connect ECONNREFUSED',
   may_be_taken: false,
 };
+export const BROKEN_OFF: Outcome = {
+  kind: 'failed',
+  reason: 'connection',
+  message: 'socket hang up',
+  may_be_taken: true,
+};
 export const TIMED_OUT: Outcome = {
   kind: 'failed',
   reason: 'timeout',

@@ -9,6 +9,7 @@ const refusal = fc.constantFrom(
   { status: 503, retry_after_ms: undefined },
   { status: 502, retry_after_ms: undefined },
   { status: 504, retry_after_ms: undefined },
+  { status: 0, retry_after_ms: undefined },
 );
 
 const situation = (changes: { [K in keyof Situation]?: fc.Arbitrary<Situation[K]> }) =>

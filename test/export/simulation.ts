@@ -5,7 +5,7 @@
 import { Lane } from '../../src/export/lane.js';
 import type { LaneItem } from '../../src/export/queue.js';
 import type { Outcome } from '../../src/export/verdict.js';
-import { answered, fakeClock, OK, seededRandom } from './fakes.js';
+import { answered, BROKEN_OFF, fakeClock, OK, seededRandom } from './fakes.js';
 
 export interface Situation {
   seed: number;
@@ -18,6 +18,7 @@ export interface Situation {
   trickle_ms: number;
   /** How long an answer takes. */
   answer_ms: number;
+  /** 0: the connection is broken off. */
   status: number;
   retry_after_ms: number | undefined;
   /** The part of all requests that is refused without regard to what is in them. */
@@ -83,7 +84,7 @@ function openBackend(
       if (down || names.some(isPoison) || random() < flaky_now) {
         begin_ms ??= now() + answer_ms;
         if (down || counts_from_ms === 0) counts_from_ms = now() + answer_ms;
-        return answered(status, '', retry_after_ms);
+        return status === 0 ? BROKEN_OFF : answered(status, '', retry_after_ms);
       }
       delivered.push(...names);
       return OK;
