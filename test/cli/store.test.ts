@@ -167,6 +167,26 @@ test('a kill -9 loses nothing, sends nothing twice that was answered, and counts
   expect(sink.totalOf(REASONING)).toBe(await reasoningOfOneRun());
 });
 
+test('where spans are shown while they are open, what has ended is not opened again after a kill -9', async () => {
+  const directory = temporaryDirectory();
+  const config = temporaryFile('config.yaml', 'store:\n  checkpoint_interval_ms: 600000\n');
+  const at = (sink: Sink): string[] => [
+    ...['run', '--from', 'stdin', '--to', `clawmetry=${sink.url}`],
+    ...['--data-dir', directory, '--config', config],
+  ];
+  const first = await startSink();
+  const program = start(at(first));
+  program.child.stdin.write(STORY_LINES);
+  const delivered = async () => (await statusOf(directory)).destinations.clawmetry?.traces?.delivered;
+  await first.until(() => first.spans().length >= STORY_SPANS);
+  await vi.waitUntil(async () => (await delivered()) === STORY_SPANS, { timeout: 20_000, interval: 200 });
+  program.signal('SIGKILL');
+  await program.ended;
+  const second = await startSink();
+  expect((await runToEnd(at(second))).status).toBe(0);
+  expect(second.spans()).toEqual([]);
+});
+
 async function reasoningOfOneRun(): Promise<number> {
   const sink = await startSink();
   await runToEnd(['run', '--no-store', '--from', 'stdin', '--to', `otlp=${sink.url}`], {
