@@ -176,7 +176,7 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
   program.addCommand(treeCommand(act));
   program.addCommand(validateCommand(act));
   program.addCommand(statusCommand(act));
-  program.addCommand(deadLettersCommand(act));
+  program.addCommand(deadLettersCommand(act, onInterrupt));
   program.addCommand(doctorCommand(diagnose));
   // The program itself takes more than it declares, to say which commands there are; they do not.
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
@@ -310,7 +310,7 @@ function statusCommand(act: Act): Command {
     );
 }
 
-function deadLettersCommand(act: Act): Command {
+function deadLettersCommand(act: Act, onInterrupt: OnInterrupt): Command {
   const subcommand = (name: string, description: string): Command =>
     new Command(name).description(description).addOption(option.dataDir()).addOption(option.config());
   const list = subcommand('list', 'one line each: when, where to, what, and why it was refused')
@@ -336,7 +336,7 @@ function deadLettersCommand(act: Act): Command {
     .addOption(option.deadline())
     .action((ids: string[], _options: PlainOptions, command: Command) =>
       act(command, async (settings, _, logger) =>
-        (await import('./commands/dead-letters.js')).resendDeadLetters(ids, settings, logger),
+        (await import('./commands/dead-letters.js')).resendDeadLetters(ids, settings, logger, onInterrupt),
       ),
     );
   const purge = subcommand('purge', 'throw all of them away, or some')

@@ -52,6 +52,8 @@ export interface DestinationDependencies {
 
 /** `idle` waits for previews, too, and resolves when the destination is closed. */
 export interface ExportDestination extends Destination {
+  /** Of one signal, or of all. */
+  idle(signal?: Signal): Promise<void>;
   /** Takes in what was written down of a signal before, as records hold it. Says why, where it can't. */
   takeBack(signal: Signal, packed: Uint8Array, counts: number[]): string | undefined;
   /** For `createMetrics`; absent where the destination takes no metrics. */
@@ -140,7 +142,8 @@ export function createDestination(
     problems: () => ({ ...problems }),
     pending: () => lanes.reduce((sum, lane) => sum + lane.counts().pending, 0),
     isCrowded: () => lanes.some((lane) => lane.isCrowded),
-    async idle() {
+    async idle(signal) {
+      if (signal !== undefined) return senders[signal]?.lane.idle();
       await Promise.all(lanes.map((lane) => lane.idle()));
     },
     async close() {
