@@ -9,6 +9,7 @@ import { DIALECTS } from './decode/dialect.js';
 import { LOG_FORMATS, LOG_LEVELS } from './log-options.js';
 import type { Logger } from './model/logger.js';
 import type { SettingOptions, Settings } from './settings.js';
+import { namesOrigin } from './start/origin.js';
 import { EXIT } from './summary.js';
 import { VERSION } from './version.js';
 
@@ -107,7 +108,11 @@ export interface CliDependencies {
   onInterrupt: OnInterrupt;
 }
 
-type Action = (settings: Settings, options: PlainOptions, logger: Logger) => Promise<Outcome>;
+type Action = (
+  settings: Settings,
+  options: PlainOptions & SettingOptions,
+  logger: Logger,
+) => Promise<Outcome>;
 
 /** Parses arguments and runs the command that they name. Usage errors are outcomes too. */
 export async function runCli(args: string[], { onInterrupt }: CliDependencies): Promise<Outcome> {
@@ -199,8 +204,8 @@ function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.summary())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) =>
-      act(command, async (settings, _, logger) =>
-        (await import('./commands/run.js')).run(settings, logger, onInterrupt),
+      act(command, async (settings, options, logger) =>
+        (await import('./commands/run.js')).run(settings, logger, onInterrupt, namesOrigin(options)),
       ),
     );
 }
@@ -240,9 +245,14 @@ function tailCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.noStore())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) =>
-      act(command, async (settings, { raw, type, session }, logger) =>
+      act(command, async (settings, { raw, type, session, ...options }, logger) =>
         (await import('./commands/tail.js')).tail(
-          { raw: raw === true, types: type ?? [], sessions: session ?? [] },
+          {
+            raw: raw === true,
+            types: type ?? [],
+            sessions: session ?? [],
+            origin: namesOrigin(options),
+          },
           settings,
           logger,
           onInterrupt,

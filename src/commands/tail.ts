@@ -7,6 +7,7 @@ import { type AgentEvent, EVENT_TYPES } from '../model/event.js';
 import type { Logger } from '../model/logger.js';
 import { type LineBatch, type Source, SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
+import type { NamesOrigin } from '../start/origin.js';
 import { createSessionsLookup } from '../start/sessions.js';
 import { createSources } from '../start/sources.js';
 import { EXIT } from '../summary.js';
@@ -20,11 +21,13 @@ export interface TailOptions {
   types: string[];
   /** Session keys; all where there is none. */
   sessions: string[];
+  /** Where the names of the sources stand. */
+  origin: NamesOrigin;
 }
 
 type IsWanted = (event: AgentEvent) => boolean;
 
-const createFilter = ({ types, sessions }: TailOptions): IsWanted => {
+const createFilter = ({ types, sessions }: Pick<TailOptions, 'types' | 'sessions'>): IsWanted => {
   const isOf = (wanted: string[], value: string): boolean => wanted.length === 0 || wanted.includes(value);
   return ({ type, session_key }) => isOf(types, type) && isOf(sessions, session_key);
 };
@@ -60,7 +63,7 @@ export async function tail(
   const unknown = options.types.find((type) => !EVENT_TYPES.some((known) => known === type));
   if (unknown !== undefined)
     return misused(`--type ${unknown}: there is no such event; give one of ${EVENT_TYPES.join(', ')}`);
-  const from = createSources(settings, { positions: {} });
+  const from = createSources(settings, { origin: options.origin, positions: {} });
   if ('error' in from) return misused(from.error);
   const { sources } = from;
   const isWanted = createFilter(options);

@@ -55,7 +55,7 @@ test.each<[string, string[], string]>([
   [
     'a source that is given twice',
     ['run', '--to', 'console', '--from', 'stdin', '--from', 'stdin'],
-    '--from stdin: given twice; leave one out',
+    '--from: stdin is given twice; leave one out',
   ],
   [
     'an address without a port',
@@ -149,6 +149,18 @@ test.each([
   expect(stdout).toContain(`Usage: openclaw-otel-bridge ${command} `);
   for (const option of [...options, '--log-level', '--log-format'])
     expect(stdout).toContain(`\n  ${option} `);
+});
+
+test.each<[string, string]>([
+  ['[nope]', 'from: unknown source "nope": give stdin, file:PATH,'],
+  ['[stdin, stdin]', 'from: stdin is given twice; leave one out'],
+])('sources of a configuration file that are wrong are told as its own: %s', async (from, problem) => {
+  const config = temporaryFile('bridge.yaml', `from: ${from}`);
+  for (const command of [['run', '--to', 'console'], ['tail']]) {
+    const { status, stderr } = await runToEnd([...command, '--no-store', '--config', config]);
+    expect(status).toBe(2);
+    expect(stderr).toContain(`the configuration file: ${problem}`);
+  }
 });
 
 test('--help tells the commands, examples, sources, destinations and exit statuses', async () => {
