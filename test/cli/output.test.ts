@@ -3,7 +3,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, openSync } from 'node:fs';
+import { existsSync, openSync, readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { atEndOfFile, test, testIf } from './concurrent.js';
 import {
@@ -187,6 +187,29 @@ test('replay | head -1: what goes elsewhere still gets there', async () => {
   const { stderr } = await ended;
   expect(stderr).toMatch(/otlp: delivered traces (\d+)\/\1 · metrics (\d+)\/\2 · logs (\d+)\/\3\n/);
   expect(sink.spans().length).toBeGreaterThan(0);
+});
+
+test('tail --raw: what came in, to the byte', async () => {
+  const input = Buffer.from([0x7b, 0xff, 0xfe, 0x22, 0x80, 0x7d, 0x0a, 0x7b, 0x7d, 0x0a]);
+  const path = temporaryFile('raw.ndjson');
+  const args = ['tail', '--raw', '--no-store', '--log-level', 'error', '--from', 'stdin'];
+  const child = spawn(process.execPath, [pathOf('dist/main.js'), ...args], {
+    stdio: ['pipe', openSync(path, 'w'), 'ignore'],
+  });
+  child.stdin?.end(input);
+  const [status] = await once(child, 'close');
+  expect(status).toBe(0);
+  expect(readFileSync(path)).toEqual(input);
+});
+
+test('tail that is stopped in the middle of a line: that is no problem of the input', async () => {
+  const program = start(['tail', '--no-store', '--from', 'stdin']);
+  program.child.stdin.write(`${STORY_LINES}{"type":`);
+  await once(program.child.stdout, 'data');
+  program.signal('SIGINT');
+  const { status, stderr } = await program.ended;
+  expect(status).toBe(0);
+  expect(stderr).not.toContain('WARN');
 });
 
 testIf(existsSync('/dev/full')).each([
