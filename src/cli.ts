@@ -161,7 +161,7 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
     .showHelpAfterError('(--help tells what there is)')
     .exitOverride()
     .configureHelp({ showGlobalOptions: true })
-    .helpCommand('help [command]', 'what a command does')
+    .helpCommand(false)
     .addOption(option.logLevel())
     .addOption(option.logFormat())
     .addHelpText('after', EXAMPLES)
@@ -172,8 +172,7 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
         return act(command, async (settings, _, logger) =>
           (await import('./commands/demo.js')).demo(settings, logger, onInterrupt),
         );
-      const known = command.commands.map((each) => each.name()).join(', ');
-      return command.error(`error: unknown command '${unknown}'; give one of ${known}`);
+      return unknownCommand(command, unknown);
     });
   program.addCommand(runCommand(act, onInterrupt));
   program.addCommand(replayCommand(act, onInterrupt));
@@ -183,10 +182,30 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
   program.addCommand(statusCommand(act));
   program.addCommand(deadLettersCommand(act, onInterrupt));
   program.addCommand(doctorCommand(diagnose));
+  program.addCommand(helpCommand(program));
   // The program itself takes more than it declares, to say which commands there are; they do not.
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
     command.copyInheritedSettings(program).allowExcessArguments(false);
   return program;
+}
+
+function unknownCommand(parent: Command, name: string): never {
+  const known = parent.commands.map((each) => each.name()).join(', ');
+  const advice = known === '' ? `${parent.name()} has none of its own` : `give one of ${known}`;
+  return parent.error(`error: unknown command '${name}'; ${advice}`);
+}
+
+/** Of the commands of another one; commander's own does not say which of its names is none. */
+function helpCommand(parent: Command): Command {
+  return new Command('help')
+    .description('what a command does')
+    .argument('[command...]')
+    .action((names: string[]) => {
+      let named = parent;
+      for (const name of names)
+        named = named.commands.find((each) => each.name() === name) ?? unknownCommand(named, name);
+      named.help();
+    });
 }
 
 function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
@@ -360,5 +379,6 @@ function deadLettersCommand(act: Act, onInterrupt: OnInterrupt): Command {
     'what backends refused for good, and what to do with it',
   );
   for (const each of [list, show, resend, purge]) command.addCommand(each);
+  command.helpCommand(false).addCommand(helpCommand(command));
   return command;
 }
