@@ -9,6 +9,7 @@ import { DIALECTS } from './decode/dialect.js';
 import { LOG_FORMATS, LOG_LEVELS } from './log-options.js';
 import type { Logger } from './model/logger.js';
 import type { SettingOptions, Settings } from './settings.js';
+import { namesOrigin } from './start/origin.js';
 import { EXIT } from './summary.js';
 import { VERSION } from './version.js';
 
@@ -107,7 +108,11 @@ export interface CliDependencies {
   onInterrupt: OnInterrupt;
 }
 
-type Action = (settings: Settings, options: PlainOptions, logger: Logger) => Promise<Outcome>;
+type Action = (
+  settings: Settings,
+  options: PlainOptions & SettingOptions,
+  logger: Logger,
+) => Promise<Outcome>;
 
 /** Parses arguments and runs the command that they name. Usage errors are outcomes too. */
 export async function runCli(args: string[], { onInterrupt }: CliDependencies): Promise<Outcome> {
@@ -156,7 +161,7 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
     .showHelpAfterError('(--help tells what there is)')
     .exitOverride()
     .configureHelp({ showGlobalOptions: true })
-    .helpCommand('help [command]', 'what a command does')
+    .helpCommand(false)
     .addOption(option.logLevel())
     .addOption(option.logFormat())
     .addHelpText('after', EXAMPLES)
@@ -167,8 +172,7 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
         return act(command, async (settings, _, logger) =>
           (await import('./commands/demo.js')).demo(settings, logger, onInterrupt),
         );
-      const known = command.commands.map((each) => each.name()).join(', ');
-      return command.error(`error: unknown command '${unknown}'; give one of ${known}`);
+      return unknownCommand(command, unknown);
     });
   program.addCommand(runCommand(act, onInterrupt));
   program.addCommand(replayCommand(act, onInterrupt));
@@ -176,12 +180,32 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
   program.addCommand(treeCommand(act));
   program.addCommand(validateCommand(act));
   program.addCommand(statusCommand(act));
-  program.addCommand(deadLettersCommand(act));
+  program.addCommand(deadLettersCommand(act, onInterrupt));
   program.addCommand(doctorCommand(diagnose));
+  program.addCommand(helpCommand(program));
   // The program itself takes more than it declares, to say which commands there are; they do not.
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
     command.copyInheritedSettings(program).allowExcessArguments(false);
   return program;
+}
+
+function unknownCommand(parent: Command, name: string): never {
+  const known = parent.commands.map((each) => each.name()).join(', ');
+  const advice = known === '' ? `${parent.name()} has none of its own` : `give one of ${known}`;
+  return parent.error(`error: unknown command '${name}'; ${advice}`);
+}
+
+/** Of the commands of another one; commander's own does not say which of its names is none. */
+function helpCommand(parent: Command): Command {
+  return new Command('help')
+    .description('what a command does')
+    .argument('[command...]')
+    .action((names: string[]) => {
+      let named = parent;
+      for (const name of names)
+        named = named.commands.find((each) => each.name() === name) ?? unknownCommand(named, name);
+      named.help();
+    });
 }
 
 function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
@@ -199,8 +223,8 @@ function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.summary())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) =>
-      act(command, async (settings, _, logger) =>
-        (await import('./commands/run.js')).run(settings, logger, onInterrupt),
+      act(command, async (settings, options, logger) =>
+        (await import('./commands/run.js')).run(settings, logger, onInterrupt, namesOrigin(options)),
       ),
     );
 }
@@ -240,9 +264,14 @@ function tailCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.noStore())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) =>
-      act(command, async (settings, { raw, type, session }, logger) =>
+      act(command, async (settings, { raw, type, session, ...options }, logger) =>
         (await import('./commands/tail.js')).tail(
-          { raw: raw === true, types: type ?? [], sessions: session ?? [] },
+          {
+            raw: raw === true,
+            types: type ?? [],
+            sessions: session ?? [],
+            origin: namesOrigin(options),
+          },
           settings,
           logger,
           onInterrupt,
@@ -310,7 +339,7 @@ function statusCommand(act: Act): Command {
     );
 }
 
-function deadLettersCommand(act: Act): Command {
+function deadLettersCommand(act: Act, onInterrupt: OnInterrupt): Command {
   const subcommand = (name: string, description: string): Command =>
     new Command(name).description(description).addOption(option.dataDir()).addOption(option.config());
   const list = subcommand('list', 'one line each: when, where to, what, and why it was refused')
@@ -336,7 +365,7 @@ function deadLettersCommand(act: Act): Command {
     .addOption(option.deadline())
     .action((ids: string[], _options: PlainOptions, command: Command) =>
       act(command, async (settings, _, logger) =>
-        (await import('./commands/dead-letters.js')).resendDeadLetters(ids, settings, logger),
+        (await import('./commands/dead-letters.js')).resendDeadLetters(ids, settings, logger, onInterrupt),
       ),
     );
   const purge = subcommand('purge', 'throw all of them away, or some')
@@ -350,5 +379,6 @@ function deadLettersCommand(act: Act): Command {
     'what backends refused for good, and what to do with it',
   );
   for (const each of [list, show, resend, purge]) command.addCommand(each);
+  command.helpCommand(false).addCommand(helpCommand(command));
   return command;
 }

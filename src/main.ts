@@ -33,13 +33,13 @@ function onInterrupt(stop: () => void, abandon?: () => void): void {
 
 /**
  * Nobody takes our output any more: a reader that went away (`… | head`) is no failure, a full disk is one. A command that
- * drains is stopped as by a signal, so that its other destinations still get what was read.
+ * drains is stopped as by a signal, so that its other destinations still get what was read; the others have printed all that
+ * they print, or see it themselves. Each ends with the status of what it has found by then.
  */
 function onOutputError(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE')
     output_problem ??= `can't write to stdout: ${errorReason(error)}; check where it goes`;
-  if (stopCommand === undefined) end({ status: EXIT.ok });
-  else stopCommand();
+  stopCommand?.();
 }
 
 function end({ status, error = output_problem }: Outcome): never {

@@ -1,3 +1,8 @@
+/**
+ * Time that is left, and waiting for it.
+ */
+import { setTimeout as wait } from 'node:timers/promises';
+
 /** The longest that a timer can wait, 2³¹ − 1 ms or 24 days: one that is to wait longer would wake at once. */
 export const MAX_TIMER_MS = 2_147_483_647;
 
@@ -15,4 +20,11 @@ export async function within(limit_ms: number, wanted: Promise<unknown>): Promis
   });
   await Promise.race([wanted, limit]);
   clearTimeout(timer);
+}
+
+/** Waits, however long; resolves early once `signal` aborts, and never rejects. */
+export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  for (let left_ms = ms; left_ms > 0 && !signal.aborted; left_ms -= MAX_TIMER_MS) {
+    await wait(Math.min(left_ms, MAX_TIMER_MS), undefined, { signal }).catch(() => undefined);
+  }
 }

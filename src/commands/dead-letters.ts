@@ -3,7 +3,8 @@
  * away; also beside a bridge that runs.
  */
 
-import { createDestination, type ExportDestination } from '../export/index.js';
+import { createDestination, type DestinationConfig, type ExportDestination } from '../export/index.js';
+import { groupBy } from '../group-by.js';
 import { DEAD_LETTERS_PREFIX, type Signal } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import { splitRecord } from '../model/record.js';
@@ -13,6 +14,7 @@ import { openShared } from '../start/keeping.js';
 import type { Store } from '../store/store.js';
 import { EXIT } from '../summary.js';
 import { within } from '../within.js';
+import type { OnInterrupt } from './interrupt.js';
 import { failed, misused, type Outcome } from './outcome.js';
 
 /** A request, or the part of one, that a backend refused for good. */
@@ -123,46 +125,124 @@ export const purgeDeadLetters = (ids: string[], settings: Settings): Promise<Out
     return { status: EXIT.ok };
   });
 
-/** Sends one; undefined where all of it was taken, else what became of it. */
+/** The reason of the first count that has grown. */
+const grown = (before: Record<string, number>, after: Record<string, number>): string | undefined =>
+  Object.entries(after).find(([reason, count]) => count > (before[reason] ?? 0))?.[0];
+
+/** Sends one, alone in its lane; undefined where all of it was taken, else what became of it. */
 async function sendAgain(
   { signal, body, counts }: Held,
   destination: ExportDestination,
-  deadline_ms: number,
 ): Promise<string | undefined> {
   const before = destination.summary()[signal];
   const problem = destination.takeBack(signal, body, counts);
   if (problem !== undefined) return problem;
-  await within(deadline_ms, destination.idle());
+  await destination.idle(signal);
   const after = destination.summary()[signal];
   if (before === undefined || after === undefined) return `${destination.name} takes no ${signal}`;
   if (after.pending > 0) return 'no answer yet; it stays here';
-  const [reason] =
-    Object.entries(after.rejected).find(([name, count]) => count > (before.rejected[name] ?? 0)) ?? [];
-  return reason === undefined ? undefined : `refused again: ${reason}`;
+  const rejected = grown(before.rejected, after.rejected);
+  if (rejected !== undefined) return `refused again: ${rejected}`;
+  const dropped = grown(before.dropped, after.dropped);
+  return dropped === undefined ? undefined : `not sent: ${dropped}`;
+}
+
+/** What a `resend` has come to. */
+interface Resending {
+  sent: number;
+  /** Nothing more is begun. */
+  is_over: boolean;
+  /** Why what was taken could not be removed: sent again, it would count twice. */
+  problem?: string;
+}
+
+/** Each is removed as soon as it is answered, so that no end of the program, whatever kind, sends it twice. */
+async function sendInTurn(
+  letters: Held[],
+  destination: ExportDestination,
+  store: Store,
+  resending: Resending,
+): Promise<void> {
+  for (const letter of letters) {
+    const reason = resending.is_over
+      ? 'not sent any more; it stays here'
+      : await sendAgain(letter, destination);
+    if (reason !== undefined) {
+      print(`${letter.id}: ${reason}`);
+      continue;
+    }
+    const problem = await remove(store, [letter]);
+    if (problem === undefined) {
+      resending.sent += 1;
+    } else {
+      resending.problem = problem;
+      resending.is_over = true;
+    }
+  }
+}
+
+/** A lane each, so that a signal to which nothing is said holds up no other. */
+function sendAll(
+  letters: Held[],
+  destinations: ExportDestination[],
+  { to }: Settings,
+  store: Store,
+  resending: Resending,
+): Promise<unknown> {
+  const only = to.length === 1 ? destinations[0] : undefined;
+  const advice = to.length > 1 ? 'give --to once, or once with this name' : 'give --to';
+  const by_lane = groupBy(letters, ({ destination, signal }) => `${only?.name ?? destination} ${signal}`);
+  const walks = [...by_lane.values()].map(async (lane) => {
+    const name = lane[0]?.destination;
+    const destination = only ?? destinations.find((each) => each.name === name);
+    if (destination !== undefined) return sendInTurn(lane, destination, store, resending);
+    for (const { id } of lane) print(`${id}: no destination ${name}: ${advice}`);
+    return undefined;
+  });
+  return Promise.all(walks);
+}
+
+/** The backends that can take them. */
+async function chooseBackends(settings: Settings): Promise<DestinationConfig[] | { error: string }> {
+  const chosen = await chooseDestinations(settings);
+  if ('error' in chosen) return chosen;
+  const configs = chosen.configs.filter((config) => config.preset !== 'console');
+  if (settings.to.length > 0 && configs.length < chosen.configs.length)
+    return { error: '--to console: only a backend takes dead letters; `dead-letters show` prints them' };
+  return configs;
 }
 
 /** `--to` names where all of them go; without it, each goes to the destination of its own name. */
-export const resendDeadLetters = (ids: string[], settings: Settings, logger: Logger): Promise<Outcome> =>
+export const resendDeadLetters = (
+  ids: string[],
+  settings: Settings,
+  logger: Logger,
+  onInterrupt: OnInterrupt,
+): Promise<Outcome> =>
   withLetters(settings, ids, async (letters, store) => {
-    const chosen = await chooseDestinations(settings);
-    if ('error' in chosen) return misused(chosen.error);
-    const configs = chosen.configs.filter((config) => config.preset !== 'console');
+    const configs = await chooseBackends(settings);
+    if ('error' in configs) return misused(configs.error);
     const memory_limit_bytes = settings.limits.memory_mb * 1024 * 1024;
     const destinations = configs.map((config) => createDestination(config, { logger, memory_limit_bytes }));
-    const only = settings.to.length === 1 ? destinations[0] : undefined;
-    const sent: Held[] = [];
-    for (const letter of letters) {
-      const destination = only ?? destinations.find(({ name }) => name === letter.destination);
-      const problem =
-        destination === undefined
-          ? `no destination ${letter.destination}: give --to`
-          : await sendAgain(letter, destination, settings.deadline * 1000);
-      if (problem === undefined) sent.push(letter);
-      else print(`${letter.id}: ${problem}`);
-    }
+    const resending: Resending = { sent: 0, is_over: false };
+    const interrupted = new Promise<void>((resolve) => {
+      onInterrupt(() => {
+        logger.info(`stopping: waiting for answers for at most ${settings.drain} s; a second signal ends it`);
+        resending.is_over = true;
+        resolve();
+      });
+    });
+    const sending = sendAll(letters, destinations, settings, store, resending);
+    await Promise.race([
+      within(settings.deadline * 1000, sending),
+      interrupted.then(() => within(settings.drain * 1000, sending)),
+    ]);
+    resending.is_over = true;
+    // Whoever still waits for an answer has none now.
     await Promise.all(destinations.map((destination) => destination.close()));
-    const problem = await remove(store, sent);
+    await sending;
+    const { sent, problem } = resending;
     if (problem !== undefined) return failed(problem);
-    print(`${sent.length} of ${letters.length} dead letters sent`);
-    return { status: sent.length === letters.length ? EXIT.ok : EXIT.incomplete };
+    print(`${sent} of ${letters.length} dead letters sent`);
+    return { status: sent === letters.length ? EXIT.ok : EXIT.incomplete };
   });

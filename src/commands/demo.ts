@@ -44,7 +44,7 @@ export async function demo(settings: Settings, logger: Logger, onInterrupt: OnIn
   const named = parseSourceName(gatewayUrl(settings, process.env));
   // A name that can't be read is told by `run`, and what to write instead.
   if ('error' in named || named.kind !== 'gateway' || (await listens(named.url)))
-    return run(settings, logger, onInterrupt);
+    return run(settings, logger, onInterrupt, '--from');
   process.stdout.write(
     `No OpenClaw gateway answers at ${named.name}: playing a recording of a real one instead.\n\n`,
   );

@@ -4,13 +4,15 @@
  */
 import { diagnoseSettings, type SettingOptions } from '../settings.js';
 import { dataDirectory } from '../start/gateway.js';
+import { namesOrigin } from '../start/origin.js';
+import { nameSources } from '../start/sources.js';
 import { EXIT } from '../summary.js';
 import { supportsColor } from '../terminal/color.js';
 import { supportsUnicode } from '../terminal/unicode.js';
 import type { Check } from './doctor/check.js';
 import { checkDataDirectory } from './doctor/data-directory.js';
 import { checkDestinations } from './doctor/destinations.js';
-import { checkSources } from './doctor/gateway.js';
+import { checkSources, wrongInFile } from './doctor/gateway.js';
 import { checkConfiguration, checkNode } from './doctor/installation.js';
 import { renderReport } from './doctor/report.js';
 import { checkTranscripts } from './doctor/transcripts.js';
@@ -31,13 +33,15 @@ export async function doctor(
   if ('error' in diagnosis) return misused(diagnosis.error);
   const { settings } = diagnosis;
   const { env } = process;
+  const named = nameSources(settings, namesOrigin(options));
+  const problems = [...diagnosis.problems, ...wrongInFile(named)];
   const [sources, destinations] = await Promise.all([
-    checkSources(settings, options, env),
+    checkSources(named, settings, env),
     checkDestinations(settings),
   ]);
   const checks = [
     checkNode(),
-    ...checkConfiguration(diagnosis, config_path),
+    ...checkConfiguration(problems, config_path),
     ...sources,
     checkTranscripts(env),
     ...destinations,

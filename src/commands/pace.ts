@@ -1,8 +1,8 @@
 /**
  * The time of a replay: whether events keep the recording's own pace, and by how much their times are moved.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentEvent } from '../model/event.js';
+import { sleep } from '../within.js';
 
 /** Moves every instant of an event. */
 function shift(event: AgentEvent, by_ms: number): AgentEvent {
@@ -42,6 +42,6 @@ export function createPace({ speed, by_ms, now, signal }: PaceOptions): Pace {
     if (speed === undefined) return moved;
     if (signal.aborted) return undefined;
     const wait_ms = at_ms + (event.ts - ts) / speed - now();
-    return wait_ms <= 0 ? moved : sleep(wait_ms, moved, { signal }).catch(() => undefined);
+    return wait_ms <= 0 ? moved : sleep(wait_ms, signal).then(() => (signal.aborted ? undefined : moved));
   };
 }

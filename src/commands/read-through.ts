@@ -17,6 +17,8 @@ export interface ReadOptions {
   max_line_bytes: number;
   onEvents?(events: AgentEvent[]): void;
   onProblem?(problem: Problem): void;
+  /** Asked after each batch: where nothing more is wanted the rest is left unread. */
+  isEnough?(): boolean;
 }
 
 /** Reads files one after the other; throws a `SourceError` where one can't be opened. */
@@ -28,11 +30,14 @@ export async function readThrough(files: string[], options: ReadOptions): Promis
     sessionsOf: createSessionsLookup(),
   });
   for (const file of files) {
-    const items = await openRecording(file, options.max_line_bytes).open();
-    for await (const item of items) {
+    const source = openRecording(file, options.max_line_bytes);
+    for await (const item of await source.open()) {
       if (item.kind !== 'lines') continue;
       const events = intake.take(item);
       options.onEvents?.(events);
+      if (options.isEnough?.() !== true) continue;
+      await source.close();
+      return intake.counts();
     }
   }
   return intake.counts();

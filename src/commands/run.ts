@@ -10,6 +10,7 @@ import { createHold } from '../start/backlog.js';
 import { openDestinations } from '../start/destinations.js';
 import { dataDirectory } from '../start/gateway.js';
 import { type Keeping, openKeeping } from '../start/keeping.js';
+import type { NamesOrigin } from '../start/origin.js';
 import { bridgeParts } from '../start/parts.js';
 import { createSources } from '../start/sources.js';
 import { keepHeapSmall } from './heap.js';
@@ -21,8 +22,9 @@ async function follow(
   { keep }: Keeping,
   logger: Logger,
   onInterrupt: OnInterrupt,
+  origin: NamesOrigin,
 ): Promise<Outcome> {
-  const from = createSources(settings, { positions: keep?.kept.positions ?? {} });
+  const from = createSources(settings, { origin, positions: keep?.kept.positions ?? {} });
   if ('error' in from) return misused(from.error);
   const opened = await openDestinations(settings, logger, keep?.kept.deliveries);
   if ('error' in opened) return misused(opened.error);
@@ -68,14 +70,20 @@ async function follow(
   return conclude({ summary: bridge.summary(), failures }, settings, logger);
 }
 
-export async function run(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
+/** `origin`: where the names of the sources stand. */
+export async function run(
+  settings: Settings,
+  logger: Logger,
+  onInterrupt: OnInterrupt,
+  origin: NamesOrigin,
+): Promise<Outcome> {
   const problem = summaryProblem(settings.summary);
   if (problem !== undefined) return failed(problem);
   keepHeapSmall();
   const keeping = await openKeeping('run', dataDirectory(settings, process.env), settings, logger);
   if ('error' in keeping) return failed(keeping.error);
   try {
-    return await follow(settings, keeping, logger, onInterrupt);
+    return await follow(settings, keeping, logger, onInterrupt, origin);
   } finally {
     await keeping.close();
   }

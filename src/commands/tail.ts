@@ -2,11 +2,12 @@
  * `tail`: prints what live sources tell, as catalog NDJSON or as it came in. What it prints can be kept, filtered, or piped
  * into `run --from stdin`, which gives the same ids.
  */
-import { createIntake, createProblemLog, type Intake } from '../intake.js';
+import { createIntake, createProblemLog, type Intake, type Problem } from '../intake.js';
 import { type AgentEvent, EVENT_TYPES } from '../model/event.js';
 import type { Logger } from '../model/logger.js';
 import { type LineBatch, type Source, SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
+import type { NamesOrigin } from '../start/origin.js';
 import { createSessionsLookup } from '../start/sessions.js';
 import { createSources } from '../start/sources.js';
 import { EXIT } from '../summary.js';
@@ -20,11 +21,15 @@ export interface TailOptions {
   types: string[];
   /** Session keys; all where there is none. */
   sessions: string[];
+  /** Where the names of the sources stand. */
+  origin: NamesOrigin;
 }
+
+const NEWLINE = Buffer.from('\n');
 
 type IsWanted = (event: AgentEvent) => boolean;
 
-const createFilter = ({ types, sessions }: TailOptions): IsWanted => {
+const createFilter = ({ types, sessions }: Pick<TailOptions, 'types' | 'sessions'>): IsWanted => {
   const isOf = (wanted: string[], value: string): boolean => wanted.length === 0 || wanted.includes(value);
   return ({ type, session_key }) => isOf(types, type) && isOf(sessions, session_key);
 };
@@ -35,21 +40,29 @@ function withoutContent(event: AgentEvent): object {
   return rest;
 }
 
-/** The lines of a batch that give a wanted event, or all of them where nothing is filtered. */
-function rawLines(batch: LineBatch, intake: Intake, isWanted: IsWanted, isFiltered: boolean): string[] {
+/** The lines, to the byte, of a batch that give a wanted event, or all of them where nothing is filtered. */
+function rawLines(batch: LineBatch, intake: Intake, isWanted: IsWanted, isFiltered: boolean): Buffer[] {
   return batch.lines.flatMap((line) => {
     const events = intake.take({ ...batch, lines: [line], end: false });
     const isShown = 'bytes' in line && (!isFiltered || events.some(isWanted));
-    return isShown ? [line.bytes.toString('utf8')] : [];
+    return isShown ? [line.bytes, NEWLINE] : [];
   });
 }
 
 /** Resolves when it has been written, at its reader's pace, or could not be: what becomes of the program then is not said here. */
-const print = (lines: string[]): Promise<void> =>
+const print = (output: string | Buffer): Promise<void> =>
   new Promise((resolve) => {
-    if (lines.length === 0) resolve();
-    else process.stdout.write(`${lines.join('\n')}\n`, () => resolve());
+    if (output.length === 0) resolve();
+    else process.stdout.write(output, () => resolve());
   });
+
+function createTailProblemLog(logger: Logger, isStopping: () => boolean): (problem: Problem) => void {
+  const log = createProblemLog(logger);
+  return (problem) => {
+    // Then it is this end that stops in the middle of a line.
+    if (!isStopping() || problem.reason !== 'line_incomplete') log(problem);
+  };
+}
 
 export async function tail(
   options: TailOptions,
@@ -60,19 +73,22 @@ export async function tail(
   const unknown = options.types.find((type) => !EVENT_TYPES.some((known) => known === type));
   if (unknown !== undefined)
     return misused(`--type ${unknown}: there is no such event; give one of ${EVENT_TYPES.join(', ')}`);
-  const from = createSources(settings, { positions: {} });
+  const from = createSources(settings, { origin: options.origin, positions: {} });
   if ('error' in from) return misused(from.error);
   const { sources } = from;
   const isWanted = createFilter(options);
   const isFiltered = options.types.length + options.sessions.length > 0;
-  const shown = (event: AgentEvent) => JSON.stringify(settings.content ? event : withoutContent(event));
-  const printEvents = (events: AgentEvent[]): Promise<void> => print(events.filter(isWanted).map(shown));
+  const shown = (event: AgentEvent) =>
+    `${JSON.stringify(settings.content ? event : withoutContent(event))}\n`;
+  const printEvents = (events: AgentEvent[]): Promise<void> =>
+    print(events.filter(isWanted).map(shown).join(''));
+  let is_stopping = false;
 
   async function printSource(source: Source): Promise<void> {
     const intake = createIntake({
       dialect: settings.dialect,
       max_line_bytes: settings.limits.line_bytes,
-      onProblem: createProblemLog(logger),
+      onProblem: createTailProblemLog(logger, () => is_stopping),
       sessionsOf: createSessionsLookup(),
     });
     for await (const item of await source.open()) {
@@ -80,14 +96,17 @@ export async function tail(
         logger[item.state === 'up' ? 'info' : 'warn'](item.message);
         continue;
       }
-      if (options.raw) await print(rawLines(item, intake, isWanted, isFiltered));
+      if (options.raw) await print(Buffer.concat(rawLines(item, intake, isWanted, isFiltered)));
       else await printEvents(intake.take(item));
       item.receipt?.settle(true);
     }
     if (!options.raw) await printEvents(intake.end());
   }
 
-  onInterrupt(() => void Promise.all(sources.map((source) => source.close())));
+  onInterrupt(() => {
+    is_stopping = true;
+    void Promise.all(sources.map((source) => source.close()));
+  });
   try {
     await Promise.all(sources.map(printSource));
   } catch (error) {

@@ -29,15 +29,32 @@ export async function validate(
 ): Promise<Outcome> {
   const problems: object[] = [];
   let count = 0;
+  let is_read = true;
+  const print = (text: string): void => {
+    process.stdout.write(`${text}\n`, (error) => {
+      if (error) is_read = false;
+    });
+  };
+  /** Known when what was printed before has been written, or could not be. */
+  const isRead = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      process.stdout.write('', () => resolve(is_read));
+    });
   const onProblem = (problem: Problem): void => {
     count++;
     if (asJson) problems.push(toJson(problem));
-    else process.stdout.write(`${describeProblem(problem)}\n`);
+    else print(describeProblem(problem));
   };
   try {
-    const counts = await readThrough(files, { dialect, max_line_bytes: limits.line_bytes, onProblem });
-    if (asJson) process.stdout.write(`${JSON.stringify(problems, undefined, 2)}\n`);
-    else process.stderr.write(`${describeCounts(counts)}\n`);
+    const counts = await readThrough(files, {
+      dialect,
+      max_line_bytes: limits.line_bytes,
+      onProblem,
+      // A reader that went away wants no more; the exit status is certain by then.
+      isEnough: () => !is_read,
+    });
+    if (asJson) print(JSON.stringify(problems, undefined, 2));
+    else if (await isRead()) process.stderr.write(`${describeCounts(counts)}\n`);
   } catch (error) {
     if (error instanceof SourceError) return failed(error.message);
     throw error;

@@ -2,7 +2,6 @@
  * A destination: one backend, with a lane for each signal that it takes. It gives every lane its items under the names that
  * its profile wants, and tells the log, once and not once a batch, what becomes of them.
  */
-import { setTimeout as wait } from 'node:timers/promises';
 import type { IMetricReader } from '@opentelemetry/sdk-metrics';
 import {
   type DeliveryProblem,
@@ -13,7 +12,7 @@ import {
 } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
-import { MAX_TIMER_MS } from '../within.js';
+import { sleep as sleepOnTimer } from '../within.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
 import { type Collected, createDivision } from './division.js';
 import { logBytes, spanBytes } from './estimate.js';
@@ -52,6 +51,8 @@ export interface DestinationDependencies {
 
 /** `idle` waits for previews, too, and resolves when the destination is closed. */
 export interface ExportDestination extends Destination {
+  /** Of one signal, or of all. */
+  idle(signal?: Signal): Promise<void>;
   /** Takes in what was written down of a signal before, as records hold it. Says why, where it can't. */
   takeBack(signal: Signal, packed: Uint8Array, counts: number[]): string | undefined;
   /** For `createMetrics`; absent where the destination takes no metrics. */
@@ -67,12 +68,6 @@ const MAX_LOGS = 512;
 const GATHER_LOGS_MS = 5;
 /** Each collection is a request. */
 const MAX_METRIC_REQUESTS = 1;
-
-async function sleepOnTimer(ms: number, signal: AbortSignal): Promise<void> {
-  for (let left_ms = ms; left_ms > 0 && !signal.aborted; left_ms -= MAX_TIMER_MS) {
-    await wait(Math.min(left_ms, MAX_TIMER_MS), undefined, { signal }).catch(() => undefined);
-  }
-}
 
 /** What the lanes of one destination have in common. */
 interface Parts {
@@ -140,7 +135,8 @@ export function createDestination(
     problems: () => ({ ...problems }),
     pending: () => lanes.reduce((sum, lane) => sum + lane.counts().pending, 0),
     isCrowded: () => lanes.some((lane) => lane.isCrowded),
-    async idle() {
+    async idle(signal) {
+      if (signal !== undefined) return senders[signal]?.lane.idle();
       await Promise.all(lanes.map((lane) => lane.idle()));
     },
     async close() {

@@ -11,37 +11,50 @@ import {
   type GatewayPosition,
   holdsTranscripts,
   type ParsedSource,
+  type ParseFailure,
   parseSourceName,
   withFallback,
 } from '../source/index.js';
 import { findGatewayUrl, gatewayAccess, isLocal } from './gateway.js';
+import type { NamesOrigin } from './origin.js';
 
 export interface SourcesOptions {
+  /** Where the names of the sources stand. */
+  origin: NamesOrigin;
   /** Where an earlier process stopped, by the source's name. */
   positions: Readonly<Record<string, Positions>>;
 }
 
-/** The gateway that is followed where no source is named. */
-function parseDefault(settings: StartSettings): { parsed: ParsedSource[] } | { error: string } {
-  const { value, origin } = findGatewayUrl(settings, process.env);
-  const source = parseSourceName(value);
-  if ('error' in source || source.kind !== 'gateway')
-    return { error: `${origin}: no address of a gateway; give ws://HOST:PORT or wss://HOST:PORT` };
-  return { parsed: [source] };
+/** Each source that is named, or what is wrong with its name; and where they are named, in words. */
+export interface NamedSources {
+  named: (ParsedSource | ParseFailure)[];
+  origin: string;
 }
 
-function parseSources(settings: StartSettings): { parsed: ParsedSource[] } | { error: string } {
-  const texts = settings.from;
-  if (texts.length === 0) return parseDefault(settings);
-  const parsed: ParsedSource[] = [];
-  for (const text of texts) {
+/** The gateway that is followed where no source is named. */
+function nameDefault(settings: Pick<StartSettings, 'gateway'>): NamedSources {
+  const { value, origin } = findGatewayUrl(settings, process.env);
+  const source = parseSourceName(value);
+  const error = `${origin}: no address of a gateway; give ws://HOST:PORT or wss://HOST:PORT`;
+  return { named: ['error' in source || source.kind !== 'gateway' ? { error } : source], origin };
+}
+
+/** The sources that a start would have. */
+export function nameSources(
+  settings: Pick<StartSettings, 'from' | 'gateway'>,
+  origin: NamesOrigin,
+): NamedSources {
+  if (settings.from.length === 0) return nameDefault(settings);
+  const place = origin === '--from' ? origin : `${origin}: from`;
+  const names = new Set<string>();
+  const named = settings.from.map((text) => {
     const source = parseSourceName(text);
-    if ('error' in source) return { error: `--from: ${source.error}` };
-    if (parsed.some(({ name }) => name === source.name))
-      return { error: `--from ${source.name}: given twice; leave one out` };
-    parsed.push(source);
-  }
-  return { parsed };
+    if ('error' in source) return { error: `${place}: ${source.error}` };
+    if (names.has(source.name)) return { error: `${place}: ${source.name} is given twice; leave one out` };
+    names.add(source.name);
+    return source;
+  });
+  return { named, origin };
 }
 
 /** A source with what is particular to it, where that is not in the settings. */
@@ -107,15 +120,19 @@ export function createSources(
   settings: StartSettings,
   options: SourcesOptions,
 ): { sources: Source[] } | { error: string } {
-  const found = parseSources(settings);
-  return 'error' in found ? found : { sources: makeSources(found.parsed, settings, options) };
+  const parsed: ParsedSource[] = [];
+  for (const source of nameSources(settings, options.origin).named) {
+    if ('error' in source) return source;
+    parsed.push(source);
+  }
+  return { sources: makeSources(parsed, settings, options) };
 }
 
 /** Makes those that are named already; nothing is opened yet. */
 export function makeSources(
   parsed: WantedSource[],
   settings: StartSettings,
-  options: SourcesOptions,
+  options: Pick<SourcesOptions, 'positions'>,
 ): Source[] {
   const gateway = parsed.find((source) => source.kind === 'gateway');
   const transcripts = parsed.find((source) => source.kind === 'transcripts');

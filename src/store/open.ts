@@ -56,6 +56,7 @@ function checkRoom(directory: string): void {
 /** Throws the system's error where the directory can't hold a store. */
 function prepare(directory: string): void {
   makeDataDirectory(directory);
+  if (!statSync(directory).isDirectory()) throw new Error('it is not a directory');
   accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
   const paths = [DATA_FILE, LOCK_FILE].map((name) => join(directory, name));
   for (const path of paths.filter(exists)) {

@@ -209,6 +209,32 @@ test('several sources: gateways are looked at, others named', async () => {
   ]);
 });
 
+test.each(['stdin', '127.0.0.1:18789'])(
+  'an address of a gateway that is none is a problem, as it is for run: %s',
+  async (OPENCLAW_GATEWAY_URL) => {
+    const found = 'OPENCLAW_GATEWAY_URL: no address of a gateway; give ws://HOST:PORT or wss://HOST:PORT';
+    const { status, of } = await examine(['--to', 'console'], { OPENCLAW_GATEWAY_URL });
+    expect(status).toBe(1);
+    expect(of('source')).toMatchObject({ level: 'problem', found });
+    const run = await runToEnd(['run', '--to', 'console'], { env: { OPENCLAW_GATEWAY_URL } });
+    expect(run).toMatchObject({ status: 2, stderr: expect.stringContaining(found) });
+  },
+);
+
+test('sources of a configuration file that are wrong are a problem of the file', async () => {
+  const path = temporaryFile('bridge.yaml', 'from: [stdin, nope, stdin]');
+  const { status, checks } = await examine(['--config', path, '--to', 'console']);
+  expect(status).toBe(1);
+  expect(checks.filter(({ check }) => check === 'configuration')).toMatchObject([
+    {
+      level: 'problem',
+      found: expect.stringMatching(/^the configuration file: from: unknown source "nope"/),
+    },
+    { level: 'problem', found: 'the configuration file: from: stdin is given twice; leave one out' },
+  ]);
+  expect(checks.filter(({ check }) => check === 'source').map(({ level }) => level)).toEqual(['ok']);
+});
+
 test('the secret of openclaw.json, and one that it only refers to', async () => {
   const state = temporaryDirectory();
   const path = join(state, 'openclaw.json');

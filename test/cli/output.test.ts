@@ -3,10 +3,18 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, openSync } from 'node:fs';
+import { existsSync, openSync, readFileSync } from 'node:fs';
 import { expect } from 'vitest';
 import { atEndOfFile, test, testIf } from './concurrent.js';
-import { catalog_example, pathOf, runForSummary, runToEnd, start, temporaryFile } from './program.js';
+import {
+  catalog_example,
+  type Ended,
+  pathOf,
+  runForSummary,
+  runToEnd,
+  start,
+  temporaryFile,
+} from './program.js';
 import { startSink } from './sink.js';
 import { STORY_LINES } from './story.js';
 
@@ -138,17 +146,38 @@ test('a pipe gets all of it, however long it is', async () => {
   expect(JSON.parse(stdout)).toHaveLength(MANY);
 });
 
-test.each([
-  ['tree', ['tree', '--json', manyRuns()]],
-  ['validate', ['validate', manyProblems()]],
-  ['replay', ['replay', '--to', 'console', manyRuns()]],
-  ['tail', ['tail', '--no-store', '--from', `file:${manyRuns()}`]],
-])('%s | head -1: it ends, and says nothing of it', async (_, args) => {
+/** Its reader takes the first that it prints, and goes away. */
+async function readFirst(args: string[]): Promise<Ended> {
   const { child, ended } = start([...args, '--log-level', 'error']);
-  const closed = once(child.stdout, 'data').then(() => child.stdout.destroy());
-  const { stderr } = await ended;
-  await closed;
-  expect(stderr).toBe('');
+  child.stdout.once('data', () => child.stdout.destroy());
+  return ended;
+}
+
+test.each<[string, string[], number]>([
+  ['tree', ['tree', '--json', manyRuns()], 0],
+  ['validate of what is good', ['validate', manyRuns()], 0],
+  ['validate of what is bad', ['validate', manyProblems(), '/nonexistent.ndjson'], 1],
+  ['validate --json of what is bad', ['validate', '--json', manyProblems()], 1],
+  ['replay', ['replay', '--to', 'console', manyRuns()], 0],
+  ['replay --strict', ['replay', '--strict', '--to', 'console', manyProblems(), manyRuns()], 3],
+  ['tail', ['tail', '--no-store', '--from', `file:${manyRuns()}`], 0],
+])(
+  '%s | head -1: it ends with what it has found by then, and says nothing of the reader',
+  async (name, args, status) => {
+    const ended = await readFirst(args);
+    expect(ended.status).toBe(status);
+    const said = name === 'validate of what is good' ? `${2 * MANY} lines; no problems\n` : '';
+    expect(ended.stderr).toBe(said);
+  },
+);
+
+test.each<[string, string[]]>([
+  ['doctor', ['doctor', '--from', 'ws://127.0.0.1:1', '--to', 'console']],
+  ['validate', ['validate', manyProblems()]],
+])('%s without a reader: what is wrong is in the exit status', async (_, args) => {
+  const { child, ended } = start(args);
+  child.stdout.destroy();
+  expect(await ended).toMatchObject({ status: 1, stderr: '' });
 });
 
 test('replay | head -1: what goes elsewhere still gets there', async () => {
@@ -158,6 +187,29 @@ test('replay | head -1: what goes elsewhere still gets there', async () => {
   const { stderr } = await ended;
   expect(stderr).toMatch(/otlp: delivered traces (\d+)\/\1 · metrics (\d+)\/\2 · logs (\d+)\/\3\n/);
   expect(sink.spans().length).toBeGreaterThan(0);
+});
+
+test('tail --raw: what came in, to the byte', async () => {
+  const input = Buffer.from([0x7b, 0xff, 0xfe, 0x22, 0x80, 0x7d, 0x0a, 0x7b, 0x7d, 0x0a]);
+  const path = temporaryFile('raw.ndjson');
+  const args = ['tail', '--raw', '--no-store', '--log-level', 'error', '--from', 'stdin'];
+  const child = spawn(process.execPath, [pathOf('dist/main.js'), ...args], {
+    stdio: ['pipe', openSync(path, 'w'), 'ignore'],
+  });
+  child.stdin?.end(input);
+  const [status] = await once(child, 'close');
+  expect(status).toBe(0);
+  expect(readFileSync(path)).toEqual(input);
+});
+
+test('tail that is stopped in the middle of a line: that is no problem of the input', async () => {
+  const program = start(['tail', '--no-store', '--from', 'stdin']);
+  program.child.stdin.write(`${STORY_LINES}{"type":`);
+  await once(program.child.stdout, 'data');
+  program.signal('SIGINT');
+  const { status, stderr } = await program.ended;
+  expect(status).toBe(0);
+  expect(stderr).not.toContain('WARN');
 });
 
 testIf(existsSync('/dev/full')).each([

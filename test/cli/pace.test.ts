@@ -1,6 +1,7 @@
 /**
  * The pace of a replay, where only its own clock matters.
  */
+import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { createPace, type PaceOptions } from '../../src/commands/pace.js';
 import { shiftToEnd } from '../../src/commands/rebase.js';
@@ -31,6 +32,16 @@ test('a replay that goes on does not wait for what was played before', async () 
   const waited = play(at(95_100));
   expect(waited).toBeInstanceOf(Promise);
   expect(await waited).toEqual(at(95_100));
+});
+
+test('a wait that is longer than a timer can be is waited for, until a signal', async () => {
+  const interrupt = new AbortController();
+  const play = pace({ speed: 1, now: () => 1_000_000, signal: interrupt.signal });
+  expect(play(at(90_000))).toEqual(at(90_000));
+  const waited = Promise.resolve(play(at(90_000 + 30 * 86_400_000)));
+  expect(await Promise.race([waited, setTimeout(50, 'waits')])).toBe('waits');
+  interrupt.abort();
+  expect(await waited).toBeUndefined();
 });
 
 test('times are moved so that the recording ends when what is left of it has been played', () => {

@@ -293,6 +293,14 @@ test('a directory that can not be used: it is said, and run goes on in memory', 
   expectStory(sink, sink.totalOf);
 });
 
+test.each([['status'], ['run', '--from', 'stdin', '--to', 'console']])(
+  'a file in the place of the data directory: %s says that it is none',
+  async (...command) => {
+    const { stderr } = await runToEnd([...command, '--data-dir', temporaryFile('file')]);
+    expect(stderr).toMatch(/file: .*not a directory/);
+  },
+);
+
 test.each(['status', 'dead-letters list'])('%s where nothing was kept: it says so', async (command) => {
   const ended = await runToEnd([...command.split(' '), '--data-dir', temporaryDirectory()]);
   expectNoStack(ended);

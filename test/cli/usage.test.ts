@@ -15,6 +15,12 @@ test.each<[string, string[], string]>([
     ['repaly'],
     "unknown command 'repaly'; give one of run, replay, tail, tree, validate",
   ],
+  ['help on a command that is unknown', ['help', 'nope'], "unknown command 'nope'; give one of run, replay"],
+  [
+    'help on one of its commands that is unknown',
+    ['help', 'dead-letters', 'nope'],
+    "unknown command 'nope'; give one of list, show, resend, purge",
+  ],
   [
     'an option that is unknown',
     [...REPLAY, '--sped', '2'],
@@ -55,7 +61,7 @@ test.each<[string, string[], string]>([
   [
     'a source that is given twice',
     ['run', '--to', 'console', '--from', 'stdin', '--from', 'stdin'],
-    '--from stdin: given twice; leave one out',
+    '--from: stdin is given twice; leave one out',
   ],
   [
     'an address without a port',
@@ -151,6 +157,18 @@ test.each([
     expect(stdout).toContain(`\n  ${option} `);
 });
 
+test.each<[string, string]>([
+  ['[nope]', 'from: unknown source "nope": give stdin, file:PATH,'],
+  ['[stdin, stdin]', 'from: stdin is given twice; leave one out'],
+])('sources of a configuration file that are wrong are told as its own: %s', async (from, problem) => {
+  const config = temporaryFile('bridge.yaml', `from: ${from}`);
+  for (const command of [['run', '--to', 'console'], ['tail']]) {
+    const { status, stderr } = await runToEnd([...command, '--no-store', '--config', config]);
+    expect(status).toBe(2);
+    expect(stderr).toContain(`the configuration file: ${problem}`);
+  }
+});
+
 test('--help tells the commands, examples, sources, destinations and exit statuses', async () => {
   const { status, stdout } = await runToEnd(['--help']);
   expect(status).toBe(0);
@@ -166,6 +184,17 @@ test('--help says of --content where secrets are redacted, and where they are no
   const tail = await runToEnd(['tail', '--help']);
   expect(run.stdout).toMatch(/--content +record .*secrets\s+redacted/);
   expect(tail.stdout).toMatch(/--content +print .*as they\s+are/);
+});
+
+test.each([
+  [['help'], 'Usage: openclaw-otel-bridge [options] [command]'],
+  [['help', 'run'], 'Usage: openclaw-otel-bridge run [options]'],
+  [['help', 'dead-letters', 'resend'], 'Usage: openclaw-otel-bridge dead-letters resend [options] [id...]'],
+  [['dead-letters', 'help', 'resend'], 'Usage: openclaw-otel-bridge dead-letters resend [options] [id...]'],
+])('%j: what there is to say of it', async (args, usage) => {
+  const { status, stdout } = await runToEnd(args);
+  expect(status).toBe(0);
+  expect(stdout).toContain(usage);
 });
 
 test('--version', async () => {

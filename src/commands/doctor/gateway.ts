@@ -3,22 +3,25 @@
  * through it. It is entered as `run` enters it, so that a pairing that is asked for here serves there.
  */
 import { number, object } from '../../json.js';
-import type { SettingOptions, Settings } from '../../settings.js';
+import type { Settings } from '../../settings.js';
 import {
   type Access,
   type Connection,
   enterGateway,
   type ParsedSource,
-  parseSourceName,
   type Refusal,
 } from '../../source/index.js';
-import { findGatewayUrl, findSecrets, gatewayAccess, isLocal } from '../../start/gateway.js';
+import { findSecrets, gatewayAccess, isLocal } from '../../start/gateway.js';
+import type { NamesOrigin } from '../../start/origin.js';
+import type { NamedSources } from '../../start/sources.js';
 import { formatDuration } from '../../terminal/units.js';
 import { type Check, ok, problem, warning } from './check.js';
 import { checkOtlp } from './otlp.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Gateway = Extract<ParsedSource, { kind: 'gateway' }>;
+
+const IN_FILE: NamesOrigin = 'the configuration file';
 
 /** Longer than one handshake may take, so that its own words for silence are heard. */
 const ENTER_TIMEOUT_MS = 11_000;
@@ -109,27 +112,29 @@ async function checkGateway(
 }
 
 async function checkSource(
-  text: string,
+  source: ParsedSource,
   origin: string,
   settings: Settings,
   env: Environment,
 ): Promise<Check[]> {
-  const source = parseSourceName(text);
-  if ('error' in source) return [problem('source', `${origin}: ${source.error}`)];
   if (source.kind === 'gateway') return checkGateway(source, origin, settings, env);
   if (source.kind === 'otlp') return [await checkOtlp(source, origin)];
   return [ok('source', `${source.name} (${origin}) is not looked at: only gateways and otlp are`)];
 }
 
+/** Names that are wrong in the configuration file: they are a problem of the file. */
+export const wrongInFile = ({ named, origin }: NamedSources): string[] =>
+  origin === IN_FILE ? named.flatMap((source) => ('error' in source ? [source.error] : [])) : [];
+
 /** One after the other in the answer, at the same time in fact. */
 export async function checkSources(
+  { named, origin }: NamedSources,
   settings: Settings,
-  options: SettingOptions,
   env: Environment,
 ): Promise<Check[]> {
-  const { value, origin } = findGatewayUrl(settings, env);
-  if (settings.from.length === 0) return checkSource(value, origin, settings, env);
-  const named = options.from === undefined ? 'the configuration file' : '--from';
-  const checks = settings.from.map((text) => checkSource(text, named, settings, env));
+  const checks = named.map(async (source) => {
+    if (!('error' in source)) return checkSource(source, origin, settings, env);
+    return origin === IN_FILE ? [] : [problem('source', source.error)];
+  });
   return (await Promise.all(checks)).flat();
 }

@@ -1,7 +1,6 @@
 /**
  * What this start is made of: Node.js, and the configuration file.
  */
-import type { Diagnosis } from '../../settings.js';
 import { NODE_MIN } from '../../version.js';
 import { type Check, ok, problem } from './check.js';
 
@@ -18,7 +17,7 @@ export function checkNode(version: string = process.versions.node): Check {
     : ok('node', `Node.js ${version}`);
 }
 
-export function checkConfiguration({ problems }: Diagnosis, path: string | undefined): Check[] {
+export function checkConfiguration(problems: string[], path: string | undefined): Check[] {
   if (path === undefined) return [ok('configuration', 'no file is given; options, environment and defaults')];
   if (problems.length === 0) return [ok('configuration', `${path} is valid`)];
   const advice = 'correct it: no other command starts with it; the other checks leave it out';

@@ -1,0 +1,82 @@
+/**
+ * `dead-letters resend` where it does not come to its end, or where backends leave it waiting.
+ */
+import { once } from 'node:events';
+import { expect } from 'vitest';
+import type { DeadLetter } from '../../src/commands/dead-letters.js';
+import { test } from './concurrent.js';
+import { DEAD_URL, runToEnd, start, temporaryDirectory, temporaryFile } from './program.js';
+import { OK, startSink } from './sink.js';
+import { STORY_LINES } from './story.js';
+
+async function listOf(at: string[]): Promise<DeadLetter[]> {
+  return JSON.parse((await runToEnd(['dead-letters', 'list', '--json', ...at])).stdout);
+}
+
+/** Dead letters of every signal; gives the options that name where they are. */
+async function refuseAll(): Promise<string[]> {
+  const sink = await startSink(() => ({ status: 400 }));
+  const at = ['--data-dir', temporaryDirectory()];
+  await runToEnd(['run', '--from', 'stdin', '--to', `otlp=${sink.url}`, ...at], { input: STORY_LINES });
+  const letters = await listOf(at);
+  expect(new Set(letters.map(({ signal }) => signal))).toEqual(new Set(['traces', 'metrics', 'logs']));
+  return at;
+}
+
+test.each<NodeJS.Signals>(['SIGINT', 'SIGTERM', 'SIGKILL'])(
+  'resend that %s ends: what was taken by then is no dead letter any more',
+  async (signal) => {
+    const at = await refuseAll();
+    const others = (await listOf(at)).filter(({ signal: of }) => of !== 'metrics').length;
+    const hanging = await startSink((request) => (request.signal === 'metrics' ? 'hang' : OK));
+    const config = temporaryFile('bridge.yaml', 'drain: 0');
+    const to = ['--to', `otlp=${hanging.url}`, '--config', config];
+    const program = start(['dead-letters', 'resend', ...to, ...at]);
+    await hanging.until(() => hanging.of('metrics').length > 0);
+    await expect
+      .poll(async () => (await listOf(at)).length, { timeout: 20_000, interval: 200 })
+      .toBeLessThan(2);
+    program.signal(signal);
+    const { status, stdout } = await program.ended;
+    if (signal !== 'SIGKILL') {
+      expect(status).toBe(3);
+      expect(stdout).toMatch(/: no answer yet; it stays here\n/);
+      expect(stdout).toContain(`${others} of ${others + 1} dead letters sent\n`);
+    }
+    expect((await listOf(at)).map(({ signal: of }) => of)).toEqual(['metrics']);
+
+    const sink = await startSink();
+    const again = await runToEnd(['dead-letters', 'resend', '--to', `otlp=${sink.url}`, ...at]);
+    expect(again).toMatchObject({ status: 0, stdout: '1 of 1 dead letters sent\n' });
+    expect(sink.requests.map((request) => request.signal)).toEqual(['metrics']);
+  },
+);
+
+test('resend --deadline: the time for all of them together', async () => {
+  const at = await refuseAll();
+  const count = (await listOf(at)).length;
+  const program = start([
+    ...['dead-letters', 'resend', '--to', `otlp=${DEAD_URL}`, '--deadline', '2'],
+    ...at,
+  ]);
+  const said_ms = once(program.child.stdout, 'data').then(() => Date.now());
+  const ended = await program.ended;
+  expect(Date.now() - (await said_ms)).toBeLessThan(2_000);
+  expect(ended.status).toBe(3);
+  expect(ended.stdout.trimEnd().split('\n')).toHaveLength(count + 1);
+  expect(ended.stdout).toMatch(
+    new RegExp(`: no answer yet; it stays here\n[^]*\n0 of ${count} dead letters`),
+  );
+  expect(await listOf(at)).toHaveLength(count);
+});
+
+test('resend to what takes none: it says so of what was given', async () => {
+  const at = await refuseAll();
+  const shown = await runToEnd(['dead-letters', 'resend', '--to', 'console', ...at]);
+  expect(shown.status).toBe(2);
+  expect(shown.stderr).toContain('--to console: only a backend takes dead letters');
+  const two = ['--to', `a:otlp=${DEAD_URL}`, '--to', `b:otlp=${DEAD_URL}`];
+  const named = await runToEnd(['dead-letters', 'resend', ...two, ...at]);
+  expect(named.status).toBe(3);
+  expect(named.stdout).toContain(': no destination otlp: give --to once, or once with this name\n');
+});
