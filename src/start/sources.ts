@@ -25,6 +25,7 @@ export interface SourcesOptions {
 function parseDefault(settings: StartSettings): { parsed: ParsedSource[] } | { error: string } {
   const { value, origin } = findGatewayUrl(settings, process.env);
   const source = parseSourceName(value);
+  if ('error' in source && /^wss?:/.test(value)) return { error: `${origin}: ${source.error}` };
   if ('error' in source || source.kind !== 'gateway')
     return { error: `${origin}: no address of a gateway; give ws://HOST:PORT or wss://HOST:PORT` };
   return { parsed: [source] };
