@@ -69,13 +69,15 @@ export interface SettingsError {
   error: string;
 }
 
+const UNKNOWN_TAG = 'A tag that nothing is known of; a text that begins with "!" must be in quotes';
+
 /** By code: the problems whose message repeats a piece of the file, which may be a token, and what is said instead. */
 const YAML_PROBLEMS: Record<string, string> = {
   BAD_DIRECTIVE: 'A directive that is none',
   BAD_DQ_ESCAPE: 'A backslash in double quotes with which no escape sequence begins',
   MULTIPLE_DOCS: 'A second document; the settings must be one',
   RESOURCE_EXHAUSTION: 'It is nested too deep',
-  TAG_RESOLVE_FAILED: 'A tag that nothing is known of; a text that begins with "!" must be in quotes',
+  TAG_RESOLVE_FAILED: UNKNOWN_TAG,
   UNEXPECTED_TOKEN: 'Something that can not stand here; a text with signs of YAML in it must be in quotes',
 };
 
@@ -88,15 +90,21 @@ function findYamlProblem(document: Document): { what: string; offset: number } |
   const tags = document.warnings.filter(({ code }) => code === 'TAG_RESOLVE_FAILED');
   const [error] = [...document.errors, ...tags];
   if (error !== undefined) return { what: YAML_PROBLEMS[error.code] ?? error.message, offset: error.pos[0] };
-  let offset: number | undefined;
+  let problem: { what: string; offset: number } | undefined;
   visit(document, {
     Alias(_key, alias) {
       if (alias.resolve(document) !== undefined) return undefined;
-      offset = alias.range?.[0] ?? 0;
+      problem = { what: UNRESOLVED_ALIAS, offset: alias.range?.[0] ?? 0 };
+      return visit.BREAK;
+    },
+    Scalar(_key, { tag, range }) {
+      // YAML's tag for a text, which nobody writes.
+      if (tag !== '!') return undefined;
+      problem = { what: UNKNOWN_TAG, offset: range?.[0] ?? 0 };
       return visit.BREAK;
     },
   });
-  return offset === undefined ? undefined : { what: UNRESOLVED_ALIAS, offset };
+  return problem;
 }
 
 function parseYaml(content: string): { value: unknown } | SettingsError {

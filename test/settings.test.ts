@@ -41,6 +41,7 @@ describe('a file that is no YAML', () => {
       'gateway: {token: !abc123 hunter2}',
       /tag .*"!" must be in quotes \(line 1, column 18\)$/,
     ],
+    ['a tag without a name', 'gateway: {token: ! hunter2}', /tag .*"!" must be in quotes/],
     [
       'a tag of nobody in a header',
       'to: [{preset: otlp, headers: {authorization: !Bearer hunter2}}]',
