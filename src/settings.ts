@@ -69,13 +69,15 @@ export interface SettingsError {
   error: string;
 }
 
+const UNKNOWN_TAG = 'A tag that nothing is known of; a text that begins with "!" must be in quotes';
+
 /** By code: the problems whose message repeats a piece of the file, which may be a token, and what is said instead. */
 const YAML_PROBLEMS: Record<string, string> = {
   BAD_DIRECTIVE: 'A directive that is none',
   BAD_DQ_ESCAPE: 'A backslash in double quotes with which no escape sequence begins',
   MULTIPLE_DOCS: 'A second document; the settings must be one',
   RESOURCE_EXHAUSTION: 'It is nested too deep',
-  TAG_RESOLVE_FAILED: 'A tag that nothing is known of; a text that begins with "!" must be in quotes',
+  TAG_RESOLVE_FAILED: UNKNOWN_TAG,
   UNEXPECTED_TOKEN: 'Something that can not stand here; a text with signs of YAML in it must be in quotes',
 };
 
@@ -84,17 +86,25 @@ const UNRESOLVED_ALIAS =
 
 /** The first thing for which a document has no value, and where it stands; no piece of it is repeated. */
 function findYamlProblem(document: Document): { what: string; offset: number } | undefined {
-  const [error] = document.errors;
+  // A tag that nothing is known of is only warned of, and the text behind it taken without it.
+  const tags = document.warnings.filter(({ code }) => code === 'TAG_RESOLVE_FAILED');
+  const [error] = [...document.errors, ...tags];
   if (error !== undefined) return { what: YAML_PROBLEMS[error.code] ?? error.message, offset: error.pos[0] };
-  let offset: number | undefined;
+  let problem: { what: string; offset: number } | undefined;
   visit(document, {
     Alias(_key, alias) {
       if (alias.resolve(document) !== undefined) return undefined;
-      offset = alias.range?.[0] ?? 0;
+      problem = { what: UNRESOLVED_ALIAS, offset: alias.range?.[0] ?? 0 };
+      return visit.BREAK;
+    },
+    Scalar(_key, { tag, range }) {
+      // YAML's tag for a text, which nobody writes.
+      if (tag !== '!') return undefined;
+      problem = { what: UNKNOWN_TAG, offset: range?.[0] ?? 0 };
       return visit.BREAK;
     },
   });
-  return offset === undefined ? undefined : { what: UNRESOLVED_ALIAS, offset };
+  return problem;
 }
 
 function parseYaml(content: string): { value: unknown } | SettingsError {
@@ -137,9 +147,30 @@ function nearestIssue(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   return nearest === undefined ? issue : nearestIssue({ ...nearest, path: [...issue.path, ...nearest.path] });
 }
 
+/** A key of the file that is no name: its value stands in it, as it does where the colon has been forgotten. */
+const holdsValue = (key: PropertyKey): boolean => !/^[\w.-]*$/.test(String(key));
+
+/** What is wrong with such a key: of the value, which may be a token, nothing is repeated. */
+function describeKey(key: string): string {
+  const [name = ''] = /^[\w.-]*/.exec(key) ?? [];
+  return /^\s/.test(key.slice(name.length))
+    ? `"${name} …" has no colon after its name`
+    : `"${name}…" is no name; write NAME: VALUE, with a space after the colon`;
+}
+
+/** The first key with a value in it, and the place that it stands in. */
+function keyWithValue(issue: z.core.$ZodIssue): { key: string; place: PropertyKey[] } | undefined {
+  const at = issue.path.findIndex(holdsValue);
+  if (at !== -1) return { key: String(issue.path[at]), place: issue.path.slice(0, at) };
+  const key = issue.code === 'unrecognized_keys' ? issue.keys.find(holdsValue) : undefined;
+  return key === undefined ? undefined : { key, place: issue.path };
+}
+
 function describeIssue(issue: z.core.$ZodIssue, path: string | undefined): string {
-  const place = issue.path.map(String).join('.');
+  const wrong = keyWithValue(issue);
+  const place = (wrong?.place ?? issue.path).map(String).join('.');
   const where = path === undefined ? `--${place.replaceAll('_', '-')}` : `${path}: ${place || 'top level'}`;
+  if (wrong !== undefined) return `${where}: ${describeKey(wrong.key)}`;
   const known =
     issue.code === 'unrecognized_keys' && issue.path.length === 0 ? ` (known: ${KNOWN_KEYS.join(', ')})` : '';
   return `${where}: ${issue.message}${known}`;

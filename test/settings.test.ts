@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
 import { afterAll, describe, expect, test } from 'vitest';
-import { resolveSettings } from '../src/settings.js';
+import { diagnoseSettings, resolveSettings } from '../src/settings.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'settings-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -35,6 +35,17 @@ describe('a file that is no YAML', () => {
       'a tag of nobody',
       'gateway:\n  token: !e!hunter2',
       /tag .*"!" must be in quotes \(line 2, column 10\)$/,
+    ],
+    [
+      'a tag of nobody before more of a text',
+      'gateway: {token: !abc123 hunter2}',
+      /tag .*"!" must be in quotes \(line 1, column 18\)$/,
+    ],
+    ['a tag without a name', 'gateway: {token: ! hunter2}', /tag .*"!" must be in quotes/],
+    [
+      'a tag of nobody in a header',
+      'to: [{preset: otlp, headers: {authorization: !Bearer hunter2}}]',
+      /tag .*quotes/,
     ],
     ['a block with its text on one line', 'gateway:\n  token: |hunter2', /quotes \(line 2, column 11\)$/],
     [
@@ -69,6 +80,27 @@ describe('a file that is no YAML', () => {
       if (problem?.includes('not valid YAML')) expect(problem).not.toContain('hunter2');
     },
   );
+});
+
+describe('a key with its value in it', () => {
+  test.each([
+    ['gateway: {token hunter2}', 'gateway: "token …" has no colon after its name'],
+    ['gateway: {url: "ws://h", token hunter2}', 'gateway: "token …" has no colon after its name'],
+    [
+      'gateway: {token:hunter2}',
+      'gateway: "token…" is no name; write NAME: VALUE, with a space after the colon',
+    ],
+    [
+      'to: [{preset: otlp, headers: {authorization Bearer hunter2}}]',
+      'to.0.headers: "authorization …" has no colon after its name',
+    ],
+    ['{token hunter2}', 'top level: "token …" has no colon after its name'],
+    ['gateway: {tokken: hunter2}', 'gateway: Unrecognized key: "tokken"'],
+  ])('%s', (content, expected) => {
+    expect(problemOf(content)).toBe(`${path}: ${expected}`);
+    writeFileSync(path, content);
+    expect(diagnoseSettings({}, path)).toMatchObject({ problems: [`${path}: ${expected}`] });
+  });
 });
 
 test('aliases of what is there are what they stand for', () => {

@@ -174,7 +174,7 @@ function resolveDestination(
   if (bearer !== undefined && 'error' in bearer) return { error: `${name}: ${bearer.error}` };
   const endpoints: Partial<Record<Signal, EndpointConfig>> = {};
   for (const signal of file.signals ?? preset.signals) {
-    const endpoint = resolveEndpoint(signal, option, environment.signals[signal], { ...file, bearer });
+    const endpoint = resolveEndpoint(signal, option, environment, { ...file, bearer });
     if ('error' in endpoint) return { error: `${name}: ${endpoint.error}` };
     endpoints[signal] = endpoint;
   }
@@ -192,12 +192,14 @@ function resolveDestination(
 function resolveEndpoint(
   signal: Signal,
   option: DestinationOption,
-  environment: SignalEnvironment,
+  { signals }: Environment,
   file: OpenedRecord,
 ): EndpointConfig | ConfigurationError {
   const preset = PRESETS[file.preset];
+  const environment = signals[signal];
   const endpoint_url = resolveUrl(signal, option, environment, file);
-  const env_headers = takesHeaders(file.preset, endpoint_url, environment) ? environment.headers : {};
+  const named = environment.url === undefined ? urlsOf(signals) : [environment.url];
+  const env_headers = takesHeaders(file.preset, endpoint_url, named) ? environment.headers : {};
   const tls = readTls(endpoint_url, {
     ca: environment.tls.ca ?? file.tls?.ca,
     cert: environment.tls.cert ?? file.tls?.cert,
@@ -236,14 +238,18 @@ function resolveUrl(
 const preferredEncoding = (preset: Preset, { encoding }: SignalEnvironment): Encoding | undefined =>
   preset.encoding_fixed && encoding !== preset.encoding ? undefined : encoding;
 
+/** The endpoints that the environment names, of whatever signals. */
+const urlsOf = (signals: Environment['signals']): string[] =>
+  SIGNALS.map((signal) => signals[signal].url).filter((each) => each !== undefined);
+
 /**
- * The environment's headers carry a token that is meant for one backend. Where the environment names an endpoint too, the
- * token is for that server and goes to no other. Where it names none, it goes to each destination but ClawMetry, which
- * has a token of its own: that one stands in the configuration file.
+ * The environment's headers carry a token that is meant for one backend. Where the environment names an endpoint too, if
+ * only one of another signal, the token is for that server and goes to no other. Where it names none, it goes to each
+ * destination but ClawMetry, which has a token of its own: that one stands in the configuration file.
  */
-function takesHeaders(preset: OtlpPresetName, endpoint_url: string, environment: SignalEnvironment): boolean {
-  if (environment.url === undefined) return preset !== 'clawmetry';
-  return new URL(environment.url).origin === new URL(endpoint_url).origin;
+function takesHeaders(preset: OtlpPresetName, endpoint_url: string, named: readonly string[]): boolean {
+  if (named.length === 0) return preset !== 'clawmetry';
+  return named.some((each) => new URL(each).origin === new URL(endpoint_url).origin);
 }
 
 const TLS_FILES = [

@@ -99,10 +99,16 @@ function parseHostPort(
   const port_min = default_host === undefined ? 1 : 0;
   if (host !== undefined && port >= port_min && port <= 65535) return { host, port };
   const form = `${name.slice(0, name.length - text.length)}HOST:PORT`;
+  // What looks like a URL may have a password in it.
+  const shown = /@|\/\//.test(text) ? "this source's name" : `"${name}"`;
   return {
-    error: `"${name}" has no usable address: write ${form} with a port up to 65535, an IPv6 host in brackets`,
+    error: `${shown} has no usable address: write ${form} with a port up to 65535, an IPv6 host in brackets`,
   };
 }
+
+const GATEWAY_CREDENTIALS =
+  "the gateway's address holds a user name or a password: leave them out, and set OPENCLAW_GATEWAY_TOKEN or " +
+  'OPENCLAW_GATEWAY_PASSWORD (or gateway.token or gateway.password in the configuration file)';
 
 function parseGateway(text: string): ParsedSource | ParseFailure {
   if (!URL.canParse(text)) {
@@ -112,6 +118,7 @@ function parseGateway(text: string): ParsedSource | ParseFailure {
   // A WebSocket's address may have none.
   if (text.includes('#'))
     return { error: "the gateway's address has a fragment: leave out what begins with #" };
+  if (url.username !== '' || url.password !== '') return { error: GATEWAY_CREDENTIALS };
   const path = url.pathname === '/' ? '' : url.pathname;
   return { name: `${url.protocol}//${url.host}${path}`, kind: 'gateway', url: text };
 }

@@ -35,6 +35,8 @@ export interface NamedSources {
 function nameDefault(settings: Pick<StartSettings, 'gateway'>): NamedSources {
   const { value, origin } = findGatewayUrl(settings, process.env);
   const source = parseSourceName(value);
+  if ('error' in source && /^wss?:/.test(value))
+    return { named: [{ error: `${origin}: ${source.error}` }], origin };
   const error = `${origin}: no address of a gateway; give ws://HOST:PORT or wss://HOST:PORT`;
   return { named: ['error' in source || source.kind !== 'gateway' ? { error } : source], origin };
 }

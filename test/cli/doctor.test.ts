@@ -190,6 +190,15 @@ test('a gateway that lists no sessions, and whose clock is wrong', async () => {
   });
 });
 
+test('a gateway that repeats the token where it lists no sessions', async () => {
+  const message = `not for token ${SECRET} \u001b[2J`;
+  const gateway = await startFakeGateway({
+    replies: { 'sessions.list': { error: { code: 'UNAVAILABLE', message, details: {} } } },
+  });
+  const { of } = await examineGateway(gateway);
+  expect(of('gateway sessions')).toMatchObject({ found: "can't be listed: not for token …  [2J" });
+});
+
 test('several sources: gateways are looked at, others named', async () => {
   const args = [
     '--from',

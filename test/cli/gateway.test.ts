@@ -196,3 +196,12 @@ test('an address in the environment that is none of a gateway: named with what t
   expect(stderr).toMatch(/OPENCLAW_GATEWAY_URL: .*give ws:\/\/HOST:PORT/);
   expect(stderr).not.toContain(TOKEN);
 });
+
+test('an address with a password in it: refused with what to set instead, and not repeated', async () => {
+  const { status, stderr } = await runToEnd(['run'], {
+    env: environment(`ws://user:${TOKEN}@127.0.0.1:18789`),
+  });
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/OPENCLAW_GATEWAY_URL: .* set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD/);
+  expect(stderr).not.toContain(TOKEN);
+});

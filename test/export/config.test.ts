@@ -240,6 +240,26 @@ describe("the environment's headers", () => {
     expect(of('otlp', 'http://vendor:443').endpoints.traces?.headers).toEqual({});
   });
 
+  test("of every signal go to the server of one signal's endpoint, and to no other", () => {
+    vi.stubEnv('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'https://vendor/v1/traces');
+    const same = of('otlp', 'https://vendor').endpoints;
+    const other = of('otlp', 'https://other').endpoints;
+    for (const signal of ['traces', 'logs', 'metrics'] as const) {
+      expect(same[signal]?.headers).toHaveProperty('authorization');
+      expect(other[signal]?.headers).toEqual({});
+    }
+    expect(of('otlp').endpoints.logs?.headers).toEqual({});
+  });
+
+  test('of a signal with an endpoint of its own do not go to that of another', () => {
+    vi.stubEnv('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'https://vendor/v1/traces');
+    vi.stubEnv('OTEL_EXPORTER_OTLP_LOGS_ENDPOINT', 'https://other/v1/logs');
+    const { traces, logs, metrics } = of('otlp', 'https://other').endpoints;
+    expect(traces?.headers).toEqual({});
+    expect(logs?.headers).toHaveProperty('authorization');
+    expect(metrics?.headers).toHaveProperty('authorization');
+  });
+
   test.each(['x-key=a%0Ahunter2', 'bad name=hunter2', 'content-length=12'])(
     'that HTTP does not allow are an error',
     (text) => {

@@ -37,3 +37,24 @@ test('what only looks like the beginning of one stays', () => {
   expect(redactSecrets('no hunter', endpoints, '…')).toBe('no …');
   expect(redactSecrets('no hunters', endpoints)).toBe('no hunters');
 });
+
+const VALUE = `ab"c/d&e'f<g>+=\\h é`;
+
+test.each([
+  ['JSON', String.raw`ab\"c/d&e'f<g>+=\\h é`],
+  ['JSON with escaped slashes', String.raw`ab\"c\/d&e'f<g>+=\\h é`],
+  ['JSON in ASCII', String.raw`ab\"c/d&e'f<g>+=\\h \u00e9`],
+  ['JSON without signs of HTML', String.raw`ab\"c/d\u0026e'f\u003cg\u003e+=\\h \u00e9`],
+  ['JSON in JSON', String.raw`ab\\\"c/d&e'f<g>+=\\\\h é`],
+  ['a URL', 'ab%22c%2Fd%26e%27f%3Cg%3E%2B%3D%5Ch%20%C3%A9'],
+  ['a URL in small letters', 'ab%22c%2fd%26e%27f%3cg%3e%2b%3d%5ch%20%c3%a9'],
+  ['a form', 'ab%22c%2Fd%26e%27f%3Cg%3E%2B%3D%5Ch+%C3%A9'],
+  ['HTML by names', String.raw`ab&quot;c/d&amp;e'f&lt;g&gt;+=\h é`],
+  ['HTML by names and numbers', String.raw`ab&quot;c/d&amp;e&#39;f&lt;g&gt;+=\h é`],
+  ['HTML with slashes', String.raw`ab&quot;c&#x2F;d&amp;e&#x27;f&lt;g&gt;+=\h é`],
+  ['HTML with numbers in decimal', String.raw`ab&#34;c/d&amp;e&#39;f&lt;g&gt;&#43;=\h é`],
+])('a secret that is repeated in %s, and one that is cut there', (_form, repeated) => {
+  const endpoints = [endpoint({ 'x-key': VALUE })];
+  expect(redactSecrets(`no <${repeated}> here`, endpoints)).toBe('no <[redacted]> here');
+  expect(redactSecrets(`no ${repeated.slice(0, -1)}`, endpoints)).toBe('no [redacted]');
+});

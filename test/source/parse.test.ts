@@ -41,16 +41,28 @@ describe('parseSourceName', () => {
     ['listen:tcp:', /write listen:tcp:HOST:PORT/],
     ['otlp:', /write otlp:HOST:PORT/],
     ['ws://', /write ws:\/\/HOST:PORT/],
+    ['ws://me:pw@127.0.0.1:18789', /leave them out, and set OPENCLAW_GATEWAY_TOKEN/],
     ['ws://127.0.0.1:18789#main', /leave out what begins with #/],
   ])('%s is wrong', (text, error) => {
     expect(parseSourceName(text)).toEqual({ error: expect.stringMatching(error) });
   });
 
   test('no credentials reach a name or an error', () => {
-    const url = 'wss://user:s3cret@example.org/path?token=s3cret';
+    const url = 'wss://example.org/path?token=s3cret';
     expect(parseSourceName(url)).toEqual({ name: 'wss://example.org/path', kind: 'gateway', url });
-    for (const text of ['wss://user:s3cret@:::/', 'https://user:s3cret@example.org']) {
-      expect(JSON.stringify(parseSourceName(text))).not.toContain('s3cret');
+    for (const text of [
+      'ws://user:s3cret@example.org',
+      'wss://s3cret@example.org',
+      'wss://user:s3cret@:::/',
+      'https://user:s3cret@example.org',
+      'tcp://user:s3cret@example.org:1',
+      'tcp:user:s3cret@example.org:1',
+      'listen:tcp://user:s3cret@example.org:1',
+      'otlp://user:s3cret@example.org:1',
+    ]) {
+      const parsed = parseSourceName(text);
+      expect(parsed).toHaveProperty('error');
+      expect(JSON.stringify(parsed)).not.toContain('s3cret');
     }
   });
 

@@ -3,6 +3,7 @@
  */
 import { isObject, type Json } from '../../json.js';
 import { type GatewayError, type ResponseFrame, request } from './frames.js';
+import { type Shown, shownError } from './shown.js';
 
 const CALL_TIMEOUT_MS = 15_000;
 
@@ -24,7 +25,8 @@ export interface Calls {
   end(): void;
 }
 
-export function createCalls(send: (text: string) => void): Calls {
+/** What the gateway says where it refuses a call is given as it may be shown. */
+export function createCalls(send: (text: string) => void, shown: Shown): Calls {
   const waiting = new Map<string, (answer: Answer) => void>();
   let calls = 0;
   let is_over = false;
@@ -50,7 +52,8 @@ export function createCalls(send: (text: string) => void): Calls {
       });
     },
     settle({ id, ok, payload, error = NO_REASON }) {
-      settle(id, ok ? { ok, payload: isObject(payload) ? payload : {} } : { ok: false, error });
+      const refused = (): Answer => ({ ok: false, error: shownError(error, shown) });
+      settle(id, ok ? { ok, payload: isObject(payload) ? payload : {} } : refused());
     },
     end() {
       is_over = true;

@@ -23,8 +23,8 @@ import {
   type Refusal,
   scopesCleared,
   silent,
-  withoutSecrets,
 } from './refusals.js';
+import { createShown, shownHello } from './shown.js';
 
 /** From the first packet to the gateway's hello. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -41,10 +41,12 @@ const CLOSED_NORMALLY = 1000;
 /** How a connection came to its end. */
 export interface Ending {
   code: number;
+  /** As it may be shown. */
   reason: string;
 }
 
 export interface Connection {
+  /** Its words may be shown. */
   hello: Hello;
   /** The gateway's clock minus this machine's, by its challenge: too small by the time that took to come. */
   clock_offset_ms: number;
@@ -129,9 +131,13 @@ function after<T>(timeout_ms: number, value: T): { timeout: Promise<T>; cancel()
 export async function connectGateway(options: ConnectionOptions): Promise<Connection | Refusal> {
   const { url, credentials, proof, onEvent, stop } = options;
   const socket = new WebSocket(url, { maxPayload: MAX_FRAME_BYTES, perMessageDeflate: false });
-  const calls = createCalls((text) => socket.send(text, () => undefined));
+  const secrets = [credentials.token, credentials.password, proof?.token].filter(
+    (each) => each !== undefined,
+  );
+  const shown = createShown(secrets);
+  const calls = createCalls((text) => socket.send(text, () => undefined), shown);
   const ended = new Promise<Ending>((resolve) => {
-    socket.once('close', (code, reason) => resolve({ code, reason: String(reason) }));
+    socket.once('close', (code, reason) => resolve({ code, reason: shown(String(reason)) }));
   });
   void ended.then(calls.end);
   const failed = watchFailure(socket, ended);
@@ -157,13 +163,16 @@ export async function connectGateway(options: ConnectionOptions): Promise<Connec
   stop.removeEventListener('abort', close);
   if ('kind' in greeting) {
     socket.terminate();
-    return withoutSecrets(greeting, [credentials.token, credentials.password, proof?.token]);
+    return greeting;
   }
-  const ticks = watchTicks(socket, greeting.hello.tick_interval_ms);
+  const { hello } = greeting;
+  if (hello.device_token !== undefined) secrets.push(hello.device_token);
+  const ticks = watchTicks(socket, hello.tick_interval_ms);
   hear = ticks.hear;
   void ended.then(ticks.end);
   return {
     ...greeting,
+    hello: shownHello(hello, shown),
     call: calls.call,
     ended,
     close,

@@ -30,7 +30,7 @@ export interface GatewayOptions {
 }
 
 const describeEnding = ({ code, reason }: Ending): string =>
-  reason === '' ? `code ${code}` : `code ${code}, ${reason.replaceAll(/\p{Cc}/gu, ' ')}`;
+  reason === '' ? `code ${code}` : `code ${code}, ${reason}`;
 
 /** Says what is wrong, once until it is something else. */
 function createTeller(push: Push, stop: AbortSignal) {

@@ -1,6 +1,7 @@
 /**
  * Why a gateway can't be used, as a message for people: what is wrong, at which address, and what to do. None of these ends
- * the program, since each can be mended on the other side while it waits; some are not worth asking again for soon.
+ * the program, since each can be mended on the other side while it waits; some are not worth asking again for soon. What
+ * they repeat of the gateway's words can be shown as it is: it is made so where it comes in.
  */
 
 import { errorCode, errorReason } from '../../errors.js';
@@ -59,17 +60,6 @@ export const refusal = (reason: RefusalReason, found: string, advice?: string): 
   message: advice === undefined ? found : `${found}; ${advice}`,
 });
 
-/** A gateway may repeat in its answer what it was given. */
-export function withoutSecrets(
-  { reason, found, advice }: Refusal,
-  secrets: readonly (string | undefined)[],
-): Refusal {
-  const given = secrets.filter((secret) => secret !== undefined && secret !== '');
-  const hide = (message: string): string =>
-    given.reduce<string>((hidden, secret) => hidden.replaceAll(secret ?? '', '…'), message);
-  return refusal(reason, hide(found), advice);
-}
-
 const SET_TOKEN = "set OPENCLAW_GATEWAY_TOKEN to the gateway's token (gateway.auth.token in openclaw.json)";
 const SET_PASSWORD =
   "set OPENCLAW_GATEWAY_PASSWORD to the gateway's password (gateway.auth.password in openclaw.json)";
@@ -101,7 +91,7 @@ function pairingRequired({ details }: GatewayError): Refusal {
 const missingScope = (scope: string): Refusal =>
   refusal(
     'scope_missing',
-    `gives this token no scope ${shown(scope)}`,
+    `gives this token no scope ${scope}`,
     'use a token that has it, or pair this bridge as a device',
   );
 
@@ -161,25 +151,34 @@ const BY_CODE: Record<string, Reader> = {
 
 const MAX_SHOWN = 200;
 
-const isAboutDevice = (code: string): boolean => code.startsWith('DEVICE_AUTH_');
+/** Text of somebody else that goes on a terminal: short, and without control characters. */
+export const cleaned = (message: string): string =>
+  message
+    .replaceAll(/\p{Cc}/gu, ' ')
+    .slice(0, MAX_SHOWN)
+    .toWellFormed();
 
-/** Text of the other side that goes on a terminal: short, and without control characters. */
-const shown = (message: string): string => message.replaceAll(/\p{Cc}/gu, ' ').slice(0, MAX_SHOWN);
+const UNAVAILABLE = 'UNAVAILABLE';
+
+/** The codes that decide what is said; none of them is repeated. */
+export const isKnownCode = (code: string): boolean => code === UNAVAILABLE || Object.hasOwn(BY_CODE, code);
+
+const isAboutDevice = (code: string): boolean => code.startsWith('DEVICE_AUTH_');
 
 /** Why the gateway refused `connect` or a call. */
 export function describeError(error: GatewayError): Refusal {
   const code = text(error.details.code) ?? error.code;
-  const known = BY_CODE[code];
+  const known = Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined;
   if (known !== undefined) return known(error);
   if (isAboutDevice(code)) {
     return refusal(
       'device_refused',
-      `refuses this bridge's device proof (${shown(code)})`,
+      `refuses this bridge's device proof (${code})`,
       "check that this machine's clock is right; else give another --data-dir, where the bridge makes a new device key, and pair it again",
     );
   }
-  if (error.code === 'UNAVAILABLE') return refusal('busy', `can't answer now: ${shown(error.message)}`);
-  return refusal('refused', `refuses the connection: ${shown(error.message)} (${shown(code)})`);
+  if (error.code === UNAVAILABLE) return refusal('busy', `can't answer now: ${error.message}`);
+  return refusal('refused', `refuses the connection: ${error.message} (${code})`);
 }
 
 /** The gateway itself while it starts, or a proxy whose gateway is away. */
@@ -202,13 +201,13 @@ function describeSocketError(error: unknown): Refusal {
   if (/CERT|^UNABLE_TO/.test(code)) {
     return refusal(
       'certificate_refused',
-      `has a certificate that can't be trusted (${shown(code)})`,
+      `has a certificate that can't be trusted (${code})`,
       'use the host name that it is for, and name the file of its authority in NODE_EXTRA_CA_CERTS',
     );
   }
   if (/^(WS_ERR|HPE_)/.test(code)) return refusal('not_a_gateway', 'speaks no WebSocket', CHECK_ADDRESS);
   const advice = code === 'ECONNREFUSED' ? 'start it with: openclaw gateway' : 'check the address';
-  return refusal('unreachable', `can't be reached: ${shown(errorReason(error))}`, advice);
+  return refusal('unreachable', `can't be reached: ${cleaned(errorReason(error))}`, advice);
 }
 
 /** It took the connection and then said nothing that a gateway would say. */
@@ -228,7 +227,7 @@ const UNREADY_CODES: ReadonlySet<number> = new Set([1012, 1013]);
 
 /** It closed the connection before it had answered. */
 export function closedEarly(code: number, reason: string): Refusal {
-  const why = reason === '' ? '' : `, saying "${shown(reason)}"`;
+  const why = reason === '' ? '' : `, saying "${reason}"`;
   if (UNREADY_CODES.has(code)) return refusal('busy', `is not ready yet (code ${code}${why})`);
   return refusal('refused', `closes the connection at once (code ${code}${why})`, 'check its log');
 }

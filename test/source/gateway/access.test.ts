@@ -517,3 +517,61 @@ test('a handshake that is stopped ends at once', async () => {
   const wishes = { onEvent: () => undefined, stop: AbortSignal.abort() };
   asRefusal(await enterGateway(accessTo(gateway.url), wishes));
 });
+
+describe('a gateway that repeats the token', () => {
+  const said = `no ${TOKEN} here \u001b[2J`;
+
+  test('once it has let the bridge in: neither in its hello, nor where it refuses a call, nor at the end', async () => {
+    const error = { code: 'UNAVAILABLE', message: said, details: { missingScope: TOKEN } };
+    const gateway = await startFakeGateway({
+      replies: {
+        connect: hello({ version: said, scopes: ['operator.read', TOKEN] }),
+        'sessions.list': { error },
+      },
+    });
+    const connection = asConnection(await enter(gateway.url));
+    expect(connection.hello).toMatchObject({
+      server_version: 'no … here  [2J',
+      scopes: ['operator.read', '…'],
+    });
+    expect(await connection.call('sessions.list', {})).toEqual({
+      ok: false,
+      error: { code: 'UNAVAILABLE', message: 'no … here  [2J', details: { missingScope: '…' } },
+    });
+    gateway.connections[0]?.close(1008, said);
+    expect(await connection.ended).toEqual({ code: 1008, reason: 'no … here  [2J' });
+  });
+
+  test('where what is shown is cut, and where the reason of a close is', async () => {
+    const error = { code: 'OTHER', message: `${'x'.repeat(190)}${TOKEN}`, details: {} };
+    const long = await startFakeGateway(answering({ error }));
+    const { message } = asRefusal(await enter(long.url));
+    expect(message).toMatch(/x… \(OTHER\)$/);
+    const closing = await startFakeGateway({
+      challenge: null,
+      onConnection: ({ close }) => close(1008, TOKEN.slice(0, 12)),
+    });
+    expect(asRefusal(await enter(closing.url)).message).toContain('saying "…"');
+  });
+
+  test('that it has just given to this device', async () => {
+    const gateway = await startFakeGateway(answering(hello({ device_token: 'given-to-this-device' })));
+    const connection = asConnection(await enter(gateway.url));
+    expect(connection.hello.device_token).toBe('given-to-this-device');
+    gateway.connections[0]?.close(1008, 'expired: given-to-this-device');
+    expect(await connection.ended).toEqual({ code: 1008, reason: 'expired: …' });
+  });
+
+  test('a code that is a word of the program is none', async () => {
+    const gateway = await startFakeGateway(answering(refused('constructor', {})));
+    expect(asRefusal(await enter(gateway.url))).toMatchObject({ reason: 'refused' });
+  });
+
+  test('a password that is a piece of a code does not hide what is wrong', async () => {
+    const gateway = await startFakeGateway(
+      answering(refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISMATCH' })),
+    );
+    const refusal = asRefusal(await enter(gateway.url, { OPENCLAW_GATEWAY_PASSWORD: 'PASSWORD' }));
+    expect(refusal.reason).toBe('password_refused');
+  });
+});
