@@ -220,9 +220,12 @@ export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
     if (isPartial) return onPartialOutput(step, call, event);
     return endCall(step, run, call, event);
   }
-  if (isPartial) return;
   const { call_id, tool } = event;
   const span_id = callSpanId(run, call_id);
+  if (isPartial) {
+    if (!hasEnded(step, span_id)) giveUp(step, 'early_outputs');
+    return;
+  }
   if (!hasEnded(step, span_id) && keepEarlyEnd(step, run, event)) return;
   logEnd(step, run, event, { call_id, span_id, tool });
 }

@@ -398,6 +398,18 @@ describe('bounds', () => {
     expect(correlator.counts().given_up).toEqual({ span_events: 4 });
   });
 
+  test('a part of an output whose call has not been seen is left out, and counted', () => {
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      event('tool.output', { call_id: '1', partial: true, output: 'a' }),
+      event('tool.call', { call_id: '1', tool: 'x' }),
+      event('tool.output', { ts: NOW_MS + 1, call_id: '1' }),
+      event('tool.output', { ts: NOW_MS + 2, call_id: '1', partial: true, output: 'b' }),
+    ]);
+    expect(emitted.spans).toMatchObject([{ name: 'execute_tool x', events: [] }]);
+    expect(correlator.counts().given_up).toEqual({ early_outputs: 1 });
+  });
+
   test('of one run the reasoning of 100 responses waits for their tokens, and the rest is counted', () => {
     const reasoning = Array.from({ length: 103 }, (_, at) =>
       event('llm.reasoning', { response_id: `${at}`, reasoning_tokens: 1 }),
