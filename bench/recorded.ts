@@ -2,7 +2,7 @@
  * `npm run bench:recorded`: as `npm run bench`, with a request that was recorded instead of one that is made up, many times one after
  * the other; and how many of their traces are the tree that they should be. `--collector`: all of it goes through a real Collector.
  */
-import { startCollectorBefore } from './lib/collector.js';
+import { launchCollector } from '../test/integration/collector.js';
 import { startEnds } from './lib/ends.js';
 import { options } from './lib/report.js';
 import { compareSpeeds } from './lib/rotation.js';
@@ -12,7 +12,10 @@ import { expectedOf } from './sink/trees.js';
 
 const ends = await startEnds();
 const { events, bytes } = await ends.generator.call('prepareRecorded', RECORDED);
-const collector = options.collector ? await startCollectorBefore(ends.sink.hello) : undefined;
+/** It hands on what it takes to the sink. */
+const collector = options.collector
+  ? await launchCollector('bench/sink/collector.yaml', { SINK_URL: ends.sink.hello })
+  : undefined;
 
 try {
   await compareSpeeds<number>({

@@ -142,21 +142,21 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     changes.map((change) => ({ ...change, key: scope + change.key }));
 
   function setFailing(failing: boolean): void {
-    if (is_failing === failing) return;
     is_failing = failing;
     for (const keeping of keepings) keeping.setWritable(!failing);
   }
 
   function fail(message: string): void {
-    if (!is_failing)
-      logger.error(
-        `can't write to ${options.place}: ${message}; what comes is held in memory alone, and a crash would lose it`,
-      );
+    if (is_failing) return;
+    logger.error(
+      `can't write to ${options.place}: ${message}; what comes is held in memory alone, and a crash would lose it`,
+    );
     setFailing(true);
   }
 
   function recover(): void {
-    if (is_failing) logger.info(`${options.place} can be written again`);
+    if (!is_failing) return;
+    logger.info(`${options.place} can be written again`);
     setFailing(false);
   }
 
@@ -381,7 +381,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       return written;
     },
     advance(entry) {
-      // A source that was never followed before is told from one of which nothing is known any more.
+      // Until it is written down the next start would take this source for one that was never read.
       if (kept.positions[entry.source] === undefined) last_checkpoint_ms = Number.NEGATIVE_INFINITY;
       noteChange(entry);
     },

@@ -79,7 +79,7 @@ function keptFormsOf(secret: string): string[] {
 }
 
 /** The scheme before a credential is no secret. */
-const isScheme = (text: string): boolean => /^(bearer|basic)$/i.test(text);
+export const isScheme = (text: string): boolean => /^(bearer|basic)$/i.test(text);
 
 /** Where a text ends in this secret, or in the beginning of it, as one that has been cut does: where that begins. */
 function tailStart(text: string, secret: string): number {

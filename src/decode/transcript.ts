@@ -9,6 +9,7 @@ import type { AgentEvent } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
 import { checkEvents, type Decoded, type Decoder, ignore, reject } from './decoder.js';
 import { modelCallEvents, noModelCall } from './message.js';
+import { toolEnd } from './tool-end.js';
 
 /** What `sessions.json`, beside the transcripts, says of a session. */
 export interface TranscriptSession {
@@ -171,20 +172,19 @@ const childInText = (content: string | undefined): string | undefined =>
 function toolResult(state: State, entry: Json, message: Json): Candidate[] {
   const ts = number(message.timestamp) ?? timeOf(entry);
   const call_id = text(message.toolCallId);
-  const output = blockText(message.content);
-  const exit_code = number(object(message.details).exitCode);
-  const common = { ts, call_id, tool: text(message.toolName) };
-  // What a command has printed is its output, and no message.
-  const isOutput = message.isError !== true || (exit_code !== undefined && exit_code !== 0);
-  const end = isOutput
-    ? { ...common, type: 'tool.output', output, exit_code }
-    : { ...common, type: 'tool.error', error: { type: 'error', message: output ?? 'the tool failed' } };
+  const end = toolEnd({
+    call_id,
+    tool: text(message.toolName),
+    is_error: message.isError === true,
+    exit_code: number(object(message.details).exitCode),
+    output: blockText(message.content),
+  });
   const spawn = spawnedChild(message, call_id, state.session.session_key).map((event) => ({
     ...event,
     ts,
     parent_run_id: state.run?.run_id,
   }));
-  return [end, ...spawn];
+  return [{ ...end, ts }, ...spawn];
 }
 
 function decodeMessageEntry(state: State, entry: Json): Candidate[] | string {

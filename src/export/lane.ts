@@ -27,6 +27,8 @@ export type LaneEvent =
   | { kind: 'encoding'; encoding: Encoding; message: string }
   | { kind: 'lost'; fate: 'rejected' | 'dropped'; reason: string; count: number; message: string };
 
+type Refusal = Omit<Extract<Verdict, { kind: 'refused' }>, 'kind'>;
+
 /** Parts that are not to be sent before they are written down. */
 interface Parted {
   send(): void;
@@ -370,17 +372,14 @@ export class Lane<T> {
     this.#lose('rejected', reason, this.#leave(batch), message);
   }
 
-  #refused(batch: Batch<T>, verdict: Omit<Extract<Verdict, { kind: 'refused' }>, 'kind'>): number {
+  #refused(batch: Batch<T>, verdict: Refusal): number {
     if (!this.#tellsPoison(batch, verdict)) return this.#failed(verdict.retry_after_ms);
     this.#failures = 0;
     return verdict.retry_after_ms ?? 0;
   }
 
   /** Gives whether something was found to be poison by it: such a refusal speaks against nothing else. */
-  #tellsPoison(
-    batch: Batch<T>,
-    { message, for_content }: Pick<Extract<Verdict, { kind: 'refused' }>, 'message' | 'for_content'>,
-  ): boolean {
+  #tellsPoison(batch: Batch<T>, { message, for_content }: Refusal): boolean {
     if (!for_content) this.#putOff(batch, message);
     else if (this.#suspects.isSuspect(batch)) return this.#refusedSuspect(batch, message);
     else return this.#refusedOther(batch, message);

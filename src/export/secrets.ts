@@ -1,14 +1,13 @@
 /**
  * What of an endpoint nobody may see, and how it is taken out of a text: a backend may repeat in an answer what it was sent.
  */
-import { redact } from '../redact.js';
+import { isScheme, redact } from '../redact.js';
 import type { EndpointConfig } from './config.js';
 
 /** Shorter values are no secrets, and would be found everywhere. */
 const SHORTEST_SECRET = 6;
 
-/** The scheme before a credential is none. */
-const isSecret = (text: string): boolean => text.length >= SHORTEST_SECRET && !/^(bearer|basic)$/i.test(text);
+const isSecret = (text: string): boolean => text.length >= SHORTEST_SECRET && !isScheme(text);
 
 /** As they are at the time of the call: a token may be renewed. */
 function secretsOf({ headers, bearer, proxy }: EndpointConfig): string[] {

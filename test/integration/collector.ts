@@ -100,28 +100,59 @@ export function unwrap(requests: OtlpRequest[]): Received {
 /** Whether a line that a Collector has printed is worse than information. */
 export const isWarning = (line: string): boolean => /\t(warn|error)\t/.test(line);
 
-/** A Collector on this port, or on a free one. */
-export async function startCollector(wanted_port?: number): Promise<Collector> {
+/** A Collector that runs, whatever its configuration does with what comes. */
+export interface LaunchedCollector extends Backend {
+  directory: string;
+  /** Ends it, and leaves its data. */
+  end(): Promise<void>;
+  log(): Promise<string[]>;
+}
+
+/** A Collector with this configuration, a path in the repository, that listens on `OTLP_PORT`: this one, or a free one. */
+export async function launchCollector(
+  config: string,
+  env: Record<string, string>,
+  wanted_port?: number,
+): Promise<LaunchedCollector> {
   const directory = await homeFor('collector');
   const port = wanted_port ?? (await freePorts(1))[0];
   const otlp_url = `http://127.0.0.1:${port}`;
-  const output_path = join(directory, 'output.ndjson');
   const { end, log } = await launch('collector', {
-    args: ['--config', join(REPOSITORY, 'test/integration/collector.yaml')],
-    env: { OTLP_PORT: String(port), OUTPUT_FILE: output_path },
+    args: ['--config', join(REPOSITORY, config)],
+    env: { OTLP_PORT: String(port), ...env },
     directory,
     // It answers 405 here, which is an answer.
     health_url: `${otlp_url}/v1/traces`,
   });
-  const read = async () => unwrap(parseRequests(await readFile(output_path, 'utf8')));
   return {
+    directory,
     otlp_url,
-    read,
-    warnings: async () => (await log()).filter(isWarning),
+    end,
+    log,
     async stop() {
       await end();
       await removeDirectory(directory);
     },
+  };
+}
+
+/** In the directory that it works in. */
+const OUTPUT = 'output.ndjson';
+
+/** A Collector that writes down what it takes, on this port, or on a free one. */
+export async function startCollector(wanted_port?: number): Promise<Collector> {
+  const launched = await launchCollector(
+    'test/integration/collector.yaml',
+    { OUTPUT_FILE: OUTPUT },
+    wanted_port,
+  );
+  const { directory, otlp_url, end, log, stop } = launched;
+  const read = async () => unwrap(parseRequests(await readFile(join(directory, OUTPUT), 'utf8')));
+  return {
+    otlp_url,
+    read,
+    warnings: async () => (await log()).filter(isWarning),
+    stop,
     async stopAndRead() {
       await end();
       return read();

@@ -3,6 +3,7 @@
  * and exit code come just after its result, so its end is held for them.
  */
 import { blockText, type Json, number, object, text } from '../../json.js';
+import { toolEnd } from '../tool-end.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, rememberSpawnTold } from './sessions.js';
 
@@ -61,14 +62,15 @@ function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string):
 
 function endOf(data: Json, call_id: string): Candidate {
   const result = object(data.result);
-  const tool = text(data.name);
-  const exit_code = number(object(result.details).exitCode);
-  const output = blockText(result.content);
-  // What a command has printed is its output, and no message.
-  const isOutput = data.isError !== true || (exit_code !== undefined && exit_code !== 0);
-  if (isOutput) return { type: 'tool.output', call_id, tool, exit_code, output };
-  const message = text(object(result.details).error) ?? output ?? 'the tool failed';
-  return { type: 'tool.error', call_id, tool, error: { type: 'error', message } };
+  const details = object(result.details);
+  return toolEnd({
+    call_id,
+    tool: text(data.name),
+    is_error: data.isError === true,
+    exit_code: number(details.exitCode),
+    output: blockText(result.content),
+    message: text(details.error),
+  });
 }
 
 function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
