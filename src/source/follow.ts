@@ -3,8 +3,8 @@
  * rotation, truncation and the file's absence; after each of the first two a new stream begins, `PATH#2` and so on,
  * since its lines are counted from 1 again.
  *
- * After a restart it goes on in the file that it was in, under whatever name that is now, and then in those that had the
- * path after it. A stream begins with a batch of its position alone, before the one that it follows on has ended: so there
+ * After a restart it goes on in the file that it was in, under whatever name that is now, or in its copy, and then in those
+ * that had the path after it. A stream begins with a batch of its position alone, before the one that it follows on has ended: so there
  * is at any moment a place to go on from.
  */
 import { type FSWatcher, watch } from 'node:fs';
@@ -23,7 +23,7 @@ import {
 import { openFile, reading, type UnreadableFile } from './file.js';
 import { createNotifier } from './notifier.js';
 import { createReaderSource, lineBatch, type Push } from './reader.js';
-import { findSuccessor, openAt } from './rotation.js';
+import { findCopy, findRotatedSince, findSuccessor, openAt } from './rotation.js';
 
 export const DEFAULT_POLL_INTERVAL_MS = 1000;
 
@@ -35,11 +35,19 @@ export interface FollowOptions {
   resume: Positions;
 }
 
+/** A stream's position. */
+interface FollowPosition extends FilePosition {
+  /** Absent where an earlier version left it. */
+  read_at_ms?: number;
+}
+
+const positionNow = (position: FilePosition): FollowPosition => ({ ...position, read_at_ms: Date.now() });
+
 /** What following one file needs to know. */
 interface Follower extends Omit<FollowOptions, 'resume'> {
   path: string;
   /** What is left of the streams of an earlier process, in their order: one, but where it stopped between two. */
-  left: [stream: string, FilePosition][];
+  left: [stream: string, FollowPosition][];
   push: Push;
   stop: AbortSignal;
   /** Resolves when the file may have changed, at the latest after the poll interval. */
@@ -127,20 +135,32 @@ async function followStream(
       replaced = await isReplaced(path, cursor.file);
       if (!replaced) await changed();
     } else if (found.length > 0) {
-      await push({ ...lineBatch(name, found, false), position: cursor.position() });
+      await push({ ...lineBatch(name, found, false), position: positionNow(cursor.position()) });
     }
   }
   return 'stopped';
+}
+
+/** Opens the file that a position is in, or a copy of it, with the place there. */
+async function openPlace(
+  path: string,
+  { read_at_ms, ...position }: FollowPosition,
+): Promise<{ handle: FileHandle; place: FilePosition } | undefined> {
+  const handle = await openAt(path, position);
+  if (handle !== undefined) return { handle, place: position };
+  const place = read_at_ms === undefined ? undefined : await findCopy(path, position, read_at_ms);
+  const copy = place && (await openAt(path, place));
+  return copy && place && { handle: copy, place };
 }
 
 /** Goes on with a stream of an earlier process; one whose file can't be found any more is ended. */
 async function openLeft({ path, left, push, max_line_bytes }: Follower): Promise<Stream | undefined> {
   for (let next = left.shift(); next !== undefined; next = left.shift()) {
     const [name, position] = next;
-    const handle = await openAt(path, position);
-    if (handle !== undefined) {
+    const opened = await openPlace(path, position);
+    if (opened !== undefined) {
       await push({ kind: 'status', state: 'up', message: `reading ${path} from where it was left` });
-      return { name, handle, cursor: createCursor(position, max_line_bytes) };
+      return { name, handle: opened.handle, cursor: createCursor(opened.place, max_line_bytes) };
     }
     const message = `can't read on in ${path} after line ${position.line - 1}: it was removed or written anew while nobody read it, and what was added meanwhile is lost`;
     await push({ kind: 'status', state: 'down', message });
@@ -156,7 +176,7 @@ async function begin(
 ): Promise<Stream> {
   const start = startOf(idOf(await reading(path, handle.stat({ bigint: true }))));
   const stream = { name: nextStream(), handle, cursor: createCursor(start, max_line_bytes) };
-  await push({ ...lineBatch(stream.name, [], false), position: start });
+  await push({ ...lineBatch(stream.name, [], false), position: positionNow(start) });
   return stream;
 }
 
@@ -184,14 +204,24 @@ async function openNext(previous: FileId, follower: Follower): Promise<Stream | 
   return openStream(handle, follower);
 }
 
+/** Begins with the first file that had the path after the one that was left, which has gone. */
+async function openSince(left: FollowPosition | undefined, follower: Follower): Promise<Stream | undefined> {
+  if (left?.read_at_ms === undefined) return undefined;
+  const { path } = follower;
+  const rotated = await findRotatedSince(path, left.read_at_ms);
+  const handle = rotated && (await openAt(path, startOf(rotated)));
+  return handle && begin(handle, follower);
+}
+
 async function openFirst(
   found: FileHandle | UnreadableFile,
   follower: Follower,
 ): Promise<Stream | undefined> {
-  const left = await openLeft(follower);
-  if (left === undefined) return openStream(found, follower);
+  const last = follower.left.at(-1)?.[1];
+  const stream = (await openLeft(follower)) ?? (await openSince(last, follower));
+  if (stream === undefined) return openStream(found, follower);
   if (!('message' in found)) await found.close();
-  return left;
+  return stream;
 }
 
 async function follow(found: FileHandle | UnreadableFile, follower: Follower): Promise<void> {

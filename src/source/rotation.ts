@@ -77,6 +77,45 @@ export async function openAt(path: string, position: FilePosition): Promise<File
   return isSameFile(id, position) ? undefined : openAt(path, position);
 }
 
+/** Whether a file beside a path is named as a rotation does it: with a number or a date, in whatever place. */
+function isRotated(path: string, beside: string): boolean {
+  const { name, ext } = parse(path);
+  const added = basename(beside).slice(name.length).replace(ext, '');
+  return /^[-._:T\d]*\d[-._:T\d]*$/.test(added);
+}
+
+/** Those that were rotated away and have been written since, the oldest first. */
+async function rotatedSince(path: string, since_ms: number): Promise<RotatedFile[]> {
+  const since_ns = BigInt(since_ms) * 1_000_000n;
+  const files = (await filesBeside(path)).filter(
+    (file) => !file.is_empty && file.written_ns > since_ns && isRotated(path, file.path),
+  );
+  return files.sort((a, b) => (a.written_ns < b.written_ns ? -1 : 1));
+}
+
+/** The first file that had the path after one which has gone, and was rotated away too. */
+export async function findRotatedSince(path: string, since_ms: number): Promise<FileId | undefined> {
+  return (await rotatedSince(path, since_ms))[0]?.id;
+}
+
+/**
+ * The place in a copy: some rotations copy a file and truncate it. Undefined where there is none, or nothing to know one by.
+ */
+export async function findCopy(
+  path: string,
+  position: FilePosition,
+  since_ms: number,
+): Promise<FilePosition | undefined> {
+  if (position.before === '') return undefined;
+  for (const { path: beside, id } of await rotatedSince(path, since_ms)) {
+    const place = { ...position, ...id };
+    const handle = await openAt(beside, place);
+    await handle?.close();
+    if (handle !== undefined) return place;
+  }
+  return undefined;
+}
+
 /** Files of one rotation are named alike but for a number or a date. */
 const shapeOf = (path: string): string => path.replaceAll(/\d+/g, '#');
 
