@@ -18,6 +18,8 @@ const instant = z.union([epochMs, z.iso.datetime({ offset: true, error: NOT_A_TI
   error: NOT_A_TIME,
 });
 const count = z.int().min(0);
+/** US dollars. More is a mistake, and one of these would make a sum of costs useless for good. */
+const costUsd = z.number().min(0).max(1e12);
 const anyJson = z.unknown();
 
 const errorDetail = z.object({ type: name.optional(), message: z.string() });
@@ -121,7 +123,7 @@ export const agentEventSchema = z.discriminatedUnion('type', [
     cache_write_tokens: count.optional(),
     /** A part of `output_tokens`, never to be added to it. */
     reasoning_tokens: count.optional(),
-    cost_usd: z.number().min(0).optional(),
+    cost_usd: costUsd.optional(),
     response_id: name.optional(),
     message_id: name.optional(),
     started_at: instant.optional(),

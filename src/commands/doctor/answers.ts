@@ -38,11 +38,11 @@ const RESEND = 'then `dead-letters resend` sends what it has refused so far';
 const notLetIn = ({ status }: Answered, endpoint: EndpointConfig, config: DestinationConfig): Finding =>
   wrong(`does not let the bridge in (HTTP ${status})`, `${accessAdvice(config, endpoint)}; ${RESEND}`);
 
-const redirected = ({ status, location }: Answered): Finding =>
+const redirected = ({ status, location }: Answered, endpoint: EndpointConfig): Finding =>
   location === undefined
     ? wrong(`redirects (HTTP ${status})`, 'give the URL that it redirects to')
     : wrong(
-        `redirects to ${location} (HTTP ${status}), which is not followed`,
+        `redirects to ${redactSecrets(location, [endpoint], '…')} (HTTP ${status}), which is not followed`,
         'give the URL that it redirects to, without /v1/…, if that is the backend',
       );
 
@@ -72,7 +72,7 @@ const NOT_THERE: ReadonlySet<number> = new Set([404, 405]);
 function describeAnswer(answer: Answered, endpoint: EndpointConfig, config: DestinationConfig): Finding {
   const { status } = answer;
   if (status >= 200 && status < 300) return accepted(answer, endpoint);
-  if (status >= 300 && status < 400) return redirected(answer);
+  if (status >= 300 && status < 400) return redirected(answer, endpoint);
   if (isAccessRefused(httpReason(status))) return notLetIn(answer, endpoint, config);
   if (NOT_THERE.has(status)) return wrong(`takes none there (HTTP ${status})`, 'check the URL');
   if (status === 415 || status === 501) return encodingRefused(answer, endpoint);

@@ -127,6 +127,13 @@ function after<T>(timeout_ms: number, value: T): { timeout: Promise<T>; cancel()
   return { timeout, cancel: () => clearTimeout(timer) };
 }
 
+/** Shorter values of a query are no tokens, and would be found everywhere. */
+const SHORTEST_TOKEN = 8;
+
+/** What a proxy in front of the gateway may want. */
+const queryTokens = (url: string): string[] =>
+  [...new URL(url).searchParams.values()].filter(({ length }) => length >= SHORTEST_TOKEN);
+
 /** Opens a connection and is let in, or says why not. */
 export async function connectGateway(options: ConnectionOptions): Promise<Connection | Refusal> {
   const { url, credentials, proof, onEvent, stop } = options;
@@ -134,6 +141,7 @@ export async function connectGateway(options: ConnectionOptions): Promise<Connec
   const secrets = [credentials.token, credentials.password, proof?.token].filter(
     (each) => each !== undefined,
   );
+  secrets.push(...queryTokens(url));
   const shown = createShown(secrets);
   const calls = createCalls((text) => socket.send(text, () => undefined), shown);
   const ended = new Promise<Ending>((resolve) => {

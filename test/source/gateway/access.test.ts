@@ -562,6 +562,13 @@ describe('a gateway that repeats the token', () => {
     expect(await connection.ended).toEqual({ code: 1008, reason: 'expired: …' });
   });
 
+  test('that stands in its address for a proxy', async () => {
+    const gateway = await startFakeGateway(answering(hello()));
+    const connection = asConnection(await enter(`${gateway.url}/?key=for-the-proxy&v=1`));
+    gateway.connections[0]?.close(1008, 'no for-the-proxy 1');
+    expect(await connection.ended).toEqual({ code: 1008, reason: 'no … 1' });
+  });
+
   test('a code that is a word of the program is none', async () => {
     const gateway = await startFakeGateway(answering(refused('constructor', {})));
     expect(asRefusal(await enter(gateway.url))).toMatchObject({ reason: 'refused' });
