@@ -4,6 +4,7 @@
  * share what is pending.
  */
 import { ANSWERS_PREFIX, decodeAnswers, mergeAnswers } from './answer-log.js';
+import { newInstanceId } from './export/index.js';
 import { decodeEntries, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
 import type { SavedDeliveries } from './model/delivery.js';
 import type { SavedRecord } from './model/record.js';
@@ -13,6 +14,8 @@ import type { Store } from './store/store.js';
 export type Positions = Record<string, Record<string, unknown>>;
 
 export const POSITIONS = 'positions';
+/** Under which name the metrics are counted. */
+const INSTANCE = 'instance';
 
 export interface Kept {
   store: Store;
@@ -71,6 +74,17 @@ export async function forget({ store, scope }: Kept): Promise<Kept> {
   return openKept(store, scope.slice(0, -1) as Command);
 }
 
+/** A `replay` counts apart from a `run`: their sums begin at different times. */
+function instanceOf(store: Store, scope: string): string {
+  const key = scope + INSTANCE;
+  const known = store.get(key);
+  if (known !== undefined) return Buffer.from(known).toString();
+  const id = newInstanceId();
+  // What is counted under it is written down after it.
+  void store.write([{ key, value: Buffer.from(id) }]);
+  return id;
+}
+
 /** What an earlier process left in this store. */
 export function openKept(store: Store, command: Command): Kept {
   const scope = `${command}/`;
@@ -92,6 +106,7 @@ export function openKept(store: Store, command: Command): Kept {
     },
     records,
     deliveries: {
+      instance_id: instanceOf(store, scope),
       entries: (prefix) => store.entries(prefix),
       read: (key) => store.get(key),
       answers: mergeAnswers(logs),

@@ -2,6 +2,7 @@
  * A destination: one backend, with a lane for each signal that it takes. It gives every lane its items under the names that
  * its profile wants, and tells the log, once and not once a batch, what becomes of them.
  */
+import type { Resource } from '@opentelemetry/resources';
 import type { IMetricReader } from '@opentelemetry/sdk-metrics';
 import {
   type DeliveryProblem,
@@ -35,6 +36,8 @@ export interface DestinationDependencies {
   memory_limit_bytes: number;
   /** Keeps what is pending beyond the process, and takes over what an earlier one left; absent: in memory only. */
   saved?: SavedDeliveries | undefined;
+  /** Default: that of this process. */
+  resource?: Resource | undefined;
   /** Called with each answered request. */
   onExport?: (signal: Signal, destination: string, duration_ms: number) => void;
   /** Milliseconds of a clock that only goes forward, for all that is measured; default `performance.now`. */
@@ -73,7 +76,7 @@ const MAX_METRIC_REQUESTS = 1;
 interface Parts {
   config: DestinationConfig;
   profile: Profile;
-  resource: ReturnType<typeof createResource>;
+  resource: Resource;
   encoder: Encoder;
   now: () => number;
   openLane<T>(signal: Signal, endpoint: EndpointConfig, batch: BatchForm<T>): Lane<T>;
@@ -169,6 +172,7 @@ function createParts(
     logger,
     memory_limit_bytes,
     saved,
+    resource = createResource(),
     onExport,
     now = () => performance.now(),
     wall_now = Date.now,
@@ -191,7 +195,6 @@ function createParts(
     return new Outbox({ ...form, destination: config.name, signal, read: saved.read, redact, now: wall_now });
   }
 
-  const resource = createResource();
   return {
     config,
     profile: PROFILES[config.profile],

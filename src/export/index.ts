@@ -28,7 +28,7 @@ export { PRESET_NAMES, PRESETS, type PresetName } from './presets.js';
 export { EMPTY_JSON, probeEndpoint } from './probe.js';
 export { createProcessorDestination, type ProcessorsConfig, type SpanSink } from './processors.js';
 export { httpReason } from './reasons.js';
-export { createResource, resourceProblem } from './resource.js';
+export { createResource, newInstanceId, resourceProblem } from './resource.js';
 export { redactSecrets } from './secrets.js';
 export { createTotalsReader, type TotalsReader } from './totals.js';
 export { type Outcome as ExportOutcome, oneLine } from './verdict.js';

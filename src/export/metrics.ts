@@ -52,8 +52,12 @@ interface Metering {
  * Starts metering for these readers; a reader belongs to one call only. `snapshot` is read at each collection, for the
  * instruments that tell of the bridge itself.
  */
-export function createMetrics(readers: IMetricReader[], snapshot: () => BridgeSnapshot): Metrics {
-  const meterings = openMeterings(readers, snapshot);
+export function createMetrics(
+  readers: IMetricReader[],
+  snapshot: () => BridgeSnapshot,
+  resource = createResource(),
+): Metrics {
+  const meterings = openMeterings(readers, { snapshot, resource });
   const recordersOf = createRemembered((attributes) =>
     createRecorders((instrument) => toAll(meterings.map(({ find }) => find(instrument, attributes)))),
   );
@@ -75,6 +79,12 @@ export function createMetrics(readers: IMetricReader[], snapshot: () => BridgeSn
   };
 }
 
+/** What is told beside the measurements. */
+interface Told {
+  snapshot: () => BridgeSnapshot;
+  resource: Resource;
+}
+
 type Recorders = (instrument: InstrumentName) => Recorder;
 
 const NO_RECORDERS: Recorders = () => () => undefined;
@@ -93,7 +103,7 @@ function createRecorders(find: Recorders): Recorders {
 }
 
 /** One for each profile in use; readers that somebody else made get the current names. */
-function openMeterings(readers: IMetricReader[], snapshot: () => BridgeSnapshot): Metering[] {
+function openMeterings(readers: IMetricReader[], told: Told): Metering[] {
   const own = readers.filter((reader) => reader instanceof PulledReader);
   const others = readers.filter((reader) => !(reader instanceof PulledReader));
   const meterings = [...new Set(own.map(({ profile }) => profile))].map((profile) => {
@@ -102,10 +112,10 @@ function openMeterings(readers: IMetricReader[], snapshot: () => BridgeSnapshot)
       const opens = same.map(({ aggregation }) => aggregation.open(instrument));
       return (attributes) => toAll(opens.map((openSeries) => openSeries(attributes)));
     };
-    return createMetering(same, PROFILES[profile].metrics, snapshot, () => open);
+    return createMetering(same, PROFILES[profile].metrics, told, () => open);
   });
   if (others.length === 0) return meterings;
-  return [...meterings, createMetering(others, PROFILES.latest.metrics, snapshot, openInSdk)];
+  return [...meterings, createMetering(others, PROFILES.latest.metrics, told, openInSdk)];
 }
 
 function toAll(recorders: Recorder[]): Recorder {
@@ -135,10 +145,10 @@ const openInSdk =
 function createMetering(
   readers: IMetricReader[],
   table: MetricTable,
-  snapshot: () => BridgeSnapshot,
+  { snapshot, resource }: Told,
   openIn: (meter: Meter) => OpenInstrument,
 ): Metering {
-  const provider = new MeterProvider({ readers, resource: createResource() });
+  const provider = new MeterProvider({ readers, resource });
   const meter = provider.getMeter(SCOPE.name, SCOPE.version);
   registerBridgeInstruments(meter, snapshot);
   return { find: createFind(table, openIn(meter)), recordExport: createExportRecorder(meter) };

@@ -42,6 +42,8 @@ export interface ProcessorDependencies {
   logger: Logger;
   /** What may wait for the processors in memory, in estimated bytes. */
   memory_limit_bytes: number;
+  /** Default: that of this process. */
+  resource?: Resource | undefined;
 }
 
 export interface ProcessorDestination extends Destination {
@@ -170,14 +172,14 @@ function openMetrics({ guard }: Parts, reader: IMetricReader): Sender {
 
 export function createProcessorDestination(
   { name, span_processor, log_record_processor, metric_reader }: ProcessorsConfig,
-  { logger, memory_limit_bytes }: ProcessorDependencies,
+  { logger, memory_limit_bytes, resource = createResource() }: ProcessorDependencies,
 ): ProcessorDestination {
   const redact = createRedactor({ endpoints: {} });
   const { problems, fail } = createProblems(name, logger, redact);
   const sayLoss = createLossLog({ name }, { logger, now: () => performance.now() }, redact);
   const limit_bytes = span_processor && log_record_processor ? memory_limit_bytes / 2 : memory_limit_bytes;
   const parts: Parts = {
-    resource: createResource(),
+    resource,
     guard: createGuard(fail),
     openHandover: (receiver) =>
       createHandover(receiver, { limit_bytes, onLoss: (event) => sayLoss(receiver.signal, event) }),

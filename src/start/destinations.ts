@@ -10,9 +10,11 @@ import {
   createDestination,
   createMetrics,
   createProcessorDestination,
+  createResource,
   createTotalsReader,
   type DestinationConfig,
   type Metrics,
+  newInstanceId,
   type ProcessorsConfig,
   parseDestinations,
   resolveDestinations,
@@ -96,6 +98,7 @@ export function openConfigured(
   const [shown, ...others] = configs.filter((config) => config.preset === 'console');
   if (others.length > 0) return { error: 'console is named twice: there is one terminal' };
   const memory_limit_bytes = (memory_mb * BYTES_PER_MB) / (configs.length + processors.length);
+  const resource = createResource(saved?.instance_id ?? newInstanceId());
   let metrics: Metrics | undefined;
   let bridge: { summary(): Summary } | undefined;
   const remote = configs
@@ -105,17 +108,20 @@ export function openConfigured(
         logger,
         memory_limit_bytes,
         saved,
+        resource,
         onExport: (signal, name, duration_ms) => metrics?.recordExport(signal, name, duration_ms),
       }),
     );
-  const own = processors.map((config) => createProcessorDestination(config, { logger, memory_limit_bytes }));
+  const own = processors.map((config) =>
+    createProcessorDestination(config, { logger, memory_limit_bytes, resource }),
+  );
   const terminal = shown === undefined ? [] : [openConsole(shown.name)];
   const destinations = [...remote, ...own, ...terminal];
   const problem = remote.length + own.length > 0 ? resourceProblem() : undefined;
   if (problem !== undefined) logger.warn(problem);
   const readers = destinations.flatMap(({ reader }) => reader ?? []);
   try {
-    metrics = createMetrics(readers, () => bridge?.summary() ?? NOTHING_YET);
+    metrics = createMetrics(readers, () => bridge?.summary() ?? NOTHING_YET, resource);
   } catch (error) {
     // A reader of the program around the bridge may be in use already; those of the bridge are new.
     for (const destination of destinations) void destination.close();

@@ -19,7 +19,7 @@ import {
   temporaryDirectory,
   temporaryFile,
 } from './program.js';
-import { inTurn, type Sink, startSink } from './sink.js';
+import { inTurn, type Sink, type SinkRequest, startSink } from './sink.js';
 import { expectStory, STORY_LINES, STORY_LOGS, STORY_SPANS } from './story.js';
 
 const DELTA = { OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'delta' };
@@ -28,6 +28,10 @@ const REASONING = 'gen_ai.client.inference.usage.reasoning.output_tokens';
 const lines = STORY_LINES.trimEnd().split('\n');
 const firstLines = (count: number): string => `${lines.slice(0, count).join('\n')}\n`;
 const otherLines = (count: number): string => `${lines.slice(count).join('\n')}\n`;
+
+interface Resourced {
+  resource: { attributes: { key: string; value: { stringValue?: string } }[] };
+}
 
 const runInto = (url: string, directory: string, ...more: string[]): string[] => [
   'run',
@@ -64,6 +68,46 @@ test('a backend that is down costs nothing where there is a disk, however fast i
   const { traces, logs } = summary.destinations.otlp ?? {};
   expect(traces).toMatchObject({ produced: runs, pending: runs, dropped: {} });
   expect(logs).toMatchObject({ produced: 2 * runs, pending: 2 * runs, dropped: {} });
+});
+
+/** The instances that a sink was told of, in spans and in metrics. */
+const instancesAt = ({ spans, of }: Sink): string[] => {
+  const ids = [...spans().map(({ resource }) => resource), ...of('metrics').flatMap(metricResources)].map(
+    (resource) => String(resource['service.instance.id']),
+  );
+  return [...new Set(ids)];
+};
+
+const metricResources = ({ bytes }: SinkRequest): Record<string, unknown>[] =>
+  JSON.parse(String(bytes)).resourceMetrics.map(({ resource: { attributes } }: Resourced) =>
+    Object.fromEntries(attributes.map(({ key, value }) => [key, value.stringValue])),
+  );
+
+test('a writer of metrics has a name of its own, which it keeps: a run, a replay, and one in another directory', async () => {
+  const recording = temporaryFile('events.ndjson', STORY_LINES);
+  const instanceOf = async (command: string[], directory: string[]): Promise<string> => {
+    const sink = await startSink();
+    await runForSummary([...command, '--to', `otlp=${sink.url}`, ...directory], {
+      env: { OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' },
+      input: STORY_LINES.replaceAll('run-', `run-${sink.url}`),
+    });
+    const [instance = '', ...more] = instancesAt(sink);
+    expect(more).toEqual([]);
+    expect(instance).toMatch(/^.+-[\da-f]{8}$/);
+    return instance;
+  };
+  const run = ['run', '--from', 'stdin'];
+  const replay = ['replay', recording];
+  const kept = ['--data-dir', temporaryDirectory()];
+  const first = await instanceOf(run, kept);
+  expect(await instanceOf(run, kept)).toBe(first);
+  const others = [
+    await instanceOf(replay, kept),
+    await instanceOf(run, ['--data-dir', temporaryDirectory()]),
+    await instanceOf(run, ['--no-store']),
+    await instanceOf(replay, []),
+  ];
+  expect(new Set([first, ...others]).size).toBe(5);
 });
 
 test('killed while it follows a file: what was answered since the last checkpoint is sent no second time', async () => {

@@ -420,6 +420,7 @@ describe('a backend that does not let the bridge in', () => {
     ),
   });
   const EMPTY_STORE: DestinationDependencies['saved'] = {
+    instance_id: 'host-1',
     entries: () => [],
     read: () => undefined,
     answers: () => ({ ids: new Uint8Array(), places: {} }),
