@@ -13,6 +13,8 @@ import { namesOrigin } from './start/origin.js';
 import { EXIT } from './summary.js';
 import { VERSION } from './version.js';
 
+const PROGRAM = 'openclaw-otel-bridge';
+
 const EXAMPLES = `
 Examples:
   $ openclaw-otel-bridge                                   follow the gateway here; without one, see a recording
@@ -104,6 +106,9 @@ function settingOptions(options: PlainOptions & Record<string, unknown>): Settin
   return settings as SettingOptions;
 }
 
+/** Commands that a signal stops in order, whenever it comes: what they open is opened first. Without a name: the first one. */
+const DRAINING = ['run', 'replay', PROGRAM];
+
 export interface CliDependencies {
   onInterrupt: OnInterrupt;
 }
@@ -119,6 +124,8 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
   let outcome: Outcome = { status: EXIT.ok };
 
   async function act(command: Command, action: Action): Promise<void> {
+    // Also while what the command consists of is being loaded.
+    if (DRAINING.includes(command.name())) onInterrupt(() => undefined);
     const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
     const [{ resolveSettings }, { createLogger }] = await Promise.all([
       import('./settings.js'),
@@ -152,7 +159,7 @@ type Act = (command: Command, action: Action) => Promise<void>;
 type Diagnose = (command: Command) => Promise<void>;
 
 function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): Command {
-  const program = new Command('openclaw-otel-bridge')
+  const program = new Command(PROGRAM)
     .description(
       "OpenClaw's agent events as OpenTelemetry: agent runs, tool calls and sub-agents as one tree per request.",
     )
@@ -255,6 +262,7 @@ function tailCommand(act: Act, onInterrupt: OnInterrupt): Command {
   return new Command('tail')
     .description('print what live sources tell, as catalog events')
     .addOption(option.from())
+    .addOption(option.fromStart())
     .addOption(option.raw())
     .addOption(option.type())
     .addOption(option.session())

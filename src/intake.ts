@@ -89,6 +89,12 @@ const MAX_LOGGED_PROBLEMS = 20;
 export const describeProblem = ({ stream, line, path, message }: Problem): string =>
   `${withoutControls(stream)}:${line}: ${path || '$'}: ${message}`;
 
+/** One for each thing that is wrong with the line. */
+export const problemsOf = ({ more = [], ...problem }: Problem): Problem[] => [
+  problem,
+  ...more.map(({ path, message }) => ({ ...problem, path, message: withoutControls(message) })),
+];
+
 const skippedMessage = (skipped: SkippedLine['skipped'], max_line_bytes: number): string =>
   skipped === 'line_too_long'
     ? `longer than ${max_line_bytes} bytes; split the event or raise limits.line_bytes`

@@ -11,24 +11,29 @@ import { EXIT } from './summary.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-/** Stops the command that is running, where it is one that drains. */
-let stopCommand: (() => void) | undefined;
+/** What the command that is running wants done; absent for one that a signal may end at any time. */
+let command: { stop: () => void; abandon?: (() => void) | undefined } | undefined;
+let is_stopping = false;
+let signals = 0;
 let output_problem: string | undefined;
 
+function stopCommand(): void {
+  if (command === undefined || is_stopping) return;
+  is_stopping = true;
+  command.stop();
+}
+
+function hear(): void {
+  if (++signals === 1) return stopCommand();
+  command?.abandon?.();
+  process.exit(EXIT.incomplete);
+}
+
+/** What is told last holds. Where it is to stop already, it is told at once. */
 function onInterrupt(stop: () => void, abandon?: () => void): void {
-  let isStopping = false;
-  let signals = 0;
-  const stopOnce = (): void => {
-    if (!isStopping) stop();
-    isStopping = true;
-  };
-  const hear = (): void => {
-    if (++signals === 1) return stopOnce();
-    abandon?.();
-    process.exit(EXIT.incomplete);
-  };
-  stopCommand = stopOnce;
-  for (const signal of SIGNALS) process.on(signal, hear);
+  if (command === undefined) for (const signal of SIGNALS) process.on(signal, hear);
+  command = { stop, abandon };
+  if (is_stopping) stop();
 }
 
 /**
@@ -39,7 +44,7 @@ function onInterrupt(stop: () => void, abandon?: () => void): void {
 function onOutputError(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE')
     output_problem ??= `can't write to stdout: ${errorReason(error)}; check where it goes`;
-  stopCommand?.();
+  stopCommand();
 }
 
 function end({ status, error = output_problem }: Outcome): never {

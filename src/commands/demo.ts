@@ -5,13 +5,14 @@
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from '../model/logger.js';
+import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
 import { parseSourceName } from '../source/index.js';
 import { openDestinations } from '../start/destinations.js';
 import { gatewayUrl } from '../start/gateway.js';
 import { EXIT } from '../summary.js';
 import type { OnInterrupt } from './interrupt.js';
-import { misused, type Outcome } from './outcome.js';
+import { failed, misused, type Outcome } from './outcome.js';
 import { play } from './replay.js';
 import { run } from './run.js';
 
@@ -51,7 +52,12 @@ export async function demo(settings: Settings, logger: Logger, onInterrupt: OnIn
   const shown: Settings = { ...settings, to: ['console'], records: [], speed: 1, rebase_time: true };
   const opened = await openDestinations(shown, logger);
   if ('error' in opened) return misused(opened.error);
-  await play([DEMO_RECORDING], shown, logger, opened, onInterrupt);
+  try {
+    await play([DEMO_RECORDING], shown, logger, opened, onInterrupt);
+  } catch (error) {
+    if (error instanceof SourceError) return failed(`${error.message}; it is a part of this package`);
+    throw error;
+  }
   process.stdout.write(NEXT);
   return { status: EXIT.ok };
 }

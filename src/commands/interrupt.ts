@@ -3,7 +3,10 @@
  */
 import type { Logger } from '../model/logger.js';
 
-/** Tells how to stop, called by the first signal; and what is to be done at once before the second one ends the process. */
+/**
+ * Tells how to stop, called by the first signal, or at once where that has come; and what is to be done before the second one ends
+ * the process. Each call takes the place of the one before.
+ */
 export type OnInterrupt = (stop: () => void, abandon?: () => void) => void;
 
 export function sayStopping(logger: Logger, drain_s: number): void {

@@ -20,7 +20,11 @@ interface Extent {
   last_ms: number;
 }
 
-async function extentOf(files: string[], { dialect, limits }: Settings): Promise<Extent> {
+async function extentOf(
+  files: string[],
+  { dialect, limits }: Settings,
+  signal: AbortSignal,
+): Promise<Extent> {
   let first_ms: number | undefined;
   let last_ms = -Infinity;
   await readThrough(files, {
@@ -30,6 +34,7 @@ async function extentOf(files: string[], { dialect, limits }: Settings): Promise
       first_ms ??= events[0]?.ts;
       for (const { ts } of events) last_ms = Math.max(last_ms, ts);
     },
+    isEnough: () => signal.aborted,
   });
   return { first_ms: first_ms ?? last_ms, last_ms };
 }
@@ -46,13 +51,15 @@ function readRebase({ store, scope }: Kept): Rebase | undefined {
   return value === undefined ? undefined : (JSON.parse(Buffer.from(value).toString()) as Rebase);
 }
 
-/** `kept`: what an earlier replay of the same recordings left, where it is kept. */
+/** `kept`: what an earlier replay of the same recordings left, where it is kept. Once it is aborted nothing is moved any more. */
 export async function findShift(
   files: string[],
   settings: Settings,
   kept: Kept | undefined,
+  signal: AbortSignal,
 ): Promise<number> {
-  const extent = await extentOf(files, settings);
+  const extent = await extentOf(files, settings, signal);
+  if (signal.aborted) return 0;
   const { last_ms } = extent;
   const before = kept && readRebase(kept);
   if (before?.last_ms === last_ms) return before.by_ms;

@@ -30,7 +30,7 @@ async function paceOf(
 ): Promise<Pace | undefined> {
   const { speed, rebase_time } = settings;
   if (speed === undefined && !rebase_time) return undefined;
-  const by_ms = rebase_time ? await findShift(files, settings, keep?.kept) : 0;
+  const by_ms = rebase_time ? await findShift(files, settings, keep?.kept, signal) : 0;
   return createPace({ speed, by_ms, now: Date.now, signal });
 }
 
@@ -72,6 +72,7 @@ export async function play(
 ): Promise<{ summary: Summary; failures: SourceError[] }> {
   const interrupt = new AbortController();
   const deadline_ms = settings.deadline * 1000;
+  onInterrupt(() => interrupt.abort());
   const pace = await paceOf(files, settings, interrupt.signal, keep);
   const progress = openProgress(files, opened.is_drawing);
   const count = countProgress(progress);

@@ -1,7 +1,7 @@
 /**
  * `validate FILE…`: checks every line and names each problem by file, line and field.
  */
-import { describeProblem, type Problem, type SourceCounts } from '../intake.js';
+import { describeProblem, type Problem, problemsOf, type SourceCounts } from '../intake.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
 import { describeReasons, EXIT } from '../summary.js';
@@ -42,8 +42,10 @@ export async function validate(
     });
   const onProblem = (problem: Problem): void => {
     count++;
-    if (asJson) problems.push(toJson(problem));
-    else print(describeProblem(problem));
+    for (const each of problemsOf(problem)) {
+      if (asJson) problems.push(toJson(each));
+      else print(describeProblem(each));
+    }
   };
   try {
     const counts = await readThrough(files, {

@@ -17,11 +17,16 @@ export type RejectReason =
   | 'line_too_long'
   | 'line_incomplete';
 
-export interface Rejection {
-  reason: RejectReason;
+interface Fault {
   /** The field, in dotted form; empty for the line as a whole. */
   path: string;
   message: string;
+}
+
+export interface Rejection extends Fault {
+  reason: RejectReason;
+  /** What else is wrong with the same event. */
+  more?: Fault[];
 }
 
 export interface Decoded {
@@ -49,6 +54,9 @@ export interface Decoder {
   memory?: DecoderMemory;
 }
 
+/** So many faults of an event are told. */
+const MAX_FAULTS = 20;
+
 export const ignore = (reason: string): Decoded => ({ events: [], ignored: reason });
 
 export const reject = (reason: RejectReason, path: string, message: string): Decoded => ({
@@ -60,11 +68,11 @@ const isMissing = (candidate: unknown, path: PropertyKey[]): boolean =>
   path.reduce<unknown>((value, key) => (isObject(value) ? value[String(key)] : undefined), candidate) ===
   undefined;
 
-function describe(issue: z.core.$ZodIssue, candidate: unknown): { path: string; message: string } {
+function describe(issue: z.core.$ZodIssue, candidate: unknown, place: string): Fault {
   const message = isMissing(candidate, issue.path)
     ? 'missing'
     : issue.message.replace(/^Invalid input: /, '');
-  return { path: issue.path.map(String).join('.'), message };
+  return { path: [place, ...issue.path.map(String)].filter(Boolean).join('.'), message };
 }
 
 /**
@@ -79,9 +87,12 @@ export function checkEvent(candidate: Record<string, unknown>, place = ''): Deco
   if (isPlainEvent(candidate)) return { events: [candidate] };
   const result = agentEventSchema.safeParse(candidate);
   if (result.success) return { events: [normaliseInstants(result.data)] };
-  const [issue] = result.error.issues;
-  const { path, message } = issue ? describe(issue, candidate) : { path: '', message: 'invalid' };
-  return reject('invalid_event', [place, path].filter(Boolean).join('.'), message);
+  const faults = result.error.issues.slice(0, MAX_FAULTS).map((issue) => describe(issue, candidate, place));
+  const [first = { path: place, message: 'invalid' }, ...more] = faults;
+  return {
+    events: [],
+    rejected: { reason: 'invalid_event', ...first, ...(more.length > 0 ? { more } : {}) },
+  };
 }
 
 /** Checks several candidates: the good ones are given out even where another is rejected. */
