@@ -44,7 +44,7 @@ import { restoreState, trackState } from './saved.js';
 import { isAboutSubagent, isFirstSight } from './seen.js';
 import { logSpawn, rememberSpawn } from './spawns.js';
 import {
-  type Counts,
+  type CorrelatorCounts,
   createState,
   DEFAULT_LIMITS,
   emptyEmission,
@@ -94,7 +94,7 @@ export interface Correlator {
   waitForReasoning(until_ms: number): void;
   /** No more events come: everything held is given out, and every open run is closed with `shutdown`. */
   close(now_ms: number): Emission;
-  counts(): Counts & { runs_open: number };
+  counts(): CorrelatorCounts & { runs_open: number };
   /**
    * What has changed since the capture before, as records whose keys begin with `state/`; in the first one everything. A
    * capture is to be complete before the next is taken. It keeps no changes before the first one.

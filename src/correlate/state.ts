@@ -361,11 +361,11 @@ export interface State {
   unreasoned: BoundedMap<EndedChat>;
   /** A heap of those that are to be woken, see `heap.ts`. */
   waking: (Run | HeldRun)[];
-  counts: Counts;
+  counts: CorrelatorCounts;
 }
 
 /** Over the life of the correlator. */
-export interface Counts {
+export interface CorrelatorCounts {
   runs_opened: number;
   runs_ended: number;
   /** Runs of which something was missed and could not be had again. */

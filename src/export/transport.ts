@@ -16,6 +16,7 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 
 const MS_PER_SECOND = 1_000;
 
+/** The way to one endpoint. */
 export interface Transport {
   /**
    * Sends one request; never rejects. Once `signal` aborts, the outcome does not matter. `encoding`: that of the body, where
