@@ -11,6 +11,7 @@ export {
   type CorrelatorOptions,
   createCorrelator,
   DEFAULT_LIMITS,
+  type GivenLimits,
   type Limits,
 } from './correlate/index.js';
 export {

@@ -3,6 +3,7 @@
  * randomness. It is told what time it is, and says when it wants to be asked again.
  */
 import { getEntry } from '../bounded.js';
+import { withoutUndefined } from '../json.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SavedRecord, StagedCapture } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
@@ -49,8 +50,8 @@ import {
   DEFAULT_LIMITS,
   emptyEmission,
   forgetRecent,
+  type GivenLimits,
   type HeldRun,
-  type Limits,
   latestRun,
   liveRun,
   type Options,
@@ -72,7 +73,8 @@ export interface CorrelatorOptions {
   logs?: boolean;
   /** Give out measurements. Default: true. */
   measurements?: boolean;
-  limits?: Partial<Limits>;
+  /** What is absent, or undefined, is as `DEFAULT_LIMITS` has it. */
+  limits?: GivenLimits;
 }
 
 export interface Correlator {
@@ -306,7 +308,7 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
     previews: options.previews ?? true,
     logs: options.logs ?? true,
     measurements: options.measurements ?? true,
-    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    limits: { ...DEFAULT_LIMITS, ...withoutUndefined(options.limits ?? {}) },
   };
   const state = createState();
   const parts = trackState(state);

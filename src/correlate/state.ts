@@ -52,6 +52,9 @@ export interface Limits {
   spawns: number;
 }
 
+/** Those of the limits that somebody sets. */
+export type GivenLimits = { [K in keyof Limits]?: number | undefined };
+
 export const DEFAULT_LIMITS: Limits = {
   idle_ms: 30 * 60_000,
   age_ms: 24 * 3_600_000,
