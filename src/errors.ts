@@ -11,6 +11,7 @@ const PHRASES: Record<string, string> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'the connection was reset',
   EDQUOT: "the user's share of the disk is used up",
+  EEXIST: 'there is something already',
   EFBIG: 'the file may not be as large as that',
   EHOSTUNREACH: 'the host can not be reached',
   EIO: 'the disk failed',

@@ -4,11 +4,14 @@
  * change at any time.
  */
 
+export type { BoundedMap, Generation, Tracking } from './bounded.js';
 export {
   type Correlator,
+  type CorrelatorCounts,
   type CorrelatorOptions,
   createCorrelator,
   DEFAULT_LIMITS,
+  type GivenLimits,
   type Limits,
 } from './correlate/index.js';
 export {
@@ -22,26 +25,56 @@ export {
   type RejectReason,
   readTranscriptIndex,
   type TranscriptIndex,
+  type TranscriptSession,
 } from './decode/index.js';
 export {
+  type Bearer,
+  type BridgeSnapshot,
+  type Compression,
+  type ConfigurationProblem,
+  type ConsoleConfig,
   createDestination,
   createMetrics,
   type DestinationConfig,
   type DestinationDependencies,
+  type DestinationOption,
   type DestinationRecord,
   destinationSchema,
+  type Encoding,
+  type EndpointConfig,
+  type ExportDestination,
+  type ExportOutcome,
   type Metrics,
+  type OpenSpans,
+  type OtlpPresetName,
   PRESETS,
+  type Preset,
   type PresetName,
+  type ProfileName,
+  type ProxyServer,
   parseDestinations,
   resolveDestinations,
   type SpanSink,
+  type Temporality,
+  type TlsMaterial,
+  type Transport,
 } from './export/index.js';
+export type { SourceCounts } from './intake.js';
 export { type Bridge, createBridge } from './library/bridge.js';
 export { ConfigurationError } from './library/configuration-error.js';
 export type { BridgeOptions, MessageLogger, ProcessorRecord } from './library/options.js';
 export type { SourceRecord } from './library/sources.js';
-export type { Destination, DestinationCounts, Signal, SignalCounts } from './model/delivery.js';
+export type {
+  Answers,
+  DeliveryProblem,
+  Destination,
+  DestinationCounts,
+  DestinationKeeping,
+  Outgoing,
+  SavedDeliveries,
+  Signal,
+  SignalCounts,
+} from './model/delivery.js';
 export {
   type AgentEvent,
   agentEventSchema,
@@ -51,13 +84,14 @@ export {
   eventJsonSchema,
   type WireEvent,
 } from './model/event.js';
-export type { Logger } from './model/logger.js';
-export type { Capture, RecordChange, SavedRecord } from './model/record.js';
+export type { Logger, LogMethod } from './model/logger.js';
+export type { Capture, RecordChange, SavedRecord, StagedCapture } from './model/record.js';
 export {
   type LineBatch,
   type Positions,
   type Receipt,
   type RejectedLine,
+  type SkippedLine,
   type Source,
   SourceError,
   type SourceLine,
@@ -65,6 +99,7 @@ export {
 } from './model/source.js';
 export type {
   Attributes,
+  AttributeValue,
   Emission,
   InstrumentName,
   LogRecord,
@@ -76,17 +111,25 @@ export type {
 } from './model/telemetry.js';
 export {
   type Access,
+  type Backoff,
+  type ConnectAddress,
+  type Credentials,
   createGatewaySource,
   createSource,
+  type Device,
   type Devices,
   GATEWAY_BACKOFF,
   type GatewayOptions,
   type GatewayPosition,
   isLineSource,
+  type LineSource,
+  type OpenRun,
   type ParsedSource,
+  type ParseFailure,
   type PushOutcome,
   parseSourceName,
   type SourceOptions,
 } from './source/index.js';
-export type { Summary } from './summary.js';
-export { buildForest, type RunNode, treeJson } from './terminal/tree.js';
+export type { RunCounts, Summary } from './summary.js';
+export { buildForest, type JsonNode, type RunNode, treeJson } from './terminal/tree.js';
+export type { CaptureOptions } from './tracked.js';

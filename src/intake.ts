@@ -29,6 +29,7 @@ import {
   trackBounded,
 } from './tracked.js';
 
+/** Lines, by what became of them: ignored and rejected ones by reason. Events are counted one by one. */
 export interface SourceCounts {
   lines: number;
   events: number;

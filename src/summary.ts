@@ -5,6 +5,7 @@
 import type { SourceCounts } from './intake.js';
 import type { Destination, DestinationCounts, SignalCounts } from './model/delivery.js';
 
+/** Runs of agents. */
 export interface RunCounts {
   opened: number;
   ended: number;

@@ -42,6 +42,7 @@ export interface TrackedBounded extends Tracked {
   drop(): void;
 }
 
+/** What a capture takes. */
 export interface CaptureOptions {
   /** Not only what has changed: of the stage's records those that are not among the changes are to be removed. */
   everything?: boolean;

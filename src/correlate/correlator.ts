@@ -3,6 +3,7 @@
  * randomness. It is told what time it is, and says when it wants to be asked again.
  */
 import { getEntry } from '../bounded.js';
+import { withoutUndefined } from '../json.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SavedRecord, StagedCapture } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
@@ -44,13 +45,13 @@ import { restoreState, trackState } from './saved.js';
 import { isAboutSubagent, isFirstSight } from './seen.js';
 import { logSpawn, rememberSpawn } from './spawns.js';
 import {
-  type Counts,
+  type CorrelatorCounts,
   createState,
   DEFAULT_LIMITS,
   emptyEmission,
   forgetRecent,
+  type GivenLimits,
   type HeldRun,
-  type Limits,
   latestRun,
   liveRun,
   type Options,
@@ -72,7 +73,8 @@ export interface CorrelatorOptions {
   logs?: boolean;
   /** Give out measurements. Default: true. */
   measurements?: boolean;
-  limits?: Partial<Limits>;
+  /** What is absent, or undefined, is as `DEFAULT_LIMITS` has it. */
+  limits?: GivenLimits;
 }
 
 export interface Correlator {
@@ -94,7 +96,7 @@ export interface Correlator {
   waitForReasoning(until_ms: number): void;
   /** No more events come: everything held is given out, and every open run is closed with `shutdown`. */
   close(now_ms: number): Emission;
-  counts(): Counts & { runs_open: number };
+  counts(): CorrelatorCounts & { runs_open: number };
   /**
    * What has changed since the capture before, as records whose keys begin with `state/`; in the first one everything. A
    * capture is to be complete before the next is taken. It keeps no changes before the first one.
@@ -306,7 +308,7 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
     previews: options.previews ?? true,
     logs: options.logs ?? true,
     measurements: options.measurements ?? true,
-    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    limits: { ...DEFAULT_LIMITS, ...withoutUndefined(options.limits ?? {}) },
   };
   const state = createState();
   const parts = trackState(state);

@@ -1,3 +1,10 @@
 /** The correlator's public face. */
 export { type Correlator, type CorrelatorOptions, createCorrelator } from './correlator.js';
-export { DEFAULT_LIMITS, emptyEmission, type Limits, STATE_PREFIX } from './state.js';
+export {
+  type CorrelatorCounts,
+  DEFAULT_LIMITS,
+  emptyEmission,
+  type GivenLimits,
+  type Limits,
+  STATE_PREFIX,
+} from './state.js';

@@ -52,6 +52,9 @@ export interface Limits {
   spawns: number;
 }
 
+/** Those of the limits that somebody sets. */
+export type GivenLimits = { [K in keyof Limits]?: number | undefined };
+
 export const DEFAULT_LIMITS: Limits = {
   idle_ms: 30 * 60_000,
   age_ms: 24 * 3_600_000,
@@ -361,11 +364,11 @@ export interface State {
   unreasoned: BoundedMap<EndedChat>;
   /** A heap of those that are to be woken, see `heap.ts`. */
   waking: (Run | HeldRun)[];
-  counts: Counts;
+  counts: CorrelatorCounts;
 }
 
 /** Over the life of the correlator. */
-export interface Counts {
+export interface CorrelatorCounts {
   runs_opened: number;
   runs_ended: number;
   /** Runs of which something was missed and could not be had again. */

@@ -12,7 +12,7 @@ import { createTranscriptDecoder, looksLikeTranscript, type TranscriptIndex } fr
 
 export type { Decoded, DecoderMemory, Rejection, RejectReason } from './decoder.js';
 export { DIALECTS, type Dialect } from './dialect.js';
-export { readTranscriptIndex, type TranscriptIndex } from './transcript.js';
+export { readTranscriptIndex, type TranscriptIndex, type TranscriptSession } from './transcript.js';
 
 function detectDialect(value: Json): Exclude<Dialect, 'auto'> {
   if (looksLikeFrame(value)) return 'gateway';

@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { validateHeaderValue } from 'node:http';
 import { z } from 'zod';
-import type { ConfigurationError } from './parse.js';
+import type { ConfigurationProblem } from './parse.js';
 
 const FORMS = 'must be {env: NAME} or {file: PATH}; the token itself does not belong here';
 
@@ -27,6 +27,7 @@ export const bearerSchema = z
 
 export type BearerSource = z.infer<typeof bearerSchema>;
 
+/** A backend's token. */
 export interface Bearer {
   /** Where it comes from, for people. */
   readonly place: string;
@@ -60,9 +61,9 @@ function parseToken(text: string): { token: string } | { problem: string } {
 export const openBearer = (
   { env: name = '', file }: BearerSource,
   env: NodeJS.ProcessEnv,
-): Bearer | ConfigurationError => (file === undefined ? fromEnvironment(name, env) : fromFile(file));
+): Bearer | ConfigurationProblem => (file === undefined ? fromEnvironment(name, env) : fromFile(file));
 
-function fromEnvironment(name: string, env: NodeJS.ProcessEnv): Bearer | ConfigurationError {
+function fromEnvironment(name: string, env: NodeJS.ProcessEnv): Bearer | ConfigurationProblem {
   const value = env[name];
   if (value === undefined)
     return { error: `bearer: the environment variable ${name} is not set; set it to the token` };
@@ -72,7 +73,7 @@ function fromEnvironment(name: string, env: NodeJS.ProcessEnv): Bearer | Configu
   return { place: `the environment variable ${name}`, token, secrets: [token], refresh: async () => {} };
 }
 
-function fromFile(path: string): Bearer | ConfigurationError {
+function fromFile(path: string): Bearer | ConfigurationProblem {
   try {
     const parsed = parseToken(readFileSync(path, 'utf8'));
     return 'problem' in parsed

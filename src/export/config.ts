@@ -19,7 +19,7 @@ import {
   type TlsFiles,
 } from './environment.js';
 import {
-  type ConfigurationError,
+  type ConfigurationProblem,
   DESTINATION_NAME,
   type DestinationOption,
   nameDestinations,
@@ -117,6 +117,7 @@ export interface EndpointConfig {
   timeout_ms: number;
 }
 
+/** A destination that sends OTLP, complete and checked. */
 export interface DestinationConfig {
   name: string;
   preset: OtlpPresetName;
@@ -141,7 +142,7 @@ export interface ConsoleConfig {
 export function resolveDestinations(
   options: readonly DestinationOption[],
   records: readonly DestinationRecord[] = [],
-): { destinations: (DestinationConfig | ConsoleConfig)[] } | ConfigurationError {
+): { destinations: (DestinationConfig | ConsoleConfig)[] } | ConfigurationProblem {
   const environment = readEnvironment();
   if ('error' in environment) return environment;
   const named = nameDestinations(records);
@@ -164,7 +165,7 @@ function resolveDestination(
   option: DestinationOption,
   environment: Environment,
   record: DestinationRecord | undefined,
-): DestinationConfig | ConsoleConfig | ConfigurationError {
+): DestinationConfig | ConsoleConfig | ConfigurationProblem {
   const { name, preset: preset_name } = option;
   if (preset_name === 'console') return { name, preset: preset_name };
   const file: OtlpRecord =
@@ -194,7 +195,7 @@ function resolveEndpoint(
   option: DestinationOption,
   { signals }: Environment,
   file: OpenedRecord,
-): EndpointConfig | ConfigurationError {
+): EndpointConfig | ConfigurationProblem {
   const preset = PRESETS[file.preset];
   const environment = signals[signal];
   const endpoint_url = resolveUrl(signal, option, environment, file);
@@ -258,7 +259,7 @@ const TLS_FILES = [
   { kind: 'key', purpose: 'client key', check: (pem: Buffer) => createPrivateKey(pem) },
 ] as const;
 
-function readTls(endpoint_url: string, files: TlsFiles): TlsMaterial | ConfigurationError {
+function readTls(endpoint_url: string, files: TlsFiles): TlsMaterial | ConfigurationProblem {
   const material: TlsMaterial = {};
   if (new URL(endpoint_url).protocol !== 'https:') return material;
   for (const { kind, purpose, check } of TLS_FILES) {

@@ -30,6 +30,7 @@ import { createResource } from './resource.js';
 import { createTransport, type Transport } from './transport.js';
 import type { LaneDivision } from './waiting.js';
 
+/** What a destination is given beside its settings. */
 export interface DestinationDependencies {
   logger: Logger;
   /** What the destination may hold in memory, in estimated bytes. */

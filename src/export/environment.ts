@@ -7,7 +7,7 @@ import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { getStringFromEnv, parseKeyPairsIntoRecord } from '@opentelemetry/core';
 import { getSharedConfigurationFromEnvironment } from '@opentelemetry/otlp-exporter-base/node-http';
 import { SIGNALS, type Signal } from '../model/delivery.js';
-import type { ConfigurationError } from './parse.js';
+import type { ConfigurationProblem } from './parse.js';
 import { type Encoding, TEMPORALITIES, type Temporality } from './presets.js';
 import { signalUrl, urlProblem } from './url.js';
 
@@ -67,7 +67,7 @@ export const environmentNamesEndpoint = (): boolean =>
   SIGNALS.some((signal) => find(signal, 'ENDPOINT') !== undefined);
 
 /** A signal's own endpoint is used as it is; to the general one `/v1/<signal>` is added. */
-function readUrl(signal: Signal): { url?: string } | ConfigurationError {
+function readUrl(signal: Signal): { url?: string } | ConfigurationProblem {
   const own = ownVariable(signal, 'ENDPOINT');
   const endpoint = own ?? generalVariable('ENDPOINT');
   if (endpoint === undefined) return {};
@@ -76,7 +76,7 @@ function readUrl(signal: Signal): { url?: string } | ConfigurationError {
   return { url: own === undefined ? signalUrl(endpoint.value, signal) : endpoint.value };
 }
 
-function readEncoding(signal: Signal): { encoding?: Encoding } | ConfigurationError {
+function readEncoding(signal: Signal): { encoding?: Encoding } | ConfigurationProblem {
   const protocol = find(signal, 'PROTOCOL');
   if (protocol === undefined) return {};
   const encoding = ENCODING_OF_PROTOCOL[protocol.value];
@@ -127,7 +127,9 @@ const NO_HEADER = /^\s*([^=\s]+\s*=\s*)?$/;
 const isLost = (part: string): boolean =>
   !NO_HEADER.test(part) && Object.keys(parseKeyPairsIntoRecord(part)).length === 0;
 
-function parseHeaders(given: Variable | undefined): { headers: Record<string, string> } | ConfigurationError {
+function parseHeaders(
+  given: Variable | undefined,
+): { headers: Record<string, string> } | ConfigurationProblem {
   if (given === undefined) return { headers: {} };
   if (given.value.split(',').some(isLost))
     return { error: `${given.name}: write NAME=VALUE,NAME=VALUE, with "," in a value as %2C and "%" as %25` };
@@ -136,7 +138,7 @@ function parseHeaders(given: Variable | undefined): { headers: Record<string, st
   return problem === undefined ? { headers } : { error: `${given.name}: ${problem}` };
 }
 
-function readHeaders(signal: Signal): { headers: Record<string, string> } | ConfigurationError {
+function readHeaders(signal: Signal): { headers: Record<string, string> } | ConfigurationProblem {
   const general = parseHeaders(generalVariable('HEADERS'));
   if ('error' in general) return general;
   const own = parseHeaders(ownVariable(signal, 'HEADERS'));
@@ -145,7 +147,7 @@ function readHeaders(signal: Signal): { headers: Record<string, string> } | Conf
 
 function readRequest(
   signal: Signal,
-): Pick<SignalEnvironment, 'timeout_ms' | 'compression'> | ConfigurationError {
+): Pick<SignalEnvironment, 'timeout_ms' | 'compression'> | ConfigurationProblem {
   const timeout = find(signal, 'TIMEOUT');
   if (timeout !== undefined && !(Number(timeout.value) > 0))
     return { error: `${timeout.name}: set it to milliseconds, more than 0` };
@@ -156,7 +158,7 @@ function readRequest(
   return { timeout_ms: read.timeoutMillis, compression: read.compression };
 }
 
-function readSignal(signal: Signal): SignalEnvironment | ConfigurationError {
+function readSignal(signal: Signal): SignalEnvironment | ConfigurationProblem {
   const url = readUrl(signal);
   if ('error' in url) return url;
   const encoding = readEncoding(signal);
@@ -173,7 +175,7 @@ function readSignal(signal: Signal): SignalEnvironment | ConfigurationError {
   return { ...url, ...encoding, ...headers, ...request, tls };
 }
 
-function readTemporality(): { temporality?: Temporality } | ConfigurationError {
+function readTemporality(): { temporality?: Temporality } | ConfigurationProblem {
   const preference = variable(TEMPORALITY_VARIABLE)?.value.toLowerCase();
   if (preference === undefined) return {};
   const temporality = TEMPORALITIES.find((known) => known === preference);
@@ -182,7 +184,7 @@ function readTemporality(): { temporality?: Temporality } | ConfigurationError {
 }
 
 /** The environment at the time of the call, or the first thing in it that cannot be used. */
-export function readEnvironment(): Environment | ConfigurationError {
+export function readEnvironment(): Environment | ConfigurationProblem {
   const temporality = readTemporality();
   if ('error' in temporality) return temporality;
   const signals: Partial<Record<Signal, SignalEnvironment>> = {};

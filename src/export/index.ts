@@ -3,6 +3,7 @@
  * them, and to hand them what the correlator says.
  */
 export { accessAdvice, isAccessRefused } from './access.js';
+export type { Bearer } from './bearer.js';
 export type { BridgeSnapshot } from './bridge-metrics.js';
 export {
   type ConsoleConfig,
@@ -12,23 +13,36 @@ export {
   destinationSchema,
   type EndpointConfig,
   resolveDestinations,
+  type TlsMaterial,
 } from './config.js';
 export { createDestination, type DestinationDependencies, type ExportDestination } from './destination.js';
-export { environmentNamesEndpoint } from './environment.js';
+export { type Compression, environmentNamesEndpoint } from './environment.js';
 export { createMetricReader, createMetrics, type Metrics } from './metrics.js';
 export { toReadableLogRecord, toReadableSpan } from './otlp/readable.js';
 export {
-  type ConfigurationError,
+  type ConfigurationProblem,
   type DestinationOption,
   nameDestinations,
   parseDestination,
   parseDestinations,
 } from './parse.js';
-export { PRESET_NAMES, PRESETS, type PresetName } from './presets.js';
+export {
+  type Encoding,
+  type OpenSpans,
+  type OtlpPresetName,
+  PRESET_NAMES,
+  PRESETS,
+  type Preset,
+  type PresetName,
+  type Temporality,
+} from './presets.js';
 export { EMPTY_JSON, probeEndpoint } from './probe.js';
 export { createProcessorDestination, type ProcessorsConfig, type SpanSink } from './processors.js';
+export type { ProfileName } from './profiles.js';
+export type { ProxyServer } from './proxy.js';
 export { httpReason } from './reasons.js';
 export { createResource, newInstanceId, resourceProblem } from './resource.js';
 export { redactSecrets } from './secrets.js';
 export { createTotalsReader, type TotalsReader } from './totals.js';
+export type { Transport } from './transport.js';
 export { type Outcome as ExportOutcome, oneLine } from './verdict.js';

@@ -5,6 +5,7 @@
 import { PRESET_NAMES, type PresetName } from './presets.js';
 import { urlProblem } from './url.js';
 
+/** A destination as the command line names it. */
 export interface DestinationOption {
   /** Unique among the destinations; the destination's key in the summary. */
   name: string;
@@ -16,7 +17,8 @@ export interface DestinationOption {
 /** A destination whose name is still to be found. */
 export type UnnamedDestination = Omit<DestinationOption, 'name'> & { name?: string | undefined };
 
-export interface ConfigurationError {
+/** Why there is nothing to send to, as data. */
+export interface ConfigurationProblem {
   /** What is wrong, where, and what to do. */
   error: string;
 }
@@ -28,7 +30,7 @@ const FORMS = 'PRESET, PRESET=URL or NAME:PRESET=URL';
 const isPreset = (text: string): text is PresetName => (PRESET_NAMES as readonly string[]).includes(text);
 
 /** One destination, its name still absent where none is given. */
-export function parseDestination(text: string): UnnamedDestination | ConfigurationError {
+export function parseDestination(text: string): UnnamedDestination | ConfigurationProblem {
   const [, left = '', url] = /^([^=]*)(?:=(.*))?$/s.exec(text) ?? [];
   const colon = left.indexOf(':');
   const name = colon === -1 ? undefined : left.slice(0, colon);
@@ -54,7 +56,7 @@ export function parseDestination(text: string): UnnamedDestination | Configurati
 /** All destinations of a command line, each with a name of its own. */
 export function parseDestinations(
   texts: readonly string[],
-): { options: DestinationOption[] } | ConfigurationError {
+): { options: DestinationOption[] } | ConfigurationProblem {
   const unnamed: UnnamedDestination[] = [];
   for (const text of texts) {
     const parsed = parseDestination(text);
@@ -68,7 +70,7 @@ export function parseDestinations(
 /** Gives those without a name their preset's: `otlp`, then `otlp-2`, `otlp-3`, … A name that is given twice is an error. */
 export function nameDestinations<D extends { name?: string | undefined; preset: string }>(
   unnamed: readonly D[],
-): { destinations: (D & { name: string })[] } | ConfigurationError {
+): { destinations: (D & { name: string })[] } | ConfigurationProblem {
   const taken = new Set<string>();
   for (const { name } of unnamed) {
     if (name === undefined) continue;

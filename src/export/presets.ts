@@ -16,6 +16,7 @@ export type Temporality = (typeof TEMPORALITIES)[number];
 export const OPEN_SPANS = ['none', 'replace'] as const;
 export type OpenSpans = (typeof OPEN_SPANS)[number];
 
+/** What a destination's settings start from. */
 export interface Preset {
   /** The base: `/v1/<signal>` is added. */
   url: string;

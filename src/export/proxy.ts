@@ -5,6 +5,7 @@
  */
 import { BlockList, isIP } from 'node:net';
 
+/** A proxy that a backend is reached through. */
 export interface ProxyServer {
   /** Without credentials. */
   url: string;

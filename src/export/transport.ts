@@ -4,7 +4,8 @@
  */
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
-import { Agent, type Dispatcher, errors, Pool, ProxyAgent } from 'undici';
+import { errorCode } from '../errors.js';
+import { Agent, type Dispatcher, Pool, ProxyAgent } from '../undici.js';
 import type { EndpointConfig } from './config.js';
 import { CONTENT_TYPES } from './otlp.js';
 import type { Encoding } from './presets.js';
@@ -16,6 +17,7 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 
 const MS_PER_SECOND = 1_000;
 
+/** The way to one endpoint. */
 export interface Transport {
   /**
    * Sends one request; never rejects. Once `signal` aborts, the outcome does not matter. `encoding`: that of the body, where
@@ -226,7 +228,7 @@ const headersOf = ({ headers, compression }: EndpointConfig, encoding: Encoding)
 
 /** A backend closes a connection that has been idle, and a request may just have taken it: that is no failure yet. */
 const isStaleConnection = (error: unknown): boolean =>
-  error instanceof errors.SocketError && error.message === 'other side closed';
+  error instanceof Error && errorCode(error) === 'UND_ERR_SOCKET' && error.message === 'other side closed';
 
 /** A weekday and a time of day are in each form of it. What is neither would be read as a year: `+40` as 2040. */
 const HTTP_DATE = /^\s*[A-Z][a-z]{2,8},? .*\d\d:\d\d:\d\d/;

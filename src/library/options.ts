@@ -5,7 +5,7 @@
 import type { LogRecordProcessor } from '@opentelemetry/sdk-logs';
 import type { IMetricReader } from '@opentelemetry/sdk-metrics';
 import { z } from 'zod';
-import { DEFAULT_LIMITS, type Limits } from '../correlate/index.js';
+import { DEFAULT_LIMITS, type GivenLimits, type Limits } from '../correlate/index.js';
 import {
   type ConsoleConfig,
   type DestinationConfig,
@@ -17,7 +17,7 @@ import {
   resolveDestinations,
   type SpanSink,
 } from '../export/index.js';
-import { isObject } from '../json.js';
+import { isObject, withoutUndefined } from '../json.js';
 import { limitsSchema, storeSchema } from '../limits.js';
 import type { Source } from '../model/source.js';
 import type { StartSettings } from '../settings.js';
@@ -60,7 +60,7 @@ export interface BridgeOptions {
   /** As in the configuration file. */
   store?: z.input<typeof storeSchema> | undefined;
   /** How long events wait for each other, and how much is remembered; `DEFAULT_LIMITS` by default. */
-  correlator?: Partial<Limits> | undefined;
+  correlator?: GivenLimits | undefined;
   /** Absent: nothing is logged. */
   logger?: MessageLogger | undefined;
 }
@@ -71,7 +71,7 @@ export interface BridgePlan {
   sources: LibrarySource[];
   configs: (DestinationConfig | ConsoleConfig)[];
   processors: ProcessorsConfig[];
-  correlator_limits: Partial<Limits>;
+  correlator_limits: GivenLimits;
   logger: MessageLogger | undefined;
 }
 
@@ -91,7 +91,7 @@ const optionsSchema = z.strictObject({
   from_start: z.boolean().default(false),
   limits: limitsSchema.prefault({}),
   store: storeSchema.prefault({}),
-  correlator: z.partialRecord(z.enum(LIMIT_NAMES), z.number().min(0)).default({}),
+  correlator: z.partialRecord(z.enum(LIMIT_NAMES), z.number().min(0).optional()).default({}),
   logger: has<MessageLogger>('info', 'warn', 'error').optional(),
 });
 
@@ -109,10 +109,12 @@ const OTEL = 'otel';
 
 type NamedProcessors = ProcessorRecord & { preset: typeof OTEL };
 
-function readDestination(value: unknown, place: string): DestinationRecord | NamedProcessors {
-  const is_processor = isObject(value) && PROCESSOR_KEYS.some((key) => value[key] !== undefined);
+function readDestination(record: unknown, place: string): DestinationRecord | NamedProcessors {
+  // Each of the two kinds refuses the other's keys, which may stand there as not given.
+  const value = isObject(record) ? withoutUndefined(record) : {};
+  const is_processor = PROCESSOR_KEYS.some((key) => key in value);
   if (is_processor) return { ...check(processorSchema, value, place), preset: OTEL };
-  if (isObject(value) && 'preset' in value) return check(destinationSchema, value, place);
+  if ('preset' in value) return check(destinationSchema, value, place);
   throw wrong(place, `must have a preset, such as "clawmetry", or one of ${PROCESSOR_KEYS.join(', ')}`);
 }
 

@@ -2,7 +2,9 @@
  * The contract of a logger, as far as the bridge uses one; pino is one. The message says all that the fields do: those are
  * for machines.
  */
-interface LogMethod {
+
+/** Logs one message. */
+export interface LogMethod {
   (message: string): void;
   (fields: Record<string, unknown>, message: string): void;
 }

@@ -8,6 +8,7 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** A peer that has vanished without a word is noticed by probes, since a reader alone would wait for ever. */
 export const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 30_000 } as const;
 
+/** A Unix socket's, or one of TCP. */
 export type ConnectAddress = { path: string } | { host: string; port: number };
 
 /** The connection, or why there is none; an `AbortError` when it was stopped. */

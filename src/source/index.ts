@@ -14,21 +14,26 @@ import { createStdinSource } from './stdin.js';
 import { createTranscriptsSource } from './transcripts.js';
 
 export { livingPath } from './archives.js';
+export type { ConnectAddress } from './connect.js';
 export { withFallback } from './fallback.js';
 export { enterGateway } from './gateway/access.js';
 export type { Connection } from './gateway/connection.js';
 export {
   type Access,
+  type Credentials,
   createGatewaySource,
+  type Device,
   type Devices,
   GATEWAY_BACKOFF,
   type GatewayOptions,
   type GatewayPosition,
+  type OpenRun,
 } from './gateway/index.js';
 export type { Refusal } from './gateway/refusals.js';
 export { LOOPBACK, type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
 export { createPushedSource, PUSHED, type PushedSource, type PushOutcome } from './pushed.js';
 export { createRecordingsSource, type RecordingsOptions, recordingsName } from './recordings.js';
+export type { Backoff } from './socket.js';
 export { holdsTranscripts } from './transcript-directories.js';
 
 /** The kinds that `createSource` makes. */

@@ -3,20 +3,20 @@
  * is a stream of its own, and nothing that one of them does reaches the others.
  */
 import { once } from 'node:events';
-import { access, constants, lstat, unlink } from 'node:fs/promises';
+import { access, chmod, constants, link, lstat, mkdtemp, rm, unlink } from 'node:fs/promises';
 import { createServer, type Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { errorCode, errorReason } from '../errors.js';
 import { type Source, SourceError } from '../model/source.js';
 import { type ConnectAddress, connect, KEEP_ALIVE } from './connect.js';
+import { SOCKET_NAME } from './parse.js';
 import { createReaderSource, type Push } from './reader.js';
 import { readLines } from './stream.js';
 
 /** Each may hold one chunk and one unfinished line. */
 export const MAX_CONNECTIONS = 1024;
 
-/** Takes away group's and others' rights on what is created. */
-const OWNER_ONLY_UMASK = 0o177;
+const OWNER_ONLY_MODE = 0o600;
 
 function refusal(name: string, reason: string, advice: string): SourceError {
   return new SourceError(`can't take connections on ${name}: ${reason}; ${advice}`);
@@ -50,24 +50,31 @@ async function removeStaleSocket(name: string, path: string, stop: AbortSignal):
   await unlink(path).catch(() => undefined);
 }
 
-/** Makes what the callback creates in this turn accessible to its owner alone, from its first moment. */
-function ownerOnly(create: () => void): void {
-  const umask = process.umask(OWNER_ONLY_UMASK);
+/**
+ * Listens on a socket that is its owner's alone from its first moment: it is made in a directory that nobody else can enter,
+ * and linked to its place once its mode is right. A umask would be that of the whole process, and a worker can't set it.
+ */
+async function listenAlone(server: Server, path: string): Promise<void> {
+  const directory = await mkdtemp(`${dirname(path)}/`);
+  const made = `${directory}/${SOCKET_NAME}`;
   try {
-    create();
+    await once(server.listen(made), 'listening');
+    await chmod(made, OWNER_ONLY_MODE);
+    // Unlike a renaming, it fails where another process has been quicker.
+    await link(made, path);
+  } catch (error) {
+    server.close();
+    throw error;
   } finally {
-    process.umask(umask);
+    await rm(directory, { recursive: true, force: true });
   }
 }
 
 /** Throws a `SourceError` where it can't. */
 export async function listen(name: string, server: Server, address: ConnectAddress): Promise<void> {
-  const listening = once(server, 'listening');
-  // A socket's file is made within the call, before anything else can run.
-  if ('path' in address) ownerOnly(() => server.listen(address));
-  else server.listen(address);
   try {
-    await listening;
+    if ('path' in address) await listenAlone(server, address.path);
+    else await once(server.listen(address), 'listening');
   } catch (error) {
     throw refusal(name, errorReason(error), 'give another address');
   }
@@ -120,9 +127,11 @@ function createConnections(name: string, max_line_bytes: number, push: Push, sto
   return { accept, refuse, finished: () => Promise.all(open) };
 }
 
-async function serve(server: Server, stop: AbortSignal): Promise<void> {
+async function serve(server: Server, address: ConnectAddress, stop: AbortSignal): Promise<void> {
   if (!stop.aborted) await once(stop, 'abort');
   const closed = once(server, 'close');
+  // While it is still answered on: one that is not may be replaced by another process.
+  if ('path' in address) await unlink(address.path).catch(() => undefined);
   server.close();
   await closed;
 }
@@ -140,7 +149,7 @@ export function createListenSource(name: string, address: ConnectAddress, max_li
     server.on('error', (error) => connections.refuse(errorReason(error)));
     return async () => {
       void push({ kind: 'status', state: 'up', message: `${listeningOn(name, server)} takes connections` });
-      await serve(server, stop);
+      await serve(server, address, stop);
       await connections.finished();
     };
   });

@@ -2,12 +2,17 @@
  * Reads what a user writes after `--from`. Every form is recognised here, also those that another part of the bridge
  * opens; what is wrong is said with the form that would be right.
  */
+import { dirname } from 'node:path';
 import type { ConnectAddress } from './connect.js';
 
 export const LOOPBACK = '127.0.0.1';
 
 /** The system's limit for a socket's path: longer ones are cut silently or refused, depending on the system. */
 const MAX_SOCKET_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
+
+/** What a socket to listen on is called before it is at its place, in a directory beside that: see `listen.ts`. */
+export const SOCKET_NAME = 's';
+const PRIVATE_BYTES = '/XXXXXX/'.length + SOCKET_NAME.length;
 
 /** A parsed `--from`. `name` is how logs name it: as the user wrote it, without credentials. */
 export type ParsedSource = { name: string } & (
@@ -46,7 +51,7 @@ const PARSERS: readonly (readonly [prefix: string, parse: Parser])[] = [
   ['file:', (name, path) => (path === '' ? missing(name, 'file:PATH') : { name, kind: 'file', path })],
   ['unix:', (name, path) => withAddress(name, 'socket', parseSocketPath(name, path))],
   ['tcp:', (name, rest) => withAddress(name, 'socket', parseHostPort(name, rest, undefined))],
-  ['listen:unix:', (name, path) => withAddress(name, 'listen', parseSocketPath(name, path))],
+  ['listen:unix:', (name, path) => withAddress(name, 'listen', parseListenPath(name, path))],
   ['listen:tcp:', (name, rest) => withAddress(name, 'listen', parseHostPort(name, rest, LOOPBACK))],
   ['ws://', parseGateway],
   ['wss://', parseGateway],
@@ -81,6 +86,14 @@ function parseSocketPath(name: string, path: string): ConnectAddress | ParseFail
   if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return { path };
   return {
     error: `"${name}": a socket's path has at most ${MAX_SOCKET_PATH_BYTES} bytes; give a shorter one`,
+  };
+}
+
+function parseListenPath(name: string, path: string): ConnectAddress | ParseFailure {
+  const max_bytes = MAX_SOCKET_PATH_BYTES - PRIVATE_BYTES;
+  if (Buffer.byteLength(dirname(path)) <= max_bytes) return parseSocketPath(name, path);
+  return {
+    error: `"${name}": the directory of a socket to listen on has at most ${max_bytes} bytes; give a shorter one`,
   };
 }
 

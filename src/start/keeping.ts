@@ -52,7 +52,7 @@ export async function openKeeping(
   if (directory === undefined) return IN_MEMORY;
   const opened = keepIn(command, directory, settings, logger);
   if (!('problem' in opened)) return opened;
-  if (opened.is_taken) return { error: opened.problem };
+  if (opened.is_taken) return { error: `${opened.problem} (--data-dir)` };
   logger.warn(`${opened.problem}; going on in memory, so that a restart loses what is open or pending`);
   return IN_MEMORY;
 }

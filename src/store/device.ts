@@ -78,7 +78,7 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
     } catch (error) {
       problem =
         errorCode(error) === undefined
-          ? `can't use the device key in ${directory}; give another directory with --data-dir, and pair the bridge again`
+          ? `can't use the device key in ${directory}; give another data directory, and pair the bridge again`
           : `can't read the device key in ${directory}: ${errorReason(error)}`;
     }
   }

@@ -66,11 +66,14 @@ function prepare(directory: string): void {
   if (!paths.every(exists)) checkRoom(directory);
 }
 
-export const newerFormat = (directory: string, version: string): string =>
-  `${directory} holds a store of format ${version}, and this program reads up to ${FORMAT_VERSION}; start the newer version that made it, or give another directory with --data-dir`;
+/** What helps where the directory is another's. Which option names it is known to whoever asks for it. */
+const OR_ELSE = 'or give another data directory';
+
+const newerFormat = (directory: string, version: string): string =>
+  `${directory} holds a store of format ${version}, and this program reads up to ${FORMAT_VERSION}; start the newer version that made it, ${OR_ELSE}`;
 
 const inUse = (directory: string, { pid }: Owner): string =>
-  `${directory} is in use by process ${pid}; stop that one, or give another directory with --data-dir`;
+  `${directory} is in use by process ${pid}; stop that one, ${OR_ELSE}`;
 
 /** What was done about what was found, or why nothing can be done. */
 function mend(directory: string, state: State): { findings: string[] } | Unopened {
@@ -88,7 +91,7 @@ function mend(directory: string, state: State): { findings: string[] } | Unopene
     case 'newer':
       return taken(newerFormat(directory, state.version));
     case 'busy':
-      return taken(`${directory} is being changed by another process; stop that one`);
+      return taken(`${directory} is being changed by another process; stop that one, ${OR_ELSE}`);
     case 'damaged': {
       const aside = repair(directory, state.inode);
       if (aside === undefined) return mend(directory, checkStore(directory));

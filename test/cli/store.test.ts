@@ -247,8 +247,9 @@ test('two bridges on one directory: the second one says whose it is', async () =
   await program.untilLogged(/following stdin/);
   const second = await runToEnd(runInto(sink.url, directory));
   expect(second.status).toBe(1);
-  expect(second.stderr).toContain(`process ${program.child.pid}`);
-  expect(second.stderr).toContain('--data-dir');
+  expect(second.stderr).toContain(
+    `process ${program.child.pid}; stop that one, or give another data directory (--data-dir)`,
+  );
   program.child.stdin.end(STORY_LINES);
   expect((await program.ended).status).toBe(0);
   expectStory(sink, sink.totalOf);

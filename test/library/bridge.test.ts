@@ -596,7 +596,9 @@ describe('a data directory', () => {
     await bridgeOf(options).start();
     const other = bridgeOf(options);
     await expect(other.start()).rejects.toThrow(ConfigurationError);
-    await expect(other.start()).rejects.toThrow(/^data_dir: .* is in use by process/);
+    await expect(other.start()).rejects.toThrow(
+      /^data_dir: .* is in use by process \d+; stop that one, or give another data directory$/,
+    );
   });
 
   test('that can not be used makes the start fail', async () => {

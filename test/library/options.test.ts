@@ -1,7 +1,20 @@
 /** What is wrong with an option is said with its place, what is wrong, and what would be right; and never with a secret. */
 import { BatchSpanProcessor, InMemorySpanExporter } from '@opentelemetry/sdk-trace-base';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { type BridgeOptions, ConfigurationError, createBridge } from '../../src/index.js';
+import {
+  type AgentEvent,
+  type BridgeOptions,
+  ConfigurationError,
+  createBridge,
+  createCorrelator,
+  DEFAULT_LIMITS,
+  type DestinationRecord,
+  type Limits,
+  type ProcessorRecord,
+  type SourceRecord,
+} from '../../src/index.js';
+import { readOptions } from '../../src/library/options.js';
+import { limitsSchema, storeSchema } from '../../src/limits.js';
 
 const JAEGER = { preset: 'jaeger' };
 const SECRET = 'hunter2-hunter2';
@@ -20,6 +33,48 @@ function problemOf(options: unknown): string {
 
 const withSource = (source: unknown) => ({ sources: [source], destinations: [JAEGER] });
 const withDestination = (destination: unknown) => ({ destinations: [destination] });
+
+/** Says of each key that it is not given. */
+type NotGiven<T> = { [K in keyof Required<T>]: undefined };
+
+const NO_OPTIONS: NotGiven<Omit<BridgeOptions, 'destinations'>> = {
+  sources: undefined,
+  content: undefined,
+  data_dir: undefined,
+  from_start: undefined,
+  limits: undefined,
+  store: undefined,
+  correlator: undefined,
+  logger: undefined,
+};
+const NO_GATEWAY: NotGiven<Omit<Extract<SourceRecord, { kind: 'gateway' }>, 'kind'>> = {
+  url: undefined,
+  token: undefined,
+  password: undefined,
+};
+const NO_SETTINGS: NotGiven<Omit<Extract<DestinationRecord, { preset: 'otlp' }>, 'preset'>> = {
+  name: undefined,
+  url: undefined,
+  signals: undefined,
+  encoding: undefined,
+  compression: undefined,
+  headers: undefined,
+  bearer: undefined,
+  tls: undefined,
+  temporality: undefined,
+  profile: undefined,
+  open_spans: undefined,
+  timeout_ms: undefined,
+};
+const NO_PROCESSORS: NotGiven<ProcessorRecord> = {
+  name: undefined,
+  span_processor: undefined,
+  log_record_processor: undefined,
+  metric_reader: undefined,
+};
+const NO_LIMITS = Object.fromEntries(
+  Object.keys(DEFAULT_LIMITS).map((name) => [name, undefined]),
+) as NotGiven<Limits>;
 
 const own = (name: unknown) => ({ name, open() {}, close() {} });
 
@@ -148,19 +203,44 @@ describe('options that are right', () => {
     expect(problemOf({ destinations: [JAEGER] })).toBe('nothing');
   });
 
-  test('may say that something is not given', () => {
-    const options: BridgeOptions = {
-      sources: undefined,
-      destinations: [{ preset: 'otlp', url: undefined }],
-      content: undefined,
-      data_dir: undefined,
-      from_start: undefined,
-      limits: undefined,
-      store: undefined,
-      correlator: undefined,
-      logger: undefined,
+  test('may say of each option that it is not given', () => {
+    const options: BridgeOptions = { ...NO_OPTIONS, destinations: [{ preset: 'otlp' }] };
+    expect(readOptions(options)).toEqual(readOptions({ destinations: [{ preset: 'otlp' }] }));
+  });
+
+  test('may say so of each key of an option', () => {
+    const span_processor = new BatchSpanProcessor(new InMemorySpanExporter());
+    const given: BridgeOptions = {
+      sources: [{ kind: 'gateway' }, { kind: 'otlp', port: 1 }],
+      destinations: [{ preset: 'otlp' }, { span_processor }],
     };
-    expect(problemOf(options)).toBe('nothing');
+    const options: BridgeOptions = {
+      sources: [
+        { ...NO_GATEWAY, kind: 'gateway' },
+        { kind: 'otlp', host: undefined, port: 1 },
+      ],
+      destinations: [
+        { ...NO_PROCESSORS, ...NO_SETTINGS, preset: 'otlp' },
+        { ...NO_SETTINGS, ...NO_PROCESSORS, span_processor },
+      ],
+      limits: Object.fromEntries(Object.keys(limitsSchema.shape).map((key) => [key, undefined])),
+      store: Object.fromEntries(Object.keys(storeSchema.shape).map((key) => [key, undefined])),
+      correlator: NO_LIMITS,
+    };
+    expect(readOptions(options)).toEqual(readOptions(given));
+    const tls = { ca: undefined, cert: undefined, key: undefined };
+    expect(problemOf(withDestination({ ...JAEGER, tls }))).toBe('nothing');
+  });
+
+  test('a correlator has its own limit where one is not given', () => {
+    const started: AgentEvent = { type: 'agent.started', ts: 1, session_key: 's', run_id: 'r' };
+    const [first, second] = [undefined, NO_LIMITS].map((limits) => {
+      const correlator = createCorrelator(limits === undefined ? {} : { limits });
+      correlator.apply(started, 1);
+      return correlator.nextDeadline();
+    });
+    expect(first).toBeGreaterThan(1);
+    expect(second).toBe(first);
   });
 
   test('of every kind of source', () => {

@@ -1,9 +1,10 @@
 import { once } from 'node:events';
-import { existsSync, linkSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createListenSource, MAX_CONNECTIONS } from '../../src/source/listen.js';
+import { parseSourceName } from '../../src/source/parse.js';
 import { flood, opened, type Puller, temporaryDirectory, texts, textsByStream } from './helpers.js';
 
 const LINE_LIMIT_BYTES = 1_000_000;
@@ -137,15 +138,41 @@ describe('producers', () => {
 
 describe('the address', () => {
   test("a socket's file is its owner's alone, whatever the mask, and removed at the end", async () => {
-    const path = join(temporaryDirectory(), 'in.sock');
+    const directory = temporaryDirectory();
+    const path = join(directory, 'in.sock');
     const umask = process.umask(0);
     onTestFinished(() => void process.umask(umask));
     const source = listenUnix(path);
     await opened(source);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(process.umask()).toBe(0);
+    expect(readdirSync(directory)).toEqual(['in.sock']);
     await source.close();
-    expect(existsSync(path)).toBe(false);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test('of several that want it at once, one has it', async () => {
+    const path = join(temporaryDirectory(), 'in.sock');
+    const sources = Array.from({ length: 5 }, () => listenUnix(path));
+    const tries = await Promise.allSettled(sources.map((source) => opened(source)));
+    const refused = tries.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
+    expect(refused.map(({ name }) => name)).toEqual(Array(4).fill('SourceError'));
+    for (const { message } of refused) expect(message).toMatch(/another process listens|something already/);
+    const [puller] = tries.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    await write(await produce({ path }), 'one\n');
+    expect(await puller?.lines(1)).toEqual(['one']);
+  });
+
+  test("the longest directory's socket is at its place", async () => {
+    const above = temporaryDirectory();
+    const max_bytes = process.platform === 'linux' ? 98 : 94;
+    const directory = join(above, 'x'.repeat(max_bytes - above.length - 1));
+    mkdirSync(directory);
+    const path = join(directory, 'i.sock');
+    expect(parseSourceName(`listen:unix:${path}`)).toMatchObject({ kind: 'listen' });
+    const puller = await opened(listenUnix(path));
+    await write(await produce({ path }), 'one\n');
+    expect(await puller.lines(1)).toEqual(['one']);
   });
 
   test('a socket that nobody answers on is replaced', async () => {

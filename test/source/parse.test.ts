@@ -32,6 +32,7 @@ describe('parseSourceName', () => {
     ['unix:', /write unix:PATH/],
     ['listen:unix:', /write listen:unix:PATH/],
     [`unix:/${'x'.repeat(200)}`, /at most \d+ bytes/],
+    [`listen:unix:/${'x'.repeat(99)}/s`, /the directory of a socket to listen on has at most \d+ bytes/],
     ['tcp:9000', /write tcp:HOST:PORT/],
     ['tcp::9000', /write tcp:HOST:PORT/],
     ['tcp:localhost', /write tcp:HOST:PORT/],

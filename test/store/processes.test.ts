@@ -65,7 +65,7 @@ const WAIT = `say('open'); process.stdin.resume(); process.stdin.on('end', async
 test('a directory has one owner, which is named to the next one', async () => {
   const { child, lines, ended } = run(WAIT);
   expect(await next(lines)).toBe('open');
-  const problem = `${directory} is in use by process ${child.pid}; stop that one, or give another directory with --data-dir`;
+  const problem = `${directory} is in use by process ${child.pid}; stop that one, or give another data directory`;
   expect(openStore(directory, { access: 'own' })).toEqual({ problem, is_taken: true });
   expect(checkStore(directory)).toMatchObject({ kind: 'owned', owner: { pid: child.pid } });
   child.stdin?.end();
@@ -150,7 +150,7 @@ test('a store of a newer version is left alone', async () => {
   await open().store.close();
   updateShared(directory, (db) => putRecord(db, 'format', Buffer.from('2')));
   const before = readFileSync(join(directory, 'data.mdb'));
-  const problem = `${directory} holds a store of format 2, and this program reads up to 1; start the newer version that made it, or give another directory with --data-dir`;
+  const problem = `${directory} holds a store of format 2, and this program reads up to 1; start the newer version that made it, or give another data directory`;
   expect(openStore(directory, { access: 'own' })).toEqual({ problem, is_taken: true });
   expect(openStore(directory, { access: 'share' })).toEqual({ problem, is_taken: false });
   expect(readFileSync(join(directory, 'data.mdb')).equals(before)).toBe(true);

@@ -2,7 +2,6 @@
  * The destinations that `run` would send to: what each says to an empty export of each signal that it would get, in the
  * encoding that it would get it in.
  */
-import { request } from 'undici';
 import {
   type ConsoleConfig,
   type DestinationConfig,
@@ -13,6 +12,7 @@ import {
 import type { Signal } from '../../model/delivery.js';
 import type { Settings } from '../../settings.js';
 import { chooseDestinations } from '../../start/destinations.js';
+import { request } from '../../undici.js';
 import { describeOutcome, type Finding } from './answers.js';
 import { type Check, ok, problem, warning } from './check.js';
 
@@ -51,7 +51,7 @@ const list = (names: readonly string[]): string =>
 async function clawmetryNote(base: string): Promise<string> {
   try {
     const signal = AbortSignal.timeout(STATUS_TIMEOUT_MS);
-    const { body } = await request(`${base}/api/otel-status`, { signal });
+    const { body } = await request(`${base}/api/otel-status`, { method: 'GET', signal });
     const { protobuf } = (await body.json()) as { protobuf?: unknown };
     if (protobuf === true) return '; with its [otel] extra, it would take protobuf too';
     return protobuf === false ? '; without its [otel] extra, which the bridge does not need' : '';

@@ -12,7 +12,9 @@ import { createFeed, type GatewayPosition } from './feed.js';
 import { isMendedByHand, type Refusal } from './refusals.js';
 
 export type { Access, Devices } from './access.js';
+export type { OpenRun } from './facts.js';
 export type { GatewayPosition } from './feed.js';
+export type { Credentials, Device } from './handshake.js';
 
 export const GATEWAY_BACKOFF: Backoff = { min_ms: 1_000, max_ms: 30_000, random: Math.random };
 

@@ -174,7 +174,7 @@ export function describeError(error: GatewayError): Refusal {
     return refusal(
       'device_refused',
       `refuses this bridge's device proof (${code})`,
-      "check that this machine's clock is right; else give another --data-dir, where the bridge makes a new device key, and pair it again",
+      "check that this machine's clock is right; else give another data directory, where the bridge makes a new device key, and pair it again",
     );
   }
   if (error.code === UNAVAILABLE) return refusal('busy', `can't answer now: ${error.message}`);

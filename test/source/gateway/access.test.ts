@@ -244,7 +244,7 @@ describe('a gateway that refuses', () => {
     );
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'device_refused',
-      message: `refuses this bridge's device proof (${code}); check that this machine's clock is right; else give another --data-dir, where the bridge makes a new device key, and pair it again`,
+      message: `refuses this bridge's device proof (${code}); check that this machine's clock is right; else give another data directory, where the bridge makes a new device key, and pair it again`,
     });
   });
 });
@@ -333,7 +333,7 @@ describe('pairing', () => {
     const gateway = await startFakeGateway(answering(unpaired(REQUEST_ID)));
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'device_refused',
-      message: `can't use the device key in ${data_dir}; give another directory with --data-dir, and pair the bridge again`,
+      message: `can't use the device key in ${data_dir}; give another data directory, and pair the bridge again`,
     });
   });
 
