@@ -7,7 +7,7 @@ import pretty from 'pino-pretty';
 import { withoutControls } from './controls.js';
 import type { LogFormat, LogLevel } from './log-options.js';
 import type { Logger } from './model/logger.js';
-import { supportsColor } from './terminal/color.js';
+import { supportsColor } from './terminal/escapes.js';
 
 const STDERR = 2;
 
