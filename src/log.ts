@@ -12,6 +12,9 @@ import { printAbove } from './terminal/standing.js';
 
 const STDERR = 2;
 
+/** Of what can't be written: the latest that is beyond it is lost. */
+const MAX_HELD_BYTES = 1024 * 1024;
+
 /** Makes a line for people of one for machines. */
 const createPretty = (): ((line: string) => string) =>
   prettyFactory({
@@ -23,8 +26,15 @@ const createPretty = (): ((line: string) => string) =>
     messageFormat: (log, key) => withoutControls(String(log[key])),
   });
 
+function openStderr(): ReturnType<typeof pino.destination> {
+  const stderr = pino.destination({ dest: STDERR, sync: true, maxLength: MAX_HELD_BYTES });
+  // On a full disk it is tried again with the next line. Unheard, this would end the process.
+  stderr.on('error', () => undefined);
+  return stderr;
+}
+
 export function createLogger(level: LogLevel, format: LogFormat): Logger {
-  const stderr = pino.destination({ dest: STDERR, sync: true });
+  const stderr = openStderr();
   const render = format === 'json' ? (line: string) => line : createPretty();
   const write = (line: string): void => void stderr.write(render(line));
   const writeAbove = (line: string): void => printAbove(() => write(line));
