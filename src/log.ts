@@ -3,19 +3,21 @@
  * token: who logs names an address or a file, never a configuration.
  */
 import pino from 'pino';
-import pretty from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 import { withoutControls } from './controls.js';
 import type { LogFormat, LogLevel } from './log-options.js';
 import type { Logger } from './model/logger.js';
-import { supportsColor } from './terminal/color.js';
+import { supportsColor } from './terminal/escapes.js';
+import { printAbove } from './terminal/standing.js';
 
 const STDERR = 2;
 
-export function createLogger(level: LogLevel, format: LogFormat): Logger {
-  if (format === 'json') return pino({ level, base: null }, pino.destination({ dest: STDERR, sync: true }));
-  const stream = pretty({
-    destination: STDERR,
-    sync: true,
+/** Of what can't be written: the latest that is beyond it is lost. */
+const MAX_HELD_BYTES = 1024 * 1024;
+
+/** Makes a line for people of one for machines. */
+const createPretty = (): ((line: string) => string) =>
+  prettyFactory({
     colorize: supportsColor(process.stderr, process.env),
     translateTime: 'HH:MM:ss',
     // The message tells all that the fields do; those are for machines.
@@ -23,5 +25,18 @@ export function createLogger(level: LogLevel, format: LogFormat): Logger {
     // A line break in the name of a file would make two lines of it.
     messageFormat: (log, key) => withoutControls(String(log[key])),
   });
-  return pino({ level, base: null }, stream);
+
+function openStderr(): ReturnType<typeof pino.destination> {
+  const stderr = pino.destination({ dest: STDERR, sync: true, maxLength: MAX_HELD_BYTES });
+  // On a full disk it is tried again with the next line. Unheard, this would end the process.
+  stderr.on('error', () => undefined);
+  return stderr;
+}
+
+export function createLogger(level: LogLevel, format: LogFormat): Logger {
+  const stderr = openStderr();
+  const render = format === 'json' ? (line: string) => line : createPretty();
+  const write = (line: string): void => void stderr.write(render(line));
+  const writeAbove = (line: string): void => printAbove(() => write(line));
+  return pino({ level, base: null }, { write: process.stderr.isTTY ? writeAbove : write });
 }

@@ -7,7 +7,7 @@ import { dataDirectory } from '../start/gateway.js';
 import { namesOrigin } from '../start/origin.js';
 import { nameSources } from '../start/sources.js';
 import { EXIT } from '../summary.js';
-import { supportsColor } from '../terminal/color.js';
+import { supportsColor } from '../terminal/escapes.js';
 import { supportsUnicode } from '../terminal/unicode.js';
 import type { Check } from './doctor/check.js';
 import { checkDataDirectory } from './doctor/data-directory.js';

@@ -14,6 +14,7 @@ import { type OpenedDestinations, openDestinations } from '../start/destinations
 import { openKeeping } from '../start/keeping.js';
 import { bridgeParts } from '../start/parts.js';
 import type { Summary } from '../summary.js';
+import { takesEscapes } from '../terminal/escapes.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
 import { keepHeapSmall } from './heap.js';
 import { type OnInterrupt, sayStopping } from './interrupt.js';
@@ -37,9 +38,11 @@ async function paceOf(
 const totalBytes = (files: string[]): number =>
   files.reduce((total, file) => total + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
 
-/** A bar would fight with a tree for the screen. */
+/** On a terminal; there, a bar would fight with a tree for the screen. */
 const openProgress = (files: string[], is_drawing: boolean): Progress | undefined =>
-  is_drawing ? undefined : createProgress({ stream: process.stderr, total_bytes: totalBytes(files) });
+  is_drawing || !takesEscapes(process.stderr, process.env)
+    ? undefined
+    : createProgress({ stream: process.stderr, total_bytes: totalBytes(files) });
 
 function countProgress(progress: Progress | undefined): (bytes: number, events: number) => void {
   let read_bytes = 0;

@@ -9,7 +9,7 @@ import { SourceError } from '../model/source.js';
 import type { Emission, SpanRecord } from '../model/telemetry.js';
 import type { Settings } from '../settings.js';
 import { EXIT } from '../summary.js';
-import { supportsColor } from '../terminal/color.js';
+import { supportsColor } from '../terminal/escapes.js';
 import { renderForest } from '../terminal/render.js';
 import { buildForest, treeJson } from '../terminal/tree.js';
 import { supportsUnicode } from '../terminal/unicode.js';

@@ -25,8 +25,8 @@ import type { Destination, SavedDeliveries } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { Settings } from '../settings.js';
 import type { Summary } from '../summary.js';
-import { supportsColor } from '../terminal/color.js';
 import { createConsoleDestination } from '../terminal/console.js';
+import { supportsColor, takesEscapes } from '../terminal/escapes.js';
 import { supportsUnicode } from '../terminal/unicode.js';
 
 export interface OpenedDestinations {
@@ -67,7 +67,7 @@ function openConsole(name: string): Destination & Pick<TotalsReader, 'reader'> {
   const destination = createConsoleDestination({
     name,
     stream,
-    is_tty: stream.isTTY === true,
+    is_live: takesEscapes(stream, process.env),
     columns: DEFAULT_COLUMNS,
     color: supportsColor(stream, process.env),
     unicode: supportsUnicode(process.env, process.platform),

@@ -14,10 +14,11 @@ export interface ConsoleOptions {
   /** Its key in the summary; default: `console`. */
   name?: string;
   stream: TerminalStream;
-  is_tty: boolean;
+  /** The trees are redrawn in place, for which the stream has to take escapes; else each is printed once. */
+  is_live: boolean;
   /** The width where the stream does not tell its own. */
   columns: number;
-  /** Only a terminal is coloured. */
+  /** Only what is live is coloured. */
   color: boolean;
   /** Default: true. */
   unicode?: boolean;
@@ -33,7 +34,7 @@ export const OUTPUT_CLOSED = 'output_closed';
 const FRAME_INTERVAL_MS = 100;
 
 export function createConsoleDestination(options: ConsoleOptions): Destination {
-  const { stream, is_tty, columns, color, unicode = true } = options;
+  const { stream, is_live, columns, color, unicode = true } = options;
   const view = createView(options);
   const tallies: Record<Signal, Tally> = { traces: newTally(), metrics: newTally(), logs: newTally() };
   let totals: MetricTotals['totals'] = new Map();
@@ -53,7 +54,7 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
 
   function printFooter(): void {
     const width = stream.columns || columns;
-    const lines = renderFooter(totals, records, { columns: width, color: is_tty && color, unicode });
+    const lines = renderFooter(totals, records, { columns: width, color: is_live && color, unicode });
     if (lines.length > 0) stream.write(`\n${lines.join('\n')}\n`);
   }
 
@@ -124,7 +125,7 @@ const countsOf = ({ delivered, dropped }: Tally): SignalCounts => ({
 });
 
 function createView(options: ConsoleOptions): TraceView {
-  const { stream, is_tty, columns, color, unicode = true, now, timers } = options;
-  if (!is_tty) return createPrinter({ stream, columns, unicode, now, timers });
+  const { stream, is_live, columns, color, unicode = true, now, timers } = options;
+  if (!is_live) return createPrinter({ stream, columns: stream.columns || columns, unicode, now, timers });
   return createLiveTree({ stream, columns, color, unicode, now, timers, interval_ms: FRAME_INTERVAL_MS });
 }

@@ -2,10 +2,10 @@
  * The live view on a terminal: the open traces as a tree that is redrawn in place. A trace that is complete is printed
  * above it, once, and forgotten, so that the terminal's own scrollback is the history.
  */
-import { createLogUpdate } from 'log-update';
 import picocolors from 'picocolors';
 import type { Emission } from '../model/telemetry.js';
 import { type Clock, createAlarm } from './alarm.js';
+import { createBottom } from './bottom.js';
 import { renderForest } from './render.js';
 import { createTraceBuffer, type Trace } from './trace-buffer.js';
 import { buildForest } from './tree.js';
@@ -45,8 +45,7 @@ function elide(lines: readonly string[], max_lines: number, marker: (hidden: num
 export function createLiveTree(options: LiveTreeOptions): TraceView {
   const { stream, color, unicode, now, interval_ms } = options;
   const buffer = createTraceBuffer();
-  // The cursor stays as it is: hiding it would need a handler for signals to show it again, and those are not ours.
-  const redraw = createLogUpdate(stream, { showCursor: true, defaultWidth: options.columns });
+  const bottom = createBottom(stream, options.columns);
   const alarm = createAlarm(options, draw);
   const { dim } = picocolors.createColors(color);
   const ellipsis = unicode ? '…' : '~';
@@ -70,15 +69,14 @@ export function createLiveTree(options: LiveTreeOptions): TraceView {
     const start_ms = now();
     const complete = buffer.take(start_ms);
     if (complete.length > 0) print(complete, start_ms);
-    if (buffer.size() === 0) redraw.clear();
-    else redraw(frame(start_ms).join('\n'));
+    bottom.show(buffer.size() === 0 ? [] : frame(start_ms));
     next_frame_ms = start_ms + Math.max(interval_ms, DRAWING_SHARE * (now() - start_ms));
     const deadline_ms = buffer.hasOpen() ? next_frame_ms : buffer.deadline();
     if (deadline_ms !== undefined) alarm.set(deadline_ms);
   }
 
   function print(traces: readonly Trace[], now_ms: number): void {
-    redraw.clear();
+    bottom.show([]);
     stream.write(`${linesOf(traces, now_ms).join('\n')}\n`);
   }
 
@@ -93,7 +91,7 @@ export function createLiveTree(options: LiveTreeOptions): TraceView {
       alarm.stop();
       const rest = buffer.takeAll();
       if (rest.length > 0) print(rest, now());
-      redraw.done();
+      bottom.release();
     },
   };
 }

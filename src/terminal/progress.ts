@@ -1,7 +1,9 @@
 /**
- * The progress bar of `replay`: how much of the recordings has been read, on a terminal; nothing elsewhere.
+ * The progress bar of `replay`: how much of the recordings has been read. It stands at the bottom of a terminal.
  */
+import { Writable } from 'node:stream';
 import { SingleBar } from 'cli-progress';
+import { createBottom } from './bottom.js';
 import { formatCount } from './units.js';
 
 export interface Progress {
@@ -11,28 +13,46 @@ export interface Progress {
   stop(): void;
 }
 
-const NO_PROGRESS: Progress = { update: () => {}, stop: () => {} };
+const FRAME_INTERVAL_MS = 100;
+const DEFAULT_COLUMNS = 80;
 
 export function createProgress(options: {
-  stream: NodeJS.WritableStream & { isTTY?: boolean };
+  stream: NodeJS.WritableStream & { columns?: number };
   total_bytes: number;
 }): Progress {
   const { stream, total_bytes } = options;
-  if (stream.isTTY !== true) return NO_PROGRESS;
+  const bottom = createBottom(stream, DEFAULT_COLUMNS);
   const bar = new SingleBar({
-    stream,
+    // It writes plain lines, as if to a file. On a terminal it would go back to where it began when it stops, over what has
+    // been logged since.
+    stream: createLineStream((line) => bottom.show([line.slice(0, stream.columns || DEFAULT_COLUMNS)])),
+    noTTYOutput: true,
+    notTTYSchedule: FRAME_INTERVAL_MS,
     format: '{bar} {percentage}%  {read}B of {size}B  {events} events  {eta_formatted} left',
     barCompleteChar: '█',
     barIncompleteChar: '░',
     barsize: 30,
-    // Signals are the program's, and the terminal's own line wrapping stays on: a bar that dies halfway leaves no trace.
+    // Signals are the program's.
     gracefulExit: false,
-    linewrap: true,
   });
   const size = formatCount(total_bytes);
   bar.start(total_bytes, 0, { read: '0', size, events: '0' });
   return {
     update: (bytes, events) => bar.update(bytes, { read: formatCount(bytes), events: formatCount(events) }),
-    stop: () => bar.stop(),
+    stop() {
+      bar.stop();
+      bottom.release();
+    },
   };
+}
+
+/** Takes a line, and its end, in a write each. */
+function createLineStream(take: (line: string) => void): Writable {
+  return new Writable({
+    decodeStrings: false,
+    write(text: string, _encoding, done) {
+      if (text !== '\n') take(text);
+      done();
+    },
+  });
 }

@@ -230,3 +230,16 @@ testIf(existsSync('/dev/full')).each([
   expect(status).toBe(1);
   expect(stderr).toMatch(/^openclaw-otel-bridge: can't write to stdout: .*; check where it goes\n$/);
 });
+
+testIf(existsSync('/dev/full')).each(['pretty', 'json'])(
+  'a log as %s that finds its disk full ends nothing',
+  async (format) => {
+    const child = spawn(
+      process.execPath,
+      [pathOf('dist/main.js'), '--log-format', format, 'replay', '--to', 'console', catalog_example],
+      { stdio: ['ignore', 'ignore', openSync('/dev/full', 'w')] },
+    );
+    const [status] = await once(child, 'close');
+    expect(status).toBe(0);
+  },
+);

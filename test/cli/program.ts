@@ -48,8 +48,15 @@ export interface Program {
 }
 
 /** Starts it; whatever is left of it after the test is killed. */
-export function start(args: string[], { env = {}, input, cwd }: ProgramOptions = {}): Program {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+export const start = (args: string[], options?: ProgramOptions): Program =>
+  startCommand(process.execPath, [MAIN, ...args], options);
+
+function startCommand(
+  command: string,
+  args: string[],
+  { env = {}, input, cwd }: ProgramOptions = {},
+): Program {
+  const child = spawn(command, args, {
     cwd,
     env: {
       PATH: process.env.PATH,
@@ -90,6 +97,17 @@ export async function runToEnd(args: string[], options: ProgramOptions = {}): Pr
   const ended = await start(args, { input: '', ...options }).ended;
   expectNoStack(ended);
   return ended;
+}
+
+/** Runs it to its end on a terminal of 100 columns without colours, and gives all that this one got. */
+export async function runOnTerminal(args: string[], env: Record<string, string> = {}): Promise<string> {
+  const words = [process.execPath, MAIN, ...args].map((word) => `'${word}'`);
+  const { ended } = startCommand(
+    'script',
+    ['--quiet', '--command', `stty cols 100 rows 24; exec ${words.join(' ')}`, '/dev/null'],
+    { env: { TERM: 'xterm', NO_COLOR: '1', ...env } },
+  );
+  return (await ended).stdout;
 }
 
 export function expectNoStack({ stdout, stderr }: Ended): void {

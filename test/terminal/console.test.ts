@@ -14,7 +14,7 @@ function start(options: Partial<ConsoleOptions> = {}) {
   const { now, timers } = clock;
   const destination = createConsoleDestination({
     stream,
-    is_tty: false,
+    is_live: false,
     columns: 80,
     color: true,
     collectMetrics: () => Promise.resolve(NOTHING),
@@ -80,7 +80,7 @@ describe('the console destination, not on a terminal', () => {
 
 describe('the console destination', () => {
   it('draws live on a terminal', async () => {
-    const { stream, clock, destination } = start({ is_tty: true });
+    const { stream, clock, destination } = start({ is_live: true });
     destination.accept(emission([], [root('main')]));
     clock.advance(100);
     expect(stream.text).toContain('main');
@@ -172,7 +172,7 @@ describe('the console destination', () => {
     const stream = Object.assign(new FakeStream(), { columns: 40 });
     const { clock, destination } = start({
       stream,
-      is_tty: true,
+      is_live: true,
       collectMetrics: () => Promise.resolve(TOTALS),
     });
     destination.accept({ ...emission([], [root('main')]), logs: LOGS });

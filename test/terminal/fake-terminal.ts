@@ -60,9 +60,9 @@ export class FakeStream extends Writable {
   }
 }
 
-/** The sequences that a redrawn tree needs: moving by lines, going to the left, erasing a line or its rest. */
+/** The sequences that redrawing needs: moving by lines, going to the left, erasing a line or its rest. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what a terminal reads.
-const SEQUENCE = /\x1b\[(\??\d*)([A-Za-z])|\n|[^\x1b\n]+/g;
+const SEQUENCE = /\x1b\[(\??\d*)([A-Za-z])|\r|\n|[^\x1b\r\n]+/g;
 
 /** What a terminal of unlimited height shows after `text`, without empty lines at its end. */
 export function screenOf(text: string): string[] {
@@ -74,7 +74,8 @@ export function screenOf(text: string): string[] {
       row += 1;
       column = 0;
       lines[row] ??= '';
-    } else if (command === undefined) {
+    } else if (whole === '\r') column = 0;
+    else if (command === undefined) {
       const line = (lines[row] ?? '').padEnd(column);
       lines[row] = line.slice(0, column) + whole + line.slice(column + whole.length);
       column += whole.length;

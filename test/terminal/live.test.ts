@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createLiveTree } from '../../src/terminal/live.js';
+import { printAbove } from '../../src/terminal/standing.js';
 import { SETTLE_MS } from '../../src/terminal/trace-buffer.js';
 import { createFakeClock, FakeStream, screenOf } from './fake-terminal.js';
 import { emission, run, span, tool } from './spans.js';
@@ -69,6 +70,47 @@ describe('createLiveTree', () => {
     live.accept(emission([root('two', 5200)]));
     clock.advance(2 * SETTLE_MS);
     expect(screen()).toEqual(['✓ one  agent:main:one   90 ms', '✓ two  agent:main:two   5.2 s']);
+  });
+
+  it('leaves what is printed above it whole, wherever the tree is just then', () => {
+    const { clock, live, stream, screen } = startLive();
+    const say = (text: string) => printAbove(() => stream.write(`${text}\n`));
+    say('before the first frame');
+    live.accept(emission([], [root('main')]));
+    clock.advance(0);
+    say('between two frames');
+    expect(screen()).toEqual([
+      'before the first frame',
+      'between two frames',
+      '● main  agent:main:main    0 ms',
+    ]);
+    live.accept(emission([], [tool('t', 'exec', { trace_id: 'main', parent_span_id: 'main', ...open })]));
+    clock.advance(500);
+    say('over two rows');
+    live.accept(
+      emission([root('main', 600), tool('t', 'exec', { trace_id: 'main', parent_span_id: 'main' })]),
+    );
+    clock.advance(2 * SETTLE_MS);
+    say('after the last frame');
+    expect(screen().map((line) => line.split('  ')[0])).toEqual([
+      'before the first frame',
+      'between two frames',
+      'over two rows',
+      '✓ main',
+      '└─ exec',
+      'after the last frame',
+    ]);
+  });
+
+  it('draws nothing for what is printed after it is closed', () => {
+    const { clock, live, stream, screen } = startLive();
+    live.accept(emission([], [root('main')]));
+    clock.advance(0);
+    live.close();
+    const before = stream.writes;
+    printAbove(() => stream.write('the end\n'));
+    expect(stream.writes).toBe(before + 1);
+    expect(screen()).toEqual(['● main  agent:main:main    0 ms', 'the end']);
   });
 
   it('keeps a trace that goes on in another run', () => {

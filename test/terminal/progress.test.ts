@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { createProgress } from '../../src/terminal/progress.js';
+import { printAbove } from '../../src/terminal/standing.js';
 import { supportsUnicode } from '../../src/terminal/unicode.js';
-import { FakeStream } from './fake-terminal.js';
+import { FakeStream, screenOf } from './fake-terminal.js';
 
 describe('createProgress', () => {
   it('draws a bar on a terminal and ends its line', () => {
-    const stream = Object.assign(new FakeStream(), { isTTY: true, columns: 100 });
+    const stream = Object.assign(new FakeStream(), { columns: 100 });
     const signals = process.listenerCount('SIGINT');
     const progress = createProgress({ stream, total_bytes: 2_000_000 });
     progress.update(2_000_000, 12_345);
@@ -15,12 +16,28 @@ describe('createProgress', () => {
     expect(stream.text.endsWith('\n')).toBe(true);
   });
 
-  it('does nothing elsewhere', () => {
-    const stream = new FakeStream();
+  it('stands below what is printed meanwhile, and above what comes after it', () => {
+    const stream = Object.assign(new FakeStream(), { columns: 100 });
+    const say = (text: string) => printAbove(() => stream.write(`${text}\n`));
     const progress = createProgress({ stream, total_bytes: 10 });
+    say('first');
     progress.update(5, 1);
+    say('second');
+    progress.update(10, 2);
     progress.stop();
-    expect(stream.writes).toBe(0);
+    say('last');
+    expect(screenOf(stream.text)).toEqual([
+      'first',
+      'second',
+      expect.stringMatching(/^█+ 100% {2}10B of 10B {2}2 events {2}\S+ left$/),
+      'last',
+    ]);
+  });
+
+  it('takes one row of a terminal that is narrower', () => {
+    const stream = Object.assign(new FakeStream(), { columns: 40 });
+    createProgress({ stream, total_bytes: 10 }).stop();
+    expect(stream.lines().map((line) => line.length)).toEqual([40]);
   });
 });
 
