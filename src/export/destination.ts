@@ -316,7 +316,7 @@ function openLogs({ profile, encoder, openLane }: Parts, endpoint: EndpointConfi
 }
 
 function openMetrics({ config, resource, now, openLane }: Parts, endpoint: EndpointConfig): SignalSender {
-  const { divide, series, split, separate, isKnown, remember } = createDivision(now);
+  const { divide, series, split, separate, isKnown, remember, shrink } = createDivision(now);
   const itemOf = ({ packed, count }: Collected): LaneItem<Uint8Array> =>
     createItem(packed, packed.length, count);
   const maybeItemOf = (part: Collected | undefined) => (part === undefined ? undefined : itemOf(part));
@@ -342,6 +342,7 @@ function openMetrics({ config, resource, now, openLane }: Parts, endpoint: Endpo
       series,
       isKnown,
       remember,
+      shrink,
     },
   };
   const lane = openLane('metrics', endpoint, form);

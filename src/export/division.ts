@@ -1,7 +1,7 @@
 /**
  * How a request of metrics is taken apart where a backend does not take it as a whole: into requests that are as if less had been
  * collected, each of which waits, is written down and is repeated like any other. Points of series that were poison are known
- * for a while, and kept apart from the others from the start.
+ * for a while, and kept apart from the others from the start; so is how much was too much at once.
  */
 import type { DataPoint, MetricData, ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import { groupBy } from '../group-by.js';
@@ -73,7 +73,7 @@ function splitBy(metrics: ResourceMetrics, isBound: (point: Point) => boolean): 
 export interface Division {
   /** The parts of a request: what is of series that were poison apart from the rest, else so many at most, about as large. */
   divide(packed: Uint8Array, most: number): Collected[];
-  /** A request as it is to be sent: what is of series that were poison comes last, apart from the rest. */
+  /** A request as it is to be sent, in parts that are not too large: what is of series that were poison comes last. */
   separate(collected: Collected): Collected[];
   /** Of each of its points, the series. */
   series(packed: Uint8Array): string[];
@@ -83,12 +83,15 @@ export interface Division {
   isKnown(packed: Uint8Array): boolean;
   /** All of it was poison: from now on its series are known. */
   remember(packed: Uint8Array): void;
+  /** A request of so many points was too large: from now on none is made of more than half as many. */
+  shrink(count: number): void;
 }
 
 /** `now`: milliseconds of a clock that only goes forward. */
 export function createDivision(now: () => number): Division {
   /** By series, until when. */
   const known = new Map<string, number>();
+  let max_points = Number.POSITIVE_INFINITY;
 
   const isPoisonous = (point: Point): boolean => {
     const series = seriesOf(point);
@@ -104,6 +107,13 @@ export function createDivision(now: () => number): Division {
     return [free, bound].filter((part) => part !== undefined);
   };
 
+  const cut = (metrics: ResourceMetrics, size: number): Collected[] => [
+    ...requestsBy(metrics, (_, place) => Math.floor(place / size)).values(),
+  ];
+
+  const fitted = (collected: Collected): Collected[] =>
+    collected.count > max_points ? cut(unpackMetrics(collected.packed), max_points) : [collected];
+
   const isKnown = (packed: Uint8Array): boolean => pointsOf(unpackMetrics(packed)).every(isPoisonous);
 
   return {
@@ -111,12 +121,14 @@ export function createDivision(now: () => number): Division {
       const metrics = unpackMetrics(packed);
       const parts = known.size === 0 ? [] : separated(metrics);
       if (parts.length > 1) return parts;
-      const size = Math.ceil(countDataPoints(metrics) / most);
-      return [...requestsBy(metrics, (_, place) => Math.floor(place / size)).values()];
+      return cut(metrics, Math.ceil(countDataPoints(metrics) / most));
     },
     series: (packed) => pointsOf(unpackMetrics(packed)).map(seriesOf),
     split: (packed, series) => splitBy(unpackMetrics(packed), (point) => series.has(seriesOf(point))),
-    separate: (collected) => (known.size === 0 ? [collected] : separated(unpackMetrics(collected.packed))),
+    separate(collected) {
+      const parts = known.size === 0 ? [collected] : separated(unpackMetrics(collected.packed));
+      return parts.flatMap(fitted);
+    },
     isKnown: (packed) => known.size > 0 && isKnown(packed),
     remember(packed) {
       for (const point of pointsOf(unpackMetrics(packed))) {
@@ -128,6 +140,9 @@ export function createDivision(now: () => number): Division {
         if (known.size <= MAX_KNOWN) break;
         known.delete(series);
       }
+    },
+    shrink(count) {
+      max_points = Math.min(max_points, Math.ceil(count / 2));
     },
   };
 }

@@ -325,10 +325,7 @@ export class Lane<T> {
         this.#reject(batch, verdict.reason, verdict.message);
         return this.#answered();
       case 'too_large':
-        if (batch.items.length > 1) this.#halve(batch);
-        else if (batch.items.some((item) => this.#hasParts(item)))
-          this.#divide(batch, fewPartsOf(countOf(batch.items)));
-        else this.#reject(batch, verdict.reason, verdict.message);
+        this.#makeSmaller(batch, verdict);
         return this.#answered();
       case 'wrong_encoding':
         this.#changeEncoding(batch, verdict.message);
@@ -338,6 +335,16 @@ export class Lane<T> {
       case 'unreachable':
         return this.#unreachable(batch, verdict);
     }
+  }
+
+  #makeSmaller(batch: Batch<T>, { reason, message }: Extract<Verdict, { kind: 'too_large' }>): void {
+    const { items } = batch;
+    if (items.length > 1) this.#halve(batch);
+    else if (items.some((item) => this.#hasParts(item))) {
+      // What is collected from now on is made to fit: its parts, too, would have to be written down, at a time when all is collected.
+      this.#options.division?.shrink(countOf(items));
+      this.#divide(batch, fewPartsOf(countOf(items)));
+    } else this.#reject(batch, reason, message);
   }
 
   #answered(): number {

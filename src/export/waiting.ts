@@ -21,6 +21,8 @@ export interface LaneDivision<T> {
   isKnown(payload: T): boolean;
   /** It was poison. */
   remember(payload: T): void;
+  /** What counts as so many was too large. */
+  shrink(count: number): void;
 }
 
 /** So many are looked at for something that can go on. */

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import type { DeadLetter } from '../../src/commands/dead-letters.js';
 import type { Status } from '../../src/commands/status.js';
+import type { Summary } from '../../src/summary.js';
 import { test, testIf } from './concurrent.js';
 import {
   DEAD_URL,
@@ -19,7 +20,7 @@ import {
   temporaryDirectory,
   temporaryFile,
 } from './program.js';
-import { inTurn, type Sink, type SinkRequest, startSink } from './sink.js';
+import { inTurn, OK, type Sink, type SinkRequest, startSink } from './sink.js';
 import { expectStory, STORY_LINES, STORY_LOGS, STORY_SPANS } from './story.js';
 
 const DELTA = { OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'delta' };
@@ -108,6 +109,25 @@ test('a writer of metrics has a name of its own, which it keeps: a run, a replay
     await instanceOf(replay, []),
   ];
   expect(new Set([first, ...others]).size).toBe(5);
+});
+
+test('metrics that are too large at once: what is collected next fits, so that it comes to rest, and ends with nothing left', async () => {
+  const small = await startSink(({ signal, bytes }) =>
+    signal === 'metrics' && bytes.length > 3_000 ? { status: 413 } : OK,
+  );
+  const refused = (): number => small.of('metrics').filter(({ taken }) => !taken).length;
+  const program = start(runInto(small.url, temporaryDirectory(), '--drain', '5', '--summary', '-'));
+  program.child.stdin.write(STORY_LINES);
+  await small.until(() => refused() > 0 && small.sumOf(REASONING) > 0);
+  program.signal('SIGTERM');
+  const { status, stdout } = await program.ended;
+  expect(status).toBe(0);
+  expect((JSON.parse(stdout) as Summary).destinations.otlp?.metrics).toMatchObject({
+    pending: 0,
+    rejected: {},
+    dropped: {},
+  });
+  expect(refused()).toBeLessThan(20);
 });
 
 test('killed while it follows a file: what was answered since the last checkpoint is sent no second time', async () => {

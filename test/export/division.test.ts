@@ -48,7 +48,7 @@ const toItem = (packed: Uint8Array): LaneItem<Uint8Array> => ({
 });
 
 const divisionFor = (now: () => number) => {
-  const { divide, series, split, separate, isKnown, remember } = createDivision(now);
+  const { divide, series, split, separate, isKnown, remember, shrink } = createDivision(now);
   const maybeItem = (part: { packed: Uint8Array } | undefined) =>
     part === undefined ? undefined : toItem(part.packed);
   return {
@@ -62,6 +62,7 @@ const divisionFor = (now: () => number) => {
       series,
       isKnown,
       remember,
+      shrink,
     },
   };
 };
@@ -108,6 +109,34 @@ describe('taken apart', () => {
     now_ms = 600_000;
     expect(points()).toEqual([['poison@2', 'a@2', 'b@2']]);
     expect(isKnown(collected(['poison'], 3))).toBe(false);
+  });
+});
+
+describe('collected after something was too large', () => {
+  const sizes = (division: ReturnType<typeof createDivision>, series: string[]): number[] =>
+    division.separate({ packed: collected(series, 1), count: series.length }).map(({ count }) => count);
+
+  test('is made of half as many points at most, and of less where that was too large, too', () => {
+    const division = createDivision(() => 0);
+    expect(sizes(division, names(50))).toEqual([50]);
+    division.shrink(50);
+    expect(sizes(division, names(50))).toEqual([25, 25]);
+    expect(sizes(division, names(25))).toEqual([25]);
+    division.shrink(21);
+    division.shrink(40);
+    expect(sizes(division, names(25))).toEqual([11, 11, 3]);
+    expect(
+      division
+        .separate({ packed: collected(names(25), 1), count: 25 })
+        .flatMap(({ packed }) => pointsOf(packed)),
+    ).toEqual(names(25).map((name) => `${name}@1`));
+  });
+
+  test('what was poison is still apart, and last', () => {
+    const division = createDivision(() => 0);
+    division.remember(collected(['poison'], 1));
+    division.shrink(6);
+    expect(sizes(division, ['poison', ...names(5)])).toEqual([3, 2, 1]);
   });
 });
 
