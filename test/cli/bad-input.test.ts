@@ -214,6 +214,19 @@ describe('good lines between bad ones', () => {
     expect(lines).toHaveLength(BAD.length);
   });
 
+  test('validate: a line of which several fields are wrong has a problem for each', async () => {
+    const path = temporaryFile('bad.ndjson', '{"type":"tool.call","ts":"x","session_key":"","run_id":5}\n');
+    const { stdout, stderr } = await runToEnd(['validate', path]);
+    const fields = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.slice(path.length).split(': ', 2));
+    expect(fields).toEqual(['ts', 'session_key', 'run_id', 'call_id', 'tool'].map((field) => [':1', field]));
+    expect(stderr).toContain('1 lines; 1 bad: 1 invalid_event');
+    const as_json = await runToEnd(['validate', '--json', path]);
+    expect(JSON.parse(as_json.stdout)).toHaveLength(5);
+  });
+
   test('validate --json: the same as data', async () => {
     const path = temporaryFile('bad.ndjson', BAD_FILE);
     const { status, stdout } = await runToEnd(['validate', '--json', path]);

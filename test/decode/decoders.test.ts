@@ -193,6 +193,24 @@ describe('the gateway', () => {
     });
   });
 
+  test('in protocol 4 a code that only the end of the output tells is the call’s, and one that is told is not waited for', () => {
+    const of = (call_id: string, stream: string, data: Frame): Frame =>
+      agent(stream, { toolCallId: call_id, name: 'exec', ...data });
+    const command = (call_id: string, details: object): Frame[] => [
+      of(call_id, 'tool', { phase: 'start', args: {} }),
+      of(call_id, 'command_output', { phase: 'delta', output: 'a' }),
+      of(call_id, 'tool', { phase: 'result', result: { details } }),
+    ];
+    const codeOf = (frames: Frame[]) =>
+      correlate(decode([start, ...frames])).spans.find(({ kind }) => kind === 'tool')?.attributes[
+        'openclaw.tool.exit_code'
+      ];
+    const end = (exitCode: number): Frame => of('c', 'command_output', { phase: 'end', exitCode });
+    expect(codeOf([...command('c', {}), end(3)])).toBe(3);
+    expect(codeOf([...command('c', { exitCode: 0 }), end(3)])).toBe(0);
+    expect(codeOf([...command('c', {})])).toBeUndefined();
+  });
+
   test('what a command has printed and what a model has said by its abort is no message of an error', () => {
     const content = [{ type: 'text', text: 'a private word' }];
     const result = {

@@ -90,7 +90,7 @@ export interface GatewayMemory {
   sessions: BoundedMemory<SessionMemory>;
   /** Label that a spawn call was given, by run and call. */
   labels: BoundedMemory<string>;
-  /** Calls of protocol 3 that run a command, by run and call. */
+  /** Calls that run a command, by run and call. */
   commands: BoundedMemory<true>;
   heldEnds: BoundedMemory<HeldEnd>;
   /** The message that a run answers, by run. */

@@ -1,6 +1,6 @@
 /**
- * The `tool` stream, and in protocol 3 the `item` and `command_output` frames that complete it: there a call's error text
- * and exit code come just after its result, so its end is held for them.
+ * The `tool` stream, and the frames that complete it. In protocol 3 a call's error text and exit code come just after its result,
+ * in `item` and `command_output` frames, so its end is held for them; in protocol 4 that of a command whose result has no code.
  */
 import { blockText, type Json, number, object, text } from '../../json.js';
 import { toolEnd } from '../tool-end.js';
@@ -74,12 +74,14 @@ function endOf(data: Json, call_id: string): Candidate {
 }
 
 function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
-  const end = { ...endOf(payload.data, call_id), ts: payload.ts };
-  if (payload.protocol === 4) return [end, ...spawned(payload, memory, call_id)];
+  const end: Candidate = { ...endOf(payload.data, call_id), ts: payload.ts };
   const key = callKey(payload.run_id, call_id);
+  const is_command = memory.commands.get(key) === true;
+  const is_complete = !is_command || end.type === 'tool.error' || end.exit_code !== undefined;
+  if (payload.protocol === 4 && is_complete) return [end, ...spawned(payload, memory, call_id)];
   memory.heldEnds.set(key, {
     run_key: callKey(payload.run_id, ''),
-    is_command: memory.commands.get(key) === true,
+    is_command,
     event: { ...end, session_key: payload.session_key, run_id: payload.run_id },
   });
   return [];
@@ -113,12 +115,22 @@ function release(memory: GatewayMemory, key: string, extra: Candidate): Candidat
   return [{ ...event, exit_code: event.type === 'tool.output' ? extra.exit_code : undefined }];
 }
 
-/** `item` and `command_output` frames: of use in protocol 3 only, to complete the end that is held. */
+/** In protocol 4 a result has it all, but for the exit code of some commands. */
+function completeCommand({ stream, phase, data }: AgentPayload, memory: GatewayMemory, key: string) {
+  if (stream !== 'command_output') return undefined;
+  if (phase !== 'end') memory.commands.set(key, true);
+  else if (memory.heldEnds.get(key) !== undefined)
+    return release(memory, key, { exit_code: number(data.exitCode) });
+  return undefined;
+}
+
+/** `item` and `command_output` frames: of use to complete an end that is held. */
 export function decodeToolProgress(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
   const { data } = payload;
   const call_id = text(data.toolCallId);
-  if (payload.protocol === 4 || call_id === undefined) return undefined;
+  if (call_id === undefined) return undefined;
   const key = callKey(payload.run_id, call_id);
+  if (payload.protocol === 4) return completeCommand(payload, memory, key);
   if (payload.stream === 'command_output') {
     if (payload.phase === 'end') return release(memory, key, { exit_code: number(data.exitCode) });
     memory.commands.set(key, true);
