@@ -87,6 +87,9 @@ const READ_AGAIN_MS = 60_000;
 /** How long a source that is back may take to tell what is still missing of what it told. */
 const BACK_AGAIN_MS = 5_000;
 
+/** How long a drain waits for answers before it collects the metrics, where some are missing: a backend may be down. */
+const LAST_ANSWERS_MS = 500;
+
 /**
  * What is read is applied for so long at a time. Where there is always more, all of it would come before the answers to what
  * was sent, and the heap would fill with what only waits for its turn.
@@ -229,9 +232,12 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   }
 
   async function drain(limit_ms: number): Promise<void> {
+    const left_ms = countdown(limit_ms);
     await pipeline.settled();
+    // The bridge's own metrics are to tell what became of the rest.
+    await untilIdle(Math.min(limit_ms, LAST_ANSWERS_MS));
     await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
-    await untilIdle(limit_ms);
+    await untilIdle(left_ms());
   }
 
   const isPending = (): boolean => destinations.some((destination) => destination.pending() > 0);

@@ -188,9 +188,16 @@ describe('what is kept', () => {
   });
 });
 
+/** A store of which an earlier start has made all that is made once. */
+function startedStore(): Store {
+  const store = createMemoryStore();
+  keepIn(store);
+  return store;
+}
+
 describe('the order of things', () => {
   test('nothing that comes of a chunk is sent before the chunk is written down', async () => {
-    const { store, answer, waiting } = heldStore(createMemoryStore());
+    const { store, answer, waiting } = heldStore(startedStore());
     const { bridge, emitted } = openBridge([...BEGIN, ...END], {}, keepIn(store));
     await bridge.open();
     await bridge.read();
@@ -202,7 +209,7 @@ describe('the order of things', () => {
   });
 
   test('metrics are sent when the checkpoint that collected them is written down', async () => {
-    const { store, answer, waiting } = heldStore(createMemoryStore());
+    const { store, answer, waiting } = heldStore(startedStore());
     const said: string[] = [];
     const { destination } = createSink();
     const { bridge } = openBridge(

@@ -176,7 +176,7 @@ export function createProcessorDestination(
 ): ProcessorDestination {
   const redact = createRedactor({ endpoints: {} });
   const { problems, fail } = createProblems(name, logger, redact);
-  const sayLoss = createLossLog({ name }, { logger, now: () => performance.now() }, redact);
+  const sayLoss = createLossLog({ name, endpoints: {} }, { logger, now: () => performance.now() }, redact);
   const limit_bytes = span_processor && log_record_processor ? memory_limit_bytes / 2 : memory_limit_bytes;
   const parts: Parts = {
     resource,

@@ -50,6 +50,30 @@ test('a Retry-After is honoured, and by that signal alone', async () => {
   expectStory(sink);
 });
 
+test('the last that the bridge tells of itself is that nothing but this is pending', async () => {
+  const sink = await startSink();
+  await replayStory(sink);
+  const last = sink.of('metrics').at(-1);
+  const { resourceMetrics } = JSON.parse(String(last?.bytes));
+  const pending = resourceMetrics[0].scopeMetrics[0].metrics.find(
+    ({ name }: { name: string }) => name === 'openclaw_otel_bridge.pending',
+  );
+  const points = (pending.sum ?? pending.gauge).dataPoints;
+  const told = points.map(({ attributes, asInt, asDouble }: Record<string, unknown>) => [
+    (attributes as { key: string; value: { stringValue: string } }[]).find(({ key }) => key === 'signal')
+      ?.value.stringValue,
+    Number(asInt ?? asDouble),
+  ]);
+  expect(Object.fromEntries(told)).toMatchObject({ traces: 0, logs: 0 });
+});
+
+test('404: where it was sent is said, and to check it', async () => {
+  const sink = await startSink(() => ({ status: 404, body: 'page not found' }));
+  const { status, stderr } = await replayStory(sink);
+  expect(status).toBe(3);
+  expect(stderr).toContain(`HTTP 404: page not found; check its URL, ${sink.url}/v1/logs`);
+});
+
 test.each([400, 500])('%i is final: rejected under its name, exit status 3', async (code) => {
   const sink = await startSink(
     inTurn('logs', ...Array<Answer>(STORY_LOGS).fill({ status: code, body: 'not that' })),
