@@ -3,7 +3,7 @@
  * is a stream of its own, and nothing that one of them does reaches the others.
  */
 import { once } from 'node:events';
-import { access, chmod, constants, link, lstat, mkdtemp, rm, unlink } from 'node:fs/promises';
+import { access, chmod, constants, link, lstat, mkdtemp, rename, rm, unlink } from 'node:fs/promises';
 import { createServer, type Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { errorCode, errorReason } from '../errors.js';
@@ -50,6 +50,19 @@ async function removeStaleSocket(name: string, path: string, stop: AbortSignal):
   await unlink(path).catch(() => undefined);
 }
 
+/** What a file system says that has no links of sockets. */
+const NO_LINKS: ReadonlySet<string | undefined> = new Set(['EPERM', 'ENOTSUP', 'ENOSYS']);
+
+/** A link, unlike a renaming, fails where another process has been quicker. */
+async function putInPlace(made: string, path: string): Promise<void> {
+  try {
+    await link(made, path);
+  } catch (error) {
+    if (!NO_LINKS.has(errorCode(error))) throw error;
+    await rename(made, path);
+  }
+}
+
 /**
  * Listens on a socket that is its owner's alone from its first moment: it is made in a directory that nobody else can enter,
  * and linked to its place once its mode is right. A umask would be that of the whole process, and a worker can't set it.
@@ -60,8 +73,7 @@ async function listenAlone(server: Server, path: string): Promise<void> {
   try {
     await once(server.listen(made), 'listening');
     await chmod(made, OWNER_ONLY_MODE);
-    // Unlike a renaming, it fails where another process has been quicker.
-    await link(made, path);
+    await putInPlace(made, path);
   } catch (error) {
     server.close();
     throw error;
