@@ -49,6 +49,14 @@ function rawLines(batch: LineBatch, intake: Intake, isWanted: IsWanted, isFilter
   });
 }
 
+/** Where the lines alone are not what `replay` makes the same of. */
+function* rawCaveats(sources: Source[]): Generator<string> {
+  if (sources.length > 1)
+    yield '--raw of several sources: replay reads what is printed only where all of them tell in the same dialect';
+  if (sources.some(({ name }) => name.startsWith('transcripts:')))
+    yield '--raw of transcripts: what sessions.json says of them is in none of their lines; without --raw it is in the events';
+}
+
 /** Resolves when it has been written, at its reader's pace, or could not be: what becomes of the program then is not said here. */
 const print = (output: string | Buffer): Promise<void> =>
   new Promise((resolve) => {
@@ -83,6 +91,7 @@ export async function tail(
   const printEvents = (events: AgentEvent[]): Promise<void> =>
     print(events.filter(isWanted).map(shown).join(''));
   let is_stopping = false;
+  if (options.raw) for (const caveat of rawCaveats(sources)) logger.warn(caveat);
 
   async function printSource(source: Source): Promise<void> {
     const intake = createIntake({

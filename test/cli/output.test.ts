@@ -3,7 +3,8 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, openSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { expect } from 'vitest';
 import { atEndOfFile, test, testIf } from './concurrent.js';
 import {
@@ -13,6 +14,7 @@ import {
   runForSummary,
   runToEnd,
   start,
+  temporaryDirectory,
   temporaryFile,
 } from './program.js';
 import { startSink } from './sink.js';
@@ -200,6 +202,24 @@ test('tail --raw: what came in, to the byte', async () => {
   const [status] = await once(child, 'close');
   expect(status).toBe(0);
   expect(readFileSync(path)).toEqual(input);
+});
+
+const transcript = pathOf('test/fixtures/transcripts/01e9fca5-ef39-4f46-8578-475529e4dfc4.jsonl');
+
+test('tail of transcripts from their start; --raw says what is in no line', async () => {
+  const directory = temporaryDirectory();
+  const sessions = join(directory, 'agents/main/sessions');
+  mkdirSync(sessions, { recursive: true });
+  copyFileSync(transcript, join(sessions, basename(transcript)));
+  const tailed = async (...more: string[]): Promise<Ended> => {
+    const program = start(['tail', '--no-store', '--from', `transcripts:${directory}`, ...more]);
+    await once(program.child.stdout, 'data');
+    program.signal('SIGTERM');
+    return program.ended;
+  };
+  expect((await tailed('--from-start')).stdout).toContain(`"type":"agent.started"`);
+  const raw = await tailed('--from-start', '--raw');
+  expect(raw.stderr).toContain('WARN: --raw of transcripts: what sessions.json says');
 });
 
 test('tail that is stopped in the middle of a line: that is no problem of the input', async () => {
