@@ -76,6 +76,8 @@ export interface ComposedBridge {
    * so that what is open is closed, and once all of it is delivered the next start begins anew.
    */
   finish(drain_ms: number, options?: { is_over: boolean }): Promise<void>;
+  /** The process ends at once: what ends with it is counted as that. */
+  giveUp(): void;
   summary(): Summary;
 }
 
@@ -304,6 +306,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       const is_done = is_over && !isPending();
       await keeper?.close({ forget: is_done });
     },
+    giveUp: () => keeper?.giveUp(),
     summary,
   };
 }

@@ -10,7 +10,7 @@ import { ANSWERS_PREFIX, type AnswerLog, encodeAnswers } from './answer-log.js';
 import { STATE_PREFIX } from './correlate/index.js';
 import { DECODE_PREFIX } from './intake.js';
 import { createJournal, type JournalEntry } from './journal.js';
-import { advancePosition, type Kept, POSITIONS } from './kept.js';
+import { advancePosition, comesAgain, type Kept, POSITIONS } from './kept.js';
 import { LEDGER, type Ledger } from './ledger.js';
 import { DEAD_LETTERS_PREFIX, type Destination, type DestinationKeeping } from './model/delivery.js';
 import type { Logger } from './model/logger.js';
@@ -39,8 +39,10 @@ export interface KeeperOptions {
 export interface Keeper {
   /** To be awaited before anything is applied: everything has to stand still, or a bound is reached. */
   ready(): Promise<void>;
-  /** Writes down a batch that is about to be applied. Resolves when that is done, or can't be: whether it is. */
-  journal(entry: JournalEntry): Promise<boolean>;
+  /** Writes down a batch that is about to be applied. Resolves when that is done, or can't be. */
+  journal(entry: JournalEntry): Promise<Journaled>;
+  /** Whether the next start finds, or is told again, everything that was applied. */
+  isKept(): boolean;
   /** Notes where a batch of a source that can be read again leaves it. */
   advance(entry: JournalEntry): void;
   /** From now on it keeps up. */
@@ -53,9 +55,14 @@ export interface Keeper {
   checkpoint(): Promise<void>;
   /** It keeps up no longer. Resolves when nothing is being written down. */
   stop(): Promise<void>;
+  /** What ends with this process is counted as that. */
+  giveUp(): void;
   /** Writes down how the process ended. `forget`: the next one begins anew. */
   close(options: { forget: boolean }): Promise<void>;
 }
+
+/** What became of a batch: it is on the disk; or it is not, and comes again in the next process, or is lost with this one. */
+export type Journaled = 'written' | 'comes_again' | 'unkept';
 
 /** Entries that are turned into records at one go: what comes in goes on between two portions, and hardly notices them. */
 const PORTION = 16;
@@ -90,8 +97,8 @@ const LEDGER_INTERVAL_MS = 1_000;
 const IDLE_LEDGER_INTERVAL_MS = 5_000;
 
 /** Collects and sends, where nothing is written down in between. */
-export async function sendMetrics(destinations: Destination[]): Promise<void> {
-  await Promise.all(destinations.map((destination) => destination.collectMetrics()));
+export async function sendMetrics(destinations: Destination[], is_kept = true): Promise<void> {
+  await Promise.all(destinations.map((destination) => destination.collectMetrics(is_kept)));
   for (const destination of destinations) destination.sendMetrics();
 }
 
@@ -124,6 +131,9 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   /** The next look is far off. */
   let is_at_rest = false;
   let is_failing = false;
+  /** Batches that could not be written down and do not come again: all, and those that a checkpoint has what came of. */
+  let unkept = 0;
+  let saved_unkept = 0;
   let is_dirty = kept.journal.records.length > 0 || answer_keys.length > 0;
   let last_checkpoint_ms = clock();
   let last_ledger_ms = Number.NEGATIVE_INFINITY;
@@ -182,6 +192,14 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   const isLongAgo = (): boolean => clock() >= checkpointDue();
 
+  const isKept = (): boolean => unkept === saved_unkept;
+
+  /** A batch could not be written down. */
+  function notWritten(comes_again: boolean): Journaled {
+    if (!comes_again) unkept += 1;
+    return comes_again ? 'comes_again' : 'unkept';
+  }
+
   /** Takes note of everything at one instant. */
   async function captureAll(everything: boolean) {
     let goOn = (): void => undefined;
@@ -191,7 +209,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     try {
       // What was applied reaches the destinations when its chunk is written.
       await options.settled();
-      await Promise.all(destinations.map((destination) => destination.collectMetrics()));
+      await Promise.all(destinations.map((destination) => destination.collectMetrics(isKept())));
       const stages = options.capture(everything);
       const outboxes = keepings.map((keeping) => keeping.capture());
       const cut = journal.cut();
@@ -200,7 +218,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       idle_interval_ms = is_dirty ? IDLE_INTERVAL_MS : Math.min(2 * idle_interval_ms, MAX_IDLE_INTERVAL_MS);
       is_dirty = false;
       const positions = { key: POSITIONS, value: Buffer.from(JSON.stringify(kept.positions)) };
-      return { stages, outboxes, cut, others: [...answers, positions] };
+      return { stages, outboxes, cut, others: [...answers, positions], unkept };
     } finally {
       standing = undefined;
       goOn();
@@ -213,7 +231,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
 
   async function takeCheckpoint(): Promise<void> {
     const everything = is_failing;
-    const { stages, outboxes, cut, others } = await captureAll(everything);
+    const { stages, outboxes, cut, others, unkept: captured } = await captureAll(everything);
     const state = joinCaptures(stages);
     const pending = joinCaptures(outboxes);
     const captures = joinCaptures([state, pending]);
@@ -236,8 +254,10 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     // None of what is ahead counts without the rest, and the rest is nothing without it.
     const { ok } = (await ahead.written()) ? noteWritten(await gathering.write()) : { ok: false };
     for (const outbox of outboxes) outbox.written(ok);
-    if (ok) recover();
-    else journal.undoCut(cut);
+    if (ok) {
+      saved_unkept = captured;
+      recover();
+    } else journal.undoCut(cut);
     for (const destination of destinations) destination.sendMetrics();
     retention.keep();
     interval_ms = Math.max(options.checkpoint_interval_ms, work_ms / WORK_SHARE);
@@ -315,7 +335,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     // While nothing can be written, it is only looked whether it can again.
     if (is_failing) {
       if (!isLongAgo()) return;
-      await sendMetrics(destinations);
+      await sendMetrics(destinations, isKept());
       last_checkpoint_ms = clock();
     } else if (checkpointing === undefined && (isPressed() || isLongAgo())) await checkpoint();
   }
@@ -350,6 +370,15 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     if (is_at_rest && !is_stopped) lookIn(LOOK_INTERVAL_MS);
   }
 
+  function giveUp(): void {
+    if (is_failing)
+      logger.error(
+        `${options.place} could not be written to the end: what was held in memory alone ends with this process, but for what its source still has`,
+      );
+    if (isKept()) return;
+    for (const keeping of keepings) keeping.giveUpUnkept(`${options.place} could not be written`);
+  }
+
   async function stop(): Promise<void> {
     is_stopped = true;
     clearTimeout(timer);
@@ -367,7 +396,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     },
     journal(entry) {
       noteChange(entry);
-      if (is_failing) return Promise.resolve(false);
+      const comes_again = comesAgain(kept.positions, entry);
+      if (is_failing) return Promise.resolve(notWritten(comes_again));
       // Nothing here keeps hold of the entry: its chunk is garbage once it is applied, long before it is written.
       const { change, bytes } = journal.add(entry);
       if (change !== undefined) record = write(() => scoped([change()]));
@@ -375,7 +405,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       const before = journaled;
       const written = record.then(({ ok }) => {
         unwritten_bytes -= bytes;
-        return before.then(() => ok);
+        const journaled = ok ? 'written' : notWritten(comes_again);
+        return before.then((): Journaled => journaled);
       });
       journaled = written.then(() => undefined);
       return written;
@@ -385,13 +416,16 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       if (kept.positions[entry.source] === undefined) last_checkpoint_ms = Number.NEGATIVE_INFINITY;
       noteChange(entry);
     },
+    isKept,
     start: look,
     wake,
     keepUp: keepUpOnce,
     checkpoint,
     stop,
+    giveUp,
     async close({ forget }) {
       await stop();
+      giveUp();
       const changes = [...unwritten, ...takeAnswers(), ...retention.takeChanges()];
       const last_ledger = ledgerChange(options.ledger(false));
       // All that begins with its scope.

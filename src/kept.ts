@@ -66,6 +66,10 @@ export function advancePosition(positions: Positions, { source, batch }: Omit<Jo
 export const isGateway = (positions: Positions, source: string): boolean =>
   positions[source]?.[source] !== undefined;
 
+/** Whether what was read comes again where it was not written down: its source can be asked for it, or its sender waits for word. */
+export const comesAgain = (positions: Positions, { source, batch }: Omit<JournalEntry, 'now_ms'>): boolean =>
+  batch.receipt !== undefined || isGateway(positions, source);
+
 type Command = 'run' | 'replay';
 
 /** Begins anew in a store: what is pending stays, and nothing else of this command. */

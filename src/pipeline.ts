@@ -5,7 +5,7 @@
 import { type Correlator, emptyEmission } from './correlate/index.js';
 import type { Intake } from './intake.js';
 import type { JournalEntry } from './journal.js';
-import type { Keeper } from './keeper.js';
+import type { Journaled, Keeper } from './keeper.js';
 import { isGateway, type Kept } from './kept.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
@@ -54,17 +54,21 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   let is_stopped = false;
   let settled: Promise<unknown> = Promise.resolve();
 
-  function deliver(emission: Emission): void {
+  /** What is of no batch comes of all that was applied before. */
+  function deliver(emission: Emission, is_kept = keeper?.isKept()): void {
     if (isEmpty(emission)) return;
     parts.recordMeasurements?.(emission.measurements);
-    for (const destination of destinations) destination.accept(emission);
+    for (const destination of destinations) destination.accept(emission, is_kept);
     keeper?.wake();
   }
 
   /** Gives out what has come of a batch when that is written down, and after everything before it. */
-  function deliverAfter(written: Promise<unknown> | undefined, emission: Emission): void {
+  function deliverAfter(journaled: Promise<Journaled> | undefined, emission: Emission): void {
     if (keeper === undefined) deliver(emission);
-    else settled = Promise.all([settled, written]).then(() => deliver(emission));
+    else
+      settled = Promise.all([settled, journaled]).then(([, fate]) =>
+        deliver(emission, fate && fate !== 'unkept'),
+      );
   }
 
   /** Wakes the correlator when something in it is due. A timer that comes late or early does no harm. */
@@ -127,14 +131,14 @@ export function createPipeline(parts: PipelineParts): Pipeline {
 
   /** Writing it down and applying it are one step: a checkpoint has both or neither. */
   function applyJournaled(entry: JournalEntry): number {
-    const written = keeper?.journal(entry);
+    const journaled = keeper?.journal(entry);
     const { receipt } = entry.batch;
-    if (receipt !== undefined) void written?.then((is_kept) => receipt.settle(is_kept));
+    if (receipt !== undefined) void journaled?.then((fate) => receipt.settle(fate === 'written'));
     const out = emptyEmission();
     expireUpTo(entry.now_ms, out);
     const events = intake.take(entry.batch, entry.source);
     for (const event of events) correlator.apply(event, entry.now_ms, out);
-    deliverAfter(written, out);
+    deliverAfter(journaled, out);
     return events.length;
   }
 

@@ -1,6 +1,6 @@
 /** What is written down and when, also where the disk refuses some of it. */
 import { pino } from 'pino';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { createKeeper } from '../src/keeper.js';
 import { openKept } from '../src/kept.js';
 import type { Destination, DestinationKeeping } from '../src/model/delivery.js';
@@ -14,6 +14,7 @@ const NO_ANSWERS = { ids: new Uint8Array(), places: {} };
 function open() {
   const inner = createMemoryStore();
   const state = { is_full: false, now_ms: 0, collections_ms: [] as number[] };
+  const said: { given_up: string[]; logged: string[] } = { given_up: [], logged: [] };
   let outgoing: RecordChange[] = [];
   let collected: RecordChange[] = [];
   const write: Store['write'] = async (changes) =>
@@ -28,6 +29,7 @@ function open() {
     bytes: () => 0,
     isPressed: () => false,
     setWritable: () => undefined,
+    giveUpUnkept: (message) => void said.given_up.push(message),
     memory_limit_bytes: 1e9,
   };
   const destination: Partial<Destination> = {
@@ -47,13 +49,14 @@ function open() {
     ledger: () => ({}) as never,
     checkpoint_interval_ms: 5_000,
     store_limit_bytes: 1e9,
-    logger: pino({ level: 'silent' }),
+    logger: pino({ level: 'error' }, { write: (line) => void said.logged.push(JSON.parse(line).msg) }),
     now: () => 0,
     clock: () => state.now_ms,
   });
   return {
     keeper,
     state,
+    said,
     keys: () => [...inner.entries('')].map(({ key }) => key),
     give(...changes: RecordChange[]): void {
       outgoing = [...outgoing, ...changes];
@@ -95,6 +98,57 @@ test('where a source was read to for the first time is written down at once', as
   keeper.advance({ source: 'file:/log', batch, now_ms: 0 });
   await keeper.keepUp();
   expect(keys()).toContain('run/positions');
+});
+
+describe('what could not be written when it ends', () => {
+  const batch = { kind: 'lines' as const, stream: '1', end: false, lines: [], arrival_ms: 0 };
+  const entry = { source: 'listen:tcp:1', batch, now_ms: 0 };
+  const AT_THE_END = /^here could not be written to the end/;
+
+  test('is given up, and that is said', async () => {
+    const { keeper, state, said } = open();
+    expect(await keeper.journal(entry)).toBe('written');
+    expect(keeper.isKept()).toBe(true);
+    state.is_full = true;
+    expect([await keeper.journal(entry), await keeper.journal(entry)]).toEqual(['unkept', 'unkept']);
+    await keeper.checkpoint();
+    expect(keeper.isKept()).toBe(false);
+    await keeper.close({ forget: false });
+    expect(said.given_up).toEqual(['here could not be written']);
+    expect(said.logged).toEqual([
+      expect.stringMatching(/^can't write to here/),
+      expect.stringMatching(AT_THE_END),
+    ]);
+  });
+
+  test('is not, once a checkpoint has it', async () => {
+    const { keeper, state, said } = open();
+    state.is_full = true;
+    await keeper.journal(entry);
+    state.is_full = false;
+    const checkpoint = keeper.checkpoint();
+    expect(keeper.isKept()).toBe(false);
+    await checkpoint;
+    expect(keeper.isKept()).toBe(true);
+    await keeper.close({ forget: false });
+    expect(said.given_up).toEqual([]);
+    expect(said.logged).not.toContainEqual(expect.stringMatching(AT_THE_END));
+  });
+
+  test.each([
+    [
+      'its sender waits for word',
+      { ...batch, receipt: { reject: () => undefined, settle: () => undefined } },
+    ],
+    ['a gateway can be asked for it', { ...batch, stream: entry.source, position: {} }],
+  ])('is not where %s', async (_why, from) => {
+    const { keeper, state, said } = open();
+    state.is_full = true;
+    expect(await keeper.journal({ ...entry, batch: from })).toBe('comes_again');
+    await keeper.close({ forget: false });
+    expect(said.given_up).toEqual([]);
+    expect(said.logged.at(-1)).toMatch(AT_THE_END);
+  });
 });
 
 test('at rest metrics are collected less often, and what happens hastens it again', async () => {

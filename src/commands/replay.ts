@@ -104,7 +104,10 @@ export async function play(
       interrupt.abort();
       void bridge.stopReading();
     },
-    () => conclude({ summary: bridge.summary(), failures: [] }, settings, logger),
+    () => {
+      bridge.giveUp();
+      conclude({ summary: bridge.summary(), failures: [] }, settings, logger);
+    },
   );
   const failures = await bridge.read();
   await bridge.finish(deadline_ms, { is_over: keep === undefined || !interrupt.signal.aborted });

@@ -48,7 +48,10 @@ async function follow(
       sayStopping(logger, settings.drain);
       stop();
     },
-    () => conclude({ summary: bridge.summary(), failures: [] }, settings, logger),
+    () => {
+      bridge.giveUp();
+      conclude({ summary: bridge.summary(), failures: [] }, settings, logger);
+    },
   );
   try {
     await bridge.open();

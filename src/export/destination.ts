@@ -96,9 +96,9 @@ interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'p
 interface SignalSender {
   lane: Pick<Lane<unknown>, 'counts' | 'isCrowded' | 'idle' | 'close'>;
   takeBack: (packed: Uint8Array, counts: number[]) => string | undefined;
-  accept?: (emission: Emission) => void;
+  accept?: (emission: Emission, is_kept?: boolean) => void;
   reader?: IMetricReader;
-  collect?: () => Promise<void>;
+  collect?: (is_kept?: boolean) => Promise<void>;
   release?: () => void;
 }
 
@@ -123,9 +123,9 @@ export function createDestination(
     takes_previews: config.open_spans === 'replace',
     takes_logs: senders.logs !== undefined,
     ...(reader === undefined ? {} : { reader }),
-    accept(emission) {
-      senders.traces?.accept?.(emission);
-      senders.logs?.accept?.(emission);
+    accept(emission, is_kept) {
+      senders.traces?.accept?.(emission, is_kept);
+      senders.logs?.accept?.(emission, is_kept);
     },
     collectMetrics,
     sendMetrics: release,
@@ -279,11 +279,14 @@ function openTraces({ config, profile, encoder, openLane }: Parts, endpoint: End
   return {
     lane,
     takeBack: takeBackInto(lane, form),
-    accept({ previews, corrections, spans }) {
+    accept({ previews, corrections, spans }, is_kept) {
       if (replaces) {
         lane.offer(previews.map((span) => createItem(span, spanBytes(span), 0, span.span_id)));
       }
-      lane.offer(spans.map((span) => form.toItem(span, 1)));
+      lane.offer(
+        spans.map((span) => form.toItem(span, 1)),
+        is_kept,
+      );
       if (replaces) lane.offer(corrections.map((span) => form.toItem(span, 0)));
     },
   };
@@ -307,10 +310,10 @@ function openLogs({ profile, encoder, openLane }: Parts, endpoint: EndpointConfi
   return {
     lane,
     takeBack: takeBackInto(lane, form),
-    accept({ logs }) {
+    accept({ logs }, is_kept) {
       const items: LaneItem<LogRecord>[] = [];
       for (const log of logs) if (sendsLog(profile, log)) items.push(form.toItem(log, 1));
-      lane.offer(items);
+      lane.offer(items, is_kept);
     },
   };
 }
@@ -351,10 +354,10 @@ function openMetrics({ config, resource, now, openLane }: Parts, endpoint: Endpo
     lane,
     reader,
     takeBack: takeBackInto(lane, form),
-    async collect() {
+    async collect(is_kept) {
       const metrics = await collect(reader, resource);
       const count = countDataPoints(metrics);
-      lane.hold(count > 0 ? separate({ packed: packMetrics(metrics), count }).map(itemOf) : []);
+      lane.hold(count > 0 ? separate({ packed: packMetrics(metrics), count }).map(itemOf) : [], is_kept);
     },
     release: () => lane.release(),
   };

@@ -10,7 +10,7 @@ import type { Outbox } from './outbox.js';
 export interface KeptLane {
   signal: Signal;
   memory_limit_bytes: number;
-  lane: Pick<Lane<unknown>, 'isPressed' | 'setWritable' | 'relieve' | 'dropOldest'>;
+  lane: Pick<Lane<unknown>, 'isPressed' | 'setWritable' | 'relieve' | 'dropOldest' | 'giveUpUnkept'>;
   outbox: Pick<
     Outbox<unknown>,
     'prefix' | 'bytes' | 'since_ms' | 'hasAnswers' | 'takeAnswers' | 'capture' | 'endRestore'
@@ -50,6 +50,9 @@ export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
     memory_limit_bytes: Math.min(...lanes.map((each) => each.memory_limit_bytes)),
     setWritable(is_writable) {
       for (const { lane } of lanes) lane.setWritable(is_writable);
+    },
+    giveUpUnkept(message) {
+      for (const { lane } of lanes) lane.giveUpUnkept(message);
     },
     isPressed: () => lanes.some(({ lane }) => lane.isPressed),
     since() {

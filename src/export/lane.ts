@@ -10,7 +10,14 @@ import type { Outbox } from './outbox.js';
 import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
 import type { Encoding } from './presets.js';
 import { countOf, isPreview, type LaneItem } from './queue.js';
-import { MEMORY_FULL, PARTIAL_SUCCESS, POISON, STORE_DAMAGED, STORE_FULL } from './reasons.js';
+import {
+  MEMORY_FULL,
+  PARTIAL_SUCCESS,
+  POISON,
+  STORE_DAMAGED,
+  STORE_FULL,
+  STORE_UNWRITABLE,
+} from './reasons.js';
 import { type Batch, fewPartsOf, partsOf, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
 import type { Transport } from './transport.js';
 import { judge, oneLine, type Verdict } from './verdict.js';
@@ -104,16 +111,19 @@ export class Lane<T> {
     this.#suspects = new Suspects((item) => this.#mayBeDivided(item));
   }
 
-  /** Takes items in, oldest first. Over the bound on memory, the oldest that are queued and can't be written down are dropped. */
-  offer(items: readonly LaneItem<T>[]): void {
-    for (const item of items) if (this.#admit(item)) this.#backlog.push(item);
+  /**
+   * Takes items in, oldest first. Over the bound on memory, the oldest that are queued and can't be written down are dropped.
+   * `is_kept`: what they come from is on the disk, or can be had again.
+   */
+  offer(items: readonly LaneItem<T>[], is_kept = true): void {
+    for (const item of items) if (this.#admit(item, is_kept)) this.#backlog.push(item);
     this.#makeRoom();
     this.#start();
   }
 
   /** Takes items in that are not to be sent before `release`, nor are parts that have come by now. */
-  hold(items: readonly LaneItem<T>[]): void {
-    this.#held.push(...items.filter((item) => this.#admit(item)));
+  hold(items: readonly LaneItem<T>[], is_kept = true): void {
+    this.#held.push(...items.filter((item) => this.#admit(item, is_kept)));
     this.#held_parts.push(...this.#new_parts.splice(0));
   }
 
@@ -160,6 +170,12 @@ export class Lane<T> {
     return true;
   }
 
+  /** Gives up what ends with the process. The lane is closed, and stays so. */
+  giveUpUnkept(message: string): void {
+    const count = this.#outbox?.giveUpUnkept() ?? 0;
+    if (count > 0) this.#drop(STORE_UNWRITABLE, count, message);
+  }
+
   /** A copy of the counts as they are now. */
   counts(): SignalCounts {
     const { rejected, dropped } = this.#counts;
@@ -195,9 +211,9 @@ export class Lane<T> {
   }
 
   /** Counts an item in; false where an earlier process had an answer for it, or for the end of what it is a copy of. */
-  #admit(item: LaneItem<T>): boolean {
+  #admit(item: LaneItem<T>, is_kept: boolean): boolean {
     const outbox = this.#outbox;
-    const isAnswered = isPreview(item) ? outbox?.hasEnded(item.id) : outbox?.add(item) === false;
+    const isAnswered = isPreview(item) ? outbox?.hasEnded(item.id) : outbox?.add(item, is_kept) === false;
     if (isAnswered) return false;
     this.#counts.produced += item.count;
     this.#counts.pending += item.count;

@@ -15,7 +15,7 @@ import {
 } from '../model/record.js';
 import { createIdLog, type Id, idKey, readIds } from './id-log.js';
 import { Line } from './line.js';
-import type { LaneItem } from './queue.js';
+import { countOf, type LaneItem } from './queue.js';
 
 export interface OutboxOptions<T> {
   destination: string;
@@ -83,6 +83,8 @@ export class Outbox<T> {
   #unsaved = new Line<T>();
   /** Of a capture that goes on: those that have not been turned into records yet. */
   #captured = new Line<T>();
+  /** Of all these: what they came from is nowhere but in memory. */
+  readonly #unkept = new Set<LaneItem<T>>();
   readonly #segments = new Set<Segment<T>>();
   /** The keys of the records that items were in which are to be written down anew. */
   readonly #wholes = new WeakMap<LaneItem<T>, string>();
@@ -128,11 +130,12 @@ export class Outbox<T> {
     return Number.isFinite(since_ms) ? since_ms : undefined;
   }
 
-  /** Takes an item in; false where an earlier process had an answer for it. */
-  add(item: LaneItem<T>): boolean {
+  /** Takes an item in; false where an earlier process had an answer for it. `is_kept`: the next process can make it again. */
+  add(item: LaneItem<T>, is_kept = true): boolean {
     if (this.#answered_before.size > 0 && this.#wasAnswered(item)) return false;
     item.since_ms = this.#options.now();
     this.#unsaved.add(item);
+    if (!is_kept) this.#unkept.add(item);
     return true;
   }
 
@@ -143,6 +146,7 @@ export class Outbox<T> {
 
   /** An item has been answered for, or given up. */
   leave(item: LaneItem<T>): void {
+    this.#unkept.delete(item);
     const { segment } = item;
     if (segment !== undefined) this.#leaveSegment(item, segment);
     else if (!this.#captured.delete(item) && this.#unsaved.delete(item)) this.#noteAnswered(item);
@@ -156,6 +160,7 @@ export class Outbox<T> {
     const { segment, line, since_ms } = item;
     this.#parts.set(item, parts);
     for (const part of parts) part.since_ms = since_ms;
+    if (this.#unkept.delete(item)) for (const part of parts) this.#unkept.add(part);
     if (segment === undefined) {
       line?.replace(item, parts);
       const whole = this.#wholes.get(item);
@@ -219,6 +224,7 @@ export class Outbox<T> {
       written: (ok) => {
         for (const segment of packed) segment.is_written = true;
         if (!ok) this.#undo(packed, dissolved, before);
+        else for (const item of this.#unkept) if (item.segment !== undefined) this.#unkept.delete(item);
       },
     };
   }
@@ -254,6 +260,14 @@ export class Outbox<T> {
     this.#evicted.delete(segment);
     this.#remove(segment);
     return segment.count;
+  }
+
+  /** Lets go of what is nowhere but in memory. Gives what that counts as. */
+  giveUpUnkept(): number {
+    const items = [...this.#unkept];
+    this.#unkept.clear();
+    for (const item of items) this.#unsaved.delete(item);
+    return countOf(items);
   }
 
   /**

@@ -7,6 +7,8 @@
 export const MEMORY_FULL = 'memory_full';
 /** Dropped: the store was over its bound, and this was the oldest in it. */
 export const STORE_FULL = 'store_full';
+/** Dropped: the store could not be written, and the process that held this in memory has ended. */
+export const STORE_UNWRITABLE = 'store_unwritable';
 /** Dropped: it was written down, and can't be read any more. */
 export const STORE_DAMAGED = 'store_damaged';
 /** Rejected: the backend answered 200 and said that it did not take these. */

@@ -68,6 +68,8 @@ export interface DestinationKeeping {
   memory_limit_bytes: number;
   /** Whether anything can be written down from here on. Until it is told it can. */
   setWritable(is_writable: boolean): void;
+  /** The process ends: what is in no record, and comes from nowhere again, is given up. */
+  giveUpUnkept(message: string): void;
   /** Memory is short until the next checkpoint. */
   isPressed(): boolean;
   /** Epoch milliseconds since when the oldest of what is pending has been, by signal. */
@@ -81,9 +83,10 @@ export interface Destination {
   takes_previews?: boolean;
   /** False where it makes no use of log records. */
   takes_logs?: boolean;
-  accept(emission: Emission): void;
+  /** `is_kept`: the next process would give it out as well; default: true. */
+  accept(emission: Emission, is_kept?: boolean): void;
   /** Collects the metrics since the last time. They are queued, and sent once `sendMetrics` allows it. */
-  collectMetrics(): Promise<void>;
+  collectMetrics(is_kept?: boolean): Promise<void>;
   /** What was collected may be sent: from here on a crash would not count it a second time. */
   sendMetrics(): void;
   /** Absent where nothing is kept beyond the process. */

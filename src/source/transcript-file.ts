@@ -86,18 +86,25 @@ export async function hasChanged(transcript: Transcript): Promise<boolean> {
   return true;
 }
 
-/** Whether a path names the file of a stream, which is read to its end there, whatever its name is. */
-export async function isFileOfAny(transcripts: Iterable<Transcript>, path: string): Promise<boolean> {
+/** The transcript whose stream is of the file that a path names: it reads it to its end there, whatever its name is. */
+export async function findByFile(
+  transcripts: Iterable<Transcript>,
+  path: string,
+): Promise<Transcript | undefined> {
   const stats = await stat(path, { bigint: true }).catch(() => undefined);
-  if (stats === undefined) return false;
-  for (const { stream } of transcripts) {
-    if (stream === undefined || !isSameFile(stream.position, idOf(stats))) continue;
+  if (stats === undefined) return undefined;
+  const id = idOf(stats);
+  for (const transcript of transcripts) {
+    const { stream, file } = transcript;
+    if (stream === undefined || !isSameFile(stream.position, id)) continue;
+    // Held open, it is read to its end also where it was written anew.
+    if (file !== undefined) return transcript;
     // The inode may have become another file's.
     const handle = await openAt(path, stream.position).catch(() => undefined);
     await handle?.close();
-    if (handle !== undefined) return true;
+    if (handle !== undefined) return transcript;
   }
-  return false;
+  return undefined;
 }
 
 function openStream(transcript: Transcript, position: FilePosition): Stream {

@@ -8,7 +8,8 @@
  * them. At first that is the start; it moves on when a file is put aside, as far as that file had not been written since.
  * A file without a position that was changed after that instant, which the system's times tell, has grown while nobody
  * looked; one that was made after it is a new one, and all of it is told. With the instant it keeps which archived
- * transcripts are known: any other came while nobody looked, and goes by the same rule.
+ * transcripts are known: any other came while nobody looked, and goes by the same rule. So does one that
+ * comes while this process follows, where its file was not read under the name that it had before.
  */
 import type { Stats } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -29,8 +30,8 @@ import {
 import {
   createTranscript,
   endStream,
+  findByFile,
   hasChanged,
-  isFileOfAny,
   readOn,
   release,
   restoreTranscript,
@@ -85,6 +86,12 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   const { [root]: directory, ...streams } = options.resume;
   const left = directory as DirectoryPosition | undefined;
   let archives: KnownArchives = left?.archives ?? [];
+  /** Those that were known at the last look at everything: what is archived after it is later than these. */
+  let archives_before = archives;
+  /** Archives that need not be looked at again: all that there were at the last look, and what came since. */
+  let seen_archives = new Set<string>();
+  /** Archives that the system told of. */
+  const told_archives = new Set<string>();
   let since_ms = left?.since_ms ?? (options.from_start ? 0 : Date.now());
   const notifier = createNotifier();
   const watches = createWatches(onChange);
@@ -94,8 +101,9 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
 
   function onChange({ path, level }: Directory, name: string | null): void {
     if (level === 'sessions' && name !== null) {
-      if (!isTranscript(name)) return;
-      pending.add(join(path, name));
+      if (isTranscript(name)) pending.add(join(path, name));
+      else if (isArchive(name)) told_archives.add(join(path, name));
+      else return;
     } else if (level === 'agents' || name === null || name === 'agents' || name === 'sessions') {
       sweep_wanted = true;
     }
@@ -123,6 +131,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   async function start(): Promise<void> {
     const found = await findFiles();
     archives = withKnown(archives, found.archives);
+    seeArchives(found.archives);
     for (const path of found.transcripts) {
       const transcript = createTranscript(path, options.from_start ? undefined : since_ms);
       transcripts.set(path, transcript);
@@ -139,11 +148,10 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     }
     const found = await findFiles();
     if (left?.archives === undefined) archives = withKnown(archives, found.archives);
-    const followed = [...transcripts.values()];
-    // In their order, and before any stream ends: none is to be passed by later ones while it waits for its turn.
-    const fresh = found.archives.filter((path) => !isKnown(archives, path) && !transcripts.has(path));
-    for (const path of inOrder(fresh)) await findArchive(path, followed);
-    for (const { path } of followed) pending.add(path);
+    archives_before = archives;
+    for (const path of transcripts.keys()) pending.add(path);
+    await findArchives(found.archives);
+    seeArchives(found.archives);
     for (const path of found.transcripts) if (!transcripts.has(path)) await findAgain(path);
   }
 
@@ -153,17 +161,50 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     return createTranscript(path, is_new ? undefined : since_ms);
   }
 
-  /** An archive that is not known: it came while nobody looked, or is the file of a stream, which reads it to its end. */
-  async function findArchive(path: string, followed: readonly Transcript[]): Promise<void> {
+  /** Takes note of all archives that there are. */
+  function seeArchives(paths: readonly string[]): void {
+    seen_archives = new Set(paths);
+    archives_before = archives;
+  }
+
+  const isFresh = (path: string): boolean =>
+    !seen_archives.has(path) && !isKnown(archives_before, path) && !transcripts.has(path);
+
+  /**
+   * Finds those that are to be read. They come first, in their order, and before any stream ends: none is to be passed by later
+   * ones while it waits for its turn.
+   */
+  async function findArchives(paths: Iterable<string>): Promise<void> {
+    const found: string[] = [];
+    for (const path of [...paths].filter(isFresh)) {
+      seen_archives.add(path);
+      if (await findArchive(path)) found.push(path);
+    }
+    if (found.length === 0) return;
+    const waiting = [...pending];
+    pending.clear();
+    for (const path of inOrder([...waiting.filter(isArchive), ...found])) pending.add(path);
+    for (const path of waiting) pending.add(path);
+  }
+
+  /** Whether an archive came while nobody looked, and holds what may be told. The file of a stream is read to its end by that. */
+  async function findArchive(path: string): Promise<boolean> {
     const stats = await stat(path).catch(() => undefined);
-    if (stats === undefined) return;
+    if (stats === undefined) return false;
     const transcript = createAgain(path, stats);
     // It was changed by its renaming, but not written.
     const was_written = stats.mtimeMs > since_ms - FILE_TIMES_ARE_COARSE_MS;
-    if (transcript.since_ms !== undefined && !was_written) return;
-    if (await isFileOfAny(followed, path)) return;
-    transcripts.set(path, transcript);
-    pending.add(path);
+    if (transcript.since_ms !== undefined && !was_written) return false;
+    const followed = await findByFile(transcripts.values(), path);
+    if (followed === undefined) transcripts.set(path, transcript);
+    else pending.add(followed.path);
+    return followed === undefined;
+  }
+
+  async function findToldArchives(): Promise<void> {
+    const told = [...told_archives];
+    told_archives.clear();
+    await findArchives(told);
   }
 
   async function findAgain(path: string): Promise<void> {
@@ -182,6 +223,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
 
   /** Before the stream of an archive ends: once it has, nothing else tells that it was read. */
   async function onArchived(path: string): Promise<void> {
+    seen_archives.add(path);
     if (isKnown(archives, path)) return;
     archives = withKnown(archives, [path]);
     await tellDirectory();
@@ -218,6 +260,8 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     const was_found = found_sessions;
     const found = await findFiles();
     for (const path of found.transcripts) if (!transcripts.has(path)) pending.add(path);
+    await findArchives(found.archives);
+    seeArchives(found.archives);
     if (!was_found && found_sessions) await tellState();
     for (const transcript of transcripts.values()) {
       if (stop.aborted) return;
@@ -288,7 +332,8 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
         if (wait_ms <= 0) polls += 1;
         await poll(polls);
         next_poll_ms = performance.now() + options.poll_interval_ms;
-      } else if (path !== undefined) await readNext(path);
+      } else if (told_archives.size > 0) await findToldArchives();
+      else if (path !== undefined) await readNext(path);
       else {
         await putIdleAside();
         await notifier.wait(wait_ms);

@@ -2,7 +2,7 @@
  * What one start leaves to the next, from outside: pending data, open runs, what was read and not sent, dead letters; and what
  * `status` says of it.
  */
-import { appendFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
@@ -12,6 +12,7 @@ import type { Summary } from '../../src/summary.js';
 import { test, testIf } from './concurrent.js';
 import {
   DEAD_URL,
+  expectLaw,
   expectNoStack,
   type Program,
   runForSummary,
@@ -69,6 +70,28 @@ test('a backend that is down costs nothing where there is a disk, however fast i
   const { traces, logs } = summary.destinations.otlp ?? {};
   expect(traces).toMatchObject({ produced: runs, pending: runs, dropped: {} });
   expect(logs).toMatchObject({ produced: 2 * runs, pending: 2 * runs, dropped: {} });
+});
+
+test('what came since the disk could be written, and is not sent when the bridge stops, is dropped, and that is said', async () => {
+  const directory = join(temporaryDirectory(), 'data');
+  const summary_path = temporaryFile('summary.json');
+  const program = start(runInto(DEAD_URL, directory, '--drain', '0', '--summary', summary_path));
+  await program.untilLogged(/following stdin/);
+  rmSync(directory, { recursive: true });
+  program.child.stdin.end(STORY_LINES);
+  const { status, stderr } = await program.ended;
+  expect(status).toBe(3);
+  const summary: Summary = JSON.parse(readFileSync(summary_path, 'utf8'));
+  expectLaw(summary);
+  const { traces, logs } = summary.destinations.otlp ?? {};
+  expect(traces).toMatchObject({ pending: 0, dropped: { store_unwritable: STORY_SPANS } });
+  expect(logs).toMatchObject({ pending: 0, dropped: { store_unwritable: STORY_LOGS } });
+  expect(stderr).toMatch(/ERROR: .*data could not be written to the end/);
+  expect(stderr).toMatch(
+    new RegExp(
+      `ERROR: otlp: ${STORY_SPANS} of traces dropped for good \\(store_unwritable\\): ${directory} could`,
+    ),
+  );
 });
 
 /** The instances that a sink was told of, in spans and in metrics. */

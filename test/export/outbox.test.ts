@@ -162,6 +162,29 @@ describe('what is pending', () => {
     await lane.close();
   });
 
+  test('is given up with its process where neither it nor what it came from is on the disk', async () => {
+    const disk = emptyDisk();
+    const { lane, save } = openLane(disk, silent);
+    const offer = (prefix: string, is_kept: boolean): void =>
+      lane.offer(
+        names(3, prefix).map((name) => toItem(name)),
+        is_kept,
+      );
+    offer('written', false);
+    save();
+    offer('kept', true);
+    offer('unkept', false);
+    save(false);
+    lane.hold([toItem('collected', 5)], false);
+    await lane.close();
+    lane.giveUpUnkept('here could not be written');
+    lane.giveUpUnkept('here could not be written');
+    expect(lane.counts()).toMatchObject({ produced: 14, pending: 6, dropped: { store_unwritable: 8 } });
+    const second = openLane(disk, silent);
+    expect(second.lane.counts()).toMatchObject({ produced: 3, pending: 3 });
+    await second.lane.close();
+  });
+
   test('is sent by the next process, and counted as produced there', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);

@@ -362,7 +362,24 @@ describe('an archive', () => {
     expect(told(consumer)).toEqual(Array.from({ length: count }, (_, number) => `${number}`));
     expect(consumer.positions()).toHaveProperty([root, 'archives', 'length'], MAX_KNOWN_ARCHIVES);
     expect(Object.keys(consumer.positions())).not.toContain(expect.stringContaining('.reset.'));
-  });
+  }, 60_000);
+
+  test.each([1, MAX_KNOWN_ARCHIVES])(
+    'that comes while the bridge follows is passed by no later ones, where it is killed after %i',
+    async (ends) => {
+      const { path, consumer, archive, startAndTakeAll } = home();
+      await startAndTakeAll();
+      const names = Array.from({ length: MAX_KNOWN_ARCHIVES }, (_, number) => `${number}-a`);
+      for (const each of names) writeFileSync(path(each), `${each}\n`);
+      await consumer.takeUntil(() => told(consumer).length === names.length);
+      writeFileSync(path('missed'), 'missed\n');
+      for (const each of ['missed', ...names]) archive(each);
+      await consumer.takeUntil(() => consumer.batches.filter(({ end }) => end).length === ends);
+      for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
+      expect(told(consumer).toSorted()).toEqual(['missed', ...names].toSorted());
+    },
+    60_000,
+  );
 
   test('is read once wherever the bridge is killed meanwhile', async () => {
     const lines = Array.from({ length: 400 }, (_, number) => `${number} ${'x'.repeat(500)}`);
@@ -461,9 +478,10 @@ describe('any appends, archivings and restarts', () => {
         else if ('lines' in each) append(each.name, each.lines);
         else if (existsSync(path(each.archive))) archive(each.archive);
       }
+      const told = (): string[] => consumer.texts().filter((line) => line.startsWith('<'));
+      await consumer.takeUntil(() => told().length >= written.length);
       for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
-      const told = consumer.texts().filter((line) => line.startsWith('<'));
-      expect(told.toSorted()).toEqual(written.toSorted());
+      expect(told().toSorted()).toEqual(written.toSorted());
     },
     60_000,
   );

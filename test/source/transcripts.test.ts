@@ -8,6 +8,8 @@ import {
   rmSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
+  watch,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -16,6 +18,19 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { LineBatch } from '../../src/model/source.js';
 import { createTranscriptsSource, type TranscriptsOptions } from '../../src/source/transcripts.js';
 import { lineText, opened, type Puller, temporaryDirectory, texts, turns } from './helpers.js';
+
+vi.mock('node:fs', async (importOriginal) => {
+  const original = await importOriginal<typeof import('node:fs')>();
+  return { ...original, watch: vi.fn(original.watch) };
+});
+
+/** As where no watches are left, until the test is over. */
+function refuseToWatch(): void {
+  vi.mocked(watch).mockImplementation(() => {
+    throw new Error('no watches are left');
+  });
+  onTestFinished(() => void vi.mocked(watch).mockReset());
+}
 
 /** Polls so rarely that a test which passes owes it to the watching alone, and fails by its timeout otherwise. */
 const WATCHING_ONLY: TranscriptsOptions = {
@@ -92,14 +107,17 @@ describe('followed transcripts', () => {
 
   test('what is no transcript is not read', async () => {
     const { root, sessions, path } = home();
+    for (const how of ['reset', 'deleted'])
+      writeFileSync(`${path('a')}.${how}.2026-11-22T11-15-37.587Z`, 'before\n');
     const puller = await followed(root, { from_start: true });
     await puller.status('up');
     const others = [
       'sessions.json',
       'sessions.json.lock',
       'a.jsonl.lock',
-      'a.jsonl.reset.2026-11-22T11-15-37.587Z',
-      'a.jsonl.deleted.2026-11-22T11-15-37.587Z',
+      'a.jsonl.bak.2026-11-22T11-15-37.587Z',
+      'a.jsonl.deleted.2026-11-22',
+      'a.trajectory.jsonl.deleted.2026-11-22T11-15-37.587Z',
       'a.trajectory.jsonl',
       'a.trajectory-path.json',
       'a.acp-stream.jsonl',
@@ -221,6 +239,97 @@ describe('followed transcripts', () => {
     await expectBatch(puller, path('link'), ['one', 'two']);
     appendFileSync(target, 'three\n');
     await expectBatch(puller, path('link'), ['three']);
+  });
+});
+
+describe('an archive that comes while nobody looks', () => {
+  const archiveOf = (path: string): string => `${path}.reset.2026-11-22T11-15-37.587Z`;
+
+  test('of a new transcript is read from its start', async () => {
+    const { root, path } = home();
+    // Well before the file, whose time is coarser than the clock.
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 60_000 });
+    onTestFinished(() => void vi.useRealTimers());
+    const puller = await followed(root);
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\ntwo\nlast without a line end');
+    renameSync(path('a'), archiveOf(path('a')));
+    expect(await expectBatch(puller, archiveOf(path('a')), ['one', 'two'])).not.toHaveProperty('since_ms');
+    expect(await expectBatch(puller, root, [])).toMatchObject({
+      position: { archives: [archiveOf(path('a'))] },
+    });
+    await expectBatch(puller, archiveOf(path('a')), ['last without a line end'], true);
+    writeFileSync(path('b'), 'three\n');
+    await expectBatch(puller, path('b'), ['three']);
+  });
+
+  test('of one that was there is read, where it grew, and says since when it is followed', async () => {
+    const { root, path } = home();
+    for (const name of ['idle', 'grown']) {
+      writeFileSync(path(name), 'before\n');
+      utimesSync(path(name), 1, 1);
+    }
+    const puller = await followed(root);
+    await puller.status('up');
+    appendFileSync(path('grown'), 'after\n');
+    for (const name of ['idle', 'grown']) renameSync(path(name), archiveOf(path(name)));
+    const { since_ms } = await expectBatch(puller, archiveOf(path('grown')), ['before', 'after']);
+    expect(since_ms).toBeLessThanOrEqual(Date.now());
+    await expectBatch(puller, root, []);
+    await expectBatch(puller, archiveOf(path('grown')), [], true);
+    writeFileSync(path('b'), 'one\n');
+    await expectBatch(puller, path('b'), ['one']);
+  });
+
+  test('of one that is held open, and was written anew, is read once', async () => {
+    const { root, path } = home();
+    const puller = await followed(root);
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\ntaken out\n');
+    await expectBatch(puller, path('a'), ['one', 'taken out']);
+    writeFileSync(path('a'), 'one\ntwo\nthree\n');
+    renameSync(path('a'), archiveOf(path('a')));
+    await expectBatch(puller, path('a'), [], true);
+    await expectBatch(puller, `${path('a')}#2`, ['one', 'two', 'three']);
+    await expectBatch(puller, root, []);
+    await expectBatch(puller, `${path('a')}#2`, [], true);
+    writeFileSync(path('b'), 'four\n');
+    await expectBatch(puller, path('b'), ['four']);
+  });
+
+  test.each([
+    ['told of its directory alone', WATCHING_ONLY, true],
+    ['told of nothing', POLLING, false],
+  ])('is found where one is %s, and none that was there before', async (_told, options, is_told) => {
+    const { root, path, sessions } = home();
+    writeFileSync(archiveOf(path('old')), 'before\n');
+    if (!is_told) refuseToWatch();
+    const puller = await followed(root, options);
+    await puller.status('up');
+    const other = temporaryDirectory();
+    mkdirSync(join(other, 'sessions'));
+    writeFileSync(archiveOf(join(other, 'sessions', 'a.jsonl')), 'one\n');
+    renameSync(other, join(root, 'agents', 'other'));
+    const archive = archiveOf(join(root, 'agents', 'other', 'sessions', 'a.jsonl'));
+    await expectBatch(puller, archive, ['one']);
+    await expectBatch(puller, root, []);
+    await expectBatch(puller, archive, [], true);
+    writeFileSync(join(sessions, 'b.jsonl'), 'two\n');
+    await expectBatch(puller, path('b'), ['two']);
+  });
+
+  test('of one that is followed is read to its end, also where the system does not tell', async () => {
+    const { root, path } = home();
+    refuseToWatch();
+    const puller = await followed(root, POLLING);
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\n');
+    await expectBatch(puller, path('a'), ['one']);
+    appendFileSync(path('a'), 'two\n');
+    renameSync(path('a'), archiveOf(path('a')));
+    await expectBatch(puller, path('a'), ['two']);
+    await expectBatch(puller, root, []);
+    await expectBatch(puller, path('a'), [], true);
   });
 });
 
