@@ -46,6 +46,7 @@ import {
   failedLater,
   failingStep,
   keepSteps,
+  rematch,
   removeStep,
   stepToGiveUp,
   unmatchedSteps,
@@ -83,8 +84,8 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
   const previous = currentStep(run);
   if (previous !== undefined && previous.start_ms <= event.ts) supersede(step, run, previous, event.ts);
   const failed = failedLater(run, event.ts);
-  const known = failed === undefined ? beginFailed(run, event.ts) : undefined;
-  const open = known ?? openStep(step, run, event.ts);
+  const known = failed === undefined ? beginFailed(run, event.ts, event.seq) : undefined;
+  const open = known ?? openStep(step, run, event.ts, event.seq);
   open.announced = true;
   open.model = event.model ?? open.model;
   open.provider = event.provider ?? open.provider;
@@ -102,12 +103,13 @@ function makeRoom(step: Step, run: Run): void {
   endStep(step, run, oldest);
 }
 
-function openStep(step: Step, run: Run, start_ms: number): OpenStep {
+function openStep(step: Step, run: Run, start_ms: number, seq?: number): OpenStep {
   makeRoom(step, run);
   const open: OpenStep = {
     number: NO_NUMBER,
     announced: false,
     start_ms,
+    seq,
     model: undefined,
     provider: undefined,
     end_ms: undefined,
@@ -125,11 +127,13 @@ function openStep(step: Step, run: Run, start_ms: number): OpenStep {
   return open;
 }
 
-function endedCall(event: EventOf<'llm.tokens'>): EndedCall {
-  const call: EndedCall = { end_ms: event.ended_at ?? event.ts };
-  if (event.message_id !== undefined && event.started_at !== undefined) call.start_ms = event.started_at;
-  return call;
-}
+const endedCall = (event: EventOf<'llm.tokens'>): EndedCall => ({
+  start_ms: event.started_at,
+  end_ms: event.ended_at ?? event.ts,
+  is_message: event.message_id !== undefined && event.started_at !== undefined,
+  seq: event.seq,
+  has_failed: event.error !== undefined,
+});
 
 const hasNoId = (event: EventOf<'llm.tokens'>): boolean =>
   event.response_id === undefined && event.message_id === undefined;
@@ -146,9 +150,11 @@ function failStep(
   open.error = error;
   open.failed_ms = failed_ms;
   open.end_ms = failed_ms;
+  open.taken = false;
   open.model ??= model;
   open.provider ??= provider;
   holdStep(step, run, open);
+  rematch(run, open);
 }
 
 /** It was the later one of two attempts that failed. */
@@ -157,6 +163,7 @@ function moveFailure(step: Step, run: Run, earlier: OpenStep, later: OpenStep): 
   earlier.error = undefined;
   earlier.failed_ms = undefined;
   earlier.end_ms = later.start_ms;
+  rematch(run, earlier);
 }
 
 /** A step failed. Where none can have, or one has already, it was another attempt, of which no step told that it began. */
@@ -164,7 +171,7 @@ function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error:
   const { model, provider, ts, ended_at: failed_ms = ts, started_at = ts } = event;
   const failure: Failure = { error, failed_ms, model, provider };
   const open = failingStep(run, failed_ms);
-  if (open === undefined) return failStep(step, run, openStep(step, run, started_at), failure);
+  if (open === undefined) return failStep(step, run, openStep(step, run, started_at, event.seq), failure);
   // What was told of it before this, and happened later, was the other attempt.
   if (open.failed_ms !== undefined) failStep(step, run, openStep(step, run, open.failed_ms), open);
   failStep(step, run, open, failure);

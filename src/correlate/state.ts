@@ -111,6 +111,8 @@ export interface OpenStep {
   /** Its start was told. Of others only a failure is known. */
   announced: boolean;
   start_ms: number;
+  /** Of what told it, where it has one. */
+  seq: number | undefined;
   model: string | undefined;
   provider: string | undefined;
   /** The end as far as it is known: a failure, the first call that came of it, the next step. */
@@ -131,9 +133,13 @@ export interface OpenStep {
 
 /** A model call that has ended. */
 export interface EndedCall {
-  /** Known where its own message told it. */
-  start_ms?: number;
+  /** Known where it was told. */
+  start_ms: number | undefined;
   end_ms: number;
+  /** Its own message told that. */
+  is_message: boolean;
+  seq: number | undefined;
+  has_failed: boolean;
 }
 
 /** What `llm.reasoning` events said of one model call. */
