@@ -270,12 +270,12 @@ function logEnd(step: Step, run: Run, event: AgentEvent, error: ErrorDetail | un
 }
 
 export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'>): void {
+  const error = errorOf(event);
+  logEnd(step, run, event, error);
   if (event.settled === false) {
     if (event.status === 'cancelled' || event.status === 'timeout') asideOf(run).cancelled_at_ms ??= event.ts;
     return;
   }
-  const error = errorOf(event);
-  logEnd(step, run, event, error);
   if (run.ended !== undefined) return;
   const { content, content_max_bytes } = step.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
