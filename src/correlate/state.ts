@@ -152,6 +152,8 @@ export interface Reasoning {
 /** The same of a call whose tokens have not come. */
 export interface EarlyReasoning extends Reasoning {
   response_id: string;
+  /** Of the call that comes next, whichever that is: until when it is waited for once its run has ended. */
+  due_ms?: number;
 }
 
 /** A model call that has ended without its reasoning tokens. */
