@@ -46,6 +46,7 @@ import {
   failedLater,
   failingStep,
   keepSteps,
+  rematch,
   removeStep,
   stepToGiveUp,
   unmatchedSteps,
@@ -56,6 +57,9 @@ const USAGE = 'gen_ai.client.inference.usage';
 
 /** Of a step whose number a call has been given, or stands for; they count from 1. */
 const NO_NUMBER = 0;
+
+/** Stands for the response of the call that comes next: no response has an empty id. */
+const NEXT_CALL = '';
 
 /** Responses of one run whose reasoning is remembered before their tokens come. */
 const MAX_EARLY_REASONING = 100;
@@ -83,12 +87,13 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
   const previous = currentStep(run);
   if (previous !== undefined && previous.start_ms <= event.ts) supersede(step, run, previous, event.ts);
   const failed = failedLater(run, event.ts);
-  const known = failed === undefined ? beginFailed(run, event.ts) : undefined;
-  const open = known ?? openStep(step, run, event.ts);
+  const known = failed === undefined ? beginFailed(run, event.ts, event.seq) : undefined;
+  const open = known ?? openStep(step, run, event.ts, event.seq);
   open.announced = true;
   open.model = event.model ?? open.model;
   open.provider = event.provider ?? open.provider;
   if (failed !== undefined) moveFailure(step, run, failed, open);
+  if (open === currentStep(run) && open.failed_ms === undefined) takeNext(step, run, open);
   // A step that comes out of turn is not the current one, whatever becomes of it.
   if (open !== currentStep(run) || run.ended !== undefined) supersede(step, run, open, event.ts);
 }
@@ -102,12 +107,13 @@ function makeRoom(step: Step, run: Run): void {
   endStep(step, run, oldest);
 }
 
-function openStep(step: Step, run: Run, start_ms: number): OpenStep {
+function openStep(step: Step, run: Run, start_ms: number, seq?: number): OpenStep {
   makeRoom(step, run);
   const open: OpenStep = {
     number: NO_NUMBER,
     announced: false,
     start_ms,
+    seq,
     model: undefined,
     provider: undefined,
     end_ms: undefined,
@@ -125,11 +131,13 @@ function openStep(step: Step, run: Run, start_ms: number): OpenStep {
   return open;
 }
 
-function endedCall(event: EventOf<'llm.tokens'>): EndedCall {
-  const call: EndedCall = { end_ms: event.ended_at ?? event.ts };
-  if (event.message_id !== undefined && event.started_at !== undefined) call.start_ms = event.started_at;
-  return call;
-}
+const endedCall = (event: EventOf<'llm.tokens'>): EndedCall => ({
+  start_ms: event.started_at,
+  end_ms: event.ended_at ?? event.ts,
+  is_message: event.message_id !== undefined && event.started_at !== undefined,
+  seq: event.seq,
+  has_failed: event.error !== undefined,
+});
 
 const hasNoId = (event: EventOf<'llm.tokens'>): boolean =>
   event.response_id === undefined && event.message_id === undefined;
@@ -146,9 +154,11 @@ function failStep(
   open.error = error;
   open.failed_ms = failed_ms;
   open.end_ms = failed_ms;
+  open.taken = false;
   open.model ??= model;
   open.provider ??= provider;
   holdStep(step, run, open);
+  rematch(run, open);
 }
 
 /** It was the later one of two attempts that failed. */
@@ -157,6 +167,7 @@ function moveFailure(step: Step, run: Run, earlier: OpenStep, later: OpenStep): 
   earlier.error = undefined;
   earlier.failed_ms = undefined;
   earlier.end_ms = later.start_ms;
+  rematch(run, earlier);
 }
 
 /** A step failed. Where none can have, or one has already, it was another attempt, of which no step told that it began. */
@@ -164,7 +175,11 @@ function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error:
   const { model, provider, ts, ended_at: failed_ms = ts, started_at = ts } = event;
   const failure: Failure = { error, failed_ms, model, provider };
   const open = failingStep(run, failed_ms);
-  if (open === undefined) return failStep(step, run, openStep(step, run, started_at), failure);
+  if (open === undefined) {
+    const attempt = openStep(step, run, started_at, event.seq);
+    takeNext(step, run, attempt);
+    return failStep(step, run, attempt, failure);
+  }
   // What was told of it before this, and happened later, was the other attempt.
   if (open.failed_ms !== undefined) failStep(step, run, openStep(step, run, open.failed_ms), open);
   failStep(step, run, open, failure);
@@ -235,21 +250,37 @@ function takeStep(step: Step, run: Run, open: OpenStep, call: EndedCall): void {
   if (failedAfter(open, call)) moveFailure(step, run, open, openStep(step, run, open.failed_ms));
 }
 
-/** What was said of the call's reasoning before its tokens came, by response or by step. */
-function takeReasoning(run: Run, event: EventOf<'llm.tokens'>, open: OpenStep | undefined): Reasoning {
-  const { response_id } = event;
-  const early =
-    response_id === undefined ? undefined : EARLY_REASONING.find(run.aside.reasoning, response_id);
-  if (early !== undefined) {
-    const aside = asideOf(run);
-    aside.reasoning = EARLY_REASONING.remove(aside.reasoning, early.response_id);
-  }
-  const of_step = open?.reasoning;
+function takeEarly(run: Run, response_id: string): EarlyReasoning | undefined {
+  const early = EARLY_REASONING.find(run.aside.reasoning, response_id);
+  if (early === undefined) return undefined;
+  const aside = asideOf(run);
+  aside.reasoning = EARLY_REASONING.remove(aside.reasoning, response_id);
+  return early;
+}
+
+/** What was said of the call that comes next is of this one. */
+function takeNext(step: Step, run: Run, call: Pick<OpenStep, 'reasoning'>): void {
+  const next = takeEarly(run, NEXT_CALL);
+  if (next === undefined) return;
+  call.reasoning ??= {};
+  addUp(step, call.reasoning, next);
+}
+
+/** What was said of the call's reasoning before its tokens came: by response, else by step or before any. */
+function takeReasoning(
+  step: Step,
+  run: Run,
+  event: EventOf<'llm.tokens'>,
+  open: OpenStep | undefined,
+): Reasoning {
+  const early = event.response_id === undefined ? undefined : takeEarly(run, event.response_id);
+  const nameless: Pick<OpenStep, 'reasoning'> = { reasoning: open?.reasoning };
+  takeNext(step, run, nameless);
   if (open !== undefined) open.reasoning = undefined;
   return {
-    tokens: event.reasoning_tokens ?? early?.tokens ?? of_step?.tokens,
-    text: early?.text ?? of_step?.text,
-    duration_ms: early?.duration_ms ?? of_step?.duration_ms,
+    tokens: event.reasoning_tokens ?? early?.tokens ?? nameless.reasoning?.tokens,
+    text: early?.text ?? nameless.reasoning?.text,
+    duration_ms: early?.duration_ms ?? nameless.reasoning?.duration_ms,
   };
 }
 
@@ -268,7 +299,7 @@ function endCall(
   const call: ModelCall = {
     model: event.model === UNKNOWN ? (open?.model ?? UNKNOWN) : event.model,
     provider: event.provider === UNKNOWN ? (open?.provider ?? UNKNOWN) : event.provider,
-    reasoning: takeReasoning(run, event, open),
+    reasoning: takeReasoning(step, run, event, open),
     late: run.ended !== undefined && open === undefined,
     usage: countsTokens(event) ? event : undefined,
     response_id: event.response_id,
@@ -384,13 +415,17 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
   wakeBy(step.state.waking, run, due_ms);
 }
 
-function addReasoning({ options }: Step, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
-  const { content, content_max_bytes } = options;
-  const text = content ? prepareContent(event.text, content_max_bytes)?.text : undefined;
-  if (event.reasoning_tokens !== undefined) to.tokens = (to.tokens ?? 0) + event.reasoning_tokens;
-  if (event.duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + event.duration_ms;
+function addUp({ options }: Step, to: Reasoning, { tokens, text, duration_ms }: Reasoning): void {
+  if (tokens !== undefined) to.tokens = (to.tokens ?? 0) + tokens;
+  if (duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + duration_ms;
   // A secret may be told in two pieces, of which neither looks like one.
-  if (text !== undefined) to.text = cutUtf8(redact(`${to.text ?? ''}${text}`), content_max_bytes);
+  if (text !== undefined) to.text = cutUtf8(redact(`${to.text ?? ''}${text}`), options.content_max_bytes);
+}
+
+function addReasoning(step: Step, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
+  const { content, content_max_bytes } = step.options;
+  const text = content ? prepareContent(event.text, content_max_bytes)?.text : undefined;
+  addUp(step, to, { tokens: event.reasoning_tokens, text, duration_ms: event.duration_ms });
 }
 
 function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
@@ -445,19 +480,36 @@ export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'
   keepEarlyReasoning(step, run, response_id, event);
 }
 
+/** A run that has ended waits for its next call as long as for the message of a step. */
+function holdNext(step: Step, run: Run): void {
+  const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
+  if (next === undefined || next.due_ms !== undefined) return;
+  next.due_ms = step.now_ms + step.options.limits.chat_hold_ms;
+  wakeBy(step.state.waking, run, next.due_ms);
+}
+
 /**
- * Reasoning that names no call is about the step that the run is in, else about the call that ended last. Which span a step will
- * be is not known before its call has ended: the record is on the run.
+ * Reasoning that names no call is about the step that the run is in, else about the call that ended last; where none has, or where
+ * the step has failed, about the one that comes next. Which span a step will be is not known before its call has ended: the record
+ * is on the run.
  */
 function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
-  const open = currentStep(run);
-  const chat = open === undefined && !run.is_reasoned ? listOf(run.chats).at(-1) : undefined;
+  const current = currentStep(run);
+  const open = current === undefined || (current.failed_ms ?? Infinity) <= event.ts ? undefined : current;
+  const isOfNext =
+    open === undefined && (current !== undefined || (run.ended_calls.length === 0 && !run.is_reasoned));
+  const isOfLast = open === undefined && !isOfNext && !run.is_reasoned;
+  const chat = isOfLast ? listOf(run.chats).at(-1) : undefined;
   logReasoning(step, run, event, chat?.span.span_id ?? run.span_id, chat);
   if (open !== undefined) {
     open.reasoning ??= {};
     return addReasoning(step, open.reasoning, event);
   }
-  if (run.is_reasoned) return;
+  if (isOfNext) {
+    keepEarlyReasoning(step, run, NEXT_CALL, event);
+    if (run.ended !== undefined) holdNext(step, run);
+  }
+  if (!isOfLast) return;
   if (chat !== undefined) return completeChat(step, run, chat, event);
   run.is_reasoned = event.reasoning_tokens !== undefined;
   measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));
@@ -514,8 +566,16 @@ function isAwaited(step: Step, chat: HeldChat, until_ms: number): boolean {
   return true;
 }
 
+/** The call that its reasoning was told before never came. */
+function expireNext(step: Step, run: Run, until_ms: number): void {
+  const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
+  if ((next?.due_ms ?? Infinity) > until_ms) return;
+  measureReasoning(step, takeEarly(run, NEXT_CALL)?.tokens, unknownModelLabels(step, run));
+}
+
 /** Gives out what has waited long enough: steps that no call ended, calls without reasoning. */
 export function expireChats(step: Step, run: Run, until_ms: number): void {
+  expireNext(step, run, until_ms);
   let last_ms = Math.max(...run.steps.map(({ due_ms = -Infinity }) => due_ms));
   for (const open of unmatchedSteps(run).filter((each) => (each.due_ms ?? Infinity) <= until_ms)) {
     removeStep(run, open);
@@ -542,6 +602,7 @@ export function endSteps(step: Step, run: Run, end: Pick<RunClosing, 'end_ms' | 
     open.end_ms ??= end.end_ms;
     if (open.due_ms === undefined) holdStep(step, run, open);
   }
+  holdNext(step, run);
 }
 
 /** No more events come for this run: nothing is worth waiting for. */

@@ -54,15 +54,27 @@ const loadFew = <V>(saved: readonly V[] | null | undefined, { add }: ReturnType<
 /** What JSON has as null where it was undefined. */
 const orUndefined = (saved: Saved): Saved => saved.map((each) => each ?? undefined);
 
-/** The instants of all of them in one list: their end, and their start or null. */
+/** What is known besides the end: null, the start that a message told, or all of it. */
+const saveRest = ({ start_ms, is_message, seq, has_failed }: EndedCall): Saved | number | null =>
+  seq === undefined && !has_failed && is_message === (start_ms !== undefined)
+    ? (start_ms ?? null)
+    : [start_ms, is_message, seq, has_failed];
+
+function loadRest(saved: Saved | number | null): Omit<EndedCall, 'end_ms'> {
+  const rest = Array.isArray(saved) ? saved : [saved, saved !== null, null, false];
+  const [start_ms, is_message, seq, has_failed] = orUndefined(rest);
+  return { start_ms, is_message, seq, has_failed };
+}
+
+/** All of them in one list: their end, and what else is known. */
 const saveEndedCalls = ({ ended_calls }: Run): Saved | null =>
-  listIfAny(ended_calls.flatMap(({ end_ms, start_ms }) => [end_ms, start_ms ?? null])) as Saved | null;
+  listIfAny(ended_calls.flatMap((call) => [call.end_ms, saveRest(call)])) as Saved | null;
 
 function loadEndedCalls(saved: Saved | null): readonly EndedCall[] {
   const calls: EndedCall[] = [];
   for (let at = 0; at < (saved?.length ?? 0); at += 2) {
-    const [end_ms, start_ms] = [saved?.[at], saved?.[at + 1]];
-    calls.push(start_ms === null ? { end_ms } : { end_ms, start_ms });
+    const { start_ms, is_message, seq, has_failed } = loadRest(saved?.[at + 1]);
+    calls.push({ start_ms, end_ms: saved?.[at], is_message, seq, has_failed });
   }
   return calls.length === 0 ? emptyList() : calls;
 }
@@ -85,6 +97,7 @@ const saveSteps = ({ steps, ended_calls }: Run): Saved | null =>
         step.reasoning,
         step.announced,
         step.failed_ms,
+        step.seq,
       ]);
 
 function loadStep(saved: Saved, ended_calls: readonly EndedCall[]): OpenStep {
@@ -102,11 +115,13 @@ function loadStep(saved: Saved, ended_calls: readonly EndedCall[]): OpenStep {
     reasoning,
     announced,
     failed_ms,
+    seq,
   ] = orUndefined(saved);
   return {
     number,
     announced,
     start_ms,
+    seq,
     model,
     provider,
     end_ms,

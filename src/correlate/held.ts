@@ -28,7 +28,8 @@ const RANK: Record<AgentEvent['type'], number> = {
   'agent.started': 0,
   'subagent.spawned': 1,
   'agent.step_started': 1,
-  'llm.reasoning': 2,
+  // Reasoning that names no call is about the one before it, or the next: as they came.
+  'llm.reasoning': 3,
   'llm.tokens': 3,
   'tool.call': 4,
   'tool.output': 5,

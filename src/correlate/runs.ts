@@ -270,12 +270,12 @@ function logEnd(step: Step, run: Run, event: AgentEvent, error: ErrorDetail | un
 }
 
 export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'>): void {
+  const error = errorOf(event);
+  logEnd(step, run, event, error);
   if (event.settled === false) {
     if (event.status === 'cancelled' || event.status === 'timeout') asideOf(run).cancelled_at_ms ??= event.ts;
     return;
   }
-  const error = errorOf(event);
-  logEnd(step, run, event, error);
   if (run.ended !== undefined) return;
   const { content, content_max_bytes } = step.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
@@ -423,6 +423,7 @@ export function nextDueMs(step: Step, run: Run): number {
   if (countOf(run.calls) > 0) consider(run.ended?.settle_due_ms);
   for (const open of run.steps) consider(open.due_ms);
   for (const chat of listOf(run.chats)) consider(chat.look_ms ?? chat.due_ms);
+  for (const { due_ms: next_due_ms } of listOf(run.aside.reasoning)) consider(next_due_ms);
   for (const { arrival_ms } of listOf(run.aside.early_ends)) consider(arrival_ms + options.limits.hold_ms);
   for (const parked of run.aside.parked) consider(parked.due_ms);
   return due_ms;

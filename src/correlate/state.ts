@@ -114,6 +114,8 @@ export interface OpenStep {
   /** Its start was told. Of others only a failure is known. */
   announced: boolean;
   start_ms: number;
+  /** Of what told it, where it has one. */
+  seq: number | undefined;
   model: string | undefined;
   provider: string | undefined;
   /** The end as far as it is known: a failure, the first call that came of it, the next step. */
@@ -134,9 +136,13 @@ export interface OpenStep {
 
 /** A model call that has ended. */
 export interface EndedCall {
-  /** Known where its own message told it. */
-  start_ms?: number;
+  /** Known where it was told. */
+  start_ms: number | undefined;
   end_ms: number;
+  /** Its own message told that. */
+  is_message: boolean;
+  seq: number | undefined;
+  has_failed: boolean;
 }
 
 /** What `llm.reasoning` events said of one model call. */
@@ -149,6 +155,8 @@ export interface Reasoning {
 /** The same of a call whose tokens have not come. */
 export interface EarlyReasoning extends Reasoning {
   response_id: string;
+  /** Of the call that comes next, whichever that is: until when it is waited for once its run has ended. */
+  due_ms?: number;
 }
 
 /** A model call that has ended without its reasoning tokens. */

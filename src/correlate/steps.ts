@@ -22,14 +22,44 @@ export const currentStep = (run: Run): OpenStep | undefined => {
 const byStart = (a: OpenStep, b: OpenStep): number => a.start_ms - b.start_ms;
 const byEnd = (a: EndedCall, b: EndedCall): number => a.end_ms - b.end_ms;
 
-/** A message tells exactly when its call began; other calls end whatever step their run is in. */
-const canEnd = (call: EndedCall, step: OpenStep | undefined): step is OpenStep =>
-  step !== undefined && (call.start_ms === undefined || step.start_ms >= call.start_ms - SAME_CALL_MS);
+/** Whether both are of one instant: then their numbers tell which was first. */
+const isTie = (step: OpenStep, call: EndedCall): boolean => step.start_ms === call.end_ms;
 
-/** The latest step before the call's end that no earlier call has ended, if the call can end that one. */
+const haveNumbers = (step: OpenStep, call: EndedCall): boolean =>
+  step.seq !== undefined && call.seq !== undefined;
+
+const isBefore = (step: OpenStep, call: EndedCall): boolean =>
+  step.start_ms < call.end_ms || (isTie(step, call) && (step.seq ?? Infinity) < (call.seq ?? -Infinity));
+
+/** The step is older than a call that tells its own start. */
+const isOlder = (step: OpenStep, { start_ms = -Infinity }: EndedCall): boolean =>
+  step.start_ms < start_ms - SAME_CALL_MS;
+
+/** The step had failed before the call: one that succeeded can't be the step's, nor can one that says that it began later. */
+const failedBefore = ({ failed_ms = Infinity }: OpenStep, call: EndedCall): boolean =>
+  call.has_failed ? failed_ms <= (call.start_ms ?? -Infinity) : failed_ms < call.end_ms;
+
+/**
+ * A message tells when its call was made, and its step is no older. Who else tells a start may mean another instant than the step
+ * does: the call ends the step that its run was in when it began.
+ */
+function canEnd(call: EndedCall, step: OpenStep, next: OpenStep | undefined): boolean {
+  if (failedBefore(step, call)) return false;
+  if (!isOlder(step, call)) return true;
+  return !call.is_message && (next?.start_ms ?? Infinity) > (call.start_ms ?? -Infinity);
+}
+
+/**
+ * The latest step before the call's end that no earlier call has ended, if the call can end that one; else one that began as the
+ * call ended, where nothing tells which was first.
+ */
 function stepOf(call: EndedCall, begun: readonly OpenStep[]): OpenStep | undefined {
-  const latest = begun.findLast((step) => step.ended_by === undefined && step.start_ms <= call.end_ms);
-  return canEnd(call, latest) ? latest : undefined;
+  const at = begun.findLastIndex((step) => step.ended_by === undefined && isBefore(step, call));
+  const latest = begun[at];
+  if (latest !== undefined && canEnd(call, latest, begun[at + 1])) return latest;
+  return begun.findLast(
+    (step) => step.ended_by === undefined && isTie(step, call) && !haveNumbers(step, call),
+  );
 }
 
 function match(run: Run, call: EndedCall): void {
@@ -41,6 +71,11 @@ function match(run: Run, call: EndedCall): void {
 function matchAll(run: Run): void {
   for (const step of run.steps) step.ended_by = undefined;
   for (const call of run.ended_calls) match(run, call);
+}
+
+/** It has become known that the step failed, or that it did not: calls that ended after it began may be matched otherwise. */
+export function rematch(run: Run, { start_ms }: OpenStep): void {
+  if ((run.ended_calls.at(-1)?.end_ms ?? -Infinity) >= start_ms) matchAll(run);
 }
 
 /** Over the bound: the step to be given out, the oldest that no call has ended. */
@@ -93,10 +128,16 @@ const begunBy = (run: Run, ms: number): OpenStep | undefined =>
 
 const hasOpenEnd = ({ taken, ended_by }: OpenStep): boolean => !taken && ended_by === undefined;
 
+/** The call that has ended the step would not have done so, had it been known that the step failed at this instant. */
+const endedUnknown = (step: OpenStep, failed_ms: number): boolean =>
+  step.ended_by !== undefined && !canEnd(step.ended_by, { ...step, failed_ms }, undefined);
+
 /** The step that fails at this instant, if it has not failed or ended before: the latest that has begun. */
 export function failingStep(run: Run, failed_ms: number): OpenStep | undefined {
   const step = begunBy(run, failed_ms);
-  if (step === undefined || !hasOpenEnd(step)) return undefined;
+  if (step === undefined) return undefined;
+  if (endedUnknown(step, failed_ms)) return step;
+  if (!hasOpenEnd(step)) return undefined;
   return (step.failed_ms ?? Infinity) > failed_ms ? step : undefined;
 }
 
@@ -123,11 +164,12 @@ function nextStep(run: Run, ms: number): OpenStep | undefined {
 }
 
 /** Begins, by its event, the step whose failure alone was known, if the next that happens after this instant is such a failure. */
-export function beginFailed(run: Run, start_ms: number): OpenStep | undefined {
+export function beginFailed(run: Run, start_ms: number, seq: number | undefined): OpenStep | undefined {
   const next = nextStep(run, start_ms);
   if (next === undefined || next.announced) return undefined;
   next.announced = true;
   next.start_ms = start_ms;
+  next.seq = seq;
   run.steps = run.steps.toSorted(byStart);
   matchAll(run);
   return next;

@@ -299,6 +299,9 @@ describe('closing', () => {
 describe('reasoning', () => {
   const tokens = (fields = {}) =>
     event('llm.tokens', { model: 'm', provider: 'p', input_tokens: 9, output_tokens: 50, ...fields });
+  const nameless = (reasoning_tokens: number, fields = {}) =>
+    event('llm.reasoning', { reasoning_tokens, ...fields });
+  const failure = tokens({ output_tokens: 0, error: { type: 'timeout', message: 'no answer' } });
   const counted = (events: AgentEvent[]): number => {
     const { correlator, emitted } = begin([event('agent.started'), ...events]);
     const { measurements } = merge([emitted, correlator.close(NOW_MS)]);
@@ -335,8 +338,91 @@ describe('reasoning', () => {
       ],
     ],
     ['without tokens', [event('llm.reasoning', { response_id: 'x', reasoning_tokens: 40 })]],
+    ['before them, nameless', [nameless(40), tokens()]],
+    ['before them and with them, nameless', [nameless(40), tokens({ reasoning_tokens: 40 })]],
+    ['before them, nameless, in pieces', [nameless(15), nameless(25), tokens()]],
+    ['before a step, and in it', [nameless(15), event('agent.step_started'), nameless(25), tokens()]],
+    [
+      'after a failed step, and with the next call',
+      [
+        event('agent.step_started'),
+        failure,
+        nameless(40),
+        tokens({ ts: NOW_MS + 1, started_at: NOW_MS + 1, reasoning_tokens: 40 }),
+      ],
+    ],
+    ['without tokens, nameless', [nameless(15), nameless(25)]],
   ])('told %s, counts once', (_, events) => {
     expect(counted(events)).toBe(40);
+  });
+
+  const REASONING = 'gen_ai.usage.reasoning.output_tokens';
+  const reasoned = ({ measurements }: Emission) =>
+    measurements
+      .filter(({ instrument }) => instrument.endsWith('reasoning.output_tokens'))
+      .map(({ value, attributes }) => [attributes['gen_ai.request.model'], value]);
+  const chatsOf = ({ spans }: Emission) =>
+    spans
+      .filter(({ kind }) => kind === 'chat')
+      .map(({ start_ms, attributes }) => [start_ms - NOW_MS, attributes[REASONING]]);
+
+  test.each([
+    ['which is restored meanwhile', true],
+    ['which goes on', false],
+  ])('that names no call is of the first that comes after it in a run %s', (_, is_restored) => {
+    const { correlator: before, emitted } = begin([event('agent.started'), nameless(15)]);
+    expect(reasoned(emitted)).toEqual([]);
+    const correlator = is_restored ? createCorrelator({}, savedIn(save(before))) : before;
+    const call = correlator.apply(tokens({ response_id: 'x' }), NOW_MS);
+    expect(chatsOf(call)).toEqual([[0, 15]]);
+    expect(reasoned(merge([call, correlator.close(NOW_MS)]))).toEqual([['m', 15]]);
+  });
+
+  test('that names no call is of the attempt that comes after a failed one', () => {
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      event('agent.step_started'),
+      nameless(1, { ts: NOW_MS + 10 }),
+      { ...failure, ts: NOW_MS + 20 },
+      nameless(2, { ts: NOW_MS + 40 }),
+      tokens({ ts: NOW_MS + 90, started_at: NOW_MS + 30, response_id: 'x' }),
+      nameless(4, { ts: NOW_MS + 95 }),
+    ]);
+    expect(chatsOf(merge([emitted, correlator.close(NOW_MS + 100)]))).toEqual([
+      [30, 2],
+      [0, 1],
+    ]);
+  });
+
+  test('that names no call counts for itself where none comes until 5 s after the end', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      nameless(15),
+      event('agent.finished', { status: 'ok' }),
+    ]);
+    expect(correlator.nextDeadline()).toBe(NOW_MS + 5_000);
+    expect(reasoned(correlator.expire(NOW_MS + 4_999))).toEqual([]);
+    expect(reasoned(correlator.expire(NOW_MS + 5_000))).toEqual([['unknown', 15]]);
+    expect(correlator.nextDeadline()).toBeUndefined();
+    expect(reasoned(correlator.close(NOW_MS + 5_001))).toEqual([]);
+  });
+
+  test.each([
+    ['that was open', {}],
+    ['that was held', child],
+  ])('of the instant of its call is of that one in a run %s', (_, identity) => {
+    const at = (each: AgentEvent) => ({ ...each, ...identity }) as AgentEvent;
+    const { correlator, emitted } = begin([
+      at(event('agent.started')),
+      at(tokens({ ts: NOW_MS + 10, response_id: 'x', started_at: NOW_MS })),
+      at(tokens({ ts: NOW_MS + 20, response_id: 'y', started_at: NOW_MS + 15 })),
+      at(nameless(3, { ts: NOW_MS + 20 })),
+      at(event('agent.finished', { ts: NOW_MS + 30, status: 'ok' })),
+    ]);
+    expect(chatsOf(merge([emitted, correlator.close(NOW_MS + 100)])).sort()).toEqual([
+      [0, undefined],
+      [15, 3],
+    ]);
   });
 });
 
@@ -416,6 +502,8 @@ describe('bounds', () => {
     );
     const { correlator } = begin([event('agent.started'), ...reasoning]);
     expect(correlator.counts().given_up).toEqual({ early_reasoning: 3 });
+    correlator.apply(event('llm.reasoning', { reasoning_tokens: 1 }), NOW_MS);
+    expect(correlator.counts().given_up).toEqual({ early_reasoning: 4 });
   });
 
   test('a run that is opened to make room for its own spawn is opened once', () => {

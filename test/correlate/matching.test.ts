@@ -143,6 +143,126 @@ test.each([
   );
 });
 
+/** When each call that is told began and ended, and how it failed. */
+const timesOf = (events: AgentEvent[]) =>
+  chatsOf([started, ...events, finished])
+    .map(({ start_ms, end_ms, error }) => [start_ms - START_MS, end_ms! - START_MS, error?.type])
+    .sort(([a], [b]) => Number(a) - Number(b));
+
+/** A call that tells when it began. */
+const toldAt = (start_ms: number, ms: number, fields = {}): AgentEvent =>
+  tokensAt(ms, { started_at: START_MS + start_ms, ...fields });
+
+/** All orders. */
+const ordersOf = <T>(items: readonly T[]): T[][] =>
+  items.length < 2
+    ? [[...items]]
+    : items.flatMap((item, at) => ordersOf(items.toSpliced(at, 1)).map((rest) => [item, ...rest]));
+
+describe.each([
+  ['without an id', {}],
+  ['with one', { response_id: 'one' }],
+])('a call that tells when it began, %s', (_, fields) => {
+  test.each(ordersOf([0, 1, 2]))(
+    'leaves a step alone that had failed by then, told in order %d %d %d',
+    (...order) => {
+      const events = [stepAt(100), failedAt(300), toldAt(600, 900, fields)];
+      expect(timesOf(order.map((at) => events[at]!))).toEqual([
+        [100, 300, 'timeout'],
+        [600, 900, undefined],
+      ]);
+    },
+  );
+
+  test('leaves several attempts alone that had failed by then', () => {
+    const events = [stepAt(100), failedAt(300), failedAt(500), toldAt(600, 900, fields)];
+    for (const told of ordersOf(events))
+      expect(timesOf(told)).toEqual([
+        [100, 300, 'timeout'],
+        [500, 500, 'timeout'],
+        [600, 900, undefined],
+      ]);
+  });
+
+  test('leaves a step alone that another had followed by then', () => {
+    const events = [stepAt(100), stepAt(200), toldAt(200, 300, { response_id: 'other' })];
+    expect(timesOf([...events, toldAt(600, 900, fields)])).toEqual([
+      [100, 200, undefined],
+      [200, 300, undefined],
+      [600, 900, undefined],
+    ]);
+    for (const told of ordersOf([...events, toldAt(600, 900, fields)]))
+      expect(timesOf(told).map(([start_ms]) => start_ms)).toEqual([100, 200, 600]);
+  });
+
+  test('ends the step that its run is in, also where that began before it, or fails with it', () => {
+    expect(timesOf([stepAt(100), toldAt(600, 900, fields)])).toEqual([[600, 900, undefined]]);
+    const failed = toldAt(600, 900, { error: { message: 'no answer' }, response_id: 'one' });
+    expect(timesOf([stepAt(100), failedAt(890), failed])).toEqual([[600, 900, 'timeout']]);
+  });
+});
+
+test('a call that succeeded leaves a failed step alone, also where it does not tell when it began', () => {
+  const events = [stepAt(100), failedAt(300), tokensAt(900)];
+  expect(timesOf(events)).toEqual([
+    [100, 300, 'timeout'],
+    [900, 900, undefined],
+  ]);
+  for (const told of ordersOf(events)) {
+    const times = timesOf(told);
+    expect(times).toHaveLength(2);
+    expect(times).toContainEqual([100, 300, 'timeout']);
+  }
+});
+
+test('one that failed ends the step whose failure was told before it', () => {
+  const failed = tokensAt(310, { error: { message: 'no answer' }, response_id: 'one' });
+  expect(timesOf([stepAt(100), failedAt(300), failed])).toEqual([[100, 310, 'timeout']]);
+});
+
+test('the message of a call ends no step that is older than it', () => {
+  const message = toldAt(600, 900, { message_id: 'one' });
+  expect(timesOf([stepAt(100), message]).map(([start_ms]) => start_ms)).toEqual([100, 600]);
+});
+
+describe('a step that begins in the millisecond in which a call ends', () => {
+  const unnamed = { model: 'unknown', response_id: 'second' };
+  const named = (ms: number, model: string): AgentEvent =>
+    at(ms, 'agent.step_started', { model, provider: 'p' });
+  const numbered = (events: AgentEvent[]) => events.map((event, index) => ({ ...event, seq: index + 1 }));
+  const chatOf = (events: AgentEvent[], id: string) => {
+    const chats = chatsOf([started, ...events, finished]);
+    expect(chats).toHaveLength(2);
+    const { name, start_ms, end_ms } = chats.find(
+      ({ attributes }) => attributes['gen_ai.response.id'] === id,
+    )!;
+    return [name, start_ms - START_MS, end_ms! - START_MS];
+  };
+
+  const called = [named(100, 'm1'), tokensAt(200, { response_id: 'first' }), named(200, 'm2')];
+  test.each([
+    ['with numbers', numbered([...called, tokensAt(350, unnamed)])],
+    ['without', [...called, tokensAt(350, unnamed)]],
+  ])('is of the next one where that had a step, %s', (_, events) => {
+    const last = events.at(-1)!;
+    for (const told of ordersOf(events.slice(0, -1)))
+      expect(chatOf([...told, last], 'second')).toEqual(['chat m2', 200, 350]);
+  });
+
+  test('is of the one that comes after it by their numbers', () => {
+    const [call, step, next] = numbered([
+      tokensAt(200, { response_id: 'first' }),
+      named(200, 'm2'),
+      tokensAt(350, unnamed),
+    ]) as [AgentEvent, AgentEvent, AgentEvent];
+    for (const told of ordersOf([call, step]))
+      expect(chatOf([...told, next], 'second')).toEqual(['chat m2', 200, 350]);
+    const turned = numbered([named(100, 'm1'), named(200, 'm2'), tokensAt(200, unnamed)]);
+    for (const told of ordersOf(turned.slice(0, -1)))
+      expect(chatOf([...told, turned[2]!], 'second')).toEqual(['chat m2', 200, 200]);
+  });
+});
+
 /** Steps and calls of one run, each at an instant of its own, in any order; its end comes anywhere among them. */
 const mixed: fc.Arbitrary<AgentEvent[]> = fc
   .array(
@@ -155,6 +275,45 @@ const mixed: fc.Arbitrary<AgentEvent[]> = fc
   .map((kinds) => [finished, ...kinds.map((tell, index) => tell(100 * (index + 1)))])
   .chain((events) => fc.shuffledSubarray(events, { minLength: events.length }));
 
+/** The same, two at each instant, which their numbers tell apart. */
+const paired: fc.Arbitrary<AgentEvent[]> = fc
+  .array(fc.constantFrom(stepAt, tokensAt), { minLength: 1, maxLength: 12 })
+  .map((kinds) => kinds.map((tell, index) => ({ ...tell(100 * (1 + (index >> 1))), seq: index + 1 })))
+  .chain((events) => fc.shuffledSubarray(events, { minLength: events.length }));
+
+/** Of every kind, two at each instant, some with numbers, and calls that tell when they began. */
+const telling: fc.Arbitrary<AgentEvent[]> = fc
+  .array(
+    fc.tuple(
+      fc.constantFrom(
+        stepAt,
+        failedAt,
+        tokensAt,
+        (ms: number) => toldAt(ms - 150, ms),
+        (ms: number) => toldAt(ms - 150, ms, { message_id: `${ms}` }),
+      ),
+      fc.boolean(),
+    ),
+    { minLength: 1, maxLength: 12 },
+  )
+  .map((kinds) =>
+    kinds.map(([tell, has_number], index) => {
+      const event = tell(100 * (2 + (index >> 1)));
+      return has_number ? { ...event, seq: index + 1 } : event;
+    }),
+  )
+  .chain((events) => fc.shuffledSubarray([finished, ...events], { minLength: events.length + 1 }));
+
+test.prop([paired], { numRuns: 300 })(
+  'at the same instants each is one span in the order of their numbers',
+  (events) => {
+    const inOrder = events.toSorted((a, b) => a.seq! - b.seq!);
+    const chats = chatsOf([started, ...events, finished]);
+    const calls = events.filter(({ type }) => type === 'llm.tokens').length;
+    expect(chats).toHaveLength(calls + countLeftSteps(inOrder));
+  },
+);
+
 test.prop([mixed], { numRuns: 300 })('in any order each is one span, under its own id', (events) => {
   const chats = chatsOf([started, ...events]);
   const calls = events.filter(({ type }) => type === 'llm.tokens').length;
@@ -166,6 +325,7 @@ test.prop(
   [
     fc.oneof(
       mixed,
+      telling,
       failing.map(([, other]) => other),
     ),
     fc.nat(12),

@@ -153,6 +153,22 @@ describe('the same event, told again since something of its run was missed', () 
   });
 });
 
+test('a run that is told to end, and then ends, has a record of each', () => {
+  const told = event('agent.finished', { seq: 6, ts: NOW_MS + 25, status: 'cancelled', settled: false });
+  const ended = { ...finished, status: 'cancelled' } as AgentEvent;
+  const { spans, logs } = correlate([started, call, output, tokens, told, ended]);
+  const run = spans.find(({ kind }) => kind === 'run');
+  expect(run).toMatchObject({ end_ms: NOW_MS + 30, error: { type: 'cancelled' } });
+  expect(logs.filter(({ event_name }) => event_name === 'openclaw.agent_finished')).toMatchObject(
+    [25, 30].map((ms) => ({
+      ts_ms: NOW_MS + ms,
+      span_id: run?.span_id,
+      severity: 'ERROR',
+      attributes: { ...OF_RUN, success: false, 'error.type': 'cancelled' },
+    })),
+  );
+});
+
 test('a partial output of a call that has ended has no record', () => {
   const partial = again(output, { partial: true });
   expect(correlate([...whole.slice(0, 3), partial, ...whole.slice(3)]).logs).toHaveLength(5);

@@ -39,12 +39,13 @@ function decodeStream(payload: AgentPayload, memory: GatewayMemory): Json[] | un
 const END_OF_CALL: ReadonlySet<unknown> = new Set(['tool.output', 'tool.error']);
 
 /**
- * A run and a call begin and end once, however often that is told: a retry starts its run again, an abort may end it twice, and
- * what is rebuilt after a gap has no number. So what these events are about makes them the same. Of all others the run's own
+ * A run and a call begin and end once, however often that is told: a retry starts its run again, an abort tells of an end before the
+ * end, and what is rebuilt after a gap has no number. So what these events are about makes them the same. Of all others the run's own
  * sequence number makes the same frame, seen twice, the same event.
  */
-function idInRun({ type, call_id, partial, settled, label }: Json, seq: number | undefined): unknown {
-  if (type === 'agent.started' || (type === 'agent.finished' && settled !== false)) return type;
+function idInRun({ type, call_id, partial, status, settled, label }: Json, seq: number | undefined): unknown {
+  if (type === 'agent.started') return type;
+  if (type === 'agent.finished') return settled === false ? `${type}\u0000${status}` : type;
   if (type === 'tool.call') return `${type}\u0000${call_id}`;
   // One that names the child tells more than one that does not.
   if (type === 'subagent.spawned') return `${type}\u0000${call_id ?? ''}\u0000${label ?? ''}`;
