@@ -13,7 +13,6 @@ import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
 import { hasEnded } from './emit.js';
 import { firstDue, letSleep, wakeBy } from './heap.js';
 import {
-  childWait,
   expireHold,
   forceOpen,
   hold,
@@ -26,6 +25,7 @@ import {
 } from './held.js';
 import { runKey } from './ids.js';
 import { noneSeen, type Seen } from './numbers.js';
+import { endOfHeld } from './parents.js';
 import {
   closeRun,
   expireLimits,
@@ -45,11 +45,11 @@ import { isAboutSubagent, isFirstSight } from './seen.js';
 import { logSpawn, rememberSpawn } from './spawns.js';
 import {
   type Counts,
+  childWait,
   createState,
   DEFAULT_LIMITS,
   emptyEmission,
   forgetRecent,
-  type HeldRun,
   type Limits,
   latestRun,
   liveRun,
@@ -273,11 +273,8 @@ function expireDue(step: Step): void {
   }
 }
 
-const hasEndEvent = ({ events }: Readonly<HeldRun>): boolean =>
-  events.some(({ event }) => event.type === 'agent.finished' && event.settled !== false);
-
 function forceOpenEnded(step: Step): void {
-  const ended = [...step.state.held].filter(([, held]) => hasEndEvent(held));
+  const ended = [...step.state.held].filter(([, held]) => endOfHeld(held) !== undefined);
   for (const [key] of ended) forceOpen(step, key, dispatch);
 }
 

@@ -7,17 +7,21 @@ import type { AgentEvent, EventOf } from '../model/event.js';
 import { isThere } from '../tracked.js';
 import { hasEnded } from './emit.js';
 import { letSleep, wakeBy } from './heap.js';
-import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
+import { type Child, findParent, type Parent, startOfHeld } from './parents.js';
 import { markGap, openRun, previewRun, putAway } from './runs.js';
 import {
+  childWait,
   giveUp,
   type HeldEvent,
   type HeldRun,
   nextNumber,
   type Origin,
+  ownWait,
   type Run,
+  runWait,
   type State,
   type Step,
+  sessionWait,
 } from './state.js';
 
 /** Applies an event to the run that has been opened for it; only a spawn can do without one. */
@@ -47,20 +51,17 @@ function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
 /** OpenClaw's session keys of sub-agents. */
 const SUBAGENT_SESSION = /:subagent:/;
 
-function childOf({ span_id, session_key, run_id, started, first_ms }: Origin): Child {
+function childOf(origin: Origin): Child {
+  const { span_id, session_key, run_id, started } = origin;
   return {
     key: span_id,
     session_key,
     run_id,
-    start_ms: started?.ts ?? first_ms,
+    start_ms: startOfHeld(origin),
     parent_session_key: started?.parent_session_key,
     parent_run_id: started?.parent_run_id,
   };
 }
-
-/** A held run is found by its own session and id too: a spawn may come for it, or another held run wait for it. */
-export const childWait = (session_key: string): string => `c:${session_key}`;
-const ownWait = (run_id: string): string => `i:${run_id}`;
 
 /** Nothing names a parent yet. It may come, where the session's key is a sub-agent's or events arrive out of order. */
 const mayHaveParent = ({ session_key, events }: HeldRun): boolean =>
@@ -214,10 +215,13 @@ export function openWaiting(step: Step, dispatch: Dispatch): void {
 }
 
 /**
- * Held runs that a held run waits for: they are opened first, so that the tree is as whole as it can be; the one that began first
- * before all others, since a later run of its session may itself wait for this one.
+ * Held runs that a held run waits for: they are opened first, so that the tree is as whole as it can be: its parent, where that is
+ * known, else the one that began first before all others, since a later run of its session may itself wait for this one.
  */
-function heldParents({ state }: Step, waits_for: string[] = []): string[] {
+function heldParents({ state }: Step, parent: Parent): string[] {
+  if (parent.kind === 'none') return [];
+  if (parent.kind === 'unknown' && parent.held_key !== undefined) return [parent.held_key];
+  const { waits_for = [] } = parent;
   const own = waits_for.map((what) =>
     what.startsWith('s:') ? childWait(what.slice(2)) : ownWait(what.slice(2)),
   );
@@ -252,7 +256,7 @@ export function forceOpen(step: Step, key: string, dispatch: Dispatch): void {
   for (let at = path.at(-1); at !== undefined; at = path.at(-1)) {
     const held = step.state.held.get(at);
     const parent = held && wasRun(step, held) ? findParent(step, childOf(held)) : undefined;
-    const before = parent === undefined || parent.kind === 'none' ? [] : heldParents(step, parent.waits_for);
+    const before = parent === undefined ? [] : heldParents(step, parent);
     const next = before.find((each) => !seen.has(each));
     if (next !== undefined) {
       seen.add(next);

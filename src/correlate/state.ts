@@ -364,6 +364,13 @@ export interface State {
   counts: Counts;
 }
 
+export const sessionWait = (session_key: string): string => `s:${session_key}`;
+export const runWait = (run_id: string): string => `r:${run_id}`;
+
+/** A held run is found by its own session and id too: a spawn may come for it, or another held run wait for it. */
+export const childWait = (session_key: string): string => `c:${session_key}`;
+export const ownWait = (run_id: string): string => `i:${run_id}`;
+
 /** Over the life of the correlator. */
 export interface Counts {
   runs_opened: number;
