@@ -1,5 +1,6 @@
 /**
- * Runs that are known and not open yet: a child hangs under the run that spawned it, however long that one has to wait itself.
+ * Runs that are known and not open yet: what is said of such a run is about it and no other, and a child hangs under the run that
+ * spawned it, however long that one has to wait itself.
  */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, vi } from 'vitest';
@@ -82,6 +83,63 @@ function parentsOf({ spans }: Emission): Record<string, string | undefined> {
     if (parent_span_id !== undefined) expect(traces.get(parent_span_id)).toBe(trace_id);
   return Object.fromEntries(runs.map((span) => [nameOf(span), names.get(span.parent_span_id ?? '')]));
 }
+
+const runOf = ({ spans }: Emission, run_id: string) =>
+  spans.find(({ kind, attributes }) => kind === 'run' && attributes['openclaw.run.id'] === run_id);
+
+describe('what is said of a sub-agent whose run is not open yet', () => {
+  const parent = { parent_session_key: SESSION, parent_run_id: 'r' };
+  const boom = { status: 'error', error: { type: 'boom', message: 'b' } };
+  const before = [started(0, SESSION, 'r'), started(10, X, 'c1', parent)];
+  const after = [finished(3_500, X, 'c1'), finished(4_000, SESSION, 'r')];
+  /** The second run of the session waits for its spawn until 2,500. */
+  const second = started(1_500, X, 'c2', parent);
+
+  const expectEnded = (given: Emission, c1_end_ms = 3_500): void => {
+    expect(runOf(given, 'c1')).toMatchObject({ end_ms: NOW_MS + c1_end_ms, error: undefined });
+    expect(runOf(given, 'c2')).toMatchObject({ end_ms: NOW_MS + 1_900, error: { type: 'boom' } });
+    const logs = given.logs.filter(({ event_name }) => event_name === 'openclaw.subagent_finished');
+    expect(logs.map(({ span_id }) => span_id)).toEqual([runOf(given, 'c2')?.span_id]);
+  };
+
+  test.each([
+    ['that it names', 'c2'],
+    ['that is the latest of its session, where it names none that is known', 'task-7'],
+  ])('is about the run %s', (_, run_id) => {
+    const end = at(1_900, 'subagent.finished', X, run_id, boom);
+    expectEnded(play([...before, second, end, ...after]));
+  });
+
+  test('ends it where the run before it has ended', () => {
+    const end = at(1_900, 'subagent.finished', X, 'c2', boom);
+    const events = [finished(1_000, X, 'c1'), second, end, finished(4_000, SESSION, 'r')];
+    expectEnded(play([...before, ...events]), 1_000);
+  });
+
+  test('is about the run that it names also where only a spawn has told of that', () => {
+    const events = [
+      spawned(1_490, X, 'c2', { parent_run_id: 'r' }),
+      at(1_900, 'subagent.finished', X, 'c2', boom),
+      second,
+    ];
+    expectEnded(play([...before, ...events, ...after]));
+  });
+
+  test('is about the latest run that is open, where it names none that is known', () => {
+    const end = at(1_900, 'subagent.finished', X, 'task-7', boom);
+    expect(runOf(play([...before, end, finished(4_000, SESSION, 'r')]), 'c1')).toMatchObject({
+      end_ms: NOW_MS + 1_900,
+      error: { type: 'boom' },
+    });
+  });
+
+  test('is an event on the span of that run', () => {
+    const output = at(1_900, 'subagent.output', X, 'c2', { output: 'o' });
+    const given = play([...before, second, output, finished(2_000, X, 'c2'), ...after]);
+    expect(runOf(given, 'c1')?.events).toEqual([]);
+    expect(runOf(given, 'c2')?.events).toMatchObject([{ name: 'openclaw.subagent_output' }]);
+  });
+});
 
 const ANNOUNCE = `announce:requester-settle:main:${SESSION}:c1:yield-1`;
 
