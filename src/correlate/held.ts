@@ -2,7 +2,7 @@
  * Events of runs that can't be opened yet: their start has not been seen, or their parent is not known. They wait, for a
  * bounded time and in a bounded number, and are then applied in the order in which they happened.
  */
-import { enqueue, takeOldest } from '../bounded.js';
+import { enqueue, getEntry, takeOldest } from '../bounded.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import { isThere } from '../tracked.js';
 import { hasEnded } from './emit.js';
@@ -188,6 +188,10 @@ export function openAtOnce(
   return true;
 }
 
+/** It is a sub-agent's first run: whoever spawned it will tell. A later one of its session may be nobody's. */
+const isSpawned = ({ state }: Step, { session_key }: HeldRun): boolean =>
+  SUBAGENT_SESSION.test(session_key) && (getEntry(state.sessions, session_key)?.runs.length ?? 0) === 0;
+
 /** Opens a held run if its start has been seen and its parent is known, or it has none. */
 export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
   if (held.started === undefined) return;
@@ -195,6 +199,7 @@ export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
   if (parent.kind === 'unknown') return wait(step, held, parent.waits_for);
   const isSettled = parent.kind === 'none' ? !mayHaveParent(held) : parent.certain;
   if (isSettled) return release(step, held, parent, dispatch);
+  if (parent.kind === 'none' && isSpawned(step, held)) return;
   // The spawn that names its parent, or the call in it, may be under way.
   if (held.soft_due_ms === undefined) {
     held.soft_due_ms = step.now_ms + step.options.limits.link_ms;

@@ -270,6 +270,39 @@ describe('a child of a session', () => {
   });
 });
 
+describe('a sub-agent of which nothing names a parent', () => {
+  const told = [
+    started(0, SESSION, 'r1'),
+    started(10, X, 'c1'),
+    at(1_600, 'agent.step_started', SESSION, 'r1'),
+    spawned(5, X, 'c1', { parent_run_id: 'r1' }),
+    finished(3_000, X, 'c1'),
+    finished(3_500, SESSION, 'r1'),
+  ];
+
+  test('waits for its spawn, also where that comes long after it', () => {
+    expect(parentsOf(play(told))).toEqual({ r1: undefined, c1: 'r1' });
+  });
+
+  test('is a root where its spawn has not come after 30 s', () => {
+    const correlator = createCorrelator();
+    const emissions = [
+      correlator.apply(started(0, X, 'c1'), NOW_MS),
+      ...expireUntil(correlator, NOW_MS + 29_999),
+    ];
+    expect(merge(emissions).previews).toEqual([]);
+    expect(correlator.expire(NOW_MS + 30_000).previews.map(nameOf)).toEqual(['c1']);
+  });
+
+  test('has waited once: a later run of its session is a root after 1 s', () => {
+    const correlator = createCorrelator();
+    for (const event of told) correlator.apply(event, NOW_MS + 4_000);
+    correlator.apply(started(5_000, X, 'c2'), NOW_MS + 5_000);
+    expect(correlator.expire(NOW_MS + 5_999).previews).toEqual([]);
+    expect(correlator.expire(NOW_MS + 6_000).previews.map(nameOf)).toEqual(['c2']);
+  });
+});
+
 test('runs that wait for each other are opened after 30 s', () => {
   const events = [
     started(0, X, 'c1', { parent_session_key: Y }),
