@@ -120,7 +120,8 @@ export type Identity = Omit<Origin, 'started' | 'first_ms'>;
 export function hold(step: Step, event: AgentEvent, identity: Identity): HeldRun {
   const held = step.state.held.get(identity.span_id) ?? newHeldRun(step, identity);
   held.events.push({ event, arrival_ms: step.now_ms });
-  held.first_ms = Math.min(held.first_ms, event.ts);
+  // A spawn is told of the run, and by another: the run began after it.
+  if (event.type !== 'subagent.spawned') held.first_ms = Math.min(held.first_ms, event.ts);
   if (event.type === 'agent.started' && event.ts < (held.started?.ts ?? Infinity)) held.started = event;
   step.state.held_events++;
   return held;

@@ -284,7 +284,7 @@ export interface Origin extends Seen {
   span_id: string;
   /** Its start, once that has been seen; of several the first. */
   started: EventOf<'agent.started'> | undefined;
-  /** The earliest instant that its events tell. */
+  /** The earliest instant that its own events tell; `Infinity` where only a spawn tells of it. */
   first_ms: number;
 }
 

@@ -303,6 +303,20 @@ describe('a sub-agent of which nothing names a parent', () => {
   });
 });
 
+test('a run without a start begins with its first event, and not with the spawn that waits with it', () => {
+  const events = [
+    ...byCall.slice(0, 4),
+    at(1_050, 'agent.step_started', X, 'c1'),
+    finished(1_100, X, 'c1'),
+    finished(1_200, SESSION, 'r1'),
+  ];
+  for (const restart_before of [undefined, 4])
+    expect(runOf(play(events, restart_before), 'c1')).toMatchObject({
+      start_ms: NOW_MS + 1_050,
+      attributes: { 'openclaw.partial': true },
+    });
+});
+
 test('runs that wait for each other are opened after 30 s', () => {
   const events = [
     started(0, X, 'c1', { parent_session_key: Y }),
