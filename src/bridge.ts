@@ -237,7 +237,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     const left_ms = countdown(limit_ms);
     await pipeline.settled();
     // The bridge's own metrics are to tell what became of the rest.
-    await untilIdle(Math.min(limit_ms, LAST_ANSWERS_MS));
+    if (isPending()) await untilIdle(Math.min(limit_ms, LAST_ANSWERS_MS));
     await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
     await untilIdle(left_ms());
   }

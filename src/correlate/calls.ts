@@ -28,6 +28,7 @@ import {
   type Run,
   type Step,
   sessionOf,
+  sessionWait,
 } from './state.js';
 import { currentStep } from './steps.js';
 
@@ -126,7 +127,11 @@ export function onToolCall(step: Step, run: Run, event: ToolCall): void {
   if (current !== undefined) current.end_ms ??= event.ts;
   emitPreview(step, () => callSpan(step, run, call));
   emitLog(step, event, { run, call });
-  if (call.late) wakeBy(step.state.waking, run, lateDue(step, run));
+  if (call.late) {
+    wakeBy(step.state.waking, run, lateDue(step, run));
+    // A child may wait for whoever made it.
+    if (step.state.waiting.size > 0) step.arrived.push(sessionWait(run.session_key));
+  }
   unpark(step, run, call.call_id);
   applyEarlyEnd(step, run, call.call_id);
 }

@@ -14,7 +14,6 @@ import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
 import { hasEnded } from './emit.js';
 import { firstDue, letSleep, wakeBy } from './heap.js';
 import {
-  childWait,
   expireHold,
   forceOpen,
   hold,
@@ -27,6 +26,7 @@ import {
 } from './held.js';
 import { runKey } from './ids.js';
 import { noneSeen, type Seen } from './numbers.js';
+import { endOfHeld, heldRunsOf, isSeenRun, peek, startOfHeld } from './parents.js';
 import {
   closeRun,
   expireLimits,
@@ -46,12 +46,12 @@ import { isAboutSubagent, isFirstSight } from './seen.js';
 import { logSpawn, rememberSpawn } from './spawns.js';
 import {
   type CorrelatorCounts,
+  childWait,
   createState,
   DEFAULT_LIMITS,
   emptyEmission,
   forgetRecent,
   type GivenLimits,
-  type HeldRun,
   latestRun,
   liveRun,
   type Options,
@@ -198,16 +198,38 @@ function identityOf({ state }: Step, { session_key, run_id = '' }: AgentEvent, k
   return state.held.get(key) ?? { session_key, run_id, span_id: key, ...noneSeen() };
 }
 
+/** Whether a run that is not open is known: by events of its own, or by a spawn that names it. */
+function isKnownRun(step: Step, key: string): boolean {
+  const { archive, held, spawns } = step.state;
+  if (getEntry(archive, key) !== undefined || getEntry(spawns, key) !== undefined) return true;
+  const waiting = held.peek(key);
+  return (waiting !== undefined && isSeenRun(step, waiting)) || hasEnded(step, key);
+}
+
+/** Of a session any run is meant. */
+const ANY = { key: '', run_id: '' };
+
+/** The latest run of a session, also of those that are not open yet. */
+function latestOf(step: Step, session_key: string): string | undefined {
+  const { sessions } = step.state;
+  const key = getEntry(sessions, session_key)?.runs.at(-1);
+  const opened = key === undefined ? undefined : peek(step.state, key);
+  let latest = opened && { key: opened.span_id, start_ms: opened.start_ms };
+  for (const held of heldRunsOf(step, session_key, ANY)) {
+    const start_ms = startOfHeld(held);
+    if (latest === undefined || latest.start_ms <= start_ms) latest = { key: held.span_id, start_ms };
+  }
+  return latest?.key;
+}
+
 /** What is said of a sub-agent may name its session alone: it is about its latest run. Once that has ended, nothing of it changes. */
 function applyToSubagent(step: Step, event: AgentEvent, own: string): void {
   const { state } = step;
-  const own_ended = archived(state, own);
-  const key = own_ended === undefined ? getEntry(state.sessions, event.session_key)?.runs.at(-1) : own;
-  const run = key === undefined ? undefined : state.runs.get(key);
+  const key = isKnownRun(step, own) ? own : (latestOf(step, event.session_key) ?? own);
+  const run = state.runs.get(key);
   if (run !== undefined) return applyToRun(step, run, event);
-  const ended = own_ended ?? (key === undefined ? undefined : archived(state, key));
-  if (key === undefined || ended === undefined)
-    return applyUnknown(step, event, identityOf(step, event, own));
+  const ended = archived(state, key);
+  if (ended === undefined) return applyUnknown(step, event, identityOf(step, event, key));
   const changed = event.gap === true ? recall(step, key) : undefined;
   if (changed !== undefined) applyToRun(step, changed, event);
   else dispatch(step, { ...ended }, event);
@@ -275,11 +297,8 @@ function expireDue(step: Step): void {
   }
 }
 
-const hasEndEvent = ({ events }: Readonly<HeldRun>): boolean =>
-  events.some(({ event }) => event.type === 'agent.finished' && event.settled !== false);
-
 function forceOpenEnded(step: Step): void {
-  const ended = [...step.state.held].filter(([, held]) => hasEndEvent(held));
+  const ended = [...step.state.held].filter(([, held]) => endOfHeld(held) !== undefined);
   for (const [key] of ended) forceOpen(step, key, dispatch);
 }
 

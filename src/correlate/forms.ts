@@ -331,8 +331,8 @@ export const HELD_FORM: Form<HeldRun> = {
     wake_ms: saveWake(held),
   }),
   load(saved) {
-    const { seen, wake_ms, ...held } = saved as Saved[number];
-    return { ...held, epoch: 0, ...seenOf(seen), ...loadWake(wake_ms) };
+    const { seen, wake_ms, first_ms, ...held } = saved as Saved[number];
+    return { ...held, first_ms: first_ms ?? Infinity, epoch: 0, ...seenOf(seen), ...loadWake(wake_ms) };
   },
 };
 

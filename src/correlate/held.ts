@@ -2,22 +2,26 @@
  * Events of runs that can't be opened yet: their start has not been seen, or their parent is not known. They wait, for a
  * bounded time and in a bounded number, and are then applied in the order in which they happened.
  */
-import { enqueue, takeOldest } from '../bounded.js';
+import { enqueue, getEntry, takeOldest } from '../bounded.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import { isThere } from '../tracked.js';
 import { hasEnded } from './emit.js';
 import { letSleep, wakeBy } from './heap.js';
-import { type Child, findParent, type Parent, runWait, sessionWait } from './parents.js';
+import { type Child, findParent, type Parent, startOfHeld } from './parents.js';
 import { markGap, openRun, previewRun, putAway } from './runs.js';
 import {
+  childWait,
   giveUp,
   type HeldEvent,
   type HeldRun,
   nextNumber,
   type Origin,
+  ownWait,
   type Run,
+  runWait,
   type State,
   type Step,
+  sessionWait,
 } from './state.js';
 
 /** Applies an event to the run that has been opened for it; only a spawn can do without one. */
@@ -48,20 +52,17 @@ function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
 /** OpenClaw's session keys of sub-agents. */
 const SUBAGENT_SESSION = /:subagent:/;
 
-function childOf({ span_id, session_key, run_id, started, first_ms }: Origin): Child {
+function childOf(origin: Origin): Child {
+  const { span_id, session_key, run_id, started } = origin;
   return {
     key: span_id,
     session_key,
     run_id,
-    start_ms: started?.ts ?? first_ms,
+    start_ms: startOfHeld(origin),
     parent_session_key: started?.parent_session_key,
     parent_run_id: started?.parent_run_id,
   };
 }
-
-/** A held run is found by its own session and id too: a spawn may come for it, or another held run wait for it. */
-export const childWait = (session_key: string): string => `c:${session_key}`;
-const ownWait = (run_id: string): string => `i:${run_id}`;
 
 /** Nothing names a parent yet. It may come, where the session's key is a sub-agent's or events arrive out of order. */
 const mayHaveParent = ({ session_key, events }: HeldRun): boolean =>
@@ -120,7 +121,8 @@ export type Identity = Omit<Origin, 'started' | 'first_ms'>;
 export function hold(step: Step, event: AgentEvent, identity: Identity): HeldRun {
   const held = step.state.held.get(identity.span_id) ?? newHeldRun(step, identity);
   held.events.push({ event, arrival_ms: step.now_ms });
-  held.first_ms = Math.min(held.first_ms, event.ts);
+  // A spawn is told of the run, and by another: the run began after it.
+  if (event.type !== 'subagent.spawned') held.first_ms = Math.min(held.first_ms, event.ts);
   if (event.type === 'agent.started' && event.ts < (held.started?.ts ?? Infinity)) held.started = event;
   step.state.held_events++;
   return held;
@@ -188,6 +190,10 @@ export function openAtOnce(
   return true;
 }
 
+/** It is a sub-agent's first run: whoever spawned it will tell. A later one of its session may be nobody's. */
+const isSpawned = ({ state }: Step, { session_key }: HeldRun): boolean =>
+  SUBAGENT_SESSION.test(session_key) && (getEntry(state.sessions, session_key)?.runs.length ?? 0) === 0;
+
 /** Opens a held run if its start has been seen and its parent is known, or it has none. */
 export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
   if (held.started === undefined) return;
@@ -195,6 +201,7 @@ export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
   if (parent.kind === 'unknown') return wait(step, held, parent.waits_for);
   const isSettled = parent.kind === 'none' ? !mayHaveParent(held) : parent.certain;
   if (isSettled) return release(step, held, parent, dispatch);
+  if (parent.kind === 'none' && isSpawned(step, held)) return;
   // The spawn that names its parent, or the call in it, may be under way.
   if (held.soft_due_ms === undefined) {
     held.soft_due_ms = step.now_ms + step.options.limits.link_ms;
@@ -215,10 +222,13 @@ export function openWaiting(step: Step, dispatch: Dispatch): void {
 }
 
 /**
- * Held runs that a held run waits for: they are opened first, so that the tree is as whole as it can be; the one that began first
- * before all others, since a later run of its session may itself wait for this one.
+ * Held runs that a held run waits for: they are opened first, so that the tree is as whole as it can be: its parent, where that is
+ * known, else the one that began first before all others, since a later run of its session may itself wait for this one.
  */
-function heldParents({ state }: Step, waits_for: string[] = []): string[] {
+function heldParents({ state }: Step, parent: Parent): string[] {
+  if (parent.kind === 'none') return [];
+  if (parent.kind === 'unknown' && parent.held_key !== undefined) return [parent.held_key];
+  const { waits_for = [] } = parent;
   const own = waits_for.map((what) =>
     what.startsWith('s:') ? childWait(what.slice(2)) : ownWait(what.slice(2)),
   );
@@ -253,7 +263,7 @@ export function forceOpen(step: Step, key: string, dispatch: Dispatch): void {
   for (let at = path.at(-1); at !== undefined; at = path.at(-1)) {
     const held = step.state.held.get(at);
     const parent = held && wasRun(step, held) ? findParent(step, childOf(held)) : undefined;
-    const before = parent === undefined || parent.kind === 'none' ? [] : heldParents(step, parent.waits_for);
+    const before = parent === undefined ? [] : heldParents(step, parent);
     const next = before.find((each) => !seen.has(each));
     if (next !== undefined) {
       seen.add(next);

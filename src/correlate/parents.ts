@@ -4,11 +4,24 @@
  */
 import { getEntry } from '../bounded.js';
 import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
+import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SpanReference } from '../model/telemetry.js';
 import { archived } from './archive.js';
 import { callSpanId, isKnownCall } from './calls.js';
+import { hasEnded } from './emit.js';
 import { runKey } from './ids.js';
-import { type Run, runReference, type Spawn, type State, type Step } from './state.js';
+import { isAboutSubagent } from './seen.js';
+import {
+  childWait,
+  type HeldRun,
+  type Run,
+  runReference,
+  runWait,
+  type Spawn,
+  type State,
+  type Step,
+  sessionWait,
+} from './state.js';
 
 /** What is known of a run that looks for its parent. */
 export interface Child {
@@ -22,10 +35,16 @@ export interface Child {
 
 export type Parent =
   /** Nothing says that it has one. */
-  | { kind: 'none' }
-  /** One is named and is not known: what to wait for, and what to take if that does not come. */
-  | { kind: 'unknown'; waits_for: string[]; fallback?: KnownParent }
-  | KnownParent;
+  { kind: 'none' } | UnknownParent | KnownParent;
+
+/** One is named and is not known: what to wait for, and what to take if that does not come. */
+export interface UnknownParent {
+  kind: 'unknown';
+  waits_for: string[];
+  /** Of the run that it is, where that is known and not open yet. */
+  held_key?: string | undefined;
+  fallback?: KnownParent | undefined;
+}
 
 export interface KnownParent {
   kind: 'known';
@@ -39,9 +58,6 @@ export interface KnownParent {
   /** Where it is not certain: what would make it so. */
   waits_for?: string[];
 }
-
-export const sessionWait = (session_key: string): string => `s:${session_key}`;
-export const runWait = (run_id: string): string => `r:${run_id}`;
 
 /** A run, open or ended, to be looked at. */
 export const peek = (state: State, key: string): Readonly<Run> | undefined =>
@@ -68,18 +84,88 @@ function runsOf(step: Step, session_key: string, child_key: string): Run[] {
     .filter((run): run is Run => run !== undefined && !isBelow(step, run, child_key));
 }
 
-const latest = (runs: Run[]): Run | undefined =>
-  runs.reduce<Run | undefined>(
+/** What tells whether a child could hang under a run. */
+interface Candidate {
+  span_id: string;
+  start_ms: number;
+  /** It began before that. */
+  partial: boolean;
+  ended: { end_ms: number } | undefined;
+}
+
+/** The end of a held run, as far as that has been told. */
+export function endOfHeld({ events }: Readonly<HeldRun>): EventOf<'agent.finished'> | undefined {
+  for (const { event } of events)
+    if (event.type === 'agent.finished' && event.settled !== false) return event;
+  return undefined;
+}
+
+const isNamedIn = (named: AnnouncedRun[] | undefined, child_run_id: string): boolean =>
+  named?.some(({ run_id }) => run_id === child_run_id) ?? false;
+
+/** Whether a held run is more than what is said of a sub-agent: events of its own tell of it. */
+export const isSeenRun = (step: Step, { span_id, events }: Readonly<HeldRun>): boolean =>
+  events.some(({ event }) => !isAboutSubagent(event)) && !hasEnded(step, span_id);
+
+/** Runs of a session that wait to be opened, and that a child could hang under: not those that report on it. */
+export function heldRunsOf(
+  step: Step,
+  session_key: string,
+  child: Pick<Child, 'key' | 'run_id'>,
+): Readonly<HeldRun>[] {
+  const { held, waiting } = step.state;
+  if (held.size === 0) return [];
+  return [...(waiting.get(childWait(session_key)) ?? [])].flatMap((key) => {
+    const run = key === child.key ? undefined : held.peek(key);
+    if (run === undefined || !isSeenRun(step, run)) return [];
+    return isNamedIn(parseAnnounceRunId(run.run_id, session_key), child.run_id) ? [] : [run];
+  });
+}
+
+/** When a held run began, as far as that has been told. */
+export const startOfHeld = ({ started, first_ms }: Pick<HeldRun, 'started' | 'first_ms'>): number =>
+  started?.ts ?? first_ms;
+
+function candidateOf(held: Readonly<HeldRun>): Candidate {
+  const end = endOfHeld(held);
+  return {
+    span_id: held.span_id,
+    start_ms: startOfHeld(held),
+    partial: held.started === undefined,
+    ended: end && { end_ms: end.ts },
+  };
+}
+
+const latest = <T extends Pick<Candidate, 'start_ms'>>(runs: T[]): T | undefined =>
+  runs.reduce<T | undefined>(
     (found, run) => (found && found.start_ms > run.start_ms ? found : run),
     undefined,
   );
 
-const isActiveAt = (run: Run, at_ms: number): boolean => run.ended === undefined || run.ended.end_ms >= at_ms;
+const earliest = <T extends Pick<Candidate, 'start_ms'>>(runs: T[]): T | undefined =>
+  runs.reduce<T | undefined>(
+    (found, run) => (found && found.start_ms <= run.start_ms ? found : run),
+    undefined,
+  );
 
-/** The run that was active when the child started, else the latest one before it, else any. */
-function runAt(runs: Run[], start_ms: number): Run | undefined {
+const isActiveAt = ({ ended }: Candidate, at_ms: number): boolean =>
+  ended === undefined || ended.end_ms >= at_ms;
+
+/** A child's clock may be behind its parent's by this much. */
+const CLOCKS_DIFFER_MS = 1_000;
+
+/** Whether a run that is seen later than the child may have begun before it all the same. */
+const mayBeBefore = (run: Candidate, start_ms: number): boolean =>
+  run.partial || run.start_ms <= start_ms + CLOCKS_DIFFER_MS;
+
+/** The run that was active when the child started, else the latest one before it, else the first that may have been. */
+function runAt<T extends Candidate>(runs: T[], start_ms: number): T | undefined {
   const before = runs.filter((run) => run.start_ms <= start_ms);
-  return latest(before.filter((run) => isActiveAt(run, start_ms))) ?? latest(before) ?? runs[0];
+  return (
+    latest(before.filter((run) => isActiveAt(run, start_ms))) ??
+    latest(before) ??
+    earliest(runs.filter((run) => mayBeBefore(run, start_ms)))
+  );
 }
 
 function known(step: Step, run: Run, call_id: string | undefined, certain: boolean): KnownParent {
@@ -89,27 +175,79 @@ function known(step: Step, run: Run, call_id: string | undefined, certain: boole
     : { kind: 'known', run, span_id: run.span_id, certain, awaited_call_id: call_id };
 }
 
-/** The run that a spawn names: by its id, else by the call, else by time. */
-export function spawningRun(
+/** Who spawned a child, as far as that is known. */
+export interface Spawner {
+  /** To be looked at. Where another one is held, or more is to come: what to take if that does not open, or come. */
+  run: Readonly<Run> | undefined;
+  /** Of the run, where that is known and not open yet. */
+  held_key?: string | undefined;
+  /** It is told, by its id or by the call that it made; else it is found by time. */
+  is_told: boolean;
+  /** A better one may be to come, for as long as events may change places. */
+  is_guess: boolean;
+}
+
+function spawnerById(step: Step, key: string, child_key: string): Spawner {
+  const run = peek(step.state, key);
+  const held_key = run === undefined && step.state.held.peek(key) !== undefined ? key : undefined;
+  const is_known = run !== undefined && !isBelow(step, run, child_key);
+  return { run: is_known ? run : undefined, held_key, is_told: true, is_guess: !is_known };
+}
+
+const isOfCall = (event: AgentEvent, call_id: string): boolean =>
+  (event.type === 'tool.call' || event.type === 'tool.output' || event.type === 'tool.error') &&
+  event.call_id === call_id;
+
+/** By the call that it made. One that is held may be opened soon. */
+function spawnerByCall(
   step: Step,
-  spawn: Spawn,
-  child: Pick<Child, 'key' | 'start_ms'>,
-): Run | undefined {
-  const { parent_session_key, parent_run_id, call_id } = spawn;
-  if (parent_run_id !== undefined) {
-    const run = peek(step.state, runKey(parent_session_key, parent_run_id));
-    return run === undefined || isBelow(step, run, child.key) ? undefined : run;
-  }
+  call_id: string,
+  runs: Run[],
+  held: Readonly<HeldRun>[],
+): Pick<Spawner, 'run' | 'held_key'> | undefined {
+  const run = runs.findLast((each) => isKnownCall(step, each, call_id));
+  if (run !== undefined) return { run };
+  const caller = held.find(({ events }) => events.some(({ event }) => isOfCall(event, call_id)));
+  return caller && { run: undefined, held_key: caller.span_id };
+}
+
+/** The run that a spawn names: by its id, else by the call, else by time. */
+export function spawnerOf(
+  step: Step,
+  { parent_session_key, parent_run_id, call_id }: Spawn,
+  child: Pick<Child, 'key' | 'run_id' | 'start_ms'>,
+): Spawner {
+  if (parent_run_id !== undefined)
+    return spawnerById(step, runKey(parent_session_key, parent_run_id), child.key);
   const runs = runsOf(step, parent_session_key, child.key);
-  const caller = call_id === undefined ? undefined : runs.findLast((run) => isKnownCall(step, run, call_id));
-  return caller ?? runAt(runs, child.start_ms);
+  const held = heldRunsOf(step, parent_session_key, child);
+  const caller = call_id === undefined ? undefined : spawnerByCall(step, call_id, runs, held);
+  const run = caller?.run ?? runAt(runs, child.start_ms);
+  if (caller !== undefined)
+    return { run, held_key: caller.held_key, is_told: true, is_guess: caller.run === undefined };
+  const best =
+    held.length === 0 ? run : runAt<Candidate>([...held.map(candidateOf), ...runs], child.start_ms);
+  const held_key = best === undefined || best.span_id === run?.span_id ? undefined : best.span_id;
+  // A call that nobody has made yet is rather another run's than that of one which had ended.
+  const is_missing = call_id !== undefined && run !== undefined && !isActiveAt(run, child.start_ms);
+  return {
+    run,
+    held_key,
+    is_told: false,
+    is_guess: run === undefined || held_key !== undefined || is_missing,
+  };
 }
 
 function spawnParent(step: Step, child: Child, spawn: Spawn, certain: boolean): Parent {
-  const run = spawningRun(step, spawn, child);
-  return run === undefined
-    ? { kind: 'unknown', waits_for: [sessionWait(spawn.parent_session_key)] }
-    : known(step, run, spawn.call_id, certain);
+  const { run, held_key, is_told, is_guess } = spawnerOf(step, spawn, child);
+  const parent = run && known(step, run, spawn.call_id, certain && is_told);
+  if (parent !== undefined && !is_guess) return parent;
+  return {
+    kind: 'unknown',
+    waits_for: [sessionWait(spawn.parent_session_key)],
+    held_key,
+    fallback: parent,
+  };
 }
 
 /** A parent's run id alone: its session is that of the run by that id. */

@@ -9,7 +9,7 @@ import { callSpanId, isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
 import { CALLS } from './forms.js';
 import { deriveTraceId, runKey } from './ids.js';
-import { spawningRun } from './parents.js';
+import { spawnerOf } from './parents.js';
 import { type Run, runReference, type Spawn, type Step, sessionOf, setSession } from './state.js';
 
 type Spawned = EventOf<'subagent.spawned'>;
@@ -29,16 +29,18 @@ interface SpawningSpan {
   reference: SpanReference;
   /** What tells the call from others, where it is one; the tool as far as the call is still open. */
   identity: Attributes;
+  /** A better one may be to come. */
+  is_guess: boolean;
 }
 
 /** The span that a spawn's record belongs to: the spawning call, else the parent's run. */
 function spawningSpan(step: Step, event: Spawned): SpawningSpan | undefined {
-  const key = runKey(event.session_key, event.run_id ?? '');
-  const run = spawningRun(step, spawnOf(event, undefined), { key, start_ms: event.ts });
+  const { session_key, run_id = '', call_id, ts: start_ms } = event;
+  const child = { key: runKey(session_key, run_id), run_id, start_ms };
+  const { run, is_guess } = spawnerOf(step, spawnOf(event, undefined), child);
   if (run === undefined) return undefined;
-  const { call_id } = event;
   if (call_id === undefined || !isKnownCall(step, run, call_id))
-    return { run, reference: runReference(run), identity: {} };
+    return { run, reference: runReference(run), identity: {}, is_guess };
   return {
     run,
     reference: { trace_id: run.trace_id, span_id: callSpanId(run, call_id) },
@@ -46,6 +48,7 @@ function spawningSpan(step: Step, event: Spawned): SpawningSpan | undefined {
       'gen_ai.tool.name': CALLS.find(run.calls, call_id)?.tool,
       'gen_ai.tool.call.id': call_id,
     },
+    is_guess,
   };
 }
 
@@ -81,7 +84,7 @@ export function rememberSpawn(step: Step, event: Spawned): boolean {
     const key = runKey(session_key, run_id);
     setEntry(state.spawns, key, spawnOf(event, getEntry(state.spawns, key)), options.limits.spawns);
   }
-  if (spawningSpan(step, event) === undefined) return false;
+  if (spawningSpan(step, event)?.is_guess !== false) return false;
   logSpawn(step, event, undefined);
   return true;
 }

@@ -295,7 +295,7 @@ export interface Origin extends Seen {
   span_id: string;
   /** Its start, once that has been seen; of several the first. */
   started: EventOf<'agent.started'> | undefined;
-  /** The earliest instant that its events tell. */
+  /** The earliest instant that its own events tell; `Infinity` where only a spawn tells of it. */
   first_ms: number;
 }
 
@@ -374,6 +374,13 @@ export interface State {
   waking: (Run | HeldRun)[];
   counts: CorrelatorCounts;
 }
+
+export const sessionWait = (session_key: string): string => `s:${session_key}`;
+export const runWait = (run_id: string): string => `r:${run_id}`;
+
+/** A held run is found by its own session and id too: a spawn may come for it, or another held run wait for it. */
+export const childWait = (session_key: string): string => `c:${session_key}`;
+export const ownWait = (run_id: string): string => `i:${run_id}`;
 
 /** Over the life of the correlator. */
 export interface CorrelatorCounts {

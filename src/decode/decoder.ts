@@ -17,17 +17,16 @@ export type RejectReason =
   | 'line_too_long'
   | 'line_incomplete';
 
-interface Fault {
+export interface Rejection {
+  reason: RejectReason;
   /** The field, in dotted form; empty for the line as a whole. */
   path: string;
   message: string;
+  /** What else is wrong with the same event. */
+  more?: Pick<Rejection, 'path' | 'message'>[];
 }
 
-export interface Rejection extends Fault {
-  reason: RejectReason;
-  /** What else is wrong with the same event. */
-  more?: Fault[];
-}
+type Fault = Pick<Rejection, 'path' | 'message'>;
 
 export interface Decoded {
   events: AgentEvent[];

@@ -47,8 +47,8 @@ export const story: fc.Arbitrary<Story> = fc.letrec<{ story: Story; action: Acti
 
 type Fields<T extends EventType> = Omit<EventOf<T>, 'type' | 'ts' | 'session_key' | 'run_id' | 'seq'>;
 
-/** Tells stories: gives every event its time, its run and its sequence number. */
-function createTeller() {
+/** Tells stories: gives every event its time, its run and its sequence number. `names_parents`: spawns name the run that made them. */
+function createTeller(names_parents: boolean) {
   const events: AgentEvent[] = [];
   let now_ms = 1_700_000_000_000;
   let ids = 0;
@@ -99,7 +99,8 @@ function createTeller() {
     const child_run = id('run');
     tell('tool.call', session, run, { call_id, tool: 'sessions_spawn' });
     const call = action.call ? { call_id } : {};
-    const link = { parent_session_key: session, parent_run_id: run, label: `Agent ${child}`, ...call };
+    const parent = { parent_session_key: session, ...(names_parents ? { parent_run_id: run } : {}) };
+    const link = { ...parent, label: `Agent ${child}`, ...call };
     if (action.named === 'run') tell('subagent.spawned', child, child_run, link);
     else {
       tell('subagent.spawned', child, child_run, link);
@@ -135,16 +136,25 @@ function createTeller() {
 
 /** The events of some requests, each in a session of its own. */
 export function tellStories(stories: Story[]): AgentEvent[] {
-  const { events, perform } = createTeller();
+  const { events, perform } = createTeller(true);
   stories.forEach((each, index) => {
     perform(`agent:main:session-${index}`, `run-root-${index}`, each);
   });
   return events;
 }
 
-export const requests: fc.Arbitrary<AgentEvent[]> = fc
-  .array(story, { minLength: 1, maxLength: 3 })
-  .map(tellStories);
+const stories = fc.array(story, { minLength: 1, maxLength: 3 });
+
+export const requests: fc.Arbitrary<AgentEvent[]> = stories.map(tellStories);
+
+/** Requests of one session, one after the other, in which a spawn tells of who made it the session alone, or the call. */
+export const requestsOfASession: fc.Arbitrary<AgentEvent[]> = stories.map((each) => {
+  const { events, perform } = createTeller(false);
+  each.forEach((one, index) => {
+    perform('agent:main:session', `run-root-${index}`, one);
+  });
+  return events;
+});
 
 const STARTS_AND_ENDS: ReadonlySet<EventType> = new Set([
   'agent.started',

@@ -1,0 +1,352 @@
+/**
+ * Runs that are known and not open yet: what is said of such a run is about it and no other, and a child hangs under the run that
+ * spawned it, however long that one has to wait itself.
+ */
+import { fc, test } from '@fast-check/vitest';
+import { describe, expect, vi } from 'vitest';
+import { type Correlator, createCorrelator } from '../../src/correlate/index.js';
+import type { AgentEvent } from '../../src/model/event.js';
+import type { Emission } from '../../src/model/telemetry.js';
+import { save, savedIn } from '../captures.js';
+import { identities, merge, NOW_MS } from '../helpers.js';
+import { requestsOfASession } from './stories.js';
+
+// Many random cases need their time on a slow machine.
+vi.setConfig({ testTimeout: 60_000 });
+
+const SESSION = 'agent:main:s';
+const X = 'agent:main:subagent:x';
+const Y = 'agent:main:subagent:y';
+
+// biome-ignore lint/suspicious/noExplicitAny: a short way to write events; the types are checked where they are used
+const at = (ms: number, type: string, session_key: string, run_id: string | undefined, fields: any = {}) =>
+  ({ type, ts: NOW_MS + ms, session_key, run_id, ...fields }) as AgentEvent;
+
+const started = (ms: number, session_key: string, run_id: string, fields = {}): AgentEvent =>
+  at(ms, 'agent.started', session_key, run_id, fields);
+const finished = (ms: number, session_key: string, run_id: string, fields = {}): AgentEvent =>
+  at(ms, 'agent.finished', session_key, run_id, { status: 'ok', ...fields });
+const called = (ms: number, run_id: string, call_id: string): AgentEvent =>
+  at(ms, 'tool.call', SESSION, run_id, { call_id, tool: 'sessions_spawn' });
+const answered = (ms: number, run_id: string, call_id: string): AgentEvent =>
+  at(ms, 'tool.output', SESSION, run_id, { call_id });
+const spawned = (ms: number, session_key: string, run_id: string | undefined, fields = {}): AgentEvent =>
+  at(ms, 'subagent.spawned', session_key, run_id, { parent_session_key: SESSION, ...fields });
+
+function expireUntil(correlator: Correlator, now_ms: number): Emission[] {
+  const emissions: Emission[] = [];
+  for (let due_ms = correlator.nextDeadline(); due_ms !== undefined && due_ms <= now_ms; ) {
+    emissions.push(correlator.expire(due_ms));
+    due_ms = correlator.nextDeadline();
+  }
+  return emissions;
+}
+
+/** Events, each at the instant at which it comes, and then some time for whatever waits. */
+function playAt(coming: { event: AgentEvent; come_ms: number }[], restart_before?: number): Emission {
+  let correlator = createCorrelator();
+  const emissions: Emission[] = [];
+  coming.forEach(({ event, come_ms }, index) => {
+    if (index === restart_before) correlator = createCorrelator({}, savedIn(save(correlator)));
+    emissions.push(...expireUntil(correlator, come_ms), correlator.apply(event, come_ms));
+  });
+  const end_ms = (coming.at(-1)?.come_ms ?? 0) + 60_000;
+  return merge([...emissions, ...expireUntil(correlator, end_ms), correlator.close(end_ms)]);
+}
+
+/** Events at their own pace: each comes when it happened, or, where it is out of turn, with the one before it. */
+function play(events: AgentEvent[], restart_before?: number): Emission {
+  let now_ms = 0;
+  const coming = events.map((event) => {
+    now_ms = Math.max(now_ms, event.ts);
+    return { event, come_ms: now_ms };
+  });
+  return playAt(coming, restart_before);
+}
+
+/** The same all at once. */
+function playAtOnce(events: AgentEvent[]): Emission {
+  const correlator = createCorrelator();
+  const emissions = events.map((event) => correlator.apply(event, NOW_MS + 100_000));
+  return merge([...emissions, correlator.close(NOW_MS + 100_000)]);
+}
+
+const nameOf = ({ attributes }: { attributes: Record<string, unknown> }): string =>
+  String(attributes['gen_ai.tool.call.id'] ?? attributes['openclaw.run.id']);
+
+/** What each run hangs under: a run, a call, or nothing. */
+function parentsOf({ spans }: Emission): Record<string, string | undefined> {
+  const names = new Map(spans.map((span) => [span.span_id, nameOf(span)]));
+  const traces = new Map(spans.map((span) => [span.span_id, span.trace_id]));
+  const runs = spans.filter(({ kind }) => kind === 'run');
+  for (const { parent_span_id, trace_id } of runs)
+    if (parent_span_id !== undefined) expect(traces.get(parent_span_id)).toBe(trace_id);
+  return Object.fromEntries(runs.map((span) => [nameOf(span), names.get(span.parent_span_id ?? '')]));
+}
+
+const runOf = ({ spans }: Emission, run_id: string) =>
+  spans.find(({ kind, attributes }) => kind === 'run' && attributes['openclaw.run.id'] === run_id);
+
+describe('what is said of a sub-agent whose run is not open yet', () => {
+  const parent = { parent_session_key: SESSION, parent_run_id: 'r' };
+  const boom = { status: 'error', error: { type: 'boom', message: 'b' } };
+  const before = [started(0, SESSION, 'r'), started(10, X, 'c1', parent)];
+  const after = [finished(3_500, X, 'c1'), finished(4_000, SESSION, 'r')];
+  /** The second run of the session waits for its spawn until 2,500. */
+  const second = started(1_500, X, 'c2', parent);
+
+  const expectEnded = (given: Emission, c1_end_ms = 3_500): void => {
+    expect(runOf(given, 'c1')).toMatchObject({ end_ms: NOW_MS + c1_end_ms, error: undefined });
+    expect(runOf(given, 'c2')).toMatchObject({ end_ms: NOW_MS + 1_900, error: { type: 'boom' } });
+    const logs = given.logs.filter(({ event_name }) => event_name === 'openclaw.subagent_finished');
+    expect(logs.map(({ span_id }) => span_id)).toEqual([runOf(given, 'c2')?.span_id]);
+  };
+
+  test.each([
+    ['that it names', 'c2'],
+    ['that is the latest of its session, where it names none that is known', 'task-7'],
+  ])('is about the run %s', (_, run_id) => {
+    const end = at(1_900, 'subagent.finished', X, run_id, boom);
+    expectEnded(play([...before, second, end, ...after]));
+  });
+
+  test('ends it where the run before it has ended', () => {
+    const end = at(1_900, 'subagent.finished', X, 'c2', boom);
+    const events = [finished(1_000, X, 'c1'), second, end, finished(4_000, SESSION, 'r')];
+    expectEnded(play([...before, ...events]), 1_000);
+  });
+
+  test('is about the run that it names also where only a spawn has told of that', () => {
+    const events = [
+      spawned(1_490, X, 'c2', { parent_run_id: 'r' }),
+      at(1_900, 'subagent.finished', X, 'c2', boom),
+      second,
+    ];
+    expectEnded(play([...before, ...events, ...after]));
+  });
+
+  test('is about the latest run that is open, where it names none that is known', () => {
+    const end = at(1_900, 'subagent.finished', X, 'task-7', boom);
+    expect(runOf(play([...before, end, finished(4_000, SESSION, 'r')]), 'c1')).toMatchObject({
+      end_ms: NOW_MS + 1_900,
+      error: { type: 'boom' },
+    });
+  });
+
+  test('is an event on the span of that run', () => {
+    const output = at(1_900, 'subagent.output', X, 'c2', { output: 'o' });
+    const given = play([...before, second, output, finished(2_000, X, 'c2'), ...after]);
+    expect(runOf(given, 'c1')?.events).toEqual([]);
+    expect(runOf(given, 'c2')?.events).toMatchObject([{ name: 'openclaw.subagent_output' }]);
+  });
+});
+
+const ANNOUNCE = `announce:requester-settle:main:${SESSION}:c1:yield-1`;
+
+/** A run that goes on after a yield waits for the run that it reports on, and spawns a sub-agent meanwhile. */
+const spawnOfWaiting = [
+  started(0, SESSION, 'r1'),
+  started(10, X, 'c1', { parent_session_key: SESSION, parent_run_id: 'r1' }),
+  finished(50, SESSION, 'r1', { yielded: true }),
+  finished(300, X, 'c1'),
+  started(350, SESSION, ANNOUNCE),
+  called(400, ANNOUNCE, 'k'),
+  spawned(401, Y, 'c2', { call_id: 'k' }),
+  started(405, Y, 'c2'),
+  answered(420, ANNOUNCE, 'k'),
+  finished(700, Y, 'c2'),
+  finished(2_500, SESSION, ANNOUNCE),
+];
+
+const earlier = [started(0, SESSION, 'r0'), finished(50, SESSION, 'r0')];
+
+/** The child starts before the start of the run that spawned it has come. */
+const overtaken = [
+  ...earlier,
+  called(1_840, 'r1', 'k'),
+  started(1_846, X, 'c1', { parent_session_key: SESSION }),
+  started(1_783, SESSION, 'r1'),
+  answered(1_900, 'r1', 'k'),
+  finished(4_200, X, 'c1'),
+  finished(4_300, SESSION, 'r1'),
+];
+
+/** The start of the run that spawned it never comes, and a later run of the session does. */
+const missed = [
+  called(0, 'r1', 'k'),
+  started(10, X, 'c1', { parent_session_key: SESSION }),
+  answered(20, 'r1', 'k'),
+  finished(100, X, 'c1'),
+  finished(200, SESSION, 'r1'),
+  started(3_000, SESSION, 'r2'),
+  finished(4_600, SESSION, 'r2'),
+];
+
+const byCall = [
+  ...earlier,
+  called(1_000, 'r1', 'k'),
+  spawned(1_005, X, 'c1', { call_id: 'k' }),
+  started(1_010, X, 'c1'),
+  answered(1_020, 'r1', 'k'),
+  finished(1_100, X, 'c1'),
+];
+
+describe('a child hangs under the run that spawned it, where that', () => {
+  const cases: [string, AgentEvent[], Record<string, string | undefined>][] = [
+    ['waits for another one', spawnOfWaiting, { r1: undefined, c1: 'r1', [ANNOUNCE]: 'r1', c2: 'k' }],
+    ['has its start behind the child', overtaken, { r0: undefined, r1: undefined, c1: 'r1' }],
+    ['has no start', missed, { r1: undefined, r2: undefined, c1: 'r1' }],
+    [
+      'has no start and made the call that is named',
+      [...byCall, finished(1_200, SESSION, 'r1')],
+      { r0: undefined, r1: undefined, c1: 'k' },
+    ],
+    [
+      'has its start long after the call that is named',
+      [...byCall, at(3_500, 'agent.step_started', SESSION, 'r1'), started(900, SESSION, 'r1')],
+      { r0: undefined, r1: undefined, c1: 'k' },
+    ],
+    [
+      'has not been heard of when the child comes that names its call',
+      [
+        ...earlier,
+        spawned(1_005, X, 'c1', { call_id: 'k' }),
+        started(1_010, X, 'c1'),
+        finished(3_500, X, 'c1'),
+        started(900, SESSION, 'r1'),
+        called(1_000, 'r1', 'k'),
+      ],
+      { r0: undefined, r1: undefined, c1: 'k' },
+    ],
+  ];
+
+  test.each(cases)('%s', (_, events, parents) => {
+    expect(parentsOf(play(events))).toEqual(parents);
+    expect(parentsOf(playAtOnce(events))).toEqual(parents);
+  });
+
+  test.each(cases)('%s, and a restart comes between', (_, events) => {
+    const { spans } = play(events);
+    for (let index = 1; index < events.length; index++) expect(play(events, index).spans).toEqual(spans);
+  });
+
+  test('waits for another one: the spawn is told on its call', () => {
+    const { spans, logs } = play(spawnOfWaiting);
+    const call = spans.find(({ attributes }) => attributes['gen_ai.tool.call.id'] === 'k');
+    expect(logs.find(({ event_name }) => event_name === 'openclaw.subagent_spawned')).toMatchObject({
+      trace_id: call?.trace_id,
+      span_id: call?.span_id,
+    });
+  });
+});
+
+describe('a child of a session', () => {
+  const child = [started(1_000, X, 'c1', { parent_session_key: SESSION }), finished(1_500, X, 'c1')];
+
+  test('is no child of a run that began after it: it is a root', () => {
+    const events = [...child, started(3_000, SESSION, 'r2'), finished(3_100, SESSION, 'r2')];
+    expect(parentsOf(play(events))).toEqual({ c1: undefined, r2: undefined });
+    expect(parentsOf(playAtOnce(events))).toEqual({ c1: undefined, r2: undefined });
+  });
+
+  test('is one of a run that began with it, by a clock that is ahead', () => {
+    const events = [started(1_900, SESSION, 'r2'), ...child, finished(3_100, SESSION, 'r2')];
+    expect(parentsOf(play(events))).toEqual({ c1: 'r2', r2: undefined });
+  });
+
+  test('is one of a run that is first seen after it and had begun before', () => {
+    const events = [...child, called(9_000, 'r2', 'k'), finished(9_100, SESSION, 'r2')];
+    expect(parentsOf(play(events))).toEqual({ c1: 'r2', r2: undefined });
+  });
+
+  test('does not wait for a call that comes after the end of its run', () => {
+    const events = [...earlier, spawned(100, X, 'c1', { call_id: 'k' }), started(110, X, 'c1')];
+    const correlator = createCorrelator();
+    const emitted = merge(events.map((event) => correlator.apply(event, event.ts)));
+    expect(emitted.previews.map(nameOf)).toEqual(['r0']);
+    const { previews } = correlator.apply(called(40, 'r0', 'k'), NOW_MS + 5_000);
+    expect(previews.map(nameOf)).toEqual(['k', 'c1']);
+    expect(previews[1]?.parent_span_id).toBe(previews[0]?.span_id);
+  });
+});
+
+describe('a sub-agent of which nothing names a parent', () => {
+  const told = [
+    started(0, SESSION, 'r1'),
+    started(10, X, 'c1'),
+    at(1_600, 'agent.step_started', SESSION, 'r1'),
+    spawned(5, X, 'c1', { parent_run_id: 'r1' }),
+    finished(3_000, X, 'c1'),
+    finished(3_500, SESSION, 'r1'),
+  ];
+
+  test('waits for its spawn, also where that comes long after it', () => {
+    expect(parentsOf(play(told))).toEqual({ r1: undefined, c1: 'r1' });
+  });
+
+  test('is a root where its spawn has not come after 30 s', () => {
+    const correlator = createCorrelator();
+    const emissions = [
+      correlator.apply(started(0, X, 'c1'), NOW_MS),
+      ...expireUntil(correlator, NOW_MS + 29_999),
+    ];
+    expect(merge(emissions).previews).toEqual([]);
+    expect(correlator.expire(NOW_MS + 30_000).previews.map(nameOf)).toEqual(['c1']);
+  });
+
+  test('has waited once: a later run of its session is a root after 1 s', () => {
+    const correlator = createCorrelator();
+    for (const event of told) correlator.apply(event, NOW_MS + 4_000);
+    correlator.apply(started(5_000, X, 'c2'), NOW_MS + 5_000);
+    expect(correlator.expire(NOW_MS + 5_999).previews).toEqual([]);
+    expect(correlator.expire(NOW_MS + 6_000).previews.map(nameOf)).toEqual(['c2']);
+  });
+});
+
+test('a run without a start begins with its first event, and not with the spawn that waits with it', () => {
+  const events = [
+    ...byCall.slice(0, 4),
+    at(1_050, 'agent.step_started', X, 'c1'),
+    finished(1_100, X, 'c1'),
+    finished(1_200, SESSION, 'r1'),
+  ];
+  for (const restart_before of [undefined, 4])
+    expect(runOf(play(events, restart_before), 'c1')).toMatchObject({
+      start_ms: NOW_MS + 1_050,
+      attributes: { 'openclaw.partial': true },
+    });
+});
+
+test('runs that wait for each other are opened after 30 s', () => {
+  const events = [
+    started(0, X, 'c1', { parent_session_key: Y }),
+    started(0, Y, 'c2', { parent_session_key: X }),
+    finished(40_000, X, 'c1'),
+    finished(40_000, Y, 'c2'),
+  ];
+  const parents = Object.values(parentsOf(play(events)));
+  expect(parents).toHaveLength(2);
+  expect(parents.filter((parent) => parent === undefined)).toHaveLength(1);
+});
+
+/** Each event comes when it happened, or up to half a second later. */
+const jittered = requestsOfASession.chain((events) =>
+  fc.tuple(
+    fc.constant(events),
+    fc
+      .array(fc.nat(500), { minLength: events.length, maxLength: events.length })
+      .map((delays) =>
+        events
+          .map((event, index) => ({ event, come_ms: event.ts + (delays[index] ?? 0) }))
+          .sort((a, b) => a.come_ms - b.come_ms),
+      ),
+  ),
+);
+
+test.prop([jittered], { numRuns: 300 })(
+  'where nothing but time and calls tell who spawned a run, it is the same one in any order of half a second',
+  ([events, mixed]) => {
+    const inOrder = events.map((event) => ({ event, come_ms: event.ts }));
+    expect(identities(playAt(mixed).spans)).toEqual(identities(playAt(inOrder).spans));
+  },
+);
