@@ -237,15 +237,16 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     const left_ms = countdown(limit_ms);
     await pipeline.settled();
     // The bridge's own metrics are to tell what became of the rest.
-    if (isPending()) await untilIdle(Math.min(limit_ms, LAST_ANSWERS_MS));
+    const behind = destinations.filter((destination) => destination.pending() > 0);
+    await untilIdle(Math.min(limit_ms, LAST_ANSWERS_MS), behind);
     await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
     await untilIdle(left_ms());
   }
 
   const isPending = (): boolean => destinations.some((destination) => destination.pending() > 0);
 
-  const untilIdle = (limit_ms: number): Promise<void> =>
-    within(limit_ms, Promise.all(destinations.map((destination) => destination.idle())));
+  const untilIdle = (limit_ms: number, of = destinations): Promise<void> =>
+    within(limit_ms, Promise.all(of.map((destination) => destination.idle())));
 
   function summary(): Summary {
     const { runs_opened, runs_ended, runs_open, runs_with_gap, given_up } = correlator.counts();
