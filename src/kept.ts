@@ -78,7 +78,7 @@ export async function forget({ store, scope }: Kept): Promise<Kept> {
   return openKept(store, scope.slice(0, -1) as Command);
 }
 
-/** A `replay` counts apart from a `run`: their sums begin at different times. */
+/** Of a `run`: a `replay` counts apart, under a name that its recordings give it. */
 function instanceOf(store: Store, scope: string): string {
   const key = scope + INSTANCE;
   const known = store.get(key);
@@ -110,7 +110,7 @@ export function openKept(store: Store, command: Command): Kept {
     },
     records,
     deliveries: {
-      instance_id: instanceOf(store, scope),
+      instance_id: command === 'run' ? instanceOf(store, scope) : undefined,
       entries: (prefix) => store.entries(prefix),
       read: (key) => store.get(key),
       answers: mergeAnswers(logs),

@@ -3,7 +3,9 @@
  * so it is read no faster than the destinations take what comes of it.
  */
 import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { composeBridge, type KeepOptions } from '../bridge.js';
+import { instanceIdOf } from '../export/index.js';
 import { forget } from '../kept.js';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
@@ -130,7 +132,8 @@ export async function replay(
   if ('error' in keeping) return failed(keeping.error);
   try {
     const keep = keeping.keep && (await forThese(files, keeping.keep, logger));
-    const opened = await openDestinations(settings, logger, keep?.kept.deliveries);
+    const instance_id = instanceIdOf(recordingsName(files.map((file) => resolve(file))));
+    const opened = await openDestinations(settings, logger, keep?.kept.deliveries, instance_id);
     if ('error' in opened) return misused(opened.error);
     return conclude(await play(files, settings, logger, opened, onInterrupt, keep), settings, logger);
   } catch (error) {

@@ -41,7 +41,7 @@ export { createProcessorDestination, type ProcessorsConfig, type SpanSink } from
 export type { ProfileName } from './profiles.js';
 export type { ProxyServer } from './proxy.js';
 export { httpReason } from './reasons.js';
-export { createResource, newInstanceId, resourceProblem } from './resource.js';
+export { createResource, instanceIdOf, newInstanceId, resourceProblem } from './resource.js';
 export { redactSecrets } from './secrets.js';
 export { createTotalsReader, type TotalsReader } from './totals.js';
 export type { Transport } from './transport.js';

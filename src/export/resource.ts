@@ -4,7 +4,7 @@
  * variable, in silence. A label is worth neither that nor a start that fails, as it may be there for another program: the
  * part is left out and said.
  */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { hostname, networkInterfaces } from 'node:os';
 import { getStringFromEnv } from '@opentelemetry/core';
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
@@ -84,6 +84,10 @@ function environmentAttributes(): Record<string, string> {
  * machine.
  */
 export const newInstanceId = (): string => `${hostname()}-${randomBytes(4).toString('hex')}`;
+
+/** The name of one that writes the same each time: sent again, it counts once, as its spans do. */
+export const instanceIdOf = (what: string): string =>
+  `${hostname()}-${createHash('sha256').update(what).digest('hex').slice(0, 8)}`;
 
 /** Of what in this process is given none. */
 const PROCESS_INSTANCE = newInstanceId();

@@ -106,8 +106,8 @@ export interface Destination {
 
 /** What an earlier process left, for the destinations of this one. */
 export interface SavedDeliveries {
-  /** Under which its metrics were counted, and go on. */
-  instance_id: string;
+  /** Under which its metrics were counted, and go on; absent where they are counted anew. */
+  instance_id?: string | undefined;
   entries(prefix: string): Iterable<SavedRecord>;
   read(key: string): Uint8Array | undefined;
   answers(destination: string, signal: Signal): Answers;

@@ -86,6 +86,8 @@ export interface OpenOptions {
   memory_mb: number;
   /** What an earlier process left for them, where it is kept. */
   saved?: SavedDeliveries | undefined;
+  /** Under which the metrics are counted; default: as they were before, else a new one. */
+  instance_id?: string | undefined;
   /** Processors and readers of the program that the bridge is a part of. */
   processors?: ProcessorsConfig[];
 }
@@ -93,12 +95,12 @@ export interface OpenOptions {
 /** Opens destinations whose settings are complete. */
 export function openConfigured(
   configs: (DestinationConfig | ConsoleConfig)[],
-  { logger, memory_mb, saved, processors = [] }: OpenOptions,
+  { logger, memory_mb, saved, instance_id = saved?.instance_id, processors = [] }: OpenOptions,
 ): OpenedDestinations | { error: string } {
   const [shown, ...others] = configs.filter((config) => config.preset === 'console');
   if (others.length > 0) return { error: 'console is named twice: there is one terminal' };
   const memory_limit_bytes = (memory_mb * BYTES_PER_MB) / (configs.length + processors.length);
-  const resource = createResource(saved?.instance_id ?? newInstanceId());
+  const resource = createResource(instance_id ?? newInstanceId());
   let metrics: Metrics | undefined;
   let bridge: { summary(): Summary } | undefined;
   const remote = configs
@@ -143,10 +145,11 @@ export async function openDestinations(
   settings: Settings,
   logger: Logger,
   saved?: SavedDeliveries,
+  instance_id?: string,
 ): Promise<OpenedDestinations | { error: string }> {
   const chosen = await chooseDestinations(settings);
   if ('error' in chosen) return chosen;
   const { configs, found } = chosen;
   if (found !== undefined) logger.info(`sending to ${found.to}: ${found.why}; --to names another`);
-  return openConfigured(configs, { logger, memory_mb: settings.limits.memory_mb, saved });
+  return openConfigured(configs, { logger, memory_mb: settings.limits.memory_mb, saved, instance_id });
 }

@@ -107,8 +107,9 @@ const metricResources = ({ bytes }: SinkRequest): Record<string, unknown>[] =>
     Object.fromEntries(attributes.map(({ key, value }) => [key, value.stringValue])),
   );
 
-test('a writer of metrics has a name of its own, which it keeps: a run, a replay, and one in another directory', async () => {
+test('a writer of metrics has a name of its own, which it keeps: a run with its directory, a replay with its recording', async () => {
   const recording = temporaryFile('events.ndjson', STORY_LINES);
+  const another = temporaryFile('others.ndjson', STORY_LINES);
   const instanceOf = async (command: string[], directory: string[]): Promise<string> => {
     const sink = await startSink();
     await runForSummary([...command, '--to', `otlp=${sink.url}`, ...directory], {
@@ -125,13 +126,14 @@ test('a writer of metrics has a name of its own, which it keeps: a run, a replay
   const kept = ['--data-dir', temporaryDirectory()];
   const first = await instanceOf(run, kept);
   expect(await instanceOf(run, kept)).toBe(first);
+  const replayed = await instanceOf(replay, kept);
+  expect(await instanceOf(replay, [])).toBe(replayed);
   const others = [
-    await instanceOf(replay, kept),
+    await instanceOf(['replay', another], kept),
     await instanceOf(run, ['--data-dir', temporaryDirectory()]),
     await instanceOf(run, ['--no-store']),
-    await instanceOf(replay, []),
   ];
-  expect(new Set([first, ...others]).size).toBe(5);
+  expect(new Set([first, replayed, ...others]).size).toBe(5);
 });
 
 test('metrics that are too large at once: what is collected next fits, so that it comes to rest, and ends with nothing left', async () => {
