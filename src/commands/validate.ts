@@ -58,8 +58,9 @@ export async function validate(
     if (asJson) print(JSON.stringify(problems, undefined, 2));
     else if (await isRead()) process.stderr.write(`${describeCounts(counts)}\n`);
   } catch (error) {
-    if (error instanceof SourceError) return failed(error.message);
-    throw error;
+    if (!(error instanceof SourceError)) throw error;
+    // Nothing is said to a reader that went away before.
+    return (await isRead()) ? failed(error.message) : { status: EXIT.failed };
   }
   return { status: count === 0 ? EXIT.ok : EXIT.failed };
 }
