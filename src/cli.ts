@@ -13,8 +13,6 @@ import { namesOrigin } from './start/origin.js';
 import { EXIT } from './summary.js';
 import { VERSION } from './version.js';
 
-const PROGRAM = 'openclaw-otel-bridge';
-
 const EXAMPLES = `
 Examples:
   $ openclaw-otel-bridge                                   follow the gateway here; without one, see a recording
@@ -106,9 +104,6 @@ function settingOptions(options: PlainOptions & Record<string, unknown>): Settin
   return settings as SettingOptions;
 }
 
-/** Commands that a signal stops in order, whenever it comes: what they open is opened first. Without a name: the first one. */
-const DRAINING = ['run', 'replay', PROGRAM];
-
 export interface CliDependencies {
   onInterrupt: OnInterrupt;
 }
@@ -124,8 +119,6 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
   let outcome: Outcome = { status: EXIT.ok };
 
   async function act(command: Command, action: Action): Promise<void> {
-    // Also while what the command consists of is being loaded.
-    if (DRAINING.includes(command.name())) onInterrupt(() => undefined);
     const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
     const [{ resolveSettings }, { createLogger }] = await Promise.all([
       import('./settings.js'),
@@ -136,6 +129,12 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
     else outcome = await action(settings, options, createLogger(settings.log_level, settings.log_format));
   }
 
+  /** A signal stops it in order whenever it comes, also while it is being loaded: what it opens is opened first. */
+  function actDraining(command: Command, action: Action): Promise<void> {
+    onInterrupt(() => undefined);
+    return act(command, action);
+  }
+
   /** It looks at the settings too, so that nothing may stop it for what is wrong in them. */
   async function diagnose(command: Command): Promise<void> {
     const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
@@ -143,7 +142,7 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
     outcome = await doctor(settingOptions(options), options.config, options.json === true);
   }
 
-  const program = createProgram(act, diagnose, onInterrupt);
+  const program = createProgram({ act, actDraining, diagnose }, onInterrupt);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
@@ -158,8 +157,14 @@ type Act = (command: Command, action: Action) => Promise<void>;
 
 type Diagnose = (command: Command) => Promise<void>;
 
-function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): Command {
-  const program = new Command(PROGRAM)
+interface Acts {
+  act: Act;
+  actDraining: Act;
+  diagnose: Diagnose;
+}
+
+function createProgram({ act, actDraining, diagnose }: Acts, onInterrupt: OnInterrupt): Command {
+  const program = new Command('openclaw-otel-bridge')
     .description(
       "OpenClaw's agent events as OpenTelemetry: agent runs, tool calls and sub-agents as one tree per request.",
     )
@@ -176,13 +181,13 @@ function createProgram(act: Act, diagnose: Diagnose, onInterrupt: OnInterrupt): 
     .action((_options: PlainOptions, command: Command) => {
       const [unknown] = command.args;
       if (unknown === undefined)
-        return act(command, async (settings, _, logger) =>
+        return actDraining(command, async (settings, _, logger) =>
           (await import('./commands/demo.js')).demo(settings, logger, onInterrupt),
         );
       return unknownCommand(command, unknown);
     });
-  program.addCommand(runCommand(act, onInterrupt));
-  program.addCommand(replayCommand(act, onInterrupt));
+  program.addCommand(runCommand(actDraining, onInterrupt));
+  program.addCommand(replayCommand(actDraining, onInterrupt));
   program.addCommand(tailCommand(act, onInterrupt));
   program.addCommand(treeCommand(act));
   program.addCommand(validateCommand(act));

@@ -4,7 +4,7 @@
  * share what is pending.
  */
 import { ANSWERS_PREFIX, decodeAnswers, mergeAnswers } from './answer-log.js';
-import { newInstanceId } from './export/index.js';
+import { newInstanceId } from './instance-id.js';
 import { decodeEntries, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
 import type { SavedDeliveries } from './model/delivery.js';
 import type { SavedRecord } from './model/record.js';

@@ -3,6 +3,7 @@
  */
 import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import type { ComposedBridge } from '../bridge.js';
 import { errorReason } from '../errors.js';
 import type { Logger } from '../model/logger.js';
 import type { SourceError } from '../model/source.js';
@@ -48,6 +49,16 @@ function writeSummary(summary: Summary, path: string): string | undefined {
   } catch (error) {
     return unwritable(path, errorReason(error));
   }
+}
+
+/** At a second signal: how far it has come, and what ends with the process. */
+export function abandon(
+  bridge: Pick<ComposedBridge, 'giveUp' | 'summary'>,
+  settings: Parameters<typeof conclude>[1],
+  logger: Logger,
+): void {
+  bridge.giveUp();
+  conclude({ summary: bridge.summary(), failures: [] }, settings, logger);
 }
 
 /**

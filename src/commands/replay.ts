@@ -5,7 +5,7 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { composeBridge, type KeepOptions } from '../bridge.js';
-import { instanceIdOf } from '../export/index.js';
+import { instanceIdOf } from '../instance-id.js';
 import { forget } from '../kept.js';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
@@ -20,7 +20,7 @@ import { takesEscapes } from '../terminal/escapes.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
 import { keepHeapSmall } from './heap.js';
 import { type OnInterrupt, sayStopping } from './interrupt.js';
-import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
+import { abandon, conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { createPace, type Pace } from './pace.js';
 import { findShift } from './rebase.js';
 
@@ -106,10 +106,7 @@ export async function play(
       interrupt.abort();
       void bridge.stopReading();
     },
-    () => {
-      bridge.giveUp();
-      conclude({ summary: bridge.summary(), failures: [] }, settings, logger);
-    },
+    () => abandon(bridge, settings, logger),
   );
   const failures = await bridge.read();
   await bridge.finish(deadline_ms, { is_over: keep === undefined || !interrupt.signal.aborted });

@@ -15,7 +15,7 @@ import { bridgeParts } from '../start/parts.js';
 import { createSources } from '../start/sources.js';
 import { keepHeapSmall } from './heap.js';
 import { type OnInterrupt, sayStopping } from './interrupt.js';
-import { conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
+import { abandon, conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 
 async function follow(
   settings: Settings,
@@ -48,10 +48,7 @@ async function follow(
       sayStopping(logger, settings.drain);
       stop();
     },
-    () => {
-      bridge.giveUp();
-      conclude({ summary: bridge.summary(), failures: [] }, settings, logger);
-    },
+    () => abandon(bridge, settings, logger),
   );
   try {
     await bridge.open();

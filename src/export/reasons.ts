@@ -19,3 +19,8 @@ export const POISON = 'poison';
 export const httpReason = (status: number): string => `http_${status}`;
 /** Rejected: a processor of the program that the bridge is a part of threw when it was handed this. */
 export const PROCESSOR_FAILED = 'processor_failed';
+
+const NOT_THERE: ReadonlySet<string> = new Set([404, 405].map(httpReason));
+
+/** There is a server, and it takes no such thing there. */
+export const isNotThere = (reason: string): boolean => NOT_THERE.has(reason);

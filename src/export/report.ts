@@ -8,7 +8,7 @@ import type { Logger } from '../model/logger.js';
 import { accessAdvice, isAccessRefused } from './access.js';
 import type { DestinationConfig } from './config.js';
 import type { LaneEvent } from './lane.js';
-import { httpReason } from './reasons.js';
+import { isNotThere } from './reasons.js';
 import { redactSecrets } from './secrets.js';
 
 export interface ReporterOptions {
@@ -86,9 +86,6 @@ function createHealth(
   };
 }
 
-/** There is a server, and it takes no such thing there. */
-const NOT_THERE: ReadonlySet<string> = new Set([404, 405].map(httpReason));
-
 export type LossEvent = Extract<ReportedEvent, { kind: 'lost' }>;
 
 export function createLossLog(
@@ -104,7 +101,7 @@ export function createLossLog(
     unsaid.set(key, losses);
     // Copies of open spans do not count.
     if (losses.count === 0 || now() < losses.say_again_ms) return;
-    const advice = NOT_THERE.has(reason) ? `; check its URL, ${endpoints[signal]?.url}` : '';
+    const advice = isNotThere(reason) ? `; check its URL, ${endpoints[signal]?.url}` : '';
     logger.error(
       { destination: name, signal, reason, count: losses.count },
       `${name}: ${losses.count} of ${signal} ${fate} for good (${reason}): ${redact(message)}${advice}`,

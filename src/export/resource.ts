@@ -4,10 +4,10 @@
  * variable, in silence. A label is worth neither that nor a start that fails, as it may be there for another program: the
  * part is left out and said.
  */
-import { createHash, randomBytes } from 'node:crypto';
 import { hostname, networkInterfaces } from 'node:os';
 import { getStringFromEnv } from '@opentelemetry/core';
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
+import { newInstanceId } from '../instance-id.js';
 
 /** ClawMetry files this service name under its OpenClaw runtime. */
 const SERVICE_NAME = 'openclaw';
@@ -78,16 +78,6 @@ function environmentAttributes(): Record<string, string> {
   const service_name = getStringFromEnv('OTEL_SERVICE_NAME');
   return { ...attributes, ...(service_name === undefined ? {} : { 'service.name': service_name }) };
 }
-
-/**
- * A name that no other writer of metrics has: two that add to one series make its sums worthless. It begins as people know the
- * machine.
- */
-export const newInstanceId = (): string => `${hostname()}-${randomBytes(4).toString('hex')}`;
-
-/** The name of one that writes the same each time: sent again, it counts once, as its spans do. */
-export const instanceIdOf = (what: string): string =>
-  `${hostname()}-${createHash('sha256').update(what).digest('hex').slice(0, 8)}`;
 
 /** Of what in this process is given none. */
 const PROCESS_INSTANCE = newInstanceId();

@@ -23,7 +23,7 @@ import {
 import { openFile, reading, type UnreadableFile } from './file.js';
 import { createNotifier } from './notifier.js';
 import { createReaderSource, lineBatch, type Push } from './reader.js';
-import { findCopy, findRotatedSince, findSuccessor, openAt } from './rotation.js';
+import { findRotatedSince, findSuccessor, type OpenedPlace, openAt, openCopy } from './rotation.js';
 
 export const DEFAULT_POLL_INTERVAL_MS = 1000;
 
@@ -145,12 +145,10 @@ async function followStream(
 async function openPlace(
   path: string,
   { read_at_ms, ...position }: FollowPosition,
-): Promise<{ handle: FileHandle; place: FilePosition } | undefined> {
+): Promise<OpenedPlace | undefined> {
   const handle = await openAt(path, position);
   if (handle !== undefined) return { handle, place: position };
-  const place = read_at_ms === undefined ? undefined : await findCopy(path, position, read_at_ms);
-  const copy = place && (await openAt(path, place));
-  return copy && place && { handle: copy, place };
+  return read_at_ms === undefined ? undefined : openCopy(path, position, read_at_ms);
 }
 
 /** Goes on with a stream of an earlier process; one whose file can't be found any more is ended. */

@@ -84,13 +84,15 @@ function isRotated(path: string, beside: string): boolean {
   return /^[-._:T\d]*\d[-._:T\d]*$/.test(added);
 }
 
+const byWriting = (a: RotatedFile, b: RotatedFile): number => (a.written_ns < b.written_ns ? -1 : 1);
+
 /** Those that were rotated away and have been written since, the oldest first. */
 async function rotatedSince(path: string, since_ms: number): Promise<RotatedFile[]> {
   const since_ns = BigInt(since_ms) * 1_000_000n;
   const files = (await filesBeside(path)).filter(
     (file) => !file.is_empty && file.written_ns > since_ns && isRotated(path, file.path),
   );
-  return files.sort((a, b) => (a.written_ns < b.written_ns ? -1 : 1));
+  return files.sort(byWriting);
 }
 
 /** The first file that had the path after one which has gone, and was rotated away too. */
@@ -98,20 +100,25 @@ export async function findRotatedSince(path: string, since_ms: number): Promise<
   return (await rotatedSince(path, since_ms))[0]?.id;
 }
 
+/** A file, and the place in it that a position is. */
+export interface OpenedPlace {
+  handle: FileHandle;
+  place: FilePosition;
+}
+
 /**
- * The place in a copy: some rotations copy a file and truncate it. Undefined where there is none, or nothing to know one by.
+ * Opens a copy: some rotations copy a file and truncate it. Undefined where there is none, or nothing to know one by.
  */
-export async function findCopy(
+export async function openCopy(
   path: string,
   position: FilePosition,
   since_ms: number,
-): Promise<FilePosition | undefined> {
+): Promise<OpenedPlace | undefined> {
   if (position.before === '') return undefined;
   for (const { path: beside, id } of await rotatedSince(path, since_ms)) {
     const place = { ...position, ...id };
     const handle = await openAt(beside, place);
-    await handle?.close();
-    if (handle !== undefined) return place;
+    if (handle !== undefined) return { handle, place };
   }
   return undefined;
 }
@@ -127,5 +134,5 @@ export async function findSuccessor(path: string, id: FileId): Promise<FileId | 
   const later = files.filter(
     (file) => !file.is_empty && file.written_ns > own.written_ns && shapeOf(file.path) === shapeOf(own.path),
   );
-  return later.sort((a, b) => (a.written_ns < b.written_ns ? -1 : 1))[0]?.id;
+  return later.sort(byWriting)[0]?.id;
 }

@@ -14,13 +14,13 @@ import {
   createTotalsReader,
   type DestinationConfig,
   type Metrics,
-  newInstanceId,
   type ProcessorsConfig,
   parseDestinations,
   resolveDestinations,
   resourceProblem,
   type TotalsReader,
 } from '../export/index.js';
+import { newInstanceId } from '../instance-id.js';
 import type { Destination, SavedDeliveries } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { Settings } from '../settings.js';

@@ -9,6 +9,7 @@ import {
   type ExportOutcome,
   httpReason,
   isAccessRefused,
+  isNotThere,
   oneLine,
   redactSecrets,
 } from '../../export/index.js';
@@ -67,14 +68,12 @@ const accepted = ({ body }: Answered, { encoding, proxy }: EndpointConfig): Find
     ? wrong('answers with a page, as no OTLP backend does', 'check the URL')
     : { level: 'ok', found: `takes ${ENCODING_NAMES[encoding]}${throughProxy(proxy)}` };
 
-const NOT_THERE: ReadonlySet<number> = new Set([404, 405]);
-
 function describeAnswer(answer: Answered, endpoint: EndpointConfig, config: DestinationConfig): Finding {
   const { status } = answer;
   if (status >= 200 && status < 300) return accepted(answer, endpoint);
   if (status >= 300 && status < 400) return redirected(answer, endpoint);
   if (isAccessRefused(httpReason(status))) return notLetIn(answer, endpoint, config);
-  if (NOT_THERE.has(status)) return wrong(`takes none there (HTTP ${status})`, 'check the URL');
+  if (isNotThere(httpReason(status))) return wrong(`takes none there (HTTP ${status})`, 'check the URL');
   if (status === 415 || status === 501) return encodingRefused(answer, endpoint);
   const words = said(answer, endpoint);
   if (status === 429 || status >= 500) {

@@ -115,13 +115,11 @@ function release(memory: GatewayMemory, key: string, extra: Candidate): Candidat
   return [{ ...event, exit_code: event.type === 'tool.output' ? extra.exit_code : undefined }];
 }
 
-/** In protocol 4 a result has it all, but for the exit code of some commands. */
-function completeCommand({ stream, phase, data }: AgentPayload, memory: GatewayMemory, key: string) {
-  if (stream !== 'command_output') return undefined;
-  if (phase !== 'end') memory.commands.set(key, true);
-  else if (memory.heldEnds.get(key) !== undefined)
-    return release(memory, key, { exit_code: number(data.exitCode) });
-  return undefined;
+/** A command is known by what it prints; the end of that completes its own, where it is held. */
+function commandOutput({ phase, data }: AgentPayload, memory: GatewayMemory, key: string): Candidate[] {
+  if (phase === 'end') return release(memory, key, { exit_code: number(data.exitCode) });
+  memory.commands.set(key, true);
+  return [];
 }
 
 /** `item` and `command_output` frames: of use to complete an end that is held. */
@@ -130,12 +128,10 @@ export function decodeToolProgress(payload: AgentPayload, memory: GatewayMemory)
   const call_id = text(data.toolCallId);
   if (call_id === undefined) return undefined;
   const key = callKey(payload.run_id, call_id);
-  if (payload.protocol === 4) return completeCommand(payload, memory, key);
-  if (payload.stream === 'command_output') {
-    if (payload.phase === 'end') return release(memory, key, { exit_code: number(data.exitCode) });
-    memory.commands.set(key, true);
-    return [];
-  }
+  const completed = payload.stream === 'command_output' ? commandOutput(payload, memory, key) : undefined;
+  // In protocol 4 a result has it all, but for the exit code of some commands.
+  if (payload.protocol === 4) return completed?.length === 0 ? undefined : completed;
+  if (completed !== undefined) return completed;
   if (data.kind === 'command') {
     if (payload.phase === 'start') memory.commands.set(key, true);
     return [];
