@@ -80,6 +80,9 @@ export interface Status {
   };
 }
 
+/** Without what ClawMetry itself says of a gateway: it looks for one among all processes of the machine. */
+const ofAgents = (rows: FeedRow[]): FeedRow[] => rows.filter(({ type }) => type !== 'GATEWAY.METRIC');
+
 /**
  * ClawMetry beside an OpenClaw that has never run. It is told to talk to nobody outside. `clawmetry-otel` has the extra that
  * reads protobuf.
@@ -112,9 +115,9 @@ export async function startClawMetry(name: 'clawmetry' | 'clawmetry-otel' = 'cla
     traces: async () => (await getJson<{ traces: TraceRow[] }>(`${url}/api/traces`)).traces,
     spans: async () => (await getJson<{ spans: StoredSpan[] }>(`${url}/api/spans?limit=500`)).spans,
     activity: async () =>
-      (await getJson<{ brain_events: FeedRow[] }>(`${url}/api/activity?limit=100`)).brain_events,
+      ofAgents((await getJson<{ brain_events: FeedRow[] }>(`${url}/api/activity?limit=100`)).brain_events),
     agentGraph: () => getJson(`${url}/api/local/agent-graph`),
-    liveFeed: async () => (await getJson<{ events: FeedRow[] }>(`${url}/api/brain-history`)).events,
+    liveFeed: async () => ofAgents((await getJson<{ events: FeedRow[] }>(`${url}/api/brain-history`)).events),
     status: () => getJson(`${url}/api/otel-status`),
     async restart(down_ms) {
       await launched.stop();
