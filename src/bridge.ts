@@ -26,7 +26,7 @@ import { type LineBatch, type Source, SourceError, type SourceStatus } from './m
 import type { Measurement } from './model/telemetry.js';
 import { createPipeline } from './pipeline.js';
 import { type Summary, sum, summariseDestinations } from './summary.js';
-import { countdown, within } from './within.js';
+import { countdown, untilAborted, within } from './within.js';
 
 export interface BridgeParts {
   sources: Source[];
@@ -45,7 +45,6 @@ export interface BridgeParts {
   /** Called when a source has ended or been closed, or has failed. */
   onSourceEnd?(source: Source, failure: SourceError | undefined): void;
   sessionsOf?(stream: string): TranscriptIndex | undefined;
-  metrics_interval_ms?: number;
   /**
    * What an earlier bridge left, and how this one keeps its own. With it, runs that are open at the end stay open for the next
    * start; without it, they are closed with `shutdown`.
@@ -63,8 +62,11 @@ export interface KeepOptions {
 }
 
 export interface ComposedBridge {
-  /** Opens every source; throws a `SourceError` where one can't be opened. */
-  open(): Promise<void>;
+  /**
+   * Opens every source; throws a `SourceError` where one can't be opened, and the reason of `giving_up` once that aborts. The
+   * bridge is then closed again, with what was open of it.
+   */
+  open(giving_up?: AbortSignal): Promise<void>;
   /** Reads until every source has ended, failed or been closed. Gives those failures; the log has told them already. */
   read(): Promise<SourceError[]>;
   /** Stops reading. */
@@ -81,7 +83,7 @@ export interface ComposedBridge {
   summary(): Summary;
 }
 
-const DEFAULT_METRICS_INTERVAL_MS = 10_000;
+const METRICS_INTERVAL_MS = 10_000;
 
 /** A source that is read again has long told by then what it had told the process before since its last checkpoint. */
 const READ_AGAIN_MS = 60_000;
@@ -91,6 +93,12 @@ const BACK_AGAIN_MS = 5_000;
 
 /** How long a drain waits for answers before it collects the metrics, where some are missing: a backend may be down. */
 const LAST_ANSWERS_MS = 500;
+
+/** A source that does not open need not close either. */
+const CLOSE_LIMIT_MS = 1_000;
+
+/** Where a start fails, how long it waits for answers to what an earlier bridge left, which is sent as soon as it is there. */
+const FAILED_START_DRAIN_MS = 1_000;
 
 /**
  * What is read is applied for so long at a time. Where there is always more, all of it would come before the answers to what
@@ -108,7 +116,6 @@ interface OpenedSource {
 
 export function composeBridge(options: BridgeParts): ComposedBridge {
   const { sources, destinations, keep, logger, now = Date.now } = options;
-  const { metrics_interval_ms = DEFAULT_METRICS_INTERVAL_MS } = options;
   const kept = keep?.kept;
   const intake = createIntake(
     {
@@ -264,49 +271,65 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     };
   }
 
+  async function openAll(): Promise<void> {
+    if (kept !== undefined) {
+      goOn(kept);
+      const { journal } = kept;
+      kept.journal = { records: [], entries: [] };
+      // What was just applied again need not be a third time.
+      if (journal.records.length > 0) await keeper?.checkpoint();
+    }
+    for (const source of sources) {
+      // Nobody would close it.
+      if (is_finished) return;
+      opened.push({ source, items: await source.open() });
+    }
+  }
+
+  const stopReading = async (): Promise<void> => {
+    await Promise.all(sources.map((source) => source.close()));
+  };
+
+  async function finish(drain_ms: number, { is_over } = { is_over: keep === undefined }): Promise<void> {
+    is_finished = true;
+    pipeline.stop();
+    clearTimeout(restoreTimer);
+    opened = [];
+    await pipeline.settled();
+    if (is_over) await pipeline.close();
+    else if (!canBeAsked()) pipeline.giveOutEnded();
+    const left_ms = countdown(drain_ms);
+    await drain(drain_ms);
+    clearInterval(metricsTimer);
+    await keeper?.stop();
+    // What a checkpoint collected meanwhile goes as well.
+    if (isPending()) await untilIdle(left_ms());
+    await Promise.all(destinations.map((destination) => destination.close()));
+    const is_done = is_over && !isPending();
+    await keeper?.close({ forget: is_done });
+  }
+
   return {
-    async open() {
-      if (kept !== undefined) {
-        goOn(kept);
-        const { journal } = kept;
-        kept.journal = { records: [], entries: [] };
-        // What was just applied again need not be a third time.
-        if (journal.records.length > 0) await keeper?.checkpoint();
-      }
-      for (const source of sources) {
-        // Nobody would close it.
-        if (is_finished) return;
-        opened.push({ source, items: await source.open() });
+    async open(giving_up) {
+      // What an earlier bridge left is on its way by now: its answers are written down however long opening takes.
+      keeper?.start();
+      try {
+        await Promise.race([openAll(), ...(giving_up === undefined ? [] : [untilAborted(giving_up)])]);
+      } catch (error) {
+        await within(CLOSE_LIMIT_MS, stopReading());
+        await finish(FAILED_START_DRAIN_MS);
+        throw error;
       }
       pipeline.start();
     },
     async read() {
-      if (keeper !== undefined) keeper.start();
-      else metricsTimer = setInterval(() => void sendMetrics(destinations), metrics_interval_ms);
+      if (keeper === undefined)
+        metricsTimer = setInterval(() => void sendMetrics(destinations), METRICS_INTERVAL_MS);
       return (await Promise.all(opened.map(readSource))).flat();
     },
-    async stopReading() {
-      await Promise.all(sources.map((source) => source.close()));
-    },
+    stopReading,
     drain,
-    async finish(drain_ms, { is_over } = { is_over: keep === undefined }) {
-      is_finished = true;
-      pipeline.stop();
-      clearTimeout(restoreTimer);
-      opened = [];
-      await pipeline.settled();
-      if (is_over) await pipeline.close();
-      else if (!canBeAsked()) pipeline.giveOutEnded();
-      const left_ms = countdown(drain_ms);
-      await drain(drain_ms);
-      clearInterval(metricsTimer);
-      await keeper?.stop();
-      // What a checkpoint collected meanwhile goes as well.
-      if (isPending()) await untilIdle(left_ms());
-      await Promise.all(destinations.map((destination) => destination.close()));
-      const is_done = is_over && !isPending();
-      await keeper?.close({ forget: is_done });
-    },
+    finish,
     giveUp: () => keeper?.giveUp(),
     summary,
   };

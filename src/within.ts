@@ -28,3 +28,10 @@ export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
     await wait(Math.min(left_ms, MAX_TIMER_MS), undefined, { signal }).catch(() => undefined);
   }
 }
+
+/** Rejects with the reason of an abort; for a race with what is wanted. */
+export const untilAborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });

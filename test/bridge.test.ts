@@ -2,12 +2,14 @@
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type BridgeParts, composeBridge } from '../src/bridge.js';
+import { createDestination } from '../src/export/index.js';
+import type { Transport } from '../src/export/transport.js';
 import { openKept } from '../src/kept.js';
-import type { LineBatch, Source } from '../src/model/source.js';
+import { type LineBatch, type Source, SourceError } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
 import { createMemoryStore } from '../src/store/index.js';
 import { gatherFor, type Store, type Written } from '../src/store/store.js';
-import { deferred } from './export/fakes.js';
+import { deferred, fakeLogger, OK, scriptedPost, UNREACHABLE } from './export/fakes.js';
 import { createSink, merge } from './helpers.js';
 
 const EVENT = { ts: 1_000, session_key: 'agent:main:s', run_id: 'r' };
@@ -194,6 +196,69 @@ function startedStore(): Store {
   keepIn(store);
   return store;
 }
+
+describe('a start that fails', () => {
+  const endpoint = {
+    encoding: 'json',
+    compression: 'none',
+    headers: {},
+    tls: {},
+    timeout_ms: 1_000,
+  } as const;
+
+  /** A bridge with a destination, for which this is what its backend says. */
+  function openWithBackend(store: Store, post: Transport['post'], sources: Source[]) {
+    const keep = keepIn(store);
+    const destination = createDestination(
+      {
+        name: 'otlp',
+        preset: 'otlp',
+        endpoints: { traces: { url: 'http://127.0.0.1:1/v1/traces', ...endpoint } },
+        temporality: 'delta',
+        profile: 'latest',
+        open_spans: 'none',
+      },
+      {
+        logger: fakeLogger(),
+        memory_limit_bytes: 1e9,
+        saved: keep.keep?.kept.deliveries,
+        transport: () => ({ post, close: async () => undefined }),
+      },
+    );
+    return openBridge([], undefined, { ...keep, destinations: [destination], sources }).bridge;
+  }
+
+  test('has written down what was answered, and closed what was open', async () => {
+    const store = createMemoryStore();
+    const before = openWithBackend(store, async () => UNREACHABLE, [sourceOf([...BEGIN, ...END], {})]);
+    await before.open();
+    await before.read();
+    await before.finish(0);
+    const told = deferred<void>();
+    const close = vi.fn(async () => undefined);
+    const failing = openWithBackend(store, async () => {
+      setImmediate(told.resolve);
+      return OK;
+    }, [
+      { ...sourceOf([], undefined), close },
+      {
+        ...sourceOf([], undefined),
+        async open() {
+          await told.promise;
+          throw new SourceError('it is not there');
+        },
+      },
+    ]);
+    await expect(failing.open()).rejects.toThrow('it is not there');
+    expect(close).toHaveBeenCalled();
+    const { bodies, post } = scriptedPost([]);
+    const next = openWithBackend(store, post, [sourceOf([], undefined)]);
+    await next.open();
+    await next.read();
+    await next.finish(1_000);
+    expect(bodies).toEqual([]);
+  });
+});
 
 describe('the order of things', () => {
   test('nothing that comes of a chunk is sent before the chunk is written down', async () => {

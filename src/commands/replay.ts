@@ -10,7 +10,7 @@ import { forget } from '../kept.js';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
-import { createRecordingsSource, recordingsName } from '../source/index.js';
+import { checkRecordings, createRecordingsSource, recordingsName } from '../source/index.js';
 import { createThrottle } from '../start/backlog.js';
 import { type OpenedDestinations, openDestinations } from '../start/destinations.js';
 import { openKeeping } from '../start/keeping.js';
@@ -122,6 +122,9 @@ export async function replay(
 ): Promise<Outcome> {
   const problem = summaryProblem(settings.summary);
   if (problem !== undefined) return failed(problem);
+  // A name that is mistyped must give up nothing of an earlier replay, and send nothing of it.
+  const missing = await checkRecordings(files);
+  if (missing !== undefined) return failed(missing.message);
   keepHeapSmall();
   // Nothing is kept but where it is wanted: a recording can be played again.
   const directory = settings.no_store ? undefined : settings.data_dir;

@@ -54,8 +54,6 @@ async function follow(
     await bridge.open();
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;
-    // Those that did open are closed again, so that no socket's file stays behind.
-    await bridge.stopReading();
     return failed(error.message);
   }
   const quiet = from.sources.filter(({ name }) => !/^wss?:/.test(name));

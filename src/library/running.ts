@@ -86,25 +86,6 @@ function openDestinations({ configs, processors, settings }: BridgePlan, { keep 
   return opened;
 }
 
-const untilAborted = (signal: AbortSignal): Promise<never> =>
-  new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason));
-  });
-
-/** A source that does not open need not close either. */
-const CLOSE_LIMIT_MS = 1_000;
-
-/** Where one can't be opened, or not in time, those that are open are closed again. */
-async function openSources(composed: ComposedBridge, giving_up: AbortSignal): Promise<void> {
-  try {
-    await Promise.race([composed.open(), untilAborted(giving_up)]);
-  } catch (error) {
-    await within(CLOSE_LIMIT_MS, composed.stopReading());
-    await composed.finish(0);
-    throw error;
-  }
-}
-
 function compose(keeping: Keeping, prepared: Prepared): ComposedBridge {
   const { plan, logger, pushed, counters, ends, stopping } = prepared;
   const opened = openDestinations(plan, keeping, logger);
@@ -135,7 +116,7 @@ export async function openRunning(
   try {
     const composed = compose(keeping, prepared);
     onComposed(composed);
-    await openSources(composed, prepared.giving_up);
+    await composed.open(prepared.giving_up);
     const reading = composed.read();
     // Whoever stops the bridge is told; until then nobody may wait for what does not come.
     reading.catch(prepared.ends.close);

@@ -56,6 +56,17 @@ async function lookAt(paths: string[]): Promise<string> {
   return hash.digest('base64');
 }
 
+/** What keeps one of them from being opened. */
+export async function checkRecordings(paths: string[]): Promise<SourceError | undefined> {
+  try {
+    await lookAt(paths);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SourceError) return error;
+    throw error;
+  }
+}
+
 /** The earliest of what an earlier process left: two streams are left where it stopped between them. */
 function earliest(resume: Positions): RecordingPosition | undefined {
   const positions = Object.values(resume) as RecordingPosition[];

@@ -72,6 +72,20 @@ test('a backend that is down costs nothing where there is a disk, however fast i
   expect(logs).toMatchObject({ produced: 2 * runs, pending: 2 * runs, dropped: {} });
 });
 
+test('a recording that is not there gives up nothing of a replay that was not finished', async () => {
+  const sink = await startSink();
+  const at = ['--data-dir', temporaryDirectory()];
+  const path = temporaryFile('story.ndjson', STORY_LINES);
+  const unfinished = await runToEnd(['replay', path, '--to', `otlp=${DEAD_URL}`, '--deadline', '0', ...at]);
+  expect(unfinished.status).toBe(3);
+  const failed = await runToEnd(['replay', `${path}x`, '--to', `otlp=${sink.url}`, ...at]);
+  expect(failed.status).toBe(1);
+  expect(failed.stderr).toContain(`${path}x`);
+  expect(sink.requests).toEqual([]);
+  const { summary } = await runForSummary(['replay', path, '--to', `otlp=${sink.url}`, ...at]);
+  expect(summary.destinations.otlp?.traces).toMatchObject({ produced: STORY_SPANS, delivered: STORY_SPANS });
+});
+
 test('what came since the disk could be written, and is not sent when the bridge stops, is dropped, and that is said', async () => {
   const directory = join(temporaryDirectory(), 'data');
   const summary_path = temporaryFile('summary.json');
