@@ -50,7 +50,7 @@ const option = {
     new Option('--dialect <dialect>', 'what the lines are; auto sees it from the first').choices([
       ...DIALECTS,
     ]),
-  config: () => new Option('--config <file>', 'settings as YAML; a key for every option'),
+  config: () => new Option('--config <file>', 'settings as YAML'),
   content: () => new Option('--content', 'record inputs, outputs and reasoning text, with secrets redacted'),
   contentAsIs: () => new Option('--content', 'print inputs, outputs and reasoning text, as they are'),
   speed: () =>
