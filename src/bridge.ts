@@ -12,7 +12,6 @@
  * journal's tail, and each span and record in a checkpoint, in the journal's tail, or answered for. What was collected is
  * sent when that transaction is on the disk, and not before: a crash would collect it a second time.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type CorrelatorOptions, createCorrelator, STATE_PREFIX } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog, DECODE_PREFIX } from './intake.js';
@@ -22,9 +21,10 @@ import { createLedger } from './ledger.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
 import type { Logger } from './model/logger.js';
-import { type LineBatch, type Source, SourceError, type SourceStatus } from './model/source.js';
+import type { Source, SourceError, SourceStatus } from './model/source.js';
 import type { Measurement } from './model/telemetry.js';
 import { createPipeline } from './pipeline.js';
+import { createReading, type OpenedSource } from './reading.js';
 import { type Summary, sum, summariseDestinations } from './summary.js';
 import { countdown, untilAborted, within } from './within.js';
 
@@ -100,19 +100,10 @@ const CLOSE_LIMIT_MS = 1_000;
 /** Where a start fails, how long it waits for answers to what an earlier bridge left, which is sent as soon as it is there. */
 const FAILED_START_DRAIN_MS = 1_000;
 
-/**
- * What is read is applied for so long at a time. Where there is always more, all of it would come before the answers to what
- * was sent, and the heap would fill with what only waits for its turn.
- */
-const TURN_MS = 4;
+const isPending = (destination: Destination): boolean => destination.pending() > 0;
 
-const bytesOf = (batch: LineBatch): number =>
-  batch.lines.reduce((total, line) => total + ('bytes' in line ? line.bytes.length + 1 : 0), 0);
-
-interface OpenedSource {
-  source: Source;
-  items: Awaited<ReturnType<Source['open']>>;
-}
+const untilIdle = (limit_ms: number, destinations: Destination[]): Promise<void> =>
+  within(limit_ms, Promise.all(destinations.map((destination) => destination.idle())));
 
 export function composeBridge(options: BridgeParts): ComposedBridge {
   const { sources, destinations, keep, logger, now = Date.now } = options;
@@ -142,8 +133,6 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   let restoreTimer: NodeJS.Timeout | undefined;
   /** What is read after the end is not applied: nobody would send what comes of it. */
   let is_finished = false;
-  /** When the event loop last went round between two batches. */
-  let turned_ms = Number.NEGATIVE_INFINITY;
 
   const keeper =
     keep === undefined
@@ -176,19 +165,6 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     now,
   });
 
-  async function takeBatch(source: Source, batch: LineBatch): Promise<void> {
-    const events = await pipeline.take(source, batch);
-    await afterBatch?.(bytesOf(batch), events);
-    await takeTurns();
-  }
-
-  /** Lets everything else have its turn. */
-  async function takeTurns(): Promise<void> {
-    if (performance.now() - turned_ms < TURN_MS) return;
-    await nextTurn();
-    turned_ms = performance.now();
-  }
-
   const isAsked = (source: string): boolean => kept !== undefined && isGateway(kept.positions, source);
 
   /** A source that can be asked for what it told before may have more to tell of it when it is back. */
@@ -197,14 +173,6 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     else logger.info(message);
     // A file that is missing has no more to tell of what it told.
     if (isAsked(source)) correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
-  }
-
-  async function readItems({ source, items }: OpenedSource): Promise<void> {
-    for await (const item of items) {
-      if (is_finished) return;
-      if (item.kind === 'lines') await takeBatch(source, item);
-      else takeStatus(source.name, item);
-    }
   }
 
   function goOn(left: Kept): void {
@@ -222,38 +190,23 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   /** Whether a source can tell at the next start what it has not told yet. */
   const canBeAsked = (): boolean => sources.some(({ name }) => isAsked(name));
 
-  /** A source that fails takes nothing with it: what was read of it goes its way, and the others are read on. */
-  async function readToEnd(source: OpenedSource): Promise<SourceError | undefined> {
-    try {
-      await readItems(source);
-      return undefined;
-    } catch (error) {
-      if (!(error instanceof SourceError)) throw error;
-      logger.error(error.message);
-      return error;
-    }
-  }
-
-  async function readSource(source: OpenedSource): Promise<SourceError[]> {
-    const failure = await readToEnd(source);
-    options.onSourceEnd?.(source.source, failure);
-    return failure === undefined ? [] : [failure];
-  }
+  const readSource = createReading({
+    take: pipeline.take,
+    takeStatus: ({ name }, status) => takeStatus(name, status),
+    hasFinished: () => is_finished,
+    afterBatch,
+    onSourceEnd: options.onSourceEnd,
+    logger,
+  });
 
   async function drain(limit_ms: number): Promise<void> {
     const left_ms = countdown(limit_ms);
     await pipeline.settled();
     // The bridge's own metrics are to tell what became of the rest.
-    const behind = destinations.filter((destination) => destination.pending() > 0);
-    await untilIdle(Math.min(limit_ms, LAST_ANSWERS_MS), behind);
+    await untilIdle(Math.min(limit_ms, LAST_ANSWERS_MS), destinations.filter(isPending));
     await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
-    await untilIdle(left_ms());
+    await untilIdle(left_ms(), destinations);
   }
-
-  const isPending = (): boolean => destinations.some((destination) => destination.pending() > 0);
-
-  const untilIdle = (limit_ms: number, of = destinations): Promise<void> =>
-    within(limit_ms, Promise.all(of.map((destination) => destination.idle())));
 
   function summary(): Summary {
     const { runs_opened, runs_ended, runs_open, runs_with_gap, given_up } = correlator.counts();
@@ -303,9 +256,9 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     clearInterval(metricsTimer);
     await keeper?.stop();
     // What a checkpoint collected meanwhile goes as well.
-    if (isPending()) await untilIdle(left_ms());
+    if (destinations.some(isPending)) await untilIdle(left_ms(), destinations);
     await Promise.all(destinations.map((destination) => destination.close()));
-    const is_done = is_over && !isPending();
+    const is_done = is_over && !destinations.some(isPending);
     await keeper?.close({ forget: is_done });
   }
 
