@@ -16,6 +16,7 @@ export interface RunCounts {
   given_up?: Record<string, number>;
 }
 
+/** What a bridge has done, in counts: of its sources together, of runs, and by destination and signal. */
 export interface Summary {
   version: 1;
   source: SourceCounts;

@@ -89,6 +89,7 @@ export const destinationSchema = z.discriminatedUnion('preset', [
   z.strictObject({ name: destinationName.optional(), preset: z.literal('console') }),
 ]);
 
+/** A destination as the configuration file's `to` has it: a preset's name, and what is to differ from it. */
 export type DestinationRecord = z.infer<typeof destinationSchema>;
 type OtlpRecord = z.infer<typeof otlpDestination>;
 /** With the token, instead of where it is. */

@@ -102,6 +102,10 @@ interface SignalSender {
   release?: () => void;
 }
 
+/**
+ * A destination that sends over OTLP/HTTP: a lane for each signal that `config.endpoints` names. Each begins to send as soon as it
+ * has something, and at once what `saved` has for it; what becomes of all of it is in `summary()`.
+ */
 export function createDestination(
   config: DestinationConfig,
   dependencies: DestinationDependencies,

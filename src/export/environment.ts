@@ -11,6 +11,7 @@ import type { ConfigurationProblem } from './parse.js';
 import { type Encoding, TEMPORALITIES, type Temporality } from './presets.js';
 import { signalUrl, urlProblem } from './url.js';
 
+/** Of requests, as `OTEL_EXPORTER_OTLP_COMPRESSION` has it. */
 export type Compression = 'none' | 'gzip';
 
 /** Paths of PEM files. */

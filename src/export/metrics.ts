@@ -33,7 +33,9 @@ import { cleanAttributes } from './text.js';
 export const MAX_ATTRIBUTE_SETS = 2_000;
 const OVERFLOW: Attributes = { 'otel.metric.overflow': true };
 
+/** The instruments, for every reader that collects them. */
 export interface Metrics {
+  /** Adds up what the correlator has measured; never throws. */
   record(measurements: readonly Measurement[]): void;
   /** How long a destination took to answer one request. */
   recordExport(signal: Signal, destination: string, duration_ms: number): void;

@@ -6,9 +6,11 @@
 import { SIGNALS, type Signal } from '../model/delivery.js';
 import type { ProfileName } from './profiles.js';
 
+/** Of OTLP over HTTP: `application/json` and `application/x-protobuf`. */
 export const ENCODINGS = ['json', 'protobuf'] as const;
 export type Encoding = (typeof ENCODINGS)[number];
 
+/** As `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` has them. */
 export const TEMPORALITIES = ['cumulative', 'delta', 'lowmemory'] as const;
 export type Temporality = (typeof TEMPORALITIES)[number];
 
@@ -45,6 +47,7 @@ const OTLP: Preset = {
   timeout_ms: 10_000,
 };
 
+/** The backends that are reached over OTLP; `otlp` stands for any other. */
 export const OTLP_PRESET_NAMES = [
   'clawmetry',
   'jaeger',
@@ -59,6 +62,7 @@ export type OtlpPresetName = (typeof OTLP_PRESET_NAMES)[number];
 export const PRESET_NAMES = [...OTLP_PRESET_NAMES, 'console'] as const;
 export type PresetName = (typeof PRESET_NAMES)[number];
 
+/** Every backend's preset, by its name. */
 export const PRESETS: Readonly<Record<OtlpPresetName, Preset>> = {
   clawmetry: {
     url: 'http://127.0.0.1:8900',

@@ -10,6 +10,7 @@ import type { Profile, RecordTable } from './profiles/table.js';
 
 export type { Profile } from './profiles/table.js';
 
+/** How attributes and instruments are named: after the current GenAI conventions, the ones before, or ClawMetry's receiver. */
 export const PROFILE_NAMES = ['latest', 'legacy', 'clawmetry'] as const;
 export type ProfileName = (typeof PROFILE_NAMES)[number];
 

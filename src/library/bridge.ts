@@ -15,6 +15,7 @@ import { countdown, within } from '../within.js';
 import { type BridgeOptions, type MessageLogger, readOptions } from './options.js';
 import { closeRunning, createEnds, openRunning, type Running } from './running.js';
 
+/** A bridge inside a program: it begins with `start`, and ends with `stop`. */
 export interface Bridge {
   /**
    * Opens the store, the destinations and every source, and begins to read; resolves when all of them are open. Rejects with

@@ -44,6 +44,7 @@ export interface ProcessorRecord {
   metric_reader?: IMetricReader | undefined;
 }
 
+/** What `createBridge` is given; where something is wrong with it, that throws a `ConfigurationError`. */
 export interface BridgeOptions {
   /** Where events come from, besides `push`: records, or sources of your own. */
   sources?: readonly (SourceRecord | Source)[] | undefined;

@@ -33,6 +33,7 @@ const sourceSchema = z.discriminatedUnion('kind', [
   }),
 ]);
 
+/** A source by its kind and settings; docs/library.md has a table of them. */
 export type SourceRecord = z.infer<typeof sourceSchema>;
 type RecordOf<K extends SourceRecord['kind']> = Extract<SourceRecord, { kind: K }>;
 
