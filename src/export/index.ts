@@ -45,4 +45,4 @@ export { createResource, resourceProblem } from './resource.js';
 export { redactSecrets } from './secrets.js';
 export { createTotalsReader, type TotalsReader } from './totals.js';
 export type { Transport } from './transport.js';
-export { type Outcome as ExportOutcome, oneLine } from './verdict.js';
+export { isPage, type Outcome as ExportOutcome, oneLine } from './verdict.js';

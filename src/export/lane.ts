@@ -26,7 +26,9 @@ import { type LaneDivision, Waiting } from './waiting.js';
 /** What happens on a lane, for logs and metrics. */
 export type LaneEvent =
   | { kind: 'answered'; duration_ms: number }
-  /** Each request that is to be tried again. */
+  /** Each request that was not taken, and is to be tried again, whole or in parts. */
+  | { kind: 'refused'; message: string }
+  /** The backend takes nothing, as far as is known. */
   | { kind: 'down'; message: string }
   /** Each request that got a final answer. */
   | { kind: 'up' }
@@ -331,6 +333,8 @@ export class Lane<T> {
   }
 
   #settle(batch: Batch<T>, verdict: Verdict): number {
+    if (verdict.kind === 'refused' || verdict.kind === 'unreachable')
+      this.#options.report({ kind: 'refused', message: verdict.message });
     switch (verdict.kind) {
       case 'taken':
         this.#suspects.pass(batch, this.#options.now());

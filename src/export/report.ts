@@ -1,6 +1,6 @@
 /**
- * Says in the log what becomes of a destination: that its backend is down and that it is back, once each, and what was lost,
- * once for each reason and then at a slow rate. No header's value gets into a message, also where a backend repeats it.
+ * Says in the log what becomes of a destination: that its backend is down and why, that it is back, and what was lost; each once,
+ * and at a slow rate where the reason is another one or there is more of it. No header's value gets into a message, also where a backend repeats it.
  */
 
 import type { Signal } from '../model/delivery.js';
@@ -55,28 +55,34 @@ export const createRedactor =
   (text) =>
     redactSecrets(text, Object.values(endpoints)).slice(0, MAX_MESSAGE_LENGTH).toWellFormed();
 
+/** `HTTP 503`, `connect ECONNREFUSED 127.0.0.1`: what follows it may be another text each time. */
+const reasonIn = (message: string): string => message.split(':', 1)[0] ?? message;
+
 /** A backend is down as long as any of its lanes is. */
 function createHealth(
   { name, endpoints }: DestinationConfig,
   { logger, memory_limit_bytes, is_kept, now }: ReporterOptions,
   redact: (text: string) => string,
-): (signal: Signal, event: Extract<ReportedEvent, { kind: 'down' | 'up' }>) => void {
+): (signal: Signal, event: Extract<ReportedEvent, { kind: 'refused' | 'down' | 'up' }>) => void {
   const down = new Set<Signal>();
-  let said = false;
+  /** Present while it has been said that the backend is down. */
+  let said: { reason: string } | undefined;
   let say_again_ms = Number.NEGATIVE_INFINITY;
   const place = is_kept
     ? 'on the disk'
     : `in memory, up to ${Math.round(memory_limit_bytes / BYTES_PER_MB)} MB,`;
   return (signal, event) => {
     if (event.kind === 'up') {
-      if (!down.delete(signal) || down.size > 0 || !said) return;
-      said = false;
+      if (!down.delete(signal) || down.size > 0 || said === undefined) return;
+      said = undefined;
       logger.info({ destination: name }, `${name} takes data again`);
       return;
     }
-    down.add(signal);
-    if (said || now() < say_again_ms) return;
-    said = true;
+    if (event.kind === 'down') down.add(signal);
+    const reason = reasonIn(event.message);
+    const isNews = said === undefined ? event.kind === 'down' : down.has(signal) && said.reason !== reason;
+    if (!isNews || now() < say_again_ms) return;
+    said = { reason };
     say_again_ms = now() + REPEAT_AFTER_MS;
     const url = endpoints[signal]?.url;
     logger.warn(

@@ -60,6 +60,18 @@ function answerMessage({ status, body, location }: Extract<Outcome, { kind: 'ans
   return said === '' ? `HTTP ${status}` : `HTTP ${status}: ${said}`;
 }
 
+/** A server that is no backend may say 200 to anything, with a page. No form of OTLP begins so. */
+const PAGE_START = '<'.charCodeAt(0);
+
+export const isPage = (body: Uint8Array): boolean => body[0] === PAGE_START;
+
+/** Nothing is known to be taken; a login page or a proxy's notice goes away again. */
+const pageInstead = (status: number): Verdict => ({
+  kind: 'refused',
+  message: `HTTP ${status} with a page, as no OTLP backend answers: check its URL`,
+  for_content: false,
+});
+
 /** `encoding`: that of the request. */
 export function judge(outcome: Outcome, signal: Signal, encoding: Encoding): Verdict {
   if (outcome.kind === 'failed') {
@@ -68,6 +80,7 @@ export function judge(outcome: Outcome, signal: Signal, encoding: Encoding): Ver
   }
   const { status, body, retry_after_ms } = outcome;
   if (status >= 200 && status < 300) {
+    if (isPage(body)) return pageInstead(status);
     const partial = readPartialSuccess(signal, body);
     return partial === undefined ? { kind: 'taken' } : { kind: 'taken', partial };
   }

@@ -313,6 +313,34 @@ describe('the log', () => {
     expect(logger.lines[1]).toMatch(/^info collector takes data again/);
   });
 
+  test('says another reason why it is down, and the last one is told at any time, also of what may be poison', async () => {
+    const told: (string | undefined)[] = [];
+    const busy = Array.from({ length: 30 }, (_, number) => () => {
+      told.push(destination.problems?.().traces?.message);
+      return answered(503, `busy since ${number}`);
+    });
+    const down = { traces: scriptedPost([...outage(10), ...busy]) };
+    const { destination, logger } = open(configFor('jaeger'), down);
+    destination.accept(emission({ spans: [span(), span({ span_id: spanId(2) })] }));
+    await destination.idle();
+    expect(logger.lines).toEqual([
+      expect.stringContaining('ECONNREFUSED'),
+      expect.stringContaining('HTTP 503'),
+      expect.stringContaining('takes data again'),
+    ]);
+    const last = Array.from({ length: 29 }, (_, number) => `HTTP 503: busy since ${number}`);
+    expect(told).toEqual(['connect ECONNREFUSED', ...last]);
+  });
+
+  test('a page with a 200 is no answer of a backend: nothing is lost by it, and what to do is said', async () => {
+    const page = answered(200, '<!doctype html><title>A page</title>');
+    const { destination, logger } = open(configFor('jaeger'), { traces: scriptedPost([page, page]) });
+    destination.accept(emission({ spans: [span()] }));
+    await destination.idle();
+    expect(destination.summary().traces).toMatchObject({ delivered: 1, pending: 0 });
+    expect(logger.lines[0]).toMatch(/^warn jaeger does not take data .*HTTP 200 with a page.*check its URL/);
+  });
+
   test('does not flicker with a backend that does', async () => {
     const flicker = Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? UNREACHABLE : OK));
     const { destination, logger } = open(configFor('jaeger'), { traces: scriptedPost(flicker) });

@@ -10,6 +10,7 @@ import {
   httpReason,
   isAccessRefused,
   isNotThere,
+  isPage,
   oneLine,
   redactSecrets,
 } from '../../export/index.js';
@@ -60,11 +61,8 @@ function encodingRefused({ status }: Answered, { encoding }: EndpointConfig): Fi
   );
 }
 
-/** A server that is no backend may say 200 to anything, with a page. No form of OTLP begins so. */
-const PAGE_START = '<'.charCodeAt(0);
-
 const accepted = ({ body }: Answered, { encoding, proxy }: EndpointConfig): Finding =>
-  body[0] === PAGE_START
+  isPage(body)
     ? wrong('answers with a page, as no OTLP backend does', 'check the URL')
     : { level: 'ok', found: `takes ${ENCODING_NAMES[encoding]}${throughProxy(proxy)}` };
 
