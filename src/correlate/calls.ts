@@ -4,11 +4,10 @@
  */
 import { takeOldest } from '../bounded.js';
 import { addId } from '../id-set.js';
-import type { ErrorDetail, EventOf } from '../model/event.js';
+import type { EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
 import { agentName, type CallEnd, callAttributes } from './attributes.js';
-import { spanError } from './chats.js';
-import { contentSize, prepareContent } from './content.js';
+import { contentSize, prepareContent, type SpanError, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { countOf, listOf } from './few.js';
 import { CALLS, EARLY_ENDS, WRAPPED } from './forms.js';
@@ -55,7 +54,7 @@ export const callSpanId = (run: Pick<Run, 'session_key' | 'run_id'>, call_id: st
 
 interface CallClosing {
   end_ms: number;
-  error?: ErrorDetail | undefined;
+  error?: SpanError | undefined;
   end?: CallEnd;
 }
 
@@ -68,7 +67,7 @@ function callSpan(step: Step, run: Run, call: OpenCall, closing?: CallClosing): 
     name: `execute_tool ${call.tool}`,
     start_ms: call.start_ms,
     end_ms: closing?.end_ms,
-    error: closing?.error && spanError(closing.error),
+    error: closing?.error,
     attributes: callAttributes(run, sessionOf(step, run.session_key), call, closing?.end),
     links: [],
     // A copy that has been given out stays as it was.
@@ -232,21 +231,22 @@ export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
     return;
   }
   if (!hasEnded(step, span_id) && keepEarlyEnd(step, run, event)) return;
-  logEnd(step, run, event, { call_id, span_id, tool });
+  logEnd(step, run, event, { call_id, span_id, tool }, errorOf(run, event));
 }
 
-/** `start_ms`: of the call, where that is at hand. */
-function logEnd(step: Step, run: Run, event: ToolEnd, call: NamedCall, start_ms?: number): void {
+/** `start_ms` of the call, where that is at hand. */
+type LoggedCall = NamedCall & Partial<Pick<OpenCall, 'start_ms'>>;
+
+function logEnd(step: Step, run: Run, event: ToolEnd, call: LoggedCall, error: SpanError | undefined): void {
   if (!step.options.logs) return;
-  const error = errorOf(run, event);
   emitLog(step, event, {
     run,
     call,
     detail: {
       success: error === undefined,
-      error: error && spanError(error).message,
-      'error.type': error && (error.type ?? 'error'),
-      duration_ms: start_ms === undefined ? undefined : Math.max(0, event.ts - start_ms),
+      error: error?.message,
+      'error.type': error?.type,
+      duration_ms: call.start_ms === undefined ? undefined : Math.max(0, event.ts - call.start_ms),
     },
     failed: error !== undefined,
   });
@@ -254,14 +254,15 @@ function logEnd(step: Step, run: Run, event: ToolEnd, call: NamedCall, start_ms?
 
 const EXIT_CODE = 'exit_code';
 
-/** How an end failed, or undefined. A run that was told to stop takes its calls with it. */
-function errorOf(run: Run, event: ToolEnd): ErrorDetail | undefined {
+/** How an end failed, as its span and its record have it, or undefined. A run that was told to stop takes its calls with it. */
+function errorOf(run: Run, event: ToolEnd): SpanError | undefined {
   if (event.type === 'tool.output') {
     if (event.exit_code === undefined || event.exit_code === 0) return undefined;
     return { type: EXIT_CODE, message: `exit code ${event.exit_code}` };
   }
-  const wasCancelled = run.aside.cancelled_at_ms !== undefined && event.error.type === 'error';
-  return wasCancelled ? { ...event.error, type: 'cancelled' } : event.error;
+  const error = spanError(event.error);
+  const wasCancelled = run.aside.cancelled_at_ms !== undefined && error.type === 'error';
+  return wasCancelled ? { type: 'cancelled', message: error.message } : error;
 }
 
 function endCall(step: Step, run: Run, call: OpenCall, event: ToolEnd, partial = false): void {
@@ -273,7 +274,7 @@ function endCall(step: Step, run: Run, call: OpenCall, event: ToolEnd, partial =
   const end: CallEnd = { exit_code, result, partial };
   if (event.type === 'tool.error' && call.tool === YIELD_TOOL) asideOf(run).yielded_at_ms = undefined;
   closeCall(step, run, call, { end_ms: event.ts, error, end });
-  logEnd(step, run, event, call, call.start_ms);
+  logEnd(step, run, event, call, error);
 }
 
 function measureCall(
@@ -386,7 +387,7 @@ export function expireEarlyEnds(step: Step, run: Run, until_ms: number): void {
 }
 
 /** Closes the calls that are still open, without inventing a result. */
-export function closeCalls(step: Step, run: Run, end_ms: number, error: ErrorDetail): void {
+export function closeCalls(step: Step, run: Run, end_ms: number, error: SpanError): void {
   for (const call of listOf(run.calls)) {
     closeCall(step, run, call, { end_ms: Math.max(end_ms, call.start_ms), error });
   }

@@ -5,18 +5,9 @@
 import { deleteEntry, getEntry, setEntry } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, SpanRecord } from '../model/telemetry.js';
-import { cutUtf8 } from '../utf8.js';
 import { agentName, chatAttributes, chatLogIdentity, type ModelCall, withReasoning } from './attributes.js';
-import { prepareContent, redact } from './content.js';
-import {
-  ERROR_MESSAGE_MAX_BYTES,
-  emitLog,
-  emitPreview,
-  emitSpan,
-  hasEnded,
-  measure,
-  seconds,
-} from './emit.js';
+import { prepareContent, redactedHead, spanError } from './content.js';
+import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { countOf, listOf, none } from './few.js';
 import { CHATS, EARLY_REASONING } from './forms.js';
 import { wakeBy } from './heap.js';
@@ -354,12 +345,6 @@ function chatSpan(step: Step, run: Run, chat: ChatSpan): SpanRecord {
   };
 }
 
-/** An error as a span says it: always redacted, and cut. */
-export const spanError = (error: ErrorDetail, fallback = 'error'): { type: string; message: string } => ({
-  type: error.type ?? fallback,
-  message: cutUtf8(redact(error.message.toWellFormed()), ERROR_MESSAGE_MAX_BYTES),
-});
-
 const modelLabels = (
   step: Step,
   run: Run,
@@ -419,7 +404,7 @@ function addUp({ options }: Step, to: Reasoning, { tokens, text, duration_ms }: 
   if (tokens !== undefined) to.tokens = (to.tokens ?? 0) + tokens;
   if (duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + duration_ms;
   // A secret may be told in two pieces, of which neither looks like one.
-  if (text !== undefined) to.text = cutUtf8(redact(`${to.text ?? ''}${text}`), options.content_max_bytes);
+  if (text !== undefined) to.text = redactedHead(`${to.text ?? ''}${text}`, options.content_max_bytes);
 }
 
 function addReasoning(step: Step, to: Reasoning, event: EventOf<'llm.reasoning'>): void {

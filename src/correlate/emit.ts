@@ -76,6 +76,3 @@ export function measure(
 
 /** Times of one span can come from two clocks; a duration is never negative. */
 export const seconds = (start_ms: number, end_ms: number): number => Math.max(0, end_ms - start_ms) / 1000;
-
-/** Message of an error on a span: redacted and cut by the caller's options. */
-export const ERROR_MESSAGE_MAX_BYTES = 1024;
