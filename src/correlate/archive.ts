@@ -72,14 +72,17 @@ export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run
 export const archived = (state: State, key: string): Readonly<Run> | undefined =>
   getEntry(state.archive, key);
 
-/** Brings a run to where waking it would have brought it: its calls are matched for as long as it would have waited for them. */
+/** Catches up on what waking would have done while the run was put away: it wakes again for what is still waited for. */
 function resume(step: Step, run: Run): void {
   expireChats(step, run, step.now_ms);
   for (const { due_ms = Infinity } of run.steps)
     if (due_ms > step.now_ms) wakeBy(step.state.waking, run, due_ms);
 }
 
-/** A copy to be changed. What is replaced as a whole is shared; nothing was left of what a run waits with. */
+/**
+ * A copy to be changed. What is replaced as a whole is shared. So are the collections of what a run waits with: none of them had
+ * anything in it when the run was put away, and what is empty is never changed in place.
+ */
 function copyOf(known: Readonly<Run>): Run {
   const run = { ...known };
   run.epoch = 0;

@@ -467,7 +467,7 @@ export function asideOf(run: Run): Aside {
 /** What every run begins with: nothing. */
 export const emptyList = <T>(): readonly T[] => NO_LIST;
 
-/** The list with one more at its end; it takes the place of the one that is given. */
+/** The list with one more at its end. It may change the one that it is given, but never an empty one: assign what it returns. */
 export function added<T>(list: readonly T[], item: T): readonly T[] {
   if (list.length === 0) return [item];
   (list as T[]).push(item);
