@@ -9,8 +9,9 @@ import type { SavedRecord, StagedCapture } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
 import { beginCapture, type CaptureOptions, isThere } from '../tracked.js';
 import { archived, recall } from './archive.js';
-import { expireEarlyEnds, expireParked, onToolCall, onToolEnd } from './calls.js';
-import { expireChats, onReasoning, onStepStarted, onTokens } from './chats.js';
+import { expireEarlyEnds, expireParked } from './calls.js';
+import { expireChats } from './chats.js';
+import { dispatch } from './dispatch.js';
 import { hasEnded } from './emit.js';
 import { firstDue, letSleep, wakeBy } from './heap.js';
 import {
@@ -27,23 +28,10 @@ import {
 import { runKey } from './ids.js';
 import { noneSeen, type Seen } from './numbers.js';
 import { endOfHeld, heldRunsOf, isSeenRun, peek, startOfHeld } from './parents.js';
-import {
-  closeRun,
-  expireLimits,
-  expireSettle,
-  markGap,
-  nextDueMs,
-  onFinished,
-  onStarted,
-  onSubagentFinished,
-  onSubagentOutput,
-  putAway,
-  settleRun,
-  touch,
-} from './runs.js';
+import { closeRun, expireLimits, expireSettle, markGap, nextDueMs, putAway, settleRun } from './runs.js';
 import { restoreState, trackState } from './saved.js';
 import { isAboutSubagent, isFirstSight } from './seen.js';
-import { logSpawn, rememberSpawn } from './spawns.js';
+import { rememberSpawn } from './spawns.js';
 import {
   type CorrelatorCounts,
   childWait,
@@ -122,34 +110,6 @@ function learn(step: Step, event: AgentEvent): void {
   setSession(step, event.session_key, { runs, session_id, agent_id, channel, label, spawn, latest });
 }
 
-/** Applies an event to its open or remembered run; a spawn may have none. */
-function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
-  if (event.type === 'subagent.spawned') return logSpawn(step, event, run);
-  if (run === undefined) return;
-  // A start of a run that is open changes nothing: not even when it showed life last.
-  if (event.type === 'agent.started') return onStarted(step, run, event);
-  touch(step, run, event.ts);
-  switch (event.type) {
-    case 'agent.step_started':
-      return onStepStarted(step, run, event);
-    case 'agent.finished':
-      return onFinished(step, run, event);
-    case 'tool.call':
-      return onToolCall(step, run, event);
-    case 'tool.output':
-    case 'tool.error':
-      return onToolEnd(step, run, event);
-    case 'subagent.output':
-      return onSubagentOutput(step, run, event);
-    case 'subagent.finished':
-      return onSubagentFinished(step, run, event);
-    case 'llm.tokens':
-      return onTokens(step, run, event);
-    case 'llm.reasoning':
-      return onReasoning(step, run, event);
-  }
-}
-
 /** A spawn ties a child's run under its parent, and opens the child if it waits for that. */
 function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, key: string): void {
   const isLogged = rememberSpawn(step, event);
@@ -157,8 +117,8 @@ function applySpawn(step: Step, event: EventOf<'subagent.spawned'>, key: string)
   if (isLogged) return;
   // Neither the parent nor the child is known yet: the record waits for the child.
   const held = hold(step, event, identityOf(step, event, key));
-  tryOpen(step, held, dispatch);
-  makeRoomForHeld(step, dispatch);
+  tryOpen(step, held);
+  makeRoomForHeld(step);
 }
 
 /** Also of an event that has been seen before: it may come again to say this. */
@@ -179,10 +139,10 @@ function applyUnknown(step: Step, event: AgentEvent, identity: Identity): void {
     step.state.counts.duplicates++;
     return;
   }
-  if (event.type === 'agent.started' && openAtOnce(step, event, identity, dispatch)) return;
+  if (event.type === 'agent.started' && openAtOnce(step, event, identity)) return;
   const held = hold(step, event, identity);
-  tryOpen(step, held, dispatch);
-  makeRoomForHeld(step, dispatch);
+  tryOpen(step, held);
+  makeRoomForHeld(step);
 }
 
 /** Whether it is a new one; then what it tells of its session is known from here on. */
@@ -288,7 +248,7 @@ function expireDue(step: Step): void {
     if ('waits_for' in due) {
       held.touch(due);
       letSleep(waking, due);
-      expireHold(step, due, dispatch);
+      expireHold(step, due);
     } else {
       runs.touch(due);
       letSleep(waking, due);
@@ -299,14 +259,14 @@ function expireDue(step: Step): void {
 
 function forceOpenEnded(step: Step): void {
   const ended = [...step.state.held].filter(([, held]) => endOfHeld(held) !== undefined);
-  for (const [key] of ended) forceOpen(step, key, dispatch);
+  for (const [key] of ended) forceOpen(step, key);
 }
 
 const runsToChange = ({ runs }: State): Run[] => [...runs.keys()].flatMap((key) => runs.get(key) ?? []);
 
 function closeAll(step: Step): void {
   const { state } = step;
-  for (const key of [...state.held.keys()]) forceOpen(step, key, dispatch);
+  for (const key of [...state.held.keys()]) forceOpen(step, key);
   for (const run of runsToChange(state)) {
     if (run.aside.finishing !== undefined) expireSettle({ ...step, now_ms: Infinity }, run);
     if (run.ended === undefined) closeRun(step, run, 'shutdown', 'still open when the bridge stopped');
@@ -338,7 +298,7 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
     return { state, options: settings, now_ms, out, arrived: [], patient_until_ms };
   };
   const end = (step: Step): Emission => {
-    if (step.arrived.length > 0) openWaiting(step, dispatch);
+    if (step.arrived.length > 0) openWaiting(step);
     return step.out;
   };
   return {

@@ -5,6 +5,7 @@
 import { enqueue, getEntry, takeOldest } from '../bounded.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import { isThere } from '../tracked.js';
+import { dispatch } from './dispatch.js';
 import { hasEnded } from './emit.js';
 import { letSleep, wakeBy } from './heap.js';
 import { type Child, findParent, type Parent, startOfHeld } from './parents.js';
@@ -23,9 +24,6 @@ import {
   type Step,
   sessionWait,
 } from './state.js';
-
-/** Applies an event to the run that has been opened for it; only a spawn can do without one. */
-export type Dispatch = (step: Step, run: Run | undefined, event: AgentEvent) => void;
 
 /** Where two events tell the same instant: a start comes first, an end last. */
 const RANK: Record<AgentEvent['type'], number> = {
@@ -135,14 +133,14 @@ export function markHeldGap({ state }: Step, key: string): void {
 }
 
 /** Over the bound the run that has been held longest is opened as it is. */
-export function makeRoomForHeld(step: Step, dispatch: Dispatch): void {
+export function makeRoomForHeld(step: Step): void {
   const { state, options } = step;
   while (state.held_events > options.limits.held_events) {
     const oldest = takeOldest(state.held_order);
     if (oldest === undefined) return;
     if (state.held.peek(oldest.span_id)?.number !== oldest.number) continue;
     giveUp(step, 'held_events');
-    forceOpen(step, oldest.span_id, dispatch);
+    forceOpen(step, oldest.span_id);
   }
 }
 
@@ -153,7 +151,7 @@ function takeOut({ state }: Step, held: HeldRun): void {
   letSleep(state.waking, held);
 }
 
-function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch): void {
+function release(step: Step, held: HeldRun, parent: Parent): void {
   takeOut(step, held);
   const events = held.events.sort(byTime);
   const run = openRun(step, held, parent);
@@ -170,12 +168,7 @@ function announce({ state, arrived }: Step, run: Run): void {
 }
 
 /** Opens a run with its start, as most are: nothing of it is held, and its parent is certain. False where it has to be held. */
-export function openAtOnce(
-  step: Step,
-  event: EventOf<'agent.started'>,
-  identity: Identity,
-  dispatch: Dispatch,
-): boolean {
+export function openAtOnce(step: Step, event: EventOf<'agent.started'>, identity: Identity): boolean {
   if (step.state.held.has(identity.span_id)) return false;
   const origin: Origin = { started: event, first_ms: event.ts, ...identity };
   const parent = findParent(step, childOf(origin));
@@ -195,28 +188,28 @@ const isSpawned = ({ state }: Step, { session_key }: HeldRun): boolean =>
   SUBAGENT_SESSION.test(session_key) && (getEntry(state.sessions, session_key)?.runs.length ?? 0) === 0;
 
 /** Opens a held run if its start has been seen and its parent is known, or it has none. */
-export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
+export function tryOpen(step: Step, held: HeldRun): void {
   if (held.started === undefined) return;
   const parent = findParent(step, childOf(held));
   if (parent.kind === 'unknown') return wait(step, held, parent.waits_for);
   const isSettled = parent.kind === 'none' ? !mayHaveParent(held) : parent.certain;
-  if (isSettled) return release(step, held, parent, dispatch);
+  if (isSettled) return release(step, held, parent);
   if (parent.kind === 'none' && isSpawned(step, held)) return;
   // The spawn that names its parent, or the call in it, may be under way.
   if (held.soft_due_ms === undefined) {
     held.soft_due_ms = step.now_ms + step.options.limits.link_ms;
     return wakeBy(step.state.waking, held, held.soft_due_ms);
   }
-  if (held.soft_due_ms <= step.now_ms) release(step, held, parent, dispatch);
+  if (held.soft_due_ms <= step.now_ms) release(step, held, parent);
 }
 
 /** Opens what has waited for what has come, and what has waited for that, however long the chain. */
-export function openWaiting(step: Step, dispatch: Dispatch): void {
+export function openWaiting(step: Step): void {
   const { state, arrived } = step;
   for (let what = arrived.pop(); what !== undefined; what = arrived.pop()) {
     for (const key of [...(state.waiting.get(what) ?? [])]) {
       const held = state.held.get(key);
-      if (held !== undefined) tryOpen(step, held, dispatch);
+      if (held !== undefined) tryOpen(step, held);
     }
   }
 }
@@ -237,7 +230,7 @@ function heldParents({ state }: Step, parent: Parent): string[] {
 }
 
 /** What is held for a run that never was: records of spawns, or events of a run that has ended and been forgotten. */
-function dropHeld(step: Step, held: HeldRun, dispatch: Dispatch): void {
+function dropHeld(step: Step, held: HeldRun): void {
   takeOut(step, held);
   for (const { event, arrival_ms } of held.events) {
     if (event.type === 'subagent.spawned') dispatch({ ...step, now_ms: arrival_ms }, undefined, event);
@@ -257,7 +250,7 @@ function wasRun(step: Step, held: HeldRun): boolean {
  * Opens a held run now: as a root where its parent stays unknown, and as partial where its start was never seen. The held
  * runs that it waits for are opened before it, and those that they wait for before them.
  */
-export function forceOpen(step: Step, key: string, dispatch: Dispatch): void {
+export function forceOpen(step: Step, key: string): void {
   const path = [key];
   const seen = new Set(path);
   for (let at = path.at(-1); at !== undefined; at = path.at(-1)) {
@@ -271,14 +264,14 @@ export function forceOpen(step: Step, key: string, dispatch: Dispatch): void {
       continue;
     }
     path.pop();
-    if (held !== undefined && parent !== undefined) release(step, held, orFallback(parent), dispatch);
-    else if (held !== undefined) dropHeld(step, held, dispatch);
+    if (held !== undefined && parent !== undefined) release(step, held, orFallback(parent));
+    else if (held !== undefined) dropHeld(step, held);
   }
 }
 
-export function expireHold(step: Step, held: HeldRun, dispatch: Dispatch): void {
+export function expireHold(step: Step, held: HeldRun): void {
   const { state, now_ms } = step;
-  if (held.due_ms <= now_ms) return forceOpen(step, held.span_id, dispatch);
-  if (held.soft_due_ms !== undefined && held.soft_due_ms <= now_ms) tryOpen(step, held, dispatch);
+  if (held.due_ms <= now_ms) return forceOpen(step, held.span_id);
+  if (held.soft_due_ms !== undefined && held.soft_due_ms <= now_ms) tryOpen(step, held);
   if (isThere(held)) wakeBy(state.waking, held, held.due_ms);
 }
