@@ -10,13 +10,14 @@ import { agentName, type CallEnd, callAttributes } from './attributes.js';
 import { contentSize, prepareContent, type SpanError, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { countOf, listOf } from './few.js';
-import { CALLS, EARLY_ENDS, WRAPPED } from './forms.js';
 import { wakeBy } from './heap.js';
 import { deriveSpanId } from './ids.js';
 import {
   added,
   addOpenCall,
   asideOf,
+  CALLS,
+  EARLY_ENDS,
   emptyList,
   giveUp,
   lastTold,
@@ -28,6 +29,7 @@ import {
   type Step,
   sessionOf,
   sessionWait,
+  WRAPPED,
 } from './state.js';
 import { currentStep } from './steps.js';
 

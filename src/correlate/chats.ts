@@ -9,11 +9,12 @@ import { agentName, chatAttributes, chatLogIdentity, type ModelCall, withReasoni
 import { prepareContent, redactedHead, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { countOf, listOf, none } from './few.js';
-import { CHATS, EARLY_REASONING } from './forms.js';
 import { wakeBy } from './heap.js';
 import { deriveSpanId } from './ids.js';
 import {
   asideOf,
+  CHATS,
+  EARLY_REASONING,
   type EarlyReasoning,
   type EndedCall,
   type EndedChat,

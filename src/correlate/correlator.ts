@@ -29,13 +29,12 @@ import { runKey } from './ids.js';
 import { noneSeen, type Seen } from './numbers.js';
 import { endOfHeld, heldRunsOf, isSeenRun, peek, startOfHeld } from './parents.js';
 import { closeRun, expireLimits, expireSettle, markGap, nextDueMs, putAway, settleRun } from './runs.js';
-import { restoreState, trackState } from './saved.js';
+import { createState, restoreState, trackState } from './saved.js';
 import { isAboutSubagent, isFirstSight } from './seen.js';
 import { rememberSpawn } from './spawns.js';
 import {
   type CorrelatorCounts,
   childWait,
-  createState,
   DEFAULT_LIMITS,
   emptyEmission,
   forgetRecent,

@@ -7,10 +7,9 @@ import type { EventOf } from '../model/event.js';
 import type { Attributes, SpanReference } from '../model/telemetry.js';
 import { callSpanId, isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
-import { CALLS } from './forms.js';
 import { deriveTraceId, runKey } from './ids.js';
 import { spawnerOf } from './parents.js';
-import { type Run, runReference, type Spawn, type Step, sessionOf, setSession } from './state.js';
+import { CALLS, type Run, runReference, type Spawn, type Step, sessionOf, setSession } from './state.js';
 
 type Spawned = EventOf<'subagent.spawned'>;
 

@@ -3,21 +3,12 @@
  * which what is over it is given up. What is written down of it for a next process is in `saved.ts`.
  */
 
-import {
-  type BoundedMap,
-  createBoundedMap,
-  createQueue,
-  enqueue,
-  type Queue,
-  setEntry,
-  useEntry,
-} from '../bounded.js';
-import { createIdSet, type IdSet } from '../id-set.js';
+import { type BoundedMap, enqueue, type Queue, setEntry, useEntry } from '../bounded.js';
+import type { IdSet } from '../id-set.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
-import { createTracker, isThere, TrackedMap, type Tracker } from '../tracked.js';
-import { type Few, none } from './few.js';
-import { HELD_FORM, RUN_FORM } from './forms.js';
+import { isThere, type TrackedMap, type Tracker } from '../tracked.js';
+import { type Few, fewOf, none } from './few.js';
 import type { Waiting } from './heap.js';
 import type { Seen } from './numbers.js';
 
@@ -393,36 +384,6 @@ export interface CorrelatorCounts {
   given_up: Record<string, number>;
 }
 
-const keyOf = ({ span_id }: Pick<Origin, 'span_id'>): string => span_id;
-
-export function createState(): State {
-  const tracker = createTracker(STATE_PREFIX);
-  return {
-    tracker,
-    runs: new TrackedMap<Run>({ tracker, prefix: `${STATE_PREFIX}runs/`, keyOf, ...RUN_FORM }),
-    archive: createBoundedMap(),
-    ended: createQueue(),
-    open: createQueue(),
-    open_count: 0,
-    open_calls: createQueue(),
-    open_call_count: 0,
-    held: new TrackedMap<HeldRun>({ tracker, prefix: `${STATE_PREFIX}held/`, keyOf, ...HELD_FORM }),
-    held_order: createQueue(),
-    held_events: 0,
-    waiting: new Map(),
-    sessions: createBoundedMap(),
-    recent_key: undefined,
-    recent_session: undefined,
-    spawns: createBoundedMap(),
-    by_run_id: createBoundedMap(),
-    seen_events: createIdSet(),
-    ended_spans: createIdSet(),
-    unreasoned: createBoundedMap(),
-    waking: [],
-    counts: { runs_opened: 0, runs_ended: 0, runs_with_gap: 0, duplicates: 0, given_up: {} },
-  };
-}
-
 /** One step of the correlator: what it knows, when it is, and what it gives out. */
 export interface Step {
   state: State;
@@ -457,6 +418,13 @@ export const NOTHING_ASIDE: Readonly<Aside> = Object.freeze({
   finishing: undefined,
   wrapped: none<WrappedCall>(),
 });
+
+/** What tells the entries of a run's collections apart. */
+export const CALLS = fewOf<OpenCall>((call) => call.call_id);
+export const CHATS = fewOf<HeldChat>((chat) => chat.span.span_id);
+export const EARLY_ENDS = fewOf<EarlyEnd>((early) => early.event.call_id);
+export const EARLY_REASONING = fewOf<EarlyReasoning>((early) => early.response_id);
+export const WRAPPED = fewOf<WrappedCall>((call) => call.call_id);
 
 /** What a run has aside, to be changed. */
 export function asideOf(run: Run): Aside {
