@@ -11,7 +11,7 @@ import { contentSize, prepareContent, type SpanError, spanError } from './conten
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { countOf, listOf } from './few.js';
 import { wakeBy } from './heap.js';
-import { deriveSpanId } from './ids.js';
+import { callSpanId } from './ids.js';
 import {
   added,
   addOpenCall,
@@ -50,9 +50,6 @@ export const GIVEN_UP = 'given_up';
 
 type ToolCall = EventOf<'tool.call'>;
 type ToolEnd = EventOf<'tool.output'> | EventOf<'tool.error'>;
-
-export const callSpanId = (run: Pick<Run, 'session_key' | 'run_id'>, call_id: string): string =>
-  deriveSpanId('tool', run.session_key, run.run_id, call_id);
 
 interface CallClosing {
   end_ms: number;

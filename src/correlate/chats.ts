@@ -1,29 +1,33 @@
 /**
- * Model calls. `agent.step_started` opens one, `llm.tokens` ends it, `llm.reasoning` adds to it. A step whose tokens never
- * come failed or was not stored: it becomes a span without tokens. Reasoning is counted once, and never added to output.
+ * Model calls. `agent.step_started` opens one, `llm.tokens` ends it, `llm.reasoning` adds to it, see `reasoning.ts`. A step whose
+ * tokens never come failed or was not stored: it becomes a span without tokens.
  */
-import { deleteEntry, getEntry, setEntry } from '../bounded.js';
+import { setEntry } from '../bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, SpanRecord } from '../model/telemetry.js';
-import { agentName, chatAttributes, chatLogIdentity, type ModelCall, withReasoning } from './attributes.js';
-import { prepareContent, redactedHead, spanError } from './content.js';
+import { chatAttributes, chatLabels, chatLogIdentity, type ModelCall, UNKNOWN } from './attributes.js';
+import { spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
-import { countOf, listOf, none } from './few.js';
+import { countOf, listOf } from './few.js';
 import { wakeBy } from './heap.js';
-import { deriveSpanId } from './ids.js';
+import { chatSpanId } from './ids.js';
 import {
-  asideOf,
+  endedChatIdentity,
+  expireNextReasoning,
+  flushReasoning,
+  holdNextReasoning,
+  measureReasoning,
+  takeNextReasoning,
+  takeReasoning,
+} from './reasoning.js';
+import {
   CHATS,
-  EARLY_REASONING,
-  type EarlyReasoning,
   type EndedCall,
-  type EndedChat,
   forgetCalls,
   giveUp,
   type HeldChat,
   lastTold,
   type OpenStep,
-  type Reasoning,
   type Run,
   type RunClosing,
   type Step,
@@ -44,17 +48,10 @@ import {
   unmatchedSteps,
 } from './steps.js';
 
-const UNKNOWN = 'unknown';
 const USAGE = 'gen_ai.client.inference.usage';
 
 /** Of a step whose number a call has been given, or stands for; they count from 1. */
 const NO_NUMBER = 0;
-
-/** Stands for the response of the call that comes next: no response has an empty id. */
-const NEXT_CALL = '';
-
-/** Responses of one run whose reasoning is remembered before their tokens come. */
-const MAX_EARLY_REASONING = 100;
 
 function supersede(step: Step, run: Run, open: OpenStep, ts: number): void {
   open.superseded = true;
@@ -85,7 +82,7 @@ export function onStepStarted(step: Step, run: Run, event: EventOf<'agent.step_s
   open.model = event.model ?? open.model;
   open.provider = event.provider ?? open.provider;
   if (failed !== undefined) moveFailure(step, run, failed, open);
-  if (open === currentStep(run) && open.failed_ms === undefined) takeNext(step, run, open);
+  if (open === currentStep(run) && open.failed_ms === undefined) takeNextReasoning(step, run, open);
   // A step that comes out of turn is not the current one, whatever becomes of it.
   if (open !== currentStep(run) || run.ended !== undefined) supersede(step, run, open, event.ts);
 }
@@ -169,7 +166,7 @@ function onStepFailed(step: Step, run: Run, event: EventOf<'llm.tokens'>, error:
   const open = failingStep(run, failed_ms);
   if (open === undefined) {
     const attempt = openStep(step, run, started_at, event.seq);
-    takeNext(step, run, attempt);
+    takeNextReasoning(step, run, attempt);
     return failStep(step, run, attempt, failure);
   }
   // What was told of it before this, and happened later, was the other attempt.
@@ -188,22 +185,13 @@ export function onTokens(step: Step, run: Run, event: EventOf<'llm.tokens'>): vo
   }
   const named = event.response_id ?? event.message_id;
   const named_id = named === undefined ? undefined : chatSpanId(run, named);
-  if (named_id !== undefined && isKnownCall(step, run, named_id)) return logAgain(step, run, event, named_id);
+  if (named_id !== undefined && isKnownChat(step, run, named_id)) return logAgain(step, run, event, named_id);
   const call = endedCall(event);
   const open = addEndedCall(run, call);
   run.call_count++;
   if (open === undefined) run.step_count++;
   else takeStep(step, run, open, call);
-  endCall(step, run, event, named_id ?? chatSpanId(run, String(takeNumber(run, open))), open);
-}
-
-/** What tells a call that has ended from others, as far as it is still at hand. */
-function identityOf(step: Step, held: HeldChat | undefined, span_id: string): Attributes | undefined {
-  const chat: EndedChat | undefined = held ?? getEntry(step.state.unreasoned, span_id);
-  const { attributes } = chat?.span ?? {};
-  return (
-    attributes && chatLogIdentity(attributes['gen_ai.provider.name'], attributes['gen_ai.request.model'])
-  );
+  endChat(step, run, event, named_id ?? chatSpanId(run, String(takeNumber(run, open))), open);
 }
 
 /** The call has ended: these tokens are not counted. */
@@ -212,7 +200,7 @@ function logAgain(step: Step, run: Run, event: EventOf<'llm.tokens'>, span_id: s
     run,
     span: { trace_id: run.trace_id, span_id },
     detail:
-      identityOf(step, CHATS.find(run.chats, span_id), span_id) ??
+      endedChatIdentity(step, CHATS.find(run.chats, span_id), span_id) ??
       chatLogIdentity(event.provider, event.model),
     failed: event.error !== undefined,
   });
@@ -229,10 +217,7 @@ function takeNumber(run: Run, open: OpenStep | undefined): number {
   return number;
 }
 
-const chatSpanId = (run: Run, own_id: string): string =>
-  deriveSpanId('chat', run.session_key, run.run_id, own_id);
-
-const isKnownCall = (step: Step, run: Run, span_id: string): boolean =>
+const isKnownChat = (step: Step, run: Run, span_id: string): boolean =>
   hasEnded(step, span_id) || CHATS.find(run.chats, span_id) !== undefined;
 
 /** The step is kept for a while: an event that comes out of turn may show that another call ended it. */
@@ -242,44 +227,10 @@ function takeStep(step: Step, run: Run, open: OpenStep, call: EndedCall): void {
   if (failedAfter(open, call)) moveFailure(step, run, open, openStep(step, run, open.failed_ms));
 }
 
-function takeEarly(run: Run, response_id: string): EarlyReasoning | undefined {
-  const early = EARLY_REASONING.find(run.aside.reasoning, response_id);
-  if (early === undefined) return undefined;
-  const aside = asideOf(run);
-  aside.reasoning = EARLY_REASONING.remove(aside.reasoning, response_id);
-  return early;
-}
-
-/** What was said of the call that comes next is of this one. */
-function takeNext(step: Step, run: Run, call: Pick<OpenStep, 'reasoning'>): void {
-  const next = takeEarly(run, NEXT_CALL);
-  if (next === undefined) return;
-  call.reasoning ??= {};
-  addUp(step, call.reasoning, next);
-}
-
-/** What was said of the call's reasoning before its tokens came: by response, else by step or before any. */
-function takeReasoning(
-  step: Step,
-  run: Run,
-  event: EventOf<'llm.tokens'>,
-  open: OpenStep | undefined,
-): Reasoning {
-  const early = event.response_id === undefined ? undefined : takeEarly(run, event.response_id);
-  const nameless: Pick<OpenStep, 'reasoning'> = { reasoning: open?.reasoning };
-  takeNext(step, run, nameless);
-  if (open !== undefined) open.reasoning = undefined;
-  return {
-    tokens: event.reasoning_tokens ?? early?.tokens ?? nameless.reasoning?.tokens,
-    text: early?.text ?? nameless.reasoning?.text,
-    duration_ms: early?.duration_ms ?? nameless.reasoning?.duration_ms,
-  };
-}
-
 const countsTokens = (event: EventOf<'llm.tokens'>): boolean =>
   event.error === undefined || event.input_tokens > 0 || event.output_tokens > 0;
 
-function endCall(
+function endChat(
   step: Step,
   run: Run,
   event: EventOf<'llm.tokens'>,
@@ -346,22 +297,6 @@ function chatSpan(step: Step, run: Run, chat: ChatSpan): SpanRecord {
   };
 }
 
-const modelLabels = (
-  step: Step,
-  run: Run,
-  call: Pick<ModelCall, 'model' | 'provider'>,
-  error_type?: string,
-): Attributes => ({
-  'gen_ai.operation.name': 'chat',
-  'gen_ai.provider.name': call.provider,
-  'gen_ai.request.model': call.model,
-  'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
-  'error.type': error_type,
-});
-
-const unknownModelLabels = (step: Step, run: Run): Attributes =>
-  modelLabels(step, run, { model: UNKNOWN, provider: UNKNOWN });
-
 function measureUsage(step: Step, { usage }: ModelCall, labels: Attributes): void {
   if (usage === undefined || !step.options.measurements) return;
   measure(step, `${USAGE}.input_tokens`, usage.input_tokens, labels);
@@ -371,13 +306,10 @@ function measureUsage(step: Step, { usage }: ModelCall, labels: Attributes): voi
   measure(step, 'openclaw.cost', usage.cost_usd, labels);
 }
 
-function measureReasoning(step: Step, tokens: number | undefined, labels: Attributes): void {
-  measure(step, `${USAGE}.reasoning.output_tokens`, tokens, labels);
-}
-
 /** A call whose reasoning is known, or that failed, is final; another is held for it, and shown meanwhile. */
 function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): void {
-  const labels = modelLabels(step, run, call);
+  const session = sessionOf(step, run.session_key);
+  const labels = chatLabels(run, session, call);
   const end_ms = span.end_ms ?? span.start_ms;
   run.is_reasoned = call.reasoning.tokens !== undefined;
   measureUsage(step, call, labels);
@@ -387,7 +319,7 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
       'gen_ai.client.inference.duration',
       seconds(span.start_ms, end_ms),
       // What is measured under the same object is looked up once.
-      span.error === undefined ? labels : modelLabels(step, run, call, span.error.type),
+      span.error === undefined ? labels : chatLabels(run, session, call, span.error.type),
     );
   if (call.reasoning.tokens !== undefined || call.usage === undefined) {
     measureReasoning(step, call.reasoning.tokens, labels);
@@ -399,118 +331,6 @@ function finishOrHold(step: Step, run: Run, span: SpanRecord, call: ModelCall): 
   const held: HeldChat = { span, metric_attributes: labels, due_ms };
   run.chats = CHATS.add(run.chats, held);
   wakeBy(step.state.waking, run, due_ms);
-}
-
-function addUp({ options }: Step, to: Reasoning, { tokens, text, duration_ms }: Reasoning): void {
-  if (tokens !== undefined) to.tokens = (to.tokens ?? 0) + tokens;
-  if (duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + duration_ms;
-  // A secret may be told in two pieces, of which neither looks like one.
-  if (text !== undefined) to.text = redactedHead(`${to.text ?? ''}${text}`, options.content_max_bytes);
-}
-
-function addReasoning(step: Step, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
-  const { content, content_max_bytes } = step.options;
-  const text = content ? prepareContent(event.text, content_max_bytes)?.text : undefined;
-  addUp(step, to, { tokens: event.reasoning_tokens, text, duration_ms: event.duration_ms });
-}
-
-function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
-  const reasoning: Reasoning = {};
-  addReasoning(step, reasoning, event);
-  chat.span = { ...chat.span, attributes: withReasoning(chat.span.attributes, reasoning) };
-  if (reasoning.tokens === undefined) return;
-  run.chats = CHATS.remove(run.chats, chat.span.span_id);
-  run.is_reasoned = true;
-  measureReasoning(step, reasoning.tokens, chat.metric_attributes);
-  emitSpan(step, chat.span);
-}
-
-/** Reasoning for a call that is not known yet: kept until its tokens come. */
-function keepEarlyReasoning(
-  step: Step,
-  run: Run,
-  response_id: string,
-  event: EventOf<'llm.reasoning'>,
-): void {
-  const aside = asideOf(run);
-  const known = EARLY_REASONING.find(aside.reasoning, response_id);
-  if (known === undefined && countOf(aside.reasoning) >= MAX_EARLY_REASONING)
-    return giveUp(step, 'early_reasoning');
-  const early: EarlyReasoning = known ?? { response_id };
-  addReasoning(step, early, event);
-  if (known === undefined) aside.reasoning = EARLY_REASONING.add(aside.reasoning, early);
-}
-
-function logReasoning(
-  step: Step,
-  run: Run,
-  event: EventOf<'llm.reasoning'>,
-  span_id: string,
-  chat: HeldChat | undefined,
-): void {
-  emitLog(step, event, {
-    run,
-    span: { trace_id: run.trace_id, span_id },
-    detail: identityOf(step, chat, span_id),
-  });
-}
-
-export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
-  const { response_id } = event;
-  if (response_id === undefined) return onNamelessReasoning(step, run, event);
-  const span_id = chatSpanId(run, response_id);
-  const chat = CHATS.find(run.chats, span_id);
-  logReasoning(step, run, event, span_id, chat);
-  if (chat !== undefined) return completeChat(step, run, chat, event);
-  if (hasEnded(step, span_id)) return completeLate(step, event, span_id);
-  keepEarlyReasoning(step, run, response_id, event);
-}
-
-/** A run that has ended waits for its next call as long as for the message of a step. */
-function holdNext(step: Step, run: Run): void {
-  const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
-  if (next === undefined || next.due_ms !== undefined) return;
-  next.due_ms = step.now_ms + step.options.limits.chat_hold_ms;
-  wakeBy(step.state.waking, run, next.due_ms);
-}
-
-/**
- * Reasoning that names no call is about the step that the run is in, else about the call that ended last; where none has, or where
- * the step has failed, about the one that comes next. Which span a step will be is not known before its call has ended: the record
- * is on the run.
- */
-function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
-  const current = currentStep(run);
-  const open = current === undefined || (current.failed_ms ?? Infinity) <= event.ts ? undefined : current;
-  const isOfNext =
-    open === undefined && (current !== undefined || (run.ended_calls.length === 0 && !run.is_reasoned));
-  const isOfLast = open === undefined && !isOfNext && !run.is_reasoned;
-  const chat = isOfLast ? listOf(run.chats).at(-1) : undefined;
-  logReasoning(step, run, event, chat?.span.span_id ?? run.span_id, chat);
-  if (open !== undefined) {
-    open.reasoning ??= {};
-    return addReasoning(step, open.reasoning, event);
-  }
-  if (isOfNext) {
-    keepEarlyReasoning(step, run, NEXT_CALL, event);
-    if (run.ended !== undefined) holdNext(step, run);
-  }
-  if (!isOfLast) return;
-  if (chat !== undefined) return completeChat(step, run, chat, event);
-  run.is_reasoned = event.reasoning_tokens !== undefined;
-  measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));
-}
-
-/** The call's span was given out without its reasoning, which still counts, and completes it where spans are replaced. */
-function completeLate(step: Step, event: EventOf<'llm.reasoning'>, span_id: string): void {
-  const chat = getEntry(step.state.unreasoned, span_id);
-  if (chat === undefined || event.reasoning_tokens === undefined) return;
-  deleteEntry(step.state.unreasoned, span_id);
-  const reasoning: Reasoning = {};
-  addReasoning(step, reasoning, event);
-  measureReasoning(step, reasoning.tokens, chat.metric_attributes);
-  const attributes = withReasoning(chat.span.attributes, reasoning);
-  step.out.corrections.push({ ...chat.span, attributes });
 }
 
 function endStep(step: Step, run: Run, open: OpenStep): void {
@@ -552,16 +372,9 @@ function isAwaited(step: Step, chat: HeldChat, until_ms: number): boolean {
   return true;
 }
 
-/** The call that its reasoning was told before never came. */
-function expireNext(step: Step, run: Run, until_ms: number): void {
-  const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
-  if ((next?.due_ms ?? Infinity) > until_ms) return;
-  measureReasoning(step, takeEarly(run, NEXT_CALL)?.tokens, unknownModelLabels(step, run));
-}
-
 /** Gives out what has waited long enough: steps that no call ended, calls without reasoning. */
 export function expireChats(step: Step, run: Run, until_ms: number): void {
-  expireNext(step, run, until_ms);
+  expireNextReasoning(step, run, until_ms);
   let last_ms = Math.max(...run.steps.map(({ due_ms = -Infinity }) => due_ms));
   for (const open of unmatchedSteps(run).filter((each) => (each.due_ms ?? Infinity) <= until_ms)) {
     removeStep(run, open);
@@ -588,17 +401,12 @@ export function endSteps(step: Step, run: Run, end: Pick<RunClosing, 'end_ms' | 
     open.end_ms ??= end.end_ms;
     if (open.due_ms === undefined) holdStep(step, run, open);
   }
-  holdNext(step, run);
+  holdNextReasoning(step, run);
 }
 
 /** No more events come for this run: nothing is worth waiting for. */
 export function flushChats(step: Step, run: Run): void {
   for (const open of run.steps) open.due_ms ??= step.now_ms;
   expireChats(step, run, Infinity);
-  const { reasoning } = run.aside;
-  if (countOf(reasoning) === 0) return;
-  for (const { tokens } of listOf(reasoning)) {
-    measureReasoning(step, tokens, unknownModelLabels(step, run));
-  }
-  asideOf(run).reasoning = none();
+  flushReasoning(step, run);
 }

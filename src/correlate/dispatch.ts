@@ -3,7 +3,8 @@
  */
 import type { AgentEvent } from '../model/event.js';
 import { onToolCall, onToolEnd } from './calls.js';
-import { onReasoning, onStepStarted, onTokens } from './chats.js';
+import { onStepStarted, onTokens } from './chats.js';
+import { onReasoning } from './reasoning.js';
 import { onFinished, onStarted, onSubagentFinished, onSubagentOutput, touch } from './runs.js';
 import { logSpawn } from './spawns.js';
 import type { Run, Step } from './state.js';

@@ -7,9 +7,9 @@ import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SpanReference } from '../model/telemetry.js';
 import { archived } from './archive.js';
-import { callSpanId, isKnownCall } from './calls.js';
+import { isKnownCall } from './calls.js';
 import { hasEnded } from './emit.js';
-import { runKey } from './ids.js';
+import { callSpanId, runKey } from './ids.js';
 import { isAboutSubagent } from './seen.js';
 import {
   childWait,

@@ -5,9 +5,9 @@
 import { getEntry, setEntry } from '../bounded.js';
 import type { EventOf } from '../model/event.js';
 import type { Attributes, SpanReference } from '../model/telemetry.js';
-import { callSpanId, isKnownCall } from './calls.js';
+import { isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
-import { deriveTraceId, runKey } from './ids.js';
+import { callSpanId, deriveTraceId, runKey } from './ids.js';
 import { spawnerOf } from './parents.js';
 import { CALLS, type Run, runReference, type Spawn, type Step, sessionOf, setSession } from './state.js';
 
