@@ -7,32 +7,32 @@ import { onStepStarted, onTokens } from './chats.js';
 import { onReasoning } from './reasoning.js';
 import { onFinished, onStarted, onSubagentFinished, onSubagentOutput, touch } from './runs.js';
 import { logSpawn } from './spawns.js';
-import type { Run, Step } from './state.js';
+import type { Context, Run } from './state.js';
 
 /** Applies an event to its open or remembered run; a spawn may have none. */
-export function dispatch(step: Step, run: Run | undefined, event: AgentEvent): void {
-  if (event.type === 'subagent.spawned') return logSpawn(step, event, run);
+export function dispatch(context: Context, run: Run | undefined, event: AgentEvent): void {
+  if (event.type === 'subagent.spawned') return logSpawn(context, event, run);
   if (run === undefined) return;
   // A start of a run that is open changes nothing: not even when it showed life last.
-  if (event.type === 'agent.started') return onStarted(step, run, event);
-  touch(step, run, event.ts);
+  if (event.type === 'agent.started') return onStarted(context, run, event);
+  touch(context, run, event.ts);
   switch (event.type) {
     case 'agent.step_started':
-      return onStepStarted(step, run, event);
+      return onStepStarted(context, run, event);
     case 'agent.finished':
-      return onFinished(step, run, event);
+      return onFinished(context, run, event);
     case 'tool.call':
-      return onToolCall(step, run, event);
+      return onToolCall(context, run, event);
     case 'tool.output':
     case 'tool.error':
-      return onToolEnd(step, run, event);
+      return onToolEnd(context, run, event);
     case 'subagent.output':
-      return onSubagentOutput(step, run, event);
+      return onSubagentOutput(context, run, event);
     case 'subagent.finished':
-      return onSubagentFinished(step, run, event);
+      return onSubagentFinished(context, run, event);
     case 'llm.tokens':
-      return onTokens(step, run, event);
+      return onTokens(context, run, event);
     case 'llm.reasoning':
-      return onReasoning(step, run, event);
+      return onReasoning(context, run, event);
   }
 }

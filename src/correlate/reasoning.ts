@@ -14,6 +14,7 @@ import { chatSpanId } from './ids.js';
 import {
   asideOf,
   CHATS,
+  type Context,
   EARLY_REASONING,
   type EarlyReasoning,
   type EndedChat,
@@ -22,7 +23,6 @@ import {
   type OpenStep,
   type Reasoning,
   type Run,
-  type Step,
   sessionOf,
 } from './state.js';
 import { currentStep } from './steps.js';
@@ -35,11 +35,11 @@ const MAX_EARLY_REASONING = 100;
 
 /** What tells a call that has ended from others, as far as it is still at hand. */
 export function endedChatIdentity(
-  step: Step,
+  context: Context,
   held: HeldChat | undefined,
   span_id: string,
 ): Attributes | undefined {
-  const chat: EndedChat | undefined = held ?? getEntry(step.state.unreasoned, span_id);
+  const chat: EndedChat | undefined = held ?? getEntry(context.state.unreasoned, span_id);
   const { attributes } = chat?.span ?? {};
   return (
     attributes && chatLogIdentity(attributes['gen_ai.provider.name'], attributes['gen_ai.request.model'])
@@ -55,24 +55,24 @@ function takeEarly(run: Run, response_id: string): EarlyReasoning | undefined {
 }
 
 /** What was said of the call that comes next is of this one. */
-export function takeNextReasoning(step: Step, run: Run, call: Pick<OpenStep, 'reasoning'>): void {
+export function takeNextReasoning(context: Context, run: Run, call: Pick<OpenStep, 'reasoning'>): void {
   const next = takeEarly(run, NEXT_CALL);
   if (next === undefined) return;
   call.reasoning ??= {};
-  addUp(step, call.reasoning, next);
+  addUp(context, call.reasoning, next);
 }
 
 /** What was said of the call's reasoning before its tokens came: by response, else by step or before any. */
 export function takeReasoning(
-  step: Step,
+  context: Context,
   run: Run,
   event: EventOf<'llm.tokens'>,
-  open: OpenStep | undefined,
+  step: OpenStep | undefined,
 ): Reasoning {
   const early = event.response_id === undefined ? undefined : takeEarly(run, event.response_id);
-  const nameless: Pick<OpenStep, 'reasoning'> = { reasoning: open?.reasoning };
-  takeNextReasoning(step, run, nameless);
-  if (open !== undefined) open.reasoning = undefined;
+  const nameless: Pick<OpenStep, 'reasoning'> = { reasoning: step?.reasoning };
+  takeNextReasoning(context, run, nameless);
+  if (step !== undefined) step.reasoning = undefined;
   return {
     tokens: event.reasoning_tokens ?? early?.tokens ?? nameless.reasoning?.tokens,
     text: early?.text ?? nameless.reasoning?.text,
@@ -80,40 +80,40 @@ export function takeReasoning(
   };
 }
 
-const unknownModelLabels = (step: Step, run: Run): Attributes =>
-  chatLabels(run, sessionOf(step, run.session_key), { model: UNKNOWN, provider: UNKNOWN });
+const unknownModelLabels = (context: Context, run: Run): Attributes =>
+  chatLabels(run, sessionOf(context, run.session_key), { model: UNKNOWN, provider: UNKNOWN });
 
-export function measureReasoning(step: Step, tokens: number | undefined, labels: Attributes): void {
-  measure(step, 'gen_ai.client.inference.usage.reasoning.output_tokens', tokens, labels);
+export function measureReasoning(context: Context, tokens: number | undefined, labels: Attributes): void {
+  measure(context, 'gen_ai.client.inference.usage.reasoning.output_tokens', tokens, labels);
 }
 
-function addUp({ options }: Step, to: Reasoning, { tokens, text, duration_ms }: Reasoning): void {
+function addUp({ options }: Context, to: Reasoning, { tokens, text, duration_ms }: Reasoning): void {
   if (tokens !== undefined) to.tokens = (to.tokens ?? 0) + tokens;
   if (duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + duration_ms;
   // A secret may be told in two pieces, of which neither looks like one.
   if (text !== undefined) to.text = redactedHead(`${to.text ?? ''}${text}`, options.content_max_bytes);
 }
 
-function addReasoning(step: Step, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
-  const { content, content_max_bytes } = step.options;
+function addReasoning(context: Context, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
+  const { content, content_max_bytes } = context.options;
   const text = content ? prepareContent(event.text, content_max_bytes)?.text : undefined;
-  addUp(step, to, { tokens: event.reasoning_tokens, text, duration_ms: event.duration_ms });
+  addUp(context, to, { tokens: event.reasoning_tokens, text, duration_ms: event.duration_ms });
 }
 
-function completeChat(step: Step, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
+function completeChat(context: Context, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
   const reasoning: Reasoning = {};
-  addReasoning(step, reasoning, event);
+  addReasoning(context, reasoning, event);
   chat.span = { ...chat.span, attributes: withReasoning(chat.span.attributes, reasoning) };
   if (reasoning.tokens === undefined) return;
   run.chats = CHATS.remove(run.chats, chat.span.span_id);
   run.is_reasoned = true;
-  measureReasoning(step, reasoning.tokens, chat.metric_attributes);
-  emitSpan(step, chat.span);
+  measureReasoning(context, reasoning.tokens, chat.metric_attributes);
+  emitSpan(context, chat.span);
 }
 
 /** Reasoning for a call that is not known yet: kept until its tokens come. */
 function keepEarlyReasoning(
-  step: Step,
+  context: Context,
   run: Run,
   response_id: string,
   event: EventOf<'llm.reasoning'>,
@@ -121,43 +121,43 @@ function keepEarlyReasoning(
   const aside = asideOf(run);
   const known = EARLY_REASONING.find(aside.reasoning, response_id);
   if (known === undefined && countOf(aside.reasoning) >= MAX_EARLY_REASONING)
-    return giveUp(step, 'early_reasoning');
+    return giveUp(context, 'early_reasoning');
   const early: EarlyReasoning = known ?? { response_id };
-  addReasoning(step, early, event);
+  addReasoning(context, early, event);
   if (known === undefined) aside.reasoning = EARLY_REASONING.add(aside.reasoning, early);
 }
 
 function logReasoning(
-  step: Step,
+  context: Context,
   run: Run,
   event: EventOf<'llm.reasoning'>,
   span_id: string,
   chat: HeldChat | undefined,
 ): void {
-  emitLog(step, event, {
+  emitLog(context, event, {
     run,
     span: { trace_id: run.trace_id, span_id },
-    detail: endedChatIdentity(step, chat, span_id),
+    detail: endedChatIdentity(context, chat, span_id),
   });
 }
 
-export function onReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
+export function onReasoning(context: Context, run: Run, event: EventOf<'llm.reasoning'>): void {
   const { response_id } = event;
-  if (response_id === undefined) return onNamelessReasoning(step, run, event);
+  if (response_id === undefined) return onNamelessReasoning(context, run, event);
   const span_id = chatSpanId(run, response_id);
   const chat = CHATS.find(run.chats, span_id);
-  logReasoning(step, run, event, span_id, chat);
-  if (chat !== undefined) return completeChat(step, run, chat, event);
-  if (hasEnded(step, span_id)) return completeLate(step, event, span_id);
-  keepEarlyReasoning(step, run, response_id, event);
+  logReasoning(context, run, event, span_id, chat);
+  if (chat !== undefined) return completeChat(context, run, chat, event);
+  if (hasEnded(context, span_id)) return completeLate(context, event, span_id);
+  keepEarlyReasoning(context, run, response_id, event);
 }
 
 /** A run that has ended waits for its next call as long as for the message of a step. */
-export function holdNextReasoning(step: Step, run: Run): void {
+export function holdNextReasoning(context: Context, run: Run): void {
   const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
   if (next === undefined || next.due_ms !== undefined) return;
-  next.due_ms = step.now_ms + step.options.limits.chat_hold_ms;
-  wakeBy(step.state.waking, run, next.due_ms);
+  next.due_ms = context.now_ms + context.options.limits.chat_hold_ms;
+  wakeBy(context.state.waking, run, next.due_ms);
 }
 
 /**
@@ -165,53 +165,53 @@ export function holdNextReasoning(step: Step, run: Run): void {
  * the step has failed, about the one that comes next. Which span a step will be is not known before its call has ended: the record
  * is on the run.
  */
-function onNamelessReasoning(step: Step, run: Run, event: EventOf<'llm.reasoning'>): void {
+function onNamelessReasoning(context: Context, run: Run, event: EventOf<'llm.reasoning'>): void {
   const current = currentStep(run);
-  const open = current === undefined || (current.failed_ms ?? Infinity) <= event.ts ? undefined : current;
+  const step = current === undefined || (current.failed_ms ?? Infinity) <= event.ts ? undefined : current;
   const isOfNext =
-    open === undefined && (current !== undefined || (run.ended_calls.length === 0 && !run.is_reasoned));
-  const isOfLast = open === undefined && !isOfNext && !run.is_reasoned;
+    step === undefined && (current !== undefined || (run.ended_calls.length === 0 && !run.is_reasoned));
+  const isOfLast = step === undefined && !isOfNext && !run.is_reasoned;
   const chat = isOfLast ? listOf(run.chats).at(-1) : undefined;
-  logReasoning(step, run, event, chat?.span.span_id ?? run.span_id, chat);
-  if (open !== undefined) {
-    open.reasoning ??= {};
-    return addReasoning(step, open.reasoning, event);
+  logReasoning(context, run, event, chat?.span.span_id ?? run.span_id, chat);
+  if (step !== undefined) {
+    step.reasoning ??= {};
+    return addReasoning(context, step.reasoning, event);
   }
   if (isOfNext) {
-    keepEarlyReasoning(step, run, NEXT_CALL, event);
-    if (run.ended !== undefined) holdNextReasoning(step, run);
+    keepEarlyReasoning(context, run, NEXT_CALL, event);
+    if (run.ended !== undefined) holdNextReasoning(context, run);
   }
   if (!isOfLast) return;
-  if (chat !== undefined) return completeChat(step, run, chat, event);
+  if (chat !== undefined) return completeChat(context, run, chat, event);
   run.is_reasoned = event.reasoning_tokens !== undefined;
-  measureReasoning(step, event.reasoning_tokens, unknownModelLabels(step, run));
+  measureReasoning(context, event.reasoning_tokens, unknownModelLabels(context, run));
 }
 
 /** The call's span was given out without its reasoning, which still counts, and completes it where spans are replaced. */
-function completeLate(step: Step, event: EventOf<'llm.reasoning'>, span_id: string): void {
-  const chat = getEntry(step.state.unreasoned, span_id);
+function completeLate(context: Context, event: EventOf<'llm.reasoning'>, span_id: string): void {
+  const chat = getEntry(context.state.unreasoned, span_id);
   if (chat === undefined || event.reasoning_tokens === undefined) return;
-  deleteEntry(step.state.unreasoned, span_id);
+  deleteEntry(context.state.unreasoned, span_id);
   const reasoning: Reasoning = {};
-  addReasoning(step, reasoning, event);
-  measureReasoning(step, reasoning.tokens, chat.metric_attributes);
+  addReasoning(context, reasoning, event);
+  measureReasoning(context, reasoning.tokens, chat.metric_attributes);
   const attributes = withReasoning(chat.span.attributes, reasoning);
-  step.out.corrections.push({ ...chat.span, attributes });
+  context.out.corrections.push({ ...chat.span, attributes });
 }
 
 /** The call that its reasoning was told before never came. */
-export function expireNextReasoning(step: Step, run: Run, until_ms: number): void {
+export function expireNextReasoning(context: Context, run: Run, until_ms: number): void {
   const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
   if ((next?.due_ms ?? Infinity) > until_ms) return;
-  measureReasoning(step, takeEarly(run, NEXT_CALL)?.tokens, unknownModelLabels(step, run));
+  measureReasoning(context, takeEarly(run, NEXT_CALL)?.tokens, unknownModelLabels(context, run));
 }
 
 /** No more events come for this run: what was said of calls that never came is counted all the same. */
-export function flushReasoning(step: Step, run: Run): void {
+export function flushReasoning(context: Context, run: Run): void {
   const { reasoning } = run.aside;
   if (countOf(reasoning) === 0) return;
   for (const { tokens } of listOf(reasoning)) {
-    measureReasoning(step, tokens, unknownModelLabels(step, run));
+    measureReasoning(context, tokens, unknownModelLabels(context, run));
   }
   asideOf(run).reasoning = none();
 }

@@ -349,7 +349,7 @@ export interface State {
   /** Keys of held runs by what they wait for: a session (`s:`) or a run (`r:`). */
   waiting: Map<string, Set<string>>;
   sessions: BoundedMap<Session>;
-  /** The session that was looked at last in this step, and its key: nearly all of a step is about one. */
+  /** The session that was looked at last in this call, and its key: nearly all of a call is about one. */
   recent_key: string | undefined;
   recent_session: Session | undefined;
   /** By the child's run. */
@@ -384,8 +384,8 @@ export interface CorrelatorCounts {
   given_up: Record<string, number>;
 }
 
-/** One step of the correlator: what it knows, when it is, and what it gives out. */
-export interface Step {
+/** Of one call of the correlator: what it knows, when it is, and what it gives out. */
+export interface Context {
   state: State;
   options: Options;
   now_ms: number;
@@ -453,7 +453,7 @@ export function forgetCalls(run: Run): void {
 
 export const runReference = (run: Run): SpanReference => ({ trace_id: run.trace_id, span_id: run.span_id });
 
-export function giveUp({ state }: Step, what: string): void {
+export function giveUp({ state }: Context, what: string): void {
   state.counts.given_up[what] = (state.counts.given_up[what] ?? 0) + 1;
 }
 
@@ -478,13 +478,13 @@ function keepRecent(state: State, session_key: string, session: Session): Sessio
   return session;
 }
 
-/** A step begins: what was looked at before may have been forgotten since. */
+/** A call of the correlator begins: what was looked at before may have been forgotten since. */
 export function forgetRecent(state: State): void {
   state.recent_key = undefined;
   state.recent_session = undefined;
 }
 
-export function sessionOf({ state, options }: Step, session_key: string): Session {
+export function sessionOf({ state, options }: Context, session_key: string): Session {
   if (state.recent_session !== undefined && state.recent_key === session_key) return state.recent_session;
   const known = useEntry(state.sessions, session_key, options.limits.sessions);
   if (known !== undefined) return keepRecent(state, session_key, known);
@@ -492,7 +492,7 @@ export function sessionOf({ state, options }: Step, session_key: string): Sessio
 }
 
 export function setSession(
-  { state, options }: Pick<Step, 'state' | 'options'>,
+  { state, options }: Pick<Context, 'state' | 'options'>,
   session_key: string,
   session: Session,
 ): Session {
@@ -500,11 +500,11 @@ export function setSession(
   return keepRecent(state, session_key, session);
 }
 
-export function addRunToSession(step: Step, run: Run): void {
-  const session = sessionOf(step, run.session_key);
+export function addRunToSession(context: Context, run: Run): void {
+  const session = sessionOf(context, run.session_key);
   const runs = session.runs.slice(1 - RUNS_OF_A_SESSION).concat(run.span_id);
-  setSession(step, run.session_key, { ...session, runs, latest: run });
-  setEntry(step.state.by_run_id, run.run_id, run.span_id, step.options.limits.ended_runs);
+  setSession(context, run.session_key, { ...session, runs, latest: run });
+  setEntry(context.state.by_run_id, run.run_id, run.span_id, context.options.limits.ended_runs);
 }
 
 export function addOpen(state: State, run: Run): void {
@@ -519,7 +519,7 @@ export function addOpenCall(state: State, call: OpenCall): void {
 }
 
 /** The run, where it is the latest of its session and at hand, to be changed: so most are found, and need no key. */
-export function latestRun({ state }: Step, session_key: string, run_id: string): Run | undefined {
+export function latestRun({ state }: Context, session_key: string, run_id: string): Run | undefined {
   const { sessions, runs } = state;
   const session = sessions.young.entries.get(session_key);
   if (session !== undefined) keepRecent(state, session_key, session);
@@ -533,7 +533,7 @@ export function latestRun({ state }: Step, session_key: string, run_id: string):
  * A run that is open, or that waits for something: to be changed. From here on it is at hand, where it is the latest of the session
  * that was looked at last.
  */
-export function liveRun({ state }: Step, key: string): Run | undefined {
+export function liveRun({ state }: Context, key: string): Run | undefined {
   const run = state.runs.get(key);
   const session = state.recent_session;
   if (run !== undefined && session?.runs.at(-1) === key) session.latest = run;

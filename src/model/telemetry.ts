@@ -76,7 +76,7 @@ export interface MetricTotals {
   totals: ReadonlyMap<string, number>;
 }
 
-/** What one step of the correlator gives out, in order. */
+/** What one call of the correlator gives out, in order. */
 export interface Emission {
   /** Spans that have ended: each span id comes here once. */
   spans: SpanRecord[];
