@@ -46,7 +46,7 @@ const MARKED_SECRETS: readonly RegExp[] = [
 ];
 
 /** Replaces what looks like a secret. */
-export function redact(text: string): string {
+export function redactByLook(text: string): string {
   let clean = text;
   for (const secret of SECRETS) clean = clean.replace(secret, REDACTED);
   for (const secret of MARKED_SECRETS) clean = clean.replace(secret, `$1${REDACTED}`);
@@ -79,7 +79,7 @@ export const contentSize = (value: unknown): number =>
  */
 export function redactedHead(text: string, max_bytes: number): string {
   const looked_at = text.slice(0, max_bytes + LOOK_AHEAD);
-  const clean = redact(looked_at);
+  const clean = redactByLook(looked_at);
   const isSure = looked_at.length === text.length || clean.endsWith(REDACTED);
   return cutUtf8((isSure ? clean : clean.slice(0, -UNSURE)).toWellFormed(), max_bytes);
 }

@@ -158,7 +158,6 @@ type Normalised<E> = E extends WireEvent
 /** An event inside the bridge: every instant is epoch milliseconds. */
 export type AgentEvent = Normalised<WireEvent>;
 export type EventOf<T extends EventType> = Extract<AgentEvent, { type: T }>;
-export type RunStatus = z.infer<typeof status>;
 export type ErrorDetail = z.infer<typeof errorDetail>;
 
 const toEpochMs = (value: number | string): number => (typeof value === 'number' ? value : Date.parse(value));
