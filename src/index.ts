@@ -4,7 +4,6 @@
  * change at any time.
  */
 
-export type { BoundedMap, Generation, Tracking } from './bounded.js';
 export {
   type Correlator,
   type CorrelatorCounts,
@@ -17,7 +16,6 @@ export {
 export {
   createLineDecoder,
   type Decoded,
-  type DecoderMemory,
   DIALECTS,
   type Dialect,
   type LineDecoder,
@@ -123,6 +121,7 @@ export {
   type GatewayPosition,
   isLineSource,
   type LineSource,
+  type LineSourceKind,
   type OpenRun,
   type ParsedSource,
   type ParseFailure,
