@@ -49,6 +49,7 @@ import {
   setSession,
 } from './state.js';
 
+/** What a correlator gives out, and how long it waits. */
 export interface CorrelatorOptions {
   /** Record inputs, outputs and reasoning text. Default: false. */
   content?: boolean;
@@ -64,17 +65,18 @@ export interface CorrelatorOptions {
   limits?: GivenLimits;
 }
 
+/** Events in; spans, log records and measurements out. No event makes it throw. */
 export interface Correlator {
   /** Takes one event, at this time (epoch milliseconds). What comes of it is added to `out`. */
   apply(event: AgentEvent, now_ms: number, out?: Emission): Emission;
   /** Gives out what has waited long enough. */
   expire(now_ms: number, out?: Emission): Emission;
   /**
-   * Nobody is there any more to tell what is missing: gives out the held runs that have ended, as `expire` would give out all of
-   * them. Those that go on stay held.
+   * No source is left to tell what is missing: opens every held run whose end has been seen, without waiting for its parent. Those
+   * that go on stay held.
    */
   releaseEnded(now_ms: number): Emission;
-  /** When `expire` has something to do; undefined where nothing waits. Asking early or late is harmless. */
+  /** When `expire` has something to do, epoch milliseconds; undefined where nothing waits. Asking early or late is harmless. */
   nextDeadline(): number | undefined;
   /**
    * Who tells reasoning tokens can't be asked, or has only just become able to be: until this instant (epoch milliseconds)
@@ -282,7 +284,10 @@ function closeAll(context: Context): void {
   state.waking.length = 0;
 }
 
-/** A correlator; with what another one's captures gave it goes on where that one was captured last. */
+/**
+ * A correlator. With `saved` it goes on where another one was captured last: these are the records that the changes of all of that
+ * one's captures have left, in any order. Those that it can't use it counts, and does without.
+ */
 export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterable<SavedRecord>): Correlator {
   const settings: Options = {
     content: options.content ?? false,

@@ -63,7 +63,7 @@ function runSpan(context: Context, run: Run, closing?: RunClosing): SpanRecord {
   };
 }
 
-/** V8 keeps small integers in place, and a difference of large numbers for one of them only if it is made one. */
+/** A small integer takes no memory of its own in V8; but the difference of two instants is one only once `| 0` has made it one. */
 function since(start_ms: number, at_ms: number): number {
   const after_ms = at_ms - start_ms;
   const small_ms = after_ms | 0;

@@ -15,6 +15,10 @@ import type { Seen } from './numbers.js';
 /** The keys of the correlator's records begin so. */
 export const STATE_PREFIX = 'state/';
 
+/**
+ * How long the correlator waits for what may still come, in milliseconds of the time that it is told, and how much it holds. What
+ * is closed or given out because of a limit is counted under `given_up`; what is only remembered is forgotten over its bound.
+ */
 export interface Limits {
   /** A run without an event of its own or of its descendants is closed after this. */
   idle_ms: number;
@@ -30,8 +34,11 @@ export interface Limits {
   chat_hold_ms: number;
   /** How much longer it waits for its reasoning tokens while who could tell them can't be asked. */
   chat_patience_ms: number;
+  /** Open runs; over it the oldest is closed, with error `given_up`. */
   open_runs: number;
+  /** Open tool calls; over it the oldest is closed, with error `given_up`. */
   open_calls: number;
+  /** Events of runs that are not open yet; over it the run that has waited longest is opened as it is. */
   held_events: number;
   /** Ended runs whose context is kept for late children. */
   ended_runs: number;
@@ -39,13 +46,16 @@ export interface Limits {
   seen_ids: number;
   /** Model calls that were given out without their reasoning tokens, kept in case these come. */
   unreasoned_chats: number;
+  /** Sessions whose id, agent, channel and latest runs are remembered. */
   sessions: number;
+  /** Spawns of sub-agents that are remembered for runs that come later. */
   spawns: number;
 }
 
 /** Those of the limits that somebody sets. */
 export type GivenLimits = { [K in keyof Limits]?: number | undefined };
 
+/** What holds where nobody sets another limit. */
 export const DEFAULT_LIMITS: Limits = {
   idle_ms: 30 * 60_000,
   age_ms: 24 * 3_600_000,

@@ -8,6 +8,7 @@ import { isObject } from '../json.js';
 import { type AgentEvent, agentEventSchema, normaliseInstants } from '../model/event.js';
 import { isPlainEvent } from '../model/guard.js';
 
+/** Why a line was rejected; the counters have these names. */
 export type RejectReason =
   | 'invalid_utf8'
   | 'invalid_json'
@@ -17,17 +18,19 @@ export type RejectReason =
   | 'line_too_long'
   | 'line_incomplete';
 
+/** What is wrong with a line. */
 export interface Rejection {
   reason: RejectReason;
   /** The field, in dotted form; empty for the line as a whole. */
   path: string;
   message: string;
   /** What else is wrong with the same event. */
-  more?: Pick<Rejection, 'path' | 'message'>[];
+  more?: Fault[];
 }
 
 type Fault = Pick<Rejection, 'path' | 'message'>;
 
+/** What became of one line. */
 export interface Decoded {
   events: AgentEvent[];
   /** Why a well-formed line gave no event: `unknown_type`, `frame.tick`, … */
