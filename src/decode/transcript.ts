@@ -7,7 +7,7 @@ import { blockText, isObject, type Json, list, number, object, text } from '../j
 import { ANNOUNCE_PREFIX } from '../model/announce.js';
 import type { AgentEvent } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
-import { checkEvents, type Decoded, type Decoder, ignore, reject } from './decoder.js';
+import { type Candidate, checkEvents, type Decoded, type Decoder, ignore, reject } from './decoder.js';
 import { modelCallEvents, noModelCall } from './message.js';
 import { toolEnd } from './tool-end.js';
 
@@ -49,8 +49,6 @@ export function readTranscriptIndex(value: unknown): ReadonlyMap<string, Transcr
 export const looksLikeTranscript = (value: Json): boolean =>
   (value.type === 'session' && text(value.id) !== undefined) ||
   (value.type === 'message' && isObject(value.message));
-
-type Candidate = Record<string, unknown>;
 
 interface State {
   session_id: string;
