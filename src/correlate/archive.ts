@@ -47,7 +47,7 @@ function archive({ state, options }: Context, run: Run): void {
 const countWaiting = ({ runs, open_count }: State): number => runs.size - open_count;
 
 /** Ended runs that wait for something are bounded, too: the one that has waited longest waits no more. */
-function makeRoom(context: Context, settle: (context: Context, run: Run) => void): void {
+function makeRoomForWaiting(context: Context, settle: (context: Context, run: Run) => void): void {
   const { state, options } = context;
   while (countWaiting(state) > options.limits.ended_runs) {
     const oldest = takeOldest(state.ended);
@@ -73,7 +73,7 @@ export function archiveEnded(context: Context, run: Run, settle: (context: Conte
     countWaiting(state),
     ({ span_id, number }) => state.runs.peek(span_id)?.ended?.number === number,
   );
-  makeRoom(context, settle);
+  makeRoomForWaiting(context, settle);
 }
 
 /** A run that was put away, to be looked at. */

@@ -94,7 +94,7 @@ function newCall(context: Context, run: Run, event: ToolCall, span_id: string): 
 }
 
 /** Over the bound the oldest open call is given up. */
-function makeRoom(context: Context): void {
+function makeRoomForCall(context: Context): void {
   const { open_calls, open_call_count, runs } = context.state;
   if (open_call_count < context.options.limits.open_calls) return;
   let call = takeOldest(open_calls);
@@ -114,7 +114,7 @@ export function onToolCall(context: Context, run: Run, event: ToolCall): void {
   const known = CALLS.find(run.calls, call_id);
   if (known !== undefined || hasEnded(context, span_id))
     return emitLog(context, event, { run, call: known ?? { call_id, span_id, tool } });
-  makeRoom(context);
+  makeRoomForCall(context);
   const call = newCall(context, run, event, span_id);
   if (call.parent_call_id !== undefined) breakCircle(context, run, call, call.parent_call_id);
   run.calls = CALLS.add(run.calls, call);
@@ -230,13 +230,13 @@ export function onToolEnd(context: Context, run: Run, event: ToolEnd): void {
     return;
   }
   if (!hasEnded(context, span_id) && keepEarlyEnd(context, run, event)) return;
-  logEnd(context, run, event, { call_id, span_id, tool }, errorOf(run, event));
+  logCallEnd(context, run, event, { call_id, span_id, tool }, callError(run, event));
 }
 
 /** `start_ms` of the call, where that is at hand. */
 type LoggedCall = NamedCall & Partial<Pick<OpenCall, 'start_ms'>>;
 
-function logEnd(
+function logCallEnd(
   context: Context,
   run: Run,
   event: ToolEnd,
@@ -260,7 +260,7 @@ function logEnd(
 const EXIT_CODE = 'exit_code';
 
 /** How an end failed, as its span and its record have it, or undefined. A run that was told to stop takes its calls with it. */
-function errorOf(run: Run, event: ToolEnd): SpanError | undefined {
+function callError(run: Run, event: ToolEnd): SpanError | undefined {
   if (event.type === 'tool.output') {
     if (event.exit_code === undefined || event.exit_code === 0) return undefined;
     return { type: EXIT_CODE, message: `exit code ${event.exit_code}` };
@@ -274,12 +274,12 @@ function endCall(context: Context, run: Run, call: OpenCall, event: ToolEnd, par
   const { content, content_max_bytes } = context.options;
   const output = event.type === 'tool.output' ? event.output : undefined;
   const result = content ? prepareContent(output, content_max_bytes) : undefined;
-  const error = errorOf(run, event);
+  const error = callError(run, event);
   const exit_code = event.type === 'tool.output' ? event.exit_code : undefined;
   const end: CallEnd = { exit_code, result, partial };
   if (event.type === 'tool.error' && call.tool === YIELD_TOOL) asideOf(run).yielded_at_ms = undefined;
   closeCall(context, run, call, { end_ms: event.ts, error, end });
-  logEnd(context, run, event, call, error);
+  logCallEnd(context, run, event, call, error);
 }
 
 function measureCall(

@@ -88,7 +88,7 @@ export function onStepStarted(context: Context, run: Run, event: EventOf<'agent.
 }
 
 /** Over the bound the oldest step that waits for its call is given out without it. */
-function makeRoom(context: Context, run: Run): void {
+function makeRoomForStep(context: Context, run: Run): void {
   const oldest = stepToGiveUp(run);
   if (oldest === undefined) return;
   giveUp(context, 'steps');
@@ -97,7 +97,7 @@ function makeRoom(context: Context, run: Run): void {
 }
 
 function openStep(context: Context, run: Run, start_ms: number, seq?: number): OpenStep {
-  makeRoom(context, run);
+  makeRoomForStep(context, run);
   const step: OpenStep = {
     number: NO_NUMBER,
     announced: false,

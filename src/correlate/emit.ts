@@ -43,7 +43,7 @@ export interface LogSubject {
   failed?: boolean;
 }
 
-function identityOf(context: Context, { run, call }: LogSubject): Attributes {
+function logIdentity(context: Context, { run, call }: LogSubject): Attributes {
   if (run === undefined) return {};
   const session = sessionOf(context, run.session_key);
   return call === undefined ? runLogIdentity(run, session) : callLogIdentity(run, session, call);
@@ -52,7 +52,7 @@ function identityOf(context: Context, { run, call }: LogSubject): Attributes {
 export function emitLog(context: Context, event: AgentEvent, subject: LogSubject): void {
   if (!context.options.logs) return;
   const { run, call, span, detail, failed } = subject;
-  const identity = identityOf(context, subject);
+  const identity = logIdentity(context, subject);
   context.out.logs.push({
     trace_id: (span ?? run)?.trace_id ?? '',
     span_id: (span ?? call ?? run)?.span_id ?? '',

@@ -169,7 +169,7 @@ const parentSession = (parent: Run | undefined, session_key: string): string | u
 /** Opens a run under its parent, in its parent's trace. */
 export function openRun(context: Context, origin: Origin, parent: Parent): Run {
   const run = newRun(context, origin, parent);
-  makeRoom(context);
+  makeRoomForRun(context);
   const { state, options } = context;
   state.runs.set(run.span_id, run);
   addOpen(state, run);
@@ -191,7 +191,7 @@ export function markGap({ state }: Context, run: Run): void {
 }
 
 /** Over the bound the oldest open run is given up. */
-function makeRoom(context: Context): void {
+function makeRoomForRun(context: Context): void {
   const { state, options } = context;
   if (state.open_count < options.limits.open_runs) return;
   let run = takeOldest(state.open);
@@ -257,12 +257,12 @@ export const onStarted = (context: Context, run: Run, event: EventOf<'agent.star
   emitLog(context, event, { run });
 
 /** A status that is no success is an error: of the error's own type, else of the status's name. */
-function errorOf(event: EventOf<'agent.finished'> | EventOf<'subagent.finished'>): ErrorDetail | undefined {
+function runError(event: EventOf<'agent.finished'> | EventOf<'subagent.finished'>): ErrorDetail | undefined {
   if (event.status === 'ok') return undefined;
   return { type: event.status, message: event.status, ...event.error };
 }
 
-function logEnd(context: Context, run: Run, event: AgentEvent, error: ErrorDetail | undefined): void {
+function logRunEnd(context: Context, run: Run, event: AgentEvent, error: ErrorDetail | undefined): void {
   emitLog(context, event, {
     run,
     detail: { success: error === undefined, 'error.type': error?.type },
@@ -271,8 +271,8 @@ function logEnd(context: Context, run: Run, event: AgentEvent, error: ErrorDetai
 }
 
 export function onFinished(context: Context, run: Run, event: EventOf<'agent.finished'>): void {
-  const error = errorOf(event);
-  logEnd(context, run, event, error);
+  const error = runError(event);
+  logRunEnd(context, run, event, error);
   if (event.settled === false) {
     if (event.status === 'cancelled' || event.status === 'timeout') asideOf(run).cancelled_at_ms ??= event.ts;
     return;
@@ -291,8 +291,8 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
 
 /** The child's task is over. Its own end tells more, so it is waited for a little. */
 export function onSubagentFinished(context: Context, run: Run, event: EventOf<'subagent.finished'>): void {
-  const error = errorOf(event);
-  logEnd(context, run, event, error);
+  const error = runError(event);
+  logRunEnd(context, run, event, error);
   if (run.ended !== undefined || run.aside.finishing !== undefined) return;
   const due_ms = context.now_ms + context.options.limits.settle_ms;
   asideOf(run).finishing = { end: { end_ms: event.ts, error }, due_ms };

@@ -13,7 +13,7 @@ import { CALLS, type Context, type Run, runReference, type Spawn, sessionOf, set
 
 type Spawned = EventOf<'subagent.spawned'>;
 
-function spawnOf(event: Spawned, known: Spawn | undefined): Spawn {
+function mergeSpawn(event: Spawned, known: Spawn | undefined): Spawn {
   const { parent_session_key, parent_run_id, call_id } = event;
   return {
     ...(known?.parent_session_key === parent_session_key ? known : {}),
@@ -36,7 +36,7 @@ interface SpawningSpan {
 function spawningSpan(context: Context, event: Spawned): SpawningSpan | undefined {
   const { session_key, run_id = '', call_id, ts: start_ms } = event;
   const child = { key: runKey(session_key, run_id), run_id, start_ms };
-  const { run, is_guess } = spawnerOf(context, spawnOf(event, undefined), child);
+  const { run, is_guess } = spawnerOf(context, mergeSpawn(event, undefined), child);
   if (run === undefined) return undefined;
   if (call_id === undefined || !isKnownCall(context, run, call_id))
     return { run, reference: runReference(run), identity: {}, is_guess };
@@ -78,10 +78,10 @@ export function rememberSpawn(context: Context, event: Spawned): boolean {
   const { session_key, run_id } = event;
   if (run_id === undefined) {
     const session = sessionOf(context, session_key);
-    setSession(context, session_key, { ...session, spawn: spawnOf(event, session.spawn) });
+    setSession(context, session_key, { ...session, spawn: mergeSpawn(event, session.spawn) });
   } else {
     const key = runKey(session_key, run_id);
-    setEntry(state.spawns, key, spawnOf(event, getEntry(state.spawns, key)), options.limits.spawns);
+    setEntry(state.spawns, key, mergeSpawn(event, getEntry(state.spawns, key)), options.limits.spawns);
   }
   if (spawningSpan(context, event)?.is_guess !== false) return false;
   logSpawn(context, event, undefined);
