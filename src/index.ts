@@ -1,7 +1,7 @@
 /**
  * The library. `createBridge` is what an embedding program needs; below it stand the stages that it is made of, for programs
- * that want one of them alone. Everything here is public and documented in docs/library.md; what is not exported here may
- * change at any time.
+ * that want one of them alone. Everything here is public: docs/library.md says what it is for, each declaration what it takes
+ * and gives. What is not exported here may change at any time.
  */
 
 export {
