@@ -1,10 +1,9 @@
 /**
  * The library. `createBridge` is what an embedding program needs; below it stand the stages that it is made of, for programs
- * that want one of them alone. Everything here is public and documented in docs/library.md; what is not exported here may
- * change at any time.
+ * that want one of them alone. Everything here is public: docs/library.md says what it is for, each declaration what it takes
+ * and gives. What is not exported here may change at any time.
  */
 
-export type { BoundedMap, Generation, Tracking } from './bounded.js';
 export {
   type Correlator,
   type CorrelatorCounts,
@@ -17,7 +16,6 @@ export {
 export {
   createLineDecoder,
   type Decoded,
-  type DecoderMemory,
   DIALECTS,
   type Dialect,
   type LineDecoder,
@@ -123,6 +121,7 @@ export {
   type GatewayPosition,
   isLineSource,
   type LineSource,
+  type LineSourceKind,
   type OpenRun,
   type ParsedSource,
   type ParseFailure,

@@ -7,10 +7,10 @@ import { addMember, createBoundedSet, hasMember } from './bounded.js';
 import { withoutControls } from './controls.js';
 import { countReason } from './counter.js';
 import {
-  createLineDecoder,
+  createRememberingDecoder,
   type Dialect,
-  type LineDecoder,
   type Rejection,
+  type RememberingDecoder,
   type TranscriptIndex,
 } from './decode/index.js';
 import type { AgentEvent } from './model/event.js';
@@ -114,7 +114,7 @@ export function createProblemLog(logger: { warn(message: string): void }): (prob
 interface Stream extends Entry {
   key: string;
   since_ms: number | undefined;
-  decoder: LineDecoder;
+  decoder: RememberingDecoder;
   /** Its decoder's maps, by name; with `auto` it has a decoder from its first object on. */
   parts?: Record<string, TrackedBounded>;
 }
@@ -180,7 +180,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
   }
 
   function createStream(key: string, number: number, since_ms: number | undefined, dialect: Dialect): Stream {
-    const decoder = createLineDecoder(dialect, options.sessionsOf?.(key), since_ms);
+    const decoder = createRememberingDecoder(dialect, options.sessionsOf?.(key), since_ms);
     const stream: Stream = { key, number, epoch: 0, since_ms, decoder };
     trackMaps(stream);
     return stream;

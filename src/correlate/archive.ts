@@ -7,7 +7,15 @@ import { isThere } from '../tracked.js';
 import { expireChats } from './chats.js';
 import { countOf, none } from './few.js';
 import { letSleep, wakeBy } from './heap.js';
-import { asideOf, forgetCalls, NOTHING_ASIDE, nextNumber, type Run, type State, type Step } from './state.js';
+import {
+  asideOf,
+  type Context,
+  forgetCalls,
+  NOTHING_ASIDE,
+  nextNumber,
+  type Run,
+  type State,
+} from './state.js';
 import { hasUnmatchedStep } from './steps.js';
 
 function waitsForNothing(run: Run): boolean {
@@ -22,7 +30,7 @@ function waitsForNothing(run: Run): boolean {
 const isWhole = ({ first_seen, last_seen, seen_below }: Run): boolean =>
   seen_below === undefined && first_seen <= 1 && first_seen <= last_seen;
 
-function archive({ state, options }: Step, run: Run): void {
+function archive({ state, options }: Context, run: Run): void {
   if (run.ended !== undefined) run.ended.number = 0;
   const session = getEntry(state.sessions, run.session_key);
   if (session?.latest === run) session.latest = undefined;
@@ -39,24 +47,24 @@ function archive({ state, options }: Step, run: Run): void {
 const countWaiting = ({ runs, open_count }: State): number => runs.size - open_count;
 
 /** Ended runs that wait for something are bounded, too: the one that has waited longest waits no more. */
-function makeRoom(step: Step, settle: (step: Step, run: Run) => void): void {
-  const { state, options } = step;
+function makeRoomForWaiting(context: Context, settle: (context: Context, run: Run) => void): void {
+  const { state, options } = context;
   while (countWaiting(state) > options.limits.ended_runs) {
     const oldest = takeOldest(state.ended);
     const run = oldest && state.runs.peek(oldest.span_id);
     if (oldest === undefined) return;
     if (run?.ended?.number !== oldest.number) continue;
     state.runs.touch(run);
-    settle(step, run);
-    if (isThere(run)) archive(step, run);
+    settle(context, run);
+    if (isThere(run)) archive(context, run);
   }
 }
 
 /** Puts a run away that has ended, once it waits for nothing. `settle` gives out what a run waits with. */
-export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run) => void): void {
-  const { state } = step;
+export function archiveEnded(context: Context, run: Run, settle: (context: Context, run: Run) => void): void {
+  const { state } = context;
   if (run.ended === undefined || !isThere(run)) return;
-  if (waitsForNothing(run)) return archive(step, run);
+  if (waitsForNothing(run)) return archive(context, run);
   if (run.ended.number > 0) return;
   run.ended.number = nextNumber(state);
   enqueue(
@@ -65,21 +73,24 @@ export function archiveEnded(step: Step, run: Run, settle: (step: Step, run: Run
     countWaiting(state),
     ({ span_id, number }) => state.runs.peek(span_id)?.ended?.number === number,
   );
-  makeRoom(step, settle);
+  makeRoomForWaiting(context, settle);
 }
 
 /** A run that was put away, to be looked at. */
 export const archived = (state: State, key: string): Readonly<Run> | undefined =>
   getEntry(state.archive, key);
 
-/** Brings a run to where waking it would have brought it: its calls are matched for as long as it would have waited for them. */
-function resume(step: Step, run: Run): void {
-  expireChats(step, run, step.now_ms);
+/** Catches up on what waking would have done while the run was put away: it wakes again for what is still waited for. */
+function resume(context: Context, run: Run): void {
+  expireChats(context, run, context.now_ms);
   for (const { due_ms = Infinity } of run.steps)
-    if (due_ms > step.now_ms) wakeBy(step.state.waking, run, due_ms);
+    if (due_ms > context.now_ms) wakeBy(context.state.waking, run, due_ms);
 }
 
-/** A copy to be changed. What is replaced as a whole is shared; nothing was left of what a run waits with. */
+/**
+ * A copy to be changed. What is replaced as a whole is shared. So are the collections of what a run waits with: none of them had
+ * anything in it when the run was put away, and what is empty is never changed in place.
+ */
 function copyOf(known: Readonly<Run>): Run {
   const run = { ...known };
   run.epoch = 0;
@@ -95,8 +106,8 @@ function copyOf(known: Readonly<Run>): Run {
 }
 
 /** Takes a run out again that was put away: it is to be changed. */
-export function recall(step: Step, key: string): Run | undefined {
-  const { state } = step;
+export function recall(context: Context, key: string): Run | undefined {
+  const { state } = context;
   const known = archived(state, key);
   if (known === undefined) return undefined;
   // It may not have been written down yet as it was when it was put away.
@@ -105,6 +116,6 @@ export function recall(step: Step, key: string): Run | undefined {
   // The record that it had under its number may be on its way out.
   run.number = nextNumber(state);
   state.runs.set(key, run);
-  resume(step, run);
+  resume(context, run);
   return run;
 }

@@ -1,6 +1,6 @@
 /**
- * The tables from what is known of a run, a call or a model call to the attributes of its span, under the names of the
- * current GenAI conventions and, where they have none, under `openclaw.`.
+ * The tables from what is known of a run, a call or a model call to the attributes of its span, its records and its measurements,
+ * under the names of the current GenAI conventions and, where they have none, under `openclaw.`.
  */
 import type { EventOf } from '../model/event.js';
 import type { Attributes, AttributeValue } from '../model/telemetry.js';
@@ -103,6 +103,23 @@ export interface ModelCall {
   finish_reason?: string | undefined;
   late: boolean;
 }
+
+/** A model or provider that nobody has named. */
+export const UNKNOWN = 'unknown';
+
+/** What every measurement of a model call carries. */
+export const chatLabels = (
+  run: Run,
+  session: Session,
+  call: Pick<ModelCall, 'model' | 'provider'>,
+  error_type?: string,
+): Attributes => ({
+  'gen_ai.operation.name': 'chat',
+  'gen_ai.provider.name': call.provider,
+  'gen_ai.request.model': call.model,
+  'gen_ai.agent.name': agentName(run, session),
+  'error.type': error_type,
+});
 
 const reasoningMessages = ({ text }: Reasoning): string | undefined =>
   text && messages('assistant', 'reasoning', text);

@@ -4,20 +4,21 @@
  */
 import { takeOldest } from '../bounded.js';
 import { addId } from '../id-set.js';
-import type { ErrorDetail, EventOf } from '../model/event.js';
+import type { EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
 import { agentName, type CallEnd, callAttributes } from './attributes.js';
-import { spanError } from './chats.js';
-import { contentSize, prepareContent } from './content.js';
+import { contentSize, prepareContent, type SpanError, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { countOf, listOf } from './few.js';
-import { CALLS, EARLY_ENDS, WRAPPED } from './forms.js';
 import { wakeBy } from './heap.js';
-import { deriveSpanId } from './ids.js';
+import { callSpanId } from './ids.js';
 import {
   added,
   addOpenCall,
   asideOf,
+  CALLS,
+  type Context,
+  EARLY_ENDS,
   emptyList,
   giveUp,
   lastTold,
@@ -26,9 +27,9 @@ import {
   type OpenCall,
   type ParkedSpan,
   type Run,
-  type Step,
   sessionOf,
   sessionWait,
+  WRAPPED,
 } from './state.js';
 import { currentStep } from './steps.js';
 
@@ -50,16 +51,13 @@ export const GIVEN_UP = 'given_up';
 type ToolCall = EventOf<'tool.call'>;
 type ToolEnd = EventOf<'tool.output'> | EventOf<'tool.error'>;
 
-export const callSpanId = (run: Pick<Run, 'session_key' | 'run_id'>, call_id: string): string =>
-  deriveSpanId('tool', run.session_key, run.run_id, call_id);
-
 interface CallClosing {
   end_ms: number;
-  error?: ErrorDetail | undefined;
+  error?: SpanError | undefined;
   end?: CallEnd;
 }
 
-function callSpan(step: Step, run: Run, call: OpenCall, closing?: CallClosing): SpanRecord {
+function callSpan(context: Context, run: Run, call: OpenCall, closing?: CallClosing): SpanRecord {
   return {
     kind: 'tool',
     trace_id: run.trace_id,
@@ -68,8 +66,8 @@ function callSpan(step: Step, run: Run, call: OpenCall, closing?: CallClosing): 
     name: `execute_tool ${call.tool}`,
     start_ms: call.start_ms,
     end_ms: closing?.end_ms,
-    error: closing?.error && spanError(closing.error),
-    attributes: callAttributes(run, sessionOf(step, run.session_key), call, closing?.end),
+    error: closing?.error,
+    attributes: callAttributes(run, sessionOf(context, run.session_key), call, closing?.end),
     links: [],
     // A copy that has been given out stays as it was.
     events: call.events.slice(),
@@ -78,12 +76,12 @@ function callSpan(step: Step, run: Run, call: OpenCall, closing?: CallClosing): 
   };
 }
 
-function newCall(step: Step, run: Run, event: ToolCall, span_id: string): OpenCall {
-  const { content, content_max_bytes } = step.options;
+function newCall(context: Context, run: Run, event: ToolCall, span_id: string): OpenCall {
+  const { content, content_max_bytes } = context.options;
   return {
     call_id: event.call_id,
     span_id,
-    number: nextNumber(step.state),
+    number: nextNumber(context.state),
     run_key: run.span_id,
     tool: event.tool,
     start_ms: event.ts,
@@ -96,44 +94,44 @@ function newCall(step: Step, run: Run, event: ToolCall, span_id: string): OpenCa
 }
 
 /** Over the bound the oldest open call is given up. */
-function makeRoom(step: Step): void {
-  const { open_calls, open_call_count, runs } = step.state;
-  if (open_call_count < step.options.limits.open_calls) return;
+function makeRoomForCall(context: Context): void {
+  const { open_calls, open_call_count, runs } = context.state;
+  if (open_call_count < context.options.limits.open_calls) return;
   let call = takeOldest(open_calls);
   while (call?.is_open === false) call = takeOldest(open_calls);
   const run = call && runs.get(call.run_key);
   if (run === undefined || call === undefined) return;
-  giveUp(step, 'open_calls');
-  closeCall(step, run, call, {
+  giveUp(context, 'open_calls');
+  closeCall(context, run, call, {
     end_ms: lastTold(run),
     error: { type: GIVEN_UP, message: 'too many open calls' },
   });
 }
 
-export function onToolCall(step: Step, run: Run, event: ToolCall): void {
+export function onToolCall(context: Context, run: Run, event: ToolCall): void {
   const { call_id, tool } = event;
   const span_id = callSpanId(run, call_id);
   const known = CALLS.find(run.calls, call_id);
-  if (known !== undefined || hasEnded(step, span_id))
-    return emitLog(step, event, { run, call: known ?? { call_id, span_id, tool } });
-  makeRoom(step);
-  const call = newCall(step, run, event, span_id);
-  if (call.parent_call_id !== undefined) breakCircle(step, run, call, call.parent_call_id);
+  if (known !== undefined || hasEnded(context, span_id))
+    return emitLog(context, event, { run, call: known ?? { call_id, span_id, tool } });
+  makeRoomForCall(context);
+  const call = newCall(context, run, event, span_id);
+  if (call.parent_call_id !== undefined) breakCircle(context, run, call, call.parent_call_id);
   run.calls = CALLS.add(run.calls, call);
-  addOpenCall(step.state, call);
+  addOpenCall(context.state, call);
   run.tool_count++;
   if (event.tool === YIELD_TOOL) asideOf(run).yielded_at_ms = event.ts;
   const current = currentStep(run);
   if (current !== undefined) current.end_ms ??= event.ts;
-  emitPreview(step, () => callSpan(step, run, call));
-  emitLog(step, event, { run, call });
+  emitPreview(context, () => callSpan(context, run, call));
+  emitLog(context, event, { run, call });
   if (call.late) {
-    wakeBy(step.state.waking, run, lateDue(step, run));
+    wakeBy(context.state.waking, run, lateDue(context, run));
     // A child may wait for whoever made it.
-    if (step.state.waiting.size > 0) step.arrived.push(sessionWait(run.session_key));
+    if (context.state.waiting.size > 0) context.arrived.push(sessionWait(run.session_key));
   }
-  unpark(step, run, call.call_id);
-  applyEarlyEnd(step, run, call.call_id);
+  unpark(context, run, call.call_id);
+  applyEarlyEnd(context, run, call.call_id);
 }
 
 /** The call that wraps this one; undefined also where it has ended and all that wraps it was known by then. */
@@ -152,28 +150,28 @@ function lastWrapper(run: Run, call_id: string, parent_call_id: string): string 
 }
 
 /** Calls that wrap each other, back to this one, hang under the run; those of them that have been given out stay where they are. */
-function hangUnderRun(step: Step, run: Run, call: OpenCall, parent_call_id: string): void {
+function hangUnderRun(context: Context, run: Run, call: OpenCall, parent_call_id: string): void {
   call.parent_call_id = undefined;
   for (let at = parent_call_id; at !== call.call_id; ) {
     const wrapper = wrapperOf(run, at) ?? call.call_id;
     const open = CALLS.find(run.calls, at);
     if (open !== undefined) open.parent_call_id = undefined;
-    else if (wrapper === call.call_id) giveOutUnderRun(step, run, callSpanId(run, at));
+    else if (wrapper === call.call_id) giveOutUnderRun(context, run, callSpanId(run, at));
     at = wrapper;
   }
 }
 
 /** Each call is looked at when it begins: there is no circle but one that it closes. */
-function breakCircle(step: Step, run: Run, call: OpenCall, parent_call_id: string): void {
+function breakCircle(context: Context, run: Run, call: OpenCall, parent_call_id: string): void {
   const last = lastWrapper(run, call.call_id, parent_call_id);
-  if (last === call.call_id) return hangUnderRun(step, run, call, parent_call_id);
+  if (last === call.call_id) return hangUnderRun(context, run, call, parent_call_id);
   if (last !== undefined) return;
-  giveUp(step, 'call_depth');
+  giveUp(context, 'call_depth');
   call.parent_call_id = undefined;
 }
 
 /** A call that begins after its run has ended is waited for as long as a child for its parent. */
-function lateDue({ now_ms, options }: Step, run: Run): number {
+function lateDue({ now_ms, options }: Context, run: Run): number {
   const due_ms = now_ms + options.limits.hold_ms;
   if (run.ended !== undefined) run.ended.settle_due_ms = due_ms;
   return due_ms;
@@ -184,17 +182,17 @@ function forgetEarlyEnd(run: Run, call_id: string): void {
   aside.early_ends = EARLY_ENDS.remove(aside.early_ends, call_id);
 }
 
-function applyEarlyEnd(step: Step, run: Run, call_id: string): void {
+function applyEarlyEnd(context: Context, run: Run, call_id: string): void {
   const early = EARLY_ENDS.find(run.aside.early_ends, call_id);
   if (early === undefined) return;
   forgetEarlyEnd(run, call_id);
-  onToolEnd(step, run, early.event);
+  onToolEnd(context, run, early.event);
 }
 
-function onPartialOutput(step: Step, call: OpenCall, event: EventOf<'tool.output'>): void {
-  const { content, content_max_bytes } = step.options;
+function onPartialOutput(context: Context, call: OpenCall, event: EventOf<'tool.output'>): void {
+  const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
-  if (call.events.length >= MAX_SPAN_EVENTS) return giveUp(step, 'span_events');
+  if (call.events.length >= MAX_SPAN_EVENTS) return giveUp(context, 'span_events');
   call.events = added(call.events, {
     name: 'openclaw.tool_output',
     ts_ms: event.ts,
@@ -206,47 +204,54 @@ function onPartialOutput(step: Step, call: OpenCall, event: EventOf<'tool.output
 }
 
 /** An end whose call has not been seen: it waits for it, and for its record. False where another one waits, or too many. */
-function keepEarlyEnd(step: Step, run: Run, event: ToolEnd): boolean {
+function keepEarlyEnd(context: Context, run: Run, event: ToolEnd): boolean {
   if (EARLY_ENDS.find(run.aside.early_ends, event.call_id) !== undefined) return false;
   if (countOf(run.aside.early_ends) >= MAX_EARLY_ENDS) {
-    giveUp(step, 'early_ends');
+    giveUp(context, 'early_ends');
     return false;
   }
   const aside = asideOf(run);
-  aside.early_ends = EARLY_ENDS.add(aside.early_ends, { event, arrival_ms: step.now_ms });
-  wakeBy(step.state.waking, run, step.now_ms + step.options.limits.hold_ms);
+  aside.early_ends = EARLY_ENDS.add(aside.early_ends, { event, arrival_ms: context.now_ms });
+  wakeBy(context.state.waking, run, context.now_ms + context.options.limits.hold_ms);
   return true;
 }
 
-export function onToolEnd(step: Step, run: Run, event: ToolEnd): void {
+export function onToolEnd(context: Context, run: Run, event: ToolEnd): void {
   const isPartial = event.type === 'tool.output' && event.partial === true;
   const call = CALLS.find(run.calls, event.call_id);
   if (call !== undefined) {
-    if (isPartial) return onPartialOutput(step, call, event);
-    return endCall(step, run, call, event);
+    if (isPartial) return onPartialOutput(context, call, event);
+    return endCall(context, run, call, event);
   }
   const { call_id, tool } = event;
   const span_id = callSpanId(run, call_id);
   if (isPartial) {
-    if (!hasEnded(step, span_id)) giveUp(step, 'early_outputs');
+    if (!hasEnded(context, span_id)) giveUp(context, 'early_outputs');
     return;
   }
-  if (!hasEnded(step, span_id) && keepEarlyEnd(step, run, event)) return;
-  logEnd(step, run, event, { call_id, span_id, tool });
+  if (!hasEnded(context, span_id) && keepEarlyEnd(context, run, event)) return;
+  logCallEnd(context, run, event, { call_id, span_id, tool }, callError(run, event));
 }
 
-/** `start_ms`: of the call, where that is at hand. */
-function logEnd(step: Step, run: Run, event: ToolEnd, call: NamedCall, start_ms?: number): void {
-  if (!step.options.logs) return;
-  const error = errorOf(run, event);
-  emitLog(step, event, {
+/** `start_ms` of the call, where that is at hand. */
+type LoggedCall = NamedCall & Partial<Pick<OpenCall, 'start_ms'>>;
+
+function logCallEnd(
+  context: Context,
+  run: Run,
+  event: ToolEnd,
+  call: LoggedCall,
+  error: SpanError | undefined,
+): void {
+  if (!context.options.logs) return;
+  emitLog(context, event, {
     run,
     call,
     detail: {
       success: error === undefined,
-      error: error && spanError(error).message,
-      'error.type': error && (error.type ?? 'error'),
-      duration_ms: start_ms === undefined ? undefined : Math.max(0, event.ts - start_ms),
+      error: error?.message,
+      'error.type': error?.type,
+      duration_ms: call.start_ms === undefined ? undefined : Math.max(0, event.ts - call.start_ms),
     },
     failed: error !== undefined,
   });
@@ -254,39 +259,40 @@ function logEnd(step: Step, run: Run, event: ToolEnd, call: NamedCall, start_ms?
 
 const EXIT_CODE = 'exit_code';
 
-/** How an end failed, or undefined. A run that was told to stop takes its calls with it. */
-function errorOf(run: Run, event: ToolEnd): ErrorDetail | undefined {
+/** How an end failed, as its span and its record have it, or undefined. A run that was told to stop takes its calls with it. */
+function callError(run: Run, event: ToolEnd): SpanError | undefined {
   if (event.type === 'tool.output') {
     if (event.exit_code === undefined || event.exit_code === 0) return undefined;
     return { type: EXIT_CODE, message: `exit code ${event.exit_code}` };
   }
-  const wasCancelled = run.aside.cancelled_at_ms !== undefined && event.error.type === 'error';
-  return wasCancelled ? { ...event.error, type: 'cancelled' } : event.error;
+  const error = spanError(event.error);
+  const wasCancelled = run.aside.cancelled_at_ms !== undefined && error.type === 'error';
+  return wasCancelled ? { type: 'cancelled', message: error.message } : error;
 }
 
-function endCall(step: Step, run: Run, call: OpenCall, event: ToolEnd, partial = false): void {
-  const { content, content_max_bytes } = step.options;
+function endCall(context: Context, run: Run, call: OpenCall, event: ToolEnd, partial = false): void {
+  const { content, content_max_bytes } = context.options;
   const output = event.type === 'tool.output' ? event.output : undefined;
   const result = content ? prepareContent(output, content_max_bytes) : undefined;
-  const error = errorOf(run, event);
+  const error = callError(run, event);
   const exit_code = event.type === 'tool.output' ? event.exit_code : undefined;
   const end: CallEnd = { exit_code, result, partial };
   if (event.type === 'tool.error' && call.tool === YIELD_TOOL) asideOf(run).yielded_at_ms = undefined;
-  closeCall(step, run, call, { end_ms: event.ts, error, end });
-  logEnd(step, run, event, call, call.start_ms);
+  closeCall(context, run, call, { end_ms: event.ts, error, end });
+  logCallEnd(context, run, event, call, error);
 }
 
 function measureCall(
-  step: Step,
+  context: Context,
   run: Run,
   call: OpenCall,
   { end_ms = call.start_ms, error }: SpanRecord,
 ): void {
-  if (!step.options.measurements) return;
-  measure(step, 'gen_ai.execute_tool.duration', seconds(call.start_ms, end_ms), {
+  if (!context.options.measurements) return;
+  measure(context, 'gen_ai.execute_tool.duration', seconds(call.start_ms, end_ms), {
     'gen_ai.operation.name': 'execute_tool',
     'gen_ai.tool.name': call.tool,
-    'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
+    'gen_ai.agent.name': agentName(run, sessionOf(context, run.session_key)),
     'error.type': error?.type,
   });
 }
@@ -295,33 +301,33 @@ function measureCall(
  * A call has ended within calls of which one is not known yet, and that one may close a circle. Over the bound it hangs under the
  * run.
  */
-function rememberWrapper(step: Step, run: Run, call: OpenCall, parent_call_id: string): void {
+function rememberWrapper(context: Context, run: Run, call: OpenCall, parent_call_id: string): void {
   const last = lastWrapper(run, call.call_id, parent_call_id);
-  if (last !== undefined && isKnownCall(step, run, last)) return;
+  if (last !== undefined && isKnownCall(context, run, last)) return;
   if (countOf(run.aside.wrapped) >= MAX_WRAPPED) {
     call.parent_call_id = undefined;
-    return giveUp(step, 'wrapped_calls');
+    return giveUp(context, 'wrapped_calls');
   }
   const aside = asideOf(run);
   aside.wrapped = WRAPPED.add(aside.wrapped, { call_id: call.call_id, parent_call_id });
 }
 
 /** Ends the call's span; where the call that wraps it is not known yet, it is kept for that. */
-function closeCall(step: Step, run: Run, call: OpenCall, closing: CallClosing): void {
+function closeCall(context: Context, run: Run, call: OpenCall, closing: CallClosing): void {
   run.calls = CALLS.remove(run.calls, call.call_id);
-  if (call.is_open) step.state.open_call_count--;
+  if (call.is_open) context.state.open_call_count--;
   call.is_open = false;
-  if (call.parent_call_id !== undefined) rememberWrapper(step, run, call, call.parent_call_id);
-  const span = callSpan(step, run, call, closing);
-  measureCall(step, run, call, span);
+  if (call.parent_call_id !== undefined) rememberWrapper(context, run, call, call.parent_call_id);
+  const span = callSpan(context, run, call, closing);
+  measureCall(context, run, call, span);
   const wrapper = call.parent_call_id;
-  if (wrapper === undefined || isKnownCall(step, run, wrapper)) emitSpan(step, span);
-  else park(step, run, span, wrapper);
+  if (wrapper === undefined || isKnownCall(context, run, wrapper)) emitSpan(context, span);
+  else park(context, run, span, wrapper);
 }
 
 /** Keeps a span that has ended until the call of this run that it hangs under is seen. */
-export function park(step: Step, run: Run, span: SpanRecord, parent_call_id: string): void {
-  const { state, options, now_ms } = step;
+export function park(context: Context, run: Run, span: SpanRecord, parent_call_id: string): void {
+  const { state, options, now_ms } = context;
   // It has ended all the same: a second start must not open it again.
   addId(state.ended_spans, span.span_id, options.limits.seen_ids);
   const due_ms = now_ms + options.limits.hold_ms;
@@ -330,46 +336,46 @@ export function park(step: Step, run: Run, span: SpanRecord, parent_call_id: str
   wakeBy(state.waking, run, due_ms);
 }
 
-export const isKnownCall = (step: Step, run: Run, call_id: string): boolean =>
-  CALLS.find(run.calls, call_id) !== undefined || hasEnded(step, callSpanId(run, call_id));
+export const isKnownCall = (context: Context, run: Run, call_id: string): boolean =>
+  CALLS.find(run.calls, call_id) !== undefined || hasEnded(context, callSpanId(run, call_id));
 
 /** Gives out the spans that are wanted, under this parent. */
 function giveOutParked(
-  step: Step,
+  context: Context,
   run: Run,
   parent_span_id: string,
   isWanted: (parked: ParkedSpan) => boolean,
 ): void {
   const { parked } = run.aside;
-  for (const { span } of parked.filter(isWanted)) emitSpan(step, { ...span, parent_span_id });
+  for (const { span } of parked.filter(isWanted)) emitSpan(context, { ...span, parent_span_id });
   asideOf(run).parked = parked.filter((each) => !isWanted(each));
 }
 
-function unpark(step: Step, run: Run, call_id: string): void {
+function unpark(context: Context, run: Run, call_id: string): void {
   if (run.aside.parked.length === 0) return;
-  giveOutParked(step, run, callSpanId(run, call_id), ({ parent_call_id }) => parent_call_id === call_id);
+  giveOutParked(context, run, callSpanId(run, call_id), ({ parent_call_id }) => parent_call_id === call_id);
 }
 
 /** Gives out one span under the run, if it is still here. */
-const giveOutUnderRun = (step: Step, run: Run, span_id: string): void =>
-  giveOutParked(step, run, run.span_id, ({ span }) => span.span_id === span_id);
+const giveOutUnderRun = (context: Context, run: Run, span_id: string): void =>
+  giveOutParked(context, run, run.span_id, ({ span }) => span.span_id === span_id);
 
 /** What was to hang under a call that never came hangs under the run itself. */
-export function expireParked(step: Step, run: Run, until_ms: number): void {
+export function expireParked(context: Context, run: Run, until_ms: number): void {
   if (run.aside.parked.length === 0) return;
-  giveOutParked(step, run, run.span_id, ({ due_ms }) => due_ms <= until_ms);
+  giveOutParked(context, run, run.span_id, ({ due_ms }) => due_ms <= until_ms);
 }
 
 /** An end whose call never came is a call that was not seen to begin. */
-export function expireEarlyEnds(step: Step, run: Run, until_ms: number): void {
+export function expireEarlyEnds(context: Context, run: Run, until_ms: number): void {
   for (const { event: end, arrival_ms } of listOf(run.aside.early_ends)) {
     const { call_id } = end;
-    if (arrival_ms + step.options.limits.hold_ms > until_ms) continue;
+    if (arrival_ms + context.options.limits.hold_ms > until_ms) continue;
     forgetEarlyEnd(run, call_id);
     const call: OpenCall = {
       call_id,
       span_id: callSpanId(run, call_id),
-      number: nextNumber(step.state),
+      number: nextNumber(context.state),
       run_key: run.span_id,
       tool: end.tool ?? 'unknown',
       start_ms: end.ts,
@@ -380,14 +386,14 @@ export function expireEarlyEnds(step: Step, run: Run, until_ms: number): void {
       is_open: false,
     };
     run.tool_count++;
-    endCall(step, run, call, end, true);
-    unpark(step, run, call_id);
+    endCall(context, run, call, end, true);
+    unpark(context, run, call_id);
   }
 }
 
 /** Closes the calls that are still open, without inventing a result. */
-export function closeCalls(step: Step, run: Run, end_ms: number, error: ErrorDetail): void {
+export function closeCalls(context: Context, run: Run, end_ms: number, error: SpanError): void {
   for (const call of listOf(run.calls)) {
-    closeCall(step, run, call, { end_ms: Math.max(end_ms, call.start_ms), error });
+    closeCall(context, run, call, { end_ms: Math.max(end_ms, call.start_ms), error });
   }
 }

@@ -1,17 +1,25 @@
 /**
- * Inputs, outputs and reasoning text on their way into a span: secrets are redacted first, then the text is cut at a limit
- * that never splits a character.
+ * Inputs, outputs, reasoning text and messages of errors on their way into a span: secrets are redacted first, then the text is
+ * cut at a limit that never splits a character.
  */
+import type { ErrorDetail } from '../model/event.js';
 import { cutUtf8 } from '../utf8.js';
 
 const REDACTED = '[redacted]';
 
-/** Characters of the longest secret that is recognised, a private key. */
-const LONGEST_SECRET = 10_000;
+/** Characters behind the cut that are looked at: a secret that the cut splits may only be known by its end. */
+const LOOK_AHEAD = 10_000;
+
+/** Where a text is looked at in part, its last characters may be half a secret that is not known as one. */
+const UNSURE = 2_000;
+
+/** The longest message of an error on a span, in bytes of UTF-8. */
+const ERROR_MESSAGE_MAX_BYTES = 1024;
 
 /** What is known to be a secret by its look. Each pattern is linear in its input. */
 const SECRETS: readonly RegExp[] = [
-  /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8192}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)/g,
+  // A private key; without its end, all that follows.
+  /-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[\s\S]*?-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|[\s\S]*)/g,
   /\bsk-[A-Za-z0-9_-]{16,}/g,
   /\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|npm_|hf_|[rs]k_(?:live|test)_)[A-Za-z0-9_-]{16,}/g,
   /\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g,
@@ -38,7 +46,7 @@ const MARKED_SECRETS: readonly RegExp[] = [
 ];
 
 /** Replaces what looks like a secret. */
-export function redact(text: string): string {
+export function redactByLook(text: string): string {
   let clean = text;
   for (const secret of SECRETS) clean = clean.replace(secret, REDACTED);
   for (const secret of MARKED_SECRETS) clean = clean.replace(secret, `$1${REDACTED}`);
@@ -65,11 +73,29 @@ function toText(value: unknown): string {
 export const contentSize = (value: unknown): number =>
   value === undefined || value === null ? 0 : Buffer.byteLength(toText(value));
 
+/**
+ * The beginning of a text without its secrets, at most that many bytes of UTF-8. How much of the text is looked at does not depend
+ * on its length.
+ */
+export function redactedHead(text: string, max_bytes: number): string {
+  const looked_at = text.slice(0, max_bytes + LOOK_AHEAD);
+  const clean = redactByLook(looked_at);
+  const isSure = looked_at.length === text.length || clean.endsWith(REDACTED);
+  return cutUtf8((isSure ? clean : clean.slice(0, -UNSURE)).toWellFormed(), max_bytes);
+}
+
 /** Prepares content for an attribute; undefined where there is none. */
 export function prepareContent(value: unknown, max_bytes: number): Content | undefined {
   if (value === undefined || value === null) return undefined;
-  const whole = toText(value).toWellFormed();
-  // What lies far behind the cut is never shown, so it need not be looked at; a secret that the cut splits must be.
-  const shown = whole.slice(0, max_bytes + LONGEST_SECRET);
-  return { text: cutUtf8(redact(shown), max_bytes), size_bytes: Buffer.byteLength(whole) };
+  const whole = toText(value);
+  return { text: redactedHead(whole, max_bytes), size_bytes: Buffer.byteLength(whole) };
 }
+
+/** An error as a span has it. */
+export type SpanError = { type: string; message: string };
+
+/** An error as it goes into a span: with or without content, its message is redacted and cut. */
+export const spanError = ({ type = 'error', message }: ErrorDetail): SpanError => ({
+  type,
+  message: redactedHead(message, ERROR_MESSAGE_MAX_BYTES),
+});

@@ -5,18 +5,18 @@ import { addId, hasId } from '../id-set.js';
 import { type AgentEvent, EVENT_TYPES, type EventType } from '../model/event.js';
 import type { Attributes, InstrumentName, SpanRecord, SpanReference } from '../model/telemetry.js';
 import { callLogIdentity, runLogIdentity } from './attributes.js';
-import { type NamedCall, type Run, type Step, sessionOf } from './state.js';
+import { type Context, type NamedCall, type Run, sessionOf } from './state.js';
 
 /** A span that has ended. What has ended stays ended: its id is never given out again while it is remembered. */
-export function emitSpan({ state, options, out }: Step, span: SpanRecord): void {
+export function emitSpan({ state, options, out }: Context, span: SpanRecord): void {
   addId(state.ended_spans, span.span_id, options.limits.seen_ids);
   out.spans.push(span);
 }
 
-export const hasEnded = ({ state }: Step, span_id: string): boolean => hasId(state.ended_spans, span_id);
+export const hasEnded = ({ state }: Context, span_id: string): boolean => hasId(state.ended_spans, span_id);
 
 /** A copy of a span that is not final, where anybody wants those. */
-export function emitPreview({ out, options }: Step, copy: () => SpanRecord): void {
+export function emitPreview({ out, options }: Context, copy: () => SpanRecord): void {
   if (options.previews) out.previews.push(copy());
 }
 
@@ -43,22 +43,22 @@ export interface LogSubject {
   failed?: boolean;
 }
 
-function identityOf(step: Step, { run, call }: LogSubject): Attributes {
+function logIdentity(context: Context, { run, call }: LogSubject): Attributes {
   if (run === undefined) return {};
-  const session = sessionOf(step, run.session_key);
+  const session = sessionOf(context, run.session_key);
   return call === undefined ? runLogIdentity(run, session) : callLogIdentity(run, session, call);
 }
 
-export function emitLog(step: Step, event: AgentEvent, subject: LogSubject): void {
-  if (!step.options.logs) return;
+export function emitLog(context: Context, event: AgentEvent, subject: LogSubject): void {
+  if (!context.options.logs) return;
   const { run, call, span, detail, failed } = subject;
-  const identity = identityOf(step, subject);
-  step.out.logs.push({
+  const identity = logIdentity(context, subject);
+  context.out.logs.push({
     trace_id: (span ?? run)?.trace_id ?? '',
     span_id: (span ?? call ?? run)?.span_id ?? '',
     event_name: EVENT_NAMES[event.type],
     ts_ms: event.ts,
-    observed_ms: step.now_ms,
+    observed_ms: context.now_ms,
     severity: failed ? 'ERROR' : 'INFO',
     attributes: detail === undefined ? identity : Object.assign(identity, detail),
   });
@@ -66,7 +66,7 @@ export function emitLog(step: Step, event: AgentEvent, subject: LogSubject): voi
 
 /** Adds to a counter or records in a histogram; nothing is no measurement of a counter. */
 export function measure(
-  { out, options }: Step,
+  { out, options }: Context,
   instrument: InstrumentName,
   value: number | undefined,
   attributes: Attributes,
@@ -76,6 +76,3 @@ export function measure(
 
 /** Times of one span can come from two clocks; a duration is never negative. */
 export const seconds = (start_ms: number, end_ms: number): number => Math.max(0, end_ms - start_ms) / 1000;
-
-/** Message of an error on a span: redacted and cut by the caller's options. */
-export const ERROR_MESSAGE_MAX_BYTES = 1024;

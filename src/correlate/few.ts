@@ -9,6 +9,7 @@ export type Few<V> = readonly V[] | ReadonlyMap<string, V>;
 /** What is looked for costs as much in a list of so many as in a map. */
 const MAX_LIST = 16;
 
+/** Never changed in place: all collections that are empty are this one. */
 const NONE: readonly never[] = [];
 
 /** What every run begins with. */
@@ -17,9 +18,9 @@ export const none = <V>(): Few<V> => NONE;
 /** How the entries of one kind are told apart. */
 export interface FewOf<V> {
   find(few: Few<V>, id: string): V | undefined;
-  /** With this entry, in place of another by its id; it takes the place of what is given. */
+  /** The collection with this entry, in place of another of its id. It may change what it is given: assign what it returns. */
   add(few: Few<V>, value: V): Few<V>;
-  /** Without that entry; it takes the place of what is given. */
+  /** The collection without that entry. It may change what it is given: assign what it returns. */
   remove(few: Few<V>, id: string): Few<V>;
 }
 

@@ -3,32 +3,27 @@
  * time and the room of an object, and the rest as it is.
  */
 import type { Form } from '../tracked.js';
-import { countOf, type Few, fewOf, listOf, none } from './few.js';
+import { countOf, type Few, type FewOf, listOf, none } from './few.js';
 import type { Waiting } from './heap.js';
 import { rangesOf, seenOf } from './numbers.js';
 import {
   type Aside,
+  CALLS,
+  CHATS,
   type Descent,
-  type EarlyEnd,
-  type EarlyReasoning,
+  EARLY_ENDS,
+  EARLY_REASONING,
   type Ended,
   type EndedCall,
   emptyList,
-  type HeldChat,
   type HeldRun,
   NOTHING_ASIDE,
   type OpenCall,
   type OpenStep,
   type Run,
   type Session,
-  type WrappedCall,
+  WRAPPED,
 } from './state.js';
-
-export const CALLS = fewOf<OpenCall>((call) => call.call_id);
-export const CHATS = fewOf<HeldChat>((chat) => chat.span.span_id);
-export const EARLY_ENDS = fewOf<EarlyEnd>((early) => early.event.call_id);
-export const WRAPPED = fewOf<WrappedCall>((call) => call.call_id);
-export const EARLY_REASONING = fewOf<EarlyReasoning>((early) => early.response_id);
 
 // biome-ignore lint/suspicious/noExplicitAny: what was written down in this form.
 type Saved = any[];
@@ -48,7 +43,7 @@ const listIfAny = <T>(list: readonly T[]): readonly T[] | null => (list.length =
 
 const loadList = <T>(saved: readonly T[] | null): readonly T[] => saved ?? emptyList();
 
-const loadFew = <V>(saved: readonly V[] | null | undefined, { add }: ReturnType<typeof fewOf<V>>): Few<V> =>
+const loadFew = <V>(saved: readonly V[] | null | undefined, { add }: FewOf<V>): Few<V> =>
   (saved ?? []).reduce<Few<V>>(add, none());
 
 /** What JSON has as null where it was undefined. */

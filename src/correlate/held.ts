@@ -5,11 +5,13 @@
 import { enqueue, getEntry, takeOldest } from '../bounded.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import { isThere } from '../tracked.js';
+import { dispatch } from './dispatch.js';
 import { hasEnded } from './emit.js';
 import { letSleep, wakeBy } from './heap.js';
 import { type Child, findParent, type Parent, startOfHeld } from './parents.js';
 import { markGap, openRun, previewRun, putAway } from './runs.js';
 import {
+  type Context,
   childWait,
   giveUp,
   type HeldEvent,
@@ -20,12 +22,8 @@ import {
   type Run,
   runWait,
   type State,
-  type Step,
   sessionWait,
 } from './state.js';
-
-/** Applies an event to the run that has been opened for it; only a spawn can do without one. */
-export type Dispatch = (step: Step, run: Run | undefined, event: AgentEvent) => void;
 
 /** Where two events tell the same instant: a start comes first, an end last. */
 const RANK: Record<AgentEvent['type'], number> = {
@@ -68,7 +66,7 @@ function childOf(origin: Origin): Child {
 const mayHaveParent = ({ session_key, events }: HeldRun): boolean =>
   SUBAGENT_SESSION.test(session_key) || events[0]?.event.type !== 'agent.started';
 
-function wait({ state }: Step, held: HeldRun, waits_for: string[]): void {
+function wait({ state }: Context, held: HeldRun, waits_for: string[]): void {
   stopWaiting(state.waiting, held);
   held.wait_number = nextNumber(state);
   held.waits_for = [childWait(held.session_key), ownWait(held.run_id), ...waits_for];
@@ -87,8 +85,8 @@ function stopWaiting(waiting: Map<string, Set<string>>, held: HeldRun): void {
   }
 }
 
-function newHeldRun(step: Step, identity: Identity): HeldRun {
-  const { state, options, now_ms } = step;
+function newHeldRun(context: Context, identity: Identity): HeldRun {
+  const { state, options, now_ms } = context;
   const due_ms = now_ms + options.limits.hold_ms;
   const held: HeldRun = {
     number: nextNumber(state),
@@ -110,7 +108,7 @@ function newHeldRun(step: Step, identity: Identity): HeldRun {
     state.held.size,
     ({ span_id, number }) => state.held.peek(span_id)?.number === number,
   );
-  wait(step, held, []);
+  wait(context, held, []);
   wakeBy(state.waking, held, due_ms);
   return held;
 }
@@ -118,105 +116,100 @@ function newHeldRun(step: Step, identity: Identity): HeldRun {
 export type Identity = Omit<Origin, 'started' | 'first_ms'>;
 
 /** Keeps an event until its run can be opened. */
-export function hold(step: Step, event: AgentEvent, identity: Identity): HeldRun {
-  const held = step.state.held.get(identity.span_id) ?? newHeldRun(step, identity);
-  held.events.push({ event, arrival_ms: step.now_ms });
+export function hold(context: Context, event: AgentEvent, identity: Identity): HeldRun {
+  const held = context.state.held.get(identity.span_id) ?? newHeldRun(context, identity);
+  held.events.push({ event, arrival_ms: context.now_ms });
   // A spawn is told of the run, and by another: the run began after it.
   if (event.type !== 'subagent.spawned') held.first_ms = Math.min(held.first_ms, event.ts);
   if (event.type === 'agent.started' && event.ts < (held.started?.ts ?? Infinity)) held.started = event;
-  step.state.held_events++;
+  context.state.held_events++;
   return held;
 }
 
 /** Something of a run was missed; what says so has been seen before. */
-export function markHeldGap({ state }: Step, key: string): void {
+export function markHeldGap({ state }: Context, key: string): void {
   const held = state.held.get(key);
   if (held !== undefined) held.gap = true;
 }
 
 /** Over the bound the run that has been held longest is opened as it is. */
-export function makeRoomForHeld(step: Step, dispatch: Dispatch): void {
-  const { state, options } = step;
+export function makeRoomForHeld(context: Context): void {
+  const { state, options } = context;
   while (state.held_events > options.limits.held_events) {
     const oldest = takeOldest(state.held_order);
     if (oldest === undefined) return;
     if (state.held.peek(oldest.span_id)?.number !== oldest.number) continue;
-    giveUp(step, 'held_events');
-    forceOpen(step, oldest.span_id, dispatch);
+    giveUp(context, 'held_events');
+    forceOpen(context, oldest.span_id);
   }
 }
 
-function takeOut({ state }: Step, held: HeldRun): void {
+function takeOut({ state }: Context, held: HeldRun): void {
   state.held.delete(held.span_id);
   state.held_events -= held.events.length;
   stopWaiting(state.waiting, held);
   letSleep(state.waking, held);
 }
 
-function release(step: Step, held: HeldRun, parent: Parent, dispatch: Dispatch): void {
-  takeOut(step, held);
+function release(context: Context, held: HeldRun, parent: Parent): void {
+  takeOut(context, held);
   const events = held.events.sort(byTime);
-  const run = openRun(step, held, parent);
-  if (held.gap === true || events.some(({ event }) => event.gap === true)) markGap(step, run);
-  previewRun(step, run);
-  for (const { event, arrival_ms } of events) dispatch({ ...step, now_ms: arrival_ms }, run, event);
-  announce(step, run);
-  putAway(step, run);
+  const run = openRun(context, held, parent);
+  if (held.gap === true || events.some(({ event }) => event.gap === true)) markGap(context, run);
+  previewRun(context, run);
+  for (const { event, arrival_ms } of events) dispatch({ ...context, now_ms: arrival_ms }, run, event);
+  announce(context, run);
+  putAway(context, run);
 }
 
 /** Others may wait for this run. */
-function announce({ state, arrived }: Step, run: Run): void {
+function announce({ state, arrived }: Context, run: Run): void {
   if (state.waiting.size > 0) arrived.push(sessionWait(run.session_key), runWait(run.run_id));
 }
 
 /** Opens a run with its start, as most are: nothing of it is held, and its parent is certain. False where it has to be held. */
-export function openAtOnce(
-  step: Step,
-  event: EventOf<'agent.started'>,
-  identity: Identity,
-  dispatch: Dispatch,
-): boolean {
-  if (step.state.held.has(identity.span_id)) return false;
+export function openAtOnce(context: Context, event: EventOf<'agent.started'>, identity: Identity): boolean {
+  if (context.state.held.has(identity.span_id)) return false;
   const origin: Origin = { started: event, first_ms: event.ts, ...identity };
-  const parent = findParent(step, childOf(origin));
+  const parent = findParent(context, childOf(origin));
   if (parent.kind === 'unknown') return false;
   const is_certain = parent.kind === 'none' ? !SUBAGENT_SESSION.test(identity.session_key) : parent.certain;
   if (!is_certain) return false;
-  const run = openRun(step, origin, parent);
-  if (event.gap === true) markGap(step, run);
-  previewRun(step, run);
-  dispatch(step, run, event);
-  announce(step, run);
+  const run = openRun(context, origin, parent);
+  if (event.gap === true) markGap(context, run);
+  previewRun(context, run);
+  dispatch(context, run, event);
+  announce(context, run);
   return true;
 }
 
 /** It is a sub-agent's first run: whoever spawned it will tell. A later one of its session may be nobody's. */
-const isSpawned = ({ state }: Step, { session_key }: HeldRun): boolean =>
+const isSpawned = ({ state }: Context, { session_key }: HeldRun): boolean =>
   SUBAGENT_SESSION.test(session_key) && (getEntry(state.sessions, session_key)?.runs.length ?? 0) === 0;
 
 /** Opens a held run if its start has been seen and its parent is known, or it has none. */
-export function tryOpen(step: Step, held: HeldRun, dispatch: Dispatch): void {
+export function tryOpen(context: Context, held: HeldRun): void {
   if (held.started === undefined) return;
-  const parent = findParent(step, childOf(held));
-  if (parent.kind === 'unknown') return wait(step, held, parent.waits_for);
+  const parent = findParent(context, childOf(held));
+  if (parent.kind === 'unknown') return wait(context, held, parent.waits_for);
   const isSettled = parent.kind === 'none' ? !mayHaveParent(held) : parent.certain;
-  if (isSettled) return release(step, held, parent, dispatch);
-  if (parent.kind === 'none' && isSpawned(step, held)) return;
+  if (isSettled) return release(context, held, parent);
+  if (parent.kind === 'none' && isSpawned(context, held)) return;
   // The spawn that names its parent, or the call in it, may be under way.
   if (held.soft_due_ms === undefined) {
-    held.soft_due_ms = step.now_ms + step.options.limits.link_ms;
-    return wakeBy(step.state.waking, held, held.soft_due_ms);
+    held.soft_due_ms = context.now_ms + context.options.limits.link_ms;
+    return wakeBy(context.state.waking, held, held.soft_due_ms);
   }
-  if (held.soft_due_ms <= step.now_ms) release(step, held, parent, dispatch);
+  if (held.soft_due_ms <= context.now_ms) release(context, held, parent);
 }
 
 /** Opens what has waited for what has come, and what has waited for that, however long the chain. */
-export function openWaiting(step: Step, dispatch: Dispatch): void {
-  const { state, arrived } = step;
+export function openWaiting(context: Context): void {
+  const { state, arrived } = context;
   for (let what = arrived.pop(); what !== undefined; what = arrived.pop()) {
     for (const key of [...(state.waiting.get(what) ?? [])]) {
       const held = state.held.get(key);
-      if (held !== undefined) tryOpen(step, held, dispatch);
+      if (held !== undefined) tryOpen(context, held);
     }
   }
 }
@@ -225,7 +218,7 @@ export function openWaiting(step: Step, dispatch: Dispatch): void {
  * Held runs that a held run waits for: they are opened first, so that the tree is as whole as it can be: its parent, where that is
  * known, else the one that began first before all others, since a later run of its session may itself wait for this one.
  */
-function heldParents({ state }: Step, parent: Parent): string[] {
+function heldParents({ state }: Context, parent: Parent): string[] {
   if (parent.kind === 'none') return [];
   if (parent.kind === 'unknown' && parent.held_key !== undefined) return [parent.held_key];
   const { waits_for = [] } = parent;
@@ -237,33 +230,33 @@ function heldParents({ state }: Step, parent: Parent): string[] {
 }
 
 /** What is held for a run that never was: records of spawns, or events of a run that has ended and been forgotten. */
-function dropHeld(step: Step, held: HeldRun, dispatch: Dispatch): void {
-  takeOut(step, held);
+function dropHeld(context: Context, held: HeldRun): void {
+  takeOut(context, held);
   for (const { event, arrival_ms } of held.events) {
-    if (event.type === 'subagent.spawned') dispatch({ ...step, now_ms: arrival_ms }, undefined, event);
-    else step.state.counts.duplicates++;
+    if (event.type === 'subagent.spawned') dispatch({ ...context, now_ms: arrival_ms }, undefined, event);
+    else context.state.counts.duplicates++;
   }
 }
 
 const orFallback = (parent: Parent): Parent =>
   parent.kind === 'unknown' ? (parent.fallback ?? parent) : parent;
 
-function wasRun(step: Step, held: HeldRun): boolean {
+function wasRun(context: Context, held: HeldRun): boolean {
   const isMoreThanSpawn = held.events.some(({ event }) => event.type !== 'subagent.spawned');
-  return isMoreThanSpawn && !hasEnded(step, held.span_id);
+  return isMoreThanSpawn && !hasEnded(context, held.span_id);
 }
 
 /**
  * Opens a held run now: as a root where its parent stays unknown, and as partial where its start was never seen. The held
  * runs that it waits for are opened before it, and those that they wait for before them.
  */
-export function forceOpen(step: Step, key: string, dispatch: Dispatch): void {
+export function forceOpen(context: Context, key: string): void {
   const path = [key];
   const seen = new Set(path);
   for (let at = path.at(-1); at !== undefined; at = path.at(-1)) {
-    const held = step.state.held.get(at);
-    const parent = held && wasRun(step, held) ? findParent(step, childOf(held)) : undefined;
-    const before = parent === undefined ? [] : heldParents(step, parent);
+    const held = context.state.held.get(at);
+    const parent = held && wasRun(context, held) ? findParent(context, childOf(held)) : undefined;
+    const before = parent === undefined ? [] : heldParents(context, parent);
     const next = before.find((each) => !seen.has(each));
     if (next !== undefined) {
       seen.add(next);
@@ -271,14 +264,14 @@ export function forceOpen(step: Step, key: string, dispatch: Dispatch): void {
       continue;
     }
     path.pop();
-    if (held !== undefined && parent !== undefined) release(step, held, orFallback(parent), dispatch);
-    else if (held !== undefined) dropHeld(step, held, dispatch);
+    if (held !== undefined && parent !== undefined) release(context, held, orFallback(parent));
+    else if (held !== undefined) dropHeld(context, held);
   }
 }
 
-export function expireHold(step: Step, held: HeldRun, dispatch: Dispatch): void {
-  const { state, now_ms } = step;
-  if (held.due_ms <= now_ms) return forceOpen(step, held.span_id, dispatch);
-  if (held.soft_due_ms !== undefined && held.soft_due_ms <= now_ms) tryOpen(step, held, dispatch);
+export function expireHold(context: Context, held: HeldRun): void {
+  const { state, now_ms } = context;
+  if (held.due_ms <= now_ms) return forceOpen(context, held.span_id);
+  if (held.soft_due_ms !== undefined && held.soft_due_ms <= now_ms) tryOpen(context, held);
   if (isThere(held)) wakeBy(state.waking, held, held.due_ms);
 }

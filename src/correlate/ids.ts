@@ -133,6 +133,19 @@ export function deriveSpanId(kind: SpanIdKind, session_key: string, run_id: stri
 export const runKey = (session_key: string, run_id: string): string =>
   deriveSpanId('run', session_key, run_id, '');
 
+/** What tells a run from all others. */
+interface RunIdentity {
+  session_key: string;
+  run_id: string;
+}
+
+export const callSpanId = ({ session_key, run_id }: RunIdentity, call_id: string): string =>
+  deriveSpanId('tool', session_key, run_id, call_id);
+
+/** `own_id`: the call's response or message id, else the number of its step. */
+export const chatSpanId = ({ session_key, run_id }: RunIdentity, own_id: string): string =>
+  deriveSpanId('chat', session_key, run_id, own_id);
+
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
 
 /** Reads a W3C `traceparent`; one that is not valid is passed over, as the specification wants. */

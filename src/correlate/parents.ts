@@ -7,11 +7,12 @@ import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SpanReference } from '../model/telemetry.js';
 import { archived } from './archive.js';
-import { callSpanId, isKnownCall } from './calls.js';
+import { isKnownCall } from './calls.js';
 import { hasEnded } from './emit.js';
-import { runKey } from './ids.js';
+import { callSpanId, runKey } from './ids.js';
 import { isAboutSubagent } from './seen.js';
 import {
+  type Context,
   childWait,
   type HeldRun,
   type Run,
@@ -19,7 +20,6 @@ import {
   runWait,
   type Spawn,
   type State,
-  type Step,
   sessionWait,
 } from './state.js';
 
@@ -66,7 +66,7 @@ export const peek = (state: State, key: string): Readonly<Run> | undefined =>
 /** Ancestors are looked at no further than this; real trees are a handful deep. */
 const MAX_ANCESTORS = 1_000;
 
-function isBelow({ state }: Step, run: Run, ancestor_key: string): boolean {
+function isBelow({ state }: Context, run: Run, ancestor_key: string): boolean {
   let at: Readonly<Run> | undefined = run;
   for (let depth = 0; at !== undefined && depth < MAX_ANCESTORS; depth++) {
     if (at.span_id === ancestor_key) return true;
@@ -77,11 +77,11 @@ function isBelow({ state }: Step, run: Run, ancestor_key: string): boolean {
 }
 
 /** Runs of a session that a child could hang under. */
-function runsOf(step: Step, session_key: string, child_key: string): Run[] {
-  const keys = getEntry(step.state.sessions, session_key)?.runs ?? [];
+function runsOf(context: Context, session_key: string, child_key: string): Run[] {
+  const keys = getEntry(context.state.sessions, session_key)?.runs ?? [];
   return keys
-    .map((key) => peek(step.state, key))
-    .filter((run): run is Run => run !== undefined && !isBelow(step, run, child_key));
+    .map((key) => peek(context.state, key))
+    .filter((run): run is Run => run !== undefined && !isBelow(context, run, child_key));
 }
 
 /** What tells whether a child could hang under a run. */
@@ -104,20 +104,20 @@ const isNamedIn = (named: AnnouncedRun[] | undefined, child_run_id: string): boo
   named?.some(({ run_id }) => run_id === child_run_id) ?? false;
 
 /** Whether a held run is more than what is said of a sub-agent: events of its own tell of it. */
-export const isSeenRun = (step: Step, { span_id, events }: Readonly<HeldRun>): boolean =>
-  events.some(({ event }) => !isAboutSubagent(event)) && !hasEnded(step, span_id);
+export const isSeenRun = (context: Context, { span_id, events }: Readonly<HeldRun>): boolean =>
+  events.some(({ event }) => !isAboutSubagent(event)) && !hasEnded(context, span_id);
 
 /** Runs of a session that wait to be opened, and that a child could hang under: not those that report on it. */
 export function heldRunsOf(
-  step: Step,
+  context: Context,
   session_key: string,
   child: Pick<Child, 'key' | 'run_id'>,
 ): Readonly<HeldRun>[] {
-  const { held, waiting } = step.state;
+  const { held, waiting } = context.state;
   if (held.size === 0) return [];
   return [...(waiting.get(childWait(session_key)) ?? [])].flatMap((key) => {
     const run = key === child.key ? undefined : held.peek(key);
-    if (run === undefined || !isSeenRun(step, run)) return [];
+    if (run === undefined || !isSeenRun(context, run)) return [];
     return isNamedIn(parseAnnounceRunId(run.run_id, session_key), child.run_id) ? [] : [run];
   });
 }
@@ -168,9 +168,9 @@ function runAt<T extends Candidate>(runs: T[], start_ms: number): T | undefined 
   );
 }
 
-function known(step: Step, run: Run, call_id: string | undefined, certain: boolean): KnownParent {
+function known(context: Context, run: Run, call_id: string | undefined, certain: boolean): KnownParent {
   if (call_id === undefined) return { kind: 'known', run, span_id: run.span_id, certain };
-  return isKnownCall(step, run, call_id)
+  return isKnownCall(context, run, call_id)
     ? { kind: 'known', run, span_id: callSpanId(run, call_id), certain }
     : { kind: 'known', run, span_id: run.span_id, certain, awaited_call_id: call_id };
 }
@@ -187,10 +187,10 @@ export interface Spawner {
   is_guess: boolean;
 }
 
-function spawnerById(step: Step, key: string, child_key: string): Spawner {
-  const run = peek(step.state, key);
-  const held_key = run === undefined && step.state.held.peek(key) !== undefined ? key : undefined;
-  const is_known = run !== undefined && !isBelow(step, run, child_key);
+function spawnerById(context: Context, key: string, child_key: string): Spawner {
+  const run = peek(context.state, key);
+  const held_key = run === undefined && context.state.held.peek(key) !== undefined ? key : undefined;
+  const is_known = run !== undefined && !isBelow(context, run, child_key);
   return { run: is_known ? run : undefined, held_key, is_told: true, is_guess: !is_known };
 }
 
@@ -200,12 +200,12 @@ const isOfCall = (event: AgentEvent, call_id: string): boolean =>
 
 /** By the call that it made. One that is held may be opened soon. */
 function spawnerByCall(
-  step: Step,
+  context: Context,
   call_id: string,
   runs: Run[],
   held: Readonly<HeldRun>[],
 ): Pick<Spawner, 'run' | 'held_key'> | undefined {
-  const run = runs.findLast((each) => isKnownCall(step, each, call_id));
+  const run = runs.findLast((each) => isKnownCall(context, each, call_id));
   if (run !== undefined) return { run };
   const caller = held.find(({ events }) => events.some(({ event }) => isOfCall(event, call_id)));
   return caller && { run: undefined, held_key: caller.span_id };
@@ -213,15 +213,15 @@ function spawnerByCall(
 
 /** The run that a spawn names: by its id, else by the call, else by time. */
 export function spawnerOf(
-  step: Step,
+  context: Context,
   { parent_session_key, parent_run_id, call_id }: Spawn,
   child: Pick<Child, 'key' | 'run_id' | 'start_ms'>,
 ): Spawner {
   if (parent_run_id !== undefined)
-    return spawnerById(step, runKey(parent_session_key, parent_run_id), child.key);
-  const runs = runsOf(step, parent_session_key, child.key);
-  const held = heldRunsOf(step, parent_session_key, child);
-  const caller = call_id === undefined ? undefined : spawnerByCall(step, call_id, runs, held);
+    return spawnerById(context, runKey(parent_session_key, parent_run_id), child.key);
+  const runs = runsOf(context, parent_session_key, child.key);
+  const held = heldRunsOf(context, parent_session_key, child);
+  const caller = call_id === undefined ? undefined : spawnerByCall(context, call_id, runs, held);
   const run = caller?.run ?? runAt(runs, child.start_ms);
   if (caller !== undefined)
     return { run, held_key: caller.held_key, is_told: true, is_guess: caller.run === undefined };
@@ -238,9 +238,9 @@ export function spawnerOf(
   };
 }
 
-function spawnParent(step: Step, child: Child, spawn: Spawn, certain: boolean): Parent {
-  const { run, held_key, is_told, is_guess } = spawnerOf(step, spawn, child);
-  const parent = run && known(step, run, spawn.call_id, certain && is_told);
+function spawnParent(context: Context, child: Child, spawn: Spawn, certain: boolean): Parent {
+  const { run, held_key, is_told, is_guess } = spawnerOf(context, spawn, child);
+  const parent = run && known(context, run, spawn.call_id, certain && is_told);
   if (parent !== undefined && !is_guess) return parent;
   return {
     kind: 'unknown',
@@ -251,16 +251,16 @@ function spawnParent(step: Step, child: Child, spawn: Spawn, certain: boolean): 
 }
 
 /** A parent's run id alone: its session is that of the run by that id. */
-function parentByRunId(step: Step, child: Child, parent_run_id: string): Parent {
-  const key = getEntry(step.state.by_run_id, parent_run_id);
-  const run = key === undefined || key === child.key ? undefined : peek(step.state, key);
-  return run === undefined || isBelow(step, run, child.key)
+function parentByRunId(context: Context, child: Child, parent_run_id: string): Parent {
+  const key = getEntry(context.state.by_run_id, parent_run_id);
+  const run = key === undefined || key === child.key ? undefined : peek(context.state, key);
+  return run === undefined || isBelow(context, run, child.key)
     ? { kind: 'unknown', waits_for: [runWait(parent_run_id)] }
-    : known(step, run, undefined, true);
+    : known(context, run, undefined, true);
 }
 
 /** The runs that an announce run reports on, as far as they are known. */
-function announcedRuns({ state }: Step, named: AnnouncedRun[], own_key: string): Run[] {
+function announcedRuns({ state }: Context, named: AnnouncedRun[], own_key: string): Run[] {
   return named
     .map(({ session_key, run_id }) => {
       const key = session_key === undefined ? getEntry(state.by_run_id, run_id) : runKey(session_key, run_id);
@@ -273,9 +273,11 @@ function announcedRuns({ state }: Step, named: AnnouncedRun[], own_key: string):
     .filter((run): run is Run => run !== undefined && run.span_id !== own_key);
 }
 
-function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent {
-  const reported = announcedRuns(step, named, child.key);
-  const before = runsOf(step, child.session_key, child.key).filter((run) => run.start_ms <= child.start_ms);
+function announceParent(context: Context, child: Child, named: AnnouncedRun[]): Parent {
+  const reported = announcedRuns(context, named, child.key);
+  const before = runsOf(context, child.session_key, child.key).filter(
+    (run) => run.start_ms <= child.start_ms,
+  );
   const traces = new Set(reported.map((run) => run.trace_id));
   const ofRequest = traces.size === 0 ? before : before.filter((run) => traces.has(run.trace_id));
   const hasYielded = (run: Run): boolean =>
@@ -304,7 +306,7 @@ function announceParent(step: Step, child: Child, named: AnnouncedRun[]): Parent
 }
 
 /** What spawns told of this run, and of its session where they named no run. */
-function spawnOf({ state }: Step, child: Child): Spawn | undefined {
+function spawnOf({ state }: Context, child: Child): Spawn | undefined {
   const ofRun = getEntry(state.spawns, child.key);
   const ofSession = getEntry(state.sessions, child.session_key)?.spawn;
   if (ofRun === undefined || ofSession?.parent_session_key !== ofRun.parent_session_key)
@@ -312,27 +314,27 @@ function spawnOf({ state }: Step, child: Child): Spawn | undefined {
   return { ...ofSession, ...ofRun };
 }
 
-export function findParent(step: Step, child: Child): Parent {
+export function findParent(context: Context, child: Child): Parent {
   const named = parseAnnounceRunId(child.run_id, child.session_key);
-  if (named !== undefined) return announceParent(step, child, named);
-  const spawn = spawnOf(step, child);
+  if (named !== undefined) return announceParent(context, child, named);
+  const spawn = spawnOf(context, child);
   if (spawn !== undefined) {
     const { parent_run_id } = child;
     const told = parent_run_id === undefined ? spawn : { parent_run_id, ...spawn };
     // Who names neither the run nor the call only repeats what the child knows: who spawned it may tell more.
     const isTold = spawn.parent_run_id !== undefined || spawn.call_id !== undefined;
-    return spawnParent(step, child, told, isTold);
+    return spawnParent(context, child, told, isTold);
   }
   const { parent_session_key, parent_run_id } = child;
   if (parent_session_key !== undefined && parent_session_key !== child.session_key) {
     const told: Spawn = { parent_session_key, ...(parent_run_id === undefined ? {} : { parent_run_id }) };
-    return spawnParent(step, child, told, false);
+    return spawnParent(context, child, told, false);
   }
-  return parent_run_id === undefined ? { kind: 'none' } : parentByRunId(step, child, parent_run_id);
+  return parent_run_id === undefined ? { kind: 'none' } : parentByRunId(context, child, parent_run_id);
 }
 
 /** Links of an announce run to each run that its id names and that is known. */
-export function announceLinks(step: Step, run: Run): SpanReference[] {
+export function announceLinks(context: Context, run: Run): SpanReference[] {
   const named = parseAnnounceRunId(run.run_id, run.session_key);
-  return named === undefined ? [] : announcedRuns(step, named, run.span_id).map(runReference);
+  return named === undefined ? [] : announcedRuns(context, named, run.span_id).map(runReference);
 }

@@ -9,8 +9,8 @@ import type { SpanRecord } from '../model/telemetry.js';
 import { archived, archiveEnded, recall } from './archive.js';
 import { agentName, runAttributes } from './attributes.js';
 import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, park } from './calls.js';
-import { endSteps, flushChats, spanError } from './chats.js';
-import { contentSize, prepareContent } from './content.js';
+import { endSteps, flushChats } from './chats.js';
+import { contentSize, prepareContent, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
 import { countOf, listOf, none } from './few.js';
 import { wakeBy } from './heap.js';
@@ -21,6 +21,7 @@ import {
   addOpen,
   addRunToSession,
   asideOf,
+  type Context,
   type Descent,
   emptyList,
   giveUp,
@@ -30,7 +31,6 @@ import {
   type Origin,
   type Run,
   type RunClosing,
-  type Step,
   sessionOf,
 } from './state.js';
 import { unmatchedSteps } from './steps.js';
@@ -43,8 +43,8 @@ const RUN_ENDED = 'run_ended';
 const isContinuation = ({ run_id, session_key }: Run): boolean =>
   parseAnnounceRunId(run_id, session_key) !== undefined;
 
-function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
-  const session = sessionOf(step, run.session_key);
+function runSpan(context: Context, run: Run, closing?: RunClosing): SpanRecord {
+  const session = sessionOf(context, run.session_key);
   return {
     kind: 'run',
     trace_id: run.trace_id,
@@ -55,7 +55,7 @@ function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
     end_ms: closing?.end_ms,
     error: closing?.error && spanError(closing.error),
     attributes: runAttributes(run, session, closing),
-    links: announceLinks(step, run),
+    links: announceLinks(context, run),
     // A copy that has been given out stays as it was.
     events: run.aside.events.slice(),
     parent_agent_id: run.descent?.parent_agent_id,
@@ -63,7 +63,7 @@ function runSpan(step: Step, run: Run, closing?: RunClosing): SpanRecord {
   };
 }
 
-/** V8 keeps small integers in place, and a difference of large numbers for one of them only if it is made one. */
+/** A small integer takes no memory of its own in V8; but the difference of two instants is one only once `| 0` has made it one. */
 function since(start_ms: number, at_ms: number): number {
   const after_ms = at_ms - start_ms;
   const small_ms = after_ms | 0;
@@ -73,25 +73,25 @@ function since(start_ms: number, at_ms: number): number {
 type Remote = ReturnType<typeof parseTraceparent>;
 
 /** Runs of a session share the text of its key. */
-function sharedKey(step: Step, session_key: string): string {
-  const key = sessionOf(step, session_key).runs.at(-1);
-  const latest = key === undefined ? undefined : peek(step.state, key);
+function sharedKey(context: Context, session_key: string): string {
+  const key = sessionOf(context, session_key).runs.at(-1);
+  const latest = key === undefined ? undefined : peek(context.state, key);
   return latest?.session_key ?? session_key;
 }
 
-function newRun(step: Step, origin: Origin, parent: Parent): Run {
+function newRun(context: Context, origin: Origin, parent: Parent): Run {
   const { run_id, span_id, first_seen, last_seen, seen_below, started } = origin;
-  const session_key = sharedKey(step, origin.session_key);
+  const session_key = sharedKey(context, origin.session_key);
   const start_ms = started?.ts ?? origin.first_ms;
   const known = parent.kind === 'known' ? parent : undefined;
   const remote = known === undefined ? parseTraceparent(started?.traceparent) : undefined;
-  const opened_after_ms = since(start_ms, Math.max(start_ms, step.now_ms));
-  const { content, content_max_bytes } = step.options;
+  const opened_after_ms = since(start_ms, Math.max(start_ms, context.now_ms));
+  const { content, content_max_bytes } = context.options;
   const input = content ? prepareContent(started?.input, content_max_bytes) : undefined;
   // In this order what most events look at lies together.
   return {
     span_id,
-    number: nextNumber(step.state),
+    number: nextNumber(context.state),
     epoch: 0,
     session_key,
     run_id,
@@ -118,7 +118,7 @@ function newRun(step: Step, origin: Origin, parent: Parent): Run {
     trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
     agent_id:
       started?.agent_id ??
-      sessionOf(step, session_key).agent_id ??
+      sessionOf(context, session_key).agent_id ??
       agentOfSession(session_key) ??
       DEFAULT_AGENT,
     trigger: started?.trigger,
@@ -167,42 +167,43 @@ const parentSession = (parent: Run | undefined, session_key: string): string | u
   parent === undefined || parent.session_key === session_key ? undefined : parent.session_key;
 
 /** Opens a run under its parent, in its parent's trace. */
-export function openRun(step: Step, origin: Origin, parent: Parent): Run {
-  const run = newRun(step, origin, parent);
-  makeRoom(step);
-  const { state, options } = step;
+export function openRun(context: Context, origin: Origin, parent: Parent): Run {
+  const run = newRun(context, origin, parent);
+  makeRoomForRun(context);
+  const { state, options } = context;
   state.runs.set(run.span_id, run);
   addOpen(state, run);
   state.counts.runs_opened++;
-  addRunToSession(step, run);
+  addRunToSession(context, run);
   const opened_ms = run.start_ms + run.opened_after_ms;
   wakeBy(state.waking, run, opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
   return run;
 }
 
 /** Shows a run that has just opened. */
-export const previewRun = (step: Step, run: Run): void => emitPreview(step, () => runSpan(step, run));
+export const previewRun = (context: Context, run: Run): void =>
+  emitPreview(context, () => runSpan(context, run));
 
 /** Something of the run was missed and could not be had again. */
-export function markGap({ state }: Step, run: Run): void {
+export function markGap({ state }: Context, run: Run): void {
   if (!run.gap) state.counts.runs_with_gap++;
   run.gap = true;
 }
 
 /** Over the bound the oldest open run is given up. */
-function makeRoom(step: Step): void {
-  const { state, options } = step;
+function makeRoomForRun(context: Context): void {
+  const { state, options } = context;
   if (state.open_count < options.limits.open_runs) return;
   let run = takeOldest(state.open);
   while (run?.ended !== undefined) run = takeOldest(state.open);
   if (run === undefined) return;
   state.runs.touch(run);
-  giveUp(step, 'open_runs');
-  closeRun(step, run, GIVEN_UP, 'too many open runs');
+  giveUp(context, 'open_runs');
+  closeRun(context, run, GIVEN_UP, 'too many open runs');
 }
 
 /** The nearest run above this one that waits for signs of life. One that was put away does not, but those above it may. */
-function watching({ state }: Step, run: Run): Run | undefined {
+function watching({ state }: Context, run: Run): Run | undefined {
   const { descent } = run;
   if (descent === undefined) return undefined;
   let { watching_key } = descent;
@@ -213,19 +214,19 @@ function watching({ state }: Step, run: Run): Run | undefined {
 }
 
 /** A sign of life of a run is one of its ancestors too: they wait for it. */
-export function touch(step: Step, run: Run, ts: number): void {
+export function touch(context: Context, run: Run, ts: number): void {
   if (lastTold(run) < ts) run.last_after_ms = since(run.start_ms, ts);
-  const active_ms = Math.max(ts, step.now_ms);
+  const active_ms = Math.max(ts, context.now_ms);
   let at: Run | undefined = run;
   while (at !== undefined && at.start_ms + at.active_after_ms < active_ms) {
     at.active_after_ms = since(at.start_ms, active_ms);
-    at = watching(step, at);
+    at = watching(context, at);
   }
 }
 
 /** When a run that shows no more life is to be closed, and why. */
-function limitOf(step: Step, run: Run): { due_ms: number; reason: string } {
-  const { idle_ms, age_ms } = step.options.limits;
+function limitOf(context: Context, run: Run): { due_ms: number; reason: string } {
+  const { idle_ms, age_ms } = context.options.limits;
   const idle_due_ms = run.start_ms + run.active_after_ms + idle_ms;
   const age_due_ms = run.start_ms + run.opened_after_ms + age_ms;
   return age_due_ms <= idle_due_ms
@@ -233,53 +234,53 @@ function limitOf(step: Step, run: Run): { due_ms: number; reason: string } {
     : { due_ms: idle_due_ms, reason: 'idle_timeout' };
 }
 
-export function expireLimits(step: Step, run: Run): void {
+export function expireLimits(context: Context, run: Run): void {
   if (run.ended !== undefined) return;
-  const { due_ms, reason } = limitOf(step, run);
-  if (due_ms > step.now_ms) return;
-  giveUp(step, reason);
-  closeRun(step, run, reason, `closed by the bridge: ${reason.replace('_', ' ')}`);
+  const { due_ms, reason } = limitOf(context, run);
+  if (due_ms > context.now_ms) return;
+  giveUp(context, reason);
+  closeRun(context, run, reason, `closed by the bridge: ${reason.replace('_', ' ')}`);
 }
 
 /** Ends a run that did not end by itself, and with it what is open in it. */
-export function closeRun(step: Step, run: Run, type: string, message: string): void {
-  endRun(step, run, { end_ms: lastTold(run), error: { type, message } }, type);
-  settleRun(step, run);
-  putAway(step, run);
+export function closeRun(context: Context, run: Run, type: string, message: string): void {
+  endRun(context, run, { end_ms: lastTold(run), error: { type, message } }, type);
+  settleRun(context, run);
+  putAway(context, run);
 }
 
 /** A run that has ended and waits for nothing is put away. */
-export const putAway = (step: Step, run: Run): void => archiveEnded(step, run, settleRun);
+export const putAway = (context: Context, run: Run): void => archiveEnded(context, run, settleRun);
 
 /** The run has opened with it. A second one is a retry of the same run, and only has its record. */
-export const onStarted = (step: Step, run: Run, event: EventOf<'agent.started'>): void =>
-  emitLog(step, event, { run });
+export const onStarted = (context: Context, run: Run, event: EventOf<'agent.started'>): void =>
+  emitLog(context, event, { run });
 
 /** A status that is no success is an error: of the error's own type, else of the status's name. */
-function errorOf(event: EventOf<'agent.finished'> | EventOf<'subagent.finished'>): ErrorDetail | undefined {
+function runError(event: EventOf<'agent.finished'> | EventOf<'subagent.finished'>): ErrorDetail | undefined {
   if (event.status === 'ok') return undefined;
   return { type: event.status, message: event.status, ...event.error };
 }
 
-function logEnd(step: Step, run: Run, event: AgentEvent, error: ErrorDetail | undefined): void {
-  emitLog(step, event, {
+function logRunEnd(context: Context, run: Run, event: AgentEvent, error: ErrorDetail | undefined): void {
+  emitLog(context, event, {
     run,
     detail: { success: error === undefined, 'error.type': error?.type },
     failed: error !== undefined,
   });
 }
 
-export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'>): void {
-  const error = errorOf(event);
-  logEnd(step, run, event, error);
+export function onFinished(context: Context, run: Run, event: EventOf<'agent.finished'>): void {
+  const error = runError(event);
+  logRunEnd(context, run, event, error);
   if (event.settled === false) {
     if (event.status === 'cancelled' || event.status === 'timeout') asideOf(run).cancelled_at_ms ??= event.ts;
     return;
   }
   if (run.ended !== undefined) return;
-  const { content, content_max_bytes } = step.options;
+  const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
-  endRun(step, run, {
+  endRun(context, run, {
     end_ms: event.ts,
     yielded: event.yielded === true || run.aside.yielded_at_ms !== undefined,
     error,
@@ -289,20 +290,20 @@ export function onFinished(step: Step, run: Run, event: EventOf<'agent.finished'
 }
 
 /** The child's task is over. Its own end tells more, so it is waited for a little. */
-export function onSubagentFinished(step: Step, run: Run, event: EventOf<'subagent.finished'>): void {
-  const error = errorOf(event);
-  logEnd(step, run, event, error);
+export function onSubagentFinished(context: Context, run: Run, event: EventOf<'subagent.finished'>): void {
+  const error = runError(event);
+  logRunEnd(context, run, event, error);
   if (run.ended !== undefined || run.aside.finishing !== undefined) return;
-  const due_ms = step.now_ms + step.options.limits.settle_ms;
+  const due_ms = context.now_ms + context.options.limits.settle_ms;
   asideOf(run).finishing = { end: { end_ms: event.ts, error }, due_ms };
-  wakeBy(step.state.waking, run, due_ms);
+  wakeBy(context.state.waking, run, due_ms);
 }
 
-export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.output'>): void {
-  emitLog(step, event, { run });
+export function onSubagentOutput(context: Context, run: Run, event: EventOf<'subagent.output'>): void {
+  emitLog(context, event, { run });
   if (run.ended !== undefined) return;
-  if (run.aside.events.length >= MAX_SPAN_EVENTS) return giveUp(step, 'span_events');
-  const { content, content_max_bytes } = step.options;
+  if (run.aside.events.length >= MAX_SPAN_EVENTS) return giveUp(context, 'span_events');
+  const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
   const aside = asideOf(run);
   aside.events = added(aside.events, {
@@ -316,10 +317,10 @@ export function onSubagentOutput(step: Step, run: Run, event: EventOf<'subagent.
 }
 
 /** What came to be known since the run opened may name its parent better; the trace stays what it was. */
-function refineParent(step: Step, run: Run): KnownParent | undefined {
+function refineParent(context: Context, run: Run): KnownParent | undefined {
   const { span_id, session_key, run_id, start_ms, descent } = run;
   const { parent_session_key, parent_run_id } = descent ?? {};
-  const found = findParent(step, {
+  const found = findParent(context, {
     key: span_id,
     session_key,
     run_id,
@@ -344,34 +345,39 @@ function refineParent(step: Step, run: Run): KnownParent | undefined {
   return parent;
 }
 
-function measureRun(step: Step, run: Run, end_ms: number, error_type: string | undefined): void {
-  if (!step.options.measurements) return;
+function measureRun(context: Context, run: Run, end_ms: number, error_type: string | undefined): void {
+  if (!context.options.measurements) return;
   const labels = {
     'gen_ai.operation.name': 'invoke_agent',
-    'gen_ai.agent.name': agentName(run, sessionOf(step, run.session_key)),
+    'gen_ai.agent.name': agentName(run, sessionOf(context, run.session_key)),
     'error.type': error_type,
   };
-  measure(step, 'gen_ai.invoke_agent.duration', seconds(run.start_ms, end_ms), labels);
+  measure(context, 'gen_ai.invoke_agent.duration', seconds(run.start_ms, end_ms), labels);
   // What still waits for its call becomes a span, too.
-  measure(step, 'gen_ai.invoke_agent.inference_calls', run.call_count + unmatchedSteps(run).length, labels);
-  measure(step, 'gen_ai.invoke_agent.tool_calls', run.tool_count + countOf(run.aside.early_ends), labels);
+  measure(
+    context,
+    'gen_ai.invoke_agent.inference_calls',
+    run.call_count + unmatchedSteps(run).length,
+    labels,
+  );
+  measure(context, 'gen_ai.invoke_agent.tool_calls', run.tool_count + countOf(run.aside.early_ends), labels);
 }
 
 /** Ends the run's span. Its open calls and steps wait a little for their own ends. */
-function endRun(step: Step, run: Run, closing: RunClosing, calls_error = RUN_ENDED): void {
+function endRun(context: Context, run: Run, closing: RunClosing, calls_error = RUN_ENDED): void {
   if (run.ended !== undefined) return;
-  const { state } = step;
-  const parent = refineParent(step, run);
-  const span = runSpan(step, run, closing);
-  endSteps(step, run, closing);
-  measureRun(step, run, closing.end_ms, span.error?.type);
-  if (parent?.awaited_call_id === undefined) emitSpan(step, span);
-  else parkUnder(step, parent, span, parent.awaited_call_id);
-  const settle_due_ms = step.now_ms + step.options.limits.settle_ms;
+  const { state } = context;
+  const parent = refineParent(context, run);
+  const span = runSpan(context, run, closing);
+  endSteps(context, run, closing);
+  measureRun(context, run, closing.end_ms, span.error?.type);
+  if (parent?.awaited_call_id === undefined) emitSpan(context, span);
+  else parkUnder(context, parent, span, parent.awaited_call_id);
+  const settle_due_ms = context.now_ms + context.options.limits.settle_ms;
   run.ended = {
     number: 0,
     end_ms: closing.end_ms,
-    arrival_ms: step.now_ms,
+    arrival_ms: context.now_ms,
     yielded: closing.yielded === true,
     settle_due_ms,
     calls_error,
@@ -384,44 +390,49 @@ function endRun(step: Step, run: Run, closing: RunClosing, calls_error = RUN_END
 }
 
 /** Keeps a run's span until the call that it hangs under is seen, with the run of that call. */
-function parkUnder(step: Step, { run: { span_id } }: KnownParent, span: SpanRecord, call_id: string): void {
-  const parent = step.state.runs.get(span_id) ?? recall(step, span_id);
+function parkUnder(
+  context: Context,
+  { run: { span_id } }: KnownParent,
+  span: SpanRecord,
+  call_id: string,
+): void {
+  const parent = context.state.runs.get(span_id) ?? recall(context, span_id);
   if (parent === undefined) return;
-  park(step, parent, span, call_id);
-  putAway(step, parent);
+  park(context, parent, span, call_id);
+  putAway(context, parent);
 }
 
 /** Closes what is still open in a run that has ended. */
-function closeLeftCalls(step: Step, run: Run): void {
+function closeLeftCalls(context: Context, run: Run): void {
   if (run.ended === undefined) return;
   const { end_ms, calls_error } = run.ended;
-  closeCalls(step, run, end_ms, { type: calls_error, message: 'the run ended before its call' });
+  closeCalls(context, run, end_ms, { type: calls_error, message: 'the run ended before its call' });
 }
 
 /** Nothing more is waited for: whatever is open in the run is closed. */
-export function settleRun(step: Step, run: Run): void {
-  expireEarlyEnds(step, run, Infinity);
-  closeLeftCalls(step, run);
-  expireParked(step, run, Infinity);
-  flushChats(step, run);
+export function settleRun(context: Context, run: Run): void {
+  expireEarlyEnds(context, run, Infinity);
+  closeLeftCalls(context, run);
+  expireParked(context, run, Infinity);
+  flushChats(context, run);
 }
 
-export function expireSettle(step: Step, run: Run): void {
+export function expireSettle(context: Context, run: Run): void {
   const { finishing } = run.aside;
-  if (finishing !== undefined && finishing.due_ms <= step.now_ms) endRun(step, run, finishing.end);
-  if (run.ended !== undefined && run.ended.settle_due_ms <= step.now_ms) closeLeftCalls(step, run);
+  if (finishing !== undefined && finishing.due_ms <= context.now_ms) endRun(context, run, finishing.end);
+  if (run.ended !== undefined && run.ended.settle_due_ms <= context.now_ms) closeLeftCalls(context, run);
 }
 
 /** When a run has to be looked at next, if nothing comes: later than now, since what is due by now has been seen to. */
-export function nextDueMs(step: Step, run: Run): number {
-  const { now_ms, options } = step;
-  let due_ms = run.ended === undefined ? limitOf(step, run).due_ms : Infinity;
+export function nextDueMs(context: Context, run: Run): number {
+  const { now_ms, options } = context;
+  let due_ms = run.ended === undefined ? limitOf(context, run).due_ms : Infinity;
   const consider = (each_ms: number | undefined): void => {
     if (each_ms !== undefined && each_ms > now_ms && each_ms < due_ms) due_ms = each_ms;
   };
   consider(run.aside.finishing?.due_ms);
   if (countOf(run.calls) > 0) consider(run.ended?.settle_due_ms);
-  for (const open of run.steps) consider(open.due_ms);
+  for (const step of run.steps) consider(step.due_ms);
   for (const chat of listOf(run.chats)) consider(chat.look_ms ?? chat.due_ms);
   for (const { due_ms: next_due_ms } of listOf(run.aside.reasoning)) consider(next_due_ms);
   for (const { arrival_ms } of listOf(run.aside.early_ends)) consider(arrival_ms + options.limits.hold_ms);

@@ -1,19 +1,66 @@
 /**
- * What is written down of the correlator's state, and how the rest of it follows from that. A run's record has its calls and
- * timers with it, a held run's its events; the maps over all of them are put together again when it is taken back.
+ * The correlator's state as it begins, what is written down of it, and how the rest of it follows from that. A run's record has its
+ * calls and timers with it, a held run's its events; the maps over all of them are put together again when it is taken back.
  */
+import { createBoundedMap, createQueue } from '../bounded.js';
+import { createIdSet } from '../id-set.js';
 import type { SavedRecord } from '../model/record.js';
-import { keepNumbersAbove, restoreParts, type Tracked, trackBounded } from '../tracked.js';
+import {
+  createTracker,
+  keepNumbersAbove,
+  restoreParts,
+  type Tracked,
+  TrackedMap,
+  trackBounded,
+} from '../tracked.js';
 import { trackIds } from '../tracked-ids.js';
 import { listOf } from './few.js';
-import { RUN_FORM, SESSION_FORM } from './forms.js';
+import { HELD_FORM, RUN_FORM, SESSION_FORM } from './forms.js';
 import { wakeBy } from './heap.js';
 import { addWaiting } from './held.js';
-import { addOpen, addOpenCall, type HeldRun, type Run, STATE_PREFIX, type State } from './state.js';
+import {
+  addOpen,
+  addOpenCall,
+  type HeldRun,
+  type Origin,
+  type Run,
+  STATE_PREFIX,
+  type State,
+} from './state.js';
 
 /** Each is as long as a run's record. */
 const SPANS_OF_A_RECORD = 5;
 const RUNS_OF_A_RECORD = 20;
+
+const keyOf = ({ span_id }: Pick<Origin, 'span_id'>): string => span_id;
+
+export function createState(): State {
+  const tracker = createTracker(STATE_PREFIX);
+  return {
+    tracker,
+    runs: new TrackedMap<Run>({ tracker, prefix: `${STATE_PREFIX}runs/`, keyOf, ...RUN_FORM }),
+    archive: createBoundedMap(),
+    ended: createQueue(),
+    open: createQueue(),
+    open_count: 0,
+    open_calls: createQueue(),
+    open_call_count: 0,
+    held: new TrackedMap<HeldRun>({ tracker, prefix: `${STATE_PREFIX}held/`, keyOf, ...HELD_FORM }),
+    held_order: createQueue(),
+    held_events: 0,
+    waiting: new Map(),
+    sessions: createBoundedMap(),
+    recent_key: undefined,
+    recent_session: undefined,
+    spawns: createBoundedMap(),
+    by_run_id: createBoundedMap(),
+    seen_events: createIdSet(),
+    ended_spans: createIdSet(),
+    unreasoned: createBoundedMap(),
+    waking: [],
+    counts: { runs_opened: 0, runs_ended: 0, runs_with_gap: 0, duplicates: 0, given_up: {} },
+  };
+}
 
 /** By the second part of their records' keys. */
 export type StateParts = Record<string, Tracked>;

@@ -5,7 +5,7 @@
 import { addText } from '../id-set.js';
 import type { AgentEvent } from '../model/event.js';
 import { addNumber, type Seen } from './numbers.js';
-import type { Step } from './state.js';
+import type { Context } from './state.js';
 
 const ABOUT_SUBAGENTS: ReadonlySet<AgentEvent['type']> = new Set([
   'subagent.spawned',
@@ -20,7 +20,7 @@ const BY_ID = 1;
 const BY_NUMBER = 2;
 
 /** Whether an event comes for the first time; from here on it has been seen. `seen`: by the run that it is told of. */
-export function isFirstSight({ state, options }: Step, event: AgentEvent, seen: Seen): boolean {
+export function isFirstSight({ state, options }: Context, event: AgentEvent, seen: Seen): boolean {
   const { event_id, seq, session_key, run_id } = event;
   const { seen_ids } = options.limits;
   if (event_id !== undefined) return addText(state.seen_events, event_id, BY_ID, seen_ids);

@@ -5,16 +5,15 @@
 import { getEntry, setEntry } from '../bounded.js';
 import type { EventOf } from '../model/event.js';
 import type { Attributes, SpanReference } from '../model/telemetry.js';
-import { callSpanId, isKnownCall } from './calls.js';
+import { isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
-import { CALLS } from './forms.js';
-import { deriveTraceId, runKey } from './ids.js';
+import { callSpanId, deriveTraceId, runKey } from './ids.js';
 import { spawnerOf } from './parents.js';
-import { type Run, runReference, type Spawn, type Step, sessionOf, setSession } from './state.js';
+import { CALLS, type Context, type Run, runReference, type Spawn, sessionOf, setSession } from './state.js';
 
 type Spawned = EventOf<'subagent.spawned'>;
 
-function spawnOf(event: Spawned, known: Spawn | undefined): Spawn {
+function mergeSpawn(event: Spawned, known: Spawn | undefined): Spawn {
   const { parent_session_key, parent_run_id, call_id } = event;
   return {
     ...(known?.parent_session_key === parent_session_key ? known : {}),
@@ -34,12 +33,12 @@ interface SpawningSpan {
 }
 
 /** The span that a spawn's record belongs to: the spawning call, else the parent's run. */
-function spawningSpan(step: Step, event: Spawned): SpawningSpan | undefined {
+function spawningSpan(context: Context, event: Spawned): SpawningSpan | undefined {
   const { session_key, run_id = '', call_id, ts: start_ms } = event;
   const child = { key: runKey(session_key, run_id), run_id, start_ms };
-  const { run, is_guess } = spawnerOf(step, spawnOf(event, undefined), child);
+  const { run, is_guess } = spawnerOf(context, mergeSpawn(event, undefined), child);
   if (run === undefined) return undefined;
-  if (call_id === undefined || !isKnownCall(step, run, call_id))
+  if (call_id === undefined || !isKnownCall(context, run, call_id))
     return { run, reference: runReference(run), identity: {}, is_guess };
   return {
     run,
@@ -53,16 +52,16 @@ function spawningSpan(step: Step, event: Spawned): SpawningSpan | undefined {
 }
 
 /** Gives out a spawn's record: on the spawning span, else on the child's, seen or not. */
-export function logSpawn(step: Step, event: Spawned, child: Run | undefined): void {
-  if (!step.options.logs) return;
+export function logSpawn(context: Context, event: Spawned, child: Run | undefined): void {
+  if (!context.options.logs) return;
   const { session_key, run_id = '' } = event;
-  const spawning = spawningSpan(step, event);
+  const spawning = spawningSpan(context, event);
   const run = spawning?.run ?? child;
   const unseen = (): SpanReference => ({
     trace_id: deriveTraceId(session_key, run_id),
     span_id: runKey(session_key, run_id),
   });
-  emitLog(step, event, {
+  emitLog(context, event, {
     run,
     span: spawning?.reference ?? child ?? unseen(),
     detail: {
@@ -74,17 +73,17 @@ export function logSpawn(step: Step, event: Spawned, child: Run | undefined): vo
 }
 
 /** Remembers a spawn; true where its record could be given out at once, on the span that it belongs to. */
-export function rememberSpawn(step: Step, event: Spawned): boolean {
-  const { state, options } = step;
+export function rememberSpawn(context: Context, event: Spawned): boolean {
+  const { state, options } = context;
   const { session_key, run_id } = event;
   if (run_id === undefined) {
-    const session = sessionOf(step, session_key);
-    setSession(step, session_key, { ...session, spawn: spawnOf(event, session.spawn) });
+    const session = sessionOf(context, session_key);
+    setSession(context, session_key, { ...session, spawn: mergeSpawn(event, session.spawn) });
   } else {
     const key = runKey(session_key, run_id);
-    setEntry(state.spawns, key, spawnOf(event, getEntry(state.spawns, key)), options.limits.spawns);
+    setEntry(state.spawns, key, mergeSpawn(event, getEntry(state.spawns, key)), options.limits.spawns);
   }
-  if (spawningSpan(step, event)?.is_guess !== false) return false;
-  logSpawn(step, event, undefined);
+  if (spawningSpan(context, event)?.is_guess !== false) return false;
+  logSpawn(context, event, undefined);
   return true;
 }

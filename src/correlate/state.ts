@@ -3,27 +3,22 @@
  * which what is over it is given up. What is written down of it for a next process is in `saved.ts`.
  */
 
-import {
-  type BoundedMap,
-  createBoundedMap,
-  createQueue,
-  enqueue,
-  type Queue,
-  setEntry,
-  useEntry,
-} from '../bounded.js';
-import { createIdSet, type IdSet } from '../id-set.js';
+import { type BoundedMap, enqueue, type Queue, setEntry, useEntry } from '../bounded.js';
+import type { IdSet } from '../id-set.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
-import { createTracker, isThere, TrackedMap, type Tracker } from '../tracked.js';
-import { type Few, none } from './few.js';
-import { HELD_FORM, RUN_FORM } from './forms.js';
+import { isThere, type TrackedMap, type Tracker } from '../tracked.js';
+import { type Few, fewOf, none } from './few.js';
 import type { Waiting } from './heap.js';
 import type { Seen } from './numbers.js';
 
 /** The keys of the correlator's records begin so. */
 export const STATE_PREFIX = 'state/';
 
+/**
+ * How long the correlator waits for what may still come, in milliseconds of the time that it is told, and how much it holds. What
+ * is closed or given out because of a limit is counted under `given_up`; what is only remembered is forgotten over its bound.
+ */
 export interface Limits {
   /** A run without an event of its own or of its descendants is closed after this. */
   idle_ms: number;
@@ -39,8 +34,11 @@ export interface Limits {
   chat_hold_ms: number;
   /** How much longer it waits for its reasoning tokens while who could tell them can't be asked. */
   chat_patience_ms: number;
+  /** Open runs; over it the oldest is closed, with error `given_up`. */
   open_runs: number;
+  /** Open tool calls; over it the oldest is closed, with error `given_up`. */
   open_calls: number;
+  /** Events of runs that are not open yet; over it the run that has waited longest is opened as it is. */
   held_events: number;
   /** Ended runs whose context is kept for late children. */
   ended_runs: number;
@@ -48,13 +46,16 @@ export interface Limits {
   seen_ids: number;
   /** Model calls that were given out without their reasoning tokens, kept in case these come. */
   unreasoned_chats: number;
+  /** Sessions whose id, agent, channel and latest runs are remembered. */
   sessions: number;
+  /** Spawns of sub-agents that are remembered for runs that come later. */
   spawns: number;
 }
 
 /** Those of the limits that somebody sets. */
 export type GivenLimits = { [K in keyof Limits]?: number | undefined };
 
+/** What holds where nobody sets another limit. */
 export const DEFAULT_LIMITS: Limits = {
   idle_ms: 30 * 60_000,
   age_ms: 24 * 3_600_000,
@@ -358,7 +359,7 @@ export interface State {
   /** Keys of held runs by what they wait for: a session (`s:`) or a run (`r:`). */
   waiting: Map<string, Set<string>>;
   sessions: BoundedMap<Session>;
-  /** The session that was looked at last in this step, and its key: nearly all of a step is about one. */
+  /** The session that was looked at last in this call, and its key: nearly all of a call is about one. */
   recent_key: string | undefined;
   recent_session: Session | undefined;
   /** By the child's run. */
@@ -393,38 +394,8 @@ export interface CorrelatorCounts {
   given_up: Record<string, number>;
 }
 
-const keyOf = ({ span_id }: Pick<Origin, 'span_id'>): string => span_id;
-
-export function createState(): State {
-  const tracker = createTracker(STATE_PREFIX);
-  return {
-    tracker,
-    runs: new TrackedMap<Run>({ tracker, prefix: `${STATE_PREFIX}runs/`, keyOf, ...RUN_FORM }),
-    archive: createBoundedMap(),
-    ended: createQueue(),
-    open: createQueue(),
-    open_count: 0,
-    open_calls: createQueue(),
-    open_call_count: 0,
-    held: new TrackedMap<HeldRun>({ tracker, prefix: `${STATE_PREFIX}held/`, keyOf, ...HELD_FORM }),
-    held_order: createQueue(),
-    held_events: 0,
-    waiting: new Map(),
-    sessions: createBoundedMap(),
-    recent_key: undefined,
-    recent_session: undefined,
-    spawns: createBoundedMap(),
-    by_run_id: createBoundedMap(),
-    seen_events: createIdSet(),
-    ended_spans: createIdSet(),
-    unreasoned: createBoundedMap(),
-    waking: [],
-    counts: { runs_opened: 0, runs_ended: 0, runs_with_gap: 0, duplicates: 0, given_up: {} },
-  };
-}
-
-/** One step of the correlator: what it knows, when it is, and what it gives out. */
-export interface Step {
+/** Of one call of the correlator: what it knows, when it is, and what it gives out. */
+export interface Context {
   state: State;
   options: Options;
   now_ms: number;
@@ -458,6 +429,13 @@ export const NOTHING_ASIDE: Readonly<Aside> = Object.freeze({
   wrapped: none<WrappedCall>(),
 });
 
+/** What tells the entries of a run's collections apart. */
+export const CALLS = fewOf<OpenCall>((call) => call.call_id);
+export const CHATS = fewOf<HeldChat>((chat) => chat.span.span_id);
+export const EARLY_ENDS = fewOf<EarlyEnd>((early) => early.event.call_id);
+export const EARLY_REASONING = fewOf<EarlyReasoning>((early) => early.response_id);
+export const WRAPPED = fewOf<WrappedCall>((call) => call.call_id);
+
 /** What a run has aside, to be changed. */
 export function asideOf(run: Run): Aside {
   if (run.aside === NOTHING_ASIDE) run.aside = { ...NOTHING_ASIDE };
@@ -467,7 +445,7 @@ export function asideOf(run: Run): Aside {
 /** What every run begins with: nothing. */
 export const emptyList = <T>(): readonly T[] => NO_LIST;
 
-/** The list with one more at its end; it takes the place of the one that is given. */
+/** The list with one more at its end. It may change the one that it is given, but never an empty one: assign what it returns. */
 export function added<T>(list: readonly T[], item: T): readonly T[] {
   if (list.length === 0) return [item];
   (list as T[]).push(item);
@@ -485,7 +463,7 @@ export function forgetCalls(run: Run): void {
 
 export const runReference = (run: Run): SpanReference => ({ trace_id: run.trace_id, span_id: run.span_id });
 
-export function giveUp({ state }: Step, what: string): void {
+export function giveUp({ state }: Context, what: string): void {
   state.counts.given_up[what] = (state.counts.given_up[what] ?? 0) + 1;
 }
 
@@ -510,13 +488,13 @@ function keepRecent(state: State, session_key: string, session: Session): Sessio
   return session;
 }
 
-/** A step begins: what was looked at before may have been forgotten since. */
+/** A call of the correlator begins: what was looked at before may have been forgotten since. */
 export function forgetRecent(state: State): void {
   state.recent_key = undefined;
   state.recent_session = undefined;
 }
 
-export function sessionOf({ state, options }: Step, session_key: string): Session {
+export function sessionOf({ state, options }: Context, session_key: string): Session {
   if (state.recent_session !== undefined && state.recent_key === session_key) return state.recent_session;
   const known = useEntry(state.sessions, session_key, options.limits.sessions);
   if (known !== undefined) return keepRecent(state, session_key, known);
@@ -524,7 +502,7 @@ export function sessionOf({ state, options }: Step, session_key: string): Sessio
 }
 
 export function setSession(
-  { state, options }: Pick<Step, 'state' | 'options'>,
+  { state, options }: Pick<Context, 'state' | 'options'>,
   session_key: string,
   session: Session,
 ): Session {
@@ -532,11 +510,11 @@ export function setSession(
   return keepRecent(state, session_key, session);
 }
 
-export function addRunToSession(step: Step, run: Run): void {
-  const session = sessionOf(step, run.session_key);
+export function addRunToSession(context: Context, run: Run): void {
+  const session = sessionOf(context, run.session_key);
   const runs = session.runs.slice(1 - RUNS_OF_A_SESSION).concat(run.span_id);
-  setSession(step, run.session_key, { ...session, runs, latest: run });
-  setEntry(step.state.by_run_id, run.run_id, run.span_id, step.options.limits.ended_runs);
+  setSession(context, run.session_key, { ...session, runs, latest: run });
+  setEntry(context.state.by_run_id, run.run_id, run.span_id, context.options.limits.ended_runs);
 }
 
 export function addOpen(state: State, run: Run): void {
@@ -551,7 +529,7 @@ export function addOpenCall(state: State, call: OpenCall): void {
 }
 
 /** The run, where it is the latest of its session and at hand, to be changed: so most are found, and need no key. */
-export function latestRun({ state }: Step, session_key: string, run_id: string): Run | undefined {
+export function latestRun({ state }: Context, session_key: string, run_id: string): Run | undefined {
   const { sessions, runs } = state;
   const session = sessions.young.entries.get(session_key);
   if (session !== undefined) keepRecent(state, session_key, session);
@@ -565,7 +543,7 @@ export function latestRun({ state }: Step, session_key: string, run_id: string):
  * A run that is open, or that waits for something: to be changed. From here on it is at hand, where it is the latest of the session
  * that was looked at last.
  */
-export function liveRun({ state }: Step, key: string): Run | undefined {
+export function liveRun({ state }: Context, key: string): Run | undefined {
   const run = state.runs.get(key);
   const session = state.recent_session;
   if (run !== undefined && session?.runs.at(-1) === key) session.latest = run;

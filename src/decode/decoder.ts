@@ -8,6 +8,7 @@ import { isObject } from '../json.js';
 import { type AgentEvent, agentEventSchema, normaliseInstants } from '../model/event.js';
 import { isPlainEvent } from '../model/guard.js';
 
+/** Why a line was rejected; the counters have these names. */
 export type RejectReason =
   | 'invalid_utf8'
   | 'invalid_json'
@@ -17,17 +18,19 @@ export type RejectReason =
   | 'line_too_long'
   | 'line_incomplete';
 
+/** What is wrong with a line. */
 export interface Rejection {
   reason: RejectReason;
   /** The field, in dotted form; empty for the line as a whole. */
   path: string;
   message: string;
   /** What else is wrong with the same event. */
-  more?: Pick<Rejection, 'path' | 'message'>[];
+  more?: Fault[];
 }
 
 type Fault = Pick<Rejection, 'path' | 'message'>;
 
+/** What became of one line. */
 export interface Decoded {
   events: AgentEvent[];
   /** Why a well-formed line gave no event: `unknown_type`, `frame.tick`, … */
@@ -74,11 +77,14 @@ function describe(issue: z.core.$ZodIssue, candidate: unknown, place: string): F
   return { path: [place, ...issue.path.map(String)].filter(Boolean).join('.'), message };
 }
 
+/** What may be an event: as a line has it, or as a decoder has made it. */
+export type Candidate = Record<string, unknown>;
+
 /**
  * Checks a candidate against the catalog. Null stands for "absent" in many producers' JSON, so it is taken as that.
  * `place` prefixes the path where the candidate is not the line itself.
  */
-export function checkEvent(candidate: Record<string, unknown>, place = ''): Decoded {
+export function checkEvent(candidate: Candidate, place = ''): Decoded {
   if (isPlainEvent(candidate)) return { events: [candidate] };
   for (const key of Object.keys(candidate)) {
     if (candidate[key] === null || candidate[key] === undefined) delete candidate[key];
@@ -95,7 +101,7 @@ export function checkEvent(candidate: Record<string, unknown>, place = ''): Deco
 }
 
 /** Checks several candidates: the good ones are given out even where another is rejected. */
-export function checkEvents(candidates: Record<string, unknown>[], place: string): Decoded {
+export function checkEvents(candidates: Candidate[], place: string): Decoded {
   const decoded: Decoded = { events: [] };
   for (const candidate of candidates) {
     const { events, rejected } = checkEvent(candidate, place);

@@ -10,7 +10,7 @@ import { createGatewayDecoder, looksLikeFrame } from './gateway/index.js';
 import { parseLine } from './line.js';
 import { createTranscriptDecoder, looksLikeTranscript, type TranscriptIndex } from './transcript.js';
 
-export type { Decoded, DecoderMemory, Rejection, RejectReason } from './decoder.js';
+export type { Decoded, Rejection, RejectReason } from './decoder.js';
 export { DIALECTS, type Dialect } from './dialect.js';
 export { readTranscriptIndex, type TranscriptIndex, type TranscriptSession } from './transcript.js';
 
@@ -40,25 +40,40 @@ const isWhite = (byte: number): boolean => WHITE_SPACE.has(byte);
 /** Most lines tell by their first byte. */
 const isBlank = (bytes: Buffer): boolean => isWhite(bytes[0] ?? 0x20) && bytes.every(isWhite);
 
-/** Decodes the lines of one stream. */
+/** Decodes the lines of one stream. It never throws: what is wrong with a line is said in what it gives. */
 export interface LineDecoder {
+  /**
+   * Takes one line, without its line end. `arrival_ms`: when it was read, epoch milliseconds: the time of what tells none itself,
+   * unless it is a recording that has its own arrival times.
+   */
   decode(bytes: Buffer, arrival_ms: number): Decoded;
+  /** The stream has ended: gives out the events that were held back for a following line. */
   end(): Decoded['events'];
-  /** What it has been told, or what it saw in the first object. */
+  /** The dialect that it was given, or what it saw in the first object; until then `auto`. */
   dialect(): Dialect;
+}
+
+/** One whose memory can be written down, and taken back by another one of the same stream. */
+export interface RememberingDecoder extends LineDecoder {
   memory(): DecoderMemory;
 }
 
 /**
  * A decoder for one stream of lines. With `auto` the first line that is a JSON object decides; lines before it are
- * rejected as they would be in any dialect. `sessions` names the sessions of transcript files; of what was written in
- * one before `since_ms` nothing is told.
+ * rejected as they would be in any dialect. `sessions` names the sessions of transcript files, see `readTranscriptIndex`; of what
+ * was written in one before `since_ms`, epoch milliseconds, nothing is told.
  */
-export function createLineDecoder(
+export const createLineDecoder = (
   dialect: Dialect,
   sessions?: TranscriptIndex,
   since_ms?: number,
-): LineDecoder {
+): LineDecoder => createRememberingDecoder(dialect, sessions, since_ms);
+
+export function createRememberingDecoder(
+  dialect: Dialect,
+  sessions?: TranscriptIndex,
+  since_ms?: number,
+): RememberingDecoder {
   let decided = dialect;
   let decoder: Decoder | undefined;
 

@@ -1,6 +1,6 @@
 /**
  * From the bytes of a line to a JSON object: UTF-8 is checked, JSON is parsed, lone surrogates are replaced, and what is nested
- * too deep is cut off. Every later stage can trust that its strings are well-formed and that it can be written as JSON again.
+ * too deep is cut off. Every later stage can trust that its values are well-formed text, and that it can be written as JSON again.
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject, type Json } from '../json.js';

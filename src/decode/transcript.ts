@@ -7,11 +7,11 @@ import { blockText, isObject, type Json, list, number, object, text } from '../j
 import { ANNOUNCE_PREFIX } from '../model/announce.js';
 import type { AgentEvent } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
-import { checkEvents, type Decoded, type Decoder, ignore, reject } from './decoder.js';
+import { type Candidate, checkEvents, type Decoded, type Decoder, ignore, reject } from './decoder.js';
 import { modelCallEvents, noModelCall } from './message.js';
 import { toolEnd } from './tool-end.js';
 
-/** What `sessions.json`, beside the transcripts, says of a session. */
+/** What OpenClaw's `sessions.json`, beside the transcripts of an agent, says of a session. */
 export interface TranscriptSession {
   session_key: string;
   parent_session_key?: string;
@@ -22,7 +22,10 @@ export interface TranscriptSession {
 /** Sessions by their id. One that it does not know yet may be there when it is asked again. */
 export type TranscriptIndex = Pick<ReadonlyMap<string, TranscriptSession>, 'get'>;
 
-/** Reads `sessions.json`: an object of session rows by session key. Rows without an id are passed over. */
+/**
+ * Reads the content of OpenClaw's `sessions.json` (`~/.openclaw/agents/<agent>/sessions/sessions.json`), parsed: an object of session
+ * rows by session key. What is no such row, or has no id, is passed over.
+ */
 export function readTranscriptIndex(value: unknown): ReadonlyMap<string, TranscriptSession> {
   const index = new Map<string, TranscriptSession>();
   for (const [session_key, row] of Object.entries(object(value))) {
@@ -46,8 +49,6 @@ export function readTranscriptIndex(value: unknown): ReadonlyMap<string, Transcr
 export const looksLikeTranscript = (value: Json): boolean =>
   (value.type === 'session' && text(value.id) !== undefined) ||
   (value.type === 'message' && isObject(value.message));
-
-type Candidate = Record<string, unknown>;
 
 interface State {
   session_id: string;

@@ -6,6 +6,7 @@ import type { Capture, RecordChange, SavedRecord } from './record.js';
 import type { Emission } from './telemetry.js';
 
 export const SIGNALS = ['traces', 'metrics', 'logs'] as const;
+/** What is counted, and may be sent, apart from the others. */
 export type Signal = (typeof SIGNALS)[number];
 
 /**
@@ -76,6 +77,7 @@ export interface DestinationKeeping {
   since(): Partial<Record<Signal, number>>;
 }
 
+/** Where telemetry goes. It keeps what it has accepted until it is answered for, or given up and counted. */
 export interface Destination {
   /** Its key in the summary. */
   name: string;

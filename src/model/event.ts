@@ -39,6 +39,10 @@ const common = {
   gap: z.boolean().optional(),
 };
 
+/**
+ * The zod schema of one event as a line of catalog NDJSON has it, told apart by `type`; docs/events.md says what each field means.
+ * Fields that it does not know are allowed, and left out of what it gives.
+ */
 export const agentEventSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('agent.started'),
@@ -144,7 +148,9 @@ export const agentEventSchema = z.discriminatedUnion('type', [
 
 /** An event as it stands on the wire: instants may still be text. */
 export type WireEvent = z.infer<typeof agentEventSchema>;
+/** `agent.started`, `tool.call`, … */
 export type EventType = WireEvent['type'];
+/** All types of the catalog, in its order. */
 export const EVENT_TYPES: readonly EventType[] = agentEventSchema.options.map(
   (option) => option.shape.type.value,
 );
@@ -157,8 +163,8 @@ type Normalised<E> = E extends WireEvent
 
 /** An event inside the bridge: every instant is epoch milliseconds. */
 export type AgentEvent = Normalised<WireEvent>;
+/** The events of one type. */
 export type EventOf<T extends EventType> = Extract<AgentEvent, { type: T }>;
-export type RunStatus = z.infer<typeof status>;
 export type ErrorDetail = z.infer<typeof errorDetail>;
 
 const toEpochMs = (value: number | string): number => (typeof value === 'number' ? value : Date.parse(value));

@@ -9,6 +9,7 @@ export interface LogMethod {
   (fields: Record<string, unknown>, message: string): void;
 }
 
+/** Where the bridge says what happens. */
 export interface Logger {
   info: LogMethod;
   warn: LogMethod;

@@ -3,12 +3,16 @@
  * stages that have something to keep say it in these terms, and know no store.
  */
 
-/** A record is put, or with no value removed. Keys are text of at most 1,000 bytes, and stand in the order of their bytes. */
+/**
+ * A record is put, or with no value removed. Keys are text of at most 1,000 bytes of UTF-8, and stand in the order of their bytes;
+ * values are opaque to whoever keeps them.
+ */
 export interface RecordChange {
   key: string;
   value?: Uint8Array;
 }
 
+/** A record that was kept, as it is given back at the next start. */
 export interface SavedRecord {
   key: string;
   value: Uint8Array;
@@ -19,7 +23,7 @@ export interface SavedRecord {
  * about to change meanwhile is turned into its record before that.
  */
 export interface Capture {
-  /** Adds at most so many more records to the changes, and looks at as many; true when none is left. */
+  /** Turns at most `max_records` more of what has changed into records, added to `changes`; true once all are. */
   advance(max_records: number): boolean;
   /** What has changed since the capture before, and was not taken yet; complete once `advance` has told so. */
   readonly changes: RecordChange[];
@@ -30,8 +34,8 @@ export interface Capture {
 /** The capture of a stage: all of its records but a few stand under keys that none had before. */
 export interface StagedCapture extends Capture {
   /**
-   * Gives out those of the changes that are there that may be written ahead of the others, in as many transactions as one
-   * likes: none of them counts before all the others are written, in one.
+   * Hands out the changes that may be written before the last transaction, in any number of them: they have no effect until that
+   * one, which has all the others, is written.
    */
   takeAhead(): RecordChange[];
 }

@@ -64,6 +64,7 @@ export interface SourceStatus {
   message: string;
 }
 
+/** Where lines come from. */
 export interface Source {
   /** As the user named it: `stdin`, `file:events.ndjson`, `unix:/run/agent.sock`, … */
   name: string;

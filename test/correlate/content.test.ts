@@ -1,6 +1,6 @@
 import { fc, test as property } from '@fast-check/vitest';
-import { describe, expect, test } from 'vitest';
-import { prepareContent, redact } from '../../src/correlate/content.js';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { prepareContent, redactByLook, redactedHead } from '../../src/correlate/content.js';
 import { createCorrelator } from '../../src/correlate/index.js';
 import { cutUtf8 } from '../../src/utf8.js';
 import { correlate, decodeFile, example, merge } from '../helpers.js';
@@ -26,9 +26,10 @@ describe('redaction', () => {
     ['ghp_abcdefghijklmnopqrstuvwxyz0123456789', '[redacted]'],
     ['AKIAABCDEFGHIJKLMNOP', '[redacted]'],
     ['-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----', '[redacted]'],
+    ['-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nabc\n-----END PGP PRIVATE KEY BLOCK-----', '[redacted]'],
     ['nothing to hide: 42 tokens used', 'nothing to hide: 42 tokens used'],
   ])('%s', (text, expected) => {
-    expect(redact(text)).toBe(expected);
+    expect(redactByLook(text)).toBe(expected);
   });
 
   test.each([
@@ -36,11 +37,39 @@ describe('redaction', () => {
     'run --max-tokens 100000 --no-password --with-token < token-file',
     'git@github.com:me/it.git http://127.0.0.1:8900/@me mailto:me@example.com',
   ])('no secrets: %s', (text) => {
-    expect(redact(text)).toBe(text);
+    expect(redactByLook(text)).toBe(text);
+  });
+});
+
+describe('a private key', () => {
+  const [begin, end] = ['-----BEGIN PRIVATE KEY-----', '-----END PRIVATE KEY-----'];
+  const body = 'MIIEvQ+/\n'.repeat(1_000);
+
+  test.each([
+    ['of 9,000 characters', `${begin}\n${body}${end}`, 'before [redacted] after'],
+    [
+      'with dashes and headers in it',
+      `${begin}\nProc-Type: 4,ENCRYPTED\n-----\n${body}${end}`,
+      'before [redacted] after',
+    ],
+    ['without its end', `${begin}\n${body}`, 'before [redacted]'],
+  ])('%s is redacted', (_, key, expected) => {
+    expect(redactByLook(`before ${key} after`)).toBe(expected);
+    expect(prepareContent(`before ${key} after`, 1_000)?.text).toBe(expected);
+  });
+
+  test('that is longer than what is looked at is redacted as far as that goes', () => {
+    expect(redactedHead(`before ${begin}${body.repeat(10)}${end} after`, 1_000)).toBe('before [redacted]');
   });
 });
 
 describe('the cut', () => {
+  test('shows nothing of a secret that what is looked at ends in', () => {
+    const secrets = 'password="correct horse battery staple"\n'.repeat(10_000);
+    for (let max_bytes = 1_000; max_bytes < 1_040; max_bytes++)
+      expect(redactedHead(`token=${'x'.repeat(10_500)} ${secrets}`, max_bytes)).not.toMatch(/horse|staple/);
+  });
+
   property.prop([fc.string({ unit: 'grapheme' }), fc.nat(64)])(
     'stays within its bytes, and splits no character',
     (text, max) => {
@@ -85,6 +114,47 @@ describe('the cut', () => {
     const content = prepareContent('token=abcdefghijklmnop', 12);
     expect(content?.text).toBe('token=[redac');
     expect(content?.size_bytes).toBe(22);
+  });
+});
+
+describe('messages of errors', () => {
+  const common = { ts: 1, session_key: 's', run_id: 'r' } as const;
+
+  function failTool(message: string) {
+    const correlator = createCorrelator();
+    const call = { ...common, call_id: 'c' } as const;
+    const emitted = merge([
+      correlator.apply({ ...common, type: 'agent.started' }, 1),
+      correlator.apply({ ...call, type: 'tool.call', tool: 'exec' }, 1),
+      correlator.apply({ ...call, type: 'tool.error', error: { type: 'error', message } }, 1),
+    ]);
+    return {
+      span: emitted.spans[0]?.error?.message ?? '',
+      log: emitted.logs.at(-1)?.attributes.error,
+    };
+  }
+
+  test('are redacted and cut, the same on the span and on its record', () => {
+    const { span, log } = failTool(`token=abcdefghijklmnop ${'x'.repeat(2_000)}`);
+    expect(span).toMatch(/^token=\[redacted\] x+$/);
+    expect(span).toHaveLength(1_024);
+    expect(log).toBe(span);
+  });
+
+  test('are cut before they are redacted, however long they are', () => {
+    const replace = vi.spyOn(String.prototype, 'replace');
+    onTestFinished(() => replace.mockRestore());
+    failTool('-----BEGIN PRIVATE KEY-----\n'.repeat(37_449));
+    const lengths = replace.mock.contexts.map((text) => String(text).length);
+    expect(lengths.length).toBeGreaterThan(0);
+    expect(Math.max(...lengths)).toBeLessThan(20_000);
+  });
+
+  test('of a MiB of keys without an end come back short', () => {
+    expect(failTool('-----BEGIN PRIVATE KEY-----\n'.repeat(37_449))).toEqual({
+      span: '[redacted]',
+      log: '[redacted]',
+    });
   });
 });
 

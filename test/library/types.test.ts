@@ -21,8 +21,6 @@ const ROOT = resolve(import.meta.dirname, '../..');
 /** What takes a type takes any here. */
 const ARGUMENTS: Readonly<Record<string, string>> = {
   EventOf: "'tool.call'",
-  BoundedMap: 'unknown',
-  Generation: 'unknown',
 };
 
 /** The names that `src/index.ts` exports as types alone. */

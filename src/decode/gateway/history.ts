@@ -3,10 +3,9 @@
  * tokens a model call spent. The calls themselves come as events, so nothing else is taken from here.
  */
 import { type Json, number, object, text } from '../../json.js';
+import type { Candidate } from '../decoder.js';
 import type { HistoryFrame } from './frame.js';
 import type { GatewayMemory } from './sessions.js';
-
-type Candidate = Record<string, unknown>;
 
 /** Only calls that came as events are told of again: another call's reasoning would stand for itself. */
 function reasoningOf(row: Json, arrival_ms: number, memory: GatewayMemory): Candidate[] {

@@ -5,10 +5,9 @@
 
 import { type Json, number, object, text } from '../../json.js';
 import { ANNOUNCE_PREFIX } from '../../model/announce.js';
+import type { Candidate } from '../decoder.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, isSpawnTold, rememberSpawnTold } from './sessions.js';
-
-type Candidate = Record<string, unknown>;
 
 /** A gateway error's type is the reason for its failover, else `error`. */
 const errorType = (data: Json): string => text(object(data.errorObservation).failoverReason) ?? 'error';

@@ -6,11 +6,10 @@
 import { blockText, type Json, number, object, text, withoutUndefined } from '../../json.js';
 import { isMaskOf } from '../../model/masked.js';
 import { agentOfSession } from '../../model/session-key.js';
+import type { Candidate } from '../decoder.js';
 import { modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';
 import type { GatewayMemory, SessionMemory } from './sessions.js';
-
-type Candidate = Record<string, unknown>;
 
 /** Takes from a session's row what other frames leave out. */
 export function rememberSession(payload: Json, memory: GatewayMemory): SessionMemory | undefined {

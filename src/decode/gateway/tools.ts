@@ -3,11 +3,10 @@
  * in `item` and `command_output` frames, so its end is held for them; in protocol 4 that of a command whose result has no code.
  */
 import { blockText, type Json, number, object, text } from '../../json.js';
+import type { Candidate } from '../decoder.js';
 import { toolEnd } from '../tool-end.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, rememberSpawnTold } from './sessions.js';
-
-type Candidate = Record<string, unknown>;
 
 /** The tool that starts sub-agents. */
 const SPAWN_TOOL = 'sessions_spawn';

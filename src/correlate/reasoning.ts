@@ -1,0 +1,217 @@
+/**
+ * Reasoning of model calls: `llm.reasoning` comes before its call's tokens, while the call waits for it, or after its span was given
+ * out. It is counted once, and never added to output.
+ */
+import { deleteEntry, getEntry } from '../bounded.js';
+import type { EventOf } from '../model/event.js';
+import type { Attributes } from '../model/telemetry.js';
+import { chatLabels, chatLogIdentity, UNKNOWN, withReasoning } from './attributes.js';
+import { prepareContent, redactedHead } from './content.js';
+import { emitLog, emitSpan, hasEnded, measure } from './emit.js';
+import { countOf, listOf, none } from './few.js';
+import { wakeBy } from './heap.js';
+import { chatSpanId } from './ids.js';
+import {
+  asideOf,
+  CHATS,
+  type Context,
+  EARLY_REASONING,
+  type EarlyReasoning,
+  type EndedChat,
+  giveUp,
+  type HeldChat,
+  type OpenStep,
+  type Reasoning,
+  type Run,
+  sessionOf,
+} from './state.js';
+import { currentStep } from './steps.js';
+
+/** Stands for the response of the call that comes next: no response has an empty id. */
+const NEXT_CALL = '';
+
+/** Responses of one run whose reasoning is remembered before their tokens come. */
+const MAX_EARLY_REASONING = 100;
+
+/** What tells a call that has ended from others, as far as it is still at hand. */
+export function endedChatIdentity(
+  context: Context,
+  held: HeldChat | undefined,
+  span_id: string,
+): Attributes | undefined {
+  const chat: EndedChat | undefined = held ?? getEntry(context.state.unreasoned, span_id);
+  const { attributes } = chat?.span ?? {};
+  return (
+    attributes && chatLogIdentity(attributes['gen_ai.provider.name'], attributes['gen_ai.request.model'])
+  );
+}
+
+function takeEarly(run: Run, response_id: string): EarlyReasoning | undefined {
+  const early = EARLY_REASONING.find(run.aside.reasoning, response_id);
+  if (early === undefined) return undefined;
+  const aside = asideOf(run);
+  aside.reasoning = EARLY_REASONING.remove(aside.reasoning, response_id);
+  return early;
+}
+
+/** What was said of the call that comes next is of this one. */
+export function takeNextReasoning(context: Context, run: Run, call: Pick<OpenStep, 'reasoning'>): void {
+  const next = takeEarly(run, NEXT_CALL);
+  if (next === undefined) return;
+  call.reasoning ??= {};
+  addUp(context, call.reasoning, next);
+}
+
+/** What was said of the call's reasoning before its tokens came: by response, else by step or before any. */
+export function takeReasoning(
+  context: Context,
+  run: Run,
+  event: EventOf<'llm.tokens'>,
+  step: OpenStep | undefined,
+): Reasoning {
+  const early = event.response_id === undefined ? undefined : takeEarly(run, event.response_id);
+  const nameless: Pick<OpenStep, 'reasoning'> = { reasoning: step?.reasoning };
+  takeNextReasoning(context, run, nameless);
+  if (step !== undefined) step.reasoning = undefined;
+  return {
+    tokens: event.reasoning_tokens ?? early?.tokens ?? nameless.reasoning?.tokens,
+    text: early?.text ?? nameless.reasoning?.text,
+    duration_ms: early?.duration_ms ?? nameless.reasoning?.duration_ms,
+  };
+}
+
+const unknownModelLabels = (context: Context, run: Run): Attributes =>
+  chatLabels(run, sessionOf(context, run.session_key), { model: UNKNOWN, provider: UNKNOWN });
+
+export function measureReasoning(context: Context, tokens: number | undefined, labels: Attributes): void {
+  measure(context, 'gen_ai.client.inference.usage.reasoning.output_tokens', tokens, labels);
+}
+
+function addUp({ options }: Context, to: Reasoning, { tokens, text, duration_ms }: Reasoning): void {
+  if (tokens !== undefined) to.tokens = (to.tokens ?? 0) + tokens;
+  if (duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + duration_ms;
+  // A secret may be told in two pieces, of which neither looks like one.
+  if (text !== undefined) to.text = redactedHead(`${to.text ?? ''}${text}`, options.content_max_bytes);
+}
+
+function addReasoning(context: Context, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
+  const { content, content_max_bytes } = context.options;
+  const text = content ? prepareContent(event.text, content_max_bytes)?.text : undefined;
+  addUp(context, to, { tokens: event.reasoning_tokens, text, duration_ms: event.duration_ms });
+}
+
+function completeChat(context: Context, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
+  const reasoning: Reasoning = {};
+  addReasoning(context, reasoning, event);
+  chat.span = { ...chat.span, attributes: withReasoning(chat.span.attributes, reasoning) };
+  if (reasoning.tokens === undefined) return;
+  run.chats = CHATS.remove(run.chats, chat.span.span_id);
+  run.is_reasoned = true;
+  measureReasoning(context, reasoning.tokens, chat.metric_attributes);
+  emitSpan(context, chat.span);
+}
+
+/** Reasoning for a call that is not known yet: kept until its tokens come. */
+function keepEarlyReasoning(
+  context: Context,
+  run: Run,
+  response_id: string,
+  event: EventOf<'llm.reasoning'>,
+): void {
+  const aside = asideOf(run);
+  const known = EARLY_REASONING.find(aside.reasoning, response_id);
+  if (known === undefined && countOf(aside.reasoning) >= MAX_EARLY_REASONING)
+    return giveUp(context, 'early_reasoning');
+  const early: EarlyReasoning = known ?? { response_id };
+  addReasoning(context, early, event);
+  if (known === undefined) aside.reasoning = EARLY_REASONING.add(aside.reasoning, early);
+}
+
+function logReasoning(
+  context: Context,
+  run: Run,
+  event: EventOf<'llm.reasoning'>,
+  span_id: string,
+  chat: HeldChat | undefined,
+): void {
+  emitLog(context, event, {
+    run,
+    span: { trace_id: run.trace_id, span_id },
+    detail: endedChatIdentity(context, chat, span_id),
+  });
+}
+
+export function onReasoning(context: Context, run: Run, event: EventOf<'llm.reasoning'>): void {
+  const { response_id } = event;
+  if (response_id === undefined) return onNamelessReasoning(context, run, event);
+  const span_id = chatSpanId(run, response_id);
+  const chat = CHATS.find(run.chats, span_id);
+  logReasoning(context, run, event, span_id, chat);
+  if (chat !== undefined) return completeChat(context, run, chat, event);
+  if (hasEnded(context, span_id)) return completeLate(context, event, span_id);
+  keepEarlyReasoning(context, run, response_id, event);
+}
+
+/** A run that has ended waits for its next call as long as for the message of a step. */
+export function holdNextReasoning(context: Context, run: Run): void {
+  const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
+  if (next === undefined || next.due_ms !== undefined) return;
+  next.due_ms = context.now_ms + context.options.limits.chat_hold_ms;
+  wakeBy(context.state.waking, run, next.due_ms);
+}
+
+/**
+ * Reasoning that names no call is about the step that the run is in, else about the call that ended last; where none has, or where
+ * the step has failed, about the one that comes next. Which span a step will be is not known before its call has ended: the record
+ * is on the run.
+ */
+function onNamelessReasoning(context: Context, run: Run, event: EventOf<'llm.reasoning'>): void {
+  const current = currentStep(run);
+  const step = current === undefined || (current.failed_ms ?? Infinity) <= event.ts ? undefined : current;
+  const isOfNext =
+    step === undefined && (current !== undefined || (run.ended_calls.length === 0 && !run.is_reasoned));
+  const isOfLast = step === undefined && !isOfNext && !run.is_reasoned;
+  const chat = isOfLast ? listOf(run.chats).at(-1) : undefined;
+  logReasoning(context, run, event, chat?.span.span_id ?? run.span_id, chat);
+  if (step !== undefined) {
+    step.reasoning ??= {};
+    return addReasoning(context, step.reasoning, event);
+  }
+  if (isOfNext) {
+    keepEarlyReasoning(context, run, NEXT_CALL, event);
+    if (run.ended !== undefined) holdNextReasoning(context, run);
+  }
+  if (!isOfLast) return;
+  if (chat !== undefined) return completeChat(context, run, chat, event);
+  run.is_reasoned = event.reasoning_tokens !== undefined;
+  measureReasoning(context, event.reasoning_tokens, unknownModelLabels(context, run));
+}
+
+/** The call's span was given out without its reasoning, which still counts, and completes it where spans are replaced. */
+function completeLate(context: Context, event: EventOf<'llm.reasoning'>, span_id: string): void {
+  const chat = getEntry(context.state.unreasoned, span_id);
+  if (chat === undefined || event.reasoning_tokens === undefined) return;
+  deleteEntry(context.state.unreasoned, span_id);
+  const reasoning: Reasoning = {};
+  addReasoning(context, reasoning, event);
+  measureReasoning(context, reasoning.tokens, chat.metric_attributes);
+  const attributes = withReasoning(chat.span.attributes, reasoning);
+  context.out.corrections.push({ ...chat.span, attributes });
+}
+
+/** The call that its reasoning was told before never came. */
+export function expireNextReasoning(context: Context, run: Run, until_ms: number): void {
+  const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
+  if ((next?.due_ms ?? Infinity) > until_ms) return;
+  measureReasoning(context, takeEarly(run, NEXT_CALL)?.tokens, unknownModelLabels(context, run));
+}
+
+/** No more events come for this run: what was said of calls that never came is counted all the same. */
+export function flushReasoning(context: Context, run: Run): void {
+  const { reasoning } = run.aside;
+  if (countOf(reasoning) === 0) return;
+  for (const { tokens } of listOf(reasoning)) {
+    measureReasoning(context, tokens, unknownModelLabels(context, run));
+  }
+  asideOf(run).reasoning = none();
+}
