@@ -11,22 +11,11 @@ import type { OpenRun } from './facts.js';
 import { type EventFrame, endsRun } from './frames.js';
 import { createOpenRuns } from './open-runs.js';
 import { createOutlet } from './outlet.js';
+import { createProgress, type GatewayPosition } from './position.js';
 import { createQuietRuns } from './quiet-runs.js';
 import { createReasoning, type Reasoning, reasoningRow } from './reasoning.js';
 import { type RebuiltFrame, rebuildFrames } from './rebuild.js';
 import { describeError, type Refusal } from './refusals.js';
-
-/** How far a gateway has been followed, in epoch milliseconds by its own clock. */
-export interface GatewayPosition {
-  /** Everything up to here has been seen. */
-  seen_ms: number;
-  /** When it was followed for the first time: nothing from before is wanted. */
-  first_ms: number;
-  /** The gateway's process. */
-  boot_id?: string;
-  /** The run that goes on in each session. */
-  open_runs: Record<string, OpenRun>;
-}
 
 /** What is missing, and why. */
 interface Gap {
@@ -105,7 +94,6 @@ export interface FeedOptions {
 }
 
 export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
-  let position = resume;
   let gap: Gap | undefined =
     resume === undefined
       ? undefined
@@ -119,6 +107,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   /** The connection on which the past is being asked for. */
   let asking: Connection | undefined;
   const runs = createOpenRuns(resume?.open_runs);
+  const progress = createProgress(resume, runs.open);
   const gapSince = (reason: string, since_ms: number): Gap => ({
     reason,
     since_ms,
@@ -142,17 +131,12 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     stream,
     push,
     onFull: (is_full) => (is_full ? connection?.pause() : connection?.resume()),
-    position: () => position,
+    position: progress.position,
   });
 
   const gatewayNow = (): number => Date.now() + (connection?.clock_offset_ms ?? 0);
 
-  function markSeen(): void {
-    const seen_ms = gatewayNow();
-    const boot_id = connection?.hello.boot_id;
-    const first_ms = position?.first_ms ?? seen_ms;
-    position = { seen_ms, first_ms, open_runs: runs.open, ...(boot_id === undefined ? {} : { boot_id }) };
-  }
+  const markSeen = (): void => progress.see(gatewayNow(), connection?.hello.boot_id);
 
   function release(): void {
     for (const line of held ?? []) outlet.add(line);
@@ -180,7 +164,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
   }
 
   function giveRebuilt({ sessions }: Asked, { since_ms, open_runs }: Gap, is_restarted: boolean): number {
-    const first_ms = position?.first_ms ?? since_ms;
+    const first_ms = progress.last()?.first_ms ?? since_ms;
     const frames: RebuiltFrame[] = [];
     for (const answers of sessions) {
       const open_run = open_runs[answers.key];
@@ -213,7 +197,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     for (const { key, session } of asked.sessions) {
       if (session.hasActiveRun === true) pending.set(key, missing.since_ms);
     }
-    const is_restarted = position?.boot_id !== open.hello.boot_id;
+    const is_restarted = progress.last()?.boot_id !== open.hello.boot_id;
     const events = giveRebuilt(asked, missing, is_restarted);
     const seconds = Math.max(0, (gatewayNow() - missing.since_ms) / 1000).toFixed(1);
     const partly = asked.is_partial || asked.sessions.some((each) => each.is_partial);
@@ -243,6 +227,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     // What a connection held that broke meanwhile is asked for again on the next one.
     if (connection !== open) return;
     asking = undefined;
+    progress.goOn();
     release();
   }
 
@@ -250,6 +235,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     held ??= [];
     if (asking === open) return;
     asking = open;
+    progress.stand();
     void repair(open);
   }
 
@@ -257,7 +243,8 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     if (seq === undefined || connection === undefined) return;
     if (last_seq !== undefined && seq > last_seq + 1) {
       // What is dropped while an older gap is asked about may be in none of its answers: that is asked once more.
-      gap = gap === undefined ? gapSince('frames_dropped', position?.seen_ms ?? gatewayNow()) : { ...gap };
+      gap =
+        gap === undefined ? gapSince('frames_dropped', progress.last()?.seen_ms ?? gatewayNow()) : { ...gap };
       live_since_ms = gatewayNow();
       startRepair(connection);
     }
@@ -295,11 +282,13 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     asked_since_ms = undefined;
     held = [];
     held_bytes = 0;
-    if (position === undefined) return;
+    progress.stand();
+    const last = progress.last();
+    if (last === undefined) return;
     // Runs that began while an older gap was asked about are in that gap by now.
     gap =
       gap === undefined
-        ? gapSince(reason, position.seen_ms)
+        ? gapSince(reason, last.seen_ms)
         : { ...gap, open_runs: { ...gap.open_runs, ...runs.open } };
   }
 

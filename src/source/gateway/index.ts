@@ -8,13 +8,14 @@ import { createReaderSource, type Push } from '../reader.js';
 import { type Backoff, backoffDelay } from '../socket.js';
 import { type Access, enterGateway } from './access.js';
 import type { Connection, Ending } from './connection.js';
-import { createFeed, type GatewayPosition } from './feed.js';
+import { createFeed } from './feed.js';
+import type { GatewayPosition } from './position.js';
 import { isMendedByHand, type Refusal } from './refusals.js';
 
 export type { Access, Devices } from './access.js';
 export type { OpenRun } from './facts.js';
-export type { GatewayPosition } from './feed.js';
 export type { Credentials, Device } from './handshake.js';
+export type { GatewayPosition } from './position.js';
 
 export const GATEWAY_BACKOFF: Backoff = { min_ms: 1_000, max_ms: 30_000, random: Math.random };
 
