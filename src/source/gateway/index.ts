@@ -66,11 +66,11 @@ async function keepFollowing(
   /** Gives the refusal where the gateway lets the bridge in, but not read. */
   async function followOnce(connection: Connection): Promise<Refusal | undefined> {
     const { protocol, server_version } = connection.hello;
-    const began_ms = Date.now();
+    const began_ms = performance.now();
     const ending = await feed.follow(connection, stop, () => {
       void tell.up(`following the gateway at ${name} (OpenClaw ${server_version}, protocol ${protocol})`);
     });
-    if (Date.now() - began_ms > STABLE_MS) failures = 0;
+    if (performance.now() - began_ms > STABLE_MS) failures = 0;
     if ('kind' in ending) return ending;
     await tell.down(
       `lost the gateway at ${name} (${describeEnding(ending)}); connecting again until it answers`,
