@@ -4,7 +4,9 @@
  */
 import { groupBy } from '../../group-by.js';
 import { type Json, list, number, object, text } from '../../json.js';
+import { within } from '../../within.js';
 import type { Answer, Call } from './calls.js';
+import type { Connection } from './connection.js';
 
 /** All that the gateway tells of one session. */
 export interface SessionAnswers {
@@ -44,13 +46,15 @@ const BUSY = 'UNAVAILABLE';
 const TRIES = 5;
 const BUSY_WAIT_MS = 500;
 
-/** Asks, and asks again where the gateway is busy. */
+type Asking = Pick<Connection, 'call' | 'ended'>;
+
+/** Asks, and asks again where the gateway is busy. Once the connection has ended, nothing is waited for. */
 const patiently =
-  (call: Call): Call =>
+  ({ call, ended }: Asking): Call =>
   async (method, params): Promise<Answer> => {
     let answer = await call(method, params);
     for (let tries = 1; !answer.ok && answer.error.code === BUSY && tries < TRIES; tries++) {
-      await new Promise((resolve) => setTimeout(resolve, BUSY_WAIT_MS));
+      await within(BUSY_WAIT_MS, ended);
       answer = await call(method, params);
     }
     return answer;
@@ -158,8 +162,8 @@ export interface Question {
 }
 
 /** Asks for what happened since an instant. Each answer may hold more than that, and what was seen already. */
-export async function askForMissed(callOnce: Call, { since_ms, also, only }: Question): Promise<Asked> {
-  const call = patiently(callOnce);
+export async function askForMissed(asking: Asking, { since_ms, also, only }: Question): Promise<Asked> {
+  const call = patiently(asking);
   const after_ms = since_ms - MARGIN_MS;
   const [activity, listed] = await Promise.all([
     askActivity(call, { after: after_ms }),

@@ -187,7 +187,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
 
   async function fillGap(open: Connection, missing: Gap): Promise<void> {
     asked_since_ms = Math.min(missing.since_ms, asked_since_ms ?? Infinity);
-    const asked = await askForMissed(open.call, {
+    const asked = await askForMissed(open, {
       since_ms: missing.since_ms,
       also: Object.keys(runs.open),
     });
@@ -214,7 +214,7 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     const keys = new Set(pending.keys());
     pending.clear();
     is_settled = false;
-    const asked = await askForMissed(open.call, { since_ms, only: keys });
+    const asked = await askForMissed(open, { since_ms, only: keys });
     const missing = { reason: 'known_in_part', since_ms, open_runs: runs.open };
     if (connection === open) giveRebuilt(asked, missing, false);
   }

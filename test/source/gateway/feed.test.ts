@@ -520,6 +520,23 @@ test('a gateway that is busy is asked again', async () => {
   expect(following.said).toEqual([expect.not.stringContaining('not all of it')]);
 });
 
+test('a gateway that is busy is not waited for once its connection has ended', async () => {
+  const { gateway, following } = await cutAfter(20);
+  const { open, end } = connect(gateway);
+  let asked = 0;
+  open.call = async (method, params) => {
+    if (method !== 'audit.activity.list') return gateway.call(method, params);
+    asked += 1;
+    return { ok: false, error: { code: 'UNAVAILABLE', message: 'starting', details: {} } };
+  };
+  await follow(following, { open, end });
+  expect(asked).toBe(1);
+  end();
+  await settle();
+  await following.feed.flush();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
 describe('a model call of which the gateway stored nothing', () => {
   const gapOf = (lines: string[]): unknown =>
     [...spansOf(lines).values()].find((span) => span.kind === 'run')?.attributes['openclaw.gap'];
