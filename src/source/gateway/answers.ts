@@ -78,11 +78,9 @@ async function askActivity(call: Call, params: Json): Promise<Pages> {
       ...(cursor === undefined ? {} : { cursor }),
     });
     if (!answer.ok) return { items: items.reverse(), is_partial: true };
-    items.push(
-      ...list(answer.payload.events)
-        .map(object)
-        .filter(({ kind }) => AUDITED_KINDS.has(kind)),
-    );
+    for (const event of list(answer.payload.events).map(object)) {
+      if (AUDITED_KINDS.has(event.kind)) items.push(event);
+    }
     cursor = text(answer.payload.nextCursor);
     if (cursor === undefined) return { items: items.reverse(), is_partial: false };
   }
@@ -102,7 +100,7 @@ async function askSessions(call: Call, after_ms: number): Promise<Pages & { all:
     const rows = list(answer.payload.sessions).map(object);
     for (const row of rows) all.set(text(row.key) ?? '', row);
     const touched = rows.filter((row) => isTouched(row, after_ms));
-    items.push(...touched);
+    for (const row of touched) items.push(row);
     if (answer.payload.hasMore !== true || touched.length === 0) return { items, all, is_partial: false };
   }
   return { items, all, is_partial: true };

@@ -1,31 +1,32 @@
 /**
- * From a gateway's answers about all sessions to what is given out of them, in the order in which it happened. Pure.
+ * From a gateway's answers about all sessions to what is given out of them, in the order in which it happened.
  */
 import { type Json, object } from '../../json.js';
 import type { Asked, SessionAnswers } from './answers.js';
-import type { OpenRun } from './facts.js';
+import type { OpenRun, RebuildOptions } from './facts.js';
 import { rebuiltLine, rowsLine } from './lines.js';
 import { reasoningRow } from './reasoning.js';
-import { type RebuiltFrame, rebuildFrames } from './rebuild.js';
+import { rebuildFrames } from './rebuild.js';
 
-export interface Past {
-  frames: RebuiltFrame[];
-  /** Of the frames, and of the rows that tell of reasoning tokens. */
-  lines: string[];
-  /** Sessions of which more is written down later. */
-  pending: string[];
+interface PastEvent {
+  ts_ms: number;
+  payload: Json;
+  line: string;
 }
 
-export interface PastOptions {
-  since_ms: number;
-  /** What came after this was pushed. */
-  until_ms: number;
-  /** Nothing from before this is wanted. */
-  floor_ms: number;
+export interface Past {
+  events: PastEvent[];
+  /** Rows that tell of reasoning tokens, a line for each session. */
+  rows: string[];
+  /** Sessions of which more is written down later. */
+  pending: string[];
+  /** Sessions of which not all could be had; true where nobody knows which. */
+  unknown: true | string[];
+}
+
+export interface PastOptions extends Omit<RebuildOptions, 'open_run'> {
   /** By session: the run that went on when the gap began. */
   open_runs: Readonly<Record<string, OpenRun>>;
-  /** The gateway that ran those is gone. */
-  is_restarted: boolean;
 }
 
 /** Reasoning that was being asked for when the connection broke is of calls up to this much older than the gap. */
@@ -42,19 +43,44 @@ const reasonedRows = ({ rows }: SessionAnswers, since_ms: number): Json[] =>
     )
     .map(reasoningRow);
 
-export function rebuildPast({ sessions }: Asked, { open_runs, ...times }: PastOptions): Past {
-  const { since_ms, floor_ms } = times;
-  const past: Past = { frames: [], lines: [], pending: [] };
+interface PastSession {
+  events: PastEvent[];
+  reasoned: Json[];
+  is_pending: boolean;
+}
+
+/** Undefined where nothing can be made of the answers: JSON that can be read may be nested too deep to be written. */
+function rebuildSession(answers: SessionAnswers, options: RebuildOptions): PastSession | undefined {
+  try {
+    const { frames, is_pending } = rebuildFrames(answers, options);
+    const events = frames.map((frame) => ({
+      ts_ms: frame.ts_ms,
+      payload: frame.payload,
+      line: rebuiltLine(frame),
+    }));
+    const { since_ms, floor_ms } = options;
+    const reasoned = reasonedRows(answers, Math.max(floor_ms, since_ms - REASONING_MARGIN_MS));
+    return { events, reasoned, is_pending };
+  } catch {
+    return undefined;
+  }
+}
+
+export function rebuildPast({ sessions, is_partial }: Asked, { open_runs, ...options }: PastOptions): Past {
+  const events: PastEvent[] = [];
+  const rows: string[] = [];
+  const pending: string[] = [];
+  const partial: string[] = [];
   for (const answers of sessions) {
-    const { frames, is_pending } = rebuildFrames(answers, { ...times, open_run: open_runs[answers.key] });
-    past.frames.push(...frames);
-    if (is_pending) past.pending.push(answers.key);
+    const { key } = answers;
+    const rebuilt = rebuildSession(answers, { ...options, open_run: open_runs[key] });
+    if (rebuilt === undefined || answers.is_partial) partial.push(key);
+    if (rebuilt === undefined) continue;
+    for (const event of rebuilt.events) events.push(event);
+    if (rebuilt.reasoned.length > 0) rows.push(rowsLine(rebuilt.reasoned));
+    if (rebuilt.is_pending) pending.push(key);
   }
   // Between sessions too the order is that in which it happened: a parent before its child.
-  for (const frame of past.frames.sort((a, b) => a.ts_ms - b.ts_ms)) past.lines.push(rebuiltLine(frame));
-  for (const answers of sessions) {
-    const rows = reasonedRows(answers, Math.max(floor_ms, since_ms - REASONING_MARGIN_MS));
-    if (rows.length > 0) past.lines.push(rowsLine(rows));
-  }
-  return past;
+  events.sort((a, b) => a.ts_ms - b.ts_ms);
+  return { events, rows, pending, unknown: is_partial || partial };
 }

@@ -11,7 +11,7 @@ import { createGaps, type Gap } from './gap.js';
 import type { Gate } from './gate.js';
 import { missedLine } from './lines.js';
 import type { OpenRuns } from './open-runs.js';
-import { rebuildPast } from './past.js';
+import { type Past, rebuildPast } from './past.js';
 import type { GatewayPosition, Progress } from './position.js';
 
 export interface Repair {
@@ -49,12 +49,19 @@ const settledSession = ({ event, payload }: EventFrame): string | undefined => {
   return event === 'session.message' || endsRun(told) ? text(told.sessionKey) : undefined;
 };
 
-/** The sessions of which not all could be had; true where nobody knows which. */
-const unknownOf = ({ is_partial, sessions }: Asked): true | string[] =>
-  is_partial || sessions.filter((each) => each.is_partial).map(({ key }) => key);
-
-const hasUnknown = (asked: Asked): boolean =>
-  asked.is_partial || asked.sessions.some((each) => each.is_partial);
+/** What is told to the user of a gap that has been asked about. */
+function describeFilled(
+  stream: string,
+  { reason, since_ms }: Gap,
+  sessions: number,
+  past: Past,
+  now_ms: number,
+): string {
+  const seconds = Math.max(0, (now_ms - since_ms) / 1000).toFixed(1);
+  const found = `${counted(past.events.length, 'event')} in ${counted(sessions, 'session')}`;
+  const rest = past.unknown === true || past.unknown.length > 0 ? '; not all of it could be had' : '';
+  return `asked ${stream} for what was missed in ${seconds} s (${reason.replaceAll('_', ' ')}): ${found}${rest}`;
+}
 
 export function createRepair(options: RepairOptions): Repair {
   const { stream, runs, progress, gate, connection, now, add, say } = options;
@@ -70,37 +77,32 @@ export function createRepair(options: RepairOptions): Repair {
   /** From when on the past has been asked for on this connection. */
   let asked_since_ms: number | undefined;
 
-  /** Gives out what the answers tell; gives how many events that is. */
-  function giveRebuilt(asked: Asked, { since_ms, open_runs }: Gap, is_restarted: boolean): number {
+  function rebuild(asked: Asked, { since_ms, open_runs }: Gap, is_restarted: boolean): Past {
     const floor_ms = progress.last()?.first_ms ?? since_ms;
     const times = { since_ms, until_ms: live_since_ms, floor_ms };
-    const past = rebuildPast(asked, { ...times, open_runs, is_restarted });
-    for (const key of past.pending) pending.set(key, since_ms);
-    for (const { payload } of past.frames) runs.see(payload);
-    for (const line of past.lines) add(line);
-    return past.frames.length;
+    return rebuildPast(asked, { ...times, open_runs, is_restarted });
   }
 
-  function sayFilled({ reason, since_ms }: Gap, asked: Asked, events: number): void {
-    const seconds = Math.max(0, (now() - since_ms) / 1000).toFixed(1);
-    const rest = hasUnknown(asked) ? '; not all of it could be had' : '';
-    void say(
-      `asked ${stream} for what was missed in ${seconds} s (${reason.replaceAll('_', ' ')}): ` +
-        `${counted(events, 'event')} in ${counted(asked.sessions.length, 'session')}${rest}`,
-    );
+  function give(past: Past, since_ms: number): void {
+    for (const key of past.pending) pending.set(key, since_ms);
+    for (const { payload } of past.events) runs.see(payload);
+    for (const { line } of past.events) add(line);
+    for (const line of past.rows) add(line);
   }
 
   async function fillGap(open: Connection, missing: Gap): Promise<void> {
-    asked_since_ms = Math.min(missing.since_ms, asked_since_ms ?? Infinity);
-    const asked = await askForMissed(open, { since_ms: missing.since_ms, also: Object.keys(runs.open) });
+    const { since_ms } = missing;
+    asked_since_ms = Math.min(since_ms, asked_since_ms ?? Infinity);
+    const asked = await askForMissed(open, { since_ms, also: Object.keys(runs.open) });
     if (connection() !== open) return;
-    add(missedLine(missing, now(), unknownOf(asked)));
     // What was told just before the answers may have been written down just after them.
     for (const { key, session } of asked.sessions) {
-      if (session.hasActiveRun === true) pending.set(key, missing.since_ms);
+      if (session.hasActiveRun === true) pending.set(key, since_ms);
     }
-    const is_restarted = progress.last()?.boot_id !== open.hello.boot_id;
-    sayFilled(missing, asked, giveRebuilt(asked, missing, is_restarted));
+    const past = rebuild(asked, missing, progress.last()?.boot_id !== open.hello.boot_id);
+    add(missedLine(missing, now(), past.unknown));
+    give(past, since_ms);
+    void say(describeFilled(stream, missing, asked.sessions.length, past, now()));
     gaps.fill(missing);
   }
 
@@ -110,8 +112,9 @@ export function createRepair(options: RepairOptions): Repair {
     pending.clear();
     is_settled = false;
     const asked = await askForMissed(open, { since_ms, only: keys });
+    if (connection() !== open) return;
     const missing = { reason: 'known_in_part', since_ms, open_runs: runs.open };
-    if (connection() === open) giveRebuilt(asked, missing, false);
+    give(rebuild(asked, missing, false), since_ms);
   }
 
   /** Asks for the past while there is something to ask for, then lets go what waits. */
@@ -137,7 +140,8 @@ export function createRepair(options: RepairOptions): Repair {
     if (asking === open) return;
     asking = open;
     progress.stand();
-    void repair(open);
+    // What is thrown is a fault of the bridge's own: the next connection begins anew, and other sources are not held up.
+    void repair(open).catch(open.close);
   }
 
   function askAbout(session_key: string, since_ms: number): void {

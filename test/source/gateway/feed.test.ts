@@ -471,6 +471,30 @@ test('what could not be asked for is said on the runs that it is missing in', as
   expect(following.said).toEqual([expect.stringContaining('not all of it could be had')]);
 });
 
+test('a session of which nothing can be made leaves the others whole, and the gateway is followed on', async () => {
+  const { pushed, gateway, following } = await cutAfter(30, 'spawn');
+  vi.setSystemTime(pushed.at(-2)!.rx);
+  const line = connect(gateway);
+  const [odd] = answersOf('spawn').sessions;
+  const nested = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000));
+  line.open.call = async (method, params) => {
+    const answer = await gateway.call(method, params);
+    if (method !== 'sessions.get' || params.key !== odd!.key || !answer.ok) return answer;
+    const messages = (answer.payload.messages as Json[]).map((row) => ({ ...row, content: nested }));
+    return { ok: true, payload: { messages } };
+  };
+  const { length } = following.lines;
+  await follow(following, line);
+  await pushFrames(following, pushed.slice(-1));
+  const told = following.lines.slice(length).map((each) => JSON.parse(each));
+  expect(told[0].missed.unknown).toEqual([odd!.key]);
+  const sessions = told.slice(1, -1).map(({ frame }) => frame.payload.sessionKey);
+  expect(sessions.length).toBeGreaterThan(0);
+  expect(sessions).not.toContain(odd!.key);
+  expect(told.at(-1).frame.payload).toEqual(pushed.at(-1)!.frame.payload);
+  expect(following.said).toEqual([expect.stringContaining('not all of it could be had')]);
+});
+
 test('reasoning tokens are asked for in few calls, and each is counted once', async () => {
   const pushed = pushedOf('tools');
   vi.setSystemTime(pushed[0]!.rx - 1_000);
@@ -503,6 +527,19 @@ test('reasoning tokens of what is pushed before the subscription is answered are
     Number(span.attributes['gen_ai.usage.reasoning.output_tokens'] ?? 0),
   );
   expect(tokens.reduce((sum, each) => sum + each, 0)).toBe(12 + 5 + 9);
+});
+
+test('a fault in what is made of the answers ends the connection, and the gap is asked about on the next one', async () => {
+  const { pushed, gateway, following } = await cutAfter(30);
+  vi.setSystemTime(pushed.at(-1)!.rx);
+  const line = connect(gateway);
+  line.open.call = (method, params) =>
+    method === 'sessions.list' ? Promise.reject(new Error('a fault')) : gateway.call(method, params);
+  line.open.close = () => line.end({ code: 1000, reason: '' });
+  await follow(following, line);
+  await follow(following, connect(gateway));
+  await askedOnTheSide();
+  expectWhole('tools', following.lines);
 });
 
 test('a gateway that is busy is asked again', async () => {
