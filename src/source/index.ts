@@ -32,7 +32,7 @@ export {
 export type { Refusal } from './gateway/refusals.js';
 export { LOOPBACK, type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
 export { createPushedSource, PUSHED, type PushedSource, type PushOutcome } from './pushed.js';
-export { createRecordingsSource, type RecordingsOptions, recordingsName } from './recordings.js';
+export { createRecordingsSource, recordingsName } from './recordings.js';
 export type { Backoff } from './socket.js';
 export { holdsTranscripts } from './transcript-directories.js';
 

@@ -112,7 +112,6 @@ function connect({ call }: Gateway, boot_id = 'one'): Line {
     server_version: '2026.9.6',
     boot_id,
     scopes: [],
-    methods: [],
     tick_interval_ms: 30_000,
   };
   const nothing = (): void => undefined;
