@@ -69,8 +69,11 @@ export function createOutlet({ stream, push, onFull, position }: OutletOptions):
   async function pump(): Promise<void> {
     // What comes in this turn goes together: a rebuilt past is one batch.
     await Promise.resolve();
-    do await give(take(), duePosition());
-    while (waiting.length > 0 || (is_behind && resting === undefined));
+    do {
+      // Before anything makes room for more: it is of what goes out now.
+      const at = duePosition();
+      await give(take(), at);
+    } while (waiting.length > 0 || (is_behind && resting === undefined));
     pumping = undefined;
   }
 
