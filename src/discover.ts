@@ -4,7 +4,7 @@
  */
 import { EMPTY_JSON, environmentNamesEndpoint, PRESETS, type PresetName } from './export/index.js';
 import type { Signal } from './model/delivery.js';
-import { request } from './undici.js';
+import { readStart, request } from './undici.js';
 
 export interface Choice {
   /** A value of `--to`. */
@@ -14,6 +14,9 @@ export interface Choice {
 }
 
 const PROBE_TIMEOUT_MS = 1_000;
+
+/** What is read of an answer: whatever listens there may answer without an end. */
+const MAX_ANSWER_BYTES = 4_096;
 
 interface Probe {
   method: 'GET' | 'POST';
@@ -31,7 +34,7 @@ async function answersWith(
       ...probe,
       signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
     });
-    return isRight(statusCode, (await body.text()).slice(0, 4096));
+    return isRight(statusCode, await readStart(body, MAX_ANSWER_BYTES));
   } catch {
     return false;
   }

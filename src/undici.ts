@@ -23,11 +23,24 @@ export const Agent: typeof AgentType = agent;
 export const Pool: typeof PoolType = pool;
 export const ProxyAgent: typeof ProxyAgentType = proxyAgent;
 
-/** One request, over a connection of its own. Rejects where it gets no answer. */
+/** One request, over a connection of its own, which ends with it. Rejects where it gets no answer. */
 export function request(
   url: string,
   options: Pick<Dispatcher.RequestOptions, 'method' | 'headers' | 'body' | 'signal'>,
 ): Promise<Dispatcher.ResponseData> {
   const { origin, pathname, search } = new URL(url);
-  return new Agent().request({ ...options, origin, path: pathname + search });
+  // Without pipelining a connection is not kept for the next request.
+  return new Agent({ pipelining: 0 }).request({ ...options, origin, path: pathname + search });
+}
+
+/** The beginning of a body, as text; the rest of it is not read. Rejects where it breaks off before. */
+export async function readStart(body: Dispatcher.ResponseData['body'], max_bytes: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes >= max_bytes) break;
+  }
+  return Buffer.concat(chunks).toString('utf8', 0, max_bytes);
 }

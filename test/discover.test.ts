@@ -44,3 +44,30 @@ test('what the environment names goes first', async () => {
   vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', 'http://127.0.0.1:1');
   expect((await discoverDestination({ clawmetry: await backend('/v1/traces'), otlp: '' })).to).toBe('otlp');
 });
+
+test('an answer that has no end is read no further than it is looked at', async () => {
+  const server = createServer((asked, answer) => {
+    if (asked.url !== '/api/otel-status') return answer.writeHead(404).end();
+    answer.writeHead(200).write('{');
+    const filling = setInterval(() => answer.write(' '.repeat(4_096)), 1);
+    answer.on('close', () => clearInterval(filling));
+  });
+  servers.push(server);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  const found = await discoverDestination({ clawmetry: `http://127.0.0.1:${port}`, otlp: '' });
+  expect(found.to).toBe('clawmetry');
+});
+
+test('no connection is kept once it has been looked', async () => {
+  const headers: (string | undefined)[] = [];
+  const server = createServer((asked, answer) => {
+    headers.push(asked.headers.connection);
+    answer.writeHead(404).end('no');
+  });
+  servers.push(server);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  await discoverDestination({ clawmetry: `http://127.0.0.1:${port}`, otlp: `http://127.0.0.1:${port}` });
+  expect(headers).toEqual(['close', 'close', 'close']);
+});

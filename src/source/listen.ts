@@ -93,7 +93,7 @@ export async function listen(name: string, server: Server, address: ConnectAddre
 }
 
 /** Where it listens on TCP: port 0 has become a real one. */
-export function hostPort(server: Server): string | undefined {
+export function boundAddress(server: Server): string | undefined {
   const address = server.address();
   if (address === null || typeof address === 'string') return undefined;
   const host = address.family === 'IPv6' ? `[${address.address}]` : address.address;
@@ -102,7 +102,7 @@ export function hostPort(server: Server): string | undefined {
 
 /** The address that it listens on, as the user would name it. */
 function listeningOn(name: string, server: Server): string {
-  const address = hostPort(server);
+  const address = boundAddress(server);
   return address === undefined ? name : `listen:tcp:${address}`;
 }
 

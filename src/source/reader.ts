@@ -1,11 +1,11 @@
 /**
- * What all sources share: a source is a function that opens something and then reads it, pushing batches into a queue
+ * What all sources share: a source is a function that opens something and then reads it, pushing batches
  * until the input ends or it is told to stop. This file turns such a function into the `Source` of the contract.
  */
 import { setMaxListeners } from 'node:events';
 import type { LineBatch, Source, SourceStatus } from '../model/source.js';
 import type { Line } from './lines.js';
-import { createQueue } from './queue.js';
+import { createRendezvous } from './rendezvous.js';
 
 /** Hands a batch or a status to the consumer; resolves when it has been pulled. Await it before reading on. */
 export type Push = (item: LineBatch | SourceStatus) => Promise<void>;
@@ -21,22 +21,22 @@ export function createReaderSource(name: string, openReader: OpenReader): Source
   const stop = new AbortController();
   // Every connection hears it: more than a few are no leak, and Node.js would warn of one in the middle of the log.
   setMaxListeners(0, stop.signal);
-  const queue = createQueue<LineBatch | SourceStatus>();
+  const rendezvous = createRendezvous<LineBatch | SourceStatus>();
   let finished: Promise<void> = Promise.resolve();
   return {
     name,
     async open() {
-      const opening = openReader(queue.push, stop.signal);
+      const opening = openReader(rendezvous.push, stop.signal);
       finished = opening.then(
-        (read) => queue.endAfter(read()),
+        (read) => rendezvous.endAfter(read()),
         () => undefined,
       );
       await opening;
-      return queue.items;
+      return rendezvous.items;
     },
     async close() {
       stop.abort();
-      queue.release();
+      rendezvous.release();
       await finished;
     },
   };

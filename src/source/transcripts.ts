@@ -11,12 +11,15 @@
  * transcripts are known: any other came while nobody looked, and goes by the same rule. So does one that
  * comes while this process follows, where its file was not read under the name that it had before.
  */
-import type { Stats } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Positions, type Source, SourceError } from '../model/source.js';
-import { inOrder, isArchive, isKnown, type KnownArchives, withKnown } from './archives.js';
+import { type ArchiveFinder, createArchiveFinder } from './archive-finder.js';
+import { isArchive, type KnownArchives } from './archives.js';
+import { createAside } from './aside.js';
+import { createAgain, type Followed, isLater } from './followed.js';
 import { createNotifier } from './notifier.js';
+import { createOpenFiles } from './open-files.js';
 import { createReaderSource, lineBatch, type Push } from './reader.js';
 import {
   checkRoot,
@@ -25,13 +28,13 @@ import {
   findDirectories,
   isTranscript,
   namesIn,
+  type Watches,
   WHAT_TO_GIVE,
 } from './transcript-directories.js';
 import {
   createTranscript,
-  endStream,
-  findByFile,
   hasChanged,
+  type ReadOptions,
   readOn,
   release,
   restoreTranscript,
@@ -41,15 +44,9 @@ import {
   tellProblem,
 } from './transcript-file.js';
 
-/** Files held open: those read last. A file that is closed is opened again when it grows. */
-const MAX_OPEN_FILES = 64;
-
 /** Every so many polls all files are looked at; in between only those just read, as long as the system tells of changes. */
 const POLLS_BETWEEN_SWEEPS = 10;
 const JUST_READ_MS = 60_000;
-
-/** A file that has not grown for so long is put aside, as one which was there at the start. */
-const PUT_ASIDE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 export interface TranscriptsOptions {
   max_line_bytes: number;
@@ -69,40 +66,104 @@ interface DirectoryPosition {
 }
 
 interface Found {
+  /** Whether there is a directory where there may be some. */
+  has_sessions: boolean;
   transcripts: string[];
   archives: string[];
 }
 
-/** The system's times of files are as coarse as this on some file systems. */
-const FILE_TIMES_ARE_COARSE_MS = 2_000;
+/** Finds the files, once every directory that holds some is watched, so that none is missed in between. */
+async function findFiles(root: string, watches: Watches, stop: AbortSignal): Promise<Found> {
+  let directories: Directory[];
+  do directories = await findDirectories(root);
+  while (!stop.aborted && watches.keep(directories));
+  const sessions = directories.filter(({ level }) => level === 'sessions');
+  const found: Found = { has_sessions: sessions.length > 0, transcripts: [], archives: [] };
+  for (const { path } of sessions) {
+    for (const name of await namesIn(path)) {
+      if (isTranscript(name)) found.transcripts.push(join(path, name));
+      else if (isArchive(name)) found.archives.push(join(path, name));
+    }
+  }
+  return found;
+}
+
+/** A first start: takes note of what is there. */
+async function takeNote(
+  found: Found,
+  { transcripts, pending, since_ms }: Followed,
+  from_start: boolean,
+): Promise<void> {
+  for (const path of found.transcripts) {
+    const transcript = createTranscript(path, from_start ? undefined : since_ms);
+    transcripts.set(path, transcript);
+    if (from_start) pending.add(path);
+    else await hasChanged(transcript);
+  }
+}
+
+/** A file that is there at a restart, and was not followed. */
+async function findAgain(path: string, followed: Followed): Promise<void> {
+  const stats = await stat(path).catch(() => undefined);
+  if (stats === undefined) return;
+  const transcript = createAgain(path, stats, followed);
+  followed.transcripts.set(path, transcript);
+  if (isLater(stats.ctimeMs, followed)) followed.pending.add(path);
+  else await hasChanged(transcript);
+}
+
+/** Goes on where an earlier process stopped. */
+async function goOn(
+  streams: Positions,
+  found: Found,
+  followed: Followed,
+  archives: ArchiveFinder,
+): Promise<void> {
+  const { transcripts, pending } = followed;
+  for (const [stream, position] of Object.entries(streams)) {
+    const transcript = restoreTranscript(stream, position as TranscriptPosition);
+    transcripts.set(transcript.path, transcript);
+  }
+  for (const path of transcripts.keys()) pending.add(path);
+  await archives.find(found.archives);
+  archives.see(found.archives);
+  for (const path of found.transcripts) if (!transcripts.has(path)) await findAgain(path, followed);
+}
+
+async function tryReading(transcript: Transcript, options: ReadOptions): Promise<Step> {
+  try {
+    return await readOn(transcript, options);
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    await release(transcript);
+    await tellProblem(transcript, error.message, options.push);
+    return 'idle';
+  }
+}
 
 /** Follows all transcripts below a directory. */
 function createFollower(root: string, options: TranscriptsOptions, push: Push, stop: AbortSignal) {
-  const transcripts = new Map<string, Transcript>();
-  /** Paths to be read, the longest waiting first. */
-  const pending = new Set<string>();
-  const open = new Set<Transcript>();
-  const to_put_aside = new Set<Transcript>();
+  const { from_start, max_line_bytes, poll_interval_ms } = options;
   const { [root]: directory, ...streams } = options.resume;
   const left = directory as DirectoryPosition | undefined;
-  let archives: KnownArchives = left?.archives ?? [];
-  /** Those that were known at the last look at everything: what is archived after it is later than these. */
-  let archives_before = archives;
-  /** Archives that need not be looked at again: all that there were at the last look, and what came since. */
-  let seen_archives = new Set<string>();
-  /** Archives that the system told of. */
-  const told_archives = new Set<string>();
-  let since_ms = left?.since_ms ?? (options.from_start ? 0 : Date.now());
+  const followed: Followed = {
+    transcripts: new Map(),
+    pending: new Set(),
+    since_ms: left?.since_ms ?? (from_start ? 0 : Date.now()),
+  };
+  const { transcripts, pending } = followed;
+  const archives = createArchiveFinder(followed, left?.archives ?? []);
+  const files = createOpenFiles();
   const notifier = createNotifier();
   const watches = createWatches(onChange);
   stop.addEventListener('abort', notifier.notify);
   let sweep_wanted = false;
-  let found_sessions = false;
+  let has_sessions = false;
 
   function onChange({ path, level }: Directory, name: string | null): void {
     if (level === 'sessions' && name !== null) {
       if (isTranscript(name)) pending.add(join(path, name));
-      else if (isArchive(name)) told_archives.add(join(path, name));
+      else if (isArchive(name)) archives.tell(join(path, name));
       else return;
     } else if (level === 'agents' || name === null || name === 'agents' || name === 'sessions') {
       sweep_wanted = true;
@@ -110,159 +171,45 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     notifier.notify();
   }
 
-  /** Finds the files, once every directory that holds some is watched, so that none is missed in between. */
-  async function findFiles(): Promise<Found> {
-    let directories: Directory[];
-    do directories = await findDirectories(root);
-    while (!stop.aborted && watches.keep(directories));
-    const sessions = directories.filter(({ level }) => level === 'sessions');
-    found_sessions ||= sessions.length > 0;
-    const found: Found = { transcripts: [], archives: [] };
-    for (const { path } of sessions) {
-      for (const name of await namesIn(path)) {
-        if (isTranscript(name)) found.transcripts.push(join(path, name));
-        else if (isArchive(name)) found.archives.push(join(path, name));
-      }
-    }
+  async function findAll(): Promise<Found> {
+    const found = await findFiles(root, watches, stop);
+    has_sessions ||= found.has_sessions;
     return found;
   }
 
-  /** A first start. Takes note of what is there. */
   async function start(): Promise<void> {
-    const found = await findFiles();
-    archives = withKnown(archives, found.archives);
-    seeArchives(found.archives);
-    for (const path of found.transcripts) {
-      const transcript = createTranscript(path, options.from_start ? undefined : since_ms);
-      transcripts.set(path, transcript);
-      if (options.from_start) pending.add(path);
-      else await hasChanged(transcript);
-    }
-  }
-
-  /** Goes on where an earlier process stopped. */
-  async function restart(): Promise<void> {
-    for (const [stream, position] of Object.entries(streams)) {
-      const transcript = restoreTranscript(stream, position as TranscriptPosition);
-      transcripts.set(transcript.path, transcript);
-    }
-    const found = await findFiles();
-    if (left?.archives === undefined) archives = withKnown(archives, found.archives);
-    archives_before = archives;
-    for (const path of transcripts.keys()) pending.add(path);
-    await findArchives(found.archives);
-    seeArchives(found.archives);
-    for (const path of found.transcripts) if (!transcripts.has(path)) await findAgain(path);
-  }
-
-  /** A transcript of a file that nothing is known of: new ones are told whole. */
-  function createAgain(path: string, { birthtimeMs }: Stats): Transcript {
-    const is_new = Math.floor(birthtimeMs) > since_ms;
-    return createTranscript(path, is_new ? undefined : since_ms);
-  }
-
-  /** Takes note of all archives that there are. */
-  function seeArchives(paths: readonly string[]): void {
-    seen_archives = new Set(paths);
-    archives_before = archives;
-  }
-
-  const isFresh = (path: string): boolean =>
-    !seen_archives.has(path) && !isKnown(archives_before, path) && !transcripts.has(path);
-
-  /**
-   * Finds those that are to be read. They come first, in their order, and before any stream ends: none is to be passed by later
-   * ones while it waits for its turn.
-   */
-  async function findArchives(paths: Iterable<string>): Promise<void> {
-    const found: string[] = [];
-    for (const path of [...paths].filter(isFresh)) {
-      seen_archives.add(path);
-      if (await findArchive(path)) found.push(path);
-    }
-    if (found.length === 0) return;
-    const waiting = [...pending];
-    pending.clear();
-    for (const path of inOrder([...waiting.filter(isArchive), ...found])) pending.add(path);
-    for (const path of waiting) pending.add(path);
-  }
-
-  /** Whether an archive came while nobody looked, and holds what may be told. The file of a stream is read to its end by that. */
-  async function findArchive(path: string): Promise<boolean> {
-    const stats = await stat(path).catch(() => undefined);
-    if (stats === undefined) return false;
-    const transcript = createAgain(path, stats);
-    // It was changed by its renaming, but not written.
-    const was_written = stats.mtimeMs > since_ms - FILE_TIMES_ARE_COARSE_MS;
-    if (transcript.since_ms !== undefined && !was_written) return false;
-    const followed = await findByFile(transcripts.values(), path);
-    if (followed === undefined) transcripts.set(path, transcript);
-    else pending.add(followed.path);
-    return followed === undefined;
-  }
-
-  async function findToldArchives(): Promise<void> {
-    const told = [...told_archives];
-    told_archives.clear();
-    await findArchives(told);
-  }
-
-  async function findAgain(path: string): Promise<void> {
-    const stats = await stat(path).catch(() => undefined);
-    if (stats === undefined) return;
-    const transcript = createAgain(path, stats);
-    transcripts.set(path, transcript);
-    if (stats.ctimeMs > since_ms - FILE_TIMES_ARE_COARSE_MS) pending.add(path);
-    else await hasChanged(transcript);
+    const found = await findAll();
+    if (left?.archives === undefined) archives.learn(found.archives);
+    if (left !== undefined) return goOn(streams, found, followed, archives);
+    archives.see(found.archives);
+    await takeNote(found, followed, from_start);
   }
 
   const tellDirectory = (): Promise<void> => {
-    const position: DirectoryPosition = { since_ms, archives };
+    const position: DirectoryPosition = { since_ms: followed.since_ms, archives: archives.known() };
     return push({ ...lineBatch(root, [], false), position });
   };
 
+  const aside = createAside({ followed, files, push, tellDirectory });
+
   /** Before the stream of an archive ends: once it has, nothing else tells that it was read. */
   async function onArchived(path: string): Promise<void> {
-    seen_archives.add(path);
-    if (isKnown(archives, path)) return;
-    archives = withKnown(archives, [path]);
-    await tellDirectory();
-  }
-
-  async function putAside(transcript: Transcript): Promise<void> {
-    since_ms = Math.max(since_ms, Date.now() - PUT_ASIDE_AFTER_MS);
-    await tellDirectory();
-    await endStream(transcript, push);
-    await release(transcript);
-    open.delete(transcript);
-    // Not this instant: it may have grown since it was looked at. All that was read of it is older than that.
-    transcript.since_ms = since_ms;
-  }
-
-  const isIdle = ({ stream }: Transcript): boolean =>
-    stream !== undefined && Date.now() - stream.read_at_ms > PUT_ASIDE_AFTER_MS;
-
-  /** Only when nothing is left to be read: what has not been told yet would lie before the instant that moves on. */
-  async function putIdleAside(): Promise<void> {
-    for (const transcript of to_put_aside) {
-      to_put_aside.delete(transcript);
-      if (isIdle(transcript)) await putAside(transcript);
-    }
+    if (archives.note(path)) await tellDirectory();
   }
 
   async function look(transcript: Transcript): Promise<void> {
     if (await hasChanged(transcript)) pending.add(transcript.path);
-    else if (isIdle(transcript)) to_put_aside.add(transcript);
+    else aside.consider(transcript);
   }
 
   /** Looks at everything. What is not listed any more is looked at too: its stream has to end. */
   async function sweep(): Promise<void> {
-    const was_found = found_sessions;
-    const found = await findFiles();
+    const had_sessions = has_sessions;
+    const found = await findAll();
     for (const path of found.transcripts) if (!transcripts.has(path)) pending.add(path);
-    await findArchives(found.archives);
-    seeArchives(found.archives);
-    if (!was_found && found_sessions) await tellState();
+    await archives.find(found.archives);
+    archives.see(found.archives);
+    if (!had_sessions && has_sessions) await tellState();
     for (const transcript of transcripts.values()) {
       if (stop.aborted) return;
       await look(transcript);
@@ -270,32 +217,10 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   }
 
   async function tellState(): Promise<void> {
-    const message = found_sessions
+    const message = has_sessions
       ? `following the transcripts below ${root}`
       : `no transcripts below ${root} yet; they are followed as soon as they are there. If none are to come there, ${WHAT_TO_GIVE}`;
-    await push({ kind: 'status', state: found_sessions ? 'up' : 'down', message });
-  }
-
-  /** Counts a file as the one read last, and lets go of the one read longest ago where that is one too many. */
-  async function keepOpen(transcript: Transcript): Promise<void> {
-    open.delete(transcript);
-    if (transcript.file === undefined) return;
-    open.add(transcript);
-    const [oldest] = open;
-    if (oldest === undefined || open.size <= MAX_OPEN_FILES) return;
-    open.delete(oldest);
-    await release(oldest);
-  }
-
-  async function tryReading(transcript: Transcript): Promise<Step> {
-    try {
-      return await readOn(transcript, { max_line_bytes: options.max_line_bytes, push, onArchived });
-    } catch (error) {
-      if (!(error instanceof SourceError)) throw error;
-      await release(transcript);
-      await tellProblem(transcript, error.message, push);
-      return 'idle';
-    }
+    await push({ kind: 'status', state: has_sessions ? 'up' : 'down', message });
   }
 
   /** Reads one file to its end before the next, so that one which is let go of has no half line that is read in vain. */
@@ -304,18 +229,19 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     const transcript = transcripts.get(path) ?? createTranscript(path, undefined);
     transcripts.set(path, transcript);
     let step: Step = 'more';
-    while (step === 'more' && !stop.aborted) step = await tryReading(transcript);
-    await keepOpen(transcript);
+    while (step === 'more' && !stop.aborted)
+      step = await tryReading(transcript, { max_line_bytes, push, onArchived });
+    await files.keep(transcript);
     if (step === 'gone') transcripts.delete(path);
   }
 
   async function poll(polls: number): Promise<void> {
     const everything =
-      sweep_wanted || polls % POLLS_BETWEEN_SWEEPS === 0 || !watches.complete() || !found_sessions;
+      sweep_wanted || polls % POLLS_BETWEEN_SWEEPS === 0 || !watches.complete() || !has_sessions;
     sweep_wanted = false;
     if (everything) return sweep();
     const just_read_ms = Date.now() - JUST_READ_MS;
-    for (const transcript of [...open]) {
+    for (const transcript of [...files.open]) {
       if ((transcript.stream?.read_at_ms ?? 0) > just_read_ms) await look(transcript);
     }
   }
@@ -324,18 +250,18 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     await tellDirectory();
     await tellState();
     let polls = 0;
-    let next_poll_ms = performance.now() + options.poll_interval_ms;
+    let next_poll_ms = performance.now() + poll_interval_ms;
     while (!stop.aborted) {
       const [path] = pending;
       const wait_ms = next_poll_ms - performance.now();
       if (sweep_wanted || wait_ms <= 0) {
         if (wait_ms <= 0) polls += 1;
         await poll(polls);
-        next_poll_ms = performance.now() + options.poll_interval_ms;
-      } else if (told_archives.size > 0) await findToldArchives();
+        next_poll_ms = performance.now() + poll_interval_ms;
+      } else if (archives.hasTold()) await archives.findTold();
       else if (path !== undefined) await readNext(path);
       else {
-        await putIdleAside();
+        await aside.putIdle();
         await notifier.wait(wait_ms);
       }
     }
@@ -346,7 +272,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     for (const transcript of transcripts.values()) await release(transcript);
   }
 
-  return { start: left === undefined ? start : restart, follow, close };
+  return { start, follow, close };
 }
 
 /**

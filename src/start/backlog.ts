@@ -51,7 +51,8 @@ export function createThrottle(
   deadline_ms: number,
   signal: AbortSignal,
 ): () => Promise<void> {
-  const backlogs = destinations.map((destination) => createBacklog(destination, deadline_ms, Date.now));
+  const now = (): number => performance.now();
+  const backlogs = destinations.map((destination) => createBacklog(destination, deadline_ms, now));
   return async () => {
     // Each is asked every time, so that each one's deadline counts from its own last answer.
     while (backlogs.map((isBehind) => isBehind()).includes(true) && !signal.aborted)
@@ -68,9 +69,10 @@ export interface HoldOptions {
 }
 
 /**
- * Holds up a live source while the memory of a destination fills that goes on answering: it may be as quick as can be, and
- * only have had no turn yet. `is_kept`: what does not fit into memory goes to the disk, and reading waits no longer than a
- * moment for each batch; nor does it where another destination has nothing left to do.
+ * Delays reading a live source while the memory of a destination fills that goes on answering: it may be as quick as can be,
+ * and only have had no turn yet. With a store (`is_kept`) the delay is 10 ms a batch, since what does not fit into memory goes
+ * to the disk. Without one it lasts until the destination has caught up, has answered for nothing for 1 s, or another one has
+ * nothing left to do.
  */
 export function createHold(
   destinations: Counted[],

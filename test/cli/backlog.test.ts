@@ -1,9 +1,9 @@
 /**
  * A replay waits for a destination that is behind, and not for ever; a live source for one whose memory fills, and less long.
  */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { SignalCounts } from '../../src/model/delivery.js';
-import { createBacklog, createHold, MAX_PENDING } from '../../src/start/backlog.js';
+import { createBacklog, createHold, createThrottle, MAX_PENDING } from '../../src/start/backlog.js';
 
 const DEADLINE_MS = 60_000;
 
@@ -61,6 +61,23 @@ test('once it answers again, it is waited for again', () => {
   expect(isBehindAt(DEADLINE_MS)).toBe(false);
   traces.delivered = 1;
   expect(isBehindAt(DEADLINE_MS + 1)).toBe(true);
+});
+
+test('a clock that is set makes no destination one that takes nothing', async () => {
+  vi.useFakeTimers({ toFake: ['Date'] });
+  onTestFinished(() => void vi.useRealTimers());
+  let looked = 0;
+  const pending = (): number => {
+    vi.setSystemTime(Date.now() + 2 * DEADLINE_MS);
+    return ++looked < 4 ? 2 * MAX_PENDING : 0;
+  };
+  const catchUp = createThrottle(
+    [{ pending, summary: () => ({}) }],
+    DEADLINE_MS,
+    new AbortController().signal,
+  );
+  await catchUp();
+  expect(looked).toBe(4);
 });
 
 describe('a live source', () => {

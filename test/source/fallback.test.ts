@@ -2,14 +2,14 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { type LineBatch, type Source, SourceError } from '../../src/model/source.js';
 import { withFallback } from '../../src/source/fallback.js';
-import { createQueue } from '../../src/source/queue.js';
+import { createRendezvous } from '../../src/source/rendezvous.js';
 import type { Item } from './helpers.js';
 
 /** A source that tells what a test says. */
 function createScripted(name: string, opening: Promise<void> = Promise.resolve()) {
-  const queue = createQueue<Item>();
+  const rendezvous = createRendezvous<Item>();
   let end = (): void => undefined;
-  void queue.endAfter(
+  void rendezvous.endAfter(
     new Promise((resolve) => {
       end = resolve;
     }),
@@ -22,11 +22,11 @@ function createScripted(name: string, opening: Promise<void> = Promise.resolve()
       await opening;
       opened += 1;
       is_open = true;
-      return queue.items;
+      return rendezvous.items;
     },
     async close() {
       is_open = false;
-      queue.release();
+      rendezvous.release();
       end();
     },
   };
@@ -41,9 +41,9 @@ function createScripted(name: string, opening: Promise<void> = Promise.resolve()
     source,
     opened: () => opened,
     isOpen: () => is_open,
-    tell: (text: string) => queue.push(line(text, false)),
-    tellLast: (text: string) => queue.push(line(text, true)),
-    status: (state: 'up' | 'down') => queue.push({ kind: 'status', state, message: `${name} ${state}` }),
+    tell: (text: string) => rendezvous.push(line(text, false)),
+    tellLast: (text: string) => rendezvous.push(line(text, true)),
+    status: (state: 'up' | 'down') => rendezvous.push({ kind: 'status', state, message: `${name} ${state}` }),
   };
 }
 

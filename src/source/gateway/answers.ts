@@ -4,7 +4,9 @@
  */
 import { groupBy } from '../../group-by.js';
 import { type Json, list, number, object, text } from '../../json.js';
+import { within } from '../../within.js';
 import type { Answer, Call } from './calls.js';
+import type { Connection } from './connection.js';
 
 /** All that the gateway tells of one session. */
 export interface SessionAnswers {
@@ -44,13 +46,15 @@ const BUSY = 'UNAVAILABLE';
 const TRIES = 5;
 const BUSY_WAIT_MS = 500;
 
-/** Asks, and asks again where the gateway is busy. */
+type Asking = Pick<Connection, 'call' | 'ended'>;
+
+/** Asks, and asks again where the gateway is busy. Once the connection has ended, nothing is waited for. */
 const patiently =
-  (call: Call): Call =>
+  ({ call, ended }: Asking): Call =>
   async (method, params): Promise<Answer> => {
     let answer = await call(method, params);
     for (let tries = 1; !answer.ok && answer.error.code === BUSY && tries < TRIES; tries++) {
-      await new Promise((resolve) => setTimeout(resolve, BUSY_WAIT_MS));
+      await within(BUSY_WAIT_MS, ended);
       answer = await call(method, params);
     }
     return answer;
@@ -74,11 +78,9 @@ async function askActivity(call: Call, params: Json): Promise<Pages> {
       ...(cursor === undefined ? {} : { cursor }),
     });
     if (!answer.ok) return { items: items.reverse(), is_partial: true };
-    items.push(
-      ...list(answer.payload.events)
-        .map(object)
-        .filter(({ kind }) => AUDITED_KINDS.has(kind)),
-    );
+    for (const event of list(answer.payload.events).map(object)) {
+      if (AUDITED_KINDS.has(event.kind)) items.push(event);
+    }
     cursor = text(answer.payload.nextCursor);
     if (cursor === undefined) return { items: items.reverse(), is_partial: false };
   }
@@ -98,7 +100,7 @@ async function askSessions(call: Call, after_ms: number): Promise<Pages & { all:
     const rows = list(answer.payload.sessions).map(object);
     for (const row of rows) all.set(text(row.key) ?? '', row);
     const touched = rows.filter((row) => isTouched(row, after_ms));
-    items.push(...touched);
+    for (const row of touched) items.push(row);
     if (answer.payload.hasMore !== true || touched.length === 0) return { items, all, is_partial: false };
   }
   return { items, all, is_partial: true };
@@ -158,8 +160,8 @@ export interface Question {
 }
 
 /** Asks for what happened since an instant. Each answer may hold more than that, and what was seen already. */
-export async function askForMissed(callOnce: Call, { since_ms, also, only }: Question): Promise<Asked> {
-  const call = patiently(callOnce);
+export async function askForMissed(asking: Asking, { since_ms, also, only }: Question): Promise<Asked> {
+  const call = patiently(asking);
   const after_ms = since_ms - MARGIN_MS;
   const [activity, listed] = await Promise.all([
     askActivity(call, { after: after_ms }),

@@ -112,8 +112,6 @@ export interface Hello {
   boot_id?: string;
   /** What the gateway really granted, which can be less than was asked for. */
   scopes: string[];
-  /** Names of the calls that it answers; empty where it does not tell. */
-  methods: string[];
   tick_interval_ms: number;
   device_token?: string;
 }
@@ -144,7 +142,6 @@ export function readHello(payload: unknown): Hello | undefined {
     protocol: number(payload.protocol) ?? PROTOCOLS.min,
     server_version: text(server.version) ?? 'unknown',
     scopes: strings(auth.scopes),
-    methods: strings(object(payload.features).methods),
     tick_interval_ms: tickInterval(number(object(payload.policy).tickIntervalMs)),
     ...(device_token === undefined ? {} : { device_token }),
     ...(boot_id === undefined ? {} : { boot_id }),

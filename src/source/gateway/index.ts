@@ -8,13 +8,14 @@ import { createReaderSource, type Push } from '../reader.js';
 import { type Backoff, backoffDelay } from '../socket.js';
 import { type Access, enterGateway } from './access.js';
 import type { Connection, Ending } from './connection.js';
-import { createFeed, type GatewayPosition } from './feed.js';
+import { createFeed } from './feed.js';
+import type { GatewayPosition } from './position.js';
 import { isMendedByHand, type Refusal } from './refusals.js';
 
 export type { Access, Devices } from './access.js';
 export type { OpenRun } from './facts.js';
-export type { GatewayPosition } from './feed.js';
 export type { Credentials, Device } from './handshake.js';
+export type { GatewayPosition } from './position.js';
 
 export const GATEWAY_BACKOFF: Backoff = { min_ms: 1_000, max_ms: 30_000, random: Math.random };
 
@@ -65,11 +66,11 @@ async function keepFollowing(
   /** Gives the refusal where the gateway lets the bridge in, but not read. */
   async function followOnce(connection: Connection): Promise<Refusal | undefined> {
     const { protocol, server_version } = connection.hello;
-    const began_ms = Date.now();
+    const began_ms = performance.now();
     const ending = await feed.follow(connection, stop, () => {
       void tell.up(`following the gateway at ${name} (OpenClaw ${server_version}, protocol ${protocol})`);
     });
-    if (Date.now() - began_ms > STABLE_MS) failures = 0;
+    if (performance.now() - began_ms > STABLE_MS) failures = 0;
     if ('kind' in ending) return ending;
     await tell.down(
       `lost the gateway at ${name} (${describeEnding(ending)}); connecting again until it answers`,

@@ -17,7 +17,7 @@ const MAX_ROWS = 200;
 const MAX_WANTED = MAX_ROWS - SPARE_ROWS;
 
 interface Wanted {
-  /** By message id: when it came. */
+  /** By message id: when it came, by a clock that only goes forward. */
   messages: Map<string, number>;
   tries: number;
   timer?: NodeJS.Timeout;
@@ -60,6 +60,7 @@ export function reasoningRow(row: Json): Json {
  */
 export function createReasoning(call: Call, onRows: (rows: Json[]) => void): Reasoning {
   const sessions = new Map<string, Wanted>();
+  let is_over = false;
 
   function wantedOf(key: string): Wanted {
     const known = sessions.get(key);
@@ -82,7 +83,7 @@ export function createReasoning(call: Call, onRows: (rows: Json[]) => void): Rea
     const rows = answer.ok ? list(answer.payload.messages).map(object) : [];
     const found = rows.filter((row) => wanted.messages.delete(text(object(row.__openclaw).id) ?? ''));
     if (found.length > 0) onRows(found.map(reasoningRow));
-    forget(wanted.messages, Date.now() - GIVE_UP_MS);
+    forget(wanted.messages, performance.now() - GIVE_UP_MS);
   }
 
   /** One question at a time for a session; what has come meanwhile, or was not answered, is the next one. */
@@ -98,6 +99,7 @@ export function createReasoning(call: Call, onRows: (rows: Json[]) => void): Rea
   }
 
   function askLater(key: string, wanted: Wanted): void {
+    if (is_over) return;
     wanted.timer ??= setTimeout(() => void askNow(key, wanted), GATHER_MS);
   }
 
@@ -108,7 +110,7 @@ export function createReasoning(call: Call, onRows: (rows: Json[]) => void): Rea
         const found = modelCallOf(told);
         if (found === undefined) return;
         const wanted = wantedOf(found.key);
-        wanted.messages.set(found.message_id, Date.now());
+        wanted.messages.set(found.message_id, performance.now());
         askLater(found.key, wanted);
       }
       // No more model calls of the run come.
@@ -120,6 +122,7 @@ export function createReasoning(call: Call, onRows: (rows: Json[]) => void): Rea
       await Promise.all([...sessions].map(([key, wanted]) => askNow(key, wanted)));
     },
     end() {
+      is_over = true;
       for (const { timer } of sessions.values()) clearTimeout(timer);
       sessions.clear();
     },

@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import { errorReason } from '../../errors.js';
 import type { Positions, Source } from '../../model/source.js';
-import { hostPort, listen } from '../listen.js';
+import { boundAddress, listen } from '../listen.js';
 import { createReaderSource, type Push } from '../reader.js';
 import { isFinal } from './answers.js';
 import { PATH } from './http.js';
@@ -80,7 +80,7 @@ export function createOtlpSource(
     await listen(name, server, address);
     server.on('error', (error) => warn(`turns connections away: ${errorReason(error)}`));
     return async () => {
-      const message = `${name} takes log records at http://${hostPort(server)}${PATH}`;
+      const message = `${name} takes log records at http://${boundAddress(server)}${PATH}`;
       void push({ kind: 'status', state: 'up', message });
       if (!stop.aborted) await once(stop, 'abort');
       await stopServer();

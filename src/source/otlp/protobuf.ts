@@ -10,6 +10,7 @@ import {
   numberOf,
   type OriginAttributes,
   originOf,
+  type Place,
   type SentRecord,
   type Value,
 } from './record.js';
@@ -22,10 +23,12 @@ const BYTES = 2;
 /** Reads the value of a field, or leaves it to be passed over. */
 type ReadField = (field: number, type: number) => void;
 
+type Take = (record: SentRecord) => void;
+
 /** Gives each record to `take`. Tells what is wrong where the bytes are no request; what was given is to be forgotten then. */
-export function readProtobuf(bytes: Buffer, take: (record: SentRecord) => void): string | undefined {
+export function readProtobuf(bytes: Buffer, take: Take): string | undefined {
   try {
-    createReader(bytes).readRequest(take);
+    readRequest(new PbfReader(bytes), bytes.length, take);
     return undefined;
   } catch (error) {
     // The library throws where bytes end too soon or make no sense.
@@ -33,124 +36,130 @@ export function readProtobuf(bytes: Buffer, take: (record: SentRecord) => void):
   }
 }
 
-function createReader(bytes: Buffer) {
-  const pbf = new PbfReader(bytes);
+/** The library checks no end: a message that has one elsewhere is cut off or broken. */
+function readFields(pbf: PbfReader, end: number, read: ReadField): void {
+  for (let field = pbf.nextField(end); field !== 0; field = pbf.nextField(end)) read(field, pbf.type);
+  if (pbf.pos !== end) throw new Error(`a message does not end at byte ${end}`);
+}
 
-  /** The library checks no end: a message that has one elsewhere is cut off or broken. */
-  function readFields(end: number, read: ReadField): void {
-    for (let field = pbf.nextField(end); field !== 0; field = pbf.nextField(end)) read(field, pbf.type);
-    if (pbf.pos !== end) throw new Error(`a message does not end at byte ${end}`);
-  }
+const readEnd = (pbf: PbfReader): number => pbf.readVarint() + pbf.pos;
+const readMessage = (pbf: PbfReader, read: ReadField): void => readFields(pbf, readEnd(pbf), read);
+/** A view, as what is read is a Buffer. */
+const readBytes = (pbf: PbfReader): Buffer => pbf.readBytes() as Buffer;
+const readText = (pbf: PbfReader): string => readBytes(pbf).toString();
 
-  const readEnd = (): number => pbf.readVarint() + pbf.pos;
-  const readMessage = (read: ReadField): void => readFields(readEnd(), read);
-  /** A view, as `bytes` is a Buffer. */
-  const readBytes = (): Buffer => pbf.readBytes() as Buffer;
-  const readText = (): string => readBytes().toString();
+function readKeyValue(pbf: PbfReader, depth: number): [key: string, value: Value] {
+  let key = '';
+  let value: Value = null;
+  readMessage(pbf, (field, type) => {
+    if (field === 1 && type === BYTES) key = readText(pbf);
+    if (field === 2 && type === BYTES) value = readValue(pbf, depth);
+  });
+  return [key, value];
+}
 
-  function readKeyValue(note: (key: string, value: Value) => void, depth: number): void {
-    let key = '';
-    let value: Value = null;
-    readMessage((field, type) => {
-      if (field === 1 && type === BYTES) key = readText();
-      if (field === 2 && type === BYTES) value = readValue(depth);
-    });
-    note(key, value);
-  }
+function readList(pbf: PbfReader, depth: number): Value[] {
+  const values: Value[] = [];
+  readMessage(pbf, (field, type) => {
+    if (field === 1 && type === BYTES) values.push(readValue(pbf, depth));
+  });
+  return values;
+}
 
-  function readList(depth: number): Value[] {
-    const values: Value[] = [];
-    readMessage((field, type) => {
-      if (field === 1 && type === BYTES) values.push(readValue(depth));
-    });
-    return values;
-  }
+function readObject(pbf: PbfReader, depth: number): Value {
+  const entries: [string, Value][] = [];
+  readMessage(pbf, (field, type) => {
+    if (field === 1 && type === BYTES) entries.push(readKeyValue(pbf, depth));
+  });
+  return Object.fromEntries(entries);
+}
 
-  function readObject(depth: number): Value {
-    const entries: [string, Value][] = [];
-    readMessage((field, type) => {
-      if (field === 1 && type === BYTES) readKeyValue((...entry) => entries.push(entry), depth);
-    });
-    return Object.fromEntries(entries);
-  }
+function readValue(pbf: PbfReader, depth: number): Value {
+  if (depth > MAX_DEPTH) throw new Error(`a value is nested deeper than ${MAX_DEPTH}`);
+  let value: Value = null;
+  readMessage(pbf, (field, type) => {
+    if (field === 1 && type === BYTES) value = readText(pbf);
+    if (field === 2 && type === VARINT) value = pbf.readBoolean();
+    if (field === 3 && type === VARINT) value = pbf.readVarint(true);
+    if (field === 4 && type === FIXED64) value = numberOf(pbf.readDouble());
+    if (field === 5 && type === BYTES) value = readList(pbf, depth + 1);
+    if (field === 6 && type === BYTES) value = readObject(pbf, depth + 1);
+    if (field === 7 && type === BYTES) value = readBytes(pbf).toString('base64');
+  });
+  return value;
+}
 
-  function readValue(depth: number): Value {
-    if (depth > MAX_DEPTH) throw new Error(`a value is nested deeper than ${MAX_DEPTH}`);
-    let value: Value = null;
-    readMessage((field, type) => {
-      if (field === 1 && type === BYTES) value = readText();
-      if (field === 2 && type === VARINT) value = pbf.readBoolean();
-      if (field === 3 && type === VARINT) value = pbf.readVarint(true);
-      if (field === 4 && type === FIXED64) value = numberOf(pbf.readDouble());
-      if (field === 5 && type === BYTES) value = readList(depth + 1);
-      if (field === 6 && type === BYTES) value = readObject(depth + 1);
-      if (field === 7 && type === BYTES) value = readBytes().toString('base64');
-    });
-    return value;
-  }
+/** Texts and bytes are the lines themselves. */
+function readBody(pbf: PbfReader): Buffer {
+  const start = pbf.pos;
+  let lines: Buffer | undefined;
+  readMessage(pbf, (field, type) => {
+    lines = (field === 1 || field === 7) && type === BYTES ? readBytes(pbf) : undefined;
+  });
+  if (lines !== undefined) return lines;
+  pbf.pos = start;
+  return bodyOf(readValue(pbf, 0));
+}
 
-  /** Texts and bytes are the lines themselves. */
-  function readBody(): Buffer {
-    const start = pbf.pos;
-    let lines: Buffer | undefined;
-    readMessage((field, type) => {
-      lines = (field === 1 || field === 7) && type === BYTES ? readBytes() : undefined;
-    });
-    if (lines !== undefined) return lines;
-    pbf.pos = start;
-    return bodyOf(readValue(0));
-  }
+function readRecord(pbf: PbfReader): { own: OriginAttributes; body: Buffer } {
+  const own: OriginAttributes = new Map();
+  let body: Buffer = Buffer.alloc(0);
+  readMessage(pbf, (field, type) => {
+    if (field === 5 && type === BYTES) body = readBody(pbf);
+    if (field === 6 && type === BYTES) noteOrigin(own, ...readKeyValue(pbf, 1));
+  });
+  return { own, body };
+}
 
-  function readRecord(): { own: OriginAttributes; body: Buffer } {
-    const own: OriginAttributes = new Map();
-    let body: Buffer = Buffer.alloc(0);
-    readMessage((field, type) => {
-      if (field === 5 && type === BYTES) body = readBody();
-      if (field === 6 && type === BYTES) readKeyValue((key, value) => noteOrigin(own, key, value), 1);
-    });
-    return { own, body };
-  }
+/** Of the messages that make up a resource with its records, the resource. */
+function readResource(pbf: PbfReader, end: number): OriginAttributes {
+  const attributes: OriginAttributes = new Map();
+  readFields(pbf, end, (field, type) => {
+    if (field === 1 && type === BYTES) readAttributes(pbf, attributes);
+  });
+  return attributes;
+}
 
-  function readResource(end: number): OriginAttributes {
-    const attributes: OriginAttributes = new Map();
-    readFields(end, (field, type) => {
-      if (field !== 1 || type !== BYTES) return;
-      readMessage((inner, inner_type) => {
-        if (inner === 1 && inner_type === BYTES)
-          readKeyValue((key, value) => noteOrigin(attributes, key, value), 1);
-      });
-    });
-    return attributes;
-  }
+function readAttributes(pbf: PbfReader, attributes: OriginAttributes): void {
+  readMessage(pbf, (field, type) => {
+    if (field === 1 && type === BYTES) noteOrigin(attributes, ...readKeyValue(pbf, 1));
+  });
+}
 
-  /** Twice, since the resource may come after its records. */
-  function readResourceLogs(resource: number, take: (record: SentRecord) => void): void {
-    const end = readEnd();
-    const start = pbf.pos;
-    const attributes = readResource(end);
-    pbf.pos = start;
-    let scope = 0;
-    readFields(end, (field, type) => {
-      if (field !== 2 || type !== BYTES) return;
-      let record = 0;
-      readMessage((inner, inner_type) => {
-        if (inner !== 2 || inner_type !== BYTES) return;
-        const { own, body } = readRecord();
-        take({ place: { resource, scope, record }, origin: originOf(attributes, own), body });
-        record += 1;
-      });
-      scope += 1;
-    });
-  }
+function readScopeLogs(
+  pbf: PbfReader,
+  { resource, scope }: Omit<Place, 'record'>,
+  attributes: OriginAttributes,
+  take: Take,
+): void {
+  let record = 0;
+  readMessage(pbf, (field, type) => {
+    if (field !== 2 || type !== BYTES) return;
+    const { own, body } = readRecord(pbf);
+    take({ place: { resource, scope, record }, origin: originOf(attributes, own), body });
+    record += 1;
+  });
+}
 
-  return {
-    readRequest(take: (record: SentRecord) => void): void {
-      let resource = 0;
-      readFields(bytes.length, (field, type) => {
-        if (field !== 1 || type !== BYTES) return;
-        readResourceLogs(resource, take);
-        resource += 1;
-      });
-    },
-  };
+/** Twice, since the resource may come after its records. */
+function readResourceLogs(pbf: PbfReader, resource: number, take: Take): void {
+  const end = readEnd(pbf);
+  const start = pbf.pos;
+  const attributes = readResource(pbf, end);
+  pbf.pos = start;
+  let scope = 0;
+  readFields(pbf, end, (field, type) => {
+    if (field !== 2 || type !== BYTES) return;
+    readScopeLogs(pbf, { resource, scope }, attributes, take);
+    scope += 1;
+  });
+}
+
+function readRequest(pbf: PbfReader, end: number, take: Take): void {
+  let resource = 0;
+  readFields(pbf, end, (field, type) => {
+    if (field !== 1 || type !== BYTES) return;
+    readResourceLogs(pbf, resource, take);
+    resource += 1;
+  });
 }

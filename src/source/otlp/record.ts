@@ -3,6 +3,7 @@
  * stands in its request. All else that OTLP has on a record says nothing that the line does not.
  */
 import { hash } from 'node:crypto';
+import { withoutControls } from '../../controls.js';
 
 /** Indices within a request. */
 export interface Place {
@@ -55,8 +56,7 @@ export function noteOrigin(attributes: OriginAttributes, key: string, value: Val
   if (!ORIGIN_KEYS.has(key) || value === null) return;
   const text = textOf(value);
   // It is written to logs, and must not reach a terminal as a command.
-  const name =
-    text.length > MAX_VALUE_LENGTH ? hash('sha256', text) : text.replaceAll(/\p{Cc}/gu, '\u{fffd}');
+  const name = text.length > MAX_VALUE_LENGTH ? hash('sha256', text) : withoutControls(text);
   attributes.set(key, name);
 }
 

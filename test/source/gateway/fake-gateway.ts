@@ -59,7 +59,6 @@ export interface HelloOptions {
   protocol?: number;
   version?: string;
   scopes?: string[];
-  methods?: string[];
   device_token?: string;
   tick_interval_ms?: number;
 }
@@ -69,7 +68,6 @@ export const hello = ({
   protocol = 4,
   version = '2026.9.6',
   scopes = ['operator.read'],
-  methods = [],
   device_token,
   tick_interval_ms = 30_000,
 }: HelloOptions = {}): Reply => ({
@@ -77,7 +75,7 @@ export const hello = ({
     type: 'hello-ok',
     protocol,
     server: { version, connId: 'connection-1', bootId: 'boot-1' },
-    features: { methods, events: [] },
+    features: { methods: [], events: [] },
     snapshot: {},
     auth: { role: 'operator', scopes, ...(device_token ? { deviceToken: device_token } : {}) },
     policy: { tickIntervalMs: tick_interval_ms },

@@ -4,12 +4,14 @@
  */
 import { fc, test as property } from '@fast-check/vitest';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { encodeEntry } from '../../../src/journal.js';
 import type { Json } from '../../../src/json.js';
 import type { LineBatch, SourceStatus } from '../../../src/model/source.js';
 import type { Answer } from '../../../src/source/gateway/calls.js';
 import type { Connection, Ending } from '../../../src/source/gateway/connection.js';
-import { createFeed, type Feed, type GatewayPosition } from '../../../src/source/gateway/feed.js';
+import { createFeed, type Feed } from '../../../src/source/gateway/feed.js';
 import type { EventFrame } from '../../../src/source/gateway/frames.js';
+import type { GatewayPosition } from '../../../src/source/gateway/position.js';
 import {
   answersOf,
   byId,
@@ -110,7 +112,6 @@ function connect({ call }: Gateway, boot_id = 'one'): Line {
     server_version: '2026.9.6',
     boot_id,
     scopes: [],
-    methods: [],
     tick_interval_ms: 30_000,
   };
   const nothing = (): void => undefined;
@@ -139,23 +140,27 @@ const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
 
 interface Following {
   feed: Feed;
+  batches: LineBatch[];
   lines: string[];
   said: string[];
   position(): GatewayPosition | undefined;
 }
 
 function startFeed(resume?: GatewayPosition): Following {
+  const batches: LineBatch[] = [];
   const lines: string[] = [];
   const said: string[] = [];
   let position: GatewayPosition | undefined;
   const push = async (item: LineBatch | SourceStatus): Promise<void> => {
     if (item.kind !== 'lines') return;
+    batches.push(item);
     for (const line of item.lines) if ('bytes' in line) lines.push(line.bytes.toString('utf8'));
     position = structuredClone(item.position as GatewayPosition | undefined) ?? position;
   };
   const say = async (message: string): Promise<void> => void said.push(message);
   return {
     feed: createFeed({ stream: 'ws://test', push, resume, say }),
+    batches,
     lines,
     said,
     position: () => position,
@@ -287,7 +292,145 @@ test('a bridge that is started again goes on where the last one stopped', async 
   await pushFrames(after, pushed.slice(60));
   await askedOnTheSide();
   expectWhole('tools', [...before.lines, ...after.lines]);
-  expect(after.said).toEqual([expect.stringContaining('bridge restarted')]);
+  expect(after.said).toEqual([expect.stringMatching(/\(bridge restarted\): \d+ events in 1 session$/)]);
+});
+
+property.prop({ gap: gaps('spawn'), is_told: fc.boolean() }, { numRuns: 30 })(
+  'whole after the bridge was killed, however long it had not told of its position',
+  async ({ gap: [killed, back], is_told }) => {
+    const pushed = pushedOf('spawn');
+    vi.setSystemTime(pushed[0]!.rx - 1_000);
+    const gateway = createGateway('spawn');
+    const before = startFeed();
+    await follow(before, connect(gateway));
+    for (const [index, each] of pushed.slice(0, killed).entries()) {
+      if (is_told) await vi.advanceTimersByTimeAsync(Math.max(0, each.rx - Date.now()));
+      await pushFrames(before, [each], index + 1);
+    }
+    vi.setSystemTime((pushed[back] ?? pushed.at(-1)!).rx);
+    const after = startFeed(before.position());
+    await follow(after, connect(gateway));
+    await pushFrames(after, pushed.slice(back));
+    await askedOnTheSide();
+    expectWhole('spawn', [...before.lines, ...after.lines]);
+  },
+);
+
+describe('a position', () => {
+  const agent = (session: number, data: Json): EventFrame => ({
+    type: 'event',
+    event: 'agent',
+    payload: {
+      runId: `run-${session}`,
+      sessionKey: `agent:main:${session}`,
+      agentId: 'main',
+      stream: 'lifecycle',
+      ts: Date.now(),
+      data,
+    },
+  });
+  const start = (session: number): EventFrame => agent(session, { phase: 'start' });
+  const end = (session: number): EventFrame => agent(session, { phase: 'end', executionSettled: true });
+
+  async function pushFrame({ feed }: Following, frame: EventFrame): Promise<void> {
+    feed.onEvent(JSON.stringify(frame), frame);
+    await settle();
+  }
+
+  /** A bridge that follows a gateway on which runs go on in so many sessions. */
+  async function followSessions(count: number) {
+    vi.setSystemTime(1_790_000_000_000);
+    const gateway = createGateway('tools');
+    const following = startFeed();
+    const line = connect(gateway);
+    await follow(following, line);
+    for (let session = 0; session < count; session++) await pushFrame(following, start(session));
+    await vi.advanceTimersByTimeAsync(1_000);
+    return { gateway, following, line };
+  }
+
+  const journaledBytes = (batch: LineBatch): number =>
+    encodeEntry({ source: 'ws://test', batch, now_ms: Date.now() }).reduce(
+      (sum, { length }) => sum + length,
+      0,
+    );
+
+  test('is not written down with every frame, however many runs go on', async () => {
+    const { following } = await followSessions(1_000);
+    expect(Object.keys(following.position()?.open_runs ?? {})).toHaveLength(1_000);
+    await pushFrame(following, start(0));
+    following.batches.length = 0;
+    for (let session = 0; session < 100; session++) await pushFrame(following, start(session));
+    expect(following.batches).toHaveLength(100);
+    expect(Math.max(...following.batches.map(journaledBytes))).toBeLessThan(1_000);
+  });
+
+  test('is given within a second, also where no frame comes any more', async () => {
+    const { following } = await followSessions(2);
+    await pushFrame(following, end(0));
+    await pushFrame(following, end(1));
+    const seen_ms = Date.now();
+    await vi.advanceTimersByTimeAsync(999);
+    expect(following.position()?.open_runs).toHaveProperty(['agent:main:1']);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(following.position()).toMatchObject({ seen_ms, open_runs: {} });
+    const { length } = following.batches;
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(following.batches).toHaveLength(length);
+  });
+
+  test('is given at the end', async () => {
+    const { following } = await followSessions(1);
+    await pushFrame(following, start(0));
+    await pushFrame(following, end(0));
+    await following.feed.flush();
+    expect(following.position()?.open_runs).toEqual({});
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('does not change once it is given', async () => {
+    const { following } = await followSessions(2);
+    const given = following.batches.findLast(({ position }) => position !== undefined)?.position;
+    const copy = structuredClone(given);
+    await pushFrame(following, end(0));
+    await pushFrame(following, start(2));
+    expect(given).toEqual(copy);
+  });
+
+  test('does not tell of what waits until the past has been asked for', async () => {
+    const { gateway, following, line } = await followSessions(1);
+    await pushFrame(following, start(0));
+    const seen_ms = Date.now();
+    await vi.advanceTimersByTimeAsync(500);
+    line.end();
+    await settle();
+    const { line: next, answer } = connectSlowly(gateway, 'sessions.list');
+    await follow(following, next);
+    await pushFrame(following, end(0));
+    await vi.advanceTimersByTimeAsync(5_000);
+    await following.feed.flush();
+    expect(following.position()).toMatchObject({ seen_ms, open_runs: { 'agent:main:0': {} } });
+    answer();
+    await settle();
+    await pushFrame(following, start(1));
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(Object.keys(following.position()?.open_runs ?? {})).toEqual(['agent:main:1']);
+  });
+
+  test('does not pass over a gap where too much waits', async () => {
+    const { gateway, following, line } = await followSessions(1);
+    line.end();
+    await settle();
+    const { seen_ms = 0 } = following.position() ?? {};
+    const { line: next } = connectSlowly(gateway, 'sessions.list');
+    await follow(following, next);
+    const { length } = following.lines;
+    for (let mebibytes = 0; mebibytes < 40; mebibytes++)
+      following.feed.onEvent(' '.repeat(2 ** 20), { type: 'event', event: 'tick', payload: {} });
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(following.lines).toHaveLength(length + 40);
+    expect(following.position()?.seen_ms).toBe(seen_ms);
+  });
 });
 
 test('a first start asks for nothing from before it', async () => {
@@ -327,6 +470,30 @@ test('what could not be asked for is said on the runs that it is missing in', as
   expect(following.said).toEqual([expect.stringContaining('not all of it could be had')]);
 });
 
+test('a session of which nothing can be made leaves the others whole, and the gateway is followed on', async () => {
+  const { pushed, gateway, following } = await cutAfter(30, 'spawn');
+  vi.setSystemTime(pushed.at(-2)!.rx);
+  const line = connect(gateway);
+  const [odd] = answersOf('spawn').sessions;
+  const nested = JSON.parse('['.repeat(100_000) + ']'.repeat(100_000));
+  line.open.call = async (method, params) => {
+    const answer = await gateway.call(method, params);
+    if (method !== 'sessions.get' || params.key !== odd!.key || !answer.ok) return answer;
+    const messages = (answer.payload.messages as Json[]).map((row) => ({ ...row, content: nested }));
+    return { ok: true, payload: { messages } };
+  };
+  const { length } = following.lines;
+  await follow(following, line);
+  await pushFrames(following, pushed.slice(-1));
+  const told = following.lines.slice(length).map((each) => JSON.parse(each));
+  expect(told[0].missed.unknown).toEqual([odd!.key]);
+  const sessions = told.slice(1, -1).map(({ frame }) => frame.payload.sessionKey);
+  expect(sessions.length).toBeGreaterThan(0);
+  expect(sessions).not.toContain(odd!.key);
+  expect(told.at(-1).frame.payload).toEqual(pushed.at(-1)!.frame.payload);
+  expect(following.said).toEqual([expect.stringContaining('not all of it could be had')]);
+});
+
 test('reasoning tokens are asked for in few calls, and each is counted once', async () => {
   const pushed = pushedOf('tools');
   vi.setSystemTime(pushed[0]!.rx - 1_000);
@@ -361,6 +528,19 @@ test('reasoning tokens of what is pushed before the subscription is answered are
   expect(tokens.reduce((sum, each) => sum + each, 0)).toBe(12 + 5 + 9);
 });
 
+test('a fault in what is made of the answers ends the connection, and the gap is asked about on the next one', async () => {
+  const { pushed, gateway, following } = await cutAfter(30);
+  vi.setSystemTime(pushed.at(-1)!.rx);
+  const line = connect(gateway);
+  line.open.call = (method, params) =>
+    method === 'sessions.list' ? Promise.reject(new Error('a fault')) : gateway.call(method, params);
+  line.open.close = () => line.end({ code: 1000, reason: '' });
+  await follow(following, line);
+  await follow(following, connect(gateway));
+  await askedOnTheSide();
+  expectWhole('tools', following.lines);
+});
+
 test('a gateway that is busy is asked again', async () => {
   const { pushed, gateway, following } = await cutAfter(20);
   vi.setSystemTime(pushed.at(-1)!.rx);
@@ -374,6 +554,23 @@ test('a gateway that is busy is asked again', async () => {
   await askedOnTheSide();
   expectWhole('tools', following.lines);
   expect(following.said).toEqual([expect.not.stringContaining('not all of it')]);
+});
+
+test('a gateway that is busy is not waited for once its connection has ended', async () => {
+  const { gateway, following } = await cutAfter(20);
+  const { open, end } = connect(gateway);
+  let asked = 0;
+  open.call = async (method, params) => {
+    if (method !== 'audit.activity.list') return gateway.call(method, params);
+    asked += 1;
+    return { ok: false, error: { code: 'UNAVAILABLE', message: 'starting', details: {} } };
+  };
+  await follow(following, { open, end });
+  expect(asked).toBe(1);
+  end();
+  await settle();
+  await following.feed.flush();
+  expect(vi.getTimerCount()).toBe(0);
 });
 
 describe('a model call of which the gateway stored nothing', () => {

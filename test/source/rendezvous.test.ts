@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createQueue } from '../../src/source/queue.js';
+import { createRendezvous } from '../../src/source/rendezvous.js';
 
 async function pullAll<T>(items: AsyncIterable<T>): Promise<T[]> {
   const pulled: T[] = [];
@@ -8,16 +8,16 @@ async function pullAll<T>(items: AsyncIterable<T>): Promise<T[]> {
   return pulled;
 }
 
-describe('the queue', () => {
+describe('the rendezvous', () => {
   test('gives out everything, each reader in its own order', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat({ max: 20 }), { maxLength: 6 }), async (counts) => {
-        const queue = createQueue<{ reader: number; item: number }>();
+        const rendezvous = createRendezvous<{ reader: number; item: number }>();
         const readers = counts.map(async (count, reader) => {
-          for (let item = 0; item < count; item += 1) await queue.push({ reader, item });
+          for (let item = 0; item < count; item += 1) await rendezvous.push({ reader, item });
         });
-        void queue.endAfter(Promise.all(readers).then(() => undefined));
-        const pulled = await pullAll(queue.items);
+        void rendezvous.endAfter(Promise.all(readers).then(() => undefined));
+        const pulled = await pullAll(rendezvous.items);
         for (const [reader, count] of counts.entries()) {
           const own = pulled.filter((entry) => entry.reader === reader).map((entry) => entry.item);
           expect(own).toEqual(Array.from({ length: count }, (_, item) => item));
@@ -27,36 +27,36 @@ describe('the queue', () => {
   });
 
   test('lets a reader go on only when its item is pulled', async () => {
-    const queue = createQueue<number>();
+    const rendezvous = createRendezvous<number>();
     let pushed = 0;
     async function read(): Promise<void> {
       for (const item of [1, 2, 3]) {
-        await queue.push(item);
+        await rendezvous.push(item);
         pushed += 1;
       }
     }
-    const done = queue.endAfter(read());
-    const iterator = queue.items[Symbol.asyncIterator]();
+    const done = rendezvous.endAfter(read());
+    const iterator = rendezvous.items[Symbol.asyncIterator]();
     await new Promise(setImmediate);
     expect(pushed).toBe(0);
     await iterator.next();
     await new Promise(setImmediate);
     expect(pushed).toBe(1);
-    queue.release();
+    rendezvous.release();
     await done;
     expect(pushed).toBe(3);
     expect(await pullAll({ [Symbol.asyncIterator]: () => iterator })).toEqual([2, 3]);
   });
 
   test("throws a reader's failure after what was read", async () => {
-    const queue = createQueue<string>();
-    queue.release();
-    void queue.endAfter(
-      queue.push('last').then(() => {
+    const rendezvous = createRendezvous<string>();
+    rendezvous.release();
+    void rendezvous.endAfter(
+      rendezvous.push('last').then(() => {
         throw new Error('broken');
       }),
     );
-    const iterator = queue.items[Symbol.asyncIterator]();
+    const iterator = rendezvous.items[Symbol.asyncIterator]();
     expect(await iterator.next()).toEqual({ done: false, value: 'last' });
     await expect(iterator.next()).rejects.toThrow('broken');
   });

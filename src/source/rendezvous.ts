@@ -1,11 +1,10 @@
 /**
  * Merges what several readers push into one iteration. A push resolves when its item has been pulled, and a reader
- * awaits it before it reads on: so the queue holds at most one item of each reader, and a consumer that stops pulling
- * stops every reader.
+ * awaits it before it reads on: of each reader at most one item waits, and a consumer that stops pulling stops every reader.
  */
 import { createNotifier } from './notifier.js';
 
-export interface Queue<T> {
+export interface Rendezvous<T> {
   /** Hands an item over, in order; resolves when it has been pulled, or at once after `release`. */
   push(item: T): Promise<void>;
   /** Nobody waits for the consumer from here on: readers that were told to stop can hand over what they have and finish. */
@@ -16,7 +15,7 @@ export interface Queue<T> {
   items: AsyncIterable<T>;
 }
 
-export function createQueue<T>(): Queue<T> {
+export function createRendezvous<T>(): Rendezvous<T> {
   const waiting: { item: T; taken: () => void }[] = [];
   const changed = createNotifier();
   let released = false;

@@ -1,0 +1,192 @@
+/**
+ * Asks a gateway for what is missing of what it pushed: what was missed while nobody followed it, what it dropped, and what it
+ * writes down late. Until the answers have gone out, what is pushed meanwhile waits.
+ */
+import { counted } from '../../counted.js';
+import { type Json, object, text } from '../../json.js';
+import { type Asked, askForMissed } from './answers.js';
+import type { Connection } from './connection.js';
+import { type EventFrame, endsRun } from './frames.js';
+import { createGaps, type Gap } from './gap.js';
+import type { Gate } from './gate.js';
+import { missedLine } from './lines.js';
+import type { OpenRuns } from './open-runs.js';
+import { type Past, rebuildPast } from './past.js';
+import type { GatewayPosition, Progress } from './position.js';
+
+export interface Repair {
+  /** From now on everything is pushed: asks for what is missing from before. */
+  start(): void;
+  /** Frames were dropped before the one that comes now. */
+  drop(): void;
+  /** Looks at what is pushed on the connection for what it shows to be missing. */
+  see(frame: EventFrame): void;
+  /** Asks once more what has happened in a session since then. */
+  askAbout(session_key: string, since_ms: number): void;
+  /** The connection has ended: what waited is missing, and what would have been pushed until the next one. */
+  lose(reason: string): void;
+}
+
+export interface RepairOptions {
+  stream: string;
+  resume: GatewayPosition | undefined;
+  runs: OpenRuns;
+  progress: Progress;
+  gate: Gate;
+  /** The one that stands, if any. */
+  connection(): Connection | undefined;
+  /** Epoch milliseconds by the gateway's clock. */
+  now(): number;
+  /** Gives out a line of the past, which does not wait. */
+  add(line: string): void;
+  /** Told to the user. */
+  say(message: string): Promise<void>;
+}
+
+/** The session in which a call may have been written down just now. */
+const settledSession = ({ event, payload }: EventFrame): string | undefined => {
+  const told = object(payload);
+  return event === 'session.message' || endsRun(told) ? text(told.sessionKey) : undefined;
+};
+
+/** What is told to the user of a gap that has been asked about. */
+function describeFilled(
+  stream: string,
+  { reason, since_ms }: Gap,
+  sessions: number,
+  past: Past,
+  now_ms: number,
+): string {
+  const seconds = Math.max(0, (now_ms - since_ms) / 1000).toFixed(1);
+  const found = `${counted(past.events.length, 'event')} in ${counted(sessions, 'session')}`;
+  const rest = past.unknown === true || past.unknown.length > 0 ? '; not all of it could be had' : '';
+  return `asked ${stream} for what was missed in ${seconds} s (${reason.replaceAll('_', ' ')}): ${found}${rest}`;
+}
+
+export function createRepair(options: RepairOptions): Repair {
+  const { stream, runs, progress, gate, connection, now, add, say } = options;
+  const gaps = createGaps(options.resume, progress, runs.open);
+  /** The connection on which the past is being asked for. */
+  let asking: Connection | undefined;
+  /** Sessions that are asked about once more when something has been written down in them, and since when. */
+  const pending = new Map<string, number>();
+  /** Something has been written down in one of those, or a run has shown itself of which nothing had been seen. */
+  let is_settled = false;
+  /** From when on everything has been pushed. */
+  let live_since_ms = 0;
+  /** From when on the past has been asked for on this connection. */
+  let asked_since_ms: number | undefined;
+
+  function rebuild(asked: Asked, { since_ms, open_runs }: Gap, is_restarted: boolean): Past {
+    const floor_ms = progress.last()?.first_ms ?? since_ms;
+    const times = { since_ms, until_ms: live_since_ms, floor_ms };
+    return rebuildPast(asked, { ...times, open_runs, is_restarted });
+  }
+
+  function give(past: Past, since_ms: number): void {
+    for (const key of past.pending) pending.set(key, since_ms);
+    for (const { payload } of past.events) runs.see(payload);
+    for (const { line } of past.events) add(line);
+    for (const line of past.rows) add(line);
+  }
+
+  async function fillGap(open: Connection, missing: Gap): Promise<void> {
+    const { since_ms } = missing;
+    asked_since_ms = Math.min(since_ms, asked_since_ms ?? Infinity);
+    const asked = await askForMissed(open, { since_ms, also: Object.keys(runs.open) });
+    if (connection() !== open) return;
+    // What was told just before the answers may have been written down just after them.
+    for (const { key, session } of asked.sessions) {
+      if (session.hasActiveRun === true) pending.set(key, since_ms);
+    }
+    const past = rebuild(asked, missing, progress.last()?.boot_id !== open.hello.boot_id);
+    add(missedLine(missing, now(), past.unknown));
+    give(past, since_ms);
+    void say(describeFilled(stream, missing, asked.sessions.length, past, now()));
+    gaps.fill(missing);
+  }
+
+  async function completePending(open: Connection): Promise<void> {
+    const since_ms = Math.min(...pending.values());
+    const keys = new Set(pending.keys());
+    pending.clear();
+    is_settled = false;
+    const asked = await askForMissed(open, { since_ms, only: keys });
+    if (connection() !== open) return;
+    const missing = { reason: 'known_in_part', since_ms, open_runs: runs.open };
+    give(rebuild(asked, missing, false), since_ms);
+  }
+
+  /** Asks for the past while there is something to ask for, then lets go what waits. */
+  async function repair(open: Connection): Promise<void> {
+    while (connection() === open) {
+      const missing = gaps.missing();
+      if (missing !== undefined) await fillGap(open, missing);
+      else if (is_settled) await completePending(open);
+      else {
+        asking = undefined;
+        progress.goOn();
+        gate.open();
+        return;
+      }
+    }
+    // What a connection held that broke meanwhile is asked for again on the next one.
+  }
+
+  function ask(): void {
+    const open = connection();
+    if (open === undefined) return;
+    gate.close();
+    if (asking === open) return;
+    asking = open;
+    progress.stand();
+    // What is thrown is a fault of the bridge's own: the next connection begins anew, and other sources are not held up.
+    void repair(open).catch(open.close);
+  }
+
+  function askAbout(session_key: string, since_ms: number): void {
+    pending.set(session_key, since_ms);
+    is_settled = true;
+    ask();
+  }
+
+  /** A run that had begun when the gateway was asked, and was not in its answers yet. */
+  function noticeUnseen(payload: Json): void {
+    if (asked_since_ms === undefined) return;
+    const session_key = runs.unseen(payload);
+    if (session_key !== undefined) askAbout(session_key, asked_since_ms);
+  }
+
+  function noticeSettled(frame: EventFrame): void {
+    if (pending.size === 0) return;
+    const session_key = settledSession(frame);
+    if (session_key === undefined || !pending.has(session_key)) return;
+    is_settled = true;
+    ask();
+  }
+
+  function start(): void {
+    live_since_ms = now();
+    ask();
+  }
+
+  return {
+    start,
+    drop() {
+      gaps.drop(now());
+      start();
+    },
+    see(frame) {
+      noticeSettled(frame);
+      if (frame.event === 'agent') noticeUnseen(object(frame.payload));
+    },
+    askAbout,
+    lose(reason) {
+      asking = undefined;
+      asked_since_ms = undefined;
+      gate.clear();
+      progress.stand();
+      gaps.lose(reason);
+    },
+  };
+}
