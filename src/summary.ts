@@ -2,6 +2,7 @@
  * What the program did, as data: the summary that is printed at the end, written with `--summary`, and turned into an exit
  * status.
  */
+import { counted } from './counted.js';
 import type { SourceCounts } from './intake.js';
 import type { Destination, DestinationCounts, SignalCounts } from './model/delivery.js';
 
@@ -85,12 +86,12 @@ export const describeFaults = ({ with_gap = 0, given_up = {} }: RunCounts): stri
 export function describeSummary({ source, runs, destinations }: Summary): string[] {
   const lines = [describeReasons('ignored', source.ignored), describeReasons('bad', source.rejected)];
   const read = [
-    `read ${source.lines} lines`,
-    `${source.events} events`,
+    `read ${counted(source.lines, 'line')}`,
+    counted(source.events, 'event'),
     ...lines.filter((each) => each !== ''),
   ];
   return [
-    `${read.join('; ')}; ${[`${runs.opened} runs`, `${runs.ended} ended`, ...describeFaults(runs)].join(', ')}`,
+    `${read.join('; ')}; ${[counted(runs.opened, 'run'), `${runs.ended} ended`, ...describeFaults(runs)].join(', ')}`,
     ...Object.entries(destinations).map(
       ([name, counts]) =>
         `${name}: delivered ${Object.entries(counts)

@@ -1,6 +1,7 @@
 /**
  * `validate FILE…`: checks every line and names each problem by file, line and field.
  */
+import { counted } from '../counted.js';
 import { describeProblem, type Problem, problemsOf, type SourceCounts } from '../intake.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';
@@ -19,7 +20,7 @@ const toJson = ({ stream, line, path, reason, message }: Problem): object => ({
 /** A type that is misspelt is no problem of its line, but it shows in what was ignored. */
 function describeCounts({ lines, ignored, rejected }: SourceCounts): string {
   const parts = [describeReasons('bad', rejected) || 'no problems', describeReasons('ignored', ignored)];
-  return `${lines} lines; ${parts.filter((part) => part !== '').join('; ')}`;
+  return `${counted(lines, 'line')}; ${parts.filter((part) => part !== '').join('; ')}`;
 }
 
 export async function validate(

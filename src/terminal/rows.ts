@@ -2,11 +2,12 @@
  * What each line of the tree says, before anyone decides how wide or how colourful it is: one row a span, in the order of
  * the tree, every name already safe to print.
  */
+import { counted } from '../counted.js';
 import type { AttributeValue, SpanRecord } from '../model/telemetry.js';
 import { cleanText } from './text.js';
 import { type Totals, totalsOf } from './totals.js';
 import type { RunNode } from './tree.js';
-import { formatCost, formatCount, formatDuration, formatShare, nounFor } from './units.js';
+import { formatCost, formatCount, formatDuration, formatShare } from './units.js';
 
 /** The signs that the tree is drawn with. Each mark, and the ellipsis, is one cell wide. */
 export interface Glyphs {
@@ -137,8 +138,6 @@ function hasSameSession(run: SpanRecord, parent: SpanRecord | undefined): boolea
     parent.attributes['openclaw.session.key'] === session_key
   );
 }
-
-const counted = (count: number, noun: string): string => `${count} ${nounFor(count, noun)}`;
 
 /** What went wrong comes first: where a line is cut, its end is lost. */
 function notesOf(span: SpanRecord, totals: Totals): Row['notes'] {

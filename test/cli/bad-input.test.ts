@@ -222,7 +222,7 @@ describe('good lines between bad ones', () => {
       .split('\n')
       .map((line) => line.slice(path.length).split(': ', 2));
     expect(fields).toEqual(['ts', 'session_key', 'run_id', 'call_id', 'tool'].map((field) => [':1', field]));
-    expect(stderr).toContain('1 lines; 1 bad: 1 invalid_event');
+    expect(stderr).toContain('1 line; 1 bad: 1 invalid_event');
     const as_json = await runToEnd(['validate', '--json', path]);
     expect(JSON.parse(as_json.stdout)).toHaveLength(5);
   });

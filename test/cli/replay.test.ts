@@ -106,7 +106,7 @@ test('what a bound has left out is in the summary and in its line, by the name o
   ]);
   expect(status).toBe(0);
   expect(summary.runs).toEqual({ opened: 1, ended: 1, open: 0, given_up: { span_events: 72 } });
-  expect(stderr).toContain('1 runs, 1 ended, 72 given up: 72 span_events');
+  expect(stderr).toContain('1 run, 1 ended, 72 given up: 72 span_events');
   const told = await runToEnd(['status', ...at]);
   expect(told.stdout).toContain('1 opened · 1 ended · 0 open · 72 given up: 72 span_events');
 });

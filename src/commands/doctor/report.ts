@@ -2,6 +2,7 @@
  * The checks as a person reads them: a sign, what was looked at, what was found, and below it what to do.
  */
 import picocolors from 'picocolors';
+import { counted } from '../../counted.js';
 import { cleanText } from '../../terminal/text.js';
 import type { Check, Level } from './check.js';
 
@@ -12,8 +13,6 @@ export interface ReportOptions {
 
 const UNICODE_SIGNS: Readonly<Record<Level, string>> = { ok: '✓', warning: '!', problem: '✗' };
 const ASCII_SIGNS: Readonly<Record<Level, string>> = { ok: '+', warning: '!', problem: 'x' };
-
-const count = (number: number, word: string): string => `${number} ${word}${number === 1 ? '' : 's'}`;
 
 export function renderReport(checks: readonly Check[], { color, unicode }: ReportOptions): string {
   const { green, yellow, red, dim } = picocolors.createColors(color);
@@ -26,6 +25,6 @@ export function renderReport(checks: readonly Check[], { color, unicode }: Repor
     ...(advice === undefined ? [] : [`${' '.repeat(width + 4)}${dim(arrow)} ${cleanText(advice)}`]),
   ]);
   const number = (wanted: Level): number => checks.filter(({ level }) => level === wanted).length;
-  const sum = `${count(number('problem'), 'problem')}, ${count(number('warning'), 'warning')}`;
+  const sum = `${counted(number('problem'), 'problem')}, ${counted(number('warning'), 'warning')}`;
   return `${[...lines, '', sum].join('\n')}\n`;
 }

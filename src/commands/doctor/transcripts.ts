@@ -4,6 +4,7 @@
  */
 import { type Dirent, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { counted } from '../../counted.js';
 import { errorCode, errorReason } from '../../errors.js';
 import { openclawDirectory } from '../../openclaw.js';
 import { isTranscript } from '../../source/transcript-directories.js';
@@ -32,7 +33,7 @@ export function checkTranscripts(env: Readonly<Record<string, string | undefined
     const counts = list(agents).map(({ name }) => countTranscripts(join(agents, name)));
     const count = counts.reduce((total, each) => total + each, 0);
     return count > 0
-      ? ok(NAME, `${count} ${count === 1 ? 'transcript' : 'transcripts'} in ${agents}`)
+      ? ok(NAME, `${counted(count, 'transcript')} in ${agents}`)
       : ok(NAME, `no transcripts in ${agents}: OpenClaw 2026.9 keeps none, its gateway tells all`);
   } catch (error) {
     return warning(
