@@ -3,6 +3,7 @@
  * pushes it and the transcript files keep it, in the same form.
  */
 import { blockText, type Json, number, object, text } from '../json.js';
+import { runOfInput } from '../model/input.js';
 
 /** Messages that the gateway writes itself, after an abort for one, are of this provider: no model was called. */
 const GATEWAY_PROVIDER = 'openclaw';
@@ -25,9 +26,20 @@ function isEmptyAfterYield(message: Json): boolean {
   );
 }
 
+/**
+ * What another agent or a schedule asks the agent is stored as a user's message and pushed as one of the assistant: it names the run
+ * that it starts, or else who sent it and no model.
+ */
+function isForwarded(message: Json): boolean {
+  if (runOfInput(message) !== undefined) return true;
+  const { provenance, provider, model, usage } = message;
+  return provenance !== undefined && provider === undefined && model === undefined && usage === undefined;
+}
+
 /** Why a message stands for no model call, or undefined where it stands for one. */
 export function noModelCall(message: Json): string | undefined {
   if (message.role !== 'assistant') return `message.${text(message.role)?.slice(0, 20) ?? 'no_role'}`;
+  if (isForwarded(message)) return 'message.forwarded';
   if (message.provider === GATEWAY_PROVIDER) return 'message.gateway_injected';
   return isEmptyAfterYield(message) ? 'message.empty_after_yield' : undefined;
 }

@@ -150,6 +150,57 @@ describe('the gateway', () => {
     expect(labelled?.parent_span_id).toBe(spans.find(({ kind }) => kind === 'tool')?.span_id);
   });
 
+  describe('a prompt that the gateway pushes as the assistant’s', () => {
+    const prompt = (message: Frame): Frame => ({
+      type: 'event',
+      event: 'session.message',
+      payload: {
+        sessionKey: 'agent:main:s',
+        messageId: 'm',
+        message: { role: 'assistant', timestamp: 1000, ...message },
+      },
+    });
+    const sent = prompt({
+      content: 'please help.',
+      idempotencyKey: 'next:user',
+      provenance: {
+        kind: 'inter_session',
+        sourceSessionKey: 'agent:main:other',
+        sourceTool: 'sessions_send',
+      },
+      __openclaw: { id: 'm', idempotencyKey: 'next:user', recordTimestampMs: 2100 },
+      senderLabel: 'Forwarded from main',
+    });
+    const scheduled = prompt({
+      content: 'Go. This is an unattended scheduled run.',
+      provenance: { kind: 'internal_system', sourceTool: 'cron', jobId: 'j', runId: 'id-of-the-session' },
+      idempotencyKey: 'id-of-the-prompt:user',
+      __openclaw: { id: 'm', idempotencyKey: 'id-of-the-prompt:user', recordTimestampMs: 2100 },
+      senderLabel: 'Forwarded from J1',
+    });
+    const { idempotencyKey: _, __openclaw: __, ...unnamed } = scheduled.payload.message;
+
+    test.each([
+      ['another agent', sent],
+      ['a schedule', scheduled],
+      ['a schedule, without a key', prompt(unnamed)],
+    ])('is no model call: of %s', (_sender, frame) => {
+      const decoder = createLineDecoder('auto');
+      for (const each of [start, end]) decoder.decode(Buffer.from(JSON.stringify(each)), NOW_MS);
+      const decoded = decoder.decode(Buffer.from(JSON.stringify(frame)), NOW_MS);
+      expect(decoded).toEqual({ events: [], ignored: 'message.forwarded' });
+    });
+
+    test('is the input of the run that it names', () => {
+      const next = agent('lifecycle', { phase: 'start', startedAt: 2200 }, { runId: 'next', ts: 2200 });
+      expect(decode([start, end, sent, next]).at(-1)).toMatchObject({
+        type: 'agent.started',
+        run_id: 'next',
+        input: 'please help.',
+      });
+    });
+  });
+
   test('in protocol 3 a run that was joined in its middle has the model calls of its messages', () => {
     const { agentId: _, ...payload } = agent('tool', {
       phase: 'start',

@@ -4,6 +4,7 @@
  */
 
 import { blockText, type Json, number, object, text, withoutUndefined } from '../../json.js';
+import { runOfInput } from '../../model/input.js';
 import { isMaskOf } from '../../model/masked.js';
 import { agentOfSession } from '../../model/session-key.js';
 import type { Candidate } from '../decoder.js';
@@ -30,13 +31,10 @@ export function rememberSession(payload: Json, memory: GatewayMemory): SessionMe
 /** What the gateway names as the sender where it goes on with a request that its restart interrupted. */
 const RESTART_RECOVERY = 'main_session_restart_recovery';
 
-const USER_SUFFIX = ':user';
-
-/** A user's message names the run that it starts in its idempotency key. */
+/** Keeps what a run is asked for the start of that run. */
 function rememberInput(message: Json, session: SessionMemory | undefined, memory: GatewayMemory): void {
-  const key = text(message.idempotencyKey) ?? text(object(message.__openclaw).idempotencyKey);
-  if (!key?.endsWith(USER_SUFFIX)) return;
-  const run_id = key.slice(0, -USER_SUFFIX.length);
+  const run_id = runOfInput(message);
+  if (run_id === undefined) return;
   const content = blockText(message.content);
   if (content !== undefined) memory.inputs.set(run_id, content);
   const isResumed = object(message.provenance).sourceTool === RESTART_RECOVERY;
@@ -52,7 +50,7 @@ export function decodeMessage(
   const message = object(payload.message);
   const session_key = text(payload.sessionKey);
   const session = session_key === undefined ? undefined : memory.session(session_key);
-  if (message.role === 'user') rememberInput(message, session, memory);
+  rememberInput(message, session, memory);
   const unused = noModelCall(message);
   if (unused !== undefined) return unused;
   const own = object(message.__openclaw);

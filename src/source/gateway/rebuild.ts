@@ -3,6 +3,7 @@
  * under the same ids. What was seen already comes again, which does no harm. Pure.
  */
 import { type Json, list, number, object, text } from '../../json.js';
+import { runOfInput } from '../../model/input.js';
 import { agentOfSession } from '../../model/session-key.js';
 import type { SessionAnswers } from './answers.js';
 import {
@@ -209,12 +210,9 @@ function replayInFlight(
   }
 }
 
-const SUFFIX_OF_INPUT = ':user';
-
-/** What the user asked, for the run that the message started. */
+/** What was asked, for the run that the message started. */
 function rebuildInput(row: Json, runs: Map<string, RunFacts>, out: Frames): void {
-  const key = text(row.idempotencyKey);
-  const run = key?.endsWith(SUFFIX_OF_INPUT) ? runs.get(key.slice(0, -SUFFIX_OF_INPUT.length)) : undefined;
+  const run = runs.get(runOfInput(row) ?? '');
   if (run?.started_ms !== undefined) out.message(row, run.started_ms - 1);
 }
 
@@ -241,7 +239,7 @@ export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions):
   const facts = sessionFacts(answers);
   const out = createFrames(facts);
   replayInFlight(answers, runs, facts, out);
-  for (const row of answers.rows) if (row.role === 'user') rebuildInput(row, runs, out);
+  for (const row of answers.rows) rebuildInput(row, runs, out);
   let is_pending = false;
   for (const run of runs.values()) {
     if (wanted.has(run.run_id) && rebuildRun(run, answers, options, out)) is_pending = true;

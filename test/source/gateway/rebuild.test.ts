@@ -87,6 +87,19 @@ test('nothing from before the first start is rebuilt', () => {
   expect(Math.min(...lines.map(({ ts_ms }) => ts_ms))).toBeGreaterThanOrEqual(floor_ms);
 });
 
+test.each(['user', 'assistant'])(
+  'what a run was asked comes before its start, as a message of the role %s',
+  (role) => {
+    const answers = answersOf('tools');
+    const [session] = answers.sessions;
+    const rows = session!.rows.map((row) => (row.role === 'user' ? { ...row, role } : row));
+    const { frames } = rebuildFrames({ ...session!, rows }, anew(answers.since_ms));
+    const [asked, started] = frames;
+    expect(asked?.payload.message).toMatchObject({ role, idempotencyKey: `${started?.payload.runId}:user` });
+    expect(started?.payload.data).toMatchObject({ phase: 'start' });
+  },
+);
+
 describe('a run that the gateway took with it', () => {
   const answers = answersOf('tools');
   const [session] = answers.sessions;
