@@ -225,9 +225,9 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     }
   }
 
-  /** What removes the records that begin so, as they stand. */
+  /** What removes the records of this scope that begin so, as they stand. */
   const removal = (prefixes: string[]): RecordChange[] =>
-    prefixes.flatMap((prefix) => [...kept.records(prefix)].map(({ key }) => ({ key })));
+    prefixes.flatMap((prefix) => [...store.keys(scope + prefix)].map((key) => ({ key })));
 
   async function takeCheckpoint(): Promise<void> {
     const everything = is_failing;
@@ -239,14 +239,16 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     const gathering = store.gather();
     // What is captured whole takes the place of all that was written before.
     const stale = everything ? removal([STATE_PREFIX, DECODE_PREFIX]) : [];
-    gathering.add(scoped([...stale, ...cut, ...others]));
+    gathering.add([...stale, ...scoped([...cut, ...others])]);
     let work_ms = 0;
     for (let isDone = false; !isDone; ) {
       const began_ms = clock();
       isDone = captures.advance(PORTION);
       const early = stages.flatMap((stage) => stage.takeAhead());
       gathering.add(scoped(state.take()));
-      gathering.add(pending.take());
+      const outgoing = pending.take();
+      retention.note(outgoing);
+      gathering.add(outgoing);
       work_ms += clock() - began_ms;
       await ahead.add(early);
       await nextTurn();
@@ -282,6 +284,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
         is_ledger_old = true;
         // Metrics are collected at each checkpoint: if their answers asked for the next one, there would be no rest.
         if (signal !== 'metrics') is_dirty = true;
+        retention.note(outgoing.changes);
         changes.push(...outgoing.changes);
         const { ids, places } = outgoing.answers;
         if (ids.length > 0 || Object.keys(places).length > 0)
@@ -430,7 +433,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       const last_ledger = ledgerChange(options.ledger(false));
       // All that begins with its scope.
       const forgotten = forget ? removal(['']) : [];
-      await write([...changes, last_ledger, ...scoped(forgotten)]);
+      await write([...changes, last_ledger, ...forgotten]);
     },
   };
 }

@@ -74,7 +74,7 @@ type Command = 'run' | 'replay';
 
 /** Begins anew in a store: what is pending stays, and nothing else of this command. */
 export async function forget({ store, scope }: Kept): Promise<Kept> {
-  await store.write([...store.entries(scope)].map(({ key }) => ({ key })));
+  await store.write([...store.keys(scope)].map((key) => ({ key })));
   return openKept(store, scope.slice(0, -1) as Command);
 }
 

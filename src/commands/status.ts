@@ -30,7 +30,7 @@ export function readStatus(store: Store, directory: string): Status | undefined 
   if (value === undefined) return undefined;
   const { running, ...ledger } = JSON.parse(Buffer.from(value).toString()) as Ledger;
   const state = running ? (hasLiveOwner(store) ? 'running' : 'killed') : 'stopped';
-  return { ...ledger, directory, state, dead_letters: [...store.entries(DEAD_LETTERS_PREFIX)].length };
+  return { ...ledger, directory, state, dead_letters: [...store.keys(DEAD_LETTERS_PREFIX)].length };
 }
 
 function describeSignal(ledger: SignalLedger, now_ms: number): string {

@@ -104,6 +104,37 @@ function behind(prefix: Buffer): Buffer {
   return end;
 }
 
+/** What begins with a prefix, as LMDB is asked for it. */
+function rangeOf(prefix: string): { start?: Buffer; end?: Buffer } {
+  const start = Buffer.from(prefix, 'utf8');
+  return start.length === 0 ? {} : { start, end: behind(start) };
+}
+
+type Transaction = ReturnType<Database['useReadTransaction']>;
+
+function* keysIn(db: Database, prefix: string, transaction: Transaction): Generator<string> {
+  try {
+    for (const key of db.getKeys({ ...rangeOf(prefix), transaction })) {
+      const text = Buffer.from(key).toString('utf8');
+      if (!isOwnKey(text)) yield text;
+    }
+  } finally {
+    transaction.done();
+  }
+}
+
+function* entriesIn(db: Database, prefix: string, transaction: Transaction): Generator<SavedRecord> {
+  try {
+    for (const { key, value: framed } of db.getRange({ ...rangeOf(prefix), transaction })) {
+      const value = unframe(key, framed);
+      const text = Buffer.from(key).toString('utf8');
+      if (value !== undefined && !isOwnKey(text)) yield { key: text, value };
+    }
+  } finally {
+    transaction.done();
+  }
+}
+
 /** Undefined where there is no such file. */
 const inodeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.ino;
 
@@ -218,25 +249,10 @@ export function createLmdbStore(db: Database, directory: string, release: () => 
     });
   }
 
-  function* iterate(
-    prefix: Buffer,
-    transaction: ReturnType<Database['useReadTransaction']>,
-  ): Generator<SavedRecord> {
-    try {
-      const range = prefix.length === 0 ? {} : { start: prefix, end: behind(prefix) };
-      for (const { key, value: framed } of db.getRange({ ...range, transaction })) {
-        const value = unframe(key, framed);
-        const text = Buffer.from(key).toString('utf8');
-        if (value !== undefined && !isOwnKey(text)) yield { key: text, value };
-      }
-    } finally {
-      transaction.done();
-    }
-  }
-
   return {
     get: (key) => getRecord(db, key),
-    entries: (prefix) => iterate(Buffer.from(prefix, 'utf8'), db.useReadTransaction()),
+    keys: (prefix) => keysIn(db, prefix, db.useReadTransaction()),
+    entries: (prefix) => entriesIn(db, prefix, db.useReadTransaction()),
     write(wanted) {
       const lease = call_slabs.lease();
       let encoded: readonly Change[] | undefined;

@@ -32,6 +32,11 @@ export function createMemoryStore(): Store {
     used_bytes += value.length;
   }
 
+  function found(prefix: string): [string, Held][] {
+    const matching = [...records].filter(([key]) => key.startsWith(prefix));
+    return matching.sort(([, one], [, other]) => Buffer.compare(one.key, other.key));
+  }
+
   function* entriesOf(found: (readonly [string, Held])[]): Generator<SavedRecord> {
     for (const [key, { value }] of found) yield { key, value };
   }
@@ -48,10 +53,8 @@ export function createMemoryStore(): Store {
 
   return {
     get: (key) => records.get(key)?.value,
-    entries(prefix) {
-      const found = [...records].filter(([key]) => key.startsWith(prefix));
-      return entriesOf(found.sort(([, one], [, other]) => Buffer.compare(one.key, other.key)));
-    },
+    keys: (prefix) => found(prefix).map(([key]) => key),
+    entries: (prefix) => entriesOf(found(prefix)),
     write,
     gather: () => gatherFor(write),
     usedBytes: () => used_bytes,

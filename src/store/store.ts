@@ -34,7 +34,9 @@ export interface Gathering {
 
 export interface Store {
   get(key: string): Uint8Array | undefined;
-  /** The records whose keys begin so, in the order of their keys, as they are when it is called. */
+  /** The keys that begin so, in their order, as they are when it is called. No value is read. */
+  keys(prefix: string): Iterable<string>;
+  /** The records whose keys begin so, likewise. They are read one by one: what nobody holds on to takes up no memory. */
   entries(prefix: string): Iterable<SavedRecord>;
   /**
    * Makes all the changes or none, after those of every earlier call. Resolves when they are on the disk, and never

@@ -55,6 +55,7 @@ export function createFaultyStore(fails: (n: number) => boolean = () => false): 
 
   return {
     get: inner.get,
+    keys: inner.keys,
     entries: inner.entries,
     usedBytes: inner.usedBytes,
     write,

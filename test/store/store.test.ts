@@ -66,16 +66,19 @@ describe.each([
     expect(keysOf('a/')).toEqual(sorted(keys.filter((key) => key.startsWith('a/'))));
     expect(keysOf('')).toEqual(sorted([...keys]));
     expect(keysOf('nothing')).toEqual([]);
+    for (const prefix of ['a/', '', 'nothing']) expect([...store.keys(prefix)]).toEqual(keysOf(prefix));
   });
 
   test('entries are as they were when they were asked for', async () => {
     await store.write([put('a', 'one'), put('b', 'one')]);
     const entries = store.entries('');
+    const keys = store.keys('');
     await store.write([put('a', 'two'), remove('b'), put('c', 'two')]);
     expect([...entries].map(({ key, value }) => [key, textOf(value)])).toEqual([
       ['a', 'one'],
       ['b', 'one'],
     ]);
+    expect([...keys]).toEqual(['a', 'b']);
   });
 
   test('the bytes in use grow and shrink with the records', async () => {
