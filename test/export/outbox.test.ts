@@ -373,6 +373,13 @@ describe('dead letters', () => {
     });
     expect(read(body)).toEqual(['a', 'b']);
   });
+
+  test('are all kept, however many there are at the same moment', () => {
+    const { outbox } = openLane(emptyDisk(), async () => OK);
+    for (let number = 0; number < 30_000; number++) outbox.bury([toItem('a')], 'http_400', 'bad', 1);
+    const keys = outbox.takeAnswers().changes.map(({ key }) => key);
+    expect(new Set(keys).size).toBe(30_000);
+  });
 });
 
 /** What happens to a lane and its disk. A crash leaves the disk as it is, and forgets the rest. */
