@@ -115,7 +115,7 @@ export interface Queue<T> {
   head: number;
 }
 
-export const createQueue = <T>(items: T[] = []): Queue<T> => ({ items, head: 0 });
+export const createQueue = <T>(): Queue<T> => ({ items: [], head: 0 });
 
 const queueLength = ({ items, head }: Queue<unknown>): number => items.length - head;
 

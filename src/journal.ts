@@ -6,7 +6,7 @@
  */
 import { keyNumber, type RecordChange, type SavedRecord, splitRecord } from './model/record.js';
 import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
-import { type StoreChange, valueBytes } from './store/store.js';
+import { type StoreChange, valueBytes } from './store/index.js';
 
 /** A batch as it was applied. */
 export interface JournalEntry {

@@ -16,7 +16,7 @@ import { DEAD_LETTERS_PREFIX, type Destination, type DestinationKeeping } from '
 import type { Logger } from './model/logger.js';
 import { joinCaptures, keyNumber, type RecordChange, type StagedCapture } from './model/record.js';
 import { createRetention } from './retention.js';
-import type { Changes, StoreChange, Written } from './store/store.js';
+import type { Changes, StoreChange, Written } from './store/index.js';
 
 export interface KeeperOptions {
   /** Where the store is, for people. */

@@ -8,7 +8,7 @@ import { newInstanceId } from './instance-id.js';
 import { decodeEntries, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
 import type { SavedDeliveries } from './model/delivery.js';
 import type { SavedRecord } from './model/record.js';
-import type { Store } from './store/store.js';
+import type { Store } from './store/index.js';
 
 /** How far sources were read: by the source's name and the stream's. Plain data. */
 export type Positions = Record<string, Record<string, unknown>>;

@@ -4,7 +4,7 @@
  */
 import { DEAD_LETTERS_PREFIX, type Destination, OUTBOX_PREFIX } from './model/delivery.js';
 import type { RecordChange } from './model/record.js';
-import type { Store } from './store/store.js';
+import type { Store } from './store/index.js';
 
 /** The rest is for the journal, the state, and what the store itself needs. */
 const PENDING_SHARE = 0.8;

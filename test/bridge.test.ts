@@ -5,10 +5,10 @@ import { type BridgeParts, composeBridge } from '../src/bridge.js';
 import { openKept } from '../src/kept.js';
 import type { LineBatch, Source } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
-import { createMemoryStore } from '../src/store/index.js';
-import { gatherFor, type Store, type Written } from '../src/store/store.js';
+import type { Store, Written } from '../src/store/index.js';
 import { deferred } from './export/fakes.js';
 import { createSink, merge } from './helpers.js';
+import { createMemoryStore, gatherFor } from './store/memory.js';
 
 const EVENT = { ts: 1_000, session_key: 'agent:main:s', run_id: 'r' };
 

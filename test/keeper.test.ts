@@ -5,8 +5,8 @@ import { createKeeper } from '../src/keeper.js';
 import { openKept } from '../src/kept.js';
 import type { Destination, DestinationKeeping } from '../src/model/delivery.js';
 import type { RecordChange } from '../src/model/record.js';
-import { createMemoryStore } from '../src/store/index.js';
-import { gatherFor, type Store } from '../src/store/store.js';
+import type { Store } from '../src/store/index.js';
+import { createMemoryStore, gatherFor } from './store/memory.js';
 
 const NO_ANSWERS = { ids: new Uint8Array(), places: {} };
 

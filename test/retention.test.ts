@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest';
 import type { Destination, DestinationKeeping } from '../src/model/delivery.js';
 import { createRetention } from '../src/retention.js';
-import { createMemoryStore, type Store } from '../src/store/index.js';
+import type { Store } from '../src/store/index.js';
+import { createMemoryStore } from './store/memory.js';
 
 const LIMIT_BYTES = 1_000;
 

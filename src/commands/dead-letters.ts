@@ -11,7 +11,7 @@ import { splitRecord } from '../model/record.js';
 import type { Settings } from '../settings.js';
 import { chooseDestinations } from '../start/destinations.js';
 import { openShared } from '../start/keeping.js';
-import type { Store } from '../store/store.js';
+import type { Store } from '../store/index.js';
 import { EXIT } from '../summary.js';
 import { within } from '../within.js';
 import type { OnInterrupt } from './interrupt.js';

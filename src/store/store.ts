@@ -51,14 +51,3 @@ export interface Store {
   /** Resolves when everything written is on the disk and the place is free for another process. */
   close(): Promise<void>;
 }
-
-/** For a store that has nothing to do with changes before all of them are there; their values are not to be changed. */
-export function gatherFor(write: Store['write']): Gathering {
-  const gathered: StoreChange[] = [];
-  return {
-    add(changes) {
-      for (const change of changes) gathered.push(change);
-    },
-    write: () => write(gathered),
-  };
-}

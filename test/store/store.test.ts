@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { fc } from '@fast-check/vitest';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { RecordChange } from '../../src/model/record.js';
-import { createMemoryStore } from '../../src/store/memory.js';
 import { openStore } from '../../src/store/open.js';
 import type { Store } from '../../src/store/store.js';
+import { createMemoryStore } from './memory.js';
 
 let directory: string;
 beforeEach(() => {
