@@ -12,7 +12,7 @@ import {
   type DestinationConfig,
   type EndpointConfig,
 } from '../src/export/index.js';
-import { openKept } from '../src/kept.js';
+import { openKept } from '../src/keep/kept.js';
 import { OUTBOX_PREFIX } from '../src/model/delivery.js';
 import type { AgentEvent } from '../src/model/event.js';
 import type { LineBatch, Source } from '../src/model/source.js';

@@ -2,7 +2,7 @@
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type BridgeParts, composeBridge } from '../src/bridge.js';
-import { openKept } from '../src/kept.js';
+import { openKept } from '../src/keep/kept.js';
 import type { LineBatch, Source } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
 import type { Store, Written } from '../src/store/index.js';

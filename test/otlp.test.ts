@@ -2,7 +2,7 @@
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { composeBridge } from '../src/bridge.js';
-import { openKept } from '../src/kept.js';
+import { openKept } from '../src/keep/kept.js';
 import type { Positions } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
 import { createOtlpSource } from '../src/source/otlp/index.js';

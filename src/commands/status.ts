@@ -3,7 +3,7 @@
  * became of that at each destination. With `--check` its exit status says whether a bridge is at work there.
  */
 import { withoutControls } from '../controls.js';
-import { LEDGER, type Ledger, type SignalLedger } from '../ledger.js';
+import { LEDGER, type Ledger, type SignalLedger } from '../keep/ledger.js';
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
 import type { Settings } from '../settings.js';
 import { openShared } from '../start/keeping.js';

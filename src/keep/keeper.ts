@@ -5,18 +5,18 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { STATE_PREFIX } from '../correlate/index.js';
+import { DECODE_PREFIX } from '../intake.js';
+import { DEAD_LETTERS_PREFIX, type Destination, type DestinationKeeping } from '../model/delivery.js';
+import type { Logger } from '../model/logger.js';
+import { joinCaptures, keyNumber, type RecordChange, type StagedCapture } from '../model/record.js';
+import type { Changes, StoreChange, Written } from '../store/index.js';
 import { createAhead } from './ahead.js';
 import { ANSWERS_PREFIX, type AnswerLog, encodeAnswers } from './answer-log.js';
-import { STATE_PREFIX } from './correlate/index.js';
-import { DECODE_PREFIX } from './intake.js';
 import { createJournal, type JournalEntry } from './journal.js';
 import { advancePosition, comesAgain, type Kept, POSITIONS } from './kept.js';
 import { LEDGER, type Ledger } from './ledger.js';
-import { DEAD_LETTERS_PREFIX, type Destination, type DestinationKeeping } from './model/delivery.js';
-import type { Logger } from './model/logger.js';
-import { joinCaptures, keyNumber, type RecordChange, type StagedCapture } from './model/record.js';
 import { createRetention } from './retention.js';
-import type { Changes, StoreChange, Written } from './store/index.js';
 
 export interface KeeperOptions {
   /** Where the store is, for people. */

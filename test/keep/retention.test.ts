@@ -1,9 +1,9 @@
 /** The bound on the disk: what goes first, and what stays. */
 import { expect, test } from 'vitest';
-import type { Destination, DestinationKeeping } from '../src/model/delivery.js';
-import { createRetention } from '../src/retention.js';
-import type { Store } from '../src/store/index.js';
-import { createMemoryStore } from './store/memory.js';
+import { createRetention } from '../../src/keep/retention.js';
+import type { Destination, DestinationKeeping } from '../../src/model/delivery.js';
+import type { Store } from '../../src/store/index.js';
+import { createMemoryStore } from '../store/memory.js';
 
 const LIMIT_BYTES = 1_000;
 

@@ -3,12 +3,13 @@
  * is how the next start finds it; `keeper.ts` writes it down. A `run` and a `replay` keep their own in the same store, and
  * share what is pending.
  */
+
+import { newInstanceId } from '../instance-id.js';
+import type { SavedDeliveries } from '../model/delivery.js';
+import type { SavedRecord } from '../model/record.js';
+import type { Store } from '../store/index.js';
 import { ANSWERS_PREFIX, decodeAnswers, mergeAnswers } from './answer-log.js';
-import { newInstanceId } from './instance-id.js';
 import { decodeEntries, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
-import type { SavedDeliveries } from './model/delivery.js';
-import type { SavedRecord } from './model/record.js';
-import type { Store } from './store/index.js';
 
 /** How far sources were read: by the source's name and the stream's. Plain data. */
 export type Positions = Record<string, Record<string, unknown>>;

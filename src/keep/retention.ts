@@ -2,9 +2,9 @@
  * The bound on the disk: what is pending may take up most of it, and then the oldest is given up, counted; what no backend
  * wants may take up a part, and then the oldest is thrown away.
  */
-import { DEAD_LETTERS_PREFIX, type Destination, OUTBOX_PREFIX } from './model/delivery.js';
-import type { RecordChange } from './model/record.js';
-import type { Store } from './store/index.js';
+import { DEAD_LETTERS_PREFIX, type Destination, OUTBOX_PREFIX } from '../model/delivery.js';
+import type { RecordChange } from '../model/record.js';
+import type { Store } from '../store/index.js';
 
 /** The rest is for the journal, the state, and what the store itself needs. */
 const PENDING_SHARE = 0.8;

@@ -2,9 +2,9 @@
  * The ledger: what a bridge has done up to now, and what it has still to do, as `status` prints it. It is written down once a
  * second while something happens, so that it can be read beside a bridge that runs, and after one that stopped.
  */
-import type { SourceCounts } from './intake.js';
-import type { DeliveryProblem, Destination, Signal, SignalCounts } from './model/delivery.js';
-import type { Summary } from './summary.js';
+import type { SourceCounts } from '../intake.js';
+import type { DeliveryProblem, Destination, Signal, SignalCounts } from '../model/delivery.js';
+import type { Summary } from '../summary.js';
 
 /** The key of its record. */
 export const LEDGER = 'ledger';

@@ -4,9 +4,9 @@
  * Entries share a record while it waits to be written, and small ones join one that has been, which is then written anew: a
  * checkpoint has to take every record out again, and looks at the beginning of each for that.
  */
-import { keyNumber, type RecordChange, type SavedRecord, splitRecord } from './model/record.js';
-import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
-import { type StoreChange, valueBytes } from './store/index.js';
+import { keyNumber, type RecordChange, type SavedRecord, splitRecord } from '../model/record.js';
+import type { LineBatch, SkippedLine, SourceLine } from '../model/source.js';
+import { type StoreChange, valueBytes } from '../store/index.js';
 
 /** A batch as it was applied. */
 export interface JournalEntry {
