@@ -4,7 +4,8 @@
  * change at any time.
  */
 
-export type { BoundedMap, Generation, Tracking } from './bounded.js';
+export type { BoundedMap, Generation, Tracking } from './capture/bounded.js';
+export type { CaptureOptions } from './capture/tracked.js';
 export {
   type Correlator,
   type CorrelatorCounts,
@@ -132,4 +133,3 @@ export {
 } from './source/index.js';
 export type { RunCounts, Summary } from './summary.js';
 export { buildForest, type JsonNode, type RunNode, treeJson } from './terminal/tree.js';
-export type { CaptureOptions } from './tracked.js';

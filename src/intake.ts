@@ -3,7 +3,18 @@
  * field. `run`, `replay`, `tree` and `validate` all read through here.
  */
 import { createHash } from 'node:crypto';
-import { addMember, createBoundedSet, hasMember } from './bounded.js';
+import { addMember, createBoundedSet, hasMember } from './capture/bounded.js';
+import { numberText } from './capture/records.js';
+import {
+  beginCapture,
+  type CaptureOptions,
+  createTracker,
+  restoreParts,
+  type Tracked,
+  type TrackedBounded,
+} from './capture/tracked.js';
+import { trackBounded } from './capture/tracked-bounded.js';
+import { type Entry, TrackedMap } from './capture/tracked-map.js';
 import { withoutControls } from './controls.js';
 import { countReason } from './counter.js';
 import {
@@ -16,18 +27,6 @@ import {
 import type { AgentEvent } from './model/event.js';
 import type { SavedRecord, StagedCapture } from './model/record.js';
 import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
-import {
-  beginCapture,
-  type CaptureOptions,
-  createTracker,
-  type Entry,
-  numberText,
-  restoreParts,
-  type Tracked,
-  type TrackedBounded,
-  TrackedMap,
-  trackBounded,
-} from './tracked.js';
 
 /** Lines, by what became of them: ignored and rejected ones by reason. Events are counted one by one. */
 export interface SourceCounts {

@@ -2,7 +2,7 @@
  * Model calls. `agent.step_started` opens one, `llm.tokens` ends it, `llm.reasoning` adds to it. A step whose tokens never
  * come failed or was not stored: it becomes a span without tokens. Reasoning is counted once, and never added to output.
  */
-import { deleteEntry, getEntry, setEntry } from '../bounded.js';
+import { deleteEntry, getEntry, setEntry } from '../capture/bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, SpanRecord } from '../model/telemetry.js';
 import { cutUtf8 } from '../utf8.js';

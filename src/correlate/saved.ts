@@ -2,9 +2,10 @@
  * What is written down of the correlator's state, and how the rest of it follows from that. A run's record has its calls and
  * timers with it, a held run's its events; the maps over all of them are put together again when it is taken back.
  */
+import { keepNumbersAbove, restoreParts, type Tracked } from '../capture/tracked.js';
+import { trackBounded } from '../capture/tracked-bounded.js';
+import { trackIds } from '../capture/tracked-ids.js';
 import type { SavedRecord } from '../model/record.js';
-import { keepNumbersAbove, restoreParts, type Tracked, trackBounded } from '../tracked.js';
-import { trackIds } from '../tracked-ids.js';
 import { listOf } from './few.js';
 import { RUN_FORM, SESSION_FORM } from './forms.js';
 import { wakeBy } from './heap.js';

@@ -11,11 +11,12 @@ import {
   type Queue,
   setEntry,
   useEntry,
-} from '../bounded.js';
-import { createIdSet, type IdSet } from '../id-set.js';
+} from '../capture/bounded.js';
+import { createIdSet, type IdSet } from '../capture/id-set.js';
+import { createTracker, type Tracker } from '../capture/tracked.js';
+import { isThere, TrackedMap } from '../capture/tracked-map.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
-import { createTracker, isThere, TrackedMap, type Tracker } from '../tracked.js';
 import { type Few, none } from './few.js';
 import { HELD_FORM, RUN_FORM } from './forms.js';
 import type { Waiting } from './heap.js';
