@@ -13,7 +13,7 @@ import {
 import { z } from 'zod';
 import { errorCode, errorReason } from '../errors.js';
 import { readRecord } from './check.js';
-import { getRecord, putRecord } from './lmdb.js';
+import { getRecord, putRecord } from './database.js';
 import { updateShared } from './open.js';
 
 const DEVICE_KEY = 'device';

@@ -14,9 +14,10 @@ import {
   type State,
   unmarkClean,
 } from './check.js';
+import { type Database, getRecord, openDatabase, putRecord, transact } from './database.js';
 import { DATA_FILE, LOCK_FILE, makeDataDirectory } from './directory.js';
 import { FORMAT_KEY, keyBytes, OWNER_KEY } from './keys.js';
-import { createLmdbStore, type Database, getRecord, openDatabase, putRecord, transact } from './lmdb.js';
+import { createLmdbStore } from './lmdb.js';
 import { decodeOwner, encodeOwner, isAlive, type Owner, thisProcess } from './owner.js';
 import { removeLeftovers, repair } from './repair.js';
 import { MARGIN_BYTES } from './room.js';
