@@ -17,8 +17,8 @@ export interface Tracker {
   /** Gives order to what has no other, and names records. */
   next_number: number;
   /**
-   * Records with a smaller number count: the others are ahead of a capture that was not written to its end. A record says so;
-   * 0 where there is none.
+   * Records numbered from here on do not count: they were written ahead of a capture whose last transaction never came. It has a
+   * record of its own; 0 where there is none.
    */
   bound: number;
   /** Keys of records that the next capture removes. */

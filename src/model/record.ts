@@ -19,7 +19,7 @@ export interface SavedRecord {
  * about to change meanwhile is turned into its record before that.
  */
 export interface Capture {
-  /** Adds at most so many more records to the changes, and looks at as many; true when none is left. */
+  /** Turns at most so many more values into records, which it adds to the changes; true once all are. */
   advance(max_records: number): boolean;
   /** What has changed since the capture before, and was not taken yet; complete once `advance` has told so. */
   readonly changes: RecordChange[];
@@ -30,8 +30,8 @@ export interface Capture {
 /** The capture of a stage: all of its records but a few stand under keys that none had before. */
 export interface StagedCapture extends Capture {
   /**
-   * Gives out those of the changes that are there that may be written ahead of the others, in as many transactions as one
-   * likes: none of them counts before all the others are written, in one.
+   * Gives out the changes that may be written before the others, in any number of transactions: none of them has an effect until
+   * the others are written, in one.
    */
   takeAhead(): RecordChange[];
 }

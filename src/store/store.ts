@@ -39,9 +39,9 @@ export interface Store {
   /** The records whose keys begin so, likewise. They are read one by one: what nobody holds on to takes up no memory. */
   entries(prefix: string): Iterable<SavedRecord>;
   /**
-   * Makes all the changes or none, after those of every earlier call. Resolves when they are on the disk, and never
-   * rejects; the values are copied at once, or as soon as they are given. A crash keeps the changes of the first so many
-   * calls, among them all that were told to be written. Where they can't be made, those of the calls that wait are not made either.
+   * Makes all the changes or none, in the order of the calls. Resolves when they are on the disk, and never rejects; the values are
+   * copied at once, or as soon as they are given. After a crash the store holds the changes of the first n calls for some n, at
+   * least of every call that had resolved with `ok`. Where the changes can't be made, those of the calls that wait fail, too.
    */
   write(changes: Changes): Promise<Written>;
   /** A `write` whose changes come by and by. */
