@@ -15,9 +15,9 @@
 import { type CorrelatorOptions, createCorrelator, STATE_PREFIX } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog, DECODE_PREFIX } from './intake.js';
-import { createKeeper, sendMetrics } from './keeper.js';
-import { isGateway, type Kept } from './kept.js';
-import { createLedger } from './ledger.js';
+import { createKeeper, sendMetrics } from './keep/keeper.js';
+import { isGateway, type Kept } from './keep/kept.js';
+import { createLedger } from './keep/ledger.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
 import type { Logger } from './model/logger.js';

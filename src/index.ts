@@ -4,6 +4,7 @@
  * and gives. What is not exported here may change at any time.
  */
 
+export type { CaptureOptions } from './capture/tracked.js';
 export {
   type Correlator,
   type CorrelatorCounts,
@@ -131,4 +132,3 @@ export {
 } from './source/index.js';
 export type { RunCounts, Summary } from './summary.js';
 export { buildForest, type JsonNode, type RunNode, treeJson } from './terminal/tree.js';
-export type { CaptureOptions } from './tracked.js';

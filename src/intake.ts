@@ -1,33 +1,24 @@
 /**
  * From batches of lines to events: one decoder per stream, every line counted, every rejection said with its place and its
- * field. `run`, `replay`, `tree` and `validate` all read through here.
+ * field. Whatever reads events reads them through here: `run`, `replay`, `tail`, `tree` and `validate`.
  */
 import { createHash } from 'node:crypto';
-import { addMember, createBoundedSet, hasMember } from './bounded.js';
-import { withoutControls } from './controls.js';
-import { countReason } from './counter.js';
-import {
-  createRememberingDecoder,
-  type Dialect,
-  type Rejection,
-  type RememberingDecoder,
-  type TranscriptIndex,
-} from './decode/index.js';
-import type { AgentEvent } from './model/event.js';
-import type { SavedRecord, StagedCapture } from './model/record.js';
-import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
+import { addMember, createBoundedSet, hasMember } from './capture/bounded.js';
 import {
   beginCapture,
   type CaptureOptions,
   createTracker,
-  type Entry,
-  numberText,
   restoreParts,
   type Tracked,
-  type TrackedBounded,
-  TrackedMap,
-  trackBounded,
-} from './tracked.js';
+} from './capture/tracked.js';
+import { trackBounded } from './capture/tracked-bounded.js';
+import { withoutControls } from './controls.js';
+import { countReason } from './counter.js';
+import type { Rejection } from './decode/index.js';
+import type { AgentEvent } from './model/event.js';
+import type { SavedRecord, StagedCapture } from './model/record.js';
+import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
+import { createStreams, type Stream, type StreamsOptions } from './streams.js';
 
 /** Lines, by what became of them: ignored and rejected ones by reason. Events are counted one by one. */
 export interface SourceCounts {
@@ -75,12 +66,9 @@ export interface Intake {
   unusable_records: number;
 }
 
-export interface IntakeOptions {
-  dialect: Dialect;
+export interface IntakeOptions extends StreamsOptions {
   max_line_bytes: number;
   onProblem(problem: Problem): void;
-  /** Names the sessions of a transcript file; asked once per stream. */
-  sessionsOf?(stream: string): TranscriptIndex | undefined;
 }
 
 /** Bad lines that are logged one by one. */
@@ -110,24 +98,6 @@ export function createProblemLog(logger: { warn(message: string): void }): (prob
   };
 }
 
-/** A stream that has begun and not ended. */
-interface Stream extends Entry {
-  key: string;
-  since_ms: number | undefined;
-  decoder: RememberingDecoder;
-  /** Its decoder's maps, by name; with `auto` it has a decoder from its first object on. */
-  parts?: Record<string, TrackedBounded>;
-}
-
-/** What the record of a stream says. */
-interface SavedStream {
-  key: string;
-  number: number;
-  since_ms: number | undefined;
-  dialect: Dialect;
-  state: unknown;
-}
-
 /** The keys of the decoders' records begin so. */
 export const DECODE_PREFIX = 'decode/';
 
@@ -146,72 +116,20 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
   const by_source = new Map<string, SourceCounts>();
   const source_of = new Map<string, string>();
   const tracker = createTracker(DECODE_PREFIX);
-  const streams = new TrackedMap<Stream>({
-    tracker,
-    prefix: DECODE_PREFIX,
-    keyOf: ({ key }) => key,
-    save: saveStream,
-    load: loadStream,
-  });
+  const streams = createStreams(options, tracker);
   const remembered = createBoundedSet();
   const remembered_lines = trackBounded(remembered, `${DECODE_PREFIX}${LINES}/`, tracker);
-  /** While they are restored: by the number in their records' keys. */
-  const restored = new Map<string, Stream>();
   const unusable_records = saved === undefined ? 0 : restoreParts(tracker, partOf, saved);
-  restored.clear();
-
-  function saveStream({ key, number, since_ms, decoder }: Stream): SavedStream {
-    return { key, number, since_ms, dialect: decoder.dialect(), state: decoder.memory().state?.save() };
-  }
-
-  function loadStream(content: unknown): Stream | undefined {
-    const { key, number, since_ms, dialect, state } = content as SavedStream;
-    if (options.dialect !== 'auto' && dialect !== options.dialect) return undefined;
-    const stream = createStream(key, number, since_ms, dialect);
-    stream.decoder.memory().state?.restore(state);
-    restored.set(numberText(number), stream);
-    return stream;
-  }
+  streams.endRestore();
 
   function partOf(key: string): Tracked | undefined {
     const [, number = '', name] = key.split('/');
-    if (number === LINES) return remembered_lines;
-    return name === undefined ? streams : restored.get(number)?.parts?.[name];
-  }
-
-  function createStream(key: string, number: number, since_ms: number | undefined, dialect: Dialect): Stream {
-    const decoder = createRememberingDecoder(dialect, options.sessionsOf?.(key), since_ms);
-    const stream: Stream = { key, number, epoch: 0, since_ms, decoder };
-    trackMaps(stream);
-    return stream;
-  }
-
-  function trackMaps(stream: Stream): void {
-    const { decoder, number, parts } = stream;
-    if (parts !== undefined || decoder.dialect() === 'auto') return;
-    const prefix = `${DECODE_PREFIX}${numberText(number)}/`;
-    stream.parts = Object.fromEntries(
-      Object.entries(decoder.memory().maps ?? {}).map(([name, map]) => [
-        name,
-        trackBounded(map, `${prefix}${name}/`, tracker),
-      ]),
-    );
-  }
-
-  function streamOf({ stream: key, since_ms }: LineBatch): Stream {
-    const known = streams.get(key);
-    if (known !== undefined) return known;
-    const stream = createStream(key, tracker.next_number++, since_ms, options.dialect);
-    streams.set(key, stream);
-    return stream;
+    return number === LINES ? remembered_lines : streams.partOf(number, name);
   }
 
   function endStream(key: string): AgentEvent[] {
     source_of.delete(key);
-    const stream = streams.get(key);
-    streams.delete(key);
-    for (const part of Object.values(stream?.parts ?? {})) part.drop();
-    return stream?.decoder.end() ?? [];
+    return streams.end(key);
   }
 
   function countsOf(source: string): SourceCounts {
@@ -258,11 +176,11 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
         skip(line, batch, counts);
         continue;
       }
-      stream ??= streamOf(batch);
+      stream ??= streams.of(batch);
       for (const event of takeLine(line, batch, stream, counts)) events.push(event);
     }
     counts.lines += batch.lines.length;
-    if (stream !== undefined) trackMaps(stream);
+    if (stream !== undefined) streams.trackMaps(stream);
     return events;
   }
 
@@ -288,9 +206,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
     streams: () => [...streams.keys()],
     capture(captureOptions) {
       const isWhole = captureOptions?.everything === true || tracker.epoch === 0;
-      const changed = [...(isWhole ? streams.values() : streams.changed())];
-      const maps = changed.flatMap(({ parts = {} }) => Object.values(parts));
-      return beginCapture(tracker, [streams, remembered_lines, ...maps], captureOptions);
+      return beginCapture(tracker, [remembered_lines, ...streams.parts(isWhole)], captureOptions);
     },
     unusable_records,
     counts: () => addCounts([...by_source.values()]),

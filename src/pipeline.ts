@@ -4,9 +4,9 @@
  */
 import { type Correlator, emptyEmission } from './correlate/index.js';
 import type { Intake } from './intake.js';
-import type { JournalEntry } from './journal.js';
-import type { Journaled, Keeper } from './keeper.js';
-import { isGateway, type Kept } from './kept.js';
+import type { JournalEntry } from './keep/journal.js';
+import type { Journaled, Keeper } from './keep/keeper.js';
+import { isGateway, type Kept } from './keep/kept.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
 import type { LineBatch, Source } from './model/source.js';

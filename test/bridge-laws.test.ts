@@ -12,14 +12,14 @@ import {
   type DestinationConfig,
   type EndpointConfig,
 } from '../src/export/index.js';
-import { openKept } from '../src/kept.js';
+import { openKept } from '../src/keep/kept.js';
 import { OUTBOX_PREFIX } from '../src/model/delivery.js';
 import type { AgentEvent } from '../src/model/event.js';
 import type { LineBatch, Source } from '../src/model/source.js';
-import { createMemoryStore } from '../src/store/index.js';
-import { type Changes, gatherFor, type Store, type Written } from '../src/store/store.js';
+import type { Changes, Store, Written } from '../src/store/index.js';
 import { requests } from './correlate/stories.js';
 import { answered, fakeLogger, OK, UNREACHABLE } from './export/fakes.js';
+import { createMemoryStore, gatherFor } from './store/memory.js';
 
 vi.setConfig({ testTimeout: 120_000 });
 vi.useFakeTimers({

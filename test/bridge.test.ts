@@ -4,13 +4,13 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type BridgeParts, composeBridge } from '../src/bridge.js';
 import { createDestination } from '../src/export/index.js';
 import type { Transport } from '../src/export/transport.js';
-import { openKept } from '../src/kept.js';
+import { openKept } from '../src/keep/kept.js';
 import { type LineBatch, type Source, SourceError } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
-import { createMemoryStore } from '../src/store/index.js';
-import { gatherFor, type Store, type Written } from '../src/store/store.js';
+import type { Store, Written } from '../src/store/index.js';
 import { deferred, fakeLogger, OK, scriptedPost, UNREACHABLE } from './export/fakes.js';
 import { createSink, merge } from './helpers.js';
+import { createMemoryStore, gatherFor } from './store/memory.js';
 
 const EVENT = { ts: 1_000, session_key: 'agent:main:s', run_id: 'r' };
 

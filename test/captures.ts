@@ -5,8 +5,8 @@
  */
 import fc from 'fast-check';
 import { expect } from 'vitest';
+import type { CaptureOptions } from '../src/capture/tracked.js';
 import type { RecordChange, SavedRecord, StagedCapture } from '../src/model/record.js';
-import type { CaptureOptions } from '../src/tracked.js';
 
 export interface Stage {
   capture(options?: CaptureOptions): StagedCapture;

@@ -2,15 +2,15 @@
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { composeBridge } from '../src/bridge.js';
-import { openKept } from '../src/kept.js';
+import { openKept } from '../src/keep/kept.js';
 import type { Positions } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
 import { createOtlpSource } from '../src/source/otlp/index.js';
-import { createMemoryStore } from '../src/store/index.js';
-import { gatherFor, type Store } from '../src/store/store.js';
+import type { Store } from '../src/store/index.js';
 import { createSink, merge } from './helpers.js';
 import { turns } from './source/helpers.js';
 import { bodies, ENCODINGS, post, readTaken, type Told } from './source/otlp/requests.js';
+import { createMemoryStore, gatherFor } from './store/memory.js';
 
 vi.setConfig({ testTimeout: 30_000 });
 

@@ -11,7 +11,7 @@ import { splitRecord } from '../model/record.js';
 import type { Settings } from '../settings.js';
 import { chooseDestinations } from '../start/destinations.js';
 import { openShared } from '../start/keeping.js';
-import type { Store } from '../store/store.js';
+import type { Store } from '../store/index.js';
 import { EXIT } from '../summary.js';
 import { within } from '../within.js';
 import type { OnInterrupt } from './interrupt.js';
@@ -32,20 +32,24 @@ export interface DeadLetter {
   counts: number[];
 }
 
-interface Held extends DeadLetter {
-  key: string;
-  body: Uint8Array;
-}
-
-function* readLetters(store: Store): Generator<Held> {
+/** What it holds stays in the store until it is wanted: all of them together may be more than there is memory. */
+function* readLetters(store: Store): Generator<DeadLetter> {
   for (const { key, value } of store.entries(DEAD_LETTERS_PREFIX)) {
     try {
-      const { header, body } = splitRecord(value);
-      yield { ...(header as Omit<DeadLetter, 'id'>), id: key.slice(DEAD_LETTERS_PREFIX.length), key, body };
+      const { header } = splitRecord(value);
+      yield { ...(header as Omit<DeadLetter, 'id'>), id: key.slice(DEAD_LETTERS_PREFIX.length) };
     } catch {
       // It is of another version.
     }
   }
+}
+
+const keyOf = ({ id }: DeadLetter): string => DEAD_LETTERS_PREFIX + id;
+
+/** Undefined where it was taken away meanwhile. */
+function readBody(store: Store, letter: DeadLetter): Uint8Array | undefined {
+  const value = store.get(keyOf(letter));
+  return value && splitRecord(value).body;
 }
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -65,10 +69,8 @@ const describe = ({
   return `${id}  ${new Date(at_ms).toISOString()}  ${destination}  ${part} ${signal}  ${reason}  ${message}`;
 };
 
-const toJson = ({ key: _, body: __, ...letter }: Held): DeadLetter => letter;
-
 /** Spans, log records and what was collected of metrics, as they are; how they are sent is the destination's business. */
-function contentOf({ body }: Held): unknown {
+function contentOf(body: Uint8Array): unknown {
   const bytes = Buffer.from(body);
   try {
     return JSON.parse(bytes.toString());
@@ -78,18 +80,19 @@ function contentOf({ body }: Held): unknown {
   }
 }
 
+const noLetter = (id: string): string => `no dead letter ${id}; \`dead-letters list\` shows what there is`;
+
 async function withLetters(
   settings: Settings,
   ids: readonly string[],
-  act: (letters: Held[], store: Store) => Promise<Outcome> | Outcome,
+  act: (letters: DeadLetter[], store: Store) => Promise<Outcome> | Outcome,
 ): Promise<Outcome> {
   const opened = await openShared(settings);
   if ('error' in opened) return failed(opened.error);
   try {
     const letters = [...readLetters(opened.store)];
     const unknown = ids.find((id) => !letters.some((letter) => letter.id === id));
-    if (unknown !== undefined)
-      return failed(`no dead letter ${unknown}; \`dead-letters list\` shows what there is`);
+    if (unknown !== undefined) return failed(noLetter(unknown));
     const wanted = ids.length === 0 ? letters : letters.filter(({ id }) => ids.includes(id));
     return await act(wanted, opened.store);
   } finally {
@@ -99,21 +102,24 @@ async function withLetters(
 
 export const listDeadLetters = (settings: Settings, as_json: boolean): Promise<Outcome> =>
   withLetters(settings, [], (letters) => {
-    if (as_json) print(JSON.stringify(letters.map(toJson)));
+    if (as_json) print(JSON.stringify(letters));
     else for (const letter of letters) print(describe(letter));
     if (letters.length === 0 && !as_json) print('no dead letters');
     return { status: EXIT.ok };
   });
 
 export const showDeadLetter = (id: string, settings: Settings): Promise<Outcome> =>
-  withLetters(settings, [id], (letters) => {
-    for (const letter of letters)
-      print(JSON.stringify({ ...toJson(letter), content: contentOf(letter) }, null, 2));
+  withLetters(settings, [id], (letters, store) => {
+    for (const letter of letters) {
+      const body = readBody(store, letter);
+      if (body === undefined) return failed(noLetter(letter.id));
+      print(JSON.stringify({ ...letter, content: contentOf(body) }, null, 2));
+    }
     return { status: EXIT.ok };
   });
 
-async function remove(store: Store, letters: Held[]): Promise<string | undefined> {
-  const written = await store.write(letters.map(({ key }) => ({ key })));
+async function remove(store: Store, letters: DeadLetter[]): Promise<string | undefined> {
+  const written = await store.write(letters.map((letter) => ({ key: keyOf(letter) })));
   return written.ok ? undefined : `can't change the store: ${written.message}`;
 }
 
@@ -131,9 +137,13 @@ const grown = (before: Record<string, number>, after: Record<string, number>): s
 
 /** Sends one, alone in its lane; undefined where all of it was taken, else what became of it. */
 async function sendAgain(
-  { signal, body, counts }: Held,
+  letter: DeadLetter,
   destination: ExportDestination,
+  store: Store,
 ): Promise<string | undefined> {
+  const { signal, counts } = letter;
+  const body = readBody(store, letter);
+  if (body === undefined) return 'it was taken away meanwhile';
   const before = destination.summary()[signal];
   const problem = destination.takeBack(signal, body, counts);
   if (problem !== undefined) return problem;
@@ -158,7 +168,7 @@ interface Resending {
 
 /** Each is removed as soon as it is answered, so that no end of the program, whatever kind, sends it twice. */
 async function sendInTurn(
-  letters: Held[],
+  letters: DeadLetter[],
   destination: ExportDestination,
   store: Store,
   resending: Resending,
@@ -166,7 +176,7 @@ async function sendInTurn(
   for (const letter of letters) {
     const reason = resending.is_over
       ? 'not sent any more; it stays here'
-      : await sendAgain(letter, destination);
+      : await sendAgain(letter, destination, store);
     if (reason !== undefined) {
       print(`${letter.id}: ${reason}`);
       continue;
@@ -183,7 +193,7 @@ async function sendInTurn(
 
 /** A lane each, so that a signal to which nothing is said holds up no other. */
 function sendAll(
-  letters: Held[],
+  letters: DeadLetter[],
   destinations: ExportDestination[],
   { to }: Settings,
   store: Store,

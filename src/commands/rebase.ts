@@ -2,7 +2,7 @@
  * By how much `replay --rebase-time` moves times, so that the recording ends when its replay does. It is written down before
  * anything is read: a replay that is gone on with moves what is left, and what it sends again, as it did before.
  */
-import type { Kept } from '../kept.js';
+import type { Kept } from '../keep/kept.js';
 import type { Settings } from '../settings.js';
 import { readThrough } from './read-through.js';
 

@@ -6,7 +6,7 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { composeBridge, type KeepOptions } from '../bridge.js';
 import { instanceIdOf } from '../instance-id.js';
-import { forget } from '../kept.js';
+import { forget } from '../keep/kept.js';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../settings.js';

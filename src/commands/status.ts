@@ -3,7 +3,7 @@
  * became of that at each destination. With `--check` its exit status says whether a bridge is at work there.
  */
 import { withoutControls } from '../controls.js';
-import { LEDGER, type Ledger, type SignalLedger } from '../ledger.js';
+import { LEDGER, type Ledger, type SignalLedger } from '../keep/ledger.js';
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
 import type { Settings } from '../settings.js';
 import { openShared } from '../start/keeping.js';
@@ -30,7 +30,7 @@ export function readStatus(store: Store, directory: string): Status | undefined 
   if (value === undefined) return undefined;
   const { running, ...ledger } = JSON.parse(Buffer.from(value).toString()) as Ledger;
   const state = running ? (hasLiveOwner(store) ? 'running' : 'killed') : 'stopped';
-  return { ...ledger, directory, state, dead_letters: [...store.entries(DEAD_LETTERS_PREFIX)].length };
+  return { ...ledger, directory, state, dead_letters: [...store.keys(DEAD_LETTERS_PREFIX)].length };
 }
 
 function describeSignal(ledger: SignalLedger, now_ms: number): string {

@@ -2,8 +2,8 @@
  * Runs that have ended and wait for nothing: late children and late events still find them, and meanwhile they cost no record of
  * their own. An archived run is never changed: who has to change it takes it out.
  */
-import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../bounded.js';
-import { isThere } from '../tracked.js';
+import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../capture/bounded.js';
+import { isThere } from '../capture/tracked-map.js';
 import { expireChats } from './chats.js';
 import { countOf, none } from './few.js';
 import { letSleep, wakeBy } from './heap.js';

@@ -2,8 +2,8 @@
  * Tool calls. `tool.call` opens one, `tool.output` or `tool.error` ends it. An end that comes before its call waits for it,
  * and so does a nested call for the call that wraps it.
  */
-import { takeOldest } from '../bounded.js';
-import { addId } from '../id-set.js';
+import { takeOldest } from '../capture/bounded.js';
+import { addId } from '../capture/id-set.js';
 import type { EventOf } from '../model/event.js';
 import type { SpanRecord } from '../model/telemetry.js';
 import { agentName, type CallEnd, callAttributes } from './attributes.js';

@@ -2,7 +2,7 @@
  * Model calls. `agent.step_started` opens one, `llm.tokens` ends it, `llm.reasoning` adds to it, see `reasoning.ts`. A step whose
  * tokens never come failed or was not stored: it becomes a span without tokens.
  */
-import { setEntry } from '../bounded.js';
+import { setEntry } from '../capture/bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, SpanRecord } from '../model/telemetry.js';
 import { chatAttributes, chatLabels, chatLogIdentity, type ModelCall, UNKNOWN } from './attributes.js';

@@ -2,12 +2,13 @@
  * The correlator: events in, spans, measurements and log records out. It is pure and synchronous: no I/O, no clock, no
  * randomness. It is told what time it is, and says when it wants to be asked again.
  */
-import { getEntry } from '../bounded.js';
+import { getEntry } from '../capture/bounded.js';
+import { beginCapture, type CaptureOptions } from '../capture/tracked.js';
+import { isThere } from '../capture/tracked-map.js';
 import { withoutUndefined } from '../json.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SavedRecord, StagedCapture } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
-import { beginCapture, type CaptureOptions, isThere } from '../tracked.js';
 import { archived, recall } from './archive.js';
 import { expireEarlyEnds, expireParked } from './calls.js';
 import { expireChats } from './chats.js';

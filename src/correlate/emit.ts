@@ -1,7 +1,7 @@
 /**
  * How the correlator speaks: spans once and once only, copies of open ones, a log record per event, measurements.
  */
-import { addId, hasId } from '../id-set.js';
+import { addId, hasId } from '../capture/id-set.js';
 import { type AgentEvent, EVENT_TYPES, type EventType } from '../model/event.js';
 import type { Attributes, InstrumentName, SpanRecord, SpanReference } from '../model/telemetry.js';
 import { callLogIdentity, runLogIdentity } from './attributes.js';

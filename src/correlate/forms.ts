@@ -2,7 +2,7 @@
  * How runs, held runs and sessions are written down: what most of them have as a list without names, which takes a third of the
  * time and the room of an object, and the rest as it is.
  */
-import type { Form } from '../tracked.js';
+import type { Form } from '../capture/tracked.js';
 import { countOf, type Few, type FewOf, listOf, none } from './few.js';
 import type { Waiting } from './heap.js';
 import { rangesOf, seenOf } from './numbers.js';

@@ -2,9 +2,9 @@
  * Events of runs that can't be opened yet: their start has not been seen, or their parent is not known. They wait, for a
  * bounded time and in a bounded number, and are then applied in the order in which they happened.
  */
-import { enqueue, getEntry, takeOldest } from '../bounded.js';
+import { enqueue, getEntry, takeOldest } from '../capture/bounded.js';
+import { isThere } from '../capture/tracked-map.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
-import { isThere } from '../tracked.js';
 import { dispatch } from './dispatch.js';
 import { hasEnded } from './emit.js';
 import { letSleep, wakeBy } from './heap.js';

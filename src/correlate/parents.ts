@@ -2,7 +2,7 @@
  * Under whom a run hangs: the call whose result named it, else the run of its parent session that was active when it
  * started. A run that goes on with a request after a yield hangs under the run that yielded.
  */
-import { getEntry } from '../bounded.js';
+import { getEntry } from '../capture/bounded.js';
 import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SpanReference } from '../model/telemetry.js';

@@ -2,7 +2,7 @@
  * Reasoning of model calls: `llm.reasoning` comes before its call's tokens, while the call waits for it, or after its span was given
  * out. It is counted once, and never added to output.
  */
-import { deleteEntry, getEntry } from '../bounded.js';
+import { deleteEntry, getEntry } from '../capture/bounded.js';
 import type { EventOf } from '../model/event.js';
 import type { Attributes } from '../model/telemetry.js';
 import { chatLabels, chatLogIdentity, UNKNOWN, withReasoning } from './attributes.js';

@@ -1,7 +1,7 @@
 /**
  * Runs: they open with their first event, live as long as they or their descendants show signs of life, and end once.
  */
-import { takeOldest } from '../bounded.js';
+import { takeOldest } from '../capture/bounded.js';
 import { parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';

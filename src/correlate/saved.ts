@@ -2,18 +2,13 @@
  * The correlator's state as it begins, what is written down of it, and how the rest of it follows from that. A run's record has its
  * calls and timers with it, a held run's its events; the maps over all of them are put together again when it is taken back.
  */
-import { createBoundedMap, createQueue } from '../bounded.js';
-import { createIdSet } from '../id-set.js';
+import { createBoundedMap, createQueue } from '../capture/bounded.js';
+import { createIdSet } from '../capture/id-set.js';
+import { createTracker, keepNumbersAbove, restoreParts, type Tracked } from '../capture/tracked.js';
+import { trackBounded } from '../capture/tracked-bounded.js';
+import { trackIds } from '../capture/tracked-ids.js';
+import { TrackedMap } from '../capture/tracked-map.js';
 import type { SavedRecord } from '../model/record.js';
-import {
-  createTracker,
-  keepNumbersAbove,
-  restoreParts,
-  type Tracked,
-  TrackedMap,
-  trackBounded,
-} from '../tracked.js';
-import { trackIds } from '../tracked-ids.js';
 import { listOf } from './few.js';
 import { HELD_FORM, RUN_FORM, SESSION_FORM } from './forms.js';
 import { wakeBy } from './heap.js';

@@ -2,7 +2,7 @@
  * What has been seen before. The same event is the same `event_id`, or else the same number of the same run: a run has the
  * numbers of its own events with it. What is said about a sub-agent may come before it and from elsewhere, and is kept apart.
  */
-import { addText } from '../id-set.js';
+import { addText } from '../capture/id-set.js';
 import type { AgentEvent } from '../model/event.js';
 import { addNumber, type Seen } from './numbers.js';
 import type { Context } from './state.js';

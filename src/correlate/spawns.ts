@@ -2,7 +2,7 @@
  * Spawns: what ties a child's run under the call that started it. A spawn can come before or after the child, and more than
  * once, each time with a little more.
  */
-import { getEntry, setEntry } from '../bounded.js';
+import { getEntry, setEntry } from '../capture/bounded.js';
 import type { EventOf } from '../model/event.js';
 import type { Attributes, SpanReference } from '../model/telemetry.js';
 import { isKnownCall } from './calls.js';

@@ -3,11 +3,12 @@
  * which what is over it is given up. What is written down of it for a next process is in `saved.ts`.
  */
 
-import { type BoundedMap, enqueue, type Queue, setEntry, useEntry } from '../bounded.js';
-import type { IdSet } from '../id-set.js';
+import { type BoundedMap, enqueue, type Queue, setEntry, useEntry } from '../capture/bounded.js';
+import type { IdSet } from '../capture/id-set.js';
+import type { Tracker } from '../capture/tracked.js';
+import { isThere, type TrackedMap } from '../capture/tracked-map.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
-import { isThere, type TrackedMap, type Tracker } from '../tracked.js';
 import { type Few, fewOf, none } from './few.js';
 import type { Waiting } from './heap.js';
 import type { Seen } from './numbers.js';

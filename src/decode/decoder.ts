@@ -3,7 +3,7 @@
  * events. What it cannot use is data too: ignored under a reason, or rejected with the field and what is wrong with it.
  */
 import type { z } from 'zod';
-import type { BoundedMap } from '../bounded.js';
+import type { BoundedMap } from '../capture/bounded.js';
 import { isObject } from '../json.js';
 import { type AgentEvent, agentEventSchema, normaliseInstants } from '../model/event.js';
 import { isPlainEvent } from '../model/guard.js';

@@ -98,6 +98,9 @@ export class Outbox<T> {
   readonly #answered_ids = createIdLog();
   #answered_places: Record<string, number[]> = {};
   #letters: RecordChange[] = [];
+  #next_letter = 1;
+  /** Tells its dead letters from those of any other outbox, also of another process. */
+  readonly #id = randomBytes(4).toString('hex');
   /** How often an item with this identity was answered, of those that the journal is about to bring again. */
   #answered_before = new Map<string, number>();
   #bytes = 0;
@@ -179,7 +182,7 @@ export class Outbox<T> {
   bury(items: LaneItem<T>[], reason: string, message: string, rejected: number): void {
     const { destination, signal, now, pack, redact } = this.#options;
     const at_ms = now();
-    const key = `${DEAD_LETTERS_PREFIX}${keyNumber(at_ms)}-${randomBytes(3).toString('hex')}`;
+    const key = `${DEAD_LETTERS_PREFIX}${keyNumber(at_ms)}-${this.#id}-${this.#next_letter++}`;
     const counts = items.map((item) => item.count);
     const header = { at_ms, destination, signal, reason, message: redact(message), rejected, counts };
     this.#letters.push({ key, value: joinRecord(header, [pack(items.map((item) => item.payload))]) });

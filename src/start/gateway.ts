@@ -5,8 +5,7 @@
 import { type GatewaySecrets, openclawConfigPath, readGatewaySecrets } from '../openclaw.js';
 import type { Settings } from '../settings.js';
 import type { Access } from '../source/index.js';
-import { openDeviceStore } from '../store/device.js';
-import { defaultDataDirectory } from '../store/directory.js';
+import { defaultDataDirectory, openDeviceStore } from '../store/index.js';
 
 export const DEFAULT_GATEWAY_URL = 'ws://127.0.0.1:18789';
 

@@ -5,7 +5,7 @@
  */
 
 import type { KeepOptions } from '../bridge.js';
-import { openKept } from '../kept.js';
+import { openKept } from '../keep/kept.js';
 import type { Logger } from '../model/logger.js';
 import type { Settings, StartSettings } from '../settings.js';
 import { openStore, type Store } from '../store/index.js';

@@ -13,7 +13,7 @@ import {
 import { z } from 'zod';
 import { errorCode, errorReason } from '../errors.js';
 import { readRecord } from './check.js';
-import { getRecord, putRecord } from './lmdb.js';
+import { getRecord, putRecord } from './database.js';
 import { updateShared } from './open.js';
 
 const DEVICE_KEY = 'device';
@@ -114,8 +114,13 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
       if (device === undefined || device.tokens[gateway] === token) return;
       device.tokens[gateway] = token;
       if (directory === undefined) return;
-      // Where it can't be kept, the gateway gives another one to a device that comes with the shared secret.
-      updateShared(directory, (db) => putRecord(db, DEVICE_KEY, encodeDevice(device)));
+      // Others may have kept tokens since. Where this one can't be kept, the gateway gives another one to a device that comes with
+      // the shared secret.
+      updateShared(directory, (db) => {
+        const found = decodeDevice(getRecord(db, DEVICE_KEY)) ?? device;
+        found.tokens[gateway] = token;
+        putRecord(db, DEVICE_KEY, encodeDevice(found));
+      });
     },
   };
 }

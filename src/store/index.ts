@@ -1,5 +1,6 @@
-/** The store's public face. */
+/** The store's public face: the rest of the program imports from here alone. */
+export { checkStore, describeDamage, FORMAT_VERSION } from './check.js';
 export { openDeviceStore } from './device.js';
-export { createMemoryStore } from './memory.js';
-export { hasLiveOwner, type Opened, type OpenOptions, openStore } from './open.js';
-export type { Store, Written } from './store.js';
+export { defaultDataDirectory } from './directory.js';
+export { hasLiveOwner, openStore } from './open.js';
+export { type Changes, type Store, type StoreChange, valueBytes, type Written } from './store.js';

@@ -14,19 +14,18 @@ import {
   type State,
   unmarkClean,
 } from './check.js';
+import { type Database, getRecord, openDatabase, putRecord, transact } from './database.js';
 import { DATA_FILE, LOCK_FILE, makeDataDirectory } from './directory.js';
 import { FORMAT_KEY, keyBytes, OWNER_KEY } from './keys.js';
-import { createLmdbStore, type Database, getRecord, openDatabase, putRecord, transact } from './lmdb.js';
+import { createLmdbStore } from './lmdb.js';
 import { decodeOwner, encodeOwner, isAlive, type Owner, thisProcess } from './owner.js';
 import { removeLeftovers, repair } from './repair.js';
 import { MARGIN_BYTES } from './room.js';
 import type { Store } from './store.js';
 
 export interface OpenOptions {
-  /** `own`: as the one bridge of the directory. `share`: beside it, for reads and small writes. */
+  /** `own`: as the one bridge of the directory. `share`: beside it, for reads and small writes of a store that is there. */
   access: 'own' | 'share';
-  /** With `share`, whether a store is made where there is none yet; `own` always makes one. */
-  create?: boolean;
 }
 
 /** `findings`: what was wrong with the directory, and what was done about it, a line each. */
@@ -195,10 +194,10 @@ export function hasLiveOwner(store: Store): boolean {
 }
 
 /** Never throws: what it can't open it says, and the caller may go on in memory. */
-export function openStore(directory: string, { access, create = false }: OpenOptions): Opened {
+export function openStore(directory: string, { access }: OpenOptions): Opened {
   try {
     if (access === 'own') return openOwn(directory);
-    const db = openShared(directory, create);
+    const db = openShared(directory, false);
     if ('problem' in db) return db;
     return { store: createLmdbStore(db, directory, () => db.close()), findings: [] };
   } catch (error) {

@@ -15,10 +15,10 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { openDatabase, transact } from './database.js';
 import { DATA_FILE, LOCK_FILE, makeDataDirectory } from './directory.js';
 import { readSound } from './inspect.js';
 import { isOwnKey } from './keys.js';
-import { openDatabase, transact } from './lmdb.js';
 
 const FRESH = 'repair';
 const ASIDE = 'damaged-';

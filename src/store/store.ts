@@ -34,12 +34,14 @@ export interface Gathering {
 
 export interface Store {
   get(key: string): Uint8Array | undefined;
-  /** The records whose keys begin so, in the order of their keys, as they are when it is called. */
+  /** The keys that begin so, in their order, as they are when it is called. No value is read. */
+  keys(prefix: string): Iterable<string>;
+  /** The records whose keys begin so, likewise. They are read one by one: what nobody holds on to takes up no memory. */
   entries(prefix: string): Iterable<SavedRecord>;
   /**
-   * Makes all the changes or none, after those of every earlier call. Resolves when they are on the disk, and never
-   * rejects; the values are copied at once, or as soon as they are given. A crash keeps the changes of the first so many
-   * calls, among them all that were told to be written. Where they can't be made, those of the calls that wait are not made either.
+   * Makes all the changes or none, in the order of the calls. Resolves when they are on the disk, and never rejects; the values are
+   * copied at once, or as soon as they are given. After a crash the store holds the changes of the first n calls for some n, at
+   * least of every call that had resolved with `ok`. Where the changes can't be made, those of the calls that wait fail, too.
    */
   write(changes: Changes): Promise<Written>;
   /** A `write` whose changes come by and by. */
@@ -48,15 +50,4 @@ export interface Store {
   usedBytes(): number;
   /** Resolves when everything written is on the disk and the place is free for another process. */
   close(): Promise<void>;
-}
-
-/** For a store that has nothing to do with changes before all of them are there; their values are not to be changed. */
-export function gatherFor(write: Store['write']): Gathering {
-  const gathered: StoreChange[] = [];
-  return {
-    add(changes) {
-      for (const change of changes) gathered.push(change);
-    },
-    write: () => write(gathered),
-  };
 }

@@ -8,7 +8,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { putRecord } from '../../src/store/lmdb.js';
+import { putRecord } from '../../src/store/database.js';
 import { openStore, updateShared } from '../../src/store/open.js';
 import { startProxy } from '../export/proxy-server.js';
 import {

@@ -1,6 +1,6 @@
 /** `status --check`, by which whoever looks after a bridge sees whether it is at work. */
 import { expect } from 'vitest';
-import { LEDGER, type Ledger } from '../../src/ledger.js';
+import { LEDGER, type Ledger } from '../../src/keep/ledger.js';
 import { openStore, type Store } from '../../src/store/index.js';
 import { test } from './concurrent.js';
 import { DEAD_URL, type Ended, expectNoStack, runToEnd, start, temporaryDirectory } from './program.js';

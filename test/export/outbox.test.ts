@@ -1,10 +1,10 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
-import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/answer-log.js';
 import { Lane, type LaneOptions } from '../../src/export/lane.js';
 import { Outbox } from '../../src/export/outbox.js';
 import type { LaneItem } from '../../src/export/queue.js';
 import type { Outcome } from '../../src/export/verdict.js';
+import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/keep/answer-log.js';
 import type { Answers, SignalCounts } from '../../src/model/delivery.js';
 import { type RecordChange, splitRecord } from '../../src/model/record.js';
 import { answered, fakeClock, OK, seededRandom, UNREACHABLE } from './fakes.js';
@@ -372,6 +372,13 @@ describe('dead letters', () => {
       counts: [1, 1],
     });
     expect(read(body)).toEqual(['a', 'b']);
+  });
+
+  test('are all kept, however many there are at the same moment', () => {
+    const { outbox } = openLane(emptyDisk(), async () => OK);
+    for (let number = 0; number < 30_000; number++) outbox.bury([toItem('a')], 'http_400', 'bad', 1);
+    const keys = outbox.takeAnswers().changes.map(({ key }) => key);
+    expect(new Set(keys).size).toBe(30_000);
   });
 });
 

@@ -2,16 +2,15 @@
  * A store whose disk is scripted: writes fail where a test says so, and a crash keeps the changes of as many calls as a test
  * says, from those that were told to be written up to all that were made.
  */
-import { createMemoryStore } from '../../src/store/memory.js';
 import {
   type Changes,
   changesOf,
-  gatherFor,
   type Store,
   type StoreChange,
   type StoredValue,
   type Written,
 } from '../../src/store/store.js';
+import { createMemoryStore, gatherFor } from './memory.js';
 
 export interface FaultyStore extends Store {
   /** How many calls have been made, and how many of the first ones are on the disk. */
@@ -55,6 +54,7 @@ export function createFaultyStore(fails: (n: number) => boolean = () => false): 
 
   return {
     get: inner.get,
+    keys: inner.keys,
     entries: inner.entries,
     usedBytes: inner.usedBytes,
     write,

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { checkStore, readRecord } from '../../src/store/check.js';
-import { putRecord } from '../../src/store/lmdb.js';
+import { putRecord } from '../../src/store/database.js';
 import { openStore, updateShared } from '../../src/store/open.js';
 import type { Store } from '../../src/store/store.js';
 

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { fc } from '@fast-check/vitest';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { RecordChange } from '../../src/model/record.js';
-import { createMemoryStore } from '../../src/store/memory.js';
 import { openStore } from '../../src/store/open.js';
 import type { Store } from '../../src/store/store.js';
+import { createMemoryStore } from './memory.js';
 
 let directory: string;
 beforeEach(() => {
@@ -66,16 +66,19 @@ describe.each([
     expect(keysOf('a/')).toEqual(sorted(keys.filter((key) => key.startsWith('a/'))));
     expect(keysOf('')).toEqual(sorted([...keys]));
     expect(keysOf('nothing')).toEqual([]);
+    for (const prefix of ['a/', '', 'nothing']) expect([...store.keys(prefix)]).toEqual(keysOf(prefix));
   });
 
   test('entries are as they were when they were asked for', async () => {
     await store.write([put('a', 'one'), put('b', 'one')]);
     const entries = store.entries('');
+    const keys = store.keys('');
     await store.write([put('a', 'two'), remove('b'), put('c', 'two')]);
     expect([...entries].map(({ key, value }) => [key, textOf(value)])).toEqual([
       ['a', 'one'],
       ['b', 'one'],
     ]);
+    expect([...keys]).toEqual(['a', 'b']);
   });
 
   test('the bytes in use grow and shrink with the records', async () => {

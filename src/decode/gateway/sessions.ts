@@ -10,7 +10,7 @@ import {
   entriesOf,
   setEntry,
   useEntry,
-} from '../../bounded.js';
+} from '../../capture/bounded.js';
 
 const MAX_SESSIONS = 10_000;
 const MAX_CALLS = 20_000;

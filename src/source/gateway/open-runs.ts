@@ -2,7 +2,7 @@
  * Which run goes on in each session, as far as has been seen: after a gap it is asked about even where nothing seems to have
  * happened, since a gateway that went down took it with it without a word.
  */
-import { addMember, createBoundedSet, hasMember } from '../../bounded.js';
+import { addMember, createBoundedSet, hasMember } from '../../capture/bounded.js';
 import { type Json, number, object, text } from '../../json.js';
 import type { OpenRun } from './facts.js';
 import { endsRun } from './frames.js';

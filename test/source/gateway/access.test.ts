@@ -14,7 +14,7 @@ import type { Connection } from '../../../src/source/gateway/connection.js';
 import type { Refusal } from '../../../src/source/gateway/refusals.js';
 import { gatewayAccess } from '../../../src/start/gateway.js';
 import { readRecord } from '../../../src/store/check.js';
-import { putRecord } from '../../../src/store/lmdb.js';
+import { putRecord } from '../../../src/store/database.js';
 import { updateShared } from '../../../src/store/open.js';
 import { VERSION } from '../../../src/version.js';
 import {

@@ -4,8 +4,8 @@
  */
 import { fc, test as property } from '@fast-check/vitest';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { encodeEntry } from '../../../src/journal.js';
 import type { Json } from '../../../src/json.js';
+import { encodeEntry } from '../../../src/keep/journal.js';
 import type { LineBatch, SourceStatus } from '../../../src/model/source.js';
 import type { Answer } from '../../../src/source/gateway/calls.js';
 import type { Connection, Ending } from '../../../src/source/gateway/connection.js';

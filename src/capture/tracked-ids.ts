@@ -3,16 +3,15 @@
  * generation as bytes.
  */
 import { addHalves, beginIdGeneration, halvesOf, type IdGeneration, type IdSet } from './id-set.js';
+import { isScattered } from './records.js';
+import type { Tracked, Tracker } from './tracked.js';
 import {
   beginGenerations,
   dropRecords,
   type Generations,
   generationNumber,
-  isScattered,
   reachGeneration,
-  type Tracked,
-  type Tracker,
-} from './tracked.js';
+} from './tracked-bounded.js';
 
 /** Two halves each. One record costs about as much as that of a run. */
 const HALVES_OF_A_RECORD = 1_024;

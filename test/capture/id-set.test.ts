@@ -1,10 +1,10 @@
 /** A set of texts that are known by their hashes: what was added is there, what was not is not, and a restart changes neither. */
 import { fc, test as property } from '@fast-check/vitest';
 import { expect, test } from 'vitest';
-import { addText, createIdSet, type IdSet } from '../src/id-set.js';
-import { beginCapture, createTracker, restoreParts } from '../src/tracked.js';
-import { trackIds } from '../src/tracked-ids.js';
-import { type Records, savedIn, write } from './captures.js';
+import { addText, createIdSet, type IdSet } from '../../src/capture/id-set.js';
+import { beginCapture, createTracker, restoreParts } from '../../src/capture/tracked.js';
+import { trackIds } from '../../src/capture/tracked-ids.js';
+import { type Records, savedIn, write } from '../captures.js';
 
 const PREFIX = 'state/texts/';
 const KIND = 1;

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
-import type { SavedRecord } from '../src/model/record.js';
-import { beginCapture, createTracker, type Entry, restoreParts, TrackedMap } from '../src/tracked.js';
-import { type Records, savedIn, write } from './captures.js';
+import { beginCapture, createTracker, restoreParts } from '../../src/capture/tracked.js';
+import { type Entry, TrackedMap } from '../../src/capture/tracked-map.js';
+import type { SavedRecord } from '../../src/model/record.js';
+import { type Records, savedIn, write } from '../captures.js';
 
 const PREFIX = 'state/things/';
 

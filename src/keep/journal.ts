@@ -4,9 +4,9 @@
  * Entries share a record while it waits to be written, and small ones join one that has been, which is then written anew: a
  * checkpoint has to take every record out again, and looks at the beginning of each for that.
  */
-import { keyNumber, type RecordChange, type SavedRecord, splitRecord } from './model/record.js';
-import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
-import { type StoreChange, valueBytes } from './store/store.js';
+import { keyNumber, type RecordChange, type SavedRecord, splitRecord } from '../model/record.js';
+import type { LineBatch, SkippedLine, SourceLine } from '../model/source.js';
+import { type StoreChange, valueBytes } from '../store/index.js';
 
 /** A batch as it was applied. */
 export interface JournalEntry {
@@ -119,8 +119,9 @@ export function decodeEntry(value: Uint8Array): JournalEntry {
 
 export interface Journal {
   /**
-   * Takes an entry in, and says how long it is. Where no record waits that it can join, `change` gives a record that is to be
-   * written, with what has joined it by then; its value is copied before anything else is added.
+   * Takes an entry in; `bytes`: its length. Where it begins a record that is to be written, there is a `change`: to be asked for when
+   * the store is about to write it, and copied at once, since it has all that was added to the record by then. Else the entry goes
+   * with a record that waits to be written already.
    */
   add(entry: JournalEntry): { change: (() => StoreChange) | undefined; bytes: number };
   /** What takes everything out that is in it now. */

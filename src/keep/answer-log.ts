@@ -2,8 +2,8 @@
  * What destinations have answered between two checkpoints, as a record: so that the next process, which makes the same of the
  * journal again, sends none of it a second time.
  */
-import type { Answers, Signal } from './model/delivery.js';
-import { joinRecord, splitRecord } from './model/record.js';
+import type { Answers, Signal } from '../model/delivery.js';
+import { joinRecord, splitRecord } from '../model/record.js';
 
 export const ANSWERS_PREFIX = 'answers/';
 

@@ -1,9 +1,9 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect } from 'vitest';
-import { createJournal, decodeEntries, decodeEntry, encodeEntry } from '../src/journal.js';
-import type { LineBatch, SkippedLine, SourceLine } from '../src/model/source.js';
-import { createLineSplitter, type Line } from '../src/source/lines.js';
-import type { StoreChange, StoredValue } from '../src/store/store.js';
+import { createJournal, decodeEntries, decodeEntry, encodeEntry } from '../../src/keep/journal.js';
+import type { LineBatch, SkippedLine, SourceLine } from '../../src/model/source.js';
+import { createLineSplitter, type Line } from '../../src/source/lines.js';
+import type { StoreChange, StoredValue } from '../../src/store/store.js';
 
 const batchOf = (lines: Line[], more: Partial<LineBatch> = {}): LineBatch => ({
   kind: 'lines',

@@ -2,8 +2,8 @@
  * Records of a checkpoint that are written before the transaction that makes them count, in portions that share commits with
  * the chunks that come meanwhile: a commit of all of them would hold up what comes for as long as it takes.
  */
-import type { RecordChange } from './model/record.js';
-import type { Written } from './store/store.js';
+import type { RecordChange } from '../model/record.js';
+import type { Written } from '../store/index.js';
 
 export interface Ahead {
   /** Resolves when there may be more: at most a portion is on its way to the disk then. */

@@ -3,12 +3,13 @@
  * is how the next start finds it; `keeper.ts` writes it down. A `run` and a `replay` keep their own in the same store, and
  * share what is pending.
  */
+
+import { newInstanceId } from '../instance-id.js';
+import type { SavedDeliveries } from '../model/delivery.js';
+import type { RecordChange, SavedRecord } from '../model/record.js';
+import type { Store, StoreChange } from '../store/index.js';
 import { ANSWERS_PREFIX, decodeAnswers, mergeAnswers } from './answer-log.js';
-import { newInstanceId } from './instance-id.js';
 import { decodeEntries, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
-import type { SavedDeliveries } from './model/delivery.js';
-import type { SavedRecord } from './model/record.js';
-import type { Store } from './store/store.js';
 
 /** How far sources were read: by the source's name and the stream's. Plain data. */
 export type Positions = Record<string, Record<string, unknown>>;
@@ -30,6 +31,14 @@ export interface Kept {
   records(prefix: string): Iterable<SavedRecord>;
   deliveries: SavedDeliveries;
 }
+
+/** Changes of a command's records, as the store has them. */
+export const scoped = <C extends StoreChange>(scope: string, changes: readonly C[]): C[] =>
+  changes.map((change) => ({ ...change, key: scope + change.key }));
+
+/** What removes the records of a command that begin so, as they stand. */
+export const removalOf = ({ store, scope }: Kept, prefixes: readonly string[]): RecordChange[] =>
+  prefixes.flatMap((prefix) => Array.from(store.keys(scope + prefix), (key) => ({ key })));
 
 function* unscoped(records: Iterable<SavedRecord>, scope: string): Generator<SavedRecord> {
   for (const { key, value } of records) yield { key: key.slice(scope.length), value };
@@ -73,8 +82,9 @@ export const comesAgain = (positions: Positions, { source, batch }: Omit<Journal
 type Command = 'run' | 'replay';
 
 /** Begins anew in a store: what is pending stays, and nothing else of this command. */
-export async function forget({ store, scope }: Kept): Promise<Kept> {
-  await store.write([...store.entries(scope)].map(({ key }) => ({ key })));
+export async function forget(kept: Kept): Promise<Kept> {
+  const { store, scope } = kept;
+  await store.write(removalOf(kept, ['']));
   return openKept(store, scope.slice(0, -1) as Command);
 }
 

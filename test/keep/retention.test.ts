@@ -1,8 +1,9 @@
 /** The bound on the disk: what goes first, and what stays. */
 import { expect, test } from 'vitest';
-import type { Destination, DestinationKeeping } from '../src/model/delivery.js';
-import { createRetention } from '../src/retention.js';
-import { createMemoryStore } from '../src/store/index.js';
+import { createRetention } from '../../src/keep/retention.js';
+import type { Destination, DestinationKeeping } from '../../src/model/delivery.js';
+import type { Store } from '../../src/store/index.js';
+import { createMemoryStore } from '../store/memory.js';
 
 const LIMIT_BYTES = 1_000;
 
@@ -15,6 +16,26 @@ function keeping(name: string, records: number) {
     dropOldest: () => left-- > 0,
   };
   return { destination: { name, keeping: part } as Destination, left: () => left };
+}
+
+/** A store that tells what is read of it, and of the records under a prefix gives out one at a time. */
+function createWatchedStore() {
+  const inner = createMemoryStore();
+  const read: string[] = [];
+  function* entries(prefix: string): ReturnType<Store['entries']> {
+    read.push(prefix);
+    for (const { key, value } of inner.entries(prefix)) {
+      const given = new Uint8Array(value);
+      yield { key, value: given };
+      // Whoever holds on to it has nothing any more.
+      structuredClone(given, { transfer: [given.buffer] });
+    }
+  }
+  function get(key: string): Uint8Array | undefined {
+    read.push(key);
+    return inner.get(key);
+  }
+  return { store: { ...inner, entries, get }, read };
 }
 
 const record = (key: string) => ({ key, value: Buffer.alloc(100) });
@@ -67,4 +88,40 @@ test('dead letters over a tenth of the bound: the oldest are thrown away', async
   const retention = createRetention(store, [], LIMIT_BYTES);
   retention.keep();
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }, { key: 'dead/2' }]);
+});
+
+test('of what is pending only that of destinations that are no more is read', async () => {
+  const { store, read } = createWatchedStore();
+  await store.write([record('outbox/gone/traces/1'), record('outbox/one/traces/1')]);
+  createRetention(store, [keeping('one', 1).destination], LIMIT_BYTES);
+  expect(read).toEqual(['outbox/gone/traces/1']);
+});
+
+test('dead letters are never in memory all at once', async () => {
+  const { store } = createWatchedStore();
+  await store.write([record('dead/1'), record('dead/2'), record('dead/3')]);
+  const retention = createRetention(store, [], LIMIT_BYTES);
+  retention.keep();
+  expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }, { key: 'dead/2' }]);
+});
+
+test('dead letters are not read again before so many have come that they may be too many', async () => {
+  const { store, read } = createWatchedStore();
+  const bury = async (key: string): Promise<void> => {
+    retention.note([record(key)]);
+    await store.write([record(key)]);
+  };
+  const keepLong = (): void => {
+    for (let checkpoint = 0; checkpoint < 20; checkpoint++) retention.keep();
+  };
+  const retention = createRetention(store, [], LIMIT_BYTES);
+  keepLong();
+  const read_first = read.length;
+  await bury('dead/1');
+  keepLong();
+  expect(read).toHaveLength(read_first);
+  expect(retention.takeChanges()).toEqual([]);
+  await bury('dead/2');
+  keepLong();
+  expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }]);
 });

@@ -1,12 +1,12 @@
 /** What is written down and when, also where the disk refuses some of it. */
 import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
-import { createKeeper } from '../src/keeper.js';
-import { openKept } from '../src/kept.js';
-import type { Destination, DestinationKeeping } from '../src/model/delivery.js';
-import type { RecordChange } from '../src/model/record.js';
-import { createMemoryStore } from '../src/store/index.js';
-import { gatherFor, type Store } from '../src/store/store.js';
+import { createKeeper } from '../../src/keep/keeper.js';
+import { openKept } from '../../src/keep/kept.js';
+import type { Destination, DestinationKeeping } from '../../src/model/delivery.js';
+import type { RecordChange } from '../../src/model/record.js';
+import type { Store } from '../../src/store/index.js';
+import { createMemoryStore, gatherFor } from '../store/memory.js';
 
 const NO_ANSWERS = { ids: new Uint8Array(), places: {} };
 

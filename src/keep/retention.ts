@@ -2,20 +2,22 @@
  * The bound on the disk: what is pending may take up most of it, and then the oldest is given up, counted; what no backend
  * wants may take up a part, and then the oldest is thrown away.
  */
-import { DEAD_LETTERS_PREFIX, type Destination, OUTBOX_PREFIX } from './model/delivery.js';
-import type { RecordChange } from './model/record.js';
-import type { Store } from './store/store.js';
+import { DEAD_LETTERS_PREFIX, type Destination, OUTBOX_PREFIX } from '../model/delivery.js';
+import type { RecordChange } from '../model/record.js';
+import type { Store } from '../store/index.js';
 
 /** The rest is for the journal, the state, and what the store itself needs. */
 const PENDING_SHARE = 0.8;
 const DEAD_LETTERS_SHARE = 0.1;
 
-/** How often dead letters are counted. */
-const COUNTS_PER_LOOK = 12;
+/** Dead letters that may be too many are looked through at one checkpoint of so many: all of them have to be read for it. */
+const CHECKPOINTS_PER_LOOK = 12;
 
 export interface Retention {
   /** How many records are pending for destinations that there are no more. They stay, and are the first to go. */
   orphans(): number;
+  /** These are about to be written. */
+  note(changes: readonly RecordChange[]): void;
   /** Gives up what is over the bound. */
   keep(): void;
   /** What is to be removed because of it. */
@@ -24,24 +26,28 @@ export interface Retention {
 
 export function createRetention(store: Store, destinations: Destination[], limit_bytes: number): Retention {
   const known = destinations.flatMap(({ keeping }) => keeping?.prefixes ?? []);
-  const orphans = [...store.entries(OUTBOX_PREFIX)]
-    .filter(({ key }) => !known.some((prefix) => key.startsWith(prefix)))
-    .map(({ key, value }) => ({ key, bytes: value.length }));
+  const max_letters_bytes = limit_bytes * DEAD_LETTERS_SHARE;
+  const orphans = [...store.keys(OUTBOX_PREFIX)]
+    .filter((key) => !known.some((prefix) => key.startsWith(prefix)))
+    .map((key) => ({ key, bytes: store.get(key)?.length ?? 0 }));
+  let orphan_bytes = orphans.reduce((total, { bytes }) => total + bytes, 0);
+  /** No more than so many, since others may have taken some away; not known before the first look. */
+  let letters_bytes = Number.POSITIVE_INFINITY;
   let removed: RecordChange[] = [];
-  let looks = 0;
+  let checkpoints = 0;
 
   const largestFirst = () =>
     destinations.flatMap(({ keeping }) => keeping ?? []).toSorted((a, b) => b.bytes() - a.bytes());
 
   const pendingBytes = (): number =>
-    destinations.reduce((total, { keeping }) => total + (keeping?.bytes() ?? 0), 0) +
-    orphans.reduce((total, { bytes }) => total + bytes, 0);
+    destinations.reduce((total, { keeping }) => total + (keeping?.bytes() ?? 0), orphan_bytes);
 
   function dropOldest(): boolean {
     const orphan = orphans.shift();
     // All that the largest has may be on its way, and can't be given up.
     if (orphan === undefined) return largestFirst().some((keeping) => keeping.dropOldest());
     removed.push({ key: orphan.key });
+    orphan_bytes -= orphan.bytes;
     return true;
   }
 
@@ -50,23 +56,24 @@ export function createRetention(store: Store, destinations: Destination[], limit
   }
 
   function keepDeadLetters(): void {
-    const letters = [...store.entries(DEAD_LETTERS_PREFIX)].map(({ key, value }) => ({
-      key,
-      bytes: value.length,
-    }));
-    let excess = letters.reduce((total, { bytes }) => total + bytes, -limit_bytes * DEAD_LETTERS_SHARE);
-    for (const { key, bytes } of letters) {
-      if (excess <= 0) return;
+    letters_bytes = 0;
+    for (const { value } of store.entries(DEAD_LETTERS_PREFIX)) letters_bytes += value.length;
+    for (const { key, value } of store.entries(DEAD_LETTERS_PREFIX)) {
+      if (letters_bytes <= max_letters_bytes) return;
       removed.push({ key });
-      excess -= bytes;
+      letters_bytes -= value.length;
     }
   }
 
   return {
     orphans: () => orphans.length,
+    note(changes) {
+      for (const { key, value } of changes)
+        if (value !== undefined && key.startsWith(DEAD_LETTERS_PREFIX)) letters_bytes += value.length;
+    },
     keep() {
       keepPending();
-      if (looks++ % COUNTS_PER_LOOK === 0) keepDeadLetters();
+      if (checkpoints++ % CHECKPOINTS_PER_LOOK === 0 && letters_bytes > max_letters_bytes) keepDeadLetters();
     },
     takeChanges() {
       const changes = removed;

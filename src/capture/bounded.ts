@@ -3,7 +3,7 @@
  * the young one is full it becomes the old one, and what was in that is forgotten. So no entry has to be looked for to be
  * thrown out, which in a set that is always full costs more than everything else that is done with it.
  *
- * Their values are never changed, only replaced: so whoever tracks a map (see `tracked.ts`) can write an entry down later.
+ * Their values are never changed, only replaced: so whoever tracks a map (see `tracked-bounded.ts`) can write an entry down later.
  */
 
 export interface Generation<V> {
@@ -57,7 +57,7 @@ export function turn<G extends { records: string[] }>(of: Tracking & { young: G;
   of.young = next;
 }
 
-/** One that is set again at once need not be told twice. */
+/** A key that is set twice in a row leaves one change, with the later value. */
 function noteChange(changed: unknown[], key: string, value: unknown): void {
   if (changed.at(-2) === key) changed[changed.length - 1] = value;
   else changed.push(key, value);
@@ -115,7 +115,7 @@ export interface Queue<T> {
   head: number;
 }
 
-export const createQueue = <T>(items: T[] = []): Queue<T> => ({ items, head: 0 });
+export const createQueue = <T>(): Queue<T> => ({ items: [], head: 0 });
 
 const queueLength = ({ items, head }: Queue<unknown>): number => items.length - head;
 
@@ -131,10 +131,13 @@ export function takeOldest<T>(queue: Queue<T>): T | undefined {
   return oldest;
 }
 
-/** Items that have left since may keep their places, so many beside as many as there are. */
+/** Items that have left may keep their places: as many as there are wanted ones, and so many more. */
 const SPARE_PLACES = 1_000;
 
-/** Adds an item to a queue whose items leave it from anywhere, by no longer being wanted. `wanted`: how many still are. */
+/**
+ * Adds an item to a queue whose items leave it from anywhere, by no longer being wanted: each of these keeps its place until it is
+ * taken, or until there are too many of them. `wanted`: how many items are wanted now.
+ */
 export function enqueue<T>(queue: Queue<T>, item: T, wanted: number, isWanted: (item: T) => boolean): void {
   queue.items.push(item);
   if (queueLength(queue) <= 2 * wanted + SPARE_PLACES) return;

@@ -2,9 +2,11 @@
  * The ledger: what a bridge has done up to now, and what it has still to do, as `status` prints it. It is written down once a
  * second while something happens, so that it can be read beside a bridge that runs, and after one that stopped.
  */
-import type { SourceCounts } from './intake.js';
-import type { DeliveryProblem, Destination, Signal, SignalCounts } from './model/delivery.js';
-import type { Summary } from './summary.js';
+import type { SourceCounts } from '../intake.js';
+import type { DeliveryProblem, Destination, Signal, SignalCounts } from '../model/delivery.js';
+import type { RecordChange } from '../model/record.js';
+import type { Store } from '../store/index.js';
+import type { Summary } from '../summary.js';
 
 /** The key of its record. */
 export const LEDGER = 'ledger';
@@ -66,3 +68,51 @@ export const createLedger = (
   runs,
   destinations: Object.fromEntries(destinations.map((each) => [each.name, destinationLedger(each)])),
 });
+
+/** How often it is written while anything happens, and otherwise, to show that the bridge is at work. */
+const INTERVAL_MS = 1_000;
+const IDLE_INTERVAL_MS = 5_000;
+
+/** The ledger as a record that is written when it is time. */
+export interface LedgerRecord {
+  /** Something has happened that it may tell. */
+  note(): void;
+  /** Something has, since it was taken last. */
+  isOld(): boolean;
+  /** By the clock, when it is due though nothing happens. */
+  idleDueMs(): number;
+  /** Nothing before it is due. */
+  take(): RecordChange[];
+  /** As it is at the end. */
+  takeLast(): RecordChange;
+}
+
+export function createLedgerRecord(
+  store: Store,
+  ledger: (running: boolean) => Omit<Ledger, 'store_bytes'>,
+  clock: () => number,
+): LedgerRecord {
+  let last_ms = Number.NEGATIVE_INFINITY;
+  let is_old = true;
+
+  const record = (running: boolean): RecordChange => ({
+    key: LEDGER,
+    value: Buffer.from(JSON.stringify({ ...ledger(running), store_bytes: store.usedBytes() })),
+  });
+
+  return {
+    note() {
+      is_old = true;
+    },
+    isOld: () => is_old,
+    idleDueMs: () => last_ms + IDLE_INTERVAL_MS,
+    take() {
+      const now_ms = clock();
+      if (now_ms - last_ms < (is_old ? INTERVAL_MS : IDLE_INTERVAL_MS)) return [];
+      last_ms = now_ms;
+      is_old = false;
+      return [record(true)];
+    },
+    takeLast: () => record(false),
+  };
+}

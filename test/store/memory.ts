@@ -1,15 +1,26 @@
-/** The store for a process that is to keep nothing: the same records under the same keys, for as long as it lasts. */
-import type { SavedRecord } from '../model/record.js';
-import { keyBytes } from './keys.js';
+/** The store in memory, for tests; `gatherFor` is for what they wrap around it to hold up or refuse its writes. */
+import type { SavedRecord } from '../../src/model/record.js';
+import { keyBytes } from '../../src/store/keys.js';
 import {
   type Changes,
   changesOf,
-  gatherFor,
+  type Gathering,
   type Store,
   type StoreChange,
   type StoredValue,
   type Written,
-} from './store.js';
+} from '../../src/store/store.js';
+
+/** Nothing is done with the changes before all of them are there; their values are not to be changed. */
+export function gatherFor(write: Store['write']): Gathering {
+  const gathered: StoreChange[] = [];
+  return {
+    add(changes) {
+      for (const change of changes) gathered.push(change);
+    },
+    write: () => write(gathered),
+  };
+}
 
 interface Held {
   key: Buffer;
@@ -32,6 +43,11 @@ export function createMemoryStore(): Store {
     used_bytes += value.length;
   }
 
+  function found(prefix: string): [string, Held][] {
+    const matching = [...records].filter(([key]) => key.startsWith(prefix));
+    return matching.sort(([, one], [, other]) => Buffer.compare(one.key, other.key));
+  }
+
   function* entriesOf(found: (readonly [string, Held])[]): Generator<SavedRecord> {
     for (const [key, { value }] of found) yield { key, value };
   }
@@ -48,10 +64,8 @@ export function createMemoryStore(): Store {
 
   return {
     get: (key) => records.get(key)?.value,
-    entries(prefix) {
-      const found = [...records].filter(([key]) => key.startsWith(prefix));
-      return entriesOf(found.sort(([, one], [, other]) => Buffer.compare(one.key, other.key)));
-    },
+    keys: (prefix) => found(prefix).map(([key]) => key),
+    entries: (prefix) => entriesOf(found(prefix)),
     write,
     gather: () => gatherFor(write),
     usedBytes: () => used_bytes,

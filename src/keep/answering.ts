@@ -1,0 +1,60 @@
+/**
+ * Takes what destinations have been answered, to be written down between two checkpoints; each checkpoint removes the records
+ * of it, since it has what came of them.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Destination } from '../model/delivery.js';
+import { keyNumber, type RecordChange } from '../model/record.js';
+import { ANSWERS_PREFIX, type AnswerLog, encodeAnswers } from './answer-log.js';
+import { type Kept, scoped } from './kept.js';
+
+export interface Answering {
+  /** What has been answered since the last time. */
+  take(): RecordChange[];
+  /** Removes the records that were made so far; of the bridge's scope. */
+  cut(): RecordChange[];
+}
+
+interface AnsweringOptions {
+  destinations: Destination[];
+  /** Epoch milliseconds. */
+  now(): number;
+  /** There are answers for a signal, and these changes of its outbox. */
+  onAnswers(signal: string, changes: RecordChange[]): void;
+}
+
+export function createAnswering(kept: Kept, { destinations, now, onAnswers }: AnsweringOptions): Answering {
+  /** No other process gives its records the same keys. */
+  const process_id = randomBytes(4).toString('hex');
+  let next_number = 0;
+  let keys = kept.answers.keys;
+
+  function recordOf(log: AnswerLog): RecordChange {
+    const key = `${ANSWERS_PREFIX}${process_id}-${keyNumber(next_number++)}`;
+    keys.push(key);
+    return { key, value: encodeAnswers(log) };
+  }
+
+  return {
+    take() {
+      const changes: RecordChange[] = [];
+      const log: AnswerLog = { at_ms: now(), answers: [] };
+      for (const { name: destination, keeping } of destinations) {
+        for (const [signal, outgoing] of Object.entries(keeping?.takeAnswers() ?? {})) {
+          onAnswers(signal, outgoing.changes);
+          changes.push(...outgoing.changes);
+          const { ids, places } = outgoing.answers;
+          if (ids.length > 0 || Object.keys(places).length > 0)
+            log.answers.push({ destination, signal, ids, places });
+        }
+      }
+      if (log.answers.length > 0) changes.push(...scoped(kept.scope, [recordOf(log)]));
+      return changes;
+    },
+    cut() {
+      const removed = keys.map((key) => ({ key }));
+      keys = [];
+      return removed;
+    },
+  };
+}
