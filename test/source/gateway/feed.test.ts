@@ -44,6 +44,7 @@ const pushedOf = (scenario: Scenario): Pushed[] =>
 /** A gateway of which the past is known: it answers with as much of it as had happened by now. */
 function createGateway(scenario: Scenario, refused: ReadonlySet<string> = new Set()) {
   const { sessions } = answersOf(scenario);
+  const pushed = pushedOf(scenario);
   const calls: string[] = [];
   const isPast = (ms: unknown): boolean => Number(ms) <= Date.now();
   const rowsOf = (key: unknown): Json[] =>
@@ -71,6 +72,20 @@ function createGateway(scenario: Scenario, refused: ReadonlySet<string> = new Se
     };
   }
 
+  /** The latest events of the run that goes on in a session: of a call within another they don't tell which. */
+  function inFlightRun(key: unknown): Json {
+    const events = pushed
+      .filter(({ rx, frame }) => isPast(rx) && ['agent', 'session.tool'].includes(frame.event))
+      .map(({ frame }) => frame.payload as Json & { data: Json })
+      .filter(({ sessionKey }) => sessionKey === key);
+    const runId = events.at(-1)?.runId;
+    const latest = events
+      .filter((event) => event.runId === runId && event.stream === 'tool')
+      .slice(-50)
+      .map(({ seq, stream, ts, data: { parentToolCallId, ...data } }) => ({ runId, seq, stream, ts, data }));
+    return { runId, events: latest };
+  }
+
   const answers: Record<string, (params: Json) => Json> = {
     'sessions.subscribe': () => ({ subscribed: true }),
     'audit.activity.list': ({ after }) => ({
@@ -80,7 +95,7 @@ function createGateway(scenario: Scenario, refused: ReadonlySet<string> = new Se
     }),
     'sessions.list': () => ({ sessions: sessions.map(sessionRow), hasMore: false }),
     'sessions.get': ({ key }) => ({ messages: rowsOf(key) }),
-    'chat.history': () => ({}),
+    'chat.history': ({ sessionKey }) => ({ inFlightRun: inFlightRun(sessionKey) }),
   };
 
   return {
@@ -277,6 +292,18 @@ property.prop(
   await pushFrames(following, pushed.slice(again), again - back + 1);
   answer();
   await askedOnTheSide();
+  expectWhole('spawn', following.lines);
+});
+
+test('a call within another hangs under it where the gap ends inside their run', async () => {
+  const pushed = pushedOf('spawn');
+  const isWithin = ({ frame }: Pushed): boolean =>
+    ((frame.payload as Json).data as Json | undefined)?.parentToolCallId !== undefined;
+  const started = pushed.findIndex(isWithin);
+  const { gateway, following } = await cutAfter(1, 'spawn');
+  vi.setSystemTime(pushed[started]!.rx);
+  await follow(following, connect(gateway));
+  await pushFrames(following, pushed.slice(started + 1));
   expectWhole('spawn', following.lines);
 });
 
