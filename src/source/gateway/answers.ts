@@ -5,7 +5,7 @@
 import { groupBy } from '../../group-by.js';
 import { type Json, list, number, object, text } from '../../json.js';
 import { within } from '../../within.js';
-import type { Answer, Call } from './calls.js';
+import { type Answer, BUSY, type Call } from './calls.js';
 import type { Connection } from './connection.js';
 
 /** All that the gateway tells of one session. */
@@ -41,8 +41,6 @@ const MAX_ROWS = 5_000;
 /** Sessions that are asked about at the same time. */
 const CONCURRENCY = 4;
 
-/** A gateway that has just started, or has much to do, can't answer at once. */
-const BUSY = 'UNAVAILABLE';
 const TRIES = 5;
 const BUSY_WAIT_MS = 500;
 
