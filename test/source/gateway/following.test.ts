@@ -69,6 +69,27 @@ test.each([
   expect(readHello({ type: 'hello-ok', policy: { tickIntervalMs } })?.tick_interval_ms).toBe(interval_ms);
 });
 
+const modelCall = {
+  sessionKey: 'agent:main:s',
+  messageId: '1',
+  message: { role: 'assistant', usage: { output: 9 } },
+};
+
+test('a gateway that is lost in the middle of a question is said to be lost, and no more', async () => {
+  const { gateway, told } = await follow({ replies: { 'sessions.get': 'silence' } });
+  await until(() => told.length > 0);
+  gateway.connections[0]!.push('session.message', modelCall);
+  await turns();
+  vi.advanceTimersByTime(400);
+  await until(() => gateway.calls.some(({ method }) => method === 'sessions.get'));
+  gateway.connections[0]!.drop();
+  await until(() => told.length > 1);
+  await turns();
+  expect(told.slice(1)).toMatchObject([
+    { state: 'down', message: expect.stringMatching(/^lost the gateway/) },
+  ]);
+});
+
 test('a gateway that is about to restart goes on telling, and is told to be one that can not be asked', async () => {
   const error = { code: 'UNAVAILABLE', message: 'sessions.get unavailable during gateway restart' };
   let is_draining = true;
@@ -76,8 +97,7 @@ test('a gateway that is about to restart goes on telling, and is told to be one 
     replies: { 'sessions.get': () => (is_draining ? { error } : { payload: {} }) },
   });
   await until(() => told.length > 0);
-  const message = { role: 'assistant', usage: { output: 9 } };
-  gateway.connections[0]!.push('session.message', { sessionKey: 'agent:main:s', messageId: '1', message });
+  gateway.connections[0]!.push('session.message', modelCall);
   const asked = (): number => gateway.calls.filter(({ method }) => method === 'sessions.get').length;
   await turns();
   vi.advanceTimersByTime(400);
