@@ -57,7 +57,10 @@ export interface LineBatch {
  */
 export type Positions = Readonly<Record<string, unknown>>;
 
-/** What a source reports of itself, to be logged: `down` once when a connection is lost or refused, `up` when it stands. */
+/**
+ * What a source reports of itself, to be logged: `down` once when a connection is lost or refused, or who is at its other end
+ * gives no answers, `up` when it stands and they come.
+ */
 export interface SourceStatus {
   kind: 'status';
   state: 'up' | 'down';

@@ -5,7 +5,7 @@
 import { groupBy } from '../../group-by.js';
 import { type Json, list, number, object, text } from '../../json.js';
 import { within } from '../../within.js';
-import type { Answer, Call } from './calls.js';
+import { type Answer, BUSY, type Call } from './calls.js';
 import type { Connection } from './connection.js';
 
 /** All that the gateway tells of one session. */
@@ -41,8 +41,6 @@ const MAX_ROWS = 5_000;
 /** Sessions that are asked about at the same time. */
 const CONCURRENCY = 4;
 
-/** A gateway that has just started, or has much to do, can't answer at once. */
-const BUSY = 'UNAVAILABLE';
 const TRIES = 5;
 const BUSY_WAIT_MS = 500;
 
@@ -90,18 +88,24 @@ async function askActivity(call: Call, params: Json): Promise<Pages> {
 const isTouched = (session: Json, after_ms: number): boolean =>
   session.hasActiveRun === true || (number(session.updatedAt) ?? 0) >= after_ms;
 
+/** Whether the next page may hold sessions that changed. OpenClaw 2026.4 has no pages, and does not say that there is more. */
+const isFollowed = ({ hasMore }: Json, touched: Json[]): boolean =>
+  hasMore === undefined ? touched.length >= SESSIONS_PAGE : hasMore === true && touched.length > 0;
+
 /** The list begins with the session that changed last. */
 async function askSessions(call: Call, after_ms: number): Promise<Pages & { all: Map<string, Json> }> {
   const items: Json[] = [];
   const all = new Map<string, Json>();
   for (let page = 0; page < MAX_SESSION_PAGES; page++) {
-    const answer = await call('sessions.list', { limit: SESSIONS_PAGE, offset: page * SESSIONS_PAGE });
+    const offset = page * SESSIONS_PAGE;
+    // OpenClaw 2026.4 refuses an offset, even one of 0.
+    const answer = await call('sessions.list', { limit: SESSIONS_PAGE, ...(offset > 0 ? { offset } : {}) });
     if (!answer.ok) return { items, all, is_partial: true };
     const rows = list(answer.payload.sessions).map(object);
     for (const row of rows) all.set(text(row.key) ?? '', row);
     const touched = rows.filter((row) => isTouched(row, after_ms));
     for (const row of touched) items.push(row);
-    if (answer.payload.hasMore !== true || touched.length === 0) return { items, all, is_partial: false };
+    if (!isFollowed(answer.payload, touched)) return { items, all, is_partial: false };
   }
   return { items, all, is_partial: true };
 }

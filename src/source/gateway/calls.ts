@@ -11,9 +11,16 @@ export type Answer = { ok: true; payload: Json } | { ok: false; error: GatewayEr
 
 export type Call = (method: string, params: Json) => Promise<Answer>;
 
+/** What a gateway says that has just started, is about to stop, or has much to do. */
+export const BUSY = 'UNAVAILABLE';
+const UNANSWERED = 'UNANSWERED';
+
+/** Whether this is no answer to what was asked: asked again later, it may have one. */
+export const isNoAnswer = ({ code }: GatewayError): boolean => code === BUSY || code === UNANSWERED;
+
 const unanswered = (message: string): Answer => ({
   ok: false,
-  error: { code: 'UNANSWERED', message, details: {} },
+  error: { code: UNANSWERED, message, details: {} },
 });
 
 const NO_REASON: GatewayError = { code: 'UNKNOWN', message: 'no reason given', details: {} };

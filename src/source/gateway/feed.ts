@@ -13,7 +13,7 @@ import { createOpenRuns } from './open-runs.js';
 import { createOutlet } from './outlet.js';
 import { createProgress, type GatewayPosition } from './position.js';
 import { createQuietRuns } from './quiet-runs.js';
-import { createReasoning, type Reasoning } from './reasoning.js';
+import { createReasoning } from './reasoning.js';
 import { describeError, type Refusal } from './refusals.js';
 import { createRepair } from './repair.js';
 
@@ -28,6 +28,11 @@ function gapReason({ code, reason }: Ending): string {
   if (code === RESTARTED) return 'gateway_restarted';
   return code === POLICY && reason.includes('slow') ? 'slow_consumer' : 'connection_lost';
 }
+
+/** What is told to the user of a gateway that pushes and answers nothing. */
+const describeRefused = (stream: string, reason: string): string =>
+  `the gateway at ${stream} can't be asked now: ${reason}; ` +
+  'what it tells is followed, and model calls wait for their reasoning tokens';
 
 export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
@@ -44,13 +49,14 @@ export interface FeedOptions {
   stream: string;
   push: Push;
   resume: GatewayPosition | undefined;
-  /** Told to the user. */
+  /** Told to the user; with it the gateway can be asked. */
   say(message: string): Promise<void>;
+  /** Told to the user once: the gateway can't be asked, until something is said. */
+  warn(message: string): Promise<void>;
 }
 
-export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
+export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Feed {
   let connection: Connection | undefined;
-  let reasoning: Reasoning | undefined;
   let last_seq: number | undefined;
   const now = (): number => Date.now() + (connection?.clock_offset_ms ?? 0);
   const runs = createOpenRuns(resume?.open_runs);
@@ -73,6 +79,11 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
     add: outlet.add,
     say,
   });
+  const reasoning = createReasoning({
+    onRows: (rows) => gate.give(rowsLine(rows)),
+    onRefused: (reason) => void warn(describeRefused(stream, reason)),
+    onAnswered: () => void say(`the gateway at ${stream} can be asked again`),
+  });
   const quiet = createQuietRuns({
     isSeen: runs.isSeen,
     isOpen: (session_key, run_id) => runs.open[session_key]?.run_id === run_id,
@@ -87,8 +98,8 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
 
   function lose(reason: string): void {
     connection = undefined;
-    reasoning = undefined;
     last_seq = undefined;
+    reasoning.end();
     quiet.end();
     repair.lose(reason);
   }
@@ -101,28 +112,24 @@ export function createFeed({ stream, push, resume, say }: FeedOptions): Feed {
       if (frame.event === 'agent') runs.see(object(frame.payload));
       else if (frame.event === 'session.message') quiet.see(object(frame.payload));
       gate.give(pushedLine(json));
-      reasoning?.see(frame);
+      reasoning.see(frame);
     },
     async follow(opened, stop, onFollowing) {
       connection = opened;
-      // The gateway pushes as soon as it is asked, which may be before its answer.
-      const asked = createReasoning(opened.call, (rows) => gate.give(rowsLine(rows)));
-      reasoning = asked;
       const subscribed = await opened.call('sessions.subscribe', {});
       if (!subscribed.ok) {
         opened.close();
-        asked.end();
         lose('connection_lost');
         return describeError(subscribed.error);
       }
       onFollowing?.();
       repair.start();
-      const finish = (): void => void within(FINISH_MS, asked.finish()).then(opened.close);
+      reasoning.begin(opened.call);
+      const finish = (): void => void within(FINISH_MS, reasoning.finish()).then(opened.close);
       if (stop.aborted) finish();
       else stop.addEventListener('abort', finish);
       const ending = await opened.ended;
       stop.removeEventListener('abort', finish);
-      asked.end();
       lose(gapReason(ending));
       return ending;
     },

@@ -58,7 +58,7 @@ async function keepFollowing(
 ): Promise<void> {
   const { name } = access;
   const tell = createTeller(push, stop);
-  const feed = createFeed({ stream: name, push, resume, say: tell.up });
+  const feed = createFeed({ stream: name, push, resume, say: tell.up, warn: tell.down });
   const stopped = createNotifier();
   stop.addEventListener('abort', stopped.notify);
   let failures = 0;

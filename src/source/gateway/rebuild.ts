@@ -190,22 +190,39 @@ function readThinned(call: CallFacts | undefined, { phase }: Json, ts_ms: number
   else call.ended_ms = ts_ms;
 }
 
-/** The latest events of the run that goes on, as they were pushed. */
+/** The id that OpenClaw gives to a call within another begins with that one's, shortened where it is long. */
+const ID_WITHIN = /^tool_search_code:(.+):[^:]+:\d+$/;
+
+/** The call that this one was made within: its stored row tells, and before that is written its id, of a call that is known. */
+function outerCallId(call_id: string, calls: RunFacts['calls'], in_flight: Set<unknown>): string | undefined {
+  const stored = calls.get(call_id)?.parent_call_id;
+  if (stored !== undefined) return stored;
+  const named = ID_WITHIN.exec(call_id)?.[1];
+  return named !== undefined && (calls.has(named) || in_flight.has(named)) ? named : undefined;
+}
+
+/** The latest events of the run that goes on, as they were pushed but for one thing: they name no parent call. */
 function replayInFlight(
   { in_flight }: SessionAnswers,
   runs: Map<string, RunFacts>,
   facts: Json,
   out: Frames,
 ): void {
-  for (const event of list(in_flight.events).map(object)) {
+  const events = list(in_flight.events).map(object);
+  const call_ids = new Set(events.map((event) => object(event.data).toolCallId));
+  for (const event of events) {
     const ts_ms = number(event.ts);
     if (ts_ms === undefined) continue;
     const data = object(event.data);
+    const calls: RunFacts['calls'] = runs.get(text(event.runId) ?? '')?.calls ?? new Map();
+    const call_id = event.stream === 'tool' ? text(data.toolCallId) : undefined;
     if (event.stream === 'tool' && isThinned(data)) {
-      readThinned(runs.get(text(event.runId) ?? '')?.calls.get(text(data.toolCallId) ?? ''), data, ts_ms);
+      readThinned(calls.get(call_id ?? ''), data, ts_ms);
       continue;
     }
-    const payload = { ...facts, ...event };
+    const payload: Json = { ...facts, ...event };
+    if (call_id !== undefined)
+      payload.data = { parentToolCallId: outerCallId(call_id, calls, call_ids), ...data };
     out.frames.push({ ts_ms, rank: RANK.pushed, event: 'agent', is_gap: false, payload });
   }
 }

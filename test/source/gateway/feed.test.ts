@@ -44,6 +44,7 @@ const pushedOf = (scenario: Scenario): Pushed[] =>
 /** A gateway of which the past is known: it answers with as much of it as had happened by now. */
 function createGateway(scenario: Scenario, refused: ReadonlySet<string> = new Set()) {
   const { sessions } = answersOf(scenario);
+  const pushed = pushedOf(scenario);
   const calls: string[] = [];
   const isPast = (ms: unknown): boolean => Number(ms) <= Date.now();
   const rowsOf = (key: unknown): Json[] =>
@@ -71,6 +72,20 @@ function createGateway(scenario: Scenario, refused: ReadonlySet<string> = new Se
     };
   }
 
+  /** The latest events of the run that goes on in a session: of a call within another they don't tell which. */
+  function inFlightRun(key: unknown): Json {
+    const events = pushed
+      .filter(({ rx, frame }) => isPast(rx) && ['agent', 'session.tool'].includes(frame.event))
+      .map(({ frame }) => frame.payload as Json & { data: Json })
+      .filter(({ sessionKey }) => sessionKey === key);
+    const runId = events.at(-1)?.runId;
+    const latest = events
+      .filter((event) => event.runId === runId && event.stream === 'tool')
+      .slice(-50)
+      .map(({ seq, stream, ts, data: { parentToolCallId, ...data } }) => ({ runId, seq, stream, ts, data }));
+    return { runId, events: latest };
+  }
+
   const answers: Record<string, (params: Json) => Json> = {
     'sessions.subscribe': () => ({ subscribed: true }),
     'audit.activity.list': ({ after }) => ({
@@ -80,7 +95,7 @@ function createGateway(scenario: Scenario, refused: ReadonlySet<string> = new Se
     }),
     'sessions.list': () => ({ sessions: sessions.map(sessionRow), hasMore: false }),
     'sessions.get': ({ key }) => ({ messages: rowsOf(key) }),
-    'chat.history': () => ({}),
+    'chat.history': ({ sessionKey }) => ({ inFlightRun: inFlightRun(sessionKey) }),
   };
 
   return {
@@ -143,6 +158,7 @@ interface Following {
   batches: LineBatch[];
   lines: string[];
   said: string[];
+  warned: string[];
   position(): GatewayPosition | undefined;
 }
 
@@ -150,6 +166,7 @@ function startFeed(resume?: GatewayPosition): Following {
   const batches: LineBatch[] = [];
   const lines: string[] = [];
   const said: string[] = [];
+  const warned: string[] = [];
   let position: GatewayPosition | undefined;
   const push = async (item: LineBatch | SourceStatus): Promise<void> => {
     if (item.kind !== 'lines') return;
@@ -158,11 +175,13 @@ function startFeed(resume?: GatewayPosition): Following {
     position = structuredClone(item.position as GatewayPosition | undefined) ?? position;
   };
   const say = async (message: string): Promise<void> => void said.push(message);
+  const warn = async (message: string): Promise<void> => void warned.push(message);
   return {
-    feed: createFeed({ stream: 'ws://test', push, resume, say }),
+    feed: createFeed({ stream: 'ws://test', push, resume, say, warn }),
     batches,
     lines,
     said,
+    warned,
     position: () => position,
   };
 }
@@ -276,6 +295,18 @@ property.prop(
   await pushFrames(following, pushed.slice(again), again - back + 1);
   answer();
   await askedOnTheSide();
+  expectWhole('spawn', following.lines);
+});
+
+test('a call within another hangs under it where the gap ends inside their run', async () => {
+  const pushed = pushedOf('spawn');
+  const isWithin = ({ frame }: Pushed): boolean =>
+    ((frame.payload as Json).data as Json | undefined)?.parentToolCallId !== undefined;
+  const started = pushed.findIndex(isWithin);
+  const { gateway, following } = await cutAfter(1, 'spawn');
+  vi.setSystemTime(pushed[started]!.rx);
+  await follow(following, connect(gateway));
+  await pushFrames(following, pushed.slice(started + 1));
   expectWhole('spawn', following.lines);
 });
 
@@ -528,6 +559,37 @@ test('reasoning tokens of what is pushed before the subscription is answered are
   expect(tokens.reduce((sum, each) => sum + each, 0)).toBe(12 + 5 + 9);
 });
 
+test('reasoning tokens that a gateway does not tell before it restarts are asked for after it', async () => {
+  const pushed = pushedOf('tools');
+  vi.setSystemTime(pushed[0]!.rx - 1_000);
+  const gateway = createGateway('tools');
+  const following = startFeed();
+  const draining = connect(gateway);
+  draining.open.call = async (method, params) =>
+    method === 'sessions.get'
+      ? { ok: false, error: { code: 'UNAVAILABLE', message: 'restarting', details: {} } }
+      : gateway.call(method, params);
+  await follow(following, draining);
+  await pushFrames(following, pushed);
+  await vi.advanceTimersByTimeAsync(120_000);
+  await pushFrames(
+    following,
+    [{ rx: Date.now(), frame: { type: 'event', event: 'tick', payload: {} } }],
+    pushed.length + 1,
+  );
+  draining.end({ code: 1012, reason: 'service restart' });
+  await vi.advanceTimersByTimeAsync(30_000);
+  await follow(following, connect(gateway, 'two'));
+  await askedOnTheSide();
+  const tokens = [...spansOf(following.lines).values()].map((span) =>
+    Number(span.attributes['gen_ai.usage.reasoning.output_tokens'] ?? 0),
+  );
+  expect(tokens.reduce((sum, each) => sum + each, 0)).toBe(12 + 5 + 9);
+  expect(new Set(following.warned)).toEqual(
+    new Set([expect.stringMatching(/^the gateway at ws:\/\/test can't be asked now: restarting; /)]),
+  );
+});
+
 test('a fault in what is made of the answers ends the connection, and the gap is asked about on the next one', async () => {
   const { pushed, gateway, following } = await cutAfter(30);
   vi.setSystemTime(pushed.at(-1)!.rx);
@@ -617,14 +679,13 @@ test('no more than 32 MiB wait for it, whatever characters they have', async () 
   const { pushed, gateway, following } = await cutAfter(20);
   vi.setSystemTime(pushed[40]!.rx);
   const { line } = connectSlowly(gateway, 'audit.activity.list');
-  const count = following.lines.length;
   await follow(following, line);
   const frame: EventFrame = { type: 'event', event: 'tick', payload: {} };
   const euros = '€'.repeat(4 * 2 ** 20);
   for (const gone of [0, 0, 3]) {
     following.feed.onEvent(euros, frame);
     await settle();
-    expect(following.lines).toHaveLength(count + gone);
+    expect(following.lines.filter((each) => each.endsWith('€}'))).toHaveLength(gone);
   }
 });
 
@@ -636,6 +697,7 @@ test('a connection is made to wait, too, where the consumer was busy before it',
     push: () => new Promise(() => undefined),
     resume: undefined,
     say: async () => undefined,
+    warn: async () => undefined,
   });
   const frame: EventFrame = { type: 'event', event: 'tick', payload: {} };
   const paused: string[] = [];

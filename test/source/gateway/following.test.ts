@@ -68,3 +68,50 @@ test.each([
 ])('ticks that are said to come every %d ms are waited for every %d ms', (tickIntervalMs, interval_ms) => {
   expect(readHello({ type: 'hello-ok', policy: { tickIntervalMs } })?.tick_interval_ms).toBe(interval_ms);
 });
+
+const modelCall = {
+  sessionKey: 'agent:main:s',
+  messageId: '1',
+  message: { role: 'assistant', usage: { output: 9 } },
+};
+
+test('a gateway that is lost in the middle of a question is said to be lost, and no more', async () => {
+  const { gateway, told } = await follow({ replies: { 'sessions.get': 'silence' } });
+  await until(() => told.length > 0);
+  gateway.connections[0]!.push('session.message', modelCall);
+  await turns();
+  vi.advanceTimersByTime(400);
+  await until(() => gateway.calls.some(({ method }) => method === 'sessions.get'));
+  gateway.connections[0]!.drop();
+  await until(() => told.length > 1);
+  await turns();
+  expect(told.slice(1)).toMatchObject([
+    { state: 'down', message: expect.stringMatching(/^lost the gateway/) },
+  ]);
+});
+
+test('a gateway that is about to restart goes on telling, and is told to be one that can not be asked', async () => {
+  const error = { code: 'UNAVAILABLE', message: 'sessions.get unavailable during gateway restart' };
+  let is_draining = true;
+  const { gateway, told } = await follow({
+    replies: { 'sessions.get': () => (is_draining ? { error } : { payload: {} }) },
+  });
+  await until(() => told.length > 0);
+  gateway.connections[0]!.push('session.message', modelCall);
+  const asked = (): number => gateway.calls.filter(({ method }) => method === 'sessions.get').length;
+  await turns();
+  vi.advanceTimersByTime(400);
+  await until(() => told.length > 1);
+  vi.advanceTimersByTime(500);
+  await until(() => asked() === 2);
+  await turns();
+  is_draining = false;
+  vi.advanceTimersByTime(1_000);
+  await until(() => told.length > 2);
+  expect(told.map(({ state, message }) => [state, message.replace(/ at ws:\S+/, '')])).toEqual([
+    ['up', 'following the gateway (OpenClaw 2026.9.6, protocol 4)'],
+    ['down', expect.stringContaining(`the gateway can't be asked now: ${error.message}; `)],
+    ['up', 'the gateway can be asked again'],
+  ]);
+  expect(gateway.connections).toHaveLength(1);
+});

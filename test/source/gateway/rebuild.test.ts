@@ -197,6 +197,35 @@ test('an older event of the run that goes on tells the time of a call, and not w
   expect(resultsOf(frames, row.toolCallId)).toMatchObject([{ details: { exitCode: 3 } }]);
 });
 
+describe('an event of the run that goes on names no parent call, which', () => {
+  const [session] = answersOf('spawn').sessions;
+  const row = session!.rows.find(({ customType }) => customType === 'openclaw.nested-tool.v1')!;
+  const { runId, toolCallId, toolName, parentToolCallId } = object(row.details);
+  const event = (call_id: unknown, ts: number): Json => ({
+    runId,
+    stream: 'tool',
+    ts,
+    data: { phase: 'start', name: toolName, toolCallId: call_id, args: {} },
+  });
+
+  /** The parent that is told of the last of these calls. */
+  function parentTold(call_ids: unknown[], rows: Json[] = []): unknown {
+    const events = call_ids.map((call_id, index) => event(call_id, 1_000 + index));
+    const answers = { ...session!, rows, activity: [], in_flight: { runId, events } };
+    const { frames } = rebuildFrames(answers, anew(0));
+    const told = frames.filter(({ ts_ms }) => ts_ms === 999 + call_ids.length);
+    return object(told[0]!.payload.data).parentToolCallId;
+  }
+
+  test('its stored row tells', () => expect(parentTold([toolCallId], [row])).toBe(parentToolCallId));
+  test('its id tells, once the other call is known', () =>
+    expect(parentTold([parentToolCallId, toolCallId])).toBe(parentToolCallId));
+  test('its id does not tell where it may be shortened', () =>
+    expect(parentTold([toolCallId])).toBeUndefined());
+  test('a call of the model itself has not', () =>
+    expect(parentTold([toolCallId, parentToolCallId])).toBeUndefined());
+});
+
 test('a run that waits for its sub-agents is over, though the audit log is behind', () => {
   const answers = answersOf('spawn');
   const [session] = answers.sessions;
