@@ -2,6 +2,7 @@ import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { prepareContent, redactByLook, redactedHead } from '../../src/correlate/content.js';
 import { createCorrelator } from '../../src/correlate/index.js';
+import type { AgentEvent } from '../../src/model/event.js';
 import { cutUtf8 } from '../../src/utf8.js';
 import { correlate, decodeFile, example, merge } from '../helpers.js';
 
@@ -63,6 +64,36 @@ describe('a private key', () => {
   });
 });
 
+describe('what failed', () => {
+  const of = { ts: 1, session_key: 's', run_id: 'r' } as const;
+  const error = { type: 'broken', message: 'it said sk-abcdefghijklmnopqrstuvwx' };
+  const cases: [string, AgentEvent[]][] = [
+    [
+      'a tool',
+      [
+        { ...of, type: 'tool.call', call_id: '1', tool: 'exec' },
+        { ...of, type: 'tool.error', call_id: '1', error },
+        { ...of, type: 'agent.finished', status: 'ok' },
+      ],
+    ],
+    [
+      'a model call',
+      [
+        { ...of, type: 'llm.tokens', model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1, error },
+        { ...of, type: 'agent.finished', status: 'ok' },
+      ],
+    ],
+    ['a run', [{ ...of, type: 'agent.finished', status: 'error', error }]],
+  ];
+
+  test.each(cases)('tells no secret: %s', (_, events) => {
+    const { spans } = correlate([{ ...of, type: 'agent.started' }, ...events]);
+    expect(spans.flatMap((span) => span.error ?? [])).toEqual([
+      { type: 'broken', message: 'it said [redacted]' },
+    ]);
+  });
+});
+
 describe('the cut', () => {
   test('shows nothing of a secret that what is looked at ends in', () => {
     const secrets = 'password="correct horse battery staple"\n'.repeat(10_000);
@@ -111,6 +142,7 @@ describe('the cut', () => {
   });
 
   test('comes after redaction, so that half a secret is no secret that stays', () => {
+    expect(prepareContent('key sk-abcdefghijklmnopqrstuvwx', 12)?.text).toBe('key [redacte');
     const content = prepareContent('token=abcdefghijklmnop', 12);
     expect(content?.text).toBe('token=[redac');
     expect(content?.size_bytes).toBe(22);
@@ -156,6 +188,10 @@ describe('messages of errors', () => {
       log: '[redacted]',
     });
   });
+});
+
+test('the size of content is that of its bytes', () => {
+  expect(prepareContent('grüße', 100)).toEqual({ text: 'grüße', size_bytes: 7 });
 });
 
 describe('content of spans', () => {

@@ -28,6 +28,9 @@ function begin(events: AgentEvent[], limits = {}) {
 
 const spanOf = ({ spans }: Emission, name: string) => spans.find((span) => span.name === name);
 
+const tokens = (fields = {}) =>
+  event('llm.tokens', { model: 'm', provider: 'p', input_tokens: 9, output_tokens: 50, ...fields });
+
 describe('a run that never ends', () => {
   test('is closed after 30 idle minutes, at its last event, and its calls with it', () => {
     const { correlator } = begin([
@@ -76,6 +79,36 @@ describe('a run that never ends', () => {
     expect(spans.find((span) => span.kind === 'run')).toMatchObject({ error: { type: 'max_age' } });
   });
 
+  test('stays open while a descendant below one that has ended shows signs of life', () => {
+    const below = { session_key: 'agent:main:subagent:d', run_id: 'd' };
+    const alive = event('tool.call', { ...below, ts: NOW_MS + 20 * MINUTE_MS, call_id: '1', tool: 'exec' });
+    const { correlator } = begin([
+      event('agent.started'),
+      event('agent.started', { ...child, parent_run_id: 'r' }),
+      event('agent.started', { ...below, parent_run_id: 'c' }),
+      event('agent.finished', { ...child, status: 'ok' }),
+      alive,
+    ]);
+    expect(correlator.expire(NOW_MS + 40 * MINUTE_MS).spans).toEqual([]);
+  });
+
+  test('was alive when its latest event happened, by a clock that is ahead', () => {
+    const { correlator } = begin([event('agent.started')]);
+    correlator.apply(event('agent.step_started', { ts: NOW_MS + 10 * MINUTE_MS }), NOW_MS + 1);
+    expect(correlator.expire(NOW_MS + 40 * MINUTE_MS - 1).spans).toEqual([]);
+    expect(correlator.expire(NOW_MS + 40 * MINUTE_MS).spans).toHaveLength(2);
+  });
+
+  test('is closed at the latest of its events, in whatever order they came', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('tool.call', { ts: NOW_MS + 9, call_id: '1', tool: 'exec' }),
+      event('tool.output', { ts: NOW_MS + 4, call_id: '1' }),
+    ]);
+    const closed = correlator.close(NOW_MS + 50);
+    expect(spanOf(closed, 'invoke_agent main')).toMatchObject({ end_ms: NOW_MS + 9 });
+  });
+
   test('is closed with shutdown at the end', () => {
     const { correlator } = begin([
       event('agent.started'),
@@ -97,6 +130,41 @@ describe('ends', () => {
     const call = spanOf(correlator.expire(NOW_MS + 2_000), 'execute_tool exec');
     expect(call).toMatchObject({ end_ms: NOW_MS + 9, error: { type: 'run_ended' } });
   });
+
+  test('a call that began after the end of its run does not end before it began', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('tool.call', { ts: NOW_MS + 9, call_id: '1', tool: 'exec' }),
+      event('agent.finished', { ts: NOW_MS + 4, status: 'ok' }),
+    ]);
+    const call = spanOf(correlator.expire(NOW_MS + 2_000), 'execute_tool exec');
+    expect(call).toMatchObject({ start_ms: NOW_MS + 9, end_ms: NOW_MS + 9 });
+  });
+
+  test('a call that ended before it began, by two clocks, took no time', () => {
+    const { emitted } = begin([
+      event('agent.started'),
+      event('tool.call', { ts: NOW_MS + 5, call_id: '1', tool: 'exec' }),
+      event('tool.output', { ts: NOW_MS + 2, call_id: '1' }),
+    ]);
+    expect(emitted.logs.at(-1)?.attributes).toMatchObject({ duration_ms: 0 });
+    expect(emitted.measurements).toMatchObject([{ instrument: 'gen_ai.execute_tool.duration', value: 0 }]);
+  });
+
+  test.each(['cancelled', 'timeout'])(
+    'a run that is told to end with %s takes its calls with it, but for those that failed of themselves',
+    (status) => {
+      const { emitted } = begin([
+        event('agent.started'),
+        event('tool.call', { call_id: '1', tool: 'exec' }),
+        event('tool.call', { call_id: '2', tool: 'read' }),
+        event('agent.finished', { ts: NOW_MS + 1, status, settled: false }),
+        event('tool.error', { ts: NOW_MS + 2, call_id: '1', error: { type: 'error', message: 'm' } }),
+        event('tool.error', { ts: NOW_MS + 2, call_id: '2', error: { type: 'quota', message: 'm' } }),
+      ]);
+      expect(emitted.spans.map(({ error }) => error?.type)).toEqual(['cancelled', 'quota']);
+    },
+  );
 
   test.each([
     [{ status: 'ok' }, undefined],
@@ -139,6 +207,58 @@ describe('ends', () => {
     expect(spanOf(correlator.expire(NOW_MS + 1_007), 'invoke_agent C')).toMatchObject({
       end_ms: NOW_MS + 7,
       error: { type: 'lost' },
+    });
+  });
+
+  test('of several ends of a task the first one counts', () => {
+    const { correlator } = begin([
+      event('agent.started', child),
+      event('subagent.finished', { ...child, ts: NOW_MS + 5, status: 'error' }),
+      event('subagent.finished', { ...child, ts: NOW_MS + 9, status: 'ok' }),
+    ]);
+    expect(correlator.close(NOW_MS + 10).spans).toMatchObject([
+      { end_ms: NOW_MS + 5, error: { type: 'error' } },
+    ]);
+  });
+
+  test('the end of a task that is long forgotten ends no later run of its session', () => {
+    const of = { session_key: 'agent:main:t', run_id: 'c' };
+    const others = ['1', '2', '3'].flatMap((run_id) => [
+      event('agent.started', { run_id }),
+      event('agent.finished', { run_id, status: 'ok' }),
+    ]);
+    const { correlator } = begin(
+      [
+        event('agent.started', of),
+        event('agent.finished', { ...of, status: 'ok' }),
+        ...others,
+        event('agent.started', { ...of, run_id: 'd' }),
+        event('subagent.finished', { ...of, status: 'error' }),
+      ],
+      { ended_runs: 1 },
+    );
+    expect(correlator.expire(NOW_MS + 2_000).spans).toEqual([]);
+    expect(correlator.counts()).toMatchObject({ runs_open: 1 });
+  });
+
+  test('a call that comes after the end of its run is waited for as long as a child for its parent', () => {
+    const lateCall = event('tool.call', { ts: NOW_MS + 1, call_id: '1', tool: 'exec' });
+    const ended = event('agent.finished', { status: 'ok' });
+    const { correlator } = begin([event('agent.started'), ended, lateCall]);
+    expect(correlator.nextDeadline()).toBe(NOW_MS + 30_001);
+    const { correlator: busy } = begin([
+      event('agent.started'),
+      tokens({ response_id: 'x' }),
+      ended,
+      lateCall,
+    ]);
+    expect(spanOf(busy.expire(NOW_MS + 6_000), 'execute_tool exec')).toBeUndefined();
+    expect(spanOf(busy.expire(NOW_MS + 30_000), 'execute_tool exec')).toBeUndefined();
+    expect(busy.nextDeadline()).toBe(NOW_MS + 30_001);
+    expect(spanOf(busy.expire(NOW_MS + 30_001), 'execute_tool exec')).toMatchObject({
+      start_ms: NOW_MS + 1,
+      end_ms: NOW_MS + 1,
+      error: { type: 'run_ended' },
     });
   });
 
@@ -197,6 +317,14 @@ describe('a child is late', () => {
     ['before, and ends after', [startedAt(100), parentEndedAt(500), endedAt(3_000)]],
     ['at', [startedAt(500), parentEndedAt(500), endedAt(900)]],
     ['after a yield, not', [parentEndedAt(500, { yielded: true }), startedAt(600), endedAt(900)]],
+    [
+      'after a yield by the tool for it, not',
+      [
+        event('tool.call', { ts: NOW_MS + 400, call_id: '1', tool: 'sessions_yield' }),
+        event('tool.output', { ts: NOW_MS + 400, call_id: '1' }),
+        ...[parentEndedAt(500), startedAt(600), endedAt(900)],
+      ],
+    ],
   ])('not if it began %s the end of its parent, whatever waits', (_, events) => {
     expect(isLate(events)).toEqual([undefined, undefined]);
   });
@@ -216,6 +344,9 @@ describe('a child is late', () => {
     ];
     const after = startedAt(31 * MINUTE_MS);
     expect(lateOf(correlator, [...closed, correlator.apply(after, after.ts)])).toBe(true);
+    const { correlator: idle } = begin([event('agent.started')]);
+    idle.expire(NOW_MS + 30 * MINUTE_MS);
+    expect(lateOf(idle, [idle.apply(startedAt(10 * MINUTE_MS), after.ts)])).toBeUndefined();
     const { correlator: open, emitted } = begin([event('agent.started'), startedAt(2_000)]);
     expect(lateOf(open, [emitted])).toBeUndefined();
   });
@@ -278,6 +409,47 @@ describe('what is never seen', () => {
   });
 });
 
+describe('of several waits', () => {
+  test('each has its own end: that of an end for its call, and of a call for the one that wraps it', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('tool.call', { call_id: 'in', tool: 'inner', parent_call_id: 'out' }),
+      event('tool.output', { ts: NOW_MS + 1, call_id: 'in' }),
+    ]);
+    expect(correlator.nextDeadline()).toBe(NOW_MS + 30_001);
+    correlator.apply(event('tool.output', { call_id: 'out', tool: 'outer' }), NOW_MS + 2);
+    correlator.apply(tokens({ response_id: 'x' }), NOW_MS + 3);
+    expect(correlator.expire(NOW_MS + 5_003).spans).toMatchObject([{ kind: 'chat' }]);
+    expect(correlator.expire(NOW_MS + 30_001).spans).toMatchObject([{ name: 'execute_tool inner' }]);
+    expect(correlator.expire(NOW_MS + 30_002).spans).toMatchObject([{ name: 'execute_tool outer' }]);
+  });
+
+  test('that are shorter none ends that of an open call for its end', () => {
+    const { correlator } = begin(
+      [
+        event('agent.started'),
+        tokens({ response_id: 'x' }),
+        event('tool.call', { call_id: '1', tool: 'exec' }),
+        event('agent.finished', { status: 'ok' }),
+      ],
+      { settle_ms: 9_000 },
+    );
+    expect(correlator.expire(NOW_MS + 5_000).spans).toMatchObject([{ kind: 'chat' }]);
+    expect(correlator.nextDeadline()).toBe(NOW_MS + 9_000);
+  });
+
+  test('that are shorter none ends that of reasoning for its call', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('llm.reasoning', { reasoning_tokens: 3 }),
+      event('tool.call', { call_id: '1', tool: 'exec' }),
+      event('agent.finished', { status: 'ok' }),
+    ]);
+    expect(correlator.expire(NOW_MS + 1_000).spans).toMatchObject([{ kind: 'tool' }]);
+    expect(correlator.nextDeadline()).toBe(NOW_MS + 5_000);
+  });
+});
+
 describe('closing', () => {
   test('loses no span that waits for a call of a run that has ended', () => {
     const { correlator, emitted } = begin([
@@ -297,8 +469,6 @@ describe('closing', () => {
 });
 
 describe('reasoning', () => {
-  const tokens = (fields = {}) =>
-    event('llm.tokens', { model: 'm', provider: 'p', input_tokens: 9, output_tokens: 50, ...fields });
   const nameless = (reasoning_tokens: number, fields = {}) =>
     event('llm.reasoning', { reasoning_tokens, ...fields });
   const failure = tokens({ output_tokens: 0, error: { type: 'timeout', message: 'no answer' } });
@@ -352,6 +522,21 @@ describe('reasoning', () => {
       ],
     ],
     ['without tokens, nameless', [nameless(15), nameless(25)]],
+    [
+      'before them and otherwise with them, by name',
+      [
+        event('llm.reasoning', { response_id: 'x', reasoning_tokens: 30 }),
+        tokens({ response_id: 'x', reasoning_tokens: 40 }),
+      ],
+    ],
+    [
+      'with them, and nameless after the end of a run that is known as a whole',
+      [
+        tokens({ seq: 1, response_id: 'x', reasoning_tokens: 40 }),
+        event('agent.finished', { seq: 2, status: 'ok' }),
+        nameless(40),
+      ],
+    ],
   ])('told %s, counts once', (_, events) => {
     expect(counted(events)).toBe(40);
   });
@@ -394,6 +579,45 @@ describe('reasoning', () => {
     ]);
   });
 
+  test('that names no call counts once, also where its call was given out without it', () => {
+    const { correlator } = begin([event('agent.started'), tokens({ response_id: 'x' })]);
+    correlator.expire(NOW_MS + 5_000);
+    const told = [10, 11].map((ms) => correlator.apply(nameless(3, { ts: NOW_MS + ms }), NOW_MS + 6_000));
+    expect(reasoned(merge(told))).toEqual([['unknown', 3]]);
+  });
+
+  test('of a call is as long as all of its pieces', () => {
+    const { emitted } = begin([
+      event('agent.started'),
+      ...[3, 4].map((duration_ms) => event('llm.reasoning', { response_id: 'x', duration_ms })),
+      tokens({ response_id: 'x', reasoning_tokens: 1 }),
+    ]);
+    expect(emitted.spans).toMatchObject([{ attributes: { 'openclaw.reasoning.duration_ms': 7 } }]);
+  });
+
+  test('text that was told before the tokens of a call stays when their number is told', () => {
+    const correlator = createCorrelator({ content: true });
+    const told = [
+      event('agent.started'),
+      event('llm.reasoning', { response_id: 'x', text: 'a second thought' }),
+      tokens({ response_id: 'x' }),
+      event('llm.reasoning', { response_id: 'x', reasoning_tokens: 3 }),
+    ].map((each) => correlator.apply(each, NOW_MS));
+    const [chat] = merge(told).spans;
+    expect(chat?.attributes).toMatchObject({ [REASONING]: 3 });
+    expect(chat?.attributes['gen_ai.output.messages']).toContain('a second thought');
+  });
+
+  test('that names no call and comes after the end waits 5 s for one', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('agent.finished', { status: 'ok' }),
+      nameless(3),
+    ]);
+    expect(reasoned(correlator.expire(NOW_MS + 4_999))).toEqual([]);
+    expect(reasoned(correlator.expire(NOW_MS + 5_000))).toEqual([['unknown', 3]]);
+  });
+
   test('that names no call counts for itself where none comes until 5 s after the end', () => {
     const { correlator } = begin([
       event('agent.started'),
@@ -424,6 +648,19 @@ describe('reasoning', () => {
       [15, 3],
     ]);
   });
+
+  test('of the instant of two calls is of the one that was told before it, where all were held', () => {
+    const { correlator } = begin([
+      tokens({ ts: NOW_MS + 5, response_id: 'x', started_at: NOW_MS + 1 }),
+      nameless(3, { ts: NOW_MS + 5 }),
+      tokens({ ts: NOW_MS + 5, response_id: 'y', started_at: NOW_MS + 2 }),
+    ]);
+    const given = [correlator.expire(NOW_MS + 30_005), correlator.close(NOW_MS + 40_000)];
+    expect(chatsOf(merge(given)).sort()).toEqual([
+      [1, 3],
+      [2, undefined],
+    ]);
+  });
 });
 
 describe('bounds', () => {
@@ -441,6 +678,35 @@ describe('bounds', () => {
     const { correlator, emitted } = begin([event('agent.started'), ...calls], { open_calls: 2 });
     expect(emitted.spans).toMatchObject([{ name: 'execute_tool t1', error: { type: 'given_up' } }]);
     expect(correlator.counts().given_up).toEqual({ open_calls: 1 });
+  });
+
+  test('over the bound of open calls one that has ended is none; one that has not ends with the latest event', () => {
+    const { correlator, emitted } = begin(
+      [
+        event('agent.started'),
+        event('tool.call', { call_id: '1', tool: 't1' }),
+        event('tool.output', { call_id: '1', ts: NOW_MS + 1 }),
+        event('tool.call', { call_id: '2', tool: 't2', ts: NOW_MS + 2 }),
+      ],
+      { open_calls: 1 },
+    );
+    expect(emitted.spans).toMatchObject([{ name: 'execute_tool t1', error: undefined }]);
+    const third = event('tool.call', { call_id: '3', tool: 't3', ts: NOW_MS + 9 });
+    expect(correlator.apply(third, NOW_MS + 20).spans).toMatchObject([
+      { name: 'execute_tool t2', end_ms: NOW_MS + 9, error: { type: 'given_up' } },
+    ]);
+  });
+
+  test('of one run 1,000 ends wait for their calls, and the rest is counted', () => {
+    const ends = Array.from({ length: 1_001 }, (_, at) =>
+      event('tool.output', { call_id: `${at}`, tool: 'x' }),
+    );
+    const { correlator, emitted } = begin([event('agent.started'), ...ends]);
+    expect(correlator.counts().given_up).toEqual({ early_ends: 1 });
+    expect(emitted.logs.map(({ attributes }) => attributes['gen_ai.tool.call.id'])).toEqual([
+      undefined,
+      '1000',
+    ]);
   });
 
   test('over the bound of held events the run that is held longest is opened as it is', () => {
@@ -503,6 +769,11 @@ describe('bounds', () => {
     const { correlator } = begin([event('agent.started'), ...reasoning]);
     expect(correlator.counts().given_up).toEqual({ early_reasoning: 3 });
     correlator.apply(event('llm.reasoning', { reasoning_tokens: 1 }), NOW_MS);
+    expect(correlator.counts().given_up).toEqual({ early_reasoning: 4 });
+    correlator.apply(event('llm.reasoning', { response_id: '0', reasoning_tokens: 1 }), NOW_MS);
+    expect(correlator.apply(tokens({ response_id: '0' }), NOW_MS).spans).toMatchObject([
+      { attributes: { 'gen_ai.usage.reasoning.output_tokens': 2 } },
+    ]);
     expect(correlator.counts().given_up).toEqual({ early_reasoning: 4 });
   });
 
@@ -664,6 +935,12 @@ describe('a gap', () => {
     expect(spans).toMatchObject([{ attributes: { 'openclaw.gap': true } }]);
   });
 
+  test('is counted where a run that was held tells of it', () => {
+    const { correlator } = begin([event('tool.call', { call_id: '1', tool: 'exec', gap: true })]);
+    correlator.expire(NOW_MS + 30_000);
+    expect(correlator.counts()).toMatchObject({ runs_with_gap: 1 });
+  });
+
   test('is said on a run that opens with it', () => {
     const { correlator } = begin([event('agent.started', { gap: true })]);
     const { spans } = correlator.apply(event('agent.finished', { status: 'ok' }), NOW_MS);
@@ -694,6 +971,25 @@ describe('what is written down', () => {
     );
     expect(spans).toMatchObject([{ name: 'invoke_agent main' }]);
     expect(next.expire(NOW_MS + 1_000).spans).toMatchObject([{ name: 'execute_tool exec' }]);
+  });
+
+  test('has its bounds: of held events, and of open calls, of which the oldest goes first', () => {
+    const callOf = (call_id: string, run_id: string) =>
+      event('tool.call', { run_id, call_id, tool: `t${call_id}` });
+    const { correlator: holding } = begin(['1', '2', '3'].map((id) => callOf(id, id)));
+    const held = createCorrelator({ limits: { held_events: 3 } }, savedIn(save(holding)));
+    const opened = held.apply(callOf('4', '4'), NOW_MS).previews.filter(({ kind }) => kind === 'run');
+    expect(opened.map(({ attributes }) => attributes['openclaw.run.id'])).toEqual(['1']);
+    expect(held.counts().given_up).toEqual({ held_events: 1 });
+    const { correlator: calling } = begin([
+      ...['b', 'r'].map((run_id) => event('agent.started', { run_id })),
+      ...[callOf('2', 'r'), callOf('1', 'b'), callOf('3', 'r')],
+    ]);
+    const called = createCorrelator({ limits: { open_calls: 3 } }, savedIn(save(calling)));
+    const given = ['4', '5', '6'].map((id) => called.apply(callOf(id, 'r'), NOW_MS));
+    expect(merge(given).spans.map(({ name }) => name)).toEqual(
+      ['2', '1', '3'].map((id) => `execute_tool t${id}`),
+    );
   });
 
   test('is what has changed, however much there is', () => {

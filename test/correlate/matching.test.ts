@@ -76,6 +76,14 @@ describe.each([
   });
 });
 
+test('nor does one that comes after the end of its run, where it is what was missing of that', () => {
+  const [first, call, end, step] = [started, tokensAt(900, { reasoning_tokens: 1 }), finished, stepAt(100)];
+  const told = [first, call, end, step].map(
+    (each, index) => ({ ...each, seq: [1, 3, 4, 2][index] }) as AgentEvent,
+  );
+  expect(chatsOf(told)).toHaveLength(1);
+});
+
 test('a step that comes after its call does not count again', () => {
   const call = tokensAt(200, { response_id: 'one' });
   const inOrder = chatsOf([started, stepAt(100), call, stepAt(300), finished]);
@@ -220,9 +228,69 @@ test('one that failed ends the step whose failure was told before it', () => {
   expect(timesOf([stepAt(100), failedAt(300), failed])).toEqual([[100, 310, 'timeout']]);
 });
 
-test('the message of a call ends no step that is older than it', () => {
+test('the message of a call ends no step that is older than it, by more than two clocks differ', () => {
   const message = toldAt(600, 900, { message_id: 'one' });
   expect(timesOf([stepAt(100), message]).map(([start_ms]) => start_ms)).toEqual([100, 600]);
+  expect(timesOf([stepAt(560), message]).map(([start_ms]) => start_ms)).toEqual([600]);
+});
+
+describe('a step that no call has ended', () => {
+  const failedAs = (ms: number, model: string): AgentEvent =>
+    at(ms, 'llm.tokens', { ...tokensAt(0), ...failedAt(ms), ts: START_MS + ms, model });
+  const namesOf = (events: AgentEvent[]) => chatsOf([started, ...events, finished]).map(({ name }) => name);
+  const called = (ms: number, tool: string): AgentEvent => at(ms, 'tool.call', { call_id: `${ms}`, tool });
+
+  test('ends with the first call of a tool that came of it', () => {
+    expect(timesOf([stepAt(100), called(500, 'exec'), called(800, 'read')])).toEqual([[100, 500, undefined]]);
+  });
+
+  test('is none where it begins as its run yields', () => {
+    expect(timesOf([called(500, 'sessions_yield'), stepAt(500)])).toEqual([]);
+  });
+
+  test('has the name of what failed, whichever of the two is told first', () => {
+    expect(namesOf([stepAt(100), failedAs(500, 'm1')])).toEqual(['chat m1']);
+    expect(namesOf([failedAs(500, 'm1'), stepAt(100)])).toEqual(['chat m1']);
+  });
+
+  test('has the error of its run only if it is the last', () => {
+    const failed = at(90_000, 'agent.finished', { status: 'error' });
+    const chats = chatsOf([started, stepAt(100), stepAt(100), failed]);
+    expect(chats.map(({ end_ms, error }) => [end_ms! - START_MS, error?.type])).toEqual([
+      [100, undefined],
+      [90_000, 'error'],
+    ]);
+  });
+
+  test('ends where the attempt that failed in its place begins', () => {
+    expect(timesOf([stepAt(100), failedAt(900), stepAt(500)])).toEqual([
+      [100, 500, undefined],
+      [500, 900, 'timeout'],
+    ]);
+  });
+
+  test('stays where it failed after its run was told to stop', () => {
+    const told = at(300, 'agent.finished', { status: 'cancelled', settled: false });
+    expect(timesOf([told, failedAt(500)])).toHaveLength(1);
+  });
+});
+
+test('a call that failed is given out at once, with the tokens that were counted', () => {
+  const correlator = createCorrelator();
+  const failed = (response_id: string, output_tokens: number): AgentEvent =>
+    tokensAt(200, { response_id, error: { message: 'no answer' }, input_tokens: 0, output_tokens });
+  const told = [started, failed('one', 7), failed('two', 0)].map((each) => correlator.apply(each, each.ts));
+  const spans = [...merge(told).spans, ...correlator.expire(START_MS + 5_200).spans];
+  expect(merge(told).spans).toHaveLength(1);
+  expect(
+    spans.map(({ attributes }) => [
+      attributes['gen_ai.response.id'],
+      attributes['gen_ai.usage.output_tokens'],
+    ]),
+  ).toEqual([
+    ['two', undefined],
+    ['one', 7],
+  ]);
 });
 
 describe('a step that begins in the millisecond in which a call ends', () => {
@@ -372,5 +440,7 @@ describe('the calls of a run that its histogram counts', () => {
       [2_000, end],
     ];
     expect(recorded('gen_ai.invoke_agent.tool_calls', timed)).toEqual([1]);
+    const late: [number, AgentEvent][] = [...timed.slice(0, 2), [60_000, { ...end, ts: START_MS + 60_000 }]];
+    expect(recorded('gen_ai.invoke_agent.tool_calls', late)).toEqual([1]);
   });
 });

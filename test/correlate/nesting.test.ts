@@ -78,6 +78,22 @@ describe('calls that name each other', () => {
   });
 });
 
+test('a call that begins twice before the one that wraps it is one', () => {
+  const { spans } = correlate([started, call('x', 'w'), output('x'), call('x', 'w'), call('w')]);
+  expect(parentsOf(spans)).toEqual({ x: 'w', w: 'the run' });
+  expect(spans.filter(({ kind }) => kind === 'tool')).toHaveLength(2);
+});
+
+test('a call hangs under the one that wraps it, also where only the end of that comes', () => {
+  const correlator = createCorrelator();
+  const told = [started, output('w')].map((each) => correlator.apply(each, NOW_MS));
+  const inner = [call('x', 'w'), output('x')].map((each) => correlator.apply(each, NOW_MS + 10_000));
+  expect(merge(inner).spans).toEqual([]);
+  const { spans } = merge([...told, correlator.expire(NOW_MS + 30_000)]);
+  expect(parentsOf([...spans, ...correlator.close(NOW_MS + 30_000).spans])).toEqual({ x: 'w', w: 'the run' });
+  expect(spans).toHaveLength(2);
+});
+
 test('a call that names itself hangs under the run, and does not wait', () => {
   const correlator = createCorrelator();
   const emissions = [started, call('x', 'x'), output('x')].map((each) => correlator.apply(each, NOW_MS));

@@ -259,6 +259,52 @@ describe('a child of a session', () => {
     expect(parentsOf(play(events))).toEqual({ c1: 'r2', r2: undefined });
   });
 
+  const active: [string, AgentEvent[], string][] = [
+    [
+      'had ended by then, of which another goes on',
+      [started(0, SESSION, 'r1'), started(20, SESSION, 'r2'), finished(50, SESSION, 'r2')],
+      'r1',
+    ],
+    [
+      'had ended by then, of which another ends with its start',
+      [
+        started(0, SESSION, 'r1'),
+        started(20, SESSION, 'r2'),
+        finished(50, SESSION, 'r2'),
+        finished(1_000, SESSION, 'r1'),
+      ],
+      'r1',
+    ],
+    [
+      'begins with it',
+      [started(0, SESSION, 'r1'), finished(50, SESSION, 'r1'), started(1_000, SESSION, 'r2')],
+      'r2',
+    ],
+  ];
+
+  test.each(active)('is one of the run that is active: not of one that %s', (_, events, parent) => {
+    expect(parentsOf(play([...events, ...child]))).toMatchObject({ c1: parent });
+  });
+
+  test('that names it as its parent has none, and does not wait for one', () => {
+    const correlator = createCorrelator();
+    const { previews } = correlator.apply(started(0, SESSION, 'r1', { parent_session_key: SESSION }), NOW_MS);
+    expect(previews.map(nameOf)).toEqual(['r1']);
+  });
+
+  test('waits one second for its spawn, whatever comes of it meanwhile', () => {
+    const correlator = createCorrelator();
+    const told = [
+      started(900, SESSION, 'r1'),
+      ...child.slice(0, 1),
+      at(1_100, 'agent.step_started', X, 'c1'),
+    ];
+    expect(merge(told.map((event) => correlator.apply(event, event.ts))).previews.map(nameOf)).toEqual([
+      'r1',
+    ]);
+    expect(correlator.nextDeadline()).toBe(NOW_MS + 2_000);
+  });
+
   test('does not wait for a call that comes after the end of its run', () => {
     const events = [...earlier, spawned(100, X, 'c1', { call_id: 'k' }), started(110, X, 'c1')];
     const correlator = createCorrelator();
@@ -301,6 +347,140 @@ describe('a sub-agent of which nothing names a parent', () => {
     expect(correlator.expire(NOW_MS + 5_999).previews).toEqual([]);
     expect(correlator.expire(NOW_MS + 6_000).previews.map(nameOf)).toEqual(['c2']);
   });
+});
+
+describe('a spawn', () => {
+  const parents = [started(0, SESSION, 'r1'), started(1, SESSION, 'r2'), started(2, Y, 'y1')];
+  const child = started(10, X, 'c1');
+
+  test('of the run counts before one that names its session alone', () => {
+    const told = [
+      spawned(5, X, undefined, { parent_run_id: 'r2' }),
+      spawned(6, X, 'c1', { parent_run_id: 'r1' }),
+    ];
+    expect(parentsOf(playAtOnce([...parents, ...told, child]))).toMatchObject({ c1: 'r1' });
+  });
+
+  test('that names another session tells all anew', () => {
+    const told = [
+      spawned(5, X, 'c1', { parent_run_id: 'r1' }),
+      spawned(6, X, 'c1', { parent_session_key: Y }),
+    ];
+    expect(parentsOf(playAtOnce([...parents, ...told, child]))).toMatchObject({ c1: 'y1' });
+  });
+
+  test('that names no label leaves the one that was told', () => {
+    const told = [spawned(5, X, 'c1', { label: 'C' }), spawned(6, X, 'c1', { call_id: 'k' })];
+    expect(runOf(playAtOnce([...parents, ...told, child]), 'c1')).toMatchObject({ name: 'invoke_agent C' });
+  });
+
+  test('that is told before both has its record on the run that made it', () => {
+    const { logs } = playAtOnce([spawned(5, X, 'c1', { parent_run_id: 'r1' }), child, ...parents]);
+    const record = logs.find(({ event_name }) => event_name === 'openclaw.subagent_spawned');
+    expect(record?.attributes['openclaw.run.id']).toBe('r1');
+  });
+});
+
+test('a run whose parent comes after it was opened stays a root, with a trace of its own', () => {
+  const child = started(0, X, 'c1', { parent_session_key: SESSION, parent_run_id: 'r1' });
+  const emission = play([child, started(31_000, SESSION, 'r1'), finished(32_000, X, 'c1')]);
+  expect(runOf(emission, 'c1')?.parent_span_id).toBeUndefined();
+  expect(runOf(emission, 'c1')?.trace_id).not.toBe(runOf(emission, 'r1')?.trace_id);
+});
+
+test('a run that ends before the call that made it is seen is given out under that call', () => {
+  const correlator = createCorrelator();
+  const told = [
+    started(0, SESSION, 'r1'),
+    spawned(5, X, 'c1', { parent_run_id: 'r1', call_id: 'k' }),
+    ...[started(10, X, 'c1'), finished(20, X, 'c1')],
+  ];
+  expect(merge(told.map((event) => correlator.apply(event, event.ts))).spans).toEqual([]);
+  const { spans, previews } = correlator.apply(called(30, 'r1', 'k'), NOW_MS + 30);
+  expect(spans.map(nameOf)).toEqual(['c1']);
+  expect(spans[0]?.parent_span_id).toBe(previews[0]?.span_id);
+});
+
+test('a run goes on with the latest of its session that has yielded, also if that has not ended', () => {
+  const announced = (number: number) => `announce:requester-settle:main:${SESSION}:c1:yield-${number}`;
+  const emission = playAtOnce([
+    started(0, SESSION, 'r1'),
+    started(10, X, 'c1', { parent_session_key: SESSION, parent_run_id: 'r1' }),
+    finished(20, SESSION, 'r1', { yielded: true }),
+    started(30, SESSION, announced(1)),
+    at(40, 'tool.call', SESSION, announced(1), { call_id: 'k', tool: 'sessions_yield' }),
+    started(50, SESSION, announced(2)),
+  ]);
+  expect(parentsOf(emission)).toMatchObject({ [announced(1)]: 'r1', [announced(2)]: announced(1) });
+});
+
+test('an end that is not settled is none: a run that waits for its start goes on waiting', () => {
+  const correlator = createCorrelator();
+  for (const event of [
+    called(0, 'r1', 'k'),
+    finished(10, SESSION, 'r1', { status: 'cancelled', settled: false }),
+  ])
+    correlator.apply(event, event.ts);
+  expect(correlator.releaseEnded(NOW_MS + 10).spans).toEqual([]);
+  expect(correlator.counts()).toMatchObject({ runs_opened: 0 });
+});
+
+test('events that waited for a start are told in the order of their times, then of their numbers, as of when they came', () => {
+  const correlator = createCorrelator();
+  const tokens = (ms: number, seq: number | undefined): AgentEvent =>
+    at(ms, 'llm.tokens', SESSION, 'r1', {
+      seq,
+      model: 'm',
+      provider: 'p',
+      input_tokens: 1,
+      output_tokens: 1,
+    });
+  const told = [tokens(7, undefined), tokens(8, 4), tokens(8, 3), tokens(5, undefined)];
+  told.forEach((event, index) => void correlator.apply(event, NOW_MS + 10 + index));
+  const { logs } = correlator.expire(NOW_MS + 30_010);
+  expect(logs.map(({ ts_ms, observed_ms }) => [ts_ms - NOW_MS, observed_ms - NOW_MS])).toEqual([
+    [5, 13],
+    [7, 10],
+    [8, 12],
+    [8, 11],
+  ]);
+});
+
+describe('what a session has told holds for all of its runs', () => {
+  const OTHER = 'chat-1';
+
+  test('its agent, and its id, on spans and records', () => {
+    const { spans, logs } = playAtOnce([
+      started(0, OTHER, 'r1', { agent_id: 'helper', session_id: 'id-1' }),
+      finished(10, OTHER, 'r1'),
+      started(20, OTHER, 'r2'),
+      at(30, 'tool.call', OTHER, 'r2', { call_id: 'k', tool: 'exec' }),
+      at(40, 'llm.tokens', OTHER, 'r2', { model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 }),
+    ]);
+    expect(spans).toHaveLength(4);
+    for (const { attributes } of [...spans, ...logs])
+      expect(attributes).toMatchObject({ 'gen_ai.agent.id': 'helper', 'gen_ai.conversation.id': 'id-1' });
+  });
+});
+
+test('a run that goes on in the session of a sub-agent is of the agent that made that', () => {
+  const announced = `announce:requester-settle:main:${X}:d1:yield-1`;
+  const { spans } = playAtOnce([
+    started(0, SESSION, 'r1'),
+    started(10, X, 'c1', { parent_session_key: SESSION, parent_run_id: 'r1', agent_id: 'sub' }),
+    finished(20, X, 'c1', { yielded: true }),
+    started(30, X, announced),
+  ]);
+  expect(spans.map((span) => [nameOf(span), span.parent_agent_id]).sort()).toEqual([
+    [announced, 'main'],
+    ['c1', 'main'],
+    ['r1', undefined],
+  ]);
+});
+
+test('a run begins with its start, also where an event of it tells an earlier instant', () => {
+  const emission = playAtOnce([at(-5, 'agent.step_started', SESSION, 'r1'), started(0, SESSION, 'r1')]);
+  expect(runOf(emission, 'r1')).toMatchObject({ start_ms: NOW_MS });
 });
 
 test('a run without a start begins with its first event, and not with the spawn that waits with it', () => {

@@ -7,6 +7,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent, EventType } from '../../src/model/event.js';
 import type { Emission } from '../../src/model/telemetry.js';
+import { save } from '../captures.js';
 import { correlate, identities, merge, NOW_MS } from '../helpers.js';
 import { repeatsOf, requests } from './stories.js';
 
@@ -151,6 +152,21 @@ describe('the same event, told again since something of its run was missed', () 
     correlator.apply({ ...started, gap: true }, NOW_MS + 60_000);
     expect(correlator.counts()).toMatchObject({ runs_with_gap: 1 });
   });
+
+  test.each([
+    ['its end, again', { ...finished, gap: true } as AgentEvent],
+    ['what it gave', event('subagent.output', { output: 'x', gap: true })],
+  ])('is counted where the run has ended and was put away: %s', (_, told) => {
+    const correlator = createCorrelator();
+    for (const each of whole) correlator.apply(each, NOW_MS);
+    correlator.expire(NOW_MS + 60_000);
+    correlator.apply(told, NOW_MS + 60_000);
+    expect(correlator.counts()).toMatchObject({ runs_with_gap: 1 });
+    // It is put away again.
+    const parts = [...save(correlator).keys()].map((key) => key.split('/')[1]);
+    expect(parts).toContain('archive');
+    expect(parts).not.toContain('runs');
+  });
 });
 
 test('a run that is told to end, and then ends, has a record of each', () => {
@@ -172,6 +188,15 @@ test('a run that is told to end, and then ends, has a record of each', () => {
 test('a partial output of a call that has ended has no record', () => {
   const partial = again(output, { partial: true });
   expect(correlate([...whole.slice(0, 3), partial, ...whole.slice(3)]).logs).toHaveLength(5);
+});
+
+test('what two sub-agents of a session give is not the same for having the same number', () => {
+  const correlator = createCorrelator();
+  const given = (run_id: string) => event('subagent.output', { run_id, seq: 1, output: run_id });
+  for (const run_id of ['a', 'b']) correlator.apply(event('agent.started', { run_id }), NOW_MS);
+  const told = merge(['a', 'b', 'a'].map((run_id) => correlator.apply(given(run_id), NOW_MS)));
+  expect(told.logs.map(({ attributes }) => attributes['openclaw.run.id'])).toEqual(['a', 'b']);
+  expect(correlator.counts()).toMatchObject({ duplicates: 1 });
 });
 
 describe('starts and ends that are all told twice', () => {

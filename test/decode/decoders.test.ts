@@ -20,6 +20,14 @@ const end = agent('lifecycle', { phase: 'end', endedAt: 2000, executionSettled: 
 const decode = (frames: Frame[]) => decodeLines(frames.map((frame) => JSON.stringify(frame)));
 
 describe('the gateway', () => {
+  test('frames that were sent to it tell nothing', () => {
+    const line = JSON.stringify({ rx: 1, dir: 'out', frame: start });
+    expect(createLineDecoder('gateway').decode(Buffer.from(line), NOW_MS)).toEqual({
+      events: [],
+      ignored: 'frame.out',
+    });
+  });
+
   test('bare frames are taken too', () => {
     expect(decode([start, end]).map((event) => event.type)).toEqual(['agent.started', 'agent.finished']);
   });
@@ -128,6 +136,14 @@ describe('the gateway', () => {
     expect(decode([task('running'), task('completed')])).toEqual([]);
   });
 
+  test('a label that is known only when the child starts again is told all the same', () => {
+    const childStart = agent('lifecycle', { phase: 'start', startedAt: 1500 }, ofChild);
+    const row = { sessionKey: child.session_key, session: { spawnedBy: 'agent:main:s', label: 'C' } };
+    const labelled = { type: 'event', event: 'sessions.changed', payload: row };
+    const { spans } = correlate(decode([start, childStart, labelled, childStart, end]));
+    expect(spans.map(({ name }) => name).sort()).toEqual(['invoke_agent C', 'invoke_agent main']);
+  });
+
   test("a label that is known only when the child starts is the child's", () => {
     const args = { phase: 'start', name: 'sessions_spawn', toolCallId: 'c', args: {} };
     const details = { childSessionKey: child.session_key, runId: child.run_id };
@@ -222,6 +238,44 @@ describe('the gateway', () => {
     ]);
   });
 
+  test('in protocol 3 a message is of the latest run, also where one before it is still told of', () => {
+    const old = (stream: string, data: Frame, more: Frame): Frame =>
+      agent(stream, data, { agentId: undefined, ...more });
+    const message = { role: 'assistant', provider: 'p', model: 'm', usage: { input: 1, output: 1 } };
+    const events = decode([
+      old('lifecycle', { phase: 'start' }, { runId: 'r1', seq: 1 }),
+      old('lifecycle', { phase: 'start' }, { runId: 'r2', seq: 1 }),
+      old('lifecycle', { phase: 'end' }, { runId: 'r1', seq: 2 }),
+      { type: 'event', event: 'session.message', payload: { sessionKey: 'agent:main:s', message } },
+    ]);
+    expect(events.at(-1)).toMatchObject({ type: 'llm.tokens', run_id: 'r2' });
+  });
+
+  test('in protocol 3 what a call says of its failure is that of its error alone', () => {
+    const old = (stream: string, data: Frame, seq: number): Frame =>
+      agent(stream, data, { agentId: undefined, seq });
+    const called = (isError: boolean) => [
+      old('lifecycle', { phase: 'start' }, 1),
+      old('tool', { phase: 'start', name: 'exec', toolCallId: 'c' }, 2),
+      old('tool', { phase: 'result', name: 'exec', toolCallId: 'c', isError }, 4),
+    ];
+    const said = old('item', { phase: 'end', toolCallId: 'c', status: 'failed', error: 'no such file' }, 5);
+    expect(decode([...called(true), said]).at(-1)).toMatchObject({
+      type: 'tool.error',
+      error: { message: 'no such file' },
+    });
+    const [output] = decode([...called(false), said]).slice(-1);
+    expect(output).toMatchObject({ type: 'tool.output' });
+    expect(output).not.toHaveProperty('error');
+    // A command that failed has no end of its output to wait for.
+    const [first, ...rest] = called(true);
+    const command = old('item', { phase: 'start', kind: 'command', toolCallId: 'c' }, 3);
+    const next = old('lifecycle', { phase: 'model', model: 'm' }, 6);
+    expect(decode([first, command, ...rest, said, next]).map(({ type }) => type)).toEqual([
+      ...['agent.started', 'tool.call', 'tool.error', 'agent.step_started'],
+    ]);
+  });
+
   test('in protocol 3 a command whose beginning was not seen is known by what it prints', () => {
     const of3 = (stream: string, data: Frame): Frame => {
       const frame = agent(stream, { toolCallId: 'c', name: 'exec', ...data });
@@ -307,7 +361,9 @@ describe('the gateway', () => {
       childSessionKey: 'agent:main:s',
       runId: 'r',
     };
-    const { spans } = correlate(decode([{ type: 'event', event: 'task', payload: { task } }, start, end]));
+    const frames = [{ type: 'event', event: 'task', payload: { task } }, start, end];
+    expect(decode(frames).map(({ type }) => type)).toEqual(['agent.started', 'agent.finished']);
+    const { spans } = correlate(decode(frames));
     expect(spans).toHaveLength(1);
     expect(spans[0]?.parent_span_id).toBeUndefined();
   });
@@ -383,6 +439,10 @@ describe('the gateway', () => {
       ...calls,
       old('lifecycle', { phase: 'end', endedAt: 2000 }, 99),
     ];
+    expect(decode(run).map(({ type }) => type)).toEqual([
+      ...['agent.started', 'tool.call', 'tool.call'],
+      ...['tool.output', 'tool.output', 'agent.finished'],
+    ]);
     const { spans } = correlate(decode(run));
     expect(spans.filter(({ kind }) => kind === 'tool').map(({ error }) => error)).toEqual([
       undefined,

@@ -57,6 +57,18 @@ describe('a transcript that is followed from an instant on', () => {
     expect(events[0]).toMatchObject({ session_key: KEY, run_id: `${SESSION_ID}:entry-11` });
   });
 
+  test('tells what is of that instant', () => {
+    expect(told(decode([session(0), user(10)], { since: 10 }))).toEqual(['agent.started']);
+    expect(told(decode([session(0), user(9)], { since: 10 }))).toEqual([]);
+  });
+
+  test('keeps 1,000 of what opened a run that goes on, and no more', () => {
+    const calls = Array.from({ length: 1_100 }, (_, index) => `${index}`);
+    const events = decode([session(0), user(1), asks(2, ...calls), result(11, '0')], { since: 10 });
+    expect(told(events).slice(0, 2)).toEqual(['agent.started', 'tool.call 0']);
+    expect(events).toHaveLength(1_001);
+  });
+
   test('tells of a run that goes on with its true start, and of its open calls', () => {
     const lines = [
       session(0),
@@ -102,6 +114,79 @@ describe('a transcript that is followed from an instant on', () => {
 });
 
 describe('a transcript', () => {
+  test('in which the next message finds a run open tells that it was given up, at its latest entry', () => {
+    const events = decode([session(0), user(1), asks(5, 'lost'), result(3, 'lost'), user(11)]);
+    expect(events.find(({ type }) => type === 'agent.finished')).toMatchObject({
+      ts: Date.parse(at(5)),
+      run_id: `${SESSION_ID}:entry-1`,
+      status: 'cancelled',
+    });
+  });
+
+  test('of a sub-agent tells its spawn with the runs that it was given, not with those that go on', () => {
+    const row = { session_key: KEY, parent_session_key: 'agent:main:p', label: 'Helper' };
+    const report = '[Inter-session message] sourceSession=agent:main:subagent:x subagent_announce';
+    const goesOn = entry(3, { role: 'user', content: report });
+    const events = decode([session(0), user(1), answer(2), goesOn], {
+      sessions: new Map([[SESSION_ID, row]]),
+    });
+    const ofRuns = events.filter(({ type }) => type !== 'llm.tokens' && type !== 'agent.finished');
+    expect(ofRuns).toMatchObject([
+      { type: 'subagent.spawned', parent_session_key: 'agent:main:p', label: 'Helper' },
+      { type: 'agent.started', trigger: 'subagent', parent_session_key: 'agent:main:p' },
+      { type: 'agent.started', trigger: 'announce' },
+    ]);
+  });
+
+  test('tells a spawn also where only the text of its result names the child', () => {
+    const spawn = entry(3, {
+      role: 'toolResult',
+      toolCallId: 'spawn',
+      toolName: 'sessions_spawn',
+      content: '{"status": "accepted", "childSessionKey": "agent:main:subagent:child"}',
+    });
+    const events = decode([session(0), user(1), asks(2, 'spawn'), spawn]);
+    expect(events.at(-1)).toMatchObject({
+      type: 'subagent.spawned',
+      session_key: 'agent:main:subagent:child',
+      call_id: 'spawn',
+    });
+  });
+
+  test('counts what was read from and written to a cache with the input', () => {
+    const usage = { input: 1, output: 8, cacheRead: 2, cacheWrite: 4 };
+    const call = entry(2, { role: 'assistant', stopReason: 'stop', model: 'm', provider: 'p', usage });
+    expect(decode([session(0), user(1), call])[1]).toMatchObject({
+      input_tokens: 7,
+      output_tokens: 8,
+      cache_read_tokens: 2,
+      cache_write_tokens: 4,
+    });
+  });
+
+  test('has a model call for an answer that was aborted if it cost anything', () => {
+    const aborted = (usage: object) =>
+      entry(2, { role: 'assistant', stopReason: 'aborted', model: 'm', provider: 'p', usage });
+    const callsOf = (usage: object) =>
+      decode([session(0), user(1), aborted(usage)]).filter(({ type }) => type === 'llm.tokens');
+    expect(callsOf({ input: 5, output: 0 })).toHaveLength(1);
+    expect(callsOf({ input: 0, output: 5 })).toHaveLength(1);
+    expect(callsOf({ input: 0, output: 0 })).toHaveLength(0);
+  });
+
+  test('of which two things of an entry are wrong tells the first, and the rest of the entry', () => {
+    const content = [{}, { id: 5 }, { id: 'good' }].map((call) => ({
+      type: 'toolCall',
+      name: 'exec',
+      ...call,
+    }));
+    const decoder = createLineDecoder('transcript', INDEX);
+    const lines = [session(0), user(1), entry(2, { role: 'assistant', stopReason: 'toolUse', content })];
+    const [last] = lines.map((line) => decoder.decode(Buffer.from(line), NOW_MS)).slice(-1);
+    expect(told(last?.events ?? [])).toEqual(['llm.tokens', 'tool.call good']);
+    expect(last?.rejected).toMatchObject({ path: 'message.call_id', message: 'missing' });
+  });
+
   test('that continues another one does not tell its entries again', () => {
     const lines = [user(1), answer(2), user(11), answer(12)];
     const continued = decode([session(10, { parentSession: '/sessions/other.jsonl' }), ...lines]);
