@@ -26,7 +26,7 @@ import type { Measurement } from './model/telemetry.js';
 import { createPipeline } from './pipeline.js';
 import { createReading, type OpenedSource } from './reading.js';
 import { type Summary, sum, summariseDestinations } from './summary.js';
-import { countdown, untilAborted, within } from './within.js';
+import { countdown, untilAborted, within } from './util/within.js';
 
 export interface BridgeParts {
   sources: Source[];

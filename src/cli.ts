@@ -6,10 +6,10 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import type { OnInterrupt } from './commands/interrupt.js';
 import { misused, type Outcome } from './commands/outcome.js';
 import { DIALECTS } from './decode/dialect.js';
-import { LOG_FORMATS, LOG_LEVELS } from './log-options.js';
 import type { Logger } from './model/logger.js';
-import type { SettingOptions, Settings } from './settings.js';
+import { LOG_FORMATS, LOG_LEVELS } from './start/log-options.js';
 import { namesOrigin } from './start/origin.js';
+import type { SettingOptions, Settings } from './start/settings.js';
 import { EXIT } from './summary.js';
 import { VERSION } from './version.js';
 
@@ -121,8 +121,8 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
   async function act(command: Command, action: Action): Promise<void> {
     const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
     const [{ resolveSettings }, { createLogger }] = await Promise.all([
-      import('./settings.js'),
-      import('./log.js'),
+      import('./start/settings.js'),
+      import('./start/log.js'),
     ]);
     const settings = resolveSettings(settingOptions(options), options.config);
     if ('error' in settings) outcome = misused(settings.error);

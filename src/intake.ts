@@ -12,13 +12,13 @@ import {
   type Tracked,
 } from './capture/tracked.js';
 import { trackBounded } from './capture/tracked-bounded.js';
-import { withoutControls } from './controls.js';
-import { countReason } from './counter.js';
 import type { Rejection } from './decode/index.js';
 import type { AgentEvent } from './model/event.js';
 import type { SavedRecord, StagedCapture } from './model/record.js';
 import type { LineBatch, SkippedLine, SourceLine } from './model/source.js';
 import { createStreams, type Stream, type StreamsOptions } from './streams.js';
+import { withoutControls } from './util/controls.js';
+import { countReason } from './util/counter.js';
 
 /** Lines, by what became of them: ignored and rejected ones by reason. Events are counted one by one. */
 export interface SourceCounts {

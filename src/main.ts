@@ -5,9 +5,9 @@
  */
 import { runCli } from './cli.js';
 import type { Outcome } from './commands/outcome.js';
-import { withoutControls } from './controls.js';
-import { errorReason } from './errors.js';
 import { EXIT } from './summary.js';
+import { withoutControls } from './util/controls.js';
+import { errorReason } from './util/errors.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 

@@ -2,9 +2,10 @@
  * What the program did, as data: the summary that is printed at the end, written with `--summary`, and turned into an exit
  * status.
  */
-import { counted } from './counted.js';
+
 import type { SourceCounts } from './intake.js';
 import type { Destination, DestinationCounts, SignalCounts } from './model/delivery.js';
+import { counted } from './util/counted.js';
 
 /** Runs of agents. */
 export interface RunCounts {

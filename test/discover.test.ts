@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { discoverDestination } from '../src/discover.js';
+import { discoverDestination } from '../src/start/discover.js';
 
 const servers: Server[] = [];
 beforeEach(() => {

@@ -6,8 +6,8 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { readGatewaySecrets } from '../src/openclaw.js';
 import { gatewayAccess } from '../src/start/gateway.js';
+import { readGatewaySecrets } from '../src/start/openclaw.js';
 
 let directory: string;
 let path: string;

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
 import { afterAll, describe, expect, test } from 'vitest';
-import { diagnoseSettings, resolveSettings } from '../src/settings.js';
+import { diagnoseSettings, resolveSettings } from '../src/start/settings.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'settings-'));
 afterAll(() => rmSync(directory, { recursive: true }));

@@ -4,16 +4,16 @@
  */
 
 import { createDestination, type DestinationConfig, type ExportDestination } from '../export/index.js';
-import { groupBy } from '../group-by.js';
 import { DEAD_LETTERS_PREFIX, type Signal } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import { splitRecord } from '../model/record.js';
-import type { Settings } from '../settings.js';
 import { chooseDestinations } from '../start/destinations.js';
 import { openShared } from '../start/keeping.js';
+import type { Settings } from '../start/settings.js';
 import type { Store } from '../store/index.js';
 import { EXIT } from '../summary.js';
-import { within } from '../within.js';
+import { groupBy } from '../util/group-by.js';
+import { within } from '../util/within.js';
 import type { OnInterrupt } from './interrupt.js';
 import { failed, misused, type Outcome } from './outcome.js';
 

@@ -2,9 +2,10 @@
  * `doctor`: looks at everything that `run` needs, and says for each what it found and what to do. It goes on where `run`
  * would stop, and looks at independent things at the same time, so that it ends within seconds whatever hangs.
  */
-import { diagnoseSettings, type SettingOptions } from '../settings.js';
+
 import { dataDirectory } from '../start/gateway.js';
 import { namesOrigin } from '../start/origin.js';
+import { diagnoseSettings, type SettingOptions } from '../start/settings.js';
 import { nameSources } from '../start/sources.js';
 import { EXIT } from '../summary.js';
 import { supportsColor } from '../terminal/escapes.js';

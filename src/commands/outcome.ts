@@ -4,10 +4,10 @@
 import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { ComposedBridge } from '../bridge.js';
-import { errorReason } from '../errors.js';
 import type { Logger } from '../model/logger.js';
 import type { SourceError } from '../model/source.js';
 import { describeSummary, EXIT, exitStatus, type Summary } from '../summary.js';
+import { errorReason } from '../util/errors.js';
 
 export interface Outcome {
   status: number;

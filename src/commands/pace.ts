@@ -2,7 +2,7 @@
  * The time of a replay: whether events keep the recording's own pace, and by how much their times are moved.
  */
 import type { AgentEvent } from '../model/event.js';
-import { sleep } from '../within.js';
+import { sleep } from '../util/within.js';
 
 /** Moves every instant of an event. */
 function shift(event: AgentEvent, by_ms: number): AgentEvent {

@@ -3,7 +3,7 @@
  * anything is read: a replay that is gone on with moves what is left, and what it sends again, as it did before.
  */
 import type { Kept } from '../keep/kept.js';
-import type { Settings } from '../settings.js';
+import type { Settings } from '../start/settings.js';
 import { readThrough } from './read-through.js';
 
 /** What is kept of it; `last_ms` tells the recording from one that has taken its place. */

@@ -5,13 +5,13 @@
 import { composeBridge } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
-import type { Settings } from '../settings.js';
 import { createHold } from '../start/backlog.js';
 import { openDestinations } from '../start/destinations.js';
 import { dataDirectory } from '../start/gateway.js';
 import { type Keeping, openKeeping } from '../start/keeping.js';
 import type { NamesOrigin } from '../start/origin.js';
 import { bridgeParts } from '../start/parts.js';
+import type { Settings } from '../start/settings.js';
 import { createSources } from '../start/sources.js';
 import { keepHeapSmall } from './heap.js';
 import { type OnInterrupt, sayStopping } from './interrupt.js';

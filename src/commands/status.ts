@@ -2,14 +2,15 @@
  * `status`: the ledger of a bridge, running or stopped, from its data directory: what came in, what was made of it, and what
  * became of that at each destination. With `--check` its exit status says whether a bridge is at work there.
  */
-import { withoutControls } from '../controls.js';
+
 import { LEDGER, type Ledger, type SignalLedger } from '../keep/ledger.js';
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
-import type { Settings } from '../settings.js';
 import { openShared } from '../start/keeping.js';
+import type { Settings } from '../start/settings.js';
 import { hasLiveOwner, type Store } from '../store/index.js';
 import { describeFaults, describeReasons, EXIT } from '../summary.js';
 import { formatDuration } from '../terminal/units.js';
+import { withoutControls } from '../util/controls.js';
 import { failed, type Outcome } from './outcome.js';
 
 const BYTES_PER_MB = 1024 * 1024;

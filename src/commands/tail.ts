@@ -6,9 +6,9 @@ import { createIntake, createProblemLog, type Intake, type Problem } from '../in
 import { type AgentEvent, EVENT_TYPES } from '../model/event.js';
 import type { Logger } from '../model/logger.js';
 import { type LineBatch, type Source, SourceError } from '../model/source.js';
-import type { Settings } from '../settings.js';
 import type { NamesOrigin } from '../start/origin.js';
 import { createSessionsLookup } from '../start/sessions.js';
+import type { Settings } from '../start/settings.js';
 import { createSources } from '../start/sources.js';
 import { EXIT } from '../summary.js';
 import type { OnInterrupt } from './interrupt.js';

@@ -7,7 +7,7 @@ import { createProblemLog } from '../intake.js';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
 import type { Emission, SpanRecord } from '../model/telemetry.js';
-import type { Settings } from '../settings.js';
+import type { Settings } from '../start/settings.js';
 import { EXIT } from '../summary.js';
 import { supportsColor } from '../terminal/escapes.js';
 import { renderForest } from '../terminal/render.js';

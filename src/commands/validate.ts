@@ -1,11 +1,12 @@
 /**
  * `validate FILE…`: checks every line and names each problem by file, line and field.
  */
-import { counted } from '../counted.js';
+
 import { describeProblem, type Problem, problemsOf, type SourceCounts } from '../intake.js';
 import { SourceError } from '../model/source.js';
-import type { Settings } from '../settings.js';
+import type { Settings } from '../start/settings.js';
 import { describeReasons, EXIT } from '../summary.js';
+import { counted } from '../util/counted.js';
 import { failed, type Outcome } from './outcome.js';
 import { readThrough } from './read-through.js';
 

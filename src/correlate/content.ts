@@ -3,7 +3,7 @@
  * cut at a limit that never splits a character.
  */
 import type { ErrorDetail } from '../model/event.js';
-import { cutUtf8 } from '../utf8.js';
+import { cutUtf8 } from '../util/utf8.js';
 
 const REDACTED = '[redacted]';
 

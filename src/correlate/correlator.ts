@@ -5,10 +5,10 @@
 import { getEntry } from '../capture/bounded.js';
 import { beginCapture, type CaptureOptions } from '../capture/tracked.js';
 import { isThere } from '../capture/tracked-map.js';
-import { withoutUndefined } from '../json.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SavedRecord, StagedCapture } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
+import { withoutUndefined } from '../util/json.js';
 import { archived, recall } from './archive.js';
 import { expireEarlyEnds, expireParked } from './calls.js';
 import { expireChats } from './chats.js';

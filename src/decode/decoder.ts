@@ -4,9 +4,9 @@
  */
 import type { z } from 'zod';
 import type { BoundedMap } from '../capture/bounded.js';
-import { isObject } from '../json.js';
 import { type AgentEvent, agentEventSchema, normaliseInstants } from '../model/event.js';
 import { isPlainEvent } from '../model/guard.js';
+import { isObject } from '../util/json.js';
 
 /** Why a line was rejected; the counters have these names. */
 export type RejectReason =

@@ -2,7 +2,7 @@
  * Dialects: which decoder a stream of lines gets, said by the user or seen from the stream's first JSON object.
  */
 
-import type { Json } from '../json.js';
+import type { Json } from '../util/json.js';
 import { createCatalogDecoder } from './catalog.js';
 import type { Decoded, Decoder, DecoderMemory } from './decoder.js';
 import type { Dialect } from './dialect.js';

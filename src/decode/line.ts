@@ -3,7 +3,7 @@
  * too deep is cut off. Every later stage can trust that its values are well-formed text, and that it can be written as JSON again.
  */
 import { isUtf8 } from 'node:buffer';
-import { isObject, type Json } from '../json.js';
+import { isObject, type Json } from '../util/json.js';
 import type { Rejection } from './decoder.js';
 
 /** What bytes that are no UTF-8 are read as; a line may hold it as well. */

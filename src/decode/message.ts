@@ -2,8 +2,9 @@
  * An assistant message as OpenClaw stores it: one message is one model call, with its usage, cost and times. The gateway
  * pushes it and the transcript files keep it, in the same form.
  */
-import { blockText, type Json, number, object, text } from '../json.js';
+
 import { runOfInput } from '../model/input.js';
+import { blockText, type Json, number, object, text } from '../util/json.js';
 
 /** Messages that the gateway writes itself, after an abort for one, are of this provider: no model was called. */
 const GATEWAY_PROVIDER = 'openclaw';

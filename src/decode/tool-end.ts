@@ -1,7 +1,7 @@
 /**
  * How the end of a tool call becomes an event, the same from a gateway's frames and from transcripts.
  */
-import type { Json } from '../json.js';
+import type { Json } from '../util/json.js';
 
 export interface ToolEnd {
   call_id: unknown;

@@ -3,10 +3,10 @@
  * run is a user's message and what follows it, until an answer that asks for no tool, a yield, or the next message.
  */
 
-import { blockText, isObject, type Json, list, number, object, text } from '../json.js';
 import { ANNOUNCE_PREFIX } from '../model/announce.js';
 import type { AgentEvent } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
+import { blockText, isObject, type Json, list, number, object, text } from '../util/json.js';
 import { type Candidate, checkEvents, type Decoded, type Decoder, ignore, reject } from './decoder.js';
 import { modelCallEvents, noModelCall } from './message.js';
 import { toolEnd } from './tool-end.js';

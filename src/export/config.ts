@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
 import { SIGNALS, type Signal } from '../model/delivery.js';
-import { MAX_TIMER_MS } from '../within.js';
+import { MAX_TIMER_MS } from '../util/within.js';
 import { type Bearer, bearerSchema, openBearer } from './bearer.js';
 import {
   type Compression,

@@ -13,7 +13,7 @@ import {
 } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
-import { sleep as sleepOnTimer } from '../within.js';
+import { sleep as sleepOnTimer } from '../util/within.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
 import { type Collected, createDivision } from './division.js';
 import { logBytes, spanBytes } from './estimate.js';

@@ -4,7 +4,7 @@
  * for a while, and kept apart from the others from the start; so is how much was too much at once.
  */
 import type { DataPoint, MetricData, ResourceMetrics } from '@opentelemetry/sdk-metrics';
-import { groupBy } from '../group-by.js';
+import { groupBy } from '../util/group-by.js';
 import { countDataPoints, packMetrics, unpackMetrics } from './metrics.js';
 
 /** A series that was poison is looked at anew after this long. */

@@ -3,8 +3,9 @@
  * processors hold a bounded number and drop the rest without a word, so that one is flushed before it can be full; what comes
  * meanwhile waits here, within a bound.
  */
-import { errorReason } from '../errors.js';
+
 import type { Signal, SignalCounts } from '../model/delivery.js';
+import { errorReason } from '../util/errors.js';
 import { LaneQueue } from './queue.js';
 import { MEMORY_FULL, PROCESSOR_FAILED } from './reasons.js';
 import type { LossEvent } from './report.js';

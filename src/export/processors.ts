@@ -8,7 +8,6 @@ import type { Resource } from '@opentelemetry/resources';
 import { LoggerProvider, type LogRecordProcessor } from '@opentelemetry/sdk-logs';
 import type { IMetricReader } from '@opentelemetry/sdk-metrics';
 import type { SpanProcessor } from '@opentelemetry/sdk-trace-base';
-import { errorReason } from '../errors.js';
 import type {
   DeliveryProblem,
   Destination,
@@ -18,7 +17,8 @@ import type {
 } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
-import { within } from '../within.js';
+import { errorReason } from '../util/errors.js';
+import { within } from '../util/within.js';
 import { logBytes, spanBytes } from './estimate.js';
 import { createHandover, type Handover, type Receiver } from './handover.js';
 import { toReadableLogRecord, toReadableSpan } from './otlp/readable.js';

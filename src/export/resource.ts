@@ -7,7 +7,7 @@
 import { hostname, networkInterfaces } from 'node:os';
 import { getStringFromEnv } from '@opentelemetry/core';
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
-import { newInstanceId } from '../instance-id.js';
+import { newInstanceId } from '../util/instance-id.js';
 
 /** ClawMetry files this service name under its OpenClaw runtime. */
 const SERVICE_NAME = 'openclaw';

@@ -1,7 +1,7 @@
 /**
  * What of an endpoint nobody may see, and how it is taken out of a text: a backend may repeat in an answer what it was sent.
  */
-import { isScheme, redact } from '../redact.js';
+import { isScheme, redact } from '../util/redact.js';
 import type { EndpointConfig } from './config.js';
 
 /** Shorter values are no secrets, and would be found everywhere. */

@@ -3,7 +3,7 @@
  * ever; a text without a bound may make a batch too large for any backend. So every string is well-formed and bounded.
  */
 import type { Attributes, AttributeValue } from '../model/telemetry.js';
-import { cutUtf8 } from '../utf8.js';
+import { cutUtf8 } from '../util/utf8.js';
 
 /** The longest string of an attribute, a name or a message, in bytes of UTF-8. */
 export const MAX_TEXT_BYTES = 64 * 1024;

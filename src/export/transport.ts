@@ -4,8 +4,8 @@
  */
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
-import { errorCode } from '../errors.js';
-import { Agent, type Dispatcher, Pool, ProxyAgent } from '../undici.js';
+import { errorCode } from '../util/errors.js';
+import { Agent, type Dispatcher, Pool, ProxyAgent } from '../util/undici.js';
 import type { EndpointConfig } from './config.js';
 import { CONTENT_TYPES } from './otlp.js';
 import type { Encoding } from './presets.js';

@@ -4,10 +4,10 @@
  * share what is pending.
  */
 
-import { newInstanceId } from '../instance-id.js';
 import type { SavedDeliveries } from '../model/delivery.js';
 import type { RecordChange, SavedRecord } from '../model/record.js';
 import type { Store, StoreChange } from '../store/index.js';
+import { newInstanceId } from '../util/instance-id.js';
 import { ANSWERS_PREFIX, decodeAnswers, mergeAnswers } from './answer-log.js';
 import { decodeEntries, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
 

@@ -11,7 +11,7 @@ import type { Logger } from '../model/logger.js';
 import type { SourceError } from '../model/source.js';
 import { createPushedSource, type PushOutcome } from '../source/index.js';
 import { type Summary, sum } from '../summary.js';
-import { countdown, within } from '../within.js';
+import { countdown, within } from '../util/within.js';
 import { type BridgeOptions, type MessageLogger, readOptions } from './options.js';
 import { closeRunning, createEnds, openRunning, type Running } from './running.js';
 

@@ -17,11 +17,11 @@ import {
   resolveDestinations,
   type SpanSink,
 } from '../export/index.js';
-import { isObject, withoutUndefined } from '../json.js';
-import { limitsSchema, storeSchema } from '../limits.js';
 import type { Source } from '../model/source.js';
-import type { StartSettings } from '../settings.js';
 import { PUSHED } from '../source/index.js';
+import { limitsSchema, storeSchema } from '../start/limits.js';
+import type { StartSettings } from '../start/settings.js';
+import { isObject, withoutUndefined } from '../util/json.js';
 import { check, wrong } from './configuration-error.js';
 import { type LibrarySource, readSources, type SourceRecord } from './sources.js';
 

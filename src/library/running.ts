@@ -12,7 +12,7 @@ import { IN_MEMORY, type Keeping, keepIn } from '../start/keeping.js';
 import { bridgeParts } from '../start/parts.js';
 import { makeSources } from '../start/sources.js';
 import type { Summary } from '../summary.js';
-import { countdown, within } from '../within.js';
+import { countdown, within } from '../util/within.js';
 import { wrong } from './configuration-error.js';
 import type { BridgePlan } from './options.js';
 import { guardSource } from './sources.js';

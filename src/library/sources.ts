@@ -2,13 +2,13 @@
  * The sources of the library: plain records, which stand for what `--from` takes, and sources of the program's own.
  */
 import { z } from 'zod';
-import { errorReason } from '../errors.js';
-import { isObject, type Json } from '../json.js';
 import type { Logger } from '../model/logger.js';
 import { type LineBatch, type Source, SourceError, type SourceStatus } from '../model/source.js';
 import { LOOPBACK, parseSourceName, recordingsName } from '../source/index.js';
 import { gatewayUrl } from '../start/gateway.js';
 import type { WantedSource } from '../start/sources.js';
+import { errorReason } from '../util/errors.js';
+import { isObject, type Json } from '../util/json.js';
 import { check, wrong } from './configuration-error.js';
 
 const text = z.string().min(1, 'must not be empty');

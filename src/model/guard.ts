@@ -2,7 +2,7 @@
  * A cheap look at what may be an event: it passes only what the catalog takes as it stands, so that the schema itself is asked
  * about the rest alone, and for what is wrong with it. It is made of the schema, and says nothing that the schema does not.
  */
-import { isObject } from '../json.js';
+import { isObject } from '../util/json.js';
 import { type AgentEvent, eventJsonSchema } from './event.js';
 
 type Check = (value: unknown) => boolean;

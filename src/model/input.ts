@@ -2,7 +2,7 @@
  * What a run is asked, as OpenClaw stores it: a message whose idempotency key is the run's id and `:user`, whoever wrote it and
  * whatever role it is pushed with.
  */
-import { type Json, object, text } from '../json.js';
+import { type Json, object, text } from '../util/json.js';
 
 const SUFFIX = ':user';
 

@@ -3,8 +3,8 @@
  * an error that helps, and reading a chunk at a position.
  */
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { errorCode, errorReason } from '../errors.js';
 import { type Source, SourceError } from '../model/source.js';
+import { errorCode, errorReason } from '../util/errors.js';
 import { createLineSplitter, type Line } from './lines.js';
 import { createReaderSource, lineBatch, type Push } from './reader.js';
 

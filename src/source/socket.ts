@@ -3,8 +3,8 @@
  * and connect again for ever. Each connection is a stream of its own, so that reading goes on at a line's start.
  */
 import { Socket } from 'node:net';
-import { errorReason } from '../errors.js';
 import type { Source } from '../model/source.js';
+import { errorReason } from '../util/errors.js';
 import { type ConnectAddress, connect } from './connect.js';
 import { createNotifier } from './notifier.js';
 import { createReaderSource, type Push } from './reader.js';

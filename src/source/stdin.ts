@@ -2,8 +2,8 @@
  * The source `stdin`: reads standard input to its end. A last line without a line end counts.
  */
 import type { Readable } from 'node:stream';
-import { errorReason } from '../errors.js';
 import { type Source, SourceError } from '../model/source.js';
+import { errorReason } from '../util/errors.js';
 import { createReaderSource } from './reader.js';
 import { readLines } from './stream.js';
 

@@ -5,8 +5,8 @@
 import { type FSWatcher, watch } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { errorCode, errorReason } from '../errors.js';
 import { SourceError } from '../model/source.js';
+import { errorCode, errorReason } from '../util/errors.js';
 
 type Level = 'state' | 'agents' | 'agent' | 'sessions';
 

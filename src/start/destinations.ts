@@ -3,8 +3,6 @@
  * set of instruments.
  */
 
-import { type Choice, discoverDestination } from '../discover.js';
-import { errorReason } from '../errors.js';
 import {
   type ConsoleConfig,
   createDestination,
@@ -20,14 +18,16 @@ import {
   resourceProblem,
   type TotalsReader,
 } from '../export/index.js';
-import { newInstanceId } from '../instance-id.js';
 import type { Destination, SavedDeliveries } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
-import type { Settings } from '../settings.js';
 import type { Summary } from '../summary.js';
 import { createConsoleDestination } from '../terminal/console.js';
 import { supportsColor, takesEscapes } from '../terminal/escapes.js';
 import { supportsUnicode } from '../terminal/unicode.js';
+import { errorReason } from '../util/errors.js';
+import { newInstanceId } from '../util/instance-id.js';
+import { type Choice, discoverDestination } from './discover.js';
+import type { Settings } from './settings.js';
 
 export interface OpenedDestinations {
   destinations: Destination[];

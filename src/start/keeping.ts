@@ -7,9 +7,9 @@
 import type { KeepOptions } from '../bridge.js';
 import { openKept } from '../keep/kept.js';
 import type { Logger } from '../model/logger.js';
-import type { Settings, StartSettings } from '../settings.js';
 import { openStore, type Store } from '../store/index.js';
 import { dataDirectory } from './gateway.js';
+import type { Settings, StartSettings } from './settings.js';
 
 const BYTES_PER_MB = 1024 * 1024;
 

@@ -4,9 +4,9 @@
 
 import type { BridgeParts } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
-import type { StartSettings } from '../settings.js';
 import type { OpenedDestinations } from './destinations.js';
 import { createSessionsLookup } from './sessions.js';
+import type { StartSettings } from './settings.js';
 
 /** Everything but where the events come from. */
 export const bridgeParts = (

@@ -2,8 +2,6 @@
  * The sources of a start: those that the user names, else the gateway on this machine.
  */
 import type { Positions, Source } from '../model/source.js';
-import { type GatewaySecrets, openclawDirectory } from '../openclaw.js';
-import type { StartSettings } from '../settings.js';
 import {
   createGatewaySource,
   createSource,
@@ -16,7 +14,9 @@ import {
   withFallback,
 } from '../source/index.js';
 import { findGatewayUrl, gatewayAccess, isLocal } from './gateway.js';
+import { type GatewaySecrets, openclawDirectory } from './openclaw.js';
 import type { NamesOrigin } from './origin.js';
+import type { StartSettings } from './settings.js';
 
 export interface SourcesOptions {
   /** Where the names of the sources stand. */

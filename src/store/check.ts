@@ -4,7 +4,7 @@
  */
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { errorCode } from '../errors.js';
+import { errorCode } from '../util/errors.js';
 import { DATA_FILE, LOCK_FILE, replaceFile } from './directory.js';
 import { type Inspection, inspect, lookUp } from './inspect.js';
 import { FORMAT_KEY, keyBytes, OWNER_KEY } from './keys.js';

@@ -5,7 +5,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { errorReason } from '../errors.js';
+import { errorReason } from '../util/errors.js';
 import { type Database, refusalOf, statisticsOf, usedPages } from './database.js';
 import { DATA_FILE } from './directory.js';
 import { MARGIN_BYTES, openRoom } from './room.js';

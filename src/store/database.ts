@@ -7,8 +7,8 @@
  */
 import { createRequire } from 'node:module';
 import type { RootDatabase } from 'lmdb';
-import { errorReason } from '../errors.js';
 import type { SavedRecord } from '../model/record.js';
+import { errorReason } from '../util/errors.js';
 import { frame, unframe } from './frame.js';
 import { isOwnKey, keyBytes } from './keys.js';
 

@@ -11,7 +11,7 @@ import {
   sign,
 } from 'node:crypto';
 import { z } from 'zod';
-import { errorCode, errorReason } from '../errors.js';
+import { errorCode, errorReason } from '../util/errors.js';
 import { readRecord } from './check.js';
 import { getRecord, putRecord } from './database.js';
 import { updateShared } from './open.js';

@@ -4,7 +4,7 @@
  */
 import { accessSync, constants, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { errorReason } from '../errors.js';
+import { errorReason } from '../util/errors.js';
 import {
   checkStore,
   describeDamage,

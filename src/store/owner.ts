@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import { errorCode } from '../errors.js';
+import { errorCode } from '../util/errors.js';
 
 const ownerSchema = z.object({ pid: z.int().positive(), started: z.string().optional() });
 

@@ -2,8 +2,9 @@
  * What each line of the tree says, before anyone decides how wide or how colourful it is: one row a span, in the order of
  * the tree, every name already safe to print.
  */
-import { counted } from '../counted.js';
+
 import type { AttributeValue, SpanRecord } from '../model/telemetry.js';
+import { counted } from '../util/counted.js';
 import { cleanText } from './text.js';
 import { type Totals, totalsOf } from './totals.js';
 import type { RunNode } from './tree.js';

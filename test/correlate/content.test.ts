@@ -3,7 +3,7 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { prepareContent, redactByLook, redactedHead } from '../../src/correlate/content.js';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
-import { cutUtf8 } from '../../src/utf8.js';
+import { cutUtf8 } from '../../src/util/utf8.js';
 import { correlate, decodeFile, example, merge } from '../helpers.js';
 
 describe('redaction', () => {

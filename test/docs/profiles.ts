@@ -18,9 +18,9 @@ import {
   type ProfileName,
   sendsLog,
 } from '../../src/export/profiles.js';
-import { withoutUndefined } from '../../src/json.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import type { Attributes, Emission, LogRecord, Measurement, SpanRecord } from '../../src/model/telemetry.js';
+import { withoutUndefined } from '../../src/util/json.js';
 import { merge } from '../helpers.js';
 import { DOCUMENTED, type DocumentedEvent } from './stories.js';
 

@@ -14,7 +14,7 @@ import {
   type SourceRecord,
 } from '../../src/index.js';
 import { readOptions } from '../../src/library/options.js';
-import { limitsSchema, storeSchema } from '../../src/limits.js';
+import { limitsSchema, storeSchema } from '../../src/start/limits.js';
 
 const JAEGER = { preset: 'jaeger' };
 const SECRET = 'hunter2-hunter2';

@@ -4,8 +4,8 @@
  */
 import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorReason } from '../../errors.js';
 import { checkStore, describeDamage, FORMAT_VERSION } from '../../store/index.js';
+import { errorReason } from '../../util/errors.js';
 import { type Check, ok, problem, warning } from './check.js';
 
 const NAME = 'data directory';

@@ -10,9 +10,9 @@ import {
   resourceProblem,
 } from '../../export/index.js';
 import type { Signal } from '../../model/delivery.js';
-import type { Settings } from '../../settings.js';
 import { chooseDestinations } from '../../start/destinations.js';
-import { request } from '../../undici.js';
+import type { Settings } from '../../start/settings.js';
+import { request } from '../../util/undici.js';
 import { describeOutcome, type Finding } from './answers.js';
 import { type Check, ok, problem, warning } from './check.js';
 

@@ -2,8 +2,7 @@
  * The gateways that `run` would follow: where each is, what opens it, whether it lets the bridge in, and what can be seen
  * through it. It is entered as `run` enters it, so that a pairing that is asked for here serves there.
  */
-import { number, object } from '../../json.js';
-import type { Settings } from '../../settings.js';
+
 import {
   type Access,
   type Connection,
@@ -13,8 +12,10 @@ import {
 } from '../../source/index.js';
 import { findSecrets, gatewayAccess, isLocal } from '../../start/gateway.js';
 import type { NamesOrigin } from '../../start/origin.js';
+import type { Settings } from '../../start/settings.js';
 import type { NamedSources } from '../../start/sources.js';
 import { formatDuration } from '../../terminal/units.js';
+import { number, object } from '../../util/json.js';
 import { type Check, ok, problem, warning } from './check.js';
 import { checkOtlp } from './otlp.js';
 

@@ -3,8 +3,8 @@
  */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { errorCode, errorReason } from '../../errors.js';
 import type { ParsedSource } from '../../source/index.js';
+import { errorCode, errorReason } from '../../util/errors.js';
 import { type Check, ok, problem, warning } from './check.js';
 
 const NAME = 'source';

@@ -2,8 +2,8 @@
  * The checks as a person reads them: a sign, what was looked at, what was found, and below it what to do.
  */
 import picocolors from 'picocolors';
-import { counted } from '../../counted.js';
 import { cleanText } from '../../terminal/text.js';
+import { counted } from '../../util/counted.js';
 import type { Check, Level } from './check.js';
 
 export interface ReportOptions {

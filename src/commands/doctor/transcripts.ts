@@ -4,10 +4,10 @@
  */
 import { type Dirent, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { counted } from '../../counted.js';
-import { errorCode, errorReason } from '../../errors.js';
-import { openclawDirectory } from '../../openclaw.js';
 import { isTranscript } from '../../source/transcript-directories.js';
+import { openclawDirectory } from '../../start/openclaw.js';
+import { counted } from '../../util/counted.js';
+import { errorCode, errorReason } from '../../util/errors.js';
 import { type Check, ok, warning } from './check.js';
 
 const NAME = 'OpenClaw files';

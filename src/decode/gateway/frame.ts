@@ -2,7 +2,7 @@
  * The envelope of the gateway's WebSocket protocol, as recorded (`{"rx", "frame", "dir"?}` a line) or bare, and what the
  * frames that tell of agents have in common.
  */
-import { isObject, type Json, number, object, text } from '../../json.js';
+import { isObject, type Json, number, object, text } from '../../util/json.js';
 
 export interface EventFrame {
   event: string;

@@ -2,7 +2,7 @@
  * Rows of a session's history, as `sessions.get` answers them: the one place where the gateway tells how many reasoning
  * tokens a model call spent. The calls themselves come as events, so nothing else is taken from here.
  */
-import { type Json, number, object, text } from '../../json.js';
+import { type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import type { HistoryFrame } from './frame.js';
 import type { GatewayMemory } from './sessions.js';

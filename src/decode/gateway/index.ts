@@ -3,8 +3,8 @@
  * memory of sessions, because the catalog's events say in full what the frames say in pieces.
  */
 
-import { type Json, list } from '../../json.js';
 import { agentOfSession } from '../../model/session-key.js';
+import { type Json, list } from '../../util/json.js';
 import { checkEvents, type Decoded, type Decoder, type DecoderMemory, ignore, reject } from '../decoder.js';
 import {
   type AgentPayload,

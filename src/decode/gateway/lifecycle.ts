@@ -3,8 +3,8 @@
  * start repeats on each retry and an abort ends a run twice; the first start counts, and the settled end.
  */
 
-import { type Json, number, object, text } from '../../json.js';
 import { ANNOUNCE_PREFIX } from '../../model/announce.js';
+import { type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, isSpawnTold, rememberSpawnTold } from './sessions.js';

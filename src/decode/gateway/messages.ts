@@ -3,10 +3,10 @@
  * the way.
  */
 
-import { blockText, type Json, number, object, text, withoutUndefined } from '../../json.js';
 import { runOfInput } from '../../model/input.js';
 import { isMaskOf } from '../../model/masked.js';
 import { agentOfSession } from '../../model/session-key.js';
+import { blockText, type Json, number, object, text, withoutUndefined } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import { modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';

@@ -2,7 +2,7 @@
  * The `tool` stream, and the frames that complete it. In protocol 3 a call's error text and exit code come just after its result,
  * in `item` and `command_output` frames, so its end is held for them; in protocol 4 that of a command whose result has no code.
  */
-import { blockText, type Json, number, object, text } from '../../json.js';
+import { blockText, type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import { toolEnd } from '../tool-end.js';
 import type { AgentPayload } from './frame.js';

@@ -2,9 +2,9 @@
  * What a gateway can be asked for after a gap: its audit log, its sessions, their stored messages, and the latest events of
  * what is running. Asking costs a few calls a session, and only of sessions in which something happened since.
  */
-import { groupBy } from '../../group-by.js';
-import { type Json, list, number, object, text } from '../../json.js';
-import { within } from '../../within.js';
+import { groupBy } from '../../util/group-by.js';
+import { type Json, list, number, object, text } from '../../util/json.js';
+import { within } from '../../util/within.js';
 import { type Answer, BUSY, type Call } from './calls.js';
 import type { Connection } from './connection.js';
 

@@ -1,7 +1,7 @@
 /**
  * Calls to a gateway that wait for their answers. An answer that does not come is an answer too.
  */
-import { isObject, type Json } from '../../json.js';
+import { isObject, type Json } from '../../util/json.js';
 import { type GatewayError, type ResponseFrame, request } from './frames.js';
 import { type Shown, shownError } from './shown.js';
 

@@ -3,8 +3,8 @@
  * was asked and what came of it, and the session's row how its last run ended. Pure.
  */
 import { createHash } from 'node:crypto';
-import { type Json, list, number, object, text } from '../../json.js';
 import { isMasked, isMaskOf } from '../../model/masked.js';
+import { type Json, list, number, object, text } from '../../util/json.js';
 import type { SessionAnswers } from './answers.js';
 
 export interface RebuildOptions {

@@ -2,8 +2,8 @@
  * What a gateway pushes, as one whole stream over all its connections. While the past is being asked for, what is pushed
  * waits, so that the stream stays in order; then both are given out together, and after that everything as it comes.
  */
-import { object } from '../../json.js';
-import { within } from '../../within.js';
+import { object } from '../../util/json.js';
+import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
 import type { Connection, Ending } from './connection.js';
 import type { EventFrame } from './frames.js';

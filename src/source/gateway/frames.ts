@@ -2,7 +2,7 @@
  * The gateway's wire: JSON text frames over a WebSocket, requests answered by id, and events pushed with a number that
  * counts up within one connection.
  */
-import { isObject, type Json, object, text } from '../../json.js';
+import { isObject, type Json, object, text } from '../../util/json.js';
 
 export interface ResponseFrame {
   type: 'res';

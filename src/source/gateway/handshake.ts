@@ -2,7 +2,7 @@
  * How the bridge introduces itself to a gateway: what it calls itself, what it asks for, and how it proves who it is. The
  * gateway takes names from closed lists only, so that the bridge is a `gateway-client` of the mode `backend`.
  */
-import { isObject, type Json, number, object, text } from '../../json.js';
+import { isObject, type Json, number, object, text } from '../../util/json.js';
 import { VERSION } from '../../version.js';
 
 /** Protocol 3 is what OpenClaw 2026.4 speaks, 4 what 2026.9 does. */

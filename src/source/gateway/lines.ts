@@ -2,7 +2,7 @@
  * The lines that following a gateway gives out, in the recording form: what was pushed, what is rebuilt of the past, rows that
  * tell of reasoning tokens, and what was missed.
  */
-import type { Json } from '../../json.js';
+import type { Json } from '../../util/json.js';
 import type { Gap } from './gap.js';
 import type { RebuiltFrame } from './rebuild.js';
 

@@ -3,7 +3,7 @@
  * happened, since a gateway that went down took it with it without a word.
  */
 import { addMember, createBoundedSet, hasMember } from '../../capture/bounded.js';
-import { type Json, number, object, text } from '../../json.js';
+import { type Json, number, object, text } from '../../util/json.js';
 import type { OpenRun } from './facts.js';
 import { endsRun } from './frames.js';
 

@@ -1,7 +1,7 @@
 /**
  * From a gateway's answers about all sessions to what is given out of them, in the order in which it happened.
  */
-import { type Json, object } from '../../json.js';
+import { type Json, object } from '../../util/json.js';
 import type { Asked, SessionAnswers } from './answers.js';
 import type { OpenRun, RebuildOptions } from './facts.js';
 import { rebuiltLine, rowsLine } from './lines.js';

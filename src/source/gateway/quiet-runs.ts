@@ -2,7 +2,7 @@
  * Runs of which the gateway pushes the messages and nothing else, as it may with a heartbeat's: when they have been quiet
  * for a moment, they are asked about.
  */
-import { type Json, number, object, text } from '../../json.js';
+import { type Json, number, object, text } from '../../util/json.js';
 
 /** After its last message a run is over in no time. */
 const QUIET_MS = 1_500;

@@ -3,7 +3,7 @@
  * given on as rows that join by message id. The live path never waits for it. What a gateway can't answer now, because it is
  * about to restart, stays wanted, and is asked for when it answers again, be it on another connection.
  */
-import { type Json, list, number, object, text } from '../../json.js';
+import { type Json, list, number, object, text } from '../../util/json.js';
 import { type Backoff, backoffDelay } from '../socket.js';
 import { type Call, isNoAnswer } from './calls.js';
 import { type EventFrame, endsRun } from './frames.js';

@@ -4,8 +4,8 @@
  * they repeat of the gateway's words can be shown as it is: it is made so where it comes in.
  */
 
-import { errorCode, errorReason } from '../../errors.js';
-import { number, text } from '../../json.js';
+import { errorCode, errorReason } from '../../util/errors.js';
+import { number, text } from '../../util/json.js';
 import type { GatewayError } from './frames.js';
 import { PROTOCOLS, READ_SCOPE } from './handshake.js';
 

@@ -2,8 +2,8 @@
  * Asks a gateway for what is missing of what it pushed: what was missed while nobody followed it, what it dropped, and what it
  * writes down late. Until the answers have gone out, what is pushed meanwhile waits.
  */
-import { counted } from '../../counted.js';
-import { type Json, object, text } from '../../json.js';
+import { counted } from '../../util/counted.js';
+import { type Json, object, text } from '../../util/json.js';
 import { type Asked, askForMissed } from './answers.js';
 import type { Connection } from './connection.js';
 import { type EventFrame, endsRun } from './frames.js';

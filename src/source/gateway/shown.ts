@@ -2,7 +2,7 @@
  * What a gateway says, as it may be shown: without the secrets that it was given, which it may repeat, without control
  * characters, and short. It is made so where it comes in, so that nobody who shows it has to think of that.
  */
-import { redact } from '../../redact.js';
+import { redact } from '../../util/redact.js';
 import type { GatewayError } from './frames.js';
 import type { Hello } from './handshake.js';
 import { cleaned, isKnownCode } from './refusals.js';

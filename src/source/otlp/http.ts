@@ -3,7 +3,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { errorCode } from '../../errors.js';
+import { errorCode } from '../../util/errors.js';
 import { type Answer, CONTENT_TYPES, type Encoding, type Refusal, refuse } from './answers.js';
 import { tooLarge } from './request.js';
 

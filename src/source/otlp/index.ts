@@ -3,8 +3,8 @@
  * events. A sender is answered when what it sent is kept, so that it can keep it until then.
  */
 import { once } from 'node:events';
-import { errorReason } from '../../errors.js';
 import type { Positions, Source } from '../../model/source.js';
+import { errorReason } from '../../util/errors.js';
 import { boundAddress, listen } from '../listen.js';
 import { createReaderSource, type Push } from '../reader.js';
 import { isFinal } from './answers.js';

@@ -3,7 +3,7 @@
  * unknown keys passed over. What is wrong in it is said with its place.
  */
 import { isUtf8 } from 'node:buffer';
-import { isObject, type Json } from '../../json.js';
+import { isObject, type Json } from '../../util/json.js';
 import {
   bodyOf,
   describePlace,

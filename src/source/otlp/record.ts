@@ -3,7 +3,7 @@
  * stands in its request. All else that OTLP has on a record says nothing that the line does not.
  */
 import { hash } from 'node:crypto';
-import { withoutControls } from '../../controls.js';
+import { withoutControls } from '../../util/controls.js';
 
 /** Indices within a request. */
 export interface Place {

@@ -3,7 +3,7 @@
  */
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
-import { errorCode } from '../../errors.js';
+import { errorCode } from '../../util/errors.js';
 import { type Encoding, type Refusal, refuse } from './answers.js';
 import { readJson } from './json.js';
 import { readProtobuf } from './protobuf.js';

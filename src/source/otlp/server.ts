@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { within } from '../../within.js';
+import { within } from '../../util/within.js';
 import { answerTo, type Encoding, type Refusal, refuse, type Taken } from './answers.js';
 import { encodingOf, type Head, onClientError, readBody, readHead, say } from './http.js';
 import type { SentRecord } from './record.js';

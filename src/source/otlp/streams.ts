@@ -2,9 +2,10 @@
  * From the log records of a request to batches of lines: one stream per sender, in the order of the request. A stream goes on
  * over requests and restarts, and ends when too many others have been heard since.
  */
-import { groupBy } from '../../group-by.js';
-import { object } from '../../json.js';
+
 import type { LineBatch, Positions } from '../../model/source.js';
+import { groupBy } from '../../util/group-by.js';
+import { object } from '../../util/json.js';
 import { createLineSplitter, type Line, type LineSplitter } from '../lines.js';
 import { lineBatch } from '../reader.js';
 import type { SentRecord } from './record.js';

@@ -1,8 +1,8 @@
 /** Which sessions a gateway is asked about after a gap, of however many it has. */
 import { expect, test } from 'vitest';
-import type { Json } from '../../../src/json.js';
 import { askForMissed } from '../../../src/source/gateway/answers.js';
 import type { Answer } from '../../../src/source/gateway/calls.js';
+import type { Json } from '../../../src/util/json.js';
 
 const SINCE_MS = 1_000_000;
 

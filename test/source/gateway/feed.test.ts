@@ -4,7 +4,6 @@
  */
 import { fc, test as property } from '@fast-check/vitest';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { Json } from '../../../src/json.js';
 import { encodeEntry } from '../../../src/keep/journal.js';
 import type { LineBatch, SourceStatus } from '../../../src/model/source.js';
 import type { Answer } from '../../../src/source/gateway/calls.js';
@@ -12,6 +11,7 @@ import type { Connection, Ending } from '../../../src/source/gateway/connection.
 import { createFeed, type Feed } from '../../../src/source/gateway/feed.js';
 import type { EventFrame } from '../../../src/source/gateway/frames.js';
 import type { GatewayPosition } from '../../../src/source/gateway/position.js';
+import type { Json } from '../../../src/util/json.js';
 import {
   answersOf,
   byId,

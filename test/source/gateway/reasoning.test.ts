@@ -1,8 +1,8 @@
 /** Reasoning tokens that are asked for on the side: for how long, and by what clock. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type Json, object } from '../../../src/json.js';
 import type { Answer, Call } from '../../../src/source/gateway/calls.js';
 import { createReasoning } from '../../../src/source/gateway/reasoning.js';
+import { type Json, object } from '../../../src/util/json.js';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

@@ -5,10 +5,10 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
 import { createLineDecoder } from '../../../src/decode/index.js';
-import { type Json, object } from '../../../src/json.js';
 import type { SessionAnswers } from '../../../src/source/gateway/answers.js';
 import type { RebuildOptions } from '../../../src/source/gateway/facts.js';
 import { type RebuiltFrame, rebuildFrames } from '../../../src/source/gateway/rebuild.js';
+import { type Json, object } from '../../../src/util/json.js';
 import {
   type Answers,
   answersOf,

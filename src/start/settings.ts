@@ -5,9 +5,9 @@
 import { readFileSync } from 'node:fs';
 import { type Document, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
-import { DIALECTS } from './decode/index.js';
-import { errorReason } from './errors.js';
-import { type DestinationRecord, destinationSchema, parseDestination } from './export/index.js';
+import { DIALECTS } from '../decode/index.js';
+import { type DestinationRecord, destinationSchema, parseDestination } from '../export/index.js';
+import { errorReason } from '../util/errors.js';
 import { limitsSchema, storeSchema } from './limits.js';
 import { LOG_FORMATS, LOG_LEVELS } from './log-options.js';
 

@@ -4,11 +4,11 @@
  */
 import pino from 'pino';
 import { prettyFactory } from 'pino-pretty';
-import { withoutControls } from './controls.js';
+import type { Logger } from '../model/logger.js';
+import { supportsColor } from '../terminal/escapes.js';
+import { printAbove } from '../terminal/standing.js';
+import { withoutControls } from '../util/controls.js';
 import type { LogFormat, LogLevel } from './log-options.js';
-import type { Logger } from './model/logger.js';
-import { supportsColor } from './terminal/escapes.js';
-import { printAbove } from './terminal/standing.js';
 
 const STDERR = 2;
 

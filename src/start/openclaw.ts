@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import JSON5 from 'json5';
-import { errorReason } from './errors.js';
-import { isObject, type Json, object, text } from './json.js';
+import { errorReason } from '../util/errors.js';
+import { isObject, type Json, object, text } from '../util/json.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

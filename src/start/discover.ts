@@ -2,9 +2,9 @@
  * What is there to send to, where nobody said: the endpoint that the environment names, else ClawMetry, else whatever takes
  * OTLP on its usual port, else the terminal. ClawMetry listens on the OTLP port too, so the two are never both taken.
  */
-import { EMPTY_JSON, environmentNamesEndpoint, PRESETS, type PresetName } from './export/index.js';
-import type { Signal } from './model/delivery.js';
-import { readStart, request } from './undici.js';
+import { EMPTY_JSON, environmentNamesEndpoint, PRESETS, type PresetName } from '../export/index.js';
+import type { Signal } from '../model/delivery.js';
+import { readStart, request } from '../util/undici.js';
 
 export interface Choice {
   /** A value of `--to`. */
