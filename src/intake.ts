@@ -28,7 +28,7 @@ export interface SourceCounts {
   rejected: Record<string, number>;
 }
 
-const noCounts = (): SourceCounts => ({ lines: 0, events: 0, ignored: {}, rejected: {} });
+export const noCounts = (): SourceCounts => ({ lines: 0, events: 0, ignored: {}, rejected: {} });
 
 function addCounts(all: SourceCounts[]): SourceCounts {
   const total = noCounts();

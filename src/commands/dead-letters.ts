@@ -12,7 +12,9 @@ import { openShared } from '../start/keeping.js';
 import type { Settings } from '../start/settings.js';
 import type { Store } from '../store/index.js';
 import { EXIT } from '../summary.js';
+import { counted } from '../util/counted.js';
 import { groupBy } from '../util/group-by.js';
+import { BYTES_PER_MB } from '../util/units.js';
 import { within } from '../util/within.js';
 import type { OnInterrupt } from './interrupt.js';
 import { failed, misused, type Outcome } from './outcome.js';
@@ -127,7 +129,7 @@ export const purgeDeadLetters = (ids: string[], settings: Settings): Promise<Out
   withLetters(settings, ids, async (letters, store) => {
     const problem = await remove(store, letters);
     if (problem !== undefined) return failed(problem);
-    print(`${letters.length} dead letters thrown away`);
+    print(`${counted(letters.length, 'dead letter')} thrown away`);
     return { status: EXIT.ok };
   });
 
@@ -232,7 +234,7 @@ export const resendDeadLetters = (
   withLetters(settings, ids, async (letters, store) => {
     const configs = await chooseBackends(settings);
     if ('error' in configs) return misused(configs.error);
-    const memory_limit_bytes = settings.limits.memory_mb * 1024 * 1024;
+    const memory_limit_bytes = settings.limits.memory_mb * BYTES_PER_MB;
     const destinations = configs.map((config) => createDestination(config, { logger, memory_limit_bytes }));
     const resending: Resending = { sent: 0, is_over: false };
     const interrupted = new Promise<void>((resolve) => {
@@ -253,6 +255,6 @@ export const resendDeadLetters = (
     await sending;
     const { sent, problem } = resending;
     if (problem !== undefined) return failed(problem);
-    print(`${sent} of ${letters.length} dead letters sent`);
+    print(`${sent} of ${counted(letters.length, 'dead letter')} sent`);
     return { status: sent === letters.length ? EXIT.ok : EXIT.incomplete };
   });

@@ -3,7 +3,7 @@
  * became of that at each destination. With `--check` its exit status says whether a bridge is at work there.
  */
 
-import { LEDGER, type Ledger, type SignalLedger } from '../keep/ledger.js';
+import { LEDGER, type Ledger, type SignalLedger, type SourceLedger } from '../keep/ledger.js';
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
 import { openShared } from '../start/keeping.js';
 import type { Settings } from '../start/settings.js';
@@ -11,9 +11,9 @@ import { hasLiveOwner, type Store } from '../store/index.js';
 import { describeFaults, describeReasons, EXIT } from '../summary.js';
 import { formatDuration } from '../terminal/units.js';
 import { withoutControls } from '../util/controls.js';
+import { counted } from '../util/counted.js';
+import { BYTES_PER_MB } from '../util/units.js';
 import { failed, type Outcome } from './outcome.js';
-
-const BYTES_PER_MB = 1024 * 1024;
 
 /** The ledger is written once a second, but not while a large state is, nor during the drain. */
 const FRESH_MS = 15_000;
@@ -51,6 +51,23 @@ function describeSignal(ledger: SignalLedger, now_ms: number): string {
   return parts.filter((part) => part !== '').join(' · ');
 }
 
+/** Of a bridge that is gone, what its sources said last says nothing any more. */
+function describeSource(
+  { lines, events, ignored, rejected, condition }: SourceLedger,
+  { state }: Status,
+  now_ms: number,
+): string {
+  const is_down = state === 'running' && condition?.state === 'down';
+  const parts = [
+    counted(lines, 'line'),
+    counted(events, 'event'),
+    describeReasons('ignored', ignored),
+    describeReasons('bad', rejected),
+    is_down ? `for ${formatDuration(now_ms - condition.since_ms)}: ${condition.message}` : '',
+  ];
+  return parts.filter((part) => part !== '').join(' · ');
+}
+
 function describeState({ state, pid, started_ms, updated_ms }: Status, now_ms: number): string {
   const since = new Date(started_ms).toISOString();
   if (state === 'running') return `running since ${since}, process ${pid}`;
@@ -65,20 +82,11 @@ function describeStatus(status: Status, now_ms: number): string[] {
   const rows: [string, string, string][] = [
     ['bridge', '', describeState(status, now_ms)],
     ['store', '', `${directory} · ${(store_bytes / BYTES_PER_MB).toFixed(1)} MB`],
-    ...Object.entries(sources).map(
-      ([name, { lines, events, ignored, rejected }]): [string, string, string] => [
-        'source',
-        name,
-        [
-          `${lines} lines`,
-          `${events} events`,
-          describeReasons('ignored', ignored),
-          describeReasons('bad', rejected),
-        ]
-          .filter((part) => part !== '')
-          .join(' · '),
-      ],
-    ),
+    ...Object.entries(sources).map(([name, source]): [string, string, string] => [
+      'source',
+      name,
+      describeSource(source, status, now_ms),
+    ]),
     [
       'runs',
       '',

@@ -5,6 +5,7 @@
 
 import type { Signal } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
+import { BYTES_PER_MB } from '../util/units.js';
 import { accessAdvice, isAccessRefused } from './access.js';
 import type { DestinationConfig } from './config.js';
 import type { LaneEvent } from './lane.js';
@@ -24,8 +25,6 @@ type ReportedEvent = Exclude<LaneEvent, { kind: 'answered' }>;
 
 /** How long the same thing is not said again. */
 export const REPEAT_AFTER_MS = 60_000;
-
-const BYTES_PER_MB = 1024 * 1024;
 
 /** What is shown of what a backend says. */
 const MAX_MESSAGE_LENGTH = 200;

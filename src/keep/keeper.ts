@@ -48,7 +48,7 @@ export interface Keeper {
   advance(entry: JournalEntry): void;
   /** From now on it keeps up. */
   start(): void;
-  /** Something was given out, so that answers are to be expected. */
+  /** Something has happened that the ledger may tell, or that answers are to be expected of. */
   wake(): void;
   /** Writes down what has been answered and the ledger, and takes a checkpoint where one is due. */
   keepUp(): Promise<void>;
@@ -229,7 +229,10 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     },
     isKept: journaling.isKept,
     start: rhythm.start,
-    wake: rhythm.wake,
+    wake() {
+      ledger.note();
+      rhythm.wake();
+    },
     keepUp: rhythm.look,
     checkpoint: checkpoints.take,
     stop,

@@ -5,6 +5,7 @@
 import type { SourceCounts } from '../intake.js';
 import type { DeliveryProblem, Destination, Signal, SignalCounts } from '../model/delivery.js';
 import type { RecordChange } from '../model/record.js';
+import type { SourceStatus } from '../model/source.js';
 import type { Store } from '../store/index.js';
 import type { Summary } from '../summary.js';
 
@@ -19,6 +20,16 @@ export interface SignalLedger extends SignalCounts {
   last_error?: DeliveryProblem;
 }
 
+/** What was last said of a source: that it can't be read, and why, or that it can. */
+export interface SourceCondition {
+  state: SourceStatus['state'];
+  message: string;
+  /** Epoch milliseconds. */
+  since_ms: number;
+}
+
+export type SourceLedger = SourceCounts & { condition?: SourceCondition };
+
 export interface Ledger {
   version: 1;
   pid: number;
@@ -29,7 +40,7 @@ export interface Ledger {
   updated_ms: number;
   /** What the store takes up on the disk. */
   store_bytes: number;
-  sources: Record<string, SourceCounts>;
+  sources: Record<string, SourceLedger>;
   runs: Summary['runs'];
   destinations: Record<string, Partial<Record<Signal, SignalLedger>>>;
 }

@@ -26,6 +26,7 @@ import { supportsColor, takesEscapes } from '../terminal/escapes.js';
 import { supportsUnicode } from '../terminal/unicode.js';
 import { errorReason } from '../util/errors.js';
 import { newInstanceId } from '../util/instance-id.js';
+import { BYTES_PER_MB } from '../util/units.js';
 import { type Choice, discoverDestination } from './discover.js';
 import type { Settings } from './settings.js';
 
@@ -40,7 +41,6 @@ export interface OpenedDestinations {
   attach(bridge: { summary(): Summary }): void;
 }
 
-const BYTES_PER_MB = 1024 * 1024;
 const DEFAULT_COLUMNS = 100;
 
 export interface ChosenDestinations {

@@ -8,10 +8,9 @@ import type { KeepOptions } from '../bridge.js';
 import { openKept } from '../keep/kept.js';
 import type { Logger } from '../model/logger.js';
 import { openStore, type Store } from '../store/index.js';
+import { BYTES_PER_MB } from '../util/units.js';
 import { dataDirectory } from './gateway.js';
 import type { Settings, StartSettings } from './settings.js';
-
-const BYTES_PER_MB = 1024 * 1024;
 
 export interface Keeping {
   /** Absent where nothing is kept. */

@@ -2,6 +2,7 @@
  * The bounds that a user can set, in the configuration file and in the library alike.
  */
 import { z } from 'zod';
+import { BYTES_PER_MB } from '../util/units.js';
 
 export const limitsSchema = z.strictObject({
   /** What the destinations may hold in memory, together. */
@@ -9,11 +10,7 @@ export const limitsSchema = z.strictObject({
   /** What the store may hold on the disk. */
   store_mb: z.number().min(1).max(10_000_000).default(2048),
   /** A longer line is passed over. */
-  line_bytes: z
-    .int()
-    .min(1_024)
-    .max(1_000_000_000)
-    .default(1024 * 1024),
+  line_bytes: z.int().min(1_024).max(1_000_000_000).default(BYTES_PER_MB),
   /** Content that one attribute holds, with `content`. */
   content_bytes: z
     .int()

@@ -292,7 +292,7 @@ describe('what validate says', () => {
     const store = ['--data-dir', temporaryDirectory()];
     const replayed = await runToEnd(['replay', path, '--to', 'console', ...store]);
     expect(replayed.stderr).toContain(`WARN: ${shown}:1: type: `);
-    expect((await runToEnd(['status', ...store])).stdout).toContain(`${shown}  1 lines`);
+    expect((await runToEnd(['status', ...store])).stdout).toContain(`${shown}  1 line`);
     expect((await runToEnd(['validate', `${path}x`])).stderr).toContain(`can't read ${shown}x: it does not`);
   });
 

@@ -47,7 +47,7 @@ test.each<NodeJS.Signals>(['SIGINT', 'SIGTERM', 'SIGKILL'])(
 
     const sink = await startSink();
     const again = await runToEnd(['dead-letters', 'resend', '--to', `otlp=${sink.url}`, ...at]);
-    expect(again).toMatchObject({ status: 0, stdout: '1 of 1 dead letters sent\n' });
+    expect(again).toMatchObject({ status: 0, stdout: '1 of 1 dead letter sent\n' });
     expect(sink.requests.map((request) => request.signal)).toEqual(['metrics']);
   },
 );

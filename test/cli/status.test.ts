@@ -1,5 +1,6 @@
-/** `status --check`, by which whoever looks after a bridge sees whether it is at work. */
-import { expect } from 'vitest';
+/** What `status` says of sources, and `status --check`, by which whoever looks after a bridge sees whether it is at work. */
+import { join } from 'node:path';
+import { expect, vi } from 'vitest';
 import { LEDGER, type Ledger } from '../../src/keep/ledger.js';
 import { openStore, type Store } from '../../src/store/index.js';
 import { test } from './concurrent.js';
@@ -44,6 +45,22 @@ test('it is 0 while a bridge runs, though its destination takes nothing, and 1 o
   const { status, stderr } = await check(directory);
   expect(status).toBe(1);
   expect(stderr).toContain(`no bridge is running on ${directory}`);
+});
+
+test('it shows a source that can not be reached, and since when, until the bridge is gone', async () => {
+  const directory = temporaryDirectory();
+  const at = ['--data-dir', directory];
+  const source = `unix:${join(directory, 'nobody.sock')}`;
+  const program = start(['run', '--from', source, '--to', `otlp=${DEAD_URL}`, ...at, '--drain', '0']);
+  await program.untilLogged(/nobody\.sock/);
+  const told = new RegExp(`source +${source}  0 lines · 0 events · for \\d+.* m?s: .*nobody\\.sock.*`);
+  await vi.waitFor(async () => {
+    expect((await runToEnd(['status', ...at])).stdout).toMatch(told);
+  }, 20_000);
+  program.signal('SIGTERM');
+  await program.ended;
+  const { stdout } = await runToEnd(['status', ...at]);
+  expect(stdout).toContain('0 lines · 0 events\n');
 });
 
 test('it is 1 after a kill, and where no bridge has ever run', async () => {

@@ -2,17 +2,18 @@
  * The place where the bridge keeps things between two starts: whether it can, and whether nobody else can read them. Nothing
  * is made or changed by looking.
  */
+
 import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { checkStore, describeDamage, FORMAT_VERSION } from '../../store/index.js';
 import { errorReason } from '../../util/errors.js';
+import { BYTES_PER_MB } from '../../util/units.js';
 import { type Check, ok, problem, warning } from './check.js';
 
 const NAME = 'data directory';
 const ADVICE = 'give a directory that this user can write, with --data-dir';
 const NEWER_ADVICE = 'start the newer version that made it, or give another directory with --data-dir';
 
-const BYTES_PER_MB = 1024 * 1024;
 const FREE_MIN_MB = 256;
 const OTHERS = 0o077;
 
