@@ -256,9 +256,11 @@ test('a kill -9 loses nothing, sends nothing twice that was answered, and counts
   const program = start(runInto(sink.url, directory), { env: DELTA });
   program.child.stdin.write(STORY_LINES);
   await untilTold(sink);
+  expect(await statusOf(directory)).toMatchObject({ state: 'running', pid: program.child.pid });
+  // The first checkpoint sends them; the next one is seconds away.
+  await sink.until(() => sink.of('metrics').length > 0);
   // What was answered is on the disk within a second.
   await new Promise((resolve) => setTimeout(resolve, 1_100));
-  expect(await statusOf(directory)).toMatchObject({ state: 'running', pid: program.child.pid });
   program.signal('SIGKILL');
   await program.ended;
   expect(await statusOf(directory)).toMatchObject({ state: 'killed' });
