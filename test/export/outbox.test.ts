@@ -1,5 +1,6 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
+import { Backlog } from '../../src/export/backlog.js';
 import { Lane, type LaneOptions } from '../../src/export/lane.js';
 import { Outbox } from '../../src/export/outbox.js';
 import type { LaneItem } from '../../src/export/queue.js';
@@ -77,6 +78,7 @@ function openLane(disk: Disk, post: LaneOptions<string>['post'], changes: Partia
   return {
     lane,
     outbox,
+    clock,
     /** Takes a checkpoint, a few entries at a time. */
     save(ok = true): void {
       const capture = outbox.capture();
@@ -200,6 +202,19 @@ describe('what is pending', () => {
     expect(disk.records.size).toBe(0);
   });
 
+  test('is all on the disk where another process goes on writing beside what the one before left', async () => {
+    const disk = emptyDisk();
+    for (const prefix of ['a', 'b', 'c']) {
+      const { lane, save } = openLane(disk, silent);
+      lane.offer(names(3, prefix).map((name) => toItem(name)));
+      save();
+      await lane.close();
+    }
+    const { taken, post } = backend();
+    await openLane(disk, post).lane.idle();
+    expect(taken).toEqual(['a', 'b', 'c'].flatMap((prefix) => names(3, prefix)));
+  });
+
   test('has an age, also after a restart', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);
@@ -209,6 +224,160 @@ describe('what is pending', () => {
     first.save();
     expect(first.outbox.since_ms).toBe(since_ms);
     expect(openLane(disk, silent).outbox.since_ms).toBe(since_ms);
+  });
+
+  test('keeps its age while it is written down, and anew, and in parts', () => {
+    const { outbox, clock, save } = openLane(emptyDisk(), silent);
+    const [one, other] = [toItem('one'), toItem('other', 2)];
+    const parts = [toItem('p'), toItem('q')];
+    const since_ms = clock.now();
+    for (const item of [one, other]) outbox.add(item);
+    clock.advance(1_000);
+    const capture = outbox.capture();
+    expect(outbox.since_ms).toBe(since_ms);
+    while (!capture.advance(3));
+    capture.written(true);
+    outbox.leave(one);
+    save();
+    expect(outbox.since_ms).toBe(since_ms);
+    outbox.divide(other, parts);
+    save();
+    expect(outbox.since_ms).toBe(since_ms);
+    for (const part of parts) outbox.leave(part);
+    expect(outbox.since_ms).toBeUndefined();
+    const unsaved = toItem('unsaved', 2);
+    outbox.add(unsaved);
+    const unsaved_ms = clock.now();
+    clock.advance(1_000);
+    outbox.divide(unsaved, parts);
+    expect(outbox.since_ms).toBe(unsaved_ms);
+  });
+
+  test('is as old as the oldest of it, whatever has to be written down anew', () => {
+    const { outbox, clock, save } = openLane(emptyDisk(), silent);
+    const since_ms = clock.now();
+    const add = (count: number): LaneItem<string>[] => {
+      const items = names(count).map((name) => toItem(name));
+      for (const item of items) outbox.add(item);
+      clock.advance(1_000);
+      return items;
+    };
+    // More than one record holds.
+    const oldest = add(200);
+    add(200);
+    save(false);
+    expect(outbox.since_ms).toBe(since_ms);
+    save();
+    const newest = add(2);
+    save();
+    for (const [item] of [oldest, newest]) outbox.leave(item!);
+    const capture = outbox.capture();
+    expect(outbox.since_ms).toBe(since_ms);
+    while (!capture.advance(3));
+    capture.written(true);
+    expect(outbox.since_ms).toBe(since_ms);
+  });
+
+  test('keeps its age in another process, where only what is left of a record is written down anew', async () => {
+    const disk = emptyDisk();
+    const first = openLane(disk, silent);
+    const since_ms = first.clock.now();
+    first.lane.offer(names(6).map((name) => toItem(name)));
+    first.save();
+    await first.lane.close();
+    const { post } = backend();
+    let requests = 0;
+    const second = openLane(disk, (body, signal) => (++requests > 1 ? silent(body, signal) : post(body)));
+    second.clock.advance(1_000);
+    await turn();
+    second.save();
+    expect(second.lane.counts()).toMatchObject({ produced: 6, delivered: 4, pending: 2 });
+    expect(second.outbox.since_ms).toBe(since_ms);
+    await second.lane.close();
+  });
+
+  test('is given up in the parts into which it was taken apart, and has no age then', () => {
+    const { outbox } = openLane(emptyDisk(), silent);
+    const whole = toItem('whole', 5);
+    const parts = [toItem('p', 2), toItem('q', 3)];
+    outbox.add(whole, false);
+    outbox.divide(whole, parts);
+    outbox.leave(parts[0]!);
+    expect(outbox.giveUpUnkept()).toBe(3);
+    expect(outbox.since_ms).toBeUndefined();
+  });
+
+  test('is written down in its parts once it was taken apart', () => {
+    const disk = emptyDisk();
+    const { outbox, save } = openLane(disk, silent);
+    const whole = toItem('whole', 2);
+    outbox.add(whole);
+    save();
+    outbox.divide(whole, [toItem('p'), toItem('q')]);
+    save();
+    expect([...disk.records.values()].map((value) => read(splitRecord(value).body))).toEqual([['p', 'q']]);
+  });
+
+  test.each([
+    ['goes on as it is', false],
+    ['was taken apart meanwhile', true],
+  ])('keeps its order where what is left of a record is written down anew and %s', (_, is_divided) => {
+    const disk = emptyDisk();
+    const { outbox, save } = openLane(disk, silent);
+    const items = ['a0', 'a1', 'b0', 'b1', 'c'].map((name) => toItem(name, 2));
+    const add = (from: number, to: number): void => {
+      for (const item of items.slice(from, to)) outbox.add(item);
+    };
+    add(0, 2);
+    save();
+    add(2, 4);
+    save();
+    add(4, 5);
+    // Of the older record a part is left; the newer one stays as it is.
+    outbox.leave(items[0]!);
+    const capture = outbox.capture();
+    if (is_divided) outbox.divide(items[1]!, [toItem('a1'), toItem('a2')]);
+    while (!capture.advance(3));
+    apply(disk, capture.changes);
+    capture.written(true);
+    const kept = [...disk.records].sort(([a], [b]) => (a < b ? -1 : 1));
+    expect(kept.map(([, value]) => read(splitRecord(value).body))).toEqual([
+      is_divided ? ['a1', 'a2'] : ['a1'],
+      ['b0', 'b1'],
+      ['c'],
+    ]);
+  });
+
+  test.each([
+    ['at once', [true]],
+    ['at the second try', [false, true]],
+  ])('keeps its order where what is left of several records is written down anew, %s', async (_, tries) => {
+    const disk = emptyDisk();
+    const { outbox, lane, save } = openLane(disk, silent);
+    const items = ['a0', 'a1', 'b0', 'b1', 'c0', 'c1'].map((name) => toItem(name));
+    for (const from of [0, 2, 4]) {
+      for (const item of items.slice(from, from + 2)) outbox.add(item);
+      save();
+    }
+    for (const item of items.filter(({ payload }) => payload.endsWith('0'))) outbox.leave(item);
+    for (const ok of tries) save(ok);
+    await lane.close();
+    const { taken, post } = backend();
+    await openLane(disk, post).lane.idle();
+    expect(taken).toEqual(['a1', 'b1', 'c1']);
+  });
+
+  test('loses no letter and leaves no record where a checkpoint could not be written', () => {
+    const disk = emptyDisk();
+    const { outbox, save } = openLane(disk, silent);
+    const item = toItem('a');
+    outbox.add(item);
+    save();
+    outbox.bury([item], 'http_400', 'bad', 1);
+    outbox.leave(item);
+    save(false);
+    save();
+    expect([...disk.records.keys()].map((key) => key.split('/')[0])).toEqual(['dead']);
   });
 
   test('what was answered after a checkpoint is sent no second time: of a segment, and of what the journal brings again', async () => {
@@ -238,6 +407,33 @@ describe('what is pending', () => {
     await second.lane.idle();
     expect([...taken, ...again.taken].sort()).toEqual([...names(6), 'new0', 'new1'].sort());
     expect(balance(second.lane.counts())).toBe(0);
+    expect(second.lane.counts()).toMatchObject({ produced: again.taken.length });
+  });
+
+  test('counts in the next process as what is left of it', async () => {
+    const disk = emptyDisk();
+    const { post } = backend();
+    let requests = 0;
+    const first = openLane(disk, (body, signal) => (++requests > 1 ? silent(body, signal) : post(body)));
+    first.lane.offer(names(6).map((name) => toItem(name)));
+    first.save();
+    await turn();
+    first.flush();
+    await first.lane.close();
+    expect(openLane(disk, silent).lane.counts()).toMatchObject({ produced: 2, pending: 2 });
+  });
+
+  test('what was answered twice is sent no more where it comes twice again', async () => {
+    const disk = emptyDisk();
+    const first = openLane(disk, backend().post);
+    first.lane.offer([toItem('same'), toItem('same')]);
+    await first.lane.idle();
+    first.flush();
+    const { taken, post } = backend();
+    const second = openLane(disk, post);
+    second.lane.offer([toItem('same'), toItem('same'), toItem('same')]);
+    await second.lane.idle();
+    expect(taken).toEqual(['same']);
   });
 
   test('over the bound on memory it is held on the disk alone, and nothing is dropped', async () => {
@@ -264,6 +460,72 @@ describe('what is pending', () => {
     // What is new does not wait for all that is old.
     expect(taken.indexOf('49-19')).toBeLessThan(200);
     expect(opened.lane.counts()).toMatchObject({ delivered: 1000, pending: 0 });
+  });
+
+  /** Takes so many requests, and then none until it is up again. */
+  function breaking(requests: number) {
+    let wake = (): void => undefined;
+    const up = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    const { taken, post } = backend();
+    let left = requests;
+    return {
+      taken,
+      post: async (body: Uint8Array) => (left-- > 0 ? post(body) : UNREACHABLE),
+      sleep: () => up,
+      comeBack(): void {
+        left = Infinity;
+        wake();
+      },
+    };
+  }
+
+  test.each([
+    ['of which a part is answered', 1],
+    ['of which a part is on its way', 0],
+  ])('a record %s is not read back, so that nothing of it is sent twice', async (_, requests) => {
+    const disk = emptyDisk();
+    const { taken, post, sleep, comeBack } = breaking(requests);
+    const { lane, save } = openLane(disk, post, { limit_bytes: 8_000, sleep });
+    for (const prefix of ['a', 'b']) {
+      lane.offer(names(20, prefix).map((name) => toItem(name)));
+      save();
+    }
+    await turn();
+    // Now memory is short.
+    lane.offer(names(40, 'c').map((name) => toItem(name)));
+    expect(lane.isPressed).toBe(true);
+    lane.relieve();
+    save();
+    comeBack();
+    await lane.idle();
+    const all = [...names(20, 'a'), ...names(20, 'b'), ...names(40, 'c')];
+    expect(taken.toSorted()).toEqual(all.toSorted());
+    expect(lane.counts()).toMatchObject({ delivered: 80, pending: 0 });
+  });
+
+  test('what is about to be written down stays in memory until it is', async () => {
+    const disk = emptyDisk();
+    const { taken, post, sleep, comeBack } = breaking(0);
+    const { lane, outbox } = openLane(disk, post, { limit_bytes: 4_000, sleep });
+    lane.offer(names(20).map((name) => toItem(name)));
+    const capture = outbox.capture();
+    while (!capture.advance(3));
+    lane.offer(names(20, 'j').map((name) => toItem(name)));
+    expect(outbox.hasEvicted).toBe(false);
+    capture.written(false);
+    comeBack();
+    await lane.idle();
+    expect(taken.toSorted()).toEqual([...names(20), ...names(20, 'j')].toSorted());
+  });
+
+  test('where much waits the oldest and the newest take turns', async () => {
+    const { taken, post } = backend();
+    const { lane } = openLane(emptyDisk(), post);
+    lane.offer(names(40).map((name) => toItem(name)));
+    await lane.idle();
+    expect(taken.slice(0, 8)).toEqual(['i36', 'i37', 'i38', 'i39', 'i0', 'i1', 'i2', 'i3']);
   });
 
   test('the oldest on the disk can be given up, counted', async () => {
@@ -322,6 +584,25 @@ describe('what is pending', () => {
     expect(taken.filter((name) => name === 'ended' || name === 'corrected')).toEqual(['ended', 'corrected']);
   });
 
+  test('so can the oldest behind a copy of what has not ended', async () => {
+    const { lane, save } = openLane(emptyDisk(), silent);
+    lane.offer([toItem('sent')]);
+    await turn();
+    lane.offer([{ payload: 'copy', bytes: 100, count: 0, id: 'copy' }]);
+    lane.offer([toItem('old')]);
+    save();
+    expect(lane.dropOldest()).toBe(true);
+    expect(lane.counts()).toMatchObject({ pending: 1, dropped: { store_full: 1 } });
+  });
+
+  test('a record that was never one is removed', () => {
+    const disk = emptyDisk();
+    const { outbox } = openLane(disk, silent);
+    disk.records.set(`${outbox.prefix}0`, Buffer.from('nonsense'));
+    openLane(disk, silent).flush();
+    expect(disk.records.size).toBe(0);
+  });
+
   test('a record that can not be read any more is counted', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);
@@ -351,6 +632,19 @@ describe('what is pending', () => {
     expect(taken).toEqual(['b', 'c']);
     expect(second.lane.counts()).toMatchObject({ delivered: 2, pending: 0, dropped: { store_damaged: 1 } });
   });
+});
+
+test('what is taken apart takes up what its parts do, and nothing once those have left', () => {
+  const backlog = new Backlog<string>({ limit_bytes: 400, max_items: 1, in_order: true });
+  const whole = toItem('whole', 2);
+  const parts = [toItem('p'), toItem('q')];
+  backlog.push(whole);
+  expect(backlog.take(1).items).toEqual([whole]);
+  expect(backlog.isMuchTaken).toBe(false);
+  backlog.replace(whole, parts);
+  expect(backlog.isMuchTaken).toBe(true);
+  backlog.leave(parts[0]!);
+  expect(backlog.isMuchTaken).toBe(false);
 });
 
 describe('dead letters', () => {
