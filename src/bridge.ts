@@ -14,10 +14,10 @@
  */
 import { type CorrelatorOptions, createCorrelator, STATE_PREFIX } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
-import { createIntake, createProblemLog, DECODE_PREFIX, noCounts } from './intake.js';
+import { createIntake, createProblemLog, DECODE_PREFIX } from './intake.js';
 import { createKeeper, sendMetrics } from './keep/keeper.js';
 import { isGateway, type Kept } from './keep/kept.js';
-import { createLedger, type Ledger, type SourceCondition } from './keep/ledger.js';
+import { createLedger, type SourceCondition } from './keep/ledger.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
 import type { Logger } from './model/logger.js';
@@ -131,6 +131,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   let opened: OpenedSource[] = [];
   let metricsTimer: NodeJS.Timeout | undefined;
   let restoreTimer: NodeJS.Timeout | undefined;
+  /** By source: what it last said of itself. */
   const conditions = new Map<string, SourceCondition>();
   /** What is read after the end is not applied: nobody would send what comes of it. */
   let is_finished = false;
@@ -144,7 +145,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
           settled: () => pipeline.settled(),
           capture: (everything) => [correlator.capture({ everything }), intake.capture({ everything })],
           ledger: (running) =>
-            createLedger(summary(), sourceLedgers(), destinations, {
+            createLedger(summary(), { counts: intake.countsBySource(), conditions }, destinations, {
               running,
               started_ms,
               now_ms: now(),
@@ -168,26 +169,15 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   const isAsked = (source: string): boolean => kept !== undefined && isGateway(kept.positions, source);
 
-  const sourceLedgers = (): Ledger['sources'] => {
-    const counts = intake.countsBySource();
-    const names = new Set([...Object.keys(counts), ...conditions.keys()]);
-    return Object.fromEntries(
-      [...names].map((name) => {
-        const condition = conditions.get(name);
-        return [name, { ...(counts[name] ?? noCounts()), ...(condition === undefined ? {} : { condition }) }];
-      }),
-    );
-  };
-
   /** A source that can be asked for what it told before may have more to tell of it when it is back. */
-  function takeStatus(source: string, { state, message }: SourceStatus): void {
+  function takeStatus({ name }: Source, { state, message }: SourceStatus): void {
     if (state === 'down') logger.warn(message);
     else logger.info(message);
-    const last = conditions.get(source);
-    conditions.set(source, { state, message, since_ms: last?.state === state ? last.since_ms : now() });
+    const last = conditions.get(name);
+    conditions.set(name, { state, message, since_ms: last?.state === state ? last.since_ms : now() });
     keeper?.wake();
     // A file that is missing has no more to tell of what it told.
-    if (isAsked(source)) correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
+    if (isAsked(name)) correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
   }
 
   function goOn(left: Kept): void {
@@ -207,7 +197,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   const readSource = createReading({
     take: pipeline.take,
-    takeStatus: ({ name }, status) => takeStatus(name, status),
+    takeStatus,
     hasFinished: () => is_finished,
     afterBatch,
     onSourceEnd: options.onSourceEnd,
@@ -285,7 +275,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
         await Promise.race([openAll(), ...(giving_up === undefined ? [] : [untilAborted(giving_up)])]);
       } catch (error) {
         await within(CLOSE_LIMIT_MS, stopReading());
-        await finish(FAILED_START_DRAIN_MS);
+        // Whoever gives up has waited as long as it may take.
+        await finish(giving_up?.aborted ? 0 : FAILED_START_DRAIN_MS);
         throw error;
       }
       pipeline.start();

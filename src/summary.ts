@@ -2,7 +2,6 @@
  * What the program did, as data: the summary that is printed at the end, written with `--summary`, and turned into an exit
  * status.
  */
-
 import type { SourceCounts } from './intake.js';
 import type { Destination, DestinationCounts, SignalCounts } from './model/delivery.js';
 import { counted } from './util/counted.js';

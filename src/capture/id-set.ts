@@ -3,7 +3,6 @@
  * bits, so they stand as two numbers each in a table without a single object: a set of 200,000 takes 4 MB, whatever the texts'
  * lengths, and the collection of garbage never looks into it.
  */
-
 import { isTracked, type Tracking, turn } from './bounded.js';
 
 /** Ids that were added between two moments. */

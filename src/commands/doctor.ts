@@ -2,7 +2,6 @@
  * `doctor`: looks at everything that `run` needs, and says for each what it found and what to do. It goes on where `run`
  * would stop, and looks at independent things at the same time, so that it ends within seconds whatever hangs.
  */
-
 import { dataDirectory } from '../start/gateway.js';
 import { namesOrigin } from '../start/origin.js';
 import { diagnoseSettings, type SettingOptions } from '../start/settings.js';

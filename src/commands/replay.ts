@@ -124,7 +124,7 @@ export async function replay(
   if (problem !== undefined) return failed(problem);
   // A name that is mistyped must give up nothing of an earlier replay, and send nothing of it.
   const missing = await checkRecordings(files);
-  if (missing !== undefined) return failed(missing.message);
+  if (missing !== undefined) return failed(missing);
   keepHeapSmall();
   // Nothing is kept but where it is wanted: a recording can be played again.
   const directory = settings.no_store ? undefined : settings.data_dir;

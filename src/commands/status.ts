@@ -2,7 +2,6 @@
  * `status`: the ledger of a bridge, running or stopped, from its data directory: what came in, what was made of it, and what
  * became of that at each destination. With `--check` its exit status says whether a bridge is at work there.
  */
-
 import { LEDGER, type Ledger, type SignalLedger, type SourceLedger } from '../keep/ledger.js';
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
 import { openShared } from '../start/keeping.js';

@@ -1,7 +1,6 @@
 /**
  * `validate FILE…`: checks every line and names each problem by file, line and field.
  */
-
 import { describeProblem, type Problem, problemsOf, type SourceCounts } from '../intake.js';
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../start/settings.js';

@@ -2,7 +2,6 @@
  * An assistant message as OpenClaw stores it: one message is one model call, with its usage, cost and times. The gateway
  * pushes it and the transcript files keep it, in the same form.
  */
-
 import { runOfInput } from '../model/input.js';
 import { blockText, type Json, number, object, text } from '../util/json.js';
 

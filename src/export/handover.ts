@@ -3,7 +3,6 @@
  * processors hold a bounded number and drop the rest without a word, so that one is flushed before it can be full; what comes
  * meanwhile waits here, within a bound.
  */
-
 import type { Signal, SignalCounts } from '../model/delivery.js';
 import { errorReason } from '../util/errors.js';
 import { LaneQueue } from './queue.js';

@@ -3,7 +3,6 @@
  * is how the next start finds it; `keeper.ts` writes it down. A `run` and a `replay` keep their own in the same store, and
  * share what is pending.
  */
-
 import type { SavedDeliveries } from '../model/delivery.js';
 import type { RecordChange, SavedRecord } from '../model/record.js';
 import type { Store, StoreChange } from '../store/index.js';

@@ -2,7 +2,7 @@
  * The ledger: what a bridge has done up to now, and what it has still to do, as `status` prints it. It is written down once a
  * second while something happens, so that it can be read beside a bridge that runs, and after one that stopped.
  */
-import type { SourceCounts } from '../intake.js';
+import { noCounts, type SourceCounts } from '../intake.js';
 import type { DeliveryProblem, Destination, Signal, SignalCounts } from '../model/delivery.js';
 import type { RecordChange } from '../model/record.js';
 import type { SourceStatus } from '../model/source.js';
@@ -64,9 +64,26 @@ function destinationLedger(destination: Destination): Ledger['destinations'][str
   );
 }
 
+/** A source of which nothing has come yet may have said that it can't be read. */
+function sourceLedgers({ counts, conditions }: SourcesNow): Ledger['sources'] {
+  const names = new Set([...Object.keys(counts), ...conditions.keys()]);
+  return Object.fromEntries(
+    [...names].map((name) => {
+      const condition = conditions.get(name);
+      return [name, { ...(counts[name] ?? noCounts()), ...(condition === undefined ? {} : { condition }) }];
+    }),
+  );
+}
+
+/** By the names of sources. */
+export interface SourcesNow {
+  counts: Record<string, SourceCounts>;
+  conditions: ReadonlyMap<string, SourceCondition>;
+}
+
 export const createLedger = (
   { runs }: Summary,
-  sources: Ledger['sources'],
+  sources: SourcesNow,
   destinations: Destination[],
   { running, started_ms, now_ms }: { running: boolean; started_ms: number; now_ms: number },
 ): Omit<Ledger, 'store_bytes'> => ({
@@ -75,7 +92,7 @@ export const createLedger = (
   running,
   started_ms,
   updated_ms: now_ms,
-  sources,
+  sources: sourceLedgers(sources),
   runs,
   destinations: Object.fromEntries(destinations.map((each) => [each.name, destinationLedger(each)])),
 });

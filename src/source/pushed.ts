@@ -3,7 +3,6 @@
  * checked, written down and counted in the same way. What can't be taken is refused at once, and counted: telemetry neither
  * holds up nor breaks the program that it tells of.
  */
-
 import type { LineBatch, Source } from '../model/source.js';
 import { countReason } from '../util/counter.js';
 import type { Line } from './lines.js';

@@ -56,15 +56,14 @@ async function lookAt(paths: string[]): Promise<string> {
   return hash.digest('base64');
 }
 
-/** What keeps one of them from being opened. */
-export async function checkRecordings(paths: string[]): Promise<SourceError | undefined> {
-  try {
-    await lookAt(paths);
-    return undefined;
-  } catch (error) {
-    if (error instanceof SourceError) return error;
-    throw error;
+/** What keeps one of them from being opened, for people. */
+export async function checkRecordings(paths: string[]): Promise<string | undefined> {
+  for (const path of paths) {
+    const handle = await openFile(path);
+    if ('message' in handle) return handle.message;
+    await handle.close();
   }
+  return undefined;
 }
 
 /** The earliest of what an earlier process left: two streams are left where it stopped between them. */

@@ -2,7 +2,6 @@
  * The gateway of a start: its address, and what opens it. For both the order is that of all settings: option, environment,
  * configuration file, and last what OpenClaw's own configuration on this machine says.
  */
-
 import type { Access } from '../source/index.js';
 import { defaultDataDirectory, openDeviceStore } from '../store/index.js';
 import { type GatewaySecrets, openclawConfigPath, readGatewaySecrets } from './openclaw.js';

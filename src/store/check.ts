@@ -4,6 +4,7 @@
  */
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { counted } from '../util/counted.js';
 import { errorCode } from '../util/errors.js';
 import { DATA_FILE, LOCK_FILE, replaceFile } from './directory.js';
 import { type Inspection, inspect, lookUp } from './inspect.js';
@@ -98,11 +99,9 @@ export function readRecord(directory: string, key: string): Uint8Array | undefin
   return found.value;
 }
 
-const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`;
-
 /** What was found, in words that go on a message about the directory. */
 export function describeDamage({ fault, faults, sound, lost, lost_kinds }: Inspection): string {
-  const more = faults > 1 ? ` (and ${count(faults - 1, 'fault')} more)` : '';
+  const more = faults > 1 ? ` (and ${counted(faults - 1, 'fault')} more)` : '';
   const kinds = lost > 0 && lost_kinds.length > 0 ? `, of ${lost_kinds.join(', ')}` : '';
-  return `${DATA_FILE} is damaged: ${fault}${more}; ${count(sound, 'record')} can be read, ${lost} can not${kinds}`;
+  return `${DATA_FILE} is damaged: ${fault}${more}; ${counted(sound, 'record')} can be read, ${lost} can not${kinds}`;
 }

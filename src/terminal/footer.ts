@@ -3,9 +3,10 @@
  */
 import picocolors from 'picocolors';
 import type { InstrumentName, MetricTotals } from '../model/telemetry.js';
+import { nounFor } from '../util/counted.js';
 import { ASCII_GLYPHS, UNICODE_GLYPHS } from './rows.js';
 import { fitText, textWidth } from './text.js';
-import { formatCost, formatCount, formatShare, nounFor } from './units.js';
+import { formatCost, formatCount, formatShare } from './units.js';
 
 export interface FooterOptions {
   /** The terminal's width in cells. */

@@ -2,7 +2,6 @@
  * What each line of the tree says, before anyone decides how wide or how colourful it is: one row a span, in the order of
  * the tree, every name already safe to print.
  */
-
 import type { AttributeValue, SpanRecord } from '../model/telemetry.js';
 import { counted } from '../util/counted.js';
 import { cleanText } from './text.js';

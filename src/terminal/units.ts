@@ -36,9 +36,6 @@ export function formatShare(part: number, whole: number): string {
   return percent === 0 && part > 0 ? '<1%' : `${percent}%`;
 }
 
-/** A noun as it stands behind a count. */
-export const nounFor = (count: number, noun: string): string => (count === 1 ? noun : `${noun}s`);
-
 /** US dollars: `$0.0420`, `$1.25`, `$1.2k`. */
 export function formatCost(cost_usd: number): string {
   if (cost_usd >= 1000) return `$${formatCount(cost_usd)}`;

@@ -1,4 +1,8 @@
 /**
  * A count and its noun, as a person writes them: `1 session`, `2 sessions`.
  */
-export const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;
+
+/** A noun as it stands behind a count. */
+export const nounFor = (count: number, noun: string): string => (count === 1 ? noun : `${noun}s`);
+
+export const counted = (count: number, noun: string): string => `${count} ${nounFor(count, noun)}`;

@@ -2,7 +2,6 @@
  * The place where the bridge keeps things between two starts: whether it can, and whether nobody else can read them. Nothing
  * is made or changed by looking.
  */
-
 import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { checkStore, describeDamage, FORMAT_VERSION } from '../../store/index.js';

@@ -12,12 +12,14 @@ import {
 import type { Signal } from '../../model/delivery.js';
 import { chooseDestinations } from '../../start/destinations.js';
 import type { Settings } from '../../start/settings.js';
-import { request } from '../../util/undici.js';
+import { readStart, request } from '../../util/undici.js';
 import { describeOutcome, type Finding } from './answers.js';
 import { type Check, ok, problem, warning } from './check.js';
 
 const PROBE_TIMEOUT_MS = 5_000;
 const STATUS_TIMEOUT_MS = 1_000;
+/** What is read of it: something else may answer there, and without an end. */
+const MAX_STATUS_BYTES = 64 * 1024;
 
 interface Probed extends Finding {
   signal: Signal;
@@ -52,7 +54,7 @@ async function clawmetryNote(base: string): Promise<string> {
   try {
     const signal = AbortSignal.timeout(STATUS_TIMEOUT_MS);
     const { body } = await request(`${base}/api/otel-status`, { method: 'GET', signal });
-    const { protobuf } = (await body.json()) as { protobuf?: unknown };
+    const { protobuf } = JSON.parse(await readStart(body, MAX_STATUS_BYTES)) as { protobuf?: unknown };
     if (protobuf === true) return '; with its [otel] extra, it would take protobuf too';
     return protobuf === false ? '; without its [otel] extra, which the bridge does not need' : '';
   } catch {

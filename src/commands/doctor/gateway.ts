@@ -2,7 +2,6 @@
  * The gateways that `run` would follow: where each is, what opens it, whether it lets the bridge in, and what can be seen
  * through it. It is entered as `run` enters it, so that a pairing that is asked for here serves there.
  */
-
 import {
   type Access,
   type Connection,

@@ -2,7 +2,6 @@
  * From what a gateway tells of the past to the frames that it would have pushed: the same runs, tool calls and messages,
  * under the same ids. What was seen already comes again, which does no harm. Pure.
  */
-
 import { runOfInput } from '../../model/input.js';
 import { agentOfSession } from '../../model/session-key.js';
 import { type Json, list, number, object, text } from '../../util/json.js';

@@ -2,7 +2,6 @@
  * From the log records of a request to batches of lines: one stream per sender, in the order of the request. A stream goes on
  * over requests and restarts, and ends when too many others have been heard since.
  */
-
 import type { LineBatch, Positions } from '../../model/source.js';
 import { groupBy } from '../../util/group-by.js';
 import { object } from '../../util/json.js';
