@@ -42,11 +42,14 @@ function withoutContent(event: AgentEvent): object {
 
 /** The lines, to the byte, of a batch that give a wanted event, or all of them where nothing is filtered. */
 function rawLines(batch: LineBatch, intake: Intake, isWanted: IsWanted, isFiltered: boolean): Buffer[] {
-  return batch.lines.flatMap((line) => {
+  const shown = batch.lines.flatMap((line) => {
     const events = intake.take({ ...batch, lines: [line], end: false });
     const isShown = 'bytes' in line && (!isFiltered || events.some(isWanted));
     return isShown ? [line.bytes, NEWLINE] : [];
   });
+  // What a decoder has held to the end is of no one line.
+  if (batch.end) intake.end(batch.stream);
+  return shown;
 }
 
 /** Where the lines alone are not what `replay` makes the same of. */

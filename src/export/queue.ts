@@ -20,8 +20,6 @@ export interface LaneItem<T> {
   line?: Line<T> | undefined;
   place?: number | undefined;
   since_ms?: number | undefined;
-  /** A preview that a final copy has removed. */
-  is_gone?: boolean | undefined;
 }
 
 /** With all that it ever has, so that it need not be made larger later. */
@@ -34,7 +32,6 @@ export const createItem = <T>(payload: T, bytes: number, count: number, id?: str
   line: undefined,
   place: undefined,
   since_ms: undefined,
-  is_gone: undefined,
 });
 
 /** A copy of something that has not ended: it is not missed where it does not arrive. */
@@ -55,11 +52,15 @@ const MAX_ENDED = 16_384;
 const COMPACT_AFTER = 1_024;
 
 export class LaneQueue<T> {
-  #items: LaneItem<T>[] = [];
+  /** Undefined in the place of a preview that a final copy has removed. */
+  #items: (LaneItem<T> | undefined)[] = [];
   #head = 0;
+  /** How many places there have been before those of `#items`. */
+  #past = 0;
   #size = 0;
   #bytes = 0;
-  readonly #previews = new Map<string, LaneItem<T>>();
+  /** The places of the queued ones, of all that there have been. */
+  readonly #previews = new Map<string, number>();
   readonly #ended = new Set<string>();
 
   /** How many items are queued, previews included. */
@@ -96,8 +97,8 @@ export class LaneQueue<T> {
     const items: LaneItem<T>[] = [];
     let bytes = 0;
     for (let at = this.#items.length - 1; at >= this.#head; at--) {
-      const item = this.#items[at] as LaneItem<T>;
-      if (!item.is_gone) {
+      const item = this.#items[at];
+      if (item !== undefined) {
         bytes += item.bytes;
         if (items.length >= max_items || isCorrection(item) || (items.length > 0 && bytes > max_bytes)) break;
         items.push(item);
@@ -120,9 +121,9 @@ export class LaneQueue<T> {
 
   #pushPreview(item: LaneItem<T>, id: string): void {
     if (this.#ended.has(id)) return;
-    const queued = this.#previews.get(id);
+    const queued = this.#queuedPreview(id);
     if (queued === undefined) {
-      this.#previews.set(id, item);
+      this.#previews.set(id, this.#past + this.#items.length);
       this.#append(item);
       return;
     }
@@ -132,13 +133,22 @@ export class LaneQueue<T> {
   }
 
   #pushFinal(item: LaneItem<T>, id: string): void {
-    const queued = this.#previews.get(id);
-    if (queued !== undefined) {
-      this.#forget(queued);
-      queued.is_gone = true;
-    }
+    this.#removePreview(id);
     this.#remember(id);
     this.#append(item);
+  }
+
+  #queuedPreview(id: string): LaneItem<T> | undefined {
+    const place = this.#previews.get(id);
+    return place === undefined ? undefined : this.#items[place - this.#past];
+  }
+
+  #removePreview(id: string): void {
+    const place = this.#previews.get(id);
+    const queued = this.#queuedPreview(id);
+    if (place === undefined || queued === undefined) return;
+    this.#items[place - this.#past] = undefined;
+    this.#forget(queued);
   }
 
   #remember(id: string): void {
@@ -157,11 +167,11 @@ export class LaneQueue<T> {
     this.#bytes += item.bytes;
   }
 
-  /** The oldest item, which stays; passes over the places of those that are gone. */
+  /** The oldest item, which stays. */
   peek(): LaneItem<T> | undefined {
     while (this.#head < this.#items.length) {
       const item = this.#items[this.#head];
-      if (!item?.is_gone) return item;
+      if (item !== undefined) return item;
       this.#head += 1;
     }
     this.#compact();
@@ -188,6 +198,7 @@ export class LaneQueue<T> {
     )
       return;
     this.#items = this.#items.slice(this.#head);
+    this.#past += this.#head;
     this.#head = 0;
   }
 }

@@ -65,9 +65,13 @@ function* readEntries(records: SavedRecord[]): Generator<JournalEntry> {
 /** Notes where a batch leaves its stream. */
 export function advancePosition(positions: Positions, { source, batch }: Omit<JournalEntry, 'now_ms'>): void {
   const { stream, end, position } = batch;
-  const streams = positions[source];
-  if (end && streams !== undefined) delete streams[stream];
-  else if (!end && position !== undefined) positions[source] = { ...streams, [stream]: position };
+  if (end) delete positions[source]?.[stream];
+  else if (position !== undefined) {
+    // Changed in place: a directory of transcripts can have thousands of streams.
+    const streams = positions[source] ?? {};
+    streams[stream] = position;
+    positions[source] = streams;
+  }
 }
 
 /** Whether it can be asked for what it told before: a gateway's one stream has its source's name. */

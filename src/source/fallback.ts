@@ -3,11 +3,12 @@
  * same things under different run ids, so that the fallback ends for good when the first can be followed.
  */
 import { type LineBatch, type Source, SourceError, type SourceStatus } from '../model/source.js';
+import { createNotifier } from './notifier.js';
 import { createReaderSource, lineBatch, type Push } from './reader.js';
 
 export interface FallbackOptions {
   preferred: Source;
-  /** Makes the other one, when it is needed for the first time; undefined where there is nothing to fall back on. */
+  /** Makes the other one, when it is needed; undefined where there is nothing to fall back on yet. */
   createFallback(): Promise<Source | undefined>;
   /** Streams of the fallback that an earlier process left open. */
   open_streams: readonly string[];
@@ -16,6 +17,9 @@ export interface FallbackOptions {
 }
 
 type Item = LineBatch | SourceStatus;
+
+/** How often it is looked whether there is something to fall back on by now. */
+const LOOK_INTERVAL_MS = 10_000;
 
 async function readBoth(
   items: AsyncIterable<Item>,
@@ -27,19 +31,27 @@ async function readBoth(
   let fallback: Source | undefined;
   let reading: Promise<void> | undefined;
   let is_followed = false;
+  let problem: string | undefined;
   const streams = new Set(open_streams);
+  const looking = createNotifier();
 
   function noteStream({ stream, end }: LineBatch): void {
     if (end) streams.delete(stream);
     else streams.add(stream);
   }
 
-  async function readFallback(): Promise<void> {
+  const isWanted = (): boolean => !is_followed && !stop.aborted;
+
+  /** Resolves when it has been read to its end, or is not there: whether it was. */
+  async function readFallback(): Promise<boolean> {
     const created = await createFallback();
-    if (created === undefined || is_followed || stop.aborted) return;
+    if (created === undefined || !isWanted()) return false;
     const others = await created.open();
     // Opening it takes its time.
-    if (is_followed || stop.aborted) return created.close();
+    if (!isWanted()) {
+      await created.close();
+      return false;
+    }
     fallback = created;
     await push({ kind: 'status', state: 'up', message: messages.begins });
     for await (const item of others) {
@@ -47,22 +59,31 @@ async function readBoth(
       if (item.kind === 'lines') noteStream(item);
       await push(item);
     }
+    return true;
   }
 
-  /** A fallback that can't be read is told; the preferred one is waited for all the same. */
-  async function tryFallback(): Promise<void> {
+  /** A fallback that can't be read is told, once; the preferred one is waited for all the same. */
+  async function tryFallback(): Promise<boolean> {
     try {
-      await readFallback();
+      return await readFallback();
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
-      await push({ kind: 'status', state: 'down', message: error.message });
+      if (error.message !== problem) await push({ kind: 'status', state: 'down', message: error.message });
+      problem = error.message;
+      return false;
     }
+  }
+
+  /** An OpenClaw may come to this machine later than the bridge. */
+  async function findFallback(): Promise<void> {
+    while (isWanted() && !(await tryFallback())) await looking.wait(LOOK_INTERVAL_MS);
   }
 
   /** Its streams end with it: were they gone on with after a restart, they would tell what the preferred one has told. */
   async function endFallback(): Promise<void> {
     if (is_followed) return;
     is_followed = true;
+    looking.notify();
     if (fallback !== undefined) {
       await push({ kind: 'status', state: 'up', message: messages.ends });
       await fallback.close();
@@ -70,11 +91,14 @@ async function readBoth(
     for (const stream of streams) await push(lineBatch(stream, [], true));
   }
 
-  stop.addEventListener('abort', () => void fallback?.close());
+  stop.addEventListener('abort', () => {
+    looking.notify();
+    void fallback?.close();
+  });
   for await (const item of items) {
     if (item.kind === 'status' && item.state === 'up') await endFallback();
     await push(item);
-    if (item.kind === 'status' && item.state === 'down' && !is_followed) reading ??= tryFallback();
+    if (item.kind === 'status' && item.state === 'down' && !is_followed) reading ??= findFallback();
   }
   await reading;
 }

@@ -47,6 +47,8 @@ export interface SourceOptions {
   max_line_bytes?: number;
   /** Whether `transcripts` tells what the files hold already; by default it tells what comes. */
   from_start?: boolean;
+  /** Since when, epoch milliseconds, what comes of `transcripts` is told; by default since they are opened. */
+  since_ms?: number;
   /** Where an earlier process stopped, of a followed file, transcripts or `otlp`. */
   resume?: Positions;
   /** How a lost connection is tried again; 0.2 s to 5 s by default. */
@@ -82,6 +84,7 @@ export function createSource(parsed: LineSource, options: SourceOptions): Source
       return createTranscriptsSource(parsed.name, parsed.directory, {
         max_line_bytes,
         from_start: options.from_start ?? false,
+        since_ms: options.since_ms,
         poll_interval_ms: DEFAULT_POLL_INTERVAL_MS,
         resume,
       });

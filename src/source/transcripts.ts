@@ -52,6 +52,8 @@ export interface TranscriptsOptions {
   max_line_bytes: number;
   /** Whether what the files hold already is told as well. */
   from_start: boolean;
+  /** Else what was written since then, epoch milliseconds; where it is absent, since they are opened. */
+  since_ms?: number | undefined;
   poll_interval_ms: number;
   /** Where an earlier process stopped. */
   resume: Positions;
@@ -149,7 +151,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   const followed: Followed = {
     transcripts: new Map(),
     pending: new Set(),
-    since_ms: left?.since_ms ?? (from_start ? 0 : Date.now()),
+    since_ms: left?.since_ms ?? (from_start ? 0 : (options.since_ms ?? Date.now())),
   };
   const { transcripts, pending } = followed;
   const archives = createArchiveFinder(followed, left?.archives ?? []);

@@ -94,12 +94,18 @@ function withTranscripts(
 ): Source {
   const name = `transcripts:${directory}`;
   const { [source.name]: _, ...others } = resume;
+  /** When they were wanted first: they may be there only later. */
+  let since_ms: number | undefined;
   return withFallback({
     preferred: createGateway(source, settings, resume),
-    createFallback: async () =>
-      (await isThere())
-        ? createSource({ kind: 'transcripts', name, directory }, lineOptions(settings, others))
-        : undefined,
+    async createFallback() {
+      since_ms ??= Date.now();
+      if (!(await isThere())) return undefined;
+      return createSource(
+        { kind: 'transcripts', name, directory },
+        { ...lineOptions(settings, others), since_ms },
+      );
+    },
     open_streams: Object.keys(others),
     messages: {
       begins: `following the transcripts below ${directory} until the gateway can be followed`,

@@ -18,8 +18,11 @@ export async function within(limit_ms: number, wanted: Promise<unknown>): Promis
   const limit = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, Math.min(limit_ms, MAX_TIMER_MS));
   });
-  await Promise.race([wanted, limit]);
-  clearTimeout(timer);
+  try {
+    await Promise.race([wanted, limit]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Waits, however long; resolves early once `signal` aborts, and never rejects. */
