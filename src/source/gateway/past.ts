@@ -61,7 +61,8 @@ function rebuildSession(answers: SessionAnswers, options: RebuildOptions): PastS
     const { since_ms, floor_ms } = options;
     const reasoned = reasonedRows(answers, Math.max(floor_ms, since_ms - REASONING_MARGIN_MS));
     return { events, reasoned, is_pending };
-  } catch {
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
     return undefined;
   }
 }

@@ -20,6 +20,8 @@ interface QuietRun {
   timer: NodeJS.Timeout;
 }
 
+type Question = Omit<QuietRun, 'timer'>;
+
 export interface QuietRuns {
   /** Looks at the payload of a message. */
   see(payload: Json): void;
@@ -38,15 +40,15 @@ export interface QuietOptions {
 export function createQuietRuns({ isSeen, isOpen, ask }: QuietOptions): QuietRuns {
   const runs = new Map<string, QuietRun>();
 
-  function askAbout(session_key: string, { run_id, since_ms }: QuietRun): void {
+  function askAbout(session_key: string, question: Question): void {
+    const { run_id, since_ms } = question;
     ask(session_key, since_ms);
     // Whether it is over is known when there has been time for an answer.
     const again = (): void => {
-      if (isOpen(session_key, run_id)) askAbout(session_key, { run_id, since_ms, timer });
+      if (isOpen(session_key, run_id)) askAbout(session_key, question);
       else runs.delete(session_key);
     };
-    const timer = setTimeout(again, STILL_OPEN_MS);
-    runs.set(session_key, { run_id, since_ms, timer });
+    runs.set(session_key, { ...question, timer: setTimeout(again, STILL_OPEN_MS) });
   }
 
   return {
@@ -59,7 +61,7 @@ export function createQuietRuns({ isSeen, isOpen, ask }: QuietOptions): QuietRun
       if (known?.run_id !== run_id && (isSeen(run_id) || runs.size >= MAX_QUIET)) return;
       clearTimeout(known?.timer);
       const since_ms = known?.run_id === run_id ? known.since_ms : (number(timestamp) ?? 0) - BEGAN_BEFORE_MS;
-      const timer = setTimeout(() => askAbout(session_key, { run_id, since_ms, timer }), QUIET_MS);
+      const timer = setTimeout(() => askAbout(session_key, { run_id, since_ms }), QUIET_MS);
       runs.set(session_key, { run_id, since_ms, timer });
     },
     end() {

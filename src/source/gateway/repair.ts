@@ -3,6 +3,7 @@
  * writes down late. Until the answers have gone out, what is pushed meanwhile waits.
  */
 import { counted } from '../../util/counted.js';
+import { errorReason } from '../../util/errors.js';
 import { type Json, object, text } from '../../util/json.js';
 import { type Asked, askForMissed } from './answers.js';
 import type { Connection } from './connection.js';
@@ -43,6 +44,9 @@ export interface RepairOptions {
   say(message: string): Promise<void>;
 }
 
+/** Sessions of which more is expected, at most. */
+const MAX_PENDING = 1_000;
+
 /** The session in which a call may have been written down just now. */
 const settledSession = ({ event, payload }: EventFrame): string | undefined => {
   const told = object(payload);
@@ -70,8 +74,10 @@ export function createRepair(options: RepairOptions): Repair {
   let asking: Connection | undefined;
   /** Sessions that are asked about once more when something has been written down in them, and since when. */
   const pending = new Map<string, number>();
-  /** Something has been written down in one of those, or a run has shown itself of which nothing had been seen. */
-  let is_settled = false;
+  /** Those of them that are to be asked about now. While the gateway is being asked, others too, which may be pending after that. */
+  const settled = new Set<string>();
+  /** Those that are being asked about. */
+  let questioned: string[] = [];
   /** From when on everything has been pushed. */
   let live_since_ms = 0;
   /** From when on the past has been asked for on this connection. */
@@ -83,8 +89,21 @@ export function createRepair(options: RepairOptions): Repair {
     return rebuildPast(asked, { ...times, open_runs, is_restarted });
   }
 
-  function give(past: Past, since_ms: number): void {
-    for (const key of past.pending) pending.set(key, since_ms);
+  function expectMore(key: string, since_ms: number): void {
+    pending.set(key, Math.min(since_ms, pending.get(key) ?? Infinity));
+    if (pending.size <= MAX_PENDING) return;
+    const [oldest = key] = pending.keys();
+    pending.delete(oldest);
+    settled.delete(oldest);
+  }
+
+  /** A question is over. */
+  function endAsking(): void {
+    questioned = [];
+    for (const key of settled) if (!pending.has(key)) settled.delete(key);
+  }
+
+  function give(past: Past): void {
     for (const { payload } of past.events) runs.see(payload);
     for (const { line } of past.events) add(line);
     for (const line of past.rows) add(line);
@@ -97,24 +116,30 @@ export function createRepair(options: RepairOptions): Repair {
     if (connection() !== open) return;
     // What was told just before the answers may have been written down just after them.
     for (const { key, session } of asked.sessions) {
-      if (session.hasActiveRun === true) pending.set(key, since_ms);
+      if (session.hasActiveRun === true) expectMore(key, since_ms);
     }
     const past = rebuild(asked, missing, progress.last()?.boot_id !== open.hello.boot_id);
+    for (const key of past.pending) expectMore(key, since_ms);
     add(missedLine(missing, now(), past.unknown));
-    give(past, since_ms);
+    give(past);
+    endAsking();
     void say(describeFilled(stream, missing, asked.sessions.length, past, now()));
     gaps.fill(missing);
   }
 
   async function completePending(open: Connection): Promise<void> {
-    const since_ms = Math.min(...pending.values());
-    const keys = new Set(pending.keys());
-    pending.clear();
-    is_settled = false;
-    const asked = await askForMissed(open, { since_ms, only: keys });
+    const wanted = new Map([...pending].filter(([key]) => settled.has(key)));
+    const since_ms = Math.min(...wanted.values());
+    questioned = [...wanted.keys()];
+    settled.clear();
+    const asked = await askForMissed(open, { since_ms, only: new Set(wanted.keys()) });
     if (connection() !== open) return;
     const missing = { reason: 'known_in_part', since_ms, open_runs: runs.open };
-    give(rebuild(asked, missing, false), since_ms);
+    const past = rebuild(asked, missing, false);
+    for (const [key, since] of wanted) if (pending.get(key) === since) pending.delete(key);
+    for (const key of past.pending) expectMore(key, wanted.get(key) ?? since_ms);
+    give(past);
+    endAsking();
   }
 
   /** Asks for the past while there is something to ask for, then lets go what waits. */
@@ -122,7 +147,7 @@ export function createRepair(options: RepairOptions): Repair {
     while (connection() === open) {
       const missing = gaps.missing();
       if (missing !== undefined) await fillGap(open, missing);
-      else if (is_settled) await completePending(open);
+      else if (settled.size > 0) await completePending(open);
       else {
         asking = undefined;
         progress.goOn();
@@ -141,12 +166,15 @@ export function createRepair(options: RepairOptions): Repair {
     asking = open;
     progress.stand();
     // What is thrown is a fault of the bridge's own: the next connection begins anew, and other sources are not held up.
-    void repair(open).catch(open.close);
+    void repair(open).catch((error) => {
+      void say(`asking ${stream} for what was missed failed: ${errorReason(error)}`);
+      open.close();
+    });
   }
 
   function askAbout(session_key: string, since_ms: number): void {
-    pending.set(session_key, since_ms);
-    is_settled = true;
+    expectMore(session_key, since_ms);
+    settled.add(session_key);
     ask();
   }
 
@@ -158,11 +186,11 @@ export function createRepair(options: RepairOptions): Repair {
   }
 
   function noticeSettled(frame: EventFrame): void {
-    if (pending.size === 0) return;
+    if (pending.size === 0 && asking === undefined) return;
     const session_key = settledSession(frame);
-    if (session_key === undefined || !pending.has(session_key)) return;
-    is_settled = true;
-    ask();
+    if (session_key === undefined) return;
+    if (asking !== undefined || pending.has(session_key)) settled.add(session_key);
+    if (pending.has(session_key)) ask();
   }
 
   function start(): void {
@@ -182,6 +210,9 @@ export function createRepair(options: RepairOptions): Repair {
     },
     askAbout,
     lose(reason) {
+      // They are asked about on the next connection.
+      for (const key of questioned) settled.add(key);
+      endAsking();
       asking = undefined;
       asked_since_ms = undefined;
       gate.clear();
