@@ -18,7 +18,7 @@ export interface ReadOptions {
   onEvents?(events: AgentEvent[]): void;
   onProblem?(problem: Problem): void;
   /** Asked after each batch: where nothing more is wanted the rest is left unread. */
-  isEnough?(): boolean;
+  isEnough?(): Promise<boolean> | boolean;
 }
 
 /** Reads files one after the other; throws a `SourceError` where one can't be opened. */
@@ -35,7 +35,7 @@ export async function readThrough(files: string[], options: ReadOptions): Promis
       if (item.kind !== 'lines') continue;
       const events = intake.take(item);
       options.onEvents?.(events);
-      if (options.isEnough?.() !== true) continue;
+      if ((await options.isEnough?.()) !== true) continue;
       await source.close();
       return intake.counts();
     }

@@ -23,19 +23,31 @@ function describeCounts({ lines, ignored, rejected }: SourceCounts): string {
   return `${counted(lines, 'line')}; ${parts.filter((part) => part !== '').join('; ')}`;
 }
 
+/** Prints an array, an element at a time: all of them together may be more than there is memory. */
+function createArrayPrinter(write: (text: string) => void) {
+  let count = 0;
+  return {
+    add(element: object): void {
+      const text = JSON.stringify(element, undefined, 2).replaceAll('\n', '\n  ');
+      write(`${count++ === 0 ? '[' : ','}\n  ${text}`);
+    },
+    end: (): void => write(count === 0 ? '[]\n' : '\n]\n'),
+  };
+}
+
 export async function validate(
   files: string[],
   { dialect, limits }: Settings,
   asJson: boolean,
 ): Promise<Outcome> {
-  const problems: object[] = [];
   let count = 0;
   let is_read = true;
-  const print = (text: string): void => {
-    process.stdout.write(`${text}\n`, (error) => {
+  const write = (text: string): void => {
+    process.stdout.write(text, (error) => {
       if (error) is_read = false;
     });
   };
+  const array = createArrayPrinter(write);
   /** Known when what was printed before has been written, or could not be. */
   const isRead = (): Promise<boolean> =>
     new Promise((resolve) => {
@@ -44,8 +56,8 @@ export async function validate(
   const onProblem = (problem: Problem): void => {
     count++;
     for (const each of problemsOf(problem)) {
-      if (asJson) problems.push(toJson(each));
-      else print(describeProblem(each));
+      if (asJson) array.add(toJson(each));
+      else write(`${describeProblem(each)}\n`);
     }
   };
   try {
@@ -54,12 +66,13 @@ export async function validate(
       max_line_bytes: limits.line_bytes,
       onProblem,
       // A reader that went away wants no more; the exit status is certain by then.
-      isEnough: () => !is_read,
+      isEnough: async () => !(await isRead()),
     });
-    if (asJson) print(JSON.stringify(problems, undefined, 2));
+    if (asJson) array.end();
     else if (await isRead()) process.stderr.write(`${describeCounts(counts)}\n`);
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;
+    if (asJson) array.end();
     // Nothing is said to a reader that went away before.
     return (await isRead()) ? failed(error.message) : { status: EXIT.failed };
   }

@@ -190,9 +190,9 @@ function applyEarlyEnd(context: Context, run: Run, call_id: string): void {
 }
 
 function onPartialOutput(context: Context, call: OpenCall, event: EventOf<'tool.output'>): void {
+  if (call.events.length >= MAX_SPAN_EVENTS) return giveUp(context, 'span_events');
   const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
-  if (call.events.length >= MAX_SPAN_EVENTS) return giveUp(context, 'span_events');
   call.events = added(call.events, {
     name: 'openclaw.tool_output',
     ts_ms: event.ts,

@@ -236,7 +236,7 @@ function applyEvent(context: Context, event: AgentEvent): void {
 /** Sees to all of a run that is due. */
 function expireRun(context: Context, run: Run): void {
   expireLimits(context, run);
-  expireSettle(context, run);
+  expireSettle(context, run, context.now_ms);
   expireChats(context, run, context.now_ms);
   expireEarlyEnds(context, run, context.now_ms);
   expireParked(context, run, context.now_ms);
@@ -274,7 +274,7 @@ function closeAll(context: Context): void {
   const { state } = context;
   for (const key of [...state.held.keys()]) forceOpen(context, key);
   for (const run of runsToChange(state)) {
-    if (run.aside.finishing !== undefined) expireSettle({ ...context, now_ms: Infinity }, run);
+    if (run.aside.finishing !== undefined) expireSettle(context, run, Infinity);
     if (run.ended === undefined) closeRun(context, run, 'shutdown', 'still open when the bridge stopped');
   }
   // A run that was closed just now may have left its span with a run that was closed before it.

@@ -41,10 +41,16 @@ const RANK: Record<AgentEvent['type'], number> = {
   'subagent.finished': 8,
 };
 
-function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
-  if (a.ts !== b.ts) return a.ts - b.ts;
-  if (a.seq !== undefined && b.seq !== undefined && a.seq !== b.seq) return a.seq - b.seq;
-  return RANK[a.type] - RANK[b.type];
+/** By their instants; those of one by their numbers, where all of them have one. */
+function sortByTime(events: HeldEvent[]): HeldEvent[] {
+  const unnumbered = new Set(
+    events.filter(({ event }) => event.seq === undefined).map(({ event }) => event.ts),
+  );
+  return events.sort(({ event: a }, { event: b }) => {
+    if (a.ts !== b.ts) return a.ts - b.ts;
+    const by_number = unnumbered.has(a.ts) ? 0 : (a.seq ?? 0) - (b.seq ?? 0);
+    return by_number || RANK[a.type] - RANK[b.type];
+  });
 }
 
 /** OpenClaw's session keys of sub-agents. */
@@ -153,7 +159,7 @@ function takeOut({ state }: Context, held: HeldRun): void {
 
 function release(context: Context, held: HeldRun, parent: Parent): void {
   takeOut(context, held);
-  const events = held.events.sort(byTime);
+  const events = sortByTime(held.events);
   const run = openRun(context, held, parent);
   if (held.gap === true || events.some(({ event }) => event.gap === true)) markGap(context, run);
   previewRun(context, run);

@@ -417,10 +417,11 @@ export function settleRun(context: Context, run: Run): void {
   flushChats(context, run);
 }
 
-export function expireSettle(context: Context, run: Run): void {
+/** Ends what was to wait until then, and no longer. */
+export function expireSettle(context: Context, run: Run, until_ms: number): void {
   const { finishing } = run.aside;
-  if (finishing !== undefined && finishing.due_ms <= context.now_ms) endRun(context, run, finishing.end);
-  if (run.ended !== undefined && run.ended.settle_due_ms <= context.now_ms) closeLeftCalls(context, run);
+  if (finishing !== undefined && finishing.due_ms <= until_ms) endRun(context, run, finishing.end);
+  if (run.ended !== undefined && run.ended.settle_due_ms <= until_ms) closeLeftCalls(context, run);
 }
 
 /** When a run has to be looked at next, if nothing comes: later than now, since what is due by now has been seen to. */

@@ -99,21 +99,21 @@ export function openConfigured(
 ): OpenedDestinations | { error: string } {
   const [shown, ...others] = configs.filter((config) => config.preset === 'console');
   if (others.length > 0) return { error: 'console is named twice: there is one terminal' };
-  const memory_limit_bytes = (memory_mb * BYTES_PER_MB) / (configs.length + processors.length);
+  // The terminal holds nothing back.
+  const backends = configs.filter((config) => config.preset !== 'console');
+  const memory_limit_bytes = (memory_mb * BYTES_PER_MB) / (backends.length + processors.length);
   const resource = createResource(instance_id ?? newInstanceId());
   let metrics: Metrics | undefined;
   let bridge: { summary(): Summary } | undefined;
-  const remote = configs
-    .filter((config) => config.preset !== 'console')
-    .map((config) =>
-      createDestination(config, {
-        logger,
-        memory_limit_bytes,
-        saved,
-        resource,
-        onExport: (signal, name, duration_ms) => metrics?.recordExport(signal, name, duration_ms),
-      }),
-    );
+  const remote = backends.map((config) =>
+    createDestination(config, {
+      logger,
+      memory_limit_bytes,
+      saved,
+      resource,
+      onExport: (signal, name, duration_ms) => metrics?.recordExport(signal, name, duration_ms),
+    }),
+  );
   const own = processors.map((config) =>
     createProcessorDestination(config, { logger, memory_limit_bytes, resource }),
   );
