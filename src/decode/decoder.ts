@@ -87,6 +87,12 @@ function faultsOf(issues: z.core.$ZodIssue[], candidate: unknown, place: string)
   return [...faults.values()].slice(0, MAX_FAULTS);
 }
 
+function removeAbsent(fields: Record<string, unknown>): void {
+  for (const key of Object.keys(fields)) {
+    if (fields[key] === null || fields[key] === undefined) delete fields[key];
+  }
+}
+
 /** What may be an event: as a line has it, or as a decoder has made it. */
 export type Candidate = Record<string, unknown>;
 
@@ -96,9 +102,8 @@ export type Candidate = Record<string, unknown>;
  */
 export function checkEvent(candidate: Candidate, place = ''): Decoded {
   if (isPlainEvent(candidate)) return { events: [candidate] };
-  for (const key of Object.keys(candidate)) {
-    if (candidate[key] === null || candidate[key] === undefined) delete candidate[key];
-  }
+  removeAbsent(candidate);
+  if (isObject(candidate.error)) removeAbsent(candidate.error);
   if (isPlainEvent(candidate)) return { events: [candidate] };
   const result = agentEventSchema.safeParse(candidate);
   if (result.success) return { events: [normaliseInstants(result.data)] };

@@ -513,6 +513,20 @@ describe('the catalog', () => {
       expect(rejected).not.toHaveProperty('more');
     }
   });
+
+  test('null in an error counts as absent, in an output it is a value', () => {
+    const error = { type: null, message: 'm' };
+    expect(decodeEvent({ type: 'agent.finished', status: 'error', error }).events).toMatchObject([
+      { error: { message: 'm' } },
+    ]);
+    expect(decodeEvent({ type: 'tool.error', call_id: 'c', error }).rejected).toMatchObject({
+      path: 'error.type',
+      message: 'missing',
+    });
+    expect(decodeEvent({ type: 'tool.output', call_id: 'c', output: { a: null } }).events).toMatchObject([
+      { output: { a: null } },
+    ]);
+  });
 });
 
 describe('nonsense', () => {
