@@ -61,5 +61,7 @@ const flushed = (stream: NodeJS.WritableStream): Promise<void> =>
 process.stdout.on('error', onOutputError);
 
 const outcome = await runCli(process.argv.slice(2), { onInterrupt });
+// It has nothing left to stop: its last lines may be those that nobody takes.
+command = undefined;
 await flushed(process.stdout);
 end(outcome);

@@ -131,6 +131,7 @@ export const withReasoning = (attributes: Attributes, reasoning: Reasoning): Att
     reasoning.tokens ?? attributes['gen_ai.usage.reasoning.output_tokens'],
   'openclaw.reasoning.duration_ms': reasoning.duration_ms ?? attributes['openclaw.reasoning.duration_ms'],
   'gen_ai.output.messages': reasoningMessages(reasoning) ?? attributes['gen_ai.output.messages'],
+  'openclaw.reasoning.size_bytes': reasoning.size_bytes ?? attributes['openclaw.reasoning.size_bytes'],
 });
 
 export const chatAttributes = (run: Run, session: Session, call: ModelCall): Attributes => ({
@@ -150,6 +151,7 @@ export const chatAttributes = (run: Run, session: Session, call: ModelCall): Att
   'gen_ai.usage.reasoning.output_tokens': call.reasoning.tokens,
   'openclaw.reasoning.duration_ms': call.reasoning.duration_ms,
   'gen_ai.output.messages': reasoningMessages(call.reasoning),
+  'openclaw.reasoning.size_bytes': call.reasoning.size_bytes,
   'gen_ai.response.id': call.response_id,
   'gen_ai.response.finish_reasons': call.finish_reason === undefined ? undefined : [call.finish_reason],
   'openclaw.late': call.late || undefined,

@@ -76,6 +76,7 @@ export function takeReasoning(
   return {
     tokens: event.reasoning_tokens ?? early?.tokens ?? nameless.reasoning?.tokens,
     text: early?.text ?? nameless.reasoning?.text,
+    size_bytes: early?.size_bytes ?? nameless.reasoning?.size_bytes,
     duration_ms: early?.duration_ms ?? nameless.reasoning?.duration_ms,
   };
 }
@@ -87,17 +88,19 @@ export function measureReasoning(context: Context, tokens: number | undefined, l
   measure(context, 'gen_ai.client.inference.usage.reasoning.output_tokens', tokens, labels);
 }
 
-function addUp({ options }: Context, to: Reasoning, { tokens, text, duration_ms }: Reasoning): void {
+function addUp({ options }: Context, to: Reasoning, more: Reasoning): void {
+  const { tokens, text, size_bytes, duration_ms } = more;
   if (tokens !== undefined) to.tokens = (to.tokens ?? 0) + tokens;
   if (duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + duration_ms;
+  if (size_bytes !== undefined) to.size_bytes = (to.size_bytes ?? 0) + size_bytes;
   // A secret may be told in two pieces, of which neither looks like one.
   if (text !== undefined) to.text = redactedHead(`${to.text ?? ''}${text}`, options.content_max_bytes);
 }
 
 function addReasoning(context: Context, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
   const { content, content_max_bytes } = context.options;
-  const text = content ? prepareContent(event.text, content_max_bytes)?.text : undefined;
-  addUp(context, to, { tokens: event.reasoning_tokens, text, duration_ms: event.duration_ms });
+  const prepared = content ? prepareContent(event.text, content_max_bytes) : undefined;
+  addUp(context, to, { tokens: event.reasoning_tokens, ...prepared, duration_ms: event.duration_ms });
 }
 
 function completeChat(context: Context, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {

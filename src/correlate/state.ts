@@ -151,6 +151,8 @@ export interface EndedCall {
 export interface Reasoning {
   tokens?: number | undefined;
   text?: string | undefined;
+  /** Of the whole text. */
+  size_bytes?: number | undefined;
   duration_ms?: number | undefined;
 }
 

@@ -77,6 +77,22 @@ function describe(issue: z.core.$ZodIssue, candidate: unknown, place: string): F
   return { path: [place, ...issue.path.map(String)].filter(Boolean).join('.'), message };
 }
 
+/** What is wrong with a candidate: of a field that is no text at all, not its length too. */
+function faultsOf(issues: z.core.$ZodIssue[], candidate: unknown, place: string): Fault[] {
+  const faults = new Map<string, Fault>();
+  for (const issue of issues) {
+    const fault = describe(issue, candidate, place);
+    if (!faults.has(fault.path)) faults.set(fault.path, fault);
+  }
+  return [...faults.values()].slice(0, MAX_FAULTS);
+}
+
+function removeAbsent(fields: Record<string, unknown>): void {
+  for (const key of Object.keys(fields)) {
+    if (fields[key] === null || fields[key] === undefined) delete fields[key];
+  }
+}
+
 /** What may be an event: as a line has it, or as a decoder has made it. */
 export type Candidate = Record<string, unknown>;
 
@@ -86,14 +102,16 @@ export type Candidate = Record<string, unknown>;
  */
 export function checkEvent(candidate: Candidate, place = ''): Decoded {
   if (isPlainEvent(candidate)) return { events: [candidate] };
-  for (const key of Object.keys(candidate)) {
-    if (candidate[key] === null || candidate[key] === undefined) delete candidate[key];
-  }
+  removeAbsent(candidate);
+  if (isObject(candidate.error)) removeAbsent(candidate.error);
   if (isPlainEvent(candidate)) return { events: [candidate] };
   const result = agentEventSchema.safeParse(candidate);
   if (result.success) return { events: [normaliseInstants(result.data)] };
-  const faults = result.error.issues.slice(0, MAX_FAULTS).map((issue) => describe(issue, candidate, place));
-  const [first = { path: place, message: 'invalid' }, ...more] = faults;
+  const [first = { path: place, message: 'invalid' }, ...more] = faultsOf(
+    result.error.issues,
+    candidate,
+    place,
+  );
   return {
     events: [],
     rejected: { reason: 'invalid_event', ...first, ...(more.length > 0 ? { more } : {}) },

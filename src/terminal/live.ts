@@ -53,7 +53,12 @@ export function createLiveTree(options: LiveTreeOptions): TraceView {
 
   function linesOf(traces: readonly Trace[], now_ms: number): string[] {
     const columns = stream.columns || options.columns;
-    return renderForest(buildForest(traces.flat()), { columns, color, unicode, now_ms });
+    return renderForest(buildForest(traces.flat()), {
+      columns,
+      color,
+      unicode,
+      now_ms: buffer.reached(now_ms),
+    });
   }
 
   function frame(now_ms: number): string[] {

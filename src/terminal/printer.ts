@@ -21,7 +21,8 @@ export function createPrinter(options: PrinterOptions): TraceView {
 
   function print(traces: readonly Trace[]): void {
     if (traces.length === 0) return;
-    const lines = renderForest(buildForest(traces.flat()), { columns, color: false, unicode, now_ms: now() });
+    const now_ms = buffer.reached(now());
+    const lines = renderForest(buildForest(traces.flat()), { columns, color: false, unicode, now_ms });
     stream.write(`${lines.join('\n')}\n`);
   }
 
