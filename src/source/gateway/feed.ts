@@ -2,7 +2,7 @@
  * What a gateway pushes, as one whole stream over all its connections. While the past is being asked for, what is pushed
  * waits, so that the stream stays in order; then both are given out together, and after that everything as it comes.
  */
-import { object } from '../../util/json.js';
+import { number, object } from '../../util/json.js';
 import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
 import type { Connection, Ending } from './connection.js';
@@ -59,6 +59,8 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
   let connection: Connection | undefined;
   let last_seq: number | undefined;
   const now = (): number => Date.now() + (connection?.clock_offset_ms ?? 0);
+  /** When the gateway told the latest of what has come: to a bridge that slept, or was slow, that was long ago. */
+  let told_ms = 0;
   const runs = createOpenRuns(resume?.open_runs);
   const progress = createProgress(resume, runs.open);
   const outlet = createOutlet({
@@ -67,7 +69,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     onFull: (is_full) => (is_full ? connection?.pause() : connection?.resume()),
     position: progress.position,
   });
-  const gate = createGate(outlet.add, () => progress.see(now(), connection?.hello.boot_id));
+  const gate = createGate(outlet.add, () => progress.see(told_ms, connection?.hello.boot_id));
   const repair = createRepair({
     stream,
     resume,
@@ -96,6 +98,11 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     last_seq = seq;
   }
 
+  /** Not all that is pushed says when. A time to come would pass over what is missing until then. */
+  const hear = (ms: number): void => {
+    told_ms = Math.max(told_ms, Math.min(ms, now()));
+  };
+
   function lose(reason: string): void {
     connection = undefined;
     last_seq = undefined;
@@ -106,6 +113,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
 
   return {
     onEvent(json, frame) {
+      hear(number(object(frame.payload).ts) ?? 0);
       if (connection === undefined) last_seq = frame.seq;
       else if (frame.seq !== undefined) noticeDrops(frame.seq);
       if (connection !== undefined) repair.see(frame);
@@ -116,6 +124,8 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     },
     async follow(opened, stop, onFollowing) {
       connection = opened;
+      // What is told from here on is pushed.
+      hear(now());
       const subscribed = await opened.call('sessions.subscribe', {});
       if (!subscribed.ok) {
         opened.close();

@@ -264,6 +264,25 @@ describe.each(['tools', 'spawn', 'abort'] as const)('%s', (scenario) => {
   );
 
   property.prop({ gap: gaps(scenario) }, { numRuns: 15 })(
+    'whole after a bridge that slept got the first of what it missed, and lost the connection',
+    async ({ gap: [from, to] }) => {
+      vi.setSystemTime(pushed[0]!.rx - 1_000);
+      const gateway = createGateway(scenario);
+      const following = startFeed();
+      const line = connect(gateway);
+      await follow(following, line);
+      await pushFrames(following, pushed.slice(0, from));
+      vi.setSystemTime(pushed.at(-1)!.rx + 60_000);
+      await pushFrames(following, pushed.slice(from, to), from + 1);
+      line.end();
+      await settle();
+      await follow(following, connect(gateway));
+      await askedOnTheSide();
+      expectWhole(scenario, following.lines);
+    },
+  );
+
+  property.prop({ gap: gaps(scenario) }, { numRuns: 15 })(
     'whole after frames were dropped',
     async ({ gap: [from, to] }) => {
       vi.setSystemTime(pushed[0]!.rx - 1_000);
