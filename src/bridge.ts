@@ -181,7 +181,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   }
 
   function goOn(left: Kept): void {
-    pipeline.goOn(left);
+    pipeline.goOn(left, canBeAsked());
     // What comes from a source that is read again comes with that, and not from the journal.
     if (sources.some(({ is_rereadable }) => is_rereadable))
       restoreTimer = setTimeout(endRestore, READ_AGAIN_MS);
