@@ -408,7 +408,7 @@ test('without a store what a decoder held back comes at the end; with one it is 
   expect(await logsOf(keepIn(createMemoryStore()))).toEqual(before);
 });
 
-test('while a source is lost that can be asked again, model calls wait for their reasoning tokens', async () => {
+test('while a source is lost that can be asked again, and until it has told what was missed, model calls wait for their reasoning tokens', async () => {
   vi.useFakeTimers({ now: EVENT.ts });
   onTestFinished(() => void vi.useRealTimers());
   const { destination, emitted } = createSink();
@@ -430,8 +430,10 @@ test('while a source is lost that can be asked again, model calls wait for their
         yield* before;
         yield { kind: 'status', state: 'down', message: 'lost' } as const;
         await vi.advanceTimersByTimeAsync(60_000);
-        yield { kind: 'status', state: 'up', message: 'back' } as const;
+        yield { kind: 'status', state: 'up', message: 'back', is_behind: true } as const;
+        await vi.advanceTimersByTimeAsync(30_000);
         yield* after;
+        yield { kind: 'status', state: 'up', message: 'all told' } as const;
       })();
     },
   };

@@ -38,9 +38,13 @@ export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
   /**
    * Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. `onFollowing`
-   * is called once the gateway has agreed.
+   * is called once the gateway has agreed; `is_behind`: it is asked for what is missing next.
    */
-  follow(connection: Connection, stop: AbortSignal, onFollowing?: () => void): Promise<Ending | Refusal>;
+  follow(
+    connection: Connection,
+    stop: AbortSignal,
+    onFollowing?: (is_behind: boolean) => void,
+  ): Promise<Ending | Refusal>;
   /** Gives out what has been seen and not been pulled yet. */
   flush(): Promise<void>;
 }
@@ -49,8 +53,8 @@ export interface FeedOptions {
   stream: string;
   push: Push;
   resume: GatewayPosition | undefined;
-  /** Told to the user; with it the gateway can be asked. */
-  say(message: string): Promise<void>;
+  /** Told to the user; with it the gateway can be asked. `is_behind`: it has not told yet all that is missing. */
+  say(message: string, is_behind: boolean): Promise<void>;
   /** Told to the user once: the gateway can't be asked, until something is said. */
   warn(message: string): Promise<void>;
 }
@@ -84,7 +88,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
   const reasoning = createReasoning({
     onRows: (rows) => gate.give(rowsLine(rows)),
     onRefused: (reason) => void warn(describeRefused(stream, reason)),
-    onAnswered: () => void say(`the gateway at ${stream} can be asked again`),
+    onAnswered: () => void say(`the gateway at ${stream} can be asked again`, repair.isBehind()),
   });
   const quiet = createQuietRuns({
     isSeen: runs.isSeen,
@@ -132,7 +136,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
         lose('connection_lost');
         return describeError(subscribed.error);
       }
-      onFollowing?.();
+      onFollowing?.(repair.isBehind());
       repair.start();
       reasoning.begin(opened.call);
       const finish = (): void => void within(FINISH_MS, reasoning.finish()).then(opened.close);

@@ -23,6 +23,8 @@ export interface Repair {
   see(frame: EventFrame): void;
   /** Asks once more what has happened in a session since then. */
   askAbout(session_key: string, since_ms: number): void;
+  /** Something is missing, and has not been asked for yet. */
+  isBehind(): boolean;
   /** The connection has ended: what waited is missing, and what would have been pushed until the next one. */
   lose(reason: string): void;
 }
@@ -40,7 +42,7 @@ export interface RepairOptions {
   /** Gives out a line of the past, which does not wait. */
   add(line: string): void;
   /** Told to the user. */
-  say(message: string): Promise<void>;
+  say(message: string, is_behind: boolean): Promise<void>;
 }
 
 /** The session in which a call may have been written down just now. */
@@ -77,6 +79,8 @@ export function createRepair(options: RepairOptions): Repair {
   /** From when on the past has been asked for on this connection. */
   let asked_since_ms: number | undefined;
 
+  const isBehind = (): boolean => gaps.missing() !== undefined;
+
   function rebuild(asked: Asked, { since_ms, open_runs }: Gap, is_restarted: boolean): Past {
     const floor_ms = progress.last()?.first_ms ?? since_ms;
     const times = { since_ms, until_ms: live_since_ms, floor_ms };
@@ -102,8 +106,8 @@ export function createRepair(options: RepairOptions): Repair {
     const past = rebuild(asked, missing, progress.last()?.boot_id !== open.hello.boot_id);
     add(missedLine(missing, now(), past.unknown));
     give(past, since_ms);
-    void say(describeFilled(stream, missing, asked.sessions.length, past, now()));
     gaps.fill(missing);
+    void say(describeFilled(stream, missing, asked.sessions.length, past, now()), isBehind());
   }
 
   async function completePending(open: Connection): Promise<void> {
@@ -181,6 +185,7 @@ export function createRepair(options: RepairOptions): Repair {
       if (frame.event === 'agent') noticeUnseen(object(frame.payload));
     },
     askAbout,
+    isBehind,
     lose(reason) {
       asking = undefined;
       asked_since_ms = undefined;
