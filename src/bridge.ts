@@ -170,18 +170,19 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   const isAsked = (source: string): boolean => kept !== undefined && isGateway(kept.positions, source);
 
   /** A source that can be asked for what it told before may have more to tell of it when it is back. */
-  function takeStatus({ name }: Source, { state, message }: SourceStatus): void {
+  function takeStatus({ name }: Source, { state, message, is_behind = false }: SourceStatus): void {
     if (state === 'down') logger.warn(message);
     else logger.info(message);
     const last = conditions.get(name);
     conditions.set(name, { state, message, since_ms: last?.state === state ? last.since_ms : now() });
     keeper?.wake();
     // A file that is missing has no more to tell of what it told.
-    if (isAsked(name)) correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
+    const is_back = state === 'up' && !is_behind;
+    if (isAsked(name)) correlator.waitForReasoning(is_back ? now() + BACK_AGAIN_MS : Infinity);
   }
 
   function goOn(left: Kept): void {
-    pipeline.goOn(left);
+    pipeline.goOn(left, canBeAsked());
     // What comes from a source that is read again comes with that, and not from the journal.
     if (sources.some(({ is_rereadable }) => is_rereadable))
       restoreTimer = setTimeout(endRestore, READ_AGAIN_MS);

@@ -6,7 +6,7 @@ import { type Correlator, emptyEmission } from './correlate/index.js';
 import type { Intake } from './intake.js';
 import type { JournalEntry } from './keep/journal.js';
 import type { Journaled, Keeper } from './keep/keeper.js';
-import { isGateway, type Kept } from './keep/kept.js';
+import type { Kept } from './keep/kept.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
 import type { LineBatch, Source } from './model/source.js';
@@ -28,8 +28,11 @@ export interface PipelineParts {
 export interface Pipeline {
   /** Applies what was read. Gives the number of events that it held. */
   take(source: Source, batch: LineBatch): Promise<number>;
-  /** Applies what an earlier bridge read and did not get to the end of, as it was then: what was answered of it is sent no second time. */
-  goOn(kept: Kept): void;
+  /**
+   * Applies what an earlier bridge read and did not get to the end of, as it was then: what was answered of it is sent no second
+   * time. `can_be_asked`: a source can be asked for what it told before.
+   */
+  goOn(kept: Kept, can_be_asked: boolean): void;
   /** From now on what is due is given out when it is. */
   start(): void;
   /** Nothing is given out any more but by what follows. */
@@ -48,9 +51,14 @@ const LATE_MS = 5_000;
 /** The longest that a timer is set for: what lies further off is looked at again then. */
 const MAX_SLEEP_MS = 60_000;
 
+/** A timer that comes this late was not held up: the process, or the machine, was asleep. */
+const OVERSLEPT_MS = 60_000;
+
 export function createPipeline(parts: PipelineParts): Pipeline {
   const { intake, correlator, destinations, keeper, now } = parts;
   let timer: NodeJS.Timeout | undefined;
+  /** When the timer is to come. */
+  let wake_ms = Infinity;
   let is_stopped = false;
   let settled: Promise<unknown> = Promise.resolve();
 
@@ -74,12 +82,21 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   /** Wakes the correlator when something in it is due. A timer that comes late or early does no harm. */
   function armTimer(): void {
     clearTimeout(timer);
+    wake_ms = Infinity;
     const due_ms = correlator.nextDeadline();
     if (due_ms === undefined || is_stopped) return;
-    timer = setTimeout(expire, Math.min(Math.max(0, due_ms - now()), MAX_SLEEP_MS));
+    const sleep_ms = Math.min(Math.max(0, due_ms - now()), MAX_SLEEP_MS);
+    wake_ms = now() + sleep_ms;
+    timer = setTimeout(expire, sleep_ms);
+  }
+
+  /** What was told meanwhile has not been read yet. */
+  function noticeSleep(): void {
+    if (now() - wake_ms > OVERSLEPT_MS) correlator.wake(now());
   }
 
   async function expire(): Promise<void> {
+    noticeSleep();
     await keeper?.ready();
     deliverAfter(undefined, correlator.expire(now()));
     armTimer();
@@ -144,16 +161,16 @@ export function createPipeline(parts: PipelineParts): Pipeline {
 
   return {
     async take({ name, is_rereadable }, batch) {
+      noticeSleep();
       await keeper?.ready();
       const entry = { source: name, batch, now_ms: now() };
       const events = is_rereadable || keeper === undefined ? await applyPaced(entry) : applyJournaled(entry);
       armTimer();
       return events;
     },
-    goOn({ journal, positions, answers }) {
+    goOn({ journal, positions, answers }, can_be_asked) {
       // It has more to tell of what it told.
-      if (Object.keys(positions).some((source) => isGateway(positions, source)))
-        correlator.waitForReasoning(Infinity);
+      if (can_be_asked) correlator.waitForReasoning(Infinity);
       const out = emptyEmission();
       const apply = (events: AgentEvent[], now_ms: number): void => {
         for (const event of events) correlator.apply(event, now_ms, out);
@@ -168,6 +185,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       const going_on = new Set(Object.values(positions).flatMap(Object.keys));
       for (const stream of intake.streams()) if (!going_on.has(stream)) apply(intake.end(stream), now());
       deliver(out);
+      correlator.wake(now());
     },
     start: armTimer,
     stop() {

@@ -36,7 +36,7 @@ const sourceOf = (events: object[], position: unknown): Source => ({
   async close() {},
 });
 
-type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations' | 'sources'>>;
+type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations' | 'sources' | 'now'>>;
 
 const MAX_BATCHES = 100_000;
 
@@ -128,6 +128,27 @@ function heldStore(inner: Store) {
   return { store, answer: (written: Written): void => waiting.shift()?.(written), waiting };
 }
 
+const HOURS_MS = 5 * 3_600_000;
+
+test('a run was not idle while the machine was asleep', async () => {
+  let now_ms = EVENT.ts;
+  const [begin, end] = [sourceOf(BEGIN, undefined), sourceOf(END, undefined)];
+  const source: Source = {
+    ...begin,
+    async open() {
+      return (async function* () {
+        yield* await begin.open();
+        now_ms += HOURS_MS;
+        yield* await end.open();
+      })();
+    },
+  };
+  const options = { ...keepIn(createMemoryStore()), sources: [source], now: () => now_ms };
+  const { spans } = await runBridge([], undefined, options);
+  expect(spans).toMatchObject(ENDED);
+  expect(spans.some((span) => span.error)).toBe(false);
+});
+
 describe('what is kept', () => {
   test('lets the next bridge go on with the runs that were open', async () => {
     const store = createMemoryStore();
@@ -135,6 +156,17 @@ describe('what is kept', () => {
     expect(before.spans).toEqual([]);
     expect(openKept(store, 'run').positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
     const after = await runBridge(END, { at: 8 }, keepIn(store));
+    expect(after.spans).toMatchObject(ENDED);
+    expect(after.spans.some((span) => span.error)).toBe(false);
+  });
+
+  test.each([
+    ['asked', { at: 7 }],
+    ['read', undefined],
+  ])('lets it go on also after hours, from a source that is %s', async (_, position) => {
+    const store = createMemoryStore();
+    await runBridge(BEGIN, position, keepIn(store));
+    const after = await runBridge(END, position, { ...keepIn(store), now: () => 1_000 + HOURS_MS });
     expect(after.spans).toMatchObject(ENDED);
     expect(after.spans.some((span) => span.error)).toBe(false);
   });
@@ -376,7 +408,7 @@ test('without a store what a decoder held back comes at the end; with one it is 
   expect(await logsOf(keepIn(createMemoryStore()))).toEqual(before);
 });
 
-test('while a source is lost that can be asked again, model calls wait for their reasoning tokens', async () => {
+test('while a source is lost that can be asked again, and until it has told what was missed, model calls wait for their reasoning tokens', async () => {
   vi.useFakeTimers({ now: EVENT.ts });
   onTestFinished(() => void vi.useRealTimers());
   const { destination, emitted } = createSink();
@@ -398,8 +430,10 @@ test('while a source is lost that can be asked again, model calls wait for their
         yield* before;
         yield { kind: 'status', state: 'down', message: 'lost' } as const;
         await vi.advanceTimersByTimeAsync(60_000);
-        yield { kind: 'status', state: 'up', message: 'back' } as const;
+        yield { kind: 'status', state: 'up', message: 'back', is_behind: true } as const;
+        await vi.advanceTimersByTimeAsync(30_000);
         yield* after;
+        yield { kind: 'status', state: 'up', message: 'all told' } as const;
       })();
     },
   };

@@ -81,9 +81,11 @@ export interface Correlator {
   nextDeadline(): number | undefined;
   /**
    * Who tells reasoning tokens can't be asked, or has only just become able to be: until this instant (epoch milliseconds)
-   * ended model calls wait for them, up to a bound.
+   * ended model calls wait for them, up to a bound, and no run counts as idle.
    */
   waitForReasoning(until_ms: number): void;
+  /** Nothing could be heard before this instant (epoch milliseconds): no run was idle. */
+  wake(now_ms: number): void;
   /** No more events come: everything held is given out, and every open run is closed with `shutdown`. */
   close(now_ms: number): Emission;
   counts(): CorrelatorCounts & { runs_open: number };
@@ -328,6 +330,9 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
     },
     waitForReasoning(until_ms) {
       patient_until_ms = until_ms;
+    },
+    wake(now_ms) {
+      patient_until_ms = Math.max(patient_until_ms, now_ms);
     },
     close(now_ms) {
       const context = begin(now_ms);

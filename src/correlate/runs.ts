@@ -224,10 +224,17 @@ export function touch(context: Context, run: Run, ts: number): void {
   }
 }
 
+/** While nobody can be heard, and for a while after that, a run is not idle; it is looked at again then, or sooner. */
+function idleDueMs({ now_ms, patient_until_ms, options }: Context, run: Run): number {
+  const { idle_ms, return_ms } = options.limits;
+  const silent_until_ms = Math.min(patient_until_ms, now_ms) + return_ms;
+  return Math.max(run.start_ms + run.active_after_ms + idle_ms, silent_until_ms);
+}
+
 /** When a run that shows no more life is to be closed, and why. */
 function limitOf(context: Context, run: Run): { due_ms: number; reason: string } {
-  const { idle_ms, age_ms } = context.options.limits;
-  const idle_due_ms = run.start_ms + run.active_after_ms + idle_ms;
+  const { age_ms } = context.options.limits;
+  const idle_due_ms = idleDueMs(context, run);
   const age_due_ms = run.start_ms + run.opened_after_ms + age_ms;
   return age_due_ms <= idle_due_ms
     ? { due_ms: age_due_ms, reason: 'max_age' }

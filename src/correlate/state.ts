@@ -23,6 +23,8 @@ export const STATE_PREFIX = 'state/';
 export interface Limits {
   /** A run without an event of its own or of its descendants is closed after this. */
   idle_ms: number;
+  /** How long who can be heard again may take to tell what it has to tell: until then silence says nothing of a run. */
+  return_ms: number;
   /** A run is closed when it is this old. */
   age_ms: number;
   /** How long a child waits for a parent that is not known. */
@@ -59,6 +61,7 @@ export type GivenLimits = { [K in keyof Limits]?: number | undefined };
 /** What holds where nobody sets another limit. */
 export const DEFAULT_LIMITS: Limits = {
   idle_ms: 30 * 60_000,
+  return_ms: 120_000,
   age_ms: 24 * 3_600_000,
   hold_ms: 30_000,
   link_ms: 1_000,
@@ -405,7 +408,7 @@ export interface Context {
   out: Emission;
   /** What has come that held runs may wait for, and has not been looked at yet. */
   arrived: string[];
-  /** Until then ended model calls are held for their reasoning tokens, longer than they would be. */
+  /** Until then nobody could be heard: ended model calls are held for their reasoning tokens, and no run counts as idle. */
   patient_until_ms: number;
 }
 

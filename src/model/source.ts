@@ -65,6 +65,8 @@ export interface SourceStatus {
   kind: 'status';
   state: 'up' | 'down';
   message: string;
+  /** It is up, and what it missed before is still to be told. */
+  is_behind?: boolean;
 }
 
 /** Where lines come from. */

@@ -154,6 +154,9 @@ async function mapSome<T, R>(items: T[], act: (item: T) => Promise<R>): Promise<
   return results;
 }
 
+/** OpenClaw's own business, such as looking a run over for what can be learnt of it: the audit log alone has it, nothing is pushed. */
+const INTERNAL_SESSION = /^agent:[^:]+:internal-session-effects:/;
+
 export interface Question {
   /** Epoch milliseconds by the gateway's clock. */
   since_ms: number;
@@ -176,7 +179,9 @@ export async function askForMissed(asking: Asking, { since_ms, also, only }: Que
   for (const key of [...ofSession.keys(), ...(also ?? [])]) {
     if (!sessions.has(key)) sessions.set(key, { key, ...listed.all.get(key) });
   }
-  const wanted = [...sessions].filter(([key]) => key !== '' && (only === undefined || only.has(key)));
+  const isWanted = (key: string): boolean =>
+    key !== '' && !INTERNAL_SESSION.test(key) && (only === undefined || only.has(key));
+  const wanted = [...sessions].filter(([key]) => isWanted(key));
   return {
     sessions: await mapSome(wanted, ([key, session]) =>
       askSession(call, session, ofSession.get(key) ?? [], after_ms),

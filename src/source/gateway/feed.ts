@@ -2,7 +2,7 @@
  * What a gateway pushes, as one whole stream over all its connections. While the past is being asked for, what is pushed
  * waits, so that the stream stays in order; then both are given out together, and after that everything as it comes.
  */
-import { object } from '../../util/json.js';
+import { number, object } from '../../util/json.js';
 import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
 import type { Connection, Ending } from './connection.js';
@@ -38,9 +38,13 @@ export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
   /**
    * Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. `onFollowing`
-   * is called once the gateway has agreed.
+   * is called once the gateway has agreed; `is_behind`: it is asked for what is missing next.
    */
-  follow(connection: Connection, stop: AbortSignal, onFollowing?: () => void): Promise<Ending | Refusal>;
+  follow(
+    connection: Connection,
+    stop: AbortSignal,
+    onFollowing?: (is_behind: boolean) => void,
+  ): Promise<Ending | Refusal>;
   /** Gives out what has been seen and not been pulled yet. */
   flush(): Promise<void>;
 }
@@ -49,8 +53,8 @@ export interface FeedOptions {
   stream: string;
   push: Push;
   resume: GatewayPosition | undefined;
-  /** Told to the user; with it the gateway can be asked. */
-  say(message: string): Promise<void>;
+  /** Told to the user; with it the gateway can be asked. `is_behind`: it has not told yet all that is missing. */
+  say(message: string, is_behind: boolean): Promise<void>;
   /** Told to the user once: the gateway can't be asked, until something is said. */
   warn(message: string): Promise<void>;
 }
@@ -59,6 +63,8 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
   let connection: Connection | undefined;
   let last_seq: number | undefined;
   const now = (): number => Date.now() + (connection?.clock_offset_ms ?? 0);
+  /** When the gateway told the latest of what has come: to a bridge that slept, or was slow, that was long ago. */
+  let told_ms = 0;
   const runs = createOpenRuns(resume?.open_runs);
   const progress = createProgress(resume, runs.open);
   const outlet = createOutlet({
@@ -67,7 +73,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     onFull: (is_full) => (is_full ? connection?.pause() : connection?.resume()),
     position: progress.position,
   });
-  const gate = createGate(outlet.add, () => progress.see(now(), connection?.hello.boot_id));
+  const gate = createGate(outlet.add, () => progress.see(told_ms, connection?.hello.boot_id));
   const repair = createRepair({
     stream,
     resume,
@@ -82,7 +88,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
   const reasoning = createReasoning({
     onRows: (rows) => gate.give(rowsLine(rows)),
     onRefused: (reason) => void warn(describeRefused(stream, reason)),
-    onAnswered: () => void say(`the gateway at ${stream} can be asked again`),
+    onAnswered: () => void say(`the gateway at ${stream} can be asked again`, repair.isBehind()),
   });
   const quiet = createQuietRuns({
     isSeen: runs.isSeen,
@@ -96,6 +102,11 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     last_seq = seq;
   }
 
+  /** Not all that is pushed says when. A time to come would pass over what is missing until then. */
+  const hear = (ms: number): void => {
+    told_ms = Math.max(told_ms, Math.min(ms, now()));
+  };
+
   function lose(reason: string): void {
     connection = undefined;
     last_seq = undefined;
@@ -106,6 +117,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
 
   return {
     onEvent(json, frame) {
+      hear(number(object(frame.payload).ts) ?? 0);
       if (connection === undefined) last_seq = frame.seq;
       else if (frame.seq !== undefined) noticeDrops(frame.seq);
       if (connection !== undefined) repair.see(frame);
@@ -116,13 +128,15 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     },
     async follow(opened, stop, onFollowing) {
       connection = opened;
+      // What is told from here on is pushed.
+      hear(now());
       const subscribed = await opened.call('sessions.subscribe', {});
       if (!subscribed.ok) {
         opened.close();
         lose('connection_lost');
         return describeError(subscribed.error);
       }
-      onFollowing?.();
+      onFollowing?.(repair.isBehind());
       repair.start();
       reasoning.begin(opened.call);
       const finish = (): void => void within(FINISH_MS, reasoning.finish()).then(opened.close);

@@ -44,9 +44,9 @@ function createTeller(push: Push, stop: AbortSignal) {
       told = message;
       await push({ kind: 'status', state: 'down', message });
     },
-    async up(message: string): Promise<void> {
+    async up(message: string, is_behind: boolean): Promise<void> {
       told = undefined;
-      await push({ kind: 'status', state: 'up', message });
+      await push({ kind: 'status', state: 'up', message, is_behind });
     },
   };
 }
@@ -67,9 +67,8 @@ async function keepFollowing(
   async function followOnce(connection: Connection): Promise<Refusal | undefined> {
     const { protocol, server_version } = connection.hello;
     const began_ms = performance.now();
-    const ending = await feed.follow(connection, stop, () => {
-      void tell.up(`following the gateway at ${name} (OpenClaw ${server_version}, protocol ${protocol})`);
-    });
+    const following = `following the gateway at ${name} (OpenClaw ${server_version}, protocol ${protocol})`;
+    const ending = await feed.follow(connection, stop, (is_behind) => void tell.up(following, is_behind));
     if (performance.now() - began_ms > STABLE_MS) failures = 0;
     if ('kind' in ending) return ending;
     await tell.down(

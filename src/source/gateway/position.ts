@@ -17,8 +17,8 @@ export interface GatewayPosition {
 }
 
 export interface Progress {
-  /** Everything up to now has been given out, by the gateway's clock. */
-  see(now_ms: number, boot_id: string | undefined): void;
+  /** Everything that was told up to then has been given out, by the gateway's clock. */
+  see(told_ms: number, boot_id: string | undefined): void;
   /** From now on what has been given out is not everything, until `goOn`. */
   stand(): void;
   goOn(): void;
@@ -48,9 +48,9 @@ export function createProgress(
   }
 
   return {
-    see(now_ms, boot_id_now) {
-      seen_ms = now_ms;
-      first_ms ??= now_ms;
+    see(told_ms, boot_id_now) {
+      seen_ms = told_ms;
+      first_ms ??= told_ms;
       boot_id = boot_id_now;
     },
     stand() {

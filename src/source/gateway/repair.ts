@@ -24,6 +24,8 @@ export interface Repair {
   see(frame: EventFrame): void;
   /** Asks once more what has happened in a session since then. */
   askAbout(session_key: string, since_ms: number): void;
+  /** Something is missing, and has not been asked for yet. */
+  isBehind(): boolean;
   /** The connection has ended: what waited is missing, and what would have been pushed until the next one. */
   lose(reason: string): void;
 }
@@ -41,7 +43,7 @@ export interface RepairOptions {
   /** Gives out a line of the past, which does not wait. */
   add(line: string): void;
   /** Told to the user. */
-  say(message: string): Promise<void>;
+  say(message: string, is_behind: boolean): Promise<void>;
 }
 
 /** Sessions of which more is expected, at most. */
@@ -83,6 +85,8 @@ export function createRepair(options: RepairOptions): Repair {
   /** From when on the past has been asked for on this connection. */
   let asked_since_ms: number | undefined;
 
+  const isBehind = (): boolean => gaps.missing() !== undefined;
+
   function rebuild(asked: Asked, { since_ms, open_runs }: Gap, is_restarted: boolean): Past {
     const floor_ms = progress.last()?.first_ms ?? since_ms;
     const times = { since_ms, until_ms: live_since_ms, floor_ms };
@@ -123,8 +127,8 @@ export function createRepair(options: RepairOptions): Repair {
     add(missedLine(missing, now(), past.unknown));
     give(past);
     endAsking();
-    void say(describeFilled(stream, missing, asked.sessions.length, past, now()));
     gaps.fill(missing);
+    void say(describeFilled(stream, missing, asked.sessions.length, past, now()), isBehind());
   }
 
   async function completePending(open: Connection): Promise<void> {
@@ -167,7 +171,7 @@ export function createRepair(options: RepairOptions): Repair {
     progress.stand();
     // What is thrown is a fault of the bridge's own: the next connection begins anew, and other sources are not held up.
     void repair(open).catch((error) => {
-      void say(`asking ${stream} for what was missed failed: ${errorReason(error)}`);
+      void say(`asking ${stream} for what was missed failed: ${errorReason(error)}`, isBehind());
       open.close();
     });
   }
@@ -209,6 +213,7 @@ export function createRepair(options: RepairOptions): Repair {
       if (frame.event === 'agent') noticeUnseen(object(frame.payload));
     },
     askAbout,
+    isBehind,
     lose(reason) {
       // They are asked about on the next connection.
       for (const key of questioned) settled.add(key);

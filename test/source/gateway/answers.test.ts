@@ -64,3 +64,24 @@ test('pages are asked for while there are sessions on them that changed', async 
   expect(is_partial).toBe(false);
   expect(lists).toEqual([{ limit: 200 }, { limit: 200, offset: 200 }, { limit: 200, offset: 400 }]);
 });
+
+test('what OpenClaw does for itself is in the audit log, and was never pushed: it is not asked about', async () => {
+  const key =
+    'agent:main:internal-session-effects:skill-workshop-review_6d870863-d179-4304-9ba9-c4-a02f058dfee37283';
+  const events = [key, 'agent:main:deleted'].map((sessionKey) => ({
+    sessionKey,
+    runId: 'skill-workshop-review:6d870863-d179-4304-9ba9-c43af6e38df6',
+    kind: 'agent_run',
+    action: 'agent.run.started',
+    occurredAt: SINCE_MS,
+  }));
+  const call = async (method: string): Promise<Answer> => ({
+    ok: true,
+    payload: method === 'audit.activity.list' ? { events } : {},
+  });
+  const { sessions } = await askForMissed(
+    { call, ended: new Promise(() => undefined) },
+    { since_ms: SINCE_MS },
+  );
+  expect(sessions.map((session) => session.key)).toEqual(['agent:main:deleted']);
+});
