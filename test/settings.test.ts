@@ -95,7 +95,7 @@ describe('a key with its value in it', () => {
       'to.0.headers: "authorization …" has no colon after its name',
     ],
     ['{token hunter2}', 'top level: "token …" has no colon after its name'],
-    ['gateway: {tokken: hunter2}', 'gateway: Unrecognized key: "tokken"'],
+    ['gateway: {tokken: hunter2}', 'gateway: there is no key "tokken" (known: url, token, password)'],
   ])('%s', (content, expected) => {
     expect(problemOf(content)).toBe(`${path}: ${expected}`);
     writeFileSync(path, content);

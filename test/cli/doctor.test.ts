@@ -513,8 +513,8 @@ test('a configuration file: each thing that is wrong, and the checks go on with 
   const { status, checks, of } = await examine(['--config', path]);
   expect(status).toBe(1);
   expect(checks.filter(({ check }) => check === 'configuration').map(({ found }) => found)).toEqual([
-    `${path}: limits: Unrecognized key: "memory"`,
-    expect.stringContaining(`${path}: top level: Unrecognized key: "spede" (known: from, to,`),
+    `${path}: limits: there is no key "memory" (known: memory_mb, store_mb, line_bytes, content_bytes)`,
+    expect.stringContaining(`${path}: top level: there is no key "spede" (known: from, to,`),
   ]);
   expect(of('gateway address')?.found).toBe(`${working.url} (the configuration file)`);
   expect(of('gateway secret')?.found).toBe('token from the configuration file');

@@ -95,7 +95,7 @@ test.each<[string, string, string]>([
   [
     'a key that is unknown',
     'to: [console]\nspede: 5\n',
-    'top level: Unrecognized key: "spede" (known: from, to, from_start, dialect,',
+    'top level: there is no key "spede" (known: from, to, from_start, dialect,',
   ],
   ['a text where a list should be', 'to: console', 'to: must be a list, such as [clawmetry]'],
   [
@@ -106,8 +106,14 @@ test.each<[string, string, string]>([
   [
     'a preset that is unknown',
     'to: [{preset: claw}]',
-    "to.0.preset: Invalid discriminator value. Expected 'clawmetry' |",
+    'to.0.preset: must be a preset, one of clawmetry, jaeger,',
   ],
+  [
+    'a key of a destination that is unknown',
+    'to: [{preset: otlp, timeout: 5}]',
+    'to.0: there is no key "timeout" (known: name, preset, url, signals,',
+  ],
+  ['a word where true or false should be', 'content: yes', 'content: must be true or false'],
   ['bad YAML', 'to: [console\nspeed: 5', 'not valid YAML: '],
   ['a list', '- to: console', 'must be a YAML mapping of settings, such as "to: [clawmetry]"'],
 ])('a configuration file with %s', async (_, content, message) => {
