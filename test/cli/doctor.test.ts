@@ -550,7 +550,8 @@ test('a configuration file that is missing', async () => {
 });
 
 test('the data directory: one that others can read, a file in its place, and none', async () => {
-  const open = temporaryDirectory();
+  const open = join(temporaryDirectory(), "the bridge's");
+  mkdirSync(open);
   chmodSync(open, 0o755);
   const args = ['--from', working.url, '--to', 'console'];
   const readable = await examine([...args, '--data-dir', open]);
@@ -558,7 +559,7 @@ test('the data directory: one that others can read, a file in its place, and non
   expect(destination(readable.of('data directory'))).toEqual([
     'warning',
     `${open} can be read or changed by other users (mode 755)`,
-    `chmod 700 ${open}`,
+    `chmod 700 '${open.replace("'", "'\\''")}'`,
   ]);
   const file = temporaryFile('file');
   const taken = await examine([...args, '--data-dir', file]);
