@@ -23,6 +23,11 @@ const problemOf = (content: string): string | undefined => {
   return 'error' in settings ? settings.error : undefined;
 };
 
+test('a file in another encoding than UTF-8 is said to be one', () => {
+  writeFileSync(path, Buffer.from('\ufefflog_level: warn\n', 'utf16le'));
+  expect(resolveSettings({}, path)).toEqual({ error: `${path}: not valid UTF-8; save it as UTF-8` });
+});
+
 describe('a file that is no YAML', () => {
   test.each([
     [

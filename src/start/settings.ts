@@ -2,6 +2,7 @@
  * The settings of a start: an option of the command line, else the environment (which the destinations read), else the
  * configuration file, else the default. The file is checked in full: an unknown key is an error.
  */
+import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { type Document, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
@@ -122,13 +123,16 @@ function parseYaml(content: string): { value: unknown } | SettingsError {
 }
 
 function readConfigFile(path: string): { values: Record<string, unknown> } | SettingsError {
-  let content: string;
+  let content: Buffer;
   try {
-    content = readFileSync(path, 'utf8');
+    content = readFileSync(path);
   } catch (error) {
-    return { error: `can't read the configuration file ${path}: ${errorReason(error)}; check its path` };
+    return {
+      error: `can't read the configuration file ${path}: ${errorReason(error)}; check its path, and that this user may read it`,
+    };
   }
-  const parsed = parseYaml(content);
+  if (!isUtf8(content)) return { error: `${path}: not valid UTF-8; save it as UTF-8` };
+  const parsed = parseYaml(content.toString());
   if ('error' in parsed) return { error: `${path}: not valid YAML: ${parsed.error}` };
   const values = parsed.value ?? {};
   if (typeof values !== 'object' || Array.isArray(values)) {

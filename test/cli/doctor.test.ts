@@ -545,7 +545,8 @@ test('a configuration file that is missing', async () => {
   expect(status).toBe(1);
   expect(of('configuration')).toMatchObject({
     level: 'problem',
-    found: "can't read the configuration file /nonexistent.yaml: it does not exist; check its path",
+    found:
+      "can't read the configuration file /nonexistent.yaml: it does not exist; check its path, and that this user may read it",
   });
 });
 

@@ -128,7 +128,7 @@ test('a configuration file that is missing', async () => {
   const { status, stderr } = await runToEnd([...REPLAY, '--config', '/nonexistent.yaml']);
   expect(status).toBe(2);
   expect(stderr).toBe(
-    "openclaw-otel-bridge: can't read the configuration file /nonexistent.yaml: it does not exist; check its path\n",
+    "openclaw-otel-bridge: can't read the configuration file /nonexistent.yaml: it does not exist; check its path, and that this user may read it\n",
   );
 });
 
