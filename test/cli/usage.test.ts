@@ -46,12 +46,12 @@ test.each<[string, string[], string]>([
   [
     'a preset that is unknown',
     [...REPLAY, '--to', 'clawmetri'],
-    '"clawmetri" is no preset: a destination is PRESET, PRESET=URL or NAME:PRESET=URL, PRESET one of clawmetry,',
+    '--to: "clawmetri" is no preset: a destination is PRESET, PRESET=URL or NAME:PRESET=URL, PRESET one of clawmetry,',
   ],
   [
     'a URL that is none',
     [...REPLAY, '--to', 'otlp=localhost:4318'],
-    'otlp: what is given as its URL is not an http:// or https:// URL',
+    '--to: otlp: its URL is not an http:// or https:// URL',
   ],
   [
     'a source that is unknown',
