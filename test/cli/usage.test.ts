@@ -193,6 +193,15 @@ test('--help says of --content where secrets are redacted, and where they are no
 });
 
 test.each([
+  ['run', /--data-dir .* next start needs\s+\(~\/\.local\/state\/openclaw-otel-bridge\)/],
+  ['replay', /--data-dir .* next start needs \(nothing is\s+kept\)/],
+  ['status', /--data-dir .* keeps its data\s+\(~\/\.local\/state\/openclaw-otel-bridge\)/],
+  ['tree', /--content +with --json: /],
+])('%s --help tells what holds of an option there', async (command, said) => {
+  expect((await runToEnd([command, '--help'])).stdout).toMatch(said);
+});
+
+test.each([
   [['help'], 'Usage: openclaw-otel-bridge [options] [command]'],
   [['help', 'run'], 'Usage: openclaw-otel-bridge run [options]'],
   [['help', 'dead-letters', 'resend'], 'Usage: openclaw-otel-bridge dead-letters resend [options] [id...]'],
