@@ -32,6 +32,9 @@ Destinations (--to):   clawmetry, jaeger, collector, grafana, prometheus, otlp, 
                        what takes OTLP on port 4318, else the terminal.
 Exit status:           0 all acknowledged, 1 could not run, 2 usage or configuration, 3 something was not delivered`;
 
+/** Where `XDG_STATE_HOME` is not set. */
+const DATA_DIR = '~/.local/state/openclaw-otel-bridge';
+
 const collect = (value: string, all: string[] = []): string[] => [...all, value];
 
 /** Only what is no number at all is refused here: the settings know the bounds, wherever a value comes from. */
@@ -44,14 +47,17 @@ function toNumber(value: string): number {
 const option = {
   from: () => new Option('--from <source>', 'where events come from (repeat for several)').argParser(collect),
   fromStart: () =>
-    new Option('--from-start', 'tell transcripts from their start; otherwise what comes from now on'),
+    new Option('--from-start', 'read transcripts from their start, not only what is added from now on'),
   to: () => new Option('--to <destination>', 'where telemetry goes (repeat for several)').argParser(collect),
   dialect: () =>
-    new Option('--dialect <dialect>', 'what the lines are; auto sees it from the first').choices([
-      ...DIALECTS,
-    ]),
+    new Option(
+      '--dialect <dialect>',
+      'the form of the lines; auto takes it from the first JSON object',
+    ).choices([...DIALECTS]),
   config: () => new Option('--config <file>', 'settings as YAML'),
   content: () => new Option('--content', 'record inputs, outputs and reasoning text, with secrets redacted'),
+  contentInJson: () =>
+    new Option('--content', 'with --json: inputs, outputs and reasoning text too, with secrets redacted'),
   contentAsIs: () => new Option('--content', 'print inputs, outputs and reasoning text, as they are'),
   speed: () =>
     new Option('--speed <n>', "keep the recording's own pace, times n (as fast as possible)").argParser(
@@ -61,20 +67,27 @@ const option = {
   deadline: () =>
     new Option(
       '--deadline <seconds>',
-      'wait so long for acknowledgements after the last event (60)',
+      'how long to wait for acknowledgements after the last event (60)',
     ).argParser(toNumber),
-  drain: () => new Option('--drain <seconds>', 'drain for so long at the end (10)').argParser(toNumber),
-  dataDir: () => new Option('--data-dir <dir>', 'where to keep what the next start needs'),
+  drain: () =>
+    new Option('--drain <seconds>', 'how long to go on sending at the end (10)').argParser(toNumber),
+  /** Of a command that keeps something; `by_default`: what holds without the option. */
+  dataDir: (by_default = DATA_DIR) =>
+    new Option('--data-dir <dir>', `where to keep what the next start needs (${by_default})`),
+  keptDataDir: () => new Option('--data-dir <dir>', `where the bridge keeps its data (${DATA_DIR})`),
   noStore: () => new Option('--no-store', 'keep nothing on disk'),
   strict: () => new Option('--strict', 'bad lines make the exit status 3'),
   summary: () => new Option('--summary <file>', 'write the summary as JSON there at the end (- for stdout)'),
-  json: () => new Option('--json', 'as JSON'),
+  json: () => new Option('--json', 'print JSON'),
   check: () =>
     new Option('--check', 'exit with 1 unless a bridge is at work there, as a health check wants it'),
-  raw: () => new Option('--raw', 'what came in, as it came, with all content: a recording for replay'),
-  type: () => new Option('--type <type>', 'only events of this type (repeat for several)').argParser(collect),
+  raw: () => new Option('--raw', 'print what came in, as it came, with all content: a recording for replay'),
+  type: () =>
+    new Option('--type <type>', 'print only events of this type (repeat for several)').argParser(collect),
   session: () =>
-    new Option('--session <key>', 'only events of this session (repeat for several)').argParser(collect),
+    new Option('--session <key>', 'print only events of this session (repeat for several)').argParser(
+      collect,
+    ),
   logLevel: () => new Option('--log-level <level>', 'how much to log (info)').choices([...LOG_LEVELS]),
   logFormat: () =>
     new Option('--log-format <format>', 'how to log, to stderr (pretty)').choices([...LOG_FORMATS]),
@@ -222,7 +235,7 @@ function helpCommand(parent: Command): Command {
 
 function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
   return new Command('run')
-    .description('follow live sources until a signal, then drain')
+    .description('follow live sources until a signal or their end, then send what is left')
     .addOption(option.from())
     .addOption(option.fromStart())
     .addOption(option.to())
@@ -251,7 +264,7 @@ function replayCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.speed())
     .addOption(option.rebase())
     .addOption(option.deadline())
-    .addOption(option.dataDir())
+    .addOption(option.dataDir('nothing is kept'))
     .addOption(option.noStore())
     .addOption(option.strict())
     .addOption(option.summary())
@@ -265,7 +278,7 @@ function replayCommand(act: Act, onInterrupt: OnInterrupt): Command {
 
 function tailCommand(act: Act, onInterrupt: OnInterrupt): Command {
   return new Command('tail')
-    .description('print what live sources tell, as catalog events')
+    .description('print the events of live sources as catalog NDJSON')
     .addOption(option.from())
     .addOption(option.fromStart())
     .addOption(option.raw())
@@ -299,7 +312,7 @@ function treeCommand(act: Act): Command {
     .argument('<file...>', 'recordings')
     .addOption(option.json())
     .addOption(option.dialect())
-    .addOption(option.content())
+    .addOption(option.contentInJson())
     .addOption(option.config())
     .action((files: string[], _options: PlainOptions, command: Command) =>
       act(command, async (settings, { json }, logger) =>
@@ -310,7 +323,7 @@ function treeCommand(act: Act): Command {
 
 function validateCommand(act: Act): Command {
   return new Command('validate')
-    .description('check every line: FILE:LINE: path: what is wrong')
+    .description('check every line of recordings, and print FILE:LINE: path: what is wrong')
     .argument('<file...>', 'recordings')
     .addOption(option.json())
     .addOption(option.dialect())
@@ -330,7 +343,7 @@ function doctorCommand(diagnose: Diagnose): Command {
     .addOption(option.from())
     .addOption(option.to())
     .addOption(option.json())
-    .addOption(option.dataDir())
+    .addOption(option.keptDataDir())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) => diagnose(command));
 }
@@ -340,7 +353,7 @@ function statusCommand(act: Act): Command {
     .description('what a bridge, running or stopped, has done up to now, and what is still pending')
     .addOption(option.json())
     .addOption(option.check())
-    .addOption(option.dataDir())
+    .addOption(option.keptDataDir())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) =>
       act(command, async (settings, { json, check }) =>
@@ -354,7 +367,7 @@ function statusCommand(act: Act): Command {
 
 function deadLettersCommand(act: Act, onInterrupt: OnInterrupt): Command {
   const subcommand = (name: string, description: string): Command =>
-    new Command(name).description(description).addOption(option.dataDir()).addOption(option.config());
+    new Command(name).description(description).addOption(option.keptDataDir()).addOption(option.config());
   const list = subcommand('list', 'one line each: when, where to, what, and why it was refused')
     .addOption(option.json())
     .action((_options: PlainOptions, command: Command) =>

@@ -23,6 +23,11 @@ const problemOf = (content: string): string | undefined => {
   return 'error' in settings ? settings.error : undefined;
 };
 
+test('a file in another encoding than UTF-8 is said to be one', () => {
+  writeFileSync(path, Buffer.from('\ufefflog_level: warn\n', 'utf16le'));
+  expect(resolveSettings({}, path)).toEqual({ error: `${path}: not valid UTF-8; save it as UTF-8` });
+});
+
 describe('a file that is no YAML', () => {
   test.each([
     [
@@ -95,7 +100,7 @@ describe('a key with its value in it', () => {
       'to.0.headers: "authorization …" has no colon after its name',
     ],
     ['{token hunter2}', 'top level: "token …" has no colon after its name'],
-    ['gateway: {tokken: hunter2}', 'gateway: Unrecognized key: "tokken"'],
+    ['gateway: {tokken: hunter2}', 'gateway: there is no key "tokken" (known: url, token, password)'],
   ])('%s', (content, expected) => {
     expect(problemOf(content)).toBe(`${path}: ${expected}`);
     writeFileSync(path, content);

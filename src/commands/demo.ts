@@ -3,6 +3,7 @@
  * plays a bundled recording of a real agent request with sub-agents, at its own pace, into the terminal.
  */
 import { connect } from 'node:net';
+import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
@@ -11,6 +12,7 @@ import { openDestinations } from '../start/destinations.js';
 import { gatewayUrl } from '../start/gateway.js';
 import type { Settings } from '../start/settings.js';
 import { EXIT } from '../summary.js';
+import { shellWord } from '../util/shell.js';
 import type { OnInterrupt } from './interrupt.js';
 import { failed, misused, type Outcome } from './outcome.js';
 import { play } from './replay.js';
@@ -35,11 +37,17 @@ function listens(url: string): Promise<boolean> {
   });
 }
 
-const NEXT = `
+/** What to do next, as it has to be typed where this was started: in a checkout, or where the package is installed. */
+function nextStep(): string {
+  const program = process.env.npm_lifecycle_event === 'start' ? 'npm start --' : 'openclaw-otel-bridge';
+  const from_here = relative(process.cwd(), DEMO_RECORDING);
+  const recording = from_here.startsWith('..') ? DEMO_RECORDING : from_here;
+  return `
 This was a recording, not your agents. The same recording into ClawMetry:
 
-  npm start -- replay --rebase-time --to clawmetry examples/sub-agents.ndjson
+  ${program} replay --rebase-time --to clawmetry ${shellWord(recording)}
 `;
+}
 
 export async function demo(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
   const named = parseSourceName(gatewayUrl(settings, process.env));
@@ -58,6 +66,6 @@ export async function demo(settings: Settings, logger: Logger, onInterrupt: OnIn
     if (error instanceof SourceError) return failed(`${error.message}; it is a part of this package`);
     throw error;
   }
-  process.stdout.write(NEXT);
+  process.stdout.write(nextStep());
   return { status: EXIT.ok };
 }

@@ -27,13 +27,15 @@ const unwritable = (path: string, reason: string): string =>
  */
 export function summaryProblem(path: string | undefined): string | undefined {
   if (path === undefined || path === '-') return undefined;
+  let directory = '';
   try {
     const target = statSync(path, { throwIfNoEntry: false });
     if (target?.isDirectory()) return unwritable(path, 'it is a directory');
-    accessSync(target === undefined ? dirname(path) : path, constants.W_OK);
+    if (target === undefined) directory = dirname(path);
+    accessSync(directory || path, constants.W_OK);
     return undefined;
   } catch (error) {
-    return unwritable(path, errorReason(error));
+    return unwritable(path, `${directory && `${directory}: `}${errorReason(error)}`);
   }
 }
 

@@ -5,4 +5,5 @@
  * 2026.4.29 and older; `auto`: seen from the first JSON object of a stream.
  */
 export const DIALECTS = ['auto', 'catalog', 'gateway', 'transcript'] as const;
+/** The wire form of a stream's lines: one of `DIALECTS`. */
 export type Dialect = (typeof DIALECTS)[number];

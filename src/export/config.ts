@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
 import { SIGNALS, type Signal } from '../model/delivery.js';
+import { strictSettings } from '../util/schema.js';
 import { MAX_TIMER_MS } from '../util/within.js';
 import { type Bearer, bearerSchema, openBearer } from './bearer.js';
 import {
@@ -31,6 +32,7 @@ import {
   type OpenSpans,
   OTLP_PRESET_NAMES,
   type OtlpPresetName,
+  PRESET_NAMES,
   PRESETS,
   type Preset,
   TEMPORALITIES,
@@ -59,7 +61,7 @@ const headers = z.record(z.string(), z.string()).superRefine((record, context) =
 
 const path = z.string().min(1);
 
-const otlpSettings = z.strictObject({
+const otlpSettings = strictSettings({
   name: destinationName.optional(),
   preset: z.enum(OTLP_PRESET_NAMES),
   url: url.optional(),
@@ -68,7 +70,7 @@ const otlpSettings = z.strictObject({
   compression: z.enum(['none', 'gzip']).optional(),
   headers: headers.optional(),
   bearer: bearerSchema.optional(),
-  tls: z.strictObject({ ca: path.optional(), cert: path.optional(), key: path.optional() }).optional(),
+  tls: strictSettings({ ca: path.optional(), cert: path.optional(), key: path.optional() }).optional(),
   temporality: z.enum(TEMPORALITIES).optional(),
   profile: z.enum(PROFILE_NAMES).optional(),
   open_spans: z.enum(OPEN_SPANS).optional(),
@@ -84,10 +86,14 @@ const otlpDestination = otlpSettings.refine(
 );
 
 /** One destination in the configuration file; a key that is not known is an error. */
-export const destinationSchema = z.discriminatedUnion('preset', [
-  otlpDestination,
-  z.strictObject({ name: destinationName.optional(), preset: z.literal('console') }),
-]);
+export const destinationSchema = z.discriminatedUnion(
+  'preset',
+  [otlpDestination, strictSettings({ name: destinationName.optional(), preset: z.literal('console') })],
+  {
+    error: ({ code }) =>
+      code === 'invalid_union' ? `must be a preset, one of ${PRESET_NAMES.join(', ')}` : undefined,
+  },
+);
 
 /** A destination as the configuration file's `to` has it: a preset's name, and what is to differ from it. */
 export type DestinationRecord = z.infer<typeof destinationSchema>;

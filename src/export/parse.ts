@@ -48,9 +48,7 @@ export function parseDestination(text: string): UnnamedDestination | Configurati
   if (url === undefined) return { name, preset };
   if (preset === 'console') return { error: `${at}: console prints to this terminal and takes no URL` };
   const problem = urlProblem(url);
-  return problem === undefined
-    ? { name, preset, url }
-    : { error: `${at}: what is given as its URL ${problem}` };
+  return problem === undefined ? { name, preset, url } : { error: `${at}: its URL ${problem}` };
 }
 
 /** All destinations of a command line, each with a name of its own. */

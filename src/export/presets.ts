@@ -8,14 +8,17 @@ import type { ProfileName } from './profiles.js';
 
 /** Of OTLP over HTTP: `application/json` and `application/x-protobuf`. */
 export const ENCODINGS = ['json', 'protobuf'] as const;
+/** How a request is written. */
 export type Encoding = (typeof ENCODINGS)[number];
 
 /** As `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` has them. */
 export const TEMPORALITIES = ['cumulative', 'delta', 'lowmemory'] as const;
+/** What a data point counts from: the start, or the point before; `lowmemory`: the start for observed instruments alone. */
 export type Temporality = (typeof TEMPORALITIES)[number];
 
 /** `replace`: a span is sent when it opens, and again when it ends, under the same id. */
 export const OPEN_SPANS = ['none', 'replace'] as const;
+/** What becomes of a span that has not ended; `none`: it waits for its end. */
 export type OpenSpans = (typeof OPEN_SPANS)[number];
 
 /** What a destination's settings start from. */
@@ -56,10 +59,12 @@ export const OTLP_PRESET_NAMES = [
   'prometheus',
   'otlp',
 ] as const;
+/** A backend that is reached over OTLP. */
 export type OtlpPresetName = (typeof OTLP_PRESET_NAMES)[number];
 
 /** `console` prints to the terminal: it is named like the others, and has no settings. */
 export const PRESET_NAMES = [...OTLP_PRESET_NAMES, 'console'] as const;
+/** What a destination may be made of: a backend, or the terminal. */
 export type PresetName = (typeof PRESET_NAMES)[number];
 
 /** Every backend's preset, by its name. */

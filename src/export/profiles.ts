@@ -12,6 +12,7 @@ export type { Profile } from './profiles/table.js';
 
 /** How attributes and instruments are named: after the current GenAI conventions, the ones before, or ClawMetry's receiver. */
 export const PROFILE_NAMES = ['latest', 'legacy', 'clawmetry'] as const;
+/** A table of names; docs/profiles.md shows what each makes of every event. */
 export type ProfileName = (typeof PROFILE_NAMES)[number];
 
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {

@@ -1,7 +1,7 @@
 /**
  * What the library throws where its options are wrong, and how a value is checked against its schema.
  */
-import { z } from 'zod';
+import type { z } from 'zod';
 
 /** An option is wrong. The message says which, what is wrong with it, and what would be right; it holds no secret. */
 export class ConfigurationError extends Error {
@@ -17,8 +17,5 @@ export function check<S extends z.ZodType>(schema: S, value: unknown, place: str
   const { data, error } = schema.safeParse(value);
   const [issue] = error?.issues ?? [];
   if (issue === undefined) return data as z.output<S>;
-  const is_unknown = issue.code === 'unrecognized_keys' && issue.path.length === 0;
-  const known = is_unknown && schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
-  const advice = known.length > 0 ? ` (known: ${known.join(', ')})` : '';
-  throw wrong([place, ...issue.path.map(String)].filter(Boolean).join('.'), issue.message + advice);
+  throw wrong([place, ...issue.path.map(String)].filter(Boolean).join('.'), issue.message);
 }

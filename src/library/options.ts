@@ -22,6 +22,7 @@ import { PUSHED } from '../source/index.js';
 import { limitsSchema, storeSchema } from '../start/limits.js';
 import type { StartSettings } from '../start/settings.js';
 import { isObject, withoutUndefined } from '../util/json.js';
+import { flag, strictSettings } from '../util/schema.js';
 import { check, wrong } from './configuration-error.js';
 import { type LibrarySource, readSources, type SourceRecord } from './sources.js';
 
@@ -84,19 +85,19 @@ const has = <T>(...methods: (keyof T & string)[]) =>
 
 const LIMIT_NAMES = Object.keys(DEFAULT_LIMITS) as [keyof Limits, ...(keyof Limits)[]];
 
-const optionsSchema = z.strictObject({
+const optionsSchema = strictSettings({
   sources: z.array(z.unknown()).default([]),
   destinations: z.array(z.unknown()).min(1, 'must name a destination, such as { preset: "clawmetry" }'),
-  content: z.boolean().default(false),
+  content: flag.default(false),
   data_dir: z.string().min(1, 'must not be empty').optional(),
-  from_start: z.boolean().default(false),
+  from_start: flag.default(false),
   limits: limitsSchema.prefault({}),
   store: storeSchema.prefault({}),
   correlator: z.partialRecord(z.enum(LIMIT_NAMES), z.number().min(0).optional()).default({}),
   logger: has<MessageLogger>('info', 'warn', 'error').optional(),
 });
 
-const processorSchema = z.strictObject({
+const processorSchema = strictSettings({
   name: destinationName.optional(),
   span_processor: has<SpanSink>('onEnd', 'forceFlush', 'shutdown').optional(),
   log_record_processor: has<LogRecordProcessor>('onEmit', 'forceFlush', 'shutdown').optional(),

@@ -9,6 +9,7 @@ import { gatewayUrl } from '../start/gateway.js';
 import type { WantedSource } from '../start/sources.js';
 import { errorReason } from '../util/errors.js';
 import { isObject, type Json } from '../util/json.js';
+import { strictSettings } from '../util/schema.js';
 import { check, wrong } from './configuration-error.js';
 
 const text = z.string().min(1, 'must not be empty');
@@ -18,14 +19,14 @@ const port = z.int().min(0).max(65_535);
 const address = { path: text.optional(), host: text.optional(), port: port.optional() };
 
 const sourceSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('stdin') }),
-  z.strictObject({ kind: z.literal('file'), path: text }),
-  z.strictObject({ kind: z.literal('recordings'), paths: z.array(text).min(1, 'must name a file') }),
-  z.strictObject({ kind: z.literal('socket'), ...address }),
-  z.strictObject({ kind: z.literal('listen'), ...address }),
-  z.strictObject({ kind: z.literal('otlp'), host: text.optional(), port }),
-  z.strictObject({ kind: z.literal('transcripts'), directory: text }),
-  z.strictObject({
+  strictSettings({ kind: z.literal('stdin') }),
+  strictSettings({ kind: z.literal('file'), path: text }),
+  strictSettings({ kind: z.literal('recordings'), paths: z.array(text).min(1, 'must name a file') }),
+  strictSettings({ kind: z.literal('socket'), ...address }),
+  strictSettings({ kind: z.literal('listen'), ...address }),
+  strictSettings({ kind: z.literal('otlp'), host: text.optional(), port }),
+  strictSettings({ kind: z.literal('transcripts'), directory: text }),
+  strictSettings({
     kind: z.literal('gateway'),
     url: text.optional(),
     token: text.optional(),

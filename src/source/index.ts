@@ -38,8 +38,10 @@ export { holdsTranscripts } from './transcript-directories.js';
 
 /** The kinds that `createSource` makes. */
 export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen' | 'transcripts' | 'otlp';
+/** A source that `createSource` makes, as `parseSourceName` reads it. */
 export type LineSource = Extract<ParsedSource, { kind: LineSourceKind }>;
 
+/** How a source is read. */
 export interface SourceOptions {
   /** Whether a file is read to its end (`replay`) or followed (`run`). Sockets never end, stdin always does. */
   mode: 'to_end' | 'follow';

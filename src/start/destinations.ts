@@ -55,7 +55,7 @@ export async function chooseDestinations(
   const is_named = settings.to.length + settings.records.length > 0;
   const found = is_named ? undefined : await discoverDestination();
   const parsed = parseDestinations(found === undefined ? settings.to : [found.to]);
-  if ('error' in parsed) return parsed;
+  if ('error' in parsed) return { error: `--to: ${parsed.error}` };
   const resolved = resolveDestinations(parsed.options, settings.records);
   if ('error' in resolved) return resolved;
   return { configs: resolved.destinations, ...(found === undefined ? {} : { found }) };

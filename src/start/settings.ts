@@ -2,45 +2,47 @@
  * The settings of a start: an option of the command line, else the environment (which the destinations read), else the
  * configuration file, else the default. The file is checked in full: an unknown key is an error.
  */
+import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { type Document, LineCounter, parseDocument, visit } from 'yaml';
 import { z } from 'zod';
 import { DIALECTS } from '../decode/index.js';
 import { type DestinationRecord, destinationSchema, parseDestination } from '../export/index.js';
 import { errorReason } from '../util/errors.js';
+import { flag, strictSettings } from '../util/schema.js';
 import { limitsSchema, storeSchema } from './limits.js';
 import { LOG_FORMATS, LOG_LEVELS } from './log-options.js';
 
 const seconds = z.number().min(0).max(86_400);
 
 /** How to get into OpenClaw's gateway. A token is better kept in the environment, as OPENCLAW_GATEWAY_TOKEN. */
-const gatewaySchema = z.strictObject({
+const gatewaySchema = strictSettings({
   url: z.url({ protocol: /^wss?$/, error: 'must be ws://HOST:PORT or wss://HOST' }).optional(),
   token: z.string().min(1).optional(),
   password: z.string().min(1).optional(),
 });
 
-const configSchema = z.strictObject({
+const configSchema = strictSettings({
   from: z.array(z.string(), 'must be a list, such as [stdin]').default([]),
   to: z.array(z.union([z.string(), destinationSchema]), 'must be a list, such as [clawmetry]').default([]),
   /** `run`: whether transcripts that are there already are told from their start. */
-  from_start: z.boolean().default(false),
+  from_start: flag.default(false),
   dialect: z.enum(DIALECTS).default('auto'),
   speed: z.number().positive().max(1_000_000).optional(),
-  rebase_time: z.boolean().default(false),
-  content: z.boolean().default(false),
+  rebase_time: flag.default(false),
+  content: flag.default(false),
   /** `replay`: seconds to wait for acknowledgements after the last event. */
   deadline: seconds.default(60),
   /** `run`: seconds to drain at the end. */
   drain: seconds.default(10),
-  strict: z.boolean().default(false),
+  strict: flag.default(false),
   summary: z.string().min(1).optional(),
   log_level: z.enum(LOG_LEVELS).default('info'),
   log_format: z.enum(LOG_FORMATS).default('pretty'),
   /** Where the bridge keeps things between two starts. */
   data_dir: z.string().min(1).optional(),
   /** Keep nothing between two starts. */
-  no_store: z.boolean().default(false),
+  no_store: flag.default(false),
   gateway: gatewaySchema.prefault({}),
   limits: limitsSchema.prefault({}),
   store: storeSchema.prefault({}),
@@ -121,13 +123,16 @@ function parseYaml(content: string): { value: unknown } | SettingsError {
 }
 
 function readConfigFile(path: string): { values: Record<string, unknown> } | SettingsError {
-  let content: string;
+  let content: Buffer;
   try {
-    content = readFileSync(path, 'utf8');
+    content = readFileSync(path);
   } catch (error) {
-    return { error: `can't read the configuration file ${path}: ${errorReason(error)}; check its path` };
+    return {
+      error: `can't read the configuration file ${path}: ${errorReason(error)}; check its path, and that this user may read it`,
+    };
   }
-  const parsed = parseYaml(content);
+  if (!isUtf8(content)) return { error: `${path}: not valid UTF-8; save it as UTF-8` };
+  const parsed = parseYaml(content.toString());
   if ('error' in parsed) return { error: `${path}: not valid YAML: ${parsed.error}` };
   const values = parsed.value ?? {};
   if (typeof values !== 'object' || Array.isArray(values)) {
@@ -135,8 +140,6 @@ function readConfigFile(path: string): { values: Record<string, unknown> } | Set
   }
   return { values: values as Record<string, unknown> };
 }
-
-const KNOWN_KEYS = Object.keys(configSchema.shape);
 
 /** Where a value can have several forms, the form that it comes nearest to tells what is wrong with it. */
 function nearestIssue(issue: z.core.$ZodIssue): z.core.$ZodIssue {
@@ -171,9 +174,7 @@ function describeIssue(issue: z.core.$ZodIssue, path: string | undefined): strin
   const place = (wrong?.place ?? issue.path).map(String).join('.');
   const where = path === undefined ? `--${place.replaceAll('_', '-')}` : `${path}: ${place || 'top level'}`;
   if (wrong !== undefined) return `${where}: ${describeKey(wrong.key)}`;
-  const known =
-    issue.code === 'unrecognized_keys' && issue.path.length === 0 ? ` (known: ${KNOWN_KEYS.join(', ')})` : '';
-  return `${where}: ${issue.message}${known}`;
+  return `${where}: ${issue.message}`;
 }
 
 /** The first thing that is wrong with these values, of the file where one is named, else of the command line. */

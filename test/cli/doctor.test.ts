@@ -513,8 +513,8 @@ test('a configuration file: each thing that is wrong, and the checks go on with 
   const { status, checks, of } = await examine(['--config', path]);
   expect(status).toBe(1);
   expect(checks.filter(({ check }) => check === 'configuration').map(({ found }) => found)).toEqual([
-    `${path}: limits: Unrecognized key: "memory"`,
-    expect.stringContaining(`${path}: top level: Unrecognized key: "spede" (known: from, to,`),
+    `${path}: limits: there is no key "memory" (known: memory_mb, store_mb, line_bytes, content_bytes)`,
+    expect.stringContaining(`${path}: top level: there is no key "spede" (known: from, to,`),
   ]);
   expect(of('gateway address')?.found).toBe(`${working.url} (the configuration file)`);
   expect(of('gateway secret')?.found).toBe('token from the configuration file');
@@ -545,12 +545,14 @@ test('a configuration file that is missing', async () => {
   expect(status).toBe(1);
   expect(of('configuration')).toMatchObject({
     level: 'problem',
-    found: "can't read the configuration file /nonexistent.yaml: it does not exist; check its path",
+    found:
+      "can't read the configuration file /nonexistent.yaml: it does not exist; check its path, and that this user may read it",
   });
 });
 
 test('the data directory: one that others can read, a file in its place, and none', async () => {
-  const open = temporaryDirectory();
+  const open = join(temporaryDirectory(), "the bridge's");
+  mkdirSync(open);
   chmodSync(open, 0o755);
   const args = ['--from', working.url, '--to', 'console'];
   const readable = await examine([...args, '--data-dir', open]);
@@ -558,7 +560,7 @@ test('the data directory: one that others can read, a file in its place, and non
   expect(destination(readable.of('data directory'))).toEqual([
     'warning',
     `${open} can be read or changed by other users (mode 755)`,
-    `chmod 700 ${open}`,
+    `chmod 700 '${open.replace("'", "'\\''")}'`,
   ]);
   const file = temporaryFile('file');
   const taken = await examine([...args, '--data-dir', file]);

@@ -101,8 +101,15 @@ test('without arguments it plays a recording to its end, and says that it was on
   expect(stdout).toMatch(/^metrics {2}16\.4k input tokens .* 28 of them reasoning/m);
   expect(stdout).toMatch(/^logs {5}\d+ records: /m);
   expect(stdout).toContain('This was a recording, not your agents.');
-  const example = /replay .* (examples\/\S+)$/m.exec(stdout)?.[1] ?? 'none';
-  expect(existsSync(pathOf(example))).toBe(true);
+});
+
+test.each([
+  ['by npm, in a checkout', { npm_lifecycle_event: 'start' }, pathOf('.'), 'npm start --', ''],
+  ['by itself, anywhere', {}, temporaryDirectory(), 'openclaw-otel-bridge', pathOf('.')],
+])('what it says to do next can be done where it was started %s', async (_, env, cwd, program, directory) => {
+  const { stdout } = await runToEnd([], { env: { OPENCLAW_GATEWAY_URL: 'ws://127.0.0.1:1', ...env }, cwd });
+  const recording = `${directory}examples/sub-agents.ndjson`;
+  expect(stdout).toContain(`\n  ${program} replay --rebase-time --to clawmetry ${recording}\n`);
 });
 
 test('console takes the spans, data points and log records that a backend gets, and sums them up', async () => {

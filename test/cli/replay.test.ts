@@ -194,17 +194,18 @@ test('--summary -: the summary alone on stdout, as one line of JSON', async () =
 });
 
 test.each([
-  ['a directory', (directory: string) => directory, 'it is a directory'],
-  ['in no directory', (directory: string) => join(directory, 'none', 'summary.json'), 'it does not exist'],
-])('--summary that can not be written (%s) is said before anything is sent', async (_, pathIn, reason) => {
+  ['a directory', '', () => 'it is a directory'],
+  ['in no directory', 'none/summary.json', (directory: string) => `${directory}/none: it does not exist`],
+])('--summary that can not be written (%s) is said before anything is sent', async (_, name, reasonIn) => {
   const sink = await startSink();
-  const path = pathIn(temporaryDirectory());
+  const directory = temporaryDirectory();
+  const path = join(directory, name);
   const { status, stderr } = await runToEnd([
     ...['replay', catalog_example, '--to', `otlp=${sink.url}`, '--summary', path],
   ]);
   expect(status).toBe(1);
   expect(stderr).toContain(
-    `can't write the summary to ${path}: ${reason}; give a file that this user can write`,
+    `can't write the summary to ${path}: ${reasonIn(directory)}; give a file that this user can write`,
   );
   expect(sink.requests).toEqual([]);
 });

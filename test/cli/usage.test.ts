@@ -46,12 +46,12 @@ test.each<[string, string[], string]>([
   [
     'a preset that is unknown',
     [...REPLAY, '--to', 'clawmetri'],
-    '"clawmetri" is no preset: a destination is PRESET, PRESET=URL or NAME:PRESET=URL, PRESET one of clawmetry,',
+    '--to: "clawmetri" is no preset: a destination is PRESET, PRESET=URL or NAME:PRESET=URL, PRESET one of clawmetry,',
   ],
   [
     'a URL that is none',
     [...REPLAY, '--to', 'otlp=localhost:4318'],
-    'otlp: what is given as its URL is not an http:// or https:// URL',
+    '--to: otlp: its URL is not an http:// or https:// URL',
   ],
   [
     'a source that is unknown',
@@ -95,7 +95,7 @@ test.each<[string, string, string]>([
   [
     'a key that is unknown',
     'to: [console]\nspede: 5\n',
-    'top level: Unrecognized key: "spede" (known: from, to, from_start, dialect,',
+    'top level: there is no key "spede" (known: from, to, from_start, dialect,',
   ],
   ['a text where a list should be', 'to: console', 'to: must be a list, such as [clawmetry]'],
   [
@@ -106,8 +106,14 @@ test.each<[string, string, string]>([
   [
     'a preset that is unknown',
     'to: [{preset: claw}]',
-    "to.0.preset: Invalid discriminator value. Expected 'clawmetry' |",
+    'to.0.preset: must be a preset, one of clawmetry, jaeger,',
   ],
+  [
+    'a key of a destination that is unknown',
+    'to: [{preset: otlp, timeout: 5}]',
+    'to.0: there is no key "timeout" (known: name, preset, url, signals,',
+  ],
+  ['a word where true or false should be', 'content: yes', 'content: must be true or false'],
   ['bad YAML', 'to: [console\nspeed: 5', 'not valid YAML: '],
   ['a list', '- to: console', 'must be a YAML mapping of settings, such as "to: [clawmetry]"'],
 ])('a configuration file with %s', async (_, content, message) => {
@@ -122,7 +128,7 @@ test('a configuration file that is missing', async () => {
   const { status, stderr } = await runToEnd([...REPLAY, '--config', '/nonexistent.yaml']);
   expect(status).toBe(2);
   expect(stderr).toBe(
-    "openclaw-otel-bridge: can't read the configuration file /nonexistent.yaml: it does not exist; check its path\n",
+    "openclaw-otel-bridge: can't read the configuration file /nonexistent.yaml: it does not exist; check its path, and that this user may read it\n",
   );
 });
 
@@ -184,6 +190,15 @@ test('--help says of --content where secrets are redacted, and where they are no
   const tail = await runToEnd(['tail', '--help']);
   expect(run.stdout).toMatch(/--content +record .*secrets\s+redacted/);
   expect(tail.stdout).toMatch(/--content +print .*as they\s+are/);
+});
+
+test.each([
+  ['run', /--data-dir .* next start needs\s+\(~\/\.local\/state\/openclaw-otel-bridge\)/],
+  ['replay', /--data-dir .* next start needs \(nothing is\s+kept\)/],
+  ['status', /--data-dir .* keeps its data\s+\(~\/\.local\/state\/openclaw-otel-bridge\)/],
+  ['tree', /--content +with --json: /],
+])('%s --help tells what holds of an option there', async (command, said) => {
+  expect((await runToEnd([command, '--help'])).stdout).toMatch(said);
 });
 
 test.each([

@@ -6,6 +6,7 @@ import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs
 import { dirname } from 'node:path';
 import { checkStore, describeDamage, FORMAT_VERSION } from '../../store/index.js';
 import { errorReason } from '../../util/errors.js';
+import { shellWord } from '../../util/shell.js';
 import { BYTES_PER_MB } from '../../util/units.js';
 import { type Check, ok, problem, warning } from './check.js';
 
@@ -36,7 +37,7 @@ function describe(path: string, stats: Stats | undefined): Check {
   const mode = stats.mode & 0o777;
   if (process.platform === 'win32' || (mode & OTHERS) === 0) return ok(NAME, `${path} can be written`);
   const found = `${path} can be read or changed by other users (mode ${mode.toString(8)})`;
-  return warning(NAME, found, `chmod 700 ${path}`);
+  return warning(NAME, found, `chmod 700 ${shellWord(path)}`);
 }
 
 /** What is kept there, where there is more to say than that it is fine. */

@@ -17,6 +17,7 @@ export type { OpenRun } from './facts.js';
 export type { Credentials, Device } from './handshake.js';
 export type { GatewayPosition } from './position.js';
 
+/** How a gateway that is lost is tried again: after 1 s, doubled with each failure up to 30 s, less up to half at random. */
 export const GATEWAY_BACKOFF: Backoff = { min_ms: 1_000, max_ms: 30_000, random: Math.random };
 
 /** How soon a gateway is asked again that somebody has to mend by hand. */
@@ -25,6 +26,7 @@ const MENDED_BY_HAND_WAIT_MS = 30_000;
 /** A connection that broke sooner than this counts as a failed try: a gateway that keeps hanging up is not hurried after. */
 const STABLE_MS = 10_000;
 
+/** What following a gateway needs. */
 export interface GatewayOptions {
   access: Access;
   /** Where an earlier process stopped; absent: nothing from before this start is wanted. */

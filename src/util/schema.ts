@@ -1,0 +1,18 @@
+/**
+ * Settings that people write by hand: what their schemas say where something is wrong names what would be right.
+ */
+import { z } from 'zod';
+
+const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ');
+
+/** An object in which an unknown key is an error, which names the keys that there are. */
+export const strictSettings = <S extends z.ZodRawShape>(shape: S) =>
+  z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `there is no key ${quoted(issue.keys as string[])} (known: ${Object.keys(shape).join(', ')})`
+        : undefined,
+  });
+
+/** A setting that is on or off. */
+export const flag = z.boolean('must be true or false');
