@@ -453,7 +453,7 @@ describe('of several waits', () => {
     expect(correlator.expire(NOW_MS + 30_002).spans).toMatchObject([{ name: 'execute_tool outer' }]);
   });
 
-  test('that are shorter none ends that of an open call for its end', () => {
+  test('a shorter one does not cut short that of an open call for its end', () => {
     const { correlator } = begin(
       [
         event('agent.started'),
@@ -467,7 +467,7 @@ describe('of several waits', () => {
     expect(correlator.nextDeadline()).toBe(NOW_MS + 9_000);
   });
 
-  test('that are shorter none ends that of reasoning for its call', () => {
+  test('a shorter one does not cut short that of reasoning for its call', () => {
     const { correlator } = begin([
       event('agent.started'),
       event('llm.reasoning', { reasoning_tokens: 3 }),

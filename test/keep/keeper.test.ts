@@ -121,7 +121,7 @@ describe('what could not be written when it ends', () => {
     ]);
   });
 
-  test('is not, once a checkpoint has it', async () => {
+  test('is not given up once a checkpoint holds what came of it', async () => {
     const { keeper, state, said } = open();
     state.is_full = true;
     await keeper.journal(entry);
