@@ -117,7 +117,7 @@ export function createCheckpoints(kept: Kept, options: CheckpointOptions): Check
     cut.written(ok);
     if (ok) writer.recover();
     for (const destination of destinations) destination.sendMetrics();
-    retention.keep();
+    await retention.keep();
     options.pace.ended(work_ms);
     options.onTaken();
   }

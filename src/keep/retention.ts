@@ -2,8 +2,9 @@
  * The bound on the disk: what is pending may take up most of it, and then the oldest is given up, counted; what no backend
  * wants may take up a part, and then the oldest is thrown away.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DEAD_LETTERS_PREFIX, type Destination, OUTBOX_PREFIX } from '../model/delivery.js';
-import type { RecordChange } from '../model/record.js';
+import type { RecordChange, SavedRecord } from '../model/record.js';
 import type { Store } from '../store/index.js';
 
 /** The rest is for the journal, the state, and what the store itself needs. */
@@ -12,14 +13,16 @@ const DEAD_LETTERS_SHARE = 0.1;
 
 /** Dead letters that may be too many are looked through at one checkpoint of so many: all of them have to be read for it. */
 const CHECKPOINTS_PER_LOOK = 12;
+/** So much of them is read in one go. */
+const PORTION_BYTES = 1024 * 1024;
 
 export interface Retention {
   /** How many records are pending for destinations that there are no more. They stay, and are the first to go. */
   orphans(): number;
   /** These are about to be written. */
   note(changes: readonly RecordChange[]): void;
-  /** Gives up what is over the bound. */
-  keep(): void;
+  /** Gives up what is over the bound. Resolves when it is known what that is; nothing waits for it meanwhile. */
+  keep(): Promise<void>;
   /** What is to be removed because of it. */
   takeChanges(): RecordChange[];
 }
@@ -55,10 +58,25 @@ export function createRetention(store: Store, destinations: Destination[], limit
     while (pendingBytes() > limit_bytes * PENDING_SHARE && dropOldest());
   }
 
-  function keepDeadLetters(): void {
+  /** Those that are there when it is called. */
+  async function* readDeadLetters(): AsyncGenerator<SavedRecord> {
+    let portion_bytes = 0;
+    for (const letter of store.entries(DEAD_LETTERS_PREFIX)) {
+      yield letter;
+      portion_bytes += letter.value.length;
+      if (portion_bytes < PORTION_BYTES) continue;
+      portion_bytes = 0;
+      await nextTurn();
+    }
+  }
+
+  async function keepDeadLetters(): Promise<void> {
+    // From here on those that come are noted.
     letters_bytes = 0;
-    for (const { value } of store.entries(DEAD_LETTERS_PREFIX)) letters_bytes += value.length;
-    for (const { key, value } of store.entries(DEAD_LETTERS_PREFIX)) {
+    let read_bytes = 0;
+    for await (const { value } of readDeadLetters()) read_bytes += value.length;
+    letters_bytes += read_bytes;
+    for await (const { key, value } of readDeadLetters()) {
       if (letters_bytes <= max_letters_bytes) return;
       removed.push({ key });
       letters_bytes -= value.length;
@@ -71,9 +89,10 @@ export function createRetention(store: Store, destinations: Destination[], limit
       for (const { key, value } of changes)
         if (value !== undefined && key.startsWith(DEAD_LETTERS_PREFIX)) letters_bytes += value.length;
     },
-    keep() {
+    async keep() {
       keepPending();
-      if (checkpoints++ % CHECKPOINTS_PER_LOOK === 0 && letters_bytes > max_letters_bytes) keepDeadLetters();
+      if (checkpoints++ % CHECKPOINTS_PER_LOOK === 0 && letters_bytes > max_letters_bytes)
+        await keepDeadLetters();
     },
     takeChanges() {
       const changes = removed;
