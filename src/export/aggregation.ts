@@ -37,7 +37,7 @@ interface Series<V> {
   start_ms: number;
 }
 
-/** How measurements are aggregated. `add` may mutate its argument; `tell` returns a copy that later additions do not change. */
+/** How measurements are aggregated. `add` may mutate its argument; `tell` returns a value that later additions do not change. */
 interface Form<V> {
   first(): V;
   add(value: V, measured: number): V;

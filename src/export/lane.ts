@@ -281,7 +281,10 @@ export class Lane<T> {
     return this.#waiting.size > 0 ? this.#waiting.takeOldest() : this.#takeItems();
   }
 
-  /** Takes the oldest item that shares no series with an older one. Whether it is accepted distinguishes poison from an outage. */
+  /**
+   * Takes the oldest item that shares no series with an older one, except with suspects that the backend may already have.
+   * Whether it is accepted distinguishes poison from an outage.
+   */
   #takeFree(division: LaneDivision<T>): LaneItem<T>[] {
     const suspects = [...this.#suspects.items()];
     // Suspects stay in memory; in a long outage everything on the disk might become one.

@@ -42,8 +42,8 @@ const CHANCE_OF_SUSPECT = 0.1;
 /** After this many accepted requests, the least refusals are beyond chance. */
 const ENOUGH_PASSES = 0.5 / CHANCE ** (1 / LEAST_REFUSALS);
 /**
- * If nothing else is left to send, no other request can show that the backend is up. Nothing was accepted for this long: then
- * only the refusals of the item alone count.
+ * If nothing was accepted for this long, nothing else is left to send that could show whether the backend is up. Then only the
+ * refusals of the item alone count.
  */
 const UNWITNESSED_MS = 8_000;
 /** This many refusals of batches that are not suspect, with nothing accepted in between, mean an outage. */
