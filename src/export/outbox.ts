@@ -295,18 +295,20 @@ export class Outbox<T> {
         this.#stale.push(key);
         continue;
       }
+      const items = answered && this.#read(key);
       const segment: Segment<T> = {
         ...header,
         key,
         bytes: value.length,
         is_written: true,
         is_restored: true,
-        is_partial: answered !== undefined,
+        is_partial: items !== undefined,
       };
       this.#segments.add(segment);
       this.#bytes += value.length;
-      if (answered === undefined) this.#evicted.add(segment);
-      else opened.push(...this.#openRest(segment, new Set(answered)));
+      // A partly answered segment that can't be read is counted as lost when it is loaded.
+      if (items === undefined) this.#evicted.add(segment);
+      else opened.push(...this.#openRest(segment, items, new Set(answered)));
       count += segment.count;
     }
     return { count, items: opened };
@@ -424,14 +426,14 @@ export class Outbox<T> {
     }
   }
 
-  /** Reads the unanswered items of a segment from the previous process. */
-  #openRest(segment: Segment<T>, answered: ReadonlySet<number>): LaneItem<T>[] {
-    const left = [...(this.#read(segment.key) ?? []).entries()].filter(([place]) => !answered.has(place));
+  /** Keeps in memory the unanswered items of a segment from the previous process. */
+  #openRest(segment: Segment<T>, items: LaneItem<T>[], answered: ReadonlySet<number>): LaneItem<T>[] {
+    const left = [...items.entries()].filter(([place]) => !answered.has(place));
     this.#attach(segment, left);
-    const items = left.map(([, item]) => item);
-    segment.count = sumOf(items.map((item) => item.count));
-    if (items.length === 0) this.#remove(segment);
-    return items;
+    const unanswered = left.map(([, item]) => item);
+    segment.count = sumOf(unanswered.map((item) => item.count));
+    if (unanswered.length === 0) this.#remove(segment);
+    return unanswered;
   }
 
   #takeAnswered(): Answers {
