@@ -26,7 +26,7 @@ function waitsForNothing(run: Run): boolean {
   );
 }
 
-/** True when the run's sequence numbers are contiguous from its start: no event of it is still missing. */
+/** Whether the run's sequence numbers are contiguous from its start: then no event of it is missing. */
 const isWhole = ({ first_seen, last_seen, seen_below }: Run): boolean =>
   seen_below === undefined && first_seen <= 1 && first_seen <= last_seen;
 

@@ -50,7 +50,7 @@ import {
   setSession,
 } from './state.js';
 
-/** What a correlator emits, and how long it waits. */
+/** Options of a correlator: what it emits, and how long it waits. */
 export interface CorrelatorOptions {
   /** Record inputs, outputs and reasoning text. Default: false. */
   content?: boolean;

@@ -305,7 +305,7 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
   };
 }
 
-/** What spawns reported about this run, and about its session if they named no run. */
+/** The spawn that names this run, completed by the one for its session if both name the same parent session. */
 function spawnOf({ state }: Context, child: Child): Spawn | undefined {
   const ofRun = getEntry(state.spawns, child.key);
   const ofSession = getEntry(state.sessions, child.session_key)?.spawn;

@@ -304,7 +304,7 @@ export interface EarlyEnd {
   arrival_ms: number;
 }
 
-/** What is known of a run before it opens. */
+/** The data known about a run before it opens. */
 export interface Origin extends Seen {
   session_key: string;
   run_id: string;

@@ -1,6 +1,6 @@
 /**
- * Matches steps to model calls. A step marks the begin of a call, `llm.tokens` its end, and nothing names both. For events in
- * order the match is obvious; for others it is computed anew from their times with each event that arrives.
+ * Matches steps to model calls. A step marks the beginning of a call, `llm.tokens` its end, and nothing names both. For events
+ * in order the match is obvious; for others it is computed anew from their times with each event that arrives.
  */
 import { added, type EndedCall, type OpenStep, type Run } from './state.js';
 

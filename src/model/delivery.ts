@@ -47,7 +47,7 @@ export interface Answers {
   places: Record<string, number[]>;
 }
 
-/** What is to be written between two checkpoints: changes of records (obsolete ones, dead letters), and acknowledgements. */
+/** Changes to be written between two checkpoints: obsolete records, dead letters, and acknowledgements. */
 export interface Outgoing {
   changes: RecordChange[];
   answers: Answers;
@@ -65,7 +65,7 @@ export interface DestinationKeeping {
   endRestore(): void;
   /** Size of its records in the store, in bytes. */
   bytes(): number;
-  /** Drops the oldest items that are only on the disk, of the signal with the largest records; false if there are none. */
+  /** Drops the oldest items that are only on the disk, of the largest signal that has any; false if none has. */
   dropOldest(): boolean;
   /** The smallest memory limit of its signals, in estimated bytes. */
   memory_limit_bytes: number;

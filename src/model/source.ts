@@ -56,7 +56,7 @@ export interface LineBatch {
 
 /**
  * Where to resume the streams of a source, by name: the last position of each that has not ended. A source that is created with
- * them repeats no line that it gave before, and gives each stream its old name and line numbers.
+ * them emits no line a second time, and gives each stream its old name and line numbers.
  */
 export type Positions = Readonly<Record<string, unknown>>;
 
@@ -76,7 +76,7 @@ export interface SourceStatus {
 export interface Source {
   /** As the user named it: `stdin`, `file:events.ndjson`, `unix:/run/agent.sock`, … */
   name: string;
-  /** What it reads stays where it is: if the position is saved, the lines need not be. */
+  /** Its input can be read again, as a file can: if the position is saved, the lines need not be. */
   is_rereadable?: true;
   /** Opens the source; throws a `SourceError` if it can't be opened at all. */
   open(): Promise<AsyncIterable<LineBatch | SourceStatus>>;
