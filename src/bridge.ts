@@ -94,7 +94,7 @@ const BACK_AGAIN_MS = 5_000;
 /** How long a drain waits for outstanding answers before it collects the metrics: a backend may be down. */
 const LAST_ANSWERS_MS = 500;
 
-/** A source that does not open may not close either. */
+/** A source that does not open might not close either. */
 const CLOSE_LIMIT_MS = 1_000;
 
 /** How long a failed start waits for answers to what the previous process left, which is sent as soon as it is read. */
@@ -133,7 +133,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   let restoreTimer: NodeJS.Timeout | undefined;
   /** The last reported status, by source name. */
   const conditions = new Map<string, SourceCondition>();
-  /** Batches read after the end are not applied: nobody would send what comes of them. */
+  /** Batches read after the end are not applied: their emissions would not be sent any more. */
   let is_finished = false;
 
   const keeper =

@@ -107,7 +107,7 @@ const LINES = 'lines';
 /** The maximum number of lines remembered of senders that may repeat them. */
 const MAX_REMEMBERED_LINES = 200_000;
 
-/** A hash of 128 bits and more, so no two lines share one. */
+/** 22 base64 digits (132 bits) of a hash, so no two lines share one. */
 const lineId = (stream: string, bytes: Buffer): string =>
   createHash('sha256').update(`${stream}\n`).update(bytes).digest('base64').slice(0, 22);
 

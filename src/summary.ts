@@ -25,7 +25,7 @@ export interface Summary {
   destinations: Record<string, DestinationCounts>;
 }
 
-/** The number of reasons named in a line for people. */
+/** The number of reasons named in one line of output. */
 const MAX_NAMED_REASONS = 3;
 
 export const EXIT = {
@@ -82,7 +82,7 @@ export const describeFaults = ({ with_gap = 0, given_up = {} }: RunCounts): stri
     (fault) => fault !== '',
   );
 
-/** The summary for people: a line for sources and runs, and one for each destination. */
+/** The summary in words: a line for sources and runs, and one for each destination. */
 export function describeSummary({ source, runs, destinations }: Summary): string[] {
   const lines = [describeReasons('ignored', source.ignored), describeReasons('bad', source.rejected)];
   const read = [

@@ -1,7 +1,7 @@
 /**
  * Opens the store of a start in the data directory, and logs what was found in it. If the directory is unusable, the bridge
- * continues in memory, since showing what happens now matters more than storing it; if another bridge uses the directory, it
- * does not start.
+ * continues in memory, since showing what happens now matters more than storing it; if the directory belongs to another process
+ * or to a newer version, the bridge does not start.
  */
 
 import type { KeepOptions } from '../bridge.js';
@@ -21,7 +21,7 @@ export interface Keeping {
 /** A start without a store. */
 export const IN_MEMORY: Keeping = { close: async () => undefined };
 
-/** Opens the store in a directory. `is_taken`: another process uses the directory; otherwise it is unusable. */
+/** Opens the store in a directory. `is_taken`: it belongs to another process or a newer version; otherwise it is unusable. */
 export function keepIn(
   command: 'run' | 'replay',
   directory: string,

@@ -19,9 +19,9 @@ const OWNER_ONLY_FILE = 0o600;
 /** Address space, not memory. With a small map LMDB would remap the file as it grows, and keep the old maps. */
 const MAP_BYTES = 16 * 1024 ** 3;
 /**
- * The page size of a new store. The library stores its list of free pages in records of one page each, and loses its place if
- * it takes several of them (kriszyp/lmdb-js#321); with LMDB's usual 4 KiB a cut of the journal alone takes twenty. Larger pages
- * also make a commit a quarter faster.
+ * The page size of a new store. The library stores its list of free pages in records of one page each, and loses entries if the
+ * list takes several of them (kriszyp/lmdb-js#321); with LMDB's usual 4 KiB a cut of the journal alone takes twenty. Larger
+ * pages also make a commit a quarter faster.
  */
 const PAGE_BYTES = 16 * 1024;
 

@@ -4,15 +4,15 @@
  * package may change.
  */
 import type { Agent as AgentType, Dispatcher, Pool as PoolType, ProxyAgent as ProxyAgentType } from 'undici';
-// @ts-expect-error: types are there for the index alone.
+// @ts-expect-error: only the index has types.
 import api from 'undici/lib/api/index.js';
-// @ts-expect-error: the same.
+// @ts-expect-error: see above.
 import agent from 'undici/lib/dispatcher/agent.js';
-// @ts-expect-error: the same.
+// @ts-expect-error: see above.
 import dispatcher from 'undici/lib/dispatcher/dispatcher.js';
-// @ts-expect-error: the same.
+// @ts-expect-error: see above.
 import pool from 'undici/lib/dispatcher/pool.js';
-// @ts-expect-error: the same.
+// @ts-expect-error: see above.
 import proxyAgent from 'undici/lib/dispatcher/proxy-agent.js';
 
 // The index does the same: tunnels need it.
