@@ -1,5 +1,5 @@
 /**
- * `validate FILE…`: checks every line and names each problem by file, line and field.
+ * `validate FILE…`: checks every line and reports each problem with its file, line and field.
  */
 import { describeProblem, type Problem, problemsOf, type SourceCounts } from '../intake.js';
 import { SourceError } from '../model/source.js';
@@ -17,13 +17,13 @@ const toJson = ({ stream, line, path, reason, message }: Problem): object => ({
   message,
 });
 
-/** A type that is misspelt is no problem of its line, but it shows in what was ignored. */
+/** A misspelt type is no problem of its line, but it shows among the ignored lines. */
 function describeCounts({ lines, ignored, rejected }: SourceCounts): string {
   const parts = [describeReasons('bad', rejected) || 'no problems', describeReasons('ignored', ignored)];
   return `${counted(lines, 'line')}; ${parts.filter((part) => part !== '').join('; ')}`;
 }
 
-/** Prints an array, an element at a time: all of them together may be more than there is memory. */
+/** Prints an array element by element: all elements together may not fit into memory. */
 function createArrayPrinter(write: (text: string) => void) {
   let count = 0;
   return {
@@ -48,7 +48,7 @@ export async function validate(
     });
   };
   const array = createArrayPrinter(write);
-  /** Known when what was printed before has been written, or could not be. */
+  /** Resolves once earlier output has been written, or could not be: whether the reader is still there. */
   const isRead = (): Promise<boolean> =>
     new Promise((resolve) => {
       process.stdout.write('', () => resolve(is_read));
@@ -65,7 +65,7 @@ export async function validate(
       dialect,
       max_line_bytes: limits.line_bytes,
       onProblem,
-      // A reader that went away wants no more; the exit status is certain by then.
+      // Once the reader has gone the rest is of no use; the exit status is certain by then.
       isEnough: async () => !(await isRead()),
     });
     if (asJson) array.end();
@@ -73,7 +73,7 @@ export async function validate(
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;
     if (asJson) array.end();
-    // Nothing is said to a reader that went away before.
+    // A reader that has gone gets no message.
     return (await isRead()) ? failed(error.message) : { status: EXIT.failed };
   }
   return { status: count === 0 ? EXIT.ok : EXIT.failed };

@@ -1,6 +1,6 @@
 /**
- * Traces for a stream that is no terminal (a file, a pipe, a container's log): each is printed once, as plain lines, when
- * it is complete, or as it is when the program ends.
+ * Traces for a stream that is no terminal (a file, a pipe, a container's log): each is printed once, as plain lines, when it is
+ * complete, or as it is when the program ends.
  */
 import { type Clock, createAlarm } from './alarm.js';
 import type { TraceView } from './live.js';
