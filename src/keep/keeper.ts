@@ -251,8 +251,12 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       giveUp();
       const changes = takeChanges();
       const last_ledger = ledger.takeLast();
-      const forgotten = forget ? removalOf(kept, ['']) : [];
-      await writer.write([...changes, last_ledger, ...forgotten]);
+      if (!forget) await writer.write([...changes, last_ledger]);
+      else {
+        // The last acknowledgements, too, would make the next process skip what it produces anew.
+        const lasting = changes.filter(({ key }) => !key.startsWith(kept.scope));
+        await writer.write([...lasting, last_ledger, ...removalOf(kept, [''])]);
+      }
     },
   };
 }
