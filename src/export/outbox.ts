@@ -40,7 +40,7 @@ export interface OutboxOptions<T> {
 /** Items that were written down together. */
 export interface Segment<T> {
   key: string;
-  /** What it counts as, less what has been answered. */
+  /** What it counts as: all that was written down, less what an earlier process had answers for. */
   count: number;
   /** On the disk. */
   bytes: number;
@@ -333,7 +333,6 @@ export class Outbox<T> {
     const place = segment.items?.get(item);
     if (place === undefined) return;
     segment.items?.delete(item);
-    segment.count -= item.count;
     segment.is_partial = true;
     if (segment.items?.size === 0) this.#remove(segment);
     else this.#answered(segment, place);
@@ -402,7 +401,6 @@ export class Outbox<T> {
       segment.items?.set(item, place);
       return;
     }
-    segment.count -= item.count;
     this.#answered(segment, place);
   }
 

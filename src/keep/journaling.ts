@@ -1,6 +1,6 @@
 /**
- * Writes the journal, and knows what of it is on its way to the disk. It tells of each batch what became of it, in the order in
- * which they came, and whether there is any that the next start will not find.
+ * Writes the journal, and knows what of it is on its way to the disk. It tells of each batch what became of it, and whether
+ * there is any that the next start will not find.
  */
 import type { RecordChange } from '../model/record.js';
 import type { Written } from '../store/index.js';
@@ -32,8 +32,6 @@ export interface Journaling {
 
 export function createJournaling(kept: Kept, writer: Writer): Journaling {
   const journal = createJournal(kept.journal.records);
-  /** Everything that was journaled has been written, or can't be. */
-  let journaled: Promise<void> = Promise.resolve();
   /** The last record of the journal that is to be written, or has been. */
   let record: Promise<Written> = Promise.resolve({ ok: true });
   let unwritten_bytes = 0;
@@ -55,14 +53,10 @@ export function createJournaling(kept: Kept, writer: Writer): Journaling {
       const { change, bytes } = journal.add(entry);
       if (change !== undefined) record = writer.write(() => scoped(kept.scope, [change()]));
       unwritten_bytes += bytes;
-      const before = journaled;
-      const written = record.then(({ ok }) => {
+      return record.then(({ ok }) => {
         unwritten_bytes -= bytes;
-        const outcome = ok ? 'written' : notWritten(comes_again);
-        return before.then((): Journaled => outcome);
+        return ok ? 'written' : notWritten(comes_again);
       });
-      journaled = written.then(() => undefined);
-      return written;
     },
     cut() {
       const changes = journal.cut();
