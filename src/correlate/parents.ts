@@ -253,7 +253,7 @@ function spawnParent(context: Context, child: Child, spawn: Spawn, certain: bool
 /** For a parent run id without a session: the run that was opened last with that id. */
 function parentByRunId(context: Context, child: Child, parent_run_id: string): Parent {
   const key = getEntry(context.state.by_run_id, parent_run_id);
-  const run = key === undefined || key === child.key ? undefined : peek(context.state, key);
+  const run = key === undefined ? undefined : peek(context.state, key);
   return run === undefined || isBelow(context, run, child.key)
     ? { kind: 'unknown', waits_for: [runWait(parent_run_id)] }
     : known(context, run, undefined, true);

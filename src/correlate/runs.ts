@@ -284,7 +284,6 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
     if (event.status === 'cancelled' || event.status === 'timeout') asideOf(run).cancelled_at_ms ??= event.ts;
     return;
   }
-  if (run.ended !== undefined) return;
   const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
   endRun(context, run, {

@@ -40,7 +40,7 @@ export interface OutboxOptions<T> {
 /** Items that are stored in one record. */
 export interface Segment<T> {
   key: string;
-  /** How many spans, log records or data points are not answered yet. */
+  /** How many spans, log records or data points it holds, less those that the previous process got answers for. */
   count: number;
   /** The size of the record. */
   bytes: number;
@@ -338,7 +338,6 @@ export class Outbox<T> {
     const place = segment.items?.get(item);
     if (place === undefined) return;
     segment.items?.delete(item);
-    segment.count -= item.count;
     segment.is_partial = true;
     if (segment.items?.size === 0) this.#remove(segment);
     else this.#answered(segment, place);
@@ -407,7 +406,6 @@ export class Outbox<T> {
       segment.items?.set(item, place);
       return;
     }
-    segment.count -= item.count;
     this.#answered(segment, place);
   }
 

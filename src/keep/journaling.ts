@@ -1,6 +1,6 @@
 /**
- * Writes the journal, and tracks what of it is still on its way to the disk. Reports the outcome of each batch, in the order of
- * the batches, and whether any applied batch will be missing at the next start.
+ * Writes the journal, and tracks what of it is still on its way to the disk. Reports the outcome of each batch, and whether any
+ * applied batch will be missing at the next start.
  */
 import type { RecordChange } from '../model/record.js';
 import type { Written } from '../store/index.js';
@@ -32,8 +32,6 @@ export interface Journaling {
 
 export function createJournaling(kept: Kept, writer: Writer): Journaling {
   const journal = createJournal(kept.journal.records);
-  /** Resolves when everything in the journal is written, or can't be. */
-  let journaled: Promise<void> = Promise.resolve();
   /** The last record of the journal, written or about to be. */
   let record: Promise<Written> = Promise.resolve({ ok: true });
   let unwritten_bytes = 0;
@@ -58,14 +56,10 @@ export function createJournaling(kept: Kept, writer: Writer): Journaling {
       const { change, bytes } = journal.add(entry);
       if (change !== undefined) record = writer.write(() => scoped(kept.scope, [change()]));
       unwritten_bytes += bytes;
-      const before = journaled;
-      const written = record.then(({ ok }) => {
+      return record.then(({ ok }) => {
         unwritten_bytes -= bytes;
-        const outcome = ok ? 'written' : notWritten(comes_again);
-        return before.then((): Journaled => outcome);
+        return ok ? 'written' : notWritten(comes_again);
       });
-      journaled = written.then(() => undefined);
-      return written;
     },
     cut() {
       const changes = journal.cut();

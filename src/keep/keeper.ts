@@ -105,11 +105,7 @@ function createParts(kept: Kept, options: KeeperOptions) {
       `${retention.orphans()} records are pending for destinations that are not named here; they stay`,
     );
   const ledger = createLedgerRecord(kept.store, options.ledger, clock);
-  const pace = createPace({
-    interval_ms: options.checkpoint_interval_ms,
-    is_dirty: kept.journal.records.length > 0 || kept.answers.keys.length > 0,
-    clock,
-  });
+  const pace = createPace({ interval_ms: options.checkpoint_interval_ms, clock });
   const answering = createAnswering(kept, {
     destinations,
     now: options.now,

@@ -31,14 +31,13 @@ export interface Pace {
 
 export interface PaceOptions {
   interval_ms: number;
-  /** Whether there is activity from before the start. */
-  is_dirty: boolean;
   /** Milliseconds on a monotonic clock. */
   clock(): number;
 }
 
 export function createPace(options: PaceOptions): Pace {
-  let { interval_ms, is_dirty } = options;
+  let { interval_ms } = options;
+  let is_dirty = false;
   let idle_interval_ms = IDLE_INTERVAL_MS;
   let last_ms = options.clock();
   return {

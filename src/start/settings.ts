@@ -224,7 +224,7 @@ export interface Diagnosis {
 /** For `doctor`, which leaves out invalid settings of the file and continues, where a start would fail. */
 export function diagnoseSettings(options: SettingOptions, config_path?: string): Diagnosis | SettingsError {
   const file = config_path === undefined ? { values: {} } : readConfigFile(config_path);
-  const values = 'error' in file ? {} : { ...file.values };
+  const values: Record<string, unknown> = 'error' in file ? {} : file.values;
   const problems = 'error' in file ? [file.error] : [];
   for (const issue of configSchema.safeParse(values).error?.issues ?? []) {
     problems.push(describeIssue(nearestIssue(issue), config_path ?? ''));

@@ -89,6 +89,7 @@ test('dead letters over a tenth of the bound: the oldest are thrown away', async
   const retention = createRetention(store, [], LIMIT_BYTES);
   await retention.keep();
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }, { key: 'dead/2' }]);
+  expect(retention.takeChanges()).toEqual([]);
 });
 
 test('of what is pending only that of destinations that are no more is read', async () => {
@@ -123,8 +124,15 @@ test('dead letters are not read again before so many have come that they may be 
   expect(read).toHaveLength(read_first);
   expect(retention.takeChanges()).toEqual([]);
   await bury('dead/2');
+  const read_second = read.length;
   await keepLong();
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }]);
+  // Nor at each checkpoint then: how long they are, and which are too many.
+  for (let checkpoint = 0; checkpoint < 24; checkpoint++) {
+    retention.note([record('dead/3')]);
+    await retention.keep();
+  }
+  expect(read.length - read_second).toBeLessThanOrEqual(2 * 3);
 });
 
 test('everything else goes on while many dead letters are looked through', async () => {
