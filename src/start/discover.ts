@@ -2,7 +2,7 @@
  * Discovers a destination if none is named: the endpoint that the environment names, else ClawMetry, else whatever takes OTLP
  * on its usual port, else the terminal. ClawMetry listens on the OTLP port too, so the two are never both used.
  */
-import { EMPTY_JSON, environmentNamesEndpoint, PRESETS, type PresetName } from '../export/index.js';
+import { EMPTY_JSON, environmentNamesEndpoint, isPage, PRESETS, type PresetName } from '../export/index.js';
 import type { Signal } from '../model/delivery.js';
 import { readStart, request } from '../util/undici.js';
 
@@ -51,7 +51,7 @@ const takesOtlp = (base: string, signal: Signal): Promise<boolean> =>
   answersWith(
     `${base}/v1/${signal}`,
     { method: 'POST', headers: { 'content-type': 'application/json' }, body: EMPTY_JSON[signal] },
-    (status) => status === 200,
+    (status, body) => status === 200 && !isPage(Buffer.from(body)),
   );
 
 /** A server that takes OTLP on ClawMetry's own port counts as ClawMetry, even without its status page. */
