@@ -208,9 +208,9 @@ function createProgram({ act, actDraining, diagnose }: Acts, onInterrupt: OnInte
   program.addCommand(deadLettersCommand(act, onInterrupt));
   program.addCommand(doctorCommand(diagnose));
   program.addCommand(helpCommand(program));
-  // The program itself accepts undeclared arguments, to list the commands that exist; the commands do not.
+  // A command with subcommands accepts undeclared arguments, to list those that exist; the others do not.
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
-    command.copyInheritedSettings(program).allowExcessArguments(false);
+    command.copyInheritedSettings(program).allowExcessArguments(command.commands.length > 0);
   return program;
 }
 
@@ -401,9 +401,11 @@ function deadLettersCommand(act: Act, onInterrupt: OnInterrupt): Command {
         (await import('./commands/dead-letters.js')).purgeDeadLetters(ids, settings),
       ),
     );
-  const command = new Command('dead-letters').description(
-    'what backends refused for good, and what to do with it',
-  );
+  const command = new Command('dead-letters')
+    .description('what backends refused for good, and what to do with it')
+    .action((_options: PlainOptions, { args: [unknown] }: Command) =>
+      unknown === undefined ? command.help({ error: true }) : unknownCommand(command, unknown),
+    );
   for (const each of [list, show, resend, purge]) command.addCommand(each);
   command.helpCommand(false).addCommand(helpCommand(command));
   return command;

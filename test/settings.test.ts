@@ -3,7 +3,7 @@
  * and where, and repeats nothing of the file, which may hold a token.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -22,6 +22,22 @@ const problemOf = (content: string): string | undefined => {
   const settings = read(content);
   return 'error' in settings ? settings.error : undefined;
 };
+
+test('a home directory in a path of the file is that of this user', () => {
+  const tls = '{ca: ~/ca.pem, cert: ./~/cert.pem}';
+  expect(
+    read(`data_dir: ~/kept\nsummary: ~/s.json\nto: [{preset: otlp, bearer: {file: ~/token}, tls: ${tls}}]`),
+  ).toMatchObject({
+    data_dir: join(homedir(), 'kept'),
+    summary: join(homedir(), 's.json'),
+    records: [
+      {
+        bearer: { file: join(homedir(), 'token') },
+        tls: { ca: join(homedir(), 'ca.pem'), cert: './~/cert.pem' },
+      },
+    ],
+  });
+});
 
 test('a file in another encoding than UTF-8 is said to be one', () => {
   writeFileSync(path, Buffer.from('\ufefflog_level: warn\n', 'utf16le'));

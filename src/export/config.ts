@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
 import { SIGNALS, type Signal } from '../model/delivery.js';
+import { fromHome } from '../util/home.js';
 import { strictSettings } from '../util/schema.js';
 import { MAX_TIMER_MS } from '../util/within.js';
 import { type Bearer, bearerSchema, openBearer } from './bearer.js';
@@ -59,7 +60,7 @@ const headers = z.record(z.string(), z.string()).superRefine((record, context) =
   if (problem !== undefined) context.addIssue(problem);
 });
 
-const path = z.string().min(1);
+const path = z.string().min(1).transform(fromHome);
 
 const otlpSettings = strictSettings({
   name: destinationName.optional(),

@@ -3,6 +3,7 @@
  * opens; what is wrong is said with the form that would be right.
  */
 import { dirname } from 'node:path';
+import { fromHome } from '../util/home.js';
 import type { ConnectAddress } from './connect.js';
 
 export const LOOPBACK = '127.0.0.1';
@@ -48,17 +49,22 @@ export function parseSourceName(text: string): ParsedSource | ParseFailure {
 type Parser = (name: string, rest: string) => ParsedSource | ParseFailure;
 
 const PARSERS: readonly (readonly [prefix: string, parse: Parser])[] = [
-  ['file:', (name, path) => (path === '' ? missing(name, 'file:PATH') : { name, kind: 'file', path })],
-  ['unix:', (name, path) => withAddress(name, 'socket', parseSocketPath(name, path))],
+  [
+    'file:',
+    (name, path) => (path === '' ? missing(name, 'file:PATH') : { name, kind: 'file', path: fromHome(path) }),
+  ],
+  ['unix:', (name, path) => withAddress(name, 'socket', parseSocketPath(name, fromHome(path)))],
   ['tcp:', (name, rest) => withAddress(name, 'socket', parseHostPort(name, rest, undefined))],
-  ['listen:unix:', (name, path) => withAddress(name, 'listen', parseListenPath(name, path))],
+  ['listen:unix:', (name, path) => withAddress(name, 'listen', parseListenPath(name, fromHome(path)))],
   ['listen:tcp:', (name, rest) => withAddress(name, 'listen', parseHostPort(name, rest, LOOPBACK))],
   ['ws://', parseGateway],
   ['wss://', parseGateway],
   [
     'transcripts:',
     (name, directory) =>
-      directory === '' ? missing(name, 'transcripts:DIR') : { name, kind: 'transcripts', directory },
+      directory === ''
+        ? missing(name, 'transcripts:DIR')
+        : { name, kind: 'transcripts', directory: fromHome(directory) },
   ],
   [
     'otlp:',

@@ -22,6 +22,11 @@ test.each<[string, string[], string]>([
     "unknown command 'nope'; give one of list, show, resend, purge",
   ],
   [
+    'a command of another one that is unknown',
+    ['dead-letters', 'lst'],
+    "unknown command 'lst'; give one of list, show, resend, purge",
+  ],
+  [
     'an option that is unknown',
     [...REPLAY, '--sped', '2'],
     "unknown option '--sped'\n(Did you mean --speed?)",

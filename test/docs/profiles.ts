@@ -202,7 +202,7 @@ function ruleRows({ attributes, added = {} }: RecordTable<never>): string[][] {
 }
 
 function recordSection(what: string, record: RecordTable<never> | undefined, remarks: string[]): string[] {
-  if (record === undefined) return [`${what}. As the correlator has them.`];
+  if (record === undefined) return [`${what}: as the correlator gives them out.`];
   const rows = ruleRows(record);
   const text = [[`${what}.`, ...remarks].join(' ')];
   return rows.length === 0 ? text : [...text, table(['attribute', 'becomes', 'value'], rows)];
@@ -273,29 +273,30 @@ const presetsOf = (name: ProfileName): string =>
 
 const INTRODUCTION = `# Profiles
 
-A destination has one profile: the names under which its backend gets spans, metrics and log records. \`profile: legacy\` in
-the configuration file gives one to a destination; without it, its preset's holds. This page is written by the code that sends,
-from its tables and from what it makes of one event of each type
-([how to write it anew](../CONTRIBUTING.md#golden-files)), so that it can't be out of date.
+Each destination has one profile: the names under which its backend gets spans, metrics and log records. A key such as
+\`profile: legacy\` in the configuration file chooses it; without that, the preset's profile is used. This page is generated from
+the code's own tables, and from what the code makes of one event of each type
+([how to write it anew](../CONTRIBUTING.md#golden-files)), so it can't be out of date.
 
-- \`latest\`: OpenTelemetry's GenAI conventions as of autumn 2026, and \`openclaw.\` where those have no name.
+- \`latest\`: the names of OpenTelemetry's GenAI conventions as of November 2026; where those have none, names begin with
+  \`openclaw.\`.
 - \`legacy\`: the names that those conventions had before, up to about version 1.36, for backends and dashboards that still read
-  them. What had no name then keeps its own; so reasoning tokens are a counter apart, never a \`gen_ai.token.type\`, of which there
-  are \`input\` and \`output\` alone: reasoning is a part of output, and would count twice.
-- \`clawmetry\`: what ClawMetry's receiver understands. It adds up what it gets from several signals; so tokens and cost are on
-  chat spans alone.`;
+  them. What had no name then keeps its current one. So reasoning tokens are a counter of their own and not a
+  \`gen_ai.token.type\`, which has only \`input\` and \`output\`: reasoning is a part of output, and would be counted twice.
+- \`clawmetry\`: what ClawMetry's receiver understands. It adds up what it gets from several signals, so tokens and cost are
+  on chat spans only.`;
 
 const ON_EVENTS = `## What each event becomes
 
-A span is shown as it is once the event has been applied and nothing more is waited for, or as soon as what the event changes on
-it can be seen. Open ones are sent to destinations with \`open_spans: replace\` alone (ClawMetry), and replaced there. *Same*:
-as under \`latest\`; *others*: attributes that have the same name and value everywhere. Ids and times do not depend on the profile.
-Without \`--content\`, as here, no inputs and outputs are sent.`;
+A span is shown as it is once the event has been applied and nothing more is waited for, or as soon as the event's change to it
+can be seen. Open spans are sent only to destinations with \`open_spans: replace\` (ClawMetry), and replaced there. *Same* means:
+as under \`latest\`. *Others* are attributes that have the same name and value in every profile. Ids and times do not depend on the
+profile. Without \`--content\`, as here, no inputs and outputs are sent; [with it](events.md#content) there are a few attributes more.`;
 
 const ON_METRICS = `## Metrics
 
-Each row is one measurement, under the name that it has in each profile, and by which attributes; \`error.type\` where something
-failed. The temporality is the destination's. The bridge's own, \`openclaw_otel_bridge.*\`, have the same names everywhere.`;
+Each row is one measurement, with its name in each profile and its attributes; \`error.type\` is only there if something failed. The
+temporality is the destination's. The bridge's own metrics, \`openclaw_otel_bridge.*\`, have the same names everywhere.`;
 
 /** The whole page. */
 export async function profilesPage(): Promise<string> {
@@ -307,7 +308,7 @@ export async function profilesPage(): Promise<string> {
     ON_EVENTS,
     ...sections,
     '## Spans and log records',
-    'What is not in a table passes as it is.',
+    'What is not in a table is passed on unchanged.',
     ...PROFILE_NAMES.map(profileSection),
     ON_METRICS,
     instrumentsTable(),

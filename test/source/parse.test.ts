@@ -1,3 +1,5 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { isLineSource } from '../../src/source/index.js';
 import { parseSourceName } from '../../src/source/parse.js';
@@ -22,6 +24,18 @@ describe('parseSourceName', () => {
     ['otlp:127.0.0.1:4319', { kind: 'otlp', address: { host: '127.0.0.1', port: 4319 } }],
   ])('%s', (text, expected) => {
     expect(parseSourceName(text)).toEqual({ name: text, ...expected });
+  });
+
+  test.each([
+    ['file:~/events.ndjson', { path: join(homedir(), 'events.ndjson') }],
+    ['unix:~/a.sock', { address: { path: join(homedir(), 'a.sock') } }],
+    ['listen:unix:~/a.sock', { address: { path: join(homedir(), 'a.sock') } }],
+    ['transcripts:~/.openclaw', { directory: join(homedir(), '.openclaw') }],
+    ['transcripts:~', { directory: homedir() }],
+    ['file:~other/a', { path: '~other/a' }],
+    ['file:a/~/b', { path: 'a/~/b' }],
+  ])('a home directory that the shell has left as it was: %s', (text, expected) => {
+    expect(parseSourceName(text)).toMatchObject({ name: text, ...expected });
   });
 
   test.each([
