@@ -41,7 +41,7 @@ export interface Decoded {
 
 /** What a decoder remembers, to be persisted between two starts. */
 export interface DecoderMemory {
-  /** By the name that each has in the records. */
+  /** Maps, by the names that they have in the records. */
   maps?: Record<string, BoundedMap<unknown>>;
   /** Plain data that is changed in place. */
   state?: { save(): unknown; restore(saved: unknown): void };

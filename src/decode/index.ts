@@ -1,5 +1,6 @@
 /**
- * Dialects: selects the decoder for a stream of lines, as the user says or as detected from the stream's first JSON object.
+ * Selects the decoder for a stream of lines: by the dialect that the user names, or the one detected from the stream's first
+ * JSON object.
  */
 
 import type { Json } from '../util/json.js';

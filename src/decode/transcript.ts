@@ -57,7 +57,7 @@ interface State {
   session: TranscriptSession;
   /** Entries from before this only serve as context: they are followed to know which run is open. */
   since_ms: number;
-  /** The events that opened the open run and its open calls, if they were only context. */
+  /** The events that opened the open run and its open calls, held because they were only context. */
   untold: Candidate[];
   run?: { run_id: string; last_ts: number };
 }
@@ -80,7 +80,10 @@ function finish(state: State, ts: number, end: Candidate): Candidate[] {
   return [{ type: 'agent.finished', run_id: run.run_id, ts, ...end }];
 }
 
-/** The child whose report a message is, by the session that it names. Such a report opens a run that continues the request. */
+/**
+ * The child whose report the message is, if it is one: it names the child's session. A report opens a run that continues the
+ * request.
+ */
 function announcedChild(content: string | undefined): string | undefined {
   if (!content?.startsWith('[Inter-session message]') || !content.includes('subagent_announce'))
     return undefined;

@@ -1,5 +1,5 @@
 /**
- * Finds archived transcripts that are to be read: those that were archived while nobody was looking, and those that the file
+ * Finds archived transcripts that are to be read: those archived while the bridge was not watching, and those that the file
  * system reports and whose file was not read under its earlier name.
  */
 import { stat } from 'node:fs/promises';
@@ -39,8 +39,8 @@ export function createArchiveFinder(followed: Followed, left: KnownArchives): Ar
     !seen.has(path) && !isKnown(known_before, path) && !transcripts.has(path);
 
   /**
-   * Whether an archive came unnoticed and may hold something to emit. If its file belongs to a stream, that stream reads it to
-   * its end.
+   * Whether an archive has to be read on its own: it may hold something to emit, and its file does not belong to a stream,
+   * which would read it to its end.
    */
   async function isWanted(path: string): Promise<boolean> {
     const stats = await stat(path).catch(() => undefined);

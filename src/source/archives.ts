@@ -1,8 +1,8 @@
 /**
  * Archived transcripts: OpenClaw renames a transcript when its session is reset or deleted, and no longer writes to it. To find
- * those archived while nobody looked, the names of the known ones are stored, which needs no clock. Of many names the latest
- * are stored, and what was archived before all of these counts as known too, by the times in the names, which are only compared
- * with each other.
+ * those archived while the bridge was not watching, the names of the known ones are stored, which needs no clock. Only the
+ * latest names are stored: whatever was archived before all of them counts as known too, by the times in the names, which are
+ * only compared with each other.
  */
 import { basename } from 'node:path';
 import { isTranscript } from './transcript-directories.js';
@@ -10,7 +10,7 @@ import { isTranscript } from './transcript-directories.js';
 /** Names that are stored: far more than a clock that is set back, or listing several directories in turn, can put out of order. */
 export const MAX_KNOWN_ARCHIVES = 256;
 
-/** Paths, those archived first come first. Plain data. */
+/** Paths in the order in which they were archived. Plain data. */
 export type KnownArchives = readonly string[];
 
 const ARCHIVED = /\.(?:reset|deleted)\.(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?Z)$/;

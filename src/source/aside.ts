@@ -1,6 +1,6 @@
 /**
  * Puts transcripts aside that have not grown for a day: their streams end, they count as files that were there at the start,
- * and the time before which nothing of such files is emitted moves on.
+ * and the time before which nothing of such files is emitted moves forward.
  */
 import type { Followed } from './followed.js';
 import type { OpenFiles } from './open-files.js';
@@ -18,7 +18,7 @@ export interface Aside {
   consider(transcript: Transcript): void;
   /**
    * Puts the marked transcripts aside. Call it only when nothing is pending: what is not emitted yet would fall before the time
-   * that moves on.
+   * that moves forward.
    */
   putIdle(): Promise<void>;
 }
@@ -27,7 +27,7 @@ export interface AsideOptions {
   followed: Followed;
   files: OpenFiles;
   push: Push;
-  /** Emits the position that has this time. */
+  /** Emits the position with that time. */
   tellDirectory(): Promise<void>;
 }
 

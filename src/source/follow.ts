@@ -190,7 +190,7 @@ async function openStream(
   return begin(handle, follower);
 }
 
-/** Switches to the file that had the path after another one. */
+/** Switches to the file that had the path next. */
 async function openNext(previous: FileId, follower: Follower): Promise<Stream | undefined> {
   const { path } = follower;
   const named = await openFile(path);

@@ -1,6 +1,6 @@
 /**
- * What is followed below a directory of transcripts, and how a file is judged of which nothing is known: its creation and
- * change, by the system's times, are compared with the time before which nothing of such files is emitted.
+ * What is followed below a directory of transcripts, and how a file without a stream is classified: its creation and change
+ * times are compared with the time before which nothing of such files is emitted.
  */
 import type { Stats } from 'node:fs';
 import { createTranscript, type Transcript } from './transcript-file.js';
@@ -11,8 +11,8 @@ export interface Followed {
   /** Paths to be read, the longest waiting first. */
   pending: Set<string>;
   /**
-   * Of files without a position, what was written before this (epoch milliseconds) is not emitted; 0: everything is. It moves
-   * on.
+   * What was written before this, epoch milliseconds, is not emitted for files without a position; 0: everything is. It moves
+   * forward.
    */
   since_ms: number;
 }
@@ -24,7 +24,7 @@ const FILE_TIMES_ARE_COARSE_MS = 2_000;
 export const isLater = (file_ms: number, { since_ms }: Followed): boolean =>
   file_ms > since_ms - FILE_TIMES_ARE_COARSE_MS;
 
-/** Creates the transcript of a file of which nothing is known: a new file is emitted whole. */
+/** Creates the transcript of a file without a stream; a new file is emitted whole. */
 export function createAgain(path: string, { birthtimeMs }: Stats, { since_ms }: Followed): Transcript {
   const is_new = Math.floor(birthtimeMs) > since_ms;
   return createTranscript(path, is_new ? undefined : since_ms);

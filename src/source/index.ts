@@ -49,7 +49,7 @@ export interface SourceOptions {
   max_line_bytes?: number;
   /** Whether `transcripts` emits what the files already hold; by default it emits what is added. */
   from_start?: boolean;
-  /** Of `transcripts`, what was written since then is emitted, epoch milliseconds; by default since opening. */
+  /** `transcripts` emits what was written since then, epoch milliseconds; by default since opening. */
   since_ms?: number;
   /** Where an earlier process stopped, for a followed file, transcripts or `otlp`. */
   resume?: Positions;

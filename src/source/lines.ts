@@ -1,7 +1,7 @@
 /**
  * Splits a byte stream into lines, regardless of its chunks. Lines are views of the chunk that they came in, and only what has
- * to wait for the next chunk is copied, so that a small rest never keeps a large chunk in memory. A line over the limit costs
- * that line, and no more memory than the limit.
+ * to wait for the next chunk is copied, so that a small rest never keeps a large chunk in memory. A line over the limit is
+ * lost, and takes no more memory than the limit.
  */
 import type { SkippedLine, SourceLine } from '../model/source.js';
 

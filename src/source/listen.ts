@@ -13,7 +13,7 @@ import { SOCKET_NAME } from './parse.js';
 import { createReaderSource, type Push } from './reader.js';
 import { readLines } from './stream.js';
 
-/** Each may hold one chunk and one unfinished line. */
+/** Each connection may hold one chunk and one unfinished line. */
 export const MAX_CONNECTIONS = 1024;
 
 const OWNER_ONLY_MODE = 0o600;

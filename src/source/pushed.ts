@@ -81,7 +81,7 @@ export function createPushedSource(max_line_bytes: number): PushedSource {
     }
   }
 
-  /** Refuses events that were accepted, because there is no time left for them. */
+  /** Refuses the events that are still waiting when no time is left for them. */
   function refuseWaiting(): void {
     for (const _ of waiting) countReason(refused, 'not_running');
     answer(waiting.length, 'not_running');

@@ -1,7 +1,7 @@
 /**
- * Recordings, read one after the other, each to its end; all are opened before the first is read. After a restart reading
- * resumes after the last line that was emitted. Once all has been read, a stream without lines has the position, so that
- * nothing is read twice while its results are still being delivered.
+ * A source of several recordings, read one after the other, each to its end; all are opened before the first is read. After a
+ * restart reading resumes after the last line that was emitted. Once all has been read, a stream without lines has the
+ * position, so that nothing is read twice while its results are still being delivered.
  */
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';

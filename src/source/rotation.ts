@@ -15,7 +15,7 @@ interface RotatedFile {
   is_empty: boolean;
 }
 
-/** The files in its directory whose names begin as that of a path does, up to its extension. */
+/** The files in the path's directory whose names begin with the path's file name, without its extension. */
 async function lookAround(path: string): Promise<RotatedFile[]> {
   const directory = dirname(path);
   const names = await readdir(directory).catch(() => []);
@@ -86,7 +86,7 @@ function isRotated(path: string, beside: string): boolean {
 
 const byWriting = (a: RotatedFile, b: RotatedFile): number => (a.written_ns < b.written_ns ? -1 : 1);
 
-/** Files that were rotated away and have been written to since, the oldest first. */
+/** Files that were rotated away and have been written to since `since_ms`, the oldest first. */
 async function rotatedSince(path: string, since_ms: number): Promise<RotatedFile[]> {
   const since_ns = BigInt(since_ms) * 1_000_000n;
   const files = (await filesBeside(path)).filter(
@@ -127,7 +127,7 @@ export async function openCopy(
 /** Files of one rotation have the same name except for a number or a date. */
 const shapeOf = (path: string): string => path.replaceAll(/\d+/g, '#');
 
-/** Of the files that had the path after this one and were rotated away too, the first that is not empty. */
+/** The first file with something in it that had the path after this one and was rotated away too. */
 export async function findSuccessor(path: string, id: FileId): Promise<FileId | undefined> {
   const files = await filesBeside(path);
   const own = files.find((file) => isSameFile(file.id, id));

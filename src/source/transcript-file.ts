@@ -89,7 +89,7 @@ export async function hasChanged(transcript: Transcript): Promise<boolean> {
   return true;
 }
 
-/** The transcript whose stream is of the file at a path: it reads the file to its end, whatever its name is. */
+/** The transcript whose stream belongs to the file at a path, and reads it to its end, whatever its name. */
 export async function findByFile(
   transcripts: Iterable<Transcript>,
   path: string,

@@ -44,7 +44,7 @@ export interface TranscriptsOptions {
   max_line_bytes: number;
   /** Whether what the files already hold is emitted as well. */
   from_start: boolean;
-  /** Otherwise what was written since then, epoch milliseconds; if absent, since opening. */
+  /** Otherwise only what was written since then, epoch milliseconds; by default since opening. */
   since_ms?: number | undefined;
   poll_interval_ms: number;
   /** Positions of the streams of an earlier process. */
@@ -54,12 +54,15 @@ export interface TranscriptsOptions {
 /** The position of all files that have none of their own; its stream is the directory. */
 interface DirectoryPosition {
   /**
-   * What was written in them before this is not emitted, epoch milliseconds; 0: everything is. At first it is the time of the
-   * start, and it moves on when a file is put aside (`aside.ts`). By the system's times, a file that was changed after it has
-   * grown while nobody looked, and one that was created after it is new and emitted whole.
+   * The time, in epoch milliseconds, before which nothing written in them is emitted; 0: everything is. It is first the time of
+   * the start, and moves forward when a file is put aside (`aside.ts`). By the file system's times, a file changed after it
+   * grew while the bridge was not watching, and a file created after it is new and emitted whole.
    */
   since_ms: number;
-  /** The known archives: any other was archived while nobody looked. Absent if an earlier version stored the position. */
+  /**
+   * The known archives: any other was archived while the bridge was not watching. Absent if an earlier version stored the
+   * position.
+   */
   archives?: KnownArchives;
 }
 
@@ -86,7 +89,7 @@ async function findFiles(root: string, watches: Watches, stop: AbortSignal): Pro
   return found;
 }
 
-/** At a first start: registers the files that exist. */
+/** Registers the existing files at a first start. */
 async function takeNote(
   found: Found,
   { transcripts, pending, since_ms }: Followed,

@@ -48,7 +48,7 @@ function idInRun({ type, call_id, partial, status, settled, label }: Json, seq: 
   if (type === 'agent.started') return type;
   if (type === 'agent.finished') return settled === false ? `${type}\u0000${status}` : type;
   if (type === 'tool.call') return `${type}\u0000${call_id}`;
-  // One with a label or a call says more than one without, so it is another event.
+  // A spawn event with a label or a call says more than one without: it is a different event.
   if (type === 'subagent.spawned') return `${type}\u0000${call_id ?? ''}\u0000${label ?? ''}`;
   if (END_OF_CALL.has(type) && partial !== true) return `end\u0000${call_id}`;
   return seq === undefined ? undefined : `${type}\u0000${seq}`;

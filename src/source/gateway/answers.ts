@@ -155,7 +155,7 @@ async function mapSome<T, R>(items: T[], act: (item: T) => Promise<R>): Promise<
 }
 
 /**
- * OpenClaw's internal sessions, for example to look for lessons in a finished run: only the audit log has them, nothing is
+ * OpenClaw's internal sessions, such as those that review a finished run for lessons: only the audit log has them, nothing is
  * pushed.
  */
 const INTERNAL_SESSION = /^agent:[^:]+:internal-session-effects:/;

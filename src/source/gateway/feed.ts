@@ -1,6 +1,7 @@
 /**
- * Turns what a gateway pushes into one continuous stream over all its connections. While the past is being asked for, pushed
- * events are held back so that the stream stays in order; then both are emitted together, and later events as they come.
+ * Turns what a gateway pushes into one continuous stream over all its connections. During a backfill, pushed events are held
+ * back so that the stream stays in order: the backfilled events are emitted first, then the held ones, and later events as they
+ * arrive.
  */
 import { number, object } from '../../util/json.js';
 import { within } from '../../util/within.js';
@@ -37,9 +38,9 @@ const describeRefused = (stream: string, reason: string): string =>
 export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
   /**
-   * Follows a connection to its end, or returns why it is of no use. What the gateway pushes before the next connection is
-   * missing. `onFollowing` is called once the subscription is accepted; `is_behind`: the gateway is asked next for what is
-   * missing.
+   * Follows a connection to its end, or returns the refusal if the subscription fails. What the gateway pushes before the next
+   * connection is missing. `onFollowing` is called once the subscription is accepted; `is_behind`: the gateway is asked next
+   * for what is missing.
    */
   follow(
     connection: Connection,

@@ -1,6 +1,6 @@
 /**
- * Holds pushed lines back while the past is asked for, so that the stream stays in order. Over `MAX_HELD_BYTES` they are
- * emitted, in order or not.
+ * Holds pushed lines back during a backfill, so that the stream stays in order. Over `MAX_HELD_BYTES` they are emitted, in
+ * order or not.
  */
 
 const MAX_HELD_BYTES = 32 * 1024 * 1024;

@@ -1,6 +1,6 @@
 /**
- * How far a gateway has been followed, so that the next process can resume from there. While the past is asked for, pushed
- * events are held back or emitted ahead of older ones, so the position is frozen: it is never ahead of what has been emitted.
+ * How far a gateway has been followed, so that the next process can resume from there. During a backfill, pushed events are
+ * held back or emitted ahead of older ones, so the position is frozen: it is never ahead of what has been emitted.
  */
 import type { OpenRun } from './facts.js';
 
@@ -28,7 +28,7 @@ export interface Progress {
   position(): GatewayPosition | undefined;
 }
 
-/** `open_runs` are those of everything that has been seen, and change as more is. */
+/** `open_runs` is updated with every event that is seen. */
 export function createProgress(
   resume: GatewayPosition | undefined,
   open_runs: Readonly<Record<string, OpenRun>>,

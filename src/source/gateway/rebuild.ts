@@ -255,7 +255,7 @@ function runsSince(
   ]);
 }
 
-/** Rebuilds what happened in one session, in the order of events. */
+/** Rebuilds what happened in one session, in order of time. */
 export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions): Rebuilt {
   const runs = readRuns(answers, options);
   const wanted = runsSince(answers, options);

@@ -1,7 +1,7 @@
 /**
  * Why a gateway can't be used, as messages for the user: what is wrong, at which address, and what to do. None of these ends
- * the program, since each can be fixed on the other side while it waits; some are not worth retrying soon. What they repeat of
- * the gateway's text was made safe to show where it came in.
+ * the program, since each can be fixed on the other side while the bridge waits; some are not worth retrying soon. Text from
+ * the gateway in them has already been made safe to show (`shown.ts`).
  */
 
 import { errorCode, errorReason } from '../../util/errors.js';

@@ -73,9 +73,9 @@ function describeFilled(
 export function createRepair(options: RepairOptions): Repair {
   const { stream, runs, progress, gate, connection, now, add, say } = options;
   const gaps = createGaps(options.resume, progress, runs.open);
-  /** The connection on which the gateway is being asked. */
+  /** The connection on which a backfill is running. */
   let asking: Connection | undefined;
-  /** Sessions to ask about again once more has been stored of them, and the time from which to ask, in epoch milliseconds. */
+  /** Sessions to ask about again when the gateway has stored more of them, with the time to ask from, in epoch milliseconds. */
   const pending = new Map<string, number>();
   /** Pending sessions to ask about now. While the gateway is being asked also others, since the answers may make those pending. */
   const settled = new Set<string>();
@@ -83,7 +83,7 @@ export function createRepair(options: RepairOptions): Repair {
   let questioned: string[] = [];
   /** The time since which everything has been pushed. */
   let live_since_ms = 0;
-  /** The time since which this connection has been asked about the past; undefined before the first question. */
+  /** The start of the earliest gap that this connection has been asked about; undefined before the first question. */
   let asked_since_ms: number | undefined;
 
   const isBehind = (): boolean => gaps.missing() !== undefined;
@@ -147,7 +147,7 @@ export function createRepair(options: RepairOptions): Repair {
     endAsking();
   }
 
-  /** Asks for the past until no gap and no settled session is left, then releases the held events. */
+  /** Backfills until no gap and no settled session is left, then releases the held events. */
   async function repair(open: Connection): Promise<void> {
     while (connection() === open) {
       const missing = gaps.missing();

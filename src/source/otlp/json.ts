@@ -39,7 +39,7 @@ export function readJson(bytes: Buffer, take: (record: SentRecord) => void): str
 
 const isThere = (value: unknown): boolean => value !== undefined && value !== null;
 
-/** Puts the place of a part before the path of a problem in it. */
+/** Puts the place of a part before the paths of problems in it. */
 const within =
   (place: string, wrong: Wrong): Wrong =>
   (path, message) =>

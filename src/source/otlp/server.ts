@@ -11,9 +11,9 @@ import type { SentRecord } from './record.js';
 import { decode, tooLarge, unpack } from './request.js';
 
 export interface Bounds {
-  /** Of one request, as received and decompressed. */
+  /** Limit for one request, as received and decompressed. */
   body_bytes: number;
-  /** Of all requests that have no answer yet. */
+  /** Limit for all requests together that have no answer yet. */
   held_bytes: number;
   held_requests: number;
   /** How long a request may take to arrive. */

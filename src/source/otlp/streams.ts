@@ -9,7 +9,7 @@ import { createLineSplitter, type Line, type LineSplitter } from '../lines.js';
 import { lineBatch } from '../reader.js';
 import type { SentRecord } from './record.js';
 
-/** A decoder is kept for each. */
+/** A decoder is kept for each stream. */
 const MAX_STREAMS = 512;
 
 /** A batch is applied without a pause, so a large request is divided into several. */
@@ -28,7 +28,7 @@ export interface StreamPosition {
 
 export interface Portion {
   batch: LineBatch;
-  /** By line number. */
+  /** The record of each line, by line number. */
   record_of: ReadonlyMap<number, SentRecord>;
 }
 
