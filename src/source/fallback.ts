@@ -1,6 +1,6 @@
 /**
- * One source with another to fall back on: the transcripts of an OpenClaw while its gateway can't be followed. Both tell the
- * same things under different run ids, so that the fallback ends for good when the first can be followed.
+ * A source with a fallback: the transcripts of an OpenClaw while its gateway can't be followed. Both report the same events
+ * under different run ids, so the fallback ends for good when the preferred source can be followed.
  */
 import { type LineBatch, type Source, SourceError, type SourceStatus } from '../model/source.js';
 import { createNotifier } from './notifier.js';
@@ -8,17 +8,17 @@ import { createReaderSource, lineBatch, type Push } from './reader.js';
 
 export interface FallbackOptions {
   preferred: Source;
-  /** Makes the other one, when it is needed; undefined where there is nothing to fall back on yet. */
+  /** Creates the fallback when it is needed; undefined if there is nothing to fall back on yet. */
   createFallback(): Promise<Source | undefined>;
   /** Streams of the fallback that an earlier process left open. */
   open_streams: readonly string[];
-  /** Said when the fallback begins and ends. */
+  /** Reported when the fallback begins and ends. */
   messages: { begins: string; ends: string };
 }
 
 type Item = LineBatch | SourceStatus;
 
-/** How often it is looked whether there is something to fall back on by now. */
+/** How often to check whether there is something to fall back on. */
 const LOOK_INTERVAL_MS = 10_000;
 
 async function readBoth(
@@ -27,7 +27,7 @@ async function readBoth(
   push: Push,
   stop: AbortSignal,
 ): Promise<void> {
-  /** The one that is listened to. */
+  /** The fallback that is being read. */
   let fallback: Source | undefined;
   let reading: Promise<void> | undefined;
   let is_followed = false;
@@ -42,12 +42,12 @@ async function readBoth(
 
   const isWanted = (): boolean => !is_followed && !stop.aborted;
 
-  /** Resolves when it has been read to its end, or is not there: whether it was. */
+  /** Reads the fallback to its end and resolves with true; with false if there is none, or it is no longer wanted. */
   async function readFallback(): Promise<boolean> {
     const created = await createFallback();
     if (created === undefined || !isWanted()) return false;
     const others = await created.open();
-    // Opening it takes its time.
+    // Opening takes time: the fallback may no longer be wanted.
     if (!isWanted()) {
       await created.close();
       return false;
@@ -62,7 +62,7 @@ async function readBoth(
     return true;
   }
 
-  /** A fallback that can't be read is told, once; the preferred one is waited for all the same. */
+  /** Reports once that the fallback can't be read; the preferred source is waited for all the same. */
   async function tryFallback(): Promise<boolean> {
     try {
       return await readFallback();
@@ -79,7 +79,10 @@ async function readBoth(
     while (isWanted() && !(await tryFallback())) await looking.wait(LOOK_INTERVAL_MS);
   }
 
-  /** Its streams end with it: were they gone on with after a restart, they would tell what the preferred one has told. */
+  /**
+   * Also ends the fallback's streams: if they were resumed after a restart, they would repeat what the preferred source
+   * reported.
+   */
   async function endFallback(): Promise<void> {
     if (is_followed) return;
     is_followed = true;
@@ -103,7 +106,7 @@ async function readBoth(
   await reading;
 }
 
-/** A source of the name of the preferred one. */
+/** Creates a source with the name of the preferred one. */
 export function withFallback(options: FallbackOptions): Source {
   const { preferred } = options;
   return createReaderSource(preferred.name, async (push, stop) => {

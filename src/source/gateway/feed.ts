@@ -1,6 +1,7 @@
 /**
- * What a gateway pushes, as one whole stream over all its connections. While the past is being asked for, what is pushed
- * waits, so that the stream stays in order; then both are given out together, and after that everything as it comes.
+ * Turns what a gateway pushes into one continuous stream over all its connections. During a backfill, pushed events are held
+ * back so that the stream stays in order: the backfilled events are emitted first, then the held ones, and later events as they
+ * arrive.
  */
 import { number, object } from '../../util/json.js';
 import { within } from '../../util/within.js';
@@ -17,19 +18,19 @@ import { createReasoning } from './reasoning.js';
 import { describeError, type Refusal } from './refusals.js';
 import { createRepair } from './repair.js';
 
-/** How long the answers on the side are waited for when following stops. */
+/** How long stopping waits for the reasoning tokens that are still wanted. */
 const FINISH_MS = 2_000;
 
 const RESTARTED = 1012;
 const POLICY = 1008;
 
-/** Why a connection ended, as the reason of the gap that it leaves. */
+/** The reason of the gap that the end of a connection leaves. */
 function gapReason({ code, reason }: Ending): string {
   if (code === RESTARTED) return 'gateway_restarted';
   return code === POLICY && reason.includes('slow') ? 'slow_consumer' : 'connection_lost';
 }
 
-/** What is told to the user of a gateway that pushes and answers nothing. */
+/** The message to the user about a gateway that pushes events but answers nothing. */
 const describeRefused = (stream: string, reason: string): string =>
   `the gateway at ${stream} can't be asked now: ${reason}; ` +
   'what it tells is followed, and model calls wait for their reasoning tokens';
@@ -37,15 +38,16 @@ const describeRefused = (stream: string, reason: string): string =>
 export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
   /**
-   * Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. `onFollowing`
-   * is called once the gateway has agreed; `is_behind`: it is asked for what is missing next.
+   * Follows a connection to its end, or returns the refusal if the subscription fails. What the gateway pushes before the next
+   * connection is missing. `onFollowing` is called once the subscription is accepted; `is_behind`: the gateway is asked next
+   * for what is missing.
    */
   follow(
     connection: Connection,
     stop: AbortSignal,
     onFollowing?: (is_behind: boolean) => void,
   ): Promise<Ending | Refusal>;
-  /** Gives out what has been seen and not been pulled yet. */
+  /** Emits what has been received and not been pulled yet. */
   flush(): Promise<void>;
 }
 
@@ -53,9 +55,9 @@ export interface FeedOptions {
   stream: string;
   push: Push;
   resume: GatewayPosition | undefined;
-  /** Told to the user; with it the gateway can be asked. `is_behind`: it has not told yet all that is missing. */
+  /** Reports a message to the user, and the source as up. `is_behind`: not everything that was missed has been emitted yet. */
   say(message: string, is_behind: boolean): Promise<void>;
-  /** Told to the user once: the gateway can't be asked, until something is said. */
+  /** Reports a message to the user, and the source as down. The same message is repeated only after `say`. */
   warn(message: string): Promise<void>;
 }
 
@@ -63,7 +65,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
   let connection: Connection | undefined;
   let last_seq: number | undefined;
   const now = (): number => Date.now() + (connection?.clock_offset_ms ?? 0);
-  /** When the gateway told the latest of what has come: to a bridge that slept, or was slow, that was long ago. */
+  /** The time of the latest event, by the gateway's clock: long past if the bridge was asleep or slow. */
   let told_ms = 0;
   const runs = createOpenRuns(resume?.open_runs);
   const progress = createProgress(resume, runs.open);
@@ -96,13 +98,13 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     ask: repair.askAbout,
   });
 
-  /** Numbers count up within a connection. */
+  /** Sequence numbers count up within a connection. */
   function noticeDrops(seq: number): void {
     if (last_seq !== undefined && seq > last_seq + 1) repair.drop();
     last_seq = seq;
   }
 
-  /** Not all that is pushed says when. A time to come would pass over what is missing until then. */
+  /** Not every event has a timestamp. One in the future would hide what is missed until then. */
   const hear = (ms: number): void => {
     told_ms = Math.max(told_ms, Math.min(ms, now()));
   };
@@ -128,7 +130,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     },
     async follow(opened, stop, onFollowing) {
       connection = opened;
-      // What is told from here on is pushed.
+      // Everything from here on is pushed.
       hear(now());
       const subscribed = await opened.call('sessions.subscribe', {});
       if (!subscribed.ok) {

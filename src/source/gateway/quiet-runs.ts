@@ -1,15 +1,15 @@
 /**
- * Runs of which the gateway pushes the messages and nothing else, as it may with a heartbeat's: when they have been quiet
- * for a moment, they are asked about.
+ * Finds runs of which the gateway pushes only the messages, as it may for a heartbeat's run: once such a run has been quiet for
+ * a moment, the gateway is asked about it.
  */
 import { type Json, number, object, text } from '../../util/json.js';
 
-/** After its last message a run is over in no time. */
+/** A run ends well within this time after its last message. */
 const QUIET_MS = 1_500;
-/** How soon one that was still going on is asked about again, without another message. */
+/** How soon a run that was still open is asked about again without another message. */
 const STILL_OPEN_MS = 30_000;
 
-/** How long before the first message of a run it may have begun. */
+/** How long before its first message a run may have begun. */
 const BEGAN_BEFORE_MS = 10 * 60_000;
 
 const MAX_QUIET = 1_000;
@@ -23,16 +23,16 @@ interface QuietRun {
 type Question = Omit<QuietRun, 'timer'>;
 
 export interface QuietRuns {
-  /** Looks at the payload of a message. */
+  /** Takes in the payload of a message. */
   see(payload: Json): void;
-  /** The connection has ended: nothing can be asked. */
+  /** The connection has ended: cancels all questions. */
   end(): void;
 }
 
 export interface QuietOptions {
-  /** Whether other events than messages have shown this run. */
+  /** Whether events other than messages have been seen of this run. */
   isSeen(run_id: string): boolean;
-  /** Whether this run goes on, as far as is known. */
+  /** Whether this run is open, as far as is known. */
   isOpen(session_key: string, run_id: string): boolean;
   ask(session_key: string, since_ms: number): void;
 }
@@ -43,7 +43,7 @@ export function createQuietRuns({ isSeen, isOpen, ask }: QuietOptions): QuietRun
   function askAbout(session_key: string, question: Question): void {
     const { run_id, since_ms } = question;
     ask(session_key, since_ms);
-    // Whether it is over is known when there has been time for an answer.
+    // By then there has been time for an answer, which shows whether the run is over.
     const again = (): void => {
       if (isOpen(session_key, run_id)) askAbout(session_key, question);
       else runs.delete(session_key);
