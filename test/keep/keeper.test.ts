@@ -468,3 +468,14 @@ test.each<[string, (keeper: ReturnType<typeof open>['keeper']) => unknown]>([
   await passTo(106_000);
   expect(state.collections_ms.at(-1)).toBe(105_000);
 });
+
+test('a process that starts the next one from nothing leaves it no acknowledgements', async () => {
+  const answers = { ids: Buffer.from('id'), places: {} };
+  const takeAnswers = () => ({ traces: { changes: [{ key: 'dead/1', value: Buffer.from('a') }], answers } });
+  const resumed = open({ keeping: { takeAnswers } });
+  await resumed.keeper.close({ forget: false });
+  expect(resumed.keys()).toContainEqual(expect.stringMatching(/^run\/answers\//));
+  const forgotten = open({ keeping: { takeAnswers } });
+  await forgotten.keeper.close({ forget: true });
+  expect(forgotten.keys()).toEqual(['dead/1', 'ledger']);
+});
