@@ -79,7 +79,7 @@ export interface ComposedBridge {
    */
   finish(drain_ms: number, options?: { is_over: boolean }): Promise<void>;
   /** For a process that ends at once: counts as dropped the data that is lost with it. */
-  giveUp(): void;
+  dropUnstored(): void;
   summary(): Summary;
 }
 
@@ -181,8 +181,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     if (isAsked(name)) correlator.waitForReasoning(is_back ? now() + BACK_AGAIN_MS : Infinity);
   }
 
-  function goOn(left: Kept): void {
-    pipeline.goOn(left, canBeAsked());
+  function resume(left: Kept): void {
+    pipeline.resume(left, canBeAsked());
     // A source that is read again repeats its events itself; they are not in the journal.
     if (sources.some(({ is_rereadable }) => is_rereadable))
       restoreTimer = setTimeout(endRestore, READ_AGAIN_MS);
@@ -232,7 +232,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   async function openAll(): Promise<void> {
     if (kept !== undefined) {
-      goOn(kept);
+      resume(kept);
       const { journal } = kept;
       kept.journal = { records: [], entries: [] };
       // What was just replayed need not be replayed at the next start.
@@ -256,7 +256,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     opened = [];
     await pipeline.settled();
     if (is_over) await pipeline.close();
-    else if (!canBeAsked()) pipeline.giveOutEnded();
+    else if (!canBeAsked()) pipeline.emitEnded();
     const left_ms = countdown(drain_ms);
     await drain(drain_ms);
     clearInterval(metricsTimer);
@@ -290,7 +290,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     stopReading,
     drain,
     finish,
-    giveUp: () => keeper?.giveUp(),
+    dropUnstored: () => keeper?.dropUnstored(),
     summary,
   };
 }

@@ -35,13 +35,13 @@ export interface Pipeline {
    * Replays what the previous process read but did not finish, at the times at which it was first applied; answered items are
    * not sent again. `can_be_asked`: a source can be asked for missed events.
    */
-  goOn(kept: Kept, can_be_asked: boolean): void;
+  resume(kept: Kept, can_be_asked: boolean): void;
   /** Starts the timer for deadlines. */
   start(): void;
   /** Stops the timer: after this only the calls below emit anything. */
   stop(): void;
   /** Emits ended items that only wait for late events: no source is left to report any. */
-  giveOutEnded(): void;
+  emitEnded(): void;
   /** Ends everything that is open, and emits it. */
   close(): Promise<void>;
   /** Resolves when everything emitted so far has reached the destinations. */
@@ -94,12 +94,12 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   }
 
   /** After a sleep, events reported meanwhile have not been read yet, so no run counts as idle. */
-  function noticeSleep(): void {
+  function detectSleep(): void {
     if (now() - wake_ms > OVERSLEPT_MS) correlator.wake(now());
   }
 
   async function expire(): Promise<void> {
-    noticeSleep();
+    detectSleep();
     await keeper?.ready();
     deliverAfter(undefined, correlator.expire(now()));
     armTimer();
@@ -127,23 +127,23 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   async function applyPaced(entry: JournalEntry): Promise<number> {
     const events = intake.take(entry.batch, entry.source);
     let out = emptyEmission();
-    const giveOut = (): void => {
+    const emitSoFar = (): void => {
       deliverAfter(undefined, out);
       out = emptyEmission();
     };
     for (const event of events) {
       const shaped = parts.beforeEvent === undefined ? event : parts.beforeEvent(event);
       // What the events before it gave does not wait for this one.
-      if (shaped instanceof Promise) giveOut();
+      if (shaped instanceof Promise) emitSoFar();
       const wanted = shaped instanceof Promise ? await armed(shaped) : shaped;
       if (wanted !== undefined) correlator.apply(wanted, now(), out);
       else {
         // The position stays before this batch, so skipped events are read again when reading resumes from it.
-        giveOut();
+        emitSoFar();
         return events.length;
       }
     }
-    giveOut();
+    emitSoFar();
     keeper?.advance(entry);
     entry.batch.receipt?.settle(true);
     return events.length;
@@ -164,14 +164,14 @@ export function createPipeline(parts: PipelineParts): Pipeline {
 
   return {
     async take({ name, is_rereadable }, batch) {
-      noticeSleep();
+      detectSleep();
       await keeper?.ready();
       const entry = { source: name, batch, now_ms: now() };
       const events = is_rereadable || keeper === undefined ? await applyPaced(entry) : applyJournaled(entry);
       armTimer();
       return events;
     },
-    goOn({ journal, positions, answers }, can_be_asked) {
+    resume({ journal, positions, answers }, can_be_asked) {
       // The source may still report reasoning tokens for calls it has already reported.
       if (can_be_asked) correlator.waitForReasoning(Infinity);
       const out = emptyEmission();
@@ -195,7 +195,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       is_stopped = true;
       clearTimeout(timer);
     },
-    giveOutEnded() {
+    emitEnded() {
       deliver(correlator.releaseEnded(now()));
       deliver(correlator.expire(now() + LATE_MS));
     },

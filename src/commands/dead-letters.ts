@@ -147,7 +147,7 @@ async function sendAgain(
   const body = readBody(store, letter);
   if (body === undefined) return 'it was taken away meanwhile';
   const before = destination.summary()[signal];
-  const problem = destination.takeBack(signal, body, counts);
+  const problem = destination.requeue(signal, body, counts);
   if (problem !== undefined) return problem;
   await destination.idle(signal);
   const after = destination.summary()[signal];

@@ -55,11 +55,11 @@ function writeSummary(summary: Summary, path: string): string | undefined {
 
 /** On a second signal: counts what is lost with the process, and reports what was done. */
 export function abandon(
-  bridge: Pick<ComposedBridge, 'giveUp' | 'summary'>,
+  bridge: Pick<ComposedBridge, 'dropUnstored' | 'summary'>,
   settings: Parameters<typeof conclude>[1],
   logger: Logger,
 ): void {
-  bridge.giveUp();
+  bridge.dropUnstored();
   conclude({ summary: bridge.summary(), failures: [] }, settings, logger);
 }
 

@@ -19,7 +19,7 @@ import { takesEscapes } from '../terminal/escapes.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
 import { instanceIdOf } from '../util/instance-id.js';
 import { keepHeapSmall } from './heap.js';
-import { type OnInterrupt, sayStopping } from './interrupt.js';
+import { logStopping, type OnInterrupt } from './interrupt.js';
 import { abandon, conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 import { createPace, type Pace } from './pace.js';
 import { findShift } from './rebase.js';
@@ -102,7 +102,7 @@ export async function play(
   await bridge.open();
   onInterrupt(
     () => {
-      sayStopping(logger, settings.deadline);
+      logStopping(logger, settings.deadline);
       interrupt.abort();
       void bridge.stopReading();
     },

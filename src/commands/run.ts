@@ -14,7 +14,7 @@ import { bridgeParts } from '../start/parts.js';
 import type { Settings } from '../start/settings.js';
 import { createSources } from '../start/sources.js';
 import { keepHeapSmall } from './heap.js';
-import { type OnInterrupt, sayStopping } from './interrupt.js';
+import { logStopping, type OnInterrupt } from './interrupt.js';
 import { abandon, conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
 
 async function follow(
@@ -45,7 +45,7 @@ async function follow(
   // From here on a signal stops it in an orderly way, after what is being opened has been opened.
   onInterrupt(
     () => {
-      sayStopping(logger, settings.drain);
+      logStopping(logger, settings.drain);
       stop();
     },
     () => abandon(bridge, settings, logger),

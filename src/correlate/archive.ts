@@ -1,25 +1,25 @@
 /**
  * Ended runs that wait for nothing. Late children and late events still find them, and meanwhile they need no record of their
- * own. An archived run is never changed in place: `recall` takes it out first.
+ * own. An archived run is never changed in place: `unarchive` takes it out first.
  */
 import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../capture/bounded.js';
 import { isThere } from '../capture/tracked-map.js';
 import { expireChats } from './chats.js';
 import { countOf, none } from './few.js';
-import { letSleep, wakeBy } from './heap.js';
+import { cancelWake, scheduleWake } from './heap.js';
 import {
-  asideOf,
   type Context,
   forgetCalls,
-  NOTHING_ASIDE,
+  NO_RARE_FIELDS,
   nextNumber,
   type Run,
+  rareFieldsOf,
   type State,
 } from './state.js';
 import { hasUnmatchedStep } from './steps.js';
 
 function waitsForNothing(run: Run): boolean {
-  const { reasoning, early_ends, parked } = run.aside;
+  const { reasoning, early_ends, parked } = run.rare;
   return (
     countOf(run.calls) + countOf(run.chats) + countOf(reasoning) + countOf(early_ends) + parked.length ===
       0 && !hasUnmatchedStep(run)
@@ -34,12 +34,12 @@ function archive({ state, options }: Context, run: Run): void {
   if (run.ended !== undefined) run.ended.number = 0;
   const session = getEntry(state.sessions, run.session_key);
   if (session?.latest === run) session.latest = undefined;
-  const { cancelled_at_ms, yielded_at_ms } = run.aside;
-  if (cancelled_at_ms === undefined && yielded_at_ms === undefined) run.aside = NOTHING_ASIDE;
+  const { cancelled_at_ms, yielded_at_ms } = run.rare;
+  if (cancelled_at_ms === undefined && yielded_at_ms === undefined) run.rare = NO_RARE_FIELDS;
   // No call is pending, so no cycle of parent calls can still form.
-  else asideOf(run).wrapped = none();
+  else rareFieldsOf(run).wrapped = none();
   if (isWhole(run)) forgetCalls(run);
-  letSleep(state.waking, run);
+  cancelWake(state.waking, run);
   state.runs.delete(run.span_id);
   setEntry(state.archive, run.span_id, run, options.limits.ended_runs);
 }
@@ -77,14 +77,14 @@ export function archiveEnded(context: Context, run: Run, settle: (context: Conte
 }
 
 /** An archived run, to be read only. */
-export const archived = (state: State, key: string): Readonly<Run> | undefined =>
+export const findArchived = (state: State, key: string): Readonly<Run> | undefined =>
   getEntry(state.archive, key);
 
 /** Applies the timeouts that passed while the run was archived, and schedules the others. */
 function resume(context: Context, run: Run): void {
   expireChats(context, run, context.now_ms);
   for (const { due_ms = Infinity } of run.steps)
-    if (due_ms > context.now_ms) wakeBy(context.state.waking, run, due_ms);
+    if (due_ms > context.now_ms) scheduleWake(context.state.waking, run, due_ms);
 }
 
 /** A mutable copy. Immutable values are shared; so are the empty collections, which are never mutated in place. */
@@ -95,17 +95,17 @@ function copyOf(known: Readonly<Run>): Run {
   run.ended = known.ended && { ...known.ended };
   run.ended_calls = known.ended_calls.slice();
   run.steps = known.steps.map((step) => ({ ...step }));
-  if (known.aside === NOTHING_ASIDE) return run;
-  const aside = { ...known.aside };
-  aside.events = known.aside.events.slice();
-  run.aside = aside;
+  if (known.rare === NO_RARE_FIELDS) return run;
+  const rare = { ...known.rare };
+  rare.events = known.rare.events.slice();
+  run.rare = rare;
   return run;
 }
 
 /** Takes a run out of the archive so that it can be changed. */
-export function recall(context: Context, key: string): Run | undefined {
+export function unarchive(context: Context, key: string): Run | undefined {
   const { state } = context;
-  const known = archived(state, key);
+  const known = findArchived(state, key);
   if (known === undefined) return undefined;
   // A copy, since the archived state may not have been persisted yet.
   const run = copyOf(known);

@@ -46,8 +46,8 @@ export const runAttributes = (run: Run, session: Session, end?: RunEnd): Attribu
   'openclaw.partial': run.partial || undefined,
   'openclaw.late': run.descent?.late || undefined,
   'openclaw.gap': run.gap || undefined,
-  'gen_ai.input.messages': run.aside.input && messages('user', 'text', run.aside.input.text),
-  'openclaw.input.size_bytes': run.aside.input?.size_bytes,
+  'gen_ai.input.messages': run.rare.input && messages('user', 'text', run.rare.input.text),
+  'openclaw.input.size_bytes': run.rare.input?.size_bytes,
   'gen_ai.output.messages': end?.output && messages('assistant', 'text', end.output.text),
   'openclaw.output.size_bytes': end?.output?.size_bytes,
 });

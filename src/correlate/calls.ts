@@ -10,23 +10,23 @@ import { agentName, type CallEnd, callAttributes } from './attributes.js';
 import { contentSize, prepareContent, type SpanError, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { countOf, listOf } from './few.js';
-import { wakeBy } from './heap.js';
+import { scheduleWake } from './heap.js';
 import { callSpanId } from './ids.js';
 import {
   added,
   addOpenCall,
-  asideOf,
   CALLS,
   type Context,
+  countGivenUp,
   EARLY_ENDS,
   emptyList,
-  giveUp,
   lastTold,
   type NamedCall,
   nextNumber,
   type OpenCall,
   type ParkedSpan,
   type Run,
+  rareFieldsOf,
   sessionOf,
   sessionWait,
   WRAPPED,
@@ -101,7 +101,7 @@ function makeRoomForCall(context: Context): void {
   while (call?.is_open === false) call = takeOldest(open_calls);
   const run = call && runs.get(call.run_key);
   if (run === undefined || call === undefined) return;
-  giveUp(context, 'open_calls');
+  countGivenUp(context, 'open_calls');
   closeCall(context, run, call, {
     end_ms: lastTold(run),
     error: { type: GIVEN_UP, message: 'too many open calls' },
@@ -120,13 +120,13 @@ export function onToolCall(context: Context, run: Run, event: ToolCall): void {
   run.calls = CALLS.add(run.calls, call);
   addOpenCall(context.state, call);
   run.tool_count++;
-  if (event.tool === YIELD_TOOL) asideOf(run).yielded_at_ms = event.ts;
+  if (event.tool === YIELD_TOOL) rareFieldsOf(run).yielded_at_ms = event.ts;
   const current = currentStep(run);
   if (current !== undefined) current.end_ms ??= event.ts;
   emitPreview(context, () => callSpan(context, run, call));
   emitLog(context, event, { run, call });
   if (call.late) {
-    wakeBy(context.state.waking, run, lateDue(context, run));
+    scheduleWake(context.state.waking, run, lateDue(context, run));
     // A held child may wait for the run that made this call.
     if (context.state.waiting.size > 0) context.arrived.push(sessionWait(run.session_key));
   }
@@ -136,7 +136,7 @@ export function onToolCall(context: Context, run: Run, event: ToolCall): void {
 
 /** The parent call. Undefined also for an ended call all of whose outer calls were known when it ended. */
 const wrapperOf = (run: Run, call_id: string): string | undefined =>
-  (CALLS.find(run.calls, call_id) ?? WRAPPED.find(run.aside.wrapped, call_id))?.parent_call_id;
+  (CALLS.find(run.calls, call_id) ?? WRAPPED.find(run.rare.wrapped, call_id))?.parent_call_id;
 
 /** Follows parent calls outwards to the outermost id. Returns `call_id` itself for a cycle, undefined beyond `MAX_DEPTH`. */
 function lastWrapper(run: Run, call_id: string, parent_call_id: string): string | undefined {
@@ -159,7 +159,7 @@ function hangUnderRun(context: Context, run: Run, call: OpenCall, parent_call_id
     const wrapper = wrapperOf(run, at) ?? call.call_id;
     const open = CALLS.find(run.calls, at);
     if (open !== undefined) open.parent_call_id = undefined;
-    else if (wrapper === call.call_id) giveOutUnderRun(context, run, callSpanId(run, at));
+    else if (wrapper === call.call_id) emitUnderRun(context, run, callSpanId(run, at));
     at = wrapper;
   }
 }
@@ -169,7 +169,7 @@ function breakCircle(context: Context, run: Run, call: OpenCall, parent_call_id:
   const last = lastWrapper(run, call.call_id, parent_call_id);
   if (last === call.call_id) return hangUnderRun(context, run, call, parent_call_id);
   if (last !== undefined) return;
-  giveUp(context, 'call_depth');
+  countGivenUp(context, 'call_depth');
   call.parent_call_id = undefined;
 }
 
@@ -181,19 +181,19 @@ function lateDue({ now_ms, options }: Context, run: Run): number {
 }
 
 function forgetEarlyEnd(run: Run, call_id: string): void {
-  const aside = asideOf(run);
-  aside.early_ends = EARLY_ENDS.remove(aside.early_ends, call_id);
+  const rare = rareFieldsOf(run);
+  rare.early_ends = EARLY_ENDS.remove(rare.early_ends, call_id);
 }
 
 function applyEarlyEnd(context: Context, run: Run, call_id: string): void {
-  const early = EARLY_ENDS.find(run.aside.early_ends, call_id);
+  const early = EARLY_ENDS.find(run.rare.early_ends, call_id);
   if (early === undefined) return;
   forgetEarlyEnd(run, call_id);
   onToolEnd(context, run, early.event);
 }
 
 function onPartialOutput(context: Context, call: OpenCall, event: EventOf<'tool.output'>): void {
-  if (call.events.length >= MAX_SPAN_EVENTS) return giveUp(context, 'span_events');
+  if (call.events.length >= MAX_SPAN_EVENTS) return countGivenUp(context, 'span_events');
   const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
   call.events = added(call.events, {
@@ -211,14 +211,14 @@ function onPartialOutput(context: Context, call: OpenCall, event: EventOf<'tool.
  * already stored, or the limit is reached.
  */
 function keepEarlyEnd(context: Context, run: Run, event: ToolEnd): boolean {
-  if (EARLY_ENDS.find(run.aside.early_ends, event.call_id) !== undefined) return false;
-  if (countOf(run.aside.early_ends) >= MAX_EARLY_ENDS) {
-    giveUp(context, 'early_ends');
+  if (EARLY_ENDS.find(run.rare.early_ends, event.call_id) !== undefined) return false;
+  if (countOf(run.rare.early_ends) >= MAX_EARLY_ENDS) {
+    countGivenUp(context, 'early_ends');
     return false;
   }
-  const aside = asideOf(run);
-  aside.early_ends = EARLY_ENDS.add(aside.early_ends, { event, arrival_ms: context.now_ms });
-  wakeBy(context.state.waking, run, context.now_ms + context.options.limits.hold_ms);
+  const rare = rareFieldsOf(run);
+  rare.early_ends = EARLY_ENDS.add(rare.early_ends, { event, arrival_ms: context.now_ms });
+  scheduleWake(context.state.waking, run, context.now_ms + context.options.limits.hold_ms);
   return true;
 }
 
@@ -232,7 +232,7 @@ export function onToolEnd(context: Context, run: Run, event: ToolEnd): void {
   const { call_id, tool } = event;
   const span_id = callSpanId(run, call_id);
   if (isPartial) {
-    if (!hasEnded(context, span_id)) giveUp(context, 'early_outputs');
+    if (!hasEnded(context, span_id)) countGivenUp(context, 'early_outputs');
     return;
   }
   if (!hasEnded(context, span_id) && keepEarlyEnd(context, run, event)) return;
@@ -274,7 +274,7 @@ function callError(run: Run, event: ToolEnd): SpanError | undefined {
     return { type: EXIT_CODE, message: `exit code ${event.exit_code}` };
   }
   const error = spanError(event.error);
-  const wasCancelled = run.aside.cancelled_at_ms !== undefined && error.type === 'error';
+  const wasCancelled = run.rare.cancelled_at_ms !== undefined && error.type === 'error';
   return wasCancelled ? { type: 'cancelled', message: error.message } : error;
 }
 
@@ -285,7 +285,7 @@ function endCall(context: Context, run: Run, call: OpenCall, event: ToolEnd, par
   const error = callError(run, event);
   const exit_code = event.type === 'tool.output' ? event.exit_code : undefined;
   const end: CallEnd = { exit_code, result, partial };
-  if (event.type === 'tool.error' && call.tool === YIELD_TOOL) asideOf(run).yielded_at_ms = undefined;
+  if (event.type === 'tool.error' && call.tool === YIELD_TOOL) rareFieldsOf(run).yielded_at_ms = undefined;
   closeCall(context, run, call, { end_ms: event.ts, error, end });
   logCallEnd(context, run, event, call, error);
 }
@@ -312,12 +312,12 @@ function measureCall(
 function rememberWrapper(context: Context, run: Run, call: OpenCall, parent_call_id: string): void {
   const last = lastWrapper(run, call.call_id, parent_call_id);
   if (last !== undefined && isKnownCall(context, run, last)) return;
-  if (countOf(run.aside.wrapped) >= MAX_WRAPPED) {
+  if (countOf(run.rare.wrapped) >= MAX_WRAPPED) {
     call.parent_call_id = undefined;
-    return giveUp(context, 'wrapped_calls');
+    return countGivenUp(context, 'wrapped_calls');
   }
-  const aside = asideOf(run);
-  aside.wrapped = WRAPPED.add(aside.wrapped, { call_id: call.call_id, parent_call_id });
+  const rare = rareFieldsOf(run);
+  rare.wrapped = WRAPPED.add(rare.wrapped, { call_id: call.call_id, parent_call_id });
 }
 
 /** Ends the call's span and emits it, or parks it while its parent call is unknown. */
@@ -339,44 +339,44 @@ export function park(context: Context, run: Run, span: SpanRecord, parent_call_i
   // It has ended although it is not emitted: a second start must not open it again.
   addId(state.ended_spans, span.span_id, options.limits.seen_ids);
   const due_ms = now_ms + options.limits.hold_ms;
-  const aside = asideOf(run);
-  aside.parked = added(aside.parked, { span, parent_call_id, due_ms });
-  wakeBy(state.waking, run, due_ms);
+  const rare = rareFieldsOf(run);
+  rare.parked = added(rare.parked, { span, parent_call_id, due_ms });
+  scheduleWake(state.waking, run, due_ms);
 }
 
 export const isKnownCall = (context: Context, run: Run, call_id: string): boolean =>
   CALLS.find(run.calls, call_id) !== undefined || hasEnded(context, callSpanId(run, call_id));
 
 /** Emits the parked spans that `isWanted` selects, under this parent. */
-function giveOutParked(
+function emitParked(
   context: Context,
   run: Run,
   parent_span_id: string,
   isWanted: (parked: ParkedSpan) => boolean,
 ): void {
-  const { parked } = run.aside;
+  const { parked } = run.rare;
   for (const { span } of parked.filter(isWanted)) emitSpan(context, { ...span, parent_span_id });
-  asideOf(run).parked = parked.filter((each) => !isWanted(each));
+  rareFieldsOf(run).parked = parked.filter((each) => !isWanted(each));
 }
 
 function unpark(context: Context, run: Run, call_id: string): void {
-  if (run.aside.parked.length === 0) return;
-  giveOutParked(context, run, callSpanId(run, call_id), ({ parent_call_id }) => parent_call_id === call_id);
+  if (run.rare.parked.length === 0) return;
+  emitParked(context, run, callSpanId(run, call_id), ({ parent_call_id }) => parent_call_id === call_id);
 }
 
 /** Emits one span as a child of the run, if it is still parked. */
-const giveOutUnderRun = (context: Context, run: Run, span_id: string): void =>
-  giveOutParked(context, run, run.span_id, ({ span }) => span.span_id === span_id);
+const emitUnderRun = (context: Context, run: Run, span_id: string): void =>
+  emitParked(context, run, run.span_id, ({ span }) => span.span_id === span_id);
 
 /** Parked spans whose parent call never came become children of the run. */
 export function expireParked(context: Context, run: Run, until_ms: number): void {
-  if (run.aside.parked.length === 0) return;
-  giveOutParked(context, run, run.span_id, ({ due_ms }) => due_ms <= until_ms);
+  if (run.rare.parked.length === 0) return;
+  emitParked(context, run, run.span_id, ({ due_ms }) => due_ms <= until_ms);
 }
 
 /** An end whose call never came becomes a span that begins and ends at that time, marked as partial. */
 export function expireEarlyEnds(context: Context, run: Run, until_ms: number): void {
-  for (const { event: end, arrival_ms } of listOf(run.aside.early_ends)) {
+  for (const { event: end, arrival_ms } of listOf(run.rare.early_ends)) {
     const { call_id } = end;
     if (arrival_ms + context.options.limits.hold_ms > until_ms) continue;
     forgetEarlyEnd(run, call_id);

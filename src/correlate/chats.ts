@@ -9,7 +9,7 @@ import { chatAttributes, chatLabels, chatLogIdentity, type ModelCall, UNKNOWN } 
 import { spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { countOf, listOf } from './few.js';
-import { wakeBy } from './heap.js';
+import { scheduleWake } from './heap.js';
 import { chatSpanId } from './ids.js';
 import {
   endedChatIdentity,
@@ -23,9 +23,9 @@ import {
 import {
   CHATS,
   type Context,
+  countGivenUp,
   type EndedCall,
   forgetCalls,
-  giveUp,
   type HeldChat,
   lastTold,
   type OpenStep,
@@ -61,12 +61,12 @@ function supersede(context: Context, run: Run, step: OpenStep, ts: number): void
 
 function holdStep(context: Context, run: Run, step: OpenStep): void {
   step.due_ms = context.now_ms + context.options.limits.chat_hold_ms;
-  wakeBy(context.state.waking, run, step.due_ms);
+  scheduleWake(context.state.waking, run, step.due_ms);
 }
 
 /** After a yield or an abort the gateway still announces one model call, which is never made. */
 const isPhantom = (
-  { aside: { yielded_at_ms = Infinity, cancelled_at_ms = Infinity } }: Run,
+  { rare: { yielded_at_ms = Infinity, cancelled_at_ms = Infinity } }: Run,
   ts: number,
 ): boolean => ts >= yielded_at_ms || ts >= cancelled_at_ms;
 
@@ -91,7 +91,7 @@ export function onStepStarted(context: Context, run: Run, event: EventOf<'agent.
 function makeRoomForStep(context: Context, run: Run): void {
   const oldest = stepToGiveUp(run);
   if (oldest === undefined) return;
-  giveUp(context, 'steps');
+  countGivenUp(context, 'steps');
   removeStep(run, oldest);
   endStep(context, run, oldest);
 }
@@ -337,7 +337,7 @@ function finishOrHold(context: Context, run: Run, span: SpanRecord, call: ModelC
   const due_ms = context.now_ms + context.options.limits.chat_hold_ms;
   const held: HeldChat = { span, metric_attributes: labels, due_ms };
   run.chats = CHATS.add(run.chats, held);
-  wakeBy(context.state.waking, run, due_ms);
+  scheduleWake(context.state.waking, run, due_ms);
 }
 
 function endStep(context: Context, run: Run, step: OpenStep): void {
@@ -358,7 +358,7 @@ function endStep(context: Context, run: Run, step: OpenStep): void {
   );
 }
 
-function letGo(context: Context, run: Run, chat: HeldChat): void {
+function emitUnreasoned(context: Context, run: Run, chat: HeldChat): void {
   const { span, metric_attributes } = chat;
   const { state, options } = context;
   setEntry(state.unreasoned, span.span_id, { span, metric_attributes }, options.limits.unreasoned_chats);
@@ -391,7 +391,7 @@ export function expireChats(context: Context, run: Run, until_ms: number): void 
     if (chat.due_ms > until_ms) break;
     if (isAwaited(context, chat, until_ms)) break;
     last_ms = Math.max(last_ms, chat.due_ms);
-    letGo(context, run, chat);
+    emitUnreasoned(context, run, chat);
   }
   const isWaiting = countOf(run.chats) > 0 || run.steps.some((step) => (step.due_ms ?? Infinity) > until_ms);
   if (run.ended === undefined || isWaiting) return;

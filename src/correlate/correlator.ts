@@ -9,12 +9,12 @@ import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SavedRecord, StagedCapture } from '../model/record.js';
 import type { Emission } from '../model/telemetry.js';
 import { withoutUndefined } from '../util/json.js';
-import { archived, recall } from './archive.js';
+import { findArchived, unarchive } from './archive.js';
 import { expireEarlyEnds, expireParked } from './calls.js';
 import { expireChats } from './chats.js';
 import { dispatch } from './dispatch.js';
 import { hasEnded } from './emit.js';
-import { firstDue, letSleep, wakeBy } from './heap.js';
+import { cancelWake, firstDue, scheduleWake } from './heap.js';
 import {
   expireHold,
   forceOpen,
@@ -29,7 +29,15 @@ import {
 import { runKey } from './ids.js';
 import { noneSeen, type Seen } from './numbers.js';
 import { endOfHeld, heldRunsOf, isSeenRun, peek, startOfHeld } from './parents.js';
-import { closeRun, expireLimits, expireSettle, markGap, nextDueMs, putAway, settleRun } from './runs.js';
+import {
+  archiveIfDone,
+  closeRun,
+  expireLimits,
+  expireSettle,
+  markGap,
+  nextDueMs,
+  settleRun,
+} from './runs.js';
 import { createState, restoreState, trackState } from './saved.js';
 import { isAboutSubagent, isFirstSight } from './seen.js';
 import { rememberSpawn } from './spawns.js';
@@ -102,7 +110,7 @@ export interface Correlator {
 
 const DEFAULT_CONTENT_MAX_BYTES = 16 * 1024;
 
-function learn(context: Context, event: AgentEvent): void {
+function noteSession(context: Context, event: AgentEvent): void {
   const known = sessionOf(context, event.session_key);
   const { session_id = known.session_id, agent_id = known.agent_id, channel = known.channel } = event;
   const label = (event.type === 'subagent.spawned' ? event.label : undefined) ?? known.label;
@@ -128,14 +136,14 @@ function applySpawn(context: Context, event: EventOf<'subagent.spawned'>, key: s
 }
 
 /** Duplicates count too: an event may be repeated only to report the gap. */
-function sayGap(context: Context, run: Run, event: AgentEvent): void {
+function applyGap(context: Context, run: Run, event: AgentEvent): void {
   if (event.gap === true) markGap(context, run);
 }
 
 function applyToRun(context: Context, run: Run, event: AgentEvent): void {
-  sayGap(context, run, event);
+  applyGap(context, run, event);
   dispatch(context, run, event);
-  if (run.ended !== undefined) putAway(context, run);
+  if (run.ended !== undefined) archiveIfDone(context, run);
 }
 
 /** Applies an event of a run that is neither live nor archived. */
@@ -154,7 +162,7 @@ function applyUnknown(context: Context, event: AgentEvent, identity: Identity): 
 /** Whether the event is new. If it is, its session's fields are updated from it. */
 function isNew(context: Context, event: AgentEvent, seen: Seen): boolean {
   const isFirst = isFirstSight(context, event, seen);
-  if (isFirst) learn(context, event);
+  if (isFirst) noteSession(context, event);
   else context.state.counts.duplicates++;
   return isFirst;
 }
@@ -197,9 +205,9 @@ function applyToSubagent(context: Context, event: AgentEvent, own: string): void
   const key = isKnownRun(context, own) ? own : (latestOf(context, event.session_key) ?? own);
   const run = state.runs.get(key);
   if (run !== undefined) return applyToRun(context, run, event);
-  const ended = archived(state, key);
+  const ended = findArchived(state, key);
   if (ended === undefined) return applyUnknown(context, event, identityOf(context, event, key));
-  const changed = event.gap === true ? recall(context, key) : undefined;
+  const changed = event.gap === true ? unarchive(context, key) : undefined;
   if (changed !== undefined) applyToRun(context, changed, event);
   else dispatch(context, { ...ended }, event);
 }
@@ -212,20 +220,20 @@ function applyToAbsent(context: Context, event: AgentEvent, key: string): void {
     else applyToSubagent(context, event, key);
     return;
   }
-  const run = recall(context, key);
+  const run = unarchive(context, key);
   if (run === undefined) {
     const identity = identityOf(context, event, key);
     if (isNew(context, event, identity)) applyUnknown(context, event, identity);
     else if (event.gap === true) markHeldGap(context, key);
   } else if (isNew(context, event, run)) applyToRun(context, run, event);
   else {
-    sayGap(context, run, event);
-    putAway(context, run);
+    applyGap(context, run, event);
+    archiveIfDone(context, run);
   }
 }
 
 function applyToLive(context: Context, run: Run, event: AgentEvent): void {
-  if (!isNew(context, event, run)) return sayGap(context, run, event);
+  if (!isNew(context, event, run)) return applyGap(context, run, event);
   if (event.type === 'subagent.spawned') applySpawn(context, event, run.span_id);
   else applyToRun(context, run, event);
 }
@@ -247,8 +255,8 @@ function expireRun(context: Context, run: Run): void {
   expireChats(context, run, context.now_ms);
   expireEarlyEnds(context, run, context.now_ms);
   expireParked(context, run, context.now_ms);
-  putAway(context, run);
-  if (isThere(run)) wakeBy(context.state.waking, run, nextDueMs(context, run));
+  archiveIfDone(context, run);
+  if (isThere(run)) scheduleWake(context.state.waking, run, nextDueMs(context, run));
 }
 
 function expireDue(context: Context): void {
@@ -260,11 +268,11 @@ function expireDue(context: Context): void {
   ) {
     if ('waits_for' in due) {
       held.touch(due);
-      letSleep(waking, due);
+      cancelWake(waking, due);
       expireHold(context, due);
     } else {
       runs.touch(due);
-      letSleep(waking, due);
+      cancelWake(waking, due);
       expireRun(context, due);
     }
   }
@@ -281,13 +289,13 @@ function closeAll(context: Context): void {
   const { state } = context;
   for (const key of [...state.held.keys()]) forceOpen(context, key);
   for (const run of runsToChange(state)) {
-    if (run.aside.finishing !== undefined) expireSettle(context, run, Infinity);
+    if (run.rare.finishing !== undefined) expireSettle(context, run, Infinity);
     if (run.ended === undefined) closeRun(context, run, 'shutdown', 'still open when the bridge stopped');
   }
   // A run that was just closed may have parked its span with a run that was closed before it.
   for (const run of runsToChange(state)) {
     settleRun(context, run);
-    putAway(context, run);
+    archiveIfDone(context, run);
   }
   state.waking.length = 0;
 }

@@ -7,7 +7,6 @@ import { countOf, type Few, type FewOf, listOf, none } from './few.js';
 import type { Waiting } from './heap.js';
 import { rangesOf, seenOf } from './numbers.js';
 import {
-  type Aside,
   CALLS,
   CHATS,
   type Descent,
@@ -17,9 +16,10 @@ import {
   type EndedCall,
   emptyList,
   type HeldRun,
-  NOTHING_ASIDE,
+  NO_RARE_FIELDS,
   type OpenCall,
   type OpenStep,
+  type RareFields,
   type Run,
   type Session,
   WRAPPED,
@@ -189,24 +189,24 @@ function loadEnded(saved: Saved | null): Ended | undefined {
 }
 
 /** Null if there is nothing to save. */
-function saveAside({ aside }: Run): Saved | null {
-  if (aside === NOTHING_ASIDE) return null;
+function saveRareFields({ rare }: Run): Saved | null {
+  if (rare === NO_RARE_FIELDS) return null;
   const saved = [
-    aside.input,
-    listIfAny(aside.events),
-    listIfAny(listOf(aside.reasoning)),
-    listIfAny(listOf(aside.early_ends)),
-    listIfAny(aside.parked),
-    aside.cancelled_at_ms,
-    aside.yielded_at_ms,
-    aside.finishing,
-    listIfAny(listOf(aside.wrapped)),
+    rare.input,
+    listIfAny(rare.events),
+    listIfAny(listOf(rare.reasoning)),
+    listIfAny(listOf(rare.early_ends)),
+    listIfAny(rare.parked),
+    rare.cancelled_at_ms,
+    rare.yielded_at_ms,
+    rare.finishing,
+    listIfAny(listOf(rare.wrapped)),
   ];
   return saved.every((each) => each === null || each === undefined) ? null : saved;
 }
 
-function loadAside(saved: Saved | null): Readonly<Aside> {
-  if (saved === null) return NOTHING_ASIDE;
+function loadRareFields(saved: Saved | null): Readonly<RareFields> {
+  if (saved === null) return NO_RARE_FIELDS;
   const [input, events, reasoning, early_ends, parked, cancelled_at_ms, yielded_at_ms, finishing, wrapped] =
     saved;
   return {
@@ -271,7 +271,7 @@ function saveRun(run: Run): Saved {
     run.call_count,
     run.is_reasoned,
     saveEnded(run),
-    saveAside(run),
+    saveRareFields(run),
     saveWake(run),
     run.trace_id,
     run.agent_id,
@@ -307,7 +307,7 @@ function loadRun(content: unknown): Run {
     call_count: next(),
     is_reasoned: next(),
     ended: loadEnded(next()),
-    aside: loadAside(next()),
+    rare: loadRareFields(next()),
     ...loadWake(next()),
     trace_id: next(),
     agent_id: next(),

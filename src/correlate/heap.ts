@@ -47,7 +47,7 @@ function sink<T extends Waiting>(heap: T[], item: T, from: number): void {
 }
 
 /** Schedules a wake-up; an earlier one that is already scheduled stays. */
-export function wakeBy<T extends Waiting>(heap: T[], item: T, wake_ms: number): void {
+export function scheduleWake<T extends Waiting>(heap: T[], item: T, wake_ms: number): void {
   if (item.wake_ms <= wake_ms) return;
   item.wake_ms = wake_ms;
   if (wake_ms === Infinity) return;
@@ -55,7 +55,7 @@ export function wakeBy<T extends Waiting>(heap: T[], item: T, wake_ms: number): 
 }
 
 /** Cancels the wake-up. */
-export function letSleep<T extends Waiting>(heap: T[], item: T): void {
+export function cancelWake<T extends Waiting>(heap: T[], item: T): void {
   const { heap_place } = item;
   item.wake_ms = Infinity;
   if (heap_place === -1) return;

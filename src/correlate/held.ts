@@ -7,13 +7,13 @@ import { isThere } from '../capture/tracked-map.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import { dispatch } from './dispatch.js';
 import { hasEnded } from './emit.js';
-import { letSleep, wakeBy } from './heap.js';
+import { cancelWake, scheduleWake } from './heap.js';
 import { type Child, findParent, type Parent, startOfHeld } from './parents.js';
-import { markGap, openRun, previewRun, putAway } from './runs.js';
+import { archiveIfDone, markGap, openRun, previewRun } from './runs.js';
 import {
   type Context,
   childWait,
-  giveUp,
+  countGivenUp,
   type HeldEvent,
   type HeldRun,
   nextNumber,
@@ -115,7 +115,7 @@ function newHeldRun(context: Context, identity: Identity): HeldRun {
     ({ span_id, number }) => state.held.peek(span_id)?.number === number,
   );
   wait(context, held, []);
-  wakeBy(state.waking, held, due_ms);
+  scheduleWake(state.waking, held, due_ms);
   return held;
 }
 
@@ -145,7 +145,7 @@ export function makeRoomForHeld(context: Context): void {
     const oldest = takeOldest(state.held_order);
     if (oldest === undefined) return;
     if (state.held.peek(oldest.span_id)?.number !== oldest.number) continue;
-    giveUp(context, 'held_events');
+    countGivenUp(context, 'held_events');
     forceOpen(context, oldest.span_id);
   }
 }
@@ -154,7 +154,7 @@ function takeOut({ state }: Context, held: HeldRun): void {
   state.held.delete(held.span_id);
   state.held_events -= held.events.length;
   stopWaiting(state.waiting, held);
-  letSleep(state.waking, held);
+  cancelWake(state.waking, held);
 }
 
 function release(context: Context, held: HeldRun, parent: Parent): void {
@@ -165,7 +165,7 @@ function release(context: Context, held: HeldRun, parent: Parent): void {
   previewRun(context, run);
   for (const { event, arrival_ms } of events) dispatch({ ...context, now_ms: arrival_ms }, run, event);
   announce(context, run);
-  putAway(context, run);
+  archiveIfDone(context, run);
 }
 
 /** Notifies held runs that may wait for this one. */
@@ -206,7 +206,7 @@ export function tryOpen(context: Context, held: HeldRun): void {
   // The spawn that names the parent, or the call that it names, may still be under way.
   if (held.soft_due_ms === undefined) {
     held.soft_due_ms = context.now_ms + context.options.limits.link_ms;
-    return wakeBy(context.state.waking, held, held.soft_due_ms);
+    return scheduleWake(context.state.waking, held, held.soft_due_ms);
   }
   if (held.soft_due_ms <= context.now_ms) release(context, held, parent);
 }
@@ -284,5 +284,5 @@ export function expireHold(context: Context, held: HeldRun): void {
   const { state, now_ms } = context;
   if (held.due_ms <= now_ms) return forceOpen(context, held.span_id);
   if (held.soft_due_ms !== undefined && held.soft_due_ms <= now_ms) tryOpen(context, held);
-  if (isThere(held)) wakeBy(state.waking, held, held.due_ms);
+  if (isThere(held)) scheduleWake(state.waking, held, held.due_ms);
 }

@@ -6,7 +6,7 @@ import { getEntry } from '../capture/bounded.js';
 import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SpanReference } from '../model/telemetry.js';
-import { archived } from './archive.js';
+import { findArchived } from './archive.js';
 import { isKnownCall } from './calls.js';
 import { hasEnded } from './emit.js';
 import { callSpanId, runKey } from './ids.js';
@@ -61,7 +61,7 @@ export interface KnownParent {
 
 /** A run, live or archived, to be read only. */
 export const peek = (state: State, key: string): Readonly<Run> | undefined =>
-  state.runs.peek(key) ?? archived(state, key);
+  state.runs.peek(key) ?? findArchived(state, key);
 
 /** Maximum number of ancestors that are followed; real trees are a handful deep. */
 const MAX_ANCESTORS = 1_000;
@@ -281,7 +281,7 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
   const traces = new Set(reported.map((run) => run.trace_id));
   const ofRequest = traces.size === 0 ? before : before.filter((run) => traces.has(run.trace_id));
   const hasYielded = (run: Run): boolean =>
-    run.ended?.yielded === true || run.aside.yielded_at_ms !== undefined;
+    run.ended?.yielded === true || run.rare.yielded_at_ms !== undefined;
   const run = latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
   const waits_for = named.flatMap(({ run_id, session_key }) => [
     runWait(run_id),

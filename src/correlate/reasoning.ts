@@ -9,20 +9,20 @@ import { chatLabels, chatLogIdentity, UNKNOWN, withReasoning } from './attribute
 import { prepareContent, redactedHead } from './content.js';
 import { emitLog, emitSpan, hasEnded, measure } from './emit.js';
 import { countOf, listOf, none } from './few.js';
-import { wakeBy } from './heap.js';
+import { scheduleWake } from './heap.js';
 import { chatSpanId } from './ids.js';
 import {
-  asideOf,
   CHATS,
   type Context,
+  countGivenUp,
   EARLY_REASONING,
   type EarlyReasoning,
   type EndedChat,
-  giveUp,
   type HeldChat,
   type OpenStep,
   type Reasoning,
   type Run,
+  rareFieldsOf,
   sessionOf,
 } from './state.js';
 import { currentStep } from './steps.js';
@@ -47,10 +47,10 @@ export function endedChatIdentity(
 }
 
 function takeEarly(run: Run, response_id: string): EarlyReasoning | undefined {
-  const early = EARLY_REASONING.find(run.aside.reasoning, response_id);
+  const early = EARLY_REASONING.find(run.rare.reasoning, response_id);
   if (early === undefined) return undefined;
-  const aside = asideOf(run);
-  aside.reasoning = EARLY_REASONING.remove(aside.reasoning, response_id);
+  const rare = rareFieldsOf(run);
+  rare.reasoning = EARLY_REASONING.remove(rare.reasoning, response_id);
   return early;
 }
 
@@ -121,13 +121,13 @@ function keepEarlyReasoning(
   response_id: string,
   event: EventOf<'llm.reasoning'>,
 ): void {
-  const aside = asideOf(run);
-  const known = EARLY_REASONING.find(aside.reasoning, response_id);
-  if (known === undefined && countOf(aside.reasoning) >= MAX_EARLY_REASONING)
-    return giveUp(context, 'early_reasoning');
+  const rare = rareFieldsOf(run);
+  const known = EARLY_REASONING.find(rare.reasoning, response_id);
+  if (known === undefined && countOf(rare.reasoning) >= MAX_EARLY_REASONING)
+    return countGivenUp(context, 'early_reasoning');
   const early: EarlyReasoning = known ?? { response_id };
   addReasoning(context, early, event);
-  if (known === undefined) aside.reasoning = EARLY_REASONING.add(aside.reasoning, early);
+  if (known === undefined) rare.reasoning = EARLY_REASONING.add(rare.reasoning, early);
 }
 
 function logReasoning(
@@ -157,10 +157,10 @@ export function onReasoning(context: Context, run: Run, event: EventOf<'llm.reas
 
 /** Once a run has ended, its next call is awaited as long as the message of a step. */
 export function holdNextReasoning(context: Context, run: Run): void {
-  const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
+  const next = EARLY_REASONING.find(run.rare.reasoning, NEXT_CALL);
   if (next === undefined || next.due_ms !== undefined) return;
   next.due_ms = context.now_ms + context.options.limits.chat_hold_ms;
-  wakeBy(context.state.waking, run, next.due_ms);
+  scheduleWake(context.state.waking, run, next.due_ms);
 }
 
 /**
@@ -207,17 +207,17 @@ function completeLate(context: Context, event: EventOf<'llm.reasoning'>, span_id
 
 /** The next call, for which reasoning was reported, never came: counts the reasoning under model `unknown`. */
 export function expireNextReasoning(context: Context, run: Run, until_ms: number): void {
-  const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
+  const next = EARLY_REASONING.find(run.rare.reasoning, NEXT_CALL);
   if ((next?.due_ms ?? Infinity) > until_ms) return;
   measureReasoning(context, takeEarly(run, NEXT_CALL)?.tokens, unknownModelLabels(context, run));
 }
 
 /** No more events of this run will arrive: counts the reasoning of calls that never came. */
 export function flushReasoning(context: Context, run: Run): void {
-  const { reasoning } = run.aside;
+  const { reasoning } = run.rare;
   if (countOf(reasoning) === 0) return;
   for (const { tokens } of listOf(reasoning)) {
     measureReasoning(context, tokens, unknownModelLabels(context, run));
   }
-  asideOf(run).reasoning = none();
+  rareFieldsOf(run).reasoning = none();
 }

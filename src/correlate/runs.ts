@@ -6,31 +6,31 @@ import { parseAnnounceRunId } from '../model/announce.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
 import type { SpanRecord } from '../model/telemetry.js';
-import { archived, archiveEnded, recall } from './archive.js';
+import { archiveEnded, findArchived, unarchive } from './archive.js';
 import { agentName, runAttributes } from './attributes.js';
 import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, park } from './calls.js';
 import { endSteps, flushChats } from './chats.js';
 import { contentSize, prepareContent, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
 import { countOf, listOf, none } from './few.js';
-import { wakeBy } from './heap.js';
+import { scheduleWake } from './heap.js';
 import { deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent, peek } from './parents.js';
 import {
   added,
   addOpen,
   addRunToSession,
-  asideOf,
   type Context,
+  countGivenUp,
   type Descent,
   emptyList,
-  giveUp,
   lastTold,
-  NOTHING_ASIDE,
+  NO_RARE_FIELDS,
   nextNumber,
   type Origin,
   type Run,
   type RunClosing,
+  rareFieldsOf,
   sessionOf,
 } from './state.js';
 import { unmatchedSteps } from './steps.js';
@@ -57,7 +57,7 @@ function runSpan(context: Context, run: Run, closing?: RunClosing): SpanRecord {
     attributes: runAttributes(run, session, closing),
     links: announceLinks(context, run),
     // A copy: spans that were already emitted must not change.
-    events: run.aside.events.slice(),
+    events: run.rare.events.slice(),
     parent_agent_id: run.descent?.parent_agent_id,
     is_continuation: isContinuation(run) || undefined,
   };
@@ -112,7 +112,7 @@ function newRun(context: Context, origin: Origin, parent: Parent): Run {
     call_count: 0,
     is_reasoned: false,
     ended: undefined,
-    aside: input === undefined ? NOTHING_ASIDE : { ...NOTHING_ASIDE, input },
+    rare: input === undefined ? NO_RARE_FIELDS : { ...NO_RARE_FIELDS, input },
     wake_ms: Infinity,
     heap_place: -1,
     trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
@@ -176,7 +176,7 @@ export function openRun(context: Context, origin: Origin, parent: Parent): Run {
   state.counts.runs_opened++;
   addRunToSession(context, run);
   const opened_ms = run.start_ms + run.opened_after_ms;
-  wakeBy(state.waking, run, opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
+  scheduleWake(state.waking, run, opened_ms + Math.min(options.limits.idle_ms, options.limits.age_ms));
   return run;
 }
 
@@ -198,7 +198,7 @@ function makeRoomForRun(context: Context): void {
   while (run?.ended !== undefined) run = takeOldest(state.open);
   if (run === undefined) return;
   state.runs.touch(run);
-  giveUp(context, 'open_runs');
+  countGivenUp(context, 'open_runs');
   closeRun(context, run, GIVEN_UP, 'too many open runs');
 }
 
@@ -208,7 +208,7 @@ function watching({ state }: Context, run: Run): Run | undefined {
   if (descent === undefined) return undefined;
   let { watching_key } = descent;
   while (watching_key !== undefined && !state.runs.has(watching_key))
-    watching_key = archived(state, watching_key)?.descent?.watching_key;
+    watching_key = findArchived(state, watching_key)?.descent?.watching_key;
   if (watching_key !== descent.watching_key) run.descent = { ...descent, watching_key };
   return watching_key === undefined ? undefined : state.runs.get(watching_key);
 }
@@ -245,7 +245,7 @@ export function expireLimits(context: Context, run: Run): void {
   if (run.ended !== undefined) return;
   const { due_ms, reason } = limitOf(context, run);
   if (due_ms > context.now_ms) return;
-  giveUp(context, reason);
+  countGivenUp(context, reason);
   closeRun(context, run, reason, `closed by the bridge: ${reason.replace('_', ' ')}`);
 }
 
@@ -253,11 +253,11 @@ export function expireLimits(context: Context, run: Run): void {
 export function closeRun(context: Context, run: Run, type: string, message: string): void {
   endRun(context, run, { end_ms: lastTold(run), error: { type, message } }, type);
   settleRun(context, run);
-  putAway(context, run);
+  archiveIfDone(context, run);
 }
 
 /** Archives a run that has ended and waits for nothing. */
-export const putAway = (context: Context, run: Run): void => archiveEnded(context, run, settleRun);
+export const archiveIfDone = (context: Context, run: Run): void => archiveEnded(context, run, settleRun);
 
 /** The run has already been opened. A second start is a retry of the same run, and only gets a log record. */
 export const onStarted = (context: Context, run: Run, event: EventOf<'agent.started'>): void =>
@@ -281,14 +281,15 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
   const error = runError(event);
   logRunEnd(context, run, event, error);
   if (event.settled === false) {
-    if (event.status === 'cancelled' || event.status === 'timeout') asideOf(run).cancelled_at_ms ??= event.ts;
+    if (event.status === 'cancelled' || event.status === 'timeout')
+      rareFieldsOf(run).cancelled_at_ms ??= event.ts;
     return;
   }
   const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
   endRun(context, run, {
     end_ms: event.ts,
-    yielded: event.yielded === true || run.aside.yielded_at_ms !== undefined,
+    yielded: event.yielded === true || run.rare.yielded_at_ms !== undefined,
     error,
     output,
     stop_reason: event.stop_reason,
@@ -299,20 +300,20 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
 export function onSubagentFinished(context: Context, run: Run, event: EventOf<'subagent.finished'>): void {
   const error = runError(event);
   logRunEnd(context, run, event, error);
-  if (run.ended !== undefined || run.aside.finishing !== undefined) return;
+  if (run.ended !== undefined || run.rare.finishing !== undefined) return;
   const due_ms = context.now_ms + context.options.limits.settle_ms;
-  asideOf(run).finishing = { end: { end_ms: event.ts, error }, due_ms };
-  wakeBy(context.state.waking, run, due_ms);
+  rareFieldsOf(run).finishing = { end: { end_ms: event.ts, error }, due_ms };
+  scheduleWake(context.state.waking, run, due_ms);
 }
 
 export function onSubagentOutput(context: Context, run: Run, event: EventOf<'subagent.output'>): void {
   emitLog(context, event, { run });
   if (run.ended !== undefined) return;
-  if (run.aside.events.length >= MAX_SPAN_EVENTS) return giveUp(context, 'span_events');
+  if (run.rare.events.length >= MAX_SPAN_EVENTS) return countGivenUp(context, 'span_events');
   const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
-  const aside = asideOf(run);
-  aside.events = added(aside.events, {
+  const rare = rareFieldsOf(run);
+  rare.events = added(rare.events, {
     name: 'openclaw.subagent_output',
     ts_ms: event.ts,
     attributes: {
@@ -366,7 +367,7 @@ function measureRun(context: Context, run: Run, end_ms: number, error_type: stri
     run.call_count + unmatchedSteps(run).length,
     labels,
   );
-  measure(context, 'gen_ai.invoke_agent.tool_calls', run.tool_count + countOf(run.aside.early_ends), labels);
+  measure(context, 'gen_ai.invoke_agent.tool_calls', run.tool_count + countOf(run.rare.early_ends), labels);
 }
 
 /** Ends the run's span. Open calls and steps wait for their own ends a little longer. */
@@ -388,11 +389,11 @@ function endRun(context: Context, run: Run, closing: RunClosing, calls_error = R
     settle_due_ms,
     calls_error,
   };
-  if (run.aside !== NOTHING_ASIDE)
-    Object.assign(run.aside, { events: emptyList(), input: undefined, finishing: undefined });
+  if (run.rare !== NO_RARE_FIELDS)
+    Object.assign(run.rare, { events: emptyList(), input: undefined, finishing: undefined });
   state.open_count--;
   state.counts.runs_ended++;
-  if (countOf(run.calls) > 0) wakeBy(state.waking, run, settle_due_ms);
+  if (countOf(run.calls) > 0) scheduleWake(state.waking, run, settle_due_ms);
 }
 
 /** Parks a run's span with its parent's run until the parent call is seen. */
@@ -402,10 +403,10 @@ function parkUnder(
   span: SpanRecord,
   call_id: string,
 ): void {
-  const parent = context.state.runs.get(span_id) ?? recall(context, span_id);
+  const parent = context.state.runs.get(span_id) ?? unarchive(context, span_id);
   if (parent === undefined) return;
   park(context, parent, span, call_id);
-  putAway(context, parent);
+  archiveIfDone(context, parent);
 }
 
 /** Closes the calls that are still open in a run that has ended. */
@@ -425,7 +426,7 @@ export function settleRun(context: Context, run: Run): void {
 
 /** Ends or closes what was to wait until this time at most. */
 export function expireSettle(context: Context, run: Run, until_ms: number): void {
-  const { finishing } = run.aside;
+  const { finishing } = run.rare;
   if (finishing !== undefined && finishing.due_ms <= until_ms) endRun(context, run, finishing.end);
   if (run.ended !== undefined && run.ended.settle_due_ms <= until_ms) closeLeftCalls(context, run);
 }
@@ -437,12 +438,12 @@ export function nextDueMs(context: Context, run: Run): number {
   const consider = (each_ms: number | undefined): void => {
     if (each_ms !== undefined && each_ms > now_ms && each_ms < due_ms) due_ms = each_ms;
   };
-  consider(run.aside.finishing?.due_ms);
+  consider(run.rare.finishing?.due_ms);
   if (countOf(run.calls) > 0) consider(run.ended?.settle_due_ms);
   for (const step of run.steps) consider(step.due_ms);
   for (const chat of listOf(run.chats)) consider(chat.look_ms ?? chat.due_ms);
-  for (const { due_ms: next_due_ms } of listOf(run.aside.reasoning)) consider(next_due_ms);
-  for (const { arrival_ms } of listOf(run.aside.early_ends)) consider(arrival_ms + options.limits.hold_ms);
-  for (const parked of run.aside.parked) consider(parked.due_ms);
+  for (const { due_ms: next_due_ms } of listOf(run.rare.reasoning)) consider(next_due_ms);
+  for (const { arrival_ms } of listOf(run.rare.early_ends)) consider(arrival_ms + options.limits.hold_ms);
+  for (const parked of run.rare.parked) consider(parked.due_ms);
   return due_ms;
 }

@@ -11,7 +11,7 @@ import { TrackedMap } from '../capture/tracked-map.js';
 import type { SavedRecord } from '../model/record.js';
 import { listOf } from './few.js';
 import { HELD_FORM, RUN_FORM, SESSION_FORM } from './forms.js';
-import { wakeBy } from './heap.js';
+import { scheduleWake } from './heap.js';
 import { addWaiting } from './held.js';
 import {
   addOpen,
@@ -86,7 +86,7 @@ const byNumber = (a: { number: number }, b: { number: number }): number => a.num
 function restoreWaking({ waking }: State, owner: Run | HeldRun): void {
   const { wake_ms } = owner;
   owner.wake_ms = Infinity;
-  wakeBy(waking, owner, wake_ms);
+  scheduleWake(waking, owner, wake_ms);
 }
 
 function restoreRuns(state: State, runs: Run[]): void {

@@ -223,7 +223,7 @@ export interface Run extends Waiting, Seen {
   /** The reasoning of the call that ended last has been counted. */
   is_reasoned: boolean;
   ended: Ended | undefined;
-  aside: Readonly<Aside>;
+  rare: Readonly<RareFields>;
 }
 
 /**
@@ -245,7 +245,7 @@ export interface Descent {
 }
 
 /** Fields that few runs use, or only for a short time. Runs that use none of them share one object. */
-export interface Aside {
+export interface RareFields {
   input: { text: string; size_bytes: number } | undefined;
   events: readonly SpanEvent[];
   /** By response id. */
@@ -443,8 +443,8 @@ export const emptyEmission = (): Emission => ({
 
 const NO_LIST: readonly never[] = [];
 
-/** The initial `aside` of every run. */
-export const NOTHING_ASIDE: Readonly<Aside> = Object.freeze({
+/** The initial `rare` of every run. */
+export const NO_RARE_FIELDS: Readonly<RareFields> = Object.freeze({
   input: undefined,
   events: NO_LIST,
   reasoning: none<EarlyReasoning>(),
@@ -463,10 +463,10 @@ export const EARLY_ENDS = fewOf<EarlyEnd>((early) => early.event.call_id);
 export const EARLY_REASONING = fewOf<EarlyReasoning>((early) => early.response_id);
 export const WRAPPED = fewOf<WrappedCall>((call) => call.call_id);
 
-/** The run's `aside` as a mutable object: the shared one is copied first. */
-export function asideOf(run: Run): Aside {
-  if (run.aside === NOTHING_ASIDE) run.aside = { ...NOTHING_ASIDE };
-  return run.aside;
+/** The run's `rare` as a mutable object: the shared one is copied first. */
+export function rareFieldsOf(run: Run): RareFields {
+  if (run.rare === NO_RARE_FIELDS) run.rare = { ...NO_RARE_FIELDS };
+  return run.rare;
 }
 
 /** The initial value of every list of a run: one shared, empty list. */
@@ -490,7 +490,7 @@ export function forgetCalls(run: Run): void {
 
 export const runReference = (run: Run): SpanReference => ({ trace_id: run.trace_id, span_id: run.span_id });
 
-export function giveUp({ state }: Context, what: string): void {
+export function countGivenUp({ state }: Context, what: string): void {
   state.counts.given_up[what] = (state.counts.given_up[what] ?? 0) + 1;
 }
 

@@ -13,7 +13,7 @@ export const isAccessRefused = (reason: string): boolean => ACCESS_REFUSED.has(r
 const GATEWAY_TOKEN = 'OPENCLAW_GATEWAY_TOKEN';
 
 /** Unless the environment names an endpoint, its headers go to every backend but ClawMetry. */
-function giveToken({ preset, name }: DestinationConfig): string {
+function adviseToken({ preset, name }: DestinationConfig): string {
   const place = `for destination ${name} in the configuration file`;
   return preset === 'clawmetry'
     ? `give it the token of its OpenClaw gateway: "bearer: {env: ${GATEWAY_TOKEN}}" (or {file: PATH}) ${place}`
@@ -23,7 +23,7 @@ function giveToken({ preset, name }: DestinationConfig): string {
 export function accessAdvice(config: DestinationConfig, { bearer, headers }: EndpointConfig): string {
   const { preset, name } = config;
   const given = Object.keys(headers);
-  if (bearer === undefined && given.length === 0) return giveToken(config);
+  if (bearer === undefined && given.length === 0) return adviseToken(config);
   const right = preset === 'clawmetry' ? 'the token of its OpenClaw gateway' : 'a token that it takes';
   if (bearer !== undefined) return `it refuses the token in ${bearer.place}: put ${right} there`;
   const places = `OTEL_EXPORTER_OTLP_HEADERS, or "headers" of destination ${name} in the configuration file`;

@@ -37,17 +37,17 @@ interface Series<V> {
   start_ms: number;
 }
 
-/** How measurements are aggregated. `add` may mutate its argument; `tell` returns a value that later additions do not change. */
+/** How measurements are aggregated. `add` may mutate its argument; `snapshot` returns a value that later additions do not change. */
 interface Form<V> {
   first(): V;
   add(value: V, measured: number): V;
-  tell(value: V): V;
+  snapshot(value: V): V;
 }
 
 const SUM: Form<number> = {
   first: () => 0,
   add: (sum, measured) => sum + measured,
-  tell: (sum) => sum,
+  snapshot: (sum) => sum,
 };
 
 function bucketOf(boundaries: number[], measured: number): number {
@@ -74,7 +74,7 @@ const histogramOf = (boundaries: number[]): Form<Required<Histogram>> => ({
     if (measured > value.max) value.max = measured;
     return value;
   },
-  tell: ({ buckets, ...rest }) => ({ ...rest, buckets: { boundaries, counts: [...buckets.counts] } }),
+  snapshot: ({ buckets, ...rest }) => ({ ...rest, buckets: { boundaries, counts: [...buckets.counts] } }),
 });
 
 /** All series of one instrument. */
@@ -105,7 +105,7 @@ function createSeries<V>(form: Form<V>, { value_type }: Instrument, is_delta: bo
             startTime: millisToHrTime(start_ms),
             // The clock may have been set back.
             endTime: millisToHrTime(Math.max(start_ms, now_ms)),
-            value: form.tell(value),
+            value: form.snapshot(value),
           });
         if (!is_delta) continue;
         // A delta point starts where the last one ended; after a collection without measurements, at the next measurement.

@@ -98,9 +98,9 @@ export class Backlog<T> {
   }
 
   /** Settles an item that has been taken out. */
-  leave(item: LaneItem<T>): void {
+  settle(item: LaneItem<T>): void {
     this.#taken_bytes -= item.bytes;
-    this.#options.outbox?.leave(item);
+    this.#options.outbox?.settle(item);
   }
 
   /**
@@ -132,7 +132,7 @@ export class Backlog<T> {
   }
 
   #drop(items: LaneItem<T>[]): number {
-    for (const item of items) this.#options.outbox?.leave(item);
+    for (const item of items) this.#options.outbox?.settle(item);
     return countOf(items);
   }
 

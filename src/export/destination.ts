@@ -58,7 +58,7 @@ export interface ExportDestination extends Destination {
   /** Waits for one signal, or for all. */
   idle(signal?: Signal): Promise<void>;
   /** Queues items from a dead letter, in their packed form. Returns the reason if it can't. */
-  takeBack(signal: Signal, packed: Uint8Array, counts: number[]): string | undefined;
+  requeue(signal: Signal, packed: Uint8Array, counts: number[]): string | undefined;
   /** For `createMetrics`; absent where the destination takes no metrics. */
   reader?: IMetricReader;
 }
@@ -95,7 +95,7 @@ interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'p
 /** How a destination uses each of its signals. */
 interface SignalSender {
   lane: Pick<Lane<unknown>, 'counts' | 'isCrowded' | 'idle' | 'close'>;
-  takeBack: (packed: Uint8Array, counts: number[]) => string | undefined;
+  requeue: (packed: Uint8Array, counts: number[]) => string | undefined;
   accept?: (emission: Emission, is_kept?: boolean) => void;
   reader?: IMetricReader;
   collect?: (is_kept?: boolean) => Promise<void>;
@@ -114,7 +114,7 @@ export function createDestination(
   const kept: KeptLane[] = [];
   const problems: Partial<Record<Signal, DeliveryProblem>> = {};
   const parts = createParts(config, dependencies, { transports, kept, problems });
-  sayProxies(config, dependencies.logger);
+  logProxies(config, dependencies.logger);
   const senders: Partial<Record<Signal, SignalSender>> = {};
   for (const signal of SIGNALS) {
     const endpoint = config.endpoints[signal];
@@ -134,9 +134,9 @@ export function createDestination(
     collectMetrics,
     sendMetrics: release,
     ...(kept.length === 0 ? {} : { keeping: createKeeping(kept) }),
-    takeBack(signal, packed, counts) {
+    requeue(signal, packed, counts) {
       const sender = senders[signal];
-      return sender === undefined ? `${config.name} takes no ${signal}` : sender.takeBack(packed, counts);
+      return sender === undefined ? `${config.name} takes no ${signal}` : sender.requeue(packed, counts);
     },
     summary: () =>
       Object.fromEntries(Object.entries(senders).map(([signal, sender]) => [signal, sender.lane.counts()])),
@@ -155,7 +155,7 @@ export function createDestination(
 }
 
 /** Logs the proxies in use, since they may explain missing data. */
-function sayProxies({ name, endpoints }: DestinationConfig, logger: Logger): void {
+function logProxies({ name, endpoints }: DestinationConfig, logger: Logger): void {
   const proxies = Object.values(endpoints).flatMap(({ proxy }) => proxy ?? []);
   for (const said of new Set(proxies.map(({ url, variable }) => `${url} (${variable})`)))
     logger.info({ destination: name }, `${name} is reached through the proxy ${said}`);
@@ -252,8 +252,8 @@ const packJson = (payloads: unknown[]): Uint8Array => Buffer.from(JSON.stringify
 const unpackJson = <T>(bytes: Uint8Array): T[] => JSON.parse(Buffer.from(bytes).toString()) as T[];
 
 /** Queues packed items as if they had just been produced. */
-const takeBackInto =
-  <T>(lane: Lane<T>, { unpack, toItem }: BatchForm<T>): SignalSender['takeBack'] =>
+const requeueInto =
+  <T>(lane: Lane<T>, { unpack, toItem }: BatchForm<T>): SignalSender['requeue'] =>
   (packed, counts) => {
     try {
       lane.offer(unpack(packed).map((payload, place) => toItem(payload, counts[place] ?? 1)));
@@ -282,7 +282,7 @@ function openTraces({ config, profile, encoder, openLane }: Parts, endpoint: End
   const lane = openLane('traces', endpoint, form);
   return {
     lane,
-    takeBack: takeBackInto(lane, form),
+    requeue: requeueInto(lane, form),
     accept({ previews, corrections, spans }, is_kept) {
       if (replaces) {
         lane.offer(previews.map((span) => createItem(span, spanBytes(span), 0, span.span_id)));
@@ -313,7 +313,7 @@ function openLogs({ profile, encoder, openLane }: Parts, endpoint: EndpointConfi
   const lane = openLane('logs', endpoint, form);
   return {
     lane,
-    takeBack: takeBackInto(lane, form),
+    requeue: requeueInto(lane, form),
     accept({ logs }, is_kept) {
       const items: LaneItem<LogRecord>[] = [];
       for (const log of logs) if (sendsLog(profile, log)) items.push(form.toItem(log, 1));
@@ -357,7 +357,7 @@ function openMetrics({ config, resource, now, openLane }: Parts, endpoint: Endpo
   return {
     lane,
     reader,
-    takeBack: takeBackInto(lane, form),
+    requeue: requeueInto(lane, form),
     async collect(is_kept) {
       const metrics = await collect(reader, resource);
       const count = countDataPoints(metrics);

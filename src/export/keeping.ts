@@ -10,7 +10,7 @@ import type { Outbox } from './outbox.js';
 export interface KeptLane {
   signal: Signal;
   memory_limit_bytes: number;
-  lane: Pick<Lane<unknown>, 'isPressed' | 'setWritable' | 'relieve' | 'dropOldest' | 'giveUpUnkept'>;
+  lane: Pick<Lane<unknown>, 'isPressed' | 'setWritable' | 'relieve' | 'dropOldest' | 'dropUnstored'>;
   outbox: Pick<
     Outbox<unknown>,
     'prefix' | 'bytes' | 'since_ms' | 'hasAnswers' | 'takeAnswers' | 'capture' | 'endRestore'
@@ -51,8 +51,8 @@ export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
     setWritable(is_writable) {
       for (const { lane } of lanes) lane.setWritable(is_writable);
     },
-    giveUpUnkept(message) {
-      for (const { lane } of lanes) lane.giveUpUnkept(message);
+    dropUnstored(message) {
+      for (const { lane } of lanes) lane.dropUnstored(message);
     },
     isPressed: () => lanes.some(({ lane }) => lane.isPressed),
     since() {

@@ -176,8 +176,8 @@ export class Lane<T> {
   }
 
   /** Drops the items that would be lost with the process. Only for a lane that is closed. */
-  giveUpUnkept(message: string): void {
-    const count = this.#outbox?.giveUpUnkept() ?? 0;
+  dropUnstored(message: string): void {
+    const count = this.#outbox?.dropUnstored() ?? 0;
     if (count > 0) this.#drop(STORE_UNWRITABLE, count, message);
   }
 
@@ -390,12 +390,12 @@ export class Lane<T> {
 
   #taken(batch: Batch<T>, { partial }: Extract<Verdict, { kind: 'taken' }>): void {
     if (partial === undefined) {
-      this.#counts.delivered += this.#leave(batch);
+      this.#counts.delivered += this.#takeOff(batch);
       return;
     }
     const message = oneLine(partial.message) || 'the backend does not say why';
-    this.#outbox?.bury(counted(batch), PARTIAL_SUCCESS, message, partial.rejected);
-    const count = this.#leave(batch);
+    this.#outbox?.addDeadLetter(counted(batch), PARTIAL_SUCCESS, message, partial.rejected);
+    const count = this.#takeOff(batch);
     // The backend does not say which items it rejected, so previews, which do not count, may be among them.
     const rejected = Math.min(count, Math.trunc(partial.rejected));
     this.#counts.delivered += count - rejected;
@@ -405,18 +405,18 @@ export class Lane<T> {
   #reject(batch: Batch<T>, reason: string, message: string): void {
     const items = counted(batch);
     const count = countOf(items);
-    if (count > 0) this.#outbox?.bury(items, reason, message, count);
-    this.#lose('rejected', reason, this.#leave(batch), message);
+    if (count > 0) this.#outbox?.addDeadLetter(items, reason, message, count);
+    this.#lose('rejected', reason, this.#takeOff(batch), message);
   }
 
   #refused(batch: Batch<T>, verdict: Refusal): number {
-    if (!this.#tellsPoison(batch, verdict)) return this.#failed(verdict.retry_after_ms);
+    if (!this.#provesPoison(batch, verdict)) return this.#failed(verdict.retry_after_ms);
     this.#failures = 0;
     return verdict.retry_after_ms ?? 0;
   }
 
   /** Whether the refusal showed something to be poison. If so, it is no evidence against the backend, and needs no backoff. */
-  #tellsPoison(batch: Batch<T>, { message, for_content }: Refusal): boolean {
+  #provesPoison(batch: Batch<T>, { message, for_content }: Refusal): boolean {
     if (!for_content) this.#putOff(batch, message);
     else if (this.#suspects.isSuspect(batch)) return this.#refusedSuspect(batch, message);
     else return this.#refusedOther(batch, message);
@@ -426,7 +426,7 @@ export class Lane<T> {
   #refusedSuspect(batch: Batch<T>, message: string): boolean {
     // The previous request got through, so this is no outage.
     if (this.#failures === 0 && this.#isKnown(batch)) {
-      this.#suspects.giveUp(batch);
+      this.#suspects.drop(batch);
       this.#reject(batch, POISON, message);
       return true;
     }
@@ -522,7 +522,7 @@ export class Lane<T> {
     }
     const previews = items.filter((item) => item.count === 0);
     const kept = counted({ items, refusals });
-    this.#leave({ items: previews, refusals });
+    this.#takeOff({ items: previews, refusals });
     if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#answer_ms);
   }
 
@@ -569,11 +569,11 @@ export class Lane<T> {
   }
 
   /** Removes the items of a batch from the lane. Returns how many it counts as. */
-  #leave({ items }: Batch<T>): number {
+  #takeOff({ items }: Batch<T>): number {
     let count = 0;
     for (const item of items) {
       count += item.count;
-      this.#backlog.leave(item);
+      this.#backlog.settle(item);
     }
     this.#counts.pending -= count;
     return count;

@@ -151,10 +151,10 @@ export class Outbox<T> {
   }
 
   /** Settles an item: it has its final answer, or was dropped. */
-  leave(item: LaneItem<T>): void {
+  settle(item: LaneItem<T>): void {
     this.#unkept.delete(item);
     const { segment } = item;
-    if (segment !== undefined) this.#leaveSegment(item, segment);
+    if (segment !== undefined) this.#settleInSegment(item, segment);
     else if (!this.#captured.delete(item) && this.#unsaved.delete(item)) this.#noteAnswered(item);
   }
 
@@ -182,7 +182,7 @@ export class Outbox<T> {
   }
 
   /** Adds a dead letter for items that the backend will never accept. `rejected`: how many of them it rejected. */
-  bury(items: LaneItem<T>[], reason: string, message: string, rejected: number): void {
+  addDeadLetter(items: LaneItem<T>[], reason: string, message: string, rejected: number): void {
     const { destination, signal, now, pack, redact } = this.#options;
     const at_ms = now();
     const key = `${DEAD_LETTERS_PREFIX}${keyNumber(at_ms)}-${this.#id}-${this.#next_letter++}`;
@@ -207,7 +207,7 @@ export class Outbox<T> {
   /** Captures the pending items that are in no record, or in one that also holds answered or divided items. */
   capture(): Capture & { written(ok: boolean): void } {
     const dissolved = [...this.#segments].filter(({ is_partial }) => is_partial);
-    for (const segment of dissolved.toReversed()) this.#dissolve(segment);
+    for (const segment of dissolved.toReversed()) this.#reopen(segment);
     this.#captured = this.#unsaved;
     this.#unsaved = new Line();
     const before = { answers: this.#takeAnswered(), letters: this.#letters, stale: this.#stale };
@@ -269,7 +269,7 @@ export class Outbox<T> {
   }
 
   /** Drops the items that exist in memory only. Returns what they count as. */
-  giveUpUnkept(): number {
+  dropUnstored(): number {
     const items = [...this.#unkept];
     this.#unkept.clear();
     for (const item of items) this.#unsaved.delete(item);
@@ -334,7 +334,7 @@ export class Outbox<T> {
     return true;
   }
 
-  #leaveSegment(item: LaneItem<T>, segment: Segment<T>): void {
+  #settleInSegment(item: LaneItem<T>, segment: Segment<T>): void {
     const place = segment.items?.get(item);
     if (place === undefined) return;
     segment.items?.delete(item);
@@ -358,7 +358,7 @@ export class Outbox<T> {
   }
 
   /** Takes a segment apart: its pending items are to be stored again. */
-  #dissolve(segment: Segment<T>): void {
+  #reopen(segment: Segment<T>): void {
     this.#segments.delete(segment);
     this.#bytes -= segment.bytes;
     const line = new Line<T>();
@@ -378,7 +378,7 @@ export class Outbox<T> {
     dissolved: Segment<T>[],
     before: { answers: Answers; letters: RecordChange[]; stale: string[] },
   ): void {
-    for (const segment of packed.toReversed()) if (this.#segments.has(segment)) this.#dissolve(segment);
+    for (const segment of packed.toReversed()) if (this.#segments.has(segment)) this.#reopen(segment);
     const gone = new Set(packed.map(({ key }) => key));
     this.#answered_ids.putBack(before.answers.ids);
     this.#answered_places = {
@@ -393,14 +393,14 @@ export class Outbox<T> {
       for (const [item, place] of [...(segment.items ?? [])]) {
         segment.items?.delete(item);
         for (const part of this.#partsOf(item))
-          this.#takeBack(part, part === item ? place : NO_PLACE, segment);
+          this.#putBack(part, part === item ? place : NO_PLACE, segment);
       }
       if (segment.items?.size === 0) this.#remove(segment);
     }
   }
 
   /** Returns an item that was to be stored again to its segment, unless it was answered in the meantime. */
-  #takeBack(item: LaneItem<T>, place: number, segment: Segment<T>): void {
+  #putBack(item: LaneItem<T>, place: number, segment: Segment<T>): void {
     if (this.#unsaved.delete(item)) {
       item.segment = segment;
       segment.items?.set(item, place);

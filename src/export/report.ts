@@ -35,16 +35,16 @@ export function createReporter(
   options: ReporterOptions,
 ): (signal: Signal, event: ReportedEvent) => void {
   const redact = createRedactor(config);
-  const sayHealth = createHealth(config, options, redact);
-  const sayLoss = createLossLog(config, options, redact);
-  const sayEncoding = createEncodingLog(config, options, redact);
-  const sayAccess = createAccessLog(config, options);
+  const logHealth = createHealth(config, options, redact);
+  const logLoss = createLossLog(config, options, redact);
+  const logEncoding = createEncodingLog(config, options, redact);
+  const logAccess = createAccessLog(config, options);
   return (signal, event) => {
-    if (event.kind === 'encoding') sayEncoding(signal, event);
-    else if (event.kind !== 'lost') sayHealth(signal, event);
+    if (event.kind === 'encoding') logEncoding(signal, event);
+    else if (event.kind !== 'lost') logHealth(signal, event);
     else {
-      sayLoss(signal, event);
-      if (isAccessRefused(event.reason)) sayAccess(signal, event);
+      logLoss(signal, event);
+      if (isAccessRefused(event.reason)) logAccess(signal, event);
     }
   };
 }

@@ -218,7 +218,7 @@ export class Suspects<T> {
   }
 
   /** Removes a batch of known poison. */
-  giveUp(batch: Batch<T>): void {
+  drop(batch: Batch<T>): void {
     this.#takeOut([batch]);
   }
 

@@ -97,7 +97,7 @@ interface Ending {
   has_begun(): boolean;
   end(): void;
   /** Sets the listener, which replaces the last one, whose request is over. Called at the end, or at once if that has passed. */
-  hear(listener: () => void): void;
+  onEnd(listener: () => void): void;
 }
 
 function createEnding(): Ending {
@@ -110,7 +110,7 @@ function createEnding(): Ending {
       is_over = true;
       tell();
     },
-    hear(listener) {
+    onEnd(listener) {
       tell = listener;
       if (is_over) listener();
       else has_begun = true;
@@ -179,7 +179,7 @@ function dispatch(
       resolve({ status, headers, body: Buffer.concat(chunks).subarray(0, MAX_ANSWER_BYTES) });
     dispatcher.dispatch(request, {
       onRequestStart(controller) {
-        ending.hear(() => controller.abort(new Error('nobody waits for the answer')));
+        ending.onEnd(() => controller.abort(new Error('nobody waits for the answer')));
       },
       onResponseStart(_controller, answered, fields) {
         status = answered;

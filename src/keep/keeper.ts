@@ -57,7 +57,7 @@ export interface Keeper {
   /** Stops the periodic writing. Resolves when no write is under way. */
   stop(): Promise<void>;
   /** Counts as dropped the data that is lost with this process. */
-  giveUp(): void;
+  dropUnstored(): void;
   /** Writes the final records. `forget`: the next process starts from nothing. */
   close(options: { forget: boolean }): Promise<void>;
 }
@@ -171,13 +171,13 @@ function createUpkeep(parts: Parts, { destinations, clock }: KeeperOptions) {
 }
 
 /** Counts as dropped the data that is lost with this process. */
-function giveUpUnkept({ keepings, writer, journaling }: Parts, { place, logger }: KeeperOptions): void {
+function dropUnstoredOf({ keepings, writer, journaling }: Parts, { place, logger }: KeeperOptions): void {
   if (writer.isFailing())
     logger.error(
       `${place} could not be written to the end: what was held in memory alone ends with this process, but for what its source still has`,
     );
   if (journaling.isKept()) return;
-  for (const keeping of keepings) keeping.giveUpUnkept(`${place} could not be written`);
+  for (const keeping of keepings) keeping.dropUnstored(`${place} could not be written`);
 }
 
 export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
@@ -207,7 +207,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     return Math.min(ledger.idleDueMs(), pace.dueMs()) - clock();
   }
 
-  const giveUp = (): void => giveUpUnkept(parts, options);
+  const giveUp = (): void => dropUnstoredOf(parts, options);
 
   async function stop(): Promise<void> {
     await rhythm.stop();
@@ -241,7 +241,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     keepUp: rhythm.look,
     checkpoint: checkpoints.take,
     stop,
-    giveUp,
+    dropUnstored: giveUp,
     async close({ forget }) {
       await stop();
       giveUp();

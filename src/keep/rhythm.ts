@@ -33,15 +33,15 @@ export function createRhythm(keepUp: () => Promise<void>, restMs: () => number):
   function lookIn(wait_ms: number): void {
     is_at_rest = wait_ms > LOOK_INTERVAL_MS;
     clearTimeout(timer);
-    timer = setTimeout(() => void look().then(goOn), wait_ms);
+    timer = setTimeout(() => void look().then(lookAgain), wait_ms);
   }
 
-  function goOn(): void {
+  function lookAgain(): void {
     if (!is_stopped) lookIn(Math.max(LOOK_INTERVAL_MS, restMs()));
   }
 
   return {
-    start: goOn,
+    start: lookAgain,
     wake() {
       if (is_at_rest && !is_stopped) lookIn(LOOK_INTERVAL_MS);
     },

@@ -106,7 +106,7 @@ export function createBridge(options: BridgeOptions): Bridge {
   const plan = readOptions(options);
   const logger = toLogger(plan.logger);
   const pushed = createPushedSource(plan.settings.limits.line_bytes);
-  const tellRefusal = createRefusalLog(logger);
+  const logRefusal = createRefusalLog(logger);
   const ends = createEnds();
   const interrupt = new AbortController();
   const giving_up = new AbortController();
@@ -166,7 +166,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     },
     async push(event) {
       const outcome = await pushed.push(event);
-      tellRefusal(outcome);
+      logRefusal(outcome);
       return outcome;
     },
     ended: () => ends.ended,

@@ -72,7 +72,7 @@ export interface DestinationKeeping {
   /** Reports whether the store is writable. Assumed to be until called. */
   setWritable(is_writable: boolean): void;
   /** The process ends: drops the items that are in no record and that no later process can produce again. */
-  giveUpUnkept(message: string): void;
+  dropUnstored(message: string): void;
   /** Whether a checkpoint is needed: memory is short, or parts of a divided item wait to be persisted. */
   isPressed(): boolean;
   /** By signal, when the oldest pending item was accepted, in epoch milliseconds. */

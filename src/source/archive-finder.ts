@@ -9,20 +9,20 @@ import { findByFile } from './transcript-file.js';
 
 export interface ArchiveFinder {
   /** The known archives, for the position. */
-  known(): KnownArchives;
+  snapshot(): KnownArchives;
   /** Marks archives as known that existed before anything is followed. */
-  learn(paths: readonly string[]): void;
+  markKnown(paths: readonly string[]): void;
   /** Sets the complete list of archives that exist now. */
-  see(paths: readonly string[]): void;
+  setListing(paths: readonly string[]): void;
   /** Marks an archive as read to its end; returns whether it was unknown before. */
-  note(path: string): boolean;
+  markRead(path: string): boolean;
   /** Notes an archive that the file system reported. */
-  tell(path: string): void;
-  hasTold(): boolean;
+  report(path: string): void;
+  hasReported(): boolean;
   /** Puts those of these archives that are to be read ahead of everything else that is pending. */
-  find(paths: Iterable<string>): Promise<void>;
+  enqueue(paths: Iterable<string>): Promise<void>;
   /** The same for the archives that the file system reported. */
-  findTold(): Promise<void>;
+  enqueueReported(): Promise<void>;
 }
 
 /** `left`: the archives that the previous process knew. */
@@ -33,7 +33,7 @@ export function createArchiveFinder(followed: Followed, left: KnownArchives): Ar
   let known_before = left;
   /** Archives that need no further check: all in the last complete listing, and those that were found or read since. */
   let seen = new Set<string>();
-  const told = new Set<string>();
+  const reported = new Set<string>();
 
   const isFresh = (path: string): boolean =>
     !seen.has(path) && !isKnown(known_before, path) && !transcripts.has(path);
@@ -69,27 +69,27 @@ export function createArchiveFinder(followed: Followed, left: KnownArchives): Ar
   }
 
   return {
-    known: () => known,
-    learn(paths) {
+    snapshot: () => known,
+    markKnown(paths) {
       known = withKnown(known, paths);
       known_before = known;
     },
-    see(paths) {
+    setListing(paths) {
       seen = new Set(paths);
       known_before = known;
     },
-    note(path) {
+    markRead(path) {
       seen.add(path);
       if (isKnown(known, path)) return false;
       known = withKnown(known, [path]);
       return true;
     },
-    tell: (path) => void told.add(path),
-    hasTold: () => told.size > 0,
-    find,
-    findTold() {
-      const paths = [...told];
-      told.clear();
+    report: (path) => void reported.add(path),
+    hasReported: () => reported.size > 0,
+    enqueue: find,
+    enqueueReported() {
+      const paths = [...reported];
+      reported.clear();
       return find(paths);
     },
   };

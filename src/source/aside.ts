@@ -28,10 +28,10 @@ export interface AsideOptions {
   files: OpenFiles;
   push: Push;
   /** Emits the position with that time. */
-  tellDirectory(): Promise<void>;
+  emitDirectory(): Promise<void>;
 }
 
-export function createAside({ followed, files, push, tellDirectory }: AsideOptions): Aside {
+export function createAside({ followed, files, push, emitDirectory: tellDirectory }: AsideOptions): Aside {
   const idle = new Set<Transcript>();
 
   async function put(transcript: Transcript): Promise<void> {

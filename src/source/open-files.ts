@@ -17,7 +17,7 @@ export interface OpenFiles {
 export function createOpenFiles(): OpenFiles {
   const open = new Set<Transcript>();
 
-  async function letGo(transcript: Transcript): Promise<void> {
+  async function close(transcript: Transcript): Promise<void> {
     open.delete(transcript);
     await release(transcript);
   }
@@ -29,8 +29,8 @@ export function createOpenFiles(): OpenFiles {
       if (transcript.file === undefined) return;
       open.add(transcript);
       const [oldest] = open;
-      if (oldest !== undefined && open.size > MAX_OPEN_FILES) await letGo(oldest);
+      if (oldest !== undefined && open.size > MAX_OPEN_FILES) await close(oldest);
     },
-    release: letGo,
+    release: close,
   };
 }

@@ -50,7 +50,7 @@ async function keepConnected(
   let failures = 0;
   let down = false;
 
-  async function tellDown(message: string): Promise<void> {
+  async function reportDown(message: string): Promise<void> {
     if (down || stop.aborted) return;
     down = true;
     await push({ kind: 'status', state: 'down', message });
@@ -65,13 +65,13 @@ async function keepConnected(
     const end = await readLines(socket, { stream, max_line_bytes, keep_unended_line: true }, push, stop);
     // A server that accepts and hangs up without sending anything counts as a failure.
     if (socket.bytesRead > 0) failures = 0;
-    await tellDown(lostMessage(name, end));
+    await reportDown(lostMessage(name, end));
   }
 
   while (!stop.aborted) {
     const socket = await connect(address, stop);
     if (socket instanceof Socket) await readConnection(socket);
-    else await tellDown(`can't connect to ${name}: ${errorReason(socket)}; trying again until it answers`);
+    else await reportDown(`can't connect to ${name}: ${errorReason(socket)}; trying again until it answers`);
     if (!stop.aborted) await stopped.wait(backoffDelay(failures, backoff));
     failures += 1;
   }

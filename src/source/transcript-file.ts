@@ -132,7 +132,7 @@ export async function endStream(transcript: Transcript, push: Push, lines: Line[
 }
 
 /** Reports once why the file can't be read. */
-export async function tellProblem(transcript: Transcript, message: string, push: Push): Promise<void> {
+export async function reportProblem(transcript: Transcript, message: string, push: Push): Promise<void> {
   if (transcript.problem === message) return;
   transcript.problem = message;
   await push({ kind: 'status', state: 'down', message: `${message}; it is tried again when it changes` });
@@ -153,7 +153,7 @@ async function openNamed(transcript: Transcript, { max_line_bytes, push }: ReadO
       await endStream(transcript, push);
       return 'gone';
     }
-    await tellProblem(transcript, handle.message, push);
+    await reportProblem(transcript, handle.message, push);
     return 'idle';
   }
   delete transcript.problem;
@@ -201,7 +201,7 @@ async function atEnd(
 }
 
 /** Reads one more chunk. Rejects with a `SourceError` if the file can no longer be read. */
-export async function readOn(transcript: Transcript, options: ReadOptions): Promise<Step> {
+export async function readMore(transcript: Transcript, options: ReadOptions): Promise<Step> {
   const { file, stream } = transcript;
   if (file === undefined || stream === undefined) return open(transcript, options);
   const { handle, cursor } = file;

@@ -27,13 +27,13 @@ import {
   createTranscript,
   hasChanged,
   type ReadOptions,
-  readOn,
+  readMore,
   release,
+  reportProblem,
   restoreTranscript,
   type Step,
   type Transcript,
   type TranscriptPosition,
-  tellProblem,
 } from './transcript-file.js';
 
 /** All files are checked once in this many polls; in between only those just read, as long as the system reports changes. */
@@ -90,7 +90,7 @@ async function findFiles(root: string, watches: Watches, stop: AbortSignal): Pro
 }
 
 /** Registers the existing files at a first start. */
-async function takeNote(
+async function registerFound(
   found: Found,
   { transcripts, pending, since_ms }: Followed,
   from_start: boolean,
@@ -104,7 +104,7 @@ async function takeNote(
 }
 
 /** Registers a file that exists at a restart and was not followed. */
-async function findAgain(path: string, followed: Followed): Promise<void> {
+async function registerAgain(path: string, followed: Followed): Promise<void> {
   const stats = await stat(path).catch(() => undefined);
   if (stats === undefined) return;
   const transcript = createAgain(path, stats, followed);
@@ -114,7 +114,7 @@ async function findAgain(path: string, followed: Followed): Promise<void> {
 }
 
 /** Resumes where an earlier process stopped. */
-async function goOn(
+async function resume(
   streams: Positions,
   found: Found,
   followed: Followed,
@@ -126,18 +126,18 @@ async function goOn(
     transcripts.set(transcript.path, transcript);
   }
   for (const path of transcripts.keys()) pending.add(path);
-  await archives.find(found.archives);
-  archives.see(found.archives);
-  for (const path of found.transcripts) if (!transcripts.has(path)) await findAgain(path, followed);
+  await archives.enqueue(found.archives);
+  archives.setListing(found.archives);
+  for (const path of found.transcripts) if (!transcripts.has(path)) await registerAgain(path, followed);
 }
 
 async function tryReading(transcript: Transcript, options: ReadOptions): Promise<Step> {
   try {
-    return await readOn(transcript, options);
+    return await readMore(transcript, options);
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;
     await release(transcript);
-    await tellProblem(transcript, error.message, options.push);
+    await reportProblem(transcript, error.message, options.push);
     return 'idle';
   }
 }
@@ -164,7 +164,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   function onChange({ path, level }: Directory, name: string | null): void {
     if (level === 'sessions' && name !== null) {
       if (isTranscript(name)) pending.add(join(path, name));
-      else if (isArchive(name)) archives.tell(join(path, name));
+      else if (isArchive(name)) archives.report(join(path, name));
       else return;
     } else if (level === 'agents' || name === null || name === 'agents' || name === 'sessions') {
       sweep_wanted = true;
@@ -180,22 +180,22 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
 
   async function start(): Promise<void> {
     const found = await findAll();
-    if (left?.archives === undefined) archives.learn(found.archives);
-    if (left !== undefined) return goOn(streams, found, followed, archives);
-    archives.see(found.archives);
-    await takeNote(found, followed, from_start);
+    if (left?.archives === undefined) archives.markKnown(found.archives);
+    if (left !== undefined) return resume(streams, found, followed, archives);
+    archives.setListing(found.archives);
+    await registerFound(found, followed, from_start);
   }
 
   const tellDirectory = (): Promise<void> => {
-    const position: DirectoryPosition = { since_ms: followed.since_ms, archives: archives.known() };
+    const position: DirectoryPosition = { since_ms: followed.since_ms, archives: archives.snapshot() };
     return push({ ...lineBatch(root, [], false), position });
   };
 
-  const aside = createAside({ followed, files, push, tellDirectory });
+  const aside = createAside({ followed, files, push, emitDirectory: tellDirectory });
 
   /** Called before the stream of an archive ends: after that, nothing else shows that it was read. */
   async function onArchived(path: string): Promise<void> {
-    if (archives.note(path)) await tellDirectory();
+    if (archives.markRead(path)) await tellDirectory();
   }
 
   async function look(transcript: Transcript): Promise<void> {
@@ -208,16 +208,16 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     const had_sessions = has_sessions;
     const found = await findAll();
     for (const path of found.transcripts) if (!transcripts.has(path)) pending.add(path);
-    await archives.find(found.archives);
-    archives.see(found.archives);
-    if (!had_sessions && has_sessions) await tellState();
+    await archives.enqueue(found.archives);
+    archives.setListing(found.archives);
+    if (!had_sessions && has_sessions) await reportState();
     for (const transcript of transcripts.values()) {
       if (stop.aborted) return;
       await look(transcript);
     }
   }
 
-  async function tellState(): Promise<void> {
+  async function reportState(): Promise<void> {
     const message = has_sessions
       ? `following the transcripts below ${root}`
       : `no transcripts below ${root} yet; they are followed as soon as they are there. If none are to come there, ${WHAT_TO_GIVE}`;
@@ -252,7 +252,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
 
   async function follow(): Promise<void> {
     await tellDirectory();
-    await tellState();
+    await reportState();
     let polls = 0;
     let next_poll_ms = performance.now() + poll_interval_ms;
     while (!stop.aborted) {
@@ -262,7 +262,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
         if (wait_ms <= 0) polls += 1;
         await poll(polls);
         next_poll_ms = performance.now() + poll_interval_ms;
-      } else if (archives.hasTold()) await archives.findTold();
+      } else if (archives.hasReported()) await archives.enqueueReported();
       else if (path !== undefined) await readNext(path);
       else {
         await aside.putIdle();

@@ -55,7 +55,7 @@ const PAGES_BEHIND_MAX = 1_024;
 const LOST_KINDS_MAX = 10;
 const KIND = /^[a-z][a-z_-]{0,39}/;
 
-function tell({ faults }: Walk, fault: string): void {
+function report({ faults }: Walk, fault: string): void {
   faults.first ??= fault;
   faults.count += 1;
 }
@@ -140,7 +140,7 @@ function walkLeaf(walk: Walk, tree_walk: TreeWalk, nodes: Node[]): void {
     const value = readValue(walk, tree_walk, node);
     if (value !== undefined) take(node.key, value);
     else {
-      tell(walk, 'a record whose pages are not its own');
+      report(walk, 'a record whose pages are not its own');
       lose(walk, node.key);
     }
   }
@@ -152,14 +152,14 @@ function walkPage(walk: Walk, tree_walk: TreeWalk, page: number, depth: number, 
   const is_leaf = depth === tree.depth;
   const bytes = readPages(walk, page, 1, is_leaf ? PAGE.leaf : PAGE.branch);
   if (bytes === undefined) {
-    tell(walk, `page ${page} is not what it should be`);
+    report(walk, `page ${page} is not what it should be`);
     lose(walk, bounds.low);
     lose(walk, bounds.high);
     return;
   }
   const { nodes, is_sound } = parseNodes(bytes, is_leaf);
   if (!is_sound || !areOrdered(nodes, bounds, is_leaf, compare)) {
-    tell(walk, `what stands on page ${page} is not what it should be`);
+    report(walk, `what stands on page ${page} is not what it should be`);
     lose(walk, nodes[0]?.key);
   }
   if (is_leaf) return walkLeaf(walk, tree_walk, nodes);
@@ -175,13 +175,13 @@ function walkPage(walk: Walk, tree_walk: TreeWalk, page: number, depth: number, 
 function walkTree(walk: Walk, tree: Tree, compare: Compare, take: Take): void {
   const counts: Counts = { branches: 0, leaves: 0, overflows: 0, entries: 0 };
   if (tree.depth > DEPTH_MAX || (tree.root === undefined) !== (tree.depth === 0)) {
-    return tell(walk, 'its meta page is not what it should be');
+    return report(walk, 'its meta page is not what it should be');
   }
   if (tree.root !== undefined) {
     walkPage(walk, { tree, counts, compare, take }, tree.root, 1, { low: undefined, high: undefined });
   }
   const names = ['branches', 'leaves', 'overflows', 'entries'] as const;
-  if (names.some((name) => counts[name] !== tree[name])) tell(walk, 'pages or records of it are missing');
+  if (names.some((name) => counts[name] !== tree[name])) report(walk, 'pages or records of it are missing');
 }
 
 /** Compares 8-byte numbers in the machine's byte order. */
@@ -195,7 +195,7 @@ const compareNumbers: Compare = (one, other) =>
 function checkFreeList(walk: Walk, key: Buffer, list: Buffer): void {
   const count = list.length < 8 ? Number.POSITIVE_INFINITY : readNumber(list, 0);
   if (key.length !== 8 || readNumber(key, 0) > walk.meta.txn || 8 * (count + 1) > list.length) {
-    return tell(walk, 'a list of free pages is not what it should be');
+    return report(walk, 'a list of free pages is not what it should be');
   }
   let run = 1;
   for (let i = 1; i <= count; i += 1) {
@@ -203,7 +203,7 @@ function checkFreeList(walk: Walk, key: Buffer, list: Buffer): void {
     if (number < 0) run = -number;
     if (number <= 0) continue;
     for (let page = number; page < number + run; page += 1) {
-      if (!reach(walk, page)) return tell(walk, `page ${page} is listed as free, and is not`);
+      if (!reach(walk, page)) return report(walk, `page ${page} is listed as free, and is not`);
     }
     run = 1;
   }
@@ -230,10 +230,10 @@ function walkFile(file: DataFile, meta: Meta, take: Take): Walked {
   const faults: Faults = { first: undefined, count: 0 };
   const walked = { meta, faults, sound: 0, lost_kinds: new Set<string>() };
   const walk: Walk = { ...walked, file, pages, reached: new Uint8Array((pages >> 3) + 1) };
-  if (meta.last_page > pages + PAGES_BEHIND_MAX) tell(walk, 'it ends before its last page');
+  if (meta.last_page > pages + PAGES_BEHIND_MAX) report(walk, 'it ends before its last page');
   walkTree(walk, meta.records, Buffer.compare, (key, value) => {
     if (unframe(key, value) === undefined) {
-      tell(walk, 'a record is not what was written');
+      report(walk, 'a record is not what was written');
       return lose(walk, key);
     }
     walked.sound += 1;

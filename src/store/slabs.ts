@@ -38,7 +38,7 @@ export function createSlabs({ slab_bytes, max_free_bytes }: SlabOptions): Slabs 
     return next;
   }
 
-  function giveBack(slab: Slab): void {
+  function releaseLease(slab: Slab): void {
     slab.leases -= 1;
     if (slab.leases > 0) return;
     slab.used_bytes = 0;
@@ -61,7 +61,7 @@ export function createSlabs({ slab_bytes, max_free_bytes }: SlabOptions): Slabs 
           return slab.bytes.subarray(from, slab.used_bytes);
         },
         end() {
-          for (const slab of leased.splice(0)) giveBack(slab);
+          for (const slab of leased.splice(0)) releaseLease(slab);
         },
       };
     },

@@ -3,7 +3,7 @@
  * above them (`standing.ts`).
  */
 import { createLogUpdate } from 'log-update';
-import { leave, type Standing, stand } from './standing.js';
+import { addRows, removeRows, type Standing } from './standing.js';
 
 export interface Bottom {
   /** Replaces the rows with these lines; an empty array clears them. */
@@ -23,15 +23,15 @@ export function createBottom(stream: NodeJS.WritableStream, default_columns: num
       text = lines.join('\n');
       if (lines.length === 0) {
         rows.erase();
-        leave(rows);
+        removeRows(rows);
       } else {
         rows.draw();
-        stand(rows);
+        addRows(rows);
       }
     },
     release() {
       redraw.done();
-      leave(rows);
+      removeRows(rows);
     },
   };
 }

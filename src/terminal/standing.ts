@@ -13,9 +13,9 @@ export interface Standing {
 /** Global, since a process has one terminal, whichever of its streams lead there. */
 const standing = new Set<Standing>();
 
-export const stand = (rows: Standing): void => void standing.add(rows);
+export const addRows = (rows: Standing): void => void standing.add(rows);
 
-export const leave = (rows: Standing): void => void standing.delete(rows);
+export const removeRows = (rows: Standing): void => void standing.delete(rows);
 
 /** Prints above the rows. `write` must write whole lines to the terminal, synchronously. */
 export function printAbove(write: () => void): void {

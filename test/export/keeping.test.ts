@@ -10,7 +10,7 @@ function lane(signal: KeptLane['signal'], bytes: number, can_drop: boolean, drop
       isPressed: false,
       setWritable: () => undefined,
       relieve: () => undefined,
-      giveUpUnkept: () => undefined,
+      dropUnstored: () => undefined,
       dropOldest() {
         if (can_drop) dropped.push(signal);
         return can_drop;

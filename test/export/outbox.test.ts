@@ -179,8 +179,8 @@ describe('what is pending', () => {
     save(false);
     lane.hold([toItem('collected', 5)], false);
     await lane.close();
-    lane.giveUpUnkept('here could not be written');
-    lane.giveUpUnkept('here could not be written');
+    lane.dropUnstored('here could not be written');
+    lane.dropUnstored('here could not be written');
     expect(lane.counts()).toMatchObject({ produced: 14, pending: 6, dropped: { store_unwritable: 8 } });
     const second = openLane(disk, silent);
     expect(second.lane.counts()).toMatchObject({ produced: 3, pending: 3 });
@@ -237,13 +237,13 @@ describe('what is pending', () => {
     expect(outbox.since_ms).toBe(since_ms);
     while (!capture.advance(3));
     capture.written(true);
-    outbox.leave(one);
+    outbox.settle(one);
     save();
     expect(outbox.since_ms).toBe(since_ms);
     outbox.divide(other, parts);
     save();
     expect(outbox.since_ms).toBe(since_ms);
-    for (const part of parts) outbox.leave(part);
+    for (const part of parts) outbox.settle(part);
     expect(outbox.since_ms).toBeUndefined();
     const unsaved = toItem('unsaved', 2);
     outbox.add(unsaved);
@@ -270,7 +270,7 @@ describe('what is pending', () => {
     save();
     const newest = add(2);
     save();
-    for (const [item] of [oldest, newest]) outbox.leave(item!);
+    for (const [item] of [oldest, newest]) outbox.settle(item!);
     const capture = outbox.capture();
     expect(outbox.since_ms).toBe(since_ms);
     while (!capture.advance(3));
@@ -302,8 +302,8 @@ describe('what is pending', () => {
     const parts = [toItem('p', 2), toItem('q', 3)];
     outbox.add(whole, false);
     outbox.divide(whole, parts);
-    outbox.leave(parts[0]!);
-    expect(outbox.giveUpUnkept()).toBe(3);
+    outbox.settle(parts[0]!);
+    expect(outbox.dropUnstored()).toBe(3);
     expect(outbox.since_ms).toBeUndefined();
   });
 
@@ -334,7 +334,7 @@ describe('what is pending', () => {
     save();
     add(4, 5);
     // Of the older record a part is left; the newer one stays as it is.
-    outbox.leave(items[0]!);
+    outbox.settle(items[0]!);
     const capture = outbox.capture();
     if (is_divided) outbox.divide(items[1]!, [toItem('a1'), toItem('a2')]);
     while (!capture.advance(3));
@@ -359,7 +359,7 @@ describe('what is pending', () => {
       for (const item of items.slice(from, from + 2)) outbox.add(item);
       save();
     }
-    for (const item of items.filter(({ payload }) => payload.endsWith('0'))) outbox.leave(item);
+    for (const item of items.filter(({ payload }) => payload.endsWith('0'))) outbox.settle(item);
     for (const ok of tries) save(ok);
     await lane.close();
     const { taken, post } = backend();
@@ -373,8 +373,8 @@ describe('what is pending', () => {
     const item = toItem('a');
     outbox.add(item);
     save();
-    outbox.bury([item], 'http_400', 'bad', 1);
-    outbox.leave(item);
+    outbox.addDeadLetter([item], 'http_400', 'bad', 1);
+    outbox.settle(item);
     save(false);
     save();
     expect([...disk.records.keys()].map((key) => key.split('/')[0])).toEqual(['dead']);
@@ -667,7 +667,7 @@ test('what is taken apart takes up what its parts do, and nothing once those hav
   expect(backlog.isMuchTaken).toBe(false);
   backlog.replace(whole, parts);
   expect(backlog.isMuchTaken).toBe(true);
-  backlog.leave(parts[0]!);
+  backlog.settle(parts[0]!);
   expect(backlog.isMuchTaken).toBe(false);
 });
 
@@ -694,7 +694,7 @@ describe('dead letters', () => {
 
   test('are all kept, however many there are at the same moment', () => {
     const { outbox } = openLane(emptyDisk(), async () => OK);
-    for (let number = 0; number < 30_000; number++) outbox.bury([toItem('a')], 'http_400', 'bad', 1);
+    for (let number = 0; number < 30_000; number++) outbox.addDeadLetter([toItem('a')], 'http_400', 'bad', 1);
     const keys = outbox.takeAnswers().changes.map(({ key }) => key);
     expect(new Set(keys).size).toBe(30_000);
   });

@@ -48,7 +48,7 @@ function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given
     bytes: () => 0,
     isPressed: () => false,
     setWritable: (is_writable) => void said.writable.push(is_writable),
-    giveUpUnkept: (message) => void said.given_up.push(message),
+    dropUnstored: (message) => void said.given_up.push(message),
     memory_limit_bytes: 1e9,
     ...more,
   };

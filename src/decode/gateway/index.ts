@@ -84,7 +84,7 @@ function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemor
  * they start.
  */
 function rememberRun({ session_key, run_id }: AgentPayload, memory: GatewayMemory): void {
-  if (memory.session(session_key).run_id === undefined) memory.tell(session_key, { run_id });
+  if (memory.session(session_key).run_id === undefined) memory.update(session_key, { run_id });
 }
 
 function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
@@ -122,7 +122,7 @@ function markMissed({ reason, unknown }: MissedFrames, memory: GatewayMemory): D
   const marked = unknown === true ? memory.sessions.entries().map(([key]) => key) : list(unknown).map(String);
   for (const key of marked) {
     const { run_id } = memory.session(key);
-    if (run_id !== undefined) memory.tell(key, { gap_run_id: run_id });
+    if (run_id !== undefined) memory.update(key, { gap_run_id: run_id });
   }
   return ignore(`missed.${reason.slice(0, 40)}`);
 }

@@ -46,7 +46,7 @@ function untoldSpawn(payload: AgentPayload, memory: GatewayMemory): Candidate[] 
 }
 
 function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
-  memory.tell(payload.session_key, { run_id: payload.run_id });
+  memory.update(payload.session_key, { run_id: payload.run_id });
   return [
     ...untoldSpawn(payload, memory),
     {

@@ -24,7 +24,7 @@ export function rememberSession(payload: Json, memory: GatewayMemory): SessionMe
     parent_session_key,
     label: parent_session_key === undefined ? undefined : first('label'),
   };
-  return memory.tell(key, withoutUndefined(told));
+  return memory.update(key, withoutUndefined(told));
 }
 
 /** The `sourceTool` of the message with which the gateway continues a request that its restart interrupted. */
@@ -61,7 +61,7 @@ export function decodeMessage(
   const isLatest = told === undefined || (latest !== undefined && isMaskOf(told, latest));
   const run_id = isLatest ? latest : told;
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
-  memory.tell(session_key, { run_id });
+  memory.update(session_key, { run_id });
   const message_id = text(payload.messageId) ?? text(own.id);
   const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
   if (message_id !== undefined) memory.messages.set(message_id, { session_key, run_id });
@@ -99,7 +99,7 @@ export function decodeTask(
   const parent = text(task.sessionKey);
   // A task of another kind is a run started by hand: it names the run's own session as the child.
   if (task.kind !== 'subagent' || session_key === undefined || parent === undefined) return undefined;
-  const session = memory.tell(session_key, { parent_session_key: parent });
+  const session = memory.update(session_key, { parent_session_key: parent });
   const status = TASK_STATUS[text(task.status) ?? ''];
   const run_id = text(task.runId);
   if (status === undefined || run_id === undefined || !isSeen(session, run_id)) return [];

@@ -44,7 +44,7 @@ export function rememberSpawnTold(
 ): void {
   const { spawns_told } = memory.session(session_key);
   const others = spawns_told.filter((told) => told !== run_id);
-  memory.tell(session_key, {
+  memory.update(session_key, {
     spawns_told: [...others, run_id].slice(-MAX_SPAWNS_TOLD),
     ...(label === undefined ? {} : { label_told: label }),
   });
@@ -86,7 +86,7 @@ export interface MessageMemory {
 export interface GatewayMemory {
   session(key: string): SessionMemory;
   /** Adds to what is known of a session. */
-  tell(key: string, told: Partial<SessionMemory>): SessionMemory;
+  update(key: string, told: Partial<SessionMemory>): SessionMemory;
   sessions: BoundedMemory<SessionMemory>;
   /** The label that a spawn call was given, by run and call. */
   labels: BoundedMemory<string>;
@@ -113,7 +113,7 @@ export function createGatewayMemory(): GatewayMemory {
 
   return {
     session,
-    tell(key, told) {
+    update(key, told) {
       const known = session(key);
       const names = Object.keys(told) as (keyof SessionMemory)[];
       return names.every((name) => told[name] === known[name]) ? known : remember(key, { ...known, ...told });

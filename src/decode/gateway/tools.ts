@@ -42,7 +42,7 @@ function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string):
   if (payload.data.name !== SPAWN_TOOL || child === undefined || run_id === undefined) return [];
   const session = memory.session(child);
   const label = session.label ?? memory.labels.get(callKey(payload.run_id, call_id));
-  if (label !== undefined) memory.tell(child, { label });
+  if (label !== undefined) memory.update(child, { label });
   rememberSpawnTold(memory, child, run_id, label);
   return [
     {

@@ -84,7 +84,7 @@ function watchFailure(socket: WebSocket, ended: Promise<Ending>): Promise<Refusa
 }
 
 /** Ends a connection on which nothing has arrived for so long that the gateway must have missed its ticks. */
-function watchTicks(socket: WebSocket, interval_ms: number): { hear(): void; end(): void } {
+function watchTicks(socket: WebSocket, interval_ms: number): { beat(): void; end(): void } {
   let missed = 0;
   const timer = setInterval(() => {
     // While reading is paused, ticks queue behind unread data: the gateway is not silent.
@@ -94,7 +94,7 @@ function watchTicks(socket: WebSocket, interval_ms: number): { hear(): void; end
     else if (missed > MAX_MISSED_TICKS) socket.close(CLOSED_FOR_SILENCE, 'tick timeout');
   }, interval_ms);
   return {
-    hear() {
+    beat() {
       missed = 0;
     },
     end: () => clearInterval(timer),
@@ -176,7 +176,7 @@ export async function connectGateway(options: ConnectionOptions): Promise<Connec
   const { hello } = greeting;
   if (hello.device_token !== undefined) secrets.push(hello.device_token);
   const ticks = watchTicks(socket, hello.tick_interval_ms);
-  hear = ticks.hear;
+  hear = ticks.beat;
   void ended.then(ticks.end);
   return {
     ...greeting,

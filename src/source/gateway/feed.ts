@@ -6,6 +6,7 @@
 import { number, object } from '../../util/json.js';
 import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
+import { createBackfill } from './backfill.js';
 import type { Connection, Ending } from './connection.js';
 import type { EventFrame } from './frames.js';
 import { createGate } from './gate.js';
@@ -16,7 +17,6 @@ import { createProgress, type GatewayPosition } from './position.js';
 import { createQuietRuns } from './quiet-runs.js';
 import { createReasoning } from './reasoning.js';
 import { describeError, type Refusal } from './refusals.js';
-import { createRepair } from './repair.js';
 
 /** How long stopping waits for the reasoning tokens that are still wanted. */
 const FINISH_MS = 2_000;
@@ -76,7 +76,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     position: progress.position,
   });
   const gate = createGate(outlet.add, () => progress.see(told_ms, connection?.hello.boot_id));
-  const repair = createRepair({
+  const backfill = createBackfill({
     stream,
     resume,
     runs,
@@ -90,22 +90,22 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
   const reasoning = createReasoning({
     onRows: (rows) => gate.give(rowsLine(rows)),
     onRefused: (reason) => void warn(describeRefused(stream, reason)),
-    onAnswered: () => void say(`the gateway at ${stream} can be asked again`, repair.isBehind()),
+    onAnswered: () => void say(`the gateway at ${stream} can be asked again`, backfill.isBehind()),
   });
   const quiet = createQuietRuns({
     isSeen: runs.isSeen,
     isOpen: (session_key, run_id) => runs.open[session_key]?.run_id === run_id,
-    ask: repair.askAbout,
+    ask: backfill.askAbout,
   });
 
   /** Sequence numbers count up within a connection. */
   function noticeDrops(seq: number): void {
-    if (last_seq !== undefined && seq > last_seq + 1) repair.drop();
+    if (last_seq !== undefined && seq > last_seq + 1) backfill.drop();
     last_seq = seq;
   }
 
   /** Not every event has a timestamp. One in the future would hide what is missed until then. */
-  const hear = (ms: number): void => {
+  const noteTime = (ms: number): void => {
     told_ms = Math.max(told_ms, Math.min(ms, now()));
   };
 
@@ -114,15 +114,15 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     last_seq = undefined;
     reasoning.end();
     quiet.end();
-    repair.lose(reason);
+    backfill.lose(reason);
   }
 
   return {
     onEvent(json, frame) {
-      hear(number(object(frame.payload).ts) ?? 0);
+      noteTime(number(object(frame.payload).ts) ?? 0);
       if (connection === undefined) last_seq = frame.seq;
       else if (frame.seq !== undefined) noticeDrops(frame.seq);
-      if (connection !== undefined) repair.see(frame);
+      if (connection !== undefined) backfill.see(frame);
       if (frame.event === 'agent') runs.see(object(frame.payload));
       else if (frame.event === 'session.message') quiet.see(object(frame.payload));
       gate.give(pushedLine(json));
@@ -131,15 +131,15 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     async follow(opened, stop, onFollowing) {
       connection = opened;
       // Everything from here on is pushed.
-      hear(now());
+      noteTime(now());
       const subscribed = await opened.call('sessions.subscribe', {});
       if (!subscribed.ok) {
         opened.close();
         lose('connection_lost');
         return describeError(subscribed.error);
       }
-      onFollowing?.(repair.isBehind());
-      repair.start();
+      onFollowing?.(backfill.isBehind());
+      backfill.start();
       reasoning.begin(opened.call);
       const finish = (): void => void within(FINISH_MS, reasoning.finish()).then(opened.close);
       if (stop.aborted) finish();

@@ -91,7 +91,7 @@ async function keepFollowing(
     return undefined;
   }
 
-  async function tellRefusal(refusal: Refusal): Promise<void> {
+  async function reportRefusal(refusal: Refusal): Promise<void> {
     const when = isMendedByHand(refusal)
       ? `it is asked again every ${MENDED_BY_HAND_WAIT_MS / 1000} s`
       : 'it is followed as soon as it answers';
@@ -100,7 +100,7 @@ async function keepFollowing(
 
   while (!stop.aborted) {
     const refused = await followGateway();
-    if (refused !== undefined) await tellRefusal(refused);
+    if (refused !== undefined) await reportRefusal(refused);
     const wait_ms =
       refused !== undefined && isMendedByHand(refused)
         ? MENDED_BY_HAND_WAIT_MS

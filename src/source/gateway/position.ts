@@ -19,9 +19,9 @@ export interface GatewayPosition {
 export interface Progress {
   /** Everything that the gateway sent up to `told_ms`, by its own clock, has been emitted. */
   see(told_ms: number, boot_id: string | undefined): void;
-  /** Freezes the position until `goOn`: events are held back, or emitted ahead of older ones. */
-  stand(): void;
-  goOn(): void;
+  /** Freezes the position until `unfreeze`: events are held back, or emitted ahead of older ones. */
+  freeze(): void;
+  unfreeze(): void;
   /** The position without its runs, which can be thousands; undefined if nothing has been seen. */
   last(): Omit<GatewayPosition, 'open_runs'> | undefined;
   /** A copy, which no longer changes. */
@@ -53,10 +53,10 @@ export function createProgress(
       first_ms ??= told_ms;
       boot_id = boot_id_now;
     },
-    stand() {
+    freeze() {
       standing ??= position();
     },
-    goOn() {
+    unfreeze() {
       standing = undefined;
     },
     last: () => standing ?? last(),

@@ -120,7 +120,7 @@ export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOpti
     // The connection has ended meanwhile.
     if (call !== asked) return;
     if (!answer.ok && isNoAnswer(answer.error)) return beRefused(answer.error.message);
-    if (refusals > 0) goOn();
+    if (refusals > 0) resume();
     const rows = answer.ok ? list(answer.payload.messages).map(object) : [];
     const found = rows.filter((row) => wanted.messages.delete(text(object(row.__openclaw).id) ?? ''));
     if (found.length > 0) onRows(found.map(reasoningRow));
@@ -164,7 +164,7 @@ export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOpti
     );
   }
 
-  function goOn(): void {
+  function resume(): void {
     stopTimers();
     refusals = 0;
     onAnswered();

@@ -1,12 +1,12 @@
 /** Which sessions a gateway is asked about once more, how far back, and when. */
 import { expect, test } from 'vitest';
+import { createBackfill } from '../../../src/source/gateway/backfill.js';
 import type { Answer } from '../../../src/source/gateway/calls.js';
 import type { Connection } from '../../../src/source/gateway/connection.js';
 import type { EventFrame } from '../../../src/source/gateway/frames.js';
 import { createGate } from '../../../src/source/gateway/gate.js';
 import { createOpenRuns } from '../../../src/source/gateway/open-runs.js';
 import { createProgress } from '../../../src/source/gateway/position.js';
-import { createRepair } from '../../../src/source/gateway/repair.js';
 import { createNotifier } from '../../../src/source/notifier.js';
 import type { Json } from '../../../src/util/json.js';
 
@@ -72,7 +72,7 @@ function start(first: Asked, seen_ms: number) {
   const runs = createOpenRuns();
   const progress = createProgress(undefined, runs.open);
   progress.see(seen_ms, 'boot');
-  const repair = createRepair({
+  const backfill = createBackfill({
     stream: 'ws://gateway',
     resume: undefined,
     runs,
@@ -84,14 +84,14 @@ function start(first: Asked, seen_ms: number) {
     say: async () => undefined,
   });
   return {
-    repair,
+    backfill,
     /** Nothing is asked any more, and nothing waits. */
     through: () => through.wait(),
     connect({ connection: next }: Asked) {
       connection = undefined;
-      repair.lose('connection_lost');
+      backfill.lose('connection_lost');
       connection = next;
-      repair.start();
+      backfill.start();
     },
   };
 }
@@ -101,25 +101,25 @@ const message = (sessionKey: string): EventFrame =>
 
 test('each session is asked about as far back as it has to be, and only when something has been written down in it', async () => {
   const gateway = createAsked(['old', 'new'], [startOfCall('old', NOW_MS - 24 * HOUR_MS + 1)]);
-  const { repair, through } = start(gateway, NOW_MS - 24 * HOUR_MS);
-  repair.drop();
+  const { backfill, through } = start(gateway, NOW_MS - 24 * HOUR_MS);
+  backfill.drop();
   await through();
   expect(gateway.questions).toEqual([{ hours: 24, sessions: ['old', 'new'] }]);
-  repair.askAbout('new', NOW_MS - HOUR_MS);
+  backfill.askAbout('new', NOW_MS - HOUR_MS);
   await through();
   expect(gateway.questions.slice(1)).toEqual([{ hours: 1, sessions: ['new'] }]);
-  repair.see(message('old'));
+  backfill.see(message('old'));
   await through();
   expect(gateway.questions.slice(2)).toEqual([{ hours: 24, sessions: ['old'] }]);
 });
 
 test('a question that the connection breaks in is asked again on the next one, as far back', async () => {
   const broken = createAsked(['quiet'], []);
-  const { repair, through, connect } = start(broken, NOW_MS);
-  repair.start();
+  const { backfill, through, connect } = start(broken, NOW_MS);
+  backfill.start();
   await through();
   broken.fallSilent();
-  repair.askAbout('quiet', NOW_MS - HOUR_MS);
+  backfill.askAbout('quiet', NOW_MS - HOUR_MS);
   expect(broken.questions).toEqual([{ hours: 1, sessions: [] }]);
   const next = createAsked(['quiet'], []);
   connect(next);
@@ -129,9 +129,9 @@ test('a question that the connection breaks in is asked again on the next one, a
 
 test('what is written down in a session while it is asked about is asked for once more', async () => {
   const gateway = createAsked(['busy'], [startOfCall('busy', NOW_MS - HOUR_MS + 1)]);
-  const { repair, through } = start(gateway, NOW_MS - HOUR_MS);
-  repair.drop();
-  repair.see(message('busy'));
+  const { backfill, through } = start(gateway, NOW_MS - HOUR_MS);
+  backfill.drop();
+  backfill.see(message('busy'));
   await through();
   expect(gateway.questions).toEqual([
     { hours: 1, sessions: ['busy'] },

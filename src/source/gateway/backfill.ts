@@ -16,7 +16,7 @@ import type { OpenRuns } from './open-runs.js';
 import { type Past, rebuildPast } from './past.js';
 import type { GatewayPosition, Progress } from './position.js';
 
-export interface Repair {
+export interface Backfill {
   /** Everything from now on is pushed: asks for what is missing from before. */
   start(): void;
   /** Frames were dropped before the current one. */
@@ -31,7 +31,7 @@ export interface Repair {
   lose(reason: string): void;
 }
 
-export interface RepairOptions {
+export interface BackfillOptions {
   stream: string;
   resume: GatewayPosition | undefined;
   runs: OpenRuns;
@@ -70,7 +70,7 @@ function describeFilled(
   return `asked ${stream} for what was missed in ${seconds} s (${reason.replaceAll('_', ' ')}): ${found}${rest}`;
 }
 
-export function createRepair(options: RepairOptions): Repair {
+export function createBackfill(options: BackfillOptions): Backfill {
   const { stream, runs, progress, gate, connection, now, add, say } = options;
   const gaps = createGaps(options.resume, progress, runs.open);
   /** The connection on which a backfill is running. */
@@ -108,7 +108,7 @@ export function createRepair(options: RepairOptions): Repair {
     for (const key of settled) if (!pending.has(key)) settled.delete(key);
   }
 
-  function give(past: Past): void {
+  function emitPast(past: Past): void {
     for (const { payload } of past.events) runs.see(payload);
     for (const { line } of past.events) add(line);
     for (const line of past.rows) add(line);
@@ -126,7 +126,7 @@ export function createRepair(options: RepairOptions): Repair {
     const past = rebuild(asked, missing, progress.last()?.boot_id !== open.hello.boot_id);
     for (const key of past.pending) expectMore(key, since_ms);
     add(missedLine(missing, now(), past.unknown));
-    give(past);
+    emitPast(past);
     endAsking();
     gaps.fill(missing);
     void say(describeFilled(stream, missing, asked.sessions.length, past, now()), isBehind());
@@ -143,19 +143,19 @@ export function createRepair(options: RepairOptions): Repair {
     const past = rebuild(asked, missing, false);
     for (const [key, since] of wanted) if (pending.get(key) === since) pending.delete(key);
     for (const key of past.pending) expectMore(key, wanted.get(key) ?? since_ms);
-    give(past);
+    emitPast(past);
     endAsking();
   }
 
   /** Backfills until no gap and no settled session is left, then releases the held events. */
-  async function repair(open: Connection): Promise<void> {
+  async function run(open: Connection): Promise<void> {
     while (connection() === open) {
       const missing = gaps.missing();
       if (missing !== undefined) await fillGap(open, missing);
       else if (settled.size > 0) await completePending(open);
       else {
         asking = undefined;
-        progress.goOn();
+        progress.unfreeze();
         gate.open();
         return;
       }
@@ -169,9 +169,9 @@ export function createRepair(options: RepairOptions): Repair {
     gate.close();
     if (asking === open) return;
     asking = open;
-    progress.stand();
+    progress.freeze();
     // An exception is a bug in the bridge: the next connection starts over, and other sources are not affected.
-    void repair(open).catch((error) => {
+    void run(open).catch((error) => {
       void say(`asking ${stream} for what was missed failed: ${errorReason(error)}`, isBehind());
       open.close();
     });
@@ -222,7 +222,7 @@ export function createRepair(options: RepairOptions): Repair {
       asking = undefined;
       asked_since_ms = undefined;
       gate.clear();
-      progress.stand();
+      progress.freeze();
       gaps.lose(reason);
     },
   };
