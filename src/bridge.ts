@@ -1,16 +1,16 @@
 /**
- * The bridge: sources → intake → correlator → destinations, composed here and nowhere else.
+ * Composes the bridge: sources → intake → correlator → destinations. Only this file knows all of them.
  *
- * Start: destinations first, so that the first event finds them; then what an earlier bridge had read and not got to the end
- * of, applied again as it was then; then the sources, all of which must open before any is read. Stop, in the order of the
- * flow: the sources are closed and read out; the correlator gives out what it held, or keeps it for the next start; the
- * metrics are collected, now that nothing can change them; the destinations drain; then they are closed.
+ * Start: destinations first, so that the first event finds them; then what the previous process read but did not finish is
+ * replayed; then the sources, all of which must open before any is read. Stop, in the order of the flow: sources are closed and
+ * read to their end; the correlator emits what it holds, or keeps it for the next start; metrics are collected, now that
+ * nothing can change them; destinations drain and are closed.
  *
- * Order of things, where something is kept: a chunk is on the disk before anything that comes of it is sent. Metrics are
- * collected at a checkpoint only, and one transaction holds the positions, the state, the collected metrics, everything
- * pending, and the journal cut to what comes after: so each increment is in exactly one of a collected request and the
- * journal's tail, and each span and record in a checkpoint, in the journal's tail, or answered for. What was collected is
- * sent when that transaction is on the disk, and not before: a crash would collect it a second time.
+ * With a store, a chunk is on the disk before anything derived from it is sent. Metrics are collected only at a checkpoint,
+ * whose single transaction holds the positions, the state, the collected metrics, everything pending, and the journal without
+ * the entries before it. So each metric increment is in exactly one of a collected request and the rest of the journal, and
+ * each span and log record is in a checkpoint, in the rest of the journal, or answered. Collected metrics are sent only when
+ * the transaction is on the disk: a crash before that would collect them again.
  */
 import { type CorrelatorOptions, createCorrelator, STATE_PREFIX } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
@@ -31,30 +31,30 @@ import { countdown, untilAborted, within } from './util/within.js';
 export interface BridgeParts {
   sources: Source[];
   destinations: Destination[];
-  /** Takes every measurement, for the metric readers of the destinations; absent where there are none. */
+  /** Takes every measurement, for the metric readers of the destinations; absent if there are none. */
   recordMeasurements?(measurements: Measurement[]): void;
   dialect: Dialect;
   max_line_bytes: number;
   correlator?: CorrelatorOptions;
   logger: Logger;
   now?(): number;
-  /** Called for each event before it is applied: may change its times, wait to keep a pace, or pass it over. */
+  /** Called for each event before it is applied: may change its times, delay it to keep a pace, or skip it (undefined). */
   beforeEvent?(event: AgentEvent): Promise<AgentEvent | undefined> | AgentEvent | undefined;
-  /** Called when a batch has been applied; the source is read on when it resolves. */
+  /** Called when a batch has been applied; reading resumes when it resolves. */
   afterBatch?(bytes: number, events: number): Promise<void> | void;
   /** Called when a source has ended or been closed, or has failed. */
   onSourceEnd?(source: Source, failure: SourceError | undefined): void;
   sessionsOf?(stream: string): TranscriptIndex | undefined;
   /**
-   * What an earlier bridge left, and how this one keeps its own. With it, runs that are open at the end stay open for the next
-   * start; without it, they are closed with `shutdown`.
+   * What the previous process left, and how to persist the state of this one. With it, runs that are open at the end stay open
+   * for the next start; without it, they are closed with `shutdown`.
    */
   keep?: KeepOptions | undefined;
 }
 
 export interface KeepOptions {
   kept: Kept;
-  /** Where that is, for people. */
+  /** Where the store is, for messages. */
   place: string;
   /** How often a checkpoint is taken; metrics are collected with it. */
   checkpoint_interval_ms: number;
@@ -63,41 +63,41 @@ export interface KeepOptions {
 
 export interface ComposedBridge {
   /**
-   * Opens every source; throws a `SourceError` where one can't be opened, and the reason of `giving_up` once that aborts. The
-   * bridge is then closed again, with what was open of it.
+   * Opens every source. Throws a `SourceError` if one can't be opened, or the abort reason of `giving_up`; the bridge is then
+   * closed, with whatever had been opened.
    */
   open(giving_up?: AbortSignal): Promise<void>;
-  /** Reads until every source has ended, failed or been closed. Gives those failures; the log has told them already. */
+  /** Reads until every source has ended, failed or been closed. Resolves with the failures, which have been logged. */
   read(): Promise<SourceError[]>;
   /** Stops reading. */
   stopReading(): Promise<void>;
-  /** Collects the metrics, and waits for at most this long until all that was given out is answered for. */
+  /** Collects the metrics, and waits until everything emitted is answered, for `limit_ms` at most. */
   drain(limit_ms: number): Promise<void>;
   /**
-   * Gives out what is held, drains for at most this long, and closes the destinations. `is_over`: there is nothing more to come,
-   * so that what is open is closed, and once all of it is delivered the next start begins anew.
+   * Emits what is held, drains for `drain_ms` at most, and closes the destinations. `is_over`: nothing more will come, so open
+   * runs are closed, and once everything is delivered the next start begins from nothing.
    */
   finish(drain_ms: number, options?: { is_over: boolean }): Promise<void>;
-  /** The process ends at once: what ends with it is counted as that. */
+  /** For a process that ends at once: counts as dropped the data that is lost with it. */
   giveUp(): void;
   summary(): Summary;
 }
 
 const METRICS_INTERVAL_MS = 10_000;
 
-/** A source that is read again has long told by then what it had told the process before since its last checkpoint. */
+/** By then, a source that is read again has long repeated what it gave the previous process since its last checkpoint. */
 const READ_AGAIN_MS = 60_000;
 
-/** How long a source that is back may take to tell what is still missing of what it told. */
+/** How long reasoning tokens may still come after a source is up and has caught up. */
 const BACK_AGAIN_MS = 5_000;
 
-/** How long a drain waits for answers before it collects the metrics, where some are missing: a backend may be down. */
+/** How long a drain waits for outstanding answers before it collects the metrics: a backend may be down. */
 const LAST_ANSWERS_MS = 500;
 
-/** A source that does not open need not close either. */
+/** A source that does not open might not close either. */
 const CLOSE_LIMIT_MS = 1_000;
 
-/** Where a start fails, how long it waits for answers to what an earlier bridge left, which is sent as soon as it is there. */
+/** How long a failed start waits for answers to what the previous process left, which is sent as soon as it is read. */
 const FAILED_START_DRAIN_MS = 1_000;
 
 const isPending = (destination: Destination): boolean => destination.pending() > 0;
@@ -131,9 +131,9 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   let opened: OpenedSource[] = [];
   let metricsTimer: NodeJS.Timeout | undefined;
   let restoreTimer: NodeJS.Timeout | undefined;
-  /** By source: what it last said of itself. */
+  /** The last reported status, by source name. */
   const conditions = new Map<string, SourceCondition>();
-  /** What is read after the end is not applied: nobody would send what comes of it. */
+  /** Batches read after the end are not applied: their emissions would not be sent any more. */
   let is_finished = false;
 
   const keeper =
@@ -169,20 +169,21 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   const isAsked = (source: string): boolean => kept !== undefined && isGateway(kept.positions, source);
 
-  /** A source that can be asked for what it told before may have more to tell of it when it is back. */
-  function takeStatus({ name }: Source, { state, message }: SourceStatus): void {
+  /** Logs and records a source's status. A source that can be asked for missed events may still report some when it is back. */
+  function takeStatus({ name }: Source, { state, message, is_behind = false }: SourceStatus): void {
     if (state === 'down') logger.warn(message);
     else logger.info(message);
     const last = conditions.get(name);
     conditions.set(name, { state, message, since_ms: last?.state === state ? last.since_ms : now() });
     keeper?.wake();
-    // A file that is missing has no more to tell of what it told.
-    if (isAsked(name)) correlator.waitForReasoning(state === 'down' ? Infinity : now() + BACK_AGAIN_MS);
+    // Not for files: a missing file has no reasoning tokens to add to what it gave.
+    const is_back = state === 'up' && !is_behind;
+    if (isAsked(name)) correlator.waitForReasoning(is_back ? now() + BACK_AGAIN_MS : Infinity);
   }
 
   function goOn(left: Kept): void {
-    pipeline.goOn(left);
-    // What comes from a source that is read again comes with that, and not from the journal.
+    pipeline.goOn(left, canBeAsked());
+    // A source that is read again repeats its events itself; they are not in the journal.
     if (sources.some(({ is_rereadable }) => is_rereadable))
       restoreTimer = setTimeout(endRestore, READ_AGAIN_MS);
     else endRestore();
@@ -192,7 +193,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     for (const { keeping } of destinations) keeping?.endRestore();
   }
 
-  /** Whether a source can tell at the next start what it has not told yet. */
+  /** Whether any source can report at the next start what it has not reported yet. */
   const canBeAsked = (): boolean => sources.some(({ name }) => isAsked(name));
 
   const readSource = createReading({
@@ -207,7 +208,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   async function drain(limit_ms: number): Promise<void> {
     const left_ms = countdown(limit_ms);
     await pipeline.settled();
-    // The bridge's own metrics are to tell what became of the rest.
+    // The bridge's own metrics should include the outcome of the rest.
     await untilIdle(Math.min(limit_ms, LAST_ANSWERS_MS), destinations.filter(isPending));
     await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
     await untilIdle(left_ms(), destinations);
@@ -234,11 +235,11 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       goOn(kept);
       const { journal } = kept;
       kept.journal = { records: [], entries: [] };
-      // What was just applied again need not be a third time.
+      // What was just replayed need not be replayed at the next start.
       if (journal.records.length > 0) await keeper?.checkpoint();
     }
     for (const source of sources) {
-      // Nobody would close it.
+      // A source opened now would never be closed.
       if (is_finished) return;
       opened.push({ source, items: await source.open() });
     }
@@ -260,7 +261,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     await drain(drain_ms);
     clearInterval(metricsTimer);
     await keeper?.stop();
-    // What a checkpoint collected meanwhile goes as well.
+    // A checkpoint may have collected metrics meanwhile.
     if (destinations.some(isPending)) await untilIdle(left_ms(), destinations);
     await Promise.all(destinations.map((destination) => destination.close()));
     const is_done = is_over && !destinations.some(isPending);
@@ -269,13 +270,13 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   return {
     async open(giving_up) {
-      // What an earlier bridge left is on its way by now: its answers are written down however long opening takes.
+      // Data of the previous process is already being sent: its answers are to be written, however long opening takes.
       keeper?.start();
       try {
         await Promise.race([openAll(), ...(giving_up === undefined ? [] : [untilAborted(giving_up)])]);
       } catch (error) {
         await within(CLOSE_LIMIT_MS, stopReading());
-        // Whoever gives up has waited as long as it may take.
+        // A caller that aborts has waited as long as it may take.
         await finish(giving_up?.aborted ? 0 : FAILED_START_DRAIN_MS);
         throw error;
       }

@@ -1,6 +1,6 @@
 /**
- * The command line: what there is to say, and how it becomes settings and a command. It parses and describes; the commands
- * do the work, and are loaded when they are named: `--help` waits for none of them.
+ * The command line: its options, and how they become settings and a command. It parses and describes; the commands do the work,
+ * and are loaded only when they are named, so `--help` waits for none of them.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { OnInterrupt } from './commands/interrupt.js';
@@ -32,12 +32,12 @@ Destinations (--to):   clawmetry, jaeger, collector, grafana, prometheus, otlp, 
                        what takes OTLP on port 4318, else the terminal.
 Exit status:           0 all acknowledged, 1 could not run, 2 usage or configuration, 3 something was not delivered`;
 
-/** Where `XDG_STATE_HOME` is not set. */
+/** The default, unless `XDG_STATE_HOME` is set. */
 const DATA_DIR = '~/.local/state/openclaw-otel-bridge';
 
 const collect = (value: string, all: string[] = []): string[] => [...all, value];
 
-/** Only what is no number at all is refused here: the settings know the bounds, wherever a value comes from. */
+/** Rejects only what is not a number: the settings check the limits, wherever a value comes from. */
 function toNumber(value: string): number {
   const number = Number(value);
   if (value.trim() === '' || !Number.isFinite(number)) throw new InvalidArgumentError('Give a number.');
@@ -71,7 +71,7 @@ const option = {
     ).argParser(toNumber),
   drain: () =>
     new Option('--drain <seconds>', 'how long to go on sending at the end (10)').argParser(toNumber),
-  /** Of a command that keeps something; `by_default`: what holds without the option. */
+  /** For a command that stores data; `by_default`: the default, as printed in the help. */
   dataDir: (by_default = DATA_DIR) =>
     new Option('--data-dir <dir>', `where to keep what the next start needs (${by_default})`),
   keptDataDir: () => new Option('--data-dir <dir>', `where the bridge keeps its data (${DATA_DIR})`),
@@ -93,7 +93,7 @@ const option = {
     new Option('--log-format <format>', 'how to log, to stderr (pretty)').choices([...LOG_FORMATS]),
 };
 
-/** Options that no setting stands for. */
+/** Options that correspond to no setting. */
 interface PlainOptions {
   check?: boolean;
   config?: string;
@@ -107,7 +107,7 @@ interface PlainOptions {
 const toSettingName = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-/** The options that stand for a setting, under the names that these have. */
+/** The options that correspond to settings, under the settings' names. */
 function settingOptions(options: PlainOptions & Record<string, unknown>): SettingOptions {
   const { check, config, json, raw, session, store, type, ...rest } = options;
   const settings = Object.fromEntries(
@@ -142,13 +142,13 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
     else outcome = await action(settings, options, createLogger(settings.log_level, settings.log_format));
   }
 
-  /** A signal stops it in order whenever it comes, also while it is being loaded: what it opens is opened first. */
+  /** Runs a command that a signal stops in an orderly way, even while it is being loaded: it opens what it needs first. */
   function actDraining(command: Command, action: Action): Promise<void> {
     onInterrupt(() => undefined);
     return act(command, action);
   }
 
-  /** It looks at the settings too, so that nothing may stop it for what is wrong in them. */
+  /** Runs `doctor`, which checks the settings itself, so invalid settings must not stop it. */
   async function diagnose(command: Command): Promise<void> {
     const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
     const { doctor } = await import('./commands/doctor.js');
@@ -160,7 +160,7 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // Help and version end the parsing too; commander has printed what there is to say.
+    // Help and version end the parsing too; commander has printed all there is to print.
     return { status: error.exitCode === 0 ? EXIT.ok : EXIT.usage };
   }
   return outcome;
@@ -208,7 +208,7 @@ function createProgram({ act, actDraining, diagnose }: Acts, onInterrupt: OnInte
   program.addCommand(deadLettersCommand(act, onInterrupt));
   program.addCommand(doctorCommand(diagnose));
   program.addCommand(helpCommand(program));
-  // What has commands takes more than it declares, to say which there are; the others do not.
+  // A command with subcommands accepts undeclared arguments, to list those that exist; the others do not.
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
     command.copyInheritedSettings(program).allowExcessArguments(command.commands.length > 0);
   return program;
@@ -220,7 +220,7 @@ function unknownCommand(parent: Command, name: string): never {
   return parent.error(`error: unknown command '${name}'; ${advice}`);
 }
 
-/** Of the commands of another one; commander's own does not say which of its names is none. */
+/** `help` for a program or a command with subcommands; commander's own does not report an unknown name. */
 function helpCommand(parent: Command): Command {
   return new Command('help')
     .description('what a command does')

@@ -1,7 +1,7 @@
 /**
- * The library. `createBridge` is what an embedding program needs; below it stand the stages that it is made of, for programs
- * that want one of them alone. Everything here is public: docs/library.md says what it is for, each declaration what it takes
- * and gives. What is not exported here may change at any time.
+ * The library's exports. `createBridge` is what an embedding program needs; the stages it is made of follow, for programs that
+ * need only one of them. Everything here is public: docs/library.md says what it is for, and each declaration what it takes and
+ * returns. What is not exported here may change at any time.
  */
 
 export type { CaptureOptions } from './capture/tracked.js';

@@ -1,6 +1,6 @@
 /**
- * From batches of lines to events: one decoder per stream, every line counted, every rejection said with its place and its
- * field. Whatever reads events reads them through here: `run`, `replay`, `tail`, `tree` and `validate`.
+ * From batches of lines to events: one decoder per stream, every line counted, every rejection reported with its line and
+ * field. All commands that read events use it: `run`, `replay`, `tail`, `tree` and `validate`.
  */
 import { createHash } from 'node:crypto';
 import { addMember, createBoundedSet, hasMember } from './capture/bounded.js';
@@ -20,7 +20,7 @@ import { createStreams, type Stream, type StreamsOptions } from './streams.js';
 import { withoutControls } from './util/controls.js';
 import { countReason } from './util/counter.js';
 
-/** Lines, by what became of them: ignored and rejected ones by reason. Events are counted one by one. */
+/** Counts of lines, with ignored and rejected ones by reason, and of events, of which a line may hold several. */
 export interface SourceCounts {
   lines: number;
   events: number;
@@ -41,28 +41,28 @@ function addCounts(all: SourceCounts[]): SourceCounts {
   return total;
 }
 
-/** A rejection and where its line stands. */
+/** A rejection and the location of its line. */
 export interface Problem extends Rejection {
   stream: string;
   line: number;
 }
 
 export interface Intake {
-  /** The events of a batch of this source, in order. */
+  /** Decodes a batch. Returns its events in order. */
   take(batch: LineBatch, source?: string): AgentEvent[];
-  /** Ends a stream that does not go on, or all of them: gives out what their decoders held, and forgets them. */
+  /** Ends one stream, or all: returns the events that their decoders held back, and discards the decoders. */
   end(stream?: string): AgentEvent[];
   /** The streams that have begun and not ended. */
   streams(): string[];
   counts(): SourceCounts;
-  /** The same, by source. */
+  /** The counts by source. */
   countsBySource(): Record<string, SourceCounts>;
   /**
-   * What has changed of the decoders' memory since the capture before, as records whose keys begin with `decode/`; in the
-   * first one everything. A capture is to be complete before the next is taken. It keeps no changes before the first one.
+   * The changes of the decoders' memory since the previous capture, as records whose keys begin with `decode/`; everything in
+   * the first one. A capture must be complete before the next is taken. Changes are only tracked from the first capture on.
    */
   capture(options?: CaptureOptions): StagedCapture;
-  /** Of the records that it was restored from, the number that could not be used. The next capture removes them. */
+  /** The number of saved records that could not be restored. The next capture removes them. */
   unusable_records: number;
 }
 
@@ -71,14 +71,14 @@ export interface IntakeOptions extends StreamsOptions {
   onProblem(problem: Problem): void;
 }
 
-/** Bad lines that are logged one by one. */
+/** The number of bad lines that are logged individually. */
 const MAX_LOGGED_PROBLEMS = 20;
 
-/** `FILE:LINE: path: what is wrong`; `$` stands for the line as a whole. */
+/** `FILE:LINE: path: message`; the path `$` is the line as a whole. */
 export const describeProblem = ({ stream, line, path, message }: Problem): string =>
   `${withoutControls(stream)}:${line}: ${path || '$'}: ${message}`;
 
-/** One for each thing that is wrong with the line. */
+/** One problem for each fault of the line. */
 export const problemsOf = ({ more = [], ...problem }: Problem): Problem[] => [
   problem,
   ...more.map(({ path, message }) => ({ ...problem, path, message: withoutControls(message) })),
@@ -89,7 +89,7 @@ const skippedMessage = (skipped: SkippedLine['skipped'], max_line_bytes: number)
     ? `longer than ${max_line_bytes} bytes; split the event or raise limits.line_bytes`
     : 'it broke off before its end; write each event as a whole line';
 
-/** Says the first bad lines one by one; the rest is only counted. */
+/** Logs the first bad lines individually; the rest are only counted. */
 export function createProblemLog(logger: { warn(message: string): void }): (problem: Problem) => void {
   let logged = 0;
   return (problem) => {
@@ -98,20 +98,20 @@ export function createProblemLog(logger: { warn(message: string): void }): (prob
   };
 }
 
-/** The keys of the decoders' records begin so. */
+/** The prefix of the keys of the decoders' records. */
 export const DECODE_PREFIX = 'decode/';
 
-/** Where a number stands in the keys of a stream's records: no stream is numbered so. */
+/** Takes the place of the stream's number in the keys of the remembered lines. */
 const LINES = 'lines';
 
-/** Lines remembered of senders that may send one twice, so many at most. */
+/** The maximum number of lines remembered of senders that may repeat them. */
 const MAX_REMEMBERED_LINES = 200_000;
 
-/** 128 bits: no two lines have the same. */
+/** 22 base64 digits (132 bits) of a hash, so no two lines share one. */
 const lineId = (stream: string, bytes: Buffer): string =>
   createHash('sha256').update(`${stream}\n`).update(bytes).digest('base64').slice(0, 22);
 
-/** An intake; with what another one's captures gave it goes on where that one was captured last. */
+/** Creates an intake. With the saved records of another one, it resumes from that one's last capture. */
 export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecord>): Intake {
   const by_source = new Map<string, SourceCounts>();
   const source_of = new Map<string, string>();
@@ -140,7 +140,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
 
   function problem(counts: SourceCounts, batch: LineBatch, line: number, rejection: Rejection): void {
     countReason(counts.rejected, rejection.reason);
-    // It may repeat a piece of the line.
+    // The message may quote a piece of the line.
     const message = withoutControls(rejection.message);
     const { stream, receipt } = batch;
     options.onProblem({ ...rejection, message, stream, line });
@@ -159,10 +159,10 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
       return [];
     }
     const { events, ignored, rejected } = stream.decoder.decode(line.bytes, batch.arrival_ms);
-    // Some are taken from the line.
+    // Some reasons are taken from the line.
     if (ignored !== undefined) countReason(counts.ignored, withoutControls(ignored));
     if (rejected !== undefined) problem(counts, batch, line.number, rejected);
-    // A bad line that comes again is rejected again, so that its sender has the same answer.
+    // A bad line that is repeated is rejected again, so that its sender gets the same answer.
     const isOfUse = rejected === undefined || events.length > 0;
     if (id !== undefined && isOfUse) addMember(remembered, id, MAX_REMEMBERED_LINES);
     return events;

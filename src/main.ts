@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The program's entry: the only place that reads the arguments, hears signals and exits the process. The first signal stops
- * reading and drains; the second one ends the process at once.
+ * The program's entry point: the only place that reads the arguments, handles signals and exits the process. The first signal
+ * stops reading and drains; the second one ends the process at once.
  */
 import { runCli } from './cli.js';
 import type { Outcome } from './commands/outcome.js';
@@ -11,7 +11,7 @@ import { errorReason } from './util/errors.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-/** What the command that is running wants done; absent for one that a signal may end at any time. */
+/** The handlers of the running command; absent for a command that a signal may end at any time. */
 let command: { stop: () => void; abandon?: (() => void) | undefined } | undefined;
 let is_stopping = false;
 let signals = 0;
@@ -29,7 +29,7 @@ function hear(): void {
   process.exit(EXIT.incomplete);
 }
 
-/** What is told last holds. Where it is to stop already, it is told at once. */
+/** Registers the command's handlers, replacing earlier ones. If it is to stop already, `stop` is called at once. */
 function onInterrupt(stop: () => void, abandon?: () => void): void {
   if (command === undefined) for (const signal of SIGNALS) process.on(signal, hear);
   command = { stop, abandon };
@@ -37,9 +37,9 @@ function onInterrupt(stop: () => void, abandon?: () => void): void {
 }
 
 /**
- * Nobody takes our output any more: a reader that went away (`… | head`) is no failure, a full disk is one. A command that
+ * Called when stdout can't be written: a reader that went away (`… | head`) is no failure, a full disk is one. A command that
  * drains is stopped as by a signal, so that its other destinations still get what was read; the others have printed all that
- * they print, or see it themselves. Each ends with the status of what it has found by then.
+ * they print, or notice the error themselves. Each ends with the status of what it has found by then.
  */
 function onOutputError(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE')
@@ -52,7 +52,9 @@ function end({ status, error = output_problem }: Outcome): never {
   process.exit(output_problem === undefined ? status : EXIT.failed);
 }
 
-/** A pipe is written to at its reader's pace: exiting before that would cut the output off. */
+/**
+ * Resolves when the stream has been flushed. A pipe is written at its reader's pace: exiting earlier would cut off the output.
+ */
 const flushed = (stream: NodeJS.WritableStream): Promise<void> =>
   new Promise((resolve) => {
     stream.write('', () => resolve());
@@ -61,5 +63,7 @@ const flushed = (stream: NodeJS.WritableStream): Promise<void> =>
 process.stdout.on('error', onOutputError);
 
 const outcome = await runCli(process.argv.slice(2), { onInterrupt });
+// The command is over: an output error from here on, on its last lines, has nothing to stop.
+command = undefined;
 await flushed(process.stdout);
 end(outcome);

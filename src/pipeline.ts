@@ -1,12 +1,12 @@
 /**
- * The pipeline: what is read becomes events, what those come to is given out, and it reaches the destinations in that order. Where
- * what is read is written down, nothing of it is given out before that.
+ * The pipeline: lines become events, events become emissions, and these reach the destinations in order. With a store, an
+ * emission is held until the lines it comes from are on the disk.
  */
 import { type Correlator, emptyEmission } from './correlate/index.js';
 import type { Intake } from './intake.js';
 import type { JournalEntry } from './keep/journal.js';
 import type { Journaled, Keeper } from './keep/keeper.js';
-import { isGateway, type Kept } from './keep/kept.js';
+import type { Kept } from './keep/kept.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
 import type { LineBatch, Source } from './model/source.js';
@@ -18,43 +18,54 @@ export interface PipelineParts {
   destinations: Destination[];
   keeper: Keeper | undefined;
   recordMeasurements?: ((measurements: Measurement[]) => void) | undefined;
-  /** Called for each event of what can be read again: may change its times, wait to keep a pace, or pass it over. */
+  /**
+   * Called for each event of a source that can be read again: may change its times, delay it to keep a pace, or skip it
+   * (undefined).
+   */
   beforeEvent?: ((event: AgentEvent) => Promise<AgentEvent | undefined> | AgentEvent | undefined) | undefined;
-  /** Called after each portion of what is given out at the end; the next one waits for it. */
+  /** Called after each portion of what is emitted at the end; the next one waits for it. */
   afterPortion?: (() => Promise<void> | void) | undefined;
   now(): number;
 }
 
 export interface Pipeline {
-  /** Applies what was read. Gives the number of events that it held. */
+  /** Applies a batch. Resolves with the number of its events. */
   take(source: Source, batch: LineBatch): Promise<number>;
-  /** Applies what an earlier bridge read and did not get to the end of, as it was then: what was answered of it is sent no second time. */
-  goOn(kept: Kept): void;
-  /** From now on what is due is given out when it is. */
+  /**
+   * Replays what the previous process read but did not finish, at the times at which it was first applied; answered items are
+   * not sent again. `can_be_asked`: a source can be asked for missed events.
+   */
+  goOn(kept: Kept, can_be_asked: boolean): void;
+  /** Starts the timer for deadlines. */
   start(): void;
-  /** Nothing is given out any more but by what follows. */
+  /** Stops the timer: after this only the calls below emit anything. */
   stop(): void;
-  /** Gives out what has ended and only waits in case something of it is late: nobody is there any more to tell it. */
+  /** Emits ended items that only wait for late events: no source is left to report any. */
   giveOutEnded(): void;
-  /** Ends everything that is open, and gives it out. */
+  /** Ends everything that is open, and emits it. */
   close(): Promise<void>;
-  /** Everything that was given out before has reached the destinations. */
+  /** Resolves when everything emitted so far has reached the destinations. */
   settled(): Promise<unknown>;
 }
 
-/** What has ended waits no longer than this for what belongs to it. */
+/** Ended items wait no longer than this for late events. */
 const LATE_MS = 5_000;
 
-/** The longest that a timer is set for: what lies further off is looked at again then. */
+/** The longest timeout of the timer; a later deadline is checked again then. */
 const MAX_SLEEP_MS = 60_000;
+
+/** A timer this late was not merely delayed: the process or the machine was asleep. */
+const OVERSLEPT_MS = 60_000;
 
 export function createPipeline(parts: PipelineParts): Pipeline {
   const { intake, correlator, destinations, keeper, now } = parts;
   let timer: NodeJS.Timeout | undefined;
+  /** When the timer is to fire. */
+  let wake_ms = Infinity;
   let is_stopped = false;
   let settled: Promise<unknown> = Promise.resolve();
 
-  /** What is of no batch comes of all that was applied before. */
+  /** An emission that belongs to no batch derives from everything applied before it, so `is_kept` is that of all. */
   function deliver(emission: Emission, is_kept = keeper?.isKept()): void {
     if (isEmpty(emission)) return;
     parts.recordMeasurements?.(emission.measurements);
@@ -62,7 +73,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     keeper?.wake();
   }
 
-  /** Gives out what has come of a batch when that is written down, and after everything before it. */
+  /** Delivers an emission when its batch is in the journal, and after all emissions before it. */
   function deliverAfter(journaled: Promise<Journaled> | undefined, emission: Emission): void {
     if (keeper === undefined) deliver(emission);
     else
@@ -71,21 +82,30 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       );
   }
 
-  /** Wakes the correlator when something in it is due. A timer that comes late or early does no harm. */
+  /** Sets the timer to the correlator's next deadline. Firing early or late is harmless. */
   function armTimer(): void {
     clearTimeout(timer);
+    wake_ms = Infinity;
     const due_ms = correlator.nextDeadline();
     if (due_ms === undefined || is_stopped) return;
-    timer = setTimeout(expire, Math.min(Math.max(0, due_ms - now()), MAX_SLEEP_MS));
+    const sleep_ms = Math.min(Math.max(0, due_ms - now()), MAX_SLEEP_MS);
+    wake_ms = now() + sleep_ms;
+    timer = setTimeout(expire, sleep_ms);
+  }
+
+  /** After a sleep, events reported meanwhile have not been read yet, so no run counts as idle. */
+  function noticeSleep(): void {
+    if (now() - wake_ms > OVERSLEPT_MS) correlator.wake(now());
   }
 
   async function expire(): Promise<void> {
+    noticeSleep();
     await keeper?.ready();
     deliverAfter(undefined, correlator.expire(now()));
     armTimer();
   }
 
-  /** What is due by then, in its order, whenever the timer wakes: so that a journal gives the same again. */
+  /** Applies each deadline up to `now_ms` at its own time, whenever the timer fires, so that a replay gives the same result. */
   function expireUpTo(now_ms: number, out: Emission): void {
     for (
       let due_ms = correlator.nextDeadline();
@@ -95,7 +115,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       correlator.expire(due_ms, out);
   }
 
-  /** Waits with the timer set: what is due meanwhile does not wait for the next event. */
+  /** Waits with the timer set: deadlines meanwhile do not wait for the next event. */
   async function armed<T>(wanted: Promise<T>): Promise<T> {
     armTimer();
     const value = await wanted;
@@ -103,7 +123,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     return value;
   }
 
-  /** Applies what can be read again, at the pace that is wanted; where it got to is noted when all of it is applied. */
+  /** Applies a batch that can be read again, at the wanted pace. Its position is noted once all of it is applied. */
   async function applyPaced(entry: JournalEntry): Promise<number> {
     const events = intake.take(entry.batch, entry.source);
     let out = emptyEmission();
@@ -113,12 +133,12 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     };
     for (const event of events) {
       const shaped = parts.beforeEvent === undefined ? event : parts.beforeEvent(event);
-      // What comes of the events before does not wait for this one.
+      // What the events before it gave does not wait for this one.
       if (shaped instanceof Promise) giveOut();
       const wanted = shaped instanceof Promise ? await armed(shaped) : shaped;
       if (wanted !== undefined) correlator.apply(wanted, now(), out);
       else {
-        // What was passed over comes again where it is gone on from here.
+        // The position stays before this batch, so skipped events are read again when reading resumes from it.
         giveOut();
         return events.length;
       }
@@ -129,7 +149,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
     return events.length;
   }
 
-  /** Writing it down and applying it are one step: a checkpoint has both or neither. */
+  /** Journaling and applying are one synchronous step: a checkpoint has both or neither. */
   function applyJournaled(entry: JournalEntry): number {
     const journaled = keeper?.journal(entry);
     const { receipt } = entry.batch;
@@ -144,16 +164,16 @@ export function createPipeline(parts: PipelineParts): Pipeline {
 
   return {
     async take({ name, is_rereadable }, batch) {
+      noticeSleep();
       await keeper?.ready();
       const entry = { source: name, batch, now_ms: now() };
       const events = is_rereadable || keeper === undefined ? await applyPaced(entry) : applyJournaled(entry);
       armTimer();
       return events;
     },
-    goOn({ journal, positions, answers }) {
-      // It has more to tell of what it told.
-      if (Object.keys(positions).some((source) => isGateway(positions, source)))
-        correlator.waitForReasoning(Infinity);
+    goOn({ journal, positions, answers }, can_be_asked) {
+      // The source may still report reasoning tokens for calls it has already reported.
+      if (can_be_asked) correlator.waitForReasoning(Infinity);
       const out = emptyEmission();
       const apply = (events: AgentEvent[], now_ms: number): void => {
         for (const event of events) correlator.apply(event, now_ms, out);
@@ -162,12 +182,13 @@ export function createPipeline(parts: PipelineParts): Pipeline {
         expireUpTo(now_ms, out);
         apply(intake.take(batch, source), now_ms);
       }
-      // What came due later may have been answered as well.
+      // Deadlines after the last journal entry may have passed, and been answered, in the previous process as well.
       expireUpTo(answers.last_ms, out);
-      // A connection has ended with the process that read it.
+      // A stream without a position was a connection, which ended with the process that read it.
       const going_on = new Set(Object.values(positions).flatMap(Object.keys));
       for (const stream of intake.streams()) if (!going_on.has(stream)) apply(intake.end(stream), now());
       deliver(out);
+      correlator.wake(now());
     },
     start: armTimer,
     stop() {
@@ -192,7 +213,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
 const isEmpty = ({ spans, previews, corrections, logs, measurements }: Emission): boolean =>
   [spans, previews, corrections, logs, measurements].every((part) => part.length === 0);
 
-/** What is held at the end can be much, and may not overrun destinations that would have taken it in their own time. */
+/** The final emission can be large, and must not overrun destinations that could take it at their own pace. */
 const MAX_PORTION = 1_000;
 
 function* inPortions(emission: Emission): Generator<Emission> {

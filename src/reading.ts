@@ -1,6 +1,6 @@
 /**
- * Reads sources to their ends, a batch at a time, and lets everything else have its turn in between. A source that fails takes
- * nothing with it: what was read of it goes its way, and the others are read on.
+ * Reads sources to their ends, a batch at a time, and yields to the event loop in between. A source that fails affects no
+ * other: the batches it gave are processed, and the others are read on.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from './model/logger.js';
@@ -12,10 +12,10 @@ export interface OpenedSource {
 }
 
 export interface ReadingParts {
-  /** Applies a batch. Gives the number of events that it held. */
+  /** Applies a batch. Resolves with the number of its events. */
   take(source: Source, batch: LineBatch): Promise<number>;
   takeStatus(source: Source, status: SourceStatus): void;
-  /** Whether the end has come: what is read after it is not applied. */
+  /** Whether the bridge has finished: batches read after that are not applied. */
   hasFinished(): boolean;
   afterBatch?: ((bytes: number, events: number) => Promise<void> | void) | undefined;
   onSourceEnd?: ((source: Source, failure: SourceError | undefined) => void) | undefined;
@@ -23,18 +23,18 @@ export interface ReadingParts {
 }
 
 /**
- * What is read is applied for so long at a time. Where there is always more, all of it would come before the answers to what
- * was sent, and the heap would fill with what only waits for its turn.
+ * How long batches are applied before yielding. If there is always more to read, all of it would come before the responses to
+ * what was sent, and the heap would fill with data that waits to be sent.
  */
 const TURN_MS = 4;
 
 const bytesOf = (batch: LineBatch): number =>
   batch.lines.reduce((total, line) => total + ('bytes' in line ? line.bytes.length + 1 : 0), 0);
 
-/** What reads one of the sources to its end. It gives what it failed of, which the log has told then. */
+/** Creates a function that reads one source to its end. It resolves with the source's failure, which has been logged. */
 export function createReading(parts: ReadingParts): (opened: OpenedSource) => Promise<SourceError[]> {
   const { take, afterBatch } = parts;
-  /** When the event loop last went round between two batches, of whichever source. */
+  /** When the event loop last had a turn between two batches, of any source. */
   let turned_ms = Number.NEGATIVE_INFINITY;
 
   async function takeTurns(): Promise<void> {

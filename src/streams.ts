@@ -1,6 +1,6 @@
 /**
- * The streams that have begun and not ended: each has a decoder of its own, whose memory is written down, so that it goes on after
- * a restart where it was.
+ * The streams that have begun and not ended. Each has its own decoder, whose memory is persisted, so that it resumes after a
+ * restart.
  */
 import { numberText } from './capture/records.js';
 import type { Tracked, TrackedBounded, Tracker } from './capture/tracked.js';
@@ -15,16 +15,15 @@ import {
 import type { AgentEvent } from './model/event.js';
 import type { LineBatch } from './model/source.js';
 
-/** A stream that has begun and not ended. */
 export interface Stream extends Entry {
   key: string;
   since_ms: number | undefined;
   decoder: RememberingDecoder;
-  /** Its decoder's maps, by name; with `auto` it has a decoder from its first object on. */
+  /** Its decoder's maps, by name. Absent with `auto` until the first JSON object decides the dialect. */
   parts?: Record<string, TrackedBounded>;
 }
 
-/** What the record of a stream says. */
+/** The persisted record of a stream. */
 interface SavedStream {
   key: string;
   number: number;
@@ -35,27 +34,27 @@ interface SavedStream {
 
 export interface StreamsOptions {
   dialect: Dialect;
-  /** Names the sessions of a transcript file; asked once per stream. */
+  /** Reads the index of a transcript's sessions; called once per stream. */
   sessionsOf?(stream: string): TranscriptIndex | undefined;
 }
 
 export interface Streams {
-  /** The stream of a batch, which begins here where it has not yet. */
+  /** The stream of a batch, created if it is new. */
   of(batch: LineBatch): Stream;
-  /** To be called after lines were decoded: with `auto` what there is to be tracked is known from the first one on. */
+  /** Tracks the decoder's maps. Call it after decoding lines: with `auto` the maps are known only from the first line on. */
   trackMaps(stream: Stream): void;
-  /** Forgets a stream, and gives out what its decoder held. */
+  /** Removes a stream, and returns the events that its decoder held back. */
   end(key: string): AgentEvent[];
   keys(): Iterable<string>;
-  /** What is to be captured: of the streams that have changed since the last time, or of all. */
+  /** The parts to capture: of the streams that have changed since the last capture, or of all. */
   parts(everything: boolean): Tracked[];
-  /** The part that a record is of, by the number and the name in its key. */
+  /** The part that a record belongs to, by the number and the name in its key. */
   partOf(number: string, name: string | undefined): Tracked | undefined;
-  /** All of their records have been taken back. */
+  /** All of their records have been restored. */
   endRestore(): void;
 }
 
-/** The keys of their records begin with the prefix of the tracker. */
+/** Creates the set of streams; the keys of their records begin with the tracker's prefix. */
 export function createStreams(options: StreamsOptions, tracker: Tracker): Streams {
   const streams = new TrackedMap<Stream>({
     tracker,
@@ -64,7 +63,7 @@ export function createStreams(options: StreamsOptions, tracker: Tracker): Stream
     save: saveStream,
     load: loadStream,
   });
-  /** While they are restored: by the number in their records' keys. */
+  /** During a restore: streams by the number in their records' keys. */
   const restored = new Map<string, Stream>();
 
   function loadStream(content: unknown): Stream | undefined {

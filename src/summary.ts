@@ -11,13 +11,13 @@ export interface RunCounts {
   opened: number;
   ended: number;
   open: number;
-  /** Where there are any: something of them was missed and could not be had again. */
+  /** Runs into which a gap fell: events were missed and could not be fetched again. Absent if none. */
   with_gap?: number;
-  /** Where there is anything: what a bound has closed of them, or left out, by the bound's name. */
+  /** What limits closed or left out, by the limit's name. Absent if nothing. */
   given_up?: Record<string, number>;
 }
 
-/** What a bridge has done, in counts: of its sources together, of runs, and by destination and signal. */
+/** The counts of a bridge: of all its sources together, of runs, and by destination and signal. */
 export interface Summary {
   version: 1;
   source: SourceCounts;
@@ -25,17 +25,17 @@ export interface Summary {
   destinations: Record<string, DestinationCounts>;
 }
 
-/** Reasons that are named in a line for people. */
+/** The number of reasons named in one line of output. */
 const MAX_NAMED_REASONS = 3;
 
 export const EXIT = {
-  /** All that was decoded is acknowledged. */
+  /** Everything that was decoded has been acknowledged. */
   ok: 0,
   /** Could not run, or `validate` or `doctor` found problems. */
   failed: 1,
-  /** Usage or configuration. */
+  /** Wrong usage or configuration. */
   usage: 2,
-  /** Ran, but something was dropped, refused or is still pending. */
+  /** Ran, but something was dropped, rejected or is still pending. */
   incomplete: 3,
 } as const;
 
@@ -55,7 +55,7 @@ export function exitStatus(summary: Summary, strict: boolean): number {
   return isBad ? EXIT.incomplete : EXIT.ok;
 }
 
-/** `3 rejected: 2 http_400, 1 poison`, the most frequent reasons first, or nothing. */
+/** `3 rejected: 2 http_400, 1 poison`, the most frequent reasons first; empty if there are none. */
 export function describeReasons(word: string, counts: Record<string, number>): string {
   const reasons = Object.entries(counts).sort(([, a], [, b]) => b - a);
   const named = reasons.slice(0, MAX_NAMED_REASONS).map(([reason, count]) => `${count} ${reason}`);
@@ -76,13 +76,13 @@ function describeSignal(
   return `${signal} ${delivered}/${produced}${missing === '' ? '' : ` (${missing})`}`;
 }
 
-/** What went wrong with runs, each in words. */
+/** Descriptions of what went wrong with runs. */
 export const describeFaults = ({ with_gap = 0, given_up = {} }: RunCounts): string[] =>
   [with_gap === 0 ? '' : `${with_gap} with a gap`, describeReasons('given up', given_up)].filter(
     (fault) => fault !== '',
   );
 
-/** The summary in a line per part, for people. */
+/** The summary in words: a line for sources and runs, and one for each destination. */
 export function describeSummary({ source, runs, destinations }: Summary): string[] {
   const lines = [describeReasons('ignored', source.ignored), describeReasons('bad', source.rejected)];
   const read = [

@@ -36,7 +36,7 @@ const sourceOf = (events: object[], position: unknown): Source => ({
   async close() {},
 });
 
-type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations' | 'sources'>>;
+type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations' | 'sources' | 'now'>>;
 
 const MAX_BATCHES = 100_000;
 
@@ -128,6 +128,27 @@ function heldStore(inner: Store) {
   return { store, answer: (written: Written): void => waiting.shift()?.(written), waiting };
 }
 
+const HOURS_MS = 5 * 3_600_000;
+
+test('a run was not idle while the machine was asleep', async () => {
+  let now_ms = EVENT.ts;
+  const [begin, end] = [sourceOf(BEGIN, undefined), sourceOf(END, undefined)];
+  const source: Source = {
+    ...begin,
+    async open() {
+      return (async function* () {
+        yield* await begin.open();
+        now_ms += HOURS_MS;
+        yield* await end.open();
+      })();
+    },
+  };
+  const options = { ...keepIn(createMemoryStore()), sources: [source], now: () => now_ms };
+  const { spans } = await runBridge([], undefined, options);
+  expect(spans).toMatchObject(ENDED);
+  expect(spans.some((span) => span.error)).toBe(false);
+});
+
 describe('what is kept', () => {
   test('lets the next bridge go on with the runs that were open', async () => {
     const store = createMemoryStore();
@@ -135,6 +156,17 @@ describe('what is kept', () => {
     expect(before.spans).toEqual([]);
     expect(openKept(store, 'run').positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
     const after = await runBridge(END, { at: 8 }, keepIn(store));
+    expect(after.spans).toMatchObject(ENDED);
+    expect(after.spans.some((span) => span.error)).toBe(false);
+  });
+
+  test.each([
+    ['asked', { at: 7 }],
+    ['read', undefined],
+  ])('lets it go on also after hours, from a source that is %s', async (_, position) => {
+    const store = createMemoryStore();
+    await runBridge(BEGIN, position, keepIn(store));
+    const after = await runBridge(END, position, { ...keepIn(store), now: () => 1_000 + HOURS_MS });
     expect(after.spans).toMatchObject(ENDED);
     expect(after.spans.some((span) => span.error)).toBe(false);
   });
@@ -197,37 +229,63 @@ function startedStore(): Store {
   return store;
 }
 
+const endpoint = {
+  encoding: 'json',
+  compression: 'none',
+  headers: {},
+  tls: {},
+  timeout_ms: 1_000,
+} as const;
+
+/** A bridge with a destination, for which this is what its backend says. */
+function openWithBackend(store: Store, post: Transport['post'], sources: Source[]) {
+  const keep = keepIn(store);
+  const destination = createDestination(
+    {
+      name: 'otlp',
+      preset: 'otlp',
+      endpoints: {
+        traces: { url: 'http://127.0.0.1:1/v1/traces', ...endpoint },
+        logs: { url: 'http://127.0.0.1:1/v1/logs', ...endpoint },
+      },
+      temporality: 'delta',
+      profile: 'latest',
+      open_spans: 'none',
+    },
+    {
+      logger: fakeLogger(),
+      memory_limit_bytes: 1e9,
+      saved: keep.keep?.kept.deliveries,
+      transport: () => ({ post, close: async () => undefined }),
+    },
+  );
+  return openBridge([], undefined, { ...keep, destinations: [destination], sources }).bridge;
+}
+
+test('of what was answered nothing is sent a second time after a kill', async () => {
+  const store = createMemoryStore();
+  const told: string[] = [];
+  const post: Transport['post'] = async (body) => {
+    told.push(Buffer.from(body).toString());
+    return OK;
+  };
+  const killed = openWithBackend(store, post, [sourceOf([...BEGIN, ...END], {})]);
+  await killed.open();
+  await killed.read();
+  // The spans in one request, the records in another one, and what was answered written down.
+  await vi.waitUntil(() => told.length > 1);
+  await vi.waitUntil(() => killed.summary().destinations.otlp?.logs?.pending === 0);
+  const { length } = [...store.keys('run/answers/')];
+  await vi.waitUntil(() => [...store.keys('run/answers/')].length > length);
+  const { bodies, post: postNext } = scriptedPost([]);
+  const next = openWithBackend(store, postNext, [sourceOf([], undefined)]);
+  await next.open();
+  await next.read();
+  await next.finish(1_000);
+  expect(bodies).toEqual([]);
+});
+
 describe('a start that fails', () => {
-  const endpoint = {
-    encoding: 'json',
-    compression: 'none',
-    headers: {},
-    tls: {},
-    timeout_ms: 1_000,
-  } as const;
-
-  /** A bridge with a destination, for which this is what its backend says. */
-  function openWithBackend(store: Store, post: Transport['post'], sources: Source[]) {
-    const keep = keepIn(store);
-    const destination = createDestination(
-      {
-        name: 'otlp',
-        preset: 'otlp',
-        endpoints: { traces: { url: 'http://127.0.0.1:1/v1/traces', ...endpoint } },
-        temporality: 'delta',
-        profile: 'latest',
-        open_spans: 'none',
-      },
-      {
-        logger: fakeLogger(),
-        memory_limit_bytes: 1e9,
-        saved: keep.keep?.kept.deliveries,
-        transport: () => ({ post, close: async () => undefined }),
-      },
-    );
-    return openBridge([], undefined, { ...keep, destinations: [destination], sources }).bridge;
-  }
-
   test('has written down what was answered, and closed what was open', async () => {
     const store = createMemoryStore();
     const before = openWithBackend(store, async () => UNREACHABLE, [sourceOf([...BEGIN, ...END], {})]);
@@ -333,6 +391,47 @@ describe('a store that can not be written', () => {
   });
 });
 
+/** A store that refuses one of its writes, counted from when it is told to: whether it came to that. */
+function onceFullStore(inner: Store) {
+  let refused_in = Number.POSITIVE_INFINITY;
+  const write: Store['write'] = async (changes) =>
+    refused_in-- === 0 ? { ok: false, message: 'no space left on device' } : inner.write(changes);
+  return {
+    store: { ...inner, write, gather: () => gatherFor(write) },
+    refuseAfter(writes: number): void {
+      refused_in = writes;
+    },
+    hasRefused: () => refused_in < 0,
+  };
+}
+
+test('a checkpoint of which any one write is refused counts for nothing: the next start still knows every run', async () => {
+  const runs = Array.from({ length: 400 }, (_, run) => ({
+    run_id: `r${run}`,
+    session_key: `agent:main:s${run}`,
+  }));
+  const starts = runs.map((run) => ({ type: 'agent.started', trigger: 'x'.repeat(1_000), ...run }));
+  const ends = runs.map((run) => ({ type: 'agent.finished', status: 'ok', ts: 2_000, ...run }));
+  let writes = 0;
+  for (let isOver = false; !isOver; writes++) {
+    const inner = createMemoryStore();
+    const { store, refuseAfter, hasRefused } = onceFullStore(inner);
+    const { bridge } = openBridge(starts, { at: 7 }, keepIn(store));
+    await bridge.open();
+    await bridge.read();
+    refuseAfter(writes);
+    await bridge.drain(0);
+    isOver = !hasRefused();
+    refuseAfter(Number.POSITIVE_INFINITY);
+    const { spans } = await runBridge(ends, { at: 8 }, keepIn(inner));
+    expect(spans).toHaveLength(runs.length);
+    expect(spans.filter(({ attributes }) => attributes['openclaw.partial'])).toEqual([]);
+  }
+  // The state is written ahead of the rest in portions, each of many records.
+  expect(writes).toBeGreaterThan(4);
+  expect(writes).toBeLessThan(9);
+});
+
 test('without a store what is open at the end is closed', async () => {
   const { spans } = await runBridge(BEGIN, {});
   expect(spans).toMatchObject([{ error: { type: 'shutdown' } }, { error: { type: 'shutdown' } }]);
@@ -376,7 +475,7 @@ test('without a store what a decoder held back comes at the end; with one it is 
   expect(await logsOf(keepIn(createMemoryStore()))).toEqual(before);
 });
 
-test('while a source is lost that can be asked again, model calls wait for their reasoning tokens', async () => {
+test('while a source is lost that can be asked again, and until it has told what was missed, model calls wait for their reasoning tokens', async () => {
   vi.useFakeTimers({ now: EVENT.ts });
   onTestFinished(() => void vi.useRealTimers());
   const { destination, emitted } = createSink();
@@ -398,8 +497,10 @@ test('while a source is lost that can be asked again, model calls wait for their
         yield* before;
         yield { kind: 'status', state: 'down', message: 'lost' } as const;
         await vi.advanceTimersByTimeAsync(60_000);
-        yield { kind: 'status', state: 'up', message: 'back' } as const;
+        yield { kind: 'status', state: 'up', message: 'back', is_behind: true } as const;
+        await vi.advanceTimersByTimeAsync(30_000);
         yield* after;
+        yield { kind: 'status', state: 'up', message: 'all told' } as const;
       })();
     },
   };

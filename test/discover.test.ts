@@ -45,6 +45,15 @@ test('what the environment names goes first', async () => {
   expect((await discoverDestination({ clawmetry: await backend('/v1/traces'), otlp: '' })).to).toBe('otlp');
 });
 
+test('a web server that answers everything with a page takes no OTLP', async () => {
+  const server = createServer((_, answer) => answer.writeHead(200).end('<!doctype html>'));
+  servers.push(server);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  expect((await discoverDestination({ clawmetry: url, otlp: url })).to).toBe('console');
+});
+
 test('an answer that has no end is read no further than it is looked at', async () => {
   const server = createServer((asked, answer) => {
     if (asked.url !== '/api/otel-status') return answer.writeHead(404).end();

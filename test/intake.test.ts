@@ -150,7 +150,7 @@ describe('what a decoder holds back', () => {
     expect(intake.end()).toEqual([]);
   });
 
-  test('comes when all ends, once, and is counted', () => {
+  test('comes once, and is counted, when all streams end', () => {
     const intake = takeHeld();
     expect(intake.end().map(({ type }) => type)).toEqual(['tool.output']);
     expect(intake.end()).toEqual([]);

@@ -91,7 +91,7 @@ test.each([['[]'], ['{}'], ['{ gateway: 5 }'], ['{ gateway: { auth: [] } }'], ['
   },
 );
 
-test('no file', () => {
+test('without a file there are no secrets, and no problem', () => {
   expect(readGatewaySecrets({ OPENCLAW_STATE_DIR: directory })).toEqual({});
 });
 

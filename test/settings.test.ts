@@ -1,13 +1,13 @@
 /**
- * A configuration file that is no YAML: the message says what is wrong and where, and repeats nothing of the file, which may
- * hold a token.
+ * What holds of the options, the configuration file and the defaults. A file that is no YAML: the message says what is wrong
+ * and where, and repeats nothing of the file, which may hold a token.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
 import { afterAll, describe, expect, test } from 'vitest';
-import { diagnoseSettings, resolveSettings } from '../src/start/settings.js';
+import { type Diagnosis, diagnoseSettings, resolveSettings } from '../src/start/settings.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'settings-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -130,4 +130,95 @@ test('aliases of what is there are what they stand for', () => {
     summary: '*a',
   });
   expect(read('')).toMatchObject({ from: [] });
+});
+
+describe('what is set in several places', () => {
+  const [some, other] = [join(directory, 'some'), join(directory, 'other')];
+
+  test.each<[key: string, option: unknown, in_file: unknown, default_value: unknown]>([
+    ['from', ['stdin'], ['file:log', 'unix:socket'], []],
+    ['from_start', true, false, false],
+    ['dialect', 'catalog', 'gateway', 'auto'],
+    ['speed', 2, 0.5, undefined],
+    ['rebase_time', true, false, false],
+    ['content', false, true, false],
+    ['deadline', 0, 1, 60],
+    ['drain', 0, 1, 10],
+    ['strict', false, true, false],
+    ['summary', '-', 'summary.json', undefined],
+    ['log_level', 'warn', 'debug', 'info'],
+    ['log_format', 'pretty', 'json', 'pretty'],
+    ['data_dir', some, other, undefined],
+    ['no_store', true, false, false],
+  ])('%s: the option holds, else the file, else the default', (key, option, in_file, default_value) => {
+    writeFileSync(path, JSON.stringify({ [key]: in_file }));
+    for (const settle of [resolveSettings, settingsOf]) {
+      expect(settle({ [key]: option }, path)).toHaveProperty(key, option);
+      expect(settle({}, path)).toHaveProperty(key, in_file);
+      const settings = settle({}) as Record<string, unknown>;
+      expect(settings[key]).toEqual(default_value);
+      expect(settle({ [key]: option })).toHaveProperty(key, option);
+    }
+  });
+
+  test('destinations of the file are known also where options name others', () => {
+    writeFileSync(path, 'to: [mine:otlp=http://backend:4318, console]');
+    const in_file = [{ name: 'mine', preset: 'otlp', url: 'http://backend:4318' }, { preset: 'console' }];
+    expect(resolveSettings({ to: ['jaeger'] }, path)).toMatchObject({ to: ['jaeger'], records: in_file });
+    expect(resolveSettings({}, path)).toMatchObject({ to: [], records: in_file });
+  });
+
+  test('what is wrong is told where it stands, also where it does not hold', () => {
+    writeFileSync(path, 'log_level: loud');
+    expect(resolveSettings({ log_level: 'warn' }, path)).toEqual({
+      error: expect.stringContaining(`${path}: log_level: `),
+    });
+    expect(resolveSettings({ log_level: 'loud' })).toEqual({
+      error: expect.stringMatching(/^--log-level: /),
+    });
+    expect(problemOf('to: [nope]')).toContain(`${path}: to: "nope" is no preset`);
+    expect(problemOf('[stdin]')).toContain('must be a YAML mapping of settings');
+    expect(problemOf('stdin')).toContain('must be a YAML mapping of settings');
+  });
+});
+
+function settingsOf(...given: Parameters<typeof diagnoseSettings>): unknown {
+  const diagnosed = diagnoseSettings(...given);
+  return 'settings' in diagnosed ? diagnosed.settings : diagnosed;
+}
+
+describe('a diagnosis', () => {
+  test('tells all that is wrong in the file, and goes on with the rest of it and with the options', () => {
+    const lines = [
+      'drain: -1',
+      'speed: 2',
+      'spede: 5',
+      'too: [x]',
+      'gateway: {url: host, token: t}',
+      'to: [nope]',
+    ];
+    writeFileSync(path, lines.join('\n'));
+    const { settings, problems } = diagnoseSettings({ strict: true }, path) as Diagnosis;
+    expect(problems.map((problem) => problem.slice(`${path}: `.length).split(': ')[0])).toEqual([
+      'drain',
+      'gateway.url',
+      'top level',
+      'to',
+    ]);
+    expect(problems[2]).toMatch(/Unrecognized keys: "spede", "too"/);
+    expect(settings).toMatchObject({ drain: 10, speed: 2, gateway: {}, records: [], strict: true });
+    expect(settings.gateway).not.toHaveProperty('token');
+  });
+
+  test('goes on without a file that can not be read', () => {
+    const missing = join(directory, 'missing.yaml');
+    expect(diagnoseSettings({ drain: 3 }, missing)).toMatchObject({
+      settings: { drain: 3, records: [] },
+      problems: [expect.stringContaining(`can't read the configuration file ${missing}: it does not exist`)],
+    });
+  });
+
+  test('ends with an option that is wrong', () => {
+    expect(diagnoseSettings({ drain: -1 })).toEqual({ error: expect.stringMatching(/^--drain: /) });
+  });
 });

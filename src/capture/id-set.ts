@@ -1,20 +1,20 @@
 /**
- * A set of span ids, or of texts by their hashes, that forgets the oldest, as `bounded.ts` has them for texts themselves. Each is 64
- * bits, so they stand as two numbers each in a table without a single object: a set of 200,000 takes 4 MB, whatever the texts'
- * lengths, and the collection of garbage never looks into it.
+ * A set of span ids, or of texts by their hashes, that discards the oldest, with two generations as in `bounded.ts`. Each id is
+ * 64 bits, stored as two numbers in a typed array: a set of 200,000 takes 4 MB, whatever the length of the texts, and the
+ * garbage collector never scans it.
  */
 import { isTracked, type Tracking, turn } from './bounded.js';
 
-/** Ids that were added between two moments. */
+/** The ids that were added during one generation. */
 export interface IdGeneration {
-  /** The halves of each id, at the place that follows from it or the next free one; both are 0 where there is none. */
+  /** A hash table: the halves of each id, at the slot that follows from it or the next free one; both are 0 in a free slot. */
   table: Int32Array;
   size: number;
   /** Counts up from one generation to the next. */
   number: number;
-  /** Where the set is tracked: the halves of the ids that were added since the last capture. */
+  /** If the set is tracked: the halves of the ids that were added since the last capture. */
   added: number[];
-  /** Keys of the records that it is written down in. */
+  /** Keys of the records that hold this generation. */
   records: string[];
 }
 
@@ -37,22 +37,22 @@ export const createIdSet = (): IdSet => ({ young: createGeneration(1), old: crea
 
 const DIGITS_OF_HALF = 8;
 
-/** The value of each hex digit's character. */
+/** The value of each hex digit, by its character code. */
 const VALUES = new Uint8Array(128);
 for (let value = 0; value < 16; value++) VALUES[value.toString(16).charCodeAt(0)] = value;
 
-/** Half of an id: 8 of its 16 lower-case digits. */
+/** Half of an id: 8 of its 16 lower-case hex digits. */
 function halfOf(id: string, from: number): number {
   let half = 0;
   for (let at = from; at < from + DIGITS_OF_HALF; at++) half = (half << 4) | (VALUES[id.charCodeAt(at)] ?? 0);
   return half;
 }
 
-/** The place of the id, or the free one where it would be. */
+/** The index of the id in the table, or of the free slot for it. */
 function placeOf({ table }: IdGeneration, high: number, low: number): number {
   const mask = table.length / 2 - 1;
   let place = low & mask;
-  // Ids are digests: any of their bits are as good as random.
+  // Ids are digests, so any of their bits are as good as random.
   while (table[2 * place] !== high || table[2 * place + 1] !== low) {
     if (table[2 * place] === 0 && table[2 * place + 1] === 0) break;
     place = (place + 1) & mask;
@@ -78,9 +78,9 @@ function grow(generation: IdGeneration): void {
   }
 }
 
-/** Adds an id by its halves; false where it was there. */
+/** Adds an id by its halves; false if it was there already. */
 export function addHalves(generation: IdGeneration, high: number, low: number): boolean {
-  // A table that is fuller than half makes for long ways.
+  // A table that is more than half full has long probe sequences.
   if (4 * generation.size >= generation.table.length) grow(generation);
   const place = placeOf(generation, high, low);
   if (isAt(generation, place)) return false;
@@ -90,10 +90,10 @@ export function addHalves(generation: IdGeneration, high: number, low: number): 
   return true;
 }
 
-/** Begins a generation; the one before the last is forgotten. */
+/** Begins a generation; the one before the last is discarded. */
 export const beginIdGeneration = (set: IdSet, number: number): void => turn(set, createGeneration(number));
 
-/** False where it was there. */
+/** False if the young generation had it already. */
 function add(set: IdSet, high: number, low: number, max: number): boolean {
   if (set.young.size >= max / 2) {
     if (isIn(set.young, high, low)) return false;
@@ -104,7 +104,7 @@ function add(set: IdSet, high: number, low: number, max: number): boolean {
   return true;
 }
 
-/** Adds an id of 16 lower-case hex digits; at least the `max / 2` latest ones and at most `max` are remembered. */
+/** Adds an id of 16 lower-case hex digits; at least the latest `max / 2` ids and at most `max` are remembered. */
 export function addId(set: IdSet, id: string, max: number): void {
   add(set, halfOf(id, 0), halfOf(id, DIGITS_OF_HALF), max);
 }
@@ -115,19 +115,19 @@ export function hasId({ young, old }: IdSet, id: string): boolean {
   return isIn(young, high, low) || isIn(old, high, low);
 }
 
-/** Odd numbers whose bits are spread evenly: multiplied by one of them, every bit of a number reaches those above it. */
+/** Odd numbers with evenly spread bits: multiplied by one of them, every bit of a number affects those above it. */
 const MIX_HIGH = 0x85ebca6b;
 const MIX_LOW = 0xc2b2ae35;
 
-/** Lets every bit reach those below it as well. */
+/** Lets every bit affect those below it as well. */
 function spread(hash: number, factor: number): number {
   const spreading = Math.imul(hash ^ (hash >>> 16), factor);
   return spreading ^ (spreading >>> 13);
 }
 
 /**
- * Adds a text, where it is not there; false where it is. It is known by two hashes of 32 bits that have nothing in common: where
- * 200,000 are remembered, one new text in 10^13 is taken for one of them. `kind`: texts of another kind are others.
+ * Adds a text; false if it was there already. It is identified by two independent 32-bit hashes: with 200,000 texts remembered,
+ * about one new text in 10^14 is mistaken for one of them. `kind`: texts of different kinds are different.
  */
 export function addText(set: IdSet, text: string, kind: number, max: number): boolean {
   let high = kind;
@@ -140,12 +140,12 @@ export function addText(set: IdSet, text: string, kind: number, max: number): bo
     low = (low << 17) | (low >>> 15);
   }
   high = spread(high, MIX_LOW);
-  // Both 0 is where there is none; nothing else is lost by it.
+  // Two halves of 0 mark a free slot, so this one is never 0.
   low = spread(low, MIX_HIGH) || 1;
   return !isIn(set.old, high, low) && add(set, high, low, max);
 }
 
-/** The halves of all ids of a generation, in no order. */
+/** The halves of all ids of a generation, in no particular order. */
 export function halvesOf({ table }: IdGeneration): number[] {
   const halves: number[] = [];
   for (let at = 0; at < table.length; at += 2) {

@@ -1,11 +1,11 @@
 /**
- * How state stands in records: numbers in their keys, and JSON behind a header that tells whether it is what was written there, by
- * which version; and when there are so many of them that writing the state anew is worth it.
+ * How state is encoded in records: numbers in their keys, and JSON behind a header with a format version and a checksum. Also
+ * decides when a state has so many records that it is worth writing it anew.
  */
 import { crc32 } from 'node:zlib';
 import type { RecordChange } from '../model/record.js';
 
-/** As text, numbers have the order that they have as numbers. */
+/** Padded, so that numbers sort as text in their numeric order. */
 const NUMBER_LENGTH = Number.MAX_SAFE_INTEGER.toString(36).length;
 export const numberText = (number: number): string => number.toString(36).padStart(NUMBER_LENGTH, '0');
 
@@ -14,10 +14,10 @@ export const readNumber = (text: string | undefined): number => {
   return Number.isSafeInteger(number) ? number : 0;
 };
 
-/** The number that a key ends in, else 0. */
+/** The number at the end of a key, else 0. */
 export const numberIn = (key: string): number => readNumber(key.split('/').at(-1));
 
-/** Each record begins with it: the record of another version is of no use. */
+/** The first byte of every record; a record of another version can't be used. */
 const FORMAT_VERSION = 6;
 const HEADER_BYTES = 5;
 /** A text of this many characters may need three times as many bytes. */
@@ -31,7 +31,7 @@ function textBytes(text: string): Buffer {
   return Buffer.from(scratch.subarray(0, HEADER_BYTES + scratch.write(text, HEADER_BYTES)));
 }
 
-/** A header, then the content as JSON. */
+/** A record: a header, then the text, which is JSON. */
 export function encodeText(key: string, text: string): Uint8Array {
   const record = textBytes(text);
   record[0] = FORMAT_VERSION;
@@ -52,13 +52,13 @@ export function decodeRecord(key: string, record: Uint8Array): unknown {
   }
 }
 
-/** Removes the record where its content can't be written down. */
+/** A change that puts the content, or removes the record if the content can't be serialised. */
 export function changeOf(key: string, content: unknown): RecordChange {
   const text = toText(content);
   return text === undefined ? { key } : { key, value: encodeText(key, text) };
 }
 
-/** As JSON; undefined where it can't be written down: nested too deep, or no data. */
+/** The content as JSON; undefined if it can't be serialised: nested too deeply, or not plain data. */
 export function toText(content: unknown): string | undefined {
   try {
     return JSON.stringify(content);
@@ -67,13 +67,13 @@ export function toText(content: unknown): string | undefined {
   }
 }
 
-/** Records beyond twice of what would do that are left as they are. */
+/** Records beyond twice the necessary number that are tolerated. */
 const SPARE_RECORDS = 16;
 
 export const isScattered = (records: readonly string[], size: number, of_a_record: number): boolean =>
   records.length > (2 * size) / of_a_record + SPARE_RECORDS;
 
-/** Changes that records tell of, beyond twice of what is there, that are left as they are. */
+/** Changes in records, beyond twice the number of current entries, that are tolerated. */
 const SPARE_CHANGES = 1_000;
 
 export const isOvergrown = (told: number, size: number): boolean => told > 2 * size + SPARE_CHANGES;

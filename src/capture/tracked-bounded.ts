@@ -1,13 +1,13 @@
 /**
- * Bounded maps, tracked: their entries are only replaced, so that a record is a list of the changes of one of the two generations.
- * What holds for any two generations is also how a set of ids is written down (`tracked-ids.ts`).
+ * Tracks bounded maps: their entries are only replaced, so a record is a list of changes of one of the two generations. The
+ * code for generations in general also serves sets of ids (`tracked-ids.ts`).
  */
 import type { RecordChange } from '../model/record.js';
 import { type BoundedMap, beginGeneration, type Generation } from './bounded.js';
 import { changeOf, isOvergrown, isScattered, numberText, readNumber } from './records.js';
 import { type Form, oneAfterAnother, type TrackedBounded, type Tracker } from './tracked.js';
 
-/** Entries that share a record where they are short; so many that a record costs as much as that of a run. */
+/** Entries per record if they are short: such a record costs as much as one of runs. */
 const SHORT_ENTRIES = 100;
 
 function changesFrom(entries: ReadonlyMap<string, unknown>): unknown[] {
@@ -16,17 +16,17 @@ function changesFrom(entries: ReadonlyMap<string, unknown>): unknown[] {
   return changes;
 }
 
-/** The generation that a record is of; 0 where its key tells none. */
+/** The generation that a record belongs to; 0 if its key names none. */
 export const generationNumber = (key: string, prefix: string): number =>
   readNumber(key.slice(prefix.length).split('/')[0]);
 
-/** What any generation has: its number, and the keys of the records that it is written down in. */
+/** Fields of every generation: its number, and the keys of the records that hold it. */
 interface Recorded {
   number: number;
   records: string[];
 }
 
-/** Makes this generation the young one: what is restored of it comes next. */
+/** Makes the generation with this number the young one, since a record of it is restored next. */
 export function reachGeneration(
   of: { young: Recorded },
   number: number,
@@ -37,27 +37,27 @@ export function reachGeneration(
   if (number > of.young.number) begin(number);
 }
 
-/** How the two generations of a map or a set are written down. */
+/** How the two generations of a map or a set are persisted. */
 export interface Generations<G extends Recorded, P> {
   of: { young: G; old: G };
   prefix: string;
   tracker: Tracker;
-  /** Of what is told of a generation, so much goes into one record. */
+  /** Items per record. */
   part_length: number;
   isEmpty(generation: G): boolean;
-  /** What is to be told of it: what has changed, or everything. */
+  /** The items of the generation to write: what has changed, or everything. */
   take(generation: G, everything: boolean): P[];
-  /** As JSON can tell it. */
+  /** In a form that JSON can represent. */
   save(part: P[]): unknown;
 }
 
-/** For a generation whose records are of no use: they go with this capture, and it begins anew. */
+/** Discards the records of a generation that is written anew; this capture removes them. */
 export function dropRecords({ obsolete }: Tracker, generation: Recorded): void {
   obsolete.push(generation.records);
   generation.records = [];
 }
 
-/** The beginning of a capture; see `Tracked`. */
+/** Begins a capture; see `Tracked`. */
 export function beginGenerations<G extends Recorded, P>(
   { of, prefix, tracker, part_length, isEmpty, take, save }: Generations<G, P>,
   changes: RecordChange[],
@@ -72,7 +72,7 @@ export function beginGenerations<G extends Recorded, P>(
     }
   }
   const taken = [of.old, of.young].map((generation) => ({ generation, told: take(generation, everything) }));
-  // A young generation that has nothing in it needs a record all the same, to tell that the old one is old.
+  // Even an empty young generation needs a record if there is an old one: only that shows that the other one is old.
   const isUntold = of.young.records.length === 0 && !isEmpty(of.old);
   const wanted = taken.filter(
     ({ generation, told }) => told.length > 0 || (isUntold && generation === of.young),
@@ -82,11 +82,11 @@ export function beginGenerations<G extends Recorded, P>(
 
 export interface BoundedOptions<V> {
   entries_of_a_record?: number;
-  /** Absent where the values are data as JSON can tell it. */
+  /** Absent if JSON can represent the values as they are. */
   form?: Form<V>;
 }
 
-/** Tracks a bounded map, which may have a first few entries. Its records are the changes of a generation, in their order. */
+/** Tracks a bounded map, which may have entries already. Its records are the changes of a generation, in order. */
 export function trackBounded<V>(
   map: BoundedMap<V>,
   prefix: string,

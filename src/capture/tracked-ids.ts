@@ -1,6 +1,5 @@
 /**
- * A set of span ids that is written down while it goes on changing (see `tracked.ts`): a record has some thousand ids of one
- * generation as bytes.
+ * Tracks a set of span ids (see `tracked.ts`): a record holds up to 512 ids of one generation as bytes.
  */
 import { addHalves, beginIdGeneration, halvesOf, type IdGeneration, type IdSet } from './id-set.js';
 import { isScattered } from './records.js';
@@ -13,7 +12,7 @@ import {
   reachGeneration,
 } from './tracked-bounded.js';
 
-/** Two halves each. One record costs about as much as that of a run. */
+/** Two halves per id. One record costs about as much as one of runs. */
 const HALVES_OF_A_RECORD = 1_024;
 
 const encodeHalves = (halves: readonly number[]): string =>
@@ -24,7 +23,7 @@ function decodeHalves(text: string): Int32Array {
   return new Int32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
 }
 
-/** Tracks a set. */
+/** Tracks a set of ids. */
 export function trackIds(set: IdSet, prefix: string, tracker: Tracker): Tracked {
   set.tracker = tracker;
 

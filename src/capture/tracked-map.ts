@@ -1,59 +1,61 @@
 /**
- * A map whose values are changed in place, tracked: a value that a capture has still to write down is written down before it is
- * handed out to be changed. Values share records, since a record costs more to hand over than a short value to write.
+ * A tracked map whose values are changed in place: a value that a capture has still to write is written before it is returned
+ * to be changed. Values share records, since handing a record to the store costs more than writing a short value.
  */
 import type { RecordChange } from '../model/record.js';
 import { encodeText, isOvergrown, isScattered, numberText, toText } from './records.js';
 import { type Form, keepNumbersAbove, type Tracked, type Tracker } from './tracked.js';
 
-/** A value of a map. */
+/** A value of the map. */
 export interface Entry {
-  /** Its own among all, and greater than those before it. */
+  /** Unique in the map, and greater than those of earlier values. */
   number: number;
-  /** The latest one in which it may have changed; 0 in a new one, and `GONE` once it has been taken out of the map. */
+  /** The latest epoch in which it may have changed; 0 in a new value, and `GONE` once it was removed from the map. */
   epoch: number;
 }
 
 const GONE = -1;
 
-/** Whether a value that was got before is still in its map. */
+/** Whether a value that was read before is still in its map. */
 export const isThere = ({ epoch }: Pick<Entry, 'epoch'>): boolean => epoch !== GONE;
 
 export interface TrackedMapOptions<V> extends Form<V> {
   tracker: Tracker;
   /** The value's key in the map, which never changes. */
   keyOf(value: V): string;
-  /** What the keys of its records begin with; a number follows. */
+  /** Prefix of the keys of its records; a number follows. */
   prefix: string;
 }
 
-/** Values that share a record, up to a number and a length: to hand a record to the store costs more than to make a short one. */
+/**
+ * Maximum number and total length of the values in a record: handing a record to the store costs more than making a short one.
+ */
 const VALUES_OF_A_RECORD = 32;
 const RECORD_LENGTH = 64 * 1024;
 
 /**
- * A map of values that are changed in place: to get one is to be about to change it. Its records tell, in their order, the numbers
- * of values that are gone, and values as they are from then on.
+ * A map of values that are changed in place: whoever gets a value may change it. Each record holds the numbers of removed
+ * values and the state of changed ones; a later record overrides an earlier one.
  */
 export class TrackedMap<V extends Entry> extends Map<string, V> implements Tracked {
   readonly #options: TrackedMapOptions<V>;
   readonly #tracker: Tracker;
-  /** What may have changed since the last capture. */
+  /** Values that may have changed since the last capture. */
   #changed = new Set<V>();
-  /** Numbers of values that records may tell of and that are gone since. */
+  /** Numbers of removed values that are still in records. */
   #gone: number[] = [];
-  /** Those with a smaller number were there when the last capture was taken. */
+  /** Values with a smaller number existed at the last capture. */
   #first_new = 0;
-  /** What the running capture has still to write down. */
+  /** Values that the running capture has still to write. */
   #pending = new Set<V>();
   #changes: RecordChange[] = [];
-  /** What the next record will have in it. */
+  /** The serialised values of the next record, and their length. */
   #texts: string[] = [];
   #length = 0;
-  /** Keys of the records, and how much they tell. */
+  /** Keys of the records, and the number of values and removals in them. */
   #records: string[] = [];
   #recorded = 0;
-  /** While it is restored. */
+  /** Keys of values by their numbers, only during a restore. */
   #keys = new Map<number, string>();
 
   constructor(options: TrackedMapOptions<V>) {
@@ -68,7 +70,7 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
     return value;
   }
 
-  /** Only to be looked at. */
+  /** Gets a value that will not be changed. */
   peek(key: string): Readonly<V> | undefined {
     return super.get(key);
   }
@@ -79,7 +81,7 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
     return super.set(key, value);
   }
 
-  /** To be called before a value is changed that was got before. */
+  /** To be called before a value is changed that was read earlier. */
   touch(value: V): void {
     if (value.epoch !== this.#tracker.epoch) this.#mark(value);
   }
@@ -93,7 +95,7 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
     return super.delete(key);
   }
 
-  /** What may have changed since the last capture. */
+  /** Values that may have changed since the last capture. */
   changed(): Iterable<Readonly<V>> {
     return this.#changed;
   }
@@ -139,13 +141,13 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
     this.#keys = new Map();
   }
 
-  /** Its key may be another value's by now. */
+  /** Another value may have the key by now. */
   #drop(number: number): void {
     const key = this.#keys.get(number) ?? '';
     if (super.get(key)?.number === number) super.delete(key);
   }
 
-  /** Another record may have told an older state of the same value. */
+  /** Sets a restored value, in place of an older state of it from another record. */
   #take(value: V): void {
     value.epoch = 0;
     keepNumbersAbove(this.#tracker, value.number);

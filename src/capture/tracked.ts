@@ -1,24 +1,24 @@
 /**
- * State that is written down while it goes on changing. A capture holds what has changed since the one before, as it was at
- * the instant of the capture, and is turned into records a piece at a time. Values that are changed in place live in a
- * `TrackedMap`, which writes a value down before it hands it out to be changed; bounded maps only have their entries
- * replaced, so that a list of the changes is enough. Here is what the captures of all of them have in common.
+ * State that is persisted while it keeps changing. A capture holds the changes since the previous one, as of one point in time,
+ * and is turned into records piece by piece. Values that are changed in place live in a `TrackedMap`, which writes a value
+ * before it returns it to be changed; the entries of bounded maps are only replaced, so a list of the changes is enough. This
+ * file has what all captures share.
  */
 import type { RecordChange, SavedRecord, StagedCapture } from '../model/record.js';
 import { changeOf, decodeRecord, numberIn } from './records.js';
 
-/** What the parts of one stage's state share. */
+/** Shared by the parts of one stage's state. */
 export interface Tracker {
-  /** The keys of all records of the stage begin so. */
+  /** Prefix of the keys of all records of the stage. */
   prefix: string;
-  /** Counts captures. Changes are kept from the first one on, or from when the state was restored; 0 until then. */
+  /** Counts captures. Changes are tracked from the first capture, or from a restore; 0 until then. */
   epoch: number;
   is_running: boolean;
-  /** Gives order to what has no other, and names records. */
+  /** Numbers records, and values that have no other order. */
   next_number: number;
   /**
-   * Records numbered from here on do not count: they were written ahead of a capture whose last transaction never came. It has a
-   * record of its own; 0 where there is none.
+   * Records numbered from here on are invalid: they were written early for a checkpoint that never committed. The number has a
+   * record of its own; 0 is none.
    */
   bound: number;
   /** Keys of records that the next capture removes. */
@@ -27,31 +27,31 @@ export interface Tracker {
 
 /** A part of a stage's state. */
 export interface Tracked {
-  /** Takes its changes (or everything) as they are now; each step of the generator writes one of them down. */
+  /** Begins to capture its changes (or everything) as of now; each step of the generator writes one of them. */
   begin(changes: RecordChange[], everything: boolean): Generator<void>;
-  /** Takes back what a record of it says, in the order of the keys; false where that can't be used. */
+  /** Restores a record of the part; called in the order of the keys. False if the record can't be used. */
   restore(key: string, content: unknown): boolean;
-  /** All of its records have been taken back. */
+  /** Called when all of its records have been restored. */
   restored?(): void;
 }
 
-/** A part that can go while the others stay. */
+/** A part that can be removed while the others stay. */
 export interface TrackedBounded extends Tracked {
-  /** Has its records removed. */
+  /** Marks its records for removal. */
   drop(): void;
 }
 
-/** How a value is written down. */
+/** How a value is serialised. */
 export interface Form<V> {
-  /** As what JSON can tell: no number but a finite one, and null for what is undefined in a list. */
+  /** In a form that JSON can represent: all numbers finite, and in a list null in place of undefined. */
   save(value: V): unknown;
-  /** The value that was saved; undefined where it can't be used. */
+  /** The value that was saved; undefined if it can't be used. */
   load(content: unknown): V | undefined;
 }
 
-/** What a capture takes. */
+/** Options of a capture. */
 export interface CaptureOptions {
-  /** Not only what has changed: of the stage's records those that are not among the changes are to be removed. */
+  /** Capture everything, not only the changes: the caller removes the stage's records that are not among the changes. */
   everything?: boolean;
 }
 
@@ -64,7 +64,7 @@ export const createTracker = (prefix: string): Tracker => ({
   obsolete: [],
 });
 
-/** Captures these parts. One capture is to be complete before the next begins. */
+/** Begins a capture of these parts. It must be complete before the next begins. */
 export function beginCapture(
   tracker: Tracker,
   parts: Iterable<Tracked>,
@@ -75,7 +75,7 @@ export function beginCapture(
   tracker.epoch++;
   tracker.is_running = true;
   const rest: RecordChange[] = [];
-  // Where everything is written anew, a write has failed before: nobody knows what bound a record tells.
+  // A full rewrite follows a failed write, so the stored bound is unknown: nothing may be written early.
   const ahead: RecordChange[] = everything ? rest : [];
   const first_number = tracker.next_number;
   let is_bounded = tracker.bound > 0;
@@ -95,7 +95,7 @@ export function beginCapture(
 
   function takeAhead(): RecordChange[] {
     if (ahead === rest || ahead.length === 0) return [];
-    // What is there already counts, and what is ahead does not.
+    // Writes the bound first: stored records stay valid, early ones are not valid yet.
     const bound = is_bounded ? [] : [changeOf(boundKey(tracker), first_number)];
     is_bounded = true;
     return [...bound, ...ahead.splice(0)];
@@ -117,7 +117,7 @@ export function beginCapture(
 
 const boundKey = ({ prefix }: Tracker): string => `${prefix}bound`;
 
-/** 0 where it can't be used. */
+/** 0 if it can't be used. */
 function readBound({ key, value }: SavedRecord): number {
   const bound = decodeRecord(key, value);
   return typeof bound === 'number' && Number.isSafeInteger(bound) ? bound : 0;
@@ -127,7 +127,7 @@ export function* oneAfterAnother(all: Generator<void>[]): Generator<void> {
   for (const each of all) yield* each;
 }
 
-/** Takes back what was saved, and tracks from there on. Gives the number of records that could not be used. */
+/** Restores saved records, and tracks changes from there on. Returns the number of records that could not be used. */
 export function restoreParts(
   tracker: Tracker,
   partOf: (key: string) => Tracked | undefined,
@@ -165,18 +165,18 @@ function isRestored(part: Tracked, key: string, content: unknown): boolean {
   try {
     return part.restore(key, content);
   } catch {
-    // It is sound, and says something else than is written down there: it is of another version.
+    // The record is intact but has another form: it was written by another version.
     return false;
   }
 }
 
 const depthOf = (key: string): number => key.split('/').length;
 
-/** Values come before what belongs to them. */
+/** Shorter paths first: values are restored before what belongs to them. */
 const byPlace = ({ key: a }: SavedRecord, { key: b }: SavedRecord): number =>
   depthOf(a) - depthOf(b) || (a < b ? -1 : 1);
 
-/** Numbers that are given from here on are greater. */
+/** Makes all numbers that are assigned from here on greater than this one. */
 export function keepNumbersAbove(tracker: Tracker, number: number): void {
   tracker.next_number = Math.max(tracker.next_number, number + 1);
 }

@@ -1,6 +1,6 @@
 /**
- * `dead-letters`: what backends refused for good. It can be looked at, sent again when the reason for it is mended, or thrown
- * away; also beside a bridge that runs.
+ * `dead-letters`: data that backends refused for good. It can be inspected, sent again once the cause is fixed, or deleted,
+ * also beside a running bridge.
  */
 
 import { createDestination, type DestinationConfig, type ExportDestination } from '../export/index.js';
@@ -19,36 +19,36 @@ import { within } from '../util/within.js';
 import type { OnInterrupt } from './interrupt.js';
 import { failed, misused, type Outcome } from './outcome.js';
 
-/** A request, or the part of one, that a backend refused for good. */
+/** A request, or part of one, that a backend refused for good. */
 export interface DeadLetter {
   id: string;
-  /** Epoch milliseconds. */
+  /** When it was refused, in epoch milliseconds. */
   at_ms: number;
   destination: string;
   signal: Signal;
   reason: string;
   message: string;
-  /** Of what it holds, so much was refused; which part, not every backend says. */
+  /** How many of its items were refused; not every backend says which. */
   rejected: number;
-  /** What each of its items counts as. */
+  /** What each of its items adds to the counts. */
   counts: number[];
 }
 
-/** What it holds stays in the store until it is wanted: all of them together may be more than there is memory. */
+/** Reads the headers only: all contents together may not fit into memory. */
 function* readLetters(store: Store): Generator<DeadLetter> {
   for (const { key, value } of store.entries(DEAD_LETTERS_PREFIX)) {
     try {
       const { header } = splitRecord(value);
       yield { ...(header as Omit<DeadLetter, 'id'>), id: key.slice(DEAD_LETTERS_PREFIX.length) };
     } catch {
-      // It is of another version.
+      // The record is of another version.
     }
   }
 }
 
 const keyOf = ({ id }: DeadLetter): string => DEAD_LETTERS_PREFIX + id;
 
-/** Undefined where it was taken away meanwhile. */
+/** Undefined if it was removed meanwhile. */
 function readBody(store: Store, letter: DeadLetter): Uint8Array | undefined {
   const value = store.get(keyOf(letter));
   return value && splitRecord(value).body;
@@ -71,13 +71,13 @@ const describe = ({
   return `${id}  ${new Date(at_ms).toISOString()}  ${destination}  ${part} ${signal}  ${reason}  ${message}`;
 };
 
-/** Spans, log records and what was collected of metrics, as they are; how they are sent is the destination's business. */
+/** Spans, log records or collected metrics, in the bridge's own form; how they are encoded is up to the destination. */
 function contentOf(body: Uint8Array): unknown {
   const bytes = Buffer.from(body);
   try {
     return JSON.parse(bytes.toString());
   } catch {
-    // It is of another version.
+    // The content is of another version.
     return { base64: bytes.toString('base64') };
   }
 }
@@ -137,7 +137,7 @@ export const purgeDeadLetters = (ids: string[], settings: Settings): Promise<Out
 const grown = (before: Record<string, number>, after: Record<string, number>): string | undefined =>
   Object.entries(after).find(([reason, count]) => count > (before[reason] ?? 0))?.[0];
 
-/** Sends one, alone in its lane; undefined where all of it was taken, else what became of it. */
+/** Sends one letter, alone in its lane. Undefined if all of it was accepted, else the reason why not. */
 async function sendAgain(
   letter: DeadLetter,
   destination: ExportDestination,
@@ -159,16 +159,16 @@ async function sendAgain(
   return dropped === undefined ? undefined : `not sent: ${dropped}`;
 }
 
-/** What a `resend` has come to. */
+/** The progress of a `resend`. */
 interface Resending {
   sent: number;
-  /** Nothing more is begun. */
+  /** True when no further letter is to be sent. */
   is_over: boolean;
-  /** Why what was taken could not be removed: sent again, it would count twice. */
+  /** Why an accepted letter could not be removed; sent again, it would count twice. */
   problem?: string;
 }
 
-/** Each is removed as soon as it is answered, so that no end of the program, whatever kind, sends it twice. */
+/** Removes each letter as soon as it is accepted, so that it is not sent twice, however the program ends. */
 async function sendInTurn(
   letters: DeadLetter[],
   destination: ExportDestination,
@@ -193,7 +193,7 @@ async function sendInTurn(
   }
 }
 
-/** A lane each, so that a signal to which nothing is said holds up no other. */
+/** Sends each lane's letters independently, so that a signal without answers does not delay the others. */
 function sendAll(
   letters: DeadLetter[],
   destinations: ExportDestination[],
@@ -214,7 +214,7 @@ function sendAll(
   return Promise.all(walks);
 }
 
-/** The backends that can take them. */
+/** The backends that can receive dead letters. */
 async function chooseBackends(settings: Settings): Promise<DestinationConfig[] | { error: string }> {
   const chosen = await chooseDestinations(settings);
   if ('error' in chosen) return chosen;
@@ -224,7 +224,7 @@ async function chooseBackends(settings: Settings): Promise<DestinationConfig[] |
   return configs;
 }
 
-/** `--to` names where all of them go; without it, each goes to the destination of its own name. */
+/** `--to` names the destination for all of them; without it, each goes to the destination of its own name. */
 export const resendDeadLetters = (
   ids: string[],
   settings: Settings,
@@ -250,7 +250,7 @@ export const resendDeadLetters = (
       interrupted.then(() => within(settings.drain * 1000, sending)),
     ]);
     resending.is_over = true;
-    // Whoever still waits for an answer has none now.
+    // Closing ends the wait for outstanding answers.
     await Promise.all(destinations.map((destination) => destination.close()));
     await sending;
     const { sent, problem } = resending;

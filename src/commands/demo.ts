@@ -1,6 +1,6 @@
 /**
- * What the program does without arguments: it follows the gateway on this machine. Where there is none it shows itself, and
- * plays a bundled recording of a real agent request with sub-agents, at its own pace, into the terminal.
+ * The program without arguments: follows the gateway on this machine. If there is none, it demonstrates itself: it plays a
+ * bundled recording of a real agent request with sub-agents, at its own pace, in the terminal.
  */
 import { connect } from 'node:net';
 import { relative } from 'node:path';
@@ -37,7 +37,7 @@ function listens(url: string): Promise<boolean> {
   });
 }
 
-/** What to do next, as it has to be typed where this was started: in a checkout, or where the package is installed. */
+/** The next command to try, as it must be typed here: in a checkout, or with the package installed. */
 function nextStep(): string {
   const program = process.env.npm_lifecycle_event === 'start' ? 'npm start --' : 'openclaw-otel-bridge';
   const from_here = relative(process.cwd(), DEMO_RECORDING);
@@ -51,7 +51,7 @@ This was a recording, not your agents. The same recording into ClawMetry:
 
 export async function demo(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
   const named = parseSourceName(gatewayUrl(settings, process.env));
-  // A name that can't be read is told by `run`, and what to write instead.
+  // `run` reports a name that can't be parsed, with advice.
   if ('error' in named || named.kind !== 'gateway' || (await listens(named.url)))
     return run(settings, logger, onInterrupt, '--from');
   process.stdout.write(

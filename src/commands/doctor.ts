@@ -1,6 +1,6 @@
 /**
- * `doctor`: looks at everything that `run` needs, and says for each what it found and what to do. It goes on where `run`
- * would stop, and looks at independent things at the same time, so that it ends within seconds whatever hangs.
+ * `doctor`: checks everything that `run` needs, and reports for each item what it found and what to do. It continues where
+ * `run` would stop, and runs independent checks at the same time, so that it ends within seconds whatever hangs.
  */
 import { dataDirectory } from '../start/gateway.js';
 import { namesOrigin } from '../start/origin.js';

@@ -1,13 +1,14 @@
 /**
- * How the program keeps its heap small. Nearly all that it makes is garbage within some tens of milliseconds, and it gains
- * nothing from what V8 does for programs whose objects live long. For the process as a whole, so that a library may not do it.
+ * Keeps the program's heap small. Nearly all of its objects are garbage within some tens of milliseconds, so it gains nothing
+ * from V8's optimisations for long-lived ones. The flags apply to the whole process, so a library must not set them.
  */
 import { setFlagsFromString } from 'node:v8';
 
 const FLAGS = [
-  // What waits in a busy moment would make V8 put all of its kind among what lives long, and for good.
+  // Objects that survive a busy moment would make V8 allocate all objects of their kind as long-lived, and for good.
   '--no-allocation-site-pretenuring',
-  // How much comes beside what lives long before that is looked through: V8 would let it be up to three times as much again.
+  // How far the heap may grow beyond the live objects before the old generation is collected; V8's default allows up to three
+  // times as much as those take up.
   '--heap-growing-percent=60',
 ];
 

@@ -1,11 +1,11 @@
 /**
- * What the commands that drain have in common: how the first signal tells them to stop, and what is said then.
+ * What the commands that drain have in common: how the first signal stops them, and what is logged then.
  */
 import type { Logger } from '../model/logger.js';
 
 /**
- * Tells how to stop, called by the first signal, or at once where that has come; and what is to be done before the second one ends
- * the process. Each call takes the place of the one before.
+ * Registers `stop`, called by the first signal, or at once if that has come already, and `abandon`, called before the second
+ * signal ends the process. Each call replaces the previous one.
  */
 export type OnInterrupt = (stop: () => void, abandon?: () => void) => void;
 

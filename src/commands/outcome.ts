@@ -1,5 +1,5 @@
 /**
- * How a command ends: an exit status, and where it could not do its work a message for the user. Only `main.ts` exits.
+ * The outcome of a command: an exit status, and a message for the user if it could not do its work. Only `main.ts` exits.
  */
 import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -22,8 +22,8 @@ const unwritable = (path: string, reason: string): string =>
   `can't write the summary to ${path}: ${reason}; give a file that this user can write`;
 
 /**
- * Why the summary could not be written at the end, as far as that can be seen at the start: found only after a day of
- * running, it would be of no use.
+ * Why the summary can't be written at the end, as far as that can be checked at the start: reported only after a day of
+ * running, it would come too late.
  */
 export function summaryProblem(path: string | undefined): string | undefined {
   if (path === undefined || path === '-') return undefined;
@@ -53,7 +53,7 @@ function writeSummary(summary: Summary, path: string): string | undefined {
   }
 }
 
-/** At a second signal: how far it has come, and what ends with the process. */
+/** On a second signal: counts what is lost with the process, and reports what was done. */
 export function abandon(
   bridge: Pick<ComposedBridge, 'giveUp' | 'summary'>,
   settings: Parameters<typeof conclude>[1],
@@ -64,8 +64,8 @@ export function abandon(
 }
 
 /**
- * Says what was done, writes the summary where it is wanted, and finds the exit status. A source that failed, which the log
- * has told, is more than something that was not delivered: what it still held was never read.
+ * Logs what was done, writes the summary if one is wanted, and returns the exit status. A source that failed (which has been
+ * logged) is worse than something undelivered: what it still held was never read.
  */
 export function conclude(
   { summary, failures }: { summary: Summary; failures: SourceError[] },

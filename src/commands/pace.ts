@@ -1,10 +1,10 @@
 /**
- * The time of a replay: whether events keep the recording's own pace, and by how much their times are moved.
+ * The times of a replay: whether events keep the recording's own pace, and by how much their timestamps are shifted.
  */
 import type { AgentEvent } from '../model/event.js';
 import { sleep } from '../util/within.js';
 
-/** Moves every instant of an event. */
+/** Shifts every timestamp of an event. */
 function shift(event: AgentEvent, by_ms: number): AgentEvent {
   const moved = { ...event, ts: event.ts + by_ms };
   if (moved.type === 'llm.tokens') {
@@ -15,24 +15,26 @@ function shift(event: AgentEvent, by_ms: number): AgentEvent {
 }
 
 export interface PaceOptions {
-  /** Times the recording's own pace; absent: as fast as possible. */
+  /** A multiple of the recording's own pace; absent: as fast as possible. */
   speed: number | undefined;
-  /** By how much times are moved. */
+  /** By how much timestamps are shifted. */
   by_ms: number;
   now(): number;
-  /** Ends the waiting; events that come after are not wanted any more. */
+  /** Ends the waiting; later events are not wanted any more. */
   signal: AbortSignal;
 }
 
 export type Pace = (event: AgentEvent) => Promise<AgentEvent | undefined> | AgentEvent | undefined;
 
-/** Where a replay begins: at the first event that comes, since one that goes on does not wait again for what was played. */
+/**
+ * The start of a replay: the first event that comes, since a resumed replay does not wait again for what was already played.
+ */
 interface Beginning {
   at_ms: number;
   ts: number;
 }
 
-/** What to do with each event of a replay. */
+/** Creates the function that shifts and delays each event of a replay. */
 export function createPace({ speed, by_ms, now, signal }: PaceOptions): Pace {
   let beginning: Beginning | undefined;
   return (event) => {

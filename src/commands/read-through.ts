@@ -1,5 +1,5 @@
 /**
- * Reads recordings to their end without sending anything: for `tree`, `validate`, and to find how long a recording is.
+ * Reads recordings to their end without sending anything: for `tree`, for `validate`, and to find the length of a recording.
  */
 import type { Dialect } from '../decode/index.js';
 import { createIntake, type Problem, type SourceCounts } from '../intake.js';
@@ -8,7 +8,7 @@ import type { Source } from '../model/source.js';
 import { createSource } from '../source/index.js';
 import { createSessionsLookup } from '../start/sessions.js';
 
-/** A file to be read to its end. */
+/** A source that reads a file to its end. */
 const openRecording = (path: string, max_line_bytes: number): Source =>
   createSource({ kind: 'file', name: path, path }, { mode: 'to_end', max_line_bytes });
 
@@ -17,11 +17,11 @@ export interface ReadOptions {
   max_line_bytes: number;
   onEvents?(events: AgentEvent[]): void;
   onProblem?(problem: Problem): void;
-  /** Asked after each batch: where nothing more is wanted the rest is left unread. */
-  isEnough?(): boolean;
+  /** Called after each batch; once it returns true, the rest is not read. */
+  isEnough?(): Promise<boolean> | boolean;
 }
 
-/** Reads files one after the other; throws a `SourceError` where one can't be opened. */
+/** Reads files one after the other. Throws a `SourceError` if one can't be opened. */
 export async function readThrough(files: string[], options: ReadOptions): Promise<SourceCounts> {
   const intake = createIntake({
     dialect: options.dialect,
@@ -35,7 +35,7 @@ export async function readThrough(files: string[], options: ReadOptions): Promis
       if (item.kind !== 'lines') continue;
       const events = intake.take(item);
       options.onEvents?.(events);
-      if (options.isEnough?.() !== true) continue;
+      if ((await options.isEnough?.()) !== true) continue;
       await source.close();
       return intake.counts();
     }

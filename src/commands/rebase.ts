@@ -1,12 +1,12 @@
 /**
- * By how much `replay --rebase-time` moves times, so that the recording ends when its replay does. It is written down before
- * anything is read: a replay that is gone on with moves what is left, and what it sends again, as it did before.
+ * The shift of `replay --rebase-time`, which makes the recording end when its replay does. It is stored before anything is
+ * read: a resumed replay shifts the rest, and what it sends again, by the same amount.
  */
 import type { Kept } from '../keep/kept.js';
 import type { Settings } from '../start/settings.js';
 import { readThrough } from './read-through.js';
 
-/** What is kept of it; `last_ms` tells the recording from one that has taken its place. */
+/** The stored record; a different `last_ms` means that the recording was replaced by another. */
 interface Rebase {
   last_ms: number;
   by_ms: number;
@@ -14,7 +14,7 @@ interface Rebase {
 
 const REBASE = 'rebase';
 
-/** From the event that comes first to the latest. */
+/** The timestamps of the first event in the files and of the latest. */
 interface Extent {
   first_ms: number;
   last_ms: number;
@@ -39,7 +39,7 @@ async function extentOf(
   return { first_ms: first_ms ?? last_ms, last_ms };
 }
 
-/** So that it ends when it has been played. */
+/** The shift with which the recording ends when it has been played. */
 export const shiftToEnd = (
   { first_ms, last_ms }: Extent,
   speed: number | undefined,
@@ -51,7 +51,7 @@ function readRebase({ store, scope }: Kept): Rebase | undefined {
   return value === undefined ? undefined : (JSON.parse(Buffer.from(value).toString()) as Rebase);
 }
 
-/** `kept`: what an earlier replay of the same recordings left, where it is kept. Once it is aborted nothing is moved any more. */
+/** `kept`: the records of an earlier replay of the same recordings, if there is a store. After an abort the shift is 0. */
 export async function findShift(
   files: string[],
   settings: Settings,
@@ -64,7 +64,7 @@ export async function findShift(
   const before = kept && readRebase(kept);
   if (before?.last_ms === last_ms) return before.by_ms;
   const by_ms = shiftToEnd(extent, settings.speed, Date.now());
-  // That a store can't be written is said where more is lost by it.
+  // A failed write is reported elsewhere, where more depends on it.
   await kept?.store.write([
     { key: kept.scope + REBASE, value: Buffer.from(JSON.stringify({ last_ms, by_ms } satisfies Rebase)) },
   ]);

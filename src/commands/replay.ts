@@ -1,6 +1,6 @@
 /**
- * `replay FILE…`: reads recordings to their end, exports them and waits for every acknowledgement. A file can be read again,
- * so it is read no faster than the destinations take what comes of it.
+ * `replay FILE…`: reads recordings to their end, exports them and waits for every acknowledgement. Files can be read again, so
+ * they are read no faster than the destinations take the results.
  */
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -24,7 +24,7 @@ import { abandon, conclude, failed, misused, type Outcome, summaryProblem } from
 import { createPace, type Pace } from './pace.js';
 import { findShift } from './rebase.js';
 
-/** Whether the recording's times matter to how it is played. */
+/** The pace of the replay; undefined if the recording's times do not matter to it. */
 async function paceOf(
   files: string[],
   settings: Settings,
@@ -40,7 +40,7 @@ async function paceOf(
 const totalBytes = (files: string[]): number =>
   files.reduce((total, file) => total + (statSync(file, { throwIfNoEntry: false })?.size ?? 0), 0);
 
-/** On a terminal; there, a bar would fight with a tree for the screen. */
+/** Only on a terminal, and not beside a tree, which would compete with the bar for the screen. */
 const openProgress = (files: string[], is_drawing: boolean): Progress | undefined =>
   is_drawing || !takesEscapes(process.stderr, process.env)
     ? undefined
@@ -56,7 +56,7 @@ function countProgress(progress: Progress | undefined): (bytes: number, events: 
   };
 }
 
-/** What an earlier replay left goes on with its own recordings, and is no part of others. */
+/** Resumes an earlier replay of the same recordings; discards the state of others. */
 async function forThese(files: string[], keep: KeepOptions, logger: Logger): Promise<KeepOptions> {
   const others = Object.keys(keep.kept.positions).filter((name) => name !== recordingsName(files));
   if (others.length === 0) return keep;
@@ -66,7 +66,7 @@ async function forThese(files: string[], keep: KeepOptions, logger: Logger): Pro
   return { ...keep, kept: await forget(keep.kept) };
 }
 
-/** Plays recordings to destinations that are open already. */
+/** Plays recordings to destinations that are already open. */
 export async function play(
   files: string[],
   settings: Settings,
@@ -122,11 +122,11 @@ export async function replay(
 ): Promise<Outcome> {
   const problem = summaryProblem(settings.summary);
   if (problem !== undefined) return failed(problem);
-  // A name that is mistyped must give up nothing of an earlier replay, and send nothing of it.
+  // A mistyped name must not discard an earlier replay, nor send anything of it.
   const missing = await checkRecordings(files);
   if (missing !== undefined) return failed(missing);
   keepHeapSmall();
-  // Nothing is kept but where it is wanted: a recording can be played again.
+  // Stored only on request: a recording can be played again.
   const directory = settings.no_store ? undefined : settings.data_dir;
   const keeping = await openKeeping('replay', directory, settings, logger);
   if ('error' in keeping) return failed(keeping.error);

@@ -42,7 +42,7 @@ async function follow(
     }),
   });
   opened.attach(bridge);
-  // From here on a signal stops it in order; what is being opened is opened first.
+  // From here on a signal stops it in an orderly way, after what is being opened has been opened.
   onInterrupt(
     () => {
       sayStopping(logger, settings.drain);
@@ -68,7 +68,7 @@ async function follow(
   return conclude({ summary: bridge.summary(), failures }, settings, logger);
 }
 
-/** `origin`: where the names of the sources stand. */
+/** `origin`: where the sources are named. */
 export async function run(
   settings: Settings,
   logger: Logger,

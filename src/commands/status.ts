@@ -1,6 +1,6 @@
 /**
  * `status`: the ledger of a bridge, running or stopped, from its data directory: what came in, what was made of it, and what
- * became of that at each destination. With `--check` its exit status says whether a bridge is at work there.
+ * became of that at each destination. With `--check` the exit status says whether a bridge is running there.
  */
 import { LEDGER, type Ledger, type SignalLedger, type SourceLedger } from '../keep/ledger.js';
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
@@ -14,13 +14,13 @@ import { counted } from '../util/counted.js';
 import { BYTES_PER_MB } from '../util/units.js';
 import { failed, type Outcome } from './outcome.js';
 
-/** The ledger is written once a second, but not while a large state is, nor during the drain. */
+/** The ledger is written once a second, but not while a large state is being written, nor during the drain. */
 const FRESH_MS = 15_000;
 
-/** What `--json` prints. */
+/** The output of `--json`. */
 export interface Status extends Omit<Ledger, 'running'> {
   directory: string;
-  /** `killed`: it did not stop in order; the next start goes on with what it left. */
+  /** `killed`: it did not stop in an orderly way; the next start resumes from what it left. */
   state: 'running' | 'stopped' | 'killed';
   dead_letters: number;
 }
@@ -50,7 +50,7 @@ function describeSignal(ledger: SignalLedger, now_ms: number): string {
   return parts.filter((part) => part !== '').join(' · ');
 }
 
-/** Of a bridge that is gone, what its sources said last says nothing any more. */
+/** A source's condition is shown for a running bridge only; after that it means nothing. */
 function describeSource(
   { lines, events, ignored, rejected, condition }: SourceLedger,
   { state }: Status,
@@ -108,7 +108,7 @@ function describeStatus(status: Status, now_ms: number): string[] {
   );
 }
 
-/** Why this is no bridge at work, for whoever looks after one. */
+/** Why the bridge is not healthy, for a health check. */
 function sickness({ directory, state, updated_ms }: Status, now_ms: number): string | undefined {
   if (state !== 'running') return `no bridge is running on ${directory}`;
   const age_ms = now_ms - updated_ms;
@@ -119,7 +119,7 @@ function sickness({ directory, state, updated_ms }: Status, now_ms: number): str
 
 export interface StatusOptions {
   as_json: boolean;
-  /** The exit status tells whether a bridge is at work. */
+  /** Whether the exit status says that a bridge is running. */
   check: boolean;
 }
 

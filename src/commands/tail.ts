@@ -1,6 +1,6 @@
 /**
- * `tail`: prints what live sources tell, as catalog NDJSON or as it came in. What it prints can be kept, filtered, or piped
- * into `run --from stdin`, which gives the same ids.
+ * `tail`: prints the events of live sources, as catalog NDJSON or unchanged. The output can be saved, filtered, or piped into
+ * `run --from stdin`, which gives the same ids.
  */
 import { createIntake, createProblemLog, type Intake, type Problem } from '../intake.js';
 import { type AgentEvent, EVENT_TYPES } from '../model/event.js';
@@ -15,13 +15,13 @@ import type { OnInterrupt } from './interrupt.js';
 import { failed, misused, type Outcome } from './outcome.js';
 
 export interface TailOptions {
-  /** Lines as they came in, with all content, in the form that `replay` reads. */
+  /** Prints lines unchanged, with all content, in the form that `replay` reads. */
   raw: boolean;
-  /** Event types; all where there is none. */
+  /** Event types; all if empty. */
   types: string[];
-  /** Session keys; all where there is none. */
+  /** Session keys; all if empty. */
   sessions: string[];
-  /** Where the names of the sources stand. */
+  /** Where the sources are named. */
   origin: NamesOrigin;
 }
 
@@ -34,22 +34,25 @@ const createFilter = ({ types, sessions }: Pick<TailOptions, 'types' | 'sessions
   return ({ type, session_key }) => isOf(types, type) && isOf(sessions, session_key);
 };
 
-/** Leaves out what was said and done; no id depends on it. */
+/** Removes inputs, outputs and text; no id depends on them. */
 function withoutContent(event: AgentEvent): object {
   const { input, output, text, ...rest } = event as AgentEvent & Record<'input' | 'output' | 'text', unknown>;
   return rest;
 }
 
-/** The lines, to the byte, of a batch that give a wanted event, or all of them where nothing is filtered. */
+/** The lines of a batch, byte for byte, that give a wanted event, or all lines if nothing is filtered. */
 function rawLines(batch: LineBatch, intake: Intake, isWanted: IsWanted, isFiltered: boolean): Buffer[] {
-  return batch.lines.flatMap((line) => {
+  const shown = batch.lines.flatMap((line) => {
     const events = intake.take({ ...batch, lines: [line], end: false });
     const isShown = 'bytes' in line && (!isFiltered || events.some(isWanted));
     return isShown ? [line.bytes, NEWLINE] : [];
   });
+  // Events that the decoder held back until the end belong to no single line.
+  if (batch.end) intake.end(batch.stream);
+  return shown;
 }
 
-/** Where the lines alone are not what `replay` makes the same of. */
+/** Warns if `replay` would not give the same from the lines alone. */
 function* rawCaveats(sources: Source[]): Generator<string> {
   if (sources.length > 1)
     yield '--raw of several sources: replay reads what is printed only where all of them tell in the same dialect';
@@ -57,7 +60,7 @@ function* rawCaveats(sources: Source[]): Generator<string> {
     yield '--raw of transcripts: what sessions.json says of them is in none of their lines; without --raw it is in the events';
 }
 
-/** Resolves when it has been written, at its reader's pace, or could not be: what becomes of the program then is not said here. */
+/** Resolves when the output has been written, at its reader's pace, or could not be; `main.ts` handles the error. */
 const print = (output: string | Buffer): Promise<void> =>
   new Promise((resolve) => {
     if (output.length === 0) resolve();
@@ -67,7 +70,7 @@ const print = (output: string | Buffer): Promise<void> =>
 function createTailProblemLog(logger: Logger, isStopping: () => boolean): (problem: Problem) => void {
   const log = createProblemLog(logger);
   return (problem) => {
-    // Then it is this end that stops in the middle of a line.
+    // While stopping, this end cuts the line off itself.
     if (!isStopping() || problem.reason !== 'line_incomplete') log(problem);
   };
 }

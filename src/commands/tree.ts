@@ -1,5 +1,5 @@
 /**
- * `tree FILE…`: the runs of recordings as a tree, for people or as JSON. Sends nothing.
+ * `tree FILE…`: the runs of recordings as a tree, for reading or as JSON. Sends nothing.
  */
 
 import { createCorrelator } from '../correlate/index.js';

@@ -1,5 +1,5 @@
 /**
- * `validate FILE…`: checks every line and names each problem by file, line and field.
+ * `validate FILE…`: checks every line and reports each problem with its file, line and field.
  */
 import { describeProblem, type Problem, problemsOf, type SourceCounts } from '../intake.js';
 import { SourceError } from '../model/source.js';
@@ -17,10 +17,22 @@ const toJson = ({ stream, line, path, reason, message }: Problem): object => ({
   message,
 });
 
-/** A type that is misspelt is no problem of its line, but it shows in what was ignored. */
+/** A misspelt type is no problem of its line, but it shows among the ignored lines. */
 function describeCounts({ lines, ignored, rejected }: SourceCounts): string {
   const parts = [describeReasons('bad', rejected) || 'no problems', describeReasons('ignored', ignored)];
   return `${counted(lines, 'line')}; ${parts.filter((part) => part !== '').join('; ')}`;
+}
+
+/** Prints an array element by element: all elements together may not fit into memory. */
+function createArrayPrinter(write: (text: string) => void) {
+  let count = 0;
+  return {
+    add(element: object): void {
+      const text = JSON.stringify(element, undefined, 2).replaceAll('\n', '\n  ');
+      write(`${count++ === 0 ? '[' : ','}\n  ${text}`);
+    },
+    end: (): void => write(count === 0 ? '[]\n' : '\n]\n'),
+  };
 }
 
 export async function validate(
@@ -28,15 +40,15 @@ export async function validate(
   { dialect, limits }: Settings,
   asJson: boolean,
 ): Promise<Outcome> {
-  const problems: object[] = [];
   let count = 0;
   let is_read = true;
-  const print = (text: string): void => {
-    process.stdout.write(`${text}\n`, (error) => {
+  const write = (text: string): void => {
+    process.stdout.write(text, (error) => {
       if (error) is_read = false;
     });
   };
-  /** Known when what was printed before has been written, or could not be. */
+  const array = createArrayPrinter(write);
+  /** Resolves once earlier output has been written, or could not be: whether the reader is still there. */
   const isRead = (): Promise<boolean> =>
     new Promise((resolve) => {
       process.stdout.write('', () => resolve(is_read));
@@ -44,8 +56,8 @@ export async function validate(
   const onProblem = (problem: Problem): void => {
     count++;
     for (const each of problemsOf(problem)) {
-      if (asJson) problems.push(toJson(each));
-      else print(describeProblem(each));
+      if (asJson) array.add(toJson(each));
+      else write(`${describeProblem(each)}\n`);
     }
   };
   try {
@@ -53,14 +65,15 @@ export async function validate(
       dialect,
       max_line_bytes: limits.line_bytes,
       onProblem,
-      // A reader that went away wants no more; the exit status is certain by then.
-      isEnough: () => !is_read,
+      // Once the reader has gone the rest is of no use; the exit status is certain by then.
+      isEnough: async () => !(await isRead()),
     });
-    if (asJson) print(JSON.stringify(problems, undefined, 2));
+    if (asJson) array.end();
     else if (await isRead()) process.stderr.write(`${describeCounts(counts)}\n`);
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;
-    // Nothing is said to a reader that went away before.
+    if (asJson) array.end();
+    // A reader that has gone gets no message.
     return (await isRead()) ? failed(error.message) : { status: EXIT.failed };
   }
   return { status: count === 0 ? EXIT.ok : EXIT.failed };

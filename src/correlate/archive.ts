@@ -1,6 +1,6 @@
 /**
- * Runs that have ended and wait for nothing: late children and late events still find them, and meanwhile they cost no record of
- * their own. An archived run is never changed: who has to change it takes it out.
+ * Ended runs that wait for nothing. Late children and late events still find them, and meanwhile they need no record of their
+ * own. An archived run is never changed in place: `recall` takes it out first.
  */
 import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../capture/bounded.js';
 import { isThere } from '../capture/tracked-map.js';
@@ -26,7 +26,7 @@ function waitsForNothing(run: Run): boolean {
   );
 }
 
-/** Nothing of it is missing that could still come and be matched. */
+/** Whether the run's sequence numbers are contiguous from its start: then no event of it is missing. */
 const isWhole = ({ first_seen, last_seen, seen_below }: Run): boolean =>
   seen_below === undefined && first_seen <= 1 && first_seen <= last_seen;
 
@@ -36,7 +36,7 @@ function archive({ state, options }: Context, run: Run): void {
   if (session?.latest === run) session.latest = undefined;
   const { cancelled_at_ms, yielded_at_ms } = run.aside;
   if (cancelled_at_ms === undefined && yielded_at_ms === undefined) run.aside = NOTHING_ASIDE;
-  // Nothing waits under a call that is still to come: none can close a circle.
+  // No call is pending, so no cycle of parent calls can still form.
   else asideOf(run).wrapped = none();
   if (isWhole(run)) forgetCalls(run);
   letSleep(state.waking, run);
@@ -46,7 +46,7 @@ function archive({ state, options }: Context, run: Run): void {
 
 const countWaiting = ({ runs, open_count }: State): number => runs.size - open_count;
 
-/** Ended runs that wait for something are bounded, too: the one that has waited longest waits no more. */
+/** Ended runs that still wait for something are limited, too: over the limit the one that has waited longest is settled. */
 function makeRoomForWaiting(context: Context, settle: (context: Context, run: Run) => void): void {
   const { state, options } = context;
   while (countWaiting(state) > options.limits.ended_runs) {
@@ -60,7 +60,7 @@ function makeRoomForWaiting(context: Context, settle: (context: Context, run: Ru
   }
 }
 
-/** Puts a run away that has ended, once it waits for nothing. `settle` gives out what a run waits with. */
+/** Archives a run that has ended, once it waits for nothing. `settle` emits everything that a run still holds. */
 export function archiveEnded(context: Context, run: Run, settle: (context: Context, run: Run) => void): void {
   const { state } = context;
   if (run.ended === undefined || !isThere(run)) return;
@@ -76,21 +76,18 @@ export function archiveEnded(context: Context, run: Run, settle: (context: Conte
   makeRoomForWaiting(context, settle);
 }
 
-/** A run that was put away, to be looked at. */
+/** An archived run, to be read only. */
 export const archived = (state: State, key: string): Readonly<Run> | undefined =>
   getEntry(state.archive, key);
 
-/** Catches up on what waking would have done while the run was put away: it wakes again for what is still waited for. */
+/** Applies the timeouts that passed while the run was archived, and schedules the others. */
 function resume(context: Context, run: Run): void {
   expireChats(context, run, context.now_ms);
   for (const { due_ms = Infinity } of run.steps)
     if (due_ms > context.now_ms) wakeBy(context.state.waking, run, due_ms);
 }
 
-/**
- * A copy to be changed. What is replaced as a whole is shared. So are the collections of what a run waits with: none of them had
- * anything in it when the run was put away, and what is empty is never changed in place.
- */
+/** A mutable copy. Immutable values are shared; so are the empty collections, which are never mutated in place. */
 function copyOf(known: Readonly<Run>): Run {
   const run = { ...known };
   run.epoch = 0;
@@ -105,15 +102,15 @@ function copyOf(known: Readonly<Run>): Run {
   return run;
 }
 
-/** Takes a run out again that was put away: it is to be changed. */
+/** Takes a run out of the archive so that it can be changed. */
 export function recall(context: Context, key: string): Run | undefined {
   const { state } = context;
   const known = archived(state, key);
   if (known === undefined) return undefined;
-  // It may not have been written down yet as it was when it was put away.
+  // A copy, since the archived state may not have been persisted yet.
   const run = copyOf(known);
   deleteEntry(state.archive, key);
-  // The record that it had under its number may be on its way out.
+  // A new number, since the record under its old one may be about to be removed.
   run.number = nextNumber(state);
   state.runs.set(key, run);
   resume(context, run);

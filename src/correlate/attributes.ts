@@ -1,18 +1,18 @@
 /**
- * The tables from what is known of a run, a call or a model call to the attributes of its span, its records and its measurements,
- * under the names of the current GenAI conventions and, where they have none, under `openclaw.`.
+ * The attribute tables: from a run, a tool call or a model call to the attributes of its span, its log records and its
+ * measurements, under the names of the current GenAI conventions and, where they have none, under `openclaw.`.
  */
 import type { EventOf } from '../model/event.js';
 import type { Attributes, AttributeValue } from '../model/telemetry.js';
 import type { NamedCall, OpenCall, Reasoning, Run, Session } from './state.js';
 
-/** The agent as people call it: a sub-agent's label where it has one, else the agent's id. */
+/** The agent's display name: a sub-agent's label if it has one, else the agent's id. */
 export const agentName = (run: Run, session: Session): string => session.label ?? run.agent_id;
 
-/** The conversation is the session's id where one is known. */
+/** The conversation id: the session's id if it is known, else its key. */
 const conversation = (run: Run, session: Session): string => session.session_id ?? run.session_key;
 
-/** What every log record of a run carries. */
+/** Attributes of every log record of a run. */
 export const runLogIdentity = (run: Run, session: Session): Attributes => ({
   'gen_ai.agent.id': run.agent_id,
   'gen_ai.agent.name': agentName(run, session),
@@ -29,8 +29,8 @@ export interface RunEnd {
   output?: { text: string; size_bytes: number } | undefined;
 }
 
-// The tables are written out, each with the same first lines: an object put together from others takes five times as long, and
-// in V8 as Node 20 has it ten times and more where something is added behind what was spread.
+// Each table is one literal, and the common lines are repeated: an object composed of others takes five times as long, and with
+// the V8 of Node 20 ten times and more if properties follow a spread.
 
 export const runAttributes = (run: Run, session: Session, end?: RunEnd): Attributes => ({
   'gen_ai.operation.name': 'invoke_agent',
@@ -93,7 +93,7 @@ export const callAttributes = (run: Run, session: Session, call: OpenCall, end?:
   'openclaw.output.size_bytes': end?.result?.size_bytes,
 });
 
-/** What is known of a model call; tokens are left out where it failed before any were counted. */
+/** A model call. `usage` is absent if it failed before any tokens were counted. */
 export interface ModelCall {
   model: string;
   provider: string;
@@ -104,10 +104,10 @@ export interface ModelCall {
   late: boolean;
 }
 
-/** A model or provider that nobody has named. */
+/** Name of a model or provider that is not known. */
 export const UNKNOWN = 'unknown';
 
-/** What every measurement of a model call carries. */
+/** Attributes of every measurement of a model call. */
 export const chatLabels = (
   run: Run,
   session: Session,
@@ -124,13 +124,14 @@ export const chatLabels = (
 const reasoningMessages = ({ text }: Reasoning): string | undefined =>
   text && messages('assistant', 'reasoning', text);
 
-/** What came to be known of a call's reasoning, laid over what was known before. */
+/** A call's attributes with additional reasoning; where that has no value, the previous one stays. */
 export const withReasoning = (attributes: Attributes, reasoning: Reasoning): Attributes => ({
   ...attributes,
   'gen_ai.usage.reasoning.output_tokens':
     reasoning.tokens ?? attributes['gen_ai.usage.reasoning.output_tokens'],
   'openclaw.reasoning.duration_ms': reasoning.duration_ms ?? attributes['openclaw.reasoning.duration_ms'],
   'gen_ai.output.messages': reasoningMessages(reasoning) ?? attributes['gen_ai.output.messages'],
+  'openclaw.reasoning.size_bytes': reasoning.size_bytes ?? attributes['openclaw.reasoning.size_bytes'],
 });
 
 export const chatAttributes = (run: Run, session: Session, call: ModelCall): Attributes => ({
@@ -150,6 +151,7 @@ export const chatAttributes = (run: Run, session: Session, call: ModelCall): Att
   'gen_ai.usage.reasoning.output_tokens': call.reasoning.tokens,
   'openclaw.reasoning.duration_ms': call.reasoning.duration_ms,
   'gen_ai.output.messages': reasoningMessages(call.reasoning),
+  'openclaw.reasoning.size_bytes': call.reasoning.size_bytes,
   'gen_ai.response.id': call.response_id,
   'gen_ai.response.finish_reasons': call.finish_reason === undefined ? undefined : [call.finish_reason],
   'openclaw.late': call.late || undefined,

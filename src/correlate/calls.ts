@@ -1,6 +1,6 @@
 /**
- * Tool calls. `tool.call` opens one, `tool.output` or `tool.error` ends it. An end that comes before its call waits for it,
- * and so does a nested call for the call that wraps it.
+ * Tool calls. `tool.call` opens one, `tool.output` or `tool.error` ends it. An end that arrives before its call waits for the
+ * call, and an ended nested call waits for its parent call.
  */
 import { takeOldest } from '../capture/bounded.js';
 import { addId } from '../capture/id-set.js';
@@ -33,19 +33,19 @@ import {
 } from './state.js';
 import { currentStep } from './steps.js';
 
-/** The tool by which a run yields: after it the run makes no more model calls. */
+/** The tool by which a run yields; the run makes no model calls after it. */
 const YIELD_TOOL = 'sessions_yield';
 
 export const MAX_SPAN_EVENTS = 128;
 const MAX_EARLY_ENDS = 1_000;
 
-/** Calls within calls go no deeper than this; one that is deeper hangs under the run. */
+/** Maximum depth of nested calls; a deeper one becomes a child of the run. */
 const MAX_DEPTH = 1_000;
 
-/** Ended calls of one run that are remembered with the call that wraps each. */
+/** Ended calls of one run that are remembered with their parent calls. */
 const MAX_WRAPPED = 1_000;
 
-/** `error.type` of what was closed because a bound was reached. */
+/** `error.type` of runs and calls that were closed because a limit was reached. */
 export const GIVEN_UP = 'given_up';
 
 type ToolCall = EventOf<'tool.call'>;
@@ -69,7 +69,7 @@ function callSpan(context: Context, run: Run, call: OpenCall, closing?: CallClos
     error: closing?.error,
     attributes: callAttributes(run, sessionOf(context, run.session_key), call, closing?.end),
     links: [],
-    // A copy that has been given out stays as it was.
+    // A copy: spans that were already emitted must not change.
     events: call.events.slice(),
     parent_agent_id: run.descent?.parent_agent_id,
     is_continuation: undefined,
@@ -93,7 +93,7 @@ function newCall(context: Context, run: Run, event: ToolCall, span_id: string): 
   };
 }
 
-/** Over the bound the oldest open call is given up. */
+/** Closes the oldest open call if the limit of open calls is reached. */
 function makeRoomForCall(context: Context): void {
   const { open_calls, open_call_count, runs } = context.state;
   if (open_call_count < context.options.limits.open_calls) return;
@@ -127,18 +127,18 @@ export function onToolCall(context: Context, run: Run, event: ToolCall): void {
   emitLog(context, event, { run, call });
   if (call.late) {
     wakeBy(context.state.waking, run, lateDue(context, run));
-    // A child may wait for whoever made it.
+    // A held child may wait for the run that made this call.
     if (context.state.waiting.size > 0) context.arrived.push(sessionWait(run.session_key));
   }
   unpark(context, run, call.call_id);
   applyEarlyEnd(context, run, call.call_id);
 }
 
-/** The call that wraps this one; undefined also where it has ended and all that wraps it was known by then. */
+/** The parent call. Undefined also for an ended call all of whose outer calls were known when it ended. */
 const wrapperOf = (run: Run, call_id: string): string | undefined =>
   (CALLS.find(run.calls, call_id) ?? WRAPPED.find(run.aside.wrapped, call_id))?.parent_call_id;
 
-/** The last of the calls that wrap this one, known or not: itself, if they come back to it; undefined if they are too many. */
+/** Follows parent calls outwards to the outermost id. Returns `call_id` itself for a cycle, undefined beyond `MAX_DEPTH`. */
 function lastWrapper(run: Run, call_id: string, parent_call_id: string): string | undefined {
   let last = parent_call_id;
   for (let depth = 0; depth < MAX_DEPTH; depth++) {
@@ -149,7 +149,10 @@ function lastWrapper(run: Run, call_id: string, parent_call_id: string): string 
   return undefined;
 }
 
-/** Calls that wrap each other, back to this one, hang under the run; those of them that have been given out stay where they are. */
+/**
+ * Breaks a cycle of parent calls: its open calls, and a parked one that waits for this call, become children of the run. Spans
+ * that were already emitted stay as they are.
+ */
 function hangUnderRun(context: Context, run: Run, call: OpenCall, parent_call_id: string): void {
   call.parent_call_id = undefined;
   for (let at = parent_call_id; at !== call.call_id; ) {
@@ -161,7 +164,7 @@ function hangUnderRun(context: Context, run: Run, call: OpenCall, parent_call_id
   }
 }
 
-/** Each call is looked at when it begins: there is no circle but one that it closes. */
+/** Every call is checked when it begins, so the only possible cycle is one that this call closes. */
 function breakCircle(context: Context, run: Run, call: OpenCall, parent_call_id: string): void {
   const last = lastWrapper(run, call.call_id, parent_call_id);
   if (last === call.call_id) return hangUnderRun(context, run, call, parent_call_id);
@@ -170,7 +173,7 @@ function breakCircle(context: Context, run: Run, call: OpenCall, parent_call_id:
   call.parent_call_id = undefined;
 }
 
-/** A call that begins after its run has ended is waited for as long as a child for its parent. */
+/** A call that begins after its run has ended is waited for as long as an unknown parent: `hold_ms`. */
 function lateDue({ now_ms, options }: Context, run: Run): number {
   const due_ms = now_ms + options.limits.hold_ms;
   if (run.ended !== undefined) run.ended.settle_due_ms = due_ms;
@@ -190,9 +193,9 @@ function applyEarlyEnd(context: Context, run: Run, call_id: string): void {
 }
 
 function onPartialOutput(context: Context, call: OpenCall, event: EventOf<'tool.output'>): void {
+  if (call.events.length >= MAX_SPAN_EVENTS) return giveUp(context, 'span_events');
   const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
-  if (call.events.length >= MAX_SPAN_EVENTS) return giveUp(context, 'span_events');
   call.events = added(call.events, {
     name: 'openclaw.tool_output',
     ts_ms: event.ts,
@@ -203,7 +206,10 @@ function onPartialOutput(context: Context, call: OpenCall, event: EventOf<'tool.
   });
 }
 
-/** An end whose call has not been seen: it waits for it, and for its record. False where another one waits, or too many. */
+/**
+ * Stores an end whose call has not been seen, without logging it until the call arrives. False if an end of that call is
+ * already stored, or the limit is reached.
+ */
 function keepEarlyEnd(context: Context, run: Run, event: ToolEnd): boolean {
   if (EARLY_ENDS.find(run.aside.early_ends, event.call_id) !== undefined) return false;
   if (countOf(run.aside.early_ends) >= MAX_EARLY_ENDS) {
@@ -233,7 +239,7 @@ export function onToolEnd(context: Context, run: Run, event: ToolEnd): void {
   logCallEnd(context, run, event, { call_id, span_id, tool }, callError(run, event));
 }
 
-/** `start_ms` of the call, where that is at hand. */
+/** `start_ms` is present if the call is known. */
 type LoggedCall = NamedCall & Partial<Pick<OpenCall, 'start_ms'>>;
 
 function logCallEnd(
@@ -259,7 +265,9 @@ function logCallEnd(
 
 const EXIT_CODE = 'exit_code';
 
-/** How an end failed, as its span and its record have it, or undefined. A run that was told to stop takes its calls with it. */
+/**
+ * The error of an end, for its span and its log record, or undefined. In a cancelled run a generic error counts as cancelled.
+ */
 function callError(run: Run, event: ToolEnd): SpanError | undefined {
   if (event.type === 'tool.output') {
     if (event.exit_code === undefined || event.exit_code === 0) return undefined;
@@ -298,8 +306,8 @@ function measureCall(
 }
 
 /**
- * A call has ended within calls of which one is not known yet, and that one may close a circle. Over the bound it hangs under the
- * run.
+ * Remembers the parent of an ended call while an outer call is unseen, because that call may close a cycle. Over the limit the
+ * call becomes a child of the run.
  */
 function rememberWrapper(context: Context, run: Run, call: OpenCall, parent_call_id: string): void {
   const last = lastWrapper(run, call.call_id, parent_call_id);
@@ -312,7 +320,7 @@ function rememberWrapper(context: Context, run: Run, call: OpenCall, parent_call
   aside.wrapped = WRAPPED.add(aside.wrapped, { call_id: call.call_id, parent_call_id });
 }
 
-/** Ends the call's span; where the call that wraps it is not known yet, it is kept for that. */
+/** Ends the call's span and emits it, or parks it while its parent call is unknown. */
 function closeCall(context: Context, run: Run, call: OpenCall, closing: CallClosing): void {
   run.calls = CALLS.remove(run.calls, call.call_id);
   if (call.is_open) context.state.open_call_count--;
@@ -325,10 +333,10 @@ function closeCall(context: Context, run: Run, call: OpenCall, closing: CallClos
   else park(context, run, span, wrapper);
 }
 
-/** Keeps a span that has ended until the call of this run that it hangs under is seen. */
+/** Stores an ended span until the call of this run that is its parent is seen. */
 export function park(context: Context, run: Run, span: SpanRecord, parent_call_id: string): void {
   const { state, options, now_ms } = context;
-  // It has ended all the same: a second start must not open it again.
+  // It has ended although it is not emitted: a second start must not open it again.
   addId(state.ended_spans, span.span_id, options.limits.seen_ids);
   const due_ms = now_ms + options.limits.hold_ms;
   const aside = asideOf(run);
@@ -339,7 +347,7 @@ export function park(context: Context, run: Run, span: SpanRecord, parent_call_i
 export const isKnownCall = (context: Context, run: Run, call_id: string): boolean =>
   CALLS.find(run.calls, call_id) !== undefined || hasEnded(context, callSpanId(run, call_id));
 
-/** Gives out the spans that are wanted, under this parent. */
+/** Emits the parked spans that `isWanted` selects, under this parent. */
 function giveOutParked(
   context: Context,
   run: Run,
@@ -356,17 +364,17 @@ function unpark(context: Context, run: Run, call_id: string): void {
   giveOutParked(context, run, callSpanId(run, call_id), ({ parent_call_id }) => parent_call_id === call_id);
 }
 
-/** Gives out one span under the run, if it is still here. */
+/** Emits one span as a child of the run, if it is still parked. */
 const giveOutUnderRun = (context: Context, run: Run, span_id: string): void =>
   giveOutParked(context, run, run.span_id, ({ span }) => span.span_id === span_id);
 
-/** What was to hang under a call that never came hangs under the run itself. */
+/** Parked spans whose parent call never came become children of the run. */
 export function expireParked(context: Context, run: Run, until_ms: number): void {
   if (run.aside.parked.length === 0) return;
   giveOutParked(context, run, run.span_id, ({ due_ms }) => due_ms <= until_ms);
 }
 
-/** An end whose call never came is a call that was not seen to begin. */
+/** An end whose call never came becomes a span that begins and ends at that time, marked as partial. */
 export function expireEarlyEnds(context: Context, run: Run, until_ms: number): void {
   for (const { event: end, arrival_ms } of listOf(run.aside.early_ends)) {
     const { call_id } = end;
@@ -391,7 +399,7 @@ export function expireEarlyEnds(context: Context, run: Run, until_ms: number): v
   }
 }
 
-/** Closes the calls that are still open, without inventing a result. */
+/** Closes the calls that are still open, with the given error and without a result. */
 export function closeCalls(context: Context, run: Run, end_ms: number, error: SpanError): void {
   for (const call of listOf(run.calls)) {
     closeCall(context, run, call, { end_ms: Math.max(end_ms, call.start_ms), error });

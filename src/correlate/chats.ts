@@ -1,6 +1,6 @@
 /**
- * Model calls. `agent.step_started` opens one, `llm.tokens` ends it, `llm.reasoning` adds to it, see `reasoning.ts`. A step whose
- * tokens never come failed or was not stored: it becomes a span without tokens.
+ * Model calls. `agent.step_started` opens one, `llm.tokens` ends it, `llm.reasoning` adds to it, see `reasoning.ts`. A step
+ * whose tokens never arrive has failed, or its message was not stored: it becomes a span without tokens.
  */
 import { setEntry } from '../capture/bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
@@ -50,7 +50,7 @@ import {
 
 const USAGE = 'gen_ai.client.inference.usage';
 
-/** Of a step whose number a call has been given, or stands for; they count from 1. */
+/** The number of a step whose own number is already used by a call. Real numbers begin at 1. */
 const NO_NUMBER = 0;
 
 function supersede(context: Context, run: Run, step: OpenStep, ts: number): void {
@@ -64,7 +64,7 @@ function holdStep(context: Context, run: Run, step: OpenStep): void {
   wakeBy(context.state.waking, run, step.due_ms);
 }
 
-/** Once a run has yielded or was told to stop, the gateway still announces a model call that is never made. */
+/** After a yield or an abort the gateway still announces one model call, which is never made. */
 const isPhantom = (
   { aside: { yielded_at_ms = Infinity, cancelled_at_ms = Infinity } }: Run,
   ts: number,
@@ -83,11 +83,11 @@ export function onStepStarted(context: Context, run: Run, event: EventOf<'agent.
   step.provider = event.provider ?? step.provider;
   if (failed !== undefined) moveFailure(context, run, failed, step);
   if (step === currentStep(run) && step.failed_ms === undefined) takeNextReasoning(context, run, step);
-  // A step that comes out of turn is not the current one, whatever becomes of it.
+  // A step that arrives out of order is not the current one, even if it is never matched.
   if (step !== currentStep(run) || run.ended !== undefined) supersede(context, run, step, event.ts);
 }
 
-/** Over the bound the oldest step that waits for its call is given out without it. */
+/** Emits the oldest unmatched step if the run has reached its limit of steps. */
 function makeRoomForStep(context: Context, run: Run): void {
   const oldest = stepToGiveUp(run);
   if (oldest === undefined) return;
@@ -115,7 +115,7 @@ function openStep(context: Context, run: Run, start_ms: number, seq?: number): O
     reasoning: undefined,
   };
   addStep(run, step);
-  // The call of one that comes behind it has been counted.
+  // If a call that arrived earlier ends it, that call was counted in `step_count` already.
   if (step.ended_by === undefined) step.number = ++run.step_count;
   return step;
 }
@@ -133,7 +133,7 @@ const hasNoId = (event: EventOf<'llm.tokens'>): boolean =>
 
 type Failure = Pick<OpenStep, 'error' | 'failed_ms' | 'model' | 'provider'>;
 
-/** Its message may still come and name it, so it is held. */
+/** Marks a step as failed. It is held, since its message may still arrive and give it an id. */
 function failStep(
   context: Context,
   run: Run,
@@ -150,7 +150,7 @@ function failStep(
   rematch(run, step);
 }
 
-/** It was the later one of two attempts that failed. */
+/** Moves a failure from a step to a later one, which is now known to be the one that failed. */
 function moveFailure(context: Context, run: Run, earlier: OpenStep, later: OpenStep): void {
   failStep(context, run, later, earlier);
   earlier.error = undefined;
@@ -159,7 +159,10 @@ function moveFailure(context: Context, run: Run, earlier: OpenStep, later: OpenS
   rematch(run, earlier);
 }
 
-/** A step failed. Where none can have, or one has already, it was another attempt, of which no step told that it began. */
+/**
+ * Handles a failure without an id. If no step can have failed then, or the step has failed already, it was another attempt,
+ * whose start was not reported.
+ */
 function onStepFailed(context: Context, run: Run, event: EventOf<'llm.tokens'>, error: ErrorDetail): void {
   const { model, provider, ts, ended_at: failed_ms = ts, started_at = ts } = event;
   const failure: Failure = { error, failed_ms, model, provider };
@@ -169,7 +172,7 @@ function onStepFailed(context: Context, run: Run, event: EventOf<'llm.tokens'>, 
     takeNextReasoning(context, run, attempt);
     return failStep(context, run, attempt, failure);
   }
-  // What was told of it before this, and happened later, was the other attempt.
+  // The failure already recorded for this step is the later one, so it belongs to another attempt.
   if (step.failed_ms !== undefined) failStep(context, run, openStep(context, run, step.failed_ms), step);
   failStep(context, run, step, failure);
 }
@@ -195,7 +198,7 @@ export function onTokens(context: Context, run: Run, event: EventOf<'llm.tokens'
   endChat(context, run, event, named_id ?? chatSpanId(run, String(takeNumber(run, step))), step);
 }
 
-/** The call has ended: these tokens are not counted. */
+/** The call has ended already, so its tokens are not counted again. */
 function logAgain(context: Context, run: Run, event: EventOf<'llm.tokens'>, span_id: string): void {
   emitLog(context, event, {
     run,
@@ -208,8 +211,8 @@ function logAgain(context: Context, run: Run, event: EventOf<'llm.tokens'>, span
 }
 
 /**
- * The number that a call without an id is known by: its step's, or else the latest. It is given once: what comes out of turn may
- * show that the step is another call's, or that none has ended it, and then it gets a new one.
+ * The number that a call without an id is known by: its step's, or else the latest. A number is used only once: a late event
+ * may show that another call, or none, ended the step, and then the step gets a new number.
  */
 function takeNumber(run: Run, step: OpenStep | undefined): number {
   if (step === undefined) return run.step_count;
@@ -221,7 +224,7 @@ function takeNumber(run: Run, step: OpenStep | undefined): number {
 const isKnownChat = (context: Context, run: Run, span_id: string): boolean =>
   hasEnded(context, span_id) || CHATS.find(run.chats, span_id) !== undefined;
 
-/** The step is kept for a while: an event that comes out of turn may show that another call ended it. */
+/** The matched step is held for a while: an event out of order may show that another call ended it. */
 function takeStep(context: Context, run: Run, step: OpenStep, call: EndedCall): void {
   step.taken = true;
   holdStep(context, run, step);
@@ -265,7 +268,7 @@ function endChat(
   finishOrHold(context, run, span, call);
 }
 
-/** A step's failure tells its kind, the message of the call only that it failed. */
+/** A step's failure has a specific type and message; the call's own message may only state that it failed. */
 function mergeErrors(own: ErrorDetail | undefined, ofStep: ErrorDetail | undefined): ErrorDetail | undefined {
   if (own === undefined || ofStep === undefined) return own;
   return own.type === undefined || own.type === 'error' ? { ...own, ...ofStep } : own;
@@ -307,7 +310,10 @@ function measureUsage(context: Context, { usage }: ModelCall, labels: Attributes
   measure(context, 'openclaw.cost', usage.cost_usd, labels);
 }
 
-/** A call whose reasoning is known, or that failed, is final; another is held for it, and shown meanwhile. */
+/**
+ * A call whose reasoning is known, or that has no usage, is final. Any other is held for its reasoning, with a preview
+ * meanwhile.
+ */
 function finishOrHold(context: Context, run: Run, span: SpanRecord, call: ModelCall): void {
   const session = sessionOf(context, run.session_key);
   const labels = chatLabels(run, session, call);
@@ -319,7 +325,7 @@ function finishOrHold(context: Context, run: Run, span: SpanRecord, call: ModelC
       context,
       'gen_ai.client.inference.duration',
       seconds(span.start_ms, end_ms),
-      // What is measured under the same object is looked up once.
+      // The same object is passed each time, so that its attributes are looked up once.
       span.error === undefined ? labels : chatLabels(run, session, call, span.error.type),
     );
   if (call.reasoning.tokens !== undefined || call.usage === undefined) {
@@ -360,20 +366,20 @@ function letGo(context: Context, run: Run, chat: HeldChat): void {
   run.chats = CHATS.remove(run.chats, chat.span.span_id);
 }
 
-/** How soon a call that is waited for longer is looked at again. */
+/** How often a call that is held beyond its deadline is checked again. */
 const LOOK_AGAIN_MS = 1_000;
 
-/** Whether a call is waited for longer than it would be; it is looked at again then. */
+/** Whether a call is held beyond its deadline; sets when it is checked again. */
 function isAwaited(context: Context, chat: HeldChat, until_ms: number): boolean {
   const { now_ms, patient_until_ms, options } = context;
   const last_ms = Math.min(patient_until_ms, chat.due_ms + options.limits.chat_patience_ms);
-  // At an end everything is given out.
+  // On a flush (`until_ms` is Infinity) nothing is held any longer.
   if (until_ms !== now_ms || now_ms >= last_ms) return false;
   chat.look_ms = now_ms + LOOK_AGAIN_MS;
   return true;
 }
 
-/** Gives out what has waited long enough: steps that no call ended, calls without reasoning. */
+/** Emits what has passed its deadline: steps that no call ended, and calls without reasoning. */
 export function expireChats(context: Context, run: Run, until_ms: number): void {
   expireNextReasoning(context, run, until_ms);
   let last_ms = Math.max(...run.steps.map(({ due_ms = -Infinity }) => due_ms));
@@ -389,11 +395,11 @@ export function expireChats(context: Context, run: Run, until_ms: number): void 
   }
   const isWaiting = countOf(run.chats) > 0 || run.steps.some((step) => (step.due_ms ?? Infinity) > until_ms);
   if (run.ended === undefined || isWaiting) return;
-  // A run that waited for none of its calls when it ended is told late, and its events may still be matched.
+  // A run without pending calls when it ended was reported late: more of its events may arrive, so keep the calls for matching.
   if (until_ms === Infinity || last_ms > run.ended.arrival_ms) forgetCalls(run);
 }
 
-/** The run has ended: its steps wait for a last message, but a step that was announced and never made is dropped. */
+/** The run has ended: its steps are held for a last message, except announced ones that are never made, which are dropped. */
 export function endSteps(context: Context, run: Run, end: Pick<RunClosing, 'end_ms' | 'error'>): void {
   keepSteps(run, (step) => step.error !== undefined || !isPhantom(run, step.start_ms));
   for (const step of unmatchedSteps(run)) {
@@ -405,7 +411,7 @@ export function endSteps(context: Context, run: Run, end: Pick<RunClosing, 'end_
   holdNextReasoning(context, run);
 }
 
-/** No more events come for this run: nothing is worth waiting for. */
+/** No more events of this run will arrive: emits everything at once. */
 export function flushChats(context: Context, run: Run): void {
   for (const step of run.steps) step.due_ms ??= context.now_ms;
   expireChats(context, run, Infinity);

@@ -1,6 +1,6 @@
 /**
- * The correlator: events in, spans, measurements and log records out. It is pure and synchronous: no I/O, no clock, no
- * randomness. It is told what time it is, and says when it wants to be asked again.
+ * The correlator: events in; spans, measurements and log records out. It is pure and synchronous: no I/O, no clock, no
+ * randomness. It is passed the current time, and reports when it must be called next.
  */
 import { getEntry } from '../capture/bounded.js';
 import { beginCapture, type CaptureOptions } from '../capture/tracked.js';
@@ -50,49 +50,53 @@ import {
   setSession,
 } from './state.js';
 
-/** What a correlator gives out, and how long it waits. */
+/** Options of a correlator: what it emits, and how long it waits. */
 export interface CorrelatorOptions {
   /** Record inputs, outputs and reasoning text. Default: false. */
   content?: boolean;
-  /** Bytes of content that one attribute holds. Default: 16 KiB. */
+  /** Maximum bytes of content in one attribute. Default: 16 KiB. */
   content_max_bytes?: number;
-  /** Give out copies of spans that are not final. Default: true. */
+  /** Emit copies of spans that are not final. Default: true. */
   previews?: boolean;
-  /** Give out log records. Default: true. */
+  /** Emit log records. Default: true. */
   logs?: boolean;
-  /** Give out measurements. Default: true. */
+  /** Emit measurements. Default: true. */
   measurements?: boolean;
-  /** What is absent, or undefined, is as `DEFAULT_LIMITS` has it. */
+  /** A limit that is absent or undefined has its value from `DEFAULT_LIMITS`. */
   limits?: GivenLimits;
 }
 
 /** Events in; spans, log records and measurements out. No event makes it throw. */
 export interface Correlator {
-  /** Takes one event, at this time (epoch milliseconds). What comes of it is added to `out`. */
+  /** Applies one event at this time (epoch milliseconds). The result is added to `out`. */
   apply(event: AgentEvent, now_ms: number, out?: Emission): Emission;
-  /** Gives out what has waited long enough. */
+  /** Applies all timeouts that are due, and emits the results. */
   expire(now_ms: number, out?: Emission): Emission;
   /**
-   * No source is left to tell what is missing: opens every held run whose end has been seen, without waiting for its parent. Those
-   * that go on stay held.
+   * No source is left to report what is missing: opens every held run whose end has been seen, without waiting for its parent.
+   * Held runs without an end stay held.
    */
   releaseEnded(now_ms: number): Emission;
-  /** When `expire` has something to do, epoch milliseconds; undefined where nothing waits. Asking early or late is harmless. */
+  /**
+   * When `expire` must be called next, in epoch milliseconds; undefined if nothing waits. Calling it early or late is harmless.
+   */
   nextDeadline(): number | undefined;
   /**
-   * Who tells reasoning tokens can't be asked, or has only just become able to be: until this instant (epoch milliseconds)
-   * ended model calls wait for them, up to a bound.
+   * The source of reasoning tokens can't be asked, or is only just back: until this time (epoch milliseconds) ended model calls
+   * wait for their tokens, up to a limit, and no run counts as idle.
    */
   waitForReasoning(until_ms: number): void;
-  /** No more events come: everything held is given out, and every open run is closed with `shutdown`. */
+  /** No event could be received before this time (epoch milliseconds), so no run was idle. */
+  wake(now_ms: number): void;
+  /** No more events will arrive: emits everything held, and closes every open run with `shutdown`. */
   close(now_ms: number): Emission;
   counts(): CorrelatorCounts & { runs_open: number };
   /**
-   * What has changed since the capture before, as records whose keys begin with `state/`; in the first one everything. A
-   * capture is to be complete before the next is taken. It keeps no changes before the first one.
+   * The changes since the previous capture as records whose keys begin with `state/`; in the first capture everything. A
+   * capture must be complete before the next begins. Changes are tracked from the first capture on.
    */
   capture(options?: CaptureOptions): StagedCapture;
-  /** Of the records that it was restored from, the number that could not be used. The next capture removes them. */
+  /** Number of saved records that could not be used. The next capture removes them. */
   unusable_records: number;
 }
 
@@ -112,18 +116,18 @@ function learn(context: Context, event: AgentEvent): void {
   setSession(context, event.session_key, { runs, session_id, agent_id, channel, label, spawn, latest });
 }
 
-/** A spawn ties a child's run under its parent, and opens the child if it waits for that. */
+/** Links a child's run to its parent, and opens the child if it waited for that. */
 function applySpawn(context: Context, event: EventOf<'subagent.spawned'>, key: string): void {
   const isLogged = rememberSpawn(context, event);
   context.arrived.push(childWait(event.session_key));
   if (isLogged) return;
-  // Neither the parent nor the child is known yet: the record waits for the child.
+  // Neither the parent nor the child is known yet: the log record waits for the child.
   const held = hold(context, event, identityOf(context, event, key));
   tryOpen(context, held);
   makeRoomForHeld(context);
 }
 
-/** Also of an event that has been seen before: it may come again to say this. */
+/** Duplicates count too: an event may be repeated only to report the gap. */
 function sayGap(context: Context, run: Run, event: AgentEvent): void {
   if (event.gap === true) markGap(context, run);
 }
@@ -134,9 +138,9 @@ function applyToRun(context: Context, run: Run, event: AgentEvent): void {
   if (run.ended !== undefined) putAway(context, run);
 }
 
-/** An event of a run that is not known. */
+/** Applies an event of a run that is neither live nor archived. */
 function applyUnknown(context: Context, event: AgentEvent, identity: Identity): void {
-  // It has ended, so long ago that it is forgotten, and with it which of its events have been seen.
+  // The run ended so long ago that it was forgotten, and its sequence numbers with it: treat the event as a duplicate.
   if (hasEnded(context, identity.span_id)) {
     context.state.counts.duplicates++;
     return;
@@ -147,7 +151,7 @@ function applyUnknown(context: Context, event: AgentEvent, identity: Identity): 
   makeRoomForHeld(context);
 }
 
-/** Whether it is a new one; then what it tells of its session is known from here on. */
+/** Whether the event is new. If it is, its session's fields are updated from it. */
 function isNew(context: Context, event: AgentEvent, seen: Seen): boolean {
   const isFirst = isFirstSight(context, event, seen);
   if (isFirst) learn(context, event);
@@ -155,12 +159,12 @@ function isNew(context: Context, event: AgentEvent, seen: Seen): boolean {
   return isFirst;
 }
 
-/** Of a run that is held, or not known at all. */
+/** The identity of a held run, or a new one. */
 function identityOf({ state }: Context, { session_key, run_id = '' }: AgentEvent, key: string): Identity {
   return state.held.get(key) ?? { session_key, run_id, span_id: key, ...noneSeen() };
 }
 
-/** Whether a run that is not open is known: by events of its own, or by a spawn that names it. */
+/** Whether a run that is not live is known: by events of its own, or by a spawn that names it. */
 function isKnownRun(context: Context, key: string): boolean {
   const { archive, held, spawns } = context.state;
   if (getEntry(archive, key) !== undefined || getEntry(spawns, key) !== undefined) return true;
@@ -168,10 +172,10 @@ function isKnownRun(context: Context, key: string): boolean {
   return (waiting !== undefined && isSeenRun(context, waiting)) || hasEnded(context, key);
 }
 
-/** Of a session any run is meant. */
+/** Stands for any child of a session. */
 const ANY = { key: '', run_id: '' };
 
-/** The latest run of a session, also of those that are not open yet. */
+/** Key of the latest run of a session, including held runs. */
 function latestOf(context: Context, session_key: string): string | undefined {
   const { sessions } = context.state;
   const key = getEntry(sessions, session_key)?.runs.at(-1);
@@ -184,7 +188,10 @@ function latestOf(context: Context, session_key: string): string | undefined {
   return latest?.key;
 }
 
-/** What is said of a sub-agent may name its session alone: it is about its latest run. Once that has ended, nothing of it changes. */
+/**
+ * An event about a sub-agent may name only its session: then it applies to the latest run there. An archived run is only
+ * changed to mark a gap; otherwise the event just gets its log record.
+ */
 function applyToSubagent(context: Context, event: AgentEvent, own: string): void {
   const { state } = context;
   const key = isKnownRun(context, own) ? own : (latestOf(context, event.session_key) ?? own);
@@ -197,7 +204,7 @@ function applyToSubagent(context: Context, event: AgentEvent, own: string): void
   else dispatch(context, { ...ended }, event);
 }
 
-/** An event of a run that is not at hand: of one that has ended, or is not open yet, or of which only a spawn or a result tells. */
+/** Applies an event of a run that is not live: archived, not opened yet, or mentioned only by a spawn or a result. */
 function applyToAbsent(context: Context, event: AgentEvent, key: string): void {
   if (isAboutSubagent(event)) {
     if (!isNew(context, event, noneSeen())) return;
@@ -233,10 +240,10 @@ function applyEvent(context: Context, event: AgentEvent): void {
   else applyToLive(context, run, event);
 }
 
-/** Sees to all of a run that is due. */
+/** Applies everything of a run that is due. */
 function expireRun(context: Context, run: Run): void {
   expireLimits(context, run);
-  expireSettle(context, run);
+  expireSettle(context, run, context.now_ms);
   expireChats(context, run, context.now_ms);
   expireEarlyEnds(context, run, context.now_ms);
   expireParked(context, run, context.now_ms);
@@ -274,10 +281,10 @@ function closeAll(context: Context): void {
   const { state } = context;
   for (const key of [...state.held.keys()]) forceOpen(context, key);
   for (const run of runsToChange(state)) {
-    if (run.aside.finishing !== undefined) expireSettle({ ...context, now_ms: Infinity }, run);
+    if (run.aside.finishing !== undefined) expireSettle(context, run, Infinity);
     if (run.ended === undefined) closeRun(context, run, 'shutdown', 'still open when the bridge stopped');
   }
-  // A run that was closed just now may have left its span with a run that was closed before it.
+  // A run that was just closed may have parked its span with a run that was closed before it.
   for (const run of runsToChange(state)) {
     settleRun(context, run);
     putAway(context, run);
@@ -286,8 +293,8 @@ function closeAll(context: Context): void {
 }
 
 /**
- * A correlator. With `saved` it goes on where another one was captured last: these are the records that the changes of all of that
- * one's captures have left, in any order. Those that it can't use it counts, and does without.
+ * Creates a correlator. With `saved` it resumes from another one's last capture: the records that remain after all of its
+ * captures, in any order. Records that can't be used are counted and skipped.
  */
 export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterable<SavedRecord>): Correlator {
   const settings: Options = {
@@ -328,6 +335,9 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
     },
     waitForReasoning(until_ms) {
       patient_until_ms = until_ms;
+    },
+    wake(now_ms) {
+      patient_until_ms = Math.max(patient_until_ms, now_ms);
     },
     close(now_ms) {
       const context = begin(now_ms);

@@ -1,5 +1,5 @@
 /**
- * What each type of event does to its run.
+ * Applies each type of event to its run.
  */
 import type { AgentEvent } from '../model/event.js';
 import { onToolCall, onToolEnd } from './calls.js';
@@ -9,11 +9,11 @@ import { onFinished, onStarted, onSubagentFinished, onSubagentOutput, touch } fr
 import { logSpawn } from './spawns.js';
 import type { Context, Run } from './state.js';
 
-/** Applies an event to its open or remembered run; a spawn may have none. */
+/** Applies an event to its live or archived run; only a spawn may have none. */
 export function dispatch(context: Context, run: Run | undefined, event: AgentEvent): void {
   if (event.type === 'subagent.spawned') return logSpawn(context, event, run);
   if (run === undefined) return;
-  // A start of a run that is open changes nothing: not even when it showed life last.
+  // A start of a run that is open changes nothing, not even the time of its last activity.
   if (event.type === 'agent.started') return onStarted(context, run, event);
   touch(context, run, event.ts);
   switch (event.type) {

@@ -1,5 +1,5 @@
 /**
- * How the correlator speaks: spans once and once only, copies of open ones, a log record per event, measurements.
+ * The correlator's output: ended spans (each one once), previews of open spans, a log record per event, and measurements.
  */
 import { addId, hasId } from '../capture/id-set.js';
 import { type AgentEvent, EVENT_TYPES, type EventType } from '../model/event.js';
@@ -7,7 +7,7 @@ import type { Attributes, InstrumentName, SpanRecord, SpanReference } from '../m
 import { callLogIdentity, runLogIdentity } from './attributes.js';
 import { type Context, type NamedCall, type Run, sessionOf } from './state.js';
 
-/** A span that has ended. What has ended stays ended: its id is never given out again while it is remembered. */
+/** Emits an ended span, and remembers its id so that it is not emitted a second time. */
 export function emitSpan({ state, options, out }: Context, span: SpanRecord): void {
   addId(state.ended_spans, span.span_id, options.limits.seen_ids);
   out.spans.push(span);
@@ -15,7 +15,7 @@ export function emitSpan({ state, options, out }: Context, span: SpanRecord): vo
 
 export const hasEnded = ({ state }: Context, span_id: string): boolean => hasId(state.ended_spans, span_id);
 
-/** A copy of a span that is not final, where anybody wants those. */
+/** Emits a copy of a span that is not final, if previews are wanted. */
 export function emitPreview({ out, options }: Context, copy: () => SpanRecord): void {
   if (options.previews) out.previews.push(copy());
 }
@@ -30,15 +30,15 @@ const EVENT_NAMES = Object.fromEntries(EVENT_TYPES.map((type) => [type, eventNam
   Record<EventType, string>
 >;
 
-/** What a record is about. */
+/** The subject of a log record. */
 export interface LogSubject {
-  /** Absent where no run is known. */
+  /** Undefined if no run is known. */
   run: Run | undefined;
-  /** The call of the run that it is about. */
+  /** The tool call that the record is about. */
   call?: NamedCall;
   /** Default: the call's span, or the run's. */
   span?: SpanReference;
-  /** Attributes of this event alone. */
+  /** Attributes of this event only. */
   detail?: Attributes | undefined;
   failed?: boolean;
 }
@@ -64,7 +64,7 @@ export function emitLog(context: Context, event: AgentEvent, subject: LogSubject
   });
 }
 
-/** Adds to a counter or records in a histogram; nothing is no measurement of a counter. */
+/** Adds to a counter or records in a histogram. An undefined value records nothing. */
 export function measure(
   { out, options }: Context,
   instrument: InstrumentName,
@@ -74,5 +74,5 @@ export function measure(
   if (value !== undefined && options.measurements) out.measurements.push({ instrument, value, attributes });
 }
 
-/** Times of one span can come from two clocks; a duration is never negative. */
+/** A duration in seconds. It is never negative, although the times of one span can come from two clocks. */
 export const seconds = (start_ms: number, end_ms: number): number => Math.max(0, end_ms - start_ms) / 1000;

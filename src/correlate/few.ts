@@ -1,26 +1,26 @@
 /**
- * What a run has a few of, and now and then thousands, by their ids: a list that is searched while it is short, and a map once it
- * is long. A map alone takes four times the memory of the one entry that most have.
+ * Collections of a run that mostly have few entries and occasionally thousands, by id: a list that is searched while it is
+ * short, a map once it is long. A map by itself takes four times the memory of the single entry that most collections have.
  */
 
-/** In the order of their coming. */
+/** In order of insertion. */
 export type Few<V> = readonly V[] | ReadonlyMap<string, V>;
 
-/** What is looked for costs as much in a list of so many as in a map. */
+/** Up to this length, searching a list costs no more than a map. */
 const MAX_LIST = 16;
 
-/** Never changed in place: all collections that are empty are this one. */
+/** The one empty collection, shared by all and never changed in place. */
 const NONE: readonly never[] = [];
 
-/** What every run begins with. */
+/** The initial value of every collection. */
 export const none = <V>(): Few<V> => NONE;
 
-/** How the entries of one kind are told apart. */
+/** Operations on collections of one kind of entry. */
 export interface FewOf<V> {
   find(few: Few<V>, id: string): V | undefined;
-  /** The collection with this entry, in place of another of its id. It may change what it is given: assign what it returns. */
+  /** Adds an entry, in place of one with the same id. It may change the given collection: assign the result. */
   add(few: Few<V>, value: V): Few<V>;
-  /** The collection without that entry. It may change what it is given: assign what it returns. */
+  /** Removes the entry with that id. It may change the given collection: assign the result. */
   remove(few: Few<V>, id: string): Few<V>;
 }
 
@@ -40,7 +40,7 @@ export function fewOf<V>(idOf: (value: V) => string): FewOf<V> {
       const list = few as readonly V[];
       const at = placeOf(list, idOf(value));
       if (at !== -1) return list.with(at, value);
-      // A list that is pushed to has room for sixteen more.
+      // `push` would reserve room for sixteen more entries.
       const longer = list.length === 0 ? [value] : list.concat([value]);
       return longer.length <= MAX_LIST ? longer : toMap(longer);
     },

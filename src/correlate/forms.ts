@@ -1,6 +1,6 @@
 /**
- * How runs, held runs and sessions are written down: what most of them have as a list without names, which takes a third of the
- * time and the room of an object, and the rest as it is.
+ * How runs, held runs and sessions are serialised: most fields as lists without names, which take a third of the time and space
+ * of objects, the rest as it is.
  */
 import type { Form } from '../capture/tracked.js';
 import { countOf, type Few, type FewOf, listOf, none } from './few.js';
@@ -28,17 +28,17 @@ import {
 // biome-ignore lint/suspicious/noExplicitAny: what was written down in this form.
 type Saved = any[];
 
-/** JSON knows no infinity. */
+/** JSON has no infinity. */
 const saveWake = ({ wake_ms }: Pick<Waiting, 'wake_ms'>): number | null =>
   Number.isFinite(wake_ms) ? wake_ms : null;
 
-/** It takes its place in the heap with all others. */
+/** Not in the heap yet: it is added when everything is restored. */
 const loadWake = (wake_ms: number | null): Pick<Waiting, 'wake_ms' | 'heap_place'> => ({
   wake_ms: wake_ms ?? Infinity,
   heap_place: -1,
 });
 
-/** Null where there is nothing. */
+/** Null if the list is empty. */
 const listIfAny = <T>(list: readonly T[]): readonly T[] | null => (list.length === 0 ? null : list);
 
 const loadList = <T>(saved: readonly T[] | null): readonly T[] => saved ?? emptyList();
@@ -46,10 +46,10 @@ const loadList = <T>(saved: readonly T[] | null): readonly T[] => saved ?? empty
 const loadFew = <V>(saved: readonly V[] | null | undefined, { add }: FewOf<V>): Few<V> =>
   (saved ?? []).reduce<Few<V>>(add, none());
 
-/** What JSON has as null where it was undefined. */
+/** JSON saves undefined in a list as null; this reverses it. */
 const orUndefined = (saved: Saved): Saved => saved.map((each) => each ?? undefined);
 
-/** What is known besides the end: null, the start that a message told, or all of it. */
+/** The fields of an ended call besides its end: null, only the start that its message stated, or all of them. */
 const saveRest = ({ start_ms, is_message, seq, has_failed }: EndedCall): Saved | number | null =>
   seq === undefined && !has_failed && is_message === (start_ms !== undefined)
     ? (start_ms ?? null)
@@ -61,7 +61,7 @@ function loadRest(saved: Saved | number | null): Omit<EndedCall, 'end_ms'> {
   return { start_ms, is_message, seq, has_failed };
 }
 
-/** All of them in one list: their end, and what else is known. */
+/** One flat list: for each call its end, then the rest. */
 const saveEndedCalls = ({ ended_calls }: Run): Saved | null =>
   listIfAny(ended_calls.flatMap((call) => [call.end_ms, saveRest(call)])) as Saved | null;
 
@@ -74,7 +74,7 @@ function loadEndedCalls(saved: Saved | null): readonly EndedCall[] {
   return calls.length === 0 ? emptyList() : calls;
 }
 
-/** The call that has ended a step is told by its place among the ended calls. */
+/** The call that ended a step is saved as its index among the ended calls; -1 is none. */
 const saveSteps = ({ steps, ended_calls }: Run): Saved | null =>
   steps.length === 0
     ? null
@@ -138,7 +138,7 @@ function loadMatched(ended: Saved | null, steps: Saved | null): Pick<Run, 'steps
   };
 }
 
-/** Which run it is of and that it is open follow from where it stands. */
+/** Without `run_key` and `is_open`, which follow from the record that holds the calls. */
 const saveCalls = ({ calls }: Run): Saved | null =>
   countOf(calls) === 0
     ? null
@@ -188,7 +188,7 @@ function loadEnded(saved: Saved | null): Ended | undefined {
   return { number, end_ms, arrival_ms, yielded, settle_due_ms, calls_error };
 }
 
-/** Null where there is nothing, or no more. */
+/** Null if there is nothing to save. */
 function saveAside({ aside }: Run): Saved | null {
   if (aside === NOTHING_ASIDE) return null;
   const saved = [
@@ -281,7 +281,7 @@ function saveRun(run: Run): Saved {
   ];
 }
 
-/** In the order of a new run, so that both are of one form. */
+/** The fields are in the order that `newRun` has, so that both kinds of objects share a hidden class. */
 function loadRun(content: unknown): Run {
   const saved = content as Saved;
   const [span_id] = saved;

@@ -1,14 +1,14 @@
 /**
- * A binary heap of those who wait for an instant, as plain data. Each is in it once at most and knows its place, so that its
- * instant can be changed, and it can be taken out. Their numbers order those that wake at once, so that all heaps of the same are
- * alike.
+ * A binary heap of items with a wake-up time, as plain data. Each item is in it at most once and knows its index, so that its
+ * time can be changed and it can be removed. Items with the same time are ordered by number, so the order never depends on how
+ * the heap was built.
  */
 
 export interface Waiting {
-  /** Epoch milliseconds; `Infinity` where it is not in the heap. */
+  /** Epoch milliseconds; `Infinity` while it is not in the heap. */
   wake_ms: number;
   number: number;
-  /** Its place in the heap; -1 where it is not in it. */
+  /** Index in the heap; -1 while it is not in it. */
   heap_place: number;
 }
 
@@ -46,7 +46,7 @@ function sink<T extends Waiting>(heap: T[], item: T, from: number): void {
   put(heap, item, at);
 }
 
-/** Wakes it at this instant, or where it is woken earlier anyway, then. */
+/** Schedules a wake-up; an earlier one that is already scheduled stays. */
 export function wakeBy<T extends Waiting>(heap: T[], item: T, wake_ms: number): void {
   if (item.wake_ms <= wake_ms) return;
   item.wake_ms = wake_ms;
@@ -54,7 +54,7 @@ export function wakeBy<T extends Waiting>(heap: T[], item: T, wake_ms: number): 
   rise(heap, item, item.heap_place === -1 ? heap.length : item.heap_place);
 }
 
-/** It waits no longer. */
+/** Cancels the wake-up. */
 export function letSleep<T extends Waiting>(heap: T[], item: T): void {
   const { heap_place } = item;
   item.wake_ms = Infinity;
@@ -67,7 +67,7 @@ export function letSleep<T extends Waiting>(heap: T[], item: T): void {
   else sink(heap, last, heap_place);
 }
 
-/** Who is to be woken first, if that is by now. */
+/** The first item in the heap, if it is due. */
 export function firstDue<T extends Waiting>(heap: T[], now_ms: number): T | undefined {
   const first = heap[0];
   return first !== undefined && first.wake_ms <= now_ms ? first : undefined;

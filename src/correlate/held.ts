@@ -1,6 +1,6 @@
 /**
- * Events of runs that can't be opened yet: their start has not been seen, or their parent is not known. They wait, for a
- * bounded time and in a bounded number, and are then applied in the order in which they happened.
+ * Events of runs that can't be opened yet, because their start has not been seen or their parent is not known. They are held,
+ * within limits of time and number, and then applied in the order in which they happened.
  */
 import { enqueue, getEntry, takeOldest } from '../capture/bounded.js';
 import { isThere } from '../capture/tracked-map.js';
@@ -25,12 +25,12 @@ import {
   sessionWait,
 } from './state.js';
 
-/** Where two events tell the same instant: a start comes first, an end last. */
+/** The order of events with equal timestamps: a start comes first, an end last. */
 const RANK: Record<AgentEvent['type'], number> = {
   'agent.started': 0,
   'subagent.spawned': 1,
   'agent.step_started': 1,
-  // Reasoning that names no call is about the one before it, or the next: as they came.
+  // Reasoning that names no call is about the call before it, or the next: these stay in order of arrival.
   'llm.reasoning': 3,
   'llm.tokens': 3,
   'tool.call': 4,
@@ -41,13 +41,19 @@ const RANK: Record<AgentEvent['type'], number> = {
   'subagent.finished': 8,
 };
 
-function byTime({ event: a }: HeldEvent, { event: b }: HeldEvent): number {
-  if (a.ts !== b.ts) return a.ts - b.ts;
-  if (a.seq !== undefined && b.seq !== undefined && a.seq !== b.seq) return a.seq - b.seq;
-  return RANK[a.type] - RANK[b.type];
+/** Sorts by timestamp; events with equal timestamps by sequence number if all of them have one, else by `RANK`. */
+function sortByTime(events: HeldEvent[]): HeldEvent[] {
+  const unnumbered = new Set(
+    events.filter(({ event }) => event.seq === undefined).map(({ event }) => event.ts),
+  );
+  return events.sort(({ event: a }, { event: b }) => {
+    if (a.ts !== b.ts) return a.ts - b.ts;
+    const by_number = unnumbered.has(a.ts) ? 0 : (a.seq ?? 0) - (b.seq ?? 0);
+    return by_number || RANK[a.type] - RANK[b.type];
+  });
 }
 
-/** OpenClaw's session keys of sub-agents. */
+/** Matches the session keys that OpenClaw gives to sub-agents. */
 const SUBAGENT_SESSION = /:subagent:/;
 
 function childOf(origin: Origin): Child {
@@ -62,7 +68,7 @@ function childOf(origin: Origin): Child {
   };
 }
 
-/** Nothing names a parent yet. It may come, where the session's key is a sub-agent's or events arrive out of order. */
+/** Whether a parent may still be named: the session key is a sub-agent's, or events arrive out of order. */
 const mayHaveParent = ({ session_key, events }: HeldRun): boolean =>
   SUBAGENT_SESSION.test(session_key) || events[0]?.event.type !== 'agent.started';
 
@@ -115,24 +121,24 @@ function newHeldRun(context: Context, identity: Identity): HeldRun {
 
 export type Identity = Omit<Origin, 'started' | 'first_ms'>;
 
-/** Keeps an event until its run can be opened. */
+/** Stores an event until its run can be opened. */
 export function hold(context: Context, event: AgentEvent, identity: Identity): HeldRun {
   const held = context.state.held.get(identity.span_id) ?? newHeldRun(context, identity);
   held.events.push({ event, arrival_ms: context.now_ms });
-  // A spawn is told of the run, and by another: the run began after it.
+  // A spawn is the parent's event and comes before the run: it does not set the run's start.
   if (event.type !== 'subagent.spawned') held.first_ms = Math.min(held.first_ms, event.ts);
   if (event.type === 'agent.started' && event.ts < (held.started?.ts ?? Infinity)) held.started = event;
   context.state.held_events++;
   return held;
 }
 
-/** Something of a run was missed; what says so has been seen before. */
+/** Marks a held run of which part was missed. For a duplicate event, which is not itself held. */
 export function markHeldGap({ state }: Context, key: string): void {
   const held = state.held.get(key);
   if (held !== undefined) held.gap = true;
 }
 
-/** Over the bound the run that has been held longest is opened as it is. */
+/** Opens the runs that have been held longest, as they are, while there are too many held events. */
 export function makeRoomForHeld(context: Context): void {
   const { state, options } = context;
   while (state.held_events > options.limits.held_events) {
@@ -153,7 +159,7 @@ function takeOut({ state }: Context, held: HeldRun): void {
 
 function release(context: Context, held: HeldRun, parent: Parent): void {
   takeOut(context, held);
-  const events = held.events.sort(byTime);
+  const events = sortByTime(held.events);
   const run = openRun(context, held, parent);
   if (held.gap === true || events.some(({ event }) => event.gap === true)) markGap(context, run);
   previewRun(context, run);
@@ -162,12 +168,12 @@ function release(context: Context, held: HeldRun, parent: Parent): void {
   putAway(context, run);
 }
 
-/** Others may wait for this run. */
+/** Notifies held runs that may wait for this one. */
 function announce({ state, arrived }: Context, run: Run): void {
   if (state.waiting.size > 0) arrived.push(sessionWait(run.session_key), runWait(run.run_id));
 }
 
-/** Opens a run with its start, as most are: nothing of it is held, and its parent is certain. False where it has to be held. */
+/** Opens a run with its start, as most runs are: nothing of it is held, and its parent is certain. False if it must be held. */
 export function openAtOnce(context: Context, event: EventOf<'agent.started'>, identity: Identity): boolean {
   if (context.state.held.has(identity.span_id)) return false;
   const origin: Origin = { started: event, first_ms: event.ts, ...identity };
@@ -183,7 +189,9 @@ export function openAtOnce(context: Context, event: EventOf<'agent.started'>, id
   return true;
 }
 
-/** It is a sub-agent's first run: whoever spawned it will tell. A later one of its session may be nobody's. */
+/**
+ * Whether this is the first run of a sub-agent, so that a spawn will name its parent. A later run of the session may have none.
+ */
 const isSpawned = ({ state }: Context, { session_key }: HeldRun): boolean =>
   SUBAGENT_SESSION.test(session_key) && (getEntry(state.sessions, session_key)?.runs.length ?? 0) === 0;
 
@@ -195,7 +203,7 @@ export function tryOpen(context: Context, held: HeldRun): void {
   const isSettled = parent.kind === 'none' ? !mayHaveParent(held) : parent.certain;
   if (isSettled) return release(context, held, parent);
   if (parent.kind === 'none' && isSpawned(context, held)) return;
-  // The spawn that names its parent, or the call in it, may be under way.
+  // The spawn that names the parent, or the call that it names, may still be under way.
   if (held.soft_due_ms === undefined) {
     held.soft_due_ms = context.now_ms + context.options.limits.link_ms;
     return wakeBy(context.state.waking, held, held.soft_due_ms);
@@ -203,7 +211,7 @@ export function tryOpen(context: Context, held: HeldRun): void {
   if (held.soft_due_ms <= context.now_ms) release(context, held, parent);
 }
 
-/** Opens what has waited for what has come, and what has waited for that, however long the chain. */
+/** Opens held runs whose wait keys have arrived, and those that wait for these in turn, however long the chain. */
 export function openWaiting(context: Context): void {
   const { state, arrived } = context;
   for (let what = arrived.pop(); what !== undefined; what = arrived.pop()) {
@@ -215,8 +223,8 @@ export function openWaiting(context: Context): void {
 }
 
 /**
- * Held runs that a held run waits for: they are opened first, so that the tree is as whole as it can be: its parent, where that is
- * known, else the one that began first before all others, since a later run of its session may itself wait for this one.
+ * Held runs to open before this one, so that the tree is as complete as possible: its parent if known, else the candidates,
+ * earliest first, since a later run of the session may be waiting for this one.
  */
 function heldParents({ state }: Context, parent: Parent): string[] {
   if (parent.kind === 'none') return [];
@@ -229,7 +237,10 @@ function heldParents({ state }: Context, parent: Parent): string[] {
   return own.flatMap((what) => [...(state.waiting.get(what) ?? [])]).sort((a, b) => firstMs(a) - firstMs(b));
 }
 
-/** What is held for a run that never was: records of spawns, or events of a run that has ended and been forgotten. */
+/**
+ * For a held run that never existed (only spawns name it), or that has ended and been forgotten: spawns get their log records,
+ * other events count as duplicates.
+ */
 function dropHeld(context: Context, held: HeldRun): void {
   takeOut(context, held);
   for (const { event, arrival_ms } of held.events) {
@@ -247,8 +258,8 @@ function wasRun(context: Context, held: HeldRun): boolean {
 }
 
 /**
- * Opens a held run now: as a root where its parent stays unknown, and as partial where its start was never seen. The held
- * runs that it waits for are opened before it, and those that they wait for before them.
+ * Opens a held run now: as a root if its parent is still unknown, as partial if its start was never seen. The held runs that it
+ * waits for are opened before it, and those that they wait for before them.
  */
 export function forceOpen(context: Context, key: string): void {
   const path = [key];

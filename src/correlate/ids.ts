@@ -1,12 +1,12 @@
 /**
- * Ids are derived from what an event says of its identity, so that the same events give the same ids after a restart, on
- * another replica and in a replay. Each part is framed by its length: "1" + "23" is not "12" + "3".
+ * Ids are derived from the identity that an event states, so the same events give the same ids after a restart, on another
+ * replica and in a replay. Each part is framed by its length: "1" + "23" is not "12" + "3".
  */
 import { hash } from 'node:crypto';
 
 const LENGTH_BYTES = 4;
 
-/** The lengths below this are the same 4 bytes as UTF-8 text: those of nearly all parts. */
+/** Lengths below this have the same 4 bytes as UTF-8 text; nearly all parts are this short. */
 const SHORT_BYTES = 0x80;
 const SHORT_LENGTHS = Array.from(
   { length: SHORT_BYTES },
@@ -37,13 +37,13 @@ function frameLong(parts: readonly string[]): Buffer {
 }
 
 const HEX = Buffer.from('0123456789abcdef');
-/** The two digits of each byte. */
+/** The two hex digits of each byte. */
 const HIGH_DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => HEX[byte >> 4] ?? 0);
 const LOW_DIGITS = Uint8Array.from({ length: 256 }, (_, byte) => HEX[byte & 0x0f] ?? 0);
 
 /**
- * The first 8 bytes of a digest as 16 digits. The digits are put together one by one: a slice of a longer text would keep all of that in
- * memory for as long as the id is remembered.
+ * The first 8 bytes of a digest as 16 hex digits. The string is built digit by digit: a slice of a longer one would keep all of
+ * that in memory for as long as the id is remembered.
  */
 function spanDigits(bytes: string): string {
   const code = (digits: Uint8Array, at: number): number => digits[bytes.charCodeAt(at)] ?? 0;
@@ -67,13 +67,13 @@ function spanDigits(bytes: string): string {
   );
 }
 
-/** The digest's bytes, each as the character of that number. */
+/** The digest's bytes, each as the character with that code. */
 const digest = (parts: readonly string[]): string => hash('sha256', frame(parts), 'binary');
 
-/** OpenTelemetry takes an all-zero id for "none", so it is never given. */
+/** OpenTelemetry reads an all-zero id as "none", so it is never used. */
 const orOne = (id: string): string => (/[^0]/.test(id) ? id : `${id.slice(0, -1)}1`);
 
-/** Used again for each: it takes as much of a digest as a trace's id has. */
+/** Reused for every trace id: it takes as many bytes of a digest as an id has. */
 const trace_bytes = Buffer.alloc(16);
 
 /** 32 hex digits, from the identity of the trace's root run. */
@@ -84,7 +84,7 @@ export function deriveTraceId(root_session_key: string, root_run_id: string): st
 
 type SpanIdKind = 'run' | 'tool' | 'chat';
 
-/** Of what a span's id is derived, and the id. */
+/** The input of a span id, and the id. */
 interface Derived {
   kind: SpanIdKind;
   session_key: string;
@@ -94,12 +94,12 @@ interface Derived {
 }
 
 const PLACES = 256;
-/** What comes of an event, and of those after it, asks for the same ids: each has its place here until another one takes it. */
+/** A direct-mapped cache: consecutive events derive the same ids. */
 const derived: (Derived | undefined)[] = new Array(PLACES).fill(undefined);
-/** What is longer would be kept for too little. */
+/** Longer inputs are not cached: they would take too much memory. */
 const MAX_KEPT_LENGTH = 1_024;
 
-/** Ids differ in their last characters first of all. */
+/** The slot comes from the last characters, where ids differ most. */
 function placeOf(kind: SpanIdKind, id: string): number {
   const last = id.length - 1;
   return (
@@ -129,11 +129,11 @@ export function deriveSpanId(kind: SpanIdKind, session_key: string, run_id: stri
   return span_id;
 }
 
-/** By this a run is known: its span's id. */
+/** The key of a run: its span's id. */
 export const runKey = (session_key: string, run_id: string): string =>
   deriveSpanId('run', session_key, run_id, '');
 
-/** What tells a run from all others. */
+/** Identifies a run. */
 interface RunIdentity {
   session_key: string;
   run_id: string;
@@ -148,7 +148,7 @@ export const chatSpanId = ({ session_key, run_id }: RunIdentity, own_id: string)
 
 const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
 
-/** Reads a W3C `traceparent`; one that is not valid is passed over, as the specification wants. */
+/** Reads a W3C `traceparent`; an invalid one is ignored, as the specification requires. */
 export function parseTraceparent(
   value: string | undefined,
 ): { trace_id: string; span_id: string } | undefined {

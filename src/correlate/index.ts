@@ -1,4 +1,4 @@
-/** The correlator's public face. */
+/** The correlator's public interface. */
 export { type Correlator, type CorrelatorOptions, createCorrelator } from './correlator.js';
 export {
   type CorrelatorCounts,

@@ -1,23 +1,23 @@
 /**
- * Which numbers have been seen, as plain data: ranges that do not touch. Events of a run are numbered upwards, with gaps at most, so
- * that one range, or few, is all that there is.
+ * Which sequence numbers have been seen, as plain data: ranges that do not touch. The numbers of a run's events ascend, with
+ * gaps at most, so there is one range or a few.
  */
 
-/** Part of whatever has seen them: an object of its own would take as much again. */
+/** Fields of the object whose numbers they are: an object of its own would take as much memory again. */
 export interface Seen {
-  /** The highest range; where there is none its first number is greater than its last. */
+  /** The highest range; if there is none, its first number is greater than its last. */
   first_seen: number;
   last_seen: number;
-  /** The ranges below it in order, each as its first and its last number; absent where there is none. */
+  /** The ranges below it in ascending order, each as its first and its last number; undefined if there are none. */
   seen_below: number[] | undefined;
 }
 
-/** Over it the lowest range is forgotten. */
+/** Maximum number of ranges; over it the lowest is forgotten. */
 export const MAX_RANGES = 1_000;
 
 export const noneSeen = (): Seen => ({ first_seen: 0, last_seen: -1, seen_below: undefined });
 
-/** All ranges in order, each as its first and its last number. */
+/** All ranges in ascending order, each as its first and its last number. */
 export const rangesOf = ({ first_seen, last_seen, seen_below = [] }: Seen): number[] =>
   first_seen > last_seen ? [] : [...seen_below, first_seen, last_seen];
 
@@ -27,14 +27,14 @@ export function seenOf(ranges: readonly number[]): Seen {
   return { first_seen, last_seen, seen_below: ranges.length > 2 ? ranges.slice(0, -2) : undefined };
 }
 
-/** The place of the first range that ends at this number or behind it. */
+/** Index of the first range that ends at or after this number. */
 function placeOf(ranges: number[], number: number): number {
   let at = ranges.length;
   while (at > 0 && (ranges[at - 1] ?? 0) >= number) at -= 2;
   return at;
 }
 
-/** Adds a number to ranges; false where it was there. */
+/** Adds a number to ranges; false if it was there already. */
 function addTo(ranges: number[], number: number): boolean {
   const at = placeOf(ranges, number);
   const from = ranges[at] ?? Infinity;
@@ -49,7 +49,7 @@ function addTo(ranges: number[], number: number): boolean {
   return true;
 }
 
-/** Adds a number; false where it was there. */
+/** Adds a number; false if it was there already. */
 export function addNumber(seen: Seen, number: number): boolean {
   if (number === seen.last_seen + 1 && seen.first_seen <= seen.last_seen) {
     seen.last_seen = number;

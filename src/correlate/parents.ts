@@ -1,6 +1,6 @@
 /**
- * Under whom a run hangs: the call whose result named it, else the run of its parent session that was active when it
- * started. A run that goes on with a request after a yield hangs under the run that yielded.
+ * Finds the parent span of a run: the call whose result named the run, else the run of the parent session that was active when
+ * it started. A run that continues a request after a yield becomes a child of the run that yielded.
  */
 import { getEntry } from '../capture/bounded.js';
 import { type AnnouncedRun, parseAnnounceRunId } from '../model/announce.js';
@@ -23,7 +23,7 @@ import {
   sessionWait,
 } from './state.js';
 
-/** What is known of a run that looks for its parent. */
+/** A run that looks for its parent. */
 export interface Child {
   key: string;
   session_key: string;
@@ -34,36 +34,36 @@ export interface Child {
 }
 
 export type Parent =
-  /** Nothing says that it has one. */
+  /** Nothing names a parent. */
   { kind: 'none' } | UnknownParent | KnownParent;
 
-/** One is named and is not known: what to wait for, and what to take if that does not come. */
+/** A parent is named but not known: what to wait for, and what to use if that does not arrive. */
 export interface UnknownParent {
   kind: 'unknown';
   waits_for: string[];
-  /** Of the run that it is, where that is known and not open yet. */
+  /** The key of the parent, if that is a held run. */
   held_key?: string | undefined;
   fallback?: KnownParent | undefined;
 }
 
 export interface KnownParent {
   kind: 'known';
-  /** To be looked at: who changes it gets it anew. */
+  /** Read-only: to change the run, look it up again. */
   run: Readonly<Run>;
   span_id: string;
-  /** Nothing better can be expected to come. */
+  /** No better parent can be expected. */
   certain: boolean;
-  /** The call that it hangs under has not been seen yet. */
+  /** The call that is the parent, if it has not been seen yet. */
   awaited_call_id?: string;
-  /** Where it is not certain: what would make it so. */
+  /** If not certain: what would make it certain. */
   waits_for?: string[];
 }
 
-/** A run, open or ended, to be looked at. */
+/** A run, live or archived, to be read only. */
 export const peek = (state: State, key: string): Readonly<Run> | undefined =>
   state.runs.peek(key) ?? archived(state, key);
 
-/** Ancestors are looked at no further than this; real trees are a handful deep. */
+/** Maximum number of ancestors that are followed; real trees are a handful deep. */
 const MAX_ANCESTORS = 1_000;
 
 function isBelow({ state }: Context, run: Run, ancestor_key: string): boolean {
@@ -76,7 +76,7 @@ function isBelow({ state }: Context, run: Run, ancestor_key: string): boolean {
   return false;
 }
 
-/** Runs of a session that a child could hang under. */
+/** The runs of a session that may be the parent of a child. */
 function runsOf(context: Context, session_key: string, child_key: string): Run[] {
   const keys = getEntry(context.state.sessions, session_key)?.runs ?? [];
   return keys
@@ -84,16 +84,16 @@ function runsOf(context: Context, session_key: string, child_key: string): Run[]
     .filter((run): run is Run => run !== undefined && !isBelow(context, run, child_key));
 }
 
-/** What tells whether a child could hang under a run. */
+/** Decides whether a run can be the parent of a child. */
 interface Candidate {
   span_id: string;
   start_ms: number;
-  /** It began before that. */
+  /** Its start was not seen: it began before `start_ms`. */
   partial: boolean;
   ended: { end_ms: number } | undefined;
 }
 
-/** The end of a held run, as far as that has been told. */
+/** The end of a held run, if it has arrived. */
 export function endOfHeld({ events }: Readonly<HeldRun>): EventOf<'agent.finished'> | undefined {
   for (const { event } of events)
     if (event.type === 'agent.finished' && event.settled !== false) return event;
@@ -103,11 +103,11 @@ export function endOfHeld({ events }: Readonly<HeldRun>): EventOf<'agent.finishe
 const isNamedIn = (named: AnnouncedRun[] | undefined, child_run_id: string): boolean =>
   named?.some(({ run_id }) => run_id === child_run_id) ?? false;
 
-/** Whether a held run is more than what is said of a sub-agent: events of its own tell of it. */
+/** Whether a held run has events of its own, not only events about a sub-agent, and has not ended. */
 export const isSeenRun = (context: Context, { span_id, events }: Readonly<HeldRun>): boolean =>
   events.some(({ event }) => !isAboutSubagent(event)) && !hasEnded(context, span_id);
 
-/** Runs of a session that wait to be opened, and that a child could hang under: not those that report on it. */
+/** Held runs of a session that may be the parent of a child. Runs that report on the child are left out. */
 export function heldRunsOf(
   context: Context,
   session_key: string,
@@ -122,7 +122,7 @@ export function heldRunsOf(
   });
 }
 
-/** When a held run began, as far as that has been told. */
+/** The start of a held run, as far as it is known. */
 export const startOfHeld = ({ started, first_ms }: Pick<HeldRun, 'started' | 'first_ms'>): number =>
   started?.ts ?? first_ms;
 
@@ -154,7 +154,7 @@ const isActiveAt = ({ ended }: Candidate, at_ms: number): boolean =>
 /** A child's clock may be behind its parent's by this much. */
 const CLOCKS_DIFFER_MS = 1_000;
 
-/** Whether a run that is seen later than the child may have begun before it all the same. */
+/** Whether a run that is reported to start later than the child may have begun before it nevertheless. */
 const mayBeBefore = (run: Candidate, start_ms: number): boolean =>
   run.partial || run.start_ms <= start_ms + CLOCKS_DIFFER_MS;
 
@@ -175,15 +175,15 @@ function known(context: Context, run: Run, call_id: string | undefined, certain:
     : { kind: 'known', run, span_id: run.span_id, certain, awaited_call_id: call_id };
 }
 
-/** Who spawned a child, as far as that is known. */
+/** The run that spawned a child, as far as it is known. */
 export interface Spawner {
-  /** To be looked at. Where another one is held, or more is to come: what to take if that does not open, or come. */
+  /** Read-only. If `held_key` is set, or this is a guess: the run to use if no better one appears. */
   run: Readonly<Run> | undefined;
-  /** Of the run, where that is known and not open yet. */
+  /** Key of the spawning run, if it is held. */
   held_key?: string | undefined;
-  /** It is told, by its id or by the call that it made; else it is found by time. */
+  /** It is identified by its id or by its call, not found by time. */
   is_told: boolean;
-  /** A better one may be to come, for as long as events may change places. */
+  /** A better one may still arrive, while events can be out of order. */
   is_guess: boolean;
 }
 
@@ -198,7 +198,7 @@ const isOfCall = (event: AgentEvent, call_id: string): boolean =>
   (event.type === 'tool.call' || event.type === 'tool.output' || event.type === 'tool.error') &&
   event.call_id === call_id;
 
-/** By the call that it made. One that is held may be opened soon. */
+/** Finds the run that made the call. A held run may be opened soon. */
 function spawnerByCall(
   context: Context,
   call_id: string,
@@ -228,7 +228,7 @@ export function spawnerOf(
   const best =
     held.length === 0 ? run : runAt<Candidate>([...held.map(candidateOf), ...runs], child.start_ms);
   const held_key = best === undefined || best.span_id === run?.span_id ? undefined : best.span_id;
-  // A call that nobody has made yet is rather another run's than that of one which had ended.
+  // A call that has not been seen is more likely another run's than that of a run which had ended.
   const is_missing = call_id !== undefined && run !== undefined && !isActiveAt(run, child.start_ms);
   return {
     run,
@@ -250,10 +250,10 @@ function spawnParent(context: Context, child: Child, spawn: Spawn, certain: bool
   };
 }
 
-/** A parent's run id alone: its session is that of the run by that id. */
+/** For a parent run id without a session: the run that was opened last with that id. */
 function parentByRunId(context: Context, child: Child, parent_run_id: string): Parent {
   const key = getEntry(context.state.by_run_id, parent_run_id);
-  const run = key === undefined || key === child.key ? undefined : peek(context.state, key);
+  const run = key === undefined ? undefined : peek(context.state, key);
   return run === undefined || isBelow(context, run, child.key)
     ? { kind: 'unknown', waits_for: [runWait(parent_run_id)] }
     : known(context, run, undefined, true);
@@ -287,7 +287,7 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
     runWait(run_id),
     ...(session_key === undefined ? [] : [sessionWait(session_key)]),
   ]);
-  // It links to each of those: one that is not open may be about to be.
+  // The run links to each of those; one that is not open may be about to open.
   const certain = reported.length === named.length;
   const parent: KnownParent | undefined = run && {
     kind: 'known',
@@ -296,7 +296,7 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
     certain,
     waits_for,
   };
-  // Only the runs that it reports on tell which request it goes on with.
+  // Only the runs that it reports on show which request it continues.
   if (parent !== undefined && reported.length > 0) return parent;
   return {
     kind: 'unknown',
@@ -305,7 +305,7 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
   };
 }
 
-/** What spawns told of this run, and of its session where they named no run. */
+/** The spawn that names this run, completed by the one for its session if both name the same parent session. */
 function spawnOf({ state }: Context, child: Child): Spawn | undefined {
   const ofRun = getEntry(state.spawns, child.key);
   const ofSession = getEntry(state.sessions, child.session_key)?.spawn;
@@ -321,7 +321,7 @@ export function findParent(context: Context, child: Child): Parent {
   if (spawn !== undefined) {
     const { parent_run_id } = child;
     const told = parent_run_id === undefined ? spawn : { parent_run_id, ...spawn };
-    // Who names neither the run nor the call only repeats what the child knows: who spawned it may tell more.
+    // A spawn that names neither run nor call adds nothing to the child's own fields; a later one may add more.
     const isTold = spawn.parent_run_id !== undefined || spawn.call_id !== undefined;
     return spawnParent(context, child, told, isTold);
   }
@@ -333,7 +333,7 @@ export function findParent(context: Context, child: Child): Parent {
   return parent_run_id === undefined ? { kind: 'none' } : parentByRunId(context, child, parent_run_id);
 }
 
-/** Links of an announce run to each run that its id names and that is known. */
+/** Links from an announce run to each known run that its id names. */
 export function announceLinks(context: Context, run: Run): SpanReference[] {
   const named = parseAnnounceRunId(run.run_id, run.session_key);
   return named === undefined ? [] : announcedRuns(context, named, run.span_id).map(runReference);

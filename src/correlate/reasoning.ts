@@ -1,6 +1,6 @@
 /**
- * Reasoning of model calls: `llm.reasoning` comes before its call's tokens, while the call waits for it, or after its span was given
- * out. It is counted once, and never added to output.
+ * Reasoning of model calls: `llm.reasoning` arrives before its call's tokens, while the call is held for it, or after its span
+ * was emitted. It is counted once, and never added to output tokens.
  */
 import { deleteEntry, getEntry } from '../capture/bounded.js';
 import type { EventOf } from '../model/event.js';
@@ -27,13 +27,13 @@ import {
 } from './state.js';
 import { currentStep } from './steps.js';
 
-/** Stands for the response of the call that comes next: no response has an empty id. */
+/** Stands for the response id of the next call: no response has an empty id. */
 const NEXT_CALL = '';
 
-/** Responses of one run whose reasoning is remembered before their tokens come. */
+/** Responses of one run whose reasoning is remembered before their tokens arrive. */
 const MAX_EARLY_REASONING = 100;
 
-/** What tells a call that has ended from others, as far as it is still at hand. */
+/** Provider and model of a call that has ended, if it is still held or remembered. */
 export function endedChatIdentity(
   context: Context,
   held: HeldChat | undefined,
@@ -54,7 +54,7 @@ function takeEarly(run: Run, response_id: string): EarlyReasoning | undefined {
   return early;
 }
 
-/** What was said of the call that comes next is of this one. */
+/** Adds the reasoning reported for the next call to this one. */
 export function takeNextReasoning(context: Context, run: Run, call: Pick<OpenStep, 'reasoning'>): void {
   const next = takeEarly(run, NEXT_CALL);
   if (next === undefined) return;
@@ -62,7 +62,7 @@ export function takeNextReasoning(context: Context, run: Run, call: Pick<OpenSte
   addUp(context, call.reasoning, next);
 }
 
-/** What was said of the call's reasoning before its tokens came: by response, else by step or before any. */
+/** The reasoning reported before the call's tokens: by response id, else that of its step or of the next call. */
 export function takeReasoning(
   context: Context,
   run: Run,
@@ -76,6 +76,7 @@ export function takeReasoning(
   return {
     tokens: event.reasoning_tokens ?? early?.tokens ?? nameless.reasoning?.tokens,
     text: early?.text ?? nameless.reasoning?.text,
+    size_bytes: early?.size_bytes ?? nameless.reasoning?.size_bytes,
     duration_ms: early?.duration_ms ?? nameless.reasoning?.duration_ms,
   };
 }
@@ -87,17 +88,19 @@ export function measureReasoning(context: Context, tokens: number | undefined, l
   measure(context, 'gen_ai.client.inference.usage.reasoning.output_tokens', tokens, labels);
 }
 
-function addUp({ options }: Context, to: Reasoning, { tokens, text, duration_ms }: Reasoning): void {
+function addUp({ options }: Context, to: Reasoning, more: Reasoning): void {
+  const { tokens, text, size_bytes, duration_ms } = more;
   if (tokens !== undefined) to.tokens = (to.tokens ?? 0) + tokens;
   if (duration_ms !== undefined) to.duration_ms = (to.duration_ms ?? 0) + duration_ms;
-  // A secret may be told in two pieces, of which neither looks like one.
+  if (size_bytes !== undefined) to.size_bytes = (to.size_bytes ?? 0) + size_bytes;
+  // A secret may be split over two pieces, neither of which looks like one: redact the joined text.
   if (text !== undefined) to.text = redactedHead(`${to.text ?? ''}${text}`, options.content_max_bytes);
 }
 
 function addReasoning(context: Context, to: Reasoning, event: EventOf<'llm.reasoning'>): void {
   const { content, content_max_bytes } = context.options;
-  const text = content ? prepareContent(event.text, content_max_bytes)?.text : undefined;
-  addUp(context, to, { tokens: event.reasoning_tokens, text, duration_ms: event.duration_ms });
+  const prepared = content ? prepareContent(event.text, content_max_bytes) : undefined;
+  addUp(context, to, { tokens: event.reasoning_tokens, ...prepared, duration_ms: event.duration_ms });
 }
 
 function completeChat(context: Context, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
@@ -111,7 +114,7 @@ function completeChat(context: Context, run: Run, chat: HeldChat, event: EventOf
   emitSpan(context, chat.span);
 }
 
-/** Reasoning for a call that is not known yet: kept until its tokens come. */
+/** Stores reasoning for a call that is not known yet, until its tokens arrive. */
 function keepEarlyReasoning(
   context: Context,
   run: Run,
@@ -152,7 +155,7 @@ export function onReasoning(context: Context, run: Run, event: EventOf<'llm.reas
   keepEarlyReasoning(context, run, response_id, event);
 }
 
-/** A run that has ended waits for its next call as long as for the message of a step. */
+/** Once a run has ended, its next call is awaited as long as the message of a step. */
 export function holdNextReasoning(context: Context, run: Run): void {
   const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
   if (next === undefined || next.due_ms !== undefined) return;
@@ -161,9 +164,9 @@ export function holdNextReasoning(context: Context, run: Run): void {
 }
 
 /**
- * Reasoning that names no call is about the step that the run is in, else about the call that ended last; where none has, or where
- * the step has failed, about the one that comes next. Which span a step will be is not known before its call has ended: the record
- * is on the run.
+ * Reasoning that names no call is about the run's current step, else about the call that ended last; if there is neither, or
+ * the step has failed, about the next call. The span of a step is not known before its call has ended, so the log record is on
+ * the run.
  */
 function onNamelessReasoning(context: Context, run: Run, event: EventOf<'llm.reasoning'>): void {
   const current = currentStep(run);
@@ -187,7 +190,10 @@ function onNamelessReasoning(context: Context, run: Run, event: EventOf<'llm.rea
   measureReasoning(context, event.reasoning_tokens, unknownModelLabels(context, run));
 }
 
-/** The call's span was given out without its reasoning, which still counts, and completes it where spans are replaced. */
+/**
+ * The call's span was emitted without its reasoning, which is still counted, and sent as a correction for destinations that
+ * replace spans.
+ */
 function completeLate(context: Context, event: EventOf<'llm.reasoning'>, span_id: string): void {
   const chat = getEntry(context.state.unreasoned, span_id);
   if (chat === undefined || event.reasoning_tokens === undefined) return;
@@ -199,14 +205,14 @@ function completeLate(context: Context, event: EventOf<'llm.reasoning'>, span_id
   context.out.corrections.push({ ...chat.span, attributes });
 }
 
-/** The call that its reasoning was told before never came. */
+/** The next call, for which reasoning was reported, never came: counts the reasoning under model `unknown`. */
 export function expireNextReasoning(context: Context, run: Run, until_ms: number): void {
   const next = EARLY_REASONING.find(run.aside.reasoning, NEXT_CALL);
   if ((next?.due_ms ?? Infinity) > until_ms) return;
   measureReasoning(context, takeEarly(run, NEXT_CALL)?.tokens, unknownModelLabels(context, run));
 }
 
-/** No more events come for this run: what was said of calls that never came is counted all the same. */
+/** No more events of this run will arrive: counts the reasoning of calls that never came. */
 export function flushReasoning(context: Context, run: Run): void {
   const { reasoning } = run.aside;
   if (countOf(reasoning) === 0) return;

@@ -1,5 +1,5 @@
 /**
- * Runs: they open with their first event, live as long as they or their descendants show signs of life, and end once.
+ * Runs: one opens with its first event, stays open while it or its descendants show activity, and ends once.
  */
 import { takeOldest } from '../capture/bounded.js';
 import { parseAnnounceRunId } from '../model/announce.js';
@@ -37,7 +37,7 @@ import { unmatchedSteps } from './steps.js';
 
 const DEFAULT_AGENT = 'main';
 
-/** `error.type` of calls that are open when their run ends by itself. */
+/** `error.type` of calls that are still open when their run ends by itself. */
 const RUN_ENDED = 'run_ended';
 
 const isContinuation = ({ run_id, session_key }: Run): boolean =>
@@ -56,14 +56,14 @@ function runSpan(context: Context, run: Run, closing?: RunClosing): SpanRecord {
     error: closing?.error && spanError(closing.error),
     attributes: runAttributes(run, session, closing),
     links: announceLinks(context, run),
-    // A copy that has been given out stays as it was.
+    // A copy: spans that were already emitted must not change.
     events: run.aside.events.slice(),
     parent_agent_id: run.descent?.parent_agent_id,
     is_continuation: isContinuation(run) || undefined,
   };
 }
 
-/** A small integer takes no memory of its own in V8; but the difference of two instants is one only once `| 0` has made it one. */
+/** V8 stores a small integer without heap memory, but the difference of two timestamps is one only after `| 0`. */
 function since(start_ms: number, at_ms: number): number {
   const after_ms = at_ms - start_ms;
   const small_ms = after_ms | 0;
@@ -72,7 +72,7 @@ function since(start_ms: number, at_ms: number): number {
 
 type Remote = ReturnType<typeof parseTraceparent>;
 
-/** Runs of a session share the text of its key. */
+/** The key's string, shared with the session's earlier runs to save memory. */
 function sharedKey(context: Context, session_key: string): string {
   const key = sessionOf(context, session_key).runs.at(-1);
   const latest = key === undefined ? undefined : peek(context.state, key);
@@ -88,7 +88,7 @@ function newRun(context: Context, origin: Origin, parent: Parent): Run {
   const opened_after_ms = since(start_ms, Math.max(start_ms, context.now_ms));
   const { content, content_max_bytes } = context.options;
   const input = content ? prepareContent(started?.input, content_max_bytes) : undefined;
-  // In this order what most events look at lies together.
+  // In this order the fields that most events read are next to each other.
   return {
     span_id,
     number: nextNumber(context.state),
@@ -147,7 +147,7 @@ function newDescent(
   };
 }
 
-/** It did not end by itself: its span ends with its last event, but it was open until it was closed. */
+/** The bridge closed the run: its span ends with its last event, but it was open until it was closed. */
 const wasClosed = ({ ended }: Readonly<Run>): boolean =>
   ended !== undefined && ended.calls_error !== RUN_ENDED;
 
@@ -158,11 +158,11 @@ function isLate(parent: Readonly<Run>, start_ms: number): boolean {
   return start_ms > (wasClosed(parent) ? ended.arrival_ms : ended.end_ms);
 }
 
-/** A run that goes on in its own session is of the same sub-agent as the run before it. */
+/** A run that continues in its own session belongs to the same sub-agent as the run before it. */
 const parentAgent = (parent: Run, session_key: string): string | undefined =>
   parent.session_key === session_key ? parent.descent?.parent_agent_id : parent.agent_id;
 
-/** A sub-agent knows its parent session by its parent, even where only the spawn told it. */
+/** The parent session of a sub-agent, from its parent run, even if only the spawn named it. */
 const parentSession = (parent: Run | undefined, session_key: string): string | undefined =>
   parent === undefined || parent.session_key === session_key ? undefined : parent.session_key;
 
@@ -180,17 +180,17 @@ export function openRun(context: Context, origin: Origin, parent: Parent): Run {
   return run;
 }
 
-/** Shows a run that has just opened. */
+/** Emits a preview of a run that has just opened. */
 export const previewRun = (context: Context, run: Run): void =>
   emitPreview(context, () => runSpan(context, run));
 
-/** Something of the run was missed and could not be had again. */
+/** Marks a run of which part was missed and could not be recovered. */
 export function markGap({ state }: Context, run: Run): void {
   if (!run.gap) state.counts.runs_with_gap++;
   run.gap = true;
 }
 
-/** Over the bound the oldest open run is given up. */
+/** Closes the oldest open run if the limit of open runs is reached. */
 function makeRoomForRun(context: Context): void {
   const { state, options } = context;
   if (state.open_count < options.limits.open_runs) return;
@@ -202,7 +202,7 @@ function makeRoomForRun(context: Context): void {
   closeRun(context, run, GIVEN_UP, 'too many open runs');
 }
 
-/** The nearest run above this one that waits for signs of life. One that was put away does not, but those above it may. */
+/** The nearest ancestor that is live and tracks activity. Archived ancestors do not, but those above them may. */
 function watching({ state }: Context, run: Run): Run | undefined {
   const { descent } = run;
   if (descent === undefined) return undefined;
@@ -213,7 +213,7 @@ function watching({ state }: Context, run: Run): Run | undefined {
   return watching_key === undefined ? undefined : state.runs.get(watching_key);
 }
 
-/** A sign of life of a run is one of its ancestors too: they wait for it. */
+/** Records activity of a run, and of its ancestors: their idle timers depend on it. */
 export function touch(context: Context, run: Run, ts: number): void {
   if (lastTold(run) < ts) run.last_after_ms = since(run.start_ms, ts);
   const active_ms = Math.max(ts, context.now_ms);
@@ -224,10 +224,17 @@ export function touch(context: Context, run: Run, ts: number): void {
   }
 }
 
-/** When a run that shows no more life is to be closed, and why. */
+/** While no source can be heard, and for `return_ms` after that, a run is not idle; the result is when to check again. */
+function idleDueMs({ now_ms, patient_until_ms, options }: Context, run: Run): number {
+  const { idle_ms, return_ms } = options.limits;
+  const silent_until_ms = Math.min(patient_until_ms, now_ms) + return_ms;
+  return Math.max(run.start_ms + run.active_after_ms + idle_ms, silent_until_ms);
+}
+
+/** When a run without further activity is to be closed, and why. */
 function limitOf(context: Context, run: Run): { due_ms: number; reason: string } {
-  const { idle_ms, age_ms } = context.options.limits;
-  const idle_due_ms = run.start_ms + run.active_after_ms + idle_ms;
+  const { age_ms } = context.options.limits;
+  const idle_due_ms = idleDueMs(context, run);
   const age_due_ms = run.start_ms + run.opened_after_ms + age_ms;
   return age_due_ms <= idle_due_ms
     ? { due_ms: age_due_ms, reason: 'max_age' }
@@ -242,21 +249,21 @@ export function expireLimits(context: Context, run: Run): void {
   closeRun(context, run, reason, `closed by the bridge: ${reason.replace('_', ' ')}`);
 }
 
-/** Ends a run that did not end by itself, and with it what is open in it. */
+/** Closes a run that did not end by itself, and everything open in it. */
 export function closeRun(context: Context, run: Run, type: string, message: string): void {
   endRun(context, run, { end_ms: lastTold(run), error: { type, message } }, type);
   settleRun(context, run);
   putAway(context, run);
 }
 
-/** A run that has ended and waits for nothing is put away. */
+/** Archives a run that has ended and waits for nothing. */
 export const putAway = (context: Context, run: Run): void => archiveEnded(context, run, settleRun);
 
-/** The run has opened with it. A second one is a retry of the same run, and only has its record. */
+/** The run has already been opened. A second start is a retry of the same run, and only gets a log record. */
 export const onStarted = (context: Context, run: Run, event: EventOf<'agent.started'>): void =>
   emitLog(context, event, { run });
 
-/** A status that is no success is an error: of the error's own type, else of the status's name. */
+/** Any status but `ok` is an error: its type is the error's own, else the status. */
 function runError(event: EventOf<'agent.finished'> | EventOf<'subagent.finished'>): ErrorDetail | undefined {
   if (event.status === 'ok') return undefined;
   return { type: event.status, message: event.status, ...event.error };
@@ -277,7 +284,6 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
     if (event.status === 'cancelled' || event.status === 'timeout') asideOf(run).cancelled_at_ms ??= event.ts;
     return;
   }
-  if (run.ended !== undefined) return;
   const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
   endRun(context, run, {
@@ -289,7 +295,7 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
   });
 }
 
-/** The child's task is over. Its own end tells more, so it is waited for a little. */
+/** The child's task has finished. Its own `agent.finished` has more detail, so it is awaited for `settle_ms`. */
 export function onSubagentFinished(context: Context, run: Run, event: EventOf<'subagent.finished'>): void {
   const error = runError(event);
   logRunEnd(context, run, event, error);
@@ -316,7 +322,7 @@ export function onSubagentOutput(context: Context, run: Run, event: EventOf<'sub
   });
 }
 
-/** What came to be known since the run opened may name its parent better; the trace stays what it was. */
+/** Events since the run opened may have identified its parent better. The trace stays the same. */
 function refineParent(context: Context, run: Run): KnownParent | undefined {
   const { span_id, session_key, run_id, start_ms, descent } = run;
   const { parent_session_key, parent_run_id } = descent ?? {};
@@ -339,7 +345,7 @@ function refineParent(context: Context, run: Run): KnownParent | undefined {
       parent_agent_id: descent.parent_agent_id,
       parent_session_key,
       parent_run_id,
-      // When both are closed it is by chance which of them is first.
+      // If the bridge closed both, the order in which it closed them is arbitrary.
       late: wasClosed(parent.run) ? descent.late : isLate(parent.run, start_ms),
     };
   return parent;
@@ -353,7 +359,7 @@ function measureRun(context: Context, run: Run, end_ms: number, error_type: stri
     'error.type': error_type,
   };
   measure(context, 'gen_ai.invoke_agent.duration', seconds(run.start_ms, end_ms), labels);
-  // What still waits for its call becomes a span, too.
+  // Steps that still wait for their calls become spans, too.
   measure(
     context,
     'gen_ai.invoke_agent.inference_calls',
@@ -363,7 +369,7 @@ function measureRun(context: Context, run: Run, end_ms: number, error_type: stri
   measure(context, 'gen_ai.invoke_agent.tool_calls', run.tool_count + countOf(run.aside.early_ends), labels);
 }
 
-/** Ends the run's span. Its open calls and steps wait a little for their own ends. */
+/** Ends the run's span. Open calls and steps wait for their own ends a little longer. */
 function endRun(context: Context, run: Run, closing: RunClosing, calls_error = RUN_ENDED): void {
   if (run.ended !== undefined) return;
   const { state } = context;
@@ -389,7 +395,7 @@ function endRun(context: Context, run: Run, closing: RunClosing, calls_error = R
   if (countOf(run.calls) > 0) wakeBy(state.waking, run, settle_due_ms);
 }
 
-/** Keeps a run's span until the call that it hangs under is seen, with the run of that call. */
+/** Parks a run's span with its parent's run until the parent call is seen. */
 function parkUnder(
   context: Context,
   { run: { span_id } }: KnownParent,
@@ -402,14 +408,14 @@ function parkUnder(
   putAway(context, parent);
 }
 
-/** Closes what is still open in a run that has ended. */
+/** Closes the calls that are still open in a run that has ended. */
 function closeLeftCalls(context: Context, run: Run): void {
   if (run.ended === undefined) return;
   const { end_ms, calls_error } = run.ended;
   closeCalls(context, run, end_ms, { type: calls_error, message: 'the run ended before its call' });
 }
 
-/** Nothing more is waited for: whatever is open in the run is closed. */
+/** Stops waiting: closes or emits everything that is open in the run. */
 export function settleRun(context: Context, run: Run): void {
   expireEarlyEnds(context, run, Infinity);
   closeLeftCalls(context, run);
@@ -417,13 +423,14 @@ export function settleRun(context: Context, run: Run): void {
   flushChats(context, run);
 }
 
-export function expireSettle(context: Context, run: Run): void {
+/** Ends or closes what was to wait until this time at most. */
+export function expireSettle(context: Context, run: Run, until_ms: number): void {
   const { finishing } = run.aside;
-  if (finishing !== undefined && finishing.due_ms <= context.now_ms) endRun(context, run, finishing.end);
-  if (run.ended !== undefined && run.ended.settle_due_ms <= context.now_ms) closeLeftCalls(context, run);
+  if (finishing !== undefined && finishing.due_ms <= until_ms) endRun(context, run, finishing.end);
+  if (run.ended !== undefined && run.ended.settle_due_ms <= until_ms) closeLeftCalls(context, run);
 }
 
-/** When a run has to be looked at next, if nothing comes: later than now, since what is due by now has been seen to. */
+/** The next time at which the run must be checked without a new event. Later than now, since everything due by now is done. */
 export function nextDueMs(context: Context, run: Run): number {
   const { now_ms, options } = context;
   let due_ms = run.ended === undefined ? limitOf(context, run).due_ms : Infinity;

@@ -1,6 +1,6 @@
 /**
- * The correlator's state as it begins, what is written down of it, and how the rest of it follows from that. A run's record has its
- * calls and timers with it, a held run's its events; the maps over all of them are put together again when it is taken back.
+ * The correlator's initial state, which parts of it are persisted, and how the rest is derived from those. A run's record
+ * includes its calls and timers, a held run's its events; collections over all of them are rebuilt on restore.
  */
 import { createBoundedMap, createQueue } from '../capture/bounded.js';
 import { createIdSet } from '../capture/id-set.js';
@@ -23,7 +23,7 @@ import {
   type State,
 } from './state.js';
 
-/** Each is as long as a run's record. */
+/** Entries per record, chosen so that each record is about as long as one of runs. */
 const SPANS_OF_A_RECORD = 5;
 const RUNS_OF_A_RECORD = 20;
 
@@ -57,7 +57,7 @@ export function createState(): State {
   };
 }
 
-/** By the second part of their records' keys. */
+/** The persisted parts, by the second segment of their records' keys. */
 export type StateParts = Record<string, Tracked>;
 
 export function trackState(state: State): StateParts {
@@ -82,7 +82,7 @@ export function trackState(state: State): StateParts {
 
 const byNumber = (a: { number: number }, b: { number: number }): number => a.number - b.number;
 
-/** Each waits for the instant that it waited for. */
+/** Schedules the saved wake-up again. */
 function restoreWaking({ waking }: State, owner: Run | HeldRun): void {
   const { wake_ms } = owner;
   owner.wake_ms = Infinity;
@@ -119,13 +119,13 @@ function restoreHeld(state: State, held: HeldRun[]): void {
   for (const each of held.toSorted((a, b) => a.wait_number - b.wait_number)) addWaiting(state, each);
 }
 
-/** Gives the number of records that could not be used. */
+/** Restores the saved records; returns how many could not be used. */
 export function restoreState(state: State, parts: StateParts, saved: Iterable<SavedRecord>): number {
   const partOf = (key: string): Tracked | undefined => parts[key.split('/')[1] ?? ''];
   const unusable = restoreParts(state.tracker, partOf, saved);
   restoreRuns(state, [...state.runs.values()]);
   restoreHeld(state, [...state.held.values()]);
-  // Counts are of a process: what goes on is what this one begins with.
+  // Counts are per process: this one starts with the runs that are still open.
   state.counts.runs_opened = state.open_count;
   return unusable;
 }

@@ -1,6 +1,7 @@
 /**
- * What has been seen before. The same event is the same `event_id`, or else the same number of the same run: a run has the
- * numbers of its own events with it. What is said about a sub-agent may come before it and from elsewhere, and is kept apart.
+ * Recognises duplicates. Two events are the same if they have the same `event_id`, or else the same sequence number in the same
+ * run. A run stores the numbers of its own events. Events about a sub-agent may precede its run and have another source, so
+ * their numbers are stored separately.
  */
 import { addText } from '../capture/id-set.js';
 import type { AgentEvent } from '../model/event.js';
@@ -15,11 +16,11 @@ const ABOUT_SUBAGENTS: ReadonlySet<AgentEvent['type']> = new Set([
 
 export const isAboutSubagent = ({ type }: AgentEvent): boolean => ABOUT_SUBAGENTS.has(type);
 
-/** What an event is known by. */
+/** Kinds of texts in `seen_events`. */
 const BY_ID = 1;
 const BY_NUMBER = 2;
 
-/** Whether an event comes for the first time; from here on it has been seen. `seen`: by the run that it is told of. */
+/** Whether an event arrives for the first time; records it as seen. `seen`: the sequence numbers of its run. */
 export function isFirstSight({ state, options }: Context, event: AgentEvent, seen: Seen): boolean {
   const { event_id, seq, session_key, run_id } = event;
   const { seen_ids } = options.limits;

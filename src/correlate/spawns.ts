@@ -1,6 +1,6 @@
 /**
- * Spawns: what ties a child's run under the call that started it. A spawn can come before or after the child, and more than
- * once, each time with a little more.
+ * Spawns: they link a child's run to the call that started it. A spawn can arrive before or after the child, and more than
+ * once, each time with more detail.
  */
 import { getEntry, setEntry } from '../capture/bounded.js';
 import type { EventOf } from '../model/event.js';
@@ -26,13 +26,13 @@ function mergeSpawn(event: Spawned, known: Spawn | undefined): Spawn {
 interface SpawningSpan {
   run: Run;
   reference: SpanReference;
-  /** What tells the call from others, where it is one; the tool as far as the call is still open. */
+  /** Identity of the spawning call, if it is known; the tool only while the call is open. */
   identity: Attributes;
-  /** A better one may be to come. */
+  /** A better one may still arrive. */
   is_guess: boolean;
 }
 
-/** The span that a spawn's record belongs to: the spawning call, else the parent's run. */
+/** The span that a spawn's log record belongs to: the spawning call, else the parent's run. */
 function spawningSpan(context: Context, event: Spawned): SpawningSpan | undefined {
   const { session_key, run_id = '', call_id, ts: start_ms } = event;
   const child = { key: runKey(session_key, run_id), run_id, start_ms };
@@ -51,7 +51,7 @@ function spawningSpan(context: Context, event: Spawned): SpawningSpan | undefine
   };
 }
 
-/** Gives out a spawn's record: on the spawning span, else on the child's, seen or not. */
+/** Emits a spawn's log record: on the spawning span, else on the child's, whether or not the child has been seen. */
 export function logSpawn(context: Context, event: Spawned, child: Run | undefined): void {
   if (!context.options.logs) return;
   const { session_key, run_id = '' } = event;
@@ -72,7 +72,7 @@ export function logSpawn(context: Context, event: Spawned, child: Run | undefine
   });
 }
 
-/** Remembers a spawn; true where its record could be given out at once, on the span that it belongs to. */
+/** Remembers a spawn. True if its log record was emitted at once, on the span that it belongs to. */
 export function rememberSpawn(context: Context, event: Spawned): boolean {
   const { state, options } = context;
   const { session_key, run_id } = event;

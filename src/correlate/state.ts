@@ -1,6 +1,6 @@
 /**
- * Everything that the correlator remembers, as plain data. Every collection has a bound, named here with the reason under
- * which what is over it is given up. What is written down of it for a next process is in `saved.ts`.
+ * The correlator's whole state, as plain data. Every collection has a limit, named here with the reason under which items over
+ * it are counted. `saved.ts` defines which parts are persisted for the next process.
  */
 
 import { type BoundedMap, enqueue, type Queue, setEntry, useEntry } from '../capture/bounded.js';
@@ -13,17 +13,20 @@ import { type Few, fewOf, none } from './few.js';
 import type { Waiting } from './heap.js';
 import type { Seen } from './numbers.js';
 
-/** The keys of the correlator's records begin so. */
+/** Prefix of the keys of all the correlator's records. */
 export const STATE_PREFIX = 'state/';
 
 /**
- * How long the correlator waits for what may still come, in milliseconds of the time that it is told, and how much it holds. What
- * is closed or given out because of a limit is counted under `given_up`; what is only remembered is forgotten over its bound.
+ * How long the correlator waits for events that may still arrive, in milliseconds of the time passed to it, and how much it
+ * holds. Runs, calls and events that are closed or emitted early because of a limit are counted under `given_up`; remembered
+ * ids and contexts over their limit are evicted.
  */
 export interface Limits {
-  /** A run without an event of its own or of its descendants is closed after this. */
+  /** A run without activity of its own or of its descendants is closed after this time. */
   idle_ms: number;
-  /** A run is closed when it is this old. */
+  /** How long a source that is back may take to report what it missed; until then silence does not make a run idle. */
+  return_ms: number;
+  /** A run is closed when it has been open for this long. */
   age_ms: number;
   /** How long a child waits for a parent that is not known. */
   hold_ms: number;
@@ -33,7 +36,7 @@ export interface Limits {
   settle_ms: number;
   /** How long an ended model call waits for its reasoning tokens, and a failed one for its message. */
   chat_hold_ms: number;
-  /** How much longer it waits for its reasoning tokens while who could tell them can't be asked. */
+  /** How much longer an ended model call waits for its reasoning tokens while their source can't be asked. */
   chat_patience_ms: number;
   /** Open runs; over it the oldest is closed, with error `given_up`. */
   open_runs: number;
@@ -41,24 +44,25 @@ export interface Limits {
   open_calls: number;
   /** Events of runs that are not open yet; over it the run that has waited longest is opened as it is. */
   held_events: number;
-  /** Ended runs whose context is kept for late children. */
+  /** Ended runs whose context is remembered for late children. */
   ended_runs: number;
-  /** Ids of ended spans and of seen events that are kept to know them again. */
+  /** Ids of ended spans, and of seen events, that are remembered to recognise duplicates. */
   seen_ids: number;
-  /** Model calls that were given out without their reasoning tokens, kept in case these come. */
+  /** Model calls emitted without their reasoning tokens that are remembered in case the tokens arrive. */
   unreasoned_chats: number;
   /** Sessions whose id, agent, channel and latest runs are remembered. */
   sessions: number;
-  /** Spawns of sub-agents that are remembered for runs that come later. */
+  /** Spawns of sub-agents that are remembered for runs that start later. */
   spawns: number;
 }
 
-/** Those of the limits that somebody sets. */
+/** The limits that a user sets. */
 export type GivenLimits = { [K in keyof Limits]?: number | undefined };
 
-/** What holds where nobody sets another limit. */
+/** The limits that apply where the user sets none. */
 export const DEFAULT_LIMITS: Limits = {
   idle_ms: 30 * 60_000,
+  return_ms: 120_000,
   age_ms: 24 * 3_600_000,
   hold_ms: 30_000,
   link_ms: 1_000,
@@ -78,9 +82,9 @@ export const DEFAULT_LIMITS: Limits = {
 export interface Options {
   /** Record inputs, outputs and reasoning text. */
   content: boolean;
-  /** Bytes of content that one attribute holds. */
+  /** Maximum bytes of content in one attribute. */
   content_max_bytes: number;
-  /** Give out copies of spans that are not final. */
+  /** Emit copies of spans that are not final. */
   previews: boolean;
   logs: boolean;
   measurements: boolean;
@@ -91,7 +95,7 @@ export interface Options {
 export interface OpenCall {
   call_id: string;
   span_id: string;
-  /** Orders open calls by their coming. */
+  /** Orders open calls by arrival. */
   number: number;
   run_key: string;
   tool: string;
@@ -100,64 +104,68 @@ export interface OpenCall {
   arguments: { text: string; size_bytes: number } | undefined;
   events: readonly SpanEvent[];
   late: boolean;
-  /** It counts as open. */
+  /** Whether the call is counted in `open_call_count`. */
   is_open: boolean;
 }
 
-/** What tells a call from others: of one that is not open, the tool as far as it is known. */
+/** The identity of a call; of one that is not open, `tool` is undefined if unknown. */
 export interface NamedCall extends Pick<OpenCall, 'call_id' | 'span_id'> {
   tool: string | undefined;
 }
 
-/** A model call that has begun, or that failed, and whose message has not come. */
+/** A model call that has begun or failed and whose message has not arrived. */
 export interface OpenStep {
-  /** Counts the steps of its run; 0 once a call is known by it. */
+  /** The number of the step in its run; 0 if a call already uses that number. */
   number: number;
-  /** Its start was told. Of others only a failure is known. */
+  /** Its `agent.step_started` has arrived; otherwise only a failure is known. */
   announced: boolean;
   start_ms: number;
-  /** Of what told it, where it has one. */
+  /** Sequence number of the event that reported the step, if that has one. */
   seq: number | undefined;
   model: string | undefined;
   provider: string | undefined;
-  /** The end as far as it is known: a failure, the first call that came of it, the next step. */
+  /** The end as far as it is known: a failure, the first tool call it made, or the start of the next step. */
   end_ms: number | undefined;
   error: ErrorDetail | undefined;
-  /** When it failed, where that was told of it alone, and not of its run. */
+  /** When it failed, if a failure of this step itself was reported, not only one of its run. */
   failed_ms: number | undefined;
   /** No longer the run's current step. */
   superseded: boolean;
-  /** A call has ended it, as it looked when that came. */
+  /** A call was matched with it on arrival; re-matching does not undo this. */
   taken: boolean;
-  /** The call that has ended it, as it looks now. */
+  /** The call that it is matched with now. */
   ended_by: EndedCall | undefined;
   due_ms: number | undefined;
-  /** Absent where nothing was said. */
+  /** Undefined if no reasoning was reported. */
   reasoning: Reasoning | undefined;
 }
 
 /** A model call that has ended. */
 export interface EndedCall {
-  /** Known where it was told. */
+  /** Undefined if the event does not state it. */
   start_ms: number | undefined;
   end_ms: number;
-  /** Its own message told that. */
+  /** The start comes from the call's own message. */
   is_message: boolean;
   seq: number | undefined;
   has_failed: boolean;
 }
 
-/** What `llm.reasoning` events said of one model call. */
+/** What `llm.reasoning` events reported about one model call. */
 export interface Reasoning {
   tokens?: number | undefined;
   text?: string | undefined;
+  /** Bytes of the whole text, before it was cut. */
+  size_bytes?: number | undefined;
   duration_ms?: number | undefined;
 }
 
-/** The same of a call whose tokens have not come. */
+/** The reasoning of a call whose tokens have not arrived. */
 export interface EarlyReasoning extends Reasoning {
   response_id: string;
-  /** Of the call that comes next, whichever that is: until when it is waited for once its run has ended. */
+  /**
+   * Only for the reasoning of the next call, whichever that is: how long to wait for that call once the run has ended.
+   */
   due_ms?: number;
 }
 
@@ -170,19 +178,19 @@ export interface EndedChat {
 /** A model call that has ended and waits for its reasoning tokens. */
 export interface HeldChat extends EndedChat {
   due_ms: number;
-  /** Where it is waited for longer: when it is looked at again. */
+  /** If it waits beyond `due_ms`: when to check it again. */
   look_ms?: number;
 }
 
 /**
- * All fields are there from the beginning, and what is gone is undefined: objects of one form are read fast. Thousands are open,
- * so that what few runs have is apart, and instants count from the start: a small number takes no memory of its own. Lists are
- * shared by all runs that have nothing in them, see `added` and `few.ts`.
+ * Every field exists from the start and is set to undefined, never deleted, so V8 keeps one hidden class. Thousands of runs can
+ * be open, so rare fields are in `Aside`, most times are offsets from `start_ms` (a small integer needs no heap memory), and
+ * all empty lists are one shared list, see `added` and `few.ts`.
  */
 export interface Run extends Waiting, Seen {
-  /** Follows from its session and run id, and so names the run wherever one is named: `…_key` of a run is this. */
+  /** Derived from session key and run id. It identifies the run: every `…_key` that refers to a run holds this. */
   span_id: string;
-  /** Orders runs by their opening. */
+  /** Grows with each run that is opened or taken out of the archive. */
   number: number;
   epoch: number;
   session_key: string;
@@ -192,19 +200,22 @@ export interface Run extends Waiting, Seen {
   trigger: string | undefined;
   descent: Readonly<Descent> | undefined;
   start_ms: number;
-  /** After the start: the latest instant that an event of it told, the latest sign of life of it or a descendant, its opening. */
+  /**
+   * Three times in milliseconds after `start_ms`: the latest event, the latest activity of the run or a descendant, the
+   * opening.
+   */
   last_after_ms: number;
   active_after_ms: number;
   opened_after_ms: number;
   partial: boolean;
-  /** Something of it was missed and could not be had again. */
+  /** Part of the run was missed and could not be recovered. */
   gap: boolean;
   calls: Few<OpenCall>;
-  /** By their start. Some have been ended by a call: see `steps.ts`. */
+  /** Sorted by start. Some have been ended by a call: see `steps.ts`. */
   steps: readonly OpenStep[];
-  /** The latest model calls that have ended, by their end. */
+  /** The latest model calls that have ended, sorted by end. */
   ended_calls: readonly EndedCall[];
-  /** By their span id, in the order of their deadlines. */
+  /** By span id, in the order of their deadlines. */
   chats: Few<HeldChat>;
   step_count: number;
   tool_count: number;
@@ -215,40 +226,43 @@ export interface Run extends Waiting, Seen {
   aside: Readonly<Aside>;
 }
 
-/** Of a run that hangs under another span, or is said to. Replaced as a whole: a copy of its run shares it. */
+/**
+ * The ancestry of a run that has a parent span, or whose start names a parent. Replaced as a whole, so a copy of the run can
+ * share it.
+ */
 export interface Descent {
   parent_span_id: string | undefined;
-  /** The run that it hangs under. */
+  /** The run that its parent span belongs to. */
   parent_key: string | undefined;
-  /** The nearest run above it that waits for its signs of life; those between have ended. */
+  /** The nearest ancestor whose idle timer this run's activity extends; archived ancestors in between are skipped. */
   watching_key: string | undefined;
-  /** Of a sub-agent: the agent that its first run hangs under. */
+  /** Of a sub-agent: the agent of the run that spawned its first run. */
   parent_agent_id: string | undefined;
   parent_session_key: string | undefined;
   parent_run_id: string | undefined;
-  /** It began after the end of the run above it, as far as that is known. */
+  /** The run began after its parent had ended, as far as is known. */
   late: boolean;
 }
 
-/** What few runs have, or for a short time: all that have none of it share one. */
+/** Fields that few runs use, or only for a short time. Runs that use none of them share one object. */
 export interface Aside {
   input: { text: string; size_bytes: number } | undefined;
   events: readonly SpanEvent[];
   /** By response id. */
   reasoning: Few<EarlyReasoning>;
-  /** Ends of calls that have not begun, by call id. */
+  /** Ends of tool calls that have not begun, by call id. */
   early_ends: Few<EarlyEnd>;
-  /** Spans of nested calls whose outer call is not known yet. */
+  /** Ended spans of nested calls, and of sub-agents' runs, whose parent call has not been seen yet. */
   parked: readonly ParkedSpan[];
   cancelled_at_ms: number | undefined;
   yielded_at_ms: number | undefined;
-  /** Its task is over; its own end is waited for. */
+  /** Its `subagent.finished` has arrived; its own `agent.finished` is awaited. */
   finishing: { end: RunClosing; due_ms: number } | undefined;
-  /** Ended calls within calls of which one was not known, by call id. */
+  /** Ended calls with an outer call that had not been seen, by call id. */
   wrapped: Few<WrappedCall>;
 }
 
-/** A call, and the call that it was made within. */
+/** A call and its parent call. */
 export interface WrappedCall {
   call_id: string;
   parent_call_id: string;
@@ -261,10 +275,10 @@ export interface ParkedSpan {
 }
 
 export interface Ended {
-  /** Orders ended runs that still wait for something by their coming to that; 0 before. */
+  /** Orders ended runs that still wait for something by when they began to wait; 0 before that. */
   number: number;
   end_ms: number;
-  /** When that was told. */
+  /** When the end arrived. */
   arrival_ms: number;
   yielded: boolean;
   settle_due_ms: number;
@@ -290,42 +304,42 @@ export interface EarlyEnd {
   arrival_ms: number;
 }
 
-/** What is known of a run before it opens. */
+/** The data known about a run before it opens. */
 export interface Origin extends Seen {
   session_key: string;
   run_id: string;
   span_id: string;
-  /** Its start, once that has been seen; of several the first. */
+  /** Its `agent.started`, once seen; the earliest one if there are several. */
   started: EventOf<'agent.started'> | undefined;
-  /** The earliest instant that its own events tell; `Infinity` where only a spawn tells of it. */
+  /** The earliest timestamp of its events, spawns excepted; `Infinity` if there are none. */
   first_ms: number;
 }
 
-/** Events of a run that is not open: its start has not been seen, or its parent is not known. */
+/** A run that is not open, with its events: its start has not been seen, or its parent is not known. */
 export interface HeldRun extends Origin, Waiting {
-  /** Orders held runs by their coming. */
+  /** Orders held runs by arrival. */
   number: number;
   epoch: number;
   events: HeldEvent[];
-  /** Said by an event that has been seen before. */
+  /** Reported by a duplicate event, which is not among `events`. */
   gap?: true;
-  /** When it is opened, come what may. */
+  /** When it is opened unconditionally. */
   due_ms: number;
-  /** When it is opened with the parent that is known by then. */
+  /** When it is opened with the best parent known by then. */
   soft_due_ms?: number;
   waits_for: string[];
-  /** Orders those that wait for the same. */
+  /** Orders held runs that wait for the same thing. */
   wait_number: number;
 }
 
-/** What ties a child's run under its parent. */
+/** Links a child's run to its parent. */
 export interface Spawn {
   parent_session_key: string;
   parent_run_id?: string;
   call_id?: string;
 }
 
-/** Replaced as a whole where something in it changes, but for `latest`. */
+/** Replaced as a whole when anything but `latest` changes. */
 export interface Session {
   /** Keys of its latest runs, oldest first. */
   runs: readonly string[];
@@ -333,46 +347,53 @@ export interface Session {
   agent_id: string | undefined;
   channel: string | undefined;
   label: string | undefined;
-  /** A spawn that named no run: it holds for the session. */
+  /** A spawn that named no run: it applies to any run of the session. */
   spawn: Spawn | undefined;
-  /** The last of its runs, where it is at hand: most events are about that one. Not written down. */
+  /** Its last run, if that is live: a cache, since most events are about that run. Not persisted. */
   latest: Run | undefined;
 }
 
 export interface State {
   tracker: Tracker;
-  /** Open ones, and those that have ended and still wait for something. */
+  /** Open runs, and ended runs that still wait for something. */
   runs: TrackedMap<Run>;
-  /** Those that have ended and wait for nothing, see `archive.ts`. */
+  /** Ended runs that wait for nothing, see `archive.ts`. */
   archive: BoundedMap<Run>;
-  /** Ended runs that still wait for something, oldest first; some do no longer. */
+  /** Ended runs that still wait for something, oldest first; some of them no longer do. */
   ended: Queue<Pick<Run, 'span_id' | 'number'>>;
-  /** Open runs, oldest first, with some that have ended; and how many are open. */
+  /** Open runs, oldest first, and some that have ended; `open_count` counts only open ones. */
   open: Queue<Run>;
   open_count: number;
-  /** The same of calls. */
+  /** The same for tool calls. */
   open_calls: Queue<OpenCall>;
   open_call_count: number;
   held: TrackedMap<HeldRun>;
-  /** Held runs in the order in which they came; some are held no longer. */
+  /** Held runs in order of arrival; some of them are no longer held. */
   held_order: Queue<Pick<HeldRun, 'span_id' | 'number'>>;
   held_events: number;
-  /** Keys of held runs by what they wait for: a session (`s:`) or a run (`r:`). */
+  /**
+   * Keys of held runs by what they wait for: a session (`s:`) or a run (`r:`); and by their own session (`c:`) and run id
+   * (`i:`).
+   */
   waiting: Map<string, Set<string>>;
   sessions: BoundedMap<Session>;
-  /** The session that was looked at last in this call, and its key: nearly all of a call is about one. */
+  /**
+   * The session that was looked up last in the current call of the correlator, and its key: most lookups of a call repeat it.
+   */
   recent_key: string | undefined;
   recent_session: Session | undefined;
-  /** By the child's run. */
+  /** By the child's run key. */
   spawns: BoundedMap<Spawn>;
-  /** Latest run of a run id, for the ids that announce runs name. */
+  /** Key of the latest run with each run id; announce runs name others by run id. */
   by_run_id: BoundedMap<string>;
-  /** Ids of events, and numbers of those about sub-agents; of all others their run knows the number. */
+  /**
+   * Event ids, and sequence numbers of events about sub-agents; all other sequence numbers are recorded in their run.
+   */
   seen_events: IdSet;
   ended_spans: IdSet;
-  /** Ended model calls whose reasoning nobody has told. */
+  /** Ended model calls that were emitted without reasoning tokens, by span id. */
   unreasoned: BoundedMap<EndedChat>;
-  /** A heap of those that are to be woken, see `heap.ts`. */
+  /** A heap of runs and held runs, ordered by wake-up time, see `heap.ts`. */
   waking: (Run | HeldRun)[];
   counts: CorrelatorCounts;
 }
@@ -380,30 +401,35 @@ export interface State {
 export const sessionWait = (session_key: string): string => `s:${session_key}`;
 export const runWait = (run_id: string): string => `r:${run_id}`;
 
-/** A held run is found by its own session and id too: a spawn may come for it, or another held run wait for it. */
+/**
+ * A held run is indexed by its own session and run id too, so that a spawn, or another held run that waits for it, finds it.
+ */
 export const childWait = (session_key: string): string => `c:${session_key}`;
 export const ownWait = (run_id: string): string => `i:${run_id}`;
 
-/** Over the life of the correlator. */
+/** Counts over the life of the correlator. */
 export interface CorrelatorCounts {
   runs_opened: number;
   runs_ended: number;
-  /** Runs of which something was missed and could not be had again. */
+  /** Runs of which part was missed and could not be recovered. */
   runs_with_gap: number;
   duplicates: number;
-  /** What was closed or let go because of a bound. */
+  /** Runs, calls and events that were closed or dropped because of a limit, by limit. */
   given_up: Record<string, number>;
 }
 
-/** Of one call of the correlator: what it knows, when it is, and what it gives out. */
+/** The context of one call of the correlator: state, options, time and output. */
 export interface Context {
   state: State;
   options: Options;
   now_ms: number;
   out: Emission;
-  /** What has come that held runs may wait for, and has not been looked at yet. */
+  /** Wait keys that held runs may wait for, that have become available and have not been processed yet. */
   arrived: string[];
-  /** Until then ended model calls are held for their reasoning tokens, longer than they would be. */
+  /**
+   * No source could be heard before this time: ended model calls are held for their reasoning tokens, and no run counts as
+   * idle.
+   */
   patient_until_ms: number;
 }
 
@@ -417,7 +443,7 @@ export const emptyEmission = (): Emission => ({
 
 const NO_LIST: readonly never[] = [];
 
-/** What every run begins with. */
+/** The initial `aside` of every run. */
 export const NOTHING_ASIDE: Readonly<Aside> = Object.freeze({
   input: undefined,
   events: NO_LIST,
@@ -430,33 +456,33 @@ export const NOTHING_ASIDE: Readonly<Aside> = Object.freeze({
   wrapped: none<WrappedCall>(),
 });
 
-/** What tells the entries of a run's collections apart. */
+/** Access to a run's collections by the id of their entries. */
 export const CALLS = fewOf<OpenCall>((call) => call.call_id);
 export const CHATS = fewOf<HeldChat>((chat) => chat.span.span_id);
 export const EARLY_ENDS = fewOf<EarlyEnd>((early) => early.event.call_id);
 export const EARLY_REASONING = fewOf<EarlyReasoning>((early) => early.response_id);
 export const WRAPPED = fewOf<WrappedCall>((call) => call.call_id);
 
-/** What a run has aside, to be changed. */
+/** The run's `aside` as a mutable object: the shared one is copied first. */
 export function asideOf(run: Run): Aside {
   if (run.aside === NOTHING_ASIDE) run.aside = { ...NOTHING_ASIDE };
   return run.aside;
 }
 
-/** What every run begins with: nothing. */
+/** The initial value of every list of a run: one shared, empty list. */
 export const emptyList = <T>(): readonly T[] => NO_LIST;
 
-/** The list with one more at its end. It may change the one that it is given, but never an empty one: assign what it returns. */
+/** Appends an item. It may change the given list in place, but never an empty one: assign the result. */
 export function added<T>(list: readonly T[], item: T): readonly T[] {
   if (list.length === 0) return [item];
   (list as T[]).push(item);
   return list;
 }
 
-/** The latest instant that an event of the run told. */
+/** The latest timestamp of the run's events, in epoch milliseconds. */
 export const lastTold = (run: Run): number => run.start_ms + run.last_after_ms;
 
-/** An ended run is remembered for late children; what its calls were matched by is not worth its memory. */
+/** Drops what model calls are matched by: an ended run is only remembered for late children, and this takes memory. */
 export function forgetCalls(run: Run): void {
   run.steps = emptyList();
   run.ended_calls = emptyList();
@@ -468,7 +494,7 @@ export function giveUp({ state }: Context, what: string): void {
   state.counts.given_up[what] = (state.counts.given_up[what] ?? 0) + 1;
 }
 
-/** Runs that a session remembers: enough to find who was active when a child started. */
+/** Runs remembered per session: enough to find the one that was active when a child started. */
 const RUNS_OF_A_SESSION = 32;
 
 export const nextNumber = ({ tracker }: State): number => tracker.next_number++;
@@ -489,7 +515,7 @@ function keepRecent(state: State, session_key: string, session: Session): Sessio
   return session;
 }
 
-/** A call of the correlator begins: what was looked at before may have been forgotten since. */
+/** Clears the cache at the start of each call of the correlator, since the session may have been evicted meanwhile. */
 export function forgetRecent(state: State): void {
   state.recent_key = undefined;
   state.recent_session = undefined;
@@ -529,7 +555,9 @@ export function addOpenCall(state: State, call: OpenCall): void {
   enqueue(state.open_calls, call, state.open_call_count, ({ is_open }) => is_open);
 }
 
-/** The run, where it is the latest of its session and at hand, to be changed: so most are found, and need no key. */
+/**
+ * The run, to be changed, if it is the cached latest run of its session. This finds most runs without deriving a key.
+ */
 export function latestRun({ state }: Context, session_key: string, run_id: string): Run | undefined {
   const { sessions, runs } = state;
   const session = sessions.young.entries.get(session_key);
@@ -541,8 +569,8 @@ export function latestRun({ state }: Context, session_key: string, run_id: strin
 }
 
 /**
- * A run that is open, or that waits for something: to be changed. From here on it is at hand, where it is the latest of the session
- * that was looked at last.
+ * A live run (open, or waiting for something), to be changed. If it is the last run of the session that was looked up last, it
+ * is cached there as `latest`.
  */
 export function liveRun({ state }: Context, key: string): Run | undefined {
   const run = state.runs.get(key);

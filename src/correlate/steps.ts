@@ -1,16 +1,16 @@
 /**
- * Which step belongs to which model call. A step tells that a call began, `llm.tokens` that one ended, and nothing names
- * both. In order it is plain; where events change places it is found again from their times, each time one comes.
+ * Matches steps to model calls. A step marks the beginning of a call, `llm.tokens` its end, and nothing names both. For events
+ * in order the match is obvious; for others it is computed anew from their times with each event that arrives.
  */
 import { added, type EndedCall, type OpenStep, type Run } from './state.js';
 
-/** A message and its step's event are of two clocks, which differ by this much at most. */
+/** A message and its step's event have timestamps of two clocks, which differ by this much at most. */
 const SAME_CALL_MS = 50;
 
-/** Steps, and ended calls, of one run that are remembered to be matched. */
+/** Ended calls of one run that are remembered, with their steps, for matching. */
 const MAX_REMEMBERED = 64;
 
-/** Steps of one run, those among them that calls have ended. */
+/** Steps of one run, including those that calls have ended. */
 const MAX_STEPS = 1_000;
 
 /** The step that the run is in: begun, not ended by its call, and not followed by another. */
@@ -22,7 +22,7 @@ export const currentStep = (run: Run): OpenStep | undefined => {
 const byStart = (a: OpenStep, b: OpenStep): number => a.start_ms - b.start_ms;
 const byEnd = (a: EndedCall, b: EndedCall): number => a.end_ms - b.end_ms;
 
-/** Whether both are of one instant: then their numbers tell which was first. */
+/** Whether both have the same timestamp; then sequence numbers decide which was first. */
 const isTie = (step: OpenStep, call: EndedCall): boolean => step.start_ms === call.end_ms;
 
 const haveNumbers = (step: OpenStep, call: EndedCall): boolean =>
@@ -31,17 +31,19 @@ const haveNumbers = (step: OpenStep, call: EndedCall): boolean =>
 const isBefore = (step: OpenStep, call: EndedCall): boolean =>
   step.start_ms < call.end_ms || (isTie(step, call) && (step.seq ?? Infinity) < (call.seq ?? -Infinity));
 
-/** The step is older than a call that tells its own start. */
+/** Whether the step is older than a call that states its own start. */
 const isOlder = (step: OpenStep, { start_ms = -Infinity }: EndedCall): boolean =>
   step.start_ms < start_ms - SAME_CALL_MS;
 
-/** The step had failed before the call: one that succeeded can't be the step's, nor can one that says that it began later. */
+/**
+ * Whether the step had failed before the call. Then a call that succeeded, or that began after the failure, can't be its own.
+ */
 const failedBefore = ({ failed_ms = Infinity }: OpenStep, call: EndedCall): boolean =>
   call.has_failed ? failed_ms <= (call.start_ms ?? -Infinity) : failed_ms < call.end_ms;
 
 /**
- * A message tells when its call was made, and its step is no older. Who else tells a start may mean another instant than the step
- * does: the call ends the step that its run was in when it began.
+ * A message knows when its call began, so an older step is not its own. Other sources may mean another time by the start: their
+ * call ends the step that was current at their start.
  */
 function canEnd(call: EndedCall, step: OpenStep, next: OpenStep | undefined): boolean {
   if (failedBefore(step, call)) return false;
@@ -50,8 +52,8 @@ function canEnd(call: EndedCall, step: OpenStep, next: OpenStep | undefined): bo
 }
 
 /**
- * The latest step before the call's end that no earlier call has ended, if the call can end that one; else one that began as the
- * call ended, where nothing tells which was first.
+ * The latest step before the call's end that no earlier call has ended, if the call can end it; else a step that began exactly
+ * when the call ended, if sequence numbers don't decide which was first.
  */
 function stepOf(call: EndedCall, begun: readonly OpenStep[]): OpenStep | undefined {
   const at = begun.findLastIndex((step) => step.ended_by === undefined && isBefore(step, call));
@@ -67,18 +69,18 @@ function match(run: Run, call: EndedCall): void {
   if (step !== undefined) step.ended_by = call;
 }
 
-/** Goes through time: each call ends the latest step before its end that no earlier call has ended. */
+/** Matches in order of time: each call ends the latest step before its end that no earlier call has ended. */
 function matchAll(run: Run): void {
   for (const step of run.steps) step.ended_by = undefined;
   for (const call of run.ended_calls) match(run, call);
 }
 
-/** It has become known that the step failed, or that it did not: calls that ended after it began may be matched otherwise. */
+/** To be called when a failure of the step was added or removed: calls that ended after it began may now match differently. */
 export function rematch(run: Run, { start_ms }: OpenStep): void {
   if ((run.ended_calls.at(-1)?.end_ms ?? -Infinity) >= start_ms) matchAll(run);
 }
 
-/** Over the bound: the step to be given out, the oldest that no call has ended. */
+/** If the run has reached its limit of steps: the oldest that no call has ended, to be emitted. */
 export const stepToGiveUp = (run: Run): OpenStep | undefined =>
   run.steps.length < MAX_STEPS ? undefined : run.steps.find((step) => step.ended_by === undefined);
 
@@ -88,7 +90,7 @@ export const unmatchedSteps = (run: Run): OpenStep[] =>
 
 export const hasUnmatchedStep = (run: Run): boolean => run.steps.some((step) => step.ended_by === undefined);
 
-/** A step that begins after all that is known changes nothing of it. */
+/** Adds a step. One that begins after everything known does not change any match. */
 export function addStep(run: Run, step: OpenStep): void {
   const { steps, ended_calls } = run;
   const isLast =
@@ -100,7 +102,7 @@ export function addStep(run: Run, step: OpenStep): void {
   matchAll(run);
 }
 
-/** Remembers a call that has ended; gives the step that it ended. One that ends after all others changes nothing of theirs. */
+/** Adds an ended call and returns the step that it ended. One that ends after all others does not change their matches. */
 export function addEndedCall(run: Run, call: EndedCall): OpenStep | undefined {
   const isLast = call.end_ms >= (run.ended_calls.at(-1)?.end_ms ?? -Infinity);
   run.ended_calls = added(run.ended_calls, call);
@@ -114,7 +116,7 @@ export function addEndedCall(run: Run, call: EndedCall): OpenStep | undefined {
   return step;
 }
 
-/** A call is forgotten together with its step, or the step would look as if its call had never come. */
+/** A call is forgotten together with its step; otherwise the step would look as if its call had never arrived. */
 function forgetOldest(run: Run): void {
   const [oldest, ...others] = run.ended_calls;
   const step = run.steps.find(({ ended_by }) => ended_by === oldest);
@@ -122,17 +124,17 @@ function forgetOldest(run: Run): void {
   if (step !== undefined) removeStep(run, step);
 }
 
-/** The latest step that was told to begin by then. */
+/** The latest step whose announced start is at or before this time. */
 const begunBy = (run: Run, ms: number): OpenStep | undefined =>
   run.steps.findLast(({ announced, start_ms }) => announced && start_ms <= ms);
 
 const hasOpenEnd = ({ taken, ended_by }: OpenStep): boolean => !taken && ended_by === undefined;
 
-/** The call that has ended the step would not have done so, had it been known that the step failed at this instant. */
+/** Whether the matched call could not have ended this step, had its failure at `failed_ms` been known. */
 const endedUnknown = (step: OpenStep, failed_ms: number): boolean =>
   step.ended_by !== undefined && !canEnd(step.ended_by, { ...step, failed_ms }, undefined);
 
-/** The step that fails at this instant, if it has not failed or ended before: the latest that has begun. */
+/** The step that failed at this time: the latest that had begun, unless it had failed or ended before. */
 export function failingStep(run: Run, failed_ms: number): OpenStep | undefined {
   const step = begunBy(run, failed_ms);
   if (step === undefined) return undefined;
@@ -141,21 +143,21 @@ export function failingStep(run: Run, failed_ms: number): OpenStep | undefined {
   return (step.failed_ms ?? Infinity) > failed_ms ? step : undefined;
 }
 
-/** Whether the step failed when the call that has ended it was over: so it was another attempt that failed. */
+/** Whether the step failed after the call that ended it was over: then another attempt failed. */
 export const failedAfter = (step: OpenStep, call: EndedCall): step is OpenStep & { failed_ms: number } =>
   (step.failed_ms ?? -Infinity) > call.end_ms + SAME_CALL_MS;
 
-/** The step before this instant that has failed after it: so a step that begins now is the one that failed. */
+/** The latest step begun by this time, if it failed after it: then a step that begins now is the one that failed. */
 export function failedLater(run: Run, ms: number): OpenStep | undefined {
   const step = begunBy(run, ms);
   return step !== undefined && hasOpenEnd(step) && (step.failed_ms ?? ms) > ms ? step : undefined;
 }
 
-/** When a step showed itself first. */
+/** When a step was first reported to exist: its announced start, else its failure. */
 const shownMs = ({ announced, start_ms, failed_ms = start_ms }: OpenStep): number =>
   announced ? start_ms : failed_ms;
 
-/** The first step that showed itself after this instant. */
+/** The first step reported after this time. */
 function nextStep(run: Run, ms: number): OpenStep | undefined {
   let next: OpenStep | undefined;
   for (const step of run.steps)
@@ -163,7 +165,7 @@ function nextStep(run: Run, ms: number): OpenStep | undefined {
   return next;
 }
 
-/** Begins, by its event, the step whose failure alone was known, if the next that happens after this instant is such a failure. */
+/** If the next step reported after this time is only known by its failure: sets its start, and returns it. */
 export function beginFailed(run: Run, start_ms: number, seq: number | undefined): OpenStep | undefined {
   const next = nextStep(run, start_ms);
   if (next === undefined || next.announced) return undefined;
@@ -179,7 +181,7 @@ export function removeStep(run: Run, step: OpenStep): void {
   run.steps = run.steps.filter((each) => each !== step);
 }
 
-/** Leaves out steps, whether or not a call has ended them. */
+/** Removes the steps for which `isKept` is false, whether or not a call has ended them. */
 export function keepSteps(run: Run, isKept: (step: OpenStep) => boolean): void {
   const kept = run.steps.filter(isKept);
   if (kept.length === run.steps.length) return;

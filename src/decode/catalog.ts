@@ -1,6 +1,6 @@
 /**
- * The dialect `catalog`: a line is an event already, and only needs checking. A type that the catalog does not have is
- * passed over, so that a newer producer can speak to an older bridge.
+ * The dialect `catalog`: a line is already an event, and only needs checking. A type that the catalog does not have is ignored,
+ * so that a newer producer works with an older bridge.
  */
 import { EVENT_TYPES } from '../model/event.js';
 import { checkEvent, type Decoder, ignore, reject } from './decoder.js';

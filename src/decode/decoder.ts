@@ -1,6 +1,6 @@
 /**
- * The contract of a decoder: a pure state machine that turns the JSON values of one wire form ("dialect") into catalog
- * events. What it cannot use is data too: ignored under a reason, or rejected with the field and what is wrong with it.
+ * The contract of a decoder: a pure state machine that turns the JSON values of one wire format ("dialect") into catalog
+ * events. What it cannot use is data too: ignored with a reason, or rejected with the field and what is wrong with it.
  */
 import type { z } from 'zod';
 import type { BoundedMap } from '../capture/bounded.js';
@@ -24,39 +24,39 @@ export interface Rejection {
   /** The field, in dotted form; empty for the line as a whole. */
   path: string;
   message: string;
-  /** What else is wrong with the same event. */
+  /** Other faults of the same event. */
   more?: Fault[];
 }
 
 type Fault = Pick<Rejection, 'path' | 'message'>;
 
-/** What became of one line. */
+/** The result of decoding one line. */
 export interface Decoded {
   events: AgentEvent[];
   /** Why a well-formed line gave no event: `unknown_type`, `frame.tick`, … */
   ignored?: string;
-  /** What was wrong. Other events of the same line may still be good. */
+  /** What was wrong. Other events of the same line may still be valid. */
   rejected?: Rejection;
 }
 
-/** What a decoder remembers, to be written down between two starts. */
+/** What a decoder remembers, to be persisted between two starts. */
 export interface DecoderMemory {
-  /** By a name that is theirs in the records. */
+  /** Maps, by the names that they have in the records. */
   maps?: Record<string, BoundedMap<unknown>>;
   /** Plain data that is changed in place. */
   state?: { save(): unknown; restore(saved: unknown): void };
 }
 
 export interface Decoder {
-  /** `arrival_ms`: when the line was read, epoch milliseconds; a recording's own arrival times win. */
+  /** `arrival_ms`: when the line was read, epoch milliseconds; a recording's own arrival times take precedence. */
   decode(value: Record<string, unknown>, arrival_ms: number): Decoded;
-  /** The stream has ended: what was held back for a following line. */
+  /** The stream has ended: returns the events that were held for a following line. */
   end(): AgentEvent[];
-  /** Where it remembers anything. */
+  /** Absent if it remembers nothing. */
   memory?: DecoderMemory;
 }
 
-/** So many faults of an event are told. */
+/** Maximum number of faults that are reported for an event. */
 const MAX_FAULTS = 20;
 
 export const ignore = (reason: string): Decoded => ({ events: [], ignored: reason });
@@ -77,30 +77,48 @@ function describe(issue: z.core.$ZodIssue, candidate: unknown, place: string): F
   return { path: [place, ...issue.path.map(String)].filter(Boolean).join('.'), message };
 }
 
-/** What may be an event: as a line has it, or as a decoder has made it. */
+/** The faults of a candidate, one per field: if a field is not text at all, its length is not reported as well. */
+function faultsOf(issues: z.core.$ZodIssue[], candidate: unknown, place: string): Fault[] {
+  const faults = new Map<string, Fault>();
+  for (const issue of issues) {
+    const fault = describe(issue, candidate, place);
+    if (!faults.has(fault.path)) faults.set(fault.path, fault);
+  }
+  return [...faults.values()].slice(0, MAX_FAULTS);
+}
+
+function removeAbsent(fields: Record<string, unknown>): void {
+  for (const key of Object.keys(fields)) {
+    if (fields[key] === null || fields[key] === undefined) delete fields[key];
+  }
+}
+
+/** A possible event: as a line has it, or as a decoder has made it. */
 export type Candidate = Record<string, unknown>;
 
 /**
- * Checks a candidate against the catalog. Null stands for "absent" in many producers' JSON, so it is taken as that.
- * `place` prefixes the path where the candidate is not the line itself.
+ * Checks a candidate against the catalog. Many producers write null for an absent field, so null counts as absent. `place`
+ * prefixes the path if the candidate is not the line itself.
  */
 export function checkEvent(candidate: Candidate, place = ''): Decoded {
   if (isPlainEvent(candidate)) return { events: [candidate] };
-  for (const key of Object.keys(candidate)) {
-    if (candidate[key] === null || candidate[key] === undefined) delete candidate[key];
-  }
+  removeAbsent(candidate);
+  if (isObject(candidate.error)) removeAbsent(candidate.error);
   if (isPlainEvent(candidate)) return { events: [candidate] };
   const result = agentEventSchema.safeParse(candidate);
   if (result.success) return { events: [normaliseInstants(result.data)] };
-  const faults = result.error.issues.slice(0, MAX_FAULTS).map((issue) => describe(issue, candidate, place));
-  const [first = { path: place, message: 'invalid' }, ...more] = faults;
+  const [first = { path: place, message: 'invalid' }, ...more] = faultsOf(
+    result.error.issues,
+    candidate,
+    place,
+  );
   return {
     events: [],
     rejected: { reason: 'invalid_event', ...first, ...(more.length > 0 ? { more } : {}) },
   };
 }
 
-/** Checks several candidates: the good ones are given out even where another is rejected. */
+/** Checks several candidates: the valid ones are returned even if another is rejected. */
 export function checkEvents(candidates: Candidate[], place: string): Decoded {
   const decoded: Decoded = { events: [] };
   for (const candidate of candidates) {

@@ -1,5 +1,6 @@
 /**
- * Dialects: which decoder a stream of lines gets, said by the user or seen from the stream's first JSON object.
+ * Selects the decoder for a stream of lines: by the dialect that the user names, or the one detected from the stream's first
+ * JSON object.
  */
 
 import type { Json } from '../util/json.js';
@@ -37,31 +38,31 @@ function createDialectDecoder(
 const WHITE_SPACE: ReadonlySet<number> = new Set([0x09, 0x0b, 0x0c, 0x0d, 0x20]);
 
 const isWhite = (byte: number): boolean => WHITE_SPACE.has(byte);
-/** Most lines tell by their first byte. */
+/** The first byte decides for most lines. */
 const isBlank = (bytes: Buffer): boolean => isWhite(bytes[0] ?? 0x20) && bytes.every(isWhite);
 
-/** Decodes the lines of one stream. It never throws: what is wrong with a line is said in what it gives. */
+/** Decodes the lines of one stream. It never throws: its result says what is wrong with a line. */
 export interface LineDecoder {
   /**
-   * Takes one line, without its line end. `arrival_ms`: when it was read, epoch milliseconds: the time of what tells none itself,
-   * unless it is a recording that has its own arrival times.
+   * Decodes one line, without its line end. `arrival_ms`: when it was read, epoch milliseconds. It is the time of events that
+   * have none of their own, unless the line is of a recording with arrival times.
    */
   decode(bytes: Buffer, arrival_ms: number): Decoded;
-  /** The stream has ended: gives out the events that were held back for a following line. */
+  /** The stream has ended: returns the events that were held for a following line. */
   end(): Decoded['events'];
-  /** The dialect that it was given, or what it saw in the first object; until then `auto`. */
+  /** The dialect that was given, or detected from the first object; until then `auto`. */
   dialect(): Dialect;
 }
 
-/** One whose memory can be written down, and taken back by another one of the same stream. */
+/** A decoder whose memory can be persisted, and restored by another one for the same stream. */
 export interface RememberingDecoder extends LineDecoder {
   memory(): DecoderMemory;
 }
 
 /**
- * A decoder for one stream of lines. With `auto` the first line that is a JSON object decides; lines before it are
- * rejected as they would be in any dialect. `sessions` names the sessions of transcript files, see `readTranscriptIndex`; of what
- * was written in one before `since_ms`, epoch milliseconds, nothing is told.
+ * Creates a decoder for one stream of lines. With `auto` the first line that is a JSON object decides; lines before it are
+ * rejected as they would be in any dialect. `sessions` names the sessions of transcript files, see `readTranscriptIndex`.
+ * Entries of a transcript from before `since_ms`, epoch milliseconds, only serve as context.
  */
 export const createLineDecoder = (
   dialect: Dialect,

@@ -1,21 +1,21 @@
 /**
- * From the bytes of a line to a JSON object: UTF-8 is checked, JSON is parsed, lone surrogates are replaced, and what is nested
- * too deep is cut off. Every later stage can trust that its values are well-formed text, and that it can be written as JSON again.
+ * From the bytes of a line to a JSON object: checks UTF-8, parses JSON, replaces lone surrogates, and cuts off what is nested
+ * too deep. Every later stage can rely on values that are well-formed text and can be serialised as JSON again.
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject, type Json } from '../util/json.js';
 import type { Rejection } from './decoder.js';
 
-/** What bytes that are no UTF-8 are read as; a line may hold it as well. */
+/** What invalid UTF-8 is decoded as; a valid line may contain it as well. */
 const REPLACEMENT = '\u{fffd}';
-/** An escaped surrogate is the only way by which valid UTF-8 can carry a lone one. */
+/** Valid UTF-8 can have a lone surrogate only as an escape. */
 const ESCAPED_SURROGATE = /\\u[dD][89a-fA-F]/;
 
-/** Looking for its beginning first costs a fifth of looking for the pattern, and most lines have none. */
+/** Searching for its beginning first costs a fifth of testing the pattern, and most lines have none. */
 const hasEscapedSurrogate = (json: string): boolean =>
   (json.includes('\\ud') || json.includes('\\uD')) && ESCAPED_SURROGATE.test(json);
 
-/** JSON is read at any depth, and written only as deep as the stack is long. */
+/** JSON of any depth can be parsed, but the stack limits how deep it can be to be serialised. */
 const MAX_DEPTH = 500;
 const TOO_DEEP = '[nested too deep]';
 /** A shorter line has no room for more brackets. */
@@ -24,7 +24,7 @@ const OPENING = ['{', '['];
 
 export type ParsedLine = { value: Json } | { rejected: Rejection };
 
-/** The engine repeats a piece of the line, which may be a piece of what was said: that stays out of every log. */
+/** The engine quotes a piece of the line, which may be content of a message: that must stay out of every log. */
 const WITHOUT_PIECE = /, (?:\.{3})?".*$/s;
 
 const rejected = (reason: Rejection['reason'], message: string): ParsedLine => ({
@@ -34,7 +34,7 @@ const rejected = (reason: Rejection['reason'], message: string): ParsedLine => (
 const makeWellFormed = (_key: string, value: unknown): unknown =>
   typeof value === 'string' ? value.toWellFormed() : value;
 
-/** Whether there are brackets enough. Counting them costs a tenth of looking through what they hold. */
+/** Whether there are enough brackets. Counting them costs a tenth of searching the values. */
 function mayBeDeep(json: string): boolean {
   if (json.length <= MAX_DEPTH_BYTES) return false;
   let count = 0;

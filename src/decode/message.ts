@@ -1,11 +1,11 @@
 /**
- * An assistant message as OpenClaw stores it: one message is one model call, with its usage, cost and times. The gateway
- * pushes it and the transcript files keep it, in the same form.
+ * An assistant message as OpenClaw stores it: one message is one model call, with its usage, cost and times. The gateway pushes
+ * messages, and transcript files have them, in the same form.
  */
 import { runOfInput } from '../model/input.js';
 import { blockText, type Json, number, object, text } from '../util/json.js';
 
-/** Messages that the gateway writes itself, after an abort for one, are of this provider: no model was called. */
+/** The provider of messages that the gateway writes itself, for example after an abort: no model was called. */
 const GATEWAY_PROVIDER = 'openclaw';
 
 export interface MessageContext {
@@ -27,8 +27,8 @@ function isEmptyAfterYield(message: Json): boolean {
 }
 
 /**
- * What another agent or a schedule asks the agent is stored as a user's message and pushed as one of the assistant: it names the run
- * that it starts, or else who sent it and no model.
+ * Whether the message is a prompt from another agent or a schedule, which is stored as a user's message but pushed as one of
+ * the assistant: it names the run that it starts, or else its sender and no model.
  */
 function isForwarded(message: Json): boolean {
   if (runOfInput(message) !== undefined) return true;
@@ -36,7 +36,7 @@ function isForwarded(message: Json): boolean {
   return provenance !== undefined && provider === undefined && model === undefined && usage === undefined;
 }
 
-/** Why a message stands for no model call, or undefined where it stands for one. */
+/** Why a message is not a model call, or undefined if it is one. */
 export function noModelCall(message: Json): string | undefined {
   if (message.role !== 'assistant') return `message.${text(message.role)?.slice(0, 20) ?? 'no_role'}`;
   if (isForwarded(message)) return 'message.forwarded';
@@ -48,7 +48,7 @@ function errorOf(message: Json): Json | undefined {
   const reason = text(message.stopReason);
   if (reason !== 'error' && reason !== 'aborted') return undefined;
   const isAborted = reason === 'aborted';
-  // What the model has said by then is its answer, and no message.
+  // What the model has written by then is its answer, not an error message.
   const detail =
     text(message.errorMessage) ?? (isAborted ? 'the model call was aborted' : 'the model call failed');
   return { type: isAborted ? 'cancelled' : 'error', message: detail };
@@ -56,7 +56,7 @@ function errorOf(message: Json): Json | undefined {
 
 /**
  * The catalog events of one assistant message: its reasoning text first, so that it is known when the call ends, then its
- * tokens. OpenClaw counts cached input beside `input`; the catalog's `input_tokens` is all of it.
+ * tokens. OpenClaw counts cached input separately from `input`; the catalog's `input_tokens` includes it.
  */
 export function modelCallEvents(message: Json, { message_id, ended_at }: MessageContext): Json[] {
   const usage = object(message.usage);

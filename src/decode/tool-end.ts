@@ -1,5 +1,5 @@
 /**
- * How the end of a tool call becomes an event, the same from a gateway's frames and from transcripts.
+ * Turns the end of a tool call into an event, in the same way for a gateway's frames and for transcripts.
  */
 import type { Json } from '../util/json.js';
 
@@ -9,11 +9,11 @@ export interface ToolEnd {
   is_error: boolean;
   exit_code: number | undefined;
   output: string | undefined;
-  /** What the tool says of its failure, apart from its output. */
+  /** The tool's own message about its failure, apart from its output. */
   message?: string | undefined;
 }
 
-/** What a command has printed is its output, and no message: one that fails has its exit code. */
+/** The output of a command is not an error message: a command that fails has its exit code. */
 export function toolEnd({ call_id, tool, is_error, exit_code, output, message = output }: ToolEnd): Json {
   const hasCode = exit_code !== undefined && exit_code !== 0;
   return is_error && !hasCode

@@ -1,6 +1,6 @@
 /**
- * The dialect `transcript`: a session's JSONL file as OpenClaw 2026.4.29 and older wrote it. The file has no run ids, so a
- * run is a user's message and what follows it, until an answer that asks for no tool, a yield, or the next message.
+ * The dialect `transcript`: a session's JSONL file as OpenClaw 2026.4.29 and older wrote it. The file has no run ids, so a run
+ * is a user's message and what follows it, until an answer that asks for no tool, a yield, or the next message.
  */
 
 import { ANNOUNCE_PREFIX } from '../model/announce.js';
@@ -11,7 +11,7 @@ import { type Candidate, checkEvents, type Decoded, type Decoder, ignore, reject
 import { modelCallEvents, noModelCall } from './message.js';
 import { toolEnd } from './tool-end.js';
 
-/** What OpenClaw's `sessions.json`, beside the transcripts of an agent, says of a session. */
+/** A session, from OpenClaw's `sessions.json` beside the transcripts of an agent. */
 export interface TranscriptSession {
   session_key: string;
   parent_session_key?: string;
@@ -19,12 +19,12 @@ export interface TranscriptSession {
   channel?: string;
 }
 
-/** Sessions by their id. One that it does not know yet may be there when it is asked again. */
+/** Sessions by their id. The index is asked again for a session that it did not have. */
 export type TranscriptIndex = Pick<ReadonlyMap<string, TranscriptSession>, 'get'>;
 
 /**
- * Reads the content of OpenClaw's `sessions.json` (`~/.openclaw/agents/<agent>/sessions/sessions.json`), parsed: an object of session
- * rows by session key. What is no such row, or has no id, is passed over.
+ * Reads the content of OpenClaw's `sessions.json` (`~/.openclaw/agents/<agent>/sessions/sessions.json`), parsed: an object of
+ * session rows by session key. Anything that is not such a row, or has no id, is skipped.
  */
 export function readTranscriptIndex(value: unknown): ReadonlyMap<string, TranscriptSession> {
   const index = new Map<string, TranscriptSession>();
@@ -45,27 +45,27 @@ export function readTranscriptIndex(value: unknown): ReadonlyMap<string, Transcr
   return index;
 }
 
-/** A line that belongs to this dialect, by its own look. */
+/** Whether a line looks like one of this dialect. */
 export const looksLikeTranscript = (value: Json): boolean =>
   (value.type === 'session' && text(value.id) !== undefined) ||
   (value.type === 'message' && isObject(value.message));
 
 interface State {
   session_id: string;
-  /** Undefined until the index knows it; until then the session's id stands in for its key. */
+  /** Undefined until the index knows the session; until then the session's id stands in for its key. */
   known_session: TranscriptSession | undefined;
   session: TranscriptSession;
-  /** Entries from before this are only understood: they are followed to know which run is open. */
+  /** Entries from before this only serve as context: they are followed to know which run is open. */
   since_ms: number;
-  /** What opened the open run and its open calls, where that was only understood. */
+  /** The events that opened the open run and its open calls, held because they were only context. */
   untold: Candidate[];
   run?: { run_id: string; last_ts: number };
 }
 
-/** What opens a thing that can still be open when telling begins. */
+/** Events that open something that can still be open when events begin to be emitted. */
 const OPENING_TYPES: ReadonlySet<unknown> = new Set(['agent.started', 'subagent.spawned', 'tool.call']);
 
-/** What is kept of one run that was only understood. */
+/** Maximum number of such events that are remembered for one run. */
 const MAX_UNTOLD = 1_000;
 
 const timeOf = (entry: Json): number => {
@@ -80,7 +80,10 @@ function finish(state: State, ts: number, end: Candidate): Candidate[] {
   return [{ type: 'agent.finished', run_id: run.run_id, ts, ...end }];
 }
 
-/** A child's report opens a run that goes on with the request; its message names the child's session. */
+/**
+ * The child whose report the message is, if it is one: it names the child's session. A report opens a run that continues the
+ * request.
+ */
 function announcedChild(content: string | undefined): string | undefined {
   if (!content?.startsWith('[Inter-session message]') || !content.includes('subagent_announce'))
     return undefined;
@@ -88,7 +91,7 @@ function announcedChild(content: string | undefined): string | undefined {
 }
 
 function userMessage(state: State, entry: Json, message: Json): Candidate[] {
-  // A run that the next message finds open was given up without a word in the file.
+  // A run that is still open at the next message was abandoned, without an entry in the file.
   const given_up = finish(state, state.run?.last_ts ?? 0, { status: 'cancelled' });
   const content = blockText(message.content);
   const child = announcedChild(content);
@@ -132,10 +135,10 @@ function toolCalls(message: Json, ts: number): Candidate[] {
   }));
 }
 
-/** How an answer ends its run, or undefined where the run goes on. */
+/** How an answer ends its run, or undefined if the run continues. */
 function endOfRun(message: Json): Candidate | undefined {
   const stop_reason = text(message.stopReason);
-  // OpenClaw takes calls of unknown tools out of a message, and leaves its stop reason as it was.
+  // OpenClaw removes calls of unknown tools from a message, and leaves its stop reason unchanged.
   if (stop_reason === 'toolUse' && callsIn(message).length > 0) return undefined;
   const detail = text(message.errorMessage);
   if (stop_reason === 'error') {
@@ -204,7 +207,7 @@ function decodeEntry(state: State, entry: Json): Candidate[] | string {
   return `entry.${text(entry.type)?.slice(0, 30) ?? 'other'}`;
 }
 
-/** What every event of a transcript carries. */
+/** Adds what every event of a transcript carries. */
 function withCommon(event: Candidate, { session_id, session }: State): Candidate {
   const { session_key, channel } = session;
   if (event.type === 'subagent.spawned' && event.session_key !== undefined)
@@ -212,7 +215,7 @@ function withCommon(event: Candidate, { session_id, session }: State): Candidate
   return { session_key, session_id, agent_id: agentOfSession(session_key), channel, ...event };
 }
 
-/** Names an entry's events, so that one which is read twice counts once, and the run that they belong to. */
+/** Gives an entry's events the run that they belong to, and ids, so that an entry that is read twice counts once. */
 function identify(
   events: Candidate[],
   entry: Json,
@@ -227,7 +230,7 @@ function identify(
   }));
 }
 
-/** Keeps of events that are not told what opens the run which is open after them. */
+/** Remembers, of events that are only context, those that opened the run that is still open after them. */
 function understand(state: State, events: Candidate[]): void {
   for (const event of events) {
     if (event.type === 'agent.finished') state.untold = [];
@@ -235,12 +238,15 @@ function understand(state: State, events: Candidate[]): void {
       state.untold = state.untold.filter((each) => each.call_id !== event.call_id);
     }
     if (!OPENING_TYPES.has(event.type) || state.untold.length >= MAX_UNTOLD) continue;
-    // The call that made a spawn has ended and is not told: the child hangs under the run.
+    // The call that made a spawn has ended and is not emitted, so the child becomes a child of the run.
     state.untold.push(event.type === 'subagent.spawned' ? { ...event, call_id: undefined } : event);
   }
 }
 
-/** Before an entry that is told: a run opens under the session's key, and one that was given up before stays untold. */
+/**
+ * Prepares for an entry that is emitted: looks up the session if a run is emitted with it, and forgets an earlier run that was
+ * abandoned before any of it was emitted.
+ */
 function prepareToTell(state: State, index: TranscriptIndex, opensRun: boolean): void {
   if (opensRun || state.untold.length > 0) lookUp(state, index);
   if (!opensRun || state.untold.length === 0) return;
@@ -290,8 +296,8 @@ function decodeSessionEntry(state: State, entry: Json, index: TranscriptIndex): 
 }
 
 /**
- * A decoder for one file. Where the index does not know the session, its id stands in for its key. Of what was written
- * before `since_ms` nothing is told, but for what opened a run that goes on after it.
+ * Creates a decoder for one file. If the index does not know the session, its id stands in for its key. Of what was written
+ * before `since_ms`, epoch milliseconds, only what opened a run that is still open after it is emitted.
  */
 export function createTranscriptDecoder(index: TranscriptIndex = new Map(), since_ms = 0): Decoder {
   let state: State | undefined;

@@ -1,19 +1,18 @@
 /**
- * What to do about a backend that does not let the bridge in (401, 403): which token it wants to see, and where that is given.
- * In words alone; no token is in them.
+ * Advice for a backend that refuses access (401, 403): which token it expects, and where to set it. The text contains no token.
  */
 import type { DestinationConfig, EndpointConfig } from './config.js';
 import { httpReason } from './reasons.js';
 
 const ACCESS_REFUSED: ReadonlySet<string> = new Set([httpReason(401), httpReason(403)]);
 
-/** Whether it is for this reason that something was refused. */
+/** Whether this reason means that access was refused. */
 export const isAccessRefused = (reason: string): boolean => ACCESS_REFUSED.has(reason);
 
-/** ClawMetry takes the token of the OpenClaw gateway beside it, which the bridge may know from this variable. */
+/** ClawMetry expects the token of its OpenClaw gateway, which the bridge may have in this variable. */
 const GATEWAY_TOKEN = 'OPENCLAW_GATEWAY_TOKEN';
 
-/** The environment's headers go to every backend but ClawMetry. */
+/** Unless the environment names an endpoint, its headers go to every backend but ClawMetry. */
 function giveToken({ preset, name }: DestinationConfig): string {
   const place = `for destination ${name} in the configuration file`;
   return preset === 'clawmetry'

@@ -1,7 +1,7 @@
 /**
- * Sums and histograms of what is measured, for one reader, as OpenTelemetry's SDK aggregates them. The SDK looks up a set of
- * attributes by its JSON at every measurement, which costs more than all else that is done for it; here a series is begun
- * once, and kept by whoever measures. Readers, temporalities and serializers are OpenTelemetry's.
+ * Aggregates measurements into sums and histograms for one reader, with the same results as OpenTelemetry's SDK. The SDK looks
+ * up a set of attributes by its JSON at every measurement, which costs more than all the rest; here the caller opens a series
+ * once and holds on to it. Readers, temporalities and serializers are OpenTelemetry's.
  */
 import { ValueType } from '@opentelemetry/api';
 import { millisToHrTime } from '@opentelemetry/core';
@@ -19,25 +19,25 @@ import type { Attributes } from '../model/telemetry.js';
 import type { Instrument } from './profiles/table.js';
 import { SCOPE } from './scope.js';
 
-/** Takes one value for one set of attributes. */
+/** Records one value for one set of attributes. */
 export type Recorder = (value: number) => void;
-/** Begins a series: to be called once for each set of attributes. */
+/** Opens a series; to be called once for each set of attributes. */
 export type OpenSeries = (attributes: Attributes) => Recorder;
 
 export interface Aggregation extends MetricProducer {
-  /** To be called once for each name. */
+  /** To be called once for each instrument name. */
   open(instrument: Instrument): OpenSeries;
 }
 
 interface Series<V> {
   attributes: Attributes;
-  /** Absent: nothing was measured that is not told yet. */
+  /** Undefined if nothing was measured that is not reported yet. */
   value: V | undefined;
-  /** Epoch milliseconds of the first measurement in `value`, or of the collection that it goes on from. */
+  /** Epoch milliseconds of the first measurement in `value`, or of the collection that it continues from. */
   start_ms: number;
 }
 
-/** How values become one. `add` may change what it is given; `tell` gives what later ones do not change. */
+/** How measurements are aggregated. `add` may mutate its argument; `tell` returns a value that later additions do not change. */
 interface Form<V> {
   first(): V;
   add(value: V, measured: number): V;
@@ -86,7 +86,7 @@ function createSeries<V>(form: Form<V>, { value_type }: Instrument, is_delta: bo
       const series: Series<V> = { attributes, value: undefined, start_ms: NaN };
       all.push(series);
       return (measured) => {
-        // No counter goes down, no duration is negative, and what is no number would stay in a sum for ever.
+        // Counters only grow, durations are not negative, and NaN or Infinity would stay in a sum for ever.
         if (!(measured >= 0 && measured < Infinity)) return;
         if (series.value === undefined) {
           series.value = form.first();
@@ -103,12 +103,12 @@ function createSeries<V>(form: Form<V>, { value_type }: Instrument, is_delta: bo
           points.push({
             attributes,
             startTime: millisToHrTime(start_ms),
-            // A clock may have been set back.
+            // The clock may have been set back.
             endTime: millisToHrTime(Math.max(start_ms, now_ms)),
             value: form.tell(value),
           });
         if (!is_delta) continue;
-        // A point goes on from the one before; after a time without any it begins with what is measured then.
+        // A delta point starts where the last one ended; after a collection without measurements, at the next measurement.
         series.start_ms = value === undefined ? NaN : now_ms;
         series.value = undefined;
       }
@@ -117,7 +117,7 @@ function createSeries<V>(form: Form<V>, { value_type }: Instrument, is_delta: bo
   };
 }
 
-/** Nothing where there is nothing to tell. */
+/** Returns undefined if there are no points. */
 type Collect = (now_ms: number) => MetricData | undefined;
 
 function openSum(

@@ -1,6 +1,6 @@
 /**
- * What a lane has still to send, within its bound on memory: in the queue, or read back from the disk, where the oldest goes when
- * memory is short. The bytes of what has been taken out count until it leaves the lane.
+ * The items that a lane has yet to send, within its memory limit: in the queue, or on the disk, where the oldest go when memory
+ * is short and are read back from. An item that has been taken out counts towards the limit until it leaves the lane.
  */
 import type { Outbox } from './outbox.js';
 import { countOf, isPreview, type LaneItem, LaneQueue } from './queue.js';
@@ -8,33 +8,33 @@ import { countOf, isPreview, type LaneItem, LaneQueue } from './queue.js';
 /** The most estimated bytes in one request. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
-/** With so many full batches queued a lane is behind: what is new takes turns with what is old. */
+/** With more than this many full batches queued, a lane is behind and sends the newest items in turn with the oldest. */
 const BATCHES_BEHIND = 4;
 
-/** The parts of the bound on memory over which a lane wants its items written down, and under which it then keeps them. */
+/** Shares of the memory limit. Above `PRESSED` a lane needs a checkpoint and evicts stored items, down to `RELIEVED`. */
 const PRESSED = 1 / 2;
 const RELIEVED = 1 / 4;
 
-/** Some ten full batches. */
+/** About ten full batches. */
 const CROWDED_BYTES = 8 * 1024 * 1024;
 
 export interface BacklogOptions<T> {
-  /** In memory only where it is absent. */
+  /** If absent, items are in memory only. */
   outbox?: Outbox<T> | undefined;
-  /** The most estimated bytes in memory, what has been taken out included. */
+  /** The limit on estimated bytes in memory, items taken out included. */
   limit_bytes: number;
-  /** Of a full batch. */
+  /** The size of a full batch. */
   max_items: number;
-  /** Nothing may overtake what came before it. */
+  /** Whether items must be taken in the order in which they were pushed. */
   in_order: boolean;
 }
 
 export class Backlog<T> {
   readonly #options: BacklogOptions<T>;
   readonly #queue = new LaneQueue<T>();
-  /** What has been read back from the disk, oldest first. */
+  /** Items read back from the disk, oldest first. */
   #read_back: LaneItem<T>[] = [];
-  /** The estimated bytes of all that is pending and not in the queue. */
+  /** The estimated bytes of pending items outside the queue. */
   #taken_bytes = 0;
   #takes_newest = false;
 
@@ -51,17 +51,17 @@ export class Backlog<T> {
     return this.#queue.size + this.#read_back.length === 0 && !this.#hasEvicted;
   }
 
-  /** More waits in memory than a backend that keeps up leaves there. */
+  /** Whether more is in memory than a backend that keeps up would leave there. */
   get isCrowded(): boolean {
     return this.#bytes > Math.min(CROWDED_BYTES, this.#options.limit_bytes * PRESSED);
   }
 
-  /** Something has to be written down, so that it can leave memory. */
+  /** Whether items have to be stored, so that memory can be freed. */
   get isShort(): boolean {
     return this.#options.outbox !== undefined && this.#bytes > this.#options.limit_bytes * PRESSED;
   }
 
-  /** So much has been taken out that no more should stay in memory. */
+  /** Whether items taken out use so much memory that no more should stay there. */
   get isMuchTaken(): boolean {
     return this.#taken_bytes > this.#options.limit_bytes * RELIEVED;
   }
@@ -78,7 +78,10 @@ export class Backlog<T> {
     this.#queue.push(item);
   }
 
-  /** The oldest come first; where much waits they take turns with the newest. `lost`: of those read back, who can't be read any more. */
+  /**
+   * Takes the oldest items; if the lane is behind, the newest every second time. `lost`: how much of the evicted could not be
+   * read back.
+   */
   take(most: number): { items: LaneItem<T>[]; lost: number } {
     const lost = this.#readMore();
     this.#takes_newest = this.#isBehind && !this.#options.in_order && !this.#takes_newest;
@@ -88,21 +91,21 @@ export class Backlog<T> {
     return { items: this.#countTaken(this.#queue.take(most, MAX_BODY_BYTES)), lost };
   }
 
-  /** Of what has been taken out, an item is replaced by its parts. */
+  /** Replaces an item that has been taken out by its parts. */
   replace(item: LaneItem<T>, parts: LaneItem<T>[]): void {
     this.#taken_bytes -= item.bytes;
     this.#countTaken(parts);
   }
 
-  /** What has been taken out is pending no more. */
+  /** Settles an item that has been taken out. */
   leave(item: LaneItem<T>): void {
     this.#taken_bytes -= item.bytes;
     this.#options.outbox?.leave(item);
   }
 
   /**
-   * What is written down is only gone from memory. Over the bound the oldest of the rest is dropped, unless it is about to be written
-   * down: nothing more is read before that. `taken`: of what is on its way in part, the rest, since it is not to be read back.
+   * Evicts what is on the disk. Over the limit, drops the oldest of the rest, unless a checkpoint is about to store them; no
+   * more is read before that. `taken`: the rest of segments that are partly in flight, which must not be read back.
    */
   makeRoom(is_writable: boolean): { taken: LaneItem<T>[][]; dropped: number } {
     const { limit_bytes, outbox } = this.#options;
@@ -114,7 +117,7 @@ export class Backlog<T> {
     return { taken, dropped };
   }
 
-  /** Gives up the oldest that is on the disk, and has not been taken out. Gives what it counts as; undefined where there is none. */
+  /** Drops the oldest items that are on the disk and have not been taken out. Returns their count; undefined if there are none. */
   dropOldest(): number | undefined {
     const count = this.#options.outbox?.dropOldest();
     if (count !== undefined) return count;
@@ -138,7 +141,7 @@ export class Backlog<T> {
     return items;
   }
 
-  /** Gives what those count as that can't be read any more. */
+  /** Reads evicted items back. Returns how much could not be read. */
   #readMore(): number {
     const { outbox } = this.#options;
     let lost = 0;

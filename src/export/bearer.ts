@@ -1,7 +1,7 @@
 /**
- * The token that a backend wants to see, from the environment or a file: never from the configuration itself, which people
- * copy and commit. A file is read again when it has changed, and when its token is refused, so that one that is renewed
- * from outside goes on working. No message holds a token.
+ * The bearer token for a backend, from the environment or a file: never from the configuration itself, which people copy and
+ * commit. A file is read again when it has changed and when its token is refused, so that a token can be renewed while the
+ * bridge runs. No message contains a token.
  */
 import { readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import type { ConfigurationProblem } from './parse.js';
 
 const FORMS = 'must be {env: NAME} or {file: PATH}; the token itself does not belong here';
 
-/** How the configuration file names it. */
+/** The token's source, as in the configuration file. */
 export const bearerSchema = z
   .strictObject(
     {
@@ -30,17 +30,17 @@ export type BearerSource = z.infer<typeof bearerSchema>;
 
 /** A backend's token. */
 export interface Bearer {
-  /** Where it comes from, for people. */
+  /** Where the token comes from, for messages. */
   readonly place: string;
-  /** As it is now. */
+  /** The current token. */
   readonly token: string;
-  /** The tokens of late, each of which an answer may repeat. */
+  /** The latest tokens, any of which a response may repeat. */
   readonly secrets: readonly string[];
-  /** Reads it again where it has changed; `anew`: also where it looks as if it had not. Never rejects. */
+  /** Reads the file again if it has changed; `anew`: even if it seems unchanged. Never rejects. */
   refresh(anew?: boolean): Promise<void>;
 }
 
-/** A longer file holds something else. */
+/** A longer file does not contain just a token. */
 const MAX_TOKEN_BYTES = 64 * 1024;
 const MAX_SECRETS = 4;
 
@@ -58,7 +58,7 @@ function parseToken(text: string): { token: string } | { problem: string } {
   return { token };
 }
 
-/** `source` has passed the schema. */
+/** Opens a source that has passed the schema. */
 export const openBearer = (
   { env: name = '', file }: BearerSource,
   env: NodeJS.ProcessEnv,
@@ -87,7 +87,7 @@ function fromFile(path: string): Bearer | ConfigurationProblem {
 
 function createTokenFile(path: string, first: string): Bearer {
   let tokens = [first];
-  /** How the file looked when it was read last; it may have changed since the start. */
+  /** Inode, size and modification time when the file was last read; empty at first, since it may have changed since the start. */
   let last_look = '';
   return {
     place: `the file ${path}`,
@@ -107,7 +107,7 @@ function createTokenFile(path: string, first: string): Bearer {
         if ('token' in parsed && parsed.token !== tokens[0])
           tokens = [parsed.token, ...tokens].slice(0, MAX_SECRETS);
       } catch {
-        // Between two versions of a file there may be none: the token that was read last is as good as any.
+        // While a file is replaced there may be none; the last token stays in use.
       }
     },
   };

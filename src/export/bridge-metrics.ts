@@ -1,6 +1,6 @@
 /**
- * The instruments that tell of the bridge itself. They are read from its own counts at each collection, so that a metric, the
- * summary and a log line never disagree.
+ * The instruments about the bridge itself. They observe its own counts at each collection, so that metrics, summary and log
+ * never disagree.
  */
 import type {
   BatchObservableResult,
@@ -11,7 +11,7 @@ import type {
 import { ValueType } from '@opentelemetry/api';
 import { SIGNALS, type Signal, type SignalCounts } from '../model/delivery.js';
 
-/** The part of the bridge's counts that becomes metrics; the summary has this form. */
+/** The counts that become metrics; a part of the summary. */
 export interface BridgeSnapshot {
   source: { events: number; rejected: Record<string, number> };
   /** By destination. */

@@ -1,6 +1,6 @@
 /**
- * The settings of a destination, from where they are said: its option, then the environment, then the configuration file,
- * then its preset. What comes out is complete and checked, so that nothing after it asks where a setting came from.
+ * Resolves the settings of a destination: from its option, then the environment, then the configuration file, then its preset.
+ * The result is complete and checked, so no other code asks where a setting came from.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -86,7 +86,7 @@ const otlpDestination = otlpSettings.refine(
   },
 );
 
-/** One destination in the configuration file; a key that is not known is an error. */
+/** One destination in the configuration file; an unknown key is an error. */
 export const destinationSchema = z.discriminatedUnion(
   'preset',
   [otlpDestination, strictSettings({ name: destinationName.optional(), preset: z.literal('console') })],
@@ -96,36 +96,36 @@ export const destinationSchema = z.discriminatedUnion(
   },
 );
 
-/** A destination as the configuration file's `to` has it: a preset's name, and what is to differ from it. */
+/** A destination as in the configuration file's `to`: the name of a preset, and the settings that differ from it. */
 export type DestinationRecord = z.infer<typeof destinationSchema>;
 type OtlpRecord = z.infer<typeof otlpDestination>;
-/** With the token, instead of where it is. */
+/** With the token instead of its location. */
 type OpenedRecord = Omit<OtlpRecord, 'bearer'> & { bearer: Bearer | undefined };
 
-/** What TLS connections use, in PEM; what is absent is the system's. */
+/** PEM data for TLS connections; the system's defaults are used for what is absent. */
 export interface TlsMaterial {
   ca?: Buffer;
   cert?: Buffer;
   key?: Buffer;
 }
 
-/** How one signal is sent. */
+/** The settings for sending one signal. */
 export interface EndpointConfig {
-  /** The whole URL; it holds no credentials. */
+  /** The full URL, without credentials. */
   url: string;
   encoding: Encoding;
   compression: Compression;
-  /** Secrets: never to be shown. Names in lower case. */
+  /** Secret: never to be shown. Names in lower case. */
   headers: Record<string, string>;
-  /** Becomes the header authorization, which is not among the others then. */
+  /** Sent as the header `authorization`, which `headers` then does not contain. */
   bearer?: Bearer;
-  /** What is in between; absent where the backend is reached directly. */
+  /** The proxy in between; absent if the backend is reached directly. */
   proxy?: ProxyServer;
   tls: TlsMaterial;
   timeout_ms: number;
 }
 
-/** A destination that sends OTLP, complete and checked. */
+/** A destination that sends OTLP; complete and checked. */
 export interface DestinationConfig {
   name: string;
   preset: OtlpPresetName;
@@ -143,9 +143,9 @@ export interface ConsoleConfig {
 }
 
 /**
- * The destinations of a start. Where there are options, these are the destinations, and a record of the file adds its
- * settings to the option of the same name and preset; where there are none, the file's records are. Reads the environment
- * and the TLS files at the time of the call.
+ * Resolves the destinations of a start. If there are options, these are the destinations, and a record of the file adds its
+ * settings to the option with the same name and preset; otherwise the file's records are. Reads the environment and the TLS
+ * files at the time of the call.
  */
 export function resolveDestinations(
   options: readonly DestinationOption[],
@@ -217,7 +217,7 @@ function resolveEndpoint(
   if ('error' in tls) return tls;
   const proxy = proxyFor(endpoint_url, process.env);
   if (proxy !== undefined && 'error' in proxy) return proxy;
-  // The environment's header is the later word.
+  // The environment's header overrides the file's token.
   const bearer = env_headers.authorization === undefined ? file.bearer : undefined;
   return {
     url: endpoint_url,
@@ -231,7 +231,7 @@ function resolveEndpoint(
   };
 }
 
-/** The environment's endpoint is that of preset `otlp`: the other presets are backends with an address of their own. */
+/** The environment's endpoint is for preset `otlp` only; the other presets are backends with their own addresses. */
 function resolveUrl(
   signal: Signal,
   option: DestinationOption,
@@ -243,18 +243,18 @@ function resolveUrl(
   return signalUrl(file.url ?? PRESETS[file.preset].url, signal);
 }
 
-/** A general wish for protobuf does not reach a backend that takes JSON only; every backend takes JSON. */
+/** A general preference for protobuf does not apply to a backend that accepts only JSON, which every backend accepts. */
 const preferredEncoding = (preset: Preset, { encoding }: SignalEnvironment): Encoding | undefined =>
   preset.encoding_fixed && encoding !== preset.encoding ? undefined : encoding;
 
-/** The endpoints that the environment names, of whatever signals. */
+/** The endpoints that the environment names, for any signal. */
 const urlsOf = (signals: Environment['signals']): string[] =>
   SIGNALS.map((signal) => signals[signal].url).filter((each) => each !== undefined);
 
 /**
- * The environment's headers carry a token that is meant for one backend. Where the environment names an endpoint too, if
- * only one of another signal, the token is for that server and goes to no other. Where it names none, it goes to each
- * destination but ClawMetry, which has a token of its own: that one stands in the configuration file.
+ * Whether the environment's headers go to this endpoint: they carry a token for one backend. If the environment names an
+ * endpoint, even only for another signal, they go to that server alone. Otherwise they go to each destination except ClawMetry,
+ * whose own token is in the configuration file.
  */
 function takesHeaders(preset: OtlpPresetName, endpoint_url: string, named: readonly string[]): boolean {
   if (named.length === 0) return preset !== 'clawmetry';
@@ -280,7 +280,7 @@ function readTls(endpoint_url: string, files: TlsFiles): TlsMaterial | Configura
       return { error: `the ${purpose} file ${file} can't be read as PEM; check its path and its content` };
     }
   }
-  // One alone is never shown to a backend, which then would refuse every connection.
+  // One without the other is never presented to a backend, which would then refuse every connection.
   if ((material.cert === undefined) !== (material.key === undefined))
     return {
       error: `${files.cert ?? files.key}: a client certificate and its client key go together; give both`,

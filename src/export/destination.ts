@@ -1,6 +1,6 @@
 /**
- * A destination: one backend, with a lane for each signal that it takes. It gives every lane its items under the names that
- * its profile wants, and tells the log, once and not once a batch, what becomes of them.
+ * A destination: one backend, with a lane for each of its signals. It renames items after its profile, passes them to the
+ * lanes, and logs what becomes of them: once, not once per batch.
  */
 import type { Resource } from '@opentelemetry/resources';
 import type { IMetricReader } from '@opentelemetry/sdk-metrics';
@@ -30,20 +30,20 @@ import { createResource } from './resource.js';
 import { createTransport, type Transport } from './transport.js';
 import type { LaneDivision } from './waiting.js';
 
-/** What a destination is given beside its settings. */
+/** What a destination needs besides its settings. */
 export interface DestinationDependencies {
   logger: Logger;
-  /** What the destination may hold in memory, in estimated bytes. */
+  /** The limit on estimated bytes in memory. */
   memory_limit_bytes: number;
-  /** Keeps what is pending beyond the process, and takes over what an earlier one left; absent: in memory only. */
+  /** Persists pending items, and restores those of the previous process. If absent, they are in memory only. */
   saved?: SavedDeliveries | undefined;
-  /** Default: that of this process. */
+  /** Default: this process's resource. */
   resource?: Resource | undefined;
-  /** Called with each answered request. */
+  /** Called for each answered request. */
   onExport?: (signal: Signal, destination: string, duration_ms: number) => void;
-  /** Milliseconds of a clock that only goes forward, for all that is measured; default `performance.now`. */
+  /** Milliseconds of a monotonic clock, for durations; default `performance.now`. */
   now?: () => number;
-  /** Epoch milliseconds, for all that is told; default `Date.now`. */
+  /** Epoch milliseconds, for reported times; default `Date.now`. */
   wall_now?: () => number;
   /** A number in [0, 1); default `Math.random`. */
   random?: () => number;
@@ -53,27 +53,27 @@ export interface DestinationDependencies {
   sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
-/** `idle` waits for previews, too, and resolves when the destination is closed. */
+/** `idle` also waits for previews, and resolves when the destination is closed. */
 export interface ExportDestination extends Destination {
-  /** Of one signal, or of all. */
+  /** Waits for one signal, or for all. */
   idle(signal?: Signal): Promise<void>;
-  /** Takes in what was written down of a signal before, as records hold it. Says why, where it can't. */
+  /** Queues items from a dead letter, in their packed form. Returns the reason if it can't. */
   takeBack(signal: Signal, packed: Uint8Array, counts: number[]): string | undefined;
   /** For `createMetrics`; absent where the destination takes no metrics. */
   reader?: IMetricReader;
 }
 
-/** The shares of the signals in a destination's memory. */
+/** How the signals share a destination's memory. */
 const MEMORY_SHARES: Readonly<Record<Signal, number>> = { traces: 4, logs: 4, metrics: 1 };
 
 const MAX_SPANS = 512;
 const MAX_LOGS = 512;
-/** Every event has a log record: one by one, their requests would cost more than all else. */
+/** Every event has a log record; sending each on its own would cost more than everything else. */
 const GATHER_LOGS_MS = 5;
-/** Each collection is a request. */
+/** Each collection is one request. */
 const MAX_METRIC_REQUESTS = 1;
 
-/** What the lanes of one destination have in common. */
+/** What all lanes of a destination use. */
 interface Parts {
   config: DestinationConfig;
   profile: Profile;
@@ -83,7 +83,7 @@ interface Parts {
   openLane<T>(signal: Signal, endpoint: EndpointConfig, batch: BatchForm<T>): Lane<T>;
 }
 
-/** What is particular to the items of a signal. */
+/** What differs between signals. */
 interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'pack' | 'unpack'> {
   max_items: number;
   in_order?: boolean;
@@ -92,7 +92,7 @@ interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'p
   encode: (payloads: T[], encoding: Encoding) => Uint8Array;
 }
 
-/** What a destination asks of each of its signals. */
+/** How a destination uses each of its signals. */
 interface SignalSender {
   lane: Pick<Lane<unknown>, 'counts' | 'isCrowded' | 'idle' | 'close'>;
   takeBack: (packed: Uint8Array, counts: number[]) => string | undefined;
@@ -103,8 +103,8 @@ interface SignalSender {
 }
 
 /**
- * A destination that sends over OTLP/HTTP: a lane for each signal that `config.endpoints` names. Each begins to send as soon as it
- * has something, and at once what `saved` has for it; what becomes of all of it is in `summary()`.
+ * Creates a destination that sends over OTLP/HTTP, with a lane for each signal in `config.endpoints`. Lanes send as soon as
+ * they have items, which may be from `saved`; `summary()` counts what becomes of them.
  */
 export function createDestination(
   config: DestinationConfig,
@@ -154,14 +154,14 @@ export function createDestination(
   };
 }
 
-/** Who wonders where data has gone should know of it. */
+/** Logs the proxies in use, since they may explain missing data. */
 function sayProxies({ name, endpoints }: DestinationConfig, logger: Logger): void {
   const proxies = Object.values(endpoints).flatMap(({ proxy }) => proxy ?? []);
   for (const said of new Set(proxies.map(({ url, variable }) => `${url} (${variable})`)))
     logger.info({ destination: name }, `${name} is reached through the proxy ${said}`);
 }
 
-/** What opening lanes leaves to be closed, kept and told. */
+/** What opening the lanes fills in: transports to close, lanes to persist, and the last problems. */
 interface Opened {
   transports: Transport[];
   kept: KeptLane[];
@@ -251,7 +251,7 @@ const SENDERS: Readonly<Record<Signal, (parts: Parts, endpoint: EndpointConfig) 
 const packJson = (payloads: unknown[]): Uint8Array => Buffer.from(JSON.stringify(payloads));
 const unpackJson = <T>(bytes: Uint8Array): T[] => JSON.parse(Buffer.from(bytes).toString()) as T[];
 
-/** Queues what was written down before, as if it had just been produced. */
+/** Queues packed items as if they had just been produced. */
 const takeBackInto =
   <T>(lane: Lane<T>, { unpack, toItem }: BatchForm<T>): SignalSender['takeBack'] =>
   (packed, counts) => {
@@ -275,7 +275,7 @@ function openTraces({ config, profile, encoder, openLane }: Parts, endpoint: End
     pack: packJson,
     unpack: unpackJson,
     identify: ({ payload: { span_id }, count }) => (count === 0 ? ['+', span_id] : [span_id]),
-    // Without an id what does not count is a correction: what has ended takes no more copies, but for this one.
+    // A correction has count 0 and no id. With an id it would pass for a preview, and be discarded because its span has ended.
     toItem: (span, count) =>
       createItem(span, spanBytes(span), count, replaces && count > 0 ? span.span_id : undefined),
   };
@@ -329,7 +329,7 @@ function openMetrics({ config, resource, now, openLane }: Parts, endpoint: Endpo
   const maybeItemOf = (part: Collected | undefined) => (part === undefined ? undefined : itemOf(part));
   const form: BatchForm<Uint8Array> = {
     max_items: MAX_METRIC_REQUESTS,
-    // A backend that adds up what it gets takes no point that is older than one before it.
+    // A backend that adds up points ignores one that is older than an earlier one.
     in_order: true,
     encode: (one, encoding) => encodeMetrics(unpackMetrics(Buffer.concat(one)), encoding),
     pack: (one) => Buffer.concat(one),
@@ -337,7 +337,7 @@ function openMetrics({ config, resource, now, openLane }: Parts, endpoint: Endpo
       unpackMetrics(bytes);
       return [bytes];
     },
-    // Each is written down before it is sent, as long as anything can be, and so never told by what it is.
+    // A request is stored before it is sent, as long as the store is writable, so it is recognised by its place in a record.
     identify: () => [],
     toItem: (packed, count) => itemOf({ packed, count }),
     division: {

@@ -1,18 +1,18 @@
 /**
- * How a request of metrics is taken apart where a backend does not take it as a whole: into requests that are as if less had been
- * collected, each of which waits, is written down and is repeated like any other. Points of series that were poison are known
- * for a while, and kept apart from the others from the start; so is how much was too much at once.
+ * Divides a metrics request that a backend does not accept as a whole into requests that look as if less had been collected.
+ * Each of them is queued, stored and retried like any other. Series that were poison are remembered for a while and sent apart
+ * from the others from the start; so is the size of a request that was too large.
  */
 import type { DataPoint, MetricData, ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import { groupBy } from '../util/group-by.js';
 import { countDataPoints, packMetrics, unpackMetrics } from './metrics.js';
 
-/** A series that was poison is looked at anew after this long. */
+/** How long a series is remembered as poison. */
 const KNOWN_FOR_MS = 600_000;
-/** Over so many, the one that was found first is forgotten. */
+/** The limit on remembered series; over it the first one found is forgotten. */
 const MAX_KNOWN = 4_096;
 
-/** A request, and of how many data points it is. */
+/** A packed request and its number of data points. */
 export interface Collected {
   packed: Uint8Array;
   count: number;
@@ -26,7 +26,7 @@ interface Point {
 const sortedEntries = (attributes: object): [string, unknown][] =>
   Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1));
 
-/** Tells a series from all others that go to the same destination. */
+/** Identifies a series among all that go to the same destination. */
 const seriesOf = ({ metric, point }: Point): string =>
   JSON.stringify([metric.descriptor.name, sortedEntries(point.attributes)]);
 
@@ -35,13 +35,13 @@ const pointsOf = ({ scopeMetrics }: ResourceMetrics): Point[] =>
     metrics.flatMap((metric) => metric.dataPoints.map((point) => ({ metric, point }))),
   );
 
-/** The metrics that have one of these points at least, without the others. */
+/** The metrics that these points belong to, each with only these points. */
 const metricsOf = (points: readonly Point[]): MetricData[] =>
   [...groupBy(points, ({ metric }) => metric)].map(
     ([metric, own]) => ({ ...metric, dataPoints: own.map(({ point }) => point) }) as MetricData,
   );
 
-/** One request for each group of points; all that is collected is of one scope. */
+/** One request for each group of points. Relies on all metrics of a collection having the same scope. */
 function requestsBy<G>(
   metrics: ResourceMetrics,
   groupOf: (point: Point, place: number) => G,
@@ -58,7 +58,7 @@ function requestsBy<G>(
   return new Map([...groups].map(([group, points]) => [group, collected(points)]));
 }
 
-/** Two requests made of one; absent where there is nothing for it. */
+/** One request split into two; a part without points is absent. */
 export interface Split {
   free: Collected | undefined;
   bound: Collected | undefined;
@@ -69,27 +69,30 @@ function splitBy(metrics: ResourceMetrics, isBound: (point: Point) => boolean): 
   return { free: parts.get(false), bound: parts.get(true) };
 }
 
-/** Takes requests in their packed form, and throws where one is none. */
+/** Takes packed requests; throws if one can't be read. */
 export interface Division {
-  /** The parts of a request: what is of series that were poison apart from the rest, else so many at most, about as large. */
+  /**
+   * Divides a request: points of known poison series apart from the rest if it has both, else at most `most` parts of about
+   * equal size.
+   */
   divide(packed: Uint8Array, most: number): Collected[];
-  /** A request as it is to be sent, in parts that are not too large: what is of series that were poison comes last. */
+  /** The requests to send for a collection, none too large; points of known poison series come last, apart from the others. */
   separate(collected: Collected): Collected[];
-  /** Of each of its points, the series. */
+  /** The series of each of its points. */
   series(packed: Uint8Array): string[];
-  /** What of it is of none of these series, and what is. */
+  /** Splits a request into points of other series (`free`) and points of these series (`bound`). */
   split(packed: Uint8Array, series: ReadonlySet<string>): Split;
-  /** Whether all of it is of series that were poison. */
+  /** Whether all its points are of known poison series. */
   isKnown(packed: Uint8Array): boolean;
-  /** All of it was poison: from now on its series are known. */
+  /** Remembers the series of its points as poison. */
   remember(packed: Uint8Array): void;
-  /** A request of so many points was too large: from now on none is made of more than half as many. */
+  /** Notes that a request with this many points was too large: later ones get at most half as many. */
   shrink(count: number): void;
 }
 
-/** `now`: milliseconds of a clock that only goes forward. */
+/** `now`: milliseconds of a monotonic clock. */
 export function createDivision(now: () => number): Division {
-  /** By series, until when. */
+  /** By series: until when it is remembered. */
   const known = new Map<string, number>();
   let max_points = Number.POSITIVE_INFINITY;
 

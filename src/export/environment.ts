@@ -1,7 +1,7 @@
 /**
- * The standard `OTEL_EXPORTER_OTLP_*` variables as plain data, per signal, a signal's own form before the general one. What
- * OpenTelemetry's exporters read well is read by their code; what they pass over in silence (an unknown protocol, a URL
- * or a timeout that is none) is an error here.
+ * Reads the standard `OTEL_EXPORTER_OTLP_*` variables per signal; a signal's own variable overrides the general one. Values
+ * that OpenTelemetry's exporters ignore silently (an unknown protocol, an invalid URL or timeout) are errors here; the rest is
+ * read with their code.
  */
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { getStringFromEnv, parseKeyPairsIntoRecord } from '@opentelemetry/core';
@@ -11,7 +11,7 @@ import type { ConfigurationProblem } from './parse.js';
 import { type Encoding, TEMPORALITIES, type Temporality } from './presets.js';
 import { signalUrl, urlProblem } from './url.js';
 
-/** Of requests, as `OTEL_EXPORTER_OTLP_COMPRESSION` has it. */
+/** The compression of requests, as in `OTEL_EXPORTER_OTLP_COMPRESSION`. */
 export type Compression = 'none' | 'gzip';
 
 /** Paths of PEM files. */
@@ -63,11 +63,11 @@ const generalVariable = (setting: string): Variable | undefined => variable(`${P
 const find = (signal: Signal, setting: string): Variable | undefined =>
   ownVariable(signal, setting) ?? generalVariable(setting);
 
-/** Whether any variable names an endpoint: then preset `otlp` is what the user means without naming a destination. */
+/** Whether a variable names an endpoint. If so, preset `otlp` is the default destination. */
 export const environmentNamesEndpoint = (): boolean =>
   SIGNALS.some((signal) => find(signal, 'ENDPOINT') !== undefined);
 
-/** A signal's own endpoint is used as it is; to the general one `/v1/<signal>` is added. */
+/** A signal's own endpoint is used unchanged; `/v1/<signal>` is added to the general one. */
 function readUrl(signal: Signal): { url?: string } | ConfigurationProblem {
   const own = ownVariable(signal, 'ENDPOINT');
   const endpoint = own ?? generalVariable('ENDPOINT');
@@ -85,7 +85,7 @@ function readEncoding(signal: Signal): { encoding?: Encoding } | ConfigurationPr
   return { error: `${protocol.name}: this protocol is not supported; set it to http/protobuf or http/json` };
 }
 
-/** What describes the connection and the body is the transport's to say. */
+/** Headers that the transport sets for the connection and the body. */
 const OWN_HEADERS: ReadonlySet<string> = new Set([
   'connection',
   'content-encoding',
@@ -93,13 +93,13 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
   'content-type',
   'expect',
   'keep-alive',
-  // In the URL of the proxy, where it is given.
+  // Comes from the URL of the proxy.
   'proxy-authorization',
   'transfer-encoding',
   'upgrade',
 ]);
 
-/** Why these cannot be sent as HTTP headers, without their values. */
+/** Why these can't be sent as HTTP headers, without their values; `undefined` if they can. */
 export function headersProblem(headers: Readonly<Record<string, string>>): string | undefined {
   for (const [name, value] of Object.entries(headers)) {
     try {
@@ -117,14 +117,14 @@ export function headersProblem(headers: Readonly<Record<string, string>>): strin
   return undefined;
 }
 
-/** Header names are the same in any case: in lower case a later one replaces an earlier one. */
+/** Lower-cases header names, which are case-insensitive, so that a later one replaces an earlier one. */
 export const lowerCaseNames = (headers: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 
-/** Blank, or a name without a value, as an unset variable in the value leaves it. */
+/** Blank, or a name without a value, which an unset shell variable leaves. */
 const NO_HEADER = /^\s*([^=\s]+\s*=\s*)?$/;
 
-/** A part that can't be read would be a token that is missing without a word. */
+/** Whether a part can't be read. OpenTelemetry's parser would silently skip it, and a token with it. */
 const isLost = (part: string): boolean =>
   !NO_HEADER.test(part) && Object.keys(parseKeyPairsIntoRecord(part)).length === 0;
 
@@ -184,7 +184,7 @@ function readTemporality(): { temporality?: Temporality } | ConfigurationProblem
   return { error: `${TEMPORALITY_VARIABLE}: set it to one of ${TEMPORALITIES.join(', ')}` };
 }
 
-/** The environment at the time of the call, or the first thing in it that cannot be used. */
+/** Reads the environment at the time of the call. Returns the first problem, if there is one. */
 export function readEnvironment(): Environment | ConfigurationProblem {
   const temporality = readTemporality();
   if ('error' in temporality) return temporality;

@@ -1,17 +1,17 @@
 /**
- * How many bytes a record takes, roughly: in the memory of a queue, and in the body of a request. The bounds on both are
- * bounds on these estimates.
+ * Estimates the size of a record, in the memory of a queue and in the body of a request. The limits on both apply to these
+ * estimates.
  */
 import type { Attributes, LogRecord, SpanRecord } from '../model/telemetry.js';
 
-/** What a record takes without its attributes, events and links: ids, times and the objects themselves. */
+/** A record without its attributes, events and links: ids, times and object overhead. */
 const RECORD_BYTES = 400;
 const EVENT_BYTES = 100;
 const LINK_BYTES = 120;
-/** The name, the quotes and the object around an attribute's value. */
+/** The name, quotes and object around an attribute's value. */
 const ATTRIBUTE_BYTES = 70;
 
-/** Of a longer text it is worth asking how many bytes it takes; a shorter one takes little either way. */
+/** Only for longer texts are the bytes counted; shorter ones take little either way. */
 const MAX_SHORT = 64;
 
 const textBytes = (text: string): number =>

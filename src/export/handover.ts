@@ -1,7 +1,7 @@
 /**
- * Hands records to a processor of the program that the bridge is a part of, in their order. OpenTelemetry's batching
- * processors hold a bounded number and drop the rest without a word, so that one is flushed before it can be full; what comes
- * meanwhile waits here, within a bound.
+ * Passes records in order to a processor of the program around the bridge. OpenTelemetry's batching processors have a limited
+ * queue and silently drop the rest, so the processor is flushed before it can be full. Records that come during the flush wait
+ * here, within a limit.
  */
 import type { Signal, SignalCounts } from '../model/delivery.js';
 import { errorReason } from '../util/errors.js';
@@ -10,34 +10,34 @@ import { MEMORY_FULL, PROCESSOR_FAILED } from './reasons.js';
 import type { LossEvent } from './report.js';
 import { oneLine } from './verdict.js';
 
-/** What is done with the records of one signal. */
+/** Where the records of one signal go. */
 export interface Receiver<R> {
   signal: Signal;
-  /** May throw: the record is then counted as rejected. */
+  /** Passes a record on. If it throws, the record is counted as rejected. */
   hand(record: R): void;
-  /** Resolves when the processor has passed on what it holds; never rejects, and takes a bounded time. */
+  /** Resolves when the processor has exported what it holds; never rejects, and has a time limit. */
   flush(): Promise<void>;
-  /** Estimated. */
+  /** The estimated size of a record. */
   bytesOf(record: R): number;
 }
 
 export interface HandoverOptions {
-  /** The most estimated bytes that wait. */
+  /** The limit on the estimated bytes of waiting records. */
   limit_bytes: number;
   onLoss(event: LossEvent): void;
 }
 
 export interface Handover<R> {
   offer(records: readonly R[]): void;
-  /** What was handed over counts as delivered. */
+  /** Records that were handed over count as delivered. */
   counts(): SignalCounts;
   /** Resolves when nothing waits and the processor is flushed, or after `close`. */
   idle(): Promise<void>;
-  /** Nothing more is handed over. */
+  /** Stops handing records over. */
   close(): void;
 }
 
-/** Half of what OpenTelemetry's batching processors hold by default: the other half may be another's. */
+/** Half the default queue of OpenTelemetry's batching processors; the other half may be in use by others. */
 export const MAX_UNFLUSHED = 1_024;
 
 export function createHandover<R>(receiver: Receiver<R>, options: HandoverOptions): Handover<R> {

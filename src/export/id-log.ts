@@ -1,9 +1,12 @@
 /**
- * Ids as bytes, each with its length behind it. There can be ten thousands of them until the next time that they are written down:
- * as objects they would live just long enough to cost a collector of garbage the most.
+ * A log of ids as bytes, each followed by its length. Tens of thousands may be logged between two writes; as objects they would
+ * live just long enough to be most costly for the garbage collector.
  */
 
-/** What tells one thing from others of its kind: in all of a kind the same parts. Texts are ASCII; 255 bytes at most, 8 a number. */
+/**
+ * Identifies a thing among others of its kind, which all have the same parts. Texts are ASCII. At most 255 bytes in all; a
+ * number takes 8.
+ */
 export type Id = readonly (string | number)[];
 
 const FIRST_BYTES = 4 * 1024;
@@ -15,9 +18,9 @@ const number_bytes = new Uint8Array(number.buffer);
 export interface IdLog {
   add(id: Id): void;
   isEmpty(): boolean;
-  /** Gives out what was added, and begins anew. */
+  /** Returns the logged ids and empties the log. */
   take(): Uint8Array;
-  /** Puts back what was taken, before what came since. */
+  /** Puts back what was taken, before later ids. */
   putBack(taken: Uint8Array): void;
 }
 
@@ -35,7 +38,7 @@ export function createIdLog(): IdLog {
     bytes = grown;
   }
 
-  /** Most texts are so short that a call into the runtime would take longer. */
+  /** Copies byte by byte: most texts are so short that a native call would take longer. */
   function write(part: string | number): void {
     makeRoom(bytesOf(part));
     if (typeof part === 'string') {
@@ -57,7 +60,7 @@ export function createIdLog(): IdLog {
     isEmpty: () => length === 0,
     take() {
       const taken = bytes.subarray(0, length);
-      // What many once took is not kept for the few that come next.
+      // A buffer grown for many ids is not kept for the next few.
       bytes = EMPTY;
       length = 0;
       return taken;
@@ -71,7 +74,7 @@ export function createIdLog(): IdLog {
   };
 }
 
-/** The ids of such bytes in their order, each as `idKey` gives it. */
+/** The ids in these bytes, in order, each as a key like that of `idKey`. */
 export function readIds(bytes: Uint8Array): string[] {
   const all = Buffer.from(bytes);
   const keys: string[] = [];
@@ -83,7 +86,7 @@ export function readIds(bytes: Uint8Array): string[] {
   return keys.reverse();
 }
 
-/** An id as a key: its bytes, each as the character of that number. */
+/** An id as a key: a string with a character for each byte. */
 export function idKey(id: Id): string {
   const log = createIdLog();
   log.add(id);

@@ -1,6 +1,6 @@
 /**
- * The export stage: what `bridge.ts` needs to read destinations from the command line and the configuration file, to open
- * them, and to hand them what the correlator says.
+ * The export stage: resolves destinations from the command line, the environment and the configuration file, opens them, and
+ * sends them the correlator's emissions.
  */
 export { accessAdvice, isAccessRefused } from './access.js';
 export type { Bearer } from './bearer.js';

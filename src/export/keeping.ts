@@ -1,12 +1,12 @@
 /**
- * What a destination keeps beyond its process, as one thing: its lanes' outboxes, for whoever writes them down.
+ * The persistence of a destination: combines the outboxes of its lanes for the part that writes the store.
  */
 import type { DestinationKeeping, Signal } from '../model/delivery.js';
 import { joinCaptures } from '../model/record.js';
 import type { Lane } from './lane.js';
 import type { Outbox } from './outbox.js';
 
-/** A lane that keeps what is pending. */
+/** A lane that persists its pending items. */
 export interface KeptLane {
   signal: Signal;
   memory_limit_bytes: number;

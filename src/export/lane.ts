@@ -1,7 +1,7 @@
 /**
- * A lane: one signal of one destination. It sends when it is idle and gathers while a request is in flight, one at a time,
- * and tries again without a deadline, so that nothing leaves it but by an answer or for a named reason. A lane knows no
- * other lane: a slow or broken backend holds nothing but its own data, and that is bounded.
+ * A lane sends one signal to one destination: one request at a time, gathering items while a request is in flight. It retries
+ * without a deadline, so an item leaves only with a final answer or for a named reason. Lanes are independent: a slow or broken
+ * backend delays only its own data, and that is bounded.
  */
 
 import type { Signal, SignalCounts } from '../model/delivery.js';
@@ -26,77 +26,80 @@ import { type LaneDivision, Waiting } from './waiting.js';
 /** What happens on a lane, for logs and metrics. */
 export type LaneEvent =
   | { kind: 'answered'; duration_ms: number }
-  /** Each request that was not taken, and is to be tried again, whole or in parts. */
+  /** A request was not accepted and will be retried, whole or in parts. */
   | { kind: 'refused'; message: string }
-  /** The backend takes nothing, as far as is known. */
+  /** As far as is known, the backend accepts nothing. */
   | { kind: 'down'; message: string }
-  /** Each request that got a final answer. */
+  /** A request got a final answer. */
   | { kind: 'up' }
-  /** The backend does not take the encoding: from here on it gets this one. */
+  /** The backend does not accept the encoding; this one is used from now on. */
   | { kind: 'encoding'; encoding: Encoding; message: string }
   | { kind: 'lost'; fate: 'rejected' | 'dropped'; reason: string; count: number; message: string };
 
 type Refusal = Omit<Extract<Verdict, { kind: 'refused' }>, 'kind'>;
 
-/** Parts that are not to be sent before they are written down. */
+/** Parts that must be stored before they are sent. */
 interface Parted {
   send(): void;
 }
 
 export interface LaneOptions<T> {
   signal: Signal;
-  /** The body of a request with these items; called once for each batch, however often it is sent in this encoding. */
+  /** Encodes the body of a request; called once per batch and encoding, however often the batch is sent. */
   encode: (payloads: T[], encoding: Encoding) => Uint8Array;
   post: Transport['post'];
-  /** What the backend is first thought to take. Default: JSON, which every one does. */
+  /** The encoding to try first. Default: JSON, which every backend accepts. */
   encoding?: Encoding;
-  /** Where what is pending is kept beyond the process; in memory only where it is absent. */
+  /** Persists pending items; if absent, they are in memory only. */
   outbox?: Outbox<T>;
-  /** Nothing may overtake what came before it. */
+  /** Whether items must be sent in the order in which they were offered. */
   in_order?: boolean;
-  /** Of a signal whose items are requests by themselves. */
+  /** For a signal of which each item is a request of its own (metrics). */
   division?: LaneDivision<T>;
   /** The most items in one request. */
   max_items: number;
-  /** The least time from one request to the next, where that one is not full; default 0. */
+  /** The minimum time between two requests, unless the next one is full; default 0. */
   gather_ms?: number | undefined;
-  /** The most estimated bytes on the lane. */
+  /** The limit on the estimated bytes on the lane. */
   limit_bytes: number;
-  /** Milliseconds of a clock that only goes forward, from any start: it measures durations, and no one sets it. */
+  /** Milliseconds of a monotonic clock with any origin, to measure durations. */
   now: () => number;
   /** A number in [0, 1). */
   random: () => number;
-  /** Resolves after that time, or earlier once `signal` aborts; never rejects. */
+  /** Resolves after that time, or as soon as `signal` aborts; never rejects. */
   sleep: (ms: number, signal: AbortSignal) => Promise<void>;
   report: (event: LaneEvent) => void;
 }
 
-/** The turns of suspects. Most: what waits for all of them is only the last step, and every refusal costs a wait. */
+/**
+ * The share of requests given to suspects. It is high, since an item is proven to be poison only after the other suspects were
+ * sent, and each refusal costs a wait.
+ */
 const SUSPECTS_SHARE = 0.85;
-/** Of a signal whose items are requests by themselves, so many may be suspect where memory is short. */
+/** The limit on suspects while memory is short, on a lane with a division. */
 const MOST_SUSPECTS = 16;
-/** While there are suspects, the most items in any other batch: one that is refused, too, is soon taken apart. */
+/** The most items in any other batch while there are suspects, so that taking it apart, if it is refused too, is quick. */
 const SUSPICIOUS_ITEMS = 20;
 
 export class Lane<T> {
   readonly #options: LaneOptions<T>;
   readonly #counts: SignalCounts = { produced: 0, delivered: 0, pending: 0, rejected: {}, dropped: {} };
   readonly #backlog: Backlog<T>;
-  /** Batches to be sent before anything from the queue: those to be tried again, and the halves of those too large. */
+  /** Batches to send before anything from the queue: retries, and halves of batches that were too large. */
   readonly #prepared: Batch<T>[] = [];
   readonly #suspects: Suspects<T>;
   readonly #closing = new AbortController();
-  /** What may not be sent yet. */
+  /** Items and parts that may not be sent before `release`. */
   #held: LaneItem<T>[] = [];
   #held_parts: Parted[] = [];
-  /** Parts that have come since `hold`. */
+  /** Parts made since the last `hold`. */
   #new_parts: Parted[] = [];
   readonly #waiting = new Waiting<T>();
-  /** Items of a division's lane to which an answer may have been lost. */
+  /** Items that the backend may have accepted although no answer arrived; only on a lane with a division. */
   readonly #unanswered = new WeakSet<LaneItem<T>>();
   #encoding: Encoding;
   #pace: Pace;
-  /** How long a request takes, as far as is known. */
+  /** The duration of a request, as far as is known. */
   #answer_ms = Number.POSITIVE_INFINITY;
   #failures = 0;
   #sent_ms = Number.NEGATIVE_INFINITY;
@@ -114,8 +117,8 @@ export class Lane<T> {
   }
 
   /**
-   * Takes items in, oldest first. Over the bound on memory, the oldest that are queued and can't be written down are dropped.
-   * `is_kept`: what they come from is on the disk, or can be had again.
+   * Adds items, oldest first. Over the memory limit, drops the oldest queued items that can't be stored. `is_kept`: their input
+   * is in the journal, or can be read again.
    */
   offer(items: readonly LaneItem<T>[], is_kept = true): void {
     for (const item of items) if (this.#admit(item, is_kept)) this.#backlog.push(item);
@@ -123,7 +126,7 @@ export class Lane<T> {
     this.#start();
   }
 
-  /** Takes items in that are not to be sent before `release`, nor are parts that have come by now. */
+  /** Adds items that must not be sent before `release`. The same then holds for the parts made so far. */
   hold(items: readonly LaneItem<T>[], is_kept = true): void {
     this.#held.push(...items.filter((item) => this.#admit(item, is_kept)));
     this.#held_parts.push(...this.#new_parts.splice(0));
@@ -135,7 +138,7 @@ export class Lane<T> {
     this.#start();
   }
 
-  /** Takes over what an earlier process left. */
+  /** Takes over the pending items of the previous process. */
   restore(left: { count: number; items: LaneItem<T>[] }): void {
     this.#counts.produced += left.count;
     this.#counts.pending += left.count;
@@ -143,28 +146,28 @@ export class Lane<T> {
     this.#start();
   }
 
-  /** More waits in memory than a backend that keeps up leaves there. */
+  /** Whether more is in memory than a backend that keeps up would leave there. */
   get isCrowded(): boolean {
     return this.#backlog.isCrowded;
   }
 
-  /** Something has to be written down: memory is short until then, or what was taken apart can not be sent. */
+  /** Whether a checkpoint is needed: to free memory, or because parts must be stored before they are sent. */
   get isPressed(): boolean {
     return this.#backlog.isShort || this.#new_parts.length > 0;
   }
 
-  /** Whether what is pending can be written down: where it can't, it stays in memory, and that has a bound. */
+  /** Sets whether pending items can be stored. If not, they stay in memory, up to its limit. */
   setWritable(is_writable: boolean): void {
     this.#is_writable = is_writable;
     this.#makeRoom();
   }
 
-  /** What is pending has been written down: the oldest need not stay in memory. */
+  /** Frees memory: pending items have been stored. */
   relieve(): void {
     this.#makeRoom();
   }
 
-  /** Gives up the oldest that is on the disk, and not on its way; false where there is none. */
+  /** Drops the oldest stored items that are not in flight; false if there are none. */
   dropOldest(): boolean {
     const count = this.#backlog.dropOldest();
     if (count === undefined) return false;
@@ -172,19 +175,19 @@ export class Lane<T> {
     return true;
   }
 
-  /** Gives up what ends with the process. The lane is closed, and stays so. */
+  /** Drops the items that would be lost with the process. Only for a lane that is closed. */
   giveUpUnkept(message: string): void {
     const count = this.#outbox?.giveUpUnkept() ?? 0;
     if (count > 0) this.#drop(STORE_UNWRITABLE, count, message);
   }
 
-  /** A copy of the counts as they are now. */
+  /** A copy of the current counts. */
   counts(): SignalCounts {
     const { rejected, dropped } = this.#counts;
     return { ...this.#counts, rejected: { ...rejected }, dropped: { ...dropped } };
   }
 
-  /** Resolves when nothing is left to send, previews included, or the lane is closed. */
+  /** Resolves when nothing is left to send, previews included, or when the lane is closed. */
   async idle(): Promise<void> {
     if (!this.#running && !this.#awaitsParts) return;
     await new Promise<void>((resolve) => {
@@ -192,14 +195,14 @@ export class Lane<T> {
     });
   }
 
-  /** Aborts the request in flight; what is not answered stays pending. Resolves when nothing moves any more. */
+  /** Aborts the request in flight; unanswered items stay pending. Resolves when the lane has stopped. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.idle();
     this.#wakeIdle();
   }
 
-  /** Parts are to be written down, and will then be sent. */
+  /** Whether there are parts that will be sent once they are stored. */
   get #awaitsParts(): boolean {
     return this.#new_parts.length + this.#held_parts.length > 0 && !this.#closing.signal.aborted;
   }
@@ -212,7 +215,10 @@ export class Lane<T> {
     return this.#options.outbox;
   }
 
-  /** Counts an item in; false where an earlier process had an answer for it, or for the end of what it is a copy of. */
+  /**
+   * Counts an item as produced and pending. False if the previous process got an answer for it, or, for a preview, for the
+   * ended span.
+   */
   #admit(item: LaneItem<T>, is_kept: boolean): boolean {
     const outbox = this.#outbox;
     const isAnswered = isPreview(item) ? outbox?.hasEnded(item.id) : outbox?.add(item, is_kept) === false;
@@ -235,7 +241,7 @@ export class Lane<T> {
 
   async #run(): Promise<void> {
     const { signal } = this.#closing;
-    // What the same turn of the event loop still offers goes into the first batch.
+    // The first batch includes everything offered in the same turn of the event loop.
     await this.#gather();
     for (let batch = this.#next(); batch !== undefined && !signal.aborted; batch = this.#next()) {
       const wait_ms = await this.#send(batch);
@@ -246,7 +252,7 @@ export class Lane<T> {
     if (!this.#awaitsParts) this.#wakeIdle();
   }
 
-  /** What comes meanwhile goes with what is there. */
+  /** Waits for more items, unless a batch is full or `gather_ms` have passed since the last request. */
   async #gather(): Promise<void> {
     const { gather_ms = 0, now, sleep } = this.#options;
     if (gather_ms === 0 || this.#backlog.size >= this.#pace.items) return;
@@ -254,7 +260,7 @@ export class Lane<T> {
     if (wait_ms > 0) await sleep(wait_ms, this.#closing.signal);
   }
 
-  /** Suspects take turns with everything else, at random: a backend that refuses in a rhythm meets no batch each time. */
+  /** Chooses at random between suspects and other batches, so that no batch is in step with a backend that refuses periodically. */
   #next(): Batch<T> | undefined {
     const suspect = this.#options.random() < SUSPECTS_SHARE ? this.#suspects.next() : undefined;
     return suspect ?? this.#nextOther() ?? this.#suspects.next(true);
@@ -268,17 +274,20 @@ export class Lane<T> {
     return items.length === 0 ? undefined : { items, refusals: 0 };
   }
 
-  /** Where parts are to be written down first, they go before all else. */
+  /** Takes nothing while parts wait to be stored: they are sent before everything newer. */
   #takeInOrder(division: LaneDivision<T>): LaneItem<T>[] {
     if (this.#awaitsParts) return [];
     if (!this.#suspects.isEmpty) return this.#suspects.isStuck ? this.#takeFree(division) : [];
     return this.#waiting.size > 0 ? this.#waiting.takeOldest() : this.#takeItems();
   }
 
-  /** The oldest that shares no series with anything older: what passes of it tells poison from an outage. */
+  /**
+   * Takes the oldest item that shares no series with an older one, except with suspects that the backend may already have.
+   * Whether it is accepted distinguishes poison from an outage.
+   */
   #takeFree(division: LaneDivision<T>): LaneItem<T>[] {
     const suspects = [...this.#suspects.items()];
-    // They stay in memory, and in a long outage all that is on the disk might become suspect.
+    // Suspects stay in memory; in a long outage everything on the disk might become one.
     if (this.#backlog.isMuchTaken && suspects.length > MOST_SUSPECTS) return [];
     const blocked = new Set<string>();
     for (const item of suspects)
@@ -302,7 +311,7 @@ export class Lane<T> {
     return items;
   }
 
-  /** Sends a batch and acts on the outcome. Gives the milliseconds to wait before the next request. */
+  /** Sends a batch and acts on the outcome. Returns the milliseconds to wait before the next request. */
   async #send(batch: Batch<T>): Promise<number> {
     const { post, now, report, signal } = this.#options;
     const body = this.#encoded(batch);
@@ -322,7 +331,7 @@ export class Lane<T> {
     return this.#settle(batch, verdict);
   }
 
-  /** Encoded once, so that what is repeated is identical; and anew where the encoding has changed since. */
+  /** Encodes a batch once, so that a retry is identical; again only if the encoding has changed. */
   #encoded(batch: Batch<T>): Uint8Array {
     const encoding = this.#encoding;
     if (batch.body?.encoding !== encoding) {
@@ -361,7 +370,8 @@ export class Lane<T> {
     const { items } = batch;
     if (items.length > 1) this.#halve(batch);
     else if (items.some((item) => this.#hasParts(item))) {
-      // What is collected from now on is made to fit: its parts, too, would have to be written down, at a time when all is collected.
+      // Later collections are cut to fit from the start: a part of a stored collection can't be sent before the next
+      // checkpoint.
       this.#options.division?.shrink(countOf(items));
       this.#divide(batch, fewPartsOf(countOf(items)));
     } else this.#reject(batch, reason, message);
@@ -386,7 +396,7 @@ export class Lane<T> {
     const message = oneLine(partial.message) || 'the backend does not say why';
     this.#outbox?.bury(counted(batch), PARTIAL_SUCCESS, message, partial.rejected);
     const count = this.#leave(batch);
-    // Which ones were rejected is not said, so previews, which do not count, can't be told from the rest.
+    // The backend does not say which items it rejected, so previews, which do not count, may be among them.
     const rejected = Math.min(count, Math.trunc(partial.rejected));
     this.#counts.delivered += count - rejected;
     this.#lose('rejected', PARTIAL_SUCCESS, rejected, message);
@@ -405,7 +415,7 @@ export class Lane<T> {
     return verdict.retry_after_ms ?? 0;
   }
 
-  /** Gives whether something was found to be poison by it: such a refusal speaks against nothing else. */
+  /** Whether the refusal showed something to be poison. If so, it is no evidence against the backend, and needs no backoff. */
   #tellsPoison(batch: Batch<T>, { message, for_content }: Refusal): boolean {
     if (!for_content) this.#putOff(batch, message);
     else if (this.#suspects.isSuspect(batch)) return this.#refusedSuspect(batch, message);
@@ -414,7 +424,7 @@ export class Lane<T> {
   }
 
   #refusedSuspect(batch: Batch<T>, message: string): boolean {
-    // What was sent just before has passed.
+    // The previous request got through, so this is no outage.
     if (this.#failures === 0 && this.#isKnown(batch)) {
       this.#suspects.giveUp(batch);
       this.#reject(batch, POISON, message);
@@ -427,18 +437,18 @@ export class Lane<T> {
   #refusedOther(batch: Batch<T>, message: string): boolean {
     const is_suspect = this.#suspects.refuseOther(batch);
     const is_refused_again = batch.refusals >= REFUSALS_BEFORE_SUSPECT;
-    // What was sent before the first try has passed.
+    // The request before the first try got through, so this is no outage.
     if (is_refused_again && this.#failures < batch.refusals && this.#isKnown(batch)) {
       this.#reject(batch, POISON, message);
       return true;
     }
-    // In a lane that keeps its order nothing passes while this is tried again.
+    // On an ordered lane nothing else is sent during a retry, so another refusal would prove nothing.
     if (is_suspect || (is_refused_again && this.#options.division !== undefined)) this.#suspect(batch);
     else this.#retry(batch, message);
     return false;
   }
 
-  /** Gives whether there was any. */
+  /** Returns whether there was any. */
   #rejectPoison(): boolean {
     const poison = this.#suspects.takePoison(this.#options.now());
     for (const batch of poison) {
@@ -460,12 +470,12 @@ export class Lane<T> {
     return this.#options.division !== undefined && count > 1;
   }
 
-  /** Before it is beyond chance that it is refused for what is in it. */
+  /** Whether the item may be divided before it is beyond chance that its content is refused. */
   #mayBeDivided(item: LaneItem<T>): boolean {
     return this.#hasParts(item) && !this.#mayBeTaken(item);
   }
 
-  /** Whether a backend may have it already: its parts would then count once more. */
+  /** Whether the backend may have the item already; its parts would then be counted twice. */
   #mayBeTaken(item: LaneItem<T>): boolean {
     return item.segment?.is_restored === true || this.#unanswered.has(item);
   }
@@ -489,7 +499,10 @@ export class Lane<T> {
     });
   }
 
-  /** Each part is a request that is repeated as it is, also by another process: none is sent before it is written down. */
+  /**
+   * Replaces an item by parts. With a store, parts are stored before they are sent, so that a retry is the same request, even
+   * by the next process.
+   */
   #part(item: LaneItem<T>, parts: LaneItem<T>[], send: () => void): void {
     this.#backlog.replace(item, parts);
     if (this.#outbox === undefined) return send();
@@ -497,7 +510,10 @@ export class Lane<T> {
     this.#new_parts.push({ send });
   }
 
-  /** Suspects may be sent after what comes later, and a preview must not follow a newer copy: those are given up. */
+  /**
+   * Makes a batch suspect. Suspects may be sent after newer items, and a preview must not follow a newer copy, so previews and
+   * corrections are dropped.
+   */
   #suspect(batch: Batch<T>): void {
     const { items, refusals } = batch;
     if (items.some((item) => this.#mayBeDivided(item))) {
@@ -514,15 +530,15 @@ export class Lane<T> {
     const { message, timed_out, may_be_taken } = verdict;
     if (may_be_taken && this.#options.division !== undefined)
       for (const item of batch.items) this.#unanswered.add(item);
-    // What could not be answered in time may be too much at once.
+    // A batch that times out may be too large.
     if (timed_out && !this.#suspects.isSuspect(batch) && batch.items.length > 1) this.#halve(batch);
-    // Something in it may be what makes the backend break off, or never come to its answer.
+    // Something in the batch may make the backend close the connection or hang.
     else if (may_be_taken) return this.#refused(batch, { message, for_content: true });
     else this.#putOff(batch, message);
     return this.#failed(undefined);
   }
 
-  /** The backend is not there for anybody: the batch is tried again as it is. */
+  /** The backend is unavailable for every request: the batch is retried unchanged. */
   #putOff(batch: Batch<T>, message: string): void {
     this.#suspects.disturb();
     this.#retry(batch, message);
@@ -538,7 +554,7 @@ export class Lane<T> {
     else this.#prepared.unshift(batch);
   }
 
-  /** Nothing of it was taken, so that all of it is sent again, at once. */
+  /** Nothing of the batch was accepted, so all of it is sent again at once. */
   #changeEncoding(batch: Batch<T>, message: string): void {
     this.#encoding = 'json';
     this.#options.report({ kind: 'encoding', encoding: this.#encoding, message });
@@ -552,7 +568,7 @@ export class Lane<T> {
     this.#pace = { ...this.#pace, items: halved(this.#pace.items) };
   }
 
-  /** Takes a batch off the lane. Gives how many it counts as. */
+  /** Removes the items of a batch from the lane. Returns how many it counts as. */
   #leave({ items }: Batch<T>): number {
     let count = 0;
     for (const item of items) {
@@ -568,7 +584,7 @@ export class Lane<T> {
     this.#options.report({ kind: 'lost', fate, reason, count, message });
   }
 
-  /** What is pending, and not on its way, is given up. */
+  /** Counts pending items that are not in flight as dropped. */
   #drop(reason: string, count: number, message: string): void {
     this.#counts.pending -= count;
     this.#lose('dropped', reason, count, message);

@@ -1,10 +1,10 @@
 /**
- * Items in the order in which they came, of which any can leave at any time. An item knows its place, so that no table of
- * them is needed: nearly all of what is pending is answered for soon, and never looked up.
+ * Items in order of arrival, any of which can be removed at any time. An item stores its own index, so no lookup table is
+ * needed: nearly all pending items are answered soon, and never looked up.
  */
 import type { LaneItem } from './queue.js';
 
-/** How many free places are worth moving the rest. */
+/** How many slots make it worth removing the free ones. */
 const COMPACT_AFTER = 1_024;
 
 export class Line<T> implements Iterable<LaneItem<T>> {
@@ -16,7 +16,7 @@ export class Line<T> implements Iterable<LaneItem<T>> {
     return this.#size;
   }
 
-  /** The oldest, which stays. */
+  /** The oldest item, which stays. */
   get first(): LaneItem<T> | undefined {
     while (this.#head < this.#places.length) {
       const item = this.#places[this.#head];
@@ -26,7 +26,7 @@ export class Line<T> implements Iterable<LaneItem<T>> {
     return undefined;
   }
 
-  /** An item is in one line at a time. */
+  /** Appends an item, which may be in one line only. */
   add(item: LaneItem<T>): void {
     item.line = this;
     item.place = this.#places.length;
@@ -34,7 +34,7 @@ export class Line<T> implements Iterable<LaneItem<T>> {
     this.#size += 1;
   }
 
-  /** False where it is not in this line. */
+  /** Removes an item; false if it is not in this line. */
   delete(item: LaneItem<T>): boolean {
     if (item.line !== this || item.place === undefined) return false;
     this.#places[item.place] = undefined;
@@ -44,7 +44,7 @@ export class Line<T> implements Iterable<LaneItem<T>> {
     return true;
   }
 
-  /** Others stand from now on where an item of this line did. */
+  /** Puts others in the place of an item of this line. */
   replace(item: LaneItem<T>, others: readonly LaneItem<T>[]): void {
     if (item.line !== this || item.place === undefined) return;
     this.#places.splice(item.place, 1, ...others);

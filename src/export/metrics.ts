@@ -1,7 +1,7 @@
 /**
- * Metrics: for each profile in use the instruments that it names, and a reader of OpenTelemetry's SDK for each destination, so
- * that every backend gets its own names and its own temporality from the same measurements. The bound on attribute sets holds
- * over the whole life of the process; the SDK's own holds for one collection, and a cumulative reader would grow without end.
+ * Metrics: the instruments of each profile in use, and a reader of OpenTelemetry's SDK for each destination, so that every
+ * backend gets its own names and temporality from the same measurements. Attribute sets are limited over the whole life of the
+ * process; the SDK limits them per collection, with which a cumulative reader would grow without end.
  */
 import type { Meter } from '@opentelemetry/api';
 import {
@@ -29,30 +29,30 @@ import { createResource } from './resource.js';
 import { SCOPE } from './scope.js';
 import { cleanAttributes } from './text.js';
 
-/** Attribute sets of one instrument, the one for all that is over the bound included. */
+/** The limit on attribute sets of an instrument, including the one for all sets over the limit. */
 export const MAX_ATTRIBUTE_SETS = 2_000;
 const OVERFLOW: Attributes = { 'otel.metric.overflow': true };
 
-/** The instruments, for every reader that collects them. */
+/** Records measurements for every reader. */
 export interface Metrics {
-  /** Adds up what the correlator has measured; never throws. */
+  /** Records the correlator's measurements; never throws. */
   record(measurements: readonly Measurement[]): void;
-  /** How long a destination took to answer one request. */
+  /** Records how long a destination took to answer a request. */
   recordExport(signal: Signal, destination: string, duration_ms: number): void;
 }
 
-/** Gives what takes the values of a set of attributes. */
+/** Returns the recorder for a set of attributes. */
 type Find = (instrument: InstrumentName, attributes: Attributes) => Recorder;
 
-/** What is measured for some readers that want the same. */
+/** Records for readers that use the same profile. */
 interface Metering {
   find: Find;
   recordExport: Metrics['recordExport'];
 }
 
 /**
- * Starts metering for these readers; a reader belongs to one call only. `snapshot` is read at each collection, for the
- * instruments that tell of the bridge itself.
+ * Starts metering for these readers; a reader belongs to one call only. `snapshot` is called at each collection, for the
+ * instruments about the bridge itself.
  */
 export function createMetrics(
   readers: IMetricReader[],
@@ -69,7 +69,7 @@ export function createMetrics(
       let last: Attributes | undefined;
       let recorders = NO_RECORDERS;
       for (const { instrument, value, attributes } of measurements) {
-        // What is measured of one thing stands together.
+        // Consecutive measurements often share one attributes object.
         if (attributes !== last) recorders = recordersOf(attributes);
         last = attributes;
         recorders(instrument)(value);
@@ -81,7 +81,7 @@ export function createMetrics(
   };
 }
 
-/** What is told beside the measurements. */
+/** What every meter needs besides measurements. */
 interface Told {
   snapshot: () => BridgeSnapshot;
   resource: Resource;
@@ -91,7 +91,7 @@ type Recorders = (instrument: InstrumentName) => Recorder;
 
 const NO_RECORDERS: Recorders = () => () => undefined;
 
-/** Those of one set of attributes: there are few, and each is looked for once. */
+/** The recorders of one set of attributes; there are few, and each is looked up once. */
 function createRecorders(find: Recorders): Recorders {
   const found = new Map<InstrumentName, Recorder>();
   return (instrument) => {
@@ -104,7 +104,7 @@ function createRecorders(find: Recorders): Recorders {
   };
 }
 
-/** One for each profile in use; readers that somebody else made get the current names. */
+/** Opens one metering for each profile in use. Readers that a program brings get the names of `latest`. */
 function openMeterings(readers: IMetricReader[], told: Told): Metering[] {
   const own = readers.filter((reader) => reader instanceof PulledReader);
   const others = readers.filter((reader) => !(reader instanceof PulledReader));
@@ -130,7 +130,7 @@ function toAll(recorders: Recorder[]): Recorder {
 
 type OpenInstrument = (instrument: Instrument) => OpenSeries;
 
-/** A reader that somebody else made may want any aggregation that OpenTelemetry has. */
+/** A reader that a program brings may want any aggregation that OpenTelemetry has. */
 const openInSdk =
   (meter: Meter): OpenInstrument =>
   ({ name, unit, description, value_type, buckets }) => {
@@ -156,7 +156,7 @@ function createMetering(
   return { find: createFind(table, openIn(meter)), recordExport: createExportRecorder(meter) };
 }
 
-/** Measurements that share an instrument share its bound. */
+/** Measurements that share an instrument share its limit on attribute sets. */
 function createFind({ instruments, attributes: names }: MetricTable, open: OpenInstrument): Find {
   const opened = new Map<string, OpenSeries>();
   for (const instrument of Object.values(instruments))
@@ -171,7 +171,7 @@ function createFind({ instruments, attributes: names }: MetricTable, open: OpenI
 const renamed = (attributes: Attributes, names: MetricTable['attributes']): Attributes =>
   Object.fromEntries(Object.entries(attributes).map(([name, value]) => [names[name] ?? name, value]));
 
-/** Opens each set once, whatever the order of its attributes; once the bound is reached, the one for all others. */
+/** Opens each set once, whatever the order of its attributes; over the limit, returns the recorder for all other sets. */
 function bounded(open: OpenSeries): OpenSeries {
   const opened = new Map<string, Recorder>();
   let overflow: Recorder | undefined;
@@ -204,7 +204,7 @@ const TEMPORALITY_SELECTORS = {
   lowmemory: LowMemoryTemporalitySelector,
 } as const;
 
-/** Collects only when asked: metrics leave with a checkpoint, at no moment of their own. */
+/** Collects only when asked: metrics are sent with a checkpoint, not on a timer. */
 class PulledReader extends MetricReader {
   readonly profile: ProfileName;
   readonly aggregation: Aggregation;
@@ -224,25 +224,25 @@ class PulledReader extends MetricReader {
 export const createMetricReader = (temporality: Temporality, profile: ProfileName = 'latest'): MetricReader =>
   new PulledReader(temporality, profile);
 
-/** What has been measured, for one destination: since its last collection, or since the start, by its temporality. */
+/** Collects one destination's measurements: since its last collection or since the start, by its temporality. */
 export async function collect(reader: IMetricReader, resource: Resource): Promise<ResourceMetrics> {
   const { resourceMetrics } = await reader.collect();
   const [first, ...others] = resourceMetrics.scopeMetrics;
   if (first === undefined) return { resource, scopeMetrics: [] };
-  // All of it is of one scope, though the SDK has one part of it and the reader's own aggregation the other.
+  // Both parts have the same scope: one is from the SDK, the other from the reader's own aggregation.
   const metrics = [first, ...others].flatMap((part) => part.metrics);
   return { resource, scopeMetrics: [{ ...first, metrics }] };
 }
 
 /**
- * What was collected, as bytes and back: it waits as data, like spans and log records, so that it can be encoded as the
- * backend turns out to want it, and is the same request however often that is done.
+ * Packs collected metrics as bytes. They are queued as data, like spans and log records, so that they can be encoded as the
+ * backend turns out to want them, and a retry is the same request.
  */
 export function packMetrics({ resource, scopeMetrics }: ResourceMetrics): Uint8Array {
   return Buffer.from(JSON.stringify({ resource: resource.attributes, scopeMetrics }));
 }
 
-/** Throws where these are no such bytes. */
+/** Throws if these bytes are not packed metrics. */
 export function unpackMetrics(bytes: Uint8Array): ResourceMetrics {
   const { resource, scopeMetrics } = JSON.parse(Buffer.from(bytes).toString());
   if (typeof resource !== 'object' || resource === null || !Array.isArray(scopeMetrics))

@@ -1,6 +1,6 @@
 /**
- * Request bodies of OTLP. Spans and log records are many, and are written directly (`otlp/`); metrics are few, and left to
- * OpenTelemetry's own serializers. Also reads the one thing that an answer says: how much of the request was not taken.
+ * Request bodies of OTLP. Spans and log records are many, and are written directly (`otlp/`); metrics are few, and written by
+ * OpenTelemetry's own serializers. Also reads from a response how much of the request was rejected.
  */
 import {
   JsonLogsSerializer,
@@ -18,13 +18,13 @@ import { createJsonWriter } from './otlp/json.js';
 import { createProtobufWriter } from './otlp/protobuf.js';
 import type { Encoding } from './presets.js';
 
-/** Request bodies of spans and of log records. */
+/** Encodes request bodies of spans and log records. */
 export interface Encoder {
   encodeSpans(spans: SpanRecord[], encoding: Encoding): Uint8Array;
   encodeLogs(logs: LogRecord[], encoding: Encoding): Uint8Array;
 }
 
-/** All that it encodes comes from one resource. */
+/** Creates an encoder for records that all have this resource. */
 export function createEncoder(resource: Resource): Encoder {
   const writers = { json: createJsonWriter(resource), protobuf: createProtobufWriter(resource) };
   return {
@@ -45,7 +45,7 @@ export const CONTENT_TYPES: Readonly<Record<Encoding, string>> = {
   protobuf: 'application/x-protobuf',
 };
 
-/** The part of a request that the backend did not take. */
+/** What the backend rejected of a request. */
 export interface PartialSuccess {
   rejected: number;
   message: string;
@@ -57,12 +57,12 @@ const ANSWER_READERS = {
   logs: { json: JsonLogsSerializer, protobuf: ProtobufLogsSerializer, count: 'rejectedLogRecords' },
 } as const;
 
-/** White space and a BOM may come first. Protobuf can begin with a line end and a brace, too, but not go on like this. */
+/** White space and a BOM may come first. Protobuf may begin with a line feed and a brace, too, but does not continue like this. */
 const JSON_OBJECT = /^\s*\{\s*["}]/;
 
 /**
- * What a 200 says was rejected; `undefined` where nothing was. An empty body and one that can't be read mean that all was
- * taken. JSON is told from protobuf by how it begins.
+ * What a 200 response rejects; `undefined` if nothing. With an empty or unreadable body everything counts as accepted. JSON is
+ * distinguished from protobuf by its beginning.
  */
 export function readPartialSuccess(signal: Signal, body: Uint8Array): PartialSuccess | undefined {
   const { json, protobuf, count } = ANSWER_READERS[signal];
@@ -73,7 +73,7 @@ export function readPartialSuccess(signal: Signal, body: Uint8Array): PartialSuc
   } catch {
     return undefined;
   }
-  // JSON writes 64-bit numbers as text.
+  // JSON has 64-bit numbers as strings.
   const rejected = Number(partial?.[count] ?? 0);
   const message = typeof partial?.errorMessage === 'string' ? partial.errorMessage : '';
   return Number.isFinite(rejected) && rejected > 0 ? { rejected, message } : undefined;

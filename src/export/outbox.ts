@@ -1,7 +1,7 @@
 /**
- * What a lane keeps beyond its process: everything that is not answered for, as records of the store. Items are written down
- * together, in segments, at a checkpoint; what is answered in between is noted in a log, so that the next process sends it no
- * second time. Does no I/O of its own but reading back a segment: it says what is to be written, and is told what was.
+ * Persists a lane's unanswered items as records of the store. A checkpoint stores items in segments; answers in between go to a
+ * log, so that the next process does not send those items again. Does no I/O except for reading back a segment: it returns what
+ * has to be written, and its caller reports the result.
  */
 import { randomBytes } from 'node:crypto';
 import { type Answers, DEAD_LETTERS_PREFIX, OUTBOX_PREFIX, type Outgoing } from '../model/delivery.js';
@@ -22,35 +22,35 @@ export interface OutboxOptions<T> {
   signal: string;
   /** The most items in one request. */
   max_items: number;
-  /** Items as bytes, and back. */
+  /** Serialises items, and back. */
   pack(payloads: T[]): Uint8Array;
   unpack(bytes: Uint8Array): T[];
-  /** The item that a payload and its count were. */
+  /** Rebuilds an item from its payload and count. */
   toItem(payload: T, count: number): LaneItem<T>;
-  /** Tells an item from others, also in another process that makes it of the same events; empty where nothing does. */
+  /** An id that is the same in any process that makes the item of the same events; empty if there is none. */
   identify(item: LaneItem<T>): Id;
   /** Reads a record of the store. */
   read(key: string): Uint8Array | undefined;
-  /** Takes out of a backend's message what is nobody's business. */
+  /** Removes secrets from a backend's message. */
   redact(message: string): string;
   /** Epoch milliseconds. */
   now(): number;
 }
 
-/** Items that were written down together. */
+/** Items that are stored in one record. */
 export interface Segment<T> {
   key: string;
-  /** What it counts as, less what has been answered. */
+  /** How many spans, log records or data points it holds, less those that the previous process got answers for. */
   count: number;
-  /** On the disk. */
+  /** The size of the record. */
   bytes: number;
   since_ms: number;
-  /** Those not answered, with their places in the record; absent where they are on the disk alone. */
+  /** The unanswered items with their indexes in the record; absent if they are on the disk only. */
   items?: Map<LaneItem<T>, number>;
   is_written: boolean;
-  /** An earlier process left it, and may have sent it. */
+  /** From the previous process, which may have sent it. */
   is_restored?: boolean;
-  /** Some of it has been answered. */
+  /** Whether the record also holds items that are answered or divided. */
   is_partial: boolean;
 }
 
@@ -58,20 +58,20 @@ const SEGMENT_ITEMS = 256;
 const SEGMENT_BYTES = 512 * 1024;
 
 /**
- * The place of a part in the record of its whole, where only place 0 is: an answer for a part is an answer for nothing there. Only
- * items that are written down alone have parts.
+ * The index given to parts of a divided item. The whole is alone in its record, at index 0, so answering a part marks nothing
+ * there. Only items that are stored alone have parts.
  */
 const NO_PLACE = 1;
 
-/** What stands before the items in a segment's record. */
+/** The header of a segment's record. */
 interface Header {
   since_ms: number;
   count: number;
-  /** Of each item, where one does not count as 1. */
+  /** The count of each item, if one is not 1. */
   counts?: number[];
 }
 
-/** A key's part that is free text. */
+/** Encodes free text for use in a key. */
 const keyPart = (text: string): string => encodeURIComponent(text).slice(0, 200);
 
 const sumOf = (counts: number[]): number => counts.reduce((total, count) => total + count, 0);
@@ -79,29 +79,32 @@ const sumOf = (counts: number[]): number => counts.reduce((total, count) => tota
 export class Outbox<T> {
   readonly prefix: string;
   readonly #options: OutboxOptions<T>;
-  /** Items that no record holds yet; oldest first. */
+  /** Items that are in no record yet, oldest first. */
   #unsaved = new Line<T>();
-  /** Of a capture that goes on: those that have not been turned into records yet. */
+  /** During a capture: items that are not yet turned into records. */
   #captured = new Line<T>();
-  /** Of all these: what they came from is nowhere but in memory. */
+  /** Items whose input is neither in the journal nor readable again. Until a checkpoint stores them they exist in memory only. */
   readonly #unkept = new Set<LaneItem<T>>();
   readonly #segments = new Set<Segment<T>>();
-  /** The keys of the records that items were in which are to be written down anew. */
+  /** By item that is to be stored again: the key of the record that it was in. */
   readonly #wholes = new WeakMap<LaneItem<T>, string>();
-  /** What was taken apart, and its parts. */
+  /** Divided items, and their parts. */
   readonly #parts = new WeakMap<LaneItem<T>, LaneItem<T>[]>();
-  /** The segments that are on the disk alone, oldest first. */
+  /** Segments that are on the disk only, oldest first. */
   readonly #evicted = new Set<Segment<T>>();
-  /** Keys of records that are no longer wanted. */
+  /** Keys of records to be removed. */
   #stale: string[] = [];
-  /** What was answered since the last time: items that no record holds, and places in records, by their keys. */
+  /**
+   * What was answered since it was last taken: the ids of items in no record, and the indexes of others by the key of their
+   * record.
+   */
   readonly #answered_ids = createIdLog();
   #answered_places: Record<string, number[]> = {};
   #letters: RecordChange[] = [];
   #next_letter = 1;
-  /** Tells its dead letters from those of any other outbox, also of another process. */
+  /** Distinguishes its dead letters from those of any other outbox, in any process. */
   readonly #id = randomBytes(4).toString('hex');
-  /** How often an item with this identity was answered, of those that the journal is about to bring again. */
+  /** By id: how many such items the previous process got an answer for. Replaying the journal makes these items again. */
   #answered_before = new Map<string, number>();
   #bytes = 0;
   #next_segment = 0;
@@ -109,22 +112,22 @@ export class Outbox<T> {
 
   constructor(options: OutboxOptions<T>) {
     this.#options = options;
-    // What goes alone is written down alone: a metrics request is as it is.
+    // An item that is sent alone is stored alone, so that a metrics request stays as it is.
     this.#segment_items = options.max_items === 1 ? 1 : SEGMENT_ITEMS;
     this.prefix = `${OUTBOX_PREFIX}${keyPart(options.destination)}/${options.signal}/`;
   }
 
-  /** Whether there are items on the disk that are not in memory. */
+  /** Whether there are items that are on the disk only. */
   get hasEvicted(): boolean {
     return this.#evicted.size > 0;
   }
 
-  /** What its records take up. */
+  /** The total size of its records. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Since when the oldest of what is pending has been; undefined where nothing is. */
+  /** When the oldest pending item was added, in epoch milliseconds; undefined if nothing is pending. */
   get since_ms(): number | undefined {
     let since_ms = Infinity;
     for (const segment of this.#segments) since_ms = Math.min(since_ms, segment.since_ms);
@@ -133,7 +136,7 @@ export class Outbox<T> {
     return Number.isFinite(since_ms) ? since_ms : undefined;
   }
 
-  /** Takes an item in; false where an earlier process had an answer for it. `is_kept`: the next process can make it again. */
+  /** Adds an item; false if the previous process got an answer for it. `is_kept`: the next process can make it again. */
   add(item: LaneItem<T>, is_kept = true): boolean {
     if (this.#answered_before.size > 0 && this.#wasAnswered(item)) return false;
     item.since_ms = this.#options.now();
@@ -142,12 +145,12 @@ export class Outbox<T> {
     return true;
   }
 
-  /** Whether an earlier process had an answer for the end of what has this id, and the journal is about to bring that again. */
+  /** Whether the previous process got an answer for the ended span with this id, which replaying the journal makes again. */
   hasEnded(id: string): boolean {
     return this.#answered_before.size > 0 && this.#answered_before.has(idKey([id]));
   }
 
-  /** An item has been answered for, or given up. */
+  /** Settles an item: it has its final answer, or was dropped. */
   leave(item: LaneItem<T>): void {
     this.#unkept.delete(item);
     const { segment } = item;
@@ -156,8 +159,8 @@ export class Outbox<T> {
   }
 
   /**
-   * An item goes on as its parts, of which each leaves by itself. The next capture has them in its place; what is answered before
-   * that one is written does not count, so that the whole comes again after a crash.
+   * Replaces an item by its parts, each of which is settled on its own. The next capture stores the parts in place of the
+   * whole. Answers from before it is written have no effect, so after a crash the whole is sent again.
    */
   divide(item: LaneItem<T>, parts: LaneItem<T>[]): void {
     const { segment, line, since_ms } = item;
@@ -178,7 +181,7 @@ export class Outbox<T> {
     }
   }
 
-  /** Keeps what a backend will never take, for somebody to look at. `rejected`: of how many that is true. */
+  /** Adds a dead letter for items that the backend will never accept. `rejected`: how many of them it rejected. */
   bury(items: LaneItem<T>[], reason: string, message: string, rejected: number): void {
     const { destination, signal, now, pack, redact } = this.#options;
     const at_ms = now();
@@ -188,20 +191,20 @@ export class Outbox<T> {
     this.#letters.push({ key, value: joinRecord(header, [pack(items.map((item) => item.payload))]) });
   }
 
-  /** Whether anything was answered since the last time, or is to be written for another reason. */
+  /** Whether `takeAnswers` has anything to write. */
   get hasAnswers(): boolean {
     for (const _key in this.#answered_places) return true;
     return !this.#answered_ids.isEmpty() || this.#letters.length > 0 || this.#stale.length > 0;
   }
 
-  /** What was answered since the last time; not to be asked for while a capture goes on. */
+  /** Takes what has to be written between checkpoints: answers, dead letters and removals. Not to be called during a capture. */
   takeAnswers(): Outgoing {
     const changes = [...this.#takeStale(), ...this.#letters];
     this.#letters = [];
     return { changes, answers: this.#takeAnswered() };
   }
 
-  /** Everything that is pending, and in no record yet or in one that holds more than that. */
+  /** Captures the pending items that are in no record, or in one that also holds answered or divided items. */
   capture(): Capture & { written(ok: boolean): void } {
     const dissolved = [...this.#segments].filter(({ is_partial }) => is_partial);
     for (const segment of dissolved.toReversed()) this.#dissolve(segment);
@@ -232,7 +235,7 @@ export class Outbox<T> {
     };
   }
 
-  /** The segment that could be on the disk alone from here on. */
+  /** The item's segment, if it can be evicted from memory. */
   evictable({ segment }: LaneItem<T>): Segment<T> | undefined {
     return segment?.is_written && !segment.is_partial ? segment : undefined;
   }
@@ -242,7 +245,7 @@ export class Outbox<T> {
     this.#evicted.add(segment);
   }
 
-  /** Reads the oldest segment that is on the disk alone; `lost` counts what can't be read any more. */
+  /** Reads the oldest segment that is on the disk only; `lost`: how much can't be read. */
   load(): { items: LaneItem<T>[]; lost: number } {
     const [segment] = this.#evicted;
     if (segment === undefined) return { items: [], lost: 0 };
@@ -256,7 +259,7 @@ export class Outbox<T> {
     return { items, lost: 0 };
   }
 
-  /** Gives up the oldest segment that is on the disk alone; undefined where there is none. */
+  /** Drops the oldest segment that is on the disk only, and returns its count; undefined if there is none. */
   dropOldest(): number | undefined {
     const [segment] = this.#evicted;
     if (segment === undefined) return undefined;
@@ -265,7 +268,7 @@ export class Outbox<T> {
     return segment.count;
   }
 
-  /** Lets go of what is nowhere but in memory. Gives what that counts as. */
+  /** Drops the items that exist in memory only. Returns what they count as. */
   giveUpUnkept(): number {
     const items = [...this.#unkept];
     this.#unkept.clear();
@@ -274,8 +277,8 @@ export class Outbox<T> {
   }
 
   /**
-   * Takes over what an earlier process left, and what had been answered since. Gives what that counts as, and the items of
-   * segments of which a part had been answered: those are to be queued. What can't be read is left out.
+   * Takes over the previous process's records and the answers that came after its last checkpoint. Returns their count, and the
+   * items of partly answered segments, which have to be queued. Unreadable records are skipped.
    */
   restore(records: Iterable<SavedRecord>, { ids, places }: Answers): { count: number; items: LaneItem<T>[] } {
     for (const id of readIds(ids)) this.#answered_before.set(id, (this.#answered_before.get(id) ?? 0) + 1);
@@ -292,29 +295,31 @@ export class Outbox<T> {
         this.#stale.push(key);
         continue;
       }
+      const items = answered && this.#read(key);
       const segment: Segment<T> = {
         ...header,
         key,
         bytes: value.length,
         is_written: true,
         is_restored: true,
-        is_partial: answered !== undefined,
+        is_partial: items !== undefined,
       };
       this.#segments.add(segment);
       this.#bytes += value.length;
-      if (answered === undefined) this.#evicted.add(segment);
-      else opened.push(...this.#openRest(segment, new Set(answered)));
+      // A partly answered segment that can't be read is counted as lost when it is loaded.
+      if (items === undefined) this.#evicted.add(segment);
+      else opened.push(...this.#openRest(segment, items, new Set(answered)));
       count += segment.count;
     }
     return { count, items: opened };
   }
 
-  /** What was answered before has come again, as far as it does. */
+  /** Replay is over: ids of answered items that did not come again are forgotten. */
   endRestore(): void {
     this.#answered_before = new Map();
   }
 
-  /** What nothing tells from others does not come again as the same. */
+  /** An item without an id can't be recognised after a restart, so its answer is not recorded. */
   #noteAnswered(item: LaneItem<T>): void {
     const id = this.#options.identify(item);
     if (id.length > 0) this.#answered_ids.add(id);
@@ -333,7 +338,6 @@ export class Outbox<T> {
     const place = segment.items?.get(item);
     if (place === undefined) return;
     segment.items?.delete(item);
-    segment.count -= item.count;
     segment.is_partial = true;
     if (segment.items?.size === 0) this.#remove(segment);
     else this.#answered(segment, place);
@@ -345,7 +349,7 @@ export class Outbox<T> {
     else known.push(place);
   }
 
-  /** Its record is no longer wanted. */
+  /** Deletes a segment and marks its record for removal. */
   #remove(segment: Segment<T>): void {
     this.#segments.delete(segment);
     this.#bytes -= segment.bytes;
@@ -353,7 +357,7 @@ export class Outbox<T> {
     this.#stale.push(segment.key);
   }
 
-  /** Its items are to be written down anew, as far as they are still pending. */
+  /** Takes a segment apart: its pending items are to be stored again. */
   #dissolve(segment: Segment<T>): void {
     this.#segments.delete(segment);
     this.#bytes -= segment.bytes;
@@ -368,7 +372,7 @@ export class Outbox<T> {
     this.#unsaved = line;
   }
 
-  /** A capture was not written: its segments do not exist, and those that it was to replace do. */
+  /** Reverts a capture that was not written: the new segments are taken apart, and the ones that they replace are back. */
   #undo(
     packed: Segment<T>[],
     dissolved: Segment<T>[],
@@ -395,18 +399,17 @@ export class Outbox<T> {
     }
   }
 
-  /** An item that was to be written down anew is in its segment as before, unless it was answered for meanwhile. */
+  /** Returns an item that was to be stored again to its segment, unless it was answered in the meantime. */
   #takeBack(item: LaneItem<T>, place: number, segment: Segment<T>): void {
     if (this.#unsaved.delete(item)) {
       item.segment = segment;
       segment.items?.set(item, place);
       return;
     }
-    segment.count -= item.count;
     this.#answered(segment, place);
   }
 
-  /** What an item is now: itself, or the parts into which it was taken apart meanwhile. */
+  /** The item itself, or the parts that it was divided into in the meantime. */
   *#partsOf(item: LaneItem<T>): Generator<LaneItem<T>> {
     const parts = this.#parts.get(item);
     if (parts === undefined) yield item;
@@ -421,14 +424,14 @@ export class Outbox<T> {
     }
   }
 
-  /** What has not been answered of a segment that an earlier process left. */
-  #openRest(segment: Segment<T>, answered: ReadonlySet<number>): LaneItem<T>[] {
-    const left = [...(this.#read(segment.key) ?? []).entries()].filter(([place]) => !answered.has(place));
+  /** Keeps in memory the unanswered items of a segment from the previous process. */
+  #openRest(segment: Segment<T>, items: LaneItem<T>[], answered: ReadonlySet<number>): LaneItem<T>[] {
+    const left = [...items.entries()].filter(([place]) => !answered.has(place));
     this.#attach(segment, left);
-    const items = left.map(([, item]) => item);
-    segment.count = sumOf(items.map((item) => item.count));
-    if (items.length === 0) this.#remove(segment);
-    return items;
+    const unanswered = left.map(([, item]) => item);
+    segment.count = sumOf(unanswered.map((item) => item.count));
+    if (unanswered.length === 0) this.#remove(segment);
+    return unanswered;
   }
 
   #takeAnswered(): Answers {
@@ -475,12 +478,12 @@ export class Outbox<T> {
     return segment;
   }
 
-  /** Whether they were in one record before, or in none. */
+  /** Whether two items were in the same record before, or in none. */
   #areOfOne(one: LaneItem<T> | undefined, other: LaneItem<T>): boolean {
     return one !== undefined && this.#wholes.get(one) === this.#wholes.get(other);
   }
 
-  /** What was in a record before keeps its place in the order of the keys. */
+  /** The key of a new segment. For items that were in a record before, it sorts in the place of that record. */
   #nextKey([first]: LaneItem<T>[]): string {
     const number = keyNumber(this.#next_segment++);
     const whole = first === undefined ? undefined : this.#wholes.get(first);
@@ -502,7 +505,7 @@ export class Outbox<T> {
   }
 }
 
-/** Those in a key, behind the prefix. */
+/** The numbers in a key, without its prefix. */
 const numbersOf = (text: string): number[] => text.split('.').map((part) => Number.parseInt(part, 16));
 
 function readHeader(value: Uint8Array): Header | undefined {

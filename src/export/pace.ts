@@ -1,24 +1,24 @@
 /**
- * How fast a lane goes: how many items a request holds, after the time that answers take, and how long it waits before the
- * next try. Both are plain arithmetic; the lane holds the numbers.
+ * The pace of a lane: the size of the next batch, derived from response times, and the wait before a retry. Both are pure
+ * functions; the lane holds the state.
  */
 
-/** How long a backend may work on one batch: longer answers make the batches smaller, shorter ones let them grow. */
+/** How long a backend may work on one batch: slower responses make batches smaller, faster ones let them grow. */
 const TARGET_WORK_MS = 100;
 
-/** What a batch holds before anything is known of the backend: few, since the first answers pass for the round trip. */
+/** The size of the first batch. It is small, since the first response times are taken for the round trip. */
 const FIRST_ITEMS = 16;
-/** Batches grow by this part of their maximum. */
+/** Batches grow by this fraction of their maximum. */
 const GROWTH_STEPS = 32;
 
 const FIRST_BACKOFF_MS = 100;
-/** Without a word from the backend, two tries are never further apart than this. */
+/** The longest wait between two tries, unless the backend asks for a longer one. */
 export const MAX_BACKOFF_MS = 5_000;
 
 export interface Pace {
   /** The most items in the next batch. */
   items: number;
-  /** What an answer takes at least, however small the batch: the way there and back. */
+  /** The least time that a response takes, however small the batch. */
   round_trip_ms: number;
 }
 
@@ -28,9 +28,10 @@ export const firstPace = (max_items: number): Pace => ({
 });
 
 /**
- * Additive increase, where a full batch was answered in time; multiplicative decrease, where any was not. The round trip
- * is learned as the shortest answer seen, and anew from a batch of one, where a slow answer can't be the batch's fault: else
- * a far backend would get one item at a time for ever. It may double each time, so that one hiccup does not pass for a long way.
+ * Additive increase after a full batch that was answered in time; multiplicative decrease after a slow response. The round trip
+ * is the shortest response time seen. It is measured again with each batch of one, where the batch can't be the reason for a
+ * slow response: otherwise a distant backend would get one item at a time for ever. It at most doubles each time, so that a
+ * single hiccup is not taken for distance.
  */
 export function nextPace(pace: Pace, max_items: number, sent: number, answer_ms: number): Pace {
   const longest_ms = sent === 1 ? Math.max(1, pace.round_trip_ms) * 2 : pace.round_trip_ms;
@@ -43,7 +44,7 @@ export function nextPace(pace: Pace, max_items: number, sent: number, answer_ms:
 
 export const halved = (items: number): number => Math.max(1, Math.floor(items / 2));
 
-/** Exponential with full jitter, in milliseconds. `failures` counts from 1; `random` gives a number in [0, 1). */
+/** Exponential backoff with full jitter, in milliseconds. `failures` counts from 1; `random` returns a number in [0, 1). */
 export function backoffMs(failures: number, random: () => number): number {
   return random() * Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (failures - 1));
 }

@@ -1,23 +1,23 @@
 /**
- * Reads destinations as they stand on the command line: `PRESET`, `PRESET=URL`, `NAME:PRESET` or `NAME:PRESET=URL`. Errors
- * are data, and never repeat what could hold a credential.
+ * Parses destinations from the command line: `PRESET`, `PRESET=URL`, `NAME:PRESET` or `NAME:PRESET=URL`. Errors are data, and
+ * never repeat what could contain a credential.
  */
 import { PRESET_NAMES, type PresetName } from './presets.js';
 import { urlProblem } from './url.js';
 
-/** A destination as the command line names it. */
+/** A destination as given on the command line. */
 export interface DestinationOption {
-  /** Unique among the destinations; the destination's key in the summary. */
+  /** Unique among the destinations; the key in the summary. */
   name: string;
   preset: PresetName;
   /** The base URL. */
   url?: string;
 }
 
-/** A destination whose name is still to be found. */
+/** A destination that may not have a name yet. */
 export type UnnamedDestination = Omit<DestinationOption, 'name'> & { name?: string | undefined };
 
-/** Why there is nothing to send to, as data. */
+/** A configuration that can't be used, as data. */
 export interface ConfigurationProblem {
   /** What is wrong, where, and what to do. */
   error: string;
@@ -29,7 +29,7 @@ const FORMS = 'PRESET, PRESET=URL or NAME:PRESET=URL';
 
 const isPreset = (text: string): text is PresetName => (PRESET_NAMES as readonly string[]).includes(text);
 
-/** One destination, its name still absent where none is given. */
+/** Parses one destination; its name is absent if none is given. */
 export function parseDestination(text: string): UnnamedDestination | ConfigurationProblem {
   const [, left = '', url] = /^([^=]*)(?:=(.*))?$/s.exec(text) ?? [];
   const colon = left.indexOf(':');
@@ -51,7 +51,7 @@ export function parseDestination(text: string): UnnamedDestination | Configurati
   return problem === undefined ? { name, preset, url } : { error: `${at}: its URL ${problem}` };
 }
 
-/** All destinations of a command line, each with a name of its own. */
+/** Parses all destinations of a command line, and gives each a unique name. */
 export function parseDestinations(
   texts: readonly string[],
 ): { options: DestinationOption[] } | ConfigurationProblem {
@@ -65,7 +65,7 @@ export function parseDestinations(
   return 'error' in named ? named : { options: named.destinations };
 }
 
-/** Gives those without a name their preset's: `otlp`, then `otlp-2`, `otlp-3`, … A name that is given twice is an error. */
+/** Names those without a name after their preset: `otlp`, then `otlp-2`, `otlp-3`, … A name that is given twice is an error. */
 export function nameDestinations<D extends { name?: string | undefined; preset: string }>(
   unnamed: readonly D[],
 ): { destinations: (D & { name: string })[] } | ConfigurationProblem {

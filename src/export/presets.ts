@@ -1,40 +1,40 @@
 /**
- * Presets: what is known of each backend, as plain records. A preset is where a destination's settings start from;
- * options, the environment and the configuration file replace what they name.
+ * Presets: the settings that suit each backend, as plain records. A destination starts from its preset; options, the
+ * environment and the configuration file override it.
  */
 
 import { SIGNALS, type Signal } from '../model/delivery.js';
 import type { ProfileName } from './profiles.js';
 
-/** Of OTLP over HTTP: `application/json` and `application/x-protobuf`. */
+/** The encodings of OTLP over HTTP: `application/json` and `application/x-protobuf`. */
 export const ENCODINGS = ['json', 'protobuf'] as const;
-/** How a request is written. */
+/** How a request is encoded. */
 export type Encoding = (typeof ENCODINGS)[number];
 
-/** As `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE` has them. */
+/** The values of `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`. */
 export const TEMPORALITIES = ['cumulative', 'delta', 'lowmemory'] as const;
-/** What a data point counts from: the start, or the point before; `lowmemory`: the start for observed instruments alone. */
+/** What a data point counts from: the start, or the previous point; `lowmemory`: the start for observable instruments only. */
 export type Temporality = (typeof TEMPORALITIES)[number];
 
-/** `replace`: a span is sent when it opens, and again when it ends, under the same id. */
+/** `replace`: a span is sent when it opens, and again when it ends, with the same id. */
 export const OPEN_SPANS = ['none', 'replace'] as const;
-/** What becomes of a span that has not ended; `none`: it waits for its end. */
+/** How open spans are handled; `none`: a span is sent when it ends. */
 export type OpenSpans = (typeof OPEN_SPANS)[number];
 
-/** What a destination's settings start from. */
+/** The settings that a destination starts from. */
 export interface Preset {
-  /** The base: `/v1/<signal>` is added. */
+  /** The base URL; `/v1/<signal>` is added. */
   url: string;
   signals: readonly Signal[];
   encoding: Encoding;
-  /** The backend takes no other encoding in its usual installation, so a general preference does not change it. */
+  /** The backend accepts only this encoding in its usual installation, so a general preference does not change it. */
   encoding_fixed: boolean;
   temporality: Temporality;
-  /** The backend takes no other temporality, so a general preference does not change it. */
+  /** The backend accepts only this temporality, so a general preference does not change it. */
   temporality_fixed: boolean;
   profile: ProfileName;
   open_spans: OpenSpans;
-  /** How long one request may take, its answer included. */
+  /** The time limit of a request, including the response. */
   timeout_ms: number;
 }
 
@@ -50,7 +50,7 @@ const OTLP: Preset = {
   timeout_ms: 10_000,
 };
 
-/** The backends that are reached over OTLP; `otlp` stands for any other. */
+/** The backends that are reached over OTLP; `otlp` is any other. */
 export const OTLP_PRESET_NAMES = [
   'clawmetry',
   'jaeger',
@@ -62,24 +62,24 @@ export const OTLP_PRESET_NAMES = [
 /** A backend that is reached over OTLP. */
 export type OtlpPresetName = (typeof OTLP_PRESET_NAMES)[number];
 
-/** `console` prints to the terminal: it is named like the others, and has no settings. */
+/** `console` prints to the terminal; it is named like the others, but has no settings. */
 export const PRESET_NAMES = [...OTLP_PRESET_NAMES, 'console'] as const;
-/** What a destination may be made of: a backend, or the terminal. */
+/** The preset of a destination: a backend, or the terminal. */
 export type PresetName = (typeof PRESET_NAMES)[number];
 
-/** Every backend's preset, by its name. */
+/** The preset of each backend, by name. */
 export const PRESETS: Readonly<Record<OtlpPresetName, Preset>> = {
   clawmetry: {
     url: 'http://127.0.0.1:8900',
     signals: SIGNALS,
     encoding: 'json',
     encoding_fixed: true,
-    // It adds up every point that it gets.
+    // ClawMetry adds up every point that it gets.
     temporality: 'delta',
     temporality_fixed: true,
     profile: 'clawmetry',
     open_spans: 'replace',
-    // What it is still storing when the sender gives up would be sent, and stored, twice.
+    // A request that times out while ClawMetry is still storing it would be sent, and stored, twice.
     timeout_ms: 30_000,
   },
   jaeger: { ...OTLP, signals: ['traces'] },

@@ -1,24 +1,24 @@
 /**
- * Asks a backend what it says to an empty export: whether it is there, takes the encoding and lets us in. Nothing is stored
- * by it, so that it may be asked at any time.
+ * Sends a backend an empty export, to learn whether it is there, accepts the encoding and grants access. Nothing is stored, so
+ * it can be sent at any time.
  */
 import type { Signal } from '../model/delivery.js';
 import type { EndpointConfig } from './config.js';
 import { createTransport } from './transport.js';
 import type { Outcome } from './verdict.js';
 
-/** A request with nothing in it, as JSON. */
+/** An empty request, as JSON. */
 export const EMPTY_JSON: Readonly<Record<Signal, string>> = {
   traces: '{"resourceSpans":[]}',
   metrics: '{"resourceMetrics":[]}',
   logs: '{"resourceLogs":[]}',
 };
 
-/** In protobuf, a request with nothing in it has no bytes. */
+/** In protobuf, an empty request has no bytes. */
 const emptyRequest = (signal: Signal, { encoding }: EndpointConfig): Uint8Array =>
   encoding === 'json' ? Buffer.from(EMPTY_JSON[signal]) : new Uint8Array();
 
-/** Never rejects, and takes no longer than this. */
+/** Sends the probe. Never rejects, and takes at most `timeout_ms`. */
 export async function probeEndpoint(
   endpoint: EndpointConfig,
   signal: Signal,

@@ -1,7 +1,7 @@
 /**
- * A destination that is a part of the program around the bridge: a span processor, a log record processor, a metric reader
- * of its own, or several of them. They get what the profile `latest` says, and what becomes of it is their business: a record
- * that was handed over counts as delivered. Whatever one of them throws is counted and said, and stops nothing.
+ * A destination inside the program around the bridge: its span processor, log record processor, metric reader, or several of
+ * them. They get records after profile `latest`, and are responsible for them: a record that was handed over counts as
+ * delivered. Whatever one of them throws is counted and logged, and stops nothing.
  */
 import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import type { Resource } from '@opentelemetry/resources';
@@ -27,11 +27,11 @@ import { createResource } from './resource.js';
 import { SCOPE } from './scope.js';
 import { oneLine } from './verdict.js';
 
-/** What is used of a span processor: a span is handed over when it has ended, so that `onStart` is never called. */
+/** The used part of a span processor. Spans are handed over when they have ended, so `onStart` is never called. */
 export type SpanSink = Pick<SpanProcessor, 'onEnd' | 'forceFlush' | 'shutdown'>;
 
 export interface ProcessorsConfig {
-  /** Its key in the summary. */
+  /** The key in the summary. */
   name: string;
   span_processor?: SpanSink | undefined;
   log_record_processor?: LogRecordProcessor | undefined;
@@ -40,9 +40,9 @@ export interface ProcessorsConfig {
 
 export interface ProcessorDependencies {
   logger: Logger;
-  /** What may wait for the processors in memory, in estimated bytes. */
+  /** The limit on the estimated bytes that wait for the processors. */
   memory_limit_bytes: number;
-  /** Default: that of this process. */
+  /** Default: this process's resource. */
   resource?: Resource | undefined;
 }
 
@@ -51,10 +51,10 @@ export interface ProcessorDestination extends Destination {
   reader?: IMetricReader;
 }
 
-/** Longer than OpenTelemetry's processors give one export by default. */
+/** Longer than the default time limit that OpenTelemetry's processors set for one export. */
 const FLUSH_LIMIT_MS = 35_000;
 
-/** What they hold was flushed before, as far as there was time for it. */
+/** Their contents were flushed before, as far as there was time. */
 const SHUTDOWN_LIMIT_MS = 1_000;
 
 /** What OpenTelemetry's processors and readers have in common. */
@@ -63,7 +63,7 @@ interface Flushable {
   shutdown(): Promise<void>;
 }
 
-/** The same, where nothing that it does wrong gets through: neither call rejects, and each takes a bounded time. */
+/** Wraps a part so that neither call rejects, and each has a time limit. */
 type Guard = (signal: Signal, part: Flushable) => Flushable;
 
 function createGuard(fail: (signal: Signal, what: string, error: unknown) => void): Guard {
@@ -83,7 +83,7 @@ function createGuard(fail: (signal: Signal, what: string, error: unknown) => voi
   });
 }
 
-/** Says what one of them did wrong, once a minute for each signal, and remembers the last of it. */
+/** Logs failures, at most once a minute for each signal, and remembers the last one. */
 function createProblems(name: string, logger: Logger, redact: (text: string) => string) {
   const problems: Partial<Record<Signal, DeliveryProblem>> = {};
   const said_ms: Partial<Record<Signal, number>> = {};
@@ -100,7 +100,7 @@ function createProblems(name: string, logger: Logger, redact: (text: string) => 
   };
 }
 
-/** A processor may change a record while it has it, so that it gets one of OpenTelemetry's own making. */
+/** A processor may change a record while it has it, so it gets one made by OpenTelemetry's SDK. */
 function emitTo(processor: LogRecordProcessor, resource: Resource): (log: LogRecord) => void {
   const provider = new LoggerProvider({ resource, processors: [processor] });
   const logger = provider.getLogger(SCOPE.name, SCOPE.version);
@@ -112,11 +112,11 @@ function emitTo(processor: LogRecordProcessor, resource: Resource): (log: LogRec
   };
 }
 
-/** One of the parts, as the destination uses it. */
+/** A processor or reader, as the destination uses it. */
 interface Sender {
   signal: Signal;
   accept(emission: Emission): void;
-  /** Absent where nothing is handed over. */
+  /** Absent if nothing is handed over. */
   counts?(): SignalCounts;
   idle(): Promise<void>;
   close(): Promise<void>;
@@ -164,7 +164,7 @@ const openLogs = (parts: Parts, processor: LogRecordProcessor): Sender =>
     bytesOf: logBytes,
   });
 
-/** A reader collects when it wants to, so that nothing is handed over and nothing counted. */
+/** A reader collects on its own schedule, so nothing is handed over or counted. */
 function openMetrics({ guard }: Parts, reader: IMetricReader): Sender {
   const { forceFlush, shutdown } = guard('metrics', reader);
   return { signal: 'metrics', accept: () => undefined, idle: forceFlush, close: shutdown };

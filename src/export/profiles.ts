@@ -1,6 +1,6 @@
 /**
- * Profiles: the names that a backend reads, as tables (`profiles/`). A destination has one profile; what is here applies it
- * to one record at a time, and changes none.
+ * Profiles: the names that a backend reads, as tables (`profiles/`). A destination has one profile. The functions here apply it
+ * to one record at a time, and do not modify the record.
  */
 import type { Attributes, LogRecord, SpanRecord } from '../model/telemetry.js';
 import { CLAWMETRY } from './profiles/clawmetry.js';
@@ -10,9 +10,9 @@ import type { Profile, RecordTable } from './profiles/table.js';
 
 export type { Profile } from './profiles/table.js';
 
-/** How attributes and instruments are named: after the current GenAI conventions, the ones before, or ClawMetry's receiver. */
+/** The naming of attributes and instruments: by the current GenAI conventions, the previous ones, or ClawMetry's receiver. */
 export const PROFILE_NAMES = ['latest', 'legacy', 'clawmetry'] as const;
-/** A table of names; docs/profiles.md shows what each makes of every event. */
+/** The name of a profile; docs/profiles.md shows what each makes of every event. */
 export type ProfileName = (typeof PROFILE_NAMES)[number];
 
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
@@ -37,17 +37,17 @@ function mapAttributes<R extends { attributes: Attributes }>(table: RecordTable<
   return mapped;
 }
 
-/** The span as the profile's backend wants it; the record itself is left as it is. */
+/** The span as the profile's backend expects it; the record itself is not modified. */
 export function applyToSpan({ span: table }: Profile, span: SpanRecord): SpanRecord {
   if (table === undefined) return span;
   return { ...span, name: table.name?.of(span) ?? span.name, attributes: mapAttributes(table, span) };
 }
 
-/** The log record as the profile's backend wants it; the record itself is left as it is. */
+/** The log record as the profile's backend expects it; the record itself is not modified. */
 export function applyToLog({ log: table }: Profile, log: LogRecord): LogRecord {
   return table === undefined ? log : { ...log, attributes: mapAttributes(table, log) };
 }
 
-/** Whether the profile's backend gets this log record at all. */
+/** Whether the log record is sent with this profile. */
 export const sendsLog = ({ log: table }: Profile, log: LogRecord): boolean =>
   table?.events?.has(log.event_name) ?? true;

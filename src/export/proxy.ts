@@ -1,7 +1,7 @@
 /**
- * Whether a backend is reached through a proxy, by the variables that other programs read too: `HTTP_PROXY`, `HTTPS_PROXY` and
- * `NO_PROXY`, in small letters first. What is on this machine never is. A proxy's user name and password are in its
- * URL, where they are taken out at once: the URL that is left may be shown.
+ * Finds the proxy for a backend, by the common variables `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in lower case first. A
+ * backend at a loopback address is always reached directly. The user name and password in a proxy's URL are removed at once, so
+ * the remaining URL may be shown.
  */
 import { BlockList, isIP } from 'node:net';
 
@@ -11,13 +11,13 @@ export interface ProxyServer {
   url: string;
   /** The value of `proxy-authorization`. A secret. */
   authorization?: string;
-  /** The variable that names it. */
+  /** The variable that it comes from. */
   variable: string;
 }
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
-/** The variable that is set, in small letters or large; an empty one is none. */
+/** The variable that is set, in lower or upper case; an empty one counts as not set. */
 function find(name: string, env: Variables): { name: string; value: string } | undefined {
   for (const spelling of [name.toLowerCase(), name]) {
     const value = env[spelling]?.trim();
@@ -28,13 +28,13 @@ function find(name: string, env: Variables): { name: string; value: string } | u
 
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 
-/** `[::1]` → `::1` */
+/** Removes brackets: `[::1]` → `::1` */
 const bareHost = (hostname: string): string => hostname.replace(/^\[(.*)\]$/, '$1').toLowerCase();
 
 const isLoopback = (host: string): boolean =>
   /(^|\.)localhost$/.test(host) || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 
-/** `10.0.0.0/8` */
+/** Whether a host is in a network such as `10.0.0.0/8`. */
 function isInNetwork(host: string, network: string): boolean {
   const [address = '', bits = ''] = network.split('/');
   const family = isIP(host);
@@ -46,7 +46,10 @@ function isInNetwork(host: string, network: string): boolean {
   return list.check(host, type);
 }
 
-/** `host`, `.host` or `*.host`, each with or without `:port`; an address, a network of addresses, or `*`. */
+/**
+ * Whether an exception applies: `host`, `.host` or `*.host`, each with or without `:port`; an address, a network of addresses,
+ * or `*`.
+ */
 function isMeant(url: URL, exception: string): boolean {
   const host = bareHost(url.hostname);
   if (exception === '*' || isInNetwork(host, exception)) return true;
@@ -69,7 +72,7 @@ const decoded = (text: string): string | undefined => {
 };
 
 function parseProxy(value: string, variable: string): ProxyServer | { error: string } {
-  // Many write `proxy:3128`.
+  // `proxy:3128` without a scheme is common.
   const text = /^[a-z][a-z\d+.-]*:\/\//i.test(value) ? value : `http://${value}`;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.hostname === '')
@@ -82,7 +85,7 @@ function parseProxy(value: string, variable: string): ProxyServer | { error: str
   return { ...proxy, authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` };
 }
 
-/** The proxy for this URL; undefined where it is reached without one. */
+/** The proxy for this URL; undefined if none applies. */
 export function proxyFor(endpoint_url: string, env: Variables): ProxyServer | { error: string } | undefined {
   const url = new URL(endpoint_url);
   const named = find(url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY', env);

@@ -1,6 +1,6 @@
 /**
- * What a lane has still to send, oldest first. Copies of a span that has not ended yet (previews) coalesce here: a newer
- * copy takes the place of the queued one, and the final copy removes it for good.
+ * The queue of a lane, oldest first. Previews, which are copies of a span that has not ended yet, coalesce here: a newer copy
+ * replaces the queued one, and the final copy removes it for good.
  */
 
 import type { Line } from './line.js';
@@ -8,23 +8,21 @@ import type { Segment } from './outbox.js';
 
 export interface LaneItem<T> {
   payload: T;
-  /** Estimated bytes, in memory and in a request. */
+  /** Estimated size, in memory and in a request. */
   bytes: number;
-  /** How many spans, log records or data points it counts as; 0 for a preview. */
+  /** How many spans, log records or data points it counts as; 0 for a preview or a correction. */
   count: number;
-  /** The span id, where copies of this item replace each other. */
+  /** The span id, if copies of this item replace each other. */
   id?: string | undefined;
-  /** Where it is written down. */
+  /** The record that it is stored in. */
   segment?: Segment<T> | undefined;
-  /** Where it waits to be written down, and since when. */
+  /** Where it waits to be stored: its line and its index there, and the time when it was added. */
   line?: Line<T> | undefined;
   place?: number | undefined;
   since_ms?: number | undefined;
-  /** A preview that a final copy has removed. */
-  is_gone?: boolean | undefined;
 }
 
-/** With all that it ever has, so that it need not be made larger later. */
+/** Sets every field at once, so that the object never has to grow. */
 export const createItem = <T>(payload: T, bytes: number, count: number, id?: string): LaneItem<T> => ({
   payload,
   bytes,
@@ -34,40 +32,43 @@ export const createItem = <T>(payload: T, bytes: number, count: number, id?: str
   line: undefined,
   place: undefined,
   since_ms: undefined,
-  is_gone: undefined,
 });
 
-/** A copy of something that has not ended: it is not missed where it does not arrive. */
+/** Whether the item is a copy of a span that has not ended; it may be lost. */
 export const isPreview = <T>(item: LaneItem<T>): item is LaneItem<T> & { id: string } =>
   item.count === 0 && item.id !== undefined;
 
-/** What items count as: previews as nothing, a collection as its data points. */
+/** The total count: 0 for previews, the number of data points for a collection. */
 export const countOf = (items: readonly LaneItem<unknown>[]): number =>
   items.reduce((total, { count }) => total + count, 0);
 
-/** More of something that has ended: it may not arrive before the end. */
+/** Whether the item amends an ended span; it must not arrive before the end. */
 const isCorrection = ({ count, id }: LaneItem<unknown>): boolean => count === 0 && id === undefined;
 
 /** How many ended spans are remembered, so that no preview follows the final copy. */
 const MAX_ENDED = 16_384;
 
-/** How many free places at the front are worth moving the rest. */
+/** How many free slots at the front make it worth moving the rest. */
 const COMPACT_AFTER = 1_024;
 
 export class LaneQueue<T> {
-  #items: LaneItem<T>[] = [];
+  /** A slot is undefined if a final copy has removed the preview in it. */
+  #items: (LaneItem<T> | undefined)[] = [];
   #head = 0;
+  /** How many slots have been removed in front of `#items`. */
+  #past = 0;
   #size = 0;
   #bytes = 0;
-  readonly #previews = new Map<string, LaneItem<T>>();
+  /** By span id: the slot of the queued preview, counted from the first slot there ever was. */
+  readonly #previews = new Map<string, number>();
   readonly #ended = new Set<string>();
 
-  /** How many items are queued, previews included. */
+  /** The number of queued items, previews included. */
   get size(): number {
     return this.#size;
   }
 
-  /** The estimated bytes of all that is queued. */
+  /** The estimated bytes of all queued items. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -78,7 +79,7 @@ export class LaneQueue<T> {
     else this.#pushFinal(item, item.id);
   }
 
-  /** The oldest items, up to both bounds; one at least where there is any, however large. */
+  /** Takes the oldest items up to both limits; at least one if there is any, however large. */
   take(max_items: number, max_bytes: number): LaneItem<T>[] {
     const items: LaneItem<T>[] = [];
     let bytes = 0;
@@ -91,13 +92,13 @@ export class LaneQueue<T> {
     return items;
   }
 
-  /** The newest items, oldest first, up to both bounds and to the first that must not overtake what was before it. */
+  /** Takes the newest items, returned oldest first, up to both limits or to a correction, which must not overtake its span. */
   takeNewest(max_items: number, max_bytes: number): LaneItem<T>[] {
     const items: LaneItem<T>[] = [];
     let bytes = 0;
     for (let at = this.#items.length - 1; at >= this.#head; at--) {
-      const item = this.#items[at] as LaneItem<T>;
-      if (!item.is_gone) {
+      const item = this.#items[at];
+      if (item !== undefined) {
         bytes += item.bytes;
         if (items.length >= max_items || isCorrection(item) || (items.length > 0 && bytes > max_bytes)) break;
         items.push(item);
@@ -108,7 +109,7 @@ export class LaneQueue<T> {
     return items.reverse();
   }
 
-  /** The oldest items, as long as they are so. */
+  /** Takes the oldest items for as long as `isWanted` holds. */
   takeWhile(isWanted: (item: LaneItem<T>) => boolean): LaneItem<T>[] {
     const items: LaneItem<T>[] = [];
     for (let item = this.peek(); item !== undefined && isWanted(item); item = this.peek()) {
@@ -120,9 +121,9 @@ export class LaneQueue<T> {
 
   #pushPreview(item: LaneItem<T>, id: string): void {
     if (this.#ended.has(id)) return;
-    const queued = this.#previews.get(id);
+    const queued = this.#queuedPreview(id);
     if (queued === undefined) {
-      this.#previews.set(id, item);
+      this.#previews.set(id, this.#past + this.#items.length);
       this.#append(item);
       return;
     }
@@ -132,13 +133,22 @@ export class LaneQueue<T> {
   }
 
   #pushFinal(item: LaneItem<T>, id: string): void {
-    const queued = this.#previews.get(id);
-    if (queued !== undefined) {
-      this.#forget(queued);
-      queued.is_gone = true;
-    }
+    this.#removePreview(id);
     this.#remember(id);
     this.#append(item);
+  }
+
+  #queuedPreview(id: string): LaneItem<T> | undefined {
+    const place = this.#previews.get(id);
+    return place === undefined ? undefined : this.#items[place - this.#past];
+  }
+
+  #removePreview(id: string): void {
+    const place = this.#previews.get(id);
+    const queued = this.#queuedPreview(id);
+    if (place === undefined || queued === undefined) return;
+    this.#items[place - this.#past] = undefined;
+    this.#forget(queued);
   }
 
   #remember(id: string): void {
@@ -157,18 +167,18 @@ export class LaneQueue<T> {
     this.#bytes += item.bytes;
   }
 
-  /** The oldest item, which stays; passes over the places of those that are gone. */
+  /** The oldest item, which stays queued. */
   peek(): LaneItem<T> | undefined {
     while (this.#head < this.#items.length) {
       const item = this.#items[this.#head];
-      if (!item?.is_gone) return item;
+      if (item !== undefined) return item;
       this.#head += 1;
     }
     this.#compact();
     return undefined;
   }
 
-  /** Takes out what `peek` has just given. */
+  /** Removes the item that `peek` has just returned. */
   #shift(item: LaneItem<T>): void {
     this.#head += 1;
     this.#forget(item);
@@ -188,6 +198,7 @@ export class LaneQueue<T> {
     )
       return;
     this.#items = this.#items.slice(this.#head);
+    this.#past += this.#head;
     this.#head = 0;
   }
 }

@@ -1,14 +1,14 @@
 /**
- * There are few sets of attributes, and each is measured again and again: what belongs to one is found by its names and
- * values themselves, in their order, so that no key has to be made of them.
+ * A cache of values by attribute set: there are few sets, and each is measured again and again. A set is looked up by its names
+ * and values, in their order, so that no key has to be built.
  */
 import type { Attributes } from '../model/telemetry.js';
 
-/** Bounds on what is remembered, of sets and of the characters in one: for another it is made anew each time. */
+/** The limits of the cache, on sets and on the characters in one; values for others are made each time. */
 const MAX_SETS = 4_000;
 const MAX_LENGTH = 1_024;
 
-/** What begins with the same names and values. */
+/** The sets that begin with the same names and values. */
 interface Node<T> {
   next?: Map<unknown, Node<T>>;
   made?: T;
@@ -28,14 +28,14 @@ function canBeRemembered(attributes: Attributes): boolean {
   let length = 0;
   for (const name in attributes) {
     const value = attributes[name];
-    // Two lists are never the same, whatever is in them.
+    // Two arrays are never the same key, whatever they contain.
     if (typeof value === 'object') return false;
     if (value !== undefined) length += name.length + (typeof value === 'string' ? value.length : 0);
   }
   return length <= MAX_LENGTH;
 }
 
-/** Gives what `make` made of the same attributes before, or makes it. */
+/** Returns what `make` returned for the same attributes before, or calls it. */
 export function createRemembered<T extends object>(
   make: (attributes: Attributes) => T,
 ): (attributes: Attributes) => T {

@@ -1,6 +1,7 @@
 /**
- * Says in the log what becomes of a destination: that its backend is down and why, that it is back, and what was lost; each once,
- * and at a slow rate where the reason is another one or there is more of it. No header's value gets into a message, also where a backend repeats it.
+ * Logs the state of a destination: that its backend is down and why, that it is back, and what was lost. Each is logged once,
+ * and again at most once a minute if the reason changes or more is lost. No header value gets into a message, even if a backend
+ * repeats it.
  */
 
 import type { Signal } from '../model/delivery.js';
@@ -15,18 +16,18 @@ import { redactSecrets } from './secrets.js';
 export interface ReporterOptions {
   logger: Logger;
   memory_limit_bytes: number;
-  /** What is pending outlives the process. */
+  /** Whether pending data outlives the process. */
   is_kept: boolean;
-  /** Milliseconds of a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   now: () => number;
 }
 
 type ReportedEvent = Exclude<LaneEvent, { kind: 'answered' }>;
 
-/** How long the same thing is not said again. */
+/** The least time until the same message is logged again. */
 export const REPEAT_AFTER_MS = 60_000;
 
-/** What is shown of what a backend says. */
+/** The most characters shown of a backend's message. */
 const MAX_MESSAGE_LENGTH = 200;
 
 export function createReporter(
@@ -48,13 +49,13 @@ export function createReporter(
   };
 }
 
-/** Blots out what the destination is sent as a secret, then cuts, so that no part of one stays. */
+/** Redacts the secrets that the destination is sent, then cuts the text, so that no part of one remains. */
 export const createRedactor =
   ({ endpoints }: Pick<DestinationConfig, 'endpoints'>): ((text: string) => string) =>
   (text) =>
     redactSecrets(text, Object.values(endpoints)).slice(0, MAX_MESSAGE_LENGTH).toWellFormed();
 
-/** `HTTP 503`, `connect ECONNREFUSED 127.0.0.1`: what follows it may be another text each time. */
+/** `HTTP 503`, `connect ECONNREFUSED 127.0.0.1`: the text after the colon may differ each time. */
 const reasonIn = (message: string): string => message.split(':', 1)[0] ?? message;
 
 /** A backend is down as long as any of its lanes is. */
@@ -64,7 +65,7 @@ function createHealth(
   redact: (text: string) => string,
 ): (signal: Signal, event: Extract<ReportedEvent, { kind: 'refused' | 'down' | 'up' }>) => void {
   const down = new Set<Signal>();
-  /** Present while it has been said that the backend is down. */
+  /** Present after it has been logged that the backend is down. */
   let said: { reason: string } | undefined;
   let say_again_ms = Number.NEGATIVE_INFINITY;
   const place = is_kept
@@ -104,7 +105,7 @@ export function createLossLog(
     const losses = unsaid.get(key) ?? { count: 0, say_again_ms: Number.NEGATIVE_INFINITY };
     losses.count += count;
     unsaid.set(key, losses);
-    // Copies of open spans do not count.
+    // Losses of previews do not count.
     if (losses.count === 0 || now() < losses.say_again_ms) return;
     const advice = isNotThere(reason) ? `; check its URL, ${endpoints[signal]?.url}` : '';
     logger.error(
@@ -116,7 +117,7 @@ export function createLossLog(
   };
 }
 
-/** The lanes of a destination find out one by one, and say it once. */
+/** Logs once per destination that its lanes switch to JSON, which each finds out for itself. */
 function createEncodingLog(
   { name, endpoints }: DestinationConfig,
   { logger }: ReporterOptions,
@@ -134,7 +135,7 @@ function createEncodingLog(
   };
 }
 
-/** What to do so that the next ones are let in, once. */
+/** Logs, once, how to get access. */
 function createAccessLog(
   config: DestinationConfig,
   { logger, is_kept }: ReporterOptions,

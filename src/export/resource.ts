@@ -1,22 +1,22 @@
 /**
- * The resource: which service, on which machine, the telemetry is about. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`
- * come first; what they leave open is `openclaw` on this host. For one bad part OpenTelemetry's reader gives up the whole
- * variable, in silence. A label is worth neither that nor a start that fails, as it may be there for another program: the
- * part is left out and said.
+ * The resource: the service and the host that the telemetry is about. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`
+ * override the defaults, `openclaw` on this host. Because of one invalid part OpenTelemetry's reader silently ignores the whole
+ * variable. Here only that part is ignored, and reported; the start does not fail, since the variable may be meant for another
+ * program.
  */
 import { hostname, networkInterfaces } from 'node:os';
 import { getStringFromEnv } from '@opentelemetry/core';
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
 import { newInstanceId } from '../util/instance-id.js';
 
-/** ClawMetry files this service name under its OpenClaw runtime. */
+/** ClawMetry assigns this service name to its OpenClaw runtime. */
 const SERVICE_NAME = 'openclaw';
 
 const LOOPBACK = '127.0.0.1';
 
 /**
- * Jaeger takes spans of one address for spans of one clock, and reads it under the name `ip`. Without it a run that goes on
- * after its parent has ended is marked as skewed.
+ * Jaeger assumes that spans with the same address share a clock, and reads the address from `ip`. Without it, a run that
+ * continues after its parent has ended is marked as skewed.
  */
 function hostAddress(): string {
   const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
@@ -29,7 +29,7 @@ interface Part {
   /** Counted from 1. */
   place: number;
   text: string;
-  /** Decoded; absent where it can't be used. */
+  /** Decoded; absent if it is invalid. */
   attribute?: [key: string, value: string];
 }
 
@@ -50,16 +50,16 @@ const readParts = (): Part[] =>
     return [{ place: index + 1, text, ...(attribute === undefined ? {} : { attribute }) }];
   });
 
-/** So many of those that can't be used are named. */
+/** The most invalid parts that are named. */
 const MOST_NAMED = 10;
 
-/** Without "=" it may be the rest of a value, which may be secret. */
+/** A part without "=" may be the rest of a value, which may be secret. */
 function describePart({ place, text }: Part): string {
   const [, key] = /^\s*([\w.-]{1,100})\s*=/.exec(text) ?? [];
   return key === undefined ? `part ${place}` : `part ${place} ("${key}")`;
 }
 
-/** What of the environment's attributes is left out, and what to do. */
+/** Which parts of the environment's attributes are ignored, and how to correct them; `undefined` if none are. */
 export function resourceProblem(): string | undefined {
   const unusable = readParts().filter(({ attribute }) => attribute === undefined);
   if (unusable.length === 0) return undefined;
@@ -79,12 +79,12 @@ function environmentAttributes(): Record<string, string> {
   return { ...attributes, ...(service_name === undefined ? {} : { 'service.name': service_name }) };
 }
 
-/** Of what in this process is given none. */
+/** The instance id of this process, if none is given. */
 const PROCESS_INSTANCE = newInstanceId();
 
 /**
- * Reads the environment at the time of the call. The instance is the writer of the metrics: where sums go on after a restart, it
- * has to be the same.
+ * Reads the environment at the time of the call. The instance id identifies the writer of the metrics: sums continue after a
+ * restart only if it stays the same.
  */
 export function createResource(instance_id = PROCESS_INSTANCE): Resource {
   const known = resourceFromAttributes({

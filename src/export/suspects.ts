@@ -1,89 +1,98 @@
 /**
- * Finds the items that make a backend refuse every request they are in. A batch that is refused again is taken apart here, in
- * parts and then one by one, and sent between the other batches of its lane; an item is poison when chance can't explain any
- * more that what holds it is refused. An item that is a request by itself goes on as parts, which its lane makes. In an outage
- * everything is refused, and so nothing is given up.
+ * Finds poison: items that make a backend refuse every request they are in. A batch that is refused repeatedly is taken apart,
+ * into parts and then into single items, which are sent between the other batches of the lane. An item is poison when chance
+ * can no longer explain its refusals. An item that is a request of its own is divided by its lane. In an outage everything is
+ * refused, so nothing is rejected.
  */
 import type { Encoding } from './presets.js';
 import { countOf, type LaneItem } from './queue.js';
 
 export interface Batch<T> {
   items: LaneItem<T>[];
-  /** As it was sent last. */
+  /** The body as it was last sent. */
   body?: { encoding: Encoding; bytes: Uint8Array };
-  /** Refused this often, as it is. */
+  /** How often this batch was refused unchanged. */
   refusals: number;
-  /** What the backend said to it last, of those that are suspect. */
+  /** The backend's last message, if the batch is suspect. */
   message?: string;
 }
 
-/** What is known of a batch that is suspect. */
+/** The evidence about a suspect batch. */
 interface Suspicion {
-  /** What it is a part of. */
+  /** The batch that it is a part of. */
   whole: Suspicion | undefined;
-  /** How many of the spans, log records or data points in it have not passed. */
+  /** How many of its spans, log records or data points have not been accepted. */
   left: number;
-  /** Its refusals that count: of those between which nothing passed, one, and of those in an outage, none. */
+  /** The refusals that count: only one of several without an accepted request in between, and none in an outage. */
   refusals: number;
 }
 
-/** A batch that is refused this often, as it is, is suspect; where there are suspects already, `CHANCE_OF_SUSPECT` decides. */
+/** A batch that is refused this often, unchanged, is suspect. If there are suspects already, `CHANCE_OF_SUSPECT` decides. */
 export const REFUSALS_BEFORE_SUSPECT = 2;
-/** An item is never poison before what holds it was refused this often; where nothing could witness, it alone. */
+/**
+ * The least refusals of an item, or of batches with it, before it can be poison. Without other requests to compare with: of the
+ * item alone.
+ */
 const LEAST_REFUSALS = 2;
 const LEAST_UNWITNESSED_REFUSALS = 3;
-/** An item is poison when a backend that refuses as this one does would be that unlucky with it once in 100,000 times. */
+/** An item is poison if a backend that refuses at random, as often as this one, would do this once in 100,000 times. */
 const CHANCE = 1e-5;
-/** The same for a batch, to be suspect where there are suspects already. */
+/** The same for a batch to become suspect, if there are suspects already. */
 const CHANCE_OF_SUSPECT = 0.1;
-/** When so many requests have passed, the fewest refusals are beyond chance. */
+/** After this many accepted requests, the least refusals are beyond chance. */
 const ENOUGH_PASSES = 0.5 / CHANCE ** (1 / LEAST_REFUSALS);
-/** Where nothing else is left to be sent, nothing can witness; then nothing may have passed for this long. */
+/**
+ * If nothing was accepted for this long, nothing else is left to send that could show whether the backend is up. Then only the
+ * refusals of the item alone count.
+ */
 const UNWITNESSED_MS = 8_000;
-/** What is not suspect is refused this often, and nothing passes: an outage. */
+/** This many refusals of batches that are not suspect, with nothing accepted in between, mean an outage. */
 const REFUSALS_IN_OUTAGE = 2;
-/** After so many refusals of suspects in a row, something else has to be tried, where there is any. */
+/** After this many refusals of suspects in a row another batch is tried, if there is one. */
 const MOST_IN_A_ROW = 3;
-/** A batch is taken apart into so many parts at most, and so many that sending them takes no longer than this. */
+/** The most parts of a batch, and how long sending all of them should take. */
 const MOST_PARTS = 128;
 const ROUND_MS = 6_000;
-/** Of two the root is less, and one part would be the whole again. */
+/** The square root of 2 is less than this, and a single part would be the whole again. */
 const FEWEST_PARTS = 2;
-/** What is no larger than this is taken apart at once, since each step has to be written down. */
+/** Up to this size a request is split into single data points at once, since each step has to be stored. */
 const FEW_PARTS = 16;
 
-/** Into how many parts to take apart what counts as so many, where a request takes so long. */
+/** How many parts to make of `count` items or data points; `answer_ms`: the duration of a request. */
 export const partsOf = (count: number, answer_ms: number): number =>
   Math.min(MOST_PARTS, Math.max(FEWEST_PARTS, ROUND_MS / answer_ms, Math.sqrt(count)));
 
-/** The same where it is only too much at once: all parts may pass, and the fewer there are, the sooner. */
+/** The same for a request that is only too large: all its parts may be accepted, and fewer parts are sent sooner. */
 export const fewPartsOf = (count: number): number =>
   Math.min(MOST_PARTS, Math.max(FEW_PARTS, Math.sqrt(count)));
 
 export class Suspects<T> {
-  /** Parts, and single items that were not refused alone yet. Both lines hold no more than the items of what was added. */
+  /** Parts, and single items that were not refused alone yet. This list and the next never hold more items than were added. */
   readonly #untried: Batch<T>[] = [];
-  /** Single items that were. */
+  /** Single items that were refused alone. */
   #refused: Batch<T>[] = [];
-  /** Single items whose parts are on their way. */
+  /** Single items that are being divided. */
   readonly #dividing = new Set<Batch<T>>();
   readonly #suspicions = new WeakMap<Batch<T>, Suspicion>();
-  /** Since there were no suspects: the requests that passed, and the refusals that count and are not explained by a poison found. */
+  /** Since there were no suspects: accepted requests, and the refusals that count and are not explained by known poison. */
   #passed = 0;
   #refusals = 0;
   #last_pass_ms = 0;
-  /** Since the last pass: the suspects refused, the other requests refused, how often a suspect was, and whether this is an outage. */
+  /**
+   * Since the last accepted request: the suspects refused, the number of other requests refused, the number of refusals of
+   * suspects, and whether this is an outage.
+   */
   #refused_since_pass = new Set<Suspicion>();
   #others_refused_since_pass = 0;
   #tries_since_pass = 0;
   #outage = false;
   #refused_in_a_row = 0;
-  /** How many requests had passed when a batch was last added, and when the parts of an item last came. */
+  /** The number of accepted requests when a batch was last added, and when an item was last divided. */
   #passed_at_add = 0;
   #passed_at_division = 0;
   readonly #hasParts: (item: LaneItem<T>) => boolean;
 
-  /** `hasParts`: whether an item is to be taken apart itself, as soon as something passes between its refusals. */
+  /** `hasParts`: whether an item is to be divided itself, as soon as a request is accepted between its refusals. */
   constructor(hasParts: (item: LaneItem<T>) => boolean = () => false) {
     this.#hasParts = hasParts;
   }
@@ -96,7 +105,7 @@ export class Suspects<T> {
     return this.#untried.length === 0 && this.#refused.length === 0 && this.#dividing.size === 0;
   }
 
-  /** All have been refused since something passed: they tell nothing more by themselves. */
+  /** Whether all suspects were refused since the last accepted request: sending them again tells nothing new. */
   get isStuck(): boolean {
     return this.#dividing.size === 0 && this.#tries_since_pass >= this.#untried.length + this.#refused.length;
   }
@@ -106,16 +115,17 @@ export class Suspects<T> {
       for (const { items } of batches) yield* items;
   }
 
-  /** Whether to send little at once: there is poison, as it seems, rather than a backend that refuses at random. */
+  /** Whether to send small batches: the refusals look like poison, not like a backend that refuses at random. */
   get isCareful(): boolean {
     const too_few_to_tell = this.#passed * CHANCE_OF_SUSPECT < 0.5;
     return !this.isEmpty && (too_few_to_tell || this.#isUnlikely(1));
   }
 
   /**
-   * A batch that is not suspect was refused. Gives whether to add it; in an outage one is enough until something passes, else all
-   * the queue would end up in single items. But single items that are refused again and again may all be poison, as may be
-   * something in this batch: then nothing passes before it is taken apart.
+   * Notes the refusal of a batch that is not suspect. Returns whether to add it. In an outage only one batch is added until a
+   * request is accepted, or else the whole queue would end up in single items. The exception: if all suspects are single items
+   * that are refused again and again, all may be poison, and this batch may contain some; then nothing is accepted before it is
+   * taken apart.
    */
   refuseOther(batch: Batch<T>): boolean {
     batch.refusals += 1;
@@ -128,7 +138,7 @@ export class Suspects<T> {
     return this.#outage && this.isStuck && this.#untried.every(({ items }) => items.length === 1);
   }
 
-  /** Takes a batch apart that was refused. `answer_ms`: how long a request takes, as far as is known. */
+  /** Takes a refused batch apart. `answer_ms`: the duration of a request, as far as is known. */
   add({ items }: Batch<T>, answer_ms: number): void {
     const is_careful = this.isEmpty || this.isCareful;
     const suspicion = this.#suspect(items);
@@ -136,13 +146,13 @@ export class Suspects<T> {
     this.#takeApart(items, suspicion, Math.ceil(items.length / parts));
   }
 
-  /** Takes in one item that was refused, and has parts of its own: they are to come by `divided`. */
+  /** Adds a refused item that can be divided. Its parts follow with `divided`. */
   addWhole(batch: Batch<T>): void {
     this.#suspicions.set(batch, this.#suspect(batch.items));
     this.#dividing.add(batch);
   }
 
-  /** The parts of an item are there, each as an item. */
+  /** Adds the parts of an item, each as an item. */
   divided(batch: Batch<T>, parts: LaneItem<T>[]): void {
     const suspicion = this.#suspicions.get(batch);
     if (suspicion === undefined) return;
@@ -152,8 +162,8 @@ export class Suspects<T> {
   }
 
   /**
-   * Takes one out. What may pass goes first: it shows how often this backend refuses without a reason. Nothing comes where
-   * something else is to be sent and would tell more.
+   * Removes and returns the next suspect. Those that may be accepted go first: they show how often this backend refuses at
+   * random. Returns nothing if another request would tell more; `nothing_else`: there is none.
    */
   next(nothing_else = false): Batch<T> | undefined {
     const tells_little = this.#refused_in_a_row >= MOST_IN_A_ROW || (this.#outage && this.isStuck);
@@ -163,12 +173,12 @@ export class Suspects<T> {
     return nothing_else || this.#passed >= ENOUGH_PASSES ? this.#nextRefused() : undefined;
   }
 
-  /** The backend could not be reached with it, or asked for time: it is tried again. */
+  /** Returns a suspect to be sent again, if the backend could not be reached or asked for time. */
   putBack(batch: Batch<T>): void {
     (batch.refusals > 0 && !batch.items.some(this.#hasParts) ? this.#refused : this.#untried).push(batch);
   }
 
-  /** A request of the lane passed, suspect or not. */
+  /** Notes that a request of the lane was accepted, suspect or not. */
   pass(batch: Batch<T>, now_ms: number): void {
     this.#passed += 1;
     this.#tries_since_pass = 0;
@@ -177,7 +187,7 @@ export class Suspects<T> {
     for (const suspicion of this.#lineOf(batch)) suspicion.left -= countOf(batch.items);
   }
 
-  /** The backend is not there for anybody: what was refused since the last pass says nothing of what was in it. */
+  /** Notes that the backend is unavailable: refusals since the last accepted request are no evidence about content. */
   disturb(): void {
     for (const suspicion of this.#refused_since_pass) suspicion.refusals -= 1;
     this.#refusals -= this.#refused_since_pass.size;
@@ -185,7 +195,7 @@ export class Suspects<T> {
     this.#outage = true;
   }
 
-  /** A suspect was refused. Gives whether it is one item whose parts have to come, by `divided`. */
+  /** Notes the refusal of a suspect. Returns whether it is an item that has to be divided now; its parts follow with `divided`. */
   refuse(batch: Batch<T>, message: string): boolean {
     this.#tries_since_pass += 1;
     const suspicion = this.#suspicions.get(batch);
@@ -207,12 +217,12 @@ export class Suspects<T> {
     return false;
   }
 
-  /** It is known to be poison. */
+  /** Removes a batch of known poison. */
   giveUp(batch: Batch<T>): void {
     this.#takeOut([batch]);
   }
 
-  /** Takes out the single items that are poison by now. */
+  /** Removes and returns the single items that have proved to be poison. */
   takePoison(now_ms: number): Batch<T>[] {
     if (this.#refused.length === 0 || this.#passed === 0 || this.#outage) return [];
     const quiet = now_ms - this.#last_pass_ms >= UNWITNESSED_MS;
@@ -229,8 +239,9 @@ export class Suspects<T> {
   }
 
   /**
-   * Where nothing has passed since the last time, this may be an outage: then it has to be refused again, and all else with it. As
-   * nothing that shares a series with it is sent meanwhile, something of each may be poison, and no more than this is taken apart.
+   * Whether to divide now. If no request was accepted since the last division this may be an outage: then only once this batch
+   * and every other suspect has been refused again. Nothing that shares a series with a suspect is sent meanwhile, so each may
+   * contain poison, and only suspects are divided.
    */
   #divides(batch: Batch<T>): boolean {
     const passes = !this.#outage && this.#passed > this.#passed_at_division;
@@ -240,12 +251,12 @@ export class Suspects<T> {
     return is_time;
   }
 
-  /** Whether chance hardly refuses a request so often, if what is suspect explains its own refusals. */
+  /** Whether chance is unlikely to refuse a request this often, if the suspects explain their own refusals. */
   #isUnlikely(refusals: number): boolean {
     return this.#areBeyondChance([...this.#untried, ...this.#refused], refusals, CHANCE_OF_SUSPECT);
   }
 
-  /** What is refused first begins all counts anew. */
+  /** Creates the evidence about a batch. The first suspect resets all counts. */
   #suspect(items: LaneItem<T>[]): Suspicion {
     const suspicion = { whole: undefined, left: countOf(items), refusals: 0 };
     if (this.isEmpty) {
@@ -273,12 +284,15 @@ export class Suspects<T> {
     this.#refusals += 1;
   }
 
-  /** What is known of a batch, and of all that it was a part of. */
+  /** The evidence about a batch, and about all batches that it was a part of. */
   *#lineOf(batch: Batch<T>): Generator<Suspicion> {
     for (let at = this.#suspicions.get(batch); at !== undefined; at = at.whole) yield at;
   }
 
-  /** The refusals that nothing but this item can explain: its own, and those of what it was in when all the rest has passed. */
+  /**
+   * The refusals that only this item explains: its own, and those of batches that contained it once all the rest of them was
+   * accepted.
+   */
   #refusalsFor(batch: Batch<T>): number {
     const own = countOf(batch.items);
     let refusals = 0;
@@ -287,8 +301,8 @@ export class Suspects<T> {
   }
 
   /**
-   * Whether a backend that refuses without regard to the items, as often as this one refuses what holds none of these, hardly
-   * refuses one so often in a row.
+   * Whether chance explains the refusals no more: a backend that refuses regardless of content, as often as this one refuses
+   * requests without the candidates, would hardly refuse one this often in a row.
    */
   #areBeyondChance(candidates: Batch<T>[], refusals: number, chance: number): boolean {
     const explained = new Set(candidates.flatMap((batch) => [...this.#lineOf(batch)]));
@@ -298,14 +312,14 @@ export class Suspects<T> {
     return rate ** refusals < chance;
   }
 
-  /** Those first that were refused least: as long as they are unexplained, all others have to be refused more often. */
+  /** Takes the item refused least often first: while its refusals are unexplained, every other needs more of them to be poison. */
   #nextRefused(): Batch<T> | undefined {
     const least = Math.min(...this.#refused.map(({ refusals }) => refusals));
     const place = this.#refused.findIndex(({ refusals }) => refusals === least);
     return this.#refused.splice(Math.max(0, place), 1)[0];
   }
 
-  /** What poison explains speaks against nothing else. */
+  /** Removes poison. The refusals that it explains no longer count against anything else. */
   #takeOut(poison: Batch<T>[]): Batch<T>[] {
     for (const suspicion of poison.flatMap((batch) => [...this.#lineOf(batch)])) {
       this.#refusals -= suspicion.refusals;

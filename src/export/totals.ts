@@ -1,6 +1,6 @@
 /**
- * Metrics for a person: collected like any other destination's, by a reader of its own, so that their data points are counted
- * alike; and added up, since who reads them wants to know how much it was in all.
+ * Metric totals for people to read. They are collected by a reader of their own, so that data points are counted as for any
+ * other destination, and are then added up over all attributes.
  */
 import type { IMetricReader, MetricData } from '@opentelemetry/sdk-metrics';
 import type { MetricTotals } from '../model/telemetry.js';
@@ -9,7 +9,7 @@ import { countDataPoints, createMetricReader } from './metrics.js';
 export interface TotalsReader {
   /** For `createMetrics`. */
   reader: IMetricReader;
-  /** What has been measured since the start. */
+  /** Collects the totals since the start. */
   collect(): Promise<MetricTotals>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * One HTTP POST of an OTLP body, over connections that are kept open. Whatever happens is an outcome as data; what an
- * outcome says holds no header. Redirects are not followed: a token must not go where a backend points.
+ * Sends one OTLP body by HTTP POST, over persistent connections. Every result is returned as an outcome, whose texts contain no
+ * header. Redirects are not followed, so that a token does not go where a backend points.
  */
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
@@ -12,16 +12,16 @@ import type { Encoding } from './presets.js';
 import { USER_AGENT } from './scope.js';
 import { type Outcome, oneLine } from './verdict.js';
 
-/** What is read of an answer's body. */
+/** How much of a response body is read. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 
 const MS_PER_SECOND = 1_000;
 
-/** The way to one endpoint. */
+/** The connection to one endpoint. */
 export interface Transport {
   /**
-   * Sends one request; never rejects. Once `signal` aborts, the outcome does not matter. `encoding`: that of the body, where
-   * it is not the endpoint's.
+   * Sends one request; never rejects. Once `signal` aborts, the outcome is meaningless. `encoding`: of the body; default: the
+   * endpoint's.
    */
   post(body: Uint8Array, signal: AbortSignal, encoding?: Encoding): Promise<Outcome>;
   /** Closes every connection. */
@@ -36,7 +36,7 @@ const UNAUTHORIZED = 401;
 interface Answer {
   status: number;
   headers: Record<string, string | string[] | undefined>;
-  /** The beginning of it. */
+  /** The first `MAX_ANSWER_BYTES`. */
   body: Uint8Array;
 }
 
@@ -48,7 +48,7 @@ export function createTransport(endpoint: EndpointConfig): Transport {
   async function exchange(body: Uint8Array, encoding: Encoding, ending: Ending): Promise<Outcome> {
     const packed = compression === 'gzip' ? await compress(body, { level: constants.Z_BEST_SPEED }) : body;
     const { status, headers, body: answer } = await send(packed, encoding, ending);
-    // A date is of the wall clock; what comes of it, and all else, is a duration.
+    // An HTTP date is wall-clock time; it becomes a duration here, like all other times.
     const retry_after_ms = readRetryAfter(headers['retry-after'], Date.now());
     const location = REDIRECTS.has(status) ? readLocation(headers.location, url) : undefined;
     return {
@@ -74,7 +74,7 @@ export function createTransport(endpoint: EndpointConfig): Transport {
         closing.removeEventListener('abort', close);
         resolve(outcome);
       };
-      // A request that still waits for its connection does not hear of its end; it is never sent then.
+      // A request that still waits for a connection has no listener yet; it is aborted before it is sent.
       const end = (outcome: Outcome): void => {
         ending.end();
         settle(outcome);
@@ -91,12 +91,12 @@ export function createTransport(endpoint: EndpointConfig): Transport {
   return { post, close: () => dispatcher.destroy() };
 }
 
-/** How a request learns that nobody waits for its answer any more. A platform's signal for each would cost as much as sending it. */
+/** Tells a request that its response is no longer awaited. An `AbortSignal` for each would cost as much as sending it. */
 interface Ending {
-  /** Whether a request has gone out before the end. */
+  /** Whether a request was started before the end. */
   has_begun(): boolean;
   end(): void;
-  /** Calls at the end, or at once where that has been. Who heard before has been answered, and hears no more. */
+  /** Sets the listener, which replaces the last one, whose request is over. Called at the end, or at once if that has passed. */
   hear(listener: () => void): void;
 }
 
@@ -118,7 +118,7 @@ function createEnding(): Ending {
   };
 }
 
-/** Sends with the token as it is at that time. */
+/** Sends each request with the token that is current then. */
 function createSender(
   endpoint: EndpointConfig,
   dispatcher: Dispatcher,
@@ -138,7 +138,7 @@ function createSender(
           ? headers[encoding]
           : { ...headers[encoding], authorization: `Bearer ${bearer.token}` },
       body,
-      // One clock for the whole exchange: our own.
+      // undici's own timeouts are off: `post` limits the whole exchange.
       headersTimeout: 0,
       bodyTimeout: 0,
     };
@@ -155,15 +155,15 @@ function createSender(
     const { token } = bearer;
     const answer = await send(...sent);
     if (answer.status !== UNAUTHORIZED) return answer;
-    // What is refused would be given up: a token that was renewed meanwhile is tried at once.
+    // Refused items would be rejected for good, so a token that was renewed meanwhile is tried at once.
     await bearer.refresh(true);
     return bearer.token === token ? answer : send(...sent);
   };
 }
 
 /**
- * One request, by undici's own interface: with the convenient one above it a small request takes half as much again of the
- * processor, and a live stream is many small requests.
+ * Sends one request through undici's dispatcher. With `undici.request` a small request takes 50% more CPU time, and a live
+ * stream is many small requests.
  */
 function dispatch(
   dispatcher: Dispatcher,
@@ -190,18 +190,18 @@ function dispatch(
         length += chunk.length;
         if (length < MAX_ANSWER_BYTES) return;
         finish();
-        // The connection is closed with it: the rest of such an answer is not worth waiting for.
+        // This closes the connection; the rest of such a response is not worth waiting for.
         controller.abort(new Error('the answer is too long'));
       },
       onResponseEnd: finish,
-      // A backend that has begun to answer has the request: it must not be sent a second time.
+      // A backend that has begun to respond has the request, so it must not be sent a second time.
       onResponseError: (_controller, error) =>
         reject(status === 0 ? error : new Error(`the answer broke off: ${error.message}`)),
     });
   });
 }
 
-/** Connections that are kept open, through a proxy where there is one: plain ones by its own means, TLS in a tunnel. */
+/** Persistent connections, through a proxy if there is one: plain HTTP is forwarded by it, TLS goes through a tunnel. */
 function createAgent({ tls, timeout_ms, proxy }: EndpointConfig): Dispatcher {
   const connect = { ...tls, timeout: timeout_ms };
   if (proxy === undefined) return new Agent({ connections: 1, connect });
@@ -209,16 +209,16 @@ function createAgent({ tls, timeout_ms, proxy }: EndpointConfig): Dispatcher {
     uri: proxy.url,
     ...(proxy.authorization === undefined ? {} : { token: proxy.authorization }),
     connections: 1,
-    // The certificates are about the backend; that of a proxy is checked as the system does.
+    // The configured certificates are for the backend; a proxy's is checked against the system's.
     requestTls: connect,
     proxyTls: { timeout: timeout_ms },
     proxyTunnel: false,
-    // A proxy that never answers to being asked for a tunnel would hold up all that comes after.
+    // A proxy that never responds to CONNECT would block all later requests.
     clientFactory: (origin, options) => new Pool(origin, { ...options, headersTimeout: timeout_ms }),
   });
 }
 
-/** Those of every request. */
+/** The headers of every request. */
 const headersOf = ({ headers, compression }: EndpointConfig, encoding: Encoding) => ({
   ...headers,
   'content-type': CONTENT_TYPES[encoding],
@@ -226,14 +226,14 @@ const headersOf = ({ headers, compression }: EndpointConfig, encoding: Encoding)
   ...(compression === 'gzip' ? { 'content-encoding': 'gzip' } : {}),
 });
 
-/** A backend closes a connection that has been idle, and a request may just have taken it: that is no failure yet. */
+/** Whether the backend closed an idle connection just as the request took it, which is no failure yet. */
 const isStaleConnection = (error: unknown): boolean =>
   error instanceof Error && errorCode(error) === 'UND_ERR_SOCKET' && error.message === 'other side closed';
 
-/** A weekday and a time of day are in each form of it. What is neither would be read as a year: `+40` as 2040. */
+/** Every form of HTTP date has a weekday and a time of day. `Date.parse` reads other text as a year: `+40` as 2040. */
 const HTTP_DATE = /^\s*[A-Z][a-z]{2,8},? .*\d\d:\d\d:\d\d/;
 
-/** Milliseconds from now, for a number of seconds or an HTTP date; `undefined` where it says nothing about the future. */
+/** Milliseconds from now, for a number of seconds or an HTTP date; `undefined` if it is not in the future or can't be read. */
 export function readRetryAfter(header: string | string[] | undefined, now_ms: number): number | undefined {
   if (typeof header !== 'string') return undefined;
   const is_date = HTTP_DATE.test(header);
@@ -242,14 +242,14 @@ export function readRetryAfter(header: string | string[] | undefined, now_ms: nu
   return wait_ms > 0 ? wait_ms : undefined;
 }
 
-/** Where a redirect points, without what may be nobody's business: credentials, query and fragment. */
+/** The target of a redirect, without credentials, query and fragment, which may be secret. */
 function readLocation(header: string | string[] | undefined, url: string): string | undefined {
   if (typeof header !== 'string' || !URL.canParse(header, url)) return undefined;
   const { origin, pathname, protocol } = new URL(header, url);
   return /^https?:$/.test(protocol) ? `${origin}${pathname}` : undefined;
 }
 
-/** `connect ECONNREFUSED 127.0.0.1:4318`; where several addresses were tried, what the first one said. */
+/** For example `connect ECONNREFUSED 127.0.0.1:4318`; if several addresses were tried, the error of the first one. */
 function failureMessage(error: unknown): string {
   const cause = error instanceof AggregateError ? error.errors[0] : error;
   return oneLine(cause instanceof Error ? cause.message : String(cause));

@@ -1,10 +1,10 @@
 /**
- * URLs of OTLP backends: the check that they can be used and shown, and where each signal goes. A URL that has passed the
- * check holds no secret, so it may stand in a log or an error; one that has not is never repeated.
+ * URLs of OTLP backends: whether one can be used and shown, and the URL of each signal. A URL that has passed the check
+ * contains no secret and may appear in logs and errors; one that has not is never repeated.
  */
 import type { Signal } from '../model/delivery.js';
 
-/** Why this cannot be the URL of a backend, or `undefined` where it can. The URL itself is not in the answer. */
+/** Why this can't be the URL of a backend, without repeating it; `undefined` if it can. */
 export function urlProblem(text: string): string | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.hostname === '') {

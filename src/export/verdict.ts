@@ -1,6 +1,6 @@
 /**
- * What an outcome of a request means for the items in it, by the OTLP rules: which answers are final, which are tried
- * again, and which part of a batch the backend did not take. Pure; the lane acts on it.
+ * What the outcome of a request means for its items, by the rules of OTLP: which responses are final, which are retried, and
+ * which part of a batch was not accepted. Pure; the lane acts on it.
  */
 
 import type { Signal } from '../model/delivery.js';
@@ -8,32 +8,32 @@ import { type PartialSuccess, readPartialSuccess } from './otlp.js';
 import type { Encoding } from './presets.js';
 import { httpReason } from './reasons.js';
 
-/** What a transport reports of one request. */
+/** The result of one request, as a transport reports it. */
 export type Outcome =
   | {
       kind: 'answered';
       status: number;
-      /** From now on; absent where the backend does not say. */
+      /** How long to wait, from now; absent if the backend does not say. */
       retry_after_ms?: number;
-      /** Where the answer points, without credentials and query; of a redirect alone. */
+      /** The target of a redirect, without credentials and query. */
       location?: string;
-      /** The first bytes of the answer's body. */
+      /** The first bytes of the response body. */
       body: Uint8Array;
     }
   | {
       kind: 'failed';
       reason: 'connection' | 'timeout';
       message: string;
-      /** It has gone out: the answer may be all that is missing. */
+      /** Whether the request was sent, so that only the response may be missing. */
       may_be_taken: boolean;
     };
 
 export type Verdict =
   | { kind: 'taken'; partial?: PartialSuccess }
-  /** To be tried again. `for_content`: it may be for what is in the request, not only for when it came. */
+  /** To be retried. `for_content`: the reason may be the content of the request, not only its time. */
   | { kind: 'refused'; message: string; for_content: boolean; retry_after_ms?: number }
   | { kind: 'unreachable'; message: string; timed_out: boolean; may_be_taken: boolean }
-  /** Nothing is wrong with what is in it: in another encoding it may be taken. */
+  /** The content is not at fault: another encoding may be accepted. */
   | { kind: 'wrong_encoding'; message: string }
   | { kind: 'too_large'; reason: string; message: string }
   | { kind: 'rejected'; reason: string; message: string };
@@ -45,7 +45,7 @@ const NOT_IMPLEMENTED = 501;
 
 const MAX_MESSAGE_BYTES = 2_048;
 
-/** What a backend says, on one line and without control characters. */
+/** Puts a backend's message on one line, without control characters. */
 export const oneLine = (text: string): string =>
   text
     .slice(0, MAX_MESSAGE_BYTES)
@@ -55,24 +55,25 @@ export const oneLine = (text: string): string =>
 function answerMessage({ status, body, location }: Extract<Outcome, { kind: 'answered' }>): string {
   if (location !== undefined)
     return `HTTP ${status}, and redirects are not followed: if the backend is where it points, give that URL (${location})`;
-  // A character that the cut splits is left out: before it the beginning of a secret would not be known for one.
+  // `stream` omits a character that the cut splits: followed by a replacement character, the beginning of a secret would not be
+  // redacted.
   const said = oneLine(new TextDecoder().decode(body.subarray(0, MAX_MESSAGE_BYTES), { stream: true }));
   return said === '' ? `HTTP ${status}` : `HTTP ${status}: ${said}`;
 }
 
-/** A server that is no backend may say 200 to anything, with a page. No form of OTLP begins so. */
+/** A server that is no OTLP backend may answer any request with 200 and an HTML page. No OTLP response begins like this. */
 const PAGE_START = '<'.charCodeAt(0);
 
 export const isPage = (body: Uint8Array): boolean => body[0] === PAGE_START;
 
-/** Nothing is known to be taken; a login page or a proxy's notice goes away again. */
+/** Nothing is known to be accepted. It is retried, since a login page or a proxy's notice is temporary. */
 const pageInstead = (status: number): Verdict => ({
   kind: 'refused',
   message: `HTTP ${status} with a page, as no OTLP backend answers: check its URL`,
   for_content: false,
 });
 
-/** `encoding`: that of the request. */
+/** Judges an outcome. `encoding`: that of the request. */
 export function judge(outcome: Outcome, signal: Signal, encoding: Encoding): Verdict {
   if (outcome.kind === 'failed') {
     const { message, reason, may_be_taken } = outcome;
@@ -94,7 +95,7 @@ export function judge(outcome: Outcome, signal: Signal, encoding: Encoding): Ver
       ...(retry_after_ms === undefined ? {} : { retry_after_ms }),
     };
   }
-  // A ClawMetry without its extra for protobuf says so.
+  // The answer of a ClawMetry without its protobuf extra.
   if (status === NOT_IMPLEMENTED && encoding === 'protobuf') return { kind: 'wrong_encoding', message };
   const kind = status === CONTENT_TOO_LARGE ? 'too_large' : 'rejected';
   return { kind, reason: httpReason(status), message };

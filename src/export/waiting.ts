@@ -1,37 +1,37 @@
 /**
- * Requests of metrics that wait because something older of one of their series is suspect: a backend that adds up takes no point
- * that is older than one before it. What of them is of other series can go on, and shows whether it is an outage.
+ * Metrics requests that wait because an older request with one of their series is suspect: a backend that adds up points
+ * ignores one that is older than an earlier one. Their other series can be sent, which shows whether this is an outage.
  */
 import type { LaneItem } from './queue.js';
 
 /**
- * How an item that is a request by itself is taken apart. What it counts belongs to series, and of none of these a newer point
- * may be sent before an older one.
+ * How an item that is a request of its own is divided. Its points belong to series, and no point of a series may be sent before
+ * an older one.
  */
 export interface LaneDivision<T> {
-  /** Of an item that counts as more than one: its parts, two at least, and so many at most, which is two or more. */
+  /** Divides an item with a count above 1 into at least two and at most `most` parts; `most` is at least 2. */
   divide(payload: T, most: number): LaneItem<T>[];
   series(payload: T): string[];
-  /** What is of none of these series, and what is. */
+  /** Splits an item into points of other series (`free`) and points of these series (`bound`). */
   split(
     payload: T,
     series: ReadonlySet<string>,
   ): { free: LaneItem<T> | undefined; bound: LaneItem<T> | undefined };
-  /** Whether all of it is of what was poison before. */
+  /** Whether all its points are of known poison series. */
   isKnown(payload: T): boolean;
-  /** It was poison. */
+  /** Remembers that the item was poison. */
   remember(payload: T): void;
-  /** What counts as so many was too large. */
+  /** Notes that an item with this count was too large. */
   shrink(count: number): void;
 }
 
-/** So many are looked at for something that can go on. */
+/** How many items are searched for one that can be sent. */
 const MOST_WAITING = 16;
 
-/** Something that shares no series with anything older. */
+/** An item, or a part of one, that shares no series with anything older. */
 export interface Free<T> {
   item: LaneItem<T>;
-  /** Where only a part of the item is free: its two parts. `leaveBound` has the other one wait on in the place of the item. */
+  /** The two parts of an item of which only one is free. `leaveBound` puts the other one in the place of the item. */
   parts?: { free: LaneItem<T>; bound: LaneItem<T>; leaveBound(): void };
 }
 
@@ -48,8 +48,8 @@ export class Waiting<T> {
   }
 
   /**
-   * Takes out the oldest that is free. `blocked`: the series of what is suspect, to which those of what is passed over are added;
-   * `more` gives what comes after the items that wait.
+   * Removes the oldest item, or part, that is free. `blocked`: the series of suspects; those of the items passed over are
+   * added. `more`: returns the items after the waiting ones.
    */
   takeFree(
     division: LaneDivision<T>,

@@ -1,21 +1,21 @@
 /**
- * Records of a checkpoint that are written before the transaction that makes them count, in portions that share commits with
- * the chunks that come meanwhile: a commit of all of them would hold up what comes for as long as it takes.
+ * Writes records of a checkpoint before the transaction that makes them valid, in portions that share commits with incoming
+ * chunks. A single commit of all of them would block the chunks for as long as it takes.
  */
 import type { RecordChange } from '../model/record.js';
 import type { Written } from '../store/index.js';
 
 export interface Ahead {
-  /** Resolves when there may be more: at most a portion is on its way to the disk then. */
+  /** Resolves when more can be added; at most one portion is being written then. */
   add(changes: readonly RecordChange[]): Promise<void>;
-  /** Resolves when all is written, or can't be: whether it is. */
+  /** Resolves when everything is written, or can't be; false if a write failed. */
   written(): Promise<boolean>;
 }
 
-/** A commit takes hardly longer for so much. */
+/** Small enough to make a commit hardly longer. */
 const PORTION_BYTES = 128 * 1024;
 
-/** Writes a portion while the next one is gathered; when one can't be written, none after it is. */
+/** Writes a portion while the next one is gathered. After a failed write nothing more is written. */
 export function createAhead(write: (changes: RecordChange[]) => Promise<Written>): Ahead {
   let gathered: RecordChange[] = [];
   let bytes = 0;

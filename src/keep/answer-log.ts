@@ -1,6 +1,6 @@
 /**
- * What destinations have answered between two checkpoints, as a record: so that the next process, which makes the same of the
- * journal again, sends none of it a second time.
+ * The record format for answers of destinations between two checkpoints. The next process, which makes the same items from the
+ * journal again, skips those that were answered instead of sending them twice.
  */
 import type { Answers, Signal } from '../model/delivery.js';
 import { joinRecord, splitRecord } from '../model/record.js';
@@ -13,12 +13,12 @@ interface SignalAnswers extends Answers {
 }
 
 export interface AnswerLog {
-  /** When it was written down, epoch milliseconds. */
+  /** When it was written, in epoch milliseconds. */
   at_ms: number;
   answers: SignalAnswers[];
 }
 
-/** The ids stand behind the header, one signal's after the other. */
+/** The ids follow the header, one signal after the other. */
 interface Header extends Pick<AnswerLog, 'at_ms'> {
   answers: (Omit<SignalAnswers, 'ids'> & { ids_bytes: number })[];
 }
@@ -34,7 +34,7 @@ export function encodeAnswers({ at_ms, answers }: AnswerLog): Uint8Array {
   );
 }
 
-/** Undefined where it is no such record: the store gives out none that was damaged, so that it is of another version. */
+/** Undefined if the value is not valid: the store returns no damaged records, so it is of another version. */
 export function decodeAnswers(value: Uint8Array): AnswerLog | undefined {
   try {
     const { header, body } = splitRecord(value);
@@ -53,7 +53,7 @@ export function decodeAnswers(value: Uint8Array): AnswerLog | undefined {
   }
 }
 
-/** All that was answered of one signal of one destination. */
+/** All answers of one signal of one destination. */
 export function mergeAnswers(logs: readonly AnswerLog[]): (destination: string, signal: Signal) => Answers {
   return (destination, signal) => {
     const parts = logs

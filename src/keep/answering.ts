@@ -1,6 +1,6 @@
 /**
- * Takes what destinations have been answered, to be written down between two checkpoints; each checkpoint removes the records
- * of it, since it has what came of them.
+ * Collects the answers of destinations as records to be written between two checkpoints. Each checkpoint removes these records,
+ * since it contains their effects.
  */
 import { randomBytes } from 'node:crypto';
 import type { Destination } from '../model/delivery.js';
@@ -9,9 +9,9 @@ import { ANSWERS_PREFIX, type AnswerLog, encodeAnswers } from './answer-log.js';
 import { type Kept, scoped } from './kept.js';
 
 export interface Answering {
-  /** What has been answered since the last time. */
+  /** The answers since the last call, as changes to write. */
   take(): RecordChange[];
-  /** Removes the records that were made so far; of the bridge's scope. */
+  /** The changes that remove the records made so far; keys without the scope. */
   cut(): RecordChange[];
 }
 
@@ -19,12 +19,12 @@ interface AnsweringOptions {
   destinations: Destination[];
   /** Epoch milliseconds. */
   now(): number;
-  /** There are answers for a signal, and these changes of its outbox. */
+  /** Called with the answers of a signal: `changes` are those of its outbox. */
   onAnswers(signal: string, changes: RecordChange[]): void;
 }
 
 export function createAnswering(kept: Kept, { destinations, now, onAnswers }: AnsweringOptions): Answering {
-  /** No other process gives its records the same keys. */
+  /** Keeps the keys of different processes apart. */
   const process_id = randomBytes(4).toString('hex');
   let next_number = 0;
   let keys = kept.answers.keys;

@@ -1,6 +1,6 @@
 /**
- * Takes checkpoints: everything at one instant, while everything stands still, and then turned into records and written beside
- * what goes on coming. One transaction makes it count; most of its records are written ahead of that.
+ * Takes checkpoints: everything is captured at one point in time, while nothing is applied, and then turned into records and
+ * written while new data comes in. One transaction makes the checkpoint valid; most of its records are written early.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { STATE_PREFIX } from '../correlate/index.js';
@@ -16,18 +16,18 @@ import type { Retention } from './retention.js';
 import type { Writer } from './writer.js';
 
 export interface Checkpoints {
-  /** Resolves when one is taken that has all there is now, written or not. */
+  /** Takes a checkpoint of everything up to now. Resolves when it is over, whether or not it was written. */
   take(): Promise<void>;
-  /** The one that is being taken. */
+  /** The checkpoint that is being taken. */
   underWay(): Promise<void> | undefined;
-  /** Present while everything has to stand still; resolves when it may go on. */
+  /** Present while nothing may be applied; resolves when that is over. */
   standstill(): Promise<void> | undefined;
 }
 
 export interface CheckpointOptions {
   destinations: Destination[];
   keepings: DestinationKeeping[];
-  /** The state of the stages at this instant: what has changed since the last time, or everything. */
+  /** The current state of the stages: what has changed since the last capture, or everything. */
   capture(everything: boolean): StagedCapture[];
   /** Resolves when everything that was applied has reached the destinations. */
   settled(): Promise<unknown>;
@@ -36,20 +36,20 @@ export interface CheckpointOptions {
   answering: Answering;
   retention: Retention;
   pace: Pace;
-  /** Milliseconds on a clock that never jumps. */
+  /** Milliseconds on a monotonic clock. */
   clock(): number;
   onTaken(): void;
 }
 
-/** Entries that are turned into records at one go: what comes in goes on between two portions, and hardly notices them. */
+/** Entries turned into records in one go; small enough that reading, which resumes in between, is hardly delayed. */
 const PORTION = 16;
 
-/** Everything at one instant. */
+/** The captures of one point in time. */
 interface Instant {
   stages: StagedCapture[];
   outboxes: ReturnType<DestinationKeeping['capture']>[];
   cut: JournalCut;
-  /** Of the bridge's scope. */
+  /** Answers to remove, and the positions; keys without the scope. */
   others: RecordChange[];
 }
 
@@ -75,7 +75,7 @@ export function createCheckpoints(kept: Kept, options: CheckpointOptions): Check
       goOn = resolve;
     });
     try {
-      // What was applied reaches the destinations when its chunk is written.
+      // What was applied reaches the destinations once its chunk is written.
       await options.settled();
       await Promise.all(
         destinations.map((destination) => destination.collectMetrics(options.journaling.isKept())),
@@ -95,7 +95,7 @@ export function createCheckpoints(kept: Kept, options: CheckpointOptions): Check
     const captures = joinCaptures([state, pending]);
     const ahead = createAhead((changes) => writer.write(scoped(scope, changes)));
     const gathering = store.gather();
-    // What is captured whole takes the place of all that was written before.
+    // A capture of everything replaces all records written before.
     const stale = everything ? removalOf(kept, [STATE_PREFIX, DECODE_PREFIX]) : [];
     gathering.add([...stale, ...scoped(scope, [...cut.changes, ...others])]);
     let work_ms = 0;
@@ -111,19 +111,19 @@ export function createCheckpoints(kept: Kept, options: CheckpointOptions): Check
       await ahead.add(early);
       await nextTurn();
     }
-    // None of what is ahead counts without the rest, and the rest is nothing without it.
+    // Early records are not valid without the final transaction, and it is incomplete without them.
     const { ok } = (await ahead.written()) ? writer.note(await gathering.write()) : { ok: false };
     for (const outbox of outboxes) outbox.written(ok);
     cut.written(ok);
     if (ok) writer.recover();
     for (const destination of destinations) destination.sendMetrics();
-    retention.keep();
+    await retention.keep();
     options.pace.ended(work_ms);
     options.onTaken();
   }
 
   return {
-    /** One at a time: who asks for one while one is being taken has to have another. */
+    /** One at a time. A caller who asks while one is being taken gets another, since that one may lack the newest data. */
     async take() {
       await checkpointing;
       checkpointing ??= takeOne().finally(() => {

@@ -1,8 +1,8 @@
 /**
- * The journal: what came in since the last checkpoint, an entry per chunk read, in the order in which it came. Of a source
- * that can't be read again this is the only copy, so that nothing that comes of a chunk is sent before the chunk is here.
- * Entries share a record while it waits to be written, and small ones join one that has been, which is then written anew: a
- * checkpoint has to take every record out again, and looks at the beginning of each for that.
+ * The journal: what came in since the last checkpoint, one entry per chunk read, in arrival order. For a source that can't be
+ * read again this is the only copy, so nothing derived from a chunk is sent before the chunk is here. Entries share a record
+ * while it waits to be written, and small entries join a record already written, which is then rewritten: a checkpoint has to
+ * remove every record, which reads the beginning of each, so few records make it faster.
  */
 import { keyNumber, type RecordChange, type SavedRecord, splitRecord } from '../model/record.js';
 import type { LineBatch, SkippedLine, SourceLine } from '../model/source.js';
@@ -12,7 +12,7 @@ import { type StoreChange, valueBytes } from '../store/index.js';
 export interface JournalEntry {
   source: string;
   batch: LineBatch;
-  /** When it was applied, epoch milliseconds. */
+  /** When it was applied, in epoch milliseconds. */
   now_ms: number;
 }
 
@@ -22,10 +22,10 @@ type Skipped = SkippedLine['skipped'];
 type Line = SourceLine | SkippedLine;
 type Header = Omit<JournalEntry, 'batch'> &
   Omit<LineBatch, 'lines' | 'kind' | 'receipt'> & {
-    /** The number of the first line, and where others do not count up from it, those of all. */
+    /** The number of the first line; `numbers` has those of all lines if they do not count up from it. */
     first: number;
     numbers?: number[];
-    /** Of each line how many bytes it has, or why it was skipped. The body has the lines with a line end after each. */
+    /** The length of each line in bytes, or why it was skipped. The body holds the lines, each followed by a line end. */
     lengths: (number | Skipped)[];
   };
 
@@ -34,7 +34,7 @@ const NEWLINE = Buffer.from('\n');
 const isCountingUp = (lines: readonly Line[], first: number): boolean =>
   lines.every(({ number }, index) => number === first + index);
 
-/** The lines with the line ends after them, in as few pieces as there can be: most lines are one view beside the other. */
+/** The lines with their line ends, in as few pieces as possible: most lines are adjacent views of one buffer. */
 function piecesOf(lines: readonly Line[]): Uint8Array[] {
   const pieces: Uint8Array[] = [];
   let buffer: ArrayBufferLike | undefined;
@@ -47,7 +47,7 @@ function piecesOf(lines: readonly Line[]): Uint8Array[] {
     if (!('bytes' in line)) continue;
     const { bytes } = line;
     const at = bytes.byteOffset;
-    // One byte between the two, whatever it is, stands for the line end.
+    // Whatever single byte lies between two lines takes the place of the line end.
     if (bytes.buffer !== buffer || at !== to + 1) {
       endPiece();
       buffer = bytes.buffer;
@@ -59,11 +59,11 @@ function piecesOf(lines: readonly Line[]): Uint8Array[] {
   return pieces;
 }
 
-/** Who waits for a batch waits in this process alone. In pieces, which the store copies once. */
+/** Encodes an entry in pieces, which the store copies once. The receipt is left out: it is of use in this process only. */
 export function encodeEntry({ source, batch, now_ms }: JournalEntry): Uint8Array[] {
   const { stream, end, lines, arrival_ms, position, since_ms, may_repeat } = batch;
   const first = lines[0]?.number ?? 0;
-  // Each by its name, which is much faster than what is left of a batch; JSON leaves out what is undefined.
+  // Naming each field is much faster than a rest spread of the batch; JSON leaves out undefined fields.
   const header: { [K in keyof Required<Header>]: Header[K] | undefined } = {
     source,
     now_ms,
@@ -82,7 +82,7 @@ export function encodeEntry({ source, batch, now_ms }: JournalEntry): Uint8Array
 
 const LENGTH_BYTES = 4;
 
-/** The entries of a record, each behind its length. Throws where it is no such record. */
+/** The entries of a record; each is preceded by its length. Throws if the record is not valid. */
 export function decodeEntries(value: Uint8Array): JournalEntry[] {
   const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
   const entries: JournalEntry[] = [];
@@ -101,7 +101,7 @@ function lengthOf(pieces: Uint8Array[]): Uint8Array {
   return length;
 }
 
-/** Throws where it is no entry. */
+/** Throws if the value is not a valid entry. */
 export function decodeEntry(value: Uint8Array): JournalEntry {
   const { header, body } = splitRecord(value);
   const { source, now_ms, first, numbers, lengths, ...rest } = header as Header;
@@ -119,22 +119,22 @@ export function decodeEntry(value: Uint8Array): JournalEntry {
 
 export interface Journal {
   /**
-   * Takes an entry in; `bytes`: its length. Where it begins a record that is to be written, there is a `change`: to be asked for when
-   * the store is about to write it, and copied at once, since it has all that was added to the record by then. Else the entry goes
-   * with a record that waits to be written already.
+   * Adds an entry of `bytes` bytes. `change` is present if this entry starts a new record or a rewrite of one; call it when the
+   * store is about to write, so that entries added meanwhile are included, and copy its value at once. Without it, the entry is
+   * in a record that already waits to be written.
    */
   add(entry: JournalEntry): { change: (() => StoreChange) | undefined; bytes: number };
-  /** What takes everything out that is in it now. */
+  /** Empties the journal, and returns the changes that remove its records. */
   cut(): RecordChange[];
-  /** The last cut was not written: everything is still in it. */
+  /** Puts back the records of the last cut, which was not written. */
   undoCut(cut: RecordChange[]): void;
-  /** What it holds. */
+  /** The size of all entries in the journal. */
   bytes(): number;
 }
 
-/** A record that waits is not joined by another entry beyond this; with what the store adds it fills pages of any size. */
+/** The maximum size of a record; together with the store's overhead it fills whole pages of any size. */
 const RECORD_BYTES = 512 * 1024 - 512;
-/** A record that has been written is not written anew beyond this. */
+/** Above this size a record that has been written is not rewritten to add entries. */
 const SHARED_BYTES = 16 * 1024;
 
 interface OpenRecord {
@@ -144,15 +144,15 @@ interface OpenRecord {
   is_waiting: boolean;
 }
 
-/** A journal in which these records of an earlier process stand. */
+/** Creates a journal that holds the records of a previous process. */
 export function createJournal(left: readonly SavedRecord[]): Journal {
-  /** The last record, where another entry may join. */
+  /** The last record, to which entries may still be added. */
   let open: OpenRecord | undefined;
-  /** Memory for the records that come next: as much as has waited at once. */
+  /** Buffers for the next records; as many as were waiting at the same time. */
   const free: Buffer[] = [];
   let keys = left.map(({ key }) => key);
   let bytes = left.reduce((total, { value }) => total + value.length, 0);
-  /** What the last cut took out. */
+  /** The size of what the last cut removed. */
   let cut_bytes = 0;
   let next = 1 + left.reduce((last, { key }) => Math.max(last, numberOf(key)), 0);
 

@@ -1,6 +1,6 @@
 /**
- * Writes the journal, and knows what of it is on its way to the disk. It tells of each batch what became of it, in the order in
- * which they came, and whether there is any that the next start will not find.
+ * Writes the journal, and tracks what of it is still on its way to the disk. Reports the outcome of each batch, and whether any
+ * applied batch will be missing at the next start.
  */
 import type { RecordChange } from '../model/record.js';
 import type { Written } from '../store/index.js';
@@ -8,40 +8,41 @@ import { createJournal, type JournalEntry } from './journal.js';
 import { comesAgain, type Kept, scoped } from './kept.js';
 import type { Writer } from './writer.js';
 
-/** What became of a batch: it is on the disk; or it is not, and comes again in the next process, or is lost with this one. */
+/** The outcome of a batch: on the disk; not on the disk, but the next process gets it again; or lost with this process. */
 export type Journaled = 'written' | 'comes_again' | 'unkept';
 
-/** What takes everything out of the journal that is in it at one instant. */
+/** The changes that empty the journal as it is at one point in time. */
 export interface JournalCut {
   changes: RecordChange[];
-  /** What became of the checkpoint that takes its place. */
+  /** Reports whether the checkpoint that replaces these entries was written. */
   written(ok: boolean): void;
 }
 
 export interface Journaling {
-  /** Writes down a batch that is about to be applied. Resolves when that is done, or can't be. */
+  /** Writes a batch that is about to be applied. Resolves when it is written, or can't be. */
   add(entry: JournalEntry): Promise<Journaled>;
   cut(): JournalCut;
-  /** Whether the next start finds, or is told again, everything that was applied. */
+  /** Whether the next process will have everything that was applied, from the store or again from its source. */
   isKept(): boolean;
-  /** What the journal holds. */
+  /** The size of the journal. */
   bytes(): number;
-  /** What of it is on its way to the disk. */
+  /** The size of what is on its way to the disk. */
   unwrittenBytes(): number;
 }
 
 export function createJournaling(kept: Kept, writer: Writer): Journaling {
   const journal = createJournal(kept.journal.records);
-  /** Everything that was journaled has been written, or can't be. */
-  let journaled: Promise<void> = Promise.resolve();
-  /** The last record of the journal that is to be written, or has been. */
+  /** The last record of the journal, written or about to be. */
   let record: Promise<Written> = Promise.resolve({ ok: true });
   let unwritten_bytes = 0;
-  /** Batches that could not be written down and do not come again: all, and those that a checkpoint has what came of. */
+  /**
+   * The number of batches that could not be written and do not come again; `saved_unkept`: of those, the ones whose effects are
+   * in a checkpoint.
+   */
   let unkept = 0;
   let saved_unkept = 0;
 
-  /** A batch could not be written down. */
+  /** Counts a batch that could not be written. */
   function notWritten(comes_again: boolean): Journaled {
     if (!comes_again) unkept += 1;
     return comes_again ? 'comes_again' : 'unkept';
@@ -51,18 +52,14 @@ export function createJournaling(kept: Kept, writer: Writer): Journaling {
     add(entry) {
       const comes_again = comesAgain(kept.positions, entry);
       if (writer.isFailing()) return Promise.resolve(notWritten(comes_again));
-      // Nothing here keeps hold of the entry: its chunk is garbage once it is applied, long before it is written.
+      // The entry is not retained here: its chunk becomes garbage once it is applied, long before it is written.
       const { change, bytes } = journal.add(entry);
       if (change !== undefined) record = writer.write(() => scoped(kept.scope, [change()]));
       unwritten_bytes += bytes;
-      const before = journaled;
-      const written = record.then(({ ok }) => {
+      return record.then(({ ok }) => {
         unwritten_bytes -= bytes;
-        const outcome = ok ? 'written' : notWritten(comes_again);
-        return before.then((): Journaled => outcome);
+        return ok ? 'written' : notWritten(comes_again);
       });
-      journaled = written.then(() => undefined);
-      return written;
     },
     cut() {
       const changes = journal.cut();

@@ -1,7 +1,7 @@
 /**
- * Writes down what a bridge keeps: each chunk as it comes, what was answered several times a second, and at a checkpoint
- * everything at one instant. Where nothing can be written it says so and goes on without, until it can. Here the parts of that
- * are put together, and it is decided what is to be written when.
+ * Persists the state of a bridge: each chunk as it comes, answers several times a second, and at a checkpoint everything at one
+ * point in time. If the store can't be written, it logs that and runs without it until it can. This file combines the parts and
+ * decides what is written when.
  */
 import { DEAD_LETTERS_PREFIX, type Destination, type DestinationKeeping } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
@@ -20,10 +20,10 @@ import { createWriter } from './writer.js';
 export type { Journaled } from './journaling.js';
 
 export interface KeeperOptions {
-  /** Where the store is, for people. */
+  /** Where the store is, for messages. */
   place: string;
   destinations: Destination[];
-  /** The state of the stages at this instant: what has changed since the last time, or everything. */
+  /** The current state of the stages: what has changed since the last capture, or everything. */
   capture(everything: boolean): StagedCapture[];
   /** Resolves when everything that was applied has reached the destinations. */
   settled(): Promise<unknown>;
@@ -38,49 +38,52 @@ export interface KeeperOptions {
 }
 
 export interface Keeper {
-  /** To be awaited before anything is applied: everything has to stand still, or a bound is reached. */
+  /** Must be awaited before anything is applied. Waits while a checkpoint captures the state, or while a limit is exceeded. */
   ready(): Promise<void>;
-  /** Writes down a batch that is about to be applied. Resolves when that is done, or can't be. */
+  /** Writes a batch that is about to be applied to the journal. Resolves when it is written, or can't be. */
   journal(entry: JournalEntry): Promise<Journaled>;
-  /** Whether the next start finds, or is told again, everything that was applied. */
+  /** Whether the next process will have everything that was applied, from the store or again from its source. */
   isKept(): boolean;
-  /** Notes where a batch of a source that can be read again leaves it. */
+  /** Advances the position of a source that can be read again past a batch. */
   advance(entry: JournalEntry): void;
-  /** From now on it keeps up. */
+  /** Starts the periodic writing. */
   start(): void;
-  /** Something has happened that the ledger may tell, or that answers are to be expected of. */
+  /** Notes activity that may change the ledger or be followed by answers. */
   wake(): void;
-  /** Writes down what has been answered and the ledger, and takes a checkpoint where one is due. */
+  /** Writes answers and the ledger, and takes a checkpoint if one is due. */
   keepUp(): Promise<void>;
-  /** Resolves when it is taken, written or not. */
+  /** Takes a checkpoint. Resolves when it is over, whether or not it was written. */
   checkpoint(): Promise<void>;
-  /** It keeps up no longer. Resolves when nothing is being written down. */
+  /** Stops the periodic writing. Resolves when no write is under way. */
   stop(): Promise<void>;
-  /** What ends with this process is counted as that. */
+  /** Counts as dropped the data that is lost with this process. */
   giveUp(): void;
-  /** Writes down how the process ended. `forget`: the next one begins anew. */
+  /** Writes the final records. `forget`: the next process starts from nothing. */
   close(options: { forget: boolean }): Promise<void>;
 }
 
-/** Chunks on their way to the disk, over which reading waits; and in the journal, over which a checkpoint is due. */
+/**
+ * Bytes on their way to the journal, above which reading waits. The limit of the whole journal is MAX_JOURNAL_BYTES: above it a
+ * checkpoint is due.
+ */
 const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
 /**
- * What is on its way to the disk becomes spans and records at once when it is there, and these can take ten times its length: it is
- * no more than this part of the least that a destination's signals may hold in memory.
+ * Chunks on their way to the disk become spans and records all at once when they are written, at up to ten times their size.
+ * They are limited to this fraction of the smallest memory limit of any destination's signals.
  */
 const UNWRITTEN_SHARE = 1 / 32;
 const MAX_JOURNAL_BYTES = 32 * 1024 * 1024;
 
-/** Dead letters that could not be written wait in memory up to here; the newer ones are lost. */
+/** Dead letters that could not be written wait in memory up to this size; newer ones are lost. */
 const MAX_UNWRITTEN_LETTERS_BYTES = 1024 * 1024;
 
-/** Collects and sends, where nothing is written down in between. */
+/** Collects and sends the metrics without a checkpoint in between. */
 export async function sendMetrics(destinations: Destination[], is_kept = true): Promise<void> {
   await Promise.all(destinations.map((destination) => destination.collectMetrics(is_kept)));
   for (const destination of destinations) destination.sendMetrics();
 }
 
-/** Of changes that could not be written those that nobody else knows of any more: removals, and dead letters. */
+/** Of changes that could not be written, those that are known nowhere else: removals and dead letters. */
 function toBeWrittenLater(changes: readonly RecordChange[]): RecordChange[] {
   let letters_bytes = 0;
   return changes.filter(({ key, value }) => {
@@ -91,7 +94,6 @@ function toBeWrittenLater(changes: readonly RecordChange[]): RecordChange[] {
   });
 }
 
-/** The parts of a keeper. */
 function createParts(kept: Kept, options: KeeperOptions) {
   const { destinations, clock } = options;
   const keepings: DestinationKeeping[] = destinations.flatMap(({ keeping }) => keeping ?? []);
@@ -103,17 +105,13 @@ function createParts(kept: Kept, options: KeeperOptions) {
       `${retention.orphans()} records are pending for destinations that are not named here; they stay`,
     );
   const ledger = createLedgerRecord(kept.store, options.ledger, clock);
-  const pace = createPace({
-    interval_ms: options.checkpoint_interval_ms,
-    is_dirty: kept.journal.records.length > 0 || kept.answers.keys.length > 0,
-    clock,
-  });
+  const pace = createPace({ interval_ms: options.checkpoint_interval_ms, clock });
   const answering = createAnswering(kept, {
     destinations,
     now: options.now,
     onAnswers(signal, changes) {
       ledger.note();
-      // Metrics are collected at each checkpoint: if their answers asked for the next one, there would be no rest.
+      // Metrics are collected at each checkpoint: if their answers made the next one due, there would be no end of checkpoints.
       if (signal !== 'metrics') pace.note();
       retention.note(changes);
     },
@@ -128,7 +126,7 @@ function createParts(kept: Kept, options: KeeperOptions) {
     pace,
     onTaken: ledger.note,
   });
-  /** A bound is reached that a checkpoint makes room under. */
+  /** Whether a limit is exceeded that a checkpoint relieves. */
   const isPressed = (): boolean =>
     journaling.bytes() > MAX_JOURNAL_BYTES || keepings.some((keeping) => keeping.isPressed());
 
@@ -137,14 +135,16 @@ function createParts(kept: Kept, options: KeeperOptions) {
 
 type Parts = ReturnType<typeof createParts>;
 
-/** What is written down between two checkpoints, but for the journal, and when the next one is taken. */
+/** Writes everything but the journal between two checkpoints, and decides when the next one is taken. */
 function createUpkeep(parts: Parts, { destinations, clock }: KeeperOptions) {
   const { writer, journaling, answering, retention, ledger, pace, checkpoints, isPressed } = parts;
   let unwritten: RecordChange[] = [];
 
   const takeChanges = (): RecordChange[] => [...unwritten, ...answering.take(), ...retention.takeChanges()];
 
-  /** Not while a checkpoint is taken: it has the answers that came before it, and those that came since go after it. */
+  /**
+   * Not called while a checkpoint is taken: the checkpoint covers the answers before it, and later ones are written after it.
+   */
   async function flush(): Promise<void> {
     const changes = [...takeChanges(), ...ledger.take()];
     unwritten = [];
@@ -158,7 +158,8 @@ function createUpkeep(parts: Parts, { destinations, clock }: KeeperOptions) {
     if (checkpoints.underWay() !== undefined) return;
     await flush();
     const is_due = clock() >= pace.dueMs();
-    // While nothing can be written, it is only looked whether it can again.
+    // While the store is failing, flush() finds out whether it can be written again; here metrics are sent without a
+    // checkpoint.
     if (writer.isFailing()) {
       if (!is_due) return;
       await sendMetrics(destinations, journaling.isKept());
@@ -169,7 +170,7 @@ function createUpkeep(parts: Parts, { destinations, clock }: KeeperOptions) {
   return { takeChanges, keepUp };
 }
 
-/** What ends with this process is counted as that. */
+/** Counts as dropped the data that is lost with this process. */
 function giveUpUnkept({ keepings, writer, journaling }: Parts, { place, logger }: KeeperOptions): void {
   if (writer.isFailing())
     logger.error(
@@ -197,7 +198,10 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     rhythm.wake();
   }
 
-  /** Where nothing has happened and no answer can come, there is nothing to be found before the next is due. */
+  /**
+   * For how long there will be nothing to write: until the ledger or a checkpoint is due, if nothing has happened and no answer
+   * is pending.
+   */
   function restMs(): number {
     if (ledger.isOld() || destinations.some((destination) => destination.pending() > 0)) return 0;
     return Math.min(ledger.idleDueMs(), pace.dueMs()) - clock();
@@ -213,7 +217,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
   return {
     async ready() {
       if (journaling.unwrittenBytes() > max_unwritten_bytes) await options.settled();
-      // While nothing can be written, what comes is in no journal, nor in the checkpoint that is being taken: it waits for that one.
+      // While the store is failing, what comes in is neither in the journal nor in the checkpoint under way: it waits for that
+      // one to end.
       if (writer.isFailing() || isPressed()) await checkpoints.underWay();
       if (!writer.isFailing() && isPressed()) await checkpoints.take();
       while (checkpoints.standstill() !== undefined) await checkpoints.standstill();
@@ -223,7 +228,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       return journaling.add(entry);
     },
     advance(entry) {
-      // Until it is written down the next start would take this source for one that was never read.
+      // Until its position is written, the next start would take this source for one that was never read.
       if (kept.positions[entry.source] === undefined) pace.hasten();
       noteChange(entry);
     },
@@ -242,9 +247,12 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       giveUp();
       const changes = takeChanges();
       const last_ledger = ledger.takeLast();
-      // All that begins with its scope.
-      const forgotten = forget ? removalOf(kept, ['']) : [];
-      await writer.write([...changes, last_ledger, ...forgotten]);
+      if (!forget) await writer.write([...changes, last_ledger]);
+      else {
+        // The last acknowledgements, too, would make the next process skip what it produces anew.
+        const lasting = changes.filter(({ key }) => !key.startsWith(kept.scope));
+        await writer.write([...lasting, last_ledger, ...removalOf(kept, [''])]);
+      }
     },
   };
 }

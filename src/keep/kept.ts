@@ -1,7 +1,7 @@
 /**
- * What a bridge keeps between two starts: its journal, its positions and state, and what its destinations have pending. Here
- * is how the next start finds it; `keeper.ts` writes it down. A `run` and a `replay` keep their own in the same store, and
- * share what is pending.
+ * The persisted state of a bridge: journal, positions, state of the stages, and what its destinations have pending. This file
+ * reads what the previous process stored; `keeper.ts` writes it. A `run` and a `replay` have separate records in the same
+ * store, but share what is pending.
  */
 import type { SavedDeliveries } from '../model/delivery.js';
 import type { RecordChange, SavedRecord } from '../model/record.js';
@@ -10,32 +10,32 @@ import { newInstanceId } from '../util/instance-id.js';
 import { ANSWERS_PREFIX, decodeAnswers, mergeAnswers } from './answer-log.js';
 import { decodeEntries, JOURNAL_PREFIX, type JournalEntry } from './journal.js';
 
-/** How far sources were read: by the source's name and the stream's. Plain data. */
+/** How far sources were read, by source name and stream. Plain data. */
 export type Positions = Record<string, Record<string, unknown>>;
 
 export const POSITIONS = 'positions';
-/** Under which name the metrics are counted. */
+/** The key of the instance id, under which metrics are counted. */
 const INSTANCE = 'instance';
 
 export interface Kept {
   store: Store;
-  /** Whose it is: its records begin so. */
+  /** The prefix of this command's keys: `run/` or `replay/`. */
   scope: string;
   /** In the order in which they were applied. */
   journal: { records: SavedRecord[]; entries: JournalEntry[] };
-  /** Where each source goes on. */
+  /** Where each source resumes. */
   positions: Positions;
   answers: { keys: string[]; last_ms: number };
-  /** The records that begin so, without the scope. */
+  /** The records whose keys begin with this prefix; the prefix and the keys are without the scope. */
   records(prefix: string): Iterable<SavedRecord>;
   deliveries: SavedDeliveries;
 }
 
-/** Changes of a command's records, as the store has them. */
+/** Adds the scope to the keys of changes. */
 export const scoped = <C extends StoreChange>(scope: string, changes: readonly C[]): C[] =>
   changes.map((change) => ({ ...change, key: scope + change.key }));
 
-/** What removes the records of a command that begin so, as they stand. */
+/** The changes that remove a command's records under these prefixes. */
 export const removalOf = ({ store, scope }: Kept, prefixes: readonly string[]): RecordChange[] =>
   prefixes.flatMap((prefix) => Array.from(store.keys(scope + prefix), (key) => ({ key })));
 
@@ -57,48 +57,55 @@ function* readEntries(records: SavedRecord[]): Generator<JournalEntry> {
     try {
       yield* decodeEntries(value);
     } catch {
-      // The store gives out no record that was damaged: this one is of another version.
+      // The store returns no damaged records, so this one is of another version.
     }
   }
 }
 
-/** Notes where a batch leaves its stream. */
+/** Advances the position of a batch's stream past the batch. */
 export function advancePosition(positions: Positions, { source, batch }: Omit<JournalEntry, 'now_ms'>): void {
   const { stream, end, position } = batch;
-  const streams = positions[source];
-  if (end && streams !== undefined) delete streams[stream];
-  else if (!end && position !== undefined) positions[source] = { ...streams, [stream]: position };
+  if (end) delete positions[source]?.[stream];
+  else if (position !== undefined) {
+    // Mutated in place: a directory of transcripts can have thousands of streams.
+    const streams = positions[source] ?? {};
+    streams[stream] = position;
+    positions[source] = streams;
+  }
 }
 
-/** Whether it can be asked for what it told before: a gateway's one stream has its source's name. */
+/** Whether the source can be asked for missed events. Only a gateway can: its one stream has the source's name. */
 export const isGateway = (positions: Positions, source: string): boolean =>
   positions[source]?.[source] !== undefined;
 
-/** Whether what was read comes again where it was not written down: its source can be asked for it, or its sender waits for word. */
+/**
+ * Whether a batch comes again if it was not written: its source can be asked for it, or its sender resends it until it is
+ * answered.
+ */
 export const comesAgain = (positions: Positions, { source, batch }: Omit<JournalEntry, 'now_ms'>): boolean =>
   batch.receipt !== undefined || isGateway(positions, source);
 
 type Command = 'run' | 'replay';
 
-/** Begins anew in a store: what is pending stays, and nothing else of this command. */
+/** Removes all records of this command; what is pending stays. */
 export async function forget(kept: Kept): Promise<Kept> {
   const { store, scope } = kept;
   await store.write(removalOf(kept, ['']));
   return openKept(store, scope.slice(0, -1) as Command);
 }
 
-/** Of a `run`: a `replay` counts apart, under a name that its recordings give it. */
+/** The instance id of a `run`. A `replay` counts separately, under an id derived from its recordings. */
 function instanceOf(store: Store, scope: string): string {
   const key = scope + INSTANCE;
   const known = store.get(key);
   if (known !== undefined) return Buffer.from(known).toString();
   const id = newInstanceId();
-  // What is counted under it is written down after it.
+  // Writes keep their order, so the id is stored before anything that is counted under it.
   void store.write([{ key, value: Buffer.from(id) }]);
   return id;
 }
 
-/** What an earlier process left in this store. */
+/** Reads what the previous process left in the store. */
 export function openKept(store: Store, command: Command): Kept {
   const scope = `${command}/`;
   const records = (prefix: string): Iterable<SavedRecord> => unscoped(store.entries(scope + prefix), scope);

@@ -1,6 +1,6 @@
 /**
- * The ledger: what a bridge has done up to now, and what it has still to do, as `status` prints it. It is written down once a
- * second while something happens, so that it can be read beside a bridge that runs, and after one that stopped.
+ * The ledger: the status record that `status` prints, with what a bridge has done so far and what is pending. It is written
+ * once a second while something happens, so it can be read beside a running bridge and after one has stopped.
  */
 import { noCounts, type SourceCounts } from '../intake.js';
 import type { DeliveryProblem, Destination, Signal, SignalCounts } from '../model/delivery.js';
@@ -9,18 +9,18 @@ import type { SourceStatus } from '../model/source.js';
 import type { Store } from '../store/index.js';
 import type { Summary } from '../summary.js';
 
-/** The key of its record. */
+/** The key of the record. */
 export const LEDGER = 'ledger';
 
-/** Counts are of the process; what the store held at its start counts as produced. */
+/** Counts of this process; items that were in the store at its start count as produced. */
 export interface SignalLedger extends SignalCounts {
-  /** Epoch milliseconds since when the oldest of what is pending has been. */
+  /** When the oldest pending item was accepted, in epoch milliseconds. */
   pending_since_ms?: number;
-  /** The last thing that went wrong. */
+  /** The most recent error. */
   last_error?: DeliveryProblem;
 }
 
-/** What was last said of a source: that it can't be read, and why, or that it can. */
+/** The last reported status of a source: readable, or not and why. */
 export interface SourceCondition {
   state: SourceStatus['state'];
   message: string;
@@ -33,12 +33,12 @@ export type SourceLedger = SourceCounts & { condition?: SourceCondition };
 export interface Ledger {
   version: 1;
   pid: number;
-  /** False once the bridge has stopped in order; true after it was killed, too. */
+  /** False after an orderly stop; still true after the process was killed. */
   running: boolean;
   /** Epoch milliseconds. */
   started_ms: number;
   updated_ms: number;
-  /** What the store takes up on the disk. */
+  /** The size of the store on the disk. */
   store_bytes: number;
   sources: Record<string, SourceLedger>;
   runs: Summary['runs'];
@@ -64,7 +64,7 @@ function destinationLedger(destination: Destination): Ledger['destinations'][str
   );
 }
 
-/** A source of which nothing has come yet may have said that it can't be read. */
+/** Includes sources without lines that have reported a status, such as one that can't be read. */
 function sourceLedgers({ counts, conditions }: SourcesNow): Ledger['sources'] {
   const names = new Set([...Object.keys(counts), ...conditions.keys()]);
   return Object.fromEntries(
@@ -75,7 +75,7 @@ function sourceLedgers({ counts, conditions }: SourcesNow): Ledger['sources'] {
   );
 }
 
-/** By the names of sources. */
+/** Counts and conditions by source name. */
 export interface SourcesNow {
   counts: Record<string, SourceCounts>;
   conditions: ReadonlyMap<string, SourceCondition>;
@@ -97,21 +97,21 @@ export const createLedger = (
   destinations: Object.fromEntries(destinations.map((each) => [each.name, destinationLedger(each)])),
 });
 
-/** How often it is written while anything happens, and otherwise, to show that the bridge is at work. */
+/** How often it is written: while something happens, and otherwise, to show that the bridge is running. */
 const INTERVAL_MS = 1_000;
 const IDLE_INTERVAL_MS = 5_000;
 
-/** The ledger as a record that is written when it is time. */
+/** The ledger as a record, written when it is due. */
 export interface LedgerRecord {
-  /** Something has happened that it may tell. */
+  /** Notes activity that changes the ledger. */
   note(): void;
-  /** Something has, since it was taken last. */
+  /** Whether there was activity since it was last taken. */
   isOld(): boolean;
-  /** By the clock, when it is due though nothing happens. */
+  /** When it is due without activity, on the monotonic clock. */
   idleDueMs(): number;
-  /** Nothing before it is due. */
+  /** The record, or nothing if it is not due. */
   take(): RecordChange[];
-  /** As it is at the end. */
+  /** The final record, of a bridge that has stopped. */
   takeLast(): RecordChange;
 }
 

@@ -1,41 +1,43 @@
 /**
- * When the next checkpoint is due: soon after something has happened, less often where the state is so large that it takes long
- * to write down, and less and less often while nothing happens.
+ * When the next checkpoint is due: soon after activity, less often if the state takes long to write, and less and less often
+ * while nothing happens.
  */
 
-/** Work on checkpoints takes no more than this part of the time: a large state is written down less often. */
+/** The largest share of time spent on checkpoints: a large state is written less often. */
 const WORK_SHARE = 0.02;
 
 /**
- * Nothing may have happened for so long before the metrics are collected all the same; while nothing goes on happening they are
- * collected less and less often. Whoever asks for what happened in a minute still finds two of them there.
+ * The interval at which metrics are collected while nothing happens; it doubles up to the maximum. A query over the last minute
+ * still finds two collections.
  */
 const IDLE_INTERVAL_MS = 10_000;
 const MAX_IDLE_INTERVAL_MS = 30_000;
 
 export interface Pace {
-  /** Something has happened that a checkpoint would hold. */
+  /** Notes activity that a checkpoint would record. */
   note(): void;
-  /** The next one is due now. */
+  /** Makes the next checkpoint due now. */
   hasten(): void;
-  /** A checkpoint has everything that has happened. */
+  /** A checkpoint has captured all activity so far. */
   captured(): void;
-  /** A checkpoint, or what stands for one, is over; so long it took to turn the state into records. */
+  /**
+   * A checkpoint, or the collection that replaces one while the store is failing, is over. `work_ms`: time spent turning the
+   * state into records.
+   */
   ended(work_ms?: number): void;
-  /** By the clock. */
+  /** When the next checkpoint is due, on the monotonic clock. */
   dueMs(): number;
 }
 
 export interface PaceOptions {
   interval_ms: number;
-  /** Something has happened before the start. */
-  is_dirty: boolean;
-  /** Milliseconds on a clock that never jumps. */
+  /** Milliseconds on a monotonic clock. */
   clock(): number;
 }
 
 export function createPace(options: PaceOptions): Pace {
-  let { interval_ms, is_dirty } = options;
+  let { interval_ms } = options;
+  let is_dirty = false;
   let idle_interval_ms = IDLE_INTERVAL_MS;
   let last_ms = options.clock();
   return {

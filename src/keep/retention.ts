@@ -1,26 +1,29 @@
 /**
- * The bound on the disk: what is pending may take up most of it, and then the oldest is given up, counted; what no backend
- * wants may take up a part, and then the oldest is thrown away.
+ * Keeps the store within its size limit. Pending data may take up most of it; beyond that the oldest is dropped and counted.
+ * Dead letters may take up a part; beyond that the oldest are deleted.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DEAD_LETTERS_PREFIX, type Destination, OUTBOX_PREFIX } from '../model/delivery.js';
-import type { RecordChange } from '../model/record.js';
+import type { RecordChange, SavedRecord } from '../model/record.js';
 import type { Store } from '../store/index.js';
 
-/** The rest is for the journal, the state, and what the store itself needs. */
+/** Shares of the limit. The rest is for the journal, the state, and the store's own overhead. */
 const PENDING_SHARE = 0.8;
 const DEAD_LETTERS_SHARE = 0.1;
 
-/** Dead letters that may be too many are looked through at one checkpoint of so many: all of them have to be read for it. */
+/** Dead letters are measured at one of this many checkpoints, if there may be too many: all of them have to be read. */
 const CHECKPOINTS_PER_LOOK = 12;
+/** How much of them is read before everything else has its turn. */
+const PORTION_BYTES = 1024 * 1024;
 
 export interface Retention {
-  /** How many records are pending for destinations that there are no more. They stay, and are the first to go. */
+  /** The number of records pending for destinations that no longer exist: kept, but dropped first if space runs out. */
   orphans(): number;
-  /** These are about to be written. */
+  /** Notes changes that are about to be written. */
   note(changes: readonly RecordChange[]): void;
-  /** Gives up what is over the bound. */
-  keep(): void;
-  /** What is to be removed because of it. */
+  /** Drops what exceeds the limits. Resolves when that is decided; nothing else is held up. */
+  keep(): Promise<void>;
+  /** The removals that result, since the last call. */
   takeChanges(): RecordChange[];
 }
 
@@ -31,7 +34,7 @@ export function createRetention(store: Store, destinations: Destination[], limit
     .filter((key) => !known.some((prefix) => key.startsWith(prefix)))
     .map((key) => ({ key, bytes: store.get(key)?.length ?? 0 }));
   let orphan_bytes = orphans.reduce((total, { bytes }) => total + bytes, 0);
-  /** No more than so many, since others may have taken some away; not known before the first look. */
+  /** An upper bound, since others may have deleted some; unknown before the first measurement. */
   let letters_bytes = Number.POSITIVE_INFINITY;
   let removed: RecordChange[] = [];
   let checkpoints = 0;
@@ -44,7 +47,7 @@ export function createRetention(store: Store, destinations: Destination[], limit
 
   function dropOldest(): boolean {
     const orphan = orphans.shift();
-    // All that the largest has may be on its way, and can't be given up.
+    // Everything that the largest has may be in flight, and then it can't be dropped.
     if (orphan === undefined) return largestFirst().some((keeping) => keeping.dropOldest());
     removed.push({ key: orphan.key });
     orphan_bytes -= orphan.bytes;
@@ -55,10 +58,25 @@ export function createRetention(store: Store, destinations: Destination[], limit
     while (pendingBytes() > limit_bytes * PENDING_SHARE && dropOldest());
   }
 
-  function keepDeadLetters(): void {
+  /** The dead letters that exist when it is called. */
+  async function* readDeadLetters(): AsyncGenerator<SavedRecord> {
+    let portion_bytes = 0;
+    for (const letter of store.entries(DEAD_LETTERS_PREFIX)) {
+      yield letter;
+      portion_bytes += letter.value.length;
+      if (portion_bytes < PORTION_BYTES) continue;
+      portion_bytes = 0;
+      await nextTurn();
+    }
+  }
+
+  async function keepDeadLetters(): Promise<void> {
+    // `note` adds those that are written from here on.
     letters_bytes = 0;
-    for (const { value } of store.entries(DEAD_LETTERS_PREFIX)) letters_bytes += value.length;
-    for (const { key, value } of store.entries(DEAD_LETTERS_PREFIX)) {
+    let read_bytes = 0;
+    for await (const { value } of readDeadLetters()) read_bytes += value.length;
+    letters_bytes += read_bytes;
+    for await (const { key, value } of readDeadLetters()) {
       if (letters_bytes <= max_letters_bytes) return;
       removed.push({ key });
       letters_bytes -= value.length;
@@ -71,9 +89,10 @@ export function createRetention(store: Store, destinations: Destination[], limit
       for (const { key, value } of changes)
         if (value !== undefined && key.startsWith(DEAD_LETTERS_PREFIX)) letters_bytes += value.length;
     },
-    keep() {
+    async keep() {
       keepPending();
-      if (checkpoints++ % CHECKPOINTS_PER_LOOK === 0 && letters_bytes > max_letters_bytes) keepDeadLetters();
+      if (checkpoints++ % CHECKPOINTS_PER_LOOK === 0 && letters_bytes > max_letters_bytes)
+        await keepDeadLetters();
     },
     takeChanges() {
       const changes = removed;

@@ -1,25 +1,25 @@
-/** How often it is looked for what is to be written down: several times a second, and less often where there can be nothing. */
+/** A poll loop for things to write: several times a second, and less often when there can be none. */
 
-/** Answers are on the disk within a second. */
+/** Puts answers on the disk within a second. */
 const LOOK_INTERVAL_MS = 250;
 
 export interface Rhythm {
-  /** From now on it looks. */
+  /** Starts polling. */
   start(): void;
-  /** There may be something to be found sooner than was told. */
+  /** Polls soon: there may be something to write earlier than `restMs` said. */
   wake(): void;
-  /** Looks now, or goes along with the look that is under way. */
+  /** Polls now, or joins the poll that is under way. */
   look(): Promise<void>;
-  /** It looks no longer, but for the look that is under way, if there is one. */
+  /** Stops polling. Returns the poll that is under way, if any. */
   stop(): Promise<void> | undefined;
 }
 
-/** `restMs`: for how long there will be nothing to be found; 0 where nobody knows. */
+/** `restMs`: how long there will be nothing to write; 0 if unknown. */
 export function createRhythm(keepUp: () => Promise<void>, restMs: () => number): Rhythm {
   let looking: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let is_stopped = false;
-  /** The next look is far off. */
+  /** The next poll is later than LOOK_INTERVAL_MS from now. */
   let is_at_rest = false;
 
   /** One at a time. */

@@ -1,6 +1,6 @@
 /**
- * Writes to the store, and knows whether that can be done. Where it can't, that is said once, and the destinations hold what
- * comes in memory alone until it can be done again.
+ * Writes to the store, and tracks whether that works. A failure is logged once; until the store can be written again,
+ * destinations hold new data in memory only.
  */
 import type { DestinationKeeping } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
@@ -8,15 +8,15 @@ import type { Changes, Store, Written } from '../store/index.js';
 
 export interface Writer {
   write(changes: Changes): Promise<Written>;
-  /** Notes what became of a write that was not made here. */
+  /** Notes the outcome of a write that was made elsewhere. */
   note(written: Written): Written;
-  /** Something could not be written, and not everything has been since. */
+  /** Whether a write has failed and no complete checkpoint has been written since. */
   isFailing(): boolean;
-  /** Everything has been written. */
+  /** Everything has been written again. */
   recover(): void;
 }
 
-/** `place`: where the store is, for people. */
+/** `place`: where the store is, for messages. */
 export function createWriter(
   store: Store,
   place: string,

@@ -1,7 +1,7 @@
 /**
- * The library's bridge: the sources, destinations and store that the program's commands open, in the hands of another
- * program. It ends no process, hears no signal and prints nothing; what it has to say it says to the logger that it is given.
- * A bridge is started once, and stopped once.
+ * The library's bridge: the sources, destinations and store of the program's commands, used from within another program. It
+ * never ends the process, handles no signals and prints nothing; messages go to the given logger. A bridge is started once and
+ * stopped once.
  */
 import { context } from '@opentelemetry/api';
 import { suppressTracing } from '@opentelemetry/core';
@@ -15,34 +15,34 @@ import { countdown, within } from '../util/within.js';
 import { type BridgeOptions, type MessageLogger, readOptions } from './options.js';
 import { closeRunning, createEnds, openRunning, type Running } from './running.js';
 
-/** A bridge inside a program: it begins with `start`, and ends with `stop`. */
+/** A bridge inside a program, from `start` to `stop`. */
 export interface Bridge {
   /**
-   * Opens the store, the destinations and every source, and begins to read; resolves when all of them are open. Rejects with
-   * a `ConfigurationError` where `data_dir` or a destination can't be used, and with a `SourceError` where a source can't be
-   * opened. A second call gives the same promise; after `stop` it rejects.
+   * Opens the store, the destinations and every source, and begins to read; resolves when all of them are open. Rejects with a
+   * `ConfigurationError` if `data_dir` or a destination can't be used, and with a `SourceError` if a source can't be opened. A
+   * second call returns the same promise; after `stop` it rejects.
    */
   start(): Promise<void>;
   /**
-   * Hands over an event of the catalog. Resolves when it has been applied, or refused; never rejects. An event that is not
-   * as the catalog has it is taken, and counted under `source.rejected`. Await each to be held to the bridge's pace: 16 MiB
-   * may wait, and what comes then is refused.
+   * Pushes an event of the catalog. Resolves when it has been applied or refused; never rejects. An event that does not match
+   * the catalog is taken, and counted under `source.rejected`. Await each push to keep to the bridge's pace: up to 16 MiB may
+   * wait, and events beyond that are refused.
    */
   push(event: WireEvent): Promise<PushOutcome>;
-  /** Resolves when every source of the options has ended, failed or been closed, with the failures; the log told them. */
+  /** Resolves when every source of the options has ended, failed or been closed, with the failures, which have been logged. */
   ended(): Promise<SourceError[]>;
   /**
-   * Collects the metrics and sends what has been read up to now, for at most this long; flushes processors and readers. True
-   * when nothing is pending any more. What waits in the correlator for something to come is not given out.
+   * Collects the metrics and sends what has been read so far, for at most `timeout_ms`; flushes processors and readers. True if
+   * nothing is pending any more. What waits in the correlator for later events is not emitted.
    */
   drain(timeout_ms: number): Promise<boolean>;
   /**
    * Stops reading, closes open runs with `shutdown` (with `data_dir` they stay open for the next start), drains for at most
-   * this long, 10 s by default, and shuts everything down, for which processors and readers get 1 s more. Resolves with the
-   * last counters. A second call gives the same promise; before `start` there is nothing to stop.
+   * `timeout_ms`, 10 s by default, and shuts everything down, for which processors and readers get 1 s more. Resolves with the
+   * final counters. A second call returns the same promise; before `start` there is nothing to stop.
    */
   stop(timeout_ms?: number): Promise<Summary>;
-  /** What has been done up to now; at any moment. */
+  /** The counts so far; available at any time. */
   counters(): Summary;
 }
 
@@ -61,7 +61,7 @@ const REFUSED: Readonly<Record<Exclude<PushOutcome, 'taken'>, string>> = {
   invalid_json: 'an event that can not be written as JSON was pushed, and refused',
 };
 
-/** Whole messages: what is only for machines is left out. What the program's logger throws stops nothing. */
+/** Passes on messages without the fields, which are for machines. Errors thrown by the program's logger are ignored. */
 function toLogger(logger: MessageLogger | undefined): Logger {
   const say =
     (level: keyof MessageLogger) =>
@@ -69,13 +69,13 @@ function toLogger(logger: MessageLogger | undefined): Logger {
       try {
         logger?.[level](message ?? String(fields));
       } catch {
-        // There is nobody else to tell.
+        // There is nowhere else to report it.
       }
     };
   return { info: say('info'), warn: say('warn'), error: say('error') };
 }
 
-/** What was refused was a line like any other, but for where it was counted. */
+/** Adds the refused events, which are lines like any other but counted elsewhere. */
 function withRefused(summary: Summary, refused: Record<string, number>): Summary {
   const { source } = summary;
   const rejected = { ...source.rejected };
@@ -83,7 +83,7 @@ function withRefused(summary: Summary, refused: Record<string, number>): Summary
   return { ...summary, source: { ...source, lines: source.lines + sum(refused), rejected } };
 }
 
-/** Says each reason once; all of them are counted. */
+/** Logs each reason once; all refusals are counted. */
 function createRefusalLog(logger: Logger): (outcome: PushOutcome) => void {
   const said = new Set<PushOutcome>(['taken']);
   return (outcome) => {
@@ -98,10 +98,10 @@ const isDelivered = ({ destinations }: Summary): boolean =>
     .flatMap((signals) => Object.values(signals))
     .every(({ pending }) => pending === 0);
 
-/** What the bridge sends is no part of what the program around it traces. */
+/** Excludes the bridge's own requests from the tracing of the embedding program. */
 const untraced = <T>(act: () => T): T => context.with(suppressTracing(context.active()), act);
 
-/** Makes a bridge; nothing is opened yet. Throws a `ConfigurationError` where an option is wrong. */
+/** Creates a bridge without opening anything. Throws a `ConfigurationError` if an option is wrong. */
 export function createBridge(options: BridgeOptions): Bridge {
   const plan = readOptions(options);
   const logger = toLogger(plan.logger);
@@ -124,7 +124,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       },
     );
 
-  /** What runs once the start is over, which is waited for no longer than this. */
+  /** The running bridge, once it has started; waits for that for `limit_ms` at most. */
   async function started(limit_ms: number): Promise<Running | undefined> {
     let running: Running | undefined;
     const opened = starting?.then((each) => {

@@ -1,6 +1,6 @@
 /**
- * The options of the library, checked once and made into what a start needs. Destinations are the records of the
- * configuration file, with what is documented of them there; beside them stand OpenTelemetry's own processors and readers.
+ * The options of the library, checked once and turned into what a start needs. Destinations are records as in the configuration
+ * file, and documented there; OpenTelemetry's own processors and readers can be given as well.
  */
 import type { LogRecordProcessor } from '@opentelemetry/sdk-logs';
 import type { IMetricReader } from '@opentelemetry/sdk-metrics';
@@ -26,36 +26,36 @@ import { flag, strictSettings } from '../util/schema.js';
 import { check, wrong } from './configuration-error.js';
 import { type LibrarySource, readSources, type SourceRecord } from './sources.js';
 
-/** Takes whole messages; `console`, pino and winston are such. */
+/** Takes complete messages; `console`, pino and winston qualify. */
 export interface MessageLogger {
   info(message: string): unknown;
   warn(message: string): unknown;
   error(message: string): unknown;
 }
 
-/** OpenTelemetry's own, of the program around the bridge. One of the three at least. */
+/** OpenTelemetry's processors and readers of the embedding program. At least one of the three. */
 export interface ProcessorRecord {
-  /** Its key in the counters; `otel`, then `otel-2`, … by default. */
+  /** The key in the counters; `otel`, then `otel-2`, … by default. */
   name?: string | undefined;
-  /** Gets every span when it has ended: `onEnd`, never `onStart`. */
+  /** Receives every span when it has ended: `onEnd`, never `onStart`. */
   span_processor?: SpanSink | undefined;
-  /** Gets every log record. */
+  /** Receives every log record. */
   log_record_processor?: LogRecordProcessor | undefined;
-  /** Collects the metrics when it wants to. It may belong to no other `MeterProvider`. */
+  /** Collects the metrics at its own pace. It must not belong to another `MeterProvider`. */
   metric_reader?: IMetricReader | undefined;
 }
 
-/** What `createBridge` is given; where something is wrong with it, that throws a `ConfigurationError`. */
+/** The options of `createBridge`, which throws a `ConfigurationError` if one is wrong. */
 export interface BridgeOptions {
   /** Where events come from, besides `push`: records, or sources of your own. */
   sources?: readonly (SourceRecord | Source)[] | undefined;
-  /** Where telemetry goes: records as in the configuration file's `to`, and OpenTelemetry's processors. One at least. */
+  /** Where telemetry goes: records as in the configuration file's `to`, and OpenTelemetry's processors. At least one. */
   destinations: readonly (DestinationRecord | ProcessorRecord)[];
   /** Record inputs, outputs and reasoning text, with secrets redacted. Default: false. */
   content?: boolean | undefined;
-  /** Where to keep what the next start needs; absent: nothing is kept. One bridge at a time may use it. */
+  /** Where to store what the next start needs; if absent, nothing is stored. Only one bridge at a time may use it. */
   data_dir?: string | undefined;
-  /** Whether transcripts that are there already are told from their start. Default: false. */
+  /** Whether existing transcripts are read from their start. Default: false. */
   from_start?: boolean | undefined;
   /** As in the configuration file. */
   limits?: z.input<typeof limitsSchema> | undefined;
@@ -63,11 +63,11 @@ export interface BridgeOptions {
   store?: z.input<typeof storeSchema> | undefined;
   /** How long events wait for each other, and how much is remembered; `DEFAULT_LIMITS` by default. */
   correlator?: GivenLimits | undefined;
-  /** Absent: nothing is logged. */
+  /** If absent, nothing is logged. */
   logger?: MessageLogger | undefined;
 }
 
-/** What is left of the options once they are checked. */
+/** The checked options. */
 export interface BridgePlan {
   settings: StartSettings;
   sources: LibrarySource[];
@@ -106,13 +106,13 @@ const processorSchema = strictSettings({
 
 const PROCESSOR_KEYS = ['span_processor', 'log_record_processor', 'metric_reader'] as const;
 
-/** What processors are named by where they have no name, as presets name other destinations. */
+/** The name of processors without one, as other destinations are named by their preset. */
 const OTEL = 'otel';
 
 type NamedProcessors = ProcessorRecord & { preset: typeof OTEL };
 
 function readDestination(record: unknown, place: string): DestinationRecord | NamedProcessors {
-  // Each of the two kinds refuses the other's keys, which may stand there as not given.
+  // Each of the two kinds rejects the other's keys, which are allowed here if undefined.
   const value = isObject(record) ? withoutUndefined(record) : {};
   const is_processor = PROCESSOR_KEYS.some((key) => key in value);
   if (is_processor) return { ...check(processorSchema, value, place), preset: OTEL };

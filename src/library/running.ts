@@ -1,6 +1,6 @@
 /**
- * A bridge of the library while it runs: opened from its plan with what the program's commands use, and closed within a
- * bound. What was opened before something failed is closed again.
+ * A running bridge of the library: opened from its plan with the parts that the program's commands use, and closed within a
+ * time limit. If opening fails, what was already open is closed again.
  */
 import { type ComposedBridge, composeBridge } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
@@ -24,24 +24,24 @@ export interface Running {
   reading: Promise<unknown>;
 }
 
-/** What a bridge has before it runs. */
+/** The parts of a bridge before it runs. */
 export interface Prepared {
   plan: BridgePlan;
   logger: Logger;
   pushed: PushedSource;
-  /** The counts that the bridge's own metrics tell. */
+  /** The counts that the bridge's own metrics report. */
   counters(): Summary;
   ends: Ends;
   /** Aborts when the bridge is told to stop. */
   stopping: AbortSignal;
-  /** Aborts when it is stopped, and the time for that is over before all sources are open. */
+  /** Aborts when the bridge is stopped and its time is over before all sources are open. */
   giving_up: AbortSignal;
 }
 
-/** A destination that answers for nothing for so long holds up the reading of recordings no longer. */
+/** A destination that answers nothing for this long no longer delays the reading of recordings. */
 const STALLED_MS = 60_000;
 
-/** A recording can be read again, so that it is read no faster than the destinations take what comes of it. */
+/** Reads a recording no faster than the destinations take the results, which is possible since it can be read again. */
 function paced(source: Source, catchUp: () => Promise<void>): Source {
   async function* read(items: Awaited<ReturnType<Source['open']>>): typeof items {
     for await (const item of items) {
@@ -52,7 +52,7 @@ function paced(source: Source, catchUp: () => Promise<void>): Source {
   return { ...source, open: async () => read(await source.open()) };
 }
 
-/** Those of the options; nothing is opened yet. */
+/** Creates the sources of the options without opening them. */
 function createSources(
   { sources, settings }: BridgePlan,
   { keep }: Keeping,
@@ -107,7 +107,7 @@ function compose(keeping: Keeping, prepared: Prepared): ComposedBridge {
   });
 }
 
-/** `onComposed` is told the bridge before its sources are opened, for its counts. */
+/** `onComposed` gets the bridge before its sources are opened, for its counts. */
 export async function openRunning(
   prepared: Prepared,
   onComposed: (composed: ComposedBridge) => void,
@@ -118,7 +118,7 @@ export async function openRunning(
     onComposed(composed);
     await composed.open(prepared.giving_up);
     const reading = composed.read();
-    // Whoever stops the bridge is told; until then nobody may wait for what does not come.
+    // A bug in reading is reported by `stop`; until then nobody may wait for an end that never comes.
     reading.catch(prepared.ends.close);
     return { composed, keeping, reading };
   } catch (error) {
@@ -128,10 +128,10 @@ export async function openRunning(
   }
 }
 
-/** A source that does not end when it is closed takes no more than this of the time: the rest is for what was read. */
+/** The share of the time for sources that do not end when they are closed; the rest is for sending what was read. */
 const READING_SHARE = 0.5;
 
-/** What waits to be read when the time is over is refused within a turn of the event loop. */
+/** Lines that still wait to be read when the time is over are refused within a turn of the event loop. */
 const REFUSAL_MS = 100;
 
 export async function closeRunning(
@@ -151,7 +151,7 @@ export async function closeRunning(
   }
 }
 
-/** When the sources of the options have ended, and how. */
+/** When the sources of the options have ended, and with which failures. */
 export type Ends = ReturnType<typeof createEnds>;
 
 export function createEnds() {
@@ -172,7 +172,7 @@ export function createEnds() {
       if (failure !== undefined) failures.push(failure);
       if (open.size === 0) resolve(failures);
     },
-    /** Nothing more is read, whatever has not ended. */
+    /** Ends the wait: nothing more is read, even from sources that have not ended. */
     close: () => resolve(failures),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * The sources of the library: plain records, which stand for what `--from` takes, and sources of the program's own.
+ * The sources of the library: plain records that correspond to values of `--from`, and sources of the program's own.
  */
 import { z } from 'zod';
 import type { Logger } from '../model/logger.js';
@@ -34,11 +34,11 @@ const sourceSchema = z.discriminatedUnion('kind', [
   }),
 ]);
 
-/** A source by its kind and settings; docs/library.md has a table of them. */
+/** A source by its kind and settings; docs/library.md lists them. */
 export type SourceRecord = z.infer<typeof sourceSchema>;
 type RecordOf<K extends SourceRecord['kind']> = Extract<SourceRecord, { kind: K }>;
 
-/** What the bridge reads, by how it is opened. */
+/** A source of the bridge, by how it is opened. */
 export type LibrarySource =
   | { name: string; wanted: WantedSource }
   | { name: string; paths: string[] }
@@ -56,7 +56,7 @@ function addressName({ path, host, port }: RecordOf<'socket' | 'listen'>, place:
   throw wrong(place, 'must have either a path (a Unix socket) or a port, with its host');
 }
 
-/** As it would stand after `--from`. */
+/** The source's name, as a value of `--from`. */
 function nameOf(record: Exclude<SourceRecord, RecordOf<'recordings'>>, place: string): string {
   switch (record.kind) {
     case 'stdin':
@@ -88,7 +88,7 @@ function readRecord(record: SourceRecord, place: string): LibrarySource {
   return { name: parsed.name, wanted: { ...parsed, ...(has_secret ? { secrets } : {}) } };
 }
 
-/** Throws a `ConfigurationError`. No two may have the same name: what is kept of a source is kept under it. */
+/** Throws a `ConfigurationError`. Names must be unique, since the persisted position of a source is stored under its name. */
 export function readSources(values: unknown[], taken: string): LibrarySource[] {
   const sources: LibrarySource[] = [];
   for (const [index, value] of values.entries()) {
@@ -119,7 +119,7 @@ const isBatch = ({ kind, stream, lines, arrival_ms }: Json): boolean =>
 const isItem = (item: unknown): boolean =>
   isObject(item) && (isBatch(item) || (item.kind === 'status' && typeof item.message === 'string'));
 
-/** A program in JavaScript is held to no type: what can't be read would fail far from where it came from. */
+/** A JavaScript program is bound to no type: invalid items would fail far from their origin. */
 async function* checkItems<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
   for await (const item of items) {
     if (!isItem(item))
@@ -130,7 +130,7 @@ async function* checkItems<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
   }
 }
 
-/** What a source of the program's own throws is its failure, and takes nothing with it. It can't be told where to go on. */
+/** Turns errors of a program's own source into failures of that source alone. Such a source can't be told where to resume. */
 export function guardSource(source: Source, logger: Logger): Source {
   const { name } = source;
 

@@ -1,17 +1,19 @@
 /**
- * The run ids by which OpenClaw names a run that goes on with a request after its sub-agents are done: an "announce" run.
- * The id says which child runs it reports on, and ids nest where a child was itself such a run.
+ * Run ids of "announce" runs: with these OpenClaw continues a request after its sub-agents are done. The id names the child
+ * runs that the run reports on, and ids nest if a child was itself an announce run.
  */
 
 export const ANNOUNCE_PREFIX = 'announce:';
 
-/** A run that an announce run reports on. Protocol 3 tells the session with it; a nested id has its own. */
+/**
+ * A run that an announce run reports on. In protocol 3 the id includes its session key; a nested announce id contains its own.
+ */
 export interface AnnouncedRun {
   run_id: string;
   session_key?: string;
 }
 
-/** Cuts a list at the commas that stand outside of nested announce ids, which open with `announce:` and close with `:yield-<n>`. */
+/** Splits a list at the commas outside nested announce ids, which open with `announce:` and close with `:yield-<n>`. */
 function splitList(list: string): string[] {
   const items: string[] = [];
   let depth = 0;
@@ -29,9 +31,9 @@ function splitList(list: string): string[] {
 }
 
 /**
- * The runs that an announce run's id names, or undefined where the run is none.
- * Protocol 4: `announce:requester-settle:<agent id>:<session key>:<run ids, comma separated>:yield-<n>`;
- * protocol 3: `announce:v1:<child's session key>:<child's run id>`.
+ * The runs that an announce run's id names, or undefined if the run is not an announce run. Protocol 4:
+ * `announce:requester-settle:<agent id>:<session key>:<run ids, comma separated>:yield-<n>`; protocol 3: `announce:v1:<child's
+ * session key>:<child's run id>`.
  */
 export function parseAnnounceRunId(run_id: string, session_key: string): AnnouncedRun[] | undefined {
   if (!run_id.startsWith(ANNOUNCE_PREFIX)) return undefined;

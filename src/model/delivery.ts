@@ -1,12 +1,12 @@
 /**
- * The contract between the correlator's side and where telemetry goes: a destination takes what is emitted, delivers it in
- * its own time, and can say at any moment what became of it.
+ * The contract between the pipeline and the destinations of telemetry: a destination accepts emissions, delivers them in its
+ * own time, and can report at any moment what became of them.
  */
 import type { Capture, RecordChange, SavedRecord } from './record.js';
 import type { Emission } from './telemetry.js';
 
 export const SIGNALS = ['traces', 'metrics', 'logs'] as const;
-/** What is counted, and may be sent, apart from the others. */
+/** Signals are counted separately, and can be sent separately. */
 export type Signal = (typeof SIGNALS)[number];
 
 /**
@@ -19,11 +19,11 @@ export interface SignalCounts {
   pending: number;
   /** Refused by the backend, by reason. */
   rejected: Record<string, number>;
-  /** Given up by the bridge, by reason. */
+  /** Dropped by the bridge, by reason. */
   dropped: Record<string, number>;
 }
 
-/** Something that went wrong with a request; the message holds no secrets. */
+/** Something that went wrong with a request. The message holds no secrets. */
 export interface DeliveryProblem {
   /** Epoch milliseconds. */
   at_ms: number;
@@ -33,82 +33,84 @@ export interface DeliveryProblem {
 /** Counts of the signals that a destination takes. */
 export type DestinationCounts = Partial<Record<Signal, SignalCounts>>;
 
-/** The keys of what is pending begin so, then come the destination and the signal; and those of what was refused for good. */
+/** Key prefixes of the records of pending items, followed by destination and signal, and of dead letters. */
 export const OUTBOX_PREFIX = 'outbox/';
 export const DEAD_LETTERS_PREFIX = 'dead/';
 
-/** What was answered since the last checkpoint, of one signal of one destination. */
+/** Items of one signal of one destination that were acknowledged since the last checkpoint. */
 export interface Answers {
-  /** Of items that no checkpoint holds: what tells them from others, in any process, each with its length behind it. */
+  /**
+   * Identities of acknowledged items that are in no checkpoint, each followed by its length. They are the same in any process.
+   */
   ids: Uint8Array;
-  /** Of items that one does: their places in their record, by its key. */
+  /** Indexes of acknowledged items within their checkpoint record, by record key. */
   places: Record<string, number[]>;
 }
 
-/** What is to be written down between two checkpoints: records that are no longer wanted, and what has been answered. */
+/** Changes to be written between two checkpoints: obsolete records, dead letters, and acknowledgements. */
 export interface Outgoing {
   changes: RecordChange[];
   answers: Answers;
 }
 
-/** What a destination keeps beyond its process, for whoever writes it down. */
+/** The part of a destination that persists its pending items, for the module that writes them. */
 export interface DestinationKeeping {
-  /** The keys of its records begin so. */
+  /** Prefixes of the keys of its records. */
   prefixes: string[];
-  /** By signal. Not to be asked for while a capture goes on. */
+  /** By signal. Must not be called while a capture is running. */
   takeAnswers(): Partial<Record<Signal, Outgoing>>;
-  /** Everything that is pending and not written down yet. `written` tells what became of it. */
+  /** Everything that is pending and not persisted yet. `written` reports whether the capture was committed. */
   capture(): Capture & { written(ok: boolean): void };
-  /** What an earlier process was answered for has come again, as far as it does. */
+  /** Replay is over: unmatched acknowledgements of the previous process can be forgotten. */
   endRestore(): void;
-  /** What is written down takes up so many bytes. */
+  /** Size of its records in the store, in bytes. */
   bytes(): number;
-  /** Gives up the oldest that is on the disk alone, of this destination's largest signal; false where there is none. */
+  /** Drops the oldest items that are only on the disk, of the largest signal that has any; false if none has. */
   dropOldest(): boolean;
-  /** What the smallest of its signals may hold in memory, in estimated bytes. */
+  /** The smallest memory limit of its signals, in estimated bytes. */
   memory_limit_bytes: number;
-  /** Whether anything can be written down from here on. Until it is told it can. */
+  /** Reports whether the store is writable. Assumed to be until called. */
   setWritable(is_writable: boolean): void;
-  /** The process ends: what is in no record, and comes from nowhere again, is given up. */
+  /** The process ends: drops the items that are in no record and that no later process can produce again. */
   giveUpUnkept(message: string): void;
-  /** Memory is short until the next checkpoint. */
+  /** Whether a checkpoint is needed: memory is short, or parts of a divided item wait to be persisted. */
   isPressed(): boolean;
-  /** Epoch milliseconds since when the oldest of what is pending has been, by signal. */
+  /** By signal, when the oldest pending item was accepted, in epoch milliseconds. */
   since(): Partial<Record<Signal, number>>;
 }
 
-/** Where telemetry goes. It keeps what it has accepted until it is answered for, or given up and counted. */
+/** A destination of telemetry. It holds what it has accepted until that is acknowledged, or rejected or dropped and counted. */
 export interface Destination {
   /** Its key in the summary. */
   name: string;
-  /** False where it makes no use of previews and corrections. */
+  /** False if it does not use previews and corrections. Default: true. */
   takes_previews?: boolean;
-  /** False where it makes no use of log records. */
+  /** False if it does not use log records. Default: true. */
   takes_logs?: boolean;
-  /** `is_kept`: the next process would give it out as well; default: true. */
+  /** `is_kept`: the next process could produce the emission again. Default: true. */
   accept(emission: Emission, is_kept?: boolean): void;
-  /** Collects the metrics since the last time. They are queued, and sent once `sendMetrics` allows it. */
+  /** Collects the metrics since the last collection. They are queued until `sendMetrics` is called. */
   collectMetrics(is_kept?: boolean): Promise<void>;
-  /** What was collected may be sent: from here on a crash would not count it a second time. */
+  /** Allows collected metrics to be sent: from now on a crash would not count them twice. */
   sendMetrics(): void;
-  /** Absent where nothing is kept beyond the process. */
+  /** Absent if nothing is persisted. */
   keeping?: DestinationKeeping;
   summary(): DestinationCounts;
-  /** The last thing that went wrong, by signal. */
+  /** The last problem of each signal. */
   problems?(): Partial<Record<Signal, DeliveryProblem>>;
-  /** Spans, data points and records that are not answered for yet. */
+  /** Number of spans, data points and log records that are neither delivered, rejected nor dropped yet. */
   pending(): number;
-  /** More waits in memory than a backend that keeps up leaves there. */
+  /** Whether more waits in memory than a backend that keeps up would leave there. */
   isCrowded?(): boolean;
   /** Resolves when nothing is pending. */
   idle(): Promise<void>;
-  /** Gives up what is in flight; what is pending stays counted as that. */
+  /** Aborts requests in flight; what is pending stays counted as pending. */
   close(): Promise<void>;
 }
 
-/** What an earlier process left, for the destinations of this one. */
+/** The previous process's saved state, for the destinations of this one. */
 export interface SavedDeliveries {
-  /** Under which its metrics were counted, and go on; absent where they are counted anew. */
+  /** The instance id under which the previous process counted its metrics, which continue; undefined if they start anew. */
   instance_id?: string | undefined;
   entries(prefix: string): Iterable<SavedRecord>;
   read(key: string): Uint8Array | undefined;

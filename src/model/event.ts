@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 
-/** Latest instant that a JavaScript Date can hold, in epoch milliseconds. */
+/** Latest time that a JavaScript Date can hold, in epoch milliseconds. */
 const MAX_EPOCH_MS = 8.64e15;
 
 const NOT_A_TIME =
@@ -13,12 +13,12 @@ const NOT_A_TIME =
 
 const name = z.string().min(1);
 const epochMs = z.number().min(0).max(MAX_EPOCH_MS);
-/** Epoch milliseconds, or an RFC 3339 date-time, which `decode` turns into epoch milliseconds. */
+/** Epoch milliseconds, or an RFC 3339 date-time, which `decode` converts to epoch milliseconds. */
 const instant = z.union([epochMs, z.iso.datetime({ offset: true, error: NOT_A_TIME })], {
   error: NOT_A_TIME,
 });
 const count = z.int().min(0);
-/** US dollars. More is a mistake, and one of these would make a sum of costs useless for good. */
+/** US dollars. A larger value is a mistake, and a single one would make a sum of costs useless for good. */
 const costUsd = z.number().min(0).max(1e12);
 const anyJson = z.unknown();
 
@@ -35,13 +35,13 @@ const common = {
   event_id: name.optional(),
   traceparent: z.string().optional(),
   channel: name.optional(),
-  /** Something of this run was missed and could not be had again. */
+  /** Part of this run was missed and could not be recovered. */
   gap: z.boolean().optional(),
 };
 
 /**
- * The zod schema of one event as a line of catalog NDJSON has it, told apart by `type`; docs/events.md says what each field means.
- * Fields that it does not know are allowed, and left out of what it gives.
+ * The zod schema of one event, as a line of catalog NDJSON has it, discriminated by `type`; docs/events.md explains each field.
+ * Unknown fields are allowed, and removed from the result.
  */
 export const agentEventSchema = z.discriminatedUnion('type', [
   z.object({
@@ -68,9 +68,9 @@ export const agentEventSchema = z.discriminatedUnion('type', [
     error: errorDetail.optional(),
     stop_reason: name.optional(),
     output: anyJson.optional(),
-    /** The run ended by yielding: a later run of its session goes on with the same request. */
+    /** The run ended by yielding: a later run of its session continues the same request. */
     yielded: z.boolean().optional(),
-    /** False: the run was told to end and its last events still come; its end is another `agent.finished`. */
+    /** False: the run was ordered to end and its last events are still to come; its end is another `agent.finished`. */
     settled: z.boolean().optional(),
   }),
   z.object({
@@ -101,7 +101,7 @@ export const agentEventSchema = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('subagent.spawned'),
     ...common,
-    /** The child's run, where it is known. */
+    /** The child's run, if it is known. */
     run_id: name.optional(),
     parent_session_key: name,
     parent_run_id: name.optional(),
@@ -133,7 +133,7 @@ export const agentEventSchema = z.discriminatedUnion('type', [
     started_at: instant.optional(),
     ended_at: instant.optional(),
     finish_reason: name.optional(),
-    /** The call failed. Without `response_id` and `message_id` it is the run's open step that failed. */
+    /** The call failed. Without `response_id` and `message_id` the run's open step failed. */
     error: errorDetail.optional(),
   }),
   z.object({
@@ -146,7 +146,7 @@ export const agentEventSchema = z.discriminatedUnion('type', [
   }),
 ]);
 
-/** An event as it stands on the wire: instants may still be text. */
+/** An event in its wire form: times may still be text. */
 export type WireEvent = z.infer<typeof agentEventSchema>;
 /** `agent.started`, `tool.call`, … */
 export type EventType = WireEvent['type'];
@@ -161,7 +161,7 @@ type Normalised<E> = E extends WireEvent
     } & ('started_at' extends keyof E ? { started_at?: number; ended_at?: number } : unknown)
   : never;
 
-/** An event inside the bridge: every instant is epoch milliseconds. */
+/** An event inside the bridge: every time is in epoch milliseconds. */
 export type AgentEvent = Normalised<WireEvent>;
 /** The events of one type. */
 export type EventOf<T extends EventType> = Extract<AgentEvent, { type: T }>;
@@ -169,7 +169,7 @@ export type ErrorDetail = z.infer<typeof errorDetail>;
 
 const toEpochMs = (value: number | string): number => (typeof value === 'number' ? value : Date.parse(value));
 
-/** Turns the instants of a checked event into epoch milliseconds. */
+/** Converts the times of a valid event to epoch milliseconds. */
 export function normaliseInstants(event: WireEvent): AgentEvent {
   const normal: Record<string, unknown> = { ...event, ts: toEpochMs(event.ts) };
   if (event.type === 'llm.tokens') {
@@ -179,7 +179,7 @@ export function normaliseInstants(event: WireEvent): AgentEvent {
   return normal as AgentEvent;
 }
 
-/** The JSON Schema (draft 2020-12) of one line of catalog NDJSON; unknown fields are allowed and passed over. */
+/** The JSON Schema (draft 2020-12) of one line of catalog NDJSON; unknown fields are allowed and ignored. */
 export function eventJsonSchema(): Record<string, unknown> {
   const { $schema, ...schema } = z.toJSONSchema(agentEventSchema, { io: 'input' });
   return { $schema, title: 'openclaw-otel-bridge event, catalog version 1', ...schema };

@@ -1,13 +1,13 @@
 /**
- * A cheap look at what may be an event: it passes only what the catalog takes as it stands, so that the schema itself is asked
- * about the rest alone, and for what is wrong with it. It is made of the schema, and says nothing that the schema does not.
+ * A cheap check for valid events. It passes only what the catalog accepts unchanged, so that the zod schema has to parse only
+ * the rest, and to find what is wrong with it. It is compiled from the catalog's JSON Schema and adds no rules of its own.
  */
 import { isObject } from '../util/json.js';
 import { type AgentEvent, eventJsonSchema } from './event.js';
 
 type Check = (value: unknown) => boolean;
 
-/** The part of JSON Schema that the catalog is made of. */
+/** The part of JSON Schema that the catalog uses. */
 interface Schema {
   type?: 'string' | 'number' | 'integer' | 'boolean' | 'object';
   const?: unknown;
@@ -17,7 +17,7 @@ interface Schema {
   minLength?: number;
   minimum?: number;
   maximum?: number;
-  /** A text in this form is looked at by the schema itself. */
+  /** Strings with a format are left to the zod schema. */
   format?: string;
   properties?: Record<string, Schema>;
   required?: string[];
@@ -25,9 +25,9 @@ interface Schema {
 
 const isNever: Check = () => false;
 
-/** How a value of each type is looked at. */
+/** Compiles the check for a value of each type. */
 const COMPILERS: Readonly<Record<NonNullable<Schema['type']>, (schema: Schema) => Check>> = {
-  // Of a form that a text must have, only the schema itself knows.
+  // Only the zod schema can check a format.
   string: ({ format, minLength = 0 }) =>
     format === undefined ? (value) => typeof value === 'string' && value.length >= minLength : isNever,
   number: ({ minimum = -Infinity, maximum = Infinity }) => {
@@ -49,7 +49,7 @@ function compile({ anyOf, enum: values, ...schema }: Schema): Check {
   return (value) => value !== null && value !== undefined;
 }
 
-/** A field that is not in the catalog is passed over by the schema, which leaves it out. */
+/** An unknown field fails the check, since the zod schema would remove it. */
 function compileObject({ properties = {}, required = [] }: Schema): Check {
   const fields = new Map(
     Object.entries(properties).map(([key, schema]) => [
@@ -76,7 +76,7 @@ function compileEvents(): ReadonlyMap<unknown, Check> {
 
 let checks: ReadonlyMap<unknown, Check> | undefined;
 
-/** True only where the catalog takes the value, leaves nothing out of it, and its instants are numbers already. */
+/** True only if the catalog accepts the value and removes nothing from it, and its times are numbers already. */
 export function isPlainEvent(value: Record<string, unknown>): value is AgentEvent {
   checks ??= compileEvents();
   return checks.get(value.type)?.(value) === true;

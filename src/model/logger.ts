@@ -1,6 +1,6 @@
 /**
- * The contract of a logger, as far as the bridge uses one; pino is one. The message says all that the fields do: those are
- * for machines.
+ * The part of a logger's interface that the bridge uses; pino has it. A message is complete without its fields, which are for
+ * machines.
  */
 
 /** Logs one message. */
@@ -9,7 +9,7 @@ export interface LogMethod {
   (fields: Record<string, unknown>, message: string): void;
 }
 
-/** Where the bridge says what happens. */
+/** The log of the bridge. */
 export interface Logger {
   info: LogMethod;
   warn: LogMethod;

@@ -1,13 +1,13 @@
 /**
- * OpenClaw masks what looks like a bot's token in what it stores of a message, and takes a run id that names a session whose id ends in
- * digits for one: `…561707452823:f75e5b34-…-1f7e09b44b99` becomes `…561707…4b99`.
+ * OpenClaw masks what looks like a bot token in the messages that it stores. A run id that names a session whose id ends in
+ * digits looks like one: `…561707452823:f75e5b34-…-1f7e09b44b99` becomes `…561707…4b99`.
  */
 
 const MASK = '…';
 
 export const isMasked = (id: string): boolean => id.includes(MASK);
 
-/** Whether this is that id with pieces of it masked. */
+/** Whether `told` is `id` with pieces of it masked. */
 export function isMaskOf(told: string, id: string): boolean {
   const [first = '', ...pieces] = told.split(MASK);
   const last = pieces.pop();

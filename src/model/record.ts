@@ -1,46 +1,46 @@
 /**
- * What is kept between two starts, in the terms of whoever keeps it: records under keys. The store writes them down; the
- * stages that have something to keep say it in these terms, and know no store.
+ * The contract for state that is kept between two starts: records under keys. The store writes them; the stages that have such
+ * state use this contract and do not depend on the store.
  */
 
 /**
- * A record is put, or with no value removed. Keys are text of at most 1,000 bytes of UTF-8, and stand in the order of their bytes;
- * values are opaque to whoever keeps them.
+ * A change of one record: it is put, or removed if there is no value. Keys are text of at most 1,000 bytes of UTF-8, ordered by
+ * their bytes; values are opaque to the store.
  */
 export interface RecordChange {
   key: string;
   value?: Uint8Array;
 }
 
-/** A record that was kept, as it is given back at the next start. */
+/** A saved record, as it is returned at the next start. */
 export interface SavedRecord {
   key: string;
   value: Uint8Array;
 }
 
 /**
- * A state as it was at one instant, turned into records a piece at a time, so that nobody has to wait for all of it: what is
- * about to change meanwhile is turned into its record before that.
+ * State as of one point in time, turned into records piece by piece, so that nothing has to wait for all of it: a value that is
+ * about to change meanwhile is turned into its record first.
  */
 export interface Capture {
-  /** Turns at most `max_records` more of what has changed into records, added to `changes`; true once all are. */
+  /** Turns at most `max_records` more changes into records, added to `changes`; true once all are. */
   advance(max_records: number): boolean;
-  /** What has changed since the capture before, and was not taken yet; complete once `advance` has told so. */
+  /** The changes since the previous capture that were not taken yet; complete once `advance` has returned true. */
   readonly changes: RecordChange[];
-  /** Gives out the changes that are there, so that nothing keeps them here. */
+  /** Returns the changes so far and removes them from the capture. */
   take(): RecordChange[];
 }
 
-/** The capture of a stage: all of its records but a few stand under keys that none had before. */
+/** A capture of which most records have new keys, so they can be written before the final transaction. */
 export interface StagedCapture extends Capture {
   /**
-   * Hands out the changes that may be written before the last transaction, in any number of them: they have no effect until that
-   * one, which has all the others, is written.
+   * Returns changes that may be written early, in any number of batches. They take effect only when the final transaction,
+   * which has all other changes, commits.
    */
   takeAhead(): RecordChange[];
 }
 
-/** Several captures of the same instant as one. */
+/** Joins several captures of the same point in time. */
 export function joinCaptures(captures: readonly Capture[]): Capture {
   return {
     advance: (max_entries) => captures.every((capture) => capture.advance(max_entries)),
@@ -53,12 +53,12 @@ export function joinCaptures(captures: readonly Capture[]): Capture {
 
 const NEWLINE = 0x0a;
 
-/** A record of a header, as one line of JSON, and what it is about, in pieces. */
+/** Joins a header, as one line of JSON, and the pieces of a body to a record. */
 export function joinRecord(header: object, body: readonly Uint8Array[]): Uint8Array {
   return Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), ...body]);
 }
 
-/** Throws where it is no such record. The body is a view. */
+/** Splits a record into header and body; throws if it is not one. The body is a view. */
 export function splitRecord(value: Uint8Array): { header: unknown; body: Uint8Array } {
   const end = value.indexOf(NEWLINE);
   return {
@@ -67,5 +67,5 @@ export function splitRecord(value: Uint8Array): { header: unknown; body: Uint8Ar
   };
 }
 
-/** A number of a record's key, so that keys stand in the order of their numbers. */
+/** A number as part of a record's key, padded so that keys sort by it. */
 export const keyNumber = (number: number): string => number.toString(16).padStart(12, '0');

@@ -1,4 +1,4 @@
-/** OpenClaw's session keys, as far as they can be read: `agent:<agent id>:…`. Other producers' keys are any text. */
+/** OpenClaw's session keys, as far as their form is known: `agent:<agent id>:…`. Other producers' keys are any text. */
 
 /** The agent that a session key names. */
 export const agentOfSession = (session_key: string): string | undefined =>

@@ -1,14 +1,14 @@
 /**
- * What the correlator says and the exporters send: spans, log records and measurements, as plain data under the names of
- * the current GenAI conventions (profile `latest`). A destination's profile renames them; nothing else does.
+ * What the correlator emits and the exporters send: spans, log records and measurements, as plain data under the names of the
+ * current GenAI conventions (profile `latest`). A destination's profile renames them; nothing else does.
  */
 
-/** What an attribute may hold. */
+/** The value of an attribute. */
 export type AttributeValue = string | number | boolean | string[];
-/** What is undefined is not known, and is as if it were not there. */
+/** An undefined value is not known, and treated as absent. */
 export type Attributes = Record<string, AttributeValue | undefined>;
 
-/** What names a span. */
+/** Identifies a span. */
 export interface SpanReference {
   /** 32 lower-case hex digits. */
   trace_id: string;
@@ -39,19 +39,19 @@ export interface SpanRecord extends SpanReference {
   start_ms: number;
   /** Epoch milliseconds; absent while the span is open. */
   end_ms?: number | undefined;
-  /** Present where the span ended in an error; also the status message, where there is one. */
+  /** Present if the span ended in an error; `message`, if there is one, is the status message. */
   error?: { type: string; message?: string } | undefined;
   attributes: Attributes;
-  /** On a run that reports on others: the spans of those. */
+  /** On a run that reports on others: their spans. */
   links: SpanReference[];
   events: SpanEvent[];
-  /** On every span of a sub-agent: the agent id of the run that it hangs under. */
+  /** On every span of a sub-agent: the agent id of its parent run. */
   parent_agent_id?: string | undefined;
-  /** On a run that goes on with a request after a yield. */
+  /** On a run that continues a request after a yield. */
   is_continuation?: boolean | undefined;
 }
 
-/** The record of one event, on the span that it is about; both ids are empty where that is not known. */
+/** The log record of one event, on the span that it is about; both ids are empty if that is not known. */
 export interface LogRecord extends SpanReference {
   /** `openclaw.tool_call`, `openclaw.agent_finished`, … */
   event_name: string;
@@ -63,7 +63,7 @@ export interface LogRecord extends SpanReference {
   attributes: Attributes;
 }
 
-/** The counters and histograms that the correlator measures for. */
+/** The counters and histograms that the correlator records. */
 export type InstrumentName =
   | 'gen_ai.client.inference.usage.input_tokens'
   | 'gen_ai.client.inference.usage.output_tokens'
@@ -84,21 +84,21 @@ export interface Measurement {
   attributes: Attributes;
 }
 
-/** What one collection of the metrics tells, without the attributes. */
+/** The sums of one collection of the metrics, over all attributes. */
 export interface MetricTotals {
-  /** How many data points it has. */
+  /** Number of data points. */
   points: number;
-  /** By the name of the instrument: what was added to a counter, how often a histogram was given a value. */
+  /** By instrument name: the sum of a counter, or the number of values in a histogram. */
   totals: ReadonlyMap<string, number>;
 }
 
-/** What one call of the correlator gives out, in order. */
+/** The output of one call of the correlator, in order. */
 export interface Emission {
-  /** Spans that have ended: each span id comes here once. */
+  /** Ended spans: each span id appears here once. */
   spans: SpanRecord[];
   /** Copies of spans that are not final yet (open, or ended with something still unknown), for destinations that replace by id. */
   previews: SpanRecord[];
-  /** Ended spans, given out before, of which more has become known: for the same destinations. */
+  /** Ended spans, emitted before, of which more has become known: for the same destinations. */
   corrections: SpanRecord[];
   logs: LogRecord[];
   measurements: Measurement[];

@@ -1,6 +1,6 @@
 /**
- * Finds archived transcripts that are to be read: those that came while nobody looked, and those that the system tells of
- * whose file was not read under the name that it had before.
+ * Finds archived transcripts that are to be read: those archived while the bridge was not watching, and those that the file
+ * system reports and whose file was not read under its earlier name.
  */
 import { stat } from 'node:fs/promises';
 import { inOrder, isArchive, isKnown, type KnownArchives, withKnown } from './archives.js';
@@ -8,42 +8,45 @@ import { createAgain, type Followed, isLater } from './followed.js';
 import { findByFile } from './transcript-file.js';
 
 export interface ArchiveFinder {
-  /** For the position. */
+  /** The known archives, for the position. */
   known(): KnownArchives;
-  /** These have been there before anything is followed. */
+  /** Marks archives as known that existed before anything is followed. */
   learn(paths: readonly string[]): void;
-  /** These are all that there are now. */
+  /** Sets the complete list of archives that exist now. */
   see(paths: readonly string[]): void;
-  /** One has been read to its end; gives whether that was not known. */
+  /** Marks an archive as read to its end; returns whether it was unknown before. */
   note(path: string): boolean;
-  /** The system told of one. */
+  /** Notes an archive that the file system reported. */
   tell(path: string): void;
   hasTold(): boolean;
-  /** Puts those of these that are to be read before everything else that waits to be. */
+  /** Puts those of these archives that are to be read ahead of everything else that is pending. */
   find(paths: Iterable<string>): Promise<void>;
-  /** The same for those that the system told of. */
+  /** The same for the archives that the file system reported. */
   findTold(): Promise<void>;
 }
 
-/** `left`: those that an earlier process knew. */
+/** `left`: the archives that the previous process knew. */
 export function createArchiveFinder(followed: Followed, left: KnownArchives): ArchiveFinder {
   const { transcripts, pending } = followed;
   let known = left;
-  /** Those that were known at the last look at everything: what is archived after it is later than these. */
+  /** The archives known at the last complete listing: whatever is archived after that is later than these. */
   let known_before = left;
-  /** Those that need not be looked at again: all that there were at the last look, and what came since. */
+  /** Archives that need no further check: all in the last complete listing, and those that were found or read since. */
   let seen = new Set<string>();
   const told = new Set<string>();
 
   const isFresh = (path: string): boolean =>
     !seen.has(path) && !isKnown(known_before, path) && !transcripts.has(path);
 
-  /** Whether one came while nobody looked, and holds what may be told. The file of a stream is read to its end by that. */
+  /**
+   * Whether an archive has to be read on its own: it may hold something to emit, and its file does not belong to a stream,
+   * which would read it to its end.
+   */
   async function isWanted(path: string): Promise<boolean> {
     const stats = await stat(path).catch(() => undefined);
     if (stats === undefined) return false;
     const transcript = createAgain(path, stats, followed);
-    // It was changed by its renaming, but not written.
+    // It was changed by being renamed, but not written to.
     if (transcript.since_ms !== undefined && !isLater(stats.mtimeMs, followed)) return false;
     const reading = await findByFile(transcripts.values(), path);
     if (reading === undefined) transcripts.set(path, transcript);
@@ -51,7 +54,7 @@ export function createArchiveFinder(followed: Followed, left: KnownArchives): Ar
     return reading === undefined;
   }
 
-  /** They come first, in their order, and before any stream ends: none is to be passed by later ones while it waits for its turn. */
+  /** Archives come first, in their order, and before any stream ends, so that no later archive overtakes one that is waiting. */
   async function find(paths: Iterable<string>): Promise<void> {
     const found: string[] = [];
     for (const path of [...paths].filter(isFresh)) {

@@ -1,16 +1,16 @@
 /**
- * Archived transcripts: OpenClaw renames a transcript when its session is reset or deleted, and writes it no more. One that
- * came while nobody looked has to be told from those before it, so the names of those that are known are kept: that takes
- * no clock. In time they are many; the latest are kept, and what was archived before all of these is known as well, by
- * OpenClaw's own clock, which is compared with itself alone.
+ * Archived transcripts: OpenClaw renames a transcript when its session is reset or deleted, and no longer writes to it. To find
+ * those archived while the bridge was not watching, the names of the known ones are stored, which needs no clock. Only the
+ * latest names are stored: whatever was archived before all of them counts as known too, by the times in the names, which are
+ * only compared with each other.
  */
 import { basename } from 'node:path';
 import { isTranscript } from './transcript-directories.js';
 
-/** Names that are kept: far more than a clock that is put back, or looks at several directories in turn, can confuse. */
+/** Names that are stored: far more than a clock that is set back, or listing several directories in turn, can put out of order. */
 export const MAX_KNOWN_ARCHIVES = 256;
 
-/** Paths, those first that were archived first. Plain data. */
+/** Paths in the order in which they were archived. Plain data. */
 export type KnownArchives = readonly string[];
 
 const ARCHIVED = /\.(?:reset|deleted)\.(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?Z)$/;
@@ -18,7 +18,7 @@ const ARCHIVED = /\.(?:reset|deleted)\.(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?
 /** The path that a transcript had before it was archived. */
 export const livingPath = (path: string): string => path.replace(ARCHIVED, '');
 
-/** When a transcript was archived, as its name says; undefined where it is not. */
+/** When a transcript was archived, according to its name; undefined if it is not an archive. */
 function archivedAt(path: string): string | undefined {
   const [, at] = ARCHIVED.exec(path) ?? [];
   return isTranscript(basename(livingPath(path))) ? at : undefined;
@@ -26,7 +26,7 @@ function archivedAt(path: string): string | undefined {
 
 export const isArchive = (path: string): boolean => archivedAt(path) !== undefined;
 
-/** Two may have been archived at the same instant. */
+/** The path decides between archives of the same time. */
 const orderOf = (path: string): string => `${archivedAt(path)} ${path}`;
 
 export const inOrder = (paths: readonly string[]): string[] =>

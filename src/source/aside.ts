@@ -1,6 +1,6 @@
 /**
- * Transcripts that have not grown for a day are put aside, as files that were there at the start: their streams end, and the
- * instant before which nothing is to be told of such files moves on.
+ * Puts transcripts aside that have not grown for a day: their streams end, they count as files that were there at the start,
+ * and the time before which nothing of such files is emitted moves forward.
  */
 import type { Followed } from './followed.js';
 import type { OpenFiles } from './open-files.js';
@@ -9,14 +9,17 @@ import { endStream, type Transcript } from './transcript-file.js';
 
 const PUT_ASIDE_AFTER_MS = 24 * 60 * 60 * 1000;
 
-/** By the wall clock: another process may have read it last. */
+/** By the wall clock, since another process may have read it last. */
 const isIdle = ({ stream }: Transcript): boolean =>
   stream !== undefined && Date.now() - stream.read_at_ms > PUT_ASIDE_AFTER_MS;
 
 export interface Aside {
-  /** Looks whether a transcript is to be put aside. */
+  /** Marks a transcript to be put aside if it is idle. */
   consider(transcript: Transcript): void;
-  /** Only when nothing is left to be read: what has not been told yet would lie before the instant that moves on. */
+  /**
+   * Puts the marked transcripts aside. Call it only when nothing is pending: what is not emitted yet would fall before the time
+   * that moves forward.
+   */
   putIdle(): Promise<void>;
 }
 
@@ -24,7 +27,7 @@ export interface AsideOptions {
   followed: Followed;
   files: OpenFiles;
   push: Push;
-  /** Tells the instant. */
+  /** Emits the position with that time. */
   tellDirectory(): Promise<void>;
 }
 
@@ -36,7 +39,8 @@ export function createAside({ followed, files, push, tellDirectory }: AsideOptio
     await tellDirectory();
     await endStream(transcript, push);
     await files.release(transcript);
-    // Not this instant: it may have grown since it was looked at. All that was read of it is older than that.
+    // Not the current time, since the file may have grown after it was checked. All that was read of it is older than
+    // `since_ms`.
     transcript.since_ms = followed.since_ms;
   }
 

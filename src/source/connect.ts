@@ -1,20 +1,20 @@
 /**
- * Opens one outgoing connection. Failing is an ordinary outcome here, so it is returned and not thrown.
+ * Opens one outgoing connection. Failure is an ordinary outcome here, so it is returned and not thrown.
  */
 import { once } from 'node:events';
 import { connect as netConnect, type Socket } from 'node:net';
 
 const CONNECT_TIMEOUT_MS = 10_000;
-/** A peer that has vanished without a word is noticed by probes, since a reader alone would wait for ever. */
+/** Probes notice a peer that has vanished silently, since a reader alone would wait forever. */
 export const KEEP_ALIVE = { keepAlive: true, keepAliveInitialDelay: 30_000 } as const;
 
-/** A Unix socket's, or one of TCP. */
+/** The address of a Unix socket or a TCP server. */
 export type ConnectAddress = { path: string } | { host: string; port: number };
 
-/** The connection, or why there is none; an `AbortError` when it was stopped. */
+/** Returns the connection, or why there is none; an `AbortError` if it was stopped. */
 export async function connect(address: ConnectAddress, stop: AbortSignal): Promise<Socket | Error> {
   const socket = netConnect({ ...address, ...KEEP_ALIVE });
-  // Whoever reads looks at `socket.errored`: an error may come at a moment when nobody listens for it.
+  // Without a listener an error would be thrown. Readers check `socket.errored`.
   socket.on('error', () => undefined);
   socket.setTimeout(CONNECT_TIMEOUT_MS, () => {
     socket.destroy(new Error(`no answer within ${CONNECT_TIMEOUT_MS / 1000} s`));

@@ -1,40 +1,43 @@
 /**
- * How far one file has been read: its lines up to there, and what stands just before, by which a file that was truncated or
- * written anew is noticed before it is read on. A cursor can be made again from its position, in another process too.
+ * How far one file has been read: its lines so far, and the bytes just before the position, by which a truncated or rewritten
+ * file is noticed before reading on. A cursor can be recreated from its position, in another process too.
  */
 import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { readChunk } from './file.js';
 import { createLineSplitter, type Line } from './lines.js';
 
-/** Enough to tell two texts apart: an event ends with its own ids or its time. */
+/** Enough to distinguish two texts: an event ends with its own ids or its time. */
 const FINGERPRINT_BYTES = 64;
 
-/** Which file it is, under whatever name. Texts, since the numbers may be too large for JSON. */
+/** Identifies a file under whatever name. Strings, since the numbers may be too large for JSON. */
 export interface FileId {
   device: string;
   inode: string;
 }
 
-/** A place in a file that its lines have been given out up to. */
+/** A place in a file, up to which its lines have been emitted. */
 export interface FilePosition extends FileId {
-  /** Where the first byte stands that was not given out. */
+  /** The offset of the first byte that was not emitted. */
   offset: number;
   /** The number of the line there. */
   line: number;
-  /** The line has been given out as too long: what is left of it is passed over. */
+  /** The line has been emitted as too long: the rest of it is skipped. */
   is_too_long?: true;
-  /** The last bytes before the offset, in base64. */
+  /** The last bytes before the offset, at most 64, in base64. */
   before: string;
 }
 
 export interface Cursor {
   file: FileId;
-  /** Reads a chunk: the lines that it completes; or nothing has been appended; or what was read is no longer there. */
+  /**
+   * Reads a chunk and returns the lines that it completes; `at_end` if nothing has been appended, `rewritten` if what was read
+   * before is gone.
+   */
   read(handle: FileHandle, path: string): Promise<Line[] | 'at_end' | 'rewritten'>;
   /** The file has ended: its last line counts even without a line end. */
   end(): Line[];
-  /** The file broke off: a line without a line end is reported. */
+  /** The file broke off: a line without a line end is reported as incomplete. */
   abort(): Line[];
   position(): FilePosition;
 }
@@ -45,7 +48,7 @@ export const isSameFile = (a: FileId, b: FileId): boolean => a.device === b.devi
 
 export const startOf = (file: FileId): FilePosition => ({ ...file, offset: 0, line: 1, before: '' });
 
-/** Whether what was read before a position is still there. */
+/** Whether the bytes before a position are unchanged. */
 export async function isUnchanged(
   handle: FileHandle,
   path: string,
@@ -62,7 +65,7 @@ interface Place {
   before: Buffer;
 }
 
-/** A place in a chunk that was read from an offset on. Its bytes are a copy, so that they do not keep the chunk in memory. */
+/** A place in a chunk that was read from `chunk_offset` on. Its bytes are copied, so that they do not keep the chunk in memory. */
 const placeIn = (chunk: Buffer, chunk_offset: number, at: number): Place => ({
   offset: chunk_offset + at,
   before: Buffer.from(chunk.subarray(Math.max(0, at - FINGERPRINT_BYTES), at)),
@@ -72,7 +75,7 @@ export function createCursor(from: FilePosition, max_line_bytes: number): Cursor
   const { device, inode } = from;
   const first = { number: from.line, is_too_long: from.is_too_long ?? false };
   const splitter = createLineSplitter({ max_line_bytes, from: first });
-  /** Up to where it was read, and up to where lines were given out. */
+  /** `read`: up to where the file was read; `given`: up to where lines were emitted. */
   let read: Place = { offset: from.offset, before: Buffer.from(from.before, 'base64') };
   let given = read;
 

@@ -1,6 +1,6 @@
 /**
- * The source `file:PATH` where the file is read to its end, and what reading a file in any mode needs: opening it with
- * an error that helps, and reading a chunk at a position.
+ * The source `file:PATH` when the file is read to its end, and what reading a file in any mode needs: opening it with a helpful
+ * error, and reading a chunk at a position.
  */
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { type Source, SourceError } from '../model/source.js';
@@ -25,7 +25,7 @@ export interface UnreadableFile {
 /** Opens a regular file for reading. */
 export async function openFile(path: string): Promise<FileHandle | UnreadableFile> {
   try {
-    // Looked at before it is opened: opening a named pipe would block until somebody writes to it.
+    // Checked before opening: opening a named pipe would block until somebody writes to it.
     const stats = await stat(path);
     if (stats.isFile()) return await open(path, 'r');
     const reason = stats.isDirectory() ? 'it is a directory' : 'it is not a regular file';
@@ -37,7 +37,7 @@ export async function openFile(path: string): Promise<FileHandle | UnreadableFil
   }
 }
 
-/** Makes the failure of an operation on an open file a `SourceError`. */
+/** Turns the failure of an operation on an open file into a `SourceError`. */
 export async function reading<T>(path: string, operation: Promise<T>): Promise<T> {
   try {
     return await operation;
@@ -48,8 +48,8 @@ export async function reading<T>(path: string, operation: Promise<T>): Promise<T
 }
 
 /**
- * Reads up to 64 KiB at a position; an empty buffer at the end of the file. The buffer is the caller's own. Rejects
- * with a `SourceError` where the file can no longer be read.
+ * Reads up to 64 KiB at a position; an empty buffer at the end of the file. The caller owns the buffer. Rejects with a
+ * `SourceError` if the file can no longer be read.
  */
 export async function readChunk(handle: FileHandle, path: string, position: number): Promise<Buffer> {
   const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
@@ -59,9 +59,9 @@ export async function readChunk(handle: FileHandle, path: string, position: numb
 
 export interface FileOptions {
   max_line_bytes: number;
-  /** The last line that was given out before; 0: none. */
+  /** The last line that was emitted before; 0: none. */
   after_line?: number;
-  /** Whether each line is a batch of its own: for a consumer that takes its time over each. */
+  /** Whether each line is a batch of its own, for a consumer that takes time over each. */
   one_by_one?: boolean;
 }
 
@@ -100,8 +100,8 @@ async function readToEnd(
 }
 
 /**
- * Reads a file from its start to its end. Opening it throws a `SourceError` where it is missing, a directory or not to
- * be read; the iteration throws one where reading fails later.
+ * Reads a file from start to end. Opening throws a `SourceError` if the file is missing, a directory or not readable; the
+ * iteration throws one if reading fails later.
  */
 export function createFileSource(name: string, path: string, options: FileOptions): Source {
   return createReaderSource(name, async (push, stop) => {

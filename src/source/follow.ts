@@ -1,11 +1,8 @@
 /**
- * The source `file:PATH` where the file is followed: what is there is read, then whatever is appended. It outlives
- * rotation, truncation and the file's absence; after each of the first two a new stream begins, `PATH#2` and so on,
- * since its lines are counted from 1 again.
- *
- * After a restart it goes on in the file that it was in, under whatever name that is now, or in its copy, and then in those
- * that had the path after it. A stream begins with a batch of its position alone, before the one that it follows on has ended: so there
- * is at any moment a place to go on from.
+ * The source `file:PATH` in follow mode: reads what is there, then whatever is appended. It survives rotation, truncation and
+ * the file's absence; after each of the first two a new stream begins, `PATH#2` and so on, since its lines are counted from 1
+ * again. After a restart it resumes in the same file, under whatever name that has now, or in its copy, and then in the files
+ * that had the path after it.
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { type FileHandle, stat } from 'node:fs/promises';
@@ -29,24 +26,24 @@ export const DEFAULT_POLL_INTERVAL_MS = 1000;
 
 export interface FollowOptions {
   max_line_bytes: number;
-  /** How often the file is looked at where the system tells of no change. */
+  /** How often the file is checked when the system reports no change. */
   poll_interval_ms: number;
-  /** Where an earlier process stopped. */
+  /** Positions of the streams of an earlier process. */
   resume: Positions;
 }
 
 /** A stream's position. */
 interface FollowPosition extends FilePosition {
-  /** Absent where an earlier version left it. */
+  /** Absent if an earlier version stored the position. */
   read_at_ms?: number;
 }
 
 const positionNow = (position: FilePosition): FollowPosition => ({ ...position, read_at_ms: Date.now() });
 
-/** What following one file needs to know. */
+/** The state and options of following one file. */
 interface Follower extends Omit<FollowOptions, 'resume'> {
   path: string;
-  /** What is left of the streams of an earlier process, in their order: one, but where it stopped between two. */
+  /** Streams of an earlier process that are still to be resumed, in order: one, or two if it stopped between two streams. */
   left: [stream: string, FollowPosition][];
   push: Push;
   stop: AbortSignal;
@@ -63,8 +60,8 @@ interface Stream {
 }
 
 /**
- * Tells of changes to a path by watching its directory, since the path itself may name nothing, or another file from
- * one moment to the next. Watching is tried again before each wait, as the directory may be missing as well.
+ * Reports changes to a path by watching its directory, since the path itself may name nothing, or another file from one moment
+ * to the next. Watching is tried again before each wait, as the directory may be missing as well.
  */
 function watchPath(path: string, onChange: () => void): { keepWatching(): void; close(): void } {
   let watcher: FSWatcher | undefined;
@@ -83,14 +80,14 @@ function watchPath(path: string, onChange: () => void): { keepWatching(): void; 
         });
         watcher.on('error', stopWatching);
       } catch {
-        // No such directory, or no watches left: then the poll alone finds the changes.
+        // No such directory, or no watches left: then polling alone finds the changes.
       }
     },
     close: stopWatching,
   };
 }
 
-/** Waits until the file can be opened; undefined when it is stopped before that. */
+/** Waits until the file can be opened; undefined if following is stopped before that. */
 async function waitForFile(
   first: FileHandle | UnreadableFile,
   { path, push, stop, changed }: Follower,
@@ -109,18 +106,18 @@ async function waitForFile(
 }
 
 /**
- * Whether another file has had the path by now, with something in it. While the only one is empty, the writer may not have
- * gone over to it yet and still append to the old one.
+ * Whether a newer file that is not empty has taken the path. While the only newer file is empty, the writer may not have
+ * switched to it yet, and may still append to the old one.
  */
 async function isReplaced(path: string, file: FileId): Promise<boolean> {
   const named = await stat(path, { bigint: true }).catch(() => undefined);
   if (named !== undefined && isSameFile(idOf(named), file)) return false;
   if (named?.isFile() === true && named.size > 0n) return true;
-  // The next one may have been rotated away, too, and nothing need ever come after it.
+  // The newer file may have been rotated away, too, with nothing at the path after it.
   return (await findSuccessor(path, file)) !== undefined;
 }
 
-/** Follows one stream to its end: the file was truncated or written anew, replaced by another one, or following was stopped. */
+/** Follows one stream to its end: the file was truncated or rewritten, or replaced by another one, or following was stopped. */
 async function followStream(
   { name, handle, cursor }: Stream,
   { path, push, stop, changed }: Follower,
@@ -131,7 +128,7 @@ async function followStream(
     if (found === 'rewritten') return 'rewritten';
     if (found === 'at_end') {
       if (replaced) return 'replaced';
-      // Having been replaced, the old file is looked at once more: its last lines may have come just before.
+      // After it was replaced, the old file is read once more: its last lines may have come just before.
       replaced = await isReplaced(path, cursor.file);
       if (!replaced) await changed();
     } else if (found.length > 0) {
@@ -141,7 +138,7 @@ async function followStream(
   return 'stopped';
 }
 
-/** Opens the file that a position is in, or a copy of it, with the place there. */
+/** Opens the file that a position is in, or a copy of it, and returns the position there. */
 async function openPlace(
   path: string,
   { read_at_ms, ...position }: FollowPosition,
@@ -151,7 +148,7 @@ async function openPlace(
   return read_at_ms === undefined ? undefined : openCopy(path, position, read_at_ms);
 }
 
-/** Goes on with a stream of an earlier process; one whose file can't be found any more is ended. */
+/** Resumes a stream of an earlier process; a stream whose file can't be found any more is ended. */
 async function openLeft({ path, left, push, max_line_bytes }: Follower): Promise<Stream | undefined> {
   for (let next = left.shift(); next !== undefined; next = left.shift()) {
     const [name, position] = next;
@@ -167,7 +164,10 @@ async function openLeft({ path, left, push, max_line_bytes }: Follower): Promise
   return undefined;
 }
 
-/** Begins a stream at the start of a file. */
+/**
+ * Begins a stream at the start of a file, with a batch of its position alone. The stream that it follows ends only after that,
+ * so there is a position to resume from at any moment.
+ */
 async function begin(
   handle: FileHandle,
   { path, push, max_line_bytes, nextStream }: Follower,
@@ -178,7 +178,7 @@ async function begin(
   return stream;
 }
 
-/** Begins a stream with a file once it can be opened; undefined when it is stopped before that. */
+/** Begins a stream with a file once it can be opened; undefined if following is stopped before that. */
 async function openStream(
   found: FileHandle | UnreadableFile,
   follower: Follower,
@@ -190,11 +190,11 @@ async function openStream(
   return begin(handle, follower);
 }
 
-/** Goes over to what had the path after a file. */
+/** Switches to the file that had the path next. */
 async function openNext(previous: FileId, follower: Follower): Promise<Stream | undefined> {
   const { path } = follower;
   const named = await openFile(path);
-  // Looked for after that: whatever had lost the path before it was opened is found now.
+  // Searched after opening: whatever had lost the path before that is found now.
   const rotated = await findSuccessor(path, previous);
   const handle = rotated && (await openAt(path, startOf(rotated)));
   if (handle === undefined) return openStream(named, follower);
@@ -202,7 +202,7 @@ async function openNext(previous: FileId, follower: Follower): Promise<Stream | 
   return openStream(handle, follower);
 }
 
-/** Begins with the first file that had the path after the one that was left, which has gone. */
+/** If the file of an earlier process has gone, begins with the first file that had the path after it. */
 async function openSince(left: FollowPosition | undefined, follower: Follower): Promise<Stream | undefined> {
   if (left?.read_at_ms === undefined) return undefined;
   const { path } = follower;
@@ -245,8 +245,8 @@ const streamNumber = (path: string, name: string): number =>
   name === path ? 1 : Number(name.slice(path.length + 1));
 
 /**
- * Follows a file until it is closed. A missing file is waited for; opening throws a `SourceError` where the path names
- * a directory or a file that this user can't read, and the iteration throws one where reading fails later.
+ * Follows a file until it is closed. A missing file is waited for; opening throws a `SourceError` if the path names a directory
+ * or a file that this user can't read, and the iteration throws one if reading fails later.
  */
 export function createFollowSource(
   name: string,
@@ -256,7 +256,7 @@ export function createFollowSource(
   const source = createReaderSource(name, async (push, stop) => {
     const notifier = createNotifier();
     const watcher = watchPath(path, notifier.notify);
-    // Watching begins before the first look, so that nothing between the two is missed.
+    // Watching begins before the first check, so that no change in between is missed.
     watcher.keepWatching();
     const found = await openFile(path);
     if ('message' in found && !found.missing) {

@@ -1,5 +1,5 @@
 /**
- * The sources: from the value of a `--from` to a source that can be opened.
+ * Creates sources: from the parsed value of a `--from` to a source that can be opened.
  */
 import type { Readable } from 'node:stream';
 import type { Positions, Source } from '../model/source.js';
@@ -36,33 +36,35 @@ export { checkRecordings, createRecordingsSource, recordingsName } from './recor
 export type { Backoff } from './socket.js';
 export { holdsTranscripts } from './transcript-directories.js';
 
-/** The kinds that `createSource` makes. */
+/** The kinds that `createSource` creates. */
 export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen' | 'transcripts' | 'otlp';
-/** A source that `createSource` makes, as `parseSourceName` reads it. */
+/** A source that `createSource` creates, as parsed by `parseSourceName`. */
 export type LineSource = Extract<ParsedSource, { kind: LineSourceKind }>;
 
 /** How a source is read. */
 export interface SourceOptions {
   /** Whether a file is read to its end (`replay`) or followed (`run`). Sockets never end, stdin always does. */
   mode: 'to_end' | 'follow';
-  /** Lines over this are skipped; 1 MiB by default. */
+  /** Longer lines are skipped; 1 MiB by default. */
   max_line_bytes?: number;
-  /** Whether `transcripts` tells what the files hold already; by default it tells what comes. */
+  /** Whether `transcripts` emits what the files already hold; by default it emits what is added. */
   from_start?: boolean;
-  /** Where an earlier process stopped, of a followed file, transcripts or `otlp`. */
+  /** `transcripts` emits what was written since then, epoch milliseconds; by default since opening. */
+  since_ms?: number;
+  /** Where an earlier process stopped, for a followed file, transcripts or `otlp`. */
   resume?: Positions;
-  /** How a lost connection is tried again; 0.2 s to 5 s by default. */
+  /** Backoff for a lost connection; 0.2 s to 5 s by default. */
   backoff?: Backoff;
   /** What `stdin` reads; `process.stdin` by default. */
   stdin?: Readable;
 }
 
-/** Whether `createSource` can make this one. */
+/** Whether `createSource` can create this one. */
 export function isLineSource(parsed: ParsedSource): parsed is LineSource {
   return parsed.kind !== 'gateway';
 }
 
-/** Makes a source; nothing is opened yet. */
+/** Creates a source; nothing is opened yet. */
 export function createSource(parsed: LineSource, options: SourceOptions): Source {
   const { mode, max_line_bytes = DEFAULT_MAX_LINE_BYTES, backoff = DEFAULT_BACKOFF, resume = {} } = options;
   switch (parsed.kind) {
@@ -84,6 +86,7 @@ export function createSource(parsed: LineSource, options: SourceOptions): Source
       return createTranscriptsSource(parsed.name, parsed.directory, {
         max_line_bytes,
         from_start: options.from_start ?? false,
+        since_ms: options.since_ms,
         poll_interval_ms: DEFAULT_POLL_INTERVAL_MS,
         resume,
       });

@@ -1,7 +1,7 @@
 /**
- * Splits a byte stream into lines, whatever the chunks that it comes in. It gives lines out as views of the chunk they
- * came in, and copies only what has to wait for the next chunk, so that a small rest never keeps a large chunk in
- * memory. A line over the limit costs that line, and no more memory than the limit.
+ * Splits a byte stream into lines, regardless of its chunks. Lines are views of the chunk that they came in, and only what has
+ * to wait for the next chunk is copied, so that a small rest never keeps a large chunk in memory. A line over the limit is
+ * lost, and takes no more memory than the limit.
  */
 import type { SkippedLine, SourceLine } from '../model/source.js';
 
@@ -16,33 +16,33 @@ export type Line = SourceLine | SkippedLine;
 
 const FIRST_LINE: LinePlace = { number: 1, is_too_long: false };
 
-/** A place between lines, or within one that has been given out as too long: what is left of that is passed over. */
+/** A place between lines, or within a line that has been reported as too long, the rest of which is skipped. */
 export interface LinePlace {
-  /** The number of the line that comes next, or is passed over. */
+  /** The number of the line that comes next, or is being skipped. */
   number: number;
   is_too_long: boolean;
 }
 
 export interface LineSplitter {
-  /** The lines that this chunk completes. The splitter keeps no reference to the chunk, its lines do. */
+  /** Returns the lines that this chunk completes. The splitter keeps no reference to the chunk, but its lines do. */
   push(chunk: Buffer): Line[];
   /** The stream has ended: its last line counts even without a line end. */
   end(): Line[];
   /** The stream broke off: a line without a line end is reported as `line_incomplete`. */
   abort(): Line[];
-  /** Where a splitter would have to begin to go on from here, when these last bytes are pushed to it again. */
+  /** Where another splitter has to begin to resume from here, if the last `unended_bytes` are pushed to it again. */
   place(): LinePlace & { unended_bytes: number };
 }
 
-/** Takes off one `\r` at the end, and on a stream's first line the byte order mark. */
+/** Removes one `\r` at the end, and on a stream's first line the byte order mark. */
 function trim(raw: Buffer, first: boolean): Buffer {
   const start = first && raw.subarray(0, BOM.length).equals(BOM) ? BOM.length : 0;
   const end = raw.length > start && raw[raw.length - 1] === CARRIAGE_RETURN ? raw.length - 1 : raw.length;
-  // A view costs as much as finding the line.
+  // Creating a view costs as much as finding the line.
   return start === 0 && end === raw.length ? raw : raw.subarray(start, end);
 }
 
-/** How many zeros it begins with: a writer that keeps its place leaves a hole before it in a file that was truncated. */
+/** Number of leading zero bytes: a writer that keeps its offset leaves a hole before it in a file that was truncated. */
 function holeBytes(chunk: Buffer): number {
   let bytes = 0;
   while (chunk[bytes] === 0) bytes += 1;
@@ -50,15 +50,15 @@ function holeBytes(chunk: Buffer): number {
 }
 
 /**
- * A splitter for one stream. Lines end with `\n` or `\r\n`; a hole and a byte order mark at the very start are dropped; empty lines
- * are left out, but counted in the line numbers. A line of more than `max_line_bytes` is given out once, as
+ * Creates a splitter for one stream. Lines end with `\n` or `\r\n`; a hole and a byte order mark at the very start are dropped;
+ * empty lines are omitted, but counted in the line numbers. A line of more than `max_line_bytes` is reported once, as
  * `line_too_long`, as soon as that is certain.
  */
 export function createLineSplitter({
   max_line_bytes = DEFAULT_MAX_LINE_BYTES,
   from = FIRST_LINE,
 } = {}): LineSplitter {
-  // A byte order mark and a `\r` do not count against the limit, so that they may have to be held on top of it.
+  // A byte order mark and a `\r` do not count against the limit, so they may have to be held in addition.
   const held_bytes_max = max_line_bytes + BOM.length + 1;
   let { number, is_too_long: too_long } = from;
   let held = EMPTY;
@@ -66,7 +66,7 @@ export function createLineSplitter({
   let unended_bytes = 0;
 
   function forgetHeld(): void {
-    // A long line's memory is not kept for the next one: there may be a thousand idle streams.
+    // A long line's buffer is not kept for the next line: there may be a thousand idle streams.
     held = EMPTY;
     held_bytes = 0;
   }
@@ -81,7 +81,7 @@ export function createLineSplitter({
       return;
     }
     if (needed_bytes > held.length) {
-      // Doubling keeps a line that comes byte by byte from being copied once for each byte.
+      // Doubling keeps a line that arrives byte by byte from being copied once for each byte.
       const grown = Buffer.allocUnsafe(Math.max(needed_bytes, Math.min(2 * held.length, held_bytes_max)));
       held.copy(grown, 0, 0, held_bytes);
       held = grown;

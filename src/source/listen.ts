@@ -1,6 +1,6 @@
 /**
- * The sources `listen:unix:PATH` and `listen:tcp:HOST:PORT`: a server that takes many producers at once. Each connection
- * is a stream of its own, and nothing that one of them does reaches the others.
+ * The sources `listen:unix:PATH` and `listen:tcp:HOST:PORT`: a server for many producers at once. Each connection is a stream
+ * of its own, and none of them affects the others.
  */
 import { once } from 'node:events';
 import { access, chmod, constants, link, lstat, mkdtemp, rename, rm, unlink } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { SOCKET_NAME } from './parse.js';
 import { createReaderSource, type Push } from './reader.js';
 import { readLines } from './stream.js';
 
-/** Each may hold one chunk and one unfinished line. */
+/** Each connection may hold one chunk and one unfinished line. */
 export const MAX_CONNECTIONS = 1024;
 
 const OWNER_ONLY_MODE = 0o600;
@@ -22,7 +22,7 @@ function refusal(name: string, reason: string, advice: string): SourceError {
   return new SourceError(`can't take connections on ${name}: ${reason}; ${advice}`);
 }
 
-/** Makes room for a socket at this path: a socket that nobody answers on any more is removed, nothing else is. */
+/** Makes room for a socket at this path: removes a socket on which nobody listens any more, and nothing else. */
 async function removeStaleSocket(name: string, path: string, stop: AbortSignal): Promise<void> {
   const directory = dirname(path);
   try {
@@ -50,10 +50,10 @@ async function removeStaleSocket(name: string, path: string, stop: AbortSignal):
   await unlink(path).catch(() => undefined);
 }
 
-/** What a file system says that has no links of sockets. */
+/** The error codes of file systems that can't link sockets. */
 const NO_LINKS: ReadonlySet<string | undefined> = new Set(['EPERM', 'ENOTSUP', 'ENOSYS']);
 
-/** A link, unlike a renaming, fails where another process has been quicker. */
+/** Unlike a rename, a link fails if another process was faster. */
 async function putInPlace(made: string, path: string): Promise<void> {
   try {
     await link(made, path);
@@ -64,8 +64,8 @@ async function putInPlace(made: string, path: string): Promise<void> {
 }
 
 /**
- * Listens on a socket that is its owner's alone from its first moment: it is made in a directory that nobody else can enter,
- * and linked to its place once its mode is right. A umask would be that of the whole process, and a worker can't set it.
+ * Listens on a socket that only its owner can use from the first moment: it is created in a directory that nobody else can
+ * enter, and linked to its place once its mode is set. A umask would apply to the whole process, and a worker can't set it.
  */
 async function listenAlone(server: Server, path: string): Promise<void> {
   const directory = await mkdtemp(`${dirname(path)}/`);
@@ -82,7 +82,7 @@ async function listenAlone(server: Server, path: string): Promise<void> {
   }
 }
 
-/** Throws a `SourceError` where it can't. */
+/** Starts to listen; throws a `SourceError` if that fails. */
 export async function listen(name: string, server: Server, address: ConnectAddress): Promise<void> {
   try {
     if ('path' in address) await listenAlone(server, address.path);
@@ -92,7 +92,7 @@ export async function listen(name: string, server: Server, address: ConnectAddre
   }
 }
 
-/** Where it listens on TCP: port 0 has become a real one. */
+/** The TCP address with the actual port if port 0 was given; undefined for a Unix socket. */
 export function boundAddress(server: Server): string | undefined {
   const address = server.address();
   if (address === null || typeof address === 'string') return undefined;
@@ -100,19 +100,19 @@ export function boundAddress(server: Server): string | undefined {
   return `${host}:${address.port}`;
 }
 
-/** The address that it listens on, as the user would name it. */
+/** The address that it listens on, as the user would write it. */
 function listeningOn(name: string, server: Server): string {
   const address = boundAddress(server);
   return address === undefined ? name : `listen:tcp:${address}`;
 }
 
-/** The server's connections: each is read until it ends, and their number is bounded. */
+/** The server's connections: each is read until it ends, and their number is limited. */
 function createConnections(name: string, max_line_bytes: number, push: Push, stop: AbortSignal) {
   const open = new Set<Promise<unknown>>();
   let accepted = 0;
   let refusing = false;
 
-  /** Told once, until a connection is taken again. Not awaited: nothing is read for it. */
+  /** Reports once, until a connection is accepted again. Not awaited, since no reading has to wait for it. */
   function refuse(reason: string): void {
     if (refusing || stop.aborted) return;
     refusing = true;
@@ -120,7 +120,7 @@ function createConnections(name: string, max_line_bytes: number, push: Push, sto
   }
 
   function accept(socket: Socket): void {
-    // Readings are counted, not sockets: one that has ended may still wait for the consumer.
+    // Counts readers, not sockets: one whose socket has ended may still wait for the consumer.
     if (open.size >= MAX_CONNECTIONS || stop.aborted) {
       socket.destroy();
       refuse(`${open.size} are open, no more are taken until one ends`);
@@ -128,7 +128,7 @@ function createConnections(name: string, max_line_bytes: number, push: Push, sto
     }
     accepted += 1;
     const stream = `${name}#${accepted}`;
-    // A producer is here for one connection: what it sent before its orderly end is all there is, with a line end or not.
+    // A producer connects once: what it sent before its orderly end is complete, with a line end or not.
     const reading = readLines(socket, { stream, max_line_bytes, keep_unended_line: true }, push, stop);
     open.add(reading);
     void reading.finally(() => open.delete(reading));
@@ -142,15 +142,15 @@ function createConnections(name: string, max_line_bytes: number, push: Push, sto
 async function serve(server: Server, address: ConnectAddress, stop: AbortSignal): Promise<void> {
   if (!stop.aborted) await once(stop, 'abort');
   const closed = once(server, 'close');
-  // While it is still answered on: one that is not may be replaced by another process.
+  // Removed while the server still answers: a socket that does not may be replaced by another process.
   if ('path' in address) await unlink(address.path).catch(() => undefined);
   server.close();
   await closed;
 }
 
 /**
- * A server source. The socket's file has mode 0600 and is removed at the end. Opening it throws a `SourceError` where
- * the address is taken or not to be had.
+ * Creates a server source. The socket file has mode 0600 and is removed at the end. Opening throws a `SourceError` if the
+ * address is taken or not available.
  */
 export function createListenSource(name: string, address: ConnectAddress, max_line_bytes: number): Source {
   return createReaderSource(name, async (push, stop) => {

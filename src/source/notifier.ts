@@ -1,6 +1,6 @@
 /**
- * Wakes one waiting loop. A notification that comes while nobody waits is kept for the next wait, so that a loop which
- * looks at its state and then waits can't sleep through a change in between.
+ * Wakes one waiting loop. A notification that comes while nobody waits is kept for the next wait, so a loop that checks its
+ * state and then waits can't miss a change in between.
  */
 
 export interface Notifier {

@@ -1,5 +1,5 @@
 /**
- * Which transcripts hold their files open: those read last. One that is let go of is opened again when it grows.
+ * Limits how many transcripts hold their files open, to those read last. A closed file is opened again when it grows.
  */
 import { release, type Transcript } from './transcript-file.js';
 
@@ -8,9 +8,9 @@ const MAX_OPEN_FILES = 64;
 export interface OpenFiles {
   /** The one read longest ago first. */
   readonly open: ReadonlySet<Transcript>;
-  /** Counts a file as the one read last, and lets go of the one read longest ago where that is one too many. */
+  /** Marks a file as the one read last, and closes the one read longest ago if there are too many. */
   keep(transcript: Transcript): Promise<void>;
-  /** Lets go of one. */
+  /** Closes the file of a transcript. */
   release(transcript: Transcript): Promise<void>;
 }
 

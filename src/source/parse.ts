@@ -1,6 +1,6 @@
 /**
- * Reads what a user writes after `--from`. Every form is recognised here, also those that another part of the bridge
- * opens; what is wrong is said with the form that would be right.
+ * Parses the value of a `--from`. Every form is recognised here, including those that another part of the bridge opens; an
+ * error names the form that would be correct.
  */
 import { dirname } from 'node:path';
 import { fromHome } from '../util/home.js';
@@ -8,14 +8,14 @@ import type { ConnectAddress } from './connect.js';
 
 export const LOOPBACK = '127.0.0.1';
 
-/** The system's limit for a socket's path: longer ones are cut silently or refused, depending on the system. */
+/** The system's limit for a socket path: longer ones are silently cut or refused, depending on the system. */
 const MAX_SOCKET_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
 
-/** What a socket to listen on is called before it is at its place, in a directory beside that: see `listen.ts`. */
+/** The name of a listening socket before it is linked to its place, in a directory beside that: see `listen.ts`. */
 export const SOCKET_NAME = 's';
 const PRIVATE_BYTES = '/XXXXXX/'.length + SOCKET_NAME.length;
 
-/** A parsed `--from`. `name` is how logs name it: as the user wrote it, without credentials. */
+/** A parsed `--from`. `name` is its name in logs: as the user wrote it, without credentials. */
 export type ParsedSource = { name: string } & (
   | { kind: 'stdin' }
   | { kind: 'file'; path: string }
@@ -26,7 +26,7 @@ export type ParsedSource = { name: string } & (
   | { kind: 'otlp'; address: { host: string; port: number } }
 );
 
-/** What is wrong with a name, and what would be right. */
+/** What is wrong with a name, and what would be correct. */
 export interface ParseFailure {
   error: string;
 }
@@ -41,7 +41,7 @@ export function parseSourceName(text: string): ParsedSource | ParseFailure {
   for (const [prefix, parse] of PARSERS) {
     if (text.startsWith(prefix)) return parse(text, text.slice(prefix.length));
   }
-  // Only its first part is repeated: what follows may be a URL with a token in it.
+  // Only its first part is repeated: the rest may be a URL with a token in it.
   const [kind] = text.split(':', 1);
   return { error: `unknown source "${kind}": give ${FORMS}` };
 }
@@ -104,8 +104,8 @@ function parseListenPath(name: string, path: string): ConnectAddress | ParseFail
 }
 
 /**
- * `HOST:PORT`, `[IPV6]:PORT`, and, for addresses to listen on, which have a default host, `:PORT` and `PORT`. Port 0
- * leaves the choice to the system, so that it is one to listen on only.
+ * `HOST:PORT`, `[IPV6]:PORT`, and, for addresses to listen on, which have a default host, `:PORT` and `PORT`. Port 0 lets the
+ * system choose, so it is only valid for listening.
  */
 function parseHostPort(
   name: string,
@@ -134,7 +134,7 @@ function parseGateway(text: string): ParsedSource | ParseFailure {
     return { error: "the gateway's address is not a URL: write ws://HOST:PORT or wss://HOST" };
   }
   const url = new URL(text);
-  // A WebSocket's address may have none.
+  // A WebSocket URL must not have a fragment.
   if (text.includes('#'))
     return { error: "the gateway's address has a fragment: leave out what begins with #" };
   if (url.username !== '' || url.password !== '') return { error: GATEWAY_CREDENTIALS };

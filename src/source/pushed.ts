@@ -1,7 +1,7 @@
 /**
- * The source of events that a program hands over itself. They are read like the lines of any other source, so that they are
- * checked, written down and counted in the same way. What can't be taken is refused at once, and counted: telemetry neither
- * holds up nor breaks the program that it tells of.
+ * The source of events that a program pushes itself. They are read like the lines of any other source, so that they are
+ * checked, persisted and counted in the same way. What can't be accepted is refused at once, and counted: telemetry must
+ * neither block nor break the program that it reports on.
  */
 import type { LineBatch, Source } from '../model/source.js';
 import { countReason } from '../util/counter.js';
@@ -9,16 +9,16 @@ import type { Line } from './lines.js';
 import { createNotifier } from './notifier.js';
 import { lineBatch } from './reader.js';
 
-/** Its name, and that of its one stream. */
+/** The name of the source, and of its one stream. */
 export const PUSHED = 'pushed';
 
 /**
- * What became of an event: it was read and applied, or refused, because too much waits already, because the source is not
- * open or was closed with no time left for it, or because there is no JSON for it.
+ * What became of an event: it was read and applied, or refused, because too much is waiting, because the source is not open or
+ * was closed with no time left for it, or because it can't be serialised as JSON.
  */
 export type PushOutcome = 'taken' | 'queue_full' | 'not_running' | 'invalid_json';
 
-/** What may wait to be read, as JSON. */
+/** Maximum size of the events that wait to be read, as JSON. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 
 const MAX_BATCH_LINES = 1_000;
@@ -26,9 +26,9 @@ const MAX_BATCH_LINES = 1_000;
 export interface PushedSource extends Source {
   /** Resolves when the event has been read and applied, or refused; never rejects. */
   push(event: unknown): Promise<PushOutcome>;
-  /** Resolves when everything that was taken up to now has been applied. */
+  /** Resolves when every event accepted so far has been applied or refused. */
   applied(): Promise<unknown>;
-  /** How many were refused, by reason. */
+  /** Number of refused events, by reason. */
   refused(): Record<string, number>;
 }
 
@@ -38,7 +38,7 @@ interface Waiting {
   settle(outcome: 'taken' | 'not_running'): void;
 }
 
-/** Undefined where there is no JSON for it: a cycle, say, or a BigInt. */
+/** Undefined if the event can't be serialised as JSON, because of a cycle or a BigInt, for example. */
 function toJson(event: unknown): Buffer | undefined {
   try {
     return Buffer.from(JSON.stringify(event));
@@ -81,7 +81,7 @@ export function createPushedSource(max_line_bytes: number): PushedSource {
     }
   }
 
-  /** They were taken while there was time, and there is none left. */
+  /** Refuses the events that are still waiting when no time is left for them. */
   function refuseWaiting(): void {
     for (const _ of waiting) countReason(refused, 'not_running');
     answer(waiting.length, 'not_running');
@@ -93,7 +93,7 @@ export function createPushedSource(max_line_bytes: number): PushedSource {
         const lines = waiting.slice(0, MAX_BATCH_LINES).map(({ line }) => line);
         if (lines.length > 0) {
           yield lineBatch(PUSHED, lines, false);
-          // The next one is asked for when this one has been applied.
+          // The consumer pulls the next batch when this one has been applied.
           answer(lines.length, 'taken');
         } else if (!is_open) return;
         else await changed.wait();

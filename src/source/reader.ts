@@ -1,6 +1,6 @@
 /**
- * What all sources share: a source is a function that opens something and then reads it, pushing batches
- * until the input ends or it is told to stop. This file turns such a function into the `Source` of the contract.
+ * What all sources share: a source is a function that opens something and then reads it, pushing batches until the input ends
+ * or it is stopped. This file turns such a function into the `Source` of the contract.
  */
 import { setMaxListeners } from 'node:events';
 import type { LineBatch, Source, SourceStatus } from '../model/source.js';
@@ -13,13 +13,13 @@ export type Push = (item: LineBatch | SourceStatus) => Promise<void>;
 /** Reads until the input ends or it is stopped; when it resolves, every handle is closed. */
 export type Read = () => Promise<void>;
 
-/** Opens a source; rejects with a `SourceError` where that can't be done, and then holds no handle. */
+/** Opens a source; rejects with a `SourceError` if it can't be opened, and then holds no handle. */
 export type OpenReader = (push: Push, stop: AbortSignal) => Promise<Read>;
 
-/** A source that reads with `openReader`. It is opened once. */
+/** Creates a source that reads with `openReader`. It can be opened once. */
 export function createReaderSource(name: string, openReader: OpenReader): Source {
   const stop = new AbortController();
-  // Every connection hears it: more than a few are no leak, and Node.js would warn of one in the middle of the log.
+  // Every connection listens to this signal: many listeners are not a leak, and Node.js would print a warning into the log.
   setMaxListeners(0, stop.signal);
   const rendezvous = createRendezvous<LineBatch | SourceStatus>();
   let finished: Promise<void> = Promise.resolve();
@@ -42,7 +42,7 @@ export function createReaderSource(name: string, openReader: OpenReader): Source
   };
 }
 
-/** A batch of lines that have just been read. */
+/** Creates a batch of lines that have just been read. */
 export function lineBatch(stream: string, lines: Line[], end: boolean): LineBatch {
   return { kind: 'lines', stream, end, lines, arrival_ms: Date.now() };
 }

@@ -1,7 +1,7 @@
 /**
- * Recordings, read one after the other, each to its end; all are opened before the first is read. After a restart it goes on
- * after the last line that was given out, and when all has been read, there is nothing more: that is the position of a
- * stream without lines, so that nothing is read twice while what came of it is still being delivered.
+ * A source of several recordings, read one after the other, each to its end; all are opened before the first is read. After a
+ * restart reading resumes after the last line that was emitted. Once all has been read, a stream without lines has the
+ * position, so that nothing is read twice while its results are still being delivered.
  */
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
@@ -17,17 +17,17 @@ import { lineBatch } from './reader.js';
 
 export interface RecordingsOptions {
   max_line_bytes: number;
-  /** Whether each line is a batch of its own: for a consumer that takes its time over each. */
+  /** Whether each line is a batch of its own, for a consumer that takes time over each. */
   one_by_one: boolean;
-  /** Where an earlier process stopped. */
+  /** Positions of the streams of an earlier process. */
   resume: Positions;
 }
 
-/** Where reading goes on: in which of the recordings, and after which line of it. */
+/** Where reading resumes: in which of the recordings, and after which line of it. */
 interface RecordingPosition {
   index: number;
   after_line: number;
-  /** How the recordings look, by which others of their names are noticed. */
+  /** A hash of the recordings, by which others of the same names are noticed. */
   look: string;
 }
 
@@ -36,11 +36,11 @@ type Item = LineBatch | SourceStatus;
 /** The stream that begins when all has been read. */
 const ALL_READ = 'all read';
 
-/** What a recording begins with; nothing where it can't be read, which is said when its turn comes. */
+/** The first bytes of a recording; none if it can't be read, which is reported when its turn comes. */
 const beginningOf = (handle: FileHandle, path: string): Promise<Buffer> =>
   readChunk(handle, path, 0).catch(() => Buffer.alloc(0));
 
-/** A hash of names, sizes and beginnings. Throws a `SourceError` where a recording can't be opened. */
+/** A hash of names, sizes and first bytes. Throws a `SourceError` if a recording can't be opened. */
 async function lookAt(paths: string[]): Promise<string> {
   const hash = createHash('sha256');
   for (const path of paths) {
@@ -56,7 +56,7 @@ async function lookAt(paths: string[]): Promise<string> {
   return hash.digest('base64');
 }
 
-/** What keeps one of them from being opened, for people. */
+/** Why one of them can't be opened, as a message for the user; undefined if all can. */
 export async function checkRecordings(paths: string[]): Promise<string | undefined> {
   for (const path of paths) {
     const handle = await openFile(path);
@@ -66,7 +66,7 @@ export async function checkRecordings(paths: string[]): Promise<string | undefin
   return undefined;
 }
 
-/** The earliest of what an earlier process left: two streams are left where it stopped between them. */
+/** The earliest position of an earlier process: there are two if it stopped between two streams. */
 function earliest(resume: Positions): RecordingPosition | undefined {
   const positions = Object.values(resume) as RecordingPosition[];
   return positions.sort((a, b) => a.index - b.index)[0];
@@ -74,13 +74,13 @@ function earliest(resume: Positions): RecordingPosition | undefined {
 
 export const recordingsName = (paths: string[]): string => paths.join(', ');
 
-/** A source of the names of all. Opening it throws a `SourceError` where one of them can't be opened. */
+/** Creates a source that is named after all recordings. Opening it throws a `SourceError` if one of them can't be opened. */
 export function createRecordingsSource(paths: string[], options: RecordingsOptions): Source {
   const { resume, ...reading_options } = options;
   const left = earliest(resume);
   let sources: Source[] = [];
 
-  /** A stream begins with its position alone, before the one that it follows on has ended: there is one at any moment. */
+  /** A stream begins with its position alone, before the previous one ends: there is a position to resume from at any moment. */
   const beginning = (position: RecordingPosition): LineBatch => ({
     ...lineBatch(paths[position.index] ?? ALL_READ, [], false),
     position,

@@ -1,17 +1,17 @@
 /**
- * Merges what several readers push into one iteration. A push resolves when its item has been pulled, and a reader
- * awaits it before it reads on: of each reader at most one item waits, and a consumer that stops pulling stops every reader.
+ * Merges what several readers push into one iteration. A push resolves when its item has been pulled, and a reader awaits it
+ * before it reads on: at most one item of each reader waits, and a consumer that stops pulling stops every reader.
  */
 import { createNotifier } from './notifier.js';
 
 export interface Rendezvous<T> {
   /** Hands an item over, in order; resolves when it has been pulled, or at once after `release`. */
   push(item: T): Promise<void>;
-  /** Nobody waits for the consumer from here on: readers that were told to stop can hand over what they have and finish. */
+  /** Pushes no longer wait for the consumer: readers that were stopped can hand over what they have, and finish. */
   release(): void;
   /** Ends the iteration once the readers are done and their items are pulled; a reader's failure is thrown to the consumer. */
   endAfter(readers: Promise<void>): Promise<void>;
-  /** To be iterated once. */
+  /** Can be iterated once. */
   items: AsyncIterable<T>;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Files that were renamed: a rotated one goes on under another name beside its path, such as `events.log.1`, and so may
- * those that had the path after it.
+ * Finds files that were renamed: a rotated file is kept under another name beside its path, such as `events.log.1`, and so may
+ * be those that had the path after it.
  */
 import { type FileHandle, readdir, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, parse, resolve } from 'node:path';
@@ -15,7 +15,7 @@ interface RotatedFile {
   is_empty: boolean;
 }
 
-/** The files in its directory whose names begin as that of a path does. */
+/** The files in the path's directory whose names begin with the path's file name, without its extension. */
 async function lookAround(path: string): Promise<RotatedFile[]> {
   const directory = dirname(path);
   const names = await readdir(directory).catch(() => []);
@@ -30,23 +30,23 @@ async function lookAround(path: string): Promise<RotatedFile[]> {
   return files;
 }
 
-/** Where a link leads, also while there is nothing; else the path itself. */
+/** Where a link leads, even if nothing is there; else the path itself. */
 const targetOf = (path: string): Promise<string> =>
   realpath(path)
     .catch(async () => resolve(dirname(path), await readlink(path)))
     .catch(() => path);
 
-/** The files beside a path and, where it is a link, beside what it leads to: either may be what is rotated. */
+/** The files beside a path and, if it is a link, beside its target: either may be what is rotated. */
 async function lookBeside(path: string): Promise<RotatedFile[]> {
   const target = await targetOf(path);
   const files = await lookAround(path);
   return target === path ? files : [...files, ...(await lookAround(target))];
 }
 
-/** How often it is looked until two looks agree. */
+/** Maximum number of listings until two agree. */
 const MAX_LOOKS = 5;
 
-/** The same, once two looks agree: a file that is renamed while one looks may be seen twice, or not at all. */
+/** The same, once two listings agree: a file that is renamed during one may be in it twice, or not at all. */
 async function filesBeside(path: string): Promise<RotatedFile[]> {
   let files = await lookBeside(path);
   for (let looks = 1; looks < MAX_LOOKS; looks += 1) {
@@ -57,19 +57,19 @@ async function filesBeside(path: string): Promise<RotatedFile[]> {
   return files;
 }
 
-/** The path where a file is now: its own, or the one that it was renamed to. */
+/** The path where a file is now: the given one, or one that it was renamed to. */
 export async function findFile(path: string, id: FileId): Promise<string | undefined> {
   const named = await stat(path, { bigint: true }).catch(() => undefined);
   if (named !== undefined && isSameFile(idOf(named), id)) return path;
   return (await filesBeside(path)).find((file) => isSameFile(file.id, id))?.path;
 }
 
-/** Opens the file that a position is in, wherever it is now; undefined where it has gone or was written anew. */
+/** Opens the file that a position is in, wherever it is now; undefined if it is gone or was rewritten. */
 export async function openAt(path: string, position: FilePosition): Promise<FileHandle | undefined> {
   const found = await findFile(path, position);
   if (found === undefined) return undefined;
   const handle = await openFile(found);
-  // Missing: it was renamed at this moment. Another change than that is as good as gone.
+  // Missing: it was renamed at this moment. Any other problem counts as gone.
   if ('message' in handle) return handle.missing ? openAt(path, position) : undefined;
   const id = idOf(await reading(found, handle.stat({ bigint: true })));
   if (isSameFile(id, position) && (await isUnchanged(handle, found, position))) return handle;
@@ -77,7 +77,7 @@ export async function openAt(path: string, position: FilePosition): Promise<File
   return isSameFile(id, position) ? undefined : openAt(path, position);
 }
 
-/** Whether a file beside a path is named as a rotation does it: with a number or a date, in whatever place. */
+/** Whether a file beside a path is named as by a rotation: with a number or a date added, in whatever place. */
 function isRotated(path: string, beside: string): boolean {
   const { name, ext } = parse(path);
   const added = basename(beside).slice(name.length).replace(ext, '');
@@ -86,7 +86,7 @@ function isRotated(path: string, beside: string): boolean {
 
 const byWriting = (a: RotatedFile, b: RotatedFile): number => (a.written_ns < b.written_ns ? -1 : 1);
 
-/** Those that were rotated away and have been written since, the oldest first. */
+/** Files that were rotated away and have been written to since `since_ms`, the oldest first. */
 async function rotatedSince(path: string, since_ms: number): Promise<RotatedFile[]> {
   const since_ns = BigInt(since_ms) * 1_000_000n;
   const files = (await filesBeside(path)).filter(
@@ -95,19 +95,20 @@ async function rotatedSince(path: string, since_ms: number): Promise<RotatedFile
   return files.sort(byWriting);
 }
 
-/** The first file that had the path after one which has gone, and was rotated away too. */
+/** The first file that had the path after one that is gone, and was rotated away too. */
 export async function findRotatedSince(path: string, since_ms: number): Promise<FileId | undefined> {
   return (await rotatedSince(path, since_ms))[0]?.id;
 }
 
-/** A file, and the place in it that a position is. */
+/** An open file, and the place in it that a position refers to. */
 export interface OpenedPlace {
   handle: FileHandle;
   place: FilePosition;
 }
 
 /**
- * Opens a copy: some rotations copy a file and truncate it. Undefined where there is none, or nothing to know one by.
+ * Opens a copy: some rotations copy a file and truncate it. Undefined if there is none, or the position has no bytes to
+ * recognise it by.
  */
 export async function openCopy(
   path: string,
@@ -123,10 +124,10 @@ export async function openCopy(
   return undefined;
 }
 
-/** Files of one rotation are named alike but for a number or a date. */
+/** Files of one rotation have the same name except for a number or a date. */
 const shapeOf = (path: string): string => path.replaceAll(/\d+/g, '#');
 
-/** Of the files that had the path after this one and were rotated away too, the first with something in it. */
+/** The first file with something in it that had the path after this one and was rotated away too. */
 export async function findSuccessor(path: string, id: FileId): Promise<FileId | undefined> {
   const files = await filesBeside(path);
   const own = files.find((file) => isSameFile(file.id, id));

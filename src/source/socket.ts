@@ -1,6 +1,6 @@
 /**
- * The sources `unix:PATH` and `tcp:HOST:PORT`: connect to a server and read what it sends, one connection at a time,
- * and connect again for ever. Each connection is a stream of its own, so that reading goes on at a line's start.
+ * The sources `unix:PATH` and `tcp:HOST:PORT`: connect to a server and read what it sends, one connection at a time, and
+ * reconnect forever. Each connection is a stream of its own, so that reading begins at the start of a line.
  */
 import { Socket } from 'node:net';
 import type { Source } from '../model/source.js';
@@ -10,11 +10,11 @@ import { createNotifier } from './notifier.js';
 import { createReaderSource, type Push } from './reader.js';
 import { readLines, type StreamEnd } from './stream.js';
 
-/** How long to wait before connecting again: from `min_ms`, doubled at each try, up to `max_ms`. */
+/** How long to wait before reconnecting: from `min_ms`, doubled with each failure, up to `max_ms`. */
 export interface Backoff {
   min_ms: number;
   max_ms: number;
-  /** A number from 0 to 1, for the jitter. */
+  /** Returns a number from 0 to 1, for the jitter. */
   random(): number;
 }
 
@@ -25,7 +25,7 @@ export interface SocketOptions {
   backoff: Backoff;
 }
 
-/** The wait after `failures` tries in a row. Jitter takes off up to half, so that many clients don't come back at once. */
+/** The wait after `failures` failures in a row. Jitter takes off up to half, so that many clients don't reconnect at once. */
 export function backoffDelay(failures: number, { min_ms, max_ms, random }: Backoff): number {
   return Math.min(max_ms, min_ms * 2 ** failures) * (1 - random() / 2);
 }
@@ -36,7 +36,7 @@ function lostMessage(name: string, end: StreamEnd): string {
   return `${what}; connecting again until it answers`;
 }
 
-/** Connects, reads and connects again, until it is stopped. */
+/** Connects, reads and reconnects, until it is stopped. */
 async function keepConnected(
   name: string,
   address: ConnectAddress,
@@ -61,9 +61,9 @@ async function keepConnected(
     down = false;
     await push({ kind: 'status', state: 'up', message: `connected to ${name}` });
     const stream = `${name}#${connections}`;
-    // A last line without its end may still be whole; if it is not, it is no JSON and is rejected as such.
+    // A last line without a line end may still be complete; if it is not, it is rejected as invalid JSON.
     const end = await readLines(socket, { stream, max_line_bytes, keep_unended_line: true }, push, stop);
-    // A server that accepts and hangs up without a word is not worth hurrying for.
+    // A server that accepts and hangs up without sending anything counts as a failure.
     if (socket.bytesRead > 0) failures = 0;
     await tellDown(lostMessage(name, end));
   }
@@ -77,7 +77,7 @@ async function keepConnected(
   }
 }
 
-/** A source that never ends by itself and whose opening never fails: what goes wrong is told as a status. */
+/** Creates a source that never ends by itself and whose opening never fails: problems are reported as a status. */
 export function createSocketSource(name: string, address: ConnectAddress, options: SocketOptions): Source {
   return createReaderSource(
     name,

@@ -11,11 +11,11 @@ const NAME = 'stdin';
 
 export interface StdinOptions {
   max_line_bytes: number;
-  /** What is read: `process.stdin`, but in tests. */
+  /** `process.stdin`, except in tests. */
   input: Readable;
 }
 
-/** The iteration throws a `SourceError` where standard input can't be read. */
+/** The iteration throws a `SourceError` if standard input can't be read. */
 export function createStdinSource({ max_line_bytes, input }: StdinOptions): Source {
   return createReaderSource(NAME, async (push, stop) => async () => {
     const end = await readLines(input, { stream: NAME, max_line_bytes, keep_unended_line: true }, push, stop);

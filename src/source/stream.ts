@@ -1,23 +1,23 @@
 /**
- * Reads lines from a Node stream (stdin, a socket) at the consumer's pace. It takes from the stream only when the last
- * batch has been pulled; meanwhile the stream's own small buffer fills, then the kernel's, then the writer waits.
+ * Reads lines from a Node stream (stdin, a socket) at the consumer's pace. It reads from the stream only when the last batch
+ * has been pulled; meanwhile the stream's own small buffer fills, then the kernel's, then the writer has to wait.
  */
 import type { Readable } from 'node:stream';
 import { createLineSplitter } from './lines.js';
 import { createNotifier } from './notifier.js';
 import { lineBatch, type Push } from './reader.js';
 
-/** How reading came to its end: the other side ended the stream, this side was told to stop, or it broke. */
+/** How reading ended: the other side ended the stream, this side stopped, or it failed. */
 export type StreamEnd = { kind: 'ended' } | { kind: 'stopped' } | { kind: 'failed'; error: Error };
 
 export interface StreamOptions {
   stream: string;
   max_line_bytes: number;
-  /** Whether a last line without a line end counts when the other side ended the stream. */
+  /** Whether a last line without a line end counts if the other side ended the stream. */
   keep_unended_line: boolean;
 }
 
-/** Reads the stream to its end and closes it. Its last batch has `end: true`, also when nothing came. */
+/** Reads the stream to its end and closes it. Its last batch has `end: true`, even if nothing came. */
 export async function readLines(
   input: Readable,
   { stream, max_line_bytes, keep_unended_line }: StreamOptions,
@@ -35,8 +35,8 @@ export async function readLines(
 }
 
 /**
- * Gives each chunk to `take` and closes the stream. Not `for await`: that throws away what the stream has buffered when
- * the connection breaks or reading is stopped, and those bytes have been read.
+ * Passes each chunk to `take` and closes the stream. Not `for await`, which discards what the stream has buffered when the
+ * connection breaks or reading is stopped, although those bytes have been received.
  */
 async function readChunks(
   input: Readable,

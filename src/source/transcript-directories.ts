@@ -1,6 +1,6 @@
 /**
- * Where transcripts are, below OpenClaw's state directory: `agents/<agent>/sessions/*.jsonl`. Every directory on the way is
- * watched, since agents and their sessions may come later; which directories there are is found by looking.
+ * Finds the directories of transcripts below OpenClaw's state directory: `agents/<agent>/sessions/*.jsonl`. Every directory on
+ * the way is watched, since agents and their sessions may be added later; which directories there are is found by listing.
  */
 import { type FSWatcher, watch } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
@@ -13,18 +13,18 @@ type Level = 'state' | 'agents' | 'agent' | 'sessions';
 export interface Directory {
   path: string;
   level: Level;
-  /** Tells it from another one that is made in its place, which may get the same inode. */
+  /** Distinguishes it from another directory that is created in its place, which may get the same inode. */
   identity: string;
 }
 
-/** What stands beside transcripts: other records of a session, and copies of a transcript from before a compaction. */
+/** Files beside transcripts: other records of a session, and copies of a transcript from before a compaction. */
 const NO_TRANSCRIPT = /\.(?:trajectory|acp-stream|checkpoint\.[^.]+)\.jsonl$/;
 
-/** Archived ones have no such name any more (`archives.ts`), and those being written begin with a dot. */
+/** Archived transcripts have other names (`archives.ts`), and those being written begin with a dot. */
 export const isTranscript = (name: string): boolean =>
   /^[^.].*\.jsonl$/s.test(name) && !NO_TRANSCRIPT.test(name);
 
-/** A state directory has any name; the two below it that may be given instead have their own. */
+/** A state directory has any name; `agents` and `sessions` below it, which may be given instead, are recognised by theirs. */
 function levelOf(path: string): Level {
   const name = basename(resolve(path));
   return name === 'agents' || name === 'sessions' ? name : 'state';
@@ -39,7 +39,7 @@ async function below({ path, level }: Directory): Promise<Directory[]> {
   return found;
 }
 
-/** The directory at a path and those below it; none where there is no directory. */
+/** The directory at a path and those below it; none if there is no directory. */
 async function directoriesAt(path: string, level: Level): Promise<Directory[]> {
   const stats = await stat(path).catch(() => undefined);
   if (stats === undefined || !stats.isDirectory()) return [];
@@ -49,7 +49,7 @@ async function directoriesAt(path: string, level: Level): Promise<Directory[]> {
 
 export const findDirectories = (root: string): Promise<Directory[]> => directoriesAt(root, levelOf(root));
 
-/** The names in a directory; none where it has gone. */
+/** The names in a directory; none if it is gone. */
 export const namesIn = (path: string): Promise<string[]> => readdir(path).catch(() => []);
 
 /** Whether there is a transcript below a directory. */
@@ -60,7 +60,7 @@ export async function holdsTranscripts(root: string): Promise<boolean> {
   return false;
 }
 
-/** Throws a `SourceError` where the path can never hold transcripts; a directory that does not exist yet may. */
+/** Throws a `SourceError` if the path can never hold transcripts; a directory that does not exist yet may. */
 export async function checkRoot(root: string): Promise<void> {
   try {
     await readdir(root);
@@ -75,14 +75,14 @@ export const WHAT_TO_GIVE =
   "give OpenClaw's state directory, such as ~/.openclaw, with agents/<agent>/sessions in it";
 
 export interface Watches {
-  /** Watches these directories and no others. True where one was added: what is in it may have come before that. */
+  /** Watches exactly these directories. Returns true if one was added: what is in it may have come before the watch. */
   keep(directories: Directory[]): boolean;
-  /** Whether each of them can be watched. */
+  /** Whether all of them are watched. */
   complete(): boolean;
   close(): void;
 }
 
-/** Tells of changes in directories; the name is null where the system does not tell it. */
+/** Reports changes in directories; the name is null if the system does not report it. */
 export function createWatches(onChange: (directory: Directory, name: string | null) => void): Watches {
   const watched = new Map<string, { identity: string; watcher: FSWatcher }>();
   let wanted = 0;
@@ -99,7 +99,7 @@ export function createWatches(onChange: (directory: Directory, name: string | nu
       watched.set(directory.path, { identity: directory.identity, watcher });
       return true;
     } catch {
-      // It has gone, or no watches are left: then looking from time to time alone finds the changes.
+      // It is gone, or no watches are left: then only regular checks find the changes.
       return false;
     }
   }
@@ -107,7 +107,7 @@ export function createWatches(onChange: (directory: Directory, name: string | nu
   return {
     keep(directories) {
       const identities = new Map(directories.map(({ path, identity }) => [path, identity]));
-      // A watch stays with a directory that was removed, whatever is made in its place.
+      // A watch stays with a directory that was removed, even if another one is created in its place.
       for (const [path, { identity }] of watched) if (identities.get(path) !== identity) stop(path);
       wanted = directories.length;
       return directories.filter(({ path }) => !watched.has(path)).filter(start).length > 0;

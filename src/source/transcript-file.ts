@@ -1,10 +1,10 @@
 /**
- * Follows one transcript, a step at a time: what was appended is read, and a file that was replaced, shortened or written
- * anew is read from its start again, as a new stream. OpenClaw does write transcripts anew in place, to take out the last
- * message for one; so that also a file which has grown again since is noticed, what stands before the position is compared.
+ * Follows one transcript, a step at a time: reads what was appended, and reads a file that was replaced, truncated or rewritten
+ * from its start again, as a new stream. OpenClaw does rewrite transcripts in place, for example to remove the last message;
+ * the bytes before the position are compared, so that this is noticed even if the file has grown again since.
  *
- * A stream's position holds all that following it needs, so that a transcript can be made of it after a restart. An archived
- * transcript is read to its end alone.
+ * A stream's position has everything that is needed to follow the file after a restart. An archived transcript is only read to
+ * its end.
  */
 import { type FileHandle, stat } from 'node:fs/promises';
 import { isArchive } from './archives.js';
@@ -14,17 +14,17 @@ import type { Line } from './lines.js';
 import { lineBatch, type Push } from './reader.js';
 import { findFile, openAt } from './rotation.js';
 
-/** A stream of the file: its lines from the start on, up to where it was read. */
+/** A stream of the file: its lines from the start up to where it was read. */
 interface Stream {
   name: string;
-  /** Where to go on when it is opened. */
+  /** Where to resume when it is opened. */
   position: FilePosition;
   read_at_ms: number;
-  /** Whether the path names it no more. */
+  /** Whether the path no longer names its file. */
   is_gone: boolean;
 }
 
-/** A file held open: the half line at its end has been read too. */
+/** An open file; the partial line at its end has been read too. */
 interface OpenFile {
   handle: FileHandle;
   cursor: Cursor;
@@ -32,14 +32,14 @@ interface OpenFile {
 
 export interface Transcript {
   path: string;
-  /** What was written before this is only to be understood; undefined for a file that came later. */
+  /** What was written before this, epoch milliseconds, only serves as context; undefined for a file that came later. */
   since_ms: number | undefined;
-  /** What it was when it was last looked at from outside. */
+  /** Inode, size and change time when the file was last checked. */
   seen: string | undefined;
   streams: number;
   stream?: Stream;
   file?: OpenFile;
-  /** Why it can't be read, where that has been told. */
+  /** Why it can't be read, if that has been reported. */
   problem?: string;
 }
 
@@ -52,11 +52,14 @@ export interface TranscriptPosition extends FilePosition {
 export interface ReadOptions {
   max_line_bytes: number;
   push: Push;
-  /** A stream is about to end, and its file is this archive by now: as long as that is not known, its position stands. */
+  /**
+   * Called before a stream ends whose file is an archive by now. Until the archive is known, the stream's position has to
+   * remain.
+   */
   onArchived(path: string): Promise<void>;
 }
 
-/** What a step found: there may be more, there is nothing more for now, or the file has gone. */
+/** The result of a step: there may be more, there is nothing more for now, or the file is gone. */
 export type Step = 'more' | 'idle' | 'gone';
 
 export const createTranscript = (path: string, since_ms: number | undefined): Transcript => ({
@@ -69,7 +72,7 @@ export const createTranscript = (path: string, since_ms: number | undefined): Tr
 /** A file's second stream is named `PATH#2`, and so on. No transcript's path ends like that. */
 const STREAM_NAME = /^(.+?)(?:#(\d+))?$/s;
 
-/** Makes a transcript that an earlier process followed. */
+/** Recreates a transcript that an earlier process followed. */
 export function restoreTranscript(name: string, position: TranscriptPosition): Transcript {
   const [, path = name, number = '1'] = STREAM_NAME.exec(name) ?? [];
   const { read_at_ms, since_ms } = position;
@@ -77,7 +80,7 @@ export function restoreTranscript(name: string, position: TranscriptPosition): T
   return { ...createTranscript(path, since_ms), streams: Number(number), stream };
 }
 
-/** Looks at the file without opening it: whether anything has been done to it since it was last looked at. */
+/** Checks, without opening the file, whether it has changed since it was last checked. */
 export async function hasChanged(transcript: Transcript): Promise<boolean> {
   const stats = await stat(transcript.path).catch(() => undefined);
   const seen = stats && `${stats.ino} ${stats.size} ${stats.ctimeMs}`;
@@ -86,7 +89,7 @@ export async function hasChanged(transcript: Transcript): Promise<boolean> {
   return true;
 }
 
-/** The transcript whose stream is of the file that a path names: it reads it to its end there, whatever its name is. */
+/** The transcript whose stream belongs to the file at a path, and reads it to its end, whatever its name. */
 export async function findByFile(
   transcripts: Iterable<Transcript>,
   path: string,
@@ -97,9 +100,9 @@ export async function findByFile(
   for (const transcript of transcripts) {
     const { stream, file } = transcript;
     if (stream === undefined || !isSameFile(stream.position, id)) continue;
-    // Held open, it is read to its end also where it was written anew.
+    // An open file is read to its end even if it was rewritten.
     if (file !== undefined) return transcript;
-    // The inode may have become another file's.
+    // The inode may belong to another file by now.
     const handle = await openAt(path, stream.position).catch(() => undefined);
     await handle?.close();
     if (handle !== undefined) return transcript;
@@ -122,27 +125,27 @@ async function pushLines(transcript: Transcript, lines: Line[], end: boolean, pu
   await push({ ...lineBatch(stream.name, lines, end), ...since, ...(end ? {} : { position }) });
 }
 
-/** Ends the stream. An unfinished line in it either has gone with the file or is read again. */
+/** Ends the stream. An unfinished line in it is gone with the file, or is read again. */
 export async function endStream(transcript: Transcript, push: Push, lines: Line[] = []): Promise<void> {
   await pushLines(transcript, lines, true, push);
   delete transcript.stream;
 }
 
-/** Tells once why the file can't be read. */
+/** Reports once why the file can't be read. */
 export async function tellProblem(transcript: Transcript, message: string, push: Push): Promise<void> {
   if (transcript.problem === message) return;
   transcript.problem = message;
   await push({ kind: 'status', state: 'down', message: `${message}; it is tried again when it changes` });
 }
 
-/** Holds the file open no longer; its stream goes on at a line's start. */
+/** Closes the file; its stream resumes at the start of a line. */
 export async function release(transcript: Transcript): Promise<void> {
   const { file } = transcript;
   delete transcript.file;
   await file?.handle.close();
 }
 
-/** Opens the file that the path names, and gives it a stream. */
+/** Opens the file at the path, and gives it a stream. */
 async function openNamed(transcript: Transcript, { max_line_bytes, push }: ReadOptions): Promise<Step> {
   const handle = await openFile(transcript.path);
   if ('message' in handle) {
@@ -162,7 +165,7 @@ async function openNamed(transcript: Transcript, { max_line_bytes, push }: ReadO
   return 'more';
 }
 
-/** Opens the file of the stream, also where it was put away under another name, since it may hold more. */
+/** Opens the file of the stream, even if that was renamed, since it may hold more. */
 async function open(transcript: Transcript, options: ReadOptions): Promise<Step> {
   const { path, stream } = transcript;
   if (stream === undefined) return openNamed(transcript, options);
@@ -173,7 +176,7 @@ async function open(transcript: Transcript, options: ReadOptions): Promise<Step>
   return 'more';
 }
 
-/** At the end of what can be read: whether the path still names this file, and more may be written in it. */
+/** At the end of the file: checks whether the path still names it, so that more may be written to it. */
 async function atEnd(
   transcript: Transcript,
   stream: Stream,
@@ -182,11 +185,11 @@ async function atEnd(
 ): Promise<Step> {
   const { path } = transcript;
   const named = await stat(path, { bigint: true }).catch(() => undefined);
-  // While a new file is empty, the writer may not have gone over to it yet.
+  // While a new file is empty, the writer may not have switched to it yet.
   const is_named = named !== undefined && (isSameFile(idOf(named), cursor.file) || named.size === 0n);
   if (is_named && !isArchive(path)) return 'idle';
   if (!stream.is_gone) {
-    // It is looked at once more: its last lines may have come just before.
+    // It is read once more: its last lines may have come just before.
     stream.is_gone = true;
     return 'more';
   }
@@ -197,7 +200,7 @@ async function atEnd(
   return named === undefined || isArchive(path) ? 'gone' : 'more';
 }
 
-/** Reads on by one chunk. Rejects with a `SourceError` where the file can no longer be read. */
+/** Reads one more chunk. Rejects with a `SourceError` if the file can no longer be read. */
 export async function readOn(transcript: Transcript, options: ReadOptions): Promise<Step> {
   const { file, stream } = transcript;
   if (file === undefined || stream === undefined) return open(transcript, options);

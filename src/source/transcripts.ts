@@ -1,15 +1,7 @@
 /**
- * The source `transcripts:DIR`: follows every transcript of an OpenClaw that writes them as files, those that are there and
- * those that come. One loop reads them all in turn; the system tells what changed, and looking from time to time finds
- * what it does not tell. An idle file costs no open handle and no memory but its name and position.
- *
- * After a restart, a file goes on at the position of its stream. Files that have none are most of them, and one position
- * stands for all of these: under the directory as its stream, it keeps the instant before which nothing is to be told of
- * them. At first that is the start; it moves on when a file is put aside, as far as that file had not been written since.
- * A file without a position that was changed after that instant, which the system's times tell, has grown while nobody
- * looked; one that was made after it is a new one, and all of it is told. With the instant it keeps which archived
- * transcripts are known: any other came while nobody looked, and goes by the same rule. So does one that
- * comes while this process follows, where its file was not read under the name that it had before.
+ * The source `transcripts:DIR`: follows every transcript of an OpenClaw that writes them as files, those that exist and those
+ * that are added. One loop reads them in turn; notifications of the file system report changes, and regular checks find what
+ * these miss. An idle file costs no open handle and no memory but its name and position.
  */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -44,35 +36,44 @@ import {
   tellProblem,
 } from './transcript-file.js';
 
-/** Every so many polls all files are looked at; in between only those just read, as long as the system tells of changes. */
+/** All files are checked once in this many polls; in between only those just read, as long as the system reports changes. */
 const POLLS_BETWEEN_SWEEPS = 10;
 const JUST_READ_MS = 60_000;
 
 export interface TranscriptsOptions {
   max_line_bytes: number;
-  /** Whether what the files hold already is told as well. */
+  /** Whether what the files already hold is emitted as well. */
   from_start: boolean;
+  /** Otherwise only what was written since then, epoch milliseconds; by default since opening. */
+  since_ms?: number | undefined;
   poll_interval_ms: number;
-  /** Where an earlier process stopped. */
+  /** Positions of the streams of an earlier process. */
   resume: Positions;
 }
 
-/** The position of all files that have none of their own. */
+/** The position of all files that have none of their own; its stream is the directory. */
 interface DirectoryPosition {
-  /** What was written in them before is not to be told; 0: all is told. */
+  /**
+   * The time, in epoch milliseconds, before which nothing written in them is emitted; 0: everything is. It is first the time of
+   * the start, and moves forward when a file is put aside (`aside.ts`). By the file system's times, a file changed after it
+   * grew while the bridge was not watching, and a file created after it is new and emitted whole.
+   */
   since_ms: number;
-  /** Absent where an earlier version left it. */
+  /**
+   * The known archives: any other was archived while the bridge was not watching. Absent if an earlier version stored the
+   * position.
+   */
   archives?: KnownArchives;
 }
 
 interface Found {
-  /** Whether there is a directory where there may be some. */
+  /** Whether there is a directory that may hold transcripts. */
   has_sessions: boolean;
   transcripts: string[];
   archives: string[];
 }
 
-/** Finds the files, once every directory that holds some is watched, so that none is missed in between. */
+/** Finds the files, once every directory that may hold some is watched, so that none is missed in between. */
 async function findFiles(root: string, watches: Watches, stop: AbortSignal): Promise<Found> {
   let directories: Directory[];
   do directories = await findDirectories(root);
@@ -88,7 +89,7 @@ async function findFiles(root: string, watches: Watches, stop: AbortSignal): Pro
   return found;
 }
 
-/** A first start: takes note of what is there. */
+/** Registers the existing files at a first start. */
 async function takeNote(
   found: Found,
   { transcripts, pending, since_ms }: Followed,
@@ -102,7 +103,7 @@ async function takeNote(
   }
 }
 
-/** A file that is there at a restart, and was not followed. */
+/** Registers a file that exists at a restart and was not followed. */
 async function findAgain(path: string, followed: Followed): Promise<void> {
   const stats = await stat(path).catch(() => undefined);
   if (stats === undefined) return;
@@ -112,7 +113,7 @@ async function findAgain(path: string, followed: Followed): Promise<void> {
   else await hasChanged(transcript);
 }
 
-/** Goes on where an earlier process stopped. */
+/** Resumes where an earlier process stopped. */
 async function goOn(
   streams: Positions,
   found: Found,
@@ -149,7 +150,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   const followed: Followed = {
     transcripts: new Map(),
     pending: new Set(),
-    since_ms: left?.since_ms ?? (from_start ? 0 : Date.now()),
+    since_ms: left?.since_ms ?? (from_start ? 0 : (options.since_ms ?? Date.now())),
   };
   const { transcripts, pending } = followed;
   const archives = createArchiveFinder(followed, left?.archives ?? []);
@@ -192,7 +193,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
 
   const aside = createAside({ followed, files, push, tellDirectory });
 
-  /** Before the stream of an archive ends: once it has, nothing else tells that it was read. */
+  /** Called before the stream of an archive ends: after that, nothing else shows that it was read. */
   async function onArchived(path: string): Promise<void> {
     if (archives.note(path)) await tellDirectory();
   }
@@ -202,7 +203,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     else aside.consider(transcript);
   }
 
-  /** Looks at everything. What is not listed any more is looked at too: its stream has to end. */
+  /** Checks everything, including files that are no longer listed, whose streams have to end. */
   async function sweep(): Promise<void> {
     const had_sessions = has_sessions;
     const found = await findAll();
@@ -223,7 +224,10 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     await push({ kind: 'status', state: has_sessions ? 'up' : 'down', message });
   }
 
-  /** Reads one file to its end before the next, so that one which is let go of has no half line that is read in vain. */
+  /**
+   * Reads one file to its end before the next, so that a file is not closed with a partly read line, which would have to be
+   * read again.
+   */
   async function readNext(path: string): Promise<void> {
     pending.delete(path);
     const transcript = transcripts.get(path) ?? createTranscript(path, undefined);
@@ -276,8 +280,8 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
 }
 
 /**
- * Follows until it is closed. Directories that are missing are waited for; opening throws a `SourceError` where the path
- * is none, or this user can't read it.
+ * Follows until it is closed. Missing directories are waited for; opening throws a `SourceError` if the path is not a
+ * directory, or this user can't read it.
  */
 export function createTranscriptsSource(name: string, root: string, options: TranscriptsOptions): Source {
   const source = createReaderSource(name, async (push, stop) => {

@@ -1,16 +1,16 @@
 /**
- * How reading waits for destinations. A file can be read again, so that a replay reads it no faster than they take what comes
- * of it; who writes to a live source can wait, too, but not for long, and no destination waits for a slow one.
+ * How reading waits for destinations. A file can be read again, so a replay reads it no faster than they take the results. The
+ * writer to a live source can wait too, but not for long, and no destination waits for a slow one.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Destination } from '../model/delivery.js';
 import { sum } from '../summary.js';
 
-/** Over this many items on their way to one destination, reading waits. */
+/** Reading waits while more than this many items are pending for one destination. */
 export const MAX_PENDING = 20_000;
 const POLL_INTERVAL_MS = 20;
 
-/** A live source waits this long at a time, and in all while a destination answers for nothing. */
+/** How long a live source waits at a time, and in total while a destination answers nothing. */
 const HOLD_MS = 10;
 const HELD_MS = 1_000;
 
@@ -24,7 +24,9 @@ const answeredOf = (destination: Counted): number =>
 
 const hasManyPending = (destination: Counted): boolean => destination.pending() > MAX_PENDING;
 
-/** Tells whether to wait for a destination: it is behind, and has answered for something within the deadline. */
+/**
+ * Creates a function that says whether to wait for a destination: it is behind, and has answered something within the deadline.
+ */
 export function createBacklog(
   destination: Counted,
   deadline_ms: number,
@@ -43,8 +45,8 @@ export function createBacklog(
 }
 
 /**
- * Waits until the destinations have caught up. One that answers for nothing within the deadline holds up the others no
- * longer: its memory bound does the rest.
+ * Waits until the destinations have caught up. A destination that answers nothing within the deadline no longer delays the
+ * others; its memory limit does the rest.
  */
 export function createThrottle(
   destinations: Counted[],
@@ -54,7 +56,7 @@ export function createThrottle(
   const now = (): number => performance.now();
   const backlogs = destinations.map((destination) => createBacklog(destination, deadline_ms, now));
   return async () => {
-    // Each is asked every time, so that each one's deadline counts from its own last answer.
+    // No short-circuit: each destination's deadline counts from its own last answer.
     while (backlogs.map((isBehind) => isBehind()).includes(true) && !signal.aborted)
       await sleep(POLL_INTERVAL_MS);
   };
@@ -62,16 +64,16 @@ export function createThrottle(
 
 export interface HoldOptions {
   is_kept: boolean;
-  /** Nobody is held up any more. */
+  /** True when no source is to be delayed any more. */
   hasStopped(): boolean;
-  /** Milliseconds of a clock that only goes forward; default `performance.now`. */
+  /** Milliseconds on a monotonic clock; default `performance.now`. */
   now?(): number;
 }
 
 /**
- * Delays reading a live source while the memory of a destination fills that goes on answering: it may be as quick as can be,
- * and only have had no turn yet. With a store (`is_kept`) the delay is 10 ms a batch, since what does not fit into memory goes
- * to the disk. Without one it lasts until the destination has caught up, has answered for nothing for 1 s, or another one has
+ * Delays reading a live source while the memory of a destination fills up although it answers: it may be fast enough and just
+ * not have had its turn. With a store (`is_kept`) the delay is 10 ms a batch, since what does not fit into memory goes to the
+ * disk. Without one it lasts until the destination has caught up or has answered nothing for 1 s, or another destination has
  * nothing left to do.
  */
 export function createHold(

@@ -1,6 +1,6 @@
 /**
- * Opens the destinations of a start: those that the user names, else what is found. They share one memory bound and one
- * set of instruments.
+ * Opens the destinations of a start: those that the user names, or else one that is discovered. They share one memory limit and
+ * one set of instruments.
  */
 
 import {
@@ -33,11 +33,11 @@ import type { Settings } from './settings.js';
 export interface OpenedDestinations {
   destinations: Destination[];
   metrics: Metrics;
-  /** Somebody reads the metrics. */
+  /** Whether any destination reads the metrics. */
   is_metered: boolean;
-  /** One of them draws trees on the terminal. */
+  /** Whether a destination draws trees on the terminal. */
   is_drawing: boolean;
-  /** Whose counts the bridge's own metrics tell. */
+  /** Sets the bridge whose counts the bridge's own metrics report. */
   attach(bridge: { summary(): Summary }): void;
 }
 
@@ -45,7 +45,7 @@ const DEFAULT_COLUMNS = 100;
 
 export interface ChosenDestinations {
   configs: (DestinationConfig | ConsoleConfig)[];
-  /** What was found, where the user names none. */
+  /** The discovered destination, if the user names none. */
   found?: Choice;
 }
 
@@ -82,13 +82,13 @@ const NOTHING_YET = { source: { events: 0, rejected: {} }, destinations: {} };
 
 export interface OpenOptions {
   logger: Logger;
-  /** What the destinations may hold in memory, together. */
+  /** The memory limit of all destinations together. */
   memory_mb: number;
-  /** What an earlier process left for them, where it is kept. */
+  /** What the previous process left for the destinations; absent without a store. */
   saved?: SavedDeliveries | undefined;
-  /** Under which the metrics are counted; default: as they were before, else a new one. */
+  /** The instance id under which metrics are counted. Default: the previous one, or else a new one. */
   instance_id?: string | undefined;
-  /** Processors and readers of the program that the bridge is a part of. */
+  /** Processors and readers of the program that embeds the bridge. */
   processors?: ProcessorsConfig[];
 }
 
@@ -99,21 +99,21 @@ export function openConfigured(
 ): OpenedDestinations | { error: string } {
   const [shown, ...others] = configs.filter((config) => config.preset === 'console');
   if (others.length > 0) return { error: 'console is named twice: there is one terminal' };
-  const memory_limit_bytes = (memory_mb * BYTES_PER_MB) / (configs.length + processors.length);
+  // The terminal queues nothing, so it has no share of the memory.
+  const backends = configs.filter((config) => config.preset !== 'console');
+  const memory_limit_bytes = (memory_mb * BYTES_PER_MB) / (backends.length + processors.length);
   const resource = createResource(instance_id ?? newInstanceId());
   let metrics: Metrics | undefined;
   let bridge: { summary(): Summary } | undefined;
-  const remote = configs
-    .filter((config) => config.preset !== 'console')
-    .map((config) =>
-      createDestination(config, {
-        logger,
-        memory_limit_bytes,
-        saved,
-        resource,
-        onExport: (signal, name, duration_ms) => metrics?.recordExport(signal, name, duration_ms),
-      }),
-    );
+  const remote = backends.map((config) =>
+    createDestination(config, {
+      logger,
+      memory_limit_bytes,
+      saved,
+      resource,
+      onExport: (signal, name, duration_ms) => metrics?.recordExport(signal, name, duration_ms),
+    }),
+  );
   const own = processors.map((config) =>
     createProcessorDestination(config, { logger, memory_limit_bytes, resource }),
   );
@@ -125,7 +125,7 @@ export function openConfigured(
   try {
     metrics = createMetrics(readers, () => bridge?.summary() ?? NOTHING_YET, resource);
   } catch (error) {
-    // A reader of the program around the bridge may be in use already; those of the bridge are new.
+    // A reader of the embedding program may be in use already; those of the bridge are new.
     for (const destination of destinations) void destination.close();
     return { error: `a metric reader can't be used: ${errorReason(error)}` };
   }
@@ -140,7 +140,7 @@ export function openConfigured(
   };
 }
 
-/** `saved`: what an earlier process left for them, where it is kept. */
+/** `saved`: what the previous process left for the destinations; absent without a store. */
 export async function openDestinations(
   settings: Settings,
   logger: Logger,

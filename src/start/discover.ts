@@ -1,21 +1,21 @@
 /**
- * What is there to send to, where nobody said: the endpoint that the environment names, else ClawMetry, else whatever takes
- * OTLP on its usual port, else the terminal. ClawMetry listens on the OTLP port too, so the two are never both taken.
+ * Discovers a destination if none is named: the endpoint that the environment names, else ClawMetry, else whatever takes OTLP
+ * on its usual port, else the terminal. ClawMetry listens on the OTLP port too, so the two are never both used.
  */
-import { EMPTY_JSON, environmentNamesEndpoint, PRESETS, type PresetName } from '../export/index.js';
+import { EMPTY_JSON, environmentNamesEndpoint, isPage, PRESETS, type PresetName } from '../export/index.js';
 import type { Signal } from '../model/delivery.js';
 import { readStart, request } from '../util/undici.js';
 
 export interface Choice {
   /** A value of `--to`. */
   to: PresetName;
-  /** Why this one, for the log. */
+  /** The reason for the choice, for the log. */
   why: string;
 }
 
 const PROBE_TIMEOUT_MS = 1_000;
 
-/** What is read of an answer: whatever listens there may answer without an end. */
+/** How much of a response is read: a server may send one that never ends. */
 const MAX_ANSWER_BYTES = 4_096;
 
 interface Probe {
@@ -51,14 +51,14 @@ const takesOtlp = (base: string, signal: Signal): Promise<boolean> =>
   answersWith(
     `${base}/v1/${signal}`,
     { method: 'POST', headers: { 'content-type': 'application/json' }, body: EMPTY_JSON[signal] },
-    (status) => status === 200,
+    (status, body) => status === 200 && !isPage(Buffer.from(body)),
   );
 
-/** What takes OTLP on ClawMetry's own port is taken for one, also where it has no status to tell. */
+/** A server that takes OTLP on ClawMetry's own port counts as ClawMetry, even without its status page. */
 const isClawMetry = async (base: string): Promise<boolean> =>
   (await hasStatus(base)) || takesOtlp(base, 'traces');
 
-/** Jaeger takes traces alone, and would refuse the rest. */
+/** Jaeger takes only traces, and would refuse the rest. */
 async function discoverOtlp(base: string): Promise<Choice | undefined> {
   if (!(await takesOtlp(base, 'traces'))) return undefined;
   return (await takesOtlp(base, 'metrics'))
@@ -66,10 +66,10 @@ async function discoverOtlp(base: string): Promise<Choice | undefined> {
     : { to: 'jaeger', why: `something takes OTLP traces, and no metrics, at ${base}` };
 }
 
-/** Where it is looked for ClawMetry, and for whatever takes OTLP. */
+/** Where ClawMetry, and any OTLP receiver, is looked for. */
 const BASES = { clawmetry: PRESETS.clawmetry.url, otlp: PRESETS.collector.url };
 
-/** Looks for a destination. */
+/** Discovers a destination. */
 export async function discoverDestination({ clawmetry, otlp } = BASES): Promise<Choice> {
   if (environmentNamesEndpoint()) return { to: 'otlp', why: 'the environment names an OTLP endpoint' };
   if (await isClawMetry(clawmetry)) return { to: 'clawmetry', why: `ClawMetry answers at ${clawmetry}` };

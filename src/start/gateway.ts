@@ -1,6 +1,6 @@
 /**
- * The gateway of a start: its address, and what opens it. For both the order is that of all settings: option, environment,
- * configuration file, and last what OpenClaw's own configuration on this machine says.
+ * The gateway of a start: its address and its secrets. Both are looked up in the order of all settings (option, environment,
+ * configuration file), and last in OpenClaw's own configuration on this machine.
  */
 import type { Access } from '../source/index.js';
 import { defaultDataDirectory, openDeviceStore } from '../store/index.js';
@@ -11,13 +11,13 @@ export const DEFAULT_GATEWAY_URL = 'ws://127.0.0.1:18789';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The directory for what is kept between two starts; undefined where nothing is to be kept. */
+/** The directory for what outlives the process; undefined if nothing is to be stored. */
 export const dataDirectory = (
   { data_dir, no_store }: Pick<Settings, 'data_dir' | 'no_store'>,
   env: Environment,
 ): string | undefined => (no_store ? undefined : (data_dir ?? defaultDataDirectory(env)));
 
-/** A setting, and where it came from, in words. */
+/** A setting, and a description of where it was found. */
 interface Found<T> {
   value: T;
   origin: string;
@@ -31,13 +31,13 @@ export function findGatewayUrl({ gateway }: Pick<Settings, 'gateway'>, env: Envi
   return { value: DEFAULT_GATEWAY_URL, origin: 'the default' };
 }
 
-/** The address to follow where none is named. */
+/** The gateway to follow if no source is named. */
 export const gatewayUrl = (settings: Pick<Settings, 'gateway'>, env: Environment): string =>
   findGatewayUrl(settings, env).value;
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
-/** Whether a gateway is on this machine: only then the secret in OpenClaw's configuration here is its own. */
+/** Whether a gateway is on this machine: only then is the secret in OpenClaw's configuration here meant for it. */
 export const isLocal = (url: string): boolean => LOOPBACK.test(new URL(url).hostname);
 
 export function findSecrets(

@@ -1,7 +1,7 @@
 /**
- * What a start keeps, and where: opens the store in the data directory, and says what was found in it. Where the directory
- * can't be used at all the bridge goes on in memory, since to see what happens now is worth more than to keep it; where it
- * belongs to another bridge, it does not.
+ * Opens the store of a start in the data directory, and logs what was found in it. If the directory is unusable, the bridge
+ * continues in memory, since showing what happens now matters more than storing it; if the directory belongs to another process
+ * or to a newer version, the bridge does not start.
  */
 
 import type { KeepOptions } from '../bridge.js';
@@ -13,15 +13,15 @@ import { dataDirectory } from './gateway.js';
 import type { Settings, StartSettings } from './settings.js';
 
 export interface Keeping {
-  /** Absent where nothing is kept. */
+  /** Absent if nothing is stored. */
   keep?: KeepOptions;
   close(): Promise<void>;
 }
 
-/** Nothing is kept. */
+/** A start without a store. */
 export const IN_MEMORY: Keeping = { close: async () => undefined };
 
-/** Opens the store in a directory; `is_taken`: the directory is another's, else it can't be used at all. */
+/** Opens the store in a directory. `is_taken`: it belongs to another process or a newer version; otherwise it is unusable. */
 export function keepIn(
   command: 'run' | 'replay',
   directory: string,
@@ -41,7 +41,7 @@ export function keepIn(
   return { keep, close: () => store.close() };
 }
 
-/** The same for a command, which goes on in memory where the directory can't be used at all. */
+/** Opens the store for a command, which continues in memory if the directory is unusable. */
 export async function openKeeping(
   command: 'run' | 'replay',
   directory: string | undefined,
@@ -56,7 +56,7 @@ export async function openKeeping(
   return IN_MEMORY;
 }
 
-/** The store of another process, or of one that has stopped: to be read, and changed in small ways. */
+/** Opens the store of another process, or of one that has stopped, for reading and small changes. */
 export async function openShared(
   settings: Settings,
 ): Promise<{ store: Store; directory: string } | { error: string }> {

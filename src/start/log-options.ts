@@ -1,4 +1,4 @@
-/** What can be said of the log. Apart from the log itself, so that to describe it is not to load it. */
+/** The options of the log. Separate from the log itself, so that describing them does not load it. */
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export const LOG_FORMATS = ['pretty', 'json'] as const;

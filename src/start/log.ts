@@ -1,6 +1,6 @@
 /**
- * The program's own log, to stderr: for people by default, as JSON for machines. Nothing that is logged holds a header or a
- * token: who logs names an address or a file, never a configuration.
+ * The program's own log, to stderr: readable by default, or as JSON. No log line contains a header or a token: callers log an
+ * address or a file, never a configuration.
  */
 import pino from 'pino';
 import { prettyFactory } from 'pino-pretty';
@@ -12,23 +12,23 @@ import type { LogFormat, LogLevel } from './log-options.js';
 
 const STDERR = 2;
 
-/** Of what can't be written: the latest that is beyond it is lost. */
+/** The most unwritten output that is buffered; newer lines beyond it are lost. */
 const MAX_HELD_BYTES = 1024 * 1024;
 
-/** Makes a line for people of one for machines. */
+/** Creates a function that turns a JSON line into a readable one. */
 const createPretty = (): ((line: string) => string) =>
   prettyFactory({
     colorize: supportsColor(process.stderr, process.env),
     translateTime: 'HH:MM:ss',
-    // The message tells all that the fields do; those are for machines.
+    // The message contains all that the fields do; those are for machines.
     hideObject: true,
-    // A line break in the name of a file would make two lines of it.
+    // A line break in a file name would make two lines of one.
     messageFormat: (log, key) => withoutControls(String(log[key])),
   });
 
 function openStderr(): ReturnType<typeof pino.destination> {
   const stderr = pino.destination({ dest: STDERR, sync: true, maxLength: MAX_HELD_BYTES });
-  // On a full disk it is tried again with the next line. Unheard, this would end the process.
+  // After an error, such as a full disk, the next line is tried again. Without a listener the error would end the process.
   stderr.on('error', () => undefined);
   return stderr;
 }

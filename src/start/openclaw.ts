@@ -1,6 +1,6 @@
 /**
- * What OpenClaw's own files on this machine tell: where its state is, and the secret of its gateway. Only read; the file is
- * looked at anew each time, since whoever mends it does so while the bridge waits.
+ * Reads OpenClaw's own files on this machine: where its state is, and the secret of its gateway. Nothing is written. The file
+ * is read again each time, since it may be corrected while the bridge waits.
  */
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -22,13 +22,13 @@ export const openclawConfigPath = (env: Environment): string =>
 export interface GatewaySecrets {
   token?: string;
   password?: string;
-  /** Why a secret that is there can't be used, and what to do; never holds one. */
+  /** Why a secret that is present can't be used, and what to do; never contains a secret. */
   problem?: string;
 }
 
 type Secret = { value: string } | { problem: string } | undefined;
 
-/** `${NAME}` stands for a variable, `$${NAME}` for that text itself. */
+/** `${NAME}` is replaced by a variable; `$${NAME}` is an escaped `${NAME}`. */
 const VARIABLE = /(\$?)\$\{([A-Z_][A-Z0-9_]*)\}/g;
 
 /** A secret as OpenClaw writes it: a text with variables in it, or a reference to a variable or to a secret store. */
@@ -58,7 +58,7 @@ const missingVariable = (place: string, name: string): Secret => ({
   problem: `${place} names the variable ${name}, which is not set here; set it`,
 });
 
-/** The gateway's secrets in `openclaw.json`; nothing where there is no such file. */
+/** The gateway's secrets in `openclaw.json`; empty if there is no such file. */
 export function readGatewaySecrets(env: Environment): GatewaySecrets {
   const path = openclawConfigPath(env);
   let auth: unknown;
@@ -66,7 +66,7 @@ export function readGatewaySecrets(env: Environment): GatewaySecrets {
     auth = object(object(JSON5.parse(readFileSync(path, 'utf8'))).gateway).auth;
   } catch (error) {
     const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-    // What the parser says may repeat a piece of the file.
+    // The parser's message may quote a piece of the file.
     const reason = error instanceof SyntaxError ? 'it is not valid JSON5' : errorReason(error);
     return isMissing ? {} : { problem: `can't read ${path}: ${reason}` };
   }

@@ -1,5 +1,5 @@
 /**
- * How the settings and the destinations of a start become the parts of a bridge.
+ * Turns the settings and the destinations of a start into the parts of a bridge.
  */
 
 import type { BridgeParts } from '../bridge.js';
@@ -8,7 +8,7 @@ import type { OpenedDestinations } from './destinations.js';
 import { createSessionsLookup } from './sessions.js';
 import type { StartSettings } from './settings.js';
 
-/** Everything but where the events come from. */
+/** Everything but the sources. */
 export const bridgeParts = (
   { dialect, limits, content }: StartSettings,
   { destinations, metrics, is_metered }: OpenedDestinations,

@@ -1,7 +1,7 @@
 /**
- * Names the sessions of transcripts by their neighbour `sessions.json`, which tells session keys, parents and labels. A
- * running OpenClaw writes it all the time, so that a session which it does not have may be there when it is asked again;
- * it is read again only where it changed.
+ * Looks up the sessions of transcripts in the `sessions.json` beside them, which has session keys, parents and labels. A
+ * running OpenClaw rewrites it all the time, so a missing session may be there on the next look-up; the file is read again only
+ * if it has changed.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -10,7 +10,7 @@ import { livingPath } from '../source/index.js';
 
 const SESSIONS_FILE = 'sessions.json';
 
-/** A stream is named by its file's path; after a rotation with a number behind it. */
+/** A stream is named by the path of its file, followed by a number after a rotation. */
 const FILE_STREAM = /^(?:file:)?(.+?)(?:#\d+)?$/s;
 
 function transcriptOf(stream: string): string | undefined {
@@ -18,7 +18,7 @@ function transcriptOf(stream: string): string | undefined {
   return path.endsWith('.jsonl') ? path : undefined;
 }
 
-/** OpenClaw writes the file anew each time, under another inode. */
+/** Identifies the file's content: OpenClaw creates a new file each time, with another inode. */
 function versionOf(path: string): string | undefined {
   const stats = statSync(path, { throwIfNoEntry: false });
   return stats && `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
@@ -35,7 +35,7 @@ function createLiveIndex(path: string): TranscriptIndex {
       version = found;
       index = readTranscriptIndex(JSON.parse(readFileSync(path, 'utf8')));
     } catch {
-      // Not to be read, or not whole at this moment: what it said before still holds.
+      // Unreadable or incomplete at the moment: the previous content still holds.
     }
   }
 
@@ -49,7 +49,7 @@ function createLiveIndex(path: string): TranscriptIndex {
   };
 }
 
-/** Gives the index for a stream; undefined where it is no transcript by its name. */
+/** Creates a function that returns the index for a stream; undefined if the stream's name is not that of a transcript. */
 export function createSessionsLookup(): (stream: string) => TranscriptIndex | undefined {
   const indexes = new Map<string, TranscriptIndex>();
   return (stream) => {

@@ -1,6 +1,6 @@
 /**
  * The settings of a start: an option of the command line, else the environment (which the destinations read), else the
- * configuration file, else the default. The file is checked in full: an unknown key is an error.
+ * configuration file, else the default. The whole file is checked: an unknown key is an error.
  */
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { LOG_FORMATS, LOG_LEVELS } from './log-options.js';
 
 const seconds = z.number().min(0).max(86_400);
 
-/** How to get into OpenClaw's gateway. A token is better kept in the environment, as OPENCLAW_GATEWAY_TOKEN. */
+/** Access to OpenClaw's gateway. A token is safer in the environment, as OPENCLAW_GATEWAY_TOKEN. */
 const gatewaySchema = strictSettings({
   url: z.url({ protocol: /^wss?$/, error: 'must be ws://HOST:PORT or wss://HOST' }).optional(),
   token: z.string().min(1).optional(),
@@ -26,7 +26,7 @@ const gatewaySchema = strictSettings({
 const configSchema = strictSettings({
   from: z.array(z.string(), 'must be a list, such as [stdin]').default([]),
   to: z.array(z.union([z.string(), destinationSchema]), 'must be a list, such as [clawmetry]').default([]),
-  /** `run`: whether transcripts that are there already are told from their start. */
+  /** `run`: whether existing transcripts are read from their start. */
   from_start: flag.default(false),
   dialect: z.enum(DIALECTS).default('auto'),
   speed: z.number().positive().max(1_000_000).optional(),
@@ -40,9 +40,9 @@ const configSchema = strictSettings({
   summary: z.string().min(1).transform(fromHome).optional(),
   log_level: z.enum(LOG_LEVELS).default('info'),
   log_format: z.enum(LOG_FORMATS).default('pretty'),
-  /** Where the bridge keeps things between two starts. */
+  /** Where the bridge stores data between two starts. */
   data_dir: z.string().min(1).transform(fromHome).optional(),
-  /** Keep nothing between two starts. */
+  /** Store nothing between two starts. */
   no_store: flag.default(false),
   gateway: gatewaySchema.prefault({}),
   limits: limitsSchema.prefault({}),
@@ -52,19 +52,19 @@ const configSchema = strictSettings({
 type ConfigFile = z.infer<typeof configSchema>;
 
 export type Settings = Omit<ConfigFile, 'to'> & {
-  /** Destinations of the command line, as they were written. */
+  /** Destinations of the command line, as written. */
   to: string[];
-  /** Destinations of the configuration file: used where the command line names none, and for their settings. */
+  /** Destinations of the configuration file: used if the command line names none, and for their settings. */
   records: DestinationRecord[];
 };
 
-/** What of them a start needs, whoever makes it. */
+/** The settings that any start needs, of a command or of the library. */
 export type StartSettings = Pick<
   Settings,
   'from' | 'from_start' | 'dialect' | 'content' | 'data_dir' | 'no_store' | 'gateway' | 'limits' | 'store'
 >;
 
-/** Options as the command line gives them; what is absent was not given. */
+/** Options as given on the command line; absent ones were not given. */
 export type SettingOptions = { [K in keyof ConfigFile]?: unknown };
 
 export interface SettingsError {
@@ -74,7 +74,7 @@ export interface SettingsError {
 
 const UNKNOWN_TAG = 'A tag that nothing is known of; a text that begins with "!" must be in quotes';
 
-/** By code: the problems whose message repeats a piece of the file, which may be a token, and what is said instead. */
+/** By code: messages that replace those which quote a piece of the file, since that may be a token. */
 const YAML_PROBLEMS: Record<string, string> = {
   BAD_DIRECTIVE: 'A directive that is none',
   BAD_DQ_ESCAPE: 'A backslash in double quotes with which no escape sequence begins',
@@ -87,9 +87,9 @@ const YAML_PROBLEMS: Record<string, string> = {
 const UNRESOLVED_ALIAS =
   'An alias of what is not there before it; a text that begins with "*" must be in quotes';
 
-/** The first thing for which a document has no value, and where it stands; no piece of it is repeated. */
+/** The first part of a document that has no value, and its offset; no piece of it is quoted. */
 function findYamlProblem(document: Document): { what: string; offset: number } | undefined {
-  // A tag that nothing is known of is only warned of, and the text behind it taken without it.
+  // An unknown tag is only a warning, and the text behind it is used without the tag.
   const tags = document.warnings.filter(({ code }) => code === 'TAG_RESOLVE_FAILED');
   const [error] = [...document.errors, ...tags];
   if (error !== undefined) return { what: YAML_PROBLEMS[error.code] ?? error.message, offset: error.pos[0] };
@@ -101,7 +101,7 @@ function findYamlProblem(document: Document): { what: string; offset: number } |
       return visit.BREAK;
     },
     Scalar(_key, { tag, range }) {
-      // YAML's tag for a text, which nobody writes.
+      // The non-specific tag, which forces a text and is not used in practice.
       if (tag !== '!') return undefined;
       problem = { what: UNKNOWN_TAG, offset: range?.[0] ?? 0 };
       return visit.BREAK;
@@ -142,7 +142,7 @@ function readConfigFile(path: string): { values: Record<string, unknown> } | Set
   return { values: values as Record<string, unknown> };
 }
 
-/** Where a value can have several forms, the form that it comes nearest to tells what is wrong with it. */
+/** If a value can have several forms, the form that it comes closest to shows what is wrong with it. */
 function nearestIssue(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== 'invalid_union') return issue;
   const [nearest] = issue.errors
@@ -151,10 +151,10 @@ function nearestIssue(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   return nearest === undefined ? issue : nearestIssue({ ...nearest, path: [...issue.path, ...nearest.path] });
 }
 
-/** A key of the file that is no name: its value stands in it, as it does where the colon has been forgotten. */
+/** Whether a key of the file is not a valid name, but contains its value, as happens if the colon is forgotten. */
 const holdsValue = (key: PropertyKey): boolean => !/^[\w.-]*$/.test(String(key));
 
-/** What is wrong with such a key: of the value, which may be a token, nothing is repeated. */
+/** Describes such a key without quoting the value, which may be a token. */
 function describeKey(key: string): string {
   const [name = ''] = /^[\w.-]*/.exec(key) ?? [];
   return /^\s/.test(key.slice(name.length))
@@ -162,7 +162,7 @@ function describeKey(key: string): string {
     : `"${name}…" is no name; write NAME: VALUE, with a space after the colon`;
 }
 
-/** The first key with a value in it, and the place that it stands in. */
+/** The first key that contains a value, and the path of its parent. */
 function keyWithValue(issue: z.core.$ZodIssue): { key: string; place: PropertyKey[] } | undefined {
   const at = issue.path.findIndex(holdsValue);
   if (at !== -1) return { key: String(issue.path[at]), place: issue.path.slice(0, at) };
@@ -178,20 +178,20 @@ function describeIssue(issue: z.core.$ZodIssue, path: string | undefined): strin
   return `${where}: ${issue.message}`;
 }
 
-/** The first thing that is wrong with these values, of the file where one is named, else of the command line. */
+/** The first problem of these values: of the file, if `path` is given, else of the command line. */
 function checkValues(values: object, path: string | undefined): SettingsError | undefined {
   const [issue] = configSchema.safeParse(values).error?.issues ?? [];
   return issue && { error: describeIssue(nearestIssue(issue), path) };
 }
 
-/** Checks the file and the options, each by itself, so that an error names the one that it is in. */
+/** Checks the file and the options separately, so that an error names the one that it is in. */
 export function resolveSettings(options: SettingOptions, config_path?: string): Settings | SettingsError {
   const file = config_path === undefined ? { values: {} } : readConfigFile(config_path);
   if ('error' in file) return file;
   return checkValues(file.values, config_path ?? '') ?? mergeSettings(options, file.values, config_path);
 }
 
-/** `values` are those of a file that has been checked. */
+/** `values`: those of a file that has been checked. */
 function mergeSettings(
   options: SettingOptions,
   values: Record<string, unknown>,
@@ -205,7 +205,7 @@ function mergeSettings(
   return { ...settings, to: named.filter((each) => typeof each === 'string'), ...records };
 }
 
-/** A name in the file is a record with nothing else in it. */
+/** Turns names of the file into records without further settings. */
 function toRecords(configured: ConfigFile['to']): { records: DestinationRecord[] } | SettingsError {
   const records: DestinationRecord[] = [];
   for (const each of configured) {
@@ -216,16 +216,16 @@ function toRecords(configured: ConfigFile['to']): { records: DestinationRecord[]
   return { records };
 }
 
-/** The settings as far as they can be used, and all that is wrong in the file. */
+/** The settings as far as they are usable, and all problems of the file. */
 export interface Diagnosis {
   settings: Settings;
   problems: string[];
 }
 
-/** For `doctor`, which goes on without a setting that is wrong, where a start would not. */
+/** For `doctor`, which leaves out invalid settings of the file and continues, where a start would fail. */
 export function diagnoseSettings(options: SettingOptions, config_path?: string): Diagnosis | SettingsError {
   const file = config_path === undefined ? { values: {} } : readConfigFile(config_path);
-  const values = 'error' in file ? {} : { ...file.values };
+  const values: Record<string, unknown> = 'error' in file ? {} : file.values;
   const problems = 'error' in file ? [file.error] : [];
   for (const issue of configSchema.safeParse(values).error?.issues ?? []) {
     problems.push(describeIssue(nearestIssue(issue), config_path ?? ''));

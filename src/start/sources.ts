@@ -1,5 +1,5 @@
 /**
- * The sources of a start: those that the user names, else the gateway on this machine.
+ * The sources of a start: those that the user names, or else the gateway on this machine.
  */
 import type { Positions, Source } from '../model/source.js';
 import {
@@ -19,19 +19,19 @@ import type { NamesOrigin } from './origin.js';
 import type { StartSettings } from './settings.js';
 
 export interface SourcesOptions {
-  /** Where the names of the sources stand. */
+  /** Where the sources are named. */
   origin: NamesOrigin;
-  /** Where an earlier process stopped, by the source's name. */
+  /** Where the previous process stopped, by the source's name. */
   positions: Readonly<Record<string, Positions>>;
 }
 
-/** Each source that is named, or what is wrong with its name; and where they are named, in words. */
+/** Each named source, or what is wrong with its name; and a description of where they are named. */
 export interface NamedSources {
   named: (ParsedSource | ParseFailure)[];
   origin: string;
 }
 
-/** The gateway that is followed where no source is named. */
+/** The gateway to follow if no source is named. */
 function nameDefault(settings: Pick<StartSettings, 'gateway'>): NamedSources {
   const { value, origin } = findGatewayUrl(settings, process.env);
   const source = parseSourceName(value);
@@ -59,9 +59,9 @@ export function nameSources(
   return { named, origin };
 }
 
-/** A source with what is particular to it, where that is not in the settings. */
+/** A source with its own settings, where these are not in `Settings`. */
 export type WantedSource = ParsedSource & {
-  /** What opens the gateway. */
+  /** The secrets of a gateway. */
   secrets?: GatewaySecrets;
 };
 
@@ -85,7 +85,10 @@ interface Transcripts {
   isThere(): Promise<boolean>;
 }
 
-/** An OpenClaw that writes transcripts tells the same in them as over its gateway, so they are never both listened to. */
+/**
+ * An OpenClaw that writes transcripts records the same in them as it sends over its gateway, so only one of the two is read at
+ * a time.
+ */
 function withTranscripts(
   source: Named<'gateway'>,
   { directory, isThere }: Transcripts,
@@ -94,12 +97,18 @@ function withTranscripts(
 ): Source {
   const name = `transcripts:${directory}`;
   const { [source.name]: _, ...others } = resume;
+  /** When the transcripts were first wanted; they may not exist until later. */
+  let since_ms: number | undefined;
   return withFallback({
     preferred: createGateway(source, settings, resume),
-    createFallback: async () =>
-      (await isThere())
-        ? createSource({ kind: 'transcripts', name, directory }, lineOptions(settings, others))
-        : undefined,
+    async createFallback() {
+      since_ms ??= Date.now();
+      if (!(await isThere())) return undefined;
+      return createSource(
+        { kind: 'transcripts', name, directory },
+        { ...lineOptions(settings, others), since_ms },
+      );
+    },
     open_streams: Object.keys(others),
     messages: {
       begins: `following the transcripts below ${directory} until the gateway can be followed`,
@@ -108,7 +117,10 @@ function withTranscripts(
   });
 }
 
-/** The gateway on this machine may belong to an OpenClaw that is too old for it, or not run: its transcripts are here too. */
+/**
+ * The gateway on this machine may belong to an OpenClaw that is too old for it, or may not be running; its transcripts are on
+ * this machine too.
+ */
 function createDefault(source: Named<'gateway'>, settings: StartSettings, resume: Positions): Source {
   const directory = openclawDirectory(process.env);
   const transcripts = { directory, isThere: () => holdsTranscripts(directory) };
@@ -117,7 +129,7 @@ function createDefault(source: Named<'gateway'>, settings: StartSettings, resume
     : createGateway(source, settings, resume);
 }
 
-/** Makes the sources; nothing is opened yet. */
+/** Creates the sources without opening them. */
 export function createSources(
   settings: StartSettings,
   options: SourcesOptions,
@@ -130,7 +142,7 @@ export function createSources(
   return { sources: makeSources(parsed, settings, options) };
 }
 
-/** Makes those that are named already; nothing is opened yet. */
+/** Creates sources from parsed names, without opening them. */
 export function makeSources(
   parsed: WantedSource[],
   settings: StartSettings,

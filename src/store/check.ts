@@ -1,6 +1,6 @@
 /**
- * Looks at a data directory before LMDB opens it: whose it is, of which format, and whether its file is sound. A file that was
- * left in order and not touched since is not read again.
+ * Checks a data directory before LMDB opens it: its owner, its format version, and whether its file is sound. A file that was
+ * closed cleanly and has not been touched since is not read again.
  */
 import { readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,31 +14,31 @@ import { hasBeenRepaired } from './repair.js';
 
 export const FORMAT_VERSION = 1;
 
-/** Says of the data file that it was left in order: what it was then. */
+/** Marks the data file as cleanly closed; holds the file's signature at that time. */
 const CLEAN_FILE = 'clean';
 const ATTEMPTS = 5;
 
 export type State =
-  /** No records, nor a place for them. `before`: whether there are traces of an earlier one. */
+  /** No records, and no file for them. `before`: whether there are traces of an earlier store. */
   | { kind: 'none'; before: boolean }
   | { kind: 'sound' }
   | { kind: 'owned'; owner: Owner }
   | { kind: 'newer'; version: string }
   | { kind: 'damaged'; inspection: Inspection; inode: bigint }
-  /** It was changed each time that it was looked at. */
+  /** The file was changed during each attempt to check it. */
   | { kind: 'busy' };
 
-/** A change of any kind changes this. */
+/** Differs after any change of the file. */
 function signature(directory: string): string {
   const { size, ino, ctimeNs } = statSync(join(directory, DATA_FILE), { bigint: true });
   return [size, ino, ctimeNs].join(' ');
 }
 
-/** Called when nobody has the store open. */
+/** Call this when no process has the store open. */
 export const markClean = (directory: string): void =>
   replaceFile(join(directory, CLEAN_FILE), signature(directory));
 
-/** Called before anything is written. */
+/** Call this before anything is written. */
 export const unmarkClean = (directory: string): void => rmSync(join(directory, CLEAN_FILE), { force: true });
 
 function isClean(directory: string): boolean {
@@ -71,7 +71,7 @@ function lookAt(directory: string): State {
   return is_as_it_was ? { kind: 'damaged', inspection, inode: stats.ino } : { kind: 'busy' };
 }
 
-/** Changes nothing. Throws the system's error where the directory can't be read. */
+/** Checks without changing anything. Throws the system's error if the directory can't be read. */
 export function checkStore(directory: string): State {
   for (let attempt = 1; attempt < ATTEMPTS; attempt += 1) {
     const state = lookAt(directory);
@@ -80,7 +80,9 @@ export function checkStore(directory: string): State {
   return lookAt(directory);
 }
 
-/** A record without opening the store. Throws the system's error where the file can't be read; there may be none yet. */
+/**
+ * Reads a record without opening the store; undefined if there is no file yet. Throws the system's error if it can't be read.
+ */
 export function readRecord(directory: string, key: string): Uint8Array | undefined {
   const path = join(directory, DATA_FILE);
   try {
@@ -99,7 +101,7 @@ export function readRecord(directory: string, key: string): Uint8Array | undefin
   return found.value;
 }
 
-/** What was found, in words that go on a message about the directory. */
+/** The damage in words, to follow the directory's name in a message. */
 export function describeDamage({ fault, faults, sound, lost, lost_kinds }: Inspection): string {
   const more = faults > 1 ? ` (and ${counted(faults - 1, 'fault')} more)` : '';
   const kinds = lost > 0 && lost_kinds.length > 0 ? `, of ${lost_kinds.join(', ')}` : '';

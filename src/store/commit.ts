@@ -1,6 +1,6 @@
 /**
- * Commits: changes that LMDB is given together, once the disk has room for them. What can make one fail is looked at before, since
- * LMDB may not go on after a failed one.
+ * Commits changes together, once the disk has room for them. What could make a commit fail is checked first, since LMDB may
+ * take no more writes after a failed one.
  */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import type { Written } from './store.js';
 
 const MANY_CHANGES = 1_000;
 
-/** A record as LMDB has it; undefined is removed. */
+/** A record in LMDB's form; `framed` is undefined for a removal. */
 export interface Change {
   key: Buffer;
   framed: Buffer | undefined;
@@ -22,7 +22,7 @@ export interface Change {
 export const bytesOf = (changes: readonly Change[]): number =>
   changes.reduce((sum, { framed }) => sum + (framed?.length ?? 0), 0);
 
-/** Undefined where there is no such file. */
+/** Undefined if there is no such file. */
 const inodeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.ino;
 
 export interface Committer {
@@ -34,13 +34,13 @@ export function createCommitter(db: Database, directory: string): Committer {
   const room = openRoom(directory);
   const path = join(directory, DATA_FILE);
   const own_inode = inodeOf(path);
-  /** Why LMDB takes no more writes before it is opened again. */
+  /** The reason why LMDB takes no more writes until it is opened again. */
   let broken: string | undefined;
 
-  /** Removals are tried even on a full disk: they are what makes room. */
+  /** Removals are tried even on a full disk: they free space. */
   async function reserve(put_bytes: number): Promise<void> {
     const found = statisticsOf(db);
-    // A value may leave as much of its last page unused as it fills.
+    // A value may leave up to its own size unused on its last page.
     const need = 2 * put_bytes + MARGIN_BYTES;
     const length = (found.lastPageNumber + 1) * found.pageSize + need;
     try {
@@ -53,7 +53,7 @@ export function createCommitter(db: Database, directory: string): Committer {
 
   async function commit(changes: readonly Change[]): Promise<Written> {
     if (broken !== undefined) return { ok: false, message: broken };
-    // What LMDB would go on writing into nobody could find again.
+    // LMDB would keep writing to a file that no longer has a name.
     if (inodeOf(path) !== own_inode)
       return { ok: false, message: `${DATA_FILE} was removed or replaced while it was in use; start again` };
     try {
@@ -61,7 +61,7 @@ export function createCommitter(db: Database, directory: string): Committer {
     } catch (error) {
       return { ok: false, message: errorReason(error) };
     }
-    // Giving LMDB many changes takes some milliseconds.
+    // Passing many changes to LMDB takes some milliseconds.
     if (changes.length > MANY_CHANGES) await nextTurn();
     try {
       await db.batch(() => {
@@ -80,7 +80,7 @@ export function createCommitter(db: Database, directory: string): Committer {
   return { commit, close: () => room.close() };
 }
 
-/** The library rejects a failed commit with a general error; the system's reason is in another promise on it. */
+/** The library rejects with a general error; the system's reason is in a second promise on that error. */
 async function commitReason(error: unknown): Promise<string> {
   const { commitError } = error as { commitError?: Promise<never> };
   if (commitError === undefined) return errorReason(error);

@@ -1,9 +1,9 @@
 /**
- * LMDB, as it is opened and read here: one environment, one tree, a record under each key. Beside that, single records that are
- * written at once, in a transaction of their own.
+ * LMDB, as it is opened and read here: one environment, one tree, one record per key; also single records that are written
+ * immediately, in a transaction of their own.
  *
- * A commit here is synchronous to LMDB, in its own thread, and on the disk when it is done; LMDB's overlapping of commits
- * and flushes gains nothing measurable for our records, and has a file format of its own.
+ * To LMDB each commit is synchronous, in its own thread, and on the disk when it is done. LMDB's overlapping of commits and
+ * flushes gains nothing measurable for our records, and has a file format of its own.
  */
 import { createRequire } from 'node:module';
 import type { RootDatabase } from 'lmdb';
@@ -16,17 +16,17 @@ export type Database = RootDatabase<Buffer, Buffer>;
 type Lmdb = typeof import('lmdb');
 
 const OWNER_ONLY_FILE = 0o600;
-/** Of addresses, not of memory. LMDB would begin with little and map the file anew as it grows, and keep the maps before. */
+/** Address space, not memory. With a small map LMDB would remap the file as it grows, and keep the old maps. */
 const MAP_BYTES = 16 * 1024 ** 3;
 /**
- * Of a store that is made now. The library keeps its list of free pages in records of a page each, and loses places in it where it
- * takes several of them (kriszyp/lmdb-js#321); with LMDB's usual 4 KiB a cut journal alone takes twenty. Larger pages also cost
- * a quarter less time a commit.
+ * The page size of a new store. The library stores its list of free pages in records of one page each, and loses entries if the
+ * list takes several of them (kriszyp/lmdb-js#321); with LMDB's usual 4 KiB a cut of the journal alone takes twenty. Larger
+ * pages also make a commit a quarter faster.
  */
 const PAGE_BYTES = 16 * 1024;
 
 const require = createRequire(import.meta.url);
-/** Loaded when it is first wanted: it takes 40 ms, and not every platform has it. */
+/** Loaded on first use: it takes 40 ms, and not every platform has it. */
 const lmdb = (): Lmdb => require('lmdb') as Lmdb;
 
 const OPTIONS = {
@@ -34,26 +34,26 @@ const OPTIONS = {
   keyEncoding: 'binary',
   encoding: 'binary',
   overlappingSync: false,
-  // Each batch has a promise then, and none is left that nobody looks at when a commit fails.
+  // This way each batch has one promise, and no unobserved promise rejects when a commit fails.
   eventTurnBatching: false,
   mapSize: MAP_BYTES,
   pageSize: PAGE_BYTES,
   permissionsMode: OWNER_ONLY_FILE,
 } as const;
 
-/** What can make this fail is looked at before: a failed opening leaves the library in a state to crash from. */
+/** Check what could make this fail before calling: after a failed opening the library may crash. */
 export const openDatabase = (directory: string): Database => lmdb().open<Buffer, Buffer>(directory, OPTIONS);
 
-/** All of it or nothing, on the disk when it returns. Throws where the store can't be written. */
+/** Runs `action` in a transaction, all or nothing, on the disk when it returns. Throws if the store can't be written. */
 export function transact<T>(db: Database, action: () => T): T {
   return db.transactionSync(() => {
-    // The library goes on without a transaction where none could be begun, and would crash at the first write.
+    // If no transaction could be begun, the library runs `action` without one, and would crash at the first write.
     if (db.getWriteTxnId() === 0) throw new Error('the store takes no more writes before it is opened again');
     return action();
   });
 }
 
-/** After a failed commit, why LMDB can't begin another one, in which case a write would never come back; undefined where it can. */
+/** After a failed commit: why LMDB can't begin another one (a write would then never complete), or undefined if it can. */
 export function refusalOf(db: Database): string | undefined {
   try {
     transact(db, () => lmdb().ABORT);
@@ -79,14 +79,14 @@ export const usedPages = ({
   overflowPages,
 }: PageStatistics): number => treeBranchPageCount + treeLeafPageCount + overflowPages;
 
-/** The first key behind all that begin so; no UTF-8 text has a byte 0xff. */
+/** The first key after all keys with the prefix; no UTF-8 text contains a byte 0xff. */
 function behind(prefix: Buffer): Buffer {
   const end = Buffer.from(prefix);
   end[end.length - 1] = (end.at(-1) ?? 0) + 1;
   return end;
 }
 
-/** What begins with a prefix, as LMDB is asked for it. */
+/** The keys with a prefix, as a range for LMDB. */
 function rangeOf(prefix: string): { start?: Buffer; end?: Buffer } {
   const start = Buffer.from(prefix, 'utf8');
   return start.length === 0 ? {} : { start, end: behind(start) };

@@ -1,6 +1,6 @@
 /**
- * The bridge's identity as a device, for gateways that want to know their clients one by one: an Ed25519 key, made when it
- * is first wanted, and the tokens that gateways gave it.
+ * The bridge's identity as a device, for gateways that identify each client: an Ed25519 key, created on first use, and the
+ * tokens that gateways issued to it.
  */
 import {
   createHash,
@@ -22,24 +22,24 @@ const RAW_KEY_BYTES = 32;
 const deviceSchema = z.object({
   version: z.literal(1),
   private_key: z.string(),
-  /** By the gateway's address. */
+  /** Tokens by the gateway's address. */
   tokens: z.record(z.string(), z.string()),
 });
 
 export interface DeviceIdentity {
   /** SHA-256 of the raw public key, in hex. */
   id: string;
-  /** The raw public key, base64url. */
+  /** The raw public key, in base64url. */
   public_key: string;
-  /** Signs UTF-8 text; base64url. */
+  /** Signs UTF-8 text; the signature is in base64url. */
   sign(message: string): string;
 }
 
 export interface DeviceStore {
-  /** The key, made and kept when it is first asked for; a message where that can't be done. */
+  /** The key, created and stored on first use; `problem` says why if that fails. */
   device(): DeviceIdentity | { problem: string };
   tokenOf(gateway: string): string | undefined;
-  /** Keeps a gateway's token for this device; where that can't be done, for as long as the process lasts. */
+  /** Stores a gateway's token for this device; if that fails, it is remembered until the process ends. */
   saveToken(gateway: string, token: string): void;
 }
 
@@ -69,7 +69,7 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
   let problem: string | undefined;
   let is_read = directory === undefined;
 
-  /** When it is first wanted: most starts want none. */
+  /** Reads the record on first use: most starts need no key. */
   function read(): void {
     if (is_read || directory === undefined) return;
     is_read = true;
@@ -83,7 +83,7 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
     }
   }
 
-  /** Of two processes that make a key at the same time, both go on with the one that is kept. */
+  /** If two processes create a key at the same time, both use the one that is stored. */
   function make(): Kept | { problem: string } {
     if (directory === undefined) return newDevice();
     const made = updateShared(directory, (db) => {
@@ -114,8 +114,8 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
       if (device === undefined || device.tokens[gateway] === token) return;
       device.tokens[gateway] = token;
       if (directory === undefined) return;
-      // Others may have kept tokens since. Where this one can't be kept, the gateway gives another one to a device that comes with
-      // the shared secret.
+      // Other processes may have stored tokens since. If this one can't be stored, the gateway issues another to a device that
+      // presents the shared secret.
       updateShared(directory, (db) => {
         const found = decodeDevice(getRecord(db, DEVICE_KEY)) ?? device;
         found.tokens[gateway] = token;
@@ -127,6 +127,6 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
 
 const encodeDevice = (device: Kept): Buffer => Buffer.from(JSON.stringify(device));
 
-/** Throws where it is no device's record. */
+/** Throws if the value is not a device record. */
 const decodeDevice = (value: Uint8Array | undefined): Kept | undefined =>
   value === undefined ? undefined : deviceSchema.parse(JSON.parse(Buffer.from(value).toString('utf8')));

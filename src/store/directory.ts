@@ -1,5 +1,5 @@
 /**
- * The data directory: the one place where the bridge keeps things between two starts. Nobody but its owner can read it.
+ * The data directory: the only place where the bridge stores data between two starts. Only its owner can read it.
  */
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -9,7 +9,7 @@ import { dirname, join, resolve } from 'node:path';
 export const defaultDataDirectory = (env: Readonly<Record<string, string | undefined>>): string =>
   join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'openclaw-otel-bridge');
 
-/** LMDB's names for them. */
+/** LMDB's file names. */
 export const DATA_FILE = 'data.mdb';
 export const LOCK_FILE = 'lock.mdb';
 
@@ -17,8 +17,8 @@ const OWNER_ONLY_DIRECTORY = 0o700;
 const OWNER_ONLY_FILE = 0o600;
 
 /**
- * Makes the directory where it is missing; throws the system's error where that is not possible. Level by level: Node's own way to
- * make several never comes back where a file system makes none and says that something is missing, as `/proc` does.
+ * Creates the directory if it is missing; throws the system's error if that fails. One level at a time: Node's recursive mkdir
+ * never returns on a file system that creates nothing and reports a missing entry, such as `/proc`.
  */
 export function makeDataDirectory(directory: string): void {
   const missing: string[] = [];
@@ -30,12 +30,12 @@ function makeLevel(path: string): void {
   try {
     mkdirSync(path, { mode: OWNER_ONLY_DIRECTORY });
   } catch (error) {
-    // Another process may have been faster.
+    // Another process may have created it first.
     if (!existsSync(path)) throw error;
   }
 }
 
-/** Replaces a file as a whole: whoever reads it, at whatever time, finds the old content or the new. */
+/** Replaces a file atomically: a reader finds the old content or the new, never a mix. */
 export function replaceFile(path: string, content: string | Uint8Array): void {
   const written = `${path}.new`;
   writeFileSync(written, content, { mode: OWNER_ONLY_FILE, flush: true });

@@ -1,12 +1,12 @@
 /**
- * LMDB's file, data format 2, as far as it takes to read it without LMDB: two meta pages, of which the newer one names the
- * roots of two trees (the free pages, and the records), branch and leaf pages, and runs of overflow pages for what a leaf has
- * no room for. Nothing that is read here is believed: whatever a number names is looked up within its bounds.
+ * LMDB's file, data format 2, as far as needed to read it without LMDB: two meta pages, of which the newer one names the roots
+ * of two trees (free pages and records), branch and leaf pages, and runs of overflow pages for values that do not fit a leaf.
+ * Nothing read from the file is trusted: every reference is bounds-checked.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
 export const HEADER_BYTES = 24;
-/** Page number, transaction, and number of pages. */
+/** Page number, transaction, and number of pages, 8 bytes each. */
 const BIG_REFERENCE_BYTES = 24;
 const NODE_HEADER_BYTES = 8;
 const META_BYTES = 168;
@@ -14,15 +14,15 @@ const META_BYTES = 168;
 const MAGIC = 0xbeefc0de;
 const DATA_VERSION = 2;
 const PAGE_SIZES = [4_096, 8_192, 16_384, 32_768, 65_536];
-/** In a tree without records. */
+/** The root of a tree without records. */
 const NO_ROOT = 0xffff_ffff_ffff_ffffn;
 
 export const PAGE = { branch: 1, leaf: 2, overflow: 4, meta: 8 } as const;
-/** What a leaf's node says of its value: it stands on pages of its own. */
+/** The flag of a leaf node whose value is on overflow pages. */
 const BIG = 1;
 const INTEGER_KEYS = 8;
 
-/** How many pages there are of each kind, and what stands on them. */
+/** The number of pages of each kind, and of the entries on them. */
 export interface Tree {
   flags: number;
   depth: number;
@@ -43,9 +43,9 @@ export interface Meta {
 
 export interface Node {
   key: Buffer;
-  /** Of a branch: the page below. */
+  /** In a branch: the page below. */
   child: number;
-  /** Of a leaf: the value's length, and the value or where it stands. */
+  /** In a leaf: the value's length, and the value or a reference to its pages. */
   length: number;
   is_big: boolean;
   data: Buffer;
@@ -53,7 +53,7 @@ export interface Node {
 
 export interface DataFile {
   size: number;
-  /** Undefined where the file ends before. */
+  /** Undefined beyond the end of the file. */
   read(position: number, length: number): Buffer | undefined;
   close(): void;
 }
@@ -72,7 +72,7 @@ export function openDataFile(path: string): DataFile {
   };
 }
 
-/** Not exact above 2^53, where no number in a file of ours is. */
+/** Exact up to 2^53, which no number in our files exceeds. */
 export const readNumber = (bytes: Buffer, offset: number): number =>
   bytes.readUInt32LE(offset) + bytes.readUInt32LE(offset + 4) * 2 ** 32;
 
@@ -108,17 +108,17 @@ function parseMeta(bytes: Buffer): Meta | undefined {
 }
 
 export interface Metas {
-  /** The sound ones, the newer one first. */
+  /** The sound meta pages, the newer one first. */
   found: Meta[];
-  /** What is wrong with them. */
+  /** What is wrong with the meta pages. */
   fault?: string;
-  /** As they stand in the file: whether somebody has changed it since. */
+  /** The raw bytes of both, to detect changes of the file. */
   bytes: string;
 }
 
 /**
- * Transaction N writes meta page N modulo 2, so the two are of transactions that follow each other. Of which of them is wrong
- * then, the pages tell, each of which names the transaction that wrote it.
+ * Reads both meta pages. Transaction N writes meta page N modulo 2, so the two belong to consecutive transactions. If they do
+ * not, the pages of the trees, each of which names the transaction that wrote it, show which meta page is wrong.
  */
 export function readMetas(file: DataFile): Metas {
   const first = file.read(0, META_BYTES);
@@ -146,7 +146,7 @@ export interface PageHeader {
   page: number;
   txn: number;
   flags: number;
-  /** Of a run of overflow pages. */
+  /** The number of pages in a run of overflow pages. */
   pages: number;
 }
 
@@ -178,7 +178,7 @@ function parseNode(bytes: Buffer, offset: number, is_leaf: boolean): (Node & { s
   };
 }
 
-/** The nodes that can be read, and whether they fill the page as LMDB fills it: side by side, without a gap. */
+/** The readable nodes, and whether they fill the page as LMDB fills it: adjacent, without a gap. */
 export function parseNodes(bytes: Buffer, is_leaf: boolean): { nodes: Node[]; is_sound: boolean } {
   const lower = bytes.readUInt16LE(20);
   const upper = bytes.readUInt16LE(22);

@@ -1,13 +1,12 @@
 /**
- * How a record stands in the store: its value with a checksum of key and value before it, so that what a disk has changed is
- * known for what it is.
+ * The stored form of a record: a checksum of key and value, then the value, so that changes made by a faulty disk are detected.
  */
 import { crc32 } from 'node:zlib';
 import { type StoredValue, valueBytes } from './store.js';
 
 export const FRAME_BYTES = 4;
 
-/** `take` gives the memory for it; the value is copied into that, and not needed afterwards. */
+/** Frames a copy of the value, in memory allocated by `take`; the value itself is not needed afterwards. */
 export function frame(
   key: Uint8Array,
   value: StoredValue,
@@ -25,7 +24,7 @@ export function frame(
   return framed;
 }
 
-/** The value; undefined where it is not what was written under this key. */
+/** The value; undefined if it is not what was written under this key. */
 export function unframe(key: Uint8Array, framed: Uint8Array): Uint8Array | undefined {
   if (framed.length < FRAME_BYTES) return undefined;
   const value = framed.subarray(FRAME_BYTES);

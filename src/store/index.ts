@@ -1,4 +1,4 @@
-/** The store's public face: the rest of the program imports from here alone. */
+/** The store's public API: the rest of the program imports from here only. */
 export { checkStore, describeDamage, FORMAT_VERSION } from './check.js';
 export { openDeviceStore } from './device.js';
 export { defaultDataDirectory } from './directory.js';

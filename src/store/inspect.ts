@@ -1,6 +1,6 @@
 /**
- * Whether a data file is sound, page by page and record by record, without LMDB: it maps the file into memory, and a page that
- * is missing or that points to nowhere would end the process. What is sound in a damaged file can be read here too.
+ * Checks a data file page by page and record by record, without LMDB: that maps the file into memory, where a missing page or a
+ * wild reference would crash the process. Also reads the sound records of a damaged file.
  */
 import {
   type DataFile,
@@ -18,7 +18,7 @@ import {
 } from './file-format.js';
 import { unframe } from './frame.js';
 
-/** `value` as it stands in the file, with its checksum. */
+/** Receives a record; `value` is as stored, with its checksum. */
 type Take = (key: Buffer, value: Buffer) => void;
 
 interface Faults {
@@ -27,22 +27,22 @@ interface Faults {
 }
 
 export interface Inspection {
-  /** The first thing that is wrong; undefined where all is sound. */
+  /** The first fault; undefined if the file is sound. */
   fault: string | undefined;
   faults: number;
-  /** How many records are sound, and how many more there should be. */
+  /** The number of sound records, and of further records that should exist. */
   sound: number;
   lost: number;
-  /** The first parts of the keys of which records are lost, as far as that can be told. */
+  /** The first parts of the keys of lost records, as far as they are known. */
   lost_kinds: string[];
-  /** As `Metas` has it. */
+  /** The raw meta pages, as in `Metas`. */
   metas: string;
 }
 
 interface Walk {
   file: DataFile;
   meta: Meta;
-  /** How many the file has, and a bit for each. */
+  /** The number of pages in the file; `reached` has a bit for each. */
   pages: number;
   reached: Uint8Array;
   faults: Faults;
@@ -50,7 +50,7 @@ interface Walk {
 }
 
 const DEPTH_MAX = 32;
-/** Pages that a transaction took and gave back are counted, and were never written. */
+/** The last page number may count pages that a transaction allocated and returned without writing them. */
 const PAGES_BEHIND_MAX = 1_024;
 const LOST_KINDS_MAX = 10;
 const KIND = /^[a-z][a-z_-]{0,39}/;
@@ -65,7 +65,10 @@ function lose({ lost_kinds }: Walk, key: Buffer | undefined): void {
   if (kind !== undefined && lost_kinds.size < LOST_KINDS_MAX) lost_kinds.add(kind);
 }
 
-/** False where there is no such page, or where it was reached before. The last free pages may be behind the file's end. */
+/**
+ * Marks a page as reached. False if there is no such page or it was reached before. The last free pages may lie beyond the end
+ * of the file.
+ */
 function reach(walk: Walk, page: number): boolean {
   if (page < 2 || page > walk.meta.last_page) return false;
   if (page >= walk.pages) return true;
@@ -76,7 +79,7 @@ function reach(walk: Walk, page: number): boolean {
   return true;
 }
 
-/** The pages of a value, or of one page of a tree; undefined where they are not what they should be. */
+/** Reads the pages of a value, or one page of a tree; undefined if they are not what they should be. */
 function readPages(walk: Walk, page: number, count: number, flags: number): Buffer | undefined {
   const { file, meta } = walk;
   for (let each = page; each < page + count; each += 1) if (!reach(walk, each)) return undefined;
@@ -87,7 +90,7 @@ function readPages(walk: Walk, page: number, count: number, flags: number): Buff
   return is_sound && (flags !== PAGE.overflow || header.pages === count) ? bytes : undefined;
 }
 
-/** The pages of a value that was longer before may be more than it needs. */
+/** Reads a value. It may have more pages than it needs, if it was longer before. */
 function readValue(walk: Walk, { counts }: TreeWalk, { is_big, data, length }: Node): Buffer | undefined {
   if (!is_big) return data;
   const [page, txn, count] = [readNumber(data, 0), readNumber(data, 8), readNumber(data, 16)];
@@ -103,7 +106,7 @@ interface Bounds {
 
 type Compare = (one: Buffer, other: Buffer) => number;
 
-/** Whether the keys ascend and stay within what the page above says of them; a branch's first key says nothing. */
+/** Whether the keys ascend and stay within the bounds given by the page above; a branch's first key is meaningless. */
 function areOrdered(nodes: Node[], { low, high }: Bounds, is_leaf: boolean, compare: Compare): boolean {
   const keys = nodes.slice(is_leaf ? 0 : 1).map(({ key }) => key);
   const [first] = keys;
@@ -143,7 +146,7 @@ function walkLeaf(walk: Walk, tree_walk: TreeWalk, nodes: Node[]): void {
   }
 }
 
-/** Goes on wherever that is possible: what is below a damaged page may be sound. */
+/** Continues wherever possible: what is below a damaged page may be sound. */
 function walkPage(walk: Walk, tree_walk: TreeWalk, page: number, depth: number, bounds: Bounds): void {
   const { tree, counts, compare } = tree_walk;
   const is_leaf = depth === tree.depth;
@@ -181,13 +184,13 @@ function walkTree(walk: Walk, tree: Tree, compare: Compare, take: Take): void {
   if (names.some((name) => counts[name] !== tree[name])) tell(walk, 'pages or records of it are missing');
 }
 
-/** Numbers, of the machine's own order. */
+/** Compares 8-byte numbers in the machine's byte order. */
 const compareNumbers: Compare = (one, other) =>
   one.length < 8 || other.length < 8 ? 0 : readNumber(one, 0) - readNumber(other, 0);
 
 /**
- * A list of pages that are free: a count, and so many numbers: a page, or less than zero how many pages from the one that
- * follows on, or zero. LMDB would write over a page that is listed and in use.
+ * Checks a list of free pages: a count, then that many numbers. Each is a page, a negative number whose absolute value is the
+ * length of the run that begins at the next page listed, or zero. LMDB would overwrite a page that is listed and in use.
  */
 function checkFreeList(walk: Walk, key: Buffer, list: Buffer): void {
   const count = list.length < 8 ? Number.POSITIVE_INFINITY : readNumber(list, 0);
@@ -242,7 +245,10 @@ function walkFile(file: DataFile, meta: Meta, take: Take): Walked {
 
 const lostOf = ({ meta, sound }: Walked): number => Math.max(meta.records.entries - sound, 0);
 
-/** Where the newer state is damaged, the one before it may be whole: what has changed since is on other pages. */
+/**
+ * Picks the state with the fewest lost records: if the newer one is damaged, the one before may be whole, since later changes
+ * are on other pages.
+ */
 function walkBest(file: DataFile, metas: Meta[]): Walked | undefined {
   let best: Walked | undefined;
   for (const meta of metas) {
@@ -270,14 +276,14 @@ export const inspect = (path: string): Inspection =>
     };
   });
 
-/** Gives every record that is sound. */
+/** Calls `take` with every sound record. */
 export const readSound = (path: string, take: Take): void =>
   reading(path, (file) => {
     const best = walkBest(file, readMetas(file).found);
     if (best !== undefined) walkFile(file, best.meta, take);
   });
 
-/** One record of a file that may be changed meanwhile by its owner; undefined where it can't be found. */
+/** Reads one record of a file that its owner may be changing; undefined if it can't be found. */
 export const lookUp = (path: string, key: Buffer): { value: Uint8Array | undefined; metas: string } =>
   reading(path, (file) => {
     const { found, bytes } = readMetas(file);

@@ -1,10 +1,10 @@
-/** Keys as the bytes that they are ordered by, and the two that the store has for itself. */
+/** Keys as bytes, by which they are ordered, and the store's two internal keys. */
 
 const KEY_BYTES_MAX = 1_000;
 
-/** The version of what the store writes; read before anything else, so it is framed alike in all versions. */
+/** The version of the store's format. It is read before anything else, so it is framed alike in all versions. */
 export const FORMAT_KEY = 'format';
-/** The process that the directory belongs to. */
+/** The process that owns the directory. */
 export const OWNER_KEY = 'owner';
 
 export const isOwnKey = (key: string): boolean => key === FORMAT_KEY || key === OWNER_KEY;

@@ -1,4 +1,4 @@
-/** The store on LMDB: encodes what is to be written at once, so that nobody has to hold on to it, and lets it wait for its commit. */
+/** The store on LMDB: encodes changes immediately, so that callers need not retain the values, and queues them for a commit. */
 import { type Change, createCommitter } from './commit.js';
 import { type Database, entriesIn, getRecord, keysIn, statisticsOf, usedPages } from './database.js';
 import { frame } from './frame.js';
@@ -7,7 +7,7 @@ import { createSlabs, type Lease } from './slabs.js';
 import { changesOf, type Store, type StoreChange } from './store.js';
 import { createWriteQueue } from './write-queue.js';
 
-/** Memory that is kept for what comes next: of calls that wait, and of a checkpoint. */
+/** Free memory retained for reuse: for waiting calls, and for a checkpoint. */
 const CALL_SLABS = { slab_bytes: 1024 * 1024, max_free_bytes: 2 * 1024 * 1024 };
 const GATHERED_SLABS = { slab_bytes: 256 * 1024, max_free_bytes: 8 * 1024 * 1024 };
 
@@ -16,9 +16,9 @@ function encode({ key: text, value }: StoreChange, lease: Lease): Change {
   return { key, framed: value === undefined ? undefined : frame(key, value, lease.take) };
 }
 
-/** `release` gives the directory free for another process; it is called when all is written. */
+/** `release` lets another process use the directory; it is called when everything is written. */
 export function createLmdbStore(db: Database, directory: string, release: () => Promise<void>): Store {
-  // A checkpoint that is gathered holds its memory for long, and none of it is a chunk's.
+  // Separate slabs, since a gathered checkpoint holds its memory for long, and would keep that of chunks from being reused.
   const call_slabs = createSlabs(CALL_SLABS);
   const gathered_slabs = createSlabs(GATHERED_SLABS);
   const committer = createCommitter(db, directory);

@@ -1,6 +1,6 @@
 /**
- * Opens the store in a data directory: for the bridge, which owns it, or beside a running bridge. LMDB is given files only
- * after they were looked at, since it maps them into memory, and what is wrong with them would be the end of the process.
+ * Opens the store in a data directory, either as the bridge that owns it or beside a running bridge. Files are checked before
+ * LMDB gets them: it maps them into memory, and a fault in them would crash the process.
  */
 import { accessSync, constants, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,16 +24,16 @@ import { MARGIN_BYTES } from './room.js';
 import type { Store } from './store.js';
 
 export interface OpenOptions {
-  /** `own`: as the one bridge of the directory. `share`: beside it, for reads and small writes of a store that is there. */
+  /** `own`: as the directory's only bridge. `share`: beside it, for reads and small writes of an existing store. */
   access: 'own' | 'share';
 }
 
-/** `findings`: what was wrong with the directory, and what was done about it, a line each. */
+/** `findings`: what was wrong with the directory and what was done about it, one line each. */
 export type Opened = { store: Store; findings: string[] } | Unopened;
 
 export interface Unopened {
   problem: string;
-  /** It is somebody else's: another process', or a newer version's. Else it can't be used at all. */
+  /** The directory belongs to another process or to a newer version; otherwise it is unusable. */
   is_taken: boolean;
 }
 
@@ -42,7 +42,7 @@ const unusable = (problem: string): Unopened => ({ problem, is_taken: false });
 
 const exists = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined;
 
-/** LMDB must not be the one to find out: it is left in a state to crash from. Throws the system's error. */
+/** Checks that the disk has room: if LMDB finds out that it has not, it may crash later. Throws the system's error. */
 function checkRoom(directory: string): void {
   const path = join(directory, 'room');
   try {
@@ -52,7 +52,7 @@ function checkRoom(directory: string): void {
   }
 }
 
-/** Throws the system's error where the directory can't hold a store. */
+/** Prepares the directory. Throws the system's error if it can't hold a store. */
 function prepare(directory: string): void {
   makeDataDirectory(directory);
   if (!statSync(directory).isDirectory()) throw new Error('it is not a directory');
@@ -65,7 +65,7 @@ function prepare(directory: string): void {
   if (!paths.every(exists)) checkRoom(directory);
 }
 
-/** What helps where the directory is another's. Which option names it is known to whoever asks for it. */
+/** Ends the advice if the directory is another's. The caller knows which option names the directory. */
 const OR_ELSE = 'or give another data directory';
 
 const newerFormat = (directory: string, version: string): string =>
@@ -74,7 +74,7 @@ const newerFormat = (directory: string, version: string): string =>
 const inUse = (directory: string, { pid }: Owner): string =>
   `${directory} is in use by process ${pid}; stop that one, ${OR_ELSE}`;
 
-/** What was done about what was found, or why nothing can be done. */
+/** Repairs what can be repaired. Returns what was done, or why the store can't be used. */
 function mend(directory: string, state: State): { findings: string[] } | Unopened {
   switch (state.kind) {
     case 'sound':
@@ -99,7 +99,7 @@ function mend(directory: string, state: State): { findings: string[] } | Unopene
   }
 }
 
-/** Beside a running bridge, which has looked at its files itself; and with none, nothing is mended. */
+/** Checks without repairing: a running bridge has checked its files itself. Returns why the store can't be shared. */
 function checkShared(directory: string, create: boolean): string | undefined {
   const state = checkStore(directory);
   if (state.kind === 'newer') return newerFormat(directory, state.version);
@@ -111,7 +111,7 @@ function checkShared(directory: string, create: boolean): string | undefined {
   return undefined;
 }
 
-/** In one transaction: of two that start at the same time, one wins. Returns why this one did not. */
+/** Claims the store in one transaction, so that of two processes only one succeeds. Returns why this one failed. */
 function claim(db: Database, directory: string, access: OpenOptions['access']): string | undefined {
   return transact(db, () => {
     const format = getRecord(db, FORMAT_KEY);
@@ -130,17 +130,17 @@ async function disown(db: Database, directory: string): Promise<void> {
   try {
     transact(db, () => db.removeSync(keyBytes(OWNER_KEY)));
   } catch {
-    // The record names a process that will be gone.
+    // The record stays, but names a process that will be gone.
   }
   await db.close();
   try {
     markClean(directory);
   } catch {
-    // The next start reads the file, that is all.
+    // Without the mark the next start checks the file, nothing more.
   }
 }
 
-/** Why not, where the directory is another's. */
+/** Opens and claims the store. Returns the reason if the directory is another's. */
 function openClaimed(directory: string, access: OpenOptions['access']): Database | Unopened {
   const db = openDatabase(directory);
   try {
@@ -172,7 +172,7 @@ function openShared(directory: string, create: boolean): Database | Unopened {
   return openClaimed(directory, 'share');
 }
 
-/** A few records read and written beside whoever owns the store, in one transaction, on the disk when it returns. */
+/** Reads and writes a few records beside the store's owner, in one transaction, on the disk when it returns. */
 export function updateShared<T>(directory: string, update: (db: Database) => T): { value: T } | Unopened {
   try {
     const db = openShared(directory, true);
@@ -187,13 +187,13 @@ export function updateShared<T>(directory: string, update: (db: Database) => T):
   }
 }
 
-/** Whether the store belongs to a process that is there. */
+/** Whether the store belongs to a live process. */
 export function hasLiveOwner(store: Store): boolean {
   const owner = decodeOwner(store.get(OWNER_KEY));
   return owner !== undefined && isAlive(owner);
 }
 
-/** Never throws: what it can't open it says, and the caller may go on in memory. */
+/** Opens a store. Never throws: failures are returned, and the caller may continue in memory. */
 export function openStore(directory: string, { access }: OpenOptions): Opened {
   try {
     if (access === 'own') return openOwn(directory);

@@ -1,6 +1,6 @@
 /**
- * Which process a data directory belongs to. A pid alone does not tell: after a restart of the machine or of a container
- * another process has it. So the time at which the process started is a part of its name, where the system tells that.
+ * The process that owns a data directory. A pid alone does not identify it: after a restart of the machine or a container,
+ * another process may have the same pid. So the start time of the process is recorded too, where the system provides it.
  */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
@@ -10,13 +10,13 @@ const ownerSchema = z.object({ pid: z.int().positive(), started: z.string().opti
 
 export type Owner = z.infer<typeof ownerSchema>;
 
-/** Of `/proc/PID/stat`, counted from what follows the name, which may have spaces and parentheses. */
+/** Fields of `/proc/PID/stat`, counted after the process name, which may contain spaces and parentheses. */
 const STATE_FIELD = 0;
 const START_TIME_FIELD = 19;
-/** It has ended, and its parent has not asked how. */
+/** States of a process that has ended but was not reaped by its parent. */
 const ENDED = ['Z', 'X'];
 
-/** Linux only: the boot, and the start within it. */
+/** Linux only. `started`: the boot id, and the start time since that boot. */
 function lookUp(pid: number): { state: string; started: string } | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
@@ -46,7 +46,7 @@ export function isAlive({ pid, started }: Owner): boolean {
 
 export const encodeOwner = (owner: Owner): Buffer => Buffer.from(JSON.stringify(owner));
 
-/** Undefined where it is no owner's record. */
+/** Undefined if the value is not an owner record. */
 export function decodeOwner(value: Uint8Array | undefined): Owner | undefined {
   if (value === undefined) return undefined;
   try {

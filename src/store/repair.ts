@@ -1,6 +1,6 @@
 /**
- * Makes a sound store of a damaged one: what is sound goes into a new file, which then takes the place of the old one in one
- * step, so that a crash leaves the one or the other. The old files stay beside it, for whoever wants to look.
+ * Repairs a damaged store: sound records are copied to a new file, which then replaces the old one atomically, so that a crash
+ * leaves one or the other. The old files are set aside for inspection.
  */
 import {
   closeSync,
@@ -30,7 +30,7 @@ const namesAside = (directory: string): string[] =>
 
 export const hasBeenRepaired = (directory: string): boolean => namesAside(directory).length > 0;
 
-/** What a crash in the middle of it leaves behind. */
+/** Removes what a crash in the middle of a repair leaves behind. */
 export const removeLeftovers = (directory: string): void =>
   rmSync(join(directory, FRESH), { recursive: true, force: true });
 
@@ -58,7 +58,7 @@ function copySound(from: string, to: string): void {
   }
 }
 
-/** A second name for the same file; a copy where the file system has no such thing. */
+/** Hard-links the file; copies it if the file system has no hard links. */
 function keep(path: string, aside: string): void {
   try {
     linkSync(path, aside);
@@ -67,7 +67,7 @@ function keep(path: string, aside: string): void {
   }
 }
 
-/** What was renamed in a directory is so after a power failure too. Not every system opens a directory. */
+/** Makes renames in a directory survive a power failure. Not every system can open a directory. */
 function syncDirectory(directory: string): void {
   if (process.platform === 'win32') return;
   const fd = openSync(directory, 'r');
@@ -78,8 +78,8 @@ function syncDirectory(directory: string): void {
 const stampOf = (now: Date): string => now.toISOString().replaceAll(':', '-').replace('.', '-');
 
 /**
- * Returns where the old files are. Throws the system's error, with the damaged store as it was. Of a file that is no longer the
- * one that was found damaged (`inode`) nothing is touched.
+ * Returns the directory of the old files; undefined if the data file is no longer the damaged one (`inode`), and then nothing
+ * is changed. Throws the system's error and leaves the damaged store as it was.
  */
 export function repair(directory: string, inode: bigint): string | undefined {
   const data = join(directory, DATA_FILE);

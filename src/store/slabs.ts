@@ -1,6 +1,6 @@
 /**
- * Memory in which records are put together on their way to the disk, for one after another: memory that is new to the process
- * costs more than what is written into it, and what lives until a commit is done is dear garbage.
+ * Reusable memory in which records are assembled on their way to the disk. Memory new to the process costs more than writing to
+ * it, and buffers that live until a commit are expensive to collect as garbage.
  */
 
 interface Slab {
@@ -9,10 +9,10 @@ interface Slab {
   leases: number;
 }
 
-/** What one commit needs. */
+/** The memory of one commit. */
 export interface Lease {
   take(bytes: number): Buffer;
-  /** Nobody looks at what was taken any more. */
+  /** Releases the memory: nothing reads it any more. */
   end(): void;
 }
 
@@ -21,9 +21,9 @@ export interface Slabs {
 }
 
 export interface SlabOptions {
-  /** What takes more than half of a slab has memory of its own. */
+  /** An allocation over half of this gets memory of its own. */
   slab_bytes: number;
-  /** Of slabs that are free no more is kept. */
+  /** The maximum total size of free slabs. */
   max_free_bytes: number;
 }
 

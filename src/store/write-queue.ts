@@ -1,23 +1,23 @@
-/** Calls that wait to be written: those that come while a commit is on its way to the disk share the next one. */
+/** A queue of calls to be written: those that arrive during a commit share the next one. */
 import { bytesOf, type Change } from './commit.js';
 import type { Lease } from './slabs.js';
 import type { Written } from './store.js';
 
-/** A commit that takes long holds up those who wait for the next one. */
+/** A long commit would delay the calls that wait for the next one. */
 const COMMIT_BYTES_MAX = 1024 * 1024;
 
 interface Call {
-  /** Each time the same, which are encoded when they are first asked for. */
+  /** Returns the same changes each time; they are encoded on the first call. */
   changes(): readonly Change[];
-  /** The memory of what is framed, until LMDB has it. */
+  /** The memory of the encoded changes, held until LMDB has them. */
   lease: Lease;
   resolve(written: Written): void;
 }
 
 export interface WriteQueue {
-  /** Writes them in their turn. Resolves when they are on the disk, or can't be. */
+  /** Queues changes. Resolves when they are on the disk, or can't be. */
   add(changes: Call['changes'], lease: Lease): Promise<Written>;
-  /** Present while anything is being written; resolves when all is. */
+  /** Present while anything is being written; resolves when everything is. */
   writing(): Promise<void> | undefined;
 }
 
@@ -37,13 +37,13 @@ export function createWriteQueue(commit: (changes: readonly Change[]) => Promise
   }
 
   async function writeWaiting(): Promise<void> {
-    // What is written in the same turn goes together; and only what has begun can end.
+    // Calls of the same turn share a commit; also `writing` must be set before this function can clear it.
     await undefined;
     while (waiting.length > 0) {
       const calls = take();
       const changes = calls.flatMap((call) => call.changes());
       const written: Written = changes.length === 0 ? { ok: true } : await commit(changes);
-      // Whoever has called meanwhile does not know yet that what came before is missing.
+      // Calls that waited were made without knowing that earlier changes are missing, so they fail too.
       if (!written.ok) calls.push(...waiting.splice(0));
       for (const { lease, resolve } of calls) {
         lease.end();

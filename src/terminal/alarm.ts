@@ -1,9 +1,9 @@
 /**
- * One timer that is set anew and never piles up: whoever waits for an instant says which, and is called at that instant
- * or a little off it. Time comes from outside, so that a test can drive it.
+ * A single timer that is rescheduled instead of multiplied: callers set a time, and are called at about that time. The clock
+ * and timers are passed in, so that a test can drive them.
  */
 
-/** The two functions of the global scope that are needed here. */
+/** The two global functions that are needed here. */
 export interface Timers {
   setTimeout(callback: () => void, delay_ms: number): unknown;
   clearTimeout(handle: never): void;
@@ -16,7 +16,7 @@ export interface Clock {
 }
 
 export interface Alarm {
-  /** Rings at `instant_ms`, or as soon as possible after it; of several instants only the earliest counts. */
+  /** Rings at `instant_ms`, or as soon as possible after it; of several times only the earliest counts. */
   set(instant_ms: number): void;
   stop(): void;
 }

@@ -1,20 +1,20 @@
 /**
- * The last rows of a terminal: a progress bar, or a tree that is redrawn in place. What is logged while they stand goes above
- * them (`standing.ts`).
+ * The last rows of a terminal: a progress bar, or a tree that is redrawn in place. Log lines that come meanwhile are printed
+ * above them (`standing.ts`).
  */
 import { createLogUpdate } from 'log-update';
 import { leave, type Standing, stand } from './standing.js';
 
 export interface Bottom {
-  /** Draws these lines in the place of those that stand there; none clear it. */
+  /** Replaces the rows with these lines; an empty array clears them. */
   show(lines: readonly string[]): void;
-  /** Lets go of what stands there: it stays, and whatever is written comes below it. */
+  /** Leaves the rows on the screen as they are; further output goes below them. */
   release(): void;
 }
 
-/** `default_columns`: the width where the stream does not tell its own. */
+/** `default_columns`: the width if the stream does not have one. */
 export function createBottom(stream: NodeJS.WritableStream, default_columns: number): Bottom {
-  // The cursor stays as it is: hiding it would need a handler for signals to show it again, and those are not ours.
+  // The cursor stays visible: hiding it would need a signal handler to show it again, and signals belong to the program.
   const redraw = createLogUpdate(stream, { showCursor: true, defaultWidth: default_columns });
   let text = '';
   const rows: Standing = { erase: () => redraw.clear(), draw: () => redraw(text) };

@@ -1,6 +1,6 @@
 /**
- * The destination `console`: the runs as trees, live on a terminal, each once elsewhere, and at the end what the metrics and
- * log records come to. It is what the program falls back to where it finds nothing to send to, and has the shape of any other
+ * The destination `console`: runs as trees, live on a terminal, otherwise printed once each, and at the end a sum of the
+ * metrics and log records. It is the fallback if the program finds nothing to send to, and has the interface of any other
  * destination.
  */
 import { type Destination, SIGNALS, type Signal, type SignalCounts } from '../model/delivery.js';
@@ -14,21 +14,21 @@ export interface ConsoleOptions {
   /** Its key in the summary; default: `console`. */
   name?: string;
   stream: TerminalStream;
-  /** The trees are redrawn in place, for which the stream has to take escapes; else each is printed once. */
+  /** Whether trees are redrawn in place, for which the stream must support escapes; otherwise each is printed once. */
   is_live: boolean;
-  /** The width where the stream does not tell its own. */
+  /** The width if the stream does not have one. */
   columns: number;
-  /** Only what is live is coloured. */
+  /** Colours are used in the live view only. */
   color: boolean;
   /** Default: true. */
   unicode?: boolean;
-  /** What has been measured since the start. */
+  /** The totals since the start. */
   collectMetrics(): Promise<MetricTotals>;
   now: () => number;
   timers: Timers;
 }
 
-/** Why something that was accepted was not shown: the reader of the stream has gone, as in `… | head`. */
+/** Why an accepted item was not shown: the reader of the stream has gone, as in `… | head`. */
 export const OUTPUT_CLOSED = 'output_closed';
 
 const FRAME_INTERVAL_MS = 100;
@@ -47,7 +47,7 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
     view.close();
   });
 
-  // Something counts as delivered once it is taken: what is on a screen can't be acknowledged, and nothing is tried again.
+  // Items count as delivered once accepted: a screen can't acknowledge them, and nothing is retried.
   function count(signal: Signal, items: number): void {
     tallies[signal][state === 'open' ? 'delivered' : 'dropped'] += items;
   }
@@ -88,12 +88,13 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
   };
 }
 
-/** By stream, who is to be told that it has failed. */
+/** The failure listeners by stream. */
 const told = new WeakMap<TerminalStream, Set<() => void>>();
 
 /**
- * A pipe that is closed says so in an event, at any later time, and unheard it would end the process: one listener stays on the
- * stream, for all consoles that a program has one after the other. Gives what makes it tell this one no more.
+ * Calls `tell` when the stream fails. A closed pipe is reported by an event, at any later time, and without a listener it would
+ * end the process: one listener stays on the stream, for all consoles that a program creates one after the other. Returns a
+ * function that removes `tell`.
  */
 function hearOfFailure(stream: TerminalStream, tell: () => void): () => void {
   const open = told.get(stream) ?? new Set();
@@ -108,7 +109,7 @@ function hearOfFailure(stream: TerminalStream, tell: () => void): () => void {
   return () => open.delete(tell);
 }
 
-/** What became of the items of one signal. */
+/** The outcome of one signal's items. */
 interface Tally {
   delivered: number;
   dropped: number;

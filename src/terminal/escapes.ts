@@ -1,8 +1,8 @@
-/** Whether what is written may have escapes in it: to redraw it in place, and to colour it. */
+/** Whether output may contain escape sequences, for redrawing in place and for colours. */
 
 type Environment = Record<string, string | undefined>;
 
-/** A terminal takes them, but for one that is said to be dumb, as an editor's shell is. */
+/** True for a terminal, unless it is declared dumb, as an editor's shell is. */
 export const takesEscapes = (stream: { isTTY?: boolean }, env: Environment): boolean =>
   stream.isTTY === true && env.TERM !== 'dumb';
 

@@ -1,5 +1,5 @@
 /**
- * What the console says last of what no tree shows: the metrics and the log records, summed up in two lines each at most.
+ * The end of the console's output: what no tree shows, the metrics and the log records, summed up in at most two lines each.
  */
 import picocolors from 'picocolors';
 import type { InstrumentName, MetricTotals } from '../model/telemetry.js';
@@ -15,10 +15,10 @@ export interface FooterOptions {
   unicode: boolean;
 }
 
-/** As wide as the longest label, and a gap. */
+/** The width of the longest label and a gap. */
 const LABEL_WIDTH = 9;
 
-/** `records`: how many log records there were, by event name. A signal of which there is nothing to tell has no line. */
+/** `records`: the number of log records by event name. A signal without data has no line. */
 export function renderFooter(
   totals: MetricTotals['totals'],
   records: ReadonlyMap<string, number>,
@@ -37,7 +37,7 @@ export function renderFooter(
   ];
 }
 
-/** Lines end between two parts. Of those that have no room in the second one there is an ellipsis. */
+/** Lines are broken between parts. An ellipsis stands for the parts that do not fit the second line. */
 function inTwoLines(parts: string[], gap: string, width: number, ellipsis: string): string[] {
   const first = countFitting(parts, gap, width);
   const rest = parts.slice(first);
@@ -48,7 +48,7 @@ function inTwoLines(parts: string[], gap: string, width: number, ellipsis: strin
   return [parts.slice(0, first), rest].filter((line) => line.length > 0).map((line) => line.join(gap));
 }
 
-/** How many of the parts have room in a line; of any that there are, one at least. */
+/** How many of the parts fit a line; at least one, if there are any. */
 function countFitting(parts: string[], gap: string, width: number): number {
   let count = Math.min(1, parts.length);
   while (count < parts.length && textWidth(parts.slice(0, count + 1).join(gap)) <= width) count++;
@@ -82,7 +82,7 @@ function describeInput(tokens: number, cached: number): string {
   return tokens === 0 || cached === 0 ? text : `${text} (${formatShare(cached, tokens)} cached)`;
 }
 
-/** Reasoning is a part of the output, but for that of a call whose own tokens are not known. */
+/** Reasoning is a part of the output, except for calls whose own tokens are unknown. */
 function describeOutput(tokens: number, reasoning: number): string {
   if (tokens === 0) return counted(reasoning, 'reasoning token');
   const text = `${formatCount(tokens)} output`;

@@ -1,6 +1,6 @@
 /**
- * How the tree's lines share the width of the terminal: which columns there are, how wide each is, and what is left for
- * the names. All lines of one drawing have the same layout.
+ * How the lines of the tree share the terminal's width: which columns there are, how wide each is, and what is left for the
+ * names. All lines of one drawing have the same layout.
  */
 import type { CellName, Glyphs, Row } from './rows.js';
 import { textWidth } from './text.js';
@@ -8,21 +8,21 @@ import { textWidth } from './text.js';
 export interface Column {
   cell: CellName;
   title: string;
-  /** The columns of the highest rank are left out first where the terminal is too narrow. */
+  /** Columns of the highest rank are dropped first if the terminal is too narrow. */
   rank: number;
   align: 'left' | 'right';
   gap: number;
-  /** At least this many cells; then as many as it needs. */
+  /** The minimum width in cells; it grows to what the column needs. */
   width: number;
 }
 
-/** A column stays as long as this part of the line, or all they need, is left to names. */
+/** Columns are dropped until names have this share of the line, or all the width that they need. */
 const NAMES_SHARE = 0.5;
 
 function columnsOf(rows: readonly Row[], glyphs: Glyphs): Column[] {
   const right = { align: 'right', gap: 2, width: 0 } as const;
   const columns: Column[] = [
-    // As wide as `850 ms` from the start, so that a tree that is redrawn does not jump about.
+    // As wide as `850 ms` from the start, so that a tree that is redrawn does not move sideways.
     { cell: 'time', title: 'time', rank: 0, ...right, width: 6 },
     { cell: 'input', title: 'tokens in', rank: 1, ...right },
     { cell: 'output', title: `${glyphs.arrow} out`, rank: 1, align: 'left', gap: 1, width: 0 },
@@ -40,27 +40,30 @@ function columnsOf(rows: readonly Row[], glyphs: Glyphs): Column[] {
   return used;
 }
 
-/** The width of the columns, their gaps included. */
+/** The width of the columns, including their gaps. */
 const widthOf = (columns: readonly Column[]): number =>
   columns.reduce((width, column) => width + column.gap + column.width, 0);
 
-/** How wide a label wants to be. Its session key is left out of account, since that gives way to everything else. */
+/** The wanted width of a label without its session key, which gives way to everything else. */
 function nameWidth(row: Row): number {
   const mark = hasMark(row) ? 2 : 0;
   const notes = row.notes.reduce((width, note) => width + 2 + textWidth(note.text), 0);
   return row.rails.length + mark + textWidth(row.name) + notes;
 }
 
-/** A call that went well has no mark of its own, so that the others stand out. */
+/** Successful calls have no mark, so that the others stand out. */
 export const hasMark = (row: Row): boolean => row.kind === 'run' || row.state !== 'ok';
 
 export interface Layout {
-  /** What is left of the columns: rails, mark, name, session key, notes. */
+  /** The width beside the columns: rails, mark, name, session key, notes. */
   label_width: number;
   columns: Column[];
 }
 
-/** How the lines of `rows` share `line_width` cells: the least important columns give way to names, the names to the rest. */
+/**
+ * Divides `line_width` cells among the parts of the lines: the least important columns give way to names, and names to the
+ * remaining columns.
+ */
 export function layOut(rows: readonly Row[], glyphs: Glyphs, line_width: number): Layout {
   let columns = columnsOf(rows, glyphs);
   const longest = rows.reduce((width, row) => Math.max(width, nameWidth(row)), 0);

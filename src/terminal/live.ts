@@ -1,6 +1,6 @@
 /**
- * The live view on a terminal: the open traces as a tree that is redrawn in place. A trace that is complete is printed
- * above it, once, and forgotten, so that the terminal's own scrollback is the history.
+ * The live view on a terminal: open traces as a tree that is redrawn in place. A complete trace is printed once above it and
+ * discarded, so that the terminal's own scrollback is the history.
  */
 import picocolors from 'picocolors';
 import type { Emission } from '../model/telemetry.js';
@@ -14,7 +14,7 @@ export type TerminalStream = NodeJS.WritableStream & { columns?: number; rows?: 
 
 export interface LiveTreeOptions extends Clock {
   stream: TerminalStream;
-  /** The width where the stream does not tell its own. */
+  /** The width if the stream does not have one. */
   columns: number;
   color: boolean;
   unicode: boolean;
@@ -22,18 +22,18 @@ export interface LiveTreeOptions extends Clock {
   interval_ms: number;
 }
 
-/** Something that shows traces. After `close` it shows no more. */
+/** A view of traces. After `close` it shows no more. */
 export interface TraceView {
   accept(emission: Emission): void;
-  /** Shows all that it still holds, as it is, and stops its timer. */
+  /** Shows everything that it still holds, as it is, and stops its timer. */
   close(): void;
 }
 
 const FALLBACK_ROWS = 24;
-/** Drawing takes at most one part in so many of the process's time, however large the tree is. */
+/** Drawing takes at most one part in this many of the process's time, however large the tree is. */
 const DRAWING_SHARE = 10;
 
-/** Keeps the column titles and the root, and the last lines; says how many are left out between them. */
+/** Keeps the column titles and the root, and the last lines; the marker says how many lines are hidden in between. */
 function elide(lines: readonly string[], max_lines: number, marker: (hidden: number) => string): string[] {
   if (lines.length <= max_lines) return [...lines];
   const head = lines.slice(0, max_lines < 5 ? 0 : 2);
@@ -53,11 +53,16 @@ export function createLiveTree(options: LiveTreeOptions): TraceView {
 
   function linesOf(traces: readonly Trace[], now_ms: number): string[] {
     const columns = stream.columns || options.columns;
-    return renderForest(buildForest(traces.flat()), { columns, color, unicode, now_ms });
+    return renderForest(buildForest(traces.flat()), {
+      columns,
+      color,
+      unicode,
+      now_ms: buffer.reached(now_ms),
+    });
   }
 
   function frame(now_ms: number): string[] {
-    // One line below the frame is the cursor's, and one is for the traces that have no room.
+    // One line below the frame is the cursor's, and one is for the number of hidden traces.
     const max_lines = Math.max(1, (stream.rows || FALLBACK_ROWS) - 2);
     const latest = buffer.latest(max_lines - 1);
     const hidden = buffer.size() - latest.length;

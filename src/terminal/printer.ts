@@ -1,6 +1,6 @@
 /**
- * Traces for a stream that is no terminal (a file, a pipe, a container's log): each is printed once, as plain lines, when
- * it is complete, or as it is when the program ends.
+ * Traces for a stream that is no terminal (a file, a pipe, a container's log): each is printed once, as plain lines, when it is
+ * complete, or as it is when the program ends.
  */
 import { type Clock, createAlarm } from './alarm.js';
 import type { TraceView } from './live.js';
@@ -21,7 +21,8 @@ export function createPrinter(options: PrinterOptions): TraceView {
 
   function print(traces: readonly Trace[]): void {
     if (traces.length === 0) return;
-    const lines = renderForest(buildForest(traces.flat()), { columns, color: false, unicode, now_ms: now() });
+    const now_ms = buffer.reached(now());
+    const lines = renderForest(buildForest(traces.flat()), { columns, color: false, unicode, now_ms });
     stream.write(`${lines.join('\n')}\n`);
   }
 

@@ -1,5 +1,5 @@
 /**
- * The progress bar of `replay`: how much of the recordings has been read. It stands at the bottom of a terminal.
+ * The progress bar of `replay`: how much of the recordings has been read, at the bottom of the terminal.
  */
 import { Writable } from 'node:stream';
 import { SingleBar } from 'cli-progress';
@@ -7,7 +7,7 @@ import { createBottom } from './bottom.js';
 import { formatCount } from './units.js';
 
 export interface Progress {
-  /** `bytes` read and `events` decoded, since the start. */
+  /** `bytes` read and `events` decoded since the start. */
   update(bytes: number, events: number): void;
   /** Draws the bar a last time and ends its line. */
   stop(): void;
@@ -23,8 +23,8 @@ export function createProgress(options: {
   const { stream, total_bytes } = options;
   const bottom = createBottom(stream, DEFAULT_COLUMNS);
   const bar = new SingleBar({
-    // It writes plain lines, as if to a file. On a terminal it would go back to where it began when it stops, over what has
-    // been logged since.
+    // The bar writes plain lines, as if to a file. On a terminal it would return to its first position when it stops, and
+    // overwrite what has been logged since.
     stream: createLineStream((line) => bottom.show([line.slice(0, stream.columns || DEFAULT_COLUMNS)])),
     noTTYOutput: true,
     notTTYSchedule: FRAME_INTERVAL_MS,
@@ -32,7 +32,7 @@ export function createProgress(options: {
     barCompleteChar: '█',
     barIncompleteChar: '░',
     barsize: 30,
-    // Signals are the program's.
+    // Signals are handled by the program.
     gracefulExit: false,
   });
   const size = formatCount(total_bytes);
@@ -46,7 +46,7 @@ export function createProgress(options: {
   };
 }
 
-/** Takes a line, and its end, in a write each. */
+/** A stream that passes on lines; each line, and its line end, comes as a separate write. */
 function createLineStream(take: (line: string) => void): Writable {
   return new Writable({
     decodeStrings: false,

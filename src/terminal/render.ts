@@ -1,6 +1,6 @@
 /**
- * The tree as lines for a terminal: names on the left, amounts in columns on the right, so that a run can be read down as
- * well as across. A line is never wider than the terminal: what the layout leaves no room for is cut.
+ * The tree as lines for a terminal: names on the left, amounts in columns on the right, so that a run can be read down as well
+ * as across. A line is never wider than the terminal: what does not fit the layout is cut.
  */
 import picocolors from 'picocolors';
 import { type Column, hasMark, type Layout, layOut } from './layout.js';
@@ -12,15 +12,15 @@ export interface RenderOptions {
   /** The terminal's width in cells. */
   columns: number;
   color: boolean;
-  /** False: the tree is drawn in ASCII. Default: true. */
+  /** If false, the tree is drawn in ASCII. Default: true. */
   unicode?: boolean;
-  /** Open spans are measured up to here, epoch milliseconds; without it they show no duration. */
+  /** The time up to which open spans are measured, in epoch milliseconds; without it they show no duration. */
   now_ms?: number;
 }
 
 type Paint = (text: string) => string;
 
-/** Pieces of one line, left to right. */
+/** A piece of a line; pieces go from left to right. */
 interface Piece {
   text: string;
   paint: Paint;
@@ -42,7 +42,7 @@ function namePaint(row: Row, palette: Palette): Paint {
   return row.kind === 'chat' ? palette.cyan : plain;
 }
 
-/** Rails that would leave too little room for the name lose their beginning: the nearest branches matter. */
+/** Cuts the beginning of rails that would leave too little room for the name: the nearest branches matter most. */
 function fitRails(rails: string, width: number, glyphs: Glyphs): string {
   if (rails.length <= width) return rails;
   return width < 1 ? '' : glyphs.ellipsis + rails.slice(rails.length - width + 1);
@@ -73,7 +73,7 @@ function labelOf(row: Row, width: number, glyphs: Glyphs, palette: Palette): Pie
   ];
 }
 
-/** Cuts the pieces to `width` cells in all; of a piece that is cut, more than the ellipsis is left, or nothing. */
+/** Cuts the pieces to `width` cells in all; a piece of which only the ellipsis would be left is dropped. */
 function fitPieces(pieces: readonly Piece[], width: number, glyphs: Glyphs): Piece[] {
   let room = width;
   return pieces.map(({ text, paint }) => {
@@ -84,7 +84,7 @@ function fitPieces(pieces: readonly Piece[], width: number, glyphs: Glyphs): Pie
   });
 }
 
-/** Paints the pieces. Blanks are never painted, and none stand at the end of a line. */
+/** Paints the pieces. Blanks are never painted, and removed at the end of the line. */
 function paintLine(pieces: readonly Piece[]): string {
   const end = pieces.findLastIndex(({ text }) => text.trim() !== '');
   return pieces
@@ -119,7 +119,7 @@ function rowLine(row: Row, layout: Layout, glyphs: Glyphs, palette: Palette): st
   return paintLine([...label, { text: ' '.repeat(layout.label_width - used), paint: plain }, ...cells]);
 }
 
-/** The titles of the columns; none where durations are all there is, since those speak for themselves. */
+/** The column titles; none if durations are the only column, since those explain themselves. */
 function headerLines(layout: Layout, palette: Palette): string[] {
   if (layout.columns.every((column) => column.cell === 'time')) return [];
   const titles = layout.columns.map((column) => cellPiece(column, column.title, palette.dim));
@@ -127,8 +127,8 @@ function headerLines(layout: Layout, palette: Palette): string[] {
 }
 
 /**
- * Draws a forest: a line of column titles where tokens are known, then one line a span. A root's line has the sums over
- * its whole tree; the line of a run below it, the sums over that run's own calls.
+ * Draws a forest: a line of column titles if tokens are known, then one line per span. A root's line has the sums over its
+ * whole tree; the line of a run below it, the sums over that run's own calls.
  */
 export function renderForest(forest: readonly RunNode[], options: RenderOptions): string[] {
   if (forest.length === 0) return [];

@@ -1,6 +1,6 @@
 /**
- * What each line of the tree says, before anyone decides how wide or how colourful it is: one row a span, in the order of
- * the tree, every name already safe to print.
+ * The content of the tree's lines, independent of width and colour: one row per span, in tree order, with every name safe to
+ * print.
  */
 import type { AttributeValue, SpanRecord } from '../model/telemetry.js';
 import { counted } from '../util/counted.js';
@@ -9,7 +9,7 @@ import { type Totals, totalsOf } from './totals.js';
 import type { RunNode } from './tree.js';
 import { formatCost, formatCount, formatDuration, formatShare } from './units.js';
 
-/** The signs that the tree is drawn with. Each mark, and the ellipsis, is one cell wide. */
+/** The characters that the tree is drawn with. Each mark, and the ellipsis, is one cell wide. */
 export interface Glyphs {
   ok: string;
   error: string;
@@ -56,17 +56,17 @@ export interface Row {
   /** The lines that lead from the root to this row. */
   rails: string;
   name: string;
-  /** On roots. */
+  /** On roots only. */
   session_key?: string;
   notes: { text: string; failed: boolean }[];
-  /** An amount that is not known is an empty text. */
+  /** An unknown amount is an empty text. */
   cells: Record<CellName, string>;
 }
 
-/** Flags of a run that are worth a word: what is shown of it may not be all of it. */
+/** Flags of a run that are shown: the run may be incomplete. */
 const FLAGS = ['partial', 'gap', 'late'] as const;
 
-/** The rows of a forest. An open span is measured up to `now_ms`, where that is given. */
+/** The rows of a forest. Open spans are measured up to `now_ms`, if given. */
 export function rowsOf(forest: readonly RunNode[], glyphs: Glyphs, now_ms?: number): Row[] {
   const rows: Row[] = [];
   const visit = (node: RunNode, parent: RunNode | undefined, rails: string, below: string): void => {
@@ -111,7 +111,7 @@ function stateOf(span: SpanRecord): Row['state'] {
   return span.end_ms === undefined ? 'open' : 'ok';
 }
 
-/** The attribute as printable text; undefined where there is nothing to show. */
+/** The attribute as printable text; undefined if there is nothing to show. */
 function text(value: AttributeValue | undefined): string | undefined {
   return typeof value === 'string' ? cleanText(value) || undefined : undefined;
 }
@@ -127,8 +127,8 @@ function nameOf(span: SpanRecord, parent: SpanRecord | undefined, glyphs: Glyphs
 }
 
 /**
- * A run that goes on with a request hangs under a run of its own session, or is a root where that one is forgotten; then
- * only its links to what it reports on tell it from others.
+ * Whether a run and its parent are of the same session, as for a run that continues a request. If its parent is forgotten, such
+ * a run is a root, and only its links to the runs that it reports on distinguish it from others.
  */
 function hasSameSession(run: SpanRecord, parent: SpanRecord | undefined): boolean {
   const session_key = run.attributes['openclaw.session.key'];
@@ -139,7 +139,7 @@ function hasSameSession(run: SpanRecord, parent: SpanRecord | undefined): boolea
   );
 }
 
-/** What went wrong comes first: where a line is cut, its end is lost. */
+/** Failures come first: if a line is cut, its end is lost. */
 function notesOf(span: SpanRecord, totals: Totals): Row['notes'] {
   const notes: Row['notes'] = [];
   const note = (text: string): unknown => notes.push({ text, failed: false });

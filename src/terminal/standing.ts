@@ -1,23 +1,23 @@
 /**
- * What stands at the bottom of the terminal at this moment and is redrawn in place there, and how lines get above it: the
- * log goes through here. Drawing is apart (`bottom.ts`), so that a command that draws nothing loads nothing of it.
+ * The rows that are redrawn in place at the bottom of the terminal, and how lines get above them: the log is printed through
+ * here. Drawing is separate (`bottom.ts`), so that a command that draws nothing does not load it.
  */
 
-/** Some rows, and the cursor at the beginning of the one below them. */
+/** Some rows, with the cursor at the beginning of the line below them. */
 export interface Standing {
-  /** Takes the rows away; the cursor is where the first of them began. */
+  /** Removes the rows; the cursor is then where the first of them began. */
   erase(): void;
   draw(): void;
 }
 
-/** A process has one terminal, whichever of its streams lead there. */
+/** Global, since a process has one terminal, whichever of its streams lead there. */
 const standing = new Set<Standing>();
 
 export const stand = (rows: Standing): void => void standing.add(rows);
 
 export const leave = (rows: Standing): void => void standing.delete(rows);
 
-/** `write` writes whole lines to the terminal, and at once: they stay, and what stood there stands below them. */
+/** Prints above the rows. `write` must write whole lines to the terminal, synchronously. */
 export function printAbove(write: () => void): void {
   for (const rows of standing) rows.erase();
   write();

@@ -1,19 +1,20 @@
 /**
- * Text that is safe and fits: names come from models, tools and users, so nothing of them may steer the terminal, and a
- * line that is one cell too long would break a drawing. Widths are those that terminals agree on, and rather too large.
+ * Text that is safe and fits: names come from models, tools and users, so they must not control the terminal, and a line that
+ * is one cell too long would break a drawing. Widths are those on which terminals agree, and rather too large than too small.
  */
 import { stripVTControlCharacters } from 'node:util';
 
-/** Longer names are cut before anything looks at them: no terminal shows more. UTF-16 code units. */
+/** Longer names are cut before any other processing: no terminal shows more. In UTF-16 code units. */
 const MAX_NAME_LENGTH = 512;
 
-/** Texts whose length is their width: ASCII, and the signs that the tree is drawn with. They are most of all texts. */
+/** Texts whose length is their width: ASCII, and the characters that the tree is drawn with. Most texts are such. */
 const NARROW = /^[\x20-\x7e\u2500-\u257f✓✗●↻→…]*$/;
 const BREAKS = /[\p{Cc}\p{Zl}\p{Zp}]+/gu;
 
 /**
- * Left out of a name: what is invisible or turns the direction of writing (so that one name could pass for another), lone
- * surrogates, and what joins or recolours emoji, since terminals differ in how wide the result is, but not on its parts.
+ * Removed from names: invisible characters and those that change the writing direction (so that no name can pass for another),
+ * lone surrogates, and what joins or recolours emoji, since terminals disagree on the width of the result, but not on that of
+ * its parts.
  */
 const UNSHOWN = /[\p{Cf}\p{Cs}\p{Variation_Selector}\p{Emoji_Modifier}]/gu;
 
@@ -23,14 +24,14 @@ const WIDE =
 
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
 
-/** The name as one line of printable text: escape sequences are gone, line breaks and other controls are spaces. */
+/** The name as one line of printable text: escape sequences are removed; line breaks and other controls become spaces. */
 export function cleanText(text: string): string {
   const head = text.slice(0, MAX_NAME_LENGTH);
   if (NARROW.test(head)) return head.trim();
   return stripVTControlCharacters(head).replace(BREAKS, ' ').replace(UNSHOWN, '').trim();
 }
 
-/** How many cells one grapheme takes. A flag is two letters that share two cells; combining marks take none. */
+/** The width of one grapheme in cells. A flag is two letters that share two cells; combining marks take none. */
 function graphemeWidth(grapheme: string): number {
   let width = 0;
   for (const character of grapheme) {
@@ -40,7 +41,7 @@ function graphemeWidth(grapheme: string): number {
   return /^\p{RI}/u.test(grapheme) ? 2 : width;
 }
 
-/** How many cells of a terminal `text` takes. `text` is clean. */
+/** The width of `text` in terminal cells. `text` must be clean. */
 export function textWidth(text: string): number {
   if (NARROW.test(text)) return text.length;
   let width = 0;

@@ -1,11 +1,11 @@
 /**
- * Sums over the calls of a run: tokens, cost, tools, failures. Reasoning tokens are a part of the output tokens, as
- * cached tokens are a part of the input, so each is summed beside them and added to nothing.
+ * Sums over the calls of a run: tokens, cost, tools, failures. Reasoning tokens are a part of the output tokens, and cached
+ * tokens a part of the input, so each has its own sum and is added to no other.
  */
 import type { Attributes } from '../model/telemetry.js';
 import type { RunNode } from './tree.js';
 
-/** A sum that no call knew anything of is absent, which is not zero. */
+/** A sum is absent, and not zero, if no call knew its amount. */
 export interface Totals {
   input_tokens?: number;
   output_tokens?: number;
@@ -13,7 +13,7 @@ export interface Totals {
   cache_read_tokens?: number;
   cost_usd?: number;
   tools: number;
-  /** Spans below the one that the sums are for, runs included, that ended in an error. */
+  /** Spans with an error below the one that the sums are for, runs included. */
   errors: number;
 }
 

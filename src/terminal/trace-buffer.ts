@@ -1,16 +1,16 @@
 /**
- * The traces that are not complete yet. A trace is complete when none of its spans is open and nothing has come for a
- * while, since a run that yielded goes on in another one a moment later. Pure: it is told the time.
+ * The traces that are not complete yet. A trace is complete when none of its spans is open and nothing new has come for a
+ * while, since a run that yielded is continued by another a moment later. Pure: the time is passed in.
  */
 import type { Emission, SpanRecord } from '../model/telemetry.js';
 
 /** How long a trace without open spans waits for a run that continues it. An announce run comes within a second or so. */
 export const SETTLE_MS = 5000;
 
-/** Over this many spans the trace that was seen first is given out as it is; what comes of it later is a tree apart. */
+/** Above this many spans the oldest trace is released as it is; later spans of it form a separate tree. */
 export const MAX_HELD_SPANS = 50_000;
 
-/** Lines under which a part of a trace is not worth showing: its root, what was left out, its latest span. */
+/** The fewest lines worth showing of a trace: its root, how much is hidden, and its latest span. */
 const LEAST_ROOM = 3;
 
 /** The spans of one trace. */
@@ -25,18 +25,23 @@ interface HeldTrace {
 
 export interface TraceBuffer {
   add(emission: Emission, now_ms: number): void;
-  /** Gives out the traces that are complete, and those there is no room for. */
+  /** Removes and returns the traces that are complete, and those for which there is no room. */
   take(now_ms: number): Trace[];
-  /** Gives out everything. */
+  /** Removes and returns all traces. */
   takeAll(): Trace[];
-  /** When the next trace will be complete, if nothing more comes of it; undefined where all have open spans. */
+  /** When the next trace is complete, if nothing more comes for it; undefined if all have open spans. */
   deadline(): number | undefined;
   hasOpen(): boolean;
   isOverfull(): boolean;
   size(): number;
   /**
-   * The traces seen last, in the order in which they were first seen, to be shown in `max_spans` lines. Only the first
-   * of them may have more spans than there is room for; it has room for `LEAST_ROOM` or for all.
+   * The time up to which an open span is measured: now, or, for events reported long after they happened, such as a recording,
+   * their latest timestamp plus the time since it was reported.
+   */
+  reached(now_ms: number): number;
+  /**
+   * The latest traces, in the order in which they were first seen, to be shown in `max_spans` lines. Only the first of them may
+   * have more spans than there is room for; it has room for `LEAST_ROOM` lines or for all.
    */
   latest(max_spans: number): Trace[];
 }
@@ -44,12 +49,21 @@ export interface TraceBuffer {
 export function createTraceBuffer(): TraceBuffer {
   /** In the order in which they were first seen. */
   const held = new Map<string, HeldTrace>();
-  /** Those without open spans, the longest unchanged first. */
+  /** Traces without open spans, the longest unchanged first. */
   const quiet = new Map<string, HeldTrace>();
   let span_count = 0;
+  let latest_ms = -Infinity;
+  let latest_told_ms = 0;
+
+  function hear(ts_ms: number, now_ms: number): void {
+    if (ts_ms <= latest_ms) return;
+    latest_ms = ts_ms;
+    latest_told_ms = now_ms;
+  }
 
   function put(span: SpanRecord, final: boolean, now_ms: number): void {
     const { trace_id, span_id } = span;
+    hear(span.end_ms ?? span.start_ms, now_ms);
     const trace = held.get(trace_id) ?? { spans: new Map(), awaited: new Set(), changed_ms: now_ms };
     held.set(trace_id, trace);
     if (!trace.spans.has(span_id)) span_count += 1;
@@ -73,6 +87,7 @@ export function createTraceBuffer(): TraceBuffer {
     add(emission, now_ms) {
       for (const span of emission.previews) put(span, false, now_ms);
       for (const span of emission.spans) put(span, true, now_ms);
+      for (const { ts_ms } of emission.logs) hear(ts_ms, now_ms);
     },
     take(now_ms) {
       const taken: Trace[] = [];
@@ -94,6 +109,7 @@ export function createTraceBuffer(): TraceBuffer {
     hasOpen: () => held.size > quiet.size,
     isOverfull: () => span_count > MAX_HELD_SPANS,
     size: () => held.size,
+    reached: (now_ms) => Math.min(now_ms, latest_ms + now_ms - latest_told_ms),
     latest(max_spans) {
       const chosen: Trace[] = [];
       let room = max_spans;

@@ -1,23 +1,23 @@
 /**
- * Spans as the trees they form: who hangs under whom, in the order in which they started. `tree --json` is this, written
- * out; the terminal's lines are drawn from it. Pure: the same spans, in any order, give the same forest.
+ * Spans as the trees they form, with siblings in the order in which they started. `tree --json` prints these; the terminal's
+ * lines are drawn from them. Pure: the same spans, in any order, give the same forest.
  */
 import type { Attributes, SpanRecord, SpanReference } from '../model/telemetry.js';
 
-/** A span with the spans under it, sorted by start, then span id. A root is a run wherever the spans are whole. */
+/** A span and its children, sorted by start, then span id. The root of a complete tree is a run. */
 export interface RunNode {
   span: SpanRecord;
   children: RunNode[];
 }
 
-/** One span of `tree --json`. Instants are epoch milliseconds. */
+/** One span of `tree --json`. Times are in epoch milliseconds. */
 export interface JsonNode extends SpanReference {
   name: string;
   kind: 'INTERNAL' | 'CLIENT';
   start_ms: number;
   /** Null while the span is open. */
   end_ms: number | null;
-  /** OTLP's names. What went wrong is the attribute `error.type`. */
+  /** OTLP's names. The attribute `error.type` says what went wrong. */
   status: 'UNSET' | 'ERROR';
   attributes: Attributes;
   parent_span_id?: string;
@@ -26,8 +26,8 @@ export interface JsonNode extends SpanReference {
 }
 
 /**
- * Deeper spans stand beside their ancestor at this depth instead of under it, so that a chain of calls of any length can
- * be walked by recursion, here and in whatever reads the JSON.
+ * Deeper spans are placed beside their ancestor at this depth instead of under it, so that a chain of calls of any length can
+ * be walked by recursion, here and by readers of the JSON.
  */
 export const MAX_DEPTH = 100;
 
@@ -40,9 +40,9 @@ function byStart(a: RunNode, b: RunNode): number {
 }
 
 /**
- * Builds the trees of `spans`, the roots sorted by start. A span is a root where its parent is not among the spans.
- * Of several copies of a span the last one counts. Every span is in the forest once, whatever its parents say: where
- * they go round in a circle, the span of the circle that started first is the root.
+ * Builds the trees of `spans`, with the roots sorted by start. A span is a root if its parent is not among the spans. Of
+ * several copies of a span the last one counts. Every span is in the forest once, whatever its parents: in a cycle, the span
+ * that started first becomes the root.
  */
 export function buildForest(spans: Iterable<SpanRecord>): RunNode[] {
   const nodes = new Map<string, RunNode>();
@@ -65,7 +65,7 @@ export function buildForest(spans: Iterable<SpanRecord>): RunNode[] {
   return plant(roots, ordered, childrenOf);
 }
 
-/** Hangs the children under the roots; what no root reaches is a circle, and its first span becomes a root. */
+/** Attaches the children to the roots. Spans that no root reaches form cycles; the first span of each becomes a root. */
 function plant(roots: RunNode[], ordered: RunNode[], childrenOf: Map<string, RunNode[]>): RunNode[] {
   const forest: RunNode[] = [];
   const placed = new Set<RunNode>();

@@ -1,5 +1,5 @@
 /**
- * Whether a terminal can be expected to show more than ASCII. It can't be asked, so this goes by what its environment says.
+ * Whether a terminal can be expected to show more than ASCII. It can't be queried, so this depends on its environment.
  */
 
 /** False for the Linux console, for `TERM=dumb`, and for Windows' old console; true for everything else. */

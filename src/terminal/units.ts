@@ -1,11 +1,11 @@
 /**
- * Amounts as a person reads them: `2.4 s`, `3 m 12 s`, `1.2k`, `$0.0420`. Each is short, whatever the amount, and a value
- * that rounds up to the next unit is written in that unit.
+ * Amounts in readable form: `2.4 s`, `3 m 12 s`, `1.2k`, `$0.0420`. Each is short, whatever the amount, and a value that rounds
+ * up to the next unit is written in that unit.
  */
 
 const pad = (value: number): string => String(value).padStart(2, '0');
 
-/** A length of time in milliseconds: `850 ms`, `2.4 s`, `3 m 12 s`, `2 h 05 m`, `3 d 04 h`. */
+/** A duration in milliseconds: `850 ms`, `2.4 s`, `3 m 12 s`, `2 h 05 m`, `3 d 04 h`. */
 export function formatDuration(duration_ms: number): string {
   const whole_ms = Math.max(0, Math.round(duration_ms));
   if (whole_ms < 1000) return `${whole_ms} ms`;
@@ -30,7 +30,7 @@ export function formatCount(count: number): string {
   return count.toExponential(0);
 }
 
-/** A part of a whole in percent; a part that is there is never `0%`. */
+/** A part of a whole in percent; a part that is not zero is never `0%`. */
 export function formatShare(part: number, whole: number): string {
   const percent = Math.round((100 * part) / whole);
   return percent === 0 && part > 0 ? '<1%' : `${percent}%`;

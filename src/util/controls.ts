@@ -1,6 +1,6 @@
 /**
- * Text that came in from somewhere, on its way into a line for people: it neither breaks the line nor steers the terminal.
+ * Makes outside text safe for a readable line: it can neither break the line nor control the terminal.
  */
 
-/** The text with a mark where a control character was. */
+/** Replaces each control character with U+FFFD. */
 export const withoutControls = (text: string): string => text.replaceAll(/\p{Cc}/gu, '\u{fffd}');

@@ -1,5 +1,5 @@
 /**
- * Counts by reason. Some reasons are taken from the input, so their number is bounded: what is over it counts as `other`.
+ * Counts by reason. Some reasons are taken from the input, so their number is limited: further ones count as `other`.
  */
 const MAX_REASONS = 64;
 

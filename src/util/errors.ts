@@ -1,6 +1,6 @@
 /**
- * Says in words why the system refused something. Messages are for people: they name no error code where a phrase
- * says the same, and never carry a stack.
+ * Describes in words why the system refused something. Messages are for people: a known error code is replaced by a phrase, and
+ * there is never a stack.
  */
 
 const PHRASES: Record<string, string> = {
@@ -27,13 +27,13 @@ const PHRASES: Record<string, string> = {
   ETIMEDOUT: 'no answer',
 };
 
-/** The system's code of an error, such as `ENOENT`, where it has one. */
+/** The system's code of an error, such as `ENOENT`, if it has one. */
 export function errorCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** What went wrong, as a phrase that goes on a message: `permission denied`. */
+/** The reason of an error as a phrase to append to a message: `permission denied`. */
 export function errorReason(error: unknown): string {
   const code = errorCode(error);
   if (code !== undefined) return PHRASES[code] ?? code;

@@ -1,8 +1,8 @@
 /**
- * Items in groups. Later versions of Node.js have it as `Map.groupBy`.
+ * Groups items; later versions of Node.js have `Map.groupBy`.
  */
 
-/** In the order in which the groups first appear. */
+/** The groups are in the order of their first items. */
 export function groupBy<T, G>(items: readonly T[], groupOf: (item: T, place: number) => G): Map<G, T[]> {
   const groups = new Map<G, T[]>();
   items.forEach((item, place) => {

@@ -1,6 +1,6 @@
 /**
- * What a writer of metrics is called, the resource's `service.instance.id`: no other may have the name, since two that add to one
- * series make its sums worthless. It begins as people know the machine.
+ * The resource's `service.instance.id`, which identifies a writer of metrics. It must be unique, since two writers that add to
+ * the same series make its sums worthless. It begins with the host name.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -11,6 +11,6 @@ const nameOf = (digits: string): string => `${hostname()}-${digits}`;
 
 export const newInstanceId = (): string => nameOf(randomBytes(DIGITS / 2).toString('hex'));
 
-/** Of one that writes the same each time: sent again, it counts once, as its spans do. */
+/** The id of a writer that writes the same data each time: if that is sent again it counts once, as its spans do. */
 export const instanceIdOf = (what: string): string =>
   nameOf(createHash('sha256').update(what).digest('hex').slice(0, DIGITS));

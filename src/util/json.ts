@@ -1,5 +1,6 @@
 /**
- * Careful looks into JSON of unknown shape: each gives the value where it has the wanted type, and undefined elsewhere.
+ * Accessors for JSON of unknown shape: each returns the value if it has the wanted type, and otherwise undefined or an empty
+ * value.
  */
 export type Json = Record<string, unknown>;
 
@@ -13,14 +14,14 @@ export const object = (value: unknown): Json => (isObject(value) ? value : EMPTY
 
 export const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 
-/** A text that is not empty. */
+/** A non-empty text. */
 export const text = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : undefined;
 
 export const number = (value: unknown): number | undefined =>
   typeof value === 'number' && Number.isFinite(value) ? value : undefined;
 
-/** Joins the text of content blocks such as `{type: "text", text}`, or gives a plain text as it is. */
+/** Joins the text of content blocks such as `{type: "text", text}`; returns plain text as it is. */
 export function blockText(content: unknown, type: 'text' | 'thinking' = 'text'): string | undefined {
   if (typeof content === 'string') return type === 'text' ? text(content) : undefined;
   const parts = list(content)
@@ -33,7 +34,7 @@ export function blockText(content: unknown, type: 'text' | 'thinking' = 'text'):
 
 type Known<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
-/** An object without what is undefined in it. */
+/** A copy of the object without undefined values. */
 export function withoutUndefined<T extends object>(value: T): Known<T> {
   return Object.fromEntries(Object.entries(value).filter(([, part]) => part !== undefined)) as Known<T>;
 }

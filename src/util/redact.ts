@@ -1,25 +1,25 @@
 /**
- * Takes secrets out of what the other side of a connection says: it may repeat what it was sent, escaped as its answer wants
- * it, and the answer may have been cut.
+ * Removes secrets from what the other side of a connection says: it may repeat what it was sent, with the escapes of its own
+ * format, and the text may have been cut.
  */
 
-/** At a text's end the beginning of a secret is known from this length on: a shorter one would be found everywhere. */
+/** At the end of a text, a prefix of a secret is recognised from this length on: shorter ones would match everywhere. */
 const SHORTEST_BEGINNING = 6;
 
-/** Secrets whose forms are kept: more than those of any start, but a token may be renewed for ever. */
+/** Secrets whose forms are cached: more than any start has, but tokens may be renewed without limit. */
 const MAX_KEPT = 256;
 
 type Escape = (text: string) => string;
 
 const json: Escape = (text) => JSON.stringify(text).slice(1, -1);
 
-/** As encoders do that keep to ASCII, or keep signs of HTML out of JSON. */
+/** JSON as encoders write it that keep to ASCII, or that escape HTML's special characters. */
 const asciiJson =
   (signs: RegExp): Escape =>
   (text) =>
     json(text).replaceAll(signs, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
-/** Each of these as HTML has it, by its name or else by its number. */
+/** Replaces each matching character with its HTML entity, by name or else by number. */
 const html =
   (signs: RegExp, nameOf: (code: number, sign: string) => string): Escape =>
   (text) =>
@@ -30,7 +30,7 @@ const NAMES: Readonly<Record<string, string>> = { '"': 'quot', '&': 'amp', '<': 
 const decimal = (code: number, sign: string): string => NAMES[sign] ?? `#${code}`;
 const hexadecimal = (code: number, sign: string): string => NAMES[sign] ?? `#x${code.toString(16)}`;
 
-/** From what escapes least to what escapes most. */
+/** From the fewest escaped characters to the most. */
 const HTML_SIGNS = [/["&<>]/g, /["&'<>]/g, /["&'+<>]/g, /["&'/<>]/g, /["&'/<=>`]/g, /[^\w .-]/g];
 
 const percent: Escape = (text) => encodeURIComponent(text.toWellFormed());
@@ -41,7 +41,7 @@ const ESCAPES: readonly Escape[] = [
   asciiJson(/[^ -~]/g),
   asciiJson(/[^ -~]|[&<>]/g),
   asciiJson(/[^ -~]|["&'<>]/g),
-  // An answer in JSON that repeats one in JSON.
+  // JSON quoted within JSON.
   (text) => json(json(text)),
   percent,
   (text) => encodeURI(text.toWellFormed()),
@@ -53,7 +53,7 @@ const ESCAPES: readonly Escape[] = [
   html(/["&'+<>]/g, (code, sign) => (sign === '"' ? '#34' : decimal(code, sign))),
 ];
 
-/** Letters of either case stand for a number in hex. */
+/** Hexadecimal escapes may have letters of either case. */
 const upper = (form: string): string =>
   form.replaceAll(/%[\da-f]{2}|\\u[\da-f]{4}|&#x[\da-f]+;/gi, (escaped) =>
     escaped.replaceAll(/[a-f]/g, (digit) => digit.toUpperCase()),
@@ -61,7 +61,7 @@ const upper = (form: string): string =>
 
 const lower = (form: string): string => form.replaceAll(/%[\dA-F]{2}/g, (escaped) => escaped.toLowerCase());
 
-/** A secret as it is, and in every form in which an answer may repeat it. */
+/** A secret as it is, and in every form in which a response may repeat it. */
 function formsOf(secret: string): string[] {
   const escaped = ESCAPES.map((toForm) => toForm(secret)).flatMap((form) => [form, upper(form), lower(form)]);
   return [...new Set([secret, ...escaped])];
@@ -78,10 +78,13 @@ function keptFormsOf(secret: string): string[] {
   return forms;
 }
 
-/** The scheme before a credential is no secret. */
+/** The scheme before a credential is not secret. */
 export const isScheme = (text: string): boolean => /^(bearer|basic)$/i.test(text);
 
-/** Where a text ends in this secret, or in the beginning of it, as one that has been cut does: where that begins. */
+/**
+ * The index at which a secret, or a prefix of it (if the text was cut), begins at the end of the text; the text's length if
+ * there is none.
+ */
 function tailStart(text: string, secret: string): number {
   for (let length = Math.min(secret.length, text.length); length >= SHORTEST_BEGINNING; length--) {
     const beginning = secret.slice(0, length);
@@ -90,9 +93,9 @@ function tailStart(text: string, secret: string): number {
   return text.length;
 }
 
-/** Puts the mark in the place of each secret. A text may have been cut before, but only at its end. */
+/** Replaces each secret with `mark`. The text may have been cut before, but only at its end. */
 export function redact(text: string, secrets: readonly string[], mark: string): string {
-  // The longest first, as it may hold another.
+  // Longest first, since a form may contain another.
   const forms = secrets
     .filter((secret) => secret !== '')
     .flatMap(keptFormsOf)

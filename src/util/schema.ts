@@ -1,11 +1,11 @@
 /**
- * Settings that people write by hand: what their schemas say where something is wrong names what would be right.
+ * Schemas for settings that people write by hand: their errors say what would be right.
  */
 import { z } from 'zod';
 
 const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ');
 
-/** An object in which an unknown key is an error, which names the keys that there are. */
+/** An object that rejects unknown keys; the error lists the known ones. */
 export const strictSettings = <S extends z.ZodRawShape>(shape: S) =>
   z.strictObject(shape, {
     error: (issue) =>

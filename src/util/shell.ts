@@ -1,5 +1,5 @@
-/** Paths in commands that somebody is told to run. */
+/** Paths in commands that a message tells the user to run. */
 
-/** The text as one word of a POSIX shell. */
+/** Quotes a text as one word of a POSIX shell. */
 export const shellWord = (text: string): string =>
   /^[\w./:@%+=,~-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;

@@ -1,21 +1,21 @@
 /**
- * The parts of undici that the bridge uses, by their own paths: its index makes an agent of its own the one of the process, where
- * Node's `fetch` looks for it, and that is the business of the program that the library is in. The version is pinned, since
- * paths within a package are no promise.
+ * The parts of undici that the bridge uses, imported by their own paths: undici's index installs its own global agent, which
+ * Node's `fetch` uses, and that is up to the program that embeds the library. The version is pinned, since paths within a
+ * package may change.
  */
 import type { Agent as AgentType, Dispatcher, Pool as PoolType, ProxyAgent as ProxyAgentType } from 'undici';
-// @ts-expect-error: types are there for the index alone.
+// @ts-expect-error: only the index has types.
 import api from 'undici/lib/api/index.js';
-// @ts-expect-error: the same.
+// @ts-expect-error: see above.
 import agent from 'undici/lib/dispatcher/agent.js';
-// @ts-expect-error: the same.
+// @ts-expect-error: see above.
 import dispatcher from 'undici/lib/dispatcher/dispatcher.js';
-// @ts-expect-error: the same.
+// @ts-expect-error: see above.
 import pool from 'undici/lib/dispatcher/pool.js';
-// @ts-expect-error: the same.
+// @ts-expect-error: see above.
 import proxyAgent from 'undici/lib/dispatcher/proxy-agent.js';
 
-// As the index does it: tunnels need it.
+// The index does the same: tunnels need it.
 Object.assign(dispatcher.prototype, api);
 
 export type { Dispatcher };
@@ -23,17 +23,17 @@ export const Agent: typeof AgentType = agent;
 export const Pool: typeof PoolType = pool;
 export const ProxyAgent: typeof ProxyAgentType = proxyAgent;
 
-/** One request, over a connection of its own, which ends with it. Rejects where it gets no answer. */
+/** Sends one request over a connection of its own, which is closed afterwards. Rejects if there is no response. */
 export function request(
   url: string,
   options: Pick<Dispatcher.RequestOptions, 'method' | 'headers' | 'body' | 'signal'>,
 ): Promise<Dispatcher.ResponseData> {
   const { origin, pathname, search } = new URL(url);
-  // Without pipelining a connection is not kept for the next request.
+  // Without pipelining the connection is not reused.
   return new Agent({ pipelining: 0 }).request({ ...options, origin, path: pathname + search });
 }
 
-/** The beginning of a body, as text; the rest of it is not read. Rejects where it breaks off before. */
+/** The beginning of a body, as text; the rest is not read. Rejects if the body breaks off before that. */
 export async function readStart(body: Dispatcher.ResponseData['body'], max_bytes: number): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;

@@ -239,10 +239,8 @@ test('tail that is stopped in the middle of a line: that is no problem of the in
   expect(stderr).not.toContain('WARN');
 });
 
-testIf(existsSync('/dev/full')).each([
-  ['tree', ['tree', catalog_example]],
-  ['tail', ['tail', '--no-store', '--log-level', 'error', '--from', `file:${catalog_example}`]],
-])('%s to a stdout that is full: exit status 1, and why', async (_, args) => {
+/** Runs it with a stdout that takes nothing, and gives what it says. */
+async function runWithFullStdout(args: string[]): Promise<{ status: number; stderr: string }> {
   const child = spawn(process.execPath, [pathOf('dist/main.js'), ...args], {
     stdio: ['ignore', openSync('/dev/full', 'w'), 'pipe'],
   });
@@ -254,8 +252,25 @@ testIf(existsSync('/dev/full')).each([
     stderr += text;
   });
   const [status] = await once(child, 'close');
+  return { status, stderr };
+}
+
+testIf(existsSync('/dev/full')).each([
+  ['tree', ['tree', catalog_example]],
+  ['tail', ['tail', '--no-store', '--log-level', 'error', '--from', `file:${catalog_example}`]],
+])('%s to a stdout that is full: exit status 1, and why', async (_, args) => {
+  const { status, stderr } = await runWithFullStdout(args);
   expect(status).toBe(1);
   expect(stderr).toMatch(/^openclaw-otel-bridge: can't write to stdout: .*; check where it goes\n$/);
+});
+
+testIf(existsSync('/dev/full'))('a last line that nobody takes stops nothing that is done', async () => {
+  const sink = await startSink();
+  const args = ['replay', '--to', `otlp=${sink.url}`, '--summary', '-', catalog_example];
+  const { status, stderr } = await runWithFullStdout(args);
+  expect(status).toBe(1);
+  expect(stderr).toContain("can't write to stdout");
+  expect(stderr).not.toContain('stopping');
 });
 
 testIf(existsSync('/dev/full')).each(['pretty', 'json'])(

@@ -250,6 +250,13 @@ test('a run that is open stays open for the next start', async () => {
   expectStory(sink, sink.totalOf);
 });
 
+function isAllDelivered({ destinations }: Status): boolean {
+  const [signals = {}] = Object.values(destinations);
+  const { traces, logs, metrics } = signals;
+  const is_sent = traces?.delivered === STORY_SPANS && logs?.delivered === STORY_LOGS;
+  return is_sent && metrics !== undefined && metrics.delivered > 0 && metrics.pending === 0;
+}
+
 test('a kill -9 loses nothing, sends nothing twice that was answered, and counts no token twice', async () => {
   const directory = temporaryDirectory();
   const sink = await startSink();
@@ -259,8 +266,11 @@ test('a kill -9 loses nothing, sends nothing twice that was answered, and counts
   expect(await statusOf(directory)).toMatchObject({ state: 'running', pid: program.child.pid });
   // The first checkpoint sends them; the next one is seconds away.
   await sink.until(() => sink.of('metrics').length > 0);
-  // What was answered is on the disk within a second.
-  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  // The status is written in one transaction with the acknowledgements, so that these are on the disk, too.
+  await vi.waitUntil(async () => isAllDelivered(await statusOf(directory)), {
+    timeout: 20_000,
+    interval: 100,
+  });
   program.signal('SIGKILL');
   await program.ended;
   expect(await statusOf(directory)).toMatchObject({ state: 'killed' });

@@ -4,7 +4,7 @@ import { prepareContent, redactByLook, redactedHead } from '../../src/correlate/
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import { cutUtf8 } from '../../src/util/utf8.js';
-import { correlate, decodeFile, example, merge } from '../helpers.js';
+import { correlate, decodeFile, decodeLines, example, merge } from '../helpers.js';
 
 describe('redaction', () => {
   test.each([
@@ -221,5 +221,20 @@ describe('content of spans', () => {
     );
     expect(call?.attributes['gen_ai.tool.call.result']).toBe('1 failed');
     expect(call?.attributes['openclaw.output.size_bytes']).toBe(20);
+  });
+
+  test('the size of reasoning text is that of all its pieces', () => {
+    const story = { session_key: 's', run_id: 'r', response_id: 'x' };
+    const told = [
+      { type: 'llm.reasoning', ts: 1, ...story, text: 'The lög ' },
+      { type: 'llm.reasoning', ts: 2, ...story, text: 'will tell.' },
+      { type: 'llm.tokens', ts: 3, ...story, model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 },
+    ];
+    const lines = told.map((event) => JSON.stringify(event));
+    const { spans } = correlate(decodeLines(lines), { content: true, content_max_bytes: 8 });
+    const [chat] = spans.filter(({ kind }) => kind === 'chat');
+    expect(chat?.attributes['openclaw.reasoning.size_bytes']).toBe(19);
+    expect(chat?.attributes['gen_ai.output.messages']).toContain('"The lög"');
+    expect(JSON.stringify(correlate(decodeLines(lines)))).not.toContain('size_bytes');
   });
 });

@@ -50,6 +50,35 @@ describe('a run that never ends', () => {
     expect(correlator.counts()).toMatchObject({ runs_open: 0, given_up: { idle_timeout: 1 } });
   });
 
+  test('is not idle while nobody can be heard, nor for two minutes after that', () => {
+    const { correlator } = begin([event('agent.started')]);
+    correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+    const back_ms = NOW_MS + 90 * MINUTE_MS;
+    expect(correlator.expire(back_ms).spans).toEqual([]);
+    correlator.waitForReasoning(back_ms);
+    expect(correlator.expire(back_ms + 2 * MINUTE_MS - 1).spans).toEqual([]);
+    expect(correlator.nextDeadline()).toBe(back_ms + 2 * MINUTE_MS);
+    expect(correlator.expire(back_ms + 2 * MINUTE_MS).spans).toMatchObject([{ end_ms: NOW_MS }]);
+  });
+
+  test('is closed at the age limit, whether anybody can be heard or not', () => {
+    const { correlator } = begin([event('agent.started')]);
+    correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+    expect(correlator.expire(NOW_MS + 24 * 60 * MINUTE_MS).spans).toMatchObject([
+      { error: { type: 'max_age' } },
+    ]);
+  });
+
+  test('was not idle where its time went by asleep', () => {
+    const { correlator } = begin([event('agent.started')]);
+    const awake_ms = NOW_MS + 40 * MINUTE_MS;
+    correlator.wake(awake_ms);
+    expect(correlator.expire(awake_ms).spans).toEqual([]);
+    expect(correlator.expire(awake_ms + 2 * MINUTE_MS).spans).toMatchObject([
+      { error: { type: 'idle_timeout' } },
+    ]);
+  });
+
   test('stays open while a descendant shows signs of life', () => {
     const { correlator } = begin([
       event('agent.started'),
@@ -424,7 +453,7 @@ describe('of several waits', () => {
     expect(correlator.expire(NOW_MS + 30_002).spans).toMatchObject([{ name: 'execute_tool outer' }]);
   });
 
-  test('that are shorter none ends that of an open call for its end', () => {
+  test('a shorter one does not cut short that of an open call for its end', () => {
     const { correlator } = begin(
       [
         event('agent.started'),
@@ -438,7 +467,7 @@ describe('of several waits', () => {
     expect(correlator.nextDeadline()).toBe(NOW_MS + 9_000);
   });
 
-  test('that are shorter none ends that of reasoning for its call', () => {
+  test('a shorter one does not cut short that of reasoning for its call', () => {
     const { correlator } = begin([
       event('agent.started'),
       event('llm.reasoning', { reasoning_tokens: 3 }),

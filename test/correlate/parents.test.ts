@@ -340,7 +340,7 @@ describe('a sub-agent of which nothing names a parent', () => {
     expect(correlator.expire(NOW_MS + 30_000).previews.map(nameOf)).toEqual(['c1']);
   });
 
-  test('has waited once: a later run of its session is a root after 1 s', () => {
+  test('a session whose first run has waited waits no more than 1 s with a later one, which is a root then', () => {
     const correlator = createCorrelator();
     for (const event of told) correlator.apply(event, NOW_MS + 4_000);
     correlator.apply(started(5_000, X, 'c2'), NOW_MS + 5_000);

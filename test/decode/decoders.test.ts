@@ -499,6 +499,36 @@ describe('announce run ids', () => {
   });
 });
 
+describe('the catalog', () => {
+  const decodeEvent = (fields: object) =>
+    createLineDecoder('catalog').decode(
+      Buffer.from(JSON.stringify({ ts: 1000, session_key: 's', run_id: 'r', ...fields })),
+      NOW_MS,
+    );
+
+  test('a field that is no text is told of once, whatever its length', () => {
+    for (const run_id of [[], { length: 0 }]) {
+      const { rejected } = decodeEvent({ type: 'agent.started', run_id });
+      expect(rejected).toMatchObject({ path: 'run_id', message: expect.stringMatching('expected string') });
+      expect(rejected).not.toHaveProperty('more');
+    }
+  });
+
+  test('null in an error counts as absent, in an output it is a value', () => {
+    const error = { type: null, message: 'm' };
+    expect(decodeEvent({ type: 'agent.finished', status: 'error', error }).events).toMatchObject([
+      { error: { message: 'm' } },
+    ]);
+    expect(decodeEvent({ type: 'tool.error', call_id: 'c', error }).rejected).toMatchObject({
+      path: 'error.type',
+      message: 'missing',
+    });
+    expect(decodeEvent({ type: 'tool.output', call_id: 'c', output: { a: null } }).events).toMatchObject([
+      { output: { a: null } },
+    ]);
+  });
+});
+
 describe('nonsense', () => {
   const lines = ['gateway/spawn', 'gateway/err500', 'gateway/2026.4.29/tools'].flatMap((name) =>
     readLines(fixture(`${name}.ndjson`)),

@@ -56,7 +56,7 @@ test('of what has left nothing is held', () => {
   expect([...line]).toEqual([]);
 });
 
-test('others stand where an item did', () => {
+test('replacing an item puts its parts in its place', () => {
   const line = new Line<number>();
   const [first, second, third, fourth, fifth] = [1, 2, 3, 4, 5].map(item) as [
     LaneItem<number>,

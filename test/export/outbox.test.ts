@@ -7,7 +7,7 @@ import type { LaneItem } from '../../src/export/queue.js';
 import type { Outcome } from '../../src/export/verdict.js';
 import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/keep/answer-log.js';
 import type { Answers, SignalCounts } from '../../src/model/delivery.js';
-import { type RecordChange, splitRecord } from '../../src/model/record.js';
+import { joinRecord, type RecordChange, splitRecord } from '../../src/model/record.js';
 import { answered, fakeClock, OK, seededRandom, UNREACHABLE } from './fakes.js';
 
 const toItem = (payload: string, count = 1): LaneItem<string> => ({ payload, bytes: 100, count });
@@ -614,6 +614,30 @@ describe('what is pending', () => {
     disk.records.delete(key);
     await second.lane.idle();
     expect(second.lane.counts()).toMatchObject({ produced: 3, pending: 0, dropped: { store_damaged: 3 } });
+  });
+
+  test('a partly answered record that can not be read any more is counted', async () => {
+    const disk = emptyDisk();
+    const { post } = backend();
+    const first = openLane(disk, (body, signal) =>
+      read(body).includes('i0') ? post(body) : silent(body, signal, 'json'),
+    );
+    first.lane.hold(names(5).map((name) => toItem(name)));
+    first.save();
+    first.lane.release();
+    await turn();
+    await turn();
+    first.flush();
+    await first.lane.close();
+    expect(first.lane.counts()).toMatchObject({ delivered: 4, pending: 1 });
+    const [[key = '', value = Buffer.alloc(0)] = []] = disk.records;
+    const { header } = splitRecord(value);
+    disk.records.set(key, joinRecord(header as object, [Buffer.from('of another version')]));
+    const second = openLane(disk, post);
+    await second.lane.idle();
+    expect(second.lane.counts()).toMatchObject({ produced: 5, pending: 0, dropped: { store_damaged: 5 } });
+    second.flush();
+    expect(disk.records.size).toBe(0);
   });
 
   test('a record that can not be read any more does not hold up those after it', async () => {

@@ -1,5 +1,8 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { fc, test as property } from '@fast-check/vitest';
-import { expect } from 'vitest';
+import { expect, test } from 'vitest';
 import { type LaneItem, LaneQueue } from '../../src/export/queue.js';
 
 const operation = fc.oneof(
@@ -8,6 +11,7 @@ const operation = fc.oneof(
     arbitrary: fc.record({ id: fc.nat(20), count: fc.nat(1), bytes: fc.integer({ min: 1, max: 50 }) }),
   },
   { weight: 1, arbitrary: fc.record({ take: fc.integer({ min: 1, max: 8 }) }) },
+  { weight: 1, arbitrary: fc.record({ newest: fc.integer({ min: 1, max: 8 }) }) },
 );
 
 property.prop([fc.array(operation, { maxLength: 3_000 })], { numRuns: 50 })(
@@ -19,6 +23,8 @@ property.prop([fc.array(operation, { maxLength: 3_000 })], { numRuns: 50 })(
     for (const [payload, step] of operations.entries()) {
       if ('take' in step) {
         expect(queue.take(step.take, 1e9)).toEqual(model.splice(0, step.take));
+      } else if ('newest' in step) {
+        expect(queue.takeNewest(step.newest, 1e9)).toEqual(model.splice(-step.newest));
       } else {
         const id = `s${step.id}`;
         const item = { ...step, id, payload };
@@ -38,3 +44,23 @@ property.prop([fc.array(operation, { maxLength: 3_000 })], { numRuns: 50 })(
     }
   },
 );
+
+/** What is pushed in a call of its own is nowhere on the stack afterwards. */
+function pushPreview(queue: LaneQueue<object>, id: string): WeakRef<object> {
+  const payload = { id };
+  queue.push({ payload, bytes: 100, count: 0, id });
+  return new WeakRef(payload);
+}
+
+test('a preview that the end of its span has removed is not held on to', async () => {
+  setFlagsFromString('--expose-gc');
+  const collectGarbage = runInNewContext('gc') as () => void;
+  const queue = new LaneQueue<object>();
+  queue.push({ payload: {}, bytes: 1, count: 1, id: 'older' });
+  const preview = pushPreview(queue, 'span');
+  queue.push({ payload: {}, bytes: 1, count: 1, id: 'span' });
+  await nextTurn();
+  collectGarbage();
+  expect(preview.deref()).toBeUndefined();
+  expect(queue.bytes).toBe(2);
+});

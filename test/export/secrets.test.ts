@@ -38,6 +38,15 @@ test('what only looks like the beginning of one stays', () => {
   expect(redactSecrets('no hunters', endpoints)).toBe('no hunters');
 });
 
+test('a header without a value hides nothing', () => {
+  const endpoints = [endpoint({ 'x-tenant': '', authorization: 'Bearer ' })];
+  expect(redactSecrets('no tenant', endpoints)).toBe('no tenant');
+});
+
+test('the mark is written as it is, whatever stands in it', () => {
+  expect(redactSecrets('no hunter2!', [endpoint({ 'x-key': 'hunter2' })], "$&$'")).toBe("no $&$'!");
+});
+
 const VALUE = `ab"c/d&e'f<g>+=\\h é`;
 
 test.each([

@@ -134,9 +134,26 @@ describe('a journal', () => {
     expect(journal.bytes()).toBe(before + since);
     const cut = journal.cut();
     expect(journal.bytes()).toBe(0);
-    journal.add(entryOf(20_000));
+    journal.add(entryOf(20_000)).change?.();
     journal.undoCut(cut);
     expect(journal.bytes()).toBe(before + since + since);
+    expect(journal.cut()).toEqual([...cut, { key: expect.any(String) }]);
+    expect(journal.cut()).toEqual([]);
+  });
+
+  test('goes on after what an earlier process left in it', () => {
+    const before = createJournal([]);
+    const left = Array.from({ length: 20 }, () => {
+      const { key, value } = before.add(entryOf(20_000)).change?.() ?? expect.fail();
+      return { key, value: copyOf(value) };
+    });
+    const journal = createJournal(left);
+    expect(journal.bytes()).toBe(before.bytes());
+    const { key } = journal.add(entryOf(1)).change?.() ?? expect.fail();
+    const keys = left.map((record) => record.key);
+    expect([...keys, key].sort()).toEqual([...keys, key]);
+    expect(keys).not.toContain(key);
+    expect(journal.cut().map((change) => change.key)).toEqual([...keys, key]);
   });
 
   test('leaves out no more than a record that ends too early', () => {

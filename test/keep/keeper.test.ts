@@ -1,7 +1,7 @@
 /** What is written down and when, also where the disk refuses some of it. */
 import { pino } from 'pino';
-import { describe, expect, test } from 'vitest';
-import { createKeeper } from '../../src/keep/keeper.js';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { createKeeper, type KeeperOptions } from '../../src/keep/keeper.js';
 import { openKept } from '../../src/keep/kept.js';
 import type { Destination, DestinationKeeping } from '../../src/model/delivery.js';
 import type { RecordChange } from '../../src/model/record.js';
@@ -10,54 +10,98 @@ import { createMemoryStore, gatherFor } from '../store/memory.js';
 
 const NO_ANSWERS = { ids: new Uint8Array(), places: {} };
 
+const MIB = 1024 * 1024;
+
+/** In which the state is turned into records. */
+const STEPS = 4;
+
+interface Given extends Partial<Pick<KeeperOptions, 'settled' | 'store_limit_bytes'>> {
+  keeping?: Partial<DestinationKeeping>;
+  /** Of the destination. */
+  pending?: number;
+  /** How long it takes to write down the state. */
+  work_ms?: () => number;
+}
+
 /** A keeper of one destination, whose store refuses what is written while it is full. */
-function open() {
+function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given = {}) {
   const inner = createMemoryStore();
-  const state = { is_full: false, now_ms: 0, collections_ms: [] as number[] };
-  const said: { given_up: string[]; logged: string[] } = { given_up: [], logged: [] };
+  const state = { is_full: false, now_ms: 0, collections_ms: [] as number[], looks: 0, answers: 0 };
+  const metrics: string[] = [];
+  const said = { given_up: [] as string[], logged: [] as string[], writable: [] as boolean[] };
   let outgoing: RecordChange[] = [];
   let collected: RecordChange[] = [];
+  let steps = 0;
   const write: Store['write'] = async (changes) =>
     state.is_full ? { ok: false, message: 'full' } : inner.write(changes);
   const keeping: Partial<DestinationKeeping> = {
     prefixes: [],
-    takeAnswers: () => ({
-      ...(outgoing.length > 0 ? { traces: { changes: outgoing.splice(0), answers: NO_ANSWERS } } : {}),
-      ...(collected.length > 0 ? { metrics: { changes: collected.splice(0), answers: NO_ANSWERS } } : {}),
-    }),
+    takeAnswers() {
+      state.looks++;
+      state.answers += outgoing.length;
+      return {
+        ...(outgoing.length > 0 ? { traces: { changes: outgoing.splice(0), answers: NO_ANSWERS } } : {}),
+        ...(collected.length > 0 ? { metrics: { changes: collected.splice(0), answers: NO_ANSWERS } } : {}),
+      };
+    },
     capture: () => ({ changes: [], take: () => [], advance: () => true, written: () => undefined }),
     bytes: () => 0,
     isPressed: () => false,
-    setWritable: () => undefined,
+    setWritable: (is_writable) => void said.writable.push(is_writable),
     giveUpUnkept: (message) => void said.given_up.push(message),
     memory_limit_bytes: 1e9,
+    ...more,
   };
   const destination: Partial<Destination> = {
     name: 'a',
     keeping: keeping as DestinationKeeping,
-    collectMetrics: async () => void state.collections_ms.push(state.now_ms),
+    async collectMetrics(is_kept) {
+      state.collections_ms.push(state.now_ms);
+      metrics.push(is_kept ? 'collected' : 'collected, kept by nobody');
+    },
     // It is answered at once.
     sendMetrics: () => {
+      metrics.push('sent');
       collected = [{ key: 'outbox/a/metrics/1' }];
     },
+    pending: () => pending,
   };
   const keeper = createKeeper(openKept({ ...inner, write, gather: () => gatherFor(write) }, 'run'), {
     place: 'here',
     destinations: [destination as Destination],
-    capture: () => [],
+    capture: () => [
+      {
+        changes: [],
+        take: () => [],
+        takeAhead: () => [],
+        advance() {
+          state.now_ms += work_ms() / STEPS;
+          return ++steps % STEPS === 0;
+        },
+      },
+    ],
     settled: async () => undefined,
-    ledger: () => ({}) as never,
+    ledger: (running) =>
+      ({
+        running,
+        collections: state.collections_ms.length,
+        answers: state.answers,
+        at_ms: state.now_ms,
+      }) as never,
     checkpoint_interval_ms: 5_000,
     store_limit_bytes: 1e9,
     logger: pino({ level: 'error' }, { write: (line) => void said.logged.push(JSON.parse(line).msg) }),
     now: () => 0,
     clock: () => state.now_ms,
+    ...given,
   });
   return {
     keeper,
     state,
+    metrics,
     said,
     keys: () => [...inner.entries('')].map(({ key }) => key),
+    ledger: () => JSON.parse(String(Buffer.from(inner.get('ledger') ?? '{}'))),
     give(...changes: RecordChange[]): void {
       outgoing = [...outgoing, ...changes];
     },
@@ -93,16 +137,62 @@ test('dead letters that can not be written are held up to a bound', async () => 
 
 test('where a source was read to for the first time is written down at once', async () => {
   const { keeper, keys, state } = open();
-  const batch = { kind: 'lines' as const, stream: '/log', end: false, lines: [], arrival_ms: 0, position: 7 };
   state.now_ms = 300;
-  keeper.advance({ source: 'file:/log', batch, now_ms: 0 });
+  keeper.advance(placed);
   await keeper.keepUp();
   expect(keys()).toContain('run/positions');
 });
 
+const batch = { kind: 'lines' as const, stream: '1', end: false, lines: [], arrival_ms: 0 };
+const entry = { source: 'listen:tcp:1', batch, now_ms: 0 };
+
+const placed = { ...entry, batch: { ...batch, position: 7 } };
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('a disk that was full', () => {
+  const journaled = (keys: string[]): string[] => keys.filter((key) => key.startsWith('run/journal/'));
+
+  test('has nothing of what comes later in its journal before a checkpoint has what came meanwhile', async () => {
+    const { keeper, state, keys, said } = open();
+    state.is_full = true;
+    expect(await keeper.journal(entry)).toBe('unkept');
+    state.is_full = false;
+    expect(await keeper.journal(entry)).toBe('unkept');
+    expect(journaled(keys())).toEqual([]);
+    // Destinations are told once, and drop what is too much for the memory meanwhile.
+    expect(said.writable).toEqual([false]);
+    await keeper.checkpoint();
+    expect(said.writable).toEqual([false, true]);
+    expect(await keeper.journal(entry)).toBe('written');
+    expect(journaled(keys())).toHaveLength(1);
+  });
+
+  test('has what came while a checkpoint was written in the next one', async () => {
+    const { keeper, state } = open();
+    const checkpoint = keeper.checkpoint();
+    await turn();
+    state.is_full = true;
+    expect(await keeper.journal(entry)).toBe('unkept');
+    state.is_full = false;
+    await checkpoint;
+    expect(keeper.isKept()).toBe(false);
+    await keeper.checkpoint();
+    expect(keeper.isKept()).toBe(true);
+  });
+
+  test('keeps no metrics back: they are collected as often, and sent at once', async () => {
+    const { keeper, state, metrics } = open();
+    state.is_full = true;
+    await keeper.journal(entry);
+    for (; state.now_ms < 20_000; state.now_ms += 250) await keeper.keepUp();
+    expect(metrics.length).toBeGreaterThan(2);
+    expect(metrics.length).toBeLessThan(10);
+    expect(metrics.slice(0, 2)).toEqual(['collected, kept by nobody', 'sent']);
+  });
+});
+
 describe('what could not be written when it ends', () => {
-  const batch = { kind: 'lines' as const, stream: '1', end: false, lines: [], arrival_ms: 0 };
-  const entry = { source: 'listen:tcp:1', batch, now_ms: 0 };
   const AT_THE_END = /^here could not be written to the end/;
 
   test('is given up, and that is said', async () => {
@@ -121,7 +211,7 @@ describe('what could not be written when it ends', () => {
     ]);
   });
 
-  test('is not, once a checkpoint has it', async () => {
+  test('is not given up once a checkpoint holds what came of it', async () => {
     const { keeper, state, said } = open();
     state.is_full = true;
     await keeper.journal(entry);
@@ -162,4 +252,230 @@ test('at rest metrics are collected less often, and what happens hastens it agai
   await passTo(230_000);
   const seconds = state.collections_ms.map((at_ms) => at_ms / 1_000);
   expect(seconds).toEqual([5, 15, 35, 65, 95, 125, 155, 185, 200, 210]);
+});
+
+test('a state that takes long to write down is written down less often, and as often as before when it takes no longer', async () => {
+  let work_ms = 400;
+  const { keeper, state, give } = open({ work_ms: () => work_ms });
+  const passTo = async (until_ms: number): Promise<number[]> => {
+    state.collections_ms = [];
+    for (; state.now_ms < until_ms; state.now_ms += 100) {
+      give({ key: 'outbox/a/traces/1', value: Buffer.from('a') });
+      await keeper.keepUp();
+    }
+    return state.collections_ms.map((at_ms, nth, all) => at_ms - (all[nth - 1] ?? at_ms)).slice(1);
+  };
+  const between_ms = await passTo(200_000);
+  expect(between_ms.length).toBeGreaterThan(5);
+  // A fiftieth of the time goes to it.
+  for (const each of between_ms) expect(each).toBeGreaterThanOrEqual(20_000);
+  work_ms = 0;
+  expect((await passTo(300_000)).slice(1)).toContain(5_000);
+});
+
+test('while a bridge runs, dead letters are no more than the disk has for them, and the oldest go', async () => {
+  const { keeper, state, keys, give } = open({ store_limit_bytes: 10_000 });
+  for (let number = 100; number < 200; number++) {
+    give({ key: `dead/${number}`, value: Buffer.alloc(100) });
+    state.now_ms += 5_000;
+    await keeper.keepUp();
+  }
+  const left = keys().filter((key) => key.startsWith('dead/'));
+  // They are not looked through each time.
+  expect(left.length).toBeLessThan(30);
+  expect(left).toEqual(Array.from(left, (_, nth) => `dead/${200 - left.length + nth}`));
+});
+
+describe('what is about to be applied waits', () => {
+  const entryOf = (bytes: number) => ({
+    ...entry,
+    batch: { ...batch, lines: [{ number: 1, bytes: Buffer.alloc(bytes) }] },
+  });
+
+  async function isReady({ keeper }: ReturnType<typeof open>): Promise<boolean> {
+    let is_ready = false;
+    void keeper.ready().then(() => {
+      is_ready = true;
+    });
+    await turn();
+    return is_ready;
+  }
+
+  test.each([
+    ['2 MiB are on their way to the disk', 1_000 * MIB, 2 * MIB],
+    ['a thirty-second of the memory of a destination is', 32 * MIB, MIB],
+  ])('while more than %s', async (_what, memory_limit_bytes, bound_bytes) => {
+    let written = (): void => undefined;
+    const settled = new Promise<void>((resolve) => {
+      written = resolve;
+    });
+    const opened = open({ settled: () => settled, keeping: { memory_limit_bytes } });
+    void opened.keeper.journal(entryOf(bound_bytes - 4_096));
+    expect(await isReady(opened)).toBe(true);
+    void opened.keeper.journal(entryOf(bound_bytes - 4_096));
+    void opened.keeper.journal(entryOf(8_192));
+    expect(await isReady(opened)).toBe(false);
+    written();
+    await opened.keeper.ready();
+  });
+
+  test('for a checkpoint where 32 MiB are in the journal, or a destination is pressed', async () => {
+    const opened = open();
+    for (let mebibytes = 0; mebibytes < 32; mebibytes++) {
+      await opened.keeper.ready();
+      await opened.keeper.journal(entryOf(MIB));
+    }
+    expect(opened.state.collections_ms).toEqual([]);
+    await opened.keeper.ready();
+    expect(opened.state.collections_ms).toHaveLength(1);
+    expect(opened.keys().filter((key) => key.startsWith('run/journal/'))).toEqual([]);
+    await opened.keeper.ready();
+    expect(opened.state.collections_ms).toHaveLength(1);
+    const pressed = open({ keeping: { isPressed: () => true } });
+    await pressed.keeper.ready();
+    expect(pressed.state.collections_ms).toHaveLength(1);
+    // It does not have to wait for more to come.
+    await pressed.keeper.keepUp();
+    expect(pressed.state.collections_ms).toHaveLength(2);
+  });
+
+  test('for nothing where nothing can be written', async () => {
+    const { keeper, state } = open({ keeping: { isPressed: () => true } });
+    state.is_full = true;
+    await keeper.journal(entryOf(1));
+    await keeper.ready();
+    expect(state.collections_ms).toEqual([]);
+  });
+});
+
+describe('it is looked for something to write down', () => {
+  /** For so long, how often. `between` is called every 50 ms. */
+  async function looksIn(
+    ms: number,
+    { state }: ReturnType<typeof open>,
+    between = (): void => undefined,
+  ): Promise<number> {
+    const before = state.looks;
+    for (let left_ms = ms; left_ms > 0; left_ms -= 50) {
+      state.now_ms += 50;
+      await vi.advanceTimersByTimeAsync(50);
+      between();
+    }
+    return state.looks - before;
+  }
+
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  test('hardly ever at rest, soon where something happens, and no more once it is stopped', async () => {
+    const opened = open();
+    opened.keeper.start();
+    await looksIn(60_000, opened);
+    // Whoever looks after the bridge sees every 5 s that it is at work.
+    const isAtWork = (): void => expect(opened.state.now_ms - opened.ledger().at_ms).toBeLessThan(5_500);
+    expect(await looksIn(60_000, opened, isAtWork)).toBeLessThan(20);
+    for (const happen of [opened.keeper.wake, () => opened.keeper.advance(entry)]) {
+      happen();
+      expect(await looksIn(300, opened)).toBe(1);
+      await looksIn(60_000, opened);
+    }
+    // In the middle of a look.
+    opened.state.now_ms += 10_000;
+    vi.advanceTimersByTime(10_000);
+    await opened.keeper.stop();
+    opened.keeper.wake();
+    expect(await looksIn(60_000, opened)).toBe(0);
+  });
+
+  test('within a second of whatever happens, also just after something else', async () => {
+    const opened = open();
+    opened.keeper.start();
+    await looksIn(60_000, opened);
+    opened.keeper.wake();
+    await looksIn(300, opened);
+    const { now_ms } = opened.state;
+    opened.keeper.wake();
+    await looksIn(1_300, opened);
+    expect(opened.ledger().at_ms).toBeGreaterThan(now_ms);
+    await opened.keeper.stop();
+  });
+
+  test('several times a second while answers are to be expected, or something happens all the time', async () => {
+    const waiting = open({ pending: 1 });
+    waiting.keeper.start();
+    expect(await looksIn(60_000, waiting)).toBeGreaterThan(200);
+    await waiting.keeper.stop();
+    const busy = open();
+    busy.keeper.start();
+    expect(await looksIn(60_000, busy, busy.keeper.wake)).toBeGreaterThan(200);
+    await busy.keeper.stop();
+  });
+});
+
+test.each<[string, (opened: ReturnType<typeof open>) => Promise<void> | void, object]>([
+  ['a checkpoint has collected', ({ keeper }) => keeper.checkpoint(), { collections: 1 }],
+  ['has been answered', ({ give }) => give({ key: 'outbox/a/traces/1' }), { answers: 1 }],
+])('what %s is told of within a second', async (_what, happen, told) => {
+  const opened = open();
+  const { keeper, state, ledger } = opened;
+  await keeper.keepUp();
+  await happen(opened);
+  await keeper.keepUp();
+  state.now_ms += 1_000;
+  await keeper.keepUp();
+  expect(ledger()).toMatchObject(told);
+});
+
+test('at the end what was answered last is written down, and of what the next start needs all, or nothing where it begins anew', async () => {
+  const own = ['run/instance', 'run/positions'];
+  for (const forget of [false, true]) {
+    const { keeper, keys, give } = open();
+    give({ key: 'replay/positions', value: Buffer.from('{}') });
+    await keeper.keepUp();
+    await keeper.checkpoint();
+    give({ key: 'dead/1', value: Buffer.from('a') });
+    await keeper.close({ forget });
+    expect(keys().sort()).toEqual(['dead/1', 'ledger', 'replay/positions', ...(forget ? [] : own)]);
+  }
+});
+
+test('once it has stopped, nothing is being written down; how it ended is the last thing', async () => {
+  const { keeper, keys, ledger } = open();
+  await keeper.keepUp();
+  void keeper.checkpoint();
+  await turn();
+  await keeper.stop();
+  expect(keys()).toContain('run/positions');
+  expect(ledger()).toMatchObject({ running: true });
+  await keeper.close({ forget: false });
+  expect(ledger()).toMatchObject({ running: false });
+});
+
+test.each<[string, (keeper: ReturnType<typeof open>['keeper']) => unknown]>([
+  ['is written down', (keeper) => keeper.journal(placed)],
+  ['can be read again', (keeper) => keeper.advance(placed)],
+])('a checkpoint is due soon after a chunk that %s', async (_what, take) => {
+  const { keeper, state } = open();
+  const passTo = async (until_ms: number): Promise<void> => {
+    for (; state.now_ms < until_ms; state.now_ms += 500) await keeper.keepUp();
+  };
+  // A source that was never read is another matter.
+  await take(keeper);
+  await passTo(100_000);
+  state.collections_ms = [];
+  await keeper.checkpoint();
+  await take(keeper);
+  await passTo(106_000);
+  expect(state.collections_ms.at(-1)).toBe(105_000);
+});
+
+test('a process that starts the next one from nothing leaves it no acknowledgements', async () => {
+  const answers = { ids: Buffer.from('id'), places: {} };
+  const takeAnswers = () => ({ traces: { changes: [{ key: 'dead/1', value: Buffer.from('a') }], answers } });
+  const resumed = open({ keeping: { takeAnswers } });
+  await resumed.keeper.close({ forget: false });
+  expect(resumed.keys()).toContainEqual(expect.stringMatching(/^run\/answers\//));
+  const forgotten = open({ keeping: { takeAnswers } });
+  await forgotten.keeper.close({ forget: true });
+  expect(forgotten.keys()).toEqual(['dead/1', 'ledger']);
 });

@@ -1,4 +1,5 @@
 /** The bound on the disk: what goes first, and what stays. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { createRetention } from '../../src/keep/retention.js';
 import type { Destination, DestinationKeeping } from '../../src/model/delivery.js';
@@ -40,14 +41,14 @@ function createWatchedStore() {
 
 const record = (key: string) => ({ key, value: Buffer.alloc(100) });
 
-test('over four fifths of the bound the oldest of the largest goes', () => {
+test('over four fifths of the bound the oldest of the largest goes', async () => {
   const small = keeping('small', 3);
   const large = keeping('large', 9);
-  createRetention(createMemoryStore(), [small.destination, large.destination], LIMIT_BYTES).keep();
+  await createRetention(createMemoryStore(), [small.destination, large.destination], LIMIT_BYTES).keep();
   expect([small.left(), large.left()]).toEqual([3, 5]);
 });
 
-test('where the largest has nothing that can go, the next one gives up its oldest', () => {
+test('where the largest has nothing that can go, the next one gives up its oldest', async () => {
   const busy = keeping('busy', 6);
   const { destination } = busy;
   const other = keeping('other', 4);
@@ -55,14 +56,14 @@ test('where the largest has nothing that can go, the next one gives up its oldes
     ...destination,
     keeping: { ...destination.keeping, dropOldest: () => false },
   } as Destination;
-  createRetention(createMemoryStore(), [stays, other.destination], LIMIT_BYTES).keep();
+  await createRetention(createMemoryStore(), [stays, other.destination], LIMIT_BYTES).keep();
   expect([busy.left(), other.left()]).toEqual([6, 2]);
 });
 
-test('within it everything stays', () => {
+test('within it everything stays', async () => {
   const one = keeping('one', 8);
   const retention = createRetention(createMemoryStore(), [one.destination], LIMIT_BYTES);
-  retention.keep();
+  await retention.keep();
   expect(one.left()).toBe(8);
   expect(retention.takeChanges()).toEqual([]);
 });
@@ -77,7 +78,7 @@ test('what is pending for a destination that is no more counts, and is the first
   const one = keeping('one', 7);
   const retention = createRetention(store, [one.destination], LIMIT_BYTES);
   expect(retention.orphans()).toBe(2);
-  retention.keep();
+  await retention.keep();
   expect(retention.takeChanges()).toEqual([{ key: 'outbox/gone/traces/1' }]);
   expect(one.left()).toBe(7);
 });
@@ -86,8 +87,9 @@ test('dead letters over a tenth of the bound: the oldest are thrown away', async
   const store = createMemoryStore();
   await store.write([record('dead/1'), record('dead/2'), record('dead/3')]);
   const retention = createRetention(store, [], LIMIT_BYTES);
-  retention.keep();
+  await retention.keep();
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }, { key: 'dead/2' }]);
+  expect(retention.takeChanges()).toEqual([]);
 });
 
 test('of what is pending only that of destinations that are no more is read', async () => {
@@ -101,7 +103,7 @@ test('dead letters are never in memory all at once', async () => {
   const { store } = createWatchedStore();
   await store.write([record('dead/1'), record('dead/2'), record('dead/3')]);
   const retention = createRetention(store, [], LIMIT_BYTES);
-  retention.keep();
+  await retention.keep();
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }, { key: 'dead/2' }]);
 });
 
@@ -111,17 +113,43 @@ test('dead letters are not read again before so many have come that they may be 
     retention.note([record(key)]);
     await store.write([record(key)]);
   };
-  const keepLong = (): void => {
-    for (let checkpoint = 0; checkpoint < 20; checkpoint++) retention.keep();
+  const keepLong = async (): Promise<void> => {
+    for (let checkpoint = 0; checkpoint < 20; checkpoint++) await retention.keep();
   };
   const retention = createRetention(store, [], LIMIT_BYTES);
-  keepLong();
+  await keepLong();
   const read_first = read.length;
   await bury('dead/1');
-  keepLong();
+  await keepLong();
   expect(read).toHaveLength(read_first);
   expect(retention.takeChanges()).toEqual([]);
   await bury('dead/2');
-  keepLong();
+  const read_second = read.length;
+  await keepLong();
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }]);
+  // Nor at each checkpoint then: how long they are, and which are too many.
+  for (let checkpoint = 0; checkpoint < 24; checkpoint++) {
+    retention.note([record('dead/3')]);
+    await retention.keep();
+  }
+  expect(read.length - read_second).toBeLessThanOrEqual(2 * 3);
+});
+
+test('everything else goes on while many dead letters are looked through', async () => {
+  const store = createMemoryStore();
+  const letters = Array.from({ length: 8 }, (_, number) => ({
+    key: `dead/${number}`,
+    value: Buffer.alloc(512 * 1024),
+  }));
+  await store.write(letters);
+  const retention = createRetention(store, [], 10 * 1024 * 1024);
+  let turns = 0;
+  let is_done = false;
+  const kept = retention.keep().then(() => {
+    is_done = true;
+  });
+  for (; !is_done; turns++) await nextTurn();
+  await kept;
+  expect(turns).toBeGreaterThan(4);
+  expect(retention.takeChanges()).toHaveLength(6);
 });

@@ -2,7 +2,7 @@
  * The cheap guard passes exactly what the schema takes unchanged: events of every type, with anything put in any place.
  */
 import { fc, test as property } from '@fast-check/vitest';
-import { expect, test, vi } from 'vitest';
+import { expect, expectTypeOf, test, vi } from 'vitest';
 import { type AgentEvent, agentEventSchema, EVENT_TYPES, normaliseInstants } from '../../src/model/event.js';
 import { isPlainEvent } from '../../src/model/guard.js';
 import { example, readLines } from '../helpers.js';
@@ -107,7 +107,8 @@ property.prop([fc.constantFrom(...events), fc.array(mutation, { maxLength: 3 })]
   },
 );
 
-test('what has passed is an event', () => {
+test('the guard narrows a value to an event', () => {
   const value: Json = { ...events[0] };
-  if (isPlainEvent(value)) value satisfies AgentEvent;
+  if (!isPlainEvent(value)) throw new Error('an event is not taken for one');
+  expectTypeOf(value).toExtend<AgentEvent>();
 });

@@ -1,5 +1,5 @@
 /** A source and its fallback: which of the two is listened to, and that it is never both. */
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { type LineBatch, type Source, SourceError } from '../../src/model/source.js';
 import { withFallback } from '../../src/source/fallback.js';
 import { createRendezvous } from '../../src/source/rendezvous.js';
@@ -54,11 +54,11 @@ function describeItem(item: Item): string {
 }
 
 /** Opens a gateway with a fallback; both are closed after the test. */
-async function start(fallback: Source, open_streams: string[] = []) {
+async function start(fallback: Source, open_streams: string[] = [], isThere = () => true) {
   const gateway = createScripted('gateway');
   const source = withFallback({
     preferred: gateway.source,
-    createFallback: async () => fallback,
+    createFallback: async () => (isThere() ? fallback : undefined),
     open_streams,
     messages: { begins: 'begins', ends: 'ends' },
   });
@@ -158,4 +158,40 @@ test('that can not be opened is told, and the preferred one is waited for all th
   void gateway.status('up');
   void gateway.tell('a');
   expect((await readUntil('a')).slice(-2)).toEqual(['gateway up', 'a']);
+});
+
+test('that is not there yet, or can not be opened yet, is listened to once it can', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  const transcripts = createScripted('transcripts');
+  let looks = 0;
+  const lateSource: Source = {
+    ...transcripts.source,
+    open: () =>
+      looks < 4 ? Promise.reject(new SourceError("can't read transcripts")) : transcripts.source.open(),
+  };
+  const { gateway, readUntil } = await start(lateSource, [], () => ++looks > 1);
+  void gateway.status('down');
+  void transcripts.tell('a');
+  const told = readUntil('a');
+  while (transcripts.opened() === 0) await vi.advanceTimersByTimeAsync(1_000);
+  expect(await told).toEqual(['gateway down', "can't read transcripts", 'begins', 'a']);
+  expect(looks).toBe(4);
+});
+
+test('is looked for no longer once the preferred one can be followed', async () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
+  let looks = 0;
+  const { gateway, readUntil } = await start(createScripted('transcripts').source, [], () => {
+    looks += 1;
+    return false;
+  });
+  void gateway.status('down');
+  await readUntil('gateway down');
+  void gateway.status('up');
+  await readUntil('gateway up');
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(looks).toBe(1);
+  expect(vi.getTimerCount()).toBe(0);
 });

@@ -162,7 +162,7 @@ describe('a place that is not there yet', () => {
     for (const path of [nested, join(directory, 'a')]) expect(statSync(path).mode & 0o777).toBe(0o700);
   });
 
-  test.runIf(process.platform === 'linux')('and where nothing can be made it says so', () => {
+  test.runIf(process.platform === 'linux')('a directory that can not be made is reported', () => {
     expect(openStore('/proc/bridge/data', { access: 'own' })).toMatchObject({
       problem: expect.stringContaining('/proc/bridge/data'),
     });

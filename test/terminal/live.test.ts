@@ -43,6 +43,25 @@ describe('createLiveTree', () => {
     ]);
   });
 
+  it('measures what is open by the times that are told, where these are long past', () => {
+    const { clock, live, screen } = startLive();
+    clock.advance(1_000_000_000);
+    live.accept(emission([], [root('main')]));
+    clock.advance(1500);
+    expect(screen()).toEqual(['● main  agent:main:main   1.5 s']);
+    live.accept(
+      emission(
+        [],
+        [tool('t', 'exec', { trace_id: 'main', parent_span_id: 'main', start_ms: 60_000, ...open })],
+      ),
+    );
+    clock.advance(200);
+    expect(screen()).toEqual([
+      '● main  agent:main:main  1 tool  1 m 00 s',
+      '└─ ● exec                          200 ms',
+    ]);
+  });
+
   it('draws at most one frame an interval', () => {
     const { clock, live, stream } = startLive();
     live.accept(emission([], [root('main')]));

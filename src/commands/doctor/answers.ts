@@ -1,6 +1,6 @@
 /**
- * What a backend's answer to an empty export means for a person: what is wrong with the backend, the URL, the token or the
- * encoding, and what to do. Pure: who asks stands in `destinations.ts`.
+ * Explains a backend's response to an empty export: what is wrong with the backend, the URL, the token or the encoding, and
+ * what to do. Pure: the requests are made in `destinations.ts`.
  */
 import {
   accessAdvice,
@@ -28,13 +28,13 @@ const MAX_SHOWN = 200;
 
 const wrong = (found: string, advice: string): Finding => ({ level: 'problem', found, advice });
 
-/** What a backend says is shown short, and without what it was given. */
+/** The backend's own message, shortened and without the secrets that it was sent. */
 function said({ status, body }: Answered, endpoint: EndpointConfig): string {
   const text = redactSecrets(oneLine(new TextDecoder().decode(body)), [endpoint], '…');
   return text === '' ? `HTTP ${status}` : `HTTP ${status}: ${text.slice(0, MAX_SHOWN)}`;
 }
 
-/** What was refused before is not lost. */
+/** Refused data is not lost. */
 const RESEND = 'then `dead-letters resend` sends what it has refused so far';
 
 const notLetIn = ({ status }: Answered, endpoint: EndpointConfig, config: DestinationConfig): Finding =>
@@ -80,7 +80,7 @@ function describeAnswer(answer: Answered, endpoint: EndpointConfig, config: Dest
   return wrong(words, /HTTPS/.test(words) ? 'write https:// in its URL' : 'look at its log');
 }
 
-/** By what Node.js and OpenSSL say. */
+/** Failed requests, recognised by the messages of Node.js and OpenSSL. */
 const FAILURES: readonly [pattern: RegExp, found: string, advice: string][] = [
   [
     /\(407\)/,
@@ -109,6 +109,6 @@ export function describeOutcome(
   if (outcome.reason === 'timeout') return wrong(outcome.message, 'check the address and its load');
   const known = FAILURES.find(([pattern]) => pattern.test(outcome.message));
   const [, found = outcome.message, advice = 'check the address, and http:// or https://'] = known ?? [];
-  // What is not known says it already.
+  // An unknown message names the proxy itself.
   return wrong(known === undefined ? found : `${found}${throughProxy(endpoint.proxy)}`, advice);
 }

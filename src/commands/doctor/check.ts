@@ -1,14 +1,14 @@
 /**
- * What a check of `doctor` finds: one line, and what to do where something is wrong.
+ * The result of a check of `doctor`: one line, and advice if something is wrong.
  */
 
-/** `problem`: it would keep `run` from its work. */
+/** `problem`: it would prevent `run` from working. */
 export type Level = 'ok' | 'warning' | 'problem';
 
 export interface Check {
   check: string;
   level: Level;
-  /** What was found; never a secret. */
+  /** The finding; never contains a secret. */
   found: string;
   advice?: string;
 }

@@ -1,6 +1,6 @@
 /**
- * The place where the bridge keeps things between two starts: whether it can, and whether nobody else can read them. Nothing
- * is made or changed by looking.
+ * Checks the data directory: whether the bridge can store data there, and whether nobody else can read it. The check changes
+ * nothing.
  */
 import { accessSync, constants, type Stats, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -19,7 +19,7 @@ const OTHERS = 0o077;
 
 const find = (path: string): Stats | undefined => statSync(path, { throwIfNoEntry: false });
 
-/** Where it would be made: the nearest directory above it that is there. */
+/** The nearest existing ancestor of a directory that is yet to be created. */
 function nearestExisting(path: string): string {
   const parent = dirname(path);
   return parent === path || find(parent) !== undefined ? parent : nearestExisting(parent);
@@ -40,7 +40,7 @@ function describe(path: string, stats: Stats | undefined): Check {
   return warning(NAME, found, `chmod 700 ${shellWord(path)}`);
 }
 
-/** What is kept there, where there is more to say than that it is fine. */
+/** Checks the store in it; no result if there is nothing to report. */
 function checkKept(path: string): Check[] {
   const state = checkStore(path);
   if (state.kind === 'owned') {
@@ -59,7 +59,7 @@ function checkKept(path: string): Check[] {
   return [];
 }
 
-/** `path` is undefined where nothing is to be kept. */
+/** `path` is undefined if nothing is to be stored. */
 export function checkDataDirectory(path: string | undefined): Check[] {
   if (path === undefined) return [ok(NAME, 'nothing is kept between two starts')];
   try {

@@ -1,6 +1,6 @@
 /**
- * The destinations that `run` would send to: what each says to an empty export of each signal that it would get, in the
- * encoding that it would get it in.
+ * Checks the destinations that `run` would send to: the response of each to an empty export of each signal that it would get,
+ * in the encoding that would be used.
  */
 import {
   type ConsoleConfig,
@@ -18,16 +18,16 @@ import { type Check, ok, problem, warning } from './check.js';
 
 const PROBE_TIMEOUT_MS = 5_000;
 const STATUS_TIMEOUT_MS = 1_000;
-/** What is read of it: something else may answer there, and without an end. */
+/** How much of a response is read: another server may be there, and send one that never ends. */
 const MAX_STATUS_BYTES = 64 * 1024;
 
 interface Probed extends Finding {
   signal: Signal;
-  /** The address without the signal's own part. */
+  /** The URL without the signal's path. */
   base: string;
 }
 
-/** The bridge changes over to JSON where protobuf is not implemented, so that is asked for then. */
+/** Probes an endpoint. The bridge switches to JSON if protobuf is not implemented, so JSON is probed then. */
 async function findOut(
   signal: Signal,
   endpoint: EndpointConfig,
@@ -49,7 +49,7 @@ async function probe(signal: Signal, endpoint: EndpointConfig, config: Destinati
 const list = (names: readonly string[]): string =>
   names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
 
-/** ClawMetry itself says whether it has its extra for protobuf, which the bridge has no use for. */
+/** Whether ClawMetry has its extra for protobuf, which the bridge does not need; ClawMetry reports that itself. */
 async function clawmetryNote(base: string): Promise<string> {
   try {
     const signal = AbortSignal.timeout(STATUS_TIMEOUT_MS);
@@ -68,7 +68,7 @@ async function noteOf({ preset }: DestinationConfig, { base, level }: Probed): P
   return preset === 'clawmetry' ? clawmetryNote(base) : '';
 }
 
-/** A backend that takes something is there: what it does not take is lost, and everything else goes on. */
+/** Downgrades a problem if the backend takes other signals: this one is lost, and the others are delivered. */
 const soften = (each: Probed): Probed =>
   each.level === 'problem'
     ? {
@@ -81,7 +81,7 @@ const soften = (each: Probed): Probed =>
 const isAlike = (a: Probed, b: Probed): boolean =>
   a.base === b.base && a.found === b.found && a.advice === b.advice;
 
-/** Signals that found the same share a line. */
+/** Signals with the same finding share a line. */
 async function checkDestination(config: DestinationConfig): Promise<Check[]> {
   const endpoints = Object.entries(config.endpoints) as [Signal, EndpointConfig][];
   const found = await Promise.all(endpoints.map(([signal, endpoint]) => probe(signal, endpoint, config)));

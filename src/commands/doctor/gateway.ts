@@ -1,6 +1,6 @@
 /**
- * The gateways that `run` would follow: where each is, what opens it, whether it lets the bridge in, and what can be seen
- * through it. It is entered as `run` enters it, so that a pairing that is asked for here serves there.
+ * Checks the gateways that `run` would follow: the address of each, the secret for it, whether it accepts the bridge, and what
+ * is visible through it. The check connects as `run` does, so that a pairing requested here serves there.
  */
 import {
   type Access,
@@ -23,14 +23,14 @@ type Gateway = Extract<ParsedSource, { kind: 'gateway' }>;
 
 const IN_FILE: NamesOrigin = 'the configuration file';
 
-/** Longer than one handshake may take, so that its own words for silence are heard. */
+/** Longer than a handshake may take, so that its own timeout is reported. */
 const ENTER_TIMEOUT_MS = 11_000;
 const CALL_TIMEOUT_MS = 2_500;
 
-/** More, and spans of the bridge and of other programs no longer lie in the order in which things happened. */
+/** With a larger difference, spans of the bridge and of other programs are no longer in the order of events. */
 const CLOCK_TOLERANCE_MS = 1_000;
 
-/** Nothing was heard from it that a gateway says to a client. */
+/** Reasons for which no gateway has answered. */
 const UNREACHED: ReadonlySet<Refusal['reason']> = new Set([
   'unreachable',
   'not_a_gateway',
@@ -83,7 +83,7 @@ async function checkAccess(access: Access): Promise<Check[]> {
   ];
 }
 
-/** Which secret there is and where it comes from; never the secret. */
+/** Which secret there is and where it comes from; never the secret itself. */
 function checkSecret({ url, name }: Gateway, settings: Settings, env: Environment, access: Access): Check {
   const check = 'gateway secret';
   const { value: secrets, origin } = findSecrets(url, settings, env);
@@ -122,11 +122,11 @@ async function checkSource(
   return [ok('source', `${source.name} (${origin}) is not looked at: only gateways and otlp are`)];
 }
 
-/** Names that are wrong in the configuration file: they are a problem of the file. */
+/** Invalid source names in the configuration file, which count as problems of the file. */
 export const wrongInFile = ({ named, origin }: NamedSources): string[] =>
   origin === IN_FILE ? named.flatMap((source) => ('error' in source ? [source.error] : [])) : [];
 
-/** One after the other in the answer, at the same time in fact. */
+/** Checks all sources at the same time; the results are in their order. */
 export async function checkSources(
   { named, origin }: NamedSources,
   settings: Settings,

@@ -1,10 +1,10 @@
 /**
- * What this start is made of: Node.js, and the configuration file.
+ * Checks the version of Node.js and the configuration file.
  */
 import { NODE_MIN } from '../../version.js';
 import { type Check, ok, problem } from './check.js';
 
-/** `20.19.1` is not older than `20.19`. */
+/** Compares major and minor only: `20.19.1` is not older than `20.19`. */
 function isOlder(version: string, min: string): boolean {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const [min_major = 0, min_minor = 0] = min.split('.').map(Number);

@@ -1,5 +1,5 @@
 /**
- * The address on which `run` would take log records: whether it can be had.
+ * Checks the address on which `run` would receive log records: whether it is free.
  */
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -20,7 +20,7 @@ export async function checkOtlp(
     return ok(NAME, `${name} (${origin}) can be listened on`);
   } catch (error) {
     const found = `${name} (${origin}) can't be listened on: ${errorReason(error)}`;
-    // A bridge that runs has it, or somebody else does.
+    // A running bridge may be using it, or another program.
     if (errorCode(error) === 'EADDRINUSE')
       return warning(NAME, found, 'if that is no bridge which runs already, stop it or give another address');
     return problem(NAME, found, 'give another address');

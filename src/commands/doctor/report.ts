@@ -1,5 +1,5 @@
 /**
- * The checks as a person reads them: a sign, what was looked at, what was found, and below it what to do.
+ * The report for reading: per check a sign, its name, the finding, and the advice below it.
  */
 import picocolors from 'picocolors';
 import { cleanText } from '../../terminal/text.js';

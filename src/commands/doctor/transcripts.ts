@@ -1,6 +1,6 @@
 /**
- * OpenClaw's own files on this machine. Older versions keep each session as a JSONL file; 2026.9 keeps none, and its gateway
- * tells all that would be in them.
+ * Checks OpenClaw's own files on this machine. Older versions store each session as a JSONL file; 2026.9 stores none, and its
+ * gateway reports all that would be in them.
  */
 import { type Dirent, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { type Check, ok, warning } from './check.js';
 
 const NAME = 'OpenClaw files';
 
-/** What is in a directory; nothing where there is none. */
+/** The entries of a directory; empty if there is none. */
 function list(path: string): Dirent[] {
   try {
     return readdirSync(path, { withFileTypes: true });

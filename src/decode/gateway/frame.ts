@@ -1,6 +1,6 @@
 /**
- * The envelope of the gateway's WebSocket protocol, as recorded (`{"rx", "frame", "dir"?}` a line) or bare, and what the
- * frames that tell of agents have in common.
+ * The envelope of the gateway's WebSocket protocol, as recorded (`{"rx", "frame", "dir"?}` per line) or bare, and what the
+ * frames about agents have in common.
  */
 import { isObject, type Json, number, object, text } from '../../util/json.js';
 
@@ -9,15 +9,15 @@ export interface EventFrame {
   payload: Json;
   /** When the frame was received, epoch milliseconds. */
   arrival_ms: number;
-  /** Something of the run that it tells of could not be had again after a gap. */
+  /** Something of the run that it belongs to could not be recovered after a gap. */
   is_gap: boolean;
 }
 
-/** Says that frames were missed. They come after it, rebuilt, as far as the gateway could tell of them. */
+/** Reports that frames were missed. Those that could be recovered follow it, rebuilt. */
 export interface MissedFrames {
   /** `connection_lost`, `bridge_restarted`, … */
   reason: string;
-  /** Sessions of which not all could be had, or true where that holds for all. */
+  /** Sessions that could not be recovered completely, or true if that applies to all. */
   unknown: unknown;
 }
 
@@ -50,7 +50,7 @@ export function openFrame(
   };
 }
 
-/** A line that belongs to this dialect, by its own look. */
+/** Whether a line looks like one of this dialect. */
 export const looksLikeFrame = (value: Json): boolean =>
   isObject(value.frame) ||
   isObject(value.missed) ||
@@ -60,7 +60,7 @@ export const looksLikeFrame = (value: Json): boolean =>
   value.type === 'req' ||
   (typeof value.method === 'string' && isObject(value.params));
 
-/** What an `agent` or `session.tool` payload says of itself. */
+/** The fields of an `agent` or `session.tool` payload. */
 export interface AgentPayload {
   session_key: string;
   run_id: string;
@@ -77,7 +77,7 @@ export interface AgentPayload {
   protocol: 3 | 4;
 }
 
-/** Reads an agent payload; undefined where it lacks what every event needs. */
+/** Reads an agent payload; undefined if it lacks what every event needs. */
 export function readAgentPayload({ payload, arrival_ms, is_gap }: EventFrame): AgentPayload | undefined {
   const session_key = text(payload.sessionKey);
   const run_id = text(payload.runId);

@@ -1,13 +1,13 @@
 /**
- * Rows of a session's history, as `sessions.get` answers them: the one place where the gateway tells how many reasoning
- * tokens a model call spent. The calls themselves come as events, so nothing else is taken from here.
+ * Rows of a session's history, as `sessions.get` returns them: the only place where the gateway reports how many reasoning
+ * tokens a model call used. The calls themselves come as events, so nothing else is taken from here.
  */
 import { type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import type { HistoryFrame } from './frame.js';
 import type { GatewayMemory } from './sessions.js';
 
-/** Only calls that came as events are told of again: another call's reasoning would stand for itself. */
+/** Only for calls that came as events: the reasoning of any other call would be counted on its own. */
 function reasoningOf(row: Json, arrival_ms: number, memory: GatewayMemory): Candidate[] {
   const own = object(row.__openclaw);
   const message_id = text(own.id);

@@ -1,6 +1,6 @@
 /**
- * The dialect `gateway`: frames of OpenClaw's WebSocket, protocols 3 and 4, to catalog events. The decoder keeps a bounded
- * memory of sessions, because the catalog's events say in full what the frames say in pieces.
+ * The dialect `gateway`: turns frames of OpenClaw's WebSocket, protocols 3 and 4, into catalog events. The decoder keeps a
+ * bounded memory of sessions, because catalog events state in full what the frames state in parts.
  */
 
 import { agentOfSession } from '../../model/session-key.js';
@@ -39,27 +39,28 @@ function decodeStream(payload: AgentPayload, memory: GatewayMemory): Json[] | un
 const END_OF_CALL: ReadonlySet<unknown> = new Set(['tool.output', 'tool.error']);
 
 /**
- * A run and a call begin and end once, however often that is told: a retry starts its run again, an abort tells of an end before the
- * end, and what is rebuilt after a gap has no number. So what these events are about makes them the same. Of all others the run's own
- * sequence number makes the same frame, seen twice, the same event.
+ * Identifies an event within its run. A run and a call begin and end once, however often that is reported: a retry starts its
+ * run again, an abort reports an end before the end, and a rebuilt frame has no sequence number. So these events are identified
+ * by what they are about. All others are identified by the run's own sequence number, so that the same frame, seen twice, gives
+ * the same event.
  */
 function idInRun({ type, call_id, partial, status, settled, label }: Json, seq: number | undefined): unknown {
   if (type === 'agent.started') return type;
   if (type === 'agent.finished') return settled === false ? `${type}\u0000${status}` : type;
   if (type === 'tool.call') return `${type}\u0000${call_id}`;
-  // One that names the child tells more than one that does not.
+  // A spawn event with a label or a call says more than one without: it is a different event.
   if (type === 'subagent.spawned') return `${type}\u0000${call_id ?? ''}\u0000${label ?? ''}`;
   if (END_OF_CALL.has(type) && partial !== true) return `end\u0000${call_id}`;
   return seq === undefined ? undefined : `${type}\u0000${seq}`;
 }
 
-/** Clients choose the ids of runs: two sessions may have a run of the same one. */
+/** Includes the session: clients choose the ids of runs, so two sessions may have runs with the same id. */
 function eventId(candidate: Json, { session_key, run_id, seq }: AgentPayload): string | undefined {
   const id = idInRun(candidate, seq);
   return id === undefined ? undefined : `${session_key}\u0000${run_id}\u0000${id}`;
 }
 
-/** What all events of an agent frame share. */
+/** Adds what all events of an agent frame share. */
 function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemory): Json {
   const session_key = candidate.session_key ?? payload.session_key;
   const session = memory.session(String(session_key));
@@ -78,7 +79,10 @@ function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemor
   return { ...common, ...candidate };
 }
 
-/** A run whose start was not seen is known by whatever is seen of it first; a start tells of the next one. */
+/**
+ * Remembers the session's first run at the first event of it, in case its start was not seen; later runs are remembered when
+ * they start.
+ */
 function rememberRun({ session_key, run_id }: AgentPayload, memory: GatewayMemory): void {
   if (memory.session(session_key).run_id === undefined) memory.tell(session_key, { run_id });
 }
@@ -113,7 +117,7 @@ function decodeHistoryFrame(frame: HistoryFrame, memory: GatewayMemory): Decoded
   return candidates.length === 0 ? ignore('frame.res') : checkEvents(candidates, 'frame.payload.messages');
 }
 
-/** Marks the runs that were going on while frames were missed, where the gateway could not tell of all of them. */
+/** Marks the runs that were open while frames were missed, in the sessions that could not be recovered completely. */
 function markMissed({ reason, unknown }: MissedFrames, memory: GatewayMemory): Decoded {
   const marked = unknown === true ? memory.sessions.entries().map(([key]) => key) : list(unknown).map(String);
   for (const key of marked) {

@@ -1,6 +1,6 @@
 /**
- * The `lifecycle` stream: a run's start, the model calls whose response headers arrive, failed attempts, and its end. A
- * start repeats on each retry and an abort ends a run twice; the first start counts, and the settled end.
+ * The `lifecycle` stream: a run's start, the model calls whose response headers arrive, failed attempts, and its end. A start
+ * repeats on each retry and an abort ends a run twice; the first start counts, and the settled end.
  */
 
 import { ANNOUNCE_PREFIX } from '../../model/announce.js';
@@ -9,7 +9,7 @@ import type { Candidate } from '../decoder.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, isSpawnTold, rememberSpawnTold } from './sessions.js';
 
-/** A gateway error's type is the reason for its failover, else `error`. */
+/** The type of a gateway error is the reason for its failover, else `error`. */
 const errorType = (data: Json): string => text(object(data.errorObservation).failoverReason) ?? 'error';
 
 function errorOf(data: Json): Candidate | undefined {
@@ -26,7 +26,7 @@ function triggerOf(payload: AgentPayload, memory: GatewayMemory): string | undef
   return payload.spawned_by === undefined ? undefined : 'subagent';
 }
 
-/** The spawn that led to this run, where the spawning call's result has not told it already, or not with the label. */
+/** The spawn that led to this run, unless the spawning call's result has already reported it with the same label. */
 function untoldSpawn(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   const session = memory.session(payload.session_key);
   const parent = payload.spawned_by ?? session.parent_session_key;
@@ -59,13 +59,13 @@ function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   ];
 }
 
-/** Response headers of a model call arrived. With null for a model it is the reset at the end of a run. */
+/** The response headers of a model call arrived. A null model is the reset at the end of a run. */
 function stepStarted({ data }: AgentPayload): Candidate[] {
   const model = text(data.model);
   return model === undefined ? [] : [{ type: 'agent.step_started', model, provider: text(data.provider) }];
 }
 
-/** An attempt is over. Where it failed, so did its model call; a message for it comes only after the last attempt. */
+/** An attempt is over. If it failed, so did its model call; a message about it comes only after the last attempt. */
 function attemptFinished({ data, ts }: AgentPayload): Candidate[] {
   const error = errorOf(data);
   if (error === undefined) return [];
@@ -88,7 +88,7 @@ const CANCELLED: ReadonlySet<unknown> = new Set(['cancelled', 'canceled', 'abort
 const FAILED: ReadonlySet<unknown> = new Set(['error', 'failed']);
 const NO_SUCCESS: ReadonlySet<unknown> = new Set(['blocked', 'abandoned']);
 
-/** As OpenClaw itself understands it: a limit of time ends a run by an abort, and an abort by an error. */
+/** As OpenClaw itself interprets it: a timeout is also reported as an abort, and an abort as an error. */
 function statusOf({ phase, status, stopReason, timeoutPhase, aborted, livenessState }: Json): string {
   if (stopReason === 'timeout' || text(timeoutPhase) !== undefined || TIMED_OUT.has(status)) return 'timeout';
   if (aborted === true || CANCELLED.has(status)) return 'cancelled';
@@ -96,14 +96,14 @@ function statusOf({ phase, status, stopReason, timeoutPhase, aborted, livenessSt
   return hasFailed || NO_SUCCESS.has(livenessState) ? 'error' : 'ok';
 }
 
-/** Of an end that is no success. The status is the type of one that took too long. */
+/** The error of an end that is not a success. For a timeout the status is the type. */
 function endError(data: Json, status: string): Candidate | undefined {
   if (status === 'error') return errorOf(data);
   const message = text(data.error);
   return status === 'timeout' && message !== undefined ? { message } : undefined;
 }
 
-/** Ends that wait for a frame which did not come before the run's own end. */
+/** Ends of calls that waited for a frame which did not come before the run's own end. */
 function releaseHeldEnds(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   const prefix = callKey(payload.run_id, '');
   const released = memory.heldEnds.entries().filter(([, held]) => held.run_key === prefix);
@@ -135,7 +135,7 @@ function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   ];
 }
 
-/** Candidates for catalog events; the caller adds what all events of the frame share. Undefined: a phase of no use. */
+/** Candidates for catalog events; the caller adds what all events of the frame share. Undefined for a phase that is not used. */
 export function decodeLifecycle(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
   switch (payload.phase) {
     case 'start':

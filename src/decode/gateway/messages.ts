@@ -1,6 +1,5 @@
 /**
- * `session.message`, `sessions.changed` and `task` frames: model calls, and what they tell of sessions and sub-agents on
- * the way.
+ * `session.message`, `sessions.changed` and `task` frames: model calls, and what the frames show of sessions and sub-agents.
  */
 
 import { runOfInput } from '../../model/input.js';
@@ -12,7 +11,7 @@ import { modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';
 import type { GatewayMemory, SessionMemory } from './sessions.js';
 
-/** Takes from a session's row what other frames leave out. */
+/** Remembers from a session's row what other frames omit. */
 export function rememberSession(payload: Json, memory: GatewayMemory): SessionMemory | undefined {
   const key = text(payload.sessionKey);
   if (key === undefined) return undefined;
@@ -28,10 +27,10 @@ export function rememberSession(payload: Json, memory: GatewayMemory): SessionMe
   return memory.tell(key, withoutUndefined(told));
 }
 
-/** What the gateway names as the sender where it goes on with a request that its restart interrupted. */
+/** The `sourceTool` of the message with which the gateway continues a request that its restart interrupted. */
 const RESTART_RECOVERY = 'main_session_restart_recovery';
 
-/** Keeps what a run is asked for the start of that run. */
+/** Stores the input of a run until the run starts, and, after a restart of the gateway, which run it continues. */
 function rememberInput(message: Json, session: SessionMemory | undefined, memory: GatewayMemory): void {
   const run_id = runOfInput(message);
   if (run_id === undefined) return;
@@ -42,7 +41,10 @@ function rememberInput(message: Json, session: SessionMemory | undefined, memory
     memory.resumes.set(run_id, session.run_id);
 }
 
-/** The model call of a message; in protocol 3 the message names no run, and belongs to its session's latest. */
+/**
+ * The model call of a message, or the reason why there is none. In protocol 3 the message names no run, and belongs to its
+ * session's latest.
+ */
 export function decodeMessage(
   { payload, arrival_ms }: EventFrame,
   memory: GatewayMemory,
@@ -83,9 +85,10 @@ const TASK_STATUS: Record<string, string | undefined> = {
 };
 
 /**
- * A sub-agent's task: its parent, and its end, which stands in where the run's own end was missed. It is told again when its report is
- * delivered, however long after that: where nothing else of the child has been seen, it ended before anybody looked. Its title is no
- * label: where there is none it is the beginning of what the child was asked.
+ * A sub-agent's task: its parent, and its end, which is used if the run's own end was missed. The gateway repeats it when the
+ * sub-agent's report is delivered, however much later: if nothing else of the child has been seen, it ended before the bridge
+ * was following, and its end is ignored. Its title is not used as a label: without a label it is the beginning of the child's
+ * input.
  */
 export function decodeTask(
   { payload, arrival_ms }: EventFrame,

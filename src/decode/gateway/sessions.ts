@@ -1,6 +1,6 @@
 /**
- * What the gateway decoder remembers of sessions and calls, because some frames leave out what others told: session ids,
- * labels, which run is active, what a spawn call's arguments were. Everything is bounded; the oldest is forgotten.
+ * What the gateway decoder remembers of sessions and calls, because some frames omit what others have: session ids, labels,
+ * which run is active, the arguments of a spawn call. All of it is bounded; the oldest is forgotten.
  */
 
 import {
@@ -15,7 +15,7 @@ import {
 const MAX_SESSIONS = 10_000;
 const MAX_CALLS = 20_000;
 
-/** Replaced as a whole where something in it changes. */
+/** Never changed in place: replaced when something in it changes. */
 export interface SessionMemory {
   session_id?: string;
   channel?: string;
@@ -23,16 +23,16 @@ export interface SessionMemory {
   parent_session_key?: string;
   /** The session's active run, else its latest one. */
   run_id?: string;
-  /** The run of which something was missed and could not be had again. */
+  /** The run of which something was missed and could not be recovered. */
   gap_run_id?: string;
-  /** The latest runs of this session whose spawn has been given out already, and the label that was told last with one. */
+  /** The latest runs of this session whose spawn has been emitted, and the last label that was emitted with one. */
   spawns_told: readonly string[];
   label_told?: string;
 }
 
 const MAX_SPAWNS_TOLD = 32;
 
-/** A label may come to be known after the spawn. */
+/** Whether a run's spawn has been emitted with the label that is known now: a label may become known after the spawn. */
 export const isSpawnTold = ({ spawns_told, label, label_told }: SessionMemory, run_id: string): boolean =>
   spawns_told.includes(run_id) && label === label_told;
 
@@ -50,7 +50,7 @@ export function rememberSpawnTold(
   });
 }
 
-/** A map that forgets what has not been used for long when it is full. */
+/** A map with a limit: when it is full, the entries that have not been used for longest are forgotten. */
 export interface BoundedMemory<V> {
   get(key: string): V | undefined;
   set(key: string, value: V): void;
@@ -70,14 +70,14 @@ function createMemory<V>(max: number): BoundedMemory<V> {
   };
 }
 
-/** The end of a call, held until the frame that completes it: in protocol 3 the exit code and the error come after it. */
+/** The end of a call, held until the frame that completes it: in protocol 3 the exit code and the error come after the end. */
 export interface HeldEnd {
   run_key: string;
   is_command: boolean;
   event: Record<string, unknown>;
 }
 
-/** Whose message it is. */
+/** The session and the run that a message belongs to. */
 export interface MessageMemory {
   session_key: string;
   run_id: string;
@@ -88,16 +88,16 @@ export interface GatewayMemory {
   /** Adds to what is known of a session. */
   tell(key: string, told: Partial<SessionMemory>): SessionMemory;
   sessions: BoundedMemory<SessionMemory>;
-  /** Label that a spawn call was given, by run and call. */
+  /** The label that a spawn call was given, by run and call. */
   labels: BoundedMemory<string>;
   /** Calls that run a command, by run and call. */
   commands: BoundedMemory<true>;
   heldEnds: BoundedMemory<HeldEnd>;
-  /** The message that a run answers, by run. */
+  /** The message that started a run, by run. */
   inputs: BoundedMemory<string>;
-  /** The run that a run goes on with after the gateway restarted in the middle of it, by the later one. */
+  /** The run that a run continues after the gateway restarted in the middle of it, by the later one. */
   resumes: BoundedMemory<string>;
-  /** Messages that told of a model call, by their ids: the rows of a history name no session, and their run as it may be masked. */
+  /** Messages of model calls, by message id: the rows of a history name no session, and their run id may be masked. */
   messages: BoundedMemory<MessageMemory>;
 }
 

@@ -1,6 +1,7 @@
 /**
- * The `tool` stream, and the frames that complete it. In protocol 3 a call's error text and exit code come just after its result,
- * in `item` and `command_output` frames, so its end is held for them; in protocol 4 that of a command whose result has no code.
+ * The `tool` stream, and the frames that complete it. In protocol 3 a call's error text and exit code come just after its
+ * result, in `item` and `command_output` frames, so its end is held for them; in protocol 4 only that of a command whose result
+ * has no exit code.
  */
 import { blockText, type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
@@ -86,7 +87,7 @@ function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): 
   return [];
 }
 
-/** Frames of the `tool` stream. */
+/** Decodes frames of the `tool` stream; undefined if the frame is not used. */
 export function decodeTool(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
   const call_id = text(payload.data.toolCallId);
   if (call_id === undefined) return undefined;
@@ -114,21 +115,21 @@ function release(memory: GatewayMemory, key: string, extra: Candidate): Candidat
   return [{ ...event, exit_code: event.type === 'tool.output' ? extra.exit_code : undefined }];
 }
 
-/** A command is known by what it prints; the end of that completes its own, where it is held. */
+/** Output marks a call as a command; the end of the output completes the call's end, if that is held. */
 function commandOutput({ phase, data }: AgentPayload, memory: GatewayMemory, key: string): Candidate[] {
   if (phase === 'end') return release(memory, key, { exit_code: number(data.exitCode) });
   memory.commands.set(key, true);
   return [];
 }
 
-/** `item` and `command_output` frames: of use to complete an end that is held. */
+/** Decodes `item` and `command_output` frames, which complete an end that is held. */
 export function decodeToolProgress(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
   const { data } = payload;
   const call_id = text(data.toolCallId);
   if (call_id === undefined) return undefined;
   const key = callKey(payload.run_id, call_id);
   const completed = payload.stream === 'command_output' ? commandOutput(payload, memory, key) : undefined;
-  // In protocol 4 a result has it all, but for the exit code of some commands.
+  // In protocol 4 a result is complete, except for the exit code of some commands.
   if (payload.protocol === 4) return completed?.length === 0 ? undefined : completed;
   if (completed !== undefined) return completed;
   if (data.kind === 'command') {

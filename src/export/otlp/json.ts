@@ -1,7 +1,7 @@
 /**
- * Spans and log records as OTLP/JSON: text made directly, in the order and to the letter as OpenTelemetry's own serializer
- * writes it, but for the end of an open span, which is left out, and integers beyond 64 bits, which are doubles. Ids and times are
- * text without anything to be escaped.
+ * Writes spans and log records as OTLP/JSON, directly as text. The result is what OpenTelemetry's own serializer writes, to the
+ * letter, with two exceptions: an open span has no end, and integers beyond 64 bits are doubles. Ids and times need no
+ * escaping.
  */
 import type { Resource } from '@opentelemetry/resources';
 import type {
@@ -31,7 +31,7 @@ import {
 
 const DIGITS_OF_REST = 6;
 
-/** A longer text is quicker to look through for all of JSON's rules at once. */
+/** Longer texts are faster to check for all of JSON's rules at once, by `JSON.stringify`. */
 const MAX_SHORT = 64;
 
 const SPACE = ' '.charCodeAt(0);
@@ -39,7 +39,7 @@ const TILDE = '~'.charCodeAt(0);
 const QUOTE = '"'.charCodeAt(0);
 const BACKSLASH = '\\'.charCodeAt(0);
 
-/** Most texts: short, and printable ASCII that stands in JSON as it is. */
+/** Whether a text, like most, is short and needs no escaping in JSON: printable ASCII without quotes and backslashes. */
 function isPlain(text: string): boolean {
   if (text.length > MAX_SHORT) return false;
   for (let at = 0; at < text.length; at++) {
@@ -69,7 +69,7 @@ function valueText(value: unknown): string {
   return '{}';
 }
 
-/** How a `KeyValue` with this key begins: any, and one whose value is a text that needs no quoting. */
+/** The start of a `KeyValue` with this key: for any value, and for a string that needs no escaping. */
 const keyTexts = createKeyWriter((key) => {
   const any = `{"key":${JSON.stringify(key)},"value":`;
   return { any, plain: `${any}{"stringValue":"` };
@@ -81,7 +81,7 @@ function keyValues(attributes: Readonly<Record<string, AttributeValue | undefine
     const value = attributes[key];
     if (value === undefined) continue;
     const start = keyTexts(key);
-    // Cleaned, it may be another one of these.
+    // A cleaned key may equal another one, so all attributes are cleaned and written again.
     if (start === undefined) return keyValues(cleanAttributes(attributes as Attributes));
     if (text !== '') text += ',';
     if (typeof value === 'string' && isPlain(value)) text += `${start.plain}${value}"}}`;
@@ -109,7 +109,7 @@ function spanText(span: SpanRecord): string {
     (parent === undefined ? '' : `"parentSpanId":"${parent}",`) +
     `"name":${quote(span.name)},"kind":${toOtlpKind(kindOf(span))},` +
     `"startTimeUnixNano":"${nanoseconds(toInstant(span.start_ms))}",` +
-    // A backend that replaces open spans by id knows them by their missing end: a zero would be an end in 1970.
+    // A backend that replaces open spans by id recognises them by the missing end; a zero would be an end in 1970.
     (end === undefined ? '' : `"endTimeUnixNano":"${nanoseconds(end)}",`) +
     `"attributes":[${keyValues(attributesOf(span))}],"droppedAttributesCount":0,` +
     `"events":[${span.events.map(eventText).join(',')}],"droppedEventsCount":0,` +
@@ -126,11 +126,11 @@ const logText = (log: LogRecord): string =>
   `"attributes":[${keyValues(log.attributes)}],"droppedAttributesCount":0,` +
   `"flags":${TRACE_FLAGS},"traceId":"${log.trace_id}","spanId":"${log.span_id}"}`;
 
-/** The room that a body begins with, for each record, and what a character of a text may take of it. */
+/** The initial buffer size for each record, and the most bytes that one UTF-16 code unit takes. */
 const RECORD_BYTES = 2048;
 const MAX_CHARACTER_BYTES = 3;
 
-/** A buffer that grows. */
+/** A growing buffer. */
 function createBody(records: number) {
   let buffer = Buffer.allocUnsafe(records * RECORD_BYTES);
   let length = 0;
@@ -148,7 +148,7 @@ function createBody(records: number) {
   };
 }
 
-/** Writes requests whose records all come from one resource. */
+/** Creates writers for requests whose records all have this resource. */
 export function createJsonWriter({ attributes, schemaUrl }: Resource) {
   const schema = schemaUrl ? `,"schemaUrl":${quote(schemaUrl)}` : '';
   const resource = `{"attributes":[${keyValues(attributes as Attributes)}],"droppedAttributesCount":0${schema}}`;

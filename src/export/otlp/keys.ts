@@ -1,13 +1,13 @@
 /**
- * The keys of attributes are few, and come again with every record: what an encoding writes for one is worked out once.
+ * A cache of encoded attribute keys: there are few, and they recur with every record.
  */
 import { cleanText } from '../text.js';
 
-/** Bounds on what is kept: other keys are worked out each time. */
+/** The limits of the cache; other keys are encoded each time. */
 const MAX_KEYS = 1_000;
 const MAX_KEY_LENGTH = 100;
 
-/** Gives what is written for a key; `undefined` for one that can't be sent as it is, and has to be cleaned. */
+/** Returns an encoded key; `undefined` if the key has to be cleaned first. */
 export type KeyWriter<T> = (key: string) => T | undefined;
 
 export function createKeyWriter<T>(write: (key: string) => T): KeyWriter<T> {

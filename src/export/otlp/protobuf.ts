@@ -1,6 +1,6 @@
 /**
- * Spans and log records as OTLP's protobuf messages, byte for byte as OpenTelemetry's own serializer writes them. The numbers
- * are those of the fields in `opentelemetry/proto/{trace,logs,common,resource}/v1`, in their order.
+ * Writes spans and log records as OTLP's protobuf messages, byte for byte as OpenTelemetry's own serializer does. The numbers
+ * are the field numbers of `opentelemetry/proto/{trace,logs,common,resource}/v1`, in their order.
  */
 import type { Resource } from '@opentelemetry/resources';
 import { PbfWriter } from 'pbf';
@@ -30,23 +30,23 @@ import {
   toOtlpKind,
 } from './told.js';
 
-/** Wire types, as they stand in a tag. */
+/** Wire types, as used in a tag. */
 const FIXED64 = 1;
 const BYTES = 2;
 
 const TWO_TO_32 = 2 ** 32;
 
-/** A longer text is quicker to write at once, whatever is in it; a shorter one has a length of one byte. */
+/** A longer text is faster to write with one call, whatever is in it; a shorter one has a length of one byte. */
 const MAX_SHORT = 64;
 
-/** A length below it is one byte. */
+/** A smaller length takes one byte. */
 const MAX_BYTE_LENGTH = 0x80;
 
 const NOT_ENDED: Instant = { whole_ms: 0, rest_ns: 0 };
 
 const LAST_ASCII = 0x7f;
 
-/** Most texts: a byte for each character. Gives up at the first other character. There has to be room. */
+/** Copies an ASCII text, as most are; returns false at the first other character. The buffer must have room. */
 function copyAscii(text: string, buf: Uint8Array, pos: number): boolean {
   const { length } = text;
   for (let at = 0; at < length; at++) {
@@ -57,7 +57,7 @@ function copyAscii(text: string, buf: Uint8Array, pos: number): boolean {
   return true;
 }
 
-/** Not by pbf's `writeString`, which writes another character for half of those beyond U+FFFF: U+10000 for U+20000. */
+/** Does not use pbf's `writeString`, which writes the wrong character for half of those beyond U+FFFF: U+10000 for U+20000. */
 function writeText(field: number, text: string, pbf: PbfWriter): void {
   const { length } = text;
   pbf.writeTag(field, BYTES);
@@ -73,10 +73,10 @@ function writeText(field: number, text: string, pbf: PbfWriter): void {
   pbf.writeBytes(Buffer.from(cleanText(text)));
 }
 
-/** With its tag. */
+/** Including its tag. */
 const INSTANT_BYTES = 9;
 
-/** Nanoseconds since the epoch, in two halves, since a number is exact to 53 bits only. */
+/** Writes nanoseconds since the epoch, in two halves, since a number is exact to 53 bits only. */
 function writeInstant(field: number, { whole_ms, rest_ns }: Instant, pbf: PbfWriter): void {
   const upper = Math.floor(whole_ms / TWO_TO_32);
   const lower_ns = (whole_ms - upper * TWO_TO_32) * NS_PER_MS + rest_ns;
@@ -89,7 +89,7 @@ function writeInstant(field: number, { whole_ms, rest_ns }: Instant, pbf: PbfWri
   pbf.pos = pos + INSTANT_BYTES;
 }
 
-/** What a hex digit is worth, by its character code. */
+/** The value of each hex digit, by its character code. */
 const DIGITS = new Uint8Array(LAST_ASCII + 1);
 for (const [worth, digit] of [...'0123456789abcdef'].entries()) DIGITS[digit.charCodeAt(0)] = worth;
 
@@ -105,7 +105,7 @@ function writeId(field: number, hex: string, pbf: PbfWriter): void {
   pbf.pos = pos + length;
 }
 
-/** What has been written before. */
+/** Copies bytes that are already encoded. */
 function writeRaw(bytes: Uint8Array, pbf: PbfWriter): void {
   pbf.realloc(bytes.length);
   pbf.buf.set(bytes, pbf.pos);
@@ -127,7 +127,7 @@ function writeValues(values: unknown[], pbf: PbfWriter): void {
   for (const value of values) pbf.writeMessage(1, writeValue, value);
 }
 
-/** A key's field with its tag and length, as it stands in every `KeyValue`. */
+/** The encoded key of a `KeyValue`, with its tag and length. */
 const keyBytes = createKeyWriter((key) => {
   const pbf = new PbfWriter();
   writeText(1, key, pbf);
@@ -144,13 +144,16 @@ function writeKeyValue({ key, value }: KeyValue, pbf: PbfWriter): void {
   pbf.writeMessage(2, writeValue, value);
 }
 
-/** The tags of a `KeyValue`'s value, and in it of a text. */
+/** The tags of a `KeyValue`'s value, and of a string in that value. */
 const VALUE_TAG = (2 << 3) | BYTES;
 const TEXT_TAG = (1 << 3) | BYTES;
-/** The most bytes of a number or a truth value, with its tag. */
+/** The most bytes of a number or a boolean, including its tag. */
 const MAX_NUMBER_BYTES = 11;
 
-/** The key of a `KeyValue` whose length is one byte, which is written when it is known. Gives where its value begins. */
+/**
+ * Writes the start of a `KeyValue` with a one-byte length, up to the tag of its value. The length is filled in later. Returns
+ * the position of that tag.
+ */
 function startShort(field: number, key: Uint8Array, buf: Uint8Array, pos: number): number {
   const { length } = key;
   const value_pos = pos + 2 + length;
@@ -160,7 +163,10 @@ function startShort(field: number, key: Uint8Array, buf: Uint8Array, pos: number
   return value_pos;
 }
 
-/** Most attributes. False, with nothing written, where a length would be more than one byte or a character is not ASCII. */
+/**
+ * Writes a short ASCII string, as most attributes are. False, with nothing written, if a length needs more than one byte or a
+ * character is not ASCII.
+ */
 function writeShortText(field: number, key: Uint8Array, value: string, pbf: PbfWriter): boolean {
   const text_length = value.length;
   const length = key.length + 4 + text_length;
@@ -178,7 +184,7 @@ function writeShortText(field: number, key: Uint8Array, value: string, pbf: PbfW
   return true;
 }
 
-/** False where a length could be more than one byte. */
+/** False, with nothing written, if a length could need more than one byte. */
 function writeShortNumber(field: number, key: Uint8Array, value: number | boolean, pbf: PbfWriter): boolean {
   const most = key.length + 4 + MAX_NUMBER_BYTES;
   if (most >= MAX_BYTE_LENGTH) return false;
@@ -207,7 +213,7 @@ function writeAttributes(field: number, attributes: Attributes, pbf: PbfWriter):
     if (value === undefined) continue;
     const key = keyBytes(name);
     if (key === undefined) {
-      // Cleaned, it may be another one of these.
+      // A cleaned key may equal another one, so all attributes are cleaned and written again.
       pbf.pos = start;
       return writeAttributes(field, cleanAttributes(attributes), pbf);
     }
@@ -242,7 +248,7 @@ function writeSpan(span: SpanRecord, pbf: PbfWriter): void {
   writeText(5, span.name, pbf);
   pbf.writeVarintField(6, toOtlpKind(kindOf(span)));
   writeInstant(7, toInstant(span.start_ms), pbf);
-  // A zero end is the same as none.
+  // A zero end means no end.
   writeInstant(8, endOf(span) ?? NOT_ENDED, pbf);
   writeAttributes(9, attributesOf(span), pbf);
   pbf.writeVarintField(10, 0);
@@ -302,10 +308,10 @@ const lengthBytes = (length: number): number => {
   return bytes;
 };
 
-/** What the length of most spans and log records takes. */
+/** The size of the length field of most spans and log records. */
 const RECORD_LENGTH_BYTES = 2;
 
-/** A record of a scope: room for its length is left, so that it need not be moved when that is known. */
+/** Writes one record of a scope. Space for its length is reserved, so that most records need not be moved once it is known. */
 function writeRecordMessage<R>(write: (record: R, pbf: PbfWriter) => void, record: R, pbf: PbfWriter): void {
   pbf.writeTag(2, BYTES);
   const start = pbf.pos;
@@ -323,17 +329,20 @@ function writeRecordMessage<R>(write: (record: R, pbf: PbfWriter) => void, recor
   pbf.pos += length;
 }
 
-/** What a writer begins with, and the most that it keeps for the next request. */
+/** The initial size of a writer's buffer, and the largest size that is kept for the next request. */
 const FIRST_BYTES = 64 * 1024;
 const MAX_KEPT_BYTES = 4 * 1024 * 1024;
 
-/** Writes requests whose records all come from one resource. Those for spans and for log records have the same outer form. */
+/**
+ * Creates writers for requests whose records all have this resource. Requests for spans and log records have the same outer
+ * structure.
+ */
 export function createProtobufWriter(resource: Resource) {
   const resource_bytes = messageBytes(1, writeResource, resource);
   const scope_bytes = messageBytes(1, writeScope, SCOPE);
   const schema_bytes = resource.schemaUrl ? textBytes(3, resource.schemaUrl) : new Uint8Array();
 
-  /** What stands before the records: the lengths of all that they are in. */
+  /** Everything before the records: the resource, the scope, and the lengths of the enclosing messages. */
   function start(records_length: number): Uint8Array {
     const scope_length = scope_bytes.length + records_length;
     const scope = tagAndLength(2, scope_length);

@@ -1,6 +1,6 @@
 /**
- * Spans and log records as OpenTelemetry's own data types: what its processors and exporters take. What is sent over OTLP is
- * written without them, and says the same.
+ * Spans and log records as OpenTelemetry's own data types, which its processors and exporters take. The OTLP writers do not use
+ * them, but follow the same rules.
  */
 import type { HrTime, SpanContext } from '@opentelemetry/api';
 import { hrTimeDuration } from '@opentelemetry/core';
@@ -24,7 +24,7 @@ import {
 
 const MS_PER_SECOND = 1000;
 
-/** How OpenTelemetry says that a span has not ended. */
+/** OpenTelemetry's end time of an open span. */
 const NOT_ENDED: HrTime = [0, 0];
 
 /** Seconds and nanoseconds. */
@@ -51,7 +51,7 @@ function toStatus(span: SpanRecord): ReadableSpan['status'] {
   return message === undefined ? { code } : { code, message: cleanText(message) };
 }
 
-/** The span as OpenTelemetry's exporters and processors take it. An open span has `endTime` 0 and `ended` false. */
+/** Converts a span for OpenTelemetry's exporters and processors. An open span has `endTime` 0 and `ended` false. */
 export function toReadableSpan(span: SpanRecord, resource: Resource): ReadableSpan {
   const start_time = toHrTime(toInstant(span.start_ms));
   const end = endOf(span);
@@ -79,7 +79,7 @@ export function toReadableSpan(span: SpanRecord, resource: Resource): ReadableSp
   };
 }
 
-/** The log record as OpenTelemetry's exporters and processors take it. */
+/** Converts a log record for OpenTelemetry's exporters and processors. */
 export function toReadableLogRecord(log: LogRecord, resource: Resource): ReadableLogRecord {
   return {
     hrTime: toHrTime(toInstant(log.ts_ms)),

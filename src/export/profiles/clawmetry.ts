@@ -1,6 +1,6 @@
 /**
- * Profile `clawmetry`: what ClawMetry's receiver understands. It adds up the tokens and the cost that it finds, in whatever
- * signal, so that the chat spans alone carry them: no log record with tokens is sent, and no metric by a name that it reads.
+ * Profile `clawmetry`: what ClawMetry's receiver understands. It adds up the tokens and costs that it finds in any signal, so
+ * only chat spans carry them: log records with tokens are not sent, and no metric has a name that it reads.
  */
 import type { AttributeValue, LogRecord, SpanRecord } from '../../model/telemetry.js';
 import { LATEST_METRICS } from './latest.js';
@@ -14,27 +14,30 @@ const CACHE_READ = 'gen_ai.usage.cache_read.input_tokens';
 const CACHE_WRITE = 'gen_ai.usage.cache_write.input_tokens';
 const SESSION_KEY = 'openclaw.session.key';
 
-/** Providers whose cached tokens ClawMetry prices beside the input, where the conventions count them inside it. */
+/** Providers for which ClawMetry prices cached tokens in addition to the input; by the conventions they are part of it. */
 const CACHE_BESIDE_INPUT: ReadonlySet<AttributeValue | undefined> = new Set(['anthropic']);
 
-/** ClawMetry files a session id with a colon under the text before it, as a runtime of that name. */
+/** If a session id contains a colon, ClawMetry takes the text before it for the name of a runtime. */
 const withoutColons = (value: AttributeValue): AttributeValue => String(value).replaceAll(':', '.');
 
-/** The run that begins a sub-agent; one that only goes on after a yield spawns nothing. */
+/** The first run of a sub-agent; one that continues after a yield is not a spawn. */
 const isSpawnedRun = (span: SpanRecord): boolean =>
   span.kind === 'run' && span.parent_agent_id !== undefined && span.is_continuation !== true;
 
-/** With these anywhere in its name a span counts as a run or a message there: `truncate` would, as a tool. */
+/** ClawMetry counts a span as a run or a message if its name contains one of these, even a tool named `truncate`. */
 const COUNTED = /run|completion|message/i;
 
-/** A model call counts as a run there, by its operation; nothing else is to, for the name of a tool or an agent. */
+/**
+ * A model call counts as a run in ClawMetry, by its operation. Nothing else may count as one because of a tool's or an agent's
+ * name.
+ */
 function spanName(span: SpanRecord): string {
   if (isSpawnedRun(span)) return 'agent.spawn';
   if (span.kind === 'chat' || !COUNTED.test(span.name)) return span.name;
   return span.kind === 'tool' ? 'execute_tool' : 'invoke_agent';
 }
 
-/** ClawMetry draws an edge from parent to child only where their agent ids differ. */
+/** ClawMetry draws an edge from parent to child only if their agent ids differ. */
 function ownAgentId(value: AttributeValue, span: SpanRecord): AttributeValue {
   if (value !== span.parent_agent_id) return value;
   const label = span.attributes[AGENT_NAME];
@@ -56,7 +59,7 @@ function billedInput(value: AttributeValue, { attributes }: SpanRecord): Attribu
   );
 }
 
-/** Tool logs under the spans' own session id would hide its trace, so they have a session of their own beside it. */
+/** Tool logs with the spans' session id would hide the trace of that session, so they have a session of their own. */
 const LIVE_SESSION: Derived<LogRecord, AttributeValue | undefined> = {
   of({ attributes }) {
     const session = attributes[SESSION_KEY] ?? attributes[CONVERSATION];
@@ -90,7 +93,7 @@ export const CLAWMETRY: Profile = {
   },
   log: {
     attributes: {},
-    // ClawMetry looks for a log's session first under the one name, then under the other; for spans it is the reverse.
+    // ClawMetry looks for a log record's session under the first name, then under the second; for spans it is the reverse.
     added: { [CONVERSATION]: LIVE_SESSION, 'session.id': LIVE_SESSION },
     events: new Set(['openclaw.tool_call', 'openclaw.tool_result']),
     batch_items: 16,

@@ -1,6 +1,6 @@
 /**
- * Profile `latest`: the GenAI conventions of autumn 2026. The correlator speaks them, so that spans and log records pass as
- * they are; the instruments are defined here, with the bounds of buckets that the conventions give.
+ * Profile `latest`: the GenAI conventions of autumn 2026. The correlator uses them itself, so spans and log records stay
+ * unchanged. The instruments are defined here, with the bucket boundaries that the conventions give.
  */
 import { ValueType } from '@opentelemetry/api';
 import type { InstrumentName } from '../../model/telemetry.js';
@@ -12,15 +12,15 @@ export function multiples(first: number, last: number, factor: number): number[]
   return bounds;
 }
 
-/** Seconds. */
+/** In seconds. */
 export const CALL_DURATIONS = multiples(0.01, 81.92, 2);
 const AGENT_DURATIONS = multiples(0.1, 409.6, 2);
 const CALLS_PER_RUN = multiples(1, 128, 2);
 
-/** Under the name that the measurement has. */
+/** An instrument without its name, which is that of the measurement. */
 type Definition = Omit<Instrument, 'name'>;
 
-/** No event tells which tokens are text and which are not; the conventions have a word for that, and want it said. */
+/** Events do not say which tokens are text. The conventions require a modality, and have this value for it. */
 const UNKNOWN_MODALITY = { 'gen_ai.token.modality': 'unknown' };
 
 const tokens = (description: string): Definition => ({

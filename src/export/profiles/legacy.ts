@@ -1,7 +1,7 @@
 /**
- * Profile `legacy`: the names that the GenAI conventions had before, when `gen_ai.system` was the provider, and that many
- * backends and dashboards still read. What they had no name for keeps the one it has: nothing is left out, and what is a
- * part of something else, reasoning above all, is never a type of token that somebody adds up.
+ * Profile `legacy`: earlier names of the GenAI conventions, when `gen_ai.system` was the provider, which many backends and
+ * dashboards still read. Where they had no name, the current one is used, so nothing is left out. Tokens that are part of
+ * others, reasoning above all, never get a token type of their own, so that no sum counts them twice.
  */
 import { ValueType } from '@opentelemetry/api';
 import { LATEST_METRICS, multiples } from './latest.js';
@@ -9,7 +9,7 @@ import type { AttributeRule, Instrument, Profile } from './table.js';
 
 const SYSTEM = 'gen_ai.system';
 
-/** Spans and log records have the same names for the same things. */
+/** Spans and log records use the same names. */
 const ATTRIBUTES: Readonly<Record<string, Pick<AttributeRule<unknown>, 'name'>>> = {
   'gen_ai.provider.name': { name: SYSTEM },
   'gen_ai.usage.cache_read.input_tokens': { name: 'gen_ai.usage.cache_read_input_tokens' },
@@ -18,7 +18,7 @@ const ATTRIBUTES: Readonly<Record<string, Pick<AttributeRule<unknown>, 'name'>>>
 
 const TOKENS = multiples(1, 67_108_864, 4);
 
-/** One histogram for both, told apart by the only two types that it ever had. */
+/** One histogram for both, distinguished by the only two token types that the conventions ever had. */
 const tokenUsage = (type: 'input' | 'output'): Instrument => ({
   name: 'gen_ai.client.token.usage',
   unit: '{token}',

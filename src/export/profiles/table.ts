@@ -1,6 +1,6 @@
 /**
- * What a profile is made of: tables from the names that the correlator uses to those that a backend reads, for spans, log
- * records and measurements. A rule that is more than another name says so in words, too: the documentation is made of them.
+ * The form of a profile: tables that map the correlator's names to a backend's, for spans, log records and measurements. A rule
+ * that does more than rename also describes itself in words, from which the documentation is made.
  */
 import type { ValueType } from '@opentelemetry/api';
 import type {
@@ -11,57 +11,57 @@ import type {
   SpanRecord,
 } from '../../model/telemetry.js';
 
-/** Something worked out from a record, and in words how. */
+/** A value derived from a record, and a description of how. */
 export interface Derived<R, V> {
   of: (record: R) => V;
   says: string;
 }
 
-/** What becomes of one attribute: another name, another value, or (`undefined`) nothing. */
+/** Renames an attribute, changes its value, or removes it (`undefined`). */
 export interface AttributeRule<R> {
   name?: string;
   value?: { of: (value: AttributeValue, record: R) => AttributeValue | undefined; says: string };
 }
 
 export interface RecordTable<R> {
-  /** Attributes that are not in the table pass as they are. */
+  /** Attributes that are not in the table stay unchanged. */
   attributes: Readonly<Record<string, AttributeRule<R>>>;
-  /** Attributes that are set whether or not the record has them, unless their value is `undefined`. */
+  /** Attributes that are set even if the record does not have them, unless their value is `undefined`. */
   added?: Readonly<Record<string, Derived<R, AttributeValue | undefined>>>;
 }
 
 export interface SpanTable extends RecordTable<SpanRecord> {
-  /** Absent: the correlator's. */
+  /** If absent, the correlator's name is used. */
   name?: Derived<SpanRecord, string>;
 }
 
 export interface LogTable extends RecordTable<LogRecord> {
-  /** The only event names that are sent; absent: all are. */
+  /** The event names to send; if absent, all are sent. */
   events?: ReadonlySet<string>;
   /** The most log records in one request. */
   batch_items?: number;
 }
 
-/** What a measurement is recorded with. Several measurements may share an instrument, told apart by what is added. */
+/** The instrument of a measurement. Several measurements may share one, and differ in what is added. */
 export interface Instrument {
   name: string;
   unit: string;
   description: string;
   value_type: ValueType;
-  /** The bounds of a histogram's buckets; a counter has none. */
+  /** The bucket boundaries of a histogram; absent for a counter. */
   buckets?: number[];
-  /** Attributes of each point, beside those of the measurement. */
+  /** Attributes of each point, besides those of the measurement. */
   added?: Attributes;
 }
 
 export interface MetricTable {
   instruments: Readonly<Record<InstrumentName, Instrument>>;
-  /** Other names of attributes. */
+  /** New names of attributes. */
   attributes: Readonly<Record<string, string>>;
 }
 
 export interface Profile {
-  /** Absent: spans, and log records, are what the correlator says. */
+  /** If absent, spans, or log records, are sent as the correlator emits them. */
   span?: SpanTable;
   log?: LogTable;
   metrics: MetricTable;

@@ -1,30 +1,30 @@
 /**
- * Getting into a gateway: with the shared secret alone where that is enough, and as a device of its own where the gateway
- * wants to know its clients one by one.
+ * Gets into a gateway: with the shared secret alone if that is enough, and as a device with its own key if the gateway requires
+ * an identity of each client.
  */
 import { type Connection, type ConnectionOptions, connectGateway } from './connection.js';
 import type { Credentials, Device, DeviceProof } from './handshake.js';
 import { type Refusal, type RefusalReason, refusal } from './refusals.js';
 
-/** Where the bridge's device key and the tokens that gateways gave it are kept. */
+/** Stores the bridge's device key and the tokens that gateways issued to it. */
 export interface Devices {
-  /** The key, made when it is first asked for; a message where it can't be had. */
+  /** The key, created when it is first asked for; a message if it can't be had. */
   device(): Device | { problem: string };
   tokenOf(gateway: string): string | undefined;
   saveToken(gateway: string, token: string): void;
 }
 
-/** A gateway and what opens it. */
+/** A gateway, and what is needed to get in. */
 export interface Access {
   url: string;
-  /** The address as it may be shown. */
+  /** The address in a form that is safe to show. */
   name: string;
-  /** Looked up for each try: it may have been mended meanwhile. */
+  /** Read at each try, since they may have been corrected meanwhile. */
   secrets(): Credentials & { problem?: string };
   devices: Devices;
 }
 
-/** Refusals that a device may get around. */
+/** Refusals that connecting as a device may get around. */
 const WANTS_DEVICE: ReadonlySet<RefusalReason> = new Set([
   'token_missing',
   'scope_missing',
@@ -49,8 +49,8 @@ async function enterAsDevice(access: Access, wishes: Wishes, token: string | und
 }
 
 /**
- * Opens a connection, or says why there is none. A secret that is there and can't be read is said where the gateway then
- * wants one.
+ * Opens a connection, or returns why there is none. A configured secret that can't be read is reported if the gateway then
+ * requires one.
  */
 export async function enterGateway(access: Access, wishes: Wishes): Promise<Connection | Refusal> {
   const { problem, ...credentials } = access.secrets();
@@ -64,7 +64,7 @@ export async function enterGateway(access: Access, wishes: Wishes): Promise<Conn
   if (WANTS_SECRET.has(opened.reason) && problem !== undefined) {
     return refusal(opened.reason, opened.found, problem);
   }
-  // Without any secret a gateway pairs nobody; with one, it may want to know who uses it.
+  // Without any secret a gateway pairs nobody; with one, it may require an identity.
   const isWorthTrying = token === undefined && hasSecret && WANTS_DEVICE.has(opened.reason);
   return isWorthTrying ? enterAsDevice(access, wishes, undefined) : opened;
 }

@@ -1,6 +1,6 @@
 /**
- * What a gateway can be asked for after a gap: its audit log, its sessions, their stored messages, and the latest events of
- * what is running. Asking costs a few calls a session, and only of sessions in which something happened since.
+ * Asks a gateway for what happened during a gap: its audit log, its sessions, their stored messages, and the latest events of
+ * open runs. This takes a few calls per session, and only for sessions in which something happened since.
  */
 import { groupBy } from '../../util/group-by.js';
 import { type Json, list, number, object, text } from '../../util/json.js';
@@ -8,7 +8,7 @@ import { within } from '../../util/within.js';
 import { type Answer, BUSY, type Call } from './calls.js';
 import type { Connection } from './connection.js';
 
-/** All that the gateway tells of one session. */
+/** The gateway's answers about one session. */
 export interface SessionAnswers {
   key: string;
   /** Its row of `sessions.list`. */
@@ -17,19 +17,19 @@ export interface SessionAnswers {
   rows: Json[];
   /** Events of `audit.activity.list`, oldest first. */
   activity: Json[];
-  /** `chat.history`'s `inFlightRun`: the latest events of the run that goes on. */
+  /** `chat.history`'s `inFlightRun`: the latest events of the open run. */
   in_flight: Json;
-  /** Something was asked for and not answered, or there was more than could be asked for. */
+  /** A call was not answered, or there was more than is asked for. */
   is_partial: boolean;
 }
 
 export interface Asked {
   sessions: SessionAnswers[];
-  /** The gateway does not tell what happened, so that there may be sessions which are missing here. */
+  /** The gateway could not list everything that happened, so sessions may be missing here. */
   is_partial: boolean;
 }
 
-/** Clocks differ, and the gateway writes some things down a little after it told them. */
+/** Clocks differ, and the gateway stores some things a little after it pushed them. */
 const MARGIN_MS = 5_000;
 
 const AUDIT_PAGE = 500;
@@ -38,7 +38,7 @@ const SESSIONS_PAGE = 200;
 const MAX_SESSION_PAGES = 10;
 const ROWS = 200;
 const MAX_ROWS = 5_000;
-/** Sessions that are asked about at the same time. */
+/** Sessions that are asked about concurrently. */
 const CONCURRENCY = 4;
 
 const TRIES = 5;
@@ -46,7 +46,7 @@ const BUSY_WAIT_MS = 500;
 
 type Asking = Pick<Connection, 'call' | 'ended'>;
 
-/** Asks, and asks again where the gateway is busy. Once the connection has ended, nothing is waited for. */
+/** Retries while the gateway is busy. Does not wait once the connection has ended. */
 const patiently =
   ({ call, ended }: Asking): Call =>
   async (method, params): Promise<Answer> => {
@@ -65,7 +65,7 @@ interface Pages {
   is_partial: boolean;
 }
 
-/** The audit log is newest first; what it has of messages in and out is of no use here. */
+/** The audit log is newest first; its entries about inbound and outbound messages are not used. */
 async function askActivity(call: Call, params: Json): Promise<Pages> {
   const items: Json[] = [];
   let cursor: string | undefined;
@@ -88,7 +88,7 @@ async function askActivity(call: Call, params: Json): Promise<Pages> {
 const isTouched = (session: Json, after_ms: number): boolean =>
   session.hasActiveRun === true || (number(session.updatedAt) ?? 0) >= after_ms;
 
-/** Whether the next page may hold sessions that changed. OpenClaw 2026.4 has no pages, and does not say that there is more. */
+/** Whether the next page may hold sessions that changed. OpenClaw 2026.4 has no pages, and does not say whether there are more. */
 const isFollowed = ({ hasMore }: Json, touched: Json[]): boolean =>
   hasMore === undefined ? touched.length >= SESSIONS_PAGE : hasMore === true && touched.length > 0;
 
@@ -98,7 +98,7 @@ async function askSessions(call: Call, after_ms: number): Promise<Pages & { all:
   const all = new Map<string, Json>();
   for (let page = 0; page < MAX_SESSION_PAGES; page++) {
     const offset = page * SESSIONS_PAGE;
-    // OpenClaw 2026.4 refuses an offset, even one of 0.
+    // OpenClaw 2026.4 refuses an offset, even 0.
     const answer = await call('sessions.list', { limit: SESSIONS_PAGE, ...(offset > 0 ? { offset } : {}) });
     if (!answer.ok) return { items, all, is_partial: true };
     const rows = list(answer.payload.sessions).map(object);
@@ -112,7 +112,7 @@ async function askSessions(call: Call, after_ms: number): Promise<Pages & { all:
 
 const rowTime = (row: Json): number => number(object(row.__openclaw).recordTimestampMs) ?? 0;
 
-/** The latest messages of a session, as many as reach back to this time. */
+/** The latest messages of a session, back to `after_ms`. */
 async function askRows(call: Call, key: string, after_ms: number): Promise<Pages> {
   for (let limit = ROWS; ; limit = Math.min(limit * 5, MAX_ROWS)) {
     const answer = await call('sessions.get', { key, limit });
@@ -143,7 +143,7 @@ async function askSession(
   return { key, session, rows: rows.items, activity, in_flight, is_partial: rows.is_partial || is_partial };
 }
 
-/** Runs `act` on each item, on a few at a time; the results keep the items' order. */
+/** Runs `act` on each item, a few at a time; the results are in the order of the items. */
 async function mapSome<T, R>(items: T[], act: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
   const waiting = items.entries();
@@ -154,16 +154,22 @@ async function mapSome<T, R>(items: T[], act: (item: T) => Promise<R>): Promise<
   return results;
 }
 
+/**
+ * OpenClaw's internal sessions, such as those that review a finished run for lessons: only the audit log has them, nothing is
+ * pushed.
+ */
+const INTERNAL_SESSION = /^agent:[^:]+:internal-session-effects:/;
+
 export interface Question {
   /** Epoch milliseconds by the gateway's clock. */
   since_ms: number;
-  /** Sessions that are asked about even where nothing seems to have happened in them. */
+  /** Sessions to ask about even if nothing seems to have happened in them. */
   also?: Iterable<string>;
-  /** The sessions that are asked about; all, where it is absent. */
+  /** The only sessions to ask about; all if it is absent. */
   only?: ReadonlySet<string>;
 }
 
-/** Asks for what happened since an instant. Each answer may hold more than that, and what was seen already. */
+/** Asks what happened since `since_ms`. The answers may reach further back, and repeat what was seen already. */
 export async function askForMissed(asking: Asking, { since_ms, also, only }: Question): Promise<Asked> {
   const call = patiently(asking);
   const after_ms = since_ms - MARGIN_MS;
@@ -176,7 +182,9 @@ export async function askForMissed(asking: Asking, { since_ms, also, only }: Que
   for (const key of [...ofSession.keys(), ...(also ?? [])]) {
     if (!sessions.has(key)) sessions.set(key, { key, ...listed.all.get(key) });
   }
-  const wanted = [...sessions].filter(([key]) => key !== '' && (only === undefined || only.has(key)));
+  const isWanted = (key: string): boolean =>
+    key !== '' && !INTERNAL_SESSION.test(key) && (only === undefined || only.has(key));
+  const wanted = [...sessions].filter(([key]) => isWanted(key));
   return {
     sessions: await mapSome(wanted, ([key, session]) =>
       askSession(call, session, ofSession.get(key) ?? [], after_ms),

@@ -1,5 +1,5 @@
 /**
- * Calls to a gateway that wait for their answers. An answer that does not come is an answer too.
+ * Calls to a gateway that wait for their answers. A missing answer is reported as an error, like a refusal.
  */
 import { isObject, type Json } from '../../util/json.js';
 import { type GatewayError, type ResponseFrame, request } from './frames.js';
@@ -11,11 +11,11 @@ export type Answer = { ok: true; payload: Json } | { ok: false; error: GatewayEr
 
 export type Call = (method: string, params: Json) => Promise<Answer>;
 
-/** What a gateway says that has just started, is about to stop, or has much to do. */
+/** The code of a gateway that has just started, is about to stop, or is overloaded. */
 export const BUSY = 'UNAVAILABLE';
 const UNANSWERED = 'UNANSWERED';
 
-/** Whether this is no answer to what was asked: asked again later, it may have one. */
+/** Whether the gateway did not really answer the call: asked again later, it may. */
 export const isNoAnswer = ({ code }: GatewayError): boolean => code === BUSY || code === UNANSWERED;
 
 const unanswered = (message: string): Answer => ({
@@ -28,11 +28,11 @@ const NO_REASON: GatewayError = { code: 'UNKNOWN', message: 'no reason given', d
 export interface Calls {
   call: Call;
   settle(frame: ResponseFrame): void;
-  /** No more answers come. */
+  /** The connection has ended: all calls end as unanswered, waiting and later ones. */
   end(): void;
 }
 
-/** What the gateway says where it refuses a call is given as it may be shown. */
+/** The texts of the gateway's errors are made safe to show. */
 export function createCalls(send: (text: string) => void, shown: Shown): Calls {
   const waiting = new Map<string, (answer: Answer) => void>();
   let calls = 0;

@@ -1,6 +1,6 @@
 /**
- * One connection to a gateway: the WebSocket, the handshake, and a watch on the gateway's signs of life. Not getting one is
- * an ordinary outcome, so it is returned and not thrown.
+ * One connection to a gateway: the WebSocket, the handshake, and the detection of a silent gateway. Failing to connect is an
+ * ordinary outcome, so it is returned and not thrown.
  */
 import WebSocket from 'ws';
 import { type Call, createCalls } from './calls.js';
@@ -26,35 +26,35 @@ import {
 } from './refusals.js';
 import { createShown, shownHello } from './shown.js';
 
-/** From the first packet to the gateway's hello. */
+/** From connecting to the gateway's hello. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
-/** Largest frame that is taken; the gateway's own limit is 25 MiB. */
+/** Largest frame that is accepted; the gateway's own limit is 25 MiB. */
 const MAX_FRAME_BYTES = 64 * 1024 * 1024;
 
 /** Ticks that may be missing before the connection counts as dead, as in OpenClaw's own client. */
 const MAX_MISSED_TICKS = 2;
 const CLOSED_FOR_SILENCE = 4000;
-/** The code of a close that says nothing else is wrong. */
+/** The close code that reports no problem. */
 const CLOSED_NORMALLY = 1000;
 
-/** How a connection came to its end. */
+/** How a connection ended. */
 export interface Ending {
   code: number;
-  /** As it may be shown. */
+  /** Safe to show. */
   reason: string;
 }
 
 export interface Connection {
-  /** Its words may be shown. */
+  /** Its texts are safe to show. */
   hello: Hello;
-  /** The gateway's clock minus this machine's, by its challenge: too small by the time that took to come. */
+  /** The gateway's clock minus this machine's, from the challenge: too small by the time that the challenge took to arrive. */
   clock_offset_ms: number;
   call: Call;
-  /** Resolves when the connection has ended, whoever ended it. */
+  /** Resolves when the connection has ended, whichever side ended it. */
   ended: Promise<Ending>;
   close(): void;
-  /** Makes the other side wait while what has come is not taken. */
+  /** Stops reading, so that the gateway has to wait. */
   pause(): void;
   resume(): void;
 }
@@ -62,34 +62,34 @@ export interface Connection {
 export interface ConnectionOptions {
   url: string;
   credentials: Credentials;
-  /** Given where the gateway wants to know its clients one by one. */
+  /** Given if the gateway requires an identity of each client. */
   proof?: DeviceProof | undefined;
-  /** Each event after the challenge, as it came and as it was read. */
+  /** Receives each event after the challenge, as text and parsed. */
   onEvent(text: string, frame: EventFrame): void;
-  /** Ends the handshake; a connection that stands is closed by whoever has it. */
+  /** Ends the handshake; an established connection is closed by its owner. */
   stop: AbortSignal;
 }
 
-/** Tells of the first thing that goes wrong before a gateway has said hello. */
+/** Resolves with the first failure before the gateway's hello. */
 function watchFailure(socket: WebSocket, ended: Promise<Ending>): Promise<Refusal> {
   return new Promise((resolve) => {
     socket.on('unexpected-response', (_request, response) => {
       response.resume();
       resolve(describeFailure(undefined, response.statusCode));
     });
-    // It stays: an error may come at any later time too, and is followed by the end of the connection.
+    // This listener stays: an error may also come at any later time, and is followed by the end of the connection.
     socket.on('error', (error) => resolve(describeFailure(error, undefined)));
     void ended.then(({ code, reason }) => resolve(closedEarly(code, reason)));
   });
 }
 
-/** Ends a connection on which nothing has come for so long that the gateway must have missed its ticks. */
+/** Ends a connection on which nothing has arrived for so long that the gateway must have missed its ticks. */
 function watchTicks(socket: WebSocket, interval_ms: number): { hear(): void; end(): void } {
   let missed = 0;
   const timer = setInterval(() => {
-    // Ticks wait behind what is not taken: that is no silence of the other side.
+    // While reading is paused, ticks queue behind unread data: the gateway is not silent.
     missed = socket.isPaused ? 0 : missed + 1;
-    // What is gone does not answer a close either.
+    // A dead peer does not answer a close either.
     if (missed > MAX_MISSED_TICKS + 1) socket.terminate();
     else if (missed > MAX_MISSED_TICKS) socket.close(CLOSED_FOR_SILENCE, 'tick timeout');
   }, interval_ms);
@@ -127,14 +127,14 @@ function after<T>(timeout_ms: number, value: T): { timeout: Promise<T>; cancel()
   return { timeout, cancel: () => clearTimeout(timer) };
 }
 
-/** Shorter values of a query are no tokens, and would be found everywhere. */
+/** Shorter query values are not tokens, and would be redacted everywhere. */
 const SHORTEST_TOKEN = 8;
 
-/** What a proxy in front of the gateway may want. */
+/** Query values that a proxy in front of the gateway may require as tokens. */
 const queryTokens = (url: string): string[] =>
   [...new URL(url).searchParams.values()].filter(({ length }) => length >= SHORTEST_TOKEN);
 
-/** Opens a connection and is let in, or says why not. */
+/** Opens a connection and completes the handshake, or returns why that failed. */
 export async function connectGateway(options: ConnectionOptions): Promise<Connection | Refusal> {
   const { url, credentials, proof, onEvent, stop } = options;
   const socket = new WebSocket(url, { maxPayload: MAX_FRAME_BYTES, perMessageDeflate: false });

@@ -1,6 +1,6 @@
 /**
- * What a gateway's answers say of the runs of one session, put together: the audit log has the times, the transcript what
- * was asked and what came of it, and the session's row how its last run ended. Pure.
+ * Combines a gateway's answers into what is known of the runs of one session: times come from the audit log, arguments and
+ * results from the transcript, and the end of the last run from the session's row. Pure.
  */
 import { createHash } from 'node:crypto';
 import { isMasked, isMaskOf } from '../../model/masked.js';
@@ -8,40 +8,40 @@ import { type Json, list, number, object, text } from '../../util/json.js';
 import type { SessionAnswers } from './answers.js';
 
 export interface RebuildOptions {
-  /** Runs that were over before this are left alone. Epoch milliseconds by the gateway's clock, like all times here. */
+  /** Runs that ended before this are ignored. Epoch milliseconds by the gateway's clock, like all times here. */
   since_ms: number;
-  /** What came after this was pushed. */
+  /** Everything after this was pushed. */
   until_ms: number;
-  /** Nothing from before this is wanted, not even of a run that goes on. */
+  /** Nothing from before this is emitted, not even of a run that is still open. */
   floor_ms: number;
-  /** The run of this session that was going on when the gap began. */
+  /** The run of this session that was open when the gap began. */
   open_run?: OpenRun | undefined;
-  /** The gateway that ran it is gone: another process answers now. */
+  /** Whether another gateway process answers now: the one that ran `open_run` is gone. */
   is_restarted: boolean;
 }
 
-/** What is known of one call. */
+/** What is known of one tool call. */
 export interface CallFacts {
   call_id: string;
   tool: string;
   args?: unknown;
   parent_call_id?: string;
-  /** When the model asked for it. */
+  /** When the model requested it. */
   asked_ms: number;
-  /** No stored message asks for it: the model call that did is gone. */
+  /** No stored message requests it: the model call that did is lost. */
   is_unasked?: true;
   started_ms?: number;
   ended_ms?: number;
-  /** The result as the transcript keeps it. */
+  /** The result as the transcript has it. */
   result?: { content: unknown; details: unknown; is_error: boolean; written_ms: number };
-  /** The audit log's word for how it ended. */
+  /** How it ended, in the audit log's terms. */
   status?: string;
 }
 
-/** A run that goes on, as far as has been seen. */
+/** A run that is open, as far as its events have been seen. */
 export interface OpenRun {
   run_id: string;
-  /** Its latest event, epoch milliseconds. */
+  /** Time of its latest event, epoch milliseconds. */
   last_ms: number;
 }
 
@@ -53,7 +53,7 @@ export interface RunFacts {
   messages: Json[];
   results: Json[];
   calls: Map<string, CallFacts>;
-  /** Starts and ends in the audit log, by the hash of the call id. */
+  /** Starts and ends in the audit log, by the hash of the call id; in the end only those of calls that no stored row shows. */
   audited: Map<string, Pick<CallFacts, 'started_ms' | 'ended_ms' | 'status'> & { tool: string }>;
 }
 
@@ -62,7 +62,7 @@ export const INTERRUPTED = 'gateway_restarted';
 
 const NESTED_TOOL = 'openclaw.nested-tool.v1';
 
-/** The audit log names a call by the hash of its id. */
+/** The audit log identifies a call by the hash of its id. */
 const auditId = (call_id: string): string => `sha256:${createHash('sha256').update(call_id).digest('hex')}`;
 
 function createRuns() {
@@ -142,7 +142,7 @@ function readToolResult(row: Json, runs: Runs): void {
   calls.set(call_id, call);
 }
 
-/** A call within a call has a row of its own, with both of its times. */
+/** A nested call has a row of its own, with its start and its end. */
 function readNestedTool({ details }: Json, runs: Runs): void {
   const told = object(details);
   const run_id = text(told.runId);
@@ -178,7 +178,7 @@ function readRow(row: Json, runs: Runs): void {
   else if (row.customType === NESTED_TOOL) readNestedTool(row, runs);
 }
 
-/** How a session's row says that its last run ended. */
+/** The audit log's terms for the ends that a session's row reports. */
 const ROW_STATUS: Record<string, string | undefined> = {
   done: 'succeeded',
   failed: 'failed',
@@ -187,8 +187,9 @@ const ROW_STATUS: Record<string, string | undefined> = {
 };
 
 /**
- * The run of which a session's row tells the end. It names none while sub-agents of that run still work; nor after a restart,
- * where the row says of a run that was cut off when the gateway found it.
+ * The run whose end a session's row reports. The row names no run while sub-agents of that run still work: then it is the run
+ * that started last. After a restart the row names none either; the end that it then reports for an interrupted run is the time
+ * at which the gateway found that run.
  */
 function lastRun(session: Json, { runs }: Runs, { is_restarted }: RebuildOptions): RunFacts | undefined {
   const run_id = text(session.lastRunId);
@@ -200,7 +201,10 @@ function lastRun(session: Json, { runs }: Runs, { is_restarted }: RebuildOptions
   );
 }
 
-/** An aborted run's end is in no audit log, only in the session's row; and the log can be a second or two behind the row. */
+/**
+ * Reads the end of a session's last run from its row: an aborted run's end is not in the audit log, which can also be a second
+ * or two behind the row.
+ */
 function readSessionEnd(session: Json, runs: Runs, options: RebuildOptions): void {
   const run = lastRun(session, runs, options);
   const ended_ms = number(session.endedAt);
@@ -212,7 +216,7 @@ function readSessionEnd(session: Json, runs: Runs, options: RebuildOptions): voi
   run.status = isWaiting ? 'succeeded' : (ROW_STATUS[text(session.status) ?? ''] ?? 'unknown');
 }
 
-/** A run that the gateway took with it when it went: nothing tells of its end. Another run may go on with its request. */
+/** Ends the run that was open when its gateway went down, since nothing reports that end. Another run may continue its request. */
 function readInterruption({ open_run, is_restarted }: RebuildOptions, runs: Runs): void {
   if (open_run === undefined || !is_restarted) return;
   const run = runs.of(open_run.run_id);
@@ -223,7 +227,7 @@ function readInterruption({ open_run, is_restarted }: RebuildOptions, runs: Runs
   run.status = INTERRUPTED;
 }
 
-/** Gives each call the times that the audit log has of it; what is left over there is of calls that nothing else tells of. */
+/** Gives each call its times from the audit log. The entries that are left over belong to calls that no stored row shows. */
 function joinAudit({ calls, audited }: RunFacts): void {
   for (const call of calls.values()) {
     const hash = auditId(call.call_id);
@@ -235,7 +239,7 @@ function joinAudit({ calls, audited }: RunFacts): void {
   }
 }
 
-/** All that is known of the runs of a session. */
+/** Everything that is known of the runs of a session. */
 export function readRuns(answers: SessionAnswers, options: RebuildOptions): Map<string, RunFacts> {
   const runs = createRuns();
   for (const row of answers.rows) readRow(row, runs);

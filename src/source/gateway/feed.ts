@@ -1,8 +1,9 @@
 /**
- * What a gateway pushes, as one whole stream over all its connections. While the past is being asked for, what is pushed
- * waits, so that the stream stays in order; then both are given out together, and after that everything as it comes.
+ * Turns what a gateway pushes into one continuous stream over all its connections. During a backfill, pushed events are held
+ * back so that the stream stays in order: the backfilled events are emitted first, then the held ones, and later events as they
+ * arrive.
  */
-import { object } from '../../util/json.js';
+import { number, object } from '../../util/json.js';
 import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
 import type { Connection, Ending } from './connection.js';
@@ -17,19 +18,19 @@ import { createReasoning } from './reasoning.js';
 import { describeError, type Refusal } from './refusals.js';
 import { createRepair } from './repair.js';
 
-/** How long the answers on the side are waited for when following stops. */
+/** How long stopping waits for the reasoning tokens that are still wanted. */
 const FINISH_MS = 2_000;
 
 const RESTARTED = 1012;
 const POLICY = 1008;
 
-/** Why a connection ended, as the reason of the gap that it leaves. */
+/** The reason of the gap that the end of a connection leaves. */
 function gapReason({ code, reason }: Ending): string {
   if (code === RESTARTED) return 'gateway_restarted';
   return code === POLICY && reason.includes('slow') ? 'slow_consumer' : 'connection_lost';
 }
 
-/** What is told to the user of a gateway that pushes and answers nothing. */
+/** The message to the user about a gateway that pushes events but answers nothing. */
 const describeRefused = (stream: string, reason: string): string =>
   `the gateway at ${stream} can't be asked now: ${reason}; ` +
   'what it tells is followed, and model calls wait for their reasoning tokens';
@@ -37,11 +38,16 @@ const describeRefused = (stream: string, reason: string): string =>
 export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
   /**
-   * Follows a connection to its end, or says why it is of no use. What is pushed until the next one is missing. `onFollowing`
-   * is called once the gateway has agreed.
+   * Follows a connection to its end, or returns the refusal if the subscription fails. What the gateway pushes before the next
+   * connection is missing. `onFollowing` is called once the subscription is accepted; `is_behind`: the gateway is asked next
+   * for what is missing.
    */
-  follow(connection: Connection, stop: AbortSignal, onFollowing?: () => void): Promise<Ending | Refusal>;
-  /** Gives out what has been seen and not been pulled yet. */
+  follow(
+    connection: Connection,
+    stop: AbortSignal,
+    onFollowing?: (is_behind: boolean) => void,
+  ): Promise<Ending | Refusal>;
+  /** Emits what has been received and not been pulled yet. */
   flush(): Promise<void>;
 }
 
@@ -49,9 +55,9 @@ export interface FeedOptions {
   stream: string;
   push: Push;
   resume: GatewayPosition | undefined;
-  /** Told to the user; with it the gateway can be asked. */
-  say(message: string): Promise<void>;
-  /** Told to the user once: the gateway can't be asked, until something is said. */
+  /** Reports a message to the user, and the source as up. `is_behind`: not everything that was missed has been emitted yet. */
+  say(message: string, is_behind: boolean): Promise<void>;
+  /** Reports a message to the user, and the source as down. The same message is repeated only after `say`. */
   warn(message: string): Promise<void>;
 }
 
@@ -59,6 +65,8 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
   let connection: Connection | undefined;
   let last_seq: number | undefined;
   const now = (): number => Date.now() + (connection?.clock_offset_ms ?? 0);
+  /** The time of the latest event, by the gateway's clock: long past if the bridge was asleep or slow. */
+  let told_ms = 0;
   const runs = createOpenRuns(resume?.open_runs);
   const progress = createProgress(resume, runs.open);
   const outlet = createOutlet({
@@ -67,7 +75,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     onFull: (is_full) => (is_full ? connection?.pause() : connection?.resume()),
     position: progress.position,
   });
-  const gate = createGate(outlet.add, () => progress.see(now(), connection?.hello.boot_id));
+  const gate = createGate(outlet.add, () => progress.see(told_ms, connection?.hello.boot_id));
   const repair = createRepair({
     stream,
     resume,
@@ -82,7 +90,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
   const reasoning = createReasoning({
     onRows: (rows) => gate.give(rowsLine(rows)),
     onRefused: (reason) => void warn(describeRefused(stream, reason)),
-    onAnswered: () => void say(`the gateway at ${stream} can be asked again`),
+    onAnswered: () => void say(`the gateway at ${stream} can be asked again`, repair.isBehind()),
   });
   const quiet = createQuietRuns({
     isSeen: runs.isSeen,
@@ -90,11 +98,16 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     ask: repair.askAbout,
   });
 
-  /** Numbers count up within a connection. */
+  /** Sequence numbers count up within a connection. */
   function noticeDrops(seq: number): void {
     if (last_seq !== undefined && seq > last_seq + 1) repair.drop();
     last_seq = seq;
   }
+
+  /** Not every event has a timestamp. One in the future would hide what is missed until then. */
+  const hear = (ms: number): void => {
+    told_ms = Math.max(told_ms, Math.min(ms, now()));
+  };
 
   function lose(reason: string): void {
     connection = undefined;
@@ -106,6 +119,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
 
   return {
     onEvent(json, frame) {
+      hear(number(object(frame.payload).ts) ?? 0);
       if (connection === undefined) last_seq = frame.seq;
       else if (frame.seq !== undefined) noticeDrops(frame.seq);
       if (connection !== undefined) repair.see(frame);
@@ -116,13 +130,15 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     },
     async follow(opened, stop, onFollowing) {
       connection = opened;
+      // Everything from here on is pushed.
+      hear(now());
       const subscribed = await opened.call('sessions.subscribe', {});
       if (!subscribed.ok) {
         opened.close();
         lose('connection_lost');
         return describeError(subscribed.error);
       }
-      onFollowing?.();
+      onFollowing?.(repair.isBehind());
       repair.start();
       reasoning.begin(opened.call);
       const finish = (): void => void within(FINISH_MS, reasoning.finish()).then(opened.close);

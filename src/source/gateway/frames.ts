@@ -1,6 +1,6 @@
 /**
- * The gateway's wire: JSON text frames over a WebSocket, requests answered by id, and events pushed with a number that
- * counts up within one connection.
+ * The gateway's wire format: JSON text frames over a WebSocket, requests that are answered by id, and pushed events with a
+ * sequence number that counts up within one connection.
  */
 import { isObject, type Json, object, text } from '../../util/json.js';
 
@@ -22,7 +22,7 @@ export interface EventFrame {
 
 export type Frame = ResponseFrame | EventFrame;
 
-/** What the gateway says where it refuses a request; `details.code` is the finer of the two codes. */
+/** Why the gateway refuses a request; `details.code` is the more specific of the two codes. */
 export interface GatewayError {
   code: string;
   message: string;
@@ -35,7 +35,7 @@ const errorOf = (value: Json): GatewayError => ({
   details: isObject(value.details) ? value.details : {},
 });
 
-/** Reads a frame; undefined where it is none that a client has a use for. */
+/** Parses a frame; undefined if it is not one that a client uses. */
 export function readFrame(json: string): Frame | undefined {
   let value: unknown;
   try {
@@ -59,7 +59,7 @@ export function readFrame(json: string): Frame | undefined {
   return { type: 'event', event, payload, ...(typeof seq === 'number' ? { seq } : {}) };
 }
 
-/** Whether an agent event is the last one of its run, by its payload. */
+/** Whether an agent event with this payload is the last one of its run. */
 export const endsRun = ({ stream, data }: Json): boolean =>
   stream === 'lifecycle' && object(data).executionSettled === true;
 

@@ -1,29 +1,30 @@
 /**
- * What is missing of what a gateway pushed: the time since it was last followed, until it has been asked for that.
+ * Tracks what is missing from a gateway's event stream: the time since it was last followed, until it has been asked about that
+ * time.
  */
 import type { OpenRun } from './facts.js';
 import type { GatewayPosition, Progress } from './position.js';
 
-/** What is missing, and why. */
+/** A period of which events are missing, and why. */
 export interface Gap {
   reason: string;
   since_ms: number;
-  /** The runs that went on when it began: others may go on in their sessions when it is asked about. */
+  /** The runs that were open when the gap began, by session. Other runs may be open in these sessions when the gateway is asked. */
   open_runs: Readonly<Record<string, OpenRun>>;
 }
 
 export interface Gaps {
-  /** The one that is to be asked about, if any. */
+  /** The gap to ask about, if any. */
   missing(): Gap | undefined;
-  /** Frames were dropped. */
+  /** Opens a gap, because frames were dropped. */
   drop(now_ms: number): void;
-  /** The connection ended. */
+  /** Opens a gap, because the connection ended; an older gap gets the runs that are open now. */
   lose(reason: string): void;
-  /** It has been asked about: nothing of it is missing any more, unless more has become missing since. */
+  /** Closes a gap that has been asked about, unless more has become missing since. */
   fill(gap: Gap): void;
 }
 
-/** `open_runs` change as more is seen. */
+/** `open_runs` changes as more events are seen. */
 export function createGaps(
   resume: GatewayPosition | undefined,
   progress: Progress,
@@ -44,13 +45,14 @@ export function createGaps(
   return {
     missing: () => gap,
     drop(now_ms) {
-      // What is dropped while an older gap is asked about may be in none of its answers: that is asked once more.
+      // Frames dropped while an older gap is asked about may be in none of its answers: the copy makes that gap be asked about
+      // again.
       gap = gap === undefined ? gapSince('frames_dropped', progress.last()?.seen_ms ?? now_ms) : { ...gap };
     },
     lose(reason) {
       const last = progress.last();
       if (last === undefined) return;
-      // Runs that began while an older gap was asked about are in that gap by now.
+      // Runs that began while an older gap was being asked about are in that gap by now.
       gap =
         gap === undefined
           ? gapSince(reason, last.seen_ms)

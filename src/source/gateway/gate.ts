@@ -1,25 +1,25 @@
 /**
- * Where what is pushed waits while the past is asked for, so that the stream stays in order. Over a bound it goes out, in order
- * or not.
+ * Holds pushed lines back during a backfill, so that the stream stays in order. Over `MAX_HELD_BYTES` they are emitted, in
+ * order or not.
  */
 
 const MAX_HELD_BYTES = 32 * 1024 * 1024;
 
-/** It is closed at first. */
+/** Closed at first. */
 export interface Gate {
-  /** A line goes through, or waits. */
+  /** Passes a line on, or holds it back. */
   give(line: string): void;
-  /** From now on lines wait. */
+  /** Holds lines back from now on. */
   close(): void;
-  /** Lets go what waits, and what comes. */
+  /** Releases the held lines, and passes on those that come. */
   open(): void;
-  /** From now on lines wait; those that waited are forgotten. */
+  /** Holds lines back from now on, and discards those held so far. */
   clear(): void;
 }
 
-/** `onThrough` is called when nothing waits any more. */
+/** `onThrough` is called whenever no lines are held. */
 export function createGate(pass: (line: string) => void, onThrough: () => void): Gate {
-  /** Undefined where lines go out as they come. */
+  /** Undefined while lines are passed on as they come. */
   let held: string[] | undefined = [];
   let held_bytes = 0;
 

@@ -1,24 +1,24 @@
 /**
- * How the bridge introduces itself to a gateway: what it calls itself, what it asks for, and how it proves who it is. The
- * gateway takes names from closed lists only, so that the bridge is a `gateway-client` of the mode `backend`.
+ * How the bridge introduces itself to a gateway: its name, the scope that it asks for, and the proof of its identity. The
+ * gateway accepts names from closed lists only, so the bridge is a `gateway-client` in the mode `backend`.
  */
 import { isObject, type Json, number, object, text } from '../../util/json.js';
 import { VERSION } from '../../version.js';
 
-/** Protocol 3 is what OpenClaw 2026.4 speaks, 4 what 2026.9 does. */
+/** OpenClaw 2026.4 speaks protocol 3, OpenClaw 2026.9 protocol 4. */
 export const PROTOCOLS = { min: 3, max: 4 } as const;
 export const READ_SCOPE = 'operator.read';
 
 const CLIENT = { id: 'gateway-client', mode: 'backend' } as const;
 const ROLE = 'operator';
 
-/** What lets a client in. A gateway in password mode takes the password, any other the token. */
+/** What authenticates a client. A gateway in password mode takes the password, any other the token. */
 export interface Credentials {
   token?: string;
   password?: string;
 }
 
-/** Who the bridge is, where a gateway wants to know its clients one by one: an Ed25519 key of its own. */
+/** The bridge's identity, for a gateway that requires one of each client: an Ed25519 key of its own. */
 export interface Device {
   /** SHA-256 of the raw public key, in hex. */
   id: string;
@@ -40,7 +40,7 @@ export function readChallenge(payload: unknown): Challenge | undefined {
   return nonce === undefined || ts === undefined ? undefined : { nonce, ts };
 }
 
-/** The device's signature covers all that the gateway will go by, so that nobody can change it on the way. */
+/** The device's signature covers everything that the gateway relies on, so that nobody can change it in transit. */
 function signChallenge(device: Device, { nonce, ts }: Challenge, secret: string): Json {
   const { id, mode } = CLIENT;
   const signed = [
@@ -65,7 +65,7 @@ function signChallenge(device: Device, { nonce, ts }: Challenge, secret: string)
   };
 }
 
-/** A device, and the token that the gateway gave it when it was paired: that stands in where there is no shared one. */
+/** A device, and the token that the gateway issued when it was paired; that is used if there is no token or password. */
 export interface DeviceProof {
   device: Device;
   token?: string | undefined;
@@ -82,7 +82,7 @@ export function connectParams(
     ...(password ? { password } : {}),
     ...(proof?.token && !token && !password ? { deviceToken: proof.token } : {}),
   };
-  // As in OpenClaw's own client: a password is not signed.
+  // As in OpenClaw's own client, a password is not signed.
   const signed = text(auth.token) ?? text(auth.deviceToken) ?? '';
   return {
     minProtocol: PROTOCOLS.min,
@@ -103,26 +103,26 @@ export function connectParams(
   };
 }
 
-/** What a gateway says when it has let a client in. */
+/** The gateway's answer to a client that it accepts. */
 export interface Hello {
   protocol: number;
   /** OpenClaw's version. */
   server_version: string;
-  /** The gateway's process: another one runs none of the runs of this one. */
+  /** Identifies the gateway's process: another process runs none of its runs. */
   boot_id?: string;
-  /** What the gateway really granted, which can be less than was asked for. */
+  /** The scopes that the gateway granted, which can be fewer than were requested. */
   scopes: string[];
   tick_interval_ms: number;
   device_token?: string;
 }
 
 const DEFAULT_TICK_INTERVAL_MS = 30_000;
-/** Ticks that are said to come faster than this are not waited for as if they did. */
+/** The gateway is not relied on to tick more often than this, even if it announces so. */
 const MIN_TICK_INTERVAL_MS = 1_000;
-/** A connection that is dead is noticed in the end, however seldom the ticks come. */
+/** A dead connection is noticed eventually, even if the gateway announces a longer interval. */
 const MAX_TICK_INTERVAL_MS = 3_600_000;
 
-/** An interval that is none, as 0, stands for nothing said. */
+/** An interval of 0 or less counts as none announced. */
 const tickInterval = (told_ms = 0): number =>
   told_ms > 0
     ? Math.min(MAX_TICK_INTERVAL_MS, Math.max(MIN_TICK_INTERVAL_MS, told_ms))
@@ -131,7 +131,7 @@ const tickInterval = (told_ms = 0): number =>
 const strings = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
 
-/** Reads `hello-ok`; undefined where the answer is something else. */
+/** Parses `hello-ok`; undefined if the answer is something else. */
 export function readHello(payload: unknown): Hello | undefined {
   if (!isObject(payload) || payload.type !== 'hello-ok') return undefined;
   const auth = object(payload.auth);

@@ -1,6 +1,6 @@
 /**
- * The source `ws://…` and `wss://…`: follows a gateway for as long as it is not told to stop. It connects again when the
- * connection is lost, and asks on the side for the reasoning tokens, which the gateway does not push.
+ * The source `ws://…` and `wss://…`: follows a gateway until it is closed. It reconnects when the connection is lost, and asks
+ * separately for the reasoning tokens, which the gateway does not push.
  */
 import type { Source } from '../../model/source.js';
 import { createNotifier } from '../notifier.js';
@@ -17,19 +17,22 @@ export type { OpenRun } from './facts.js';
 export type { Credentials, Device } from './handshake.js';
 export type { GatewayPosition } from './position.js';
 
-/** How a gateway that is lost is tried again: after 1 s, doubled with each failure up to 30 s, less up to half at random. */
+/** Backoff for a lost gateway: 1 s, doubled with each failure up to 30 s, less up to half at random. */
 export const GATEWAY_BACKOFF: Backoff = { min_ms: 1_000, max_ms: 30_000, random: Math.random };
 
-/** How soon a gateway is asked again that somebody has to mend by hand. */
+/** The retry interval after a refusal that somebody has to fix by hand. */
 const MENDED_BY_HAND_WAIT_MS = 30_000;
 
-/** A connection that broke sooner than this counts as a failed try: a gateway that keeps hanging up is not hurried after. */
+/**
+ * A connection that broke sooner than this counts as a failure, so that a gateway that keeps hanging up is retried with
+ * backoff.
+ */
 const STABLE_MS = 10_000;
 
-/** What following a gateway needs. */
+/** What is needed to follow a gateway. */
 export interface GatewayOptions {
   access: Access;
-  /** Where an earlier process stopped; absent: nothing from before this start is wanted. */
+  /** Where an earlier process stopped; if absent, nothing from before this start is wanted. */
   resume?: GatewayPosition | undefined;
   backoff: Backoff;
 }
@@ -37,7 +40,7 @@ export interface GatewayOptions {
 const describeEnding = ({ code, reason }: Ending): string =>
   reason === '' ? `code ${code}` : `code ${code}, ${reason}`;
 
-/** Says what is wrong, once until it is something else. */
+/** Reports what is wrong, once until that changes. */
 function createTeller(push: Push, stop: AbortSignal) {
   let told: string | undefined;
   return {
@@ -46,9 +49,9 @@ function createTeller(push: Push, stop: AbortSignal) {
       told = message;
       await push({ kind: 'status', state: 'down', message });
     },
-    async up(message: string): Promise<void> {
+    async up(message: string, is_behind: boolean): Promise<void> {
       told = undefined;
-      await push({ kind: 'status', state: 'up', message });
+      await push({ kind: 'status', state: 'up', message, is_behind });
     },
   };
 }
@@ -65,13 +68,12 @@ async function keepFollowing(
   stop.addEventListener('abort', stopped.notify);
   let failures = 0;
 
-  /** Gives the refusal where the gateway lets the bridge in, but not read. */
+  /** Returns the refusal if the gateway accepts the connection but refuses the subscription. */
   async function followOnce(connection: Connection): Promise<Refusal | undefined> {
     const { protocol, server_version } = connection.hello;
     const began_ms = performance.now();
-    const ending = await feed.follow(connection, stop, () => {
-      void tell.up(`following the gateway at ${name} (OpenClaw ${server_version}, protocol ${protocol})`);
-    });
+    const following = `following the gateway at ${name} (OpenClaw ${server_version}, protocol ${protocol})`;
+    const ending = await feed.follow(connection, stop, (is_behind) => void tell.up(following, is_behind));
     if (performance.now() - began_ms > STABLE_MS) failures = 0;
     if ('kind' in ending) return ending;
     await tell.down(
@@ -80,7 +82,7 @@ async function keepFollowing(
     return undefined;
   }
 
-  /** Follows the gateway until the connection ends; gives the refusal where there was none to follow. */
+  /** Follows the gateway until the connection ends; returns the refusal if it could not be followed. */
   async function followGateway(): Promise<Refusal | undefined> {
     const opened = await enterGateway(access, { onEvent: feed.onEvent, stop });
     if ('kind' in opened) return opened;
@@ -109,7 +111,7 @@ async function keepFollowing(
   await feed.flush();
 }
 
-/** A source that never ends by itself and whose opening never fails: what goes wrong is told as a status. */
+/** Creates a source that never ends by itself and whose opening never fails: problems are reported as a status. */
 export function createGatewaySource(options: GatewayOptions): Source {
   return createReaderSource(
     options.access.name,

@@ -1,6 +1,6 @@
 /**
- * Which run goes on in each session, as far as has been seen: after a gap it is asked about even where nothing seems to have
- * happened, since a gateway that went down took it with it without a word.
+ * Tracks the open run of each session, as far as events have shown it. After a gap these sessions are asked about even if
+ * nothing seems to have happened in them, since a gateway that goes down does not report the end of its runs.
  */
 import { addMember, createBoundedSet, hasMember } from '../../capture/bounded.js';
 import { type Json, number, object, text } from '../../util/json.js';
@@ -8,17 +8,17 @@ import type { OpenRun } from './facts.js';
 import { endsRun } from './frames.js';
 
 const MAX_OPEN = 10_000;
-/** Runs that are known again when more is told of them. */
+/** Runs that are remembered, to recognise later events of them. */
 const MAX_KNOWN = 20_000;
 
 export interface OpenRuns {
   /** By session key; plain data. */
   readonly open: Record<string, OpenRun>;
-  /** Looks at the payload of an agent event. */
+  /** Takes in the payload of an agent event. */
   see(payload: Json): void;
-  /** Whether any event of this run has been seen. */
+  /** Whether an agent event of this run has been seen. */
   isSeen(run_id: string): boolean;
-  /** The session of a run that this event shows to go on, and of which nothing had been seen. Told once. */
+  /** The session of a run that this event shows to be open, if nothing of the run had been seen. Returned once per run. */
   unseen(payload: Json): string | undefined;
 }
 
@@ -40,7 +40,7 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
       const { sessionKey, runId, agentId, ts, stream } = payload;
       const key = text(sessionKey);
       const run_id = text(runId);
-      // Protocol 3 names no agent, marks no run's last event, and has no answers to ask for.
+      // Protocol 3 names no agent, does not mark a run's last event, and can't be asked about the past.
       if (key === undefined || run_id === undefined || agentId === undefined) return;
       const known_run = open[key];
       addMember(seen, run_id, MAX_KNOWN);
@@ -58,7 +58,7 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
     unseen({ runId, sessionKey, agentId, stream, data }) {
       const run_id = text(runId);
       if (run_id === undefined || agentId === undefined || hasMember(seen, run_id)) return undefined;
-      // A run begins with this, or is made ready before that.
+      // A run begins with such an event, or is prepared by one: nothing before it was missed.
       if (stream === 'run_status' || object(data).phase === 'start') return undefined;
       addMember(seen, run_id, MAX_KNOWN);
       return text(sessionKey);

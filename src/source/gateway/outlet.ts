@@ -1,30 +1,30 @@
 /**
- * Between the frames that a gateway pushes, at its own pace, and the consumer, at its: lines are gathered while a batch is
- * being taken, and over a bound the gateway is made to wait. A position tells of every run that goes on, and is written down
- * with its batch, so that it goes out once in a while: what came after it is asked for again, and counts once.
+ * Buffers between the gateway, which pushes frames at its own pace, and the consumer: lines are gathered while a batch is being
+ * pulled, and over a limit the connection is paused. A position lists every open run and is stored with its batch, so it is
+ * sent only at intervals; after a restart, what came after it is asked for again and deduplicated.
  */
 import type { SourceLine } from '../../model/source.js';
 import type { Push } from '../reader.js';
 
-/** Bytes that wait here before the other side has to. */
+/** Bytes that may wait here before the connection is paused. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 
-/** With thousands of open runs a position is much longer than a frame. */
+/** Minimum time between positions: with thousands of open runs a position is much longer than a frame. */
 const POSITION_INTERVAL_MS = 1_000;
 
 export interface Outlet {
-  /** Adds a line: JSON of one frame in the recording form, on one line. */
+  /** Adds a line: the JSON of one frame in the recording form, on one line. */
   add(json: string): void;
-  /** Gives out what waits, and how far everything has been seen. */
+  /** Waits until everything has been pulled, then emits the position. */
   flush(): Promise<void>;
 }
 
 export interface OutletOptions {
   stream: string;
   push: Push;
-  /** Called when too much waits, and when it no longer does. */
+  /** Called when too much is waiting, and when it no longer is. */
   onFull(is_full: boolean): void;
-  /** How far everything has been given out, once what was added is; plain data, undefined where that can't be said yet. */
+  /** The position once everything that was added has been emitted, as plain data; undefined if there is none yet. */
   position(): unknown;
 }
 
@@ -34,9 +34,9 @@ export function createOutlet({ stream, push, onFull, position }: OutletOptions):
   let is_full = false;
   let number = 0;
   let pumping: Promise<void> | undefined;
-  /** Present while the last position is young. */
+  /** Present while the last position is recent. */
   let resting: NodeJS.Timeout | undefined;
-  /** A batch has gone out without a position. */
+  /** A batch was emitted without a position. */
   let is_behind = false;
 
   function take(): SourceLine[] {
@@ -51,7 +51,7 @@ export function createOutlet({ stream, push, onFull, position }: OutletOptions):
   const give = (lines: SourceLine[], at: unknown): Promise<void> =>
     push({ kind: 'lines', stream, end: false, lines, arrival_ms: Date.now(), position: at });
 
-  /** The position for the batch that goes out now, where one is due. */
+  /** The position for the next batch, if one is due. */
   function duePosition(): unknown {
     is_behind = resting !== undefined;
     if (is_behind) return undefined;
@@ -60,17 +60,17 @@ export function createOutlet({ stream, push, onFull, position }: OutletOptions):
     return at;
   }
 
-  /** What went out last is not left without a position where nothing comes after it. */
+  /** Ensures that the last batch is followed by a position even if no other batch comes. */
   function onRested(): void {
     resting = undefined;
     if (is_behind) pumping ??= pump();
   }
 
   async function pump(): Promise<void> {
-    // What comes in this turn goes together: a rebuilt past is one batch.
+    // Lines added in this turn go together: a rebuilt past is one batch.
     await Promise.resolve();
     do {
-      // Before anything makes room for more: it is of what goes out now.
+      // Taken before `take` makes room for more lines: it belongs to this batch.
       const at = duePosition();
       await give(take(), at);
     } while (waiting.length > 0 || (is_behind && resting === undefined));
@@ -82,7 +82,7 @@ export function createOutlet({ stream, push, onFull, position }: OutletOptions):
       const bytes = Buffer.from(json, 'utf8');
       waiting.push({ number: ++number, bytes });
       waiting_bytes += bytes.length;
-      // Told each time: it may be another connection that has to wait by now.
+      // Called each time: by now it may be another connection that has to be paused.
       is_full = waiting_bytes > MAX_WAITING_BYTES;
       if (is_full) onFull(true);
       pumping ??= pump();

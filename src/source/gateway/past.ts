@@ -1,5 +1,5 @@
 /**
- * From a gateway's answers about all sessions to what is given out of them, in the order in which it happened.
+ * Turns a gateway's answers about all sessions into the lines to emit, in the order of events.
  */
 import { type Json, object } from '../../util/json.js';
 import type { Asked, SessionAnswers } from './answers.js';
@@ -16,20 +16,20 @@ interface PastEvent {
 
 export interface Past {
   events: PastEvent[];
-  /** Rows that tell of reasoning tokens, a line for each session. */
+  /** Rows with reasoning tokens, one line per session. */
   rows: string[];
-  /** Sessions of which more is written down later. */
+  /** Sessions of which the gateway stores more later. */
   pending: string[];
-  /** Sessions of which not all could be had; true where nobody knows which. */
+  /** Sessions that could not be recovered completely; true if it is not known which. */
   unknown: true | string[];
 }
 
 export interface PastOptions extends Omit<RebuildOptions, 'open_run'> {
-  /** By session: the run that went on when the gap began. */
+  /** The run of each session that was open when the gap began. */
   open_runs: Readonly<Record<string, OpenRun>>;
 }
 
-/** Reasoning that was being asked for when the connection broke is of calls up to this much older than the gap. */
+/** Reasoning tokens that were still wanted when the connection broke are of calls up to this much older than the gap. */
 const REASONING_MARGIN_MS = 60_000;
 
 /** Rows of model calls that may have been seen without their reasoning tokens. */
@@ -49,7 +49,7 @@ interface PastSession {
   is_pending: boolean;
 }
 
-/** Undefined where nothing can be made of the answers: JSON that can be read may be nested too deep to be written. */
+/** Undefined if the answers can't be used: JSON that can be parsed may be nested too deep to be serialised. */
 function rebuildSession(answers: SessionAnswers, options: RebuildOptions): PastSession | undefined {
   try {
     const { frames, is_pending } = rebuildFrames(answers, options);
@@ -61,7 +61,8 @@ function rebuildSession(answers: SessionAnswers, options: RebuildOptions): PastS
     const { since_ms, floor_ms } = options;
     const reasoned = reasonedRows(answers, Math.max(floor_ms, since_ms - REASONING_MARGIN_MS));
     return { events, reasoned, is_pending };
-  } catch {
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
     return undefined;
   }
 }
@@ -80,7 +81,7 @@ export function rebuildPast({ sessions, is_partial }: Asked, { open_runs, ...opt
     if (rebuilt.reasoned.length > 0) rows.push(rowsLine(rebuilt.reasoned));
     if (rebuilt.is_pending) pending.push(key);
   }
-  // Between sessions too the order is that in which it happened: a parent before its child.
+  // Events of different sessions are sorted too, so that a parent comes before its child.
   events.sort((a, b) => a.ts_ms - b.ts_ms);
   return { events, rows, pending, unknown: is_partial || partial };
 }

@@ -1,40 +1,40 @@
 /**
- * How far a gateway has been followed, for the process that goes on from there. While the past is asked for, what is pushed
- * waits or goes out ahead of it, so that the position stands still: it is never ahead of what has been given out.
+ * How far a gateway has been followed, so that the next process can resume from there. During a backfill, pushed events are
+ * held back or emitted ahead of older ones, so the position is frozen: it is never ahead of what has been emitted.
  */
 import type { OpenRun } from './facts.js';
 
 /** How far a gateway has been followed, in epoch milliseconds by its own clock. */
 export interface GatewayPosition {
-  /** Everything up to here has been seen. */
+  /** Everything up to this time has been seen. */
   seen_ms: number;
-  /** When it was followed for the first time: nothing from before is wanted. */
+  /** When it was followed for the first time: nothing older is wanted. */
   first_ms: number;
-  /** The gateway's process. */
+  /** Identifies the gateway's process. */
   boot_id?: string;
-  /** The run that goes on in each session. */
+  /** The open run of each session, by session key. */
   open_runs: Record<string, OpenRun>;
 }
 
 export interface Progress {
-  /** Everything up to now has been given out, by the gateway's clock. */
-  see(now_ms: number, boot_id: string | undefined): void;
-  /** From now on what has been given out is not everything, until `goOn`. */
+  /** Everything that the gateway sent up to `told_ms`, by its own clock, has been emitted. */
+  see(told_ms: number, boot_id: string | undefined): void;
+  /** Freezes the position until `goOn`: events are held back, or emitted ahead of older ones. */
   stand(): void;
   goOn(): void;
-  /** The position without its runs, which can be thousands; undefined where nothing has been seen. */
+  /** The position without its runs, which can be thousands; undefined if nothing has been seen. */
   last(): Omit<GatewayPosition, 'open_runs'> | undefined;
-  /** A copy, which does not change any more. */
+  /** A copy, which no longer changes. */
   position(): GatewayPosition | undefined;
 }
 
-/** `open_runs` are those of everything that has been seen, and change as more is. */
+/** `open_runs` is updated with every event that is seen. */
 export function createProgress(
   resume: GatewayPosition | undefined,
   open_runs: Readonly<Record<string, OpenRun>>,
 ): Progress {
   let { seen_ms, first_ms, boot_id }: Partial<GatewayPosition> = resume ?? {};
-  /** Present while it stands still. */
+  /** The frozen position; undefined while it is not frozen. */
   let standing = resume;
 
   const last = (): Omit<GatewayPosition, 'open_runs'> | undefined =>
@@ -48,9 +48,9 @@ export function createProgress(
   }
 
   return {
-    see(now_ms, boot_id_now) {
-      seen_ms = now_ms;
-      first_ms ??= now_ms;
+    see(told_ms, boot_id_now) {
+      seen_ms = told_ms;
+      first_ms ??= told_ms;
       boot_id = boot_id_now;
     },
     stand() {

@@ -1,15 +1,15 @@
 /**
- * Runs of which the gateway pushes the messages and nothing else, as it may with a heartbeat's: when they have been quiet
- * for a moment, they are asked about.
+ * Finds runs of which the gateway pushes only the messages, as it may for a heartbeat's run: once such a run has been quiet for
+ * a moment, the gateway is asked about it.
  */
 import { type Json, number, object, text } from '../../util/json.js';
 
-/** After its last message a run is over in no time. */
+/** A run ends well within this time after its last message. */
 const QUIET_MS = 1_500;
-/** How soon one that was still going on is asked about again, without another message. */
+/** How soon a run that was still open is asked about again without another message. */
 const STILL_OPEN_MS = 30_000;
 
-/** How long before the first message of a run it may have begun. */
+/** How long before its first message a run may have begun. */
 const BEGAN_BEFORE_MS = 10 * 60_000;
 
 const MAX_QUIET = 1_000;
@@ -20,17 +20,19 @@ interface QuietRun {
   timer: NodeJS.Timeout;
 }
 
+type Question = Omit<QuietRun, 'timer'>;
+
 export interface QuietRuns {
-  /** Looks at the payload of a message. */
+  /** Takes in the payload of a message. */
   see(payload: Json): void;
-  /** The connection has ended: nothing can be asked. */
+  /** The connection has ended: cancels all questions. */
   end(): void;
 }
 
 export interface QuietOptions {
-  /** Whether other events than messages have shown this run. */
+  /** Whether events other than messages have been seen of this run. */
   isSeen(run_id: string): boolean;
-  /** Whether this run goes on, as far as is known. */
+  /** Whether this run is open, as far as is known. */
   isOpen(session_key: string, run_id: string): boolean;
   ask(session_key: string, since_ms: number): void;
 }
@@ -38,15 +40,15 @@ export interface QuietOptions {
 export function createQuietRuns({ isSeen, isOpen, ask }: QuietOptions): QuietRuns {
   const runs = new Map<string, QuietRun>();
 
-  function askAbout(session_key: string, { run_id, since_ms }: QuietRun): void {
+  function askAbout(session_key: string, question: Question): void {
+    const { run_id, since_ms } = question;
     ask(session_key, since_ms);
-    // Whether it is over is known when there has been time for an answer.
+    // By then there has been time for an answer, which shows whether the run is over.
     const again = (): void => {
-      if (isOpen(session_key, run_id)) askAbout(session_key, { run_id, since_ms, timer });
+      if (isOpen(session_key, run_id)) askAbout(session_key, question);
       else runs.delete(session_key);
     };
-    const timer = setTimeout(again, STILL_OPEN_MS);
-    runs.set(session_key, { run_id, since_ms, timer });
+    runs.set(session_key, { ...question, timer: setTimeout(again, STILL_OPEN_MS) });
   }
 
   return {
@@ -59,7 +61,7 @@ export function createQuietRuns({ isSeen, isOpen, ask }: QuietOptions): QuietRun
       if (known?.run_id !== run_id && (isSeen(run_id) || runs.size >= MAX_QUIET)) return;
       clearTimeout(known?.timer);
       const since_ms = known?.run_id === run_id ? known.since_ms : (number(timestamp) ?? 0) - BEGAN_BEFORE_MS;
-      const timer = setTimeout(() => askAbout(session_key, { run_id, since_ms, timer }), QUIET_MS);
+      const timer = setTimeout(() => askAbout(session_key, { run_id, since_ms }), QUIET_MS);
       runs.set(session_key, { run_id, since_ms, timer });
     },
     end() {

@@ -1,30 +1,34 @@
 /**
- * Reasoning tokens are on no pushed frame: they are asked for with `sessions.get`, for several model calls at a time, and
- * given on as rows that join by message id. The live path never waits for it. What a gateway can't answer now, because it is
- * about to restart, stays wanted, and is asked for when it answers again, be it on another connection.
+ * Fetches reasoning tokens, which no pushed frame has: they are requested with `sessions.get`, for several model calls at a
+ * time, and emitted as rows that are joined to the calls by message id. Live events never wait for them. Calls for which the
+ * gateway gives no answer, because it is about to restart, stay wanted; they are requested when it answers again, on another
+ * connection if need be.
  */
 import { type Json, list, number, object, text } from '../../util/json.js';
 import { type Backoff, backoffDelay } from '../socket.js';
 import { type Call, isNoAnswer } from './calls.js';
 import { type EventFrame, endsRun } from './frames.js';
 
-/** How long the first model call of a session waits for others, so that one question serves them all. */
+/** How long the first model call of a session waits for others, so that one request serves them all. */
 const GATHER_MS = 400;
-/** After this nobody waits for the tokens of a call that could be asked for. */
+/** How long a call stays wanted while the gateway answers; the correlator waits little longer for its tokens. */
 const GIVE_UP_MS = 4_500;
-/** Rows that are asked for beyond those that are wanted: the messages may be followed by others. */
+/** Rows that are requested beyond the wanted ones, since other messages may follow those. */
 const SPARE_ROWS = 20;
-/** Rows that are asked for, at the least, where those did not have all that was wanted. */
+/** Minimum number of rows to request if the first answer did not have everything that was wanted. */
 const ROWS_AGAIN = 200;
-/** Model calls of one session that are waited for at a time. */
+/** Maximum number of wanted model calls of one session. */
 const MAX_WANTED = 180;
 const MAX_SESSIONS = 2_000;
 
-/** How soon a gateway that gives no answers is asked again: sooner than its status is forgotten, which is after 5 s. */
+/**
+ * How soon a gateway that gives no answers is asked again. Less than the 5 s for which model calls still wait after the source
+ * was reported up: the next refusal is reported before that.
+ */
 const REFUSED_BACKOFF: Backoff = { min_ms: 500, max_ms: 4_000, random: () => 0 };
 
 interface Wanted {
-  /** By message id: when it came, by a clock that only goes forward. */
+  /** By message id: when the message came, in milliseconds of a monotonic clock. */
   messages: Map<string, number>;
   tries: number;
   timer?: NodeJS.Timeout;
@@ -32,37 +36,37 @@ interface Wanted {
 }
 
 export interface Reasoning {
-  /** Looks at a pushed event for a model call whose reasoning tokens are to be asked for. */
+  /** Checks a pushed event: for a model call whose reasoning tokens are to be requested, or for the end of a run. */
   see(frame: EventFrame): void;
-  /** Here can be asked from now on, also for what is still wanted from before. */
+  /** Uses `call` from now on, also for what is still wanted from before. */
   begin(call: Call): void;
-  /** Asks for what is still wanted, without waiting for more; resolves when it has been answered. */
+  /** Requests what is still wanted, without waiting for more; resolves when it has been answered. */
   finish(): Promise<void>;
-  /** The connection has ended: what is still wanted is asked for on the next one. */
+  /** The connection has ended: what is still wanted is requested on the next one. */
   end(): void;
 }
 
 export interface ReasoningOptions {
-  /** Given the rows that tell of wanted calls, for a session at a time. */
+  /** Receives the rows of wanted calls, for one session at a time. */
   onRows(rows: Json[]): void;
-  /** The gateway gives no answers now, and why; told each time that it has been asked. */
+  /** Called each time that the gateway gives no answer, with the reason. */
   onRefused(reason: string): void;
-  /** It gives answers again. */
+  /** Called when it gives answers again. */
   onAnswered(): void;
 }
 
-/** The message of a model call, where the event is one. */
+/** The model call in a message event whose reasoning tokens are to be requested, if it is one. */
 function modelCallOf(payload: Json): { key: string; message_id: string } | undefined {
   const message = object(payload.message);
   const key = text(payload.sessionKey);
   const message_id = text(payload.messageId) ?? text(object(message.__openclaw).id);
   const counts = number(object(message.usage).output);
   if (message.role !== 'assistant' || key === undefined || message_id === undefined) return undefined;
-  // Tokens were spent, and how many of them on reasoning is not said yet.
+  // Tokens were spent, and how many of them on reasoning is not known yet.
   return counts && object(message.usage).reasoningTokens === undefined ? { key, message_id } : undefined;
 }
 
-/** Of a stored message only what tells of its reasoning tokens: its content is nobody's business here. */
+/** The parts of a stored message that its reasoning tokens need; its content stays out of the stream. */
 export function reasoningRow(row: Json): Json {
   const { runId, id, recordTimestampMs } = object(row.__openclaw);
   return {
@@ -75,9 +79,9 @@ export function reasoningRow(row: Json): Json {
 
 export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOptions): Reasoning {
   const sessions = new Map<string, Wanted>();
-  /** Present while there is somebody to ask. */
+  /** Present while there is a connection. */
   let call: Call | undefined;
-  /** Questions in a row that were given no answer; after the first, only one is asked at a time. */
+  /** Consecutive requests without an answer; after the first, only one request is made at a time. */
   let refusals = 0;
   let askAgain: NodeJS.Timeout | undefined;
 
@@ -96,7 +100,7 @@ export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOpti
     askLater(key, wanted);
   }
 
-  /** The time in which nobody could be asked does not count. */
+  /** Restarts the waiting time of all wanted calls: time in which the gateway could not be asked does not count. */
   function renew(): void {
     for (const { messages } of sessions.values()) {
       for (const id of messages.keys()) messages.set(id, performance.now());
@@ -113,7 +117,7 @@ export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOpti
     const few = wanted.messages.size * 3 + SPARE_ROWS;
     const limit = wanted.tries++ === 0 ? few : Math.max(few, ROWS_AGAIN);
     const answer = await asked('sessions.get', { key, limit });
-    // Its connection has ended meanwhile.
+    // The connection has ended meanwhile.
     if (call !== asked) return;
     if (!answer.ok && isNoAnswer(answer.error)) return beRefused(answer.error.message);
     if (refusals > 0) goOn();
@@ -123,7 +127,7 @@ export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOpti
     forget(wanted.messages, performance.now() - GIVE_UP_MS);
   }
 
-  /** One question at a time for a session; what has come meanwhile, or was not answered, is the next one. */
+  /** Makes one request at a time for a session; calls that came meanwhile, or were not in the answer, are in the next one. */
   function askNow(key: string, wanted: Wanted): Promise<void> {
     clearTimeout(wanted.timer);
     delete wanted.timer;
@@ -139,7 +143,7 @@ export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOpti
     if (canAsk()) wanted.timer ??= setTimeout(() => void askNow(key, wanted), GATHER_MS);
   }
 
-  /** A session after the other: a gateway that has just started has much else to do. */
+  /** Asks for one session after the other: a gateway that has just started is busy. */
   async function askAll(): Promise<void> {
     for (const [key, wanted] of sessions) {
       if (!canAsk()) return;
@@ -147,7 +151,7 @@ export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOpti
     }
   }
 
-  /** Until it answers again, the gateway is asked for one session alone. */
+  /** Waits, and then asks for a single session, until the gateway answers again. */
   function beRefused(reason: string): void {
     onRefused(reason);
     stopTimers();
@@ -184,7 +188,7 @@ export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOpti
         if (found !== undefined) want(found.key, found.message_id);
         return;
       }
-      // No more model calls of the run come.
+      // The run makes no more model calls, so there are none to wait for.
       const key = event === 'agent' && canAsk() && endsRun(told) ? text(told.sessionKey) : undefined;
       const wanted = key === undefined ? undefined : sessions.get(key);
       if (key !== undefined && wanted !== undefined) void askNow(key, wanted);

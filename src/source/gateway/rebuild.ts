@@ -1,6 +1,6 @@
 /**
- * From what a gateway tells of the past to the frames that it would have pushed: the same runs, tool calls and messages,
- * under the same ids. What was seen already comes again, which does no harm. Pure.
+ * Rebuilds the frames that a gateway would have pushed from its answers about the past: the same runs, tool calls and messages,
+ * under the same ids. Events that were already seen are repeated, and recognised as duplicates later. Pure.
  */
 import { runOfInput } from '../../model/input.js';
 import { agentOfSession } from '../../model/session-key.js';
@@ -16,25 +16,25 @@ import {
   recordedAt,
 } from './facts.js';
 
-/** An event as the gateway pushes it, and when it would have. */
+/** An event in the form in which the gateway pushes it, and the time at which it would have. */
 export interface RebuiltFrame {
   ts_ms: number;
   event: 'agent' | 'session.tool' | 'session.message';
   payload: Json;
-  /** Something of its run stays unknown. */
+  /** Something of its run can't be recovered. */
   is_gap: boolean;
 }
 
 export interface Rebuilt {
   frames: RebuiltFrame[];
-  /** A call of a run that goes on is known only in part; the rest is written down when the call is over. */
+  /** A call of an open run is known only in part; the gateway stores the rest when the call is over. */
   is_pending: boolean;
 }
 
-/** Where two frames tell the same instant. What was pushed comes first: nothing is as exact. */
+/** The order of frames with the same timestamp. Pushed frames come first, as their times are the most exact. */
 const RANK = { pushed: 0, start: 1, message: 2, tool_start: 3, abort: 4, tool_end: 5, end: 6 } as const;
 
-/** What all frames of a session carry. */
+/** The fields that all frames of a session carry. */
 function sessionFacts({ key, session }: SessionAnswers): Json {
   return {
     sessionKey: key,
@@ -46,7 +46,7 @@ function sessionFacts({ key, session }: SessionAnswers): Json {
   };
 }
 
-/** The result of a call as the gateway pushes it; of a call without a stored result only how it ended is known. */
+/** The result of a call in the form in which the gateway pushes it. Without a stored result only how the call ended is known. */
 function resultData(call: CallFacts): Json {
   const common = { phase: 'result', name: call.tool, toolCallId: call.call_id };
   if (call.result !== undefined) {
@@ -88,7 +88,7 @@ function createFrames(facts: Json) {
 
 type Frames = ReturnType<typeof createFrames>;
 
-/** The frames of one call, and whether something of it is still to come. */
+/** Adds the frames of one call; returns whether more of it is still to be stored. */
 function rebuildCall(run: RunFacts, call: CallFacts, isOver: boolean, out: Frames): boolean {
   const isKnownToEnd = call.result !== undefined || call.ended_ms !== undefined;
   if (call.started_ms === undefined && !isKnownToEnd) return false;
@@ -100,14 +100,14 @@ function rebuildCall(run: RunFacts, call: CallFacts, isOver: boolean, out: Frame
     parentToolCallId: call.parent_call_id,
   });
   if (!isKnownToEnd) return false;
-  // Results of calls that ran side by side are written when the last one is over: until then the exit code is unknown.
+  // The results of parallel calls are stored when the last one is over: until then the exit code is unknown.
   if (call.result === undefined && (call.status ?? 'succeeded') === 'succeeded' && !isOver) return true;
   const ended_ms = call.ended_ms ?? call.result?.written_ms ?? call.asked_ms;
   out.agent(run, 'tool', ended_ms, RANK.tool_end, resultData(call));
   return false;
 }
 
-/** A run stops as its last message did, and after one that asked for tools because a tool ended its turn: a yield. */
+/** A run stops as its last message did. If that message requested tools, a tool ended the run's turn: a yield. */
 function stopReason({ messages }: RunFacts): string | undefined {
   const last = text(messages.at(-1)?.stopReason);
   return last === 'toolUse' ? 'end_turn' : last;
@@ -140,14 +140,17 @@ function endData(run: RunFacts, session: Json): Json {
   }
 }
 
-/** An abort is told before the calls that it cancels: it is why they fail. */
+/** Reports an abort before the calls that it cancelled, since it is why they fail. */
 function rebuildAbort(run: RunFacts, ended_ms: number, out: Frames): void {
   const cancelled = [...run.calls.values()].filter(({ status }) => status === 'cancelled');
   const ts_ms = Math.min(ended_ms, ...cancelled.map((call) => call.ended_ms ?? ended_ms));
   out.agent(run, 'lifecycle', ts_ms, RANK.abort, { phase: 'end', aborted: true, status: 'cancelled' });
 }
 
-/** Whether a model call of the run was missed and is nowhere to be had: of a tool that does not exist only the result is kept. */
+/**
+ * Whether a model call of the run was missed and can't be recovered: for a call of a tool that does not exist only the result
+ * is stored.
+ */
 const lacksModelCall = ({ calls }: RunFacts, { since_ms, until_ms }: RebuildOptions): boolean =>
   [...calls.values()].some(
     ({ is_unasked, asked_ms }) => is_unasked === true && asked_ms >= since_ms && asked_ms <= until_ms,
@@ -179,21 +182,24 @@ function rebuildRun(
   return is_pending || (isUntold && !isOver);
 }
 
-/** Older events of a run are kept without what was asked of a tool and what came of it. */
+/** Whether the gateway has removed the arguments or the result from an event: it does so with the older events of a run. */
 const isThinned = ({ phase, args, result }: Json): boolean =>
   (phase === 'start' && args === undefined) || (phase === 'result' && result === undefined);
 
-/** Of such an event its time counts, which is exact; the rest the transcript has. */
+/** Takes only the time from such an event, which is exact; the transcript has the rest. */
 function readThinned(call: CallFacts | undefined, { phase }: Json, ts_ms: number): void {
   if (call === undefined) return;
   if (phase === 'start') call.started_ms = ts_ms;
   else call.ended_ms = ts_ms;
 }
 
-/** The id that OpenClaw gives to a call within another begins with that one's, shortened where it is long. */
+/** The id that OpenClaw gives to a nested call contains the id of the outer call, shortened if that is long. */
 const ID_WITHIN = /^tool_search_code:(.+):[^:]+:\d+$/;
 
-/** The call that this one was made within: its stored row tells, and before that is written its id, of a call that is known. */
+/**
+ * The call that a call is nested in: its stored row names it. Until that is written, its id does, if that contains the id of a
+ * known call.
+ */
 function outerCallId(call_id: string, calls: RunFacts['calls'], in_flight: Set<unknown>): string | undefined {
   const stored = calls.get(call_id)?.parent_call_id;
   if (stored !== undefined) return stored;
@@ -201,7 +207,7 @@ function outerCallId(call_id: string, calls: RunFacts['calls'], in_flight: Set<u
   return named !== undefined && (calls.has(named) || in_flight.has(named)) ? named : undefined;
 }
 
-/** The latest events of the run that goes on, as they were pushed but for one thing: they name no parent call. */
+/** Replays the latest events of the open run. They are as they were pushed, except that they name no parent call. */
 function replayInFlight(
   { in_flight }: SessionAnswers,
   runs: Map<string, RunFacts>,
@@ -227,13 +233,13 @@ function replayInFlight(
   }
 }
 
-/** What was asked, for the run that the message started. */
+/** Adds the input of a run, from the message that started it. */
 function rebuildInput(row: Json, runs: Map<string, RunFacts>, out: Frames): void {
   const run = runs.get(runOfInput(row) ?? '');
   if (run?.started_ms !== undefined) out.message(row, run.started_ms - 1);
 }
 
-/** Runs in which something happened since; rows reach further back than that. */
+/** Runs in which something happened since `since_ms`; the stored rows reach further back than that. */
 function runsSince(
   { activity, rows, in_flight, session }: SessionAnswers,
   { since_ms, open_run }: RebuildOptions,
@@ -249,7 +255,7 @@ function runsSince(
   ]);
 }
 
-/** Rebuilds what happened in one session, in the order in which it did. */
+/** Rebuilds what happened in one session, in order of time. */
 export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions): Rebuilt {
   const runs = readRuns(answers, options);
   const wanted = runsSince(answers, options);

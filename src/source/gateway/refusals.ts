@@ -1,7 +1,7 @@
 /**
- * Why a gateway can't be used, as a message for people: what is wrong, at which address, and what to do. None of these ends
- * the program, since each can be mended on the other side while it waits; some are not worth asking again for soon. What
- * they repeat of the gateway's words can be shown as it is: it is made so where it comes in.
+ * Why a gateway can't be used, as messages for the user: what is wrong, at which address, and what to do. None of these ends
+ * the program, since each can be fixed on the other side while the bridge waits; some are not worth retrying soon. Text from
+ * the gateway in them has already been made safe to show (`shown.ts`).
  */
 
 import { errorCode, errorReason } from '../../util/errors.js';
@@ -14,7 +14,7 @@ export interface Refusal {
   reason: RefusalReason;
   /** What is wrong, to be read after the gateway's address. */
   found: string;
-  /** What to do. */
+  /** What to do about it. */
   advice?: string;
   /** Both, as one sentence. */
   message: string;
@@ -37,7 +37,7 @@ export type RefusalReason =
   | 'busy'
   | 'refused';
 
-/** Refusals that somebody has to mend by hand. They are asked again for every 30 s, not with a growing wait. */
+/** Refusals that somebody has to fix by hand. They are retried every 30 s, without growing backoff. */
 const MENDED_BY_HAND: ReadonlySet<RefusalReason> = new Set([
   'token_missing',
   'token_refused',
@@ -66,7 +66,7 @@ const SET_PASSWORD =
 
 const TOO_OLD = 'update OpenClaw, or follow its transcript files with --from transcripts:DIR';
 
-/** What the gateway speaks decides who has to be updated. */
+/** The gateway's protocol version decides which side has to be updated. */
 function protocolMismatch({ details }: GatewayError): Refusal {
   const theirs = number(details.expectedProtocol);
   const found = `speaks protocol ${theirs ?? 'of another version'}, and the bridge ${PROTOCOLS.min} to ${PROTOCOLS.max}`;
@@ -76,7 +76,7 @@ function protocolMismatch({ details }: GatewayError): Refusal {
   return refusal('protocol_unsupported', found, 'update openclaw-otel-bridge');
 }
 
-/** What OpenClaw itself takes for the id of a request: anything else must not get into a command that a user copies. */
+/** OpenClaw's own format of request ids: nothing else may get into a command that a user copies. */
 const REQUEST_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 
 function pairingRequired({ details }: GatewayError): Refusal {
@@ -95,7 +95,7 @@ const missingScope = (scope: string): Refusal =>
     'use a token that has it, or pair this bridge as a device',
   );
 
-/** The scopes that a gateway granted do not let the bridge read. */
+/** The scopes that the gateway granted do not let the bridge read. */
 export const scopesCleared = (): Refusal => missingScope(READ_SCOPE);
 
 type Reader = (error: GatewayError) => Refusal;
@@ -105,7 +105,7 @@ const always =
   () =>
     refusal(reason, found, advice);
 
-/** By `details.code`, as observed on OpenClaw 2026.9.6 and as its documentation lists them. */
+/** By `details.code`, as observed on OpenClaw 2026.9.6 and as listed in its documentation. */
 const BY_CODE: Record<string, Reader> = {
   AUTH_TOKEN_MISMATCH: always('token_refused', 'refuses the token', SET_TOKEN),
   AUTH_TOKEN_MISSING: always('token_missing', 'wants a token', SET_TOKEN),
@@ -151,7 +151,7 @@ const BY_CODE: Record<string, Reader> = {
 
 const MAX_SHOWN = 200;
 
-/** Text of somebody else that goes on a terminal: short, and without control characters. */
+/** Makes foreign text safe for a terminal: short, and without control characters. */
 export const cleaned = (message: string): string =>
   message
     .replaceAll(/\p{Cc}/gu, ' ')
@@ -160,7 +160,7 @@ export const cleaned = (message: string): string =>
 
 const UNAVAILABLE = 'UNAVAILABLE';
 
-/** The codes that decide what is said; none of them is repeated. */
+/** Whether a code selects one of the messages here. Such a code is never shown. */
 export const isKnownCode = (code: string): boolean => code === UNAVAILABLE || Object.hasOwn(BY_CODE, code);
 
 const isAboutDevice = (code: string): boolean => code.startsWith('DEVICE_AUTH_');
@@ -181,12 +181,12 @@ export function describeError(error: GatewayError): Refusal {
   return refusal('refused', `refuses the connection: ${error.message} (${code})`);
 }
 
-/** The gateway itself while it starts, or a proxy whose gateway is away. */
+/** Sent by the gateway itself while it starts, or by a proxy whose gateway is down. */
 const UNREADY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 
 const CHECK_ADDRESS = 'check the address and what listens there';
 
-/** Why no WebSocket came about. */
+/** Why the WebSocket could not be opened. */
 export function describeFailure(error: unknown, http_status: number | undefined): Refusal {
   if (http_status === undefined) return describeSocketError(error);
   return UNREADY_STATUSES.has(http_status)
@@ -210,7 +210,7 @@ function describeSocketError(error: unknown): Refusal {
   return refusal('unreachable', `can't be reached: ${cleaned(errorReason(error))}`, advice);
 }
 
-/** It took the connection and then said nothing that a gateway would say. */
+/** The server accepted the connection and then sent nothing that a gateway would send. */
 export const silent = (seconds: number): Refusal =>
   refusal(
     'no_answer',
@@ -218,14 +218,14 @@ export const silent = (seconds: number): Refusal =>
     'check that an OpenClaw gateway listens there',
   );
 
-/** It took `connect` and answered with something else than a hello. */
+/** The server answered `connect` with something other than a hello. */
 export const notHello = (): Refusal =>
   refusal('not_a_gateway', 'answers in a way that no gateway does', CHECK_ADDRESS);
 
-/** The WebSocket's own words for a server that restarts, and for one that wants to be asked again later. */
+/** The WebSocket close codes of a server that restarts (1012), and of one that asks to be tried again later (1013). */
 const UNREADY_CODES: ReadonlySet<number> = new Set([1012, 1013]);
 
-/** It closed the connection before it had answered. */
+/** The server closed the connection before the handshake was complete. */
 export function closedEarly(code: number, reason: string): Refusal {
   const why = reason === '' ? '' : `, saying "${reason}"`;
   if (UNREADY_CODES.has(code)) return refusal('busy', `is not ready yet (code ${code}${why})`);

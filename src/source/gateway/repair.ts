@@ -1,8 +1,10 @@
 /**
- * Asks a gateway for what is missing of what it pushed: what was missed while nobody followed it, what it dropped, and what it
- * writes down late. Until the answers have gone out, what is pushed meanwhile waits.
+ * Backfills what is missing from the event stream: what was missed while no connection was open, frames that the gateway
+ * dropped, and what it stores late. Events that are pushed while the gateway is being asked are held back until the answers
+ * have been emitted.
  */
 import { counted } from '../../util/counted.js';
+import { errorReason } from '../../util/errors.js';
 import { type Json, object, text } from '../../util/json.js';
 import { type Asked, askForMissed } from './answers.js';
 import type { Connection } from './connection.js';
@@ -15,15 +17,17 @@ import { type Past, rebuildPast } from './past.js';
 import type { GatewayPosition, Progress } from './position.js';
 
 export interface Repair {
-  /** From now on everything is pushed: asks for what is missing from before. */
+  /** Everything from now on is pushed: asks for what is missing from before. */
   start(): void;
-  /** Frames were dropped before the one that comes now. */
+  /** Frames were dropped before the current one. */
   drop(): void;
-  /** Looks at what is pushed on the connection for what it shows to be missing. */
+  /** Checks a pushed frame for a session to ask about: its late data may be stored by now, or a run in it was not seen. */
   see(frame: EventFrame): void;
-  /** Asks once more what has happened in a session since then. */
+  /** Asks again what has happened in a session since `since_ms`. */
   askAbout(session_key: string, since_ms: number): void;
-  /** The connection has ended: what waited is missing, and what would have been pushed until the next one. */
+  /** Whether there is a gap that has not been filled yet. */
+  isBehind(): boolean;
+  /** The connection has ended: the held events are missing, and so is everything that is pushed until the next connection. */
   lose(reason: string): void;
 }
 
@@ -33,23 +37,26 @@ export interface RepairOptions {
   runs: OpenRuns;
   progress: Progress;
   gate: Gate;
-  /** The one that stands, if any. */
+  /** The open connection, if any. */
   connection(): Connection | undefined;
   /** Epoch milliseconds by the gateway's clock. */
   now(): number;
-  /** Gives out a line of the past, which does not wait. */
+  /** Emits a backfilled line, which is not held back. */
   add(line: string): void;
-  /** Told to the user. */
-  say(message: string): Promise<void>;
+  /** Reports a message to the user. */
+  say(message: string, is_behind: boolean): Promise<void>;
 }
 
-/** The session in which a call may have been written down just now. */
+/** Maximum number of sessions of which more data is expected. */
+const MAX_PENDING = 1_000;
+
+/** The session in which a call may just have been stored. */
 const settledSession = ({ event, payload }: EventFrame): string | undefined => {
   const told = object(payload);
   return event === 'session.message' || endsRun(told) ? text(told.sessionKey) : undefined;
 };
 
-/** What is told to the user of a gap that has been asked about. */
+/** The message to the user about a gap that has been asked about. */
 function describeFilled(
   stream: string,
   { reason, since_ms }: Gap,
@@ -66,16 +73,20 @@ function describeFilled(
 export function createRepair(options: RepairOptions): Repair {
   const { stream, runs, progress, gate, connection, now, add, say } = options;
   const gaps = createGaps(options.resume, progress, runs.open);
-  /** The connection on which the past is being asked for. */
+  /** The connection on which a backfill is running. */
   let asking: Connection | undefined;
-  /** Sessions that are asked about once more when something has been written down in them, and since when. */
+  /** Sessions to ask about again when the gateway has stored more of them, with the time to ask from, in epoch milliseconds. */
   const pending = new Map<string, number>();
-  /** Something has been written down in one of those, or a run has shown itself of which nothing had been seen. */
-  let is_settled = false;
-  /** From when on everything has been pushed. */
+  /** Pending sessions to ask about now. While the gateway is being asked also others, since the answers may make those pending. */
+  const settled = new Set<string>();
+  /** Pending sessions that are being asked about. */
+  let questioned: string[] = [];
+  /** The time since which everything has been pushed. */
   let live_since_ms = 0;
-  /** From when on the past has been asked for on this connection. */
+  /** The start of the earliest gap that this connection has been asked about; undefined before the first question. */
   let asked_since_ms: number | undefined;
+
+  const isBehind = (): boolean => gaps.missing() !== undefined;
 
   function rebuild(asked: Asked, { since_ms, open_runs }: Gap, is_restarted: boolean): Past {
     const floor_ms = progress.last()?.first_ms ?? since_ms;
@@ -83,8 +94,21 @@ export function createRepair(options: RepairOptions): Repair {
     return rebuildPast(asked, { ...times, open_runs, is_restarted });
   }
 
-  function give(past: Past, since_ms: number): void {
-    for (const key of past.pending) pending.set(key, since_ms);
+  function expectMore(key: string, since_ms: number): void {
+    pending.set(key, Math.min(since_ms, pending.get(key) ?? Infinity));
+    if (pending.size <= MAX_PENDING) return;
+    const [oldest = key] = pending.keys();
+    pending.delete(oldest);
+    settled.delete(oldest);
+  }
+
+  /** Ends a question: of the settled sessions, only pending ones remain. */
+  function endAsking(): void {
+    questioned = [];
+    for (const key of settled) if (!pending.has(key)) settled.delete(key);
+  }
+
+  function give(past: Past): void {
     for (const { payload } of past.events) runs.see(payload);
     for (const { line } of past.events) add(line);
     for (const line of past.rows) add(line);
@@ -95,34 +119,40 @@ export function createRepair(options: RepairOptions): Repair {
     asked_since_ms = Math.min(since_ms, asked_since_ms ?? Infinity);
     const asked = await askForMissed(open, { since_ms, also: Object.keys(runs.open) });
     if (connection() !== open) return;
-    // What was told just before the answers may have been written down just after them.
+    // What was pushed just before the answers may have been stored just after them.
     for (const { key, session } of asked.sessions) {
-      if (session.hasActiveRun === true) pending.set(key, since_ms);
+      if (session.hasActiveRun === true) expectMore(key, since_ms);
     }
     const past = rebuild(asked, missing, progress.last()?.boot_id !== open.hello.boot_id);
+    for (const key of past.pending) expectMore(key, since_ms);
     add(missedLine(missing, now(), past.unknown));
-    give(past, since_ms);
-    void say(describeFilled(stream, missing, asked.sessions.length, past, now()));
+    give(past);
+    endAsking();
     gaps.fill(missing);
+    void say(describeFilled(stream, missing, asked.sessions.length, past, now()), isBehind());
   }
 
   async function completePending(open: Connection): Promise<void> {
-    const since_ms = Math.min(...pending.values());
-    const keys = new Set(pending.keys());
-    pending.clear();
-    is_settled = false;
-    const asked = await askForMissed(open, { since_ms, only: keys });
+    const wanted = new Map([...pending].filter(([key]) => settled.has(key)));
+    const since_ms = Math.min(...wanted.values());
+    questioned = [...wanted.keys()];
+    settled.clear();
+    const asked = await askForMissed(open, { since_ms, only: new Set(wanted.keys()) });
     if (connection() !== open) return;
     const missing = { reason: 'known_in_part', since_ms, open_runs: runs.open };
-    give(rebuild(asked, missing, false), since_ms);
+    const past = rebuild(asked, missing, false);
+    for (const [key, since] of wanted) if (pending.get(key) === since) pending.delete(key);
+    for (const key of past.pending) expectMore(key, wanted.get(key) ?? since_ms);
+    give(past);
+    endAsking();
   }
 
-  /** Asks for the past while there is something to ask for, then lets go what waits. */
+  /** Backfills until no gap and no settled session is left, then releases the held events. */
   async function repair(open: Connection): Promise<void> {
     while (connection() === open) {
       const missing = gaps.missing();
       if (missing !== undefined) await fillGap(open, missing);
-      else if (is_settled) await completePending(open);
+      else if (settled.size > 0) await completePending(open);
       else {
         asking = undefined;
         progress.goOn();
@@ -130,7 +160,7 @@ export function createRepair(options: RepairOptions): Repair {
         return;
       }
     }
-    // What a connection held that broke meanwhile is asked for again on the next one.
+    // If the connection broke meanwhile, the next one asks again for what this one held back.
   }
 
   function ask(): void {
@@ -140,17 +170,20 @@ export function createRepair(options: RepairOptions): Repair {
     if (asking === open) return;
     asking = open;
     progress.stand();
-    // What is thrown is a fault of the bridge's own: the next connection begins anew, and other sources are not held up.
-    void repair(open).catch(open.close);
+    // An exception is a bug in the bridge: the next connection starts over, and other sources are not affected.
+    void repair(open).catch((error) => {
+      void say(`asking ${stream} for what was missed failed: ${errorReason(error)}`, isBehind());
+      open.close();
+    });
   }
 
   function askAbout(session_key: string, since_ms: number): void {
-    pending.set(session_key, since_ms);
-    is_settled = true;
+    expectMore(session_key, since_ms);
+    settled.add(session_key);
     ask();
   }
 
-  /** A run that had begun when the gateway was asked, and was not in its answers yet. */
+  /** Asks about a run that had begun when the gateway was asked but was not in its answers yet. */
   function noticeUnseen(payload: Json): void {
     if (asked_since_ms === undefined) return;
     const session_key = runs.unseen(payload);
@@ -158,11 +191,11 @@ export function createRepair(options: RepairOptions): Repair {
   }
 
   function noticeSettled(frame: EventFrame): void {
-    if (pending.size === 0) return;
+    if (pending.size === 0 && asking === undefined) return;
     const session_key = settledSession(frame);
-    if (session_key === undefined || !pending.has(session_key)) return;
-    is_settled = true;
-    ask();
+    if (session_key === undefined) return;
+    if (asking !== undefined || pending.has(session_key)) settled.add(session_key);
+    if (pending.has(session_key)) ask();
   }
 
   function start(): void {
@@ -181,7 +214,11 @@ export function createRepair(options: RepairOptions): Repair {
       if (frame.event === 'agent') noticeUnseen(object(frame.payload));
     },
     askAbout,
+    isBehind,
     lose(reason) {
+      // These sessions are asked about on the next connection.
+      for (const key of questioned) settled.add(key);
+      endAsking();
       asking = undefined;
       asked_since_ms = undefined;
       gate.clear();

@@ -1,26 +1,26 @@
 /**
- * What a gateway says, as it may be shown: without the secrets that it was given, which it may repeat, without control
- * characters, and short. It is made so where it comes in, so that nobody who shows it has to think of that.
+ * Makes text from a gateway safe to show: without the secrets that the gateway was given and may repeat, without control
+ * characters, and short. This is done where the text comes in, so that no code that shows it has to care.
  */
 import { redact } from '../../util/redact.js';
 import type { GatewayError } from './frames.js';
 import type { Hello } from './handshake.js';
 import { cleaned, isKnownCode } from './refusals.js';
 
-/** Makes a text of the gateway one that may be shown. */
+/** Makes text from the gateway safe to show. */
 export type Shown = (text: string) => string;
 
-/** The secrets are those at the time of each call: a gateway may give a new one. */
+/** The secrets are read at each call: a gateway may issue a new one. */
 export const createShown =
   (secrets: readonly string[]): Shown =>
   (text) =>
-    // Before it is cut, so that no part of one stays.
+    // Before the text is cut, so that no part of a secret remains.
     cleaned(redact(text, secrets, '…'));
 
-/** A code that is known is read, never shown: it stays as it is, whatever the secret. */
+/** A known code is compared and never shown, so it stays unchanged even if a secret occurs in it. */
 const shownCode = (code: string, shown: Shown): string => (isKnownCode(code) ? code : shown(code));
 
-/** An error whose words may be shown. */
+/** An error whose texts are safe to show. */
 export function shownError({ code, message, details }: GatewayError, shown: Shown): GatewayError {
   const said = Object.entries(details).map(([name, value]) => [
     name,
@@ -29,7 +29,7 @@ export function shownError({ code, message, details }: GatewayError, shown: Show
   return { code: shownCode(code, shown), message: shown(message), details: Object.fromEntries(said) };
 }
 
-/** A hello of which may be shown what people are told: the version and the scopes. */
+/** A hello whose shown fields are safe: the version and the scopes. */
 export const shownHello = (hello: Hello, shown: Shown): Hello => ({
   ...hello,
   server_version: shown(hello.server_version),

@@ -1,6 +1,6 @@
 /**
- * What a sender is told, and how that is written: OTLP's own answers, in the encoding of the request. A sender sends again
- * what was answered by 429 or 503, or not at all; every other refusal is final to it.
+ * How a sender is answered: OTLP's own responses, in the encoding of the request. A sender retries after 429, 503 or no answer;
+ * every other refusal is final to it.
  */
 import { PbfWriter } from 'pbf';
 
@@ -11,16 +11,16 @@ export const CONTENT_TYPES: Record<Encoding, string> = {
   protobuf: 'application/x-protobuf',
 };
 
-/** By a status of HTTP, the code of `google.rpc.Status` that says the same. */
+/** The code of `google.rpc.Status` that corresponds to an HTTP status. */
 const RPC_CODES = { 400: 3, 404: 5, 405: 12, 413: 8, 415: 3, 429: 8, 503: 14 } as const;
 
-/** Why a request is not taken. */
+/** Why a request is refused. */
 export interface Refusal {
   status: keyof typeof RPC_CODES;
   message: string;
 }
 
-/** All of it was taken but for so many records. */
+/** The request was accepted, except for `rejected` of its records. */
 export interface Taken {
   rejected: number;
   message: string;
@@ -32,7 +32,7 @@ export interface Answer {
   body: string | Uint8Array;
 }
 
-/** By the status: what else the head of the answer says. Seconds, after which a request may come again. */
+/** Further response headers, by status. `retry-after` is in seconds. */
 const HEADERS: Partial<Record<Refusal['status'], Record<string, string>>> = {
   405: { allow: 'POST' },
   415: { 'accept-encoding': 'gzip' },
@@ -42,7 +42,7 @@ const HEADERS: Partial<Record<Refusal['status'], Record<string, string>>> = {
 
 export const refuse = (status: Refusal['status'], message: string): Refusal => ({ status, message });
 
-/** Whether the sender gives up what was refused so. */
+/** Whether the sender drops what was refused with this status. */
 export const isFinal = ({ status }: Refusal): boolean => ![429, 503].includes(status);
 
 export function answerTo(told: Refusal | Taken, encoding: Encoding): Answer {
@@ -53,7 +53,7 @@ export function answerTo(told: Refusal | Taken, encoding: Encoding): Answer {
   return { status, headers: { ...content_type, ...HEADERS[status] }, body };
 }
 
-/** `google.rpc.Status`. */
+/** Encodes a `google.rpc.Status`. */
 function writeStatus(status: { code: number; message: string }, encoding: Encoding): string | Uint8Array {
   if (encoding === 'json') return JSON.stringify(status);
   const pbf = new PbfWriter();
@@ -62,10 +62,10 @@ function writeStatus(status: { code: number; message: string }, encoding: Encodi
   return pbf.finish();
 }
 
-/** `ExportLogsServiceResponse`; empty where nothing was rejected. */
+/** Encodes an `ExportLogsServiceResponse`; empty if nothing was rejected. */
 function writeTaken(taken: Taken, encoding: Encoding): string | Uint8Array {
   const { rejected, message } = taken;
-  // 64-bit integers are texts in OTLP's JSON.
+  // OTLP's JSON has 64-bit integers as strings.
   const partial = { rejectedLogRecords: String(rejected), errorMessage: message };
   if (encoding === 'json') return JSON.stringify(rejected > 0 ? { partialSuccess: partial } : {});
   const pbf = new PbfWriter();

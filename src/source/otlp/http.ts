@@ -1,5 +1,5 @@
 /**
- * What comes by HTTP: which requests can be taken, as far as their head tells, and reading a body within bounds.
+ * The HTTP side: which requests can be accepted, as far as their headers show, and reading a body within limits.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -10,13 +10,13 @@ import { tooLarge } from './request.js';
 export const PATH = '/v1/logs';
 const OTHER_SIGNALS: readonly string[] = ['/v1/traces', '/v1/metrics'];
 
-/** The head of a request that can be taken. */
+/** What the headers of an acceptable request say about its body. */
 export interface Head {
   encoding: Encoding;
   is_packed: boolean;
 }
 
-/** `application/json; charset=utf-8` is JSON. */
+/** Ignores parameters: `application/json; charset=utf-8` is JSON. */
 export function encodingOf({ headers }: IncomingMessage): Encoding | undefined {
   const [type = ''] = (headers['content-type'] ?? '').toLowerCase().split(';', 1);
   return (['json', 'protobuf'] as const).find((encoding) => CONTENT_TYPES[encoding] === type.trim());
@@ -38,7 +38,7 @@ export function readHead(request: IncomingMessage, max_bytes: number): Head | Re
   return { encoding, is_packed: coding === 'gzip' };
 }
 
-/** Reads a body to its end, or until `take` gives a reason to take no more of it. */
+/** Reads a body to its end, or until `take` returns a reason to refuse it. */
 export function readBody(
   request: IncomingMessage,
   take: (bytes: number) => Refusal | undefined,
@@ -46,7 +46,7 @@ export function readBody(
   const chunks: Buffer[] = [];
   return new Promise((resolve) => {
     const drop = (refusal: Refusal): void => {
-      // The sender may look at the answer when it has sent everything: the rest is read, and thrown away.
+      // The sender may read the response only after it has sent everything, so the rest is read and discarded.
       request.removeAllListeners('data').resume();
       chunks.length = 0;
       resolve(refusal);
@@ -57,20 +57,20 @@ export function readBody(
       else drop(refusal);
     });
     request.on('end', () => resolve(Buffer.concat(chunks)));
-    // Nobody is there any more to be answered.
+    // Nobody is left to receive the response.
     for (const event of ['error', 'close'])
       request.on(event, () => resolve(refuse(503, 'the request broke off')));
   });
 }
 
-/** What is no HTTP is answered by 400. Who is too slow is not answered: a sender would give up what was answered by 408. */
+/** Answers 400 to what is not HTTP. A request that is too slow gets no answer: a sender would drop what was answered by 408. */
 export function onClientError(error: Error, socket: Duplex): void {
   const is_slow = errorCode(error) === 'ERR_HTTP_REQUEST_TIMEOUT';
   if (socket.writable && !is_slow) socket.write('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
   socket.destroy();
 }
 
-/** Resolves when the answer has left, or its connection has gone. */
+/** Sends a response; resolves when it has been sent, or its connection is gone. */
 export function say({ status, headers, body }: Answer, response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     if (response.destroyed) return resolve();

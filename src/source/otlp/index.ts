@@ -1,6 +1,6 @@
 /**
- * The source `otlp:HOST:PORT`: takes OTLP/HTTP log exports, as a Collector sends them, whose log records' bodies are lines of
- * events. A sender is answered when what it sent is kept, so that it can keep it until then.
+ * The source `otlp:HOST:PORT`: accepts OTLP/HTTP log exports, as a Collector sends them, whose log records have lines of events
+ * as their bodies. A sender is answered when what it sent is persisted, so that it can keep it until then.
  */
 import { once } from 'node:events';
 import type { Positions, Source } from '../../model/source.js';
@@ -16,13 +16,13 @@ import { createStreams } from './streams.js';
 
 export interface OtlpOptions {
   max_line_bytes: number;
-  /** The streams of an earlier process. */
+  /** Positions of the streams of an earlier process. */
   resume: Positions;
   bounds?: Partial<Bounds>;
   max_streams?: number;
 }
 
-/** What a Collector takes itself, unless it is told otherwise. */
+/** The Collector's own limit by default. */
 const MIN_BODY_BYTES = 20 * 1024 * 1024;
 const HELD_BODIES = 3;
 
@@ -38,10 +38,10 @@ function boundsFor(max_line_bytes: number): Bounds {
   };
 }
 
-/** Things that went wrong and are logged one by one. */
+/** Maximum number of problems that are logged one by one. */
 const MAX_WARNINGS = 20;
 
-/** Logs the first things that go wrong. Not awaited: nothing is read for it. */
+/** Logs the first problems. Not awaited, since no reading has to wait for it. */
 function createWarnings(name: string, push: Push): (what: string) => void {
   let count = 0;
   return (what) => {
@@ -52,7 +52,7 @@ function createWarnings(name: string, push: Push): (what: string) => void {
   };
 }
 
-/** Opening it throws a `SourceError` where the address is taken or not to be had. */
+/** Opening it throws a `SourceError` if the address is taken or not available. */
 export function createOtlpSource(
   name: string,
   address: { host: string; port: number },
@@ -72,7 +72,7 @@ export function createOtlpSource(
     const { server, stop: stopServer } = createLogsServer({
       bounds: { ...boundsFor(max_line_bytes), ...bounds },
       handOver,
-      // One that is to come again later is no news.
+      // A request that the sender will repeat is not worth a warning.
       onRefusal: (refusal) => {
         if (isFinal(refusal)) warn(`refused a request (${refusal.status}): ${refusal.message}`);
       },

@@ -1,6 +1,6 @@
 /**
- * Reads a request for logs in OTLP's JSON: 64-bit integers as text or as numbers, bytes in base64, null for what is absent,
- * unknown keys passed over. What is wrong in it is said with its place.
+ * Parses a logs request in OTLP's JSON: 64-bit integers as strings or numbers, bytes in base64, null for absent values, unknown
+ * keys ignored. Problems are reported with their place.
  */
 import { isUtf8 } from 'node:buffer';
 import { isObject, type Json } from '../../util/json.js';
@@ -16,10 +16,10 @@ import {
   type Value,
 } from './record.js';
 
-/** Is told what is wrong, and where; reading goes on, but what it gives is of no use. */
+/** Receives what is wrong, and where. Parsing continues, but its result is of no use. */
 type Wrong = (path: string, message: string) => void;
 
-/** Gives each record to `take`. Tells what is wrong where the bytes are no request; what was given is to be forgotten then. */
+/** Passes each record to `take`. Returns what is wrong if the bytes are not a request; what was passed must then be discarded. */
 export function readJson(bytes: Buffer, take: (record: SentRecord) => void): string | undefined {
   if (!isUtf8(bytes)) return 'not valid UTF-8';
   let request: unknown;
@@ -39,7 +39,7 @@ export function readJson(bytes: Buffer, take: (record: SentRecord) => void): str
 
 const isThere = (value: unknown): boolean => value !== undefined && value !== null;
 
-/** What is wrong within a part is told with the part's place before it. */
+/** Puts the place of a part before the paths of problems in it. */
 const within =
   (place: string, wrong: Wrong): Wrong =>
   (path, message) =>
@@ -83,14 +83,14 @@ function readOrigin(parent: Json, wrong: Wrong): OriginAttributes {
   return attributes;
 }
 
-/** Bytes are the lines themselves, and not a text in base64. */
+/** In a body of bytes, the decoded bytes are the lines, not their base64 string. */
 function readBody(record: Json, wrong: Wrong): Buffer {
   const { body } = record;
   if (isObject(body) && isThere(body.bytesValue)) return readBytes(body.bytesValue, within('body', wrong));
   return bodyOf(readValue(body, within('body', wrong), 0));
 }
 
-/** A value has one of these keys, or none of them where it is null. */
+/** A value has one of these keys, or none of them if it is null. */
 function readValue(any: unknown, wrong: Wrong, depth: number): Value {
   if (!isThere(any)) return null;
   if (depth > MAX_DEPTH) return refuse(wrong, '$', `nested deeper than ${MAX_DEPTH}`);
@@ -129,7 +129,7 @@ function readText(value: unknown, path: string, wrong: Wrong): string {
   return '';
 }
 
-/** JSON has no other way than a text for 64-bit integers, and for the numbers that are none. */
+/** JSON can have 64-bit integers, NaN and infinity only as strings. */
 function readNumber(value: unknown, path: string, wrong: Wrong): Value {
   const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
   if (typeof number === 'number' && (!Number.isNaN(number) || value === 'NaN')) return numberOf(number);

@@ -1,17 +1,17 @@
 /**
- * What becomes of one request: gathered from the receipts of its batches, so that its sender can be told.
+ * The outcome of one request, gathered from the receipts of its batches, for the answer to its sender.
  */
 import type { Receipt } from '../../model/source.js';
 import type { Taken } from './answers.js';
 import { describePlace, type SentRecord } from './record.js';
 
-/** Rejected records that are told one by one. */
+/** Maximum number of rejected records that are described one by one. */
 const MAX_TOLD = 5;
 
 export interface Outcome {
-  /** For a batch, of whose lines it is known which record each belongs to. */
+  /** Creates the receipt of a batch; `record_of` has the record that each of its lines belongs to. */
   receipt(record_of: ReadonlyMap<number, SentRecord>): Receipt;
-  /** Resolves when all batches are settled; undefined where not all of them are kept. */
+  /** Resolves when all batches are settled; undefined if not all of them are persisted. */
   settled(): Promise<Taken | undefined>;
 }
 
@@ -37,7 +37,7 @@ export function createOutcome(): Outcome {
         settle,
         reject({ line, path, message: what }) {
           const record = record_of.get(line);
-          // Of a record with several bad lines the first one is told.
+          // Of a record with several bad lines only the first one is reported.
           if (record === undefined || rejected.has(record)) return;
           rejected.add(record);
           if (told.length < MAX_TOLD) told.push(`${describePlace(record.place)}: ${path || '$'}: ${what}`);

@@ -1,6 +1,6 @@
 /**
- * Reads a request for logs in OTLP's protobuf: the fields that matter here, by their numbers in OpenTelemetry's
- * `logs_service.proto`, `logs.proto`, `resource.proto` and `common.proto`. All others are passed over.
+ * Parses a logs request in OTLP's protobuf: the fields that are needed here, by their numbers in OpenTelemetry's
+ * `logs_service.proto`, `logs.proto`, `resource.proto` and `common.proto`. All others are skipped.
  */
 import { PbfReader } from 'pbf';
 import {
@@ -15,28 +15,28 @@ import {
   type Value,
 } from './record.js';
 
-/** How a field is written: a number of 7 bits a byte, 8 bytes, or a length and as many bytes. */
+/** Wire types: an integer with 7 bits per byte, 8 bytes, or a length followed by that many bytes. */
 const VARINT = 0;
 const FIXED64 = 1;
 const BYTES = 2;
 
-/** Reads the value of a field, or leaves it to be passed over. */
+/** Reads the value of a field, or leaves it to be skipped. */
 type ReadField = (field: number, type: number) => void;
 
 type Take = (record: SentRecord) => void;
 
-/** Gives each record to `take`. Tells what is wrong where the bytes are no request; what was given is to be forgotten then. */
+/** Passes each record to `take`. Returns what is wrong if the bytes are not a request; what was passed must then be discarded. */
 export function readProtobuf(bytes: Buffer, take: Take): string | undefined {
   try {
     readRequest(new PbfReader(bytes), bytes.length, take);
     return undefined;
   } catch (error) {
-    // The library throws where bytes end too soon or make no sense.
+    // The library throws if the bytes end too soon or make no sense.
     return error instanceof Error ? error.message : String(error);
   }
 }
 
-/** The library checks no end: a message that has one elsewhere is cut off or broken. */
+/** The library does not check where a message ends: one that does not end at `end` is truncated or corrupt. */
 function readFields(pbf: PbfReader, end: number, read: ReadField): void {
   for (let field = pbf.nextField(end); field !== 0; field = pbf.nextField(end)) read(field, pbf.type);
   if (pbf.pos !== end) throw new Error(`a message does not end at byte ${end}`);
@@ -44,7 +44,7 @@ function readFields(pbf: PbfReader, end: number, read: ReadField): void {
 
 const readEnd = (pbf: PbfReader): number => pbf.readVarint() + pbf.pos;
 const readMessage = (pbf: PbfReader, read: ReadField): void => readFields(pbf, readEnd(pbf), read);
-/** A view, as what is read is a Buffer. */
+/** A view, since the input is a Buffer. */
 const readBytes = (pbf: PbfReader): Buffer => pbf.readBytes() as Buffer;
 const readText = (pbf: PbfReader): string => readBytes(pbf).toString();
 
@@ -89,7 +89,7 @@ function readValue(pbf: PbfReader, depth: number): Value {
   return value;
 }
 
-/** Texts and bytes are the lines themselves. */
+/** Strings and bytes are the lines themselves. */
 function readBody(pbf: PbfReader): Buffer {
   const start = pbf.pos;
   let lines: Buffer | undefined;
@@ -111,7 +111,7 @@ function readRecord(pbf: PbfReader): { own: OriginAttributes; body: Buffer } {
   return { own, body };
 }
 
-/** Of the messages that make up a resource with its records, the resource. */
+/** Reads only the resource of a `ResourceLogs` message. */
 function readResource(pbf: PbfReader, end: number): OriginAttributes {
   const attributes: OriginAttributes = new Map();
   readFields(pbf, end, (field, type) => {
@@ -141,7 +141,7 @@ function readScopeLogs(
   });
 }
 
-/** Twice, since the resource may come after its records. */
+/** Reads the message twice, since the resource may come after its records. */
 function readResourceLogs(pbf: PbfReader, resource: number, take: Take): void {
   const end = readEnd(pbf);
   const start = pbf.pos;

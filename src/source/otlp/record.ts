@@ -1,6 +1,6 @@
 /**
- * What is read of a log record that a sender gives: the line or lines that its body is, who it comes from, and where it
- * stands in its request. All else that OTLP has on a record says nothing that the line does not.
+ * What is read of a log record: the line or lines in its body, its sender, and its place in the request. Everything else that
+ * OTLP has on a record adds nothing to the line.
  */
 import { hash } from 'node:crypto';
 import { withoutControls } from '../../util/controls.js';
@@ -14,19 +14,19 @@ export interface Place {
 
 export interface SentRecord {
   place: Place;
-  /** Tells its sender from others: `host.name=a,log.file.name=events.ndjson`; empty where nothing does. */
+  /** Identifies the sender: `host.name=a,log.file.name=events.ndjson`; empty if no attribute does. */
   origin: string;
-  /** Lines of JSON; empty where it has no body. */
+  /** Lines of JSON; empty if the record has no body. */
   body: Buffer;
 }
 
-/** A value of OTLP's, as JSON has it: bytes are text in base64, and a number that JSON does not have is null. */
+/** An OTLP value as JSON has it: bytes are base64 strings, and a number that JSON lacks is null. */
 export type Value = string | number | boolean | null | Value[] | { [key: string]: Value };
 
-/** The attributes that tell who sent a record, of a resource or of a record; bounded, since only these are kept. */
+/** The attributes of a resource or a record that identify the sender. No others are stored, so their number is limited. */
 export type OriginAttributes = Map<string, string>;
 
-/** A process, a file, a connection. Their order is that of the origin's parts. */
+/** They identify a process, a file or a connection. The parts of an origin are in this order. */
 const ORIGIN_KEYS: ReadonlySet<string> = new Set([
   'service.namespace',
   'service.name',
@@ -46,16 +46,16 @@ const ORIGIN_KEYS: ReadonlySet<string> = new Set([
 /** A longer value is replaced by its hash: an origin is a name in logs and a key in memory. */
 const MAX_VALUE_LENGTH = 200;
 
-/** Deeper values are refused: whoever walks through them has a stack. */
+/** Deeper values are refused: they are read recursively, and the stack is limited. */
 export const MAX_DEPTH = 100;
 
 const textOf = (value: Value): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
-/** Keeps an attribute if it is one that tells who sent the record. */
+/** Stores an attribute if it is one that identifies the sender. */
 export function noteOrigin(attributes: OriginAttributes, key: string, value: Value): void {
   if (!ORIGIN_KEYS.has(key) || value === null) return;
   const text = textOf(value);
-  // It is written to logs, and must not reach a terminal as a command.
+  // It is written to logs, and must not reach a terminal as an escape sequence.
   const name = text.length > MAX_VALUE_LENGTH ? hash('sha256', text) : withoutControls(text);
   attributes.set(key, name);
 }
@@ -71,7 +71,7 @@ export function originOf(resource: OriginAttributes, own: OriginAttributes): str
 
 export const numberOf = (number: number): Value => (Number.isFinite(number) ? number : null);
 
-/** A list of keys and values is the object that its line would be; no value is no line. */
+/** A list of keys and values becomes the object that its line would be; null becomes no line. */
 export const bodyOf = (value: Value): Buffer => Buffer.from(value === null ? '' : textOf(value));
 
 export const describePlace = ({ resource, scope, record }: Place): string =>

@@ -1,5 +1,6 @@
 /**
- * From the bytes of a request to its log records, within bounds: unpacked no further than the bound, decoded whole or refused.
+ * From the bytes of a request to its log records, within limits: decompressed no further than the limit, and decoded whole or
+ * refused.
  */
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
@@ -9,7 +10,7 @@ import { readJson } from './json.js';
 import { readProtobuf } from './protobuf.js';
 import type { SentRecord } from './record.js';
 
-/** Each costs memory besides its bytes, of which it may have next to none. */
+/** Each record costs memory in addition to its bytes, of which it may have almost none. */
 export const MAX_RECORDS = 100_000;
 
 const READERS = { json: readJson, protobuf: readProtobuf };
@@ -19,7 +20,7 @@ export const tooLarge = (max_bytes: number): Refusal =>
 
 const unzip = promisify(gunzip);
 
-/** What was packed small may be large. */
+/** Decompresses a body within the limit: a small body may become a large one. */
 export async function unpack(body: Buffer, max_bytes: number): Promise<Buffer | Refusal> {
   try {
     return await unzip(body, { maxOutputLength: max_bytes });

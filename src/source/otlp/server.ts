@@ -1,6 +1,6 @@
 /**
- * The server: how many requests are held at a time, in what order they are handed over, and how it stops. Bodies are read
- * beside each other, but unpacked, decoded and handed over one at a time, in the order in which they were there.
+ * The HTTP server: how many requests are held at a time, in what order they are processed, and how it stops. Bodies are read
+ * concurrently, but decompressed, decoded and handed over one at a time, in the order in which they were complete.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -11,36 +11,39 @@ import type { SentRecord } from './record.js';
 import { decode, tooLarge, unpack } from './request.js';
 
 export interface Bounds {
-  /** Of one request, as it comes and unpacked. */
+  /** Limit for one request, as received and decompressed. */
   body_bytes: number;
-  /** Of all requests that have no answer yet. */
+  /** Limit for all requests together that have no answer yet. */
   held_bytes: number;
   held_requests: number;
-  /** How long a request may take to come. */
+  /** How long a request may take to arrive. */
   request_ms: number;
-  /** How long a stop waits for what is handed over. */
+  /** How long stopping waits for records that were handed over. */
   stop_ms: number;
 }
 
 export interface LogsServerOptions {
   bounds: Bounds;
-  /** Hands records over; what it gives resolves with what became of them, or undefined where they could not be kept. */
+  /** Hands records over; `settled` resolves with their outcome, or undefined if they could not be persisted. */
   handOver(records: SentRecord[]): Promise<{ settled: Promise<Taken | undefined> }>;
   onRefusal(refusal: Refusal): void;
 }
 
 export interface LogsServer {
-  /** To be told to listen. */
+  /** Not listening yet. */
   server: Server;
-  /** Takes no more, answers what has come, and closes every connection. */
+  /** Accepts no more, answers the requests that have arrived, and closes every connection. */
   stop(): Promise<void>;
 }
 
 const MAX_CONNECTIONS = 1024;
 const HEADERS_TIMEOUT_MS = 10_000;
-/** Collectors close an idle connection after 90 s; so nothing comes on one that is just being closed here. */
+/**
+ * Longer than the 90 s after which Collectors close an idle connection, so that no request arrives on one that is being closed
+ * here.
+ */
 const KEEP_ALIVE_MS = 120_000;
-/** How often it is looked for requests that are too slow. */
+/** How often to check for requests that are too slow. */
 const CHECK_INTERVAL_MS = 1_000;
 
 const FULL = refuse(429, 'too much is waiting here; send it again');
@@ -51,7 +54,7 @@ const STOPPING = refuse(503, 'the bridge is stopping; send it again');
 interface Exchange {
   bytes: number;
   is_read: boolean;
-  /** The first answer is the answer. */
+  /** Only the first call counts. */
   answer(told: Refusal | Taken): void;
   answered: Promise<void>;
 }
@@ -64,7 +67,7 @@ function createExchange(response: ServerResponse, encoding: Encoding): Exchange 
   return { bytes: 0, is_read: false, answer, answered };
 }
 
-/** Does one thing after the other, in the order in which they are given. */
+/** Runs jobs one after the other, in the order in which they are given. */
 function createTurns(): <T>(work: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve();
   return (work) => {
@@ -96,7 +99,7 @@ export function createLogsServer({ bounds, handOver, onRefusal }: LogsServerOpti
   }
 
   async function pass(body: Buffer, { encoding, is_packed }: Head, exchange: Exchange) {
-    // One that is unpacked may go over the bound; the next ones are sent away then.
+    // A decompressed body may go over the limit; then the next requests are refused.
     if (held_bytes > bounds.held_bytes) return FULL;
     const bytes = is_packed ? await unpack(body, bounds.body_bytes) : body;
     if (!Buffer.isBuffer(bytes)) return bytes;

@@ -1,6 +1,6 @@
 /**
- * From the log records of a request to batches of lines: one stream per sender, in the order of the request. A stream goes on
- * over requests and restarts, and ends when too many others have been heard since.
+ * Turns the log records of a request into batches of lines: one stream per sender, in the order of the request. A stream
+ * continues over requests and restarts, and ends when too many other senders have been heard from since.
  */
 import type { LineBatch, Positions } from '../../model/source.js';
 import { groupBy } from '../../util/group-by.js';
@@ -9,31 +9,31 @@ import { createLineSplitter, type Line, type LineSplitter } from '../lines.js';
 import { lineBatch } from '../reader.js';
 import type { SentRecord } from './record.js';
 
-/** Of each a decoder is kept. */
+/** A decoder is kept for each stream. */
 const MAX_STREAMS = 512;
 
-/** A batch is applied at one go, so that a large request is cut into several. */
+/** A batch is applied without a pause, so a large request is divided into several. */
 const MAX_BATCH_LINES = 1_000;
 const MAX_BATCH_BYTES = 1024 * 1024;
 
-/** What is split into lines at one go: they may be as many as it has bytes. */
+/** Bytes that are split into lines at a time: there may be as many lines as bytes. */
 const SLICE_BYTES = 64 * 1024;
 
-/** Where a stream goes on after a restart. */
+/** Where a stream resumes after a restart. */
 export interface StreamPosition {
   next_line: number;
-  /** When it was heard last, epoch milliseconds. */
+  /** When the sender was last heard from, epoch milliseconds. */
   heard_ms: number;
 }
 
 export interface Portion {
   batch: LineBatch;
-  /** By the line's number. */
+  /** The record of each line, by line number. */
   record_of: ReadonlyMap<number, SentRecord>;
 }
 
 export interface Streams {
-  /** To be iterated once, and before the next request is: a batch may be the last of a stream that nobody has gone on with. */
+  /** Iterate it once, and before that of the next request: a batch may be the last of a stream that is not in use any more. */
   portions(records: readonly SentRecord[]): Iterable<Portion>;
 }
 
@@ -43,7 +43,7 @@ export interface StreamsOptions {
   max_streams?: number;
 }
 
-/** A `name` is the source's; of the streams of an earlier process those heard last come last. */
+/** `name` is the source's. Streams of an earlier process are ordered by when they were last heard from. */
 export function createStreams(
   name: string,
   { max_line_bytes, resume, max_streams = MAX_STREAMS }: StreamsOptions,
@@ -51,7 +51,7 @@ export function createStreams(
   const createSplitter = (number = 1): LineSplitter =>
     createLineSplitter({ max_line_bytes, from: { number, is_too_long: false } });
 
-  /** In the order in which they were heard last. */
+  /** The one not heard from for longest first. */
   const open = new Map(
     Object.entries(resume)
       .map(([stream, position]): [string, Partial<StreamPosition>] => [stream, object(position)])

@@ -158,6 +158,8 @@ interface Following {
   batches: LineBatch[];
   lines: string[];
   said: string[];
+  /** Of each thing said: whether something was missing still. */
+  behind: boolean[];
   warned: string[];
   position(): GatewayPosition | undefined;
 }
@@ -166,6 +168,7 @@ function startFeed(resume?: GatewayPosition): Following {
   const batches: LineBatch[] = [];
   const lines: string[] = [];
   const said: string[] = [];
+  const behind: boolean[] = [];
   const warned: string[] = [];
   let position: GatewayPosition | undefined;
   const push = async (item: LineBatch | SourceStatus): Promise<void> => {
@@ -174,13 +177,17 @@ function startFeed(resume?: GatewayPosition): Following {
     for (const line of item.lines) if ('bytes' in line) lines.push(line.bytes.toString('utf8'));
     position = structuredClone(item.position as GatewayPosition | undefined) ?? position;
   };
-  const say = async (message: string): Promise<void> => void said.push(message);
+  const say = async (message: string, is_behind: boolean): Promise<void> => {
+    said.push(message);
+    behind.push(is_behind);
+  };
   const warn = async (message: string): Promise<void> => void warned.push(message);
   return {
     feed: createFeed({ stream: 'ws://test', push, resume, say, warn }),
     batches,
     lines,
     said,
+    behind,
     warned,
     position: () => position,
   };
@@ -258,6 +265,25 @@ describe.each(['tools', 'spawn', 'abort'] as const)('%s', (scenario) => {
       vi.setSystemTime((pushed[to] ?? pushed.at(-1)!).rx);
       await follow(following, connect(gateway));
       await pushFrames(following, pushed.slice(to));
+      await askedOnTheSide();
+      expectWhole(scenario, following.lines);
+    },
+  );
+
+  property.prop({ gap: gaps(scenario) }, { numRuns: 15 })(
+    'whole after a bridge that slept got the first of what it missed, and lost the connection',
+    async ({ gap: [from, to] }) => {
+      vi.setSystemTime(pushed[0]!.rx - 1_000);
+      const gateway = createGateway(scenario);
+      const following = startFeed();
+      const line = connect(gateway);
+      await follow(following, line);
+      await pushFrames(following, pushed.slice(0, from));
+      vi.setSystemTime(pushed.at(-1)!.rx + 60_000);
+      await pushFrames(following, pushed.slice(from, to), from + 1);
+      line.end();
+      await settle();
+      await follow(following, connect(gateway));
       await askedOnTheSide();
       expectWhole(scenario, following.lines);
     },
@@ -601,6 +627,18 @@ test('a fault in what is made of the answers ends the connection, and the gap is
   await follow(following, connect(gateway));
   await askedOnTheSide();
   expectWhole('tools', following.lines);
+});
+
+test('that it is followed again is told as behind until it has told what was missed', async () => {
+  const { gateway, following } = await cutAfter(20);
+  const behind: boolean[] = [];
+  const { line, answer } = connectSlowly(gateway, 'sessions.list');
+  void following.feed.follow(line.open, new AbortController().signal, (is_behind) => behind.push(is_behind));
+  await settle();
+  expect(behind).toEqual([true]);
+  answer();
+  await askedOnTheSide();
+  expect(following.behind).toEqual([false]);
 });
 
 test('a gateway that is busy is asked again', async () => {
