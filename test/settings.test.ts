@@ -205,7 +205,7 @@ describe('a diagnosis', () => {
       'top level',
       'to',
     ]);
-    expect(problems[2]).toMatch(/Unrecognized keys: "spede", "too"/);
+    expect(problems[2]).toMatch(/there is no key "spede" and no key "too" \(known: from, to,/);
     expect(settings).toMatchObject({ drain: 10, speed: 2, gateway: {}, records: [], strict: true });
     expect(settings.gateway).not.toHaveProperty('token');
   });

@@ -3,14 +3,15 @@
  */
 import { z } from 'zod';
 
-const quoted = (names: readonly string[]): string => names.map((name) => `"${name}"`).join(', ');
+const unknown = (keys: readonly string[]): string =>
+  `there is no key ${keys.map((key) => `"${key}"`).join(' and no key ')}`;
 
 /** An object that rejects unknown keys; the error lists the known ones. */
 export const strictSettings = <S extends z.ZodRawShape>(shape: S) =>
   z.strictObject(shape, {
     error: (issue) =>
       issue.code === 'unrecognized_keys'
-        ? `there is no key ${quoted(issue.keys as string[])} (known: ${Object.keys(shape).join(', ')})`
+        ? `${unknown(issue.keys as string[])} (known: ${Object.keys(shape).join(', ')})`
         : undefined,
   });
 

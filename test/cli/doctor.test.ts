@@ -267,7 +267,7 @@ test('transcripts of an OpenClaw that writes them, and one that does not', async
   const none = await examine(args, { OPENCLAW_STATE_DIR: state });
   expect(none.of('OpenClaw files')).toMatchObject({
     level: 'ok',
-    found: `no transcripts in ${join(state, 'agents')}: OpenClaw 2026.9 keeps none, its gateway tells all`,
+    found: `no transcripts in ${join(state, 'agents')}: OpenClaw 2026.9 keeps none, and its gateway has everything`,
   });
   mkdirSync(sessions);
   for (const name of ['a.jsonl', 'b.jsonl', 'sessions.json']) writeFileSync(join(sessions, name), '');

@@ -34,7 +34,7 @@ export function checkTranscripts(env: Readonly<Record<string, string | undefined
     const count = counts.reduce((total, each) => total + each, 0);
     return count > 0
       ? ok(NAME, `${counted(count, 'transcript')} in ${agents}`)
-      : ok(NAME, `no transcripts in ${agents}: OpenClaw 2026.9 keeps none, its gateway tells all`);
+      : ok(NAME, `no transcripts in ${agents}: OpenClaw 2026.9 keeps none, and its gateway has everything`);
   } catch (error) {
     return warning(
       NAME,
