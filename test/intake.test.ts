@@ -52,7 +52,7 @@ describe('any chunking gives the same tree', () => {
     expect(readChunks(cutAt(gateway, places)).events).toEqual(readChunks([gateway]).events);
   });
 
-  test('for single bytes', () => {
+  test('byte by byte', () => {
     const bytes = Array.from(catalog, (_, index) => catalog.subarray(index, index + 1));
     expect(readChunks(bytes).events).toEqual(readChunks([catalog]).events);
   });

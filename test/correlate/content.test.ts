@@ -59,7 +59,7 @@ describe('a private key', () => {
     expect(prepareContent(`before ${key} after`, 1_000)?.text).toBe(expected);
   });
 
-  test('longer than the examined text is redacted to the end of that text', () => {
+  test('that is longer than the examined text is redacted up to the end of that text', () => {
     expect(redactedHead(`before ${begin}${body.repeat(10)}${end} after`, 1_000)).toBe('before [redacted]');
   });
 });
@@ -223,7 +223,7 @@ describe('content of spans', () => {
     expect(call?.attributes['openclaw.output.size_bytes']).toBe(20);
   });
 
-  test('has the total size of all pieces of a reasoning text', () => {
+  test('includes the total size of all pieces of a reasoning text', () => {
     const story = { session_key: 's', run_id: 'r', response_id: 'x' };
     const told = [
       { type: 'llm.reasoning', ts: 1, ...story, text: 'The lög ' },

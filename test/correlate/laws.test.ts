@@ -189,7 +189,7 @@ describe('captures', () => {
   );
 
   test.prop([told, pauses, moves], RUNS)(
-    'a restored correlator forgets what it would have forgotten without a restart',
+    'a restored correlator with tiny limits forgets what it would have forgotten without a restart',
     (events, pause_ms, next) => expectUndisturbed(playOf(events, pause_ms, TINY), next),
   );
 

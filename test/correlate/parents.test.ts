@@ -110,7 +110,7 @@ describe('an event about a sub-agent whose run is not open yet', () => {
     expectEnded(play([...before, second, end, ...after]));
   });
 
-  test('ends that run if the run before it has ended', () => {
+  test('ends the run that it names if the run before that has ended', () => {
     const end = at(1_900, 'subagent.finished', X, 'c2', boom);
     const events = [finished(1_000, X, 'c1'), second, end, finished(4_000, SESSION, 'r')];
     expectEnded(play([...before, ...events]), 1_000);
@@ -133,7 +133,7 @@ describe('an event about a sub-agent whose run is not open yet', () => {
     });
   });
 
-  test('is a span event of that run', () => {
+  test('is a span event of the run that it names', () => {
     const output = at(1_900, 'subagent.output', X, 'c2', { output: 'o' });
     const given = play([...before, second, output, finished(2_000, X, 'c2'), ...after]);
     expect(runOf(given, 'c1')?.events).toEqual([]);
@@ -249,7 +249,7 @@ describe('a child that names only its parent session', () => {
     expect(parentsOf(playAtOnce(events))).toEqual({ c1: undefined, r2: undefined });
   });
 
-  test('is placed under a run that began with it by a clock that is up to 1 s ahead', () => {
+  test('is placed under a run that began at the same time, by a clock that is up to 1 s ahead', () => {
     const events = [started(1_900, SESSION, 'r2'), ...child, finished(3_100, SESSION, 'r2')];
     expect(parentsOf(play(events))).toEqual({ c1: 'r2', r2: undefined });
   });
@@ -316,7 +316,7 @@ describe('a child that names only its parent session', () => {
   });
 });
 
-describe('a sub-agent whose parent nothing names', () => {
+describe('a sub-agent whose parent is not named', () => {
   const told = [
     started(0, SESSION, 'r1'),
     started(10, X, 'c1'),

@@ -95,7 +95,7 @@ describe('closing a source', () => {
   test.each([
     ['before it is opened', 'stdin'],
     ['while it is opened', 'listen:tcp:0'],
-  ])('ends its iteration if it is closed %s', async (state, name) => {
+  ])('%s ends its iteration', async (state, name) => {
     const source = sourceNamed(name);
     if (state === 'before it is opened') await source.close();
     const opening = source.open();

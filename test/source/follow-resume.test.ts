@@ -225,7 +225,7 @@ describe('after a restart', () => {
   test.each<[string, (path: string) => void]>([
     ['gone', (path) => rmSync(path)],
     ['truncated', (path) => truncateSync(path)],
-    ['rewritten, and not shorter', (path) => writeFileSync(path, 'others!!and then some\n')],
+    ['rewritten to at least the same length', (path) => writeFileSync(path, 'others!!and then some\n')],
   ])(
     'a file that is %s is reported, its stream ends, and the path is read from its start',
     async (_state, change) => {

@@ -58,7 +58,7 @@ describe('a followed file', () => {
     expect(delays_ms[10]).toBeLessThan(50);
   });
 
-  test('gives lines found by polling if the system does not report them', async () => {
+  test('finds lines by polling if the system does not report them', async () => {
     const directory = temporaryDirectory();
     mkdirSync(join(directory, 'elsewhere'));
     const target = join(directory, 'elsewhere', 'events.ndjson');

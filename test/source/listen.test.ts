@@ -136,8 +136,8 @@ describe('producers', () => {
   });
 });
 
-describe('the address', () => {
-  test('of a socket is a file that only its owner can access, whatever the umask, and is removed on close', async () => {
+describe('the address to listen on', () => {
+  test('is a socket file that only its owner can access, whatever the umask, and that is removed on close', async () => {
     const directory = temporaryDirectory();
     const path = join(directory, 'in.sock');
     const umask = process.umask(0);
@@ -175,7 +175,7 @@ describe('the address', () => {
     expect(await puller.lines(1)).toEqual(['one']);
   });
 
-  test('replaces a socket on which nobody answers', async () => {
+  test('may be a socket on which nobody answers, which is replaced', async () => {
     const directory = temporaryDirectory();
     const [path, stale] = [join(directory, 'in.sock'), join(directory, 'stale.sock')];
     const server = createServer();
