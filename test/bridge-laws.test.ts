@@ -1,6 +1,6 @@
 /**
- * Nothing lost, as a law: whatever is told, wherever the bridge is killed, whatever of its writes had reached the disk by then,
- * and however the backend behaves, the backend ends up with what one undisturbed bridge sends of the lines that survived.
+ * Nothing is lost, as a law: whatever the events are, wherever the bridge is killed, whichever of its writes had reached the disk
+ * by then, and however the backend behaves, the backend ends up with what one undisturbed bridge sends for the surviving lines.
  */
 import { fc, test } from '@fast-check/vitest';
 import { pino } from 'pino';
@@ -30,7 +30,7 @@ const KEEP_INTERVAL_MS = 250;
 
 type Encoding = EndpointConfig['encoding'];
 
-/** `encoding`: what it is thought to take. */
+/** `encoding`: the one that the backend is assumed to accept. */
 function configFor(encoding: Encoding): DestinationConfig {
   const endpoint = (signal: string): EndpointConfig => ({
     url: `http://127.0.0.1:1/v1/${signal}`,
@@ -53,7 +53,7 @@ function configFor(encoding: Encoding): DestinationConfig {
 // biome-ignore lint/suspicious/noExplicitAny: OTLP/JSON as it came
 type Json = any;
 
-/** What a backend has taken: spans and logs by what they are, and the sums of what was measured. */
+/** A backend that records what it accepts: spans by id, distinct log records, and the sums of measurements. */
 function createBackend() {
   const spans = new Map<string, string>();
   const logs = new Set<string>();
@@ -65,7 +65,7 @@ function createBackend() {
   }
 
   function takeMetric({ name, sum, histogram }: Json): void {
-    // The bridge's own tell of a process.
+    // The bridge's own metrics are about a single process.
     if (name.startsWith('openclaw_otel_bridge.')) return;
     for (const point of [...(sum?.dataPoints ?? []), ...(histogram?.dataPoints ?? [])]) {
       const key = `${name} ${JSON.stringify(point.attributes)}`;
@@ -77,10 +77,10 @@ function createBackend() {
   return {
     spans,
     logs,
-    /** Rounded: the order of additions differs. */
+    /** Rounded, since the order of additions differs. */
     sums: () => Object.fromEntries([...sums].sort().map(([key, value]) => [key, Number(value.toFixed(6))])),
     take(body: string): void {
-      // A request that is repeated is the same to the byte.
+      // A repeated request has the same bytes.
       if (requests_seen.has(body)) return;
       requests_seen.add(body);
       const { resourceSpans = [], resourceLogs = [], resourceMetrics = [] }: Json = JSON.parse(body);
@@ -97,7 +97,7 @@ function createBackend() {
 
 type Backend = ReturnType<typeof createBackend>;
 
-/** A disk: of the writes that were not told to be written, a crash keeps the first so many. */
+/** A disk that writes when it is flushed. Of the unflushed writes a crash keeps the first `kept_writes`. */
 function createDisk() {
   let unflushed: { changes: Changes; done: (written: Written) => void }[] = [];
   let is_dead = false;
@@ -111,14 +111,14 @@ function createDisk() {
   }
 
   return {
-    /** What has reached it. */
+    /** The writes that have reached it. */
     written: inner,
     flush,
-    /** As a full one does. */
+    /** Rejects writes, as a full disk does. */
     refuse(count: number): void {
       for (const { done } of unflushed.splice(0, count)) done({ ok: false, message: 'full' });
     },
-    /** A store of one process. */
+    /** The store of one process. */
     open(): Store {
       is_dead = false;
       const write: Store['write'] = (changes) =>
@@ -139,7 +139,7 @@ function createDisk() {
 
 type Disk = ReturnType<typeof createDisk>;
 
-/** Time goes on: no two requests are of the same instant. */
+/** Advances the time, so that no two requests have the same timestamp. */
 function turn(): Promise<void> {
   vi.advanceTimersByTime(1);
   return new Promise((resolve) => setImmediate(resolve));
@@ -148,7 +148,7 @@ function turn(): Promise<void> {
 const SOURCE = 'unix:/agent.sock';
 const STREAM = 'connection';
 
-/** Batches are handed out one by one, by whoever plays the story. */
+/** A source whose batches are supplied one by one by the test. */
 function createFeed() {
   const waiting: LineBatch[] = [];
   let wake = (): void => undefined;
@@ -191,7 +191,7 @@ interface Clock {
   now_ms: number;
 }
 
-/** A bridge with its destination and metrics, in a process that can be killed; its backend takes JSON alone. */
+/** A bridge with its destination and metrics, in a process that can be killed; its backend accepts only JSON. */
 async function startLife(
   disk: Disk | undefined,
   backend: Backend,
@@ -234,7 +234,7 @@ async function startLife(
     now: () => clock.now_ms,
     ...(kept ? { keep: { kept, place: 'here', checkpoint_interval_ms, store_limit_bytes: 1e9 } } : {}),
   });
-  /** With a disk that writes all that it is given, and with time that goes on: what was taken apart waits for a checkpoint. */
+  /** Flushes the disk and advances the time until this is done: the parts of a divided request wait for a checkpoint. */
   async function withDisk(wanted: Promise<unknown>): Promise<void> {
     let is_done = false;
     const done = wanted.finally(() => {
@@ -269,7 +269,7 @@ async function startLife(
   };
 }
 
-/** How many batches have survived: those that a checkpoint holds, and the journal's tail. */
+/** The number of batches that survived: those in a checkpoint, and those in the journal after it. */
 function survivingIn({ written }: Disk): number {
   const position = openKept(written, 'run').positions[SOURCE]?.[STREAM];
   return position === undefined ? 0 : Number(position) + 1;
@@ -290,11 +290,11 @@ const move = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('kill' as const), kept_writes: fc.nat(3) }) },
 );
 
-/** The clock is where it was when a batch was there for the first time. */
+/** The time of the clock when a batch came for the first time. */
 const timeOf = (batches: AgentEvent[][], last: number): number =>
   Math.max(0, ...batches.slice(0, last + 1).flatMap((batch) => batch.map(({ ts }) => ts)));
 
-/** What one bridge that nothing happens to sends of these events. */
+/** The backend of one undisturbed bridge that reads these events. */
 async function undisturbed(batches: AgentEvent[][], more: Partial<LineBatch> = {}): Promise<Backend> {
   const backend = createBackend();
   const clock = { now_ms: 0 };
@@ -316,7 +316,7 @@ function expectSame(backend: Backend, expected: Backend): void {
 
 type Move = typeof move extends fc.Arbitrary<infer M> ? M : never;
 
-/** A bridge that is fed a story, and what can be done with it but for killing it. */
+/** A bridge that is fed a story, and the moves of a test. */
 async function startPlay(events: AgentEvent[], encoding: Encoding = 'json', checkpoint_interval_ms = 0) {
   const disk = createDisk();
   const backend = createBackend();
@@ -344,21 +344,21 @@ async function startPlay(events: AgentEvent[], encoding: Encoding = 'json', chec
       if (each.do === 'feed') feed(each.lines);
       else if (each.do === 'flush') disk.flush(each.writes);
       else if (each.do === 'backend') is_up = each.is_up;
-      // The time for answers to be written down, and for a checkpoint.
+      // Time enough to save answers, and for a checkpoint.
       else if (each.do === 'keep up') vi.advanceTimersByTime(KEEP_INTERVAL_MS);
     },
     kill: (kept_writes: number) => life.kill(kept_writes),
     async restart(): Promise<void> {
       life = await start();
     },
-    /** Feeds the rest, and looks at what the backend has. */
+    /** Feeds the rest, and checks what the backend has. */
     async finish(): Promise<void> {
       is_up = true;
       feed(Infinity);
       await life.finish();
       expectSame(backend, await undisturbed(batches));
       expect(life.pending()).toBe(0);
-      // Of what was answered no record is left, or it would be sent again by the next.
+      // No record of acknowledged data is left, or the next process would send it again.
       expect([...disk.written.entries(OUTBOX_PREFIX)]).toEqual([]);
     },
   };
@@ -367,14 +367,14 @@ async function startPlay(events: AgentEvent[], encoding: Encoding = 'json', chec
 const encodings = fc.constantFrom<Encoding>('json', 'protobuf');
 
 test.prop([requests, fc.array(move, { maxLength: 80 }), encodings], { numRuns: 60 })(
-  'whatever is killed when, and whatever it was thought to take, the backend has what survived, once',
+  'whenever the bridge is killed, and whichever encoding it tries first, the backend has what survived, once',
   async (events, moves, encoding) => {
     const play = await startPlay(events, encoding);
     for (const each of moves) {
       if (each.do !== 'kill') play.make(each);
       else {
         await play.kill(each.kept_writes);
-        // Of what was not on the disk nothing was sent: it is as if it had never been told.
+        // Nothing was sent of lines that were not on the disk: it is as if they had never come.
         play.batches.splice(survivingIn(play.disk));
         await play.restart();
       }
@@ -386,7 +386,7 @@ test.prop([requests, fc.array(move, { maxLength: 80 }), encodings], { numRuns: 6
 
 const ROUNDS_TO_RECOVER = 30;
 
-/** One write at a time is refused, most often one of a checkpoint, and the bridge is killed before it has taken many more. */
+/** Single writes fail, most often those of a checkpoint, and the bridge is killed before it has read many more lines. */
 const full_now_and_then = fc.array(
   fc.oneof(
     { weight: 3, arbitrary: move },
@@ -400,10 +400,10 @@ const full_now_and_then = fc.array(
 );
 
 test.prop([requests, full_now_and_then], { numRuns: 200 })(
-  'a disk that is full in between, at any of the writes, makes no difference once it can be written again',
+  'a disk that is full for a while, at any write, makes no difference once it can be written again',
   async (events, moves) => {
     const play = await startPlay(events);
-    // What is told of the bridge is written every second, and shows that it can be; then all is, at a checkpoint.
+    // The status record is written every second; once that succeeds, a checkpoint saves everything.
     const recover = async (): Promise<void> => {
       for (let round = 0; round < ROUNDS_TO_RECOVER; round++) {
         vi.advanceTimersByTime(KEEP_INTERVAL_MS);
@@ -427,7 +427,7 @@ test.prop([requests, full_now_and_then], { numRuns: 200 })(
 );
 
 single(
-  'what comes while the first checkpoint after a full disk is written survives as soon as what comes later',
+  'lines that come during the first checkpoint after a full disk survive no later than those that come after it',
   async () => {
     const events = [1, 2, 3].map(
       (number): AgentEvent => ({
@@ -451,14 +451,14 @@ single(
         await turn();
       }
     };
-    // What a start tells of itself is written.
+    // The status record of the start is written.
     await turns(1, Infinity);
     play.make({ do: 'feed', lines: 1 });
     await turn();
     play.disk.refuse(1);
     await turn();
     await passSecond();
-    // What is told of the bridge can be written: a checkpoint follows.
+    // The status record can be written: a checkpoint follows.
     await turns(1, 1);
     await turns(20, 0);
     play.make({ do: 'feed', lines: 1 });
@@ -474,13 +474,13 @@ single(
   },
 );
 
-/** Tells nothing of its identity: only that the same line has come before tells that it is the same one. */
+/** Removes what identifies the event, so that only an identical line shows that it is repeated. */
 function anonymous(event: AgentEvent): AgentEvent {
   const { seq: _seq, event_id: _event, response_id: _response, ...rest } = { response_id: '', ...event };
   return rest as AgentEvent;
 }
 
-/** More often killed than the bridge of the law before, since it has to be between an answer and what comes after it. */
+/** Kills the bridge more often than the law above, since that has to happen between an answer and what comes after it. */
 const sending = fc.array(
   fc.oneof(
     { weight: 12, arbitrary: move },
@@ -509,7 +509,7 @@ test.prop(
   ],
   { numRuns: 60 },
 )(
-  'a sender that keeps what is not answered loses nothing, and nothing counts twice',
+  'a sender that sends again what was not acknowledged loses nothing, and nothing counts twice',
   async (events, sizes, moves, lost_answers) => {
     const batches = inBatchesOf(sizes, events.map(anonymous));
     const disk = createDisk();

@@ -1,4 +1,4 @@
-/** What a bridge leaves to the next one, in what order it writes that down, and what it does where it can't. */
+/** What a bridge saves for the next one, in which order it is written, and what happens if it can't be written. */
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type BridgeParts, composeBridge } from '../src/bridge.js';
@@ -40,7 +40,7 @@ type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destin
 
 const MAX_BATCHES = 100_000;
 
-/** Has the next batch at once, until the event loop has gone round, or for so long that it never will. Counts them. */
+/** Always has another batch, until the event loop gets a turn or MAX_BATCHES have been read. Counts its batches. */
 function endlessSource() {
   let batches = 0;
   let is_over = false;
@@ -61,7 +61,7 @@ function endlessSource() {
   return { source, batches: () => batches };
 }
 
-/** As a start opens it: with what is in the store. */
+/** Opens the saved state in the store, as a start does. */
 const keepIn = (store: Store): Options => ({
   keep: {
     kept: openKept(store, 'run'),
@@ -93,7 +93,7 @@ async function runBridge(events: object[], position: unknown, options: Options =
   return merge(emitted);
 }
 
-/** Reads everything and then is gone, without a word. */
+/** Reads everything, and then stops without finishing. */
 async function killBridge(events: object[], position: unknown, options: Options): Promise<Emission> {
   const { bridge, emitted } = openBridge(events, position, options);
   await bridge.open();
@@ -112,7 +112,7 @@ const ENDED = [
   { name: 'invoke_agent main', start_ms: 1_000, end_ms: 3_000 },
 ];
 
-/** A store that takes writes when a test lets it. */
+/** A store whose writes wait until the test answers them. */
 function heldStore(inner: Store) {
   const waiting: ((written: Written) => void)[] = [];
   const store: Store = {
@@ -149,8 +149,8 @@ test('a run was not idle while the machine was asleep', async () => {
   expect(spans.some((span) => span.error)).toBe(false);
 });
 
-describe('what is kept', () => {
-  test('lets the next bridge go on with the runs that were open', async () => {
+describe('the saved state', () => {
+  test('lets the next bridge continue with the open runs', async () => {
     const store = createMemoryStore();
     const before = await runBridge(BEGIN, { at: 7 }, keepIn(store));
     expect(before.spans).toEqual([]);
@@ -161,9 +161,9 @@ describe('what is kept', () => {
   });
 
   test.each([
-    ['asked', { at: 7 }],
-    ['read', undefined],
-  ])('lets it go on also after hours, from a source that is %s', async (_, position) => {
+    ['asked for what was missed', { at: 7 }],
+    ['only read', undefined],
+  ])('lets the next bridge continue even after hours, with a source that is %s', async (_, position) => {
     const store = createMemoryStore();
     await runBridge(BEGIN, position, keepIn(store));
     const after = await runBridge(END, position, { ...keepIn(store), now: () => 1_000 + HOURS_MS });
@@ -171,16 +171,16 @@ describe('what is kept', () => {
     expect(after.spans.some((span) => span.error)).toBe(false);
   });
 
-  test('lets it go on also where the one before was killed: what it had read is applied again', async () => {
+  test('lets the next bridge continue after a kill: what had been read is applied again', async () => {
     const store = createMemoryStore();
     const before = await killBridge([...BEGIN, ...END], { at: 7 }, keepIn(store));
     const after = await runBridge([], { at: 8 }, keepIn(store));
     expect(after).toEqual(before);
-    // Once only: the checkpoint has all of it.
+    // Only once: now the checkpoint has all of it.
     expect((await runBridge([], { at: 8 }, keepIn(store))).logs).toEqual([]);
   });
 
-  test('has the last position of each stream, until that ends', async () => {
+  test('has the last position of each stream until the stream ends', async () => {
     const batch = (stream: string, position: unknown, end = false): LineBatch => ({
       kind: 'lines',
       stream,
@@ -215,14 +215,14 @@ describe('what is kept', () => {
     });
     await bridge.open();
     await bridge.read();
-    // As a crash would leave it, and as an end does.
+    // The positions are the same after a crash and after an orderly end.
     expect(openKept(store, 'run').positions).toEqual({ 'file:a': { 'a#2': 3 }, 'file:b': { b: 4 } });
     await bridge.finish(0);
     expect(openKept(store, 'run').positions).toEqual({ 'file:a': { 'a#2': 3 }, 'file:b': { b: 4 } });
   });
 });
 
-/** A store of which an earlier start has made all that is made once. */
+/** A store in which an earlier start has written everything that is written once. */
 function startedStore(): Store {
   const store = createMemoryStore();
   keepIn(store);
@@ -286,7 +286,7 @@ test('of what was answered nothing is sent a second time after a kill', async ()
 });
 
 describe('a start that fails', () => {
-  test('has written down what was answered, and closed what was open', async () => {
+  test('has saved the acknowledgements, and closed the sources that were open', async () => {
     const store = createMemoryStore();
     const before = openWithBackend(store, async () => UNREACHABLE, [sourceOf([...BEGIN, ...END], {})]);
     await before.open();
@@ -318,8 +318,8 @@ describe('a start that fails', () => {
   });
 });
 
-describe('the order of things', () => {
-  test('nothing that comes of a chunk is sent before the chunk is written down', async () => {
+describe('the order of writing and sending', () => {
+  test('nothing that is made from a chunk is sent before the chunk is written', async () => {
     const { store, answer, waiting } = heldStore(startedStore());
     const { bridge, emitted } = openBridge([...BEGIN, ...END], {}, keepIn(store));
     await bridge.open();
@@ -331,7 +331,7 @@ describe('the order of things', () => {
     expect(merge(emitted).spans).toMatchObject(ENDED);
   });
 
-  test('metrics are sent when the checkpoint that collected them is written down', async () => {
+  test('metrics are sent when the checkpoint that collected them is written', async () => {
     const { store, answer, waiting } = heldStore(startedStore());
     const said: string[] = [];
     const { destination } = createSink();
@@ -364,7 +364,7 @@ describe('the order of things', () => {
 });
 
 describe('a store that can not be written', () => {
-  test('is said, and holds nothing up; when it can be written again, all of it is', async () => {
+  test('is reported once and holds nothing up, and everything is saved when it can be written again', async () => {
     const inner = createMemoryStore();
     let is_full = true;
     const store: Store = {
@@ -432,12 +432,12 @@ test('a checkpoint of which any one write is refused counts for nothing: the nex
   expect(writes).toBeLessThan(9);
 });
 
-test('without a store what is open at the end is closed', async () => {
+test('without a store open runs and calls are closed at the end', async () => {
   const { spans } = await runBridge(BEGIN, {});
   expect(spans).toMatchObject([{ error: { type: 'shutdown' } }, { error: { type: 'shutdown' } }]);
 });
 
-test('what has ended is sent at the end, even where its start has not come; what goes on is left to the next start', async () => {
+test('at the end ended runs are sent even if their start has not come, and open runs are left to the next start', async () => {
   const store = createMemoryStore();
   const stdin = (events: object[]): Options => ({
     ...keepIn(store),
@@ -454,7 +454,7 @@ test('what has ended is sent at the end, even where its start has not come; what
   expect(after.spans[0]?.attributes['openclaw.run.id']).toBe('open');
 });
 
-test('without a store what a decoder held back comes at the end; with one it is left to the next start', async () => {
+test('events that a decoder held back are given at the end without a store, and left to the next start with one', async () => {
   const frame = (stream: string, data: object) => ({
     type: 'event',
     event: 'agent',
@@ -475,7 +475,7 @@ test('without a store what a decoder held back comes at the end; with one it is 
   expect(await logsOf(keepIn(createMemoryStore()))).toEqual(before);
 });
 
-test('while a source is lost that can be asked again, and until it has told what was missed, model calls wait for their reasoning tokens', async () => {
+test('model calls wait for reasoning tokens while a source is lost, and until it has reported what was missed', async () => {
   vi.useFakeTimers({ now: EVENT.ts });
   onTestFinished(() => void vi.useRealTimers());
   const { destination, emitted } = createSink();
@@ -520,7 +520,7 @@ test('while a source is lost that can be asked again, and until it has told what
   ]);
 });
 
-test('a source that always has more leaves everything else its turn', async () => {
+test('a source that always has another batch leaves the event loop its turns', async () => {
   const { source, batches } = endlessSource();
   const { bridge } = openBridge([], undefined, { sources: [source] });
   await bridge.open();

@@ -1,7 +1,6 @@
 /**
- * Whatever is captured and restored meanwhile, a stage does the same: random captures, each written down in pieces between
- * the steps and by and by, what may be ahead of the rest as soon as it is there, and crashes after which another process goes
- * on from what the store has.
+ * Checks that captures and restores do not change what a stage does. Captures happen at random and are written in pieces between
+ * the steps, early records as soon as they are available; after a crash another process continues from what the store has.
  */
 import fc from 'fast-check';
 import { expect } from 'vitest';
@@ -26,13 +25,13 @@ function apply(records: Records, changes: readonly RecordChange[]): void {
   }
 }
 
-/** What may be ahead of the rest, and then the rest. */
+/** Writes the records that may be written early, then the rest. */
 export function write(records: Records, capture: StagedCapture): void {
   apply(records, capture.takeAhead());
   apply(records, capture.take());
 }
 
-/** Captures at once, and writes that. */
+/** Completes a capture at once, and writes it. */
 export function save(stage: Stage, records: Records = new Map()): Records {
   const capture = stage.capture();
   capture.advance(Infinity);
@@ -72,7 +71,7 @@ export interface Play<S extends Stage> {
   step(stage: S, index: number): unknown;
 }
 
-/** Plays the steps with these moves among them; each step has to give what it gives where nothing is captured. */
+/** Plays the steps with these moves in between; each step must return what it returns when nothing is captured. */
 export function expectUndisturbed<S extends Stage>(play: Play<S>, next: fc.Stream<Move>): void {
   const plain = play.create();
   const wanted = Array.from({ length: play.length }, (_, index) => play.step(plain, index));

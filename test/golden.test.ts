@@ -1,5 +1,5 @@
 /**
- * Golden pairs: real recordings, and the trees and sums that they are. Each was checked by eye once, against the frames.
+ * Golden pairs: real recordings, and the trees and sums that they give. Each was checked by eye once, against the frames.
  */
 import { describe, expect, test } from 'vitest';
 import type { Emission, SpanRecord } from '../src/model/telemetry.js';
@@ -41,7 +41,7 @@ const VARYING = new Set([
   'gen_ai.operation.name',
 ]);
 
-/** One line a span, indented under its parent: name, times from the trace's start, ids, error, and what is special to it. */
+/** One line per span, indented under its parent: name, times from the trace's start, ids, error, links, events, attributes. */
 function drawSpans({ spans }: Emission): string {
   const ids = new Set(spans.map((span) => span.span_id));
   const start_ms = Math.min(...spans.map((span) => span.start_ms));

@@ -1,5 +1,5 @@
 /**
- * What the tests of decoding and correlating share: recordings to events, events to everything that is emitted.
+ * Shared by the tests of decoding and correlating: from recordings to events, and from events to everything that is emitted.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ import type { Destination } from '../src/model/delivery.js';
 import type { AgentEvent } from '../src/model/event.js';
 import type { Emission, SpanRecord } from '../src/model/telemetry.js';
 
-/** A time after everything that is recorded: when a replay happens. */
+/** A time after all recordings: the time of a replay. */
 export const NOW_MS = 1_800_000_000_000;
 
 export const fixture = (path: string): string => fileURLToPath(new URL(`fixtures/${path}`, import.meta.url));
@@ -21,7 +21,7 @@ export const readLines = (path: string): string[] =>
     .split('\n')
     .filter((line) => line !== '');
 
-/** The events of a recording; fails where a line is rejected. */
+/** The events of a recording. Throws if a line is rejected. */
 export function decodeLines(lines: string[], dialect: Dialect = 'auto'): AgentEvent[] {
   const sessions = readTranscriptIndex(
     JSON.parse(readFileSync(fixture('transcripts/sessions.json'), 'utf8')),
@@ -46,14 +46,14 @@ export const merge = (emissions: Emission[]): Emission => ({
   measurements: emissions.flatMap((each) => each.measurements),
 });
 
-/** Applies events at one instant and closes: what a replay does. */
+/** Applies all events at the same time and closes the correlator, as a replay does. */
 export function correlate(events: AgentEvent[], options: CorrelatorOptions = {}): Emission {
   const correlator = createCorrelator(options);
   const emissions = events.map((event) => correlator.apply(event, NOW_MS));
   return merge([...emissions, correlator.close(NOW_MS)]);
 }
 
-/** What a backend needs to draw the same tree: order and times aside. */
+/** Everything that a backend needs to draw the tree, except for order and times. */
 export const identities = (spans: SpanRecord[]): string[] =>
   spans.map((span) => [span.trace_id, span.span_id, span.parent_span_id ?? '-', span.name].join(' ')).sort();
 
@@ -62,7 +62,7 @@ export const sumOf = ({ measurements }: Emission, instrument: string): number =>
     .filter((each) => each.instrument === instrument)
     .reduce((total, { value }) => total + value, 0);
 
-/** A destination that takes everything at once, and what it was given. */
+/** A destination that accepts everything at once, and a list of what it was given. */
 export function createSink(): { destination: Destination; emitted: Emission[] } {
   const emitted: Emission[] = [];
   const nothing = async (): Promise<void> => undefined;

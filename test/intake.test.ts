@@ -1,5 +1,5 @@
 /**
- * From bytes to trees: any chunking of a file gives the same tree, and bad lines take nothing with them but themselves.
+ * From bytes to trees: any chunking of a file gives the same tree, and a bad line costs only itself.
  */
 import { readFileSync } from 'node:fs';
 import { fc, test as property } from '@fast-check/vitest';
@@ -30,7 +30,7 @@ function readChunks(chunks: Buffer[], max_line_bytes = MAX_LINE_BYTES) {
   return { events, problems, counts: intake.counts() };
 }
 
-/** Cuts bytes at these places. */
+/** Cuts bytes at the given offsets. */
 function cutAt(bytes: Buffer, places: number[]): Buffer[] {
   const cuts = [0, ...places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
   return cuts.slice(1).map((to, index) => bytes.subarray(cuts[index], to));
@@ -40,7 +40,7 @@ describe('any chunking gives the same tree', () => {
   const catalog = readFileSync(example('catalog.ndjson'));
   const gateway = readFileSync(fixture('gateway/ask.ndjson'));
 
-  property.prop([fc.array(fc.nat(), { maxLength: 200 })])('of catalog events', (places) => {
+  property.prop([fc.array(fc.nat(), { maxLength: 200 })])('for catalog events', (places) => {
     const { events, problems } = readChunks(cutAt(catalog, places));
     expect(problems).toEqual([]);
     expect(identities(correlate(events).spans)).toEqual(
@@ -48,11 +48,11 @@ describe('any chunking gives the same tree', () => {
     );
   });
 
-  property.prop([fc.array(fc.nat(), { maxLength: 200 })], { numRuns: 30 })('of gateway frames', (places) => {
+  property.prop([fc.array(fc.nat(), { maxLength: 200 })], { numRuns: 30 })('for gateway frames', (places) => {
     expect(readChunks(cutAt(gateway, places)).events).toEqual(readChunks([gateway]).events);
   });
 
-  test('of single bytes', () => {
+  test('byte by byte', () => {
     const bytes = Array.from(catalog, (_, index) => catalog.subarray(index, index + 1));
     expect(readChunks(bytes).events).toEqual(readChunks([catalog]).events);
   });
@@ -63,7 +63,7 @@ describe('bad lines', () => {
     JSON.stringify({ type: 'agent.started', ts: 1, session_key: 's', run_id });
   const bad: [string, string | Buffer, string][] = [
     ['broken JSON', '{"type":"agent.started",', 'f:2: $: not JSON'],
-    ['a text', '"agent.started"', 'f:2: $: not a JSON object'],
+    ['a string', '"agent.started"', 'f:2: $: not a JSON object'],
     ['null', 'null', 'f:2: $: not a JSON object'],
     ['an array', '[{"type":"agent.started"}]', 'f:2: $: not a JSON object'],
     ['invalid UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x7d]), 'f:2: $: not valid UTF-8'],
@@ -84,32 +84,35 @@ describe('bad lines', () => {
     ],
   ];
 
-  test.each(bad)('%s: named with its place and field, and the lines around it arrive', (_, line, start) => {
-    const bytes = Buffer.concat([
-      Buffer.from(`${good('a')}\n`),
-      Buffer.from(line),
-      Buffer.from(`\n${good('z')}\n`),
-    ]);
-    const { events, problems, counts } = readChunks([bytes]);
-    expect(events.map((event) => event.run_id)).toEqual(['a', 'z']);
-    expect(problems.map(describeProblem)).toEqual([expect.stringContaining(start)]);
-    expect(counts.lines).toBe(3);
-    expect(Object.values(counts.rejected)).toEqual([1]);
-  });
+  test.each(bad)(
+    '%s: reported with its place and field, and the lines around it are decoded',
+    (_, line, start) => {
+      const bytes = Buffer.concat([
+        Buffer.from(`${good('a')}\n`),
+        Buffer.from(line),
+        Buffer.from(`\n${good('z')}\n`),
+      ]);
+      const { events, problems, counts } = readChunks([bytes]);
+      expect(events.map((event) => event.run_id)).toEqual(['a', 'z']);
+      expect(problems.map(describeProblem)).toEqual([expect.stringContaining(start)]);
+      expect(counts.lines).toBe(3);
+      expect(Object.values(counts.rejected)).toEqual([1]);
+    },
+  );
 
   test.each([
     ['a BOM', `\ufeff${good('a')}\n`],
     ['CRLF', `${good('a')}\r\n`],
     ['no newline at the end', good('a')],
     ['empty lines', `\n\r\n${good('a')}\n\n`],
-    ['a null for what is optional', `${good('a').replace('}', ',"agent_id":null,"extra":null}')}\n`],
+    ['a null in an optional field', `${good('a').replace('}', ',"agent_id":null,"extra":null}')}\n`],
   ])('%s is no problem', (_, text) => {
     const { events, problems } = readChunks([Buffer.from(text)]);
     expect(events.map((event) => event.run_id)).toEqual(['a']);
     expect(problems).toEqual([]);
   });
 
-  test('unknown types are counted and passed over', () => {
+  test('unknown types are counted and ignored', () => {
     const { events, counts } = readChunks([Buffer.from(`{"type":"agent.dreamt","ts":1}\n${good('a')}\n`)]);
     expect(events).toHaveLength(1);
     expect(counts.ignored).toEqual({ unknown_type: 1 });
@@ -123,7 +126,7 @@ describe('bad lines', () => {
   });
 });
 
-describe('what a decoder holds back', () => {
+describe('an event that a decoder holds back', () => {
   const frame = (stream: string, data: object) => ({
     type: 'event',
     event: 'agent',
@@ -143,14 +146,14 @@ describe('what a decoder holds back', () => {
     return intake;
   }
 
-  test('comes when its stream ends', () => {
+  test('is given when its stream ends', () => {
     const intake = takeHeld();
     const events = intake.take({ kind: 'lines', stream: 'f', end: true, lines: [], arrival_ms: 0 });
     expect(events.map(({ type }) => type)).toEqual(['tool.output']);
     expect(intake.end()).toEqual([]);
   });
 
-  test('comes once, and is counted, when all streams end', () => {
+  test('is given once, and counted, when all streams end', () => {
     const intake = takeHeld();
     expect(intake.end().map(({ type }) => type)).toEqual(['tool.output']);
     expect(intake.end()).toEqual([]);
@@ -158,13 +161,13 @@ describe('what a decoder holds back', () => {
   });
 });
 
-test('a value that is nested deeper than could be written again is cut, and takes nothing with it', () => {
+test('a value that is nested too deep to be saved is cut, and nothing else is lost', () => {
   const of = { session_key: 'agent:main:s', run_id: 'r' };
   const output = `${'['.repeat(9_000)}1${']'.repeat(9_000)}`;
   const lines = [
     JSON.stringify({ type: 'agent.started', ts: NOW_MS, ...of }),
     JSON.stringify({ type: 'tool.call', ts: NOW_MS, ...of, call_id: 'known', tool: 'exec' }),
-    // Its call has not been seen: it waits as it is, with its run.
+    // Its call has not been seen, so the event itself is held in its run.
     `{"type":"tool.output","ts":${NOW_MS},"session_key":"agent:main:s","run_id":"r","call_id":"other","output":${output}}`,
   ];
   const { events, problems } = readChunks([Buffer.from(lines.join('\n'))]);

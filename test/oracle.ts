@@ -1,6 +1,6 @@
 /**
- * What a recording of the gateway says, counted straight from its frames by something that knows nothing of the decoder:
- * runs, calls, model calls and their tokens, who called whom, and the ids that follow from that by the published formula.
+ * The content of a gateway recording, counted directly from its frames and independently of the decoder: runs, calls, model calls
+ * and their tokens, who called whom, and the ids that follow from that by the published formula.
  */
 import { createHash } from 'node:crypto';
 import { readLines } from './helpers.js';
@@ -20,25 +20,25 @@ export interface OracleCall {
   tool: string;
   start_ms: number;
   end_ms: number;
-  /** The call that it was made in, where there is one. */
+  /** The call within which it was made, if any. */
   parent_call_id?: string;
   failed: boolean;
-  /** What a sub-agent that it spawns is called. */
+  /** The label of the sub-agent that it spawns. */
   label?: string;
-  /** The run that it has spawned. */
+  /** The run that it spawned. */
   child?: { run_id: string; session_key: string };
 }
 
 export interface Oracle {
   /** By run id. */
   runs: Map<string, OracleRun>;
-  /** By run id and call id, with a blank between. */
+  /** By run id and call id, separated by a space. */
   calls: Map<string, OracleCall>;
-  /** Those of the model, with usage. */
+  /** Messages of the model, with usage. */
   messages: Frame[];
-  /** The frames of model calls that began and have no message. */
+  /** The frames of model calls that began but have no message. */
   unstored: Frame[];
-  /** Reasoning tokens by message id, where the gateway was asked for them. */
+  /** Reasoning tokens by message id, as far as the gateway was asked for them. */
   reasoning: Map<string, number>;
 }
 
@@ -47,7 +47,7 @@ const isModelCall = (message: Frame): boolean =>
   message.provider !== 'openclaw' &&
   !(message.stopReason === 'aborted' && message.usage.totalTokens === 0);
 
-/** After a yield the gateway announces a model call that is never made. */
+/** Leaves out calls after a yield: the gateway announces one that is never made. */
 function findUnstored(frames: Frame[], messages: Frame[]): Frame[] {
   const yields = new Set<string>();
   const unstored: Frame[] = [];
@@ -132,7 +132,7 @@ export function lookAt(path: string): Oracle {
   };
 }
 
-/** What the model calls of a recording add up to; `undefined` where the recording does not say. */
+/** Sums over the model calls of a recording; `undefined` if the recording has no such numbers. */
 export interface Usage {
   input_tokens: number;
   output_tokens: number;
@@ -154,7 +154,7 @@ export function usageOf({ messages, reasoning }: Oracle): Usage {
   };
 }
 
-/** The UTF-8 bytes of a text behind their number as four bytes, the highest first. */
+/** The UTF-8 bytes of a text, prefixed with their number as four bytes, big-endian. */
 function frame(text: string): Buffer {
   const length = Buffer.alloc(4);
   length.writeUInt32BE(Buffer.byteLength(text));
@@ -176,27 +176,27 @@ export const spanId = (
   own_id = '',
 ): string => digest(kind, session_key, run_id, own_id).slice(0, 16);
 
-/** From a span's id to its parent's; the root's is `undefined`. */
+/** From span id to parent span id; `undefined` for the root. */
 export type Parents = Record<string, string | undefined>;
 
 export interface OracleTree {
   trace_id: string;
   parents: Parents;
-  /** From the span of a run that goes on with a request to those of the runs that it reports on. */
+  /** From the span id of an announce run to those of the runs that it reports on. */
   links: Record<string, string[]>;
   /** `parent → child` for each sub-agent, by their names, sorted. */
   edges: string[];
-  /** The spans of the calls that failed, sorted. */
+  /** The span ids of the calls that failed, sorted. */
   failed: string[];
 }
 
-/** The name of the agent that a session is of: a sub-agent's label, else the agent's id in the session's key. */
+/** The name of a session's agent: the label of a sub-agent, else the agent id in the session key. */
 function agentNames({ calls }: Oracle): (session_key: string) => string {
   const labels = new Map([...calls.values()].map(({ child, label }) => [child?.session_key, label]));
   return (session_key) => labels.get(session_key) ?? session_key.split(':')[1] ?? '';
 }
 
-/** Input and output tokens together. */
+/** The sum of input and output tokens, by agent name. */
 export function tokensByAgent(oracle: Oracle): Map<string, number> {
   const nameOf = agentNames(oracle);
   const tokens = new Map<string, number>();
@@ -207,7 +207,7 @@ export function tokensByAgent(oracle: Oracle): Map<string, number> {
   return tokens;
 }
 
-/** The tree of a recording that is one request. */
+/** The tree of a recording of a single request. */
 export function treeIn(oracle: Oracle): OracleTree {
   const { runs, calls } = oracle;
   const sessionOf = (run_id: string): string => runs.get(run_id)?.session_key ?? '';
@@ -245,14 +245,14 @@ export function treeIn(oracle: Oracle): OracleTree {
   };
 }
 
-/** The other runs that an announce run's id names, none inside another of them. */
+/** The other runs that the id of an announce run names, without those that are part of another's id. */
 function reportedOn(run_id: string, runs: Map<string, OracleRun>): string[] {
   if (!run_id.startsWith('announce:')) return [];
   const named = [...runs.keys()].filter((other) => other !== run_id && run_id.includes(other));
   return named.filter((id) => !named.some((other) => other !== id && other.includes(id)));
 }
 
-/** The run of the same session before this one. */
+/** The previous run of the same session. */
 function yieldedRun(run_id: string, runs: Map<string, OracleRun>): string {
   const of_session = [...runs]
     .filter(([, run]) => run.session_key === runs.get(run_id)?.session_key)
@@ -261,8 +261,8 @@ function yieldedRun(run_id: string, runs: Map<string, OracleRun>): string {
 }
 
 /**
- * The run of each model call with what tells it from others: its response, or its number in the run. Messages of protocol 3
- * do not name their run; its recordings have one.
+ * The run of each model call and its own id: that of its response or message, or its number in the run. Messages of protocol 3
+ * do not name their run, but its recordings have only one.
  */
 function modelCalls({ runs, messages, unstored }: Oracle): [run_id: string, own_id: string][] {
   const [only_run] = runs.keys();

@@ -1,4 +1,4 @@
-/** A set of texts that are known by their hashes: what was added is there, what was not is not, and a restart changes neither. */
+/** A set of texts that stores only their hashes: it knows the texts that were added and no others, also after a restart. */
 import { fc, test as property } from '@fast-check/vitest';
 import { expect, test } from 'vitest';
 import { addText, createIdSet, type IdSet } from '../../src/capture/id-set.js';
@@ -24,7 +24,7 @@ function open(records: Records): { set: IdSet; capture(): void } {
   };
 }
 
-// Ids as they come: counted up, random, long with one place that differs, and the same digits in another order.
+// Similar ids: counted up, padded, in hexadecimal, long with a difference in the middle, and almost all of one character.
 const LIKENESSES: Record<string, (number: number) => string> = {
   counted: (number) => `${number}`,
   padded: (number) => `run:${String(number).padStart(9, '0')}:agent.started`,
@@ -36,7 +36,7 @@ const LIKENESSES: Record<string, (number: number) => string> = {
 };
 
 for (const [likeness, textOf] of Object.entries(LIKENESSES))
-  test(`of 200,000 texts that are much alike each is new once (${likeness})`, () => {
+  test(`each of many similar texts is new once (${likeness})`, () => {
     const set = createIdSet();
     const count = likeness === 'zeros' ? 6_000 : 200_000;
     for (let number = 0; number < count; number++)
@@ -47,7 +47,7 @@ for (const [likeness, textOf] of Object.entries(LIKENESSES))
   });
 
 property.prop([fc.array(fc.tuple(fc.string({ unit: 'binary' }), fc.boolean()))])(
-  'a text is new exactly once, also after restarts',
+  'a text is new exactly once, also across restarts',
   (steps) => {
     const records: Records = new Map();
     const known = new Set<string>();
@@ -62,7 +62,7 @@ property.prop([fc.array(fc.tuple(fc.string({ unit: 'binary' }), fc.boolean()))])
   },
 );
 
-test('it forgets the oldest', () => {
+test('the oldest texts are forgotten', () => {
   const set = createIdSet();
   const add = (number: number): boolean => addText(set, `${number}`, KIND, 100);
   for (let number = 0; number < 1_000; number++) add(number);

@@ -24,7 +24,7 @@ function open(saved?: SavedRecord[], load = loadThing) {
   return { tracker, map, unusable };
 }
 
-test('a value that takes the place of another is there after a restart, whatever is written first', () => {
+test('a value that replaced another is there after a restart, whatever was written first', () => {
   const { tracker, map } = open();
   const records: Records = new Map();
   const set = (key: string): unknown => map.set(key, { key, number: tracker.next_number++, epoch: 0 });
@@ -38,14 +38,14 @@ test('a value that takes the place of another is there after a restart, whatever
   keys.forEach(set);
   capture(() => undefined);
   keys.forEach(set);
-  // What is about to change is written before the rest, and before what tells that the others are gone.
+  // Entries about to change are written before the rest, and before the removal of the entries that they replaced.
   capture(() => {
     for (const key of keys) map.get(key);
   });
   expect([...open(savedIn(records)).map.keys()].sort()).toEqual(keys.sort());
 });
 
-test('a record that is sound and says something else than is expected costs only itself', () => {
+test('an intact record with unexpected content costs only itself', () => {
   const { tracker, map } = open();
   const records: Records = new Map();
   const capture = (from: typeof map, by: typeof tracker): void => {

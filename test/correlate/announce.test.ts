@@ -1,4 +1,4 @@
-/** Runs that go on with a request: whatever comes first, they link to each run that they report on. */
+/** Announce runs, which continue a request: whatever comes first, they link to each run that they report on. */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect } from 'vitest';
 import { createCorrelator } from '../../src/correlate/index.js';
@@ -12,7 +12,7 @@ const ANNOUNCE = { session_key: SESSION, run_id: `announce:requester-settle:main
 const at = (ms: number, type: string, fields: any): AgentEvent =>
   ({ type, ts: NOW_MS + ms, ...fields }) as AgentEvent;
 
-/** A sub-agent's run of which only its parent session is known. */
+/** A sub-agent's run that names only its parent session. */
 const child = (run_id: string, ms: number): AgentEvent[] => {
   const own = { session_key: `agent:main:subagent:${run_id}`, run_id };
   return [
@@ -21,7 +21,7 @@ const child = (run_id: string, ms: number): AgentEvent[] => {
   ];
 };
 
-test('a run that reports on two links to both, also where one of them waits for its spawn', () => {
+test('a run that reports on two runs links to both, even if one of them waits for its spawn', () => {
   const parent = { session_key: SESSION, run_id: 'p' };
   const events = [
     at(0, 'agent.started', parent),
@@ -43,7 +43,7 @@ test('a run that reports on two links to both, also where one of them waits for 
   expect(announce?.parent_span_id).toBe(idOf('p'));
 });
 
-/** A request, its sub-agent that yields for one of its own, and the run in which the sub-agent goes on. */
+/** A request, its sub-agent that yields to one of its own, and the announce run in which that sub-agent continues. */
 function nested(): AgentEvent[] {
   const root = { session_key: SESSION, run_id: 'p' };
   const outer = { session_key: 'agent:main:subagent:o', run_id: 'o' };
@@ -71,9 +71,9 @@ const runsOf = (events: AgentEvent[]) =>
 describe.each([
   ['a story', nested()],
   ['a recording', decodeFile(fixture('gateway/spawn.ndjson'))],
-])('of %s', (_, events) => {
+])('parents and links of %s', (_, events) => {
   test.prop([fc.shuffledSubarray(events, { minLength: events.length })], { numRuns: 100 })(
-    'parents and links are the same in any order',
+    'are the same in any order',
     (mixed) => {
       expect(runsOf(mixed)).toEqual(runsOf(events));
     },

@@ -37,7 +37,7 @@ describe('redaction', () => {
     '{"input_tokens": 1234567, "max_tokens=100000": "tokenizer: cl100k_base"}',
     'run --max-tokens 100000 --no-password --with-token < token-file',
     'git@github.com:me/it.git http://127.0.0.1:8900/@me mailto:me@example.com',
-  ])('no secrets: %s', (text) => {
+  ])('leaves text without secrets unchanged: %s', (text) => {
     expect(redactByLook(text)).toBe(text);
   });
 });
@@ -59,12 +59,12 @@ describe('a private key', () => {
     expect(prepareContent(`before ${key} after`, 1_000)?.text).toBe(expected);
   });
 
-  test('that is longer than what is looked at is redacted as far as that goes', () => {
+  test('that is longer than the examined text is redacted up to the end of that text', () => {
     expect(redactedHead(`before ${begin}${body.repeat(10)}${end} after`, 1_000)).toBe('before [redacted]');
   });
 });
 
-describe('what failed', () => {
+describe('the error of a span', () => {
   const of = { ts: 1, session_key: 's', run_id: 'r' } as const;
   const error = { type: 'broken', message: 'it said sk-abcdefghijklmnopqrstuvwx' };
   const cases: [string, AgentEvent[]][] = [
@@ -86,7 +86,7 @@ describe('what failed', () => {
     ['a run', [{ ...of, type: 'agent.finished', status: 'error', error }]],
   ];
 
-  test.each(cases)('tells no secret: %s', (_, events) => {
+  test.each(cases)('contains no secret: %s', (_, events) => {
     const { spans } = correlate([{ ...of, type: 'agent.started' }, ...events]);
     expect(spans.flatMap((span) => span.error ?? [])).toEqual([
       { type: 'broken', message: 'it said [redacted]' },
@@ -94,15 +94,15 @@ describe('what failed', () => {
   });
 });
 
-describe('the cut', () => {
-  test('shows nothing of a secret that what is looked at ends in', () => {
+describe('cutting content', () => {
+  test('shows no part of a secret that the examined text ends in', () => {
     const secrets = 'password="correct horse battery staple"\n'.repeat(10_000);
     for (let max_bytes = 1_000; max_bytes < 1_040; max_bytes++)
       expect(redactedHead(`token=${'x'.repeat(10_500)} ${secrets}`, max_bytes)).not.toMatch(/horse|staple/);
   });
 
   property.prop([fc.string({ unit: 'grapheme' }), fc.nat(64)])(
-    'stays within its bytes, and splits no character',
+    'stays within the byte limit, and splits no character',
     (text, max) => {
       const part = cutUtf8(text, max);
       expect(Buffer.byteLength(part)).toBeLessThanOrEqual(max);
@@ -111,7 +111,7 @@ describe('the cut', () => {
     },
   );
 
-  test('a secret that is told in two pieces is one', () => {
+  test('redacts a secret that is split across two pieces of reasoning', () => {
     const common = { ts: 1, session_key: 's', run_id: 'r' } as const;
     const think = (text: string) => ({ ...common, type: 'llm.reasoning', response_id: 'x', text }) as const;
     const correlator = createCorrelator({ content: true });
@@ -141,7 +141,7 @@ describe('the cut', () => {
     );
   });
 
-  test('comes after redaction, so that half a secret is no secret that stays', () => {
+  test('happens after redaction, so that no half of a secret remains', () => {
     expect(prepareContent('key sk-abcdefghijklmnopqrstuvwx', 12)?.text).toBe('key [redacte');
     const content = prepareContent('token=abcdefghijklmnop', 12);
     expect(content?.text).toBe('token=[redac');
@@ -166,14 +166,14 @@ describe('messages of errors', () => {
     };
   }
 
-  test('are redacted and cut, the same on the span and on its record', () => {
+  test('are redacted and cut, in the same way on the span and in its log record', () => {
     const { span, log } = failTool(`token=abcdefghijklmnop ${'x'.repeat(2_000)}`);
     expect(span).toMatch(/^token=\[redacted\] x+$/);
     expect(span).toHaveLength(1_024);
     expect(log).toBe(span);
   });
 
-  test('are cut before they are redacted, however long they are', () => {
+  test('are cut before redaction, however long they are', () => {
     const replace = vi.spyOn(String.prototype, 'replace');
     onTestFinished(() => replace.mockRestore());
     failTool('-----BEGIN PRIVATE KEY-----\n'.repeat(37_449));
@@ -182,7 +182,7 @@ describe('messages of errors', () => {
     expect(Math.max(...lengths)).toBeLessThan(20_000);
   });
 
-  test('of a MiB of keys without an end come back short', () => {
+  test('that consist of a MiB of unterminated private keys become one short marker', () => {
     expect(failTool('-----BEGIN PRIVATE KEY-----\n'.repeat(37_449))).toEqual({
       span: '[redacted]',
       log: '[redacted]',
@@ -190,7 +190,7 @@ describe('messages of errors', () => {
   });
 });
 
-test('the size of content is that of its bytes', () => {
+test('the size of content is its number of UTF-8 bytes', () => {
   expect(prepareContent('grüße', 100)).toEqual({ text: 'grüße', size_bytes: 7 });
 });
 
@@ -209,12 +209,12 @@ describe('content of spans', () => {
     for (const text of texts) expect(all).not.toContain(text);
   });
 
-  test('is there when asked for', () => {
+  test('is included when it is enabled', () => {
     const all = JSON.stringify(correlate(events, { content: true }).spans);
     for (const text of texts) expect(all).toContain(text);
   });
 
-  test('keeps its bound', () => {
+  test('is cut to its limit, with the size of the whole', () => {
     const { spans } = correlate(events, { content: true, content_max_bytes: 8 });
     const call = spans.find(
       (span) => span.attributes['gen_ai.tool.call.id'] === 'call-1' && span.name.endsWith('exec'),
@@ -223,7 +223,7 @@ describe('content of spans', () => {
     expect(call?.attributes['openclaw.output.size_bytes']).toBe(20);
   });
 
-  test('the size of reasoning text is that of all its pieces', () => {
+  test('includes the total size of all pieces of a reasoning text', () => {
     const story = { session_key: 's', run_id: 'r', response_id: 'x' };
     const told = [
       { type: 'llm.reasoning', ts: 1, ...story, text: 'The lög ' },

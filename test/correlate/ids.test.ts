@@ -15,7 +15,7 @@ test('lengths count UTF-8 bytes', () => {
   expect(deriveSpanId('run', 'sé𝛼', 'r', '')).toBe('72da6bdbf9f56fe3');
 });
 
-test('parts are framed: moving a character from one to the next gives another id', () => {
+test('parts are length-prefixed: moving a character from one to the next gives another id', () => {
   expect(deriveSpanId('tool', 's', '12', '3')).not.toBe(deriveSpanId('tool', 's', '1', '23'));
 });
 
@@ -27,13 +27,13 @@ const part = fc.oneof(
 property.prop([
   fc.array(fc.tuple(fc.constantFrom('run', 'tool', 'chat'), part, part, part), { maxLength: 50 }),
   fc.infiniteStream(fc.nat()),
-])('an id is the same, whatever was asked for before', (ids, order) => {
+])('an id does not depend on the ids that were derived before', (ids, order) => {
   const places = ids.flatMap((_, at) => [at, order.next().value % ids.length, at]);
   for (const [kind, session_key, run_id, own_id] of places.flatMap((at) => (ids[at] ? [ids[at]] : [])))
     expect(deriveSpanId(kind, session_key, run_id, own_id)).toBe(spanId(kind, session_key, run_id, own_id));
 });
 
-test('a valid traceparent is read, anything else is passed over', () => {
+test('a valid traceparent is parsed, anything else is ignored', () => {
   const trace_id = '0af7651916cd43dd8448eb211c80319c';
   expect(parseTraceparent(`00-${trace_id}-b7ad6b7169203331-01`)).toEqual({
     trace_id,

@@ -1,6 +1,6 @@
 /**
- * Laws of the correlator, on random stories: what it gives out depends on what happened, and not on the order, the number of
- * times or the pieces in which it was told.
+ * Laws of the correlator, on random stories: what it emits depends on what happened, and not on the order of the events, on
+ * repetitions or on restarts.
  */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, vi } from 'vitest';
@@ -28,21 +28,24 @@ const OF_KIND: Readonly<Record<string, string[]>> = {
 const typesOf = (events: AgentEvent[], type: string): number =>
   events.filter((event) => event.type === type).length;
 
-describe('stories told in order', () => {
-  test.prop([requests], RUNS)('one span a run, a call and a model call; one trace a request', (events) => {
-    const { spans } = correlate(events);
-    const ofKind = (kind: string): number => spans.filter((span) => span.kind === kind).length;
-    expect(ofKind('run')).toBe(typesOf(events, 'agent.started'));
-    expect(ofKind('tool')).toBe(typesOf(events, 'tool.call'));
-    expect(ofKind('chat')).toBe(typesOf(events, 'llm.tokens'));
-    const roots = spans.filter((span) => span.parent_span_id === undefined);
-    expect(new Set(spans.map((span) => span.trace_id)).size).toBe(roots.length);
-    expect(roots).toHaveLength(
-      new Set(events.map((event) => event.session_key).filter((key) => !key.includes('subagent'))).size,
-    );
-  });
+describe('stories in order', () => {
+  test.prop([requests], RUNS)(
+    'give one span per run, tool call and model call, and one trace per request',
+    (events) => {
+      const { spans } = correlate(events);
+      const ofKind = (kind: string): number => spans.filter((span) => span.kind === kind).length;
+      expect(ofKind('run')).toBe(typesOf(events, 'agent.started'));
+      expect(ofKind('tool')).toBe(typesOf(events, 'tool.call'));
+      expect(ofKind('chat')).toBe(typesOf(events, 'llm.tokens'));
+      const roots = spans.filter((span) => span.parent_span_id === undefined);
+      expect(new Set(spans.map((span) => span.trace_id)).size).toBe(roots.length);
+      expect(roots).toHaveLength(
+        new Set(events.map((event) => event.session_key).filter((key) => !key.includes('subagent'))).size,
+      );
+    },
+  );
 
-  test.prop([requests], RUNS)('every parent is there, and begins no later than its child', (events) => {
+  test.prop([requests], RUNS)('have every parent, which begins no later than its child', (events) => {
     const { spans } = correlate(events);
     const byId = new Map(spans.map((span) => [span.span_id, span]));
     expect(byId.size).toBe(spans.length);
@@ -54,7 +57,7 @@ describe('stories told in order', () => {
     }
   });
 
-  test.prop([requests], RUNS)('reasoning counts once a call, however often it is told', (events) => {
+  test.prop([requests], RUNS)('count reasoning once per call, however often it is reported', (events) => {
     const calls = events.filter((event) => event.type === 'llm.tokens');
     const reasoned = calls.filter(
       (call) =>
@@ -73,25 +76,25 @@ describe('stories told in order', () => {
   });
 
   test.prop([requests], RUNS)(
-    'a log record for each event that is not a duplicate, partial outputs aside',
+    'give a log record for each event that is not a duplicate, except for partial outputs',
     (events) => {
       const partial = events.filter((event) => event.type === 'tool.output' && event.partial === true).length;
       expect(correlate(events).logs).toHaveLength(events.length - partial);
     },
   );
 
-  test.prop([requests], RUNS)('every log record points at a span', (events) => {
+  test.prop([requests], RUNS)('give only log records that refer to an existing span', (events) => {
     const { spans, logs } = correlate(events);
     const ids = new Set(spans.map((span) => `${span.trace_id} ${span.span_id}`));
     for (const log of logs) expect(ids).toContain(`${log.trace_id} ${log.span_id}`);
   });
 
-  test.prop([requests], RUNS)('every log record tells what tells its span from others', (events) => {
+  test.prop([requests], RUNS)('give log records with the attributes that identify their spans', (events) => {
     const { spans, logs } = correlate(events);
     const byId = new Map(spans.map((span) => [span.span_id, span]));
     for (const log of logs) {
       const span = byId.get(log.span_id);
-      // What is thought before the call's tokens come is not known to be of this model.
+      // Reasoning that comes before the tokens of its call is not yet known to be of this model.
       const isEarly = log.event_name === 'openclaw.llm_reasoning' && log.ts_ms < (span?.end_ms ?? 0);
       for (const name of isEarly ? OF_ANY : [...OF_ANY, ...(OF_KIND[span?.kind ?? ''] ?? [])])
         expect(`${log.event_name} ${name} ${log.attributes[name]}`).toBe(
@@ -114,19 +117,19 @@ describe('order', () => {
     }
   });
 
-  test.prop([shuffled], RUNS)('no order makes a run late that was not', ([, mixed]) => {
+  test.prop([shuffled], RUNS)('no order makes a run late', ([, mixed]) => {
     const runs = correlate(mixed).spans.filter(({ kind }) => kind === 'run');
     for (const { attributes } of runs) expect(attributes['openclaw.late']).toBeUndefined();
   });
 
-  test.prop([requests], RUNS)('children before parents give the same tree', (events) => {
+  test.prop([requests], RUNS)('the reverse order, children before parents, gives the same tree', (events) => {
     expect(identities(correlate(events.toReversed()).spans)).toEqual(identities(correlate(events).spans));
   });
 });
 
 describe('repetition', () => {
   test.prop([requests, fc.infiniteStream(fc.boolean())], RUNS)(
-    'what is told twice counts once',
+    'events that come twice count once',
     (events, again) => {
       const stuttered = events.flatMap((event) => (again.next().value ? [event, event] : [event]));
       const [once, twice] = [correlate(events), correlate(stuttered)];
@@ -136,12 +139,12 @@ describe('repetition', () => {
     },
   );
 
-  test.prop([requests], RUNS)('a whole story told again adds nothing', (events) => {
+  test.prop([requests], RUNS)('a whole story that comes twice adds no spans', (events) => {
     expect(identities(correlate([...events, ...events]).spans)).toEqual(identities(correlate(events).spans));
   });
 });
 
-/** So small that everything that is forgotten is forgotten early. */
+/** Limits so small that everything that can be forgotten is forgotten early. */
 const TINY: Partial<Limits> = {
   open_runs: 3,
   open_calls: 3,
@@ -153,7 +156,7 @@ const TINY: Partial<Limits> = {
   spawns: 2,
 };
 
-/** A story, told at some pace and to the end: what waits has its time, then everything is closed. */
+/** Applies a story with a pause between events, lets every timeout pass, and then closes the correlator. */
 function playOf(events: AgentEvent[], pause_ms: number, limits: Partial<Limits>): Play<Correlator> {
   const told_ms = NOW_MS + events.length * pause_ms;
   const waits_ms = [1_000, 5_000, 30_000, 60_000, 86_400_000].map((wait_ms) => told_ms + wait_ms);
@@ -170,7 +173,7 @@ function playOf(events: AgentEvent[], pause_ms: number, limits: Partial<Limits>)
   };
 }
 
-/** In order, out of order, or with its starts and ends told again at the end. */
+/** Stories in order, out of order, or with their starts and ends repeated at the end. */
 const told = fc.oneof(
   requests,
   shuffled.map(([, mixed]) => mixed),
@@ -181,17 +184,17 @@ const pauses = fc.constantFrom(0, 10, 700, 20_000);
 
 describe('captures', () => {
   test.prop([told, pauses, moves], RUNS)(
-    'a correlator that is restored goes on as if nothing had been',
+    'a restored correlator continues as if there had been no restart',
     (events, pause_ms, next) => expectUndisturbed(playOf(events, pause_ms, {}), next),
   );
 
   test.prop([told, pauses, moves], RUNS)(
-    'and forgets what it would have forgotten',
+    'a restored correlator with tiny limits forgets what it would have forgotten without a restart',
     (events, pause_ms, next) => expectUndisturbed(playOf(events, pause_ms, TINY), next),
   );
 
   test.prop([requests, requests, fc.nat(), fc.infiniteStream(fc.nat(9)), fc.constantFrom({}, TINY)], RUNS)(
-    'what is damaged or gone costs only itself',
+    'damaged or missing records cost only their own content',
     (before, after, at, damage, limits) => {
       const first = createCorrelator({ limits });
       for (const event of before.slice(0, at % (before.length + 1))) first.apply(event, NOW_MS);
@@ -208,12 +211,12 @@ describe('captures', () => {
       const second = createCorrelator({ limits }, savedIn(records));
       expect(second.unusable_records).toBe(damaged);
       const emissions = [...before, ...after].map((event) => second.apply(event, NOW_MS));
-      // What could not be used is gone, and the state is whole again.
+      // The unusable records are gone, and the saved state is sound again.
       expect(createCorrelator({ limits }, savedIn(save(second, records))).unusable_records).toBe(0);
       for (const span of merge([...emissions, second.expire(NOW_MS + 60_000), second.close(NOW_MS)]).spans) {
         expect(span.trace_id).toMatch(/^[0-9a-f]{32}$/);
         expect(span.span_id).toMatch(/^[0-9a-f]{16}$/);
-        // What is told again to a state that lost a part of itself may end before it starts: export clamps that.
+        // Repeated events may give a state that lost records a span that ends before it starts: export clamps that.
         expect(Number.isFinite(span.start_ms) && Number.isFinite(span.end_ms)).toBe(true);
       }
     },
@@ -222,7 +225,7 @@ describe('captures', () => {
 
 describe('time', () => {
   test.prop([requests, fc.integer({ min: 1, max: 100_000 })], RUNS)(
-    'after every deadline nothing waits, and nothing is lost',
+    'after the last deadline no run is open, and no span is lost',
     (events, pause_ms) => {
       const correlator = createCorrelator();
       let now_ms = NOW_MS;

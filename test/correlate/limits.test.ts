@@ -1,6 +1,5 @@
 /**
- * What the correlator does where the story breaks off, comes late, or is too long: every wait has an end, every collection
- * a bound.
+ * The correlator with stories that break off, come late or are too long: every wait has a timeout, every collection a limit.
  */
 
 import { describe, expect, test } from 'vitest';
@@ -19,7 +18,7 @@ const event = (type: string, fields: any = {}): AgentEvent =>
 
 const child = { session_key: 'agent:main:subagent:c', run_id: 'c' };
 
-/** Applies events, each at its own time or at the start. */
+/** Applies each event at its own timestamp, but not before NOW_MS. */
 function begin(events: AgentEvent[], limits = {}) {
   const correlator = createCorrelator({ limits });
   const emissions = events.map((each) => correlator.apply(each, Math.max(NOW_MS, each.ts)));
@@ -32,7 +31,7 @@ const tokens = (fields = {}) =>
   event('llm.tokens', { model: 'm', provider: 'p', input_tokens: 9, output_tokens: 50, ...fields });
 
 describe('a run that never ends', () => {
-  test('is closed after 30 idle minutes, at its last event, and its calls with it', () => {
+  test('is closed after 30 idle minutes together with its calls, and ends at its last event', () => {
     const { correlator } = begin([
       event('agent.started'),
       event('tool.call', { ts: NOW_MS + 5, call_id: '1', tool: 'exec' }),
@@ -50,7 +49,7 @@ describe('a run that never ends', () => {
     expect(correlator.counts()).toMatchObject({ runs_open: 0, given_up: { idle_timeout: 1 } });
   });
 
-  test('is not idle while nobody can be heard, nor for two minutes after that', () => {
+  test('is not idle while the source is lost, nor for two minutes after that', () => {
     const { correlator } = begin([event('agent.started')]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
     const back_ms = NOW_MS + 90 * MINUTE_MS;
@@ -61,7 +60,7 @@ describe('a run that never ends', () => {
     expect(correlator.expire(back_ms + 2 * MINUTE_MS).spans).toMatchObject([{ end_ms: NOW_MS }]);
   });
 
-  test('is closed at the age limit, whether anybody can be heard or not', () => {
+  test('is closed at the age limit even while the source is lost', () => {
     const { correlator } = begin([event('agent.started')]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
     expect(correlator.expire(NOW_MS + 24 * 60 * MINUTE_MS).spans).toMatchObject([
@@ -69,7 +68,7 @@ describe('a run that never ends', () => {
     ]);
   });
 
-  test('was not idle where its time went by asleep', () => {
+  test('was not idle while the bridge was asleep', () => {
     const { correlator } = begin([event('agent.started')]);
     const awake_ms = NOW_MS + 40 * MINUTE_MS;
     correlator.wake(awake_ms);
@@ -97,7 +96,7 @@ describe('a run that never ends', () => {
     ).toHaveLength(2);
   });
 
-  test('is closed at 24 hours, however lively', () => {
+  test('is closed after 24 hours, however active it is', () => {
     const { correlator } = begin([event('agent.started')]);
     const spans = [];
     for (let minutes = 20; minutes <= 24 * 60; minutes += 20) {
@@ -108,7 +107,7 @@ describe('a run that never ends', () => {
     expect(spans.find((span) => span.kind === 'run')).toMatchObject({ error: { type: 'max_age' } });
   });
 
-  test('stays open while a descendant below one that has ended shows signs of life', () => {
+  test('stays open while a descendant of an ended child shows signs of life', () => {
     const below = { session_key: 'agent:main:subagent:d', run_id: 'd' };
     const alive = event('tool.call', { ...below, ts: NOW_MS + 20 * MINUTE_MS, call_id: '1', tool: 'exec' });
     const { correlator } = begin([
@@ -121,14 +120,14 @@ describe('a run that never ends', () => {
     expect(correlator.expire(NOW_MS + 40 * MINUTE_MS).spans).toEqual([]);
   });
 
-  test('was alive when its latest event happened, by a clock that is ahead', () => {
+  test('counts as alive until the timestamp of its latest event, even by a clock that is ahead', () => {
     const { correlator } = begin([event('agent.started')]);
     correlator.apply(event('agent.step_started', { ts: NOW_MS + 10 * MINUTE_MS }), NOW_MS + 1);
     expect(correlator.expire(NOW_MS + 40 * MINUTE_MS - 1).spans).toEqual([]);
     expect(correlator.expire(NOW_MS + 40 * MINUTE_MS).spans).toHaveLength(2);
   });
 
-  test('is closed at the latest of its events, in whatever order they came', () => {
+  test('ends at the latest of its events, in whatever order they came', () => {
     const { correlator } = begin([
       event('agent.started'),
       event('tool.call', { ts: NOW_MS + 9, call_id: '1', tool: 'exec' }),
@@ -138,7 +137,7 @@ describe('a run that never ends', () => {
     expect(spanOf(closed, 'invoke_agent main')).toMatchObject({ end_ms: NOW_MS + 9 });
   });
 
-  test('is closed with shutdown at the end', () => {
+  test('is closed with the error type shutdown when the correlator is closed', () => {
     const { correlator } = begin([
       event('agent.started'),
       event('tool.call', { call_id: '1', tool: 'exec' }),
@@ -149,7 +148,7 @@ describe('a run that never ends', () => {
 });
 
 describe('ends', () => {
-  test('a call that is open when its run ends is closed with run_ended, and no result', () => {
+  test('a call that is open when its run ends is closed with the error type run_ended', () => {
     const { correlator, emitted } = begin([
       event('agent.started'),
       event('tool.call', { call_id: '1', tool: 'exec' }),
@@ -170,7 +169,7 @@ describe('ends', () => {
     expect(call).toMatchObject({ start_ms: NOW_MS + 9, end_ms: NOW_MS + 9 });
   });
 
-  test('a call that ended before it began, by two clocks, took no time', () => {
+  test('a call whose end has an earlier timestamp than its start has a duration of 0', () => {
     const { emitted } = begin([
       event('agent.started'),
       event('tool.call', { ts: NOW_MS + 5, call_id: '1', tool: 'exec' }),
@@ -181,7 +180,7 @@ describe('ends', () => {
   });
 
   test.each(['cancelled', 'timeout'])(
-    'a run that is told to end with %s takes its calls with it, but for those that failed of themselves',
+    'calls that fail after an unsettled end with status %s count as cancelled, unless their error type is specific',
     (status) => {
       const { emitted } = begin([
         event('agent.started'),
@@ -208,7 +207,7 @@ describe('ends', () => {
     [{ status: 'error' }, { type: 'error' }],
     [{ status: 'cancelled' }, { type: 'cancelled' }],
     [{ status: 'timeout' }, { type: 'timeout' }],
-  ])('%j', (fields, error) => {
+  ])('a run that ends with %j has the error of that end', (fields, error) => {
     const { emitted } = begin([event('agent.started'), event('agent.finished', fields)]);
     const span = spanOf(emitted, 'invoke_agent main');
     if (error === undefined) expect(span?.error).toBeUndefined();
@@ -239,7 +238,7 @@ describe('ends', () => {
     });
   });
 
-  test('of several ends of a task the first one counts', () => {
+  test('the first of several ends of a task counts', () => {
     const { correlator } = begin([
       event('agent.started', child),
       event('subagent.finished', { ...child, ts: NOW_MS + 5, status: 'error' }),
@@ -250,7 +249,7 @@ describe('ends', () => {
     ]);
   });
 
-  test('the end of a task that is long forgotten ends no later run of its session', () => {
+  test('the end of a forgotten task does not end a later run of its session', () => {
     const of = { session_key: 'agent:main:t', run_id: 'c' };
     const others = ['1', '2', '3'].flatMap((run_id) => [
       event('agent.started', { run_id }),
@@ -270,7 +269,7 @@ describe('ends', () => {
     expect(correlator.counts()).toMatchObject({ runs_open: 1 });
   });
 
-  test('a call that comes after the end of its run is waited for as long as a child for its parent', () => {
+  test('a call that begins after the end of its run may stay open for as long as a child waits for its parent', () => {
     const lateCall = event('tool.call', { ts: NOW_MS + 1, call_id: '1', tool: 'exec' });
     const ended = event('agent.finished', { status: 'ok' });
     const { correlator } = begin([event('agent.started'), ended, lateCall]);
@@ -291,7 +290,7 @@ describe('ends', () => {
     });
   });
 
-  test('what comes after the end is under the run, and tagged late', () => {
+  test('calls and children that come after the end of a run are placed under it, and tagged late', () => {
     const { emitted } = begin([
       event('agent.started'),
       event('agent.finished', { ts: NOW_MS + 1, status: 'ok' }),
@@ -317,7 +316,7 @@ describe('ends', () => {
   });
 });
 
-describe('a child is late', () => {
+describe('a child', () => {
   const of_parent = { parent_session_key: 'agent:main:s', parent_run_id: 'r' };
   const startedAt = (ms: number) => event('agent.started', { ...child, ts: NOW_MS + ms, ...of_parent });
   const endedAt = (ms: number) => event('agent.finished', { ...child, ts: NOW_MS + ms, status: 'ok' });
@@ -329,7 +328,7 @@ describe('a child is late', () => {
     return spans.find(({ attributes }) => attributes['openclaw.run.id'] === 'c')?.attributes['openclaw.late'];
   };
 
-  /** At the pace of the events, and all at once. */
+  /** The tag of the child: with each event applied at its own timestamp, and with all applied at once. */
   const isLate = (events: AgentEvent[]): unknown[] =>
     [(at: AgentEvent) => at.ts, () => NOW_MS + MINUTE_MS].map((nowOf) => {
       const correlator = createCorrelator();
@@ -342,30 +341,30 @@ describe('a child is late', () => {
     });
 
   test.each([
-    ['before', [startedAt(100), endedAt(400), parentEndedAt(500)]],
-    ['before, and ends after', [startedAt(100), parentEndedAt(500), endedAt(3_000)]],
-    ['at', [startedAt(500), parentEndedAt(500), endedAt(900)]],
-    ['after a yield, not', [parentEndedAt(500, { yielded: true }), startedAt(600), endedAt(900)]],
+    ['before the end of its parent', [startedAt(100), endedAt(400), parentEndedAt(500)]],
+    ['before the end of its parent and ends after it', [startedAt(100), parentEndedAt(500), endedAt(3_000)]],
+    ['at the end of its parent', [startedAt(500), parentEndedAt(500), endedAt(900)]],
+    ['after its parent has yielded', [parentEndedAt(500, { yielded: true }), startedAt(600), endedAt(900)]],
     [
-      'after a yield by the tool for it, not',
+      'after its parent has called the tool to yield',
       [
         event('tool.call', { ts: NOW_MS + 400, call_id: '1', tool: 'sessions_yield' }),
         event('tool.output', { ts: NOW_MS + 400, call_id: '1' }),
         ...[parentEndedAt(500), startedAt(600), endedAt(900)],
       ],
     ],
-  ])('not if it began %s the end of its parent, whatever waits', (_, events) => {
+  ])('is not late if it begins %s, at any pace', (_, events) => {
     expect(isLate(events)).toEqual([undefined, undefined]);
   });
 
   test.each([
-    ['has come', [parentEndedAt(500), startedAt(600), endedAt(4_000)]],
+    ['comes first', [parentEndedAt(500), startedAt(600), endedAt(4_000)]],
     ['comes later', [startedAt(600), parentEndedAt(500), endedAt(4_000)]],
-  ])('if it began after the end of its parent, where that %s', (_, events) => {
+  ])('is late if it begins after the end of its parent, where that end %s', (_, events) => {
     expect(isLate(events)).toEqual([true, true]);
   });
 
-  test('if its parent was closed before it began, and not if that was closed while it was there', () => {
+  test('is late if it begins after its parent was closed, and not if it begins before that', () => {
     const correlator = createCorrelator();
     const closed = [
       correlator.apply(event('agent.started'), NOW_MS),
@@ -381,8 +380,8 @@ describe('a child is late', () => {
   });
 });
 
-describe('what is never seen', () => {
-  test('a run without a start begins at its first event, after 30 s, and says so', () => {
+describe('an event that never comes', () => {
+  test('a run without a start is opened after 30 s, begins at its first event, and is marked as partial', () => {
     const { correlator, emitted } = begin([event('tool.call', { call_id: '1', tool: 'exec' })]);
     expect(emitted.previews).toEqual([]);
     expect(correlator.expire(NOW_MS + 29_999).previews).toEqual([]);
@@ -393,7 +392,7 @@ describe('what is never seen', () => {
     ]);
   });
 
-  test('a child whose parent stays unknown is a root after 30 s', () => {
+  test('a child whose parent stays unknown becomes a root after 30 s', () => {
     const { correlator, emitted } = begin([
       event('agent.started', { parent_session_key: 'agent:main:gone' }),
     ]);
@@ -425,7 +424,7 @@ describe('what is never seen', () => {
     expect(spans[0]?.parent_span_id).toBe(call?.span_id);
   });
 
-  test("an end without its call is a call of the run, of the end's own time, and says so", () => {
+  test('an end without its call becomes a call of the run, begins when it ends, and is marked as partial', () => {
     const { correlator } = begin([
       event('agent.started'),
       event('tool.output', { call_id: '1', tool: 'exec' }),
@@ -438,8 +437,8 @@ describe('what is never seen', () => {
   });
 });
 
-describe('of several waits', () => {
-  test('each has its own end: that of an end for its call, and of a call for the one that wraps it', () => {
+describe('several waits', () => {
+  test('have a timeout each: that of an end for its call, and that of a call for its parent call', () => {
     const { correlator } = begin([
       event('agent.started'),
       event('tool.call', { call_id: 'in', tool: 'inner', parent_call_id: 'out' }),
@@ -453,7 +452,7 @@ describe('of several waits', () => {
     expect(correlator.expire(NOW_MS + 30_002).spans).toMatchObject([{ name: 'execute_tool outer' }]);
   });
 
-  test('a shorter one does not cut short that of an open call for its end', () => {
+  test('do not interfere: a shorter wait does not cut short that of an open call for its end', () => {
     const { correlator } = begin(
       [
         event('agent.started'),
@@ -467,7 +466,7 @@ describe('of several waits', () => {
     expect(correlator.nextDeadline()).toBe(NOW_MS + 9_000);
   });
 
-  test('a shorter one does not cut short that of reasoning for its call', () => {
+  test('do not interfere: a shorter wait does not cut short that of reasoning for its call', () => {
     const { correlator } = begin([
       event('agent.started'),
       event('llm.reasoning', { reasoning_tokens: 3 }),
@@ -479,8 +478,8 @@ describe('of several waits', () => {
   });
 });
 
-describe('closing', () => {
-  test('loses no span that waits for a call of a run that has ended', () => {
+describe('closing the correlator', () => {
+  test('loses no span that waits for a call of an ended run', () => {
     const { correlator, emitted } = begin([
       event('agent.started'),
       event('agent.finished', { status: 'ok' }),
@@ -512,35 +511,38 @@ describe('reasoning', () => {
   test.each([
     ['with the tokens', [tokens({ reasoning_tokens: 40 })]],
     [
-      'after them, by name',
+      'after the tokens, with an id',
       [tokens({ response_id: 'x' }), event('llm.reasoning', { response_id: 'x', reasoning_tokens: 40 })],
     ],
     [
-      'before them, by name',
+      'before the tokens, with an id',
       [event('llm.reasoning', { response_id: 'x', reasoning_tokens: 40 }), tokens({ response_id: 'x' })],
     ],
     [
-      'twice, by name',
+      'with the tokens and after them, with an id',
       [
         tokens({ response_id: 'x', reasoning_tokens: 40 }),
         event('llm.reasoning', { response_id: 'x', reasoning_tokens: 40 }),
       ],
     ],
-    ['after them, nameless', [tokens(), event('llm.reasoning', { reasoning_tokens: 40 })]],
-    ['twice, nameless', [tokens({ reasoning_tokens: 40 }), event('llm.reasoning', { reasoning_tokens: 40 })]],
+    ['after the tokens, without an id', [tokens(), event('llm.reasoning', { reasoning_tokens: 40 })]],
     [
-      'in pieces, in a step',
+      'with the tokens and after them, without an id',
+      [tokens({ reasoning_tokens: 40 }), event('llm.reasoning', { reasoning_tokens: 40 })],
+    ],
+    [
+      'in pieces, during a step',
       [
         event('agent.step_started'),
         ...[15, 25].map((reasoning_tokens) => event('llm.reasoning', { reasoning_tokens })),
         tokens(),
       ],
     ],
-    ['without tokens', [event('llm.reasoning', { response_id: 'x', reasoning_tokens: 40 })]],
-    ['before them, nameless', [nameless(40), tokens()]],
-    ['before them and with them, nameless', [nameless(40), tokens({ reasoning_tokens: 40 })]],
-    ['before them, nameless, in pieces', [nameless(15), nameless(25), tokens()]],
-    ['before a step, and in it', [nameless(15), event('agent.step_started'), nameless(25), tokens()]],
+    ['without any tokens, with an id', [event('llm.reasoning', { response_id: 'x', reasoning_tokens: 40 })]],
+    ['before the tokens, without an id', [nameless(40), tokens()]],
+    ['before the tokens and with them, without an id', [nameless(40), tokens({ reasoning_tokens: 40 })]],
+    ['before the tokens in pieces, without an id', [nameless(15), nameless(25), tokens()]],
+    ['before a step and during it', [nameless(15), event('agent.step_started'), nameless(25), tokens()]],
     [
       'after a failed step, and with the next call',
       [
@@ -550,23 +552,23 @@ describe('reasoning', () => {
         tokens({ ts: NOW_MS + 1, started_at: NOW_MS + 1, reasoning_tokens: 40 }),
       ],
     ],
-    ['without tokens, nameless', [nameless(15), nameless(25)]],
+    ['without any tokens, in pieces without an id', [nameless(15), nameless(25)]],
     [
-      'before them and otherwise with them, by name',
+      'before the tokens, and with them in another number, with an id',
       [
         event('llm.reasoning', { response_id: 'x', reasoning_tokens: 30 }),
         tokens({ response_id: 'x', reasoning_tokens: 40 }),
       ],
     ],
     [
-      'with them, and nameless after the end of a run that is known as a whole',
+      'with the tokens, and without an id after the end of a run of which no event is missing',
       [
         tokens({ seq: 1, response_id: 'x', reasoning_tokens: 40 }),
         event('agent.finished', { seq: 2, status: 'ok' }),
         nameless(40),
       ],
     ],
-  ])('told %s, counts once', (_, events) => {
+  ])('counts once if it is reported %s', (_, events) => {
     expect(counted(events)).toBe(40);
   });
 
@@ -581,9 +583,9 @@ describe('reasoning', () => {
       .map(({ start_ms, attributes }) => [start_ms - NOW_MS, attributes[REASONING]]);
 
   test.each([
-    ['which is restored meanwhile', true],
-    ['which goes on', false],
-  ])('that names no call is of the first that comes after it in a run %s', (_, is_restored) => {
+    ['with a restart in between', true],
+    ['without a restart', false],
+  ])('that names no call belongs to the first call after it, %s', (_, is_restored) => {
     const { correlator: before, emitted } = begin([event('agent.started'), nameless(15)]);
     expect(reasoned(emitted)).toEqual([]);
     const correlator = is_restored ? createCorrelator({}, savedIn(save(before))) : before;
@@ -592,7 +594,7 @@ describe('reasoning', () => {
     expect(reasoned(merge([call, correlator.close(NOW_MS)]))).toEqual([['m', 15]]);
   });
 
-  test('that names no call is of the attempt that comes after a failed one', () => {
+  test('that names no call and comes after a failed attempt belongs to the next attempt', () => {
     const { correlator, emitted } = begin([
       event('agent.started'),
       event('agent.step_started'),
@@ -608,14 +610,14 @@ describe('reasoning', () => {
     ]);
   });
 
-  test('that names no call counts once, also where its call was given out without it', () => {
+  test('that names no call counts once, even if its call was emitted without it', () => {
     const { correlator } = begin([event('agent.started'), tokens({ response_id: 'x' })]);
     correlator.expire(NOW_MS + 5_000);
     const told = [10, 11].map((ms) => correlator.apply(nameless(3, { ts: NOW_MS + ms }), NOW_MS + 6_000));
     expect(reasoned(merge(told))).toEqual([['unknown', 3]]);
   });
 
-  test('of a call is as long as all of its pieces', () => {
+  test('has the total duration of all of its pieces', () => {
     const { emitted } = begin([
       event('agent.started'),
       ...[3, 4].map((duration_ms) => event('llm.reasoning', { response_id: 'x', duration_ms })),
@@ -624,7 +626,7 @@ describe('reasoning', () => {
     expect(emitted.spans).toMatchObject([{ attributes: { 'openclaw.reasoning.duration_ms': 7 } }]);
   });
 
-  test('text that was told before the tokens of a call stays when their number is told', () => {
+  test('text from before the tokens of a call stays when the number of reasoning tokens comes', () => {
     const correlator = createCorrelator({ content: true });
     const told = [
       event('agent.started'),
@@ -637,7 +639,7 @@ describe('reasoning', () => {
     expect(chat?.attributes['gen_ai.output.messages']).toContain('a second thought');
   });
 
-  test('that names no call and comes after the end waits 5 s for one', () => {
+  test('that names no call and comes after the end of its run waits 5 s for a call', () => {
     const { correlator } = begin([
       event('agent.started'),
       event('agent.finished', { status: 'ok' }),
@@ -647,7 +649,7 @@ describe('reasoning', () => {
     expect(reasoned(correlator.expire(NOW_MS + 5_000))).toEqual([['unknown', 3]]);
   });
 
-  test('that names no call counts for itself where none comes until 5 s after the end', () => {
+  test('that names no call counts on its own if no call comes within 5 s after the end of its run', () => {
     const { correlator } = begin([
       event('agent.started'),
       nameless(15),
@@ -663,7 +665,7 @@ describe('reasoning', () => {
   test.each([
     ['that was open', {}],
     ['that was held', child],
-  ])('of the instant of its call is of that one in a run %s', (_, identity) => {
+  ])('with the same timestamp as a call belongs to that call, in a run %s', (_, identity) => {
     const at = (each: AgentEvent) => ({ ...each, ...identity }) as AgentEvent;
     const { correlator, emitted } = begin([
       at(event('agent.started')),
@@ -678,7 +680,7 @@ describe('reasoning', () => {
     ]);
   });
 
-  test('of the instant of two calls is of the one that was told before it, where all were held', () => {
+  test('with the same timestamp as two calls belongs to the one that came before it, if all were held', () => {
     const { correlator } = begin([
       tokens({ ts: NOW_MS + 5, response_id: 'x', started_at: NOW_MS + 1 }),
       nameless(3, { ts: NOW_MS + 5 }),
@@ -692,8 +694,8 @@ describe('reasoning', () => {
   });
 });
 
-describe('bounds', () => {
-  test('over the bound of open runs the oldest is given up, counted', () => {
+describe('limits', () => {
+  test('over the limit of open runs the oldest is closed, and counted', () => {
     const runs = ['1', '2', '3'].map((id) => event('agent.started', { session_key: `s${id}`, run_id: id }));
     const { correlator, emitted } = begin(runs, { open_runs: 2 });
     expect(emitted.spans).toMatchObject([
@@ -702,14 +704,14 @@ describe('bounds', () => {
     expect(correlator.counts()).toMatchObject({ runs_open: 2, given_up: { open_runs: 1 } });
   });
 
-  test('over the bound of open calls the oldest is given up, counted', () => {
+  test('over the limit of open calls the oldest is closed, and counted', () => {
     const calls = ['1', '2', '3'].map((call_id) => event('tool.call', { call_id, tool: `t${call_id}` }));
     const { correlator, emitted } = begin([event('agent.started'), ...calls], { open_calls: 2 });
     expect(emitted.spans).toMatchObject([{ name: 'execute_tool t1', error: { type: 'given_up' } }]);
     expect(correlator.counts().given_up).toEqual({ open_calls: 1 });
   });
 
-  test('over the bound of open calls one that has ended is none; one that has not ends with the latest event', () => {
+  test('an ended call does not count as open, and a call closed over the limit ends at the latest event', () => {
     const { correlator, emitted } = begin(
       [
         event('agent.started'),
@@ -726,7 +728,7 @@ describe('bounds', () => {
     ]);
   });
 
-  test('of one run 1,000 ends wait for their calls, and the rest is counted', () => {
+  test('at most 1,000 ends of one run wait for their calls, and the rest is counted', () => {
     const ends = Array.from({ length: 1_001 }, (_, at) =>
       event('tool.output', { call_id: `${at}`, tool: 'x' }),
     );
@@ -738,7 +740,7 @@ describe('bounds', () => {
     ]);
   });
 
-  test('over the bound of held events the run that is held longest is opened as it is', () => {
+  test('over the limit of held events the run held longest is opened as it is', () => {
     const held = ['1', '2', '3'].map((id) =>
       event('tool.call', { session_key: `s${id}`, run_id: id, call_id: id, tool: 'x' }),
     );
@@ -750,7 +752,7 @@ describe('bounds', () => {
     expect(correlator.counts().given_up).toEqual({ held_events: 1 });
   });
 
-  test('of one run 1,000 steps wait for their calls, and over that the oldest is given out', () => {
+  test('at most 1,000 steps of one run wait for their calls, and over that the oldest is emitted', () => {
     const { correlator, emitted } = begin([event('agent.started')]);
     expect(emitted.spans).toEqual([]);
     const stepAt = (ms: number): Emission =>
@@ -762,7 +764,7 @@ describe('bounds', () => {
     expect(correlator.counts().given_up).toEqual({ steps: 9_000 });
   });
 
-  test('of one span 128 events are kept, of a call or of a run, and the rest is counted', () => {
+  test('the span of a call or a run has at most 128 events, and the rest is counted', () => {
     const many = <T>(tell: (ms: number) => T): T[] => Array.from({ length: 130 }, (_, at) => tell(at + 1));
     const { correlator, emitted } = begin([
       event('agent.started'),
@@ -779,7 +781,7 @@ describe('bounds', () => {
     expect(correlator.counts().given_up).toEqual({ span_events: 4 });
   });
 
-  test('a part of an output whose call has not been seen is left out, and counted', () => {
+  test('a partial output whose call has not been seen is dropped, and counted', () => {
     const { correlator, emitted } = begin([
       event('agent.started'),
       event('tool.output', { call_id: '1', partial: true, output: 'a' }),
@@ -791,7 +793,7 @@ describe('bounds', () => {
     expect(correlator.counts().given_up).toEqual({ early_outputs: 1 });
   });
 
-  test('of one run the reasoning of 100 responses waits for their tokens, and the rest is counted', () => {
+  test('the reasoning of at most 100 responses of one run waits for their tokens, and the rest is counted', () => {
     const reasoning = Array.from({ length: 103 }, (_, at) =>
       event('llm.reasoning', { response_id: `${at}`, reasoning_tokens: 1 }),
     );
@@ -820,7 +822,7 @@ describe('bounds', () => {
     expect(emitted.previews.filter(({ kind }) => kind === 'run')).toHaveLength(2);
   });
 
-  test('holds 50,000 open runs and 100,000 open calls', () => {
+  test('allow 50,000 open runs and 100,000 open calls', () => {
     const correlator = createCorrelator();
     for (let run = 0; run < 50_000; run++) {
       const of = { session_key: `s${run}`, run_id: `${run}` };
@@ -831,7 +833,7 @@ describe('bounds', () => {
     expect(correlator.counts()).toMatchObject({ runs_open: 50_000, given_up: {} });
   }, 60_000);
 
-  test('memory of what has ended is bounded, and the oldest is forgotten', () => {
+  test('the memory of ended runs, sessions and ids is bounded, and the oldest entries are forgotten', () => {
     const correlator = createCorrelator({
       limits: { ended_runs: 10, seen_ids: 10, sessions: 10, spawns: 10 },
     });
@@ -840,23 +842,23 @@ describe('bounds', () => {
       correlator.apply(event('agent.started', { ...of, event_id: `start ${run}` }), NOW_MS);
       correlator.apply(event('agent.finished', { ...of, seq: 2, status: 'ok' }), NOW_MS);
     }
-    // What it remembers is what it writes down: two records of each part, for its two generations, and no run of its own.
+    // Everything remembered is saved: two records per part, one for each generation, and none for a single run.
     const parts = [...save(correlator).keys()].map((key) => key.split('/')[1]);
     const countOf = (part: string): number => parts.filter((each) => each === part).length;
     expect(countOf('runs')).toBe(0);
     for (const part of ['archive', 'sessions', 'seen_events', 'ended_spans', 'by_run_id'])
       expect(countOf(part)).toBe(2);
-    // The first captures everything; after it only what is new is written down.
+    // The first capture contains everything, later ones only changes.
     expect(save(correlator).size).toBe(0);
   });
 });
 
-describe('an event that comes again', () => {
+describe('a duplicate event', () => {
   const of = { session_key: 's', run_id: 'r' };
   const started = event('agent.started', { ...of, seq: 1 });
   const finished = event('agent.finished', { ...of, seq: 9, status: 'ok' });
 
-  test('after its run has been forgotten opens nothing', () => {
+  test('opens nothing after its run has been forgotten', () => {
     const { correlator, emitted } = begin([started, finished], { ended_runs: 1 });
     const others = ['1', '2'].flatMap((run_id) => [
       event('agent.started', { ...of, run_id }),
@@ -868,7 +870,7 @@ describe('an event that comes again', () => {
     expect(correlator.counts()).toMatchObject({ duplicates: 2, runs_open: 0 });
   });
 
-  test('counts once before its run opens, and after', () => {
+  test('is recognised before its run opens, and after', () => {
     const call = event('tool.call', { ...of, seq: 2, call_id: 'c', tool: 'exec' });
     const { correlator, emitted } = begin([call, call, started, call, started, finished, call]);
     expect(merge([emitted, correlator.expire(NOW_MS + MINUTE_MS)]).logs).toHaveLength(3);
@@ -877,7 +879,7 @@ describe('an event that comes again', () => {
 });
 
 describe('depth', () => {
-  test('a chain of 20,000 sub-agents, told from last to first, is one trace', () => {
+  test('a chain of 20,000 sub-agents is one trace, also if the events come from last to first', () => {
     const chain = Array.from({ length: 20_000 }, (_, depth) =>
       event('agent.started', {
         session_key: `s${depth}`,
@@ -898,7 +900,7 @@ describe('depth', () => {
 describe('traceparent', () => {
   const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 
-  test('gives a root its trace and its parent; span ids stay derived', () => {
+  test('sets the trace and the parent of a root, whose span id is still derived', () => {
     const { emitted } = begin([
       event('agent.started', { traceparent }),
       event('agent.finished', { status: 'ok' }),
@@ -911,7 +913,7 @@ describe('traceparent', () => {
     });
   });
 
-  test('of a sub-agent does not tear it out of its request', () => {
+  test('of a sub-agent does not move it out of the trace of its request', () => {
     const { emitted, correlator } = begin([
       event('agent.started'),
       event('agent.started', { ...child, parent_run_id: 'r', traceparent }),
@@ -931,11 +933,11 @@ const unreasoned_call = event('llm.tokens', {
   response_id: 'x',
 });
 
-describe('reasoning tokens that come after their call was given out', () => {
+describe('reasoning tokens that come after their call was emitted', () => {
   const reasoning = event('llm.reasoning', { response_id: 'x', reasoning_tokens: 3 });
   const REASONING = 'gen_ai.client.inference.usage.reasoning.output_tokens';
 
-  test('count, under the call’s own labels, and correct its span where spans are replaced', () => {
+  test('count with the attributes of the call, and correct its span', () => {
     const { correlator } = begin([event('agent.started'), unreasoned_call]);
     const [given] = correlator.expire(NOW_MS + 5_000).spans;
     const late = correlator.apply(reasoning, NOW_MS + 60_000);
@@ -948,7 +950,7 @@ describe('reasoning tokens that come after their call was given out', () => {
     ]);
   });
 
-  test('count once, however often they are told', () => {
+  test('count once, however often they are reported', () => {
     const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.expire(NOW_MS + 5_000);
     correlator.apply(reasoning, NOW_MS + 6_000);
@@ -958,29 +960,29 @@ describe('reasoning tokens that come after their call was given out', () => {
 });
 
 describe('a gap', () => {
-  test('is said on the run, whichever of its events tells of it', () => {
+  test('is marked on the run, whichever of its events reports it', () => {
     const { correlator } = begin([event('agent.started')]);
     const { spans } = correlator.apply(event('agent.finished', { status: 'ok', gap: true }), NOW_MS);
     expect(spans).toMatchObject([{ attributes: { 'openclaw.gap': true } }]);
   });
 
-  test('is counted where a run that was held tells of it', () => {
+  test('is counted if an event of a held run reports it', () => {
     const { correlator } = begin([event('tool.call', { call_id: '1', tool: 'exec', gap: true })]);
     correlator.expire(NOW_MS + 30_000);
     expect(correlator.counts()).toMatchObject({ runs_with_gap: 1 });
   });
 
-  test('is said on a run that opens with it', () => {
+  test('is marked on a run whose start reports it', () => {
     const { correlator } = begin([event('agent.started', { gap: true })]);
     const { spans } = correlator.apply(event('agent.finished', { status: 'ok' }), NOW_MS);
     expect(spans).toMatchObject([{ attributes: { 'openclaw.gap': true } }]);
   });
 });
 
-describe('what is written down', () => {
+describe('the saved state', () => {
   const of_run = (run: number) => ({ session_key: `agent:main:${run}`, run_id: `${run}` });
 
-  test('lets the next process go on, and count from what goes on', () => {
+  test('lets the next process continue with the open runs, and count from those', () => {
     const { correlator } = begin([
       event('agent.started', { session_key: 'agent:main:old', run_id: 'open' }),
       event('tool.call', { session_key: 'agent:main:old', run_id: 'open', call_id: '1', tool: 'exec' }),
@@ -1002,7 +1004,7 @@ describe('what is written down', () => {
     expect(next.expire(NOW_MS + 1_000).spans).toMatchObject([{ name: 'execute_tool exec' }]);
   });
 
-  test('has its bounds: of held events, and of open calls, of which the oldest goes first', () => {
+  test('stays within the limits of held events and of open calls, of which the oldest is closed first', () => {
     const callOf = (call_id: string, run_id: string) =>
       event('tool.call', { run_id, call_id, tool: `t${call_id}` });
     const { correlator: holding } = begin(['1', '2', '3'].map((id) => callOf(id, id)));
@@ -1021,7 +1023,7 @@ describe('what is written down', () => {
     );
   });
 
-  test('is what has changed, however much there is', () => {
+  test('contains only what has changed, however large the state is', () => {
     const { correlator } = begin([]);
     for (let run = 0; run < 1_000; run++) correlator.apply(event('agent.started', of_run(run)), NOW_MS);
     const all = save(correlator);
@@ -1029,12 +1031,12 @@ describe('what is written down', () => {
       [...records.values()].reduce((sum, { length }) => sum + length, 0);
     correlator.apply(event('tool.call', { ...of_run(7), call_id: '1', tool: 'exec' }), NOW_MS);
     const changed = save(correlator);
-    // The run, and which records count.
+    // The run, and the record that says which records are valid.
     expect(changed.size).toBe(2);
     expect(bytesOf(all)).toBeGreaterThan(500 * bytesOf(changed));
   });
 
-  test('does not grow with what is told again and again of the same session', () => {
+  test('does not grow with repeated changes of the same session', () => {
     const { correlator } = begin([]);
     const records = save(correlator);
     for (let turn = 0; turn < 10_000; turn++) {
@@ -1047,7 +1049,7 @@ describe('what is written down', () => {
     expect(next.apply(call, NOW_MS)).toEqual(same.apply(call, NOW_MS));
   });
 
-  test('does not grow with the length of the ids of events', () => {
+  test('does not grow with the length of event ids', () => {
     const { correlator } = begin([event('agent.started', { event_id: 'start' })]);
     const toolCall = (id: number) =>
       event('tool.output', { call_id: '1', partial: true, event_id: `${'x'.repeat(100_000)}${id}` });
@@ -1059,7 +1061,7 @@ describe('what is written down', () => {
     expect(next.counts().duplicates).toBe(2);
   });
 
-  test('is as it was at its instant, whatever changes before it is written', () => {
+  test('is as of the time of its capture, whatever changes before it is written', () => {
     const { correlator } = begin([event('agent.started', of_run(1)), event('agent.started', of_run(2))]);
     const capture = correlator.capture();
     for (const run of [1, 2])
@@ -1073,7 +1075,7 @@ describe('what is written down', () => {
     expect(createCorrelator({}, savedIn(save(correlator, records))).counts().runs_open).toBe(0);
   });
 
-  test('leaves out what can not be written, and nothing else', () => {
+  test('omits only what can not be encoded', () => {
     let nested: unknown = 'deep';
     for (let depth = 0; depth < 20_000; depth++) nested = [nested];
     const held = { session_key: 'agent:main:subagent:x', run_id: 'x', call_id: '1', tool: 'exec' };
@@ -1085,8 +1087,8 @@ describe('what is written down', () => {
   });
 });
 
-describe('while nobody can be asked for reasoning tokens', () => {
-  test('an ended call waits for them, and has them when they come', () => {
+describe('while no source can be asked for reasoning tokens', () => {
+  test('an ended call waits for them, and gets them when they come', () => {
     const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
     expect(correlator.expire(NOW_MS + 5_000).spans).toEqual([]);
@@ -1098,7 +1100,7 @@ describe('while nobody can be asked for reasoning tokens', () => {
     ]);
   });
 
-  test('it waits no longer than two minutes more, nor than it is told to', () => {
+  test('an ended call waits at most two minutes more', () => {
     const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
     expect(correlator.expire(NOW_MS + 5_000 + 119_999).spans).toEqual([]);
@@ -1106,7 +1108,7 @@ describe('while nobody can be asked for reasoning tokens', () => {
     expect(correlator.expire(NOW_MS + 5_000 + 121_000).spans).toHaveLength(1);
   });
 
-  test('told that somebody can be asked again, it goes when that has had its time', () => {
+  test('an ended call is emitted when the time for asking a source that is back has passed', () => {
     const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
     correlator.expire(NOW_MS + 5_000);
@@ -1115,7 +1117,7 @@ describe('while nobody can be asked for reasoning tokens', () => {
     expect(correlator.expire(NOW_MS + 8_000).spans).toHaveLength(1);
   });
 
-  test('at the end it is given out all the same', () => {
+  test('an ended call is still emitted when the correlator is closed', () => {
     const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
     expect(

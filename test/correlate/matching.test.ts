@@ -1,6 +1,6 @@
 /**
- * Model calls that tell no id, and the steps that they end: whatever comes out of turn, each call is one span, and so is each
- * step that no call has ended, all under ids of their own.
+ * Model calls without an id, and the steps that they end: whatever comes out of order, each call is one span, and so is each
+ * step that no call has ended, all with ids of their own.
  */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, vi } from 'vitest';
@@ -28,7 +28,7 @@ const chatsOf = (events: AgentEvent[]) => correlate(events).spans.filter(({ kind
 
 const idsOf = (spans: { span_id: string }[]): string[] => spans.map(({ span_id }) => span_id);
 
-/** Each call ends the latest step before it that none has ended: the steps that are left. */
+/** The number of steps that no call has ended; each call ends the latest open step before it. */
 function countLeftSteps(events: AgentEvent[]): number {
   let open = 0;
   for (const { type } of events.toSorted((a, b) => a.ts - b.ts)) {
@@ -40,9 +40,9 @@ function countLeftSteps(events: AgentEvent[]): number {
 
 describe.each([
   ['held for its reasoning', {}],
-  ['given out at once', { reasoning_tokens: 1 }],
+  ['emitted at once', { reasoning_tokens: 1 }],
 ])('a call that is %s', (_, fields) => {
-  test('keeps its id when an earlier one takes its step', () => {
+  test('keeps its id when its step turns out to belong to an earlier call', () => {
     const calls = [tokensAt(2_000, { input_tokens: 200, ...fields }), tokensAt(1_000, fields)];
     const chats = chatsOf([started, stepAt(100), ...calls, finished]);
     expect(
@@ -60,13 +60,13 @@ describe.each([
     expect(new Set(idsOf(chats)).size).toBe(2);
   });
 
-  test('keeps its id when a later step takes its place', () => {
+  test('keeps its id when a later step turns out to be its own', () => {
     const chats = chatsOf([started, stepAt(100), tokensAt(2_000, fields), stepAt(1_500), finished]);
     expect(chats.map(({ name }) => name).sort()).toEqual(['chat m', 'chat unknown']);
     expect(new Set(idsOf(chats)).size).toBe(2);
   });
 
-  test('has the number of its step, where all is told in order', () => {
+  test('has an id from the number of its step, if all events come in order', () => {
     const inOrder = [stepAt(100), tokensAt(200, fields), tokensAt(300, fields), stepAt(400), stepAt(500)];
     const numbers = chatsOf([started, ...inOrder, tokensAt(600, fields), finished])
       .toSorted((a, b) => a.end_ms! - b.end_ms!)
@@ -76,7 +76,7 @@ describe.each([
   });
 });
 
-test('nor does one that comes after the end of its run, where it is what was missing of that', () => {
+test('a step that comes after its call and after the end of its run does not count again, if it was the missing event', () => {
   const [first, call, end, step] = [started, tokensAt(900, { reasoning_tokens: 1 }), finished, stepAt(100)];
   const told = [first, call, end, step].map(
     (each, index) => ({ ...each, seq: [1, 3, 4, 2][index] }) as AgentEvent,
@@ -94,7 +94,7 @@ test('a step that comes after its call does not count again', () => {
 const failedAt = (ms: number): AgentEvent =>
   tokensAt(ms, { input_tokens: 0, output_tokens: 0, error: { type: 'timeout', message: 'no answer' } });
 
-test('attempts that failed before their answers began are each a call', () => {
+test('attempts that failed before their responses began are each a call of their own', () => {
   const chats = chatsOf([
     started,
     failedAt(1_000),
@@ -112,13 +112,13 @@ test('attempts that failed before their answers began are each a call', () => {
 
 const failedEnd = at(90_000, 'agent.finished', { status: 'error', error: { type: 'broken', message: 'no' } });
 
-/** When each call began, and when it failed by itself. */
+/** The start of each call, and its end if it failed with an error of its own. */
 const attemptsOf = (events: AgentEvent[]) =>
   chatsOf([started, ...events])
     .map(({ start_ms, end_ms, error }) => [start_ms, error?.type === 'timeout' ? end_ms : undefined])
     .sort(([a], [b]) => Number(a) - Number(b));
 
-/** Steps and failures that name no call, each at an instant of its own, and the run's end; the same in another order. */
+/** Steps and failures that name no call, each with its own timestamp, and the run's end; the same in another order. */
 const failing: fc.Arbitrary<[AgentEvent[], AgentEvent[]]> = fc
   .tuple(fc.array(fc.constantFrom(stepAt, failedAt), { minLength: 1, maxLength: 8 }), fc.constantFrom(1, 100))
   .map(([kinds, apart_ms]) => [...kinds.map((tell, index) => tell(apart_ms * (index + 1))), failedEnd])
@@ -127,16 +127,16 @@ const failing: fc.Arbitrary<[AgentEvent[], AgentEvent[]]> = fc
   );
 
 test.prop([failing], { numRuns: 300 })(
-  'failures fail the same steps in any order, and those that fail none are calls of their own',
+  'failures belong to the same steps in any order, and those without a step are calls of their own',
   ([events, other]) => {
     expect(attemptsOf(other)).toEqual(attemptsOf(events));
   },
 );
 
 test.each([
-  ['an id', {}],
-  ['a message of its own', { message_id: 'one', started_at: START_MS + 100 }],
-])('a failure is another attempt where a call without %s had ended its step before it', (_, fields) => {
+  ['without an id', {}],
+  ['with a message of its own', { message_id: 'one', started_at: START_MS + 100 }],
+])('a failure is another attempt if a call %s had ended its step before it', (_, fields) => {
   const [call, failure] = [tokensAt(1_000, fields), failedAt(2_000)];
   const told = [call, failure].map((_, first) =>
     chatsOf([started, stepAt(100), ...(first === 0 ? [call, failure] : [failure, call]), finished])
@@ -151,17 +151,17 @@ test.each([
   );
 });
 
-/** When each call that is told began and ended, and how it failed. */
+/** The start, end and error type of each call. */
 const timesOf = (events: AgentEvent[]) =>
   chatsOf([started, ...events, finished])
     .map(({ start_ms, end_ms, error }) => [start_ms - START_MS, end_ms! - START_MS, error?.type])
     .sort(([a], [b]) => Number(a) - Number(b));
 
-/** A call that tells when it began. */
+/** A call that states its own start. */
 const toldAt = (start_ms: number, ms: number, fields = {}): AgentEvent =>
   tokensAt(ms, { started_at: START_MS + start_ms, ...fields });
 
-/** All orders. */
+/** All permutations. */
 const ordersOf = <T>(items: readonly T[]): T[][] =>
   items.length < 2
     ? [[...items]]
@@ -169,10 +169,10 @@ const ordersOf = <T>(items: readonly T[]): T[][] =>
 
 describe.each([
   ['without an id', {}],
-  ['with one', { response_id: 'one' }],
-])('a call that tells when it began, %s', (_, fields) => {
+  ['with an id', { response_id: 'one' }],
+])('a call that states its own start, %s', (_, fields) => {
   test.each(ordersOf([0, 1, 2]))(
-    'leaves a step alone that had failed by then, told in order %d %d %d',
+    'does not end a step that had failed by then, with the events in order %d %d %d',
     (...order) => {
       const events = [stepAt(100), failedAt(300), toldAt(600, 900, fields)];
       expect(timesOf(order.map((at) => events[at]!))).toEqual([
@@ -182,7 +182,7 @@ describe.each([
     },
   );
 
-  test('leaves several attempts alone that had failed by then', () => {
+  test('does not end any of several attempts that had failed by then', () => {
     const events = [stepAt(100), failedAt(300), failedAt(500), toldAt(600, 900, fields)];
     for (const told of ordersOf(events))
       expect(timesOf(told)).toEqual([
@@ -192,7 +192,7 @@ describe.each([
       ]);
   });
 
-  test('leaves a step alone that another had followed by then', () => {
+  test('does not end a step that another step had followed by then', () => {
     const events = [stepAt(100), stepAt(200), toldAt(200, 300, { response_id: 'other' })];
     expect(timesOf([...events, toldAt(600, 900, fields)])).toEqual([
       [100, 200, undefined],
@@ -203,14 +203,14 @@ describe.each([
       expect(timesOf(told).map(([start_ms]) => start_ms)).toEqual([100, 200, 600]);
   });
 
-  test('ends the step that its run is in, also where that began before it, or fails with it', () => {
+  test('ends the current step of its run, even if the step began earlier or failed just before', () => {
     expect(timesOf([stepAt(100), toldAt(600, 900, fields)])).toEqual([[600, 900, undefined]]);
     const failed = toldAt(600, 900, { error: { message: 'no answer' }, response_id: 'one' });
     expect(timesOf([stepAt(100), failedAt(890), failed])).toEqual([[600, 900, 'timeout']]);
   });
 });
 
-test('a call that succeeded leaves a failed step alone, also where it does not tell when it began', () => {
+test('a call that succeeded does not end a failed step, even if it does not state its own start', () => {
   const events = [stepAt(100), failedAt(300), tokensAt(900)];
   expect(timesOf(events)).toEqual([
     [100, 300, 'timeout'],
@@ -223,12 +223,12 @@ test('a call that succeeded leaves a failed step alone, also where it does not t
   }
 });
 
-test('one that failed ends the step whose failure was told before it', () => {
+test('a call that failed ends the step whose failure was reported before it', () => {
   const failed = tokensAt(310, { error: { message: 'no answer' }, response_id: 'one' });
   expect(timesOf([stepAt(100), failedAt(300), failed])).toEqual([[100, 310, 'timeout']]);
 });
 
-test('the message of a call ends no step that is older than it, by more than two clocks differ', () => {
+test('a call with a message of its own ends no step that is more than 50 ms older', () => {
   const message = toldAt(600, 900, { message_id: 'one' });
   expect(timesOf([stepAt(100), message]).map(([start_ms]) => start_ms)).toEqual([100, 600]);
   expect(timesOf([stepAt(560), message]).map(([start_ms]) => start_ms)).toEqual([600]);
@@ -240,15 +240,15 @@ describe('a step that no call has ended', () => {
   const namesOf = (events: AgentEvent[]) => chatsOf([started, ...events, finished]).map(({ name }) => name);
   const called = (ms: number, tool: string): AgentEvent => at(ms, 'tool.call', { call_id: `${ms}`, tool });
 
-  test('ends with the first call of a tool that came of it', () => {
+  test('ends with the first tool call after it', () => {
     expect(timesOf([stepAt(100), called(500, 'exec'), called(800, 'read')])).toEqual([[100, 500, undefined]]);
   });
 
-  test('is none where it begins as its run yields', () => {
+  test('is dropped if it begins as its run yields', () => {
     expect(timesOf([called(500, 'sessions_yield'), stepAt(500)])).toEqual([]);
   });
 
-  test('has the name of what failed, whichever of the two is told first', () => {
+  test('has the model name of its failure, whichever of the two comes first', () => {
     expect(namesOf([stepAt(100), failedAs(500, 'm1')])).toEqual(['chat m1']);
     expect(namesOf([failedAs(500, 'm1'), stepAt(100)])).toEqual(['chat m1']);
   });
@@ -262,20 +262,20 @@ describe('a step that no call has ended', () => {
     ]);
   });
 
-  test('ends where the attempt that failed in its place begins', () => {
+  test('ends at the start of the later step that turns out to have failed instead', () => {
     expect(timesOf([stepAt(100), failedAt(900), stepAt(500)])).toEqual([
       [100, 500, undefined],
       [500, 900, 'timeout'],
     ]);
   });
 
-  test('stays where it failed after its run was told to stop', () => {
+  test('stays if it failed after an unsettled end of its run', () => {
     const told = at(300, 'agent.finished', { status: 'cancelled', settled: false });
     expect(timesOf([told, failedAt(500)])).toHaveLength(1);
   });
 });
 
-test('a call that failed is given out at once, with the tokens that were counted', () => {
+test('a failed call without output tokens is emitted at once, one with output tokens after waiting for its reasoning', () => {
   const correlator = createCorrelator();
   const failed = (response_id: string, output_tokens: number): AgentEvent =>
     tokensAt(200, { response_id, error: { message: 'no answer' }, input_tokens: 0, output_tokens });
@@ -293,7 +293,7 @@ test('a call that failed is given out at once, with the tokens that were counted
   ]);
 });
 
-describe('a step that begins in the millisecond in which a call ends', () => {
+describe('a step that begins in the same millisecond in which a call ends', () => {
   const unnamed = { model: 'unknown', response_id: 'second' };
   const named = (ms: number, model: string): AgentEvent =>
     at(ms, 'agent.step_started', { model, provider: 'p' });
@@ -309,15 +309,15 @@ describe('a step that begins in the millisecond in which a call ends', () => {
 
   const called = [named(100, 'm1'), tokensAt(200, { response_id: 'first' }), named(200, 'm2')];
   test.each([
-    ['with numbers', numbered([...called, tokensAt(350, unnamed)])],
-    ['without', [...called, tokensAt(350, unnamed)]],
-  ])('is of the next one where that had a step, %s', (_, events) => {
+    ['with sequence numbers', numbered([...called, tokensAt(350, unnamed)])],
+    ['without sequence numbers', [...called, tokensAt(350, unnamed)]],
+  ])('belongs to the next call if the one that ends had a step, %s', (_, events) => {
     const last = events.at(-1)!;
     for (const told of ordersOf(events.slice(0, -1)))
       expect(chatOf([...told, last], 'second')).toEqual(['chat m2', 200, 350]);
   });
 
-  test('is of the one that comes after it by their numbers', () => {
+  test('belongs to the call that comes after it by sequence number', () => {
     const [call, step, next] = numbered([
       tokensAt(200, { response_id: 'first' }),
       named(200, 'm2'),
@@ -331,7 +331,7 @@ describe('a step that begins in the millisecond in which a call ends', () => {
   });
 });
 
-/** Steps and calls of one run, each at an instant of its own, in any order; its end comes anywhere among them. */
+/** Steps and calls of one run, each with its own timestamp, in any order; the run's end comes anywhere among them. */
 const mixed: fc.Arbitrary<AgentEvent[]> = fc
   .array(
     fc.constantFrom(stepAt, tokensAt, (ms: number) => tokensAt(ms, { reasoning_tokens: 1 })),
@@ -343,13 +343,13 @@ const mixed: fc.Arbitrary<AgentEvent[]> = fc
   .map((kinds) => [finished, ...kinds.map((tell, index) => tell(100 * (index + 1)))])
   .chain((events) => fc.shuffledSubarray(events, { minLength: events.length }));
 
-/** The same, two at each instant, which their numbers tell apart. */
+/** The same with two events per timestamp, which their sequence numbers put in order. */
 const paired: fc.Arbitrary<AgentEvent[]> = fc
   .array(fc.constantFrom(stepAt, tokensAt), { minLength: 1, maxLength: 12 })
   .map((kinds) => kinds.map((tell, index) => ({ ...tell(100 * (1 + (index >> 1))), seq: index + 1 })))
   .chain((events) => fc.shuffledSubarray(events, { minLength: events.length }));
 
-/** Of every kind, two at each instant, some with numbers, and calls that tell when they began. */
+/** Events of every kind, two per timestamp, some with sequence numbers, and calls that state their own start. */
 const telling: fc.Arbitrary<AgentEvent[]> = fc
   .array(
     fc.tuple(
@@ -373,7 +373,7 @@ const telling: fc.Arbitrary<AgentEvent[]> = fc
   .chain((events) => fc.shuffledSubarray([finished, ...events], { minLength: events.length + 1 }));
 
 test.prop([paired], { numRuns: 300 })(
-  'at the same instants each is one span in the order of their numbers',
+  'events with equal timestamps are matched by their sequence numbers, and each is one span',
   (events) => {
     const inOrder = events.toSorted((a, b) => a.seq! - b.seq!);
     const chats = chatsOf([started, ...events, finished]);
@@ -382,12 +382,15 @@ test.prop([paired], { numRuns: 300 })(
   },
 );
 
-test.prop([mixed], { numRuns: 300 })('in any order each is one span, under its own id', (events) => {
-  const chats = chatsOf([started, ...events]);
-  const calls = events.filter(({ type }) => type === 'llm.tokens').length;
-  expect(chats).toHaveLength(calls + countLeftSteps(events));
-  expect(new Set(idsOf(chats)).size).toBe(chats.length);
-});
+test.prop([mixed], { numRuns: 300 })(
+  'each call, and each step without one, is one span with its own id, in any order',
+  (events) => {
+    const chats = chatsOf([started, ...events]);
+    const calls = events.filter(({ type }) => type === 'llm.tokens').length;
+    expect(chats).toHaveLength(calls + countLeftSteps(events));
+    expect(new Set(idsOf(chats)).size).toBe(chats.length);
+  },
+);
 
 test.prop(
   [
@@ -399,7 +402,7 @@ test.prop(
     fc.nat(12),
   ],
   { numRuns: 300 },
-)('they have the same ids where a restart comes between them', (events, restart_after) => {
+)('a restart between steps and calls changes none of their spans', (events, restart_after) => {
   const all = [started, ...events];
   const before = createCorrelator();
   const emissions = all.slice(0, restart_after).map((event) => before.apply(event, NOW_MS));
@@ -408,7 +411,7 @@ test.prop(
   expect(merge([...emissions, after.close(NOW_MS)]).spans).toEqual(correlate(all).spans);
 });
 
-describe('the calls of a run that its histogram counts', () => {
+describe('the histogram of calls per run', () => {
   const recorded = (instrument: string, timed: [ms: number, event: AgentEvent][]): number[] => {
     const correlator = createCorrelator();
     const given = timed.map(([ms, event]) =>
@@ -419,7 +422,7 @@ describe('the calls of a run that its histogram counts', () => {
       .map(({ value }) => value);
   };
 
-  test.each([1_100, 60_000])('have failed ones among them, %d ms after their start', (end_ms) => {
+  test.each([1_100, 60_000])('counts failed model calls, in a run that ends after %d ms', (end_ms) => {
     const failed = at(1_000, 'llm.tokens', {
       ...tokensAt(0),
       ts: START_MS + 1_000,
@@ -431,7 +434,7 @@ describe('the calls of a run that its histogram counts', () => {
     expect(recorded('gen_ai.invoke_agent.inference_calls', timed)).toEqual([2]);
   });
 
-  test('have those among them that were not seen to begin', () => {
+  test('counts tool calls whose start was not seen', () => {
     const output = at(1_000, 'tool.output', { call_id: 'c', tool: 't' });
     const end = at(2_000, 'agent.finished', { status: 'ok' });
     const timed: [number, AgentEvent][] = [

@@ -1,5 +1,5 @@
 /**
- * Calls within calls: each hangs under the call that it names, and none is lost where what they name comes back to itself.
+ * Calls within calls: each is a child of the call that it names, and none is lost if the calls name each other in a cycle.
  */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, vi } from 'vitest';
@@ -21,7 +21,7 @@ const call = (call_id: string, parent_call_id?: string): AgentEvent =>
   event('tool.call', { call_id, tool: call_id, parent_call_id });
 const output = (call_id: string): AgentEvent => event('tool.output', { call_id });
 
-/** What each call hangs under: a call, or the run, or what there is no span of. */
+/** The parent of each call: a call, the run, or 'nothing' if there is no such span. */
 function parentsOf(spans: SpanRecord[]): Record<string, string> {
   const nameOf = new Map(
     spans.map((span) => [span.span_id, String(span.attributes['gen_ai.tool.call.id'] ?? 'the run')]),
@@ -46,18 +46,18 @@ describe('calls that name each other', () => {
     ['one after the other', [x, output('x'), y, output('y')]],
     ['ends first', [output('y'), output('x'), x, y]],
     ['without ends', [x, y]],
-  ])('%s, hang under the run', (_, events) => {
+  ])('are children of the run: %s', (_, events) => {
     expect(parents(events)).toEqual(both);
   });
 
-  test('have under them what names one of them', () => {
+  test('keep other calls that name one of them as children', () => {
     expect(parents([x, call('z', 'x'), y, output('x'), output('y'), output('z')])).toEqual({
       ...both,
       z: 'x',
     });
   });
 
-  test('do not lose a run that one of them has spawned', () => {
+  test('do not lose a run that one of them spawned', () => {
     const child = { session_key: 'agent:main:subagent:c', run_id: 'c' };
     const spawn = { ...child, parent_session_key: 'agent:main:s', parent_run_id: 'r', call_id: 'x' };
     const { spans } = correlate([
@@ -78,13 +78,13 @@ describe('calls that name each other', () => {
   });
 });
 
-test('a call that begins twice before the one that wraps it is one', () => {
+test('a call that begins twice before its parent call is one span', () => {
   const { spans } = correlate([started, call('x', 'w'), output('x'), call('x', 'w'), call('w')]);
   expect(parentsOf(spans)).toEqual({ x: 'w', w: 'the run' });
   expect(spans.filter(({ kind }) => kind === 'tool')).toHaveLength(2);
 });
 
-test('a call hangs under the one that wraps it, also where only the end of that comes', () => {
+test('a call is a child of its parent call even if only the end of the parent comes', () => {
   const correlator = createCorrelator();
   const told = [started, output('w')].map((each) => correlator.apply(each, NOW_MS));
   const inner = [call('x', 'w'), output('x')].map((each) => correlator.apply(each, NOW_MS + 10_000));
@@ -94,14 +94,14 @@ test('a call hangs under the one that wraps it, also where only the end of that 
   expect(spans).toHaveLength(2);
 });
 
-test('a call that names itself hangs under the run, and does not wait', () => {
+test('a call that names itself is a child of the run, and does not wait', () => {
   const correlator = createCorrelator();
   const emissions = [started, call('x', 'x'), output('x')].map((each) => correlator.apply(each, NOW_MS));
   const { spans, previews } = merge(emissions);
   expect(spans).toMatchObject([{ kind: 'tool', parent_span_id: previews[0]?.span_id }]);
 });
 
-test('calls are nested 1,000 deep, and one that would be deeper hangs under the run', () => {
+test('calls are nested up to 1,000 deep, and a deeper one is a child of the run', () => {
   const ids = Array.from({ length: 1_100 }, (_, depth) => `${depth}`);
   const chain = ids.map((call_id, depth) => call(call_id, ids[depth - 1]));
   const found = parents([...chain, ...ids.map(output)]);
@@ -110,7 +110,7 @@ test('calls are nested 1,000 deep, and one that would be deeper hangs under the 
   expect(found['1002']).toBe('1001');
 });
 
-test('over 1,000 ended calls within others that are not known are not remembered, and hang under the run', () => {
+test('of more than 1,000 ended calls within unknown ones, the rest is not remembered and is a child of the run', () => {
   const correlator = createCorrelator();
   const nested = Array.from({ length: 1_001 }, (_, number) => `${number}`).flatMap((call_id) => [
     call(call_id, 'w'),
@@ -125,14 +125,14 @@ test('over 1,000 ended calls within others that are not known are not remembered
 
 const IDS = ['a', 'b', 'c', 'd', 'e', 'f'];
 
-/** Whether the way up from a call comes back to it. */
+/** Whether the chain of parents of a call leads back to it. */
 function isInCircle(named: Record<string, string | undefined>, call_id: string): boolean {
   let at = named[call_id];
   for (let depth = 0; depth < IDS.length && at !== call_id && at !== undefined; depth++) at = named[at];
   return at === call_id;
 }
 
-/** Calls that name any of them, or one that never comes, or none; their beginnings and ends in any order. */
+/** Calls whose parent is any of them, one that never comes, or none; their starts and ends in any order. */
 const nests = fc
   .tuple(...IDS.map(() => fc.constantFrom(...IDS, 'never', undefined)))
   .map((named) => Object.fromEntries(IDS.map((id, index) => [id, named[index]])))
@@ -146,7 +146,7 @@ const nests = fc
   });
 
 test.prop([nests], { numRuns: 300 })(
-  'whatever they name, in any order, all hang under the run in the end, a restart between them or not',
+  'whatever parents they name, in any order and with a restart anywhere, all calls are below the run in the end',
   ({ named, events, restart_after }) => {
     const all = [started, ...events];
     const before = createCorrelator();
@@ -159,7 +159,7 @@ test.prop([nests], { numRuns: 300 })(
     expect(Object.keys(found).sort()).toEqual(IDS);
     for (const id of IDS) {
       const wanted = named[id] === 'never' ? 'the run' : (named[id] ?? 'the run');
-      // In a circle some may have been given out before it was one.
+      // Some calls of a cycle may have been emitted before it was complete.
       if (isInCircle(named, id)) expect([wanted, 'the run']).toContain(found[id]);
       else expect(found[id]).toBe(wanted);
       let top: string | undefined = id;

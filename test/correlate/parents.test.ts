@@ -1,6 +1,6 @@
 /**
- * Runs that are known and not open yet: what is said of such a run is about it and no other, and a child hangs under the run that
- * spawned it, however long that one has to wait itself.
+ * Runs that are known but not open yet: an event about such a run counts for it and no other, and a child is placed under the run
+ * that spawned it, however long that run itself has to wait.
  */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, vi } from 'vitest';
@@ -42,7 +42,7 @@ function expireUntil(correlator: Correlator, now_ms: number): Emission[] {
   return emissions;
 }
 
-/** Events, each at the instant at which it comes, and then some time for whatever waits. */
+/** Applies each event at its arrival time, then lets every timeout pass. `restart_before`: index of an event. */
 function playAt(coming: { event: AgentEvent; come_ms: number }[], restart_before?: number): Emission {
   let correlator = createCorrelator();
   const emissions: Emission[] = [];
@@ -54,7 +54,7 @@ function playAt(coming: { event: AgentEvent; come_ms: number }[], restart_before
   return merge([...emissions, ...expireUntil(correlator, end_ms), correlator.close(end_ms)]);
 }
 
-/** Events at their own pace: each comes when it happened, or, where it is out of turn, with the one before it. */
+/** Applies each event at its own timestamp or, if it is out of order, together with the one before it. */
 function play(events: AgentEvent[], restart_before?: number): Emission {
   let now_ms = 0;
   const coming = events.map((event) => {
@@ -64,7 +64,7 @@ function play(events: AgentEvent[], restart_before?: number): Emission {
   return playAt(coming, restart_before);
 }
 
-/** The same all at once. */
+/** Applies all events at the same time. */
 function playAtOnce(events: AgentEvent[]): Emission {
   const correlator = createCorrelator();
   const emissions = events.map((event) => correlator.apply(event, NOW_MS + 100_000));
@@ -74,7 +74,7 @@ function playAtOnce(events: AgentEvent[]): Emission {
 const nameOf = ({ attributes }: { attributes: Record<string, unknown> }): string =>
   String(attributes['gen_ai.tool.call.id'] ?? attributes['openclaw.run.id']);
 
-/** What each run hangs under: a run, a call, or nothing. */
+/** The parent of each run: a run, a call, or undefined. */
 function parentsOf({ spans }: Emission): Record<string, string | undefined> {
   const names = new Map(spans.map((span) => [span.span_id, nameOf(span)]));
   const traces = new Map(spans.map((span) => [span.span_id, span.trace_id]));
@@ -87,12 +87,12 @@ function parentsOf({ spans }: Emission): Record<string, string | undefined> {
 const runOf = ({ spans }: Emission, run_id: string) =>
   spans.find(({ kind, attributes }) => kind === 'run' && attributes['openclaw.run.id'] === run_id);
 
-describe('what is said of a sub-agent whose run is not open yet', () => {
+describe('an event about a sub-agent whose run is not open yet', () => {
   const parent = { parent_session_key: SESSION, parent_run_id: 'r' };
   const boom = { status: 'error', error: { type: 'boom', message: 'b' } };
   const before = [started(0, SESSION, 'r'), started(10, X, 'c1', parent)];
   const after = [finished(3_500, X, 'c1'), finished(4_000, SESSION, 'r')];
-  /** The second run of the session waits for its spawn until 2,500. */
+  /** The second run of the session waits for its spawn until 2,500 ms. */
   const second = started(1_500, X, 'c2', parent);
 
   const expectEnded = (given: Emission, c1_end_ms = 3_500): void => {
@@ -104,19 +104,19 @@ describe('what is said of a sub-agent whose run is not open yet', () => {
 
   test.each([
     ['that it names', 'c2'],
-    ['that is the latest of its session, where it names none that is known', 'task-7'],
-  ])('is about the run %s', (_, run_id) => {
+    ['that is the latest of its session, if it names no known run', 'task-7'],
+  ])('counts for the run %s', (_, run_id) => {
     const end = at(1_900, 'subagent.finished', X, run_id, boom);
     expectEnded(play([...before, second, end, ...after]));
   });
 
-  test('ends it where the run before it has ended', () => {
+  test('ends the run that it names if the run before that has ended', () => {
     const end = at(1_900, 'subagent.finished', X, 'c2', boom);
     const events = [finished(1_000, X, 'c1'), second, end, finished(4_000, SESSION, 'r')];
     expectEnded(play([...before, ...events]), 1_000);
   });
 
-  test('is about the run that it names also where only a spawn has told of that', () => {
+  test('counts for the run that it names, even if only a spawn has named that run before', () => {
     const events = [
       spawned(1_490, X, 'c2', { parent_run_id: 'r' }),
       at(1_900, 'subagent.finished', X, 'c2', boom),
@@ -125,7 +125,7 @@ describe('what is said of a sub-agent whose run is not open yet', () => {
     expectEnded(play([...before, ...events, ...after]));
   });
 
-  test('is about the latest run that is open, where it names none that is known', () => {
+  test('counts for the latest open run if it names no known run', () => {
     const end = at(1_900, 'subagent.finished', X, 'task-7', boom);
     expect(runOf(play([...before, end, finished(4_000, SESSION, 'r')]), 'c1')).toMatchObject({
       end_ms: NOW_MS + 1_900,
@@ -133,7 +133,7 @@ describe('what is said of a sub-agent whose run is not open yet', () => {
     });
   });
 
-  test('is an event on the span of that run', () => {
+  test('is a span event of the run that it names', () => {
     const output = at(1_900, 'subagent.output', X, 'c2', { output: 'o' });
     const given = play([...before, second, output, finished(2_000, X, 'c2'), ...after]);
     expect(runOf(given, 'c1')?.events).toEqual([]);
@@ -143,7 +143,7 @@ describe('what is said of a sub-agent whose run is not open yet', () => {
 
 const ANNOUNCE = `announce:requester-settle:main:${SESSION}:c1:yield-1`;
 
-/** A run that goes on after a yield waits for the run that it reports on, and spawns a sub-agent meanwhile. */
+/** An announce run waits for the run that it reports on, and spawns a sub-agent meanwhile. */
 const spawnOfWaiting = [
   started(0, SESSION, 'r1'),
   started(10, X, 'c1', { parent_session_key: SESSION, parent_run_id: 'r1' }),
@@ -160,7 +160,7 @@ const spawnOfWaiting = [
 
 const earlier = [started(0, SESSION, 'r0'), finished(50, SESSION, 'r0')];
 
-/** The child starts before the start of the run that spawned it has come. */
+/** The start of the child comes before that of the run that spawned it. */
 const overtaken = [
   ...earlier,
   called(1_840, 'r1', 'k'),
@@ -171,7 +171,7 @@ const overtaken = [
   finished(4_300, SESSION, 'r1'),
 ];
 
-/** The start of the run that spawned it never comes, and a later run of the session does. */
+/** The start of the run that spawned the child never comes, but that of a later run of the session does. */
 const missed = [
   called(0, 'r1', 'k'),
   started(10, X, 'c1', { parent_session_key: SESSION }),
@@ -191,23 +191,23 @@ const byCall = [
   finished(1_100, X, 'c1'),
 ];
 
-describe('a child hangs under the run that spawned it, where that', () => {
+describe('a child is placed under the run that spawned it, if that run', () => {
   const cases: [string, AgentEvent[], Record<string, string | undefined>][] = [
-    ['waits for another one', spawnOfWaiting, { r1: undefined, c1: 'r1', [ANNOUNCE]: 'r1', c2: 'k' }],
-    ['has its start behind the child', overtaken, { r0: undefined, r1: undefined, c1: 'r1' }],
+    ['waits for another run', spawnOfWaiting, { r1: undefined, c1: 'r1', [ANNOUNCE]: 'r1', c2: 'k' }],
+    ['has a start that comes after that of the child', overtaken, { r0: undefined, r1: undefined, c1: 'r1' }],
     ['has no start', missed, { r1: undefined, r2: undefined, c1: 'r1' }],
     [
-      'has no start and made the call that is named',
+      'has no start and made the call that the spawn names',
       [...byCall, finished(1_200, SESSION, 'r1')],
       { r0: undefined, r1: undefined, c1: 'k' },
     ],
     [
-      'has its start long after the call that is named',
+      'has a start that comes long after the call that the spawn names',
       [...byCall, at(3_500, 'agent.step_started', SESSION, 'r1'), started(900, SESSION, 'r1')],
       { r0: undefined, r1: undefined, c1: 'k' },
     ],
     [
-      'has not been heard of when the child comes that names its call',
+      'is unknown when the child comes, whose spawn names a call',
       [
         ...earlier,
         spawned(1_005, X, 'c1', { call_id: 'k' }),
@@ -225,12 +225,12 @@ describe('a child hangs under the run that spawned it, where that', () => {
     expect(parentsOf(playAtOnce(events))).toEqual(parents);
   });
 
-  test.each(cases)('%s, and a restart comes between', (_, events) => {
+  test.each(cases)('%s, with a restart anywhere', (_, events) => {
     const { spans } = play(events);
     for (let index = 1; index < events.length; index++) expect(play(events, index).spans).toEqual(spans);
   });
 
-  test('waits for another one: the spawn is told on its call', () => {
+  test('waits for another run: the spawn is logged on its call', () => {
     const { spans, logs } = play(spawnOfWaiting);
     const call = spans.find(({ attributes }) => attributes['gen_ai.tool.call.id'] === 'k');
     expect(logs.find(({ event_name }) => event_name === 'openclaw.subagent_spawned')).toMatchObject({
@@ -240,33 +240,33 @@ describe('a child hangs under the run that spawned it, where that', () => {
   });
 });
 
-describe('a child of a session', () => {
+describe('a child that names only its parent session', () => {
   const child = [started(1_000, X, 'c1', { parent_session_key: SESSION }), finished(1_500, X, 'c1')];
 
-  test('is no child of a run that began after it: it is a root', () => {
+  test('is not placed under a run that began after it, and becomes a root', () => {
     const events = [...child, started(3_000, SESSION, 'r2'), finished(3_100, SESSION, 'r2')];
     expect(parentsOf(play(events))).toEqual({ c1: undefined, r2: undefined });
     expect(parentsOf(playAtOnce(events))).toEqual({ c1: undefined, r2: undefined });
   });
 
-  test('is one of a run that began with it, by a clock that is ahead', () => {
+  test('is placed under a run that began at the same time, by a clock that is up to 1 s ahead', () => {
     const events = [started(1_900, SESSION, 'r2'), ...child, finished(3_100, SESSION, 'r2')];
     expect(parentsOf(play(events))).toEqual({ c1: 'r2', r2: undefined });
   });
 
-  test('is one of a run that is first seen after it and had begun before', () => {
+  test('is placed under a run that is first seen after it, but may have begun before', () => {
     const events = [...child, called(9_000, 'r2', 'k'), finished(9_100, SESSION, 'r2')];
     expect(parentsOf(play(events))).toEqual({ c1: 'r2', r2: undefined });
   });
 
   const active: [string, AgentEvent[], string][] = [
     [
-      'had ended by then, of which another goes on',
+      'is still going on, not a later one that has ended',
       [started(0, SESSION, 'r1'), started(20, SESSION, 'r2'), finished(50, SESSION, 'r2')],
       'r1',
     ],
     [
-      'had ended by then, of which another ends with its start',
+      'ends as the child starts, not a later one that has ended before',
       [
         started(0, SESSION, 'r1'),
         started(20, SESSION, 'r2'),
@@ -276,23 +276,23 @@ describe('a child of a session', () => {
       'r1',
     ],
     [
-      'begins with it',
+      'begins with the child, not an earlier one that has ended',
       [started(0, SESSION, 'r1'), finished(50, SESSION, 'r1'), started(1_000, SESSION, 'r2')],
       'r2',
     ],
   ];
 
-  test.each(active)('is one of the run that is active: not of one that %s', (_, events, parent) => {
+  test.each(active)('is placed under the active run: the one that %s', (_, events, parent) => {
     expect(parentsOf(play([...events, ...child]))).toMatchObject({ c1: parent });
   });
 
-  test('that names it as its parent has none, and does not wait for one', () => {
+  test('becomes a root without waiting if that is its own session', () => {
     const correlator = createCorrelator();
     const { previews } = correlator.apply(started(0, SESSION, 'r1', { parent_session_key: SESSION }), NOW_MS);
     expect(previews.map(nameOf)).toEqual(['r1']);
   });
 
-  test('waits one second for its spawn, whatever comes of it meanwhile', () => {
+  test('waits one second for its spawn, whatever events of it come meanwhile', () => {
     const correlator = createCorrelator();
     const told = [
       started(900, SESSION, 'r1'),
@@ -305,7 +305,7 @@ describe('a child of a session', () => {
     expect(correlator.nextDeadline()).toBe(NOW_MS + 2_000);
   });
 
-  test('does not wait for a call that comes after the end of its run', () => {
+  test('is opened as soon as the call that its spawn names comes, even after the end of that call’s run', () => {
     const events = [...earlier, spawned(100, X, 'c1', { call_id: 'k' }), started(110, X, 'c1')];
     const correlator = createCorrelator();
     const emitted = merge(events.map((event) => correlator.apply(event, event.ts)));
@@ -316,7 +316,7 @@ describe('a child of a session', () => {
   });
 });
 
-describe('a sub-agent of which nothing names a parent', () => {
+describe('a sub-agent whose parent is not named', () => {
   const told = [
     started(0, SESSION, 'r1'),
     started(10, X, 'c1'),
@@ -326,11 +326,11 @@ describe('a sub-agent of which nothing names a parent', () => {
     finished(3_500, SESSION, 'r1'),
   ];
 
-  test('waits for its spawn, also where that comes long after it', () => {
+  test('waits for its spawn, even if that comes long after it', () => {
     expect(parentsOf(play(told))).toEqual({ r1: undefined, c1: 'r1' });
   });
 
-  test('is a root where its spawn has not come after 30 s', () => {
+  test('becomes a root if its spawn has not come after 30 s', () => {
     const correlator = createCorrelator();
     const emissions = [
       correlator.apply(started(0, X, 'c1'), NOW_MS),
@@ -340,7 +340,7 @@ describe('a sub-agent of which nothing names a parent', () => {
     expect(correlator.expire(NOW_MS + 30_000).previews.map(nameOf)).toEqual(['c1']);
   });
 
-  test('a session whose first run has waited waits no more than 1 s with a later one, which is a root then', () => {
+  test('waits only 1 s if it is not the first run of its session, and then becomes a root', () => {
     const correlator = createCorrelator();
     for (const event of told) correlator.apply(event, NOW_MS + 4_000);
     correlator.apply(started(5_000, X, 'c2'), NOW_MS + 5_000);
@@ -353,7 +353,7 @@ describe('a spawn', () => {
   const parents = [started(0, SESSION, 'r1'), started(1, SESSION, 'r2'), started(2, Y, 'y1')];
   const child = started(10, X, 'c1');
 
-  test('of the run counts before one that names its session alone', () => {
+  test('that names the run takes precedence over one that names only its session', () => {
     const told = [
       spawned(5, X, undefined, { parent_run_id: 'r2' }),
       spawned(6, X, 'c1', { parent_run_id: 'r1' }),
@@ -361,7 +361,7 @@ describe('a spawn', () => {
     expect(parentsOf(playAtOnce([...parents, ...told, child]))).toMatchObject({ c1: 'r1' });
   });
 
-  test('that names another session tells all anew', () => {
+  test('that names another parent session replaces everything of the one before', () => {
     const told = [
       spawned(5, X, 'c1', { parent_run_id: 'r1' }),
       spawned(6, X, 'c1', { parent_session_key: Y }),
@@ -369,12 +369,12 @@ describe('a spawn', () => {
     expect(parentsOf(playAtOnce([...parents, ...told, child]))).toMatchObject({ c1: 'y1' });
   });
 
-  test('that names no label leaves the one that was told', () => {
+  test('without a label keeps the label of the one before', () => {
     const told = [spawned(5, X, 'c1', { label: 'C' }), spawned(6, X, 'c1', { call_id: 'k' })];
     expect(runOf(playAtOnce([...parents, ...told, child]), 'c1')).toMatchObject({ name: 'invoke_agent C' });
   });
 
-  test('that is told before both has its record on the run that made it', () => {
+  test('that comes before both runs has its log record on the run that made it', () => {
     const { logs } = playAtOnce([spawned(5, X, 'c1', { parent_run_id: 'r1' }), child, ...parents]);
     const record = logs.find(({ event_name }) => event_name === 'openclaw.subagent_spawned');
     expect(record?.attributes['openclaw.run.id']).toBe('r1');
@@ -388,7 +388,7 @@ test('a run whose parent comes after it was opened stays a root, with a trace of
   expect(runOf(emission, 'c1')?.trace_id).not.toBe(runOf(emission, 'r1')?.trace_id);
 });
 
-test('a run that ends before the call that made it is seen is given out under that call', () => {
+test('a run that ends before the call that spawned it is seen is emitted under that call', () => {
   const correlator = createCorrelator();
   const told = [
     started(0, SESSION, 'r1'),
@@ -401,7 +401,7 @@ test('a run that ends before the call that made it is seen is given out under th
   expect(spans[0]?.parent_span_id).toBe(previews[0]?.span_id);
 });
 
-test('a run goes on with the latest of its session that has yielded, also if that has not ended', () => {
+test('an announce run is placed under the latest run of its session that has yielded, even if that has not ended', () => {
   const announced = (number: number) => `announce:requester-settle:main:${SESSION}:c1:yield-${number}`;
   const emission = playAtOnce([
     started(0, SESSION, 'r1'),
@@ -414,7 +414,7 @@ test('a run goes on with the latest of its session that has yielded, also if tha
   expect(parentsOf(emission)).toMatchObject({ [announced(1)]: 'r1', [announced(2)]: announced(1) });
 });
 
-test('an end that is not settled is none: a run that waits for its start goes on waiting', () => {
+test('an unsettled end does not end anything: a run that waits for its start continues to wait', () => {
   const correlator = createCorrelator();
   for (const event of [
     called(0, 'r1', 'k'),
@@ -425,7 +425,7 @@ test('an end that is not settled is none: a run that waits for its start goes on
   expect(correlator.counts()).toMatchObject({ runs_opened: 0 });
 });
 
-test('events that waited for a start are told in the order of their times, then of their numbers, as of when they came', () => {
+test('events that waited for a start are logged by timestamp, then by sequence number, with their own arrival times', () => {
   const correlator = createCorrelator();
   const tokens = (ms: number, seq: number | undefined): AgentEvent =>
     at(ms, 'llm.tokens', SESSION, 'r1', {
@@ -446,10 +446,10 @@ test('events that waited for a start are told in the order of their times, then 
   ]);
 });
 
-describe('what a session has told holds for all of its runs', () => {
+describe('what is known about a session holds for all of its runs', () => {
   const OTHER = 'chat-1';
 
-  test('its agent, and its id, on spans and records', () => {
+  test('its agent and its id are on their spans and log records', () => {
     const { spans, logs } = playAtOnce([
       started(0, OTHER, 'r1', { agent_id: 'helper', session_id: 'id-1' }),
       finished(10, OTHER, 'r1'),
@@ -463,7 +463,7 @@ describe('what a session has told holds for all of its runs', () => {
   });
 });
 
-test('a run that goes on in the session of a sub-agent is of the agent that made that', () => {
+test('an announce run in the session of a sub-agent has the same parent agent as the sub-agent', () => {
   const announced = `announce:requester-settle:main:${X}:d1:yield-1`;
   const { spans } = playAtOnce([
     started(0, SESSION, 'r1'),
@@ -478,7 +478,7 @@ test('a run that goes on in the session of a sub-agent is of the agent that made
   ]);
 });
 
-test('a run begins with its start, also where an event of it tells an earlier instant', () => {
+test('a run begins with its start, even if an event of it has an earlier timestamp', () => {
   const emission = playAtOnce([at(-5, 'agent.step_started', SESSION, 'r1'), started(0, SESSION, 'r1')]);
   expect(runOf(emission, 'r1')).toMatchObject({ start_ms: NOW_MS });
 });
@@ -509,7 +509,7 @@ test('runs that wait for each other are opened after 30 s', () => {
   expect(parents.filter((parent) => parent === undefined)).toHaveLength(1);
 });
 
-/** Each event comes when it happened, or up to half a second later. */
+/** Each event comes at its own timestamp or up to half a second later. */
 const jittered = requestsOfASession.chain((events) =>
   fc.tuple(
     fc.constant(events),
@@ -524,7 +524,7 @@ const jittered = requestsOfASession.chain((events) =>
 );
 
 test.prop([jittered], { numRuns: 300 })(
-  'where nothing but time and calls tell who spawned a run, it is the same one in any order of half a second',
+  'if only times and calls show which run spawned another, the parent is the same with any delays up to half a second',
   ([events, mixed]) => {
     const inOrder = events.map((event) => ({ event, come_ms: event.ts }));
     expect(identities(playAt(mixed).spans)).toEqual(identities(playAt(inOrder).spans));

@@ -1,5 +1,5 @@
 /**
- * Starts and ends that are told again as events of their own: nothing changes, nothing is measured twice, and each has its log
+ * Starts and ends that are reported again as distinct events: nothing changes, nothing is measured twice, and each has its log
  * record on the span that it is about.
  */
 import { fc, test as property } from '@fast-check/vitest';
@@ -31,7 +31,7 @@ const again = (told: AgentEvent, more = {}): AgentEvent =>
 
 const spanOf = ({ spans }: Emission, kind: string) => spans.find((span) => span.kind === kind);
 
-/** Of the whole story, with these events told after the first of it. */
+/** Inserts events after the first `first` ones of the story: spans and measurements must stay the same. */
 function tellAgain(first: number, more: AgentEvent[]) {
   const told = correlate([...whole.slice(0, first), ...more, ...whole.slice(first)]);
   const alone = correlate(whole);
@@ -48,42 +48,36 @@ const OF_RUN = { 'gen_ai.agent.id': 'main', 'openclaw.run.id': 'r' };
 const OF_CHAT = { 'gen_ai.provider.name': 'p', 'gen_ai.request.model': 'm', 'openclaw.run.id': 'r' };
 
 describe.each([
-  ['a start of a run that is open', 1, again(started), 'run', OF_RUN],
-  ['a start of a run that has ended', 5, again(started), 'run', OF_RUN],
-  ['a call that is open', 2, again(call, { tool: 'other' }), 'tool', OF_CALL],
-  ['a call that has ended', 3, again(call), 'tool', OF_CALL],
-  ['a call whose run has ended', 5, again(call), 'tool', OF_CALL],
+  ['a repeated start of an open run', 1, again(started), 'run', OF_RUN],
+  ['a repeated start of an ended run', 5, again(started), 'run', OF_RUN],
+  ['a repeated call that is open', 2, again(call, { tool: 'other' }), 'tool', OF_CALL],
+  ['a repeated call that has ended', 3, again(call), 'tool', OF_CALL],
+  ['a repeated call whose run has ended', 5, again(call), 'tool', OF_CALL],
+  ['a repeated end of a call', 3, again(output, { tool: 'exec' }), 'tool', { ...OF_CALL, success: true }],
   [
-    'an end of a call that has ended',
-    3,
-    again(output, { tool: 'exec' }),
-    'tool',
-    { ...OF_CALL, success: true },
-  ],
-  [
-    'an end of a call whose run has ended',
+    'a repeated end of a call whose run has ended',
     5,
     again(output),
     'tool',
     { 'gen_ai.tool.call.id': 'c', success: true },
   ],
-  ['a model call that has ended', 4, again(tokens), 'chat', OF_CHAT],
-  ['a model call whose run has ended', 5, again(tokens), 'chat', OF_CHAT],
-  ['an end of a run', 5, again(finished), 'run', { ...OF_RUN, success: true }],
+  ['a repeated model call', 4, again(tokens), 'chat', OF_CHAT],
+  ['a repeated model call whose run has ended', 5, again(tokens), 'chat', OF_CHAT],
+  ['a repeated end of a run', 5, again(finished), 'run', { ...OF_RUN, success: true }],
 ] as const)('%s', (_, first, repeat, kind, identity) => {
-  test('has its record on the span, which stays as it was', () => {
+  test('has a log record on the span, which stays unchanged', () => {
     const { told, logs } = tellAgain(first, [repeat]);
     const { trace_id, span_id } = spanOf(told, kind)!;
     expect(logs).toMatchObject([{ trace_id, span_id, attributes: identity }]);
   });
 
-  test('has none where it is the same event', () => {
+  test('has no log record if it is the same event', () => {
     const same = { ...repeat, seq: whole[first - 1]!.seq } as AgentEvent;
     expect(correlate([...whole.slice(0, first), same, ...whole.slice(first)]).logs).toHaveLength(5);
   });
 });
 
-test('an end that failed says so, whatever the first one said', () => {
+test('a repeated end that failed is logged as a failure, whatever the first end was', () => {
   const failure = { type: 'tool.error', error: { type: 'broken', message: 'it broke' } };
   const { logs } = tellAgain(3, [again(output, failure)]);
   expect(logs).toMatchObject([
@@ -91,7 +85,7 @@ test('an end that failed says so, whatever the first one said', () => {
   ]);
 });
 
-test('an end that comes twice before its call has two records', () => {
+test('an end that comes twice before its call has two log records', () => {
   const emission = correlate([started, output, again(output), call, finished]);
   expect(emission.logs.map(({ event_name }) => event_name).sort()).toEqual([
     'openclaw.agent_finished',
@@ -104,7 +98,7 @@ test('an end that comes twice before its call has two records', () => {
   expect(emission.logs.filter((log) => log.span_id === span_id)).toHaveLength(3);
 });
 
-test('a start that comes after its run was opened without it has its record', () => {
+test('a start that comes after its run was opened without it has a log record', () => {
   const correlator = createCorrelator();
   const emission = merge([
     correlator.apply(call, NOW_MS),
@@ -116,7 +110,7 @@ test('a start that comes after its run was opened without it has its record', ()
   expect(emission.logs.map(({ event_name }) => event_name)).toContain('openclaw.agent_started');
 });
 
-test('a start again is no sign of life, whether or not its run waited for its parent', () => {
+test('a repeated start is no sign of life, whether or not its run waited for its parent', () => {
   const child = { session_key: 'agent:main:subagent:c', run_id: 'c' };
   const begun = event('agent.started', { ...child, parent_run_id: 'r' });
   const endOf = (events: AgentEvent[]) =>
@@ -125,7 +119,7 @@ test('a start again is no sign of life, whether or not its run waited for its pa
   expect(endOf([begun, again(begun), started])).toBe(NOW_MS);
 });
 
-test('reasoning that comes after it was given up names its model', () => {
+test('the log record of reasoning that comes after its call was emitted names the model of the call', () => {
   const correlator = createCorrelator();
   for (const each of [started, tokens]) correlator.apply(each, NOW_MS);
   correlator.expire(NOW_MS + 5_000);
@@ -134,18 +128,19 @@ test('reasoning that comes after it was given up names its model', () => {
   expect(logs).toMatchObject([{ attributes: OF_CHAT }]);
 });
 
-describe('the same event, told again since something of its run was missed', () => {
+describe('an event that reports a gap in its run', () => {
   const gapOf = (events: AgentEvent[]) =>
     correlate(events).spans.find(({ kind }) => kind === 'run')?.attributes['openclaw.gap'];
 
-  test('has no record', () => expect(correlate([...whole, { ...started, gap: true }]).logs).toHaveLength(5));
+  test('has no log record if it is a duplicate', () =>
+    expect(correlate([...whole, { ...started, gap: true }]).logs).toHaveLength(5));
 
-  test('says so of a run that is open', () => expect(gapOf([started, { ...started, gap: true }])).toBe(true));
+  test('marks a run that is open', () => expect(gapOf([started, { ...started, gap: true }])).toBe(true));
 
-  test('says so of a run that waits for its start', () =>
+  test('marks a run that waits for its start', () =>
     expect(gapOf([call, { ...call, gap: true }, started])).toBe(true));
 
-  test('is counted where the run has ended', () => {
+  test('is counted if the run has ended', () => {
     const correlator = createCorrelator();
     for (const each of [...whole, { ...finished, gap: true }]) correlator.apply(each, NOW_MS);
     correlator.expire(NOW_MS + 60_000);
@@ -154,22 +149,22 @@ describe('the same event, told again since something of its run was missed', () 
   });
 
   test.each([
-    ['its end, again', { ...finished, gap: true } as AgentEvent],
-    ['what it gave', event('subagent.output', { output: 'x', gap: true })],
-  ])('is counted where the run has ended and was put away: %s', (_, told) => {
+    ['a repeated end', { ...finished, gap: true } as AgentEvent],
+    ['an output', event('subagent.output', { output: 'x', gap: true })],
+  ])('is counted if the run has ended and was archived: %s', (_, told) => {
     const correlator = createCorrelator();
     for (const each of whole) correlator.apply(each, NOW_MS);
     correlator.expire(NOW_MS + 60_000);
     correlator.apply(told, NOW_MS + 60_000);
     expect(correlator.counts()).toMatchObject({ runs_with_gap: 1 });
-    // It is put away again.
+    // The run is archived again.
     const parts = [...save(correlator).keys()].map((key) => key.split('/')[1]);
     expect(parts).toContain('archive');
     expect(parts).not.toContain('runs');
   });
 });
 
-test('a run that is told to end, and then ends, has a record of each', () => {
+test('an unsettled end of a run and the end that follows have a log record each', () => {
   const told = event('agent.finished', { seq: 6, ts: NOW_MS + 25, status: 'cancelled', settled: false });
   const ended = { ...finished, status: 'cancelled' } as AgentEvent;
   const { spans, logs } = correlate([started, call, output, tokens, told, ended]);
@@ -185,12 +180,12 @@ test('a run that is told to end, and then ends, has a record of each', () => {
   );
 });
 
-test('a partial output of a call that has ended has no record', () => {
+test('a partial output of a call that has ended has no log record', () => {
   const partial = again(output, { partial: true });
   expect(correlate([...whole.slice(0, 3), partial, ...whole.slice(3)]).logs).toHaveLength(5);
 });
 
-test('what two sub-agents of a session give is not the same for having the same number', () => {
+test('outputs of two sub-agents of a session are no duplicates, although they have the same sequence number', () => {
   const correlator = createCorrelator();
   const given = (run_id: string) => event('subagent.output', { run_id, seq: 1, output: run_id });
   for (const run_id of ['a', 'b']) correlator.apply(event('agent.started', { run_id }), NOW_MS);
@@ -199,27 +194,27 @@ test('what two sub-agents of a session give is not the same for having the same 
   expect(correlator.counts()).toMatchObject({ duplicates: 1 });
 });
 
-describe('starts and ends that are all told twice', () => {
+describe('starts and ends that all come twice', () => {
   const told = requests.chain((events) => {
     const all = [...events, ...repeatsOf(events)];
     return fc.tuple(fc.constant(events), fc.shuffledSubarray(all, { minLength: all.length }));
   });
 
   property.prop([told], { numRuns: 300 })(
-    'have a record each, in any order, and no other spans',
+    'have a log record each, in any order, and add no spans',
     ([events, mixed]) => {
       const partial = events.filter((each) => each.type === 'tool.output' && each.partial === true).length;
       const [alone, emission] = [correlate(events), correlate(mixed)];
       expect(emission.logs).toHaveLength(mixed.length - partial);
       expect(identities(emission.spans)).toEqual(identities(alone.spans));
       const ids = new Set(emission.spans.map((span) => `${span.trace_id} ${span.span_id}`));
-      // A spawn that comes before all that it names is of a run that is still to be seen.
+      // A spawn that comes before everything it names refers to a run that has not been seen yet.
       for (const { event_name, trace_id, span_id } of emission.logs)
         if (event_name !== 'openclaw.subagent_spawned') expect(ids).toContain(`${trace_id} ${span_id}`);
     },
   );
 
-  property.prop([requests], { numRuns: 100 })('a whole story told again adds no measurement', (events) => {
+  property.prop([requests], { numRuns: 100 })('add no measurements', (events) => {
     const { measurements } = correlate([...events, ...repeatsOf(events)]);
     expect(measurements).toEqual(correlate(events).measurements);
   });

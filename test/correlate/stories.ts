@@ -1,11 +1,11 @@
 /**
  * Random stories of agents at work, as catalog events in the order in which they happened: requests with model calls,
- * tools, nested tools, sub-agents of any depth, yields and the announce runs that go on after them.
+ * tools, nested tools, sub-agents of any depth, yields and the announce runs that continue after them.
  */
 import fc from 'fast-check';
 import type { AgentEvent, EventOf, EventType } from '../../src/model/event.js';
 
-/** What an agent does next. */
+/** An action of an agent. */
 type Action =
   | { do: 'think'; reasoning: 'none' | 'tokens' | 'before' | 'both'; step: boolean }
   | { do: 'tool'; fails: boolean; partial: boolean; nested: boolean }
@@ -47,7 +47,7 @@ export const story: fc.Arbitrary<Story> = fc.letrec<{ story: Story; action: Acti
 
 type Fields<T extends EventType> = Omit<EventOf<T>, 'type' | 'ts' | 'session_key' | 'run_id' | 'seq'>;
 
-/** Tells stories: gives every event its time, its run and its sequence number. `names_parents`: spawns name the run that made them. */
+/** Turns stories into events with timestamps and sequence numbers. `names_parents`: spawns name the run that made them. */
 function createTeller(names_parents: boolean) {
   const events: AgentEvent[] = [];
   let now_ms = 1_700_000_000_000;
@@ -105,7 +105,7 @@ function createTeller(names_parents: boolean) {
     else {
       tell('subagent.spawned', child, child_run, link);
       delete (events.at(-1) as { run_id?: string }).run_id;
-      // Its sequence number was the run's that it no longer names.
+      // Its sequence number belonged to the run that it no longer names.
       delete (events.at(-1) as { seq?: number }).seq;
     }
     tell('tool.output', session, run, { call_id });
@@ -113,7 +113,7 @@ function createTeller(names_parents: boolean) {
     return child_run;
   }
 
-  /** One run, and the runs that come of it. */
+  /** One run, its sub-agents, and the announce run if it yields. */
   function perform(session: string, run: string, { actions, yields }: Story, parent?: string): void {
     tell('agent.started', session, run, parent === undefined ? {} : { parent_session_key: parent });
     const children: string[] = [];
@@ -134,7 +134,7 @@ function createTeller(names_parents: boolean) {
   return { events, perform };
 }
 
-/** The events of some requests, each in a session of its own. */
+/** The events of several requests, each in a session of its own. */
 export function tellStories(stories: Story[]): AgentEvent[] {
   const { events, perform } = createTeller(true);
   stories.forEach((each, index) => {
@@ -147,7 +147,7 @@ const stories = fc.array(story, { minLength: 1, maxLength: 3 });
 
 export const requests: fc.Arbitrary<AgentEvent[]> = stories.map(tellStories);
 
-/** Requests of one session, one after the other, in which a spawn tells of who made it the session alone, or the call. */
+/** Consecutive requests of one session, whose spawns name their parent session and perhaps the call, but never the run. */
 export const requestsOfASession: fc.Arbitrary<AgentEvent[]> = stories.map((each) => {
   const { events, perform } = createTeller(false);
   each.forEach((one, index) => {
@@ -165,7 +165,7 @@ const STARTS_AND_ENDS: ReadonlySet<EventType> = new Set([
   'llm.tokens',
 ]);
 
-/** Each start and end once more, as an event of its own. */
+/** A repetition of each start and end, as a distinct event. */
 export const repeatsOf = (events: AgentEvent[]): AgentEvent[] =>
   events
     .filter((event) => STARTS_AND_ENDS.has(event.type) && !('partial' in event))

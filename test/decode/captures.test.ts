@@ -1,5 +1,5 @@
 /**
- * What the decoders remember between two starts: streams that go on are decoded as if nothing had happened, wherever they
+ * The state of the decoders across a restart: streams that continue are decoded as if there had been no restart, wherever they
  * were cut.
  */
 import { fc, test as property } from '@fast-check/vitest';
@@ -63,7 +63,7 @@ const withEnd = (stream: string): Line[] => {
   return lines.map((line, index) => ({ stream, line, end: index === lines.length - 1 }));
 };
 
-/** Lines of streams that are read side by side. */
+/** The lines of several streams, interleaved. */
 function interleaved(streams: string[]): Line[] {
   const left = streams.map(withEnd);
   const lines: Line[] = [];
@@ -78,7 +78,7 @@ const playOf = (lines: Line[], since_ms = 0): Play<Intake> => ({
   step: (intake, index) => takeLine(intake, lines[index]!, since_ms),
 });
 
-/** As a sender that sends again gives them; the stream goes on. */
+/** Takes lines from a sender that may repeat them; the stream does not end. */
 const takeLines = (intake: Intake, lines: Line[]): AgentEvent[] =>
   intake.take({
     kind: 'lines',
@@ -89,7 +89,7 @@ const takeLines = (intake: Intake, lines: Line[]): AgentEvent[] =>
     may_repeat: true,
   });
 
-/** Parts of up to seven lines, each of which begins some lines before the end of the one before. */
+/** Overlapping parts of up to seven lines: each begins some lines before the end of the previous one. */
 function overlapping(lines: Line[], steps_back: number[]): Line[][] {
   const parts: Line[][] = [];
   for (let at = 0, index = 0; at < lines.length; index++) {
@@ -111,7 +111,7 @@ const TIMEOUT_MS = 60_000;
 
 describe('captures', () => {
   property.prop([fc.constantFrom(...ALL), moves], { numRuns: 100 })(
-    'a stream that goes on is decoded as if nothing had been',
+    'a restored stream is decoded as if there had been no restart',
     (stream, next) => expectUndisturbed(playOf(withEnd(stream)), next),
     TIMEOUT_MS,
   );
@@ -119,13 +119,13 @@ describe('captures', () => {
   property.prop([fc.uniqueArray(fc.constantFrom(...ALL), { minLength: 2, maxLength: 4 }), moves], {
     numRuns: 30,
   })(
-    'and so are streams side by side',
+    'restored streams that are interleaved are decoded as if there had been no restart',
     (streams, next) => expectUndisturbed(playOf(interleaved(streams)), next),
     TIMEOUT_MS,
   );
 
   property.prop([fc.constantFrom(...TRANSCRIPTS), fc.nat(), moves], { numRuns: 30 })(
-    'a transcript that is followed from some instant on stays so',
+    'a transcript that is followed from some time on is followed from the same time after a restart',
     (stream, at, next) => {
       const lines = withEnd(stream);
       const since_ms = Date.parse(JSON.parse(lines[at % lines.length]!.line).timestamp ?? '');
@@ -135,7 +135,7 @@ describe('captures', () => {
   );
 
   property.prop([fc.constantFrom(...ALL), fc.array(fc.nat(6), { minLength: 1 }), moves], { numRuns: 50 })(
-    'lines that are sent again, cut otherwise, are known as the same',
+    'lines that are sent again in other batches are recognised as repeated',
     (stream, steps_back, next) => {
       const parts = overlapping(withEnd(stream), steps_back);
       expectUndisturbed(playOfParts(parts), next);
@@ -151,7 +151,7 @@ describe('captures', () => {
   );
 
   property.prop([fc.constantFrom(...ALL), fc.infiniteStream(fc.nat(9))], { numRuns: 50 })(
-    'what is damaged or gone breaks nothing',
+    'damaged or missing records break nothing',
     (stream, damage) => {
       const lines = withEnd(stream);
       const first = create();
@@ -176,7 +176,7 @@ describe('captures', () => {
 describe('a restored stream', () => {
   const held = fixture('gateway/2026.4.29/tools.ndjson');
 
-  /** Records of the recording, cut where its decoder holds the end of a call. */
+  /** The saved state in the middle of the recording, where its decoder holds back the end of a call. */
   function cutWhileHeld(): Records {
     const intake = create();
     const lines = withEnd(held);
@@ -187,23 +187,23 @@ describe('a restored stream', () => {
     return save(intake);
   }
 
-  test('that does not go on gives out what its decoder held, and is forgotten', () => {
+  test('that does not continue gives the events that its decoder held back, and is forgotten', () => {
     const records = cutWhileHeld();
     const intake = create(savedIn(records));
     expect(intake.streams()).toEqual([held]);
     expect(intake.end(held).map((event) => event.type)).toEqual(['tool.output']);
     expect(intake.counts().events).toBe(1);
-    // What is left tells which records count.
+    // The remaining record says which records are valid.
     expect([...save(intake, records).keys()]).toEqual(['decode/bound']);
     expect(create(savedIn(records)).streams()).toEqual([]);
   });
 
-  test('is not taken up under another dialect', () => {
+  test('is not continued in another dialect', () => {
     const options = { dialect: 'catalog', max_line_bytes: 1_000, onProblem: () => undefined } as const;
     const records = cutWhileHeld();
     const intake = createIntake(options, savedIn(records));
     expect(intake.streams()).toEqual([]);
-    // All but the one that tells which count.
+    // All but the record that says which records are valid.
     expect(intake.unusable_records).toBe(records.size - 1);
   });
 
@@ -213,7 +213,7 @@ describe('a restored stream', () => {
     for (const line of withEnd(held)) {
       takeLine(intake, line, 0);
       save(intake, records);
-      // One tells which of the others count.
+      // One record says which of the others are valid.
       expect(records.size > 1).toBe(!line.end);
     }
   });

@@ -1,5 +1,5 @@
 /**
- * The decoders where recordings do not reach: frames that repeat, that contradict each other, and that make no sense.
+ * The decoders beyond the recordings: frames that repeat, that contradict each other, and that make no sense.
  */
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
@@ -19,8 +19,8 @@ const start = agent('lifecycle', { phase: 'start', startedAt: 1000 });
 const end = agent('lifecycle', { phase: 'end', endedAt: 2000, executionSettled: true });
 const decode = (frames: Frame[]) => decodeLines(frames.map((frame) => JSON.stringify(frame)));
 
-describe('the gateway', () => {
-  test('frames that were sent to it tell nothing', () => {
+describe('the gateway dialect', () => {
+  test('frames that were sent to the gateway give no events', () => {
     const line = JSON.stringify({ rx: 1, dir: 'out', frame: start });
     expect(createLineDecoder('gateway').decode(Buffer.from(line), NOW_MS)).toEqual({
       events: [],
@@ -28,11 +28,11 @@ describe('the gateway', () => {
     });
   });
 
-  test('bare frames are taken too', () => {
+  test('bare frames are accepted too', () => {
     expect(decode([start, end]).map((event) => event.type)).toEqual(['agent.started', 'agent.finished']);
   });
 
-  test('a tool event in both of its forms is one call', () => {
+  test('a tool event that comes both as session.tool and as agent is one call', () => {
     const call = { phase: 'start', name: 'exec', toolCallId: 'c', args: {} };
     const result = {
       phase: 'result',
@@ -50,7 +50,7 @@ describe('the gateway', () => {
     expect(logs.filter((log) => log.event_name.startsWith('openclaw.tool'))).toHaveLength(2);
   });
 
-  test('a run id that is masked in a message, and in its history, is the one of the run', () => {
+  test('a run id that is masked in a pushed message and in the history is resolved to that of the run', () => {
     const session_key = 'agent:main:subagent:119d2d77-2b1c-4385-ae0b-561707452823';
     const child_run = 'f75e5b34-5d9e-4c17-94a4-1f7e09b44b99';
     const runId = `announce:requester-settle:main:${session_key}:${child_run}:yield-1`;
@@ -98,7 +98,7 @@ describe('the gateway', () => {
     [{ stopReason: 'stop', livenessState: 'blocked' }, 'error'],
     [{ stopReason: 'end_turn', livenessState: 'paused', yielded: true }, undefined],
     [{ stopReason: 'stop', livenessState: 'working' }, undefined],
-  ])('an end that says %j is of this type: %s', (data, type) => {
+  ])('an end with %j has the error type %s', (data, type) => {
     const told = { phase: 'end', endedAt: 2000, executionSettled: true, ...data };
     const { spans } = correlate(decode([start, agent('lifecycle', told)]));
     const message = 'error' in data ? { message: data.error } : {};
@@ -124,7 +124,7 @@ describe('the gateway', () => {
   });
   const ofChild = { sessionKey: child.session_key, runId: child.run_id, spawnedBy: 'agent:main:s' };
 
-  test("a task's title, which may be what the child was asked, names nobody", () => {
+  test('the title of a task, which may be the prompt of the child, is not used as a name', () => {
     const childStart = agent('lifecycle', { phase: 'start', startedAt: 1500 }, ofChild);
     const events = decode([start, task('running'), childStart, task('completed'), end]);
     const { spans } = correlate(events);
@@ -132,11 +132,11 @@ describe('the gateway', () => {
     expect(JSON.stringify(events)).not.toContain('Miller');
   });
 
-  test('a task that is told again after its child was forgotten, or was never seen, opens no run', () => {
+  test('a task whose child was forgotten or never seen opens no run', () => {
     expect(decode([task('running'), task('completed')])).toEqual([]);
   });
 
-  test('a label that is known only when the child starts again is told all the same', () => {
+  test('a label that becomes known only when the child starts again is still reported', () => {
     const childStart = agent('lifecycle', { phase: 'start', startedAt: 1500 }, ofChild);
     const row = { sessionKey: child.session_key, session: { spawnedBy: 'agent:main:s', label: 'C' } };
     const labelled = { type: 'event', event: 'sessions.changed', payload: row };
@@ -144,7 +144,7 @@ describe('the gateway', () => {
     expect(spans.map(({ name }) => name).sort()).toEqual(['invoke_agent C', 'invoke_agent main']);
   });
 
-  test("a label that is known only when the child starts is the child's", () => {
+  test('a label that becomes known only when the child starts names the child', () => {
     const args = { phase: 'start', name: 'sessions_spawn', toolCallId: 'c', args: {} };
     const details = { childSessionKey: child.session_key, runId: child.run_id };
     const result = { phase: 'result', name: 'sessions_spawn', toolCallId: 'c', result: { details } };
@@ -166,7 +166,7 @@ describe('the gateway', () => {
     expect(labelled?.parent_span_id).toBe(spans.find(({ kind }) => kind === 'tool')?.span_id);
   });
 
-  describe('a prompt that the gateway pushes as the assistant’s', () => {
+  describe('a prompt that the gateway pushes as a message of the assistant', () => {
     const prompt = (message: Frame): Frame => ({
       type: 'event',
       event: 'session.message',
@@ -200,7 +200,7 @@ describe('the gateway', () => {
       ['another agent', sent],
       ['a schedule', scheduled],
       ['a schedule, without a key', prompt(unnamed)],
-    ])('is no model call: of %s', (_sender, frame) => {
+    ])('is no model call if it is from %s', (_sender, frame) => {
       const decoder = createLineDecoder('auto');
       for (const each of [start, end]) decoder.decode(Buffer.from(JSON.stringify(each)), NOW_MS);
       const decoded = decoder.decode(Buffer.from(JSON.stringify(frame)), NOW_MS);
@@ -217,7 +217,7 @@ describe('the gateway', () => {
     });
   });
 
-  test('in protocol 3 a run that was joined in its middle has the model calls of its messages', () => {
+  test('in protocol 3 a run whose start was not seen has the model calls of its messages', () => {
     const { agentId: _, ...payload } = agent('tool', {
       phase: 'start',
       name: 'exec',
@@ -238,7 +238,7 @@ describe('the gateway', () => {
     ]);
   });
 
-  test('in protocol 3 a message is of the latest run, also where one before it is still told of', () => {
+  test('in protocol 3 a message belongs to the latest run, even if an earlier one is still reported', () => {
     const old = (stream: string, data: Frame, more: Frame): Frame =>
       agent(stream, data, { agentId: undefined, ...more });
     const message = { role: 'assistant', provider: 'p', model: 'm', usage: { input: 1, output: 1 } };
@@ -251,7 +251,7 @@ describe('the gateway', () => {
     expect(events.at(-1)).toMatchObject({ type: 'llm.tokens', run_id: 'r2' });
   });
 
-  test('in protocol 3 what a call says of its failure is that of its error alone', () => {
+  test('in protocol 3 the error text of a call is used only if the call failed', () => {
     const old = (stream: string, data: Frame, seq: number): Frame =>
       agent(stream, data, { agentId: undefined, seq });
     const called = (isError: boolean) => [
@@ -267,7 +267,7 @@ describe('the gateway', () => {
     const [output] = decode([...called(false), said]).slice(-1);
     expect(output).toMatchObject({ type: 'tool.output' });
     expect(output).not.toHaveProperty('error');
-    // A command that failed has no end of its output to wait for.
+    // A failed command has no end of output to wait for.
     const [first, ...rest] = called(true);
     const command = old('item', { phase: 'start', kind: 'command', toolCallId: 'c' }, 3);
     const next = old('lifecycle', { phase: 'model', model: 'm' }, 6);
@@ -276,7 +276,7 @@ describe('the gateway', () => {
     ]);
   });
 
-  test('in protocol 3 a command whose beginning was not seen is known by what it prints', () => {
+  test('in protocol 3 a command whose start was not seen is recognised by its output', () => {
     const of3 = (stream: string, data: Frame): Frame => {
       const frame = agent(stream, { toolCallId: 'c', name: 'exec', ...data });
       const { agentId: _, ...payload } = frame.payload;
@@ -298,7 +298,7 @@ describe('the gateway', () => {
     });
   });
 
-  test('in protocol 4 a code that only the end of the output tells is the call’s, and one that is told is not waited for', () => {
+  test('in protocol 4 the exit code is taken from the end of the output if the result has none', () => {
     const of = (call_id: string, stream: string, data: Frame): Frame =>
       agent(stream, { toolCallId: call_id, name: 'exec', ...data });
     const command = (call_id: string, details: object): Frame[] => [
@@ -316,7 +316,7 @@ describe('the gateway', () => {
     expect(codeOf([...command('c', {})])).toBeUndefined();
   });
 
-  test('what a command has printed and what a model has said by its abort is no message of an error', () => {
+  test('neither the output of a command nor the text of an aborted model call is used as an error message', () => {
     const content = [{ type: 'text', text: 'a private word' }];
     const result = {
       phase: 'result',
@@ -368,7 +368,7 @@ describe('the gateway', () => {
     expect(spans[0]?.parent_span_id).toBeUndefined();
   });
 
-  test('after an abort, events that trail its first end count, and a call that is announced then does not', () => {
+  test('after an abort, events that follow its first end count, but a model call that is announced then does not', () => {
     const { spans } = correlate(
       decode([
         start,
@@ -388,7 +388,7 @@ describe('the gateway', () => {
     expect(spans).toMatchObject([{ kind: 'run', end_ms: 1700, error: { type: 'cancelled' } }]);
   });
 
-  test('in protocol 3 the second end of an abort is passed over, sequence number or not', () => {
+  test('in protocol 3 the second end of an abort is ignored, whatever its sequence number', () => {
     const old = (data: Frame, seq: number) => agent('lifecycle', data, { seq, agentId: undefined });
     const { spans } = correlate(
       decode([
@@ -413,7 +413,7 @@ describe('the gateway', () => {
     ]);
   });
 
-  test('calls of two runs are two calls, whatever their ids have in them', () => {
+  test('calls of two runs are two calls, whatever characters their ids contain', () => {
     const ofRun = (runId: string, toolCallId: string): Frame[] => [
       agent('lifecycle', { phase: 'start' }, { runId }),
       agent('tool', { phase: 'start', name: 'exec', toolCallId }, { runId }),
@@ -427,7 +427,7 @@ describe('the gateway', () => {
     ]);
   });
 
-  test("in protocol 3 ends that wait for a frame are each given out with the run's own end", () => {
+  test('in protocol 3 the ends of calls that wait for a frame are all given with the end of the run', () => {
     const old = (stream: string, data: Frame, seq: number): Frame =>
       agent(stream, data, { agentId: undefined, seq });
     const calls = ['a', 'b'].flatMap((toolCallId, index) => [
@@ -450,7 +450,7 @@ describe('the gateway', () => {
     ]);
   });
 
-  test("in protocol 3 an end that waits for its exit code is given out with the run's own end, or at the end of the stream", () => {
+  test('in protocol 3 the end of a call that waits for its exit code is given with the end of the run or of the stream', () => {
     const old = (stream: string, data: Frame, seq: number) =>
       agent(stream, data, { seq, agentId: undefined });
     const call = [
@@ -466,7 +466,7 @@ describe('the gateway', () => {
     expect(told).toMatchObject({ exit_code: 3 });
   });
 
-  test('an agent frame without a run is rejected with its place', () => {
+  test('an agent frame without a run is rejected with the path of the error', () => {
     const decoded = createLineDecoder('gateway').decode(
       Buffer.from(JSON.stringify({ ...start, payload: {} })),
       0,
@@ -480,11 +480,11 @@ describe('announce run ids', () => {
   const wrap = (list: string, key = KEY) => `announce:requester-settle:main:${key}:${list}:yield-1`;
 
   test.each([
-    ['a run of its own', 'run-7', undefined],
+    ['an ordinary run id', 'run-7', undefined],
     ['one child', wrap('c1'), [{ run_id: 'c1' }]],
     ['several children', wrap('c1,c2,c3'), [{ run_id: 'c1' }, { run_id: 'c2' }, { run_id: 'c3' }]],
     [
-      'a child that was such a run itself',
+      'a child that was an announce run itself',
       wrap(`c1,${wrap('g1,g2', 'k')}`),
       [{ run_id: 'c1' }, { run_id: wrap('g1,g2', 'k') }],
     ],
@@ -493,20 +493,20 @@ describe('announce run ids', () => {
       'announce:v1:agent:main:subagent:x:c1',
       [{ session_key: 'agent:main:subagent:x', run_id: 'c1' }],
     ],
-    ['a form that is not known', 'announce:v9', []],
+    ['an unknown form', 'announce:v9', []],
   ])('%s', (_, run_id, expected) => {
     expect(parseAnnounceRunId(run_id, KEY)).toEqual(expected);
   });
 });
 
-describe('the catalog', () => {
+describe('the catalog dialect', () => {
   const decodeEvent = (fields: object) =>
     createLineDecoder('catalog').decode(
       Buffer.from(JSON.stringify({ ts: 1000, session_key: 's', run_id: 'r', ...fields })),
       NOW_MS,
     );
 
-  test('a field that is no text is told of once, whatever its length', () => {
+  test('a field that is not a string is reported once, whatever its length', () => {
     for (const run_id of [[], { length: 0 }]) {
       const { rejected } = decodeEvent({ type: 'agent.started', run_id });
       expect(rejected).toMatchObject({ path: 'run_id', message: expect.stringMatching('expected string') });
@@ -514,7 +514,7 @@ describe('the catalog', () => {
     }
   });
 
-  test('null in an error counts as absent, in an output it is a value', () => {
+  test('a null in an error counts as absent, in an output it is a value', () => {
     const error = { type: null, message: 'm' };
     expect(decodeEvent({ type: 'agent.finished', status: 'error', error }).events).toMatchObject([
       { error: { message: 'm' } },
@@ -529,7 +529,7 @@ describe('the catalog', () => {
   });
 });
 
-describe('nonsense', () => {
+describe('invalid input', () => {
   const lines = ['gateway/spawn', 'gateway/err500', 'gateway/2026.4.29/tools'].flatMap((name) =>
     readLines(fixture(`${name}.ndjson`)),
   );
@@ -540,14 +540,14 @@ describe('nonsense', () => {
   ];
 
   property.prop([fc.constantFrom(...DIALECTS), fc.array(fc.json(), { maxLength: 10 })])(
-    'any JSON is taken or rejected',
+    'any JSON is accepted or rejected',
     (dialect, texts) => {
       const decoder = createLineDecoder(dialect);
       correlate(texts.flatMap((text) => decoder.decode(Buffer.from(text), NOW_MS).events));
     },
   );
 
-  /** Goes through every value of a line, innermost first. */
+  /** Replaces each value of a line, innermost first. */
   const replaceValues = (line: string, replace: (value: unknown, index: number) => unknown): unknown => {
     let index = 0;
     return JSON.parse(line, (_, value) => replace(value, index++));
@@ -562,14 +562,14 @@ describe('nonsense', () => {
     return count;
   };
 
-  /** A real line with something else in the place of one of its values. */
+  /** A real line with one of its values replaced. */
   const damaged = fc.tuple(fc.constantFrom(...real), fc.nat(), fc.jsonValue()).map(([line, nth, other]) => {
     const place = nth % countValues(line);
     return JSON.stringify(replaceValues(line, (value, index) => (index === place ? other : value)));
   });
 
   property.prop([fc.constantFrom(...DIALECTS), fc.array(damaged, { maxLength: 30 })], { numRuns: 300 })(
-    'real lines with a wrong value in them are taken or rejected, and no span is without an id or an end',
+    'real lines with a wrong value are accepted or rejected, and every span has ids and an end',
     (dialect, texts) => {
       const decoder = createLineDecoder(dialect);
       const { spans } = correlate(texts.flatMap((text) => decoder.decode(Buffer.from(text), NOW_MS).events));

@@ -29,7 +29,7 @@ const answer = (second: number): string =>
 
 interface Options {
   sessions?: TranscriptIndex;
-  /** Seconds, like those of the entries. */
+  /** In seconds, like the times of the entries. */
   since?: number;
 }
 
@@ -43,33 +43,33 @@ function decode(lines: string[], { sessions = INDEX, since }: Options = {}): Age
   });
 }
 
-/** What was told of what: `tool.call call-1`. */
+/** The type of each event, with its call id if there is one: `tool.call call-1`. */
 const told = (events: AgentEvent[]): string[] =>
   events.map((event) =>
     'call_id' in event && event.call_id ? `${event.type} ${event.call_id}` : event.type,
   );
 
-describe('a transcript that is followed from an instant on', () => {
-  test('tells nothing of what was over by then', () => {
+describe('a transcript that is followed from some time on', () => {
+  test('gives no events of runs that had ended by then', () => {
     const lines = [session(0), user(1), asks(2, 'old'), result(3, 'old'), answer(4), user(11), answer(12)];
     const events = decode(lines, { since: 10 });
     expect(told(events)).toEqual(['agent.started', 'llm.tokens', 'agent.finished']);
     expect(events[0]).toMatchObject({ session_key: KEY, run_id: `${SESSION_ID}:entry-11` });
   });
 
-  test('tells what is of that instant', () => {
+  test('includes events with exactly that timestamp', () => {
     expect(told(decode([session(0), user(10)], { since: 10 }))).toEqual(['agent.started']);
     expect(told(decode([session(0), user(9)], { since: 10 }))).toEqual([]);
   });
 
-  test('keeps 1,000 of what opened a run that goes on, and no more', () => {
+  test('remembers at most 1,000 earlier events of a run that continues', () => {
     const calls = Array.from({ length: 1_100 }, (_, index) => `${index}`);
     const events = decode([session(0), user(1), asks(2, ...calls), result(11, '0')], { since: 10 });
     expect(told(events).slice(0, 2)).toEqual(['agent.started', 'tool.call 0']);
     expect(events).toHaveLength(1_001);
   });
 
-  test('tells of a run that goes on with its true start, and of its open calls', () => {
+  test('gives a run that continues with its true start and its open calls', () => {
     const lines = [
       session(0),
       user(1),
@@ -90,7 +90,7 @@ describe('a transcript that is followed from an instant on', () => {
     expect(spans.filter((span) => span.attributes['openclaw.partial'])).toEqual([]);
   });
 
-  test('tells whose child a run is that was spawned before', () => {
+  test('gives an earlier spawn of a run that continues, so that the child has its parent', () => {
     const spawn = entry(3, {
       role: 'toolResult',
       toolCallId: 'spawn',
@@ -107,14 +107,14 @@ describe('a transcript that is followed from an instant on', () => {
     });
   });
 
-  test('tells nothing of a run that had been given up', () => {
+  test('gives no events of a run that had been abandoned', () => {
     const events = decode([session(0), user(1), asks(2, 'lost'), user(11), answer(12)], { since: 10 });
     expect(told(events)).toEqual(['agent.started', 'llm.tokens', 'agent.finished']);
   });
 });
 
 describe('a transcript', () => {
-  test('in which the next message finds a run open tells that it was given up, at its latest entry', () => {
+  test('ends a run that is still open at the next user message as cancelled, at its latest entry', () => {
     const events = decode([session(0), user(1), asks(5, 'lost'), result(3, 'lost'), user(11)]);
     expect(events.find(({ type }) => type === 'agent.finished')).toMatchObject({
       ts: Date.parse(at(5)),
@@ -123,7 +123,7 @@ describe('a transcript', () => {
     });
   });
 
-  test('of a sub-agent tells its spawn with the runs that it was given, not with those that go on', () => {
+  test('of a sub-agent gives its spawn with the run of its task, not with an announce run', () => {
     const row = { session_key: KEY, parent_session_key: 'agent:main:p', label: 'Helper' };
     const report = '[Inter-session message] sourceSession=agent:main:subagent:x subagent_announce';
     const goesOn = entry(3, { role: 'user', content: report });
@@ -138,7 +138,7 @@ describe('a transcript', () => {
     ]);
   });
 
-  test('tells a spawn also where only the text of its result names the child', () => {
+  test('gives a spawn even if only the text of its result names the child', () => {
     const spawn = entry(3, {
       role: 'toolResult',
       toolCallId: 'spawn',
@@ -153,7 +153,7 @@ describe('a transcript', () => {
     });
   });
 
-  test('counts what was read from and written to a cache with the input', () => {
+  test('counts tokens read from and written to a cache as input', () => {
     const usage = { input: 1, output: 8, cacheRead: 2, cacheWrite: 4 };
     const call = entry(2, { role: 'assistant', stopReason: 'stop', model: 'm', provider: 'p', usage });
     expect(decode([session(0), user(1), call])[1]).toMatchObject({
@@ -164,7 +164,7 @@ describe('a transcript', () => {
     });
   });
 
-  test('has a model call for an answer that was aborted if it cost anything', () => {
+  test('has a model call for an aborted answer if that used tokens', () => {
     const aborted = (usage: object) =>
       entry(2, { role: 'assistant', stopReason: 'aborted', model: 'm', provider: 'p', usage });
     const callsOf = (usage: object) =>
@@ -174,7 +174,7 @@ describe('a transcript', () => {
     expect(callsOf({ input: 0, output: 0 })).toHaveLength(0);
   });
 
-  test('of which two things of an entry are wrong tells the first, and the rest of the entry', () => {
+  test('with two errors in an entry reports the first, and gives the rest of the entry', () => {
     const content = [{}, { id: 5 }, { id: 'good' }].map((call) => ({
       type: 'toolCall',
       name: 'exec',
@@ -187,7 +187,7 @@ describe('a transcript', () => {
     expect(last?.rejected).toMatchObject({ path: 'message.call_id', message: 'missing' });
   });
 
-  test('that continues another one does not tell its entries again', () => {
+  test('that continues another one does not repeat the entries of that one', () => {
     const lines = [user(1), answer(2), user(11), answer(12)];
     const continued = decode([session(10, { parentSession: '/sessions/other.jsonl' }), ...lines]);
     expect(told(continued)).toEqual(['agent.started', 'llm.tokens', 'agent.finished']);
@@ -205,7 +205,7 @@ describe('a transcript', () => {
     expect(sumOf(twice, tokens)).toBe(sumOf(once, tokens));
   });
 
-  test('whose session is not known at first gets its key with the first run that finds it known', () => {
+  test('whose session is unknown at first has its key from the first run that starts after it is known', () => {
     const rows = new Map<string, { session_key: string }>();
     let asked = 0;
     const sessions: TranscriptIndex = {
@@ -220,11 +220,11 @@ describe('a transcript', () => {
       return decoder.decode(Buffer.from(line), NOW_MS).events[0]?.session_key;
     });
     expect(keys).toEqual([undefined, SESSION_ID, SESSION_ID, KEY, KEY, KEY]);
-    // At its session entry and with each run until it is known, and not again.
+    // Once for the session entry and once per run until the session is known, and not again.
     expect(asked).toBe(3);
   });
 
-  test('whose last message asks for tools that OpenClaw took out of it ends its run', () => {
+  test('whose last message asks for tools ends its run if OpenClaw has removed the calls from it', () => {
     expect(told(decode([session(0), user(1), asks(2)]))).toEqual([
       'agent.started',
       'llm.tokens',

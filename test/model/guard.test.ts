@@ -1,5 +1,5 @@
 /**
- * The cheap guard passes exactly what the schema takes unchanged: events of every type, with anything put in any place.
+ * The cheap guard passes exactly what the schema accepts unchanged, shown with events of every type with any value in any field.
  */
 import { fc, test as property } from '@fast-check/vitest';
 import { expect, expectTypeOf, test, vi } from 'vitest';
@@ -14,7 +14,7 @@ vi.setConfig({ testTimeout: 60_000 });
 
 const NOW_MS = 1_760_000_000_000;
 
-/** Every field that its type has, so that there is a place for everything that can be wrong. */
+/** One event per type with all fields of that type, so that every field can be made wrong. */
 function fullEvents(): Json[] {
   const common = {
     ts: NOW_MS,
@@ -80,7 +80,7 @@ function mutate(event: Json, mutations: { key: string; value: unknown; is_remove
   return Object.fromEntries(mutated);
 }
 
-/** What the schema says of it: that it may pass as it is. A null stands for "absent" and is taken out first. */
+/** Whether the schema accepts the value unchanged. A null means "absent" and is removed before, so that is a change. */
 function isUnchanged(value: Json): boolean {
   if (Object.values(value).includes(null)) return false;
   const { data } = agentEventSchema.safeParse(value);
@@ -93,14 +93,14 @@ function isUnchanged(value: Json): boolean {
   }
 }
 
-test('every type passes with all its fields', () => {
+test('an event of every type passes with all its fields', () => {
   const full = fullEvents();
   expect(full.map(({ type }) => type)).toEqual(EVENT_TYPES);
   for (const event of full) expect(isPlainEvent(event), JSON.stringify(event)).toBe(true);
 });
 
 property.prop([fc.constantFrom(...events), fc.array(mutation, { maxLength: 3 })], { numRuns: 5_000 })(
-  'what passes is what the schema takes and leaves as it is',
+  'the guard passes exactly the values that the schema accepts and leaves unchanged',
   (event, mutations) => {
     const value = mutate(event, mutations);
     expect(isPlainEvent(value)).toBe(isUnchanged(value));
@@ -109,6 +109,6 @@ property.prop([fc.constantFrom(...events), fc.array(mutation, { maxLength: 3 })]
 
 test('the guard narrows a value to an event', () => {
   const value: Json = { ...events[0] };
-  if (!isPlainEvent(value)) throw new Error('an event is not taken for one');
+  if (!isPlainEvent(value)) throw new Error('the guard rejects an event');
   expectTypeOf(value).toExtend<AgentEvent>();
 });

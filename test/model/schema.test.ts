@@ -17,7 +17,7 @@ describe('the catalog', () => {
     for (const line of lines) expect(agentEventSchema.safeParse(line).success).toBe(true);
   });
 
-  test('times are epoch milliseconds, or RFC 3339 with an offset', () => {
+  test('takes times as epoch milliseconds, or as RFC 3339 with an offset', () => {
     const [first] = lines;
     const at = (ts: unknown): unknown => agentEventSchema.safeParse({ ...first, ts }).success;
     expect(at(1_700_000_000_000)).toBe(true);

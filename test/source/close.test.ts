@@ -7,7 +7,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { createSource, isLineSource, parseSourceName } from '../../src/source/index.js';
 import { opened, temporaryDirectory, turns } from './helpers.js';
 
-/** A source by its name, set to wait for minutes where it waits, so that only closing can end it. */
+/** Creates a source by its name, with waits so long that only closing can end them. */
 function sourceNamed(name: string, mode: 'follow' | 'to_end' = 'follow') {
   const parsed = parseSourceName(name);
   if ('error' in parsed || !isLineSource(parsed)) throw new Error(`no such source: ${name}`);
@@ -15,7 +15,7 @@ function sourceNamed(name: string, mode: 'follow' | 'to_end' = 'follow') {
   return createSource(parsed, { mode, backoff, stdin: new PassThrough() });
 }
 
-/** What keeps a process alive: the kinds of handles that sources open. */
+/** The kinds of handles that sources open, which keep a process alive. */
 const HANDLE_KINDS = new Set([
   ...['FSEventWrap', 'PipeConnectWrap', 'PipeServerWrap', 'PipeWrap', 'TCPConnectWrap', 'TCPServerWrap'],
   ...['TCPSocketWrap', 'Timeout'],
@@ -25,7 +25,7 @@ function handles(): string[] {
   return process.getActiveResourcesInfo().filter((kind) => HANDLE_KINDS.has(kind));
 }
 
-/** Handles that were not there before. The test runner has handles of its own, and may let go of one meanwhile. */
+/** Handles that were not open before. The test runner has handles of its own, and may close some of them meanwhile. */
 function newHandles(before: string[]): string[] {
   const known = [...before];
   return handles().filter((kind) => {
@@ -48,19 +48,19 @@ function directoryWithTranscript(): string {
   return sessions;
 }
 
-describe('closing leaves no handle open', () => {
+describe('closing a source', () => {
   test.each<[string, () => string, ('follow' | 'to_end')?]>([
     ['stdin', () => 'stdin'],
     ['a file that is read', () => `file:${fileWith('line\n'.repeat(100_000))}`, 'to_end'],
     ['a file that does not grow', () => `file:${fileWith('')}`],
-    ['a file that is not there', () => `file:${join(temporaryDirectory(), 'none')}`],
-    ['a server that is not there', () => `unix:${join(temporaryDirectory(), 'none.sock')}`],
-    ['a port where nobody listens', () => 'tcp:127.0.0.1:9'],
+    ['a missing file', () => `file:${join(temporaryDirectory(), 'none')}`],
+    ['a missing server', () => `unix:${join(temporaryDirectory(), 'none.sock')}`],
+    ['a port on which nobody listens', () => 'tcp:127.0.0.1:9'],
     ['a socket to listen on', () => `listen:unix:${join(temporaryDirectory(), 'in.sock')}`],
     ['a port to listen on', () => 'listen:tcp:0'],
-    ['transcripts that are not there', () => `transcripts:${temporaryDirectory()}`],
-    ['transcripts that are followed', () => `transcripts:${directoryWithTranscript()}`],
-  ])('%s', async (_state, name, mode) => {
+    ['missing transcripts', () => `transcripts:${temporaryDirectory()}`],
+    ['followed transcripts', () => `transcripts:${directoryWithTranscript()}`],
+  ])('leaves no handle open: %s', async (_state, name, mode) => {
     await turns(5);
     const before = handles();
     const source = sourceNamed(name(), mode);
@@ -71,12 +71,12 @@ describe('closing leaves no handle open', () => {
     await source.close();
     await first;
     for (let result = await iterator.next(); !result.done; result = await iterator.next());
-    // The event loop lets go of a closed handle at the end of a turn.
+    // The event loop releases a closed handle at the end of a turn.
     await turns(5);
     expect(newHandles(before)).toEqual([]);
   });
 
-  test('a connection that nobody pulls from', async () => {
+  test('ends the stream of a connection that nobody pulls from', async () => {
     const path = join(temporaryDirectory(), 'peer.sock');
     const server = createServer((socket) => {
       socket.on('error', () => undefined).write('line\n'.repeat(100_000));
@@ -95,7 +95,7 @@ describe('closing leaves no handle open', () => {
   test.each([
     ['before it is opened', 'stdin'],
     ['while it is opened', 'listen:tcp:0'],
-  ])('%s', async (state, name) => {
+  ])('%s ends its iteration', async (state, name) => {
     const source = sourceNamed(name);
     if (state === 'before it is opened') await source.close();
     const opening = source.open();

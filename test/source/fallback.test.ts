@@ -1,11 +1,11 @@
-/** A source and its fallback: which of the two is listened to, and that it is never both. */
+/** A source and its fallback: which of the two is read, and that it is never both. */
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { type LineBatch, type Source, SourceError } from '../../src/model/source.js';
 import { withFallback } from '../../src/source/fallback.js';
 import { createRendezvous } from '../../src/source/rendezvous.js';
 import type { Item } from './helpers.js';
 
-/** A source that tells what a test says. */
+/** A source whose items are supplied by the test. */
 function createScripted(name: string, opening: Promise<void> = Promise.resolve()) {
   const rendezvous = createRendezvous<Item>();
   let end = (): void => undefined;
@@ -65,7 +65,7 @@ async function start(fallback: Source, open_streams: string[] = [], isThere = ()
   onTestFinished(() => source.close());
   const items = (await source.open())[Symbol.asyncIterator]();
 
-  /** Reads until something is told. */
+  /** Reads until the item with this description; returns the descriptions of all items. */
   async function readUntil(wanted: string): Promise<string[]> {
     const told: string[] = [];
     while (told.at(-1) !== wanted) {
@@ -79,7 +79,7 @@ async function start(fallback: Source, open_streams: string[] = [], isThere = ()
   return { gateway, source, items, readUntil };
 }
 
-test('is not opened where the preferred one can be followed', async () => {
+test('the fallback is not opened once the preferred source has been followed', async () => {
   const transcripts = createScripted('transcripts');
   const { gateway, readUntil } = await start(transcripts.source);
   void gateway.status('up');
@@ -91,7 +91,7 @@ test('is not opened where the preferred one can be followed', async () => {
   expect(transcripts.opened()).toBe(0);
 });
 
-test('is listened to until the preferred one can be followed, and then no more', async () => {
+test('the fallback is read until the preferred source can be followed, and no longer', async () => {
   const transcripts = createScripted('transcripts');
   const { gateway, readUntil } = await start(transcripts.source);
   void gateway.status('down');
@@ -107,7 +107,7 @@ test('is listened to until the preferred one can be followed, and then no more',
   expect(await readUntil('b')).toEqual(['gateway down', 'b']);
 });
 
-test('what an earlier process listened to of it ends when the preferred one can be followed', async () => {
+test('streams of the fallback that an earlier process left open end when the preferred source can be followed', async () => {
   const transcripts = createScripted('transcripts');
   const { gateway, readUntil } = await start(transcripts.source, ['left']);
   void gateway.status('up');
@@ -115,7 +115,7 @@ test('what an earlier process listened to of it ends when the preferred one can 
   expect(transcripts.opened()).toBe(0);
 });
 
-test('is closed unheard where it is open only when the preferred one can be followed', async () => {
+test('a fallback that opens only after the preferred source can be followed is closed unread', async () => {
   let openNow = (): void => undefined;
   const opening = new Promise<void>((resolve) => {
     openNow = resolve;
@@ -134,7 +134,7 @@ test('is closed unheard where it is open only when the preferred one can be foll
   expect(transcripts.isOpen()).toBe(false);
 });
 
-test('ends no stream where both are closed', async () => {
+test('closing both sources ends no stream', async () => {
   const transcripts = createScripted('transcripts');
   const { gateway, source, items, readUntil } = await start(transcripts.source, ['left']);
   void gateway.status('down');
@@ -146,7 +146,7 @@ test('ends no stream where both are closed', async () => {
   expect(transcripts.isOpen()).toBe(false);
 });
 
-test('that can not be opened is told, and the preferred one is waited for all the same', async () => {
+test('a fallback that can not be opened is reported, and the preferred source is still waited for', async () => {
   const broken: Source = {
     name: 'transcripts',
     open: () => Promise.reject(new SourceError("can't read transcripts")),
@@ -160,7 +160,7 @@ test('that can not be opened is told, and the preferred one is waited for all th
   expect((await readUntil('a')).slice(-2)).toEqual(['gateway up', 'a']);
 });
 
-test('that is not there yet, or can not be opened yet, is listened to once it can', async () => {
+test('a fallback that does not exist yet, or can not be opened yet, is read as soon as it can be', async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   const transcripts = createScripted('transcripts');
@@ -179,7 +179,7 @@ test('that is not there yet, or can not be opened yet, is listened to once it ca
   expect(looks).toBe(4);
 });
 
-test('is looked for no longer once the preferred one can be followed', async () => {
+test('the fallback is no longer looked for once the preferred source can be followed', async () => {
   vi.useFakeTimers();
   onTestFinished(() => void vi.useRealTimers());
   let looks = 0;

@@ -20,13 +20,13 @@ describe('a file read to its end', () => {
     expect(ends).toEqual([...items.slice(1).map(() => false), true]);
   });
 
-  test('an empty file is one empty batch', async () => {
+  test('gives one empty batch if it is empty', async () => {
     const path = join(temporaryDirectory(), 'empty.ndjson');
     writeFileSync(path, '');
     expect(await (await openFile(path)).rest()).toMatchObject([{ stream: path, end: true, lines: [] }]);
   });
 
-  test('passes over a line of 5 MB and reads the next', async () => {
+  test('skips a line of 5 MB and gives the next', async () => {
     const path = join(temporaryDirectory(), 'long.ndjson');
     writeFileSync(path, `one\n${'x'.repeat(5_000_000)}\nthree\n`);
     expect(texts(await (await openFile(path)).rest())).toEqual(['one', 'line_too_long', 'three']);
@@ -44,7 +44,7 @@ describe('a file read to its end', () => {
     expect(rest.some((item) => item.kind === 'lines' && item.end)).toBe(false);
   });
 
-  test('a directory, a missing file and a pipe are refused in words', async () => {
+  test('is refused with a reason if it is a directory, missing or a pipe', async () => {
     const directory = temporaryDirectory();
     const missing = join(directory, 'no.ndjson');
     const pipe = join(directory, 'pipe');
@@ -58,12 +58,15 @@ describe('a file read to its end', () => {
     await expect(openFile(missing)).rejects.toMatchObject({ name: 'SourceError' });
   });
 
-  test.skipIf(process.getuid?.() === 0)('a file without permission is refused in words', async () => {
-    const path = join(temporaryDirectory(), 'secret.ndjson');
-    writeFileSync(path, '');
-    chmodSync(path, 0);
-    await expect(openFile(path)).rejects.toThrow(
-      `can't read ${path}: permission denied; let this user read it`,
-    );
-  });
+  test.skipIf(process.getuid?.() === 0)(
+    'is refused with a reason without permission to read it',
+    async () => {
+      const path = join(temporaryDirectory(), 'secret.ndjson');
+      writeFileSync(path, '');
+      chmodSync(path, 0);
+      await expect(openFile(path)).rejects.toThrow(
+        `can't read ${path}: permission denied; let this user read it`,
+      );
+    },
+  );
 });

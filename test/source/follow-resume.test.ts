@@ -32,7 +32,7 @@ function setUp(): { path: string; consumer: Consumer } {
 
 let instant_s = 1_000_000;
 
-/** Renames as a rotation does, the older ones too; rotations are some time apart. */
+/** Renames the file and the older ones as a rotation does; rotations are one second apart. */
 function rotate(path: string): void {
   let count = 1;
   while (existsSync(`${path}.${count}`)) count += 1;
@@ -60,7 +60,7 @@ async function stopped(): Promise<ReturnType<typeof setUp>> {
 const LOST = /can't read on in .*events\.ndjson after line 2: it was removed or written anew/;
 
 describe('after a restart', () => {
-  test('a followed file goes on where it was, with its stream and its numbers', async () => {
+  test('a followed file continues where it was, with the same stream and line numbers', async () => {
     const { path, consumer } = await stopped();
     appendFileSync(path, 'f\nfour\n');
     await consumer.start();
@@ -79,7 +79,7 @@ describe('after a restart', () => {
     expect([typeof device, typeof inode]).toEqual(['string', 'string']);
   });
 
-  test('a file that nothing was taken of is read from its start', async () => {
+  test('a file from which nothing was taken is read from its start', async () => {
     const { path, consumer } = setUp();
     writeFileSync(path, 'half');
     await consumer.start();
@@ -91,7 +91,7 @@ describe('after a restart', () => {
     expect(await takeTexts(consumer, 2)).toEqual(['half', 'new']);
   });
 
-  test('a line that was given out as too long is not given out again', async () => {
+  test('a line that was reported as too long is not reported again', async () => {
     const { path, consumer } = setUp();
     writeFileSync(path, `one\n${'x'.repeat(50)}`);
     await consumer.start();
@@ -103,7 +103,7 @@ describe('after a restart', () => {
     expect(consumer.lines.at(-1)).toEqual({ stream: path, number: 3, text: 'three' });
   });
 
-  test('a rotated file is read to its end under its new name, then the new one', async () => {
+  test('a rotated file is read to its end under its new name, then the new file', async () => {
     const { path, consumer } = await stopped();
     appendFileSync(path, 'f\nlast without a line');
     rotate(path);
@@ -115,7 +115,7 @@ describe('after a restart', () => {
     expect(Object.keys(consumer.positions())).toEqual([`${path}#2`]);
   });
 
-  test('so is one whose path names nothing yet, and it may still grow', async () => {
+  test('a rotated file is read, and may still grow, while there is no new file', async () => {
     const { path, consumer } = await stopped();
     rotate(path);
     appendFileSync(`${path}.1`, 'f\n');
@@ -126,7 +126,7 @@ describe('after a restart', () => {
     expect((await takeTexts(consumer, 5)).slice(3)).toEqual(['late', 'new']);
   });
 
-  test('files that came and went meanwhile are read in their order; others beside them are not', async () => {
+  test('files that were rotated meanwhile are read in order, and others beside them are not', async () => {
     const { path, consumer } = await stopped();
     writeFileSync(`${path}.0`, 'older\n');
     utimesSync(`${path}.0`, 1, 1);
@@ -142,12 +142,12 @@ describe('after a restart', () => {
     expect(consumer.lines.at(-1)?.stream).toBe(`${path}#4`);
   });
 
-  /** From here on, what is written is newer than what has been read. */
+  /** From here on rotated files are newer than what has been read. */
   const goOn = (): void => {
     instant_s = Date.now() / 1000 + 60;
   };
 
-  test('so are they where the first one is gone', async () => {
+  test('files that were rotated meanwhile are read even if the first one is gone', async () => {
     const { path, consumer } = await stopped();
     writeFileSync(`${path}.9`, 'older\n');
     utimesSync(`${path}.9`, 1, 1);
@@ -165,7 +165,7 @@ describe('after a restart', () => {
     expect(consumer.messages).toContainEqual(expect.stringMatching(LOST));
   });
 
-  test('a file that was copied, and truncated, is read on in its copy', async () => {
+  test('a file that was copied and truncated is continued in its copy', async () => {
     const { path, consumer } = await stopped();
     goOn();
     appendFileSync(path, 'f\n');
@@ -181,24 +181,27 @@ describe('after a restart', () => {
     expect(consumer.messages).not.toContainEqual(expect.stringMatching(LOST));
   });
 
-  test.each(['empty', 'missing'])('so are they while the path is %s', async (state) => {
-    const { path, consumer } = await stopped();
-    rotate(path);
-    writeFileSync(path, 'second\n');
-    rotate(path);
-    // Nothing was written to this one, so that it tells nothing of where the writer is.
-    writeFileSync(path, '');
-    rotate(path);
-    writeFileSync(path, 'third\n');
-    rotate(path);
-    if (state === 'empty') writeFileSync(path, '');
-    await consumer.start();
-    expect((await takeTexts(consumer, 5)).slice(2)).toEqual(['hal', 'second', 'third']);
-    writeFileSync(path, 'fourth\n');
-    expect((await takeTexts(consumer, 6)).slice(5)).toEqual(['fourth']);
-  });
+  test.each(['empty', 'missing'])(
+    'files that were rotated meanwhile are read while the path is %s',
+    async (state) => {
+      const { path, consumer } = await stopped();
+      rotate(path);
+      writeFileSync(path, 'second\n');
+      rotate(path);
+      // Nothing was written to this one, so it does not show where the writer is.
+      writeFileSync(path, '');
+      rotate(path);
+      writeFileSync(path, 'third\n');
+      rotate(path);
+      if (state === 'empty') writeFileSync(path, '');
+      await consumer.start();
+      expect((await takeTexts(consumer, 5)).slice(2)).toEqual(['hal', 'second', 'third']);
+      writeFileSync(path, 'fourth\n');
+      expect((await takeTexts(consumer, 6)).slice(5)).toEqual(['fourth']);
+    },
+  );
 
-  test('so are they where the path is a link, and what it leads to is rotated', async () => {
+  test('files that were rotated meanwhile are read if the path is a link to one of them', async () => {
     const { path, consumer } = setUp();
     const target = join(temporaryDirectory(), '0.log');
     writeFileSync(target, 'one\n');
@@ -210,7 +213,7 @@ describe('after a restart', () => {
     rotate(target);
     writeFileSync(target, 'three\n');
     rotate(target);
-    // The link leads to nothing for now.
+    // The target of the link does not exist for now.
     await consumer.start();
     expect(await takeTexts(consumer, 3)).toEqual(['one', 'two', 'three']);
     await consumer.start();
@@ -222,9 +225,9 @@ describe('after a restart', () => {
   test.each<[string, (path: string) => void]>([
     ['gone', (path) => rmSync(path)],
     ['truncated', (path) => truncateSync(path)],
-    ['written anew, as long as it was', (path) => writeFileSync(path, 'others!!and then some\n')],
+    ['rewritten to at least the same length', (path) => writeFileSync(path, 'others!!and then some\n')],
   ])(
-    'a file that is %s is said to be, its stream ends, and the path is read anew',
+    'a file that is %s is reported, its stream ends, and the path is read from its start',
     async (_state, change) => {
       const { path, consumer } = await stopped();
       change(path);
@@ -249,7 +252,7 @@ type Step =
   | { kind: 'take'; count: number }
   | { kind: 'restart' };
 
-/** `#` stands for a number that comes once. */
+/** `#` stands for a unique number. */
 const text = fc
   .array(fc.constantFrom('#', '#\n', '#\n', '#\r\n', '\n', '\r', '\ufeff', 'é', 'x'.repeat(15)), {
     minLength: 1,

@@ -18,19 +18,19 @@ import { opened, type Puller, temporaryDirectory, texts, turns } from './helpers
 
 const LINE_LIMIT_BYTES = 1_000_000;
 
-/** Polls so rarely that a test which passes owes it to the watching alone, and fails by its timeout otherwise. */
+/** Polls so rarely that a test can pass only by watching, and fails by its timeout otherwise. */
 const WATCHING_ONLY = { max_line_bytes: LINE_LIMIT_BYTES, poll_interval_ms: 60_000, resume: {} };
 
 const follow = (path: string) => createFollowSource(`file:${path}`, path, WATCHING_ONLY);
 
-/** A stream begins with its position alone. */
+/** Expects the first batch of a stream, which has only its position. */
 async function expectBeginning(puller: Puller, stream: string): Promise<void> {
   const position = { offset: 0, line: 1 };
   expect(await puller.batch()).toMatchObject({ stream, end: false, lines: [], position });
 }
 
 describe('a followed file', () => {
-  test('gives what is there, then what is appended, half lines when they are whole', async () => {
+  test('gives existing lines, then appended ones, each when it is complete', async () => {
     const path = join(temporaryDirectory(), 'events.ndjson');
     writeFileSync(path, 'one\ntwo\nthr');
     const puller = await opened(follow(path));
@@ -42,7 +42,7 @@ describe('a followed file', () => {
     expect(await puller.lines(1)).toEqual(['four']);
   });
 
-  test('appended lines come fast', async () => {
+  test('gives appended lines fast', async () => {
     const path = join(temporaryDirectory(), 'events.ndjson');
     writeFileSync(path, 'first\n');
     const puller = await opened(follow(path));
@@ -58,7 +58,7 @@ describe('a followed file', () => {
     expect(delays_ms[10]).toBeLessThan(50);
   });
 
-  test('the poll finds what is not told', async () => {
+  test('finds lines by polling if the system does not report them', async () => {
     const directory = temporaryDirectory();
     mkdirSync(join(directory, 'elsewhere'));
     const target = join(directory, 'elsewhere', 'events.ndjson');
@@ -77,7 +77,7 @@ describe('a followed file', () => {
     expect(await puller.lines(1)).toEqual(['two']);
   });
 
-  test('rotation: the old file is read to its end, then the new one from its start', async () => {
+  test('is read to its end when it is rotated, then the new one from its start', async () => {
     const path = join(temporaryDirectory(), 'events.ndjson');
     writeFileSync(path, 'one\n');
     const writer = openSync(path, 'a');
@@ -87,7 +87,7 @@ describe('a followed file', () => {
     writeSync(writer, 'late\n');
     writeFileSync(path, '');
     expect(await puller.lines(1)).toEqual(['late']);
-    // Time to look at the empty new file, and to leave the old one too early.
+    // Time enough to see the empty new file, and to leave the old one too early.
     await turns(2000);
     writeSync(writer, 'last without a line end');
     closeSync(writer);
@@ -102,7 +102,7 @@ describe('a followed file', () => {
     expect(texts([fresh])).toEqual(['new']);
   });
 
-  test('many rotations lose no line', async () => {
+  test('loses no line in many rotations', async () => {
     const path = join(temporaryDirectory(), 'events.ndjson');
     writeFileSync(path, 'start\n');
     const puller = await opened(follow(path));
@@ -115,7 +115,7 @@ describe('a followed file', () => {
     }
   });
 
-  test('truncation: it is read from its start again, and a half line before it is reported', async () => {
+  test('is read from its start again when it is truncated, and an incomplete line before that is reported', async () => {
     const path = join(temporaryDirectory(), 'events.ndjson');
     writeFileSync(path, 'one\nhal');
     const puller = await opened(follow(path));
@@ -134,11 +134,11 @@ describe('a followed file', () => {
     expect(texts([fresh])).toEqual(['two']);
   });
 
-  test('truncation under a writer that keeps its place: the hole that this leaves costs no line', async () => {
+  test('loses no line to the hole that a truncation leaves under a writer that keeps its offset', async () => {
     const path = join(temporaryDirectory(), 'events.ndjson');
     const writer = openSync(path, 'w');
     onTestFinished(() => closeSync(writer));
-    // More than a line may have, and more than is read at once.
+    // Longer than a line may be, and than a single read.
     writeSync(writer, `${'x'.repeat(2 * LINE_LIMIT_BYTES)}\none\n`);
     const puller = await opened(follow(path));
     expect(await puller.lines(2)).toEqual(['line_too_long', 'one']);
@@ -147,7 +147,7 @@ describe('a followed file', () => {
     expect(await puller.lines(2)).toEqual(['two', 'three']);
   });
 
-  test('a file that does not exist is waited for, and so is its directory', async () => {
+  test('is waited for if it does not exist, and so is its directory', async () => {
     const directory = temporaryDirectory();
     const path = join(directory, 'events.ndjson');
     const puller = await opened(follow(path));
@@ -167,7 +167,7 @@ describe('a followed file', () => {
     expect(await waiting.lines(1)).toEqual(['deep']);
   });
 
-  test('a file that is removed and made again is read again', async () => {
+  test('is read again if it is removed and created again', async () => {
     const path = join(temporaryDirectory(), 'events.ndjson');
     writeFileSync(path, 'one\n');
     const puller = await opened(follow(path));
@@ -177,14 +177,14 @@ describe('a followed file', () => {
     expect(await puller.lines(1)).toEqual(['two']);
   });
 
-  test('a directory is refused in words', async () => {
+  test('is refused with a reason if it is a directory', async () => {
     const directory = temporaryDirectory();
     await expect(follow(directory).open()).rejects.toThrow(
       `can't read ${directory}: it is a directory; give the path of an NDJSON file`,
     );
   });
 
-  test('closing ends it while it waits for growth, keeping a half line for the next time', async () => {
+  test('can be closed while it waits for growth, and leaves an incomplete line for the next start', async () => {
     const path = join(temporaryDirectory(), 'events.ndjson');
     writeFileSync(path, 'one\nhal');
     const source = createSource({ name: `file:${path}`, kind: 'file', path }, { mode: 'follow' });
@@ -195,7 +195,7 @@ describe('a followed file', () => {
     expect(await rest).toEqual([]);
   });
 
-  test('closing ends it while it waits for the file', async () => {
+  test('can be closed while it waits for the file to exist', async () => {
     const source = follow(join(temporaryDirectory(), 'events.ndjson'));
     const puller = await opened(source);
     await puller.status('down');

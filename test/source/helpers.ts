@@ -1,6 +1,6 @@
 /**
- * What the sources' tests share: pulling from a source item by item, and places for its files and sockets. Every wait
- * is for an item or an event; a test that never gets it fails by its timeout.
+ * Shared by the tests of sources: pulling from a source item by item, and places for its files and sockets. Every wait is
+ * for an item or an event; a test that never gets it fails by its timeout.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
@@ -12,14 +12,14 @@ import type { Line } from '../../src/source/lines.js';
 
 export type Item = LineBatch | SourceStatus;
 
-/** A directory that is gone after the test. */
+/** A directory that is removed after the test. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'source-'));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
 
-/** Lets the event loop go round: in each turn, whatever can be read is read. */
+/** Lets the event loop turn; in each turn whatever can be read is read. */
 export async function turns(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await new Promise(setImmediate);
 }
@@ -31,11 +31,11 @@ export function lineText(line: Line): string {
 
 export interface Puller {
   next(): Promise<Item>;
-  /** The next item, which has to be a batch. */
+  /** The next item, which must be a batch. */
   batch(): Promise<LineBatch>;
-  /** The next item, which has to be a status of this state; gives its message. */
+  /** The message of the next item, which must be a status of this state. */
   status(state: 'up' | 'down'): Promise<string>;
-  /** Pulls until this many lines have come, passing over statuses; gives their texts. */
+  /** Pulls until this many lines have come, skipping statuses; returns their texts. */
   lines(count: number): Promise<string[]>;
   /** Everything that still comes until the iteration ends. */
   rest(): Promise<Item[]>;
@@ -92,7 +92,7 @@ export function texts(items: Item[]): string[] {
   return items.flatMap((item) => (item.kind === 'lines' ? item.lines.map(lineText) : []));
 }
 
-/** The same, by stream, in the order in which the streams came. */
+/** The texts of all lines by stream, in the order in which the streams came. */
 export function textsByStream(items: Item[]): Record<string, string[]> {
   const streams: Record<string, string[]> = {};
   for (const item of items) {
@@ -104,14 +104,14 @@ export function textsByStream(items: Item[]): Record<string, string[]> {
   return streams;
 }
 
-/** How far a source may run ahead of its consumer, the system's buffers of a local connection included. */
+/** How far a source may run ahead of its consumer, including the system's buffers of a local connection. */
 const AHEAD_BYTES_MAX = 8_000_000;
 const FLOOD_LINE = `${'x'.repeat(1023)}\n`;
 const FLOOD_LINES = 50_000;
 
 /**
- * Writes 50 MB into a connection while the consumer pulls nothing, and then slowly; fails where more than a bounded
- * amount has left the writer before it was pulled, or where a line is missing.
+ * Writes 50 MB into a connection while the consumer pulls nothing, and then slowly; fails if more than AHEAD_BYTES_MAX
+ * have left the writer before they were pulled, or if a line is missing.
  */
 export async function flood(writer: Socket, puller: Puller): Promise<void> {
   let sent_bytes = 0;

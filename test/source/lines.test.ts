@@ -5,7 +5,7 @@ import { lineText } from './helpers.js';
 
 const BOM = [0xef, 0xbb, 0xbf];
 
-/** What the lines are, said without chunks and without limits of memory: the oracle of the splitter. */
+/** The expected lines, computed from all bytes at once: the oracle of the splitter. */
 function linesOf(bytes: Buffer, max_line_bytes: number, ended: boolean): { number: number; text: string }[] {
   const marked = bytes.subarray(0, 3).equals(Buffer.from(BOM)) ? bytes.subarray(3) : bytes;
   const raw = marked.toString('latin1').split('\n');
@@ -76,7 +76,7 @@ describe('the line splitter', () => {
     );
   });
 
-  test('reports a broken-off line as incomplete, and the lines before it as ever', () => {
+  test('reports a line that breaks off as incomplete, and the lines before it as usual', () => {
     fc.assert(
       fc.property(bytesArbitrary, fc.array(fc.nat({ max: 9 })), (bytes, sizes) => {
         const splitter = createLineSplitter({ max_line_bytes: 100 });
@@ -88,7 +88,7 @@ describe('the line splitter', () => {
     );
   });
 
-  test('counts the lines that it leaves out', () => {
+  test('counts the lines that it skips', () => {
     const lines = split([Buffer.from('\n\r\none\n\n12345\ntwo')], 4);
     expect(plain(lines)).toEqual([
       { number: 3, text: 'one' },
@@ -97,14 +97,14 @@ describe('the line splitter', () => {
     ]);
   });
 
-  test('takes a line of exactly the limit, with a byte order mark and a CRLF around it', () => {
+  test('accepts a line of exactly the limit, with a byte order mark and a CRLF around it', () => {
     const bytes = Buffer.from('\ufeff1234\r\n1234\r\n12345\r\n');
     for (const chunks of [[bytes], [...bytes].map((byte) => Buffer.from([byte]))]) {
       expect(split(chunks, 4).map(lineText)).toEqual(['1234', '1234', 'line_too_long']);
     }
   });
 
-  test('says that a line is too long before its end has come', () => {
+  test('reports that a line is too long before its end has come', () => {
     const splitter = createLineSplitter();
     const piece = Buffer.alloc(64 * 1024, 'x');
     const lines = Array.from({ length: 80 }, () => splitter.push(piece)).flat();
@@ -113,7 +113,7 @@ describe('the line splitter', () => {
     expect(DEFAULT_MAX_LINE_BYTES).toBe(1048576);
   });
 
-  test('gives the same lines where others go on at its places', () => {
+  test('gives the same lines if other splitters resume at its places', () => {
     fc.assert(
       fc.property(bytesArbitrary, fc.array(fc.integer({ min: 1, max: 20 })), (bytes, sizes) => {
         let splitter = createLineSplitter({ max_line_bytes: 6 });
@@ -131,7 +131,7 @@ describe('the line splitter', () => {
     );
   });
 
-  test('does not tell a line that is too long twice', () => {
+  test('does not report a line that is too long twice if another splitter resumes in it', () => {
     const splitter = createLineSplitter({ max_line_bytes: 4 });
     expect(splitter.push(Buffer.from('one\n1234567890')).map(lineText)).toEqual(['one', 'line_too_long']);
     const { unended_bytes, ...from } = splitter.place();
@@ -140,7 +140,7 @@ describe('the line splitter', () => {
     expect(next.push(Buffer.from('123\n1234\n'))).toMatchObject([{ number: 3, bytes: Buffer.from('1234') }]);
   });
 
-  test('keeps no chunk for a rest, and a held line is not overwritten by the next', () => {
+  test('holds no reference to a chunk, and does not overwrite a line with the next one', () => {
     const splitter = createLineSplitter();
     const chunk = Buffer.from('one\ntw');
     splitter.push(chunk);

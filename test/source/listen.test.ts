@@ -32,7 +32,7 @@ async function listeningPort(puller: Puller): Promise<number> {
 }
 
 describe('producers', () => {
-  test('two of them, interleaved byte by byte, are two streams', async () => {
+  test('are a stream each, even if they are interleaved byte by byte', async () => {
     const path = join(temporaryDirectory(), 'in.sock');
     const source = listenUnix(path);
     const puller = await opened(source);
@@ -56,7 +56,7 @@ describe('producers', () => {
     });
   });
 
-  test('one that misbehaves does not hurt the others', async () => {
+  test('are not affected by others that misbehave', async () => {
     const puller = await opened(listenTcp(0));
     const port = await listeningPort(puller);
     const address = { host: '127.0.0.1', port };
@@ -80,7 +80,7 @@ describe('producers', () => {
     expect(await puller.lines(1)).toEqual(['next']);
   });
 
-  test('may be many, and none of them is taken for a leak', async () => {
+  test('may be many without a warning about a leak', async () => {
     const warned: Error[] = [];
     const hear = (warning: Error): void => void warned.push(warning);
     process.on('warning', hear);
@@ -99,7 +99,7 @@ describe('producers', () => {
     await flood(await produce({ path }), puller);
   });
 
-  test('are bounded in number, those that have ended and still wait for the consumer included', async () => {
+  test('are limited in number, including those that have ended and still wait for the consumer', async () => {
     const path = join(temporaryDirectory(), 'in.sock');
     const puller = await opened(listenUnix(path));
     const name = `listen:unix:${path}`;
@@ -121,7 +121,7 @@ describe('producers', () => {
     expect(await puller.lines(1)).toEqual(['one']);
   });
 
-  test('closing gives out what was read of them and ends their connections', async () => {
+  test('are disconnected when the source is closed, and what was read from them is emitted', async () => {
     const path = join(temporaryDirectory(), 'in.sock');
     const source = listenUnix(path);
     const puller = await opened(source);
@@ -136,8 +136,8 @@ describe('producers', () => {
   });
 });
 
-describe('the address', () => {
-  test("a socket's file is its owner's alone, whatever the mask, and removed at the end", async () => {
+describe('the address to listen on', () => {
+  test('is a socket file that only its owner can access, whatever the umask, and that is removed on close', async () => {
     const directory = temporaryDirectory();
     const path = join(directory, 'in.sock');
     const umask = process.umask(0);
@@ -151,7 +151,7 @@ describe('the address', () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
-  test('of several that want it at once, one has it', async () => {
+  test('goes to one of several sources that open it at the same time', async () => {
     const path = join(temporaryDirectory(), 'in.sock');
     const sources = Array.from({ length: 5 }, () => listenUnix(path));
     const tries = await Promise.allSettled(sources.map((source) => opened(source)));
@@ -163,7 +163,7 @@ describe('the address', () => {
     expect(await puller?.lines(1)).toEqual(['one']);
   });
 
-  test("the longest directory's socket is at its place", async () => {
+  test('may be a socket in a directory with the longest possible path', async () => {
     const above = temporaryDirectory();
     const max_bytes = process.platform === 'linux' ? 98 : 94;
     const directory = join(above, 'x'.repeat(max_bytes - above.length - 1));
@@ -175,7 +175,7 @@ describe('the address', () => {
     expect(await puller.lines(1)).toEqual(['one']);
   });
 
-  test('a socket that nobody answers on is replaced', async () => {
+  test('may be a socket on which nobody answers, which is replaced', async () => {
     const directory = temporaryDirectory();
     const [path, stale] = [join(directory, 'in.sock'), join(directory, 'stale.sock')];
     const server = createServer();
@@ -190,7 +190,7 @@ describe('the address', () => {
     expect(await puller.lines(1)).toEqual(['one']);
   });
 
-  test('a socket that somebody answers on is refused, and stays', async () => {
+  test('is refused if another process answers on the socket, and the socket stays', async () => {
     const path = join(temporaryDirectory(), 'in.sock');
     const puller = await opened(listenUnix(path));
     const second = listenUnix(path);
@@ -205,7 +205,7 @@ describe('the address', () => {
     expect(await puller.lines(1)).toEqual(['one']);
   });
 
-  test('what is no socket is refused, and stays', async () => {
+  test('is refused if it is a file but not a socket, and the file stays', async () => {
     const path = join(temporaryDirectory(), 'notes.txt');
     writeFileSync(path, 'keep me');
     await expect(listenUnix(path).open()).rejects.toThrow(
@@ -214,14 +214,14 @@ describe('the address', () => {
     expect(existsSync(path)).toBe(true);
   });
 
-  test('a missing directory is named', async () => {
+  test('is refused with the name of a missing directory', async () => {
     const directory = join(temporaryDirectory(), 'no');
     await expect(listenUnix(join(directory, 'in.sock')).open()).rejects.toThrow(
       `${directory}: it does not exist; give a path in a directory that this user can write to`,
     );
   });
 
-  test('a port that is taken is refused in words', async () => {
+  test('is refused with a reason if the port is in use', async () => {
     const puller = await opened(listenTcp(0));
     const port = await listeningPort(puller);
     await expect(listenTcp(port).open()).rejects.toThrow(

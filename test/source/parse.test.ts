@@ -22,7 +22,7 @@ describe('parseSourceName', () => {
     ['ws://127.0.0.1:18789', { kind: 'gateway', url: 'ws://127.0.0.1:18789' }],
     ['transcripts:/var/openclaw', { kind: 'transcripts', directory: '/var/openclaw' }],
     ['otlp:127.0.0.1:4319', { kind: 'otlp', address: { host: '127.0.0.1', port: 4319 } }],
-  ])('%s', (text, expected) => {
+  ])('parses %s', (text, expected) => {
     expect(parseSourceName(text)).toEqual({ name: text, ...expected });
   });
 
@@ -58,11 +58,11 @@ describe('parseSourceName', () => {
     ['ws://', /write ws:\/\/HOST:PORT/],
     ['ws://me:pw@127.0.0.1:18789', /leave them out, and set OPENCLAW_GATEWAY_TOKEN/],
     ['ws://127.0.0.1:18789#main', /leave out what begins with #/],
-  ])('%s is wrong', (text, error) => {
+  ])('rejects "%s"', (text, error) => {
     expect(parseSourceName(text)).toEqual({ error: expect.stringMatching(error) });
   });
 
-  test('no credentials reach a name or an error', () => {
+  test('puts no credentials into a name or an error', () => {
     const url = 'wss://example.org/path?token=s3cret';
     expect(parseSourceName(url)).toEqual({ name: 'wss://example.org/path', kind: 'gateway', url });
     for (const text of [
@@ -81,7 +81,7 @@ describe('parseSourceName', () => {
     }
   });
 
-  test('tells the kinds that are made here from those that are not', () => {
+  test('gives a line source for every name except those of gateways', () => {
     const available = [
       'stdin',
       'file:a',

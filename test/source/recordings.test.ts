@@ -1,4 +1,4 @@
-/** Recordings in turn, and across restarts of their reader. */
+/** Recordings that are read one after the other, also across restarts of their reader. */
 import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
@@ -36,7 +36,7 @@ describe('recordings', () => {
     expect(ends).toEqual(paths);
   });
 
-  test('give each line as a batch of its own where that is wanted', async () => {
+  test('give each line as a batch of its own on request', async () => {
     const { consumer } = setUp(['a\n\nb\nc\n']);
     await consumer.start();
     await consumer.takeUntil(hasTaken(consumer, 3));
@@ -44,7 +44,7 @@ describe('recordings', () => {
     expect(counts.filter((count) => count > 0)).toEqual([1, 1, 1]);
   });
 
-  test('that can not be opened are said before any is read', async () => {
+  test('that can not be opened are reported before any is read', async () => {
     const { paths } = setUp(['a\n']);
     const source = createRecordingsSource([...paths, 'missing'], {
       max_line_bytes: 10,
@@ -54,7 +54,7 @@ describe('recordings', () => {
     await expect(source.open()).rejects.toThrow("can't read missing: it does not exist");
   });
 
-  test('end no stream where reading is stopped, and begin no other', async () => {
+  test('end no stream and begin no other when reading is stopped', async () => {
     const { consumer } = setUp(['a\nb\nc\n', 'd\n']);
     await consumer.start();
     await consumer.takeUntil(hasTaken(consumer, 1));
@@ -67,7 +67,7 @@ describe('recordings', () => {
 });
 
 describe('after a restart', () => {
-  test('reading goes on after the last line that was taken', async () => {
+  test('reading continues after the last line that was taken', async () => {
     const { paths, consumer } = setUp(['a\nb\n', '\nc\nd\n']);
     await consumer.start();
     await consumer.takeUntil(hasTaken(consumer, 3));
@@ -81,7 +81,7 @@ describe('after a restart', () => {
     ]);
   });
 
-  test('nothing is read again when all had been read', async () => {
+  test('nothing is read again if everything had been read', async () => {
     const { consumer } = setUp(['a\n', 'b\n']);
     await consumer.start();
     await consumer.takeAll();
@@ -91,7 +91,7 @@ describe('after a restart', () => {
     expect(consumer.texts()).toEqual(['a', 'b']);
   });
 
-  test('recordings that have changed are said to have, and are read from their start', async () => {
+  test('recordings that have changed are reported, and read from their start', async () => {
     const { paths, consumer } = setUp(['a\n', 'b\n']);
     await consumer.start();
     await consumer.takeUntil(hasTaken(consumer, 1));
@@ -114,7 +114,7 @@ property.prop(
   [fc.array(content, { minLength: 1, maxLength: 4 }), fc.array(fc.nat({ max: 5 })), fc.boolean()],
   { numRuns: 50 },
 )(
-  'any restarts give every line once and in order',
+  'with any restarts every line comes once and in order',
   async (contents, takes, one_by_one) => {
     const { consumer } = setUp(contents, { one_by_one });
     const whole = setUp(contents, { one_by_one }).consumer;

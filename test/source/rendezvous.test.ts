@@ -9,7 +9,7 @@ async function pullAll<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 describe('the rendezvous', () => {
-  test('gives out everything, each reader in its own order', async () => {
+  test('emits everything, the items of each reader in their order', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat({ max: 20 }), { maxLength: 6 }), async (counts) => {
         const rendezvous = createRendezvous<{ reader: number; item: number }>();
@@ -26,7 +26,7 @@ describe('the rendezvous', () => {
     );
   });
 
-  test('lets a reader go on only when its item is pulled', async () => {
+  test('lets a reader continue only when its item is pulled', async () => {
     const rendezvous = createRendezvous<number>();
     let pushed = 0;
     async function read(): Promise<void> {
@@ -48,7 +48,7 @@ describe('the rendezvous', () => {
     expect(await pullAll({ [Symbol.asyncIterator]: () => iterator })).toEqual([2, 3]);
   });
 
-  test("throws a reader's failure after what was read", async () => {
+  test("throws a reader's failure after the items that it had pushed", async () => {
     const rendezvous = createRendezvous<string>();
     rendezvous.release();
     void rendezvous.endAfter(

@@ -1,6 +1,6 @@
 /**
- * A consumer that is stopped and started again: it keeps the positions of the batches that it has taken, as the bridge does,
- * and each new source gets them as they come back from a store.
+ * A consumer that can be restarted: it stores the positions of the batches that it has taken, as the bridge does, and passes
+ * them to each new source as a store would return them.
  */
 import { onTestFinished } from 'vitest';
 import type { LineBatch, Positions, Source } from '../../src/model/source.js';
@@ -13,19 +13,19 @@ export interface Consumer {
   batches: LineBatch[];
   messages: string[];
   positions(): Positions;
-  /** Starts, or starts anew; what was not taken before is lost with its source. */
+  /** Starts or restarts; items that were not taken before are lost with their source. */
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** Takes what there is, this many items at most. */
+  /** Takes the items that are available, at most this many. */
   take(count: number): Promise<void>;
-  /** Takes until something has come. */
+  /** Takes items until the condition holds. */
   takeUntil(has_come: () => boolean): Promise<void>;
-  /** Takes until the iteration ends. */
+  /** Takes items until the iteration ends. */
   takeAll(): Promise<void>;
   texts(): string[];
 }
 
-/** How many turns of the event loop are nothing to take. */
+/** Without an item in this many turns of the event loop, none is available. */
 const QUIET_TURNS = 30;
 
 export function createConsumer(createSource: (resume: Positions) => Source): Consumer {

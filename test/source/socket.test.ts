@@ -71,7 +71,7 @@ describe.each([
     expect(await puller.lines(1)).toEqual(['two']);
   });
 
-  test("connects again after the other side's end, and goes on at a line's start", async () => {
+  test('reconnects after the other side has ended, and begins with a new line', async () => {
     const peer = await createPeer();
     const puller = await opened(sourceOf(peer));
     (await peer.connection()).end('one\nhal');
@@ -92,7 +92,7 @@ describe.each([
     expect(texts([batch])).toEqual(['two']);
   });
 
-  test('passes over a line of 5 MB and reads the next', async () => {
+  test('skips a line of 5 MB and reads the next', async () => {
     const peer = await createPeer();
     const puller = await opened(sourceOf(peer));
     (await peer.connection()).write(`${'x'.repeat(5_000_000)}\nnext\n`);
@@ -107,7 +107,7 @@ describe.each([
     await flood(server, puller);
   });
 
-  test('closing gives out what has been read and ends', async () => {
+  test('emits what has been read when it is closed, and ends', async () => {
     const peer = await createPeer();
     const source = sourceOf(peer);
     const puller = await opened(source);
@@ -125,7 +125,7 @@ describe.each([
 });
 
 describe('connecting', () => {
-  test('says once that nobody answers, and goes on trying', async () => {
+  test('reports once that nobody answers, and keeps trying', async () => {
     const path = join(temporaryDirectory(), 'peer.sock');
     let tries = 0;
     let triedOften: () => void;
@@ -150,7 +150,7 @@ describe('connecting', () => {
     expect(await puller.lines(1)).toEqual(['one']);
   });
 
-  test('names a refused address', async () => {
+  test('reports an address that refuses the connection', async () => {
     const peer = await tcpPeer();
     peer.server.close();
     await once(peer.server, 'close');
@@ -160,7 +160,7 @@ describe('connecting', () => {
     );
   });
 
-  test('a reset is told with its reason', async () => {
+  test('reports a reset with its reason', async () => {
     const peer = await tcpPeer();
     const puller = await opened(sourceOf(peer));
     const server = await peer.connection();
@@ -174,7 +174,7 @@ describe('connecting', () => {
     );
   });
 
-  test('a reset before anything is pulled is survived and told', async () => {
+  test('survives and reports a reset before anything is pulled', async () => {
     const peer = await tcpPeer();
     const puller = await opened(sourceOf(peer));
     const server = await peer.connection();
@@ -186,7 +186,7 @@ describe('connecting', () => {
     expect(await puller.status('down')).toContain('the connection was reset');
   });
 
-  test('a reset while nothing is pulled loses none of what was read', async () => {
+  test('loses no lines that were read before a reset while nothing is pulled', async () => {
     const peer = await tcpPeer();
     const puller = await opened(sourceOf(peer));
     const server = await peer.connection();
@@ -202,7 +202,7 @@ describe('connecting', () => {
     expect(await puller.lines(2)).toEqual(['two', 'three']);
   });
 
-  test('waits longer and longer, up to a limit, and never all clients at the same time', () => {
+  test('backs off exponentially up to a limit, with jitter', () => {
     fc.assert(
       fc.property(fc.nat({ max: 2000 }), fc.double({ min: 0, max: 1, noNaN: true }), (failures, jitter) => {
         const at = (random: number) =>
@@ -215,7 +215,7 @@ describe('connecting', () => {
     );
   });
 
-  test('a server that hangs up without a word is tried less and less often', async () => {
+  test('backs off from a server that closes every connection without sending anything', async () => {
     const peer = await unixPeer();
     peer.server.on('connection', (socket) => socket.end());
     const waits: number[] = [];
@@ -223,7 +223,7 @@ describe('connecting', () => {
     const often = new Promise<void>((resolve) => {
       waitedOften = resolve;
     });
-    // Every wait asks once for its jitter.
+    // Called once per wait, for its jitter.
     const backoff: Backoff = {
       min_ms: 1,
       max_ms: 16,

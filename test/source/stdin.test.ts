@@ -9,7 +9,7 @@ function openStdin(stdin: PassThrough) {
 }
 
 describe('stdin', () => {
-  test('is read to its end, a last line without a line end included', async () => {
+  test('is read to its end, including a last line without a line end', async () => {
     const stdin = new PassThrough();
     const { pulling } = openStdin(stdin);
     const puller = await pulling;
@@ -22,7 +22,7 @@ describe('stdin', () => {
     expect(rest.at(-1)).toMatchObject({ end: true });
   });
 
-  test('gives out what has been read when it is closed, and then ends', async () => {
+  test('emits what has been read when it is closed, and then ends', async () => {
     const stdin = new PassThrough();
     const { source, pulling } = openStdin(stdin);
     const puller = await pulling;
@@ -32,7 +32,7 @@ describe('stdin', () => {
     expect(stdin.closed).toBe(true);
   });
 
-  test('a failure is thrown with a reason', async () => {
+  test('throws a failure with its reason', async () => {
     const stdin = new PassThrough();
     const puller = await openStdin(stdin).pulling;
     stdin.write('one\n');

@@ -22,11 +22,11 @@ interface Home {
   /** A transcript's path. */
   path(name: string): string;
   consumer: Consumer;
-  /** Appends, and takes until a line is there. */
+  /** Appends a text, and takes items until the line `last` has come. */
   taking(name: string, text: string, last: string): Promise<void>;
-  /** Renames as OpenClaw does, each time a while later; gives the archive's path. */
+  /** Renames a transcript as OpenClaw does, each time with a later time; returns the archive's path. */
   archive(name: string, at?: string): string;
-  /** Starts, and takes whatever comes of what is there. */
+  /** Starts, and takes everything that comes from the existing files. */
   startAndTakeAll(): Promise<void>;
 }
 
@@ -67,11 +67,11 @@ function home(options: { from_start?: boolean } = {}): Home {
   };
 }
 
-/** As OpenClaw writes the time of an archive. */
+/** The time of an archive as OpenClaw writes it. */
 const stampOf = (second: number): string =>
   new Date(Date.UTC(2026, 10, 22) + second * 1000).toISOString().replaceAll(':', '-');
 
-/** Lets a test set the clock; the times of files stay those of the system. */
+/** Sets the clock until the end of the test; the times of files stay those of the system. */
 function setClock(now_ms: number): void {
   vi.useFakeTimers({ toFake: ['Date'], now: now_ms });
   onTestFinished(() => void vi.useRealTimers());
@@ -84,7 +84,7 @@ const sinceOf = (consumer: Consumer, stream: string): (number | undefined)[] =>
   consumer.batches.filter((batch) => batch.stream === stream).map(({ since_ms }) => since_ms);
 
 describe('after a restart', () => {
-  test('a transcript goes on where it was, with its stream and its numbers', async () => {
+  test('a transcript continues where it was, with the same stream and line numbers', async () => {
     const { path, consumer, taking } = home();
     await consumer.start();
     await taking('a', 'one\ntwo\nhal', 'two');
@@ -100,9 +100,9 @@ describe('after a restart', () => {
     expect(consumer.batches.some(({ end }) => end)).toBe(false);
   });
 
-  test('one that came meanwhile is told whole, also where it is a copy with an old time', async () => {
+  test('a transcript that was created meanwhile is new as a whole, even if it is a copy with an old time', async () => {
     const { path, consumer, taking } = home();
-    // Well before the files, whose times are coarser than the clock.
+    // Well before the times of the files, which are coarser than the clock.
     setClock(Date.now() - 60_000);
     await consumer.start();
     await taking('a', 'one\n', 'one');
@@ -114,7 +114,7 @@ describe('after a restart', () => {
     expect(sinceOf(consumer, path('b'))).toEqual([undefined]);
   });
 
-  test('one that was there at the first start and grew meanwhile is told from that start on', async () => {
+  test('a transcript that existed at the first start and grew meanwhile is followed from that start on', async () => {
     const { root, path, consumer } = home();
     writeFileSync(path('a'), 'before\n');
     await consumer.start();
@@ -132,7 +132,7 @@ describe('after a restart', () => {
     expect(sinceOf(consumer, path('a'))).toEqual([since_ms, since_ms]);
   });
 
-  test('one that was there at the first start and never grew is not read', async () => {
+  test('a transcript that existed at the first start and never grew is not read', async () => {
     const { root, path, consumer, taking } = home();
     writeFileSync(path('idle'), 'before\n');
     setClock(Date.now() + 60_000);
@@ -148,7 +148,7 @@ describe('after a restart', () => {
     expect(sinceOf(consumer, path('idle'))).toEqual([since_ms]);
   });
 
-  test('from their start, on request: also those that nothing was taken of', async () => {
+  test('transcripts are read from their start on request, also those from which nothing was taken', async () => {
     const { root, path, consumer } = home({ from_start: true });
     writeFileSync(path('a'), 'before\n');
     await consumer.start();
@@ -158,7 +158,7 @@ describe('after a restart', () => {
     expect(sinceOf(consumer, path('a'))).toEqual([undefined]);
   });
 
-  test('one that was put aside before is not told again', async () => {
+  test('a transcript that was put aside before does not count as new after a restart', async () => {
     const { root, path, consumer, taking } = home();
     await consumer.start();
     await taking('a', 'one\n', 'one');
@@ -171,7 +171,7 @@ describe('after a restart', () => {
     expect(sinceOf(consumer, path('a')).at(-1)).toBe(next_day_ms - 24 * 60 * 60 * 1000);
   });
 
-  test('one that was idle across a restart is put aside when its day is over', async () => {
+  test('a transcript that was idle across a restart is put aside after a day', async () => {
     const { path, consumer, taking } = home();
     await consumer.start();
     await taking('a', 'one\n', 'one');
@@ -181,7 +181,7 @@ describe('after a restart', () => {
     expect(consumer.batches.at(-1)).toMatchObject({ stream: path('a'), lines: [] });
   });
 
-  test('one that was written anew is read from its start, as a new stream', async () => {
+  test('a transcript that was rewritten is read from its start, as a new stream', async () => {
     const { path, consumer, taking } = home();
     await consumer.start();
     await taking('a', 'one\ntwo\n', 'two');
@@ -197,7 +197,7 @@ describe('after a restart', () => {
     expect(consumer.lines.at(-1)).toEqual({ stream: `${path('a')}#2`, number: 4, text: 'five' });
   });
 
-  test('one that was archived is read to its end, then the one in its place', async () => {
+  test('a transcript that was archived is read to its end, then the one in its place', async () => {
     const { path, consumer, taking } = home();
     await consumer.start();
     await taking('a', 'one\n', 'one');
@@ -211,7 +211,7 @@ describe('after a restart', () => {
     expect(textsOf(consumer, `${path('a')}#2`)).toEqual(['new']);
   });
 
-  test('one that was removed ends', async () => {
+  test('the stream of a transcript that was removed ends', async () => {
     const { root, path, consumer, taking } = home();
     await consumer.start();
     await taking('a', 'one\n', 'one');
@@ -224,11 +224,11 @@ describe('after a restart', () => {
 });
 
 describe('an archive', () => {
-  /** The lines that were written by the tests, without those that end a start. */
+  /** The lines that the tests wrote themselves, without those of `startAndTakeAll`. */
   const told = (consumer: Consumer): string[] =>
     consumer.texts().filter((text) => !text.startsWith('all of start'));
 
-  test('of a transcript that came meanwhile is read from its start, once', async () => {
+  test('of a transcript that was created meanwhile is read from its start, once', async () => {
     const { root, path, consumer, archive, startAndTakeAll } = home();
     setClock(Date.now() - 60_000);
     await startAndTakeAll();
@@ -249,7 +249,7 @@ describe('an archive', () => {
     expect(consumer.positions()).toHaveProperty([root, 'archives', 'length'], 2);
   });
 
-  test('that was there at the first start is never read', async () => {
+  test('that existed at the first start is never read', async () => {
     const { path, consumer, archive, startAndTakeAll } = home();
     writeFileSync(path('a'), 'before\n');
     archive('a');
@@ -257,7 +257,7 @@ describe('an archive', () => {
     expect(told(consumer)).toEqual([]);
   });
 
-  test('that an earlier version left is not read', async () => {
+  test('is not read after a start of an earlier version, which did not remember archives', async () => {
     const { root, path, archive } = home();
     writeFileSync(path('a'), 'before\n');
     archive('a');
@@ -291,7 +291,7 @@ describe('an archive', () => {
     expect(textsOf(consumer, path('b'))).toEqual(['two', 'three']);
   });
 
-  test('of a transcript that was there at the first start is told from that start on, where it grew', async () => {
+  test('of a transcript that existed at the first start is read if that grew, and followed from that start on', async () => {
     const { root, path, consumer, archive, startAndTakeAll } = home();
     writeFileSync(path('grown'), 'before\n');
     writeFileSync(path('idle'), 'before\n');
@@ -307,12 +307,12 @@ describe('an archive', () => {
     expect(new Set(sinceOf(consumer, archived))).toEqual(new Set([since_ms]));
   });
 
-  test('of a transcript that was written anew meanwhile is read from its start', async () => {
+  test('of a transcript that was rewritten meanwhile is read from its start', async () => {
     const { path, consumer, taking, archive, startAndTakeAll } = home();
     await startAndTakeAll();
     await taking('a', 'one\ntwo\n', 'two');
     await consumer.stop();
-    // The same inode, as where the system gives the one of a removed file to another.
+    // The same inode, as if the system had reused that of a removed file.
     writeFileSync(path('a'), 'three\nfour\n');
     const archived = archive('a');
     await startAndTakeAll();
@@ -328,7 +328,7 @@ describe('an archive', () => {
     setClock(now_ms - 60_000);
     await startAndTakeAll();
     await consumer.stop();
-    // OpenClaw's clock was put back, and then that of the bridge.
+    // OpenClaw's clock was set back, and then that of the bridge.
     writeFileSync(path('a'), 'one\n');
     archive('a', stampOf(-1_000_000));
     vi.setSystemTime(now_ms - 24 * 60 * 60 * 1000);
@@ -342,7 +342,7 @@ describe('an archive', () => {
     expect(told(consumer)).toEqual(['one', 'two']);
   });
 
-  test('of many that came is read once, and the latest are remembered', async () => {
+  test('among many is read once, and the latest ones are remembered', async () => {
     const { root, path, consumer, archive, startAndTakeAll } = home();
     const count = 2 * MAX_KNOWN_ARCHIVES;
     const archiveAll = (name: string): void => {
@@ -365,7 +365,7 @@ describe('an archive', () => {
   }, 60_000);
 
   test.each([1, MAX_KNOWN_ARCHIVES])(
-    'that comes while the bridge follows is passed by no later ones, where it is killed after %i',
+    'that comes while the bridge follows is not lost behind later ones, if the bridge is killed after %i of them',
     async (ends) => {
       const { path, consumer, archive, startAndTakeAll } = home();
       await startAndTakeAll();

@@ -24,7 +24,7 @@ vi.mock('node:fs', async (importOriginal) => {
   return { ...original, watch: vi.fn(original.watch) };
 });
 
-/** As where no watches are left, until the test is over. */
+/** Makes watching fail until the end of the test, as if no watches were left. */
 function refuseToWatch(): void {
   vi.mocked(watch).mockImplementation(() => {
     throw new Error('no watches are left');
@@ -32,7 +32,7 @@ function refuseToWatch(): void {
   onTestFinished(() => void vi.mocked(watch).mockReset());
 }
 
-/** Polls so rarely that a test which passes owes it to the watching alone, and fails by its timeout otherwise. */
+/** Polls so rarely that a test can pass only by watching, and fails by its timeout otherwise. */
 const WATCHING_ONLY: TranscriptsOptions = {
   max_line_bytes: 1_000_000,
   from_start: false,
@@ -62,7 +62,7 @@ async function followed(root: string, options: Partial<TranscriptsOptions> = {})
   return puller;
 }
 
-/** The next batch, which has to be this stream's, with these lines. */
+/** The next batch, which must be of this stream and have these lines. */
 async function expectBatch(puller: Puller, stream: string, lines: string[], end = false): Promise<LineBatch> {
   const batch = await puller.batch();
   expect({ stream: batch.stream, lines: texts([batch]), end: batch.end }).toEqual({ stream, lines, end });
@@ -70,7 +70,7 @@ async function expectBatch(puller: Puller, stream: string, lines: string[], end 
 }
 
 describe('followed transcripts', () => {
-  test('a file that comes is read from its start, half lines when they are whole', async () => {
+  test('a new file is read from its start, each line when it is complete', async () => {
     const { root, path } = home();
     const puller = await followed(root);
     expect(await puller.status('up')).toBe(`following the transcripts below ${root}`);
@@ -83,7 +83,7 @@ describe('followed transcripts', () => {
     expect(texts([second])).toEqual(['two', 'three']);
   });
 
-  test('a file that was there is read when it grows, and says since when it is followed', async () => {
+  test('a file that existed before is read when it grows, with the time since which it is followed', async () => {
     const { root, path } = home();
     writeFileSync(path('idle'), 'never read\n');
     writeFileSync(path('a'), 'before\n');
@@ -97,7 +97,7 @@ describe('followed transcripts', () => {
     expect(since_ms).toBeLessThanOrEqual(open_ms);
   });
 
-  test('from their start, on request', async () => {
+  test('files that existed before are read from their start on request', async () => {
     const { root, path } = home();
     writeFileSync(path('a'), 'before\n');
     const puller = await followed(root, { from_start: true });
@@ -105,7 +105,7 @@ describe('followed transcripts', () => {
     expect(await expectBatch(puller, path('a'), ['before'])).not.toHaveProperty('since_ms');
   });
 
-  test('what is no transcript is not read', async () => {
+  test('files that are not transcripts are not read', async () => {
     const { root, sessions, path } = home();
     for (const how of ['reset', 'deleted'])
       writeFileSync(`${path('a')}.${how}.2026-11-22T11-15-37.587Z`, 'before\n');
@@ -141,7 +141,7 @@ describe('followed transcripts', () => {
     await expectBatch(puller, path('a'), ['one']);
   });
 
-  test('agents that come later are followed', async () => {
+  test('agents that are added later are followed', async () => {
     const { root } = home();
     const puller = await followed(root);
     await puller.status('up');
@@ -153,7 +153,7 @@ describe('followed transcripts', () => {
     }
   });
 
-  test('a directory that was removed and made again is followed', async () => {
+  test('a directory that was removed and created again is followed', async () => {
     const { root, sessions, path } = home();
     const puller = await followed(root);
     await puller.status('up');
@@ -171,7 +171,7 @@ describe('followed transcripts', () => {
   test.each([
     ['a state directory without agents', 'state', WATCHING_ONLY],
     ['no directory at all', 'missing/state', POLLING],
-  ])('%s is waited for, and that is said once', async (_state, name, options) => {
+  ])('%s is waited for, and that is reported once', async (_state, name, options) => {
     const directory = temporaryDirectory();
     const root = join(directory, name);
     if (!name.startsWith('missing')) mkdirSync(root);
@@ -184,7 +184,7 @@ describe('followed transcripts', () => {
     await expectBatch(puller, join(sessions, 'a.jsonl'), ['one']);
   });
 
-  test('a path that is no directory is refused in words', async () => {
+  test('a path that is not a directory is refused with a reason', async () => {
     const path = join(temporaryDirectory(), 'file');
     writeFileSync(path, '');
     await expect(followed(path)).rejects.toThrow(
@@ -192,7 +192,7 @@ describe('followed transcripts', () => {
     );
   });
 
-  test('a file that has been idle for a day is put aside, and is as one that was there when it grows', async () => {
+  test('a file that is idle for a day is put aside, and counts as one that existed before when it grows', async () => {
     const { root, path } = home();
     const puller = await followed(root, POLLING);
     await puller.status('up');
@@ -208,7 +208,7 @@ describe('followed transcripts', () => {
     expect(since_ms).toBe(next_day_ms - 24 * 60 * 60 * 1000);
   });
 
-  test('what is written while it is put aside is told', async () => {
+  test('lines that are written while a file is put aside are not lost', async () => {
     const { root, path } = home();
     const puller = await followed(root, POLLING);
     await puller.status('up');
@@ -217,7 +217,7 @@ describe('followed transcripts', () => {
     const next_day_ms = Date.now() + 25 * 60 * 60 * 1000;
     vi.useFakeTimers({ toFake: ['Date'], now: next_day_ms });
     onTestFinished(() => void vi.useRealTimers());
-    // Nothing is pulled, so that putting it aside takes its time.
+    // Nothing is pulled, so putting it aside takes a while.
     await new Promise((resolve) => setTimeout(resolve, 300));
     const written_ms = next_day_ms + 1000;
     appendFileSync(path('a'), 'two\n');
@@ -228,7 +228,7 @@ describe('followed transcripts', () => {
     expect(since_ms).toBeLessThan(written_ms);
   });
 
-  test('what the system does not tell is found by looking', async () => {
+  test('changes that the system does not report are found by polling', async () => {
     const { root, path } = home();
     const target = join(temporaryDirectory(), 'elsewhere');
     writeFileSync(target, 'one\n');
@@ -242,12 +242,12 @@ describe('followed transcripts', () => {
   });
 });
 
-describe('an archive that comes while nobody looks', () => {
+describe('an archive that is made between two looks', () => {
   const archiveOf = (path: string): string => `${path}.reset.2026-11-22T11-15-37.587Z`;
 
   test('of a new transcript is read from its start', async () => {
     const { root, path } = home();
-    // Well before the file, whose time is coarser than the clock.
+    // Well before the time of the file, which is coarser than the clock.
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 60_000 });
     onTestFinished(() => void vi.useRealTimers());
     const puller = await followed(root);
@@ -263,7 +263,7 @@ describe('an archive that comes while nobody looks', () => {
     await expectBatch(puller, path('b'), ['three']);
   });
 
-  test('of one that was there is read, where it grew, and says since when it is followed', async () => {
+  test('of a transcript that existed before is read if that grew, with the time since which it is followed', async () => {
     const { root, path } = home();
     for (const name of ['idle', 'grown']) {
       writeFileSync(path(name), 'before\n');
@@ -281,7 +281,7 @@ describe('an archive that comes while nobody looks', () => {
     await expectBatch(puller, path('b'), ['one']);
   });
 
-  test('of one that is held open, and was written anew, is read once', async () => {
+  test('of an open transcript that was rewritten is read once', async () => {
     const { root, path } = home();
     const puller = await followed(root);
     await puller.status('up');
@@ -298,9 +298,9 @@ describe('an archive that comes while nobody looks', () => {
   });
 
   test.each([
-    ['told of its directory alone', WATCHING_ONLY, true],
-    ['told of nothing', POLLING, false],
-  ])('is found where one is %s, and none that was there before', async (_told, options, is_told) => {
+    ['only its directory is reported', WATCHING_ONLY, true],
+    ['nothing is reported', POLLING, false],
+  ])('is found even if %s, and one that existed before is not read', async (_told, options, is_told) => {
     const { root, path, sessions } = home();
     writeFileSync(archiveOf(path('old')), 'before\n');
     if (!is_told) refuseToWatch();
@@ -318,7 +318,7 @@ describe('an archive that comes while nobody looks', () => {
     await expectBatch(puller, path('b'), ['two']);
   });
 
-  test('of one that is followed is read to its end, also where the system does not tell', async () => {
+  test('of a followed transcript is read to its end, even if the system does not report it', async () => {
     const { root, path } = home();
     refuseToWatch();
     const puller = await followed(root, POLLING);
@@ -333,7 +333,7 @@ describe('an archive that comes while nobody looks', () => {
   });
 });
 
-describe('a file that does not just grow', () => {
+describe('a transcript that does not only grow', () => {
   async function reading(...lines: string[]): Promise<Home & { puller: Puller }> {
     const directories = home();
     const puller = await followed(directories.root);
@@ -343,7 +343,7 @@ describe('a file that does not just grow', () => {
     return { ...directories, puller };
   }
 
-  test('replaced: the old one is read to its end, the new one from its start', async () => {
+  test('is read to its end if it is replaced, and the new one from its start', async () => {
     const { puller, root, path } = await reading('one');
     const archive = `${path('a')}.reset.2026-11-22T11-15-37.587Z`;
     appendFileSync(path('a'), 'late\nlast without a line end');
@@ -356,21 +356,21 @@ describe('a file that does not just grow', () => {
     expect(fresh.lines).toMatchObject([{ number: 1 }]);
   });
 
-  test('shortened: it is read from its start again', async () => {
+  test('is read from its start again if it is shortened', async () => {
     const { puller, path } = await reading('one', 'two', 'three');
     truncateSync(path('a'), 8);
     await expectBatch(puller, path('a'), [], true);
     await expectBatch(puller, `${path('a')}#2`, ['one', 'two']);
   });
 
-  test('written anew, and longer again before anybody looked: it is read from its start again', async () => {
+  test('is read from its start again if it is rewritten, even if it is longer at the next look', async () => {
     const { puller, path } = await reading('one', 'two', 'taken out');
     writeFileSync(path('a'), 'one\ntwo\nthree\nfour\nfive\nsix\n');
     await expectBatch(puller, path('a'), [], true);
     await expectBatch(puller, `${path('a')}#2`, ['one', 'two', 'three', 'four', 'five', 'six']);
   });
 
-  test('removed: its stream ends, the others go on', async () => {
+  test('ends its stream if it is removed, and the others continue', async () => {
     const { puller, path } = await reading('one');
     writeFileSync(path('b'), 'first\n');
     await expectBatch(puller, path('b'), ['first']);
@@ -382,7 +382,7 @@ describe('a file that does not just grow', () => {
     await expectBatch(puller, path('a'), ['again']);
   });
 
-  test('a directory of such a name is told once, and takes nothing with it', async () => {
+  test('is reported once if it is a directory, and does not affect the others', async () => {
     const { puller, path } = await reading('one');
     mkdirSync(path('b'));
     expect(await puller.status('down')).toMatch(/b\.jsonl: it is a directory; .*; it is tried again/);
@@ -391,7 +391,7 @@ describe('a file that does not just grow', () => {
   });
 });
 
-/** Files below a directory that this process holds open. */
+/** The number of files below a directory that this process holds open. */
 function openFiles(directory: string): number {
   const targets = readdirSync('/proc/self/fd').map((fd) => {
     try {
@@ -404,29 +404,32 @@ function openFiles(directory: string): number {
 }
 
 describe('many files', () => {
-  test.skipIf(!existsSync('/proc/self/fd'))('few are held open, and each goes on where it was', async () => {
-    const { root, path } = home();
-    const puller = await followed(root);
-    await puller.status('up');
-    const names = Array.from({ length: 150 }, (_, index) => `file-${index}`);
-    const lines = new Map<string, string[]>();
-    const pull = async (wanted: number): Promise<void> => {
-      for (let count = 0; count < wanted; ) {
-        const batch = await puller.batch();
-        expect(batch.end).toBe(false);
-        lines.set(batch.stream, [...(lines.get(batch.stream) ?? []), ...batch.lines.map(lineText)]);
-        count += batch.lines.length;
-      }
-    };
-    for (const name of names) writeFileSync(path(name), `${name}: one\nand ha`);
-    await pull(names.length);
-    await turns(50);
-    expect(openFiles(root)).toBeLessThanOrEqual(65);
-    for (const name of names) appendFileSync(path(name), 'lf a line\n');
-    await pull(names.length);
-    expect([...lines]).toHaveLength(names.length);
-    for (const name of names) expect(lines.get(path(name))).toEqual([`${name}: one`, 'and half a line']);
-  });
+  test.skipIf(!existsSync('/proc/self/fd'))(
+    'are not all held open, and each continues where it was',
+    async () => {
+      const { root, path } = home();
+      const puller = await followed(root);
+      await puller.status('up');
+      const names = Array.from({ length: 150 }, (_, index) => `file-${index}`);
+      const lines = new Map<string, string[]>();
+      const pull = async (wanted: number): Promise<void> => {
+        for (let count = 0; count < wanted; ) {
+          const batch = await puller.batch();
+          expect(batch.end).toBe(false);
+          lines.set(batch.stream, [...(lines.get(batch.stream) ?? []), ...batch.lines.map(lineText)]);
+          count += batch.lines.length;
+        }
+      };
+      for (const name of names) writeFileSync(path(name), `${name}: one\nand ha`);
+      await pull(names.length);
+      await turns(50);
+      expect(openFiles(root)).toBeLessThanOrEqual(65);
+      for (const name of names) appendFileSync(path(name), 'lf a line\n');
+      await pull(names.length);
+      expect([...lines]).toHaveLength(names.length);
+      for (const name of names) expect(lines.get(path(name))).toEqual([`${name}: one`, 'and half a line']);
+    },
+  );
 });
 
 describe('any way of writing', () => {
@@ -436,7 +439,7 @@ describe('any way of writing', () => {
   const chunks = fc.array(fc.nat({ max: 40 }), { maxLength: 30 });
 
   property.prop([fc.array(line, { minLength: 1, maxLength: 30 }), chunks], { numRuns: 40 })(
-    'gives the same lines as reading the whole',
+    'gives the same lines as reading the whole file',
     async (lines, lengths) => {
       const { root, path } = home();
       const source = createTranscriptsSource('transcripts', root, WATCHING_ONLY);

@@ -16,7 +16,7 @@ const records = (bytes: Buffer, encoding: Encoding) => {
   return decoded;
 };
 
-/** Fields of a message: bytes, texts, messages within. */
+/** A protobuf message with these fields: bytes, strings or nested messages. */
 const message = (...fields: [number, Buffer | string][]): Buffer => {
   const pbf = new PbfWriter();
   for (const [field, content] of fields) pbf.writeBytesField(field, Buffer.from(content));
@@ -25,13 +25,13 @@ const message = (...fields: [number, Buffer | string][]): Buffer => {
 
 const problem = (bytes: Buffer | string, encoding: Encoding): string => {
   const decoded = decode(Buffer.from(bytes), encoding);
-  if (Array.isArray(decoded)) throw new Error('it was taken');
+  if (Array.isArray(decoded)) throw new Error('the request was accepted');
   return `${decoded.status} ${decoded.message}`;
 };
 
 const text = fc.string({ unit: 'binary' });
 const bytes = fc.uint8Array({ maxLength: 40 });
-/** A body, and what JSON makes of it. */
+/** A random body of a record. */
 const value = fc.letrec<{ any: unknown }>((tie) => ({
   any: fc.oneof(
     { maxDepth: 4 },
@@ -62,7 +62,7 @@ const sent: fc.Arbitrary<Sent[]> = fc.array(
   { maxLength: 4 },
 );
 
-/** As the line of a body has it. */
+/** A body as its line represents it in JSON. */
 const asJson = (body: unknown): unknown =>
   JSON.parse(
     JSON.stringify(body, function replace(key, each) {
@@ -71,7 +71,7 @@ const asJson = (body: unknown): unknown =>
     }),
   );
 
-describe("what OpenTelemetry's serializers write", () => {
+describe("a request written by OpenTelemetry's serializers", () => {
   property.prop([sent])('is read as the same records in both encodings', (all) => {
     const [json, protobuf] = ENCODINGS.map((encoding) => records(encode(all, encoding), encoding));
     expect(json).toEqual(protobuf);
@@ -81,7 +81,7 @@ describe("what OpenTelemetry's serializers write", () => {
     );
   });
 
-  property.prop([value])('has the bodies that were given', (body) => {
+  property.prop([value])('has the bodies that were written', (body) => {
     for (const encoding of ENCODINGS) {
       const [record] = records(encode(bodies(body), encoding), encoding);
       const read = record?.body ?? Buffer.alloc(0);
@@ -92,7 +92,7 @@ describe("what OpenTelemetry's serializers write", () => {
   });
 
   property.prop([fc.constantFrom(...ENCODINGS), sent, fc.nat(), fc.nat({ max: 255 })])(
-    'may be damaged anywhere, and is read or refused',
+    'is decoded or rejected if it is damaged anywhere',
     (encoding, all, place, byte) => {
       const whole = encode(all, encoding);
       if (whole.length === 0) return;
@@ -103,13 +103,16 @@ describe("what OpenTelemetry's serializers write", () => {
   );
 
   property.prop([fc.constantFrom(...ENCODINGS), fc.uint8Array({ maxLength: 300 })])(
-    'or be any bytes at all',
+    'is decoded or rejected if it is replaced by any bytes',
     (encoding, noise) => void decode(Buffer.from(noise), encoding),
   );
 
-  property.prop([fc.json()])('or any JSON', (json) => void decode(Buffer.from(json), 'json'));
+  property.prop([fc.json()])(
+    'is decoded or rejected if it is replaced by any JSON',
+    (json) => void decode(Buffer.from(json), 'json'),
+  );
 
-  property.prop([fc.json()])('or any JSON in the place of records', (json) => {
+  property.prop([fc.json()])('is decoded or rejected if its records are replaced by any JSON', (json) => {
     for (const wrap of [
       `{"resourceLogs":${json}}`,
       `{"resourceLogs":[{"scopeLogs":${json},"resource":${json}}]}`,
@@ -127,10 +130,10 @@ const lineOf = (body: object): string | undefined => records(inJson(body), 'json
 
 describe("OTLP's JSON", () => {
   test.each([
-    ['a 64-bit integer as a text', { intValue: '1795366454593' }, '1795366454593'],
+    ['a 64-bit integer as a string', { intValue: '1795366454593' }, '1795366454593'],
     ['a 64-bit integer as a number', { intValue: 1795366454593 }, '1795366454593'],
-    ['a double as a text', { doubleValue: '1.5' }, '1.5'],
-    ['a number that JSON does not have', { doubleValue: 'NaN' }, ''],
+    ['a double as a string', { doubleValue: '1.5' }, '1.5'],
+    ['a number that JSON can not represent', { doubleValue: 'NaN' }, ''],
     ['bytes', { bytesValue: Buffer.from('{"a":"é"}').toString('base64') }, '{"a":"é"}'],
     [
       'bytes in the alphabet of URLs',
@@ -138,10 +141,10 @@ describe("OTLP's JSON", () => {
       '{"a":"?>"}',
     ],
     ['a value that is absent', {}, ''],
-    ['keys that nobody knows', { stringValue: '{}', futureValue: 7 }, '{}'],
-    ['null for what is absent', { stringValue: null, boolValue: true }, 'true'],
+    ['unknown keys', { stringValue: '{}', futureValue: 7 }, '{}'],
+    ['null for an absent value', { stringValue: null, boolValue: true }, 'true'],
     [
-      'an object, of whose equal keys the last one holds',
+      'an object with equal keys, of which the last one counts',
       {
         kvlistValue: {
           values: [
@@ -153,9 +156,9 @@ describe("OTLP's JSON", () => {
       },
       '{"a":[false,null],"__proto__":7}',
     ],
-  ])('%s', (_, body, line) => expect(lineOf(body)).toBe(line));
+  ])('may have %s', (_, body, line) => expect(lineOf(body)).toBe(line));
 
-  test('an empty request, and keys that nobody knows beside what is known', () => {
+  test('may be an empty request, or have unknown keys beside known ones', () => {
     expect(records(Buffer.from('{}'), 'json')).toEqual([]);
     expect(records(Buffer.from('{"resourceLogs":[],"new":{"a":1}}'), 'json')).toEqual([]);
     expect(records(Buffer.from('{"resourceLogs":[{"scopeLogs":null,"resource":null}]}'), 'json')).toEqual([]);
@@ -186,9 +189,9 @@ describe("OTLP's JSON", () => {
       inJson({}, { attributes: [{ key: 'a', value: 'b' }] }),
       'resourceLogs[0].scopeLogs[0].logRecords[0].$: must be an object, such as {"stringValue": "…"}',
     ],
-  ])('%s is refused', (body, what) => expect(problem(body, 'json')).toBe(NO_REQUEST + what));
+  ])('is rejected: %s', (body, what) => expect(problem(body, 'json')).toBe(NO_REQUEST + what));
 
-  test('what is in a request is repeated in no refusal', () => {
+  test('is never quoted in an error message', () => {
     for (const body of ['{"resourceLogs": hidden}', '{"hidden":1}', '{"resourceLogs":["hidden"]}'])
       expect(problem(body, 'json')).not.toContain('hidden');
   });
@@ -198,9 +201,9 @@ describe("OTLP's protobuf", () => {
   const keyValue = (key: string, value: string) => message([1, key], [2, message([1, value])]);
   const request = (body: Buffer) => message([1, message([2, message([2, message([5, body])])])]);
 
-  test('an empty request', () => expect(records(Buffer.alloc(0), 'protobuf')).toEqual([]));
+  test('may be an empty request', () => expect(records(Buffer.alloc(0), 'protobuf')).toEqual([]));
 
-  test('a resource counts for its records where it comes after them, too', () => {
+  test('may have a resource after its records', () => {
     const record = message([5, message([1, '{}'])], [6, keyValue('log.file.name', 'a')]);
     const resource = message([1, keyValue('host.name', 'b')]);
     const scope = message([2, record]);
@@ -209,13 +212,13 @@ describe("OTLP's protobuf", () => {
     ]);
   });
 
-  test('fields that nobody knows are passed over', () => {
+  test('may have unknown fields, which are ignored', () => {
     const pbf = new PbfWriter();
     pbf.writeFixed64Field(90, 1);
     pbf.writeFixed32Field(91, 1);
     pbf.writeVarintField(92, 2 ** 60);
     pbf.writeStringField(93, 'new');
-    // A known number, of another kind.
+    // A known field number with another wire type.
     pbf.writeVarintField(5, 7);
     const unknown = Buffer.from(pbf.finish());
     const scope = message([2, Buffer.concat([unknown, message([5, message([1, '{}'])])])]);
@@ -223,17 +226,17 @@ describe("OTLP's protobuf", () => {
     expect(records(bytes, 'protobuf').map(({ body }) => body.toString())).toEqual(['{}']);
   });
 
-  test('a text that is no UTF-8 is passed on as it is: its line is judged, not the request', () => {
+  test('may have a string that is not UTF-8: its line is rejected later, not the request', () => {
     const line = Buffer.from([0x7b, 0xff, 0x7d]);
     expect(records(request(message([1, line])), 'protobuf')).toMatchObject([{ body: line }]);
   });
 
-  test('of several values the last one holds', () => {
+  test('may have several values for a body, of which the last one counts', () => {
     const body = Buffer.concat([message([1, 'first']), message([6, message([1, keyValue('a', 'b')])])]);
     expect(records(request(body), 'protobuf')).toMatchObject([{ body: Buffer.from('{"a":"b"}') }]);
   });
 
-  test('a message that is cut off, or goes on past its end, is refused', () => {
+  test('is rejected if a message is cut off or extends past its end', () => {
     const whole = request(message([1, 'a line of some length']));
     for (let length = 1; length < whole.length; length += 1)
       expect(problem(whole.subarray(0, length), 'protobuf')).toMatch(
@@ -245,7 +248,7 @@ describe("OTLP's protobuf", () => {
   });
 });
 
-test.each(ENCODINGS)('a value that is nested too deep is refused, in %s', (encoding) => {
+test.each(ENCODINGS)('a value that is nested too deep is rejected, in %s', (encoding) => {
   const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
   expect(records(encode(bodies(nested(MAX_DEPTH)), encoding), encoding)).toHaveLength(1);
   expect(problem(encode(bodies(nested(MAX_DEPTH + 1)), encoding), encoding)).toContain(
@@ -261,19 +264,19 @@ test.each<[Encoding, (count: number) => Buffer]>([
     (count) => Buffer.from(`{"resourceLogs":[{"scopeLogs":[{"logRecords":[${Array(count).fill('{}')}]}]}]}`),
   ],
   ['protobuf', (count) => message([1, message([2, Buffer.from('1200'.repeat(count), 'hex')])])],
-])('records are bounded in number, in %s', (encoding, empty) => {
+])('the number of records in a request is limited, in %s', (encoding, empty) => {
   expect(records(empty(MAX_RECORDS), encoding)).toHaveLength(MAX_RECORDS);
   expect(problem(empty(MAX_RECORDS + 1), encoding)).toBe(
     '413 the request has more than 100000 log records; send fewer in one',
   );
 });
 
-describe('the origin', () => {
+describe('the origin of a record', () => {
   const originOf = (resource: Sent['resource'] = {}, own: Record<string, string | number> = {}) =>
     records(encode([{ resource, records: [{ body: '{}', attributes: own }] }], 'protobuf'), 'protobuf')[0]
       ?.origin;
 
-  test('is what tells the sender, in one order', () => {
+  test('consists of the attributes that identify the sender, in a fixed order', () => {
     expect(originOf()).toBe('');
     const mixed = { 'log.file.name': 'a.log', 'net.peer.port': 7, 'log.file.record_number': 9 };
     expect(originOf({ other: 'x', 'host.name': 'h' }, mixed)).toBe(
@@ -281,11 +284,11 @@ describe('the origin', () => {
     );
   });
 
-  test("of the same name, the record's own holds", () => {
+  test('uses the attribute of the record rather than that of its resource', () => {
     expect(originOf({ 'log.file.name': 'a' }, { 'log.file.name': 'b' })).toBe('log.file.name=b');
   });
 
-  test('is bounded, and can not command a terminal', () => {
+  test('has a limited length, and no control characters', () => {
     const [a, b] = ['a', 'b'].map((end) => originOf({ 'host.name': 'x'.repeat(1_000) + end }) ?? '');
     expect(a).toMatch(/^host\.name=[0-9a-f]{64}$/);
     expect(a).not.toBe(b);
@@ -296,13 +299,13 @@ describe('the origin', () => {
 describe('unpacking', () => {
   const LIMIT = 1_000_000;
 
-  test('gives what was packed, several members too', async () => {
+  test('gives the original bytes, also from several gzip members', async () => {
     const packed = Buffer.concat([gzipSync('one '), gzipSync('two')]);
     expect(String(await unpack(packed, LIMIT))).toBe('one two');
     expect(await unpack(gzipSync(Buffer.alloc(LIMIT)), LIMIT)).toHaveLength(LIMIT);
   });
 
-  test('goes no further than the bound', async () => {
+  test('stops at the limit', async () => {
     const bomb = gzipSync(Buffer.alloc(50_000_000));
     expect(bomb.length).toBeLessThan(LIMIT);
     const before = process.memoryUsage().arrayBuffers;
@@ -310,7 +313,7 @@ describe('unpacking', () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(20 * LIMIT);
   });
 
-  test('refuses what is not gzip, or not all of it', async () => {
+  test('rejects bytes that are not gzip, or are cut off', async () => {
     for (const body of [Buffer.from('{}'), Buffer.alloc(0), gzipSync('hello').subarray(0, 12)])
       expect(await unpack(body, LIMIT)).toMatchObject({ status: 400 });
   });

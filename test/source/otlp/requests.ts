@@ -1,5 +1,5 @@
 /**
- * What a sender sends: log records as OpenTelemetry's own serializers write them, and its side of HTTP.
+ * The side of a sender: log records as OpenTelemetry's own serializers write them, and HTTP requests with them.
  */
 import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import { buffer } from 'node:stream/consumers';
@@ -41,7 +41,7 @@ const toRecords = ({ resource = {}, records }: Sent): ReadableLogRecord[] => {
 export const encode = (sent: Sent[], encoding: Encoding): Buffer =>
   Buffer.from(SERIALIZERS[encoding].serializeRequest(sent.flatMap(toRecords)) ?? []);
 
-/** One resource that has records with these bodies. */
+/** One resource with one record for each of these bodies. */
 export const bodies = (...all: unknown[]): Sent[] => [{ records: all.map((body) => ({ body })) }];
 
 export interface Told {
@@ -50,7 +50,7 @@ export interface Told {
   body: Buffer;
 }
 
-/** What a 200 says, whatever it is written in. */
+/** The decoded body of a 200 response, in either encoding. */
 export const readTaken = ({ headers, body }: Told): unknown =>
   SERIALIZERS[headers['content-type'] === TYPES.json ? 'json' : 'protobuf'].deserializeResponse(body);
 

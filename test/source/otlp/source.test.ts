@@ -1,4 +1,4 @@
-/** The source alone: what it takes, when it answers and what, its bounds, and how it stops. */
+/** The OTLP source alone: what it accepts, when and how it responds, its limits, and how it stops. */
 import { once } from 'node:events';
 import { Agent, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
@@ -29,7 +29,7 @@ async function start(options: Partial<OtlpOptions> = {}): Promise<Started> {
   return { source, puller, url: /http:.*/.exec(message)?.[0] ?? '' };
 }
 
-/** Settles so many batches that come; gives them. */
+/** Settles the next `count` batches, and returns them. */
 async function settle(puller: Puller, count: number, is_kept = true): Promise<LineBatch[]> {
   const batches: LineBatch[] = [];
   while (batches.length < count) {
@@ -45,36 +45,39 @@ const shown = ({ stream, lines }: LineBatch): string =>
 
 const message = (body: Buffer): string => JSON.parse(body.toString()).message;
 
-describe('an answer', () => {
-  test.each(ENCODINGS)('comes when all of a request is kept, and not before, in %s', async (encoding) => {
-    const { puller, url } = await start();
-    let is_answered = false;
-    const answer = post(
-      url,
-      [
-        { resource: { 'host.name': 'a' }, records: [{ body: '{"n":1}' }] },
-        { resource: { 'host.name': 'b' }, records: [{ body: '{"n":2}' }] },
-      ],
-      encoding,
-    ).finally(() => {
-      is_answered = true;
-    });
-    const first = await puller.batch();
-    const second = await puller.batch();
-    second.receipt?.settle(true);
-    await turns(50);
-    expect(is_answered).toBe(false);
-    first.receipt?.settle(true);
-    const told = await answer;
-    expect(told).toMatchObject({ status: 200, headers: { 'content-type': TYPES[encoding] } });
-    expect(told.body.toString()).toBe(encoding === 'json' ? '{}' : '');
-  });
+describe('a response', () => {
+  test.each(ENCODINGS)(
+    'comes when all of a request is persisted, and not before, in %s',
+    async (encoding) => {
+      const { puller, url } = await start();
+      let is_answered = false;
+      const answer = post(
+        url,
+        [
+          { resource: { 'host.name': 'a' }, records: [{ body: '{"n":1}' }] },
+          { resource: { 'host.name': 'b' }, records: [{ body: '{"n":2}' }] },
+        ],
+        encoding,
+      ).finally(() => {
+        is_answered = true;
+      });
+      const first = await puller.batch();
+      const second = await puller.batch();
+      second.receipt?.settle(true);
+      await turns(50);
+      expect(is_answered).toBe(false);
+      first.receipt?.settle(true);
+      const told = await answer;
+      expect(told).toMatchObject({ status: 200, headers: { 'content-type': TYPES[encoding] } });
+      expect(told.body.toString()).toBe(encoding === 'json' ? '{}' : '');
+    },
+  );
 
   test.each(ENCODINGS)('names the first records that were rejected, in %s', async (encoding) => {
     const { puller, url } = await start();
     const answer = post(url, bodies('a\nb', 'c', 'd', 'e', 'f', 'g', 'h'), encoding);
     const { lines, receipt } = await puller.batch();
-    // Of the first record both lines, and all others but the last one.
+    // Rejects both lines of the first record, and all others but the last one.
     for (const { number } of lines.slice(0, -1))
       receipt?.reject({ line: number, path: number === 3 ? 'ts' : '', message: `bad ${number}` });
     receipt?.settle(true);
@@ -94,7 +97,7 @@ describe('an answer', () => {
     });
   });
 
-  test('asks to come again where a part could not be kept', async () => {
+  test('asks for a retry if a part of the request could not be persisted', async () => {
     const { puller, url } = await start();
     const records = (host: string): Sent => ({
       resource: { 'host.name': host },
@@ -109,7 +112,7 @@ describe('an answer', () => {
     expect(message(body)).toBe("it can't be written down now; send it again");
   });
 
-  test.each(ENCODINGS)('comes at once where there is no line in a request, in %s', async (encoding) => {
+  test.each(ENCODINGS)('comes at once if a request has no lines, in %s', async (encoding) => {
     const { url } = await start();
     for (const sent of [[], bodies(undefined, '', '\n\n', null)])
       expect((await post(url, sent, encoding)).status).toBe(200);
@@ -117,7 +120,7 @@ describe('an answer', () => {
 });
 
 describe('lines', () => {
-  test('are those of all bodies, whatever they are written as', async () => {
+  test('are those of all bodies, whatever type these have', async () => {
     const { puller, url } = await start();
     const all = bodies(
       '{"a":1}',
@@ -141,7 +144,7 @@ describe('lines', () => {
     }
   });
 
-  test('of one sender are one stream, over requests, in the order of each', async () => {
+  test('of one sender form one stream across requests, in the order of each request', async () => {
     const { puller, url } = await start();
     const file = (name: string) => ({ 'log.file.name': name });
     const sent: Sent[] = [
@@ -172,7 +175,7 @@ describe('lines', () => {
     expect(batches.every(({ may_repeat, end }) => may_repeat === true && !end)).toBe(true);
   });
 
-  test('that are too long are passed over, and rejected in the answer', async () => {
+  test('that are too long are skipped, and rejected in the response', async () => {
     const { puller, url } = await start();
     const answer = post(url, bodies('short', 'x'.repeat(1_001)));
     const { lines, receipt } = await puller.batch();
@@ -182,7 +185,7 @@ describe('lines', () => {
     expect(readTaken(await answer)).toMatchObject({ partialSuccess: { rejectedLogRecords: '1' } });
   });
 
-  test('of a large request come in batches of some', async () => {
+  test('of a large request come in batches of limited size', async () => {
     const { puller, url } = await start();
     const lines = Array.from({ length: 2_500 }, (_, index) => `{"n":${index}}`);
     const answer = post(url, [
@@ -200,7 +203,7 @@ describe('lines', () => {
     expect((await answer).status).toBe(200);
   });
 
-  test('of requests that come at the same time are each there once', async () => {
+  test('of concurrent requests come once each', async () => {
     const { puller, url } = await start();
     const requests = Array.from({ length: 40 }, (_, index) =>
       bodies(...[0, 1, 2].map((n) => `${index}.${n}`)),
@@ -216,7 +219,7 @@ describe('lines', () => {
 describe('streams', () => {
   const from = (host: string): Sent[] => [{ resource: { 'host.name': host }, records: [{ body: host }] }];
 
-  test('go on with their numbers after a restart', async () => {
+  test('continue their line numbers after a restart', async () => {
     const first = await start();
     const answers = [post(first.url, bodies('one', 'two')), post(first.url, bodies('three'))];
     const batches = await settle(first.puller, 2);
@@ -227,7 +230,7 @@ describe('streams', () => {
     await answer;
   });
 
-  test('are bounded in number: of too many, the one that was heard longest ago ends', async () => {
+  test('are limited in number: over the limit the one not heard from for longest ends', async () => {
     const resume = {
       [`${NAME}[host.name=old]`]: { next_line: 7, heard_ms: 2 },
       [`${NAME}[host.name=oldest]`]: { next_line: 7, heard_ms: 1 },
@@ -267,29 +270,35 @@ describe('a request', () => {
     ['metrics', '/v1/metrics', {}, 404, 'only log records are taken, whose bodies are events, at /v1/logs'],
     ['another method', '/v1/logs', { method: 'PUT' }, 405, 'log records are taken by POST'],
     [
-      'another type',
+      'another content-type',
       '/v1/logs',
       { headers: { 'content-type': 'text/plain' } },
       415,
       'the content-type must be application/json or application/x-protobuf',
     ],
     [
-      'another coding',
+      'another content-encoding',
       '/v1/logs',
       { headers: { ...json, 'content-encoding': 'br' } },
       415,
       'the content-encoding must be gzip, or none',
     ],
-    ['no OTLP', '/v1/logs', { body: Buffer.from('[]') }, 400, /^the body is no ExportLogsServiceRequest/],
     [
-      'no gzip',
+      'a body that is not OTLP',
+      '/v1/logs',
+      { body: Buffer.from('[]') },
+      400,
+      /^the body is no ExportLogsServiceRequest/,
+    ],
+    [
+      'a body that is not gzip',
       '/v1/logs',
       { headers: { ...json, 'content-encoding': 'gzip' } },
       400,
       'the body is not gzip, though its content-encoding says so',
     ],
     [
-      'a body that is said to be too large',
+      'a body that is too large by its content-length',
       '/v1/logs',
       { body: large, headers: { ...json, 'content-length': large.length } },
       413,
@@ -303,13 +312,13 @@ describe('a request', () => {
       'the request has more than 10000 bytes; send fewer log records in one',
     ],
     [
-      'a body that is too large when it is unpacked',
+      'a body that is too large when unpacked',
       '/v1/logs',
       { body: gzipSync(large), headers: { ...json, 'content-encoding': 'gzip' } },
       413,
       'the request has more than 10000 bytes; send fewer log records in one',
     ],
-  ])('with %s is refused, and that is logged', async (_, path, options, status, what) => {
+  ])('with %s is rejected, and that is logged', async (_, path, options, status, what) => {
     const { puller, url } = await start({ bounds });
     const told = await send({
       url: new URL(path, url).href,
@@ -324,7 +333,7 @@ describe('a request', () => {
     expect(await puller.status('down')).toBe(`${NAME} refused a request (${status}): ${message(told.body)}`);
   });
 
-  test('in protobuf is refused in protobuf', async () => {
+  test('in protobuf is rejected in protobuf', async () => {
     const { url } = await start();
     const told = await send({ url, headers: { 'content-type': TYPES.protobuf }, body: Buffer.from([0xff]) });
     expect(told).toMatchObject({ status: 400, headers: { 'content-type': TYPES.protobuf } });
@@ -333,18 +342,21 @@ describe('a request', () => {
     expect(told.body.toString()).toContain('the body is no ExportLogsServiceRequest of OTLP in protobuf');
   });
 
-  test.each(ENCODINGS)('may be packed, and its type have parameters, in %s', async (encoding) => {
-    const { puller, url } = await start();
-    const headers = {
-      'content-type': `${TYPES[encoding].toUpperCase()}; charset=utf-8`,
-      'content-encoding': 'gzip',
-    };
-    const answer = send({ url: `${url}?a=b`, headers, body: gzipSync(encode(bodies('{}'), encoding)) });
-    expect((await settle(puller, 1)).map(shown)).toEqual([`${NAME}[] 1:{}`]);
-    expect((await answer).status).toBe(200);
-  });
+  test.each(ENCODINGS)(
+    'may be compressed, and its content-type may have parameters, in %s',
+    async (encoding) => {
+      const { puller, url } = await start();
+      const headers = {
+        'content-type': `${TYPES[encoding].toUpperCase()}; charset=utf-8`,
+        'content-encoding': 'gzip',
+      };
+      const answer = send({ url: `${url}?a=b`, headers, body: gzipSync(encode(bodies('{}'), encoding)) });
+      expect((await settle(puller, 1)).map(shown)).toEqual([`${NAME}[] 1:{}`]);
+      expect((await answer).status).toBe(200);
+    },
+  );
 
-  test('that was refused leaves its connection as it was', async () => {
+  test('that was rejected leaves its connection usable', async () => {
     const { puller, url } = await start({ bounds });
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     onTestFinished(() => agent.destroy());
@@ -359,7 +371,7 @@ describe('a request', () => {
     }
   });
 
-  test('that is too slow is not answered, so that it is sent again', async () => {
+  test('that is too slow gets no response, so that it is sent again', async () => {
     const { url } = await start({ bounds: { request_ms: 100 } });
     for (const sent of ['POST /v1/logs HTTP/1.1\r\nHost: a\r\n', `${head(url, 100)}{"resource`]) {
       const socket = connect(Number(new URL(url).port), '127.0.0.1');
@@ -368,14 +380,14 @@ describe('a request', () => {
     }
   });
 
-  test('that is no HTTP is refused', async () => {
+  test('that is not HTTP is rejected', async () => {
     const { url } = await start();
     const socket = connect(Number(new URL(url).port), '127.0.0.1');
     socket.write('hello\r\n\r\n');
     expect(await text(socket)).toMatch(/^HTTP\/1\.1 400 /);
   });
 
-  test('that breaks off leaves nothing behind', async () => {
+  test('that breaks off frees what it held', async () => {
     const { puller, url } = await start({ bounds: { held_requests: 1, held_bytes: 1_000 } });
     for (let count = 0; count < 5; count += 1) {
       const socket = connect(Number(new URL(url).port), '127.0.0.1');
@@ -385,13 +397,13 @@ describe('a request', () => {
     }
     const settled = settle(puller, 1);
     let told = await post(url, bodies('{}'));
-    // The source may not have heard of the last one's end yet.
+    // The source may not have noticed the end of the last connection yet.
     while (told.status === 429) told = await post(url, bodies('{}'));
     expect(told.status).toBe(200);
     await settled;
   });
 
-  test('is refused in the log up to a number of times', async () => {
+  test('that is rejected is logged, up to 20 times', async () => {
     const { source, puller, url } = await start();
     for (let count = 0; count < 25; count += 1) await send({ url: new URL('/', url).href });
     const closed = source.close();
@@ -402,7 +414,7 @@ describe('a request', () => {
   });
 });
 
-/** The head of a request with a body of so many bytes. */
+/** The head of a request with a body of `length` bytes. */
 const head = (url: string, length: number, ...more: string[]): string =>
   [
     'POST /v1/logs HTTP/1.1',
@@ -414,7 +426,7 @@ const head = (url: string, length: number, ...more: string[]): string =>
   ].join('\r\n');
 
 describe('under pressure', () => {
-  test('so many requests are held; others are asked to come again', async () => {
+  test('a limited number of requests is held, and others are asked to retry', async () => {
     const { puller, url } = await start({ bounds: { held_requests: 2 } });
     const held = [post(url, bodies('one')), post(url, bodies('two'))];
     const batches = [await puller.batch(), await puller.batch()];
@@ -430,7 +442,7 @@ describe('under pressure', () => {
     expect((await again).status).toBe(200);
   });
 
-  test('so many bytes are held, whether they have all come or not', async () => {
+  test('a limited number of bytes is held, including those that are still to come', async () => {
     const { puller, url } = await start({ bounds: { held_bytes: 10_000 } });
     const held = post(url, bodies('x'.repeat(900), 'y'.repeat(900)));
     const batch = await puller.batch();
@@ -447,7 +459,7 @@ describe('under pressure', () => {
     expect((await again).status).toBe(200);
   });
 
-  test('what is unpacked counts as well', async () => {
+  test('unpacked bytes count towards the limit', async () => {
     const { puller, url } = await start({ bounds: { held_bytes: 10_000 } });
     const sent = encode(bodies(...Array(100).fill('x'.repeat(900))), 'json');
     const headers = { 'content-type': TYPES.json, 'content-encoding': 'gzip' };
@@ -458,7 +470,7 @@ describe('under pressure', () => {
     expect((await held).status).toBe(200);
   });
 
-  test('a consumer that pulls nothing is waited for, and no more is held than the bounds say', async () => {
+  test('requests within the limits wait for a consumer that pulls nothing, and others are turned away', async () => {
     const { puller, url } = await start({ bounds: { held_requests: 8 } });
     const answers = Array.from({ length: 50 }, (_, index) => post(url, bodies(`${index}`)));
     let refused = 0;
@@ -471,7 +483,7 @@ describe('under pressure', () => {
 });
 
 describe('stopping', () => {
-  test('answers what was handed over, and asks all else to come again', async () => {
+  test('responds to what was handed over, and asks all other senders to retry', async () => {
     const { source, puller, url } = await start();
     const port = Number(new URL(url).port);
     const from = (host: string): Sent => ({
@@ -498,7 +510,7 @@ describe('stopping', () => {
     await expect(post(url, bodies('three'))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   });
 
-  test('refuses what comes on a connection that is open', async () => {
+  test('refuses new connections while it waits for open requests', async () => {
     const { source, puller, url } = await start();
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     onTestFinished(() => agent.destroy());
@@ -515,7 +527,7 @@ describe('stopping', () => {
     await closed;
   });
 
-  test('does not wait for ever for a consumer that has gone', async () => {
+  test('does not wait forever for a consumer that has gone', async () => {
     const { source, puller, url } = await start({ bounds: { stop_ms: 50 } });
     const answer = post(url, bodies('one'));
     await puller.batch();
@@ -526,7 +538,7 @@ describe('stopping', () => {
     expect(message(body)).toBe('the bridge is stopping; send it again');
   });
 
-  test('a source that was never pulled from closes', async () => {
+  test('closes a source that was never pulled from', async () => {
     const source = createOtlpSource(
       NAME,
       { host: '127.0.0.1', port: 0 },
@@ -537,7 +549,7 @@ describe('stopping', () => {
   });
 });
 
-test('an address that is taken, or none of this machine, is refused in words', async () => {
+test('an address that is in use, or not of this machine, is refused with a reason', async () => {
   const { url } = await start();
   const port = Number(new URL(url).port);
   const open = (host: string) =>
