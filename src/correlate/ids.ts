@@ -146,14 +146,16 @@ export const callSpanId = ({ session_key, run_id }: RunIdentity, call_id: string
 export const chatSpanId = ({ session_key, run_id }: RunIdentity, own_id: string): string =>
   deriveSpanId('chat', session_key, run_id, own_id);
 
-const TRACEPARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
+/** The version, both ids, and what only a later version than 00 may append. */
+const TRACEPARENT = /^(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$/;
 
-/** Reads a W3C `traceparent`; an invalid one is ignored, as the specification requires. */
+/** Reads a W3C `traceparent` of any version; an invalid one is ignored. Both are what the specification requires. */
 export function parseTraceparent(
   value: string | undefined,
 ): { trace_id: string; span_id: string } | undefined {
   const match = TRACEPARENT.exec(value ?? '');
-  const [, trace_id, span_id] = match ?? [];
+  const [, version, trace_id, span_id, more] = match ?? [];
   if (trace_id === undefined || span_id === undefined) return undefined;
+  if (version === '00' && more !== undefined) return undefined;
   return /[^0]/.test(trace_id) && /[^0]/.test(span_id) ? { trace_id, span_id } : undefined;
 }

@@ -42,6 +42,12 @@ test('a valid traceparent is parsed, anything else is ignored', () => {
   expect(parseTraceparent(`00-${'0'.repeat(32)}-b7ad6b7169203331-01`)).toBeUndefined();
   expect(parseTraceparent(`00-${trace_id}-${'0'.repeat(16)}-01`)).toBeUndefined();
   expect(parseTraceparent(`00-${trace_id.toUpperCase()}-b7ad6b7169203331-01`)).toBeUndefined();
+  const later = { trace_id, span_id: 'b7ad6b7169203331' };
+  expect(parseTraceparent(`01-${trace_id}-b7ad6b7169203331-01`)).toEqual(later);
+  expect(parseTraceparent(`cc-${trace_id}-b7ad6b7169203331-01-what-comes`)).toEqual(later);
+  expect(parseTraceparent(`cc-${trace_id}-b7ad6b7169203331-01.what-comes`)).toBeUndefined();
+  expect(parseTraceparent(`ff-${trace_id}-b7ad6b7169203331-01`)).toBeUndefined();
+  expect(parseTraceparent(`00-${trace_id}-b7ad6b7169203331-01-more`)).toBeUndefined();
   expect(parseTraceparent('nonsense')).toBeUndefined();
   expect(parseTraceparent(undefined)).toBeUndefined();
 });
