@@ -1,6 +1,5 @@
 /**
- * What a user types wrong is told with what is wrong, where, and what to do: exit status 2, before anything is opened. And
- * what a user asks about is answered.
+ * Usage errors say what is wrong, where, and what to do: exit status 2, before anything is opened. And the help texts.
  */
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
@@ -73,7 +72,7 @@ test.each<[string, string[], string]>([
     ['run', '--to', 'console', '--from', 'tcp:localhost'],
     '"tcp:localhost" has no usable address: write tcp:HOST:PORT',
   ],
-])('%s', async (_, args, message) => {
+])('a usage error: %s', async (_, args, message) => {
   const { status, stdout, stderr } = await runToEnd(args);
   expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
   expect(stderr).toContain(message);
@@ -81,16 +80,16 @@ test.each<[string, string[], string]>([
 
 test.each<[string, Record<string, string>, string]>([
   [
-    'a protocol',
+    'protocol',
     { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
     'OTEL_EXPORTER_OTLP_PROTOCOL: this protocol is not supported; set it to http/protobuf or http/json',
   ],
   [
-    'an endpoint',
+    'endpoint',
     { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318' },
     'OTEL_EXPORTER_OTLP_ENDPOINT is not an http:// or https:// URL',
   ],
-])('%s of the environment that can not be used', async (_, env, message) => {
+])('an unusable %s in the environment is a usage error', async (_, env, message) => {
   const { status, stderr } = await runToEnd([...REPLAY, '--to', 'otlp'], { env });
   expect(status).toBe(2);
   expect(stderr).toContain(message);
@@ -121,7 +120,7 @@ test.each<[string, string, string]>([
   ['a word where true or false should be', 'content: yes', 'content: must be true or false'],
   ['bad YAML', 'to: [console\nspeed: 5', 'not valid YAML: '],
   ['a list', '- to: console', 'must be a YAML mapping of settings, such as "to: [clawmetry]"'],
-])('a configuration file with %s', async (_, content, message) => {
+])('a configuration file with %s is a usage error', async (_, content, message) => {
   const path = temporaryFile('bridge.yaml', content);
   const { status, stderr } = await runToEnd([...REPLAY, '--config', path]);
   expect(status).toBe(2);
@@ -129,7 +128,7 @@ test.each<[string, string, string]>([
   expect(stderr.trimEnd()).not.toContain('\n');
 });
 
-test('a configuration file that is missing', async () => {
+test('a missing configuration file is a usage error', async () => {
   const { status, stderr } = await runToEnd([...REPLAY, '--config', '/nonexistent.yaml']);
   expect(status).toBe(2);
   expect(stderr).toBe(
@@ -160,7 +159,7 @@ test.each([
   ['tree', ['--json', '--dialect', '--content', '--config']],
   ['validate', ['--json', '--dialect', '--config']],
   ['doctor', ['--from', '--to', '--json', '--data-dir', '--config']],
-])('%s --help tells its options', async (command, options) => {
+])('%s --help lists its options', async (command, options) => {
   const { status, stdout, stderr } = await runToEnd([command, '--help']);
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   expect(stdout).toContain(`Usage: openclaw-otel-bridge ${command} `);
@@ -171,7 +170,7 @@ test.each([
 test.each<[string, string]>([
   ['[nope]', 'from: unknown source "nope": give stdin, file:PATH,'],
   ['[stdin, stdin]', 'from: stdin is given twice; leave one out'],
-])('sources of a configuration file that are wrong are told as its own: %s', async (from, problem) => {
+])("invalid sources in a configuration file are reported as the file's: %s", async (from, problem) => {
   const config = temporaryFile('bridge.yaml', `from: ${from}`);
   for (const command of [['run', '--to', 'console'], ['tail']]) {
     const { status, stderr } = await runToEnd([...command, '--no-store', '--config', config]);
@@ -180,7 +179,7 @@ test.each<[string, string]>([
   }
 });
 
-test('--help tells the commands, examples, sources, destinations and exit statuses', async () => {
+test('--help lists the commands, examples, sources, destinations and exit statuses', async () => {
   const { status, stdout } = await runToEnd(['--help']);
   expect(status).toBe(0);
   for (const word of ['run', 'replay', 'tree', 'validate', 'doctor'])
@@ -190,7 +189,7 @@ test('--help tells the commands, examples, sources, destinations and exit status
     expect(stdout).toMatch(new RegExp(` ${source}`));
 });
 
-test('--help says of --content where secrets are redacted, and where they are not', async () => {
+test('--help says for --content where secrets are redacted and where they are not', async () => {
   const run = await runToEnd(['run', '--help']);
   const tail = await runToEnd(['tail', '--help']);
   expect(run.stdout).toMatch(/--content +record .*secrets\s+redacted/);
@@ -202,7 +201,7 @@ test.each([
   ['replay', /--data-dir .* next start needs \(nothing is\s+kept\)/],
   ['status', /--data-dir .* keeps its data\s+\(~\/\.local\/state\/openclaw-otel-bridge\)/],
   ['tree', /--content +with --json: /],
-])('%s --help tells what holds of an option there', async (command, said) => {
+])('%s --help describes an option as it works there', async (command, said) => {
   expect((await runToEnd([command, '--help'])).stdout).toMatch(said);
 });
 
@@ -211,13 +210,13 @@ test.each([
   [['help', 'run'], 'Usage: openclaw-otel-bridge run [options]'],
   [['help', 'dead-letters', 'resend'], 'Usage: openclaw-otel-bridge dead-letters resend [options] [id...]'],
   [['dead-letters', 'help', 'resend'], 'Usage: openclaw-otel-bridge dead-letters resend [options] [id...]'],
-])('%j: what there is to say of it', async (args, usage) => {
+])('%j prints the usage', async (args, usage) => {
   const { status, stdout } = await runToEnd(args);
   expect(status).toBe(0);
   expect(stdout).toContain(usage);
 });
 
-test('--version', async () => {
+test('--version prints the version of the package', async () => {
   const { version } = JSON.parse(readFileSync(pathOf('package.json'), 'utf8'));
   expect(await runToEnd(['--version'])).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
 });
