@@ -1,4 +1,4 @@
-/** What is wrong with an option is said with its place, what is wrong, and what would be right; and never with a secret. */
+/** Errors in options name the place, what is wrong, and what would be right; and never contain a secret. */
 import { BatchSpanProcessor, InMemorySpanExporter } from '@opentelemetry/sdk-trace-base';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import {
@@ -19,7 +19,7 @@ import { limitsSchema, storeSchema } from '../../src/start/limits.js';
 const JAEGER = { preset: 'jaeger' };
 const SECRET = 'hunter2-hunter2';
 
-/** What it throws; the options are as a program without types may give them. */
+/** The message of the error that createBridge throws, or `nothing`. The options may be those of an untyped program. */
 function problemOf(options: unknown): string {
   try {
     createBridge(options as BridgeOptions);
@@ -34,7 +34,7 @@ function problemOf(options: unknown): string {
 const withSource = (source: unknown) => ({ sources: [source], destinations: [JAEGER] });
 const withDestination = (destination: unknown) => ({ destinations: [destination] });
 
-/** Says of each key that it is not given. */
+/** Sets each key explicitly to undefined. */
 type NotGiven<T> = { [K in keyof Required<T>]: undefined };
 
 const NO_OPTIONS: NotGiven<Omit<BridgeOptions, 'destinations'>> = {
@@ -187,14 +187,14 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-describe('an option that is wrong', () => {
+describe('an invalid option is reported with its place', () => {
   test.each(WRONG)('%s', (_, options, problem) => {
     const message = problemOf(options);
     expect(message).toMatch(problem);
     expect(message).not.toContain(SECRET);
   });
 
-  test('a variable of the environment that can not be used', () => {
+  test('an unusable environment variable', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', 'nothing');
     expect(problemOf({ destinations: [{ preset: 'otlp' }] })).toMatch(
       /^destinations: .*OTEL_EXPORTER_OTLP_ENDPOINT/,
@@ -202,17 +202,17 @@ describe('an option that is wrong', () => {
   });
 });
 
-describe('options that are right', () => {
-  test('need one destination, and no more', () => {
+describe('valid options', () => {
+  test('need only a destination', () => {
     expect(problemOf({ destinations: [JAEGER] })).toBe('nothing');
   });
 
-  test('may say of each option that it is not given', () => {
+  test('may set each option to undefined', () => {
     const options: BridgeOptions = { ...NO_OPTIONS, destinations: [{ preset: 'otlp' }] };
     expect(readOptions(options)).toEqual(readOptions({ destinations: [{ preset: 'otlp' }] }));
   });
 
-  test('may say so of each key of an option', () => {
+  test('may set each key within an option to undefined', () => {
     const span_processor = new BatchSpanProcessor(new InMemorySpanExporter());
     const given: BridgeOptions = {
       sources: [{ kind: 'gateway' }, { kind: 'otlp', port: 1 }],
@@ -236,7 +236,7 @@ describe('options that are right', () => {
     expect(problemOf(withDestination({ ...JAEGER, tls }))).toBe('nothing');
   });
 
-  test('a correlator has its own limit where one is not given', () => {
+  test('with an undefined limit leave the correlator its default', () => {
     const started: AgentEvent = { type: 'agent.started', ts: 1, session_key: 's', run_id: 'r' };
     const [first, second] = [undefined, NO_LIMITS].map((limits) => {
       const correlator = createCorrelator(limits === undefined ? {} : { limits });
@@ -247,7 +247,7 @@ describe('options that are right', () => {
     expect(second).toBe(first);
   });
 
-  test('of every kind of source', () => {
+  test('may have every kind of source', () => {
     const options: BridgeOptions = {
       sources: [
         { kind: 'stdin' },
