@@ -101,7 +101,7 @@ function latenciesOf({ requests, read }: Way): Map<string, number[]> {
   return latencies;
 }
 
-/** The same for the client: the time from the end of a tool call until the client is told of it. */
+/** The same for the client: the time from the end of a tool call until the client receives it. */
 function heardAfter({ recording }: Watch): number[] {
   const heard = new Map<string, number>();
   for (const line of recording().trimEnd().split('\n')) {

@@ -27,11 +27,11 @@ async function backend(...paths: string[]): Promise<string> {
 }
 
 test.each([
-  ['ClawMetry, by its status', ['/api/otel-status'], ['/v1/traces', '/v1/metrics'], 'clawmetry'],
-  ['ClawMetry, by what it takes', ['/v1/traces'], [], 'clawmetry'],
-  ['something else on its port', ['/'], ['/v1/traces', '/v1/metrics'], 'collector'],
-  ['what takes traces alone', [], ['/v1/traces'], 'jaeger'],
-  ['nothing', [], [], 'console'],
+  ['ClawMetry that answers its status', ['/api/otel-status'], ['/v1/traces', '/v1/metrics'], 'clawmetry'],
+  ['ClawMetry that accepts traces', ['/v1/traces'], [], 'clawmetry'],
+  ['another server on its port', ['/'], ['/v1/traces', '/v1/metrics'], 'collector'],
+  ['a backend that only accepts traces', [], ['/v1/traces'], 'jaeger'],
+  ['no backend', [], [], 'console'],
 ])('the preset is found for %s', async (_, clawmetry, otlp, to) => {
   const found = await discoverDestination({
     clawmetry: await backend(...clawmetry),

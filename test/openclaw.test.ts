@@ -38,9 +38,9 @@ test('JSON5 with comments and trailing commas is read', () => {
 
 test.each<[string, string, object]>([
   ['a variable', '"${GATEWAY_TOKEN}"', { token: 'abc' }],
-  ['a variable within a text', '"x-${GATEWAY_TOKEN}-${GATEWAY_TOKEN}"', { token: 'x-abc-abc' }],
+  ['a variable within a string', '"x-${GATEWAY_TOKEN}-${GATEWAY_TOKEN}"', { token: 'x-abc-abc' }],
   [
-    'what only looks like a variable',
+    'text that only looks like a variable',
     '"$${GATEWAY_TOKEN} ${lower} $X"',
     { token: '${GATEWAY_TOKEN} ${lower} $X' },
   ],
@@ -49,7 +49,7 @@ test.each<[string, string, object]>([
     '{ source: "env", provider: "default", id: "GATEWAY_TOKEN" }',
     { token: 'abc' },
   ],
-  ['an empty text', '""', {}],
+  ['an empty string', '""', {}],
   ['a number', '5', {}],
 ])('a token that is %s is resolved', (_, token, secrets) => {
   expect(read(withToken(token), { GATEWAY_TOKEN: 'abc' })).toEqual(secrets);

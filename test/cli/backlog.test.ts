@@ -118,7 +118,7 @@ describe('a live source', () => {
   });
 
   test.each([
-    ['what does not fit goes to the disk', true, []],
+    ['data that does not fit goes to the disk', true, []],
     ['another destination has nothing left to do', false, [IDLE]],
   ])('waits only one turn if %s', async (_where, is_kept, others) => {
     const destination = createCrowded(FOR_EVER, true);

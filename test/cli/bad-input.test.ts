@@ -43,14 +43,14 @@ const BAD: Bad[] = [
       ['a BOM that is not at the start', `\ufeff${good(0)}`],
       ['arrays without an end', '['.repeat(DEEP)],
       ['NaN', call({}).replace(String(BASE.ts), 'NaN')],
-      ['a control character in a text', call({}).replace('agent:', 'agent\u001b[31m:')],
+      ['a control character in a string', call({}).replace('agent:', 'agent\u001b[31m:')],
     ] satisfies [string, string][]
   ).map(rejectedFor('invalid_json')),
   ...(
     [
       ['an array', '[1,2]'],
       ['an event in an array', `[${good(0)}]`],
-      ['a text', '"tool.call"'],
+      ['a string', '"tool.call"'],
       ['a number', '42'],
       ['null', 'null'],
       ['true', 'true'],
@@ -59,8 +59,8 @@ const BAD: Bad[] = [
   ).map(rejectedFor('not_an_object')),
   ...(
     [
-      ['bytes that are no UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x7d])],
-      ['a text in Latin-1', Buffer.from(call({ tool: 'é' }), 'latin1')],
+      ['bytes that are not UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x7d])],
+      ['a line in Latin-1', Buffer.from(call({ tool: 'é' }), 'latin1')],
       ['UTF-16', Buffer.from(`\ufeff${good(0)}`, 'utf16le').subarray(0, 21)],
     ] satisfies [string, Buffer][]
   ).map(rejectedFor('invalid_utf8')),
@@ -68,7 +68,7 @@ const BAD: Bad[] = [
   ...invalid(
     'type',
     ['no fields', '{}'],
-    ['a type that is no text', '{"type":42}'],
+    ['a type that is not a string', '{"type":42}'],
     ['no type', JSON.stringify(BASE)],
     ['objects in objects', nested('{"a":', '}')],
     ['a prototype for a type', '{"__proto__":{"type":"tool.call"}}'],
@@ -83,7 +83,7 @@ const BAD: Bad[] = [
     ['a time without a zone', call({ ts: '2026-11-22T12:00:00' })],
     ['a time before 1970', call({ ts: -1 })],
     ['a time after the last date', call({ ts: 1e300 })],
-    ['a time that is a list', call({ ts: [1] })],
+    ['a time that is an array', call({ ts: [1] })],
   ),
   ...invalid(
     'session_key',
@@ -99,25 +99,28 @@ const BAD: Bad[] = [
     'seq',
     ['a count below 0', call({ seq: -1 })],
     ['a count with a fraction', call({ seq: 1.5 })],
-    ['a count as text', call({ seq: '1' })],
+    ['a count as a string', call({ seq: '1' })],
   ),
   ...invalid(
     'input_tokens',
-    ['tokens as text', tokens({ input_tokens: '12' })],
-    ['tokens beyond what is exact', tokens({ input_tokens: 1e300 })],
+    ['tokens as a string', tokens({ input_tokens: '12' })],
+    ['tokens beyond exact integers', tokens({ input_tokens: 1e300 })],
   ),
   ...invalid('cost_usd', ['a cost below 0', tokens({ cost_usd: -1 })]),
   ...invalid('ended_at', ['an end in words', tokens({ ended_at: 'soon' })]),
   ...invalid('status', ['an unknown status', event({ type: 'agent.finished', status: 'done' })]),
   ...invalid('error', [
-    'an error that is a text',
+    'an error that is a string',
     event({ type: 'tool.error', call_id: 'bad', error: 'no' }),
   ]),
   ...invalid('error.message', [
     'an error without a message',
     event({ type: 'tool.error', call_id: 'bad', error: { type: 'x' } }),
   ]),
-  ...invalid('partial', ['a truth as text', event({ type: 'tool.output', call_id: 'bad', partial: 'yes' })]),
+  ...invalid('partial', [
+    'a boolean as a string',
+    event({ type: 'tool.output', call_id: 'bad', partial: 'yes' }),
+  ]),
   ...invalid('exit_code', [
     'an exit code with a fraction',
     event({ type: 'tool.output', call_id: 'bad', exit_code: 0.5 }),

@@ -134,7 +134,7 @@ test('prints ASCII to a terminal without Unicode', async () => {
   expect(stdout).toMatch(/\nx gateway .*\n +-> start it/);
 });
 
-test('a gateway that refuses the token', async () => {
+test('a gateway that refuses the token is reported with where to set it', async () => {
   const gateway = await startFakeGateway({
     replies: {
       connect: refused('INVALID_REQUEST', { code: 'AUTH_TOKEN_MISMATCH' }, { message: `no ${SECRET}` }),
@@ -151,7 +151,7 @@ test('a gateway that refuses the token', async () => {
   });
 });
 
-test('a gateway that wants the bridge to be paired', async () => {
+test('a gateway that requires pairing is reported with the command that approves it', async () => {
   const gateway = await startFakeGateway({
     replies: { connect: refused('NOT_PAIRED', { code: 'PAIRING_REQUIRED', requestId: 'request-1' }) },
   });
@@ -175,7 +175,7 @@ test('a gateway that says nothing is reported within 15 s', async () => {
   });
 });
 
-test('a gateway that lists no sessions, and whose clock is wrong', async () => {
+test('a gateway that refuses to list sessions, or whose clock is wrong, is a warning', async () => {
   const gateway = await startFakeGateway({
     challenge: { nonce: 'n', ts: Date.now() - 60_000 },
     replies: {
@@ -525,9 +525,9 @@ test('a configuration file: each error is reported, and the other checks continu
 
 test.each<[string, string, string]>([
   ['that is valid', 'drain: 5', 'is valid'],
-  ['that is no YAML', 'to: [console', 'not valid YAML'],
-  ['with a destination that is none', 'to: [kafka]', 'to: "kafka" is no preset'],
-])('a configuration file %s', async (_, content, found) => {
+  ['that is not YAML', 'to: [console', 'not valid YAML'],
+  ['with an invalid destination', 'to: [kafka]', 'to: "kafka" is no preset'],
+])('the finding for a configuration file %s', async (_, content, found) => {
   const path = temporaryFile('bridge.yaml', content);
   const { of } = await examine(['--config', path, '--from', working.url, '--to', 'console']);
   expect(of('configuration')?.found).toContain(found);

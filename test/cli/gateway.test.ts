@@ -114,7 +114,7 @@ describe('run', () => {
 
   test.each([
     [
-      'is not there',
+      'is unreachable',
       async () => 'ws://127.0.0.1:1',
       /ws:\/\/127\.0\.0\.1:1 can't be reached: connection refused/,
     ],

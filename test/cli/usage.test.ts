@@ -10,26 +10,22 @@ const REPLAY = ['replay', catalog_example];
 
 test.each<[string, string[], string]>([
   [
-    'a command that is unknown',
+    'an unknown command',
     ['repaly'],
     "unknown command 'repaly'; give one of run, replay, tail, tree, validate",
   ],
-  ['help on a command that is unknown', ['help', 'nope'], "unknown command 'nope'; give one of run, replay"],
+  ['help on an unknown command', ['help', 'nope'], "unknown command 'nope'; give one of run, replay"],
   [
-    'help on one of its commands that is unknown',
+    'help on an unknown subcommand',
     ['help', 'dead-letters', 'nope'],
     "unknown command 'nope'; give one of list, show, resend, purge",
   ],
   [
-    'a command of another one that is unknown',
+    'an unknown subcommand',
     ['dead-letters', 'lst'],
     "unknown command 'lst'; give one of list, show, resend, purge",
   ],
-  [
-    'an option that is unknown',
-    [...REPLAY, '--sped', '2'],
-    "unknown option '--sped'\n(Did you mean --speed?)",
-  ],
+  ['an unknown option', [...REPLAY, '--sped', '2'], "unknown option '--sped'\n(Did you mean --speed?)"],
   [
     'a source without its option',
     ['run', 'stdin'],
@@ -37,28 +33,28 @@ test.each<[string, string[], string]>([
   ],
   ['no file', ['replay'], "missing required argument 'file'"],
   [
-    'a dialect that is unknown',
+    'an unknown dialect',
     [...REPLAY, '--dialect', 'xml'],
     'Allowed choices are auto, catalog, gateway, transcript',
   ],
   [
-    'a speed that is no number',
+    'a speed that is not a number',
     [...REPLAY, '--speed', 'fast'],
     "option '--speed <n>' argument 'fast' is invalid. Give a number.",
   ],
   ['a speed of 0', [...REPLAY, '--speed', '0'], '--speed: Too small: expected number to be >0'],
   [
-    'a preset that is unknown',
+    'an unknown preset',
     [...REPLAY, '--to', 'clawmetri'],
     '--to: "clawmetri" is no preset: a destination is PRESET, PRESET=URL or NAME:PRESET=URL, PRESET one of clawmetry,',
   ],
   [
-    'a URL that is none',
+    'an invalid URL',
     [...REPLAY, '--to', 'otlp=localhost:4318'],
     '--to: otlp: its URL is not an http:// or https:// URL',
   ],
   [
-    'a source that is unknown',
+    'an unknown source',
     ['run', '--to', 'console', '--from', 'kafka:x'],
     '--from: unknown source "kafka": give stdin, file:PATH,',
   ],
@@ -97,27 +93,19 @@ test.each<[string, Record<string, string>, string]>([
 
 test.each<[string, string, string]>([
   [
-    'a key that is unknown',
+    'an unknown key',
     'to: [console]\nspede: 5\n',
     'top level: there is no key "spede" (known: from, to, from_start, dialect,',
   ],
-  ['a text where a list should be', 'to: console', 'to: must be a list, such as [clawmetry]'],
+  ['a string instead of a list', 'to: console', 'to: must be a list, such as [clawmetry]'],
+  ['an invalid URL', 'to: [{preset: otlp, url: localhost}]', 'to.0.url: is not an http:// or https:// URL'],
+  ['an unknown preset', 'to: [{preset: claw}]', 'to.0.preset: must be a preset, one of clawmetry, jaeger,'],
   [
-    'a URL that is none',
-    'to: [{preset: otlp, url: localhost}]',
-    'to.0.url: is not an http:// or https:// URL',
-  ],
-  [
-    'a preset that is unknown',
-    'to: [{preset: claw}]',
-    'to.0.preset: must be a preset, one of clawmetry, jaeger,',
-  ],
-  [
-    'a key of a destination that is unknown',
+    'an unknown key of a destination',
     'to: [{preset: otlp, timeout: 5}]',
     'to.0: there is no key "timeout" (known: name, preset, url, signals,',
   ],
-  ['a word where true or false should be', 'content: yes', 'content: must be true or false'],
+  ['a word instead of true or false', 'content: yes', 'content: must be true or false'],
   ['bad YAML', 'to: [console\nspeed: 5', 'not valid YAML: '],
   ['a list', '- to: console', 'must be a YAML mapping of settings, such as "to: [clawmetry]"'],
 ])('a configuration file with %s is a usage error', async (_, content, message) => {

@@ -399,12 +399,12 @@ describe('a bearer token', () => {
   });
 
   test.each([
-    ['a variable that is not set', { env: 'NO_SUCH_TOKEN' }, /otlp: bearer: .*NO_SUCH_TOKEN is not set/],
-    ['an empty variable', { env: 'EMPTY_TOKEN' }, /EMPTY_TOKEN is empty/],
-    ['more than a token', { env: 'LONG_TOKEN' }, /LONG_TOKEN holds more than a token/],
-    ['what HTTP does not allow', { env: 'ODD_TOKEN' }, /ODD_TOKEN has characters/],
-    ['a file that is not there', { file: '/no/such/token' }, /the file \/no\/such\/token can't be read/],
-    ['a directory', { file: tmpdir() }, /can't be read/],
+    ['in an unset variable', { env: 'NO_SUCH_TOKEN' }, /otlp: bearer: .*NO_SUCH_TOKEN is not set/],
+    ['in an empty variable', { env: 'EMPTY_TOKEN' }, /EMPTY_TOKEN is empty/],
+    ['with more than one word', { env: 'LONG_TOKEN' }, /LONG_TOKEN holds more than a token/],
+    ['with characters that HTTP does not allow', { env: 'ODD_TOKEN' }, /ODD_TOKEN has characters/],
+    ['in a missing file', { file: '/no/such/token' }, /the file \/no\/such\/token can't be read/],
+    ['in a directory', { file: tmpdir() }, /can't be read/],
   ] as const)('%s is an error that names its origin', (_, bearer, expected) => {
     vi.stubEnv('EMPTY_TOKEN', ' ');
     vi.stubEnv('LONG_TOKEN', 'Bearer hunter2');

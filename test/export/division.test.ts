@@ -264,7 +264,7 @@ describe('poison in collected metrics', () => {
     expect(opened.lane.counts()).toMatchObject({ pending: 0, rejected: { poison: 2 } });
   });
 
-  test('is told from an outage by later collections if its point was left alone', async () => {
+  test('is told from an outage by later collections if its request holds nothing else', async () => {
     const { lane, points, collect } = openLane(refusesPoison);
     for (const [index, series] of [['poison'], ['poison', 'a'], ['a', 'poison', 'b']].entries())
       collect(series, index + 1);

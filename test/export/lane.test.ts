@@ -504,7 +504,7 @@ describe('poison', () => {
     [2, [0]],
     [1, [0, 1, 16]],
     [3, [8]],
-  ])('is found if %i are sent alone first, followed by a batch with more at %j', async (first, poison_at) => {
+  ])('is found if the first %i items are poison, and later ones at %j', async (first, poison_at) => {
     const script = scriptedPost([], poisoned);
     const { lane, clock } = openLane(script.post);
     const start_ms = clock.now();

@@ -43,7 +43,7 @@ test('a header without a value hides nothing', () => {
   expect(redactSecrets('no tenant', endpoints)).toBe('no tenant');
 });
 
-test('the mark is written as it is, whatever stands in it', () => {
+test('the replacement text is inserted literally, whatever characters it has', () => {
   expect(redactSecrets('no hunter2!', [endpoint({ 'x-key': 'hunter2' })], "$&$'")).toBe("no $&$'!");
 });
 

@@ -371,7 +371,7 @@ describe('a source that the program brings', () => {
     ['nothing', undefined],
     ['no lines', { kind: 'lines', stream: 'own', end: true, arrival_ms: 1 }],
     [
-      'bytes that are no Buffer',
+      'bytes that are not a Buffer',
       { ...batchOf([]), lines: [{ number: 1, bytes: new TextEncoder().encode('{}') }] },
     ],
   ])('has failed if it yields %s, and stops nothing else', async (_, item) => {

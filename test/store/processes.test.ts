@@ -206,10 +206,12 @@ test('killed at any moment, a store has all that was reported as written, and a 
   }
 });
 
-test.skipIf(process.platform === 'win32')('a full disk is reported, and nothing else happens', async () => {
-  // The shell's blocks are 512 or 1,024 bytes.
-  const { lines, ended } = run(
-    `
+test.skipIf(process.platform === 'win32')(
+  'a full disk makes writes fail with a message, and damages nothing',
+  async () => {
+    // The shell's blocks are 512 or 1,024 bytes.
+    const { lines, ended } = run(
+      `
     const value = Buffer.alloc(65_536, 7);
     const keys = [];
     let written;
@@ -228,25 +230,26 @@ test.skipIf(process.platform === 'win32')('a full disk is reported, and nothing 
     await store.close();
     say(findings);
   `,
-    'ulimit -f 16000; exec "$@"',
-  );
-  const [written, ...counts] = (await next(lines)) as [unknown, number, number, number];
-  const full = { ok: false, message: 'the file may not be as large as that' };
-  expect(written).toEqual(full);
-  expect(new Set(counts).size).toBe(1);
-  expect(counts[0]).toBeGreaterThan(20);
-  expect(await next(lines)).toEqual([full, full, full]);
-  expect(await next(lines)).toEqual({ ok: true });
-  // A write after one that does not fit fails with it.
-  expect(await next(lines)).toEqual([full, full]);
-  expect(await next(lines)).toEqual({ ok: true });
-  expect(await next(lines)).toEqual([]);
-  expect(await ended).toBe('');
-  const { store, findings } = open();
-  expect(findings).toEqual([]);
-  expect([...store.entries('')]).toHaveLength(11);
-  await store.close();
-});
+      'ulimit -f 16000; exec "$@"',
+    );
+    const [written, ...counts] = (await next(lines)) as [unknown, number, number, number];
+    const full = { ok: false, message: 'the file may not be as large as that' };
+    expect(written).toEqual(full);
+    expect(new Set(counts).size).toBe(1);
+    expect(counts[0]).toBeGreaterThan(20);
+    expect(await next(lines)).toEqual([full, full, full]);
+    expect(await next(lines)).toEqual({ ok: true });
+    // A write after one that does not fit fails with it.
+    expect(await next(lines)).toEqual([full, full]);
+    expect(await next(lines)).toEqual({ ok: true });
+    expect(await next(lines)).toEqual([]);
+    expect(await ended).toBe('');
+    const { store, findings } = open();
+    expect(findings).toEqual([]);
+    expect([...store.entries('')]).toHaveLength(11);
+    await store.close();
+  },
+);
 
 test.each([
   ['a file in its place', () => join(fileURLToPath(import.meta.url))],

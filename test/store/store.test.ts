@@ -126,7 +126,7 @@ describe.each([
   });
 });
 
-test('changes given as a function include later additions', async () => {
+test('changes given as a function include those added after the call', async () => {
   const store = openLmdb();
   const first = store.write([put('a', 'one'), put('b', 'one')]);
   await new Promise(setImmediate);
