@@ -135,7 +135,7 @@ describe('the environment', () => {
     expect(of('clawmetry').endpoints.traces).toMatchObject({ timeout_ms: 1_500, compression: 'gzip' });
   });
 
-  test('a protocol of protobuf does not take JSON away from ClawMetry', () => {
+  test('ClawMetry still gets JSON if the protocol is set to protobuf', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_PROTOCOL', 'http/protobuf');
     expect(of('clawmetry').endpoints.traces?.encoding).toBe('json');
   });

@@ -144,7 +144,7 @@ describe('what a destination sends', () => {
     expect(destination.summary().metrics).toMatchObject({ produced: 4, delivered: 4, pending: 0 });
   });
 
-  test('reports how long each response took', async () => {
+  test('the time until each response is reported', async () => {
     const exports: unknown[] = [];
     const slow = scriptedPost([
       () => {
@@ -493,7 +493,7 @@ describe('a backend that denies the bridge access', () => {
 });
 
 describe('a backend that redirects', () => {
-  test('is not followed: the log says where the redirect points, and what to do', async () => {
+  test('has its redirect reported in the log, with what to do, and not followed', async () => {
     const redirect: Outcome = {
       kind: 'answered',
       status: 308,

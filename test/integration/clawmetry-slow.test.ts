@@ -151,7 +151,7 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to accept logs
     return { spans: traces.items.stored, logs: logs.items.stored };
   }
 
-  test(`because its log intake answers after ${LOG_DELAY_MS} ms still shows tool calls at once`, async ({
+  test(`shows tool calls at once if its log intake answers after ${LOG_DELAY_MS} ms`, async ({
     annotate,
   }) => {
     const proxy = await startProxy(clawmetry.otlp_url);
@@ -174,7 +174,7 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to accept logs
     await expectAllThere(bridge, before);
   });
 
-  test('because there are too many of them still shows tool calls at once', async ({ annotate }) => {
+  test('shows tool calls at once if it gets too many logs', async ({ annotate }) => {
     const { bridge, socket, data_dir } = await startListening(clawmetry.otlp_url);
     const before = await stored();
     const run = startRun(socket);

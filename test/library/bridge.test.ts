@@ -338,7 +338,7 @@ describe('a source that the program brings', () => {
     expect(messages).toEqual(['the source own failed: no such thing', 'the source own failed: nor that']);
   });
 
-  test('that never pauses is held up by a destination that keeps answering, so that nothing is dropped', async () => {
+  test('that never pauses waits for a destination that keeps answering, so that nothing is dropped', async () => {
     const sink = await startSink(() => ({ status: 200 }));
     const batches = 60;
     const runs_of_a_batch = 100;
