@@ -174,7 +174,7 @@ describe('good lines between bad ones', () => {
     expect(stderr.match(/WARN/g)?.length).toBeLessThan(30);
   });
 
-  test('run: the same through a pipe, in chunks', async () => {
+  test('run: all good ones arrive through a pipe, in chunks, and each bad one is counted', async () => {
     const sink = await startSink();
     const program = start([
       'run',
@@ -230,7 +230,7 @@ describe('good lines between bad ones', () => {
     expect(JSON.parse(as_json.stdout)).toHaveLength(5);
   });
 
-  test('validate --json: the same problems as data', async () => {
+  test('validate --json prints the problems as data', async () => {
     const path = temporaryFile('bad.ndjson', BAD_FILE);
     const { status, stdout } = await runToEnd(['validate', '--json', path]);
     expect(status).toBe(1);

@@ -80,7 +80,7 @@ const working = await startFakeGateway(WELL);
 const examineDestination = (to: string[], env: Record<string, string> = {}): Promise<Examined> =>
   examine(to, { OPENCLAW_GATEWAY_URL: working.url, ...env });
 
-test('reports a working set-up as ok', async () => {
+test('doctor reports a working set-up as ok', async () => {
   const sink = await startSink();
   const data_dir = join(temporaryDirectory(), 'data');
   const args = ['--from', working.url, '--to', `clawmetry=${sink.url}`, '--data-dir', data_dir];
@@ -107,7 +107,7 @@ test('reports a working set-up as ok', async () => {
   expect(existsSync(data_dir)).toBe(false);
 });
 
-test('prints for people: aligned, with the advice below each problem, and without colour in a pipe', async () => {
+test('doctor prints for people: aligned, with the advice below each problem, and without colour in a pipe', async () => {
   const env = { HOME: temporaryDirectory(), OPENCLAW_STATE_DIR: NO_OPENCLAW };
   const ended = await runToEnd(['doctor', '--from', 'ws://127.0.0.1:1', '--to', 'console'], { env });
   expect(ended.status).toBe(1);
@@ -127,7 +127,7 @@ test('prints for people: aligned, with the advice below each problem, and withou
   ]);
 });
 
-test('prints ASCII to a terminal without Unicode', async () => {
+test('doctor prints ASCII to a terminal without Unicode', async () => {
   const env = { HOME: temporaryDirectory(), OPENCLAW_STATE_DIR: NO_OPENCLAW, TERM: 'dumb' };
   const { stdout } = await runToEnd(['doctor', '--from', 'ws://127.0.0.1:1', '--to', 'console'], { env });
   expect(stdout).toMatch(/^\+ node /);

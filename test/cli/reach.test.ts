@@ -55,7 +55,7 @@ test('a backend that does not accept protobuf gets everything in JSON; the log s
   expect(sink.totalOf(REASONING)).toBe(296);
 });
 
-test('it also gets stored data in JSON, and once, whatever was killed before', async () => {
+test('a backend that does not accept protobuf also gets stored data in JSON, and once, whatever was killed before', async () => {
   const directory = temporaryDirectory();
   const run = (url: string, ...more: string[]): string[] => [
     'run',

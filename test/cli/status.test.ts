@@ -47,7 +47,7 @@ test('--check: 0 while a bridge runs, even if its destination is unreachable, an
   expect(stderr).toContain(`no bridge is running on ${directory}`);
 });
 
-test('shows an unreachable source, and since when, until the bridge has ended', async () => {
+test('status shows an unreachable source, and since when, until the bridge has ended', async () => {
   const directory = temporaryDirectory();
   const at = ['--data-dir', directory];
   const source = `unix:${join(directory, 'nobody.sock')}`;

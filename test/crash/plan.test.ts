@@ -18,7 +18,7 @@ test('each round has its number of kills, about a quarter of them in a quiet mom
   expect(new Set(endings)).toEqual(new Set(['quiet', 'lines', 'time', 'requests', 'stopping', 'stopped']));
 });
 
-test('the same seed gives the same plan, and another seed another one', () => {
+test('the same seed gives the same plan, and another seed a different one', () => {
   expect(plan(7, 5)).toEqual(plan(7, 5));
   expect(new Set(seeds.map((seed) => JSON.stringify(plan(seed, 5)))).size).toBe(seeds.length);
 });

@@ -168,7 +168,7 @@ describe('the console destination', () => {
     ]);
   });
 
-  it('does so on a terminal too, below the last frame of the tree', async () => {
+  it('sums up metrics and logs on a terminal too, below the last frame of the tree', async () => {
     const stream = Object.assign(new FakeStream(), { columns: 40 });
     const { clock, destination } = start({
       stream,
