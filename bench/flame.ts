@@ -1,6 +1,7 @@
 /**
- * `npm run bench:flame -- --before ../before/dist/main.js`: flame graphs of the three dearest parts, of an earlier build of the
- * program and of this one, on the same events. They go to `docs/images/flame/`, and a table of them into `docs/performance.md`.
+ * `npm run bench:flame -- --before ../before/dist/main.js`: flame graphs of the three most expensive stages, of an earlier
+ * build and of this one, on the same events. They go to `docs/images/flame/`, with a table of them in
+ * `docs/performance.md`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -15,7 +16,7 @@ const DIRECTORY = 'docs/images/flame';
 interface Part {
   name: string;
   says: string;
-  /** Whether a function is where it begins. */
+  /** Whether the stage begins with this function. */
   begins(frame: Frame): boolean;
 }
 
@@ -39,7 +40,7 @@ const PARTS: readonly Part[] = [
   },
 ];
 
-/** The calls where a part begins, and nothing of what they are called by. */
+/** The calls with which a stage begins, without their callers. */
 const beginnings = (call: Call, begins: Part['begins']): Call[] =>
   begins(call.frame) ? [call] : call.calls.flatMap((each) => beginnings(each, begins));
 

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:growth`: whether an event costs more processor time the more runs are open and the more events there have been.
- * The program is the real one, durable and with everything on.
+ * `npm run bench:growth`: whether the processor time per event grows with the number of open runs and of past events.
+ * Measures the real program, durable and with all signals.
  */
 import { DURABLE } from './lib/durable.js';
 import { startEnds, stopEnds } from './lib/ends.js';
@@ -14,12 +14,12 @@ const MAX_RATIO = 1.3;
 const TIMES = [1, 10, 100];
 const ROUNDS = 3;
 const OPEN_RUNS = 100;
-/** Of a sample with some runs open; there have to be more than that many runs. */
+/** The events per sample; enough for many more runs than are open at a time. */
 const EVENTS = 200_000;
-/** History is sent in parts of so many events. */
+/** The history is sent in parts of this many events. */
 const PART_EVENTS = 40_000;
 const PART_OPEN = 1_000;
-/** So many parts are measured at each length of history. */
+/** The number of parts that are measured at each length of history. */
 const PARTS_MEASURED = 5;
 const QUIET_MS = 8_000;
 
@@ -35,7 +35,7 @@ function count(workload: Workload): { spans: number; logs: number } {
   return counts;
 }
 
-/** Processor time an event, from before the first is sent until all of them are in the backend. Throws where any is lost. */
+/** Processor time per event, from before the first is sent until all have arrived. Throws if any is lost. */
 async function cpuPerEvent(subject: Subject, workload: Workload): Promise<number> {
   const { events } = await generator.call('prepare', workload);
   const wanted = count(workload);
@@ -50,7 +50,7 @@ async function cpuPerEvent(subject: Subject, workload: Workload): Promise<number
   return (after.cpu_us - before.cpu_us) / events;
 }
 
-/** By times as many open runs, a sample of a new process in each round. */
+/** Samples by number of open runs, with a new process for each. */
 async function measureOpenRuns(rounds: number, events: number): Promise<number[][]> {
   const samples: number[][] = TIMES.map(() => []);
   for (let round = 0; round < rounds; round++)
@@ -66,7 +66,7 @@ async function measureOpenRuns(rounds: number, events: number): Promise<number[]
   return samples;
 }
 
-/** By times as much history of one process, the parts that came right after it. */
+/** Samples by length of history: the parts that a single process got right after it. */
 async function measureHistory(part_events: number): Promise<number[][]> {
   const subject = await startSubject(DURABLE, sink.hello);
   const samples: number[][] = TIMES.map(() => []);
@@ -94,7 +94,7 @@ const rounds = options.rounds ?? ROUNDS;
 const part_events = options.events ?? PART_EVENTS;
 const open = await measureOpenRuns(rounds, options.events ?? EVENTS);
 const history = await measureHistory(part_events);
-/** A process that has just started costs more: the cheapest that came before is what counts. */
+/** A new process is more expensive, so the reference is the cheapest shorter history. */
 const cheapest = (at: number): number => Math.min(...history.slice(0, Math.max(1, at)).map(median));
 const open_table = table([
   ['open runs', 'CPU µs/event', '×', 'target', ''],

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:idle`: what the program costs while nothing happens, and whether what it remembers grows over a day of steady
- * traffic. The day is one of the correlator's own clock, which is whatever it is told.
+ * `npm run bench:idle`: the cost of the program while nothing happens, and whether its memory grows over a day of steady
+ * traffic. The day passes on the correlator's own clock, which follows the times that it is given.
  */
 import { fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,7 +27,7 @@ const HOUR_MS = 3_600_000;
 const HOURS = 24;
 const EVENTS_PER_SECOND = 10;
 const OPEN_RUNS = 200;
-/** A tenth of the bounds that there are, so that all of them are full before the day begins: some take a week. */
+/** A tenth of the default limits, so that all are full before the day begins: some would take a week. */
 const LIMITS = {
   ended_runs: DEFAULT_LIMITS.ended_runs / 10,
   seen_ids: DEFAULT_LIMITS.seen_ids / 10,
@@ -35,13 +35,19 @@ const LIMITS = {
   spawns: DEFAULT_LIMITS.spawns / 10,
 };
 const FILLING_EVENTS = 1_500_000;
-/** The heap is looked at so often: it falls back each hour or so, when the older half of what is remembered is forgotten. */
+/**
+ * The interval of the heap samples: the heap shrinks every hour or so, when the older generation of remembered entries is
+ * discarded.
+ */
 const LOOK_MS = HOUR_MS / 6;
-/** Of the second half of the day to the first, in their medians over many such hours. */
+/** The limit for the ratio between the second and the first half of the day, as medians over many such hours. */
 const MAX_GROWTH = 1.02;
 const MEGABYTE = 1024 ** 2;
 
-/** The program after some requests, since series of metrics that are there are collected again and again; and the one that only wakes. */
+/**
+ * The idle shares of the program, after some requests, since existing series of metrics are collected again and again; and
+ * of a process that only wakes.
+ */
 async function measureIdle(): Promise<{ program: number; waking: number }> {
   const ends = await startEnds();
   const { sink, generator } = ends;
@@ -62,7 +68,7 @@ async function measureIdle(): Promise<{ program: number; waking: number }> {
   return { program, waking: bare };
 }
 
-/** Live heap over a day that begins when everything that has a bound is full. */
+/** The live heap over a day that begins when all limits are reached. */
 async function measureDay(): Promise<{ events: number; heap_mb: number[] }> {
   const correlator = createCorrelator({ limits: LIMITS });
   let now_ms = Date.UTC(2026, 0, 1);

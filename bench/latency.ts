@@ -1,7 +1,7 @@
 /**
- * `npm run bench:latency`: how long after the instant at which its last event was due to be sent a span is in the backend. The load
- * is an open loop: it is sent at its pace, whatever the program does, and each event holds the instant at which it was due, so
- * that a stall is in the figures of everything that waited behind it.
+ * `npm run bench:latency`: the time from when a span's last event was due to be sent until the span is in the backend. The
+ * load is an open loop: it keeps its pace whatever the program does, and each event contains the time at which it was due,
+ * so a stall counts for everything that waited behind it.
  */
 import { measureDisk } from './lib/disk.js';
 import { DURABLE } from './lib/durable.js';
@@ -13,7 +13,7 @@ import { judge } from './lib/target.js';
 
 interface Rate {
   per_second: number;
-  /** What the median and the 99th percentile may be at most. */
+  /** The limits for the median and the 99th percentile. */
   p50_ms: number;
   p99_ms: number;
 }
@@ -27,12 +27,12 @@ const RATES: readonly Rate[] = [
 const ROUNDS = 3;
 const WARM_UP_S = 3;
 const MEASURED_S = 20;
-/** Nothing more is waited for after this. */
+/** The wait for missing spans ends when nothing has arrived for this long. */
 const QUIET_MS = 8_000;
 
 interface Sample {
   rate: Rate;
-  /** Of the disk alone, right before. */
+  /** The disk's own latency, measured right before. */
   disk: string;
   latencies_ms: number[];
   spans: number;
@@ -52,7 +52,7 @@ async function sample(rate: Rate): Promise<Sample> {
     path: subject.socket_path,
     per_second,
     seconds,
-    // A request takes some nine seconds; there are more of them than are sent.
+    // A request takes about nine seconds; the workload has more of them than are sent.
     workload: { seed: 1, events: 2 * per_second * seconds, open: per_second / 2 },
   });
   const arrived = await sink.call('until', { spans, logs: 0, quiet_ms: QUIET_MS });

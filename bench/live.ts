@@ -1,6 +1,6 @@
 /**
- * `npm run bench:live`: the program as it is used, between a real OpenClaw gateway with a scripted model and a real Collector and
- * ClawMetry. A client that only reads what the gateway pushes stands beside it: what it hears late, the bridge can't hear early.
+ * `npm run bench:live`: the program in use, between a real OpenClaw gateway with a scripted model and a real Collector and
+ * ClawMetry. A client beside it only reads what the gateway pushes: what is late there can't be early in the bridge.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Backend } from '../test/integration/backends.js';
@@ -23,9 +23,9 @@ import { quantile } from './lib/statistics.js';
 import { MAIN, type Program, startProgram, temporaryDirectory } from './lib/subject.js';
 import { readSpans } from './sink/otlp.js';
 
-/** One is asked for each second: seven tool calls in a row, and two sub-agents of which one has a third. */
+/** One request per second: a run of seven tool calls in a row, or one with two sub-agents, one of which has a third. */
 const REQUESTS: readonly Script[] = Array.from({ length: 18 }, (_, at) => (at % 3 === 0 ? 'tools' : 'spawn'));
-/** With the runs that go on with a request once its sub-agents have reported. */
+/** Including the runs that continue a request after its sub-agents have reported. */
 const RUNS: Partial<Record<Script, number>> = { tools: 1, spawn: RUNS_OF_SPAWN };
 const BETWEEN_REQUESTS_MS = 1_000;
 const RUNS_LIMIT_MS = 180_000;
@@ -33,7 +33,7 @@ const START_MS = 3_000;
 
 const MEGABYTE = 1024 ** 2;
 
-/** A copy of a span that tells its end. */
+/** A copy of a span that may have an end. */
 interface Ended {
   span_id: string;
   name: string;
@@ -54,7 +54,7 @@ const readJson = (body: Buffer): Ended[] =>
     }),
   );
 
-/** What is measured by itself, by how the names of its spans begin. */
+/** The kinds that are measured separately, by the beginning of their spans' names. */
 const KINDS: Record<string, RegExp> = {
   'a tool call': /^execute_tool /,
   'a run': /^(invoke_agent|agent\.spawn)/,
@@ -69,7 +69,7 @@ interface Way {
   stop(): Promise<void>;
 }
 
-/** A real backend behind a relay that notes when each request came. */
+/** Puts a relay in front of a real backend to record when each request arrives. */
 async function openWay(name: string, backend: Backend, read: Way['read']): Promise<Way> {
   const requests: Request[] = [];
   const relay = await startRelay(Number(new URL(backend.otlp_url).port), (path, body) => {
@@ -87,7 +87,7 @@ async function openWay(name: string, backend: Backend, read: Way['read']): Promi
   };
 }
 
-/** How long after its end each span was told to have ended, by what it is. */
+/** By kind, the time from the end of each span until its first ended copy arrives. */
 function latenciesOf({ requests, read }: Way): Map<string, number[]> {
   const seen = new Set<string>();
   const latencies = new Map<string, number[]>(Object.keys(KINDS).map((kind) => [kind, []]));
@@ -101,7 +101,7 @@ function latenciesOf({ requests, read }: Way): Map<string, number[]> {
   return latencies;
 }
 
-/** The same of the client: how long after the end of a tool call it was told of that. */
+/** The same for the client: the time from the end of a tool call until the client receives it. */
 function heardAfter({ recording }: Watch): number[] {
   const heard = new Map<string, number>();
   for (const line of recording().trimEnd().split('\n')) {
@@ -125,7 +125,7 @@ function startBridge(gateway: Gateway, ways: Way[]): Program {
   });
 }
 
-/** Asks for one request after the other, and waits until all of their runs are over. */
+/** Sends one request after the other, and waits until all of their runs have ended. */
 async function play(gateway: Gateway, watch: Watch): Promise<number> {
   const driver = await connectClient(gateway, { scopes: DRIVER_SCOPES });
   for (const script of REQUESTS) {
@@ -155,7 +155,7 @@ interface Measured {
   peak_bytes: number;
 }
 
-/** `started`: how each of what was started is ended, for whoever has to, whatever happens. */
+/** `started`: collects how everything that was started is stopped, for the caller, also if this fails. */
 async function measure(started: (() => unknown)[]): Promise<Measured> {
   const model = await startModel();
   started.push(() => model.stop());

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:memory`: what an open run and an open tool call cost, as the difference of two heaps with nothing dead on them,
- * and how much of the machine the whole program holds at full speed with 5,000 runs open.
+ * `npm run bench:memory`: the size of an open run and of an open tool call, as the difference between two live heaps, and
+ * the resident memory of the whole program at full speed with 5,000 open runs.
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -28,11 +28,11 @@ const numberText = (number: number): string => number.toString(16).padStart(12, 
 interface Count {
   runs: number;
   runs_of_a_session?: number;
-  /** Of each run. */
+  /** Open calls per run. */
   calls?: number;
 }
 
-/** Opens so many runs, each with so many calls; ids are as long as a gateway's. */
+/** Opens `runs` runs with `calls` calls each; the ids are as long as a gateway's. */
 function open(correlator: Correlator, { runs, runs_of_a_session = 1, calls = 0 }: Count): void {
   let now_ms = START_MS;
   const apply = (event: object): void =>
@@ -71,7 +71,7 @@ interface Cost {
   limit?: number;
 }
 
-/** The difference of two heaps, for each of what the second one has more of. */
+/** The difference between two heaps, divided by the difference in the number of items. */
 const costOf = async (less: Count, more: Count, count: number): Promise<number> =>
   ((await heapWith(more)) - (await heapWith(less))) / count;
 
@@ -100,7 +100,7 @@ async function measureState(): Promise<Cost[]> {
 
 interface Resident {
   all_mb: number;
-  /** Memory of the process's own, and pages of files that are mapped: the program's and the store's. */
+  /** Anonymous memory, and pages of mapped files: the program's and the store's. */
   own_mb: number;
   mapped_mb: number;
 }
@@ -112,7 +112,7 @@ function resident(pid: number): Resident {
   return { all_mb: mb('VmRSS'), own_mb: mb('RssAnon'), mapped_mb: mb('RssFile') };
 }
 
-/** Of the mapped pages those of the store's file. */
+/** The part of the mapped pages that belongs to the store's file. */
 function storeMegabytes(pid: number): number {
   let is_store = false;
   let kilobytes = 0;

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:profile -- --only durable-full`: runs one variant under V8's profiler, and tells where its time goes: by file, and
- * by function.
+ * `npm run bench:profile -- --only durable-full`: runs one variant under V8's profiler, and prints its time by file and by
+ * function.
  */
 import { type Call, everyCall, type Frame, fileOf, profile } from './lib/profile.js';
 import { options, say, table } from './lib/report.js';

@@ -1,6 +1,6 @@
 /**
- * `npm run bench:recorded`: as `npm run bench`, with a request that was recorded instead of one that is made up, many times one after
- * the other; and how many of their traces are the tree that they should be. `--collector`: all of it goes through a real Collector.
+ * `npm run bench:recorded`: like `npm run bench`, but with many copies of a recorded request, one after the other; also
+ * counts the traces with the expected tree. `--collector` sends everything through a real Collector.
  */
 import { launchCollector } from '../test/integration/collector.js';
 import { startEnds } from './lib/ends.js';
@@ -12,7 +12,7 @@ import { expectedOf } from './sink/trees.js';
 
 const ends = await startEnds();
 const { events, bytes } = await ends.generator.call('prepareRecorded', RECORDED);
-/** It hands on what it takes to the sink. */
+/** It forwards what it receives to the sink. */
 const collector = options.collector
   ? await launchCollector('bench/sink/collector.yaml', { SINK_URL: ends.sink.hello })
   : undefined;
@@ -28,7 +28,7 @@ try {
     examine: () => ends.sink.call('countRightTrees'),
     describe: (right_trees) => `, ${right_trees} right trees`,
     head: ['right trees'],
-    // Those of the worst round.
+    // The number in the worst round.
     cells: (_variant, right_trees) => [
       right_trees.length === 0
         ? '–'

@@ -1,4 +1,4 @@
-/** `npm run bench:startup`: how long `--help` takes beside a Node process that does nothing, in turns. */
+/** `npm run bench:startup`: the time of `--help`, alternating with a Node process that does nothing. */
 import { spawnSync } from 'node:child_process';
 import { options, publish, roundsText, table } from './lib/report.js';
 import { median, spread } from './lib/statistics.js';

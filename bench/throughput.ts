@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: how many events a second, for how much processor time and memory, and whether all of it arrived. The floor, the
- * naive program and the bridge get the same events through a Unix socket, each sample in a process of its own, in turns within
- * one run; what holds is the ratio of two samples of one round.
+ * `npm run bench`: events per second, processor time and memory, and whether everything arrived. The floor, the naive
+ * program and the bridge get the same events through a Unix socket, each sample in a process of its own, in turns within
+ * one run; only the ratio of two samples of the same round is reliable.
  */
 import { startEnds } from './lib/ends.js';
 import { options } from './lib/report.js';

@@ -14,7 +14,7 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-/** Answers 200 to these paths, and 404 to all others; without any it is not there at all. */
+/** A backend that answers 200 to these paths and 404 to all others; without any paths it is unreachable. */
 async function backend(...paths: string[]): Promise<string> {
   const server = createServer((asked, answer) => {
     answer.writeHead(paths.includes(asked.url ?? '') ? 200 : 404).end('{}');
@@ -27,12 +27,12 @@ async function backend(...paths: string[]): Promise<string> {
 }
 
 test.each([
-  ['ClawMetry, by its status', ['/api/otel-status'], ['/v1/traces', '/v1/metrics'], 'clawmetry'],
-  ['ClawMetry, by what it takes', ['/v1/traces'], [], 'clawmetry'],
-  ['something else on its port', ['/'], ['/v1/traces', '/v1/metrics'], 'collector'],
-  ['what takes traces alone', [], ['/v1/traces'], 'jaeger'],
-  ['nothing', [], [], 'console'],
-])('%s is found', async (_, clawmetry, otlp, to) => {
+  ['ClawMetry that answers its status', ['/api/otel-status'], ['/v1/traces', '/v1/metrics'], 'clawmetry'],
+  ['ClawMetry that accepts traces', ['/v1/traces'], [], 'clawmetry'],
+  ['another server on its port', ['/'], ['/v1/traces', '/v1/metrics'], 'collector'],
+  ['a backend that only accepts traces', [], ['/v1/traces'], 'jaeger'],
+  ['no backend', [], [], 'console'],
+])('the preset is found for %s', async (_, clawmetry, otlp, to) => {
   const found = await discoverDestination({
     clawmetry: await backend(...clawmetry),
     otlp: await backend(...otlp),
@@ -40,12 +40,12 @@ test.each([
   expect(found.to).toBe(to);
 });
 
-test('what the environment names goes first', async () => {
+test('an endpoint in the environment takes precedence', async () => {
   vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', 'http://127.0.0.1:1');
   expect((await discoverDestination({ clawmetry: await backend('/v1/traces'), otlp: '' })).to).toBe('otlp');
 });
 
-test('a web server that answers everything with a page takes no OTLP', async () => {
+test('a web server that answers everything with an HTML page is no OTLP backend', async () => {
   const server = createServer((_, answer) => answer.writeHead(200).end('<!doctype html>'));
   servers.push(server);
   await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -54,7 +54,7 @@ test('a web server that answers everything with a page takes no OTLP', async () 
   expect((await discoverDestination({ clawmetry: url, otlp: url })).to).toBe('console');
 });
 
-test('an answer that has no end is read no further than it is looked at', async () => {
+test('an endless response is read only as far as needed', async () => {
   const server = createServer((asked, answer) => {
     if (asked.url !== '/api/otel-status') return answer.writeHead(404).end();
     answer.writeHead(200).write('{');
@@ -68,7 +68,7 @@ test('an answer that has no end is read no further than it is looked at', async 
   expect(found.to).toBe('clawmetry');
 });
 
-test('no connection is kept once it has been looked', async () => {
+test('no connection is kept open after the discovery', async () => {
   const headers: (string | undefined)[] = [];
   const server = createServer((asked, answer) => {
     headers.push(asked.headers.connection);

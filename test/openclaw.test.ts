@@ -1,5 +1,5 @@
 /**
- * The secret of the gateway on this machine, as OpenClaw's own configuration tells it, and whom it is given to.
+ * The secret of the gateway on this machine, as read from OpenClaw's own configuration, and to which gateways it is given.
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are OpenClaw's own
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 type Environment = Record<string, string>;
 
-/** What is read of an `openclaw.json` with this text. */
+/** The result of reading an `openclaw.json` with this content. */
 function read(content: string, env: Environment = {}) {
   writeFileSync(path, content);
   return readGatewaySecrets({ OPENCLAW_STATE_DIR: directory, ...env });
@@ -28,7 +28,7 @@ function read(content: string, env: Environment = {}) {
 
 const withToken = (token: string): string => `{ gateway: { auth: { token: ${token} } } }`;
 
-test('JSON5, with comments and commas at the end', () => {
+test('JSON5 with comments and trailing commas is read', () => {
   const content = `// our gateway
 {
   gateway: { auth: { /* mode */ mode: 'token', token: 'abc', }, },
@@ -38,9 +38,9 @@ test('JSON5, with comments and commas at the end', () => {
 
 test.each<[string, string, object]>([
   ['a variable', '"${GATEWAY_TOKEN}"', { token: 'abc' }],
-  ['a variable within a text', '"x-${GATEWAY_TOKEN}-${GATEWAY_TOKEN}"', { token: 'x-abc-abc' }],
+  ['a variable within a string', '"x-${GATEWAY_TOKEN}-${GATEWAY_TOKEN}"', { token: 'x-abc-abc' }],
   [
-    'what only looks like a variable',
+    'text that only looks like a variable',
     '"$${GATEWAY_TOKEN} ${lower} $X"',
     { token: '${GATEWAY_TOKEN} ${lower} $X' },
   ],
@@ -49,14 +49,14 @@ test.each<[string, string, object]>([
     '{ source: "env", provider: "default", id: "GATEWAY_TOKEN" }',
     { token: 'abc' },
   ],
-  ['an empty text', '""', {}],
+  ['an empty string', '""', {}],
   ['a number', '5', {}],
-])('%s', (_, token, secrets) => {
+])('a token that is %s is resolved', (_, token, secrets) => {
   expect(read(withToken(token), { GATEWAY_TOKEN: 'abc' })).toEqual(secrets);
 });
 
 test.each([['"${GATEWAY_TOKEN}"'], ['{ source: "env", id: "GATEWAY_TOKEN" }']])(
-  'a variable that is missing or empty: %s',
+  'a missing or empty variable is a problem: %s',
   (token) => {
     const problem = `gateway.auth.token in ${path} names the variable GATEWAY_TOKEN, which is not set here; set it`;
     expect(read(withToken(token))).toEqual({ problem });
@@ -64,13 +64,13 @@ test.each([['"${GATEWAY_TOKEN}"'], ['{ source: "env", id: "GATEWAY_TOKEN" }']])(
   },
 );
 
-test('a reference to a secret store', () => {
+test('a reference to a secret store is a problem', () => {
   expect(read(withToken('{ source: "exec", provider: "vault", id: "gateway" }'))).toEqual({
     problem: `gateway.auth.token in ${path} is a SecretRef, which the bridge can't look up; set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD to what it stands for`,
   });
 });
 
-test('a token that can be used, and a password that can not', () => {
+test('a usable token is returned beside the problem of an unusable password', () => {
   const content = '{ gateway: { auth: { token: "abc", password: "${GATEWAY_PASSWORD}" } } }';
   expect(read(content)).toEqual({
     token: 'abc',
@@ -78,24 +78,24 @@ test('a token that can be used, and a password that can not', () => {
   });
 });
 
-test('a file that is none: what is in it is not repeated', () => {
+test('an invalid file is a problem, and its content is not repeated', () => {
   expect(read('{ gateway: { auth: { token: "abc" "def" } } }')).toEqual({
     problem: `can't read ${path}: it is not valid JSON5`,
   });
 });
 
 test.each([['[]'], ['{}'], ['{ gateway: 5 }'], ['{ gateway: { auth: [] } }'], ['null']])(
-  'a file without secrets: %s',
+  'a file without secrets gives none: %s',
   (content) => {
     expect(read(content)).toEqual({});
   },
 );
 
-test('without a file there are no secrets, and no problem', () => {
+test('without openclaw.json there are no secrets and no problem', () => {
   expect(readGatewaySecrets({ OPENCLAW_STATE_DIR: directory })).toEqual({});
 });
 
-test.skipIf(process.getuid?.() === 0)('a file that this user can not read', () => {
+test.skipIf(process.getuid?.() === 0)('an unreadable file is a problem', () => {
   writeFileSync(path, withToken('"abc"'));
   chmodSync(path, 0);
   expect(readGatewaySecrets({ OPENCLAW_STATE_DIR: directory })).toEqual({
@@ -103,7 +103,7 @@ test.skipIf(process.getuid?.() === 0)('a file that this user can not read', () =
   });
 });
 
-test('a directory in its place, named by OPENCLAW_CONFIG_PATH', () => {
+test('a directory at OPENCLAW_CONFIG_PATH is a problem', () => {
   expect(readGatewaySecrets({ OPENCLAW_CONFIG_PATH: directory })).toEqual({
     problem: `can't read ${directory}: it is a directory`,
   });
@@ -118,14 +118,14 @@ test.each<[string, boolean]>([
   ['ws://127.0.0.1.example.com', false],
   ['ws://localhost.example.com', false],
   ['ws://localhost@example.com', false],
-])('%s: whether it is given the secret of this machine', (url, is_given) => {
+])("whether %s gets this machine's secret: %s", (url, is_given) => {
   writeFileSync(path, withToken('"abc"'));
   const settings = { gateway: {}, no_store: true };
   const { secrets } = gatewayAccess({ url, name: url }, settings, { OPENCLAW_STATE_DIR: directory });
   expect(secrets()).toEqual(is_given ? { token: 'abc' } : {});
 });
 
-test("the environment's token comes before the file's, and that before OpenClaw's", () => {
+test("the environment's token overrides the configuration file's, and that overrides OpenClaw's", () => {
   writeFileSync(path, withToken('"of openclaw"'));
   const access = (gateway: { token?: string }, env: Environment) =>
     gatewayAccess(

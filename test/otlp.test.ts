@@ -1,4 +1,4 @@
-/** A sender of log records and the whole bridge: what it is answered, and what that is worth. */
+/** A sender of log records and a whole bridge: what the sender is answered, and what an acknowledgement guarantees. */
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { composeBridge } from '../src/bridge.js';
@@ -16,7 +16,7 @@ vi.setConfig({ testTimeout: 30_000 });
 
 const NAME = 'otlp:test';
 const RUN = { session_key: 'agent:main:s', run_id: 'r' };
-/** A run with a call; nothing tells that one of its events is the same as another but what it says. */
+/** A run with a model call. Without ids and sequence numbers only the content identifies an event. */
 const STORY = [
   { type: 'agent.started', ts: 1_000, ...RUN },
   {
@@ -58,7 +58,7 @@ async function start(store?: Store): Promise<Started> {
     max_line_bytes: 10_000,
     logger,
     now: () => 5_000,
-    // They are made where somebody takes them.
+    // The destination makes the metrics.
     recordMeasurements: () => undefined,
     keep: kept && { kept, place: 'here', checkpoint_interval_ms: 1_000_000, store_limit_bytes: 1e9 },
   });
@@ -82,7 +82,7 @@ const tokens = ({ measurements }: Emission): number =>
     .filter(({ instrument }) => instrument === 'gen_ai.client.inference.usage.input_tokens')
     .reduce((sum, { value }) => sum + value, 0);
 
-/** A store of which a copy shows what is on the disk, and whose writes wait until they are let go, or fail. */
+/** A store whose writes can be made to wait or fail, and that can be copied as it is on the disk. */
 function createDisk() {
   const inner = createMemoryStore();
   const waiting: (() => void)[] = [];
@@ -98,7 +98,7 @@ function createDisk() {
   };
   return {
     store,
-    /** What a process finds that starts now. */
+    /** The store that a process finds which starts now. */
     async reopen(): Promise<Store> {
       const copy = createMemoryStore();
       await copy.write(
@@ -114,7 +114,7 @@ function createDisk() {
 }
 
 test.each(ENCODINGS)(
-  'bad lines are rejected by their place, what nobody knows is not, in %s',
+  'bad lines are rejected by their place, and unknown types are not, in %s',
   async (encoding) => {
     const { url, emitted } = await start();
     const unknown = JSON.stringify({ type: 'agent.dreamt', ts: 1, ...RUN });
@@ -133,13 +133,13 @@ test.each(ENCODINGS)(
   },
 );
 
-test('without a store a request is answered when it has been applied', async () => {
+test('without a store a request is answered once its lines have been applied', async () => {
   const { url, emitted } = await start();
   expect((await post(url, bodies(...STORY))).status).toBe(200);
   expect(tokens(emitted())).toBe(7);
 });
 
-test('with a store it is answered when it is on the disk, and not before', async () => {
+test('with a store a request is answered only when its lines are on the disk', async () => {
   const disk = createDisk();
   const { url, emitted } = await start(disk.store);
   disk.set('waits');
@@ -147,7 +147,7 @@ test('with a store it is answered when it is on the disk, and not before', async
   const answer = post(url, bodies(...STORY)).then((each) => {
     told = each;
   });
-  // Another one is pulled meanwhile.
+  // A second request is read meanwhile.
   const other = post(url, bodies('{"type":"agent.dreamt"}'));
   await turns(200);
   expect(told).toBe(undefined);
@@ -159,15 +159,15 @@ test('with a store it is answered when it is on the disk, and not before', async
   expect(tokens(emitted())).toBe(7);
 });
 
-test('what was killed before its answer, and is sent again, counts once', async () => {
+test('lines that are sent again after a kill before the response count once', async () => {
   const disk = createDisk();
   const first = await start(disk.store);
   expect((await post(first.url, bodies(...STORY.slice(0, 2)))).status).toBe(200);
-  // The answer is lost with the process, which writes nothing more.
+  // The response is lost with the process, which writes nothing more.
   const found = await disk.reopen();
   const second = await start(found);
   expect(tokens(second.emitted())).toBe(7);
-  // Cut otherwise, and in the other encoding: it is the lines that are known.
+  // In other portions and the other encoding: the lines are recognised.
   const again = await post(second.url, bodies(...STORY.slice(1)), 'protobuf');
   expect(again.status).toBe(200);
   expect(readTaken(again)).toEqual({});
@@ -175,21 +175,21 @@ test('what was killed before its answer, and is sent again, counts once', async 
   const { spans } = second.emitted();
   expect(spans.map(({ name }) => name).sort()).toEqual(['chat m', 'invoke_agent main']);
   expect(tokens(second.emitted())).toBe(7);
-  // And after a checkpoint.
+  // Also after a checkpoint.
   const third = await start(found);
   expect((await post(third.url, bodies(...STORY))).status).toBe(200);
   await third.finish();
   expect(third.emitted()).toMatchObject({ spans: [], measurements: [] });
 });
 
-test('what can not be written down is left to its sender, and counts once when it can', async () => {
+test("lines that can't be stored are refused with 503, and count once when they can", async () => {
   const disk = createDisk();
   const { url, emitted, finish } = await start(disk.store);
   disk.set('fails');
   for (const _ of [1, 2]) expect((await post(url, bodies(...STORY))).status).toBe(503);
   disk.set('writes');
   await vi.waitUntil(async () => (await post(url, bodies(...STORY))).status === 200, { timeout: 10_000 });
-  // What is on the disk now has all of it.
+  // The disk now has all of it.
   const next = await start(await disk.reopen());
   await next.finish();
   await finish();

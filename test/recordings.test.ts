@@ -1,4 +1,4 @@
-/** Recordings of the real gateway against an oracle that counts straight from the frames. */
+/** Recordings of the real gateway, compared with an oracle that counts straight from the frames. */
 import { describe, expect, test } from 'vitest';
 import type { SpanRecord } from '../src/model/telemetry.js';
 import {
@@ -40,7 +40,7 @@ describe.each(RECORDINGS)('%s', (path) => {
   const emission = correlate(decodeFile(path));
   const { spans } = emission;
 
-  test('one span a run, at its times', () => {
+  test('gives one span per run, with its times', () => {
     const runs = ofKind(spans, 'run');
     expect(runs.map((span) => span.attributes['openclaw.run.id']).sort()).toEqual(
       [...oracle.runs.keys()].sort(),
@@ -52,7 +52,7 @@ describe.each(RECORDINGS)('%s', (path) => {
     }
   });
 
-  test('one span a tool call, at its times', () => {
+  test('gives one span per tool call, with its times', () => {
     const calls = ofKind(spans, 'tool');
     const keyOf = ({ attributes }: SpanRecord): string =>
       `${attributes['openclaw.run.id']} ${attributes['gen_ai.tool.call.id']}`;
@@ -64,7 +64,7 @@ describe.each(RECORDINGS)('%s', (path) => {
     }
   });
 
-  test('one span a model call, and token sums equal to the messages', () => {
+  test('gives one span per model call, and token sums equal to the messages', () => {
     expect(ofKind(spans, 'chat')).toHaveLength(oracle.messages.length + oracle.unstored.length);
     const usage = usageOf(oracle);
     const used = (kind: string): number => sumOf(emission, `gen_ai.client.inference.usage.${kind}`);
@@ -79,7 +79,7 @@ describe.each(RECORDINGS)('%s', (path) => {
     expect(onSpans.reduce((sum, each) => sum + each, 0)).toBe(usage.input_tokens);
   });
 
-  test('the ids that follow from the frames, each under its parent', () => {
+  test('gives the ids that follow from the frames, each under its parent', () => {
     const { parents, links } = treeIn(oracle);
     expect(Object.fromEntries(spans.map((span) => [span.span_id, span.parent_span_id]))).toEqual(parents);
     const linked = spans.filter((span) => span.links.length > 0);
@@ -90,19 +90,19 @@ describe.each(RECORDINGS)('%s', (path) => {
     ).toEqual(links);
   });
 
-  test('no span id twice, and every parent is there', () => {
+  test('gives each span id once, and every parent', () => {
     const ids = new Set(spans.map((span) => span.span_id));
     expect(ids.size).toBe(spans.length);
     for (const { parent_span_id } of spans) if (parent_span_id) expect(ids).toContain(parent_span_id);
   });
 
-  test('the same file twice gives the same spans', () => {
+  test('gives the same spans if it is read twice', () => {
     const once = decodeFile(path);
     expect(identities(correlate([...once, ...decodeFile(path)]).spans)).toEqual(identities(spans));
   });
 });
 
-test('a request with sub-agents is one trace, with the announce runs linked', () => {
+test('a request with sub-agents is one trace, with links from the announce runs', () => {
   const { spans } = correlate(decodeFile(fixture('gateway/spawn.ndjson')));
   expect(new Set(spans.map((span) => span.trace_id)).size).toBe(1);
   const byId = new Map(spans.map((span) => [span.span_id, span]));
@@ -126,7 +126,7 @@ test('a request with sub-agents is one trace, with the announce runs linked', ()
   ]);
 });
 
-test('lines of independent runs, shuffled within a window, give the same spans', () => {
+test('interleaved lines of independent runs give the same spans', () => {
   const files = ['plain', 'ask', 'err500', 'progress', 'shutdown-busy'].map((name) =>
     fixture(`gateway/${name}.ndjson`),
   );
@@ -139,7 +139,7 @@ test('lines of independent runs, shuffled within a window, give the same spans',
   expect(identities(correlate(decodeLines(mixed)).spans)).toEqual(identities(apart));
 });
 
-test('reasoning tokens that the gateway is asked for are on their calls, and are not added to output', () => {
+test("reasoning tokens from the gateway's history are on their calls, and not added to the output tokens", () => {
   const emission = correlate(decodeFile(example('sub-agents.ndjson')));
   expect(sumOf(emission, 'gen_ai.client.inference.usage.reasoning.output_tokens')).toBe(28);
   expect(sumOf(emission, 'gen_ai.client.inference.usage.output_tokens')).toBe(359);

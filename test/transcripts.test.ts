@@ -1,6 +1,6 @@
 /**
- * Real transcripts, written line by line as OpenClaw wrote them, into a directory that is followed: what comes out must be
- * what reading the finished files gives.
+ * Real transcripts, written line by line into a followed directory as OpenClaw wrote them: the result must equal that of
+ * reading the finished files.
  */
 import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -30,12 +30,12 @@ interface Written {
   at: string;
 }
 
-/** All lines of all files in the order in which they were written. */
+/** All lines of all files in the order of their timestamps. */
 const WRITTEN: Written[] = IDS.flatMap((id) =>
   readLines(fixture(`transcripts/${id}.jsonl`)).map((line) => ({ id, line, at: JSON.parse(line).timestamp })),
 ).sort((a, b) => a.at.localeCompare(b.at));
 
-/** OpenClaw makes a session's row before the transcript's first line; the rows of later sessions are not there yet. */
+/** OpenClaw adds a session's row before the transcript's first line; later sessions have no row yet. */
 function makeRow(sessions: string, ids: Set<string>): void {
   const rows = Object.entries(SESSIONS).filter(([, { sessionId }]) => ids.has(sessionId));
   writeFileSync(join(sessions, 'sessions.json.tmp'), JSON.stringify(Object.fromEntries(rows)));
@@ -77,7 +77,7 @@ async function follow(): Promise<Emission> {
 const byId = (spans: SpanRecord[]): SpanRecord[] =>
   spans.toSorted((a, b) => a.span_id.localeCompare(b.span_id));
 
-test('transcripts that are followed while they are written give the same spans as the finished ones', async () => {
+test('transcripts followed while they are written give the same spans as the finished ones', async () => {
   const live = await follow();
   const finished = correlate(IDS.flatMap((id) => decodeFile(fixture(`transcripts/${id}.jsonl`))));
   expect(finished.spans.length).toBeGreaterThan(15);

@@ -1,6 +1,6 @@
 /**
- * Calls from the main process of a benchmark to the ones that it started: a name and one argument go over, what comes of it, or
- * the error, comes back.
+ * Calls from the main process of a benchmark to the processes that it started: a name and one argument are sent, and the
+ * result or the error comes back.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,7 +16,7 @@ interface Question {
 
 type Answer = { number: number; value: unknown } | { number: number; error: string };
 
-/** In the process that was started: answers calls, once `hello` has been told. */
+/** In the started process: sends `hello`, then answers calls. */
 export function serveCalls<C extends Calls>(calls: C, hello: unknown): void {
   const reply = (answer: Answer | { hello: unknown }): void =>
     void process.send?.(answer, undefined, undefined, () => undefined);
@@ -36,7 +36,7 @@ export interface Remote<C extends Calls> {
   stop(): void;
 }
 
-/** The answers of a process to the calls that it serves. */
+/** Calls the functions that a process serves. */
 export function createCaller<C extends Calls>(child: ChildProcess): Remote<C>['call'] {
   const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
   let calls = 0;
@@ -61,7 +61,7 @@ export function createCaller<C extends Calls>(child: ChildProcess): Remote<C>['c
     });
 }
 
-/** Starts a process that serves calls, and waits for its hello. */
+/** Starts a process that serves calls, and waits for its `hello`. */
 export async function startRemote<C extends Calls>(module: URL): Promise<Remote<C>> {
   const child = fork(module, { execArgv: ['--max-old-space-size=8192'] });
   process.once('exit', () => void child.kill('SIGKILL'));

@@ -1,2 +1,2 @@
-/** Epoch milliseconds with their fraction: processes of one machine agree on it to some microseconds. */
+/** Epoch milliseconds with fractions; the processes of a machine agree on it to within microseconds. */
 export const nowMs = (): number => performance.timeOrigin + performance.now();

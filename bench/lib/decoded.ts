@@ -1,4 +1,6 @@
-/** Events as the correlator gets them: out of the bytes of a line, so that what it keeps of them has the size that it really has. */
+/**
+ * Events decoded from the bytes of a line, as the correlator gets them, so that what it stores of them has its real size.
+ */
 import { createLineDecoder } from '../../src/decode/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 

@@ -1,4 +1,4 @@
-/** What the disk itself takes to make a small write durable: no durable figure can be read without it. */
+/** The disk's own latency for small durable writes, without which no durable figure can be interpreted. */
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { quantile } from './statistics.js';

@@ -1,4 +1,4 @@
-/** Both ends of what is measured: the producer and the backend, each in a process of its own. */
+/** The two ends of a measurement, the producer and the backend, each in a process of its own. */
 import type { GeneratorCalls } from '../load/generator.js';
 import type { SinkCalls } from '../sink/sink.js';
 import { type Remote, startRemote } from './calls.js';

@@ -1,12 +1,14 @@
-/** A flame graph as a picture: below each function what it called, as wide as the time that it took. */
+/**
+ * Draws a flame graph as SVG: below each function the functions that it called, with widths in proportion to their time.
+ */
 import { type Call, type Frame, fileOf } from './profile.js';
 
 const WIDTH = 1_200;
 const ROW = 17;
 const HEAD = 24;
-/** What is narrower can't be seen. */
+/** Narrower boxes can't be seen. */
 const MIN_WIDTH = 1.5;
-/** A text of fewer pixels says nothing. */
+/** A text in fewer pixels would be unreadable. */
 const MIN_TEXT_WIDTH = 36;
 const CHARACTER_WIDTH = 6.6;
 
@@ -15,7 +17,7 @@ const nameOf = ({ functionName, url }: Frame): string =>
     ? functionName
     : `${functionName || '(anonymous)'} ${fileOf({ functionName, url, lineNumber: 0 })}`;
 
-/** The calls of one function as one, and so all the way down. */
+/** Merges the calls of the same function, recursively. */
 export function merge(calls: readonly Call[]): Call[] {
   const byName = new Map<string, Call[]>();
   for (const call of calls) {
@@ -66,7 +68,7 @@ function drawn(call: Call, left: number, depth: number, scale: number): string[]
 const depthOf = (call: Call, scale: number): number =>
   call.total_us * scale < MIN_WIDTH ? 0 : 1 + Math.max(0, ...call.calls.map((each) => depthOf(each, scale)));
 
-/** `full_us`: how much time the whole width is, so that pictures can be laid one above the other. */
+/** `full_us`: the time that the full width stands for, so that pictures can be compared. */
 export function drawFlame(title: string, calls: Call[], full_us: number): string {
   const scale = WIDTH / full_us;
   const height = HEAD + ROW * Math.max(1, ...calls.map((call) => depthOf(call, scale)));

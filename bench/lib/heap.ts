@@ -1,9 +1,9 @@
-/** What lives on this process's own heap; needs `--expose-gc`. */
+/** The live heap of this process; needs `--expose-gc`. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 const { gc } = globalThis as { gc?: () => void };
 
-/** What is left when everything dead has been thrown away, also what dies only in a turn of its own. */
+/** The heap after several garbage collections in separate turns, since some objects die only in a later turn. */
 export async function liveBytes(): Promise<number> {
   if (gc === undefined) throw new Error('start it with --expose-gc');
   for (let turn = 0; turn < 3; turn++) {

@@ -1,15 +1,15 @@
-/** What a process costs while nothing happens. */
+/** The cost of a process while nothing happens. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Remote } from './calls.js';
 import type { ProbeCalls } from './probe.js';
 import { atMost } from './target.js';
 
-/** What the work has left is seen to, and the heap is tidied up; what goes on is part of being idle. */
+/** Time for follow-up work and garbage collection; what continues after it is part of being idle. */
 export const SETTLE_MS = 30_000;
 export const IDLE_MS = 60_000;
 const MAX_IDLE_PERCENT = 0.5;
 
-/** Processor time of each over a while in which nothing happens, of one core in percent. */
+/** The processor time of each process while nothing happens, in percent of one core. */
 export async function idleShares(processes: Pick<Remote<ProbeCalls>, 'call'>[]): Promise<number[]> {
   const usages = () => Promise.all(processes.map((each) => each.call('usage')));
   const before = await usages();
@@ -20,7 +20,7 @@ export async function idleShares(processes: Pick<Remote<ProbeCalls>, 'call'>[]):
   return after.map(({ cpu_us }, at) => (100 * (cpu_us - (before[at]?.cpu_us ?? 0))) / took_us);
 }
 
-/** The share as a row of a table, with its target. */
+/** The share as a table row with its target. */
 export const idleRow = (percent: number): string[] => [
   'processor time while idle, of one core',
   `${percent.toFixed(2)} %`,

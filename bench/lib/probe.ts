@@ -1,19 +1,19 @@
 /**
- * Goes into every measured process, before its own code: tells what it has used when it is asked to. It keeps the process alive
- * no longer than that lives by itself.
+ * Loaded into every measured process before its own code: reports the process's usage on request. It does not keep the
+ * process alive.
  */
 import { serveCalls } from './calls.js';
 
 export interface Usage {
   /** User and system time of all threads since the start. */
   cpu_us: number;
-  /** The most memory that was resident at any moment. */
+  /** The peak of resident memory. */
   peak_bytes: number;
 }
 
 export type ProbeCalls = {
   usage(): Usage;
-  /** What lives on the heap when everything dead has been thrown away; needs `--expose-gc`. */
+  /** The live heap after garbage collection; needs `--expose-gc`. */
   heapBytes(): Promise<number>;
 };
 

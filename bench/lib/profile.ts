@@ -1,4 +1,7 @@
-/** Where the processor time of a variant goes, by V8's profiler. Nothing else is measured meanwhile: the profiler costs time itself. */
+/**
+ * The processor time of a variant by function, from V8's profiler. Nothing else is measured at the same time, since the
+ * profiler itself takes time.
+ */
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Workload } from '../load/workload.js';
@@ -17,10 +20,10 @@ interface Recorded {
   timeDeltas: number[];
 }
 
-/** A function as it was called from where it stands in the tree. */
+/** A function at one position in the call tree. */
 export interface Call {
   frame: Frame;
-  /** Microseconds an event, in the function itself, and with all that it called. */
+  /** Microseconds per event: in the function itself, and including everything that it called. */
   self_us: number;
   total_us: number;
   calls: Call[];
@@ -49,7 +52,7 @@ function treeOf({ nodes, samples, timeDeltas }: Recorded, events: number): Call 
 
 const NOWHERE: Frame = { functionName: '(nowhere)', url: '', lineNumber: 0 };
 
-/** Runs a program, by default the one of this checkout, on a workload. Gives the tree of its calls. */
+/** Profiles a program, by default this checkout's, on a workload. Returns its call tree. */
 export async function profile(plan: SubjectPlan, workload: Workload, main = MAIN): Promise<Call> {
   const ends = await startEnds();
   const { sink, generator } = ends;
@@ -71,7 +74,7 @@ export async function profile(plan: SubjectPlan, workload: Workload, main = MAIN
   return treeOf(recorded, counts.events);
 }
 
-/** Every call in the tree. */
+/** All calls in the tree. */
 export function* everyCall(call: Call): Generator<Call> {
   yield call;
   for (const each of call.calls) yield* everyCall(each);

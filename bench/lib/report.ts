@@ -1,6 +1,6 @@
 /**
- * Where results go: to the terminal, and into the section of `docs/performance.md` that belongs to the benchmark, with the day,
- * the machine and the versions that they are of. What people wrote around the sections stays.
+ * Publishes results: on the terminal, and in the benchmark's section of `docs/performance.md`, with their date, machine and
+ * versions. The text around the sections stays.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
@@ -12,7 +12,7 @@ const GIGABYTE = 1024 ** 3;
 
 export const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
-/** `lines` as a Markdown table; the first is the head. */
+/** Formats `lines` as a Markdown table; the first line is the head. */
 export function table([head = [], ...rows]: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map((_, at) => (at === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
@@ -20,7 +20,7 @@ export function table([head = [], ...rows]: readonly (readonly string[])[]): str
 
 export const roundsText = (rounds: number): string => (rounds === 1 ? '1 round' : `${rounds} rounds`);
 
-/** On what machine and with what versions. */
+/** The date, the machine and the versions of the results. */
 export function provenance(): string {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
   const [cpu] = cpus();
@@ -30,7 +30,7 @@ export function provenance(): string {
   return `*${day}, ${machine}, Node ${process.versions.node}, openclaw-otel-bridge ${version}.*`;
 }
 
-/** Puts a section in the place of the one of this name. Throws where the document has none. */
+/** Replaces the content of the section with this name. Throws if the document has none. */
 export function replaceSection(document: string, name: string, section: string): string {
   const [begin, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
   const [from, to] = [document.indexOf(begin), document.indexOf(end)];
@@ -38,7 +38,7 @@ export function replaceSection(document: string, name: string, section: string):
   return `${document.slice(0, from + begin.length)}\n${section}\n${document.slice(to)}`;
 }
 
-/** Prints the results, and writes them down unless `--dry` is given. */
+/** Prints the results, and writes them to the document unless `--dry` is given. */
 export function publish(name: string, results: string): void {
   say(`\n${results}\n`);
   if (options.dry) return;
@@ -58,7 +58,9 @@ const { values } = parseArgs({
   },
 });
 
-/** What every benchmark can be told: `--dry` writes nothing down; fewer rounds, fewer events, some variants only. */
+/**
+ * The options of every benchmark: `--dry` writes nothing; others select fewer rounds, fewer events, or some variants only.
+ */
 export const options = {
   dry: values.dry === true,
   rounds: values.rounds === undefined ? undefined : Number(values.rounds),
@@ -66,6 +68,6 @@ export const options = {
   only: values.only?.split(','),
   /** The main file of an earlier build. */
   before: values.before,
-  /** What is sent goes through a real Collector. */
+  /** Whether everything is sent through a real Collector. */
   collector: values.collector === true,
 };

@@ -1,6 +1,6 @@
 /**
- * Samples of several programs in turns, each in a process of its own, on what the generator has prepared: what holds is the ratio of
- * two samples of one round.
+ * Samples of several programs in turns, each in a process of its own, on the load that the generator has prepared. Only the
+ * ratio of two samples of the same round is reliable.
  */
 import { once } from 'node:events';
 import type { Counts } from '../sink/expected.js';
@@ -17,19 +17,19 @@ interface Speed {
   peak_mb: number;
 }
 
-/** `found`: what was looked at of what arrived; the floor sends nothing. */
+/** `found`: what `examine` found in the backend; undefined for the floor, which sends nothing. */
 interface Sample<F> extends Speed {
   found?: F;
 }
 
-/** By variant, a sample a round. */
+/** By variant, one sample per round. */
 type Samples<F> = Map<string, Sample<F>[]>;
 
-/** Nothing more is waited for after this. */
+/** The wait for missing data ends when nothing has arrived for this long. */
 const QUIET_MS = 8_000;
 const MEGABYTE = 1024 ** 2;
 
-/** When everything has come of what was sent. The floor says so itself. */
+/** The time at which everything has been processed: the last arrival, or what the floor reports. */
 async function untilDone(
   { sink }: Ends,
   { program, is_full }: Variant,
@@ -46,7 +46,7 @@ async function untilDone(
   }
 }
 
-/** One sample. What arrived of it is in the sink until the next one. */
+/** Takes one sample. What arrived stays in the sink until the next one. */
 async function measure(ends: Ends, url: string, variant: Variant, counts: Counts): Promise<Speed> {
   await ends.sink.call('reset');
   const subject = await startSubject(variant, url);
@@ -63,7 +63,7 @@ async function measure(ends: Ends, url: string, variant: Variant, counts: Counts
   };
 }
 
-/** Each round begins with another variant. */
+/** Takes samples of all variants in each round, which begins with another variant each time. */
 async function rotate<F>(
   variants: readonly Variant[],
   rounds: number,
@@ -83,7 +83,7 @@ const speedText = ({ events_per_second, cpu_us_per_event, peak_mb }: Speed): str
 
 const SPEED_HEAD = ['', 'events/s', '× floor', '× naive', 'CPU µs/event', 'peak MB'];
 
-/** The ratios are to the floor, and of the bridge to the naive program that sends the same. */
+/** Ratios to the floor, and of the bridge to the naive program that sends the same signals. */
 function speedCells(variant: Variant, all: Samples<unknown>): string[] {
   const samples = all.get(variant.name) ?? [];
   const speeds = (name: string): number[] => (all.get(name) ?? []).map((each) => each.events_per_second);
@@ -103,29 +103,29 @@ function speedCells(variant: Variant, all: Samples<unknown>): string[] {
 }
 
 export interface SpeedComparison<F> {
-  /** The section of the document that it belongs to. */
+  /** The section of the document. */
   section: string;
   ends: Ends;
-  /** Where it is sent, if that is not the sink itself. */
+  /** The URL to send to, if it is not the sink itself. */
   url?: string | undefined;
   variants: readonly Variant[];
-  /** What the generator has prepared, and what must arrive of it. */
+  /** What the generator has prepared, and what must arrive. */
   counts: Counts;
   bytes: number;
-  /** What else there is to be said of the load. */
+  /** A further description of the load. */
   says?: string;
-  /** Looks at what has arrived of a sample. */
+  /** Examines what has arrived from a sample. */
   examine(variant: Variant): Promise<F>;
-  /** The same in words, behind its speed. */
+  /** The result of `examine` in words, shown after the speed. */
   describe(found: F): string;
-  /** Columns beside those of the speed, and the cells of a variant in them. */
+  /** Columns besides those for the speed, and a variant's cells in them. */
   head: string[];
   cells(variant: Variant, found: F[]): string[];
 }
 
 const ROUNDS = 5;
 
-/** Takes the samples, tells each, publishes the table, and stops both ends. */
+/** Takes and prints the samples, publishes the table, and stops both ends. */
 export async function compareSpeeds<F>(comparison: SpeedComparison<F>): Promise<void> {
   const { section, ends, variants, counts, bytes, says, examine, describe, head, cells } = comparison;
   const { url = ends.sink.hello } = comparison;

@@ -1,6 +1,6 @@
-/** The few numbers that a series of measurements comes down to. */
+/** Statistics of a series of measurements. */
 
-/** The value below which this part of them lies; the series need not be sorted. */
+/** The value below which this fraction of the values lies; the series need not be sorted. */
 export function quantile(values: readonly number[], part: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))] ?? Number.NaN;
@@ -13,12 +13,12 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
-/** `0.31 (0.29–0.33)`: the median, and the least and the greatest. */
+/** `0.31 (0.29–0.33)`: the median, the minimum and the maximum. */
 export function spread(values: readonly number[], digits = 2): string {
   const [low, high] = [Math.min(...values), Math.max(...values)].map((each) => each.toFixed(digits));
   return `${median(values).toFixed(digits)} (${low}–${high})`;
 }
 
-/** The ratio of two series, round by round. */
+/** The ratios of two series, round by round. */
 export const ratios = (values: readonly number[], to: readonly number[]): number[] =>
   values.map((value, round) => value / (to[round] ?? Number.NaN));

@@ -1,6 +1,6 @@
 /**
- * The programs that are measured, each as a process of its own that listens on a Unix socket: the bridge as it is installed, and
- * the two that it is compared with.
+ * The measured programs, each as a process that listens on a Unix socket: the bridge as it is installed, and the two
+ * programs that it is compared with.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,15 +14,15 @@ export const MAIN = resolve('dist/main.js');
 const FLOOR = new URL('../subjects/floor.js', import.meta.url).pathname;
 const NAIVE = new URL('../subjects/naive.js', import.meta.url).pathname;
 
-/** On a real disk, where a checkout is, and not where memory is lent to files. */
+/** On a real disk, like the checkout, and not on a file system in memory. */
 const DIRECTORY = resolve('.cache');
 const EXIT_LIMIT_MS = 20_000;
 
 export interface SubjectPlan {
   program: 'floor' | 'naive' | 'bridge';
-  /** The arguments that tell one variant of it from another. */
+  /** The arguments of this variant. */
   args: string[];
-  /** Metrics and log records, too. */
+  /** Whether metrics and log records are sent as well as traces. */
   is_full: boolean;
   is_durable?: boolean;
 }
@@ -54,21 +54,21 @@ async function untilListening(path: string, child: ChildProcess): Promise<void> 
   }
 }
 
-/** The bridge ran, and something was not delivered: what arrived is compared anyway, and tells how much. */
+/** The bridge's exit status when something was not delivered: the comparison of what arrived shows how much. */
 const LOST_SOMETHING = 3;
 
 export interface StartOptions {
-  /** For profiles and the like. */
+  /** For example for the profiler. */
   node_args?: string[];
-  /** Another build of the bridge. */
+  /** The main file of another build of the bridge. */
   main?: string;
 }
 
 export interface Program {
   call: Remote<ProbeCalls>['call'];
-  /** What it says of itself; the floor says when it has read everything. */
+  /** The process; the floor sends a message when it has read everything. */
   child: ChildProcess;
-  /** Ends it in order, and removes its directory. Throws where it ended badly. */
+  /** Stops it normally, and removes its directory. Throws if it fails. */
   stop(): Promise<void>;
 }
 
@@ -81,12 +81,12 @@ interface ProgramPlan {
   module: string;
   args: string[];
   env: NodeJS.ProcessEnv;
-  /** It is removed when the program is stopped. */
+  /** Removed when the program is stopped. */
   directory: string;
   node_args?: string[];
 }
 
-/** Starts what is measured; it ends with this process at the latest. */
+/** Starts a measured program, which ends with this process at the latest. */
 export function startProgram({ name, module, args, env, directory, node_args = [] }: ProgramPlan): Program {
   const child = fork(module, args, {
     execArgv: ['--import', PROBE, ...node_args],
@@ -111,7 +111,7 @@ export function startProgram({ name, module, args, env, directory, node_args = [
   };
 }
 
-/** Starts it and waits until it listens. */
+/** Starts a program and waits until it listens. */
 export async function startSubject(
   plan: SubjectPlan,
   url: string,
@@ -124,7 +124,7 @@ export async function startSubject(
     name: plan.program,
     module,
     args,
-    // Protobuf for spans and log records, and metrics in the form that the sink can read sums from.
+    // Protobuf for spans and log records, and JSON for metrics, from which the sink can read sums.
     env: { OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: 'http/json' },
     directory,
     node_args,

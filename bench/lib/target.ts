@@ -1,6 +1,6 @@
-/** What a figure has to be, and whether it is. A target that is missed is said to be missed. */
+/** The target of a figure and whether it is met. A missed target is reported as such. */
 
-/** The two last cells of a row: the target in words, and the verdict. */
+/** The last two cells of a row: the target and the verdict. */
 export const judge = (target: string, is_met: boolean): [string, string] => [
   target,
   is_met ? 'met' : '**missed**',

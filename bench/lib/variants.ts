@@ -1,4 +1,4 @@
-/** What is measured against each other. */
+/** The programs that are compared with each other. */
 import type { SubjectPlan } from './subject.js';
 
 export interface Variant extends SubjectPlan {

@@ -1,6 +1,6 @@
 /**
- * What must arrive of an event, and how it is compared: a span or log record as a line of text. Without ids the text is that of
- * a program that makes up its own.
+ * What must arrive because of an event: a span or a log record, compared as a line of text. Texts without ids are for the
+ * program that makes up its own.
  */
 export type Value = string | number | boolean | string[];
 
@@ -8,12 +8,12 @@ export interface SpanFacts {
   trace_id: string;
   span_id: string;
   parent_span_id: string;
-  /** OTLP's numbers. */
+  /** OTLP's numbers, like `status`. */
   kind: number;
   status: number;
   message: string;
   name: string;
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds, like `end_ms`. */
   start_ms: number;
   end_ms: number;
   attributes: Record<string, Value | undefined>;

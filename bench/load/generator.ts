@@ -1,6 +1,6 @@
 /**
- * The producer of a benchmark, in a process of its own: writes a workload into a Unix socket as fast as it is taken, or at a
- * pace that waits for nobody.
+ * The producer of a benchmark, in a process of its own: it writes a workload to a Unix socket as fast as possible, or at a
+ * fixed pace.
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
@@ -18,13 +18,16 @@ export interface Paced {
 }
 
 export type GeneratorCalls = {
-  /** Tells a workload to itself, so that sending costs next to nothing. */
+  /** Generates a workload in advance, so that sending costs next to nothing. */
   prepare(workload: Workload): { events: number; bytes: number };
-  /** The same of a recording. */
+  /** Does the same for a recording. */
   prepareRecorded(recorded: Recorded): { events: number; bytes: number };
-  /** Sends what was prepared, and says when that began. `is_kept_open`: more may come over this connection. */
+  /**
+   * Sends what was prepared; resolves with the times of beginning and end. `is_kept_open`: more may be sent over this
+   * connection.
+   */
   send(to: { path: string; is_kept_open?: boolean }): Promise<{ began_ms: number; sent_ms: number }>;
-  /** Sends events at a pace, each with the instant at which it was due to be sent. */
+  /** Sends events at a fixed pace, each with the time at which it is due to be sent. */
   pace(paced: Paced): Promise<{ began_ms: number; events: number; spans: number }>;
   hangUp(): void;
 };
@@ -51,7 +54,7 @@ const prepareRecorded = (recorded: Recorded): { events: number; bytes: number } 
 const RETRY_MS = 5;
 const MAX_TRIES = 100;
 
-/** A socket's file is there a moment before anybody listens on it. */
+/** The socket's file exists a moment before the program listens on it. */
 async function connectTo(path: string, tries = MAX_TRIES): Promise<Socket> {
   const socket = connect(path);
   try {
@@ -77,26 +80,26 @@ async function send({ path, is_kept_open = false }: { path: string; is_kept_open
   return { began_ms, sent_ms };
 }
 
-/** The longest that several events are sent together. */
+/** Events due within this interval are sent together. */
 const TICK_MS = 1;
 
 /** Sleeps to a fraction of a millisecond, which timers can't. */
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 const sleepUntil = (due_ms: number): void => void Atomics.wait(sleeper, 0, 0, Math.max(0, due_ms - nowMs()));
 
-/** How long telling may take: some three times of what it does. */
+/** The time allowed for generating, about three times of what it takes. */
 const TELLING_MS = 1_000;
 const TELLING_MS_PER_EVENT = 0.03;
 
 interface Ahead {
   began_ms: number;
-  /** What is due at one instant. */
+  /** One buffer per tick, with the events due at its time. */
   ticks: Buffer[];
   events: number;
   spans: number;
 }
 
-/** Tells events that are due from `began_ms` on. */
+/** Generates the events due from `began_ms` on. */
 function tellAhead({ per_second, seconds, workload }: Paced, tick_ms: number, began_ms: number): Ahead {
   const ahead: Ahead = { began_ms, ticks: [], events: 0, spans: 0 };
   const per_tick = (per_second * tick_ms) / 1_000;
@@ -116,7 +119,10 @@ function tellAhead({ per_second, seconds, workload }: Paced, tick_ms: number, be
   return ahead;
 }
 
-/** They are told before the first is due: telling them at their pace would take a third of a core from what is measured. */
+/**
+ * Generates all events before the first is due: doing it at their pace would take a third of a core from the measured
+ * program.
+ */
 function tellInTime(paced: Paced, tick_ms: number): Ahead {
   const least_ms = TELLING_MS + TELLING_MS_PER_EVENT * paced.per_second * paced.seconds;
   for (let lead_ms = least_ms; ; lead_ms *= 2) {
@@ -132,7 +138,7 @@ async function pace(paced: Paced) {
   for (const [tick, lines] of ticks.entries()) {
     sleepUntil(began_ms + tick * tick_ms);
     socket.write(lines);
-    // What the socket does not take at once waits here: the pace does not wait for it.
+    // What the socket does not accept at once is buffered, so the pace is kept.
     await nextTurn();
   }
   socket.end();

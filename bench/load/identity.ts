@@ -1,6 +1,6 @@
 /**
- * The ids that a span must have, computed anew from the formula in the documentation and by none of the bridge's code, so that
- * a mistake there is not made here as well.
+ * The ids that spans must have, computed from the documented formula without any of the bridge's code, so that a mistake
+ * there is not repeated here.
  */
 import { createHash } from 'node:crypto';
 

@@ -1,6 +1,6 @@
 /**
- * A request as a gateway told it, with sub-agents that announce what they found, many times: each copy has ids of its own, and all
- * else as it was recorded. The frames are decoded beforehand, since the programs that the bridge is compared with read events.
+ * Many copies of a recorded request with sub-agents and announcements, each with ids of its own and otherwise unchanged.
+ * The frames are decoded in advance, since the other programs only read events.
  */
 import { readFileSync } from 'node:fs';
 import { createLineDecoder } from '../../src/decode/index.js';
@@ -9,7 +9,7 @@ export interface Recorded {
   copies: number;
 }
 
-/** About as many events as the made-up load has. */
+/** About as many events as the generated workload has. */
 export const RECORDED: Recorded = { copies: 2_000 };
 
 const RECORDING = 'examples/sub-agents.ndjson';

@@ -1,6 +1,6 @@
 /**
- * One request as a gateway would tell it: an agent that thinks, uses tools and now and then hands work to a sub-agent. With each
- * event comes what must arrive because of it, worked out here and not by the bridge.
+ * The events of one request, as a gateway would report it: an agent that thinks, uses tools and now and then delegates to a
+ * sub-agent. Each event comes with what must arrive because of it, computed independently of the bridge.
  */
 import type { Random } from '../../test/crash/random.js';
 import type { LogFacts, SpanFacts, Value } from './facts.js';
@@ -10,7 +10,7 @@ type Fields = Record<string, unknown>;
 
 export interface Told {
   event: { type: string; ts: number } & Fields;
-  /** The span that ends with it, and its log record. */
+  /** The span that ends with the event, and the event's log record. */
   span?: SpanFacts;
   log?: LogFacts;
 }
@@ -45,13 +45,13 @@ interface Run {
   seq: number;
 }
 
-/** Tells events of one request; `clock` gives each its instant. */
+/** The state of generating one request; `clock` gives each event its time. */
 export interface Teller {
   random: Random;
   clock(): number;
-  /** Sets its ids apart from those of all other requests. */
+  /** Makes its ids different from those of all other requests. */
   prefix: string;
-  /** So many ids have been made up. */
+  /** The number of ids generated so far. */
   names: number;
 }
 
@@ -81,7 +81,7 @@ function logOf(
   return { trace_id: run.trace_id, span_id, event_name: event_name ?? '', severity, ts_ms, attributes };
 }
 
-/** An event that has a record on its run and ends nothing. */
+/** An event with a log record on its run that ends no span. */
 function told(
   teller: Teller,
   run: Run,
@@ -121,7 +121,7 @@ function* think(teller: Teller, run: Run): Generator<Told> {
     output_tokens: random.int(50, 2_000),
     cache_read_tokens: random.int(0, 500),
     reasoning_tokens,
-    // Sums of these are exact, in whatever order they are added.
+    // Multiples of 1/1024: their sums are exact, in whatever order they are added.
     cost_usd: random.int(1, 64) / 1_024,
   };
   const finish_reason = random.pick(['stop', 'tool_calls']);
@@ -198,7 +198,7 @@ interface CallEnd {
   fields: Fields;
   exit_code?: number;
   error?: { type: string; message: string };
-  /** Partial outputs before it. */
+  /** The number of partial outputs before it. */
   partial?: number;
 }
 
@@ -355,7 +355,7 @@ function* work(teller: Teller, run: Run, depth: number): Generator<Told> {
   }
 }
 
-/** A request from its start to its end. */
+/** A request from start to end. */
 export function* tellRequest(teller: Teller): Generator<Told> {
   const run = newRun(teller);
   const { channel } = run;

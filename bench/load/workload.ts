@@ -1,22 +1,22 @@
 /**
- * Many requests told at the same time, an event here and an event there, so that thousands of runs are open. The same seed
- * gives the same events, so that whoever has to know what must arrive tells them to itself once more.
+ * Many requests whose events are interleaved, so that thousands of runs are open at a time. The same seed gives the same
+ * events, so that the expected result can be generated separately.
  */
 import { createRandom } from '../../test/crash/random.js';
 import { type Told, tellRequest } from './story.js';
 
 export interface Workload {
   seed: number;
-  /** About so many; every request is told to its end. */
+  /** The approximate number of events; every request is completed. */
   events: number;
-  /** Requests that are told at the same time. */
+  /** The number of requests that are interleaved. */
   open: number;
 }
 
-/** What the benchmarks are run with, unless they say otherwise. */
+/** The default workload of the benchmarks. */
 export const STANDARD: Workload = { seed: 1, events: 200_000, open: 5_000 };
 
-/** About how many events a request still has when it is stopped to begin new ones. */
+/** The approximate number of events that are left in an open request when no new one is begun. */
 const EVENTS_LEFT = 10;
 
 export function* tellAll({ seed, events, open }: Workload, clock: () => number): Generator<Told> {
@@ -36,7 +36,7 @@ export function* tellAll({ seed, events, open }: Workload, clock: () => number):
   }
 }
 
-/** A clock for workloads that are told before they are sent. */
+/** A clock for workloads that are generated before they are sent. */
 export function storyClock(): () => number {
   let now_ms = Date.UTC(2026, 0, 1);
   return () => ++now_ms;

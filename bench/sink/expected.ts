@@ -1,7 +1,7 @@
 /**
- * What must arrive of a workload, and what of it did: each span and log record as the digest of its text, and the sums of the
- * counters. Texts themselves would be hundreds of megabytes of objects, and every collection of them takes time from what is
- * measured.
+ * What must arrive from a workload, compared with what did: digests of the texts of spans and log records, and sums of
+ * counters. The texts themselves would be hundreds of megabytes of objects, whose garbage collection would disturb the
+ * measurement.
  */
 import { createHash } from 'node:crypto';
 import { logText, spanText } from '../load/facts.js';
@@ -9,7 +9,7 @@ import { storyClock, tellAll, type Workload } from '../load/workload.js';
 
 export type Item = 'span' | 'log';
 
-/** Sorted; 64 bits of a hash, so that no two texts have the same. */
+/** Sorted; 64 bits of a hash, so that collisions are practically impossible. */
 export type Digests = BigUint64Array;
 
 export interface Expected {
@@ -27,7 +27,7 @@ export interface Counts {
 
 const USAGE = 'gen_ai.client.inference.usage';
 
-/** The counters, and the field of `llm.tokens` that each adds up. */
+/** The counters, and the field of `llm.tokens` that each of them sums. */
 const COUNTED: Record<string, string> = {
   [`${USAGE}.input_tokens`]: 'input_tokens',
   [`${USAGE}.output_tokens`]: 'output_tokens',
@@ -74,7 +74,7 @@ export function expectOf(workload: Workload): Expected {
   return { workload, digests: { span: digests(spans), log: digests(logs) }, sums, counts };
 }
 
-/** The texts that are expected, told once more. */
+/** The expected texts, generated once more. */
 export function* expectedTexts(workload: Workload, item: Item, with_ids: boolean): Generator<string> {
   for (const { span, log } of tellAll(workload, storyClock())) {
     if (item === 'span' && span !== undefined) yield spanText(span, with_ids);
@@ -84,15 +84,15 @@ export function* expectedTexts(workload: Workload, item: Item, with_ids: boolean
 
 export interface Comparison {
   expected: number;
-  /** Expected and never there. */
+  /** Expected but missing. */
   lost: number;
-  /** There and not expected, or more often than that. */
+  /** Not expected, or more often than expected. */
   wrong: number;
-  /** One of each, for people. */
+  /** One example of each, for people. */
   example?: string;
 }
 
-/** What one side has and the other has not, or less often. */
+/** The digests that one side lacks or has less often. */
 function differences(expected: Digests, actual: Digests): { lost: bigint[]; wrong: bigint[] } {
   const lost: bigint[] = [];
   const wrong: bigint[] = [];
@@ -112,7 +112,7 @@ function differences(expected: Digests, actual: Digests): { lost: bigint[]; wron
   return { lost, wrong };
 }
 
-/** One of the texts with these digests. */
+/** A text with the first of these digests. */
 function find(texts: Iterable<string>, [digest]: bigint[]): string | undefined {
   if (digest === undefined) return undefined;
   for (const text of texts) if (digestOf(text) === digest) return text;
@@ -121,7 +121,7 @@ function find(texts: Iterable<string>, [digest]: bigint[]): string | undefined {
 
 export interface Side {
   digests: Digests;
-  /** The texts that the digests are of. */
+  /** The texts of the digests. */
   texts(): Iterable<string>;
 }
 

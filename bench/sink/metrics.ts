@@ -1,4 +1,4 @@
-/** Reads the sums of counters out of cumulative OTLP/JSON: the last request holds all that was counted. */
+/** Reads the sums of counters from cumulative OTLP/JSON, of which the last request has the totals. */
 
 // biome-ignore lint/suspicious/noExplicitAny: OTLP/JSON as it came
 type Json = any;

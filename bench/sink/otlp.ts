@@ -1,16 +1,16 @@
 /**
- * Reads OTLP requests in protobuf: how many spans or log records one holds, at hardly any cost, and all that is in them, for the
- * comparison afterwards. Field numbers are those of opentelemetry-proto.
+ * Reads OTLP requests in protobuf: counts their spans or log records at hardly any cost, or decodes them completely for the
+ * comparison. Field numbers are those of opentelemetry-proto.
  */
 import { PbfReader } from 'pbf';
 import type { LogFacts, SpanFacts, Value } from '../load/facts.js';
 
-/** Traces, metrics and logs alike: request → resource part (1) → scope part (2) → item (2). */
+/** The same for traces, metrics and logs: request → resource part (1) → scope part (2) → item (2). */
 const RESOURCE_PART = 1;
 const SCOPE_PART = 2;
 const ITEM = 2;
 
-/** Calls `take` at each item, which it has to read. */
+/** Calls `take` at each item, which `take` must read. */
 function readItems(body: Uint8Array, take: (reader: PbfReader) => void): void {
   const within =
     (wanted: number, each: (reader: PbfReader) => void) => (tag: number, _: undefined, pbf: PbfReader) => {
@@ -34,7 +34,9 @@ export function countItems(body: Uint8Array): number {
 
 const hex = (pbf: PbfReader): string => Buffer.from(pbf.readBytes()).toString('hex');
 
-/** Nanoseconds as milliseconds: doubles hold them to a quarter of a microsecond, which is rounded away. */
+/**
+ * Nanoseconds as milliseconds. Doubles are exact to a quarter of a microsecond, so the value is rounded to microseconds.
+ */
 const milliseconds = (pbf: PbfReader): number => Math.round(pbf.readFixed64() / 1_000) / 1_000;
 
 function readValue(pbf: PbfReader): Value {

@@ -1,6 +1,6 @@
 /**
- * The backend of a benchmark, in a process of its own: an HTTP server that takes every OTLP request, counts what is in it and
- * says when all of it is there. What came is looked at afterwards, when nothing is measured.
+ * The backend of a benchmark, in a process of its own: an HTTP server that accepts every OTLP request, counts its items and
+ * reports when all have arrived. The contents are examined after the measurement.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -31,7 +31,7 @@ interface Request {
 }
 
 export interface Arrival {
-  /** When the last span or log record came that was waited for; of those that are missing the last that did. */
+  /** When the last expected span or log record arrived or, if some are missing, the last of the others. */
   last_ms: number;
   spans: number;
   logs: number;
@@ -40,20 +40,20 @@ export interface Arrival {
 export interface Check {
   spans: Comparison;
   logs: Comparison | undefined;
-  /** Counters whose sums are not what the events add up to. */
+  /** The counters whose sums differ from those of the events. */
   wrong_sums: string[] | undefined;
 }
 
-/** What the main process can ask for. */
+/** The calls from the main process. */
 export type SinkCalls = {
   expect(workload: Workload): Counts;
   reset(): void;
-  /** Resolves when so many are there, or when nothing has come for a while. */
+  /** Resolves when this many have arrived, or when nothing has arrived for `quiet_ms`. */
   until(wanted: { spans: number; logs: number; quiet_ms: number }): Promise<Arrival>;
   check(what: { with_ids: boolean; is_full: boolean }): Check;
-  /** How many traces of a recording are its tree. */
+  /** The number of traces with the tree of the recording. */
   countRightTrees(): number;
-  /** Of each span that ended later than this, how long after its end it was here, in milliseconds. */
+  /** For each span that ended later than this, the milliseconds from its end to its arrival. */
   latencies(since_ms: number): number[];
 };
 

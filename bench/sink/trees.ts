@@ -1,6 +1,6 @@
 /**
- * Whether the traces that arrived are the tree of the recording: names and times of all spans, and which hangs under which. That
- * tree was checked by eye, and is the one that the tests have.
+ * Checks whether the traces that arrived have the tree of the recording: names, times and parents of all spans. The
+ * expected tree is the golden file of the tests, which was checked by eye.
  */
 import { readFileSync } from 'node:fs';
 import type { SpanFacts } from '../load/facts.js';
@@ -14,10 +14,10 @@ interface Node {
   children: Node[];
 }
 
-/** The same for the same tree, whatever order its spans are in. */
+/** The same text for the same tree, whatever the order of its spans. */
 const draw = ({ text, children }: Node): string => `${text}(${children.map(draw).sort().join()})`;
 
-/** `name | from..to`, indented under its parent, with more behind it. */
+/** Parses lines `name | from..to | …`, indented below their parents. */
 function readGolden(lines: string[]): Node {
   const root: Node = { text: '', children: [] };
   const above = [root];
@@ -46,7 +46,7 @@ function treeOf(spans: SpanFacts[]): Node {
 
 const linesOf = (name: string): string[] => readFileSync(`${GOLDEN}/${name}`, 'utf8').trim().split('\n');
 
-/** What must arrive. */
+/** The numbers of spans and log records that must arrive. */
 export function expectedOf({ copies }: Recorded): { spans: number; logs: number } {
   const logs = linesOf('sums.txt').filter((line) => line.startsWith('log '));
   return {
@@ -55,7 +55,7 @@ export function expectedOf({ copies }: Recorded): { spans: number; logs: number 
   };
 }
 
-/** How many traces are the recording's tree. */
+/** The number of traces with the recording's tree. */
 export function countRightTrees(spans: Iterable<SpanFacts>): number {
   const traces = new Map<string, SpanFacts[]>();
   for (const span of spans) {

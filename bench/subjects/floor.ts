@@ -1,6 +1,6 @@
 /**
- * The floor: reads a Unix socket, splits it into lines, parses each and drops it. No program in this language that looks at its
- * events is faster.
+ * The floor: reads a Unix socket, splits it into lines, parses each and drops it. No program in this language that reads
+ * its events is faster.
  */
 import { createServer } from 'node:net';
 import { nowMs } from '../lib/clock.js';

@@ -1,9 +1,9 @@
 /**
- * The naive program, which anyone would write in an afternoon: readline, zod, a tracer, OpenTelemetry's batch processors and
- * exporters. It sends the same spans, under ids of its own, and with `full` the same log records and counters.
+ * The naive program, which could be written in an afternoon: readline, zod, a tracer, OpenTelemetry's batch processors and
+ * exporters. It sends the same spans under ids of its own and, with `full`, the same log records and counters.
  *
- * Its queues have no bound that matters here, so that it loses nothing that it could keep; `default-queue` leaves the standard
- * one. It keeps nothing on the disk, waits for no parent and knows no event twice.
+ * Its queues are practically unlimited, so that it loses nothing that it could hold; `default-queue` uses the standard size.
+ * It persists nothing, does not wait for parents, and does not recognise repeated events.
  */
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -30,7 +30,7 @@ const is_full = flags.includes('full');
 const ENOUGH = 1_000_000;
 const is_standard = flags.includes('default-queue');
 const queue = is_standard ? {} : { maxQueueSize: ENOUGH };
-// Flushing sends everything at once, and over the standard limit of 30 requests drops the rest.
+// Flushing sends everything at once, and drops what exceeds the default limit of 30 requests.
 const limit = is_standard ? {} : { concurrencyLimit: ENOUGH };
 
 const spans = new BatchSpanProcessor(new OTLPTraceExporter({ url: `${url}/v1/traces`, ...limit }), queue);
@@ -79,7 +79,7 @@ const spawns = new Map<string, { context: Context; label: string }>();
 
 type EventOf<T extends WireEvent['type']> = Extract<WireEvent, { type: T }>;
 
-/** The generator writes instants as numbers. */
+/** The generator writes timestamps as numbers. */
 const at = (event: WireEvent): number => Number(event.ts);
 
 function record(event: WireEvent, open: Open, attributes: Attributes = {}, failed = false): void {
@@ -250,7 +250,7 @@ function onFinished(event: EventOf<'agent.finished'>, run: Run): void {
   record(event, run, { success: true });
   run.span.setAttribute('openclaw.stop_reason', event.stop_reason ?? '');
   run.span.end(at(event));
-  // Of a sub-agent one more event comes.
+  // For a sub-agent another event follows.
   if (!run.is_subagent) runs.delete(event.run_id);
   if (!is_full) return;
   histograms.run.record((at(event) - run.start_ms) / 1_000, {

@@ -1,2 +1,2 @@
-/** A program that does nothing but wake twice a second: what that costs is the machine's, and no program that has a timer costs less. */
+/** A program that only wakes twice a second: the cost of any program with a timer on this machine. */
 setInterval(() => undefined, 500);

@@ -1,5 +1,6 @@
 /**
- * A replay waits for a destination that is behind, and not for ever; a live source for one whose memory fills, and less long.
+ * When a replay waits for a destination that is behind, when a live source waits for one whose memory is filling, and when
+ * each stops waiting.
  */
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { SignalCounts } from '../../src/model/delivery.js';
@@ -24,7 +25,7 @@ function createFake() {
   };
 }
 
-test('it is behind over the bound, and not at it', () => {
+test('a destination is behind over the limit, and not at it', () => {
   const { traces, isBehindAt } = createFake();
   traces.pending = MAX_PENDING;
   expect(isBehindAt(0)).toBe(false);
@@ -32,7 +33,7 @@ test('it is behind over the bound, and not at it', () => {
   expect(isBehindAt(1)).toBe(true);
 });
 
-test('one that answers for something is waited for, however slow it is', () => {
+test('a destination that answers anything is waited for, however slow it is', () => {
   const { traces, isBehindAt } = createFake();
   traces.pending = MAX_PENDING * 10;
   for (let round = 1; round <= 100; round++) {
@@ -42,7 +43,7 @@ test('one that answers for something is waited for, however slow it is', () => {
   }
 });
 
-test('one that takes nothing is waited for until the deadline, whatever is added and dropped meanwhile', () => {
+test('a destination that takes nothing is waited for until the deadline, whatever is added and dropped meanwhile', () => {
   const { traces, isBehindAt } = createFake();
   traces.pending = MAX_PENDING * 2;
   expect(isBehindAt(0)).toBe(true);
@@ -54,7 +55,7 @@ test('one that takes nothing is waited for until the deadline, whatever is added
   expect(isBehindAt(DEADLINE_MS)).toBe(false);
 });
 
-test('once it answers again, it is waited for again', () => {
+test('a destination that answers again is waited for again', () => {
   const { traces, isBehindAt } = createFake();
   traces.pending = MAX_PENDING * 2;
   expect(isBehindAt(0)).toBe(true);
@@ -63,7 +64,7 @@ test('once it answers again, it is waited for again', () => {
   expect(isBehindAt(DEADLINE_MS + 1)).toBe(true);
 });
 
-test('a clock that is set makes no destination one that takes nothing', async () => {
+test('a change of the wall clock does not make a destination look stuck', async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   onTestFinished(() => void vi.useRealTimers());
   let looked = 0;
@@ -81,7 +82,10 @@ test('a clock that is set makes no destination one that takes nothing', async ()
 });
 
 describe('a live source', () => {
-  /** A destination that is crowded for so many looks, and answers for something between two of them or does not. */
+  /**
+   * A destination that is crowded for the first `looks` checks. `answers`: whether it delivers something between two
+   * checks.
+   */
   function createCrowded(looks: number, answers: boolean) {
     let looked = 0;
     const counts = (): SignalCounts => ({
@@ -101,7 +105,7 @@ describe('a live source', () => {
   const IDLE = { pending: () => 0, summary: () => ({}), isCrowded: () => false };
   const FOR_EVER = Infinity;
 
-  test('is not held up where there is room', () => {
+  test('is not held up if there is room', () => {
     expect(
       createHold([createCrowded(0, true), IDLE], { is_kept: false, hasStopped: () => false })(),
     ).toBeUndefined();
@@ -114,15 +118,15 @@ describe('a live source', () => {
   });
 
   test.each([
-    ['what does not fit goes to the disk', true, []],
+    ['data that does not fit goes to the disk', true, []],
     ['another destination has nothing left to do', false, [IDLE]],
-  ])('waits a moment only where %s', async (_where, is_kept, others) => {
+  ])('waits only one turn if %s', async (_where, is_kept, others) => {
     const destination = createCrowded(FOR_EVER, true);
     await createHold([destination, ...others], { is_kept, hasStopped: () => false })();
     expect(destination.looked()).toBe(2);
   });
 
-  test('does not wait for ever for what answers for nothing, and then not at all', async () => {
+  test('does not wait forever for a destination that answers nothing, and then not at all', async () => {
     let now_ms = 0;
     const hold = createHold([createCrowded(FOR_EVER, false)], {
       is_kept: false,
@@ -134,7 +138,7 @@ describe('a live source', () => {
     expect(hold()).toBeUndefined();
   });
 
-  test('waits no longer once it is stopped', async () => {
+  test('stops waiting when it is stopped', async () => {
     let has_stopped = false;
     const destination = createCrowded(FOR_EVER, true);
     const held = createHold([destination], { is_kept: false, hasStopped: () => has_stopped })();

@@ -1,6 +1,6 @@
 /**
- * Every kind of bad input: it takes nothing with it but itself, is counted under a name and told with its place, and no
- * command ever crashes over it.
+ * Every kind of bad input: it affects nothing but itself, is counted under a reason and reported with its place, and never
+ * crashes a command.
  */
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
@@ -43,14 +43,14 @@ const BAD: Bad[] = [
       ['a BOM that is not at the start', `\ufeff${good(0)}`],
       ['arrays without an end', '['.repeat(DEEP)],
       ['NaN', call({}).replace(String(BASE.ts), 'NaN')],
-      ['a control character in a text', call({}).replace('agent:', 'agent\u001b[31m:')],
+      ['a control character in a string', call({}).replace('agent:', 'agent\u001b[31m:')],
     ] satisfies [string, string][]
   ).map(rejectedFor('invalid_json')),
   ...(
     [
       ['an array', '[1,2]'],
       ['an event in an array', `[${good(0)}]`],
-      ['a text', '"tool.call"'],
+      ['a string', '"tool.call"'],
       ['a number', '42'],
       ['null', 'null'],
       ['true', 'true'],
@@ -59,8 +59,8 @@ const BAD: Bad[] = [
   ).map(rejectedFor('not_an_object')),
   ...(
     [
-      ['bytes that are no UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x7d])],
-      ['a text in Latin-1', Buffer.from(call({ tool: 'é' }), 'latin1')],
+      ['bytes that are not UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x7d])],
+      ['a line in Latin-1', Buffer.from(call({ tool: 'é' }), 'latin1')],
       ['UTF-16', Buffer.from(`\ufeff${good(0)}`, 'utf16le').subarray(0, 21)],
     ] satisfies [string, Buffer][]
   ).map(rejectedFor('invalid_utf8')),
@@ -68,7 +68,7 @@ const BAD: Bad[] = [
   ...invalid(
     'type',
     ['no fields', '{}'],
-    ['a type that is no text', '{"type":42}'],
+    ['a type that is not a string', '{"type":42}'],
     ['no type', JSON.stringify(BASE)],
     ['objects in objects', nested('{"a":', '}')],
     ['a prototype for a type', '{"__proto__":{"type":"tool.call"}}'],
@@ -83,7 +83,7 @@ const BAD: Bad[] = [
     ['a time without a zone', call({ ts: '2026-11-22T12:00:00' })],
     ['a time before 1970', call({ ts: -1 })],
     ['a time after the last date', call({ ts: 1e300 })],
-    ['a time that is a list', call({ ts: [1] })],
+    ['a time that is an array', call({ ts: [1] })],
   ),
   ...invalid(
     'session_key',
@@ -99,35 +99,38 @@ const BAD: Bad[] = [
     'seq',
     ['a count below 0', call({ seq: -1 })],
     ['a count with a fraction', call({ seq: 1.5 })],
-    ['a count as text', call({ seq: '1' })],
+    ['a count as a string', call({ seq: '1' })],
   ),
   ...invalid(
     'input_tokens',
-    ['tokens as text', tokens({ input_tokens: '12' })],
-    ['tokens beyond what is exact', tokens({ input_tokens: 1e300 })],
+    ['tokens as a string', tokens({ input_tokens: '12' })],
+    ['tokens beyond exact integers', tokens({ input_tokens: 1e300 })],
   ),
   ...invalid('cost_usd', ['a cost below 0', tokens({ cost_usd: -1 })]),
   ...invalid('ended_at', ['an end in words', tokens({ ended_at: 'soon' })]),
   ...invalid('status', ['an unknown status', event({ type: 'agent.finished', status: 'done' })]),
   ...invalid('error', [
-    'an error that is a text',
+    'an error that is a string',
     event({ type: 'tool.error', call_id: 'bad', error: 'no' }),
   ]),
   ...invalid('error.message', [
     'an error without a message',
     event({ type: 'tool.error', call_id: 'bad', error: { type: 'x' } }),
   ]),
-  ...invalid('partial', ['a truth as text', event({ type: 'tool.output', call_id: 'bad', partial: 'yes' })]),
+  ...invalid('partial', [
+    'a boolean as a string',
+    event({ type: 'tool.output', call_id: 'bad', partial: 'yes' }),
+  ]),
   ...invalid('exit_code', [
     'an exit code with a fraction',
     event({ type: 'tool.output', call_id: 'bad', exit_code: 0.5 }),
   ]),
 ];
 
-/** Passed over: not wrong, only unknown. */
+/** Ignored lines: not wrong, only of unknown types. */
 const IGNORED = [event({ type: 'tool.dance' }), '{"type":"__proto__"}', '{"type":"constructor"}'];
 
-/** A good line stands before each bad one and after the last. */
+/** A good line precedes each bad one and follows the last. */
 const GOOD = BAD.length + 1;
 
 const lineOf = (index: number): number => 2 * (index + 1);
@@ -144,7 +147,7 @@ const BAD_FILE = Buffer.concat([
 const EXPECTED_COUNTS: Record<string, number> = {};
 for (const { reason } of BAD) EXPECTED_COUNTS[reason] = (EXPECTED_COUNTS[reason] ?? 0) + 1;
 
-/** The calls that arrived: all of the good ones, once each, and no bad one. */
+/** Expects the calls of all good lines, once each, and none of a bad line. */
 function expectGoodCalls(sink: Sink, count = GOOD): void {
   const ids = sink
     .spans()
@@ -154,7 +157,7 @@ function expectGoodCalls(sink: Sink, count = GOOD): void {
 }
 
 describe('good lines between bad ones', () => {
-  test('replay: all good ones arrive, each bad one is counted under its reason, exit status 0', async () => {
+  test('replay: all good ones arrive, each bad one is counted under its reason, and the exit status is 0', async () => {
     const sink = await startSink();
     const path = temporaryFile('bad.ndjson', BAD_FILE);
     const { status, stderr, summary } = await runForSummary(['replay', path, '--to', `otlp=${sink.url}`]);
@@ -166,12 +169,12 @@ describe('good lines between bad ones', () => {
       rejected: EXPECTED_COUNTS,
     });
     expectGoodCalls(sink);
-    // The first ones are told one by one, with their place.
+    // The first ones are reported one by one, with their place.
     expect(stderr).toContain(`WARN: ${path}:2: $: not JSON`);
     expect(stderr.match(/WARN/g)?.length).toBeLessThan(30);
   });
 
-  test('run: the same through a pipe, in pieces', async () => {
+  test('run: all good ones arrive through a pipe, in chunks, and each bad one is counted', async () => {
     const sink = await startSink();
     const program = start([
       'run',
@@ -193,7 +196,7 @@ describe('good lines between bad ones', () => {
     expectGoodCalls(sink);
   });
 
-  test('tree: the good ones are in it', async () => {
+  test('tree: the tree has all good ones', async () => {
     const path = temporaryFile('bad.ndjson', BAD_FILE);
     const { status, stdout, stderr } = await runToEnd(['tree', '--json', path]);
     expect(status).toBe(0);
@@ -201,7 +204,7 @@ describe('good lines between bad ones', () => {
     expect(stderr.match(/WARN/g)?.length).toBeLessThan(30);
   });
 
-  test('validate: one line per problem, FILE:LINE: path: what is wrong, and exit status 1', async () => {
+  test('validate: one line per problem (FILE:LINE: path: what is wrong), and exit status 1', async () => {
     const path = temporaryFile('bad.ndjson', BAD_FILE);
     const { status, stdout } = await runToEnd(['validate', path]);
     expect(status).toBe(1);
@@ -214,7 +217,7 @@ describe('good lines between bad ones', () => {
     expect(lines).toHaveLength(BAD.length);
   });
 
-  test('validate: a line of which several fields are wrong has a problem for each', async () => {
+  test('validate: a line with several wrong fields has a problem for each', async () => {
     const path = temporaryFile('bad.ndjson', '{"type":"tool.call","ts":"x","session_key":"","run_id":5}\n');
     const { stdout, stderr } = await runToEnd(['validate', path]);
     const fields = stdout
@@ -227,7 +230,7 @@ describe('good lines between bad ones', () => {
     expect(JSON.parse(as_json.stdout)).toHaveLength(5);
   });
 
-  test('validate --json: the same as data', async () => {
+  test('validate --json prints the problems as data', async () => {
     const path = temporaryFile('bad.ndjson', BAD_FILE);
     const { status, stdout } = await runToEnd(['validate', '--json', path]);
     expect(status).toBe(1);
@@ -243,33 +246,33 @@ describe('good lines between bad ones', () => {
   });
 });
 
-/** All but the line break. */
+/** All control characters except the line break. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it is them that are looked for
 const CONTROLS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/;
 
-describe('what validate says', () => {
+describe('the messages of validate', () => {
   const messageFor = async (line: string): Promise<string> => {
     const { stdout } = await runToEnd(['validate', '--json', temporaryFile('line.ndjson', line)]);
     return JSON.parse(stdout)[0].message;
   };
 
-  test('a field that is missing is called missing, also where it may have several forms', async () => {
+  test('a missing field is called missing, also if it may have several forms', async () => {
     const line = { type: 'tool.call', call_id: 'c', tool: 't', session_key: 's', run_id: 'r' };
     expect(await messageFor(JSON.stringify(line))).toMatch(/missing|required|undefined/);
   });
 
-  test('a time that can not be read is told with the forms that can', async () => {
+  test('an unreadable time is reported with the accepted forms', async () => {
     expect(await messageFor(call({ ts: 'yesterday' }))).toMatch(/RFC 3339|epoch/);
   });
 
-  test('nothing in a line reaches the terminal as a command', async () => {
+  test('no control sequence in a line reaches the terminal', async () => {
     const path = temporaryFile('line.ndjson', '\u001b]0;title\u0007\n\u009b31m\n');
     const { stdout, stderr } = await runToEnd(['validate', path]);
     expect(stdout).toMatch(/:1: .*\n.*:2: /);
     expect(stdout + stderr).not.toMatch(CONTROLS);
   });
 
-  test('nor does what a frame says it is, there and in the status', async () => {
+  test("no control sequence in a frame's event name reaches the terminal, also not from the status", async () => {
     const frame = { type: 'event', event: '\u001b[2J\u0007evil\nline', payload: {} };
     const path = temporaryFile('frame.ndjson', `${JSON.stringify({ rx: BASE.ts, frame })}\n`);
     const store = ['--data-dir', temporaryDirectory()];
@@ -284,7 +287,7 @@ describe('what validate says', () => {
     }
   });
 
-  test('a line break in the name of a file breaks no line', async () => {
+  test('a line break in a file name does not break a line of output', async () => {
     const path = temporaryFile('a\nb.ndjson', '{}\n');
     const shown = path.replace('\n', '\ufffd');
     expect((await runToEnd(['validate', path])).stdout).toContain(`${shown}:1: type: `);
@@ -296,7 +299,7 @@ describe('what validate says', () => {
     expect((await runToEnd(['validate', `${path}x`])).stderr).toContain(`can't read ${shown}x: it does not`);
   });
 
-  test('a good file: no problems, exit status 0; a misspelt type shows in what was ignored', async () => {
+  test('a good file has no problems and exit status 0; a misspelt type shows among the ignored lines', async () => {
     const path = temporaryFile('good.ndjson', `${good(0)}\n${IGNORED[0]}\n`);
     const { status, stdout, stderr } = await runToEnd(['validate', path]);
     expect({ status, stdout }).toEqual({ status: 0, stdout: '' });
@@ -304,7 +307,7 @@ describe('what validate says', () => {
     expect((await runToEnd(['validate', '--json', path])).stdout).toBe('[]\n');
   });
 
-  test('several files, each by its name', async () => {
+  test('problems of several files are listed under the names of the files', async () => {
     const [first, second] = [
       temporaryFile('a.ndjson', '{}\n'),
       temporaryFile('b.ndjson', `${good(0)}\n[]\n`),
@@ -315,8 +318,8 @@ describe('what validate says', () => {
   });
 });
 
-describe('odd, but good', () => {
-  test('a BOM at the start, CRLF, blank lines, no line end at the end, fields nobody knows', async () => {
+describe('unusual but good input', () => {
+  test('a BOM at the start, CRLF, blank lines, no final line break and unknown fields are accepted', async () => {
     const sink = await startSink();
     const lines = `\ufeff${good(0)}\r\n\r\n\n${good(1)}\r\n${good(2).replace('}', ',"new":{"a":[1]}}')}`;
     const { status, summary } = await runForSummary([
@@ -327,7 +330,7 @@ describe('odd, but good', () => {
     expectGoodCalls(sink, 3);
   });
 
-  test('lone surrogates, deep inputs, names from Object: they are sent well-formed', async () => {
+  test('lone surrogates, deep inputs and names from Object are sent well-formed', async () => {
     const sink = await startSink();
     const lines = [
       call({ call_id: 'X', tool: 'Y' })
@@ -353,7 +356,7 @@ describe('odd, but good', () => {
     expect(replaced?.name).toBe('execute_tool \ufffd 😀');
   });
 
-  test('tail --content: an input that is too deep to be written out is cut, and nothing else', async () => {
+  test('tail --content cuts an input that is nested too deeply to print, and nothing else', async () => {
     const deep = call({ call_id: 'deep', input: 'X' }).replace('"X"', nested('[', ']'));
     const { status, stdout } = await runToEnd(['tail', '--content', '--no-store', '--from', 'stdin'], {
       input: `${deep}\n${call({ input: 'shown' })}\n`,
@@ -369,7 +372,7 @@ describe('odd, but good', () => {
     expect(JSON.stringify(cut.input)).toContain('[nested too deep]');
   });
 
-  test('sub-agents of sub-agents of sub-agents, told from the last one to the first', async () => {
+  test('a chain of 5,000 sub-agents, reported from the last to the first, is one trace', async () => {
     const sink = await startSink();
     const depth = 5_000;
     const lines = Array.from({ length: depth }, (_, index) => {
@@ -442,7 +445,7 @@ test.each([
   expect(stderr).toBe(`openclaw-otel-bridge: can't read ${path}: ${what}\n`);
 });
 
-testIf(process.getuid?.() !== 0)('a file that this user may not read', async () => {
+testIf(process.getuid?.() !== 0)('an unreadable file is reported with what to do', async () => {
   const path = temporaryFile('secret.ndjson', good(0));
   chmodSync(path, 0);
   const { status, stderr } = await runToEnd(['validate', path]);

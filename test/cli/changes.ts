@@ -1,10 +1,10 @@
 /**
- * Waiting for something to hold, without sleeping: whoever changes it tells so, and what is waited for is looked at again.
- * A test that waits in vain fails by its timeout.
+ * Waits for a condition without sleeping: code that changes something calls `tell`, and every waiting condition is checked
+ * again. A condition that never holds ends the test by its timeout.
  */
 export interface Changes {
   tell(): void;
-  /** Resolves once this holds; at once where it does already. */
+  /** Resolves once `isSo` returns true, at once if it already does. */
   until(isSo: () => boolean): Promise<void>;
 }
 

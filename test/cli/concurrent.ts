@@ -1,6 +1,6 @@
 /**
- * The tests of a file run at the same time, since each of them mostly waits for a program that it has started. What they
- * leave behind goes away at the end of their file: which test is running, nobody could tell before.
+ * Runs the tests of a file concurrently, since each mostly waits for a program that it started. Clean-up happens at the end
+ * of the file, because hooks can't tell which of the running tests they belong to.
  */
 import { afterAll, test as serial, vi } from 'vitest';
 
@@ -8,7 +8,7 @@ vi.setConfig({ testTimeout: 60_000, maxConcurrency: 3 });
 
 export const test = serial.concurrent;
 
-/** A test for what not every system has. */
+/** A test of something that not every system supports. */
 export const testIf = (is_possible: boolean) => serial.runIf(is_possible);
 
 const cleanups: (() => void)[] = [];

@@ -1,6 +1,6 @@
 /**
- * What becomes of telemetry when a backend answers in every way that it can, and what a request says: its form, its resource,
- * its headers. Headers are secrets, and are seen nowhere else.
+ * What happens to telemetry for every kind of response of a backend, and what a request contains: its encoding, its
+ * resource and its headers. Headers are secret and must not appear anywhere else.
  */
 import { gunzipSync } from 'node:zlib';
 import { expect } from 'vitest';
@@ -26,7 +26,7 @@ test.each<[string, Answer[]]>([
   ['503, 502 and 504', [{ status: 503 }, { status: 502 }, { status: 504 }]],
   ['a connection that is reset', ['reset', 'reset']],
   ['429 without a Retry-After', [{ status: 429 }]],
-])('%s: it is tried again until it is taken, and nothing is there twice', async (_, answers) => {
+])('%s: the request is retried until it is accepted, and nothing arrives twice', async (_, answers) => {
   const sink = await startSink(inTurn('traces', ...answers));
   const { status, stderr, summary } = await replayStory(sink);
   expect(status).toBe(0);
@@ -39,7 +39,7 @@ test.each<[string, Answer[]]>([
   expect(stderr).toMatch(/INFO: otlp takes data again/);
 });
 
-test('a Retry-After is honoured, and by that signal alone', async () => {
+test('a Retry-After is honoured, and only by its signal', async () => {
   const sink = await startSink(inTurn('traces', { status: 429, headers: { 'retry-after': '1' } }));
   const { status } = await replayStory(sink);
   expect(status).toBe(0);
@@ -50,7 +50,7 @@ test('a Retry-After is honoured, and by that signal alone', async () => {
   expectStory(sink);
 });
 
-test('the last that the bridge tells of itself is that nothing but this is pending', async () => {
+test('in the last metrics, only the metrics themselves are pending', async () => {
   const sink = await startSink();
   await replayStory(sink);
   const last = sink.of('metrics').at(-1);
@@ -67,14 +67,14 @@ test('the last that the bridge tells of itself is that nothing but this is pendi
   expect(Object.fromEntries(told)).toMatchObject({ traces: 0, logs: 0 });
 });
 
-test('404: where it was sent is said, and to check it', async () => {
+test('404: the log says where it was sent, and to check the URL', async () => {
   const sink = await startSink(() => ({ status: 404, body: 'page not found' }));
   const { status, stderr } = await replayStory(sink);
   expect(status).toBe(3);
   expect(stderr).toContain(`HTTP 404: page not found; check its URL, ${sink.url}/v1/logs`);
 });
 
-test.each([400, 500])('%i is final: rejected under its name, exit status 3', async (code) => {
+test.each([400, 500])('%i is final: rejected under its reason, exit status 3', async (code) => {
   const sink = await startSink(
     inTurn('logs', ...Array<Answer>(STORY_LOGS).fill({ status: code, body: 'not that' })),
   );
@@ -91,7 +91,7 @@ test.each([400, 500])('%i is final: rejected under its name, exit status 3', asy
   );
 });
 
-test('413 splits a batch until it fits; what does not fit alone is rejected', async () => {
+test('413 splits a batch until it fits; an item that does not fit alone is rejected', async () => {
   const isTooMuch = (bytes: Buffer): boolean => {
     const spans = bytes.toString().match(/"spanId":/g)?.length ?? 0;
     return spans > 2 || bytes.includes('execute_tool read');
@@ -109,7 +109,7 @@ test('413 splits a batch until it fits; what does not fit alone is rejected', as
   expect(sink.spans()).toHaveLength(STORY_SPANS - 1);
 });
 
-test('a partial success is final: what was not taken is rejected', async () => {
+test('a partial success is final: what was not accepted is rejected', async () => {
   const partialSuccess = { rejectedSpans: '1', errorMessage: 'one is too old' };
   const sink = await startSink(inTurn('traces', { status: 200, body: { partialSuccess } }));
   const { status, stderr, summary } = await replayStory(sink);
@@ -122,7 +122,7 @@ test('a partial success is final: what was not taken is rejected', async () => {
   expect(stderr).toContain('(partial_success): one is too old');
 });
 
-test('a request that hangs is given up after its time and sent again', async () => {
+test('a request that hangs times out and is sent again', async () => {
   const sink = await startSink(inTurn('traces', 'hang'));
   const { status, stderr, summary } = await replayStory(sink, { OTEL_EXPORTER_OTLP_TIMEOUT: '300' });
   expect(status).toBe(0);
@@ -131,7 +131,7 @@ test('a request that hangs is given up after its time and sent again', async () 
   expectStory(sink);
 });
 
-test('protobuf is what is sent where nobody asks for JSON', async () => {
+test('protobuf is the default encoding', async () => {
   const sink = await startSink(() => ({
     status: 200,
     headers: { 'content-type': 'application/x-protobuf' },
@@ -149,7 +149,7 @@ test('protobuf is what is sent where nobody asks for JSON', async () => {
   }
 });
 
-test('compression, as the environment asks for it', async () => {
+test('requests are compressed as the environment says', async () => {
   const sink = await startSink();
   expect((await replayStory(sink, { OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip' })).status).toBe(0);
   for (const request of sink.requests) {
@@ -159,7 +159,7 @@ test('compression, as the environment asks for it', async () => {
   expectStory(sink);
 });
 
-test('the service and its resource attributes come from the environment', async () => {
+test('the service name and resource attributes come from the environment', async () => {
   const [plain, named] = [await startSink(), await startSink()];
   await replayStory(plain);
   expect(plain.spans()[0]?.resource['service.name']).toBe('openclaw');
@@ -174,7 +174,7 @@ test('the service and its resource attributes come from the environment', async 
   });
 });
 
-test('a resource attribute that can not be used is said once, and takes no other with it', async () => {
+test('an unusable resource attribute is reported once, and does not affect the others', async () => {
   const sink = await startSink();
   const { status, stderr } = await replayStory(sink, {
     OTEL_RESOURCE_ATTRIBUTES: 'team=blue,token=a=hunter2',
@@ -192,7 +192,7 @@ function expectNoSecret({ stdout, stderr }: Ended): void {
   for (const secret of ['t0p-s3cret', 'k3y-of-the-house']) expect(`${stdout}${stderr}`).not.toContain(secret);
 }
 
-test('headers are sent, and are never seen in the log, also where the backend repeats them', async () => {
+test('headers are sent, and never appear in the log, even if the backend repeats them', async () => {
   const repeat = ({ headers }: { headers: object }): Answer => ({
     status: 400,
     body: JSON.stringify(headers),
@@ -214,7 +214,7 @@ test('headers are sent, and are never seen in the log, also where the backend re
   expect(JSON.stringify(ended.summary)).not.toContain('s3cret');
 });
 
-test('headers of a configuration file, too', async () => {
+test('headers of a configuration file never appear in the log', async () => {
   const sink = await startSink(({ headers }) => ({ status: 500, body: JSON.stringify(headers) }));
   const config = temporaryFile(
     'config.yaml',
@@ -227,7 +227,7 @@ test('headers of a configuration file, too', async () => {
   expectNoSecret(ended);
 });
 
-test("a token for the environment's endpoint goes to no other server", async () => {
+test("a token for the environment's endpoint is sent to no other server", async () => {
   const [own, other] = [await startSink(), await startSink()];
   const env = {
     OTEL_EXPORTER_OTLP_ENDPOINT: own.url,

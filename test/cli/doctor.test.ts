@@ -1,5 +1,6 @@
 /**
- * `doctor` on what works and on everything that may be wrong: one line each, what to do, an exit status, and no secret.
+ * `doctor` for a working set-up and for everything that may be wrong: one line per check, advice, an exit status, and no
+ * secret.
  */
 
 import { once } from 'node:events';
@@ -69,17 +70,17 @@ const WELL: GatewayScript = {
   },
 };
 
-/** With the gateway's token in the environment, and the terminal as the only destination. */
+/** Examines a gateway, with its token in the environment and the terminal as the only destination. */
 const examineGateway = (gateway: Pick<FakeGateway, 'url'>): Promise<Examined> =>
   examine(['--from', gateway.url, '--to', 'console'], { OPENCLAW_GATEWAY_TOKEN: SECRET });
 
 const working = await startFakeGateway(WELL);
 
-/** With a gateway that works. */
+/** Examines destinations, with a gateway that works. */
 const examineDestination = (to: string[], env: Record<string, string> = {}): Promise<Examined> =>
   examine(to, { OPENCLAW_GATEWAY_URL: working.url, ...env });
 
-test('all is well', async () => {
+test('doctor reports a working set-up as ok', async () => {
   const sink = await startSink();
   const data_dir = join(temporaryDirectory(), 'data');
   const args = ['--from', working.url, '--to', `clawmetry=${sink.url}`, '--data-dir', data_dir];
@@ -106,7 +107,7 @@ test('all is well', async () => {
   expect(existsSync(data_dir)).toBe(false);
 });
 
-test('for people: aligned, what to do below what is wrong, and no colour in a pipe', async () => {
+test('doctor prints for people: aligned, with the advice below each problem, and without colour in a pipe', async () => {
   const env = { HOME: temporaryDirectory(), OPENCLAW_STATE_DIR: NO_OPENCLAW };
   const ended = await runToEnd(['doctor', '--from', 'ws://127.0.0.1:1', '--to', 'console'], { env });
   expect(ended.status).toBe(1);
@@ -126,14 +127,14 @@ test('for people: aligned, what to do below what is wrong, and no colour in a pi
   ]);
 });
 
-test('a terminal without Unicode', async () => {
+test('doctor prints ASCII to a terminal without Unicode', async () => {
   const env = { HOME: temporaryDirectory(), OPENCLAW_STATE_DIR: NO_OPENCLAW, TERM: 'dumb' };
   const { stdout } = await runToEnd(['doctor', '--from', 'ws://127.0.0.1:1', '--to', 'console'], { env });
   expect(stdout).toMatch(/^\+ node /);
   expect(stdout).toMatch(/\nx gateway .*\n +-> start it/);
 });
 
-test('a gateway that refuses the token', async () => {
+test('a gateway that refuses the token is reported with where to set it', async () => {
   const gateway = await startFakeGateway({
     replies: {
       connect: refused('INVALID_REQUEST', { code: 'AUTH_TOKEN_MISMATCH' }, { message: `no ${SECRET}` }),
@@ -150,7 +151,7 @@ test('a gateway that refuses the token', async () => {
   });
 });
 
-test('a gateway that wants the bridge to be paired', async () => {
+test('a gateway that requires pairing is reported with the command that approves it', async () => {
   const gateway = await startFakeGateway({
     replies: { connect: refused('NOT_PAIRED', { code: 'PAIRING_REQUIRED', requestId: 'request-1' }) },
   });
@@ -161,11 +162,11 @@ test('a gateway that wants the bridge to be paired', async () => {
   });
 });
 
-test('a gateway that says nothing: known within 15 s', async () => {
+test('a gateway that says nothing is reported within 15 s', async () => {
   const connected_ms: number[] = [];
   const url = await startListener(() => void connected_ms.push(performance.now()));
   const { status, of } = await examineGateway({ url });
-  // From the connection on: what the program's start takes is the machine's doing.
+  // Measured from the connection on, without the time that the program takes to start.
   expect(performance.now() - connected_ms[0]!).toBeLessThan(15_000);
   expect(status).toBe(1);
   expect(of('gateway')).toMatchObject({
@@ -174,7 +175,7 @@ test('a gateway that says nothing: known within 15 s', async () => {
   });
 });
 
-test('a gateway that lists no sessions, and whose clock is wrong', async () => {
+test('a gateway that refuses to list sessions, or whose clock is wrong, is a warning', async () => {
   const gateway = await startFakeGateway({
     challenge: { nonce: 'n', ts: Date.now() - 60_000 },
     replies: {
@@ -190,7 +191,7 @@ test('a gateway that lists no sessions, and whose clock is wrong', async () => {
   });
 });
 
-test('a gateway that repeats the token where it lists no sessions', async () => {
+test('the token is not shown if the gateway repeats it while refusing to list sessions', async () => {
   const message = `not for token ${SECRET} \u001b[2J`;
   const gateway = await startFakeGateway({
     replies: { 'sessions.list': { error: { code: 'UNAVAILABLE', message, details: {} } } },
@@ -199,7 +200,7 @@ test('a gateway that repeats the token where it lists no sessions', async () => 
   expect(of('gateway sessions')).toMatchObject({ found: "can't be listed: not for token …  [2J" });
 });
 
-test('several sources: gateways are looked at, others named', async () => {
+test('several sources: gateways are examined, others only named', async () => {
   const args = [
     '--from',
     working.url,
@@ -219,7 +220,7 @@ test('several sources: gateways are looked at, others named', async () => {
 });
 
 test.each(['stdin', '127.0.0.1:18789'])(
-  'an address of a gateway that is none is a problem, as it is for run: %s',
+  'an invalid address of a gateway is a problem, and an error of run: %s',
   async (OPENCLAW_GATEWAY_URL) => {
     const found = 'OPENCLAW_GATEWAY_URL: no address of a gateway; give ws://HOST:PORT or wss://HOST:PORT';
     const { status, of } = await examine(['--to', 'console'], { OPENCLAW_GATEWAY_URL });
@@ -230,7 +231,7 @@ test.each(['stdin', '127.0.0.1:18789'])(
   },
 );
 
-test('sources of a configuration file that are wrong are a problem of the file', async () => {
+test('invalid sources in a configuration file are problems of the file', async () => {
   const path = temporaryFile('bridge.yaml', 'from: [stdin, nope, stdin]');
   const { status, checks } = await examine(['--config', path, '--to', 'console']);
   expect(status).toBe(1);
@@ -244,7 +245,7 @@ test('sources of a configuration file that are wrong are a problem of the file',
   expect(checks.filter(({ check }) => check === 'source').map(({ level }) => level)).toEqual(['ok']);
 });
 
-test('the secret of openclaw.json, and one that it only refers to', async () => {
+test('the secret of openclaw.json is used; a reference to an unset variable is a warning', async () => {
   const state = temporaryDirectory();
   const path = join(state, 'openclaw.json');
   const args = ['--from', working.url, '--to', 'console'];
@@ -259,7 +260,7 @@ test('the secret of openclaw.json, and one that it only refers to', async () => 
   });
 });
 
-test('transcripts of an OpenClaw that writes them, and one that does not', async () => {
+test('transcripts are counted if OpenClaw writes them', async () => {
   const state = temporaryDirectory();
   const sessions = join(state, 'agents', 'main', 'sessions');
   mkdirSync(join(state, 'agents', 'main', 'agent'), { recursive: true });
@@ -277,7 +278,7 @@ test('transcripts of an OpenClaw that writes them, and one that does not', async
 
 const destination = (check: Check | undefined): unknown[] => [check?.level, check?.found, check?.advice];
 
-test('a destination that is not there', async () => {
+test('a destination that is unreachable is a problem', async () => {
   const { status, of } = await examineDestination(['--to', 'collector=http://127.0.0.1:1']);
   expect(status).toBe(1);
   expect(destination(of('to collector'))).toEqual([
@@ -287,7 +288,7 @@ test('a destination that is not there', async () => {
   ]);
 });
 
-test('a destination that takes traces alone', async () => {
+test('a destination that only accepts traces is a warning', async () => {
   const sink = await startSink(({ signal }) => ({ status: signal === 'traces' ? 200 : 404 }));
   const { status, checks } = await examineDestination([
     '--to',
@@ -311,7 +312,7 @@ test('a destination that takes traces alone', async () => {
   ]);
 });
 
-test('a destination that wants a token, and one that refuses it', async () => {
+test('a destination that requires a token, and one that refuses it', async () => {
   const sink = await startSink(({ headers }) => ({
     status: headers.authorization === undefined ? 401 : 403,
     body: `not ${headers.authorization}`,
@@ -336,7 +337,7 @@ test('a destination that wants a token, and one that refuses it', async () => {
   );
 });
 
-test('a destination that refuses the token of a file: which file, and not the token', async () => {
+test('a destination that refuses a token from a file: the advice names the file, not the token', async () => {
   const sink = await startSink(({ headers }) => ({ status: 401, body: `not ${headers.authorization}` }));
   const token = temporaryFile('token', SECRET);
   const to = [{ preset: 'clawmetry', url: sink.url, bearer: { file: token } }];
@@ -347,7 +348,7 @@ test('a destination that refuses the token of a file: which file, and not the to
   );
 });
 
-test('what a destination says is shown short and without what it was given', async () => {
+test("a destination's response is shown shortened and without secrets", async () => {
   const sink = await startSink(({ headers }) => ({
     status: 400,
     body: `bad ${headers['x-key']} ${'x'.repeat(999)}`,
@@ -361,7 +362,7 @@ test('what a destination says is shown short and without what it was given', asy
   expect(found.length).toBeLessThan(400);
 });
 
-test('a destination that does not take the encoding', async () => {
+test('a destination that does not accept the encoding', async () => {
   const sink = await startSink(() => ({ status: 415 }));
   const { of } = await examineDestination(['--to', `otlp=${sink.url}`], {
     OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
@@ -374,7 +375,7 @@ test('a destination that does not take the encoding', async () => {
   ]);
 });
 
-test('a destination that takes JSON alone: the bridge will find out by itself', async () => {
+test('a destination that only accepts JSON is ok, since the bridge switches by itself', async () => {
   const sink = await startSink(({ headers }) => ({
     status: headers['content-type'] === 'application/json' ? 200 : 501,
   }));
@@ -389,7 +390,7 @@ test('a destination that takes JSON alone: the bridge will find out by itself', 
   ]);
 });
 
-test('a destination that redirects: where to', async () => {
+test('a destination that redirects is reported with the target', async () => {
   const sink = await startSink(({ path }) => ({
     status: 308,
     headers: { location: `https://backend.test${path}?key=${SECRET}` },
@@ -403,7 +404,7 @@ test('a destination that redirects: where to', async () => {
   ]);
 });
 
-test('a destination behind a proxy: one that lets it through, one that wants to know who asks, and none', async () => {
+test('a destination behind a proxy that lets it through, that requires credentials, and that is unreachable', async () => {
   const sink = await startSink();
   const port = Number(new URL(sink.url).port);
   const proxies = await Promise.all([startProxy(port), startProxy(port, 'Basic other')]);
@@ -431,7 +432,7 @@ test('a destination behind a proxy: one that lets it through, one that wants to 
   ]);
 });
 
-test('what is no OTLP backend', async () => {
+test('a server that is no OTLP backend is a problem', async () => {
   const page = await startSink(() => ({ status: 200, body: '<!doctype html>' }));
   const other = await startSink(() => ({ status: 404 }));
   const { status, of } = await examineDestination([
@@ -448,7 +449,7 @@ test('what is no OTLP backend', async () => {
   expect(of('to b')).toMatchObject({ level: 'problem', advice: 'check the URL' });
 });
 
-test('a destination that is busy is no problem, one that never answers is', async () => {
+test('a busy destination is a warning, one that never answers a problem', async () => {
   const busy = await startSink(() => ({ status: 503 }));
   const mute = await startSink(() => 'hang');
   const { of } = await examineDestination(['--to', `a:otlp=${busy.url}`, '--to', `b:otlp=${mute.url}`]);
@@ -459,7 +460,7 @@ test('a destination that is busy is no problem, one that never answers is', asyn
   });
 });
 
-test('TLS: a certificate that is not trusted, one that is, and none', async () => {
+test('TLS: an untrusted certificate, a trusted one, and a server without TLS', async () => {
   const pem = (name: string): Buffer => readFileSync(pathOf(`test/export/tls/${name}`));
   const server = createServer({ key: pem('server.key'), cert: pem('server.pem') }, (_, response) => {
     response.writeHead(200).end();
@@ -487,7 +488,7 @@ test('TLS: a certificate that is not trusted, one that is, and none', async () =
   });
 });
 
-test('a destination that can not be read', async () => {
+test('an invalid destination is a problem', async () => {
   const { status, of } = await examineDestination(['--to', `otlp=http://user:${SECRET}@localhost`]);
   expect(status).toBe(1);
   expect(of('destinations')).toMatchObject({
@@ -496,7 +497,7 @@ test('a destination that can not be read', async () => {
   });
 });
 
-test('a resource attribute that can not be used', async () => {
+test('an unusable resource attribute is a warning', async () => {
   const env = { OTEL_RESOURCE_ATTRIBUTES: `team=blue,${SECRET}` };
   const { status, of } = await examineDestination(['--to', 'console'], env);
   expect(of('resource')).toMatchObject({
@@ -506,7 +507,7 @@ test('a resource attribute that can not be used', async () => {
   expect(status).toBe(0);
 });
 
-test('a configuration file: each thing that is wrong, and the checks go on with the rest', async () => {
+test('a configuration file: each error is reported, and the other checks continue with the rest', async () => {
   const sink = await startSink();
   const content = `spede: 5\nlimits: { memory: 1 }\ngateway: { url: "${working.url}", token: ${SECRET} }\nto: ["clawmetry=${sink.url}"]\n`;
   const path = temporaryFile('bridge.yaml', content);
@@ -524,16 +525,16 @@ test('a configuration file: each thing that is wrong, and the checks go on with 
 
 test.each<[string, string, string]>([
   ['that is valid', 'drain: 5', 'is valid'],
-  ['that is no YAML', 'to: [console', 'not valid YAML'],
-  ['with a destination that is none', 'to: [kafka]', 'to: "kafka" is no preset'],
-])('a configuration file %s', async (_, content, found) => {
+  ['that is not YAML', 'to: [console', 'not valid YAML'],
+  ['with an invalid destination', 'to: [kafka]', 'to: "kafka" is no preset'],
+])('the finding for a configuration file %s', async (_, content, found) => {
   const path = temporaryFile('bridge.yaml', content);
   const { of } = await examine(['--config', path, '--from', working.url, '--to', 'console']);
   expect(of('configuration')?.found).toContain(found);
   expect(of('gateway')?.level).toBe('ok');
 });
 
-test('a configuration file that is missing', async () => {
+test('a missing configuration file is a problem', async () => {
   const { status, of } = await examine([
     '--config',
     '/nonexistent.yaml',
@@ -550,7 +551,7 @@ test('a configuration file that is missing', async () => {
   });
 });
 
-test('the data directory: one that others can read, a file in its place, and none', async () => {
+test('the data directory: readable by others, a file in its place, and none', async () => {
   const open = join(temporaryDirectory(), "the bridge's");
   mkdirSync(open);
   chmodSync(open, 0o755);
@@ -576,7 +577,7 @@ test('the data directory: one that others can read, a file in its place, and non
   });
 });
 
-test('the store: in use, of a newer format, damaged; nothing is changed by looking', async () => {
+test('the store: in use, damaged, of a newer format; examining it changes nothing', async () => {
   const data_dir = temporaryDirectory();
   const args = ['--from', working.url, '--to', 'console', '--data-dir', data_dir];
   const findings = async () => {
@@ -609,7 +610,7 @@ test('the store: in use, of a newer format, damaged; nothing is changed by looki
   expect(await findings()).toMatchObject([{ level: 'problem', found: expect.stringContaining('format 9') }]);
 });
 
-test('a usage error', async () => {
+test('an unknown option is a usage error', async () => {
   const { status, stdout } = await start(['doctor', '--strict']).ended;
   expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
 });

@@ -1,4 +1,4 @@
-/** `run` and `tail` beside a gateway: what a user sees, and what comes out at the other end. */
+/** `run` and `tail` with a gateway: what a user sees, and what the backend receives. */
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,12 +15,12 @@ import { type Sink, type Span, startSink } from './sink.js';
 
 const TOKEN = 'token-that-nobody-may-see';
 
-/** Frames of a real gateway, as it pushed them. */
+/** Frames that a real gateway pushed. */
 const recorded = readLines(fixture('rebuild/tools.ndjson'))
   .map((line) => JSON.parse(line).frame)
   .filter((frame) => frame.type === 'event');
 
-/** Rows that tell the reasoning tokens, as `sessions.get` answered them. */
+/** Rows with reasoning tokens, as `sessions.get` returned them. */
 const { sessions } = JSON.parse(readFileSync(fixture('rebuild/tools.answers.json'), 'utf8'));
 
 const startGateway = (): Promise<FakeGateway> =>
@@ -60,7 +60,7 @@ const essence = ({ trace_id, span_id, parent_span_id, name, start_ms, end_ms, st
 const byId = (spans: Span[]): object[] =>
   spans.map(essence).sort((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b)));
 
-/** Follows the gateway with `run` until the run that it tells of has been delivered. */
+/** Follows the gateway with `run` until the recorded run has been delivered. */
 async function followed(gateway: FakeGateway): Promise<Sink> {
   const sink = await startSink();
   const program = start(['run', '--no-store', '--to', `otlp=${sink.url}`], { env: environment(gateway.url) });
@@ -73,7 +73,7 @@ async function followed(gateway: FakeGateway): Promise<Sink> {
 }
 
 describe('run', () => {
-  test('follows the gateway with no more than a token, and sends what a replay of the same sends', async () => {
+  test('follows the gateway with only a token, and sends what a replay of the same recording sends', async () => {
     const gateway = await startGateway();
     const live = await followed(gateway);
     expect(gateway.calls[0]).toMatchObject({ method: 'connect', params: { auth: { token: TOKEN } } });
@@ -87,7 +87,7 @@ describe('run', () => {
     expect(live.sumOf('gen_ai.client.inference.usage.reasoning.output_tokens')).toBe(12 + 5 + 9);
   });
 
-  test('keeps open runs open for the next start, which goes on with them', async () => {
+  test('leaves open runs open, and the next start continues them', async () => {
     const gateway = await startGateway();
     const sink = await startSink();
     const data_dir = temporaryDirectory();
@@ -114,7 +114,7 @@ describe('run', () => {
 
   test.each([
     [
-      'is not there',
+      'is unreachable',
       async () => 'ws://127.0.0.1:1',
       /ws:\/\/127\.0\.0\.1:1 can't be reached: connection refused/,
     ],
@@ -154,7 +154,7 @@ describe('tail', () => {
     return lines();
   }
 
-  test('prints events that give the same spans when they are piped into run', async () => {
+  test('prints events that give the same spans when piped into run', async () => {
     const sink = await startSink();
     const lines = await tailed([], 40);
     await runToEnd(['run', '--from', 'stdin', '--to', `otlp=${sink.url}`], {
@@ -164,31 +164,31 @@ describe('tail', () => {
     expect(byId(sink.spans())).toEqual(byId(live.spans()));
   });
 
-  test('prints no content unless it is asked for', async () => {
+  test('prints no content unless asked to', async () => {
     const [plain, full] = [await tailed([], 40), await tailed(['--content'], 40)];
     expect(full.join()).toContain('hello-from-exec');
     expect(plain.join()).not.toContain('hello-from-exec');
   });
 
-  test('prints only what is asked for', async () => {
+  test('prints only the requested types', async () => {
     const lines = await tailed(['--type', 'tool.call', '--type', 'tool.error'], 9);
     const types = new Set(lines.map((line) => JSON.parse(line).type));
     expect(types).toEqual(new Set(['tool.call', 'tool.error']));
   });
 
-  test('prints what came in, for a replay', async () => {
+  test('prints the frames as received, for a replay', async () => {
     const lines = await tailed(['--raw', '--session', 'agent:main:demo-tools'], 30);
     expect(JSON.parse(lines[0] ?? '')).toMatchObject({ rx: expect.any(Number), frame: { type: 'event' } });
   });
 
-  test('says which types there are', async () => {
+  test('lists the types if one is unknown', async () => {
     const { status, stderr } = await runToEnd(['tail', '--type', 'tool.cal']);
     expect(status).toBe(2);
     expect(stderr).toContain('give one of agent.started, ');
   });
 });
 
-test('an address in the environment that is none of a gateway: named with what to give, and not repeated', async () => {
+test("an address in the environment that is no gateway's is an error that says what to give, and does not repeat it", async () => {
   const { status, stderr } = await runToEnd(['run'], {
     env: environment(`http://user:${TOKEN}@127.0.0.1:18789`),
   });
@@ -197,7 +197,7 @@ test('an address in the environment that is none of a gateway: named with what t
   expect(stderr).not.toContain(TOKEN);
 });
 
-test('an address with a password in it: refused with what to set instead, and not repeated', async () => {
+test('an address with a password is an error that says what to set instead, and does not repeat it', async () => {
   const { status, stderr } = await runToEnd(['run'], {
     env: environment(`ws://user:${TOKEN}@127.0.0.1:18789`),
   });

@@ -1,8 +1,11 @@
-/** What the program tells V8: in a process of its own, since it holds for all of one. */
+/** The V8 settings of the program, in child processes since they apply to a whole process. */
 import { execFileSync } from 'node:child_process';
 import { expect, test } from 'vitest';
 
-/** Megabytes that objects which live long took at most, beside some that do and many that hardly do. */
+/**
+ * The peak size, in megabytes, of V8's old space with some long-lived objects, some shorter-lived and many short-lived
+ * ones.
+ */
 function peakMegabytes(prelude: string): number {
   const script = `
     import { getHeapSpaceStatistics } from 'node:v8';
@@ -21,7 +24,7 @@ function peakMegabytes(prelude: string): number {
   return Number(execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' }));
 }
 
-test('the heap grows by less beside what lives in it', () => {
+test('the heap grows less around its live objects', () => {
   const heap = new URL('../../dist/commands/heap.js', import.meta.url).href;
   const small = peakMegabytes(`(await import(${JSON.stringify(heap)})).keepHeapSmall();`);
   expect(small).toBeLessThan(0.8 * peakMegabytes(''));

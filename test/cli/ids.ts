@@ -1,5 +1,6 @@
 /**
- * The published formula of the ids, written a second time from its description, so that the program is not checked by itself.
+ * The published formula of the ids, implemented a second time from its description, so that the program is not checked
+ * against itself.
  */
 import { createHash } from 'node:crypto';
 

@@ -1,4 +1,4 @@
-/** Signals that come while a command is being started. */
+/** Signals that arrive while a command is starting. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -8,7 +8,7 @@ import { temporaryDirectory, temporaryFile } from './program.js';
 import { startSink } from './sink.js';
 import { STORY_LINES } from './story.js';
 
-/** Runs a command that was told to stop before it had begun. */
+/** Runs a command that is told to stop before it begins. */
 async function runStopped(...args: string[]): Promise<{ status: number; summary: Summary }> {
   const path = join(temporaryDirectory(), 'summary.json');
   const { url } = await startSink();
@@ -17,7 +17,7 @@ async function runStopped(...args: string[]): Promise<{ status: number; summary:
   return { status, summary: JSON.parse(readFileSync(path, 'utf8')) };
 }
 
-describe('a command that is stopped before it has begun', () => {
+describe('a command that is stopped before it begins', () => {
   const file = temporaryFile('story.ndjson', STORY_LINES);
 
   test.each([
@@ -25,7 +25,7 @@ describe('a command that is stopped before it has begun', () => {
     ['run with a store', ['run', '--data-dir', temporaryDirectory(), '--from', `file:${file}`]],
     ['replay', ['replay', file]],
     ['replay --rebase-time', ['replay', file, '--rebase-time']],
-  ])('%s reads nothing, and tells its summary', async (_name, args) => {
+  ])('%s reads nothing, and writes its summary', async (_name, args) => {
     const { status, summary } = await runStopped(...args);
     expect(status).toBe(0);
     expect(summary).toMatchObject({
@@ -34,7 +34,7 @@ describe('a command that is stopped before it has begun', () => {
     });
   });
 
-  test('how to stop is told before anything is opened', async () => {
+  test('the interrupt handler is registered before anything is opened', async () => {
     const calls: string[] = [];
     await runCli(['run', '--from', 'nonsense'], { onInterrupt: () => calls.push('told') });
     expect(calls).toEqual(['told']);

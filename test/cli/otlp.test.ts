@@ -1,6 +1,6 @@
 /**
- * `run`, `tail` and `doctor` with log records that a sender exports over OTLP, and that sender beside a bridge that is killed:
- * what it was not answered it sends again.
+ * `run`, `tail` and `doctor` with log records that a sender exports over OTLP, and the same sender with a bridge that is
+ * killed: it sends again whatever was not acknowledged.
  */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
@@ -35,7 +35,7 @@ test.each([
   ['JSON', 'json', LINES],
   ['protobuf, packed', 'protobuf', LINES],
   ['objects in place of lines', 'protobuf', STORY],
-] as const)('log records, as %s', async (_, encoding, lines) => {
+] as const)('log records are accepted as %s', async (_, encoding, lines) => {
   const sink = await startSink();
   const program = start(['run', '--from', 'otlp:0', '--to', `otlp=${sink.url}`, '--summary', '-']);
   const url = await urlOf(program);
@@ -53,7 +53,7 @@ test.each([
   expectStory(sink);
 });
 
-test('log records beside another source, each with a part of the story', async () => {
+test('log records and another source each carry a part of the story', async () => {
   const sink = await startSink();
   const from = ['--from', 'otlp:0', '--from', 'listen:tcp:0'];
   const program = start(['run', ...from, '--to', `otlp=${sink.url}`, '--summary', '-']);
@@ -70,7 +70,7 @@ test('log records beside another source, each with a part of the story', async (
   expectStory(sink);
 });
 
-test('a bad line is told to its sender by its place, and its content to nobody', async () => {
+test('a bad line is reported to its sender by its place, and its content to nobody', async () => {
   const sink = await startSink();
   const program = start(['run', '--from', 'otlp:0', '--to', `otlp=${sink.url}`, '--no-store']);
   const url = await urlOf(program);
@@ -89,7 +89,7 @@ test('a bad line is told to its sender by its place, and its content to nobody',
   expect(stderr).not.toContain('hidden');
 });
 
-test('tail prints what comes, and says that it has taken it', async () => {
+test('tail prints the events, and acknowledges them', async () => {
   const program = start(['tail', '--from', 'otlp:0', '--type', 'tool.call']);
   const url = await urlOf(program);
   expect((await post(url, LINES, 'json')).status).toBe(200);
@@ -103,7 +103,7 @@ test('tail prints what comes, and says that it has taken it', async () => {
   expect(printed).toEqual(['tool.call', 'tool.call', 'tool.call']);
 });
 
-test('doctor says whether the address can be had', async () => {
+test('doctor reports whether the address can be listened on', async () => {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -134,7 +134,7 @@ async function freePort(): Promise<number> {
 
 const RETRY_MS = 20;
 
-/** Sends until it is answered, by whatever process listens there by then, or is told to give up. */
+/** Sends until some process at the address accepts the lines, or until `hasGivenUp`. */
 async function sendPatiently(url: string, lines: string[], hasGivenUp: () => boolean): Promise<boolean> {
   while (!hasGivenUp()) {
     const told = await post(url, lines, 'protobuf').catch(() => undefined);
@@ -144,13 +144,13 @@ async function sendPatiently(url: string, lines: string[], hasGivenUp: () => boo
   return false;
 }
 
-/** What a backend holds that keeps one of each; a span or record that comes again has to be the same. */
+/** The contents of a backend that removes exact copies: a repeated span or record must be identical to count once. */
 function withoutCopies(sink: Sink): Sink {
   const unique = <T>(all: T[]): T[] => [...new Map(all.map((each) => [JSON.stringify(each), each])).values()];
   return { ...sink, spans: () => unique(sink.spans()), logs: () => unique(sink.logs()) };
 }
 
-test('killed between the journal and the answer: the sender sends it again, and each event counts once', async () => {
+test("killed between the journal and the response, the sender's repetition counts once", async () => {
   const sink = await startSink();
   const port = await freePort();
   const args = [
@@ -158,7 +158,7 @@ test('killed between the journal and the answer: the sender sends it again, and 
     ...['--data-dir', temporaryDirectory()],
   ];
   const url = `http://127.0.0.1:${port}/v1/logs`;
-  // Nothing says that two of these are the same but that they are.
+  // Without event ids and sequence numbers only the content identifies a repeated event.
   const lines = STORY.map((event) => JSON.stringify({ ...event, event_id: undefined, seq: undefined }));
   let program = start(args, { env: DELTA });
   for (let at = 0; at < lines.length; at += 6) {
@@ -167,7 +167,7 @@ test('killed between the journal and the answer: the sender sends it again, and 
     const count = sink.logs().length;
     let is_over = false;
     const sending = sendPatiently(url, part, () => is_over);
-    // What it has sent on has been written down. The answer is not looked at: it may have been lost as well.
+    // What was sent on has been written to the journal. The response is ignored: it may have been lost as well.
     await sink.until(() => sink.logs().length > count);
     program.signal('SIGKILL');
     await program.ended;
@@ -183,7 +183,7 @@ test('killed between the journal and the answer: the sender sends it again, and 
   expectStory(told, sink.totalOnceOf);
 });
 
-test('killed at any moment', async () => {
+test('killed at any moment, the bridge delivers each event once', async () => {
   const sink = await startSink();
   const port = await freePort();
   const args = [

@@ -1,5 +1,5 @@
 /**
- * What is printed for people and for pipes: trees, the demonstration, and a stdout that is slow, closed or full.
+ * Output for people and for pipes: trees, the demonstration, and a stdout that is slow, closed or full.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -32,7 +32,7 @@ interface Node {
 
 const outline = ({ name, children }: Node): object => ({ [name]: children.map(outline) });
 
-test('tree --json: an array of root spans, each with those under it', async () => {
+test('tree --json: an array of root spans with their descendants', async () => {
   const { status, stdout, stderr } = await runToEnd([
     'tree',
     '--json',
@@ -67,7 +67,7 @@ test('tree --json: an array of root spans, each with those under it', async () =
   });
 });
 
-test('tree --json: what ended in an error says which', async () => {
+test('tree --json: a failed span has its error', async () => {
   const { stdout } = await runToEnd(['tree', '--json', temporaryFile('story.ndjson', STORY_LINES)]);
   const exec = (JSON.parse(stdout) as Node[])[0]?.children[1];
   expect(exec).toMatchObject({ name: 'execute_tool exec', status: 'ERROR' });
@@ -85,7 +85,7 @@ test('tree: durations, tools, tokens, reasoning tokens and errors, without colou
   expect(stdout).not.toContain('\u001b');
 });
 
-test('tree of several recordings, and of nothing', async () => {
+test('tree of several recordings, and of an empty one', async () => {
   const files = [catalog_example, temporaryFile('story.ndjson', STORY_LINES)];
   expect(JSON.parse((await runToEnd(['tree', '--json', ...files])).stdout)).toHaveLength(2);
   expect((await runToEnd(['tree', temporaryFile('empty.ndjson')])).stdout).toBe('no runs\n');
@@ -106,13 +106,16 @@ test('without arguments it plays a recording to its end, and says that it was on
 test.each([
   ['by npm, in a checkout', { npm_lifecycle_event: 'start' }, pathOf('.'), 'npm start --', ''],
   ['by itself, anywhere', {}, temporaryDirectory(), 'openclaw-otel-bridge', pathOf('.')],
-])('what it says to do next can be done where it was started %s', async (_, env, cwd, program, directory) => {
-  const { stdout } = await runToEnd([], { env: { OPENCLAW_GATEWAY_URL: 'ws://127.0.0.1:1', ...env }, cwd });
-  const recording = `${directory}examples/sub-agents.ndjson`;
-  expect(stdout).toContain(`\n  ${program} replay --rebase-time --to clawmetry ${recording}\n`);
-});
+])(
+  'the next step that it suggests works where it was started %s',
+  async (_, env, cwd, program, directory) => {
+    const { stdout } = await runToEnd([], { env: { OPENCLAW_GATEWAY_URL: 'ws://127.0.0.1:1', ...env }, cwd });
+    const recording = `${directory}examples/sub-agents.ndjson`;
+    expect(stdout).toContain(`\n  ${program} replay --rebase-time --to clawmetry ${recording}\n`);
+  },
+);
 
-test('console takes the spans, data points and log records that a backend gets, and sums them up', async () => {
+test('the console gets the spans, data points and log records that a backend gets, and sums them up', async () => {
   const sink = await startSink();
   const { status, stdout, summary } = await runForSummary(
     ['replay', catalog_example, '--to', 'console', '--to', `otlp=${sink.url}`],
@@ -128,7 +131,7 @@ test('console takes the spans, data points and log records that a backend gets, 
   expect(stdout).toContain(`\nlogs     ${logs?.produced} records: `);
 });
 
-/** Far more than a pipe holds, as a tree and as a list of problems. */
+/** Far more than a pipe's buffer, as a tree and as a list of problems. */
 const MANY = 2_000;
 
 function manyRuns(): string {
@@ -149,13 +152,13 @@ function manyRuns(): string {
 
 const manyProblems = (): string => temporaryFile('problems.ndjson', '{}\n'.repeat(MANY));
 
-test('a pipe gets all of it, however long it is', async () => {
+test('a pipe gets all of the output, however long it is', async () => {
   const { status, stdout } = await runToEnd(['tree', '--json', manyRuns()]);
   expect(status).toBe(0);
   expect(JSON.parse(stdout)).toHaveLength(MANY);
 });
 
-/** Its reader takes the first that it prints, and goes away. */
+/** Runs a command whose reader closes the pipe after the first output. */
 async function readFirst(args: string[]): Promise<Ended> {
   const { child, ended } = start([...args, '--log-level', 'error']);
   child.stdout.once('data', () => child.stdout.destroy());
@@ -171,7 +174,7 @@ test.each<[string, string[], number]>([
   ['replay --strict', ['replay', '--strict', '--to', 'console', manyProblems(), manyRuns()], 3],
   ['tail', ['tail', '--no-store', '--from', `file:${manyRuns()}`], 0],
 ])(
-  '%s | head -1: it ends with what it has found by then, and says nothing of the reader',
+  '%s | head -1 ends with the exit status so far, and does not mention the closed pipe',
   async (name, args, status) => {
     const ended = await readFirst(args);
     expect(ended.status).toBe(status);
@@ -183,13 +186,13 @@ test.each<[string, string[], number]>([
 test.each<[string, string[]]>([
   ['doctor', ['doctor', '--from', 'ws://127.0.0.1:1', '--to', 'console']],
   ['validate', ['validate', manyProblems()]],
-])('%s without a reader: what is wrong is in the exit status', async (_, args) => {
+])('%s with a closed stdout still reports problems in its exit status', async (_, args) => {
   const { child, ended } = start(args);
   child.stdout.destroy();
   expect(await ended).toMatchObject({ status: 1, stderr: '' });
 });
 
-test('replay | head -1: what goes elsewhere still gets there', async () => {
+test('replay | head -1: other destinations still get everything', async () => {
   const sink = await startSink();
   const { child, ended } = start(['replay', manyRuns(), '--to', 'console', '--to', `otlp=${sink.url}`]);
   child.stdout.once('data', () => child.stdout.destroy());
@@ -198,7 +201,7 @@ test('replay | head -1: what goes elsewhere still gets there', async () => {
   expect(sink.spans().length).toBeGreaterThan(0);
 });
 
-test('tail --raw: what came in, to the byte', async () => {
+test('tail --raw prints the input byte for byte', async () => {
   const input = Buffer.from([0x7b, 0xff, 0xfe, 0x22, 0x80, 0x7d, 0x0a, 0x7b, 0x7d, 0x0a]);
   const path = temporaryFile('raw.ndjson');
   const args = ['tail', '--raw', '--no-store', '--log-level', 'error', '--from', 'stdin'];
@@ -213,7 +216,7 @@ test('tail --raw: what came in, to the byte', async () => {
 
 const transcript = pathOf('test/fixtures/transcripts/01e9fca5-ef39-4f46-8578-475529e4dfc4.jsonl');
 
-test('tail of transcripts from their start; --raw says what is in no line', async () => {
+test('tail of transcripts from their start; --raw warns of what is in no line', async () => {
   const directory = temporaryDirectory();
   const sessions = join(directory, 'agents/main/sessions');
   mkdirSync(sessions, { recursive: true });
@@ -229,7 +232,7 @@ test('tail of transcripts from their start; --raw says what is in no line', asyn
   expect(raw.stderr).toContain('WARN: --raw of transcripts: what sessions.json says');
 });
 
-test('tail that is stopped in the middle of a line: that is no problem of the input', async () => {
+test('tail that is stopped in the middle of a line does not report it as bad input', async () => {
   const program = start(['tail', '--no-store', '--from', 'stdin']);
   program.child.stdin.write(`${STORY_LINES}{"type":`);
   await once(program.child.stdout, 'data');
@@ -239,7 +242,7 @@ test('tail that is stopped in the middle of a line: that is no problem of the in
   expect(stderr).not.toContain('WARN');
 });
 
-/** Runs it with a stdout that takes nothing, and gives what it says. */
+/** Runs a command with a full stdout, and returns its exit status and stderr. */
 async function runWithFullStdout(args: string[]): Promise<{ status: number; stderr: string }> {
   const child = spawn(process.execPath, [pathOf('dist/main.js'), ...args], {
     stdio: ['ignore', openSync('/dev/full', 'w'), 'pipe'],
@@ -258,13 +261,13 @@ async function runWithFullStdout(args: string[]): Promise<{ status: number; stde
 testIf(existsSync('/dev/full')).each([
   ['tree', ['tree', catalog_example]],
   ['tail', ['tail', '--no-store', '--log-level', 'error', '--from', `file:${catalog_example}`]],
-])('%s to a stdout that is full: exit status 1, and why', async (_, args) => {
+])('%s to a full stdout: exit status 1, and the reason', async (_, args) => {
   const { status, stderr } = await runWithFullStdout(args);
   expect(status).toBe(1);
   expect(stderr).toMatch(/^openclaw-otel-bridge: can't write to stdout: .*; check where it goes\n$/);
 });
 
-testIf(existsSync('/dev/full'))('a last line that nobody takes stops nothing that is done', async () => {
+testIf(existsSync('/dev/full'))("a summary that can't be written does not stop the work", async () => {
   const sink = await startSink();
   const args = ['replay', '--to', `otlp=${sink.url}`, '--summary', '-', catalog_example];
   const { status, stderr } = await runWithFullStdout(args);
@@ -274,7 +277,7 @@ testIf(existsSync('/dev/full'))('a last line that nobody takes stops nothing tha
 });
 
 testIf(existsSync('/dev/full')).each(['pretty', 'json'])(
-  'a log as %s that finds its disk full ends nothing',
+  'a full disk for the log in format %s ends nothing',
   async (format) => {
     const child = spawn(
       process.execPath,

@@ -1,5 +1,5 @@
 /**
- * The pace of a replay, where only its own clock matters.
+ * The pacing of a replay, as far as it depends only on its clock.
  */
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -23,7 +23,7 @@ const pace = (options: Partial<PaceOptions>) =>
     ...options,
   });
 
-test('a replay that goes on does not wait for what was played before', async () => {
+test('a resumed replay does not wait for what was played before', async () => {
   let now_ms = 1_000_000;
   const play = pace({ now: () => now_ms });
   expect(play(at(90_000))).toEqual(at(90_000));
@@ -34,7 +34,7 @@ test('a replay that goes on does not wait for what was played before', async () 
   expect(await waited).toEqual(at(95_100));
 });
 
-test('a wait that is longer than a timer can be is waited for, until a signal', async () => {
+test('a wait beyond the maximum of a timer lasts until it is over or a signal comes', async () => {
   const interrupt = new AbortController();
   const play = pace({ speed: 1, now: () => 1_000_000, signal: interrupt.signal });
   expect(play(at(90_000))).toEqual(at(90_000));
@@ -44,7 +44,7 @@ test('a wait that is longer than a timer can be is waited for, until a signal', 
   expect(await waited).toBeUndefined();
 });
 
-test('times are moved so that the recording ends when what is left of it has been played', () => {
+test('times are shifted so that the recording ends when the rest of it has been played', () => {
   const by_ms = shiftToEnd({ first_ms: 90_000, last_ms: 100_000 }, 10, 1_000_000);
   const play = pace({ by_ms, now: () => 1_000_000 });
   expect(play(at(90_000))).toEqual(at(991_000));

@@ -1,5 +1,5 @@
 /**
- * The program as a stranger starts it: `node dist/main.js`, with nothing of this environment but what a test gives it.
+ * Starts the program as a user does, `node dist/main.js`, with no environment variables except PATH and what a test sets.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,18 +20,18 @@ if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing: run "npm run build" 
 export const catalog_example = pathOf('examples/catalog.ndjson');
 export { pathOf };
 
-/** Nothing listens here. */
+/** A URL where nothing listens. */
 export const DEAD_URL = 'http://127.0.0.1:1';
 
 export interface ProgramOptions {
   env?: Record<string, string>;
-  /** What is piped into it; without it, its standard input stays open. */
+  /** What is piped into it; by default its standard input stays open. */
   input?: string | Buffer;
   cwd?: string;
 }
 
 export interface Ended {
-  /** Null where a signal ended it. */
+  /** Null if a signal ended it. */
   status: number | null;
   stdout: string;
   stderr: string;
@@ -39,15 +39,15 @@ export interface Ended {
 
 export interface Program {
   child: ChildProcessByStdio<Writable, Readable, Readable>;
-  /** What it has said so far. */
+  /** Its output so far. */
   said(): Ended;
-  /** Resolves when it has said this to stderr. */
+  /** Resolves when its stderr matches. */
   untilLogged(pattern: RegExp): Promise<void>;
   signal(name: NodeJS.Signals): void;
   ended: Promise<Ended>;
 }
 
-/** Starts it; whatever is left of it after the test is killed. */
+/** Starts the program; it is killed at the end of the test file if it still runs. */
 export const start = (args: string[], options?: ProgramOptions): Program =>
   startCommand(process.execPath, [MAIN, ...args], options);
 
@@ -61,7 +61,7 @@ function startCommand(
     env: {
       PATH: process.env.PATH,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
-      // Each has a data directory of its own.
+      // Each program has a data directory of its own.
       XDG_STATE_HOME: temporaryDirectory(),
       ...env,
     },
@@ -79,7 +79,7 @@ function startCommand(
     said.stderr += text;
     changes.tell();
   });
-  // It may end before it has read all that is piped into it, or anything.
+  // It may end before it has read its standard input.
   child.stdin.on('error', () => undefined);
   if (input !== undefined) child.stdin.end(input);
   const ended = once(child, 'close').then(([status]) => ({ ...said, status }));
@@ -92,14 +92,14 @@ function startCommand(
   };
 }
 
-/** Runs it to its end, with an empty standard input. No stack trace may ever be seen. */
+/** Runs the program to its end with an empty standard input, and checks that it prints no stack trace. */
 export async function runToEnd(args: string[], options: ProgramOptions = {}): Promise<Ended> {
   const ended = await start(args, { input: '', ...options }).ended;
   expectNoStack(ended);
   return ended;
 }
 
-/** Runs it to its end on a terminal of 100 columns without colours, and gives all that this one got. */
+/** Runs the program to its end on a terminal of 100 columns without colours, and returns what the terminal received. */
 export async function runOnTerminal(args: string[], env: Record<string, string> = {}): Promise<string> {
   const words = [process.execPath, MAIN, ...args].map((word) => `'${word}'`);
   const { ended } = startCommand(
@@ -114,7 +114,7 @@ export function expectNoStack({ stdout, stderr }: Ended): void {
   expect(`${stdout}\n${stderr}`).not.toMatch(/^ {4}at /m);
 }
 
-/** A directory that is gone after the test. */
+/** A directory that is removed at the end of the test file. */
 export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'cli-'));
   atEndOfFile(() => rmSync(directory, { recursive: true, force: true }));
@@ -128,7 +128,7 @@ export function temporaryFile(name: string, content: string | Buffer = ''): stri
   return path;
 }
 
-/** Runs it to its end and gives its summary, too. */
+/** Runs the program to its end, and also returns its summary. */
 export async function runForSummary(
   args: string[],
   options: ProgramOptions = {},

@@ -1,6 +1,5 @@
 /**
- * How a destination is reached, from outside: tokens, proxies, redirects, and a backend that takes another encoding than it is
- * first sent.
+ * How the program reaches a destination: tokens, proxies, redirects, and a backend that does not accept the first encoding.
  */
 import { once } from 'node:events';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -31,7 +30,7 @@ const INPUT = 'gen_ai.client.inference.usage.input_tokens';
 
 const isProtobuf = ({ headers }: SinkRequest): boolean =>
   headers['content-type'] === 'application/x-protobuf';
-/** As a ClawMetry without its extra. */
+/** Like a ClawMetry without its protobuf extra. */
 const jsonOnly = (request: SinkRequest) =>
   isProtobuf(request) ? { status: 501, body: { error: 'no protobuf here' } } : OK;
 
@@ -41,7 +40,7 @@ const configFile = (settings: object): string =>
 const untilTold = (sink: Sink): Promise<void> =>
   sink.until(() => sink.spans().length === STORY_SPANS && sink.logs().length === STORY_LOGS);
 
-test('a backend that takes no protobuf gets all of it in JSON; it is said once', async () => {
+test('a backend that does not accept protobuf gets everything in JSON; the log says so once', async () => {
   const sink = await startSink(jsonOnly);
   const { status, stderr } = await runForSummary(['replay', catalog_example, '--to', `otlp=${sink.url}`], {
     env: PROTOBUF,
@@ -52,11 +51,11 @@ test('a backend that takes no protobuf gets all of it in JSON; it is said once',
   for (const signal of ['traces', 'metrics', 'logs'] as const)
     expect(sink.of(signal).filter(isProtobuf)).toHaveLength(1);
   expect(sink.spans()).toHaveLength(8);
-  // 192, 40 and 64.
+  // 192 + 40 + 64.
   expect(sink.totalOf(REASONING)).toBe(296);
 });
 
-test('what was on the disk for it, too, and once, whatever was killed before', async () => {
+test('a backend that does not accept protobuf also gets stored data in JSON, and once, whatever was killed before', async () => {
   const directory = temporaryDirectory();
   const run = (url: string, ...more: string[]): string[] => [
     'run',
@@ -70,7 +69,7 @@ test('what was on the disk for it, too, and once, whatever was killed before', a
   ];
   const first = await runForSummary(run(DEAD_URL, '--drain', '0'), { input: STORY_LINES, env: PROTOBUF });
   expect(first.summary.destinations.otlp?.metrics?.pending).toBeGreaterThan(0);
-  // It says that it takes no protobuf, and then nothing more until the bridge is gone.
+  // It refuses protobuf, and never answers the requests in JSON.
   const hanging = await startSink((request) => (isProtobuf(request) ? jsonOnly(request) : 'hang'));
   const killed = start(run(hanging.url), { env: PROTOBUF });
   await hanging.until(() => hanging.requests.filter((request) => !isProtobuf(request)).length === 3);
@@ -82,7 +81,7 @@ test('what was on the disk for it, too, and once, whatever was killed before', a
   expectStory(sink, sink.totalOf);
   expect(sink.spans()).toHaveLength(STORY_SPANS);
   expect(sink.logs()).toHaveLength(STORY_LOGS);
-  // What was sent in vain is what is sent again.
+  // What is sent again equals what was sent in vain.
   for (const signal of ['traces', 'metrics'] as const) {
     const [in_vain] = hanging.of(signal).filter((request) => !isProtobuf(request));
     const sent = sink.of(signal).filter(({ taken }) => taken);
@@ -90,7 +89,7 @@ test('what was on the disk for it, too, and once, whatever was killed before', a
   }
 });
 
-test('a refused token: which one to give, and after that what was refused is sent again', async () => {
+test('a refused token: the log says which one to give, and then the refused data can be resent', async () => {
   const directory = temporaryDirectory();
   const sink = await startSink(({ headers }) =>
     headers.authorization === `Bearer ${SECRET}` ? OK : { status: 401, body: 'who are you?' },
@@ -107,7 +106,7 @@ test('a refused token: which one to give, and after that what was refused is sen
     /give it its token: "bearer: \{env: NAME\}".*"dead-letters resend" sends it/,
   );
   const with_token = ['--config', configFile({ url: sink.url, bearer: { env: 'MY_TOKEN' } })];
-  // In another encoding than was thought of when it was refused.
+  // In another encoding than the one that was refused.
   const resent = await runToEnd(['dead-letters', 'resend', ...with_token, ...at], {
     env: { MY_TOKEN: SECRET },
   });
@@ -116,7 +115,7 @@ test('a refused token: which one to give, and after that what was refused is sen
   expect(`${refused.stderr}${resent.stderr}${resent.stdout}`).not.toContain('hunter2');
 });
 
-test('a metrics request that was refused is shown as what was collected', async () => {
+test('the dead letter of a metrics request is shown as the collected metrics', async () => {
   const directory = temporaryDirectory();
   const refusing = await startSink(({ signal }) => (signal === 'metrics' ? { status: 400 } : OK));
   const at = ['--data-dir', directory];
@@ -160,19 +159,15 @@ test('a token in a file is renewed while the bridge runs, and nothing is refused
 });
 
 test.each([
-  [
-    'a variable that is not set',
-    { env: 'NO_SUCH_TOKEN' },
-    'the environment variable NO_SUCH_TOKEN is not set',
-  ],
-  ['a file that is not there', { file: '/no/such/token' }, "the file /no/such/token can't be read"],
+  ['an unset variable', { env: 'NO_SUCH_TOKEN' }, 'the environment variable NO_SUCH_TOKEN is not set'],
+  ['a missing file', { file: '/no/such/token' }, "the file /no/such/token can't be read"],
 ])('a token in %s is a configuration error', async (_, bearer, expected) => {
   const { status, stderr } = await runToEnd(['replay', catalog_example, '--config', configFile({ bearer })]);
   expect(status).toBe(2);
   expect(stderr).toContain(expected);
 });
 
-test('a proxy from the environment, for what is not on this machine', async () => {
+test('a proxy from the environment is used, except for this machine and NO_PROXY', async () => {
   const sink = await startSink();
   const proxy = await startProxy(Number(new URL(sink.url).port));
   atEndOfFile(() => proxy.server.close());
@@ -219,7 +214,7 @@ test('TLS through a proxy, with a private authority and a client certificate', a
   expect(sink.spans()).toHaveLength(8);
 });
 
-/** TLS that lets in who has a certificate of the authority, and hands what it gets on to the sink. Gives its port. */
+/** A TLS server that requests a certificate of the private authority and forwards to the sink. Returns its port. */
 async function startTlsBefore(sink: Sink, onClient: (name: string) => void): Promise<number> {
   const pem = (name: string) => readFileSync(pathOf(`test/export/tls/${name}`));
   const server = createServer(
@@ -246,7 +241,7 @@ async function startTlsBefore(sink: Sink, onClient: (name: string) => void): Pro
   return (server.address() as AddressInfo).port;
 }
 
-test('a redirect is not followed: it is said where it points', async () => {
+test('a redirect is not followed; the log says where it points', async () => {
   const elsewhere = await startSink();
   const location = `${elsewhere.url.replace('//', `//me:${SECRET}@`)}/v1/traces?key=${SECRET}`;
   const sink = await startSink(({ signal }) =>
@@ -260,7 +255,7 @@ test('a redirect is not followed: it is said where it points', async () => {
   expect(stderr).not.toContain('hunter2');
 });
 
-test('the old names, for a destination that wants them, beside one that does not', async () => {
+test('one destination gets the old names, beside another with the current ones', async () => {
   const [old, current] = await Promise.all([startSink(), startSink()]);
   const config = temporaryFile(
     'bridge.yaml',

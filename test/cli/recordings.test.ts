@@ -1,6 +1,6 @@
 /**
- * `replay` of every recording that there is: all of it arrives, under ids that anybody can compute from the published formula,
- * and a second time it is nothing new.
+ * `replay` of every recording: all of it arrives, under ids that follow from the published formula, and replaying it a
+ * second time adds nothing.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'vitest';
@@ -19,7 +19,7 @@ interface Recording {
   files: string[];
 }
 
-/** Transcripts are a file per session, so that those of one request belong together. */
+/** Transcripts are one file per session, so all of them are replayed together. */
 const RECORDINGS: Recording[] = [
   ...['examples', 'test/fixtures/gateway', 'test/fixtures/gateway/2026.4.29']
     .flatMap(recordingsIn)
@@ -27,7 +27,7 @@ const RECORDINGS: Recording[] = [
   { name: 'test/fixtures/transcripts', files: recordingsIn('test/fixtures/transcripts') },
 ];
 
-/** All texts in a recording: whatever names a model call is among them. */
+/** All strings in a recording: the id of each model call is one of them. */
 function textsIn(files: string[]): Set<string> {
   const texts = new Set<string>();
   const look = (value: unknown): void => {
@@ -79,7 +79,7 @@ const identities = (sink: Sink): string[] =>
     .map(({ trace_id, span_id, parent_span_id, name }) => [trace_id, span_id, parent_span_id, name].join(' '))
     .sort();
 
-test.each(RECORDINGS)('$name', async ({ files }) => {
+test.each(RECORDINGS)('$name arrives completely, with the published ids', async ({ files }) => {
   const sink = await startSink();
   const { status, stdout, summary } = await runForSummary(['replay', ...files, '--to', `otlp=${sink.url}`]);
   expect(status).toBe(0);
@@ -99,7 +99,7 @@ test.each(RECORDINGS)('$name', async ({ files }) => {
 });
 
 test.each(RECORDINGS.filter(({ name }) => /sub-agents|catalog|transcripts/.test(name)))(
-  '$name, once, and twice in one go: the same spans',
+  '$name gives the same spans if it is replayed twice in one command',
   async ({ files }) => {
     const [once, twice] = [await startSink(), await startSink()];
     await runForSummary(['replay', ...files, '--to', `otlp=${once.url}`]);

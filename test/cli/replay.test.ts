@@ -1,5 +1,5 @@
 /**
- * The options of `replay`: its time, its destinations, and what it says at the end.
+ * The options of `replay`: its times, its destinations, and its final report.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ import { expectStory, STORY, STORY_LINES, STORY_SPANS } from './story.js';
 
 const byId = (spans: Span[]): Map<string, Span> => new Map(spans.map((span) => [span.span_id, span]));
 
-test('--rebase-time: the recording ends now, and nothing lasts longer or shorter', async () => {
+test('--rebase-time: the recording ends now, and all durations stay the same', async () => {
   const [plain, rebased] = [await startSink(), await startSink()];
   await runToEnd(['replay', catalog_example, '--to', `otlp=${plain.url}`]);
   const before_ms = Date.now();
@@ -37,7 +37,7 @@ test('--rebase-time: the recording ends now, and nothing lasts longer or shorter
   }
 });
 
-test('--speed keeps the pace: what is 4.75 s apart is 0.95 s apart at five times the speed', async () => {
+test('--speed sets the pace: a gap of 4.75 s takes 0.95 s at five times the speed', async () => {
   const sink = await startSink();
   const started_ms = Date.now();
   const { status } = await runToEnd(['replay', catalog_example, '--speed', '5', '--to', `otlp=${sink.url}`]);
@@ -45,7 +45,7 @@ test('--speed keeps the pace: what is 4.75 s apart is 0.95 s apart at five times
   expect((sink.of('traces').at(-1)?.received_ms ?? 0) - started_ms).toBeGreaterThan(950);
 });
 
-test('--speed with --rebase-time: it ends when its last event is played', async () => {
+test('--speed with --rebase-time: the shifted times end when the last event is played', async () => {
   const sink = await startSink();
   await runToEnd(['replay', catalog_example, '--speed', '20', '--rebase-time', '--to', `otlp=${sink.url}`]);
   const last_ms = Math.max(...sink.spans().map((span) => span.end_ms));
@@ -54,7 +54,7 @@ test('--speed with --rebase-time: it ends when its last event is played', async 
   expect(received_ms).toBeLessThan(last_ms + 5_000);
 });
 
-test('--rebase-time of a replay that is killed and gone on with: all times are moved by the same', async () => {
+test('--rebase-time shifts all times equally when a killed replay is resumed', async () => {
   const [plain, rebased] = [await startSink(), await startSink()];
   const path = temporaryFile('story.ndjson', STORY_LINES);
   await runToEnd(['replay', path, '--to', `otlp=${plain.url}`]);
@@ -73,7 +73,7 @@ test('--rebase-time of a replay that is killed and gone on with: all times are m
     .map(({ span_id, start_ms }) => Math.round(start_ms - (began.get(span_id)?.start_ms ?? 0)));
   expect(new Set(byId(rebased.spans()).keys())).toEqual(new Set(began.keys()));
   expect(new Set(shifts).size).toBe(1);
-  // What is not gone on with ends now.
+  // A replay that is not resumed ends now.
   const before_ms = Date.now();
   const last_ms = async (): Promise<number> => {
     await runToEnd([...args, ...at]);
@@ -82,7 +82,7 @@ test('--rebase-time of a replay that is killed and gone on with: all times are m
   expect(await last_ms()).toBeGreaterThanOrEqual(before_ms);
 });
 
-test('what a bound has left out is in the summary and in its line, by the name of the bound, and in status', async () => {
+test("data left out because of a limit is counted under the limit's name in the summary, the log and the status", async () => {
   const sink = await startSink();
   const tell = (type: string, ts: number, fields = {}) =>
     JSON.stringify({ type, ts, session_key: 'agent:main:s', run_id: 'r', ...fields });
@@ -111,7 +111,7 @@ test('what a bound has left out is in the summary and in its line, by the name o
   expect(told.stdout).toContain('1 opened · 1 ended · 0 open · 72 given up: 72 span_events');
 });
 
-test('a signal ends a slow replay: what was read is sent, what was not is not wanted', async () => {
+test('a signal ends a slow replay: what was read is sent, the rest is not read', async () => {
   const sink = await startSink();
   const program = start([
     'replay',
@@ -132,7 +132,7 @@ test('a signal ends a slow replay: what was read is sent, what was not is not wa
   expect(destinations.otlp.traces).toMatchObject({ produced: sink.spans().length, pending: 0 });
 });
 
-test('--deadline with a dead destination: exit status 3, everything pending, and it is said where and why', async () => {
+test('--deadline with an unreachable destination: exit status 3, everything pending, and a log line with where and why', async () => {
   const started_ms = performance.now();
   const { status, stderr, summary } = await runForSummary([
     ...[
@@ -158,7 +158,7 @@ test('--deadline with a dead destination: exit status 3, everything pending, and
   );
 });
 
-test('a dead destination takes nothing from the other one', async () => {
+test('an unreachable destination does not affect another one', async () => {
   const sink = await startSink();
   const { status, summary } = await runForSummary([
     ...['replay', temporaryFile('story.ndjson', STORY_LINES), '--deadline', '0.3'],
@@ -170,7 +170,7 @@ test('a dead destination takes nothing from the other one', async () => {
   expect(summary.destinations.dead?.traces).toMatchObject({ delivered: 0, pending: STORY_SPANS });
 });
 
-test('--strict: bad lines alone make the exit status 3, else 0', async () => {
+test('--strict: bad lines make the exit status 3, otherwise 0', async () => {
   const sink = await startSink();
   const path = temporaryFile('story.ndjson', `${STORY_LINES}{"type":`);
   const to = ['--to', `otlp=${sink.url}`];
@@ -178,7 +178,7 @@ test('--strict: bad lines alone make the exit status 3, else 0', async () => {
   expect((await runToEnd(['replay', path, ...to, '--strict'])).status).toBe(3);
 });
 
-test('--summary -: the summary alone on stdout, as one line of JSON', async () => {
+test('--summary - prints only the summary to stdout, as one line of JSON', async () => {
   const sink = await startSink();
   const { stdout } = await runToEnd([
     'replay',
@@ -196,21 +196,24 @@ test('--summary -: the summary alone on stdout, as one line of JSON', async () =
 test.each([
   ['a directory', '', () => 'it is a directory'],
   ['in no directory', 'none/summary.json', (directory: string) => `${directory}/none: it does not exist`],
-])('--summary that can not be written (%s) is said before anything is sent', async (_, name, reasonIn) => {
-  const sink = await startSink();
-  const directory = temporaryDirectory();
-  const path = join(directory, name);
-  const { status, stderr } = await runToEnd([
-    ...['replay', catalog_example, '--to', `otlp=${sink.url}`, '--summary', path],
-  ]);
-  expect(status).toBe(1);
-  expect(stderr).toContain(
-    `can't write the summary to ${path}: ${reasonIn(directory)}; give a file that this user can write`,
-  );
-  expect(sink.requests).toEqual([]);
-});
+])(
+  "a --summary file that can't be written (%s) is reported before anything is sent",
+  async (_, name, reasonIn) => {
+    const sink = await startSink();
+    const directory = temporaryDirectory();
+    const path = join(directory, name);
+    const { status, stderr } = await runToEnd([
+      ...['replay', catalog_example, '--to', `otlp=${sink.url}`, '--summary', path],
+    ]);
+    expect(status).toBe(1);
+    expect(stderr).toContain(
+      `can't write the summary to ${path}: ${reasonIn(directory)}; give a file that this user can write`,
+    );
+    expect(sink.requests).toEqual([]);
+  },
+);
 
-test('several recordings, one of which is missing: nothing is sent, nothing is written', async () => {
+test('if one of several recordings is missing, nothing is sent or written', async () => {
   const sink = await startSink();
   const summary = join(temporaryDirectory(), 'summary.json');
   const { status, stderr } = await runToEnd([
@@ -224,7 +227,7 @@ test('several recordings, one of which is missing: nothing is sent, nothing is w
   expect(existsSync(summary)).toBe(false);
 });
 
-test('without --to the endpoint of the environment is taken, and that is said', async () => {
+test('without --to the endpoint from the environment is used, and the log says so', async () => {
   const sink = await startSink();
   const env = { OTEL_EXPORTER_OTLP_ENDPOINT: `${sink.url}/` };
   const { status, stderr, summary } = await runForSummary(['replay', catalog_example], { env });
@@ -236,7 +239,7 @@ test('without --to the endpoint of the environment is taken, and that is said', 
   );
 });
 
-test("a signal's own endpoint is used as it is", async () => {
+test("a signal's own endpoint is used unchanged", async () => {
   const sink = await startSink();
   const env = {
     OTEL_EXPORTER_OTLP_ENDPOINT: DEAD_URL,
@@ -250,7 +253,7 @@ test("a signal's own endpoint is used as it is", async () => {
   );
 });
 
-test('the option goes before the environment, and a URL may have a path', async () => {
+test('--to overrides the environment, and its URL may have a path', async () => {
   const sink = await startSink();
   const env = { OTEL_EXPORTER_OTLP_ENDPOINT: DEAD_URL };
   const { status } = await runToEnd(['replay', catalog_example, '--to', `collector=${sink.url}/base/`], {
@@ -262,7 +265,7 @@ test('the option goes before the environment, and a URL may have a path', async 
   );
 });
 
-test('names: NAME:PRESET is the key in the summary, and those without one are told apart by numbers', async () => {
+test('NAME:PRESET names a destination in the summary; unnamed ones are numbered', async () => {
   const sink = await startSink();
   const { summary } = await runForSummary([
     ...['replay', catalog_example],
@@ -271,7 +274,7 @@ test('names: NAME:PRESET is the key in the summary, and those without one are to
   expect(Object.keys(summary.destinations)).toEqual(['lab', 'otlp', 'otlp-2']);
 });
 
-test('what each preset sends', async () => {
+test('each preset sends its signals', async () => {
   const presets = ['jaeger', 'prometheus', 'grafana', 'clawmetry'] as const;
   const sinks = await Promise.all(presets.map(() => startSink()));
   const path = temporaryFile('story.ndjson', STORY_LINES);
@@ -287,7 +290,7 @@ test('what each preset sends', async () => {
   expect(Object.keys(summary.destinations.prometheus ?? {})).toEqual(['metrics']);
   expect(signalsOf(grafana)).toEqual(['logs', 'metrics', 'traces']);
   expect(signalsOf(clawmetry)).toEqual(['logs', 'metrics', 'traces']);
-  // Only ClawMetry gets spans that are still open; it shows logs of tool calls and their ends alone.
+  // Only ClawMetry gets open spans; of logs it gets only tool calls and results.
   expect(grafana?.spans().filter(({ end_ms }) => end_ms === 0)).toEqual([]);
   expect(clawmetry?.spans().some(({ end_ms }) => end_ms === 0)).toBe(true);
   expect(clawmetry?.spans().filter(({ end_ms }) => end_ms > 0)).toHaveLength(STORY_SPANS);
@@ -299,7 +302,7 @@ test('what each preset sends', async () => {
   ).toEqual(['exec', 'exec', 'read', 'read', 'sessions_spawn', 'sessions_spawn']);
 });
 
-test('--content: inputs, outputs and reasoning text are recorded', async () => {
+test('--content records inputs, outputs and reasoning text', async () => {
   const sink = await startSink();
   await runToEnd([
     'replay',
@@ -313,7 +316,7 @@ test('--content: inputs, outputs and reasoning text are recorded', async () => {
   expect(exec?.attributes['gen_ai.tool.call.result']).toContain('hidden');
 });
 
-test('a configuration file has a key for each option; the command line goes before it', async () => {
+test('a configuration file has a key for each option, and the command line overrules it', async () => {
   const [file, option] = [await startSink(), await startSink()];
   const config = temporaryFile(
     'config.yaml',
@@ -332,7 +335,7 @@ test('a configuration file has a key for each option; the command line goes befo
   expect(option.logs()).toHaveLength(STORY.length - 1);
 });
 
-test('--log-format json: each line is an object, and options may stand anywhere', async () => {
+test('--log-format json prints one object per line, and options may precede the command', async () => {
   const sink = await startSink();
   const { stderr } = await runToEnd([
     '--log-format',

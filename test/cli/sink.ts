@@ -1,6 +1,6 @@
 /**
- * A backend that takes OTLP over HTTP and says to each request what a test has scripted: it accepts, refuses, takes a part,
- * hangs or breaks the connection. It reads JSON only; what comes in another form is kept as bytes.
+ * A backend that receives OTLP over HTTP and gives the scripted response to each request: it accepts, refuses, accepts a
+ * part, hangs or breaks the connection. It parses only JSON; other bodies are stored as bytes.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -10,7 +10,7 @@ import { atEndOfFile } from './concurrent.js';
 
 export type Signal = 'traces' | 'metrics' | 'logs';
 
-/** What the sink says to a request; a hanging request is never answered. */
+/** The response to a request; one that hangs is never answered. */
 export type Answer =
   | { status: number; headers?: Record<string, string>; body?: object | string }
   | 'hang'
@@ -23,7 +23,7 @@ export interface SinkRequest {
   bytes: Buffer;
   /** Epoch milliseconds. */
   received_ms: number;
-  /** Whether it was taken. */
+  /** Whether the response was a 200. */
   taken: boolean;
 }
 
@@ -59,22 +59,22 @@ export interface Sink {
   /** All requests so far, in the order of their arrival. */
   requests: SinkRequest[];
   of(signal: Signal): SinkRequest[];
-  /** What was taken. */
+  /** The spans and, below, log records of accepted requests. */
   spans(): Span[];
   logs(): Log[];
-  /** The value of a counter over all its attribute sets, from the last request: cumulative temporality. */
+  /** The value of a counter over all its attribute sets in the last request, for cumulative temporality. */
   sumOf(instrument: string): number;
-  /** The same from all requests together: delta temporality. */
+  /** The same summed over all requests, for delta temporality. */
   totalOf(instrument: string): number;
-  /** The same as a backend has it that knows a request which is repeated: it is the same to the byte. */
+  /** The same for a backend that recognises a repeated request by its identical bytes. */
   totalOnceOf(instrument: string): number;
-  /** Resolves when this holds; it is looked at after each request. */
+  /** Resolves when `isSo` returns true; it is checked after each request. */
   until(isSo: () => boolean): Promise<void>;
 }
 
 export const OK: Answer = { status: 200, body: {} };
 
-/** Answers the requests of one signal in turn, and accepts what comes after them and all else. */
+/** Gives these responses to the requests of one signal in turn, and accepts all others. */
 export function inTurn(signal: Signal, ...answers: Answer[]): (request: SinkRequest) => Answer {
   const left = [...answers];
   return (request) => (request.signal === signal ? (left.shift() ?? OK) : OK);
@@ -154,7 +154,7 @@ function say(answer: Exclude<Answer, 'hang' | 'reset'>, response: ServerResponse
   response.end(text);
 }
 
-/** Listens on a free port of the loopback interface until the test is over. */
+/** Listens on a free port of the loopback interface until the end of the test file. */
 export async function startSink(answer: (request: SinkRequest) => Answer = () => OK): Promise<Sink> {
   const requests: SinkRequest[] = [];
   const changes = createChanges();

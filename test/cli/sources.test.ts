@@ -1,5 +1,5 @@
 /**
- * `run` and `replay` from every kind of source, by a story that has all types of the catalog; and how `run` ends.
+ * `run` and `replay` from every kind of source, with a story that has all event types; and how `run` ends.
  */
 import { once } from 'node:events';
 import {
@@ -38,7 +38,7 @@ const untilTold = (sink: Sink): Promise<void> =>
 const startRun = (from: string, sink: Sink, ...more: string[]): Program =>
   start(['run', '--from', from, '--to', `otlp=${sink.url}`, '--summary', '-', ...more]);
 
-/** Ends it with a signal; it must drain, say its summary, and have nothing left. */
+/** Ends the program with a signal, expects it to drain, and returns its summary. */
 async function stop(program: Program): Promise<Summary> {
   program.signal('SIGTERM');
   const ended = await program.ended;
@@ -65,7 +65,7 @@ async function accept(server: Server): Promise<Socket> {
   return socket;
 }
 
-test('a file', async () => {
+test('replay delivers a file', async () => {
   const sink = await startSink();
   const { status, summary } = await runForSummary([
     'replay',
@@ -83,7 +83,7 @@ test('a file', async () => {
   });
 });
 
-test('a pipe, cut anywhere; its end is the end of the program', async () => {
+test('run reads a pipe, cut anywhere, and ends when the pipe ends', async () => {
   const sink = await startSink();
   const program = startRun('stdin', sink);
   program.child.stdin.write(STORY_LINES.slice(0, HALF));
@@ -95,7 +95,7 @@ test('a pipe, cut anywhere; its end is the end of the program', async () => {
   expectStory(sink);
 });
 
-test('a pipe that stays open until the signal', async () => {
+test('run reads a pipe that stays open until a signal', async () => {
   const sink = await startSink();
   const program = startRun('stdin', sink);
   program.child.stdin.write(STORY_LINES);
@@ -105,7 +105,7 @@ test('a pipe that stays open until the signal', async () => {
   expectStory(sink);
 });
 
-test('transcripts: what comes after the start, unless all of it is asked for', async () => {
+test('transcripts: events after the start are sent, or all with --from-start', async () => {
   const root = temporaryDirectory();
   const sessions = join(root, 'agents', 'main', 'sessions');
   mkdirSync(sessions, { recursive: true });
@@ -132,7 +132,7 @@ test('transcripts: what comes after the start, unless all of it is asked for', a
   expect(summaries[0]?.source).toMatchObject({ rejected: {}, ignored: { 'entry.before_start': 2 } });
 });
 
-test('a Unix socket: it waits for the server, and comes back when the server ends the connection', async () => {
+test('a Unix socket: waits for the server, and reconnects when the server ends the connection', async () => {
   const sink = await startSink();
   const path = join(temporaryDirectory(), 'agent.sock');
   const program = startRun(`unix:${path}`, sink);
@@ -149,7 +149,7 @@ test('a Unix socket: it waits for the server, and comes back when the server end
   expectStory(sink);
 });
 
-test('a TCP socket that is reset: what came before it is kept', async () => {
+test('a TCP socket that is reset: the lines before the reset are delivered', async () => {
   const sink = await startSink();
   const server = await listenForBridge({ port: 0, host: '127.0.0.1' });
   const { port } = server.address() as AddressInfo;
@@ -165,7 +165,7 @@ test('a TCP socket that is reset: what came before it is kept', async () => {
   expectStory(sink);
 });
 
-test('a listening Unix socket: its owner alone may write to it, and it is gone at the end', async () => {
+test('a listening Unix socket: only its owner may write to it, and it is removed at the end', async () => {
   const sink = await startSink();
   const path = join(temporaryDirectory(), 'bridge.sock');
   const program = startRun(`listen:unix:${path}`, sink);
@@ -178,7 +178,7 @@ test('a listening Unix socket: its owner alone may write to it, and it is gone a
   expect(existsSync(path)).toBe(false);
 });
 
-test('a listening TCP socket, two producers at once: the bad one harms the other in nothing', async () => {
+test('a listening TCP socket with two producers: bad lines of one do not affect the other', async () => {
   const sink = await startSink();
   const program = startRun('listen:tcp:127.0.0.1:0', sink);
   await program.untilLogged(/takes connections/);
@@ -208,7 +208,7 @@ test('a followed file: missing at first, then written to, rotated and truncated'
   renameSync(path, `${path}.1`);
   appendFileSync(`${path}.1`, lines.slice(8, 10).join(''));
   writeFileSync(path, lines.slice(10, 14).join(''));
-  // One log record less than lines: the partial output has none.
+  // One log record fewer than lines: the partial output has none.
   await sink.until(() => sink.logs().length === 13);
   writeFileSync(path, '');
   appendFileSync(path, lines.slice(14).join(''));
@@ -218,12 +218,12 @@ test('a followed file: missing at first, then written to, rotated and truncated'
   expectStory(sink);
 });
 
-/** Files of the kernel that can be opened, but not read; the second one says that there is something to read. */
+/** Kernel files that can be opened but not read; the second one claims to have content. */
 const UNREADABLE = '/proc/self/mem';
 const UNREADABLE_WITH_SIZE = '/sys/class/net/lo/speed';
 
 testIf(existsSync(UNREADABLE))(
-  'a recording that can not be read on: what came before it is sent',
+  'a recording that fails while being read: what was read before is sent',
   async () => {
     const sink = await startSink();
     const path = temporaryFile('story.ndjson', STORY_LINES);
@@ -234,7 +234,7 @@ testIf(existsSync(UNREADABLE))(
   },
 );
 
-testIf(existsSync(UNREADABLE_WITH_SIZE))('a source that fails takes nothing from the others', async () => {
+testIf(existsSync(UNREADABLE_WITH_SIZE))('a source that fails does not affect the others', async () => {
   const sink = await startSink();
   const program = startRun('stdin', sink, '--from', `file:${UNREADABLE_WITH_SIZE}`);
   await program.untilLogged(/ERROR: can't read on in \/sys\/class\/net\/lo\/speed: /);
@@ -245,7 +245,7 @@ testIf(existsSync(UNREADABLE_WITH_SIZE))('a source that fails takes nothing from
   expectStory(sink);
 });
 
-test('without a store what is still open at the signal is closed as "shutdown", and that is no failure', async () => {
+test('without a store, open runs are closed as "shutdown" at the signal, and that is no failure', async () => {
   const sink = await startSink();
   const program = startRun('stdin', sink, '--no-store');
   program.child.stdin.write(STORY_LINES.split('\n').slice(0, 8).join('\n').concat('\n'));
@@ -259,7 +259,7 @@ test('without a store what is still open at the signal is closed as "shutdown", 
   ]);
 });
 
-test('a first signal drains for as long as it may; what is left is told as pending, exit status 3', async () => {
+test('a first signal drains up to the limit; the rest is reported as pending, with exit status 3', async () => {
   const sink = await startSink(() => 'hang');
   const program = startRun('stdin', sink, '--drain', '0.2');
   program.child.stdin.write(STORY_LINES);
@@ -273,7 +273,7 @@ test('a first signal drains for as long as it may; what is left is told as pendi
   expect(summary.destinations.otlp?.traces).toMatchObject({ delivered: 0, pending: STORY_SPANS });
 });
 
-test('a second signal ends it within a second, and what is left is told as pending', async () => {
+test('a second signal ends it within a second, and the rest is reported as pending', async () => {
   const sink = await startSink(() => 'hang');
   const program = startRun('stdin', sink);
   program.child.stdin.write(STORY_LINES);
@@ -288,12 +288,12 @@ test('a second signal ends it within a second, and what is left is told as pendi
   expectNoStack(ended);
   const summary: Summary = JSON.parse(ended.stdout);
   expectLaw(summary);
-  // What is given out at an end is not among them.
+  // Spans that are emitted only at the end are not among them.
   expect(summary.destinations.otlp?.traces?.pending).toBeGreaterThan(0);
   expect(summary.destinations.otlp?.traces?.delivered).toBe(0);
 });
 
-test('a source that can not be opened: exit status 1, and those that could leave nothing behind', async () => {
+test("a source that can't be opened: exit status 1, and the other sources clean up", async () => {
   const directory = temporaryDirectory();
   const path = join(directory, 'bridge.sock');
   const { status, stderr } = await runToEnd([
@@ -307,7 +307,7 @@ test('a source that can not be opened: exit status 1, and those that could leave
   expect(existsSync(path)).toBe(false);
 });
 
-test('an address that is taken is named, with what to do', async () => {
+test('an address that is in use is named, with what to do', async () => {
   const server = await listenForBridge({ port: 0, host: '127.0.0.1' });
   const { port } = server.address() as AddressInfo;
   const { status, stderr } = await runToEnd([

@@ -1,4 +1,4 @@
-/** What `status` says of sources, and `status --check`, by which whoever looks after a bridge sees whether it is at work. */
+/** The sources in `status`, and `status --check`, which a supervisor uses to see whether a bridge is working. */
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
 import { LEDGER, type Ledger } from '../../src/keep/ledger.js';
@@ -8,12 +8,12 @@ import { DEAD_URL, type Ended, expectNoStack, runToEnd, start, temporaryDirector
 
 const check = (directory: string): Promise<Ended> => runToEnd(['status', '--check', '--data-dir', directory]);
 
-/** Waits for the ledger of a start that has just begun. */
+/** Waits for the status record of a bridge that is starting. */
 async function untilHealthy(directory: string): Promise<void> {
   for (let tries = 0; (await check(directory)).status !== 0; tries++) expect(tries).toBeLessThan(50);
 }
 
-/** The store of a bridge that this process is. */
+/** Opens the store as its owner, like a bridge. */
 function openOwn(directory: string): Store {
   const opened = openStore(directory, { access: 'own' });
   if ('problem' in opened) throw new Error(opened.problem);
@@ -35,7 +35,7 @@ async function writeLedger(store: Store, updated_ms: number): Promise<void> {
   await store.write([{ key: LEDGER, value: Buffer.from(JSON.stringify(ledger)) }]);
 }
 
-test('it is 0 while a bridge runs, though its destination takes nothing, and 1 once it has ended', async () => {
+test('--check: 0 while a bridge runs, even if its destination is unreachable, and 1 once it has ended', async () => {
   const directory = temporaryDirectory();
   const to = ['--to', `otlp=${DEAD_URL}`, '--data-dir', directory];
   const program = start(['run', '--from', 'stdin', ...to, '--drain', '0']);
@@ -47,7 +47,7 @@ test('it is 0 while a bridge runs, though its destination takes nothing, and 1 o
   expect(stderr).toContain(`no bridge is running on ${directory}`);
 });
 
-test('it shows a source that can not be reached, and since when, until the bridge is gone', async () => {
+test('status shows an unreachable source, and since when, until the bridge has ended', async () => {
   const directory = temporaryDirectory();
   const at = ['--data-dir', directory];
   const source = `unix:${join(directory, 'nobody.sock')}`;
@@ -63,7 +63,7 @@ test('it shows a source that can not be reached, and since when, until the bridg
   expect(stdout).toContain('0 lines · 0 events\n');
 });
 
-test('it is 1 after a kill, and where no bridge has ever run', async () => {
+test('--check: 1 after a kill, and in a directory where no bridge has run', async () => {
   const directory = temporaryDirectory();
   expect(await check(directory)).toMatchObject({ status: 1 });
   const program = start(['run', '--from', 'stdin', '--to', `otlp=${DEAD_URL}`, '--data-dir', directory]);
@@ -76,7 +76,7 @@ test('it is 1 after a kill, and where no bridge has ever run', async () => {
   expect(stderr).toContain('no bridge is running');
 });
 
-test('it is 1 where a bridge is there and has written nothing down for long', async () => {
+test('--check: 1 if the bridge has not updated its status for long', async () => {
   const directory = temporaryDirectory();
   const store = openOwn(directory);
   await writeLedger(store, Date.now() - 20_000);
@@ -84,13 +84,13 @@ test('it is 1 where a bridge is there and has written nothing down for long', as
   expect(status).toBe(1);
   expect(stdout).toContain('running since');
   expect(stderr).toMatch(/has written nothing down for [\d.]+ (s|m)/);
-  // Ahead of the clock, since a start can take long on a busy machine.
+  // Ahead of the clock, since starting the program can take long on a busy machine.
   await writeLedger(store, Date.now() + 60_000);
   expect(await check(directory)).toMatchObject({ status: 0, stderr: '' });
   await store.close();
 });
 
-test('a process that is there is no bridge, whatever the ledger says', async () => {
+test('another process with the recorded pid is not mistaken for a bridge', async () => {
   const directory = temporaryDirectory();
   const store = openOwn(directory);
   await writeLedger(store, Date.now());

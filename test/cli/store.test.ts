@@ -1,6 +1,6 @@
 /**
- * What one start leaves to the next, from outside: pending data, open runs, what was read and not sent, dead letters; and what
- * `status` says of it.
+ * What one start leaves for the next: pending data, open runs, input that was read but not delivered, and dead letters; and
+ * how `status` shows it.
  */
 import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
@@ -55,7 +55,7 @@ async function statusOf(directory: string): Promise<Status> {
 const untilTold = (sink: Sink): Promise<void> =>
   sink.until(() => sink.spans().length === STORY_SPANS && sink.logs().length === STORY_LOGS);
 
-test('a backend that is down costs nothing where there is a disk, however fast it comes and little memory there is', async () => {
+test('nothing is lost with a store while the backend is down, even with much data and little memory', async () => {
   const runs = 6_000;
   const of = (run: number) => ({ session_key: `agent:main:s${run}`, run_id: `r${run}` });
   const events = Array.from({ length: runs }, (_, run) => [
@@ -72,7 +72,7 @@ test('a backend that is down costs nothing where there is a disk, however fast i
   expect(logs).toMatchObject({ produced: 2 * runs, pending: 2 * runs, dropped: {} });
 });
 
-test('a recording that is not there gives up nothing of a replay that was not finished', async () => {
+test('a missing recording does not discard an unfinished replay', async () => {
   const sink = await startSink();
   const at = ['--data-dir', temporaryDirectory()];
   const path = temporaryFile('story.ndjson', STORY_LINES);
@@ -86,7 +86,7 @@ test('a recording that is not there gives up nothing of a replay that was not fi
   expect(summary.destinations.otlp?.traces).toMatchObject({ produced: STORY_SPANS, delivered: STORY_SPANS });
 });
 
-test('what came since the disk could be written, and is not sent when the bridge stops, is dropped, and that is said', async () => {
+test('data that could not be stored and is not delivered before the stop is dropped and reported', async () => {
   const directory = join(temporaryDirectory(), 'data');
   const summary_path = temporaryFile('summary.json');
   const program = start(runInto(DEAD_URL, directory, '--drain', '0', '--summary', summary_path));
@@ -108,7 +108,7 @@ test('what came since the disk could be written, and is not sent when the bridge
   );
 });
 
-/** The instances that a sink was told of, in spans and in metrics. */
+/** The instance ids of a sink's spans and metrics. */
 const instancesAt = ({ spans, of }: Sink): string[] => {
   const ids = [...spans().map(({ resource }) => resource), ...of('metrics').flatMap(metricResources)].map(
     (resource) => String(resource['service.instance.id']),
@@ -121,7 +121,7 @@ const metricResources = ({ bytes }: SinkRequest): Record<string, unknown>[] =>
     Object.fromEntries(attributes.map(({ key, value }) => [key, value.stringValue])),
   );
 
-test('a writer of metrics has a name of its own, which it keeps: a run with its directory, a replay with its recording', async () => {
+test('each writer of metrics has a lasting instance id: a run by its directory, a replay by its recording', async () => {
   const recording = temporaryFile('events.ndjson', STORY_LINES);
   const another = temporaryFile('others.ndjson', STORY_LINES);
   const instanceOf = async (command: string[], directory: string[]): Promise<string> => {
@@ -150,7 +150,7 @@ test('a writer of metrics has a name of its own, which it keeps: a run with its 
   expect(new Set([first, replayed, ...others]).size).toBe(5);
 });
 
-test('metrics that are too large at once: what is collected next fits, so that it comes to rest, and ends with nothing left', async () => {
+test('after metrics that are too large, later collections fit, and nothing is left at the end', async () => {
   const small = await startSink(({ signal, bytes }) =>
     signal === 'metrics' && bytes.length > 3_000 ? { status: 413 } : OK,
   );
@@ -169,7 +169,7 @@ test('metrics that are too large at once: what is collected next fits, so that i
   expect(refused()).toBeLessThan(20);
 });
 
-test('killed while it follows a file: what was answered since the last checkpoint is sent no second time', async () => {
+test('killed while following a file: what was acknowledged since the last checkpoint is not sent again', async () => {
   const directory = temporaryDirectory();
   const config = temporaryFile('config.yaml', 'store:\n  checkpoint_interval_ms: 600000\n');
   const path = temporaryFile('events.ndjson', STORY_LINES);
@@ -213,7 +213,7 @@ test('killed while it follows a file: what was answered since the last checkpoin
   expect(second.spans().map((span) => span.attributes['openclaw.run.id'])).toEqual(['next']);
 });
 
-test('what is pending at the end is sent by the next start, and counted there', async () => {
+test('what is pending at the end is sent and counted by the next start', async () => {
   const directory = temporaryDirectory();
   const first = await runForSummary(runInto(DEAD_URL, directory, '--drain', '0'), {
     input: STORY_LINES,
@@ -241,7 +241,7 @@ test('what is pending at the end is sent by the next start, and counted there', 
   expectStory(sink, sink.totalOf);
 });
 
-test('a run that is open stays open for the next start', async () => {
+test('an open run stays open for the next start', async () => {
   const directory = temporaryDirectory();
   const sink = await startSink();
   const first = await runForSummary(runInto(sink.url, directory), { input: firstLines(8), env: DELTA });
@@ -257,16 +257,16 @@ function isAllDelivered({ destinations }: Status): boolean {
   return is_sent && metrics !== undefined && metrics.delivered > 0 && metrics.pending === 0;
 }
 
-test('a kill -9 loses nothing, sends nothing twice that was answered, and counts no token twice', async () => {
+test('a kill -9 loses nothing, repeats nothing that was acknowledged, and counts no token twice', async () => {
   const directory = temporaryDirectory();
   const sink = await startSink();
   const program = start(runInto(sink.url, directory), { env: DELTA });
   program.child.stdin.write(STORY_LINES);
   await untilTold(sink);
   expect(await statusOf(directory)).toMatchObject({ state: 'running', pid: program.child.pid });
-  // The first checkpoint sends them; the next one is seconds away.
+  // The first checkpoint sends the metrics; the next one is seconds away.
   await sink.until(() => sink.of('metrics').length > 0);
-  // The status is written in one transaction with the acknowledgements, so that these are on the disk, too.
+  // The status is written in the same transaction as the acknowledgements, so those are on the disk, too.
   await vi.waitUntil(async () => isAllDelivered(await statusOf(directory)), {
     timeout: 20_000,
     interval: 100,
@@ -282,7 +282,7 @@ test('a kill -9 loses nothing, sends nothing twice that was answered, and counts
   expect(sink.totalOf(REASONING)).toBe(await reasoningOfOneRun());
 });
 
-test('where spans are shown while they are open, what has ended is not opened again after a kill -9', async () => {
+test('with a destination that shows open spans, ended spans are not reopened after a kill -9', async () => {
   const directory = temporaryDirectory();
   const config = temporaryFile('config.yaml', 'store:\n  checkpoint_interval_ms: 600000\n');
   const at = (sink: Sink): string[] => [
@@ -311,7 +311,7 @@ async function reasoningOfOneRun(): Promise<number> {
   return sink.totalOf(REASONING);
 }
 
-test('two bridges on one directory: the second one says whose it is', async () => {
+test('of two bridges on one directory, the second names the process that owns it', async () => {
   const directory = temporaryDirectory();
   const sink = await startSink();
   const program = start(runInto(sink.url, directory), { env: DELTA });
@@ -326,7 +326,7 @@ test('two bridges on one directory: the second one says whose it is', async () =
   expectStory(sink, sink.totalOf);
 });
 
-test('what a backend refuses for good can be looked at, sent again and thrown away', async () => {
+test('rejected data can be listed, shown, resent and purged', async () => {
   const directory = temporaryDirectory();
   const refusing = await startSink(({ signal }) =>
     signal === 'traces' ? { status: 400, body: 'no such tenant' } : { status: 200, body: {} },
@@ -359,7 +359,7 @@ test('what a backend refuses for good can be looked at, sent again and thrown aw
   expect((await runToEnd(['dead-letters', 'list', ...at])).stdout).toBe('no dead letters\n');
 });
 
-test('dead letters can be thrown away, one or all', async () => {
+test('dead letters can be purged, one or all', async () => {
   const directory = temporaryDirectory();
   const sink = await startSink(inTurn('traces', { status: 400 }, { status: 400 }));
   await runToEnd(runInto(sink.url, directory), { input: STORY_LINES });
@@ -374,7 +374,7 @@ test('dead letters can be thrown away, one or all', async () => {
   expect(await list()).toEqual([]);
 });
 
-test('a replay with a data directory: what is pending is sent by the next one, and nothing is read twice', async () => {
+test('a replay with a data directory: the next one sends what is pending and reads nothing twice', async () => {
   const directory = temporaryDirectory();
   const file = temporaryFile('story.ndjson', STORY_LINES);
   const replayTo = (url: string): string[] => [
@@ -393,12 +393,12 @@ test('a replay with a data directory: what is pending is sent by the next one, a
   const second = await runForSummary(replayTo(sink.url), { env: DELTA });
   expect(second).toMatchObject({ status: 0, summary: { source: { lines: 0 } } });
   expectStory(sink, sink.totalOf);
-  // All of it was delivered: the next one begins anew.
+  // All of it has been delivered, so the next replay starts from the beginning.
   const third = await runForSummary(replayTo(sink.url));
   expect(third.summary).toMatchObject({ source: { lines: lines.length } });
 });
 
-test('a directory that can not be used: it is said, and run goes on in memory', async () => {
+test('run reports an unusable data directory, and continues in memory', async () => {
   const sink = await startSink();
   const { status, stderr } = await runToEnd(runInto(sink.url, join(temporaryFile('file', ''), 'below')), {
     input: STORY_LINES,
@@ -410,20 +410,20 @@ test('a directory that can not be used: it is said, and run goes on in memory', 
 });
 
 test.each([['status'], ['run', '--from', 'stdin', '--to', 'console']])(
-  'a file in the place of the data directory: %s says that it is none',
+  '%s reports a file in place of the data directory',
   async (...command) => {
     const { stderr } = await runToEnd([...command, '--data-dir', temporaryFile('file')]);
     expect(stderr).toMatch(/file: .*not a directory/);
   },
 );
 
-test.each(['status', 'dead-letters list'])('%s where nothing was kept: it says so', async (command) => {
+test.each(['status', 'dead-letters list'])('%s in an empty directory has exit status 1', async (command) => {
   const ended = await runToEnd([...command.split(' '), '--data-dir', temporaryDirectory()]);
   expectNoStack(ended);
   expect(ended.status).toBe(1);
 });
 
-/** Feeds a listening bridge. */
+/** Sends text to a bridge that listens on a Unix socket. */
 async function feed(program: Program, path: string, text: string): Promise<void> {
   await program.untilLogged(/takes connections/);
   const socket = createConnection(path);
@@ -431,7 +431,7 @@ async function feed(program: Program, path: string, text: string): Promise<void>
 }
 
 testIf(process.platform === 'linux')(
-  'a damaged store: the start says so, sets it aside and goes on',
+  'a damaged store is reported and set aside, and the start continues',
   async () => {
     const directory = temporaryDirectory();
     const sink = await startSink();

@@ -1,6 +1,6 @@
 /**
- * One request with a sub-agent, told with all eleven types of the catalog, and what a backend must have of it. The same
- * story goes through every kind of source, so that a source can neither lose nor change anything unseen.
+ * One request with a sub-agent, with all eleven event types, and what a backend must have received. The same story goes
+ * through every kind of source, so any loss or change in a source shows.
  */
 import { expect } from 'vitest';
 import { spanId, traceId } from './ids.js';
@@ -13,8 +13,8 @@ const START_MS = Date.parse('2026-11-22T12:00:00Z');
 const at = (ms: number): number => START_MS + ms;
 
 /**
- * In the order in which they come; the second half of the instants is written as RFC 3339. Each model call tells its
- * reasoning tokens: without them its span would be held for some seconds.
+ * In the order of arrival; the second half has timestamps in RFC 3339. Each model call has its reasoning tokens: without
+ * them its span would be held for some seconds.
  */
 export const STORY: object[] = [
   {
@@ -112,7 +112,7 @@ export const STORY: object[] = [
 
 export const STORY_LINES: string = `${STORY.map((event) => JSON.stringify(event)).join('\n')}\n`;
 
-/** Spans, and log records: one for each event but the partial output. */
+/** The number of spans, and of log records: one per event except the partial output. */
 export const STORY_SPANS = 7;
 export const STORY_LOGS = STORY.length - 1;
 
@@ -233,7 +233,7 @@ const COUNTERS: Record<string, number> = {
   'gen_ai.client.inference.usage.cache_write.input_tokens': 10,
   'gen_ai.client.inference.usage.reasoning.output_tokens': 7,
   'openclaw.cost': 0.25,
-  // Seconds, and calls, of the two runs together.
+  // Seconds and numbers of calls, both runs together.
   'gen_ai.client.inference.duration': 0.13,
   'gen_ai.execute_tool.duration': 0.18,
   'gen_ai.invoke_agent.duration': 0.4,
@@ -286,13 +286,13 @@ function expectLogs(logs: Log[]): void {
 }
 
 /**
- * Fails where the backend has anything else of the story than what it tells. `sumOf`: by default as one process tells
- * cumulative sums.
+ * Expects the backend to have exactly the spans, logs and sums of the story. `sumOf`: by default the cumulative sums of a
+ * single process.
  */
 export function expectStory(sink: Sink, sumOf = sink.sumOf): void {
   expectSpans(sink.spans());
   expectLogs(sink.logs());
   for (const [name, value] of Object.entries(COUNTERS)) expect(sumOf(name), name).toBeCloseTo(value, 6);
-  // What was read and written stays out, unless it is asked for.
+  // Content is left out unless it is asked for.
   for (const { bytes } of sink.requests) expect(bytes.includes('hidden')).toBe(false);
 }

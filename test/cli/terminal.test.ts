@@ -1,5 +1,5 @@
 /**
- * The program on a terminal: what it logs and what it redraws share the screen. The terminal is the one that `script` opens.
+ * The program on a terminal, opened by `script`: log lines and redrawn rows share the screen.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -8,7 +8,7 @@ import { screenOf } from '../terminal/fake-terminal.js';
 import { test, testIf } from './concurrent.js';
 import { catalog_example, DEAD_URL, runOnTerminal, runToEnd, temporaryFile } from './program.js';
 
-/** That of util-linux: others have other options. */
+/** Only util-linux's `script` has the options that are used. */
 const has_script = spawnSync('script', ['--version'], { encoding: 'utf8' }).stdout?.includes('util-linux');
 const testOnTerminal = testIf(has_script ?? false);
 
@@ -31,7 +31,7 @@ const TO_NOBODY = ['replay', '--to', `jaeger=${DEAD_URL}`, '--deadline', '0.5'];
 const TO_CONSOLE = ['replay', '--to', 'console', '--speed', '10'];
 
 for (const format of ['pretty', 'json']) {
-  testOnTerminal(`a log as ${format} and the progress bar have lines of their own`, async () => {
+  testOnTerminal(`log lines in format ${format} and the progress bar do not share lines`, async () => {
     const args = [...TO_NOBODY, badRecording(), '--log-format', format];
     const [shown, { stderr }] = await Promise.all([runOnTerminal(args), runToEnd(args)]);
     const screen = screenOf(shown);
@@ -41,7 +41,7 @@ for (const format of ['pretty', 'json']) {
   });
 }
 
-testOnTerminal('a log and the live tree have lines of their own', async () => {
+testOnTerminal('log lines and the live tree do not share lines', async () => {
   const args = [...TO_CONSOLE, badRecording()];
   const [shown, { stdout, stderr }] = await Promise.all([runOnTerminal(args), runToEnd(args)]);
   const expected = [...stdout.trimEnd().split('\n'), ...loggedBy(stderr)];
@@ -52,11 +52,11 @@ testOnTerminal('a log and the live tree have lines of their own', async () => {
 testOnTerminal.for([
   { what: 'bar', options: TO_NOBODY },
   { what: 'live tree', options: TO_CONSOLE },
-])('a dumb terminal gets what a pipe gets: no escape, no $what', async ({ options }) => {
+])('a dumb terminal gets what a pipe gets: no escape sequences and no $what', async ({ options }) => {
   const args = [...options, badRecording()];
   const [shown, { stdout, stderr }] = await Promise.all([
     runOnTerminal(args, { TERM: 'dumb' }),
-    // For a pipe this only means that there is nothing but ASCII.
+    // For a pipe, TERM=dumb only restricts the output to ASCII.
     runToEnd(args, { env: { TERM: 'dumb' } }),
   ]);
   expect(shown).not.toContain('\x1b');
@@ -65,7 +65,7 @@ testOnTerminal.for([
   );
 });
 
-test('a log that is piped has no bar', async () => {
+test('a log that goes to a pipe has no progress bar', async () => {
   const { stderr } = await runToEnd([...TO_NOBODY, catalog_example]);
   expect(loggedBy(stderr).filter(isBar)).toEqual([]);
 });

@@ -1,6 +1,5 @@
 /**
- * What a user types wrong is told with what is wrong, where, and what to do: exit status 2, before anything is opened. And
- * what a user asks about is answered.
+ * Usage errors say what is wrong, where, and what to do: exit status 2, before anything is opened. And the help texts.
  */
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
@@ -11,26 +10,22 @@ const REPLAY = ['replay', catalog_example];
 
 test.each<[string, string[], string]>([
   [
-    'a command that is unknown',
+    'an unknown command',
     ['repaly'],
     "unknown command 'repaly'; give one of run, replay, tail, tree, validate",
   ],
-  ['help on a command that is unknown', ['help', 'nope'], "unknown command 'nope'; give one of run, replay"],
+  ['help on an unknown command', ['help', 'nope'], "unknown command 'nope'; give one of run, replay"],
   [
-    'help on one of its commands that is unknown',
+    'help on an unknown subcommand',
     ['help', 'dead-letters', 'nope'],
     "unknown command 'nope'; give one of list, show, resend, purge",
   ],
   [
-    'a command of another one that is unknown',
+    'an unknown subcommand',
     ['dead-letters', 'lst'],
     "unknown command 'lst'; give one of list, show, resend, purge",
   ],
-  [
-    'an option that is unknown',
-    [...REPLAY, '--sped', '2'],
-    "unknown option '--sped'\n(Did you mean --speed?)",
-  ],
+  ['an unknown option', [...REPLAY, '--sped', '2'], "unknown option '--sped'\n(Did you mean --speed?)"],
   [
     'a source without its option',
     ['run', 'stdin'],
@@ -38,28 +33,28 @@ test.each<[string, string[], string]>([
   ],
   ['no file', ['replay'], "missing required argument 'file'"],
   [
-    'a dialect that is unknown',
+    'an unknown dialect',
     [...REPLAY, '--dialect', 'xml'],
     'Allowed choices are auto, catalog, gateway, transcript',
   ],
   [
-    'a speed that is no number',
+    'a speed that is not a number',
     [...REPLAY, '--speed', 'fast'],
     "option '--speed <n>' argument 'fast' is invalid. Give a number.",
   ],
   ['a speed of 0', [...REPLAY, '--speed', '0'], '--speed: Too small: expected number to be >0'],
   [
-    'a preset that is unknown',
+    'an unknown preset',
     [...REPLAY, '--to', 'clawmetri'],
     '--to: "clawmetri" is no preset: a destination is PRESET, PRESET=URL or NAME:PRESET=URL, PRESET one of clawmetry,',
   ],
   [
-    'a URL that is none',
+    'an invalid URL',
     [...REPLAY, '--to', 'otlp=localhost:4318'],
     '--to: otlp: its URL is not an http:// or https:// URL',
   ],
   [
-    'a source that is unknown',
+    'an unknown source',
     ['run', '--to', 'console', '--from', 'kafka:x'],
     '--from: unknown source "kafka": give stdin, file:PATH,',
   ],
@@ -73,7 +68,7 @@ test.each<[string, string[], string]>([
     ['run', '--to', 'console', '--from', 'tcp:localhost'],
     '"tcp:localhost" has no usable address: write tcp:HOST:PORT',
   ],
-])('%s', async (_, args, message) => {
+])('a usage error: %s', async (_, args, message) => {
   const { status, stdout, stderr } = await runToEnd(args);
   expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
   expect(stderr).toContain(message);
@@ -81,16 +76,16 @@ test.each<[string, string[], string]>([
 
 test.each<[string, Record<string, string>, string]>([
   [
-    'a protocol',
+    'protocol',
     { OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' },
     'OTEL_EXPORTER_OTLP_PROTOCOL: this protocol is not supported; set it to http/protobuf or http/json',
   ],
   [
-    'an endpoint',
+    'endpoint',
     { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318' },
     'OTEL_EXPORTER_OTLP_ENDPOINT is not an http:// or https:// URL',
   ],
-])('%s of the environment that can not be used', async (_, env, message) => {
+])('an unusable %s in the environment is a usage error', async (_, env, message) => {
   const { status, stderr } = await runToEnd([...REPLAY, '--to', 'otlp'], { env });
   expect(status).toBe(2);
   expect(stderr).toContain(message);
@@ -98,30 +93,22 @@ test.each<[string, Record<string, string>, string]>([
 
 test.each<[string, string, string]>([
   [
-    'a key that is unknown',
+    'an unknown key',
     'to: [console]\nspede: 5\n',
     'top level: there is no key "spede" (known: from, to, from_start, dialect,',
   ],
-  ['a text where a list should be', 'to: console', 'to: must be a list, such as [clawmetry]'],
+  ['a string instead of a list', 'to: console', 'to: must be a list, such as [clawmetry]'],
+  ['an invalid URL', 'to: [{preset: otlp, url: localhost}]', 'to.0.url: is not an http:// or https:// URL'],
+  ['an unknown preset', 'to: [{preset: claw}]', 'to.0.preset: must be a preset, one of clawmetry, jaeger,'],
   [
-    'a URL that is none',
-    'to: [{preset: otlp, url: localhost}]',
-    'to.0.url: is not an http:// or https:// URL',
-  ],
-  [
-    'a preset that is unknown',
-    'to: [{preset: claw}]',
-    'to.0.preset: must be a preset, one of clawmetry, jaeger,',
-  ],
-  [
-    'a key of a destination that is unknown',
+    'an unknown key of a destination',
     'to: [{preset: otlp, timeout: 5}]',
     'to.0: there is no key "timeout" (known: name, preset, url, signals,',
   ],
-  ['a word where true or false should be', 'content: yes', 'content: must be true or false'],
+  ['a word instead of true or false', 'content: yes', 'content: must be true or false'],
   ['bad YAML', 'to: [console\nspeed: 5', 'not valid YAML: '],
   ['a list', '- to: console', 'must be a YAML mapping of settings, such as "to: [clawmetry]"'],
-])('a configuration file with %s', async (_, content, message) => {
+])('a configuration file with %s is a usage error', async (_, content, message) => {
   const path = temporaryFile('bridge.yaml', content);
   const { status, stderr } = await runToEnd([...REPLAY, '--config', path]);
   expect(status).toBe(2);
@@ -129,7 +116,7 @@ test.each<[string, string, string]>([
   expect(stderr.trimEnd()).not.toContain('\n');
 });
 
-test('a configuration file that is missing', async () => {
+test('a missing configuration file is a usage error', async () => {
   const { status, stderr } = await runToEnd([...REPLAY, '--config', '/nonexistent.yaml']);
   expect(status).toBe(2);
   expect(stderr).toBe(
@@ -160,7 +147,7 @@ test.each([
   ['tree', ['--json', '--dialect', '--content', '--config']],
   ['validate', ['--json', '--dialect', '--config']],
   ['doctor', ['--from', '--to', '--json', '--data-dir', '--config']],
-])('%s --help tells its options', async (command, options) => {
+])('%s --help lists its options', async (command, options) => {
   const { status, stdout, stderr } = await runToEnd([command, '--help']);
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
   expect(stdout).toContain(`Usage: openclaw-otel-bridge ${command} `);
@@ -171,7 +158,7 @@ test.each([
 test.each<[string, string]>([
   ['[nope]', 'from: unknown source "nope": give stdin, file:PATH,'],
   ['[stdin, stdin]', 'from: stdin is given twice; leave one out'],
-])('sources of a configuration file that are wrong are told as its own: %s', async (from, problem) => {
+])("invalid sources in a configuration file are reported as the file's: %s", async (from, problem) => {
   const config = temporaryFile('bridge.yaml', `from: ${from}`);
   for (const command of [['run', '--to', 'console'], ['tail']]) {
     const { status, stderr } = await runToEnd([...command, '--no-store', '--config', config]);
@@ -180,7 +167,7 @@ test.each<[string, string]>([
   }
 });
 
-test('--help tells the commands, examples, sources, destinations and exit statuses', async () => {
+test('--help lists the commands, examples, sources, destinations and exit statuses', async () => {
   const { status, stdout } = await runToEnd(['--help']);
   expect(status).toBe(0);
   for (const word of ['run', 'replay', 'tree', 'validate', 'doctor'])
@@ -190,7 +177,7 @@ test('--help tells the commands, examples, sources, destinations and exit status
     expect(stdout).toMatch(new RegExp(` ${source}`));
 });
 
-test('--help says of --content where secrets are redacted, and where they are not', async () => {
+test('--help says for --content where secrets are redacted and where they are not', async () => {
   const run = await runToEnd(['run', '--help']);
   const tail = await runToEnd(['tail', '--help']);
   expect(run.stdout).toMatch(/--content +record .*secrets\s+redacted/);
@@ -202,7 +189,7 @@ test.each([
   ['replay', /--data-dir .* next start needs \(nothing is\s+kept\)/],
   ['status', /--data-dir .* keeps its data\s+\(~\/\.local\/state\/openclaw-otel-bridge\)/],
   ['tree', /--content +with --json: /],
-])('%s --help tells what holds of an option there', async (command, said) => {
+])('%s --help describes an option as it works there', async (command, said) => {
   expect((await runToEnd([command, '--help'])).stdout).toMatch(said);
 });
 
@@ -211,13 +198,13 @@ test.each([
   [['help', 'run'], 'Usage: openclaw-otel-bridge run [options]'],
   [['help', 'dead-letters', 'resend'], 'Usage: openclaw-otel-bridge dead-letters resend [options] [id...]'],
   [['dead-letters', 'help', 'resend'], 'Usage: openclaw-otel-bridge dead-letters resend [options] [id...]'],
-])('%j: what there is to say of it', async (args, usage) => {
+])('%j prints the usage', async (args, usage) => {
   const { status, stdout } = await runToEnd(args);
   expect(status).toBe(0);
   expect(stdout).toContain(usage);
 });
 
-test('--version', async () => {
+test('--version prints the version of the package', async () => {
   const { version } = JSON.parse(readFileSync(pathOf('package.json'), 'utf8'));
   expect(await runToEnd(['--version'])).toEqual({ status: 0, stdout: `${version}\n`, stderr: '' });
 });

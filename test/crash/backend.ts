@@ -1,5 +1,5 @@
 /**
- * A backend that takes OTLP/JSON on a port of its own, or does not: it behaves as it is told, from one moment to the next.
+ * A backend that receives OTLP/JSON on a port of its own, or fails to: its behaviour can be changed at any moment.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -20,14 +20,14 @@ export const BEHAVIOURS = [
 export type Behaviour = (typeof BEHAVIOURS)[number];
 
 const SLOWEST_ANSWER_MS = 400;
-/** How long another process may hold the port that is wanted back. */
+/** How long another process may occupy the port that a backend listens on again. */
 const PORT_TRIES = 50;
 const PORT_TRY_MS = 100;
 
 export interface Backend {
   url: string;
   received: Received;
-  /** Requests that came in whole, answered or not. */
+  /** The number of requests that were received completely, answered or not. */
   requests(): number;
   behave(behaviour: Behaviour): Promise<void>;
   close(): Promise<void>;
@@ -38,7 +38,7 @@ async function readBody(request: IncomingMessage): Promise<string | undefined> {
   try {
     for await (const chunk of request) chunks.push(chunk);
   } catch {
-    // Its sender was killed in the middle of it.
+    // The sender was killed in the middle of it.
     return undefined;
   }
   return Buffer.concat(chunks).toString();

@@ -1,6 +1,6 @@
 /**
- * A producer on one Unix socket of the bridge: writes stories line by line, and knows of each line when that was. What was
- * in flight when the bridge ended may be lost, and is never sent again.
+ * A producer on one Unix socket of the bridge: it writes stories line by line and notes when each line was written. Lines
+ * that were in flight when the bridge ended may be lost, and are never sent again.
  */
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
@@ -9,33 +9,35 @@ import type { Random } from './random.js';
 import { createStories } from './stories.js';
 import type { Told } from './story.js';
 
-/** The bridge promises a second; the rest is for two busy processes to get to it. */
+/** The bridge promises a second; the rest allows for two busy processes. */
 export const DURABLE_MS = 1_200;
 
 export interface Line {
-  /** The socket that it went through. */
+  /** The name of the socket that it was written to. */
   source: string;
-  /** The process that it went to, counted from 0. */
+  /** The process that it was written to, counted from 0. */
   life: number;
-  /** No two events have the same. */
+  /** Unique to the event. */
   ts_ms: number;
   written_ms: number;
   text: string;
   event: Told;
-  /** Whether a log record shows that it arrived: a partial output has none, and neither has an event that comes again. */
+  /**
+   * Whether a log record must show that it arrived. False for partial outputs, which have none, and for repeated events.
+   */
   is_marked: boolean;
 }
 
 export interface Feeder {
   /** For `--from`. */
   from: string;
-  /** Resolves when the bridge is there, or `stop` aborts. */
+  /** Resolves when the bridge is connected, or `stop` aborts. */
   connect(stop: AbortSignal): Promise<void>;
-  /** Writes so many lines, or less where `stop` aborts. */
+  /** Writes this many lines, or fewer if `stop` aborts. */
   feed(life: number, lines: number, stop: AbortSignal): Promise<void>;
   /** Writes all stories to their end. */
   finish(life: number, stop: AbortSignal): Promise<void>;
-  /** The process ended then, or was told to: what was written a moment before may not have arrived. */
+  /** Reports when the process ended or was told to: lines written shortly before may not have arrived. */
   ended(life: number, at_ms: number): void;
   close(): void;
 }
@@ -43,12 +45,12 @@ export interface Feeder {
 export interface FeederOptions {
   name: string;
   path: string;
-  /** Who listens: the bridge, or the feeder. */
+  /** Which side listens on the socket. */
   listens: 'bridge' | 'feeder';
   random: Random;
-  /** Gives each event its time. */
+  /** Gives each event its timestamp. */
   nextTime: () => number;
-  /** Takes each line, in the order of writing. */
+  /** Collects all lines in the order of writing. */
   written: Line[];
 }
 
@@ -57,7 +59,7 @@ const MAX_BATCH_LINES = 8;
 const MAX_PAUSE_MS = 15;
 const MAX_REPEATED = 3;
 
-/** The time of each event is later than that of every event before it, whichever story it is of. */
+/** Ever later timestamps, across all stories. */
 export function createTimes(random: Random): () => number {
   let now_ms = Date.UTC(2026, 0, 1);
   return () => {
@@ -109,7 +111,7 @@ export async function createFeeder(options: FeederOptions): Promise<Feeder> {
     return { source: name, life, ts_ms, written_ms, text, event, is_marked: !isSilent(event) };
   }
 
-  /** Some of what has surely arrived, and must not count a second time. */
+  /** Some lines that have certainly arrived; repeated, they must not count a second time. */
   const again = (life: number): Line[] =>
     random
       .shuffle(arrived)

@@ -1,5 +1,5 @@
 /**
- * The crash test has to fail where something is lost, changed or counted twice: each kind of it, by itself.
+ * The crash test has to fail for each kind of loss, change or double count by itself.
  */
 import { expect, test } from 'vitest';
 import { DURABLE_MS, type Line } from './feeder.js';
@@ -22,7 +22,7 @@ const line = (ts_ms: number, more: Partial<Line> = {}): Line => ({
   ...more,
 });
 
-/** A backend that has the log records of these lines. */
+/** A backend with the log records of these lines. */
 function withLogs(...lines: Line[]): Received {
   const received = createReceived();
   for (const { ts_ms } of lines) received.logs.set(`${ts_ms}000000`, item('log'));
@@ -40,7 +40,7 @@ test('the last lines may be lost if they were in flight', () => {
   expect(survivors).toEqual({ lines: lines.slice(0, 1), lost_in_flight: 2, problems: [] });
 });
 
-test('a line that was written long enough before the end may not be lost', () => {
+test('a line written long enough before the end may not be lost', () => {
   const lines = [line(1, { written_ms: CERTAIN_MS }), line(2)];
   const { problems } = findSurvivors(lines, [ENDED_MS], [withLogs()]);
   expect(problems).toEqual([`lost, though written ${DURABLE_MS} ms before the end: ${describe(1)}`]);
@@ -61,12 +61,12 @@ test('each socket and each process has its own last lines', () => {
   expect(survivors).toMatchObject({ lost_in_flight: 2, problems: [] });
 });
 
-test('a survivor for one backend is one for all', () => {
+test('a line that survived for one backend is expected in all', () => {
   const survivors = findSurvivors([line(1)], [ENDED_MS], [withLogs(), withLogs(line(1))]);
   expect(survivors.lines).toEqual([line(1)]);
 });
 
-test('a line without a log record has survived where all before it have, or its time has come', () => {
+test('a line without a log record has survived if all lines before it have, or if it was written long enough ago', () => {
   const silent = line(1, { is_marked: false });
   const certain = line(3, { is_marked: false, written_ms: CERTAIN_MS });
   const in_flight = line(3, { is_marked: false });
@@ -76,7 +76,7 @@ test('a line without a log record has survived where all before it have, or its 
   expect(linesOf(silent, marked, in_flight)).toEqual([silent, marked]);
 });
 
-test('what is missing, changed, not expected, or comes again as another fails; what comes again does not', () => {
+test('missing, changed, unexpected and contradictory items fail, and identical copies do not', () => {
   const compare = (actual: Map<string, Item>) => compareItems('span', items('a 1', 'b 1'), actual);
   expect(compare(items('a 1', 'b 1'))).toMatchObject({ expected: 2, right: 2, missing: 0, problems: [] });
   expect(compare(items('a 1'))).toMatchObject({ right: 1, missing: 1, problems: ['span missing: b 1'] });
@@ -89,7 +89,7 @@ test('what is missing, changed, not expected, or comes again as another fails; w
   expect(compare(changed).problems).toEqual(['span comes again as another: a 1, then a 2']);
 });
 
-test('sums are compared to what adding in another order can change', () => {
+test('sums are compared up to the rounding of another order of addition', () => {
   const compare = (sum: number, count = 1) =>
     compareSums(new Map([['s', { sum: 0.3, count: 1 }]]), new Map([['s', { sum, count }]])).problems;
   expect(compare(0.1 + 0.2)).toEqual([]);
@@ -97,7 +97,7 @@ test('sums are compared to what adding in another order can change', () => {
   expect(compare(0.3, 2)).toHaveLength(1);
 });
 
-test('the uninterrupted run is held against its lines', () => {
+test('the uninterrupted run is checked against its lines', () => {
   const reference = withLogs(line(1));
   const call = { input_tokens: 7, output_tokens: 0, cache_read_tokens: 0, reasoning_tokens: 0, cost_usd: 0 };
   const lines = [
@@ -110,7 +110,7 @@ test('the uninterrupted run is held against its lines', () => {
   ]);
 });
 
-test('a ledger that does not add up is found, and so is what was not delivered', () => {
+test('counts that do not add up are found, and so is undelivered data', () => {
   const counts = { produced: 5, delivered: 2, pending: 1, rejected: { http_400: 1 }, dropped: {} };
   const summary = (dropped: Record<string, number>) => ({
     destinations: { otlp: { traces: { ...counts, dropped } } },

@@ -1,14 +1,14 @@
 /**
- * What a backend must have after all those kills: everything that one uninterrupted run makes of the lines that survived,
- * and nothing else. Which lines survived is told by the log records, and what may be lost by the promise: of the lines that
- * went through a socket to a process the last ones, and none that was written longer ago than the promised time.
+ * What a backend must have after all the kills: exactly what one uninterrupted run makes of the lines that survived. The
+ * log records show which lines survived. The promise says which may be lost: of the lines written to one process through
+ * one socket only the last ones, and none that was written longer ago than the promised time.
  */
 import { DURABLE_MS, type Line } from './feeder.js';
 import type { Item, Received, Value } from './received.js';
 
 export interface Survivors {
   lines: Line[];
-  /** Lines that could be lost, and were. */
+  /** Lines that were allowed to be lost, and were. */
   lost_in_flight: number;
   problems: string[];
 }
@@ -34,7 +34,7 @@ const partition = <T>(all: T[], isFirst: (each: T) => boolean): [first: T[], sec
   all.filter((each) => !isFirst(each)),
 ];
 
-/** The lines of one socket and one process; only a beginning of them may have survived. */
+/** The survivors among the lines of one socket and one process, of which only a prefix may have survived. */
 function survivorsOf(lines: Line[], ended_ms: number, isSeen: (line: Line) => boolean): Survivors {
   const isCertain = (line: Line): boolean => line.written_ms <= ended_ms - DURABLE_MS;
   const end = lines.findLastIndex((line) => line.is_marked && isSeen(line)) + 1;
@@ -71,15 +71,15 @@ export function findSurvivors(written: Line[], ended_ms: number[], backends: Rec
 
 export interface Comparison {
   expected: number;
-  /** There, and as they should be. */
+  /** Present and as expected. */
   right: number;
   missing: number;
-  /** Copies beyond the first: allowed, since they can be told. */
+  /** Copies beyond the first, which are allowed since they can be recognised. */
   again: number;
   problems: string[];
 }
 
-/** By what they are of; the texts say all that has to be the same. */
+/** Compares descriptions by identity; a description has everything that must be equal. */
 function compareTexts(what: string, expected: Map<string, string>, actual: Map<string, string>): Comparison {
   const problems: string[] = [];
   let [right, missing] = [0, 0];
@@ -101,7 +101,7 @@ function compareTexts(what: string, expected: Map<string, string>, actual: Map<s
 const textsOf = (items: Map<string, Item>): Map<string, string> =>
   new Map([...items].map(([key, { text }]) => [key, text]));
 
-/** Spans or log records. */
+/** Compares spans or log records. */
 export function compareItems(
   what: string,
   expected: Map<string, Item>,
@@ -116,7 +116,7 @@ export function compareItems(
   return compared;
 }
 
-/** Sums of the same numbers, added in another order, differ by less than this. */
+/** Hides the rounding of sums that were added in another order. */
 const rounded = (value: number): number => Number(value.toPrecision(9));
 
 const describeSums = (sums: Map<string, Value>): Map<string, string> =>
@@ -130,7 +130,7 @@ const describeSums = (sums: Map<string, Value>): Map<string, string> =>
 export const compareSums = (expected: Map<string, Value>, actual: Map<string, Value>): Comparison =>
   compareTexts('sum', describeSums(expected), describeSums(actual));
 
-/** What several backends have. */
+/** The comparisons of several backends as one. */
 export function addComparisons(all: Comparison[]): Comparison {
   const sum = (count: 'expected' | 'right' | 'missing' | 'again'): number =>
     all.reduce((total, each) => total + each[count], 0);
@@ -151,7 +151,9 @@ const TOKEN_COUNTERS: Readonly<Record<string, string>> = {
   cost_usd: 'openclaw.cost',
 };
 
-/** The uninterrupted run is of the program itself, so it is checked too: the tokens and the cost, added up from the lines. */
+/**
+ * Checks the uninterrupted run as well, since the same program made it: its tokens and cost against the sums of the lines.
+ */
 export function checkReference(lines: Line[], reference: Received): string[] {
   const calls = lines.filter(({ event, is_marked }) => is_marked && event.type === 'llm.tokens');
   const sums = [...reference.sums()];

@@ -1,5 +1,6 @@
 /**
- * The processes of a round, one after the other: each is started on what the last one left, fed, and ended as planned.
+ * The processes of a round, one after the other: each is started on the state that the last one left, fed, and ended as
+ * planned.
  */
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +24,7 @@ import type { Received } from './received.js';
 const START_LIMIT_MS = 20_000;
 const DELIVERY_LIMIT_MS = 20_000;
 const END_LIMIT_MS = 30_000;
-/** A backend that comes up while the bridge runs does so after this. */
+/** The delay after which a backend that is down at first comes up. */
 const RECOVERY_MS = 500;
 const POLL_MS = 5;
 const DRAIN_S = 1;
@@ -36,11 +37,11 @@ const EXIT_INCOMPLETE = 3;
 export interface Round {
   directory: string;
   random: Random;
-  /** What is given to each process. */
+  /** The arguments of each process. */
   args: string[];
   env: Record<string, string>;
   feeders: Feeder[];
-  /** The first one behaves as planned, the other one is always up. */
+  /** The first one behaves as planned; the second, if there is one, is always up. */
   backends: Backend[];
   written: Line[];
   /** When each process was killed, or told to end. */
@@ -49,12 +50,12 @@ export interface Round {
   ledgers: number;
 }
 
-/** Resolves once this holds, or `stop` aborts. */
+/** Resolves once `isSo` returns true, or `stop` aborts. */
 async function until(isSo: () => boolean, stop: AbortSignal): Promise<void> {
   while (!isSo() && !stop.aborted) await sleep(POLL_MS);
 }
 
-/** A process that runs, and what tells those who feed it that it is over. */
+/** A running process, and the signal that tells its feeders that it is over. */
 interface Running {
   index: number;
   program: Program;
@@ -76,7 +77,7 @@ async function feed({ feeders, problems }: Round, { index, stop }: Running, line
   );
 }
 
-/** Resolves at the instant of the end. `fed` resolves with the last line. */
+/** Resolves when the process is to be ended. `fed` resolves with the last line. */
 async function untilEnding(
   round: Round,
   running: Running,
@@ -94,7 +95,7 @@ async function untilEnding(
   if (ending.how === 'quiet' || ending.how === 'stopped') await sleep(ending.after_ms);
 }
 
-/** Nothing is written from here on, and what has just been written may be lost. */
+/** Ends the writing; lines that were just written may be lost. */
 async function endFeeding(round: Round, { index, stop }: Running, fed: Promise<void>): Promise<void> {
   const at_ms = Date.now();
   round.ended_ms.push(at_ms);
@@ -118,7 +119,7 @@ function checkEnd(
   if (STACK_TRACE.test(log)) round.problems.push(`process ${index} showed a stack trace`);
 }
 
-/** Waits for its end, which it was told to come to, and checks what it says of itself. */
+/** Waits for the end of a process that was told to stop, and checks its exit and its summary. */
 async function untilStopped(round: Round, running: Running, is_last: boolean): Promise<void> {
   const { index, program } = running;
   if (!(await inTime(program.ended, END_LIMIT_MS))) round.problems.push(`process ${index} does not end`);
@@ -135,7 +136,7 @@ async function untilStopped(round: Round, running: Running, is_last: boolean): P
   round.problems.push(...problems, ...(is_last ? undelivered(summary) : []));
 }
 
-/** One process that is not the last one. */
+/** One process before the last one. */
 export async function live(round: Round, { behaviour, ending }: Life): Promise<void> {
   await round.backends[0]?.behave(behaviour);
   const running = startLife(round, DRAIN_S);
@@ -151,7 +152,7 @@ export async function live(round: Round, { behaviour, ending }: Life): Promise<v
   checkEnd(round, running, await program.ended, is_told ? [null, EXIT_OK, EXIT_INCOMPLETE] : [null]);
 }
 
-/** Resolves when every backend has the log records of these lines, or after a while. */
+/** Resolves when every backend has the log records of these lines, or at a time limit. */
 export function untilDelivered(lines: Line[], backends: Received[], signal: AbortSignal): Promise<boolean> {
   const marked = lines.filter(({ is_marked }) => is_marked);
   const isDelivered = (): boolean =>
@@ -159,10 +160,10 @@ export function untilDelivered(lines: Line[], backends: Received[], signal: Abor
   return inTime(until(isDelivered, signal), DELIVERY_LIMIT_MS);
 }
 
-/** The last process: all stories come to their end, and everything is delivered. */
+/** The last process: all stories are written to their end, and everything is delivered. */
 export async function liveToTheEnd(round: Round, behaviour: Behaviour): Promise<void> {
   const [first] = round.backends;
-  // A backend that asks for an hour gets it.
+  // A backend that asks for an hour's wait would get it.
   const is_down_first = behaviour !== 'Retry-After 3600' && round.random.chance(0.5);
   await first?.behave(is_down_first ? behaviour : 'up');
   const running = startLife(round, LAST_DRAIN_S);

@@ -1,7 +1,7 @@
 /**
- * The crash test: `npm run test:crash -- --kills 200 --seed 7`. Rounds of kills, each with a backend that misbehaves in its
- * own way; two rounds at a time, since each of them mostly waits. It fails where anything is lost, changed or counted twice
- * that may not be.
+ * The crash test: `npm run test:crash -- --kills 200 --seed 7`. Rounds of kills, each with one kind of misbehaving backend;
+ * two rounds at a time, since each mostly waits. It fails if anything is lost, changed or counted twice against the
+ * promise.
  */
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -34,7 +34,7 @@ function readOptions(): Options | { error: string } {
   return { kills, seed, rounds };
 }
 
-/** A round is wholly told by its seed and its number of kills, so that one of them can be repeated alone. */
+/** Seed and number of kills determine a round completely, so that it can be repeated alone. */
 function planRounds({ kills, seed, rounds }: Options): RoundPlan[] {
   return Array.from({ length: rounds }, (_, index) => ({
     seed: seed + index,

@@ -1,6 +1,6 @@
 /**
- * The plan of a round: the processes that follow each other on one data directory, what their backend does meanwhile, and how
- * each of them ends. The last one finds its backend up, or coming up, and ends in peace.
+ * The plan of a round: the processes that follow each other on one data directory, the behaviour of their backend, and how
+ * each of them ends. The last process finds its backend up, or coming up, and is stopped normally.
  */
 import type { Behaviour } from './backend.js';
 import type { Random } from './random.js';
@@ -47,7 +47,7 @@ function planEnding(random: Random, how: Ending['how']): Ending {
   }
 }
 
-/** One kill in four comes in a quiet moment. A peaceful end in between is no kill. */
+/** One kill in four comes in a quiet moment. A normal stop in between does not count as a kill. */
 export function planLives(random: Random, behaviour: Behaviour, kills: number): Life[] {
   const quiet_kills = Math.floor(kills / 4) + (random.chance((kills % 4) / 4) ? 1 : 0);
   const hows: Ending['how'][] = Array.from({ length: kills }, (_, index) =>
@@ -55,7 +55,7 @@ export function planLives(random: Random, behaviour: Behaviour, kills: number): 
   );
   if (kills > 0 && random.chance(0.5)) hows.push('stopped');
   return random.shuffle(hows).map((how) => ({
-    // Up now and then, so that some of what is pending is delivered between two kills.
+    // Up now and then, so that some pending data is delivered between two kills.
     behaviour: random.chance(0.7) ? behaviour : 'up',
     ending: planEnding(random, how),
   }));

@@ -1,5 +1,5 @@
 /**
- * The bridge as a process: started, killed at any instant, and waited for, but never for ever.
+ * The bridge as a process: it is started, killed at any moment, and waited for with a time limit.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ export const MAIN = resolve('dist/main.js');
 const MAX_LOG_CHARS = 100_000;
 
 export interface Ended {
-  /** Null where a signal ended it. */
+  /** Null if a signal ended it. */
   status: number | null;
   log: string;
 }
@@ -20,7 +20,7 @@ export interface Ended {
 export interface Program {
   signal(name: NodeJS.Signals): void;
   ended: Promise<Ended>;
-  /** Writes to its standard input, and ends that. */
+  /** Ends its standard input. */
   endInput(): void;
   writeInput(text: string): void;
 }
@@ -40,7 +40,7 @@ export function startProgram(args: string[], env: Record<string, string>): Progr
   child.stderr.setEncoding('utf8').on('data', (text) => {
     log = (log + text).slice(-MAX_LOG_CHARS);
   });
-  // It may end before it has read what is written to it.
+  // It may end before it has read its input.
   child.stdin.on('error', () => undefined);
   const ended = once(child, 'close').then(([status]): Ended => {
     running.delete(child);
@@ -54,7 +54,7 @@ export function startProgram(args: string[], env: Record<string, string>): Progr
   };
 }
 
-/** Whether it comes true in time. */
+/** Whether the promise resolves within the limit. */
 export async function inTime(wanted: Promise<unknown>, limit_ms: number): Promise<boolean> {
   const stop = new AbortController();
   const timer = sleep(limit_ms, false, { signal: stop.signal }).catch(() => false);
@@ -81,7 +81,9 @@ export const readSummary = (path: string): Summary | undefined =>
 const total = (counts: Record<string, number>): number =>
   Object.values(counts).reduce((sum, count) => sum + count, 0);
 
-/** `produced = delivered + pending + Σ rejected + Σ dropped`: how many were checked, and those that do not hold. */
+/**
+ * Checks `produced = delivered + pending + Σ rejected + Σ dropped`: the number of checks, and the counts that violate it.
+ */
 export function checkLedger({ destinations }: Summary): { checked: number; problems: string[] } {
   const all = Object.entries(destinations).flatMap(([name, signals]) =>
     Object.entries(signals).map(([signal, counts]) => ({ what: `${name} ${signal}`, counts })),
@@ -97,7 +99,7 @@ export function checkLedger({ destinations }: Summary): { checked: number; probl
   };
 }
 
-/** What a summary tells of that has not been delivered. */
+/** The counts in a summary with data that was not delivered. */
 export const undelivered = ({ destinations }: Summary): string[] =>
   Object.entries(destinations).flatMap(([name, signals]) =>
     Object.entries(signals)

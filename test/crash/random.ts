@@ -1,15 +1,15 @@
 /**
- * The one source of chance: the same seed plans the same round, though not to the millisecond.
+ * The only source of randomness: the same seed gives the same plan of a round, though not the same timing.
  */
 export interface Random {
-  /** A whole number, both ends included. */
+  /** An integer between `min` and `max`, both included. */
   int(min: number, max: number): number;
   chance(probability: number): boolean;
   pick<const T>(items: readonly [T, ...T[]]): T;
   shuffle<T>(items: readonly T[]): T[];
 }
 
-/** Mulberry32: small, and good enough to choose with. Seeds that follow each other are spread first. */
+/** Mulberry32: small, and good enough for choices. Consecutive seeds are spread first. */
 export function createRandom(seed: number): Random {
   let state = Math.imul(seed + 1, 0x9e3779b1) >>> 0;
   function next(): number {

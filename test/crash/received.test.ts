@@ -1,5 +1,5 @@
 /**
- * What the crash test's backend makes of requests that come once, twice, and changed.
+ * How the crash test's backend handles requests that come once, twice, and changed.
  */
 import { expect, test } from 'vitest';
 import { createReceived } from './received.js';
@@ -54,7 +54,7 @@ const span = (name: string): string =>
     spans: [{ traceId: 't', spanId: 's', name, attributes: ATTRIBUTES, status: { code: 0 } }],
   });
 
-test('delta points are added up; a request that comes again adds nothing', () => {
+test('delta points are added up, and a repeated request adds nothing', () => {
   const received = createReceived();
   for (const body of [
     counter('delta', { time: 1, value: 5 }),
@@ -65,14 +65,14 @@ test('delta points are added up; a request that comes again adds nothing', () =>
   expect(received.contradictions).toEqual([]);
 });
 
-test('a point that comes again with the same times and another value is a contradiction', () => {
+test('a repeated point with the same times and another value is a contradiction', () => {
   const received = createReceived();
   received.take('metrics', counter('delta', { time: 1, value: 5 }));
   received.take('metrics', counter('delta', { time: 1, value: 6 }));
   expect(received.contradictions).toEqual([expect.stringContaining(SERIES)]);
 });
 
-test('of cumulative points the last one of each start counts, in whatever order they come', () => {
+test('the last cumulative point of each start time counts, in whatever order they come', () => {
   const received = createReceived();
   received.take('metrics', counter('cumulative', { start: 10, time: 30, value: 9 }));
   received.take('metrics', counter('cumulative', { start: 10, time: 20, value: 5 }));
@@ -87,7 +87,7 @@ test('histograms are added up bucket by bucket', () => {
   expect([...received.sums().values()]).toEqual([{ sum: 0.75, count: 4, buckets: [1, 2, 1] }]);
 });
 
-test("the bridge's own instruments are of each process, and left aside", () => {
+test("the bridge's own instruments are ignored, since they belong to a single process", () => {
   const received = createReceived();
   received.take(
     'metrics',
@@ -96,7 +96,7 @@ test("the bridge's own instruments are of each process, and left aside", () => {
   expect(received.sums().size).toBe(0);
 });
 
-test('copies of a span are counted, and those that say something else are told', () => {
+test('copies of a span are counted, and differing ones are recorded', () => {
   const received = createReceived();
   for (const name of ['chat', 'chat', 'chat again']) received.take('traces', span(name));
   expect(received.spans.get('s')).toMatchObject({

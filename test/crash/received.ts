@@ -1,22 +1,22 @@
 /**
- * What a backend has taken, request by request: spans and log records with every copy of them, and metric points told apart
- * by name, attributes and times, so that a request that was sent again adds nothing.
+ * What a backend has received: spans and log records with the number of their copies, and metric points identified by name,
+ * attributes and times, so that a repeated request adds nothing.
  */
 export type Signal = 'traces' | 'metrics' | 'logs';
 
-/** A span or log record; copies of it must all say the same. */
+/** A span or log record, all copies of which must be equal. */
 export interface Item {
   text: string;
   copies: number;
-  /** What copies said that was not the same. */
+  /** The descriptions of copies that differ. */
   contradictions: string[];
 }
 
-/** Of a counter the sum alone; of a histogram the buckets too. */
+/** A counter has only a sum, a histogram also a count and buckets. */
 export type Value = { sum: number; count?: number; buckets?: number[] };
 
 interface Point {
-  /** Instrument and attributes. */
+  /** The instrument and its attributes. */
   series: string;
   start: string;
   time: bigint;
@@ -27,12 +27,12 @@ interface Point {
 export interface Received {
   /** By span id. */
   spans: Map<string, Item>;
-  /** By their time, in nanoseconds: each line of the stories has a time of its own. */
+  /** By timestamp in nanoseconds, which is unique to each line of the stories. */
   logs: Map<string, Item>;
   take(signal: Signal, body: string): void;
-  /** By instrument and attributes, over all that was received; the bridge's own instruments aside. */
+  /** The totals of everything received, by instrument and attributes, without the bridge's own instruments. */
   sums(): Map<string, Value>;
-  /** Metric points that came again with the same times and another value. */
+  /** Metric points that were repeated with the same times and another value. */
   contradictions: string[];
 }
 
@@ -56,7 +56,7 @@ const describeSpan = (span: Json): string =>
     JSON.stringify(span.links ?? []),
   ].join(' | ');
 
-/** When it was observed is of the process that observed it. */
+/** Without the time of observation, which differs between processes. */
 const describeLog = (log: Json): string =>
   [
     log.eventName,
@@ -105,7 +105,7 @@ function addValues(a: Value, b: Value): Value {
   return { sum, count: a.count + b.count, buckets: addBuckets(a.buckets, b.buckets) };
 }
 
-/** Of cumulative points the last one of each start holds all those before it. */
+/** The last cumulative point of each start time includes all earlier ones. */
 function lastOfEachStart(points: Iterable<Point>): Point[] {
   const last = new Map<string, Point>();
   for (const point of points) {

@@ -1,5 +1,5 @@
 /**
- * What the rounds have shown, for people: a line per round, and a table with a row per behaviour of the backend.
+ * The results for people: a line per round, and a table with a row per behaviour of the backend.
  */
 import { BEHAVIOURS } from './backend.js';
 import type { RoundResult } from './round.js';

@@ -1,6 +1,6 @@
 /**
- * One round: a data directory, one or two producers, one or two backends, and processes that follow each other until the
- * last one ends in peace. Then everything is compared with what one uninterrupted run makes of the same lines.
+ * One round: a data directory, one or two producers, one or two backends, and a sequence of processes, of which the last is
+ * stopped normally. Then everything is compared with what one uninterrupted run makes of the same lines.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,9 +27,9 @@ export interface RoundPlan {
   kills: number;
 }
 
-/** What the backends have, beside what they should have. */
+/** What the backends have, compared with what they should have. */
 interface Judgement {
-  /** Lines that could be lost, and were. */
+  /** Lines that were allowed to be lost, and were. */
   lost_in_flight: number;
   spans: Comparison;
   logs: Comparison;
@@ -39,7 +39,7 @@ interface Judgement {
 
 export interface RoundResult extends Judgement {
   plan: RoundPlan;
-  /** What there was besides the behaviour, for people. */
+  /** The settings besides the behaviour, for people. */
   setting: string;
   quiet_kills: number;
   lines: number;
@@ -49,7 +49,7 @@ export interface RoundResult extends Judgement {
 
 interface Settings {
   temporality: string;
-  /** Shorter than anybody would choose, so that kills meet checkpoints. */
+  /** Shorter than in practice, so that kills coincide with checkpoints. */
   checkpoint_interval_ms: number;
 }
 
@@ -103,7 +103,7 @@ async function prepare(seed: number): Promise<{ round: Round; settings: Settings
   return { settings, round: { ...round, ended_ms: [], problems: [], ledgers: 0 } };
 }
 
-/** The same lines, without a kill, and a backend that is always up. */
+/** Feeds the same lines to a process that is not killed, with a backend that is always up. */
 async function runUninterrupted({ directory, env, problems }: Round, lines: Line[]): Promise<Received> {
   const backend = await startBackend(createRandom(0));
   const data_directory = join(directory, 'uninterrupted');
@@ -158,7 +158,10 @@ function keep({ directory, written, ended_ms }: Round): void {
   writeFileSync(join(directory, 'written.ndjson'), `${lines.join('\n')}\n`);
 }
 
-/** A round that fails leaves its directory, with the data directory, what the processes logged and what was written. */
+/**
+ * Runs a round. If it fails, its directory is kept, with the data directory, the logs of the processes, and the written
+ * lines.
+ */
 export async function runRound(plan: RoundPlan): Promise<RoundResult> {
   const { round, settings } = await prepare(plan.seed);
   const { directory, feeders, backends, written } = round;

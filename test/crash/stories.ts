@@ -1,6 +1,6 @@
 /**
- * Several stories told at the same time, an event here and an event there. Some of them rest for a while, so that runs stay
- * open over more than one process; those that may have lost an event are told no further.
+ * Interleaves the events of several stories. Some stories pause for a while, so that runs stay open over several processes;
+ * those that may have lost an event are not continued.
  */
 import type { Random } from './random.js';
 import { type Told, tellStory } from './story.js';
@@ -13,15 +13,15 @@ interface Story {
 }
 
 export interface Stories {
-  /** Chooses who rests from here on; nobody, where all are to come to their end and none is begun. */
+  /** Chooses which stories continue and which pause. `to_the_end`: all continue, and no new one begins. */
   choose(to_the_end: boolean): void;
-  /** Undefined where all have come to their end. */
+  /** Undefined when all stories have ended. */
   next(now_ms: number): Told | undefined;
-  /** Forgets the stories of which something was told later than this. */
+  /** Drops the stories with an event later than this. */
   forgetAfter(ms: number): void;
 }
 
-/** `prefix` sets their ids apart from all others. */
+/** `prefix` makes their ids different from all others. */
 export function createStories(random: Random, prefix: string): Stories {
   let all: Story[] = [];
   let going_on: Story[] = [];

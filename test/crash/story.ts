@@ -1,11 +1,11 @@
 /**
- * Stories of agents at work, as catalog events that are told one at a time: runs with model calls, tools, tools within
- * tools, and sub-agents. Whatever beginning of a story is told, what comes of it does not depend on the clock: no call is
- * left open by its run's end, none waits for its reasoning tokens, and each parent is known before its child.
+ * Stories of agents at work as catalog events, one at a time: runs with model calls, tools, nested tools and sub-agents.
+ * The result of any prefix of a story is independent of the clock: no call is left open at the end of its run, none waits
+ * for its reasoning tokens, and each parent is known before its child.
  */
 import type { Random } from './random.js';
 
-/** A catalog event that has still to be given its time. */
+/** A catalog event without its timestamp. */
 export type Told = { type: string } & Record<string, unknown>;
 
 const USERS_CHANNELS = ['chat', 'mail'] as const;
@@ -22,9 +22,12 @@ interface Run {
 
 interface Teller {
   random: Random;
-  /** Without numbers, and calls without names, nothing shows that an event comes again: it would count twice. */
+  /**
+   * Whether events have sequence numbers, and all model calls response ids. A repeated event with neither is not
+   * recognised, and would count twice.
+   */
   is_numbered: boolean;
-  /** A name that nothing else has. */
+  /** A unique name. */
   name(what: string): string;
   tell(run: Run, type: string, fields?: Record<string, unknown>): Told;
 }
@@ -51,7 +54,7 @@ function* think({ random, is_numbered, name, tell }: Teller, run: Run): Generato
   const reasoning_tokens = random.int(0, 50);
   const has_step = random.chance(0.5);
   if (has_step) yield tell(run, 'agent.step_started', model);
-  // Reasoning that names no call is about the step that the run is in.
+  // Reasoning without a response id belongs to the run's current step.
   if ((has_step || 'response_id' in response) && random.chance(0.4))
     yield tell(run, 'llm.reasoning', { reasoning_tokens, ...response });
   yield tell(run, 'llm.tokens', {
@@ -61,7 +64,7 @@ function* think({ random, is_numbered, name, tell }: Teller, run: Run): Generato
     output_tokens: random.int(50, 500),
     cache_read_tokens: random.int(0, 100),
     reasoning_tokens,
-    // Sums of these are exact, in whatever order they are added.
+    // Multiples of 1/1024: their sums are exact, in whatever order they are added.
     cost_usd: random.int(1, 64) / 1_024,
   });
 }
@@ -106,7 +109,7 @@ function* work(teller: Teller, run: Run, depth: number): Generator<Told> {
   }
 }
 
-/** One request from its start to its end. `prefix` sets its ids apart from those of every other story. */
+/** One request from start to end. `prefix` makes its ids different from those of every other story. */
 export function* tellStory(random: Random, prefix: string): Generator<Told> {
   const teller = createTeller(random, prefix);
   const run = { session_key: `agent:main:crash-${prefix}`, run_id: `run-${prefix}` };

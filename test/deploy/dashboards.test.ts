@@ -1,4 +1,4 @@
-/** The dashboards' files are what their source says; `-u` writes them anew. */
+/** The dashboard files match their source; `-u` writes them anew. */
 import { fileURLToPath } from 'node:url';
 import type { Dashboard } from '@grafana/schema';
 import { expect, test } from 'vitest';
@@ -13,11 +13,11 @@ const DASHBOARDS: [string, Dashboard][] = [
   ['bridge', bridge],
 ];
 
-test.each(DASHBOARDS)('%s.json', async (name, dashboard) => {
+test.each(DASHBOARDS)('%s.json is up to date', async (name, dashboard) => {
   await expect(`${JSON.stringify(dashboard, undefined, 2)}\n`).toMatchFileSnapshot(pathOf(name));
 });
 
-test.each(DASHBOARDS)('%s: no two panels have the same number, or the same place', (_, { panels = [] }) => {
+test.each(DASHBOARDS)('%s: no two panels share an id or a place', (_, { panels = [] }) => {
   expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length);
   const cells = panels.flatMap(({ gridPos: { x, y, w, h } = { x: 0, y: 0, w: 0, h: 0 } }) =>
     Array.from({ length: w * h }, (_each, index) => `${x + (index % w)},${y + Math.floor(index / w)}`),

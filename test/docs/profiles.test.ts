@@ -1,13 +1,13 @@
-/** The documentation that is written by code says what the code does. */
+/** Checks that the generated documentation matches the code. */
 import { expect, test } from 'vitest';
 import { EVENT_TYPES } from '../../src/model/event.js';
 import { profilesPage } from './profiles.js';
 import { DOCUMENTED } from './stories.js';
 
-test('docs/profiles.md is what the profiles are', async () => {
+test('docs/profiles.md is up to date', async () => {
   await expect(await profilesPage()).toMatchFileSnapshot('../../docs/profiles.md');
 });
 
-test('every type of event is in it', () => {
+test('every event type is documented', () => {
   expect(new Set(DOCUMENTED.map(({ event }) => event.type))).toEqual(new Set(EVENT_TYPES));
 });

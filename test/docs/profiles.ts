@@ -1,6 +1,6 @@
 /**
- * Writes the documentation of the profiles from what they are: the tables themselves, and what the correlator, the profiles
- * and the instruments make of one event of each type.
+ * Generates the documentation of the profiles: from their tables, and from what the correlator, the profiles and the
+ * instruments make of one event of each type.
  */
 import { SpanKind } from '@opentelemetry/api';
 import { resourceFromAttributes } from '@opentelemetry/resources';
@@ -26,7 +26,7 @@ import { DOCUMENTED, type DocumentedEvent } from './stories.js';
 
 const RESOURCE = resourceFromAttributes({});
 
-/** Longer than anything waits for what belongs to it, and shorter than what is given up. */
+/** Longer than a span waits for late events, and shorter than the time after which an incomplete one is closed. */
 const PATIENCE_MS = 6_000;
 
 const OTHERS = PROFILE_NAMES.filter((name) => name !== 'latest');
@@ -43,14 +43,14 @@ const NOTHING: Emission = { spans: [], previews: [], corrections: [], logs: [], 
 const SAME = 'same';
 const NOT_SENT = 'not sent';
 
-/** A row with what is the same as in the first profile only said to be that. */
+/** A row in which a cell that equals the first profile's says only that. */
 const compared = (what: string, [first = '', ...others]: string[]): string[] => [
   what,
   first,
   ...others.map((cell) => (cell === first && cell !== '' ? SAME : cell)),
 ];
 
-/** What comes of an event, as far as it can be known without anything that comes after it; and what is seen of it later. */
+/** What an event emits, as far as that depends on nothing later; plus the spans that show its effect with `seen_with`. */
 function emissionOf({ event, before, seen_with }: DocumentedEvent): Emission {
   const correlator = createCorrelator();
   const apply = (each: AgentEvent): Emission => {
@@ -69,17 +69,17 @@ function emissionOf({ event, before, seen_with }: DocumentedEvent): Emission {
   return merge([emission, { ...NOTHING, previews, spans }]);
 }
 
-/** The last copy of each span, and what has become of it. */
+/** The last copy of each span, and its state. */
 function spansOf({ previews, spans, corrections }: Emission): { span: SpanRecord; state: string }[] {
   const last = new Map([...previews, ...spans, ...corrections].map((span) => [span.span_id, span]));
   return [...last.values()].map((span) => ({ span, state: span.end_ms === undefined ? 'open' : 'ended' }));
 }
 
-/** A record under each profile; absent where it is not sent. */
+/** A record under each profile; undefined if the profile does not send it. */
 type Told = (Pick<SpanRecord, 'attributes'> | undefined)[];
 type Tables = (RecordTable<never> | undefined)[];
 
-/** An attribute under each profile, as `name` = `value`; empty where the record is not sent at all. */
+/** An attribute under each profile, as `name` = `value`; empty if the record is not sent. */
 function attributeCells(name: string, tables: Tables, told: Told): string[] {
   return told.map((record, index) => {
     if (record === undefined) return '';
@@ -89,7 +89,7 @@ function attributeCells(name: string, tables: Tables, told: Told): string[] {
   });
 }
 
-/** A row for each attribute that is not the same everywhere, and one for those that are. */
+/** A row for each attribute that differs between profiles, and one for all others. */
 function attributeRows(original: Attributes, tables: Tables, told: Told): string[][] {
   const added = told.flatMap((record, index) => (record ? Object.keys(tables[index]?.added ?? {}) : []));
   const names = [...new Set([...Object.keys(withoutUndefined(original)), ...added])];
@@ -150,7 +150,7 @@ const KINDS: Partial<Record<DataPointType, string>> = {
   [DataPointType.HISTOGRAM]: 'histogram',
 };
 
-/** What is measured, of one measurement, under each profile. */
+/** The metric of a measurement under each profile. */
 async function metricRow(measurement: Measurement): Promise<string[]> {
   const readers = PROFILE_NAMES.map((name) => createMetricReader('cumulative', name));
   createMetrics(readers, () => ({ source: { events: 0, rejected: {} }, destinations: {} })).record([
@@ -191,7 +191,7 @@ async function eventSection(documented: DocumentedEvent): Promise<string> {
   ].join('\n\n');
 }
 
-/** What a table says of attributes, one row a rule. */
+/** The rules of a table for attributes, one row each. */
 function ruleRows({ attributes, added = {} }: RecordTable<never>): string[][] {
   const rules = Object.entries(attributes).map(([name, rule]) => [
     code(name),
@@ -227,7 +227,7 @@ const describeInstrument = ({ name, unit, buckets, added = {} }: Instrument): st
   return `${code(name)}, ${buckets === undefined ? 'counter' : 'histogram'}, ${code(unit)}${extra.join('')}`;
 };
 
-/** The attributes of each measurement that comes of the events above. */
+/** The attribute names of each instrument's measurements from the documented events. */
 function attributesByInstrument(): Map<string, Set<string>> {
   const names = new Map<string, Set<string>>();
   for (const { instrument, attributes } of DOCUMENTED.flatMap((each) => emissionOf(each).measurements)) {
@@ -298,7 +298,7 @@ const ON_METRICS = `## Metrics
 Each row is one measurement, with its name in each profile and its attributes; \`error.type\` is only there if something failed. The
 temporality is the destination's. The bridge's own metrics, \`openclaw_otel_bridge.*\`, have the same names everywhere.`;
 
-/** The whole page. */
+/** Returns the whole page. */
 export async function profilesPage(): Promise<string> {
   const sections = await Promise.all(DOCUMENTED.map(eventSection));
   const defaults = PROFILE_NAMES.map((name) => [code(name), presetsOf(name)]);

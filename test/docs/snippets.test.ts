@@ -1,6 +1,6 @@
 /**
- * What the documents tell a reader to write: every piece of TypeScript in them is compiled as strictly as the package itself
- * and run as it stands, against the built package, with a backend where `OTEL_EXPORTER_OTLP_ENDPOINT` points.
+ * The code in the documents: each TypeScript snippet is compiled as strictly as the package itself and run unchanged
+ * against the built package, with a backend at `OTEL_EXPORTER_OTLP_ENDPOINT`.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -24,11 +24,11 @@ const snippetsOf = (document: string): Snippet[] =>
 
 const snippets = DOCUMENTS.flatMap(snippetsOf);
 
-/** Within the package, so that its name and its dependencies are found from there. */
+/** Inside the package, so that its name and its dependencies resolve. */
 let directory: string;
 let sink: Sink;
 
-/** Gives what the compiler says. */
+/** Returns the compiler's output. */
 function compile(): string {
   const config = {
     extends: '../../tsconfig.json',
@@ -64,7 +64,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe('the TypeScript in the documents', () => {
-  test('is there, and compiles', { timeout: 120_000 }, () => {
+  test('exists in each document, and compiles', { timeout: 120_000 }, () => {
     for (const document of DOCUMENTS) expect(snippetsOf(document).length, document).toBeGreaterThan(1);
     expect(compile()).toBe('');
   });
@@ -84,7 +84,7 @@ describe('the TypeScript in the documents', () => {
 });
 
 describe('the example', () => {
-  test('prints spans, metrics and log records, and an agent in the trace of the program', {
+  test("prints spans, metrics and log records, with the agent in the program's trace", {
     timeout: 60_000,
   }, async () => {
     const { stdout, stderr } = await run(join(ROOT, 'examples/library/opentelemetry.mjs'));

@@ -1,5 +1,5 @@
 /**
- * One event of each type, as told in the documentation, with what has to come before it so that it means something.
+ * One documented event of each type, with the events that must precede it to give it a meaning.
  */
 import { type AgentEvent, agentEventSchema, normaliseInstants } from '../../src/model/event.js';
 
@@ -72,10 +72,10 @@ const finished = event({ type: 'agent.finished', ...PARENT, status: 'ok', stop_r
 
 export interface DocumentedEvent {
   event: AgentEvent;
-  /** What sets it apart from others of its type. */
+  /** What distinguishes it from others of its type. */
   remark?: string;
   before: AgentEvent[];
-  /** What it changes on a span is seen when this comes. */
+  /** The event whose spans show the effect of this one. */
   seen_with?: AgentEvent;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the bridge aggregates itself is what OpenTelemetry's SDK makes of the same measurements, whatever is measured and
- * whenever it is collected: values, start and end of each point, and the instruments that they are told of.
+ * The bridge's own aggregation gives the same result as OpenTelemetry's SDK for the same measurements, whatever is recorded
+ * and whenever it is collected: values, start and end of each data point, and the description of the instruments.
  */
 import { fc, test as property } from '@fast-check/vitest';
 import { ValueType } from '@opentelemetry/api';
@@ -30,7 +30,7 @@ class PlainReader extends MetricReader {
 
 type Temporality = (type: InstrumentType) => AggregationTemporality;
 
-/** Records values by place: of an instrument, and of a set of attributes. */
+/** Records values; `instrument` and `set` are indexes into INSTRUMENTS and SETS. */
 interface Subject {
   record(instrument: number, set: number, value: number): void;
   collect(): Promise<ResourceMetrics>;
@@ -70,7 +70,7 @@ function openOwn(temporality: Temporality): Subject {
   };
 }
 
-/** Without the resource and the scope; points in the order of their attributes. */
+/** The metrics without resource and scope, their data points in the order of their attributes. */
 const told = ({ scopeMetrics }: ResourceMetrics) =>
   scopeMetrics
     .flatMap(({ metrics }) => metrics)
@@ -94,7 +94,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
         kind: fc.constant('record' as const),
         instrument: fc.nat(INSTRUMENTS.length - 1),
         set: fc.nat(SETS.length - 1),
-        // Eighths: no sum of them is rounded, in whatever order they are added.
+        // Eighths: their sums are exact, in whatever order they are added.
         value: fc.integer({ min: -8, max: 80 }).map((eighths) => eighths / 8),
       }),
     },
@@ -117,7 +117,7 @@ describe.each([
   ['delta', DELTA],
   ['cumulative', CUMULATIVE],
 ])('%s', (_name, temporality) => {
-  property.prop([steps])('is what the SDK says', async (taken) => {
+  property.prop([steps])('gives the same points as the SDK', async (taken) => {
     const own = openOwn(() => temporality);
     const sdk = openSdk(() => temporality);
     for (const step of [...taken, { kind: 'collect' } as const]) {
@@ -130,7 +130,7 @@ describe.each([
   });
 });
 
-test('what has been collected does not change any more', async () => {
+test('later measurements do not change metrics that were already collected', async () => {
   const own = openOwn(() => CUMULATIVE);
   own.record(3, 0, 0.3);
   const collected = await own.collect();
@@ -139,13 +139,13 @@ test('what has been collected does not change any more', async () => {
   expect(JSON.stringify(collected.scopeMetrics)).toBe(before);
 });
 
-test('what is no number does not spoil a sum', async () => {
+test('a value that is not a finite number does not spoil the sum', async () => {
   const own = openOwn(() => CUMULATIVE);
   for (const value of [1, Number.NaN, Number.POSITIVE_INFINITY, 2]) own.record(1, 0, value);
   expect(told(await own.collect())).toMatchObject([{ dataPoints: [{ value: 3 }] }]);
 });
 
-test('no point ends before it begins, where the clock is set back', async () => {
+test('no data point ends before it begins when the clock is set back', async () => {
   const own = openOwn(() => CUMULATIVE);
   own.record(0, 0, 1);
   vi.setSystemTime(Date.now() - 3_600_000);

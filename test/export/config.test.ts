@@ -73,13 +73,13 @@ describe('presets', () => {
     );
   });
 
-  test.each(['grafana', 'otlp'] as const)('%s is as collector', (preset) => {
+  test.each(['grafana', 'otlp'] as const)('%s has the settings of the preset collector', (preset) => {
     const { name: _, preset: __, ...settings } = of(preset);
     const { name: ___, preset: ____, ...expected } = of('collector');
     expect(settings).toEqual(expected);
   });
 
-  test('each may be used several times, by a name each, and has its own settings then', () => {
+  test('a preset may be used several times under different names, each with its own settings', () => {
     const options = ['here', 'there'].map((name) => ({
       name,
       preset: 'prometheus' as const,
@@ -100,7 +100,7 @@ describe('presets', () => {
     });
   });
 
-  test('console has no settings', () => {
+  test('the console has no settings', () => {
     expect(resolveDestinations([{ name: 'here', preset: 'console' }])).toEqual({
       destinations: [{ name: 'here', preset: 'console' }],
     });
@@ -108,7 +108,7 @@ describe('presets', () => {
 });
 
 describe('the environment', () => {
-  test("its endpoint is preset otlp's, a signal's own as it is", () => {
+  test("the general endpoint applies to preset otlp; a signal's own endpoint is used unchanged", () => {
     expect(environmentNamesEndpoint()).toBe(false);
     vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', 'http://general:4318/');
     vi.stubEnv('OTEL_EXPORTER_OTLP_LOGS_ENDPOINT', 'http://own:1/here');
@@ -122,7 +122,7 @@ describe('the environment', () => {
     expect(urls(of('otlp', 'http://given'))[0]).toBe('http://given/v1/traces');
   });
 
-  test('timeout, compression and protocol, general and of one signal', () => {
+  test('timeout, compression and protocol can be set in general and for one signal', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_TIMEOUT', '1500');
     vi.stubEnv('OTEL_EXPORTER_OTLP_LOGS_TIMEOUT', '7');
     vi.stubEnv('OTEL_EXPORTER_OTLP_COMPRESSION', 'gzip');
@@ -135,7 +135,7 @@ describe('the environment', () => {
     expect(of('clawmetry').endpoints.traces).toMatchObject({ timeout_ms: 1_500, compression: 'gzip' });
   });
 
-  test('a wish for protobuf leaves ClawMetry its JSON', () => {
+  test('ClawMetry still gets JSON if the protocol is set to protobuf', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_PROTOCOL', 'http/protobuf');
     expect(of('clawmetry').endpoints.traces?.encoding).toBe('json');
   });
@@ -159,14 +159,14 @@ describe('the environment', () => {
     });
   });
 
-  test('an endpoint that cannot be used is an error that does not repeat it', () => {
+  test('an unusable endpoint is an error that does not repeat the value', () => {
     for (const url of ['http://me:hunter2@host', 'hunter2', 'http://host?key=hunter2']) {
       vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', url);
       expectErrorWithoutSecret('OTEL_EXPORTER_OTLP_ENDPOINT');
     }
   });
 
-  test('the temporality, where the backend can take it', () => {
+  test('the temporality preference applies where the backend supports it', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE', 'Delta');
     expect(of('otlp').temporality).toBe('delta');
     expect(of('prometheus').temporality).toBe('cumulative');
@@ -176,7 +176,7 @@ describe('the environment', () => {
     expect(error(OTLP)).toEqual({ error: expect.stringContaining('TEMPORALITY_PREFERENCE') });
   });
 
-  test('the resource', () => {
+  test('the resource is read from the environment', () => {
     vi.stubEnv('OTEL_RESOURCE_ATTRIBUTES', 'deployment.environment=test,service.instance.id=replica-1');
     expect(createResource().attributes).toEqual({
       'service.name': 'openclaw',
@@ -197,7 +197,7 @@ describe('the environment', () => {
     ['badly encoded', 'token=100%hunter2', 'part 2 ("token")'],
     ['badly encoded in its key', '%hunter2%=a', 'part 2'],
   ])(
-    'a resource attribute %s is left out and said without its value, the others are used',
+    'a resource attribute %s is left out and reported without its value; the others are used',
     (_, part, said) => {
       vi.stubEnv('OTEL_RESOURCE_ATTRIBUTES', ` team = blue%20one ,${part},, region=eu,empty=,more`);
       expect(createResource().attributes).toMatchObject({ team: 'blue one', region: 'eu', empty: '' });
@@ -208,7 +208,7 @@ describe('the environment', () => {
     },
   );
 
-  test('of many resource attributes that can not be used the first are named', () => {
+  test('only the first of many unusable resource attributes are named', () => {
     const parts = Array.from({ length: 300 }, (_, index) => `part${index}`);
     vi.stubEnv('OTEL_RESOURCE_ATTRIBUTES', [`${'k'.repeat(10_000)}=1=2`, ...parts].join());
     const problem = resourceProblem() ?? '';
@@ -224,14 +224,14 @@ describe("the environment's headers", () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_METRICS_HEADERS', 'x-team=b');
   });
 
-  test('go to every destination but ClawMetry, each signal with its own', () => {
+  test("go to every destination except ClawMetry, with each signal's own", () => {
     const { traces, metrics } = of('collector').endpoints;
     expect(traces?.headers).toEqual({ authorization: 'Bearer hunter2', 'x-team': 'a' });
     expect(metrics?.headers).toEqual({ authorization: 'Bearer hunter2', 'x-team': 'b' });
     expect(of('clawmetry').endpoints.traces?.headers).toEqual({});
   });
 
-  test('go to the server of the endpoint alone, where the environment names one', () => {
+  test("go only to the endpoint's server if the environment names an endpoint", () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', 'https://vendor:443');
     expect(of('otlp').endpoints.traces?.headers).toHaveProperty('authorization');
     expect(of('otlp', 'https://vendor/other').endpoints.traces?.headers).toHaveProperty('authorization');
@@ -240,7 +240,7 @@ describe("the environment's headers", () => {
     expect(of('otlp', 'http://vendor:443').endpoints.traces?.headers).toEqual({});
   });
 
-  test("of every signal go to the server of one signal's endpoint, and to no other", () => {
+  test("that are general go to the server of one signal's endpoint and to no other", () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'https://vendor/v1/traces');
     const same = of('otlp', 'https://vendor').endpoints;
     const other = of('otlp', 'https://other').endpoints;
@@ -251,7 +251,7 @@ describe("the environment's headers", () => {
     expect(of('otlp').endpoints.logs?.headers).toEqual({});
   });
 
-  test('of a signal with an endpoint of its own do not go to that of another', () => {
+  test("of a signal with its own endpoint do not go to another signal's endpoint", () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'https://vendor/v1/traces');
     vi.stubEnv('OTEL_EXPORTER_OTLP_LOGS_ENDPOINT', 'https://other/v1/logs');
     const { traces, logs, metrics } = of('otlp', 'https://other').endpoints;
@@ -269,14 +269,14 @@ describe("the environment's headers", () => {
   );
 
   test.each(['hunter2', 'x-key=100%hunter2', 'x-key=a,b hunter2'])(
-    'that would be left out are an error, which names their variable',
+    'that would be ignored are an error that names their variable',
     (text) => {
       vi.stubEnv('OTEL_EXPORTER_OTLP_LOGS_HEADERS', text);
       expectErrorWithoutSecret('OTEL_EXPORTER_OTLP_LOGS_HEADERS: ');
     },
   );
 
-  test('may be blank, or have no value', () => {
+  test('may be blank or have no value', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_HEADERS', ' x-key = , , x-team=a,');
     expect(of('otlp').endpoints.traces?.headers).toEqual({ 'x-team': 'a' });
   });
@@ -296,7 +296,7 @@ describe('the configuration file', () => {
     timeout_ms: 1_234,
   };
 
-  test('says what nobody else says', () => {
+  test('provides whatever neither an option nor the environment sets', () => {
     const config = resolve(OTLP, FILE);
     expect(config).toMatchObject({ temporality: 'delta', profile: 'clawmetry', open_spans: 'replace' });
     expect(config.endpoints).toEqual({
@@ -312,7 +312,7 @@ describe('the configuration file', () => {
     });
   });
 
-  test('comes after the environment, and that after the option', () => {
+  test('has lower precedence than the environment, and the environment lower than an option', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', 'http://environment:2');
     vi.stubEnv('OTEL_EXPORTER_OTLP_HEADERS', 'authorization=from environment');
     vi.stubEnv('OTEL_EXPORTER_OTLP_COMPRESSION', 'none');
@@ -333,7 +333,7 @@ describe('the configuration file', () => {
     );
   });
 
-  test('names the destinations where no option does; a record of another name is not used', () => {
+  test('names the destinations if no option does; a record under another name is not used', () => {
     const records: DestinationRecord[] = [FILE, { preset: 'otlp' }, { preset: 'console' }];
     const resolved = resolveDestinations([], records);
     expect('destinations' in resolved && resolved.destinations.map(({ name }) => name)).toEqual([
@@ -344,7 +344,7 @@ describe('the configuration file', () => {
     expect(resolve({ name: 'mine', preset: 'otlp' }, FILE).profile).toBe('latest');
   });
 
-  test('is checked, unknown keys are errors, and no secret is repeated', () => {
+  test('is checked: unknown keys are errors, and no secret is repeated', () => {
     expect(destinationSchema.safeParse(FILE).success).toBe(true);
     const bad = [
       { preset: 'otlp', colour: 'red' },
@@ -376,7 +376,7 @@ describe('a bearer token', () => {
   };
   const bearerOf = ({ endpoints }: DestinationConfig) => endpoints.traces?.bearer;
 
-  test('comes from the environment, or from a file', () => {
+  test('comes from an environment variable or a file', () => {
     vi.stubEnv('MY_TOKEN', 'hunter2');
     const from_env = bearerOf(resolve(OTLP, { preset: 'otlp', bearer: { env: 'MY_TOKEN' } }));
     expect(from_env).toMatchObject({ token: 'hunter2', place: 'the environment variable MY_TOKEN' });
@@ -385,7 +385,7 @@ describe('a bearer token', () => {
     expect(from_file).toMatchObject({ token: 'hunter3', place: `the file ${path}` });
   });
 
-  test("gives way to the environment's header, where that goes to the same place", () => {
+  test("gives way to the environment's authorization header if that goes to the same server", () => {
     vi.stubEnv('MY_TOKEN', 'hunter2');
     vi.stubEnv('OTEL_EXPORTER_OTLP_HEADERS', 'authorization=Bearer%20hunter3');
     const record = { bearer: { env: 'MY_TOKEN' } };
@@ -399,13 +399,13 @@ describe('a bearer token', () => {
   });
 
   test.each([
-    ['a variable that is not set', { env: 'NO_SUCH_TOKEN' }, /otlp: bearer: .*NO_SUCH_TOKEN is not set/],
-    ['an empty variable', { env: 'EMPTY_TOKEN' }, /EMPTY_TOKEN is empty/],
-    ['more than a token', { env: 'LONG_TOKEN' }, /LONG_TOKEN holds more than a token/],
-    ['what HTTP does not allow', { env: 'ODD_TOKEN' }, /ODD_TOKEN has characters/],
-    ['a file that is not there', { file: '/no/such/token' }, /the file \/no\/such\/token can't be read/],
-    ['a directory', { file: tmpdir() }, /can't be read/],
-  ] as const)('%s is an error that says which', (_, bearer, expected) => {
+    ['in an unset variable', { env: 'NO_SUCH_TOKEN' }, /otlp: bearer: .*NO_SUCH_TOKEN is not set/],
+    ['in an empty variable', { env: 'EMPTY_TOKEN' }, /EMPTY_TOKEN is empty/],
+    ['with more than one word', { env: 'LONG_TOKEN' }, /LONG_TOKEN holds more than a token/],
+    ['with characters that HTTP does not allow', { env: 'ODD_TOKEN' }, /ODD_TOKEN has characters/],
+    ['in a missing file', { file: '/no/such/token' }, /the file \/no\/such\/token can't be read/],
+    ['in a directory', { file: tmpdir() }, /can't be read/],
+  ] as const)('%s is an error that names its origin', (_, bearer, expected) => {
     vi.stubEnv('EMPTY_TOKEN', ' ');
     vi.stubEnv('LONG_TOKEN', 'Bearer hunter2');
     vi.stubEnv('ODD_TOKEN', 'hunter2-\u{1f600}');
@@ -414,7 +414,7 @@ describe('a bearer token', () => {
     expect(JSON.stringify(resolved)).not.toContain('hunter');
   });
 
-  test('an empty file is an error', () => {
+  test('in an empty file is an error', () => {
     expect(error(OTLP, { preset: 'otlp', bearer: { file: fileOf('\n') } })).toEqual({
       error: expect.stringMatching(/the file .*token is empty/),
     });
@@ -427,13 +427,13 @@ describe('a bearer token', () => {
     { env: 'hunter2-hunter2' },
     { env: 'A', file: 'hunter2' },
     { file: '' },
-  ])('%o is no way to name one, and is not repeated', (bearer) => {
+  ])("can't be named by %o, and the error does not repeat the value", (bearer) => {
     const { error: problem } = destinationSchema.safeParse({ preset: 'otlp', bearer });
     expect(problem?.issues[0]?.path[0]).toBe('bearer');
     expect(problem?.message).not.toContain('hunter2');
   });
 
-  test('and the header authorization exclude each other', () => {
+  test("can't be combined with an authorization header", () => {
     const record = { preset: 'otlp', bearer: { env: 'A' }, headers: { Authorization: 'Basic hunter2' } };
     const { error: problem } = destinationSchema.safeParse(record);
     expect(problem?.message).toMatch(/header authorization.*leave one of them out/);
@@ -446,7 +446,7 @@ describe('a bearer token', () => {
 describe('a proxy', () => {
   const proxyOf = (url: string) => of('otlp', url).endpoints.traces?.proxy;
 
-  test('of the scheme, in small letters before large, and not of what is on this machine', () => {
+  test('is chosen by scheme, lower-case variables before upper-case ones, and not used for loopback addresses', () => {
     vi.stubEnv('HTTP_PROXY', 'http://plain:3128');
     vi.stubEnv('HTTPS_PROXY', 'http://large:3128/');
     expect(proxyOf('http://backend')).toEqual({ url: 'http://plain:3128', variable: 'HTTP_PROXY' });
@@ -460,7 +460,7 @@ describe('a proxy', () => {
     expect(proxyOf('http://backend')).toBeUndefined();
   });
 
-  test('with a user and a password keeps them apart from its URL', () => {
+  test('keeps its user and password out of its URL', () => {
     vi.stubEnv('HTTPS_PROXY', 'https://me:hunter%3A2@proxy');
     expect(proxyOf('https://backend')).toEqual({
       url: 'https://proxy',
@@ -494,13 +494,13 @@ describe('a proxy', () => {
   });
 
   test.each(['socks5://hunter2', 'http://me:%zz@hunter2', 'http://'])(
-    '%s is an error, not repeated',
+    '%s is an error that does not repeat the value',
     (url) => {
       vi.stubEnv('https_proxy', url);
       const resolved = error({ ...OTLP, url: 'https://backend' });
       expect(resolved).toEqual({ error: expect.stringMatching(/otlp: the .*https_proxy/) });
       expect(JSON.stringify(resolved)).not.toContain('hunter2');
-      // It matters only where it would be used.
+      // A bad proxy only matters to a destination that would use it.
       expect(of('clawmetry').endpoints.traces).not.toHaveProperty('proxy');
     },
   );
@@ -510,7 +510,7 @@ describe('TLS files', () => {
   const file = (name: string) => fileURLToPath(new URL(`tls/${name}`, import.meta.url));
   const https = { ...OTLP, url: 'https://host' };
 
-  test('are read, from the environment before the file, and not where there is no TLS', () => {
+  test('are read from the environment before the configuration file, and only for an https URL', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_CERTIFICATE', file('server.pem'));
     const tls = { ca: '/no/such', cert: file('server.pem'), key: file('server.key') };
     const config = resolve(https, { preset: 'otlp', tls });
@@ -518,7 +518,7 @@ describe('TLS files', () => {
     expect(resolve(OTLP, { preset: 'otlp', tls }).endpoints.traces?.tls).toEqual({});
   });
 
-  test('are read whatever the letters of the scheme', () => {
+  test('are read whatever the case of the scheme', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'HTTPS://host/v1/traces');
     vi.stubEnv('OTEL_EXPORTER_OTLP_CERTIFICATE', file('server.pem'));
     expect(Object.keys(resolve(OTLP).endpoints.traces?.tls ?? {})).toEqual(['ca']);
@@ -529,13 +529,13 @@ describe('TLS files', () => {
     { ca: fileURLToPath(import.meta.url) },
     { cert: fileURLToPath(import.meta.url) },
     { key: fileURLToPath(import.meta.url) },
-  ])('that cannot be used are an error that names the file: %o', (tls) => {
+  ])("that can't be used are an error that names the file: %o", (tls) => {
     const [path = ''] = Object.values(tls);
     expect(error(https, { preset: 'otlp', tls })).toEqual({ error: expect.stringContaining(path) });
   });
 
   test.each([{ cert: file('client.pem') }, { key: file('client.key') }])(
-    'of which one is missing are an error: %o',
+    'that lack their counterpart are an error: %o',
     (tls) => {
       const [path = ''] = Object.values(tls);
       expect(error(https, { preset: 'otlp', tls })).toEqual({
@@ -544,7 +544,7 @@ describe('TLS files', () => {
     },
   );
 
-  test('that do not belong together are an error', () => {
+  test('that do not match each other are an error', () => {
     const tls = { cert: file('server.pem'), key: file('other.key') };
     expect(error(https, { preset: 'otlp', tls })).toEqual({
       error: expect.stringContaining('belong together'),

@@ -67,7 +67,7 @@ function open(
 }
 
 describe('what a destination sends', () => {
-  test('to ClawMetry: open spans, then their final copy; tool logs only, 16 at a time', async () => {
+  test('to ClawMetry: open spans and then their final copies; only tool logs, 16 at a time', async () => {
     const { destination, scripts } = open(configFor('clawmetry'));
     destination.accept(emission({ previews: [openSpan()] }));
     await destination.idle();
@@ -92,7 +92,7 @@ describe('what a destination sends', () => {
     });
   });
 
-  test('a correction of a span that has ended: to those that replace it, and counted as no other span', async () => {
+  test('a correction of an ended span goes only to backends that replace spans, and is not counted as another span', async () => {
     const corrected = span({ attributes: { 'gen_ai.usage.reasoning.output_tokens': 7 } });
     for (const [preset, sent] of [
       ['clawmetry', 2],
@@ -109,7 +109,7 @@ describe('what a destination sends', () => {
     }
   });
 
-  test('to others: no open spans, and only the signals that they take', async () => {
+  test('to other backends: no open spans, and only the signals that they support', async () => {
     const { destination, scripts } = open(configFor('jaeger'));
     destination.accept(emission({ previews: [openSpan()], spans: [span()], logs: [log()] }));
     await destination.collectMetrics();
@@ -119,7 +119,7 @@ describe('what a destination sends', () => {
     expect(destination).not.toHaveProperty('reader');
   });
 
-  test('metrics, as one request of so many data points, the same bytes until it is taken', async () => {
+  test('each metrics collection is one request, repeated with the same bytes until it is accepted, and counted by data points', async () => {
     const metrics_script = scriptedPost([answered(503), UNREACHABLE, OK]);
     const { destination } = open(configFor('collector'), { metrics: metrics_script });
     const metrics = createMetrics([destination.reader!], NO_SNAPSHOT);
@@ -132,7 +132,7 @@ describe('what a destination sends', () => {
     add(1);
     await destination.collectMetrics();
     await destination.idle();
-    // Not before it is allowed.
+    // Nothing is sent before sendMetrics().
     expect(metrics_script.bodies).toEqual([]);
     destination.sendMetrics();
     await destination.idle();
@@ -144,7 +144,7 @@ describe('what a destination sends', () => {
     expect(destination.summary().metrics).toMatchObject({ produced: 4, delivered: 4, pending: 0 });
   });
 
-  test('tells how long each answer took', async () => {
+  test('the time until each response is reported', async () => {
     const exports: unknown[] = [];
     const slow = scriptedPost([
       () => {
@@ -159,9 +159,9 @@ describe('what a destination sends', () => {
   });
 });
 
-describe('a data point that makes a backend refuse all that it is in', () => {
+describe('a data point because of which a backend refuses the whole request', () => {
   test.each(['delta', 'cumulative'] as const)(
-    '%s: is given up alone, and the rest adds up',
+    '%s: is rejected alone, and the sums of the others stay right',
     async (temporality) => {
       const sent: string[] = [];
       const taken: string[] = [];
@@ -171,7 +171,7 @@ describe('a data point that makes a backend refuse all that it is in', () => {
         {
           transport: () => ({
             async post(body) {
-              // Protobuf holds texts as they are.
+              // Protobuf stores strings as they are.
               const text = Buffer.from(body).toString('latin1');
               sent.push(text);
               if (text.includes('poison')) return answered(503, 'no', 1_000);
@@ -200,16 +200,17 @@ describe('a data point that makes a backend refuse all that it is in', () => {
       });
       for (const model of ['opus', 'haiku'])
         expect(taken.filter((text) => text.includes(model))).toHaveLength(3);
-      // Once it is known, a collection is one request for the rest, and one for it that is tried twice.
+      // Once it is known as poison, a collection is one request for the rest and a separate one, tried twice, for the
+      // poison.
       expect(sent.slice(-3).map((text) => text.includes('poison'))).toEqual([false, true, true]);
     },
   );
 });
 
-describe('a backend that takes JSON alone', () => {
+describe('a backend that only accepts JSON', () => {
   const NO_PROTOBUF = answered(501, 'install the extra');
 
-  test('gets all of it in JSON, each signal from its second try on, and the log says so once', async () => {
+  test('gets everything in JSON, each signal from its second request on, and the log says so once', async () => {
     const sent: string[] = [];
     const taken: string[] = [];
     const { destination, logger } = open(
@@ -268,7 +269,7 @@ describe('a backend that takes JSON alone', () => {
 });
 
 describe('independence', () => {
-  test('a lane that gets no answer holds no other; closing leaves its data pending', async () => {
+  test('a lane whose request is never answered does not block the others; closing leaves its data pending', async () => {
     const taken = deferred<void>();
     const answering = scriptedPost([
       () => {
@@ -301,7 +302,7 @@ describe('the log', () => {
   const SECRET = 'Bearer hunter2-hunter2';
   const outage = (length: number) => Array.from({ length }, () => UNREACHABLE);
 
-  test('says once that a backend is down, what becomes of the data, and that it is back', async () => {
+  test('says once that a backend is down, what happens to the data, and that it is back', async () => {
     const down = { traces: scriptedPost(outage(10)), logs: scriptedPost(outage(10)) };
     const { destination, logger } = open(configFor('collector'), down);
     destination.accept(emission({ spans: [span()], logs: [log()] }));
@@ -313,7 +314,7 @@ describe('the log', () => {
     expect(logger.lines[1]).toMatch(/^info collector takes data again/);
   });
 
-  test('says another reason why it is down, and the last one is told at any time, also of what may be poison', async () => {
+  test('reports a new reason for being down, and the latest one is always available, also during a search for poison', async () => {
     const told: (string | undefined)[] = [];
     const busy = Array.from({ length: 30 }, (_, number) => () => {
       told.push(destination.problems?.().traces?.message);
@@ -332,7 +333,7 @@ describe('the log', () => {
     expect(told).toEqual(['connect ECONNREFUSED', ...last]);
   });
 
-  test('a page with a 200 is no answer of a backend: nothing is lost by it, and what to do is said', async () => {
+  test("a 200 with an HTML page is not a backend's response: no data is lost, and the log says what to check", async () => {
     const page = answered(200, '<!doctype html><title>A page</title>');
     const { destination, logger } = open(configFor('jaeger'), { traces: scriptedPost([page, page]) });
     destination.accept(emission({ spans: [span()] }));
@@ -341,7 +342,7 @@ describe('the log', () => {
     expect(logger.lines[0]).toMatch(/^warn jaeger does not take data .*HTTP 200 with a page.*check its URL/);
   });
 
-  test('does not flicker with a backend that does', async () => {
+  test('does not flicker when the backend does', async () => {
     const flicker = Array.from({ length: 40 }, (_, index) => (index % 2 === 0 ? UNREACHABLE : OK));
     const { destination, logger } = open(configFor('jaeger'), { traces: scriptedPost(flicker) });
     for (let number = 1; number <= 20; number += 1) {
@@ -351,7 +352,7 @@ describe('the log', () => {
     expect(logger.lines).toHaveLength(2);
   });
 
-  test('says a loss once for each reason, then with the sum of a minute', async () => {
+  test('reports a loss once per reason, then with the total of each minute', async () => {
     const refusing = scriptedPost([], answered(400, 'bad\u001b[31m request'));
     const { destination, logger, clock } = open(configFor('jaeger'), { traces: refusing });
     const send = async () => {
@@ -367,7 +368,7 @@ describe('the log', () => {
     expect(logger.lines[1]).toContain('jaeger: 10 of traces rejected');
   });
 
-  test('does not tell of copies of open spans, which do not count', async () => {
+  test('does not report lost copies of open spans, which do not count', async () => {
     const refusing = scriptedPost([], answered(400));
     const { destination, logger } = open(configFor('clawmetry'), { traces: refusing });
     destination.accept(emission({ previews: [openSpan()] }));
@@ -378,7 +379,7 @@ describe('the log', () => {
     expect(logger.lines).toEqual([expect.stringMatching(/^error clawmetry: 1 of traces rejected/)]);
   });
 
-  test('holds no header, also where the backend repeats it', async () => {
+  test('contains no header value, even if the backend repeats it', async () => {
     const echo = scriptedPost([
       answered(503, `no: ${SECRET}`),
       answered(401, {
@@ -401,11 +402,11 @@ describe('the log', () => {
     expect(logger.lines.join()).toContain('[redacted]');
   });
 
-  test('holds no part of a header that is longer than what is kept of an answer', async () => {
+  test('contains no part of a header that is longer than the stored part of a response', async () => {
     const secret = `Bearer ${'hunter2é'.repeat(330)}`;
     const echo = scriptedPost([
       answered(503, `no: ${secret}`),
-      // Cut within a character.
+      // Cut in the middle of a character.
       answered(401, `refused ${secret}`),
       answered(400, `${'\n'.repeat(1_500)}${secret}`),
       answered(200, { partialSuccess: { rejectedSpans: '1', errorMessage: `unknown: ${secret}` } }),
@@ -423,8 +424,8 @@ describe('the log', () => {
   });
 });
 
-describe('a backend that does not let the bridge in', () => {
-  /** What the log says to do, of a destination whose requests all get this status. */
+describe('a backend that denies the bridge access', () => {
+  /** The advice in the log for a destination whose requests all get this status. */
   async function adviceOf(
     config: DestinationConfig,
     status: number,
@@ -454,7 +455,7 @@ describe('a backend that does not let the bridge in', () => {
     answers: () => ({ ids: new Uint8Array(), places: {} }),
   };
 
-  test("ClawMetry: the gateway's token, once; with a store, how to send again what was refused", async () => {
+  test("ClawMetry: the log asks once for the gateway's token and, with a store, says how to resend what was refused", async () => {
     const [advice, ...more] = await adviceOf(configFor('clawmetry'), 401, EMPTY_STORE);
     expect(more).toEqual([]);
     expect(advice).toMatch(/^error clawmetry does not let the bridge in at http:\/\/127\.0\.0\.1:8900/);
@@ -464,14 +465,14 @@ describe('a backend that does not let the bridge in', () => {
     expect(advice).toContain('"dead-letters resend" sends it');
   });
 
-  test('another: its token; without a store nothing is promised', async () => {
+  test('another backend: the log asks for its token, and promises nothing without a store', async () => {
     const [advice] = await adviceOf(configFor('collector'), 403);
     expect(advice).toContain('"bearer: {env: NAME}" (or {file: PATH}) for destination collector');
     expect(advice).toContain('OTEL_EXPORTER_OTLP_HEADERS');
     expect(advice).not.toContain('resend');
   });
 
-  test('a token that is refused: where it came from, and not the token', async () => {
+  test('a refused token: the log says where it came from, and does not contain it', async () => {
     vi.stubEnv('MY_TOKEN', 'hunter2-hunter2');
     const bearer = openBearer({ env: 'MY_TOKEN' }, process.env);
     vi.unstubAllEnvs();
@@ -491,8 +492,8 @@ describe('a backend that does not let the bridge in', () => {
   });
 });
 
-describe('a backend that points elsewhere', () => {
-  test('is not followed: the log says where it points, and what to do', async () => {
+describe('a backend that redirects', () => {
+  test('has its redirect reported in the log, with what to do, and not followed', async () => {
     const redirect: Outcome = {
       kind: 'answered',
       status: 308,
@@ -511,7 +512,7 @@ describe('a backend that points elsewhere', () => {
   });
 });
 
-test('what is known of a proxy is said at the start, without its credentials', async () => {
+test('the proxy is reported at the start, without its credentials', async () => {
   const config = configFor('collector');
   const proxy = { url: 'http://proxy:3128', variable: 'HTTP_PROXY', authorization: 'Basic aHVudGVyMg==' };
   for (const endpoint of Object.values(config.endpoints)) endpoint.proxy = proxy;
@@ -522,7 +523,7 @@ test('what is known of a proxy is said at the start, without its credentials', a
   expect(logger.lines.join()).not.toContain('aHVu');
 });
 
-test('a wall clock that is set by hours, in both directions, is not measured with', async () => {
+test('durations are not measured with the wall clock, which may be set back or forward by hours', async () => {
   let calls = 0;
   const wall_clock = vi.spyOn(Date, 'now').mockImplementation(() => {
     calls += 1;

@@ -11,7 +11,7 @@ import type { Answers } from '../../src/model/delivery.js';
 import { type RecordChange, splitRecord } from '../../src/model/record.js';
 import { answered, fakeClock, OK, seededRandom, TIMED_OUT, UNREACHABLE } from './fakes.js';
 
-/** What is collected at a time: a data point of each series. */
+/** One collection: a data point of each series, ending at `time`. */
 const collected = (series: readonly string[], time: number): Uint8Array =>
   Buffer.from(
     JSON.stringify({
@@ -28,7 +28,7 @@ const collected = (series: readonly string[], time: number): Uint8Array =>
     }),
   );
 
-/** `cost@1`: a data point, by its series and its time. */
+/** Each data point as `cost@1`: its series and its time. */
 const pointsOf = (packed: Uint8Array): string[] =>
   unpackMetrics(packed).scopeMetrics.flatMap(({ metrics }) =>
     metrics.flatMap(({ descriptor, dataPoints }) =>
@@ -67,11 +67,11 @@ const divisionFor = (now: () => number) => {
   };
 };
 
-describe('taken apart', () => {
+describe('dividing a collection', () => {
   const divide = (series: string[], most: number) =>
     createDivision(() => 0).divide(collected(series, 1), most);
 
-  test('into single points where they are no more than the parts, else into parts of one size, in their order', () => {
+  test('gives single points if they are no more than the parts, else parts of equal size, in order', () => {
     expect(divide(names(5), 5).map(({ packed }) => pointsOf(packed))).toEqual(
       names(5).map((name) => [`${name}@1`]),
     );
@@ -80,7 +80,7 @@ describe('taken apart', () => {
     expect(parts.flatMap(({ packed }) => pointsOf(packed))).toEqual(names(50).map((name) => `${name}@1`));
   });
 
-  test('a part is as if less had been collected', () => {
+  test('a part looks as if less had been collected', () => {
     const [part] = divide(['a', 'b'], 2);
     expect(Buffer.from(part!.packed).toString()).toBe(Buffer.from(collected(['a'], 1)).toString());
   });
@@ -96,7 +96,7 @@ describe('taken apart', () => {
     ]);
   });
 
-  test('what was poison is apart, and last, for ten minutes; in whatever order its attributes are', () => {
+  test('puts known poison apart and last for ten minutes, whatever the order of its attributes', () => {
     let now_ms = 0;
     const { remember, separate, divide, isKnown } = createDivision(() => now_ms);
     remember(collected(['poison'], 1));
@@ -112,11 +112,11 @@ describe('taken apart', () => {
   });
 });
 
-describe('collected after something was too large', () => {
+describe('a collection after a request that was too large', () => {
   const sizes = (division: ReturnType<typeof createDivision>, series: string[]): number[] =>
     division.separate({ packed: collected(series, 1), count: series.length }).map(({ count }) => count);
 
-  test('is made of half as many points at most, and of less where that was too large, too', () => {
+  test('is divided into requests of at most half as many points, and fewer if that was too large as well', () => {
     const division = createDivision(() => 0);
     expect(sizes(division, names(50))).toEqual([50]);
     division.shrink(50);
@@ -132,7 +132,7 @@ describe('collected after something was too large', () => {
     ).toEqual(names(25).map((name) => `${name}@1`));
   });
 
-  test('what was poison is still apart, and last', () => {
+  test('still has known poison apart and last', () => {
     const division = createDivision(() => 0);
     division.remember(collected(['poison'], 1));
     division.shrink(6);
@@ -140,7 +140,7 @@ describe('collected after something was too large', () => {
   });
 });
 
-/** A lane of collected requests in simulated time. */
+/** A lane of metrics requests in simulated time. */
 function openLane(
   answer: (points: string[], now_ms: number) => Outcome,
   onPass = (_now_ms: number) => {},
@@ -149,7 +149,7 @@ function openLane(
   const clock = fakeClock();
   const bodies: string[][] = [];
   const delivered: { point: string; ms: number }[] = [];
-  /** When each point was given up. */
+  /** When each point was rejected. */
   const lost_ms: number[] = [];
   const division = divisionFor(clock.now);
   const lane = new Lane<Uint8Array>({
@@ -196,7 +196,7 @@ function openLane(
 const refusesPoison = (points: string[]): Outcome =>
   points.some(isPoison) ? answered(503, 'no', 1_000) : OK;
 
-/** Of each series every point once, and none after a newer one. */
+/** Expects each point of a series once, and none after a newer one. */
 function expectInOrder(points: string[]): void {
   const last = new Map<string, number>();
   for (const point of points) {
@@ -207,7 +207,7 @@ function expectInOrder(points: string[]): void {
 
 const INTERVAL_MS = 5_000;
 
-describe('poison in what was collected', () => {
+describe('poison in collected metrics', () => {
   test.each([
     [1, 16],
     [1, 200],
@@ -215,7 +215,7 @@ describe('poison in what was collected', () => {
     [5, 40],
     [7, 43],
     [8, 40],
-  ])('%d of %d series, in every collection: each gets through but for them', async (poisons, good) => {
+  ])('%d of %d series, in every collection: all other points get through', async (poisons, good) => {
     const series = [...names(good), ...names(poisons, 'poison')];
     const start_ms = fakeClock().now();
     let collections = 0;
@@ -242,7 +242,7 @@ describe('poison in what was collected', () => {
     }
   });
 
-  test('nothing else is collected: it is found all the same', async () => {
+  test('is found even if nothing else is collected', async () => {
     const { lane, points, collect } = openLane(refusesPoison);
     collect(['a', 'poison', 'b'], 1);
     await lane.idle();
@@ -250,7 +250,7 @@ describe('poison in what was collected', () => {
     expect(lane.counts()).toMatchObject({ pending: 0, rejected: { poison: 1 } });
   });
 
-  test('one of two points, where answers take long: they are taken apart all the same', async () => {
+  test('is found in a request of two points even if responses are slow', async () => {
     const opened = openLane(
       refusesPoison,
       (now_ms) => {
@@ -264,7 +264,7 @@ describe('poison in what was collected', () => {
     expect(opened.lane.counts()).toMatchObject({ pending: 0, rejected: { poison: 2 } });
   });
 
-  test('one point that was left alone is told from an outage by what comes later', async () => {
+  test('is told from an outage by later collections if its request holds nothing else', async () => {
     const { lane, points, collect } = openLane(refusesPoison);
     for (const [index, series] of [['poison'], ['poison', 'a'], ['a', 'poison', 'b']].entries())
       collect(series, index + 1);
@@ -274,13 +274,13 @@ describe('poison in what was collected', () => {
   });
 
   test.each([150, 500])(
-    'one in each of the parts of %d points: nothing passes before they are taken apart',
+    'in each of the parts of %d points is found although nothing passes until they are divided further',
     async (count) => {
       const size = Math.ceil(count / 128);
       const series = names(count).map((name, place) => (place % size === 1 ? `poison-${name}` : name));
       const poisons = series.filter(isPoison).length;
       let tries = 0;
-      // A connection that breaks in between is no outage.
+      // One broken connection in between is not an outage.
       const opened = openLane(
         (points) => (++tries === 4 ? UNREACHABLE : refusesPoison(points)),
         (now_ms) => {
@@ -299,7 +299,7 @@ describe('poison in what was collected', () => {
     },
   );
 
-  test('one point that found no backend in between is not overtaken by a newer one', async () => {
+  test('a single point that met an unreachable backend in between is not overtaken by a newer one', async () => {
     const script = [answered(503), answered(503), UNREACHABLE, answered(503)];
     const { lane, points, collect } = openLane(() => script.shift() ?? OK);
     collect(['a'], 1);
@@ -308,7 +308,7 @@ describe('poison in what was collected', () => {
     expect(points()).toEqual(['a@1', 'a@2']);
   });
 
-  test('one to which an answer was lost holds nothing back: poison in it would stop all that is collected later', async () => {
+  test('a request whose response was lost does not hold back later ones, since poison in it would block all later collections', async () => {
     let tries = 0;
     const opened = openLane(
       (points) => (++tries === 1 ? TIMED_OUT : refusesPoison(points)),
@@ -319,11 +319,11 @@ describe('poison in what was collected', () => {
     for (const time of [1, 2, 3]) opened.collect(['a', 'b', 'poison'], time);
     await opened.lane.idle();
     expect(opened.lane.counts()).toMatchObject({ pending: 0, delivered: 6, rejected: { poison: 3 } });
-    // Whether it is poison or an outage shows in what comes later: its own points come after those.
+    // Later collections show whether it is poison or an outage, so its own points arrive after theirs.
     expect(opened.points().indexOf('a@1')).toBeGreaterThan(opened.points().indexOf('a@2'));
   });
 
-  test('in an outage nothing is given up, nothing is taken out of order, and most goes as it is', async () => {
+  test('in an outage nothing is rejected or reordered, and most requests are sent undivided', async () => {
     const until_ms = fakeClock().now() + 120_000;
     const { lane, points, collect, bodies } = openLane((_, now_ms) =>
       now_ms < until_ms ? answered(503) : OK,
@@ -335,7 +335,7 @@ describe('poison in what was collected', () => {
     expect(bodies.filter((sent) => sent.length === 20).length).toBeGreaterThan(28);
   });
 
-  test('where the backend can not be reached, nothing is taken apart', async () => {
+  test("nothing is divided while the backend can't be reached", async () => {
     let tries = 0;
     const { lane, collect, bodies } = openLane(() => (++tries < 40 ? UNREACHABLE : OK));
     collect(names(20), 1);
@@ -343,7 +343,7 @@ describe('poison in what was collected', () => {
     expect(bodies.map((sent) => sent.length)).toEqual(new Array(40).fill(20));
   });
 
-  test('nor where no answer comes: it may have been taken', async () => {
+  test('nothing is divided while requests time out, since they may have been accepted', async () => {
     let tries = 0;
     const { lane, collect, bodies } = openLane(() => (++tries < 10 ? TIMED_OUT : OK));
     collect(names(20), 1);
@@ -352,8 +352,8 @@ describe('poison in what was collected', () => {
   });
 });
 
-describe('what is too much at once', () => {
-  test('is taken apart, down to single points', async () => {
+describe('a request that is too large', () => {
+  test('is divided, down to single points', async () => {
     const { lane, points, collect, bodies } = openLane((points) =>
       points.length > 4 || points.includes('large@1') ? answered(413) : OK,
     );
@@ -365,7 +365,7 @@ describe('what is too much at once', () => {
     expect(lane.counts()).toMatchObject({ delivered: 26, pending: 0, rejected: { http_413: 1 } });
   });
 
-  test('is taken apart into few parts: all of it may pass, and as much is collected again soon', async () => {
+  test('is divided into few parts, since all of them may pass and the next collection is as large', async () => {
     const { lane, collect, bodies } = openLane((points) => (points.length > 30 ? answered(413) : OK));
     collect(names(100), 1);
     await lane.idle();
@@ -381,7 +381,7 @@ const some = fc.uniqueArray(fc.constantFrom(...names(24), 'poison1', 'poison2'),
 property.prop(
   [fc.array(some, { minLength: 1, maxLength: 12 }), fc.array(fc.option(fault), { maxLength: 40 })],
   { numRuns: 300 },
-)('whatever is answered, each point is answered for once', async (series, faults) => {
+)('whatever the responses, each point is accounted for exactly once', async (series, faults) => {
   const script = [...faults];
   let time = series.length;
   let next_ms = fakeClock().now();
@@ -389,7 +389,7 @@ property.prop(
     (points) => script.shift() ?? refusesPoison(points),
     (now_ms) => {
       if (now_ms - fakeClock().now() > 3_600_000) void opened.lane.close();
-      // What passes meanwhile tells poison from an outage.
+      // Later requests that pass tell poison from an outage.
       if (now_ms < next_ms || opened.lane.counts().pending === 0) return;
       next_ms = now_ms + INTERVAL_MS;
       opened.collect(['later'], ++time);
@@ -418,7 +418,7 @@ property.prop(
   {
     numRuns: 300,
   },
-)('as long as no answer is lost, no point follows a newer one of its series', async (series, refusals) => {
+)('as long as no response is lost, no point follows a newer one of its series', async (series, refusals) => {
   const script = [...refusals];
   const opened = openLane(
     (points) => script.shift() ?? refusesPoison(points),
@@ -445,10 +445,10 @@ function apply({ records }: Disk, changes: readonly RecordChange[]): void {
   }
 }
 
-/** A lane that keeps what is pending. */
+/** A lane that persists what is pending. */
 function openKept(disk: Disk, post: LaneOptions<Uint8Array>['post'], limit_bytes = 1e9) {
   const clock = fakeClock();
-  /** The keys of what was read back. */
+  /** The keys that were read back from the disk. */
   const read = new Set<string>();
   const outbox = new Outbox<Uint8Array>({
     destination: 'a',
@@ -495,7 +495,7 @@ function openKept(disk: Disk, post: LaneOptions<Uint8Array>['post'], limit_bytes
     collect(series: readonly string[], time: number): void {
       lane.hold([toItem(collected(series, time))]);
     },
-    /** A checkpoint: what came with and before the collection is sent after it. */
+    /** A checkpoint: what was collected up to it is sent after it. */
     save(is_written = true): void {
       lane.hold([]);
       const capture = outbox.capture();
@@ -519,7 +519,7 @@ function openKept(disk: Disk, post: LaneOptions<Uint8Array>['post'], limit_bytes
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('with a store', () => {
-  test('parts are written down before they are sent, and the lane asks for that', async () => {
+  test('parts are persisted before they are sent, and the lane asks for a checkpoint', async () => {
     const disk = emptyDisk();
     const sent: string[][] = [];
     const { lane, collect, save } = openKept(disk, async (body) => {
@@ -537,7 +537,7 @@ describe('with a store', () => {
     await lane.idle();
     expect(lane.isPressed).toBe(false);
     expect(sent.slice(1)).toEqual([['a@1'], ['b@1'], ['a@2', 'b@2']]);
-    // In their order, and before what was collected later.
+    // In their order, and before the later collection.
     const [first, second] = before;
     const keys = [...disk.records.keys()].sort();
     expect(keys).toHaveLength(3);
@@ -545,7 +545,7 @@ describe('with a store', () => {
     expect(keys[2]).toBe(second);
   });
 
-  test('who waits for it to be idle waits for the parts, unless it is closed', async () => {
+  test('a caller that waits for idle waits for the parts too, unless the lane is closed', async () => {
     const { lane, collect, save } = openKept(emptyDisk(), async () => answered(413));
     collect(['a', 'b'], 1);
     save();
@@ -559,7 +559,7 @@ describe('with a store', () => {
     await idle;
   });
 
-  test('what was answered and could not be written down is not taken for what the next process collects', async () => {
+  test('an acknowledged collection that could not be persisted is not mistaken for one of the next process', async () => {
     const disk = emptyDisk();
     const first = openKept(disk, async () => OK);
     first.collect(['a'], 1);
@@ -574,7 +574,7 @@ describe('with a store', () => {
     expect(second.lane.counts()).toMatchObject({ produced: 1, delivered: 1 });
   });
 
-  test('what is taken apart while it can not be written down anew stays on the disk as it was', async () => {
+  test("a request that is divided while the store can't be written stays on the disk undivided", async () => {
     const disk = emptyDisk();
     let answer = (_points: string[]): Outcome => answered(413);
     const first = openKept(disk, async (body) => answer(pointsOf(body)));
@@ -596,7 +596,7 @@ describe('with a store', () => {
     expect(lane.counts()).toMatchObject({ produced: 20, delivered: 20 });
   });
 
-  test('what could not be written down and is taken apart stays before what was collected later', async () => {
+  test('an unpersisted request that is divided stays before later collections', async () => {
     const disk = emptyDisk();
     let tries = 0;
     const first = openKept(disk, async () => (++tries === 1 ? answered(413) : UNREACHABLE));
@@ -615,7 +615,7 @@ describe('with a store', () => {
     expect(sent).toEqual(['a@1', 'b@1', 'a@2', 'b@2']);
   });
 
-  test('in an outage after a restart little of what waits on the disk is in memory', async () => {
+  test('in an outage after a restart only little of what is on the disk is loaded into memory', async () => {
     const disk = emptyDisk();
     const first = openKept(disk, async () => UNREACHABLE);
     for (let time = 1; time <= 100; time += 1) first.collect(names(20), time);
@@ -631,7 +631,7 @@ describe('with a store', () => {
     expect(lane.counts()).toMatchObject({ produced: 2_000, delivered: 2_000 });
   });
 
-  test('a part that was given up is a dead letter of its own', async () => {
+  test('a rejected part becomes a dead letter of its own', async () => {
     const disk = emptyDisk();
     const { lane, collect, save, flush } = openKept(disk, async (body) =>
       pointsOf(body).includes('b@1') ? answered(413) : OK,
@@ -659,9 +659,9 @@ const step = fc.oneof(
 );
 
 property.prop([fc.array(step, { maxLength: 60 })], { numRuns: 300 })(
-  'wherever it breaks off, every point arrives, and what is repeated is the same request',
+  'wherever it is interrupted, every point arrives, and a repetition is the same request',
   async (steps) => {
-    /** What a backend has that takes the same request for one. */
+    /** The accepted points by request, in a backend that recognises a repeated request. */
     const taken = new Map<string, string[]>();
     let trouble: Outcome | null = null;
     const post = async (body: Uint8Array): Promise<Outcome> => {
@@ -689,7 +689,7 @@ property.prop([fc.array(step, { maxLength: 60 })], { numRuns: 300 })(
         opened.collect(each.series, ++time);
         unsaved.push(...each.series.map((name) => `${name}@${time}`));
       } else if (each.kind === 'save') {
-        // What was sent and could not be written down comes again in another form: that is no promise.
+        // Requests that were sent but could not be persisted come again in another form: no promise covers that.
         has_failed ||= !each.is_written;
         if (has_failed) continue;
         opened.save();
@@ -697,11 +697,11 @@ property.prop([fc.array(step, { maxLength: 60 })], { numRuns: 300 })(
         unsaved = [];
       } else if (each.kind === 'flush') opened.flush();
       else if (each.kind === 'turn') {
-        // A single point that is too large is given up, which is another test's business.
+        // A single point that is too large is rejected: another test covers that.
         trouble = each.answer;
         await turn();
       } else {
-        // What was not saved is collected again of the journal, which is not looked at here.
+        // Unsaved points are collected again from the journal, which this test leaves out.
         unsaved = [];
         await restart();
       }

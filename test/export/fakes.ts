@@ -1,6 +1,6 @@
 /**
- * A clock that moves when somebody sleeps, a transport that follows a script, and small records: what the export tests need
- * instead of time and a network.
+ * What the export tests use instead of time and a network: a clock that sleeping advances, a transport that follows a
+ * script, and small records.
  */
 
 import type { Outcome } from '../../src/export/verdict.js';
@@ -32,7 +32,7 @@ export const TIMED_OUT: Outcome = {
   may_be_taken: true,
 };
 
-/** Sleeping takes no time, and moves the clock. */
+/** A clock that sleeping advances at once. */
 export function fakeClock() {
   let now_ms = 1_000_000;
   const slept: number[] = [];
@@ -60,7 +60,7 @@ export function seededRandom(seed = 1): () => number {
 
 type Step = Outcome | ((body: string) => Outcome | Promise<Outcome>);
 
-/** Answers with the steps in turn, then with `last`; keeps what was sent. */
+/** Responds with the steps in turn, then with `last`; records the bodies that were sent. */
 export function scriptedPost(steps: Step[], last: Step = OK) {
   const bodies: string[] = [];
   const queue = [...steps];
@@ -125,7 +125,7 @@ export const emission = (parts: Partial<Emission>): Emission => ({
   ...parts,
 });
 
-/** Keeps what is logged: level, fields and message in one line each. */
+/** Records each log call as one line: level, message and fields. */
 export function fakeLogger() {
   const lines: string[] = [];
   const method = (level: string) => (fields: Record<string, unknown> | string, message?: string) => {

@@ -1,4 +1,7 @@
-/** What is handed to processors: in its order, never more than they can hold between two flushes, and every record counted. */
+/**
+ * Handing records to processors: in order, never more between two flushes than they can hold, and with every record
+ * counted.
+ */
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, vi } from 'vitest';
 import { createHandover, MAX_UNFLUSHED } from '../../src/export/handover.js';
@@ -8,7 +11,7 @@ import { deferred } from './fakes.js';
 
 const LIMIT_BYTES = 5_000;
 
-/** A processor of numbers, each of a byte, which throws at some and is flushed when a test lets it. */
+/** A processor of numbers of one byte each. It throws for some and finishes a flush when the test allows it. */
 function openProcessor(throwsAt: (record: number) => boolean = () => false) {
   const got: number[] = [];
   const flushes: (() => void)[] = [];
@@ -41,7 +44,7 @@ const numbers = (from: number, to: number): number[] =>
   Array.from({ length: to - from }, (_, at) => from + at);
 
 describe('handing over', () => {
-  test('is done at once, without a flush, as long as the processor can hold it', () => {
+  test('is immediate and without a flush while the processor can hold the records', () => {
     const { handover, got, flushes } = openProcessor();
     handover.offer(numbers(0, 10));
     expect(got).toEqual(numbers(0, 10));
@@ -49,7 +52,7 @@ describe('handing over', () => {
     expect(handover.counts()).toMatchObject({ produced: 10, delivered: 10, pending: 0 });
   });
 
-  test('waits for a flush where the processor could be full', async () => {
+  test('waits for a flush when the processor could be full', async () => {
     const { handover, got, flushes } = openProcessor();
     handover.offer(numbers(0, 1_500));
     expect(got).toHaveLength(MAX_UNFLUSHED);
@@ -59,7 +62,7 @@ describe('handing over', () => {
     expect(got).toEqual(numbers(0, 1_500));
   });
 
-  test('goes on after a record at which the processor throws, which is rejected', () => {
+  test('continues after a record for which the processor throws, and counts it as rejected', () => {
     const { handover, got, losses } = openProcessor((record) => record === 1);
     handover.offer([0, 1, 2]);
     expect(got).toEqual([0, 2]);
@@ -69,7 +72,7 @@ describe('handing over', () => {
     ]);
   });
 
-  test('drops the oldest that wait over the bound on memory', async () => {
+  test('drops the oldest waiting records over the memory limit', async () => {
     const { handover, got, flushes } = openProcessor();
     const all = MAX_UNFLUSHED + LIMIT_BYTES + 7;
     handover.offer(numbers(0, all));
@@ -81,7 +84,7 @@ describe('handing over', () => {
     expect(got).toEqual([...numbers(0, MAX_UNFLUSHED), ...numbers(MAX_UNFLUSHED + 7, all)]);
   });
 
-  test('is idle when nothing waits and the processor was flushed', async () => {
+  test('is idle when nothing waits and the processor has been flushed', async () => {
     const { handover, flushes } = openProcessor();
     handover.offer(numbers(0, 1_500));
     let is_idle = false;
@@ -96,7 +99,7 @@ describe('handing over', () => {
     expect(handover.counts()).toMatchObject({ delivered: 1_500, pending: 0 });
   });
 
-  test('ends when it is closed, and what waits stays pending', async () => {
+  test('ends when closed, and leaves waiting records pending', async () => {
     const { handover, got, flushes } = openProcessor();
     handover.offer(numbers(0, 1_500));
     handover.close();
@@ -109,7 +112,7 @@ describe('handing over', () => {
   test.prop([
     fc.array(fc.oneof(fc.integer({ min: 1, max: 4_000 }), fc.constant('flush' as const)), { maxLength: 12 }),
     fc.integer({ min: 2, max: 50 }),
-  ])('counts every record, keeps their order, and never overruns the processor', async (steps, bad) => {
+  ])('counts every record, keeps their order, and never overfills the processor', async (steps, bad) => {
     const processor = openProcessor((record) => record % bad === 0);
     const { handover, got, flushes } = processor;
     let offered = 0;

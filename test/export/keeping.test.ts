@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { createKeeping, type KeptLane } from '../../src/export/keeping.js';
 
-/** A lane that has so many bytes on the disk, and whether it has something that can go. */
+/** A lane with this many bytes on the disk. `can_drop`: whether it has something to drop. */
 function lane(signal: KeptLane['signal'], bytes: number, can_drop: boolean, dropped: string[]): KeptLane {
   return {
     signal,
@@ -20,7 +20,7 @@ function lane(signal: KeptLane['signal'], bytes: number, can_drop: boolean, drop
   };
 }
 
-test('the largest lane that can gives up its oldest', () => {
+test('the largest lane that has something to drop drops its oldest', () => {
   const dropped: string[] = [];
   const lanes = [
     lane('traces', 3, false, dropped),

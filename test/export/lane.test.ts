@@ -53,7 +53,7 @@ function openLane(post: LaneOptions<string>['post'], changes: Partial<LaneOption
 const losses = (events: LaneEvent[]) => events.filter((event) => event.kind === 'lost');
 
 describe('sending', () => {
-  test('what is offered in one turn goes in one request; the rest gathers while it is in flight', async () => {
+  test('items offered in one turn go in one request; later ones queue while it is in flight', async () => {
     const first = deferred<Outcome>();
     const script = scriptedPost([() => first.promise]);
     const { lane } = openLane(script.post);
@@ -72,7 +72,7 @@ describe('sending', () => {
     expect(lane.counts()).toEqual({ produced: 4, delivered: 4, pending: 0, rejected: {}, dropped: {} });
   });
 
-  test('where it is to gather, what follows soon waits for more, unless there is enough for a full batch', async () => {
+  test('with gather_ms, items that soon follow a request wait for more, unless they fill a batch', async () => {
     const clock = fakeClock();
     const sent_ms: number[] = [];
     const script = scriptedPost([]);
@@ -98,7 +98,7 @@ describe('sending', () => {
     expect(lane.counts()).toMatchObject({ delivered: 7, pending: 0 });
   });
 
-  test('a batch ends at the bound on its bytes; an item that is larger goes alone', async () => {
+  test('a batch ends at its byte limit; a larger item is sent alone', async () => {
     const script = scriptedPost([]);
     const { lane } = openLane(script.post, { limit_bytes: 1e9 });
     const megabyte = 1024 * 1024;
@@ -107,7 +107,7 @@ describe('sending', () => {
     expect(script.bodies.map(read)).toEqual([['i0'], ['i1'], ['i2'], ['i3']]);
   });
 
-  test('idle resolves at once on a lane that has nothing', async () => {
+  test('idle resolves at once on an empty lane', async () => {
     await openLane(async () => OK).lane.idle();
   });
 
@@ -133,12 +133,12 @@ describe('sending', () => {
   });
 });
 
-describe('a backend that does not take the encoding', () => {
-  /** Both read as JSON, so that the script can look into them. */
+describe('a backend that does not accept the encoding', () => {
+  /** Both encodings are readable as JSON, so that the script can inspect the bodies. */
   const encode: LaneOptions<string>['encode'] = (payloads, encoding) =>
     Buffer.from(JSON.stringify([encoding, ...payloads]));
 
-  /** Takes JSON alone; says so with 501. */
+  /** Accepts only JSON, and answers 501 to anything else. */
   function jsonOnly(answers: Outcome[] = []) {
     const sent: string[] = [];
     const taken: string[] = [];
@@ -153,7 +153,7 @@ describe('a backend that does not take the encoding', () => {
     return { sent, taken, post };
   }
 
-  test('gets the same again in JSON, and from then on nothing else', async () => {
+  test('gets the same batch again in JSON, and only JSON from then on', async () => {
     const { sent, post } = jsonOnly();
     const { lane, events, clock } = openLane(post, { encode, encoding: 'protobuf' });
     lane.offer([item('a'), item('b')]);
@@ -169,7 +169,7 @@ describe('a backend that does not take the encoding', () => {
     expect(lane.counts()).toEqual({ produced: 3, delivered: 3, pending: 0, rejected: {}, dropped: {} });
   });
 
-  test('that takes neither is told so once for each, and what it refused is counted', async () => {
+  test('that accepts neither is tried once with each, and the refused items are counted', async () => {
     const { sent, post } = jsonOnly([answered(501), answered(501), answered(501)]);
     const { lane, events } = openLane(post, { encode, encoding: 'protobuf' });
     lane.offer([item('a')]);
@@ -181,7 +181,7 @@ describe('a backend that does not take the encoding', () => {
     expect(lane.counts()).toMatchObject({ produced: 2, pending: 0, rejected: { http_501: 2 } });
   });
 
-  test('halves and batches that wait for another try are encoded anew', async () => {
+  test('halves and batches that wait for a retry are encoded anew', async () => {
     const { sent, taken, post } = jsonOnly([answered(413), UNREACHABLE, answered(501)]);
     const { lane } = openLane(post, { encode, encoding: 'protobuf' });
     lane.offer(items(4));
@@ -196,7 +196,7 @@ describe('a backend that does not take the encoding', () => {
     expect(taken).toEqual(['i0', 'i1', 'i2', 'i3']);
   });
 
-  test('what is in order stays in order', async () => {
+  test('items stay in order', async () => {
     const { taken, post } = jsonOnly([answered(503), answered(501)]);
     const { lane } = openLane(post, { encode, encoding: 'protobuf', in_order: true, max_items: 1 });
     lane.offer(items(3));
@@ -207,7 +207,7 @@ describe('a backend that does not take the encoding', () => {
   property.prop([
     fc.array(fc.constantFrom(503, 501, 413, 0), { maxLength: 30 }),
     fc.integer({ min: 1, max: 40 }),
-  ])('everything is taken once, whatever else it says before', async (statuses, count) => {
+  ])('everything is accepted once, whatever else is answered before', async (statuses, count) => {
     const { taken, post } = jsonOnly();
     const left = [...statuses];
     const { lane } = openLane(
@@ -231,9 +231,9 @@ describe('a backend that does not take the encoding', () => {
   });
 });
 
-describe('trying again', () => {
+describe('retries', () => {
   test.each([429, 502, 503, 504])(
-    'status %i is tried again with the same bytes, without a deadline',
+    'status %i is retried with the same bytes, without a deadline',
     async (status) => {
       const script = scriptedPost(Array.from({ length: 500 }, () => answered(status)));
       const { lane, clock } = openLane(script.post);
@@ -247,7 +247,7 @@ describe('trying again', () => {
     },
   );
 
-  test('a broken connection is tried again, and the backoff starts small and anew', async () => {
+  test('a broken connection is retried; the backoff starts small, and again so after a success', async () => {
     const script = scriptedPost([...Array.from({ length: 20 }, () => UNREACHABLE), OK, UNREACHABLE]);
     const { lane, clock } = openLane(script.post, { random: () => 0.999 });
     lane.offer([item('a')]);
@@ -268,7 +268,7 @@ describe('trying again', () => {
     expect(clock.slept).toEqual([week_ms, 1_000]);
   });
 
-  test('the body of a batch is encoded once', async () => {
+  test('the body of a batch is encoded only once', async () => {
     let encoded = 0;
     const encode = (payloads: string[]) => {
       encoded += 1;
@@ -281,7 +281,7 @@ describe('trying again', () => {
     expect(new Set(script.bodies)).toEqual(new Set(['1 i0,i1']));
   });
 
-  test('a batch that is not answered in time is tried again in halves', async () => {
+  test('a batch that times out is retried in halves', async () => {
     const slow = (body: string) => (read(body).length > 2 ? TIMED_OUT : OK);
     const script = scriptedPost([], slow);
     const { lane } = openLane(script.post);
@@ -292,8 +292,8 @@ describe('trying again', () => {
   });
 });
 
-describe('final answers', () => {
-  test.each([400, 401, 404, 408, 500, 501, 302])('status %i is never tried again', async (status) => {
+describe('final responses', () => {
+  test.each([400, 401, 404, 408, 500, 501, 302])('status %i is never retried', async (status) => {
     const script = scriptedPost([answered(status, 'no such\nthing')]);
     const { lane, events } = openLane(script.post);
     lane.offer(items(3));
@@ -326,7 +326,7 @@ describe('final answers', () => {
   test.each([
     { rejectedSpans: '2', errorMessage: 'no name' },
     { rejectedSpans: 2, errorMessage: 'no name' },
-  ])('what a 200 says it did not take is final: %o', async (partialSuccess) => {
+  ])('items that a 200 reports as rejected are not retried: %o', async (partialSuccess) => {
     const script = scriptedPost([answered(200, { partialSuccess })]);
     const { lane, events } = openLane(script.post);
     lane.offer(items(5));
@@ -347,14 +347,14 @@ describe('final answers', () => {
     '{"partialSuccess":{"rejectedSpans":"0"}}',
     '{"partialSuccess":{"rejectedSpans":"many"}}',
     '\u0000\u0001',
-  ])('a 200 with the body %j took everything', async (body) => {
+  ])('a 200 with the body %j accepted everything', async (body) => {
     const { lane } = openLane(scriptedPost([answered(200, body)]).post);
     lane.offer(items(2));
     await lane.idle();
     expect(lane.counts()).toMatchObject({ delivered: 2, rejected: {} });
   });
 
-  test('a backend that says it rejected more than there was does not unbalance the counts', async () => {
+  test('a partial success with more rejections than items does not unbalance the counts', async () => {
     const { lane, events } = openLane(
       scriptedPost([answered(200, { partialSuccess: { rejectedSpans: 99 } })]).post,
     );
@@ -365,8 +365,8 @@ describe('final answers', () => {
   });
 });
 
-describe('the bound on memory', () => {
-  test('over it the oldest that are queued are dropped, and counted', async () => {
+describe('the memory limit', () => {
+  test('over it the oldest queued items are dropped and counted', async () => {
     const held = deferred<Outcome>();
     const script = scriptedPost([() => held.promise]);
     const { lane, events } = openLane(script.post, { limit_bytes: 1_000 });
@@ -389,7 +389,7 @@ describe('the bound on memory', () => {
     expect(losses(events)).toMatchObject([{ fate: 'dropped', reason: 'memory_full', count: 3 }]);
   });
 
-  test('room that has been freed is used again', async () => {
+  test('freed memory is used again', async () => {
     const { lane } = openLane(scriptedPost([]).post, { limit_bytes: 300 });
     for (let round = 0; round < 5; round += 1) {
       lane.offer(items(3));
@@ -400,7 +400,7 @@ describe('the bound on memory', () => {
 });
 
 describe('previews', () => {
-  test('a queued preview is replaced by a newer one, and removed by the final copy', async () => {
+  test('a newer preview replaces a queued one, and the final copy removes it', async () => {
     const held = deferred<Outcome>();
     const script = scriptedPost([() => held.promise]);
     const { lane } = openLane(script.post);
@@ -413,7 +413,7 @@ describe('previews', () => {
     expect(lane.counts()).toMatchObject({ produced: 2, delivered: 2, pending: 0 });
   });
 
-  test('no preview is sent after the final copy, however late it comes', async () => {
+  test('no preview is sent after the final copy, however late it is offered', async () => {
     const script = scriptedPost([]);
     const { lane } = openLane(script.post);
     lane.offer([preview('a', 1)]);
@@ -427,7 +427,7 @@ describe('previews', () => {
 });
 
 describe('the size of batches', () => {
-  /** A backend that takes `fixed_ms` for a request and `each_ms` for an item; gives the sizes of what it got. */
+  /** Sizes of the batches sent to a backend that takes `fixed_ms` per request and `each_ms` per item. */
   async function sizesFor(
     fixed_ms: number,
     each_ms: number,
@@ -444,18 +444,18 @@ describe('the size of batches', () => {
     return script.bodies.map((body) => read(body).length);
   }
 
-  test('grows to its maximum where answers are quick, also over a long way', async () => {
+  test('grows to its maximum when responses are quick, also with a long round trip', async () => {
     expect(Math.max(...(await sizesFor(1, 0.01, 20_000)))).toBe(512);
     expect(Math.max(...(await sizesFor(300, 0.01, 20_000)))).toBe(512);
   });
 
-  test('stays where an answer takes about 100 ms of work', async () => {
+  test('stays small when a response takes about 100 ms of work', async () => {
     const sizes = (await sizesFor(5, 2, 5_000)).slice(10);
     expect(Math.max(...sizes)).toBeLessThanOrEqual(100);
     expect(sizes.reduce((total, size) => total + size, 0) / sizes.length).toBeGreaterThan(20);
   });
 
-  test('never goes over the maximum of the lane', async () => {
+  test('never exceeds the maximum of the lane', async () => {
     expect(Math.max(...(await sizesFor(1, 0, 500, 16)))).toBe(16);
   });
 });
@@ -472,7 +472,7 @@ describe('poison', () => {
     { count: 64, poison_at: [0, 1, 2] },
     { count: 2, poison_at: [0] },
   ])(
-    'is found among $count at $poison_at and given up within 30 s, nothing else with it',
+    'is found among $count at $poison_at and rejected within 30 s, and nothing else is',
     async ({ count, poison_at }) => {
       const { lane, clock, events } = openLane(scriptedPost([], poisoned).post);
       const start_ms = clock.now();
@@ -488,7 +488,7 @@ describe('poison', () => {
     },
   );
 
-  test('does not hold what comes after it', async () => {
+  test('does not hold up later items', async () => {
     const script = scriptedPost([], poisoned);
     const { lane } = openLane(script.post);
     lane.offer([item('poison')]);
@@ -504,7 +504,7 @@ describe('poison', () => {
     [2, [0]],
     [1, [0, 1, 16]],
     [3, [8]],
-  ])('%i alone first, and more in everything that comes then at %j', async (first, poison_at) => {
+  ])('is found if the first %i items are poison, and later ones at %j', async (first, poison_at) => {
     const script = scriptedPost([], poisoned);
     const { lane, clock } = openLane(script.post);
     const start_ms = clock.now();
@@ -520,7 +520,7 @@ describe('poison', () => {
     expect(clock.now() - start_ms).toBeLessThanOrEqual(30_000);
   });
 
-  test('an outage is none, however long and whatever was sent before', async () => {
+  test('is not seen in an outage, however long and whatever was sent before', async () => {
     const outage = (length: number) => Array.from({ length }, () => answered(503, '', 1_000));
     const script = scriptedPost([OK, ...outage(300)]);
     const { lane } = openLane(script.post);
@@ -532,7 +532,7 @@ describe('poison', () => {
   });
 
   property.prop([fc.integer(), fc.double({ min: 0.1, max: 0.4, noNaN: true })], { numRuns: 60 })(
-    'a backend that refuses at random loses nothing',
+    'is not seen in a backend that refuses at random: nothing is lost',
     async (seed, rate) => {
       const random = seededRandom(seed);
       const { lane } = openLane(scriptedPost([], () => (random() < rate ? answered(503) : OK)).post);

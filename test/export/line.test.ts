@@ -5,14 +5,14 @@ import { createItem, type LaneItem } from '../../src/export/queue.js';
 
 const item = (number: number): LaneItem<number> => createItem(number, 1, 1);
 
-/** Adds so many, or takes out so many from anywhere. */
+/** Adds `count` items, or removes up to that many from position `at` on. */
 const step = fc.record({
   adds: fc.boolean(),
   count: fc.nat(1_500),
   at: fc.double({ min: 0, max: 1, noNaN: true }),
 });
 
-property.prop([fc.array(step, { maxLength: 12 })])('is what a set in the order of its items is', (steps) => {
+property.prop([fc.array(step, { maxLength: 12 })])('behaves like a set in insertion order', (steps) => {
   const line = new Line<number>();
   const model = new Set<LaneItem<number>>();
   let number = 0;
@@ -35,7 +35,7 @@ property.prop([fc.array(step, { maxLength: 12 })])('is what a set in the order o
   }
 });
 
-test('an item of another line, or of none, is not taken out', () => {
+test('delete ignores an item of another line or of none', () => {
   const line = new Line<number>();
   const other = new Line<number>();
   const mine = item(1);
@@ -47,7 +47,7 @@ test('an item of another line, or of none, is not taken out', () => {
   expect(line.first).toBeUndefined();
 });
 
-test('of what has left nothing is held', () => {
+test('deleted items are not referenced any more', () => {
   const line = new Line<number>();
   const items = Array.from({ length: 5_000 }, (_, number) => item(number));
   for (const each of items) line.add(each);

@@ -41,7 +41,7 @@ const asJson = (metrics: ResourceMetrics): { resource: unknown; metrics: JsonMet
 async function read(reader: MetricReader, name: string): Promise<JsonMetric | undefined> {
   return asJson(await collect(reader, RESOURCE)).metrics.find((metric) => metric.name === name);
 }
-/** Every count of tokens has it. */
+/** An attribute of every token count. */
 const MODALITY = 'gen_ai.token.modality';
 const values = (metric: JsonMetric | undefined) =>
   Object.fromEntries(
@@ -115,15 +115,15 @@ describe('instruments', () => {
   });
 });
 
-test('the resource is the one of the destination', async () => {
+test('collected metrics have the resource of the destination', async () => {
   const { readers } = open(['delta']);
   expect(asJson(await collect(readers[0]!, RESOURCE)).resource).toMatchObject({
     attributes: [{ key: 'service.name', value: { stringValue: 'here' } }],
   });
 });
 
-describe.each(['cumulative', 'delta'] as const)('the bound on attribute sets, %s', (temporality) => {
-  test('holds over the life of the process, and what is over it is not lost', async () => {
+describe.each(['cumulative', 'delta'] as const)('the limit on attribute sets, %s', (temporality) => {
+  test('holds over the life of the process, and measurements over it are not lost', async () => {
     const { readers, metrics } = open([temporality]);
     const seen = new Map<string, number>();
     for (let round = 0; round < 5; round += 1) {
@@ -142,7 +142,7 @@ describe.each(['cumulative', 'delta'] as const)('the bound on attribute sets, %s
     );
   });
 
-  test('does not count the order of attributes', async () => {
+  test('does not count a different order of attributes as another set', async () => {
     const { readers, metrics } = open([temporality]);
     metrics.record([
       { instrument: REASONING, value: 1, attributes: { a: 1, b: 2 } },
@@ -153,7 +153,7 @@ describe.each(['cumulative', 'delta'] as const)('the bound on attribute sets, %s
 });
 
 describe("the bridge's own metrics", () => {
-  test('are what the snapshot says', async () => {
+  test('show the counts of the snapshot', async () => {
     const traces = {
       produced: 10,
       delivered: 6,
@@ -184,7 +184,7 @@ describe("the bridge's own metrics", () => {
   });
 });
 
-describe('what was collected', () => {
+describe('collected metrics', () => {
   const EACH: Measurement[] = [
     add(1),
     add(2, '\u00e4 "\ud83d\ude00"'),
@@ -194,14 +194,14 @@ describe('what was collected', () => {
   ];
 
   test.each(['json', 'protobuf'] as const)(
-    'is the same request, encoded when it is sent: %s',
+    'give the same request when packed and encoded later: %s',
     async (encoding) => {
       const { readers, metrics } = open(['cumulative']);
       metrics.record(EACH);
       const collected = await collect(readers[0]!, RESOURCE);
       const packed = packMetrics(collected);
       const expected = encodeMetrics(collected, encoding);
-      // What is measured later is no part of it.
+      // Later measurements are not part of it.
       metrics.record(EACH);
       expect(encodeMetrics(unpackMetrics(packed), encoding)).toEqual(expected);
       expect(packMetrics(unpackMetrics(packed))).toEqual(packed);
@@ -209,7 +209,7 @@ describe('what was collected', () => {
   );
 
   test.each(['', '[]', '{}', '{"resourceMetrics":[]}', '{"resource":null,"scopeMetrics":[]}'])(
-    '%j is not what was collected',
+    "can't be unpacked from %j",
     (text) => {
       expect(() => unpackMetrics(Buffer.from(text))).toThrow();
     },
@@ -220,6 +220,6 @@ test('data points are counted over all metrics', async () => {
   const { readers, metrics } = open(['delta']);
   metrics.record([add(1), add(1, 'haiku'), add(1, 'opus', 'gen_ai.execute_tool.duration')]);
   const collected = await collect(readers[0]!, RESOURCE);
-  // With the count of events.
+  // Three, and the bridge's own counter of events.
   expect(countDataPoints(collected)).toBe(4);
 });

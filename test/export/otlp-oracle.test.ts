@@ -1,5 +1,6 @@
 /**
- * Spans and log records are written directly; OpenTelemetry's own serializers say what has to come of it, to the byte.
+ * The bridge writes spans and log records itself. OpenTelemetry's own serializers say what the result must be, byte for
+ * byte.
  */
 import { fc, test } from '@fast-check/vitest';
 import {
@@ -18,8 +19,9 @@ import { correlate, decodeFile, example } from '../helpers.js';
 vi.setConfig({ testTimeout: 60_000 });
 
 /**
- * OpenTelemetry's serializer has no other way to say that a span is open; in JSON that is left out. In JSON it writes integers
- * that are none of 64 bits, which no backend could read. A quote within a text would have a backslash before it.
+ * Applies the intended differences to the serializer's JSON. It can mark a span as open only with an end of 0, which is
+ * left out here; and it writes integers that exceed 64 bits, which no backend could read. Quotes within texts are escaped,
+ * so they don't match.
  */
 const asRead = (body: Uint8Array | undefined): Buffer =>
   Buffer.from(
@@ -33,7 +35,7 @@ const asRead = (body: Uint8Array | undefined): Buffer =>
       ),
   );
 
-/** What differs is shown where something does: that is much slower than to look. */
+/** Shows a difference only where there is one: comparing the shown forms is much slower than comparing bytes. */
 function expectSame(body: Uint8Array, expected: Uint8Array | undefined, shown: 'utf8' | 'hex'): void {
   const [ours, theirs] = [Buffer.from(body), Buffer.from(expected ?? [])];
   if (!ours.equals(theirs)) expect(ours.toString(shown)).toBe(theirs.toString(shown));
@@ -59,7 +61,10 @@ const hexId = (digits: number) =>
     .array(fc.constantFrom(...'0123456789abcdef'), { minLength: digits, maxLength: digits })
     .map((all) => all.join(''));
 
-/** Any code units, also halves of pairs; characters of all lengths; lengths about where a length takes a byte more. */
+/**
+ * Any code units, also lone surrogates; characters of all UTF-8 lengths; lengths around those at which the length field
+ * grows by a byte.
+ */
 const text = fc.oneof(
   fc.string({ maxLength: 40 }),
   fc.string({ unit: 'binary', maxLength: 40 }),
@@ -97,7 +102,7 @@ const number = fc.oneof(
   ),
 );
 
-/** Names, also such as are the same once they are well-formed. The one left out is none in the types of OpenTelemetry. */
+/** Names, including some that are equal once they are well-formed. OpenTelemetry's types don't allow `__proto__`. */
 const key = fc
   .oneof(
     fc.constantFrom(
@@ -114,7 +119,7 @@ const key = fc
   .filter((name) => name !== '__proto__');
 
 const value = fc.oneof(text, number, fc.boolean(), fc.array(text, { maxLength: 4 }));
-/** What was never a value, and what no longer is one after it was on the disk: `NaN` comes back as `null`. */
+/** A missing value, and one that was lost when it was stored: `NaN` is read back as `null`. */
 const no_value = fc.constantFrom(undefined, null) as fc.Arbitrary<never>;
 const attributes: fc.Arbitrary<Attributes> = fc.dictionary(
   key,
@@ -171,12 +176,12 @@ const resource = fc
   })
   .map(({ attributes, options }) => resourceFromAttributes(attributes, options));
 
-describe('what OpenTelemetry writes is written, byte for byte', () => {
-  test.prop([fc.array(span, { minLength: 1, maxLength: 4 }), resource])('of spans', expectSameSpans);
+describe('the output equals that of OpenTelemetry, byte for byte', () => {
+  test.prop([fc.array(span, { minLength: 1, maxLength: 4 }), resource])('for spans', expectSameSpans);
 
-  test.prop([fc.array(log, { minLength: 1, maxLength: 4 }), resource])('of log records', expectSameLogs);
+  test.prop([fc.array(log, { minLength: 1, maxLength: 4 }), resource])('for log records', expectSameLogs);
 
-  test('of a recording', () => {
+  test('for a recording', () => {
     const { spans, previews, logs } = correlate(decodeFile(example('sub-agents.ndjson')));
     expect(previews.length).toBeGreaterThan(0);
     expectSameSpans([...previews, ...spans], resourceFromAttributes({ 'service.name': 'openclaw' }));

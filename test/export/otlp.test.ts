@@ -29,7 +29,7 @@ const values = ({ attributes }: Json) =>
   Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]));
 
 describe('spans', () => {
-  test('a whole span as OTLP JSON', () => {
+  test('a complete span as OTLP JSON', () => {
     const [sent] = spansAsJson(
       span({
         kind: 'chat',
@@ -65,7 +65,7 @@ describe('spans', () => {
     ]);
   });
 
-  test('an integer that 64 bits do not hold is a double', () => {
+  test('an integer that exceeds 64 bits is a double', () => {
     const [sent] = spansAsJson(
       span({ attributes: { huge: 1e300, over: 2 ** 63, under: -(2 ** 63) - 2_048, last: -(2 ** 63) } }),
     );
@@ -84,13 +84,13 @@ describe('spans', () => {
     expect(fine!.status).toEqual({ code: 0 });
   });
 
-  test('a span that ends before it starts ends at its start, and says by how much', () => {
+  test('a span that ends before it starts ends at its start, with the difference as an attribute', () => {
     const [sent] = spansAsJson(span({ start_ms: 2_000.5, end_ms: 1_500 }));
     expect(sent).toMatchObject({ startTimeUnixNano: '2000500000', endTimeUnixNano: '2000500000' });
     expect(values(sent!)['openclaw.clock_skew_ms']).toBe(-500.5);
   });
 
-  test('the scope and the resource are there', () => {
+  test('the request contains the scope and the resource', () => {
     const body = encodeSpans([span()], 'json');
     expect(JSON.parse(Buffer.from(body).toString())).toMatchObject({
       resourceSpans: [
@@ -102,7 +102,7 @@ describe('spans', () => {
     });
   });
 
-  test('an open span in JSON has no end at all, also beside ended ones and where a text looks like the end', () => {
+  test('an open span in JSON has no end, also beside ended spans and with texts that look like the end field', () => {
     const lookalike = '"endTimeUnixNano":"0",';
     const [open, ended, at_epoch] = spansAsJson(
       openSpan({ name: lookalike, attributes: { [lookalike]: lookalike } }),
@@ -126,7 +126,7 @@ describe('spans', () => {
 });
 
 describe('log records', () => {
-  test('a whole record as OTLP JSON', () => {
+  test('a complete record as OTLP JSON', () => {
     const sent = logAsJson(log({ severity: 'ERROR' }));
     expect(sent).toMatchObject({
       timeUnixNano: '1764000000250000000',
@@ -146,7 +146,7 @@ describe('text', () => {
   const LONE = 'a\ud800b';
   const WHOLE = 'a\ufffdb';
 
-  test('no lone surrogate is sent, wherever it stands', () => {
+  test('no lone surrogate is sent, in whatever field it is', () => {
     const sent = spansAsJson(
       span({
         name: LONE,
@@ -174,31 +174,34 @@ describe('text', () => {
 
   property.prop([
     fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map((code) => String.fromCharCode(code)) }),
-  ])('text within the bound is only made well-formed', (text) => {
+  ])('text within the limit is only made well-formed', (text) => {
     expect(cleanText(text)).toBe(text.toWellFormed());
   });
 });
 
-describe('instants', () => {
-  /** As OpenTelemetry's types have them, and as they are sent. */
+describe('timestamps', () => {
+  /** A timestamp in OpenTelemetry's types, and as it is sent. */
   function told(ts_ms: number) {
     const record = span({ start_ms: ts_ms });
     const [sent] = spansAsJson(record);
     return { hr_time: toReadableSpan(record, RESOURCE).startTime, sent: sent!.startTimeUnixNano };
   }
 
-  property.prop([fc.double({ min: 0, max: 8.64e15, noNaN: true })])('are the nearest nanosecond', (ms) => {
-    const { hr_time, sent } = told(ms);
-    const [seconds, nanoseconds] = hr_time;
-    const clamped_ms = Math.min(ms, 18_446_744_073_709);
-    const whole_ms = Math.floor(clamped_ms);
-    const expected = BigInt(whole_ms) * 1_000_000n + BigInt(Math.round((clamped_ms - whole_ms) * 1e6));
-    expect(BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds)).toBe(expected);
-    expect(nanoseconds).toBeLessThan(1e9);
-    expect(sent).toBe(String(expected));
-  });
+  property.prop([fc.double({ min: 0, max: 8.64e15, noNaN: true })])(
+    'are rounded to the nearest nanosecond',
+    (ms) => {
+      const { hr_time, sent } = told(ms);
+      const [seconds, nanoseconds] = hr_time;
+      const clamped_ms = Math.min(ms, 18_446_744_073_709);
+      const whole_ms = Math.floor(clamped_ms);
+      const expected = BigInt(whole_ms) * 1_000_000n + BigInt(Math.round((clamped_ms - whole_ms) * 1e6));
+      expect(BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds)).toBe(expected);
+      expect(nanoseconds).toBeLessThan(1e9);
+      expect(sent).toBe(String(expected));
+    },
+  );
 
-  test('what OTLP cannot hold is clamped', () => {
+  test('are clamped to the range of OTLP', () => {
     expect(told(-5)).toEqual({ hr_time: [0, 0], sent: '0' });
     expect(told(8.64e15)).toEqual({ hr_time: [18_446_744_073, 709_000_000], sent: '18446744073709000000' });
     expect(told(999.9999999)).toEqual({ hr_time: [1, 0], sent: '1000000000' });
@@ -224,12 +227,12 @@ describe('partial success', () => {
     expect(readPartialSuccess(signal, body)).toEqual({ rejected: 4, message: '' });
   });
 
-  test.each(['\n', '\r\n  ', '\uFEFF', '\uFEFF\n\t'])('is read from JSON behind %j', (before) => {
+  test.each(['\n', '\r\n  ', '\uFEFF', '\uFEFF\n\t'])('is read from JSON after %j', (before) => {
     const body = Buffer.from(`${before}{\n"partialSuccess":{"rejectedSpans":"4"}}\n`);
     expect(readPartialSuccess('traces', body)).toEqual({ rejected: 4, message: '' });
   });
 
-  test('is read from protobuf that begins like a line end and a brace', () => {
+  test('is read from protobuf that begins like a line break and a brace', () => {
     const message = Buffer.alloc('{'.charCodeAt(0) - 4, 'x');
     const partial = Buffer.concat([Buffer.from([0x08, 3, 0x12, message.length]), message]);
     const body = Buffer.concat([Buffer.from([0x0a, partial.length]), partial]);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { backoffMs, firstPace, MAX_BACKOFF_MS, nextPace } from '../../src/export/pace.js';
 
-test('a way that becomes longer makes the batches small for a while only', () => {
+test('a longer round trip makes the batches small only for a while', () => {
   let pace = firstPace(512);
   const answer = (ms: number) => {
     pace = nextPace(pace, 512, pace.items, ms);
@@ -14,12 +14,12 @@ test('a way that becomes longer makes the batches small for a while only', () =>
   expect(pace.items).toBe(512);
 });
 
-test('a batch that was not full says nothing of a larger one', () => {
+test('a batch that was not full does not change the batch size', () => {
   const pace = nextPace(firstPace(512), 512, 1, 5);
   expect(pace.items).toBe(firstPace(512).items);
 });
 
-test('the backoff doubles, with full jitter, up to its bound', () => {
+test('the backoff doubles, with full jitter, up to its limit', () => {
   expect([1, 2, 3, 4].map((failures) => backoffMs(failures, () => 0.5))).toEqual([50, 100, 200, 400]);
   expect(backoffMs(1, () => 0)).toBe(0);
   expect(backoffMs(10_000, () => 0.999)).toBeLessThan(MAX_BACKOFF_MS);

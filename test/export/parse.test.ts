@@ -9,7 +9,7 @@ describe('one destination', () => {
     ['jaeger=http://jaeger:4318', { preset: 'jaeger', url: 'http://jaeger:4318' }],
     ['mine:otlp', { name: 'mine', preset: 'otlp' }],
     ['a.b-2:otlp=https://[::1]:4318/x/', { name: 'a.b-2', preset: 'otlp', url: 'https://[::1]:4318/x/' }],
-  ])('%s', (text, expected) => {
+  ])('is parsed from %s', (text, expected) => {
     expect(parseDestination(text)).toEqual(expected);
   });
 
@@ -43,8 +43,8 @@ describe('one destination', () => {
   });
 });
 
-describe('the names of several', () => {
-  test('are the presets, numbered where one is taken', () => {
+describe('the names of several destinations', () => {
+  test('are the presets, numbered if a name is taken', () => {
     const parsed = parseDestinations(['otlp', 'otlp-2:jaeger', 'otlp', 'otlp=http://b', 'clawmetry']);
     expect(parsed).toEqual({
       options: [
@@ -57,13 +57,13 @@ describe('the names of several', () => {
     });
   });
 
-  test('that are given twice are an error', () => {
+  test('must be unique', () => {
     expect(parseDestinations(['x:otlp', 'x:jaeger'])).toEqual({
       error: expect.stringContaining('x: two destinations'),
     });
   });
 
-  test('a bad one is the error of all', () => {
+  test('one invalid destination makes the whole list an error', () => {
     expect(parseDestinations(['otlp', 'nothing'])).toEqual({ error: expect.stringContaining('"nothing"') });
   });
 });
@@ -72,6 +72,6 @@ test.each([
   ['http://host:4318', 'http://host:4318/v1/traces'],
   ['http://host:4318/', 'http://host:4318/v1/traces'],
   ['http://host/api/v1/otlp//', 'http://host/api/v1/otlp/v1/traces'],
-])('the traces of %s go to %s', (base, url) => {
+])('for the base URL %s the traces go to %s', (base, url) => {
   expect(signalUrl(base, 'traces')).toBe(url);
 });

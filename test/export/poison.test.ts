@@ -29,10 +29,10 @@ const situation = (changes: { [K in keyof Situation]?: fc.Arbitrary<Situation[K]
       }),
     )
     .map(([refused, rest]): Situation => ({ ...refused, ...rest }))
-    // Beyond, the waits and the way there and back are 30 s by themselves.
+    // With more poisons and slower responses, the waits and round trips alone would take 30 s.
     .filter(({ poisons, answer_ms }) => poisons <= 5 || answer_ms <= 20);
 
-/** No poison was delivered, everything else once at most, and nothing is left. */
+/** Expects that no poison was delivered, everything else at most once, and that nothing is pending. */
 async function simulateChecked(situation: Situation): Promise<Result> {
   const result = await simulate(situation);
   const { delivered, pending } = result;
@@ -42,7 +42,7 @@ async function simulateChecked(situation: Situation): Promise<Result> {
   return result;
 }
 
-/** Each poison was given up, and nothing else. */
+/** Expects that exactly the poisons were rejected. */
 async function simulateOnlyPoisonLost(situation: Situation): Promise<Result> {
   const result = await simulateChecked(situation);
   expect(result.rejected).toEqual({ poison: situation.poisons });
@@ -51,7 +51,7 @@ async function simulateOnlyPoisonLost(situation: Situation): Promise<Result> {
 
 describe('in simulated time', { timeout: 60_000 }, () => {
   property.prop([situation({})], { numRuns: 50 })(
-    'every poison is given up within 30 s, and nothing else',
+    'every poison is rejected within 30 s, and nothing else',
     async (given) => {
       const result = await simulateOnlyPoisonLost(given);
       expect(result.found_ms).toBeLessThanOrEqual(PROMISED_MS);
@@ -61,7 +61,7 @@ describe('in simulated time', { timeout: 60_000 }, () => {
   const few = { poisons: fc.integer({ min: 1, max: 5 }) };
 
   property.prop([situation({ ...few, warm: fc.constant(false) })], { numRuns: 50 })(
-    'also on a lane that has sent nothing yet',
+    'every poison is rejected within 30 s also on a lane that has sent nothing yet',
     async (given) => {
       const result = await simulateOnlyPoisonLost(given);
       expect(result.found_ms).toBeLessThanOrEqual(PROMISED_MS);
@@ -70,14 +70,15 @@ describe('in simulated time', { timeout: 60_000 }, () => {
 
   const outage = fc.record({ after_ms: fc.nat(15_000), for_ms: fc.constant(60_000) });
   property.prop([situation({ outage })], { numRuns: 50 })(
-    'an outage meanwhile gives up nothing but poison',
+    'in an outage nothing but the poison is rejected',
     async (given) => void (await simulateOnlyPoisonLost(given)),
   );
 
-  // Chance can refuse one item as often as a poison is: it is given up then, as seldom as is promised. Here one in 200,000.
+  // Chance can refuse an item as often as poison is refused. It is then rejected, as rarely as promised: here one in
+  // 200,000.
   const flaky = situation({ flaky: fc.constant(0.3), poisons: fc.constant(0) });
   property.prop([fc.array(flaky, { minLength: 20, maxLength: 20 })], { numRuns: 1, endOnFailure: true })(
-    'a backend that refuses 30 % of all requests has next to nothing given up',
+    'a backend that refuses 30 % of all requests has next to nothing rejected',
     async (situations) => {
       let given_up = 0;
       for (const given of situations) {

@@ -1,4 +1,6 @@
-/** OpenTelemetry's own processors and readers as a destination: what they get, and what becomes of what they do wrong. */
+/**
+ * OpenTelemetry's own processors and readers as a destination: what they get, and how the bridge handles their failures.
+ */
 import {
   BatchLogRecordProcessor,
   InMemoryLogRecordExporter,
@@ -31,7 +33,7 @@ function open(config: Omit<ProcessorsConfig, 'name'>) {
 const spans = (count: number) =>
   Array.from({ length: count }, (_, number) => span({ span_id: spanId(number + 1) }));
 
-/** Takes its time over each batch, and keeps the ids. */
+/** Takes a turn over each batch, and records the ids. */
 function slowExporter() {
   const ids: string[] = [];
   return {
@@ -51,7 +53,7 @@ describe('a span processor', () => {
   test.each([
     ['sdk-trace-base', (exporter: ReturnType<typeof slowExporter>) => new BatchSpanProcessor(exporter)],
     ['sdk-trace', (exporter: ReturnType<typeof slowExporter>) => new OtherBatchSpanProcessor({ exporter })],
-  ])('that batches, of %s, loses nothing of many at once', async (_, create) => {
+  ])('that batches, from %s, loses nothing of many spans at once', async (_, create) => {
     const exporter = slowExporter();
     const { destination } = open({ span_processor: create(exporter) });
     const all = spans(10_000);
@@ -64,7 +66,7 @@ describe('a span processor', () => {
     });
   });
 
-  test('gets ended spans as they are exported, and never a preview', () => {
+  test("gets ended spans as OpenTelemetry's types, and never a preview", () => {
     const got: ReadableSpan[] = [];
     const { destination } = open({
       span_processor: { onEnd: (each) => got.push(each), forceFlush: nothing, shutdown: nothing },
@@ -83,7 +85,7 @@ describe('a span processor', () => {
     expect(spanContext().traceFlags).toBe(1);
   });
 
-  test('that throws is counted and said, and stops nothing', async () => {
+  test('that throws is counted and reported, and stops nothing else', async () => {
     const logs = new InMemoryLogRecordExporter();
     const { destination, logger } = open({
       span_processor: {
@@ -111,7 +113,7 @@ describe('a span processor', () => {
     ]);
   });
 
-  test('that never ends what it is told to do is waited for no longer than its bound', async () => {
+  test('that never completes a shutdown is waited for only up to the time limit', async () => {
     vi.useFakeTimers();
     onTestFinished(() => void vi.useRealTimers());
     const never = () => new Promise<void>(() => undefined);
@@ -128,7 +130,7 @@ describe('a span processor', () => {
 });
 
 describe('a log record processor', () => {
-  test('gets records as they are exported, and may change them', async () => {
+  test("gets records as OpenTelemetry's types, and may change them", async () => {
     const exporter = new InMemoryLogRecordExporter();
     const inner = new BatchLogRecordProcessor({ exporter });
     const processor: LogRecordProcessor = {
@@ -158,7 +160,7 @@ describe('a log record processor', () => {
     expect(destination.summary()).toMatchObject({ logs: { delivered: 1 } });
   });
 
-  test('that batches loses nothing of many at once', async () => {
+  test('that batches loses nothing of many records at once', async () => {
     const exporter = new InMemoryLogRecordExporter();
     const { destination } = open({ log_record_processor: new BatchLogRecordProcessor({ exporter }) });
     const all = Array.from({ length: 10_000 }, (_, number) => log({ ts_ms: number }));
@@ -171,7 +173,7 @@ describe('a log record processor', () => {
 });
 
 describe('a metric reader', () => {
-  test('collects when it wants to, and when the destination drains; nothing of it is counted', async () => {
+  test('collects on its own schedule and when the destination drains; none of its metrics are counted', async () => {
     const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
     const { destination } = open({ metric_reader: new PeriodicExportingMetricReader({ exporter }) });
     const metrics = createMetrics([destination.reader ?? expect.fail()], () => ({

@@ -1,6 +1,6 @@
 /**
- * What is measured, under the names of each profile: the sums are the same, and no backend can add reasoning to the output
- * that it is a part of.
+ * The metrics under the names of each profile: the sums are the same, and no backend can add reasoning tokens to the output
+ * tokens that include them.
  */
 import { fc, test as property } from '@fast-check/vitest';
 import { resourceFromAttributes } from '@opentelemetry/resources';
@@ -44,7 +44,7 @@ const EACH: Measurement[] = [
   of('openclaw.cost', 0.25),
 ];
 
-/** The metrics of each of these profiles, by name, of the same measurements; without those about the bridge itself. */
+/** The metrics of each of these profiles for the same measurements, by name, without the bridge's own metrics. */
 async function measure(measurements: Measurement[], profiles: readonly ProfileName[] = PROFILE_NAMES) {
   const readers = profiles.map((profile) => createMetricReader('cumulative', profile));
   createMetrics(readers, () => ({ source: { events: 0, rejected: {} }, destinations: {} })).record(
@@ -71,7 +71,7 @@ const pointsOf = (metric: MetricData | undefined) =>
   }));
 
 describe('latest', () => {
-  test('every measurement is a metric of its own name; tokens say their modality', async () => {
+  test('every measurement is a metric of its own name; token counts have a modality', async () => {
     const [metrics] = await measure(EACH, ['latest']);
     expect([...metrics!.keys()]).toEqual(EACH.map(({ instrument }) => instrument));
     for (const { instrument, value, attributes } of EACH) {
@@ -83,7 +83,7 @@ describe('latest', () => {
 });
 
 describe('legacy', () => {
-  test('tokens are one histogram of two types, and the rest keeps its name', async () => {
+  test('tokens are one histogram with two token types, and the others keep their names', async () => {
     const [metrics] = await measure(EACH, ['legacy']);
     const usage = metrics!.get('gen_ai.client.token.usage');
     expect(usage).toMatchObject({ dataPointType: DataPointType.HISTOGRAM, descriptor: { unit: '{token}' } });
@@ -104,7 +104,7 @@ describe('legacy', () => {
     );
   });
 
-  test('reasoning is a counter of its own, and no type of token', async () => {
+  test('reasoning tokens are a separate counter, not a token type', async () => {
     const [metrics] = await measure([of(`${USAGE}.reasoning.output_tokens`, 32)], ['legacy']);
     expect([...metrics!.keys()]).toEqual([`${USAGE}.reasoning.output_tokens`]);
     const [metric] = metrics!.values();
@@ -114,7 +114,7 @@ describe('legacy', () => {
     ]);
   });
 
-  test('the bound on attribute sets is that of the instrument, whichever measurements share it', async () => {
+  test('the limit on attribute sets applies to an instrument, however many kinds of measurements it takes', async () => {
     const measurements = Array.from({ length: MAX_ATTRIBUTE_SETS }, (_, index) => [
       of(`${USAGE}.input_tokens`, 1, { 'gen_ai.request.model': `m${index}` }),
       of(`${USAGE}.output_tokens`, 1, { 'gen_ai.request.model': `m${index}` }),
@@ -126,11 +126,11 @@ describe('legacy', () => {
   });
 });
 
-/** ClawMetry adds each point of these to its tiles, beside what it finds on spans. */
+/** ClawMetry adds each data point of these metrics to its tiles, on top of what it finds on spans. */
 const ADDED_UP_BY_CLAWMETRY =
   /^(openclaw\.(tokens|cost\.usd|run\.duration_ms|context\.tokens)|openclaw\.(message|webhook)\..*|gen_ai\.client\.(token\.usage|operation\.duration))$/;
 
-test('clawmetry: no metric that it would add up', async () => {
+test('clawmetry: no metric that ClawMetry would add to its tiles', async () => {
   const [clawmetry, legacy] = await measure(EACH, ['clawmetry', 'legacy']);
   expect([...clawmetry!.keys()].filter((name) => ADDED_UP_BY_CLAWMETRY.test(name))).toEqual([]);
   expect([...legacy!.keys()].filter((name) => ADDED_UP_BY_CLAWMETRY.test(name))).toHaveLength(2);
@@ -138,7 +138,7 @@ test('clawmetry: no metric that it would add up', async () => {
 });
 
 property.prop([requests], { numRuns: 50 })(
-  'whatever agents do, the tokens are the same under all names, and reasoning counts once',
+  'whatever agents do, the token sums are the same under all names, and reasoning counts once',
   async (events) => {
     const { measurements } = correlate(events);
     const [latest, legacy, clawmetry] = await measure(measurements, ['latest', 'legacy', 'clawmetry']);
@@ -158,7 +158,7 @@ property.prop([requests], { numRuns: 50 })(
 );
 
 property.prop([fc.array(fc.record({ model: fc.string(), value: fc.nat(1_000) }), { maxLength: 50 })])(
-  'what is remembered of attributes changes no sum',
+  'the cache of attributes changes no sum',
   async (calls) => {
     const measurements = calls.map(({ model, value }) =>
       of(`${USAGE}.input_tokens`, value, { 'gen_ai.request.model': model }),

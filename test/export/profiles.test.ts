@@ -33,7 +33,7 @@ const CHAT = span({
 });
 
 describe('latest', () => {
-  test('leaves spans and logs as they are, and sends every log', () => {
+  test('leaves spans and logs unchanged, and sends every log', () => {
     expect(applyToSpan(latest, CHILD)).toBe(CHILD);
     expect(applyToLog(latest, log())).toEqual(log());
     expect(sendsLog(latest, log({ event_name: 'openclaw.agent_finished' }))).toBe(true);
@@ -41,7 +41,7 @@ describe('latest', () => {
 });
 
 describe('legacy', () => {
-  test('spans and logs have the old names, and all that had none before keeps its own', () => {
+  test('spans and logs have the old names; attributes without an old name keep theirs', () => {
     const before = structuredClone(CHAT);
     const attributes = { ...CHAT.attributes, 'gen_ai.usage.reasoning.output_tokens': 32 };
     const expected = {
@@ -71,12 +71,12 @@ describe('clawmetry', () => {
     { kind: 'run', name: 'invoke_agent Runner', expected: 'invoke_agent' },
     { kind: 'run', name: 'invoke_agent main', expected: 'invoke_agent main' },
     { kind: 'chat', name: 'chat completion-1', expected: 'chat completion-1' },
-  ] as const)('$name, a $kind, is named $expected: nothing counts as what it is not', (each) => {
+  ] as const)('$name, a $kind, is named $expected, so that ClawMetry counts it as nothing else', (each) => {
     const { kind, name, expected } = each;
     expect(applyToSpan(clawmetry, span({ kind, name })).name).toBe(expected);
   });
 
-  test("a sub-agent's run", () => {
+  test("renames a sub-agent's run to agent.spawn and changes its agent id", () => {
     const before = structuredClone(CHILD);
     expect(applyToSpan(clawmetry, CHILD)).toEqual({
       ...CHILD,
@@ -108,12 +108,12 @@ describe('clawmetry', () => {
     },
   );
 
-  test('a run of its own keeps its name and its agent', () => {
+  test('a root run keeps its name and its agent', () => {
     const attributes = { 'gen_ai.agent.id': 'main', 'gen_ai.agent.name': 'main' };
     expect(applyToSpan(clawmetry, span({ attributes }))).toEqual(span({ attributes }));
   });
 
-  test('a model call', () => {
+  test('renames the attributes of a model call, and takes cached tokens out of the input', () => {
     expect(applyToSpan(clawmetry, CHAT)).toEqual({
       ...CHAT,
       attributes: {
@@ -143,7 +143,7 @@ describe('clawmetry', () => {
     expect(chat.attributes['gen_ai.usage.input_tokens']).toBe(expected);
   });
 
-  test('tool logs, and no others, go under a session of their own', () => {
+  test('sends only tool logs, under a separate session', () => {
     const call = log({
       attributes: {
         'openclaw.session.key': 'agent:main:main',

@@ -1,6 +1,6 @@
 /**
- * A proxy on loopback that leads every request to one server, whatever host it names, and keeps what it was asked: a tunnel
- * with CONNECT, or a plain request with the whole URL in it.
+ * A proxy on loopback that forwards every request to one server, whatever host it names, and records what it was asked for:
+ * a tunnel with CONNECT, or a plain request with the whole URL.
  */
 import { createServer, type IncomingMessage, request, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -12,7 +12,7 @@ export interface Asked {
   authorization: string | undefined;
 }
 
-/** What is wanted in `proxy-authorization`; without it all are let through. */
+/** `wanted`: the required `proxy-authorization`; undefined lets every request through. */
 export async function startProxy(to_port: number, wanted?: string) {
   const asked: Asked[] = [];
   const note = ({ method, url, headers }: IncomingMessage): boolean => {

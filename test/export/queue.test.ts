@@ -15,7 +15,7 @@ const operation = fc.oneof(
 );
 
 property.prop([fc.array(operation, { maxLength: 3_000 })], { numRuns: 50 })(
-  'size and bytes are those of what can still be taken, in the order in which it came',
+  'size and bytes match the items that can still be taken, in the order of their arrival',
   (operations) => {
     const queue = new LaneQueue<number>();
     let model: LaneItem<number>[] = [];
@@ -45,14 +45,14 @@ property.prop([fc.array(operation, { maxLength: 3_000 })], { numRuns: 50 })(
   },
 );
 
-/** What is pushed in a call of its own is nowhere on the stack afterwards. */
+/** Pushes in a separate call, so that no reference stays on the stack. */
 function pushPreview(queue: LaneQueue<object>, id: string): WeakRef<object> {
   const payload = { id };
   queue.push({ payload, bytes: 100, count: 0, id });
   return new WeakRef(payload);
 }
 
-test('a preview that the end of its span has removed is not held on to', async () => {
+test('a preview that was removed by the end of its span can be garbage-collected', async () => {
   setFlagsFromString('--expose-gc');
   const collectGarbage = runInNewContext('gc') as () => void;
   const queue = new LaneQueue<object>();

@@ -16,7 +16,7 @@ const value: fc.Arbitrary<AttributeValue | undefined> = fc.constantFrom(
 const attributes: fc.Arbitrary<Attributes> = fc.dictionary(fc.constantFrom('', 'a', 'b', '1', 'c'), value);
 
 property.prop([fc.array(attributes, { maxLength: 60 })])(
-  'what is found was made of the same attributes',
+  'a cached value was made from the same attributes',
   (asked) => {
     const remembered = createRemembered((of) => ({ made: JSON.stringify(of) }));
     for (const of of asked) expect(remembered(of).made).toBe(JSON.stringify(of));
@@ -28,7 +28,7 @@ function counting() {
   return { find: createRemembered(() => ({ made: ++made })), made: () => made };
 }
 
-test('for each it is made once', () => {
+test('a value is made once for each set of attributes', () => {
   const { find, made } = counting();
   for (let round = 0; round < 3; round++) {
     find({ a: 'x', b: undefined, c: 1 });
@@ -38,7 +38,7 @@ test('for each it is made once', () => {
   expect(made()).toBe(2);
 });
 
-test('no more is remembered than there is room for: neither many nor long ones', () => {
+test('the cache holds neither too many sets nor long ones', () => {
   const { find, made } = counting();
   const SETS = 20_000;
   for (let round = 0; round < 2; round++) for (let set = 0; set < SETS; set++) find({ a: `${set}` });

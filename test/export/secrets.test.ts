@@ -14,7 +14,7 @@ const endpoint = (headers: Record<string, string>): EndpointConfig => ({
 
 const hidden = fc.string({ unit: fc.constantFrom(...'abc1'), minLength: 6, maxLength: 40 });
 
-test('wherever a text is cut, no part of a token is left but its first few characters', () => {
+test('wherever a text is cut, no more than the first few characters of a token remain', () => {
   fc.assert(
     fc.property(hidden, fc.constantFrom('Bearer ', 'Basic ', ''), fc.nat(100), (token, scheme, cut) => {
       const said = `TOKEN: ${scheme}${token}; TOKEN: ${token}`.slice(0, cut);
@@ -25,13 +25,13 @@ test('wherever a text is cut, no part of a token is left but its first few chara
   );
 });
 
-test('a secret that begins as another one does is known where it is cut', () => {
+test('a cut secret that begins like another one is recognised', () => {
   const endpoints = [endpoint({ 'x-tenant': 'tenant-1', authorization: 'Bearer tenant-1.hunter2' })];
   expect(redactSecrets('no tenant-1, no tenant-1.hun', endpoints)).toBe('no [redacted], no [redacted]');
   expect(redactSecrets('no tenant-1.hunter2, no tenant-1', endpoints)).toBe('no [redacted], no [redacted]');
 });
 
-test('what only looks like the beginning of one stays', () => {
+test('text that only looks like the beginning of a secret stays', () => {
   const endpoints = [endpoint({ authorization: 'Bearer hunter2' })];
   expect(redactSecrets('it wants a Bearer', endpoints)).toBe('it wants a Bearer');
   expect(redactSecrets('no hunter', endpoints, '…')).toBe('no …');
@@ -43,7 +43,7 @@ test('a header without a value hides nothing', () => {
   expect(redactSecrets('no tenant', endpoints)).toBe('no tenant');
 });
 
-test('the mark is written as it is, whatever stands in it', () => {
+test('the replacement text is inserted literally, whatever characters it has', () => {
   expect(redactSecrets('no hunter2!', [endpoint({ 'x-key': 'hunter2' })], "$&$'")).toBe("no $&$'!");
 });
 
@@ -62,7 +62,7 @@ test.each([
   ['HTML by names and numbers', String.raw`ab&quot;c/d&amp;e&#39;f&lt;g&gt;+=\h é`],
   ['HTML with slashes', String.raw`ab&quot;c&#x2F;d&amp;e&#x27;f&lt;g&gt;+=\h é`],
   ['HTML with numbers in decimal', String.raw`ab&#34;c/d&amp;e&#39;f&lt;g&gt;&#43;=\h é`],
-])('a secret that is repeated in %s, and one that is cut there', (_form, repeated) => {
+])('a secret is redacted if it is repeated in %s, whole or cut', (_form, repeated) => {
   const endpoints = [endpoint({ 'x-key': VALUE })];
   expect(redactSecrets(`no <${repeated}> here`, endpoints)).toBe('no <[redacted]> here');
   expect(redactSecrets(`no ${repeated.slice(0, -1)}`, endpoints)).toBe('no [redacted]');

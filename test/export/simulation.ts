@@ -1,6 +1,6 @@
 /**
- * A lane and its backend in simulated time: a queue with poisons in it, new items that trickle in, and a backend that refuses
- * what holds a poison, some requests at random, or everything for a while.
+ * A lane and its backend in simulated time: a queue that contains poison, a trickle of new items, and a backend that
+ * refuses any request with poison, some requests at random, or everything for a while.
  */
 import { Lane } from '../../src/export/lane.js';
 import type { LaneItem } from '../../src/export/queue.js';
@@ -10,20 +10,20 @@ import { answered, BROKEN_OFF, fakeClock, OK, seededRandom } from './fakes.js';
 export interface Situation {
   seed: number;
   poisons: number;
-  /** What is queued when it begins, the poisons included. */
+  /** The number of items queued at the start, poisons included. */
   queued: number;
-  /** Whether the lane has learned by then that it can send 512 at once. */
+  /** Whether the lane has already grown its batches to 512 items. */
   warm: boolean;
-  /** Between two new items, until every poison is found. */
+  /** The time between two new items, until every poison is found. */
   trickle_ms: number;
-  /** How long an answer takes. */
+  /** The time until a response. */
   answer_ms: number;
-  /** 0: the connection is broken off. */
+  /** The status of a refusal; 0: the connection breaks. */
   status: number;
   retry_after_ms: number | undefined;
-  /** The part of all requests that is refused without regard to what is in them. */
+  /** The fraction of all requests that is refused regardless of their content. */
   flaky: number;
-  /** Everything is refused: from this long after the first refusal, for that long. */
+  /** An outage, in which everything is refused: when it begins after the first refusal, and how long it lasts. */
   outage: { after_ms: number; for_ms: number } | undefined;
 }
 
@@ -31,18 +31,18 @@ export interface Result {
   delivered: string[];
   rejected: Record<string, number>;
   pending: number;
-  /** From the first refusal, or from when others pass again after the outage, until the last poison is given up. */
+  /** From the first refusal, or from the end of the outage, until the last poison is rejected. */
   found_ms: number;
 }
 
-/** What a warm lane has sent before. */
+/** The number of items that a warm lane has sent before. */
 const WARM_UP_ITEMS = 10_000;
-/** New items come for as long where there is no poison to be found. */
+/** How long new items come if there is no poison to be found. */
 const TRICKLE_FOR_MS = 30_000;
-/** A simulation that goes on for longer is cut off, with what is pending. */
+/** A longer simulation is cut off, with whatever is pending. */
 const LONGEST_MS = 3_600_000;
 
-/** Poisons are known by their name. */
+/** Poison is recognised by its name. */
 export const isPoison = (name: string): boolean => name.startsWith('poison');
 
 const item = (payload: string): LaneItem<string> => ({ payload, bytes: 100, count: 1 });
@@ -56,7 +56,7 @@ function mixed({ seed, queued, poisons }: Situation): LaneItem<string>[] {
   );
 }
 
-/** Refuses as the situation says, and notes when. */
+/** Refuses requests as the situation says, and records the time from which the search counts. */
 function openBackend(
   { seed, answer_ms, status, retry_after_ms, flaky, outage }: Situation,
   now: () => number,
@@ -73,12 +73,12 @@ function openBackend(
   let flaky_now = 0;
   return {
     delivered,
-    /** From here on it refuses at random, too. */
+    /** Starts the random refusals. */
     turnFlaky() {
       flaky_now = flaky;
     },
     countsFrom: () => counts_from_ms,
-    /** The answer to a request that comes now. */
+    /** The response to a request that arrives now. */
     answer(names: string[]): Outcome {
       const down = isDown(now());
       if (down || names.some(isPoison) || random() < flaky_now) {

@@ -11,10 +11,10 @@ const measured = (instrument: InstrumentName, value: number, model: string): Mea
 
 const OUTPUT = 'gen_ai.client.inference.usage.output_tokens';
 const DURATION = 'gen_ai.client.inference.duration';
-/** The bridge tells of its events at each collection. */
+/** The bridge's own counter of events is in each collection. */
 const OWN_POINTS = 1;
 
-test('counters are added up, histograms counted, each series is a data point', async () => {
+test('sums counters and counts histogram values; each series is a data point', async () => {
   const { reader, collect } = createTotalsReader();
   const { record } = createMetrics([reader], () => ({
     source: { events: 9, rejected: {} },

@@ -33,7 +33,7 @@ afterEach(async () => {
   }
 });
 
-/** A server on loopback that keeps what it gets; by default it answers `{}`. */
+/** A server on loopback that records requests; by default it answers `{}`. */
 async function serve(
   answer: (response: ServerResponse, request: IncomingMessage) => void = (response) => response.end('{}'),
   tls?: ServerOptions,
@@ -72,7 +72,7 @@ function open(url: string, changes: Partial<EndpointConfig> = {}): Transport {
 const BODY = Buffer.from('{"resourceSpans":[]}');
 
 describe('a request', () => {
-  test('has the body, its type, the headers and who sends it', async () => {
+  test('has a body, its content type, the configured headers and a user agent', async () => {
     const { received, url } = await serve();
     const outcome = await open(url, { headers: { authorization: 'Bearer t' } }).post(BODY, OPEN_FOR_EVER);
     expect(outcome).toEqual({ kind: 'answered', status: 200, body: Buffer.from('{}') });
@@ -92,7 +92,7 @@ describe('a request', () => {
     expect(received[0]!.headers).not.toHaveProperty('content-encoding');
   });
 
-  test('is compressed where that is wished', async () => {
+  test('is compressed if configured', async () => {
     const { received, url } = await serve();
     await open(url, { compression: 'gzip', encoding: 'protobuf' }).post(BODY, OPEN_FOR_EVER);
     expect(received[0]!.headers).toMatchObject({
@@ -102,14 +102,14 @@ describe('a request', () => {
     expect(gunzipSync(received[0]!.body)).toEqual(BODY);
   });
 
-  test('uses the connection of the one before', async () => {
+  test('reuses the connection of the previous one', async () => {
     const { received, url } = await serve();
     const transport = open(url);
     for (let count = 0; count < 3; count += 1) await transport.post(BODY, OPEN_FOR_EVER);
     expect(new Set(received.map(({ port }) => port)).size).toBe(1);
   });
 
-  test('goes over TLS with the root certificate that is given, and not without it', async () => {
+  test('goes over TLS with the given root certificate, and fails without it', async () => {
     const { received, url } = await serve(undefined, { cert: pem('server.pem'), key: pem('server.key') });
     const trusted = await open(url, { tls: { ca: pem('server.pem') } }).post(BODY, OPEN_FOR_EVER);
     expect(trusted).toMatchObject({ kind: 'answered', status: 200 });
@@ -119,7 +119,7 @@ describe('a request', () => {
   });
 });
 
-describe('an answer', () => {
+describe('a response', () => {
   test('of any status is data, with its body and Retry-After', async () => {
     const { url } = await serve((response) =>
       response.writeHead(503, { 'retry-after': '5' }).end('not stored'),
@@ -132,7 +132,7 @@ describe('an answer', () => {
     });
   });
 
-  test('that points elsewhere is not followed; where it points is told without secrets', async () => {
+  test('that redirects is not followed; its target is reported without secrets', async () => {
     const elsewhere = await serve();
     const to = `${elsewhere.url.replace('http://', 'http://me:hunter2@')}?key=hunter2#hunter2`;
     const { url } = await serve((response) => response.writeHead(307, { location: to }).end());
@@ -151,7 +151,7 @@ describe('an answer', () => {
     [302, 'http://[', undefined],
     [307, undefined, undefined],
     [200, 'http://ignored/', undefined],
-  ])('%i that points to %s is told as %s', async (status, location, expected) => {
+  ])('%i that redirects to %s is reported with the location %s', async (status, location, expected) => {
     const { url } = await serve((response) =>
       response.writeHead(status, location === undefined ? {} : { location }).end(),
     );
@@ -160,7 +160,7 @@ describe('an answer', () => {
     expect(told).toBe(expected === undefined ? undefined : new URL(expected, url).href);
   });
 
-  test('without an end is read up to a bound', async () => {
+  test('that never ends is read up to a limit', async () => {
     const { url } = await serve((response) => {
       const more = () => {
         while (response.write('x'.repeat(10_000)));
@@ -193,7 +193,7 @@ describe('a failure', () => {
     expect(outcome).toMatchObject({ kind: 'failed', reason: 'connection' });
   });
 
-  test('in the middle of an answer is a broken connection, and the next request has a new one', async () => {
+  test('in the middle of a response is a broken connection, and the next request uses a new one', async () => {
     let first = true;
     const { url } = await serve((response) => {
       if (first) response.writeHead(200, { 'content-length': '100' }).write('{', () => response.destroy());
@@ -212,7 +212,7 @@ describe('a failure', () => {
   test.each([
     ['an answer that does not come', () => {}],
     ['an answer that does not end', (response: ServerResponse) => void response.writeHead(200).write('{')],
-  ])('is %s in time', async (_, answer) => {
+  ])('is reported for %s in time', async (_, answer) => {
     const { url } = await serve(answer);
     expect(await open(url, { timeout_ms: 50 }).post(BODY, OPEN_FOR_EVER)).toEqual({
       kind: 'failed',
@@ -222,14 +222,14 @@ describe('a failure', () => {
     });
   });
 
-  test('comes at once when the lane closes', async () => {
+  test('is immediate when the lane closes', async () => {
     const closing = new AbortController();
     const { url } = await serve(() => closing.abort());
     expect(await open(url).post(BODY, closing.signal)).toMatchObject({ kind: 'failed' });
   });
 });
 
-/** What a server with a private authority wants to see of its clients. */
+/** A server with a private certificate authority that requires client certificates. */
 const MUTUAL: ServerOptions = {
   cert: pem('backend.pem'),
   key: pem('backend.key'),
@@ -239,12 +239,12 @@ const MUTUAL: ServerOptions = {
 };
 const OURS = { ca: pem('ca.pem'), cert: pem('client.pem'), key: pem('client.key') };
 
-/** Answers with the name in the certificate that the client has shown. */
+/** Answers with the common name of the client's certificate. */
 const whoIsThere = (response: ServerResponse, { socket }: IncomingMessage) =>
   response.end((socket as TLSSocket).getPeerCertificate().subject?.CN);
 
 describe('a client certificate', () => {
-  test('is shown to a backend of a private authority, which lets nobody else in', async () => {
+  test('is presented to a backend with a private authority, which admits nobody without one', async () => {
     const { url, received } = await serve(whoIsThere, MUTUAL);
     expect(await open(url, { tls: OURS }).post(BODY, OPEN_FOR_EVER)).toMatchObject({
       status: 200,
@@ -267,14 +267,14 @@ describe('through a proxy', () => {
     return proxy;
   };
 
-  test('TLS goes in a tunnel, end to end, with our certificates', async () => {
+  test('TLS goes through a tunnel, end to end, with the client certificate', async () => {
     const backend = await serve(whoIsThere, MUTUAL);
     const proxy = await startBefore(backend.port, CREDENTIALS);
     const url = 'https://backend.test:4318/v1/traces';
     const transport = open(url, { ...through(proxy.url, CREDENTIALS), tls: OURS });
     for (let count = 0; count < 2; count += 1)
       expect(await transport.post(BODY, OPEN_FOR_EVER)).toMatchObject({ body: Buffer.from('client') });
-    // One tunnel, kept open.
+    // One tunnel, which is reused.
     expect(proxy.asked).toEqual([
       { method: 'CONNECT', target: 'backend.test:4318', authorization: CREDENTIALS },
     ]);
@@ -282,7 +282,7 @@ describe('through a proxy', () => {
     expect(backend.received[0]?.headers).not.toHaveProperty('proxy-authorization');
   });
 
-  test('another host does not pass for the backend', async () => {
+  test('another host is not accepted as the backend', async () => {
     const backend = await serve(undefined, MUTUAL);
     const proxy = await startBefore(backend.port);
     const outcome = await open('https://other.test/v1/traces', { ...through(proxy.url), tls: OURS }).post(
@@ -294,7 +294,7 @@ describe('through a proxy', () => {
     expect(backend.received).toEqual([]);
   });
 
-  test('what is plain is asked for by its URL', async () => {
+  test('a plain request is sent with its full URL', async () => {
     const backend = await serve();
     const proxy = await startBefore(backend.port, CREDENTIALS);
     const url = 'http://backend.test:4318/v1/traces';
@@ -307,7 +307,7 @@ describe('through a proxy', () => {
   });
 
   test.each(['http', 'https'])(
-    'one that lets nobody through is a broken connection over %s, told without credentials',
+    'a refusal by the proxy is a broken connection over %s, reported without credentials',
     async (scheme) => {
       const backend = await serve();
       const proxy = await startBefore(backend.port, 'Basic other');
@@ -323,7 +323,7 @@ describe('through a proxy', () => {
     },
   );
 
-  test('one that is not there, and one that never answers', async () => {
+  test('a proxy that is unreachable or never answers is a failure', async () => {
     const { server, url } = await serve();
     await new Promise((resolve) => server.close(resolve));
     const gone = open('https://backend.test/v1/traces', through(new URL(url).origin));
@@ -340,7 +340,7 @@ describe('through a proxy', () => {
       ...through(new URL(mute.url).origin),
       timeout_ms: 50,
     });
-    // It is asked again, and not for ever the one that does not answer.
+    // Each attempt opens a new tunnel instead of waiting for the silent one.
     while (tunnels < 2) expect(await stuck.post(BODY, OPEN_FOR_EVER)).toMatchObject({ kind: 'failed' });
   });
 });
@@ -356,7 +356,7 @@ describe('a token in a file', () => {
     if ('error' in bearer) throw new Error(bearer.error);
     return bearer;
   }
-  /** As a service that renews tokens does it: the file is another one. */
+  /** Renews the token as services do it: another file takes the path. */
   function renew(token: string): void {
     writeFileSync(`${path}.new`, token);
     renameSync(`${path}.new`, path);
@@ -369,7 +369,7 @@ describe('a token in a file', () => {
     });
   const tokens = (received: Received[]) => received.map(({ headers }) => headers.authorization);
 
-  test('is read again when it has changed, and is no secret to those who redact', async () => {
+  test('is read again when the file changes, and every token read is known to redaction', async () => {
     const { received, url } = await guarded(() => true);
     const bearer = openFile('first');
     const transport = open(url, { bearer });
@@ -380,7 +380,7 @@ describe('a token in a file', () => {
     expect(bearer.secrets).toEqual(['second', 'first']);
   });
 
-  test('that was renewed while a request was on its way is tried before that is given up', async () => {
+  test('that was renewed during a request is tried before the request fails', async () => {
     const { received, url } = await guarded(
       (token) => token === 'second',
       () => renew('second'),
@@ -391,14 +391,14 @@ describe('a token in a file', () => {
     expect(received[1]?.body).toEqual(BODY);
   });
 
-  test('that is refused and was not renewed is refused, once', async () => {
+  test('that is refused and was not renewed is tried once', async () => {
     const { received, url } = await guarded(() => false);
     const outcome = await open(url, { bearer: openFile('first') }).post(BODY, OPEN_FOR_EVER);
     expect(outcome).toMatchObject({ kind: 'answered', status: 401 });
     expect(received).toHaveLength(1);
   });
 
-  test('that another signal has found renewed is tried by this one too', async () => {
+  test('that was refreshed for another signal is also tried by this one', async () => {
     const bearer = openFile('first');
     const { received, url } = await guarded(
       (token) => token === 'second',
@@ -415,7 +415,7 @@ describe('a token in a file', () => {
     ['nothing', ''],
     ['two words', 'two words'],
     ['far too much', 'x'.repeat(70_000)],
-  ])('goes on as it was where the file holds %s, and where there is none', async (_, content) => {
+  ])('stays in use if the file holds %s, and if there is no file', async (_, content) => {
     const { received, url } = await guarded(() => true);
     const transport = open(url, { bearer: openFile('first') });
     renew(content);
@@ -426,7 +426,7 @@ describe('a token in a file', () => {
   });
 });
 
-test('a body of another encoding than the endpoint says so', async () => {
+test("a body in another encoding than the endpoint's has its own content type", async () => {
   const { received, url } = await serve();
   const transport = open(url, { encoding: 'protobuf' });
   await transport.post(BODY, OPEN_FOR_EVER);

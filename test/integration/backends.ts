@@ -1,6 +1,6 @@
 /**
- * Starts a real backend as a process of its own, with its data in a directory that nobody else has, waits until it answers,
- * and stops it with everything that it started.
+ * Starts a real backend as a process with a data directory of its own, waits until it answers, and stops it together with
+ * everything that it started.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,18 +14,18 @@ import { isAnswered } from './http.js';
 import { type BackendName, EXECUTABLES, missing } from './installed.js';
 
 export interface Backend {
-  /** Where OTLP goes: `/v1/<signal>` is added. */
+  /** The base URL for OTLP; `/v1/<signal>` is appended. */
   otlp_url: string;
-  /** Ends it, lets it finish what it is at, and deletes its data. */
+  /** Ends it gracefully, and deletes its data. */
   stop(): Promise<void>;
 }
 
 export interface Launch {
   args: string[];
   env: Record<string, string>;
-  /** Where it works and has its home. */
+  /** The working directory and home. */
   directory: string;
-  /** Once this is answered, whatever the status, the backend is up. */
+  /** The backend is up once this URL answers, whatever the status. */
   health_url: string;
 }
 
@@ -38,7 +38,7 @@ export const temporaryDirectory = (): Promise<string> => mkdtemp(join(tmpdir(), 
 export const removeDirectory = (path: string): Promise<void> =>
   rm(path, { recursive: true, force: true, maxRetries: 5 });
 
-/** Ports of the loopback that nobody listens on. All are held while they are chosen, so that no two are the same. */
+/** Unused ports of the loopback interface. All of them are held open while they are chosen, so that no two are the same. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
   await Promise.all(servers.map((server) => once(server, 'listening')));
@@ -47,7 +47,7 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** A directory for a backend to work in; throws where it is not installed. */
+/** Creates a directory for a backend; throws if the backend is not installed. */
 export async function homeFor(name: BackendName): Promise<string> {
   const problem = missing(name);
   if (problem !== undefined) throw new Error(problem);
@@ -56,18 +56,18 @@ export async function homeFor(name: BackendName): Promise<string> {
 
 /** A backend that answers. */
 export interface Launched {
-  /** Ends it and all that it has started. */
+  /** Ends it and all processes that it started. */
   end(): Promise<void>;
-  /** Stops it as a user would: what it has put in the background goes on. */
+  /** Stops it as a user would: its background processes keep running. */
   stop(): Promise<void>;
-  /** The lines that it has printed up to now. */
+  /** The lines that it has printed so far. */
   log(): Promise<string[]>;
 }
 
 /** Starts a backend and resolves when it answers. */
 export async function launch(name: BackendName, options: Launch): Promise<Launched> {
   const { args, env, directory, health_url } = options;
-  // It leads a process group, by which what it starts is ended with it.
+  // It leads a process group, so that its children can be ended with it.
   const child = spawn(EXECUTABLES[name], args, {
     cwd: directory,
     env: { PATH: process.env.PATH, HOME: directory, ...env },
@@ -103,7 +103,7 @@ async function startsToAnswer(url: string, child: ChildProcess): Promise<boolean
   return false;
 }
 
-/** Signals a process, or with a negative id its whole group; that it has ended already is no error. */
+/** Sends a signal to a process or, with a negative pid, to its whole group; ignores one that has ended. */
 function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
@@ -122,7 +122,7 @@ async function endGroup(child: ChildProcess): Promise<void> {
   clearTimeout(force);
 }
 
-/** The processes whose home this is. Where there is no `/proc`, none is found. */
+/** The processes with this home directory; none if there is no `/proc`. */
 async function processesAtHome(home: string): Promise<number[]> {
   const pids = (await readdir('/proc').catch(() => [])).filter((entry) => /^\d+$/.test(entry));
   const found = pids.map(async (pid) => {
@@ -133,8 +133,8 @@ async function processesAtHome(home: string): Promise<number[]> {
 }
 
 /**
- * Kills whatever has this home. ClawMetry leaves a daemon behind that is in a group of its own, and so do the commands that
- * an OpenClaw gateway runs: their home tells whose they are.
+ * Kills all processes with this home directory. ClawMetry leaves a daemon in a process group of its own, and an OpenClaw
+ * gateway its commands; only their home shows where they belong.
  */
 export async function killAtHome(home: string): Promise<void> {
   const deadline_ms = Date.now() + STOP_TIMEOUT_MS;

@@ -1,6 +1,6 @@
 /**
- * The program as a user runs it: the built command line in a process of its own, what it says, its exit status and its
- * summary. And `tree --json`, by which the tests know what a backend has to show.
+ * The program as a user runs it: the built command line in a process of its own, its output, its exit status and its
+ * summary. Also `tree --json`, from which the tests know what a backend has to show.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,27 +17,27 @@ import { REPOSITORY } from './installed.js';
 
 export const EXAMPLE = join(REPOSITORY, 'examples/sub-agents.ndjson');
 
-/** Shorter than a test's own limit, so that no test leaves a bridge behind. */
+/** Shorter than a test's own limit, so that no test leaves a bridge running. */
 const TIMEOUT_MS = 100_000;
 
 export interface EndedBridge {
-  /** The exit status; `null` where a signal ended it. */
+  /** The exit status; `null` if a signal ended it. */
   status: number | null;
   summary: Summary;
 }
 
 export interface Bridge {
-  /** Resolves once this has been said on stderr; rejects where the bridge ends without. */
+  /** Resolves once the text is on stderr; rejects if the bridge ends without it. */
   said(text: string): Promise<void>;
   /** Resolves when it has ended by itself. */
   ended: Promise<EndedBridge>;
-  /** Sends SIGTERM and resolves when it has ended; where it has, does nothing. */
+  /** Sends SIGTERM and resolves when it has ended; has no effect if it has already. */
   stop(): Promise<EndedBridge>;
-  /** Ends it as a crash would. */
+  /** Kills it, like a crash. */
   kill(): Promise<void>;
 }
 
-/** Nothing that is set on this machine gets to the bridge but the way to its programs. */
+/** Passes only PATH and the given variables, nothing else of this machine's environment. */
 function spawnBridge(
   args: string[],
   home: string,
@@ -69,7 +69,7 @@ export async function startBridge(args: string[], env: Record<string, string> = 
     return { status, summary: JSON.parse(summary) };
   }
   const ended = end();
-  // A test that fails before it waits for the end shall fail with its own error.
+  // A test that fails before it waits for the end must fail with its own error.
   ended.catch(() => undefined);
   return {
     ended,
@@ -85,13 +85,13 @@ export async function startBridge(args: string[], env: Record<string, string> = 
     },
     async kill() {
       child.kill('SIGKILL');
-      // It leaves no summary.
+      // A killed bridge leaves no summary.
       await ended.catch(() => undefined);
     },
   };
 }
 
-/** Plays a recording and waits for the end. */
+/** Replays a recording and waits for the end. */
 export async function replay(
   to: string,
   recording: string,
@@ -100,7 +100,7 @@ export async function replay(
   return (await startBridge(['replay', '--rebase-time', '--to', to, ...args, recording], env)).ended;
 }
 
-/** What `status` says of a bridge that runs on this directory. */
+/** The `status` of a bridge that runs on this directory. */
 export async function statusOf(data_dir: string): Promise<Status> {
   const child = spawnBridge(['status', '--json', '--data-dir', data_dir], REPOSITORY, {});
   const [json] = await Promise.all([text(child.stdout), once(child, 'close')]);
@@ -122,7 +122,7 @@ export interface TreeSpan {
 
 const flatten = (spans: TreeSpan[]): TreeSpan[] => spans.flatMap((span) => [span, ...flatten(span.children)]);
 
-/** The spans that a recording is, each before its children. */
+/** The spans of a recording, each before its children. */
 export async function treeOf(recording: string): Promise<TreeSpan[]> {
   const child = spawnBridge(['tree', '--json', recording], REPOSITORY, {});
   const [json] = await Promise.all([text(child.stdout), once(child, 'close')]);
@@ -142,7 +142,7 @@ export const parentsOf = (spans: TreeSpan[]): Parents =>
 const sum = (counts: Record<string, number>): number =>
   Object.values(counts).reduce((total, count) => total + count, 0);
 
-/** What of the summary's counts breaks `produced = delivered + pending + Σ rejected + Σ dropped`. */
+/** The counts of the summary that violate `produced = delivered + pending + Σ rejected + Σ dropped`. */
 export function lawBreakers({ destinations }: Summary): string[] {
   const isBroken = ({ produced, delivered, pending, rejected, dropped }: SignalCounts): boolean =>
     produced !== delivered + pending + sum(rejected) + sum(dropped);

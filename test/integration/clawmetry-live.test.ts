@@ -1,4 +1,4 @@
-/** Events that come in while the bridge runs, in a real ClawMetry: what is open is seen, and what is bad holds up nothing. */
+/** Live events in a real ClawMetry: open spans are shown, and bad data holds up nothing. */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
@@ -15,7 +15,7 @@ const SESSION_KEY = 'agent:main:live';
 
 interface Run {
   trace_id: string;
-  /** A line of the event catalog about this run, now. */
+  /** A line of the event catalog for this run, with the current time. */
   line(event: Record<string, unknown>): string;
 }
 
@@ -29,7 +29,7 @@ function newRun(): Run {
   };
 }
 
-describe.skipIf(isSkipped('clawmetry'))('ClawMetry, live,', () => {
+describe.skipIf(isSkipped('clawmetry'))('ClawMetry, live:', () => {
   let clawmetry: ClawMetry;
   let to: string;
   let directory: string;
@@ -57,7 +57,7 @@ describe.skipIf(isSkipped('clawmetry'))('ClawMetry, live,', () => {
       { timeout: 20_000 },
     );
 
-  test('a tool call is shown before it ends, and its end after', async () => {
+  test('a tool call is shown before it ends, and then its end', async () => {
     const path = join(directory, 'events.sock');
     const bridge = await startBridge(['run', '--no-store', '--from', `listen:unix:${path}`, '--to', to]);
     onTestFinished(async () => void (await bridge.stop()));
@@ -83,7 +83,7 @@ describe.skipIf(isSkipped('clawmetry'))('ClawMetry, live,', () => {
   test.each([
     ['a lone surrogate', '\ud800'],
     ['a NUL', '\0'],
-  ])('%s in a tool holds up nothing that comes after', async (_, bad) => {
+  ])('%s in a tool call holds up nothing after it', async (_, bad) => {
     const [strange, usual] = [newRun(), newRun()];
     const recording = join(directory, 'strange.ndjson');
     const lines = [

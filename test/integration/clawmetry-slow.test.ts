@@ -1,6 +1,6 @@
 /**
- * A ClawMetry that is slow to take logs, made so by a proxy or by a flood: a tool call is seen as soon as ever, since spans
- * wait for no log; the logs queue, are counted meanwhile, and get there in the end.
+ * A ClawMetry that is slow to accept logs, because of a proxy or a flood: tool calls are shown as fast as ever, since spans
+ * never wait for logs; the logs queue, are counted as pending, and arrive in the end.
  */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
@@ -19,17 +19,17 @@ import { isSkipped } from './installed.js';
 const SESSION_KEY = 'agent:main:slow';
 const CALLS = 40;
 const LOG_DELAY_MS = 3_000;
-/** How long a tool call may take to be seen, on a machine that has nothing else to do. */
+/** The time within which a tool call must be shown on an otherwise idle machine. */
 const SEEN_WITHIN_MS = 100;
-/** The same while ClawMetry has its hands full. The logs that are before it in the queue take ten times as long. */
+/** The same while ClawMetry is busy. The logs ahead of it in the queue take ten times as long. */
 const SEEN_IN_FLOOD_WITHIN_MS = 500;
-/** Asked without a pause it would have to answer instead of taking spans. */
+/** Asked without a pause, ClawMetry would spend its time on answers instead of spans. */
 const POLL_INTERVAL_MS = 10;
 const WAIT = { timeout: 30_000, interval: 100 };
-/** ClawMetry takes about 160 log records a second, and each call has two. */
+/** ClawMetry accepts about 160 log records a second, and each call has two. */
 const FLOOD_CALLS = 400;
 
-/** In front of ClawMetry; holds back what goes to its log intake. */
+/** A proxy in front of ClawMetry that delays requests to its log intake. */
 interface Proxy {
   url: string;
   log_delay_ms: number;
@@ -69,7 +69,7 @@ function startRun(socket: Socket): Run {
   return { run_id, write };
 }
 
-/** Sorted. */
+/** In ascending order. */
 type Times = number[];
 
 const quantile = (times: Times, q: number): number =>
@@ -79,12 +79,12 @@ const describeTimes = (times: Times): string =>
     .map((q) => `${q === 1 ? 'max' : `p${q * 100}`} ${Math.round(quantile(times, q))} ms`)
     .join(', ');
 
-/** Where the machine itself is so busy that even an undisturbed call takes longer, that is what to compare with. */
+/** On a machine so busy that even an undisturbed call takes longer, that is the reference. */
 function expectWithin(limit_ms: number, disturbed: Times, undisturbed: Times): void {
   expect(quantile(disturbed, 0.5)).toBeLessThan(Math.max(limit_ms, 2 * quantile(undisturbed, 0.5)));
 }
 
-describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs', () => {
+describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to accept logs', () => {
   let clawmetry: ClawMetry;
   let directory: string;
 
@@ -108,7 +108,7 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs',
     return { bridge, socket, data_dir };
   }
 
-  /** How long it is from an event's line to its span in ClawMetry's answer. */
+  /** The time from writing a tool call's line until its span is in ClawMetry's answer. */
   async function seeCall(run: Run): Promise<number> {
     const call_id = randomUUID();
     const trace_id = traceId(SESSION_KEY, run.run_id);
@@ -135,7 +135,7 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs',
     return { spans: traces?.pending ?? 0, logs: logs?.pending ?? 0 };
   }
 
-  /** Ends the bridge; everything has to be in ClawMetry then, once. */
+  /** Stops the bridge, and expects that everything is in ClawMetry, once. */
   async function expectAllThere(bridge: Bridge, before: { spans: number; logs: number }): Promise<void> {
     const { status, summary } = await bridge.stop();
     expect(status).toBe(0);
@@ -151,7 +151,9 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs',
     return { spans: traces.items.stored, logs: logs.items.stored };
   }
 
-  test(`whose log intake answers after ${LOG_DELAY_MS} ms`, async ({ annotate }) => {
+  test(`shows tool calls at once if its log intake answers after ${LOG_DELAY_MS} ms`, async ({
+    annotate,
+  }) => {
     const proxy = await startProxy(clawmetry.otlp_url);
     onTestFinished(() => void proxy.server.close());
     const { bridge, socket, data_dir } = await startListening(proxy.url);
@@ -172,7 +174,7 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs',
     await expectAllThere(bridge, before);
   });
 
-  test('since there are too many', async ({ annotate }) => {
+  test('shows tool calls at once if it gets too many logs', async ({ annotate }) => {
     const { bridge, socket, data_dir } = await startListening(clawmetry.otlp_url);
     const before = await stored();
     const run = startRun(socket);
@@ -182,7 +184,7 @@ describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is slow to take logs',
       other.write({ type: 'tool.call', call_id: `call-${i}`, tool: 'read' });
       other.write({ type: 'tool.output', call_id: `call-${i}`, exit_code: 0 });
     }
-    // Spans are taken several times as fast: once theirs are through, only logs are still coming.
+    // Spans are accepted several times as fast: once they are through, only logs are pending.
     await vi.waitFor(async () => {
       const pending = await pendingOf(data_dir);
       expect(pending.logs).toBeGreaterThan(CALLS);

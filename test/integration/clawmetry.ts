@@ -1,5 +1,5 @@
 /**
- * ClawMetry: how it is started, and what its API says. Only what the tests look at is typed.
+ * Starts ClawMetry and reads its API. Only what the tests use is typed.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,19 +8,19 @@ import { type Backend, freePorts, homeFor, launch, removeDirectory } from './bac
 import { findJson, getJson } from './http.js';
 
 export interface ClawMetry extends Backend {
-  /** The tree of a trace; without spans where it is not known yet. */
+  /** The tree of a trace; without spans if the trace is not known yet. */
   trace(trace_id: string): Promise<{ spans: TraceSpan[] }>;
   /** The Traces list. */
   traces(): Promise<TraceRow[]>;
   agentGraph(): Promise<AgentGraph>;
-  /** The spans of the last hours, of all traces, as they are stored. */
+  /** The stored spans of the last hours, of all traces. */
   spans(): Promise<StoredSpan[]>;
-  /** The rows of the Activity page: each event. */
+  /** The rows of the Activity page, one per event. */
   activity(): Promise<FeedRow[]>;
-  /** The rows of the Live Feed: what looks the same within ten seconds is one. */
+  /** The rows of the Live Feed, which merges rows that look the same within ten seconds. */
   liveFeed(): Promise<FeedRow[]>;
   status(): Promise<Status>;
-  /** Stops it, leaves it so for a while, and starts it on the same data. */
+  /** Stops it, waits, and starts it on the same data. */
   restart(down_ms: number): Promise<void>;
 }
 
@@ -67,7 +67,7 @@ export interface FeedRow {
 }
 
 export interface Status {
-  /** What the tiles are added up from: an entry for each model call. */
+  /** What the tiles are computed from: one entry per model call. */
   counts: { tokens: number; cost: number };
   intake: {
     signals: Record<
@@ -80,12 +80,12 @@ export interface Status {
   };
 }
 
-/** Without what ClawMetry itself says of a gateway: it looks for one among all processes of the machine. */
+/** Removes ClawMetry's own rows about a gateway: it looks for one among all processes of the machine. */
 const ofAgents = (rows: FeedRow[]): FeedRow[] => rows.filter(({ type }) => type !== 'GATEWAY.METRIC');
 
 /**
- * ClawMetry beside an OpenClaw that has never run. It is told to talk to nobody outside. `clawmetry-otel` has the extra that
- * reads protobuf.
+ * ClawMetry next to an OpenClaw that has never run, configured not to contact anybody. `clawmetry-otel` is the one with the
+ * extra for protobuf.
  */
 export async function startClawMetry(name: 'clawmetry' | 'clawmetry-otel' = 'clawmetry'): Promise<ClawMetry> {
   const directory = await homeFor(name);
@@ -98,7 +98,7 @@ export async function startClawMetry(name: 'clawmetry' | 'clawmetry-otel' = 'cla
     env: {
       CLAWMETRY_OPENCLAW_DIR: openclaw,
       CLAWMETRY_HOME: join(directory, '.clawmetry'),
-      // It would take port 4318 as well, where others may look for a Collector.
+      // Otherwise it would also take port 4318, where others may expect a Collector.
       CLAWMETRY_OTLP_PORT_DISABLE: '1',
       CLAWMETRY_NO_TELEMETRY: '1',
       CLAWMETRY_OFFLINE: '1',

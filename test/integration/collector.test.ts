@@ -1,12 +1,12 @@
-/** A real Collector that is not there when the bridge begins. */
+/** A real Collector that starts after the bridge. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { freePorts } from './backends.js';
 import { EXAMPLE, lawBreakers, parentsOf, startBridge, treeOf } from './bridge.js';
 import { startCollector } from './collector.js';
 import { isSkipped } from './installed.js';
 
-describe.skipIf(isSkipped('collector'))('a Collector that is not there yet', () => {
-  test('gets everything once it is', async () => {
+describe.skipIf(isSkipped('collector'))('a Collector that is not running yet', () => {
+  test('gets everything once it is running', async () => {
     const [port] = await freePorts(1);
     const to = `collector=http://127.0.0.1:${port}`;
     const bridge = await startBridge(['replay', '--rebase-time', '--to', to, EXAMPLE]);

@@ -1,5 +1,5 @@
 /**
- * A Collector: how it is started, and what it was sent, as it wrote it to its file. Only what the tests look at is typed.
+ * Starts a Collector and reads what it received from its output file. Only what the tests use is typed.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,11 +7,11 @@ import { type Backend, freePorts, homeFor, launch, removeDirectory } from './bac
 import { REPOSITORY } from './installed.js';
 
 export interface Collector extends Backend {
-  /** What it has taken up to now; the last of it may not be written yet. */
+  /** What it has received so far; the last part may not be written yet. */
   read(): Promise<Received>;
-  /** Ends it, so that all is written, and gives what it took. */
+  /** Stops it, so that everything is written, and returns what it received. */
   stopAndRead(): Promise<Received>;
-  /** What it has printed that is worse than information. */
+  /** The warnings and errors that it has printed. */
   warnings(): Promise<string[]>;
 }
 
@@ -27,7 +27,7 @@ export interface OtlpSpan {
   spanId: string;
   parentSpanId?: string;
   name: string;
-  /** Absent or zero while it is open. */
+  /** Absent or zero while the span is open. */
   endTimeUnixNano?: string;
   attributes: OtlpAttribute[];
   links?: { traceId: string; spanId: string }[];
@@ -36,7 +36,7 @@ export interface OtlpSpan {
 
 export interface OtlpAttribute {
   key: string;
-  /** By type; a 64-bit integer is text. */
+  /** By type; a 64-bit integer is a string. */
   value: { stringValue?: string; intValue?: string; doubleValue?: number; boolValue?: boolean };
 }
 
@@ -51,10 +51,10 @@ export interface OtlpDataPoint {
   attributes?: OtlpAttribute[];
   startTimeUnixNano?: string;
   timeUnixNano?: string;
-  /** A 64-bit integer, as text. */
+  /** A 64-bit integer, as a string. */
   asInt?: string;
   asDouble?: number;
-  /** Of a histogram: its values together, and how many they are, as text. */
+  /** Of a histogram: the sum of its values and, as a string, their number. */
   sum?: number;
   count?: string;
 }
@@ -83,7 +83,7 @@ export const parseRequests = (ndjson: string): OtlpRequest[] =>
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line));
 
-/** Puts the contents of requests together, and takes the resources and scopes off. */
+/** Merges the contents of requests, without resources and scopes. */
 export function unwrap(requests: OtlpRequest[]): Received {
   const scopes = requests.flatMap(({ resourceSpans = [], resourceMetrics = [], resourceLogs = [] }) => ({
     spans: resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans)),
@@ -97,18 +97,21 @@ export function unwrap(requests: OtlpRequest[]): Received {
   };
 }
 
-/** Whether a line that a Collector has printed is worse than information. */
+/** Whether a line printed by a Collector is a warning or an error. */
 export const isWarning = (line: string): boolean => /\t(warn|error)\t/.test(line);
 
-/** A Collector that runs, whatever its configuration does with what comes. */
+/** A running Collector, whatever its configuration does with the data. */
 export interface LaunchedCollector extends Backend {
   directory: string;
-  /** Ends it, and leaves its data. */
+  /** Stops it without deleting its data. */
   end(): Promise<void>;
   log(): Promise<string[]>;
 }
 
-/** A Collector with this configuration, a path in the repository, that listens on `OTLP_PORT`: this one, or a free one. */
+/**
+ * Starts a Collector with this configuration, a path in the repository, which listens on `OTLP_PORT`: the given port or a
+ * free one.
+ */
 export async function launchCollector(
   config: string,
   env: Record<string, string>,
@@ -121,7 +124,7 @@ export async function launchCollector(
     args: ['--config', join(REPOSITORY, config)],
     env: { OTLP_PORT: String(port), ...env },
     directory,
-    // It answers 405 here, which is an answer.
+    // It answers 405 here, which shows that it is up.
     health_url: `${otlp_url}/v1/traces`,
   });
   return {
@@ -136,10 +139,10 @@ export async function launchCollector(
   };
 }
 
-/** In the directory that it works in. */
+/** In its working directory. */
 const OUTPUT = 'output.ndjson';
 
-/** A Collector that writes down what it takes, on this port, or on a free one. */
+/** Starts a Collector that writes what it receives to a file, on this port or on a free one. */
 export async function startCollector(wanted_port?: number): Promise<Collector> {
   const launched = await launchCollector(
     'test/integration/collector.yaml',

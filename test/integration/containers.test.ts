@@ -1,4 +1,4 @@
-/** What is written for Docker, as Docker's own libraries read it, and what it promises. */
+/** The files for Docker, as read by Docker's own libraries, and the promises about them. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -63,33 +63,33 @@ describe.skipIf(isSkipped('compose'))('docker-compose.yml', () => {
     ({ services } = await readCompose({ CLAWMETRY_TOKEN: 'a-token' }));
   });
 
-  test('says what is missing where there is no token', async () => {
+  test('names the missing setting if there is no token', async () => {
     await expect(readCompose({})).rejects.toThrow(
       /CLAWMETRY_TOKEN is missing a value: a token of your choice/,
     );
   });
 
-  test('publishes every port on loopback alone', () => {
+  test('publishes ports only on loopback', () => {
     const ports = Object.values(services).flatMap((service) => service.ports ?? []);
     expect(ports.length).toBeGreaterThan(6);
     expect(ports.filter(({ host_ip }) => host_ip !== '127.0.0.1')).toEqual([]);
     expect(new Set(ports.map(({ published }) => published)).size).toBe(ports.length);
   });
 
-  test('gives no service a privilege, and the bridge no root file system to write to', () => {
+  test('gives no service privileges, and the bridge a read-only root file system', () => {
     for (const [name, service] of Object.entries(services)) {
       expect(service, name).toMatchObject({ cap_drop: ['ALL'], security_opt: ['no-new-privileges:true'] });
     }
     expect(services.bridge).toMatchObject({ read_only: true, tmpfs: ['/tmp'] });
   });
 
-  test('says which version of each image it takes', () => {
+  test('pins the version of each image', () => {
     const images = Object.values(services).flatMap(({ image, build }) => (build === undefined ? image : []));
     expect(images).toHaveLength(4);
     for (const image of images) expect(image).toMatch(/:v?\d+\.\d+\.\d+$/);
   });
 
-  test('mounts what is there, and for reading only', () => {
+  test('mounts existing files, read-only', () => {
     const mounts = Object.values(services).flatMap(({ volumes = [] }) =>
       volumes.filter(({ type }) => type === 'bind'),
     );
@@ -108,7 +108,7 @@ describe.skipIf(isSkipped('compose'))('docker-compose.yml', () => {
     expect(services.clawmetry?.build?.dockerfile_inline).toContain(
       `clawmetry==${versionIn(install, /^clawmetry_version=(.*)$/m)}`,
     );
-    // Prometheus' module v0.313.0 is version 3.13.0.
+    // Prometheus' Go module v0.313.0 is version 3.13.0.
     const [, minor = '', patch] = /^prometheus_version=v0\.3(\d+)\.(\d+)$/m.exec(install) ?? [];
     expect(services.prometheus?.image).toBe(`prom/prometheus:v3.${Number(minor)}.${patch}`);
     expect(services.grafana?.image).toBe(
@@ -116,7 +116,7 @@ describe.skipIf(isSkipped('compose'))('docker-compose.yml', () => {
     );
   });
 
-  test('tells Grafana where the dashboards are', async () => {
+  test('mounts the dashboards where Grafana looks for them', async () => {
     const target = (source: string) =>
       services.grafana?.volumes?.find((each) => each.source.endsWith(source))?.target;
     expect(target('provisioning')).toBe('/etc/grafana/provisioning');
@@ -125,28 +125,28 @@ describe.skipIf(isSkipped('compose'))('docker-compose.yml', () => {
     );
   });
 
-  test('has a ClawMetry image that BuildKit finds nothing wrong with', async () => {
+  test('has a ClawMetry image without a BuildKit warning', async () => {
     const found = await checkText(services.clawmetry?.build?.dockerfile_inline ?? '');
     expect(found).toEqual({ error: null, warnings: null });
   });
 });
 
 describe.skipIf(isSkipped('compose'))('Dockerfile', () => {
-  test('has nothing that BuildKit finds wrong', async () => {
+  test('has no BuildKit warning', async () => {
     expect(await check('dockerfile', join(REPOSITORY, 'Dockerfile'))).toEqual({
       error: null,
       warnings: null,
     });
   });
 
-  test('is of this version', async () => {
+  test("has the package's version and license", async () => {
     const { version, license } = JSON.parse(await readShipped('package.json'));
     const text = await readShipped('Dockerfile');
     expect(text).toContain(`org.opencontainers.image.version="${version}"`);
     expect(text).toContain(`org.opencontainers.image.licenses="${license}"`);
   });
 
-  test('would be told if something were', async () => {
+  test('would get a warning for a mistake', async () => {
     expect(
       (await checkText('FROM node:24 as build\nWORKDIR app\n')).warnings?.map(({ ruleName }) => ruleName),
     ).toEqual(['FromAsCasing', 'WorkdirRelativePath']);

@@ -1,6 +1,6 @@
 /**
- * The shipped dashboards over a real Prometheus that two recordings have got to: by its OTLP receiver, and by way of the real
- * Collector that it scrapes. Every query has an answer, and the figures are the recordings' own.
+ * The shipped dashboards on a real Prometheus with the data of two recordings, received by OTLP or scraped from the real
+ * Collector. Every query has a result, and the figures are those of the recordings.
  */
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -13,9 +13,9 @@ import type { Prometheus, Series } from './prometheus.js';
 import { composeBridgeCommand, feed, startShippedCollector, startShippedPrometheus } from './stack.js';
 
 const RECORDINGS = [EXAMPLE, join(REPOSITORY, 'examples/tools.ndjson')];
-/** Events that the recordings are. */
+/** The number of events in the recordings. */
 const EVENTS = 87 + 43;
-/** Nothing listens here: what the Collector has for others it keeps. */
+/** Nothing listens here: the Collector queues what it has for other backends. */
 const NOWHERE = 'http://127.0.0.1:1';
 const WAIT = { timeout: 60_000, interval: 250 };
 
@@ -46,11 +46,11 @@ const metricsIn = (expr: string): string[] => expr.match(/\b(gen_ai|openclaw|tra
 const numberOf = ({ value }: Series): number => Number(value[1]);
 const totalOf = (found: Series[]): number => found.reduce((total, each) => total + numberOf(each), 0);
 
-/** The values by the labels, in no order of Prometheus'. */
+/** The values by their labels, in whatever order Prometheus returns them. */
 const byLabels = (found: Series[]): Record<string, number> =>
   Object.fromEntries(found.map((each) => [Object.values(each.metric).sort().join(' '), numberOf(each)]));
 
-/** Prometheus adds up in an order of its own. */
+/** Allows for rounding, since Prometheus adds up in an order of its own. */
 const nearly = (figures: Record<string, number>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(figures).map(([label, value]) => [label, expect.closeTo(value, 9)]));
 
@@ -69,7 +69,7 @@ const isSubagent = (span: TreeSpan): boolean =>
   span.attributes['openclaw.parent_session.key'] !== undefined &&
   span.attributes['openclaw.trigger'] !== 'announce';
 
-/** The figures of the panels that are the same both ways: one number, or one for each label. */
+/** The figures of the panels that are the same both ways: one number, or one per label. */
 function expectedFigures(spans: TreeSpan[]): Record<string, number | Record<string, number>> {
   const [runs, tools, chats] = [spans.filter(isRun), spans.filter(isTool), spans.filter(isChat)];
   const usage = (kind: string): number => sumOf(spans, `gen_ai.usage.${kind}`);
@@ -114,7 +114,7 @@ function expectedFigures(spans: TreeSpan[]): Record<string, number | Record<stri
   };
 }
 
-/** What only the spans tell, and what the Collector says of itself. */
+/** The figures that come only from spans. */
 const fromSpans = (spans: TreeSpan[]): Record<string, number | Record<string, number>> => {
   const runs = countBy(spans.filter(isSubagent), 'gen_ai.agent.name');
   return {
@@ -124,7 +124,7 @@ const fromSpans = (spans: TreeSpan[]): Record<string, number | Record<string, nu
   };
 };
 
-/** Nothing of the kind happens in the recordings. */
+/** Queries without a result, since nothing of the kind happens in the recordings. */
 const EMPTY = [
   'Agents / Errors by type / run: {{error_type}}',
   'Agents / Errors by type / model: {{error_type}}',
@@ -155,16 +155,19 @@ const WAYS: [string, () => Promise<Way>, { has_collector: boolean; needs: Backen
 ];
 
 for (const [name, start, { has_collector, needs }] of WAYS) {
-  describe.skipIf(needs.some(isSkipped))(`the dashboards over what Prometheus has ${name}`, () => {
+  describe.skipIf(needs.some(isSkipped))(`the dashboards over data ${name}`, () => {
     let way: Way;
     let spans: TreeSpan[];
     let queries: PanelQuery[];
-    /** When each metric was last told, in seconds: what is collected together has instants of its own, some milliseconds apart. */
+    /**
+     * The time of each metric's last sample, in seconds: metrics collected together have timestamps some milliseconds
+     * apart.
+     */
     let last_s: Map<string, number>;
-    /** When everything was. */
+    /** The time of the last sample of all. */
     let at_s: number;
 
-    /** As the compose file has it: first there is a bridge, then there are events. */
+    /** In the order of the compose file: first the bridge starts, then events arrive. */
     beforeAll(async () => {
       way = await start();
       spans = (await Promise.all(RECORDINGS.map(treeOf))).flat();
@@ -175,7 +178,7 @@ for (const [name, start, { has_collector, needs }] of WAYS) {
       await feed(port, RECORDINGS);
       await untilTold('openclaw_otel_bridge_events_total', EVENTS);
       expect((await bridge.stop()).status).toBe(0);
-      // A model call may be told only at the end, when its reasoning tokens are waited for no longer.
+      // A model call may be measured only at the end, when the wait for its reasoning tokens is over.
       await untilTold('gen_ai_invoke_agent_duration_seconds_count', spans.filter(isRun).length);
       await untilTold('gen_ai_client_inference_duration_seconds_count', spans.filter(isChat).length);
       if (has_collector) await untilTold('traces_span_metrics_duration_seconds_count', spans.length);
@@ -196,7 +199,7 @@ for (const [name, start, { has_collector, needs }] of WAYS) {
       }, WAIT);
     }
 
-    test('every query has an answer, and there is something in it where there was something', async () => {
+    test('every query has a result unless the recordings have no data for it', async () => {
       const empty = [...EMPTY, ...(has_collector ? [] : ONLY_BY_COLLECTOR)];
       const found: string[] = [];
       for (const { name: query, expr } of queries) {
@@ -205,11 +208,11 @@ for (const [name, start, { has_collector, needs }] of WAYS) {
       expect(found.sort()).toEqual(empty.sort());
     });
 
-    test("the figures are the recordings' own", async () => {
+    test('the figures are those of the recordings', async () => {
       const figures = { ...expectedFigures(spans), ...(has_collector ? fromSpans(spans) : {}) };
       for (const [query, expected] of Object.entries(figures)) {
         const expr = queries.find((each) => each.name === query)?.expr ?? '';
-        // At any later instant Prometheus extrapolates.
+        // At any later time Prometheus extrapolates.
         const told_s = Math.max(...metricsIn(expr).flatMap((metric) => last_s.get(metric) ?? []));
         const found = byLabels(await way.prometheus.query(expr, told_s));
         expect(found, query).toEqual(nearly(typeof expected === 'number' ? { '': expected } : expected));
@@ -230,7 +233,7 @@ for (const [name, start, { has_collector, needs }] of WAYS) {
       }
     });
 
-    test.runIf(has_collector)('a point of a histogram made of spans leads to a trace', async () => {
+    test.runIf(has_collector)('exemplars of a histogram made from spans lead to the traces', async () => {
       const { data } = await getJson<{ data: { exemplars: { labels: { trace_id: string } }[] }[] }>(
         `${way.prometheus.url}/api/v1/query_exemplars?query=traces_span_metrics_duration_seconds_bucket&start=${at_s - 600}&end=${at_s + 60}`,
       );

@@ -1,11 +1,11 @@
 /**
- * The shipped dashboards as Grafana puts them to Prometheus: each query of each panel, with the variables filled in, for one
- * instant at the end of the time range.
+ * The queries that Grafana sends to Prometheus for the shipped dashboards: each query of each panel, with the variables
+ * filled in, evaluated once at the end of the time range.
  */
 import { readShipped } from './stack.js';
 
 export interface PanelQuery {
-  /** Of the dashboard, of the panel, and in a table of the column. */
+  /** The titles of the dashboard and the panel and, in a table, of the column. */
   name: string;
   expr: string;
 }
@@ -25,7 +25,7 @@ interface DashboardFile {
 
 export const RANGE = '10m';
 
-/** All values are chosen; a rate looks at the whole range. */
+/** All values are selected; a rate covers the whole range. */
 const VARIABLES: Record<string, string> = {
   $agent: '.*',
   $destination: '.*',
@@ -54,19 +54,19 @@ function queriesOf(
   });
 }
 
-/** Every query of a dashboard's panels. */
+/** All queries of a dashboard's panels. */
 export async function panelQueries(name: string): Promise<PanelQuery[]> {
   const { title, panels } = await readDashboard(name);
   return panels.flatMap((panel) => queriesOf(panel, title));
 }
 
-/** The metrics and labels that a dashboard's variables take their values from. */
+/** The metrics and labels that supply a dashboard's variables with values. */
 export async function variableQueries(name: string): Promise<{ metric: string; label: string }[]> {
   const { templating } = await readDashboard(name);
   return templating.list.flatMap(({ query }) => {
     if (typeof query === 'string') return [];
     const [, metric, label] = /^label_values\((\S+), (\S+)\)$/.exec(query.query) ?? [];
-    if (metric === undefined || label === undefined) throw new Error(`not understood: ${query.query}`);
+    if (metric === undefined || label === undefined) throw new Error(`unsupported query:  ${query.query}`);
     return [{ metric, label }];
   });
 }

@@ -1,7 +1,7 @@
 /**
- * The bridge and a real OpenClaw gateway with a scripted model. Several bridges follow the same runs: one undisturbed, the
- * others each with a disturbance in the middle of them. What arrives is compared with a recording that a client of the tests'
- * own has made, with what the gateway has stored, and with the model's log.
+ * The bridge and a real OpenClaw gateway with a scripted model. Several bridges follow the same runs: one undisturbed, each
+ * of the others with a disturbance in the middle. What arrives is compared with a recording made by the tests' own client,
+ * with what the gateway stored, and with the model's log.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -35,19 +35,19 @@ import { SPAWN, SPAWN_INTERRUPTED, TOOLS, TOOLS_INTERRUPTED } from './openclaw/t
 const FOLLOWING = /following the gateway at/;
 const CAUGHT_UP = /asked ws:\S+ for what was missed/;
 const MESSAGE_LIMIT_MS = 15_000;
-/** How often a gateway that refuses the token is asked again. */
+/** The interval at which a gateway that refuses the token is asked again. */
 const TRIED_AGAIN_MS = 30_000;
 
-/** What comes again under the same ids may be late by this much, or early. */
+/** The tolerance for the times of events that were recovered. */
 const RECOVERED = { times_ms: 50 };
 const ARRIVAL_LIMIT_MS = 20_000;
 
-/** What is played while some are disturbed; after that one more, for the undisturbed one alone. */
+/** The scripts played while some bridges are disturbed; another one follows for the undisturbed bridge only. */
 const TOGETHER = ['plain', 'tools', 'spawn', 'refused', 'aborted'] as const satisfies Script[];
 const PLAYED = [...TOGETHER, 'silent'] as const;
 type Played = (typeof PLAYED)[number];
 
-/** Metrics and span attributes by what the model calls it. */
+/** Metrics and span attributes by the model's name for the quantity. */
 const COUNTERS = {
   input: 'gen_ai.client.inference.usage.input_tokens',
   output: 'gen_ai.client.inference.usage.output_tokens',
@@ -61,7 +61,7 @@ const ATTRIBUTES = {
   reasoning: 'gen_ai.usage.reasoning.output_tokens',
 };
 
-/** Whether the tools of this step, which were asked for together, have all started. */
+/** Whether all tools that this step requested together have started. */
 function haveStarted(watch: Watch, calls: ModelCall[], script: Script, step: number): boolean {
   const call = calls.find((each) => each.script === script && each.step === step);
   const started = watch.events
@@ -72,13 +72,13 @@ function haveStarted(watch: Watch, calls: ModelCall[], script: Script, step: num
 
 const valuesOf = (spans: Span[], name: string): unknown[] => spans.map(({ attributes }) => attributes[name]);
 
-/** Whether every model call of which the answer was taken has its span. */
+/** Whether every model call whose response was read has a span. */
 function hasAnswers({ sink }: Follower, calls: ModelCall[]): boolean {
   const arrived = new Set(valuesOf(sink.spans(), 'gen_ai.response.id'));
   return calls.every(({ usage, response_id }) => usage === undefined || arrived.has(response_id));
 }
 
-/** What never comes is found missing by the tests, which tell more than a timeout does. */
+/** Waits without failing: for a missing span the tests' comparison says more than a timeout. */
 async function untilArrived(sink: Sink, span_ids: string[]): Promise<void> {
   const hasAll = (): boolean => {
     const arrived = new Set(sink.spans().map(({ span_id }) => span_id));
@@ -87,7 +87,7 @@ async function untilArrived(sink: Sink, span_ids: string[]): Promise<void> {
   await soon('all spans', sink.until(hasAll), ARRIVAL_LIMIT_MS).catch(() => undefined);
 }
 
-/** The sums of each part of the usage, as told by `sumOf`. */
+/** The usage as summed by `sumOf`, quantity by quantity. */
 const sumsBy = (names: Record<keyof Usage, string>, sumOf: (name: string) => number): Usage => ({
   input: sumOf(names.input),
   output: sumOf(names.output),
@@ -95,7 +95,7 @@ const sumsBy = (names: Record<keyof Usage, string>, sumOf: (name: string) => num
   reasoning: sumOf(names.reasoning),
 });
 
-/** What the model has counted. A silent answer is pushed to nobody. */
+/** The usage that the model counted, except for a silent answer, which the gateway does not push. */
 function usageOf(calls: ModelCall[]): Usage {
   const told = calls.flatMap(({ script, usage }) => (script === 'silent' || !usage ? [] : [usage]));
   const total = (part: keyof Usage): number => told.reduce((sum, usage) => sum + usage[part], 0);
@@ -114,7 +114,7 @@ const withoutCopies = (spans: Span[]): Span[] => [
   ...new Map(spans.map((span) => [span.span_id, span])).values(),
 ];
 
-/** The trace that began with this run. */
+/** The trace that begins with this run. */
 function traceOf(follower: Follower, { run_id }: Started): Span[] {
   const spans = follower.sink.spans();
   const root = spans.find(
@@ -130,9 +130,9 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
   let observer: Client;
   let driver: Client;
   let followers: Record<'undisturbed' | 'cut' | 'stopped' | 'killed', Follower>;
-  /** It was there before the gateway. */
+  /** A bridge that was started before the gateway. */
   let early: Follower;
-  /** It has a wrong token. */
+  /** A bridge with a wrong token. */
   let unwelcome: Follower;
   let unwelcome_since_ms: number;
   let calls: ModelCall[];
@@ -156,7 +156,7 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
     await connect();
   }
 
-  /** The first run of a gateway is slow; by it all are seen to follow. */
+  /** A gateway's first run is slow; once it arrives, all bridges are following. */
   async function startFollowers(): Promise<void> {
     const create = () => createFollower(gateway);
     const [undisturbed, cut, stopped, killed] = [
@@ -190,7 +190,7 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
     }
   }
 
-  /** Plays scripts at a time, and disturbs three of the bridges while `tools` and `spawn` are in the middle. */
+  /** Plays scripts at the same time, and disturbs three bridges in the middle of `tools` and `spawn`. */
   async function playTogether(): Promise<void> {
     const { cut, stopped, killed } = followers;
     const disturbed = [cut, stopped, killed];
@@ -202,7 +202,7 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
       'a tool to abort',
       watch.until(() => haveStarted(watch, model.log, 'aborted', 0)),
     );
-    // Reasoning tokens that are not known within some seconds are given up, and this gap may last longer.
+    // The wait for missing reasoning tokens ends after some seconds, and this gap may last longer.
     await untilAnswersArrived(disturbed);
     cut.way.cut();
     await Promise.all([stopped.end(), killed.end('SIGKILL')]);
@@ -219,16 +219,16 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
     await soon('the last answers', after.reached);
     await soon('catching up', Promise.all(disturbed.map((follower) => follower.said(CAUGHT_UP))));
     after.release();
-    // And the one before all others.
+    // Including the first run.
     const count = 1 + (TOGETHER.length - 1) + RUNS_OF_SPAWN;
-    // It may go on with a request more often than that.
+    // A request may be continued in more runs than that.
     await soon(
       'the end of all runs',
       watch.until(() => countOver(watch) >= count && countOver(watch) === watch.runs.size),
     );
   }
 
-  /** What the recording so far is, with the reasoning tokens. */
+  /** Reads the expected spans from the recording so far, including reasoning tokens. */
   async function readRecording(scripts: readonly Played[]): Promise<void> {
     const keys = new Set([...watch.runs.values()].map(({ session_key }) => session_key));
     for (const key of keys) await observer.call('sessions.get', { key, limit: 200 });
@@ -272,7 +272,7 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
   const arrived = (name: keyof typeof followers, script: Played): Span[] =>
     spansOfTrace(followers[name], expected[script][0]?.trace_id);
 
-  test.each(PLAYED)('%s arrives as its recording is replayed', (script) => {
+  test.each(PLAYED)('%s arrives as in a replay of its recording', (script) => {
     expect(expected[script].length).toBeGreaterThan(0);
     expect(differences(expected[script], arrived('undisturbed', script), { times_ms: 1 })).toEqual([]);
   });
@@ -284,37 +284,37 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
     expect(`\n${outline(arrived('undisturbed', script)).join('\n')}`).toBe(tree);
   });
 
-  test('each run, and no other, is a trace', () => {
+  test('each run is a trace, and there are no others', () => {
     const traces = new Set(followers.undisturbed.sink.spans().map(({ trace_id }) => trace_id));
-    // And the one before all others.
+    // Including the first run.
     expect(traces.size).toBe(PLAYED.length + 1);
   });
 
-  test('each tool call of the model has its span', () => {
+  test('each tool call of the model has a span', () => {
     const asked = calls.flatMap(({ call_ids }) => call_ids);
     const told = valuesOf(followers.undisturbed.sink.spans(), 'gen_ai.tool.call.id');
     expect(told.filter((id) => asked.includes(String(id))).sort()).toEqual(asked.sort());
   });
 
-  test('the spans add up to what the model has counted', () => {
+  test('the spans add up to the usage that the model counted', () => {
     const spans = followers.undisturbed.sink.spans();
     expect(sumsBy(ATTRIBUTES, (name) => sumOf(spans, name))).toEqual(usageOf(calls));
   });
 
   test.each(['undisturbed', 'cut', 'stopped', 'killed'] as const)(
-    'and so do the counters of the one %s',
+    'the counters of the bridge that was %s add up to the usage that the model counted',
     (name) => {
       expect(sumsBy(COUNTERS, followers[name].sink.totalOf)).toEqual(usageOf(calls));
     },
   );
 
-  describe.each(['cut', 'stopped', 'killed'] as const)('the one %s in the middle', (name) => {
+  describe.each(['cut', 'stopped', 'killed'] as const)('the bridge that was %s in the middle', (name) => {
     test.each(['plain', 'tools', 'spawn'] as const)('has all of %s', (script) => {
       const tolerance = { ...RECOVERED, may_repeat: name === 'killed' };
       expect(differences(expected[script], arrived(name, script), tolerance)).toEqual([]);
     });
 
-    test('knows what was aborted meanwhile', () => {
+    test('has the run that was aborted meanwhile', () => {
       expect(outline(withoutCopies(arrived(name, 'aborted')))).toEqual([
         'invoke_agent main: cancelled',
         '  chat scripted',
@@ -323,26 +323,26 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
     });
   });
 
-  test('each ends with nothing left', () => {
+  test('each bridge exits with status 0', () => {
     expect(statuses).toEqual({ undisturbed: 0, cut: 0, stopped: 0, killed: 0 });
   });
 
-  test('a wrong token is told once, and not asked with again and again', () => {
+  test('a wrong token is reported once, and not tried again and again', () => {
     expect(unwelcome.output().match(/refuses the token; set OPENCLAW_GATEWAY_TOKEN/g)).toHaveLength(1);
     const tries = 1 + (Date.now() - unwelcome_since_ms) / TRIED_AGAIN_MS;
     expect(unwelcome.way.count()).toBeLessThanOrEqual(Math.ceil(tries));
     expect(unwelcome.sink.spans()).toEqual([]);
   });
 
-  test('nobody says a token', () => {
+  test('no token is printed', () => {
     for (const { output } of [...Object.values(followers), early, unwelcome]) {
       expect(output()).not.toMatch(new RegExp(`${gateway.token}|wrong-token`));
     }
   });
 
-  describe('killed and started again', () => {
+  describe('a gateway that was killed and restarted', () => {
     const interrupted = {} as Record<'tools' | 'spawn', Started>;
-    /** What it has stored of them. */
+    /** The stored answers of the interrupted runs. */
     let rows: Json[];
 
     async function interrupt(): Promise<void> {
@@ -357,7 +357,7 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
       hold.release();
     }
 
-    /** OpenClaw takes up the request by itself, in a run of its own. */
+    /** Whether OpenClaw has resumed and finished the request in another run, which it does by itself. */
     const isTakenUp = (): boolean =>
       [...watch.runs].some(
         ([run_id, run]) =>
@@ -379,7 +379,7 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
       const wanted = model.log.filter(({ response_id }) =>
         rows.some((row) => row.responseId === response_id),
       );
-      // It may have to wait half a minute before it tries again.
+      // It may wait half a minute before it tries again.
       const hasAll = (): boolean => hasAnswers(early, wanted);
       await soon('the answers', early.sink.until(hasAll)).catch(() => undefined);
       await early.end();
@@ -388,11 +388,11 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
     test.each([
       ['tools', TOOLS_INTERRUPTED],
       ['spawn', SPAWN_INTERRUPTED],
-    ] as const)('%s is one tree', (script, tree) => {
+    ] as const)('shows %s as one tree', (script, tree) => {
       expect(`\n${outline(traceOf(early, interrupted[script])).join('\n')}`).toBe(tree);
     });
 
-    test('each stored answer is there once, with its tokens', () => {
+    test('shows each stored answer once, with its tokens', () => {
       const stored = rows.filter(({ responseId }) => responseId !== undefined);
       expect(stored.length).toBeGreaterThan(0);
       for (const { responseId, usage } of stored) {

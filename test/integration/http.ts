@@ -1,12 +1,12 @@
 /**
- * Asks a backend's API.
+ * Requests to a backend's API.
  */
 
 const TIMEOUT_MS = 30_000;
 
 const get = (url: string): Promise<Response> => fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
 
-/** Whether anybody answers, whatever the status. */
+/** Whether there is any response, whatever its status. */
 export const isAnswered = (url: string): Promise<boolean> =>
   get(url).then(
     async (answer) => {
@@ -16,7 +16,7 @@ export const isAnswered = (url: string): Promise<boolean> =>
     () => false,
   );
 
-/** The body of an answer with status 200, `undefined` for a 404; throws for any other. */
+/** The body of a response with status 200, `undefined` for a 404; throws for any other. */
 export async function findJson<T>(url: string): Promise<T | undefined> {
   const answer = await get(url);
   if (answer.status === 404) {
@@ -27,7 +27,7 @@ export async function findJson<T>(url: string): Promise<T | undefined> {
   return (await answer.json()) as T;
 }
 
-/** The body of an answer with status 200; throws for any other. */
+/** The body of a response with status 200; throws for any other. */
 export async function getJson<T>(url: string): Promise<T> {
   const body = await findJson<T>(url);
   if (body === undefined) throw new Error(`${url}: 404`);

@@ -1,4 +1,4 @@
-/** The image: what the Dockerfile's steps make, run without privileges on a read-only root, delivers, and is healthy. */
+/** The image as the Dockerfile's steps build it: run without privileges on a read-only root, it delivers and is healthy. */
 
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -18,7 +18,7 @@ const isRoot = process.platform === 'linux' && process.getuid?.() === 0;
 const isCi = (process.env.CI ?? '') !== '';
 const WAIT = { timeout: 60_000, interval: 250 };
 
-/** Takes everything, and keeps it. */
+/** A backend that accepts and stores everything. */
 const received: OtlpRequest[] = [];
 const server = createServer(async (request, response) => {
   received.push((await json(request)) as OtlpRequest);
@@ -46,7 +46,7 @@ describe.skipIf(!isRoot && !isCi)('the image', () => {
     await removeDirectory(directory);
   });
 
-  test('has what runs and nothing that only builds', () => {
+  test('contains what is needed to run, and nothing that only the build needs', () => {
     const app = join(image.stages.at(-1)?.upper ?? '', 'app');
     expect(existsSync(join(app, 'dist/main.js'))).toBe(true);
     expect(existsSync(join(app, 'node_modules/lmdb'))).toBe(true);
@@ -55,14 +55,14 @@ describe.skipIf(!isRoot && !isCi)('the image', () => {
     }
   });
 
-  test('is healthy once it is at work', async () => {
+  test('is healthy once it is working', async () => {
     await vi.waitFor(async () => {
       const { status, output } = await container.exec(image.health_check);
       expect(status, output).toBe(0);
     }, WAIT);
   });
 
-  test('has no privilege, and nothing that it can write but its volume and /tmp', async () => {
+  test('has no privileges, and can write only to its volume and /tmp', async () => {
     expect(image.user).toBe('node');
     const status = await readFile(`/proc/${container.pid}/status`, 'utf8');
     expect(status).toMatch(new RegExp(`^Uid:\\s${NODE_UID}\\s${NODE_UID}\\s`, 'm'));
@@ -82,7 +82,7 @@ describe.skipIf(!isRoot && !isCi)('the image', () => {
     await vi.waitFor(() => expect(unwrap(received).spans).toHaveLength(27), WAIT);
   });
 
-  test('ends in order at SIGTERM, with nothing left, and what it kept is in the volume', async () => {
+  test('exits with status 0 on SIGTERM, and its store is in the volume', async () => {
     expect(await container.stop()).toBe(0);
     expect(existsSync(join(container.volume, 'data.mdb'))).toBe(true);
   });

@@ -1,7 +1,7 @@
 /**
- * The Dockerfile without a container engine: its steps are carried out one after the other, each stage as an overlay over this
- * machine's root file system, which stands for the base image; what comes of it runs as a container would, as a process 1 on a
- * read-only root, without capabilities. Needs Linux and root.
+ * Builds and runs the Dockerfile without a container engine. Each stage is an overlay over this machine's root file system,
+ * which stands in for the base image; the result runs like a container, as process 1 on a read-only root without
+ * capabilities. Needs Linux and root.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,7 +20,7 @@ export interface Instruction {
   rest: string;
 }
 
-/** Comments are left out, and lines that go on are joined. */
+/** Omits comments, and joins continued lines. */
 export const parseDockerfile = (text: string): Instruction[] =>
   text
     .split('\n')
@@ -34,15 +34,15 @@ export const parseDockerfile = (text: string): Instruction[] =>
       return { keyword: keyword.toUpperCase(), rest: words.join(' ') };
     });
 
-/** One `FROM` with all that follows it. */
+/** One `FROM` with the instructions that follow it. */
 interface Stage {
   name: string;
-  /** What the stage has that the machine has not. */
+  /** The directory with the stage's changes to the machine's file system. */
   upper: string;
   instructions: Instruction[];
 }
 
-/** Who runs in the image; the base image has this user. */
+/** The user in the image, which the base image provides. */
 export const NODE_UID = 1000;
 const BASE_USERS = {
   passwd: `node:x:${NODE_UID}:${NODE_UID}::/home/node:/bin/sh\n`,
@@ -55,7 +55,7 @@ const PATH = [dirname(process.execPath), '/usr/local/sbin:/usr/local/bin:/usr/sb
 
 const quote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** A shell's words for a place to run in: what is there, and what every container has besides. */
+/** Shell commands that mount the root file system of a stage, and what every container has besides. */
 const mountRoot = (root: string, upper: string): string =>
   [
     'set -e',
@@ -66,7 +66,7 @@ const mountRoot = (root: string, upper: string): string =>
   ].join('\n');
 
 export interface Image {
-  /** Where what the stages have made is, by their order. */
+  /** The results of the stages, in their order. */
   stages: Stage[];
   environment: Record<string, string>;
   volume: string;
@@ -75,7 +75,7 @@ export interface Image {
   health_check: string[];
 }
 
-/** Only what .dockerignore lets through may be copied from the checkout. */
+/** Copies only what .dockerignore lets through. */
 async function copyContext(to: string): Promise<void> {
   const kept = (await readShipped('.dockerignore')).split('\n').filter((line) => line.startsWith('!'));
   for (const line of kept)
@@ -130,7 +130,7 @@ const parsePairs = (rest: string): Record<string, string> =>
     [...rest.matchAll(/(\S+?)=("[^"]*"|\S*)/g)].map(([, name, value]) => [name, value?.replaceAll('"', '')]),
   );
 
-/** Carries out every step of the Dockerfile; the image is gone when its directory is. */
+/** Runs every step of the Dockerfile. Deleting the directory removes the image. */
 export async function buildImage(directory: string): Promise<Image> {
   const context = join(directory, 'context');
   await mkdir(context);
@@ -159,7 +159,7 @@ export async function buildImage(directory: string): Promise<Image> {
       else if (keyword === 'ENTRYPOINT') image.entrypoint = JSON.parse(rest);
       else if (keyword === 'HEALTHCHECK') image.health_check = JSON.parse(rest.slice(rest.indexOf('[')));
       else if (keyword !== 'LABEL')
-        throw new Error(`${keyword} is not known here: teach it to test/integration/image.ts`);
+        throw new Error(`${keyword} is not supported: add it to test/integration/image.ts`);
     }
   }
   return image;
@@ -177,11 +177,11 @@ async function addUsers(upper: string): Promise<void> {
 
 export interface Container {
   child: ChildProcess;
-  /** The process as this machine numbers it; inside it is 1. */
+  /** The process id on this machine; inside it is 1. */
   pid: number;
-  /** Runs a command inside, as the same user; resolves with its exit status and what it said. */
+  /** Runs a command inside, as the same user; resolves with its exit status and output. */
   exec(command: string[]): Promise<{ status: number; output: string }>;
-  /** The directory that is the volume. */
+  /** The directory behind the volume. */
   volume: string;
   /** Sends SIGTERM and resolves with the exit status. */
   stop(): Promise<number | null>;
@@ -197,11 +197,11 @@ const asUser = [
   '--no-new-privs',
 ];
 
-/** Runs the image as the compose file wants it: read-only, but for /tmp and the volume. */
+/** Runs the image as in the compose file: read-only except for /tmp and the volume. */
 export async function runImage(image: Image, directory: string, command: string[]): Promise<Container> {
   const final = image.stages.at(-1)?.upper ?? '';
   const [root, volume] = [join(directory, 'running'), join(directory, 'volume')];
-  // As a new volume is filled: with what the image has there, owner and mode included.
+  // A new volume is filled from the image, with owner and mode.
   await execute('cp', ['-a', join(final, image.volume), volume]);
   const environment = Object.entries({ ...image.environment, PATH, HOME: '/home/node' }).map((pair) =>
     pair.join('='),

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Installs the backends and the OpenClaw that the integration tests talk to into $INTEGRATION_HOME (default:
-# .cache/integration in this repository). What is there already is left alone, so a second call is quick.
+# Installs the backends and the OpenClaw of the integration tests into $INTEGRATION_HOME (default: .cache/integration in
+# this repository). Skips what is already installed, so a second call is quick.
 #
-#   test/integration/install.sh                       all of them
-#   test/integration/install.sh clawmetry collector   these
+#   test/integration/install.sh                       installs all of them
+#   test/integration/install.sh clawmetry collector   installs these two
 #
-# `clawmetry-otel` is ClawMetry with its extra for protobuf, `compose` what reads compose files and Dockerfiles as Docker does.
-# Needs python3 for ClawMetry, npm for OpenClaw (0.8 GB), and Go for the others, which are built from their modules: some
-# minutes, once.
+# `clawmetry-otel` is ClawMetry with its extra for protobuf; `compose` reads compose files and Dockerfiles as Docker does.
+# Needs python3 for ClawMetry, npm for OpenClaw (0.8 GB), and Go for the others, which are built from their modules in some
+# minutes.
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -21,10 +21,10 @@ prometheus_version=v0.313.0
 collector_version=v0.159.0
 openclaw_version=2026.9.6
 
-# Static and stripped: nothing but Go is needed to build, and linking takes half the time.
+# Static and stripped: the build needs nothing but Go, and linking takes half the time.
 export CGO_ENABLED=0 GOWORK=off GOFLAGS="-buildvcs=false -trimpath"
 
-# A directory to build in, gone at the end whatever happens: only what is complete gets to where it is looked for.
+# A build directory that is removed at the end in any case: only complete results are moved to their place.
 build="$(mktemp -d)"
 trap 'chmod -R u+w "$build"; rm -rf "$build"' EXIT
 
@@ -34,7 +34,7 @@ install_clawmetry-otel() { install_from_pypi clawmetry-otel "clawmetry[otel]==$c
 # install_from_pypi NAME REQUIREMENT
 install_from_pypi() {
   [ -x "$home/$1/bin/clawmetry" ] && return
-  # A virtual environment has its own path written into it, so it can't be moved: a broken one is made anew.
+  # A virtual environment has its own path written into it, so it can't be moved: a broken one is created again in place.
   python3 -m venv --clear "$home/$1"
   "$home/$1/bin/python" -m pip install --quiet --disable-pip-version-check "$2"
 }
@@ -42,7 +42,7 @@ install_from_pypi() {
 install_jaeger() { build_module jaeger "github.com/jaegertracing/jaeger@$jaeger_version"; }
 install_prometheus() { build_module prometheus "github.com/prometheus/prometheus@$prometheus_version"; }
 
-# build_module NAME MODULE@VERSION: its command of that name. Their go.mod have replace directives, which 'go install' refuses.
+# build_module NAME MODULE@VERSION builds the module's command NAME. 'go install' refuses the replace directives in go.mod.
 build_module() {
   [ -x "$home/bin/$1" ] && return
   local module
@@ -54,7 +54,7 @@ build_module() {
 }
 
 install_collector() {
-  # One that was built before may lack a component.
+  # An earlier build may lack a component.
   [ -x "$home/bin/otelcol" ] && cmp -s "$here/collector-build.yaml" "$home/bin/otelcol.yaml" && return
   (cd "$build" && go run "go.opentelemetry.io/collector/cmd/builder@$collector_version" --config "$here/collector-build.yaml")
   mv "$build/otelcol/otelcol" "$home/bin/otelcol"
@@ -67,7 +67,7 @@ install_compose() {
   mv "$build/container-check" "$home/bin/container-check"
 }
 
-# With a Node 24 of its own, which it needs to run, and without its install scripts, which refuse any older one.
+# With a Node 24 of its own, which it needs to run, and without its install scripts, which refuse an older Node.
 install_openclaw() {
   [ -x "$home/bin/openclaw" ] && return
   local node

@@ -1,11 +1,11 @@
 /**
- * Where the backends are installed, and what to do about one that is not: its tests are skipped on a machine where somebody
- * works, and fail under CI, where a skipped test would go unnoticed.
+ * Where the backends are installed, and what to do about a missing one: its tests are skipped on a developer's machine and
+ * fail under CI, where a skipped test would go unnoticed.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Whatever uses this is started from there. */
+/** The working directory of the tests is the repository. */
 export const REPOSITORY = process.cwd();
 
 const HOME = process.env.INTEGRATION_HOME ?? join(REPOSITORY, '.cache/integration');
@@ -26,7 +26,7 @@ export const BACKEND_NAMES = Object.keys(EXECUTABLES) as BackendName[];
 
 const isCi = (process.env.CI ?? '') !== '';
 
-/** What is wrong and what to do where a backend is not installed; `undefined` where it is. */
+/** What to do if a backend is not installed; `undefined` if it is. */
 export function missing(name: BackendName): string | undefined {
   const path = EXECUTABLES[name];
   return existsSync(path)
@@ -34,5 +34,5 @@ export function missing(name: BackendName): string | undefined {
     : `${name} is not installed at ${path}: run test/integration/install.sh ${name}`;
 }
 
-/** Whether the tests of a backend are to be passed over. */
+/** Whether the tests of a backend are skipped. */
 export const isSkipped = (name: BackendName): boolean => !isCi && missing(name) !== undefined;

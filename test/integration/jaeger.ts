@@ -1,5 +1,5 @@
 /**
- * Jaeger: how it is started, and what its API says. Only what the tests look at is typed.
+ * Starts Jaeger and reads its API. Only what the tests use is typed.
  */
 import { join } from 'node:path';
 import { type Backend, freePorts, homeFor, launch, removeDirectory } from './backends.js';
@@ -7,7 +7,7 @@ import { getJson } from './http.js';
 
 export interface Jaeger extends Backend {
   spans(trace_id: string): Promise<JaegerSpan[]>;
-  /** The traces of the last hour, by their ids. */
+  /** The ids of the traces of the last hour. */
   traces(): Promise<string[]>;
 }
 
@@ -17,11 +17,11 @@ export interface JaegerSpan {
   operationName: string;
   references: { refType: 'CHILD_OF' | 'FOLLOWS_FROM'; traceID: string; spanID: string }[];
   tags: { key: string; value: unknown }[];
-  /** What Jaeger thinks is wrong with the span. */
+  /** What Jaeger finds wrong with the span. */
   warnings: string[] | null;
 }
 
-/** Jaeger with its traces in memory. */
+/** Starts Jaeger with its traces in memory. */
 export async function startJaeger(): Promise<Jaeger> {
   const directory = await homeFor('jaeger');
   const [otlp, query, grpc] = await freePorts(3);
@@ -32,7 +32,7 @@ export async function startJaeger(): Promise<Jaeger> {
       OTLP_PORT: String(otlp),
       QUERY_PORT: String(query),
       GRPC_PORT: String(grpc),
-      // It would send traces of itself to port 4317, and wait for ten seconds at its end if nobody takes them.
+      // Otherwise it would send its own traces to port 4317, and at its end wait ten seconds for them to be accepted.
       OTEL_TRACES_SAMPLER: 'always_off',
     },
     directory,

@@ -1,4 +1,4 @@
-/** A backend that refuses everything for a while: nothing is lost, and it is left alone for as long as it asks to be. */
+/** A backend that refuses everything for a while: nothing is lost, and it is not asked again before it says. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -9,7 +9,7 @@ import { type OtlpRequest, pointsOf, unwrap } from './collector.js';
 
 const OUTAGE_MS = 3_000;
 const RETRY_AFTER_S = 1;
-/** Timers may be early by so much. */
+/** Timers may be early by this much. */
 const TOLERANCE_MS = 50;
 
 interface SeenRequest {
@@ -21,7 +21,7 @@ interface SeenRequest {
 
 const seen: SeenRequest[] = [];
 
-/** Refuses for a while, counted from the first request; then takes everything. */
+/** Refuses for a while, counted from the first request; then accepts everything. */
 const server = createServer(async (request, response) => {
   const at_ms = performance.now();
   const began_ms = seen[0]?.at_ms ?? at_ms;

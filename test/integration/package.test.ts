@@ -1,6 +1,6 @@
 /**
- * The package as it is published: packed, installed into an empty directory, and used there as a program, as a module and by a
- * TypeScript compiler, beside OpenTelemetry packages of other versions than the bridge's own. Needs a registry, or npm's cache.
+ * The published package: packed, installed into an empty directory, and used there as a program, as a module and from
+ * TypeScript, beside OpenTelemetry packages of other versions than the bridge's own. Needs a registry or npm's cache.
  */
 import { type ExecFileException, execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { removeDirectory, temporaryDirectory } from './backends.js';
 import { REPOSITORY } from './installed.js';
 
-/** The oldest of 2.x that is said to work, and one under its newer name. */
+/** The oldest supported 2.x, and a package under its newer name. */
 const BESIDE = [
   '@opentelemetry/sdk-trace-base@2.0.0',
   '@opentelemetry/sdk-trace@2.12.1',
@@ -58,7 +58,7 @@ let packed: Packed;
 beforeAll(async () => {
   directory = await temporaryDirectory();
   const json = await runWell('npm', ['pack', '--json', '--pack-destination', directory], REPOSITORY);
-  // What the build prints comes first.
+  // The output of the build precedes the JSON.
   packed = JSON.parse(json.slice(json.indexOf('[\n')))[0];
   tarball = join(directory, packed.filename);
   await writeFile(join(directory, 'package.json'), '{"name":"consumer","private":true,"type":"module"}');
@@ -68,8 +68,8 @@ afterAll(() => removeDirectory(directory));
 
 const installed = (path: string): string => join(directory, 'node_modules/openclaw-otel-bridge', path);
 
-describe('what is packed', () => {
-  test('is the built program, what it reads, and what a reader wants, and nothing else', () => {
+describe('the packed files', () => {
+  test('are the built program, its data and the documentation, and nothing else', () => {
     const paths = packed.files.map(({ path }) => path);
     const tops = new Set(paths.map((path) => path.split('/', 1)[0]));
     expect([...tops].sort()).toEqual([
@@ -86,15 +86,15 @@ describe('what is packed', () => {
     ]);
     for (const path of ['dist/main.js', 'dist/index.js', 'dist/index.d.ts', 'docs/library.md'])
       expect(paths).toContain(path);
-    // No map points to a source that is not there.
+    // There are no source maps, since the sources are not packed.
     expect(paths.filter((path) => /\.map$|\.test\./.test(path))).toEqual([]);
   });
 
-  test('holds in all that the rules for packages ask', async () => {
+  test('pass publint', async () => {
     expect(await runWell(bin('publint'), ['run', tarball, '--strict'])).toContain('All good!');
   }, 60_000);
 
-  test('has types wherever a resolver looks', async () => {
+  test('have types for every resolver', async () => {
     await runWell(bin('attw'), [tarball, '--profile', 'esm-only']);
   }, 60_000);
 });
@@ -102,7 +102,7 @@ describe('what is packed', () => {
 describe('the program', () => {
   const npx = (...args: string[]) => run('npx', ['--no-install', 'openclaw-otel-bridge', ...args]);
 
-  test('says its version', async () => {
+  test('prints its version', async () => {
     const { version } = JSON.parse(await readFile(join(REPOSITORY, 'package.json'), 'utf8'));
     expect(await npx('--version')).toMatchObject({ status: 0, stdout: `${version}\n` });
   });
@@ -113,7 +113,7 @@ describe('the program', () => {
     expect(stdout).toContain('Grandchild');
   });
 
-  test('replays one to the terminal', async () => {
+  test('replays a packed example to the terminal', async () => {
     const { status, stdout } = await npx('replay', '--to', 'console', installed('examples/catalog.ndjson'));
     expect(status).toBe(0);
     expect(stdout).toContain('main');
@@ -150,22 +150,22 @@ const summary: Summary = await bridge.stop();
 console.log(JSON.stringify({ counts: counts.map((each) => each.length), runs: summary.runs }));
 `;
 
-/** Runs a line of code beside the installed package. */
+/** Runs code beside the installed package. */
 const evaluate = (type: 'module' | 'commonjs', code: string): Promise<string> =>
   runWell('node', [`--input-type=${type}`, '-e', code]);
 
 describe('the module', () => {
-  test('is imported', async () => {
+  test('can be imported', async () => {
     const code = "import * as all from 'openclaw-otel-bridge'; console.log(Object.keys(all).sort().join())";
     expect(await evaluate('module', code)).toContain('createBridge,createCorrelator,');
   });
 
-  test('is required', async () => {
+  test('can be required', async () => {
     const code = "console.log(typeof require('openclaw-otel-bridge').createBridge)";
     expect(await evaluate('commonjs', code)).toBe('function\n');
   });
 
-  test('gives its schema', async () => {
+  test('exports its schema', async () => {
     const from = "'openclaw-otel-bridge/event.schema.json' with { type: 'json' }";
     expect(await evaluate('module', `import schema from ${from}; console.log(schema.title)`)).toContain(
       'catalog version 1',
@@ -176,7 +176,7 @@ describe('the module', () => {
     ['node16', 'node16'],
     ['nodenext', 'nodenext'],
     ['esnext', 'bundler'],
-  ])('has types for module %s with resolution %s, and does what they say', async (module, resolution) => {
+  ])('has types for module %s with resolution %s that match its behaviour', async (module, resolution) => {
     await writeFile(join(directory, 'program.ts'), PROGRAM);
     const flags = [
       '--module',

@@ -1,7 +1,7 @@
 /**
- * The bridge as a stage in a Collector's pipeline: lines in files and on a connection go through a real Collector to the
- * bridge, and spans, metrics and log records back to it, while both are killed. What arrives is what a replay of the same
- * lines gives, each increment of a metric once.
+ * The bridge as a stage in a Collector's pipeline: lines from files and a connection go through a real Collector to the
+ * bridge, and spans, metrics and log records back to it, while both are killed. The result must equal a replay of the same
+ * lines, with each increment of a metric once.
  */
 import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,22 +20,22 @@ import {
 import { isSkipped } from './installed.js';
 import { createPipeline, DELTA, type Pipeline, validateExamples } from './pipeline.js';
 
-/** Nothing in it tells that it is the same as another but all of it. */
+/** An event without ids: only its complete content identifies it. */
 const anonymous = (event: object): string =>
   JSON.stringify({ ...event, event_id: undefined, seq: undefined, response_id: undefined });
 
-/** By the name of the file: frames of the gateway and events of the catalog, all of them recorded. */
+/** Recorded frames of the gateway and events of the catalog, by file name. */
 const FILES: Record<string, string[]> = {
   'frames.ndjson': readLines(example('sub-agents.ndjson')),
   'events.ndjson': decodeFile(example('tools.ndjson')).map((event) => JSON.stringify(event)),
   'anonymous.ndjson': decodeFile(fixture('gateway/spawn.ndjson')).map(anonymous),
 };
-/** What comes over a connection. */
+/** The recording that is sent over a connection. */
 const CONNECTION = example('catalog.ndjson');
 
 const LINE_INTERVAL_MS = 10;
 
-/** Spans and log records by what they are; a copy has to be the same. */
+/** The items by their keys; copies of an item must be equal. */
 function unique<T>(all: T[], keyOf: (each: T) => string): Record<string, T> {
   const found: Record<string, T> = {};
   for (const each of all) {
@@ -46,7 +46,7 @@ function unique<T>(all: T[], keyOf: (each: T) => string): Record<string, T> {
   return found;
 }
 
-/** When something was seen is no part of it. */
+/** The time of observation may differ between copies. */
 const withoutObserved = ({ observedTimeUnixNano: _, ...record }: OtlpLogRecord) => record;
 
 function sumsOf(metrics: OtlpMetric[]): Record<string, number> {
@@ -57,7 +57,7 @@ function sumsOf(metrics: OtlpMetric[]): Record<string, number> {
   };
   const addPoint = (name: string, { startTimeUnixNano, timeUnixNano, ...point }: OtlpDataPoint): void => {
     const key = `${name} ${JSON.stringify(point.attributes)}`;
-    // A request that is repeated is the same, its times included.
+    // A repeated request is identical, including its times.
     const id = `${key} ${startTimeUnixNano} ${timeUnixNano}`;
     if (seen.has(id)) return;
     seen.add(id);
@@ -65,14 +65,14 @@ function sumsOf(metrics: OtlpMetric[]): Record<string, number> {
     if (point.count !== undefined) add(`${key} count`, Number(point.count));
   };
   for (const metric of metrics) {
-    // The bridge's own tell of one process.
+    // The bridge's own metrics describe a single process.
     if (metric.name.startsWith('openclaw_otel_bridge.')) continue;
     for (const point of pointsOf(metric)) addPoint(metric.name, point);
   }
   return sums;
 }
 
-/** All that matters of what a backend took. */
+/** What has to be equal in the data that two backends received. */
 const contentOf = ({ spans, metrics, logs }: Received) => ({
   spans: unique(spans, ({ spanId }) => spanId),
   logs: unique(logs.map(withoutObserved), (record) => JSON.stringify(record)),
@@ -90,7 +90,7 @@ async function replayAll(directory: string): Promise<ReturnType<typeof contentOf
   return contentOf(await collector.stopAndRead());
 }
 
-/** A run of its own, which comes back when all that was read before it has. */
+/** Writes a separate run, and waits for it: everything read before it has arrived then. */
 async function passThrough(pipeline: Pipeline): Promise<void> {
   const run = { session_key: 'agent:main:marker', run_id: 'marker', ts: '2026-11-22T12:00:00Z' };
   const lines = [
@@ -111,13 +111,13 @@ interface Line {
   text: string;
 }
 
-/** The lines of all files, in turn. */
+/** The lines of all files, interleaved. */
 const interleaved = (): Line[] =>
   Object.entries(FILES)
     .flatMap(([file, texts]) => texts.map((text, index) => ({ file, text, at: index / texts.length })))
     .sort((a, b) => a.at - b.at);
 
-/** Writes lines one by one while the others do what they do. */
+/** Writes lines one by one while other things happen. */
 async function appendLines({ events_directory }: Pipeline, lines: Line[]): Promise<void> {
   for (const { file, text } of lines) {
     await appendFile(join(events_directory, file), `${text}\n`);
@@ -125,7 +125,7 @@ async function appendLines({ events_directory }: Pipeline, lines: Line[]): Promi
   }
 }
 
-/** Kills the bridge and then the Collector while lines are written, and starts each again. */
+/** Kills and restarts the bridge and then the Collector while lines are written. */
 async function appendAll(pipeline: Pipeline): Promise<void> {
   const lines = interleaved();
   const part = (from: number, to: number): Promise<void> =>
@@ -133,7 +133,7 @@ async function appendAll(pipeline: Pipeline): Promise<void> {
   await part(0, 0.25);
   await Promise.all([pipeline.killBridge(), part(0.25, 0.4)]);
   await Promise.all([pipeline.startBridge(), part(0.4, 0.6)]);
-  // A Collector that is killed puts what it was just sending behind what waits: so nothing waits.
+  // A killed Collector puts the request that it was sending behind the queued ones, so nothing may be queued then.
   await passThrough(pipeline);
   await Promise.all([pipeline.killCollector(), part(0.6, 0.8)]);
   await Promise.all([pipeline.startCollector(), part(0.8, 1)]);
@@ -145,7 +145,7 @@ describe.skipIf(isSkipped('collector'))('a Collector, the bridge, and the Collec
   test.each([
     ['protobuf, packed', { encoding: 'proto', compression: 'gzip' }],
     ['JSON', { encoding: 'json', compression: 'none' }],
-  ] as const)('nothing is lost and nothing counts twice, by %s', async (_, transfer) => {
+  ] as const)('nothing is lost and nothing counts twice, with %s', async (_, transfer) => {
     const pipeline = await createPipeline(transfer);
     onTestFinished(() => pipeline.remove());
     await Promise.all([pipeline.startCollector(), pipeline.startBridge()]);
@@ -159,7 +159,7 @@ describe.skipIf(isSkipped('collector'))('a Collector, the bridge, and the Collec
     expect(status).toBe(0);
     expect(lawBreakers(summary)).toEqual([]);
     expect(summary.source.rejected).toEqual({});
-    // What was sent again when its answer was lost, and what a killed Collector had not noted to be read.
+    // Requests whose response was lost, and lines that a killed Collector had not noted as read.
     expect(summary.source.ignored.repeated).toBeGreaterThan(0);
     const actual = contentOf(await pipeline.received());
     expect(actual.spans).toEqual(expected.spans);

@@ -1,6 +1,6 @@
 /**
- * A Collector with the example's configuration, which hands lines on to a bridge and writes down what comes back, and that
- * bridge. Each keeps what it needs in a directory, so that it can be killed and started again.
+ * A Collector with the example's configuration, which forwards lines to a bridge and writes down what comes back; and that
+ * bridge. Each has its state in a directory, so that it can be killed and restarted.
  */
 import { execFile } from 'node:child_process';
 import { mkdir, readFile } from 'node:fs/promises';
@@ -18,7 +18,7 @@ const EXAMPLE_CONFIG = join(REPOSITORY, 'examples/collector-to-bridge.yaml');
 const OTHER_CONFIG = join(REPOSITORY, 'otel-collector.yaml');
 const POLL_INTERVAL_MS = 50;
 
-/** A Collector that was killed may have left a request without its line end. */
+/** A killed Collector may leave a request without its line break. */
 const GLUED = /(?<=\})(?=\{"resource)/;
 
 export interface Transfer {
@@ -27,22 +27,22 @@ export interface Transfer {
 }
 
 export interface Pipeline {
-  /** Where files have to be whose lines are read. */
+  /** The directory of the files whose lines are read. */
   events_directory: string;
-  /** Sends lines over a connection, too. */
+  /** Also sends lines over a connection. */
   write(lines: string[]): Promise<void>;
   startCollector(): Promise<void>;
   killCollector(): Promise<void>;
   startBridge(): Promise<void>;
-  /** Kills it when it has answered for something, and the answer is lost. */
+  /** Kills the bridge after it has acknowledged a request whose response is then lost. */
   killBridge(): Promise<void>;
-  /** Ends the bridge as a user would; gives how it ended. */
+  /** Stops the bridge as a user would; resolves with how it ended. */
   stopBridge(): ReturnType<Bridge['stop']>;
   /** What has come back from the bridge. */
   received(): Promise<Received>;
-  /** Resolves when this holds for what has come back. */
+  /** Resolves when `isSo` returns true for what has come back. */
   until(isSo: (received: Received) => boolean): Promise<void>;
-  /** Ends both, and deletes everything. */
+  /** Stops both, and deletes everything. */
   remove(): Promise<void>;
 }
 
@@ -59,7 +59,7 @@ export async function createPipeline({ encoding, compression }: Transfer): Promi
 
   const received = async (): Promise<Received> => {
     const output = await readFile(output_path, 'utf8').catch(() => '');
-    // The last line may be written at this moment.
+    // The last line may still be being written.
     const whole = output.slice(0, output.lastIndexOf('\n') + 1);
     return unwrap(parseRequests(whole.split(GLUED).join('\n')));
   };
@@ -91,7 +91,7 @@ export async function createPipeline({ encoding, compression }: Transfer): Promi
           COMPRESSION: compression,
         },
         directory,
-        // It answers 405 here, which is an answer.
+        // It answers 405 here, which shows that it is up.
         health_url: `${otlp_url}/v1/traces`,
       });
     },
@@ -127,10 +127,10 @@ export async function createPipeline({ encoding, compression }: Transfer): Promi
   };
 }
 
-/** A sum is what all requests add up to, over all processes. */
+/** With delta temporality, a sum is the total of all requests of all processes. */
 export const DELTA = { OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'delta' };
 
-/** Throws where a Collector would not start with these. */
+/** Throws if a Collector would not start with these configurations. */
 export async function validateExamples(): Promise<void> {
   for (const configs of [[EXAMPLE_CONFIG], [EXAMPLE_CONFIG, OTHER_CONFIG]]) {
     const args = configs.flatMap((path) => ['--config', path]);

@@ -1,4 +1,6 @@
-/** Real backends under the profiles that are not their presets': the old names, and an encoding that is not taken. */
+/**
+ * Real backends with other profiles and encodings than their presets': the old names, and an encoding that is not accepted.
+ */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -10,14 +12,14 @@ import { isSkipped } from './installed.js';
 
 const SIGNALS = ['traces', 'metrics', 'logs'] as const;
 
-/** A point of a histogram, told apart by its attributes. */
+/** A data point of a histogram, identified by its attributes. */
 interface Point extends OtlpDataPoint {
   sum?: number;
   attributes: { key: string; value: { stringValue?: string } }[];
 }
 
 describe.skipIf(isSkipped('collector'))('a Collector with profile legacy', () => {
-  test('has the tokens by type in one histogram, and reasoning apart', async () => {
+  test('has the tokens by type in one histogram, and reasoning tokens apart', async () => {
     const [collector, expected] = await Promise.all([startCollector(), treeOf(EXAMPLE)]);
     onTestFinished(() => collector.stop());
     const directory = await temporaryDirectory();
@@ -48,8 +50,8 @@ describe.skipIf(isSkipped('collector'))('a Collector with profile legacy', () =>
   });
 });
 
-describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is sent protobuf and takes none', () => {
-  test('has all of it, in JSON', async () => {
+describe.skipIf(isSkipped('clawmetry'))('a ClawMetry that is sent protobuf, which it does not accept', () => {
+  test('gets everything in JSON', async () => {
     const clawmetry = await startClawMetry();
     onTestFinished(() => clawmetry.stop());
     const { status, summary } = await replay(`otlp=${clawmetry.otlp_url}`, EXAMPLE);

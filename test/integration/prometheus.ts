@@ -1,5 +1,5 @@
 /**
- * Prometheus with its OTLP receiver: how it is started, and what it answers to a query.
+ * Starts Prometheus with its OTLP receiver, and queries it.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,17 +7,17 @@ import { type Backend, freePorts, homeFor, launch, removeDirectory } from './bac
 import { getJson } from './http.js';
 
 export interface Prometheus extends Backend {
-  /** Its address. */
+  /** Its base URL. */
   url: string;
-  /** The series that a query of the instant gives, or of another one, in seconds since the epoch. */
+  /** The result of an instant query, now or at another time in seconds since the epoch. */
   query(expression: string, at_s?: number): Promise<Series[]>;
-  /** What it has printed that is worse than information. */
+  /** The warnings and errors that it has printed. */
   warnings(): Promise<string[]>;
 }
 
 export interface Series {
   metric: Record<string, string>;
-  /** Seconds since the epoch, and a number as text. */
+  /** The time in seconds since the epoch, and the value as a string. */
   value: [number, string];
 }
 
@@ -27,7 +27,7 @@ otlp: {keep_identifying_resource_attributes: true}
 storage: {tsdb: {out_of_order_time_window: 30m}}
 `;
 
-/** Prometheus with this configuration; it takes OTLP under any. */
+/** Starts Prometheus with this configuration; its OTLP receiver is always enabled. */
 export async function startPrometheus(
   configuration = CONFIGURATION,
   more_args: string[] = [],

@@ -1,5 +1,6 @@
 /**
- * Stands between a sender and its server, and can lose an answer: the server has given it, the sender never hears of it.
+ * A proxy between a sender and its server that can lose responses: the server has sent them, and the sender never gets
+ * them.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
@@ -7,14 +8,14 @@ import type { AddressInfo } from 'node:net';
 
 export interface Relay {
   url: string;
-  /** Loses every answer from now on; resolves when one has been lost. */
+  /** Loses every response from now on; resolves when the first is lost. */
   loseAnswers(): Promise<void>;
-  /** Hands answers on again. */
+  /** Forwards responses again. */
   mend(): void;
   close(): void;
 }
 
-/** Hands requests on to this port of the loopback. `onRequest` sees each once all of it is there. */
+/** Forwards requests to this local port. `onRequest` gets each one when it is complete. */
 export async function startRelay(
   port: number,
   onRequest?: (path: string, body: Buffer) => void,
@@ -36,7 +37,7 @@ export async function startRelay(
         answer.pipe(outgoing);
       },
     );
-    // To its sender a server that is not there is a broken connection.
+    // To the sender, an unreachable server looks like a broken connection.
     forwarded.on('error', gone);
     incoming.pipe(forwarded);
     if (onRequest === undefined) return;

@@ -1,6 +1,6 @@
 /**
- * ClawMetry stopped and started in the middle of a busy replay: what its status says it took, and what
- * the bridge's ledger says it delivered, is the same, and every trace is whole.
+ * ClawMetry is stopped and started in the middle of a busy replay: its own count of accepted spans and the bridge's count
+ * of delivered ones agree, and every trace is complete.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ afterAll(async () => {
   if (directory !== undefined) await removeDirectory(directory);
 });
 
-/** Requests of an agent, each a run with a model call and some tool calls. */
+/** Requests to an agent, each a run with one model call and some tool calls. */
 function recording(): string {
   const lines: object[] = [];
   const start_ms = Date.now() - REQUESTS * 100;
@@ -55,7 +55,7 @@ function recording(): string {
   return lines.map((line) => `${JSON.stringify(line)}\n`).join('');
 }
 
-test('what ClawMetry says it took and what the ledger says was delivered agree', async () => {
+test("ClawMetry's count of accepted spans and the bridge's count of delivered ones agree", async () => {
   const file = join(directory, 'busy.ndjson');
   await writeFile(file, recording());
   const bridge = await startBridge([
@@ -76,7 +76,7 @@ test('what ClawMetry says it took and what the ledger says was delivered agree',
   expect(summary.destinations.clawmetry?.traces).toMatchObject({ produced: SPANS, delivered: SPANS });
   expect(before).toBeLessThan(SPANS);
 
-  // An answer that was lost is asked for again, so that it may have received more; of each span it holds one.
+  // A request whose response was lost is sent again, so ClawMetry may have received more; it stores each span once.
   const { intake } = await clawmetry.status();
   expect(intake.signals.traces.items).toMatchObject({ rejected: 0, retry_requested: 0 });
   let held = 0;
@@ -88,7 +88,7 @@ test('what ClawMetry says it took and what the ledger says was delivered agree',
   expect(held).toBe(summary.destinations.clawmetry?.traces?.delivered);
 });
 
-/** Waits until it has taken so many spans; gives how many. */
+/** Waits until it has accepted at least `count` spans, and returns their number. */
 async function takenAfter(count: number): Promise<number> {
   for (;;) {
     const { intake } = await clawmetry.status();

@@ -1,6 +1,6 @@
 /**
- * What happens once before the integration tests: the program is built, since they run it as users do, and each backend
- * whose tests will be skipped is named.
+ * Runs once before the integration tests: builds the program, which they run as users do, and names each backend whose
+ * tests are skipped.
  */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * Recordings of one request each in real backends, side by side: whatever a backend shows is what the recording itself says,
- * nothing is refused or counted twice, and sending it again changes nothing. What was seen is the table of docs/backends.md.
+ * Recordings of one request each in real backends, side by side: what a backend shows is what the recording says, nothing
+ * is refused or counted twice, and sending it again changes nothing. The results are the tables of docs/backends.md.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -24,7 +24,9 @@ import { type Running, type Sent, WAYS } from './side-by-side/ways.js';
 const RECORDINGS = ['sub-agents', 'tools'];
 const DOCUMENT = join(REPOSITORY, 'docs/backends.md');
 
-/** A copy of a recording that ends now: pages show what is recent, and what is sent again shall have the same times. */
+/**
+ * Writes a copy of a recording that ends now: backends show recent data, and the second sending must have the same times.
+ */
 async function moveToNow(path: string, to: string): Promise<void> {
   const recording = await readFile(path, 'utf8');
   const times = recording.match(/\b17\d{11}\b/g) ?? [];
@@ -38,19 +40,19 @@ async function moveToNow(path: string, to: string): Promise<void> {
 const sum = (counts: Record<string, number>): number =>
   Object.values(counts).reduce((total, count) => total + count, 0);
 
-/** What the bridge knows to have got nowhere. */
+/** The number of items that the bridge knows were not delivered. */
 const lost = ({ destinations }: Summary): number =>
   Object.values(destinations)
     .flatMap((signals) => Object.values(signals))
     .reduce((total, { pending, rejected, dropped }) => total + pending + sum(rejected) + sum(dropped), 0);
 
-/** A number is compared with how many there are of what the recording has a list of. */
+/** If the backend shows only a number, the length of the expected list is compared. */
 const like = (value: Value | undefined, expected: Value | undefined): Value | undefined =>
   typeof value === 'number' ? sizeOf(expected) : expected;
 
 const INSTALLED = WAYS.filter(({ needs }) => !needs.some(isSkipped));
 
-/** What stands in the tables, by recording. */
+/** The contents of the tables, by recording. */
 const seen = new Map<string, { expected: Expected; measured: Measured[] }>();
 
 describe.each(RECORDINGS)('%s', (name) => {
@@ -110,7 +112,7 @@ describe.each(RECORDINGS)('%s', (name) => {
           expect(places).toEqual(Object.fromEntries(wanted));
         });
 
-        test('the same after it was sent again', () => {
+        test('is the same after it was sent again', () => {
           expect(twice[index]).toEqual(once[index]);
         });
       },
@@ -118,7 +120,7 @@ describe.each(RECORDINGS)('%s', (name) => {
   });
 });
 
-test.skipIf(INSTALLED.length < WAYS.length)('docs/backends.md says what was seen', async () => {
+test.skipIf(INSTALLED.length < WAYS.length)('docs/backends.md has the results', async () => {
   let document = await readFile(DOCUMENT, 'utf8');
   for (const [name, { expected, measured }] of seen) {
     const [begin, end] = [`<!-- ${name} -->`, `<!-- /${name} -->`];

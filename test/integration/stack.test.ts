@@ -1,6 +1,6 @@
 /**
- * Everything that docker-compose.yml puts together, with its files and its command, but for Grafana: what the bridge is fed
- * comes out at the other ends, and what the Collector has acknowledged outlives its crash.
+ * Everything in docker-compose.yml except Grafana, with its files and its command: what the bridge is fed arrives in the
+ * backends, and what the Collector acknowledged survives its crash.
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
@@ -25,7 +25,7 @@ const NEEDED: BackendName[] = ['clawmetry', 'jaeger', 'collector', 'prometheus']
 const NOWHERE = 'http://127.0.0.1:1';
 const WAIT = { timeout: 60_000, interval: 250 };
 
-test.skipIf(isSkipped('collector'))('otel-collector.yaml is valid as it is', async () => {
+test.skipIf(isSkipped('collector'))('otel-collector.yaml is valid', async () => {
   await promisify(execFile)(EXECUTABLES.collector, ['validate', '--config', COLLECTOR_CONFIGURATION]);
 });
 
@@ -54,7 +54,7 @@ describe.skipIf(NEEDED.some(isSkipped))('the stack', () => {
   });
   afterAll(() => Promise.all([prometheus, collector, jaeger, clawmetry].map((each) => each?.stop())));
 
-  test('says that it is healthy', async () => {
+  test('reports that it is healthy', async () => {
     expect(await getJson(collector.health_url)).toMatchObject({ status: 'Server available' });
   });
 
@@ -67,7 +67,7 @@ describe.skipIf(NEEDED.some(isSkipped))('the stack', () => {
     expect(Object.fromEntries(parents)).toEqual(parentsOf(expected));
   });
 
-  test('ClawMetry has what it has from the bridge itself: the tree, its tokens and cost once, the edges of its agents', async () => {
+  test('ClawMetry has the same as from the bridge directly: the tree, tokens and cost once, the edges between agents', async () => {
     await vi.waitFor(
       async () => expect((await clawmetry.trace(trace_id)).spans).toHaveLength(expected.length),
       WAIT,
@@ -85,7 +85,7 @@ describe.skipIf(NEEDED.some(isSkipped))('the stack', () => {
     ]);
   });
 
-  test('ClawMetry gets the logs of tool calls and no others, and counts each model call once', async () => {
+  test('ClawMetry gets only the logs of tool calls, and counts each model call once', async () => {
     const tool_logs = 20;
     await vi.waitFor(async () => {
       expect((await clawmetry.status()).intake.signals.logs.items).toMatchObject({
@@ -98,7 +98,7 @@ describe.skipIf(NEEDED.some(isSkipped))('the stack', () => {
     expect((await clawmetry.status()).intake.signals.metrics.items.received).toBe(0);
   });
 
-  test('Prometheus finds what it is to scrape, and has the reasoning tokens', async () => {
+  test('Prometheus scrapes its targets, and has the reasoning tokens', async () => {
     await vi.waitFor(async () => {
       const up = await prometheus.query('up');
       expect(up.map(({ metric, value }) => [metric.job, value[1]]).sort()).toEqual([
@@ -114,7 +114,7 @@ describe.skipIf(NEEDED.some(isSkipped))('the stack', () => {
 });
 
 describe.skipIf((['jaeger', 'collector'] as const).some(isSkipped))('a Collector that is killed', () => {
-  test('has in its queue what it has acknowledged', async () => {
+  test('has what it acknowledged in its queue', async () => {
     const [expected, jaeger] = await Promise.all([treeOf(EXAMPLE), startJaeger()]);
     onTestFinished(() => jaeger.stop());
     const backends = { clawmetry_url: NOWHERE, jaeger_url: NOWHERE };

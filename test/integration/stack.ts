@@ -1,6 +1,6 @@
 /**
- * What docker-compose.yml puts together, started without containers: the same configuration files and the same commands, on
- * free ports of the loopback and with short intervals. Everything that is replaced for that is said here.
+ * The services of docker-compose.yml without containers: the same configuration files and commands, on free loopback ports
+ * and with short intervals. Every replacement for that is in this file.
  */
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -29,7 +29,7 @@ export async function composeServices(): Promise<Record<string, ComposeService>>
   return services;
 }
 
-/** Puts one text for another; that it is not there is a mistake of the test. */
+/** Replaces texts; throws if one does not occur, which is a mistake in the test. */
 export function replaceIn(text: string, replacements: Record<string, string>): string {
   return Object.entries(replacements).reduce((changed, [from, to]) => {
     if (!changed.includes(from)) throw new Error(`there is no ${from} in:\n${changed}`);
@@ -39,17 +39,17 @@ export function replaceIn(text: string, replacements: Record<string, string>): s
 
 export interface ShippedCollector extends Backend {
   health_url: string;
-  /** Where Prometheus looks for what was sent through it, and for what it says of itself. */
+  /** Where Prometheus scrapes the metrics that were sent through it, and its own metrics. */
   metrics_host: string;
   own_metrics_host: string;
-  /** What it has printed that is worse than information. */
+  /** The warnings and errors that it has printed. */
   warnings(): Promise<string[]>;
-  /** Ends it at once, and starts it anew on the queues that it has left. */
+  /** Kills it, and starts it again on the queues that it left. */
   crash(): Promise<void>;
   restart(): Promise<void>;
 }
 
-/** The Collector of otel-collector.yaml, in front of these backends. */
+/** Starts the Collector of otel-collector.yaml, in front of these backends. */
 export async function startShippedCollector(backends: {
   clawmetry_url: string;
   jaeger_url: string;
@@ -96,7 +96,7 @@ export async function startShippedCollector(backends: {
   };
 }
 
-/** The features that Prometheus is started with, as the compose file says them. */
+/** The feature flags of Prometheus in the compose file. */
 async function prometheusFeatures(): Promise<string> {
   const { prometheus } = await composeServices();
   const feature = prometheus?.command?.find((each) => each.startsWith('--enable-feature='));
@@ -104,7 +104,7 @@ async function prometheusFeatures(): Promise<string> {
   return feature;
 }
 
-/** The Prometheus of deploy/prometheus.yml; it scrapes this Collector, or nothing. */
+/** Starts the Prometheus of deploy/prometheus.yml, which scrapes this Collector, or nothing. */
 export async function startShippedPrometheus(collector?: ShippedCollector): Promise<Prometheus> {
   const configuration = replaceIn(await readShipped('deploy/prometheus.yml'), {
     'scrape_interval: 15s': 'scrape_interval: 1s',
@@ -115,14 +115,14 @@ export async function startShippedPrometheus(collector?: ShippedCollector): Prom
   return startPrometheus(configuration, [await prometheusFeatures()]);
 }
 
-/** What the compose file starts the bridge with, listening on this port, and sending there. */
+/** The bridge's command in the compose file, with this port to listen on and this destination. */
 export async function composeBridgeCommand(port: number, to: string): Promise<string[]> {
   const { bridge } = await composeServices();
   const replacements = { 'tcp:0.0.0.0:7077': `tcp:127.0.0.1:${port}`, 'collector=http://collector:4318': to };
   return JSON.parse(replaceIn(JSON.stringify(bridge?.command), replacements));
 }
 
-/** Sends recordings to a bridge that listens, each over a connection of its own. */
+/** Sends recordings to a listening bridge, each over a connection of its own. */
 export async function feed(port: number, recordings: string[]): Promise<void> {
   for (const recording of recordings) {
     await pipeline(createReadStream(recording), connect({ host: '127.0.0.1', port }));

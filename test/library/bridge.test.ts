@@ -1,4 +1,7 @@
-/** The library's bridge, from its start to its end: what each call resolves with, at any moment, and what it leaves alone. */
+/**
+ * The library's bridge from its start to its end: what each call resolves with at any moment, and what a bridge does not
+ * touch.
+ */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -29,7 +32,7 @@ import { startFakeGateway } from '../source/gateway/fake-gateway.js';
 
 const nothing = async (): Promise<void> => undefined;
 
-/** A span processor that keeps what it gets. */
+/** A span processor that records the spans and calls that it gets. */
 function keepSpans() {
   const names: string[] = [];
   const ids: string[] = [];
@@ -50,7 +53,7 @@ function keepSpans() {
   return { span_processor, names, ids, calls };
 }
 
-/** Logs whole messages into a list. */
+/** A logger that collects its messages in a list. */
 function keepMessages() {
   const messages: string[] = [];
   const say = (message: string): void => void messages.push(message);
@@ -63,7 +66,7 @@ function temporaryDirectory(): string {
   return directory;
 }
 
-/** A bridge that is stopped when the test is over. */
+/** A bridge that is stopped at the end of the test. */
 function bridgeOf(options: BridgeOptions): Bridge {
   const bridge = createBridge(options);
   onTestFinished(async () => {
@@ -84,7 +87,7 @@ const batchOf = (events: object[]): LineBatch => ({
   arrival_ms: Date.now(),
 });
 
-/** A source of a program's own. */
+/** A source that the program brings. */
 const ownSource = (read: () => AsyncIterable<LineBatch>, close = nothing): Source => ({
   name: 'own',
   open: async () => read(),
@@ -92,7 +95,7 @@ const ownSource = (read: () => AsyncIterable<LineBatch>, close = nothing): Sourc
 });
 
 describe('recordings', () => {
-  test('come out as the stages alone give them, through a processor', async () => {
+  test('reach a processor with the same ids as the stages alone give', async () => {
     const recording = example('sub-agents.ndjson');
     const { span_processor, ids } = keepSpans();
     const bridge = bridgeOf({
@@ -110,7 +113,7 @@ describe('recordings', () => {
     });
   });
 
-  test('go to a destination of the configuration file and to a processor beside it, the same to both', async () => {
+  test('reach a destination with settings and a processor beside it alike', async () => {
     const sink = await startSink();
     const { span_processor, ids } = keepSpans();
     const bridge = bridgeOf({
@@ -134,7 +137,7 @@ describe('recordings', () => {
     expect(destinations.collector?.metrics?.pending).toBe(0);
   });
 
-  test('one that is missing makes the start fail, and what was opened is closed again', async () => {
+  test('fail the start if a file is missing, and everything that was opened is closed again', async () => {
     const directory = temporaryDirectory();
     const socket = join(directory, 'events.sock');
     const { span_processor, calls } = keepSpans();
@@ -151,14 +154,14 @@ describe('recordings', () => {
     await expect(bridge.start()).rejects.toThrow(/none\.ndjson: it does not exist/);
     expect(await bridge.ended()).toEqual([]);
     expect(calls).toEqual(['forceFlush', 'shutdown']);
-    // The socket's file and the data directory are free for another one.
+    // The socket file and the data directory are free for another bridge.
     writeFileSync(join(directory, 'none.ndjson'), '');
     await bridgeOf(options).start();
   });
 });
 
 describe('pushed events', () => {
-  test('come out as if they had been read', async () => {
+  test('are handled like events that were read', async () => {
     const { span_processor, names } = keepSpans();
     const bridge = bridgeOf({ destinations: [{ span_processor }] });
     await bridge.start();
@@ -170,7 +173,7 @@ describe('pushed events', () => {
     expect(names).toEqual(['invoke_agent main']);
   });
 
-  test('one that is not as the catalog has it is counted and said, and those after it are taken', async () => {
+  test('that are not valid are counted and logged, and later ones are accepted', async () => {
     const { span_processor, names } = keepSpans();
     const { messages, logger } = keepMessages();
     const bridge = bridgeOf({ destinations: [{ span_processor }], logger });
@@ -184,7 +187,7 @@ describe('pushed events', () => {
     expect(names).toHaveLength(1);
   });
 
-  test('one that is too long, or no JSON, is counted', async () => {
+  test("that are too long or can't be written as JSON are counted", async () => {
     const bridge = bridgeOf({
       destinations: [{ span_processor: keepSpans().span_processor }],
       limits: { line_bytes: 2_000 },
@@ -204,7 +207,7 @@ describe('pushed events', () => {
     });
   });
 
-  test('before the start and after the stop are refused, counted, and said once', async () => {
+  test('before the start and after the stop are refused, counted, and logged once', async () => {
     const { messages, logger } = keepMessages();
     const bridge = bridgeOf({ destinations: [{ span_processor: keepSpans().span_processor }], logger });
     expect(await bridge.push(STARTED)).toBe('not_running');
@@ -215,7 +218,7 @@ describe('pushed events', () => {
     expect(messages).toEqual([expect.stringMatching(/^events are pushed while the bridge is not running/)]);
   });
 
-  test('are refused when too many wait, and those that are taken come in their order', async () => {
+  test('are refused while too many are waiting, and the accepted ones keep their order', async () => {
     const { span_processor } = keepSpans();
     const { messages, logger } = keepMessages();
     const bridge = bridgeOf({ destinations: [{ span_processor }], logger });
@@ -249,7 +252,7 @@ test('a logger that throws stops nothing', async () => {
   expect(await bridge.push(STARTED)).toBe('taken');
 });
 
-test('events that a stop has no time for are refused, and nothing of them is open after it', async () => {
+test('pushed events that a stop has no time for are refused, and leave no open run', async () => {
   const { span_processor } = keepSpans();
   const bridge = bridgeOf({ destinations: [{ span_processor }] });
   await bridge.start();
@@ -266,7 +269,7 @@ test('events that a stop has no time for are refused, and nothing of them is ope
 });
 
 describe('live sources', () => {
-  test('a gateway is entered with the token that is given for it, before any of the environment', async () => {
+  test('a gateway gets its own token or password, not the token in the environment', async () => {
     vi.stubEnv('OPENCLAW_GATEWAY_TOKEN', 'another');
     onTestFinished(() => void vi.unstubAllEnvs());
     const [first, second] = [await startFakeGateway(), await startFakeGateway()];
@@ -287,7 +290,7 @@ describe('live sources', () => {
     expect(messages.join()).not.toMatch(/one-token|a-password|another/);
   });
 
-  test('a socket is listened on, and gone when the bridge is stopped', async () => {
+  test('a socket is listened on, and removed when the bridge stops', async () => {
     const path = join(temporaryDirectory(), 'events.sock');
     const { span_processor, names } = keepSpans();
     const bridge = bridgeOf({ sources: [{ kind: 'listen', path }], destinations: [{ span_processor }] });
@@ -301,7 +304,7 @@ describe('live sources', () => {
   });
 });
 
-describe('a source of the own', () => {
+describe('a source that the program brings', () => {
   test('is read like any other', async () => {
     const { span_processor, names } = keepSpans();
     const source = ownSource(async function* () {
@@ -314,7 +317,7 @@ describe('a source of the own', () => {
     expect(names).toEqual(['invoke_agent main']);
   });
 
-  test('that throws has failed, and stops nothing else', async () => {
+  test('has failed if it throws, and stops nothing else', async () => {
     const { span_processor, names } = keepSpans();
     const { messages, logger } = keepMessages();
     const source = ownSource(
@@ -335,7 +338,7 @@ describe('a source of the own', () => {
     expect(messages).toEqual(['the source own failed: no such thing', 'the source own failed: nor that']);
   });
 
-  test('that never rests waits for a destination that goes on answering, so that nothing is dropped', async () => {
+  test('that never pauses waits for a destination that keeps answering, so that nothing is dropped', async () => {
     const sink = await startSink(() => ({ status: 200 }));
     const batches = 60;
     const runs_of_a_batch = 100;
@@ -368,10 +371,10 @@ describe('a source of the own', () => {
     ['nothing', undefined],
     ['no lines', { kind: 'lines', stream: 'own', end: true, arrival_ms: 1 }],
     [
-      'bytes that are no Buffer',
+      'bytes that are not a Buffer',
       { ...batchOf([]), lines: [{ number: 1, bytes: new TextEncoder().encode('{}') }] },
     ],
-  ])('that gives %s has failed, and stops nothing else', async (_, item) => {
+  ])('has failed if it yields %s, and stops nothing else', async (_, item) => {
     const { messages, logger } = keepMessages();
     const bridge = bridgeOf({
       sources: [
@@ -390,7 +393,7 @@ describe('a source of the own', () => {
     expect((await bridge.stop()).runs).toMatchObject({ ended: 1 });
   });
 
-  test('that does not end when it is closed is not waited for longer than the stop may take', async () => {
+  test("that does not end when closed is waited for only up to the stop's time limit", async () => {
     const source = ownSource(async function* () {
       yield batchOf([STARTED]);
       await new Promise(() => undefined);
@@ -404,7 +407,7 @@ describe('a source of the own', () => {
     expect(await bridge.ended()).toEqual([]);
   });
 
-  test('that does not end when it is closed leaves time for what was read to be delivered', async () => {
+  test('that does not end when closed leaves time to deliver what was read', async () => {
     const sink = await startSink();
     const source = ownSource(async function* () {
       yield batchOf([STARTED]);
@@ -418,7 +421,7 @@ describe('a source of the own', () => {
 });
 
 describe('the life of a bridge', () => {
-  test('begins once and ends once, whoever asks for it', async () => {
+  test('has one start and one stop, however often they are called', async () => {
     const { span_processor, calls } = keepSpans();
     const bridge = bridgeOf({ destinations: [{ span_processor }] });
     await Promise.all([bridge.start(), bridge.start()]);
@@ -429,7 +432,7 @@ describe('the life of a bridge', () => {
     await expect(bridge.start()).rejects.toThrow('has been stopped; create another one');
   });
 
-  test('may end before it begins', async () => {
+  test('may be stopped before it starts', async () => {
     const { span_processor, calls } = keepSpans();
     const bridge = bridgeOf({ destinations: [{ span_processor }] });
     expect(await bridge.drain(1_000)).toBe(true);
@@ -439,7 +442,7 @@ describe('the life of a bridge', () => {
     expect(bridge.counters().runs).toEqual({ opened: 0, ended: 0, open: 0 });
   });
 
-  test('may end while it begins', async () => {
+  test('may be stopped while it starts', async () => {
     const { span_processor, calls } = keepSpans();
     const bridge = bridgeOf({
       sources: [{ kind: 'listen', port: 0 }],
@@ -452,7 +455,7 @@ describe('the life of a bridge', () => {
     expect(await bridge.ended()).toEqual([]);
   });
 
-  test('a source that never opens is not waited for longer than a drain or a stop may take', async () => {
+  test('a source that never opens is waited for only up to the limit of a drain or a stop', async () => {
     const { span_processor, calls } = keepSpans();
     const closed: string[] = [];
     const sourceOf = (name: string, open: Source['open']): Source => ({
@@ -478,7 +481,7 @@ describe('the life of a bridge', () => {
     expect(await bridge.ended()).toEqual([]);
   });
 
-  test('a stop closes what is open', async () => {
+  test('a stop closes open runs', async () => {
     const { span_processor, names } = keepSpans();
     const bridge = bridgeOf({ destinations: [{ span_processor }] });
     await bridge.start();
@@ -488,7 +491,7 @@ describe('the life of a bridge', () => {
     expect(runs).toEqual({ opened: 1, ended: 1, open: 0 });
   });
 
-  test('a drain flushes and goes on, and says whether all is delivered', async () => {
+  test('a drain flushes without stopping, and resolves with whether everything is delivered', async () => {
     let status = 200;
     const sink = await startSink(() => ({ status }));
     const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
@@ -502,7 +505,7 @@ describe('the life of a bridge', () => {
     await bridge.start();
     await bridge.push(STARTED);
     await bridge.push(FINISHED);
-    // A run that has ended waits a moment for what may still belong to it.
+    // A run that has ended waits a moment for late events.
     await vi.waitUntil(() => bridge.counters().destinations.otel?.traces?.produced === 1, {
       timeout: 10_000,
     });
@@ -522,7 +525,7 @@ describe('the life of a bridge', () => {
     expect(await bridge.drain(50)).toBe(false);
   });
 
-  test('a drain and a stop may take as long as it takes', async () => {
+  test('a drain and a stop without a limit wait as long as needed', async () => {
     let requests = 0;
     const sink = await startSink(() =>
       ++requests % 2 === 1 ? { status: 503, headers: { 'retry-after': '1' } } : { status: 200 },
@@ -540,7 +543,7 @@ describe('the life of a bridge', () => {
     expect(destinations.jaeger?.traces).toMatchObject({ produced: 2, delivered: 2, pending: 0 });
   });
 
-  test('a reader that belongs to another provider makes the start fail', async () => {
+  test('a reader that belongs to another provider fails the start', async () => {
     const reader = new PeriodicExportingMetricReader({
       exporter: new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE),
     });
@@ -553,7 +556,7 @@ describe('the life of a bridge', () => {
 });
 
 describe('a data directory', () => {
-  test('keeps the runs that are open for the next bridge', async () => {
+  test('keeps open runs for the next bridge', async () => {
     const data_dir = temporaryDirectory();
     const first = keepSpans();
     const before = bridgeOf({ destinations: [{ span_processor: first.span_processor }], data_dir });
@@ -569,7 +572,7 @@ describe('a data directory', () => {
     expect(second.names).toEqual(['invoke_agent main']);
   });
 
-  test('keeps what is pending', async () => {
+  test('keeps pending data for the next bridge', async () => {
     let status = 503;
     const sink = await startSink(() => ({ status }));
     const options: BridgeOptions = {
@@ -601,7 +604,7 @@ describe('a data directory', () => {
     );
   });
 
-  test('that can not be used makes the start fail', async () => {
+  test("fails the start if it can't be used", async () => {
     const data_dir = join(temporaryDirectory(), 'file');
     writeFileSync(data_dir, '');
     const bridge = bridgeOf({ destinations: [{ span_processor: keepSpans().span_processor }], data_dir });
@@ -610,8 +613,8 @@ describe('a data directory', () => {
   });
 });
 
-describe('the program around it', () => {
-  test('is left alone: no output, no signal handler, no handler of its errors', async () => {
+describe('the host program', () => {
+  test('is left alone: no output, no signal handler, no error handler', async () => {
     const stdout = vi.spyOn(process.stdout, 'write');
     const stderr = vi.spyOn(process.stderr, 'write');
     onTestFinished(() => {
@@ -636,7 +639,7 @@ describe('the program around it', () => {
     expect(stderr).not.toHaveBeenCalled();
   });
 
-  test('does not trace what the bridge does', async () => {
+  test("does not trace the bridge's own work", async () => {
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
     onTestFinished(() => context.disable());
     const suppressed: boolean[] = [];

@@ -1,4 +1,7 @@
-/** What Node's `fetch` sends with is the program's that the library is in: neither the import nor a bridge that runs changes it. */
+/**
+ * The dispatcher of Node's `fetch` belongs to the host program: neither importing the library nor running a bridge replaces
+ * it.
+ */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -9,8 +12,9 @@ import { startSink } from '../cli/sink.js';
 const ROOT = resolve(import.meta.dirname, '../..');
 
 /**
- * Tells which of the dispatchers are others than at its start, after the import and after a bridge has run; and whether the part of
- * undici was loaded that installs its own, beside one that was: Node 24 installs its own when anybody looks at \`Request\`.
+ * Prints which dispatchers differ from those at the start, after the import and after a bridge has run; and whether
+ * undici's pool was loaded, and the part of undici that installs a global dispatcher. Node 24 installs its own as soon as
+ * anything uses `Request`.
  */
 const PROGRAM = `
 import { createRequire } from 'node:module';
@@ -46,11 +50,11 @@ async function runProgram(preparation: string): Promise<object> {
   return JSON.parse(stdout);
 }
 
-test('undici installs none', { timeout: 30_000 }, async () => {
+test('undici installs no global dispatcher', { timeout: 30_000 }, async () => {
   expect(await runProgram('')).toMatchObject({ loaded: [true, false], delivered: 8 });
 });
 
-test("one of the program's own stays as it is", { timeout: 30_000 }, async () => {
+test('a dispatcher of the program stays in place', { timeout: 30_000 }, async () => {
   const own = "globalThis[Symbol.for('undici.globalDispatcher.1')] = { dispatch() {} };";
   expect(await runProgram(own)).toMatchObject({ changed: [[], []], delivered: 8 });
 });

@@ -1,4 +1,4 @@
-/** What is wrong with an option is said with its place, what is wrong, and what would be right; and never with a secret. */
+/** Errors in options name the place, what is wrong, and what would be right; and never contain a secret. */
 import { BatchSpanProcessor, InMemorySpanExporter } from '@opentelemetry/sdk-trace-base';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import {
@@ -19,7 +19,7 @@ import { limitsSchema, storeSchema } from '../../src/start/limits.js';
 const JAEGER = { preset: 'jaeger' };
 const SECRET = 'hunter2-hunter2';
 
-/** What it throws; the options are as a program without types may give them. */
+/** The message of the error that createBridge throws, or `nothing`. The options may be those of an untyped program. */
 function problemOf(options: unknown): string {
   try {
     createBridge(options as BridgeOptions);
@@ -34,7 +34,7 @@ function problemOf(options: unknown): string {
 const withSource = (source: unknown) => ({ sources: [source], destinations: [JAEGER] });
 const withDestination = (destination: unknown) => ({ destinations: [destination] });
 
-/** Says of each key that it is not given. */
+/** Sets each key explicitly to undefined. */
 type NotGiven<T> = { [K in keyof Required<T>]: undefined };
 
 const NO_OPTIONS: NotGiven<Omit<BridgeOptions, 'destinations'>> = {
@@ -81,7 +81,7 @@ const own = (name: unknown) => ({ name, open() {}, close() {} });
 const WRONG: [what: string, options: unknown, problem: RegExp][] = [
   ['no options at all', undefined, /^options: .*expected object/],
   [
-    'an option that is unknown',
+    'an unknown option',
     { destinations: [JAEGER], dialect: 'auto' },
     /^options: .*"dialect" \(known: sources, destinations, /,
   ],
@@ -93,28 +93,28 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
     /^destinations\.0: must have a preset/,
   ],
   [
-    'a preset that is unknown',
+    'an unknown preset',
     withDestination({ preset: 'jaegr' }),
     /^destinations\.0\.preset: must be a preset, one of clawmetry, jaeger,/,
   ],
-  ['a URL that is none', withDestination({ ...JAEGER, url: 'a' }), /^destinations\.0\.url: is not an http/],
+  ['an invalid URL', withDestination({ ...JAEGER, url: 'a' }), /^destinations\.0\.url: is not an http/],
   [
     'credentials in a URL',
     withDestination({ ...JAEGER, url: `http://me:${SECRET}@a` }),
     /^destinations\.0\.url: holds credentials; put them into a header/,
   ],
   [
-    'a header that can not be sent',
+    "a header that can't be sent",
     withDestination({ ...JAEGER, headers: { authorization: `${SECRET}\n` } }),
     /^destinations\.0\.headers: /,
   ],
   [
-    'a certificate that is missing',
+    'a missing certificate',
     withDestination({ ...JAEGER, url: 'https://a', tls: { ca: '/nowhere.pem' } }),
     /^destinations: jaeger: the root certificate file \/nowhere\.pem can't be read/,
   ],
   [
-    'two destinations of one name',
+    'two destinations with the same name',
     {
       destinations: [
         { ...JAEGER, name: 'a' },
@@ -124,7 +124,7 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
     /^destinations: a: two destinations have this name/,
   ],
   [
-    'a processor that is none',
+    'an invalid processor',
     withDestination({ span_processor: {} }),
     /^destinations\.0\.span_processor: must be an object with the methods onEnd, forceFlush, shutdown/,
   ],
@@ -135,18 +135,22 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
   ],
   ['a source of an unknown kind', withSource({ kind: 'http' }), /^sources\.0\.kind: .*'gateway'/],
   ['a source without its path', withSource({ kind: 'file' }), /^sources\.0\.path: /],
-  ['a key of a source that is unknown', withSource({ kind: 'stdin', path: 'a' }), /^sources\.0: .*"path"/],
+  ['an unknown key of a source', withSource({ kind: 'stdin', path: 'a' }), /^sources\.0: .*"path"/],
   [
     'a socket without an address',
     withSource({ kind: 'listen', host: 'a' }),
     /^sources\.0: must have either a path \(a Unix socket\) or a port, with its host/,
   ],
-  ['a socket with two', withSource({ kind: 'socket', path: 'a', port: 1 }), /^sources\.0: must have either/],
+  [
+    'a socket with two addresses',
+    withSource({ kind: 'socket', path: 'a', port: 1 }),
+    /^sources\.0: must have either/,
+  ],
   ['port 0 to connect to', withSource({ kind: 'socket', port: 0 }), /^sources\.0: .*no usable address/],
   ['a path that is too long', withSource({ kind: 'listen', path: 'a'.repeat(200) }), /^sources\.0: .*bytes/],
-  ['a gateway that is none', withSource({ kind: 'gateway', url: 'stdin' }), /^sources\.0\.url: must be ws:/],
+  ['an invalid gateway URL', withSource({ kind: 'gateway', url: 'stdin' }), /^sources\.0\.url: must be ws:/],
   [
-    'a gateway with a wrong key',
+    'an unknown key of a gateway',
     withSource({ kind: 'gateway', url: 'ws://a', tokn: SECRET }),
     /^sources\.0: .*"tokn"/,
   ],
@@ -155,28 +159,28 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
     withSource({ kind: 'recordings', paths: [] }),
     /^sources\.0\.paths: must name/,
   ],
-  ['a source that is text', withSource('stdin'), /^sources\.0: .*expected object/],
+  ['a source that is a string', withSource('stdin'), /^sources\.0: .*expected object/],
   [
-    'two sources of one name',
+    'two sources with the same name',
     { sources: [{ kind: 'stdin' }, { kind: 'stdin' }], destinations: [JAEGER] },
     /^sources\.1: there is another source stdin; leave one out/,
   ],
-  ['a source of its own without a name', withSource(own(undefined)), /^sources\.0\.name: /],
-  ["a source of its own with the bridge's name", withSource(own('pushed')), /^sources\.0: there is another/],
+  ['a custom source without a name', withSource(own(undefined)), /^sources\.0\.name: /],
+  ["a custom source with the bridge's name", withSource(own('pushed')), /^sources\.0: there is another/],
   ['a limit that is too small', { destinations: [JAEGER], limits: { memory_mb: 0 } }, /^limits\.memory_mb: /],
-  ['a limit that is unknown', { destinations: [JAEGER], limits: { memory: 1 } }, /^limits: .*"memory"/],
+  ['an unknown limit', { destinations: [JAEGER], limits: { memory: 1 } }, /^limits: .*"memory"/],
   [
-    'a time of the correlator that is none',
+    'an invalid time limit of the correlator',
     { destinations: [JAEGER], correlator: { hold_ms: '1' } },
     /^correlator\.hold_ms: /,
   ],
   [
-    'a bound of the correlator that is unknown',
+    'an unknown limit of the correlator',
     { destinations: [JAEGER], correlator: { hold: 1 } },
     /^correlator: .*"hold"/,
   ],
   [
-    'a logger that is none',
+    'an invalid logger',
     { destinations: [JAEGER], logger: {} },
     /^logger: must be an object with the methods info, warn, error/,
   ],
@@ -187,14 +191,14 @@ afterEach(() => {
   vi.unstubAllEnvs();
 });
 
-describe('an option that is wrong', () => {
+describe('an invalid option is reported with its place', () => {
   test.each(WRONG)('%s', (_, options, problem) => {
     const message = problemOf(options);
     expect(message).toMatch(problem);
     expect(message).not.toContain(SECRET);
   });
 
-  test('a variable of the environment that can not be used', () => {
+  test('an unusable environment variable', () => {
     vi.stubEnv('OTEL_EXPORTER_OTLP_ENDPOINT', 'nothing');
     expect(problemOf({ destinations: [{ preset: 'otlp' }] })).toMatch(
       /^destinations: .*OTEL_EXPORTER_OTLP_ENDPOINT/,
@@ -202,17 +206,17 @@ describe('an option that is wrong', () => {
   });
 });
 
-describe('options that are right', () => {
-  test('need one destination, and no more', () => {
+describe('valid options', () => {
+  test('need only a destination', () => {
     expect(problemOf({ destinations: [JAEGER] })).toBe('nothing');
   });
 
-  test('may say of each option that it is not given', () => {
+  test('may set each option to undefined', () => {
     const options: BridgeOptions = { ...NO_OPTIONS, destinations: [{ preset: 'otlp' }] };
     expect(readOptions(options)).toEqual(readOptions({ destinations: [{ preset: 'otlp' }] }));
   });
 
-  test('may say so of each key of an option', () => {
+  test('may set each key within an option to undefined', () => {
     const span_processor = new BatchSpanProcessor(new InMemorySpanExporter());
     const given: BridgeOptions = {
       sources: [{ kind: 'gateway' }, { kind: 'otlp', port: 1 }],
@@ -236,7 +240,7 @@ describe('options that are right', () => {
     expect(problemOf(withDestination({ ...JAEGER, tls }))).toBe('nothing');
   });
 
-  test('a correlator has its own limit where one is not given', () => {
+  test('with an undefined limit leave the correlator its default', () => {
     const started: AgentEvent = { type: 'agent.started', ts: 1, session_key: 's', run_id: 'r' };
     const [first, second] = [undefined, NO_LIMITS].map((limits) => {
       const correlator = createCorrelator(limits === undefined ? {} : { limits });
@@ -247,7 +251,7 @@ describe('options that are right', () => {
     expect(second).toBe(first);
   });
 
-  test('of every kind of source', () => {
+  test('may have every kind of source', () => {
     const options: BridgeOptions = {
       sources: [
         { kind: 'stdin' },

@@ -1,6 +1,6 @@
 /**
- * The types of the library as a program sees them that writes declarations of its own: each type that an exported one is
- * made of has to be exported too, or the compiler finds no name for it (TS2742, TS2883) and refuses to go on.
+ * The library's types as seen by a program that emits declarations: every type that an exported one refers to must be
+ * exported too, or the compiler can't name it and fails (TS2742, TS2883).
  */
 import { execFile } from 'node:child_process';
 import {
@@ -18,12 +18,12 @@ import * as library from '../../src/index.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 
-/** What takes a type takes any here. */
+/** Type arguments for the generic types; any valid ones will do. */
 const ARGUMENTS: Readonly<Record<string, string>> = {
   EventOf: "'tool.call'",
 };
 
-/** The names that `src/index.ts` exports as types alone. */
+/** The names that `src/index.ts` exports as types only. */
 function exportedTypes(): string[] {
   const index = readFileSync(join(ROOT, 'src/index.ts'), 'utf8');
   return [...index.matchAll(/^export (type )?\{([^}]*)\}/gm)].flatMap(([, all = '', names = '']) =>
@@ -36,14 +36,14 @@ const [classes, values] = [true, false].map((wanted) =>
   Object.entries(library).filter(([, value]) => isClass(value) === wanted),
 ) as [[string, unknown][], [string, unknown][]];
 
-/** A program's function around one of the library's: what it takes, and what it gives. */
+/** Functions of a program around one of the library's, for its result and its parameters. */
 const aroundValue = ([name, value]: [string, unknown]): string =>
   typeof value === 'function'
     ? `export const gives_${name} = (...given: Parameters<typeof library.${name}>) => library.${name}(...given);
        export const takes_${name} = (...given: Parameters<typeof library.${name}>) => [...given] as const;`
     : `export const value_${name} = [library.${name}];`;
 
-/** The same around what a type has in it. */
+/** The same for the members of a type. */
 function aroundType(name: string): string {
   const type = ARGUMENTS[name] === undefined ? name : `${name}<${ARGUMENTS[name]}>`;
   return `export const members_${name} = (value: library.${type}) => members(value);`;
@@ -64,7 +64,7 @@ const CONFIG = {
     exactOptionalPropertyTypes: true,
     declaration: true,
     outDir: 'out',
-    // The package is a link: where that leads to, the compiler would find names that a program does not.
+    // The package is a link: the compiler would resolve names at its target that a program can't.
     preserveSymlinks: true,
     types: ['node'],
     typeRoots: [join(ROOT, 'node_modules/@types')],
@@ -81,14 +81,14 @@ beforeAll(() => {
   directory = mkdtempSync(join(ROOT, '.cache/types-'));
   const installed = join(directory, 'node_modules/openclaw-otel-bridge');
   mkdirSync(installed, { recursive: true });
-  // Without its dependencies: they are found further up, beside it, as npm has them.
+  // Without the dependencies: they are found in a parent directory, as with npm.
   for (const part of ['package.json', 'dist']) symlinkSync(join(ROOT, part), join(installed, part));
   writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
   writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(CONFIG));
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-/** Gives what the compiler says. */
+/** Returns the compiler's output. */
 const compile = (program: string): Promise<string> => {
   writeFileSync(join(directory, 'program.ts'), program);
   const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
@@ -97,7 +97,7 @@ const compile = (program: string): Promise<string> => {
   });
 };
 
-test('all that exported types are made of is exported', { timeout: 60_000 }, async () => {
+test('every type that an exported type refers to is exported', { timeout: 60_000 }, async () => {
   expect(exportedTypes()).toContain('BridgeOptions');
   expect(await compile(PROGRAM)).toBe('');
 });

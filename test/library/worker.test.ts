@@ -1,4 +1,4 @@
-/** The library in a worker, which may not change what is the whole process's. */
+/** The library in a worker thread, which may not change process-wide state. */
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -11,7 +11,7 @@ import { startSink } from '../cli/sink.js';
 
 const LIBRARY = resolve(import.meta.dirname, '../../dist/index.js');
 
-/** Tells when its bridge has started, and what it has done when it is told to stop. */
+/** Posts a message when its bridge has started, and its counters when it has been told to stop. */
 const PROGRAM = `
 const { parentPort, workerData } = require('node:worker_threads');
 (async () => {
@@ -28,7 +28,9 @@ const EVENTS = [
   { type: 'agent.finished', ts: 2_000, session_key: 's', run_id: 'r', status: 'ok' },
 ];
 
-test('listens on a socket that is its owner alone', { timeout: 30_000 }, async () => {
+test('a bridge in a worker listens on a socket that only its owner may use', {
+  timeout: 30_000,
+}, async () => {
   if (!existsSync(LIBRARY)) throw new Error('dist is missing: run "npm run build" first');
   const directory = mkdtempSync(join(tmpdir(), 'worker-'));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));

@@ -4,14 +4,14 @@ import { expect, test } from 'vitest';
 import { createSessionsLookup } from '../../src/start/sessions.js';
 import { temporaryDirectory } from '../source/helpers.js';
 
-/** As OpenClaw writes it: whole, and then under its name. */
+/** Writes `sessions.json` as OpenClaw does: completely, and then under its name. */
 function writeSessions(directory: string, rows: Record<string, string>): void {
   const sessions = Object.entries(rows).map(([key, sessionId]) => [key, { sessionId }]);
   writeFileSync(join(directory, 'sessions.json.tmp'), JSON.stringify(Object.fromEntries(sessions)));
   renameSync(join(directory, 'sessions.json.tmp'), join(directory, 'sessions.json'));
 }
 
-test('a session that comes later is found, and one that was known stays known', () => {
+test('a session that is added later is found, and known ones stay known', () => {
   const directory = temporaryDirectory();
   const index = createSessionsLookup()(join(directory, 'a.jsonl'));
   expect(index?.get('1')).toBeUndefined();
@@ -25,7 +25,7 @@ test('a session that comes later is found, and one that was known stays known', 
   expect(index?.get('2')).toEqual({ session_key: 'agent:main:b' });
 });
 
-test('streams are told by their names', () => {
+test('transcript streams are recognised by their names', () => {
   const directory = temporaryDirectory();
   writeSessions(directory, { 'agent:main:a': '1' });
   const sessionsOf = createSessionsLookup();

@@ -1,6 +1,6 @@
 /**
- * Whatever happened to the files, opening them ends in a store, with all that is sound in it and the rest told of. A crash of the
- * process would be a crash of the tests: they open in their own process on purpose.
+ * Whatever happened to its files, opening a store succeeds, with all sound records in it and the damage reported. The tests
+ * open stores in their own process on purpose: a crash would be a crash of the tests.
  */
 import {
   closeSync,
@@ -26,7 +26,7 @@ const RUNS = 15;
 
 const digest = (value: Uint8Array): string => `${value.length}:${crc32(value)}`;
 
-/** Numbers that look random and are the same in each run. */
+/** Pseudo-random numbers that are the same in each run. */
 function randomNumbers(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {
@@ -50,7 +50,7 @@ function open(): { store: Store; findings: string[] } {
 
 const SIZES = [0, 1, 1, 40, 40, 400, 400, 1_900, 2_100, 7_900, 8_300, 16_356, 17_000, 40_000];
 
-/** A tree of three levels with values on pages of their own, and free pages. */
+/** Fills a tree of three levels, with values on pages of their own and with free pages. */
 async function fill(store: Store): Promise<void> {
   const random = randomNumbers(1);
   for (let round = 0; round < 12; round += 1) {
@@ -75,7 +75,7 @@ beforeAll(async () => {
   const { store } = open();
   await fill(store);
   await store.close();
-  // In neither of the two last transactions the directory belongs to this process.
+  // Neither of the two last transactions contains the record of ownership by this process.
   const beside = openStore(directory, { access: 'share' });
   if ('problem' in beside) throw new Error(beside.problem);
   for (const key of ['last/1', 'last/2']) {
@@ -97,7 +97,7 @@ beforeEach(empty);
 const found = (store: Store): Map<string, string> =>
   new Map([...store.entries('')].map(({ key, value }) => [key, digest(value)]));
 
-/** Opens, and holds the result against what was written. */
+/** Opens the store, compares it with what was written, and returns the number of lost records. */
 async function expectSurvivors(what: string): Promise<number> {
   const { store, findings } = open();
   const survivors = found(store);
@@ -120,8 +120,8 @@ function flipped(position: number, bit: number): Buffer {
 
 const PAGE = 16_384;
 
-test('a file that nothing happened to is sound', async () => {
-  // LMDB's first meta page says it.
+test('an undamaged file is sound', async () => {
+  // LMDB's first meta page has the page size.
   expect(sound.readUInt32LE(48)).toBe(PAGE);
   writeFileSync(pathOf('data.mdb'), sound);
   expect(inspect(pathOf('data.mdb'))).toMatchObject({ fault: undefined, sound: records.size + 1 });
@@ -130,7 +130,7 @@ test('a file that nothing happened to is sound', async () => {
   expect(readdirSync(directory).sort()).toEqual(['clean', 'data.mdb', 'lock.mdb']);
 });
 
-describe('a bit is flipped', () => {
+describe('a flipped bit', () => {
   const random = randomNumbers(2);
   const anywhere = (): number => random(sound.length);
   const inHeader = (): number => random(sound.length / PAGE) * PAGE + random(120);
@@ -140,7 +140,7 @@ describe('a bit is flipped', () => {
     ['anywhere', anywhere],
     ['at the beginning of a page', inHeader],
     ['in a meta page', inMeta],
-  ])('%s', { timeout: 120_000 }, async (_name, position) => {
+  ])('%s loses at most some of the records', { timeout: 120_000 }, async (_name, position) => {
     for (let run = 0; run < RUNS; run += 1) {
       empty();
       const at = position();
@@ -151,7 +151,7 @@ describe('a bit is flipped', () => {
     }
   });
 
-  test('and is noticed wherever a record stands', { timeout: 120_000 }, () => {
+  test('is noticed whichever record it damages', { timeout: 120_000 }, () => {
     writeFileSync(pathOf('data.mdb'), sound);
     const fd = openSync(pathOf('data.mdb'), 'r+');
     let noticed = 0;
@@ -176,7 +176,7 @@ describe('a bit is flipped', () => {
   });
 });
 
-test('several bytes of several pages are overwritten', { timeout: 120_000 }, async () => {
+test('overwritten ranges of several pages leave a usable store', { timeout: 120_000 }, async () => {
   const random = randomNumbers(3);
   for (let run = 0; run < RUNS; run += 1) {
     empty();
@@ -190,7 +190,7 @@ test('several bytes of several pages are overwritten', { timeout: 120_000 }, asy
   }
 });
 
-test('a file is cut anywhere', { timeout: 120_000 }, async () => {
+test('a file truncated anywhere leaves a usable store', { timeout: 120_000 }, async () => {
   const random = randomNumbers(4);
   const lengths = [
     0,
@@ -214,9 +214,9 @@ function isDamaged(bytes: Buffer): boolean {
   return inspect(pathOf('data.mdb')).fault !== undefined;
 }
 
-test('what is found is said in one line, and the old file is kept', async () => {
+test('the damage is reported in one line, and the old file is kept', async () => {
   const bytes = Buffer.from(sound);
-  // A page that is in use.
+  // Zeroes the first page that is in use.
   for (let page = 2 * PAGE; !isDamaged(bytes); page += PAGE) {
     sound.copy(bytes);
     bytes.fill(0, page, page + PAGE);
@@ -235,7 +235,7 @@ test('what is found is said in one line, and the old file is kept', async () => 
   await again.store.close();
 });
 
-test('of what was set aside the newest three are kept', async () => {
+test('only the newest three of the files set aside are kept', async () => {
   for (let i = 0; i < 5; i += 1) {
     writeFileSync(pathOf('data.mdb'), flipped(4 * PAGE, 0));
     truncateSync(pathOf('data.mdb'), 100_000);
@@ -246,7 +246,7 @@ test('of what was set aside the newest three are kept', async () => {
   expect(readdirSync(directory).filter((name) => name.startsWith('damaged-'))).toHaveLength(3);
 });
 
-test('a missing file is said; a missing or damaged lock file does not matter', async () => {
+test('a missing data file is reported; a missing or damaged lock file does not matter', async () => {
   const first = open();
   expect(first.findings).toEqual([]);
   await first.store.write([{ key: 'a', value: Buffer.from('one') }]);

@@ -1,4 +1,4 @@
-/** The bridge's identity as a device, and what its stores keep beside each other. */
+/** The bridge's device identity, and the gateway tokens that several stores save in one directory. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-test('the tokens of two gateways are kept, though each has its own store open', () => {
+test('tokens of two gateways are saved although each gateway has its own open store', () => {
   const [one, other] = [openDeviceStore(directory), openDeviceStore(directory)];
   expect(one.device()).toMatchObject({ id: (other.device() as { id: string }).id });
   one.saveToken('wss://one', 'first');

@@ -1,6 +1,6 @@
 /**
- * A store whose disk is scripted: writes fail where a test says so, and a crash keeps the changes of as many calls as a test
- * says, from those that were told to be written up to all that were made.
+ * A store with a scripted disk: writes fail where a test says so, and a crash keeps the changes of a chosen number of
+ * calls, between those reported as written and all that were made.
  */
 import {
   type Changes,
@@ -13,11 +13,11 @@ import {
 import { createMemoryStore, gatherFor } from './memory.js';
 
 export interface FaultyStore extends Store {
-  /** How many calls have been made, and how many of the first ones are on the disk. */
+  /** How many calls were made, and how many of them, from the first on, are on the disk. */
   calls(): { made: number; durable: number };
-  /** Flushes the first so many calls that have been made: they are told to be written. */
+  /** Makes the first `calls` calls durable and reports them as written; by default all. */
   flush(calls?: number): void;
-  /** What a process finds that starts after a crash which kept so many calls, between the durable ones and all. */
+  /** The store that a process finds after a crash that kept `calls` calls, between the durable ones and all. */
   reopen(calls: number): Promise<FaultyStore>;
 }
 
@@ -30,7 +30,7 @@ interface Call {
 const copyOf = (value: StoredValue): Uint8Array =>
   value instanceof Uint8Array ? new Uint8Array(value) : Buffer.concat(value);
 
-/** `fails`: whether call number `n`, counted from 1, fails. Nothing is flushed but by `flush` or `close`. */
+/** `fails`: whether call number `n`, counted from 1, fails. Only `flush` and `close` make calls durable. */
 export function createFaultyStore(fails: (n: number) => boolean = () => false): FaultyStore {
   const inner = createMemoryStore();
   const calls: Call[] = [];

@@ -1,6 +1,6 @@
 /**
- * The law of a store: whatever the crash, what is found after it is the state after the first so many calls, among them all
- * that were told to be written. In memory for every crash; on LMDB see `processes.test.ts`.
+ * The law of a store: after any crash it has the state after some first number of calls, which include all that were
+ * reported as written. Here in memory for every possible crash; on LMDB in `processes.test.ts`.
  */
 import { fc, test } from '@fast-check/vitest';
 import { expect } from 'vitest';
@@ -31,23 +31,26 @@ test.prop({
   calls: fc.array(fc.array(changeArbitrary, { maxLength: 5 }), { minLength: 1, maxLength: 12 }),
   failing: fc.uniqueArray(fc.integer({ min: 1, max: 12 }), { maxLength: 3 }),
   flushed: fc.nat(12),
-})('a crash at any point keeps a prefix, with all that was told to be written', async (script) => {
-  const { calls, failing, flushed } = script;
-  const store = createFaultyStore((n) => failing.includes(n));
-  const told = new Set<number>();
-  calls.forEach((changes, i) => {
-    void store.write(changes).then(({ ok }) => {
-      expect(ok).toBe(!failing.includes(i + 1));
-      told.add(i + 1);
+})(
+  'a crash at any point keeps a prefix of the calls, with all that were reported as written',
+  async (script) => {
+    const { calls, failing, flushed } = script;
+    const store = createFaultyStore((n) => failing.includes(n));
+    const told = new Set<number>();
+    calls.forEach((changes, i) => {
+      void store.write(changes).then(({ ok }) => {
+        expect(ok).toBe(!failing.includes(i + 1));
+        told.add(i + 1);
+      });
     });
-  });
-  store.flush(flushed);
-  await new Promise(setImmediate);
-  expect(told.size).toBe(Math.min(flushed, calls.length));
-  const { made, durable } = store.calls();
-  for (let kept = durable; kept <= made; kept += 1) {
-    const found = await store.reopen(kept);
-    const succeeded = calls.filter((_, i) => i < kept && !failing.includes(i + 1));
-    expect(stateOf(found)).toEqual(stateAfter(succeeded));
-  }
-});
+    store.flush(flushed);
+    await new Promise(setImmediate);
+    expect(told.size).toBe(Math.min(flushed, calls.length));
+    const { made, durable } = store.calls();
+    for (let kept = durable; kept <= made; kept += 1) {
+      const found = await store.reopen(kept);
+      const succeeded = calls.filter((_, i) => i < kept && !failing.includes(i + 1));
+      expect(stateOf(found)).toEqual(stateAfter(succeeded));
+    }
+  },
+);

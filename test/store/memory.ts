@@ -1,4 +1,4 @@
-/** The store in memory, for tests; `gatherFor` is for what they wrap around it to hold up or refuse its writes. */
+/** An in-memory store for tests; `gatherFor` is for wrappers around it that delay or refuse its writes. */
 import type { SavedRecord } from '../../src/model/record.js';
 import { keyBytes } from '../../src/store/keys.js';
 import {
@@ -11,7 +11,7 @@ import {
   type Written,
 } from '../../src/store/store.js';
 
-/** Nothing is done with the changes before all of them are there; their values are not to be changed. */
+/** Gathers the changes and writes them all at once. Their values must not be modified meanwhile. */
 export function gatherFor(write: Store['write']): Gathering {
   const gathered: StoreChange[] = [];
   return {

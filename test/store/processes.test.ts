@@ -1,4 +1,6 @@
-/** What holds between processes: one owner, whoever is beside it, and what is left when one is killed at any moment. */
+/**
+ * The store between processes: a single owner, others beside it, and what remains when a process is killed at any moment.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -25,7 +27,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** `body` has `store`, `findings` and `say`, which gives a line of its standard output. */
+/** Runs `body` in a child process, with `store`, `findings` and `say`, which prints a value as a line of JSON. */
 function run(body: string, shell = 'exec "$@"') {
   const script = `
     import { openStore } from ${JSON.stringify(OPEN.href)};
@@ -62,7 +64,7 @@ function open(): { store: Store; findings: string[] } {
 
 const WAIT = `say('open'); process.stdin.resume(); process.stdin.on('end', async () => { await store.close(); say('closed'); });`;
 
-test('a directory has one owner, which is named to the next one', async () => {
+test('a directory has one owner, which is named to the next process', async () => {
   const { child, lines, ended } = run(WAIT);
   expect(await next(lines)).toBe('open');
   const problem = `${directory} is in use by process ${child.pid}; stop that one, or give another data directory`;
@@ -78,7 +80,7 @@ test('a directory has one owner, which is named to the next one', async () => {
   await store.close();
 });
 
-test('an owner that was killed is followed at once', async () => {
+test('the next owner can start at once after the previous one was killed', async () => {
   const { child, lines } = run(WAIT);
   await next(lines);
   child.kill('SIGKILL');
@@ -88,7 +90,7 @@ test('an owner that was killed is followed at once', async () => {
   await store.close();
 });
 
-test('a process that has the pid of an earlier owner is not taken for it', async () => {
+test('a process with the pid of an earlier owner is not mistaken for it', async () => {
   const { store } = open();
   await store.close();
   const owner = { pid: process.pid, started: 'another-boot/1' };
@@ -96,7 +98,7 @@ test('a process that has the pid of an earlier owner is not taken for it', async
   if (process.platform === 'linux') await open().store.close();
 });
 
-test('of many that start at once, one is the owner', async () => {
+test('of many processes that start at once, one becomes the owner', async () => {
   const starts = Array.from({ length: 6 }, () => run(WAIT));
   const said = await Promise.all(starts.map(({ lines }) => next(lines)));
   expect(said.filter((line) => line === 'open')).toHaveLength(1);
@@ -105,7 +107,7 @@ test('of many that start at once, one is the owner', async () => {
   );
 });
 
-test('beside the owner others read and write', async () => {
+test('other processes read and write beside the owner', async () => {
   expect(openStore(directory, { access: 'share' })).toEqual({
     problem: `there is no store in ${directory} yet; the first run makes it`,
     is_taken: false,
@@ -114,7 +116,7 @@ test('beside the owner others read and write', async () => {
     await store.write([{ key: 'a', value: Buffer.from('one') }]);
     say('written');
     for await (const _ of process.stdin) {
-      // What others write makes the file grow beyond what this process has mapped of it.
+      // A write of another process makes the file grow beyond what this process has mapped.
       const grown = await store.write([{ key: 'b', value: Buffer.alloc(3_000_000, 1) }]);
       say([grown, store.get('c')?.length, store.get('b')?.length]);
     }
@@ -130,7 +132,7 @@ test('beside the owner others read and write', async () => {
   await opened.store.close();
 });
 
-test('beside no owner a store is made on request, and its directory with it', async () => {
+test('without an owner a store is created on request, together with its directory', async () => {
   const missing = join(directory, 'a', 'b');
   const problem = `there is no store in ${missing} yet; the first run makes it`;
   expect(openStore(missing, { access: 'share' })).toEqual({ problem, is_taken: false });
@@ -146,7 +148,7 @@ test('beside no owner a store is made on request, and its directory with it', as
   if ('store' in opened) await opened.store.close();
 });
 
-test('a store of a newer version is left alone', async () => {
+test('a store of a newer format is not touched', async () => {
   await open().store.close();
   updateShared(directory, (db) => putRecord(db, 'format', Buffer.from('2')));
   const before = readFileSync(join(directory, 'data.mdb'));
@@ -156,7 +158,7 @@ test('a store of a newer version is left alone', async () => {
   expect(readFileSync(join(directory, 'data.mdb')).equals(before)).toBe(true);
 });
 
-/** Call N puts N, and takes away what call N - 20 put: what is there tells after how many calls. */
+/** Call N puts record N and removes record N - 20, so the records show how many calls took effect. */
 const WRITER = `
   let n = 0;
   const lane = async () => {
@@ -175,7 +177,7 @@ const WRITER = `
   await Promise.all(Array.from({ length: 16 }, lane));
 `;
 
-test('killed at any moment, it keeps all that was told to be written, and a prefix of the rest', {
+test('killed at any moment, a store has all that was reported as written, and a prefix of the rest', {
   timeout: 60_000,
 }, async () => {
   for (let kill = 1; kill <= 6; kill += 1) {
@@ -204,10 +206,12 @@ test('killed at any moment, it keeps all that was told to be written, and a pref
   }
 });
 
-test.skipIf(process.platform === 'win32')('a full disk is said, and nothing else is', async () => {
-  // The blocks are of 512 bytes or of 1,024, as the shell likes.
-  const { lines, ended } = run(
-    `
+test.skipIf(process.platform === 'win32')(
+  'a full disk makes writes fail with a message, and damages nothing',
+  async () => {
+    // The shell's blocks are 512 or 1,024 bytes.
+    const { lines, ended } = run(
+      `
     const value = Buffer.alloc(65_536, 7);
     const keys = [];
     let written;
@@ -226,30 +230,31 @@ test.skipIf(process.platform === 'win32')('a full disk is said, and nothing else
     await store.close();
     say(findings);
   `,
-    'ulimit -f 16000; exec "$@"',
-  );
-  const [written, ...counts] = (await next(lines)) as [unknown, number, number, number];
-  const full = { ok: false, message: 'the file may not be as large as that' };
-  expect(written).toEqual(full);
-  expect(new Set(counts).size).toBe(1);
-  expect(counts[0]).toBeGreaterThan(20);
-  expect(await next(lines)).toEqual([full, full, full]);
-  expect(await next(lines)).toEqual({ ok: true });
-  // What comes after something that does not fit is not there without it.
-  expect(await next(lines)).toEqual([full, full]);
-  expect(await next(lines)).toEqual({ ok: true });
-  expect(await next(lines)).toEqual([]);
-  expect(await ended).toBe('');
-  const { store, findings } = open();
-  expect(findings).toEqual([]);
-  expect([...store.entries('')]).toHaveLength(11);
-  await store.close();
-});
+      'ulimit -f 16000; exec "$@"',
+    );
+    const [written, ...counts] = (await next(lines)) as [unknown, number, number, number];
+    const full = { ok: false, message: 'the file may not be as large as that' };
+    expect(written).toEqual(full);
+    expect(new Set(counts).size).toBe(1);
+    expect(counts[0]).toBeGreaterThan(20);
+    expect(await next(lines)).toEqual([full, full, full]);
+    expect(await next(lines)).toEqual({ ok: true });
+    // A write after one that does not fit fails with it.
+    expect(await next(lines)).toEqual([full, full]);
+    expect(await next(lines)).toEqual({ ok: true });
+    expect(await next(lines)).toEqual([]);
+    expect(await ended).toBe('');
+    const { store, findings } = open();
+    expect(findings).toEqual([]);
+    expect([...store.entries('')]).toHaveLength(11);
+    await store.close();
+  },
+);
 
 test.each([
   ['a file in its place', () => join(fileURLToPath(import.meta.url))],
   ['a file above it', () => join(fileURLToPath(import.meta.url), 'data')],
-])('%s is said', (_name, path) => {
+])('%s is reported', (_name, path) => {
   expect(openStore(path(), { access: 'own' })).toEqual({
     problem: expect.stringContaining(`can't use the store in ${path()}: `),
     is_taken: false,

@@ -1,4 +1,4 @@
-/** A crash at any step of a repair leaves the damaged store or the mended one, and the next start goes on from there. */
+/** A crash at any step of a repair leaves either the damaged or the repaired store, from which the next start continues. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { expect, test, vi } from 'vitest';
 import { openStore } from '../../src/store/open.js';
 import type { Store } from '../../src/store/store.js';
 
-/** From this step on nothing is changed any more: the process is gone. */
+/** From step `at` on, every change to the file system throws, as if the process had died. */
 const crash = vi.hoisted(() => ({ at: Number.POSITIVE_INFINITY, steps: 0 }));
 
 vi.mock('node:fs', async (importOriginal) => {
@@ -38,7 +38,7 @@ function open(): { store: Store; findings: string[] } {
   return opened;
 }
 
-test('a crash at any step of a repair', async () => {
+test('a crash at any step of a repair loses no sound record', async () => {
   const first = open();
   const changes = Array.from({ length: 200 }, (_, i) => ({ key: `k/${i}`, value: Buffer.alloc(3_000, i) }));
   await first.store.write(changes);

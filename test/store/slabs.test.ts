@@ -4,7 +4,7 @@ import { createSlabs } from '../../src/store/slabs.js';
 const KB = 1_024;
 const OPTIONS = { slab_bytes: 256 * KB, max_free_bytes: 1_000 * KB };
 
-test('what is taken is nobody else’s until its lease ends', () => {
+test('memory belongs to one lease until the lease ends', () => {
   const slabs = createSlabs(OPTIONS);
   const leases = Array.from({ length: 40 }, () => slabs.lease());
   const taken = leases.map((lease, index) =>
@@ -15,7 +15,7 @@ test('what is taken is nobody else’s until its lease ends', () => {
   });
 });
 
-test('memory is used again when all that was in it is done with', () => {
+test('memory is reused when all leases in it have ended', () => {
   const slabs = createSlabs(OPTIONS);
   const first = slabs.lease();
   const second = slabs.lease();
@@ -31,7 +31,7 @@ test('memory is used again when all that was in it is done with', () => {
   expect(slabs.lease().take(100).byteOffset).toBe(0);
 });
 
-test('what is large has memory of its own', () => {
+test('a large buffer gets memory of its own', () => {
   const lease = createSlabs(OPTIONS).lease();
   const small = lease.take(10);
   const large = lease.take(1_000 * KB);

@@ -1,4 +1,4 @@
-/** What holds for every store, on LMDB and in memory. */
+/** What every store does, LMDB or in memory. */
 import { createHash } from 'node:crypto';
 import { mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -42,7 +42,7 @@ describe.each([
   });
   afterEach(() => store.close());
 
-  test('what was written is there, under its key alone', async () => {
+  test('a written record can be read, under its key only', async () => {
     expect(await store.write([put('a/1', 'one'), put('a/2', '')])).toEqual({ ok: true });
     expect(textOf(store.get('a/1'))).toBe('one');
     expect(textOf(store.get('a/2'))).toBe('');
@@ -51,13 +51,13 @@ describe.each([
     expect(store.get('a/1')).toBeUndefined();
   });
 
-  test('of several changes of a record the last one holds', async () => {
+  test('the last of several changes to a record wins', async () => {
     await store.write([put('k', 'one'), remove('k'), put('k', 'two')]);
     await Promise.all([store.write([put('k', 'three')]), store.write([]), store.write([put('k', 'four')])]);
     expect(textOf(store.get('k'))).toBe('four');
   });
 
-  test('entries stand in the order of their bytes, and only those that begin so', async () => {
+  test('entries come in byte order, and only those with the prefix', async () => {
     const keys = ['b', 'a/\u{1f600}', 'a/\uffee', 'a/', 'a', 'a0', 'a/é', 'a/z', '\u0000', '\u{10ffff}'];
     await store.write(keys.map((key) => put(key, key)));
     const sorted = (found: string[]): string[] =>
@@ -69,7 +69,7 @@ describe.each([
     for (const prefix of ['a/', '', 'nothing']) expect([...store.keys(prefix)]).toEqual(keysOf(prefix));
   });
 
-  test('entries are as they were when they were asked for', async () => {
+  test('entries are those at the time of the call', async () => {
     await store.write([put('a', 'one'), put('b', 'one')]);
     const entries = store.entries('');
     const keys = store.keys('');
@@ -83,7 +83,7 @@ describe.each([
 
   test('the bytes in use grow and shrink with the records', async () => {
     const before = store.usedBytes();
-    // With what LMDB and the frame add, it fills its last page.
+    // With LMDB's and the frame's overhead, a value fills its last page.
     const value = Buffer.alloc(65_000, 1);
     await store.write(Array.from({ length: 20 }, (_, i) => ({ key: `k/${i}`, value })));
     const full = store.usedBytes();
@@ -93,12 +93,12 @@ describe.each([
     expect(store.usedBytes() - before).toBeLessThan(value.length);
   });
 
-  test('a key that no store can hold is a bug of whoever writes it', () => {
+  test('a key that no store can hold throws', () => {
     expect(() => store.write([put('', 'v')])).toThrow(RangeError);
     expect(() => store.write([put('k'.repeat(1_001), 'v')])).toThrow(RangeError);
   });
 
-  test('any changes, in any calls, are what the same changes on a map are', async () => {
+  test('any sequence of writes has the same effect as on a map', async () => {
     const change = fc.record({
       key: fc.integer({ min: 0, max: 40 }).map((n) => `k/${n}`),
       value: fc.option(
@@ -126,7 +126,7 @@ describe.each([
   });
 });
 
-test('changes that are asked for have what came after the call', async () => {
+test('changes given as a function include those added after the call', async () => {
   const store = openLmdb();
   const first = store.write([put('a', 'one'), put('b', 'one')]);
   await new Promise(setImmediate);
@@ -144,7 +144,7 @@ test('changes that are asked for have what came after the call', async () => {
   await store.close();
 });
 
-test('what was written is there when the store is opened again', async () => {
+test('written records are there when the store is opened again', async () => {
   const first = openLmdb();
   await first.write([put('a', 'one'), put('b', 'two')]);
   await first.close();
@@ -153,8 +153,8 @@ test('what was written is there when the store is opened again', async () => {
   await second.close();
 });
 
-describe('a place that is not there yet', () => {
-  test('is made, with all above it, for its owner alone', async () => {
+describe('a directory that does not exist', () => {
+  test('is created with its parents, accessible only to its owner', async () => {
     const nested = join(directory, 'a', 'b');
     const opened = openStore(nested, { access: 'own' });
     if ('problem' in opened) throw new Error(opened.problem);
@@ -162,14 +162,14 @@ describe('a place that is not there yet', () => {
     for (const path of [nested, join(directory, 'a')]) expect(statSync(path).mode & 0o777).toBe(0o700);
   });
 
-  test.runIf(process.platform === 'linux')('a directory that can not be made is reported', () => {
+  test.runIf(process.platform === 'linux')("is reported if it can't be created", () => {
     expect(openStore('/proc/bridge/data', { access: 'own' })).toMatchObject({
       problem: expect.stringContaining('/proc/bridge/data'),
     });
   });
 });
 
-test('a store whose file is taken away says so, and goes on when it is back', async () => {
+test('a store whose file is moved away reports it, and continues when the file is back', async () => {
   const store = openLmdb();
   const [path, elsewhere] = ['data.mdb', 'elsewhere'].map((name) => join(directory, name)) as [
     string,

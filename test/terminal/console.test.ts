@@ -43,7 +43,7 @@ const LOGS = ['tool_call', 'tool_result', 'llm_tokens', 'tool_call'].map(log);
 
 const root = (name: string, end_ms?: number) => run(name, name, { trace_id: name, end_ms });
 
-describe('the console destination, not on a terminal', () => {
+describe('the console destination without a terminal', () => {
   it('prints a trace once, when it is complete, without escape codes', () => {
     const { stream, clock, destination } = start();
     destination.accept(emission([], [root('main')]));
@@ -88,7 +88,7 @@ describe('the console destination', () => {
     await destination.close();
   });
 
-  it('counts a span when it has ended, a log record when it is taken, and data points when they are collected', async () => {
+  it('counts a span when it ends, a log record when it is accepted, and data points when they are collected', async () => {
     const collections = [3, 4];
     const { destination } = start({
       collectMetrics: () => Promise.resolve({ ...NOTHING, points: collections.shift() ?? 0 }),
@@ -109,7 +109,7 @@ describe('the console destination', () => {
     expect(destination.summary()).toEqual({ traces: all(2), metrics: all(7), logs: all(3) });
   });
 
-  it('survives a reader that goes away, and counts what it can no longer show', async () => {
+  it('survives a closed output, and counts what it can no longer show', async () => {
     const { stream, clock, destination } = start({
       collectMetrics: () => Promise.resolve({ ...TOTALS, points: 4 }),
     });
@@ -139,7 +139,7 @@ describe('the console destination', () => {
     expect(clock.timer_count()).toBe(0);
   });
 
-  it('leaves one listener on its stream, however many there were on it', async () => {
+  it('leaves a single listener on its stream, however many consoles used it', async () => {
     const { stream } = start();
     const consoles = Array.from({ length: 20 }, () => start({ stream }).destination);
     for (const console of consoles.slice(1)) await console.close();
@@ -148,7 +148,7 @@ describe('the console destination', () => {
     consoles[0]?.accept(emission([root('a', 5)]));
     expect(consoles[0]?.summary().traces?.dropped).toEqual({ [OUTPUT_CLOSED]: 1 });
     await consoles[0]?.close();
-    // What was written last may fail later.
+    // The last write may fail later.
     stream.emit('error', new Error('write EPIPE'));
   });
 
@@ -168,7 +168,7 @@ describe('the console destination', () => {
     ]);
   });
 
-  it('does so on a terminal, too, below the last picture of the tree', async () => {
+  it('sums up metrics and logs on a terminal too, below the last frame of the tree', async () => {
     const stream = Object.assign(new FakeStream(), { columns: 40 });
     const { clock, destination } = start({
       stream,
@@ -192,7 +192,7 @@ describe('the console destination', () => {
     ]);
   });
 
-  it('says nothing of what there was nothing of', async () => {
+  it('leaves out empty sums', async () => {
     const { stream, destination } = start();
     destination.accept(emission([root('main', 5)]));
     await destination.collectMetrics();

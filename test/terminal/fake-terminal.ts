@@ -1,9 +1,9 @@
-/** A clock that a test turns, and a terminal that shows what was written to it. */
+/** A clock that a test advances, and a terminal whose screen a test can read. */
 import { Writable } from 'node:stream';
 import type { Clock } from '../../src/terminal/alarm.js';
 
 export interface FakeClock extends Clock {
-  /** Lets time pass; what is due is called, in order. */
+  /** Lets time pass and calls due timers in order. */
   advance(duration_ms: number): void;
   timer_count(): number;
 }
@@ -40,7 +40,7 @@ export function createFakeClock(): FakeClock {
   return clock;
 }
 
-/** Collects what is written; after `fault` is set, writing fails with it. */
+/** Collects what is written; once `fault` is set, writes fail with it. */
 export class FakeStream extends Writable {
   text = '';
   writes = 0;
@@ -60,11 +60,11 @@ export class FakeStream extends Writable {
   }
 }
 
-/** The sequences that redrawing needs: moving by lines, going to the left, erasing a line or its rest. */
+/** The sequences used for redrawing: moving by lines, going to the left edge, erasing a line or its rest. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what a terminal reads.
 const SEQUENCE = /\x1b\[(\??\d*)([A-Za-z])|\r|\n|[^\x1b\r\n]+/g;
 
-/** What a terminal of unlimited height shows after `text`, without empty lines at its end. */
+/** The screen of a terminal of unlimited height after `text`, without empty lines at its end. */
 export function screenOf(text: string): string[] {
   const lines = [''];
   let row = 0;

@@ -35,34 +35,34 @@ describe('the footer', () => {
       '1 input token · 7 output',
     ],
     [
-      'reasoning of a call whose tokens were not told',
+      'reasoning of a call without other tokens',
       { [`${USAGE}.reasoning.output_tokens`]: 8 },
       '8 reasoning tokens',
     ],
-    ['a run alone', { 'gen_ai.invoke_agent.duration': 1 }, '1 run'],
+    ['only a run', { 'gen_ai.invoke_agent.duration': 1 }, '1 run'],
   ])('metrics: %s', (_, totals, text) => {
     expect(metrics(totals)).toEqual([`metrics  ${text}`]);
   });
 
-  it('tells log records by what they are of, the most frequent first', () => {
+  it('lists log records by event, the most frequent first', () => {
     expect(logs({ 'openclaw.tool_call': 1 })).toEqual(['logs     1 record: 1 tool_call']);
     expect(logs({ 'openclaw.tool_call': 20, 'openclaw.llm_tokens': 1_300 })).toEqual([
       'logs     1.3k records: 1.3k llm_tokens, 20 tool_call',
     ]);
   });
 
-  it('has nothing to say of nothing, nor of the bridge itself', () => {
+  it("is empty if nothing was recorded, and ignores the bridge's own metrics", () => {
     expect(metrics({ 'openclaw_otel_bridge.events': 9, 'openclaw.cost': 0 })).toEqual([]);
   });
 
-  it('ends its lines between two parts', () => {
+  it('wraps between two parts', () => {
     expect(logs(MANY, { columns: 60 })).toEqual([
       'logs     30 records: 1 kind_0, 1 kind_1, 1 kind_2, 1 kind_3,',
       '         1 kind_4, 1 kind_5, 1 kind_6, 1 kind_7, 1 kind_8, …',
     ]);
   });
 
-  it.each([1, 9, 20, 40, 80])('fits %i cells, in two lines', (columns) => {
+  it.each([1, 9, 20, 40, 80])('fits into two lines of %i cells', (columns) => {
     for (const unicode of [true, false]) {
       const lines = logs(MANY, { columns, unicode });
       expect(lines).toHaveLength(2);
@@ -71,7 +71,7 @@ describe('the footer', () => {
     }
   });
 
-  it('is ASCII where that is all the terminal shows', () => {
+  it('is ASCII if the terminal shows nothing else', () => {
     const [line] = metrics(
       { 'gen_ai.execute_tool.duration': 2, 'gen_ai.invoke_agent.duration': 1 },
       { unicode: false },
@@ -79,7 +79,7 @@ describe('the footer', () => {
     expect(line).toBe('metrics  2 tool calls; 1 run');
   });
 
-  it('is dim where there are colours', () => {
+  it('is dim if there are colours', () => {
     expect(logs({ 'openclaw.tool_call': 1 }, { color: true })).toEqual([
       '\x1b[2mlogs     1 record: 1 tool_call\x1b[22m',
     ]);

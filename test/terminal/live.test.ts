@@ -43,7 +43,7 @@ describe('createLiveTree', () => {
     ]);
   });
 
-  it('measures what is open by the times that are told, where these are long past', () => {
+  it("measures open spans by the events' own times, even if those are long past", () => {
     const { clock, live, screen } = startLive();
     clock.advance(1_000_000_000);
     live.accept(emission([], [root('main')]));
@@ -62,7 +62,7 @@ describe('createLiveTree', () => {
     ]);
   });
 
-  it('draws at most one frame an interval', () => {
+  it('draws at most one frame per interval', () => {
     const { clock, live, stream } = startLive();
     live.accept(emission([], [root('main')]));
     clock.advance(0);
@@ -77,7 +77,7 @@ describe('createLiveTree', () => {
     expect(stream.writes - before).toBeGreaterThan(5);
   });
 
-  it('prints a trace above the others when it is complete, once, and forgets it', () => {
+  it('prints a complete trace above the others, once, and forgets it', () => {
     const { clock, live, screen } = startLive();
     live.accept(emission([], [root('one'), root('two')]));
     clock.advance(100);
@@ -91,7 +91,7 @@ describe('createLiveTree', () => {
     expect(screen()).toEqual(['✓ one  agent:main:one   90 ms', '✓ two  agent:main:two   5.2 s']);
   });
 
-  it('leaves what is printed above it whole, wherever the tree is just then', () => {
+  it('keeps lines that are printed above it whole, at whatever moment', () => {
     const { clock, live, stream, screen } = startLive();
     const say = (text: string) => printAbove(() => stream.write(`${text}\n`));
     say('before the first frame');
@@ -121,7 +121,7 @@ describe('createLiveTree', () => {
     ]);
   });
 
-  it('draws nothing for what is printed after it is closed', () => {
+  it('draws nothing when something is printed after it was closed', () => {
     const { clock, live, stream, screen } = startLive();
     live.accept(emission([], [root('main')]));
     clock.advance(0);
@@ -132,7 +132,7 @@ describe('createLiveTree', () => {
     expect(screen()).toEqual(['● main  agent:main:main    0 ms', 'the end']);
   });
 
-  it('keeps a trace that goes on in another run', () => {
+  it('keeps a trace that continues in another run', () => {
     const { clock, live, screen } = startLive();
     live.accept(emission([root('main', 100)]));
     clock.advance(SETTLE_MS - 1);
@@ -156,7 +156,7 @@ describe('createLiveTree', () => {
     expect([clock.timer_count(), stream.writes]).toEqual([0, writes]);
   });
 
-  it('shows the latest traces where there are more than lines', () => {
+  it('shows the latest traces if there are more than fit', () => {
     const { clock, live, screen } = startLive(6);
     live.accept(
       emission(
@@ -170,7 +170,7 @@ describe('createLiveTree', () => {
     expect(lines.map((line) => line.slice(0, 5))).toEqual(['● r12', '● r13', '● r14']);
   });
 
-  it('shows the beginning and the end of a trace that is longer than the terminal is high, and prints it whole', () => {
+  it('shows the beginning and the end of a trace that is too long for the terminal, and later prints all of it', () => {
     const { clock, live, screen } = startLive(10);
     const call = (index: number) =>
       tool(`t${index}`, `call-${index}`, { trace_id: 'main', parent_span_id: 'main', start_ms: index });
@@ -190,7 +190,7 @@ describe('createLiveTree', () => {
     expect(screen()).toHaveLength(41);
   });
 
-  it('does without a height or a width', () => {
+  it('works without a known height or width', () => {
     const stream = new FakeStream();
     const clock = createFakeClock();
     const live = createLiveTree({

@@ -16,7 +16,7 @@ describe('createProgress', () => {
     expect(stream.text.endsWith('\n')).toBe(true);
   });
 
-  it('stands below what is printed meanwhile, and above what comes after it', () => {
+  it('stays below lines that are printed meanwhile, and above those that follow', () => {
     const stream = Object.assign(new FakeStream(), { columns: 100 });
     const say = (text: string) => printAbove(() => stream.write(`${text}\n`));
     const progress = createProgress({ stream, total_bytes: 10 });
@@ -34,7 +34,7 @@ describe('createProgress', () => {
     ]);
   });
 
-  it('takes one row of a terminal that is narrower', () => {
+  it('takes only one row of a narrower terminal', () => {
     const stream = Object.assign(new FakeStream(), { columns: 40 });
     createProgress({ stream, total_bytes: 10 }).stop();
     expect(stream.lines().map((line) => line.length)).toEqual([40]);

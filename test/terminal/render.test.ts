@@ -10,11 +10,11 @@ const draw = (spans: Parameters<typeof buildForest>[0], options: Partial<RenderO
   renderForest(buildForest(spans), { columns: 120, color: false, ...options });
 
 describe('renderForest', () => {
-  it('draws a whole request', () => {
+  it('draws a complete request', () => {
     expect(draw(request(), { columns: 100 }).join('\n')).toBe(GOLDEN_100);
   });
 
-  it('leaves out cost, then the cached share, then reasoning, then tokens where the terminal is narrow', () => {
+  it('on a narrow terminal leaves out cost, then the cached share, then reasoning, then tokens', () => {
     const titles = (columns: number): string | undefined => draw(request(), { columns })[0]?.trim();
     expect(titles(100)).toMatch(/^time +tokens in → out +reasoning +cached +cost$/);
     expect(titles(90)).toMatch(/^time +tokens in → out +reasoning +cached$/);
@@ -23,7 +23,7 @@ describe('renderForest', () => {
     expect(draw(request(), { columns: 40 }).join('\n')).toBe(GOLDEN_40);
   });
 
-  it('never draws a line that is wider than the terminal', () => {
+  it('never draws a line wider than the terminal', () => {
     const name = fc.string({ unit: 'binary', maxLength: 60 });
     const names = fc.array(fc.tuple(name, name, fc.nat(30)), { minLength: 1, maxLength: 30 });
     fc.assert(
@@ -46,7 +46,7 @@ describe('renderForest', () => {
     );
   }, 60_000);
 
-  it('lets no escape sequence of a name through', () => {
+  it('removes escape sequences from names', () => {
     const evil = '\x1b]0;title\x07\x1b[2Jev\x9b1mil\r\n\u202ename';
     const spans = [
       run('r', evil, { error: { type: evil } }, { 'openclaw.session.key': evil }),
@@ -58,7 +58,7 @@ describe('renderForest', () => {
     expect(lines[0]).toContain('evil name');
   });
 
-  it('says the same with colour, and paints what failed', () => {
+  it('has the same text in colour, and failures in red', () => {
     const plain = draw(request());
     const painted = draw(request(), { color: true });
     expect(painted.map((line) => stripVTControlCharacters(line))).toEqual(plain);
@@ -66,20 +66,20 @@ describe('renderForest', () => {
     expect(plain.join('')).not.toContain('\x1b');
   });
 
-  it('draws in ASCII where there is nothing else', () => {
+  it('draws in ASCII if the terminal shows nothing else', () => {
     const lines = draw(request(), { unicode: false });
     // biome-ignore lint/suspicious/noControlCharactersInRegex: the whole of ASCII is meant.
     expect(lines.join('')).toMatch(/^[\x00-\x7f]*$/);
     expect(lines.some((line) => line.includes('`- + @ continues'))).toBe(true);
   });
 
-  it('measures an open span up to now, and shows no duration where it is not told the time', () => {
+  it('measures an open span up to now, and shows no duration if it does not know the time', () => {
     const open = [run('r', 'main', { start_ms: 1000, end_ms: undefined })];
     expect(draw(open, { now_ms: 3400 })).toEqual(['● main  agent:main:main   2.4 s']);
     expect(draw(open)).toEqual(['● main  agent:main:main']);
   });
 
-  it('shows the session key of roots alone, and cuts it before anything else', () => {
+  it('shows the session key only for roots, and shortens it before anything else', () => {
     const spans = [run('r', 'main'), tool('t', 'x'.repeat(30), { parent_span_id: 'r' })];
     expect(draw(spans, { columns: 42 })).toEqual([
       '✓ main  agent:main:main  1 tool    100 ms',
@@ -89,7 +89,7 @@ describe('renderForest', () => {
     expect(draw(spans, { columns: 26 })[0]).toBe('✓ main  1 tool      100 ms');
   });
 
-  it('calls a run a continuation where it hangs under its own session, or links to what it reports on', () => {
+  it('calls a run a continuation if it is below a run of its session or links to runs that it reports on', () => {
     const links = [{ trace_id: 'f'.repeat(32), span_id: 'gone' }];
     const lines = draw([
       run('r', 'main'),
@@ -105,12 +105,12 @@ describe('renderForest', () => {
     ]);
   });
 
-  it('says where what is shown may not be all', () => {
+  it('marks a run that may be incomplete', () => {
     const flags = { 'openclaw.partial': true, 'openclaw.gap': true, 'openclaw.late': true };
     expect(draw([run('r', 'main', {}, flags)])[0]).toContain('partial  gap  late');
   });
 
-  it('keeps to 80 columns where the terminal does not know its width, and draws nothing of nothing', () => {
+  it('uses 80 columns if the width is unknown, and draws nothing for no spans', () => {
     expect(draw(request(), { columns: 0 })).toEqual(draw(request(), { columns: 80 }));
     expect(draw([])).toEqual([]);
   });

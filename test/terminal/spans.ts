@@ -1,4 +1,4 @@
-/** Spans to draw: short makers, and one request with sub-agents, failures and announce runs. */
+/** Spans to draw: short constructors, and one request with sub-agents, failures and announce runs. */
 import type { Attributes, Emission, LogRecord, SpanKind, SpanRecord } from '../../src/model/telemetry.js';
 
 export const TRACE = 'a'.repeat(32);
@@ -6,7 +6,7 @@ export const TRACE = 'a'.repeat(32);
 /** `end_ms: undefined` makes an open span. */
 type Fields = Partial<Omit<SpanRecord, 'attributes' | 'end_ms'>> & { end_ms?: number | undefined };
 
-/** A span of 100 ms with the id `id`; `parent` is the id of its parent. */
+/** A span of 100 ms, unless `fields` has an end. */
 export function span(
   kind: SpanKind,
   id: string,
@@ -48,7 +48,7 @@ export function tool(id: string, name: string, fields: Fields = {}, more: Attrib
   return span('tool', id, { name: `execute_tool ${name}`, ...fields }, { 'gen_ai.tool.name': name, ...more });
 }
 
-/** Token counts: input, cached, output, reasoning. */
+/** `tokens`: input, cached, output and reasoning tokens. */
 export function chat(id: string, fields: Fields = {}, tokens: number[] = [], cost_usd?: number): SpanRecord {
   const names = ['input_tokens', 'cache_read.input_tokens', 'output_tokens', 'reasoning.output_tokens'];
   const usage = tokens.map((count, index) => [`gen_ai.usage.${names[index]}`, count] as const);
@@ -72,7 +72,7 @@ const between = (parent_span_id: string, start_ms: number, end_ms: number): Fiel
 
 const link = (span_id: string) => ({ trace_id: TRACE, span_id });
 
-/** `main` spawns Child A and Child B, B spawns Grandchild, whose `exec` fails; B and `main` go on when they are told. */
+/** `main` spawns Child A and Child B, B spawns Grandchild, whose `exec` fails; B and `main` continue after the reports. */
 export function request(): SpanRecord[] {
   const failed = { error: { type: 'exit_code' } };
   return [
@@ -98,7 +98,7 @@ export function request(): SpanRecord[] {
   ];
 }
 
-/** What the correlator gives out: spans that have ended, and copies of open ones. */
+/** An emission of ended spans and copies of open ones. */
 export function emission(spans: SpanRecord[], previews: SpanRecord[] = []): Emission {
   return { spans, previews, corrections: [], logs: [], measurements: [] };
 }

@@ -13,11 +13,11 @@ describe('cleanText', () => {
     ['a lone surrogate', 'a\ud800b', 'ab'],
     ['joined emoji', '👩🏽‍💻', '👩💻'],
     ['an emoji by selector', '❤\ufe0f', '❤'],
-  ])('takes out %s', (_, dirty, clean) => {
+  ])('removes %s', (_, dirty, clean) => {
     expect(cleanText(dirty)).toBe(clean);
   });
 
-  it('leaves nothing that steers a terminal, of any text', () => {
+  it('leaves nothing that controls a terminal, for any text', () => {
     const nasty = fc.string({
       unit: fc.oneof(
         fc.constantFrom('\x1b', '[', ']', '\x9b', '\x07', '\u202e', 'm', '1'),
@@ -27,7 +27,7 @@ describe('cleanText', () => {
     fc.assert(fc.property(nasty, (text) => !/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(cleanText(text))));
   }, 60_000);
 
-  it('reads no more than the beginning of a name without end', () => {
+  it('reads only the beginning of an endless name', () => {
     expect(cleanText('x'.repeat(10_000_000)).length).toBeLessThan(1000);
   });
 });
@@ -43,13 +43,13 @@ describe('textWidth', () => {
     ['🇫🇷', 2],
     ['ｆｕｌｌ', 8],
     ['✓ →', 3],
-  ])('of %s is %i', (text, width) => {
+  ])('is right for %s: %i', (text, width) => {
     expect(textWidth(text)).toBe(width);
   });
 });
 
 describe('fitText', () => {
-  it('leaves a text that fits alone, and cuts one that does not', () => {
+  it('leaves a text that fits unchanged, and shortens one that does not', () => {
     expect(fitText('sessions_spawn', 14, '…')).toBe('sessions_spawn');
     expect(fitText('sessions_spawn', 9, '…')).toBe('sessions…');
     expect(fitText('日本語', 5, '…')).toBe('日本…');
@@ -57,7 +57,7 @@ describe('fitText', () => {
     expect(fitText('a b', 0, '…')).toBe('');
   });
 
-  it('never takes more cells than it was given', () => {
+  it('never exceeds the given number of cells', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), fc.nat(20), (text, width) => {
         expect(textWidth(fitText(cleanText(text), width, '…'))).toBeLessThanOrEqual(width);

@@ -12,7 +12,7 @@ function rootOf(
 }
 
 describe('totalsOf', () => {
-  it('sums the whole tree, and never adds reasoning to output or cached tokens to input', () => {
+  it('sums the whole tree, without adding reasoning to output or cached tokens to input', () => {
     const totals = totalsOf(rootOf(...request()), 'tree');
     expect(totals.input_tokens).toBe(4210 + 1510 + 1530 + 1480 + 1900 + 5630);
     expect(totals.cache_read_tokens).toBe(2048 + 1536 + 4096);
@@ -23,7 +23,7 @@ describe('totalsOf', () => {
     expect(totals.errors).toBe(2);
   });
 
-  it('sums a run alone, nested calls included and runs below it not', () => {
+  it('sums a single run with its nested calls, without the runs below it', () => {
     const root = rootOf(
       run('r', 'main'),
       tool('t', 'tool_search', { parent_span_id: 'r' }),
@@ -41,7 +41,7 @@ describe('totalsOf', () => {
     });
   });
 
-  it('tells what is not known from what is zero', () => {
+  it('distinguishes unknown from zero', () => {
     const unknown = totalsOf(rootOf(run('r', 'r'), chat('c', { parent_span_id: 'r' })), 'tree');
     expect(unknown).toEqual({ tools: 0, errors: 0 });
     const zero = totalsOf(rootOf(run('r', 'r'), chat('c', { parent_span_id: 'r' }, [0, 0, 0, 0])), 'tree');

@@ -6,7 +6,7 @@ const trace = (trace_id: string, id = trace_id) => run(id, trace_id, { trace_id 
 const idsOf = (traces: Trace[]): string[][] => traces.map((spans) => spans.map(({ span_id }) => span_id));
 
 describe('createTraceBuffer', () => {
-  it('gives a trace out once, when nothing of it has come for a while', () => {
+  it('returns a trace once, when it has not changed for a while', () => {
     const buffer = createTraceBuffer();
     buffer.add(emission([trace('a')]), 0);
     buffer.add(emission([trace('a', 'more')]), 1000);
@@ -17,7 +17,7 @@ describe('createTraceBuffer', () => {
     expect(buffer.size()).toBe(0);
   });
 
-  it('waits for a span that is open, and for one that has ended but is not final', () => {
+  it('waits for open spans, and for ended ones that are not final', () => {
     const buffer = createTraceBuffer();
     const root = trace('a');
     buffer.add(emission([tool('t', 'exec', { trace_id: 'a' })], [root]), 0);
@@ -28,14 +28,14 @@ describe('createTraceBuffer', () => {
     expect(idsOf(buffer.take(101 * SETTLE_MS))).toEqual([['a', 't']]);
   });
 
-  it('lets no copy that comes late stand for the final span', () => {
+  it('does not replace a final span by a late copy', () => {
     const buffer = createTraceBuffer();
     buffer.add(emission([trace('a')]), 0);
     buffer.add(emission([], [run('a', 'copy', { trace_id: 'a', end_ms: undefined })]), 1);
     expect(buffer.takeAll()).toEqual([[trace('a')]]);
   });
 
-  it('holds a bounded number of spans: the trace seen first goes, open or not', () => {
+  it('holds a limited number of spans: the trace seen first is evicted, open or not', () => {
     const buffer = createTraceBuffer();
     buffer.add(emission([], [trace('first')]), 0);
     const spans = Array.from({ length: MAX_HELD_SPANS }, (_, index) => trace('second', `s${index}`));
@@ -46,7 +46,7 @@ describe('createTraceBuffer', () => {
     expect(buffer.size()).toBe(1);
   });
 
-  it('chooses the latest traces for the room there is, and of the oldest of them a part', () => {
+  it('chooses the latest traces that fit, including one that fits only in part', () => {
     const buffer = createTraceBuffer();
     const sized = (name: string, size: number) =>
       Array.from({ length: size }, (_, index) => trace(name, `${name}${index}`));

@@ -36,7 +36,7 @@ describe('buildForest', () => {
     ]);
   });
 
-  it('makes a root of a span whose parent is elsewhere, or in another trace', () => {
+  it('makes a span a root if its parent is missing or in another trace', () => {
     const elsewhere = run('x', 'x', { parent_span_id: 'remote' });
     const other_trace = run('y', 'y', { parent_span_id: 'x', trace_id: 'b'.repeat(32), start_ms: 1 });
     expect(ids(buildForest([elsewhere, other_trace]))).toEqual([
@@ -50,7 +50,7 @@ describe('buildForest', () => {
     expect(forest.map((node) => node.span.end_ms)).toEqual([9]);
   });
 
-  it('cuts a circle of parents at the span that started first', () => {
+  it('breaks a cycle of parents at the span that started first', () => {
     const forest = buildForest([
       tool('a', 'a', { parent_span_id: 'c', start_ms: 3 }),
       tool('b', 'b', { parent_span_id: 'a', start_ms: 1 }),
@@ -73,7 +73,7 @@ describe('buildForest', () => {
     expect(() => JSON.stringify(treeJson(forest))).not.toThrow();
   });
 
-  it('is the same for any order of the spans, and has each span once, whatever the parents', () => {
+  it('is the same for any order of the spans, with each span once, whatever their parents', () => {
     const parents = fc.array(fc.record({ parent: fc.nat(12), start: fc.nat(3) }), { maxLength: 12 });
     const spans = parents.map((drawn) =>
       drawn.map(({ parent, start }, index) =>
@@ -93,7 +93,7 @@ describe('buildForest', () => {
 });
 
 describe('treeJson', () => {
-  it('gives every span with its kind, times, status, attributes, links and children', () => {
+  it('has every span with its kind, times, status, attributes, links and children', () => {
     const links = [{ trace_id: TRACE, span_id: 'r0' }];
     const spans = [
       run('r', 'main', { links, end_ms: undefined }),
@@ -143,7 +143,7 @@ describe('treeJson', () => {
     ]);
   });
 
-  it('nests a whole request under one root', () => {
+  it('nests a complete request under one root', () => {
     const [root, ...others] = treeJson(buildForest(request()));
     expect(others).toEqual([]);
     expect(root?.children.map((child) => child.span_id)).toEqual(['m1', 'ms1', 'ms2', 'm2']);

@@ -47,7 +47,7 @@ describe('formatCount', () => {
 });
 
 describe('formatShare and formatCost', () => {
-  it('never shows a part that is there as nothing', () => {
+  it('never shows a non-zero value as zero', () => {
     expect(formatShare(0, 10)).toBe('0%');
     expect(formatShare(1, 1000)).toBe('<1%');
     expect(formatShare(617, 1000)).toBe('62%');

@@ -1,5 +1,5 @@
-// Command container-check says what Docker would say of the files that are written for it, without Docker: a compose file
-// is read by the library that `docker compose` reads it with, a Dockerfile by BuildKit's own checks (`docker build --check`).
+// Command container-check checks compose files and Dockerfiles as Docker would, without Docker: compose files with the library
+// of `docker compose`, Dockerfiles with BuildKit's own checks (`docker build --check`).
 //
 //	container-check compose FILE      the whole project, as JSON
 //	container-check dockerfile FILE   warnings and the error, as JSON
@@ -37,7 +37,7 @@ func exit(reason any) {
 	os.Exit(1)
 }
 
-// The schema, the interpolation of variables, and whether everything that is referred to is there.
+// Checks the schema, interpolates variables, and checks that everything that is referred to exists.
 func compose(path string) (any, error) {
 	options, err := cli.NewProjectOptions([]string{path}, cli.WithOsEnv, cli.WithResolvedPaths(false))
 	if err != nil {
@@ -63,7 +63,7 @@ func dockerfile(path string) (any, error) {
 	return map[string]any{"warnings": results.Warnings, "error": results.Error}, nil
 }
 
-// Of an image there is nothing to know here but its name.
+// Resolves an image to its name only.
 type noRegistry struct{}
 
 func (noRegistry) ResolveImageConfig(

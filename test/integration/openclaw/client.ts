@@ -1,6 +1,6 @@
 /**
- * A client of a gateway that is not the bridge's: with it the tests start runs, ask what the gateway has stored, and watch
- * what it pushes, in the form of a recording.
+ * A gateway client of the tests' own, independent of the bridge. It starts runs, reads what the gateway stored, and records
+ * what the gateway pushes.
  */
 import WebSocket from 'ws';
 import { type Changes, createChanges } from '../../cli/changes.js';
@@ -9,7 +9,7 @@ import { type Changes, createChanges } from '../../cli/changes.js';
 export type Json = any;
 
 export interface Client {
-  /** The payload of the answer; throws where the gateway refuses. */
+  /** Resolves with the payload of the response; rejects if the gateway refuses. */
   call(method: string, params?: object): Promise<Json>;
   close(): void;
 }
@@ -27,7 +27,7 @@ const CONNECT = {
   caps: [],
 };
 
-/** Resolves when the gateway has let it in, and rejects where it does not. `onFrame` sees all that comes. */
+/** Resolves when the gateway accepts the connection, and rejects if it does not. `onFrame` gets every received frame. */
 export function connectClient(
   { url, token }: Address,
   { scopes = ['operator.read'], onFrame }: { scopes?: string[]; onFrame?: (frame: Json) => void } = {},
@@ -65,20 +65,20 @@ export function connectClient(
   });
 }
 
-/** What a gateway has pushed, over all connections to it. */
+/** What a gateway has pushed over all connections to it. */
 export interface Watch {
-  /** The recording so far: one frame a line. */
+  /** The recording so far, one frame per line. */
   recording(): string;
-  /** Pushed events. */
+  /** The events that were pushed. */
   events: Json[];
-  /** Runs of which an event was seen, by id. */
+  /** The runs of which an event was seen, by id. */
   runs: Map<string, { session_key: string; is_over: boolean }>;
-  /** Connects, and from then on watches that connection too. */
+  /** Connects, and watches that connection from then on. */
   connect(): Promise<Client>;
   until: Changes['until'];
 }
 
-/** How many of the runs are over. */
+/** The number of runs that have ended. */
 export const countOver = ({ runs }: Watch): number => [...runs.values()].filter((run) => run.is_over).length;
 
 export function createWatch(address: Address): Watch {

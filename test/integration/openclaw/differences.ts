@@ -1,5 +1,5 @@
 /**
- * What a backend has of a recording's runs, against what `tree --json` makes of that recording: a line for each difference.
+ * Compares a backend's spans of a recording's runs with those of `tree --json`, and reports one line per difference.
  */
 import type { Span } from '../../cli/sink.js';
 import type { TreeSpan } from '../bridge.js';
@@ -9,7 +9,7 @@ const ERROR = 2;
 const describe = ({ name, attributes }: Pick<Span, 'name' | 'attributes'>): string =>
   `${name} of ${attributes['openclaw.session.key']} ${attributes['gen_ai.tool.call.id'] ?? attributes['gen_ai.response.id'] ?? ''}`;
 
-/** Both forms of a span as the same plain data, times aside. */
+/** Both forms of a span as the same plain data, without the times. */
 const ofTree = ({ trace_id, parent_span_id = '', name, status, attributes, links }: TreeSpan): object => ({
   trace_id,
   parent_span_id,
@@ -47,7 +47,7 @@ function compareTimes(expected: TreeSpan, actual: Span, tolerance_ms: number): s
 
 export interface Tolerance {
   times_ms: number;
-  /** Whether a span may be there more than once; each copy has to be as expected. */
+  /** Whether a span may arrive more than once; each copy has to be as expected. */
   may_repeat?: boolean;
 }
 
@@ -61,7 +61,7 @@ function compare(expected: TreeSpan, copies: Span[], { times_ms, may_repeat = fa
   return [...times, ...new Set(fields)];
 }
 
-/** What differs; nothing, where each span is there and as expected, and no other one is. */
+/** The differences; none if every span is there as expected, and no other one. */
 export function differences(expected: TreeSpan[], actual: Span[], tolerance: Tolerance): string[] {
   const wanted = new Set(expected.map(({ span_id }) => span_id));
   const missed = expected.flatMap((span) => {
@@ -72,7 +72,7 @@ export function differences(expected: TreeSpan[], actual: Span[], tolerance: Tol
   return [...missed, ...others.map((span) => `${describe(span)}: not expected`)];
 }
 
-/** A trace as lines, children under their parents in the order in which they started, each with what went wrong in it. */
+/** A trace as indented lines: children below their parents in the order of their start, each with its error. */
 export function outline(spans: Span[], parent_span_id = '', indent = ''): string[] {
   return spans
     .filter((span) => span.parent_span_id === parent_span_id)

@@ -1,6 +1,6 @@
 /**
- * A bridge that follows a gateway, by a way of its own that can be cut, into a sink of its own. It can be ended and started
- * again with what it had kept.
+ * A bridge that follows a gateway through a proxy of its own, which can be cut, into a sink of its own. It can be stopped
+ * and started again on its data directory.
  */
 import { atEndOfFile } from '../../cli/concurrent.js';
 import { expectNoStack, type Program, start, temporaryDirectory } from '../../cli/program.js';
@@ -11,11 +11,11 @@ export interface Follower {
   sink: Sink;
   way: Way;
   start(): void;
-  /** Resolves once the one that runs now has said this. */
+  /** Resolves once the current process has logged this. */
   said(pattern: RegExp): Promise<void>;
-  /** Sends a signal and resolves with the exit status when it has ended; null where the signal ended it. */
+  /** Sends a signal and resolves with the exit status; null if the signal ended the process. */
   end(signal?: NodeJS.Signals): Promise<number | null>;
-  /** All that was ever said. */
+  /** The output of all processes so far. */
   output(): string;
 }
 
@@ -36,10 +36,10 @@ export async function createFollower(gateway: { port: number; token: string }): 
       const from = ['--from', `ws://127.0.0.1:${way.port}`];
       const program = start(['run', ...from, '--to', `otlp=${sink.url}`, '--data-dir', directory], {
         env: {
-          // No OpenClaw of whoever runs the tests is looked at.
+          // An OpenClaw installed for the current user is not looked at.
           HOME: directory,
           OPENCLAW_GATEWAY_TOKEN: gateway.token,
-          // What several processes have counted can be added up.
+          // Delta sums of several processes can be added up.
           OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: 'delta',
         },
       });

@@ -1,6 +1,6 @@
 /**
- * A real OpenClaw gateway on a free port, with a home of its own and a model with a script. It can be killed and started
- * again, which leaves it its home, as after a crash.
+ * A real OpenClaw gateway on a free port, with a home of its own and a scripted model. It can be killed and restarted on
+ * the same home, as after a crash.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
@@ -15,9 +15,9 @@ import { marker, type Script } from './model.js';
 
 export interface Gateway extends Address {
   port: number;
-  /** Resolves when it lets clients in. */
+  /** Resolves when it accepts clients. */
   start(): Promise<void>;
-  /** As `kill -9`: it and all that it has started. */
+  /** Kills it and all that it has started, as `kill -9` does. */
   kill(): Promise<void>;
   /** Kills it and deletes its home. */
   remove(): Promise<void>;
@@ -28,7 +28,7 @@ const POLL_INTERVAL_MS = 100;
 
 const MODEL_ID = 'scripted';
 
-/** It talks to nobody but its model, and nothing happens in it that a test did not ask for. */
+/** It contacts nobody but its model, and nothing happens in it that a test did not ask for. */
 const configFor = (directory: string, port: number, model_url: string): object => ({
   gateway: {
     mode: 'local',
@@ -78,7 +78,7 @@ const configFor = (directory: string, port: number, model_url: string): object =
   tools: { profile: 'coding', deny: ['web_search', 'web_fetch', 'browser'], exec: { mode: 'full' } },
 });
 
-/** Resolves with whether it lets clients in. */
+/** Whether it accepts clients before the timeout. */
 async function letsIn(address: Address, child: ChildProcess): Promise<boolean> {
   const deadline_ms = Date.now() + START_TIMEOUT_MS;
   while (child.exitCode === null && Date.now() < deadline_ms) {
@@ -111,7 +111,7 @@ export async function createGateway(model_url: string): Promise<Gateway> {
 
   let child: ChildProcess | undefined;
 
-  /** What it has started is not always in its process group. */
+  /** The processes that it starts are not always in its process group. */
   async function kill(): Promise<void> {
     child?.kill('SIGKILL');
     await killAtHome(directory);
@@ -142,16 +142,16 @@ export async function createGateway(model_url: string): Promise<Gateway> {
   };
 }
 
-/** What a client needs that starts runs and aborts them. */
+/** The scopes of a client that starts and aborts runs. */
 export const DRIVER_SCOPES = ['operator.read', 'operator.write', 'operator.admin'];
 
-/** A session in which a script was asked for. */
+/** A run that plays a script. */
 export interface Started {
   session_key: string;
   run_id: string;
 }
 
-/** Says something to the agent, in a session that is new. */
+/** Sends the agent a message in a new session. */
 export async function startRun(driver: Client, script: Script): Promise<Started> {
   const run_id = randomUUID();
   const session_key = `agent:main:${script}-${run_id.slice(0, 8)}`;

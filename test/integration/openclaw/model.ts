@@ -1,7 +1,7 @@
 /**
- * A model with a script, behind OpenAI's chat completions, streamed. Which script, a marker in the user's message says; how
- * far it has got, the answers that follow that message. It keeps a log of what it was asked and has answered, by which the
- * tests know what there is to be seen, and it can be told to wait at a point of the script.
+ * A scripted model behind OpenAI's streamed chat completions. A marker in the user's message selects the script, and the
+ * number of answers after that message the step. Its log of requests and answers tells the tests what to expect, and it can
+ * be held at a step.
  */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -14,7 +14,7 @@ interface ToolRequest {
   args: object;
 }
 
-/** In the provider's words: `input` is all of it, what was `cached` included, and `reasoning` is a part of `output`. */
+/** In the provider's terms: `input` includes `cached`, and `output` includes `reasoning`. */
 export interface Usage {
   input: number;
   cached: number;
@@ -32,7 +32,7 @@ interface Answer {
 /** A step of a script: an answer, or the status with which the request is refused. */
 type Step = Answer | { refused: number };
 
-/** What a message has in it that asks for a script. */
+/** The part of a message that selects a script. */
 export const marker = (script: string): string => `[[script:${script}]]`;
 
 const exec = (command: string): ToolRequest => ({ name: 'exec', args: { command } });
@@ -50,7 +50,7 @@ const usage = (input: number, cached: number, output: number, reasoning = 0): Us
   reasoning,
 });
 
-/** The last step of a script is said again for as long as somebody asks. */
+/** The last step of a script is repeated for further requests. */
 const SCRIPTS = {
   plain: [{ thinking: 'What to say?', text: 'A plain answer.', usage: usage(1_200, 800, 150, 64) }],
   tools: [
@@ -90,9 +90,9 @@ const SCRIPTS = {
     { thinking: 'One that fails.', tools: [exec('exit 7')], usage: usage(500, 0, 22, 3) },
     { text: 'It failed.', usage: usage(600, 500, 23) },
   ],
-  /** What is said to a parent that is told of its children. */
+  /** The answer to a parent that gets the reports of its children. */
   announced: [{ thinking: 'Both are back.', text: 'They have reported.', usage: usage(1_500, 1_400, 18, 4) }],
-  /** Tried again until the last refusal, which is one that nobody tries again after. */
+  /** The client retries until the last refusal, whose status is not retried. */
   refused: [{ refused: 500 }, { refused: 500 }, { refused: 400 }],
   silent: [{ text: 'NO_REPLY', usage: usage(50, 0, 5) }],
   aborted: [{ tools: [exec('echo started; sleep 60')], usage: usage(1_000, 0, 26) }],
@@ -100,34 +100,34 @@ const SCRIPTS = {
 
 export type Script = keyof typeof SCRIPTS;
 
-/** The root's, two children's, a grandchild's, and two that go on with a request after waiting for them. */
+/** The root's, two children's, a grandchild's, and two that continue a request after waiting for those. */
 export const RUNS_OF_SPAWN = 6;
 
-/** A request and what became of it. */
+/** A request and its outcome. */
 export interface ModelCall {
   script: Script;
   step: number;
   response_id: string;
-  /** Of an answer that was taken to its end. */
+  /** Set if the answer was read to its end. */
   usage?: Usage;
-  /** Ids of the tool calls that it asked for. */
+  /** The ids of the tool calls that it requested. */
   call_ids: string[];
 }
 
 export interface Hold {
-  /** Resolves when all of the steps have been asked for. */
+  /** Resolves when all of the steps have been requested. */
   reached: Promise<void>;
   release(): void;
 }
 
 export interface Model {
-  /** Its `baseUrl`. */
+  /** The provider's `baseUrl`. */
   url: string;
   /** All requests so far. */
   log: ModelCall[];
-  /** From now on the answers to these steps are kept back. */
+  /** Holds back the answers to these steps from now on. */
   hold(...steps: `${Script} ${number}`[]): Hold;
-  /** Resolves once this holds; it is looked at after each request and each answer. */
+  /** Resolves once `isSo` returns true; it is checked after each request and each answer. */
   until: Changes['until'];
   stop(): Promise<void>;
 }
@@ -148,7 +148,7 @@ interface Request {
 const textOf = ({ content }: Message): string =>
   typeof content === 'string' ? content : JSON.stringify(content ?? '');
 
-/** Between these a message tells what sub-agents were asked, markers and all. */
+/** The part of a message between these marks quotes the sub-agents' tasks, markers included. */
 const QUOTED = /<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>.*?<<<END_OPENCLAW_INTERNAL_CONTEXT>>>/gs;
 
 const isScript = (name: string): name is Script => Object.hasOwn(SCRIPTS, name);
@@ -161,7 +161,7 @@ function scriptOf(message: Message): Script | undefined {
   return text.includes('has now settled') ? 'announced' : undefined;
 }
 
-/** The script that was asked for last, and how many of its steps have been answered. */
+/** The script that was selected last, and the number of its steps that have been answered. */
 function findStep(messages: Message[]): { script: Script; step: number } {
   const at = messages.findLastIndex((message) => scriptOf(message) !== undefined);
   const message = messages[at];
@@ -169,7 +169,7 @@ function findStep(messages: Message[]): { script: Script; step: number } {
   return { script, step: messages.slice(at + 1).filter(({ role }) => role === 'assistant').length };
 }
 
-/** Most of OpenClaw's tools are reached through one that finds them. */
+/** OpenClaw offers most of its tools only through its tool `tool_call`. */
 const asOffered = (tool: ToolRequest, { tools = [] }: Request): ToolRequest =>
   tools.some((offered) => offered.function.name === tool.name)
     ? tool
@@ -183,7 +183,7 @@ const usageOf = ({ input, cached, output, reasoning }: Usage): object => ({
   completion_tokens_details: { reasoning_tokens: reasoning },
 });
 
-/** Says an answer; resolves with whether it was heard to its end. */
+/** Streams an answer; resolves with whether it was read to its end. */
 async function say(
   answer: Answer,
   tools: { id: string; tool: ToolRequest }[],
@@ -232,7 +232,7 @@ export async function startModel(): Promise<Model> {
   async function answer(request: Request, response: ServerResponse): Promise<void> {
     const found = findStep(request.messages);
     const { script } = found;
-    // A refusal leaves nothing in the conversation: these steps are counted here.
+    // A refusal leaves no message in the conversation, so these steps are counted here.
     const step = script === 'refused' ? refusals++ : found.step;
     const steps: readonly Step[] = SCRIPTS[script];
     const said = steps[Math.min(step, steps.length - 1)] as Step;
@@ -240,7 +240,7 @@ export async function startModel(): Promise<Model> {
     log.push(call);
     changes.tell();
     await changes.until(() => !held.has(nameOf(call)));
-    // Whoever asked may be gone by now.
+    // The client may have disconnected meanwhile.
     if (response.destroyed) return;
     if ('refused' in said) {
       response.writeHead(said.refused, { 'content-type': 'application/json' });

@@ -1,12 +1,12 @@
-/** A way to a port of this machine that can be cut and mended, and that counts who has come by. */
+/** A TCP proxy to a local port that can be cut and mended, and that counts connections. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface Way {
   port: number;
-  /** Connections that were let through so far. */
+  /** The number of connections that were let through so far. */
   count(): number;
-  /** Breaks what is connected, and whatever comes until it is mended. */
+  /** Breaks all connections, and new ones until it is mended. */
   cut(): void;
   mend(): void;
   stop(): Promise<void>;
@@ -26,7 +26,7 @@ export async function openWay(to_port: number): Promise<Way> {
     ] as const) {
       sockets.add(one);
       one.pipe(other);
-      // It is closed next, and so is the other one.
+      // The close event follows, and ends the other side too.
       one.on('error', () => undefined);
       one.on('close', () => {
         sockets.delete(one);

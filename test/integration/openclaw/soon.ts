@@ -1,4 +1,4 @@
-/** Waiting that says what it waited for, where that does not come. */
+/** Waiting with a time limit, and an error that names what did not come. */
 
 const LIMIT_MS = 60_000;
 

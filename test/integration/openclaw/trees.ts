@@ -1,6 +1,6 @@
 /**
- * What the model's scripts become: the spans of a trace, children under their parents in the order in which they started,
- * each with what went wrong in it.
+ * The expected traces of the model's scripts: children below their parents in the order of their start, each with its
+ * error.
  */
 
 export const TOOLS = `
@@ -50,7 +50,7 @@ invoke_agent main
   invoke_agent main
     chat scripted`;
 
-/** The gateway was killed when the second answer's tool was over; another run goes on with the request. */
+/** The gateway was killed after the second answer's tool had ended; another run continues the request. */
 export const TOOLS_INTERRUPTED = `
 invoke_agent main: gateway_restarted
   chat scripted
@@ -70,7 +70,7 @@ invoke_agent main: gateway_restarted
     execute_tool read
     chat scripted`;
 
-/** Both children were waiting for their first answer, and nobody takes them up again. */
+/** Both children were waiting for their first answer, and are not resumed. */
 export const SPAWN_INTERRUPTED = `
 invoke_agent main
   chat scripted

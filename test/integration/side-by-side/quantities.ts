@@ -1,10 +1,10 @@
 /**
- * What the backends are compared by. Each quantity is counted twice by two that know nothing of each other: from the frames
- * of the recording, and from what a backend shows; never from what the bridge says of itself.
+ * The quantities by which backends are compared. Each is counted twice, independently: from the frames of the recording,
+ * and from what a backend shows; never from the bridge's own counts.
  */
 import { lookAt, tokensByAgent, treeIn, usageOf } from '../../oracle.js';
 
-/** In the order of the table, with what its rows are called. */
+/** In the order of the table, with the names of its rows. */
 export const QUANTITIES = {
   traces: 'traces',
   spans: 'spans',
@@ -32,25 +32,25 @@ export const QUANTITIES = {
 
 export type Quantity = keyof typeof QUANTITIES;
 
-/** A number, or a sorted list where it matters which they are. */
+/** A number, or a sorted list if the identities matter. */
 export type Value = number | string[];
 
-/** What a recording says; `undefined` where it says nothing. */
+/** The recording's values; `undefined` if it has none. */
 export type Expected = Record<Quantity, Value | undefined>;
 
-/** What a backend says, by the place where it says it. What it does not show at all is left out. */
+/** A backend's values, by the place where it shows them. Quantities that it does not show are left out. */
 export type Shown = Partial<Record<Quantity, Record<string, Value | undefined>>>;
 
 export const sizeOf = (value: Value | undefined): number | undefined =>
   typeof value === 'object' ? value.length : value;
 
-/** Sums of floating-point numbers come in any order. */
+/** Rounds the error that depends on the order of floating-point additions. */
 export const roundCost = (usd: number): number => Math.round(usd * 1e9) / 1e9;
 
-/** The session under which ClawMetry has the tool calls of a session. */
+/** The session under which ClawMetry shows the tool calls of a session. */
 const liveSession = (session_key: string): string => `${session_key.replaceAll(':', '.')}.live`;
 
-/** The recording is one request. */
+/** The expected values of a recording of one request. */
 export function expectedOf(recording: string): Expected & { trace_id: string } {
   const oracle = lookAt(recording);
   const { runs, messages, unstored } = oracle;
@@ -87,7 +87,7 @@ export function expectedOf(recording: string): Expected & { trace_id: string } {
   };
 }
 
-/** As a list: `agent: tokens` for each that has any. */
+/** A list of `agent: tokens` for each agent with tokens. */
 export const agentTokens = (tokens: ReadonlyMap<string, number>): string[] =>
   [...tokens]
     .filter(([, sum]) => sum > 0)
@@ -97,11 +97,11 @@ export const agentTokens = (tokens: ReadonlyMap<string, number>): string[] =>
 export interface TreeNode {
   span_id: string;
   parent_span_id?: string | undefined;
-  /** The ids of the spans that it links to. */
+  /** The ids of the linked spans. */
   links: readonly string[];
 }
 
-/** A tree as lists: which spans there are, who is under whom, who links to whom. What is there twice is in them twice. */
+/** A tree as lists of its spans, of child and parent, and of links. Duplicates are listed twice. */
 export const treeValues = (nodes: TreeNode[]): Record<'spans' | 'parents' | 'links', string[]> => ({
   spans: nodes.map(({ span_id }) => span_id).sort(),
   parents: nodes

@@ -1,4 +1,4 @@
-/** What each backend shows of one request, read from the APIs that its pages are made of, or from the file that it writes. */
+/** What each backend shows of one request, read from the APIs behind its pages or from its output file. */
 import type { ClawMetry } from '../clawmetry.js';
 import { type OtlpAttribute, type OtlpDataPoint, pointsOf, type Received } from '../collector.js';
 import type { Jaeger, JaegerSpan } from '../jaeger.js';
@@ -6,11 +6,11 @@ import type { Prometheus } from '../prometheus.js';
 import { agentTokens, roundCost, type Shown } from './quantities.js';
 import { type SeenSpan, shownBy } from './spans.js';
 
-/** Each quantity under the name of the one place where it was read. */
+/** Quantities that were all read in one place. */
 const at = (place: string, values: object): Shown =>
   Object.fromEntries(Object.entries(values).map(([quantity, value]) => [quantity, { [place]: value }]));
 
-/** All that is said, place by place. */
+/** Merges the values of several places. */
 export function together(...all: Shown[]): Shown {
   const merged: Record<string, object> = {};
   for (const shown of all) {
@@ -124,7 +124,7 @@ const plain = ({ value }: OtlpAttribute): unknown =>
 const attributesOf = (attributes: OtlpAttribute[] = []): Record<string, unknown> =>
   Object.fromEntries(attributes.map((attribute) => [attribute.key, plain(attribute)]));
 
-/** What was sent once, where what is there can be that so many times; else what is there, as it is. */
+/** One sending's items, if each item is there a multiple of `times`; otherwise all of them. */
 function sentOnce<T>(items: T[], keyOf: (item: T) => string, times: number): T[] {
   const groups = new Map<string, T[]>();
   for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
@@ -132,7 +132,7 @@ function sentOnce<T>(items: T[], keyOf: (item: T) => string, times: number): T[]
   return isEven ? [...groups.values()].flatMap((group) => group.slice(0, group.length / times)) : items;
 }
 
-/** A Collector writes down all that it is sent: what is sent so many times is in its file so many times, under the same ids. */
+/** A Collector writes everything that it receives: a repeated sending is in its file several times, under the same ids. */
 export function collectorShows(received: Received, times_sent: number, warnings: string[]): Shown {
   const spans = sentOnce(received.spans, ({ traceId, spanId }) => traceId + spanId, times_sent);
   const logs = sentOnce(
@@ -169,7 +169,7 @@ const USAGE = 'gen_ai.client.inference.usage';
 
 const CUMULATIVE = 2;
 
-/** The last that was told is all of it, since they are cumulative; one that is not counts for nothing. */
+/** Cumulative metrics: the last values are the totals. Metrics of another temporality count as missing. */
 function metricsIn({ metrics }: Received) {
   const points = (name: string): OtlpDataPoint[] => {
     const last = metrics.findLast((metric) => metric.name === name);

@@ -1,4 +1,4 @@
-/** What spans show, whichever backend they were read back from. */
+/** The quantities that spans show, whichever backend they were read from. */
 import {
   agentTokens,
   type Quantity,
@@ -22,13 +22,13 @@ const OUTPUT_TOKENS = 'gen_ai.usage.output_tokens';
 const ofOperation = (spans: SeenSpan[], operation: string): SeenSpan[] =>
   spans.filter(({ attributes }) => attributes[OPERATION] === operation);
 
-/** `undefined` where no span has the attribute. */
+/** `undefined` if no span has the attribute. */
 function sumOf(spans: SeenSpan[], attribute: string): number | undefined {
   const values = spans.flatMap(({ attributes }) => attributes[attribute] ?? []);
   return values.length === 0 ? undefined : values.reduce<number>((sum, value) => sum + Number(value), 0);
 }
 
-/** `parent → child` for each run that is under a span of another session. */
+/** `parent → child` for each run below a span of another session. */
 function edgesIn(spans: SeenSpan[]): string[] {
   const by_id = new Map(spans.map((span) => [span.span_id, span.attributes]));
   return ofOperation(spans, 'invoke_agent')

@@ -1,4 +1,6 @@
-/** The comparison as Markdown: a row for each quantity, a column for each backend, and a note where one shows nothing. */
+/**
+ * The comparison as a Markdown table: a row per quantity, a column per backend, and a note where a backend shows nothing.
+ */
 import { type Expected, QUANTITIES, type Quantity, type Shown, sizeOf, type Value } from './quantities.js';
 import type { Column } from './ways.js';
 

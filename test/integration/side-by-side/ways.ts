@@ -1,4 +1,4 @@
-/** The ways in which telemetry gets to a backend, with and without a Collector between, and the columns that they fill. */
+/** The ways of telemetry to a backend, with or without a Collector in between, and the columns that they fill. */
 import { expect, vi } from 'vitest';
 import type { Backend } from '../backends.js';
 import { type ClawMetry, startClawMetry } from '../clawmetry.js';
@@ -12,24 +12,27 @@ import { clawMetryShows, collectorShows, jaegerShows, prometheusShows } from './
 
 export interface Column {
   title: string;
-  /** Why it has nothing to show for a quantity. */
+  /** Why a quantity is not shown. */
   without: Partial<Record<Quantity, string>>;
 }
 
 export interface Running {
-  /** The bridge's destination, as its configuration file says it. */
+  /** The bridge's destination, as in its configuration file. */
   destination: { preset: string; url: string; encoding: Encoding };
-  /** What each column shows once all that was sent has got there. */
+  /** The values of each column, once everything that was sent has arrived. */
   show(trace_id: string, sent: Sent): Promise<Shown[]>;
   stop(): Promise<void>;
 }
 
-/** What was sent up to now, each time the same. What is only stored after its answer is waited for by it. */
+/**
+ * Totals of what was sent so far; each sending is the same. They are what a backend that stores after its response is
+ * waited for.
+ */
 export interface Sent {
   times: number;
   spans: number;
   logs: number;
-  /** Those of the logs that are of tool calls. */
+  /** The log records of tool calls among them. */
   tool_logs: number;
 }
 
@@ -38,7 +41,7 @@ type Encoding = 'json' | 'protobuf';
 export interface Way {
   name: string;
   needs: BackendName[];
-  /** Where a way shows what another one does, the table has the other alone. */
+  /** False for a way whose values equal those of another way in the table. */
   in_table: boolean;
   columns: Column[];
   start(): Promise<Running>;
@@ -85,7 +88,7 @@ function clawMetryWay(name: 'clawmetry' | 'clawmetry-otel', encoding: Encoding, 
       return {
         destination: { preset: 'clawmetry', url: clawmetry.otlp_url, encoding },
         async show(trace_id) {
-          // One that can't read protobuf says so, and gets the same in JSON; the other reads it.
+          // Without the protobuf extra, ClawMetry answers 501 and gets the same in JSON; with it, it reads protobuf.
           const { signals } = (await clawmetry.status()).intake;
           const answered_501 = signals.traces.requests.protobuf_unavailable > 0;
           expect(answered_501).toBe(name === 'clawmetry' && encoding === 'protobuf');
@@ -125,7 +128,7 @@ function collectorWay(encoding: Encoding, in_table: boolean): Way {
       return {
         destination: { preset: 'collector', url: collector.otlp_url, encoding },
         async show(_, sent) {
-          // It answers before it has written.
+          // It responds before it has written.
           const received = await vi.waitFor(async () => {
             const read = await collector.read();
             expect([read.spans.length, read.logs.length]).toEqual([sent.spans, sent.logs]);
@@ -158,20 +161,20 @@ function prometheusWay(encoding: Encoding, in_table: boolean): Way {
   };
 }
 
-/** Resolves when ClawMetry has taken all. */
+/** Resolves when ClawMetry has accepted everything. */
 const untilTaken = (clawmetry: ClawMetry, sent: Sent): Promise<void> =>
   vi.waitFor(async () => {
     const { traces, logs } = (await clawmetry.status()).intake.signals;
     expect([traces.items.received, logs.items.received]).toEqual([sent.spans, sent.tool_logs]);
   }, WAIT);
 
-/** Resolves when Jaeger has a trace whole. */
+/** Resolves when Jaeger has the complete trace. */
 const untilWhole = (jaeger: Jaeger, trace_id: string, sent: Sent): Promise<void> =>
   vi.waitFor(async () => {
     expect((await jaeger.spans(trace_id)).length).toBeGreaterThanOrEqual(sent.spans / sent.times);
   }, WAIT);
 
-/** Resolves when Prometheus has scraped its target once more. */
+/** Resolves when Prometheus has scraped its target again. */
 async function untilScraped(prometheus: Prometheus): Promise<void> {
   const now_s = Date.now() / 1000;
   await vi.waitFor(async () => {
@@ -180,7 +183,7 @@ async function untilScraped(prometheus: Prometheus): Promise<void> {
   }, WAIT);
 }
 
-/** The Collector that this repository has a configuration for, and what is behind it. */
+/** The Collector with the shipped configuration, and the backends behind it. */
 const BETWEEN: Way = {
   name: 'through otel-collector.yaml',
   needs: ['collector', 'clawmetry', 'jaeger', 'prometheus'],
