@@ -36,7 +36,7 @@ const sourceOf = (events: object[], position: unknown): Source => ({
   async close() {},
 });
 
-type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations' | 'sources'>>;
+type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations' | 'sources' | 'now'>>;
 
 const MAX_BATCHES = 100_000;
 
@@ -146,6 +146,16 @@ describe('what is kept', () => {
     expect(after).toEqual(before);
     // Once only: the checkpoint has all of it.
     expect((await runBridge([], { at: 8 }, keepIn(store))).logs).toEqual([]);
+  });
+
+  test('is passed over where it is of another version, and removed', async () => {
+    const store = createMemoryStore();
+    const left = ['run/positions', 'run/journal/000000000001', 'run/answers/1-000000000000'];
+    await store.write(left.map((key) => ({ key, value: Buffer.from('another version') })));
+    const { spans } = await runBridge([...BEGIN, ...END], { at: 7 }, keepIn(store));
+    expect(spans).toMatchObject(ENDED);
+    expect(openKept(store, 'run').positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
+    expect([...store.keys('run/journal/'), ...store.keys('run/answers/')]).toEqual([]);
   });
 
   test('has the last position of each stream, until that ends', async () => {
@@ -398,6 +408,45 @@ test('a checkpoint of which any one write is refused counts for nothing: the nex
   // The state is written ahead of the rest in portions, each of many records.
   expect(writes).toBeGreaterThan(4);
   expect(writes).toBeLessThan(9);
+});
+
+test('of a source it is told how it is, and since when', async () => {
+  let now_ms = 0;
+  const source: Source = {
+    ...sourceOf([], undefined),
+    async open() {
+      return (async function* () {
+        for (const [at_ms, state, message] of [
+          [1_000, 'up', 'found'],
+          [2_000, 'down', 'lost'],
+          [3_000, 'down', 'still not there'],
+        ] as const) {
+          now_ms = at_ms;
+          yield { kind: 'status', state, message } as const;
+        }
+      })();
+    },
+  };
+  const store = createMemoryStore();
+  await runBridge([], undefined, { ...keepIn(store), sources: [source], now: () => now_ms });
+  const { sources } = JSON.parse(Buffer.from(store.get('ledger') ?? []).toString());
+  expect(sources['ws://test'].condition).toEqual({
+    state: 'down',
+    message: 'still not there',
+    since_ms: 2_000,
+  });
+});
+
+test('what can not be used of what was known is said', async () => {
+  const store = createMemoryStore();
+  const left = ['run/state/runs/000000000001', 'run/decode/000000000001'];
+  await store.write(left.map((key) => ({ key, value: Buffer.from('{"form": "another"}') })));
+  const said: string[] = [];
+  const logger = pino({}, { write: (line: string) => void said.push(JSON.parse(line).msg) });
+  const { spans } = await runBridge([...BEGIN, ...END], {}, { ...keepIn(store), logger });
+  expect(said).toContain("2 records of what was known can't be used, and are left out");
+  expect(spans).toMatchObject(ENDED);
+  expect(store.get(left[0] ?? '')).toBeUndefined();
 });
 
 test('without a store what is open at the end is closed', async () => {

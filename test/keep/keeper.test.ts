@@ -168,6 +168,17 @@ describe('a disk that was full', () => {
     expect(journaled(keys())).toHaveLength(1);
   });
 
+  test('has nothing left in its journal of what a later checkpoint has, where an earlier one could not be written', async () => {
+    const { keeper, state, keys } = open();
+    expect(await keeper.journal(entry)).toBe('written');
+    state.is_full = true;
+    await keeper.checkpoint();
+    expect(journaled(keys())).toHaveLength(1);
+    state.is_full = false;
+    await keeper.checkpoint();
+    expect(journaled(keys())).toEqual([]);
+  });
+
   test('has what came while a checkpoint was written in the next one', async () => {
     const { keeper, state } = open();
     const checkpoint = keeper.checkpoint();
