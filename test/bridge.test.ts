@@ -171,7 +171,14 @@ describe('what is kept', () => {
       name: 'file:a',
       async open() {
         return (async function* () {
-          yield* [batch('a', 1), batch('a#2', 2), batch('a', undefined, true), batch('a#2', 3)];
+          yield* [
+            batch('a', 1),
+            batch('a#2', 2),
+            batch('a', undefined, true),
+            batch('a#2', 3),
+            // Not each batch tells one.
+            batch('a#2', undefined),
+          ];
         })();
       },
       async close() {},
@@ -216,7 +223,12 @@ const endpoint = {
 } as const;
 
 /** A bridge with a destination, for which this is what its backend says. */
-function openWithBackend(store: Store, post: Transport['post'], sources: Source[]) {
+function openWithBackend(
+  store: Store,
+  post: Transport['post'],
+  sources: Source[],
+  now: BridgeParts['now'] = () => 1_000,
+) {
   const keep = keepIn(store);
   const destination = createDestination(
     {
@@ -237,30 +249,70 @@ function openWithBackend(store: Store, post: Transport['post'], sources: Source[
       transport: () => ({ post, close: async () => undefined }),
     },
   );
-  return openBridge([], undefined, { ...keep, destinations: [destination], sources }).bridge;
+  return openBridge([], undefined, { ...keep, destinations: [destination], sources, now }).bridge;
 }
 
-test('of what was answered nothing is sent a second time after a kill', async () => {
-  const store = createMemoryStore();
-  const told: string[] = [];
-  const post: Transport['post'] = async (body) => {
-    told.push(Buffer.from(body).toString());
-    return OK;
-  };
-  const killed = openWithBackend(store, post, [sourceOf([...BEGIN, ...END], {})]);
-  await killed.open();
-  await killed.read();
-  // The spans in one request, the records in another one, and what was answered written down.
-  await vi.waitUntil(() => told.length > 1);
-  await vi.waitUntil(() => killed.summary().destinations.otlp?.logs?.pending === 0);
-  const { length } = [...store.keys('run/answers/')];
-  await vi.waitUntil(() => [...store.keys('run/answers/')].length > length);
-  const { bodies, post: postNext } = scriptedPost([]);
-  const next = openWithBackend(store, postNext, [sourceOf([], undefined)]);
-  await next.open();
-  await next.read();
-  await next.finish(1_000);
-  expect(bodies).toEqual([]);
+describe('of what was answered', () => {
+  const answersIn = (store: Store): number => [...store.keys('run/answers/')].length;
+
+  /** What the next start sends. */
+  async function sentByNext(store: Store): Promise<string[]> {
+    const { bodies, post } = scriptedPost([]);
+    const next = openWithBackend(store, post, [sourceOf([], undefined)]);
+    await next.open();
+    await next.read();
+    await next.finish(1_000);
+    return bodies;
+  }
+
+  test('nothing is sent a second time after a kill', async () => {
+    const store = createMemoryStore();
+    const killed = openWithBackend(store, async () => OK, [sourceOf([...BEGIN, ...END], {})]);
+    await killed.open();
+    await killed.read();
+    // Spans and records go in requests of their own.
+    await vi.waitUntil(() => {
+      const { traces, logs } = killed.summary().destinations.otlp ?? {};
+      return traces?.delivered === 2 && logs?.delivered === 4;
+    });
+    const before = answersIn(store);
+    await vi.waitUntil(() => answersIn(store) > before);
+    expect(await sentByNext(store)).toEqual([]);
+    expect(answersIn(store)).toBe(0);
+  });
+
+  test('nor is what came due between the last chunk and the kill', async () => {
+    vi.useFakeTimers({ now: EVENT.ts, toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const store = createMemoryStore();
+    const tokens = { type: 'llm.tokens', model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 };
+    const source = { ...sourceOf([{ type: 'agent.started' }, tokens], {}), name: 'listen:tcp:1' };
+    const killed = openWithBackend(store, async () => OK, [source], Date.now);
+    await killed.open();
+    await killed.read();
+    // It waits for its reasoning tokens.
+    for (let ms = 0; ms < 8_000; ms += 100) {
+      await vi.advanceTimersByTimeAsync(100);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(killed.summary().destinations.otlp).toMatchObject({
+      traces: { delivered: 1 },
+      logs: { delivered: 2 },
+    });
+    vi.useRealTimers();
+    expect(await sentByNext(store)).toEqual([]);
+  });
+
+  test('a checkpoint has all, and takes the records of it away', async () => {
+    const store = createMemoryStore();
+    const bridge = openWithBackend(store, async () => OK, [sourceOf([...BEGIN, ...END], {})]);
+    await bridge.open();
+    await bridge.read();
+    await vi.waitUntil(() => answersIn(store) > 0);
+    await bridge.drain(1_000);
+    expect(answersIn(store)).toBe(0);
+    await bridge.finish(0);
+  });
 });
 
 describe('a start that fails', () => {
@@ -408,7 +460,7 @@ test('a checkpoint of which any one write is refused counts for nothing: the nex
   // The state is written ahead of the rest in portions, each of many records.
   expect(writes).toBeGreaterThan(4);
   expect(writes).toBeLessThan(9);
-});
+}, 30_000);
 
 test('of a source it is told how it is, and since when', async () => {
   let now_ms = 0;

@@ -121,6 +121,8 @@ test('dead letters and removals that could not be written are written later', as
   await keeper.keepUp();
   expect(keys()).toContain('dead/1');
   expect(keys()).not.toContain('outbox/a/traces/1');
+  // Nothing of it is an answer to an item.
+  expect(keys().filter((key) => key.startsWith('run/answers/'))).toEqual([]);
 });
 
 test('dead letters that can not be written are held up to a bound', async () => {
