@@ -281,24 +281,30 @@ describe('of what was answered', () => {
     expect(answersIn(store)).toBe(0);
   });
 
-  test('nor is what came due between the last chunk and the kill', async () => {
+  test('nor is what came due between the last chunk and the kill; its answer is written down within a second', async () => {
     vi.useFakeTimers({ now: EVENT.ts, toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
     onTestFinished(() => void vi.useRealTimers());
     const store = createMemoryStore();
     const tokens = { type: 'llm.tokens', model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 };
-    const source = { ...sourceOf([{ type: 'agent.started' }, tokens], {}), name: 'listen:tcp:1' };
+    const events = [...BEGIN, tokens, { type: 'agent.finished', status: 'ok' }];
+    const source = { ...sourceOf(events, {}), name: 'listen:tcp:1' };
     const killed = openWithBackend(store, async () => OK, [source], Date.now);
     await killed.open();
     await killed.read();
-    // It waits for its reasoning tokens.
-    for (let ms = 0; ms < 8_000; ms += 100) {
-      await vi.advanceTimersByTimeAsync(100);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
-    expect(killed.summary().destinations.otlp).toMatchObject({
-      traces: { delivered: 1 },
-      logs: { delivered: 2 },
-    });
+    const pass = async (ms: number): Promise<void> => {
+      for (let passed_ms = 0; passed_ms < ms; passed_ms += 50) {
+        await vi.advanceTimersByTimeAsync(50);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const delivered = () => killed.summary().destinations.otlp?.traces?.delivered;
+    // The call waits for its own end, and the model call longer for its reasoning tokens.
+    await pass(4_900);
+    expect(delivered()).toBe(2);
+    const before = answersIn(store);
+    await pass(1_000);
+    expect(delivered()).toBe(3);
+    expect(answersIn(store)).toBeGreaterThan(before);
     vi.useRealTimers();
     expect(await sentByNext(store)).toEqual([]);
   });
@@ -358,6 +364,21 @@ describe('the order of things', () => {
     expect(emitted).toEqual([]);
     answer({ ok: true });
     await vi.waitUntil(() => emitted.length > 0);
+    expect(merge(emitted).spans).toMatchObject(ENDED);
+  });
+
+  test('what can be read again waits for what was read before it', async () => {
+    const { store, answer } = heldStore(startedStore());
+    const listened = { ...sourceOf(BEGIN, undefined), name: 'listen:tcp:1' };
+    const followed: Source = { ...sourceOf(END, undefined), name: 'file:/log', is_rereadable: true };
+    const sources = [listened, followed];
+    const { bridge, emitted } = openBridge([], {}, { ...keepIn(store), sources });
+    await bridge.open();
+    await bridge.read();
+    expect(emitted).toEqual([]);
+    answer({ ok: true });
+    await vi.waitUntil(() => emitted.length > 1);
+    expect(emitted[0]?.spans).toEqual([]);
     expect(merge(emitted).spans).toMatchObject(ENDED);
   });
 
@@ -461,6 +482,24 @@ test('a checkpoint of which any one write is refused counts for nothing: the nex
   expect(writes).toBeGreaterThan(4);
   expect(writes).toBeLessThan(9);
 }, 30_000);
+
+test('what could not be written to the end is given up, but for what its source can be asked for again', async () => {
+  const inner = startedStore();
+  const write: Store['write'] = async () => ({ ok: false, message: 'no space left on device' });
+  const store = { ...inner, write, gather: () => gatherFor(write) };
+  const asked = sourceOf([...BEGIN, ...END], {});
+  const others = [...BEGIN, ...END].map((event) => ({ ...event, run_id: 'other' }));
+  const listened = { ...sourceOf(others, {}), name: 'listen:tcp:1' };
+  const bridge = openWithBackend(store, async () => UNREACHABLE, [asked, listened]);
+  await bridge.open();
+  await bridge.read();
+  await bridge.finish(0);
+  expect(bridge.summary().destinations.otlp?.traces).toMatchObject({
+    produced: 4,
+    pending: 2,
+    dropped: { store_unwritable: 2 },
+  });
+});
 
 test('of a source it is told how it is, and since when', async () => {
   let now_ms = 0;
