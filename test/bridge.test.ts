@@ -606,6 +606,8 @@ test('while a source is lost that can be asked again, model calls wait for their
         yield { kind: 'status', state: 'down', message: 'lost' } as const;
         await vi.advanceTimersByTimeAsync(60_000);
         yield { kind: 'status', state: 'up', message: 'back' } as const;
+        // It is asked for what it has still to tell.
+        await vi.advanceTimersByTimeAsync(4_000);
         yield* after;
       })();
     },
@@ -624,6 +626,32 @@ test('while a source is lost that can be asked again, model calls wait for their
   expect(merge(emitted).spans).toMatchObject([
     { kind: 'chat', attributes: { 'gen_ai.usage.reasoning.output_tokens': 3 } },
   ]);
+});
+
+test('while one is lost that can not be asked, they wait no longer than ever', async () => {
+  vi.useFakeTimers({ now: EVENT.ts });
+  onTestFinished(() => void vi.useRealTimers());
+  const call = { type: 'llm.tokens', model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 };
+  const told = sourceOf([{ type: 'agent.started' }, call], undefined);
+  const waited = deferred<void>();
+  const source: Source = {
+    ...told,
+    name: 'unix:/agent.sock',
+    async open() {
+      const before = await told.open();
+      return (async function* () {
+        yield* before;
+        yield { kind: 'status', state: 'down', message: 'lost' } as const;
+        await vi.advanceTimersByTimeAsync(6_000);
+        waited.resolve();
+      })();
+    },
+  };
+  const { bridge, emitted } = openBridge([], undefined, { sources: [source], now: Date.now });
+  await bridge.open();
+  void bridge.read();
+  await waited.promise;
+  expect(merge(emitted).spans).toMatchObject([{ kind: 'chat' }]);
 });
 
 test('a source that always has more leaves everything else its turn', async () => {
