@@ -654,6 +654,45 @@ test('while one is lost that can not be asked, they wait no longer than ever', a
   expect(merge(emitted).spans).toMatchObject([{ kind: 'chat' }]);
 });
 
+test('what is open, and what is corrected later, is given out also where nothing else is', async () => {
+  let now_ms = EVENT.ts;
+  const { destination, emitted } = createSink();
+  const call = { model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1, response_id: 'x' };
+  const parts = [
+    [...BEGIN, { type: 'llm.tokens', ...call }],
+    END.slice(0, 1),
+    [{ type: 'llm.reasoning', response_id: 'x', reasoning_tokens: 3 }],
+  ];
+  const source: Source = {
+    ...sourceOf([], undefined),
+    async open() {
+      const told = await Promise.all(parts.map((events) => sourceOf(events, undefined).open()));
+      return (async function* () {
+        for (const items of told) {
+          yield* items;
+          now_ms += 10_000;
+          // The model call has waited for its reasoning tokens for long by the next event.
+          if (items === told[1]) await vi.waitUntil(() => merge(emitted).spans.length === 2);
+        }
+      })();
+    },
+  };
+  const takes_no_logs = { ...destination, takes_logs: false };
+  const { bridge } = openBridge([], undefined, {
+    sources: [source],
+    destinations: [takes_no_logs],
+    now: () => now_ms,
+  });
+  await bridge.open();
+  await bridge.read();
+  await bridge.finish(0);
+  expect(emitted[0]).toMatchObject({ spans: [], logs: [] });
+  expect(emitted[0]?.previews).not.toEqual([]);
+  expect(merge(emitted).corrections).toMatchObject([
+    { attributes: { 'gen_ai.usage.reasoning.output_tokens': 3 } },
+  ]);
+});
+
 test('a source that always has more leaves everything else its turn', async () => {
   const { source, batches } = endlessSource();
   const { bridge } = openBridge([], undefined, { sources: [source] });

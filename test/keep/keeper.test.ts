@@ -90,7 +90,7 @@ function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given
       }) as never,
     checkpoint_interval_ms: 5_000,
     store_limit_bytes: 1e9,
-    logger: pino({ level: 'error' }, { write: (line) => void said.logged.push(JSON.parse(line).msg) }),
+    logger: pino({}, { write: (line) => void said.logged.push(JSON.parse(line).msg) }),
     now: () => 0,
     clock: () => state.now_ms,
     ...given,
@@ -166,6 +166,7 @@ describe('a disk that was full', () => {
     expect(said.writable).toEqual([false]);
     await keeper.checkpoint();
     expect(said.writable).toEqual([false, true]);
+    expect(said.logged.slice(1)).toEqual(['here can be written again']);
     expect(await keeper.journal(entry)).toBe('written');
     expect(journaled(keys())).toHaveLength(1);
   });
