@@ -442,6 +442,41 @@ describe('a store that can not be written', () => {
   });
 });
 
+test('what ended while nothing could be written is not open at the next start', async () => {
+  const inner = createMemoryStore();
+  let is_full = false;
+  const write: Store['write'] = async (changes) =>
+    is_full ? { ok: false, message: 'no space left on device' } : inner.write(changes);
+  const store = { ...inner, write, gather: () => gatherFor(write) };
+  const ended = deferred<void>();
+  const [begun, over] = [sourceOf(BEGIN, { at: 1 }), sourceOf(END, { at: 2 })];
+  const source: Source = {
+    ...begun,
+    async open() {
+      const [before, after] = [await begun.open(), await over.open()];
+      return (async function* () {
+        yield* before;
+        await ended.promise;
+        yield* after;
+      })();
+    },
+  };
+  const { bridge } = openBridge([], undefined, { ...keepIn(store), sources: [source] });
+  await bridge.open();
+  const reading = bridge.read();
+  await vi.waitUntil(() => bridge.summary().runs.open === 1);
+  await bridge.drain(0);
+  is_full = true;
+  ended.resolve();
+  await reading;
+  is_full = false;
+  await bridge.finish(0);
+  const { bridge: next } = openBridge([], undefined, keepIn(inner));
+  await next.open();
+  expect(next.summary().runs.open).toBe(0);
+  await next.finish(0);
+});
+
 /** A store that refuses one of its writes, counted from when it is told to: whether it came to that. */
 function onceFullStore(inner: Store) {
   let refused_in = Number.POSITIVE_INFINITY;
