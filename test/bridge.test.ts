@@ -180,7 +180,21 @@ describe('the saved state', () => {
     expect((await runBridge([], { at: 8 }, keepIn(store))).logs).toEqual([]);
   });
 
+<<<<<<< HEAD
   test('has the last position of each stream until the stream ends', async () => {
+=======
+  test('is passed over where it is of another version, and removed', async () => {
+    const store = createMemoryStore();
+    const left = ['run/positions', 'run/journal/000000000001', 'run/answers/1-000000000000'];
+    await store.write(left.map((key) => ({ key, value: Buffer.from('another version') })));
+    const { spans } = await runBridge([...BEGIN, ...END], { at: 7 }, keepIn(store));
+    expect(spans).toMatchObject(ENDED);
+    expect(openKept(store, 'run').positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
+    expect([...store.keys('run/journal/'), ...store.keys('run/answers/')]).toEqual([]);
+  });
+
+  test('has the last position of each stream, until that ends', async () => {
+>>>>>>> core-mutants
     const batch = (stream: string, position: unknown, end = false): LineBatch => ({
       kind: 'lines',
       stream,
@@ -193,7 +207,14 @@ describe('the saved state', () => {
       name: 'file:a',
       async open() {
         return (async function* () {
-          yield* [batch('a', 1), batch('a#2', 2), batch('a', undefined, true), batch('a#2', 3)];
+          yield* [
+            batch('a', 1),
+            batch('a#2', 2),
+            batch('a', undefined, true),
+            batch('a#2', 3),
+            // Not each batch tells one.
+            batch('a#2', undefined),
+          ];
         })();
       },
       async close() {},
@@ -238,7 +259,12 @@ const endpoint = {
 } as const;
 
 /** A bridge with a destination, for which this is what its backend says. */
-function openWithBackend(store: Store, post: Transport['post'], sources: Source[]) {
+function openWithBackend(
+  store: Store,
+  post: Transport['post'],
+  sources: Source[],
+  now: BridgeParts['now'] = () => 1_000,
+) {
   const keep = keepIn(store);
   const destination = createDestination(
     {
@@ -259,30 +285,76 @@ function openWithBackend(store: Store, post: Transport['post'], sources: Source[
       transport: () => ({ post, close: async () => undefined }),
     },
   );
-  return openBridge([], undefined, { ...keep, destinations: [destination], sources }).bridge;
+  return openBridge([], undefined, { ...keep, destinations: [destination], sources, now }).bridge;
 }
 
-test('of what was answered nothing is sent a second time after a kill', async () => {
-  const store = createMemoryStore();
-  const told: string[] = [];
-  const post: Transport['post'] = async (body) => {
-    told.push(Buffer.from(body).toString());
-    return OK;
-  };
-  const killed = openWithBackend(store, post, [sourceOf([...BEGIN, ...END], {})]);
-  await killed.open();
-  await killed.read();
-  // The spans in one request, the records in another one, and what was answered written down.
-  await vi.waitUntil(() => told.length > 1);
-  await vi.waitUntil(() => killed.summary().destinations.otlp?.logs?.pending === 0);
-  const { length } = [...store.keys('run/answers/')];
-  await vi.waitUntil(() => [...store.keys('run/answers/')].length > length);
-  const { bodies, post: postNext } = scriptedPost([]);
-  const next = openWithBackend(store, postNext, [sourceOf([], undefined)]);
-  await next.open();
-  await next.read();
-  await next.finish(1_000);
-  expect(bodies).toEqual([]);
+describe('of what was answered', () => {
+  const answersIn = (store: Store): number => [...store.keys('run/answers/')].length;
+
+  /** What the next start sends. */
+  async function sentByNext(store: Store): Promise<string[]> {
+    const { bodies, post } = scriptedPost([]);
+    const next = openWithBackend(store, post, [sourceOf([], undefined)]);
+    await next.open();
+    await next.read();
+    await next.finish(1_000);
+    return bodies;
+  }
+
+  test('nothing is sent a second time after a kill', async () => {
+    const store = createMemoryStore();
+    const killed = openWithBackend(store, async () => OK, [sourceOf([...BEGIN, ...END], {})]);
+    await killed.open();
+    await killed.read();
+    // Spans and records go in requests of their own.
+    await vi.waitUntil(() => {
+      const { traces, logs } = killed.summary().destinations.otlp ?? {};
+      return traces?.delivered === 2 && logs?.delivered === 4;
+    });
+    const before = answersIn(store);
+    await vi.waitUntil(() => answersIn(store) > before);
+    expect(await sentByNext(store)).toEqual([]);
+    expect(answersIn(store)).toBe(0);
+  });
+
+  test('nor is what came due between the last chunk and the kill; its answer is written down within a second', async () => {
+    vi.useFakeTimers({ now: EVENT.ts, toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const store = createMemoryStore();
+    const tokens = { type: 'llm.tokens', model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 };
+    const events = [...BEGIN, tokens, { type: 'agent.finished', status: 'ok' }];
+    const source = { ...sourceOf(events, {}), name: 'listen:tcp:1' };
+    const killed = openWithBackend(store, async () => OK, [source], Date.now);
+    await killed.open();
+    await killed.read();
+    const pass = async (ms: number): Promise<void> => {
+      for (let passed_ms = 0; passed_ms < ms; passed_ms += 50) {
+        await vi.advanceTimersByTimeAsync(50);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const delivered = () => killed.summary().destinations.otlp?.traces?.delivered;
+    // The call waits for its own end, and the model call longer for its reasoning tokens.
+    await pass(4_900);
+    expect(delivered()).toBe(2);
+    const before = answersIn(store);
+    await pass(1_000);
+    expect(delivered()).toBe(3);
+    expect(answersIn(store)).toBeGreaterThan(before);
+    vi.useRealTimers();
+    expect(await sentByNext(store)).toEqual([]);
+  });
+
+  test('a checkpoint has all, and takes the records of it away', async () => {
+    const store = createMemoryStore();
+    const bridge = openWithBackend(store, async () => OK, [sourceOf([...BEGIN, ...END], {})]);
+    await bridge.open();
+    await bridge.read();
+    await vi.waitUntil(() => answersIn(store) > 0);
+    await bridge.drain(1_000);
+    expect(answersIn(store)).toBe(0);
+    await bridge.finish(0);
+  });
 });
 
 describe('a start that fails', () => {
@@ -331,7 +403,26 @@ describe('the order of writing and sending', () => {
     expect(merge(emitted).spans).toMatchObject(ENDED);
   });
 
+<<<<<<< HEAD
   test('metrics are sent when the checkpoint that collected them is written', async () => {
+=======
+  test('what can be read again waits for what was read before it', async () => {
+    const { store, answer } = heldStore(startedStore());
+    const listened = { ...sourceOf(BEGIN, undefined), name: 'listen:tcp:1' };
+    const followed: Source = { ...sourceOf(END, undefined), name: 'file:/log', is_rereadable: true };
+    const sources = [listened, followed];
+    const { bridge, emitted } = openBridge([], {}, { ...keepIn(store), sources });
+    await bridge.open();
+    await bridge.read();
+    expect(emitted).toEqual([]);
+    answer({ ok: true });
+    await vi.waitUntil(() => emitted.length > 1);
+    expect(emitted[0]?.spans).toEqual([]);
+    expect(merge(emitted).spans).toMatchObject(ENDED);
+  });
+
+  test('metrics are sent when the checkpoint that collected them is written down', async () => {
+>>>>>>> core-mutants
     const { store, answer, waiting } = heldStore(startedStore());
     const said: string[] = [];
     const { destination } = createSink();
@@ -391,6 +482,41 @@ describe('a store that can not be written', () => {
   });
 });
 
+test('what ended while nothing could be written is not open at the next start', async () => {
+  const inner = createMemoryStore();
+  let is_full = false;
+  const write: Store['write'] = async (changes) =>
+    is_full ? { ok: false, message: 'no space left on device' } : inner.write(changes);
+  const store = { ...inner, write, gather: () => gatherFor(write) };
+  const ended = deferred<void>();
+  const [begun, over] = [sourceOf(BEGIN, { at: 1 }), sourceOf(END, { at: 2 })];
+  const source: Source = {
+    ...begun,
+    async open() {
+      const [before, after] = [await begun.open(), await over.open()];
+      return (async function* () {
+        yield* before;
+        await ended.promise;
+        yield* after;
+      })();
+    },
+  };
+  const { bridge } = openBridge([], undefined, { ...keepIn(store), sources: [source] });
+  await bridge.open();
+  const reading = bridge.read();
+  await vi.waitUntil(() => bridge.summary().runs.open === 1);
+  await bridge.drain(0);
+  is_full = true;
+  ended.resolve();
+  await reading;
+  is_full = false;
+  await bridge.finish(0);
+  const { bridge: next } = openBridge([], undefined, keepIn(inner));
+  await next.open();
+  expect(next.summary().runs.open).toBe(0);
+  await next.finish(0);
+});
+
 /** A store that refuses one of its writes, counted from when it is told to: whether it came to that. */
 function onceFullStore(inner: Store) {
   let refused_in = Number.POSITIVE_INFINITY;
@@ -430,6 +556,63 @@ test('a checkpoint of which any one write is refused counts for nothing: the nex
   // The state is written ahead of the rest in portions, each of many records.
   expect(writes).toBeGreaterThan(4);
   expect(writes).toBeLessThan(9);
+}, 30_000);
+
+test('what could not be written to the end is given up, but for what its source can be asked for again', async () => {
+  const inner = startedStore();
+  const write: Store['write'] = async () => ({ ok: false, message: 'no space left on device' });
+  const store = { ...inner, write, gather: () => gatherFor(write) };
+  const asked = sourceOf([...BEGIN, ...END], {});
+  const others = [...BEGIN, ...END].map((event) => ({ ...event, run_id: 'other' }));
+  const listened = { ...sourceOf(others, {}), name: 'listen:tcp:1' };
+  const bridge = openWithBackend(store, async () => UNREACHABLE, [asked, listened]);
+  await bridge.open();
+  await bridge.read();
+  await bridge.finish(0);
+  expect(bridge.summary().destinations.otlp?.traces).toMatchObject({
+    produced: 4,
+    pending: 2,
+    dropped: { store_unwritable: 2 },
+  });
+});
+
+test('of a source it is told how it is, and since when', async () => {
+  let now_ms = 0;
+  const source: Source = {
+    ...sourceOf([], undefined),
+    async open() {
+      return (async function* () {
+        for (const [at_ms, state, message] of [
+          [1_000, 'up', 'found'],
+          [2_000, 'down', 'lost'],
+          [3_000, 'down', 'still not there'],
+        ] as const) {
+          now_ms = at_ms;
+          yield { kind: 'status', state, message } as const;
+        }
+      })();
+    },
+  };
+  const store = createMemoryStore();
+  await runBridge([], undefined, { ...keepIn(store), sources: [source], now: () => now_ms });
+  const { sources } = JSON.parse(Buffer.from(store.get('ledger') ?? []).toString());
+  expect(sources['ws://test'].condition).toEqual({
+    state: 'down',
+    message: 'still not there',
+    since_ms: 2_000,
+  });
+});
+
+test('what can not be used of what was known is said', async () => {
+  const store = createMemoryStore();
+  const left = ['run/state/runs/000000000001', 'run/decode/000000000001'];
+  await store.write(left.map((key) => ({ key, value: Buffer.from('{"form": "another"}') })));
+  const said: string[] = [];
+  const logger = pino({}, { write: (line: string) => void said.push(JSON.parse(line).msg) });
+  const { spans } = await runBridge([...BEGIN, ...END], {}, { ...keepIn(store), logger });
+  expect(said).toContain("2 records of what was known can't be used, and are left out");
+  expect(spans).toMatchObject(ENDED);
+  expect(store.get(left[0] ?? '')).toBeUndefined();
 });
 
 test('without a store open runs and calls are closed at the end', async () => {
@@ -497,8 +680,14 @@ test('model calls wait for reasoning tokens while a source is lost, and until it
         yield* before;
         yield { kind: 'status', state: 'down', message: 'lost' } as const;
         await vi.advanceTimersByTimeAsync(60_000);
+<<<<<<< HEAD
         yield { kind: 'status', state: 'up', message: 'back', is_behind: true } as const;
         await vi.advanceTimersByTimeAsync(30_000);
+=======
+        yield { kind: 'status', state: 'up', message: 'back' } as const;
+        // It is asked for what it has still to tell.
+        await vi.advanceTimersByTimeAsync(4_000);
+>>>>>>> core-mutants
         yield* after;
         yield { kind: 'status', state: 'up', message: 'all told' } as const;
       })();
@@ -520,7 +709,76 @@ test('model calls wait for reasoning tokens while a source is lost, and until it
   ]);
 });
 
+<<<<<<< HEAD
 test('a source that always has another batch leaves the event loop its turns', async () => {
+=======
+test('while one is lost that can not be asked, they wait no longer than ever', async () => {
+  vi.useFakeTimers({ now: EVENT.ts });
+  onTestFinished(() => void vi.useRealTimers());
+  const call = { type: 'llm.tokens', model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 };
+  const told = sourceOf([{ type: 'agent.started' }, call], undefined);
+  const waited = deferred<void>();
+  const source: Source = {
+    ...told,
+    name: 'unix:/agent.sock',
+    async open() {
+      const before = await told.open();
+      return (async function* () {
+        yield* before;
+        yield { kind: 'status', state: 'down', message: 'lost' } as const;
+        await vi.advanceTimersByTimeAsync(6_000);
+        waited.resolve();
+      })();
+    },
+  };
+  const { bridge, emitted } = openBridge([], undefined, { sources: [source], now: Date.now });
+  await bridge.open();
+  void bridge.read();
+  await waited.promise;
+  expect(merge(emitted).spans).toMatchObject([{ kind: 'chat' }]);
+});
+
+test('what is open, and what is corrected later, is given out also where nothing else is', async () => {
+  let now_ms = EVENT.ts;
+  const { destination, emitted } = createSink();
+  const call = { model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1, response_id: 'x' };
+  const parts = [
+    [...BEGIN, { type: 'llm.tokens', ...call }],
+    END.slice(0, 1),
+    [{ type: 'llm.reasoning', response_id: 'x', reasoning_tokens: 3 }],
+  ];
+  const source: Source = {
+    ...sourceOf([], undefined),
+    async open() {
+      const told = await Promise.all(parts.map((events) => sourceOf(events, undefined).open()));
+      return (async function* () {
+        for (const items of told) {
+          yield* items;
+          now_ms += 10_000;
+          // The model call has waited for its reasoning tokens for long by the next event.
+          if (items === told[1]) await vi.waitUntil(() => merge(emitted).spans.length === 2);
+        }
+      })();
+    },
+  };
+  const takes_no_logs = { ...destination, takes_logs: false };
+  const { bridge } = openBridge([], undefined, {
+    sources: [source],
+    destinations: [takes_no_logs],
+    now: () => now_ms,
+  });
+  await bridge.open();
+  await bridge.read();
+  await bridge.finish(0);
+  expect(emitted[0]).toMatchObject({ spans: [], logs: [] });
+  expect(emitted[0]?.previews).not.toEqual([]);
+  expect(merge(emitted).corrections).toMatchObject([
+    { attributes: { 'gen_ai.usage.reasoning.output_tokens': 3 } },
+  ]);
+});
+
+test('a source that always has more leaves everything else its turn', async () => {
+>>>>>>> core-mutants
   const { source, batches } = endlessSource();
   const { bridge } = openBridge([], undefined, { sources: [source] });
   await bridge.open();

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
 import { createCorrelator } from '../src/correlate/index.js';
-import { createIntake, describeProblem, type Problem } from '../src/intake.js';
+import { createIntake, createProblemLog, describeProblem, type Problem } from '../src/intake.js';
 import type { AgentEvent } from '../src/model/event.js';
 import { createLineSplitter } from '../src/source/lines.js';
 import { save, savedIn } from './captures.js';
@@ -141,16 +141,17 @@ describe('an event that a decoder holds back', () => {
       number: index + 1,
       bytes: Buffer.from(JSON.stringify(each)),
     }));
-    const events = intake.take({ kind: 'lines', stream: 'f', end: false, lines, arrival_ms: 0 });
+    const events = intake.take({ kind: 'lines', stream: 'f', end: false, lines, arrival_ms: 0 }, 'file:f');
     expect(events.map(({ type }) => type)).toEqual(['tool.call']);
     return intake;
   }
 
   test('is given when its stream ends', () => {
     const intake = takeHeld();
-    const events = intake.take({ kind: 'lines', stream: 'f', end: true, lines: [], arrival_ms: 0 });
+    const events = intake.take({ kind: 'lines', stream: 'f', end: true, lines: [], arrival_ms: 0 }, 'file:f');
     expect(events.map(({ type }) => type)).toEqual(['tool.output']);
     expect(intake.end()).toEqual([]);
+    expect(intake.counts().events).toBe(2);
   });
 
   test('is given once, and counted, when all streams end', () => {
@@ -158,6 +159,7 @@ describe('an event that a decoder holds back', () => {
     expect(intake.end().map(({ type }) => type)).toEqual(['tool.output']);
     expect(intake.end()).toEqual([]);
     expect(intake.counts().events).toBe(2);
+    expect(intake.countsBySource()).toEqual({ 'file:f': intake.counts() });
   });
 });
 
@@ -177,4 +179,46 @@ test('a value that is nested too deep to be saved is cut, and nothing else is lo
   const after = createCorrelator({}, savedIn(save(before)));
   expect(identities(after.close(NOW_MS).spans)).toEqual(identities(before.close(NOW_MS).spans));
   expect(JSON.stringify(events[2])).toContain('[nested too deep]');
+});
+
+test('a line that its sender sends again counts once, and a bad one is told again what is wrong with it', () => {
+  const told: [string, number][] = [];
+  const intake = createIntake({ dialect: 'catalog', max_line_bytes: MAX_LINE_BYTES, onProblem: () => {} });
+  const send = (stream: string, ...texts: string[]): number =>
+    intake.take({
+      kind: 'lines',
+      stream,
+      end: false,
+      lines: texts.map((text, nth) => ({ number: nth + 1, bytes: Buffer.from(text) })),
+      arrival_ms: 0,
+      may_repeat: true,
+      receipt: { reject: ({ path, line }) => void told.push([path, line]), settle: () => undefined },
+    }).length;
+  const good = '{"type":"agent.started","ts":1,"session_key":"s","run_id":"r"}';
+  const bad = good.replace('"run_id":"r"', '"run_id":7');
+  const unknown = '{"type":"agent.dreamt"}';
+  expect(send('one', good, bad, unknown)).toBe(1);
+  expect(send('one', good, bad, unknown)).toBe(0);
+  expect(intake.counts()).toMatchObject({
+    lines: 6,
+    events: 1,
+    ignored: { repeated: 2, unknown_type: 1 },
+    rejected: { invalid_event: 2 },
+  });
+  expect(told).toEqual([
+    ['run_id', 2],
+    ['run_id', 2],
+  ]);
+  // What another sender sends is its own.
+  expect(send('other', good)).toBe(1);
+});
+
+test('bad lines are said one by one up to a number, and that there are more once', () => {
+  const said: string[] = [];
+  const log = createProblemLog({ warn: (message) => void said.push(message) });
+  for (let line = 1; line <= 50; line++)
+    log({ stream: 'f', line, path: '', reason: 'invalid_json', message: 'not JSON' });
+  expect(said).toHaveLength(21);
+  expect(said[19]).toBe('f:20: $: not JSON');
+  expect(said[20]).toMatch(/^more bad lines are only counted/);
 });

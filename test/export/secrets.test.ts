@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { EndpointConfig } from '../../src/export/config.js';
 import { redactSecrets } from '../../src/export/secrets.js';
+import { redact } from '../../src/util/redact.js';
 
 const endpoint = (headers: Record<string, string>): EndpointConfig => ({
   url: 'https://backend.example/v1/traces',
@@ -41,6 +42,7 @@ test('text that only looks like the beginning of a secret stays', () => {
 test('a header without a value hides nothing', () => {
   const endpoints = [endpoint({ 'x-tenant': '', authorization: 'Bearer ' })];
   expect(redactSecrets('no tenant', endpoints)).toBe('no tenant');
+  expect(redact('no tenant', ['', 'tenant'], '…')).toBe('no …');
 });
 
 test('the replacement text is inserted literally, whatever characters it has', () => {

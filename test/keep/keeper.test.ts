@@ -6,6 +6,7 @@ import { openKept } from '../../src/keep/kept.js';
 import type { Destination, DestinationKeeping } from '../../src/model/delivery.js';
 import type { RecordChange } from '../../src/model/record.js';
 import type { Store } from '../../src/store/index.js';
+import { changesOf } from '../../src/store/store.js';
 import { createMemoryStore, gatherFor } from '../store/memory.js';
 
 const NO_ANSWERS = { ids: new Uint8Array(), places: {} };
@@ -32,8 +33,11 @@ function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given
   let outgoing: RecordChange[] = [];
   let collected: RecordChange[] = [];
   let steps = 0;
-  const write: Store['write'] = async (changes) =>
-    state.is_full ? { ok: false, message: 'full' } : inner.write(changes);
+  const write: Store['write'] = async (changes) => {
+    // Whatever becomes of it, it has been asked for what is to be written.
+    const asked = changesOf(changes);
+    return state.is_full ? { ok: false, message: 'full' } : inner.write(asked);
+  };
   const keeping: Partial<DestinationKeeping> = {
     prefixes: [],
     takeAnswers() {
@@ -90,7 +94,7 @@ function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given
       }) as never,
     checkpoint_interval_ms: 5_000,
     store_limit_bytes: 1e9,
-    logger: pino({ level: 'error' }, { write: (line) => void said.logged.push(JSON.parse(line).msg) }),
+    logger: pino({}, { write: (line) => void said.logged.push(JSON.parse(line).msg) }),
     now: () => 0,
     clock: () => state.now_ms,
     ...given,
@@ -121,6 +125,8 @@ test('dead letters and removals that could not be written are written later', as
   await keeper.keepUp();
   expect(keys()).toContain('dead/1');
   expect(keys()).not.toContain('outbox/a/traces/1');
+  // Nothing of it is an answer to an item.
+  expect(keys().filter((key) => key.startsWith('run/answers/'))).toEqual([]);
 });
 
 test('dead letters that can not be written are held up to a bound', async () => {
@@ -146,6 +152,12 @@ test('where a source was read to for the first time is written down at once', as
 const batch = { kind: 'lines' as const, stream: '1', end: false, lines: [], arrival_ms: 0 };
 const entry = { source: 'listen:tcp:1', batch, now_ms: 0 };
 
+/** With a line of so many bytes. */
+const entryOf = (bytes: number) => ({
+  ...entry,
+  batch: { ...batch, lines: [{ number: 1, bytes: Buffer.alloc(bytes) }] },
+});
+
 const placed = { ...entry, batch: { ...batch, position: 7 } };
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -156,16 +168,28 @@ describe('a disk that was full', () => {
   test('has nothing of what comes later in its journal before a checkpoint has what came meanwhile', async () => {
     const { keeper, state, keys, said } = open();
     state.is_full = true;
-    expect(await keeper.journal(entry)).toBe('unkept');
+    expect(await keeper.journal(entryOf(20_000))).toBe('unkept');
     state.is_full = false;
-    expect(await keeper.journal(entry)).toBe('unkept');
+    expect(await keeper.journal(entryOf(20_000))).toBe('unkept');
     expect(journaled(keys())).toEqual([]);
     // Destinations are told once, and drop what is too much for the memory meanwhile.
     expect(said.writable).toEqual([false]);
     await keeper.checkpoint();
     expect(said.writable).toEqual([false, true]);
+    expect(said.logged.slice(1)).toEqual(['here can be written again']);
     expect(await keeper.journal(entry)).toBe('written');
     expect(journaled(keys())).toHaveLength(1);
+  });
+
+  test('has nothing left in its journal of what a later checkpoint has, where an earlier one could not be written', async () => {
+    const { keeper, state, keys } = open();
+    expect(await keeper.journal(entry)).toBe('written');
+    state.is_full = true;
+    await keeper.checkpoint();
+    expect(journaled(keys())).toHaveLength(1);
+    state.is_full = false;
+    await keeper.checkpoint();
+    expect(journaled(keys())).toEqual([]);
   });
 
   test('has what came while a checkpoint was written in the next one', async () => {
@@ -287,11 +311,6 @@ test('while a bridge runs, dead letters are no more than the disk has for them, 
 });
 
 describe('what is about to be applied waits', () => {
-  const entryOf = (bytes: number) => ({
-    ...entry,
-    batch: { ...batch, lines: [{ number: 1, bytes: Buffer.alloc(bytes) }] },
-  });
-
   async function isReady({ keeper }: ReturnType<typeof open>): Promise<boolean> {
     let is_ready = false;
     void keeper.ready().then(() => {

@@ -5,9 +5,16 @@ import { lineText } from './helpers.js';
 
 const BOM = [0xef, 0xbb, 0xbf];
 
+/** The bytes without the zeros at their beginning. */
+function withoutHole(bytes: Buffer): Buffer {
+  const hole_bytes = bytes.findIndex((byte) => byte !== 0);
+  return bytes.subarray(hole_bytes === -1 ? bytes.length : hole_bytes);
+}
+
 /** The expected lines, computed from all bytes at once: the oracle of the splitter. */
 function linesOf(bytes: Buffer, max_line_bytes: number, ended: boolean): { number: number; text: string }[] {
-  const marked = bytes.subarray(0, 3).equals(Buffer.from(BOM)) ? bytes.subarray(3) : bytes;
+  const content = withoutHole(bytes);
+  const marked = content.subarray(0, 3).equals(Buffer.from(BOM)) ? content.subarray(3) : content;
   const raw = marked.toString('latin1').split('\n');
   const last = raw.length;
   return raw.flatMap((line, index) => {
@@ -42,11 +49,11 @@ function cut(bytes: Buffer, sizes: number[]): Buffer[] {
   return [...chunks, bytes.subarray(start)];
 }
 
-/** Bytes with many line ends, carriage returns and pieces of byte order marks. */
+/** Bytes with many line ends, carriage returns, zeros and pieces of byte order marks. */
 const bytesArbitrary = fc
   .tuple(
-    fc.constantFrom([], BOM, BOM.slice(0, 2)),
-    fc.array(fc.constantFrom(0x0a, 0x0a, 0x0d, 0x61, 0x62, 0xc3, ...BOM), { maxLength: 60 }),
+    fc.constantFrom([], BOM, BOM.slice(0, 2), [0, 0], [0, ...BOM]),
+    fc.array(fc.constantFrom(0x0a, 0x0a, 0x0d, 0x00, 0x61, 0x62, 0xc3, ...BOM), { maxLength: 60 }),
   )
   .map(([start, rest]) => Buffer.from([...start, ...rest]));
 
@@ -82,7 +89,8 @@ describe('the line splitter', () => {
         const splitter = createLineSplitter({ max_line_bytes: 100 });
         const lines = cut(bytes, sizes).flatMap((chunk) => splitter.push(chunk));
         expect(plain(lines)).toEqual(linesOf(bytes, 100, false));
-        const rest = bytes.length - (bytes.lastIndexOf(0x0a) + 1);
+        const content = withoutHole(bytes);
+        const rest = told.length - (told.lastIndexOf(0x0a) + 1);
         expect(splitter.abort().map(lineText)).toEqual(rest > 0 ? ['line_incomplete'] : []);
       }),
     );

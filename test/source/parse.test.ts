@@ -57,6 +57,7 @@ describe('parseSourceName', () => {
     ['otlp:', /write otlp:HOST:PORT/],
     ['ws://', /write ws:\/\/HOST:PORT/],
     ['ws://me:pw@127.0.0.1:18789', /leave them out, and set OPENCLAW_GATEWAY_TOKEN/],
+    ['ws://:pw@127.0.0.1:18789', /leave them out, and set OPENCLAW_GATEWAY_TOKEN/],
     ['ws://127.0.0.1:18789#main', /leave out what begins with #/],
   ])('rejects "%s"', (text, error) => {
     expect(parseSourceName(text)).toEqual({ error: expect.stringMatching(error) });

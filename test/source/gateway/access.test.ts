@@ -298,6 +298,11 @@ describe('pairing', () => {
     expect(gateway.connect().auth).toEqual({ deviceToken: 'd-1' });
     expect(gateway.connect().device.id).toBe(id);
     expectProof(gateway.connect(), 'd-1');
+
+    // It only stands in for the shared one.
+    asConnection(await enter(gateway.url));
+    expect(gateway.connect().auth).toEqual({ token: TOKEN });
+    expectProof(gateway.connect(), TOKEN);
   });
 
   test('an id that could be more than an id is not repeated', async () => {
@@ -518,6 +523,14 @@ test('a handshake that is stopped ends at once', async () => {
   asRefusal(await enterGateway(accessTo(gateway.url), wishes));
 });
 
+test('of what a gateway says no more is shown than a line has room for, and no half of a character', async () => {
+  const error = { code: 'OTHER', message: `x${'😀'.repeat(10_000)}`, details: {} };
+  const gateway = await startFakeGateway(answering({ error }));
+  const { message } = asRefusal(await enter(gateway.url));
+  expect(message.length).toBeLessThan(300);
+  expect(message.toWellFormed()).toBe(message);
+});
+
 describe('a gateway that repeats the token', () => {
   const said = `no ${TOKEN} here \u001b[2J`;
 
@@ -543,10 +556,11 @@ describe('a gateway that repeats the token', () => {
   });
 
   test('where what is shown is cut, and where the reason of a close is', async () => {
-    const error = { code: 'OTHER', message: `${'x'.repeat(190)}${TOKEN}`, details: {} };
-    const long = await startFakeGateway(answering({ error }));
-    const { message } = asRefusal(await enter(long.url));
-    expect(message).toMatch(/x… \(OTHER\)$/);
+    for (const before of [190, 197]) {
+      const error = { code: 'OTHER', message: `${'x'.repeat(before)}${TOKEN}`, details: {} };
+      const long = await startFakeGateway(answering({ error }));
+      expect(asRefusal(await enter(long.url)).message).toMatch(/x… \(OTHER\)$/);
+    }
     const closing = await startFakeGateway({
       challenge: null,
       onConnection: ({ close }) => close(1008, TOKEN.slice(0, 12)),

@@ -94,14 +94,14 @@ const ok = (payload: Json): Answer => ({ ok: true, payload });
 const SESSION = { key: 'agent:main:0', updatedAt: SINCE_MS, hasActiveRun: true };
 const ONE_SESSION: Answers = { 'sessions.list': () => ok({ sessions: [SESSION], hasMore: false }) };
 
-async function askFor(answers: Answers, also: string[] = []) {
+async function askFor(answers: Answers, also: string[] = [], only?: ReadonlySet<string>) {
   const calls: [string, Json][] = [];
   const call = async (method: string, params: Json): Promise<Answer> => {
     calls.push([method, params]);
     return answers[method]?.(params) ?? ok({});
   };
   const asking = { call, ended: new Promise<never>(() => undefined) };
-  const asked = await askForMissed(asking, { since_ms: SINCE_MS, also });
+  const asked = await askForMissed(asking, { since_ms: SINCE_MS, also, ...(only && { only }) });
   const paramsOf = (wanted: string): Json[] =>
     calls.filter(([method]) => method === wanted).map(([, params]) => params);
   return { ...asked, paramsOf };
@@ -198,6 +198,31 @@ describe('what is refused', () => {
     expect(asked.is_partial).toBe(is_partial);
     expect(asked.sessions.map((session) => session.is_partial)).toEqual(of_sessions);
   });
+});
+
+test('no more than ten pages of sessions are asked for, and that is said', async () => {
+  const { lists, keys, is_partial } = await ask(sessionsOf(2_500), listPage);
+  expect([lists.length, keys.length, is_partial]).toEqual([10, 2_000, true]);
+});
+
+test('asked about are sessions that changed, that go on, and of which the audit log tells; of these only those that are wanted', async () => {
+  const activity = [{ kind: 'agent_run', sessionKey: 'agent:main:audited' }, { kind: 'agent_run' }];
+  const answers: Answers = {
+    'audit.activity.list': () => ok({ events: activity }),
+    'sessions.list': () =>
+      ok({
+        sessions: [
+          { key: 'agent:main:changed', updatedAt: SINCE_MS },
+          { key: 'agent:main:running', updatedAt: 0, hasActiveRun: true },
+          { key: 'agent:main:quiet', updatedAt: 0 },
+        ],
+        hasMore: false,
+      }),
+  };
+  const keys = async (only?: ReadonlySet<string>) =>
+    (await askFor(answers, [], only)).sessions.map(({ key }) => key);
+  expect(await keys()).toEqual(['agent:main:changed', 'agent:main:running', 'agent:main:audited']);
+  expect(await keys(new Set(['agent:main:running']))).toEqual(['agent:main:running']);
 });
 
 test('a session that is asked about though nothing happened in it is asked with what is known of it', async () => {

@@ -5,8 +5,8 @@ import { createQuietRuns } from '../../../src/source/gateway/quiet-runs.js';
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-const message = (run_id: string, role = 'assistant') => ({
-  sessionKey: 'agent:main:s',
+const message = (run_id: string, role = 'assistant', session_key = 'agent:main:s') => ({
+  sessionKey: session_key,
   message: { role, timestamp: 1_000_000, __openclaw: { runId: run_id } },
 });
 
@@ -60,4 +60,15 @@ test('nothing is asked when the connection has ended', () => {
   vi.advanceTimersByTime(3_600_000);
   expect(asked).toEqual([]);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test('no more than 1,000 are waited for, and another one once one of them is over', () => {
+  const { quiet, asked } = start();
+  for (let nth = 0; nth <= 1_000; nth++) quiet.see(message('heartbeat', 'assistant', `agent:main:${nth}`));
+  vi.advanceTimersByTime(1_500);
+  expect(asked).toHaveLength(1_000);
+  vi.advanceTimersByTime(60_000);
+  quiet.see(message('heartbeat', 'assistant', 'agent:main:1000'));
+  vi.advanceTimersByTime(1_500);
+  expect(asked.slice(1_000)).toEqual([['agent:main:1000', 400_000]]);
 });

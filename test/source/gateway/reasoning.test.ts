@@ -162,3 +162,13 @@ test('a refusal that time does not change is an answer', async () => {
   expect(statuses).toEqual([]);
   expect(vi.getTimerCount()).toBe(0);
 });
+
+test('no more than 2,000 sessions are waited for', async () => {
+  const { reasoning, told } = start(async () => NOT_YET);
+  reasoning.end();
+  const ids = Array.from({ length: 2_100 }, (_, nth) => String(nth));
+  for (const id of ids) reasoning.see(modelCall(id, `agent:main:${id}`));
+  reasoning.begin(async () => rowsOf(...ids));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(told).toEqual(ids.slice(0, 2_000));
+});

@@ -1,0 +1,50 @@
+/** Which runs are known to go on, and how many at most. */
+import { expect, test } from 'vitest';
+import { createOpenRuns } from '../../../src/source/gateway/open-runs.js';
+
+const event = (session: number, run_id: string, phase: string, more: object = {}) => ({
+  sessionKey: `agent:main:${session}`,
+  runId: run_id,
+  agentId: 'main',
+  stream: 'lifecycle',
+  ts: 1_000,
+  data: { phase, ...more },
+});
+
+test('a run goes on from its start, or where an earlier process left it, to its last event', () => {
+  const runs = createOpenRuns({ 'agent:main:1': { run_id: 'left', last_ms: 500 } });
+  expect(runs.isSeen('left')).toBe(true);
+  runs.see(event(2, 'begun', 'start'));
+  runs.see({ ...event(2, 'begun', 'start'), stream: 'tool', ts: 2_000 });
+  expect(runs.open).toEqual({
+    'agent:main:1': { run_id: 'left', last_ms: 500 },
+    'agent:main:2': { run_id: 'begun', last_ms: 2_000 },
+  });
+  // Another run's end, and a piece of a run of which the start was not seen, open and close nothing.
+  runs.see(event(1, 'other', 'end', { executionSettled: true }));
+  runs.see({ ...event(3, 'piece', 'start'), stream: 'tool' });
+  expect(Object.keys(runs.open)).toEqual(['agent:main:1', 'agent:main:2']);
+  runs.see(event(1, 'left', 'end', { executionSettled: true }));
+  runs.see(event(2, 'begun', 'end', { executionSettled: true }));
+  expect(runs.open).toEqual({});
+  expect(runs.isSeen('piece')).toBe(true);
+});
+
+test('a run of which nothing had been seen shows itself once, but for its start', () => {
+  const runs = createOpenRuns();
+  expect(runs.unseen(event(1, 'begins', 'start'))).toBeUndefined();
+  expect(runs.unseen({ ...event(1, 'ready', ''), stream: 'run_status' })).toBeUndefined();
+  expect(runs.unseen(event(1, 'missed', 'fallback'))).toBe('agent:main:1');
+  expect(runs.unseen(event(1, 'missed', 'fallback'))).toBeUndefined();
+});
+
+test('no more than 10,000 are known: the oldest is forgotten, and a place is free where one ends', () => {
+  const runs = createOpenRuns();
+  for (let session = 0; session <= 10_000; session++) runs.see(event(session, `r${session}`, 'start'));
+  const keys = Object.keys(runs.open);
+  expect([keys.length, keys[0]]).toEqual([10_000, 'agent:main:1']);
+  runs.see(event(10_000, 'r10000', 'end', { executionSettled: true }));
+  runs.see(event(10_001, 'r10001', 'start'));
+  expect(Object.keys(runs.open)).toHaveLength(10_000);
+  expect(runs.open).toHaveProperty(['agent:main:1']);
+});
