@@ -180,10 +180,7 @@ describe('the saved state', () => {
     expect((await runBridge([], { at: 8 }, keepIn(store))).logs).toEqual([]);
   });
 
-<<<<<<< HEAD
-  test('has the last position of each stream until the stream ends', async () => {
-=======
-  test('is passed over where it is of another version, and removed', async () => {
+  test('is ignored and removed if it is of another version', async () => {
     const store = createMemoryStore();
     const left = ['run/positions', 'run/journal/000000000001', 'run/answers/1-000000000000'];
     await store.write(left.map((key) => ({ key, value: Buffer.from('another version') })));
@@ -193,8 +190,7 @@ describe('the saved state', () => {
     expect([...store.keys('run/journal/'), ...store.keys('run/answers/')]).toEqual([]);
   });
 
-  test('has the last position of each stream, until that ends', async () => {
->>>>>>> core-mutants
+  test('has the last position of each stream until the stream ends', async () => {
     const batch = (stream: string, position: unknown, end = false): LineBatch => ({
       kind: 'lines',
       stream,
@@ -403,10 +399,7 @@ describe('the order of writing and sending', () => {
     expect(merge(emitted).spans).toMatchObject(ENDED);
   });
 
-<<<<<<< HEAD
-  test('metrics are sent when the checkpoint that collected them is written', async () => {
-=======
-  test('what can be read again waits for what was read before it', async () => {
+  test('a batch that can be read again waits for those read before it', async () => {
     const { store, answer } = heldStore(startedStore());
     const listened = { ...sourceOf(BEGIN, undefined), name: 'listen:tcp:1' };
     const followed: Source = { ...sourceOf(END, undefined), name: 'file:/log', is_rereadable: true };
@@ -421,8 +414,7 @@ describe('the order of writing and sending', () => {
     expect(merge(emitted).spans).toMatchObject(ENDED);
   });
 
-  test('metrics are sent when the checkpoint that collected them is written down', async () => {
->>>>>>> core-mutants
+  test('metrics are sent when the checkpoint that collected them is written', async () => {
     const { store, answer, waiting } = heldStore(startedStore());
     const said: string[] = [];
     const { destination } = createSink();
@@ -680,14 +672,8 @@ test('model calls wait for reasoning tokens while a source is lost, and until it
         yield* before;
         yield { kind: 'status', state: 'down', message: 'lost' } as const;
         await vi.advanceTimersByTimeAsync(60_000);
-<<<<<<< HEAD
         yield { kind: 'status', state: 'up', message: 'back', is_behind: true } as const;
         await vi.advanceTimersByTimeAsync(30_000);
-=======
-        yield { kind: 'status', state: 'up', message: 'back' } as const;
-        // It is asked for what it has still to tell.
-        await vi.advanceTimersByTimeAsync(4_000);
->>>>>>> core-mutants
         yield* after;
         yield { kind: 'status', state: 'up', message: 'all told' } as const;
       })();
@@ -709,10 +695,7 @@ test('model calls wait for reasoning tokens while a source is lost, and until it
   ]);
 });
 
-<<<<<<< HEAD
-test('a source that always has another batch leaves the event loop its turns', async () => {
-=======
-test('while one is lost that can not be asked, they wait no longer than ever', async () => {
+test('model calls do not wait longer while a source is lost that can not be asked', async () => {
   vi.useFakeTimers({ now: EVENT.ts });
   onTestFinished(() => void vi.useRealTimers());
   const call = { type: 'llm.tokens', model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 };
@@ -738,7 +721,7 @@ test('while one is lost that can not be asked, they wait no longer than ever', a
   expect(merge(emitted).spans).toMatchObject([{ kind: 'chat' }]);
 });
 
-test('what is open, and what is corrected later, is given out also where nothing else is', async () => {
+test('open spans and corrections are emitted even if nothing else is', async () => {
   let now_ms = EVENT.ts;
   const { destination, emitted } = createSink();
   const call = { model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1, response_id: 'x' };
@@ -777,8 +760,7 @@ test('what is open, and what is corrected later, is given out also where nothing
   ]);
 });
 
-test('a source that always has more leaves everything else its turn', async () => {
->>>>>>> core-mutants
+test('a source that always has another batch leaves the event loop its turns', async () => {
   const { source, batches } = endlessSource();
   const { bridge } = openBridge([], undefined, { sources: [source] });
   await bridge.open();
