@@ -9,6 +9,8 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/integration/**', 'test/pictures/**'],
+          // Properties with many random cases need their time on a slow machine; nothing measures time by this.
+          testTimeout: 60_000,
         },
       },
       {

@@ -12,8 +12,6 @@ import { turns } from './source/helpers.js';
 import { bodies, ENCODINGS, post, readTaken, type Told } from './source/otlp/requests.js';
 import { createMemoryStore, gatherFor } from './store/memory.js';
 
-vi.setConfig({ testTimeout: 30_000 });
-
 const NAME = 'otlp:test';
 const RUN = { session_key: 'agent:main:s', run_id: 'r' };
 /** A run with a model call. Without ids and sequence numbers only the content identifies an event. */

@@ -3,7 +3,7 @@
  * repetitions or on restarts.
  */
 import { fc, test } from '@fast-check/vitest';
-import { describe, expect, vi } from 'vitest';
+import { describe, expect } from 'vitest';
 import { type Correlator, createCorrelator, type Limits } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import { expectUndisturbed, moves, type Play, save, savedIn } from '../captures.js';
@@ -11,9 +11,6 @@ import { correlate, identities, merge, NOW_MS, sumOf } from '../helpers.js';
 import { repeatsOf, requests } from './stories.js';
 
 const RUNS = { numRuns: 300 };
-// Many random cases need their time on a slow machine.
-vi.setConfig({ testTimeout: 60_000 });
-
 /** The same events in another order. */
 const shuffled = requests.chain((events) =>
   fc.tuple(fc.constant(events), fc.shuffledSubarray(events, { minLength: events.length })),

@@ -3,14 +3,11 @@
  * step that no call has ended, all with ids of their own.
  */
 import { fc, test } from '@fast-check/vitest';
-import { describe, expect, vi } from 'vitest';
+import { describe, expect } from 'vitest';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import { save, savedIn } from '../captures.js';
 import { correlate, merge, NOW_MS } from '../helpers.js';
-
-// Many random cases need their time on a slow machine.
-vi.setConfig({ testTimeout: 60_000 });
 
 const START_MS = NOW_MS - 100_000;
 

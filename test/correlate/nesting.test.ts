@@ -2,15 +2,12 @@
  * Calls within calls: each is a child of the call that it names, and none is lost if the calls name each other in a cycle.
  */
 import { fc, test } from '@fast-check/vitest';
-import { describe, expect, vi } from 'vitest';
+import { describe, expect } from 'vitest';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import type { SpanRecord } from '../../src/model/telemetry.js';
 import { save, savedIn } from '../captures.js';
 import { correlate, merge, NOW_MS } from '../helpers.js';
-
-// Many random cases need their time on a slow machine.
-vi.setConfig({ testTimeout: 60_000 });
 
 // biome-ignore lint/suspicious/noExplicitAny: a short way to write events; the types are checked where they are used
 const event = (type: string, fields: any = {}): AgentEvent =>

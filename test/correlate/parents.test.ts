@@ -3,16 +3,13 @@
  * that spawned it, however long that run itself has to wait.
  */
 import { fc, test } from '@fast-check/vitest';
-import { describe, expect, vi } from 'vitest';
+import { describe, expect } from 'vitest';
 import { type Correlator, createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import type { Emission } from '../../src/model/telemetry.js';
 import { save, savedIn } from '../captures.js';
 import { identities, merge, NOW_MS } from '../helpers.js';
 import { requestsOfASession } from './stories.js';
-
-// Many random cases need their time on a slow machine.
-vi.setConfig({ testTimeout: 60_000 });
 
 const SESSION = 'agent:main:s';
 const X = 'agent:main:subagent:x';

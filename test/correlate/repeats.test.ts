@@ -3,16 +3,13 @@
  * record on the span that it is about.
  */
 import { fc, test as property } from '@fast-check/vitest';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent, EventType } from '../../src/model/event.js';
 import type { Emission } from '../../src/model/telemetry.js';
 import { save } from '../captures.js';
 import { correlate, identities, merge, NOW_MS } from '../helpers.js';
 import { repeatsOf, requests } from './stories.js';
-
-// Many random cases need their time on a slow machine.
-vi.setConfig({ testTimeout: 60_000 });
 
 // biome-ignore lint/suspicious/noExplicitAny: a short way to write events; the types are checked where they are used
 const event = (type: EventType, fields: any = {}): AgentEvent =>

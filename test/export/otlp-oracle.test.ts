@@ -10,13 +10,11 @@ import {
   ProtobufTraceSerializer,
 } from '@opentelemetry/otlp-transformer';
 import { type Resource, resourceFromAttributes } from '@opentelemetry/resources';
-import { describe, expect, vi } from 'vitest';
+import { describe, expect } from 'vitest';
 import { toReadableLogRecord, toReadableSpan } from '../../src/export/otlp/readable.js';
 import { createEncoder } from '../../src/export/otlp.js';
 import type { Attributes, LogRecord, SpanRecord } from '../../src/model/telemetry.js';
 import { correlate, decodeFile, example } from '../helpers.js';
-
-vi.setConfig({ testTimeout: 60_000 });
 
 /**
  * Applies the intended differences to the serializer's JSON. It can mark a span as open only with an end of 0, which is

@@ -362,7 +362,7 @@ describe('an archive', () => {
     expect(told(consumer)).toEqual(Array.from({ length: count }, (_, number) => `${number}`));
     expect(consumer.positions()).toHaveProperty([root, 'archives', 'length'], MAX_KNOWN_ARCHIVES);
     expect(Object.keys(consumer.positions())).not.toContain(expect.stringContaining('.reset.'));
-  }, 60_000);
+  });
 
   test.each([1, MAX_KNOWN_ARCHIVES])(
     'that comes while the bridge follows is not lost behind later ones, if the bridge is killed after %i of them',

@@ -44,7 +44,7 @@ describe('renderForest', () => {
         }
       }),
     );
-  }, 60_000);
+  });
 
   it('removes escape sequences from names', () => {
     const evil = '\x1b]0;title\x07\x1b[2Jev\x9b1mil\r\n\u202ename';

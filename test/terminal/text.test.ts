@@ -25,7 +25,7 @@ describe('cleanText', () => {
       ),
     });
     fc.assert(fc.property(nasty, (text) => !/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u.test(cleanText(text))));
-  }, 60_000);
+  });
 
   it('reads only the beginning of an endless name', () => {
     expect(cleanText('x'.repeat(10_000_000)).length).toBeLessThan(1000);

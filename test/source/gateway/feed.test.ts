@@ -30,9 +30,6 @@ interface Pushed {
   frame: EventFrame;
 }
 
-// Many random cases need their time on a slow machine.
-vi.setConfig({ testTimeout: 60_000 });
-
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 

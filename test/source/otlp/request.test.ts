@@ -2,13 +2,11 @@
 import { gzipSync } from 'node:zlib';
 import { fc, test as property } from '@fast-check/vitest';
 import { PbfWriter } from 'pbf';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Encoding } from '../../../src/source/otlp/answers.js';
 import { MAX_DEPTH } from '../../../src/source/otlp/record.js';
 import { decode, MAX_RECORDS, unpack } from '../../../src/source/otlp/request.js';
 import { bodies, ENCODINGS, encode, type Sent } from './requests.js';
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const records = (bytes: Buffer, encoding: Encoding) => {
   const decoded = decode(bytes, encoding);

@@ -10,8 +10,6 @@ import { createOtlpSource, type OtlpOptions } from '../../../src/source/otlp/ind
 import { lineText, opened, type Puller, turns } from '../helpers.js';
 import { bodies, ENCODINGS, encode, post, readTaken, type Sent, send, TYPES } from './requests.js';
 
-vi.setConfig({ testTimeout: 30_000 });
-
 const NAME = 'otlp:test';
 
 interface Started {
