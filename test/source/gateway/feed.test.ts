@@ -516,7 +516,7 @@ test('frames that come during a backfill are held back until it is done', async 
   expect(after.slice(1, -10).length).toBeGreaterThan(0);
 });
 
-test('a run of which the gateway refuses to answer for the past is marked with a gap', async () => {
+test('a run is marked with a gap if the gateway refuses to answer about the missed time', async () => {
   const gateway = createGateway('tools', new Set(['audit.activity.list', 'sessions.get', 'chat.history']));
   const { pushed, following } = await cutAfter(30, 'tools', gateway);
   vi.setSystemTime(pushed[60]!.rx);
@@ -527,7 +527,7 @@ test('a run of which the gateway refuses to answer for the past is marked with a
   expect(following.said).toEqual([expect.stringContaining('not all of it could be had')]);
 });
 
-test('a session whose answers can not be used does not affect the others, and the gateway is followed further', async () => {
+test('a session whose answers can not be used does not affect the others, and the gateway is still followed', async () => {
   const { pushed, gateway, following } = await cutAfter(30, 'spawn');
   vi.setSystemTime(pushed.at(-2)!.rx);
   const line = connect(gateway);
@@ -629,7 +629,7 @@ test('an exception during a backfill ends the connection, and the gap is asked a
   expectWhole('tools', following.lines);
 });
 
-test('a gateway that is followed again is reported as behind until it has answered for the gap', async () => {
+test('a gateway that is followed again is reported as behind until the gap is filled', async () => {
   const { gateway, following } = await cutAfter(20);
   const behind: boolean[] = [];
   const { line, answer } = connectSlowly(gateway, 'sessions.list');

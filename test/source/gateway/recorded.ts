@@ -65,7 +65,7 @@ export const startsAndEnds = ({ logs, spans }: Emission): string[] => {
 export const isStored = (span: SpanRecord): boolean =>
   span.kind !== 'chat' || span.attributes['gen_ai.usage.input_tokens'] !== undefined;
 
-/** Whether the span is of a tool that exists. Of a call to any other tool, OpenClaw stores only the end. */
+/** False for a call of a tool that does not exist: OpenClaw stores only the end of such a call. */
 export const isOfKnownTool = (span: SpanRecord): boolean =>
   span.attributes['gen_ai.tool.name'] !== 'no_such_tool';
 
