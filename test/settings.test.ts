@@ -1,6 +1,6 @@
 /**
- * What holds of the options, the configuration file and the defaults. A file that is no YAML: the message says what is wrong
- * and where, and repeats nothing of the file, which may hold a token.
+ * The precedence of options, configuration file and defaults. The message about a file that is not valid YAML says what is
+ * wrong and where, and repeats nothing of the file, which may hold a token.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
@@ -23,7 +23,7 @@ const problemOf = (content: string): string | undefined => {
   return 'error' in settings ? settings.error : undefined;
 };
 
-test('a home directory in a path of the file is that of this user', () => {
+test("~ at the start of a path in the file is the user's home directory", () => {
   const tls = '{ca: ~/ca.pem, cert: ./~/cert.pem}';
   expect(
     read(`data_dir: ~/kept\nsummary: ~/s.json\nto: [{preset: otlp, bearer: {file: ~/token}, tls: ${tls}}]`),
@@ -39,45 +39,41 @@ test('a home directory in a path of the file is that of this user', () => {
   });
 });
 
-test('a file in another encoding than UTF-8 is said to be one', () => {
+test('a file in an encoding other than UTF-8 is reported', () => {
   writeFileSync(path, Buffer.from('\ufefflog_level: warn\n', 'utf16le'));
   expect(resolveSettings({}, path)).toEqual({ error: `${path}: not valid UTF-8; save it as UTF-8` });
 });
 
-describe('a file that is no YAML', () => {
+describe('a file that is not valid YAML', () => {
   test.each([
     [
-      'an alias of nothing',
+      'an alias without an anchor',
       'gateway: {token: *hunter2}',
       /alias .*"\*" must be in quotes \(line 1, column 18\)$/,
     ],
     ['an alias before its anchor', 'from: *a\nto: &a []', /alias .* \(line 1, column 7\)$/],
+    ['an unknown tag', 'gateway:\n  token: !e!hunter2', /tag .*"!" must be in quotes \(line 2, column 10\)$/],
     [
-      'a tag of nobody',
-      'gateway:\n  token: !e!hunter2',
-      /tag .*"!" must be in quotes \(line 2, column 10\)$/,
-    ],
-    [
-      'a tag of nobody before more of a text',
+      'an unknown tag before more text',
       'gateway: {token: !abc123 hunter2}',
       /tag .*"!" must be in quotes \(line 1, column 18\)$/,
     ],
     ['a tag without a name', 'gateway: {token: ! hunter2}', /tag .*"!" must be in quotes/],
     [
-      'a tag of nobody in a header',
+      'an unknown tag in a header',
       'to: [{preset: otlp, headers: {authorization: !Bearer hunter2}}]',
       /tag .*quotes/,
     ],
-    ['a block with its text on one line', 'gateway:\n  token: |hunter2', /quotes \(line 2, column 11\)$/],
     [
-      'an escape sequence that is none',
-      'gateway: {token: "\\hunter2"}',
-      /backslash .*\(line 1, column 19\)$/,
+      'a block scalar with its text on the first line',
+      'gateway:\n  token: |hunter2',
+      /quotes \(line 2, column 11\)$/,
     ],
-    ['a directive that is none', '%YAML hunter2\n---\nto: []', /directive .*\(line 1, column 7\)$/],
+    ['an invalid escape sequence', 'gateway: {token: "\\hunter2"}', /backslash .*\(line 1, column 19\)$/],
+    ['an invalid directive', '%YAML hunter2\n---\nto: []', /directive .*\(line 1, column 7\)$/],
     ['two documents', 'to: []\n---\nhunter2', /second document.* \(line 2, column 1\)$/],
     ['a list that does not end', 'to: [hunter2', /end with a \] \(line 1, column 13\)$/],
-    ['a nesting without an end', `to: ${'['.repeat(50_000)}`, /nested too deep \(line 1, column \d+\)$/],
+    ['a nesting that is too deep', `to: ${'['.repeat(50_000)}`, /nested too deep \(line 1, column \d+\)$/],
     [
       'aliases of aliases of aliases',
       [
@@ -86,7 +82,7 @@ describe('a file that is no YAML', () => {
       ].join('\n'),
       /aliases or its nesting go too far$/,
     ],
-  ])('%s', (_, content, expected) => {
+  ])('is reported without its content: %s', (_, content, expected) => {
     const problem = problemOf(content);
     expect(problem).toMatch(expected);
     expect(problem?.startsWith(`${path}: not valid YAML: `)).toBe(true);
@@ -95,7 +91,7 @@ describe('a file that is no YAML', () => {
 
   const signs = fc.string({ unit: fc.constantFrom(...'*&!|>@%`"\'\\[]{},?-#: \n\t'), maxLength: 4 });
   property.prop([signs, signs, signs], { numRuns: 500 })(
-    'whatever is around a token',
+    'is reported without its token, whatever is around that',
     (before, at, after) => {
       const problem = problemOf(`${before}gateway: {url: "ws://h", token: ${at}hunter2${after}}`);
       if (problem?.includes('not valid YAML')) expect(problem).not.toContain('hunter2');
@@ -103,7 +99,7 @@ describe('a file that is no YAML', () => {
   );
 });
 
-describe('a key with its value in it', () => {
+describe('a key that is unknown or contains its value', () => {
   test.each([
     ['gateway: {token hunter2}', 'gateway: "token …" has no colon after its name'],
     ['gateway: {url: "ws://h", token hunter2}', 'gateway: "token …" has no colon after its name'],
@@ -117,14 +113,14 @@ describe('a key with its value in it', () => {
     ],
     ['{token hunter2}', 'top level: "token …" has no colon after its name'],
     ['gateway: {tokken: hunter2}', 'gateway: there is no key "tokken" (known: url, token, password)'],
-  ])('%s', (content, expected) => {
+  ])('is reported without the value: %s', (content, expected) => {
     expect(problemOf(content)).toBe(`${path}: ${expected}`);
     writeFileSync(path, content);
     expect(diagnoseSettings({}, path)).toMatchObject({ problems: [`${path}: ${expected}`] });
   });
 });
 
-test('aliases of what is there are what they stand for', () => {
+test('an alias has the value of its anchor', () => {
   expect(read('from: &a [console]\nsummary: "*a"\nto: *a')).toMatchObject({
     from: ['console'],
     summary: '*a',
@@ -132,7 +128,7 @@ test('aliases of what is there are what they stand for', () => {
   expect(read('')).toMatchObject({ from: [] });
 });
 
-describe('what is set in several places', () => {
+describe('a setting that is given in several places', () => {
   const [some, other] = [join(directory, 'some'), join(directory, 'other')];
 
   test.each<[key: string, option: unknown, in_file: unknown, default_value: unknown]>([
@@ -150,7 +146,7 @@ describe('what is set in several places', () => {
     ['log_format', 'pretty', 'json', 'pretty'],
     ['data_dir', some, other, undefined],
     ['no_store', true, false, false],
-  ])('%s: the option holds, else the file, else the default', (key, option, in_file, default_value) => {
+  ])('%s: an option overrides the file, the file the default', (key, option, in_file, default_value) => {
     writeFileSync(path, JSON.stringify({ [key]: in_file }));
     for (const settle of [resolveSettings, settingsOf]) {
       expect(settle({ [key]: option }, path)).toHaveProperty(key, option);
@@ -161,14 +157,14 @@ describe('what is set in several places', () => {
     }
   });
 
-  test('destinations of the file are known also where options name others', () => {
+  test('destinations of the file are known even if options name others', () => {
     writeFileSync(path, 'to: [mine:otlp=http://backend:4318, console]');
     const in_file = [{ name: 'mine', preset: 'otlp', url: 'http://backend:4318' }, { preset: 'console' }];
     expect(resolveSettings({ to: ['jaeger'] }, path)).toMatchObject({ to: ['jaeger'], records: in_file });
     expect(resolveSettings({}, path)).toMatchObject({ to: [], records: in_file });
   });
 
-  test('what is wrong is told where it stands, also where it does not hold', () => {
+  test('is reported if it is wrong, with its place, even if another place takes precedence', () => {
     writeFileSync(path, 'log_level: loud');
     expect(resolveSettings({ log_level: 'warn' }, path)).toEqual({
       error: expect.stringContaining(`${path}: log_level: `),
@@ -188,7 +184,7 @@ function settingsOf(...given: Parameters<typeof diagnoseSettings>): unknown {
 }
 
 describe('a diagnosis', () => {
-  test('tells all that is wrong in the file, and goes on with the rest of it and with the options', () => {
+  test('reports everything that is wrong in the file, and continues with the rest of it and with the options', () => {
     const lines = [
       'drain: -1',
       'speed: 2',
@@ -210,7 +206,7 @@ describe('a diagnosis', () => {
     expect(settings.gateway).not.toHaveProperty('token');
   });
 
-  test('goes on without a file that can not be read', () => {
+  test('continues without a file that can not be read', () => {
     const missing = join(directory, 'missing.yaml');
     expect(diagnoseSettings({ drain: 3 }, missing)).toMatchObject({
       settings: { drain: 3, records: [] },
@@ -218,7 +214,7 @@ describe('a diagnosis', () => {
     });
   });
 
-  test('ends with an option that is wrong', () => {
+  test('ends at a wrong option', () => {
     expect(diagnoseSettings({ drain: -1 })).toEqual({ error: expect.stringMatching(/^--drain: /) });
   });
 });

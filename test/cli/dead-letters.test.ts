@@ -1,5 +1,5 @@
 /**
- * `dead-letters resend` where it does not come to its end, or where backends leave it waiting.
+ * `dead-letters resend` if it is interrupted, if a backend does not answer, and if no given destination takes dead letters.
  */
 import { once } from 'node:events';
 import { expect } from 'vitest';
@@ -13,7 +13,7 @@ async function listOf(at: string[]): Promise<DeadLetter[]> {
   return JSON.parse((await runToEnd(['dead-letters', 'list', '--json', ...at])).stdout);
 }
 
-/** Dead letters of every signal; gives the options that name where they are. */
+/** Makes dead letters of every signal. Returns the options that name their data directory. */
 async function refuseAll(): Promise<string[]> {
   const sink = await startSink(() => ({ status: 400 }));
   const at = ['--data-dir', temporaryDirectory()];
@@ -24,7 +24,7 @@ async function refuseAll(): Promise<string[]> {
 }
 
 test.each<NodeJS.Signals>(['SIGINT', 'SIGTERM', 'SIGKILL'])(
-  'resend that %s ends: what was taken by then is no dead letter any more',
+  '%s ends resend, and only what was not accepted by then is still a dead letter',
   async (signal) => {
     const at = await refuseAll();
     const others = (await listOf(at)).filter(({ signal: of }) => of !== 'metrics').length;
@@ -52,7 +52,7 @@ test.each<NodeJS.Signals>(['SIGINT', 'SIGTERM', 'SIGKILL'])(
   },
 );
 
-test('resend --deadline: the time for all of them together', async () => {
+test('resend --deadline limits the time for all dead letters together', async () => {
   const at = await refuseAll();
   const count = (await listOf(at)).length;
   const program = start([
@@ -70,7 +70,7 @@ test('resend --deadline: the time for all of them together', async () => {
   expect(await listOf(at)).toHaveLength(count);
 });
 
-test('resend to what takes none: it says so of what was given', async () => {
+test('resend reports which --to it needs if none of those given takes the dead letters', async () => {
   const at = await refuseAll();
   const shown = await runToEnd(['dead-letters', 'resend', '--to', 'console', ...at]);
   expect(shown.status).toBe(2);

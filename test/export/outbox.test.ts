@@ -14,7 +14,7 @@ const toItem = (payload: string, count = 1): LaneItem<string> => ({ payload, byt
 const read = (body: Uint8Array): string[] => JSON.parse(Buffer.from(body).toString()) as string[];
 const pack = (payloads: string[]): Uint8Array => Buffer.from(JSON.stringify(payloads));
 
-/** What a store holds, and the log of answers beside it. */
+/** The records of a store, and the answer log beside it. */
 interface Disk {
   records: Map<string, Uint8Array>;
   answers: Answers[];
@@ -30,7 +30,7 @@ function apply({ records }: Disk, changes: readonly RecordChange[]): void {
   }
 }
 
-/** What the next process reads of them. */
+/** The answers as the next process reads them from the logs. */
 const merge = (logs: Answers[]): Answers => {
   const records = logs.map((log) =>
     encodeAnswers({ at_ms: 0, answers: [{ destination: 'a/b', signal: 'traces', ...log }] }),
@@ -61,7 +61,7 @@ function openLane(disk: Disk, post: LaneOptions<string>['post'], changes: Partia
     limit_bytes: 1_000_000,
     now: clock.now,
     random: seededRandom(),
-    // A turn of the event loop: a backend that is down must not be tried for ever within one.
+    // Waits for one turn of the event loop, so that retries of a backend that is down do not block it.
     sleep: () => new Promise((resolve) => setImmediate(resolve)),
     report: () => undefined,
     ...changes,
@@ -98,7 +98,7 @@ function openLane(disk: Disk, post: LaneOptions<string>['post'], changes: Partia
   };
 }
 
-/** Takes what it is given while it is up, and keeps it. */
+/** A backend that accepts everything while it is up; `taken`: what it has accepted. */
 function backend() {
   const taken: string[] = [];
   const state = { is_up: true };
@@ -127,8 +127,8 @@ const balance = ({ produced, delivered, pending, rejected, dropped }: SignalCoun
   pending -
   [...Object.values(rejected), ...Object.values(dropped)].reduce((a, b) => a + b, 0);
 
-describe('what is pending', () => {
-  test('what was answered as ended is not opened again by a copy of it, whether its end comes at once or later', async () => {
+describe('pending data', () => {
+  test('does not include a preview of a span that was answered as ended, whenever its end is replayed', async () => {
     const copy = (id: string, count: number): LaneItem<string> => ({ payload: id, bytes: 100, count, id });
     const disk = emptyDisk();
     const { taken, post } = backend();
@@ -148,7 +148,7 @@ describe('what is pending', () => {
     expect(taken).toEqual(['c']);
   });
 
-  test('over the bound on memory stays until it is written down, and is dropped only where it can not be', async () => {
+  test('over the memory limit stays until it is stored, and is dropped only if it can not be stored', async () => {
     const disk = emptyDisk();
     const { lane, save } = openLane(disk, silent, { limit_bytes: 1_000 });
     lane.offer(names(50).map((name) => toItem(name)));
@@ -164,7 +164,7 @@ describe('what is pending', () => {
     await lane.close();
   });
 
-  test('is given up with its process where neither it nor what it came from is on the disk', async () => {
+  test('is dropped with its process if neither it nor its input is on the disk', async () => {
     const disk = emptyDisk();
     const { lane, save } = openLane(disk, silent);
     const offer = (prefix: string, is_kept: boolean): void =>
@@ -202,7 +202,7 @@ describe('what is pending', () => {
     expect(disk.records.size).toBe(0);
   });
 
-  test('is all on the disk where another process goes on writing beside what the one before left', async () => {
+  test('is kept on the disk if later processes store more beside it', async () => {
     const disk = emptyDisk();
     for (const prefix of ['a', 'b', 'c']) {
       const { lane, save } = openLane(disk, silent);
@@ -215,7 +215,7 @@ describe('what is pending', () => {
     expect(taken).toEqual(['a', 'b', 'c'].flatMap((prefix) => names(3, prefix)));
   });
 
-  test('has an age, also after a restart', async () => {
+  test('has an age, which it keeps after a restart', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);
     expect(first.outbox.since_ms).toBeUndefined();
@@ -226,7 +226,7 @@ describe('what is pending', () => {
     expect(openLane(disk, silent).outbox.since_ms).toBe(since_ms);
   });
 
-  test('keeps its age while it is written down, and anew, and in parts', () => {
+  test('keeps its age while it is stored, stored again, and divided', () => {
     const { outbox, clock, save } = openLane(emptyDisk(), silent);
     const [one, other] = [toItem('one'), toItem('other', 2)];
     const parts = [toItem('p'), toItem('q')];
@@ -253,7 +253,7 @@ describe('what is pending', () => {
     expect(outbox.since_ms).toBe(unsaved_ms);
   });
 
-  test('is as old as the oldest of it, whatever has to be written down anew', () => {
+  test('is as old as its oldest item, whatever has to be stored again', () => {
     const { outbox, clock, save } = openLane(emptyDisk(), silent);
     const since_ms = clock.now();
     const add = (count: number): LaneItem<string>[] => {
@@ -262,7 +262,7 @@ describe('what is pending', () => {
       clock.advance(1_000);
       return items;
     };
-    // More than one record holds.
+    // Together more than one record can hold.
     const oldest = add(200);
     add(200);
     save(false);
@@ -278,7 +278,7 @@ describe('what is pending', () => {
     expect(outbox.since_ms).toBe(since_ms);
   });
 
-  test('keeps its age in another process, where only what is left of a record is written down anew', async () => {
+  test('keeps its age in another process if only the rest of a record is stored again', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);
     const since_ms = first.clock.now();
@@ -296,7 +296,7 @@ describe('what is pending', () => {
     await second.lane.close();
   });
 
-  test('is given up in the parts into which it was taken apart, and has no age then', () => {
+  test('is dropped as the remaining parts if it was divided, and has no age then', () => {
     const { outbox } = openLane(emptyDisk(), silent);
     const whole = toItem('whole', 5);
     const parts = [toItem('p', 2), toItem('q', 3)];
@@ -307,7 +307,7 @@ describe('what is pending', () => {
     expect(outbox.since_ms).toBeUndefined();
   });
 
-  test('is written down in its parts once it was taken apart', () => {
+  test('is stored as its parts once it was divided', () => {
     const disk = emptyDisk();
     const { outbox, save } = openLane(disk, silent);
     const whole = toItem('whole', 2);
@@ -319,9 +319,9 @@ describe('what is pending', () => {
   });
 
   test.each([
-    ['goes on as it is', false],
-    ['was taken apart meanwhile', true],
-  ])('keeps its order where what is left of a record is written down anew and %s', (_, is_divided) => {
+    ['stays whole', false],
+    ['is divided in the meantime', true],
+  ])('keeps its order if the rest of a record is stored again and %s', (_, is_divided) => {
     const disk = emptyDisk();
     const { outbox, save } = openLane(disk, silent);
     const items = ['a0', 'a1', 'b0', 'b1', 'c'].map((name) => toItem(name, 2));
@@ -333,7 +333,7 @@ describe('what is pending', () => {
     add(2, 4);
     save();
     add(4, 5);
-    // Of the older record a part is left; the newer one stays as it is.
+    // One item of the older record is left; the newer record stays as it is.
     outbox.settle(items[0]!);
     const capture = outbox.capture();
     if (is_divided) outbox.divide(items[1]!, [toItem('a1'), toItem('a2')]);
@@ -349,9 +349,9 @@ describe('what is pending', () => {
   });
 
   test.each([
-    ['at once', [true]],
+    ['at the first try', [true]],
     ['at the second try', [false, true]],
-  ])('keeps its order where what is left of several records is written down anew, %s', async (_, tries) => {
+  ])('keeps its order if the rest of several records is stored again, %s', async (_, tries) => {
     const disk = emptyDisk();
     const { outbox, lane, save } = openLane(disk, silent);
     const items = ['a0', 'a1', 'b0', 'b1', 'c0', 'c1'].map((name) => toItem(name));
@@ -367,7 +367,7 @@ describe('what is pending', () => {
     expect(taken).toEqual(['a1', 'b1', 'c1']);
   });
 
-  test('loses no letter and leaves no record where a checkpoint could not be written', () => {
+  test('loses no dead letter and leaves no stale record if a checkpoint could not be written', () => {
     const disk = emptyDisk();
     const { outbox, save } = openLane(disk, silent);
     const item = toItem('a');
@@ -380,7 +380,7 @@ describe('what is pending', () => {
     expect([...disk.records.keys()].map((key) => key.split('/')[0])).toEqual(['dead']);
   });
 
-  test('what was answered after a checkpoint is sent no second time: of a segment, and of what the journal brings again', async () => {
+  test('does not include what was answered after a checkpoint, be it in a segment or replayed from the journal', async () => {
     const disk = emptyDisk();
     const { state, taken, post } = backend();
     let budget = 4;
@@ -388,7 +388,7 @@ describe('what is pending', () => {
       budget -= read(body).length;
       return budget >= 0 ? post(body) : silent(body, signal);
     });
-    // In one turn: all of it is pending at the checkpoint.
+    // In the same turn, so all of it is pending at the checkpoint.
     first.lane.offer(names(6).map((name) => toItem(name)));
     first.save();
     await Promise.resolve();
@@ -410,7 +410,7 @@ describe('what is pending', () => {
     expect(second.lane.counts()).toMatchObject({ produced: again.taken.length });
   });
 
-  test('counts in the next process as what is left of it', async () => {
+  test('counts in the next process without the part that was answered', async () => {
     const disk = emptyDisk();
     const { post } = backend();
     let requests = 0;
@@ -423,7 +423,7 @@ describe('what is pending', () => {
     expect(openLane(disk, silent).lane.counts()).toMatchObject({ produced: 2, pending: 2 });
   });
 
-  test('what was answered twice is sent no more where it comes twice again', async () => {
+  test('does not include the first two replays of an id that was answered twice', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, backend().post);
     first.lane.offer([toItem('same'), toItem('same')]);
@@ -436,11 +436,11 @@ describe('what is pending', () => {
     expect(taken).toEqual(['same']);
   });
 
-  test('over the bound on memory it is held on the disk alone, and nothing is dropped', async () => {
+  test('over the memory limit is held only on the disk, and nothing is dropped', async () => {
     const disk = emptyDisk();
     const { state, taken, post } = backend();
     state.is_up = false;
-    // Nothing is tried again before it is up.
+    // Nothing is retried before the backend is up.
     let wake = (): void => undefined;
     const up = new Promise<void>((resolve) => {
       wake = resolve;
@@ -457,12 +457,12 @@ describe('what is pending', () => {
     await opened.lane.idle();
     expect(new Set(taken).size).toBe(1000);
     expect(taken).toHaveLength(1000);
-    // What is new does not wait for all that is old.
+    // New items do not wait for all old ones.
     expect(taken.indexOf('49-19')).toBeLessThan(200);
     expect(opened.lane.counts()).toMatchObject({ delivered: 1000, pending: 0 });
   });
 
-  /** Takes so many requests, and then none until it is up again. */
+  /** A backend that accepts `requests` requests, and then none until `comeBack`. */
   function breaking(requests: number) {
     let wake = (): void => undefined;
     const up = new Promise<void>((resolve) => {
@@ -482,9 +482,9 @@ describe('what is pending', () => {
   }
 
   test.each([
-    ['of which a part is answered', 1],
-    ['of which a part is on its way', 0],
-  ])('a record %s is not read back, so that nothing of it is sent twice', async (_, requests) => {
+    ['that is partly answered', 1],
+    ['that is partly in flight', 0],
+  ])('in a record %s is not read back, so that nothing is sent twice', async (_, requests) => {
     const disk = emptyDisk();
     const { taken, post, sleep, comeBack } = breaking(requests);
     const { lane, save } = openLane(disk, post, { limit_bytes: 8_000, sleep });
@@ -505,7 +505,7 @@ describe('what is pending', () => {
     expect(lane.counts()).toMatchObject({ delivered: 80, pending: 0 });
   });
 
-  test('what is about to be written down stays in memory until it is', async () => {
+  test('that is about to be stored stays in memory until it is', async () => {
     const disk = emptyDisk();
     const { taken, post, sleep, comeBack } = breaking(0);
     const { lane, outbox } = openLane(disk, post, { limit_bytes: 4_000, sleep });
@@ -520,7 +520,7 @@ describe('what is pending', () => {
     expect(taken.toSorted()).toEqual([...names(20), ...names(20, 'j')].toSorted());
   });
 
-  test('where much waits the oldest and the newest take turns', async () => {
+  test('is sent oldest and newest in turn if there is much of it', async () => {
     const { taken, post } = backend();
     const { lane } = openLane(emptyDisk(), post);
     lane.offer(names(40).map((name) => toItem(name)));
@@ -528,7 +528,7 @@ describe('what is pending', () => {
     expect(taken.slice(0, 8)).toEqual(['i36', 'i37', 'i38', 'i39', 'i0', 'i1', 'i2', 'i3']);
   });
 
-  test('the oldest on the disk can be given up, counted', async () => {
+  test('that is only on the disk can be dropped, and is counted', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);
     first.lane.offer(names(10).map((name) => toItem(name)));
@@ -544,7 +544,7 @@ describe('what is pending', () => {
     expect(disk.records.size).toBeLessThan(before);
   });
 
-  test('so can the oldest that is in memory, too', async () => {
+  test('that is on the disk and in memory can be dropped, except for what is in flight', async () => {
     const disk = emptyDisk();
     const { lane, outbox, save, flush } = openLane(disk, silent);
     for (const name of ['sent', 'old', 'new']) {
@@ -564,9 +564,9 @@ describe('what is pending', () => {
   });
 
   test.each([
-    { before: 25, answers: 2, what: 'both are written down anew' },
-    { before: 5, answers: 1, what: 'the older one is, and the newer one is not' },
-  ])('a correction comes after what it corrects where $what', async ({ before, answers }) => {
+    { before: 25, answers: 2, what: 'both are stored again' },
+    { before: 5, answers: 1, what: 'only the older one is stored again' },
+  ])('keeps a correction behind what it corrects if $what', async ({ before, answers }) => {
     const disk = emptyDisk();
     let tries = 0;
     const first = openLane(disk, (body, signal) =>
@@ -584,7 +584,7 @@ describe('what is pending', () => {
     expect(taken.filter((name) => name === 'ended' || name === 'corrected')).toEqual(['ended', 'corrected']);
   });
 
-  test('so can the oldest behind a copy of what has not ended', async () => {
+  test('can be dropped if a preview is queued before it', async () => {
     const { lane, save } = openLane(emptyDisk(), silent);
     lane.offer([toItem('sent')]);
     await turn();
@@ -595,7 +595,7 @@ describe('what is pending', () => {
     expect(lane.counts()).toMatchObject({ pending: 1, dropped: { store_full: 1 } });
   });
 
-  test('a record that was never one is removed', () => {
+  test('does not include an invalid record, which is removed', () => {
     const disk = emptyDisk();
     const { outbox } = openLane(disk, silent);
     disk.records.set(`${outbox.prefix}0`, Buffer.from('nonsense'));
@@ -603,7 +603,7 @@ describe('what is pending', () => {
     expect(disk.records.size).toBe(0);
   });
 
-  test('a record that can not be read any more is counted', async () => {
+  test('in a record that has become unreadable is counted as dropped', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);
     first.lane.offer(names(3).map((name) => toItem(name)));
@@ -616,7 +616,7 @@ describe('what is pending', () => {
     expect(second.lane.counts()).toMatchObject({ produced: 3, pending: 0, dropped: { store_damaged: 3 } });
   });
 
-  test('a partly answered record that can not be read any more is counted', async () => {
+  test('in a partly answered record that has become unreadable is counted as dropped', async () => {
     const disk = emptyDisk();
     const { post } = backend();
     const first = openLane(disk, (body, signal) =>
@@ -640,7 +640,7 @@ describe('what is pending', () => {
     expect(disk.records.size).toBe(0);
   });
 
-  test('a record that can not be read any more does not hold up those after it', async () => {
+  test('is sent even if an older record has become unreadable', async () => {
     const disk = emptyDisk();
     const first = openLane(disk, silent);
     for (const name of ['a', 'b', 'c']) {
@@ -658,7 +658,7 @@ describe('what is pending', () => {
   });
 });
 
-test('what is taken apart takes up what its parts do, and nothing once those have left', () => {
+test('a divided item takes up the memory of those of its parts that are not settled yet', () => {
   const backlog = new Backlog<string>({ limit_bytes: 400, max_items: 1, in_order: true });
   const whole = toItem('whole', 2);
   const parts = [toItem('p'), toItem('q')];
@@ -672,7 +672,7 @@ test('what is taken apart takes up what its parts do, and nothing once those hav
 });
 
 describe('dead letters', () => {
-  test('hold what was refused for good, and why, without secrets', async () => {
+  test('hold what was permanently rejected, and the reason, without secrets', async () => {
     const disk = emptyDisk();
     const { lane, flush } = openLane(disk, async () => answered(400, 'bad secret'));
     lane.offer([toItem('a'), toItem('b')]);
@@ -692,7 +692,7 @@ describe('dead letters', () => {
     expect(read(body)).toEqual(['a', 'b']);
   });
 
-  test('are all kept, however many there are at the same moment', () => {
+  test('are all stored, however many there are at the same time', () => {
     const { outbox } = openLane(emptyDisk(), async () => OK);
     for (let number = 0; number < 30_000; number++) outbox.addDeadLetter([toItem('a')], 'http_400', 'bad', 1);
     const keys = outbox.takeAnswers().changes.map(({ key }) => key);
@@ -700,7 +700,7 @@ describe('dead letters', () => {
   });
 });
 
-/** What happens to a lane and its disk. A crash leaves the disk as it is, and forgets the rest. */
+/** What happens to a lane and its disk. A crash keeps the disk as it is, and loses the rest. */
 const step = fc.oneof(
   {
     weight: 4,
@@ -713,15 +713,15 @@ const step = fc.oneof(
 );
 
 property.prop([fc.array(step, { maxLength: 60 }), fc.integer({ min: 500, max: 5_000 })], { numRuns: 200 })(
-  'whatever happens and wherever it breaks off, everything arrives, and what is durably answered arrives once',
+  'whatever happens, everything arrives, and nothing arrives again once its answer is on the disk',
   async (steps, limit_bytes) => {
     const { state, taken, post } = backend();
     let disk = emptyDisk();
     let open = openLane(disk, post, { limit_bytes: limit_bytes * 100 });
-    /** Offered since the last checkpoint: what a journal would bring again. */
+    /** Offered since the last checkpoint: what a journal would replay. */
     let journal: string[] = [];
     const offered: string[] = [];
-    /** How often those had arrived whose answers are on the disk. */
+    /** How often each item had arrived when its answer reached the disk. */
     const settled = new Map<string, number>();
     let process_start = 0;
     const settle = (): void => {
@@ -740,7 +740,7 @@ property.prop([fc.array(step, { maxLength: 60 }), fc.integer({ min: 500, max: 5_
       process_start = taken.length;
     };
     for (const each of steps) {
-      // What has arrived by then has been answered, too.
+      // Everything that has arrived is answered by the next turn.
       if (each.kind === 'save' || each.kind === 'flush') await turn();
       if (each.kind === 'offer') {
         const payloads = Array.from({ length: each.count }, () => `n${number++}`);

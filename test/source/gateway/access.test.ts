@@ -1,5 +1,5 @@
 /**
- * Getting into a gateway, and every way of not getting in: what is said then, and that it never holds a secret.
+ * Connecting to a gateway, and every way in which that fails: the message for each, and that no message contains a secret.
  */
 import { createHash, createPublicKey, verify } from 'node:crypto';
 import { once } from 'node:events';
@@ -44,7 +44,7 @@ afterEach(() => {
 
 type Environment = Record<string, string>;
 
-/** As `run` makes it, with no OpenClaw on this machine but what a test gives it. */
+/** The access as `run` creates it, with no OpenClaw on this machine other than what `env` names. */
 const accessTo = (url: string, env: Environment = { OPENCLAW_GATEWAY_TOKEN: TOKEN }): Access =>
   gatewayAccess(
     { url, name: url },
@@ -65,7 +65,7 @@ async function enter(url: string, env?: Environment): Promise<Entered> {
 }
 
 function asRefusal(entered: Entered): Refusal {
-  if (!('kind' in entered)) throw new Error('the gateway let the bridge in');
+  if (!('kind' in entered)) throw new Error('the gateway accepted the bridge');
   return entered;
 }
 
@@ -74,14 +74,14 @@ function asConnection(entered: Entered): Connection {
   return entered;
 }
 
-/** A gateway whose answers to `connect` come in turn; the last one stays. */
+/** A gateway that answers each `connect` with the next reply, and repeats the last one. */
 function answering(...replies: Reply[]): GatewayScript {
   const left = [...replies];
   return { replies: { connect: () => (left.length > 1 ? left.shift() : left[0]) as Reply } };
 }
 
-describe('a gateway that lets the bridge in', () => {
-  test.each([3, 4])('with protocol %i', async (protocol) => {
+describe('a gateway that accepts the bridge', () => {
+  test.each([3, 4])('may speak protocol %i', async (protocol) => {
     const gateway = await startFakeGateway(answering(hello({ protocol, version: '2026.4.29' })));
     const { hello: said, clock_offset_ms } = asConnection(await enter(gateway.url));
     expect(said).toMatchObject({ protocol, server_version: '2026.4.29', scopes: ['operator.read'] });
@@ -105,27 +105,27 @@ describe('a gateway that lets the bridge in', () => {
     });
   });
 
-  test('with a password', async () => {
+  test('gets the password if one is configured', async () => {
     const gateway = await startFakeGateway();
     asConnection(await enter(gateway.url, { OPENCLAW_GATEWAY_PASSWORD: PASSWORD }));
     expect(gateway.connect().auth).toEqual({ password: PASSWORD });
   });
 
-  test('without any secret, where it wants none: no device key is made', async () => {
+  test('may require no secret, and no device key is created then', async () => {
     const gateway = await startFakeGateway();
     asConnection(await enter(gateway.url, {}));
     expect(gateway.connect()).not.toHaveProperty('auth');
     expect(existsSync(join(data_dir, 'data.mdb'))).toBe(false);
   });
 
-  test('its clock is told by its challenge', async () => {
+  test('reports its clock in its challenge', async () => {
     const gateway = await startFakeGateway({ challenge: { nonce: NONCE, ts: Date.now() + 60_000 } });
     const { clock_offset_ms } = asConnection(await enter(gateway.url));
     expect(clock_offset_ms).toBeGreaterThan(58_000);
     expect(clock_offset_ms).toBeLessThanOrEqual(60_000);
   });
 
-  test('frames that are none and a second challenge are passed over', async () => {
+  test('may send invalid frames and a second challenge, which are ignored', async () => {
     const gateway = await startFakeGateway({
       onConnection(connection) {
         for (const text of ['', 'no JSON', '[]', '{"type":"res"}', '{"type":"event"}']) connection.say(text);
@@ -141,7 +141,7 @@ const SET_TOKEN = "set OPENCLAW_GATEWAY_TOKEN to the gateway's token (gateway.au
 const SET_PASSWORD =
   "set OPENCLAW_GATEWAY_PASSWORD to the gateway's password (gateway.auth.password in openclaw.json)";
 
-describe('a gateway that refuses', () => {
+describe('a gateway that refuses the connection', () => {
   test.each<[string, Reply, Pick<Refusal, 'reason' | 'message'>]>([
     [
       'a wrong token',
@@ -149,22 +149,22 @@ describe('a gateway that refuses', () => {
       { reason: 'token_refused', message: `refuses the token; ${SET_TOKEN}` },
     ],
     [
-      'a token too many times',
+      'too many failed attempts',
       refused('INVALID_REQUEST', { code: 'AUTH_RATE_LIMITED' }),
       { reason: 'busy', message: 'has seen too many failed attempts; it is asked again later' },
     ],
     [
-      'a password',
+      'a wrong password',
       refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISMATCH' }),
       { reason: 'password_refused', message: `refuses the password; ${SET_PASSWORD}` },
     ],
     [
-      'a client without a password',
+      'a missing password',
       refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISSING' }),
       { reason: 'password_missing', message: `wants a password; ${SET_PASSWORD}` },
     ],
     [
-      'a protocol that is too old for it',
+      'a bridge whose protocol is too old',
       refused('INVALID_REQUEST', { code: 'PROTOCOL_MISMATCH', expectedProtocol: 5 }, { close_code: 1002 }),
       {
         reason: 'protocol_unsupported',
@@ -172,7 +172,7 @@ describe('a gateway that refuses', () => {
       },
     ],
     [
-      'a protocol that is too new for it',
+      'a bridge whose protocol is too new',
       refused('INVALID_REQUEST', { code: 'PROTOCOL_MISMATCH', expectedProtocol: 2 }, { close_code: 1002 }),
       {
         reason: 'protocol_unsupported',
@@ -181,7 +181,7 @@ describe('a gateway that refuses', () => {
       },
     ],
     [
-      'what it takes for a web page',
+      'a bridge that is taken for a web page',
       refused('INVALID_REQUEST', { code: 'CONTROL_UI_ORIGIN_NOT_ALLOWED' }),
       {
         reason: 'origin_refused',
@@ -189,30 +189,30 @@ describe('a gateway that refuses', () => {
       },
     ],
     [
-      'everybody while it starts',
+      'a gateway that is still starting',
       refused('UNAVAILABLE', {}, { message: 'gateway starting\u001b[31m', close_code: 1013 }),
       { reason: 'busy', message: "can't answer now: gateway starting [31m" },
     ],
     [
-      'for a reason of its own, repeating the token',
+      'another error, with the token in its message',
       refused('INVALID_REQUEST', {}, { message: `no "${TOKEN}" here` }),
       { reason: 'refused', message: 'refuses the connection: no "…" here (INVALID_REQUEST)' },
     ],
     [
-      'with something else than a hello',
+      'an answer that is no hello',
       { payload: { type: 'hello' } },
       {
         reason: 'not_a_gateway',
         message: 'answers in a way that no gateway does; check the address and what listens there',
       },
     ],
-  ])('%s', async (_, reply, expected) => {
+  ])('is reported with the reason and what to do: %s', async (_, reply, expected) => {
     const gateway = await startFakeGateway(answering(reply));
     expect(asRefusal(await enter(gateway.url))).toMatchObject(expected);
     expect(gateway.connections).toHaveLength(1);
   });
 
-  test('a client without a token', async () => {
+  test('is not tried again as a device if no token is configured', async () => {
     const gateway = await startFakeGateway(
       answering(refused('NOT_PAIRED', { code: 'DEVICE_IDENTITY_REQUIRED' })),
     );
@@ -223,7 +223,7 @@ describe('a gateway that refuses', () => {
     expect(gateway.connections).toHaveLength(1);
   });
 
-  test('scopes: a device is tried, and what it lacks then is told', async () => {
+  test('is tried again as a device if it grants no scopes, and the scope that is still missing is reported', async () => {
     const gateway = await startFakeGateway(answering(hello({ scopes: [] })));
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'scope_missing',
@@ -238,7 +238,7 @@ describe('a gateway that refuses', () => {
     ['DEVICE_AUTH_SIGNATURE_EXPIRED'],
     ['DEVICE_AUTH_SIGNATURE_INVALID'],
     ['DEVICE_AUTH_NONCE_MISMATCH'],
-  ])("the device's proof: %s", async (code) => {
+  ])("is reported with its code if it refuses the device's proof: %s", async (code) => {
     const gateway = await startFakeGateway(
       answering(hello({ scopes: [] }), refused('INVALID_REQUEST', { code })),
     );
@@ -254,7 +254,7 @@ describe('pairing', () => {
   const unpaired = (requestId: string): Reply =>
     refused('NOT_PAIRED', { code: 'PAIRING_REQUIRED', reason: 'not-paired', requestId });
 
-  /** Ed25519 keys in SPKI are these bytes, then the raw key. */
+  /** An Ed25519 key in SPKI format consists of these bytes and the raw key. */
   const SPKI_HEAD = Buffer.from('302a300506032b6570032100', 'hex');
 
   function expectProof({ device, client, scopes }: ReturnType<FakeGateway['connect']>, secret: string): void {
@@ -269,7 +269,7 @@ describe('pairing', () => {
     expect(verify(null, Buffer.from(signed), key, Buffer.from(device.signature, 'base64url'))).toBe(true);
   }
 
-  test('is asked for with the command that approves it; its token is kept, and used next time', async () => {
+  test('reports the command that approves it; the token that it gives is stored and used next time', async () => {
     const gateway = await startFakeGateway(
       answering(
         unpaired(REQUEST_ID),
@@ -305,14 +305,14 @@ describe('pairing', () => {
     expectProof(gateway.connect(), TOKEN);
   });
 
-  test('an id that could be more than an id is not repeated', async () => {
+  test('shows no request id that could change the command', async () => {
     const gateway = await startFakeGateway(answering(unpaired('x; rm -rf /')));
     expect(asRefusal(await enter(gateway.url)).message).toBe(
       'wants this bridge to be paired; run on its machine: openclaw devices list, and approve the request of openclaw-otel-bridge',
     );
   });
 
-  test('a token that the gateway has withdrawn', async () => {
+  test('reports a device token that the gateway has withdrawn', async () => {
     const withdrawn = refused('INVALID_REQUEST', { code: 'AUTH_DEVICE_TOKEN_MISMATCH' });
     const gateway = await startFakeGateway(
       answering(unpaired(REQUEST_ID), hello({ device_token: 'd-1' }), withdrawn),
@@ -324,7 +324,7 @@ describe('pairing', () => {
     });
   });
 
-  test("a device's token goes to the gateway that gave it, and to no other", async () => {
+  test("sends a device's token only to the gateway that issued it", async () => {
     const giver = await startFakeGateway(answering(unpaired(REQUEST_ID), hello({ device_token: 'd-1' })));
     const other = await startFakeGateway();
     asConnection(await enter(giver.url));
@@ -333,7 +333,7 @@ describe('pairing', () => {
     expect(other.connect()).not.toHaveProperty('device');
   });
 
-  test('a device key that is damaged', async () => {
+  test('reports a damaged device key', async () => {
     updateShared(data_dir, (db) => putRecord(db, 'device', Buffer.from('{"version":1,')));
     const gateway = await startFakeGateway(answering(unpaired(REQUEST_ID)));
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
@@ -342,7 +342,7 @@ describe('pairing', () => {
     });
   });
 
-  test('a device key that can not be kept', async () => {
+  test('reports a device key that can not be stored', async () => {
     const file = join(data_dir, 'file');
     writeFileSync(file, '');
     const gateway = await startFakeGateway(answering(unpaired(REQUEST_ID)));
@@ -357,7 +357,7 @@ describe('pairing', () => {
     );
   });
 
-  test('a token that can not be kept does not shut the bridge out', async () => {
+  test('succeeds even if the device token can not be stored', async () => {
     const gateway = await startFakeGateway({
       replies: {
         connect({ params }) {
@@ -372,30 +372,30 @@ describe('pairing', () => {
   });
 });
 
-describe('what is no gateway', () => {
+describe('an address without a ready gateway', () => {
   const CHECK = 'check the address and what listens there';
 
   test.each<[string, string, Pick<Refusal, 'reason' | 'message'>]>([
     [
-      'an HTTP server',
+      'an HTTP server that answers 404',
       '404 Not Found',
       { reason: 'not_a_gateway', message: `answers HTTP 404 and is no gateway; ${CHECK}` },
     ],
     [
-      'an HTTP server that is fine',
+      'an HTTP server that answers 200',
       '200 OK',
       { reason: 'not_a_gateway', message: `answers HTTP 200 and is no gateway; ${CHECK}` },
     ],
     [
-      'a gateway that starts',
+      'a gateway that is still starting',
       '503 Service Unavailable',
       { reason: 'busy', message: 'is not ready yet (HTTP 503)' },
     ],
-  ])('%s', async (_, status, expected) => {
+  ])('%s is reported', async (_, status, expected) => {
     expect(asRefusal(await enter(await startListener(httpAnswer(status))))).toMatchObject(expected);
   });
 
-  test('garbage', async () => {
+  test('a server that speaks no WebSocket is reported', async () => {
     const url = await startListener((socket) => socket.end('SSH-2.0-OpenSSH_9.6\r\n'));
     expect(asRefusal(await enter(url))).toMatchObject({
       reason: 'not_a_gateway',
@@ -403,14 +403,14 @@ describe('what is no gateway', () => {
     });
   });
 
-  test('nothing that listens', async () => {
+  test('a refused connection is reported', async () => {
     expect(asRefusal(await enter('ws://127.0.0.1:1'))).toMatchObject({
       reason: 'unreachable',
       message: "can't be reached: connection refused; start it with: openclaw gateway",
     });
   });
 
-  test('a certificate that nobody vouches for', async () => {
+  test('a certificate of an unknown authority is reported', async () => {
     const pem = (name: string): Buffer => readFileSync(new URL(`../../export/tls/${name}`, import.meta.url));
     const server = createServer({ key: pem('server.key'), cert: pem('server.pem') });
     server.listen(0, '127.0.0.1');
@@ -424,7 +424,7 @@ describe('what is no gateway', () => {
     );
   });
 
-  test('no TLS where there should be', async () => {
+  test('a server without TLS is reported if the URL requires TLS', async () => {
     const url = await startListener(httpAnswer('400 Bad Request'));
     expect(asRefusal(await enter(url.replace('ws:', 'wss:')))).toMatchObject({
       reason: 'not_a_gateway',
@@ -432,7 +432,7 @@ describe('what is no gateway', () => {
     });
   });
 
-  test('a WebSocket that closes at once', async () => {
+  test('a WebSocket that is closed at once is reported with the code and the reason', async () => {
     const gateway = await startFakeGateway({
       onConnection: (connection) => connection.close(4001, `go away, ${TOKEN}`),
     });
@@ -442,14 +442,14 @@ describe('what is no gateway', () => {
     });
   });
 
-  test('a WebSocket that breaks at once', async () => {
+  test('a WebSocket that breaks off at once is reported with the code', async () => {
     const gateway = await startFakeGateway({ onConnection: (connection) => connection.drop() });
     expect(asRefusal(await enter(gateway.url)).message).toBe(
       'closes the connection at once (code 1006); check its log',
     );
   });
 
-  test('a gateway that goes away while it is asked', async () => {
+  test('a gateway that restarts during the handshake is reported as not ready', async () => {
     const gateway = await startFakeGateway({
       onConnection: (connection) => connection.close(1012, 'service restart'),
     });
@@ -460,7 +460,7 @@ describe('what is no gateway', () => {
   });
 });
 
-describe('what says nothing', () => {
+describe('a silent server', () => {
   const SILENT = {
     reason: 'no_answer',
     message: 'takes the connection and says nothing for 10 s; check that an OpenClaw gateway listens there',
@@ -470,7 +470,7 @@ describe('what says nothing', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] });
   }
 
-  test('a server that takes the connection', async () => {
+  test('is reported after 10 s if it accepts only the TCP connection', async () => {
     let onTaken = (): void => undefined;
     const taken = new Promise<void>((resolve) => {
       onTaken = resolve;
@@ -483,7 +483,7 @@ describe('what says nothing', () => {
     expect(asRefusal(await entered)).toMatchObject(SILENT);
   });
 
-  test('a WebSocket without a challenge', async () => {
+  test('is reported after 10 s if it sends no challenge', async () => {
     let onTaken = (): void => undefined;
     const taken = new Promise<void>((resolve) => {
       onTaken = resolve;
@@ -496,7 +496,7 @@ describe('what says nothing', () => {
     expect(asRefusal(await entered)).toMatchObject(SILENT);
   });
 
-  test('a gateway that does not answer connect', async () => {
+  test('is reported after 10 s if it does not answer connect', async () => {
     let onAsked = (): void => undefined;
     const asked = new Promise<void>((resolve) => {
       onAsked = resolve;
@@ -523,7 +523,7 @@ test('a handshake that is stopped ends at once', async () => {
   asRefusal(await enterGateway(accessTo(gateway.url), wishes));
 });
 
-test('of what a gateway says no more is shown than a line has room for, and no half of a character', async () => {
+test('a long message of a gateway is cut to a line, and not within a character', async () => {
   const error = { code: 'OTHER', message: `x${'😀'.repeat(10_000)}`, details: {} };
   const gateway = await startFakeGateway(answering({ error }));
   const { message } = asRefusal(await enter(gateway.url));
@@ -531,10 +531,10 @@ test('of what a gateway says no more is shown than a line has room for, and no h
   expect(message.toWellFormed()).toBe(message);
 });
 
-describe('a gateway that repeats the token', () => {
+describe('text from a gateway', () => {
   const said = `no ${TOKEN} here \u001b[2J`;
 
-  test('once it has let the bridge in: neither in its hello, nor where it refuses a call, nor at the end', async () => {
+  test('is shown without the token: in its hello, in its refusal of a call and in the reason of a close', async () => {
     const error = { code: 'UNAVAILABLE', message: said, details: { missingScope: TOKEN } };
     const gateway = await startFakeGateway({
       replies: {
@@ -555,7 +555,7 @@ describe('a gateway that repeats the token', () => {
     expect(await connection.ended).toEqual({ code: 1008, reason: 'no … here  [2J' });
   });
 
-  test('where what is shown is cut, and where the reason of a close is', async () => {
+  test('is redacted before it is cut, and also if the reason of a close contains a cut token', async () => {
     for (const before of [190, 197]) {
       const error = { code: 'OTHER', message: `${'x'.repeat(before)}${TOKEN}`, details: {} };
       const long = await startFakeGateway(answering({ error }));
@@ -568,7 +568,7 @@ describe('a gateway that repeats the token', () => {
     expect(asRefusal(await enter(closing.url)).message).toContain('saying "…"');
   });
 
-  test('that it has just given to this device', async () => {
+  test('is shown without the device token that the gateway has just issued', async () => {
     const gateway = await startFakeGateway(answering(hello({ device_token: 'given-to-this-device' })));
     const connection = asConnection(await enter(gateway.url));
     expect(connection.hello.device_token).toBe('given-to-this-device');
@@ -576,19 +576,19 @@ describe('a gateway that repeats the token', () => {
     expect(await connection.ended).toEqual({ code: 1008, reason: 'expired: …' });
   });
 
-  test('that stands in its address for a proxy', async () => {
+  test('is shown without the query values of the URL, which may be tokens for a proxy, unless they are short', async () => {
     const gateway = await startFakeGateway(answering(hello()));
     const connection = asConnection(await enter(`${gateway.url}/?key=for-the-proxy&v=1`));
     gateway.connections[0]?.close(1008, 'no for-the-proxy 1');
     expect(await connection.ended).toEqual({ code: 1008, reason: 'no … 1' });
   });
 
-  test('a code that is a word of the program is none', async () => {
+  test('is not taken for a known code if it is the name of an inherited property', async () => {
     const gateway = await startFakeGateway(answering(refused('constructor', {})));
     expect(asRefusal(await enter(gateway.url))).toMatchObject({ reason: 'refused' });
   });
 
-  test('a password that is a piece of a code does not hide what is wrong', async () => {
+  test('is understood even if the password is part of its error code', async () => {
     const gateway = await startFakeGateway(
       answering(refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISMATCH' })),
     );

@@ -1,4 +1,4 @@
-/** What a gateway is asked for after a gap: of which sessions, of however many it has, and how much of each. */
+/** What a gateway is asked for after a gap: about which of its sessions, and how much of each. */
 import { describe, expect, test } from 'vitest';
 import { askForMissed } from '../../../src/source/gateway/answers.js';
 import type { Answer } from '../../../src/source/gateway/calls.js';
@@ -6,7 +6,7 @@ import type { Json } from '../../../src/util/json.js';
 
 const SINCE_MS = 1_000_000;
 
-/** Sessions, those first that changed last. */
+/** Sessions, the most recently changed first. */
 const sessionsOf = (changed: number, unchanged = 0): Json[] =>
   Array.from({ length: changed + unchanged }, (_, index) => ({
     key: `agent:main:${index}`,
@@ -17,7 +17,7 @@ function refuse(message: string): Answer {
   return { ok: false, error: { code: 'INVALID_REQUEST', message, details: {} } };
 }
 
-/** OpenClaw 2026.4: as many as asked for, from the first one on. */
+/** OpenClaw 2026.4: the first `limit` sessions; an offset is refused. */
 function listOnce(sessions: Json[], { limit, offset }: Json): Answer {
   if (offset !== undefined)
     return refuse("invalid sessions.list params: at root: unexpected property 'offset'");
@@ -45,27 +45,27 @@ async function ask(sessions: Json[], listed: typeof listPage) {
 
 const keysOf = (sessions: Json[]): unknown[] => sessions.map(({ key }) => key);
 
-test('OpenClaw 2026.4, which has no pages, is asked for one', async () => {
+test('OpenClaw 2026.4, which has no paging, is asked for its sessions once', async () => {
   const { lists, keys, is_partial } = await ask(sessionsOf(3, 500), listOnce);
   expect(keys).toEqual(keysOf(sessionsOf(3)));
   expect(is_partial).toBe(false);
   expect(lists).toEqual([{ limit: 200 }]);
 });
 
-test('where more sessions changed than that page has, those on it are asked about, and that is said', async () => {
+test('if more sessions changed than OpenClaw 2026.4 lists, those listed are asked about, and the answers are partial', async () => {
   const { keys, is_partial } = await ask(sessionsOf(201), listOnce);
   expect(keys).toEqual(keysOf(sessionsOf(200)));
   expect(is_partial).toBe(true);
 });
 
-test('pages are asked for while there are sessions on them that changed', async () => {
+test('pages of sessions are requested until one has no session that changed', async () => {
   const { lists, keys, is_partial } = await ask(sessionsOf(250, 500), listPage);
   expect(keys).toEqual(keysOf(sessionsOf(250)));
   expect(is_partial).toBe(false);
   expect(lists).toEqual([{ limit: 200 }, { limit: 200, offset: 200 }, { limit: 200, offset: 400 }]);
 });
 
-test('what OpenClaw does for itself is in the audit log, and was never pushed: it is not asked about', async () => {
+test("OpenClaw's internal sessions, which are in the audit log but never pushed, are not asked about", async () => {
   const key =
     'agent:main:internal-session-effects:skill-workshop-review_6d870863-d179-4304-9ba9-c4-a02f058dfee37283';
   const events = [key, 'agent:main:deleted'].map((sessionKey) => ({
@@ -90,7 +90,7 @@ type Answers = Record<string, (params: Json) => Answer>;
 
 const ok = (payload: Json): Answer => ({ ok: true, payload });
 
-/** A gateway with one session that has changed, and goes on. */
+/** A session that has changed and has an open run. */
 const SESSION = { key: 'agent:main:0', updatedAt: SINCE_MS, hasActiveRun: true };
 const ONE_SESSION: Answers = { 'sessions.list': () => ok({ sessions: [SESSION], hasMore: false }) };
 
@@ -107,8 +107,8 @@ async function askFor(answers: Answers, also: string[] = [], only?: ReadonlySet<
   return { ...asked, paramsOf };
 }
 
-describe('of a session', () => {
-  /** Messages, one for each millisecond up to a second after the gap began. */
+describe('the messages of a session', () => {
+  /** Messages, one per millisecond until a second after the gap began. */
   const rowsOf = (count: number): Json[] =>
     Array.from({ length: count }, (_, nth) => ({
       __openclaw: { recordTimestampMs: SINCE_MS + 1_000 - count + nth },
@@ -123,9 +123,9 @@ describe('of a session', () => {
   };
 
   test.each([
-    ['all messages are asked for where there are few', 3, [200], 3, false],
-    ['all, in more than one call', 900, [200, 1_000], 900, false],
-    ['those that reach back far enough, since clocks differ', 10_000, [200, 1_000, 5_000], 5_000, true],
+    ['are all requested in one call if they are few', 3, [200], 3, false],
+    ['are all requested, in several calls', 900, [200, 1_000], 900, false],
+    ['are requested up to a limit, beyond which they are partial', 10_000, [200, 1_000, 5_000], 5_000, true],
   ])('%s', async (_what, count, limits, found, is_partial) => {
     const { sessions, paramsOf } = await askRows(count);
     expect(paramsOf('sessions.get')).toEqual(limits.map((limit) => ({ key: SESSION.key, limit })));
@@ -133,7 +133,7 @@ describe('of a session', () => {
     expect(sessions[0]?.rows).toHaveLength(found);
   });
 
-  test('no more messages are asked for than reach back far enough', async () => {
+  test('are requested only as far back as needed', async () => {
     const rows = rowsOf(500).map((row, nth) =>
       nth < 400 ? { __openclaw: { recordTimestampMs: SINCE_MS - 10_000 } } : row,
     );
@@ -146,10 +146,10 @@ describe('of a session', () => {
   });
 });
 
-describe('of the audit log', () => {
+describe('the audit log', () => {
   const PAGE = 500;
 
-  /** Newest first, with what is of no use here in between. */
+  /** Events, newest first; every second one is of a kind that is not used. */
   function askAudit(count: number) {
     const events = Array.from({ length: count }, (_, nth) => ({
       kind: nth % 2 === 0 ? 'agent_run' : 'message_in',
@@ -166,7 +166,7 @@ describe('of the audit log', () => {
     });
   }
 
-  test('all pages are asked for, from a little before the gap; what came first stands first', async () => {
+  test('is requested in pages, from a little before the gap, and its events are returned oldest first', async () => {
     const { sessions, paramsOf, is_partial } = await askAudit(2 * PAGE + 1);
     const asked = paramsOf('audit.activity.list');
     expect(asked.map(({ cursor }) => cursor)).toEqual([undefined, '500', '1000']);
@@ -177,20 +177,20 @@ describe('of the audit log', () => {
     expect(is_partial).toBe(false);
   });
 
-  test('no more than 20, and that is said', async () => {
+  test('is requested up to 20 pages, beyond which it is partial', async () => {
     const { paramsOf, is_partial } = await askAudit(21 * PAGE);
     expect(paramsOf('audit.activity.list')).toHaveLength(20);
     expect(is_partial).toBe(true);
   });
 });
 
-describe('what is refused', () => {
+describe('a refused call', () => {
   test.each([
     ['audit.activity.list', true, [false]],
     ['sessions.list', true, [false]],
     ['sessions.get', false, [true]],
     ['chat.history', false, [true]],
-  ])('%s: it is said of what is missing then', async (refused, is_partial, of_sessions) => {
+  ])('to %s marks what is missing as partial', async (refused, is_partial, of_sessions) => {
     const asked = await askFor(
       { 'audit.activity.list': () => ok({}), ...ONE_SESSION, [refused]: () => refuse('not for you') },
       [SESSION.key],
@@ -200,12 +200,12 @@ describe('what is refused', () => {
   });
 });
 
-test('no more than ten pages of sessions are asked for, and that is said', async () => {
+test('at most ten pages of sessions are requested, and the answer is then partial', async () => {
   const { lists, keys, is_partial } = await ask(sessionsOf(2_500), listPage);
   expect([lists.length, keys.length, is_partial]).toEqual([10, 2_000, true]);
 });
 
-test('asked about are sessions that changed, that go on, and of which the audit log tells; of these only those that are wanted', async () => {
+test('sessions that changed, are active or are in the audit log are asked about; with `only`, no others of them', async () => {
   const activity = [{ kind: 'agent_run', sessionKey: 'agent:main:audited' }, { kind: 'agent_run' }];
   const answers: Answers = {
     'audit.activity.list': () => ok({ events: activity }),
@@ -225,7 +225,7 @@ test('asked about are sessions that changed, that go on, and of which the audit 
   expect(await keys(new Set(['agent:main:running']))).toEqual(['agent:main:running']);
 });
 
-test('a session that is asked about though nothing happened in it is asked with what is known of it', async () => {
+test('a session that is asked about although nothing happened in it has its row of the list, if there is one', async () => {
   const quiet = { key: 'agent:main:quiet', updatedAt: 0, agentId: 'main' };
   const { sessions } = await askFor(
     { 'sessions.list': () => ok({ sessions: [SESSION, quiet], hasMore: false }) },

@@ -1,4 +1,4 @@
-/** Which sessions a gateway is asked about once more, how far back, and when. */
+/** Which sessions a gateway is asked about again, how far back, and when. */
 import { expect, test } from 'vitest';
 import { createBackfill } from '../../../src/source/gateway/backfill.js';
 import type { Answer } from '../../../src/source/gateway/calls.js';
@@ -12,10 +12,10 @@ import type { Json } from '../../../src/util/json.js';
 
 const NOW_MS = Date.UTC(2026, 10, 1);
 const HOUR_MS = 3_600_000;
-/** How much further back the gateway is asked than what is wanted. */
+/** How much further back than the wanted time the gateway is asked. */
 const MARGIN_MS = 5_000;
 
-/** A tool call of a run that never ends: more of its session is expected for ever. */
+/** A tool call of a run that never ends, so its session stays pending. */
 const startOfCall = (session_key: string, at_ms: number): Json => ({
   kind: 'tool_action',
   action: 'tool.action.started',
@@ -31,7 +31,7 @@ interface Question {
   sessions: string[];
 }
 
-/** A gateway with some calls that no transcript tells of, and what it is asked on one connection. */
+/** A gateway with calls that no transcript has; records the questions on one connection. */
 function createAsked(sessions: string[], calls: Json[]) {
   const questions: Question[] = [];
   let isAnswering = true;
@@ -85,7 +85,7 @@ function start(first: Asked, seen_ms: number) {
   });
   return {
     backfill,
-    /** Nothing is asked any more, and nothing waits. */
+    /** Resolves when nothing is being asked and no line is held back. */
     through: () => through.wait(),
     connect({ connection: next }: Asked) {
       connection = undefined;
@@ -99,7 +99,7 @@ function start(first: Asked, seen_ms: number) {
 const message = (sessionKey: string): EventFrame =>
   ({ event: 'session.message', payload: { sessionKey } }) as EventFrame;
 
-test('each session is asked about as far back as it has to be, and only when something has been written down in it', async () => {
+test('each pending session is asked about as far back as it needs, and only once something has been stored in it', async () => {
   const gateway = createAsked(['old', 'new'], [startOfCall('old', NOW_MS - 24 * HOUR_MS + 1)]);
   const { backfill, through } = start(gateway, NOW_MS - 24 * HOUR_MS);
   backfill.drop();
@@ -113,7 +113,7 @@ test('each session is asked about as far back as it has to be, and only when som
   expect(gateway.questions.slice(2)).toEqual([{ hours: 24, sessions: ['old'] }]);
 });
 
-test('a question that the connection breaks in is asked again on the next one, as far back', async () => {
+test('a question that the end of a connection interrupts is asked again on the next one, as far back', async () => {
   const broken = createAsked(['quiet'], []);
   const { backfill, through, connect } = start(broken, NOW_MS);
   backfill.start();
@@ -127,7 +127,7 @@ test('a question that the connection breaks in is asked again on the next one, a
   expect(next.questions).toContainEqual({ hours: 1, sessions: ['quiet'] });
 });
 
-test('what is written down in a session while it is asked about is asked for once more', async () => {
+test('a session in which something is stored while it is asked about is asked about once more', async () => {
   const gateway = createAsked(['busy'], [startOfCall('busy', NOW_MS - HOUR_MS + 1)]);
   const { backfill, through } = start(gateway, NOW_MS - HOUR_MS);
   backfill.drop();

@@ -1,6 +1,6 @@
 /**
- * A gateway of which a test scripts every word: its challenge, its answer to each call, the events that it pushes, when it
- * hangs up, and when it says nothing. It listens on a free port of the loopback interface until the tests of the file end.
+ * A gateway that a test scripts completely: its challenge, its answer to each call, the events that it pushes, when it closes
+ * a connection, and when it stays silent. It listens on a free port of the loopback interface until the tests of the file end.
  */
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -11,10 +11,10 @@ import { type WebSocket, WebSocketServer } from 'ws';
 // biome-ignore lint/suspicious/noExplicitAny: JSON as it came; the tests look at what they know of it
 type Json = any;
 
-/** What a gateway says to a call. */
+/** A gateway's answer to a call. */
 export type Reply =
   | { payload: object }
-  /** With `close`: it hangs up after that, as it does when it refuses `connect`. */
+  /** `close`: the gateway then closes the connection, as it does when it refuses `connect`. */
   | { error: object; close?: { code: number; reason: string } }
   | 'silence';
 
@@ -27,19 +27,19 @@ export interface GatewayCall {
 export interface GatewayConnection {
   /** Pushes an event, numbered as the gateway numbers them. */
   push(event: string, payload: object): void;
-  /** Says this, whatever it is. */
+  /** Sends this text, valid frame or not. */
   say(text: string): void;
   close(code: number, reason?: string): void;
-  /** Breaks the connection without a word. */
+  /** Breaks the connection without a close frame. */
   drop(): void;
 }
 
 export interface GatewayScript {
-  /** The challenge's payload, by default with the time of the connection; `null`: there is none. */
+  /** The challenge's payload, by default with the time of the connection; `null`: no challenge is sent. */
   challenge?: object | null;
-  /** By method; what is not here is answered with an empty payload, and `connect` with a hello. */
+  /** By method. Other methods are answered with an empty payload, `connect` with a hello. */
   replies?: Record<string, Reply | ((call: GatewayCall) => Reply)>;
-  /** As soon as a client has connected, before the challenge. */
+  /** Called as soon as a client has connected, before the challenge. */
   onConnection?(connection: GatewayConnection): void;
 }
 
@@ -63,7 +63,7 @@ export interface HelloOptions {
   tick_interval_ms?: number;
 }
 
-/** What a gateway says when it lets a client in. */
+/** A gateway's answer to a client that it accepts. */
 export const hello = ({
   protocol = 4,
   version = '2026.9.6',
@@ -82,7 +82,7 @@ export const hello = ({
   },
 });
 
-/** A refused `connect`: the error, and then the end of the connection. */
+/** A refused `connect`: the error, then the close of the connection. */
 export const refused = (
   code: string,
   details: object,
@@ -125,7 +125,7 @@ export async function startFakeGateway(script: GatewayScript = {}): Promise<Fake
   server.on('connection', (socket) => {
     const connection = toConnection(socket);
     connections.push(connection);
-    // A client may send what no WebSocket may.
+    // A client may send data that is not valid for a WebSocket.
     socket.on('error', () => undefined);
     socket.on('message', (data) => {
       const { id, method, params } = JSON.parse(String(data));
@@ -148,7 +148,7 @@ export async function startFakeGateway(script: GatewayScript = {}): Promise<Fake
   };
 }
 
-/** Something else that listens where a gateway should; `ws://127.0.0.1:PORT`. */
+/** Starts a server that is no gateway. Returns its address, `ws://127.0.0.1:PORT`. */
 export async function startListener(onSocket: (socket: Socket) => void): Promise<string> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
@@ -165,7 +165,7 @@ export async function startListener(onSocket: (socket: Socket) => void): Promise
   return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** What a plain HTTP server says to everybody. */
+/** A plain HTTP server that answers every request with this status. */
 export const httpAnswer =
   (status: string): ((socket: Socket) => void) =>
   (socket) =>

@@ -1,4 +1,4 @@
-/** Gateways that let the bridge in and then are of no use, or say of themselves what can not be. */
+/** Gateways that accept the bridge and then refuse calls, are lost, or announce an impossible tick interval. */
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import type { SourceStatus } from '../../../src/model/source.js';
 import { readHello } from '../../../src/source/gateway/handshake.js';
@@ -6,7 +6,7 @@ import { createGatewaySource } from '../../../src/source/index.js';
 import { openDeviceStore } from '../../../src/store/device.js';
 import { type FakeGateway, type GatewayScript, startFakeGateway } from './fake-gateway.js';
 
-// Sockets need real turns of the event loop; what waits for time gets it from the test.
+// Sockets need real turns of the event loop; the test advances the timers.
 beforeEach(
   () => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] }),
 );
@@ -35,7 +35,7 @@ async function follow(script: GatewayScript): Promise<Following> {
   return { gateway, told };
 }
 
-/** Lets sockets bring what they have to bring, in real turns. */
+/** Lets sockets deliver their data, for at most `most` real turns of the event loop. */
 async function turns(isEnough: () => boolean = () => false, most = 50): Promise<void> {
   for (let turn = 0; turn < most && !isEnough(); turn++)
     await new Promise((resolve) => setImmediate(resolve));
@@ -43,7 +43,7 @@ async function turns(isEnough: () => boolean = () => false, most = 50): Promise<
 
 const until = (isSo: () => boolean): Promise<void> => turns(isSo, 100_000);
 
-test('a refused subscription is said once, and is tried again every 30 s', async () => {
+test('a refused subscription is reported once, and tried again every 30 s', async () => {
   const details = { code: 'MISSING_SCOPE', missingScope: 'operator.read' };
   const error = { code: 'FORBIDDEN', message: 'not for you', details };
   const { gateway, told } = await follow({ replies: { 'sessions.subscribe': { error } } });
@@ -65,7 +65,7 @@ test.each([
   [-1, 30_000],
   [1, 1_000],
   [5e9, 3_600_000],
-])('ticks that are said to come every %d ms are waited for every %d ms', (tickIntervalMs, interval_ms) => {
+])('ticks that are announced every %d ms are expected every %d ms', (tickIntervalMs, interval_ms) => {
   expect(readHello({ type: 'hello-ok', policy: { tickIntervalMs } })?.tick_interval_ms).toBe(interval_ms);
 });
 
@@ -75,7 +75,7 @@ const modelCall = {
   message: { role: 'assistant', usage: { output: 9 } },
 };
 
-test('a gateway that is lost in the middle of a question is said to be lost, and no more', async () => {
+test('a gateway that is lost during a request is only reported as lost', async () => {
   const { gateway, told } = await follow({ replies: { 'sessions.get': 'silence' } });
   await until(() => told.length > 0);
   gateway.connections[0]!.push('session.message', modelCall);
@@ -90,7 +90,7 @@ test('a gateway that is lost in the middle of a question is said to be lost, and
   ]);
 });
 
-test('a gateway that is about to restart goes on telling, and is told to be one that can not be asked', async () => {
+test('a gateway that is about to restart is still followed, and reported as one that can not be asked', async () => {
   const error = { code: 'UNAVAILABLE', message: 'sessions.get unavailable during gateway restart' };
   let is_draining = true;
   const { gateway, told } = await follow({

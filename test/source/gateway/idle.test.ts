@@ -1,4 +1,4 @@
-/** A gateway on which nothing happens, for hours in no time: its ticks are life enough, and their absence is not. */
+/** A gateway on which nothing happens, for hours of fake time: ticks keep the connection open, and without them it is closed. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { LineBatch, SourceStatus } from '../../../src/model/source.js';
 import { createGatewaySource } from '../../../src/source/index.js';
@@ -8,7 +8,7 @@ import { type FakeGateway, startFakeGateway } from './fake-gateway.js';
 const TICK_MS = 30_000;
 const TWO_HOURS_MS = 2 * 3_600_000;
 
-// Sockets need real turns of the event loop; what waits for time gets it from the test.
+// Sockets need real turns of the event loop; the test advances the timers.
 beforeEach(
   () =>
     void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'] }),
@@ -36,17 +36,17 @@ function follow({ url }: FakeGateway) {
   return { lines, states, stop };
 }
 
-/** Waits for what sockets bring, in real turns. */
+/** Waits for data from sockets, in real turns of the event loop. */
 async function until(isSo: () => boolean): Promise<void> {
   while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
 }
 
-test('two hours of ticks: one connection, and nothing that grows', async () => {
+test('during two hours of ticks there is one connection, and no call or timer is added', async () => {
   const gateway = await startFakeGateway();
   const { lines, states, stop } = follow(gateway);
   await until(() => states().includes('up') && gateway.calls.length === 2);
   const [connection] = gateway.connections;
-  // The first is given out when the gateway has answered everything.
+  // The first tick is emitted once the gateway has answered everything.
   connection!.push('tick', { ts: Date.now() });
   await until(() => lines() === 1);
   const timers = vi.getTimerCount();
@@ -63,7 +63,7 @@ test('two hours of ticks: one connection, and nothing that grows', async () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('silence is the end of a connection, and the next one is asked for what was missed', async () => {
+test('silence ends a connection, and on the next one the gateway is asked for what was missed', async () => {
   const gateway = await startFakeGateway({
     replies: {
       'audit.activity.list': { payload: { events: [] } },

@@ -1,4 +1,4 @@
-/** Runs that show themselves by their messages alone: when they are asked about, and when no more. */
+/** Runs of which the gateway pushes only the messages: when they are asked about, and until when. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createQuietRuns } from '../../../src/source/gateway/quiet-runs.js';
 
@@ -20,7 +20,7 @@ function start({ seen = [] as string[], isOpen = (): boolean => false } = {}) {
   return { quiet, asked };
 }
 
-test('a run of messages alone is asked about once it has been quiet', () => {
+test('a run of which only messages are pushed is asked about once it has been quiet', () => {
   const { quiet, asked } = start();
   quiet.see(message('heartbeat'));
   vi.advanceTimersByTime(1_000);
@@ -33,7 +33,7 @@ test('a run of messages alone is asked about once it has been quiet', () => {
   expect(asked).toHaveLength(1);
 });
 
-test('a run that goes on is asked about until it is over', () => {
+test('a run that is still open is asked about until it has ended', () => {
   let is_open = true;
   const { quiet, asked } = start({ isOpen: () => is_open });
   quiet.see(message('heartbeat'));
@@ -44,7 +44,7 @@ test('a run that goes on is asked about until it is over', () => {
   expect(asked).toHaveLength(3);
 });
 
-test('a run that other events have shown is not asked about, nor is a message of no model', () => {
+test('a run that other events have shown is not asked about, nor is a message that is from no model or names no run', () => {
   const { quiet, asked } = start({ seen: ['usual'] });
   quiet.see(message('usual'));
   quiet.see(message('other', 'user'));
@@ -53,7 +53,7 @@ test('a run that other events have shown is not asked about, nor is a message of
   expect(asked).toEqual([]);
 });
 
-test('nothing is asked when the connection has ended', () => {
+test('nothing is asked once the connection has ended', () => {
   const { quiet, asked } = start();
   quiet.see(message('heartbeat'));
   quiet.end();

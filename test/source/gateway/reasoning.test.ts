@@ -1,4 +1,4 @@
-/** Reasoning tokens that are asked for on the side: for how long, and by what clock. */
+/** Requests for reasoning tokens: for how long they are repeated, by which clock, and what a refusal changes. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Answer, Call } from '../../../src/source/gateway/calls.js';
 import { createReasoning } from '../../../src/source/gateway/reasoning.js';
@@ -28,13 +28,13 @@ const unanswered: Answer = {
   error: { code: 'UNANSWERED', message: 'the connection ended', details: {} },
 };
 
-/** With the rows of these messages. */
+/** An answer with the rows of these messages. */
 const rowsOf = (...ids: string[]): Answer => ({
   ok: true,
   payload: { messages: ids.map((id) => ({ usage: { reasoningTokens: 3 }, __openclaw: { id } })) },
 });
 
-/** What is asked with `call`, and what comes of it; a connection stands. */
+/** Starts with an open connection. `asked`: requests; `told`: message ids of the rows found; `statuses`: what is reported. */
 function start(answer: () => Promise<Answer>) {
   const asked: Json[] = [];
   const told: unknown[] = [];
@@ -52,7 +52,7 @@ function start(answer: () => Promise<Answer>) {
   return { reasoning, call, asked, told, statuses };
 }
 
-test('a question that is under way when the connection ends is the last one', async () => {
+test('nothing more is requested if the connection ends during a request', async () => {
   let answer = (_: Answer): void => undefined;
   const { reasoning, asked } = start(
     () =>
@@ -69,7 +69,7 @@ test('a question that is under way when the connection ends is the last one', as
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('nobody gives up because the clock was set', async () => {
+test('a change of the system clock does not shorten the wait for tokens', async () => {
   const { reasoning, asked } = start(async () => NOT_YET);
   reasoning.see(modelCall('1'));
   vi.setSystemTime(Date.now() + 3_600_000);
@@ -80,8 +80,8 @@ test('nobody gives up because the clock was set', async () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-describe('a gateway that gives no answers, as before a restart,', () => {
-  /** For as long as this, refused; 20 sessions have something to be asked, all the time. */
+describe('a gateway that gives no answers, as before a restart', () => {
+  /** Refuses all requests for this long; each second there is a new model call, in one of 20 sessions in turn. */
   async function drain(duration_ms: number) {
     let answer = refused;
     const started = start(async () => answer);
@@ -97,7 +97,7 @@ describe('a gateway that gives no answers, as before a restart,', () => {
     };
   }
 
-  test('is asked seldom, and says so each time', async () => {
+  test('is asked rarely, and each refusal is reported', async () => {
     const { asked, statuses } = await drain(43_000);
     expect(asked.length).toBeLessThan(15);
     expect(statuses).toEqual(asked.map(() => 'sessions.get unavailable during gateway restart'));
@@ -106,7 +106,7 @@ describe('a gateway that gives no answers, as before a restart,', () => {
     expect(asked).toHaveLength(length + 15);
   });
 
-  test('is asked for all that is wanted when it answers again', async () => {
+  test('is asked for everything that is still wanted when it answers again', async () => {
     const { asked, told, statuses, answerWith } = await drain(43_000);
     const { length } = asked;
     const all = Array.from({ length: 43 }, (_, id) => String(id));
@@ -120,7 +120,7 @@ describe('a gateway that gives no answers, as before a restart,', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('is asked for it on the next connection', async () => {
+  test('is asked for everything that is still wanted on the next connection', async () => {
     const { reasoning, asked, told, statuses } = await drain(43_000);
     const { length } = asked;
     reasoning.end();
@@ -135,7 +135,7 @@ describe('a gateway that gives no answers, as before a restart,', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test('may take as long to store a message as any other when it answers again', async () => {
+  test('has the usual time to store a message once it answers again', async () => {
     const { asked, answerWith } = await drain(1_000);
     const { length } = asked;
     answerWith(NOT_YET);
@@ -145,7 +145,7 @@ describe('a gateway that gives no answers, as before a restart,', () => {
   });
 });
 
-test('no more is kept wanted of a session than can be asked for', async () => {
+test('no more model calls of a session stay wanted than can be requested', async () => {
   const { reasoning, call, asked } = start(async () => NOT_YET);
   reasoning.end();
   for (let id = 0; id < 1_000; id++) reasoning.see(modelCall(String(id)));
@@ -153,7 +153,7 @@ test('no more is kept wanted of a session than can be asked for', async () => {
   expect(asked).toEqual([{ key: 'agent:main:s', limit: 560 }]);
 });
 
-test('a refusal that time does not change is an answer', async () => {
+test('a permanent refusal counts as an answer', async () => {
   const error = { code: 'FORBIDDEN', message: 'not for you', details: {} };
   const { reasoning, asked, statuses } = start(async () => ({ ok: false, error }));
   reasoning.see(modelCall('1'));

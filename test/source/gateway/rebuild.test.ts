@@ -1,6 +1,6 @@
 /**
- * What is rebuilt from a gateway's answers is what it had pushed: recordings of a real gateway, and what the same gateway
- * answered afterwards when it was asked about them.
+ * Frames rebuilt from a gateway's answers match those that it pushed. Tested with recordings of a real gateway, and with what
+ * the same gateway answered afterwards about them.
  */
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
@@ -37,19 +37,19 @@ const anew = (since_ms: number): RebuildOptions => ({
   is_restarted: false,
 });
 
-describe.each(SCENARIOS)('%s', (scenario) => {
+describe.each(SCENARIOS)('the recording "%s"', (scenario) => {
   const recorded = recordedLines(scenario);
   const answers = answersOf(scenario);
   const pushed = spansOf(recorded);
   const stored = [...pushed.values()].filter(isStored);
 
-  test('rebuilt as a whole, it has the same spans', () => {
+  test('gives the same spans when it is rebuilt completely', () => {
     const rebuilt = spansOf(rebuiltLines(answers, anew(answers.since_ms)));
     const found = [...rebuilt.values()].filter(isStored).map((span) => span.span_id);
     expect(found.sort()).toEqual(stored.map((span) => span.span_id).sort());
     for (const span of stored) {
       const again = rebuilt.get(span.span_id)!;
-      // Of the model call that asked for a tool which does not exist nothing is stored, and that is said.
+      // Of a model call that requested a nonexistent tool nothing is stored: its run is marked with a gap.
       const gap = scenario === 'tools' && span.kind === 'run' ? true : undefined;
       expect(essence(again)).toEqual({ ...essence(span), gap });
       if (isOfKnownTool(span)) expect(Math.abs(again.start_ms - span.start_ms)).toBeLessThanOrEqual(CLOSE_MS);
@@ -58,7 +58,7 @@ describe.each(SCENARIOS)('%s', (scenario) => {
   });
 });
 
-test('told again, a spawn has one record', () => {
+test('a spawn gives one log record even if a rebuild repeats it', () => {
   const recorded = recordedLines('spawn');
   const answers = answersOf('spawn');
   const countSpawns = (lines: string[]): number =>
@@ -68,7 +68,7 @@ test('told again, a spawn has one record', () => {
   );
 });
 
-test('runs that were over before the gap are left alone', () => {
+test('runs that ended before the gap are not rebuilt', () => {
   const answers = answersOf('err500');
   const [session] = answers.sessions;
   const runs = new Set(session!.rows.map((row) => (row.__openclaw as { runId?: string }).runId));
@@ -77,7 +77,7 @@ test('runs that were over before the gap are left alone', () => {
   expect(new Set(frames.map(({ payload }) => payload.runId).filter(Boolean)).size).toBe(1);
 });
 
-test('nothing from before the first start is rebuilt', () => {
+test('nothing from before the first start of the bridge is rebuilt', () => {
   const answers = answersOf('tools');
   const floor_ms = answers.since_ms + 2_000;
   const lines = answers.sessions.flatMap(
@@ -88,7 +88,7 @@ test('nothing from before the first start is rebuilt', () => {
 });
 
 test.each(['user', 'assistant'])(
-  'what a run was asked comes before its start, as a message of the role %s',
+  "a run's input comes before its start, as a message with the role %s",
   (role) => {
     const answers = answersOf('tools');
     const [session] = answers.sessions;
@@ -100,7 +100,7 @@ test.each(['user', 'assistant'])(
   },
 );
 
-describe('a run that the gateway took with it', () => {
+describe('a run that was open when the gap began', () => {
   const answers = answersOf('tools');
   const [session] = answers.sessions;
   const run_id = String(session!.activity[0]!.runId);
@@ -121,7 +121,7 @@ describe('a run that the gateway took with it', () => {
         (payload.data as { executionSettled?: boolean } | undefined)?.executionSettled === true,
     );
 
-  test('ends with the last that is known of it', () => {
+  test('ends at the latest time known of it if the gateway was restarted', () => {
     expect(ends(true)).toMatchObject([
       {
         payload: {
@@ -133,10 +133,10 @@ describe('a run that the gateway took with it', () => {
     expect(ends(true)[0]!.ts_ms).toBeGreaterThanOrEqual(last_ms);
   });
 
-  test('goes on where only the connection was lost', () => expect(ends(false)).toEqual([]));
+  test('stays open if only the connection was lost', () => expect(ends(false)).toEqual([]));
 });
 
-describe('a call that is known in part', () => {
+describe('a call that is stored only in part', () => {
   const answers = answersOf('tools');
   const [session] = answers.sessions;
   const results = session!.rows.filter((row) => row.role === 'toolResult');
@@ -148,7 +148,7 @@ describe('a call that is known in part', () => {
     activity: session!.activity.filter(({ action }) => action !== 'agent.run.finished'),
   };
 
-  test('is asked about again, and its end is not made up', () => {
+  test('leaves its session pending, and no end is made up for it', () => {
     const { frames, is_pending } = rebuildFrames(before, anew(answers.since_ms));
     const ended = frames
       .map(({ payload }) => payload.data as { phase?: string; toolCallId?: string } | undefined)
@@ -159,7 +159,7 @@ describe('a call that is known in part', () => {
   });
 });
 
-/** Ends of calls among frames, by call id. */
+/** The results of one call among frames. */
 const resultsOf = (frames: RebuiltFrame[], call_id: unknown): object[] =>
   frames
     .map(
@@ -168,7 +168,7 @@ const resultsOf = (frames: RebuiltFrame[], call_id: unknown): object[] =>
     .filter((data) => data?.phase === 'result' && data.toolCallId === call_id)
     .map((data) => data?.result ?? {});
 
-test('an older event of the run that goes on tells the time of a call, and not what came of it', () => {
+test('an older event of the open run gives the time of a call but not its result', () => {
   const answers = answersOf('tools');
   const [session] = answers.sessions;
   const run_id = session!.activity[0]!.runId;
@@ -197,7 +197,7 @@ test('an older event of the run that goes on tells the time of a call, and not w
   expect(resultsOf(frames, row.toolCallId)).toMatchObject([{ details: { exitCode: 3 } }]);
 });
 
-describe('an event of the run that goes on names no parent call, which', () => {
+describe('the parent call of an event of the open run, which does not name it', () => {
   const [session] = answersOf('spawn').sessions;
   const row = session!.rows.find(({ customType }) => customType === 'openclaw.nested-tool.v1')!;
   const { runId, toolCallId, toolName, parentToolCallId } = object(row.details);
@@ -208,7 +208,7 @@ describe('an event of the run that goes on names no parent call, which', () => {
     data: { phase: 'start', name: toolName, toolCallId: call_id, args: {} },
   });
 
-  /** The parent that is told of the last of these calls. */
+  /** The parent call that the frame of the last of these calls names. */
   function parentTold(call_ids: unknown[], rows: Json[] = []): unknown {
     const events = call_ids.map((call_id, index) => event(call_id, 1_000 + index));
     const answers = { ...session!, rows, activity: [], in_flight: { runId, events } };
@@ -217,16 +217,16 @@ describe('an event of the run that goes on names no parent call, which', () => {
     return object(told[0]!.payload.data).parentToolCallId;
   }
 
-  test('its stored row tells', () => expect(parentTold([toolCallId], [row])).toBe(parentToolCallId));
-  test('its id tells, once the other call is known', () =>
+  test('is taken from its stored row', () => expect(parentTold([toolCallId], [row])).toBe(parentToolCallId));
+  test('is taken from its id once the other call is known', () =>
     expect(parentTold([parentToolCallId, toolCallId])).toBe(parentToolCallId));
-  test('its id does not tell where it may be shortened', () =>
+  test('is not taken from its id if that may be shortened', () =>
     expect(parentTold([toolCallId])).toBeUndefined());
-  test('a call of the model itself has not', () =>
+  test('is absent if the model itself requested the call', () =>
     expect(parentTold([toolCallId, parentToolCallId])).toBeUndefined());
 });
 
-test('a run that waits for its sub-agents is over, though the audit log is behind', () => {
+test('a run that waits for its sub-agents has ended, even if the audit log is behind', () => {
   const answers = answersOf('spawn');
   const [session] = answers.sessions;
   const started = session!.activity.find(({ action }) => action === 'agent.run.started')!;
@@ -273,7 +273,7 @@ describe('answers of any shape', () => {
   );
 
   property.prop([fc.array(known), fc.array(known), fc.array(known), session])(
-    'never break it, and give frames in order',
+    'never make the rebuild throw, and give frames in order of time',
     (rows, activity, events, row) => {
       const { frames } = rebuildFrames(
         {

@@ -1,6 +1,6 @@
 /**
- * Recordings of a real gateway, what it answered afterwards when it was asked about them, and what of a span must be the
- * same whichever of the two it comes from.
+ * Recordings of a real gateway, its later answers about them, and the parts of a span that must be the same whichever of the
+ * two it comes from.
  */
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
@@ -25,7 +25,7 @@ export const recordedLines = (scenario: Scenario): string[] =>
   fixture(`${scenario}.ndjson`).trim().split('\n');
 export const answersOf = (scenario: Scenario): Answers => JSON.parse(fixture(`${scenario}.answers.json`));
 
-/** All that comes of lines. */
+/** Everything that is emitted for lines. */
 export function emittedBy(lines: string[]): Emission {
   const decoder = createLineDecoder('gateway');
   const correlator = createCorrelator();
@@ -35,14 +35,14 @@ export function emittedBy(lines: string[]): Emission {
   return merge([...emissions, correlator.close(0)]);
 }
 
-/** Spans by their id; each comes once. */
+/** Spans by id; expects each id once. */
 export function byId({ spans }: Emission): Map<string, SpanRecord> {
   const found = new Map(spans.map((span) => [span.span_id, span]));
   expect(found.size).toBe(spans.length);
   return found;
 }
 
-/** The spans of lines, by id; each comes once. */
+/** The spans of lines by id; expects each id once. */
 export const spansOf = (lines: string[]): Map<string, SpanRecord> => byId(emittedBy(lines));
 
 const STARTS_AND_ENDS = new Set([
@@ -53,7 +53,7 @@ const STARTS_AND_ENDS = new Set([
   'openclaw.llm_tokens',
 ]);
 
-/** The records of starts and ends, of which a gateway tells again when it is asked: what of which span. */
+/** Event name and span id of each start and end that the gateway's answers report again. */
 export const startsAndEnds = ({ logs, spans }: Emission): string[] => {
   const stored = new Set(spans.filter(isStored).map(({ span_id }) => span_id));
   return logs
@@ -61,11 +61,11 @@ export const startsAndEnds = ({ logs, spans }: Emission): string[] => {
     .map(({ event_name, span_id }) => `${event_name} ${span_id}`);
 };
 
-/** A model call of which the gateway stored nothing is told of by its phases alone, and those are not stored either. */
+/** Whether the gateway stores the span. A model call without usage is known only from phase events, which are not stored. */
 export const isStored = (span: SpanRecord): boolean =>
   span.kind !== 'chat' || span.attributes['gen_ai.usage.input_tokens'] !== undefined;
 
-/** Of a call to a tool that it does not have OpenClaw keeps only when it was over. */
+/** False for a call of a tool that does not exist: OpenClaw stores only the end of such a call. */
 export const isOfKnownTool = (span: SpanRecord): boolean =>
   span.attributes['gen_ai.tool.name'] !== 'no_such_tool';
 
@@ -91,5 +91,5 @@ export const essence = ({
   gap: attributes['openclaw.gap'],
 });
 
-/** Clocks of the audit log and of the frames differ by this much at most. */
+/** The most by which times in the audit log and in frames differ. */
 export const CLOSE_MS = 50;
