@@ -1,4 +1,4 @@
-/** What was answered, written down and read again. */
+/** The log of answers, encoded and decoded again. */
 import { fc, test } from '@fast-check/vitest';
 import { expect, test as single } from 'vitest';
 import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/keep/answer-log.js';
@@ -16,7 +16,7 @@ const logs = fc.array(fc.record({ at_ms: fc.nat(), answers: fc.array(answers, { 
   maxLength: 4,
 });
 
-test.prop([logs])('each signal of each destination has its own back, in its order', (logs) => {
+test.prop([logs])('each signal of each destination gets its own answers back, in order', (logs) => {
   const read = logs.map((log) => decodeAnswers(encodeAnswers(log)) ?? expect.fail());
   expect(read.map(({ at_ms }) => at_ms)).toEqual(logs.map(({ at_ms }) => at_ms));
   const answersOf = mergeAnswers(read);
@@ -32,6 +32,6 @@ test.prop([logs])('each signal of each destination has its own back, in its orde
     }
 });
 
-single('of another version it is none', () => {
+single('a log of another version is not decoded', () => {
   expect(decodeAnswers(Buffer.from('{"version": 7}\n'))).toBeUndefined();
 });

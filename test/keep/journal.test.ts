@@ -17,7 +17,7 @@ const batchOf = (lines: Line[], more: Partial<LineBatch> = {}): LineBatch => ({
 const encode = (batch: LineBatch): Buffer =>
   Buffer.concat(encodeEntry({ source: 'socket', batch, now_ms: 8 }));
 
-/** The same bytes, wherever they stand. */
+/** Lines with their bytes as text, so that equal bytes in different buffers compare as equal. */
 const plain = (lines: readonly (SourceLine | SkippedLine)[]) =>
   lines.map((line) =>
     'bytes' in line ? { number: line.number, text: line.bytes.toString('latin1') } : line,
@@ -35,7 +35,7 @@ const text = fc.stringMatching(/^(?:[a-c]{0,6}\r?\n?){0,12}$/);
 
 describe('an entry of the journal', () => {
   test.prop({ chunks: fc.array(text, { maxLength: 6 }), max_line_bytes: fc.integer({ min: 2, max: 8 }) })(
-    'has the lines of a chunk as the splitter gave them',
+    'has the lines of a chunk as the splitter returned them',
     ({ chunks, max_line_bytes }) => {
       const splitter = createLineSplitter({ max_line_bytes });
       for (const chunk of chunks) expectSame(batchOf(splitter.push(Buffer.from(chunk))));
@@ -44,26 +44,26 @@ describe('an entry of the journal', () => {
   );
 
   test.prop({ given: fc.array(fc.tuple(fc.nat(99), fc.uint8Array({ maxLength: 9 })), { maxLength: 9 }) })(
-    'has whatever lines a source gives',
+    'has any lines that a source may emit',
     ({ given }) => {
       const lines = given.map(([number, bytes]) => ({ number, bytes: Buffer.from(bytes) }));
       expectSame(batchOf(lines, { position: { at: 1 }, since_ms: 3, may_repeat: true }));
     },
   );
 
-  test('has a chunk in one piece', () => {
+  test('has the text of a chunk in one piece', () => {
     const lines = createLineSplitter().push(Buffer.from('one\n{"two": 2}\nthree\n'));
     const [, ...pieces] = encodeEntry({ source: 'socket', batch: batchOf(lines), now_ms: 8 });
     expect(pieces.map((piece) => Buffer.from(piece).toString())).toEqual(['one\n{"two": 2}\nthree', '\n']);
   });
 
-  test('of another form is none', () => {
+  test('is not decoded if its header has another form', () => {
     const header = { source: 's', now_ms: 8, stream: 's', end: false, arrival_ms: 7, lines: [1, 2] };
     expect(() => decodeEntry(Buffer.from(`${JSON.stringify(header)}\nab`))).toThrow();
   });
 });
 
-/** As the store copies it. */
+/** A copy of a value, as the store makes it. */
 const copyOf = (value: StoredValue = []): Buffer =>
   value instanceof Uint8Array ? Buffer.from(value) : Buffer.concat(value);
 
@@ -78,7 +78,7 @@ describe('a journal', () => {
   const adding = fc.record({ size, write_first: fc.boolean() });
 
   test.prop({ added: fc.array(adding, { maxLength: 40 }), cut_at: fc.nat(40) })(
-    'has every entry in its order, whatever shares a record and is written when, since it was cut',
+    'has every entry since the last cut in order, whichever entries share a record and whenever they are written',
     ({ added, cut_at }) => {
       const journal = createJournal([]);
       const records = new Map<string, Buffer>();
@@ -105,13 +105,13 @@ describe('a journal', () => {
     },
   );
 
-  test('has few records of many small entries', () => {
+  test('puts many small entries into few records', () => {
     const journal = createJournal([]);
     for (let entry = 0; entry < 1_000; entry++) journal.add(entryOf(500)).change?.();
     expect(journal.cut().length).toBeLessThan(60);
   });
 
-  test('has one record of what comes while that waits to be written', () => {
+  test('adds entries to a record that waits to be written', () => {
     const journal = createJournal([]);
     const changes = [30_000, 40_000, 50_000].map((bytes) => journal.add(entryOf(bytes)).change);
     expect(changes).toEqual([expect.any(Function), undefined, undefined]);
@@ -120,7 +120,7 @@ describe('a journal', () => {
     expect(journal.add(entryOf(1)).change?.().key).not.toBe(key);
   });
 
-  test('has no record that is much longer than a chunk, however much waits', () => {
+  test('has no record that is much longer than a chunk, however much waits to be written', () => {
     const journal = createJournal([]);
     const changes = Array.from({ length: 100 }, () => journal.add(entryOf(30_000)).change);
     const records = changes.flatMap((change) => (change === undefined ? [] : [copyOf(change().value)]));
@@ -128,7 +128,7 @@ describe('a journal', () => {
     expect(Math.max(...records.map(({ length }) => length))).toBeLessThan(512 * 1024);
   });
 
-  test('holds as much as before where a cut was not written, and what came since', () => {
+  test('regains its size if a cut was not written, plus that of what came since', () => {
     const journal = createJournal([]);
     const [before, since] = [journal.add(entryOf(30_000)).bytes, journal.add(entryOf(20_000)).bytes];
     expect(journal.bytes()).toBe(before + since);
@@ -141,7 +141,7 @@ describe('a journal', () => {
     expect(journal.cut()).toEqual([]);
   });
 
-  test('goes on after what an earlier process left in it', () => {
+  test('continues after the records of an earlier process', () => {
     const before = createJournal([]);
     const left = Array.from({ length: 20 }, () => {
       const { key, value } = before.add(entryOf(20_000)).change?.() ?? expect.fail();
@@ -156,7 +156,7 @@ describe('a journal', () => {
     expect(journal.cut().map((change) => change.key)).toEqual([...keys, key]);
   });
 
-  test('leaves out no more than a record that ends too early', () => {
+  test('rejects a truncated record', () => {
     const value = copyOf(createJournal([]).add(entryOf(100)).change?.().value);
     expect(() => decodeEntries(value.subarray(0, value.length - 1))).toThrow();
   });

@@ -1,4 +1,4 @@
-/** What is written down and when, also where the disk refuses some of it. */
+/** What is written to the store and when, also if the disk refuses some of it. */
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createKeeper, type KeeperOptions } from '../../src/keep/keeper.js';
@@ -13,18 +13,18 @@ const NO_ANSWERS = { ids: new Uint8Array(), places: {} };
 
 const MIB = 1024 * 1024;
 
-/** In which the state is turned into records. */
+/** The number of calls in which the state is turned into records. */
 const STEPS = 4;
 
 interface Given extends Partial<Pick<KeeperOptions, 'settled' | 'store_limit_bytes'>> {
   keeping?: Partial<DestinationKeeping>;
-  /** Of the destination. */
+  /** What `pending` of the destination returns. */
   pending?: number;
-  /** How long it takes to write down the state. */
+  /** How long it takes to turn the state into records. */
   work_ms?: () => number;
 }
 
-/** A keeper of one destination, whose store refuses what is written while it is full. */
+/** A keeper with one destination. Its store refuses every write while `is_full` is set. */
 function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given = {}) {
   const inner = createMemoryStore();
   const state = { is_full: false, now_ms: 0, collections_ms: [] as number[], looks: 0, answers: 0 };
@@ -34,7 +34,7 @@ function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given
   let collected: RecordChange[] = [];
   let steps = 0;
   const write: Store['write'] = async (changes) => {
-    // Whatever becomes of it, it has been asked for what is to be written.
+    // Like the real store, it computes the changes even if it then refuses them.
     const asked = changesOf(changes);
     return state.is_full ? { ok: false, message: 'full' } : inner.write(asked);
   };
@@ -63,7 +63,7 @@ function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given
       state.collections_ms.push(state.now_ms);
       metrics.push(is_kept ? 'collected' : 'collected, kept by nobody');
     },
-    // It is answered at once.
+    // The metrics are answered at once.
     sendMetrics: () => {
       metrics.push('sent');
       collected = [{ key: 'outbox/a/metrics/1' }];
@@ -125,11 +125,11 @@ test('dead letters and removals that could not be written are written later', as
   await keeper.keepUp();
   expect(keys()).toContain('dead/1');
   expect(keys()).not.toContain('outbox/a/traces/1');
-  // Nothing of it is an answer to an item.
+  // These changes acknowledge no items, so nothing is added to the answer log.
   expect(keys().filter((key) => key.startsWith('run/answers/'))).toEqual([]);
 });
 
-test('dead letters that can not be written are held up to a bound', async () => {
+test('dead letters that can not be written are held in memory up to a limit', async () => {
   const { keeper, state, keys, give } = open();
   state.is_full = true;
   for (const number of [1, 2, 3]) {
@@ -141,7 +141,7 @@ test('dead letters that can not be written are held up to a bound', async () => 
   expect(keys().filter((key) => key.startsWith('dead/'))).toEqual(['dead/1', 'dead/2']);
 });
 
-test('where a source was read to for the first time is written down at once', async () => {
+test('the first position of a source is written at once', async () => {
   const { keeper, keys, state } = open();
   state.now_ms = 300;
   keeper.advance(placed);
@@ -152,7 +152,7 @@ test('where a source was read to for the first time is written down at once', as
 const batch = { kind: 'lines' as const, stream: '1', end: false, lines: [], arrival_ms: 0 };
 const entry = { source: 'listen:tcp:1', batch, now_ms: 0 };
 
-/** With a line of so many bytes. */
+/** An entry with one line of this length. */
 const entryOf = (bytes: number) => ({
   ...entry,
   batch: { ...batch, lines: [{ number: 1, bytes: Buffer.alloc(bytes) }] },
@@ -165,14 +165,14 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 describe('a disk that was full', () => {
   const journaled = (keys: string[]): string[] => keys.filter((key) => key.startsWith('run/journal/'));
 
-  test('has nothing of what comes later in its journal before a checkpoint has what came meanwhile', async () => {
+  test('gets no new journal entries before a checkpoint has stored what came while it was full', async () => {
     const { keeper, state, keys, said } = open();
     state.is_full = true;
     expect(await keeper.journal(entryOf(20_000))).toBe('unkept');
     state.is_full = false;
     expect(await keeper.journal(entryOf(20_000))).toBe('unkept');
     expect(journaled(keys())).toEqual([]);
-    // Destinations are told once, and drop what is too much for the memory meanwhile.
+    // Destinations are notified once, and meanwhile drop what exceeds the memory limit.
     expect(said.writable).toEqual([false]);
     await keeper.checkpoint();
     expect(said.writable).toEqual([false, true]);
@@ -181,7 +181,7 @@ describe('a disk that was full', () => {
     expect(journaled(keys())).toHaveLength(1);
   });
 
-  test('has nothing left in its journal of what a later checkpoint has, where an earlier one could not be written', async () => {
+  test('has an empty journal after a checkpoint that follows one that could not be written', async () => {
     const { keeper, state, keys } = open();
     expect(await keeper.journal(entry)).toBe('written');
     state.is_full = true;
@@ -192,7 +192,7 @@ describe('a disk that was full', () => {
     expect(journaled(keys())).toEqual([]);
   });
 
-  test('has what came while a checkpoint was written in the next one', async () => {
+  test('gets only with the next checkpoint what came while a checkpoint was written', async () => {
     const { keeper, state } = open();
     const checkpoint = keeper.checkpoint();
     await turn();
@@ -205,7 +205,7 @@ describe('a disk that was full', () => {
     expect(keeper.isKept()).toBe(true);
   });
 
-  test('keeps no metrics back: they are collected as often, and sent at once', async () => {
+  test('does not hold metrics back: they are collected as often, and sent at once', async () => {
     const { keeper, state, metrics } = open();
     state.is_full = true;
     await keeper.journal(entry);
@@ -216,10 +216,10 @@ describe('a disk that was full', () => {
   });
 });
 
-describe('what could not be written when it ends', () => {
+describe('data that could not be written when the keeper is closed', () => {
   const AT_THE_END = /^here could not be written to the end/;
 
-  test('is given up, and that is said', async () => {
+  test('is dropped, and that is logged', async () => {
     const { keeper, state, said } = open();
     expect(await keeper.journal(entry)).toBe('written');
     expect(keeper.isKept()).toBe(true);
@@ -235,7 +235,7 @@ describe('what could not be written when it ends', () => {
     ]);
   });
 
-  test('is not given up once a checkpoint holds what came of it', async () => {
+  test('is not dropped once a checkpoint holds what came of it', async () => {
     const { keeper, state, said } = open();
     state.is_full = true;
     await keeper.journal(entry);
@@ -251,11 +251,11 @@ describe('what could not be written when it ends', () => {
 
   test.each([
     [
-      'its sender waits for word',
+      'its sender waits for an answer',
       { ...batch, receipt: { reject: () => undefined, settle: () => undefined } },
     ],
-    ['a gateway can be asked for it', { ...batch, stream: entry.source, position: {} }],
-  ])('is not where %s', async (_why, from) => {
+    ['a gateway can be asked for it again', { ...batch, stream: entry.source, position: {} }],
+  ])('is not dropped if %s', async (_why, from) => {
     const { keeper, state, said } = open();
     state.is_full = true;
     expect(await keeper.journal({ ...entry, batch: from })).toBe('comes_again');
@@ -265,7 +265,7 @@ describe('what could not be written when it ends', () => {
   });
 });
 
-test('at rest metrics are collected less often, and what happens hastens it again', async () => {
+test('metrics are collected less often at rest, and sooner again on activity', async () => {
   const { keeper, state, give } = open();
   const passTo = async (until_ms: number): Promise<void> => {
     for (; state.now_ms < until_ms; state.now_ms += 500) await keeper.keepUp();
@@ -278,7 +278,7 @@ test('at rest metrics are collected less often, and what happens hastens it agai
   expect(seconds).toEqual([5, 15, 35, 65, 95, 125, 155, 185, 200, 210]);
 });
 
-test('a state that takes long to write down is written down less often, and as often as before when it takes no longer', async () => {
+test('a state that takes long to write is written less often, and as often as before once it takes no time', async () => {
   let work_ms = 400;
   const { keeper, state, give } = open({ work_ms: () => work_ms });
   const passTo = async (until_ms: number): Promise<number[]> => {
@@ -291,13 +291,13 @@ test('a state that takes long to write down is written down less often, and as o
   };
   const between_ms = await passTo(200_000);
   expect(between_ms.length).toBeGreaterThan(5);
-  // A fiftieth of the time goes to it.
+  // A fiftieth of the time is spent on it.
   for (const each of between_ms) expect(each).toBeGreaterThanOrEqual(20_000);
   work_ms = 0;
   expect((await passTo(300_000)).slice(1)).toContain(5_000);
 });
 
-test('while a bridge runs, dead letters are no more than the disk has for them, and the oldest go', async () => {
+test('while a bridge runs, the oldest dead letters are deleted to stay within their limit on the disk', async () => {
   const { keeper, state, keys, give } = open({ store_limit_bytes: 10_000 });
   for (let number = 100; number < 200; number++) {
     give({ key: `dead/${number}`, value: Buffer.alloc(100) });
@@ -305,12 +305,12 @@ test('while a bridge runs, dead letters are no more than the disk has for them, 
     await keeper.keepUp();
   }
   const left = keys().filter((key) => key.startsWith('dead/'));
-  // They are not looked through each time.
+  // They are not measured at each checkpoint.
   expect(left.length).toBeLessThan(30);
   expect(left).toEqual(Array.from(left, (_, nth) => `dead/${200 - left.length + nth}`));
 });
 
-describe('what is about to be applied waits', () => {
+describe('a chunk that is about to be applied waits', () => {
   async function isReady({ keeper }: ReturnType<typeof open>): Promise<boolean> {
     let is_ready = false;
     void keeper.ready().then(() => {
@@ -322,7 +322,7 @@ describe('what is about to be applied waits', () => {
 
   test.each([
     ['2 MiB are on their way to the disk', 1_000 * MIB, 2 * MIB],
-    ['a thirty-second of the memory of a destination is', 32 * MIB, MIB],
+    ['a thirty-second of the memory limit of a destination is on its way to the disk', 32 * MIB, MIB],
   ])('while more than %s', async (_what, memory_limit_bytes, bound_bytes) => {
     let written = (): void => undefined;
     const settled = new Promise<void>((resolve) => {
@@ -338,7 +338,7 @@ describe('what is about to be applied waits', () => {
     await opened.keeper.ready();
   });
 
-  test('for a checkpoint where 32 MiB are in the journal, or a destination is pressed', async () => {
+  test('for a checkpoint if 32 MiB are in the journal or a destination needs one', async () => {
     const opened = open();
     for (let mebibytes = 0; mebibytes < 32; mebibytes++) {
       await opened.keeper.ready();
@@ -353,12 +353,12 @@ describe('what is about to be applied waits', () => {
     const pressed = open({ keeping: { isPressed: () => true } });
     await pressed.keeper.ready();
     expect(pressed.state.collections_ms).toHaveLength(1);
-    // It does not have to wait for more to come.
+    // A checkpoint is also taken if nothing more comes.
     await pressed.keeper.keepUp();
     expect(pressed.state.collections_ms).toHaveLength(2);
   });
 
-  test('for nothing where nothing can be written', async () => {
+  test('for nothing if nothing can be written', async () => {
     const { keeper, state } = open({ keeping: { isPressed: () => true } });
     state.is_full = true;
     await keeper.journal(entryOf(1));
@@ -367,8 +367,8 @@ describe('what is about to be applied waits', () => {
   });
 });
 
-describe('it is looked for something to write down', () => {
-  /** For so long, how often. `between` is called every 50 ms. */
+describe('the keeper polls for something to write', () => {
+  /** Returns how often the keeper polls within `ms`. `between` is called every 50 ms. */
   async function looksIn(
     ms: number,
     { state }: ReturnType<typeof open>,
@@ -386,11 +386,11 @@ describe('it is looked for something to write down', () => {
   beforeEach(() => void vi.useFakeTimers());
   afterEach(() => void vi.useRealTimers());
 
-  test('hardly ever at rest, soon where something happens, and no more once it is stopped', async () => {
+  test('rarely at rest, soon after activity, and no longer once it is stopped', async () => {
     const opened = open();
     opened.keeper.start();
     await looksIn(60_000, opened);
-    // Whoever looks after the bridge sees every 5 s that it is at work.
+    // The status record shows every 5 s that the bridge is running.
     const isAtWork = (): void => expect(opened.state.now_ms - opened.ledger().at_ms).toBeLessThan(5_500);
     expect(await looksIn(60_000, opened, isAtWork)).toBeLessThan(20);
     for (const happen of [opened.keeper.wake, () => opened.keeper.advance(entry)]) {
@@ -398,7 +398,7 @@ describe('it is looked for something to write down', () => {
       expect(await looksIn(300, opened)).toBe(1);
       await looksIn(60_000, opened);
     }
-    // In the middle of a look.
+    // In the middle of a poll.
     opened.state.now_ms += 10_000;
     vi.advanceTimersByTime(10_000);
     await opened.keeper.stop();
@@ -406,7 +406,7 @@ describe('it is looked for something to write down', () => {
     expect(await looksIn(60_000, opened)).toBe(0);
   });
 
-  test('within a second of whatever happens, also just after something else', async () => {
+  test('within a second of any activity, even just after other activity', async () => {
     const opened = open();
     opened.keeper.start();
     await looksIn(60_000, opened);
@@ -419,7 +419,7 @@ describe('it is looked for something to write down', () => {
     await opened.keeper.stop();
   });
 
-  test('several times a second while answers are to be expected, or something happens all the time', async () => {
+  test('several times a second while answers are pending or there is constant activity', async () => {
     const waiting = open({ pending: 1 });
     waiting.keeper.start();
     expect(await looksIn(60_000, waiting)).toBeGreaterThan(200);
@@ -434,7 +434,7 @@ describe('it is looked for something to write down', () => {
 test.each<[string, (opened: ReturnType<typeof open>) => Promise<void> | void, object]>([
   ['a checkpoint has collected', ({ keeper }) => keeper.checkpoint(), { collections: 1 }],
   ['has been answered', ({ give }) => give({ key: 'outbox/a/traces/1' }), { answers: 1 }],
-])('what %s is told of within a second', async (_what, happen, told) => {
+])('what %s is in the status record within a second', async (_what, happen, told) => {
   const opened = open();
   const { keeper, state, ledger } = opened;
   await keeper.keepUp();
@@ -445,7 +445,7 @@ test.each<[string, (opened: ReturnType<typeof open>) => Promise<void> | void, ob
   expect(ledger()).toMatchObject(told);
 });
 
-test('at the end what was answered last is written down, and of what the next start needs all, or nothing where it begins anew', async () => {
+test('at the end the last answers are written, with all that the next start needs, or none of that if it starts from nothing', async () => {
   const own = ['run/instance', 'run/positions'];
   for (const forget of [false, true]) {
     const { keeper, keys, give } = open();
@@ -458,7 +458,7 @@ test('at the end what was answered last is written down, and of what the next st
   }
 });
 
-test('once it has stopped, nothing is being written down; how it ended is the last thing', async () => {
+test('once the keeper has stopped no write is under way, and its end is the last thing written', async () => {
   const { keeper, keys, ledger } = open();
   await keeper.keepUp();
   void keeper.checkpoint();
@@ -471,14 +471,14 @@ test('once it has stopped, nothing is being written down; how it ended is the la
 });
 
 test.each<[string, (keeper: ReturnType<typeof open>['keeper']) => unknown]>([
-  ['is written down', (keeper) => keeper.journal(placed)],
-  ['can be read again', (keeper) => keeper.advance(placed)],
+  ['is written to the journal', (keeper) => keeper.journal(placed)],
+  ['can be read again from its source', (keeper) => keeper.advance(placed)],
 ])('a checkpoint is due soon after a chunk that %s', async (_what, take) => {
   const { keeper, state } = open();
   const passTo = async (until_ms: number): Promise<void> => {
     for (; state.now_ms < until_ms; state.now_ms += 500) await keeper.keepUp();
   };
-  // A source that was never read is another matter.
+  // The first position of a source makes a checkpoint due at once.
   await take(keeper);
   await passTo(100_000);
   state.collections_ms = [];
@@ -488,7 +488,7 @@ test.each<[string, (keeper: ReturnType<typeof open>['keeper']) => unknown]>([
   expect(state.collections_ms.at(-1)).toBe(105_000);
 });
 
-test('a process that starts the next one from nothing leaves it no acknowledgements', async () => {
+test('a process that makes the next one start from nothing leaves no acknowledgements', async () => {
   const answers = { ids: Buffer.from('id'), places: {} };
   const takeAnswers = () => ({ traces: { changes: [{ key: 'dead/1', value: Buffer.from('a') }], answers } });
   const resumed = open({ keeping: { takeAnswers } });

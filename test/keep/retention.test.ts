@@ -1,4 +1,4 @@
-/** The bound on the disk: what goes first, and what stays. */
+/** The limit on disk space: what is dropped first, and what stays. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { createRetention } from '../../src/keep/retention.js';
@@ -8,7 +8,7 @@ import { createMemoryStore } from '../store/memory.js';
 
 const LIMIT_BYTES = 1_000;
 
-/** A destination that has so many records of 100 bytes on the disk. */
+/** A destination with `records` records of 100 bytes on the disk. */
 function keeping(name: string, records: number) {
   let left = records;
   const part: Partial<DestinationKeeping> = {
@@ -19,7 +19,7 @@ function keeping(name: string, records: number) {
   return { destination: { name, keeping: part } as Destination, left: () => left };
 }
 
-/** A store that tells what is read of it, and of the records under a prefix gives out one at a time. */
+/** A store that notes in `read` what is read. Of the records under a prefix, only the latest one returned is usable. */
 function createWatchedStore() {
   const inner = createMemoryStore();
   const read: string[] = [];
@@ -28,7 +28,7 @@ function createWatchedStore() {
     for (const { key, value } of inner.entries(prefix)) {
       const given = new Uint8Array(value);
       yield { key, value: given };
-      // Whoever holds on to it has nothing any more.
+      // Detaches the buffer: a value that the caller still holds is empty now.
       structuredClone(given, { transfer: [given.buffer] });
     }
   }
@@ -41,14 +41,14 @@ function createWatchedStore() {
 
 const record = (key: string) => ({ key, value: Buffer.alloc(100) });
 
-test('over four fifths of the bound the oldest of the largest goes', async () => {
+test('over four fifths of the limit, the oldest data of the largest destination is dropped', async () => {
   const small = keeping('small', 3);
   const large = keeping('large', 9);
   await createRetention(createMemoryStore(), [small.destination, large.destination], LIMIT_BYTES).keep();
   expect([small.left(), large.left()]).toEqual([3, 5]);
 });
 
-test('where the largest has nothing that can go, the next one gives up its oldest', async () => {
+test('if the largest destination can drop nothing, the next largest drops its oldest data', async () => {
   const busy = keeping('busy', 6);
   const { destination } = busy;
   const other = keeping('other', 4);
@@ -60,7 +60,7 @@ test('where the largest has nothing that can go, the next one gives up its oldes
   expect([busy.left(), other.left()]).toEqual([6, 2]);
 });
 
-test('within it everything stays', async () => {
+test('within the limit everything stays', async () => {
   const one = keeping('one', 8);
   const retention = createRetention(createMemoryStore(), [one.destination], LIMIT_BYTES);
   await retention.keep();
@@ -68,7 +68,7 @@ test('within it everything stays', async () => {
   expect(retention.takeChanges()).toEqual([]);
 });
 
-test('what is pending for a destination that is no more counts, and is the first to go', async () => {
+test('data that is pending for a destination that no longer exists counts, and is dropped first', async () => {
   const store = createMemoryStore();
   await store.write([
     record('outbox/gone/traces/1'),
@@ -83,7 +83,7 @@ test('what is pending for a destination that is no more counts, and is the first
   expect(one.left()).toBe(7);
 });
 
-test('dead letters over a tenth of the bound: the oldest are thrown away', async () => {
+test('over a tenth of the limit, the oldest dead letters are deleted', async () => {
   const store = createMemoryStore();
   await store.write([record('dead/1'), record('dead/2'), record('dead/3')]);
   const retention = createRetention(store, [], LIMIT_BYTES);
@@ -92,7 +92,7 @@ test('dead letters over a tenth of the bound: the oldest are thrown away', async
   expect(retention.takeChanges()).toEqual([]);
 });
 
-test('of what is pending only that of destinations that are no more is read', async () => {
+test('of the pending data, only that of destinations that no longer exist is read', async () => {
   const { store, read } = createWatchedStore();
   await store.write([record('outbox/gone/traces/1'), record('outbox/one/traces/1')]);
   createRetention(store, [keeping('one', 1).destination], LIMIT_BYTES);
@@ -107,7 +107,7 @@ test('dead letters are never in memory all at once', async () => {
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }, { key: 'dead/2' }]);
 });
 
-test('dead letters are not read again before so many have come that they may be too many', async () => {
+test('dead letters are not read again before enough have come to exceed their limit', async () => {
   const { store, read } = createWatchedStore();
   const bury = async (key: string): Promise<void> => {
     retention.note([record(key)]);
@@ -127,7 +127,7 @@ test('dead letters are not read again before so many have come that they may be 
   const read_second = read.length;
   await keepLong();
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }]);
-  // Nor at each checkpoint then: how long they are, and which are too many.
+  // Even then not at each checkpoint. Each time they are read twice: for their size, and for those over the limit.
   for (let checkpoint = 0; checkpoint < 24; checkpoint++) {
     retention.note([record('dead/3')]);
     await retention.keep();
@@ -135,7 +135,7 @@ test('dead letters are not read again before so many have come that they may be 
   expect(read.length - read_second).toBeLessThanOrEqual(2 * 3);
 });
 
-test('everything else goes on while many dead letters are looked through', async () => {
+test('reading many dead letters does not hold up everything else', async () => {
   const store = createMemoryStore();
   const letters = Array.from({ length: 8 }, (_, number) => ({
     key: `dead/${number}`,

@@ -299,7 +299,7 @@ describe('pairing', () => {
     expect(gateway.connect().device.id).toBe(id);
     expectProof(gateway.connect(), 'd-1');
 
-    // It only stands in for the shared one.
+    // The device token is only used if no shared token is configured.
     asConnection(await enter(gateway.url));
     expect(gateway.connect().auth).toEqual({ token: TOKEN });
     expectProof(gateway.connect(), TOKEN);
@@ -523,7 +523,7 @@ test('a handshake that is stopped ends at once', async () => {
   asRefusal(await enterGateway(accessTo(gateway.url), wishes));
 });
 
-test('a long message of a gateway is cut to a line, and not within a character', async () => {
+test('a long message from a gateway is cut to the length of a line, but not within a character', async () => {
   const error = { code: 'OTHER', message: `x${'😀'.repeat(10_000)}`, details: {} };
   const gateway = await startFakeGateway(answering({ error }));
   const { message } = asRefusal(await enter(gateway.url));

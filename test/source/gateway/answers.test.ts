@@ -200,12 +200,12 @@ describe('a refused call', () => {
   });
 });
 
-test('at most ten pages of sessions are requested, and the answer is then partial', async () => {
+test('at most ten pages of sessions are requested, and beyond that the answers are partial', async () => {
   const { lists, keys, is_partial } = await ask(sessionsOf(2_500), listPage);
   expect([lists.length, keys.length, is_partial]).toEqual([10, 2_000, true]);
 });
 
-test('sessions that changed, are active or are in the audit log are asked about; with `only`, no others of them', async () => {
+test('sessions that changed, are active or are in the audit log are asked about, with `only` just those that it names', async () => {
   const activity = [{ kind: 'agent_run', sessionKey: 'agent:main:audited' }, { kind: 'agent_run' }];
   const answers: Answers = {
     'audit.activity.list': () => ok({ events: activity }),

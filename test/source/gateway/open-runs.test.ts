@@ -1,4 +1,4 @@
-/** Which runs are known to go on, and how many at most. */
+/** Which runs are known to be open, and at most how many. */
 import { expect, test } from 'vitest';
 import { createOpenRuns } from '../../../src/source/gateway/open-runs.js';
 
@@ -11,7 +11,7 @@ const event = (session: number, run_id: string, phase: string, more: object = {}
   data: { phase, ...more },
 });
 
-test('a run goes on from its start, or where an earlier process left it, to its last event', () => {
+test('a run is open from its start, or from the saved state of an earlier process, until its last event', () => {
   const runs = createOpenRuns({ 'agent:main:1': { run_id: 'left', last_ms: 500 } });
   expect(runs.isSeen('left')).toBe(true);
   runs.see(event(2, 'begun', 'start'));
@@ -20,7 +20,7 @@ test('a run goes on from its start, or where an earlier process left it, to its 
     'agent:main:1': { run_id: 'left', last_ms: 500 },
     'agent:main:2': { run_id: 'begun', last_ms: 2_000 },
   });
-  // Another run's end, and a piece of a run of which the start was not seen, open and close nothing.
+  // Neither the end of another run nor a tool event of a run whose start was not seen changes the open runs.
   runs.see(event(1, 'other', 'end', { executionSettled: true }));
   runs.see({ ...event(3, 'piece', 'start'), stream: 'tool' });
   expect(Object.keys(runs.open)).toEqual(['agent:main:1', 'agent:main:2']);
@@ -30,7 +30,7 @@ test('a run goes on from its start, or where an earlier process left it, to its 
   expect(runs.isSeen('piece')).toBe(true);
 });
 
-test('a run of which nothing had been seen shows itself once, but for its start', () => {
+test('a run of which nothing has been seen is reported once, but not by its first events', () => {
   const runs = createOpenRuns();
   expect(runs.unseen(event(1, 'begins', 'start'))).toBeUndefined();
   expect(runs.unseen({ ...event(1, 'ready', ''), stream: 'run_status' })).toBeUndefined();
@@ -38,7 +38,7 @@ test('a run of which nothing had been seen shows itself once, but for its start'
   expect(runs.unseen(event(1, 'missed', 'fallback'))).toBeUndefined();
 });
 
-test('no more than 10,000 are known: the oldest is forgotten, and a place is free where one ends', () => {
+test('no more than 10,000 open runs are known: the oldest is forgotten, unless another one has ended', () => {
   const runs = createOpenRuns();
   for (let session = 0; session <= 10_000; session++) runs.see(event(session, `r${session}`, 'start'));
   const keys = Object.keys(runs.open);

@@ -62,7 +62,7 @@ test('nothing is asked once the connection has ended', () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('no more than 1,000 are waited for, and another one once one of them is over', () => {
+test('no more than 1,000 runs are waited for, and further ones once some of them have ended', () => {
   const { quiet, asked } = start();
   for (let nth = 0; nth <= 1_000; nth++) quiet.see(message('heartbeat', 'assistant', `agent:main:${nth}`));
   vi.advanceTimersByTime(1_500);

@@ -163,7 +163,7 @@ test('a permanent refusal counts as an answer', async () => {
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('no more than 2,000 sessions are waited for', async () => {
+test('reasoning tokens of no more than 2,000 sessions are waited for', async () => {
   const { reasoning, told } = start(async () => NOT_YET);
   reasoning.end();
   const ids = Array.from({ length: 2_100 }, (_, nth) => String(nth));
