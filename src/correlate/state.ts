@@ -184,7 +184,7 @@ export interface HeldChat extends EndedChat {
 
 /**
  * Every field exists from the start and is set to undefined, never deleted, so V8 keeps one hidden class. Thousands of runs can
- * be open, so rare fields are in `Aside`, most times are offsets from `start_ms` (a small integer needs no heap memory), and
+ * be open, so rare fields are in `RareFields`, most times are offsets from `start_ms` (a small integer needs no heap memory), and
  * all empty lists are one shared list, see `added` and `few.ts`.
  */
 export interface Run extends Waiting, Seen {
