@@ -37,7 +37,7 @@ interface Series<V> {
   start_ms: number;
 }
 
-/** How measurements are aggregated. `add` may mutate its argument; `snapshot` returns a value that later additions do not change. */
+/** How measurements are aggregated. `add` may mutate its argument; `snapshot` returns a value that no later `add` changes. */
 interface Form<V> {
   first(): V;
   add(value: V, measured: number): V;
