@@ -2,7 +2,7 @@
  * One connection to a gateway: the WebSocket, the handshake, and the detection of a silent gateway. Failing to connect is an
  * ordinary outcome, so it is returned and not thrown.
  */
-import WebSocket from 'ws';
+import WebSocket, { type ClientOptions } from 'ws';
 import { type Call, createCalls } from './calls.js';
 import { type EventFrame, readFrame } from './frames.js';
 import {
@@ -28,6 +28,9 @@ import { createShown, shownHello } from './shown.js';
 
 /** From connecting to the gateway's hello. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** How long a close waits for the gateway's own: one that hangs must not hold up a stop. By default `ws` waits for 30 s. */
+const CLOSE_TIMEOUT_MS = 1_000;
 
 /** Largest frame that is accepted; the gateway's own limit is 25 MiB. */
 const MAX_FRAME_BYTES = 64 * 1024 * 1024;
@@ -134,10 +137,17 @@ const SHORTEST_TOKEN = 8;
 const queryTokens = (url: string): string[] =>
   [...new URL(url).searchParams.values()].filter(({ length }) => length >= SHORTEST_TOKEN);
 
+/** The types do not know `closeTimeout`, which `ws` documents. */
+const SOCKET_OPTIONS: ClientOptions & { closeTimeout: number } = {
+  maxPayload: MAX_FRAME_BYTES,
+  perMessageDeflate: false,
+  closeTimeout: CLOSE_TIMEOUT_MS,
+};
+
 /** Opens a connection and completes the handshake, or returns why that failed. */
 export async function connectGateway(options: ConnectionOptions): Promise<Connection | Refusal> {
   const { url, credentials, proof, onEvent, stop } = options;
-  const socket = new WebSocket(url, { maxPayload: MAX_FRAME_BYTES, perMessageDeflate: false });
+  const socket = new WebSocket(url, SOCKET_OPTIONS);
   const secrets = [credentials.token, credentials.password, proof?.token].filter(
     (each) => each !== undefined,
   );

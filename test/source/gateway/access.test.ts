@@ -531,6 +531,14 @@ test('a long message from a gateway is cut to the length of a line, but not with
   expect(message.toWellFormed()).toBe(message);
 });
 
+test('a gateway that hangs does not hold up the end of its connection', async () => {
+  const gateway = await startFakeGateway();
+  const connection = asConnection(await enter(gateway.url));
+  gateway.connections[0]?.hang();
+  connection.close();
+  expect(await connection.ended).toMatchObject({ code: 1006 });
+}, 10_000);
+
 describe('text from a gateway', () => {
   const said = `no ${TOKEN} here \u001b[2J`;
 

@@ -32,6 +32,8 @@ export interface GatewayConnection {
   close(code: number, reason?: string): void;
   /** Breaks the connection without a close frame. */
   drop(): void;
+  /** Reads nothing more, and keeps the connection. */
+  hang(): void;
 }
 
 export interface GatewayScript {
@@ -102,6 +104,7 @@ function toConnection(socket: WebSocket): GatewayConnection {
     say: (text) => socket.send(text),
     close: (code, reason) => socket.close(code, reason),
     drop: () => socket.terminate(),
+    hang: () => socket.pause(),
   };
 }
 
