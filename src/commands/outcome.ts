@@ -27,15 +27,16 @@ const unwritable = (path: string, reason: string): string =>
  */
 export function summaryProblem(path: string | undefined): string | undefined {
   if (path === undefined || path === '-') return undefined;
-  let directory = '';
+  let checked = path;
   try {
     const target = statSync(path, { throwIfNoEntry: false });
     if (target?.isDirectory()) return unwritable(path, 'it is a directory');
-    if (target === undefined) directory = dirname(path);
-    accessSync(directory || path, constants.W_OK);
+    if (target === undefined) checked = dirname(path);
+    accessSync(checked, constants.W_OK);
     return undefined;
   } catch (error) {
-    return unwritable(path, `${directory && `${directory}: `}${errorReason(error)}`);
+    const reason = errorReason(error);
+    return unwritable(path, checked === path ? reason : `${checked}: ${reason}`);
   }
 }
 

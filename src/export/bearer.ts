@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { validateHeaderValue } from 'node:http';
 import { z } from 'zod';
-import { fromHome } from '../util/home.js';
+import { path } from '../util/schema.js';
 import type { ConfigurationProblem } from './parse.js';
 
 const FORMS = 'must be {env: NAME} or {file: PATH}; the token itself does not belong here';
@@ -20,7 +20,7 @@ export const bearerSchema = z
         .string()
         .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'must be the name of an environment variable')
         .optional(),
-      file: z.string().min(1).transform(fromHome).optional(),
+      file: path.optional(),
     },
     FORMS,
   )

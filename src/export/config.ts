@@ -7,8 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { z } from 'zod';
 import { SIGNALS, type Signal } from '../model/delivery.js';
-import { fromHome } from '../util/home.js';
-import { strictSettings } from '../util/schema.js';
+import { path, strictSettings } from '../util/schema.js';
 import { MAX_TIMER_MS } from '../util/within.js';
 import { type Bearer, bearerSchema, openBearer } from './bearer.js';
 import {
@@ -59,8 +58,6 @@ const headers = z.record(z.string(), z.string()).superRefine((record, context) =
   const problem = headersProblem(record);
   if (problem !== undefined) context.addIssue(problem);
 });
-
-const path = z.string().min(1).transform(fromHome);
 
 const otlpSettings = strictSettings({
   name: destinationName.optional(),

@@ -145,10 +145,10 @@ export class LaneQueue<T> {
 
   #removePreview(id: string): void {
     const place = this.#previews.get(id);
-    const queued = this.#queuedPreview(id);
-    if (place === undefined || queued === undefined) return;
+    if (place === undefined) return;
+    const queued = this.#items[place - this.#past];
     this.#items[place - this.#past] = undefined;
-    this.#forget(queued);
+    if (queued !== undefined) this.#forget(queued);
   }
 
   #remember(id: string): void {

@@ -207,7 +207,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     return Math.min(ledger.idleDueMs(), pace.dueMs()) - clock();
   }
 
-  const giveUp = (): void => dropUnstoredOf(parts, options);
+  const dropUnstored = (): void => dropUnstoredOf(parts, options);
 
   async function stop(): Promise<void> {
     await rhythm.stop();
@@ -241,18 +241,16 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     keepUp: rhythm.look,
     checkpoint: checkpoints.take,
     stop,
-    dropUnstored: giveUp,
+    dropUnstored,
     async close({ forget }) {
       await stop();
-      giveUp();
+      dropUnstored();
       const changes = takeChanges();
       const last_ledger = ledger.takeLast();
-      if (!forget) await writer.write([...changes, last_ledger]);
-      else {
-        // The last acknowledgements, too, would make the next process skip what it produces anew.
-        const lasting = changes.filter(({ key }) => !key.startsWith(kept.scope));
-        await writer.write([...lasting, last_ledger, ...removalOf(kept, [''])]);
-      }
+      // The last acknowledgements, too, would make the next process skip what it produces anew.
+      const lasting = forget ? changes.filter(({ key }) => !key.startsWith(kept.scope)) : changes;
+      const forgotten = forget ? removalOf(kept, ['']) : [];
+      await writer.write([...lasting, last_ledger, ...forgotten]);
     },
   };
 }

@@ -68,9 +68,8 @@ export function advancePosition(positions: Positions, { source, batch }: Omit<Jo
   if (end) delete positions[source]?.[stream];
   else if (position !== undefined) {
     // Mutated in place: a directory of transcripts can have thousands of streams.
-    const streams = positions[source] ?? {};
-    streams[stream] = position;
-    positions[source] = streams;
+    positions[source] ??= {};
+    positions[source][stream] = position;
   }
 }
 

@@ -55,7 +55,7 @@ export function createArchiveFinder(followed: Followed, left: KnownArchives): Ar
   }
 
   /** Archives come first, in their order, and before any stream ends, so that no later archive overtakes one that is waiting. */
-  async function find(paths: Iterable<string>): Promise<void> {
+  async function enqueue(paths: Iterable<string>): Promise<void> {
     const found: string[] = [];
     for (const path of [...paths].filter(isFresh)) {
       seen.add(path);
@@ -86,11 +86,11 @@ export function createArchiveFinder(followed: Followed, left: KnownArchives): Ar
     },
     report: (path) => void reported.add(path),
     hasReported: () => reported.size > 0,
-    enqueue: find,
+    enqueue,
     enqueueReported() {
       const paths = [...reported];
       reported.clear();
-      return find(paths);
+      return enqueue(paths);
     },
   };
 }

@@ -31,12 +31,12 @@ export interface AsideOptions {
   emitDirectory(): Promise<void>;
 }
 
-export function createAside({ followed, files, push, emitDirectory: tellDirectory }: AsideOptions): Aside {
+export function createAside({ followed, files, push, emitDirectory }: AsideOptions): Aside {
   const idle = new Set<Transcript>();
 
   async function put(transcript: Transcript): Promise<void> {
     followed.since_ms = Math.max(followed.since_ms, Date.now() - PUT_ASIDE_AFTER_MS);
-    await tellDirectory();
+    await emitDirectory();
     await endStream(transcript, push);
     await files.release(transcript);
     // Not the current time, since the file may have grown after it was checked. All that was read of it is older than

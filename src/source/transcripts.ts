@@ -186,16 +186,16 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     await registerFound(found, followed, from_start);
   }
 
-  const tellDirectory = (): Promise<void> => {
+  const emitDirectory = (): Promise<void> => {
     const position: DirectoryPosition = { since_ms: followed.since_ms, archives: archives.snapshot() };
     return push({ ...lineBatch(root, [], false), position });
   };
 
-  const aside = createAside({ followed, files, push, emitDirectory: tellDirectory });
+  const aside = createAside({ followed, files, push, emitDirectory });
 
   /** Called before the stream of an archive ends: after that, nothing else shows that it was read. */
   async function onArchived(path: string): Promise<void> {
-    if (archives.markRead(path)) await tellDirectory();
+    if (archives.markRead(path)) await emitDirectory();
   }
 
   async function look(transcript: Transcript): Promise<void> {
@@ -251,7 +251,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   }
 
   async function follow(): Promise<void> {
-    await tellDirectory();
+    await emitDirectory();
     await reportState();
     let polls = 0;
     let next_poll_ms = performance.now() + poll_interval_ms;

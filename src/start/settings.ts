@@ -9,8 +9,7 @@ import { z } from 'zod';
 import { DIALECTS } from '../decode/index.js';
 import { type DestinationRecord, destinationSchema, parseDestination } from '../export/index.js';
 import { errorReason } from '../util/errors.js';
-import { fromHome } from '../util/home.js';
-import { flag, strictSettings } from '../util/schema.js';
+import { flag, path as pathSetting, strictSettings } from '../util/schema.js';
 import { limitsSchema, storeSchema } from './limits.js';
 import { LOG_FORMATS, LOG_LEVELS } from './log-options.js';
 
@@ -37,11 +36,11 @@ const configSchema = strictSettings({
   /** `run`: seconds to drain at the end. */
   drain: seconds.default(10),
   strict: flag.default(false),
-  summary: z.string().min(1).transform(fromHome).optional(),
+  summary: pathSetting.optional(),
   log_level: z.enum(LOG_LEVELS).default('info'),
   log_format: z.enum(LOG_FORMATS).default('pretty'),
   /** Where the bridge stores data between two starts. */
-  data_dir: z.string().min(1).transform(fromHome).optional(),
+  data_dir: pathSetting.optional(),
   /** Store nothing between two starts. */
   no_store: flag.default(false),
   gateway: gatewaySchema.prefault({}),

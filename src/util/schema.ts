@@ -2,6 +2,7 @@
  * Schemas for settings that people write by hand: their errors say what would be right.
  */
 import { z } from 'zod';
+import { fromHome } from './home.js';
 
 const unknown = (keys: readonly string[]): string =>
   `there is no key ${keys.map((key) => `"${key}"`).join(' and no key ')}`;
@@ -17,3 +18,6 @@ export const strictSettings = <S extends z.ZodRawShape>(shape: S) =>
 
 /** A setting that is on or off. */
 export const flag = z.boolean('must be true or false');
+
+/** A path; `~/` at its beginning is the home directory. */
+export const path = z.string().min(1).transform(fromHome);
