@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { createCorrelator } from '../src/correlate/index.js';
 import { createIntake } from '../src/intake.js';
 import type { Emission, SpanRecord } from '../src/model/telemetry.js';
-import { createTranscriptsSource } from '../src/source/transcripts.js';
+import { createTranscriptsSource } from '../src/source/transcripts/index.js';
 import { createSessionsLookup } from '../src/start/sessions.js';
 import { correlate, decodeFile, fixture, merge, NOW_MS, readLines, sumOf } from './helpers.js';
 import { opened, temporaryDirectory } from './source/helpers.js';

@@ -3,21 +3,21 @@
  */
 import type { Readable } from 'node:stream';
 import type { Positions, Source } from '../model/source.js';
-import { createFileSource } from './file.js';
-import { createFollowSource, DEFAULT_POLL_INTERVAL_MS } from './follow.js';
+import { createFileSource } from './file/file.js';
+import { createFollowSource, DEFAULT_POLL_INTERVAL_MS } from './file/follow.js';
 import { DEFAULT_MAX_LINE_BYTES } from './lines.js';
-import { createListenSource } from './listen.js';
 import { createOtlpSource } from './otlp/index.js';
 import type { ParsedSource } from './parse.js';
-import { type Backoff, createSocketSource, DEFAULT_BACKOFF } from './socket.js';
+import { createListenSource } from './socket/listen.js';
+import { type Backoff, createSocketSource, DEFAULT_BACKOFF } from './socket/socket.js';
 import { createStdinSource } from './stdin.js';
-import { createTranscriptsSource } from './transcripts.js';
+import { createTranscriptsSource } from './transcripts/index.js';
 
-export { livingPath } from './archives.js';
-export type { ConnectAddress } from './connect.js';
 export { withFallback } from './fallback.js';
-export { enterGateway } from './gateway/access.js';
-export type { Connection } from './gateway/connection.js';
+export { checkRecordings, createRecordingsSource, recordingsName } from './file/recordings.js';
+export { enterGateway } from './gateway/connection/access.js';
+export type { Connection } from './gateway/connection/connection.js';
+export type { Refusal } from './gateway/connection/refusals.js';
 export {
   type Access,
   type Credentials,
@@ -29,12 +29,12 @@ export {
   type GatewayPosition,
   type OpenRun,
 } from './gateway/index.js';
-export type { Refusal } from './gateway/refusals.js';
 export { LOOPBACK, type ParsedSource, type ParseFailure, parseSourceName } from './parse.js';
 export { createPushedSource, PUSHED, type PushedSource, type PushOutcome } from './pushed.js';
-export { checkRecordings, createRecordingsSource, recordingsName } from './recordings.js';
-export type { Backoff } from './socket.js';
-export { holdsTranscripts } from './transcript-directories.js';
+export type { ConnectAddress } from './socket/connect.js';
+export type { Backoff } from './socket/socket.js';
+export { livingPath } from './transcripts/archives.js';
+export { holdsTranscripts } from './transcripts/directories.js';
 
 /** The kinds that `createSource` creates. */
 export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen' | 'transcripts' | 'otlp';

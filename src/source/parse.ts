@@ -4,7 +4,7 @@
  */
 import { dirname } from 'node:path';
 import { fromHome } from '../util/home.js';
-import type { ConnectAddress } from './connect.js';
+import type { ConnectAddress } from './socket/connect.js';
 
 export const LOOPBACK = '127.0.0.1';
 

@@ -4,7 +4,7 @@
  */
 import { type Dirent, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { isTranscript } from '../../source/transcript-directories.js';
+import { isTranscript } from '../../source/transcripts/directories.js';
 import { openclawDirectory } from '../../start/openclaw.js';
 import { counted } from '../../util/counted.js';
 import { errorCode, errorReason } from '../../util/errors.js';

@@ -6,17 +6,17 @@
 import { number, object } from '../../util/json.js';
 import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
-import { createBackfill } from './backfill.js';
-import type { Connection, Ending } from './connection.js';
-import type { EventFrame } from './frames.js';
+import { createBackfill } from './backfill/backfill.js';
+import { pushedLine, rowsLine } from './backfill/lines.js';
+import type { Connection, Ending } from './connection/connection.js';
+import type { EventFrame } from './connection/frames.js';
+import { describeError, type Refusal } from './connection/refusals.js';
 import { createGate } from './gate.js';
-import { pushedLine, rowsLine } from './lines.js';
 import { createOpenRuns } from './open-runs.js';
 import { createOutlet } from './outlet.js';
 import { createProgress, type GatewayPosition } from './position.js';
 import { createQuietRuns } from './quiet-runs.js';
 import { createReasoning } from './reasoning.js';
-import { describeError, type Refusal } from './refusals.js';
 
 /** How long stopping waits for the reasoning tokens that are still wanted. */
 const FINISH_MS = 2_000;

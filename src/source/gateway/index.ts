@@ -5,16 +5,16 @@
 import type { Source } from '../../model/source.js';
 import { createNotifier } from '../notifier.js';
 import { createReaderSource, type Push } from '../reader.js';
-import { type Backoff, backoffDelay } from '../socket.js';
-import { type Access, enterGateway } from './access.js';
-import type { Connection, Ending } from './connection.js';
+import { type Backoff, backoffDelay } from '../socket/socket.js';
+import { type Access, enterGateway } from './connection/access.js';
+import type { Connection, Ending } from './connection/connection.js';
+import { isMendedByHand, type Refusal } from './connection/refusals.js';
 import { createFeed } from './feed.js';
 import type { GatewayPosition } from './position.js';
-import { isMendedByHand, type Refusal } from './refusals.js';
 
-export type { Access, Devices } from './access.js';
-export type { OpenRun } from './facts.js';
-export type { Credentials, Device } from './handshake.js';
+export type { OpenRun } from './backfill/facts.js';
+export type { Access, Devices } from './connection/access.js';
+export type { Credentials, Device } from './connection/handshake.js';
 export type { GatewayPosition } from './position.js';
 
 /** Backoff for a lost gateway: 1 s, doubled with each failure up to 30 s, less up to half at random. */

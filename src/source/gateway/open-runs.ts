@@ -4,8 +4,8 @@
  */
 import { addMember, createBoundedSet, hasMember } from '../../capture/bounded.js';
 import { type Json, number, object, text } from '../../util/json.js';
-import type { OpenRun } from './facts.js';
-import { endsRun } from './frames.js';
+import type { OpenRun } from './backfill/facts.js';
+import { endsRun } from './connection/frames.js';
 
 const MAX_OPEN = 10_000;
 /** Runs that are remembered, to recognise later events of them. */

@@ -2,7 +2,7 @@
  * How far a gateway has been followed, so that the next process can resume from there. During a backfill, pushed events are
  * held back or emitted ahead of older ones, so the position is frozen: it is never ahead of what has been emitted.
  */
-import type { OpenRun } from './facts.js';
+import type { OpenRun } from './backfill/facts.js';
 
 /** How far a gateway has been followed, in epoch milliseconds by its own clock. */
 export interface GatewayPosition {

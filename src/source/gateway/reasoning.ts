@@ -5,9 +5,9 @@
  * connection if need be.
  */
 import { type Json, list, number, object, text } from '../../util/json.js';
-import { type Backoff, backoffDelay } from '../socket.js';
-import { type Call, isNoAnswer } from './calls.js';
-import { type EventFrame, endsRun } from './frames.js';
+import { type Backoff, backoffDelay } from '../socket/socket.js';
+import { type Call, isNoAnswer } from './connection/calls.js';
+import { type EventFrame, endsRun } from './connection/frames.js';
 
 /** How long the first model call of a session waits for others, so that one request serves them all. */
 const GATHER_MS = 400;

@@ -5,8 +5,8 @@
 import { once } from 'node:events';
 import type { Positions, Source } from '../../model/source.js';
 import { errorReason } from '../../util/errors.js';
-import { boundAddress, listen } from '../listen.js';
 import { createReaderSource, type Push } from '../reader.js';
+import { boundAddress, listen } from '../socket/listen.js';
 import { isFinal } from './answers.js';
 import { PATH } from './http.js';
 import { createOutcome } from './outcome.js';

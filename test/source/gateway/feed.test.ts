@@ -6,10 +6,10 @@ import { fc, test as property } from '@fast-check/vitest';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { encodeEntry } from '../../../src/keep/journal.js';
 import type { LineBatch, SourceStatus } from '../../../src/model/source.js';
-import type { Answer } from '../../../src/source/gateway/calls.js';
-import type { Connection, Ending } from '../../../src/source/gateway/connection.js';
+import type { Answer } from '../../../src/source/gateway/connection/calls.js';
+import type { Connection, Ending } from '../../../src/source/gateway/connection/connection.js';
+import type { EventFrame } from '../../../src/source/gateway/connection/frames.js';
 import { createFeed, type Feed } from '../../../src/source/gateway/feed.js';
-import type { EventFrame } from '../../../src/source/gateway/frames.js';
 import type { GatewayPosition } from '../../../src/source/gateway/position.js';
 import type { Json } from '../../../src/util/json.js';
 import {

@@ -1,7 +1,7 @@
 /** Gateways that accept the bridge and then refuse calls, are lost, or announce an impossible tick interval. */
 import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import type { SourceStatus } from '../../../src/model/source.js';
-import { readHello } from '../../../src/source/gateway/handshake.js';
+import { readHello } from '../../../src/source/gateway/connection/handshake.js';
 import { createGatewaySource } from '../../../src/source/index.js';
 import { openDeviceStore } from '../../../src/store/device.js';
 import { type FakeGateway, type GatewayScript, startFakeGateway } from './fake-gateway.js';

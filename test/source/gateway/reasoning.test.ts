@@ -1,6 +1,6 @@
 /** Requests for reasoning tokens: for how long they are repeated, by which clock, and what a refusal changes. */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { Answer, Call } from '../../../src/source/gateway/calls.js';
+import type { Answer, Call } from '../../../src/source/gateway/connection/calls.js';
 import { createReasoning } from '../../../src/source/gateway/reasoning.js';
 import { type Json, object } from '../../../src/util/json.js';
 

@@ -7,7 +7,7 @@ import { expect } from 'vitest';
 import { createCorrelator } from '../../../src/correlate/index.js';
 import { createLineDecoder } from '../../../src/decode/index.js';
 import type { Emission, SpanRecord } from '../../../src/model/telemetry.js';
-import type { SessionAnswers } from '../../../src/source/gateway/answers.js';
+import type { SessionAnswers } from '../../../src/source/gateway/backfill/answers.js';
 import { merge } from '../../helpers.js';
 
 export const SCENARIOS = ['tools', 'spawn', 'abort', 'err500'] as const;

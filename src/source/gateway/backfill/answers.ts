@@ -1,0 +1,194 @@
+/**
+ * Asks a gateway for what happened during a gap: its audit log, its sessions, their stored messages, and the latest events of
+ * open runs. This takes a few calls per session, and only for sessions in which something happened since.
+ */
+import { groupBy } from '../../../util/group-by.js';
+import { type Json, list, number, object, text } from '../../../util/json.js';
+import { within } from '../../../util/within.js';
+import { type Answer, BUSY, type Call } from '../connection/calls.js';
+import type { Connection } from '../connection/connection.js';
+
+/** The gateway's answers about one session. */
+export interface SessionAnswers {
+  key: string;
+  /** Its row of `sessions.list`. */
+  session: Json;
+  /** Rows of `sessions.get`, oldest first. */
+  rows: Json[];
+  /** Events of `audit.activity.list`, oldest first. */
+  activity: Json[];
+  /** `chat.history`'s `inFlightRun`: the latest events of the open run. */
+  in_flight: Json;
+  /** A call was not answered, or there was more than is asked for. */
+  is_partial: boolean;
+}
+
+export interface Asked {
+  sessions: SessionAnswers[];
+  /** The gateway could not list everything that happened, so sessions may be missing here. */
+  is_partial: boolean;
+}
+
+/** Clocks differ, and the gateway stores some things a little after it pushed them. */
+const MARGIN_MS = 5_000;
+
+const AUDIT_PAGE = 500;
+const MAX_AUDIT_PAGES = 20;
+const SESSIONS_PAGE = 200;
+const MAX_SESSION_PAGES = 10;
+const ROWS = 200;
+const MAX_ROWS = 5_000;
+/** Sessions that are asked about concurrently. */
+const CONCURRENCY = 4;
+
+const TRIES = 5;
+const BUSY_WAIT_MS = 500;
+
+type Asking = Pick<Connection, 'call' | 'ended'>;
+
+/** Retries while the gateway is busy. Does not wait once the connection has ended. */
+const patiently =
+  ({ call, ended }: Asking): Call =>
+  async (method, params): Promise<Answer> => {
+    let answer = await call(method, params);
+    for (let tries = 1; !answer.ok && answer.error.code === BUSY && tries < TRIES; tries++) {
+      await within(BUSY_WAIT_MS, ended);
+      answer = await call(method, params);
+    }
+    return answer;
+  };
+
+const AUDITED_KINDS: ReadonlySet<unknown> = new Set(['agent_run', 'tool_action']);
+
+interface Pages {
+  items: Json[];
+  is_partial: boolean;
+}
+
+/** The audit log is newest first; its entries about inbound and outbound messages are not used. */
+async function askActivity(call: Call, params: Json): Promise<Pages> {
+  const items: Json[] = [];
+  let cursor: string | undefined;
+  for (let page = 0; page < MAX_AUDIT_PAGES; page++) {
+    const answer = await call('audit.activity.list', {
+      ...params,
+      limit: AUDIT_PAGE,
+      ...(cursor === undefined ? {} : { cursor }),
+    });
+    if (!answer.ok) return { items: items.reverse(), is_partial: true };
+    for (const event of list(answer.payload.events).map(object)) {
+      if (AUDITED_KINDS.has(event.kind)) items.push(event);
+    }
+    cursor = text(answer.payload.nextCursor);
+    if (cursor === undefined) return { items: items.reverse(), is_partial: false };
+  }
+  return { items: items.reverse(), is_partial: true };
+}
+
+const isTouched = (session: Json, after_ms: number): boolean =>
+  session.hasActiveRun === true || (number(session.updatedAt) ?? 0) >= after_ms;
+
+/** Whether the next page may hold sessions that changed. OpenClaw 2026.4 has no pages, and does not say whether there are more. */
+const isFollowed = ({ hasMore }: Json, touched: Json[]): boolean =>
+  hasMore === undefined ? touched.length >= SESSIONS_PAGE : hasMore === true && touched.length > 0;
+
+/** The list begins with the session that changed last. */
+async function askSessions(call: Call, after_ms: number): Promise<Pages & { all: Map<string, Json> }> {
+  const items: Json[] = [];
+  const all = new Map<string, Json>();
+  for (let page = 0; page < MAX_SESSION_PAGES; page++) {
+    const offset = page * SESSIONS_PAGE;
+    // OpenClaw 2026.4 refuses an offset, even 0.
+    const answer = await call('sessions.list', { limit: SESSIONS_PAGE, ...(offset > 0 ? { offset } : {}) });
+    if (!answer.ok) return { items, all, is_partial: true };
+    const rows = list(answer.payload.sessions).map(object);
+    for (const row of rows) all.set(text(row.key) ?? '', row);
+    const touched = rows.filter((row) => isTouched(row, after_ms));
+    for (const row of touched) items.push(row);
+    if (!isFollowed(answer.payload, touched)) return { items, all, is_partial: false };
+  }
+  return { items, all, is_partial: true };
+}
+
+const rowTime = (row: Json): number => number(object(row.__openclaw).recordTimestampMs) ?? 0;
+
+/** The latest messages of a session, back to `after_ms`. */
+async function askRows(call: Call, key: string, after_ms: number): Promise<Pages> {
+  for (let limit = ROWS; ; limit = Math.min(limit * 5, MAX_ROWS)) {
+    const answer = await call('sessions.get', { key, limit });
+    if (!answer.ok) return { items: [], is_partial: true };
+    const items = list(answer.payload.messages).map(object);
+    const isWhole = items.length < limit || (items[0] !== undefined && rowTime(items[0]) < after_ms);
+    if (isWhole || limit === MAX_ROWS) return { items, is_partial: !isWhole };
+  }
+}
+
+async function askInFlight(call: Call, key: string): Promise<{ in_flight: Json; is_partial: boolean }> {
+  const answer = await call('chat.history', { sessionKey: key, limit: 1 });
+  return answer.ok
+    ? { in_flight: object(answer.payload.inFlightRun), is_partial: false }
+    : { in_flight: {}, is_partial: true };
+}
+
+async function askSession(
+  call: Call,
+  session: Json,
+  activity: Json[],
+  after_ms: number,
+): Promise<SessionAnswers> {
+  const key = text(session.key) ?? '';
+  const rows = await askRows(call, key, after_ms);
+  const { in_flight, is_partial } =
+    session.hasActiveRun === true ? await askInFlight(call, key) : { in_flight: {}, is_partial: false };
+  return { key, session, rows: rows.items, activity, in_flight, is_partial: rows.is_partial || is_partial };
+}
+
+/** Runs `act` on each item, a few at a time; the results are in the order of the items. */
+async function mapSome<T, R>(items: T[], act: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  const waiting = items.entries();
+  const work = async (): Promise<void> => {
+    for (const [index, item] of waiting) results[index] = await act(item);
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, work));
+  return results;
+}
+
+/**
+ * OpenClaw's internal sessions, such as those that review a finished run for lessons: only the audit log has them, nothing is
+ * pushed.
+ */
+const INTERNAL_SESSION = /^agent:[^:]+:internal-session-effects:/;
+
+export interface Question {
+  /** Epoch milliseconds by the gateway's clock. */
+  since_ms: number;
+  /** Sessions to ask about even if nothing seems to have happened in them. */
+  also?: Iterable<string>;
+  /** The only sessions to ask about; all if it is absent. */
+  only?: ReadonlySet<string>;
+}
+
+/** Asks what happened since `since_ms`. The answers may reach further back, and repeat what was seen already. */
+export async function askForMissed(asking: Asking, { since_ms, also, only }: Question): Promise<Asked> {
+  const call = patiently(asking);
+  const after_ms = since_ms - MARGIN_MS;
+  const [activity, listed] = await Promise.all([
+    askActivity(call, { after: after_ms }),
+    askSessions(call, after_ms),
+  ]);
+  const ofSession = groupBy(activity.items, ({ sessionKey }) => text(sessionKey) ?? '');
+  const sessions = new Map(listed.items.map((session) => [text(session.key) ?? '', session]));
+  for (const key of [...ofSession.keys(), ...(also ?? [])]) {
+    if (!sessions.has(key)) sessions.set(key, { key, ...listed.all.get(key) });
+  }
+  const isWanted = (key: string): boolean =>
+    key !== '' && !INTERNAL_SESSION.test(key) && (only === undefined || only.has(key));
+  const wanted = [...sessions].filter(([key]) => isWanted(key));
+  return {
+    sessions: await mapSome(wanted, ([key, session]) =>
+      askSession(call, session, ofSession.get(key) ?? [], after_ms),
+    ),
+    is_partial: activity.is_partial || listed.is_partial,
+  };
+}

@@ -1,0 +1,59 @@
+/**
+ * Puts transcripts aside that have not grown for a day: their streams end, they count as files that were there at the start,
+ * and the time before which nothing of such files is emitted moves forward.
+ */
+
+import type { Push } from '../reader.js';
+import type { Followed } from './followed.js';
+import type { OpenFiles } from './open-files.js';
+import { endStream, type Transcript } from './transcript-file.js';
+
+const PUT_ASIDE_AFTER_MS = 24 * 60 * 60 * 1000;
+
+/** By the wall clock, since another process may have read it last. */
+const isIdle = ({ stream }: Transcript): boolean =>
+  stream !== undefined && Date.now() - stream.read_at_ms > PUT_ASIDE_AFTER_MS;
+
+export interface Aside {
+  /** Marks a transcript to be put aside if it is idle. */
+  consider(transcript: Transcript): void;
+  /**
+   * Puts the marked transcripts aside. Call it only when nothing is pending: what is not emitted yet would fall before the time
+   * that moves forward.
+   */
+  putIdle(): Promise<void>;
+}
+
+export interface AsideOptions {
+  followed: Followed;
+  files: OpenFiles;
+  push: Push;
+  /** Emits the position with that time. */
+  emitDirectory(): Promise<void>;
+}
+
+export function createAside({ followed, files, push, emitDirectory }: AsideOptions): Aside {
+  const idle = new Set<Transcript>();
+
+  async function put(transcript: Transcript): Promise<void> {
+    followed.since_ms = Math.max(followed.since_ms, Date.now() - PUT_ASIDE_AFTER_MS);
+    await emitDirectory();
+    await endStream(transcript, push);
+    await files.release(transcript);
+    // Not the current time, since the file may have grown after it was checked. All that was read of it is older than
+    // `since_ms`.
+    transcript.since_ms = followed.since_ms;
+  }
+
+  return {
+    consider(transcript) {
+      if (isIdle(transcript)) idle.add(transcript);
+    },
+    async putIdle() {
+      for (const transcript of idle) {
+        idle.delete(transcript);
+        if (isIdle(transcript)) await put(transcript);
+      }
+    },
+  };
+}

@@ -1,0 +1,235 @@
+/** What a gateway is asked for after a gap: about which of its sessions, and how much of each. */
+import { describe, expect, test } from 'vitest';
+import { askForMissed } from '../../../../src/source/gateway/backfill/answers.js';
+import type { Answer } from '../../../../src/source/gateway/connection/calls.js';
+import type { Json } from '../../../../src/util/json.js';
+
+const SINCE_MS = 1_000_000;
+
+/** Sessions, the most recently changed first. */
+const sessionsOf = (changed: number, unchanged = 0): Json[] =>
+  Array.from({ length: changed + unchanged }, (_, index) => ({
+    key: `agent:main:${index}`,
+    updatedAt: index < changed ? SINCE_MS : 0,
+  }));
+
+function refuse(message: string): Answer {
+  return { ok: false, error: { code: 'INVALID_REQUEST', message, details: {} } };
+}
+
+/** OpenClaw 2026.4: the first `limit` sessions; an offset is refused. */
+function listOnce(sessions: Json[], { limit, offset }: Json): Answer {
+  if (offset !== undefined)
+    return refuse("invalid sessions.list params: at root: unexpected property 'offset'");
+  return { ok: true, payload: { sessions: sessions.slice(0, Number(limit)) } };
+}
+
+function listPage(sessions: Json[], { limit, offset = 0 }: Json): Answer {
+  const end = Number(offset) + Number(limit);
+  return {
+    ok: true,
+    payload: { sessions: sessions.slice(Number(offset), end), hasMore: end < sessions.length },
+  };
+}
+
+async function ask(sessions: Json[], listed: typeof listPage) {
+  const lists: Json[] = [];
+  const call = async (method: string, params: Json): Promise<Answer> => {
+    if (method !== 'sessions.list') return { ok: true, payload: {} };
+    lists.push(params);
+    return listed(sessions, params);
+  };
+  const asked = await askForMissed({ call, ended: new Promise(() => undefined) }, { since_ms: SINCE_MS });
+  return { lists, keys: asked.sessions.map(({ key }) => key), is_partial: asked.is_partial };
+}
+
+const keysOf = (sessions: Json[]): unknown[] => sessions.map(({ key }) => key);
+
+test('OpenClaw 2026.4, which has no paging, is asked for its sessions once', async () => {
+  const { lists, keys, is_partial } = await ask(sessionsOf(3, 500), listOnce);
+  expect(keys).toEqual(keysOf(sessionsOf(3)));
+  expect(is_partial).toBe(false);
+  expect(lists).toEqual([{ limit: 200 }]);
+});
+
+test('if more sessions changed than OpenClaw 2026.4 lists, those listed are asked about, and the answers are partial', async () => {
+  const { keys, is_partial } = await ask(sessionsOf(201), listOnce);
+  expect(keys).toEqual(keysOf(sessionsOf(200)));
+  expect(is_partial).toBe(true);
+});
+
+test('pages of sessions are requested until one has no session that changed', async () => {
+  const { lists, keys, is_partial } = await ask(sessionsOf(250, 500), listPage);
+  expect(keys).toEqual(keysOf(sessionsOf(250)));
+  expect(is_partial).toBe(false);
+  expect(lists).toEqual([{ limit: 200 }, { limit: 200, offset: 200 }, { limit: 200, offset: 400 }]);
+});
+
+test("OpenClaw's internal sessions, which are in the audit log but never pushed, are not asked about", async () => {
+  const key =
+    'agent:main:internal-session-effects:skill-workshop-review_6d870863-d179-4304-9ba9-c4-a02f058dfee37283';
+  const events = [key, 'agent:main:deleted'].map((sessionKey) => ({
+    sessionKey,
+    runId: 'skill-workshop-review:6d870863-d179-4304-9ba9-c43af6e38df6',
+    kind: 'agent_run',
+    action: 'agent.run.started',
+    occurredAt: SINCE_MS,
+  }));
+  const call = async (method: string): Promise<Answer> => ({
+    ok: true,
+    payload: method === 'audit.activity.list' ? { events } : {},
+  });
+  const { sessions } = await askForMissed(
+    { call, ended: new Promise(() => undefined) },
+    { since_ms: SINCE_MS },
+  );
+  expect(sessions.map((session) => session.key)).toEqual(['agent:main:deleted']);
+});
+
+type Answers = Record<string, (params: Json) => Answer>;
+
+const ok = (payload: Json): Answer => ({ ok: true, payload });
+
+/** A session that has changed and has an open run. */
+const SESSION = { key: 'agent:main:0', updatedAt: SINCE_MS, hasActiveRun: true };
+const ONE_SESSION: Answers = { 'sessions.list': () => ok({ sessions: [SESSION], hasMore: false }) };
+
+async function askFor(answers: Answers, also: string[] = [], only?: ReadonlySet<string>) {
+  const calls: [string, Json][] = [];
+  const call = async (method: string, params: Json): Promise<Answer> => {
+    calls.push([method, params]);
+    return answers[method]?.(params) ?? ok({});
+  };
+  const asking = { call, ended: new Promise<never>(() => undefined) };
+  const asked = await askForMissed(asking, { since_ms: SINCE_MS, also, ...(only && { only }) });
+  const paramsOf = (wanted: string): Json[] =>
+    calls.filter(([method]) => method === wanted).map(([, params]) => params);
+  return { ...asked, paramsOf };
+}
+
+describe('the messages of a session', () => {
+  /** Messages, one per millisecond until a second after the gap began. */
+  const rowsOf = (count: number): Json[] =>
+    Array.from({ length: count }, (_, nth) => ({
+      __openclaw: { recordTimestampMs: SINCE_MS + 1_000 - count + nth },
+    }));
+
+  const askRows = (count: number) => {
+    const rows = rowsOf(count);
+    return askFor({
+      ...ONE_SESSION,
+      'sessions.get': ({ limit }) => ok({ messages: rows.slice(-Number(limit)) }),
+    });
+  };
+
+  test.each([
+    ['are all requested in one call if they are few', 3, [200], 3, false],
+    ['are all requested, in several calls', 900, [200, 1_000], 900, false],
+    ['are requested up to a limit, beyond which they are partial', 10_000, [200, 1_000, 5_000], 5_000, true],
+  ])('%s', async (_what, count, limits, found, is_partial) => {
+    const { sessions, paramsOf } = await askRows(count);
+    expect(paramsOf('sessions.get')).toEqual(limits.map((limit) => ({ key: SESSION.key, limit })));
+    expect(sessions).toMatchObject([{ key: SESSION.key, is_partial }]);
+    expect(sessions[0]?.rows).toHaveLength(found);
+  });
+
+  test('are requested only as far back as needed', async () => {
+    const rows = rowsOf(500).map((row, nth) =>
+      nth < 400 ? { __openclaw: { recordTimestampMs: SINCE_MS - 10_000 } } : row,
+    );
+    const { sessions, paramsOf } = await askFor({
+      ...ONE_SESSION,
+      'sessions.get': ({ limit }) => ok({ messages: rows.slice(-Number(limit)) }),
+    });
+    expect(paramsOf('sessions.get')).toHaveLength(1);
+    expect(sessions).toMatchObject([{ is_partial: false }]);
+  });
+});
+
+describe('the audit log', () => {
+  const PAGE = 500;
+
+  /** Events, newest first; every second one is of a kind that is not used. */
+  function askAudit(count: number) {
+    const events = Array.from({ length: count }, (_, nth) => ({
+      kind: nth % 2 === 0 ? 'agent_run' : 'message_in',
+      sessionKey: SESSION.key,
+      nth,
+    })).reverse();
+    return askFor({
+      ...ONE_SESSION,
+      'audit.activity.list': ({ limit, cursor = '0' }) => {
+        const end = Number(cursor) + Number(limit);
+        const more = end < events.length ? { nextCursor: String(end) } : {};
+        return ok({ events: events.slice(Number(cursor), end), ...more });
+      },
+    });
+  }
+
+  test('is requested in pages, from a little before the gap, and its events are returned oldest first', async () => {
+    const { sessions, paramsOf, is_partial } = await askAudit(2 * PAGE + 1);
+    const asked = paramsOf('audit.activity.list');
+    expect(asked.map(({ cursor }) => cursor)).toEqual([undefined, '500', '1000']);
+    expect(asked.map(({ after }) => after)).toEqual(asked.map(() => SINCE_MS - 5_000));
+    expect(sessions[0]?.activity.map(({ nth }) => nth)).toEqual(
+      Array.from({ length: PAGE + 1 }, (_, nth) => 2 * nth),
+    );
+    expect(is_partial).toBe(false);
+  });
+
+  test('is requested up to 20 pages, beyond which it is partial', async () => {
+    const { paramsOf, is_partial } = await askAudit(21 * PAGE);
+    expect(paramsOf('audit.activity.list')).toHaveLength(20);
+    expect(is_partial).toBe(true);
+  });
+});
+
+describe('a refused call', () => {
+  test.each([
+    ['audit.activity.list', true, [false]],
+    ['sessions.list', true, [false]],
+    ['sessions.get', false, [true]],
+    ['chat.history', false, [true]],
+  ])('to %s marks what is missing as partial', async (refused, is_partial, of_sessions) => {
+    const asked = await askFor(
+      { 'audit.activity.list': () => ok({}), ...ONE_SESSION, [refused]: () => refuse('not for you') },
+      [SESSION.key],
+    );
+    expect(asked.is_partial).toBe(is_partial);
+    expect(asked.sessions.map((session) => session.is_partial)).toEqual(of_sessions);
+  });
+});
+
+test('at most ten pages of sessions are requested, and beyond that the answers are partial', async () => {
+  const { lists, keys, is_partial } = await ask(sessionsOf(2_500), listPage);
+  expect([lists.length, keys.length, is_partial]).toEqual([10, 2_000, true]);
+});
+
+test('sessions that changed, are active or are in the audit log are asked about, with `only` just those that it names', async () => {
+  const activity = [{ kind: 'agent_run', sessionKey: 'agent:main:audited' }, { kind: 'agent_run' }];
+  const answers: Answers = {
+    'audit.activity.list': () => ok({ events: activity }),
+    'sessions.list': () =>
+      ok({
+        sessions: [
+          { key: 'agent:main:changed', updatedAt: SINCE_MS },
+          { key: 'agent:main:running', updatedAt: 0, hasActiveRun: true },
+          { key: 'agent:main:quiet', updatedAt: 0 },
+        ],
+        hasMore: false,
+      }),
+  };
+  const keys = async (only?: ReadonlySet<string>) =>
+    (await askFor(answers, [], only)).sessions.map(({ key }) => key);
+  expect(await keys()).toEqual(['agent:main:changed', 'agent:main:running', 'agent:main:audited']);
+  expect(await keys(new Set(['agent:main:running']))).toEqual(['agent:main:running']);
+});
+
+test('a session that is asked about although nothing happened in it has its row of the list, if there is one', async () => {
+  const quiet = { key: 'agent:main:quiet', updatedAt: 0, agentId: 'main' };
+  const { sessions } = await askFor(
+    { 'sessions.list': () => ok({ sessions: [SESSION, quiet], hasMore: false }) },
+    [quiet.key, 'agent:main:unlisted'],
+  );
+  expect(sessions.map(({ session }) => session)).toEqual([SESSION, quiet, { key: 'agent:main:unlisted' }]);
+});
