@@ -264,7 +264,9 @@ testIf(existsSync('/dev/full')).each([
 ])('%s to a full stdout: exit status 1, and the reason', async (_, args) => {
   const { status, stderr } = await runWithFullStdout(args);
   expect(status).toBe(1);
-  expect(stderr).toMatch(/^openclaw-otel-bridge: can't write to stdout: .*; check where it goes\n$/);
+  expect(stderr).toMatch(
+    /^openclaw-otel-bridge: can't write to stdout: .*; check where stdout is redirected to\n$/,
+  );
 });
 
 testIf(existsSync('/dev/full'))("a summary that can't be written does not stop the work", async () => {

@@ -12,18 +12,18 @@ test.each<[string, string[], string]>([
   [
     'an unknown command',
     ['repaly'],
-    "unknown command 'repaly'; give one of run, replay, tail, tree, validate",
+    "unknown command 'repaly'; use one of run, replay, tail, tree, validate",
   ],
-  ['help on an unknown command', ['help', 'nope'], "unknown command 'nope'; give one of run, replay"],
+  ['help on an unknown command', ['help', 'nope'], "unknown command 'nope'; use one of run, replay"],
   [
     'help on an unknown subcommand',
     ['help', 'dead-letters', 'nope'],
-    "unknown command 'nope'; give one of list, show, resend, purge",
+    "unknown command 'nope'; use one of list, show, resend, purge",
   ],
   [
     'an unknown subcommand',
     ['dead-letters', 'lst'],
-    "unknown command 'lst'; give one of list, show, resend, purge",
+    "unknown command 'lst'; use one of list, show, resend, purge",
   ],
   ['an unknown option', [...REPLAY, '--sped', '2'], "unknown option '--sped'\n(Did you mean --speed?)"],
   [
@@ -181,13 +181,19 @@ test('--help says for --content where secrets are redacted and where they are no
   const run = await runToEnd(['run', '--help']);
   const tail = await runToEnd(['tail', '--help']);
   expect(run.stdout).toMatch(/--content +record .*secrets\s+redacted/);
-  expect(tail.stdout).toMatch(/--content +print .*as they\s+are/);
+  expect(tail.stdout).toMatch(/--content +print .*without\s+redacting/);
 });
 
 test.each([
-  ['run', /--data-dir .* next start needs\s+\(~\/\.local\/state\/openclaw-otel-bridge\)/],
-  ['replay', /--data-dir .* next start needs \(nothing is\s+kept\)/],
-  ['status', /--data-dir .* keeps its data\s+\(~\/\.local\/state\/openclaw-otel-bridge\)/],
+  [
+    'run',
+    /--data-dir .* for the next start in this directory\s+\(default: ~\/\.local\/state\/openclaw-otel-bridge\)/,
+  ],
+  ['replay', /--data-dir .* for the next start in this directory\s+\(default: nothing is stored\)/],
+  [
+    'status',
+    /--data-dir .* bridge's data directory at this path \(default:\s+~\/\.local\/state\/openclaw-otel-bridge\)/,
+  ],
   ['tree', /--content +with --json: /],
 ])('%s --help describes an option as it works there', async (command, said) => {
   expect((await runToEnd([command, '--help'])).stdout).toMatch(said);
