@@ -229,7 +229,9 @@ test('tail of transcripts from their start; --raw warns of what is in no line', 
   };
   expect((await tailed('--from-start')).stdout).toContain(`"type":"agent.started"`);
   const raw = await tailed('--from-start', '--raw');
-  expect(raw.stderr).toContain('WARN: --raw of transcripts: what sessions.json says');
+  expect(raw.stderr).toContain(
+    'WARN: --raw with transcripts: the output lacks the session data of sessions.json',
+  );
 });
 
 test('tail that is stopped in the middle of a line does not report it as bad input', async () => {

@@ -207,7 +207,7 @@ test.each([
     ]);
     expect(status).toBe(1);
     expect(stderr).toContain(
-      `can't write the summary to ${path}: ${reasonIn(directory)}; give a file that this user can write`,
+      `can't write the summary to ${path}: ${reasonIn(directory)}; choose a file that this user can write`,
     );
     expect(sink.requests).toEqual([]);
   },
