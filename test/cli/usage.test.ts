@@ -61,7 +61,7 @@ test.each<[string, string[], string]>([
   [
     'a source that is given twice',
     ['run', '--to', 'console', '--from', 'stdin', '--from', 'stdin'],
-    '--from: stdin is given twice; leave one out',
+    '--from: stdin is given twice; remove one',
   ],
   [
     'an address without a port',
@@ -120,7 +120,7 @@ test('a missing configuration file is a usage error', async () => {
   const { status, stderr } = await runToEnd([...REPLAY, '--config', '/nonexistent.yaml']);
   expect(status).toBe(2);
   expect(stderr).toBe(
-    "openclaw-otel-bridge: can't read the configuration file /nonexistent.yaml: it does not exist; check its path, and that this user may read it\n",
+    "openclaw-otel-bridge: can't read the configuration file /nonexistent.yaml: it does not exist; check the path, and that this user can read it\n",
   );
 });
 
@@ -157,7 +157,7 @@ test.each([
 
 test.each<[string, string]>([
   ['[nope]', 'from: unknown source "nope": give stdin, file:PATH,'],
-  ['[stdin, stdin]', 'from: stdin is given twice; leave one out'],
+  ['[stdin, stdin]', 'from: stdin is given twice; remove one'],
 ])("invalid sources in a configuration file are reported as the file's: %s", async (from, problem) => {
   const config = temporaryFile('bridge.yaml', `from: ${from}`);
   for (const command of [['run', '--to', 'console'], ['tail']]) {
