@@ -179,7 +179,7 @@ async function sendInTurn(
 ): Promise<void> {
   for (const letter of letters) {
     const reason = resending.is_over
-      ? 'not sent before resend was stopped; kept as a dead letter'
+      ? 'not sent before resend ended; kept as a dead letter'
       : await sendAgain(letter, destination, store);
     if (reason !== undefined) {
       print(`${letter.id}: ${reason}`);

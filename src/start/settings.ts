@@ -80,7 +80,7 @@ const YAML_PROBLEMS: Record<string, string> = {
   MULTIPLE_DOCS: 'A second document; put all settings in one',
   RESOURCE_EXHAUSTION: 'Nested too deeply',
   TAG_RESOLVE_FAILED: UNKNOWN_TAG,
-  UNEXPECTED_TOKEN: 'Unexpected character; put text that contains YAML syntax in quotes',
+  UNEXPECTED_TOKEN: 'Unexpected text; put text that contains YAML syntax in quotes',
 };
 
 const UNRESOLVED_ALIAS = 'Alias without an anchor before it; put text that begins with "*" in quotes';

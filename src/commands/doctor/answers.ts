@@ -42,7 +42,7 @@ const notLetIn = ({ status }: Answered, endpoint: EndpointConfig, config: Destin
 
 const redirected = ({ status, location }: Answered, endpoint: EndpointConfig): Finding =>
   location === undefined
-    ? wrong(`redirects without a Location (HTTP ${status})`, 'check the URL')
+    ? wrong(`redirects without a usable URL (HTTP ${status})`, 'check the URL')
     : wrong(
         `redirects to ${redactSecrets(location, [endpoint], '…')} (HTTP ${status}); redirects are not followed`,
         'if that is the backend, use that URL, without /v1/…',

@@ -47,11 +47,11 @@ function checkKept(path: string): Check[] {
     return [ok(NAME, `${path} is in use by a running bridge (process ${state.owner.pid})`)];
   }
   if (state.kind === 'newer') {
-    const found = `${path} has store format ${state.version}; this version reads up to ${FORMAT_VERSION}`;
+    const found = `the store in ${path} has format ${state.version}, but this version reads only up to format ${FORMAT_VERSION}`;
     return [problem(NAME, found, NEWER_ADVICE)];
   }
   if (state.kind === 'damaged') {
-    const found = `in ${path} ${describeDamage(state.inspection)}`;
+    const found = `${path}: ${describeDamage(state.inspection)}`;
     return [
       warning(
         NAME,
