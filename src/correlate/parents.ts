@@ -66,10 +66,14 @@ export const peek = (state: State, key: string): Readonly<Run> | undefined =>
 /** Maximum number of ancestors that are followed; real trees are a handful deep. */
 const MAX_ANCESTORS = 1_000;
 
-function isBelow({ state }: Context, run: Run, ancestor_key: string): boolean {
+/** Whether a run descends from the child, and so can't be its parent. */
+function isBelow({ state }: Context, run: Run, child_key: string): boolean {
+  const child = peek(state, child_key);
+  // What is not open yet has no descendants, and the parent that a run has now is none of them.
+  if (child === undefined || child.descent?.parent_key === run.span_id) return false;
   let at: Readonly<Run> | undefined = run;
   for (let depth = 0; at !== undefined && depth < MAX_ANCESTORS; depth++) {
-    if (at.span_id === ancestor_key) return true;
+    if (at.span_id === child_key) return true;
     const above: string | undefined = at.descent?.parent_key;
     at = above === undefined ? undefined : peek(state, above);
   }
