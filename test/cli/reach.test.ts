@@ -158,7 +158,7 @@ test('a token in a file is renewed while the bridge runs, and nothing is refused
 
 test.each([
   ['an unset variable', { env: 'NO_SUCH_TOKEN' }, 'the environment variable NO_SUCH_TOKEN is not set'],
-  ['a missing file', { file: '/no/such/token' }, "the file /no/such/token can't be read"],
+  ['a missing file', { file: '/no/such/token' }, "can't read the file /no/such/token: it does not exist"],
 ])('a token in %s is a configuration error', async (_, bearer, expected) => {
   const { status, stderr } = await runToEnd(['replay', catalog_example, '--config', configFile({ bearer })]);
   expect(status).toBe(2);
