@@ -26,6 +26,7 @@ import type { Measurement } from './model/telemetry.js';
 import { createPipeline } from './pipeline.js';
 import { createReading, type OpenedSource } from './reading.js';
 import { type Summary, sum, summariseDestinations } from './summary.js';
+import { counted } from './util/counted.js';
 import { countdown, untilAborted, within } from './util/within.js';
 
 export interface BridgeParts {
@@ -126,7 +127,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   );
   const unusable_records = intake.unusable_records + correlator.unusable_records;
   if (unusable_records > 0)
-    logger.warn(`${unusable_records} records of what was known can't be used, and are left out`);
+    logger.warn(`ignored ${counted(unusable_records, 'record')} of the stored state that can't be restored`);
   const started_ms = now();
   let opened: OpenedSource[] = [];
   let metricsTimer: NodeJS.Timeout | undefined;

@@ -602,7 +602,7 @@ test('what can not be used of what was known is said', async () => {
   const said: string[] = [];
   const logger = pino({}, { write: (line: string) => void said.push(JSON.parse(line).msg) });
   const { spans } = await runBridge([...BEGIN, ...END], {}, { ...keepIn(store), logger });
-  expect(said).toContain("2 records of what was known can't be used, and are left out");
+  expect(said).toContain("ignored 2 records of the stored state that can't be restored");
   expect(spans).toMatchObject(ENDED);
   expect(store.get(left[0] ?? '')).toBeUndefined();
 });

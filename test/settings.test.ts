@@ -119,7 +119,7 @@ describe('a key that is unknown or contains its value', () => {
       'to.0.headers: "authorization …" has no colon after the name; write NAME: VALUE',
     ],
     ['{token hunter2}', 'top level: "token …" has no colon after the name; write NAME: VALUE'],
-    ['gateway: {tokken: hunter2}', 'gateway: there is no key "tokken" (known: url, token, password)'],
+    ['gateway: {tokken: hunter2}', 'gateway: unknown key "tokken" (known: url, token, password)'],
   ])('is reported without the value: %s', (content, expected) => {
     expect(problemOf(content)).toBe(`${path}: ${expected}`);
     writeFileSync(path, content);
@@ -179,7 +179,7 @@ describe('a setting that is given in several places', () => {
     expect(resolveSettings({ log_level: 'loud' })).toEqual({
       error: expect.stringMatching(/^--log-level: /),
     });
-    expect(problemOf('to: [nope]')).toContain(`${path}: to: "nope" is no preset`);
+    expect(problemOf('to: [nope]')).toContain(`${path}: to: "nope" is not a preset`);
     expect(problemOf('[stdin]')).toContain('must be a YAML mapping of settings');
     expect(problemOf('stdin')).toContain('must be a YAML mapping of settings');
   });
@@ -208,7 +208,7 @@ describe('a diagnosis', () => {
       'top level',
       'to',
     ]);
-    expect(problems[2]).toMatch(/there is no key "spede" and no key "too" \(known: from, to,/);
+    expect(problems[2]).toMatch(/unknown keys "spede" and "too" \(known: from, to,/);
     expect(settings).toMatchObject({ drain: 10, speed: 2, gateway: {}, records: [], strict: true });
     expect(settings.gateway).not.toHaveProperty('token');
   });

@@ -70,7 +70,7 @@ export function beginCapture(
   parts: Iterable<Tracked>,
   { everything = false }: CaptureOptions = {},
 ): StagedCapture {
-  if (tracker.is_running) throw new Error('the capture before is not complete');
+  if (tracker.is_running) throw new Error('the previous capture is not complete');
   const all = everything || tracker.epoch === 0;
   tracker.epoch++;
   tracker.is_running = true;

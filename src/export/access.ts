@@ -16,16 +16,16 @@ const GATEWAY_TOKEN = 'OPENCLAW_GATEWAY_TOKEN';
 function adviseToken({ preset, name }: DestinationConfig): string {
   const place = `for destination ${name} in the configuration file`;
   return preset === 'clawmetry'
-    ? `give it the token of its OpenClaw gateway: "bearer: {env: ${GATEWAY_TOKEN}}" (or {file: PATH}) ${place}`
-    : `give it its token: "bearer: {env: NAME}" (or {file: PATH}) ${place}, or authorization=Bearer%20… in OTEL_EXPORTER_OTLP_HEADERS`;
+    ? `set the token of its OpenClaw gateway with "bearer: {env: ${GATEWAY_TOKEN}}" (or {file: PATH}) ${place}`
+    : `set its token with "bearer: {env: NAME}" (or {file: PATH}) ${place}, or authorization=Bearer%20… in OTEL_EXPORTER_OTLP_HEADERS`;
 }
 
 export function accessAdvice(config: DestinationConfig, { bearer, headers }: EndpointConfig): string {
   const { preset, name } = config;
   const given = Object.keys(headers);
   if (bearer === undefined && given.length === 0) return adviseToken(config);
-  const right = preset === 'clawmetry' ? 'the token of its OpenClaw gateway' : 'a token that it takes';
-  if (bearer !== undefined) return `it refuses the token in ${bearer.place}: put ${right} there`;
-  const places = `OTEL_EXPORTER_OTLP_HEADERS, or "headers" of destination ${name} in the configuration file`;
-  return `it refuses what it is given as ${given.join(', ')}: give it ${right}, in ${places}`;
+  const right = preset === 'clawmetry' ? 'the token of its OpenClaw gateway' : 'a token that it accepts';
+  if (bearer !== undefined) return `it refused the token in ${bearer.place}; replace it with ${right}`;
+  const places = `OTEL_EXPORTER_OTLP_HEADERS, or in "headers" of destination ${name} in the configuration file`;
+  return `it refused the headers that it was sent (${given.join(', ')}); set ${right} in ${places}`;
 }

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { validateHeaderValue } from 'node:http';
 import { z } from 'zod';
+import { errorReason } from '../util/errors.js';
 import { path } from '../util/schema.js';
 import type { ConfigurationProblem } from './parse.js';
 
@@ -47,13 +48,13 @@ const MAX_SECRETS = 4;
 /** The token in a text, or what is wrong with it. */
 function parseToken(text: string): { token: string } | { problem: string } {
   const token = text.trim();
-  if (token === '') return { problem: 'is empty' };
+  if (token === '') return { problem: 'is empty; put the token there' };
   if (token.length > MAX_TOKEN_BYTES || /\s/.test(token))
-    return { problem: 'holds more than a token; it must be the token alone, without "Bearer"' };
+    return { problem: 'contains more than a token; put only the token there, without "Bearer"' };
   try {
     validateHeaderValue('authorization', token);
   } catch {
-    return { problem: 'has characters that HTTP does not allow in a header' };
+    return { problem: 'contains characters that HTTP does not allow in a header; correct the token' };
   }
   return { token };
 }
@@ -80,8 +81,10 @@ function fromFile(path: string): Bearer | ConfigurationProblem {
     return 'problem' in parsed
       ? { error: `bearer: the file ${path} ${parsed.problem}` }
       : createTokenFile(path, parsed.token);
-  } catch {
-    return { error: `bearer: the file ${path} can't be read; check its path and its mode` };
+  } catch (error) {
+    return {
+      error: `bearer: can't read the file ${path}: ${errorReason(error)}; check its path and permissions`,
+    };
   }
 }
 

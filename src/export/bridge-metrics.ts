@@ -33,11 +33,7 @@ export function registerBridgeInstruments(meter: Meter, snapshot: () => BridgeSn
   const instruments: BridgeInstruments = {
     events: meter.createObservableCounter(...define('events', '{event}', 'Events that were decoded.')),
     rejected: meter.createObservableCounter(
-      ...define(
-        'rejected',
-        '{item}',
-        'Input lines that were bad, and items that a destination did not take.',
-      ),
+      ...define('rejected', '{item}', 'Invalid input lines, and items that a destination rejected.'),
     ),
     produced: meter.createObservableCounter(
       ...define('produced', '{item}', 'Spans, data points and log records for a destination.'),
@@ -46,10 +42,10 @@ export function registerBridgeInstruments(meter: Meter, snapshot: () => BridgeSn
       ...define('delivered', '{item}', 'Items that a destination has acknowledged.'),
     ),
     dropped: meter.createObservableCounter(
-      ...define('dropped', '{item}', 'Items that were given up before a destination took them.'),
+      ...define('dropped', '{item}', 'Items that were dropped before a destination accepted them.'),
     ),
     pending: meter.createObservableUpDownCounter(
-      ...define('pending', '{item}', 'Items that a destination has still to take.'),
+      ...define('pending', '{item}', 'Items that are pending for a destination.'),
     ),
   };
   meter.addBatchObservableCallback(

@@ -79,7 +79,7 @@ const otlpDestination = otlpSettings.refine(
   ({ bearer, headers = {} }) => bearer === undefined || lowerCaseNames(headers).authorization === undefined,
   {
     path: ['bearer'],
-    message: 'becomes the header authorization, which "headers" has too; leave one of them out',
+    message: 'sets the header authorization, which "headers" sets too; remove one of them',
   },
 );
 
@@ -274,19 +274,19 @@ function readTls(endpoint_url: string, files: TlsFiles): TlsMaterial | Configura
       material[kind] = readFileSync(file);
       check(material[kind]);
     } catch {
-      return { error: `the ${purpose} file ${file} can't be read as PEM; check its path and its content` };
+      return { error: `can't read the ${purpose} file ${file} as PEM; check its path and content` };
     }
   }
   // One without the other is never presented to a backend, which would then refuse every connection.
   if ((material.cert === undefined) !== (material.key === undefined))
     return {
-      error: `${files.cert ?? files.key}: a client certificate and its client key go together; give both`,
+      error: `${files.cert ?? files.key}: a client certificate and its client key must be set together; set both`,
     };
   try {
     createSecureContext(material);
   } catch {
     return {
-      error: `the client certificate ${files.cert} and the client key ${files.key} do not belong together`,
+      error: `the client key ${files.key} does not match the client certificate ${files.cert}; check both files`,
     };
   }
   return material;

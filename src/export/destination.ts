@@ -136,7 +136,9 @@ export function createDestination(
     ...(kept.length === 0 ? {} : { keeping: createKeeping(kept) }),
     requeue(signal, packed, counts) {
       const sender = senders[signal];
-      return sender === undefined ? `${config.name} takes no ${signal}` : sender.requeue(packed, counts);
+      return sender === undefined
+        ? `${config.name} does not accept ${signal}`
+        : sender.requeue(packed, counts);
     },
     summary: () =>
       Object.fromEntries(Object.entries(senders).map(([signal, sender]) => [signal, sender.lane.counts()])),
@@ -259,7 +261,7 @@ const requeueInto =
       lane.offer(unpack(packed).map((payload, place) => toItem(payload, counts[place] ?? 1)));
       return undefined;
     } catch {
-      return 'it is of another version, and can not be read';
+      return "it was written by another version and can't be read; resend it with that version, or purge it";
     }
   };
 

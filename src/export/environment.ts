@@ -105,13 +105,13 @@ export function headersProblem(headers: Readonly<Record<string, string>>): strin
     try {
       validateHeaderName(name);
     } catch {
-      return 'a header has a name that HTTP does not allow';
+      return 'a header has a name that HTTP does not allow; correct it';
     }
-    if (OWN_HEADERS.has(name.toLowerCase())) return `header "${name}" is set with each request; leave it out`;
+    if (OWN_HEADERS.has(name.toLowerCase())) return `the bridge sets the header "${name}" itself; remove it`;
     try {
       validateHeaderValue(name, value);
     } catch {
-      return `the value of header "${name}" has characters that HTTP does not allow`;
+      return `the value of header "${name}" contains characters that HTTP does not allow; correct it`;
     }
   }
   return undefined;
@@ -133,7 +133,9 @@ function parseHeaders(
 ): { headers: Record<string, string> } | ConfigurationProblem {
   if (given === undefined) return { headers: {} };
   if (given.value.split(',').some(isLost))
-    return { error: `${given.name}: write NAME=VALUE,NAME=VALUE, with "," in a value as %2C and "%" as %25` };
+    return {
+      error: `${given.name}: can't be parsed; write NAME=VALUE,NAME=VALUE, with "," in a value as %2C and "%" as %25`,
+    };
   const headers = lowerCaseNames(parseKeyPairsIntoRecord(given.value));
   const problem = headersProblem(headers);
   return problem === undefined ? { headers } : { error: `${given.name}: ${problem}` };
@@ -151,10 +153,12 @@ function readRequest(
 ): Pick<SignalEnvironment, 'timeout_ms' | 'compression'> | ConfigurationProblem {
   const timeout = find(signal, 'TIMEOUT');
   if (timeout !== undefined && !(Number(timeout.value) > 0))
-    return { error: `${timeout.name}: set it to milliseconds, more than 0` };
+    return {
+      error: `${timeout.name}: this timeout can't be used; set it to a number of milliseconds above 0`,
+    };
   const compression = find(signal, 'COMPRESSION');
   if (compression !== undefined && !['none', 'gzip'].includes(compression.value))
-    return { error: `${compression.name}: set it to gzip or none` };
+    return { error: `${compression.name}: this compression is not supported; set it to gzip or none` };
   const read = getSharedConfigurationFromEnvironment(signal.toUpperCase());
   return { timeout_ms: read.timeoutMillis, compression: read.compression };
 }
@@ -181,7 +185,9 @@ function readTemporality(): { temporality?: Temporality } | ConfigurationProblem
   if (preference === undefined) return {};
   const temporality = TEMPORALITIES.find((known) => known === preference);
   if (temporality !== undefined) return { temporality };
-  return { error: `${TEMPORALITY_VARIABLE}: set it to one of ${TEMPORALITIES.join(', ')}` };
+  return {
+    error: `${TEMPORALITY_VARIABLE}: this temporality is not supported; set it to one of ${TEMPORALITIES.join(', ')}`,
+  };
 }
 
 /** Reads the environment at the time of the call. Returns the first problem, if there is one. */

@@ -57,7 +57,7 @@ export function createHandover<R>(receiver: Receiver<R>, options: HandoverOption
     try {
       receiver.hand(record);
     } catch (error) {
-      return lose('rejected', PROCESSOR_FAILED, `it threw: ${oneLine(errorReason(error))}`);
+      return lose('rejected', PROCESSOR_FAILED, `the processor threw: ${oneLine(errorReason(error))}`);
     }
     counts.delivered += 1;
     counts.pending -= 1;
@@ -65,7 +65,11 @@ export function createHandover<R>(receiver: Receiver<R>, options: HandoverOption
 
   function makeRoom(): void {
     while (waiting.bytes > options.limit_bytes && waiting.take(1, 0).length > 0)
-      lose('dropped', MEMORY_FULL, 'the memory for what waits for the processor is full');
+      lose(
+        'dropped',
+        MEMORY_FULL,
+        'records waiting for the processor have reached the memory limit; raise limits.memory_mb',
+      );
   }
 
   async function flush(): Promise<void> {

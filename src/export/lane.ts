@@ -171,7 +171,7 @@ export class Lane<T> {
   dropOldest(): boolean {
     const count = this.#backlog.dropOldest();
     if (count === undefined) return false;
-    this.#drop(STORE_FULL, count, 'the room on the disk for what is pending is full');
+    this.#drop(STORE_FULL, count, 'pending data has reached the disk limit; raise limits.store_mb');
     return true;
   }
 
@@ -307,7 +307,7 @@ export class Lane<T> {
     if (this.#backlog.isEmpty) return [];
     const most = this.#suspects.isCareful ? Math.min(this.#pace.items, SUSPICIOUS_ITEMS) : this.#pace.items;
     const { items, lost } = this.#backlog.take(most);
-    if (lost > 0) this.#drop(STORE_DAMAGED, lost, 'it was written down, and can not be read any more');
+    if (lost > 0) this.#drop(STORE_DAMAGED, lost, "stored data can't be read back; check the disk");
     return items;
   }
 
@@ -393,7 +393,7 @@ export class Lane<T> {
       this.#counts.delivered += this.#takeOff(batch);
       return;
     }
-    const message = oneLine(partial.message) || 'the backend does not say why';
+    const message = oneLine(partial.message) || 'the backend gave no reason';
     this.#outbox?.addDeadLetter(counted(batch), PARTIAL_SUCCESS, message, partial.rejected);
     const count = this.#takeOff(batch);
     // The backend does not say which items it rejected, so previews, which do not count, may be among them.
@@ -593,7 +593,8 @@ export class Lane<T> {
   #makeRoom(): void {
     const { taken, dropped } = this.#backlog.makeRoom(this.#is_writable);
     for (const items of taken) this.#prepared.push({ items, refusals: 0 });
-    if (dropped > 0) this.#drop(MEMORY_FULL, dropped, 'the memory for what is pending is full');
+    if (dropped > 0)
+      this.#drop(MEMORY_FULL, dropped, 'pending data has reached the memory limit; raise limits.memory_mb');
   }
 }
 

@@ -246,7 +246,7 @@ export function packMetrics({ resource, scopeMetrics }: ResourceMetrics): Uint8A
 export function unpackMetrics(bytes: Uint8Array): ResourceMetrics {
   const { resource, scopeMetrics } = JSON.parse(Buffer.from(bytes).toString());
   if (typeof resource !== 'object' || resource === null || !Array.isArray(scopeMetrics))
-    throw new Error('not what was collected');
+    throw new Error('not a packed collection of metrics');
   return { resource: resourceFromAttributes(resource), scopeMetrics };
 }
 

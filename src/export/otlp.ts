@@ -36,7 +36,7 @@ export function createEncoder(resource: Resource): Encoder {
 export function encodeMetrics(metrics: ResourceMetrics, encoding: Encoding): Uint8Array {
   const serializer = encoding === 'json' ? JsonMetricsSerializer : ProtobufMetricsSerializer;
   const body = serializer.serializeRequest(metrics);
-  if (body === undefined) throw new Error('the OTLP serializer gave no body');
+  if (body === undefined) throw new Error('the OTLP serializer returned no body');
   return body;
 }
 

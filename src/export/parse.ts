@@ -36,19 +36,20 @@ export function parseDestination(text: string): UnnamedDestination | Configurati
   const name = colon === -1 ? undefined : left.slice(0, colon);
   const preset = left.slice(colon + 1);
   if (!isPreset(preset)) {
-    const shown = DESTINATION_NAME.test(preset) ? `"${preset}" is no preset` : 'no preset is named';
-    return { error: `${shown}: a destination is ${FORMS}, PRESET one of ${PRESET_NAMES.join(', ')}` };
+    const shown = DESTINATION_NAME.test(preset) ? `"${preset}" is not a preset` : 'no preset given';
+    return { error: `${shown}: write ${FORMS}, where PRESET is one of ${PRESET_NAMES.join(', ')}` };
   }
   if (name !== undefined && !DESTINATION_NAME.test(name)) {
     return {
-      error: `${preset}: a destination's name is 1 to 64 letters, digits, ".", "_" or "-", and starts with a letter or digit`,
+      error: `${preset}: a destination name must be 1 to 64 letters, digits, ".", "_" or "-", and start with a letter or digit`,
     };
   }
   const at = name ?? preset;
   if (url === undefined) return { name, preset };
-  if (preset === 'console') return { error: `${at}: console prints to this terminal and takes no URL` };
+  if (preset === 'console')
+    return { error: `${at}: console prints to this terminal and has no URL; remove the URL` };
   const problem = urlProblem(url);
-  return problem === undefined ? { name, preset, url } : { error: `${at}: its URL ${problem}` };
+  return problem === undefined ? { name, preset, url } : { error: `${at}: the URL ${problem}` };
 }
 
 /** Parses all destinations of a command line, and gives each a unique name. */
@@ -72,7 +73,8 @@ export function nameDestinations<D extends { name?: string | undefined; preset: 
   const taken = new Set<string>();
   for (const { name } of unnamed) {
     if (name === undefined) continue;
-    if (taken.has(name)) return { error: `${name}: two destinations have this name; give each its own` };
+    if (taken.has(name))
+      return { error: `${name}: two destinations have this name; give each a unique name` };
     taken.add(name);
   }
   const destinations = unnamed.map((destination) => {

@@ -75,7 +75,7 @@ function createGuard(fail: (signal: Signal, what: string, error: unknown) => voi
         is_done = true;
       });
     await within(limit_ms, acting);
-    if (!is_done) fail(signal, what, new Error(`it is not done after ${limit_ms / 1000} s`));
+    if (!is_done) fail(signal, what, new Error(`timed out after ${limit_ms / 1000} s`));
   }
   return (signal, part) => ({
     forceFlush: () => attempt(signal, 'forceFlush', FLUSH_LIMIT_MS, () => part.forceFlush()),

@@ -76,10 +76,12 @@ function parseProxy(value: string, variable: string): ProxyServer | { error: str
   const text = /^[a-z][a-z\d+.-]*:\/\//i.test(value) ? value : `http://${value}`;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.hostname === '')
-    return { error: `the proxy in ${variable} is not an http:// or https:// URL; correct it, or unset it` };
+    return { error: `the proxy in ${variable} is not an http:// or https:// URL; correct or unset it` };
   const [user, password] = [decoded(url.username), decoded(url.password)];
   if (user === undefined || password === undefined)
-    return { error: `the credentials in ${variable} are not percent-encoded as in a URL; correct them` };
+    return {
+      error: `the user name or password in ${variable} is not percent-encoded correctly; write "%" as %25`,
+    };
   const proxy = { url: url.origin, variable };
   if (user === '' && password === '') return proxy;
   return { ...proxy, authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` };

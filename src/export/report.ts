@@ -6,6 +6,7 @@
 
 import type { Signal } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
+import { counted } from '../util/counted.js';
 import { BYTES_PER_MB } from '../util/units.js';
 import { accessAdvice, isAccessRefused } from './access.js';
 import type { DestinationConfig } from './config.js';
@@ -26,6 +27,13 @@ type ReportedEvent = Exclude<LaneEvent, { kind: 'answered' }>;
 
 /** The least time until the same message is logged again. */
 export const REPEAT_AFTER_MS = 60_000;
+
+/** What a loss counts, by signal. */
+const ITEM_NOUNS: Readonly<Record<Signal, string>> = {
+  traces: 'span',
+  metrics: 'data point',
+  logs: 'log record',
+};
 
 /** The most characters shown of a backend's message. */
 const MAX_MESSAGE_LENGTH = 200;
@@ -68,14 +76,12 @@ function createHealth(
   /** Present after it has been logged that the backend is down. */
   let said: { reason: string } | undefined;
   let say_again_ms = Number.NEGATIVE_INFINITY;
-  const place = is_kept
-    ? 'on the disk'
-    : `in memory, up to ${Math.round(memory_limit_bytes / BYTES_PER_MB)} MB,`;
+  const place = is_kept ? 'on disk' : `in memory, up to ${Math.round(memory_limit_bytes / BYTES_PER_MB)} MB,`;
   return (signal, event) => {
     if (event.kind === 'up') {
       if (!down.delete(signal) || down.size > 0 || said === undefined) return;
       said = undefined;
-      logger.info({ destination: name }, `${name} takes data again`);
+      logger.info({ destination: name }, `${name} accepts data again`);
       return;
     }
     if (event.kind === 'down') down.add(signal);
@@ -87,7 +93,7 @@ function createHealth(
     const url = endpoints[signal]?.url;
     logger.warn(
       { destination: name, signal, url },
-      `${name} does not take data at ${url} (${redact(event.message)}): data is kept ${place} and sent again until it is taken`,
+      `${name} does not accept data at ${url} (${redact(event.message)}): data is kept ${place} and retried until it is accepted`,
     );
   };
 }
@@ -107,10 +113,10 @@ export function createLossLog(
     unsaid.set(key, losses);
     // Losses of previews do not count.
     if (losses.count === 0 || now() < losses.say_again_ms) return;
-    const advice = isNotThere(reason) ? `; check its URL, ${endpoints[signal]?.url}` : '';
+    const advice = isNotThere(reason) ? `; check the URL ${endpoints[signal]?.url}` : '';
     logger.error(
       { destination: name, signal, reason, count: losses.count },
-      `${name}: ${losses.count} of ${signal} ${fate} for good (${reason}): ${redact(message)}${advice}`,
+      `${name}: ${counted(losses.count, ITEM_NOUNS[signal])} ${fate} permanently (${reason}): ${redact(message)}${advice}`,
     );
     losses.count = 0;
     losses.say_again_ms = now() + REPEAT_AFTER_MS;
@@ -130,7 +136,7 @@ function createEncodingLog(
     const url = endpoints[signal]?.url;
     logger.warn(
       { destination: name, signal, url },
-      `${name} takes no protobuf at ${url}: all of it is sent again in JSON, as is what comes after; "encoding: json" in the configuration file spares the first try (${redact(message)})`,
+      `${name} does not accept protobuf at ${url} (${redact(message)}): this data and all later data is sent as JSON; set "encoding: json" in the configuration file to skip the first attempt`,
     );
   };
 }
@@ -142,7 +148,7 @@ function createAccessLog(
 ): (signal: Signal, event: Extract<ReportedEvent, { kind: 'lost' }>) => void {
   const { name, endpoints } = config;
   const after = is_kept
-    ? '. What was refused is kept as dead letters: after that, "dead-letters resend" sends it'
+    ? '; then send the rejected data, kept as dead letters, with "dead-letters resend"'
     : '';
   let said = false;
   return (signal, { reason }) => {
@@ -151,7 +157,7 @@ function createAccessLog(
     said = true;
     logger.error(
       { destination: name, signal, reason },
-      `${name} does not let the bridge in at ${endpoint.url}: ${accessAdvice(config, endpoint)}${after}`,
+      `${name} denied access at ${endpoint.url} (${reason}): ${accessAdvice(config, endpoint)}${after}`,
     );
   };
 }

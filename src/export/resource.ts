@@ -66,7 +66,7 @@ export function resourceProblem(): string | undefined {
   const parts = unusable.slice(0, MOST_NAMED).map(describePart).join(', ');
   const more = unusable.length - MOST_NAMED;
   return (
-    `${ATTRIBUTES_VARIABLE}: left out, since it can't be used: ${parts}${more > 0 ? ` and ${more} more` : ''}; ` +
+    `${ATTRIBUTES_VARIABLE}: invalid and ignored: ${parts}${more > 0 ? ` and ${more} more` : ''}; ` +
     'write KEY=VALUE,KEY=VALUE, with "," in a value as %2C, "=" as %3D and "%" as %25'
   );
 }

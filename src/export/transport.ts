@@ -196,7 +196,7 @@ function dispatch(
       onResponseEnd: finish,
       // A backend that has begun to respond has the request, so it must not be sent a second time.
       onResponseError: (_controller, error) =>
-        reject(status === 0 ? error : new Error(`the answer broke off: ${error.message}`)),
+        reject(status === 0 ? error : new Error(`the response was cut off: ${error.message}`)),
     });
   });
 }

@@ -11,9 +11,10 @@ export function urlProblem(text: string): string | undefined {
     return 'is not an http:// or https:// URL';
   }
   if (url.username !== '' || url.password !== '') {
-    return 'holds credentials; put them into a header (OTEL_EXPORTER_OTLP_HEADERS, or "headers" in the configuration file)';
+    return 'contains credentials; put them in a header (OTEL_EXPORTER_OTLP_HEADERS, or "headers" in the configuration file)';
   }
-  if (text.includes('?') || text.includes('#')) return 'holds a query or a fragment; give the base URL alone';
+  if (text.includes('?') || text.includes('#'))
+    return 'contains a query or a fragment; give only the base URL';
   return undefined;
 }
 

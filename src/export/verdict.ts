@@ -54,7 +54,7 @@ export const oneLine = (text: string): string =>
 
 function answerMessage({ status, body, location }: Extract<Outcome, { kind: 'answered' }>): string {
   if (location !== undefined)
-    return `HTTP ${status}, and redirects are not followed: if the backend is where it points, give that URL (${location})`;
+    return `HTTP ${status}: the redirect to ${location} is not followed; if that is the backend, set its base URL`;
   // `stream` omits a character that the cut splits: followed by a replacement character, the beginning of a secret would not be
   // redacted.
   const said = oneLine(new TextDecoder().decode(body.subarray(0, MAX_MESSAGE_BYTES), { stream: true }));
@@ -69,7 +69,7 @@ export const isPage = (body: Uint8Array): boolean => body[0] === PAGE_START;
 /** Nothing is known to be accepted. It is retried, since a login page or a proxy's notice is temporary. */
 const pageInstead = (status: number): Verdict => ({
   kind: 'refused',
-  message: `HTTP ${status} with a page, as no OTLP backend answers: check its URL`,
+  message: `HTTP ${status} with a web page instead of an OTLP response: check the URL`,
   for_content: false,
 });
 

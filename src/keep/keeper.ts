@@ -6,6 +6,7 @@
 import { DEAD_LETTERS_PREFIX, type Destination, type DestinationKeeping } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { RecordChange, StagedCapture } from '../model/record.js';
+import { counted } from '../util/counted.js';
 import { createAnswering } from './answering.js';
 import { createCheckpoints } from './checkpoint.js';
 import type { JournalEntry } from './journal.js';
@@ -102,7 +103,7 @@ function createParts(kept: Kept, options: KeeperOptions) {
   const retention = createRetention(kept.store, destinations, options.store_limit_bytes);
   if (retention.orphans() > 0)
     options.logger.warn(
-      `${retention.orphans()} records are pending for destinations that are not named here; they stay`,
+      `kept ${counted(retention.orphans(), 'pending record')} in ${options.place} for destinations that are not configured; configure them again to send the data`,
     );
   const ledger = createLedgerRecord(kept.store, options.ledger, clock);
   const pace = createPace({ interval_ms: options.checkpoint_interval_ms, clock });
@@ -174,10 +175,11 @@ function createUpkeep(parts: Parts, { destinations, clock }: KeeperOptions) {
 function dropUnstoredOf({ keepings, writer, journaling }: Parts, { place, logger }: KeeperOptions): void {
   if (writer.isFailing())
     logger.error(
-      `${place} could not be written to the end: what was held in memory alone ends with this process, but for what its source still has`,
+      `${place} was still not writable when the bridge stopped: data held only in memory is lost, except what its source can deliver again`,
     );
   if (journaling.isKept()) return;
-  for (const keeping of keepings) keeping.dropUnstored(`${place} could not be written`);
+  for (const keeping of keepings)
+    keeping.dropUnstored(`${place} was not writable; make it writable before you stop the bridge`);
 }
 
 export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {

@@ -33,7 +33,7 @@ export function createWriter(
   function fail(message: string): void {
     if (is_failing) return;
     logger.error(
-      `can't write to ${place}: ${message}; what comes is held in memory alone, and a crash would lose it`,
+      `can't write to ${place}: ${message}; until it is writable again, new data is held only in memory, and a crash loses it`,
     );
     setFailing(true);
   }
@@ -49,7 +49,7 @@ export function createWriter(
     isFailing: () => is_failing,
     recover() {
       if (!is_failing) return;
-      logger.info(`${place} can be written again`);
+      logger.info(`${place} is writable again; data is kept on disk again`);
       setFailing(false);
     },
   };

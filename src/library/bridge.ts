@@ -56,9 +56,11 @@ const NOTHING_YET: Summary = {
 };
 
 const REFUSED: Readonly<Record<Exclude<PushOutcome, 'taken'>, string>> = {
-  queue_full: 'events are pushed faster than they are taken, and refused; await each push',
-  not_running: 'events are pushed while the bridge is not running, and refused; start it first, stop it last',
-  invalid_json: 'an event that can not be written as JSON was pushed, and refused',
+  queue_full: 'events are pushed faster than they are processed, and are refused; await each push',
+  not_running:
+    'events are pushed while the bridge is not running, and are refused; push only between start and stop',
+  invalid_json:
+    "a pushed event can't be written as JSON, and is refused; push plain data, without cycles or BigInts",
 };
 
 /** Passes on messages without the fields, which are for machines. Errors thrown by the program's logger are ignored. */

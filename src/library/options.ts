@@ -87,7 +87,9 @@ const LIMIT_NAMES = Object.keys(DEFAULT_LIMITS) as [keyof Limits, ...(keyof Limi
 
 const optionsSchema = strictSettings({
   sources: z.array(z.unknown()).default([]),
-  destinations: z.array(z.unknown()).min(1, 'must name a destination, such as { preset: "clawmetry" }'),
+  destinations: z
+    .array(z.unknown())
+    .min(1, 'must have at least one destination, such as { preset: "clawmetry" }'),
   content: flag.default(false),
   data_dir: z.string().min(1, 'must not be empty').optional(),
   from_start: flag.default(false),

@@ -21,7 +21,10 @@ const address = { path: text.optional(), host: text.optional(), port: port.optio
 const sourceSchema = z.discriminatedUnion('kind', [
   strictSettings({ kind: z.literal('stdin') }),
   strictSettings({ kind: z.literal('file'), path: text }),
-  strictSettings({ kind: z.literal('recordings'), paths: z.array(text).min(1, 'must name a file') }),
+  strictSettings({
+    kind: z.literal('recordings'),
+    paths: z.array(text).min(1, 'must have at least one file'),
+  }),
   strictSettings({ kind: z.literal('socket'), ...address }),
   strictSettings({ kind: z.literal('listen'), ...address }),
   strictSettings({ kind: z.literal('otlp'), host: text.optional(), port }),
@@ -53,7 +56,7 @@ const hostPort = (host: string | undefined, port: number): string =>
 function addressName({ path, host, port }: RecordOf<'socket' | 'listen'>, place: string): string {
   if (path !== undefined && port === undefined) return `unix:${path}`;
   if (path === undefined && port !== undefined) return `tcp:${hostPort(host, port)}`;
-  throw wrong(place, 'must have either a path (a Unix socket) or a port, with its host');
+  throw wrong(place, 'must have either a path (of a Unix socket) or a port, with or without a host');
 }
 
 /** The source's name, as a value of `--from`. */
@@ -97,7 +100,10 @@ export function readSources(values: unknown[], taken: string): LibrarySource[] {
       ? { name: check(text, value.name, `${place}.name`), own: value }
       : readRecord(check(sourceSchema, value, place), place);
     if (source.name === taken || sources.some(({ name }) => name === source.name))
-      throw wrong(place, `there is another source ${source.name}; leave one out, or give it another name`);
+      throw wrong(
+        place,
+        `another source is already named ${source.name}; remove one, or give it another name`,
+      );
     sources.push(source);
   }
   return sources;
@@ -124,7 +130,7 @@ async function* checkItems<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
   for await (const item of items) {
     if (!isItem(item))
       throw new Error(
-        'it gave something that is no status and no batch of lines with their bytes as Buffers',
+        'it yielded an item that is neither a SourceStatus nor a LineBatch with the bytes of each line as a Buffer',
       );
     yield item;
   }

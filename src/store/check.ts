@@ -103,7 +103,7 @@ export function readRecord(directory: string, key: string): Uint8Array | undefin
 
 /** The damage in words, to follow the directory's name in a message. */
 export function describeDamage({ fault, faults, sound, lost, lost_kinds }: Inspection): string {
-  const more = faults > 1 ? ` (and ${counted(faults - 1, 'fault')} more)` : '';
-  const kinds = lost > 0 && lost_kinds.length > 0 ? `, of ${lost_kinds.join(', ')}` : '';
-  return `${DATA_FILE} is damaged: ${fault}${more}; ${counted(sound, 'record')} can be read, ${lost} can not${kinds}`;
+  const more = faults > 1 ? ` (and ${counted(faults - 1, 'more fault')})` : '';
+  const kinds = lost > 0 && lost_kinds.length > 0 ? ` (${lost_kinds.join(', ')})` : '';
+  return `${DATA_FILE} is damaged: ${fault}${more}; ${counted(sound, 'record')} readable, ${lost} unreadable${kinds}`;
 }

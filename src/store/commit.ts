@@ -55,7 +55,10 @@ export function createCommitter(db: Database, directory: string): Committer {
     if (broken !== undefined) return { ok: false, message: broken };
     // LMDB would keep writing to a file that no longer has a name.
     if (inodeOf(path) !== own_inode)
-      return { ok: false, message: `${DATA_FILE} was removed or replaced while it was in use; start again` };
+      return {
+        ok: false,
+        message: `${DATA_FILE} was removed or replaced while it was in use; restart the bridge`,
+      };
     try {
       await reserve(bytesOf(changes));
     } catch (error) {

@@ -48,7 +48,8 @@ export const openDatabase = (directory: string): Database => lmdb().open<Buffer,
 export function transact<T>(db: Database, action: () => T): T {
   return db.transactionSync(() => {
     // If no transaction could be begun, the library runs `action` without one, and would crash at the first write.
-    if (db.getWriteTxnId() === 0) throw new Error('the store takes no more writes before it is opened again');
+    if (db.getWriteTxnId() === 0)
+      throw new Error('the store accepts no more writes until it is opened again; restart the bridge');
     return action();
   });
 }

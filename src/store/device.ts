@@ -78,7 +78,7 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
     } catch (error) {
       problem =
         errorCode(error) === undefined
-          ? `can't use the device key in ${directory}; give another data directory, and pair the bridge again`
+          ? `the device key in ${directory} is damaged; give another data directory, and pair the bridge again`
           : `can't read the device key in ${directory}: ${errorReason(error)}`;
     }
   }
@@ -93,7 +93,7 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
       putRecord(db, DEVICE_KEY, encodeDevice(device));
       return device;
     });
-    return 'problem' in made ? { problem: `can't keep a device key: ${made.problem}` } : made.value;
+    return 'problem' in made ? { problem: `can't store a device key: ${made.problem}` } : made.value;
   }
 
   return {

@@ -130,8 +130,8 @@ export function readMetas(file: DataFile): Metas {
   const found = metas.filter((meta) => meta !== undefined).sort((one, other) => other.txn - one.txn);
   const bytes = [first, second].map((each) => each?.toString('latin1')).join();
   const [newer, older] = found;
-  if (newer === undefined) return { found, bytes, fault: 'both of its meta pages are damaged' };
-  if (older === undefined) return { found, bytes, fault: 'one of its two meta pages is damaged' };
+  if (newer === undefined) return { found, bytes, fault: 'both meta pages are damaged' };
+  if (older === undefined) return { found, bytes, fault: 'one of the two meta pages is damaged' };
   const is_first_commit = newer.txn === 0;
   const is_consistent =
     (is_first_commit || newer.txn - older.txn === 1) &&
@@ -139,7 +139,7 @@ export function readMetas(file: DataFile): Metas {
     newer.page_size === older.page_size;
   return is_consistent
     ? { found, bytes }
-    : { found, bytes, fault: 'its two meta pages contradict each other' };
+    : { found, bytes, fault: 'the two meta pages contradict each other' };
 }
 
 export interface PageHeader {

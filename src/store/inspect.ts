@@ -140,7 +140,7 @@ function walkLeaf(walk: Walk, tree_walk: TreeWalk, nodes: Node[]): void {
     const value = readValue(walk, tree_walk, node);
     if (value !== undefined) take(node.key, value);
     else {
-      report(walk, 'a record whose pages are not its own');
+      report(walk, 'the pages of a record are invalid');
       lose(walk, node.key);
     }
   }
@@ -152,14 +152,14 @@ function walkPage(walk: Walk, tree_walk: TreeWalk, page: number, depth: number, 
   const is_leaf = depth === tree.depth;
   const bytes = readPages(walk, page, 1, is_leaf ? PAGE.leaf : PAGE.branch);
   if (bytes === undefined) {
-    report(walk, `page ${page} is not what it should be`);
+    report(walk, `page ${page} is invalid`);
     lose(walk, bounds.low);
     lose(walk, bounds.high);
     return;
   }
   const { nodes, is_sound } = parseNodes(bytes, is_leaf);
   if (!is_sound || !areOrdered(nodes, bounds, is_leaf, compare)) {
-    report(walk, `what stands on page ${page} is not what it should be`);
+    report(walk, `the content of page ${page} is invalid`);
     lose(walk, nodes[0]?.key);
   }
   if (is_leaf) return walkLeaf(walk, tree_walk, nodes);
@@ -175,13 +175,13 @@ function walkPage(walk: Walk, tree_walk: TreeWalk, page: number, depth: number, 
 function walkTree(walk: Walk, tree: Tree, compare: Compare, take: Take): void {
   const counts: Counts = { branches: 0, leaves: 0, overflows: 0, entries: 0 };
   if (tree.depth > DEPTH_MAX || (tree.root === undefined) !== (tree.depth === 0)) {
-    return report(walk, 'its meta page is not what it should be');
+    return report(walk, 'the meta page is invalid');
   }
   if (tree.root !== undefined) {
     walkPage(walk, { tree, counts, compare, take }, tree.root, 1, { low: undefined, high: undefined });
   }
   const names = ['branches', 'leaves', 'overflows', 'entries'] as const;
-  if (names.some((name) => counts[name] !== tree[name])) report(walk, 'pages or records of it are missing');
+  if (names.some((name) => counts[name] !== tree[name])) report(walk, 'pages or records are missing');
 }
 
 /** Compares 8-byte numbers in the machine's byte order. */
@@ -195,7 +195,7 @@ const compareNumbers: Compare = (one, other) =>
 function checkFreeList(walk: Walk, key: Buffer, list: Buffer): void {
   const count = list.length < 8 ? Number.POSITIVE_INFINITY : readNumber(list, 0);
   if (key.length !== 8 || readNumber(key, 0) > walk.meta.txn || 8 * (count + 1) > list.length) {
-    return report(walk, 'a list of free pages is not what it should be');
+    return report(walk, 'a list of free pages is invalid');
   }
   let run = 1;
   for (let i = 1; i <= count; i += 1) {
@@ -203,7 +203,7 @@ function checkFreeList(walk: Walk, key: Buffer, list: Buffer): void {
     if (number < 0) run = -number;
     if (number <= 0) continue;
     for (let page = number; page < number + run; page += 1) {
-      if (!reach(walk, page)) return report(walk, `page ${page} is listed as free, and is not`);
+      if (!reach(walk, page)) return report(walk, `page ${page} is wrongly listed as free`);
     }
     run = 1;
   }
@@ -230,10 +230,10 @@ function walkFile(file: DataFile, meta: Meta, take: Take): Walked {
   const faults: Faults = { first: undefined, count: 0 };
   const walked = { meta, faults, sound: 0, lost_kinds: new Set<string>() };
   const walk: Walk = { ...walked, file, pages, reached: new Uint8Array((pages >> 3) + 1) };
-  if (meta.last_page > pages + PAGES_BEHIND_MAX) report(walk, 'it ends before its last page');
+  if (meta.last_page > pages + PAGES_BEHIND_MAX) report(walk, 'the file ends before its last page');
   walkTree(walk, meta.records, Buffer.compare, (key, value) => {
     if (unframe(key, value) === undefined) {
-      report(walk, 'a record is not what was written');
+      report(walk, 'a record does not match its checksum');
       return lose(walk, key);
     }
     walked.sound += 1;
@@ -265,7 +265,7 @@ export const inspect = (path: string): Inspection =>
     const best = walkBest(file, found);
     if (best === undefined) return { fault, faults: 1, sound: 0, lost: 0, lost_kinds: [], metas };
     const { faults } = best;
-    const meta_fault = fault ?? (best.meta === found[0] ? undefined : 'its last changes can not be read');
+    const meta_fault = fault ?? (best.meta === found[0] ? undefined : "the last changes can't be read");
     return {
       fault: meta_fault ?? faults.first,
       faults: faults.count + (meta_fault === undefined ? 0 : 1),

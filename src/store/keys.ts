@@ -12,7 +12,7 @@ export const isOwnKey = (key: string): boolean => key === FORMAT_KEY || key === 
 export function keyBytes(key: string): Buffer {
   const bytes = Buffer.from(key, 'utf8');
   if (bytes.length === 0 || bytes.length > KEY_BYTES_MAX) {
-    throw new RangeError(`A key is 1 to ${KEY_BYTES_MAX} bytes long, and not ${bytes.length}.`);
+    throw new RangeError(`A key must be 1 to ${KEY_BYTES_MAX} bytes long; this one has ${bytes.length}.`);
   }
   return bytes;
 }

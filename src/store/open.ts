@@ -59,7 +59,7 @@ function prepare(directory: string): void {
   accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
   const paths = [DATA_FILE, LOCK_FILE].map((name) => join(directory, name));
   for (const path of paths.filter(exists)) {
-    if (!statSync(path).isFile()) throw new Error(`${path} is no file`);
+    if (!statSync(path).isFile()) throw new Error(`${path} is not a regular file`);
     accessSync(path, constants.R_OK | constants.W_OK);
   }
   if (!paths.every(exists)) checkRoom(directory);
@@ -69,10 +69,10 @@ function prepare(directory: string): void {
 const OR_ELSE = 'or give another data directory';
 
 const newerFormat = (directory: string, version: string): string =>
-  `${directory} holds a store of format ${version}, and this program reads up to ${FORMAT_VERSION}; start the newer version that made it, ${OR_ELSE}`;
+  `the store in ${directory} has format ${version}, but this version reads only up to format ${FORMAT_VERSION}; start the newer version that created it, ${OR_ELSE}`;
 
 const inUse = (directory: string, { pid }: Owner): string =>
-  `${directory} is in use by process ${pid}; stop that one, ${OR_ELSE}`;
+  `${directory} is in use by process ${pid}; stop that process, ${OR_ELSE}`;
 
 /** Repairs what can be repaired. Returns what was done, or why the store can't be used. */
 function mend(directory: string, state: State): { findings: string[] } | Unopened {
@@ -82,7 +82,7 @@ function mend(directory: string, state: State): { findings: string[] } | Unopene
     case 'none':
       return {
         findings: state.before
-          ? [`${DATA_FILE} is missing or empty in ${directory}: starting without records`]
+          ? [`${DATA_FILE} in ${directory} is missing or empty: starting with an empty store`]
           : [],
       };
     case 'owned':
@@ -90,11 +90,14 @@ function mend(directory: string, state: State): { findings: string[] } | Unopene
     case 'newer':
       return taken(newerFormat(directory, state.version));
     case 'busy':
-      return taken(`${directory} is being changed by another process; stop that one, ${OR_ELSE}`);
+      return taken(`${directory} is being changed by another process; stop that process, ${OR_ELSE}`);
     case 'damaged': {
       const aside = repair(directory, state.inode);
       if (aside === undefined) return mend(directory, checkStore(directory));
-      return { findings: [`in ${directory} ${describeDamage(state.inspection)}; set aside in ${aside}`] };
+      const damage = `${directory}: ${describeDamage(state.inspection)}`;
+      return {
+        findings: [`${damage}; continuing with the readable records; the damaged file is kept in ${aside}`],
+      };
     }
   }
 }
@@ -104,10 +107,10 @@ function checkShared(directory: string, create: boolean): string | undefined {
   const state = checkStore(directory);
   if (state.kind === 'newer') return newerFormat(directory, state.version);
   if (state.kind === 'damaged') {
-    return `in ${directory} ${describeDamage(state.inspection)}; the next run sets it aside and goes on with the rest`;
+    return `${directory}: ${describeDamage(state.inspection)}; the next run sets it aside and continues with the readable records`;
   }
   if (state.kind === 'none' && !create)
-    return `there is no store in ${directory} yet; the first run makes it`;
+    return `there is no store in ${directory} yet; the first run creates it`;
   return undefined;
 }
 

@@ -2,10 +2,11 @@
  * Schemas for settings that people write by hand: their errors say what would be right.
  */
 import { z } from 'zod';
+import { nounFor } from './counted.js';
 import { fromHome } from './home.js';
 
 const unknown = (keys: readonly string[]): string =>
-  `there is no key ${keys.map((key) => `"${key}"`).join(' and no key ')}`;
+  `${nounFor(keys.length, 'unknown key')} ${keys.map((key) => `"${key}"`).join(' and ')}`;
 
 /** An object that rejects unknown keys; the error lists the known ones. */
 export const strictSettings = <S extends z.ZodRawShape>(shape: S) =>

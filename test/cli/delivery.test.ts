@@ -34,9 +34,9 @@ test.each<[string, Answer[]]>([
   expect(sink.of('traces').length).toBeGreaterThan(answers.length);
   expectStory(sink);
   expect(stderr).toMatch(
-    /WARN: otlp does not take data at .*: data is kept in memory, up to 256 MB, and sent again until it is taken/,
+    /WARN: otlp does not accept data at .*: data is kept in memory, up to 256 MB, and retried until it is accepted/,
   );
-  expect(stderr).toMatch(/INFO: otlp takes data again/);
+  expect(stderr).toMatch(/INFO: otlp accepts data again/);
 });
 
 test('a Retry-After is honoured, and only by its signal', async () => {
@@ -71,7 +71,7 @@ test('404: the log says where it was sent, and to check the URL', async () => {
   const sink = await startSink(() => ({ status: 404, body: 'page not found' }));
   const { status, stderr } = await replayStory(sink);
   expect(status).toBe(3);
-  expect(stderr).toContain(`HTTP 404: page not found; check its URL, ${sink.url}/v1/logs`);
+  expect(stderr).toContain(`HTTP 404: page not found; check the URL ${sink.url}/v1/logs`);
 });
 
 test.each([400, 500])('%i is final: rejected under its reason, exit status 3', async (code) => {
@@ -87,7 +87,9 @@ test.each([400, 500])('%i is final: rejected under its reason, exit status 3', a
   });
   expect(summary.destinations.otlp?.traces).toEqual(ALL_DELIVERED);
   expect(stderr).toMatch(
-    new RegExp(`ERROR: otlp: \\d+ of logs rejected for good \\(http_${code}\\): HTTP ${code}: not that`),
+    new RegExp(
+      `ERROR: otlp: \\d+ log records? rejected permanently \\(http_${code}\\): HTTP ${code}: not that`,
+    ),
   );
 });
 

@@ -327,17 +327,17 @@ test('a destination that requires a token, and one that refuses it', async () =>
   expect(destination(without.of('to otlp'))).toEqual([
     'problem',
     `${sink.url}, traces, metrics and logs: denies access (HTTP 401)`,
-    `give it its token: "bearer: {env: NAME}" (or {file: PATH}) for destination otlp in the configuration file, or authorization=Bearer%20… in OTEL_EXPORTER_OTLP_HEADERS${after}`,
+    `set its token with "bearer: {env: NAME}" (or {file: PATH}) for destination otlp in the configuration file, or authorization=Bearer%20… in OTEL_EXPORTER_OTLP_HEADERS${after}`,
   ]);
   const wrong = await examineDestination(['--to', `otlp=${sink.url}`], {
     OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${SECRET}`,
   });
   expect(wrong.of('to otlp')?.advice).toBe(
-    `it refuses what it is given as authorization: give it a token that it takes, in OTEL_EXPORTER_OTLP_HEADERS, or "headers" of destination otlp in the configuration file${after}`,
+    `it refused the headers that it was sent (authorization); set a token that it accepts in OTEL_EXPORTER_OTLP_HEADERS, or in "headers" of destination otlp in the configuration file${after}`,
   );
   const clawmetry = await examineDestination(['--to', `clawmetry=${sink.url}`]);
   expect(clawmetry.of('to clawmetry')?.advice).toBe(
-    `give it the token of its OpenClaw gateway: "bearer: {env: OPENCLAW_GATEWAY_TOKEN}" (or {file: PATH}) for destination clawmetry in the configuration file${after}`,
+    `set the token of its OpenClaw gateway with "bearer: {env: OPENCLAW_GATEWAY_TOKEN}" (or {file: PATH}) for destination clawmetry in the configuration file${after}`,
   );
 });
 
@@ -348,7 +348,7 @@ test('a destination that refuses a token from a file: the advice names the file,
   const path = temporaryFile('bridge.yaml', JSON.stringify({ to }));
   const { of } = await examineDestination(['--config', path]);
   expect(of('to clawmetry')?.advice).toContain(
-    `it refuses the token in the file ${token}: put the token of its OpenClaw gateway there`,
+    `it refused the token in the file ${token}; replace it with the token of its OpenClaw gateway`,
   );
 });
 
@@ -497,7 +497,7 @@ test('an invalid destination is a problem', async () => {
   expect(status).toBe(1);
   expect(of('destinations')).toMatchObject({
     level: 'problem',
-    found: expect.stringContaining('holds credentials'),
+    found: expect.stringContaining('contains credentials'),
   });
 });
 
@@ -518,8 +518,8 @@ test('a configuration file: each error is reported, and the other checks continu
   const { status, checks, of } = await examine(['--config', path]);
   expect(status).toBe(1);
   expect(checks.filter(({ check }) => check === 'configuration').map(({ found }) => found)).toEqual([
-    `${path}: limits: there is no key "memory" (known: memory_mb, store_mb, line_bytes, content_bytes)`,
-    expect.stringContaining(`${path}: top level: there is no key "spede" (known: from, to,`),
+    `${path}: limits: unknown key "memory" (known: memory_mb, store_mb, line_bytes, content_bytes)`,
+    expect.stringContaining(`${path}: top level: unknown key "spede" (known: from, to,`),
   ]);
   expect(of('gateway address')?.found).toBe(`${working.url} (the configuration file)`);
   expect(of('gateway secret')?.found).toBe('token from the configuration file');
@@ -530,7 +530,7 @@ test('a configuration file: each error is reported, and the other checks continu
 test.each<[string, string, string]>([
   ['that is valid', 'drain: 5', 'is valid'],
   ['that is not YAML', 'to: [console', 'not valid YAML'],
-  ['with an invalid destination', 'to: [kafka]', 'to: "kafka" is no preset'],
+  ['with an invalid destination', 'to: [kafka]', 'to: "kafka" is not a preset'],
 ])('the finding for a configuration file %s', async (_, content, found) => {
   const path = temporaryFile('bridge.yaml', content);
   const { of } = await examine(['--config', path, '--from', working.url, '--to', 'console']);
@@ -604,7 +604,7 @@ test('the store: in use, damaged, of a newer format; examining it changes nothin
   writeFileSync(path, damaged);
   const before = readdirSync(data_dir);
   expect(await findings()).toMatchObject([
-    { level: 'warning', found: expect.stringMatching(/data\.mdb is damaged: .*1 can not, of journal$/) },
+    { level: 'warning', found: expect.stringMatching(/data\.mdb is damaged: .*1 unreadable \(journal\)$/) },
   ]);
   expect(readdirSync(data_dir)).toEqual(before);
   expect(readFileSync(path).equals(damaged)).toBe(true);

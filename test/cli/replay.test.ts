@@ -154,7 +154,7 @@ test('--deadline with an unreachable destination: exit status 3, everything pend
     dropped: {},
   });
   expect(stderr).toMatch(
-    /WARN: otlp does not take data at http:\/\/127\.0\.0\.1:1\/v1\/\w+ \(connect ECONNREFUSED/,
+    /WARN: otlp does not accept data at http:\/\/127\.0\.0\.1:1\/v1\/\w+ \(connect ECONNREFUSED/,
   );
 });
 

@@ -100,10 +100,10 @@ test('data that could not be stored and is not delivered before the stop is drop
   const { traces, logs } = summary.destinations.otlp ?? {};
   expect(traces).toMatchObject({ pending: 0, dropped: { store_unwritable: STORY_SPANS } });
   expect(logs).toMatchObject({ pending: 0, dropped: { store_unwritable: STORY_LOGS } });
-  expect(stderr).toMatch(/ERROR: .*data could not be written to the end/);
+  expect(stderr).toMatch(/ERROR: .*data was still not writable when the bridge stopped/);
   expect(stderr).toMatch(
     new RegExp(
-      `ERROR: otlp: ${STORY_SPANS} of traces dropped for good \\(store_unwritable\\): ${directory} could`,
+      `ERROR: otlp: ${STORY_SPANS} spans dropped permanently \\(store_unwritable\\): ${directory} was not`,
     ),
   );
 });
@@ -319,7 +319,7 @@ test('of two bridges on one directory, the second names the process that owns it
   const second = await runToEnd(runInto(sink.url, directory));
   expect(second.status).toBe(1);
   expect(second.stderr).toContain(
-    `process ${program.child.pid}; stop that one, or give another data directory (--data-dir)`,
+    `process ${program.child.pid}; stop that process, or give another data directory (--data-dir)`,
   );
   program.child.stdin.end(STORY_LINES);
   expect((await program.ended).status).toBe(0);

@@ -46,12 +46,12 @@ test.each<[string, string[], string]>([
   [
     'an unknown preset',
     [...REPLAY, '--to', 'clawmetri'],
-    '--to: "clawmetri" is no preset: a destination is PRESET, PRESET=URL or NAME:PRESET=URL, PRESET one of clawmetry,',
+    '--to: "clawmetri" is not a preset: write PRESET, PRESET=URL or NAME:PRESET=URL, where PRESET is one of clawmetry,',
   ],
   [
     'an invalid URL',
     [...REPLAY, '--to', 'otlp=localhost:4318'],
-    '--to: otlp: its URL is not an http:// or https:// URL',
+    '--to: otlp: the URL is not an http:// or https:// URL',
   ],
   [
     'an unknown source',
@@ -95,7 +95,7 @@ test.each<[string, string, string]>([
   [
     'an unknown key',
     'to: [console]\nspede: 5\n',
-    'top level: there is no key "spede" (known: from, to, from_start, dialect,',
+    'top level: unknown key "spede" (known: from, to, from_start, dialect,',
   ],
   ['a string instead of a list', 'to: console', 'to: must be a list, such as [clawmetry]'],
   ['an invalid URL', 'to: [{preset: otlp, url: localhost}]', 'to.0.url: is not an http:// or https:// URL'],
@@ -103,7 +103,7 @@ test.each<[string, string, string]>([
   [
     'an unknown key of a destination',
     'to: [{preset: otlp, timeout: 5}]',
-    'to.0: there is no key "timeout" (known: name, preset, url, signals,',
+    'to.0: unknown key "timeout" (known: name, preset, url, signals,',
   ],
   ['a word instead of true or false', 'content: yes', 'content: must be true or false'],
   ['bad YAML', 'to: [console\nspeed: 5', 'not valid YAML: '],

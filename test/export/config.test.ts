@@ -401,10 +401,14 @@ describe('a bearer token', () => {
   test.each([
     ['in an unset variable', { env: 'NO_SUCH_TOKEN' }, /otlp: bearer: .*NO_SUCH_TOKEN is not set/],
     ['in an empty variable', { env: 'EMPTY_TOKEN' }, /EMPTY_TOKEN is empty/],
-    ['with more than one word', { env: 'LONG_TOKEN' }, /LONG_TOKEN holds more than a token/],
-    ['with characters that HTTP does not allow', { env: 'ODD_TOKEN' }, /ODD_TOKEN has characters/],
-    ['in a missing file', { file: '/no/such/token' }, /the file \/no\/such\/token can't be read/],
-    ['in a directory', { file: tmpdir() }, /can't be read/],
+    ['with more than one word', { env: 'LONG_TOKEN' }, /LONG_TOKEN contains more than a token/],
+    ['with characters that HTTP does not allow', { env: 'ODD_TOKEN' }, /ODD_TOKEN contains characters/],
+    [
+      'in a missing file',
+      { file: '/no/such/token' },
+      /can't read the file \/no\/such\/token: it does not exist/,
+    ],
+    ['in a directory', { file: tmpdir() }, /can't read the file .*: it is a directory/],
   ] as const)('%s is an error that names its origin', (_, bearer, expected) => {
     vi.stubEnv('EMPTY_TOKEN', ' ');
     vi.stubEnv('LONG_TOKEN', 'Bearer hunter2');
@@ -436,7 +440,7 @@ describe('a bearer token', () => {
   test("can't be combined with an authorization header", () => {
     const record = { preset: 'otlp', bearer: { env: 'A' }, headers: { Authorization: 'Basic hunter2' } };
     const { error: problem } = destinationSchema.safeParse(record);
-    expect(problem?.message).toMatch(/header authorization.*leave one of them out/);
+    expect(problem?.message).toMatch(/header authorization.*remove one of them/);
     expect(problem?.message).not.toContain('hunter2');
     const other = { ...record, headers: { 'x-team': 'a' } };
     expect(destinationSchema.safeParse(other).success).toBe(true);
@@ -539,7 +543,9 @@ describe('TLS files', () => {
     (tls) => {
       const [path = ''] = Object.values(tls);
       expect(error(https, { preset: 'otlp', tls })).toEqual({
-        error: expect.stringContaining(`${path}: a client certificate and its client key go together`),
+        error: expect.stringContaining(
+          `${path}: a client certificate and its client key must be set together`,
+        ),
       });
     },
   );
@@ -547,7 +553,7 @@ describe('TLS files', () => {
   test('that do not match each other are an error', () => {
     const tls = { cert: file('server.pem'), key: file('other.key') };
     expect(error(https, { preset: 'otlp', tls })).toEqual({
-      error: expect.stringContaining('belong together'),
+      error: expect.stringContaining('does not match the client certificate'),
     });
   });
 });

@@ -262,7 +262,7 @@ describe('a backend that only accepts JSON', () => {
     });
     expect(logger.lines).toEqual([
       expect.stringMatching(
-        /^warn collector takes no protobuf at http.*in JSON.*HTTP 501: install the extra/,
+        /^warn collector does not accept protobuf at http.*HTTP 501: install the extra.*as JSON/,
       ),
     ]);
   });
@@ -311,7 +311,7 @@ describe('the log', () => {
     expect(logger.lines[0]).toMatch(
       /^warn collector .*http:\/\/127\.0\.0\.1:4318\/v1\/.*ECONNREFUSED.*kept in memory, up to 9 MB/,
     );
-    expect(logger.lines[1]).toMatch(/^info collector takes data again/);
+    expect(logger.lines[1]).toMatch(/^info collector accepts data again/);
   });
 
   test('reports a new reason for being down, and the latest one is always available, also during a search for poison', async () => {
@@ -327,7 +327,7 @@ describe('the log', () => {
     expect(logger.lines).toEqual([
       expect.stringContaining('ECONNREFUSED'),
       expect.stringContaining('HTTP 503'),
-      expect.stringContaining('takes data again'),
+      expect.stringContaining('accepts data again'),
     ]);
     const last = Array.from({ length: 29 }, (_, number) => `HTTP 503: busy since ${number}`);
     expect(told).toEqual(['connect ECONNREFUSED', ...last]);
@@ -339,7 +339,9 @@ describe('the log', () => {
     destination.accept(emission({ spans: [span()] }));
     await destination.idle();
     expect(destination.summary().traces).toMatchObject({ delivered: 1, pending: 0 });
-    expect(logger.lines[0]).toMatch(/^warn jaeger does not take data .*HTTP 200 with a page.*check its URL/);
+    expect(logger.lines[0]).toMatch(
+      /^warn jaeger does not accept data .*HTTP 200 with a web page.*check the URL/,
+    );
   });
 
   test('does not flicker when the backend does', async () => {
@@ -361,11 +363,11 @@ describe('the log', () => {
     };
     for (let count = 0; count < 10; count += 1) await send();
     expect(logger.lines).toEqual([
-      expect.stringMatching(/^error jaeger: 1 of traces rejected.*http_400.*bad \[31m request/),
+      expect.stringMatching(/^error jaeger: 1 span rejected.*http_400.*bad \[31m request/),
     ]);
     clock.advance(60_000);
     await send();
-    expect(logger.lines[1]).toContain('jaeger: 10 of traces rejected');
+    expect(logger.lines[1]).toContain('jaeger: 10 spans rejected');
   });
 
   test('does not report lost copies of open spans, which do not count', async () => {
@@ -376,7 +378,7 @@ describe('the log', () => {
     expect(logger.lines).toEqual([]);
     destination.accept(emission({ spans: [span()] }));
     await destination.idle();
-    expect(logger.lines).toEqual([expect.stringMatching(/^error clawmetry: 1 of traces rejected/)]);
+    expect(logger.lines).toEqual([expect.stringMatching(/^error clawmetry: 1 span rejected/)]);
   });
 
   test('contains no header value, even if the backend repeats it', async () => {
@@ -440,7 +442,7 @@ describe('a backend that denies the bridge access', () => {
       clock.advance(60_000);
     }
     expect(destination.summary()).toMatchObject({ traces: { rejected: { [`http_${status}`]: 3 } } });
-    return logger.lines.filter((line) => line.includes('does not let the bridge in'));
+    return logger.lines.filter((line) => line.includes('denied access'));
   }
   const with_bearer = (config: DestinationConfig, bearer: Bearer): DestinationConfig => ({
     ...config,
@@ -458,11 +460,11 @@ describe('a backend that denies the bridge access', () => {
   test("ClawMetry: the log asks once for the gateway's token and, with a store, says how to resend what was refused", async () => {
     const [advice, ...more] = await adviceOf(configFor('clawmetry'), 401, EMPTY_STORE);
     expect(more).toEqual([]);
-    expect(advice).toMatch(/^error clawmetry does not let the bridge in at http:\/\/127\.0\.0\.1:8900/);
+    expect(advice).toMatch(/^error clawmetry denied access at http:\/\/127\.0\.0\.1:8900.*\(http_401\): /);
     expect(advice).toContain(
-      'give it the token of its OpenClaw gateway: "bearer: {env: OPENCLAW_GATEWAY_TOKEN}" (or {file: PATH}) for destination clawmetry in the configuration file',
+      'set the token of its OpenClaw gateway with "bearer: {env: OPENCLAW_GATEWAY_TOKEN}" (or {file: PATH}) for destination clawmetry in the configuration file',
     );
-    expect(advice).toContain('"dead-letters resend" sends it');
+    expect(advice).toContain('with "dead-letters resend"');
   });
 
   test('another backend: the log asks for its token, and promises nothing without a store', async () => {
@@ -483,10 +485,10 @@ describe('a backend that denies the bridge access', () => {
     ]);
     const [[of_bearer], [of_header]] = advices as [[string], [string]];
     expect(of_bearer).toContain(
-      'it refuses the token in the environment variable MY_TOKEN: put a token that it takes there',
+      'it refused the token in the environment variable MY_TOKEN; replace it with a token that it accepts',
     );
     expect(of_header).toContain(
-      'it refuses what it is given as x-key: give it a token that it takes, in OTEL_EXPORTER_OTLP_HEADERS',
+      'it refused the headers that it was sent (x-key); set a token that it accepts in OTEL_EXPORTER_OTLP_HEADERS',
     );
     expect(advices.join()).not.toContain('hunter2');
   });
@@ -506,7 +508,7 @@ describe('a backend that redirects', () => {
     expect(destination.summary()).toMatchObject({ traces: { rejected: { http_308: 1 } } });
     expect(logger.lines).toEqual([
       expect.stringMatching(
-        /^error jaeger: 1 of traces rejected for good \(http_308\): HTTP 308, and redirects are not followed: .*give that URL \(https:\/\/backend\/v1\/traces\)/,
+        /^error jaeger: 1 span rejected permanently \(http_308\): HTTP 308: the redirect to https:\/\/backend\/v1\/traces is not followed; if that is the backend, set its base URL/,
       ),
     ]);
   });

@@ -68,7 +68,13 @@ describe('handing over', () => {
     expect(got).toEqual([0, 2]);
     expect(handover.counts()).toMatchObject({ delivered: 2, rejected: { [PROCESSOR_FAILED]: 1 } });
     expect(losses).toEqual([
-      { kind: 'lost', fate: 'rejected', reason: PROCESSOR_FAILED, count: 1, message: 'it threw: no 1' },
+      {
+        kind: 'lost',
+        fate: 'rejected',
+        reason: PROCESSOR_FAILED,
+        count: 1,
+        message: 'the processor threw: no 1',
+      },
     ]);
   });
 

@@ -361,7 +361,7 @@ describe('final responses', () => {
     lane.offer([...items(2), preview('s', 1)]);
     await lane.idle();
     expect(lane.counts()).toMatchObject({ produced: 2, delivered: 0, rejected: { partial_success: 2 } });
-    expect(losses(events)).toMatchObject([{ count: 2, message: 'the backend does not say why' }]);
+    expect(losses(events)).toMatchObject([{ count: 2, message: 'the backend gave no reason' }]);
   });
 });
 

@@ -15,7 +15,7 @@ describe('one destination', () => {
 
   test.each([
     ['', /no preset/],
-    ['grafna', /"grafna" is no preset.*grafana/],
+    ['grafna', /"grafna" is not a preset.*grafana/],
     ['http://127.0.0.1:4318', /no preset.*PRESET=URL/],
     ['otlp=', /not an http/],
     ['otlp=127.0.0.1:4318', /not an http/],

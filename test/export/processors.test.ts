@@ -107,7 +107,7 @@ describe('a span processor', () => {
     expect(destination.problems?.()).toMatchObject({ traces: { message: 'twice' } });
     expect(logger.lines).toEqual([
       expect.stringMatching(
-        /^error otel: 1 of traces rejected for good \(processor_failed\): it threw: full/,
+        /^error otel: 1 span rejected permanently \(processor_failed\): the processor threw: full/,
       ),
       expect.stringMatching(/^warn otel: forceFlush for traces failed: unreachable/),
     ]);
@@ -124,7 +124,7 @@ describe('a span processor', () => {
     await vi.advanceTimersByTimeAsync(1_000);
     await closing;
     expect(logger.lines).toEqual([
-      expect.stringMatching(/^warn otel: shutdown for traces failed: it is not done after 1 s/),
+      expect.stringMatching(/^warn otel: shutdown for traces failed: timed out after 1 s/),
     ]);
   });
 });

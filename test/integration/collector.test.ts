@@ -11,7 +11,7 @@ describe.skipIf(isSkipped('collector'))('a Collector that is not running yet', (
     const to = `collector=http://127.0.0.1:${port}`;
     const bridge = await startBridge(['replay', '--rebase-time', '--to', to, EXAMPLE]);
     onTestFinished(async () => void (await bridge.stop()));
-    await bridge.said('does not take data');
+    await bridge.said('does not accept data');
     const collector = await startCollector(port);
     onTestFinished(() => collector.stop());
     const { status, summary } = await bridge.ended;

@@ -176,7 +176,7 @@ describe('a disk that was full', () => {
     expect(said.writable).toEqual([false]);
     await keeper.checkpoint();
     expect(said.writable).toEqual([false, true]);
-    expect(said.logged.slice(1)).toEqual(['here can be written again']);
+    expect(said.logged.slice(1)).toEqual(['here is writable again; data is kept on disk again']);
     expect(await keeper.journal(entry)).toBe('written');
     expect(journaled(keys())).toHaveLength(1);
   });
@@ -217,7 +217,7 @@ describe('a disk that was full', () => {
 });
 
 describe('data that could not be written when the keeper is closed', () => {
-  const AT_THE_END = /^here could not be written to the end/;
+  const AT_THE_END = /^here was still not writable when the bridge stopped/;
 
   test('is dropped, and that is logged', async () => {
     const { keeper, state, said } = open();
@@ -228,7 +228,7 @@ describe('data that could not be written when the keeper is closed', () => {
     await keeper.checkpoint();
     expect(keeper.isKept()).toBe(false);
     await keeper.close({ forget: false });
-    expect(said.given_up).toEqual(['here could not be written']);
+    expect(said.given_up).toEqual(['here was not writable; make it writable before you stop the bridge']);
     expect(said.logged).toEqual([
       expect.stringMatching(/^can't write to here/),
       expect.stringMatching(AT_THE_END),

@@ -233,7 +233,7 @@ describe('pushed events', () => {
     expect(taken).toBeGreaterThan(150);
     expect(outcomes.slice(taken).every((outcome) => outcome === 'queue_full')).toBe(true);
     expect(bridge.counters().source).toMatchObject({ events: taken, rejected: { queue_full: 200 - taken } });
-    expect(messages).toEqual([expect.stringMatching(/^events are pushed faster than they are taken/)]);
+    expect(messages).toEqual([expect.stringMatching(/^events are pushed faster than they are processed/)]);
     // There is room again.
     expect(await bridge.push(STARTED)).toBe('taken');
   });
@@ -386,7 +386,9 @@ describe('a source that the program brings', () => {
       logger,
     });
     await bridge.start();
-    const failure = expect.stringMatching(/^the source own failed: it gave something that is no status/);
+    const failure = expect.stringMatching(
+      /^the source own failed: it yielded an item that is neither a SourceStatus/,
+    );
     expect(await bridge.ended()).toEqual([expect.objectContaining({ message: failure })]);
     expect(messages).toEqual([failure]);
     expect(await bridge.push(STARTED)).toBe('taken');
@@ -600,7 +602,7 @@ describe('a data directory', () => {
     const other = bridgeOf(options);
     await expect(other.start()).rejects.toThrow(ConfigurationError);
     await expect(other.start()).rejects.toThrow(
-      /^data_dir: .* is in use by process \d+; stop that one, or give another data directory$/,
+      /^data_dir: .* is in use by process \d+; stop that process, or give another data directory$/,
     );
   });
 

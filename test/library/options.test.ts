@@ -86,7 +86,11 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
     /^options: .*"dialect" \(known: sources, destinations, /,
   ],
   ['no destinations', {}, /^destinations: .*expected array/],
-  ['an empty list of destinations', { destinations: [] }, /^destinations: must name a destination, such as/],
+  [
+    'an empty list of destinations',
+    { destinations: [] },
+    /^destinations: must have at least one destination, such as/,
+  ],
   [
     'a destination without a preset',
     withDestination({ url: 'http://a' }),
@@ -101,7 +105,7 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
   [
     'credentials in a URL',
     withDestination({ ...JAEGER, url: `http://me:${SECRET}@a` }),
-    /^destinations\.0\.url: holds credentials; put them into a header/,
+    /^destinations\.0\.url: contains credentials; put them in a header/,
   ],
   [
     "a header that can't be sent",
@@ -111,7 +115,7 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
   [
     'a missing certificate',
     withDestination({ ...JAEGER, url: 'https://a', tls: { ca: '/nowhere.pem' } }),
-    /^destinations: jaeger: the root certificate file \/nowhere\.pem can't be read/,
+    /^destinations: jaeger: can't read the root certificate file \/nowhere\.pem as PEM/,
   ],
   [
     'two destinations with the same name',
@@ -139,7 +143,7 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
   [
     'a socket without an address',
     withSource({ kind: 'listen', host: 'a' }),
-    /^sources\.0: must have either a path \(a Unix socket\) or a port, with its host/,
+    /^sources\.0: must have either a path \(of a Unix socket\) or a port, with or without a host/,
   ],
   [
     'a socket with two addresses',
@@ -157,16 +161,20 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
   [
     'recordings without a file',
     withSource({ kind: 'recordings', paths: [] }),
-    /^sources\.0\.paths: must name/,
+    /^sources\.0\.paths: must have at least one file/,
   ],
   ['a source that is a string', withSource('stdin'), /^sources\.0: .*expected object/],
   [
     'two sources with the same name',
     { sources: [{ kind: 'stdin' }, { kind: 'stdin' }], destinations: [JAEGER] },
-    /^sources\.1: there is another source stdin; leave one out/,
+    /^sources\.1: another source is already named stdin; remove one/,
   ],
   ['a custom source without a name', withSource(own(undefined)), /^sources\.0\.name: /],
-  ["a custom source with the bridge's name", withSource(own('pushed')), /^sources\.0: there is another/],
+  [
+    "a custom source with the bridge's name",
+    withSource(own('pushed')),
+    /^sources\.0: another source is already named pushed/,
+  ],
   ['a limit that is too small', { destinations: [JAEGER], limits: { memory_mb: 0 } }, /^limits\.memory_mb: /],
   ['an unknown limit', { destinations: [JAEGER], limits: { memory: 1 } }, /^limits: .*"memory"/],
   [

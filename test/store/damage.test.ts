@@ -225,9 +225,9 @@ test('the damage is reported in one line, and the old file is kept', async () =>
   const count = found(store).size;
   await store.close();
   expect(findings).toHaveLength(1);
-  expect(findings[0]).toMatch(/^in .* data\.mdb is damaged: .+ records can be read, \d+ can not/);
-  expect(findings[0]).toContain(`${count + 1} records can be read`);
-  expect(findings[0]).toMatch(/set aside in .*damaged-\d{4}-\d\d-\d\dT/);
+  expect(findings[0]).toMatch(/^\S+: data\.mdb is damaged: .+ records readable, \d+ unreadable/);
+  expect(findings[0]).toContain(`${count + 1} records readable`);
+  expect(findings[0]).toMatch(/kept in .*damaged-\d{4}-\d\d-\d\dT/);
   const [aside] = readdirSync(directory).filter((name) => name.startsWith('damaged-'));
   expect(readFileSync(join(directory, aside ?? '', 'data.mdb')).equals(bytes)).toBe(true);
   const again = open();
@@ -267,7 +267,7 @@ test('a missing data file is reported; a missing or damaged lock file does not m
   }
   rmSync(pathOf('data.mdb'));
   const { store, findings } = open();
-  expect(findings).toEqual([`data.mdb is missing or empty in ${directory}: starting without records`]);
+  expect(findings).toEqual([`data.mdb in ${directory} is missing or empty: starting with an empty store`]);
   await store.close();
   expect(existsSync(pathOf('data.mdb'))).toBe(true);
 });

@@ -67,7 +67,7 @@ const WAIT = `say('open'); process.stdin.resume(); process.stdin.on('end', async
 test('a directory has one owner, which is named to the next process', async () => {
   const { child, lines, ended } = run(WAIT);
   expect(await next(lines)).toBe('open');
-  const problem = `${directory} is in use by process ${child.pid}; stop that one, or give another data directory`;
+  const problem = `${directory} is in use by process ${child.pid}; stop that process, or give another data directory`;
   expect(openStore(directory, { access: 'own' })).toEqual({ problem, is_taken: true });
   expect(checkStore(directory)).toMatchObject({ kind: 'owned', owner: { pid: child.pid } });
   child.stdin?.end();
@@ -109,7 +109,7 @@ test('of many processes that start at once, one becomes the owner', async () => 
 
 test('other processes read and write beside the owner', async () => {
   expect(openStore(directory, { access: 'share' })).toEqual({
-    problem: `there is no store in ${directory} yet; the first run makes it`,
+    problem: `there is no store in ${directory} yet; the first run creates it`,
     is_taken: false,
   });
   const { child, lines } = run(`
@@ -134,7 +134,7 @@ test('other processes read and write beside the owner', async () => {
 
 test('without an owner a store is created on request, together with its directory', async () => {
   const missing = join(directory, 'a', 'b');
-  const problem = `there is no store in ${missing} yet; the first run makes it`;
+  const problem = `there is no store in ${missing} yet; the first run creates it`;
   expect(openStore(missing, { access: 'share' })).toEqual({ problem, is_taken: false });
   expect(updateShared(missing, (db) => putRecord(db, 'device', Buffer.from('key')))).toEqual({
     value: undefined,
@@ -152,7 +152,7 @@ test('a store of a newer format is not touched', async () => {
   await open().store.close();
   updateShared(directory, (db) => putRecord(db, 'format', Buffer.from('2')));
   const before = readFileSync(join(directory, 'data.mdb'));
-  const problem = `${directory} holds a store of format 2, and this program reads up to 1; start the newer version that made it, or give another data directory`;
+  const problem = `the store in ${directory} has format 2, but this version reads only up to format 1; start the newer version that created it, or give another data directory`;
   expect(openStore(directory, { access: 'own' })).toEqual({ problem, is_taken: true });
   expect(openStore(directory, { access: 'share' })).toEqual({ problem, is_taken: false });
   expect(readFileSync(join(directory, 'data.mdb')).equals(before)).toBe(true);
@@ -233,7 +233,7 @@ test.skipIf(process.platform === 'win32')(
       'ulimit -f 16000; exec "$@"',
     );
     const [written, ...counts] = (await next(lines)) as [unknown, number, number, number];
-    const full = { ok: false, message: 'the file may not be as large as that' };
+    const full = { ok: false, message: 'the file size limit is exceeded' };
     expect(written).toEqual(full);
     expect(new Set(counts).size).toBe(1);
     expect(counts[0]).toBeGreaterThan(20);

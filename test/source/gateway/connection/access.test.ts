@@ -338,7 +338,7 @@ describe('pairing', () => {
     const gateway = await startFakeGateway(answering(unpaired(REQUEST_ID)));
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'device_refused',
-      message: `can't use the device key in ${data_dir}; give another data directory, and pair the bridge again`,
+      message: `the device key in ${data_dir} is damaged; give another data directory, and pair the bridge again`,
     });
   });
 
