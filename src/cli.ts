@@ -15,22 +15,23 @@ import { VERSION } from './version.js';
 
 const EXAMPLES = `
 Examples:
-  $ openclaw-otel-bridge                                   follow the gateway here; without one, see a recording
+  $ openclaw-otel-bridge                                   follow the gateway here; if there is none, play a recording
   $ openclaw-otel-bridge replay --to clawmetry run.ndjson  send a recording to ClawMetry on this machine
   $ openclaw-otel-bridge run                               follow OpenClaw's gateway on this machine
   $ openclaw-otel-bridge run --from unix:/run/agent.sock --to collector=http://127.0.0.1:4318
-  $ openclaw-otel-bridge status                            what the bridge has done, and what is still pending
-  $ openclaw-otel-bridge doctor                            what works here, and what to do about the rest
-  $ openclaw-otel-bridge tree run.ndjson                   what happened in it, as a tree
-  $ openclaw-otel-bridge validate events.ndjson            what is wrong with it, line by line
+  $ openclaw-otel-bridge status                            show what was read and delivered, and what is pending
+  $ openclaw-otel-bridge doctor                            check the setup, and say how to fix each problem
+  $ openclaw-otel-bridge tree run.ndjson                   print the runs in a recording as trees
+  $ openclaw-otel-bridge validate events.ndjson            check a recording, and print each invalid line
 
 Sources (--from):      ws://HOST:PORT and wss://HOST (a gateway), transcripts:DIR, stdin, file:PATH, unix:PATH,
-                       tcp:HOST:PORT, listen:unix:PATH, listen:tcp:HOST:PORT, otlp:HOST:PORT. Without --from: the
-                       gateway at OPENCLAW_GATEWAY_URL, else at ws://127.0.0.1:18789.
-Destinations (--to):   clawmetry, jaeger, collector, grafana, prometheus, otlp, console; each also as PRESET=URL or
-                       NAME:PRESET=URL. Without --to: the endpoint of OTEL_EXPORTER_OTLP_*, else ClawMetry, else
-                       what takes OTLP on port 4318, else the terminal.
-Exit status:           0 all acknowledged, 1 could not run, 2 usage or configuration, 3 something was not delivered`;
+                       tcp:HOST:PORT, listen:unix:PATH, listen:tcp:HOST:PORT, otlp:HOST:PORT. Default: the gateway
+                       at OPENCLAW_GATEWAY_URL, else at ws://127.0.0.1:18789.
+Destinations (--to):   clawmetry, jaeger, collector, grafana, prometheus, otlp, console; also PRESET=URL or
+                       NAME:PRESET=URL. Default: the endpoint set in OTEL_EXPORTER_OTLP_*, else ClawMetry on
+                       port 8900, else the OTLP receiver on port 4318, else the terminal.
+Exit status:           0 all data acknowledged; 1 could not run, or validate or doctor found problems; 2 wrong usage
+                       or configuration; 3 some data rejected, dropped or still pending`;
 
 /** The default, unless `XDG_STATE_HOME` is set. */
 const DATA_DIR = '~/.local/state/openclaw-otel-bridge';
@@ -45,52 +46,65 @@ function toNumber(value: string): number {
 }
 
 const option = {
-  from: () => new Option('--from <source>', 'where events come from (repeat for several)').argParser(collect),
+  from: () => new Option('--from <source>', 'use this source of events (repeatable)').argParser(collect),
   fromStart: () =>
-    new Option('--from-start', 'read transcripts from their start, not only what is added from now on'),
-  to: () => new Option('--to <destination>', 'where telemetry goes (repeat for several)').argParser(collect),
+    new Option('--from-start', 'read existing transcripts from their start, not only new lines'),
+  to: () =>
+    new Option('--to <destination>', 'use this destination for telemetry (repeatable)').argParser(collect),
   dialect: () =>
     new Option(
       '--dialect <dialect>',
-      'the form of the lines; auto takes it from the first JSON object',
+      'set the dialect of the lines; auto detects it from the first JSON object',
     ).choices([...DIALECTS]),
-  config: () => new Option('--config <file>', 'settings as YAML'),
+  config: () => new Option('--config <file>', 'read settings from a YAML file'),
   content: () => new Option('--content', 'record inputs, outputs and reasoning text, with secrets redacted'),
   contentInJson: () =>
-    new Option('--content', 'with --json: inputs, outputs and reasoning text too, with secrets redacted'),
-  contentAsIs: () => new Option('--content', 'print inputs, outputs and reasoning text, as they are'),
+    new Option('--content', 'with --json: include inputs, outputs and reasoning text, with secrets redacted'),
+  contentAsIs: () =>
+    new Option('--content', 'print inputs, outputs and reasoning text, without redacting secrets'),
   speed: () =>
-    new Option('--speed <n>', "keep the recording's own pace, times n (as fast as possible)").argParser(
+    new Option(
+      '--speed <n>',
+      "play at n times the recording's own pace (default: as fast as possible)",
+    ).argParser(toNumber),
+  rebase: () => new Option('--rebase-time', 'shift all times so that the recording ends now'),
+  /** `awaited`: what it limits the wait for. */
+  deadline: (awaited = 'acknowledgements after the last event') =>
+    new Option('--deadline <seconds>', `wait at most this long for ${awaited} (default: 60)`).argParser(
       toNumber,
     ),
-  rebase: () => new Option('--rebase-time', 'move all times so that the recording ends now'),
-  deadline: () =>
-    new Option(
-      '--deadline <seconds>',
-      'how long to wait for acknowledgements after the last event (60)',
-    ).argParser(toNumber),
   drain: () =>
-    new Option('--drain <seconds>', 'how long to go on sending at the end (10)').argParser(toNumber),
+    new Option(
+      '--drain <seconds>',
+      'send pending data for at most this long before exiting (default: 10)',
+    ).argParser(toNumber),
   /** For a command that stores data; `by_default`: the default, as printed in the help. */
   dataDir: (by_default = DATA_DIR) =>
-    new Option('--data-dir <dir>', `where to keep what the next start needs (${by_default})`),
-  keptDataDir: () => new Option('--data-dir <dir>', `where the bridge keeps its data (${DATA_DIR})`),
-  noStore: () => new Option('--no-store', 'keep nothing on disk'),
-  strict: () => new Option('--strict', 'bad lines make the exit status 3'),
-  summary: () => new Option('--summary <file>', 'write the summary as JSON there at the end (- for stdout)'),
+    new Option(
+      '--data-dir <dir>',
+      `store data for the next start in this directory (default: ${by_default})`,
+    ),
+  keptDataDir: () =>
+    new Option('--data-dir <dir>', `use the bridge's data directory at this path (default: ${DATA_DIR})`),
+  noStore: () => new Option('--no-store', 'store nothing on disk'),
+  strict: () => new Option('--strict', 'exit with status 3 if any line was bad'),
+  summary: () =>
+    new Option('--summary <file>', 'write a JSON summary to this file before exiting (- for stdout)'),
   json: () => new Option('--json', 'print JSON'),
   check: () =>
-    new Option('--check', 'exit with 1 unless a bridge is at work there, as a health check wants it'),
-  raw: () => new Option('--raw', 'print what came in, as it came, with all content: a recording for replay'),
-  type: () =>
-    new Option('--type <type>', 'print only events of this type (repeat for several)').argParser(collect),
+    new Option('--check', 'exit with status 1 unless a bridge is running there, for health checks'),
+  raw: () => new Option('--raw', 'print the input lines unchanged, with all content: a recording for replay'),
+  type: () => new Option('--type <type>', 'print only events of this type (repeatable)').argParser(collect),
   session: () =>
-    new Option('--session <key>', 'print only events of this session (repeat for several)').argParser(
-      collect,
-    ),
-  logLevel: () => new Option('--log-level <level>', 'how much to log (info)').choices([...LOG_LEVELS]),
+    new Option('--session <key>', 'print only events of this session (repeatable)').argParser(collect),
+  logLevel: () =>
+    new Option('--log-level <level>', 'log messages of this level and above (default: info)').choices([
+      ...LOG_LEVELS,
+    ]),
   logFormat: () =>
-    new Option('--log-format <format>', 'how to log, to stderr (pretty)').choices([...LOG_FORMATS]),
+    new Option('--log-format <format>', 'write the log to stderr in this format (default: pretty)').choices([
+      ...LOG_FORMATS,
+    ]),
 };
 
 /** Options that correspond to no setting. */
@@ -179,11 +193,11 @@ interface Acts {
 function createProgram({ act, actDraining, diagnose }: Acts, onInterrupt: OnInterrupt): Command {
   const program = new Command('openclaw-otel-bridge')
     .description(
-      "OpenClaw's agent events as OpenTelemetry: agent runs, tool calls and sub-agents as one tree per request.",
+      "Export OpenClaw's agent events as OpenTelemetry: runs, tool calls and sub-agents as one tree per request.",
     )
     .version(VERSION)
     .showSuggestionAfterError()
-    .showHelpAfterError('(--help tells what there is)')
+    .showHelpAfterError('(run with --help for usage)')
     .exitOverride()
     .configureHelp({ showGlobalOptions: true })
     .helpCommand(false)
@@ -216,14 +230,14 @@ function createProgram({ act, actDraining, diagnose }: Acts, onInterrupt: OnInte
 
 function unknownCommand(parent: Command, name: string): never {
   const known = parent.commands.map((each) => each.name()).join(', ');
-  const advice = known === '' ? `${parent.name()} has none of its own` : `give one of ${known}`;
+  const advice = known === '' ? `${parent.name()} has no subcommands` : `use one of ${known}`;
   return parent.error(`error: unknown command '${name}'; ${advice}`);
 }
 
 /** `help` for a program or a command with subcommands; commander's own does not report an unknown name. */
 function helpCommand(parent: Command): Command {
   return new Command('help')
-    .description('what a command does')
+    .description('show the help of a command')
     .argument('[command...]')
     .action((names: string[]) => {
       let named = parent;
@@ -235,7 +249,7 @@ function helpCommand(parent: Command): Command {
 
 function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
   return new Command('run')
-    .description('follow live sources until a signal or their end, then send what is left')
+    .description('follow live sources and export their events until stopped or until all sources have ended')
     .addOption(option.from())
     .addOption(option.fromStart())
     .addOption(option.to())
@@ -256,15 +270,15 @@ function runCommand(act: Act, onInterrupt: OnInterrupt): Command {
 
 function replayCommand(act: Act, onInterrupt: OnInterrupt): Command {
   return new Command('replay')
-    .description('read recordings to their end, export them, wait for every acknowledgement')
-    .argument('<file...>', 'recordings: catalog events, gateway frames or transcripts, a line each')
+    .description('read recordings to their end, export them and wait for all acknowledgements')
+    .argument('<file...>', 'recordings: catalog events, gateway frames or transcripts, one per line')
     .addOption(option.to())
     .addOption(option.dialect())
     .addOption(option.content())
     .addOption(option.speed())
     .addOption(option.rebase())
     .addOption(option.deadline())
-    .addOption(option.dataDir('nothing is kept'))
+    .addOption(option.dataDir('nothing is stored'))
     .addOption(option.noStore())
     .addOption(option.strict())
     .addOption(option.summary())
@@ -308,7 +322,7 @@ function tailCommand(act: Act, onInterrupt: OnInterrupt): Command {
 
 function treeCommand(act: Act): Command {
   return new Command('tree')
-    .description('print the runs of recordings as a tree; sends nothing')
+    .description('print the runs of recordings as trees, without exporting anything')
     .argument('<file...>', 'recordings')
     .addOption(option.json())
     .addOption(option.dialect())
@@ -323,7 +337,7 @@ function treeCommand(act: Act): Command {
 
 function validateCommand(act: Act): Command {
   return new Command('validate')
-    .description('check every line of recordings, and print FILE:LINE: path: what is wrong')
+    .description('check every line of recordings, and print each problem as FILE:LINE: path: message')
     .argument('<file...>', 'recordings')
     .addOption(option.json())
     .addOption(option.dialect())
@@ -338,7 +352,7 @@ function validateCommand(act: Act): Command {
 function doctorCommand(diagnose: Diagnose): Command {
   return new Command('doctor')
     .description(
-      'look at the gateway, the destinations and the data directory: what is wrong, and what to do',
+      'check the gateway, the destinations and the data directory, and say how to fix each problem',
     )
     .addOption(option.from())
     .addOption(option.to())
@@ -350,7 +364,7 @@ function doctorCommand(diagnose: Diagnose): Command {
 
 function statusCommand(act: Act): Command {
   return new Command('status')
-    .description('what a bridge, running or stopped, has done up to now, and what is still pending')
+    .description('show what a running or stopped bridge has read and delivered, and what is pending')
     .addOption(option.json())
     .addOption(option.check())
     .addOption(option.keptDataDir())
@@ -368,14 +382,17 @@ function statusCommand(act: Act): Command {
 function deadLettersCommand(act: Act, onInterrupt: OnInterrupt): Command {
   const subcommand = (name: string, description: string): Command =>
     new Command(name).description(description).addOption(option.keptDataDir()).addOption(option.config());
-  const list = subcommand('list', 'one line each: when, where to, what, and why it was refused')
+  const list = subcommand(
+    'list',
+    'list dead letters: ID, time, destination, items, reason and message of each',
+  )
     .addOption(option.json())
     .action((_options: PlainOptions, command: Command) =>
       act(command, async (settings, { json }) =>
         (await import('./commands/dead-letters.js')).listDeadLetters(settings, json === true),
       ),
     );
-  const show = subcommand('show', 'one of them with all that it holds, as JSON')
+  const show = subcommand('show', 'print one dead letter with its content, as JSON')
     .argument('<id>')
     .action((id: string, _options: PlainOptions, command: Command) =>
       act(command, async (settings) =>
@@ -384,17 +401,17 @@ function deadLettersCommand(act: Act, onInterrupt: OnInterrupt): Command {
     );
   const resend = subcommand(
     'resend',
-    'send all of them again, or some; what is taken is no dead letter any more',
+    'send all or some dead letters again, and delete those that are accepted',
   )
     .argument('[id...]')
     .addOption(option.to())
-    .addOption(option.deadline())
+    .addOption(option.deadline('all acknowledgements together'))
     .action((ids: string[], _options: PlainOptions, command: Command) =>
       act(command, async (settings, _, logger) =>
         (await import('./commands/dead-letters.js')).resendDeadLetters(ids, settings, logger, onInterrupt),
       ),
     );
-  const purge = subcommand('purge', 'throw all of them away, or some')
+  const purge = subcommand('purge', 'delete all or some dead letters')
     .argument('[id...]')
     .action((ids: string[], _options: PlainOptions, command: Command) =>
       act(command, async (settings) =>
@@ -402,7 +419,7 @@ function deadLettersCommand(act: Act, onInterrupt: OnInterrupt): Command {
       ),
     );
   const command = new Command('dead-letters')
-    .description('what backends refused for good, and what to do with it')
+    .description('list, show, resend or delete data that backends rejected for good')
     .action((_options: PlainOptions, { args: [unknown] }: Command) =>
       unknown === undefined ? command.help({ error: true }) : unknownCommand(command, unknown),
     );

@@ -43,7 +43,7 @@ function onInterrupt(stop: () => void, abandon?: () => void): void {
  */
 function onOutputError(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE')
-    output_problem ??= `can't write to stdout: ${errorReason(error)}; check where it goes`;
+    output_problem ??= `can't write to stdout: ${errorReason(error)}; check where stdout is redirected to`;
   stopCommand();
 }
 

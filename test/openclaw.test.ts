@@ -58,7 +58,7 @@ test.each<[string, string, object]>([
 test.each([['"${GATEWAY_TOKEN}"'], ['{ source: "env", id: "GATEWAY_TOKEN" }']])(
   'a missing or empty variable is a problem: %s',
   (token) => {
-    const problem = `gateway.auth.token in ${path} names the variable GATEWAY_TOKEN, which is not set here; set it`;
+    const problem = `gateway.auth.token in ${path} refers to the environment variable GATEWAY_TOKEN, which is not set; set it`;
     expect(read(withToken(token))).toEqual({ problem });
     expect(read(withToken(token), { GATEWAY_TOKEN: '' })).toEqual({ problem });
   },
@@ -66,7 +66,7 @@ test.each([['"${GATEWAY_TOKEN}"'], ['{ source: "env", id: "GATEWAY_TOKEN" }']])(
 
 test('a reference to a secret store is a problem', () => {
   expect(read(withToken('{ source: "exec", provider: "vault", id: "gateway" }'))).toEqual({
-    problem: `gateway.auth.token in ${path} is a SecretRef, which the bridge can't look up; set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD to what it stands for`,
+    problem: `gateway.auth.token in ${path} is a SecretRef, which the bridge can't resolve; set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD to its value`,
   });
 });
 
@@ -74,13 +74,13 @@ test('a usable token is returned beside the problem of an unusable password', ()
   const content = '{ gateway: { auth: { token: "abc", password: "${GATEWAY_PASSWORD}" } } }';
   expect(read(content)).toEqual({
     token: 'abc',
-    problem: `gateway.auth.password in ${path} names the variable GATEWAY_PASSWORD, which is not set here; set it`,
+    problem: `gateway.auth.password in ${path} refers to the environment variable GATEWAY_PASSWORD, which is not set; set it`,
   });
 });
 
 test('an invalid file is a problem, and its content is not repeated', () => {
   expect(read('{ gateway: { auth: { token: "abc" "def" } } }')).toEqual({
-    problem: `can't read ${path}: it is not valid JSON5`,
+    problem: `can't read ${path}: not valid JSON5; fix the file, or set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD`,
   });
 });
 
@@ -99,13 +99,13 @@ test.skipIf(process.getuid?.() === 0)('an unreadable file is a problem', () => {
   writeFileSync(path, withToken('"abc"'));
   chmodSync(path, 0);
   expect(readGatewaySecrets({ OPENCLAW_STATE_DIR: directory })).toEqual({
-    problem: `can't read ${path}: permission denied`,
+    problem: `can't read ${path}: permission denied; fix the file, or set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD`,
   });
 });
 
 test('a directory at OPENCLAW_CONFIG_PATH is a problem', () => {
   expect(readGatewaySecrets({ OPENCLAW_CONFIG_PATH: directory })).toEqual({
-    problem: `can't read ${directory}: it is a directory`,
+    problem: `can't read ${directory}: it is a directory; fix the file, or set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD`,
   });
 });
 

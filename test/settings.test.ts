@@ -49,38 +49,42 @@ describe('a file that is not valid YAML', () => {
     [
       'an alias without an anchor',
       'gateway: {token: *hunter2}',
-      /alias .*"\*" must be in quotes \(line 1, column 18\)$/,
+      /Alias .*"\*" in quotes \(line 1, column 18\)$/,
     ],
-    ['an alias before its anchor', 'from: *a\nto: &a []', /alias .* \(line 1, column 7\)$/],
-    ['an unknown tag', 'gateway:\n  token: !e!hunter2', /tag .*"!" must be in quotes \(line 2, column 10\)$/],
+    ['an alias before its anchor', 'from: *a\nto: &a []', /Alias .* \(line 1, column 7\)$/],
+    ['an unknown tag', 'gateway:\n  token: !e!hunter2', /tag; .*"!" in quotes \(line 2, column 10\)$/],
     [
       'an unknown tag before more text',
       'gateway: {token: !abc123 hunter2}',
-      /tag .*"!" must be in quotes \(line 1, column 18\)$/,
+      /tag; .*"!" in quotes \(line 1, column 18\)$/,
     ],
-    ['a tag without a name', 'gateway: {token: ! hunter2}', /tag .*"!" must be in quotes/],
+    ['a tag without a name', 'gateway: {token: ! hunter2}', /tag; .*"!" in quotes/],
     [
       'an unknown tag in a header',
       'to: [{preset: otlp, headers: {authorization: !Bearer hunter2}}]',
-      /tag .*quotes/,
+      /tag; .*quotes/,
     ],
     [
       'a block scalar with its text on the first line',
       'gateway:\n  token: |hunter2',
       /quotes \(line 2, column 11\)$/,
     ],
-    ['an invalid escape sequence', 'gateway: {token: "\\hunter2"}', /backslash .*\(line 1, column 19\)$/],
-    ['an invalid directive', '%YAML hunter2\n---\nto: []', /directive .*\(line 1, column 7\)$/],
-    ['two documents', 'to: []\n---\nhunter2', /second document.* \(line 2, column 1\)$/],
+    [
+      'an invalid escape sequence',
+      'gateway: {token: "\\hunter2"}',
+      /Invalid escape sequence .*\(line 1, column 19\)$/,
+    ],
+    ['an invalid directive', '%YAML hunter2\n---\nto: []', /Invalid directive; .*\(line 1, column 7\)$/],
+    ['two documents', 'to: []\n---\nhunter2', /A second document; .* \(line 2, column 1\)$/],
     ['a list that does not end', 'to: [hunter2', /end with a \] \(line 1, column 13\)$/],
-    ['a nesting that is too deep', `to: ${'['.repeat(50_000)}`, /nested too deep \(line 1, column \d+\)$/],
+    ['a nesting that is too deep', `to: ${'['.repeat(50_000)}`, /Nested too deeply \(line 1, column \d+\)$/],
     [
       'aliases of aliases of aliases',
       [
         'a: &a [1]',
         ...'bcdefg'.split('').map((name, at) => `${name}: &${name} [${`*${'abcdef'[at]},`.repeat(9)}]`),
       ].join('\n'),
-      /aliases or its nesting go too far$/,
+      /Too many aliases, or nested too deeply$/,
     ],
   ])('is reported without its content: %s', (_, content, expected) => {
     const problem = problemOf(content);
@@ -101,17 +105,20 @@ describe('a file that is not valid YAML', () => {
 
 describe('a key that is unknown or contains its value', () => {
   test.each([
-    ['gateway: {token hunter2}', 'gateway: "token …" has no colon after its name'],
-    ['gateway: {url: "ws://h", token hunter2}', 'gateway: "token …" has no colon after its name'],
+    ['gateway: {token hunter2}', 'gateway: "token …" has no colon after the name; write NAME: VALUE'],
+    [
+      'gateway: {url: "ws://h", token hunter2}',
+      'gateway: "token …" has no colon after the name; write NAME: VALUE',
+    ],
     [
       'gateway: {token:hunter2}',
-      'gateway: "token…" is no name; write NAME: VALUE, with a space after the colon',
+      'gateway: "token…" is not a valid name; write NAME: VALUE, with a space after the colon',
     ],
     [
       'to: [{preset: otlp, headers: {authorization Bearer hunter2}}]',
-      'to.0.headers: "authorization …" has no colon after its name',
+      'to.0.headers: "authorization …" has no colon after the name; write NAME: VALUE',
     ],
-    ['{token hunter2}', 'top level: "token …" has no colon after its name'],
+    ['{token hunter2}', 'top level: "token …" has no colon after the name; write NAME: VALUE'],
     ['gateway: {tokken: hunter2}', 'gateway: there is no key "tokken" (known: url, token, password)'],
   ])('is reported without the value: %s', (content, expected) => {
     expect(problemOf(content)).toBe(`${path}: ${expected}`);

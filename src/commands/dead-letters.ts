@@ -82,7 +82,7 @@ function contentOf(body: Uint8Array): unknown {
   }
 }
 
-const noLetter = (id: string): string => `no dead letter ${id}; \`dead-letters list\` shows what there is`;
+const noLetter = (id: string): string => `no dead letter ${id}; run \`dead-letters list\` to see the IDs`;
 
 async function withLetters(
   settings: Settings,
@@ -122,14 +122,16 @@ export const showDeadLetter = (id: string, settings: Settings): Promise<Outcome>
 
 async function remove(store: Store, letters: DeadLetter[]): Promise<string | undefined> {
   const written = await store.write(letters.map((letter) => ({ key: keyOf(letter) })));
-  return written.ok ? undefined : `can't change the store: ${written.message}`;
+  return written.ok
+    ? undefined
+    : `can't delete dead letters from the store: ${written.message}; check that the data directory can be written`;
 }
 
 export const purgeDeadLetters = (ids: string[], settings: Settings): Promise<Outcome> =>
   withLetters(settings, ids, async (letters, store) => {
     const problem = await remove(store, letters);
     if (problem !== undefined) return failed(problem);
-    print(`${counted(letters.length, 'dead letter')} thrown away`);
+    print(`${counted(letters.length, 'dead letter')} deleted`);
     return { status: EXIT.ok };
   });
 
@@ -145,16 +147,16 @@ async function sendAgain(
 ): Promise<string | undefined> {
   const { signal, counts } = letter;
   const body = readBody(store, letter);
-  if (body === undefined) return 'it was taken away meanwhile';
+  if (body === undefined) return 'already removed by another process';
   const before = destination.summary()[signal];
   const problem = destination.requeue(signal, body, counts);
   if (problem !== undefined) return problem;
   await destination.idle(signal);
   const after = destination.summary()[signal];
-  if (before === undefined || after === undefined) return `${destination.name} takes no ${signal}`;
-  if (after.pending > 0) return 'no answer yet; it stays here';
+  if (before === undefined || after === undefined) return `${destination.name} does not accept ${signal}`;
+  if (after.pending > 0) return 'no answer yet; kept as a dead letter';
   const rejected = grown(before.rejected, after.rejected);
-  if (rejected !== undefined) return `refused again: ${rejected}`;
+  if (rejected !== undefined) return `rejected again: ${rejected}`;
   const dropped = grown(before.dropped, after.dropped);
   return dropped === undefined ? undefined : `not sent: ${dropped}`;
 }
@@ -177,7 +179,7 @@ async function sendInTurn(
 ): Promise<void> {
   for (const letter of letters) {
     const reason = resending.is_over
-      ? 'not sent any more; it stays here'
+      ? 'not sent before resend ended; kept as a dead letter'
       : await sendAgain(letter, destination, store);
     if (reason !== undefined) {
       print(`${letter.id}: ${reason}`);
@@ -202,13 +204,13 @@ function sendAll(
   resending: Resending,
 ): Promise<unknown> {
   const only = to.length === 1 ? destinations[0] : undefined;
-  const advice = to.length > 1 ? 'give --to once, or once with this name' : 'give --to';
+  const advice = to.length > 1 ? 'pass --to once, or one --to with this name' : 'configure it, or pass --to';
   const by_lane = groupBy(letters, ({ destination, signal }) => `${only?.name ?? destination} ${signal}`);
   const walks = [...by_lane.values()].map(async (lane) => {
     const name = lane[0]?.destination;
     const destination = only ?? destinations.find((each) => each.name === name);
     if (destination !== undefined) return sendInTurn(lane, destination, store, resending);
-    for (const { id } of lane) print(`${id}: no destination ${name}: ${advice}`);
+    for (const { id } of lane) print(`${id}: no destination named ${name}; ${advice}`);
     return undefined;
   });
   return Promise.all(walks);
@@ -220,7 +222,10 @@ async function chooseBackends(settings: Settings): Promise<DestinationConfig[] |
   if ('error' in chosen) return chosen;
   const configs = chosen.configs.filter((config) => config.preset !== 'console');
   if (settings.to.length > 0 && configs.length < chosen.configs.length)
-    return { error: '--to console: only a backend takes dead letters; `dead-letters show` prints them' };
+    return {
+      error:
+        '--to console: dead letters can be resent only to a backend; run `dead-letters show ID` to print one',
+    };
   return configs;
 }
 
@@ -239,7 +244,9 @@ export const resendDeadLetters = (
     const resending: Resending = { sent: 0, is_over: false };
     const interrupted = new Promise<void>((resolve) => {
       onInterrupt(() => {
-        logger.info(`stopping: waiting for answers for at most ${settings.drain} s; a second signal ends it`);
+        logger.info(
+          `stopping: waiting for answers for at most ${settings.drain} s; a second signal exits at once`,
+        );
         resending.is_over = true;
         resolve();
       });

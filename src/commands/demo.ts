@@ -43,7 +43,7 @@ function nextStep(): string {
   const from_here = relative(process.cwd(), DEMO_RECORDING);
   const recording = from_here.startsWith('..') ? DEMO_RECORDING : from_here;
   return `
-This was a recording, not your agents. The same recording into ClawMetry:
+This was a recording, not your agents. To send the same recording to ClawMetry:
 
   ${program} replay --rebase-time --to clawmetry ${shellWord(recording)}
 `;
@@ -55,7 +55,7 @@ export async function demo(settings: Settings, logger: Logger, onInterrupt: OnIn
   if ('error' in named || named.kind !== 'gateway' || (await listens(named.url)))
     return run(settings, logger, onInterrupt, '--from');
   process.stdout.write(
-    `No OpenClaw gateway answers at ${named.name}: playing a recording of a real one instead.\n\n`,
+    `No OpenClaw gateway answers at ${named.name}; playing a recording of a real one instead.\n\n`,
   );
   const shown: Settings = { ...settings, to: ['console'], records: [], speed: 1, rebase_time: true };
   const opened = await openDestinations(shown, logger);
@@ -63,7 +63,8 @@ export async function demo(settings: Settings, logger: Logger, onInterrupt: OnIn
   try {
     await play([DEMO_RECORDING], shown, logger, opened, onInterrupt);
   } catch (error) {
-    if (error instanceof SourceError) return failed(`${error.message}; it is a part of this package`);
+    if (error instanceof SourceError)
+      return failed(`${error.message}; it is part of this package, so reinstall it`);
     throw error;
   }
   process.stdout.write(nextStep());

@@ -10,5 +10,5 @@ import type { Logger } from '../model/logger.js';
 export type OnInterrupt = (stop: () => void, abandon?: () => void) => void;
 
 export function logStopping(logger: Logger, drain_s: number): void {
-  logger.info(`stopping: sending what is left, for at most ${drain_s} s; a second signal ends it at once`);
+  logger.info(`stopping: sending pending data for at most ${drain_s} s; a second signal exits at once`);
 }

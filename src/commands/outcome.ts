@@ -19,7 +19,7 @@ export const failed = (error: string): Outcome => ({ status: EXIT.failed, error 
 export const misused = (error: string): Outcome => ({ status: EXIT.usage, error });
 
 const unwritable = (path: string, reason: string): string =>
-  `can't write the summary to ${path}: ${reason}; give a file that this user can write`;
+  `can't write the summary to ${path}: ${reason}; choose a file that this user can write`;
 
 /**
  * Why the summary can't be written at the end, as far as that can be checked at the start: reported only after a day of

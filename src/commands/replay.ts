@@ -61,7 +61,7 @@ async function forThese(files: string[], keep: KeepOptions, logger: Logger): Pro
   const others = Object.keys(keep.kept.positions).filter((name) => name !== recordingsName(files));
   if (others.length === 0) return keep;
   logger.warn(
-    `an earlier replay of ${others.join(', ')} was not finished, and is given up; what it had to send is sent`,
+    `discarding the unfinished replay of ${others.join(', ')}, since other files are given; its pending data is still sent`,
   );
   return { ...keep, kept: await forget(keep.kept) };
 }

@@ -35,8 +35,7 @@ export function readStatus(store: Store, directory: string): Status | undefined 
 
 function describeSignal(ledger: SignalLedger, now_ms: number): string {
   const { produced, delivered, pending, pending_since_ms, rejected, dropped, last_error } = ledger;
-  const age =
-    pending_since_ms === undefined ? '' : ` (the oldest for ${formatDuration(now_ms - pending_since_ms)})`;
+  const age = pending_since_ms === undefined ? '' : ` (oldest: ${formatDuration(now_ms - pending_since_ms)})`;
   const parts = [
     `${produced} produced`,
     `${delivered} delivered`,
@@ -62,7 +61,7 @@ function describeSource(
     counted(events, 'event'),
     describeReasons('ignored', ignored),
     describeReasons('bad', rejected),
-    is_down ? `for ${formatDuration(now_ms - condition.since_ms)}: ${condition.message}` : '',
+    is_down ? `down for ${formatDuration(now_ms - condition.since_ms)}: ${condition.message}` : '',
   ];
   return parts.filter((part) => part !== '').join(' · ');
 }
@@ -73,7 +72,7 @@ function describeState({ state, pid, started_ms, updated_ms }: Status, now_ms: n
   const at = `${formatDuration(now_ms - updated_ms)} ago`;
   return state === 'stopped'
     ? `stopped ${at}`
-    : `was killed, last seen ${at}; the next start goes on where it was`;
+    : `killed, last seen ${at}; the next start resumes where it stopped`;
 }
 
 function describeStatus(status: Status, now_ms: number): string[] {
@@ -100,7 +99,11 @@ function describeStatus(status: Status, now_ms: number): string[] {
         describeSignal(ledger, now_ms),
       ]),
     ),
-    ['dead letters', '', dead_letters === 0 ? 'none' : `${dead_letters}; \`dead-letters list\` shows them`],
+    [
+      'dead letters',
+      '',
+      dead_letters === 0 ? 'none' : `${dead_letters}; run \`dead-letters list\` to see them`,
+    ],
   ];
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows.map(([first, second, rest]) =>
@@ -110,11 +113,11 @@ function describeStatus(status: Status, now_ms: number): string[] {
 
 /** Why the bridge is not healthy, for a health check. */
 function sickness({ directory, state, updated_ms }: Status, now_ms: number): string | undefined {
-  if (state !== 'running') return `no bridge is running on ${directory}`;
+  if (state !== 'running') return `no bridge is running with the data directory ${directory}; start \`run\``;
   const age_ms = now_ms - updated_ms;
   return age_ms <= FRESH_MS
     ? undefined
-    : `the bridge on ${directory} has written nothing down for ${formatDuration(age_ms)}: it hangs, or its disk can't be written`;
+    : `the bridge with the data directory ${directory} has stored nothing for ${formatDuration(age_ms)}: it hangs or can't write to its disk; check its log and the disk`;
 }
 
 export interface StatusOptions {
@@ -130,7 +133,9 @@ export async function status(settings: Settings, { as_json, check }: StatusOptio
   try {
     const found = readStatus(store, directory);
     if (found === undefined)
-      return failed(`${directory}: no bridge has kept anything here yet; start \`run\` first`);
+      return failed(
+        `${directory}: no bridge has stored anything here yet; start \`run\` first, or pass its --data-dir`,
+      );
     const now_ms = Date.now();
     const text = as_json ? JSON.stringify(found) : describeStatus(found, now_ms).join('\n');
     process.stdout.write(`${text}\n`);

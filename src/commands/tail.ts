@@ -55,9 +55,9 @@ function rawLines(batch: LineBatch, intake: Intake, isWanted: IsWanted, isFilter
 /** Warns if `replay` would not give the same from the lines alone. */
 function* rawCaveats(sources: Source[]): Generator<string> {
   if (sources.length > 1)
-    yield '--raw of several sources: replay reads what is printed only where all of them tell in the same dialect';
+    yield '--raw with several sources: replay can read the output only if all of them use the same dialect';
   if (sources.some(({ name }) => name.startsWith('transcripts:')))
-    yield '--raw of transcripts: what sessions.json says of them is in none of their lines; without --raw it is in the events';
+    yield '--raw with transcripts: the output lacks the session data of sessions.json; omit --raw to get it in the events';
 }
 
 /** Resolves when the output has been written, at its reader's pace, or could not be; `main.ts` handles the error. */
@@ -83,7 +83,7 @@ export async function tail(
 ): Promise<Outcome> {
   const unknown = options.types.find((type) => !EVENT_TYPES.some((known) => known === type));
   if (unknown !== undefined)
-    return misused(`--type ${unknown}: there is no such event; give one of ${EVENT_TYPES.join(', ')}`);
+    return misused(`--type ${unknown}: unknown event type; use one of ${EVENT_TYPES.join(', ')}`);
   const from = createSources(settings, { origin: options.origin, positions: {} });
   if ('error' in from) return misused(from.error);
   const { sources } = from;

@@ -98,7 +98,7 @@ export function openConfigured(
   { logger, memory_mb, saved, instance_id = saved?.instance_id, processors = [] }: OpenOptions,
 ): OpenedDestinations | { error: string } {
   const [shown, ...others] = configs.filter((config) => config.preset === 'console');
-  if (others.length > 0) return { error: 'console is named twice: there is one terminal' };
+  if (others.length > 0) return { error: 'console is given twice; remove one' };
   // The terminal queues nothing, so it has no share of the memory.
   const backends = configs.filter((config) => config.preset !== 'console');
   const memory_limit_bytes = (memory_mb * BYTES_PER_MB) / (backends.length + processors.length);
@@ -127,7 +127,7 @@ export function openConfigured(
   } catch (error) {
     // A reader of the embedding program may be in use already; those of the bridge are new.
     for (const destination of destinations) void destination.close();
-    return { error: `a metric reader can't be used: ${errorReason(error)}` };
+    return { error: `a metric reader can't be used: ${errorReason(error)}; pass each bridge its own reader` };
   }
   return {
     destinations,
@@ -150,6 +150,6 @@ export async function openDestinations(
   const chosen = await chooseDestinations(settings);
   if ('error' in chosen) return chosen;
   const { configs, found } = chosen;
-  if (found !== undefined) logger.info(`sending to ${found.to}: ${found.why}; --to names another`);
+  if (found !== undefined) logger.info(`sending to ${found.to}: ${found.why}; use --to to choose another`);
   return openConfigured(configs, { logger, memory_mb: settings.limits.memory_mb, saved, instance_id });
 }

@@ -62,8 +62,8 @@ const isClawMetry = async (base: string): Promise<boolean> =>
 async function discoverOtlp(base: string): Promise<Choice | undefined> {
   if (!(await takesOtlp(base, 'traces'))) return undefined;
   return (await takesOtlp(base, 'metrics'))
-    ? { to: 'collector', why: `something takes OTLP at ${base}` }
-    : { to: 'jaeger', why: `something takes OTLP traces, and no metrics, at ${base}` };
+    ? { to: 'collector', why: `an OTLP receiver answers at ${base}` }
+    : { to: 'jaeger', why: `an OTLP receiver that accepts traces but not metrics answers at ${base}` };
 }
 
 /** Where ClawMetry, and any OTLP receiver, is looked for. */
@@ -71,9 +71,9 @@ const BASES = { clawmetry: PRESETS.clawmetry.url, otlp: PRESETS.collector.url };
 
 /** Discovers a destination. */
 export async function discoverDestination({ clawmetry, otlp } = BASES): Promise<Choice> {
-  if (environmentNamesEndpoint()) return { to: 'otlp', why: 'the environment names an OTLP endpoint' };
+  if (environmentNamesEndpoint()) return { to: 'otlp', why: 'OTEL_EXPORTER_OTLP_* sets the endpoint' };
   if (await isClawMetry(clawmetry)) return { to: 'clawmetry', why: `ClawMetry answers at ${clawmetry}` };
   const found = await discoverOtlp(otlp);
   if (found !== undefined) return found;
-  return { to: 'console', why: `neither ClawMetry (${clawmetry}) nor OTLP (${otlp}) answers` };
+  return { to: 'console', why: `neither ClawMetry (${clawmetry}) nor an OTLP receiver (${otlp}) answers` };
 }

@@ -52,7 +52,9 @@ export async function openKeeping(
   const opened = keepIn(command, directory, settings, logger);
   if (!('problem' in opened)) return opened;
   if (opened.is_taken) return { error: `${opened.problem} (--data-dir)` };
-  logger.warn(`${opened.problem}; going on in memory, so that a restart loses what is open or pending`);
+  logger.warn(
+    `${opened.problem}; continuing in memory, so a restart loses open runs and pending data; to keep them, pass a --data-dir that this user can write`,
+  );
   return IN_MEMORY;
 }
 
@@ -61,7 +63,11 @@ export async function openShared(
   settings: Settings,
 ): Promise<{ store: Store; directory: string } | { error: string }> {
   const directory = dataDirectory(settings, process.env);
-  if (directory === undefined) return { error: 'with --no-store nothing is kept; give --data-dir' };
+  if (directory === undefined)
+    return {
+      error:
+        'no_store is set in the configuration file, so no data directory is used; remove it, or run without --config',
+    };
   const opened = openStore(directory, { access: 'share' });
   return 'problem' in opened ? { error: opened.problem } : { store: opened.store, directory };
 }

@@ -47,15 +47,15 @@ function readSecret(value: unknown, place: string, env: Environment): Secret {
 function readReference({ source, id }: Json, place: string, env: Environment): Secret {
   const name = text(id);
   if (source !== 'env' || name === undefined) {
-    const advice = 'set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD to what it stands for';
-    return { problem: `${place} is a SecretRef, which the bridge can't look up; ${advice}` };
+    const advice = 'set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD to its value';
+    return { problem: `${place} is a SecretRef, which the bridge can't resolve; ${advice}` };
   }
   const value = env[name];
   return value ? { value } : missingVariable(place, name);
 }
 
 const missingVariable = (place: string, name: string): Secret => ({
-  problem: `${place} names the variable ${name}, which is not set here; set it`,
+  problem: `${place} refers to the environment variable ${name}, which is not set; set it`,
 });
 
 /** The gateway's secrets in `openclaw.json`; empty if there is no such file. */
@@ -67,8 +67,12 @@ export function readGatewaySecrets(env: Environment): GatewaySecrets {
   } catch (error) {
     const isMissing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
     // The parser's message may quote a piece of the file.
-    const reason = error instanceof SyntaxError ? 'it is not valid JSON5' : errorReason(error);
-    return isMissing ? {} : { problem: `can't read ${path}: ${reason}` };
+    const reason = error instanceof SyntaxError ? 'not valid JSON5' : errorReason(error);
+    return isMissing
+      ? {}
+      : {
+          problem: `can't read ${path}: ${reason}; fix the file, or set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD`,
+        };
   }
   const token = readSecret(object(auth).token, `gateway.auth.token in ${path}`, env);
   const password = readSecret(object(auth).password, `gateway.auth.password in ${path}`, env);

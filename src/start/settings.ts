@@ -71,20 +71,19 @@ export interface SettingsError {
   error: string;
 }
 
-const UNKNOWN_TAG = 'A tag that nothing is known of; a text that begins with "!" must be in quotes';
+const UNKNOWN_TAG = 'Unknown tag; put text that begins with "!" in quotes';
 
 /** By code: messages that replace those which quote a piece of the file, since that may be a token. */
 const YAML_PROBLEMS: Record<string, string> = {
-  BAD_DIRECTIVE: 'A directive that is none',
-  BAD_DQ_ESCAPE: 'A backslash in double quotes with which no escape sequence begins',
-  MULTIPLE_DOCS: 'A second document; the settings must be one',
-  RESOURCE_EXHAUSTION: 'It is nested too deep',
+  BAD_DIRECTIVE: 'Invalid directive; put text that begins with "%" in quotes',
+  BAD_DQ_ESCAPE: 'Invalid escape sequence in double quotes; write a backslash as \\\\, or use single quotes',
+  MULTIPLE_DOCS: 'A second document; put all settings in one',
+  RESOURCE_EXHAUSTION: 'Nested too deeply',
   TAG_RESOLVE_FAILED: UNKNOWN_TAG,
-  UNEXPECTED_TOKEN: 'Something that can not stand here; a text with signs of YAML in it must be in quotes',
+  UNEXPECTED_TOKEN: 'Unexpected text; put text that contains YAML syntax in quotes',
 };
 
-const UNRESOLVED_ALIAS =
-  'An alias of what is not there before it; a text that begins with "*" must be in quotes';
+const UNRESOLVED_ALIAS = 'Alias without an anchor before it; put text that begins with "*" in quotes';
 
 /** The first part of a document that has no value, and its offset; no piece of it is quoted. */
 function findYamlProblem(document: Document): { what: string; offset: number } | undefined {
@@ -118,7 +117,7 @@ function parseYaml(content: string): { value: unknown } | SettingsError {
     const { line, col } = lineCounter.linePos(problem.offset);
     return { error: `${problem.what} (line ${line}, column ${col})` };
   } catch {
-    return { error: 'Its aliases or its nesting go too far' };
+    return { error: 'Too many aliases, or nested too deeply' };
   }
 }
 
@@ -128,7 +127,7 @@ function readConfigFile(path: string): { values: Record<string, unknown> } | Set
     content = readFileSync(path);
   } catch (error) {
     return {
-      error: `can't read the configuration file ${path}: ${errorReason(error)}; check its path, and that this user may read it`,
+      error: `can't read the configuration file ${path}: ${errorReason(error)}; check the path, and that this user can read it`,
     };
   }
   if (!isUtf8(content)) return { error: `${path}: not valid UTF-8; save it as UTF-8` };
@@ -157,8 +156,8 @@ const holdsValue = (key: PropertyKey): boolean => !/^[\w.-]*$/.test(String(key))
 function describeKey(key: string): string {
   const [name = ''] = /^[\w.-]*/.exec(key) ?? [];
   return /^\s/.test(key.slice(name.length))
-    ? `"${name} …" has no colon after its name`
-    : `"${name}…" is no name; write NAME: VALUE, with a space after the colon`;
+    ? `"${name} …" has no colon after the name; write NAME: VALUE`
+    : `"${name}…" is not a valid name; write NAME: VALUE, with a space after the colon`;
 }
 
 /** The first key that contains a value, and the path of its parent. */

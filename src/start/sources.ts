@@ -37,7 +37,7 @@ function nameDefault(settings: Pick<StartSettings, 'gateway'>): NamedSources {
   const source = parseSourceName(value);
   if ('error' in source && /^wss?:/.test(value))
     return { named: [{ error: `${origin}: ${source.error}` }], origin };
-  const error = `${origin}: no address of a gateway; give ws://HOST:PORT or wss://HOST:PORT`;
+  const error = `${origin}: not a gateway address; use ws://HOST:PORT or wss://HOST:PORT`;
   return { named: ['error' in source || source.kind !== 'gateway' ? { error } : source], origin };
 }
 
@@ -52,7 +52,7 @@ export function nameSources(
   const named = settings.from.map((text) => {
     const source = parseSourceName(text);
     if ('error' in source) return { error: `${place}: ${source.error}` };
-    if (names.has(source.name)) return { error: `${place}: ${source.name} is given twice; leave one out` };
+    if (names.has(source.name)) return { error: `${place}: ${source.name} is given twice; remove one` };
     names.add(source.name);
     return source;
   });
@@ -111,8 +111,8 @@ function withTranscripts(
     },
     open_streams: Object.keys(others),
     messages: {
-      begins: `following the transcripts below ${directory} until the gateway can be followed`,
-      ends: `the gateway can be followed: the transcripts below ${directory} are left alone from here on`,
+      begins: `following the transcripts below ${directory} until the gateway is available`,
+      ends: `the gateway is available: following it from now on instead of the transcripts below ${directory}`,
     },
   });
 }

@@ -4,6 +4,7 @@
  */
 import picocolors from 'picocolors';
 import type { Emission } from '../model/telemetry.js';
+import { counted } from '../util/counted.js';
 import { type Clock, createAlarm } from './alarm.js';
 import { createBottom } from './bottom.js';
 import { renderForest } from './render.js';
@@ -66,8 +67,10 @@ export function createLiveTree(options: LiveTreeOptions): TraceView {
     const max_lines = Math.max(1, (stream.rows || FALLBACK_ROWS) - 2);
     const latest = buffer.latest(max_lines - 1);
     const hidden = buffer.size() - latest.length;
-    const lines = elide(linesOf(latest, now_ms), max_lines, (count) => dim(`${ellipsis} ${count} lines`));
-    return hidden === 0 ? lines : [dim(`${ellipsis} and ${hidden} more`), ...lines];
+    const lines = elide(linesOf(latest, now_ms), max_lines, (count) =>
+      dim(`${ellipsis} ${counted(count, 'more line')}`),
+    );
+    return hidden === 0 ? lines : [dim(`${ellipsis} ${counted(hidden, 'more trace')}`), ...lines];
   }
 
   function draw(): void {

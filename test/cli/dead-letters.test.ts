@@ -40,7 +40,7 @@ test.each<NodeJS.Signals>(['SIGINT', 'SIGTERM', 'SIGKILL'])(
     const { status, stdout } = await program.ended;
     if (signal !== 'SIGKILL') {
       expect(status).toBe(3);
-      expect(stdout).toMatch(/: no answer yet; it stays here\n/);
+      expect(stdout).toMatch(/: no answer yet; kept as a dead letter\n/);
       expect(stdout).toContain(`${others} of ${others + 1} dead letters sent\n`);
     }
     expect((await listOf(at)).map(({ signal: of }) => of)).toEqual(['metrics']);
@@ -65,7 +65,7 @@ test('resend --deadline limits the time for all dead letters together', async ()
   expect(ended.status).toBe(3);
   expect(ended.stdout.trimEnd().split('\n')).toHaveLength(count + 1);
   expect(ended.stdout).toMatch(
-    new RegExp(`: no answer yet; it stays here\n[^]*\n0 of ${count} dead letters`),
+    new RegExp(`: no answer yet; kept as a dead letter\n[^]*\n0 of ${count} dead letters`),
   );
   expect(await listOf(at)).toHaveLength(count);
 });
@@ -74,9 +74,9 @@ test('resend reports which --to it needs if none of those given takes the dead l
   const at = await refuseAll();
   const shown = await runToEnd(['dead-letters', 'resend', '--to', 'console', ...at]);
   expect(shown.status).toBe(2);
-  expect(shown.stderr).toContain('--to console: only a backend takes dead letters');
+  expect(shown.stderr).toContain('--to console: dead letters can be resent only to a backend');
   const two = ['--to', `a:otlp=${DEAD_URL}`, '--to', `b:otlp=${DEAD_URL}`];
   const named = await runToEnd(['dead-letters', 'resend', ...two, ...at]);
   expect(named.status).toBe(3);
-  expect(named.stdout).toContain(': no destination otlp: give --to once, or once with this name\n');
+  expect(named.stdout).toContain(': no destination named otlp; pass --to once, or one --to with this name\n');
 });

@@ -87,20 +87,24 @@ test('doctor reports a working set-up as ok', async () => {
   const { status, checks } = await examine(args, { OPENCLAW_GATEWAY_TOKEN: SECRET });
   expect(checks).toEqual([
     { check: 'node', level: 'ok', found: `Node.js ${process.versions.node}` },
-    { check: 'configuration', level: 'ok', found: 'no file is given; options, environment and defaults' },
+    { check: 'configuration', level: 'ok', found: 'no file given; using options, environment and defaults' },
     { check: 'gateway address', level: 'ok', found: `${working.url} (--from)` },
     { check: 'gateway secret', level: 'ok', found: 'token from OPENCLAW_GATEWAY_TOKEN' },
     { check: 'gateway', level: 'ok', found: 'OpenClaw 2026.9.6, protocol 4' },
-    { check: 'gateway access', level: 'ok', found: 'lets the bridge in, with operator.read' },
-    { check: 'gateway sessions', level: 'ok', found: '12 can be seen' },
+    { check: 'gateway access', level: 'ok', found: 'granted, with operator.read' },
+    { check: 'gateway sessions', level: 'ok', found: '12 visible' },
     { check: 'gateway clock', level: 'ok', found: expect.stringMatching(/ this machine's$/) },
-    { check: 'OpenClaw files', level: 'ok', found: `none at ${NO_OPENCLAW}: OpenClaw may run elsewhere` },
+    {
+      check: 'OpenClaw files',
+      level: 'ok',
+      found: `none in ${NO_OPENCLAW}: OpenClaw may run on another machine or as another user`,
+    },
     {
       check: 'to clawmetry',
       level: 'ok',
-      found: `${sink.url}, traces, metrics and logs: takes JSON`,
+      found: `${sink.url}, traces, metrics and logs: accepts JSON`,
     },
-    { check: 'data directory', level: 'ok', found: `${data_dir} can be made at the first start` },
+    { check: 'data directory', level: 'ok', found: `${data_dir} will be created at the first start` },
   ]);
   expect(status).toBe(0);
   expect(sink.of('logs').map(({ bytes }) => String(bytes))).toEqual(['{"resourceLogs":[]}']);
@@ -113,14 +117,14 @@ test('doctor prints for people: aligned, with the advice below each problem, and
   expect(ended.status).toBe(1);
   expect(ended.stderr).toBe('');
   expect(ended.stdout.split('\n').slice(1)).toEqual([
-    '✓ configuration    no file is given; options, environment and defaults',
+    '✓ configuration    no file given; using options, environment and defaults',
     '✓ gateway address  ws://127.0.0.1:1 (--from)',
-    `✓ gateway secret   none: not in the environment, a configuration file or ${NO_OPENCLAW}/openclaw.json`,
+    `✓ gateway secret   none: not in the environment, the configuration file or ${NO_OPENCLAW}/openclaw.json`,
     "✗ gateway          can't be reached: connection refused",
     '                   → start it with: openclaw gateway',
-    `✓ OpenClaw files   none at ${NO_OPENCLAW}: OpenClaw may run elsewhere`,
-    '✓ to console       this terminal',
-    expect.stringMatching(/^✓ data directory {3}.* can be made at the first start$/),
+    `✓ OpenClaw files   none in ${NO_OPENCLAW}: OpenClaw may run on another machine or as another user`,
+    '✓ to console       prints to stdout',
+    expect.stringMatching(/^✓ data directory {3}.* will be created at the first start$/),
     '',
     '1 problem, 0 warnings',
     '',
@@ -184,7 +188,7 @@ test('a gateway that refuses to list sessions, or whose clock is wrong, is a war
   });
   const { status, of } = await examineGateway(gateway);
   expect(status).toBe(0);
-  expect(of('gateway sessions')).toMatchObject({ level: 'warning', found: "can't be listed: not you" });
+  expect(of('gateway sessions')).toMatchObject({ level: 'warning', found: "can't list sessions: not you" });
   expect(of('gateway clock')).toMatchObject({
     level: 'warning',
     found: expect.stringMatching(/^1 m 0\d s behind this machine's$/),
@@ -197,7 +201,7 @@ test('the token is not shown if the gateway repeats it while refusing to list se
     replies: { 'sessions.list': { error: { code: 'UNAVAILABLE', message, details: {} } } },
   });
   const { of } = await examineGateway(gateway);
-  expect(of('gateway sessions')).toMatchObject({ found: "can't be listed: not for token …  [2J" });
+  expect(of('gateway sessions')).toMatchObject({ found: "can't list sessions: not for token …  [2J" });
 });
 
 test('several sources: gateways are examined, others only named', async () => {
@@ -214,7 +218,7 @@ test('several sources: gateways are examined, others only named', async () => {
   const { status, checks } = await examine(args);
   expect(status).toBe(1);
   expect(checks.filter(({ check }) => check === 'source').map(({ level, found }) => [level, found])).toEqual([
-    ['ok', 'tcp:127.0.0.1:7000 (--from) is not looked at: only gateways and otlp are'],
+    ['ok', 'tcp:127.0.0.1:7000 (--from) is not checked: only gateways and otlp sources are'],
     ['problem', expect.stringMatching(/^--from: unknown source "kafka"/)],
   ]);
 });
@@ -222,7 +226,7 @@ test('several sources: gateways are examined, others only named', async () => {
 test.each(['stdin', '127.0.0.1:18789'])(
   'an invalid address of a gateway is a problem, and an error of run: %s',
   async (OPENCLAW_GATEWAY_URL) => {
-    const found = 'OPENCLAW_GATEWAY_URL: no address of a gateway; give ws://HOST:PORT or wss://HOST:PORT';
+    const found = 'OPENCLAW_GATEWAY_URL: not a gateway address; use ws://HOST:PORT or wss://HOST:PORT';
     const { status, of } = await examine(['--to', 'console'], { OPENCLAW_GATEWAY_URL });
     expect(status).toBe(1);
     expect(of('source')).toMatchObject({ level: 'problem', found });
@@ -240,7 +244,7 @@ test('invalid sources in a configuration file are problems of the file', async (
       level: 'problem',
       found: expect.stringMatching(/^the configuration file: from: unknown source "nope"/),
     },
-    { level: 'problem', found: 'the configuration file: from: stdin is given twice; leave one out' },
+    { level: 'problem', found: 'the configuration file: from: stdin is given twice; remove one' },
   ]);
   expect(checks.filter(({ check }) => check === 'source').map(({ level }) => level)).toEqual(['ok']);
 });
@@ -256,7 +260,7 @@ test('the secret of openclaw.json is used; a reference to an unset variable is a
   const referred = await examine(args, { OPENCLAW_STATE_DIR: state });
   expect(referred.of('gateway secret')).toMatchObject({
     level: 'warning',
-    found: `gateway.auth.token in ${path} names the variable MY_TOKEN, which is not set here; set it`,
+    found: `gateway.auth.token in ${path} refers to the environment variable MY_TOKEN, which is not set; set it`,
   });
 });
 
@@ -268,7 +272,7 @@ test('transcripts are counted if OpenClaw writes them', async () => {
   const none = await examine(args, { OPENCLAW_STATE_DIR: state });
   expect(none.of('OpenClaw files')).toMatchObject({
     level: 'ok',
-    found: `no transcripts in ${join(state, 'agents')}: OpenClaw 2026.9 keeps none, and its gateway has everything`,
+    found: `no transcripts in ${join(state, 'agents')}: OpenClaw 2026.9 writes none; its gateway reports everything`,
   });
   mkdirSync(sessions);
   for (const name of ['a.jsonl', 'b.jsonl', 'sessions.json']) writeFileSync(join(sessions, name), '');
@@ -284,7 +288,7 @@ test('a destination that is unreachable is a problem', async () => {
   expect(destination(of('to collector'))).toEqual([
     'problem',
     'http://127.0.0.1:1, traces, metrics and logs: connection refused',
-    'start it, or check the address',
+    'start the backend, or check the address',
   ]);
 });
 
@@ -298,15 +302,15 @@ test('a destination that only accepts traces is a warning', async () => {
   ]);
   expect(status).toBe(0);
   expect(checks.filter(({ check }) => check.startsWith('to ')).map(destination)).toEqual([
-    ['ok', `${sink.url}, traces: takes JSON`, undefined],
+    ['ok', `${sink.url}, traces: accepts JSON`, undefined],
     [
       'warning',
-      `${sink.url}, metrics and logs: takes none there (HTTP 404)`,
-      'check the URL; or leave it out with "signals" in the configuration file',
+      `${sink.url}, metrics and logs: no OTLP endpoint there (HTTP 404)`,
+      'check the URL; or stop sending it with "signals" in the configuration file',
     ],
     [
       'ok',
-      `${sink.url}, traces: takes JSON; metrics and logs, which Jaeger does not take, are not sent`,
+      `${sink.url}, traces: accepts JSON; metrics and logs are not sent, since Jaeger does not accept them`,
       undefined,
     ],
   ]);
@@ -317,12 +321,12 @@ test('a destination that requires a token, and one that refuses it', async () =>
     status: headers.authorization === undefined ? 401 : 403,
     body: `not ${headers.authorization}`,
   }));
-  const after = '; then `dead-letters resend` sends what it has refused so far';
+  const after = '; then run `dead-letters resend` to send what it rejected so far';
   const without = await examineDestination(['--to', `otlp=${sink.url}`]);
   expect(without.status).toBe(1);
   expect(destination(without.of('to otlp'))).toEqual([
     'problem',
-    `${sink.url}, traces, metrics and logs: does not let the bridge in (HTTP 401)`,
+    `${sink.url}, traces, metrics and logs: denies access (HTTP 401)`,
     `give it its token: "bearer: {env: NAME}" (or {file: PATH}) for destination otlp in the configuration file, or authorization=Bearer%20… in OTEL_EXPORTER_OTLP_HEADERS${after}`,
   ]);
   const wrong = await examineDestination(['--to', `otlp=${sink.url}`], {
@@ -370,8 +374,8 @@ test('a destination that does not accept the encoding', async () => {
   expect(sink.of('traces')[0]?.bytes).toHaveLength(0);
   expect(destination(of('to otlp'))).toEqual([
     'problem',
-    `${sink.url}, traces, metrics and logs: does not take protobuf (HTTP 415)`,
-    'set OTEL_EXPORTER_OTLP_PROTOCOL=http/json, or "encoding: json" for it in the configuration file',
+    `${sink.url}, traces, metrics and logs: does not accept protobuf (HTTP 415)`,
+    'set OTEL_EXPORTER_OTLP_PROTOCOL=http/json, or "encoding: json" for this destination in the configuration file',
   ]);
 });
 
@@ -385,7 +389,7 @@ test('a destination that only accepts JSON is ok, since the bridge switches by i
   expect(status).toBe(0);
   expect(destination(of('to otlp'))).toEqual([
     'ok',
-    `${sink.url}, traces, metrics and logs: takes JSON, and no protobuf`,
+    `${sink.url}, traces, metrics and logs: accepts JSON; protobuf is not supported`,
     undefined,
   ]);
 });
@@ -399,8 +403,8 @@ test('a destination that redirects is reported with the target', async () => {
   expect(status).toBe(1);
   expect(destination(of('to jaeger'))).toEqual([
     'problem',
-    `${sink.url}, traces: redirects to https://backend.test/v1/traces (HTTP 308), which is not followed`,
-    'give the URL that it redirects to, without /v1/…, if that is the backend',
+    `${sink.url}, traces: redirects to https://backend.test/v1/traces (HTTP 308); redirects are not followed`,
+    'if that is the backend, use that URL, without /v1/…',
   ]);
 });
 
@@ -417,18 +421,18 @@ test('a destination behind a proxy that lets it through, that requires credentia
   const url = 'http://backend.test';
   expect(await through(open.url, url)).toEqual([
     'ok',
-    `${url}, traces: takes JSON, through the proxy ${open.url} (http_proxy); metrics and logs, which Jaeger does not take, are not sent`,
+    `${url}, traces: accepts JSON, through the proxy ${open.url} (http_proxy); metrics and logs are not sent, since Jaeger does not accept them`,
     undefined,
   ]);
   expect(await through(closed.url.replace('//', `//me:${SECRET}@`), 'https://backend.test')).toEqual([
     'problem',
-    `https://backend.test, traces: the proxy wants a user name and a password, through the proxy ${closed.url} (https_proxy)`,
-    'put them into its URL, in the variable that names it',
+    `https://backend.test, traces: the proxy requires a user name and password, through the proxy ${closed.url} (https_proxy)`,
+    'add them to the proxy URL in that variable',
   ]);
   expect(await through('http://127.0.0.1:1', url)).toEqual([
     'problem',
     `${url}, traces: connection refused, through the proxy http://127.0.0.1:1 (http_proxy)`,
-    'start it, or check the address',
+    'start the backend, or check the address',
   ]);
 });
 
@@ -444,7 +448,7 @@ test('a server that is no OTLP backend is a problem', async () => {
   expect(status).toBe(1);
   expect(of('to a')).toMatchObject({
     level: 'problem',
-    found: expect.stringContaining('answers with a page, as no OTLP backend does'),
+    found: expect.stringContaining('answers with a web page, so it is not an OTLP backend'),
   });
   expect(of('to b')).toMatchObject({ level: 'problem', advice: 'check the URL' });
 });
@@ -473,7 +477,7 @@ test('TLS: an untrusted certificate, a trusted one, and a server without TLS', a
   const untrusted = await examineDestination(to);
   expect(untrusted.of('to otlp')).toMatchObject({
     level: 'problem',
-    found: expect.stringContaining('TLS: its certificate is signed by nobody that this machine trusts'),
+    found: expect.stringContaining('TLS: its certificate is not signed by a trusted authority'),
     advice: expect.stringContaining('OTEL_EXPORTER_OTLP_CERTIFICATE'),
   });
   const ca = pathOf('test/export/tls/server.pem');
@@ -483,8 +487,8 @@ test('TLS: an untrusted certificate, a trusted one, and a server without TLS', a
   const none = await examineDestination(['--to', `otlp=${sink.url.replace('http:', 'https:')}`]);
   expect(none.of('to otlp')).toMatchObject({
     level: 'problem',
-    found: expect.stringContaining('it speaks no TLS'),
-    advice: 'write http:// in its URL',
+    found: expect.stringContaining('the server does not speak TLS'),
+    advice: 'use http:// in its URL',
   });
 });
 
@@ -547,7 +551,7 @@ test('a missing configuration file is a problem', async () => {
   expect(of('configuration')).toMatchObject({
     level: 'problem',
     found:
-      "can't read the configuration file /nonexistent.yaml: it does not exist; check its path, and that this user may read it",
+      "can't read the configuration file /nonexistent.yaml: it does not exist; check the path, and that this user can read it",
   });
 });
 
@@ -561,19 +565,19 @@ test('the data directory: readable by others, a file in its place, and none', as
   expect(destination(readable.of('data directory'))).toEqual([
     'warning',
     `${open} can be read or changed by other users (mode 755)`,
-    `chmod 700 '${open.replace("'", "'\\''")}'`,
+    `run: chmod 700 '${open.replace("'", "'\\''")}'`,
   ]);
   const file = temporaryFile('file');
   const taken = await examine([...args, '--data-dir', file]);
   expect(taken.status).toBe(1);
-  expect(taken.of('data directory')).toMatchObject({ level: 'problem', found: `${file} is no directory` });
+  expect(taken.of('data directory')).toMatchObject({ level: 'problem', found: `${file} is not a directory` });
   const below = await examine([...args, '--data-dir', join(file, 'data')]);
   expect(below.of('data directory')).toMatchObject({ level: 'problem' });
   const path = temporaryFile('bridge.yaml', 'no_store: true');
   const none = await examine([...args, '--config', path]);
   expect(none.of('data directory')).toMatchObject({
     level: 'ok',
-    found: 'nothing is kept between two starts',
+    found: 'not used: no_store is set, so nothing is kept between starts',
   });
 });
 

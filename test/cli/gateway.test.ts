@@ -184,7 +184,7 @@ describe('tail', () => {
   test('lists the types if one is unknown', async () => {
     const { status, stderr } = await runToEnd(['tail', '--type', 'tool.cal']);
     expect(status).toBe(2);
-    expect(stderr).toContain('give one of agent.started, ');
+    expect(stderr).toContain('use one of agent.started, ');
   });
 });
 

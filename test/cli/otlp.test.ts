@@ -116,8 +116,8 @@ test('doctor reports whether the address can be listened on', async () => {
     status: 0,
     check: 'source',
     level: 'warning',
-    found: `otlp:127.0.0.1:${port} (--from) can't be listened on: another process uses this address`,
-    advice: 'if that is no bridge which runs already, stop it or give another address',
+    found: `can't listen on otlp:127.0.0.1:${port} (--from): another process uses this address`,
+    advice: 'unless that is a running bridge, stop that process or use another address',
   });
   await once(server.close(), 'close');
   expect(await checkOf(`otlp:127.0.0.1:${port}`)).toMatchObject({ status: 0, level: 'ok' });

@@ -229,7 +229,9 @@ test('tail of transcripts from their start; --raw warns of what is in no line', 
   };
   expect((await tailed('--from-start')).stdout).toContain(`"type":"agent.started"`);
   const raw = await tailed('--from-start', '--raw');
-  expect(raw.stderr).toContain('WARN: --raw of transcripts: what sessions.json says');
+  expect(raw.stderr).toContain(
+    'WARN: --raw with transcripts: the output lacks the session data of sessions.json',
+  );
 });
 
 test('tail that is stopped in the middle of a line does not report it as bad input', async () => {
@@ -264,7 +266,9 @@ testIf(existsSync('/dev/full')).each([
 ])('%s to a full stdout: exit status 1, and the reason', async (_, args) => {
   const { status, stderr } = await runWithFullStdout(args);
   expect(status).toBe(1);
-  expect(stderr).toMatch(/^openclaw-otel-bridge: can't write to stdout: .*; check where it goes\n$/);
+  expect(stderr).toMatch(
+    /^openclaw-otel-bridge: can't write to stdout: .*; check where stdout is redirected to\n$/,
+  );
 });
 
 testIf(existsSync('/dev/full'))("a summary that can't be written does not stop the work", async () => {

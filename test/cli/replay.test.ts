@@ -207,7 +207,7 @@ test.each([
     ]);
     expect(status).toBe(1);
     expect(stderr).toContain(
-      `can't write the summary to ${path}: ${reasonIn(directory)}; give a file that this user can write`,
+      `can't write the summary to ${path}: ${reasonIn(directory)}; choose a file that this user can write`,
     );
     expect(sink.requests).toEqual([]);
   },
@@ -232,7 +232,9 @@ test('without --to the endpoint from the environment is used, and the log says s
   const env = { OTEL_EXPORTER_OTLP_ENDPOINT: `${sink.url}/` };
   const { status, stderr, summary } = await runForSummary(['replay', catalog_example], { env });
   expect(status).toBe(0);
-  expect(stderr).toMatch(/INFO: sending to otlp: the environment names an OTLP endpoint/);
+  expect(stderr).toMatch(
+    /INFO: sending to otlp: OTEL_EXPORTER_OTLP_\* sets the endpoint; use --to to choose another/,
+  );
   expect(Object.keys(summary.destinations)).toEqual(['otlp']);
   expect(new Set(sink.requests.map(({ path }) => path))).toEqual(
     new Set(['/v1/traces', '/v1/metrics', '/v1/logs']),

@@ -44,7 +44,7 @@ test('--check: 0 while a bridge runs, even if its destination is unreachable, an
   expectNoStack(await program.ended);
   const { status, stderr } = await check(directory);
   expect(status).toBe(1);
-  expect(stderr).toContain(`no bridge is running on ${directory}`);
+  expect(stderr).toContain(`no bridge is running with the data directory ${directory}`);
 });
 
 test('status shows an unreachable source, and since when, until the bridge has ended', async () => {
@@ -53,7 +53,7 @@ test('status shows an unreachable source, and since when, until the bridge has e
   const source = `unix:${join(directory, 'nobody.sock')}`;
   const program = start(['run', '--from', source, '--to', `otlp=${DEAD_URL}`, ...at, '--drain', '0']);
   await program.untilLogged(/nobody\.sock/);
-  const told = new RegExp(`source +${source}  0 lines · 0 events · for \\d+.* m?s: .*nobody\\.sock.*`);
+  const told = new RegExp(`source +${source}  0 lines · 0 events · down for \\d+.* m?s: .*nobody\\.sock.*`);
   await vi.waitFor(async () => {
     expect((await runToEnd(['status', ...at])).stdout).toMatch(told);
   }, 20_000);
@@ -72,7 +72,7 @@ test('--check: 1 after a kill, and in a directory where no bridge has run', asyn
   await program.ended;
   const { status, stdout, stderr } = await check(directory);
   expect(status).toBe(1);
-  expect(stdout).toContain('was killed');
+  expect(stdout).toContain('killed, last seen');
   expect(stderr).toContain('no bridge is running');
 });
 
@@ -83,7 +83,7 @@ test('--check: 1 if the bridge has not updated its status for long', async () =>
   const { status, stdout, stderr } = await check(directory);
   expect(status).toBe(1);
   expect(stdout).toContain('running since');
-  expect(stderr).toMatch(/has written nothing down for [\d.]+ (s|m)/);
+  expect(stderr).toMatch(/has stored nothing for [\d.]+ (s|m)/);
   // Ahead of the clock, since starting the program can take long on a busy machine.
   await writeLedger(store, Date.now() + 60_000);
   expect(await check(directory)).toMatchObject({ status: 0, stderr: '' });
@@ -97,5 +97,5 @@ test('another process with the recorded pid is not mistaken for a bridge', async
   await store.close();
   const { status, stdout } = await check(directory);
   expect(status).toBe(1);
-  expect(stdout).toContain('was killed');
+  expect(stdout).toContain('killed, last seen');
 });

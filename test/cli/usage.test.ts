@@ -12,18 +12,18 @@ test.each<[string, string[], string]>([
   [
     'an unknown command',
     ['repaly'],
-    "unknown command 'repaly'; give one of run, replay, tail, tree, validate",
+    "unknown command 'repaly'; use one of run, replay, tail, tree, validate",
   ],
-  ['help on an unknown command', ['help', 'nope'], "unknown command 'nope'; give one of run, replay"],
+  ['help on an unknown command', ['help', 'nope'], "unknown command 'nope'; use one of run, replay"],
   [
     'help on an unknown subcommand',
     ['help', 'dead-letters', 'nope'],
-    "unknown command 'nope'; give one of list, show, resend, purge",
+    "unknown command 'nope'; use one of list, show, resend, purge",
   ],
   [
     'an unknown subcommand',
     ['dead-letters', 'lst'],
-    "unknown command 'lst'; give one of list, show, resend, purge",
+    "unknown command 'lst'; use one of list, show, resend, purge",
   ],
   ['an unknown option', [...REPLAY, '--sped', '2'], "unknown option '--sped'\n(Did you mean --speed?)"],
   [
@@ -61,7 +61,7 @@ test.each<[string, string[], string]>([
   [
     'a source that is given twice',
     ['run', '--to', 'console', '--from', 'stdin', '--from', 'stdin'],
-    '--from: stdin is given twice; leave one out',
+    '--from: stdin is given twice; remove one',
   ],
   [
     'an address without a port',
@@ -120,7 +120,7 @@ test('a missing configuration file is a usage error', async () => {
   const { status, stderr } = await runToEnd([...REPLAY, '--config', '/nonexistent.yaml']);
   expect(status).toBe(2);
   expect(stderr).toBe(
-    "openclaw-otel-bridge: can't read the configuration file /nonexistent.yaml: it does not exist; check its path, and that this user may read it\n",
+    "openclaw-otel-bridge: can't read the configuration file /nonexistent.yaml: it does not exist; check the path, and that this user can read it\n",
   );
 });
 
@@ -157,7 +157,7 @@ test.each([
 
 test.each<[string, string]>([
   ['[nope]', 'from: unknown source "nope": give stdin, file:PATH,'],
-  ['[stdin, stdin]', 'from: stdin is given twice; leave one out'],
+  ['[stdin, stdin]', 'from: stdin is given twice; remove one'],
 ])("invalid sources in a configuration file are reported as the file's: %s", async (from, problem) => {
   const config = temporaryFile('bridge.yaml', `from: ${from}`);
   for (const command of [['run', '--to', 'console'], ['tail']]) {
@@ -181,13 +181,19 @@ test('--help says for --content where secrets are redacted and where they are no
   const run = await runToEnd(['run', '--help']);
   const tail = await runToEnd(['tail', '--help']);
   expect(run.stdout).toMatch(/--content +record .*secrets\s+redacted/);
-  expect(tail.stdout).toMatch(/--content +print .*as they\s+are/);
+  expect(tail.stdout).toMatch(/--content +print .*without\s+redacting/);
 });
 
 test.each([
-  ['run', /--data-dir .* next start needs\s+\(~\/\.local\/state\/openclaw-otel-bridge\)/],
-  ['replay', /--data-dir .* next start needs \(nothing is\s+kept\)/],
-  ['status', /--data-dir .* keeps its data\s+\(~\/\.local\/state\/openclaw-otel-bridge\)/],
+  [
+    'run',
+    /--data-dir .* for the next start in this directory\s+\(default: ~\/\.local\/state\/openclaw-otel-bridge\)/,
+  ],
+  ['replay', /--data-dir .* for the next start in this directory\s+\(default: nothing is stored\)/],
+  [
+    'status',
+    /--data-dir .* bridge's data directory at this path \(default:\s+~\/\.local\/state\/openclaw-otel-bridge\)/,
+  ],
   ['tree', /--content +with --json: /],
 ])('%s --help describes an option as it works there', async (command, said) => {
   expect((await runToEnd([command, '--help'])).stdout).toMatch(said);

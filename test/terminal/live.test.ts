@@ -166,7 +166,7 @@ describe('createLiveTree', () => {
     );
     clock.advance(100);
     const [more, ...lines] = screen();
-    expect(more).toBe('… and 12 more');
+    expect(more).toBe('… 12 more traces');
     expect(lines.map((line) => line.slice(0, 5))).toEqual(['● r12', '● r13', '● r14']);
   });
 
@@ -181,7 +181,7 @@ describe('createLiveTree', () => {
     expect(screen().map((line) => line.split('  ')[0])).toEqual([
       '● main',
       '├─ call-0',
-      '… 34 lines',
+      '… 34 more lines',
       ...[35, 36, 37, 38].map((index) => `├─ call-${index}`),
       '└─ call-39',
     ]);

@@ -35,17 +35,17 @@ function said({ status, body }: Answered, endpoint: EndpointConfig): string {
 }
 
 /** Refused data is not lost. */
-const RESEND = 'then `dead-letters resend` sends what it has refused so far';
+const RESEND = 'then run `dead-letters resend` to send what it rejected so far';
 
 const notLetIn = ({ status }: Answered, endpoint: EndpointConfig, config: DestinationConfig): Finding =>
-  wrong(`does not let the bridge in (HTTP ${status})`, `${accessAdvice(config, endpoint)}; ${RESEND}`);
+  wrong(`denies access (HTTP ${status})`, `${accessAdvice(config, endpoint)}; ${RESEND}`);
 
 const redirected = ({ status, location }: Answered, endpoint: EndpointConfig): Finding =>
   location === undefined
-    ? wrong(`redirects (HTTP ${status})`, 'give the URL that it redirects to')
+    ? wrong(`redirects without a usable URL (HTTP ${status})`, 'check the URL')
     : wrong(
-        `redirects to ${redactSecrets(location, [endpoint], '…')} (HTTP ${status}), which is not followed`,
-        'give the URL that it redirects to, without /v1/…, if that is the backend',
+        `redirects to ${redactSecrets(location, [endpoint], '…')} (HTTP ${status}); redirects are not followed`,
+        'if that is the backend, use that URL, without /v1/…',
       );
 
 const throughProxy = (proxy: EndpointConfig['proxy']): string =>
@@ -56,48 +56,49 @@ const ENCODING_NAMES = { json: 'JSON', protobuf: 'protobuf' } as const;
 function encodingRefused({ status }: Answered, { encoding }: EndpointConfig): Finding {
   const other = encoding === 'json' ? 'protobuf' : 'json';
   return wrong(
-    `does not take ${ENCODING_NAMES[encoding]} (HTTP ${status})`,
-    `set OTEL_EXPORTER_OTLP_PROTOCOL=http/${other}, or "encoding: ${other}" for it in the configuration file`,
+    `does not accept ${ENCODING_NAMES[encoding]} (HTTP ${status})`,
+    `set OTEL_EXPORTER_OTLP_PROTOCOL=http/${other}, or "encoding: ${other}" for this destination in the configuration file`,
   );
 }
 
 const accepted = ({ body }: Answered, { encoding, proxy }: EndpointConfig): Finding =>
   isPage(body)
-    ? wrong('answers with a page, as no OTLP backend does', 'check the URL')
-    : { level: 'ok', found: `takes ${ENCODING_NAMES[encoding]}${throughProxy(proxy)}` };
+    ? wrong('answers with a web page, so it is not an OTLP backend', 'check the URL')
+    : { level: 'ok', found: `accepts ${ENCODING_NAMES[encoding]}${throughProxy(proxy)}` };
 
 function describeAnswer(answer: Answered, endpoint: EndpointConfig, config: DestinationConfig): Finding {
   const { status } = answer;
   if (status >= 200 && status < 300) return accepted(answer, endpoint);
   if (status >= 300 && status < 400) return redirected(answer, endpoint);
   if (isAccessRefused(httpReason(status))) return notLetIn(answer, endpoint, config);
-  if (isNotThere(httpReason(status))) return wrong(`takes none there (HTTP ${status})`, 'check the URL');
+  if (isNotThere(httpReason(status)))
+    return wrong(`no OTLP endpoint there (HTTP ${status})`, 'check the URL');
   if (status === 415 || status === 501) return encodingRefused(answer, endpoint);
   const words = said(answer, endpoint);
   if (status === 429 || status >= 500) {
-    return { level: 'warning', found: words, advice: 'look at its log; the bridge would try again' };
+    return { level: 'warning', found: words, advice: "check the backend's log; the bridge would retry" };
   }
-  return wrong(words, /HTTPS/.test(words) ? 'write https:// in its URL' : 'look at its log');
+  return wrong(words, /HTTPS/.test(words) ? 'use https:// in its URL' : "check the backend's log");
 }
 
 /** Failed requests, recognised by the messages of Node.js and OpenSSL. */
 const FAILURES: readonly [pattern: RegExp, found: string, advice: string][] = [
+  [/\(407\)/, 'the proxy requires a user name and password', 'add them to the proxy URL in that variable'],
   [
-    /\(407\)/,
-    'the proxy wants a user name and a password',
-    'put them into its URL, in the variable that names it',
+    /Proxy response/,
+    'the proxy refuses the connection',
+    "check the proxy's rules, or add the host to NO_PROXY",
   ],
-  [/Proxy response/, 'the proxy does not let it through', 'look at its rules, or name the host in NO_PROXY'],
-  [/ECONNREFUSED/, 'connection refused', 'start it, or check the address'],
-  [/ENOTFOUND|EAI_AGAIN/, 'its host name is not found', 'check the address'],
-  [/altname/i, 'TLS: its certificate is for another host name', 'use the name that the certificate is for'],
+  [/ECONNREFUSED/, 'connection refused', 'start the backend, or check the address'],
+  [/ENOTFOUND|EAI_AGAIN/, 'host name not found', 'check the address'],
+  [/altname/i, 'TLS: its certificate is for another host name', 'use the host name in the certificate'],
   [/expired/i, 'TLS: its certificate has expired', 'renew the certificate'],
   [
     /certificate|issuer/i,
-    'TLS: its certificate is signed by nobody that this machine trusts',
-    'name the file of its authority in OTEL_EXPORTER_OTLP_CERTIFICATE, or as "tls: {ca: …}" in the configuration file',
+    'TLS: its certificate is not signed by a trusted authority',
+    'set OTEL_EXPORTER_OTLP_CERTIFICATE, or "tls: {ca: …}" in the configuration file, to the CA certificate file',
   ],
-  [/EPROTO|SSL|wrong version/i, 'it speaks no TLS', 'write http:// in its URL'],
+  [/EPROTO|SSL|wrong version/i, 'the server does not speak TLS', 'use http:// in its URL'],
 ];
 
 export function describeOutcome(
@@ -106,9 +107,10 @@ export function describeOutcome(
   config: DestinationConfig,
 ): Finding {
   if (outcome.kind === 'answered') return describeAnswer(outcome, endpoint, config);
-  if (outcome.reason === 'timeout') return wrong(outcome.message, 'check the address and its load');
+  if (outcome.reason === 'timeout') return wrong(outcome.message, "check the address and the backend's load");
   const known = FAILURES.find(([pattern]) => pattern.test(outcome.message));
-  const [, found = outcome.message, advice = 'check the address, and http:// or https://'] = known ?? [];
+  const [, found = outcome.message, advice = 'check the address, and whether it needs http:// or https://'] =
+    known ?? [];
   // An unknown message names the proxy itself.
   return wrong(known === undefined ? found : `${found}${throughProxy(endpoint.proxy)}`, advice);
 }

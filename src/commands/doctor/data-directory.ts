@@ -11,8 +11,8 @@ import { BYTES_PER_MB } from '../../util/units.js';
 import { type Check, ok, problem, warning } from './check.js';
 
 const NAME = 'data directory';
-const ADVICE = 'give a directory that this user can write, with --data-dir';
-const NEWER_ADVICE = 'start the newer version that made it, or give another directory with --data-dir';
+const ADVICE = 'pass --data-dir with a directory that this user can write';
+const NEWER_ADVICE = 'use the newer version that created it, or pass another --data-dir';
 
 const FREE_MIN_MB = 256;
 const OTHERS = 0o077;
@@ -29,15 +29,15 @@ function checkFreeSpace(path: string): Check[] {
   const { bavail, bsize } = statfsSync(path);
   const free_mb = Math.floor((bavail * bsize) / BYTES_PER_MB);
   if (free_mb >= FREE_MIN_MB) return [];
-  return [warning(NAME, `${free_mb} MB are free there`, 'make room, or give another one with --data-dir')];
+  return [warning(NAME, `only ${free_mb} MB free in ${path}`, 'free some space, or pass another --data-dir')];
 }
 
 function describe(path: string, stats: Stats | undefined): Check {
-  if (stats === undefined) return ok(NAME, `${path} can be made at the first start`);
+  if (stats === undefined) return ok(NAME, `${path} will be created at the first start`);
   const mode = stats.mode & 0o777;
-  if (process.platform === 'win32' || (mode & OTHERS) === 0) return ok(NAME, `${path} can be written`);
+  if (process.platform === 'win32' || (mode & OTHERS) === 0) return ok(NAME, `${path} is writable`);
   const found = `${path} can be read or changed by other users (mode ${mode.toString(8)})`;
-  return warning(NAME, found, `chmod 700 ${shellWord(path)}`);
+  return warning(NAME, found, `run: chmod 700 ${shellWord(path)}`);
 }
 
 /** Checks the store in it; no result if there is nothing to report. */
@@ -47,13 +47,17 @@ function checkKept(path: string): Check[] {
     return [ok(NAME, `${path} is in use by a running bridge (process ${state.owner.pid})`)];
   }
   if (state.kind === 'newer') {
-    const found = `${path} holds a store of format ${state.version}, and this program reads up to ${FORMAT_VERSION}`;
+    const found = `the store in ${path} has format ${state.version}, but this version reads only up to format ${FORMAT_VERSION}`;
     return [problem(NAME, found, NEWER_ADVICE)];
   }
   if (state.kind === 'damaged') {
-    const found = `in ${path} ${describeDamage(state.inspection)}`;
+    const found = `${path}: ${describeDamage(state.inspection)}`;
     return [
-      warning(NAME, found, 'nothing to do: the next run sets the file aside, and goes on with the rest'),
+      warning(
+        NAME,
+        found,
+        'no action needed: the next run sets the damaged file aside and continues with the rest',
+      ),
     ];
   }
   return [];
@@ -61,10 +65,10 @@ function checkKept(path: string): Check[] {
 
 /** `path` is undefined if nothing is to be stored. */
 export function checkDataDirectory(path: string | undefined): Check[] {
-  if (path === undefined) return [ok(NAME, 'nothing is kept between two starts')];
+  if (path === undefined) return [ok(NAME, 'not used: no_store is set, so nothing is kept between starts')];
   try {
     const stats = find(path);
-    if (stats?.isDirectory() === false) return [problem(NAME, `${path} is no directory`, ADVICE)];
+    if (stats?.isDirectory() === false) return [problem(NAME, `${path} is not a directory`, ADVICE)];
     const base = stats === undefined ? nearestExisting(path) : path;
     accessSync(base, constants.W_OK | constants.X_OK);
     const kept = stats === undefined ? [] : checkKept(path);

@@ -37,7 +37,9 @@ async function findOut(
   const changes = outcome.kind === 'answered' && outcome.status === 501 && endpoint.encoding === 'protobuf';
   if (!changes) return describeOutcome(outcome, endpoint, config);
   const finding = await findOut(signal, { ...endpoint, encoding: 'json' }, config);
-  return finding.level === 'ok' ? { ...finding, found: `${finding.found}, and no protobuf` } : finding;
+  return finding.level === 'ok'
+    ? { ...finding, found: `${finding.found}; protobuf is not supported` }
+    : finding;
 }
 
 async function probe(signal: Signal, endpoint: EndpointConfig, config: DestinationConfig): Promise<Probed> {
@@ -55,8 +57,8 @@ async function clawmetryNote(base: string): Promise<string> {
     const signal = AbortSignal.timeout(STATUS_TIMEOUT_MS);
     const { body } = await request(`${base}/api/otel-status`, { method: 'GET', signal });
     const { protobuf } = JSON.parse(await readStart(body, MAX_STATUS_BYTES)) as { protobuf?: unknown };
-    if (protobuf === true) return '; with its [otel] extra, it would take protobuf too';
-    return protobuf === false ? '; without its [otel] extra, which the bridge does not need' : '';
+    if (protobuf === true) return '; its [otel] extra is installed, so it accepts protobuf too';
+    return protobuf === false ? '; its [otel] extra is not installed, but the bridge does not need it' : '';
   } catch {
     return '';
   }
@@ -64,7 +66,7 @@ async function clawmetryNote(base: string): Promise<string> {
 
 async function noteOf({ preset }: DestinationConfig, { base, level }: Probed): Promise<string> {
   if (level !== 'ok') return '';
-  if (preset === 'jaeger') return '; metrics and logs, which Jaeger does not take, are not sent';
+  if (preset === 'jaeger') return '; metrics and logs are not sent, since Jaeger does not accept them';
   return preset === 'clawmetry' ? clawmetryNote(base) : '';
 }
 
@@ -74,7 +76,7 @@ const soften = (each: Probed): Probed =>
     ? {
         ...each,
         level: 'warning',
-        advice: `${each.advice}; or leave it out with "signals" in the configuration file`,
+        advice: `${each.advice}; or stop sending it with "signals" in the configuration file`,
       }
     : each;
 
@@ -97,7 +99,7 @@ async function checkDestination(config: DestinationConfig): Promise<Check[]> {
 }
 
 const checkEach = async (config: DestinationConfig | ConsoleConfig): Promise<Check[]> =>
-  config.preset === 'console' ? [ok(`to ${config.name}`, 'this terminal')] : checkDestination(config);
+  config.preset === 'console' ? [ok(`to ${config.name}`, 'prints to stdout')] : checkDestination(config);
 
 function checkResource(): Check[] {
   const unusable = resourceProblem();

@@ -53,18 +53,18 @@ async function checkSessions({ call }: Connection): Promise<Check> {
   clearTimeout(timer);
   if (answer?.ok !== true) {
     const why = answer === undefined ? `no answer within ${CALL_TIMEOUT_MS / 1000} s` : answer.error.message;
-    return warning('gateway sessions', `can't be listed: ${why}`, "look into the gateway's log");
+    return warning('gateway sessions', `can't list sessions: ${why}`, "check the gateway's log");
   }
   const { sessions, count, totalCount } = object(answer.payload);
   const listed = Array.isArray(sessions) ? sessions.length : 0;
-  return ok('gateway sessions', `${number(totalCount) ?? number(count) ?? listed} can be seen`);
+  return ok('gateway sessions', `${number(totalCount) ?? number(count) ?? listed} visible`);
 }
 
 function checkClock({ clock_offset_ms }: Connection): Check {
   const off_ms = Math.abs(clock_offset_ms);
   const found = `${formatDuration(off_ms)} ${clock_offset_ms < 0 ? 'behind' : 'ahead of'} this machine's`;
   return off_ms > CLOCK_TOLERANCE_MS
-    ? warning('gateway clock', found, 'set both by the same time server (NTP)')
+    ? warning('gateway clock', found, 'synchronise both with the same time server (NTP)')
     : ok('gateway clock', found);
 }
 
@@ -77,7 +77,7 @@ async function checkAccess(access: Access): Promise<Check[]> {
   entered.close();
   return [
     ok('gateway', `OpenClaw ${server_version}, protocol ${protocol}`),
-    ok('gateway access', `lets the bridge in, with ${scopes.join(', ')}`),
+    ok('gateway access', `granted, with ${scopes.join(', ')}`),
     sessions,
     checkClock(entered),
   ];
@@ -92,8 +92,8 @@ function checkSecret({ url, name }: Gateway, settings: Settings, env: Environmen
   if (access.devices.tokenOf(name) !== undefined) return ok(check, "this bridge's device token");
   if (secrets.problem !== undefined) return warning(check, secrets.problem);
   const why = isLocal(url)
-    ? `not in the environment, a configuration file or ${origin}`
-    : 'the one in an openclaw.json here is for gateways on this machine';
+    ? `not in the environment, the configuration file or ${origin}`
+    : 'the secret in openclaw.json is used only for a gateway on this machine';
   return ok(check, `none: ${why}`);
 }
 
@@ -119,7 +119,7 @@ async function checkSource(
 ): Promise<Check[]> {
   if (source.kind === 'gateway') return checkGateway(source, origin, settings, env);
   if (source.kind === 'otlp') return [await checkOtlp(source, origin)];
-  return [ok('source', `${source.name} (${origin}) is not looked at: only gateways and otlp are`)];
+  return [ok('source', `${source.name} (${origin}) is not checked: only gateways and otlp sources are`)];
 }
 
 /** Invalid source names in the configuration file, which count as problems of the file. */

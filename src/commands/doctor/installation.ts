@@ -18,8 +18,9 @@ export function checkNode(version: string = process.versions.node): Check {
 }
 
 export function checkConfiguration(problems: string[], path: string | undefined): Check[] {
-  if (path === undefined) return [ok('configuration', 'no file is given; options, environment and defaults')];
+  if (path === undefined)
+    return [ok('configuration', 'no file given; using options, environment and defaults')];
   if (problems.length === 0) return [ok('configuration', `${path} is valid`)];
-  const advice = 'correct it: no other command starts with it; the other checks leave it out';
+  const advice = 'correct it; commands do not start until then, and the checks below ignore it';
   return problems.map((found) => problem('configuration', found, advice));
 }

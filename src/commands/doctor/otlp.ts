@@ -17,12 +17,16 @@ export async function checkOtlp(
   try {
     await once(server.listen(address), 'listening');
     await once(server.close(), 'close');
-    return ok(NAME, `${name} (${origin}) can be listened on`);
+    return ok(NAME, `${name} (${origin}) is free`);
   } catch (error) {
-    const found = `${name} (${origin}) can't be listened on: ${errorReason(error)}`;
+    const found = `can't listen on ${name} (${origin}): ${errorReason(error)}`;
     // A running bridge may be using it, or another program.
     if (errorCode(error) === 'EADDRINUSE')
-      return warning(NAME, found, 'if that is no bridge which runs already, stop it or give another address');
-    return problem(NAME, found, 'give another address');
+      return warning(
+        NAME,
+        found,
+        'unless that is a running bridge, stop that process or use another address',
+      );
+    return problem(NAME, found, 'use another address');
   }
 }

@@ -28,18 +28,19 @@ const countTranscripts = (agent: string): number =>
 export function checkTranscripts(env: Readonly<Record<string, string | undefined>>): Check {
   const directory = openclawDirectory(env);
   try {
-    if (list(directory).length === 0) return ok(NAME, `none at ${directory}: OpenClaw may run elsewhere`);
+    if (list(directory).length === 0)
+      return ok(NAME, `none in ${directory}: OpenClaw may run on another machine or as another user`);
     const agents = join(directory, 'agents');
     const counts = list(agents).map(({ name }) => countTranscripts(join(agents, name)));
     const count = counts.reduce((total, each) => total + each, 0);
     return count > 0
       ? ok(NAME, `${counted(count, 'transcript')} in ${agents}`)
-      : ok(NAME, `no transcripts in ${agents}: OpenClaw 2026.9 keeps none, and its gateway has everything`);
+      : ok(NAME, `no transcripts in ${agents}: OpenClaw 2026.9 writes none; its gateway reports everything`);
   } catch (error) {
     return warning(
       NAME,
       `can't read ${directory}: ${errorReason(error)}`,
-      'run the bridge as the user who runs OpenClaw, where it is to read transcripts',
+      'to read transcripts, run the bridge as the user who runs OpenClaw',
     );
   }
 }
