@@ -202,10 +202,10 @@ function ruleRows({ attributes, added = {} }: RecordTable<never>): string[][] {
 }
 
 function recordSection(what: string, record: RecordTable<never> | undefined, remarks: string[]): string[] {
-  if (record === undefined) return [`${what}: as the correlator gives them out.`];
+  if (record === undefined) return [`${what}: unchanged.`];
   const rows = ruleRows(record);
   const text = [[`${what}.`, ...remarks].join(' ')];
-  return rows.length === 0 ? text : [...text, table(['attribute', 'becomes', 'value'], rows)];
+  return rows.length === 0 ? text : [...text, table(['attribute', 'sent as', 'value'], rows)];
 }
 
 function profileSection(name: ProfileName): string {
@@ -213,7 +213,7 @@ function profileSection(name: ProfileName): string {
   const span_remarks = span?.name === undefined ? [] : [`The name is ${span.name.says}.`];
   const log_remarks = [
     ...(log?.events === undefined ? [] : [`Only ${list([...log.events])} are sent.`]),
-    ...(log?.batch_items === undefined ? [] : [`At most ${log.batch_items} go in one request.`]),
+    ...(log?.batch_items === undefined ? [] : [`A request has at most ${log.batch_items} records.`]),
   ];
   return [
     `### ${code(name)}`,
@@ -246,7 +246,7 @@ function instrumentsTable(): string {
     const [, ...compared_cells] = compared('', cells);
     return [...compared_cells, list([...(attributes.get(measured) ?? [])])];
   });
-  return table([...PROFILE_NAMES.map(code), 'by'], rows);
+  return table([...PROFILE_NAMES.map(code), 'attributes'], rows);
 }
 
 function bucketsTable(): string {
@@ -258,14 +258,14 @@ function bucketsTable(): string {
     bounds.set(key, (bounds.get(key) ?? new Set()).add(name));
   }
   return table(
-    ['histograms', 'bounds of their buckets'],
+    ['histograms', 'bucket bounds'],
     [...bounds].map(([key, names]) => [list([...names]), key]),
   );
 }
 
 const renamedInMetrics = (name: ProfileName): string[] =>
   Object.entries(PROFILES[name].metrics.attributes).map(
-    ([from, to]) => `In ${code(name)} the attribute ${code(from)} of a metric is ${code(to)}.`,
+    ([from, to]) => `In ${code(name)}, the metric attribute ${code(from)} is called ${code(to)}.`,
   );
 
 const presetsOf = (name: ProfileName): string =>
@@ -273,30 +273,31 @@ const presetsOf = (name: ProfileName): string =>
 
 const INTRODUCTION = `# Profiles
 
-Each destination has one profile: the names under which its backend gets spans, metrics and log records. A key such as
-\`profile: legacy\` in the configuration file chooses it; without that, the preset's profile is used. This page is generated from
-the code's own tables, and from what the code makes of one event of each type
-([how to write it anew](../CONTRIBUTING.md#golden-files)), so it can't be out of date.
+A profile defines the names of the spans, metrics and log records that a destination receives. Each destination has one profile:
+its preset's, unless the configuration file sets another, for example \`profile: legacy\`. This page is generated from the code's
+tables and from the output of the code for one event of each type ([how to regenerate it](../CONTRIBUTING.md#golden-files)), so it
+can't be out of date.
 
-- \`latest\`: the names of OpenTelemetry's GenAI conventions as of November 2026; where those have none, names begin with
-  \`openclaw.\`.
-- \`legacy\`: the names that those conventions had before, up to about version 1.36, for backends and dashboards that still read
-  them. What had no name then keeps its current one. So reasoning tokens are a counter of their own and not a
-  \`gen_ai.token.type\`, which has only \`input\` and \`output\`: reasoning is a part of output, and would be counted twice.
-- \`clawmetry\`: what ClawMetry's receiver understands. It adds up what it gets from several signals, so tokens and cost are
-  on chat spans only.`;
+- \`latest\`: the names of OpenTelemetry's GenAI conventions as of November 2026. Names that the conventions do not define begin
+  with \`openclaw.\`.
+- \`legacy\`: the earlier names of those conventions, up to about version 1.36, for backends and dashboards that still use them.
+  Anything that had no name then keeps its current one. Reasoning tokens are therefore a separate counter and not a
+  \`gen_ai.token.type\`, which has only the values \`input\` and \`output\`: reasoning is a part of output, and would be counted twice.
+- \`clawmetry\`: the names that ClawMetry's receiver understands. ClawMetry adds up values from several signals, so tokens and cost
+  are sent on chat spans only.`;
 
-const ON_EVENTS = `## What each event becomes
+const ON_EVENTS = `## Telemetry of each event
 
-A span is shown as it is once the event has been applied and nothing more is waited for, or as soon as the event's change to it
-can be seen. Open spans are sent only to destinations with \`open_spans: replace\` (ClawMetry), and replaced there. *Same* means:
-as under \`latest\`. *Others* are attributes that have the same name and value in every profile. Ids and times do not depend on the
-profile. Without \`--content\`, as here, no inputs and outputs are sent; [with it](events.md#content) there are a few attributes more.`;
+The tables show a span after the event has been applied and all its waits are over, or as soon as the event has changed the span.
+Open spans are sent only to destinations with \`open_spans: replace\` (ClawMetry), which replace them later. *Same* means the same as
+under \`latest\`. *Others* are attributes with the same name and value in every profile. Ids and times do not depend on the profile.
+The tables show telemetry without \`--content\`: no inputs and outputs are sent. [With \`--content\`](events.md#content), there are a
+few more attributes.`;
 
 const ON_METRICS = `## Metrics
 
-Each row is one measurement, with its name in each profile and its attributes; \`error.type\` is only there if something failed. The
-temporality is the destination's. The bridge's own metrics, \`openclaw_otel_bridge.*\`, have the same names everywhere.`;
+Each row is one measurement, with its name in each profile and its attributes. \`error.type\` is present only on failures. The
+temporality is that of the destination. The bridge's own metrics, \`openclaw_otel_bridge.*\`, have the same names in all profiles.`;
 
 /** Returns the whole page. */
 export async function profilesPage(): Promise<string> {
@@ -304,11 +305,11 @@ export async function profilesPage(): Promise<string> {
   const defaults = PROFILE_NAMES.map((name) => [code(name), presetsOf(name)]);
   return `${[
     INTRODUCTION,
-    table(['profile', 'is the default of'], defaults),
+    table(['profile', 'default for the presets'], defaults),
     ON_EVENTS,
     ...sections,
     '## Spans and log records',
-    'What is not in a table is passed on unchanged.',
+    'Anything that is not in a table is sent unchanged.',
     ...PROFILE_NAMES.map(profileSection),
     ON_METRICS,
     instrumentsTable(),

@@ -94,7 +94,7 @@ export const DOCUMENTED: DocumentedEvent[] = [
   { event: tokens, before: [started, step] },
   {
     event: reasoning,
-    remark: 'after its `llm.tokens`, which did not tell it',
+    remark: 'after an `llm.tokens` without reasoning tokens',
     before: [started, unreasoned],
   },
 ];

@@ -48,7 +48,7 @@ function ownAgentId(value: AttributeValue, span: SpanRecord): AttributeValue {
 const exceptOnRuns = {
   of: (value: AttributeValue, span: SpanRecord): AttributeValue | undefined =>
     span.kind === 'run' ? undefined : value,
-  says: 'not on runs',
+  says: 'not sent on runs',
 };
 
 function billedInput(value: AttributeValue, { attributes }: SpanRecord): AttributeValue {
@@ -65,27 +65,27 @@ const LIVE_SESSION: Derived<LogRecord, AttributeValue | undefined> = {
     const session = attributes[SESSION_KEY] ?? attributes[CONVERSATION];
     return session === undefined ? undefined : `${withoutColons(session)}.live`;
   },
-  says: 'the session key with `.` for `:`, and `.live`',
+  says: 'the session key with `.` in place of `:`, and `.live` appended',
 };
 
 export const CLAWMETRY: Profile = {
   span: {
     name: {
       of: spanName,
-      says: "`agent.spawn` for a sub-agent's run; the operation alone where the name of a run or tool call has `run`, `completion` or `message` in it",
+      says: "`agent.spawn` for a sub-agent's run; only the operation if the name of a run or tool call contains `run`, `completion` or `message`",
     },
     attributes: {
-      [CONVERSATION]: { value: { of: withoutColons, says: '`.` for `:`' } },
+      [CONVERSATION]: { value: { of: withoutColons, says: 'with `.` in place of `:`' } },
       [AGENT_ID]: {
         value: {
           of: ownAgentId,
-          says: "a sub-agent's label, else `subagent`, where it is the id of its parent's agent",
+          says: "if it equals the id of the parent's agent: the sub-agent's label, else `subagent`",
         },
       },
       'gen_ai.request.model': { value: exceptOnRuns },
       'gen_ai.response.model': { value: exceptOnRuns },
       'gen_ai.usage.input_tokens': {
-        value: { of: billedInput, says: 'without the cached part where the provider is `anthropic`' },
+        value: { of: billedInput, says: 'without the cached tokens if the provider is `anthropic`' },
       },
       [CACHE_WRITE]: { name: 'gen_ai.usage.cache_creation.input_tokens' },
       'openclaw.cost_usd': { name: 'gen_ai.usage.cost_usd' },
