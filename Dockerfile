@@ -1,5 +1,5 @@
-# The bridge as a container: built from this checkout, run by an unprivileged user, on a root file system that nothing
-# writes to. All that it keeps is in one volume.
+# The bridge as a container image, built from this checkout. It runs as an unprivileged user and works with a read-only root
+# file system. All of its data is in one volume.
 #
 #   docker build -t openclaw-otel-bridge .
 #   docker run --read-only --tmpfs /tmp -v bridge:/var/lib/openclaw-otel-bridge openclaw-otel-bridge run --from …
@@ -7,13 +7,13 @@ ARG NODE_IMAGE=node:24.21.0-slim
 
 FROM ${NODE_IMAGE} AS build
 WORKDIR /app
-# The packages first: they change more seldom than the sources. Those with native parts bring them ready-made, so that no
-# install script has to run.
+# Dependencies first: they change less often than the sources. Packages with native parts contain prebuilt binaries, so no
+# install scripts are needed.
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
-# What only builds is left behind.
+# Removes the packages that are only needed to build.
 RUN npm run build && npm prune --omit=dev --ignore-scripts
 
 FROM ${NODE_IMAGE}
@@ -31,11 +31,11 @@ COPY --from=build /app/dist ./dist
 COPY LICENSE ./
 COPY schema ./schema
 COPY examples ./examples
-# A new volume that is mounted here belongs to the same user.
+# A new volume mounted here gets the owner of this directory.
 RUN install -d -o node -g node -m 0700 /var/lib/openclaw-otel-bridge
 VOLUME /var/lib/openclaw-otel-bridge
 USER node
-# A bridge that works writes its ledger once a second. Another command than `run` keeps none, and is done before this matters.
+# A working bridge writes its status record every second. Other commands than `run` write none, but end before this matters.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=15s --retries=3 \
   CMD ["node", "/app/dist/main.js", "status", "--check"]
 ENTRYPOINT ["node", "/app/dist/main.js"]

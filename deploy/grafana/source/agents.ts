@@ -45,9 +45,9 @@ const SPANS = 'traces_span_metrics_duration_seconds';
 const OF_SUBAGENTS = 'openclaw_subagent="true"';
 
 const SUBSETS =
-  'Cached tokens are a part of the input, reasoning tokens a part of the output: nothing here is to be added up.';
+  'Cached tokens are part of the input tokens, and reasoning tokens part of the output tokens: do not add them up.';
 const FROM_SPANS =
-  'From the spans that went through the Collector (span_metrics): one that was sent again after a crash counts again. Without a Collector there is nothing here.';
+  'Counted from the spans that passed through the Collector (span_metrics), including repeats after a crash. Empty without a Collector.';
 
 const overview: Section = {
   title: 'In the time range',
@@ -82,7 +82,7 @@ const overview: Section = {
     }),
     stat({
       title: 'Tool calls a run',
-      description: "Without its sub-agents'.",
+      description: "Without those of its sub-agents.",
       expr: share(
         grown(ofAgents('gen_ai_invoke_agent_tool_calls_sum')),
         grown(ofAgents('gen_ai_invoke_agent_tool_calls_count')),
@@ -92,7 +92,7 @@ const overview: Section = {
     }),
     stat({
       title: 'Model calls a run',
-      description: "Without its sub-agents'.",
+      description: "Without those of its sub-agents.",
       expr: share(
         grown(ofAgents('gen_ai_invoke_agent_inference_calls_sum')),
         grown(ofAgents('gen_ai_invoke_agent_inference_calls_count')),
@@ -128,7 +128,7 @@ const runs: Section = {
     }),
     chart({
       title: 'Errors by type',
-      description: 'A run that ends because of one of its calls counts beside it.',
+      description: 'A run that fails because of one of its calls is counted in addition to the call.',
       queries: [
         { expr: perMinute(count(RUN, FAILED), ERROR), legend: `run: {{${ERROR}}}` },
         { expr: perMinute(count(TOOL_CALL, FAILED), ERROR), legend: `tool: {{${ERROR}}}` },
@@ -271,7 +271,7 @@ const subagents: Section = {
     }),
     chart({
       title: 'Durations, with traces',
-      description: 'A point leads to a trace in Jaeger.',
+      description: 'Points link to traces in Jaeger.',
       queries: [
         {
           expr: quantileNow(0.95, buckets(SPANS), 'gen_ai_operation_name'),

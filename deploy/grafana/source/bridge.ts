@@ -39,19 +39,19 @@ const overview: Section = {
     stat({ title: 'Pending now', expr: orNone(now(toDestinations(PENDING))) }),
     stat({
       title: 'Refused',
-      description: 'What a destination did not take, for good: `dead-letters list` shows it.',
+      description: 'Items that a destination rejected permanently: `dead-letters list` shows them.',
       expr: orNone(grown(REFUSED)),
       is_bad: true,
     }),
     stat({
       title: 'Dropped',
-      description: 'Given up over a bound, before a destination took it.',
+      description: 'Items dropped because of a limit, before a destination accepted them.',
       expr: orNone(grown(toDestinations(DROPPED))),
       is_bad: true,
     }),
     stat({
       title: 'Unaccounted for',
-      description: 'produced − delivered − pending − refused − dropped, which is 0 at any moment.',
+      description: 'produced − delivered − pending − refused − dropped; always 0.',
       expr: [
         now(toDestinations(PRODUCED)),
         now(toDestinations(DELIVERED)),
@@ -96,7 +96,7 @@ const outgoing: Section = {
     }),
     chart({
       title: 'Pending',
-      description: 'What is kept until its destination takes it. In an outage it grows, and nothing is lost.',
+      description: 'Items stored until their destination accepts them. The number grows in an outage; nothing is lost.',
       queries: [{ expr: now(toDestinations(PENDING), LANE), legend: BY_LANE }],
       unit: 'locale',
     }),
@@ -155,7 +155,7 @@ const collector: Section = {
   panels: [
     chart({
       title: "Batches in the Collector's queues",
-      description: 'For the bridge they are delivered; their backend has still to take them.',
+      description: 'The bridge counts them as delivered; their backend has not accepted them yet.',
       queries: [
         {
           expr: 'sum by (exporter, data_type) (otelcol_exporter_queue_size)',
@@ -166,7 +166,7 @@ const collector: Section = {
     }),
     chart({
       title: 'How full they are',
-      description: 'When one is full, the Collector refuses data, and the bridge keeps it.',
+      description: 'When a queue is full, the Collector refuses data, and the bridge stores it.',
       queries: [
         {
           expr: 'max by (exporter, data_type) (otelcol_exporter_queue_size / otelcol_exporter_queue_capacity)',
@@ -182,7 +182,7 @@ export const bridge: Dashboard = dashboard(
   {
     uid: 'openclaw-otel-bridge',
     title: 'Bridge',
-    description: 'What openclaw-otel-bridge took in, what became of it at each destination, and what waits.',
+    description: 'The input of openclaw-otel-bridge, its delivery to each destination, and pending items.',
   },
   [labelVariable('destination', 'destination', PRODUCED, 'Destination')],
   [overview, incoming, outgoing, exporting, collector],

@@ -47,12 +47,12 @@ export interface Way {
   start(): Promise<Running>;
 }
 
-const NO_LINKS = 'It keeps no links';
+const NO_LINKS = 'It stores no links';
 const NO_SUM = 'It does not add up two kinds of tokens';
-const ONLY_CLAWMETRY = "An API of ClawMetry's";
-const TRACES_ALONE = 'It takes traces alone';
-const METRICS_ALONE = 'It takes metrics alone, which tell of no single request';
-const ONLY_SHOWN = 'It shows logs of tool calls alone, so it gets no others';
+const ONLY_CLAWMETRY = 'An API of ClawMetry';
+const TRACES_ALONE = 'It accepts only traces';
+const METRICS_ALONE = 'It accepts only metrics, which do not identify a request';
+const ONLY_SHOWN = 'It shows only logs of tool calls, so it gets no others';
 
 const CLAWMETRY_WITHOUT = { links: NO_LINKS, other_logs: ONLY_SHOWN };
 const JAEGER_WITHOUT = {
