@@ -82,7 +82,7 @@ const overview: Section = {
     }),
     stat({
       title: 'Tool calls a run',
-      description: "Without those of its sub-agents.",
+      description: 'Without those of its sub-agents.',
       expr: share(
         grown(ofAgents('gen_ai_invoke_agent_tool_calls_sum')),
         grown(ofAgents('gen_ai_invoke_agent_tool_calls_count')),
@@ -92,7 +92,7 @@ const overview: Section = {
     }),
     stat({
       title: 'Model calls a run',
-      description: "Without those of its sub-agents.",
+      description: 'Without those of its sub-agents.',
       expr: share(
         grown(ofAgents('gen_ai_invoke_agent_inference_calls_sum')),
         grown(ofAgents('gen_ai_invoke_agent_inference_calls_count')),

@@ -96,7 +96,8 @@ const outgoing: Section = {
     }),
     chart({
       title: 'Pending',
-      description: 'Items stored until their destination accepts them. The number grows in an outage; nothing is lost.',
+      description:
+        'Items stored until their destination accepts them. The number grows in an outage; nothing is lost.',
       queries: [{ expr: now(toDestinations(PENDING), LANE), legend: BY_LANE }],
       unit: 'locale',
     }),
