@@ -87,14 +87,15 @@ export const problemsOf = ({ more = [], ...problem }: Problem): Problem[] => [
 const skippedMessage = (skipped: SkippedLine['skipped'], max_line_bytes: number): string =>
   skipped === 'line_too_long'
     ? `longer than ${max_line_bytes} bytes; split the event or raise limits.line_bytes`
-    : 'it broke off before its end; write each event as a whole line';
+    : 'reading ended in the middle of this line; write each event as a whole line';
 
 /** Logs the first bad lines individually; the rest are only counted. */
 export function createProblemLog(logger: { warn(message: string): void }): (problem: Problem) => void {
   let logged = 0;
   return (problem) => {
     if (++logged <= MAX_LOGGED_PROBLEMS) logger.warn(describeProblem(problem));
-    if (logged === MAX_LOGGED_PROBLEMS) logger.warn('more bad lines are only counted; `validate` lists them');
+    if (logged === MAX_LOGGED_PROBLEMS)
+      logger.warn('further bad lines are only counted; run `validate` to list them');
   };
 }
 

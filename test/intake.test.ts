@@ -220,5 +220,5 @@ test('bad lines are said one by one up to a number, and that there are more once
     log({ stream: 'f', line, path: '', reason: 'invalid_json', message: 'not JSON' });
   expect(said).toHaveLength(21);
   expect(said[19]).toBe('f:20: $: not JSON');
-  expect(said[20]).toMatch(/^more bad lines are only counted/);
+  expect(said[20]).toMatch(/^further bad lines are only counted/);
 });

@@ -124,7 +124,7 @@ test.each(ENCODINGS)(
         rejectedLogRecords: encoding === 'json' ? '2' : 2,
         errorMessage:
           `${place}[4]: session_key: missing; ` +
-          `${place}[5]: $: not JSON: Unexpected token 'h'; write one JSON object a line`,
+          `${place}[5]: $: not JSON: Unexpected token 'h'; write one JSON object per line`,
       },
     });
     expect(tokens(emitted())).toBe(7);

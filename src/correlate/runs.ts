@@ -413,7 +413,7 @@ function parkUnder(
 function closeLeftCalls(context: Context, run: Run): void {
   if (run.ended === undefined) return;
   const { end_ms, calls_error } = run.ended;
-  closeCalls(context, run, end_ms, { type: calls_error, message: 'the run ended before its call' });
+  closeCalls(context, run, end_ms, { type: calls_error, message: 'the run ended before the call did' });
 }
 
 /** Stops waiting: closes or emits everything that is open in the run. */

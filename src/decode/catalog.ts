@@ -11,7 +11,11 @@ export function createCatalogDecoder(): Decoder {
   return {
     decode(value) {
       if (typeof value.type !== 'string') {
-        return reject('invalid_event', 'type', `missing or not a text; one of ${EVENT_TYPES.join(', ')}`);
+        return reject(
+          'invalid_event',
+          'type',
+          `missing or not a string; use one of ${EVENT_TYPES.join(', ')}`,
+        );
       }
       if (!KNOWN_TYPES.has(value.type)) return ignore('unknown_type');
       return checkEvent(value);

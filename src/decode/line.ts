@@ -63,9 +63,9 @@ export function parseLine(bytes: Buffer): ParsedLine {
     value = hasEscapedSurrogate(json) ? JSON.parse(json, makeWellFormed) : JSON.parse(json);
   } catch (error) {
     const detail = error instanceof Error ? error.message.replace(WITHOUT_PIECE, '') : '';
-    return rejected('invalid_json', `not JSON: ${detail}; write one JSON object a line`);
+    return rejected('invalid_json', `not JSON: ${detail}; write one JSON object per line`);
   }
-  if (!isObject(value)) return rejected('not_an_object', 'not a JSON object; write one JSON object a line');
+  if (!isObject(value)) return rejected('not_an_object', 'not a JSON object; write one JSON object per line');
   if (mayBeDeep(json)) cutDepth(value, 1);
   return { value };
 }

@@ -310,7 +310,7 @@ export function createTranscriptDecoder(index: TranscriptIndex = new Map(), sinc
         return ignore('entry.session');
       }
       if (state === undefined)
-        return reject('invalid_event', 'type', 'a transcript begins with its session entry');
+        return reject('invalid_event', 'type', 'a transcript must begin with its session entry');
       return decodeSessionEntry(state, entry, index);
     },
     end: (): AgentEvent[] => [],

@@ -9,7 +9,7 @@ import { z } from 'zod';
 const MAX_EPOCH_MS = 8.64e15;
 
 const NOT_A_TIME =
-  'not a time: give epoch milliseconds, or RFC 3339 with an offset, such as 2026-11-22T12:00:00Z';
+  'not a valid time: use epoch milliseconds, or RFC 3339 with an offset, such as 2026-11-22T12:00:00Z';
 
 const name = z.string().min(1);
 const epochMs = z.number().min(0).max(MAX_EPOCH_MS);

@@ -43,7 +43,7 @@ export function parseSourceName(text: string): ParsedSource | ParseFailure {
   }
   // Only its first part is repeated: the rest may be a URL with a token in it.
   const [kind] = text.split(':', 1);
-  return { error: `unknown source "${kind}": give ${FORMS}` };
+  return { error: `unknown source "${kind}": use ${FORMS}` };
 }
 
 type Parser = (name: string, rest: string) => ParsedSource | ParseFailure;
@@ -76,7 +76,7 @@ const PARSERS: readonly (readonly [prefix: string, parse: Parser])[] = [
 ];
 
 function missing(name: string, form: string): ParseFailure {
-  return { error: `"${name}" is not complete: write ${form}` };
+  return { error: `"${name}" is incomplete: write ${form}` };
 }
 
 function withAddress(
@@ -91,7 +91,7 @@ function parseSocketPath(name: string, path: string): ConnectAddress | ParseFail
   if (path === '') return missing(name, `${name}PATH`);
   if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES) return { path };
   return {
-    error: `"${name}": a socket's path has at most ${MAX_SOCKET_PATH_BYTES} bytes; give a shorter one`,
+    error: `"${name}": the socket path is longer than ${MAX_SOCKET_PATH_BYTES} bytes; use a shorter one`,
   };
 }
 
@@ -99,7 +99,7 @@ function parseListenPath(name: string, path: string): ConnectAddress | ParseFail
   const max_bytes = MAX_SOCKET_PATH_BYTES - PRIVATE_BYTES;
   if (Buffer.byteLength(dirname(path)) <= max_bytes) return parseSocketPath(name, path);
   return {
-    error: `"${name}": the directory of a socket to listen on has at most ${max_bytes} bytes; give a shorter one`,
+    error: `"${name}": the path of the socket's directory is longer than ${max_bytes} bytes; use a shorter one`,
   };
 }
 
@@ -119,24 +119,24 @@ function parseHostPort(
   if (host !== undefined && port >= port_min && port <= 65535) return { host, port };
   const form = `${name.slice(0, name.length - text.length)}HOST:PORT`;
   // What looks like a URL may have a password in it.
-  const shown = /@|\/\//.test(text) ? "this source's name" : `"${name}"`;
+  const shown = /@|\/\//.test(text) ? 'a source' : `"${name}"`;
   return {
-    error: `${shown} has no usable address: write ${form} with a port up to 65535, an IPv6 host in brackets`,
+    error: `invalid address in ${shown}: write ${form}, with a port up to 65535 and an IPv6 host in brackets`,
   };
 }
 
 const GATEWAY_CREDENTIALS =
-  "the gateway's address holds a user name or a password: leave them out, and set OPENCLAW_GATEWAY_TOKEN or " +
+  'the gateway URL contains a user name or a password: remove it, and set OPENCLAW_GATEWAY_TOKEN or ' +
   'OPENCLAW_GATEWAY_PASSWORD (or gateway.token or gateway.password in the configuration file)';
 
 function parseGateway(text: string): ParsedSource | ParseFailure {
   if (!URL.canParse(text)) {
-    return { error: "the gateway's address is not a URL: write ws://HOST:PORT or wss://HOST" };
+    return { error: 'invalid gateway URL: write ws://HOST:PORT or wss://HOST' };
   }
   const url = new URL(text);
   // A WebSocket URL must not have a fragment.
   if (text.includes('#'))
-    return { error: "the gateway's address has a fragment: leave out what begins with #" };
+    return { error: 'the gateway URL contains a fragment: remove the # and what follows it' };
   if (url.username !== '' || url.password !== '') return { error: GATEWAY_CREDENTIALS };
   const path = url.pathname === '/' ? '' : url.pathname;
   return { name: `${url.protocol}//${url.host}${path}`, kind: 'gateway', url: text };

@@ -63,7 +63,7 @@ async function readChunks(
 function streamEnd(input: Readable, stop: AbortSignal): StreamEnd | undefined {
   if (input.readableEnded) return { kind: 'ended' };
   if (stop.aborted) return { kind: 'stopped' };
-  if (input.destroyed) return { kind: 'failed', error: input.errored ?? new Error('it was closed') };
+  if (input.destroyed) return { kind: 'failed', error: input.errored ?? new Error('the stream was closed') };
   return undefined;
 }
 

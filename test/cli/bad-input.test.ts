@@ -424,20 +424,10 @@ describe('unusual but good input', () => {
 const HERE = import.meta.dirname;
 
 test.each([
-  [
-    'replay',
-    'a missing file',
-    join(HERE, 'none.ndjson'),
-    'it does not exist; give the path of a file that does',
-  ],
+  ['replay', 'a missing file', join(HERE, 'none.ndjson'), 'it does not exist; check the path'],
   ['replay', 'a directory', HERE, 'it is a directory; give the path of an NDJSON file'],
   ['tree', 'a device', '/dev/null', 'it is not a regular file; give the path of an NDJSON file'],
-  [
-    'validate',
-    'a missing file',
-    join(HERE, 'none.ndjson'),
-    'it does not exist; give the path of a file that does',
-  ],
+  ['validate', 'a missing file', join(HERE, 'none.ndjson'), 'it does not exist; check the path'],
 ])('%s of %s: exit status 1, and what to do', async (command, _, path, what) => {
   const to = command === 'replay' ? ['--to', 'console'] : [];
   const { status, stdout, stderr } = await runToEnd([command, path, ...to]);
@@ -450,5 +440,5 @@ testIf(process.getuid?.() !== 0)('an unreadable file is reported with what to do
   chmodSync(path, 0);
   const { status, stderr } = await runToEnd(['validate', path]);
   expect(status).toBe(1);
-  expect(stderr).toContain(`can't read ${path}: permission denied; let this user read it`);
+  expect(stderr).toContain(`can't read ${path}: permission denied; check that this user can read it`);
 });

@@ -150,7 +150,7 @@ test('a gateway that refuses the token is reported with where to set it', async 
   expect(of('gateway access')).toEqual({
     check: 'gateway access',
     level: 'problem',
-    found: 'refuses the token',
+    found: 'rejected the token',
     advice: "set OPENCLAW_GATEWAY_TOKEN to the gateway's token (gateway.auth.token in openclaw.json)",
   });
 });
@@ -162,7 +162,7 @@ test('a gateway that requires pairing is reported with the command that approves
   const { of } = await examineGateway(gateway);
   expect(of('gateway access')).toMatchObject({
     level: 'problem',
-    advice: 'run on its machine: openclaw devices approve request-1',
+    advice: "run on the gateway's machine: openclaw devices approve request-1",
   });
 });
 
@@ -175,7 +175,7 @@ test('a gateway that says nothing is reported within 15 s', async () => {
   expect(status).toBe(1);
   expect(of('gateway')).toMatchObject({
     level: 'problem',
-    found: 'takes the connection and says nothing for 10 s',
+    found: 'did not complete the handshake within 10 s',
   });
 });
 

@@ -102,7 +102,7 @@ describe('run', () => {
     expect((await stopped(first)).status).toBe(0);
     expect(sink.spans().filter(isRun)).toEqual([]);
     const second = begin();
-    await second.untilLogged(/asked .* for what was missed .*bridge restarted/);
+    await second.untilLogged(/backfilled a gap of .*bridge restarted/);
     pushAll(gateway, recorded.slice(40));
     await sink.until(() => sink.spans().some(isRun));
     const { stdout } = await stopped(second);
@@ -126,7 +126,7 @@ describe('run', () => {
             replies: { connect: refused('INVALID_REQUEST', { code: 'AUTH_TOKEN_MISMATCH' }) },
           })
         ).url,
-      /refuses the token; set OPENCLAW_GATEWAY_TOKEN/,
+      /rejected the token; set OPENCLAW_GATEWAY_TOKEN/,
     ],
     [
       'hangs up',

@@ -21,8 +21,8 @@ const untilTold = (sink: Sink): Promise<void> =>
   sink.until(() => sink.spans().length === STORY_SPANS && sink.logs().length === STORY_LOGS);
 
 async function urlOf(program: Program): Promise<string> {
-  await program.untilLogged(/takes log records at/);
-  return /takes log records at (\S+)/.exec(program.said().stderr)?.[1] ?? '';
+  await program.untilLogged(/accepts log records at/);
+  return /accepts log records at (\S+)/.exec(program.said().stderr)?.[1] ?? '';
 }
 
 const post = (url: string, lines: unknown[], encoding: Encoding, is_packed = false) => {
@@ -58,8 +58,8 @@ test('log records and another source each carry a part of the story', async () =
   const from = ['--from', 'otlp:0', '--from', 'listen:tcp:0'];
   const program = start(['run', ...from, '--to', `otlp=${sink.url}`, '--summary', '-']);
   const url = await urlOf(program);
-  await program.untilLogged(/takes connections/);
-  const port = Number(/listen:tcp:127\.0\.0\.1:(\d+) takes/.exec(program.said().stderr)?.[1]);
+  await program.untilLogged(/accepts connections/);
+  const port = Number(/listen:tcp:127\.0\.0\.1:(\d+) accepts/.exec(program.said().stderr)?.[1]);
   expect((await post(url, LINES.slice(0, 9), 'json')).status).toBe(200);
   connect(port, '127.0.0.1').end(LINES.slice(9).join('\n'));
   await untilTold(sink);
@@ -81,7 +81,7 @@ test('a bad line is reported to its sender by its place, and its content to nobo
     expect(told.body.toString()).not.toContain('hidden');
   }
   await send({ url, headers: { 'content-type': TYPES.json }, body: Buffer.from('{"hidden":') });
-  await program.untilLogged(/WARN: otlp:0 refused a request \(400\): the body is no .*: not JSON/);
+  await program.untilLogged(/WARN: otlp:0 rejected a request \(400\): the body is not an .*: not JSON/);
   program.signal('SIGTERM');
   const { status, stderr } = await program.ended;
   expect(status).toBe(0);

@@ -136,13 +136,13 @@ test('a Unix socket: waits for the server, and reconnects when the server ends t
   const sink = await startSink();
   const path = join(temporaryDirectory(), 'agent.sock');
   const program = startRun(`unix:${path}`, sink);
-  await program.untilLogged(/WARN: can't connect to unix:.*agent\.sock: it does not exist; trying again/);
+  await program.untilLogged(/WARN: can't connect to unix:.*agent\.sock: it does not exist; retrying/);
   const server = await listenForBridge({ path });
   const first = await accept(server);
   await program.untilLogged(/INFO: connected to unix:/);
   first.end(STORY_LINES.slice(0, STORY_LINES.indexOf('\n', HALF) + 1));
   const second = await accept(server);
-  await program.untilLogged(/WARN: unix:.*agent\.sock ended the connection; connecting again/);
+  await program.untilLogged(/WARN: unix:.*agent\.sock closed the connection; reconnecting/);
   second.write(STORY_LINES.slice(STORY_LINES.indexOf('\n', HALF) + 1));
   await untilTold(sink);
   await stop(program);
@@ -158,7 +158,7 @@ test('a TCP socket that is reset: the lines before the reset are delivered', asy
   socket.write(`${STORY_LINES}{"type":"tool.ca`);
   await untilTold(sink);
   socket.resetAndDestroy();
-  await program.untilLogged(/WARN: lost tcp:.*: the connection was reset; connecting again/);
+  await program.untilLogged(/WARN: lost the connection to tcp:.*: the connection was reset; reconnecting/);
   await accept(server);
   const { source } = await stop(program);
   expect(source.rejected).toEqual({ line_incomplete: 1 });
@@ -169,7 +169,7 @@ test('a listening Unix socket: only its owner may write to it, and it is removed
   const sink = await startSink();
   const path = join(temporaryDirectory(), 'bridge.sock');
   const program = startRun(`listen:unix:${path}`, sink);
-  await program.untilLogged(/takes connections/);
+  await program.untilLogged(/accepts connections/);
   expect(statSync(path).mode & 0o777).toBe(0o600);
   connect(path).end(STORY_LINES);
   await untilTold(sink);
@@ -181,8 +181,8 @@ test('a listening Unix socket: only its owner may write to it, and it is removed
 test('a listening TCP socket with two producers: bad lines of one do not affect the other', async () => {
   const sink = await startSink();
   const program = startRun('listen:tcp:127.0.0.1:0', sink);
-  await program.untilLogged(/takes connections/);
-  const port = Number(/listen:tcp:127\.0\.0\.1:(\d+) takes/.exec(program.said().stderr)?.[1]);
+  await program.untilLogged(/accepts connections/);
+  const port = Number(/listen:tcp:127\.0\.0\.1:(\d+) accepts/.exec(program.said().stderr)?.[1]);
   const [good, bad] = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')];
   bad.write('{"type":"agent.star');
   good.write(STORY_LINES.slice(0, HALF));
@@ -229,7 +229,7 @@ testIf(existsSync(UNREADABLE))(
     const path = temporaryFile('story.ndjson', STORY_LINES);
     const { status, stderr } = await runForSummary(['replay', path, UNREADABLE, '--to', `otlp=${sink.url}`]);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/ERROR: can't read on in \/proc\/self\/mem: /);
+    expect(stderr).toMatch(/ERROR: can't continue reading \/proc\/self\/mem: /);
     expectStory(sink);
   },
 );
@@ -237,7 +237,7 @@ testIf(existsSync(UNREADABLE))(
 testIf(existsSync(UNREADABLE_WITH_SIZE))('a source that fails does not affect the others', async () => {
   const sink = await startSink();
   const program = startRun('stdin', sink, '--from', `file:${UNREADABLE_WITH_SIZE}`);
-  await program.untilLogged(/ERROR: can't read on in \/sys\/class\/net\/lo\/speed: /);
+  await program.untilLogged(/ERROR: can't continue reading \/sys\/class\/net\/lo\/speed: /);
   program.child.stdin.end(STORY_LINES);
   const ended = await program.ended;
   expectNoStack(ended);
@@ -319,6 +319,6 @@ test('an address that is in use is named, with what to do', async () => {
   ]);
   expect(status).toBe(1);
   expect(stderr).toContain(
-    `listen:tcp:127.0.0.1:${port}: another process uses this address; give another address`,
+    `listen:tcp:127.0.0.1:${port}: another process uses this address; use another address`,
   );
 });

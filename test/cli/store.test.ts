@@ -425,7 +425,7 @@ test.each(['status', 'dead-letters list'])('%s in an empty directory has exit st
 
 /** Sends text to a bridge that listens on a Unix socket. */
 async function feed(program: Program, path: string, text: string): Promise<void> {
-  await program.untilLogged(/takes connections/);
+  await program.untilLogged(/accepts connections/);
   const socket = createConnection(path);
   await new Promise<void>((resolve) => socket.end(text, () => resolve()));
 }

@@ -56,7 +56,7 @@ test.each<[string, string[], string]>([
   [
     'an unknown source',
     ['run', '--to', 'console', '--from', 'kafka:x'],
-    '--from: unknown source "kafka": give stdin, file:PATH,',
+    '--from: unknown source "kafka": use stdin, file:PATH,',
   ],
   [
     'a source that is given twice',
@@ -66,7 +66,7 @@ test.each<[string, string[], string]>([
   [
     'an address without a port',
     ['run', '--to', 'console', '--from', 'tcp:localhost'],
-    '"tcp:localhost" has no usable address: write tcp:HOST:PORT',
+    'invalid address in "tcp:localhost": write tcp:HOST:PORT',
   ],
 ])('a usage error: %s', async (_, args, message) => {
   const { status, stdout, stderr } = await runToEnd(args);
@@ -156,7 +156,7 @@ test.each([
 });
 
 test.each<[string, string]>([
-  ['[nope]', 'from: unknown source "nope": give stdin, file:PATH,'],
+  ['[nope]', 'from: unknown source "nope": use stdin, file:PATH,'],
   ['[stdin, stdin]', 'from: stdin is given twice; remove one'],
 ])("invalid sources in a configuration file are reported as the file's: %s", async (from, problem) => {
   const config = temporaryFile('bridge.yaml', `from: ${from}`);

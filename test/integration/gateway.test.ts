@@ -33,7 +33,7 @@ import { soon } from './openclaw/soon.js';
 import { SPAWN, SPAWN_INTERRUPTED, TOOLS, TOOLS_INTERRUPTED } from './openclaw/trees.js';
 
 const FOLLOWING = /following the gateway at/;
-const CAUGHT_UP = /asked ws:\S+ for what was missed/;
+const CAUGHT_UP = /backfilled a gap of \S+ s \(.+\) from ws:/;
 const MESSAGE_LIMIT_MS = 15_000;
 /** The interval at which a gateway that refuses the token is asked again. */
 const TRIED_AGAIN_MS = 30_000;
@@ -328,7 +328,7 @@ describe.skipIf(isSkipped('openclaw'))('a real gateway', () => {
   });
 
   test('a wrong token is reported once, and not tried again and again', () => {
-    expect(unwelcome.output().match(/refuses the token; set OPENCLAW_GATEWAY_TOKEN/g)).toHaveLength(1);
+    expect(unwelcome.output().match(/rejected the token; set OPENCLAW_GATEWAY_TOKEN/g)).toHaveLength(1);
     const tries = 1 + (Date.now() - unwelcome_since_ms) / TRIED_AGAIN_MS;
     expect(unwelcome.way.count()).toBeLessThanOrEqual(Math.ceil(tries));
     expect(unwelcome.sink.spans()).toEqual([]);

@@ -104,7 +104,7 @@ export async function createPipeline({ encoding, compression }: Transfer): Promi
         ],
         DELTA,
       );
-      await bridge.said('takes log records at');
+      await bridge.said('accepts log records at');
       relay.mend();
     },
     async killBridge() {

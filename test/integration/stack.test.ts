@@ -47,7 +47,7 @@ describe.skipIf(NEEDED.some(isSkipped))('the stack', () => {
     prometheus = await startShippedPrometheus(collector);
     const [port = 0] = await freePorts(1);
     const bridge = await startBridge(await composeBridgeCommand(port, `collector=${collector.otlp_url}`));
-    await bridge.said('takes connections');
+    await bridge.said('accepts connections');
     await feed(port, [EXAMPLE]);
     await vi.waitFor(async () => expect(await jaeger.spans(trace_id)).toHaveLength(expected.length), WAIT);
     expect((await bridge.stop()).status).toBe(0);

@@ -150,7 +150,7 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
     withSource({ kind: 'socket', path: 'a', port: 1 }),
     /^sources\.0: must have either/,
   ],
-  ['port 0 to connect to', withSource({ kind: 'socket', port: 0 }), /^sources\.0: .*no usable address/],
+  ['port 0 to connect to', withSource({ kind: 'socket', port: 0 }), /^sources\.0: invalid address in /],
   ['a path that is too long', withSource({ kind: 'listen', path: 'a'.repeat(200) }), /^sources\.0: .*bytes/],
   ['an invalid gateway URL', withSource({ kind: 'gateway', url: 'stdin' }), /^sources\.0\.url: must be ws:/],
   [

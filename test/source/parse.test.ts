@@ -39,14 +39,14 @@ describe('parseSourceName', () => {
   });
 
   test.each([
-    ['', /unknown source "": give stdin, file:PATH/],
+    ['', /unknown source "": use stdin, file:PATH/],
     ['events.ndjson', /unknown source "events.ndjson"/],
     ['file:', /write file:PATH/],
     ['transcripts:', /write transcripts:DIR/],
     ['unix:', /write unix:PATH/],
     ['listen:unix:', /write listen:unix:PATH/],
-    [`unix:/${'x'.repeat(200)}`, /at most \d+ bytes/],
-    [`listen:unix:/${'x'.repeat(99)}/s`, /the directory of a socket to listen on has at most \d+ bytes/],
+    [`unix:/${'x'.repeat(200)}`, /the socket path is longer than \d+ bytes/],
+    [`listen:unix:/${'x'.repeat(99)}/s`, /the path of the socket's directory is longer than \d+ bytes/],
     ['tcp:9000', /write tcp:HOST:PORT/],
     ['tcp::9000', /write tcp:HOST:PORT/],
     ['tcp:localhost', /write tcp:HOST:PORT/],
@@ -56,9 +56,9 @@ describe('parseSourceName', () => {
     ['listen:tcp:', /write listen:tcp:HOST:PORT/],
     ['otlp:', /write otlp:HOST:PORT/],
     ['ws://', /write ws:\/\/HOST:PORT/],
-    ['ws://me:pw@127.0.0.1:18789', /leave them out, and set OPENCLAW_GATEWAY_TOKEN/],
-    ['ws://:pw@127.0.0.1:18789', /leave them out, and set OPENCLAW_GATEWAY_TOKEN/],
-    ['ws://127.0.0.1:18789#main', /leave out what begins with #/],
+    ['ws://me:pw@127.0.0.1:18789', /remove it, and set OPENCLAW_GATEWAY_TOKEN/],
+    ['ws://:pw@127.0.0.1:18789', /remove it, and set OPENCLAW_GATEWAY_TOKEN/],
+    ['ws://127.0.0.1:18789#main', /remove the # and what follows it/],
   ])('rejects "%s"', (text, error) => {
     expect(parseSourceName(text)).toEqual({ error: expect.stringMatching(error) });
   });

@@ -11,9 +11,8 @@ import { createReaderSource, lineBatch, type Push } from '../reader.js';
 const CHUNK_BYTES = 64 * 1024;
 
 const ADVICE: Record<string, string> = {
-  EACCES: 'let this user read it',
-  ENOENT: 'give the path of a file that does',
-  EPERM: 'let this user read it',
+  EACCES: 'check that this user can read it',
+  EPERM: 'check that this user can read it',
 };
 
 /** A file that can't be opened, and the message that says why. */
@@ -42,8 +41,8 @@ export async function reading<T>(path: string, operation: Promise<T>): Promise<T
   try {
     return await operation;
   } catch (error) {
-    const advice = 'check the disk or the network that it is on';
-    throw new SourceError(`can't read on in ${path}: ${errorReason(error)}; ${advice}`);
+    const advice = 'check the disk or network mount that it is on';
+    throw new SourceError(`can't continue reading ${path}: ${errorReason(error)}; ${advice}`);
   }
 }
 

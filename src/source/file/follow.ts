@@ -95,7 +95,7 @@ async function waitForFile(
   let file = first;
   if ('message' in file) {
     const message = file.missing ? `can't read ${path}: it does not exist yet` : file.message;
-    await push({ kind: 'status', state: 'down', message: `${message}; it is read as soon as it can be` });
+    await push({ kind: 'status', state: 'down', message: `${message}; waiting until it can be read` });
   }
   while ('message' in file) {
     if (stop.aborted) return undefined;
@@ -154,10 +154,10 @@ async function openLeft({ path, left, push, max_line_bytes }: Follower): Promise
     const [name, position] = next;
     const opened = await openPlace(path, position);
     if (opened !== undefined) {
-      await push({ kind: 'status', state: 'up', message: `reading ${path} from where it was left` });
+      await push({ kind: 'status', state: 'up', message: `reading ${path} from the saved position` });
       return { name, handle: opened.handle, cursor: createCursor(opened.place, max_line_bytes) };
     }
-    const message = `can't read on in ${path} after line ${position.line - 1}: it was removed or written anew while nobody read it, and what was added meanwhile is lost`;
+    const message = `can't resume ${path} after line ${position.line - 1}: it was removed or rewritten while the bridge was not running; any later lines of the old file are lost`;
     await push({ kind: 'status', state: 'down', message });
     await push(lineBatch(name, [], true));
   }

@@ -108,7 +108,7 @@ export function createRecordingsSource(paths: string[], options: RecordingsOptio
   }
 
   async function* startAnew(items: AsyncIterable<Item>): AsyncGenerator<Item> {
-    const message = `${paths.join(', ')}: changed since an earlier start read a part; read from the beginning`;
+    const message = `${paths.join(', ')}: changed since last read; reading from the beginning`;
     yield { kind: 'status', state: 'down', message };
     for (const stream of Object.keys(resume)) yield lineBatch(stream, [], true);
     yield* items;

@@ -32,8 +32,8 @@ function gapReason({ code, reason }: Ending): string {
 
 /** The message to the user about a gateway that pushes events but answers nothing. */
 const describeRefused = (stream: string, reason: string): string =>
-  `the gateway at ${stream} can't be asked now: ${reason}; ` +
-  'what it tells is followed, and model calls wait for their reasoning tokens';
+  `the gateway at ${stream} can't answer requests now: ${reason}; ` +
+  'its events are still followed, but model calls wait for their reasoning tokens';
 
 export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
@@ -90,7 +90,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
   const reasoning = createReasoning({
     onRows: (rows) => gate.give(rowsLine(rows)),
     onRefused: (reason) => void warn(describeRefused(stream, reason)),
-    onAnswered: () => void say(`the gateway at ${stream} can be asked again`, backfill.isBehind()),
+    onAnswered: () => void say(`the gateway at ${stream} answers requests again`, backfill.isBehind()),
   });
   const quiet = createQuietRuns({
     isSeen: runs.isSeen,

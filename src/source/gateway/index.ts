@@ -76,9 +76,7 @@ async function keepFollowing(
     const ending = await feed.follow(connection, stop, (is_behind) => void tell.up(following, is_behind));
     if (performance.now() - began_ms > STABLE_MS) failures = 0;
     if ('kind' in ending) return ending;
-    await tell.down(
-      `lost the gateway at ${name} (${describeEnding(ending)}); connecting again until it answers`,
-    );
+    await tell.down(`lost the gateway at ${name} (${describeEnding(ending)}); reconnecting until it answers`);
     return undefined;
   }
 
@@ -93,8 +91,8 @@ async function keepFollowing(
 
   async function reportRefusal(refusal: Refusal): Promise<void> {
     const when = isMendedByHand(refusal)
-      ? `it is asked again every ${MENDED_BY_HAND_WAIT_MS / 1000} s`
-      : 'it is followed as soon as it answers';
+      ? `retrying every ${MENDED_BY_HAND_WAIT_MS / 1000} s`
+      : 'retrying until it is available';
     await tell.down(`the gateway at ${name} ${refusal.message}; ${when}`);
   }
 

@@ -25,9 +25,9 @@ export function encodingOf({ headers }: IncomingMessage): Encoding | undefined {
 export function readHead(request: IncomingMessage, max_bytes: number): Head | Refusal {
   const [path = ''] = (request.url ?? '').split('?', 1);
   if (OTHER_SIGNALS.includes(path))
-    return refuse(404, `only log records are taken, whose bodies are events, at ${PATH}`);
-  if (path !== PATH) return refuse(404, `log records are taken at ${PATH}`);
-  if (request.method !== 'POST') return refuse(405, 'log records are taken by POST');
+    return refuse(404, `only log records with events as bodies are accepted; send them to ${PATH}`);
+  if (path !== PATH) return refuse(404, `unknown path; send log records to ${PATH}`);
+  if (request.method !== 'POST') return refuse(405, 'the method must be POST');
   const encoding = encodingOf(request);
   if (encoding === undefined)
     return refuse(415, `the content-type must be ${Object.values(CONTENT_TYPES).join(' or ')}`);
@@ -59,7 +59,9 @@ export function readBody(
     request.on('end', () => resolve(Buffer.concat(chunks)));
     // Nobody is left to receive the response.
     for (const event of ['error', 'close'])
-      request.on(event, () => resolve(refuse(503, 'the request broke off')));
+      request.on(event, () =>
+        resolve(refuse(503, 'the connection was closed before the request was complete')),
+      );
   });
 }
 

@@ -47,7 +47,7 @@ function createWarnings(name: string, push: Push): (what: string) => void {
   return (what) => {
     count += 1;
     if (count > MAX_WARNINGS) return;
-    const more = count === MAX_WARNINGS ? '; from here on nothing more is said of that' : '';
+    const more = count === MAX_WARNINGS ? '; further problems of this source are not logged' : '';
     void push({ kind: 'status', state: 'down', message: `${name} ${what}${more}` });
   };
 }
@@ -74,13 +74,13 @@ export function createOtlpSource(
       handOver,
       // A request that the sender will repeat is not worth a warning.
       onRefusal: (refusal) => {
-        if (isFinal(refusal)) warn(`refused a request (${refusal.status}): ${refusal.message}`);
+        if (isFinal(refusal)) warn(`rejected a request (${refusal.status}): ${refusal.message}`);
       },
     });
     await listen(name, server, address);
-    server.on('error', (error) => warn(`turns connections away: ${errorReason(error)}`));
+    server.on('error', (error) => warn(`can't accept connections: ${errorReason(error)}`));
     return async () => {
-      const message = `${name} takes log records at http://${boundAddress(server)}${PATH}`;
+      const message = `${name} accepts log records at http://${boundAddress(server)}${PATH}`;
       void push({ kind: 'status', state: 'up', message });
       if (!stop.aborted) await once(stop, 'abort');
       await stopServer();

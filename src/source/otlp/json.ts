@@ -29,7 +29,7 @@ export function readJson(bytes: Buffer, take: (record: SentRecord) => void): str
     return 'not JSON';
   }
   if (!isObject(request)) return 'not a JSON object';
-  if (!isThere(request.resourceLogs) && Object.keys(request).length > 0) return 'it has no resourceLogs';
+  if (!isThere(request.resourceLogs) && Object.keys(request).length > 0) return 'resourceLogs is missing';
   let problem: string | undefined;
   readRequest(request, take, (path, message) => {
     problem ??= `${path}: ${message}`;
@@ -70,7 +70,7 @@ function objectIn(parent: Json, key: string, wrong: Wrong): Json {
 
 function* objectsIn(parent: Json, key: string, wrong: Wrong): Generator<[index: number, value: Json]> {
   const values = parent[key] ?? [];
-  if (!Array.isArray(values)) return wrong(key, 'must be a list');
+  if (!Array.isArray(values)) return wrong(key, 'must be an array');
   for (const [index, value] of values.entries()) {
     if (isObject(value)) yield [index, value];
     else return wrong(`${key}[${index}]`, 'must be an object');
@@ -93,7 +93,7 @@ function readBody(record: Json, wrong: Wrong): Buffer {
 /** A value has one of these keys, or none of them if it is null. */
 function readValue(any: unknown, wrong: Wrong, depth: number): Value {
   if (!isThere(any)) return null;
-  if (depth > MAX_DEPTH) return refuse(wrong, '$', `nested deeper than ${MAX_DEPTH}`);
+  if (depth > MAX_DEPTH) return refuse(wrong, '$', `nested more than ${MAX_DEPTH} levels deep`);
   if (!isObject(any)) return refuse(wrong, '$', 'must be an object, such as {"stringValue": "…"}');
   const { stringValue, boolValue, intValue, doubleValue, bytesValue, arrayValue, kvlistValue } = any;
   if (isThere(stringValue)) return readText(stringValue, 'stringValue', wrong);
@@ -125,7 +125,7 @@ const readBytes = (value: unknown, wrong: Wrong): Buffer =>
 
 function readText(value: unknown, path: string, wrong: Wrong): string {
   if (typeof value === 'string') return value;
-  wrong(path, 'must be a text');
+  wrong(path, 'must be a string');
   return '';
 }
 

@@ -39,7 +39,7 @@ export function readProtobuf(bytes: Buffer, take: Take): string | undefined {
 /** The library does not check where a message ends: one that does not end at `end` is truncated or corrupt. */
 function readFields(pbf: PbfReader, end: number, read: ReadField): void {
   for (let field = pbf.nextField(end); field !== 0; field = pbf.nextField(end)) read(field, pbf.type);
-  if (pbf.pos !== end) throw new Error(`a message does not end at byte ${end}`);
+  if (pbf.pos !== end) throw new Error(`truncated or corrupt: a message does not end at byte ${end}`);
 }
 
 const readEnd = (pbf: PbfReader): number => pbf.readVarint() + pbf.pos;
@@ -75,7 +75,7 @@ function readObject(pbf: PbfReader, depth: number): Value {
 }
 
 function readValue(pbf: PbfReader, depth: number): Value {
-  if (depth > MAX_DEPTH) throw new Error(`a value is nested deeper than ${MAX_DEPTH}`);
+  if (depth > MAX_DEPTH) throw new Error(`a value is nested more than ${MAX_DEPTH} levels deep`);
   let value: Value = null;
   readMessage(pbf, (field, type) => {
     if (field === 1 && type === BYTES) value = readText(pbf);

@@ -16,7 +16,7 @@ export const MAX_RECORDS = 100_000;
 const READERS = { json: readJson, protobuf: readProtobuf };
 
 export const tooLarge = (max_bytes: number): Refusal =>
-  refuse(413, `the request has more than ${max_bytes} bytes; send fewer log records in one`);
+  refuse(413, `the request is larger than ${max_bytes} bytes; send fewer log records per request`);
 
 const unzip = promisify(gunzip);
 
@@ -26,7 +26,7 @@ export async function unpack(body: Buffer, max_bytes: number): Promise<Buffer | 
     return await unzip(body, { maxOutputLength: max_bytes });
   } catch (error) {
     if (errorCode(error) === 'ERR_BUFFER_TOO_LARGE') return tooLarge(max_bytes);
-    return refuse(400, 'the body is not gzip, though its content-encoding says so');
+    return refuse(400, 'the content-encoding is gzip, but the body is not valid gzip data');
   }
 }
 
@@ -38,8 +38,8 @@ export function decode(bytes: Buffer, encoding: Encoding): SentRecord[] | Refusa
     if (count <= MAX_RECORDS) records.push(record);
   });
   if (problem !== undefined)
-    return refuse(400, `the body is no ExportLogsServiceRequest of OTLP in ${encoding}: ${problem}`);
+    return refuse(400, `the body is not an OTLP ExportLogsServiceRequest in ${encoding}: ${problem}`);
   if (count > MAX_RECORDS)
-    return refuse(413, `the request has more than ${MAX_RECORDS} log records; send fewer in one`);
+    return refuse(413, `the request has more than ${MAX_RECORDS} log records; send fewer per request`);
   return records;
 }

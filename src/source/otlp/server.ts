@@ -46,9 +46,9 @@ const KEEP_ALIVE_MS = 120_000;
 /** How often to check for requests that are too slow. */
 const CHECK_INTERVAL_MS = 1_000;
 
-const FULL = refuse(429, 'too much is waiting here; send it again');
-const NOT_KEPT = refuse(503, "it can't be written down now; send it again");
-const STOPPING = refuse(503, 'the bridge is stopping; send it again');
+const FULL = refuse(429, 'too much data is waiting to be processed; retry later');
+const NOT_KEPT = refuse(503, "the log records can't be stored now; retry later");
+const STOPPING = refuse(503, 'the bridge is stopping; retry later');
 
 /** A request and its answer. */
 interface Exchange {

@@ -19,7 +19,7 @@ export const MAX_CONNECTIONS = 1024;
 const OWNER_ONLY_MODE = 0o600;
 
 function refusal(name: string, reason: string, advice: string): SourceError {
-  return new SourceError(`can't take connections on ${name}: ${reason}; ${advice}`);
+  return new SourceError(`can't listen on ${name}: ${reason}; ${advice}`);
 }
 
 /** Makes room for a socket at this path: removes a socket on which nobody listens any more, and nothing else. */
@@ -31,21 +31,21 @@ async function removeStaleSocket(name: string, path: string, stop: AbortSignal):
     throw refusal(
       name,
       `${directory}: ${errorReason(error)}`,
-      'give a path in a directory that this user can write to',
+      'use a path in a directory that this user can write to',
     );
   }
   const stats = await lstat(path).catch(() => undefined);
   if (stats === undefined) return;
   if (!stats.isSocket()) {
-    throw refusal(name, 'there is something that is not a socket', 'remove it or give another path');
+    throw refusal(name, 'the path exists and is not a socket', 'remove it or use another path');
   }
   const answer = await connect({ path }, stop);
   if (answer instanceof Socket) {
     answer.destroy();
-    throw refusal(name, 'another process listens there', 'stop it or give another path');
+    throw refusal(name, 'another process is listening there', 'stop it or use another path');
   }
   if (errorCode(answer) !== 'ECONNREFUSED') {
-    throw refusal(name, errorReason(answer), 'remove it or give another path');
+    throw refusal(name, errorReason(answer), 'remove it or use another path');
   }
   await unlink(path).catch(() => undefined);
 }
@@ -88,7 +88,7 @@ export async function listen(name: string, server: Server, address: ConnectAddre
     if ('path' in address) await listenAlone(server, address.path);
     else await once(server.listen(address), 'listening');
   } catch (error) {
-    throw refusal(name, errorReason(error), 'give another address');
+    throw refusal(name, errorReason(error), 'use another address');
   }
 }
 
@@ -116,14 +116,14 @@ function createConnections(name: string, max_line_bytes: number, push: Push, sto
   function refuse(reason: string): void {
     if (refusing || stop.aborted) return;
     refusing = true;
-    void push({ kind: 'status', state: 'down', message: `${name} turns connections away: ${reason}` });
+    void push({ kind: 'status', state: 'down', message: `${name} can't accept connections: ${reason}` });
   }
 
   function accept(socket: Socket): void {
     // Counts readers, not sockets: one whose socket has ended may still wait for the consumer.
     if (open.size >= MAX_CONNECTIONS || stop.aborted) {
       socket.destroy();
-      refuse(`${open.size} are open, no more are taken until one ends`);
+      refuse(`${open.size} are open, the maximum; new ones are refused until one ends`);
       return;
     }
     accepted += 1;
@@ -132,7 +132,7 @@ function createConnections(name: string, max_line_bytes: number, push: Push, sto
     const reading = readLines(socket, { stream, max_line_bytes, keep_unended_line: true }, push, stop);
     open.add(reading);
     void reading.finally(() => open.delete(reading));
-    if (refusing) void push({ kind: 'status', state: 'up', message: `${name} takes connections again` });
+    if (refusing) void push({ kind: 'status', state: 'up', message: `${name} accepts connections again` });
     refusing = false;
   }
 
@@ -160,7 +160,7 @@ export function createListenSource(name: string, address: ConnectAddress, max_li
     await listen(name, server, address);
     server.on('error', (error) => connections.refuse(errorReason(error)));
     return async () => {
-      void push({ kind: 'status', state: 'up', message: `${listeningOn(name, server)} takes connections` });
+      void push({ kind: 'status', state: 'up', message: `${listeningOn(name, server)} accepts connections` });
       await serve(server, address, stop);
       await connections.finished();
     };

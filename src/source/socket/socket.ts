@@ -32,8 +32,10 @@ export function backoffDelay(failures: number, { min_ms, max_ms, random }: Backo
 
 function lostMessage(name: string, end: StreamEnd): string {
   const what =
-    end.kind === 'failed' ? `lost ${name}: ${errorReason(end.error)}` : `${name} ended the connection`;
-  return `${what}; connecting again until it answers`;
+    end.kind === 'failed'
+      ? `lost the connection to ${name}: ${errorReason(end.error)}`
+      : `${name} closed the connection`;
+  return `${what}; reconnecting until it answers`;
 }
 
 /** Connects, reads and reconnects, until it is stopped. */
@@ -71,7 +73,7 @@ async function keepConnected(
   while (!stop.aborted) {
     const socket = await connect(address, stop);
     if (socket instanceof Socket) await readConnection(socket);
-    else await reportDown(`can't connect to ${name}: ${errorReason(socket)}; trying again until it answers`);
+    else await reportDown(`can't connect to ${name}: ${errorReason(socket)}; retrying until it answers`);
     if (!stop.aborted) await stopped.wait(backoffDelay(failures, backoff));
     failures += 1;
   }

@@ -72,7 +72,7 @@ export async function checkRoot(root: string): Promise<void> {
 }
 
 export const WHAT_TO_GIVE =
-  "give OpenClaw's state directory, such as ~/.openclaw, with agents/<agent>/sessions in it";
+  "use OpenClaw's state directory, such as ~/.openclaw, which contains agents/<agent>/sessions";
 
 export interface Watches {
   /** Watches exactly these directories. Returns true if one was added: what is in it may have come before the watch. */

@@ -220,7 +220,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   async function reportState(): Promise<void> {
     const message = has_sessions
       ? `following the transcripts below ${root}`
-      : `no transcripts below ${root} yet; they are followed as soon as they are there. If none are to come there, ${WHAT_TO_GIVE}`;
+      : `no transcripts below ${root} yet; waiting for the first one; if this is the wrong directory, ${WHAT_TO_GIVE}`;
     await push({ kind: 'status', state: has_sessions ? 'up' : 'down', message });
   }
 

@@ -135,7 +135,7 @@ export async function endStream(transcript: Transcript, push: Push, lines: Line[
 export async function reportProblem(transcript: Transcript, message: string, push: Push): Promise<void> {
   if (transcript.problem === message) return;
   transcript.problem = message;
-  await push({ kind: 'status', state: 'down', message: `${message}; it is tried again when it changes` });
+  await push({ kind: 'status', state: 'down', message: `${message}; retrying when it changes` });
 }
 
 /** Closes the file; its stream resumes at the start of a line. */

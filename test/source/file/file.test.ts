@@ -52,7 +52,7 @@ describe('a file read to its end', () => {
     const messages = [directory, missing, pipe].map((path) => openFile(path).catch((error) => error.message));
     expect(await Promise.all(messages)).toEqual([
       `can't read ${directory}: it is a directory; give the path of an NDJSON file`,
-      `can't read ${missing}: it does not exist; give the path of a file that does`,
+      `can't read ${missing}: it does not exist; check the path`,
       `can't read ${pipe}: it is not a regular file; give the path of an NDJSON file`,
     ]);
     await expect(openFile(missing)).rejects.toMatchObject({ name: 'SourceError' });
@@ -65,7 +65,7 @@ describe('a file read to its end', () => {
       writeFileSync(path, '');
       chmodSync(path, 0);
       await expect(openFile(path)).rejects.toThrow(
-        `can't read ${path}: permission denied; let this user read it`,
+        `can't read ${path}: permission denied; check that this user can read it`,
       );
     },
   );

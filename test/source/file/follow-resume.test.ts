@@ -57,7 +57,7 @@ async function stopped(): Promise<ReturnType<typeof setUp>> {
   return made;
 }
 
-const LOST = /can't read on in .*events\.ndjson after line 2: it was removed or written anew/;
+const LOST = /can't resume .*events\.ndjson after line 2: it was removed or rewritten/;
 
 describe('after a restart', () => {
   test('a followed file continues where it was, with the same stream and line numbers', async () => {
@@ -68,7 +68,7 @@ describe('after a restart', () => {
     expect(consumer.lines.map(({ stream, number }) => [stream, number])).toEqual(
       [1, 2, 3, 4].map((number) => [path, number]),
     );
-    expect(consumer.messages.at(-1)).toBe(`reading ${path} from where it was left`);
+    expect(consumer.messages.at(-1)).toBe(`reading ${path} from the saved position`);
   });
 
   test('a position is plain data, and small', async () => {

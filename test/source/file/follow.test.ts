@@ -152,7 +152,7 @@ describe('a followed file', () => {
     const path = join(directory, 'events.ndjson');
     const puller = await opened(follow(path));
     expect(await puller.status('down')).toBe(
-      `can't read ${path}: it does not exist yet; it is read as soon as it can be`,
+      `can't read ${path}: it does not exist yet; waiting until it can be read`,
     );
     writeFileSync(path, 'one\n');
     expect(await puller.status('up')).toBe(`reading ${path}`);

@@ -99,7 +99,7 @@ describe('after a restart', () => {
     await consumer.start();
     await consumer.takeUntil(hasTaken(consumer, 4));
     expect(consumer.messages).toEqual([
-      `${paths.join(', ')}: changed since an earlier start read a part; read from the beginning`,
+      `${paths.join(', ')}: changed since last read; reading from the beginning`,
     ]);
     expect(consumer.batches.find(({ end }) => end)).toMatchObject({ stream: paths[0], lines: [] });
     expect(consumer.texts()).toEqual(['a', 'a', 'b', 'c']);

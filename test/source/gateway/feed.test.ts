@@ -346,7 +346,9 @@ test('a restarted bridge resumes where the last one stopped', async () => {
   await pushFrames(after, pushed.slice(60));
   await askedOnTheSide();
   expectWhole('tools', [...before.lines, ...after.lines]);
-  expect(after.said).toEqual([expect.stringMatching(/\(bridge restarted\): \d+ events in 1 session$/)]);
+  expect(after.said).toEqual([
+    expect.stringMatching(/\(bridge restarted\) from ws:\/\/test: \d+ events in 1 session$/),
+  ]);
 });
 
 property.prop({ gap: gaps('spawn'), is_told: fc.boolean() }, { numRuns: 30 })(
@@ -521,7 +523,7 @@ test('a run is marked with a gap if the gateway refuses to answer about the miss
   await pushFrames(following, pushed.slice(60));
   const runs = [...spansOf(following.lines).values()].filter((span) => span.kind === 'run');
   expect(runs).toMatchObject([{ attributes: { 'openclaw.gap': true } }]);
-  expect(following.said).toEqual([expect.stringContaining('not all of it could be had')]);
+  expect(following.said).toEqual([expect.stringContaining('not everything could be recovered')]);
 });
 
 test('a session whose answers can not be used does not affect the others, and the gateway is still followed', async () => {
@@ -545,7 +547,7 @@ test('a session whose answers can not be used does not affect the others, and th
   expect(sessions.length).toBeGreaterThan(0);
   expect(sessions).not.toContain(odd!.key);
   expect(told.at(-1).frame.payload).toEqual(pushed.at(-1)!.frame.payload);
-  expect(following.said).toEqual([expect.stringContaining('not all of it could be had')]);
+  expect(following.said).toEqual([expect.stringContaining('not everything could be recovered')]);
 });
 
 test('reasoning tokens are requested in few calls, and each is counted once', async () => {
@@ -609,7 +611,7 @@ test('reasoning tokens that a gateway refuses before its restart are requested a
   );
   expect(tokens.reduce((sum, each) => sum + each, 0)).toBe(12 + 5 + 9);
   expect(new Set(following.warned)).toEqual(
-    new Set([expect.stringMatching(/^the gateway at ws:\/\/test can't be asked now: restarting; /)]),
+    new Set([expect.stringMatching(/^the gateway at ws:\/\/test can't answer requests now: restarting; /)]),
   );
 });
 
@@ -650,7 +652,7 @@ test('a busy gateway is asked again', async () => {
   await follow(following, busy);
   await askedOnTheSide();
   expectWhole('tools', following.lines);
-  expect(following.said).toEqual([expect.not.stringContaining('not all of it')]);
+  expect(following.said).toEqual([expect.not.stringContaining('not everything could be recovered')]);
 });
 
 test('a busy gateway is no longer waited for once its connection has ended', async () => {

@@ -56,7 +56,13 @@ test('a refused subscription is reported once, and tried again every 30 s', asyn
   await until(() => gateway.calls.length === 4);
   await turns();
   expect(told).toEqual([
-    { kind: 'status', state: 'down', message: expect.stringMatching(/no scope operator\.read.*every 30 s$/) },
+    {
+      kind: 'status',
+      state: 'down',
+      message: expect.stringMatching(
+        /does not grant this token the scope operator\.read.*retrying every 30 s$/,
+      ),
+    },
   ]);
 });
 
@@ -110,8 +116,8 @@ test('a gateway that is about to restart is still followed, and reported as one 
   await until(() => told.length > 2);
   expect(told.map(({ state, message }) => [state, message.replace(/ at ws:\S+/, '')])).toEqual([
     ['up', 'following the gateway (OpenClaw 2026.9.6, protocol 4)'],
-    ['down', expect.stringContaining(`the gateway can't be asked now: ${error.message}; `)],
-    ['up', 'the gateway can be asked again'],
+    ['down', expect.stringContaining(`the gateway can't answer requests now: ${error.message}; `)],
+    ['up', 'the gateway answers requests again'],
   ]);
   expect(gateway.connections).toHaveLength(1);
 });

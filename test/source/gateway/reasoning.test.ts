@@ -25,7 +25,7 @@ const refused: Answer = {
 };
 const unanswered: Answer = {
   ok: false,
-  error: { code: 'UNANSWERED', message: 'the connection ended', details: {} },
+  error: { code: 'UNANSWERED', message: 'the connection was closed', details: {} },
 };
 
 /** An answer with the rows of these messages. */

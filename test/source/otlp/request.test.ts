@@ -162,22 +162,22 @@ describe("OTLP's JSON", () => {
     expect(records(Buffer.from('{"resourceLogs":[{"scopeLogs":null,"resource":null}]}'), 'json')).toEqual([]);
   });
 
-  const NO_REQUEST = '400 the body is no ExportLogsServiceRequest of OTLP in json: ';
+  const NO_REQUEST = '400 the body is not an OTLP ExportLogsServiceRequest in json: ';
 
   test.each([
     ['', 'not JSON'],
     ['[]', 'not a JSON object'],
-    ['{"resourceSpans":[]}', 'it has no resourceLogs'],
-    ['{"resourceLogs":{}}', 'resourceLogs: must be a list'],
+    ['{"resourceSpans":[]}', 'resourceLogs is missing'],
+    ['{"resourceLogs":{}}', 'resourceLogs: must be an array'],
     ['{"resourceLogs":[7]}', 'resourceLogs[0]: must be an object'],
     [
       '{"resourceLogs":[{"scopeLogs":[{},{"logRecords":7}]}]}',
-      'resourceLogs[0].scopeLogs[1].logRecords: must be a list',
+      'resourceLogs[0].scopeLogs[1].logRecords: must be an array',
     ],
     [Buffer.from('{"resourceLogs":"\xff"}', 'latin1'), 'not valid UTF-8'],
     [
       inJson({ stringValue: 7 }),
-      'resourceLogs[0].scopeLogs[0].logRecords[0].body.stringValue: must be a text',
+      'resourceLogs[0].scopeLogs[0].logRecords[0].body.stringValue: must be a string',
     ],
     [
       inJson({ intValue: 'seven' }),
@@ -238,7 +238,7 @@ describe("OTLP's protobuf", () => {
     const whole = request(message([1, 'a line of some length']));
     for (let length = 1; length < whole.length; length += 1)
       expect(problem(whole.subarray(0, length), 'protobuf')).toMatch(
-        /^400 the body is no ExportLogsServiceRequest/,
+        /^400 the body is not an OTLP ExportLogsServiceRequest/,
       );
     const longer = Buffer.from(whole);
     longer[1] = (longer[1] ?? 0) + 1;
@@ -250,7 +250,7 @@ test.each(ENCODINGS)('a value that is nested too deep is rejected, in %s', (enco
   const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
   expect(records(encode(bodies(nested(MAX_DEPTH)), encoding), encoding)).toHaveLength(1);
   expect(problem(encode(bodies(nested(MAX_DEPTH + 1)), encoding), encoding)).toContain(
-    'nested deeper than 100',
+    'nested more than 100 levels deep',
   );
   const endless = Buffer.from(`{"resourceLogs":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)}}`);
   expect(problem(endless, 'json')).toContain('resourceLogs[0]: must be an object');
@@ -265,7 +265,7 @@ test.each<[Encoding, (count: number) => Buffer]>([
 ])('the number of records in a request is limited, in %s', (encoding, empty) => {
   expect(records(empty(MAX_RECORDS), encoding)).toHaveLength(MAX_RECORDS);
   expect(problem(empty(MAX_RECORDS + 1), encoding)).toBe(
-    '413 the request has more than 100000 log records; send fewer in one',
+    '413 the request has more than 100000 log records; send fewer per request',
   );
 });
 

@@ -23,7 +23,7 @@ async function start(options: Partial<OtlpOptions> = {}): Promise<Started> {
   const source = createOtlpSource(NAME, address, { max_line_bytes: 1_000, resume: {}, ...options });
   const puller = await opened(source);
   const message = await puller.status('up');
-  expect(message).toMatch(/^otlp:test takes log records at http:\/\/127\.0\.0\.1:\d+\/v1\/logs$/);
+  expect(message).toMatch(/^otlp:test accepts log records at http:\/\/127\.0\.0\.1:\d+\/v1\/logs$/);
   return { source, puller, url: /http:.*/.exec(message)?.[0] ?? '' };
 }
 
@@ -107,7 +107,7 @@ describe('a response', () => {
     const { status, headers, body } = await answer;
     expect(status).toBe(503);
     expect(headers).toMatchObject({ 'retry-after': '1', 'content-type': TYPES.json });
-    expect(message(body)).toBe("it can't be written down now; send it again");
+    expect(message(body)).toBe("the log records can't be stored now; retry later");
   });
 
   test.each(ENCODINGS)('comes at once if a request has no lines, in %s', async (encoding) => {
@@ -263,10 +263,22 @@ describe('a request', () => {
   const json = { 'content-type': TYPES.json };
 
   test.each([
-    ['another path', '/v1/log', {}, 404, 'log records are taken at /v1/logs'],
-    ['traces', '/v1/traces', {}, 404, 'only log records are taken, whose bodies are events, at /v1/logs'],
-    ['metrics', '/v1/metrics', {}, 404, 'only log records are taken, whose bodies are events, at /v1/logs'],
-    ['another method', '/v1/logs', { method: 'PUT' }, 405, 'log records are taken by POST'],
+    ['another path', '/v1/log', {}, 404, 'unknown path; send log records to /v1/logs'],
+    [
+      'traces',
+      '/v1/traces',
+      {},
+      404,
+      'only log records with events as bodies are accepted; send them to /v1/logs',
+    ],
+    [
+      'metrics',
+      '/v1/metrics',
+      {},
+      404,
+      'only log records with events as bodies are accepted; send them to /v1/logs',
+    ],
+    ['another method', '/v1/logs', { method: 'PUT' }, 405, 'the method must be POST'],
     [
       'another content-type',
       '/v1/logs',
@@ -286,35 +298,35 @@ describe('a request', () => {
       '/v1/logs',
       { body: Buffer.from('[]') },
       400,
-      /^the body is no ExportLogsServiceRequest/,
+      /^the body is not an OTLP ExportLogsServiceRequest/,
     ],
     [
       'a body that is not gzip',
       '/v1/logs',
       { headers: { ...json, 'content-encoding': 'gzip' } },
       400,
-      'the body is not gzip, though its content-encoding says so',
+      'the content-encoding is gzip, but the body is not valid gzip data',
     ],
     [
       'a body that is too large by its content-length',
       '/v1/logs',
       { body: large, headers: { ...json, 'content-length': large.length } },
       413,
-      'the request has more than 10000 bytes; send fewer log records in one',
+      'the request is larger than 10000 bytes; send fewer log records per request',
     ],
     [
       'a body that turns out too large',
       '/v1/logs',
       { body: large, headers: { ...json, 'transfer-encoding': 'chunked' } },
       413,
-      'the request has more than 10000 bytes; send fewer log records in one',
+      'the request is larger than 10000 bytes; send fewer log records per request',
     ],
     [
       'a body that is too large when unpacked',
       '/v1/logs',
       { body: gzipSync(large), headers: { ...json, 'content-encoding': 'gzip' } },
       413,
-      'the request has more than 10000 bytes; send fewer log records in one',
+      'the request is larger than 10000 bytes; send fewer log records per request',
     ],
   ])('with %s is rejected, and that is logged', async (_, path, options, status, what) => {
     const { puller, url } = await start({ bounds });
@@ -328,7 +340,7 @@ describe('a request', () => {
     expect(message(told.body)).toEqual(typeof what === 'string' ? what : expect.stringMatching(what));
     expect(told.headers['retry-after']).toBe(undefined);
     expect(told.headers.allow).toBe(status === 405 ? 'POST' : undefined);
-    expect(await puller.status('down')).toBe(`${NAME} refused a request (${status}): ${message(told.body)}`);
+    expect(await puller.status('down')).toBe(`${NAME} rejected a request (${status}): ${message(told.body)}`);
   });
 
   test('in protobuf is rejected in protobuf', async () => {
@@ -337,7 +349,7 @@ describe('a request', () => {
     expect(told).toMatchObject({ status: 400, headers: { 'content-type': TYPES.protobuf } });
     // google.rpc.Status: field 1 is the code, 3; field 2 the message.
     expect([...told.body.subarray(0, 3)]).toEqual([0x08, 3, 0x12]);
-    expect(told.body.toString()).toContain('the body is no ExportLogsServiceRequest of OTLP in protobuf');
+    expect(told.body.toString()).toContain('the body is not an OTLP ExportLogsServiceRequest in protobuf');
   });
 
   test.each(ENCODINGS)(
@@ -408,7 +420,7 @@ describe('a request', () => {
     const said = (await puller.rest()).map((item) => (item.kind === 'status' ? item.message : ''));
     await closed;
     expect(said).toHaveLength(20);
-    expect(said.at(-1)).toMatch(/; from here on nothing more is said of that$/);
+    expect(said.at(-1)).toMatch(/; further problems of this source are not logged$/);
   });
 });
 
@@ -449,7 +461,7 @@ describe('under pressure', () => {
     await new Promise((resolve) => slow.write(head(url, 9_000) + ' '.repeat(7_000), resolve));
     const refused = await post(url, bodies('z'.repeat(900)));
     expect(refused).toMatchObject({ status: 429, headers: { 'retry-after': '1' } });
-    expect(message(refused.body)).toBe('too much is waiting here; send it again');
+    expect(message(refused.body)).toBe('too much data is waiting to be processed; retry later');
     batch.receipt?.settle(true);
     expect((await held).status).toBe(200);
     const again = post(url, bodies('z'.repeat(900)));
@@ -533,7 +545,7 @@ describe('stopping', () => {
     const { status, headers, body } = await answer;
     expect(status).toBe(503);
     expect(headers['retry-after']).toBe('1');
-    expect(message(body)).toBe('the bridge is stopping; send it again');
+    expect(message(body)).toBe('the bridge is stopping; retry later');
   });
 
   test('closes a source that was never pulled from', async () => {
@@ -553,7 +565,7 @@ test('an address that is in use, or not of this machine, is refused with a reaso
   const open = (host: string) =>
     createOtlpSource(NAME, { host, port }, { max_line_bytes: 1_000, resume: {} }).open();
   await expect(open('127.0.0.1')).rejects.toThrow(
-    `can't take connections on ${NAME}: another process uses this address; give another address`,
+    `can't listen on ${NAME}: another process uses this address; use another address`,
   );
   await expect(open('192.0.2.1')).rejects.toMatchObject({ name: 'SourceError' });
 });

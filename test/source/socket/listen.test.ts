@@ -27,7 +27,7 @@ const write = (socket: Socket, data: string | Buffer) =>
 
 async function listeningPort(puller: Puller): Promise<number> {
   const message = await puller.status('up');
-  expect(message).toMatch(/^listen:tcp:127\.0\.0\.1:\d+ takes connections$/);
+  expect(message).toMatch(/^listen:tcp:127\.0\.0\.1:\d+ accepts connections$/);
   return Number(/:(\d+) /.exec(message)?.[1]);
 }
 
@@ -113,11 +113,11 @@ describe('producers', () => {
       expect(await puller.batch()).toMatchObject({ stream: `${name}#${index}`, end: true, lines: [] });
     }
     expect(await puller.status('down')).toBe(
-      `${name} turns connections away: 1024 are open, no more are taken until one ends`,
+      `${name} can't accept connections: 1024 are open, the maximum; new ones are refused until one ends`,
     );
     const again = await produce({ path });
     await write(again, 'one\n');
-    expect(await puller.status('up')).toBe(`${name} takes connections again`);
+    expect(await puller.status('up')).toBe(`${name} accepts connections again`);
     expect(await puller.lines(1)).toEqual(['one']);
   });
 
@@ -157,7 +157,7 @@ describe('the address to listen on', () => {
     const tries = await Promise.allSettled(sources.map((source) => opened(source)));
     const refused = tries.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []));
     expect(refused.map(({ name }) => name)).toEqual(Array(4).fill('SourceError'));
-    for (const { message } of refused) expect(message).toMatch(/another process listens|already exists/);
+    for (const { message } of refused) expect(message).toMatch(/another process is listening|already exists/);
     const [puller] = tries.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
     await write(await produce({ path }), 'one\n');
     expect(await puller?.lines(1)).toEqual(['one']);
@@ -196,7 +196,7 @@ describe('the address to listen on', () => {
     const second = listenUnix(path);
     const failure = second.open();
     await expect(failure).rejects.toThrow(
-      `can't take connections on listen:unix:${path}: another process listens there; stop it or give another path`,
+      `can't listen on listen:unix:${path}: another process is listening there; stop it or use another path`,
     );
     await expect(failure).rejects.toMatchObject({ name: 'SourceError' });
     await second.close();
@@ -208,16 +208,14 @@ describe('the address to listen on', () => {
   test('is refused if it is a file but not a socket, and the file stays', async () => {
     const path = join(temporaryDirectory(), 'notes.txt');
     writeFileSync(path, 'keep me');
-    await expect(listenUnix(path).open()).rejects.toThrow(
-      'there is something that is not a socket; remove it',
-    );
+    await expect(listenUnix(path).open()).rejects.toThrow('the path exists and is not a socket; remove it');
     expect(existsSync(path)).toBe(true);
   });
 
   test('is refused with the name of a missing directory', async () => {
     const directory = join(temporaryDirectory(), 'no');
     await expect(listenUnix(join(directory, 'in.sock')).open()).rejects.toThrow(
-      `${directory}: it does not exist; give a path in a directory that this user can write to`,
+      `${directory}: it does not exist; use a path in a directory that this user can write to`,
     );
   });
 
@@ -225,7 +223,7 @@ describe('the address to listen on', () => {
     const puller = await opened(listenTcp(0));
     const port = await listeningPort(puller);
     await expect(listenTcp(port).open()).rejects.toThrow(
-      `can't take connections on listen:tcp:${port}: another process uses this address; give another address`,
+      `can't listen on listen:tcp:${port}: another process uses this address; use another address`,
     );
   });
 });

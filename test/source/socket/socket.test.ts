@@ -83,7 +83,7 @@ describe.each([
       lines: [{ number: 2, bytes: Buffer.from('hal') }],
     });
     expect(await puller.status('down')).toBe(
-      `${peer.name} ended the connection; connecting again until it answers`,
+      `${peer.name} closed the connection; reconnecting until it answers`,
     );
     (await peer.connection()).write('two\n');
     await puller.status('up');
@@ -141,7 +141,7 @@ describe('connecting', () => {
       sourceOf({ name: `unix:${path}`, address: { path } }, { ...AT_ONCE, random }),
     );
     expect(await puller.status('down')).toBe(
-      `can't connect to unix:${path}: it does not exist; trying again until it answers`,
+      `can't connect to unix:${path}: it does not exist; retrying until it answers`,
     );
     await often;
     const peer = await unixPeer(path);
@@ -156,7 +156,7 @@ describe('connecting', () => {
     await once(peer.server, 'close');
     const puller = await opened(sourceOf(peer, NEVER));
     expect(await puller.status('down')).toBe(
-      `can't connect to ${peer.name}: connection refused; trying again until it answers`,
+      `can't connect to ${peer.name}: connection refused; retrying until it answers`,
     );
   });
 
@@ -170,7 +170,7 @@ describe('connecting', () => {
     server.resetAndDestroy();
     expect(await puller.batch()).toMatchObject({ end: true, lines: [{ skipped: 'line_incomplete' }] });
     expect(await puller.status('down')).toBe(
-      `lost ${peer.name}: the connection was reset; connecting again until it answers`,
+      `lost the connection to ${peer.name}: the connection was reset; reconnecting until it answers`,
     );
   });
 

@@ -188,7 +188,7 @@ describe('followed transcripts', () => {
     const path = join(temporaryDirectory(), 'file');
     writeFileSync(path, '');
     await expect(followed(path)).rejects.toThrow(
-      `can't follow transcripts in ${path}: it is not a directory; give OpenClaw's state directory, such as ~/.openclaw`,
+      `can't follow transcripts in ${path}: it is not a directory; use OpenClaw's state directory, such as ~/.openclaw`,
     );
   });
 
@@ -385,7 +385,7 @@ describe('a transcript that does not only grow', () => {
   test('is reported once if it is a directory, and does not affect the others', async () => {
     const { puller, path } = await reading('one');
     mkdirSync(path('b'));
-    expect(await puller.status('down')).toMatch(/b\.jsonl: it is a directory; .*; it is tried again/);
+    expect(await puller.status('down')).toMatch(/b\.jsonl: it is a directory; .*; retrying when it changes/);
     writeFileSync(path('c'), 'two\n');
     await expectBatch(puller, path('c'), ['two']);
   });

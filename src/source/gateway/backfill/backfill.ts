@@ -66,8 +66,11 @@ function describeFilled(
 ): string {
   const seconds = Math.max(0, (now_ms - since_ms) / 1000).toFixed(1);
   const found = `${counted(past.events.length, 'event')} in ${counted(sessions, 'session')}`;
-  const rest = past.unknown === true || past.unknown.length > 0 ? '; not all of it could be had' : '';
-  return `asked ${stream} for what was missed in ${seconds} s (${reason.replaceAll('_', ' ')}): ${found}${rest}`;
+  const rest =
+    past.unknown === true || past.unknown.length > 0
+      ? '; not everything could be recovered: affected runs have openclaw.gap=true'
+      : '';
+  return `backfilled a gap of ${seconds} s (${reason.replaceAll('_', ' ')}) from ${stream}: ${found}${rest}`;
 }
 
 export function createBackfill(options: BackfillOptions): Backfill {
@@ -172,7 +175,10 @@ export function createBackfill(options: BackfillOptions): Backfill {
     progress.freeze();
     // An exception is a bug in the bridge: the next connection starts over, and other sources are not affected.
     void run(open).catch((error) => {
-      void say(`asking ${stream} for what was missed failed: ${errorReason(error)}`, isBehind());
+      void say(
+        `backfill from ${stream} failed: ${errorReason(error)}; reconnecting to try again`,
+        isBehind(),
+      );
       open.close();
     });
   }

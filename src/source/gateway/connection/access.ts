@@ -39,7 +39,7 @@ type Wishes = Pick<ConnectionOptions, 'onEvent' | 'stop'>;
 
 async function enterAsDevice(access: Access, wishes: Wishes, token: string | undefined) {
   const device = access.devices.device();
-  if ('problem' in device) return refusal('device_refused', device.problem);
+  if ('problem' in device) return refusal('device_refused', `requires a device key: ${device.problem}`);
   const proof: DeviceProof = { device, token };
   const { url } = access;
   const opened = await connectGateway({ ...wishes, url, credentials: access.secrets(), proof });

@@ -46,7 +46,7 @@ export function createCalls(send: (text: string) => void, shown: Shown): Calls {
 
   return {
     call(method, params) {
-      if (is_over) return Promise.resolve(unanswered('the connection has ended'));
+      if (is_over) return Promise.resolve(unanswered('the connection is closed'));
       const id = String(++calls);
       return new Promise((resolve) => {
         const late = unanswered(`no answer to ${method} within ${CALL_TIMEOUT_MS / 1000} s`);
@@ -64,7 +64,7 @@ export function createCalls(send: (text: string) => void, shown: Shown): Calls {
     },
     end() {
       is_over = true;
-      for (const id of [...waiting.keys()]) settle(id, unanswered('the connection ended'));
+      for (const id of [...waiting.keys()]) settle(id, unanswered('the connection was closed'));
     },
   };
 }

@@ -69,7 +69,8 @@ const TOO_OLD = 'update OpenClaw, or follow its transcript files with --from tra
 /** The gateway's protocol version decides which side has to be updated. */
 function protocolMismatch({ details }: GatewayError): Refusal {
   const theirs = number(details.expectedProtocol);
-  const found = `speaks protocol ${theirs ?? 'of another version'}, and the bridge ${PROTOCOLS.min} to ${PROTOCOLS.max}`;
+  const protocol = theirs === undefined ? 'another protocol version' : `protocol ${theirs}`;
+  const found = `speaks ${protocol}, but the bridge supports ${PROTOCOLS.min} to ${PROTOCOLS.max}`;
   if (theirs !== undefined && theirs < PROTOCOLS.min) {
     return refusal('protocol_unsupported', found, TOO_OLD);
   }
@@ -83,16 +84,16 @@ function pairingRequired({ details }: GatewayError): Refusal {
   const id = text(details.requestId);
   const advice =
     id !== undefined && REQUEST_ID.test(id)
-      ? `run on its machine: openclaw devices approve ${id}`
-      : 'run on its machine: openclaw devices list, and approve the request of openclaw-otel-bridge';
-  return refusal('pairing_required', 'wants this bridge to be paired', advice);
+      ? `run on the gateway's machine: openclaw devices approve ${id}`
+      : "run on the gateway's machine: openclaw devices list, and approve the request of openclaw-otel-bridge";
+  return refusal('pairing_required', 'requires this bridge to be paired', advice);
 }
 
 const missingScope = (scope: string): Refusal =>
   refusal(
     'scope_missing',
-    `gives this token no scope ${scope}`,
-    'use a token that has it, or pair this bridge as a device',
+    `does not grant this token the scope ${scope}`,
+    'use a token with that scope, or pair this bridge as a device',
   );
 
 /** The scopes that the gateway granted do not let the bridge read. */
@@ -107,44 +108,48 @@ const always =
 
 /** By `details.code`, as observed on OpenClaw 2026.9.6 and as listed in its documentation. */
 const BY_CODE: Record<string, Reader> = {
-  AUTH_TOKEN_MISMATCH: always('token_refused', 'refuses the token', SET_TOKEN),
-  AUTH_TOKEN_MISSING: always('token_missing', 'wants a token', SET_TOKEN),
+  AUTH_TOKEN_MISMATCH: always('token_refused', 'rejected the token', SET_TOKEN),
+  AUTH_TOKEN_MISSING: always('token_missing', 'requires a token', SET_TOKEN),
   AUTH_TOKEN_NOT_CONFIGURED: always(
     'token_missing',
     'has no token configured',
-    'set gateway.auth.token in its openclaw.json, and OPENCLAW_GATEWAY_TOKEN here',
+    'set gateway.auth.token in its openclaw.json, and OPENCLAW_GATEWAY_TOKEN here to the same value',
   ),
-  AUTH_UNAUTHORIZED: always('token_refused', 'refuses to let the bridge in', SET_TOKEN),
-  AUTH_REQUIRED: always('token_missing', 'wants a token', SET_TOKEN),
-  AUTH_PASSWORD_MISMATCH: always('password_refused', 'refuses the password', SET_PASSWORD),
-  AUTH_PASSWORD_MISSING: always('password_missing', 'wants a password', SET_PASSWORD),
+  AUTH_UNAUTHORIZED: always('token_refused', 'denied access', SET_TOKEN),
+  AUTH_REQUIRED: always('token_missing', 'requires a token', SET_TOKEN),
+  AUTH_PASSWORD_MISMATCH: always('password_refused', 'rejected the password', SET_PASSWORD),
+  AUTH_PASSWORD_MISSING: always('password_missing', 'requires a password', SET_PASSWORD),
   AUTH_PASSWORD_NOT_CONFIGURED: always(
     'password_missing',
     'has no password configured',
-    'set gateway.auth.password in its openclaw.json, and OPENCLAW_GATEWAY_PASSWORD here',
+    'set gateway.auth.password in its openclaw.json, and OPENCLAW_GATEWAY_PASSWORD here to the same value',
   ),
   AUTH_DEVICE_TOKEN_MISMATCH: always(
     'token_refused',
-    "no longer takes this bridge's device token",
+    "no longer accepts this bridge's device token",
     SET_TOKEN,
   ),
   AUTH_SCOPE_MISMATCH: always(
     'scope_missing',
-    `gives this bridge's device token no scope ${READ_SCOPE}`,
-    'approve the device again on its machine (openclaw devices list)',
+    `does not grant this bridge's device token the scope ${READ_SCOPE}`,
+    "approve the device again on the gateway's machine (openclaw devices list)",
   ),
-  AUTH_RATE_LIMITED: always('busy', 'has seen too many failed attempts', 'it is asked again later'),
+  AUTH_RATE_LIMITED: always(
+    'busy',
+    'blocks connections after too many failed attempts',
+    'check the token or password, and wait',
+  ),
   DEVICE_IDENTITY_REQUIRED: always(
     'token_missing',
-    'lets nobody in without a token',
-    `${SET_TOKEN}, or OPENCLAW_GATEWAY_PASSWORD where it has a password`,
+    'requires a token or a password',
+    `${SET_TOKEN}, or OPENCLAW_GATEWAY_PASSWORD if it uses a password`,
   ),
   PAIRING_REQUIRED: pairingRequired,
   PROTOCOL_MISMATCH: protocolMismatch,
   CONTROL_UI_ORIGIN_NOT_ALLOWED: always(
     'origin_refused',
-    'takes the bridge for a web page',
-    'check the proxy in front of it',
+    'mistook the bridge for a web page and rejected its origin',
+    'check that no proxy in front of it adds an Origin header',
   ),
   MISSING_SCOPE: ({ details }) => missingScope(text(details.missingScope) ?? READ_SCOPE),
 };
@@ -173,40 +178,40 @@ export function describeError(error: GatewayError): Refusal {
   if (isAboutDevice(code)) {
     return refusal(
       'device_refused',
-      `refuses this bridge's device proof (${code})`,
-      "check that this machine's clock is right; else give another data directory, where the bridge makes a new device key, and pair it again",
+      `rejected this bridge's device authentication (${code})`,
+      "check that this machine's clock is right; if it is, use another data directory (--data-dir), where the bridge creates a new device key, and pair it again",
     );
   }
-  if (error.code === UNAVAILABLE) return refusal('busy', `can't answer now: ${error.message}`);
-  return refusal('refused', `refuses the connection: ${error.message} (${code})`);
+  if (error.code === UNAVAILABLE) return refusal('busy', `is unavailable: ${error.message}`);
+  return refusal('refused', `rejected the connection: ${error.message} (${code})`);
 }
 
 /** Sent by the gateway itself while it starts, or by a proxy whose gateway is down. */
 const UNREADY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
 
-const CHECK_ADDRESS = 'check the address and what listens there';
+const CHECK_ADDRESS = 'check the URL and what listens there';
 
 /** Why the WebSocket could not be opened. */
 export function describeFailure(error: unknown, http_status: number | undefined): Refusal {
   if (http_status === undefined) return describeSocketError(error);
   return UNREADY_STATUSES.has(http_status)
     ? refusal('busy', `is not ready yet (HTTP ${http_status})`)
-    : refusal('not_a_gateway', `answers HTTP ${http_status} and is no gateway`, CHECK_ADDRESS);
+    : refusal('not_a_gateway', `answered HTTP ${http_status} instead of opening a WebSocket`, CHECK_ADDRESS);
 }
 
 function describeSocketError(error: unknown): Refusal {
   const code = errorCode(error) ?? '';
   if (/^(EPROTO|ERR_SSL)/.test(code))
-    return refusal('not_a_gateway', 'speaks no TLS', 'write ws:// where there is no TLS');
+    return refusal('not_a_gateway', 'failed the TLS handshake', 'use ws:// if it has no TLS');
   if (/CERT|^UNABLE_TO/.test(code)) {
     return refusal(
       'certificate_refused',
-      `has a certificate that can't be trusted (${code})`,
-      'use the host name that it is for, and name the file of its authority in NODE_EXTRA_CA_CERTS',
+      `has a certificate that is not trusted (${code})`,
+      'use the host name that the certificate is for, and set NODE_EXTRA_CA_CERTS to the file of its certificate authority',
     );
   }
-  if (/^(WS_ERR|HPE_)/.test(code)) return refusal('not_a_gateway', 'speaks no WebSocket', CHECK_ADDRESS);
-  const advice = code === 'ECONNREFUSED' ? 'start it with: openclaw gateway' : 'check the address';
+  if (/^(WS_ERR|HPE_)/.test(code)) return refusal('not_a_gateway', 'does not speak WebSocket', CHECK_ADDRESS);
+  const advice = code === 'ECONNREFUSED' ? 'start it with: openclaw gateway' : 'check the URL';
   return refusal('unreachable', `can't be reached: ${cleaned(errorReason(error))}`, advice);
 }
 
@@ -214,20 +219,24 @@ function describeSocketError(error: unknown): Refusal {
 export const silent = (seconds: number): Refusal =>
   refusal(
     'no_answer',
-    `takes the connection and says nothing for ${seconds} s`,
+    `did not complete the handshake within ${seconds} s`,
     'check that an OpenClaw gateway listens there',
   );
 
 /** The server answered `connect` with something other than a hello. */
 export const notHello = (): Refusal =>
-  refusal('not_a_gateway', 'answers in a way that no gateway does', CHECK_ADDRESS);
+  refusal('not_a_gateway', 'sent an invalid answer to the connect request', CHECK_ADDRESS);
 
 /** The WebSocket close codes of a server that restarts (1012), and of one that asks to be tried again later (1013). */
 const UNREADY_CODES: ReadonlySet<number> = new Set([1012, 1013]);
 
 /** The server closed the connection before the handshake was complete. */
 export function closedEarly(code: number, reason: string): Refusal {
-  const why = reason === '' ? '' : `, saying "${reason}"`;
+  const why = reason === '' ? '' : `, "${reason}"`;
   if (UNREADY_CODES.has(code)) return refusal('busy', `is not ready yet (code ${code}${why})`);
-  return refusal('refused', `closes the connection at once (code ${code}${why})`, 'check its log');
+  return refusal(
+    'refused',
+    `closed the connection during the handshake (code ${code}${why})`,
+    "check the gateway's log",
+  );
 }

@@ -146,29 +146,32 @@ describe('a gateway that refuses the connection', () => {
     [
       'a wrong token',
       refused('INVALID_REQUEST', { code: 'AUTH_TOKEN_MISMATCH' }, { message: `unauthorized: ${TOKEN}` }),
-      { reason: 'token_refused', message: `refuses the token; ${SET_TOKEN}` },
+      { reason: 'token_refused', message: `rejected the token; ${SET_TOKEN}` },
     ],
     [
       'too many failed attempts',
       refused('INVALID_REQUEST', { code: 'AUTH_RATE_LIMITED' }),
-      { reason: 'busy', message: 'has seen too many failed attempts; it is asked again later' },
+      {
+        reason: 'busy',
+        message: 'blocks connections after too many failed attempts; check the token or password, and wait',
+      },
     ],
     [
       'a wrong password',
       refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISMATCH' }),
-      { reason: 'password_refused', message: `refuses the password; ${SET_PASSWORD}` },
+      { reason: 'password_refused', message: `rejected the password; ${SET_PASSWORD}` },
     ],
     [
       'a missing password',
       refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISSING' }),
-      { reason: 'password_missing', message: `wants a password; ${SET_PASSWORD}` },
+      { reason: 'password_missing', message: `requires a password; ${SET_PASSWORD}` },
     ],
     [
       'a bridge whose protocol is too old',
       refused('INVALID_REQUEST', { code: 'PROTOCOL_MISMATCH', expectedProtocol: 5 }, { close_code: 1002 }),
       {
         reason: 'protocol_unsupported',
-        message: 'speaks protocol 5, and the bridge 3 to 4; update openclaw-otel-bridge',
+        message: 'speaks protocol 5, but the bridge supports 3 to 4; update openclaw-otel-bridge',
       },
     ],
     [
@@ -177,7 +180,7 @@ describe('a gateway that refuses the connection', () => {
       {
         reason: 'protocol_unsupported',
         message:
-          'speaks protocol 2, and the bridge 3 to 4; update OpenClaw, or follow its transcript files with --from transcripts:DIR',
+          'speaks protocol 2, but the bridge supports 3 to 4; update OpenClaw, or follow its transcript files with --from transcripts:DIR',
       },
     ],
     [
@@ -185,25 +188,26 @@ describe('a gateway that refuses the connection', () => {
       refused('INVALID_REQUEST', { code: 'CONTROL_UI_ORIGIN_NOT_ALLOWED' }),
       {
         reason: 'origin_refused',
-        message: 'takes the bridge for a web page; check the proxy in front of it',
+        message:
+          'mistook the bridge for a web page and rejected its origin; check that no proxy in front of it adds an Origin header',
       },
     ],
     [
       'a gateway that is still starting',
       refused('UNAVAILABLE', {}, { message: 'gateway starting\u001b[31m', close_code: 1013 }),
-      { reason: 'busy', message: "can't answer now: gateway starting [31m" },
+      { reason: 'busy', message: 'is unavailable: gateway starting [31m' },
     ],
     [
       'another error, with the token in its message',
       refused('INVALID_REQUEST', {}, { message: `no "${TOKEN}" here` }),
-      { reason: 'refused', message: 'refuses the connection: no "…" here (INVALID_REQUEST)' },
+      { reason: 'refused', message: 'rejected the connection: no "…" here (INVALID_REQUEST)' },
     ],
     [
       'an answer that is no hello',
       { payload: { type: 'hello' } },
       {
         reason: 'not_a_gateway',
-        message: 'answers in a way that no gateway does; check the address and what listens there',
+        message: 'sent an invalid answer to the connect request; check the URL and what listens there',
       },
     ],
   ])('is reported with the reason and what to do: %s', async (_, reply, expected) => {
@@ -218,7 +222,7 @@ describe('a gateway that refuses the connection', () => {
     );
     expect(asRefusal(await enter(gateway.url, {}))).toMatchObject({
       reason: 'token_missing',
-      message: `lets nobody in without a token; ${SET_TOKEN}, or OPENCLAW_GATEWAY_PASSWORD where it has a password`,
+      message: `requires a token or a password; ${SET_TOKEN}, or OPENCLAW_GATEWAY_PASSWORD if it uses a password`,
     });
     expect(gateway.connections).toHaveLength(1);
   });
@@ -228,7 +232,7 @@ describe('a gateway that refuses the connection', () => {
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'scope_missing',
       message:
-        'gives this token no scope operator.read; use a token that has it, or pair this bridge as a device',
+        'does not grant this token the scope operator.read; use a token with that scope, or pair this bridge as a device',
     });
     expect(gateway.connections).toHaveLength(2);
     expect(gateway.connect()).toHaveProperty('device');
@@ -244,7 +248,7 @@ describe('a gateway that refuses the connection', () => {
     );
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'device_refused',
-      message: `refuses this bridge's device proof (${code}); check that this machine's clock is right; else give another data directory, where the bridge makes a new device key, and pair it again`,
+      message: `rejected this bridge's device authentication (${code}); check that this machine's clock is right; if it is, use another data directory (--data-dir), where the bridge creates a new device key, and pair it again`,
     });
   });
 });
@@ -281,7 +285,7 @@ describe('pairing', () => {
     const { reason, message } = asRefusal(await enter(gateway.url));
     expect(reason).toBe('pairing_required');
     expect(message).toBe(
-      `wants this bridge to be paired; run on its machine: openclaw devices approve ${REQUEST_ID}`,
+      `requires this bridge to be paired; run on the gateway's machine: openclaw devices approve ${REQUEST_ID}`,
     );
     expectProof(gateway.connect(), TOKEN);
     const { id } = gateway.connect().device;
@@ -308,7 +312,7 @@ describe('pairing', () => {
   test('shows no request id that could change the command', async () => {
     const gateway = await startFakeGateway(answering(unpaired('x; rm -rf /')));
     expect(asRefusal(await enter(gateway.url)).message).toBe(
-      'wants this bridge to be paired; run on its machine: openclaw devices list, and approve the request of openclaw-otel-bridge',
+      "requires this bridge to be paired; run on the gateway's machine: openclaw devices list, and approve the request of openclaw-otel-bridge",
     );
   });
 
@@ -320,7 +324,7 @@ describe('pairing', () => {
     asConnection(await enter(gateway.url));
     expect(asRefusal(await enter(gateway.url, {}))).toMatchObject({
       reason: 'token_refused',
-      message: `no longer takes this bridge's device token; ${SET_TOKEN}`,
+      message: `no longer accepts this bridge's device token; ${SET_TOKEN}`,
     });
   });
 
@@ -338,7 +342,7 @@ describe('pairing', () => {
     const gateway = await startFakeGateway(answering(unpaired(REQUEST_ID)));
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'device_refused',
-      message: `the device key in ${data_dir} is damaged; give another data directory, and pair the bridge again`,
+      message: `requires a device key: the device key in ${data_dir} is damaged; give another data directory, and pair the bridge again`,
     });
   });
 
@@ -353,7 +357,7 @@ describe('pairing', () => {
     );
     const wishes = { onEvent: () => undefined, stop: new AbortController().signal };
     expect(asRefusal(await enterGateway(access, wishes)).message).toBe(
-      `can't read the device key in ${file}/data: a part of its path is not a directory`,
+      `requires a device key: can't read the device key in ${file}/data: a part of its path is not a directory`,
     );
   });
 
@@ -373,18 +377,18 @@ describe('pairing', () => {
 });
 
 describe('an address without a ready gateway', () => {
-  const CHECK = 'check the address and what listens there';
+  const CHECK = 'check the URL and what listens there';
 
   test.each<[string, string, Pick<Refusal, 'reason' | 'message'>]>([
     [
       'an HTTP server that answers 404',
       '404 Not Found',
-      { reason: 'not_a_gateway', message: `answers HTTP 404 and is no gateway; ${CHECK}` },
+      { reason: 'not_a_gateway', message: `answered HTTP 404 instead of opening a WebSocket; ${CHECK}` },
     ],
     [
       'an HTTP server that answers 200',
       '200 OK',
-      { reason: 'not_a_gateway', message: `answers HTTP 200 and is no gateway; ${CHECK}` },
+      { reason: 'not_a_gateway', message: `answered HTTP 200 instead of opening a WebSocket; ${CHECK}` },
     ],
     [
       'a gateway that is still starting',
@@ -399,7 +403,7 @@ describe('an address without a ready gateway', () => {
     const url = await startListener((socket) => socket.end('SSH-2.0-OpenSSH_9.6\r\n'));
     expect(asRefusal(await enter(url))).toMatchObject({
       reason: 'not_a_gateway',
-      message: `speaks no WebSocket; ${CHECK}`,
+      message: `does not speak WebSocket; ${CHECK}`,
     });
   });
 
@@ -421,7 +425,7 @@ describe('an address without a ready gateway', () => {
     const { reason, message } = asRefusal(await enter(`wss://localhost:${port}`));
     expect(reason).toBe('certificate_refused');
     expect(message).toMatch(
-      /^has a certificate that can't be trusted \(\w+\); use the host name .* NODE_EXTRA_CA_CERTS$/,
+      /^has a certificate that is not trusted \(\w+\); use the host name .* NODE_EXTRA_CA_CERTS to the file of its certificate authority$/,
     );
   });
 
@@ -429,7 +433,7 @@ describe('an address without a ready gateway', () => {
     const url = await startListener(httpAnswer('400 Bad Request'));
     expect(asRefusal(await enter(url.replace('ws:', 'wss:')))).toMatchObject({
       reason: 'not_a_gateway',
-      message: 'speaks no TLS; write ws:// where there is no TLS',
+      message: 'failed the TLS handshake; use ws:// if it has no TLS',
     });
   });
 
@@ -439,14 +443,14 @@ describe('an address without a ready gateway', () => {
     });
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'refused',
-      message: 'closes the connection at once (code 4001, saying "go away, …"); check its log',
+      message: `closed the connection during the handshake (code 4001, "go away, …"); check the gateway's log`,
     });
   });
 
   test('a WebSocket that breaks off at once is reported with the code', async () => {
     const gateway = await startFakeGateway({ onConnection: (connection) => connection.drop() });
     expect(asRefusal(await enter(gateway.url)).message).toBe(
-      'closes the connection at once (code 1006); check its log',
+      "closed the connection during the handshake (code 1006); check the gateway's log",
     );
   });
 
@@ -456,7 +460,7 @@ describe('an address without a ready gateway', () => {
     });
     expect(asRefusal(await enter(gateway.url))).toMatchObject({
       reason: 'busy',
-      message: 'is not ready yet (code 1012, saying "service restart")',
+      message: 'is not ready yet (code 1012, "service restart")',
     });
   });
 });
@@ -464,7 +468,7 @@ describe('an address without a ready gateway', () => {
 describe('a silent server', () => {
   const SILENT = {
     reason: 'no_answer',
-    message: 'takes the connection and says nothing for 10 s; check that an OpenClaw gateway listens there',
+    message: 'did not complete the handshake within 10 s; check that an OpenClaw gateway listens there',
   };
 
   function fakeTimers(): void {
@@ -574,7 +578,7 @@ describe('text from a gateway', () => {
       challenge: null,
       onConnection: ({ close }) => close(1008, TOKEN.slice(0, 12)),
     });
-    expect(asRefusal(await enter(closing.url)).message).toContain('saying "…"');
+    expect(asRefusal(await enter(closing.url)).message).toContain('(code 1008, "…")');
   });
 
   test('is shown without the device token that the gateway has just issued', async () => {
