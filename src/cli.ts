@@ -139,7 +139,12 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
     ]);
     const settings = resolveSettings(settingOptions(options), options.config);
     if ('error' in settings) outcome = misused(settings.error);
-    else outcome = await action(settings, options, createLogger(settings.log_level, settings.log_format));
+    else {
+      const logger = createLogger(settings.log_level, settings.log_format);
+      if (settings.no_store && options.dataDir !== undefined)
+        logger.warn(`--no-store: nothing is kept in ${settings.data_dir}`);
+      outcome = await action(settings, options, logger);
+    }
   }
 
   /** Runs a command that a signal stops in an orderly way, even while it is being loaded: it opens what it needs first. */
