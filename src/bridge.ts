@@ -124,7 +124,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     { previews, logs, measurements, ...options.correlator },
     kept?.records(STATE_PREFIX),
   );
-  const unusable_records = intake.unusable_records + correlator.unusable_records;
+  const unusable_records =
+    (kept?.unusable_records ?? 0) + intake.unusable_records + correlator.unusable_records;
   if (unusable_records > 0)
     logger.warn(`${unusable_records} records of what was known can't be used, and are left out`);
   const started_ms = now();
