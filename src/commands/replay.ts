@@ -56,14 +56,27 @@ function countProgress(progress: Progress | undefined): (bytes: number, events: 
   };
 }
 
-/** Resumes an earlier replay of the same recordings; discards the state of others. */
-async function forThese(files: string[], keep: KeepOptions, logger: Logger): Promise<KeepOptions> {
+/**
+ * Resumes an earlier replay of the same recordings; discards the state of others. Undefined if that can't be discarded: it must
+ * not become a part of this replay, which continues in memory.
+ */
+async function forThese(
+  files: string[],
+  keep: KeepOptions,
+  logger: Logger,
+): Promise<KeepOptions | undefined> {
   const others = Object.keys(keep.kept.positions).filter((name) => name !== recordingsName(files));
   if (others.length === 0) return keep;
-  logger.warn(
-    `an earlier replay of ${others.join(', ')} was not finished, and is given up; what it had to send is sent`,
-  );
-  return { ...keep, kept: await forget(keep.kept) };
+  const earlier = `an earlier replay of ${others.join(', ')} was not finished`;
+  const kept = await forget(keep.kept);
+  if ('problem' in kept) {
+    logger.warn(
+      `${earlier}, and stays in ${keep.place}, which can't be written (${kept.problem}); going on in memory, so that a restart loses what is open or pending`,
+    );
+    return undefined;
+  }
+  logger.warn(`${earlier}, and is given up; what it had to send is sent`);
+  return { ...keep, kept };
 }
 
 /** Plays recordings to destinations that are already open. */

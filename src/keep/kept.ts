@@ -85,10 +85,11 @@ export const comesAgain = (positions: Positions, { source, batch }: Omit<Journal
 
 type Command = 'run' | 'replay';
 
-/** Removes all records of this command; what is pending stays. */
-export async function forget(kept: Kept): Promise<Kept> {
+/** Removes all records of this command; what is pending stays. If they can't be removed, nothing has changed. */
+export async function forget(kept: Kept): Promise<Kept | { problem: string }> {
   const { store, scope } = kept;
-  await store.write(removalOf(kept, ['']));
+  const written = await store.write(removalOf(kept, ['']));
+  if (!written.ok) return { problem: written.message };
   return openKept(store, scope.slice(0, -1) as Command);
 }
 
