@@ -12,20 +12,33 @@ export const isAccessRefused = (reason: string): boolean => ACCESS_REFUSED.has(r
 /** ClawMetry expects the token of its OpenClaw gateway, which the bridge may have in this variable. */
 const GATEWAY_TOKEN = 'OPENCLAW_GATEWAY_TOKEN';
 
-/** Unless the environment names an endpoint, its headers go to every backend but ClawMetry. */
-function adviseToken({ preset, name }: DestinationConfig): string {
-  const place = `for destination ${name} in the configuration file`;
+function adviseToken({ preset, name }: DestinationConfig, variable: string | undefined): string {
+  const or_header = variable === undefined ? '' : `, or authorization=Bearer%20… in ${variable}`;
+  const places = `for destination ${name} in the configuration file${or_header}`;
   return preset === 'clawmetry'
-    ? `give it the token of its OpenClaw gateway: "bearer: {env: ${GATEWAY_TOKEN}}" (or {file: PATH}) ${place}`
-    : `give it its token: "bearer: {env: NAME}" (or {file: PATH}) ${place}, or authorization=Bearer%20… in OTEL_EXPORTER_OTLP_HEADERS`;
+    ? `give it the token of its OpenClaw gateway: "bearer: {env: ${GATEWAY_TOKEN}}" (or {file: PATH}) ${places}`
+    : `give it its token: "bearer: {env: NAME}" (or {file: PATH}) ${places}`;
 }
 
-export function accessAdvice(config: DestinationConfig, { bearer, headers }: EndpointConfig): string {
-  const { preset, name } = config;
+/** Where these headers can be changed: what the environment sets, the configuration file can't. */
+function placesOf(
+  given: string[],
+  { name }: DestinationConfig,
+  environment: EndpointConfig['environment_headers'],
+): string {
+  const in_file = `"headers" of destination ${name} in the configuration file`;
+  if (environment === undefined) return in_file;
+  const { variable, names } = environment;
+  return given.every((header) => names.includes(header)) ? variable : `${variable}, or ${in_file}`;
+}
+
+export function accessAdvice(
+  config: DestinationConfig,
+  { bearer, headers, environment_headers }: EndpointConfig,
+): string {
   const given = Object.keys(headers);
-  if (bearer === undefined && given.length === 0) return adviseToken(config);
-  const right = preset === 'clawmetry' ? 'the token of its OpenClaw gateway' : 'a token that it takes';
+  if (bearer === undefined && given.length === 0) return adviseToken(config, environment_headers?.variable);
+  const right = config.preset === 'clawmetry' ? 'the token of its OpenClaw gateway' : 'a token that it takes';
   if (bearer !== undefined) return `it refuses the token in ${bearer.place}: put ${right} there`;
-  const places = `OTEL_EXPORTER_OTLP_HEADERS, or "headers" of destination ${name} in the configuration file`;
-  return `it refuses what it is given as ${given.join(', ')}: give it ${right}, in ${places}`;
+  return `it refuses what it is given as ${given.join(', ')}: give it ${right}, in ${placesOf(given, config, environment_headers)}`;
 }

@@ -329,7 +329,7 @@ test('a destination that requires a token, and one that refuses it', async () =>
     OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${SECRET}`,
   });
   expect(wrong.of('to otlp')?.advice).toBe(
-    `it refuses what it is given as authorization: give it a token that it takes, in OTEL_EXPORTER_OTLP_HEADERS, or "headers" of destination otlp in the configuration file${after}`,
+    `it refuses what it is given as authorization: give it a token that it takes, in OTEL_EXPORTER_OTLP_HEADERS${after}`,
   );
   const clawmetry = await examineDestination(['--to', `clawmetry=${sink.url}`]);
   expect(clawmetry.of('to clawmetry')?.advice).toBe(

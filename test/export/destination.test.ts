@@ -31,6 +31,7 @@ function configFor(preset: 'clawmetry' | 'jaeger' | 'collector', headers = {}): 
     encoding,
     compression: 'none',
     headers,
+    environment_headers: { variable: 'OTEL_EXPORTER_OTLP_HEADERS', names: [] },
     tls: {},
     timeout_ms,
   });
