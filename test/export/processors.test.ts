@@ -110,6 +110,7 @@ describe('a span processor', () => {
         /^error otel: 1 of traces rejected for good \(processor_failed\): it threw: full/,
       ),
       expect.stringMatching(/^warn otel: forceFlush for traces failed: unreachable/),
+      expect.stringMatching(/^error otel: 2 of traces rejected for good/),
     ]);
   });
 
