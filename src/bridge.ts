@@ -92,8 +92,11 @@ const READ_AGAIN_MS = 60_000;
 /** How long reasoning tokens may still come after a source is up and has caught up. */
 const BACK_AGAIN_MS = 5_000;
 
-/** How long a drain waits for outstanding answers before it collects the metrics: a backend may be down. */
+/** How long a drain waits for outstanding answers before it collects the metrics: a backend may be down. At most half of it. */
 const LAST_ANSWERS_MS = 500;
+
+/** How much of the end, at most half, is for metrics that were collected just before, while a backend that is down is awaited. */
+const LAST_METRICS_MS = 1_000;
 
 /** A source that does not open might not close either. */
 const CLOSE_LIMIT_MS = 1_000;
@@ -125,7 +128,8 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     { previews, logs, measurements, ...options.correlator },
     kept?.records(STATE_PREFIX),
   );
-  const unusable_records = intake.unusable_records + correlator.unusable_records;
+  const unusable_records =
+    (kept?.unusable_records ?? 0) + intake.unusable_records + correlator.unusable_records;
   if (unusable_records > 0)
     logger.warn(`ignored ${counted(unusable_records, 'record')} of the stored state that can't be restored`);
   const started_ms = now();
@@ -210,7 +214,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     const left_ms = countdown(limit_ms);
     await pipeline.settled();
     // The bridge's own metrics should include the outcome of the rest.
-    await untilIdle(Math.min(limit_ms, LAST_ANSWERS_MS), destinations.filter(isPending));
+    await untilIdle(Math.min(limit_ms / 2, LAST_ANSWERS_MS), destinations.filter(isPending));
     await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
     await untilIdle(left_ms(), destinations);
   }
@@ -259,10 +263,10 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     if (is_over) await pipeline.close();
     else if (!canBeAsked()) pipeline.emitEnded();
     const left_ms = countdown(drain_ms);
-    await drain(drain_ms);
+    await drain(Math.max(drain_ms / 2, drain_ms - LAST_METRICS_MS));
     clearInterval(metricsTimer);
     await keeper?.stop();
-    // A checkpoint may have collected metrics meanwhile.
+    // Metrics may have been collected meanwhile; from here on none are.
     if (destinations.some(isPending)) await untilIdle(left_ms(), destinations);
     await Promise.all(destinations.map((destination) => destination.close()));
     const is_done = is_over && !destinations.some(isPending);

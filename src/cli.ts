@@ -7,7 +7,7 @@ import type { OnInterrupt } from './commands/interrupt.js';
 import { misused, type Outcome } from './commands/outcome.js';
 import { DIALECTS } from './decode/dialect.js';
 import type { Logger } from './model/logger.js';
-import { LOG_FORMATS, LOG_LEVELS } from './start/log-options.js';
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat } from './start/log-options.js';
 import { namesOrigin } from './start/origin.js';
 import type { SettingOptions, Settings } from './start/settings.js';
 import { EXIT } from './summary.js';
@@ -118,6 +118,9 @@ interface PlainOptions {
   type?: string[];
 }
 
+/** The options of a command, by commander's names. */
+type GivenOptions = PlainOptions & Record<string, unknown> & { logFormat?: LogFormat };
+
 const toSettingName = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
@@ -146,14 +149,19 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
   let outcome: Outcome = { status: EXIT.ok };
 
   async function act(command: Command, action: Action): Promise<void> {
-    const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
+    const options: GivenOptions = command.optsWithGlobals();
     const [{ resolveSettings }, { createLogger }] = await Promise.all([
       import('./start/settings.js'),
       import('./start/log.js'),
     ]);
     const settings = resolveSettings(settingOptions(options), options.config);
-    if ('error' in settings) outcome = misused(settings.error);
-    else outcome = await action(settings, options, createLogger(settings.log_level, settings.log_format));
+    if ('error' in settings) outcome = { ...misused(settings.error), log_format: options.logFormat };
+    else {
+      const logger = createLogger(settings.log_level, settings.log_format);
+      if (settings.no_store && options.dataDir !== undefined)
+        logger.warn(`--no-store is set: nothing is stored in ${settings.data_dir}`);
+      outcome = { ...(await action(settings, options, logger)), log_format: settings.log_format };
+    }
   }
 
   /** Runs a command that a signal stops in an orderly way, even while it is being loaded: it opens what it needs first. */
@@ -164,9 +172,10 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
 
   /** Runs `doctor`, which checks the settings itself, so invalid settings must not stop it. */
   async function diagnose(command: Command): Promise<void> {
-    const options: PlainOptions & Record<string, unknown> = command.optsWithGlobals();
+    const options: GivenOptions = command.optsWithGlobals();
     const { doctor } = await import('./commands/doctor.js');
-    outcome = await doctor(settingOptions(options), options.config, options.json === true);
+    const told = await doctor(settingOptions(options), options.config, options.json === true);
+    outcome = { ...told, log_format: options.logFormat };
   }
 
   const program = createProgram({ act, actDraining, diagnose }, onInterrupt);

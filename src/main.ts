@@ -47,8 +47,17 @@ function onOutputError(error: NodeJS.ErrnoException): void {
   stopCommand();
 }
 
-function end({ status, error = output_problem }: Outcome): never {
-  if (error !== undefined) process.stderr.write(`openclaw-otel-bridge: ${withoutControls(error)}\n`);
+/** The level of the log for what ends the program. */
+const FATAL = 60;
+
+/** The last line of stderr. Not logged: it is there whatever the level of the log is. */
+const lastLine = (error: string, format: Outcome['log_format']): string =>
+  format === 'json'
+    ? JSON.stringify({ level: FATAL, time: Date.now(), msg: error })
+    : `openclaw-otel-bridge: ${withoutControls(error)}`;
+
+function end({ status, error = output_problem, log_format }: Outcome): never {
+  if (error !== undefined) process.stderr.write(`${lastLine(error, log_format)}\n`);
   process.exit(output_problem === undefined ? status : EXIT.failed);
 }
 

@@ -5,6 +5,7 @@ import { type BridgeParts, composeBridge } from '../src/bridge.js';
 import { createDestination } from '../src/export/index.js';
 import type { Transport } from '../src/export/transport.js';
 import { openKept } from '../src/keep/kept.js';
+import type { Destination } from '../src/model/delivery.js';
 import { type LineBatch, type Source, SourceError } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
 import type { Store, Written } from '../src/store/index.js';
@@ -597,12 +598,18 @@ test('of a source it is told how it is, and since when', async () => {
 
 test('what can not be used of what was known is said', async () => {
   const store = createMemoryStore();
-  const left = ['run/state/runs/000000000001', 'run/decode/000000000001'];
-  await store.write(left.map((key) => ({ key, value: Buffer.from('{"form": "another"}') })));
+  const left = [
+    'run/state/runs/000000000001',
+    'run/decode/000000000001',
+    'run/positions',
+    'run/journal/000000000001',
+    'run/answers/1-000000000000',
+  ];
+  await store.write(left.map((key) => ({ key, value: Buffer.from('another form') })));
   const said: string[] = [];
   const logger = pino({}, { write: (line: string) => void said.push(JSON.parse(line).msg) });
   const { spans } = await runBridge([...BEGIN, ...END], {}, { ...keepIn(store), logger });
-  expect(said).toContain("ignored 2 records of the stored state that can't be restored");
+  expect(said).toContain("ignored 5 records of the stored state that can't be restored");
   expect(spans).toMatchObject(ENDED);
   expect(store.get(left[0] ?? '')).toBeUndefined();
 });
@@ -719,6 +726,60 @@ test('model calls do not wait longer while a source is lost that can not be aske
   void bridge.read();
   await waited.promise;
   expect(merge(emitted).spans).toMatchObject([{ kind: 'chat' }]);
+});
+
+describe('at the end, beside a destination that never answers,', () => {
+  const dead = {
+    ...createSink().destination,
+    name: 'dead',
+    pending: () => 1,
+    idle: () => deferred<void>().promise,
+  };
+
+  /** Takes `answer_ms` to deliver what is collected. */
+  function slowSink(answer_ms: number) {
+    let pending = 0;
+    let collections = 0;
+    let sent: Promise<void> = Promise.resolve();
+    const destination: Destination = {
+      ...createSink().destination,
+      collectMetrics: async () => {
+        collections++;
+        pending = 1;
+      },
+      sendMetrics() {
+        const { promise, resolve } = deferred<void>();
+        sent = promise;
+        setTimeout(() => {
+          pending = 0;
+          resolve();
+        }, answer_ms);
+      },
+      pending: () => pending,
+      idle: () => sent,
+    };
+    return { destination, collections: () => collections };
+  }
+
+  test.each([
+    ['that lasts as long as the interval between two collections', 10_500, 800],
+    ['that is short', 400, 80],
+  ])('the metrics of another are delivered within a drain %s', async (_, drain_ms, answer_ms) => {
+    vi.useFakeTimers({
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance'],
+    });
+    onTestFinished(() => void vi.useRealTimers());
+    const { destination, collections } = slowSink(answer_ms);
+    const { bridge } = openBridge([], undefined, { destinations: [dead, destination] });
+    await bridge.open();
+    await bridge.read();
+    const finished = bridge.finish(drain_ms);
+    // Waits for which no time is left are timers too.
+    await vi.advanceTimersByTimeAsync(drain_ms + 10);
+    await finished;
+    expect(collections()).toBeGreaterThan(0);
+    expect(destination.pending()).toBe(0);
+  });
 });
 
 test('open spans and corrections are emitted even if nothing else is', async () => {

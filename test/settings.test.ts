@@ -164,6 +164,16 @@ describe('a setting that is given in several places', () => {
     }
   });
 
+  test('a data directory on the command line overrides no_store of the file, but not --no-store', () => {
+    writeFileSync(path, 'no_store: true');
+    for (const settle of [resolveSettings, settingsOf]) {
+      expect(settle({ data_dir: some }, path)).toMatchObject({ data_dir: some, no_store: false });
+      expect(settle({ data_dir: some, no_store: true }, path)).toHaveProperty('no_store', true);
+    }
+    writeFileSync(path, JSON.stringify({ data_dir: some }));
+    expect(resolveSettings({ no_store: true }, path)).toHaveProperty('no_store', true);
+  });
+
   test('destinations of the file are known even if options name others', () => {
     writeFileSync(path, 'to: [mine:otlp=http://backend:4318, console]');
     const in_file = [{ name: 'mine', preset: 'otlp', url: 'http://backend:4318' }, { preset: 'console' }];

@@ -56,14 +56,27 @@ function countProgress(progress: Progress | undefined): (bytes: number, events: 
   };
 }
 
-/** Resumes an earlier replay of the same recordings; discards the state of others. */
-async function forThese(files: string[], keep: KeepOptions, logger: Logger): Promise<KeepOptions> {
+/**
+ * Resumes an earlier replay of the same recordings; discards the state of others. Undefined if that can't be discarded: it must
+ * not become a part of this replay, which continues in memory.
+ */
+async function forThese(
+  files: string[],
+  keep: KeepOptions,
+  logger: Logger,
+): Promise<KeepOptions | undefined> {
   const others = Object.keys(keep.kept.positions).filter((name) => name !== recordingsName(files));
   if (others.length === 0) return keep;
-  logger.warn(
-    `discarding the unfinished replay of ${others.join(', ')}, since other files are given; its pending data is still sent`,
-  );
-  return { ...keep, kept: await forget(keep.kept) };
+  const earlier = `the unfinished replay of ${others.join(', ')}`;
+  const kept = await forget(keep.kept);
+  if ('problem' in kept) {
+    logger.warn(
+      `can't discard ${earlier} in ${keep.place}: ${kept.problem}; continuing in memory, so a restart loses open runs and pending data`,
+    );
+    return undefined;
+  }
+  logger.warn(`discarding ${earlier}, since other files are given; its pending data is still sent`);
+  return { ...keep, kept };
 }
 
 /** Plays recordings to destinations that are already open. */

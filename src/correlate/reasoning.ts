@@ -62,23 +62,20 @@ export function takeNextReasoning(context: Context, run: Run, call: Pick<OpenSte
   addUp(context, call.reasoning, next);
 }
 
-/** The reasoning reported before the call's tokens: by response id, else that of its step or of the next call. */
+/** All the reasoning reported before the call's tokens: that of its step or of the next call, and that under its response id. */
 export function takeReasoning(
   context: Context,
   run: Run,
   event: EventOf<'llm.tokens'>,
   step: OpenStep | undefined,
 ): Reasoning {
-  const early = event.response_id === undefined ? undefined : takeEarly(run, event.response_id);
-  const nameless: Pick<OpenStep, 'reasoning'> = { reasoning: step?.reasoning };
-  takeNextReasoning(context, run, nameless);
+  const call: Pick<OpenStep, 'reasoning'> = { reasoning: step?.reasoning };
   if (step !== undefined) step.reasoning = undefined;
-  return {
-    tokens: event.reasoning_tokens ?? early?.tokens ?? nameless.reasoning?.tokens,
-    text: early?.text ?? nameless.reasoning?.text,
-    size_bytes: early?.size_bytes ?? nameless.reasoning?.size_bytes,
-    duration_ms: early?.duration_ms ?? nameless.reasoning?.duration_ms,
-  };
+  takeNextReasoning(context, run, call);
+  const { reasoning = {} } = call;
+  const named = event.response_id === undefined ? undefined : takeEarly(run, event.response_id);
+  if (named !== undefined) addUp(context, reasoning, named);
+  return { ...reasoning, tokens: event.reasoning_tokens ?? reasoning.tokens };
 }
 
 const unknownModelLabels = (context: Context, run: Run): Attributes =>

@@ -285,6 +285,7 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
       rareFieldsOf(run).cancelled_at_ms ??= event.ts;
     return;
   }
+  if (run.ended !== undefined) return;
   const { content, content_max_bytes } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
   endRun(context, run, {

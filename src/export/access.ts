@@ -12,20 +12,34 @@ export const isAccessRefused = (reason: string): boolean => ACCESS_REFUSED.has(r
 /** ClawMetry expects the token of its OpenClaw gateway, which the bridge may have in this variable. */
 const GATEWAY_TOKEN = 'OPENCLAW_GATEWAY_TOKEN';
 
-/** Unless the environment names an endpoint, its headers go to every backend but ClawMetry. */
-function adviseToken({ preset, name }: DestinationConfig): string {
-  const place = `for destination ${name} in the configuration file`;
+function adviseToken({ preset, name }: DestinationConfig, variable: string | undefined): string {
+  const or_header = variable === undefined ? '' : `, or authorization=Bearer%20… in ${variable}`;
+  const places = `for destination ${name} in the configuration file${or_header}`;
   return preset === 'clawmetry'
-    ? `set the token of its OpenClaw gateway with "bearer: {env: ${GATEWAY_TOKEN}}" (or {file: PATH}) ${place}`
-    : `set its token with "bearer: {env: NAME}" (or {file: PATH}) ${place}, or authorization=Bearer%20… in OTEL_EXPORTER_OTLP_HEADERS`;
+    ? `set the token of its OpenClaw gateway with "bearer: {env: ${GATEWAY_TOKEN}}" (or {file: PATH}) ${places}`
+    : `set its token with "bearer: {env: NAME}" (or {file: PATH}) ${places}`;
 }
 
-export function accessAdvice(config: DestinationConfig, { bearer, headers }: EndpointConfig): string {
-  const { preset, name } = config;
+/** Where these headers can be changed: what the environment sets, the configuration file can't. */
+function placesOf(
+  given: string[],
+  { name }: DestinationConfig,
+  environment: EndpointConfig['environment_headers'],
+): string {
+  const in_file = `"headers" of destination ${name} in the configuration file`;
+  if (environment === undefined) return in_file;
+  const { variable, names } = environment;
+  return given.every((header) => names.includes(header)) ? variable : `${variable}, or in ${in_file}`;
+}
+
+export function accessAdvice(
+  config: DestinationConfig,
+  { bearer, headers, environment_headers }: EndpointConfig,
+): string {
   const given = Object.keys(headers);
-  if (bearer === undefined && given.length === 0) return adviseToken(config);
-  const right = preset === 'clawmetry' ? 'the token of its OpenClaw gateway' : 'a token that it accepts';
+  if (bearer === undefined && given.length === 0) return adviseToken(config, environment_headers?.variable);
+  const right =
+    config.preset === 'clawmetry' ? 'the token of its OpenClaw gateway' : 'a token that it accepts';
   if (bearer !== undefined) return `it refused the token in ${bearer.place}; replace it with ${right}`;
-  const places = `OTEL_EXPORTER_OTLP_HEADERS, or in "headers" of destination ${name} in the configuration file`;
-  return `it refused the headers that it was sent (${given.join(', ')}); set ${right} in ${places}`;
+  return `it refused the headers that it was sent (${given.join(', ')}); set ${right} in ${placesOf(given, config, environment_headers)}`;
 }

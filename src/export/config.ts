@@ -114,6 +114,8 @@ export interface EndpointConfig {
   compression: Compression;
   /** Secret: never to be shown. Names in lower case. */
   headers: Record<string, string>;
+  /** Which of them the environment sets, and the variable for it; absent if its headers do not go to this endpoint. */
+  environment_headers?: { variable: string; names: string[] };
   /** Sent as the header `authorization`, which `headers` then does not contain. */
   bearer?: Bearer;
   /** The proxy in between; absent if the backend is reached directly. */
@@ -205,7 +207,8 @@ function resolveEndpoint(
   const environment = signals[signal];
   const endpoint_url = resolveUrl(signal, option, environment, file);
   const named = environment.url === undefined ? urlsOf(signals) : [environment.url];
-  const env_headers = takesHeaders(file.preset, endpoint_url, named) ? environment.headers : {};
+  const takes_headers = takesHeaders(file.preset, endpoint_url, named);
+  const env_headers = takes_headers ? environment.headers : {};
   const tls = readTls(endpoint_url, {
     ca: environment.tls.ca ?? file.tls?.ca,
     cert: environment.tls.cert ?? file.tls?.cert,
@@ -221,6 +224,9 @@ function resolveEndpoint(
     encoding: preferredEncoding(preset, environment) ?? file.encoding ?? preset.encoding,
     compression: environment.compression ?? file.compression ?? 'none',
     headers: { ...lowerCaseNames(file.headers ?? {}), ...env_headers },
+    ...(takes_headers
+      ? { environment_headers: { variable: environment.headers_variable, names: Object.keys(env_headers) } }
+      : {}),
     ...(bearer === undefined ? {} : { bearer }),
     ...(proxy === undefined ? {} : { proxy }),
     tls,

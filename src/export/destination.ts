@@ -79,6 +79,8 @@ interface Parts {
   profile: Profile;
   resource: Resource;
   encoder: Encoder;
+  /** Logs what has not been logged of losses. */
+  endReport: () => void;
   now: () => number;
   openLane<T>(signal: Signal, endpoint: EndpointConfig, batch: BatchForm<T>): Lane<T>;
 }
@@ -152,6 +154,7 @@ export function createDestination(
     async close() {
       await Promise.all(lanes.map((lane) => lane.close()));
       await Promise.all(transports.map((transport) => transport.close()));
+      parts.endReport();
     },
   };
 }
@@ -207,13 +210,14 @@ function createParts(
     profile: PROFILES[config.profile],
     resource,
     encoder: createEncoder(resource),
+    endReport: reporter.end,
     now,
     openLane(signal, endpoint, form) {
       const transport = openTransport(endpoint);
       transports.push(transport);
       const report = (event: LaneEvent) => {
         if (event.kind === 'answered') onExport?.(signal, config.name, event.duration_ms);
-        else reporter(signal, event);
+        else reporter.report(signal, event);
         if ('message' in event) problems[signal] = { at_ms: wall_now(), message: redact(event.message) };
       };
       const limit_bytes = (memory_limit_bytes * MEMORY_SHARES[signal]) / shares;

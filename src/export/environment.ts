@@ -26,6 +26,8 @@ export interface SignalEnvironment {
   url?: string;
   /** Names in lower case. */
   headers: Record<string, string>;
+  /** The variable that has the last word on a header: the signal's own if it is set. */
+  headers_variable: string;
   encoding?: Encoding;
   compression?: Compression | undefined;
   timeout_ms?: number | undefined;
@@ -141,11 +143,18 @@ function parseHeaders(
   return problem === undefined ? { headers } : { error: `${given.name}: ${problem}` };
 }
 
-function readHeaders(signal: Signal): { headers: Record<string, string> } | ConfigurationProblem {
+function readHeaders(
+  signal: Signal,
+): Pick<SignalEnvironment, 'headers' | 'headers_variable'> | ConfigurationProblem {
   const general = parseHeaders(generalVariable('HEADERS'));
   if ('error' in general) return general;
-  const own = parseHeaders(ownVariable(signal, 'HEADERS'));
-  return 'error' in own ? own : { headers: { ...general.headers, ...own.headers } };
+  const given = ownVariable(signal, 'HEADERS');
+  const own = parseHeaders(given);
+  if ('error' in own) return own;
+  return {
+    headers: { ...general.headers, ...own.headers },
+    headers_variable: given?.name ?? `${PREFIX}_HEADERS`,
+  };
 }
 
 function readRequest(

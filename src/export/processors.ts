@@ -176,13 +176,13 @@ export function createProcessorDestination(
 ): ProcessorDestination {
   const redact = createRedactor({ endpoints: {} });
   const { problems, fail } = createProblems(name, logger, redact);
-  const logLoss = createLossLog({ name, endpoints: {} }, { logger, now: () => performance.now() }, redact);
+  const losses = createLossLog({ name, endpoints: {} }, { logger, now: () => performance.now() }, redact);
   const limit_bytes = span_processor && log_record_processor ? memory_limit_bytes / 2 : memory_limit_bytes;
   const parts: Parts = {
     resource,
     guard: createGuard(fail),
     openHandover: (receiver) =>
-      createHandover(receiver, { limit_bytes, onLoss: (event) => logLoss(receiver.signal, event) }),
+      createHandover(receiver, { limit_bytes, onLoss: (event) => losses.report(receiver.signal, event) }),
   };
   const senders = [
     ...(span_processor ? [openSpans(parts, span_processor)] : []),
@@ -209,6 +209,7 @@ export function createProcessorDestination(
     },
     async close() {
       await Promise.all(senders.map((sender) => sender.close()));
+      losses.end();
     },
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Logs the state of a destination: that its backend is down and why, that it is back, and what was lost. Each is logged once,
- * and again at most once a minute if the reason changes or more is lost. No header value gets into a message, even if a backend
- * repeats it.
+ * and again at most once a minute if the reason changes or more is lost; at the end, what is left to be said of losses. No
+ * header value gets into a message, even if a backend repeats it.
  */
 
 import type { Signal } from '../model/delivery.js';
@@ -38,22 +38,28 @@ const ITEM_NOUNS: Readonly<Record<Signal, string>> = {
 /** The most characters shown of a backend's message. */
 const MAX_MESSAGE_LENGTH = 200;
 
-export function createReporter(
-  config: DestinationConfig,
-  options: ReporterOptions,
-): (signal: Signal, event: ReportedEvent) => void {
+export interface Reporter {
+  report(signal: Signal, event: ReportedEvent): void;
+  /** Logs the losses that have not been logged, and from now on each at once. */
+  end(): void;
+}
+
+export function createReporter(config: DestinationConfig, options: ReporterOptions): Reporter {
   const redact = createRedactor(config);
   const logHealth = createHealth(config, options, redact);
-  const logLoss = createLossLog(config, options, redact);
+  const losses = createLossLog(config, options, redact);
   const logEncoding = createEncodingLog(config, options, redact);
   const logAccess = createAccessLog(config, options);
-  return (signal, event) => {
-    if (event.kind === 'encoding') logEncoding(signal, event);
-    else if (event.kind !== 'lost') logHealth(signal, event);
-    else {
-      logLoss(signal, event);
-      if (isAccessRefused(event.reason)) logAccess(signal, event);
-    }
+  return {
+    report(signal, event) {
+      if (event.kind === 'encoding') logEncoding(signal, event);
+      else if (event.kind !== 'lost') logHealth(signal, event);
+      else {
+        losses.report(signal, event);
+        if (isAccessRefused(event.reason)) logAccess(signal, event);
+      }
+    },
+    end: losses.end,
   };
 }
 
@@ -100,26 +106,51 @@ function createHealth(
 
 export type LossEvent = Extract<ReportedEvent, { kind: 'lost' }>;
 
+interface Losses {
+  signal: Signal;
+  /** The latest of them. */
+  last: LossEvent;
+  /** How many have not been logged. */
+  unsaid: number;
+  say_again_ms: number;
+}
+
 export function createLossLog(
   { name, endpoints }: Pick<DestinationConfig, 'name' | 'endpoints'>,
   { logger, now }: Pick<ReporterOptions, 'logger' | 'now'>,
   redact: (text: string) => string,
-): (signal: Signal, event: LossEvent) => void {
-  const unsaid = new Map<string, { count: number; say_again_ms: number }>();
-  return (signal, { fate, reason, count, message }) => {
-    const key = `${signal} ${fate} ${reason}`;
-    const losses = unsaid.get(key) ?? { count: 0, say_again_ms: Number.NEGATIVE_INFINITY };
-    losses.count += count;
-    unsaid.set(key, losses);
+): { report(signal: Signal, event: LossEvent): void; end(): void } {
+  const all = new Map<string, Losses>();
+  let has_ended = false;
+
+  function say(losses: Losses): void {
+    const { signal, last, unsaid: count } = losses;
+    const { fate, reason, message } = last;
     // Losses of previews do not count.
-    if (losses.count === 0 || now() < losses.say_again_ms) return;
+    if (count === 0 || (!has_ended && now() < losses.say_again_ms)) return;
     const advice = isNotThere(reason) ? `; check the URL ${endpoints[signal]?.url}` : '';
     logger.error(
-      { destination: name, signal, reason, count: losses.count },
-      `${name}: ${counted(losses.count, ITEM_NOUNS[signal])} ${fate} permanently (${reason}): ${redact(message)}${advice}`,
+      { destination: name, signal, reason, count },
+      `${name}: ${counted(count, ITEM_NOUNS[signal])} ${fate} permanently (${reason}): ${redact(message)}${advice}`,
     );
-    losses.count = 0;
+    losses.unsaid = 0;
     losses.say_again_ms = now() + REPEAT_AFTER_MS;
+  }
+
+  return {
+    report(signal, event) {
+      const key = `${signal} ${event.fate} ${event.reason}`;
+      const known = all.get(key);
+      const losses = known ?? { signal, last: event, unsaid: 0, say_again_ms: Number.NEGATIVE_INFINITY };
+      losses.last = event;
+      losses.unsaid += event.count;
+      if (known === undefined) all.set(key, losses);
+      say(losses);
+    },
+    end() {
+      has_ended = true;
+      for (const losses of all.values()) say(losses);
+    },
   };
 }
 

@@ -34,23 +34,19 @@ export function encodeAnswers({ at_ms, answers }: AnswerLog): Uint8Array {
   );
 }
 
-/** Undefined if the value is not valid: the store returns no damaged records, so it is of another version. */
-export function decodeAnswers(value: Uint8Array): AnswerLog | undefined {
-  try {
-    const { header, body } = splitRecord(value);
-    const { at_ms, answers } = header as Header;
-    let from = 0;
-    return {
-      at_ms,
-      answers: answers.map(({ ids_bytes, ...rest }) => {
-        const ids = body.subarray(from, from + ids_bytes);
-        from += ids_bytes;
-        return { ...rest, ids };
-      }),
-    };
-  } catch {
-    return undefined;
-  }
+/** Throws if the value is not valid. */
+export function decodeAnswers(value: Uint8Array): AnswerLog {
+  const { header, body } = splitRecord(value);
+  const { at_ms, answers } = header as Header;
+  let from = 0;
+  return {
+    at_ms,
+    answers: answers.map(({ ids_bytes, ...rest }) => {
+      const ids = body.subarray(from, from + ids_bytes);
+      from += ids_bytes;
+      return { ...rest, ids };
+    }),
+  };
 }
 
 /** All answers of one signal of one destination. */

@@ -26,6 +26,8 @@ export interface Kept {
   /** Where each source resumes. */
   positions: Positions;
   answers: { keys: string[]; last_ms: number };
+  /** The number of records of the journal, the positions and the answers that can't be used. */
+  unusable_records: number;
   /** The records whose keys begin with this prefix; the prefix and the keys are without the scope. */
   records(prefix: string): Iterable<SavedRecord>;
   deliveries: SavedDeliveries;
@@ -43,23 +45,20 @@ function* unscoped(records: Iterable<SavedRecord>, scope: string): Generator<Sav
   for (const { key, value } of records) yield { key: key.slice(scope.length), value };
 }
 
-function readPositions(value: Uint8Array | undefined): Positions {
-  if (value === undefined) return {};
-  try {
-    return JSON.parse(Buffer.from(value).toString()) as Positions;
-  } catch {
-    return {};
-  }
-}
+const decodePositions = (value: Uint8Array): Positions =>
+  JSON.parse(Buffer.from(value).toString()) as Positions;
 
-function* readEntries(records: SavedRecord[]): Generator<JournalEntry> {
-  for (const { value } of records) {
+/** Records, what the usable ones hold, and how many are not: the store returns no damaged ones, so those are of another version. */
+function readRecords<T>(saved: Iterable<SavedRecord>, decode: (value: Uint8Array) => T) {
+  const records = [...saved];
+  const contents = records.flatMap(({ value }) => {
     try {
-      yield* decodeEntries(value);
+      return [decode(value)];
     } catch {
-      // The store returns no damaged records, so this one is of another version.
+      return [];
     }
-  }
+  });
+  return { records, contents, unusable: records.length - contents.length };
 }
 
 /** Advances the position of a batch's stream past the batch. */
@@ -86,10 +85,11 @@ export const comesAgain = (positions: Positions, { source, batch }: Omit<Journal
 
 type Command = 'run' | 'replay';
 
-/** Removes all records of this command; what is pending stays. */
-export async function forget(kept: Kept): Promise<Kept> {
+/** Removes all records of this command; what is pending stays. If they can't be removed, nothing has changed. */
+export async function forget(kept: Kept): Promise<Kept | { problem: string }> {
   const { store, scope } = kept;
-  await store.write(removalOf(kept, ['']));
+  const written = await store.write(removalOf(kept, ['']));
+  if (!written.ok) return { problem: written.message };
   return openKept(store, scope.slice(0, -1) as Command);
 }
 
@@ -108,27 +108,28 @@ function instanceOf(store: Store, scope: string): string {
 export function openKept(store: Store, command: Command): Kept {
   const scope = `${command}/`;
   const records = (prefix: string): Iterable<SavedRecord> => unscoped(store.entries(scope + prefix), scope);
-  const journal = [...records(JOURNAL_PREFIX)];
-  const positions = readPositions(store.get(scope + POSITIONS));
-  const entries = [...readEntries(journal)];
+  const journal = readRecords(records(JOURNAL_PREFIX), decodeEntries);
+  const known = readRecords(records(POSITIONS), decodePositions);
+  const answers = readRecords(records(ANSWERS_PREFIX), decodeAnswers);
+  const entries = journal.contents.flat();
+  const [positions = {}] = known.contents;
   for (const entry of entries) advancePosition(positions, entry);
-  const answers = [...records(ANSWERS_PREFIX)];
-  const logs = answers.flatMap(({ value }) => decodeAnswers(value) ?? []);
   return {
     store,
     scope,
-    journal: { records: journal, entries },
+    journal: { records: journal.records, entries },
     positions,
     answers: {
-      keys: answers.map(({ key }) => key),
-      last_ms: logs.reduce((last_ms, { at_ms }) => Math.max(last_ms, at_ms), 0),
+      keys: answers.records.map(({ key }) => key),
+      last_ms: answers.contents.reduce((last_ms, { at_ms }) => Math.max(last_ms, at_ms), 0),
     },
+    unusable_records: journal.unusable + known.unusable + answers.unusable,
     records,
     deliveries: {
       instance_id: command === 'run' ? instanceOf(store, scope) : undefined,
       entries: (prefix) => store.entries(prefix),
       read: (key) => store.get(key),
-      answers: mergeAnswers(logs),
+      answers: mergeAnswers(answers.contents),
     },
   };
 }

@@ -199,7 +199,9 @@ function mergeSettings(
   if (problem !== undefined) return problem;
   const records = toRecords(configSchema.parse(values).to);
   if ('error' in records) return { error: `${config_path}: to: ${records.error}` };
-  const { to: named, ...settings } = configSchema.parse({ ...values, to: [], ...options });
+  // With a directory on the command line something is to be kept there, whatever the file says.
+  const kept = options.data_dir === undefined ? {} : { no_store: false };
+  const { to: named, ...settings } = configSchema.parse({ ...values, to: [], ...kept, ...options });
   return { ...settings, to: named.filter((each) => typeof each === 'string'), ...records };
 }
 

@@ -333,7 +333,7 @@ test('a destination that requires a token, and one that refuses it', async () =>
     OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${SECRET}`,
   });
   expect(wrong.of('to otlp')?.advice).toBe(
-    `it refused the headers that it was sent (authorization); set a token that it accepts in OTEL_EXPORTER_OTLP_HEADERS, or in "headers" of destination otlp in the configuration file${after}`,
+    `it refused the headers that it was sent (authorization); set a token that it accepts in OTEL_EXPORTER_OTLP_HEADERS${after}`,
   );
   const clawmetry = await examineDestination(['--to', `clawmetry=${sink.url}`]);
   expect(clawmetry.of('to clawmetry')?.advice).toBe(

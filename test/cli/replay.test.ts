@@ -335,6 +335,22 @@ test('a configuration file has a key for each option, and the command line overr
   expect(option.logs()).toHaveLength(STORY.length - 1);
 });
 
+test.each<[string, string[], string | undefined, number]>([
+  ['can not run', ['replay', '/nonexistent.ndjson', '--log-format', 'json'], undefined, 1],
+  ['is used wrongly', ['replay', catalog_example, '--speed', '0', '--log-format', 'json'], undefined, 2],
+  ['fails as the file says', ['replay', '/nonexistent.ndjson'], 'log_format: json\nlog_level: silent', 1],
+  ['checks the settings itself', ['doctor', '--data-dir', '', '--log-format', 'json'], undefined, 2],
+])('with log format json, what ends a program that %s is an object too', async (_, args, config, status) => {
+  const more = config === undefined ? [] : ['--config', temporaryFile('bridge.yaml', config)];
+  const ended = await runToEnd([...args, ...more]);
+  expect(ended.status).toBe(status);
+  expect(JSON.parse(ended.stderr)).toEqual({
+    level: 60,
+    time: expect.any(Number),
+    msg: expect.stringMatching(/^(can't read |--[a-z-]+: )/),
+  });
+});
+
 test('--log-format json prints one object per line, and options may precede the command', async () => {
   const sink = await startSink();
   const { stderr } = await runToEnd([

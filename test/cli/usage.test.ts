@@ -1,10 +1,11 @@
 /**
  * Usage errors say what is wrong, where, and what to do: exit status 2, before anything is opened. And the help texts.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'vitest';
 import { test } from './concurrent.js';
-import { catalog_example, pathOf, runToEnd, temporaryFile } from './program.js';
+import { catalog_example, pathOf, runToEnd, temporaryDirectory, temporaryFile } from './program.js';
 
 const REPLAY = ['replay', catalog_example];
 
@@ -114,6 +115,21 @@ test.each<[string, string, string]>([
   expect(status).toBe(2);
   expect(stderr).toContain(`openclaw-otel-bridge: ${path}: ${message}`);
   expect(stderr.trimEnd()).not.toContain('\n');
+});
+
+test.each([
+  ['run', ['run', '--from', 'stdin']],
+  ['replay', REPLAY],
+])('%s --no-store --data-dir says that nothing is kept there', async (_, command) => {
+  const directory = join(temporaryDirectory(), 'data');
+  const args = [...command, '--to', 'console', '--data-dir', directory];
+  expect((await runToEnd([...args, '--no-store'])).stderr).toContain(
+    `--no-store is set: nothing is stored in ${directory}`,
+  );
+  expect(existsSync(directory)).toBe(false);
+  const config = temporaryFile('bridge.yaml', 'no_store: true');
+  expect((await runToEnd([...args, '--config', config])).stderr).not.toContain('no-store');
+  expect(existsSync(directory)).toBe(true);
 });
 
 test('a missing configuration file is a usage error', async () => {

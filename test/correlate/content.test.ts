@@ -223,6 +223,16 @@ describe('content of spans', () => {
     expect(call?.attributes['openclaw.output.size_bytes']).toBe(20);
   });
 
+  test('of a run is prepared once, however often its end is repeated', () => {
+    const toJSON = vi.fn(() => 'an answer');
+    const run = { session_key: 's', run_id: 'r' };
+    const end: AgentEvent = { type: 'agent.finished', ts: 2, ...run, status: 'ok', output: { toJSON } };
+    const correlator = createCorrelator({ content: true });
+    correlator.apply({ type: 'agent.started', ts: 1, ...run }, 1);
+    for (const now_ms of [2, 3, 4]) correlator.apply(end, now_ms);
+    expect(toJSON).toHaveBeenCalledTimes(1);
+  });
+
   test('includes the total size of all pieces of a reasoning text', () => {
     const story = { session_key: 's', run_id: 'r', response_id: 'x' };
     const told = [

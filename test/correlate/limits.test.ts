@@ -542,6 +542,15 @@ describe('reasoning', () => {
     ['before the tokens, without an id', [nameless(40), tokens()]],
     ['before the tokens and with them, without an id', [nameless(40), tokens({ reasoning_tokens: 40 })]],
     ['before the tokens in pieces, without an id', [nameless(15), nameless(25), tokens()]],
+    [
+      'before the tokens in pieces, of which one has an id',
+      [
+        event('agent.step_started'),
+        nameless(15),
+        nameless(25, { response_id: 'x' }),
+        tokens({ response_id: 'x' }),
+      ],
+    ],
     ['before a step and during it', [nameless(15), event('agent.step_started'), nameless(25), tokens()]],
     [
       'after a failed step, and with the next call',
@@ -624,6 +633,23 @@ describe('reasoning', () => {
       tokens({ response_id: 'x', reasoning_tokens: 1 }),
     ]);
     expect(emitted.spans).toMatchObject([{ attributes: { 'openclaw.reasoning.duration_ms': 7 } }]);
+  });
+
+  test('has the text and the duration of all of its pieces, whether or not they name their call', () => {
+    const correlator = createCorrelator({ content: true });
+    const told = [
+      event('agent.started'),
+      event('agent.step_started'),
+      event('llm.reasoning', { text: 'one thought, ', duration_ms: 3 }),
+      event('llm.reasoning', { response_id: 'x', text: 'and another', duration_ms: 4 }),
+      tokens({ response_id: 'x', reasoning_tokens: 1 }),
+    ].map((each) => correlator.apply(each, NOW_MS));
+    const [chat] = merge(told).spans;
+    expect(chat?.attributes).toMatchObject({
+      'openclaw.reasoning.duration_ms': 7,
+      'openclaw.reasoning.size_bytes': 24,
+    });
+    expect(chat?.attributes['gen_ai.output.messages']).toContain('one thought, and another');
   });
 
   test('text from before the tokens of a call stays when the number of reasoning tokens comes', () => {

@@ -305,6 +305,7 @@ describe('the configuration file', () => {
         encoding: 'json',
         compression: 'gzip',
         headers: { authorization: 'from file', 'x-other': 'kept' },
+        environment_headers: { variable: 'OTEL_EXPORTER_OTLP_HEADERS', names: [] },
         tls: {},
         timeout_ms: 1_234,
       },

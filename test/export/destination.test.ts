@@ -31,12 +31,20 @@ function configFor(preset: 'clawmetry' | 'jaeger' | 'collector', headers = {}): 
     encoding,
     compression: 'none',
     headers,
+    environment_headers: { variable: 'OTEL_EXPORTER_OTLP_HEADERS', names: [] },
     tls: {},
     timeout_ms,
   });
   const endpoints = Object.fromEntries(signals.map((signal) => [signal, endpoint(signal)]));
   return { name: preset, preset, endpoints, temporality, profile, open_spans };
 }
+
+const EMPTY_STORE: DestinationDependencies['saved'] = {
+  instance_id: 'host-1',
+  entries: () => [],
+  read: () => undefined,
+  answers: () => ({ ids: new Uint8Array(), places: {} }),
+};
 
 type Script = ReturnType<typeof scriptedPost>;
 
@@ -368,6 +376,32 @@ describe('the log', () => {
     clock.advance(60_000);
     await send();
     expect(logger.lines[1]).toContain('jaeger: 10 spans rejected');
+    await send();
+    await send();
+    expect(logger.lines).toHaveLength(2);
+    await destination.close();
+    expect(logger.lines.slice(2)).toEqual([expect.stringContaining('jaeger: 2 spans rejected')]);
+  });
+
+  test('reports at once what is lost after it is closed', async () => {
+    const unreachable = scriptedPost([], UNREACHABLE);
+    const { destination, logger } = open(
+      configFor('jaeger'),
+      { traces: unreachable },
+      { saved: EMPTY_STORE },
+    );
+    const lose = () => {
+      destination.accept(emission({ spans: [span()] }), false);
+      destination.keeping?.dropUnstored('the disk is full');
+    };
+    lose();
+    lose();
+    const reported = () => logger.lines.filter((line) => line.includes('store_unwritable'));
+    expect(reported()).toHaveLength(1);
+    await destination.close();
+    expect(reported()).toHaveLength(2);
+    lose();
+    expect(reported()).toHaveLength(3);
   });
 
   test('does not report lost copies of open spans, which do not count', async () => {
@@ -450,12 +484,6 @@ describe('a backend that denies the bridge access', () => {
       Object.entries(config.endpoints).map(([signal, endpoint]) => [signal, { ...endpoint, bearer }]),
     ),
   });
-  const EMPTY_STORE: DestinationDependencies['saved'] = {
-    instance_id: 'host-1',
-    entries: () => [],
-    read: () => undefined,
-    answers: () => ({ ids: new Uint8Array(), places: {} }),
-  };
 
   test("ClawMetry: the log asks once for the gateway's token and, with a store, says how to resend what was refused", async () => {
     const [advice, ...more] = await adviceOf(configFor('clawmetry'), 401, EMPTY_STORE);

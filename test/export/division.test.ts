@@ -486,7 +486,7 @@ function openKept(disk: Disk, post: LaneOptions<Uint8Array>['post'], limit_bytes
     .map(([key, value]) => ({ key, value }))
     .filter(({ key }) => key.startsWith(outbox.prefix))
     .sort((a, b) => (a.key < b.key ? -1 : 1));
-  const answers = mergeAnswers(disk.answers.flatMap((record) => decodeAnswers(record) ?? []));
+  const answers = mergeAnswers(disk.answers.map(decodeAnswers));
   lane.restore(outbox.restore(saved, answers('a', 'metrics')));
   return {
     lane,

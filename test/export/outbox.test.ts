@@ -35,7 +35,7 @@ const merge = (logs: Answers[]): Answers => {
   const records = logs.map((log) =>
     encodeAnswers({ at_ms: 0, answers: [{ destination: 'a/b', signal: 'traces', ...log }] }),
   );
-  return mergeAnswers(records.flatMap((record) => decodeAnswers(record) ?? []))('a/b', 'traces');
+  return mergeAnswers(records.map(decodeAnswers))('a/b', 'traces');
 };
 
 function openLane(disk: Disk, post: LaneOptions<string>['post'], changes: Partial<LaneOptions<string>> = {}) {

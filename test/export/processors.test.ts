@@ -110,6 +110,7 @@ describe('a span processor', () => {
         /^error otel: 1 span rejected permanently \(processor_failed\): the processor threw: full/,
       ),
       expect.stringMatching(/^warn otel: forceFlush for traces failed: unreachable/),
+      expect.stringMatching(/^error otel: 2 spans rejected permanently/),
     ]);
   });
 

@@ -17,7 +17,7 @@ const logs = fc.array(fc.record({ at_ms: fc.nat(), answers: fc.array(answers, { 
 });
 
 test.prop([logs])('each signal of each destination gets its own answers back, in order', (logs) => {
-  const read = logs.map((log) => decodeAnswers(encodeAnswers(log)) ?? expect.fail());
+  const read = logs.map((log) => decodeAnswers(encodeAnswers(log)));
   expect(read.map(({ at_ms }) => at_ms)).toEqual(logs.map(({ at_ms }) => at_ms));
   const answersOf = mergeAnswers(read);
   for (const destination of DESTINATIONS)
@@ -33,5 +33,5 @@ test.prop([logs])('each signal of each destination gets its own answers back, in
 });
 
 single('a log of another version is not decoded', () => {
-  expect(decodeAnswers(Buffer.from('{"version": 7}\n'))).toBeUndefined();
+  expect(() => decodeAnswers(Buffer.from('{"version": 7}\n'))).toThrow();
 });

@@ -7,7 +7,7 @@ import { number, object } from '../../util/json.js';
 import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
 import { createBackfill } from './backfill/backfill.js';
-import { pushedLine, rowsLine } from './backfill/lines.js';
+import { leftOutLine, pushedLine, rowsLine } from './backfill/lines.js';
 import type { Connection, Ending } from './connection/connection.js';
 import type { EventFrame } from './connection/frames.js';
 import { describeError, type Refusal } from './connection/refusals.js';
@@ -91,6 +91,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     onRows: (rows) => gate.give(rowsLine(rows)),
     onRefused: (reason) => void warn(describeRefused(stream, reason)),
     onAnswered: () => void say(`the gateway at ${stream} answers requests again`, backfill.isBehind()),
+    onLeftOut: () => gate.give(leftOutLine()),
   });
   const quiet = createQuietRuns({
     isSeen: runs.isSeen,

@@ -17,8 +17,9 @@ const GIVE_UP_MS = 4_500;
 const SPARE_ROWS = 20;
 /** Minimum number of rows to request if the first answer did not have everything that was wanted. */
 const ROWS_AGAIN = 200;
-/** Maximum number of wanted model calls of one session. */
+/** Maximum number of wanted model calls of one session; over it the oldest is no longer wanted. */
 const MAX_WANTED = 180;
+/** Maximum number of sessions with wanted calls; calls of further ones are not wanted. */
 const MAX_SESSIONS = 2_000;
 
 /**
@@ -53,6 +54,8 @@ export interface ReasoningOptions {
   onRefused(reason: string): void;
   /** Called when it gives answers again. */
   onAnswered(): void;
+  /** Called for each model call that stays without its tokens because too many are wanted. */
+  onLeftOut(): void;
 }
 
 /** The model call in a message event whose reasoning tokens are to be requested, if it is one. */
@@ -77,7 +80,7 @@ export function reasoningRow(row: Json): Json {
   };
 }
 
-export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOptions): Reasoning {
+export function createReasoning({ onRows, onRefused, onAnswered, onLeftOut }: ReasoningOptions): Reasoning {
   const sessions = new Map<string, Wanted>();
   /** Present while there is a connection. */
   let call: Call | undefined;
@@ -90,13 +93,16 @@ export function createReasoning({ onRows, onRefused, onAnswered }: ReasoningOpti
   function want(key: string, message_id: string): void {
     let wanted = sessions.get(key);
     if (wanted === undefined) {
-      if (sessions.size >= MAX_SESSIONS) return;
+      if (sessions.size >= MAX_SESSIONS) return onLeftOut();
       wanted = { messages: new Map(), tries: 0 };
       sessions.set(key, wanted);
     }
     wanted.messages.set(message_id, performance.now());
     const [oldest] = wanted.messages.keys();
-    if (wanted.messages.size > MAX_WANTED && oldest !== undefined) wanted.messages.delete(oldest);
+    if (wanted.messages.size > MAX_WANTED && oldest !== undefined) {
+      wanted.messages.delete(oldest);
+      onLeftOut();
+    }
     askLater(key, wanted);
   }
 

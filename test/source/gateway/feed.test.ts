@@ -4,6 +4,7 @@
  */
 import { fc, test as property } from '@fast-check/vitest';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { createLineDecoder } from '../../../src/decode/index.js';
 import { encodeEntry } from '../../../src/keep/journal.js';
 import type { LineBatch, SourceStatus } from '../../../src/model/source.js';
 import type { Answer } from '../../../src/source/gateway/connection/calls.js';
@@ -764,4 +765,19 @@ test('a run that began during a backfill ends if its gateway was restarted', asy
   await askedOnTheSide();
   const runs = [...spansOf(following.lines).values()].filter((span) => span.kind === 'run');
   expect(runs).toMatchObject([{ error: { type: 'gateway_restarted' } }]);
+});
+
+test('a model call whose reasoning tokens are not asked for, since too many are, is counted', async () => {
+  const following = startFeed();
+  await follow(following, connect(createGateway('tools')));
+  for (let id = 0; id <= 180; id++) {
+    const message = { role: 'assistant', usage: { output: 9 } };
+    const payload = { sessionKey: 'agent:main:s', messageId: String(id), message };
+    const frame: EventFrame = { type: 'event', event: 'session.message', payload };
+    following.feed.onEvent(JSON.stringify(frame), frame);
+  }
+  await settle();
+  const { decode } = createLineDecoder('gateway');
+  const ignored = following.lines.map((line) => decode(Buffer.from(line), 0).ignored);
+  expect(ignored.filter((reason) => reason === 'missed.reasoning_tokens')).toHaveLength(1);
 });

@@ -39,17 +39,19 @@ function start(answer: () => Promise<Answer>) {
   const asked: Json[] = [];
   const told: unknown[] = [];
   const statuses: string[] = [];
+  const onLeftOut = vi.fn();
   const reasoning = createReasoning({
     onRows: (rows) => void told.push(...rows.map((row) => object(row.__openclaw).id)),
     onRefused: (reason) => void statuses.push(reason),
     onAnswered: () => void statuses.push('answered'),
+    onLeftOut,
   });
   const call: Call = (_method, params) => {
     asked.push(params);
     return answer();
   };
   reasoning.begin(call);
-  return { reasoning, call, asked, told, statuses };
+  return { reasoning, call, asked, told, statuses, onLeftOut };
 }
 
 test('nothing more is requested if the connection ends during a request', async () => {
@@ -67,6 +69,16 @@ test('nothing more is requested if the connection ends during a request', async 
   await vi.advanceTimersByTimeAsync(10_000);
   expect(asked).toHaveLength(1);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test.each([
+  ['of one session, over 180', 182, () => 'agent:main:s'],
+  ['of further sessions, over 2,000', 2_002, (id: number) => `agent:main:${id}`],
+])('model calls that stay without their tokens are reported: those %s', (_, count, sessionOf) => {
+  const { reasoning, onLeftOut } = start(async () => refused);
+  for (let id = 0; id < count; id++) reasoning.see(modelCall(String(id), sessionOf(id)));
+  expect(onLeftOut).toHaveBeenCalledTimes(2);
+  reasoning.end();
 });
 
 test('a change of the system clock does not shorten the wait for tokens', async () => {

@@ -26,3 +26,7 @@ export const rowsLine = (messages: Json[]): string =>
 /** `unknown`: the sessions that could not be recovered completely; true if it is not known which. */
 export const missedLine = ({ reason, since_ms }: Gap, until_ms: number, unknown: true | string[]): string =>
   JSON.stringify({ rx: Date.now(), missed: { reason, since_ms, until_ms, unknown } });
+
+/** Stands for a model call whose reasoning tokens are not asked for, so that it is counted. Nothing else is missing. */
+export const leftOutLine = (): string =>
+  JSON.stringify({ rx: Date.now(), missed: { reason: 'reasoning_tokens', unknown: [] } });
