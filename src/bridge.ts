@@ -27,7 +27,7 @@ import { createPipeline } from './pipeline.js';
 import { createReading, type OpenedSource } from './reading.js';
 import { type Summary, sum, summariseDestinations } from './summary.js';
 import { counted } from './util/counted.js';
-import { countdown, untilAborted, within } from './util/within.js';
+import { countdown, MAX_TIMER_MS, untilAborted, within } from './util/within.js';
 
 export interface BridgeParts {
   sources: Source[];
@@ -95,7 +95,7 @@ const BACK_AGAIN_MS = 5_000;
 /** How long a drain waits for outstanding answers before it collects the metrics: a backend may be down. At most half of it. */
 const LAST_ANSWERS_MS = 500;
 
-/** How much of the end, at most half, is for metrics that were collected just before, while a backend that is down is awaited. */
+/** How much of the end, at most half, is for sending metrics that were collected before it: a backend may be down until then. */
 const LAST_METRICS_MS = 1_000;
 
 /** A source that does not open might not close either. */
@@ -254,6 +254,11 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     await Promise.all(sources.map((source) => source.close()));
   };
 
+  function stopCollecting(): void {
+    clearInterval(metricsTimer);
+    keeper?.stopCollecting();
+  }
+
   async function finish(drain_ms: number, { is_over } = { is_over: keep === undefined }): Promise<void> {
     is_finished = true;
     pipeline.stop();
@@ -263,10 +268,13 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     if (is_over) await pipeline.close();
     else if (!canBeAsked()) pipeline.emitEnded();
     const left_ms = countdown(drain_ms);
-    await drain(Math.max(drain_ms / 2, drain_ms - LAST_METRICS_MS));
-    clearInterval(metricsTimer);
+    const collecting_ms = Math.max(drain_ms / 2, drain_ms - LAST_METRICS_MS);
+    const lastMetricsTimer = setTimeout(stopCollecting, Math.min(collecting_ms, MAX_TIMER_MS));
+    await drain(drain_ms);
+    clearTimeout(lastMetricsTimer);
+    stopCollecting();
     await keeper?.stop();
-    // Metrics may have been collected meanwhile; from here on none are.
+    // A checkpoint that a limit demanded may have collected metrics.
     if (destinations.some(isPending)) await untilIdle(left_ms(), destinations);
     await Promise.all(destinations.map((destination) => destination.close()));
     const is_done = is_over && !destinations.some(isPending);

@@ -55,6 +55,8 @@ export interface Keeper {
   keepUp(): Promise<void>;
   /** Takes a checkpoint. Resolves when it is over, whether or not it was written. */
   checkpoint(): Promise<void>;
+  /** From now on takes a checkpoint, with which metrics are collected, only if a limit is exceeded. */
+  stopCollecting(): void;
   /** Stops the periodic writing. Resolves when no write is under way. */
   stop(): Promise<void>;
   /** Counts as dropped the data that is lost with this process. */
@@ -242,6 +244,7 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     },
     keepUp: rhythm.look,
     checkpoint: checkpoints.take,
+    stopCollecting: pace.stop,
     stop,
     dropUnstored,
     async close({ forget }) {

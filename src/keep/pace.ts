@@ -25,6 +25,8 @@ export interface Pace {
    * state into records.
    */
   ended(work_ms?: number): void;
+  /** No checkpoint becomes due any more. */
+  stop(): void;
   /** When the next checkpoint is due, on the monotonic clock. */
   dueMs(): number;
 }
@@ -40,6 +42,7 @@ export function createPace(options: PaceOptions): Pace {
   let is_dirty = false;
   let idle_interval_ms = IDLE_INTERVAL_MS;
   let last_ms = options.clock();
+  let is_stopped = false;
   return {
     note() {
       is_dirty = true;
@@ -55,6 +58,9 @@ export function createPace(options: PaceOptions): Pace {
       if (work_ms !== undefined) interval_ms = Math.max(options.interval_ms, work_ms / WORK_SHARE);
       last_ms = options.clock();
     },
-    dueMs: () => last_ms + (is_dirty ? interval_ms : idle_interval_ms),
+    stop() {
+      is_stopped = true;
+    },
+    dueMs: () => (is_stopped ? Infinity : last_ms + (is_dirty ? interval_ms : idle_interval_ms)),
   };
 }

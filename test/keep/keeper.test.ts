@@ -278,6 +278,22 @@ test('metrics are collected less often at rest, and sooner again on activity', a
   expect(seconds).toEqual([5, 15, 35, 65, 95, 125, 155, 185, 200, 210]);
 });
 
+test('at the end metrics are collected only with a checkpoint that a limit demands', async () => {
+  let is_pressed = false;
+  const { keeper, state } = open({ keeping: { isPressed: () => is_pressed } });
+  const lookAt = async (now_ms: number): Promise<void> => {
+    state.now_ms = now_ms;
+    await keeper.keepUp();
+  };
+  await lookAt(20_000);
+  keeper.stopCollecting();
+  await lookAt(200_000);
+  expect(state.collections_ms).toEqual([20_000]);
+  is_pressed = true;
+  await lookAt(201_000);
+  expect(state.collections_ms).toEqual([20_000, 201_000]);
+});
+
 test('a state that takes long to write is written less often, and as often as before once it takes no time', async () => {
   let work_ms = 400;
   const { keeper, state, give } = open({ work_ms: () => work_ms });
