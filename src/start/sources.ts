@@ -21,8 +21,8 @@ import type { StartSettings } from './settings.js';
 export interface SourcesOptions {
   /** Where the sources are named. */
   origin: NamesOrigin;
-  /** Where the previous process stopped, by the source's name. */
-  positions: Readonly<Record<string, Positions>>;
+  /** Where the previous process stopped, by the source's name. What a source takes over from another one is added. */
+  positions: Record<string, Positions>;
 }
 
 /** Each named source, or what is wrong with its name; and a description of where they are named. */
@@ -31,11 +31,13 @@ export interface NamedSources {
   origin: string;
 }
 
+const isGatewayAddress = (name: string): boolean => /^wss?:/.test(name);
+
 /** The gateway to follow if no source is named. */
 function nameDefault(settings: Pick<StartSettings, 'gateway'>): NamedSources {
   const { value, origin } = findGatewayUrl(settings, process.env);
   const source = parseSourceName(value);
-  if ('error' in source && /^wss?:/.test(value))
+  if ('error' in source && isGatewayAddress(value))
     return { named: [{ error: `${origin}: ${source.error}` }], origin };
   const error = `${origin}: not a gateway address; use ws://HOST:PORT or wss://HOST:PORT`;
   return { named: ['error' in source || source.kind !== 'gateway' ? { error } : source], origin };
@@ -78,6 +80,25 @@ function createGateway(source: Named<'gateway'>, settings: StartSettings, resume
   };
   const position = resume[source.name] as GatewayPosition | undefined;
   return createGatewaySource({ access, resume: position, backoff: GATEWAY_BACKOFF });
+}
+
+const isSameMachine = (url: string, other_url: string): boolean =>
+  new URL(url).hostname === new URL(other_url).hostname || (isLocal(url) && isLocal(other_url));
+
+/**
+ * A gateway's position belongs to its address. If the only gateway of this start has none, but another one on its machine was
+ * followed before, it is the same gateway on another port: it continues from there.
+ */
+function adoptPosition(wanted: ParsedSource[], positions: SourcesOptions['positions']): void {
+  const [gateway, other] = wanted.filter((source) => source.kind === 'gateway');
+  if (gateway === undefined || other !== undefined || positions[gateway.name]?.[gateway.name] !== undefined)
+    return;
+  const followed = Object.keys(positions).filter(
+    (name) => isGatewayAddress(name) && isSameMachine(name, gateway.url),
+  );
+  const left = followed.flatMap((name) => (positions[name]?.[name] as GatewayPosition | undefined) ?? []);
+  const [latest] = left.sort((a, b) => b.seen_ms - a.seen_ms);
+  if (latest !== undefined) positions[gateway.name] = { ...positions[gateway.name], [gateway.name]: latest };
 }
 
 interface Transcripts {
@@ -148,6 +169,7 @@ export function makeSources(
   settings: StartSettings,
   options: Pick<SourcesOptions, 'positions'>,
 ): Source[] {
+  adoptPosition(parsed, options.positions);
   const gateway = parsed.find((source) => source.kind === 'gateway');
   const transcripts = parsed.find((source) => source.kind === 'transcripts');
   return parsed.flatMap((source): Source[] => {

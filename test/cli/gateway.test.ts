@@ -112,6 +112,22 @@ describe('run', () => {
     expect(new Set(sink.spans().map(({ trace_id }) => trace_id)).size).toBe(1);
   });
 
+  test('asks a gateway that comes back on another port for what was missed', async () => {
+    const data_dir = temporaryDirectory();
+    const begin = ({ url }: FakeGateway) =>
+      start(['run', '--to', 'console'], { env: environment(url, data_dir) });
+    const gateway = await startGateway();
+    const first = begin(gateway);
+    await first.untilLogged(/following the gateway/);
+    pushAll(gateway, recorded.slice(0, 40));
+    await stopped(first);
+    const moved = await startGateway();
+    const second = begin(moved);
+    await second.untilLogged(/asked .* for what was missed .*bridge restarted/);
+    expect(moved.calls.map(({ params }) => params.key)).toContain('agent:main:demo-tools');
+    await stopped(second);
+  });
+
   test.each([
     [
       'is unreachable',

@@ -388,6 +388,17 @@ describe('the gateway dialect', () => {
     expect(spans).toMatchObject([{ kind: 'run', end_ms: 1700, error: { type: 'cancelled' } }]);
   });
 
+  test('a run that is aborted before it begins ends with its only event', () => {
+    const { spans } = correlate(
+      decode([
+        agent('lifecycle', { phase: 'end', status: 'cancelled', aborted: true, endedAt: 1500 }, { seq: 1 }),
+      ]),
+    );
+    expect(spans).toMatchObject([
+      { kind: 'run', start_ms: 1500, end_ms: 1500, error: { type: 'cancelled' } },
+    ]);
+  });
+
   test('in protocol 3 the second end of an abort is ignored, whatever its sequence number', () => {
     const old = (data: Frame, seq: number) => agent('lifecycle', data, { seq, agentId: undefined });
     const { spans } = correlate(

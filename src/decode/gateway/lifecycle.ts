@@ -111,9 +111,13 @@ function releaseHeldEnds(payload: AgentPayload, memory: GatewayMemory): Candidat
   return released.map(([, held]) => held.event);
 }
 
+/** Whether no other end of the run follows. If the end is its first event, it was aborted before it began: that end is not marked. */
+const isSettled = ({ data, protocol, seq }: AgentPayload): boolean =>
+  data.executionSettled === true || protocol === 3 || seq === 1;
+
 function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   const { data } = payload;
-  const settled = data.executionSettled === true || payload.protocol === 3;
+  const settled = isSettled(payload);
   const status = statusOf(data);
   const output = text(object(data.terminalReply).text);
   const end = {

@@ -55,11 +55,11 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
       open[key] = { run_id, last_ms: number(ts) ?? known_run?.last_ms ?? 0 };
     },
     isSeen: (run_id) => hasMember(seen, run_id),
-    unseen({ runId, sessionKey, agentId, stream, data }) {
+    unseen({ runId, sessionKey, agentId, stream, seq, data }) {
       const run_id = text(runId);
       if (run_id === undefined || agentId === undefined || hasMember(seen, run_id)) return undefined;
       // A run begins with such an event, or is prepared by one: nothing before it was missed.
-      if (stream === 'run_status' || object(data).phase === 'start') return undefined;
+      if (seq === 1 || stream === 'run_status' || object(data).phase === 'start') return undefined;
       addMember(seen, run_id, MAX_KNOWN);
       return text(sessionKey);
     },

@@ -30,10 +30,17 @@ test('a run is open from its start, or from the saved state of an earlier proces
   expect(runs.isSeen('piece')).toBe(true);
 });
 
+test('a run that is aborted before it begins has one event, its end, and is not open afterwards', () => {
+  const runs = createOpenRuns();
+  runs.see({ ...event(1, 'never', 'end', { status: 'cancelled', aborted: true }), seq: 1 });
+  expect(runs.open).toEqual({});
+});
+
 test('a run of which nothing has been seen is reported once, but not by its first events', () => {
   const runs = createOpenRuns();
   expect(runs.unseen(event(1, 'begins', 'start'))).toBeUndefined();
   expect(runs.unseen({ ...event(1, 'ready', ''), stream: 'run_status' })).toBeUndefined();
+  expect(runs.unseen({ ...event(1, 'never', 'end'), seq: 1 })).toBeUndefined();
   expect(runs.unseen(event(1, 'missed', 'fallback'))).toBe('agent:main:1');
   expect(runs.unseen(event(1, 'missed', 'fallback'))).toBeUndefined();
 });

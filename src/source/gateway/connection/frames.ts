@@ -59,9 +59,11 @@ export function readFrame(json: string): Frame | undefined {
   return { type: 'event', event, payload, ...(typeof seq === 'number' ? { seq } : {}) };
 }
 
-/** Whether an agent event with this payload is the last one of its run. */
-export const endsRun = ({ stream, data }: Json): boolean =>
-  stream === 'lifecycle' && object(data).executionSettled === true;
+/** Whether an agent event with this payload is the last one of its run. The only event of a run that never began is not marked. */
+export function endsRun({ stream, seq, data }: Json): boolean {
+  const { executionSettled, phase } = object(data);
+  return stream === 'lifecycle' && (executionSettled === true || (seq === 1 && phase === 'end'));
+}
 
 export const request = (id: string, method: string, params: Json): string =>
   JSON.stringify({ type: 'req', id, method, params });
