@@ -15,14 +15,14 @@
 import { type CorrelatorOptions, createCorrelator, STATE_PREFIX } from './correlate/index.js';
 import type { Dialect, TranscriptIndex } from './decode/index.js';
 import { createIntake, createProblemLog, DECODE_PREFIX } from './intake.js';
-import { createKeeper, sendMetrics } from './keep/keeper.js';
-import { isGateway, type Kept } from './keep/kept.js';
-import { createLedger, type SourceCondition } from './keep/ledger.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
 import type { Logger } from './model/logger.js';
 import type { Source, SourceError, SourceStatus } from './model/source.js';
 import type { Measurement } from './model/telemetry.js';
+import { createLedger, type SourceCondition } from './persistence/ledger.js';
+import { createPersistence, sendMetrics } from './persistence/persistence.js';
+import { isGateway, type SavedState } from './persistence/saved-state.js';
 import { createPipeline } from './pipeline.js';
 import { createReading, type OpenedSource } from './reading.js';
 import { type Summary, sum, summariseDestinations } from './summary.js';
@@ -50,11 +50,11 @@ export interface BridgeParts {
    * What the previous process left, and how to persist the state of this one. With it, runs that are open at the end stay open
    * for the next start; without it, they are closed with `shutdown`.
    */
-  keep?: KeepOptions | undefined;
+  persist?: PersistOptions | undefined;
 }
 
-export interface KeepOptions {
-  kept: Kept;
+export interface PersistOptions {
+  saved: SavedState;
   /** Where the store is, for messages. */
   place: string;
   /** How often a checkpoint is taken; metrics are collected with it. */
@@ -110,8 +110,8 @@ const untilIdle = (limit_ms: number, destinations: Destination[]): Promise<void>
   within(limit_ms, Promise.all(destinations.map((destination) => destination.idle())));
 
 export function composeBridge(options: BridgeParts): ComposedBridge {
-  const { sources, destinations, keep, logger, now = Date.now } = options;
-  const kept = keep?.kept;
+  const { sources, destinations, persist, logger, now = Date.now } = options;
+  const saved = persist?.saved;
   const intake = createIntake(
     {
       dialect: options.dialect,
@@ -119,17 +119,17 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       onProblem: createProblemLog(logger),
       ...(options.sessionsOf ? { sessionsOf: options.sessionsOf } : {}),
     },
-    kept?.records(DECODE_PREFIX),
+    saved?.records(DECODE_PREFIX),
   );
   const previews = destinations.some(({ takes_previews = true }) => takes_previews);
   const logs = destinations.some(({ takes_logs = true }) => takes_logs);
   const measurements = options.recordMeasurements !== undefined;
   const correlator = createCorrelator(
     { previews, logs, measurements, ...options.correlator },
-    kept?.records(STATE_PREFIX),
+    saved?.records(STATE_PREFIX),
   );
   const unusable_records =
-    (kept?.unusable_records ?? 0) + intake.unusable_records + correlator.unusable_records;
+    (saved?.unusable_records ?? 0) + intake.unusable_records + correlator.unusable_records;
   if (unusable_records > 0)
     logger.warn(`ignored ${counted(unusable_records, 'record')} of the stored state that can't be restored`);
   const started_ms = now();
@@ -141,11 +141,11 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   /** Batches read after the end are not applied: their emissions would not be sent any more. */
   let is_finished = false;
 
-  const keeper =
-    keep === undefined
+  const persistence =
+    persist === undefined
       ? undefined
-      : createKeeper(keep.kept, {
-          ...keep,
+      : createPersistence(persist.saved, {
+          ...persist,
           destinations,
           settled: () => pipeline.settled(),
           capture: (everything) => [correlator.capture({ everything }), intake.capture({ everything })],
@@ -165,14 +165,14 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     intake,
     correlator,
     destinations,
-    keeper,
+    persistence,
     recordMeasurements,
     beforeEvent,
     afterPortion: () => afterBatch?.(0, 0),
     now,
   });
 
-  const isAsked = (source: string): boolean => kept !== undefined && isGateway(kept.positions, source);
+  const isAsked = (source: string): boolean => saved !== undefined && isGateway(saved.positions, source);
 
   /** Logs and records a source's status. A source that can be asked for missed events may still report some when it is back. */
   function takeStatus({ name }: Source, { state, message, is_behind = false }: SourceStatus): void {
@@ -180,13 +180,13 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     else logger.info(message);
     const last = conditions.get(name);
     conditions.set(name, { state, message, since_ms: last?.state === state ? last.since_ms : now() });
-    keeper?.wake();
+    persistence?.wake();
     // Not for files: a missing file has no reasoning tokens to add to what it gave.
     const is_back = state === 'up' && !is_behind;
     if (isAsked(name)) correlator.waitForReasoning(is_back ? now() + BACK_AGAIN_MS : Infinity);
   }
 
-  function resume(left: Kept): void {
+  function resume(left: SavedState): void {
     pipeline.resume(left, canBeAsked());
     // A source that is read again repeats its events itself; they are not in the journal.
     if (sources.some(({ is_rereadable }) => is_rereadable))
@@ -195,7 +195,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   }
 
   function endRestore(): void {
-    for (const { keeping } of destinations) keeping?.endRestore();
+    for (const { outbox } of destinations) outbox?.endRestore();
   }
 
   /** Whether any source can report at the next start what it has not reported yet. */
@@ -215,7 +215,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     await pipeline.settled();
     // The bridge's own metrics should include the outcome of the rest.
     await untilIdle(Math.min(limit_ms / 2, LAST_ANSWERS_MS), destinations.filter(isPending));
-    await (keeper === undefined ? sendMetrics(destinations) : keeper.checkpoint());
+    await (persistence === undefined ? sendMetrics(destinations) : persistence.checkpoint());
     await untilIdle(left_ms(), destinations);
   }
 
@@ -236,12 +236,12 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
   }
 
   async function openAll(): Promise<void> {
-    if (kept !== undefined) {
-      resume(kept);
-      const { journal } = kept;
-      kept.journal = { records: [], entries: [] };
+    if (saved !== undefined) {
+      resume(saved);
+      const { journal } = saved;
+      saved.journal = { records: [], entries: [] };
       // What was just replayed need not be replayed at the next start.
-      if (journal.records.length > 0) await keeper?.checkpoint();
+      if (journal.records.length > 0) await persistence?.checkpoint();
     }
     for (const source of sources) {
       // A source opened now would never be closed.
@@ -256,10 +256,10 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   function stopCollecting(): void {
     clearInterval(metricsTimer);
-    keeper?.stopCollecting();
+    persistence?.stopCollecting();
   }
 
-  async function finish(drain_ms: number, { is_over } = { is_over: keep === undefined }): Promise<void> {
+  async function finish(drain_ms: number, { is_over } = { is_over: persist === undefined }): Promise<void> {
     is_finished = true;
     pipeline.stop();
     clearTimeout(restoreTimer);
@@ -273,18 +273,18 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     await drain(drain_ms);
     clearTimeout(lastMetricsTimer);
     stopCollecting();
-    await keeper?.stop();
+    await persistence?.stop();
     // A checkpoint that a limit demanded may have collected metrics.
     if (destinations.some(isPending)) await untilIdle(left_ms(), destinations);
     await Promise.all(destinations.map((destination) => destination.close()));
     const is_done = is_over && !destinations.some(isPending);
-    await keeper?.close({ forget: is_done });
+    await persistence?.close({ forget: is_done });
   }
 
   return {
     async open(giving_up) {
       // Data of the previous process is already being sent: its answers are to be written, however long opening takes.
-      keeper?.start();
+      persistence?.start();
       try {
         await Promise.race([openAll(), ...(giving_up === undefined ? [] : [untilAborted(giving_up)])]);
       } catch (error) {
@@ -296,14 +296,14 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
       pipeline.start();
     },
     async read() {
-      if (keeper === undefined)
+      if (persistence === undefined)
         metricsTimer = setInterval(() => void sendMetrics(destinations), METRICS_INTERVAL_MS);
       return (await Promise.all(opened.map(readSource))).flat();
     },
     stopReading,
     drain,
     finish,
-    dropUnstored: () => keeper?.dropUnstored(),
+    dropUnstored: () => persistence?.dropUnstored(),
     summary,
   };
 }

@@ -68,7 +68,7 @@ export type {
   DeliveryProblem,
   Destination,
   DestinationCounts,
-  DestinationKeeping,
+  DestinationOutbox,
   Outgoing,
   SavedDeliveries,
   Signal,

@@ -4,19 +4,19 @@
  */
 import { type Correlator, emptyEmission } from './correlate/index.js';
 import type { Intake } from './intake.js';
-import type { JournalEntry } from './keep/journal.js';
-import type { Journaled, Keeper } from './keep/keeper.js';
-import type { Kept } from './keep/kept.js';
 import type { Destination } from './model/delivery.js';
 import type { AgentEvent } from './model/event.js';
 import type { LineBatch, Source } from './model/source.js';
 import type { Emission, Measurement } from './model/telemetry.js';
+import type { JournalEntry } from './persistence/journal.js';
+import type { JournalOutcome, Persistence } from './persistence/persistence.js';
+import type { SavedState } from './persistence/saved-state.js';
 
 export interface PipelineParts {
   intake: Intake;
   correlator: Correlator;
   destinations: Destination[];
-  keeper: Keeper | undefined;
+  persistence: Persistence | undefined;
   recordMeasurements?: ((measurements: Measurement[]) => void) | undefined;
   /**
    * Called for each event of a source that can be read again: may change its times, delay it to keep a pace, or skip it
@@ -35,7 +35,7 @@ export interface Pipeline {
    * Replays what the previous process read but did not finish, at the times at which it was first applied; answered items are
    * not sent again. `can_be_asked`: a source can be asked for missed events.
    */
-  resume(kept: Kept, can_be_asked: boolean): void;
+  resume(saved: SavedState, can_be_asked: boolean): void;
   /** Starts the timer for deadlines. */
   start(): void;
   /** Stops the timer: after this only the calls below emit anything. */
@@ -58,27 +58,27 @@ const MAX_SLEEP_MS = 60_000;
 const OVERSLEPT_MS = 60_000;
 
 export function createPipeline(parts: PipelineParts): Pipeline {
-  const { intake, correlator, destinations, keeper, now } = parts;
+  const { intake, correlator, destinations, persistence, now } = parts;
   let timer: NodeJS.Timeout | undefined;
   /** When the timer is to fire. */
   let wake_ms = Infinity;
   let is_stopped = false;
   let settled: Promise<unknown> = Promise.resolve();
 
-  /** An emission that belongs to no batch derives from everything applied before it, so `is_kept` is that of all. */
-  function deliver(emission: Emission, is_kept = keeper?.isKept()): void {
+  /** An emission that belongs to no batch derives from everything applied before it, so `is_recoverable` is that of all. */
+  function deliver(emission: Emission, is_recoverable = persistence?.isRecoverable()): void {
     if (isEmpty(emission)) return;
     parts.recordMeasurements?.(emission.measurements);
-    for (const destination of destinations) destination.accept(emission, is_kept);
-    keeper?.wake();
+    for (const destination of destinations) destination.accept(emission, is_recoverable);
+    persistence?.wake();
   }
 
   /** Delivers an emission when its batch is in the journal, and after all emissions before it. */
-  function deliverAfter(journaled: Promise<Journaled> | undefined, emission: Emission): void {
-    if (keeper === undefined) deliver(emission);
+  function deliverAfter(journaled: Promise<JournalOutcome> | undefined, emission: Emission): void {
+    if (persistence === undefined) deliver(emission);
     else
-      settled = Promise.all([settled, journaled]).then(([, fate]) =>
-        deliver(emission, fate && fate !== 'unkept'),
+      settled = Promise.all([settled, journaled]).then(([, outcome]) =>
+        deliver(emission, outcome && outcome !== 'lost'),
       );
   }
 
@@ -100,7 +100,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
 
   async function expire(): Promise<void> {
     detectSleep();
-    await keeper?.ready();
+    await persistence?.ready();
     deliverAfter(undefined, correlator.expire(now()));
     armTimer();
   }
@@ -119,7 +119,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   async function armed<T>(wanted: Promise<T>): Promise<T> {
     armTimer();
     const value = await wanted;
-    await keeper?.ready();
+    await persistence?.ready();
     return value;
   }
 
@@ -144,16 +144,16 @@ export function createPipeline(parts: PipelineParts): Pipeline {
       }
     }
     emitSoFar();
-    keeper?.advance(entry);
+    persistence?.advance(entry);
     entry.batch.receipt?.settle(true);
     return events.length;
   }
 
   /** Journaling and applying are one synchronous step: a checkpoint has both or neither. */
   function applyJournaled(entry: JournalEntry): number {
-    const journaled = keeper?.journal(entry);
+    const journaled = persistence?.journal(entry);
     const { receipt } = entry.batch;
-    if (receipt !== undefined) void journaled?.then((fate) => receipt.settle(fate === 'written'));
+    if (receipt !== undefined) void journaled?.then((outcome) => receipt.settle(outcome === 'written'));
     const out = emptyEmission();
     expireUpTo(entry.now_ms, out);
     const events = intake.take(entry.batch, entry.source);
@@ -165,9 +165,10 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   return {
     async take({ name, is_rereadable }, batch) {
       detectSleep();
-      await keeper?.ready();
+      await persistence?.ready();
       const entry = { source: name, batch, now_ms: now() };
-      const events = is_rereadable || keeper === undefined ? await applyPaced(entry) : applyJournaled(entry);
+      const events =
+        is_rereadable || persistence === undefined ? await applyPaced(entry) : applyJournaled(entry);
       armTimer();
       return events;
     },

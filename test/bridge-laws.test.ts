@@ -12,10 +12,10 @@ import {
   type DestinationConfig,
   type EndpointConfig,
 } from '../src/export/index.js';
-import { openKept } from '../src/keep/kept.js';
 import { OUTBOX_PREFIX } from '../src/model/delivery.js';
 import type { AgentEvent } from '../src/model/event.js';
 import type { LineBatch, Source } from '../src/model/source.js';
+import { openSavedState } from '../src/persistence/saved-state.js';
 import type { Changes, Store, Written } from '../src/store/index.js';
 import { requests } from './correlate/stories.js';
 import { answered, fakeLogger, OK, UNREACHABLE } from './export/fakes.js';
@@ -26,7 +26,7 @@ vi.useFakeTimers({
   toFake: ['setInterval', 'clearInterval', 'setTimeout', 'clearTimeout', 'performance', 'Date'],
 });
 
-const KEEP_INTERVAL_MS = 250;
+const POLL_INTERVAL_MS = 250;
 
 type Encoding = EndpointConfig['encoding'];
 
@@ -202,11 +202,11 @@ async function startLife(
 ) {
   let is_dead = false;
   const feed = createFeed();
-  const kept = disk && openKept(disk.open(), 'run');
+  const saved = disk && openSavedState(disk.open(), 'run');
   const destination = createDestination(configFor(encoding), {
     logger: fakeLogger(),
     memory_limit_bytes: 1e9,
-    saved: kept?.deliveries,
+    saved: saved?.deliveries,
     sleep: turn,
     transport: () => ({
       async post(body, _, sent_as) {
@@ -232,7 +232,7 @@ async function startLife(
     max_line_bytes: 1_000_000,
     logger: pino({ level: 'silent' }),
     now: () => clock.now_ms,
-    ...(kept ? { keep: { kept, place: 'here', checkpoint_interval_ms, store_limit_bytes: 1e9 } } : {}),
+    ...(saved ? { persist: { saved, place: 'here', checkpoint_interval_ms, store_limit_bytes: 1e9 } } : {}),
   });
   /** Flushes the disk and advances the time until this is done: the parts of a divided request wait for a checkpoint. */
   async function withDisk(wanted: Promise<unknown>): Promise<void> {
@@ -242,7 +242,7 @@ async function startLife(
     });
     while (!is_done) {
       disk?.flush(Infinity);
-      vi.advanceTimersByTime(KEEP_INTERVAL_MS);
+      vi.advanceTimersByTime(POLL_INTERVAL_MS);
       await turn();
     }
     await done;
@@ -271,7 +271,7 @@ async function startLife(
 
 /** The number of batches that survived: those in a checkpoint, and those in the journal after it. */
 function survivingIn({ written }: Disk): number {
-  const position = openKept(written, 'run').positions[SOURCE]?.[STREAM];
+  const position = openSavedState(written, 'run').positions[SOURCE]?.[STREAM];
   return position === undefined ? 0 : Number(position) + 1;
 }
 
@@ -285,7 +285,7 @@ const move = fc.oneof(
     arbitrary: fc.record({ do: fc.constant('flush' as const), writes: fc.integer({ min: 1, max: 4 }) }),
   },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('turn' as const) }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('keep up' as const) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('backend' as const), is_up: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('kill' as const), kept_writes: fc.nat(3) }) },
 );
@@ -345,7 +345,7 @@ async function startPlay(events: AgentEvent[], encoding: Encoding = 'json', chec
       else if (each.do === 'flush') disk.flush(each.writes);
       else if (each.do === 'backend') is_up = each.is_up;
       // Time enough to save answers, and for a checkpoint.
-      else if (each.do === 'keep up') vi.advanceTimersByTime(KEEP_INTERVAL_MS);
+      else if (each.do === 'wait') vi.advanceTimersByTime(POLL_INTERVAL_MS);
     },
     kill: (kept_writes: number) => life.kill(kept_writes),
     async restart(): Promise<void> {
@@ -392,7 +392,7 @@ const full_now_and_then = fc.array(
     { weight: 3, arbitrary: move },
     { weight: 2, arbitrary: fc.constant({ do: 'flush' as const, writes: 1 }) },
     { weight: 2, arbitrary: fc.constant({ do: 'refuse' as const, writes: 1 }) },
-    { weight: 3, arbitrary: fc.constant({ do: 'keep up' as const }) },
+    { weight: 3, arbitrary: fc.constant({ do: 'wait' as const }) },
     { weight: 4, arbitrary: fc.constant({ do: 'turn' as const }) },
     { weight: 1, arbitrary: fc.constant({ do: 'kill' as const, kept_writes: 0 }) },
   ),
@@ -406,7 +406,7 @@ test.prop([requests, full_now_and_then], { numRuns: 200 })(
     // The status record is written every second; once that succeeds, a checkpoint saves everything.
     const recover = async (): Promise<void> => {
       for (let round = 0; round < ROUNDS_TO_RECOVER; round++) {
-        vi.advanceTimersByTime(KEEP_INTERVAL_MS);
+        vi.advanceTimersByTime(POLL_INTERVAL_MS);
         await turn();
         play.disk.flush(Infinity);
         await turn();
@@ -446,8 +446,8 @@ single(
       }
     };
     const passSecond = async (): Promise<void> => {
-      for (let looks = 0; looks < 1_000 / KEEP_INTERVAL_MS; looks++) {
-        vi.advanceTimersByTime(KEEP_INTERVAL_MS);
+      for (let looks = 0; looks < 1_000 / POLL_INTERVAL_MS; looks++) {
+        vi.advanceTimersByTime(POLL_INTERVAL_MS);
         await turn();
       }
     };
@@ -524,8 +524,8 @@ test.prop(
       const batch = batches[number];
       if (batch === undefined) return;
       clock.now_ms = timeOf(batches, number);
-      const settle = (is_kept: boolean): void => {
-        if (is_kept && number === answered_batches) answered_batches++;
+      const settle = (is_recoverable: boolean): void => {
+        if (is_recoverable && number === answered_batches) answered_batches++;
       };
       life.feed.give(batch, number, { may_repeat: true, receipt: { reject: () => expect.fail(), settle } });
     };
@@ -533,7 +533,7 @@ test.prop(
       if (each.do === 'feed') feed();
       else if (each.do === 'flush') disk.flush(each.writes);
       else if (each.do === 'backend') is_up = each.is_up;
-      else if (each.do === 'keep up') vi.advanceTimersByTime(KEEP_INTERVAL_MS);
+      else if (each.do === 'wait') vi.advanceTimersByTime(POLL_INTERVAL_MS);
       else if (each.do === 'kill') {
         await life.kill(each.kept_writes);
         answered_batches = Math.max(0, answered_batches - lost_answers.next().value);

@@ -4,10 +4,10 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type BridgeParts, composeBridge } from '../src/bridge.js';
 import { createDestination } from '../src/export/index.js';
 import type { Transport } from '../src/export/transport.js';
-import { openKept } from '../src/keep/kept.js';
 import type { Destination } from '../src/model/delivery.js';
 import { type LineBatch, type Source, SourceError } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
+import { openSavedState } from '../src/persistence/saved-state.js';
 import type { Store, Written } from '../src/store/index.js';
 import { deferred, fakeLogger, OK, scriptedPost, UNREACHABLE } from './export/fakes.js';
 import { createSink, merge } from './helpers.js';
@@ -37,7 +37,9 @@ const sourceOf = (events: object[], position: unknown): Source => ({
   async close() {},
 });
 
-type Options = Partial<Pick<BridgeParts, 'keep' | 'dialect' | 'logger' | 'destinations' | 'sources' | 'now'>>;
+type Options = Partial<
+  Pick<BridgeParts, 'persist' | 'dialect' | 'logger' | 'destinations' | 'sources' | 'now'>
+>;
 
 const MAX_BATCHES = 100_000;
 
@@ -64,8 +66,8 @@ function endlessSource() {
 
 /** Opens the saved state in the store, as a start does. */
 const keepIn = (store: Store): Options => ({
-  keep: {
-    kept: openKept(store, 'run'),
+  persist: {
+    saved: openSavedState(store, 'run'),
     place: 'here',
     checkpoint_interval_ms: 1_000_000,
     store_limit_bytes: 1e9,
@@ -155,7 +157,7 @@ describe('the saved state', () => {
     const store = createMemoryStore();
     const before = await runBridge(BEGIN, { at: 7 }, keepIn(store));
     expect(before.spans).toEqual([]);
-    expect(openKept(store, 'run').positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
+    expect(openSavedState(store, 'run').positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
     const after = await runBridge(END, { at: 8 }, keepIn(store));
     expect(after.spans).toMatchObject(ENDED);
     expect(after.spans.some((span) => span.error)).toBe(false);
@@ -187,7 +189,7 @@ describe('the saved state', () => {
     await store.write(left.map((key) => ({ key, value: Buffer.from('another version') })));
     const { spans } = await runBridge([...BEGIN, ...END], { at: 7 }, keepIn(store));
     expect(spans).toMatchObject(ENDED);
-    expect(openKept(store, 'run').positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
+    expect(openSavedState(store, 'run').positions).toEqual({ 'ws://test': { 'ws://test': { at: 7 } } });
     expect([...store.keys('run/journal/'), ...store.keys('run/answers/')]).toEqual([]);
   });
 
@@ -234,9 +236,9 @@ describe('the saved state', () => {
     await bridge.open();
     await bridge.read();
     // The positions are the same after a crash and after an orderly end.
-    expect(openKept(store, 'run').positions).toEqual({ 'file:a': { 'a#2': 3 }, 'file:b': { b: 4 } });
+    expect(openSavedState(store, 'run').positions).toEqual({ 'file:a': { 'a#2': 3 }, 'file:b': { b: 4 } });
     await bridge.finish(0);
-    expect(openKept(store, 'run').positions).toEqual({ 'file:a': { 'a#2': 3 }, 'file:b': { b: 4 } });
+    expect(openSavedState(store, 'run').positions).toEqual({ 'file:a': { 'a#2': 3 }, 'file:b': { b: 4 } });
   });
 });
 
@@ -262,7 +264,7 @@ function openWithBackend(
   sources: Source[],
   now: BridgeParts['now'] = () => 1_000,
 ) {
-  const keep = keepIn(store);
+  const persist = keepIn(store);
   const destination = createDestination(
     {
       name: 'otlp',
@@ -278,11 +280,11 @@ function openWithBackend(
     {
       logger: fakeLogger(),
       memory_limit_bytes: 1e9,
-      saved: keep.keep?.kept.deliveries,
+      saved: persist.persist?.saved.deliveries,
       transport: () => ({ post, close: async () => undefined }),
     },
   );
-  return openBridge([], undefined, { ...keep, destinations: [destination], sources, now }).bridge;
+  return openBridge([], undefined, { ...persist, destinations: [destination], sources, now }).bridge;
 }
 
 describe('of what was answered', () => {

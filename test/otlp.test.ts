@@ -2,9 +2,9 @@
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { composeBridge } from '../src/bridge.js';
-import { openKept } from '../src/keep/kept.js';
 import type { Positions } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
+import { openSavedState } from '../src/persistence/saved-state.js';
 import { createOtlpSource } from '../src/source/otlp/index.js';
 import type { Store } from '../src/store/index.js';
 import { createSink, merge } from './helpers.js';
@@ -38,7 +38,7 @@ interface Started {
 
 async function start(store?: Store): Promise<Started> {
   const { destination, emitted } = createSink();
-  const kept = store && openKept(store, 'run');
+  const saved = store && openSavedState(store, 'run');
   let url = '';
   const logger = pino(
     {},
@@ -48,7 +48,7 @@ async function start(store?: Store): Promise<Started> {
       },
     },
   );
-  const resume: Positions = kept?.positions[NAME] ?? {};
+  const resume: Positions = saved?.positions[NAME] ?? {};
   const bridge = composeBridge({
     sources: [createOtlpSource(NAME, { host: '127.0.0.1', port: 0 }, { max_line_bytes: 10_000, resume })],
     destinations: [destination],
@@ -58,7 +58,7 @@ async function start(store?: Store): Promise<Started> {
     now: () => 5_000,
     // The destination makes the metrics.
     recordMeasurements: () => undefined,
-    keep: kept && { kept, place: 'here', checkpoint_interval_ms: 1_000_000, store_limit_bytes: 1e9 },
+    persist: saved && { saved, place: 'here', checkpoint_interval_ms: 1_000_000, store_limit_bytes: 1e9 },
   });
   await bridge.open();
   const reading = bridge.read();

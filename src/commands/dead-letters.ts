@@ -8,7 +8,7 @@ import { DEAD_LETTERS_PREFIX, type Signal } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import { splitRecord } from '../model/record.js';
 import { chooseDestinations } from '../start/destinations.js';
-import { openShared } from '../start/keeping.js';
+import { openShared } from '../start/open-store.js';
 import type { Settings } from '../start/settings.js';
 import type { Store } from '../store/index.js';
 import { EXIT } from '../summary.js';

@@ -2,7 +2,7 @@
  * The shift of `replay --rebase-time`, which makes the recording end when its replay does. It is stored before anything is
  * read: a resumed replay shifts the rest, and what it sends again, by the same amount.
  */
-import type { Kept } from '../keep/kept.js';
+import type { SavedState } from '../persistence/saved-state.js';
 import type { Settings } from '../start/settings.js';
 import { readThrough } from './read-through.js';
 
@@ -46,27 +46,27 @@ export const shiftToEnd = (
   now_ms: number,
 ): number => Math.round(now_ms + (speed === undefined ? 0 : (last_ms - first_ms) / speed) - last_ms);
 
-function readRebase({ store, scope }: Kept): Rebase | undefined {
+function readRebase({ store, scope }: SavedState): Rebase | undefined {
   const value = store.get(scope + REBASE);
   return value === undefined ? undefined : (JSON.parse(Buffer.from(value).toString()) as Rebase);
 }
 
-/** `kept`: the records of an earlier replay of the same recordings, if there is a store. After an abort the shift is 0. */
+/** `saved`: the records of an earlier replay of the same recordings, if there is a store. After an abort the shift is 0. */
 export async function findShift(
   files: string[],
   settings: Settings,
-  kept: Kept | undefined,
+  saved: SavedState | undefined,
   signal: AbortSignal,
 ): Promise<number> {
   const extent = await extentOf(files, settings, signal);
   if (signal.aborted) return 0;
   const { last_ms } = extent;
-  const before = kept && readRebase(kept);
+  const before = saved && readRebase(saved);
   if (before?.last_ms === last_ms) return before.by_ms;
   const by_ms = shiftToEnd(extent, settings.speed, Date.now());
   // A failed write is reported elsewhere, where more depends on it.
-  await kept?.store.write([
-    { key: kept.scope + REBASE, value: Buffer.from(JSON.stringify({ last_ms, by_ms } satisfies Rebase)) },
+  await saved?.store.write([
+    { key: saved.scope + REBASE, value: Buffer.from(JSON.stringify({ last_ms, by_ms } satisfies Rebase)) },
   ]);
   return by_ms;
 }

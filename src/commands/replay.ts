@@ -4,14 +4,14 @@
  */
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { composeBridge, type KeepOptions } from '../bridge.js';
-import { forget } from '../keep/kept.js';
+import { composeBridge, type PersistOptions } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
+import { forget } from '../persistence/saved-state.js';
 import { checkRecordings, createRecordingsSource, recordingsName } from '../source/index.js';
 import { createThrottle } from '../start/backlog.js';
 import { type OpenedDestinations, openDestinations } from '../start/destinations.js';
-import { openKeeping } from '../start/keeping.js';
+import { openOwnStore } from '../start/open-store.js';
 import { bridgeParts } from '../start/parts.js';
 import type { Settings } from '../start/settings.js';
 import type { Summary } from '../summary.js';
@@ -29,11 +29,11 @@ async function paceOf(
   files: string[],
   settings: Settings,
   signal: AbortSignal,
-  keep: KeepOptions | undefined,
+  persist: PersistOptions | undefined,
 ): Promise<Pace | undefined> {
   const { speed, rebase_time } = settings;
   if (speed === undefined && !rebase_time) return undefined;
-  const by_ms = rebase_time ? await findShift(files, settings, keep?.kept, signal) : 0;
+  const by_ms = rebase_time ? await findShift(files, settings, persist?.saved, signal) : 0;
   return createPace({ speed, by_ms, now: Date.now, signal });
 }
 
@@ -62,21 +62,21 @@ function countProgress(progress: Progress | undefined): (bytes: number, events: 
  */
 async function forThese(
   files: string[],
-  keep: KeepOptions,
+  persist: PersistOptions,
   logger: Logger,
-): Promise<KeepOptions | undefined> {
-  const others = Object.keys(keep.kept.positions).filter((name) => name !== recordingsName(files));
-  if (others.length === 0) return keep;
+): Promise<PersistOptions | undefined> {
+  const others = Object.keys(persist.saved.positions).filter((name) => name !== recordingsName(files));
+  if (others.length === 0) return persist;
   const earlier = `the unfinished replay of ${others.join(', ')}`;
-  const kept = await forget(keep.kept);
-  if ('problem' in kept) {
+  const saved = await forget(persist.saved);
+  if ('problem' in saved) {
     logger.warn(
-      `can't discard ${earlier} in ${keep.place}: ${kept.problem}; continuing in memory, so a restart loses open runs and pending data`,
+      `can't discard ${earlier} in ${persist.place}: ${saved.problem}; continuing in memory, so a restart loses open runs and pending data`,
     );
     return undefined;
   }
   logger.warn(`discarding ${earlier}, since other files are given; its pending data is still sent`);
-  return { ...keep, kept };
+  return { ...persist, saved };
 }
 
 /** Plays recordings to destinations that are already open. */
@@ -86,23 +86,23 @@ export async function play(
   logger: Logger,
   opened: OpenedDestinations,
   onInterrupt: OnInterrupt,
-  keep?: KeepOptions,
+  persist?: PersistOptions,
 ): Promise<{ summary: Summary; failures: SourceError[] }> {
   const interrupt = new AbortController();
   const deadline_ms = settings.deadline * 1000;
   onInterrupt(() => interrupt.abort());
-  const pace = await paceOf(files, settings, interrupt.signal, keep);
+  const pace = await paceOf(files, settings, interrupt.signal, persist);
   const progress = openProgress(files, opened.is_drawing);
   const count = countProgress(progress);
   const catchUp = createThrottle(opened.destinations, deadline_ms, interrupt.signal);
   const bridge = composeBridge({
     ...bridgeParts(settings, opened, logger),
-    keep,
+    persist,
     sources: [
       createRecordingsSource(files, {
         max_line_bytes: settings.limits.line_bytes,
         one_by_one: settings.speed !== undefined,
-        resume: keep?.kept.positions[recordingsName(files)] ?? {},
+        resume: persist?.saved.positions[recordingsName(files)] ?? {},
       }),
     ],
     ...(pace ? { beforeEvent: pace } : {}),
@@ -122,7 +122,7 @@ export async function play(
     () => abandon(bridge, settings, logger),
   );
   const failures = await bridge.read();
-  await bridge.finish(deadline_ms, { is_over: keep === undefined || !interrupt.signal.aborted });
+  await bridge.finish(deadline_ms, { is_over: persist === undefined || !interrupt.signal.aborted });
   progress?.stop();
   return { summary: bridge.summary(), failures };
 }
@@ -141,18 +141,18 @@ export async function replay(
   keepHeapSmall();
   // Stored only on request: a recording can be played again.
   const directory = settings.no_store ? undefined : settings.data_dir;
-  const keeping = await openKeeping('replay', directory, settings, logger);
-  if ('error' in keeping) return failed(keeping.error);
+  const store = await openOwnStore('replay', directory, settings, logger);
+  if ('error' in store) return failed(store.error);
   try {
-    const keep = keeping.keep && (await forThese(files, keeping.keep, logger));
+    const persist = store.persist && (await forThese(files, store.persist, logger));
     const instance_id = instanceIdOf(recordingsName(files.map((file) => resolve(file))));
-    const opened = await openDestinations(settings, logger, keep?.kept.deliveries, instance_id);
+    const opened = await openDestinations(settings, logger, persist?.saved.deliveries, instance_id);
     if ('error' in opened) return misused(opened.error);
-    return conclude(await play(files, settings, logger, opened, onInterrupt, keep), settings, logger);
+    return conclude(await play(files, settings, logger, opened, onInterrupt, persist), settings, logger);
   } catch (error) {
     if (error instanceof SourceError) return failed(error.message);
     throw error;
   } finally {
-    await keeping.close();
+    await store.close();
   }
 }

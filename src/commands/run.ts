@@ -8,7 +8,7 @@ import { SourceError } from '../model/source.js';
 import { createHold } from '../start/backlog.js';
 import { openDestinations } from '../start/destinations.js';
 import { dataDirectory } from '../start/gateway.js';
-import { type Keeping, openKeeping } from '../start/keeping.js';
+import { type OpenedStore, openOwnStore } from '../start/open-store.js';
 import type { NamesOrigin } from '../start/origin.js';
 import { bridgeParts } from '../start/parts.js';
 import type { Settings } from '../start/settings.js';
@@ -19,14 +19,14 @@ import { abandon, conclude, failed, misused, type Outcome, summaryProblem } from
 
 async function follow(
   settings: Settings,
-  { keep }: Keeping,
+  { persist }: OpenedStore,
   logger: Logger,
   onInterrupt: OnInterrupt,
   origin: NamesOrigin,
 ): Promise<Outcome> {
-  const from = createSources(settings, { origin, positions: keep?.kept.positions ?? {} });
+  const from = createSources(settings, { origin, positions: persist?.saved.positions ?? {} });
   if ('error' in from) return misused(from.error);
-  const opened = await openDestinations(settings, logger, keep?.kept.deliveries);
+  const opened = await openDestinations(settings, logger, persist?.saved.deliveries);
   if ('error' in opened) return misused(opened.error);
   let is_stopping = false;
   let stop = (): void => {
@@ -34,10 +34,10 @@ async function follow(
   };
   const bridge = composeBridge({
     ...bridgeParts(settings, opened, logger),
-    keep,
+    persist,
     sources: from.sources,
     afterBatch: createHold(opened.destinations, {
-      is_kept: keep !== undefined,
+      is_persisted: persist !== undefined,
       hasStopped: () => is_stopping,
     }),
   });
@@ -78,11 +78,11 @@ export async function run(
   const problem = summaryProblem(settings.summary);
   if (problem !== undefined) return failed(problem);
   keepHeapSmall();
-  const keeping = await openKeeping('run', dataDirectory(settings, process.env), settings, logger);
-  if ('error' in keeping) return failed(keeping.error);
+  const store = await openOwnStore('run', dataDirectory(settings, process.env), settings, logger);
+  if ('error' in store) return failed(store.error);
   try {
-    return await follow(settings, keeping, logger, onInterrupt, origin);
+    return await follow(settings, store, logger, onInterrupt, origin);
   } finally {
-    await keeping.close();
+    await store.close();
   }
 }

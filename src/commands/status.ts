@@ -2,9 +2,10 @@
  * `status`: the ledger of a bridge, running or stopped, from its data directory: what came in, what was made of it, and what
  * became of that at each destination. With `--check` the exit status says whether a bridge is running there.
  */
-import { LEDGER, type Ledger, type SignalLedger, type SourceLedger } from '../keep/ledger.js';
+
 import { DEAD_LETTERS_PREFIX } from '../model/delivery.js';
-import { openShared } from '../start/keeping.js';
+import { LEDGER, type Ledger, type SignalLedger, type SourceLedger } from '../persistence/ledger.js';
+import { openShared } from '../start/open-store.js';
 import type { Settings } from '../start/settings.js';
 import { hasLiveOwner, type Store } from '../store/index.js';
 import { describeFaults, describeReasons, EXIT } from '../summary.js';

@@ -5,8 +5,7 @@
 import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../capture/bounded.js';
 import { isThere } from '../capture/tracked-map.js';
 import { expireChats } from './chats.js';
-import { countOf, none } from './few.js';
-import { cancelWake, scheduleWake } from './heap.js';
+import { emptyMap, sizeOf } from './small-map.js';
 import {
   type Context,
   forgetCalls,
@@ -17,12 +16,13 @@ import {
   type State,
 } from './state.js';
 import { hasUnmatchedStep } from './steps.js';
+import { cancelWake, scheduleWake } from './wake-heap.js';
 
 function waitsForNothing(run: Run): boolean {
   const { reasoning, early_ends, parked } = run.rare;
   return (
-    countOf(run.calls) + countOf(run.chats) + countOf(reasoning) + countOf(early_ends) + parked.length ===
-      0 && !hasUnmatchedStep(run)
+    sizeOf(run.calls) + sizeOf(run.chats) + sizeOf(reasoning) + sizeOf(early_ends) + parked.length === 0 &&
+    !hasUnmatchedStep(run)
   );
 }
 
@@ -37,7 +37,7 @@ function archive({ state, options }: Context, run: Run): void {
   const { cancelled_at_ms, yielded_at_ms } = run.rare;
   if (cancelled_at_ms === undefined && yielded_at_ms === undefined) run.rare = NO_RARE_FIELDS;
   // No call is pending, so no cycle of parent calls can still form.
-  else rareFieldsOf(run).wrapped = none();
+  else rareFieldsOf(run).wrapped = emptyMap();
   if (isWhole(run)) forgetCalls(run);
   cancelWake(state.waking, run);
   state.runs.delete(run.span_id);

@@ -9,9 +9,8 @@ import type { SpanRecord } from '../model/telemetry.js';
 import { agentName, type CallEnd, callAttributes } from './attributes.js';
 import { contentSize, prepareContent, type SpanError, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
-import { countOf, listOf } from './few.js';
-import { scheduleWake } from './heap.js';
 import { callSpanId } from './ids.js';
+import { sizeOf, valuesOf } from './small-map.js';
 import {
   added,
   addOpenCall,
@@ -32,6 +31,7 @@ import {
   WRAPPED,
 } from './state.js';
 import { currentStep } from './steps.js';
+import { scheduleWake } from './wake-heap.js';
 
 /** The tool by which a run yields; the run makes no model calls after it. */
 const YIELD_TOOL = 'sessions_yield';
@@ -212,7 +212,7 @@ function onPartialOutput(context: Context, call: OpenCall, event: EventOf<'tool.
  */
 function keepEarlyEnd(context: Context, run: Run, event: ToolEnd): boolean {
   if (EARLY_ENDS.find(run.rare.early_ends, event.call_id) !== undefined) return false;
-  if (countOf(run.rare.early_ends) >= MAX_EARLY_ENDS) {
+  if (sizeOf(run.rare.early_ends) >= MAX_EARLY_ENDS) {
     countGivenUp(context, 'early_ends');
     return false;
   }
@@ -312,7 +312,7 @@ function measureCall(
 function rememberWrapper(context: Context, run: Run, call: OpenCall, parent_call_id: string): void {
   const last = lastWrapper(run, call.call_id, parent_call_id);
   if (last !== undefined && isKnownCall(context, run, last)) return;
-  if (countOf(run.rare.wrapped) >= MAX_WRAPPED) {
+  if (sizeOf(run.rare.wrapped) >= MAX_WRAPPED) {
     call.parent_call_id = undefined;
     return countGivenUp(context, 'wrapped_calls');
   }
@@ -376,7 +376,7 @@ export function expireParked(context: Context, run: Run, until_ms: number): void
 
 /** An end whose call never came becomes a span that begins and ends at that time, marked as partial. */
 export function expireEarlyEnds(context: Context, run: Run, until_ms: number): void {
-  for (const { event: end, arrival_ms } of listOf(run.rare.early_ends)) {
+  for (const { event: end, arrival_ms } of valuesOf(run.rare.early_ends)) {
     const { call_id } = end;
     if (arrival_ms + context.options.limits.hold_ms > until_ms) continue;
     forgetEarlyEnd(run, call_id);
@@ -401,7 +401,7 @@ export function expireEarlyEnds(context: Context, run: Run, until_ms: number): v
 
 /** Closes the calls that are still open, with the given error and without a result. */
 export function closeCalls(context: Context, run: Run, end_ms: number, error: SpanError): void {
-  for (const call of listOf(run.calls)) {
+  for (const call of valuesOf(run.calls)) {
     closeCall(context, run, call, { end_ms: Math.max(end_ms, call.start_ms), error });
   }
 }

@@ -8,8 +8,6 @@ import type { Attributes, SpanRecord } from '../model/telemetry.js';
 import { chatAttributes, chatLabels, chatLogIdentity, type ModelCall, UNKNOWN } from './attributes.js';
 import { spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
-import { countOf, listOf } from './few.js';
-import { scheduleWake } from './heap.js';
 import { chatSpanId } from './ids.js';
 import {
   endedChatIdentity,
@@ -20,6 +18,7 @@ import {
   takeNextReasoning,
   takeReasoning,
 } from './reasoning.js';
+import { sizeOf, valuesOf } from './small-map.js';
 import {
   CHATS,
   type Context,
@@ -47,6 +46,7 @@ import {
   stepToGiveUp,
   unmatchedSteps,
 } from './steps.js';
+import { scheduleWake } from './wake-heap.js';
 
 const USAGE = 'gen_ai.client.inference.usage';
 
@@ -387,13 +387,13 @@ export function expireChats(context: Context, run: Run, until_ms: number): void 
     removeStep(run, step);
     endStep(context, run, step);
   }
-  for (const chat of listOf(run.chats)) {
+  for (const chat of valuesOf(run.chats)) {
     if (chat.due_ms > until_ms) break;
     if (isAwaited(context, chat, until_ms)) break;
     last_ms = Math.max(last_ms, chat.due_ms);
     emitUnreasoned(context, run, chat);
   }
-  const isWaiting = countOf(run.chats) > 0 || run.steps.some((step) => (step.due_ms ?? Infinity) > until_ms);
+  const isWaiting = sizeOf(run.chats) > 0 || run.steps.some((step) => (step.due_ms ?? Infinity) > until_ms);
   if (run.ended === undefined || isWaiting) return;
   // A run without pending calls when it ended was reported late: more of its events may arrive, so keep the calls for matching.
   if (until_ms === Infinity || last_ms > run.ended.arrival_ms) forgetCalls(run);

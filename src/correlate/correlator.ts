@@ -13,8 +13,8 @@ import { findArchived, unarchive } from './archive.js';
 import { expireEarlyEnds, expireParked } from './calls.js';
 import { expireChats } from './chats.js';
 import { dispatch } from './dispatch.js';
+import { isAboutSubagent, isFirstSight } from './duplicates.js';
 import { hasEnded } from './emit.js';
-import { cancelWake, firstDue, scheduleWake } from './heap.js';
 import {
   expireHold,
   forceOpen,
@@ -27,7 +27,6 @@ import {
   tryOpen,
 } from './held.js';
 import { runKey } from './ids.js';
-import { noneSeen, type Seen } from './numbers.js';
 import { endOfHeld, heldRunsOf, isSeenRun, peek, startOfHeld } from './parents.js';
 import {
   archiveIfDone,
@@ -39,7 +38,7 @@ import {
   settleRun,
 } from './runs.js';
 import { createState, restoreState, trackState } from './saved.js';
-import { isAboutSubagent, isFirstSight } from './seen.js';
+import { noneSeen, type Seen } from './sequence-numbers.js';
 import { rememberSpawn } from './spawns.js';
 import {
   type Context,
@@ -57,6 +56,7 @@ import {
   sessionOf,
   setSession,
 } from './state.js';
+import { cancelWake, firstDue, scheduleWake } from './wake-heap.js';
 
 /** Options of a correlator: what it emits, and how long it waits. */
 export interface CorrelatorOptions {

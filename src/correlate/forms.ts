@@ -3,9 +3,8 @@
  * of objects, the rest as it is.
  */
 import type { Form } from '../capture/tracked.js';
-import { countOf, type Few, type FewOf, listOf, none } from './few.js';
-import type { Waiting } from './heap.js';
-import { rangesOf, seenOf } from './numbers.js';
+import { rangesOf, seenOf } from './sequence-numbers.js';
+import { emptyMap, type SmallMap, type SmallMapOperations, sizeOf, valuesOf } from './small-map.js';
 import {
   CALLS,
   CHATS,
@@ -24,16 +23,17 @@ import {
   type Session,
   WRAPPED,
 } from './state.js';
+import type { Wakeable } from './wake-heap.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: what was written down in this form.
 type Saved = any[];
 
 /** JSON has no infinity. */
-const saveWake = ({ wake_ms }: Pick<Waiting, 'wake_ms'>): number | null =>
+const saveWake = ({ wake_ms }: Pick<Wakeable, 'wake_ms'>): number | null =>
   Number.isFinite(wake_ms) ? wake_ms : null;
 
 /** Not in the heap yet: it is added when everything is restored. */
-const loadWake = (wake_ms: number | null): Pick<Waiting, 'wake_ms' | 'heap_place'> => ({
+const loadWake = (wake_ms: number | null): Pick<Wakeable, 'wake_ms' | 'heap_place'> => ({
   wake_ms: wake_ms ?? Infinity,
   heap_place: -1,
 });
@@ -43,8 +43,10 @@ const listIfAny = <T>(list: readonly T[]): readonly T[] | null => (list.length =
 
 const loadList = <T>(saved: readonly T[] | null): readonly T[] => saved ?? emptyList();
 
-const loadFew = <V>(saved: readonly V[] | null | undefined, { add }: FewOf<V>): Few<V> =>
-  (saved ?? []).reduce<Few<V>>(add, none());
+const loadSmallMap = <V>(
+  saved: readonly V[] | null | undefined,
+  { add }: SmallMapOperations<V>,
+): SmallMap<V> => (saved ?? []).reduce<SmallMap<V>>(add, emptyMap());
 
 /** JSON saves undefined in a list as null; this reverses it. */
 const orUndefined = (saved: Saved): Saved => saved.map((each) => each ?? undefined);
@@ -140,9 +142,9 @@ function loadMatched(ended: Saved | null, steps: Saved | null): Pick<Run, 'steps
 
 /** Without `run_key` and `is_open`, which follow from the record that holds the calls. */
 const saveCalls = ({ calls }: Run): Saved | null =>
-  countOf(calls) === 0
+  sizeOf(calls) === 0
     ? null
-    : listOf(calls).map((call) => [
+    : valuesOf(calls).map((call) => [
         call.call_id,
         call.span_id,
         call.number,
@@ -171,8 +173,8 @@ function loadCall(saved: Saved, run_key: string): OpenCall {
   };
 }
 
-const loadCalls = (saved: Saved | null, run_key: string): Few<OpenCall> =>
-  loadFew(
+const loadCalls = (saved: Saved | null, run_key: string): SmallMap<OpenCall> =>
+  loadSmallMap(
     (saved ?? []).map((call) => loadCall(call, run_key)),
     CALLS,
   );
@@ -194,13 +196,13 @@ function saveRareFields({ rare }: Run): Saved | null {
   const saved = [
     rare.input,
     listIfAny(rare.events),
-    listIfAny(listOf(rare.reasoning)),
-    listIfAny(listOf(rare.early_ends)),
+    listIfAny(valuesOf(rare.reasoning)),
+    listIfAny(valuesOf(rare.early_ends)),
     listIfAny(rare.parked),
     rare.cancelled_at_ms,
     rare.yielded_at_ms,
     rare.finishing,
-    listIfAny(listOf(rare.wrapped)),
+    listIfAny(valuesOf(rare.wrapped)),
   ];
   return saved.every((each) => each === null || each === undefined) ? null : saved;
 }
@@ -212,13 +214,13 @@ function loadRareFields(saved: Saved | null): Readonly<RareFields> {
   return {
     input: input ?? undefined,
     events: loadList(events),
-    reasoning: loadFew(reasoning, EARLY_REASONING),
-    early_ends: loadFew(early_ends, EARLY_ENDS),
+    reasoning: loadSmallMap(reasoning, EARLY_REASONING),
+    early_ends: loadSmallMap(early_ends, EARLY_ENDS),
     parked: loadList(parked),
     cancelled_at_ms: cancelled_at_ms ?? undefined,
     yielded_at_ms: yielded_at_ms ?? undefined,
     finishing: finishing ?? undefined,
-    wrapped: loadFew(wrapped, WRAPPED),
+    wrapped: loadSmallMap(wrapped, WRAPPED),
   };
 }
 
@@ -265,7 +267,7 @@ function saveRun(run: Run): Saved {
     saveCalls(run),
     saveEndedCalls(run),
     saveSteps(run),
-    listIfAny(listOf(run.chats)),
+    listIfAny(valuesOf(run.chats)),
     run.step_count,
     run.tool_count,
     run.call_count,
@@ -301,7 +303,7 @@ function loadRun(content: unknown): Run {
     descent: loadDescent(next()),
     calls: loadCalls(next(), span_id),
     ...loadMatched(next(), next()),
-    chats: loadFew(next(), CHATS),
+    chats: loadSmallMap(next(), CHATS),
     step_count: next(),
     tool_count: next(),
     call_count: next(),

@@ -7,7 +7,6 @@ import { isThere } from '../capture/tracked-map.js';
 import type { AgentEvent, EventOf } from '../model/event.js';
 import { dispatch } from './dispatch.js';
 import { hasEnded } from './emit.js';
-import { cancelWake, scheduleWake } from './heap.js';
 import { type Child, findParent, type Parent, startOfHeld } from './parents.js';
 import { archiveIfDone, markGap, openRun, previewRun } from './runs.js';
 import {
@@ -24,6 +23,7 @@ import {
   type State,
   sessionWait,
 } from './state.js';
+import { cancelWake, scheduleWake } from './wake-heap.js';
 
 /** The order of events with equal timestamps: a start comes first, an end last. */
 const RANK: Record<AgentEvent['type'], number> = {

@@ -8,9 +8,9 @@ import type { AgentEvent, EventOf } from '../model/event.js';
 import type { SpanReference } from '../model/telemetry.js';
 import { findArchived } from './archive.js';
 import { isKnownCall } from './calls.js';
+import { isAboutSubagent } from './duplicates.js';
 import { hasEnded } from './emit.js';
 import { callSpanId, runKey } from './ids.js';
-import { isAboutSubagent } from './seen.js';
 import {
   type Context,
   childWait,

@@ -8,9 +8,8 @@ import type { Attributes } from '../model/telemetry.js';
 import { chatLabels, chatLogIdentity, UNKNOWN, withReasoning } from './attributes.js';
 import { prepareContent, redactedHead } from './content.js';
 import { emitLog, emitSpan, hasEnded, measure } from './emit.js';
-import { countOf, listOf, none } from './few.js';
-import { scheduleWake } from './heap.js';
 import { chatSpanId } from './ids.js';
+import { emptyMap, sizeOf, valuesOf } from './small-map.js';
 import {
   CHATS,
   type Context,
@@ -26,6 +25,7 @@ import {
   sessionOf,
 } from './state.js';
 import { currentStep } from './steps.js';
+import { scheduleWake } from './wake-heap.js';
 
 /** Stands for the response id of the next call: no response has an empty id. */
 const NEXT_CALL = '';
@@ -120,7 +120,7 @@ function keepEarlyReasoning(
 ): void {
   const rare = rareFieldsOf(run);
   const known = EARLY_REASONING.find(rare.reasoning, response_id);
-  if (known === undefined && countOf(rare.reasoning) >= MAX_EARLY_REASONING)
+  if (known === undefined && sizeOf(rare.reasoning) >= MAX_EARLY_REASONING)
     return countGivenUp(context, 'early_reasoning');
   const early: EarlyReasoning = known ?? { response_id };
   addReasoning(context, early, event);
@@ -171,7 +171,7 @@ function onNamelessReasoning(context: Context, run: Run, event: EventOf<'llm.rea
   const isOfNext =
     step === undefined && (current !== undefined || (run.ended_calls.length === 0 && !run.is_reasoned));
   const isOfLast = step === undefined && !isOfNext && !run.is_reasoned;
-  const chat = isOfLast ? listOf(run.chats).at(-1) : undefined;
+  const chat = isOfLast ? valuesOf(run.chats).at(-1) : undefined;
   logReasoning(context, run, event, chat?.span.span_id ?? run.span_id, chat);
   if (step !== undefined) {
     step.reasoning ??= {};
@@ -212,9 +212,9 @@ export function expireNextReasoning(context: Context, run: Run, until_ms: number
 /** No more events of this run will arrive: counts the reasoning of calls that never came. */
 export function flushReasoning(context: Context, run: Run): void {
   const { reasoning } = run.rare;
-  if (countOf(reasoning) === 0) return;
-  for (const { tokens } of listOf(reasoning)) {
+  if (sizeOf(reasoning) === 0) return;
+  for (const { tokens } of valuesOf(reasoning)) {
     measureReasoning(context, tokens, unknownModelLabels(context, run));
   }
-  rareFieldsOf(run).reasoning = none();
+  rareFieldsOf(run).reasoning = emptyMap();
 }

@@ -12,10 +12,9 @@ import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, p
 import { endSteps, flushChats } from './chats.js';
 import { contentSize, prepareContent, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
-import { countOf, listOf, none } from './few.js';
-import { scheduleWake } from './heap.js';
 import { deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent, peek } from './parents.js';
+import { emptyMap, sizeOf, valuesOf } from './small-map.js';
 import {
   added,
   addOpen,
@@ -34,6 +33,7 @@ import {
   sessionOf,
 } from './state.js';
 import { unmatchedSteps } from './steps.js';
+import { scheduleWake } from './wake-heap.js';
 
 const DEFAULT_AGENT = 'main';
 
@@ -103,10 +103,10 @@ function newRun(context: Context, origin: Origin, parent: Parent): Run {
     opened_after_ms,
     start_ms,
     descent: newDescent(origin, start_ms, known, remote),
-    calls: none(),
+    calls: emptyMap(),
     steps: emptyList(),
     ended_calls: emptyList(),
-    chats: none(),
+    chats: emptyMap(),
     step_count: 0,
     tool_count: 0,
     call_count: 0,
@@ -368,7 +368,7 @@ function measureRun(context: Context, run: Run, end_ms: number, error_type: stri
     run.call_count + unmatchedSteps(run).length,
     labels,
   );
-  measure(context, 'gen_ai.invoke_agent.tool_calls', run.tool_count + countOf(run.rare.early_ends), labels);
+  measure(context, 'gen_ai.invoke_agent.tool_calls', run.tool_count + sizeOf(run.rare.early_ends), labels);
 }
 
 /** Ends the run's span. Open calls and steps wait for their own ends a little longer. */
@@ -394,7 +394,7 @@ function endRun(context: Context, run: Run, closing: RunClosing, calls_error = R
     Object.assign(run.rare, { events: emptyList(), input: undefined, finishing: undefined });
   state.open_count--;
   state.counts.runs_ended++;
-  if (countOf(run.calls) > 0) scheduleWake(state.waking, run, settle_due_ms);
+  if (sizeOf(run.calls) > 0) scheduleWake(state.waking, run, settle_due_ms);
 }
 
 /** Parks a run's span with its parent's run until the parent call is seen. */
@@ -440,11 +440,11 @@ export function nextDueMs(context: Context, run: Run): number {
     if (each_ms !== undefined && each_ms > now_ms && each_ms < due_ms) due_ms = each_ms;
   };
   consider(run.rare.finishing?.due_ms);
-  if (countOf(run.calls) > 0) consider(run.ended?.settle_due_ms);
+  if (sizeOf(run.calls) > 0) consider(run.ended?.settle_due_ms);
   for (const step of run.steps) consider(step.due_ms);
-  for (const chat of listOf(run.chats)) consider(chat.look_ms ?? chat.due_ms);
-  for (const { due_ms: next_due_ms } of listOf(run.rare.reasoning)) consider(next_due_ms);
-  for (const { arrival_ms } of listOf(run.rare.early_ends)) consider(arrival_ms + options.limits.hold_ms);
+  for (const chat of valuesOf(run.chats)) consider(chat.look_ms ?? chat.due_ms);
+  for (const { due_ms: next_due_ms } of valuesOf(run.rare.reasoning)) consider(next_due_ms);
+  for (const { arrival_ms } of valuesOf(run.rare.early_ends)) consider(arrival_ms + options.limits.hold_ms);
   for (const parked of run.rare.parked) consider(parked.due_ms);
   return due_ms;
 }

@@ -9,10 +9,9 @@ import { trackBounded } from '../capture/tracked-bounded.js';
 import { trackIds } from '../capture/tracked-ids.js';
 import { TrackedMap } from '../capture/tracked-map.js';
 import type { SavedRecord } from '../model/record.js';
-import { listOf } from './few.js';
 import { HELD_FORM, RUN_FORM, SESSION_FORM } from './forms.js';
-import { scheduleWake } from './heap.js';
 import { addWaiting } from './held.js';
+import { valuesOf } from './small-map.js';
 import {
   addOpen,
   addOpenCall,
@@ -22,6 +21,7 @@ import {
   STATE_PREFIX,
   type State,
 } from './state.js';
+import { scheduleWake } from './wake-heap.js';
 
 /** Entries per record, chosen so that each record is about as long as one of runs. */
 const SPANS_OF_A_RECORD = 5;
@@ -90,7 +90,7 @@ function restoreWaking({ waking }: State, owner: Run | HeldRun): void {
 }
 
 function restoreRuns(state: State, runs: Run[]): void {
-  const calls = runs.flatMap((run) => listOf(run.calls));
+  const calls = runs.flatMap((run) => valuesOf(run.calls));
   const ended = runs.flatMap(({ span_id, ended }) =>
     ended === undefined || ended.number === 0 ? [] : { span_id, number: ended.number },
   );

@@ -9,9 +9,9 @@ import type { Tracker } from '../capture/tracked.js';
 import { isThere, type TrackedMap } from '../capture/tracked-map.js';
 import type { AgentEvent, ErrorDetail, EventOf } from '../model/event.js';
 import type { Attributes, Emission, SpanEvent, SpanRecord, SpanReference } from '../model/telemetry.js';
-import { type Few, fewOf, none } from './few.js';
-import type { Waiting } from './heap.js';
-import type { Seen } from './numbers.js';
+import type { Seen } from './sequence-numbers.js';
+import { emptyMap, type SmallMap, smallMapOf } from './small-map.js';
+import type { Wakeable } from './wake-heap.js';
 
 /** Prefix of the keys of all the correlator's records. */
 export const STATE_PREFIX = 'state/';
@@ -185,9 +185,9 @@ export interface HeldChat extends EndedChat {
 /**
  * Every field exists from the start and is set to undefined, never deleted, so V8 keeps one hidden class. Thousands of runs can
  * be open, so rare fields are in `RareFields`, most times are offsets from `start_ms` (a small integer needs no heap memory), and
- * all empty lists are one shared list, see `added` and `few.ts`.
+ * all empty lists are one shared list, see `added` and `small-map.ts`.
  */
-export interface Run extends Waiting, Seen {
+export interface Run extends Wakeable, Seen {
   /** Derived from session key and run id. It identifies the run: every `…_key` that refers to a run holds this. */
   span_id: string;
   /** Grows with each run that is opened or taken out of the archive. */
@@ -210,13 +210,13 @@ export interface Run extends Waiting, Seen {
   partial: boolean;
   /** Part of the run was missed and could not be recovered. */
   gap: boolean;
-  calls: Few<OpenCall>;
+  calls: SmallMap<OpenCall>;
   /** Sorted by start. Some have been ended by a call: see `steps.ts`. */
   steps: readonly OpenStep[];
   /** The latest model calls that have ended, sorted by end. */
   ended_calls: readonly EndedCall[];
   /** By span id, in the order of their deadlines. */
-  chats: Few<HeldChat>;
+  chats: SmallMap<HeldChat>;
   step_count: number;
   tool_count: number;
   call_count: number;
@@ -249,9 +249,9 @@ export interface RareFields {
   input: { text: string; size_bytes: number } | undefined;
   events: readonly SpanEvent[];
   /** By response id. */
-  reasoning: Few<EarlyReasoning>;
+  reasoning: SmallMap<EarlyReasoning>;
   /** Ends of tool calls that have not begun, by call id. */
-  early_ends: Few<EarlyEnd>;
+  early_ends: SmallMap<EarlyEnd>;
   /** Ended spans of nested calls, and of sub-agents' runs, whose parent call has not been seen yet. */
   parked: readonly ParkedSpan[];
   cancelled_at_ms: number | undefined;
@@ -259,7 +259,7 @@ export interface RareFields {
   /** Its `subagent.finished` has arrived; its own `agent.finished` is awaited. */
   finishing: { end: RunClosing; due_ms: number } | undefined;
   /** Ended calls with an outer call that had not been seen, by call id. */
-  wrapped: Few<WrappedCall>;
+  wrapped: SmallMap<WrappedCall>;
 }
 
 /** A call and its parent call. */
@@ -316,7 +316,7 @@ export interface Origin extends Seen {
 }
 
 /** A run that is not open, with its events: its start has not been seen, or its parent is not known. */
-export interface HeldRun extends Origin, Waiting {
+export interface HeldRun extends Origin, Wakeable {
   /** Orders held runs by arrival. */
   number: number;
   epoch: number;
@@ -393,7 +393,7 @@ export interface State {
   ended_spans: IdSet;
   /** Ended model calls that were emitted without reasoning tokens, by span id. */
   unreasoned: BoundedMap<EndedChat>;
-  /** A heap of runs and held runs, ordered by wake-up time, see `heap.ts`. */
+  /** A heap of runs and held runs, ordered by wake-up time, see `wake-heap.ts`. */
   waking: (Run | HeldRun)[];
   counts: CorrelatorCounts;
 }
@@ -447,21 +447,21 @@ const NO_LIST: readonly never[] = [];
 export const NO_RARE_FIELDS: Readonly<RareFields> = Object.freeze({
   input: undefined,
   events: NO_LIST,
-  reasoning: none<EarlyReasoning>(),
-  early_ends: none<EarlyEnd>(),
+  reasoning: emptyMap<EarlyReasoning>(),
+  early_ends: emptyMap<EarlyEnd>(),
   parked: NO_LIST,
   cancelled_at_ms: undefined,
   yielded_at_ms: undefined,
   finishing: undefined,
-  wrapped: none<WrappedCall>(),
+  wrapped: emptyMap<WrappedCall>(),
 });
 
 /** Access to a run's collections by the id of their entries. */
-export const CALLS = fewOf<OpenCall>((call) => call.call_id);
-export const CHATS = fewOf<HeldChat>((chat) => chat.span.span_id);
-export const EARLY_ENDS = fewOf<EarlyEnd>((early) => early.event.call_id);
-export const EARLY_REASONING = fewOf<EarlyReasoning>((early) => early.response_id);
-export const WRAPPED = fewOf<WrappedCall>((call) => call.call_id);
+export const CALLS = smallMapOf<OpenCall>((call) => call.call_id);
+export const CHATS = smallMapOf<HeldChat>((chat) => chat.span.span_id);
+export const EARLY_ENDS = smallMapOf<EarlyEnd>((early) => early.event.call_id);
+export const EARLY_REASONING = smallMapOf<EarlyReasoning>((early) => early.response_id);
+export const WRAPPED = smallMapOf<WrappedCall>((call) => call.call_id);
 
 /** The run's `rare` as a mutable object: the shared one is copied first. */
 export function rareFieldsOf(run: Run): RareFields {

@@ -15,9 +15,9 @@ import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
 import { sleep as sleepOnTimer } from '../util/within.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
+import { createDestinationOutbox, type StoredLane } from './destination-outbox.js';
 import { type Collected, createDivision } from './division.js';
 import { logBytes, spanBytes } from './estimate.js';
-import { createKeeping, type KeptLane } from './keeping.js';
 import { Lane, type LaneEvent } from './lane.js';
 import { collect, countDataPoints, createMetricReader, packMetrics, unpackMetrics } from './metrics.js';
 import { createEncoder, type Encoder, encodeMetrics } from './otlp.js';
@@ -98,9 +98,9 @@ interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'p
 interface SignalSender {
   lane: Pick<Lane<unknown>, 'counts' | 'isCrowded' | 'idle' | 'close'>;
   requeue: (packed: Uint8Array, counts: number[]) => string | undefined;
-  accept?: (emission: Emission, is_kept?: boolean) => void;
+  accept?: (emission: Emission, is_recoverable?: boolean) => void;
   reader?: IMetricReader;
-  collect?: (is_kept?: boolean) => Promise<void>;
+  collect?: (is_recoverable?: boolean) => Promise<void>;
   release?: () => void;
 }
 
@@ -113,9 +113,9 @@ export function createDestination(
   dependencies: DestinationDependencies,
 ): ExportDestination {
   const transports: Transport[] = [];
-  const kept: KeptLane[] = [];
+  const stored_lanes: StoredLane[] = [];
   const problems: Partial<Record<Signal, DeliveryProblem>> = {};
-  const parts = createParts(config, dependencies, { transports, kept, problems });
+  const parts = createParts(config, dependencies, { transports, stored_lanes, problems });
   logProxies(config, dependencies.logger);
   const senders: Partial<Record<Signal, SignalSender>> = {};
   for (const signal of SIGNALS) {
@@ -129,13 +129,13 @@ export function createDestination(
     takes_previews: config.open_spans === 'replace',
     takes_logs: senders.logs !== undefined,
     ...(reader === undefined ? {} : { reader }),
-    accept(emission, is_kept) {
-      senders.traces?.accept?.(emission, is_kept);
-      senders.logs?.accept?.(emission, is_kept);
+    accept(emission, is_recoverable) {
+      senders.traces?.accept?.(emission, is_recoverable);
+      senders.logs?.accept?.(emission, is_recoverable);
     },
     collectMetrics,
     sendMetrics: release,
-    ...(kept.length === 0 ? {} : { keeping: createKeeping(kept) }),
+    ...(stored_lanes.length === 0 ? {} : { outbox: createDestinationOutbox(stored_lanes) }),
     requeue(signal, packed, counts) {
       const sender = senders[signal];
       return sender === undefined
@@ -169,14 +169,14 @@ function logProxies({ name, endpoints }: DestinationConfig, logger: Logger): voi
 /** What opening the lanes fills in: transports to close, lanes to persist, and the last problems. */
 interface Opened {
   transports: Transport[];
-  kept: KeptLane[];
+  stored_lanes: StoredLane[];
   problems: Partial<Record<Signal, DeliveryProblem>>;
 }
 
 function createParts(
   config: DestinationConfig,
   dependencies: DestinationDependencies,
-  { transports, kept, problems }: Opened,
+  { transports, stored_lanes, problems }: Opened,
 ): Parts {
   const {
     logger,
@@ -195,7 +195,7 @@ function createParts(
   const reporter = createReporter(config, {
     logger,
     memory_limit_bytes,
-    is_kept: saved !== undefined,
+    is_persisted: saved !== undefined,
     now,
   });
   const redact = createRedactor(config);
@@ -240,7 +240,7 @@ function createParts(
         ...(outbox === undefined ? {} : { outbox }),
       });
       if (saved !== undefined && outbox !== undefined) {
-        kept.push({ signal, memory_limit_bytes: limit_bytes, lane, outbox });
+        stored_lanes.push({ signal, memory_limit_bytes: limit_bytes, lane, outbox });
         lane.restore(outbox.restore(saved.entries(outbox.prefix), saved.answers(config.name, signal)));
       }
       return lane;
@@ -289,13 +289,13 @@ function openTraces({ config, profile, encoder, openLane }: Parts, endpoint: End
   return {
     lane,
     requeue: requeueInto(lane, form),
-    accept({ previews, corrections, spans }, is_kept) {
+    accept({ previews, corrections, spans }, is_recoverable) {
       if (replaces) {
         lane.offer(previews.map((span) => createItem(span, spanBytes(span), 0, span.span_id)));
       }
       lane.offer(
         spans.map((span) => form.toItem(span, 1)),
-        is_kept,
+        is_recoverable,
       );
       if (replaces) lane.offer(corrections.map((span) => form.toItem(span, 0)));
     },
@@ -320,10 +320,10 @@ function openLogs({ profile, encoder, openLane }: Parts, endpoint: EndpointConfi
   return {
     lane,
     requeue: requeueInto(lane, form),
-    accept({ logs }, is_kept) {
+    accept({ logs }, is_recoverable) {
       const items: LaneItem<LogRecord>[] = [];
       for (const log of logs) if (sendsLog(profile, log)) items.push(form.toItem(log, 1));
-      lane.offer(items, is_kept);
+      lane.offer(items, is_recoverable);
     },
   };
 }
@@ -364,10 +364,13 @@ function openMetrics({ config, resource, now, openLane }: Parts, endpoint: Endpo
     lane,
     reader,
     requeue: requeueInto(lane, form),
-    async collect(is_kept) {
+    async collect(is_recoverable) {
       const metrics = await collect(reader, resource);
       const count = countDataPoints(metrics);
-      lane.hold(count > 0 ? separate({ packed: packMetrics(metrics), count }).map(itemOf) : [], is_kept);
+      lane.hold(
+        count > 0 ? separate({ packed: packMetrics(metrics), count }).map(itemOf) : [],
+        is_recoverable,
+      );
     },
     release: () => lane.release(),
   };

@@ -117,18 +117,18 @@ export class Lane<T> {
   }
 
   /**
-   * Adds items, oldest first. Over the memory limit, drops the oldest queued items that can't be stored. `is_kept`: their input
+   * Adds items, oldest first. Over the memory limit, drops the oldest queued items that can't be stored. `is_recoverable`: their input
    * is in the journal, or can be read again.
    */
-  offer(items: readonly LaneItem<T>[], is_kept = true): void {
-    for (const item of items) if (this.#admit(item, is_kept)) this.#backlog.push(item);
+  offer(items: readonly LaneItem<T>[], is_recoverable = true): void {
+    for (const item of items) if (this.#admit(item, is_recoverable)) this.#backlog.push(item);
     this.#makeRoom();
     this.#start();
   }
 
   /** Adds items that must not be sent before `release`. The same then holds for the parts made so far. */
-  hold(items: readonly LaneItem<T>[], is_kept = true): void {
-    this.#held.push(...items.filter((item) => this.#admit(item, is_kept)));
+  hold(items: readonly LaneItem<T>[], is_recoverable = true): void {
+    this.#held.push(...items.filter((item) => this.#admit(item, is_recoverable)));
     this.#held_parts.push(...this.#new_parts.splice(0));
   }
 
@@ -219,9 +219,11 @@ export class Lane<T> {
    * Counts an item as produced and pending. False if the previous process got an answer for it, or, for a preview, for the
    * ended span.
    */
-  #admit(item: LaneItem<T>, is_kept: boolean): boolean {
+  #admit(item: LaneItem<T>, is_recoverable: boolean): boolean {
     const outbox = this.#outbox;
-    const isAnswered = isPreview(item) ? outbox?.hasEnded(item.id) : outbox?.add(item, is_kept) === false;
+    const isAnswered = isPreview(item)
+      ? outbox?.hasEnded(item.id)
+      : outbox?.add(item, is_recoverable) === false;
     if (isAnswered) return false;
     this.#counts.produced += item.count;
     this.#counts.pending += item.count;

@@ -19,12 +19,12 @@ import {
 import type { Signal } from '../model/delivery.js';
 import type { Attributes, InstrumentName, Measurement } from '../model/telemetry.js';
 import { type Aggregation, createAggregation, type OpenSeries, type Recorder } from './aggregation.js';
+import { createAttributeCache } from './attribute-cache.js';
 import { type BridgeSnapshot, registerBridgeInstruments } from './bridge-metrics.js';
 import type { Temporality } from './presets.js';
 import { CALL_DURATIONS } from './profiles/latest.js';
 import type { Instrument, MetricTable } from './profiles/table.js';
 import { PROFILES, type ProfileName } from './profiles.js';
-import { createRemembered } from './remembered.js';
 import { createResource } from './resource.js';
 import { SCOPE } from './scope.js';
 import { cleanAttributes } from './text.js';
@@ -60,7 +60,7 @@ export function createMetrics(
   resource = createResource(),
 ): Metrics {
   const meterings = openMeterings(readers, { snapshot, resource });
-  const recordersOf = createRemembered((attributes) =>
+  const recordersOf = createAttributeCache((attributes) =>
     createRecorders((instrument) => toAll(meterings.map(({ find }) => find(instrument, attributes)))),
   );
   return {

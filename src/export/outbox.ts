@@ -13,8 +13,8 @@ import {
   type SavedRecord,
   splitRecord,
 } from '../model/record.js';
+import { ArrivalList } from './arrival-list.js';
 import { createIdLog, type Id, idKey, readIds } from './id-log.js';
-import { Line } from './line.js';
 import { countOf, type LaneItem } from './queue.js';
 
 export interface OutboxOptions<T> {
@@ -80,11 +80,11 @@ export class Outbox<T> {
   readonly prefix: string;
   readonly #options: OutboxOptions<T>;
   /** Items that are in no record yet, oldest first. */
-  #unsaved = new Line<T>();
+  #unsaved = new ArrivalList<T>();
   /** During a capture: items that are not yet turned into records. */
-  #captured = new Line<T>();
+  #captured = new ArrivalList<T>();
   /** Items whose input is neither in the journal nor readable again. Until a checkpoint stores them they exist in memory only. */
-  readonly #unkept = new Set<LaneItem<T>>();
+  readonly #unrecoverable = new Set<LaneItem<T>>();
   readonly #segments = new Set<Segment<T>>();
   /** By item that is to be stored again: the key of the record that it was in. */
   readonly #wholes = new WeakMap<LaneItem<T>, string>();
@@ -136,12 +136,12 @@ export class Outbox<T> {
     return Number.isFinite(since_ms) ? since_ms : undefined;
   }
 
-  /** Adds an item; false if the previous process got an answer for it. `is_kept`: the next process can make it again. */
-  add(item: LaneItem<T>, is_kept = true): boolean {
+  /** Adds an item; false if the previous process got an answer for it. `is_recoverable`: the next process can make it again. */
+  add(item: LaneItem<T>, is_recoverable = true): boolean {
     if (this.#answered_before.size > 0 && this.#wasAnswered(item)) return false;
     item.since_ms = this.#options.now();
     this.#unsaved.add(item);
-    if (!is_kept) this.#unkept.add(item);
+    if (!is_recoverable) this.#unrecoverable.add(item);
     return true;
   }
 
@@ -152,7 +152,7 @@ export class Outbox<T> {
 
   /** Settles an item: it has its final answer, or was dropped. */
   settle(item: LaneItem<T>): void {
-    this.#unkept.delete(item);
+    this.#unrecoverable.delete(item);
     const { segment } = item;
     if (segment !== undefined) this.#settleInSegment(item, segment);
     else if (!this.#captured.delete(item) && this.#unsaved.delete(item)) this.#noteAnswered(item);
@@ -163,10 +163,10 @@ export class Outbox<T> {
    * whole. Answers from before it is written have no effect, so after a crash the whole is sent again.
    */
   divide(item: LaneItem<T>, parts: LaneItem<T>[]): void {
-    const { segment, line, since_ms } = item;
+    const { segment, list: line, since_ms } = item;
     this.#parts.set(item, parts);
     for (const part of parts) part.since_ms = since_ms;
-    if (this.#unkept.delete(item)) for (const part of parts) this.#unkept.add(part);
+    if (this.#unrecoverable.delete(item)) for (const part of parts) this.#unrecoverable.add(part);
     if (segment === undefined) {
       line?.replace(item, parts);
       const whole = this.#wholes.get(item);
@@ -209,7 +209,7 @@ export class Outbox<T> {
     const dissolved = [...this.#segments].filter(({ is_partial }) => is_partial);
     for (const segment of dissolved.toReversed()) this.#reopen(segment);
     this.#captured = this.#unsaved;
-    this.#unsaved = new Line();
+    this.#unsaved = new ArrivalList();
     const before = { answers: this.#takeAnswered(), letters: this.#letters, stale: this.#stale };
     this.#letters = [];
     this.#stale = [];
@@ -230,7 +230,9 @@ export class Outbox<T> {
       written: (ok) => {
         for (const segment of packed) segment.is_written = true;
         if (!ok) this.#undo(packed, dissolved, before);
-        else for (const item of this.#unkept) if (item.segment !== undefined) this.#unkept.delete(item);
+        else
+          for (const item of this.#unrecoverable)
+            if (item.segment !== undefined) this.#unrecoverable.delete(item);
       },
     };
   }
@@ -270,8 +272,8 @@ export class Outbox<T> {
 
   /** Drops the items that exist in memory only. Returns what they count as. */
   dropUnstored(): number {
-    const items = [...this.#unkept];
-    this.#unkept.clear();
+    const items = [...this.#unrecoverable];
+    this.#unrecoverable.clear();
     for (const item of items) this.#unsaved.delete(item);
     return countOf(items);
   }
@@ -361,7 +363,7 @@ export class Outbox<T> {
   #reopen(segment: Segment<T>): void {
     this.#segments.delete(segment);
     this.#bytes -= segment.bytes;
-    const line = new Line<T>();
+    const line = new ArrivalList<T>();
     for (const item of segment.items?.keys() ?? []) {
       item.segment = undefined;
       item.since_ms = segment.since_ms;

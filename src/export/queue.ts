@@ -3,7 +3,7 @@
  * replaces the queued one, and the final copy removes it for good.
  */
 
-import type { Line } from './line.js';
+import type { ArrivalList } from './arrival-list.js';
 import type { Segment } from './outbox.js';
 
 export interface LaneItem<T> {
@@ -17,7 +17,7 @@ export interface LaneItem<T> {
   /** The record that it is stored in. */
   segment?: Segment<T> | undefined;
   /** Where it waits to be stored: its line and its index there, and the time when it was added. */
-  line?: Line<T> | undefined;
+  list?: ArrivalList<T> | undefined;
   place?: number | undefined;
   since_ms?: number | undefined;
 }
@@ -29,7 +29,7 @@ export const createItem = <T>(payload: T, bytes: number, count: number, id?: str
   count,
   id,
   segment: undefined,
-  line: undefined,
+  list: undefined,
   place: undefined,
   since_ms: undefined,
 });

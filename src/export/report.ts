@@ -18,7 +18,7 @@ export interface ReporterOptions {
   logger: Logger;
   memory_limit_bytes: number;
   /** Whether pending data outlives the process. */
-  is_kept: boolean;
+  is_persisted: boolean;
   /** Milliseconds of a monotonic clock. */
   now: () => number;
 }
@@ -75,14 +75,16 @@ const reasonIn = (message: string): string => message.split(':', 1)[0] ?? messag
 /** A backend is down as long as any of its lanes is. */
 function createHealth(
   { name, endpoints }: DestinationConfig,
-  { logger, memory_limit_bytes, is_kept, now }: ReporterOptions,
+  { logger, memory_limit_bytes, is_persisted, now }: ReporterOptions,
   redact: (text: string) => string,
 ): (signal: Signal, event: Extract<ReportedEvent, { kind: 'refused' | 'down' | 'up' }>) => void {
   const down = new Set<Signal>();
   /** Present after it has been logged that the backend is down. */
   let said: { reason: string } | undefined;
   let say_again_ms = Number.NEGATIVE_INFINITY;
-  const place = is_kept ? 'on disk' : `in memory, up to ${Math.round(memory_limit_bytes / BYTES_PER_MB)} MB,`;
+  const place = is_persisted
+    ? 'on disk'
+    : `in memory, up to ${Math.round(memory_limit_bytes / BYTES_PER_MB)} MB,`;
   return (signal, event) => {
     if (event.kind === 'up') {
       if (!down.delete(signal) || down.size > 0 || said === undefined) return;
@@ -175,10 +177,10 @@ function createEncodingLog(
 /** Logs, once, how to get access. */
 function createAccessLog(
   config: DestinationConfig,
-  { logger, is_kept }: ReporterOptions,
+  { logger, is_persisted }: ReporterOptions,
 ): (signal: Signal, event: Extract<ReportedEvent, { kind: 'lost' }>) => void {
   const { name, endpoints } = config;
-  const after = is_kept
+  const after = is_persisted
     ? '; then send the rejected data, kept as dead letters, with "dead-letters resend"'
     : '';
   let said = false;

@@ -8,7 +8,7 @@ import type { Source, SourceError } from '../model/source.js';
 import { createRecordingsSource, type PushedSource } from '../source/index.js';
 import { createHold, createThrottle } from '../start/backlog.js';
 import { openConfigured } from '../start/destinations.js';
-import { IN_MEMORY, type Keeping, keepIn } from '../start/keeping.js';
+import { IN_MEMORY, type OpenedStore, openStoreIn } from '../start/open-store.js';
 import { bridgeParts } from '../start/parts.js';
 import { makeSources } from '../start/sources.js';
 import type { Summary } from '../summary.js';
@@ -19,7 +19,7 @@ import { guardSource } from './sources.js';
 
 export interface Running {
   composed: ComposedBridge;
-  keeping: Keeping;
+  store: OpenedStore;
   /** Resolves when every source has ended or been closed; rejects for bugs only. */
   reading: Promise<unknown>;
 }
@@ -55,11 +55,11 @@ function paced(source: Source, catchUp: () => Promise<void>): Source {
 /** Creates the sources of the options without opening them. */
 function createSources(
   { sources, settings }: BridgePlan,
-  { keep }: Keeping,
+  { persist }: OpenedStore,
   catchUp: () => Promise<void>,
   logger: Logger,
 ): Source[] {
-  const positions = keep?.kept.positions ?? {};
+  const positions = persist?.saved.positions ?? {};
   const wanted = sources.flatMap((source) => ('wanted' in source ? source.wanted : []));
   const max_line_bytes = settings.limits.line_bytes;
   const others = sources.flatMap((source): Source[] => {
@@ -72,35 +72,39 @@ function createSources(
   return [...makeSources(wanted, settings, { positions }), ...others];
 }
 
-function openStore({ settings }: BridgePlan, logger: Logger): Keeping {
+function openStore({ settings }: BridgePlan, logger: Logger): OpenedStore {
   if (settings.data_dir === undefined) return IN_MEMORY;
-  const keeping = keepIn('run', settings.data_dir, settings, logger);
-  if ('problem' in keeping) throw wrong('data_dir', keeping.problem);
-  return keeping;
+  const store = openStoreIn('run', settings.data_dir, settings, logger);
+  if ('problem' in store) throw wrong('data_dir', store.problem);
+  return store;
 }
 
-function openDestinations({ configs, processors, settings }: BridgePlan, { keep }: Keeping, logger: Logger) {
+function openDestinations(
+  { configs, processors, settings }: BridgePlan,
+  { persist }: OpenedStore,
+  logger: Logger,
+) {
   const { memory_mb } = settings.limits;
-  const opened = openConfigured(configs, { logger, memory_mb, saved: keep?.kept.deliveries, processors });
+  const opened = openConfigured(configs, { logger, memory_mb, saved: persist?.saved.deliveries, processors });
   if ('error' in opened) throw wrong('destinations', opened.error);
   return opened;
 }
 
-function compose(keeping: Keeping, prepared: Prepared): ComposedBridge {
+function compose(store: OpenedStore, prepared: Prepared): ComposedBridge {
   const { plan, logger, pushed, counters, ends, stopping } = prepared;
-  const opened = openDestinations(plan, keeping, logger);
+  const opened = openDestinations(plan, store, logger);
   opened.attach({ summary: counters });
   const catchUp = createThrottle(opened.destinations, STALLED_MS, stopping);
-  const sources = createSources(plan, keeping, catchUp, logger);
+  const sources = createSources(plan, store, catchUp, logger);
   ends.expect(sources);
   const parts = bridgeParts(plan.settings, opened, logger);
   return composeBridge({
     ...parts,
     correlator: { ...parts.correlator, limits: plan.correlator_limits },
-    keep: keeping.keep,
+    persist: store.persist,
     sources: [...sources, pushed],
     afterBatch: createHold(opened.destinations, {
-      is_kept: keeping.keep !== undefined,
+      is_persisted: store.persist !== undefined,
       hasStopped: () => stopping.aborted,
     }),
     onSourceEnd: ends.onSourceEnd,
@@ -112,18 +116,18 @@ export async function openRunning(
   prepared: Prepared,
   onComposed: (composed: ComposedBridge) => void,
 ): Promise<Running> {
-  const keeping = openStore(prepared.plan, prepared.logger);
+  const store = openStore(prepared.plan, prepared.logger);
   try {
-    const composed = compose(keeping, prepared);
+    const composed = compose(store, prepared);
     onComposed(composed);
     await composed.open(prepared.giving_up);
     const reading = composed.read();
     // A bug in reading is reported by `stop`; until then nobody may wait for an end that never comes.
     reading.catch(prepared.ends.close);
-    return { composed, keeping, reading };
+    return { composed, store, reading };
   } catch (error) {
     prepared.ends.close();
-    await keeping.close();
+    await store.close();
     throw error;
   }
 }
@@ -134,10 +138,7 @@ const READING_SHARE = 0.5;
 /** Lines that still wait to be read when the time is over are refused within a turn of the event loop. */
 const REFUSAL_MS = 100;
 
-export async function closeRunning(
-  { composed, keeping, reading }: Running,
-  timeout_ms: number,
-): Promise<void> {
+export async function closeRunning({ composed, store, reading }: Running, timeout_ms: number): Promise<void> {
   const left_ms = countdown(timeout_ms);
   try {
     await within(timeout_ms * READING_SHARE, Promise.all([composed.stopReading(), reading]));
@@ -147,7 +148,7 @@ export async function closeRunning(
       REFUSAL_MS,
       reading.catch(() => undefined),
     );
-    await keeping.close();
+    await store.close();
   }
 }
 

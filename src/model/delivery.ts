@@ -54,7 +54,7 @@ export interface Outgoing {
 }
 
 /** The part of a destination that persists its pending items, for the module that writes them. */
-export interface DestinationKeeping {
+export interface DestinationOutbox {
   /** Prefixes of the keys of its records. */
   prefixes: string[];
   /** By signal. Must not be called while a capture is running. */
@@ -87,14 +87,14 @@ export interface Destination {
   takes_previews?: boolean;
   /** False if it does not use log records. Default: true. */
   takes_logs?: boolean;
-  /** `is_kept`: the next process could produce the emission again. Default: true. */
-  accept(emission: Emission, is_kept?: boolean): void;
+  /** `is_recoverable`: the next process could produce the emission again. Default: true. */
+  accept(emission: Emission, is_recoverable?: boolean): void;
   /** Collects the metrics since the last collection. They are queued until `sendMetrics` is called. */
-  collectMetrics(is_kept?: boolean): Promise<void>;
+  collectMetrics(is_recoverable?: boolean): Promise<void>;
   /** Allows collected metrics to be sent: from now on a crash would not count them twice. */
   sendMetrics(): void;
   /** Absent if nothing is persisted. */
-  keeping?: DestinationKeeping;
+  outbox?: DestinationOutbox;
   summary(): DestinationCounts;
   /** The last problem of each signal. */
   problems?(): Partial<Record<Signal, DeliveryProblem>>;

@@ -27,8 +27,8 @@ export interface RejectedLine {
 /** Reports to the sender of a batch what becomes of it. */
 export interface Receipt {
   reject(line: RejectedLine): void;
-  /** The batch has been applied. `is_kept`: a crash does not lose it, as far as anything is persisted at all. */
-  settle(is_kept: boolean): void;
+  /** The batch has been applied. `is_recoverable`: a crash does not lose it, as far as anything is persisted at all. */
+  settle(is_recoverable: boolean): void;
 }
 
 /** The lines of one chunk that was read. */

@@ -63,7 +63,7 @@ export function createThrottle(
 }
 
 export interface HoldOptions {
-  is_kept: boolean;
+  is_persisted: boolean;
   /** True when no source is to be delayed any more. */
   hasStopped(): boolean;
   /** Milliseconds on a monotonic clock; default `performance.now`. */
@@ -72,20 +72,20 @@ export interface HoldOptions {
 
 /**
  * Delays reading a live source while the memory of a destination fills up although it answers: it may be fast enough and just
- * not have had its turn. With a store (`is_kept`) the delay is 10 ms a batch, since what does not fit into memory goes to the
+ * not have had its turn. With a store (`is_persisted`) the delay is 10 ms a batch, since what does not fit into memory goes to the
  * disk. Without one it lasts until the destination has caught up or has answered nothing for 1 s, or another destination has
  * nothing left to do.
  */
 export function createHold(
   destinations: Counted[],
-  { is_kept, hasStopped, now = () => performance.now() }: HoldOptions,
+  { is_persisted, hasStopped, now = () => performance.now() }: HoldOptions,
 ): () => Promise<void> | undefined {
   const isCrowded = (destination: Counted): boolean => destination.isCrowded?.() === true;
   const backlogs = destinations.map((destination) => createBacklog(destination, HELD_MS, now, isCrowded));
   const isAnyBehind = (): boolean => backlogs.map((isBehind) => isBehind()).includes(true) && !hasStopped();
   async function hold(): Promise<void> {
     do await sleep(HOLD_MS);
-    while (!is_kept && destinations.every(({ pending }) => pending() > 0) && isAnyBehind());
+    while (!is_persisted && destinations.every(({ pending }) => pending() > 0) && isAnyBehind());
   }
   return () => (destinations.some(isCrowded) && isAnyBehind() ? hold() : undefined);
 }

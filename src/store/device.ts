@@ -43,7 +43,7 @@ export interface DeviceStore {
   saveToken(gateway: string, token: string): void;
 }
 
-type Kept = z.infer<typeof deviceSchema>;
+type SavedDevice = z.infer<typeof deviceSchema>;
 
 function identityOf(private_key: KeyObject): DeviceIdentity {
   const exported = createPublicKey(private_key).export({ type: 'spki', format: 'der' });
@@ -57,7 +57,7 @@ function identityOf(private_key: KeyObject): DeviceIdentity {
 
 const toPem = (key: KeyObject): string => String(key.export({ type: 'pkcs8', format: 'pem' }));
 
-const newDevice = (): Kept => ({
+const newDevice = (): SavedDevice => ({
   version: 1,
   private_key: toPem(generateKeyPairSync('ed25519').privateKey),
   tokens: {},
@@ -65,7 +65,7 @@ const newDevice = (): Kept => ({
 
 /** Without a directory the key lasts as long as the process. */
 export function openDeviceStore(directory: string | undefined): DeviceStore {
-  let kept: Kept | undefined;
+  let saved: SavedDevice | undefined;
   let problem: string | undefined;
   let is_read = directory === undefined;
 
@@ -74,7 +74,7 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
     if (is_read || directory === undefined) return;
     is_read = true;
     try {
-      kept = decodeDevice(readRecord(directory, DEVICE_KEY));
+      saved = decodeDevice(readRecord(directory, DEVICE_KEY));
     } catch (error) {
       problem =
         errorCode(error) === undefined
@@ -84,7 +84,7 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
   }
 
   /** If two processes create a key at the same time, both use the one that is stored. */
-  function make(): Kept | { problem: string } {
+  function make(): SavedDevice | { problem: string } {
     if (directory === undefined) return newDevice();
     const made = updateShared(directory, (db) => {
       const found = decodeDevice(getRecord(db, DEVICE_KEY));
@@ -100,17 +100,17 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
     device() {
       read();
       if (problem !== undefined) return { problem };
-      const device = kept ?? make();
+      const device = saved ?? make();
       if ('problem' in device) return device;
-      kept = device;
-      return identityOf(createPrivateKey(kept.private_key));
+      saved = device;
+      return identityOf(createPrivateKey(saved.private_key));
     },
     tokenOf(gateway) {
       read();
-      return kept?.tokens[gateway];
+      return saved?.tokens[gateway];
     },
     saveToken(gateway, token) {
-      const device = kept;
+      const device = saved;
       if (device === undefined || device.tokens[gateway] === token) return;
       device.tokens[gateway] = token;
       if (directory === undefined) return;
@@ -125,8 +125,8 @@ export function openDeviceStore(directory: string | undefined): DeviceStore {
   };
 }
 
-const encodeDevice = (device: Kept): Buffer => Buffer.from(JSON.stringify(device));
+const encodeDevice = (device: SavedDevice): Buffer => Buffer.from(JSON.stringify(device));
 
 /** Throws if the value is not a device record. */
-const decodeDevice = (value: Uint8Array | undefined): Kept | undefined =>
+const decodeDevice = (value: Uint8Array | undefined): SavedDevice | undefined =>
   value === undefined ? undefined : deviceSchema.parse(JSON.parse(Buffer.from(value).toString('utf8')));

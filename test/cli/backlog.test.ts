@@ -107,29 +107,29 @@ describe('a live source', () => {
 
   test('is not held up if there is room', () => {
     expect(
-      createHold([createCrowded(0, true), IDLE], { is_kept: false, hasStopped: () => false })(),
+      createHold([createCrowded(0, true), IDLE], { is_persisted: false, hasStopped: () => false })(),
     ).toBeUndefined();
   });
 
   test('waits in memory until there is room', async () => {
     const destination = createCrowded(6, true);
-    await createHold([destination], { is_kept: false, hasStopped: () => false })();
+    await createHold([destination], { is_persisted: false, hasStopped: () => false })();
     expect(destination.looked()).toBe(7);
   });
 
   test.each([
     ['data that does not fit goes to the disk', true, []],
     ['another destination has nothing left to do', false, [IDLE]],
-  ])('waits only one turn if %s', async (_where, is_kept, others) => {
+  ])('waits only one turn if %s', async (_where, is_persisted, others) => {
     const destination = createCrowded(FOR_EVER, true);
-    await createHold([destination, ...others], { is_kept, hasStopped: () => false })();
+    await createHold([destination, ...others], { is_persisted, hasStopped: () => false })();
     expect(destination.looked()).toBe(2);
   });
 
   test('does not wait forever for a destination that answers nothing, and then not at all', async () => {
     let now_ms = 0;
     const hold = createHold([createCrowded(FOR_EVER, false)], {
-      is_kept: false,
+      is_persisted: false,
       hasStopped: () => false,
       now: () => (now_ms += 100),
     });
@@ -141,7 +141,7 @@ describe('a live source', () => {
   test('stops waiting when it is stopped', async () => {
     let has_stopped = false;
     const destination = createCrowded(FOR_EVER, true);
-    const held = createHold([destination], { is_kept: false, hasStopped: () => has_stopped })();
+    const held = createHold([destination], { is_persisted: false, hasStopped: () => has_stopped })();
     has_stopped = true;
     await held;
     expect(destination.looked()).toBeLessThanOrEqual(3);

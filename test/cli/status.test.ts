@@ -1,7 +1,7 @@
 /** The sources in `status`, and `status --check`, which a supervisor uses to see whether a bridge is working. */
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
-import { LEDGER, type Ledger } from '../../src/keep/ledger.js';
+import { LEDGER, type Ledger } from '../../src/persistence/ledger.js';
 import { openStore, type Store } from '../../src/store/index.js';
 import { test } from './concurrent.js';
 import { DEAD_URL, type Ended, expectNoStack, runToEnd, start, temporaryDirectory } from './program.js';

@@ -392,7 +392,7 @@ describe('the log', () => {
     );
     const lose = () => {
       destination.accept(emission({ spans: [span()] }), false);
-      destination.keeping?.dropUnstored('the disk is full');
+      destination.outbox?.dropUnstored('the disk is full');
     };
     lose();
     lose();

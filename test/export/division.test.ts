@@ -6,9 +6,9 @@ import { countDataPoints, unpackMetrics } from '../../src/export/metrics.js';
 import { Outbox } from '../../src/export/outbox.js';
 import type { LaneItem } from '../../src/export/queue.js';
 import type { Outcome } from '../../src/export/verdict.js';
-import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/keep/answer-log.js';
 import type { Answers } from '../../src/model/delivery.js';
 import { type RecordChange, splitRecord } from '../../src/model/record.js';
+import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/persistence/answer-log.js';
 import { answered, fakeClock, OK, seededRandom, TIMED_OUT, UNREACHABLE } from './fakes.js';
 
 /** One collection: a data point of each series, ending at `time`. */

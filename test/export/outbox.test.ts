@@ -5,9 +5,9 @@ import { Lane, type LaneOptions } from '../../src/export/lane.js';
 import { Outbox } from '../../src/export/outbox.js';
 import type { LaneItem } from '../../src/export/queue.js';
 import type { Outcome } from '../../src/export/verdict.js';
-import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/keep/answer-log.js';
 import type { Answers, SignalCounts } from '../../src/model/delivery.js';
 import { joinRecord, type RecordChange, splitRecord } from '../../src/model/record.js';
+import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/persistence/answer-log.js';
 import { answered, fakeClock, OK, seededRandom, UNREACHABLE } from './fakes.js';
 
 const toItem = (payload: string, count = 1): LaneItem<string> => ({ payload, bytes: 100, count });
@@ -167,15 +167,15 @@ describe('pending data', () => {
   test('is dropped with its process if neither it nor its input is on the disk', async () => {
     const disk = emptyDisk();
     const { lane, save } = openLane(disk, silent);
-    const offer = (prefix: string, is_kept: boolean): void =>
+    const offer = (prefix: string, is_recoverable: boolean): void =>
       lane.offer(
         names(3, prefix).map((name) => toItem(name)),
-        is_kept,
+        is_recoverable,
       );
     offer('written', false);
     save();
     offer('kept', true);
-    offer('unkept', false);
+    offer('lost', false);
     save(false);
     lane.hold([toItem('collected', 5)], false);
     await lane.close();

@@ -14,7 +14,6 @@ import type {
 } from '../../model/telemetry.js';
 import { SCOPE } from '../scope.js';
 import { cleanAttributes, cleanText } from '../text.js';
-import { createKeyWriter } from './keys.js';
 import {
   attributesOf,
   endOf,
@@ -27,7 +26,8 @@ import {
   TRACE_FLAGS,
   toInstant,
   toOtlpKind,
-} from './told.js';
+} from './fields.js';
+import { createKeyWriter } from './keys.js';
 
 const DIGITS_OF_REST = 6;
 

@@ -14,7 +14,6 @@ import type {
 } from '../../model/telemetry.js';
 import { SCOPE } from '../scope.js';
 import { cleanAttributes, cleanText } from '../text.js';
-import { createKeyWriter } from './keys.js';
 import {
   attributesOf,
   endOf,
@@ -28,7 +27,8 @@ import {
   TRACE_FLAGS,
   toInstant,
   toOtlpKind,
-} from './told.js';
+} from './fields.js';
+import { createKeyWriter } from './keys.js';
 
 /** Wire types, as used in a tag. */
 const FIXED64 = 1;

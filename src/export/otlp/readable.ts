@@ -20,7 +20,7 @@ import {
   statusOf,
   TRACE_FLAGS,
   toInstant,
-} from './told.js';
+} from './fields.js';
 
 const MS_PER_SECOND = 1000;
 

@@ -10,7 +10,6 @@ import { createNotifier } from '../notifier.js';
 import { createReaderSource, lineBatch, type Push } from '../reader.js';
 import { type ArchiveFinder, createArchiveFinder } from './archive-finder.js';
 import { isArchive, type KnownArchives } from './archives.js';
-import { createAside } from './aside.js';
 import {
   checkRoot,
   createWatches,
@@ -23,6 +22,7 @@ import {
 } from './directories.js';
 import { createAgain, type Followed, isLater } from './followed.js';
 import { createOpenFiles } from './open-files.js';
+import { createRetirement } from './retirement.js';
 import {
   createTranscript,
   hasChanged,
@@ -55,7 +55,7 @@ export interface TranscriptsOptions {
 interface DirectoryPosition {
   /**
    * The time, in epoch milliseconds, before which nothing written in them is emitted; 0: everything is. It is first the time of
-   * the start, and moves forward when a file is put aside (`aside.ts`). By the file system's times, a file changed after it
+   * the start, and moves forward when a file is retired (`retirement.ts`). By the file system's times, a file changed after it
    * grew while the bridge was not watching, and a file created after it is new and emitted whole.
    */
   since_ms: number;
@@ -191,7 +191,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     return push({ ...lineBatch(root, [], false), position });
   };
 
-  const aside = createAside({ followed, files, push, emitDirectory });
+  const retirement = createRetirement({ followed, files, push, emitDirectory });
 
   /** Called before the stream of an archive ends: after that, nothing else shows that it was read. */
   async function onArchived(path: string): Promise<void> {
@@ -200,7 +200,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
 
   async function look(transcript: Transcript): Promise<void> {
     if (await hasChanged(transcript)) pending.add(transcript.path);
-    else aside.consider(transcript);
+    else retirement.consider(transcript);
   }
 
   /** Checks everything, including files that are no longer listed, whose streams have to end. */
@@ -265,7 +265,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
       } else if (archives.hasReported()) await archives.enqueueReported();
       else if (path !== undefined) await readNext(path);
       else {
-        await aside.putIdle();
+        await retirement.retireIdle();
         await notifier.wait(wait_ms);
       }
     }

@@ -5,8 +5,8 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createLineDecoder } from '../../../src/decode/index.js';
-import { encodeEntry } from '../../../src/keep/journal.js';
 import type { LineBatch, SourceStatus } from '../../../src/model/source.js';
+import { encodeEntry } from '../../../src/persistence/journal.js';
 import type { Answer } from '../../../src/source/gateway/connection/calls.js';
 import type { Connection, Ending } from '../../../src/source/gateway/connection/connection.js';
 import type { EventFrame } from '../../../src/source/gateway/connection/frames.js';

@@ -28,11 +28,11 @@ async function start(options: Partial<OtlpOptions> = {}): Promise<Started> {
 }
 
 /** Settles the next `count` batches, and returns them. */
-async function settle(puller: Puller, count: number, is_kept = true): Promise<LineBatch[]> {
+async function settle(puller: Puller, count: number, is_recoverable = true): Promise<LineBatch[]> {
   const batches: LineBatch[] = [];
   while (batches.length < count) {
     const batch = await puller.batch();
-    batch.receipt?.settle(is_kept);
+    batch.receipt?.settle(is_recoverable);
     batches.push(batch);
   }
   return batches;

@@ -1,13 +1,13 @@
 /**
  * The persistence of a destination: combines the outboxes of its lanes for the part that writes the store.
  */
-import type { DestinationKeeping, Signal } from '../model/delivery.js';
+import type { DestinationOutbox, Signal } from '../model/delivery.js';
 import { joinCaptures } from '../model/record.js';
 import type { Lane } from './lane.js';
 import type { Outbox } from './outbox.js';
 
 /** A lane that persists its pending items. */
-export interface KeptLane {
+export interface StoredLane {
   signal: Signal;
   memory_limit_bytes: number;
   lane: Pick<Lane<unknown>, 'isPressed' | 'setWritable' | 'relieve' | 'dropOldest' | 'dropUnstored'>;
@@ -17,7 +17,7 @@ export interface KeptLane {
   >;
 }
 
-export function createKeeping(lanes: KeptLane[]): DestinationKeeping {
+export function createDestinationOutbox(lanes: StoredLane[]): DestinationOutbox {
   return {
     prefixes: lanes.map(({ outbox }) => outbox.prefix),
     takeAnswers() {

@@ -1,22 +1,22 @@
 /** The limit on disk space: what is dropped first, and what stays. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { createRetention } from '../../src/keep/retention.js';
-import type { Destination, DestinationKeeping } from '../../src/model/delivery.js';
+import type { Destination, DestinationOutbox } from '../../src/model/delivery.js';
+import { createRetention } from '../../src/persistence/retention.js';
 import type { Store } from '../../src/store/index.js';
 import { createMemoryStore } from '../store/memory.js';
 
 const LIMIT_BYTES = 1_000;
 
 /** A destination with `records` records of 100 bytes on the disk. */
-function keeping(name: string, records: number) {
+function outbox(name: string, records: number) {
   let left = records;
-  const part: Partial<DestinationKeeping> = {
+  const part: Partial<DestinationOutbox> = {
     prefixes: [`outbox/${name}/`],
     bytes: () => left * 100,
     dropOldest: () => left-- > 0,
   };
-  return { destination: { name, keeping: part } as Destination, left: () => left };
+  return { destination: { name, outbox: part } as Destination, left: () => left };
 }
 
 /** A store that notes in `read` what is read. Of the records under a prefix, only the latest one returned is usable. */
@@ -42,28 +42,28 @@ function createWatchedStore() {
 const record = (key: string) => ({ key, value: Buffer.alloc(100) });
 
 test('over four fifths of the limit, the oldest data of the largest destination is dropped', async () => {
-  const small = keeping('small', 3);
-  const large = keeping('large', 9);
-  await createRetention(createMemoryStore(), [small.destination, large.destination], LIMIT_BYTES).keep();
+  const small = outbox('small', 3);
+  const large = outbox('large', 9);
+  await createRetention(createMemoryStore(), [small.destination, large.destination], LIMIT_BYTES).enforce();
   expect([small.left(), large.left()]).toEqual([3, 5]);
 });
 
 test('if the largest destination can drop nothing, the next largest drops its oldest data', async () => {
-  const busy = keeping('busy', 6);
+  const busy = outbox('busy', 6);
   const { destination } = busy;
-  const other = keeping('other', 4);
+  const other = outbox('other', 4);
   const stays = {
     ...destination,
-    keeping: { ...destination.keeping, dropOldest: () => false },
+    outbox: { ...destination.outbox, dropOldest: () => false },
   } as Destination;
-  await createRetention(createMemoryStore(), [stays, other.destination], LIMIT_BYTES).keep();
+  await createRetention(createMemoryStore(), [stays, other.destination], LIMIT_BYTES).enforce();
   expect([busy.left(), other.left()]).toEqual([6, 2]);
 });
 
 test('within the limit everything stays', async () => {
-  const one = keeping('one', 8);
+  const one = outbox('one', 8);
   const retention = createRetention(createMemoryStore(), [one.destination], LIMIT_BYTES);
-  await retention.keep();
+  await retention.enforce();
   expect(one.left()).toBe(8);
   expect(retention.takeChanges()).toEqual([]);
 });
@@ -75,10 +75,10 @@ test('data that is pending for a destination that no longer exists counts, and i
     record('outbox/gone/traces/2'),
     record('outbox/one/traces/1'),
   ]);
-  const one = keeping('one', 7);
+  const one = outbox('one', 7);
   const retention = createRetention(store, [one.destination], LIMIT_BYTES);
   expect(retention.orphans()).toBe(2);
-  await retention.keep();
+  await retention.enforce();
   expect(retention.takeChanges()).toEqual([{ key: 'outbox/gone/traces/1' }]);
   expect(one.left()).toBe(7);
 });
@@ -87,7 +87,7 @@ test('over a tenth of the limit, the oldest dead letters are deleted', async () 
   const store = createMemoryStore();
   await store.write([record('dead/1'), record('dead/2'), record('dead/3')]);
   const retention = createRetention(store, [], LIMIT_BYTES);
-  await retention.keep();
+  await retention.enforce();
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }, { key: 'dead/2' }]);
   expect(retention.takeChanges()).toEqual([]);
 });
@@ -95,7 +95,7 @@ test('over a tenth of the limit, the oldest dead letters are deleted', async () 
 test('of the pending data, only that of destinations that no longer exist is read', async () => {
   const { store, read } = createWatchedStore();
   await store.write([record('outbox/gone/traces/1'), record('outbox/one/traces/1')]);
-  createRetention(store, [keeping('one', 1).destination], LIMIT_BYTES);
+  createRetention(store, [outbox('one', 1).destination], LIMIT_BYTES);
   expect(read).toEqual(['outbox/gone/traces/1']);
 });
 
@@ -103,7 +103,7 @@ test('dead letters are never in memory all at once', async () => {
   const { store } = createWatchedStore();
   await store.write([record('dead/1'), record('dead/2'), record('dead/3')]);
   const retention = createRetention(store, [], LIMIT_BYTES);
-  await retention.keep();
+  await retention.enforce();
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }, { key: 'dead/2' }]);
 });
 
@@ -114,7 +114,7 @@ test('dead letters are not read again before enough have come to exceed their li
     await store.write([record(key)]);
   };
   const keepLong = async (): Promise<void> => {
-    for (let checkpoint = 0; checkpoint < 20; checkpoint++) await retention.keep();
+    for (let checkpoint = 0; checkpoint < 20; checkpoint++) await retention.enforce();
   };
   const retention = createRetention(store, [], LIMIT_BYTES);
   await keepLong();
@@ -130,7 +130,7 @@ test('dead letters are not read again before enough have come to exceed their li
   // Even then not at each checkpoint. Each time they are read twice: for their size, and for those over the limit.
   for (let checkpoint = 0; checkpoint < 24; checkpoint++) {
     retention.note([record('dead/3')]);
-    await retention.keep();
+    await retention.enforce();
   }
   expect(read.length - read_second).toBeLessThanOrEqual(2 * 3);
 });
@@ -145,11 +145,11 @@ test('reading many dead letters does not hold up everything else', async () => {
   const retention = createRetention(store, [], 10 * 1024 * 1024);
   let turns = 0;
   let is_done = false;
-  const kept = retention.keep().then(() => {
+  const saved = retention.enforce().then(() => {
     is_done = true;
   });
   for (; !is_done; turns++) await nextTurn();
-  await kept;
+  await saved;
   expect(turns).toBeGreaterThan(4);
   expect(retention.takeChanges()).toHaveLength(6);
 });

@@ -1,7 +1,7 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect } from 'vitest';
-import { createJournal, decodeEntries, decodeEntry, encodeEntry } from '../../src/keep/journal.js';
 import type { LineBatch, SkippedLine, SourceLine } from '../../src/model/source.js';
+import { createJournal, decodeEntries, decodeEntry, encodeEntry } from '../../src/persistence/journal.js';
 import { createLineSplitter, type Line } from '../../src/source/lines.js';
 import type { StoreChange, StoredValue } from '../../src/store/store.js';
 

@@ -6,16 +6,16 @@ import { randomBytes } from 'node:crypto';
 import type { Destination } from '../model/delivery.js';
 import { keyNumber, type RecordChange } from '../model/record.js';
 import { ANSWERS_PREFIX, type AnswerLog, encodeAnswers } from './answer-log.js';
-import { type Kept, scoped } from './kept.js';
+import { type SavedState, scoped } from './saved-state.js';
 
-export interface Answering {
+export interface AnswerRecorder {
   /** The answers since the last call, as changes to write. */
   take(): RecordChange[];
   /** The changes that remove the records made so far; keys without the scope. */
   cut(): RecordChange[];
 }
 
-interface AnsweringOptions {
+interface AnswerRecorderOptions {
   destinations: Destination[];
   /** Epoch milliseconds. */
   now(): number;
@@ -23,11 +23,14 @@ interface AnsweringOptions {
   onAnswers(signal: string, changes: RecordChange[]): void;
 }
 
-export function createAnswering(kept: Kept, { destinations, now, onAnswers }: AnsweringOptions): Answering {
+export function createAnswerRecorder(
+  saved: SavedState,
+  { destinations, now, onAnswers }: AnswerRecorderOptions,
+): AnswerRecorder {
   /** Keeps the keys of different processes apart. */
   const process_id = randomBytes(4).toString('hex');
   let next_number = 0;
-  let keys = kept.answers.keys;
+  let keys = saved.answers.keys;
 
   function recordOf(log: AnswerLog): RecordChange {
     const key = `${ANSWERS_PREFIX}${process_id}-${keyNumber(next_number++)}`;
@@ -39,8 +42,8 @@ export function createAnswering(kept: Kept, { destinations, now, onAnswers }: An
     take() {
       const changes: RecordChange[] = [];
       const log: AnswerLog = { at_ms: now(), answers: [] };
-      for (const { name: destination, keeping } of destinations) {
-        for (const [signal, outgoing] of Object.entries(keeping?.takeAnswers() ?? {})) {
+      for (const { name: destination, outbox } of destinations) {
+        for (const [signal, outgoing] of Object.entries(outbox?.takeAnswers() ?? {})) {
           onAnswers(signal, outgoing.changes);
           changes.push(...outgoing.changes);
           const { ids, places } = outgoing.answers;
@@ -48,7 +51,7 @@ export function createAnswering(kept: Kept, { destinations, now, onAnswers }: An
             log.answers.push({ destination, signal, ids, places });
         }
       }
-      if (log.answers.length > 0) changes.push(...scoped(kept.scope, [recordOf(log)]));
+      if (log.answers.length > 0) changes.push(...scoped(saved.scope, [recordOf(log)]));
       return changes;
     },
     cut() {

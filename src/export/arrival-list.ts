@@ -7,7 +7,7 @@ import type { LaneItem } from './queue.js';
 /** How many slots make it worth removing the free ones. */
 const COMPACT_AFTER = 1_024;
 
-export class Line<T> implements Iterable<LaneItem<T>> {
+export class ArrivalList<T> implements Iterable<LaneItem<T>> {
   #places: (LaneItem<T> | undefined)[] = [];
   #head = 0;
   #size = 0;
@@ -28,7 +28,7 @@ export class Line<T> implements Iterable<LaneItem<T>> {
 
   /** Appends an item, which may be in one line only. */
   add(item: LaneItem<T>): void {
-    item.line = this;
+    item.list = this;
     item.place = this.#places.length;
     this.#places.push(item);
     this.#size += 1;
@@ -36,9 +36,9 @@ export class Line<T> implements Iterable<LaneItem<T>> {
 
   /** Removes an item; false if it is not in this line. */
   delete(item: LaneItem<T>): boolean {
-    if (item.line !== this || item.place === undefined) return false;
+    if (item.list !== this || item.place === undefined) return false;
     this.#places[item.place] = undefined;
-    item.line = undefined;
+    item.list = undefined;
     this.#size -= 1;
     if (this.#places.length >= COMPACT_AFTER && this.#size * 2 < this.#places.length) this.#compact();
     return true;
@@ -46,10 +46,10 @@ export class Line<T> implements Iterable<LaneItem<T>> {
 
   /** Puts others in the place of an item of this line. */
   replace(item: LaneItem<T>, others: readonly LaneItem<T>[]): void {
-    if (item.line !== this || item.place === undefined) return;
+    if (item.list !== this || item.place === undefined) return;
     this.#places.splice(item.place, 1, ...others);
-    item.line = undefined;
-    for (const other of others) other.line = this;
+    item.list = undefined;
+    for (const other of others) other.list = this;
     this.#size += others.length - 1;
     this.#compact();
   }

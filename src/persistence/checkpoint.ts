@@ -5,14 +5,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { STATE_PREFIX } from '../correlate/index.js';
 import { DECODE_PREFIX } from '../intake.js';
-import type { Destination, DestinationKeeping } from '../model/delivery.js';
+import type { Destination, DestinationOutbox } from '../model/delivery.js';
 import { joinCaptures, type RecordChange, type StagedCapture } from '../model/record.js';
-import { createAhead } from './ahead.js';
-import type { Answering } from './answering.js';
-import type { JournalCut, Journaling } from './journaling.js';
-import { type Kept, POSITIONS, removalOf, scoped } from './kept.js';
-import type { Pace } from './pace.js';
+import type { AnswerRecorder } from './answer-recorder.js';
+import type { CheckpointSchedule } from './checkpoint-schedule.js';
+import { createEarlyWriter } from './early-writer.js';
+import type { JournalCut, JournalWriter } from './journal-writer.js';
 import type { Retention } from './retention.js';
+import { POSITIONS, removalOf, type SavedState, scoped } from './saved-state.js';
 import type { Writer } from './writer.js';
 
 export interface Checkpoints {
@@ -26,16 +26,16 @@ export interface Checkpoints {
 
 export interface CheckpointOptions {
   destinations: Destination[];
-  keepings: DestinationKeeping[];
+  outboxes: DestinationOutbox[];
   /** The current state of the stages: what has changed since the last capture, or everything. */
   capture(everything: boolean): StagedCapture[];
   /** Resolves when everything that was applied has reached the destinations. */
   settled(): Promise<unknown>;
   writer: Writer;
-  journaling: Journaling;
-  answering: Answering;
+  journal_writer: JournalWriter;
+  answer_recorder: AnswerRecorder;
   retention: Retention;
-  pace: Pace;
+  schedule: CheckpointSchedule;
   /** Milliseconds on a monotonic clock. */
   clock(): number;
   onTaken(): void;
@@ -47,24 +47,24 @@ const PORTION = 16;
 /** The captures of one point in time. */
 interface Instant {
   stages: StagedCapture[];
-  outboxes: ReturnType<DestinationKeeping['capture']>[];
+  outboxes: ReturnType<DestinationOutbox['capture']>[];
   cut: JournalCut;
   /** Answers to remove, and the positions; keys without the scope. */
   others: RecordChange[];
 }
 
-function capture(kept: Kept, options: CheckpointOptions, everything: boolean): Instant {
+function capture(saved: SavedState, options: CheckpointOptions, everything: boolean): Instant {
   const stages = options.capture(everything);
-  const outboxes = options.keepings.map((keeping) => keeping.capture());
-  const cut = options.journaling.cut();
-  const answers = options.answering.cut();
-  options.pace.captured();
-  const positions = { key: POSITIONS, value: Buffer.from(JSON.stringify(kept.positions)) };
+  const outboxes = options.outboxes.map((outbox) => outbox.capture());
+  const cut = options.journal_writer.cut();
+  const answers = options.answer_recorder.cut();
+  options.schedule.captured();
+  const positions = { key: POSITIONS, value: Buffer.from(JSON.stringify(saved.positions)) };
   return { stages, outboxes, cut, others: [...answers, positions] };
 }
 
-export function createCheckpoints(kept: Kept, options: CheckpointOptions): Checkpoints {
-  const { store, scope } = kept;
+export function createCheckpoints(saved: SavedState, options: CheckpointOptions): Checkpoints {
+  const { store, scope } = saved;
   const { destinations, writer, retention, clock } = options;
   let standing: Promise<void> | undefined;
   let checkpointing: Promise<void> | undefined;
@@ -78,9 +78,9 @@ export function createCheckpoints(kept: Kept, options: CheckpointOptions): Check
       // What was applied reaches the destinations once its chunk is written.
       await options.settled();
       await Promise.all(
-        destinations.map((destination) => destination.collectMetrics(options.journaling.isKept())),
+        destinations.map((destination) => destination.collectMetrics(options.journal_writer.isRecoverable())),
       );
-      return capture(kept, options, everything);
+      return capture(saved, options, everything);
     } finally {
       standing = undefined;
       goOn();
@@ -93,10 +93,10 @@ export function createCheckpoints(kept: Kept, options: CheckpointOptions): Check
     const state = joinCaptures(stages);
     const pending = joinCaptures(outboxes);
     const captures = joinCaptures([state, pending]);
-    const ahead = createAhead((changes) => writer.write(scoped(scope, changes)));
+    const early_writer = createEarlyWriter((changes) => writer.write(scoped(scope, changes)));
     const gathering = store.gather();
     // A capture of everything replaces all records written before.
-    const stale = everything ? removalOf(kept, [STATE_PREFIX, DECODE_PREFIX]) : [];
+    const stale = everything ? removalOf(saved, [STATE_PREFIX, DECODE_PREFIX]) : [];
     gathering.add([...stale, ...scoped(scope, [...cut.changes, ...others])]);
     let work_ms = 0;
     for (let isDone = false; !isDone; ) {
@@ -108,17 +108,17 @@ export function createCheckpoints(kept: Kept, options: CheckpointOptions): Check
       gathering.add(scoped(scope, state.take()));
       gathering.add(outgoing);
       work_ms += clock() - began_ms;
-      await ahead.add(early);
+      await early_writer.add(early);
       await nextTurn();
     }
     // Early records are not valid without the final transaction, and it is incomplete without them.
-    const { ok } = (await ahead.written()) ? writer.note(await gathering.write()) : { ok: false };
+    const { ok } = (await early_writer.written()) ? writer.note(await gathering.write()) : { ok: false };
     for (const outbox of outboxes) outbox.written(ok);
     cut.written(ok);
     if (ok) writer.recover();
     for (const destination of destinations) destination.sendMetrics();
-    await retention.keep();
-    options.pace.ended(work_ms);
+    await retention.enforce();
+    options.schedule.ended(work_ms);
     options.onTaken();
   }
 

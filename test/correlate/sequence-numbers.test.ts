@@ -1,6 +1,6 @@
 import { fc, test } from '@fast-check/vitest';
 import { expect } from 'vitest';
-import { addNumber, MAX_RANGES, noneSeen, rangesOf, seenOf } from '../../src/correlate/numbers.js';
+import { addNumber, MAX_RANGES, noneSeen, rangesOf, seenOf } from '../../src/correlate/sequence-numbers.js';
 
 test.prop([fc.array(fc.nat(40), { maxLength: 60 })])('each number is new once, in any order', (all) => {
   let numbers = noneSeen();

@@ -13,7 +13,7 @@ const WORK_SHARE = 0.02;
 const IDLE_INTERVAL_MS = 10_000;
 const MAX_IDLE_INTERVAL_MS = 30_000;
 
-export interface Pace {
+export interface CheckpointSchedule {
   /** Notes activity that a checkpoint would record. */
   note(): void;
   /** Makes the next checkpoint due now. */
@@ -31,13 +31,13 @@ export interface Pace {
   dueMs(): number;
 }
 
-export interface PaceOptions {
+export interface CheckpointScheduleOptions {
   interval_ms: number;
   /** Milliseconds on a monotonic clock. */
   clock(): number;
 }
 
-export function createPace(options: PaceOptions): Pace {
+export function createCheckpointSchedule(options: CheckpointScheduleOptions): CheckpointSchedule {
   let { interval_ms } = options;
   let is_dirty = false;
   let idle_interval_ms = IDLE_INTERVAL_MS;

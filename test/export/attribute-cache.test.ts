@@ -1,6 +1,6 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { expect, test } from 'vitest';
-import { createRemembered } from '../../src/export/remembered.js';
+import { createAttributeCache } from '../../src/export/attribute-cache.js';
 import type { Attributes, AttributeValue } from '../../src/model/telemetry.js';
 
 const value: fc.Arbitrary<AttributeValue | undefined> = fc.constantFrom(
@@ -18,14 +18,14 @@ const attributes: fc.Arbitrary<Attributes> = fc.dictionary(fc.constantFrom('', '
 property.prop([fc.array(attributes, { maxLength: 60 })])(
   'a cached value was made from the same attributes',
   (asked) => {
-    const remembered = createRemembered((of) => ({ made: JSON.stringify(of) }));
+    const remembered = createAttributeCache((of) => ({ made: JSON.stringify(of) }));
     for (const of of asked) expect(remembered(of).made).toBe(JSON.stringify(of));
   },
 );
 
 function counting() {
   let made = 0;
-  return { find: createRemembered(() => ({ made: ++made })), made: () => made };
+  return { find: createAttributeCache(() => ({ made: ++made })), made: () => made };
 }
 
 test('a value is made once for each set of attributes', () => {

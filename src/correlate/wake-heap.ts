@@ -4,7 +4,7 @@
  * the heap was built.
  */
 
-export interface Waiting {
+export interface Wakeable {
   /** Epoch milliseconds; `Infinity` while it is not in the heap. */
   wake_ms: number;
   number: number;
@@ -12,15 +12,15 @@ export interface Waiting {
   heap_place: number;
 }
 
-const isBefore = (a: Waiting, b: Waiting): boolean =>
+const isBefore = (a: Wakeable, b: Wakeable): boolean =>
   a.wake_ms < b.wake_ms || (a.wake_ms === b.wake_ms && a.number < b.number);
 
-function put<T extends Waiting>(heap: T[], item: T, place: number): void {
+function put<T extends Wakeable>(heap: T[], item: T, place: number): void {
   heap[place] = item;
   item.heap_place = place;
 }
 
-function rise<T extends Waiting>(heap: T[], item: T, from: number): void {
+function rise<T extends Wakeable>(heap: T[], item: T, from: number): void {
   let at = from;
   while (at > 0) {
     const parent = (at - 1) >> 1;
@@ -32,7 +32,7 @@ function rise<T extends Waiting>(heap: T[], item: T, from: number): void {
   put(heap, item, at);
 }
 
-function sink<T extends Waiting>(heap: T[], item: T, from: number): void {
+function sink<T extends Wakeable>(heap: T[], item: T, from: number): void {
   let at = from;
   for (;;) {
     const left = 2 * at + 1;
@@ -47,7 +47,7 @@ function sink<T extends Waiting>(heap: T[], item: T, from: number): void {
 }
 
 /** Schedules a wake-up; an earlier one that is already scheduled stays. */
-export function scheduleWake<T extends Waiting>(heap: T[], item: T, wake_ms: number): void {
+export function scheduleWake<T extends Wakeable>(heap: T[], item: T, wake_ms: number): void {
   if (item.wake_ms <= wake_ms) return;
   item.wake_ms = wake_ms;
   if (wake_ms === Infinity) return;
@@ -55,7 +55,7 @@ export function scheduleWake<T extends Waiting>(heap: T[], item: T, wake_ms: num
 }
 
 /** Cancels the wake-up. */
-export function cancelWake<T extends Waiting>(heap: T[], item: T): void {
+export function cancelWake<T extends Wakeable>(heap: T[], item: T): void {
   const { heap_place } = item;
   item.wake_ms = Infinity;
   if (heap_place === -1) return;
@@ -68,7 +68,7 @@ export function cancelWake<T extends Waiting>(heap: T[], item: T): void {
 }
 
 /** The first item in the heap, if it is due. */
-export function firstDue<T extends Waiting>(heap: T[], now_ms: number): T | undefined {
+export function firstDue<T extends Wakeable>(heap: T[], now_ms: number): T | undefined {
   const first = heap[0];
   return first !== undefined && first.wake_ms <= now_ms ? first : undefined;
 }

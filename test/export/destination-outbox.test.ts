@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { createKeeping, type KeptLane } from '../../src/export/keeping.js';
+import { createDestinationOutbox, type StoredLane } from '../../src/export/destination-outbox.js';
 
 /** A lane with this many bytes on the disk. `can_drop`: whether it has something to drop. */
-function lane(signal: KeptLane['signal'], bytes: number, can_drop: boolean, dropped: string[]): KeptLane {
+function lane(signal: StoredLane['signal'], bytes: number, can_drop: boolean, dropped: string[]): StoredLane {
   return {
     signal,
     memory_limit_bytes: 1,
@@ -16,7 +16,7 @@ function lane(signal: KeptLane['signal'], bytes: number, can_drop: boolean, drop
         return can_drop;
       },
     },
-    outbox: { bytes } as KeptLane['outbox'],
+    outbox: { bytes } as StoredLane['outbox'],
   };
 }
 
@@ -27,7 +27,7 @@ test('the largest lane that has something to drop drops its oldest', () => {
     lane('metrics', 1, true, dropped),
     lane('logs', 2, true, dropped),
   ];
-  expect(createKeeping(lanes).dropOldest()).toBe(true);
+  expect(createDestinationOutbox(lanes).dropOldest()).toBe(true);
   expect(dropped).toEqual(['logs']);
-  expect(createKeeping(lanes.slice(0, 1)).dropOldest()).toBe(false);
+  expect(createDestinationOutbox(lanes.slice(0, 1)).dropOldest()).toBe(false);
 });

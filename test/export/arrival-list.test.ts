@@ -1,6 +1,6 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { expect, test } from 'vitest';
-import { Line } from '../../src/export/line.js';
+import { ArrivalList } from '../../src/export/arrival-list.js';
 import { createItem, type LaneItem } from '../../src/export/queue.js';
 
 const item = (number: number): LaneItem<number> => createItem(number, 1, 1);
@@ -13,7 +13,7 @@ const step = fc.record({
 });
 
 property.prop([fc.array(step, { maxLength: 12 })])('behaves like a set in insertion order', (steps) => {
-  const line = new Line<number>();
+  const line = new ArrivalList<number>();
   const model = new Set<LaneItem<number>>();
   let number = 0;
   for (const { adds, count, at } of steps) {
@@ -36,8 +36,8 @@ property.prop([fc.array(step, { maxLength: 12 })])('behaves like a set in insert
 });
 
 test('delete ignores an item of another line or of none', () => {
-  const line = new Line<number>();
-  const other = new Line<number>();
+  const line = new ArrivalList<number>();
+  const other = new ArrivalList<number>();
   const mine = item(1);
   line.add(mine);
   expect(other.delete(mine)).toBe(false);
@@ -48,16 +48,16 @@ test('delete ignores an item of another line or of none', () => {
 });
 
 test('deleted items are not referenced any more', () => {
-  const line = new Line<number>();
+  const line = new ArrivalList<number>();
   const items = Array.from({ length: 5_000 }, (_, number) => item(number));
   for (const each of items) line.add(each);
   for (const each of items) line.delete(each);
-  expect(items.every((each) => each.line === undefined)).toBe(true);
+  expect(items.every((each) => each.list === undefined)).toBe(true);
   expect([...line]).toEqual([]);
 });
 
 test('replacing an item puts its parts in its place', () => {
-  const line = new Line<number>();
+  const line = new ArrivalList<number>();
   const [first, second, third, fourth, fifth] = [1, 2, 3, 4, 5].map(item) as [
     LaneItem<number>,
     LaneItem<number>,

@@ -4,52 +4,52 @@
  * or to a newer version, the bridge does not start.
  */
 
-import type { KeepOptions } from '../bridge.js';
-import { openKept } from '../keep/kept.js';
+import type { PersistOptions } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
+import { openSavedState } from '../persistence/saved-state.js';
 import { openStore, type Store } from '../store/index.js';
 import { BYTES_PER_MB } from '../util/units.js';
 import { dataDirectory } from './gateway.js';
 import type { Settings, StartSettings } from './settings.js';
 
-export interface Keeping {
+export interface OpenedStore {
   /** Absent if nothing is stored. */
-  keep?: KeepOptions;
+  persist?: PersistOptions;
   close(): Promise<void>;
 }
 
 /** A start without a store. */
-export const IN_MEMORY: Keeping = { close: async () => undefined };
+export const IN_MEMORY: OpenedStore = { close: async () => undefined };
 
 /** Opens the store in a directory. `is_taken`: it belongs to another process or a newer version; otherwise it is unusable. */
-export function keepIn(
+export function openStoreIn(
   command: 'run' | 'replay',
   directory: string,
   { store: { checkpoint_interval_ms }, limits }: StartSettings,
   logger: Logger,
-): Keeping | { problem: string; is_taken: boolean } {
+): OpenedStore | { problem: string; is_taken: boolean } {
   const opened = openStore(directory, { access: 'own' });
   if ('problem' in opened) return opened;
   const { store, findings } = opened;
   for (const finding of findings) logger.warn(finding);
-  const keep = {
-    kept: openKept(store, command),
+  const persist = {
+    saved: openSavedState(store, command),
     place: directory,
     checkpoint_interval_ms,
     store_limit_bytes: limits.store_mb * BYTES_PER_MB,
   };
-  return { keep, close: () => store.close() };
+  return { persist, close: () => store.close() };
 }
 
 /** Opens the store for a command, which continues in memory if the directory is unusable. */
-export async function openKeeping(
+export async function openOwnStore(
   command: 'run' | 'replay',
   directory: string | undefined,
   settings: Settings,
   logger: Logger,
-): Promise<Keeping | { error: string }> {
+): Promise<OpenedStore | { error: string }> {
   if (directory === undefined) return IN_MEMORY;
-  const opened = keepIn(command, directory, settings, logger);
+  const opened = openStoreIn(command, directory, settings, logger);
   if (!('problem' in opened)) return opened;
   if (opened.is_taken) return { error: `${opened.problem} (--data-dir)` };
   logger.warn(

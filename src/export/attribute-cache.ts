@@ -36,7 +36,7 @@ function canBeRemembered(attributes: Attributes): boolean {
 }
 
 /** Returns what `make` returned for the same attributes before, or calls it. */
-export function createRemembered<T extends object>(
+export function createAttributeCache<T extends object>(
   make: (attributes: Attributes) => T,
 ): (attributes: Attributes) => T {
   const root: Node<T> = {};

@@ -46,7 +46,7 @@ export interface Ledger {
 }
 
 function destinationLedger(destination: Destination): Ledger['destinations'][string] {
-  const since = destination.keeping?.since() ?? {};
+  const since = destination.outbox?.since() ?? {};
   const problems = destination.problems?.() ?? {};
   const entries = Object.entries(destination.summary()) as [Signal, SignalCounts][];
   return Object.fromEntries(

@@ -5,7 +5,7 @@
 import type { RecordChange } from '../model/record.js';
 import type { Written } from '../store/index.js';
 
-export interface Ahead {
+export interface EarlyWriter {
   /** Resolves when more can be added; at most one portion is being written then. */
   add(changes: readonly RecordChange[]): Promise<void>;
   /** Resolves when everything is written, or can't be; false if a write failed. */
@@ -16,7 +16,7 @@ export interface Ahead {
 const PORTION_BYTES = 128 * 1024;
 
 /** Writes a portion while the next one is gathered. After a failed write nothing more is written. */
-export function createAhead(write: (changes: RecordChange[]) => Promise<Written>): Ahead {
+export function createEarlyWriter(write: (changes: RecordChange[]) => Promise<Written>): EarlyWriter {
   let gathered: RecordChange[] = [];
   let bytes = 0;
   let portion: Promise<Written> = Promise.resolve({ ok: true });

@@ -5,11 +5,11 @@
 import type { RecordChange } from '../model/record.js';
 import type { Written } from '../store/index.js';
 import { createJournal, type JournalEntry } from './journal.js';
-import { comesAgain, type Kept, scoped } from './kept.js';
+import { comesAgain, type SavedState, scoped } from './saved-state.js';
 import type { Writer } from './writer.js';
 
 /** The outcome of a batch: on the disk; not on the disk, but the next process gets it again; or lost with this process. */
-export type Journaled = 'written' | 'comes_again' | 'unkept';
+export type JournalOutcome = 'written' | 'comes_again' | 'lost';
 
 /** The changes that empty the journal as it is at one point in time. */
 export interface JournalCut {
@@ -18,43 +18,43 @@ export interface JournalCut {
   written(ok: boolean): void;
 }
 
-export interface Journaling {
+export interface JournalWriter {
   /** Writes a batch that is about to be applied. Resolves when it is written, or can't be. */
-  add(entry: JournalEntry): Promise<Journaled>;
+  add(entry: JournalEntry): Promise<JournalOutcome>;
   cut(): JournalCut;
   /** Whether the next process will have everything that was applied, from the store or again from its source. */
-  isKept(): boolean;
+  isRecoverable(): boolean;
   /** The size of the journal. */
   bytes(): number;
   /** The size of what is on its way to the disk. */
   unwrittenBytes(): number;
 }
 
-export function createJournaling(kept: Kept, writer: Writer): Journaling {
-  const journal = createJournal(kept.journal.records);
+export function createJournalWriter(saved: SavedState, writer: Writer): JournalWriter {
+  const journal = createJournal(saved.journal.records);
   /** The last record of the journal, written or about to be. */
   let record: Promise<Written> = Promise.resolve({ ok: true });
   let unwritten_bytes = 0;
   /**
-   * The number of batches that could not be written and do not come again; `saved_unkept`: of those, the ones whose effects are
-   * in a checkpoint.
+   * The number of batches that could not be written and do not come again; `lost_before_checkpoint`: of those, the ones whose
+   * effects are in a checkpoint.
    */
-  let unkept = 0;
-  let saved_unkept = 0;
+  let lost = 0;
+  let lost_before_checkpoint = 0;
 
   /** Counts a batch that could not be written. */
-  function notWritten(comes_again: boolean): Journaled {
-    if (!comes_again) unkept += 1;
-    return comes_again ? 'comes_again' : 'unkept';
+  function notWritten(comes_again: boolean): JournalOutcome {
+    if (!comes_again) lost += 1;
+    return comes_again ? 'comes_again' : 'lost';
   }
 
   return {
     add(entry) {
-      const comes_again = comesAgain(kept.positions, entry);
+      const comes_again = comesAgain(saved.positions, entry);
       if (writer.isFailing()) return Promise.resolve(notWritten(comes_again));
       // The entry is not retained here: its chunk becomes garbage once it is applied, long before it is written.
       const { change, bytes } = journal.add(entry);
-      if (change !== undefined) record = writer.write(() => scoped(kept.scope, [change()]));
+      if (change !== undefined) record = writer.write(() => scoped(saved.scope, [change()]));
       unwritten_bytes += bytes;
       return record.then(({ ok }) => {
         unwritten_bytes -= bytes;
@@ -63,16 +63,16 @@ export function createJournaling(kept: Kept, writer: Writer): Journaling {
     },
     cut() {
       const changes = journal.cut();
-      const cut_unkept = unkept;
+      const cut_lost = lost;
       return {
         changes,
         written(ok) {
-          if (ok) saved_unkept = cut_unkept;
+          if (ok) lost_before_checkpoint = cut_lost;
           else journal.undoCut(changes);
         },
       };
     },
-    isKept: () => unkept === saved_unkept,
+    isRecoverable: () => lost === lost_before_checkpoint,
     bytes: () => journal.bytes(),
     unwrittenBytes: () => unwritten_bytes,
   };

@@ -1,10 +1,10 @@
 /** What is written to the store and when, also if the disk refuses some of it. */
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { createKeeper, type KeeperOptions } from '../../src/keep/keeper.js';
-import { openKept } from '../../src/keep/kept.js';
-import type { Destination, DestinationKeeping } from '../../src/model/delivery.js';
+import type { Destination, DestinationOutbox } from '../../src/model/delivery.js';
 import type { RecordChange } from '../../src/model/record.js';
+import { createPersistence, type PersistenceOptions } from '../../src/persistence/persistence.js';
+import { openSavedState } from '../../src/persistence/saved-state.js';
 import type { Store } from '../../src/store/index.js';
 import { changesOf } from '../../src/store/store.js';
 import { createMemoryStore, gatherFor } from '../store/memory.js';
@@ -16,16 +16,16 @@ const MIB = 1024 * 1024;
 /** The number of calls in which the state is turned into records. */
 const STEPS = 4;
 
-interface Given extends Partial<Pick<KeeperOptions, 'settled' | 'store_limit_bytes'>> {
-  keeping?: Partial<DestinationKeeping>;
+interface Given extends Partial<Pick<PersistenceOptions, 'settled' | 'store_limit_bytes'>> {
+  outbox?: Partial<DestinationOutbox>;
   /** What `pending` of the destination returns. */
   pending?: number;
   /** How long it takes to turn the state into records. */
   work_ms?: () => number;
 }
 
-/** A keeper with one destination. Its store refuses every write while `is_full` is set. */
-function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given = {}) {
+/** A persistence with one destination. Its store refuses every write while `is_full` is set. */
+function open({ outbox: more, pending = 0, work_ms = () => 0, ...given }: Given = {}) {
   const inner = createMemoryStore();
   const state = { is_full: false, now_ms: 0, collections_ms: [] as number[], looks: 0, answers: 0 };
   const metrics: string[] = [];
@@ -38,7 +38,7 @@ function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given
     const asked = changesOf(changes);
     return state.is_full ? { ok: false, message: 'full' } : inner.write(asked);
   };
-  const keeping: Partial<DestinationKeeping> = {
+  const outbox: Partial<DestinationOutbox> = {
     prefixes: [],
     takeAnswers() {
       state.looks++;
@@ -58,10 +58,10 @@ function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given
   };
   const destination: Partial<Destination> = {
     name: 'a',
-    keeping: keeping as DestinationKeeping,
-    async collectMetrics(is_kept) {
+    outbox: outbox as DestinationOutbox,
+    async collectMetrics(is_recoverable) {
       state.collections_ms.push(state.now_ms);
-      metrics.push(is_kept ? 'collected' : 'collected, kept by nobody');
+      metrics.push(is_recoverable ? 'collected' : 'collected, kept by nobody');
     },
     // The metrics are answered at once.
     sendMetrics: () => {
@@ -70,37 +70,40 @@ function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given
     },
     pending: () => pending,
   };
-  const keeper = createKeeper(openKept({ ...inner, write, gather: () => gatherFor(write) }, 'run'), {
-    place: 'here',
-    destinations: [destination as Destination],
-    capture: () => [
-      {
-        changes: [],
-        take: () => [],
-        takeAhead: () => [],
-        advance() {
-          state.now_ms += work_ms() / STEPS;
-          return ++steps % STEPS === 0;
+  const persistence = createPersistence(
+    openSavedState({ ...inner, write, gather: () => gatherFor(write) }, 'run'),
+    {
+      place: 'here',
+      destinations: [destination as Destination],
+      capture: () => [
+        {
+          changes: [],
+          take: () => [],
+          takeAhead: () => [],
+          advance() {
+            state.now_ms += work_ms() / STEPS;
+            return ++steps % STEPS === 0;
+          },
         },
-      },
-    ],
-    settled: async () => undefined,
-    ledger: (running) =>
-      ({
-        running,
-        collections: state.collections_ms.length,
-        answers: state.answers,
-        at_ms: state.now_ms,
-      }) as never,
-    checkpoint_interval_ms: 5_000,
-    store_limit_bytes: 1e9,
-    logger: pino({}, { write: (line) => void said.logged.push(JSON.parse(line).msg) }),
-    now: () => 0,
-    clock: () => state.now_ms,
-    ...given,
-  });
+      ],
+      settled: async () => undefined,
+      ledger: (running) =>
+        ({
+          running,
+          collections: state.collections_ms.length,
+          answers: state.answers,
+          at_ms: state.now_ms,
+        }) as never,
+      checkpoint_interval_ms: 5_000,
+      store_limit_bytes: 1e9,
+      logger: pino({}, { write: (line) => void said.logged.push(JSON.parse(line).msg) }),
+      now: () => 0,
+      clock: () => state.now_ms,
+      ...given,
+    },
+  );
   return {
-    keeper,
+    persistence,
     state,
     metrics,
     said,
@@ -113,16 +116,16 @@ function open({ keeping: more, pending = 0, work_ms = () => 0, ...given }: Given
 }
 
 test('dead letters and removals that could not be written are written later', async () => {
-  const { keeper, state, keys, give } = open();
+  const { persistence, state, keys, give } = open();
   give({ key: 'outbox/a/traces/1', value: Buffer.from('a') });
-  await keeper.keepUp();
+  await persistence.flush();
   state.is_full = true;
   give({ key: 'outbox/a/traces/1' }, { key: 'dead/1', value: Buffer.from('a') });
-  await keeper.keepUp();
-  await keeper.keepUp();
+  await persistence.flush();
+  await persistence.flush();
   expect(keys()).toContain('outbox/a/traces/1');
   state.is_full = false;
-  await keeper.keepUp();
+  await persistence.flush();
   expect(keys()).toContain('dead/1');
   expect(keys()).not.toContain('outbox/a/traces/1');
   // These changes acknowledge no items, so nothing is added to the answer log.
@@ -130,22 +133,22 @@ test('dead letters and removals that could not be written are written later', as
 });
 
 test('dead letters that can not be written are held in memory up to a limit', async () => {
-  const { keeper, state, keys, give } = open();
+  const { persistence, state, keys, give } = open();
   state.is_full = true;
   for (const number of [1, 2, 3]) {
     give({ key: `dead/${number}`, value: Buffer.alloc(400_000) });
-    await keeper.keepUp();
+    await persistence.flush();
   }
   state.is_full = false;
-  await keeper.keepUp();
+  await persistence.flush();
   expect(keys().filter((key) => key.startsWith('dead/'))).toEqual(['dead/1', 'dead/2']);
 });
 
 test('the first position of a source is written at once', async () => {
-  const { keeper, keys, state } = open();
+  const { persistence, keys, state } = open();
   state.now_ms = 300;
-  keeper.advance(placed);
-  await keeper.keepUp();
+  persistence.advance(placed);
+  await persistence.flush();
   expect(keys()).toContain('run/positions');
 });
 
@@ -166,68 +169,68 @@ describe('a disk that was full', () => {
   const journaled = (keys: string[]): string[] => keys.filter((key) => key.startsWith('run/journal/'));
 
   test('gets no new journal entries before a checkpoint has stored what came while it was full', async () => {
-    const { keeper, state, keys, said } = open();
+    const { persistence, state, keys, said } = open();
     state.is_full = true;
-    expect(await keeper.journal(entryOf(20_000))).toBe('unkept');
+    expect(await persistence.journal(entryOf(20_000))).toBe('lost');
     state.is_full = false;
-    expect(await keeper.journal(entryOf(20_000))).toBe('unkept');
+    expect(await persistence.journal(entryOf(20_000))).toBe('lost');
     expect(journaled(keys())).toEqual([]);
     // Destinations are notified once, and meanwhile drop what exceeds the memory limit.
     expect(said.writable).toEqual([false]);
-    await keeper.checkpoint();
+    await persistence.checkpoint();
     expect(said.writable).toEqual([false, true]);
     expect(said.logged.slice(1)).toEqual(['here is writable again; data is kept on disk again']);
-    expect(await keeper.journal(entry)).toBe('written');
+    expect(await persistence.journal(entry)).toBe('written');
     expect(journaled(keys())).toHaveLength(1);
   });
 
   test('has an empty journal after a checkpoint that follows one that could not be written', async () => {
-    const { keeper, state, keys } = open();
-    expect(await keeper.journal(entry)).toBe('written');
+    const { persistence, state, keys } = open();
+    expect(await persistence.journal(entry)).toBe('written');
     state.is_full = true;
-    await keeper.checkpoint();
+    await persistence.checkpoint();
     expect(journaled(keys())).toHaveLength(1);
     state.is_full = false;
-    await keeper.checkpoint();
+    await persistence.checkpoint();
     expect(journaled(keys())).toEqual([]);
   });
 
   test('gets only with the next checkpoint what came while a checkpoint was written', async () => {
-    const { keeper, state } = open();
-    const checkpoint = keeper.checkpoint();
+    const { persistence, state } = open();
+    const checkpoint = persistence.checkpoint();
     await turn();
     state.is_full = true;
-    expect(await keeper.journal(entry)).toBe('unkept');
+    expect(await persistence.journal(entry)).toBe('lost');
     state.is_full = false;
     await checkpoint;
-    expect(keeper.isKept()).toBe(false);
-    await keeper.checkpoint();
-    expect(keeper.isKept()).toBe(true);
+    expect(persistence.isRecoverable()).toBe(false);
+    await persistence.checkpoint();
+    expect(persistence.isRecoverable()).toBe(true);
   });
 
   test('does not hold metrics back: they are collected as often, and sent at once', async () => {
-    const { keeper, state, metrics } = open();
+    const { persistence, state, metrics } = open();
     state.is_full = true;
-    await keeper.journal(entry);
-    for (; state.now_ms < 20_000; state.now_ms += 250) await keeper.keepUp();
+    await persistence.journal(entry);
+    for (; state.now_ms < 20_000; state.now_ms += 250) await persistence.flush();
     expect(metrics.length).toBeGreaterThan(2);
     expect(metrics.length).toBeLessThan(10);
     expect(metrics.slice(0, 2)).toEqual(['collected, kept by nobody', 'sent']);
   });
 });
 
-describe('data that could not be written when the keeper is closed', () => {
+describe('data that could not be written when the persistence is closed', () => {
   const AT_THE_END = /^here was still not writable when the bridge stopped/;
 
   test('is dropped, and that is logged', async () => {
-    const { keeper, state, said } = open();
-    expect(await keeper.journal(entry)).toBe('written');
-    expect(keeper.isKept()).toBe(true);
+    const { persistence, state, said } = open();
+    expect(await persistence.journal(entry)).toBe('written');
+    expect(persistence.isRecoverable()).toBe(true);
     state.is_full = true;
-    expect([await keeper.journal(entry), await keeper.journal(entry)]).toEqual(['unkept', 'unkept']);
-    await keeper.checkpoint();
-    expect(keeper.isKept()).toBe(false);
-    await keeper.close({ forget: false });
+    expect([await persistence.journal(entry), await persistence.journal(entry)]).toEqual(['lost', 'lost']);
+    await persistence.checkpoint();
+    expect(persistence.isRecoverable()).toBe(false);
+    await persistence.close({ forget: false });
     expect(said.given_up).toEqual(['here was not writable; make it writable before you stop the bridge']);
     expect(said.logged).toEqual([
       expect.stringMatching(/^can't write to here/),
@@ -236,15 +239,15 @@ describe('data that could not be written when the keeper is closed', () => {
   });
 
   test('is not dropped once a checkpoint holds what came of it', async () => {
-    const { keeper, state, said } = open();
+    const { persistence, state, said } = open();
     state.is_full = true;
-    await keeper.journal(entry);
+    await persistence.journal(entry);
     state.is_full = false;
-    const checkpoint = keeper.checkpoint();
-    expect(keeper.isKept()).toBe(false);
+    const checkpoint = persistence.checkpoint();
+    expect(persistence.isRecoverable()).toBe(false);
     await checkpoint;
-    expect(keeper.isKept()).toBe(true);
-    await keeper.close({ forget: false });
+    expect(persistence.isRecoverable()).toBe(true);
+    await persistence.close({ forget: false });
     expect(said.given_up).toEqual([]);
     expect(said.logged).not.toContainEqual(expect.stringMatching(AT_THE_END));
   });
@@ -256,19 +259,19 @@ describe('data that could not be written when the keeper is closed', () => {
     ],
     ['a gateway can be asked for it again', { ...batch, stream: entry.source, position: {} }],
   ])('is not dropped if %s', async (_why, from) => {
-    const { keeper, state, said } = open();
+    const { persistence, state, said } = open();
     state.is_full = true;
-    expect(await keeper.journal({ ...entry, batch: from })).toBe('comes_again');
-    await keeper.close({ forget: false });
+    expect(await persistence.journal({ ...entry, batch: from })).toBe('comes_again');
+    await persistence.close({ forget: false });
     expect(said.given_up).toEqual([]);
     expect(said.logged.at(-1)).toMatch(AT_THE_END);
   });
 });
 
 test('metrics are collected less often at rest, and sooner again on activity', async () => {
-  const { keeper, state, give } = open();
+  const { persistence, state, give } = open();
   const passTo = async (until_ms: number): Promise<void> => {
-    for (; state.now_ms < until_ms; state.now_ms += 500) await keeper.keepUp();
+    for (; state.now_ms < until_ms; state.now_ms += 500) await persistence.flush();
   };
   give({ key: 'outbox/a/traces/1', value: Buffer.from('a') });
   await passTo(200_000);
@@ -280,13 +283,13 @@ test('metrics are collected less often at rest, and sooner again on activity', a
 
 test('at the end metrics are collected only with a checkpoint that a limit demands', async () => {
   let is_pressed = false;
-  const { keeper, state } = open({ keeping: { isPressed: () => is_pressed } });
+  const { persistence, state } = open({ outbox: { isPressed: () => is_pressed } });
   const lookAt = async (now_ms: number): Promise<void> => {
     state.now_ms = now_ms;
-    await keeper.keepUp();
+    await persistence.flush();
   };
   await lookAt(20_000);
-  keeper.stopCollecting();
+  persistence.stopCollecting();
   await lookAt(200_000);
   expect(state.collections_ms).toEqual([20_000]);
   is_pressed = true;
@@ -296,12 +299,12 @@ test('at the end metrics are collected only with a checkpoint that a limit deman
 
 test('a state that takes long to write is written less often, and as often as before once it takes no time', async () => {
   let work_ms = 400;
-  const { keeper, state, give } = open({ work_ms: () => work_ms });
+  const { persistence, state, give } = open({ work_ms: () => work_ms });
   const passTo = async (until_ms: number): Promise<number[]> => {
     state.collections_ms = [];
     for (; state.now_ms < until_ms; state.now_ms += 100) {
       give({ key: 'outbox/a/traces/1', value: Buffer.from('a') });
-      await keeper.keepUp();
+      await persistence.flush();
     }
     return state.collections_ms.map((at_ms, nth, all) => at_ms - (all[nth - 1] ?? at_ms)).slice(1);
   };
@@ -314,11 +317,11 @@ test('a state that takes long to write is written less often, and as often as be
 });
 
 test('while a bridge runs, the oldest dead letters are deleted to stay within their limit on the disk', async () => {
-  const { keeper, state, keys, give } = open({ store_limit_bytes: 10_000 });
+  const { persistence, state, keys, give } = open({ store_limit_bytes: 10_000 });
   for (let number = 100; number < 200; number++) {
     give({ key: `dead/${number}`, value: Buffer.alloc(100) });
     state.now_ms += 5_000;
-    await keeper.keepUp();
+    await persistence.flush();
   }
   const left = keys().filter((key) => key.startsWith('dead/'));
   // They are not measured at each checkpoint.
@@ -327,9 +330,9 @@ test('while a bridge runs, the oldest dead letters are deleted to stay within th
 });
 
 describe('a chunk that is about to be applied waits', () => {
-  async function isReady({ keeper }: ReturnType<typeof open>): Promise<boolean> {
+  async function isReady({ persistence }: ReturnType<typeof open>): Promise<boolean> {
     let is_ready = false;
-    void keeper.ready().then(() => {
+    void persistence.ready().then(() => {
       is_ready = true;
     });
     await turn();
@@ -344,47 +347,47 @@ describe('a chunk that is about to be applied waits', () => {
     const settled = new Promise<void>((resolve) => {
       written = resolve;
     });
-    const opened = open({ settled: () => settled, keeping: { memory_limit_bytes } });
-    void opened.keeper.journal(entryOf(bound_bytes - 4_096));
+    const opened = open({ settled: () => settled, outbox: { memory_limit_bytes } });
+    void opened.persistence.journal(entryOf(bound_bytes - 4_096));
     expect(await isReady(opened)).toBe(true);
-    void opened.keeper.journal(entryOf(bound_bytes - 4_096));
-    void opened.keeper.journal(entryOf(8_192));
+    void opened.persistence.journal(entryOf(bound_bytes - 4_096));
+    void opened.persistence.journal(entryOf(8_192));
     expect(await isReady(opened)).toBe(false);
     written();
-    await opened.keeper.ready();
+    await opened.persistence.ready();
   });
 
   test('for a checkpoint if 32 MiB are in the journal or a destination needs one', async () => {
     const opened = open();
     for (let mebibytes = 0; mebibytes < 32; mebibytes++) {
-      await opened.keeper.ready();
-      await opened.keeper.journal(entryOf(MIB));
+      await opened.persistence.ready();
+      await opened.persistence.journal(entryOf(MIB));
     }
     expect(opened.state.collections_ms).toEqual([]);
-    await opened.keeper.ready();
+    await opened.persistence.ready();
     expect(opened.state.collections_ms).toHaveLength(1);
     expect(opened.keys().filter((key) => key.startsWith('run/journal/'))).toEqual([]);
-    await opened.keeper.ready();
+    await opened.persistence.ready();
     expect(opened.state.collections_ms).toHaveLength(1);
-    const pressed = open({ keeping: { isPressed: () => true } });
-    await pressed.keeper.ready();
+    const pressed = open({ outbox: { isPressed: () => true } });
+    await pressed.persistence.ready();
     expect(pressed.state.collections_ms).toHaveLength(1);
     // A checkpoint is also taken if nothing more comes.
-    await pressed.keeper.keepUp();
+    await pressed.persistence.flush();
     expect(pressed.state.collections_ms).toHaveLength(2);
   });
 
   test('for nothing if nothing can be written', async () => {
-    const { keeper, state } = open({ keeping: { isPressed: () => true } });
+    const { persistence, state } = open({ outbox: { isPressed: () => true } });
     state.is_full = true;
-    await keeper.journal(entryOf(1));
-    await keeper.ready();
+    await persistence.journal(entryOf(1));
+    await persistence.ready();
     expect(state.collections_ms).toEqual([]);
   });
 });
 
-describe('the keeper polls for something to write', () => {
-  /** Returns how often the keeper polls within `ms`. `between` is called every 50 ms. */
+describe('the persistence polls for something to write', () => {
+  /** Returns how often it polls within `ms`. `between` is called every 50 ms. */
   async function looksIn(
     ms: number,
     { state }: ReturnType<typeof open>,
@@ -404,12 +407,12 @@ describe('the keeper polls for something to write', () => {
 
   test('rarely at rest, soon after activity, and no longer once it is stopped', async () => {
     const opened = open();
-    opened.keeper.start();
+    opened.persistence.start();
     await looksIn(60_000, opened);
     // The status record shows every 5 s that the bridge is running.
     const isAtWork = (): void => expect(opened.state.now_ms - opened.ledger().at_ms).toBeLessThan(5_500);
     expect(await looksIn(60_000, opened, isAtWork)).toBeLessThan(20);
-    for (const happen of [opened.keeper.wake, () => opened.keeper.advance(entry)]) {
+    for (const happen of [opened.persistence.wake, () => opened.persistence.advance(entry)]) {
       happen();
       expect(await looksIn(300, opened)).toBe(1);
       await looksIn(60_000, opened);
@@ -417,89 +420,89 @@ describe('the keeper polls for something to write', () => {
     // In the middle of a poll.
     opened.state.now_ms += 10_000;
     vi.advanceTimersByTime(10_000);
-    await opened.keeper.stop();
-    opened.keeper.wake();
+    await opened.persistence.stop();
+    opened.persistence.wake();
     expect(await looksIn(60_000, opened)).toBe(0);
   });
 
   test('within a second of any activity, even just after other activity', async () => {
     const opened = open();
-    opened.keeper.start();
+    opened.persistence.start();
     await looksIn(60_000, opened);
-    opened.keeper.wake();
+    opened.persistence.wake();
     await looksIn(300, opened);
     const { now_ms } = opened.state;
-    opened.keeper.wake();
+    opened.persistence.wake();
     await looksIn(1_300, opened);
     expect(opened.ledger().at_ms).toBeGreaterThan(now_ms);
-    await opened.keeper.stop();
+    await opened.persistence.stop();
   });
 
   test('several times a second while answers are pending or there is constant activity', async () => {
     const waiting = open({ pending: 1 });
-    waiting.keeper.start();
+    waiting.persistence.start();
     expect(await looksIn(60_000, waiting)).toBeGreaterThan(200);
-    await waiting.keeper.stop();
+    await waiting.persistence.stop();
     const busy = open();
-    busy.keeper.start();
-    expect(await looksIn(60_000, busy, busy.keeper.wake)).toBeGreaterThan(200);
-    await busy.keeper.stop();
+    busy.persistence.start();
+    expect(await looksIn(60_000, busy, busy.persistence.wake)).toBeGreaterThan(200);
+    await busy.persistence.stop();
   });
 });
 
 test.each<[string, (opened: ReturnType<typeof open>) => Promise<void> | void, object]>([
-  ['a checkpoint has collected', ({ keeper }) => keeper.checkpoint(), { collections: 1 }],
+  ['a checkpoint has collected', ({ persistence }) => persistence.checkpoint(), { collections: 1 }],
   ['has been answered', ({ give }) => give({ key: 'outbox/a/traces/1' }), { answers: 1 }],
 ])('what %s is in the status record within a second', async (_what, happen, told) => {
   const opened = open();
-  const { keeper, state, ledger } = opened;
-  await keeper.keepUp();
+  const { persistence, state, ledger } = opened;
+  await persistence.flush();
   await happen(opened);
-  await keeper.keepUp();
+  await persistence.flush();
   state.now_ms += 1_000;
-  await keeper.keepUp();
+  await persistence.flush();
   expect(ledger()).toMatchObject(told);
 });
 
 test('at the end the last answers are written, with all that the next start needs, or none of that if it starts from nothing', async () => {
   const own = ['run/instance', 'run/positions'];
   for (const forget of [false, true]) {
-    const { keeper, keys, give } = open();
+    const { persistence, keys, give } = open();
     give({ key: 'replay/positions', value: Buffer.from('{}') });
-    await keeper.keepUp();
-    await keeper.checkpoint();
+    await persistence.flush();
+    await persistence.checkpoint();
     give({ key: 'dead/1', value: Buffer.from('a') });
-    await keeper.close({ forget });
+    await persistence.close({ forget });
     expect(keys().sort()).toEqual(['dead/1', 'ledger', 'replay/positions', ...(forget ? [] : own)]);
   }
 });
 
-test('once the keeper has stopped no write is under way, and its end is the last thing written', async () => {
-  const { keeper, keys, ledger } = open();
-  await keeper.keepUp();
-  void keeper.checkpoint();
+test('once the persistence has stopped no write is under way, and its end is the last thing written', async () => {
+  const { persistence, keys, ledger } = open();
+  await persistence.flush();
+  void persistence.checkpoint();
   await turn();
-  await keeper.stop();
+  await persistence.stop();
   expect(keys()).toContain('run/positions');
   expect(ledger()).toMatchObject({ running: true });
-  await keeper.close({ forget: false });
+  await persistence.close({ forget: false });
   expect(ledger()).toMatchObject({ running: false });
 });
 
-test.each<[string, (keeper: ReturnType<typeof open>['keeper']) => unknown]>([
-  ['is written to the journal', (keeper) => keeper.journal(placed)],
-  ['can be read again from its source', (keeper) => keeper.advance(placed)],
+test.each<[string, (persistence: ReturnType<typeof open>['persistence']) => unknown]>([
+  ['is written to the journal', (persistence) => persistence.journal(placed)],
+  ['can be read again from its source', (persistence) => persistence.advance(placed)],
 ])('a checkpoint is due soon after a chunk that %s', async (_what, take) => {
-  const { keeper, state } = open();
+  const { persistence, state } = open();
   const passTo = async (until_ms: number): Promise<void> => {
-    for (; state.now_ms < until_ms; state.now_ms += 500) await keeper.keepUp();
+    for (; state.now_ms < until_ms; state.now_ms += 500) await persistence.flush();
   };
   // The first position of a source makes a checkpoint due at once.
-  await take(keeper);
+  await take(persistence);
   await passTo(100_000);
   state.collections_ms = [];
-  await keeper.checkpoint();
-  await take(keeper);
+  await persistence.checkpoint();
+  await take(persistence);
   await passTo(106_000);
   expect(state.collections_ms.at(-1)).toBe(105_000);
 });
@@ -507,10 +510,10 @@ test.each<[string, (keeper: ReturnType<typeof open>['keeper']) => unknown]>([
 test('a process that makes the next one start from nothing leaves no acknowledgements', async () => {
   const answers = { ids: Buffer.from('id'), places: {} };
   const takeAnswers = () => ({ traces: { changes: [{ key: 'dead/1', value: Buffer.from('a') }], answers } });
-  const resumed = open({ keeping: { takeAnswers } });
-  await resumed.keeper.close({ forget: false });
+  const resumed = open({ outbox: { takeAnswers } });
+  await resumed.persistence.close({ forget: false });
   expect(resumed.keys()).toContainEqual(expect.stringMatching(/^run\/answers\//));
-  const forgotten = open({ keeping: { takeAnswers } });
-  await forgotten.keeper.close({ forget: true });
+  const forgotten = open({ outbox: { takeAnswers } });
+  await forgotten.persistence.close({ forget: true });
   expect(forgotten.keys()).toEqual(['dead/1', 'ledger']);
 });

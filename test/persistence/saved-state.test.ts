@@ -1,6 +1,6 @@
 /** What a start finds in the store, and how it is given up. */
 import { expect, test } from 'vitest';
-import { forget, openKept } from '../../src/keep/kept.js';
+import { forget, openSavedState } from '../../src/persistence/saved-state.js';
 import { createMemoryStore } from '../store/memory.js';
 
 const POSITIONS = { 'recordings:a': { a: 7 } };
@@ -12,7 +12,7 @@ async function openLeft() {
     { key: 'replay/positions', value },
     { key: 'outbox/1', value },
   ]);
-  return { store, kept: openKept(store, 'replay') };
+  return { store, kept: openSavedState(store, 'replay') };
 }
 
 test('what a replay left is given up, but not what is pending', async () => {
@@ -25,5 +25,5 @@ test('what can not be removed is not taken for given up', async () => {
   const { store, kept } = await openLeft();
   const write = async () => ({ ok: false, message: 'no space' }) as const;
   expect(await forget({ ...kept, store: { ...store, write } })).toEqual({ problem: 'no space' });
-  expect(openKept(store, 'replay').positions).toEqual(POSITIONS);
+  expect(openSavedState(store, 'replay').positions).toEqual(POSITIONS);
 });

@@ -1,5 +1,5 @@
 /**
- * Puts transcripts aside that have not grown for a day: their streams end, they count as files that were there at the start,
+ * Retires transcripts that have not grown for a day: their streams end, they count as files that were there at the start,
  * and the time before which nothing of such files is emitted moves forward.
  */
 
@@ -8,23 +8,23 @@ import type { Followed } from './followed.js';
 import type { OpenFiles } from './open-files.js';
 import { endStream, type Transcript } from './transcript-file.js';
 
-const PUT_ASIDE_AFTER_MS = 24 * 60 * 60 * 1000;
+const RETIRE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /** By the wall clock, since another process may have read it last. */
 const isIdle = ({ stream }: Transcript): boolean =>
-  stream !== undefined && Date.now() - stream.read_at_ms > PUT_ASIDE_AFTER_MS;
+  stream !== undefined && Date.now() - stream.read_at_ms > RETIRE_AFTER_MS;
 
-export interface Aside {
-  /** Marks a transcript to be put aside if it is idle. */
+export interface Retirement {
+  /** Marks a transcript to be retired if it is idle. */
   consider(transcript: Transcript): void;
   /**
-   * Puts the marked transcripts aside. Call it only when nothing is pending: what is not emitted yet would fall before the time
+   * Retires the marked transcripts. Call it only when nothing is pending: what is not emitted yet would fall before the time
    * that moves forward.
    */
-  putIdle(): Promise<void>;
+  retireIdle(): Promise<void>;
 }
 
-export interface AsideOptions {
+export interface RetirementOptions {
   followed: Followed;
   files: OpenFiles;
   push: Push;
@@ -32,11 +32,11 @@ export interface AsideOptions {
   emitDirectory(): Promise<void>;
 }
 
-export function createAside({ followed, files, push, emitDirectory }: AsideOptions): Aside {
+export function createRetirement({ followed, files, push, emitDirectory }: RetirementOptions): Retirement {
   const idle = new Set<Transcript>();
 
-  async function put(transcript: Transcript): Promise<void> {
-    followed.since_ms = Math.max(followed.since_ms, Date.now() - PUT_ASIDE_AFTER_MS);
+  async function retire(transcript: Transcript): Promise<void> {
+    followed.since_ms = Math.max(followed.since_ms, Date.now() - RETIRE_AFTER_MS);
     await emitDirectory();
     await endStream(transcript, push);
     await files.release(transcript);
@@ -49,10 +49,10 @@ export function createAside({ followed, files, push, emitDirectory }: AsideOptio
     consider(transcript) {
       if (isIdle(transcript)) idle.add(transcript);
     },
-    async putIdle() {
+    async retireIdle() {
       for (const transcript of idle) {
         idle.delete(transcript);
-        if (isIdle(transcript)) await put(transcript);
+        if (isIdle(transcript)) await retire(transcript);
       }
     },
   };

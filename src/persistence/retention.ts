@@ -22,13 +22,13 @@ export interface Retention {
   /** Notes changes that are about to be written. */
   note(changes: readonly RecordChange[]): void;
   /** Drops what exceeds the limits. Resolves when that is decided; nothing else is held up. */
-  keep(): Promise<void>;
+  enforce(): Promise<void>;
   /** The removals that result, since the last call. */
   takeChanges(): RecordChange[];
 }
 
 export function createRetention(store: Store, destinations: Destination[], limit_bytes: number): Retention {
-  const known = destinations.flatMap(({ keeping }) => keeping?.prefixes ?? []);
+  const known = destinations.flatMap(({ outbox }) => outbox?.prefixes ?? []);
   const max_letters_bytes = limit_bytes * DEAD_LETTERS_SHARE;
   const orphans = [...store.keys(OUTBOX_PREFIX)]
     .filter((key) => !known.some((prefix) => key.startsWith(prefix)))
@@ -40,21 +40,21 @@ export function createRetention(store: Store, destinations: Destination[], limit
   let checkpoints = 0;
 
   const largestFirst = () =>
-    destinations.flatMap(({ keeping }) => keeping ?? []).toSorted((a, b) => b.bytes() - a.bytes());
+    destinations.flatMap(({ outbox }) => outbox ?? []).toSorted((a, b) => b.bytes() - a.bytes());
 
   const pendingBytes = (): number =>
-    destinations.reduce((total, { keeping }) => total + (keeping?.bytes() ?? 0), orphan_bytes);
+    destinations.reduce((total, { outbox }) => total + (outbox?.bytes() ?? 0), orphan_bytes);
 
   function dropOldest(): boolean {
     const orphan = orphans.shift();
     // Everything that the largest has may be in flight, and then it can't be dropped.
-    if (orphan === undefined) return largestFirst().some((keeping) => keeping.dropOldest());
+    if (orphan === undefined) return largestFirst().some((outbox) => outbox.dropOldest());
     removed.push({ key: orphan.key });
     orphan_bytes -= orphan.bytes;
     return true;
   }
 
-  function keepPending(): void {
+  function dropExcessPending(): void {
     while (pendingBytes() > limit_bytes * PENDING_SHARE && dropOldest());
   }
 
@@ -70,7 +70,7 @@ export function createRetention(store: Store, destinations: Destination[], limit
     }
   }
 
-  async function keepDeadLetters(): Promise<void> {
+  async function deleteExcessDeadLetters(): Promise<void> {
     // `note` adds those that are written from here on.
     letters_bytes = 0;
     let read_bytes = 0;
@@ -89,10 +89,10 @@ export function createRetention(store: Store, destinations: Destination[], limit
       for (const { key, value } of changes)
         if (value !== undefined && key.startsWith(DEAD_LETTERS_PREFIX)) letters_bytes += value.length;
     },
-    async keep() {
-      keepPending();
+    async enforce() {
+      dropExcessPending();
       if (checkpoints++ % CHECKPOINTS_PER_LOOK === 0 && letters_bytes > max_letters_bytes)
-        await keepDeadLetters();
+        await deleteExcessDeadLetters();
     },
     takeChanges() {
       const changes = removed;

@@ -1,8 +1,8 @@
 /** The log of answers, encoded and decoded again. */
 import { fc, test } from '@fast-check/vitest';
 import { expect, test as single } from 'vitest';
-import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/keep/answer-log.js';
 import { SIGNALS } from '../../src/model/delivery.js';
+import { decodeAnswers, encodeAnswers, mergeAnswers } from '../../src/persistence/answer-log.js';
 
 const DESTINATIONS = ['one', 'other'];
 

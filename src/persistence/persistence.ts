@@ -3,24 +3,24 @@
  * point in time. If the store can't be written, it logs that and runs without it until it can. This file combines the parts and
  * decides what is written when.
  */
-import { DEAD_LETTERS_PREFIX, type Destination, type DestinationKeeping } from '../model/delivery.js';
+import { DEAD_LETTERS_PREFIX, type Destination, type DestinationOutbox } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { RecordChange, StagedCapture } from '../model/record.js';
 import { counted } from '../util/counted.js';
-import { createAnswering } from './answering.js';
+import { createAnswerRecorder } from './answer-recorder.js';
 import { createCheckpoints } from './checkpoint.js';
+import { createCheckpointSchedule } from './checkpoint-schedule.js';
 import type { JournalEntry } from './journal.js';
-import { createJournaling, type Journaled } from './journaling.js';
-import { advancePosition, type Kept, removalOf } from './kept.js';
+import { createJournalWriter, type JournalOutcome } from './journal-writer.js';
 import { createLedgerRecord, type Ledger } from './ledger.js';
-import { createPace } from './pace.js';
+import { createPollLoop } from './poll-loop.js';
 import { createRetention } from './retention.js';
-import { createRhythm } from './rhythm.js';
+import { advancePosition, removalOf, type SavedState } from './saved-state.js';
 import { createWriter } from './writer.js';
 
-export type { Journaled } from './journaling.js';
+export type { JournalOutcome } from './journal-writer.js';
 
-export interface KeeperOptions {
+export interface PersistenceOptions {
   /** Where the store is, for messages. */
   place: string;
   destinations: Destination[];
@@ -38,13 +38,13 @@ export interface KeeperOptions {
   clock(): number;
 }
 
-export interface Keeper {
+export interface Persistence {
   /** Must be awaited before anything is applied. Waits while a checkpoint captures the state, or while a limit is exceeded. */
   ready(): Promise<void>;
   /** Writes a batch that is about to be applied to the journal. Resolves when it is written, or can't be. */
-  journal(entry: JournalEntry): Promise<Journaled>;
+  journal(entry: JournalEntry): Promise<JournalOutcome>;
   /** Whether the next process will have everything that was applied, from the store or again from its source. */
-  isKept(): boolean;
+  isRecoverable(): boolean;
   /** Advances the position of a source that can be read again past a batch. */
   advance(entry: JournalEntry): void;
   /** Starts the periodic writing. */
@@ -52,7 +52,7 @@ export interface Keeper {
   /** Notes activity that may change the ledger or be followed by answers. */
   wake(): void;
   /** Writes answers and the ledger, and takes a checkpoint if one is due. */
-  keepUp(): Promise<void>;
+  flush(): Promise<void>;
   /** Takes a checkpoint. Resolves when it is over, whether or not it was written. */
   checkpoint(): Promise<void>;
   /** From now on takes a checkpoint, with which metrics are collected, only if a limit is exceeded. */
@@ -81,8 +81,8 @@ const MAX_JOURNAL_BYTES = 32 * 1024 * 1024;
 const MAX_UNWRITTEN_LETTERS_BYTES = 1024 * 1024;
 
 /** Collects and sends the metrics without a checkpoint in between. */
-export async function sendMetrics(destinations: Destination[], is_kept = true): Promise<void> {
-  await Promise.all(destinations.map((destination) => destination.collectMetrics(is_kept)));
+export async function sendMetrics(destinations: Destination[], is_recoverable = true): Promise<void> {
+  await Promise.all(destinations.map((destination) => destination.collectMetrics(is_recoverable)));
   for (const destination of destinations) destination.sendMetrics();
 }
 
@@ -97,58 +97,73 @@ function toBeWrittenLater(changes: readonly RecordChange[]): RecordChange[] {
   });
 }
 
-function createParts(kept: Kept, options: KeeperOptions) {
+function createParts(saved: SavedState, options: PersistenceOptions) {
   const { destinations, clock } = options;
-  const keepings: DestinationKeeping[] = destinations.flatMap(({ keeping }) => keeping ?? []);
-  const writer = createWriter(kept.store, options.place, keepings, options.logger);
-  const journaling = createJournaling(kept, writer);
-  const retention = createRetention(kept.store, destinations, options.store_limit_bytes);
+  const outboxes: DestinationOutbox[] = destinations.flatMap(({ outbox }) => outbox ?? []);
+  const writer = createWriter(saved.store, options.place, outboxes, options.logger);
+  const journal_writer = createJournalWriter(saved, writer);
+  const retention = createRetention(saved.store, destinations, options.store_limit_bytes);
   if (retention.orphans() > 0)
     options.logger.warn(
       `kept ${counted(retention.orphans(), 'pending record')} in ${options.place} for destinations that are not configured; configure them again to send the data`,
     );
-  const ledger = createLedgerRecord(kept.store, options.ledger, clock);
-  const pace = createPace({ interval_ms: options.checkpoint_interval_ms, clock });
-  const answering = createAnswering(kept, {
+  const ledger = createLedgerRecord(saved.store, options.ledger, clock);
+  const schedule = createCheckpointSchedule({ interval_ms: options.checkpoint_interval_ms, clock });
+  const answer_recorder = createAnswerRecorder(saved, {
     destinations,
     now: options.now,
     onAnswers(signal, changes) {
       ledger.note();
       // Metrics are collected at each checkpoint: if their answers made the next one due, there would be no end of checkpoints.
-      if (signal !== 'metrics') pace.note();
+      if (signal !== 'metrics') schedule.note();
       retention.note(changes);
     },
   });
-  const checkpoints = createCheckpoints(kept, {
+  const checkpoints = createCheckpoints(saved, {
     ...options,
-    keepings,
+    outboxes,
     writer,
-    journaling,
-    answering,
+    journal_writer,
+    answer_recorder,
     retention,
-    pace,
+    schedule,
     onTaken: ledger.note,
   });
   /** Whether a limit is exceeded that a checkpoint relieves. */
   const isPressed = (): boolean =>
-    journaling.bytes() > MAX_JOURNAL_BYTES || keepings.some((keeping) => keeping.isPressed());
+    journal_writer.bytes() > MAX_JOURNAL_BYTES || outboxes.some((outbox) => outbox.isPressed());
 
-  return { keepings, writer, journaling, retention, ledger, pace, answering, checkpoints, isPressed };
+  return {
+    outboxes,
+    writer,
+    journal_writer,
+    retention,
+    ledger,
+    schedule,
+    answer_recorder,
+    checkpoints,
+    isPressed,
+  };
 }
 
 type Parts = ReturnType<typeof createParts>;
 
 /** Writes everything but the journal between two checkpoints, and decides when the next one is taken. */
-function createUpkeep(parts: Parts, { destinations, clock }: KeeperOptions) {
-  const { writer, journaling, answering, retention, ledger, pace, checkpoints, isPressed } = parts;
+function createFlush(parts: Parts, { destinations, clock }: PersistenceOptions) {
+  const { writer, journal_writer, answer_recorder, retention, ledger, schedule, checkpoints, isPressed } =
+    parts;
   let unwritten: RecordChange[] = [];
 
-  const takeChanges = (): RecordChange[] => [...unwritten, ...answering.take(), ...retention.takeChanges()];
+  const takeChanges = (): RecordChange[] => [
+    ...unwritten,
+    ...answer_recorder.take(),
+    ...retention.takeChanges(),
+  ];
 
   /**
    * Not called while a checkpoint is taken: the checkpoint covers the answers before it, and later ones are written after it.
    */
-  async function flush(): Promise<void> {
+  async function writeChanges(): Promise<void> {
     const changes = [...takeChanges(), ...ledger.take()];
     unwritten = [];
     if (changes.length === 0) return;
@@ -157,49 +172,52 @@ function createUpkeep(parts: Parts, { destinations, clock }: KeeperOptions) {
     else if (writer.isFailing()) await checkpoints.take();
   }
 
-  async function keepUp(): Promise<void> {
+  async function flush(): Promise<void> {
     if (checkpoints.underWay() !== undefined) return;
-    await flush();
-    const is_due = clock() >= pace.dueMs();
+    await writeChanges();
+    const is_due = clock() >= schedule.dueMs();
     // While the store is failing, flush() finds out whether it can be written again; here metrics are sent without a
     // checkpoint.
     if (writer.isFailing()) {
       if (!is_due) return;
-      await sendMetrics(destinations, journaling.isKept());
-      pace.ended();
+      await sendMetrics(destinations, journal_writer.isRecoverable());
+      schedule.ended();
     } else if (checkpoints.underWay() === undefined && (isPressed() || is_due)) await checkpoints.take();
   }
 
-  return { takeChanges, keepUp };
+  return { takeChanges, flush };
 }
 
 /** Counts as dropped the data that is lost with this process. */
-function dropUnstoredOf({ keepings, writer, journaling }: Parts, { place, logger }: KeeperOptions): void {
+function dropUnstoredOf(
+  { outboxes, writer, journal_writer }: Parts,
+  { place, logger }: PersistenceOptions,
+): void {
   if (writer.isFailing())
     logger.error(
       `${place} was still not writable when the bridge stopped: data held only in memory is lost, except what its source can deliver again`,
     );
-  if (journaling.isKept()) return;
-  for (const keeping of keepings)
-    keeping.dropUnstored(`${place} was not writable; make it writable before you stop the bridge`);
+  if (journal_writer.isRecoverable()) return;
+  for (const outbox of outboxes)
+    outbox.dropUnstored(`${place} was not writable; make it writable before you stop the bridge`);
 }
 
-export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
+export function createPersistence(saved: SavedState, options: PersistenceOptions): Persistence {
   const { destinations, clock } = options;
-  const parts = createParts(kept, options);
-  const { keepings, writer, journaling, ledger, pace, checkpoints, isPressed } = parts;
-  const { keepUp, takeChanges } = createUpkeep(parts, options);
-  const rhythm = createRhythm(keepUp, restMs);
+  const parts = createParts(saved, options);
+  const { outboxes, writer, journal_writer, ledger, schedule, checkpoints, isPressed } = parts;
+  const { flush, takeChanges } = createFlush(parts, options);
+  const poll_loop = createPollLoop(flush, restMs);
   const max_unwritten_bytes = Math.min(
     MAX_UNWRITTEN_BYTES,
-    ...keepings.map(({ memory_limit_bytes }) => memory_limit_bytes * UNWRITTEN_SHARE),
+    ...outboxes.map(({ memory_limit_bytes }) => memory_limit_bytes * UNWRITTEN_SHARE),
   );
 
   function noteChange(entry: JournalEntry): void {
-    advancePosition(kept.positions, entry);
-    pace.note();
+    advancePosition(saved.positions, entry);
+    schedule.note();
     ledger.note();
-    rhythm.wake();
+    poll_loop.wake();
   }
 
   /**
@@ -208,19 +226,19 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
    */
   function restMs(): number {
     if (ledger.isOld() || destinations.some((destination) => destination.pending() > 0)) return 0;
-    return Math.min(ledger.idleDueMs(), pace.dueMs()) - clock();
+    return Math.min(ledger.idleDueMs(), schedule.dueMs()) - clock();
   }
 
   const dropUnstored = (): void => dropUnstoredOf(parts, options);
 
   async function stop(): Promise<void> {
-    await rhythm.stop();
+    await poll_loop.stop();
     await checkpoints.underWay();
   }
 
   return {
     async ready() {
-      if (journaling.unwrittenBytes() > max_unwritten_bytes) await options.settled();
+      if (journal_writer.unwrittenBytes() > max_unwritten_bytes) await options.settled();
       // While the store is failing, what comes in is neither in the journal nor in the checkpoint under way: it waits for that
       // one to end.
       if (writer.isFailing() || isPressed()) await checkpoints.underWay();
@@ -229,22 +247,22 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
     },
     journal(entry) {
       noteChange(entry);
-      return journaling.add(entry);
+      return journal_writer.add(entry);
     },
     advance(entry) {
       // Until its position is written, the next start would take this source for one that was never read.
-      if (kept.positions[entry.source] === undefined) pace.hasten();
+      if (saved.positions[entry.source] === undefined) schedule.hasten();
       noteChange(entry);
     },
-    isKept: journaling.isKept,
-    start: rhythm.start,
+    isRecoverable: journal_writer.isRecoverable,
+    start: poll_loop.start,
     wake() {
       ledger.note();
-      rhythm.wake();
+      poll_loop.wake();
     },
-    keepUp: rhythm.look,
+    flush: poll_loop.poll,
     checkpoint: checkpoints.take,
-    stopCollecting: pace.stop,
+    stopCollecting: schedule.stop,
     stop,
     dropUnstored,
     async close({ forget }) {
@@ -253,8 +271,8 @@ export function createKeeper(kept: Kept, options: KeeperOptions): Keeper {
       const changes = takeChanges();
       const last_ledger = ledger.takeLast();
       // The last acknowledgements, too, would make the next process skip what it produces anew.
-      const lasting = forget ? changes.filter(({ key }) => !key.startsWith(kept.scope)) : changes;
-      const forgotten = forget ? removalOf(kept, ['']) : [];
+      const lasting = forget ? changes.filter(({ key }) => !key.startsWith(saved.scope)) : changes;
+      const forgotten = forget ? removalOf(saved, ['']) : [];
       await writer.write([...lasting, last_ledger, ...forgotten]);
     },
   };

@@ -5,7 +5,7 @@
  */
 import { addText } from '../capture/id-set.js';
 import type { AgentEvent } from '../model/event.js';
-import { addNumber, type Seen } from './numbers.js';
+import { addNumber, type Seen } from './sequence-numbers.js';
 import type { Context } from './state.js';
 
 const ABOUT_SUBAGENTS: ReadonlySet<AgentEvent['type']> = new Set([

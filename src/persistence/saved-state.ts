@@ -1,6 +1,6 @@
 /**
  * The persisted state of a bridge: journal, positions, state of the stages, and what its destinations have pending. This file
- * reads what the previous process stored; `keeper.ts` writes it. A `run` and a `replay` have separate records in the same
+ * reads what the previous process stored; `persistence.ts` writes it. A `run` and a `replay` have separate records in the same
  * store, but share what is pending.
  */
 import type { SavedDeliveries } from '../model/delivery.js';
@@ -17,7 +17,7 @@ export const POSITIONS = 'positions';
 /** The key of the instance id, under which metrics are counted. */
 const INSTANCE = 'instance';
 
-export interface Kept {
+export interface SavedState {
   store: Store;
   /** The prefix of this command's keys: `run/` or `replay/`. */
   scope: string;
@@ -38,7 +38,7 @@ export const scoped = <C extends StoreChange>(scope: string, changes: readonly C
   changes.map((change) => ({ ...change, key: scope + change.key }));
 
 /** The changes that remove a command's records under these prefixes. */
-export const removalOf = ({ store, scope }: Kept, prefixes: readonly string[]): RecordChange[] =>
+export const removalOf = ({ store, scope }: SavedState, prefixes: readonly string[]): RecordChange[] =>
   prefixes.flatMap((prefix) => Array.from(store.keys(scope + prefix), (key) => ({ key })));
 
 function* unscoped(records: Iterable<SavedRecord>, scope: string): Generator<SavedRecord> {
@@ -86,11 +86,11 @@ export const comesAgain = (positions: Positions, { source, batch }: Omit<Journal
 type Command = 'run' | 'replay';
 
 /** Removes all records of this command; what is pending stays. If they can't be removed, nothing has changed. */
-export async function forget(kept: Kept): Promise<Kept | { problem: string }> {
-  const { store, scope } = kept;
-  const written = await store.write(removalOf(kept, ['']));
+export async function forget(saved: SavedState): Promise<SavedState | { problem: string }> {
+  const { store, scope } = saved;
+  const written = await store.write(removalOf(saved, ['']));
   if (!written.ok) return { problem: written.message };
-  return openKept(store, scope.slice(0, -1) as Command);
+  return openSavedState(store, scope.slice(0, -1) as Command);
 }
 
 /** The instance id of a `run`. A `replay` counts separately, under an id derived from its recordings. */
@@ -105,7 +105,7 @@ function instanceOf(store: Store, scope: string): string {
 }
 
 /** Reads what the previous process left in the store. */
-export function openKept(store: Store, command: Command): Kept {
+export function openSavedState(store: Store, command: Command): SavedState {
   const scope = `${command}/`;
   const records = (prefix: string): Iterable<SavedRecord> => unscoped(store.entries(scope + prefix), scope);
   const journal = readRecords(records(JOURNAL_PREFIX), decodeEntries);

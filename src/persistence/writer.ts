@@ -2,7 +2,7 @@
  * Writes to the store, and tracks whether that works. A failure is logged once; until the store can be written again,
  * destinations hold new data in memory only.
  */
-import type { DestinationKeeping } from '../model/delivery.js';
+import type { DestinationOutbox } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { Changes, Store, Written } from '../store/index.js';
 
@@ -20,14 +20,14 @@ export interface Writer {
 export function createWriter(
   store: Store,
   place: string,
-  keepings: readonly DestinationKeeping[],
+  outboxes: readonly DestinationOutbox[],
   logger: Logger,
 ): Writer {
   let is_failing = false;
 
   function setFailing(failing: boolean): void {
     is_failing = failing;
-    for (const keeping of keepings) keeping.setWritable(!failing);
+    for (const outbox of outboxes) outbox.setWritable(!failing);
   }
 
   function fail(message: string): void {
