@@ -255,5 +255,6 @@ function failureMessage(error: unknown): string {
   return oneLine(cause instanceof Error ? cause.message : String(cause));
 }
 
+/** The proxy comes last: what a message begins with is its reason, by which the log tells new problems from known ones. */
 const throughProxy = ({ proxy }: EndpointConfig, message: string): string =>
-  proxy === undefined ? message : `through the proxy ${proxy.url}: ${message}`;
+  proxy === undefined ? message : `${message}, through the proxy ${proxy.url}`;

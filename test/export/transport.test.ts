@@ -316,7 +316,7 @@ describe('through a proxy', () => {
       expect(outcome).toMatchObject({
         kind: 'failed',
         reason: 'connection',
-        message: expect.stringMatching(new RegExp(`^through the proxy ${proxy.url}: .*407`)),
+        message: expect.stringMatching(new RegExp(`407.*, through the proxy ${proxy.url}$`)),
       });
       expect(JSON.stringify(outcome)).not.toContain(CREDENTIALS.slice('Basic '.length));
       expect(backend.received).toEqual([]);
@@ -329,7 +329,7 @@ describe('through a proxy', () => {
     const gone = open('https://backend.test/v1/traces', through(new URL(url).origin));
     expect(await gone.post(BODY, OPEN_FOR_EVER)).toMatchObject({
       kind: 'failed',
-      message: expect.stringMatching(/^through the proxy .*ECONNREFUSED/),
+      message: expect.stringMatching(/ECONNREFUSED.*, through the proxy /),
     });
     const mute = await serve(() => {});
     let tunnels = 0;
