@@ -174,8 +174,8 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
   async function diagnose(command: Command): Promise<void> {
     const options: GivenOptions = command.optsWithGlobals();
     const { doctor } = await import('./commands/doctor.js');
-    const told = await doctor(settingOptions(options), options.config, options.json === true);
-    outcome = { ...told, log_format: options.logFormat };
+    const result = await doctor(settingOptions(options), options.config, options.json === true);
+    outcome = { ...result, log_format: options.logFormat };
   }
 
   const program = createProgram({ act, actDraining, diagnose }, onInterrupt);

@@ -23,7 +23,7 @@ function stopCommand(): void {
   command.stop();
 }
 
-function hear(): void {
+function onSignal(): void {
   if (++signals === 1) return stopCommand();
   command?.abandon?.();
   process.exit(EXIT.incomplete);
@@ -31,7 +31,7 @@ function hear(): void {
 
 /** Registers the command's handlers, replacing earlier ones. If it is to stop already, `stop` is called at once. */
 function onInterrupt(stop: () => void, abandon?: () => void): void {
-  if (command === undefined) for (const signal of SIGNALS) process.on(signal, hear);
+  if (command === undefined) for (const signal of SIGNALS) process.on(signal, onSignal);
   command = { stop, abandon };
   if (is_stopping) stop();
 }

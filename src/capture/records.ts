@@ -76,4 +76,4 @@ export const isScattered = (records: readonly string[], size: number, of_a_recor
 /** Changes in records, beyond twice the number of current entries, that are tolerated. */
 const SPARE_CHANGES = 1_000;
 
-export const isOvergrown = (told: number, size: number): boolean => told > 2 * size + SPARE_CHANGES;
+export const isOvergrown = (recorded: number, size: number): boolean => recorded > 2 * size + SPARE_CHANGES;

@@ -63,21 +63,24 @@ export function beginGenerations<G extends Recorded, P>(
   changes: RecordChange[],
   everything: boolean,
 ): Generator<void> {
-  function* write({ number, records }: G, told: P[]): Generator<void> {
-    for (let at = 0; at < told.length || records.length === 0; at += part_length) {
+  function* write({ number, records }: G, all: P[]): Generator<void> {
+    for (let at = 0; at < all.length || records.length === 0; at += part_length) {
       const key = `${prefix}${numberText(number)}/${numberText(tracker.next_number++)}`;
       records.push(key);
-      changes.push(changeOf(key, save(told.slice(at, at + part_length))));
+      changes.push(changeOf(key, save(all.slice(at, at + part_length))));
       yield;
     }
   }
-  const taken = [of.old, of.young].map((generation) => ({ generation, told: take(generation, everything) }));
+  const taken = [of.old, of.young].map((generation) => ({
+    generation,
+    changed: take(generation, everything),
+  }));
   // Even an empty young generation needs a record if there is an old one: only that shows that the other one is old.
-  const isUntold = of.young.records.length === 0 && !isEmpty(of.old);
+  const isUnmarked = of.young.records.length === 0 && !isEmpty(of.old);
   const wanted = taken.filter(
-    ({ generation, told }) => told.length > 0 || (isUntold && generation === of.young),
+    ({ generation, changed }) => changed.length > 0 || (isUnmarked && generation === of.young),
   );
-  return oneAfterAnother(wanted.map(({ generation, told }) => write(generation, told)));
+  return oneAfterAnother(wanted.map(({ generation, changed }) => write(generation, changed)));
 }
 
 export interface BoundedOptions<V> {
@@ -104,9 +107,9 @@ export function trackBounded<V>(
       isOvergrown(recorded + changed.length / 2, entries.size) ||
       isScattered(records, entries.size, entries_of_a_record);
     if (isWhole) dropRecords(tracker, generation);
-    const told = isWhole ? changesFrom(entries) : changed;
-    generation.recorded = (isWhole ? 0 : recorded) + told.length / 2;
-    return told;
+    const taken = isWhole ? changesFrom(entries) : changed;
+    generation.recorded = (isWhole ? 0 : recorded) + taken.length / 2;
+    return taken;
   }
 
   function save(changed: unknown[]): unknown[] {
@@ -134,8 +137,8 @@ export function trackBounded<V>(
       for (let at = 0; at < content.length; at += 2) {
         const key: string = content[at];
         entries.delete(key);
-        const told: unknown = content[at + 1] ?? undefined;
-        const value = told === undefined || form === undefined ? told : form.load(told);
+        const saved: unknown = content[at + 1] ?? undefined;
+        const value = saved === undefined || form === undefined ? saved : form.load(saved);
         if (value !== undefined) entries.set(key, value as V);
       }
       records.push(key);

@@ -101,11 +101,11 @@ export class TrackedMap<V extends Entry> extends Map<string, V> implements Track
   }
 
   begin(changes: RecordChange[], everything: boolean): Generator<void> {
-    const told = this.#recorded + this.#changed.size + this.#gone.length;
+    const recorded = this.#recorded + this.#changed.size + this.#gone.length;
     const isWhole =
       everything ||
       this.size === 0 ||
-      isOvergrown(told, this.size) ||
+      isOvergrown(recorded, this.size) ||
       isScattered(this.#records, this.size, VALUES_OF_A_RECORD);
     if (isWhole) {
       this.#tracker.obsolete.push(this.#records);

@@ -137,12 +137,12 @@ export function restoreParts(
   let unusable = 0;
   const taken = new Set<Tracked>();
   const records = [...saved].sort(byPlace);
-  const told = records.find(({ key }) => key === boundKey(tracker));
-  tracker.bound = told === undefined ? 0 : readBound(told);
-  if (told !== undefined && tracker.bound === 0) unusable++;
+  const bound_record = records.find(({ key }) => key === boundKey(tracker));
+  tracker.bound = bound_record === undefined ? 0 : readBound(bound_record);
+  if (bound_record !== undefined && tracker.bound === 0) unusable++;
   keepNumbersAbove(tracker, tracker.bound - 1);
   for (const record of records) {
-    if (record === told) continue;
+    if (record === bound_record) continue;
     const { key, value } = record;
     const number = numberIn(key);
     keepNumbersAbove(tracker, number);

@@ -19,7 +19,7 @@ import {
   countGivenUp,
   EARLY_ENDS,
   emptyList,
-  lastTold,
+  lastEventMs,
   type NamedCall,
   nextNumber,
   type OpenCall,
@@ -103,7 +103,7 @@ function makeRoomForCall(context: Context): void {
   if (run === undefined || call === undefined) return;
   countGivenUp(context, 'open_calls');
   closeCall(context, run, call, {
-    end_ms: lastTold(run),
+    end_ms: lastEventMs(run),
     error: { type: GIVEN_UP, message: 'too many open calls' },
   });
 }

@@ -26,7 +26,7 @@ import {
   type EndedCall,
   forgetCalls,
   type HeldChat,
-  lastTold,
+  lastEventMs,
   type OpenStep,
   type Run,
   type RunClosing,
@@ -349,7 +349,7 @@ function endStep(context: Context, run: Run, step: OpenStep): void {
   };
   const span_id = chatSpanId(run, String(takeNumber(run, step)));
   run.call_count++;
-  const end_ms = Math.max(step.start_ms, step.end_ms ?? run.ended?.end_ms ?? lastTold(run));
+  const end_ms = Math.max(step.start_ms, step.end_ms ?? run.ended?.end_ms ?? lastEventMs(run));
   finishOrHold(
     context,
     run,

@@ -49,7 +49,7 @@ const MARKED_SECRETS: readonly RegExp[] = [
 ];
 
 /** Replaces everything that looks like a secret. */
-export function redactByLook(text: string): string {
+export function redactPatterns(text: string): string {
   let clean = text;
   for (const secret of SECRETS) clean = clean.replace(secret, REDACTED);
   for (const secret of MARKED_SECRETS) clean = clean.replace(secret, `$1${REDACTED}`);
@@ -81,9 +81,9 @@ export const contentSize = (value: unknown): number =>
  * depend on its length.
  */
 export function redactedHead(text: string, max_bytes: number): string {
-  const looked_at = text.slice(0, max_bytes + LOOK_AHEAD);
-  const clean = redactByLook(looked_at);
-  const isSure = looked_at.length === text.length || clean.endsWith(REDACTED);
+  const examined = text.slice(0, max_bytes + LOOK_AHEAD);
+  const clean = redactPatterns(examined);
+  const isSure = examined.length === text.length || clean.endsWith(REDACTED);
   return cutUtf8((isSure ? clean : clean.slice(0, -UNSURE)).toWellFormed(), max_bytes);
 }
 

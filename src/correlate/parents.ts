@@ -186,7 +186,7 @@ export interface Spawner {
   /** Key of the spawning run, if it is held. */
   held_key?: string | undefined;
   /** It is identified by its id or by its call, not found by time. */
-  is_told: boolean;
+  is_identified: boolean;
   /** A better one may still arrive, while events can be out of order. */
   is_guess: boolean;
 }
@@ -195,7 +195,7 @@ function spawnerById(context: Context, key: string, child_key: string): Spawner 
   const run = peek(context.state, key);
   const held_key = run === undefined && context.state.held.peek(key) !== undefined ? key : undefined;
   const is_known = run !== undefined && !isBelow(context, run, child_key);
-  return { run: is_known ? run : undefined, held_key, is_told: true, is_guess: !is_known };
+  return { run: is_known ? run : undefined, held_key, is_identified: true, is_guess: !is_known };
 }
 
 const isOfCall = (event: AgentEvent, call_id: string): boolean =>
@@ -228,7 +228,7 @@ export function spawnerOf(
   const caller = call_id === undefined ? undefined : spawnerByCall(context, call_id, runs, held);
   const run = caller?.run ?? runAt(runs, child.start_ms);
   if (caller !== undefined)
-    return { run, held_key: caller.held_key, is_told: true, is_guess: caller.run === undefined };
+    return { run, held_key: caller.held_key, is_identified: true, is_guess: caller.run === undefined };
   const best =
     held.length === 0 ? run : runAt<Candidate>([...held.map(candidateOf), ...runs], child.start_ms);
   const held_key = best === undefined || best.span_id === run?.span_id ? undefined : best.span_id;
@@ -237,14 +237,14 @@ export function spawnerOf(
   return {
     run,
     held_key,
-    is_told: false,
+    is_identified: false,
     is_guess: run === undefined || held_key !== undefined || is_missing,
   };
 }
 
 function spawnParent(context: Context, child: Child, spawn: Spawn, certain: boolean): Parent {
-  const { run, held_key, is_told, is_guess } = spawnerOf(context, spawn, child);
-  const parent = run && known(context, run, spawn.call_id, certain && is_told);
+  const { run, held_key, is_identified, is_guess } = spawnerOf(context, spawn, child);
+  const parent = run && known(context, run, spawn.call_id, certain && is_identified);
   if (parent !== undefined && !is_guess) return parent;
   return {
     kind: 'unknown',
@@ -324,15 +324,15 @@ export function findParent(context: Context, child: Child): Parent {
   const spawn = spawnOf(context, child);
   if (spawn !== undefined) {
     const { parent_run_id } = child;
-    const told = parent_run_id === undefined ? spawn : { parent_run_id, ...spawn };
+    const named = parent_run_id === undefined ? spawn : { parent_run_id, ...spawn };
     // A spawn that names neither run nor call adds nothing to the child's own fields; a later one may add more.
-    const isTold = spawn.parent_run_id !== undefined || spawn.call_id !== undefined;
-    return spawnParent(context, child, told, isTold);
+    const isIdentified = spawn.parent_run_id !== undefined || spawn.call_id !== undefined;
+    return spawnParent(context, child, named, isIdentified);
   }
   const { parent_session_key, parent_run_id } = child;
   if (parent_session_key !== undefined && parent_session_key !== child.session_key) {
-    const told: Spawn = { parent_session_key, ...(parent_run_id === undefined ? {} : { parent_run_id }) };
-    return spawnParent(context, child, told, false);
+    const named: Spawn = { parent_session_key, ...(parent_run_id === undefined ? {} : { parent_run_id }) };
+    return spawnParent(context, child, named, false);
   }
   return parent_run_id === undefined ? { kind: 'none' } : parentByRunId(context, child, parent_run_id);
 }

@@ -23,7 +23,7 @@ import {
   countGivenUp,
   type Descent,
   emptyList,
-  lastTold,
+  lastEventMs,
   NO_RARE_FIELDS,
   nextNumber,
   type Origin,
@@ -215,7 +215,7 @@ function watching({ state }: Context, run: Run): Run | undefined {
 
 /** Records activity of a run, and of its ancestors: their idle timers depend on it. */
 export function touch(context: Context, run: Run, ts: number): void {
-  if (lastTold(run) < ts) run.last_after_ms = since(run.start_ms, ts);
+  if (lastEventMs(run) < ts) run.last_after_ms = since(run.start_ms, ts);
   const active_ms = Math.max(ts, context.now_ms);
   let at: Run | undefined = run;
   while (at !== undefined && at.start_ms + at.active_after_ms < active_ms) {
@@ -251,7 +251,7 @@ export function expireLimits(context: Context, run: Run): void {
 
 /** Closes a run that did not end by itself, and everything open in it. */
 export function closeRun(context: Context, run: Run, type: string, message: string): void {
-  endRun(context, run, { end_ms: lastTold(run), error: { type, message } }, type);
+  endRun(context, run, { end_ms: lastEventMs(run), error: { type, message } }, type);
   settleRun(context, run);
   archiveIfDone(context, run);
 }

@@ -480,7 +480,7 @@ export function added<T>(list: readonly T[], item: T): readonly T[] {
 }
 
 /** The latest timestamp of the run's events, in epoch milliseconds. */
-export const lastTold = (run: Run): number => run.start_ms + run.last_after_ms;
+export const lastEventMs = (run: Run): number => run.start_ms + run.last_after_ms;
 
 /** Drops what model calls are matched by: an ended run is only remembered for late children, and this takes memory. */
 export function forgetCalls(run: Run): void {

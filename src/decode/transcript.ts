@@ -58,7 +58,7 @@ interface State {
   /** Entries from before this only serve as context: they are followed to know which run is open. */
   since_ms: number;
   /** The events that opened the open run and its open calls, held because they were only context. */
-  untold: Candidate[];
+  unsent: Candidate[];
   run?: { run_id: string; last_ts: number };
 }
 
@@ -66,7 +66,7 @@ interface State {
 const OPENING_TYPES: ReadonlySet<unknown> = new Set(['agent.started', 'subagent.spawned', 'tool.call']);
 
 /** Maximum number of such events that are remembered for one run. */
-const MAX_UNTOLD = 1_000;
+const MAX_UNSENT = 1_000;
 
 const timeOf = (entry: Json): number => {
   const recorded = Date.parse(text(entry.timestamp) ?? '');
@@ -233,13 +233,13 @@ function identify(
 /** Remembers, of events that are only context, those that opened the run that is still open after them. */
 function understand(state: State, events: Candidate[]): void {
   for (const event of events) {
-    if (event.type === 'agent.finished') state.untold = [];
+    if (event.type === 'agent.finished') state.unsent = [];
     if (event.type === 'tool.output' || event.type === 'tool.error') {
-      state.untold = state.untold.filter((each) => each.call_id !== event.call_id);
+      state.unsent = state.unsent.filter((each) => each.call_id !== event.call_id);
     }
-    if (!OPENING_TYPES.has(event.type) || state.untold.length >= MAX_UNTOLD) continue;
+    if (!OPENING_TYPES.has(event.type) || state.unsent.length >= MAX_UNSENT) continue;
     // The call that made a spawn has ended and is not emitted, so the child becomes a child of the run.
-    state.untold.push(event.type === 'subagent.spawned' ? { ...event, call_id: undefined } : event);
+    state.unsent.push(event.type === 'subagent.spawned' ? { ...event, call_id: undefined } : event);
   }
 }
 
@@ -247,10 +247,10 @@ function understand(state: State, events: Candidate[]): void {
  * Prepares for an entry that is emitted: looks up the session if a run is emitted with it, and forgets an earlier run that was
  * abandoned before any of it was emitted.
  */
-function prepareToTell(state: State, index: TranscriptIndex, opensRun: boolean): void {
-  if (opensRun || state.untold.length > 0) lookUp(state, index);
-  if (!opensRun || state.untold.length === 0) return;
-  state.untold = [];
+function prepareToEmit(state: State, index: TranscriptIndex, opensRun: boolean): void {
+  if (opensRun || state.unsent.length > 0) lookUp(state, index);
+  if (!opensRun || state.unsent.length === 0) return;
+  state.unsent = [];
   delete state.run;
 }
 
@@ -267,7 +267,7 @@ function openState(entry: Json, session_id: string, index: TranscriptIndex, sinc
     known_session: undefined,
     session: { session_key: session_id },
     since_ms: Math.max(since_ms, copied_until_ms),
-    untold: [],
+    unsent: [],
   };
   lookUp(state, index);
   return state;
@@ -275,22 +275,22 @@ function openState(entry: Json, session_id: string, index: TranscriptIndex, sinc
 
 function decodeSessionEntry(state: State, entry: Json, index: TranscriptIndex): Decoded {
   const opensRun = object(entry.message).role === 'user';
-  const told = timeOf(entry) >= state.since_ms;
-  if (told) prepareToTell(state, index, opensRun);
+  const isEmitted = timeOf(entry) >= state.since_ms;
+  if (isEmitted) prepareToEmit(state, index, opensRun);
   const before = state.run?.run_id;
   const candidates = decodeEntry(state, entry);
   if (typeof candidates === 'string') return ignore(candidates);
   if (state.run !== undefined) state.run.last_ts = Math.max(state.run.last_ts, timeOf(entry));
   const run_id = opensRun ? state.run?.run_id : before;
   const events = identify(candidates, entry, state.session_id, run_id);
-  if (!told) {
+  if (!isEmitted) {
     understand(state, events);
     return ignore('entry.before_start');
   }
-  const telling = [...state.untold, ...events];
-  state.untold = [];
+  const emitted = [...state.unsent, ...events];
+  state.unsent = [];
   return checkEvents(
-    telling.map((event) => withCommon(event, state)),
+    emitted.map((event) => withCommon(event, state)),
     'message',
   );
 }

@@ -126,13 +126,13 @@ function openSum(
 ): [OpenSeries, Collect] {
   const is_delta = aggregationTemporality === AggregationTemporality.DELTA;
   const { open, collect } = createSeries(SUM, instrument, is_delta);
-  const told = {
+  const metric = {
     descriptor: describe(instrument, InstrumentType.COUNTER),
     aggregationTemporality,
     dataPointType: DataPointType.SUM,
     isMonotonic: true,
   } as const;
-  return [open, (now_ms) => withPoints(told, collect(now_ms))];
+  return [open, (now_ms) => withPoints(metric, collect(now_ms))];
 }
 
 function openHistogram(
@@ -142,16 +142,18 @@ function openHistogram(
 ): [OpenSeries, Collect] {
   const is_delta = aggregationTemporality === AggregationTemporality.DELTA;
   const { open, collect } = createSeries(histogramOf(buckets), instrument, is_delta);
-  const told = {
+  const metric = {
     descriptor: describe(instrument, InstrumentType.HISTOGRAM),
     aggregationTemporality,
     dataPointType: DataPointType.HISTOGRAM,
   } as const;
-  return [open, (now_ms) => withPoints(told, collect(now_ms))];
+  return [open, (now_ms) => withPoints(metric, collect(now_ms))];
 }
 
-const withPoints = <T extends object, P>(told: T, dataPoints: P[]): (T & { dataPoints: P[] }) | undefined =>
-  dataPoints.length === 0 ? undefined : { ...told, dataPoints };
+const withPoints = <T extends object, P>(
+  metric: T,
+  dataPoints: P[],
+): (T & { dataPoints: P[] }) | undefined => (dataPoints.length === 0 ? undefined : { ...metric, dataPoints });
 
 const describe = ({ name, description, unit, value_type, buckets }: Instrument, type: InstrumentType) => ({
   name,

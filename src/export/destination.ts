@@ -162,8 +162,8 @@ export function createDestination(
 /** Logs the proxies in use, since they may explain missing data. */
 function logProxies({ name, endpoints }: DestinationConfig, logger: Logger): void {
   const proxies = Object.values(endpoints).flatMap(({ proxy }) => proxy ?? []);
-  for (const said of new Set(proxies.map(({ url, variable }) => `${url} (${variable})`)))
-    logger.info({ destination: name }, `${name} is reached through the proxy ${said}`);
+  for (const proxy of new Set(proxies.map(({ url, variable }) => `${url} (${variable})`)))
+    logger.info({ destination: name }, `${name} is reached through the proxy ${proxy}`);
 }
 
 /** What opening the lanes fills in: transports to close, lanes to persist, and the last problems. */

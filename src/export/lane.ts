@@ -117,8 +117,8 @@ export class Lane<T> {
   }
 
   /**
-   * Adds items, oldest first. Over the memory limit, drops the oldest queued items that can't be stored. `is_recoverable`: their input
-   * is in the journal, or can be read again.
+   * Adds items, oldest first. Over the memory limit, drops the oldest queued items that can't be stored. `is_recoverable`: their
+   * input is in the journal, or can be read again.
    */
   offer(items: readonly LaneItem<T>[], is_recoverable = true): void {
     for (const item of items) if (this.#admit(item, is_recoverable)) this.#backlog.push(item);

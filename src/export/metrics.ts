@@ -75,14 +75,14 @@ export function createMetrics(
         recorders(instrument)(value);
       }
     },
-    recordExport(...told) {
-      for (const { recordExport } of meterings) recordExport(...told);
+    recordExport(...values) {
+      for (const { recordExport } of meterings) recordExport(...values);
     },
   };
 }
 
 /** What every meter needs besides measurements. */
-interface Told {
+interface MeteringContext {
   snapshot: () => BridgeSnapshot;
   resource: Resource;
 }
@@ -105,7 +105,7 @@ function createRecorders(find: Recorders): Recorders {
 }
 
 /** Opens one metering for each profile in use. Readers that a program brings get the names of `latest`. */
-function openMeterings(readers: IMetricReader[], told: Told): Metering[] {
+function openMeterings(readers: IMetricReader[], context: MeteringContext): Metering[] {
   const own = readers.filter((reader) => reader instanceof PulledReader);
   const others = readers.filter((reader) => !(reader instanceof PulledReader));
   const meterings = [...new Set(own.map(({ profile }) => profile))].map((profile) => {
@@ -114,10 +114,10 @@ function openMeterings(readers: IMetricReader[], told: Told): Metering[] {
       const opens = same.map(({ aggregation }) => aggregation.open(instrument));
       return (attributes) => toAll(opens.map((openSeries) => openSeries(attributes)));
     };
-    return createMetering(same, PROFILES[profile].metrics, told, () => open);
+    return createMetering(same, PROFILES[profile].metrics, context, () => open);
   });
   if (others.length === 0) return meterings;
-  return [...meterings, createMetering(others, PROFILES.latest.metrics, told, openInSdk)];
+  return [...meterings, createMetering(others, PROFILES.latest.metrics, context, openInSdk)];
 }
 
 function toAll(recorders: Recorder[]): Recorder {
@@ -147,7 +147,7 @@ const openInSdk =
 function createMetering(
   readers: IMetricReader[],
   table: MetricTable,
-  { snapshot, resource }: Told,
+  { snapshot, resource }: MeteringContext,
   openIn: (meter: Meter) => OpenInstrument,
 ): Metering {
   const provider = new MeterProvider({ readers, resource });

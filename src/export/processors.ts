@@ -86,15 +86,15 @@ function createGuard(fail: (signal: Signal, what: string, error: unknown) => voi
 /** Logs failures, at most once a minute for each signal, and remembers the last one. */
 function createProblems(name: string, logger: Logger, redact: (text: string) => string) {
   const problems: Partial<Record<Signal, DeliveryProblem>> = {};
-  const said_ms: Partial<Record<Signal, number>> = {};
+  const logged_ms: Partial<Record<Signal, number>> = {};
   return {
     problems,
     fail(signal: Signal, what: string, error: unknown): void {
       const message = redact(oneLine(errorReason(error)));
       problems[signal] = { at_ms: Date.now(), message };
       const now_ms = performance.now();
-      if (now_ms - (said_ms[signal] ?? Number.NEGATIVE_INFINITY) < REPEAT_AFTER_MS) return;
-      said_ms[signal] = now_ms;
+      if (now_ms - (logged_ms[signal] ?? Number.NEGATIVE_INFINITY) < REPEAT_AFTER_MS) return;
+      logged_ms[signal] = now_ms;
       logger.warn({ destination: name, signal }, `${name}: ${what} for ${signal} failed: ${message}`);
     },
   };

@@ -1,6 +1,6 @@
 /**
  * Logs the state of a destination: that its backend is down and why, that it is back, and what was lost. Each is logged once,
- * and again at most once a minute if the reason changes or more is lost; at the end, what is left to be said of losses. No
+ * and again at most once a minute if the reason changes or more is lost; at the end, what is left to be logged of losses. No
  * header value gets into a message, even if a backend repeats it.
  */
 
@@ -80,24 +80,25 @@ function createHealth(
 ): (signal: Signal, event: Extract<ReportedEvent, { kind: 'refused' | 'down' | 'up' }>) => void {
   const down = new Set<Signal>();
   /** Present after it has been logged that the backend is down. */
-  let said: { reason: string } | undefined;
-  let say_again_ms = Number.NEGATIVE_INFINITY;
+  let logged: { reason: string } | undefined;
+  let next_log_ms = Number.NEGATIVE_INFINITY;
   const place = is_persisted
     ? 'on disk'
     : `in memory, up to ${Math.round(memory_limit_bytes / BYTES_PER_MB)} MB,`;
   return (signal, event) => {
     if (event.kind === 'up') {
-      if (!down.delete(signal) || down.size > 0 || said === undefined) return;
-      said = undefined;
+      if (!down.delete(signal) || down.size > 0 || logged === undefined) return;
+      logged = undefined;
       logger.info({ destination: name }, `${name} accepts data again`);
       return;
     }
     if (event.kind === 'down') down.add(signal);
     const reason = reasonIn(event.message);
-    const isNews = said === undefined ? event.kind === 'down' : down.has(signal) && said.reason !== reason;
-    if (!isNews || now() < say_again_ms) return;
-    said = { reason };
-    say_again_ms = now() + REPEAT_AFTER_MS;
+    const isNews =
+      logged === undefined ? event.kind === 'down' : down.has(signal) && logged.reason !== reason;
+    if (!isNews || now() < next_log_ms) return;
+    logged = { reason };
+    next_log_ms = now() + REPEAT_AFTER_MS;
     const url = endpoints[signal]?.url;
     logger.warn(
       { destination: name, signal, url },
@@ -113,8 +114,8 @@ interface Losses {
   /** The latest of them. */
   last: LossEvent;
   /** How many have not been logged. */
-  unsaid: number;
-  say_again_ms: number;
+  unlogged: number;
+  next_log_ms: number;
 }
 
 export function createLossLog(
@@ -125,33 +126,33 @@ export function createLossLog(
   const all = new Map<string, Losses>();
   let has_ended = false;
 
-  function say(losses: Losses): void {
-    const { signal, last, unsaid: count } = losses;
+  function log(losses: Losses): void {
+    const { signal, last, unlogged: count } = losses;
     const { fate, reason, message } = last;
     // Losses of previews do not count.
-    if (count === 0 || (!has_ended && now() < losses.say_again_ms)) return;
+    if (count === 0 || (!has_ended && now() < losses.next_log_ms)) return;
     const advice = isNotThere(reason) ? `; check the URL ${endpoints[signal]?.url}` : '';
     logger.error(
       { destination: name, signal, reason, count },
       `${name}: ${counted(count, ITEM_NOUNS[signal])} ${fate} permanently (${reason}): ${redact(message)}${advice}`,
     );
-    losses.unsaid = 0;
-    losses.say_again_ms = now() + REPEAT_AFTER_MS;
+    losses.unlogged = 0;
+    losses.next_log_ms = now() + REPEAT_AFTER_MS;
   }
 
   return {
     report(signal, event) {
       const key = `${signal} ${event.fate} ${event.reason}`;
       const known = all.get(key);
-      const losses = known ?? { signal, last: event, unsaid: 0, say_again_ms: Number.NEGATIVE_INFINITY };
+      const losses = known ?? { signal, last: event, unlogged: 0, next_log_ms: Number.NEGATIVE_INFINITY };
       losses.last = event;
-      losses.unsaid += event.count;
+      losses.unlogged += event.count;
       if (known === undefined) all.set(key, losses);
-      say(losses);
+      log(losses);
     },
     end() {
       has_ended = true;
-      for (const losses of all.values()) say(losses);
+      for (const losses of all.values()) log(losses);
     },
   };
 }
@@ -162,10 +163,10 @@ function createEncodingLog(
   { logger }: ReporterOptions,
   redact: (text: string) => string,
 ): (signal: Signal, event: Extract<ReportedEvent, { kind: 'encoding' }>) => void {
-  let said = false;
+  let logged = false;
   return (signal, { message }) => {
-    if (said) return;
-    said = true;
+    if (logged) return;
+    logged = true;
     const url = endpoints[signal]?.url;
     logger.warn(
       { destination: name, signal, url },
@@ -183,11 +184,11 @@ function createAccessLog(
   const after = is_persisted
     ? '; then send the rejected data, kept as dead letters, with "dead-letters resend"'
     : '';
-  let said = false;
+  let logged = false;
   return (signal, { reason }) => {
     const endpoint = endpoints[signal];
-    if (said || endpoint === undefined) return;
-    said = true;
+    if (logged || endpoint === undefined) return;
+    logged = true;
     logger.error(
       { destination: name, signal, reason },
       `${name} denied access at ${endpoint.url} (${reason}): ${accessAdvice(config, endpoint)}${after}`,

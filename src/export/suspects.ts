@@ -117,8 +117,8 @@ export class Suspects<T> {
 
   /** Whether to send small batches: the refusals look like poison, not like a backend that refuses at random. */
   get isCareful(): boolean {
-    const too_few_to_tell = this.#passed * CHANCE_OF_SUSPECT < 0.5;
-    return !this.isEmpty && (too_few_to_tell || this.#isUnlikely(1));
+    const too_few = this.#passed * CHANCE_OF_SUSPECT < 0.5;
+    return !this.isEmpty && (too_few || this.#isUnlikely(1));
   }
 
   /**
@@ -166,8 +166,8 @@ export class Suspects<T> {
    * random. Returns nothing if another request would tell more; `nothing_else`: there is none.
    */
   next(nothing_else = false): Batch<T> | undefined {
-    const tells_little = this.#refused_in_a_row >= MOST_IN_A_ROW || (this.#outage && this.isStuck);
-    if (!nothing_else && tells_little) return undefined;
+    const is_inconclusive = this.#refused_in_a_row >= MOST_IN_A_ROW || (this.#outage && this.isStuck);
+    if (!nothing_else && is_inconclusive) return undefined;
     const untried = this.#untried.shift();
     if (untried !== undefined) return untried;
     return nothing_else || this.#passed >= ENOUGH_PASSES ? this.#nextRefused() : undefined;

@@ -103,15 +103,15 @@ interface Ending {
 function createEnding(): Ending {
   let is_over = false;
   let has_begun = false;
-  let tell = (): void => undefined;
+  let notify = (): void => undefined;
   return {
     has_begun: () => has_begun,
     end() {
       is_over = true;
-      tell();
+      notify();
     },
     onEnd(listener) {
-      tell = listener;
+      notify = listener;
       if (is_over) listener();
       else has_begun = true;
     },

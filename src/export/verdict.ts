@@ -57,8 +57,8 @@ function answerMessage({ status, body, location }: Extract<Outcome, { kind: 'ans
     return `HTTP ${status}: the redirect to ${location} is not followed; if that is the backend, set its base URL`;
   // `stream` omits a character that the cut splits: followed by a replacement character, the beginning of a secret would not be
   // redacted.
-  const said = oneLine(new TextDecoder().decode(body.subarray(0, MAX_MESSAGE_BYTES), { stream: true }));
-  return said === '' ? `HTTP ${status}` : `HTTP ${status}: ${said}`;
+  const text = oneLine(new TextDecoder().decode(body.subarray(0, MAX_MESSAGE_BYTES), { stream: true }));
+  return text === '' ? `HTTP ${status}` : `HTTP ${status}: ${text}`;
 }
 
 /** A server that is no OTLP backend may answer any request with 200 and an HTML page. No OTLP response begins like this. */

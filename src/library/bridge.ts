@@ -65,7 +65,7 @@ const REFUSED: Readonly<Record<Exclude<PushOutcome, 'taken'>, string>> = {
 
 /** Passes on messages without the fields, which are for machines. Errors thrown by the program's logger are ignored. */
 function toLogger(logger: MessageLogger | undefined): Logger {
-  const say =
+  const logAt =
     (level: keyof MessageLogger) =>
     (fields: Record<string, unknown> | string, message?: string): void => {
       try {
@@ -74,7 +74,7 @@ function toLogger(logger: MessageLogger | undefined): Logger {
         // There is nowhere else to report it.
       }
     };
-  return { info: say('info'), warn: say('warn'), error: say('error') };
+  return { info: logAt('info'), warn: logAt('warn'), error: logAt('error') };
 }
 
 /** Adds the refused events, which are lines like any other but counted elsewhere. */
@@ -87,10 +87,10 @@ function withRefused(summary: Summary, refused: Record<string, number>): Summary
 
 /** Logs each reason once; all refusals are counted. */
 function createRefusalLog(logger: Logger): (outcome: PushOutcome) => void {
-  const said = new Set<PushOutcome>(['taken']);
+  const reported = new Set<PushOutcome>(['taken']);
   return (outcome) => {
-    if (outcome === 'taken' || said.has(outcome)) return;
-    said.add(outcome);
+    if (outcome === 'taken' || reported.has(outcome)) return;
+    reported.add(outcome);
     logger.warn(REFUSED[outcome]);
   };
 }

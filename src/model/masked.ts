@@ -7,9 +7,9 @@ const MASK = '…';
 
 export const isMasked = (id: string): boolean => id.includes(MASK);
 
-/** Whether `told` is `id` with pieces of it masked. */
-export function isMaskOf(told: string, id: string): boolean {
-  const [first = '', ...pieces] = told.split(MASK);
+/** Whether `masked` is `id` with pieces of it masked. */
+export function isMaskOf(masked: string, id: string): boolean {
+  const [first = '', ...pieces] = masked.split(MASK);
   const last = pieces.pop();
   if (last === undefined || !id.startsWith(first)) return false;
   let at = first.length;

@@ -51,7 +51,7 @@ function isClean(directory: string): boolean {
 
 export const isNewer = (version: string): boolean => !(Number(version) <= FORMAT_VERSION);
 
-function lookAt(directory: string): State {
+function examine(directory: string): State {
   const path = join(directory, DATA_FILE);
   const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
   if (stats === undefined || stats.size === 0n) {
@@ -74,10 +74,10 @@ function lookAt(directory: string): State {
 /** Checks without changing anything. Throws the system's error if the directory can't be read. */
 export function checkStore(directory: string): State {
   for (let attempt = 1; attempt < ATTEMPTS; attempt += 1) {
-    const state = lookAt(directory);
+    const state = examine(directory);
     if (state.kind !== 'busy') return state;
   }
-  return lookAt(directory);
+  return examine(directory);
 }
 
 /**

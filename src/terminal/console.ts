@@ -42,7 +42,7 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
   const records = new Map<string, number>();
   let state: 'open' | 'broken' | 'closed' = 'open';
 
-  const unhear = hearOfFailure(stream, () => {
+  const removeListener = onFailure(stream, () => {
     state = 'broken';
     view.close();
   });
@@ -77,7 +77,7 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
     pending: () => 0,
     idle: () => Promise.resolve(),
     close() {
-      unhear();
+      removeListener();
       if (state === 'open') {
         view.close();
         printFooter();
@@ -89,24 +89,24 @@ export function createConsoleDestination(options: ConsoleOptions): Destination {
 }
 
 /** The failure listeners by stream. */
-const told = new WeakMap<TerminalStream, Set<() => void>>();
+const failure_listeners = new WeakMap<TerminalStream, Set<() => void>>();
 
 /**
- * Calls `tell` when the stream fails. A closed pipe is reported by an event, at any later time, and without a listener it would
+ * Calls `listener` when the stream fails. A closed pipe is reported by an event, at any later time, and without a listener it would
  * end the process: one listener stays on the stream, for all consoles that a program creates one after the other. Returns a
- * function that removes `tell`.
+ * function that removes `listener`.
  */
-function hearOfFailure(stream: TerminalStream, tell: () => void): () => void {
-  const open = told.get(stream) ?? new Set();
-  if (!told.has(stream)) {
-    told.set(stream, open);
+function onFailure(stream: TerminalStream, listener: () => void): () => void {
+  const open = failure_listeners.get(stream) ?? new Set();
+  if (!failure_listeners.has(stream)) {
+    failure_listeners.set(stream, open);
     stream.on('error', () => {
-      for (const tellOne of open) tellOne();
+      for (const listener of open) listener();
       open.clear();
     });
   }
-  open.add(tell);
-  return () => open.delete(tell);
+  open.add(listener);
+  return () => open.delete(listener);
 }
 
 /** The outcome of one signal's items. */

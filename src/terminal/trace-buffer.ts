@@ -53,17 +53,17 @@ export function createTraceBuffer(): TraceBuffer {
   const quiet = new Map<string, HeldTrace>();
   let span_count = 0;
   let latest_ms = -Infinity;
-  let latest_told_ms = 0;
+  let latest_arrival_ms = 0;
 
-  function hear(ts_ms: number, now_ms: number): void {
+  function noteTime(ts_ms: number, now_ms: number): void {
     if (ts_ms <= latest_ms) return;
     latest_ms = ts_ms;
-    latest_told_ms = now_ms;
+    latest_arrival_ms = now_ms;
   }
 
   function put(span: SpanRecord, final: boolean, now_ms: number): void {
     const { trace_id, span_id } = span;
-    hear(span.end_ms ?? span.start_ms, now_ms);
+    noteTime(span.end_ms ?? span.start_ms, now_ms);
     const trace = held.get(trace_id) ?? { spans: new Map(), awaited: new Set(), changed_ms: now_ms };
     held.set(trace_id, trace);
     if (!trace.spans.has(span_id)) span_count += 1;
@@ -87,7 +87,7 @@ export function createTraceBuffer(): TraceBuffer {
     add(emission, now_ms) {
       for (const span of emission.previews) put(span, false, now_ms);
       for (const span of emission.spans) put(span, true, now_ms);
-      for (const { ts_ms } of emission.logs) hear(ts_ms, now_ms);
+      for (const { ts_ms } of emission.logs) noteTime(ts_ms, now_ms);
     },
     take(now_ms) {
       const taken: Trace[] = [];
@@ -109,7 +109,7 @@ export function createTraceBuffer(): TraceBuffer {
     hasOpen: () => held.size > quiet.size,
     isOverfull: () => span_count > MAX_HELD_SPANS,
     size: () => held.size,
-    reached: (now_ms) => Math.min(now_ms, latest_ms + now_ms - latest_told_ms),
+    reached: (now_ms) => Math.min(now_ms, latest_ms + now_ms - latest_arrival_ms),
     latest(max_spans) {
       const chosen: Trace[] = [];
       let room = max_spans;

@@ -1,6 +1,6 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { prepareContent, redactByLook, redactedHead } from '../../src/correlate/content.js';
+import { prepareContent, redactedHead, redactPatterns } from '../../src/correlate/content.js';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import { cutUtf8 } from '../../src/util/utf8.js';
@@ -30,7 +30,7 @@ describe('redaction', () => {
     ['-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nabc\n-----END PGP PRIVATE KEY BLOCK-----', '[redacted]'],
     ['nothing to hide: 42 tokens used', 'nothing to hide: 42 tokens used'],
   ])('%s', (text, expected) => {
-    expect(redactByLook(text)).toBe(expected);
+    expect(redactPatterns(text)).toBe(expected);
   });
 
   test.each([
@@ -38,7 +38,7 @@ describe('redaction', () => {
     'run --max-tokens 100000 --no-password --with-token < token-file',
     'git@github.com:me/it.git http://127.0.0.1:8900/@me mailto:me@example.com',
   ])('leaves text without secrets unchanged: %s', (text) => {
-    expect(redactByLook(text)).toBe(text);
+    expect(redactPatterns(text)).toBe(text);
   });
 });
 
@@ -55,7 +55,7 @@ describe('a private key', () => {
     ],
     ['without its end', `${begin}\n${body}`, 'before [redacted]'],
   ])('%s is redacted', (_, key, expected) => {
-    expect(redactByLook(`before ${key} after`)).toBe(expected);
+    expect(redactPatterns(`before ${key} after`)).toBe(expected);
     expect(prepareContent(`before ${key} after`, 1_000)?.text).toBe(expected);
   });
 

@@ -29,7 +29,7 @@ const MAX_SHOWN = 200;
 const wrong = (found: string, advice: string): Finding => ({ level: 'problem', found, advice });
 
 /** The backend's own message, shortened and without the secrets that it was sent. */
-function said({ status, body }: Answered, endpoint: EndpointConfig): string {
+function quote({ status, body }: Answered, endpoint: EndpointConfig): string {
   const text = redactSecrets(oneLine(new TextDecoder().decode(body)), [endpoint], '…');
   return text === '' ? `HTTP ${status}` : `HTTP ${status}: ${text.slice(0, MAX_SHOWN)}`;
 }
@@ -74,7 +74,7 @@ function describeAnswer(answer: Answered, endpoint: EndpointConfig, config: Dest
   if (isNotThere(httpReason(status)))
     return wrong(`no OTLP endpoint there (HTTP ${status})`, 'check the URL');
   if (status === 415 || status === 501) return encodingRefused(answer, endpoint);
-  const words = said(answer, endpoint);
+  const words = quote(answer, endpoint);
   if (status === 429 || status >= 500) {
     return { level: 'warning', found: words, advice: "check the backend's log; the bridge would retry" };
   }

@@ -7,7 +7,7 @@ import { ANNOUNCE_PREFIX } from '../../model/announce.js';
 import { type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import type { AgentPayload } from './frame.js';
-import { callKey, type GatewayMemory, isSpawnTold, rememberSpawnTold } from './sessions.js';
+import { callKey, type GatewayMemory, isSpawnReported, rememberSpawn } from './sessions.js';
 
 /** The type of a gateway error is the reason for its failover, else `error`. */
 const errorType = (data: Json): string => text(object(data.errorObservation).failoverReason) ?? 'error';
@@ -27,12 +27,12 @@ function triggerOf(payload: AgentPayload, memory: GatewayMemory): string | undef
 }
 
 /** The spawn that led to this run, unless the spawning call's result has already reported it with the same label. */
-function untoldSpawn(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
+function unreportedSpawn(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   const session = memory.session(payload.session_key);
   const parent = payload.spawned_by ?? session.parent_session_key;
   const isContinuation = payload.run_id.startsWith(ANNOUNCE_PREFIX);
-  if (parent === undefined || isContinuation || isSpawnTold(session, payload.run_id)) return [];
-  rememberSpawnTold(memory, payload.session_key, payload.run_id, session.label);
+  if (parent === undefined || isContinuation || isSpawnReported(session, payload.run_id)) return [];
+  rememberSpawn(memory, payload.session_key, payload.run_id, session.label);
   return [
     {
       type: 'subagent.spawned',
@@ -48,7 +48,7 @@ function untoldSpawn(payload: AgentPayload, memory: GatewayMemory): Candidate[] 
 function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   memory.update(payload.session_key, { run_id: payload.run_id });
   return [
-    ...untoldSpawn(payload, memory),
+    ...unreportedSpawn(payload, memory),
     {
       type: 'agent.started',
       parent_session_key: payload.spawned_by,
@@ -111,7 +111,7 @@ function releaseHeldEnds(payload: AgentPayload, memory: GatewayMemory): Candidat
   return released.map(([, held]) => held.event);
 }
 
-/** Whether no other end of the run follows. If the end is its first event, it was aborted before it began: that end is not marked. */
+/** Whether no other end of the run follows. An end that is the run's first event is not marked: the run never began. */
 const isSettled = ({ data, protocol, seq }: AgentPayload): boolean =>
   data.executionSettled === true || protocol === 3 || seq === 1;
 

@@ -18,13 +18,13 @@ export function rememberSession(payload: Json, memory: GatewayMemory): SessionMe
   const row = object(payload.session);
   const first = (name: string): string | undefined => text(payload[name]) ?? text(row[name]);
   const parent_session_key = first('spawnedBy') ?? first('parentSessionKey');
-  const told = {
+  const fields = {
     session_id: first('sessionId'),
     channel: first('lastChannel') ?? text(object(payload.origin).provider),
     parent_session_key,
     label: parent_session_key === undefined ? undefined : first('label'),
   };
-  return memory.update(key, withoutUndefined(told));
+  return memory.update(key, withoutUndefined(fields));
 }
 
 /** The `sourceTool` of the message with which the gateway continues a request that its restart interrupted. */
@@ -57,9 +57,9 @@ export function decodeMessage(
   if (unused !== undefined) return unused;
   const own = object(message.__openclaw);
   const latest = session?.run_id;
-  const told = text(own.runId) ?? text(message.runId) ?? text(payload.runId);
-  const isLatest = told === undefined || (latest !== undefined && isMaskOf(told, latest));
-  const run_id = isLatest ? latest : told;
+  const named = text(own.runId) ?? text(message.runId) ?? text(payload.runId);
+  const isLatest = named === undefined || (latest !== undefined && isMaskOf(named, latest));
+  const run_id = isLatest ? latest : named;
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
   memory.update(session_key, { run_id });
   const message_id = text(payload.messageId) ?? text(own.id);

@@ -30,22 +30,22 @@ export interface SessionMemory {
   label_told?: string;
 }
 
-const MAX_SPAWNS_TOLD = 32;
+const MAX_REPORTED_SPAWNS = 32;
 
 /** Whether a run's spawn has been emitted with the label that is known now: a label may become known after the spawn. */
-export const isSpawnTold = ({ spawns_told, label, label_told }: SessionMemory, run_id: string): boolean =>
+export const isSpawnReported = ({ spawns_told, label, label_told }: SessionMemory, run_id: string): boolean =>
   spawns_told.includes(run_id) && label === label_told;
 
-export function rememberSpawnTold(
+export function rememberSpawn(
   memory: GatewayMemory,
   session_key: string,
   run_id: string,
   label: string | undefined,
 ): void {
   const { spawns_told } = memory.session(session_key);
-  const others = spawns_told.filter((told) => told !== run_id);
+  const others = spawns_told.filter((reported) => reported !== run_id);
   memory.update(session_key, {
-    spawns_told: [...others, run_id].slice(-MAX_SPAWNS_TOLD),
+    spawns_told: [...others, run_id].slice(-MAX_REPORTED_SPAWNS),
     ...(label === undefined ? {} : { label_told: label }),
   });
 }
@@ -86,7 +86,7 @@ export interface MessageMemory {
 export interface GatewayMemory {
   session(key: string): SessionMemory;
   /** Adds to what is known of a session. */
-  update(key: string, told: Partial<SessionMemory>): SessionMemory;
+  update(key: string, changes: Partial<SessionMemory>): SessionMemory;
   sessions: BoundedMemory<SessionMemory>;
   /** The label that a spawn call was given, by run and call. */
   labels: BoundedMemory<string>;
@@ -113,10 +113,12 @@ export function createGatewayMemory(): GatewayMemory {
 
   return {
     session,
-    update(key, told) {
+    update(key, changes) {
       const known = session(key);
-      const names = Object.keys(told) as (keyof SessionMemory)[];
-      return names.every((name) => told[name] === known[name]) ? known : remember(key, { ...known, ...told });
+      const names = Object.keys(changes) as (keyof SessionMemory)[];
+      return names.every((name) => changes[name] === known[name])
+        ? known
+        : remember(key, { ...known, ...changes });
     },
     sessions,
     labels: createMemory(MAX_CALLS),

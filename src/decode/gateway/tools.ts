@@ -7,7 +7,7 @@ import { blockText, type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import { toolEnd } from '../tool-end.js';
 import type { AgentPayload } from './frame.js';
-import { callKey, type GatewayMemory, rememberSpawnTold } from './sessions.js';
+import { callKey, type GatewayMemory, rememberSpawn } from './sessions.js';
 
 /** The tool that starts sub-agents. */
 const SPAWN_TOOL = 'sessions_spawn';
@@ -43,7 +43,7 @@ function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string):
   const session = memory.session(child);
   const label = session.label ?? memory.labels.get(callKey(payload.run_id, call_id));
   if (label !== undefined) memory.update(child, { label });
-  rememberSpawnTold(memory, child, run_id, label);
+  rememberSpawn(memory, child, run_id, label);
   return [
     {
       type: 'subagent.spawned',

@@ -46,10 +46,10 @@ export function endOf({ start_ms, end_ms }: SpanRecord): Instant | undefined {
 export function attributesOf({ attributes, error, start_ms, end_ms }: SpanRecord): Attributes {
   const is_skewed = end_ms !== undefined && end_ms < start_ms;
   if (error === undefined && !is_skewed) return attributes;
-  const told = { ...attributes };
-  if (error !== undefined) told['error.type'] = error.type;
-  if (is_skewed) told['openclaw.clock_skew_ms'] = end_ms - start_ms;
-  return told;
+  const all = { ...attributes };
+  if (error !== undefined) all['error.type'] = error.type;
+  if (is_skewed) all['openclaw.clock_skew_ms'] = end_ms - start_ms;
+  return all;
 }
 
 export const kindOf = ({ kind }: SpanRecord): SpanKind =>

@@ -41,7 +41,7 @@ const beginningOf = (handle: FileHandle, path: string): Promise<Buffer> =>
   readChunk(handle, path, 0).catch(() => Buffer.alloc(0));
 
 /** A hash of names, sizes and first bytes. Throws a `SourceError` if a recording can't be opened. */
-async function lookAt(paths: string[]): Promise<string> {
+async function identify(paths: string[]): Promise<string> {
   const hash = createHash('sha256');
   for (const path of paths) {
     const handle = await openFile(path);
@@ -118,7 +118,7 @@ export function createRecordingsSource(paths: string[], options: RecordingsOptio
     name: recordingsName(paths),
     is_rereadable: true,
     async open() {
-      const look = await lookAt(paths);
+      const look = await identify(paths);
       const is_same = left?.look === look;
       const from = is_same ? left : { index: 0, after_line: 0, look };
       sources = paths.slice(from.index).map((path, nth) => {

@@ -56,17 +56,17 @@ export interface FeedOptions {
   push: Push;
   resume: GatewayPosition | undefined;
   /** Reports a message to the user, and the source as up. `is_behind`: not everything that was missed has been emitted yet. */
-  say(message: string, is_behind: boolean): Promise<void>;
-  /** Reports a message to the user, and the source as down. The same message is repeated only after `say`. */
+  reportStatus(message: string, is_behind: boolean): Promise<void>;
+  /** Reports a message to the user, and the source as down. The same message is repeated only after `reportStatus`. */
   warn(message: string): Promise<void>;
 }
 
-export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Feed {
+export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOptions): Feed {
   let connection: Connection | undefined;
   let last_seq: number | undefined;
   const now = (): number => Date.now() + (connection?.clock_offset_ms ?? 0);
   /** The time of the latest event, by the gateway's clock: long past if the bridge was asleep or slow. */
-  let told_ms = 0;
+  let latest_frame_ms = 0;
   const runs = createOpenRuns(resume?.open_runs);
   const progress = createProgress(resume, runs.open);
   const outlet = createOutlet({
@@ -75,7 +75,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     onFull: (is_full) => (is_full ? connection?.pause() : connection?.resume()),
     position: progress.position,
   });
-  const gate = createGate(outlet.add, () => progress.see(told_ms, connection?.hello.boot_id));
+  const gate = createGate(outlet.add, () => progress.see(latest_frame_ms, connection?.hello.boot_id));
   const backfill = createBackfill({
     stream,
     resume,
@@ -85,12 +85,13 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
     connection: () => connection,
     now,
     add: outlet.add,
-    say,
+    reportStatus,
   });
   const reasoning = createReasoning({
     onRows: (rows) => gate.give(rowsLine(rows)),
     onRefused: (reason) => void warn(describeRefused(stream, reason)),
-    onAnswered: () => void say(`the gateway at ${stream} answers requests again`, backfill.isBehind()),
+    onAnswered: () =>
+      void reportStatus(`the gateway at ${stream} answers requests again`, backfill.isBehind()),
     onLeftOut: () => gate.give(leftOutLine()),
   });
   const quiet = createQuietRuns({
@@ -107,7 +108,7 @@ export function createFeed({ stream, push, resume, say, warn }: FeedOptions): Fe
 
   /** Not every event has a timestamp. One in the future would hide what is missed until then. */
   const noteTime = (ms: number): void => {
-    told_ms = Math.max(told_ms, Math.min(ms, now()));
+    latest_frame_ms = Math.max(latest_frame_ms, Math.min(ms, now()));
   };
 
   function lose(reason: string): void {

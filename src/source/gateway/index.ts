@@ -41,16 +41,16 @@ const describeEnding = ({ code, reason }: Ending): string =>
   reason === '' ? `code ${code}` : `code ${code}, ${reason}`;
 
 /** Reports what is wrong, once until that changes. */
-function createTeller(push: Push, stop: AbortSignal) {
-  let told: string | undefined;
+function createStatusReporter(push: Push, stop: AbortSignal) {
+  let last_message: string | undefined;
   return {
     async down(message: string): Promise<void> {
-      if (told === message || stop.aborted) return;
-      told = message;
+      if (last_message === message || stop.aborted) return;
+      last_message = message;
       await push({ kind: 'status', state: 'down', message });
     },
     async up(message: string, is_behind: boolean): Promise<void> {
-      told = undefined;
+      last_message = undefined;
       await push({ kind: 'status', state: 'up', message, is_behind });
     },
   };
@@ -62,8 +62,8 @@ async function keepFollowing(
   stop: AbortSignal,
 ): Promise<void> {
   const { name } = access;
-  const tell = createTeller(push, stop);
-  const feed = createFeed({ stream: name, push, resume, say: tell.up, warn: tell.down });
+  const report = createStatusReporter(push, stop);
+  const feed = createFeed({ stream: name, push, resume, reportStatus: report.up, warn: report.down });
   const stopped = createNotifier();
   stop.addEventListener('abort', stopped.notify);
   let failures = 0;
@@ -73,10 +73,12 @@ async function keepFollowing(
     const { protocol, server_version } = connection.hello;
     const began_ms = performance.now();
     const following = `following the gateway at ${name} (OpenClaw ${server_version}, protocol ${protocol})`;
-    const ending = await feed.follow(connection, stop, (is_behind) => void tell.up(following, is_behind));
+    const ending = await feed.follow(connection, stop, (is_behind) => void report.up(following, is_behind));
     if (performance.now() - began_ms > STABLE_MS) failures = 0;
     if ('kind' in ending) return ending;
-    await tell.down(`lost the gateway at ${name} (${describeEnding(ending)}); reconnecting until it answers`);
+    await report.down(
+      `lost the gateway at ${name} (${describeEnding(ending)}); reconnecting until it answers`,
+    );
     return undefined;
   }
 
@@ -93,7 +95,7 @@ async function keepFollowing(
     const when = isMendedByHand(refusal)
       ? `retrying every ${MENDED_BY_HAND_WAIT_MS / 1000} s`
       : 'retrying until it is available';
-    await tell.down(`the gateway at ${name} ${refusal.message}; ${when}`);
+    await report.down(`the gateway at ${name} ${refusal.message}; ${when}`);
   }
 
   while (!stop.aborted) {

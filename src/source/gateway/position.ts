@@ -17,8 +17,8 @@ export interface GatewayPosition {
 }
 
 export interface Progress {
-  /** Everything that the gateway sent up to `told_ms`, by its own clock, has been emitted. */
-  see(told_ms: number, boot_id: string | undefined): void;
+  /** Everything that the gateway sent up to `frame_ms`, by its own clock, has been emitted. */
+  see(frame_ms: number, boot_id: string | undefined): void;
   /** Freezes the position until `unfreeze`: events are held back, or emitted ahead of older ones. */
   freeze(): void;
   unfreeze(): void;
@@ -48,9 +48,9 @@ export function createProgress(
   }
 
   return {
-    see(told_ms, boot_id_now) {
-      seen_ms = told_ms;
-      first_ms ??= told_ms;
+    see(frame_ms, boot_id_now) {
+      seen_ms = frame_ms;
+      first_ms ??= frame_ms;
       boot_id = boot_id_now;
     },
     freeze() {

@@ -188,14 +188,14 @@ export function createReasoning({ onRows, onRefused, onAnswered, onLeftOut }: Re
 
   return {
     see({ event, payload }) {
-      const told = object(payload);
+      const content = object(payload);
       if (event === 'session.message') {
-        const found = modelCallOf(told);
+        const found = modelCallOf(content);
         if (found !== undefined) want(found.key, found.message_id);
         return;
       }
       // The run makes no more model calls, so there are none to wait for.
-      const key = event === 'agent' && canAsk() && endsRun(told) ? text(told.sessionKey) : undefined;
+      const key = event === 'agent' && canAsk() && endsRun(content) ? text(content.sessionKey) : undefined;
       const wanted = key === undefined ? undefined : sessions.get(key);
       if (key !== undefined && wanted !== undefined) void askNow(key, wanted);
     },

@@ -45,10 +45,11 @@ export const refuse = (status: Refusal['status'], message: string): Refusal => (
 /** Whether the sender drops what was refused with this status. */
 export const isFinal = ({ status }: Refusal): boolean => ![429, 503].includes(status);
 
-export function answerTo(told: Refusal | Taken, encoding: Encoding): Answer {
+export function answerTo(outcome: Refusal | Taken, encoding: Encoding): Answer {
   const content_type = { 'content-type': CONTENT_TYPES[encoding] };
-  if ('rejected' in told) return { status: 200, headers: content_type, body: writeTaken(told, encoding) };
-  const { status, message } = told;
+  if ('rejected' in outcome)
+    return { status: 200, headers: content_type, body: writeTaken(outcome, encoding) };
+  const { status, message } = outcome;
   const body = writeStatus({ code: RPC_CODES[status], message }, encoding);
   return { status, headers: { ...content_type, ...HEADERS[status] }, body };
 }

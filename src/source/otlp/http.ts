@@ -73,7 +73,7 @@ export function onClientError(error: Error, socket: Duplex): void {
 }
 
 /** Sends a response; resolves when it has been sent, or its connection is gone. */
-export function say({ status, headers, body }: Answer, response: ServerResponse): Promise<void> {
+export function respond({ status, headers, body }: Answer, response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     if (response.destroyed) return resolve();
     response.once('finish', resolve).once('close', resolve);

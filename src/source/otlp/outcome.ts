@@ -6,7 +6,7 @@ import type { Taken } from './answers.js';
 import { describePlace, type SentRecord } from './record.js';
 
 /** Maximum number of rejected records that are described one by one. */
-const MAX_TOLD = 5;
+const MAX_MESSAGES = 5;
 
 export interface Outcome {
   /** Creates the receipt of a batch; `record_of` has the record that each of its lines belongs to. */
@@ -16,19 +16,19 @@ export interface Outcome {
 }
 
 export function createOutcome(): Outcome {
-  const kept: Promise<boolean>[] = [];
+  const stored: Promise<boolean>[] = [];
   const rejected = new Set<SentRecord>();
-  const told: string[] = [];
+  const messages: string[] = [];
 
   const message = (): string => {
-    const more = rejected.size - told.length;
-    return [...told, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+    const more = rejected.size - messages.length;
+    return [...messages, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
   };
 
   return {
     receipt(record_of) {
-      let settle: (is_kept: boolean) => void = () => undefined;
-      kept.push(
+      let settle: (is_recoverable: boolean) => void = () => undefined;
+      stored.push(
         new Promise((resolve) => {
           settle = resolve;
         }),
@@ -40,12 +40,13 @@ export function createOutcome(): Outcome {
           // Of a record with several bad lines only the first one is reported.
           if (record === undefined || rejected.has(record)) return;
           rejected.add(record);
-          if (told.length < MAX_TOLD) told.push(`${describePlace(record.place)}: ${path || '$'}: ${what}`);
+          if (messages.length < MAX_MESSAGES)
+            messages.push(`${describePlace(record.place)}: ${path || '$'}: ${what}`);
         },
       };
     },
     async settled() {
-      const all = await Promise.all(kept);
+      const all = await Promise.all(stored);
       return all.every(Boolean) ? { rejected: rejected.size, message: message() } : undefined;
     },
   };

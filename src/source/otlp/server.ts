@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { within } from '../../util/within.js';
 import { answerTo, type Encoding, type Refusal, refuse, type Taken } from './answers.js';
-import { encodingOf, type Head, onClientError, readBody, readHead, say } from './http.js';
+import { encodingOf, type Head, onClientError, readBody, readHead, respond } from './http.js';
 import type { SentRecord } from './record.js';
 import { decode, tooLarge, unpack } from './request.js';
 
@@ -55,7 +55,7 @@ interface Exchange {
   bytes: number;
   is_read: boolean;
   /** Only the first call counts. */
-  answer(told: Refusal | Taken): void;
+  answer(outcome: Refusal | Taken): void;
   answered: Promise<void>;
 }
 
@@ -63,7 +63,7 @@ function createExchange(response: ServerResponse, encoding: Encoding): Exchange 
   let answer: Exchange['answer'] = () => undefined;
   const answered = new Promise<Refusal | Taken>((resolve) => {
     answer = resolve;
-  }).then((told) => say(answerTo(told, encoding), response));
+  }).then((outcome) => respond(answerTo(outcome, encoding), response));
   return { bytes: 0, is_read: false, answer, answered };
 }
 
@@ -122,9 +122,9 @@ export function createLogsServer({ bounds, handOver, onRefusal }: LogsServerOpti
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const exchange = createExchange(response, encodingOf(request) ?? 'json');
     open.add(exchange);
-    const told = await take(request, exchange);
-    if ('status' in told) onRefusal(told);
-    exchange.answer(told);
+    const outcome = await take(request, exchange);
+    if ('status' in outcome) onRefusal(outcome);
+    exchange.answer(outcome);
     hold(exchange, -exchange.bytes);
     await exchange.answered;
     open.delete(exchange);

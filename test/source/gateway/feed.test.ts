@@ -181,7 +181,7 @@ function startFeed(resume?: GatewayPosition): Following {
   };
   const warn = async (message: string): Promise<void> => void warned.push(message);
   return {
-    feed: createFeed({ stream: 'ws://test', push, resume, say, warn }),
+    feed: createFeed({ stream: 'ws://test', push, resume, reportStatus: say, warn }),
     batches,
     lines,
     said,
@@ -734,7 +734,7 @@ test('a new connection is paused, too, if the consumer was already behind', asyn
     stream: 'ws://test',
     push: () => new Promise(() => undefined),
     resume: undefined,
-    say: async () => undefined,
+    reportStatus: async () => undefined,
     warn: async () => undefined,
   });
   const frame: EventFrame = { type: 'event', event: 'tick', payload: {} };

@@ -44,7 +44,7 @@ export interface BackfillOptions {
   /** Emits a backfilled line, which is not held back. */
   add(line: string): void;
   /** Reports a message to the user. */
-  say(message: string, is_behind: boolean): Promise<void>;
+  reportStatus(message: string, is_behind: boolean): Promise<void>;
 }
 
 /** Maximum number of sessions of which more data is expected. */
@@ -52,8 +52,8 @@ const MAX_PENDING = 1_000;
 
 /** The session in which a call may just have been stored. */
 const settledSession = ({ event, payload }: EventFrame): string | undefined => {
-  const told = object(payload);
-  return event === 'session.message' || endsRun(told) ? text(told.sessionKey) : undefined;
+  const content = object(payload);
+  return event === 'session.message' || endsRun(content) ? text(content.sessionKey) : undefined;
 };
 
 /** The message to the user about a gap that has been asked about. */
@@ -74,7 +74,7 @@ function describeFilled(
 }
 
 export function createBackfill(options: BackfillOptions): Backfill {
-  const { stream, runs, progress, gate, connection, now, add, say } = options;
+  const { stream, runs, progress, gate, connection, now, add, reportStatus } = options;
   const gaps = createGaps(options.resume, progress, runs.open);
   /** The connection on which a backfill is running. */
   let asking: Connection | undefined;
@@ -132,7 +132,7 @@ export function createBackfill(options: BackfillOptions): Backfill {
     emitPast(past);
     endAsking();
     gaps.fill(missing);
-    void say(describeFilled(stream, missing, asked.sessions.length, past, now()), isBehind());
+    void reportStatus(describeFilled(stream, missing, asked.sessions.length, past, now()), isBehind());
   }
 
   async function completePending(open: Connection): Promise<void> {
@@ -175,7 +175,7 @@ export function createBackfill(options: BackfillOptions): Backfill {
     progress.freeze();
     // An exception is a bug in the bridge: the next connection starts over, and other sources are not affected.
     void run(open).catch((error) => {
-      void say(
+      void reportStatus(
         `backfill from ${stream} failed: ${errorReason(error)}; reconnecting to try again`,
         isBehind(),
       );
@@ -190,7 +190,7 @@ export function createBackfill(options: BackfillOptions): Backfill {
   }
 
   /** Asks about a run that had begun when the gateway was asked but was not in its answers yet. */
-  function noticeUnseen(payload: Json): void {
+  function noteUnseen(payload: Json): void {
     if (asked_since_ms === undefined) return;
     const session_key = runs.unseen(payload);
     if (session_key !== undefined) askAbout(session_key, asked_since_ms);
@@ -217,7 +217,7 @@ export function createBackfill(options: BackfillOptions): Backfill {
     },
     see(frame) {
       noticeSettled(frame);
-      if (frame.event === 'agent') noticeUnseen(object(frame.payload));
+      if (frame.event === 'agent') noteUnseen(object(frame.payload));
     },
     askAbout,
     isBehind,

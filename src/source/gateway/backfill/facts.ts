@@ -144,18 +144,18 @@ function readToolResult(row: Json, runs: Runs): void {
 
 /** A nested call has a row of its own, with its start and its end. */
 function readNestedTool({ details }: Json, runs: Runs): void {
-  const told = object(details);
-  const run_id = text(told.runId);
-  const call_id = text(told.toolCallId);
-  const started_ms = number(told.startedAt);
-  const written_ms = number(told.timestamp);
+  const fields = object(details);
+  const run_id = text(fields.runId);
+  const call_id = text(fields.toolCallId);
+  const started_ms = number(fields.startedAt);
+  const written_ms = number(fields.timestamp);
   if (run_id === undefined || call_id === undefined || started_ms === undefined) return;
-  const parent_call_id = text(told.parentToolCallId);
-  const result = object(told.result);
+  const parent_call_id = text(fields.parentToolCallId);
+  const result = object(fields.result);
   runs.of(run_id).calls.set(call_id, {
     call_id,
-    tool: text(told.toolName) ?? 'unknown',
-    args: told.input,
+    tool: text(fields.toolName) ?? 'unknown',
+    args: fields.input,
     asked_ms: started_ms,
     started_ms,
     ...(parent_call_id === undefined ? {} : { parent_call_id }),
@@ -165,7 +165,7 @@ function readNestedTool({ details }: Json, runs: Runs): void {
           result: {
             content: result.content,
             details: result.details,
-            is_error: told.isError === true,
+            is_error: fields.isError === true,
             written_ms,
           },
         }),
@@ -221,9 +221,9 @@ function readInterruption({ open_run, is_restarted }: RebuildOptions, runs: Runs
   if (open_run === undefined || !is_restarted) return;
   const run = runs.of(open_run.run_id);
   if (run.ended_ms !== undefined) return;
-  const told = [...run.messages, ...run.results].map(recordedAt);
+  const recorded_ms = [...run.messages, ...run.results].map(recordedAt);
   const audited = [...run.audited.values()].map(({ started_ms, ended_ms }) => ended_ms ?? started_ms ?? 0);
-  run.ended_ms = Math.max(open_run.last_ms, ...told, ...audited);
+  run.ended_ms = Math.max(open_run.last_ms, ...recorded_ms, ...audited);
   run.status = INTERRUPTED;
 }
 

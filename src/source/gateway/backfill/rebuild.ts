@@ -173,13 +173,13 @@ function rebuildRun(
   for (const call of run.calls.values()) {
     if (rebuildCall(run, call, isOver, out)) is_pending = true;
   }
-  const isUntold = run.audited.size > 0;
+  const hasUnstoredCalls = run.audited.size > 0;
   if (run.ended_ms !== undefined && run.status === 'cancelled') rebuildAbort(run, run.ended_ms, out);
   if (run.ended_ms !== undefined) {
-    const is_gap = lacks || isUntold || is_partial;
+    const is_gap = lacks || hasUnstoredCalls || is_partial;
     out.agent(run, 'lifecycle', run.ended_ms, RANK.end, endData(run, session), is_gap);
   }
-  return is_pending || (isUntold && !isOver);
+  return is_pending || (hasUnstoredCalls && !isOver);
 }
 
 /** Whether the gateway has removed the arguments or the result from an event: it does so with the older events of a run. */

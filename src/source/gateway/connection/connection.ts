@@ -159,10 +159,10 @@ export async function connectGateway(options: ConnectionOptions): Promise<Connec
   });
   void ended.then(calls.end);
   const failed = watchFailure(socket, ended);
-  let hear = (): void => undefined;
+  let noteActivity = (): void => undefined;
   const challenged = new Promise<Challenge>((resolve) => {
     socket.on('message', (data) => {
-      hear();
+      noteActivity();
       const text = String(data);
       const frame = readFrame(text);
       if (frame?.type === 'res') return calls.settle(frame);
@@ -186,7 +186,7 @@ export async function connectGateway(options: ConnectionOptions): Promise<Connec
   const { hello } = greeting;
   if (hello.device_token !== undefined) secrets.push(hello.device_token);
   const ticks = watchTicks(socket, hello.tick_interval_ms);
-  hear = ticks.beat;
+  noteActivity = ticks.beat;
   void ended.then(ticks.end);
   return {
     ...greeting,

@@ -123,9 +123,9 @@ const MIN_TICK_INTERVAL_MS = 1_000;
 const MAX_TICK_INTERVAL_MS = 3_600_000;
 
 /** An interval of 0 or less counts as none announced. */
-const tickInterval = (told_ms = 0): number =>
-  told_ms > 0
-    ? Math.min(MAX_TICK_INTERVAL_MS, Math.max(MIN_TICK_INTERVAL_MS, told_ms))
+const tickInterval = (given_ms = 0): number =>
+  given_ms > 0
+    ? Math.min(MAX_TICK_INTERVAL_MS, Math.max(MIN_TICK_INTERVAL_MS, given_ms))
     : DEFAULT_TICK_INTERVAL_MS;
 
 const strings = (value: unknown): string[] =>

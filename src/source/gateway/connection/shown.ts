@@ -22,11 +22,11 @@ const shownCode = (code: string, shown: Shown): string => (isKnownCode(code) ? c
 
 /** An error whose texts are safe to show. */
 export function shownError({ code, message, details }: GatewayError, shown: Shown): GatewayError {
-  const said = Object.entries(details).map(([name, value]) => [
+  const cleaned = Object.entries(details).map(([name, value]) => [
     name,
     typeof value === 'string' ? shownCode(value, shown) : value,
   ]);
-  return { code: shownCode(code, shown), message: shown(message), details: Object.fromEntries(said) };
+  return { code: shownCode(code, shown), message: shown(message), details: Object.fromEntries(cleaned) };
 }
 
 /** A hello whose shown fields are safe: the version and the scopes. */

@@ -81,7 +81,7 @@ function start(first: Asked, seen_ms: number) {
     connection: () => connection,
     now: () => NOW_MS,
     add: () => undefined,
-    say: async () => undefined,
+    reportStatus: async () => undefined,
   });
   return {
     backfill,
