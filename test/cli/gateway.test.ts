@@ -123,7 +123,7 @@ describe('run', () => {
     await stopped(first);
     const moved = await startGateway();
     const second = begin(moved);
-    await second.untilLogged(/asked .* for what was missed .*bridge restarted/);
+    await second.untilLogged(/backfilled a gap of .*bridge restarted/);
     expect(moved.calls.map(({ params }) => params.key)).toContain('agent:main:demo-tools');
     await stopped(second);
   });
@@ -209,7 +209,7 @@ test("an address in the environment that is no gateway's is an error that says w
     env: environment(`http://user:${TOKEN}@127.0.0.1:18789`),
   });
   expect(status).toBe(2);
-  expect(stderr).toMatch(/OPENCLAW_GATEWAY_URL: .*give ws:\/\/HOST:PORT/);
+  expect(stderr).toMatch(/OPENCLAW_GATEWAY_URL: .*use ws:\/\/HOST:PORT/);
   expect(stderr).not.toContain(TOKEN);
 });
 
