@@ -234,19 +234,25 @@ async function startLife(
     now: () => clock.now_ms,
     ...(saved ? { persist: { saved, place: 'here', checkpoint_interval_ms, store_limit_bytes: 1e9 } } : {}),
   });
-  /** Flushes the disk and advances the time until this is done: the parts of a divided request wait for a checkpoint. */
-  async function withDisk(wanted: Promise<unknown>): Promise<void> {
+  /** Advances the time until this is done: requests may wait for a timer alone. */
+  async function withTime(wanted: Promise<unknown>, pass = () => {}): Promise<void> {
     let is_done = false;
     const done = wanted.finally(() => {
       is_done = true;
     });
     while (!is_done) {
-      disk?.flush(Infinity);
-      vi.advanceTimersByTime(POLL_INTERVAL_MS);
+      pass();
       await turn();
     }
     await done;
   }
+
+  /** Flushes the disk meanwhile: the parts of a divided request wait for a checkpoint. */
+  const withDisk = (wanted: Promise<unknown>): Promise<void> =>
+    withTime(wanted, () => {
+      disk?.flush(Infinity);
+      vi.advanceTimersByTime(POLL_INTERVAL_MS);
+    });
 
   await withDisk(bridge.open());
   const reading = bridge.read();
@@ -263,8 +269,8 @@ async function startLife(
       disk?.crash(kept_writes);
       is_dead = true;
       feed.end();
-      await reading;
-      await bridge.finish(0);
+      await withTime(reading);
+      await withTime(bridge.finish(0));
     },
   };
 }
