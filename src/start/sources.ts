@@ -132,7 +132,7 @@ function withTranscripts(
     },
     open_streams: Object.keys(others),
     messages: {
-      begins: `following the transcripts below ${directory} until the gateway is available`,
+      begins: "the gateway is not available: following OpenClaw's transcripts until it is",
       ends: `the gateway is available: following it from now on instead of the transcripts below ${directory}`,
     },
   });
