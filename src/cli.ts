@@ -144,23 +144,29 @@ type Action = (
   logger: Logger,
 ) => Promise<Outcome>;
 
+/** What came of a command, and the format of its log; absent if neither an option nor a readable configuration file names one. */
+export type CliOutcome = Outcome & { log_format?: LogFormat | undefined };
+
 /** Parses arguments and runs the command that they name. Usage errors are outcomes too. */
-export async function runCli(args: string[], { onInterrupt }: CliDependencies): Promise<Outcome> {
+export async function runCli(args: string[], { onInterrupt }: CliDependencies): Promise<CliOutcome> {
   let outcome: Outcome = { status: EXIT.ok };
+  let log_format: LogFormat | undefined;
 
   async function act(command: Command, action: Action): Promise<void> {
     const options: GivenOptions = command.optsWithGlobals();
+    log_format = options.logFormat;
     const [{ resolveSettings }, { createLogger }] = await Promise.all([
       import('./start/settings.js'),
       import('./start/log.js'),
     ]);
     const settings = resolveSettings(settingOptions(options), options.config);
-    if ('error' in settings) outcome = { ...misused(settings.error), log_format: options.logFormat };
+    if ('error' in settings) outcome = misused(settings.error);
     else {
-      const logger = createLogger(settings.log_level, settings.log_format);
+      log_format = settings.log_format;
+      const logger = createLogger(settings.log_level, log_format);
       if (settings.no_store && options.dataDir !== undefined)
         logger.warn(`--no-store is set: nothing is stored in ${settings.data_dir}`);
-      outcome = { ...(await action(settings, options, logger)), log_format: settings.log_format };
+      outcome = await action(settings, options, logger);
     }
   }
 
@@ -173,9 +179,9 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
   /** Runs `doctor`, which checks the settings itself, so invalid settings must not stop it. */
   async function diagnose(command: Command): Promise<void> {
     const options: GivenOptions = command.optsWithGlobals();
+    log_format = options.logFormat;
     const { doctor } = await import('./commands/doctor.js');
-    const result = await doctor(settingOptions(options), options.config, options.json === true);
-    outcome = { ...result, log_format: options.logFormat };
+    outcome = await doctor(settingOptions(options), options.config, options.json === true);
   }
 
   const program = createProgram({ act, actDraining, diagnose }, onInterrupt);
@@ -186,7 +192,7 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
     // Help and version end the parsing too; commander has printed all there is to print.
     return { status: error.exitCode === 0 ? EXIT.ok : EXIT.usage };
   }
-  return outcome;
+  return { ...outcome, log_format };
 }
 
 type Act = (command: Command, action: Action) => Promise<void>;

@@ -3,8 +3,7 @@
  * The program's entry point: the only place that reads the arguments, handles signals and exits the process. The first signal
  * stops reading and drains; the second one ends the process at once.
  */
-import { runCli } from './cli.js';
-import type { Outcome } from './commands/outcome.js';
+import { type CliOutcome, runCli } from './cli.js';
 import { EXIT } from './summary.js';
 import { withoutControls } from './util/controls.js';
 import { errorReason } from './util/errors.js';
@@ -51,12 +50,12 @@ function onOutputError(error: NodeJS.ErrnoException): void {
 const FATAL = 60;
 
 /** The last line of stderr. Not logged: it is there whatever the level of the log is. */
-const lastLine = (error: string, format: Outcome['log_format']): string =>
+const lastLine = (error: string, format: CliOutcome['log_format']): string =>
   format === 'json'
     ? JSON.stringify({ level: FATAL, time: Date.now(), msg: error })
     : `openclaw-otel-bridge: ${withoutControls(error)}`;
 
-function end({ status, error = output_problem, log_format }: Outcome): never {
+function end({ status, error = output_problem, log_format }: CliOutcome): never {
   if (error !== undefined) process.stderr.write(`${lastLine(error, log_format)}\n`);
   process.exit(output_problem === undefined ? status : EXIT.failed);
 }

@@ -6,7 +6,6 @@ import { dirname } from 'node:path';
 import type { ComposedBridge } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
 import type { SourceError } from '../model/source.js';
-import type { LogFormat } from '../start/log-options.js';
 import { describeSummary, EXIT, exitStatus, type Summary } from '../summary.js';
 import { errorReason } from '../util/errors.js';
 
@@ -14,7 +13,6 @@ export interface Outcome {
   status: number;
   /** What is wrong, where, and what to do; goes to stderr, in the format of the log. */
   error?: string;
-  log_format?: LogFormat | undefined;
 }
 
 export const failed = (error: string): Outcome => ({ status: EXIT.failed, error });

@@ -11,7 +11,7 @@ import { forget } from '../persistence/saved-state.js';
 import { checkRecordings, createRecordingsSource, recordingsName } from '../source/index.js';
 import { createThrottle } from '../start/backlog.js';
 import { type OpenedDestinations, openDestinations } from '../start/destinations.js';
-import { openOwnStore } from '../start/open-store.js';
+import { CONTINUING_IN_MEMORY, openOwnStore } from '../start/open-store.js';
 import { bridgeParts } from '../start/parts.js';
 import type { Settings } from '../start/settings.js';
 import type { Summary } from '../summary.js';
@@ -70,9 +70,7 @@ async function forThese(
   const earlier = `the unfinished replay of ${others.join(', ')}`;
   const saved = await forget(persist.saved);
   if ('problem' in saved) {
-    logger.warn(
-      `can't discard ${earlier} in ${persist.place}: ${saved.problem}; continuing in memory, so a restart loses open runs and pending data`,
-    );
+    logger.warn(`can't discard ${earlier} in ${persist.place}: ${saved.problem}; ${CONTINUING_IN_MEMORY}`);
     return undefined;
   }
   logger.warn(`discarding ${earlier}, since other files are given; its pending data is still sent`);

@@ -54,13 +54,17 @@ function takeEarly(run: Run, response_id: string): EarlyReasoning | undefined {
   return early;
 }
 
-/** Adds the reasoning reported for the next call to this one. */
-export function takeNextReasoning(context: Context, run: Run, call: Pick<OpenStep, 'reasoning'>): void {
-  const next = takeEarly(run, NEXT_CALL);
-  if (next === undefined) return;
+/** Adds the reasoning reported under a response id, before the call's tokens, to the call. */
+function addEarly(context: Context, run: Run, call: Pick<OpenStep, 'reasoning'>, response_id: string): void {
+  const early = takeEarly(run, response_id);
+  if (early === undefined) return;
   call.reasoning ??= {};
-  addUp(context, call.reasoning, next);
+  addUp(context, call.reasoning, early);
 }
+
+/** Adds the reasoning reported for the next call to this one. */
+export const takeNextReasoning = (context: Context, run: Run, call: Pick<OpenStep, 'reasoning'>): void =>
+  addEarly(context, run, call, NEXT_CALL);
 
 /** All the reasoning reported before the call's tokens: that of its step or of the next call, and that under its response id. */
 export function takeReasoning(
@@ -72,10 +76,9 @@ export function takeReasoning(
   const call: Pick<OpenStep, 'reasoning'> = { reasoning: step?.reasoning };
   if (step !== undefined) step.reasoning = undefined;
   takeNextReasoning(context, run, call);
-  const { reasoning = {} } = call;
-  const named = event.response_id === undefined ? undefined : takeEarly(run, event.response_id);
-  if (named !== undefined) addUp(context, reasoning, named);
-  return { ...reasoning, tokens: event.reasoning_tokens ?? reasoning.tokens };
+  if (event.response_id !== undefined) addEarly(context, run, call, event.response_id);
+  const { tokens, text, size_bytes, duration_ms } = call.reasoning ?? {};
+  return { tokens: event.reasoning_tokens ?? tokens, text, size_bytes, duration_ms };
 }
 
 const unknownModelLabels = (context: Context, run: Run): Attributes =>

@@ -176,7 +176,7 @@ function createFlush(parts: Parts, { destinations, clock }: PersistenceOptions) 
     if (checkpoints.underWay() !== undefined) return;
     await writeChanges();
     const is_due = clock() >= schedule.dueMs();
-    // While the store is failing, flush() finds out whether it can be written again; here metrics are sent without a
+    // While the store is failing, writeChanges() finds out whether it can be written again; here metrics are sent without a
     // checkpoint.
     if (writer.isFailing()) {
       if (!is_due) return;

@@ -18,6 +18,9 @@ export interface OpenedStore {
   close(): Promise<void>;
 }
 
+/** For the log, if a store can't be used. */
+export const CONTINUING_IN_MEMORY = 'continuing in memory, so a restart loses open runs and pending data';
+
 /** A start without a store. */
 export const IN_MEMORY: OpenedStore = { close: async () => undefined };
 
@@ -53,7 +56,7 @@ export async function openOwnStore(
   if (!('problem' in opened)) return opened;
   if (opened.is_taken) return { error: `${opened.problem} (--data-dir)` };
   logger.warn(
-    `${opened.problem}; continuing in memory, so a restart loses open runs and pending data; to keep them, pass a --data-dir that this user can write`,
+    `${opened.problem}; ${CONTINUING_IN_MEMORY}; to keep them, pass a --data-dir that this user can write`,
   );
   return IN_MEMORY;
 }

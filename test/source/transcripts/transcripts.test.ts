@@ -217,7 +217,7 @@ describe('followed transcripts', () => {
     const next_day_ms = Date.now() + 25 * 60 * 60 * 1000;
     vi.useFakeTimers({ toFake: ['Date'], now: next_day_ms });
     onTestFinished(() => void vi.useRealTimers());
-    // Nothing is pulled, so putting it aside takes a while.
+    // Nothing is pulled, so retiring it takes a while.
     await new Promise((resolve) => setTimeout(resolve, 300));
     const written_ms = next_day_ms + 1000;
     appendFileSync(path('a'), 'two\n');
