@@ -30,7 +30,7 @@ function waitsForNothing(run: Run): boolean {
 const isWhole = ({ first_seen, last_seen, seen_below }: Run): boolean =>
   seen_below === undefined && first_seen <= 1 && first_seen <= last_seen;
 
-function archive({ state, options }: Context, run: Run): void {
+function archive({ state }: Context, run: Run): void {
   if (run.ended !== undefined) run.ended.number = 0;
   const session = getEntry(state.sessions, run.session_key);
   if (session?.latest === run) session.latest = undefined;
@@ -41,7 +41,7 @@ function archive({ state, options }: Context, run: Run): void {
   if (isWhole(run)) forgetCalls(run);
   cancelWake(state.waking, run);
   state.runs.delete(run.span_id);
-  setEntry(state.archive, run.span_id, run, options.limits.ended_runs);
+  setEntry(state.archive, run.span_id, run);
 }
 
 const countWaiting = ({ runs, open_count }: State): number => runs.size - open_count;

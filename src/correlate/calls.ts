@@ -337,7 +337,7 @@ function closeCall(context: Context, run: Run, call: OpenCall, closing: CallClos
 export function park(context: Context, run: Run, span: SpanRecord, parent_call_id: string): void {
   const { state, options, now_ms } = context;
   // It has ended although it is not emitted: a second start must not open it again.
-  addId(state.ended_spans, span.span_id, options.limits.seen_ids);
+  addId(state.ended_spans, span.span_id);
   const due_ms = now_ms + options.limits.hold_ms;
   const rare = rareFieldsOf(run);
   rare.parked = added(rare.parked, { span, parent_call_id, due_ms });

@@ -360,8 +360,7 @@ function endStep(context: Context, run: Run, step: OpenStep): void {
 
 function emitUnreasoned(context: Context, run: Run, chat: HeldChat): void {
   const { span, metric_attributes } = chat;
-  const { state, options } = context;
-  setEntry(state.unreasoned, span.span_id, { span, metric_attributes }, options.limits.unreasoned_chats);
+  setEntry(context.state.unreasoned, span.span_id, { span, metric_attributes });
   emitSpan(context, chat.span);
   run.chats = CHATS.remove(run.chats, chat.span.span_id);
 }

@@ -313,7 +313,7 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
     measurements: options.measurements ?? true,
     limits: { ...DEFAULT_LIMITS, ...withoutUndefined(options.limits ?? {}) },
   };
-  const state = createState();
+  const state = createState(settings.limits);
   const parts = trackState(state);
   const unusable_records = saved === undefined ? 0 : restoreState(state, parts, saved);
   let patient_until_ms = 0;

@@ -8,8 +8,8 @@ import { callLogIdentity, runLogIdentity } from './attributes.js';
 import { type Context, type NamedCall, type Run, sessionOf } from './state.js';
 
 /** Emits an ended span, and remembers its id so that it is not emitted a second time. */
-export function emitSpan({ state, options, out }: Context, span: SpanRecord): void {
-  addId(state.ended_spans, span.span_id, options.limits.seen_ids);
+export function emitSpan({ state, out }: Context, span: SpanRecord): void {
+  addId(state.ended_spans, span.span_id);
   out.spans.push(span);
 }
 

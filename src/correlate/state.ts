@@ -521,19 +521,16 @@ export function forgetRecent(state: State): void {
   state.recent_session = undefined;
 }
 
-export function sessionOf({ state, options }: Context, session_key: string): Session {
+export function sessionOf(context: Context, session_key: string): Session {
+  const { state } = context;
   if (state.recent_session !== undefined && state.recent_key === session_key) return state.recent_session;
-  const known = useEntry(state.sessions, session_key, options.limits.sessions);
+  const known = useEntry(state.sessions, session_key);
   if (known !== undefined) return keepRecent(state, session_key, known);
-  return setSession({ state, options }, session_key, { ...UNKNOWN_SESSION });
+  return setSession(context, session_key, { ...UNKNOWN_SESSION });
 }
 
-export function setSession(
-  { state, options }: Pick<Context, 'state' | 'options'>,
-  session_key: string,
-  session: Session,
-): Session {
-  setEntry(state.sessions, session_key, session, options.limits.sessions);
+export function setSession({ state }: Context, session_key: string, session: Session): Session {
+  setEntry(state.sessions, session_key, session);
   return keepRecent(state, session_key, session);
 }
 
@@ -541,7 +538,7 @@ export function addRunToSession(context: Context, run: Run): void {
   const session = sessionOf(context, run.session_key);
   const runs = session.runs.slice(1 - RUNS_OF_A_SESSION).concat(run.span_id);
   setSession(context, run.session_key, { ...session, runs, latest: run });
-  setEntry(context.state.by_run_id, run.run_id, run.span_id, context.options.limits.ended_runs);
+  setEntry(context.state.by_run_id, run.run_id, run.span_id);
 }
 
 export function addOpen(state: State, run: Run): void {
