@@ -100,19 +100,19 @@ function openStep(context: Context, run: Run, start_ms: number, seq?: number): O
   makeRoomForStep(context, run);
   const step: OpenStep = {
     number: NO_NUMBER,
-    announced: false,
     start_ms,
-    seq,
     model: undefined,
     provider: undefined,
     end_ms: undefined,
     error: undefined,
-    failed_ms: undefined,
     superseded: false,
     taken: false,
     ended_by: undefined,
     due_ms: undefined,
     reasoning: undefined,
+    announced: false,
+    failed_ms: undefined,
+    seq,
   };
   addStep(run, step);
   // If a call that arrived earlier ends it, that call was counted in `step_count` already.
