@@ -11,7 +11,7 @@ import { opened, temporaryDirectory, turns } from './helpers.js';
 function sourceNamed(name: string, mode: 'follow' | 'to_end' = 'follow') {
   const parsed = parseSourceName(name);
   if ('error' in parsed || !isLineSource(parsed)) throw new Error(`no such source: ${name}`);
-  const backoff = { min_ms: 1e6, max_ms: 1e6, random: () => 0 };
+  const backoff = { min_ms: 1e6, max_ms: 1e6 };
   return createSource(parsed, { mode, backoff, stdin: new PassThrough() });
 }
 
