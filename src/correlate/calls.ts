@@ -88,7 +88,7 @@ function newCall(context: Context, run: Run, event: ToolCall, span_id: string): 
     parent_call_id: event.parent_call_id,
     arguments: content ? prepareContent(event.input, content_max_bytes) : undefined,
     events: emptyList(),
-    late: run.ended !== undefined,
+    is_late: run.ended !== undefined,
     is_open: false,
   };
 }
@@ -125,7 +125,7 @@ export function onToolCall(context: Context, run: Run, event: ToolCall): void {
   if (current !== undefined) current.end_ms ??= event.ts;
   emitPreview(context, () => callSpan(context, run, call));
   emitLog(context, event, { run, call });
-  if (call.late) {
+  if (call.is_late) {
     scheduleWake(context.state.waking, run, lateDue(context, run));
     // A held child may wait for the run that made this call.
     if (context.state.waiting.size > 0) context.arrived.push(sessionWait(run.session_key));
@@ -278,13 +278,13 @@ function callError(run: Run, event: ToolEnd): SpanError | undefined {
   return wasCancelled ? { type: 'cancelled', message: error.message } : error;
 }
 
-function endCall(context: Context, run: Run, call: OpenCall, event: ToolEnd, partial = false): void {
+function endCall(context: Context, run: Run, call: OpenCall, event: ToolEnd, is_partial = false): void {
   const { content, content_max_bytes } = context.options;
   const output = event.type === 'tool.output' ? event.output : undefined;
   const result = content ? prepareContent(output, content_max_bytes) : undefined;
   const error = callError(run, event);
   const exit_code = event.type === 'tool.output' ? event.exit_code : undefined;
-  const end: CallEnd = { exit_code, result, partial };
+  const end: CallEnd = { exit_code, result, is_partial };
   if (event.type === 'tool.error' && call.tool === YIELD_TOOL) rareFieldsOf(run).yielded_at_ms = undefined;
   closeCall(context, run, call, { end_ms: event.ts, error, end });
   logCallEnd(context, run, event, call, error);
@@ -390,7 +390,7 @@ export function expireEarlyEnds(context: Context, run: Run, until_ms: number): v
       parent_call_id: undefined,
       arguments: undefined,
       events: emptyList(),
-      late: false,
+      is_late: false,
       is_open: false,
     };
     run.tool_count++;

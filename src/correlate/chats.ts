@@ -247,7 +247,7 @@ function endChat(
     model: event.model === UNKNOWN ? (step?.model ?? UNKNOWN) : event.model,
     provider: event.provider === UNKNOWN ? (step?.provider ?? UNKNOWN) : event.provider,
     reasoning: takeReasoning(context, run, event, step),
-    late: run.ended !== undefined && step === undefined,
+    is_late: run.ended !== undefined && step === undefined,
     usage: countsTokens(event) ? event : undefined,
     response_id: event.response_id,
     finish_reason: event.finish_reason,
@@ -345,7 +345,7 @@ function endStep(context: Context, run: Run, step: OpenStep): void {
     model: step.model ?? UNKNOWN,
     provider: step.provider ?? UNKNOWN,
     reasoning: step.reasoning ?? {},
-    late: false,
+    is_late: false,
   };
   const span_id = chatSpanId(run, String(takeNumber(run, step)));
   run.call_count++;

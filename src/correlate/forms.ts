@@ -137,7 +137,7 @@ const saveCalls = ({ calls }: Run): Saved | null =>
         call.parent_call_id,
         call.arguments,
         listIfAny(call.events),
-        call.late,
+        call.is_late,
       ]);
 
 function loadCall(saved: Saved, run_key: string): OpenCall {
@@ -152,7 +152,7 @@ function loadCall(saved: Saved, run_key: string): OpenCall {
     parent_call_id: next(),
     arguments: next(),
     events: loadList(next()),
-    late: next(),
+    is_late: next(),
     is_open: false,
   };
 }
@@ -224,7 +224,7 @@ const saveDescent = ({ descent }: Run): Saved | null =>
         descent.parent_agent_id,
         descent.parent_session_key,
         descent.parent_run_id,
-        descent.late,
+        descent.is_late,
       ];
 
 function loadDescent(saved: Saved | undefined): Descent | undefined {
@@ -237,7 +237,7 @@ function loadDescent(saved: Saved | undefined): Descent | undefined {
     parent_agent_id: next(),
     parent_session_key: next(),
     parent_run_id: next(),
-    late: next(),
+    is_late: next(),
   };
 }
 
@@ -267,8 +267,8 @@ function saveRun(run: Run): Saved {
     run.trace_id,
     run.agent_id,
     run.trigger,
-    run.partial,
-    run.gap,
+    run.is_partial,
+    run.has_gap,
   ];
 }
 
@@ -300,8 +300,8 @@ function loadRun(content: unknown): Run {
     trace_id: next(),
     agent_id: next(),
     trigger: next(),
-    partial: next(),
-    gap: next(),
+    is_partial: next(),
+    has_gap: next(),
   };
 }
 

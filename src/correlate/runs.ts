@@ -122,8 +122,8 @@ function newRun(context: Context, origin: Origin, parent: Parent): Run {
       agentOfSession(session_key) ??
       DEFAULT_AGENT,
     trigger: started?.trigger,
-    partial: started === undefined,
-    gap: false,
+    is_partial: started === undefined,
+    has_gap: false,
   };
 }
 
@@ -143,7 +143,7 @@ function newDescent(
     parent_agent_id: known && parentAgent(known.run, session_key),
     parent_session_key,
     parent_run_id,
-    late: known !== undefined && isLate(known.run, start_ms),
+    is_late: known !== undefined && isLate(known.run, start_ms),
   };
 }
 
@@ -186,8 +186,8 @@ export const previewRun = (context: Context, run: Run): void =>
 
 /** Marks a run of which part was missed and could not be recovered. */
 export function markGap({ state }: Context, run: Run): void {
-  if (!run.gap) state.counts.runs_with_gap++;
-  run.gap = true;
+  if (!run.has_gap) state.counts.runs_with_gap++;
+  run.has_gap = true;
 }
 
 /** Closes the oldest open run if the limit of open runs is reached. */
@@ -348,7 +348,7 @@ function refineParent(context: Context, run: Run): KnownParent | undefined {
       parent_session_key,
       parent_run_id,
       // If the bridge closed both, the order in which it closed them is arbitrary.
-      late: wasClosed(parent.run) ? descent.late : isLate(parent.run, start_ms),
+      is_late: wasClosed(parent.run) ? descent.is_late : isLate(parent.run, start_ms),
     };
   return parent;
 }

@@ -103,7 +103,7 @@ export interface OpenCall {
   parent_call_id: string | undefined;
   arguments: { text: string; size_bytes: number } | undefined;
   events: readonly SpanEvent[];
-  late: boolean;
+  is_late: boolean;
   /** Whether the call is counted in `open_call_count`. */
   is_open: boolean;
 }
@@ -207,9 +207,9 @@ export interface Run extends Wakeable, Seen {
   last_after_ms: number;
   active_after_ms: number;
   opened_after_ms: number;
-  partial: boolean;
+  is_partial: boolean;
   /** Part of the run was missed and could not be recovered. */
-  gap: boolean;
+  has_gap: boolean;
   calls: SmallMap<OpenCall>;
   /** Sorted by start. Some have been ended by a call: see `steps.ts`. */
   steps: readonly OpenStep[];
@@ -241,7 +241,7 @@ export interface Descent {
   parent_session_key: string | undefined;
   parent_run_id: string | undefined;
   /** The run began after its parent had ended, as far as is known. */
-  late: boolean;
+  is_late: boolean;
 }
 
 /** Fields that few runs use, or only for a short time. Runs that use none of them share one object. */

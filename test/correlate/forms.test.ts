@@ -46,8 +46,8 @@ const BARE_RUN: Run = {
   trace_id: 'trace',
   agent_id: 'agent',
   trigger: undefined,
-  partial: true,
-  gap: false,
+  is_partial: true,
+  has_gap: false,
 };
 
 const BARE_RUN_TEXT =
@@ -65,7 +65,7 @@ const CALL: OpenCall = {
   parent_call_id: 'outer',
   arguments: { text: 'input', size_bytes: 5 },
   events: [SPAN_EVENT],
-  late: true,
+  is_late: true,
   is_open: false,
 };
 
@@ -75,7 +75,7 @@ const BARE_CALL: OpenCall = {
   parent_call_id: undefined,
   arguments: undefined,
   events: [],
-  late: false,
+  is_late: false,
 };
 
 /** One of each form: nothing but an end, the start that its message stated, everything. */
@@ -158,7 +158,7 @@ const FULL_RUN: Run = {
     parent_agent_id: 'parent-agent',
     parent_session_key: 'parent-session',
     parent_run_id: 'parent-run',
-    late: true,
+    is_late: true,
   },
   calls: [CALL, BARE_CALL],
   steps: [STEP, BARE_STEP],
@@ -186,8 +186,8 @@ const FULL_RUN: Run = {
   },
   wake_ms: 148,
   trigger: 'cron',
-  partial: false,
-  gap: true,
+  is_partial: false,
+  has_gap: true,
 };
 
 const SPAN_EVENT_TEXT = '{"name":"event","ts_ms":104,"attributes":{}}';
