@@ -5,16 +5,9 @@
 import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../capture/bounded.js';
 import { isThere } from '../capture/tracked-map.js';
 import { expireChats } from './chats.js';
+import { forgetCalls, NO_RARE_FIELDS, type Run, rareFieldsOf } from './run-state.js';
 import { emptyMap, sizeOf } from './small-map.js';
-import {
-  type Context,
-  forgetCalls,
-  NO_RARE_FIELDS,
-  nextNumber,
-  type Run,
-  rareFieldsOf,
-  type State,
-} from './state.js';
+import { type Context, nextNumber, type State } from './state.js';
 import { hasUnmatchedStep } from './steps.js';
 import { cancelWake, scheduleWake } from './wake-heap.js';
 

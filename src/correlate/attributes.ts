@@ -4,7 +4,8 @@
  */
 import type { EventOf } from '../model/event.js';
 import type { Attributes, AttributeValue } from '../model/telemetry.js';
-import type { NamedCall, OpenCall, Reasoning, Run, Session } from './state.js';
+import type { NamedCall, OpenCall, Reasoning, Run } from './run-state.js';
+import type { Session } from './state.js';
 
 /** The agent's display name: a sub-agent's label if it has one, else the agent's id. */
 export const agentName = (run: Run, session: Session): string => session.label ?? run.agent_id;

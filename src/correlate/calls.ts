@@ -10,26 +10,22 @@ import { agentName, type CallEnd, callAttributes } from './attributes.js';
 import { contentSize, prepareContent, type SpanError, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { callSpanId } from './ids.js';
-import { sizeOf, valuesOf } from './small-map.js';
 import {
   added,
-  addOpenCall,
   CALLS,
-  type Context,
-  countGivenUp,
   EARLY_ENDS,
   emptyList,
   lastEventMs,
   type NamedCall,
-  nextNumber,
   type OpenCall,
   type ParkedSpan,
   type Run,
   rareFieldsOf,
-  sessionOf,
-  sessionWait,
   WRAPPED,
-} from './state.js';
+} from './run-state.js';
+import { sessionOf } from './sessions.js';
+import { sizeOf, valuesOf } from './small-map.js';
+import { addOpenCall, type Context, countGivenUp, nextNumber, sessionWait } from './state.js';
 import { currentStep } from './steps.js';
 import { scheduleWake } from './wake-heap.js';
 

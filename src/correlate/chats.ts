@@ -18,11 +18,8 @@ import {
   takeNextReasoning,
   takeReasoning,
 } from './reasoning.js';
-import { sizeOf, valuesOf } from './small-map.js';
 import {
   CHATS,
-  type Context,
-  countGivenUp,
   type EndedCall,
   forgetCalls,
   type HeldChat,
@@ -30,8 +27,10 @@ import {
   type OpenStep,
   type Run,
   type RunClosing,
-  sessionOf,
-} from './state.js';
+} from './run-state.js';
+import { sessionOf } from './sessions.js';
+import { sizeOf, valuesOf } from './small-map.js';
+import { type Context, countGivenUp } from './state.js';
 import {
   addEndedCall,
   addStep,

@@ -4,8 +4,6 @@
  * that are read have their fields in the same order as new objects, so that both share a hidden class.
  */
 import type { Form } from '../capture/tracked.js';
-import { rangesOf, seenOf } from './sequence-numbers.js';
-import { emptyMap, type SmallMap, type SmallMapOperations, sizeOf, valuesOf } from './small-map.js';
 import {
   CALLS,
   CHATS,
@@ -21,9 +19,11 @@ import {
   type OpenStep,
   type RareFields,
   type Run,
-  type Session,
   WRAPPED,
-} from './state.js';
+} from './run-state.js';
+import { rangesOf, seenOf } from './sequence-numbers.js';
+import { emptyMap, type SmallMap, type SmallMapOperations, sizeOf, valuesOf } from './small-map.js';
+import type { Session } from './state.js';
 import type { Wakeable } from './wake-heap.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: what was written down in this form.

@@ -11,17 +11,8 @@ import { isKnownCall } from './calls.js';
 import { isAboutSubagent } from './duplicates.js';
 import { hasEnded } from './emit.js';
 import { callSpanId, runKey } from './ids.js';
-import {
-  type Context,
-  childWait,
-  type HeldRun,
-  type Run,
-  runReference,
-  runWait,
-  type Spawn,
-  type State,
-  sessionWait,
-} from './state.js';
+import { type HeldRun, type Run, runReference } from './run-state.js';
+import { type Context, childWait, runWait, type Spawn, type State, sessionWait } from './state.js';
 
 /** A run that looks for its parent. */
 export interface Child {

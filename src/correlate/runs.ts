@@ -14,24 +14,20 @@ import { contentSize, prepareContent, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
 import { deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent, peek } from './parents.js';
-import { emptyMap, sizeOf, valuesOf } from './small-map.js';
 import {
   added,
-  addOpen,
-  addRunToSession,
-  type Context,
-  countGivenUp,
   type Descent,
   emptyList,
   lastEventMs,
   NO_RARE_FIELDS,
-  nextNumber,
   type Origin,
   type Run,
   type RunClosing,
   rareFieldsOf,
-  sessionOf,
-} from './state.js';
+} from './run-state.js';
+import { addRunToSession, sessionOf } from './sessions.js';
+import { emptyMap, sizeOf, valuesOf } from './small-map.js';
+import { addOpen, type Context, countGivenUp, nextNumber } from './state.js';
 import { unmatchedSteps } from './steps.js';
 import { scheduleWake } from './wake-heap.js';
 

@@ -11,17 +11,10 @@ import { TrackedMap } from '../capture/tracked-map.js';
 import type { SavedRecord } from '../model/record.js';
 import { HELD_FORM, RUN_FORM, SESSION_FORM } from './forms.js';
 import { addWaiting } from './held.js';
+import type { Limits } from './limits.js';
+import type { HeldRun, Origin, Run } from './run-state.js';
 import { valuesOf } from './small-map.js';
-import {
-  addOpen,
-  addOpenCall,
-  type HeldRun,
-  type Limits,
-  type Origin,
-  type Run,
-  STATE_PREFIX,
-  type State,
-} from './state.js';
+import { addOpen, addOpenCall, STATE_PREFIX, type State } from './state.js';
 import { scheduleWake } from './wake-heap.js';
 
 /** Entries per record, chosen so that each record is about as long as one of runs. */

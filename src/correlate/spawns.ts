@@ -9,7 +9,9 @@ import { isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
 import { callSpanId, deriveTraceId, runKey } from './ids.js';
 import { spawnerOf } from './parents.js';
-import { CALLS, type Context, type Run, runReference, type Spawn, sessionOf, setSession } from './state.js';
+import { CALLS, type Run, runReference } from './run-state.js';
+import { sessionOf, setSession } from './sessions.js';
+import type { Context, Spawn } from './state.js';
 
 type Spawned = EventOf<'subagent.spawned'>;
 

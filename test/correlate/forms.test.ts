@@ -13,8 +13,8 @@ import {
   type OpenCall,
   type OpenStep,
   type Run,
-  type Session,
-} from '../../src/correlate/state.js';
+} from '../../src/correlate/run-state.js';
+import type { Session } from '../../src/correlate/state.js';
 import type { EventOf } from '../../src/model/event.js';
 
 const BARE_RUN: Run = {
