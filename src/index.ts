@@ -42,7 +42,6 @@ export {
   type Encoding,
   type EndpointConfig,
   type ExportDestination,
-  type ExportOutcome,
   type Metrics,
   type OpenSpans,
   type OtlpPresetName,
@@ -56,7 +55,6 @@ export {
   type SpanSink,
   type Temporality,
   type TlsMaterial,
-  type Transport,
 } from './export/index.js';
 export type { SourceCounts } from './intake.js';
 export { type Bridge, createBridge } from './library/bridge.js';

@@ -118,7 +118,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
   const source_of = new Map<string, string>();
   const tracker = createTracker(DECODE_PREFIX);
   const streams = createStreams(options, tracker);
-  const remembered = createBoundedSet();
+  const remembered = createBoundedSet(MAX_REMEMBERED_LINES);
   const remembered_lines = trackBounded(remembered, `${DECODE_PREFIX}${LINES}/`, tracker);
   const unusable_records = saved === undefined ? 0 : restoreParts(tracker, partOf, saved);
   streams.endRestore();
@@ -165,7 +165,7 @@ export function createIntake(options: IntakeOptions, saved?: Iterable<SavedRecor
     if (rejected !== undefined) problem(counts, batch, line.number, rejected);
     // A bad line that is repeated is rejected again, so that its sender gets the same answer.
     const isOfUse = rejected === undefined || events.length > 0;
-    if (id !== undefined && isOfUse) addMember(remembered, id, MAX_REMEMBERED_LINES);
+    if (id !== undefined && isOfUse) addMember(remembered, id);
     return events;
   }
 

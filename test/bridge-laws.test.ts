@@ -6,12 +6,8 @@ import { fc, test } from '@fast-check/vitest';
 import { pino } from 'pino';
 import { expect, test as single, vi } from 'vitest';
 import { composeBridge } from '../src/bridge.js';
-import {
-  createDestination,
-  createMetrics,
-  type DestinationConfig,
-  type EndpointConfig,
-} from '../src/export/index.js';
+import { MACHINE, openDestination } from '../src/export/destination.js';
+import { createMetrics, type DestinationConfig, type EndpointConfig } from '../src/export/index.js';
 import { OUTBOX_PREFIX } from '../src/model/delivery.js';
 import type { AgentEvent } from '../src/model/event.js';
 import type { LineBatch, Source } from '../src/model/source.js';
@@ -203,7 +199,8 @@ async function startLife(
   let is_dead = false;
   const feed = createFeed();
   const saved = disk && openSavedState(disk.open(), 'run');
-  const destination = createDestination(configFor(encoding), {
+  const destination = openDestination(configFor(encoding), {
+    ...MACHINE,
     logger: fakeLogger(),
     memory_limit_bytes: 1e9,
     saved: saved?.deliveries,

@@ -2,7 +2,7 @@
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type BridgeParts, composeBridge } from '../src/bridge.js';
-import { createDestination } from '../src/export/index.js';
+import { MACHINE, openDestination } from '../src/export/destination.js';
 import type { Transport } from '../src/export/transport.js';
 import type { Destination } from '../src/model/delivery.js';
 import { type LineBatch, type Source, SourceError } from '../src/model/source.js';
@@ -265,7 +265,7 @@ function openWithBackend(
   now: BridgeParts['now'] = () => 1_000,
 ) {
   const persist = keepIn(store);
-  const destination = createDestination(
+  const destination = openDestination(
     {
       name: 'otlp',
       preset: 'otlp',
@@ -278,6 +278,7 @@ function openWithBackend(
       open_spans: 'none',
     },
     {
+      ...MACHINE,
       logger: fakeLogger(),
       memory_limit_bytes: 1e9,
       saved: persist.persist?.saved.deliveries,

@@ -25,6 +25,8 @@ export interface Tracking {
 }
 
 export interface BoundedMap<V> extends Tracking {
+  /** At least the latest `max / 2` entries and at most `max` are remembered. */
+  max: number;
   young: Generation<V>;
   old: Generation<V>;
 }
@@ -39,7 +41,8 @@ const createGeneration = <V>(number: number): Generation<V> => ({
   recorded: 0,
 });
 
-export const createBoundedMap = <V>(): BoundedMap<V> => ({
+export const createBoundedMap = <V>(max: number): BoundedMap<V> => ({
+  max,
   young: createGeneration(1),
   old: createGeneration(0),
 });
@@ -64,9 +67,8 @@ function noteChange(changed: unknown[], key: string, value: unknown): void {
   else changed.push(key, value);
 }
 
-/** Sets an entry; at least the latest `max / 2` entries and at most `max` are remembered. */
-export function setEntry<V>(map: BoundedMap<V>, key: string, value: V, max: number): void {
-  if (map.young.entries.size >= max / 2 && !map.young.entries.has(key))
+export function setEntry<V>(map: BoundedMap<V>, key: string, value: V): void {
+  if (map.young.entries.size >= map.max / 2 && !map.young.entries.has(key))
     beginGeneration(map, map.young.number + 1);
   const { entries } = map.young;
   const before = entries.size;
@@ -83,11 +85,11 @@ export const getEntry = <V>({ young, old }: BoundedMap<V>, key: string): V | und
   young.entries.get(key) ?? old.entries.get(key);
 
 /** Gets an entry, and counts that as a use: an entry of the old generation moves to the young one. */
-export function useEntry<V>(map: BoundedMap<V>, key: string, max: number): V | undefined {
+export function useEntry<V>(map: BoundedMap<V>, key: string): V | undefined {
   const young = map.young.entries.get(key);
   if (young !== undefined) return young;
   const old = map.old.entries.get(key);
-  if (old !== undefined) setEntry(map, key, old, max);
+  if (old !== undefined) setEntry(map, key, old);
   return old;
 }
 
@@ -102,10 +104,9 @@ export const entriesOf = <V>({ young, old }: BoundedMap<V>): [string, V][] => [
   ...new Map([...old.entries, ...young.entries]),
 ];
 
-export const createBoundedSet = (): BoundedSet => createBoundedMap();
+export const createBoundedSet = (max: number): BoundedSet => createBoundedMap(max);
 
-export const addMember = (set: BoundedSet, member: string, max: number): void =>
-  setEntry(set, member, true, max);
+export const addMember = (set: BoundedSet, member: string): void => setEntry(set, member, true);
 
 export const hasMember = ({ young, old }: BoundedSet, member: string): boolean =>
   young.entries.has(member) || old.entries.has(member);

@@ -19,6 +19,8 @@ export interface IdGeneration {
 }
 
 export interface IdSet extends Tracking {
+  /** At least the latest `max / 2` ids and at most `max` are remembered. */
+  max: number;
   young: IdGeneration;
   old: IdGeneration;
 }
@@ -33,7 +35,11 @@ const createGeneration = (number: number): IdGeneration => ({
   records: [],
 });
 
-export const createIdSet = (): IdSet => ({ young: createGeneration(1), old: createGeneration(0) });
+export const createIdSet = (max: number): IdSet => ({
+  max,
+  young: createGeneration(1),
+  old: createGeneration(0),
+});
 
 const DIGITS_OF_HALF = 8;
 
@@ -94,8 +100,8 @@ export function addHalves(generation: IdGeneration, high: number, low: number): 
 export const beginIdGeneration = (set: IdSet, number: number): void => turn(set, createGeneration(number));
 
 /** False if the young generation had it already. */
-function add(set: IdSet, high: number, low: number, max: number): boolean {
-  if (set.young.size >= max / 2) {
+function add(set: IdSet, high: number, low: number): boolean {
+  if (set.young.size >= set.max / 2) {
     if (isIn(set.young, high, low)) return false;
     beginIdGeneration(set, set.young.number + 1);
   }
@@ -104,9 +110,9 @@ function add(set: IdSet, high: number, low: number, max: number): boolean {
   return true;
 }
 
-/** Adds an id of 16 lower-case hex digits; at least the latest `max / 2` ids and at most `max` are remembered. */
-export function addId(set: IdSet, id: string, max: number): void {
-  add(set, halfOf(id, 0), halfOf(id, DIGITS_OF_HALF), max);
+/** Adds an id of 16 lower-case hex digits. */
+export function addId(set: IdSet, id: string): void {
+  add(set, halfOf(id, 0), halfOf(id, DIGITS_OF_HALF));
 }
 
 export function hasId({ young, old }: IdSet, id: string): boolean {
@@ -129,7 +135,7 @@ function spread(hash: number, factor: number): number {
  * Adds a text; false if it was there already. It is identified by two independent 32-bit hashes: with 200,000 texts remembered,
  * about one new text in 10^14 is mistaken for one of them. `kind`: texts of different kinds are different.
  */
-export function addText(set: IdSet, text: string, kind: number, max: number): boolean {
+export function addText(set: IdSet, text: string, kind: number): boolean {
   let high = kind;
   let low = text.length;
   for (let at = 0; at < text.length; at++) {
@@ -142,7 +148,7 @@ export function addText(set: IdSet, text: string, kind: number, max: number): bo
   high = spread(high, MIX_LOW);
   // Two halves of 0 mark a free slot, so this one is never 0.
   low = spread(low, MIX_HIGH) || 1;
-  return !isIn(set.old, high, low) && add(set, high, low, max);
+  return !isIn(set.old, high, low) && add(set, high, low);
 }
 
 /** The halves of all ids of a generation, in no particular order. */

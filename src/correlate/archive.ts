@@ -5,16 +5,9 @@
 import { deleteEntry, enqueue, getEntry, setEntry, takeOldest } from '../capture/bounded.js';
 import { isThere } from '../capture/tracked-map.js';
 import { expireChats } from './chats.js';
+import { forgetCalls, NO_RARE_FIELDS, type Run, rareFieldsOf } from './run-state.js';
 import { emptyMap, sizeOf } from './small-map.js';
-import {
-  type Context,
-  forgetCalls,
-  NO_RARE_FIELDS,
-  nextNumber,
-  type Run,
-  rareFieldsOf,
-  type State,
-} from './state.js';
+import { type Context, nextNumber, type State } from './state.js';
 import { hasUnmatchedStep } from './steps.js';
 import { cancelWake, scheduleWake } from './wake-heap.js';
 
@@ -30,7 +23,7 @@ function waitsForNothing(run: Run): boolean {
 const isWhole = ({ first_seen, last_seen, seen_below }: Run): boolean =>
   seen_below === undefined && first_seen <= 1 && first_seen <= last_seen;
 
-function archive({ state, options }: Context, run: Run): void {
+function archive({ state }: Context, run: Run): void {
   if (run.ended !== undefined) run.ended.number = 0;
   const session = getEntry(state.sessions, run.session_key);
   if (session?.latest === run) session.latest = undefined;
@@ -41,7 +34,7 @@ function archive({ state, options }: Context, run: Run): void {
   if (isWhole(run)) forgetCalls(run);
   cancelWake(state.waking, run);
   state.runs.delete(run.span_id);
-  setEntry(state.archive, run.span_id, run, options.limits.ended_runs);
+  setEntry(state.archive, run.span_id, run);
 }
 
 const countWaiting = ({ runs, open_count }: State): number => runs.size - open_count;

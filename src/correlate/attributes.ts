@@ -4,7 +4,8 @@
  */
 import type { EventOf } from '../model/event.js';
 import type { Attributes, AttributeValue } from '../model/telemetry.js';
-import type { NamedCall, OpenCall, Reasoning, Run, Session } from './state.js';
+import type { NamedCall, OpenCall, Reasoning, Run } from './run-state.js';
+import type { Session } from './state.js';
 
 /** The agent's display name: a sub-agent's label if it has one, else the agent's id. */
 export const agentName = (run: Run, session: Session): string => session.label ?? run.agent_id;
@@ -43,9 +44,9 @@ export const runAttributes = (run: Run, session: Session, end?: RunEnd): Attribu
   'openclaw.trigger': run.trigger,
   'openclaw.channel': session.channel,
   'openclaw.stop_reason': end?.stop_reason,
-  'openclaw.partial': run.partial || undefined,
-  'openclaw.late': run.descent?.late || undefined,
-  'openclaw.gap': run.gap || undefined,
+  'openclaw.partial': run.is_partial || undefined,
+  'openclaw.late': run.descent?.is_late || undefined,
+  'openclaw.gap': run.has_gap || undefined,
   'gen_ai.input.messages': run.rare.input && messages('user', 'text', run.rare.input.text),
   'openclaw.input.size_bytes': run.rare.input?.size_bytes,
   'gen_ai.output.messages': end?.output && messages('assistant', 'text', end.output.text),
@@ -72,7 +73,7 @@ export const callLogIdentity = (run: Run, session: Session, call: NamedCall): At
 export interface CallEnd {
   exit_code: number | undefined;
   result: { text: string; size_bytes: number } | undefined;
-  partial: boolean;
+  is_partial: boolean;
 }
 
 export const callAttributes = (run: Run, session: Session, call: OpenCall, end?: CallEnd): Attributes => ({
@@ -85,8 +86,8 @@ export const callAttributes = (run: Run, session: Session, call: OpenCall, end?:
   'openclaw.run.id': run.run_id,
   'gen_ai.conversation.id': conversation(run, session),
   'openclaw.tool.exit_code': end?.exit_code,
-  'openclaw.partial': end?.partial || undefined,
-  'openclaw.late': call.late || undefined,
+  'openclaw.partial': end?.is_partial || undefined,
+  'openclaw.late': call.is_late || undefined,
   'gen_ai.tool.call.arguments': call.arguments?.text,
   'openclaw.input.size_bytes': call.arguments?.size_bytes,
   'gen_ai.tool.call.result': end?.result?.text,
@@ -101,7 +102,7 @@ export interface ModelCall {
   reasoning: Reasoning;
   response_id?: string | undefined;
   finish_reason?: string | undefined;
-  late: boolean;
+  is_late: boolean;
 }
 
 /** Name of a model or provider that is not known. */
@@ -154,5 +155,5 @@ export const chatAttributes = (run: Run, session: Session, call: ModelCall): Att
   'openclaw.reasoning.size_bytes': call.reasoning.size_bytes,
   'gen_ai.response.id': call.response_id,
   'gen_ai.response.finish_reasons': call.finish_reason === undefined ? undefined : [call.finish_reason],
-  'openclaw.late': call.late || undefined,
+  'openclaw.late': call.is_late || undefined,
 });

@@ -10,26 +10,22 @@ import { agentName, type CallEnd, callAttributes } from './attributes.js';
 import { contentSize, prepareContent, type SpanError, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
 import { callSpanId } from './ids.js';
-import { sizeOf, valuesOf } from './small-map.js';
 import {
   added,
-  addOpenCall,
   CALLS,
-  type Context,
-  countGivenUp,
   EARLY_ENDS,
   emptyList,
   lastEventMs,
   type NamedCall,
-  nextNumber,
   type OpenCall,
   type ParkedSpan,
   type Run,
   rareFieldsOf,
-  sessionOf,
-  sessionWait,
   WRAPPED,
-} from './state.js';
+} from './run-state.js';
+import { sessionOf } from './sessions.js';
+import { sizeOf, valuesOf } from './small-map.js';
+import { addOpenCall, type Context, countGivenUp, nextNumber, sessionWait } from './state.js';
 import { currentStep } from './steps.js';
 import { scheduleWake } from './wake-heap.js';
 
@@ -88,7 +84,7 @@ function newCall(context: Context, run: Run, event: ToolCall, span_id: string): 
     parent_call_id: event.parent_call_id,
     arguments: content ? prepareContent(event.input, content_max_bytes) : undefined,
     events: emptyList(),
-    late: run.ended !== undefined,
+    is_late: run.ended !== undefined,
     is_open: false,
   };
 }
@@ -125,7 +121,7 @@ export function onToolCall(context: Context, run: Run, event: ToolCall): void {
   if (current !== undefined) current.end_ms ??= event.ts;
   emitPreview(context, () => callSpan(context, run, call));
   emitLog(context, event, { run, call });
-  if (call.late) {
+  if (call.is_late) {
     scheduleWake(context.state.waking, run, lateDue(context, run));
     // A held child may wait for the run that made this call.
     if (context.state.waiting.size > 0) context.arrived.push(sessionWait(run.session_key));
@@ -278,13 +274,13 @@ function callError(run: Run, event: ToolEnd): SpanError | undefined {
   return wasCancelled ? { type: 'cancelled', message: error.message } : error;
 }
 
-function endCall(context: Context, run: Run, call: OpenCall, event: ToolEnd, partial = false): void {
+function endCall(context: Context, run: Run, call: OpenCall, event: ToolEnd, is_partial = false): void {
   const { content, content_max_bytes } = context.options;
   const output = event.type === 'tool.output' ? event.output : undefined;
   const result = content ? prepareContent(output, content_max_bytes) : undefined;
   const error = callError(run, event);
   const exit_code = event.type === 'tool.output' ? event.exit_code : undefined;
-  const end: CallEnd = { exit_code, result, partial };
+  const end: CallEnd = { exit_code, result, is_partial };
   if (event.type === 'tool.error' && call.tool === YIELD_TOOL) rareFieldsOf(run).yielded_at_ms = undefined;
   closeCall(context, run, call, { end_ms: event.ts, error, end });
   logCallEnd(context, run, event, call, error);
@@ -337,7 +333,7 @@ function closeCall(context: Context, run: Run, call: OpenCall, closing: CallClos
 export function park(context: Context, run: Run, span: SpanRecord, parent_call_id: string): void {
   const { state, options, now_ms } = context;
   // It has ended although it is not emitted: a second start must not open it again.
-  addId(state.ended_spans, span.span_id, options.limits.seen_ids);
+  addId(state.ended_spans, span.span_id);
   const due_ms = now_ms + options.limits.hold_ms;
   const rare = rareFieldsOf(run);
   rare.parked = added(rare.parked, { span, parent_call_id, due_ms });
@@ -390,7 +386,7 @@ export function expireEarlyEnds(context: Context, run: Run, until_ms: number): v
       parent_call_id: undefined,
       arguments: undefined,
       events: emptyList(),
-      late: false,
+      is_late: false,
       is_open: false,
     };
     run.tool_count++;

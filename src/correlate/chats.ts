@@ -18,11 +18,8 @@ import {
   takeNextReasoning,
   takeReasoning,
 } from './reasoning.js';
-import { sizeOf, valuesOf } from './small-map.js';
 import {
   CHATS,
-  type Context,
-  countGivenUp,
   type EndedCall,
   forgetCalls,
   type HeldChat,
@@ -30,8 +27,10 @@ import {
   type OpenStep,
   type Run,
   type RunClosing,
-  sessionOf,
-} from './state.js';
+} from './run-state.js';
+import { sessionOf } from './sessions.js';
+import { sizeOf, valuesOf } from './small-map.js';
+import { type Context, countGivenUp } from './state.js';
 import {
   addEndedCall,
   addStep,
@@ -100,19 +99,19 @@ function openStep(context: Context, run: Run, start_ms: number, seq?: number): O
   makeRoomForStep(context, run);
   const step: OpenStep = {
     number: NO_NUMBER,
-    announced: false,
     start_ms,
-    seq,
     model: undefined,
     provider: undefined,
     end_ms: undefined,
     error: undefined,
-    failed_ms: undefined,
     superseded: false,
     taken: false,
     ended_by: undefined,
     due_ms: undefined,
     reasoning: undefined,
+    announced: false,
+    failed_ms: undefined,
+    seq,
   };
   addStep(run, step);
   // If a call that arrived earlier ends it, that call was counted in `step_count` already.
@@ -247,7 +246,7 @@ function endChat(
     model: event.model === UNKNOWN ? (step?.model ?? UNKNOWN) : event.model,
     provider: event.provider === UNKNOWN ? (step?.provider ?? UNKNOWN) : event.provider,
     reasoning: takeReasoning(context, run, event, step),
-    late: run.ended !== undefined && step === undefined,
+    is_late: run.ended !== undefined && step === undefined,
     usage: countsTokens(event) ? event : undefined,
     response_id: event.response_id,
     finish_reason: event.finish_reason,
@@ -345,7 +344,7 @@ function endStep(context: Context, run: Run, step: OpenStep): void {
     model: step.model ?? UNKNOWN,
     provider: step.provider ?? UNKNOWN,
     reasoning: step.reasoning ?? {},
-    late: false,
+    is_late: false,
   };
   const span_id = chatSpanId(run, String(takeNumber(run, step)));
   run.call_count++;
@@ -360,8 +359,7 @@ function endStep(context: Context, run: Run, step: OpenStep): void {
 
 function emitUnreasoned(context: Context, run: Run, chat: HeldChat): void {
   const { span, metric_attributes } = chat;
-  const { state, options } = context;
-  setEntry(state.unreasoned, span.span_id, { span, metric_attributes }, options.limits.unreasoned_chats);
+  setEntry(context.state.unreasoned, span.span_id, { span, metric_attributes });
   emitSpan(context, chat.span);
   run.chats = CHATS.remove(run.chats, chat.span.span_id);
 }

@@ -27,7 +27,9 @@ import {
   tryOpen,
 } from './held.js';
 import { runKey } from './ids.js';
+import { DEFAULT_LIMITS, type GivenLimits } from './limits.js';
 import { endOfHeld, heldRunsOf, isSeenRun, peek, startOfHeld } from './parents.js';
+import type { Run } from './run-state.js';
 import {
   archiveIfDone,
   closeRun,
@@ -39,22 +41,15 @@ import {
 } from './runs.js';
 import { createState, restoreState, trackState } from './saved.js';
 import { noneSeen, type Seen } from './sequence-numbers.js';
+import { forgetRecent, latestRun, liveRun, sessionOf, setSession } from './sessions.js';
 import { rememberSpawn } from './spawns.js';
 import {
   type Context,
   type CorrelatorCounts,
   childWait,
-  DEFAULT_LIMITS,
   emptyEmission,
-  forgetRecent,
-  type GivenLimits,
-  latestRun,
-  liveRun,
   type Options,
-  type Run,
   type State,
-  sessionOf,
-  setSession,
 } from './state.js';
 import { cancelWake, firstDue, scheduleWake } from './wake-heap.js';
 
@@ -313,7 +308,7 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
     measurements: options.measurements ?? true,
     limits: { ...DEFAULT_LIMITS, ...withoutUndefined(options.limits ?? {}) },
   };
-  const state = createState();
+  const state = createState(settings.limits);
   const parts = trackState(state);
   const unusable_records = saved === undefined ? 0 : restoreState(state, parts, saved);
   let patient_until_ms = 0;

@@ -5,9 +5,10 @@ import type { AgentEvent } from '../model/event.js';
 import { onToolCall, onToolEnd } from './calls.js';
 import { onStepStarted, onTokens } from './chats.js';
 import { onReasoning } from './reasoning.js';
+import type { Run } from './run-state.js';
 import { onFinished, onStarted, onSubagentFinished, onSubagentOutput, touch } from './runs.js';
 import { logSpawn } from './spawns.js';
-import type { Context, Run } from './state.js';
+import type { Context } from './state.js';
 
 /** Applies an event to its live or archived run; only a spawn may have none. */
 export function dispatch(context: Context, run: Run | undefined, event: AgentEvent): void {

@@ -21,11 +21,10 @@ const BY_ID = 1;
 const BY_NUMBER = 2;
 
 /** Whether an event arrives for the first time; records it as seen. `seen`: the sequence numbers of its run. */
-export function isFirstSight({ state, options }: Context, event: AgentEvent, seen: Seen): boolean {
+export function isFirstSight({ state }: Context, event: AgentEvent, seen: Seen): boolean {
   const { event_id, seq, session_key, run_id } = event;
-  const { seen_ids } = options.limits;
-  if (event_id !== undefined) return addText(state.seen_events, event_id, BY_ID, seen_ids);
+  if (event_id !== undefined) return addText(state.seen_events, event_id, BY_ID);
   if (seq === undefined) return true;
   if (!isAboutSubagent(event)) return addNumber(seen, seq);
-  return addText(state.seen_events, `${session_key}\u0000${run_id}\u0000${seq}`, BY_NUMBER, seen_ids);
+  return addText(state.seen_events, `${session_key}\u0000${run_id}\u0000${seq}`, BY_NUMBER);
 }

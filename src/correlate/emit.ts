@@ -5,11 +5,13 @@ import { addId, hasId } from '../capture/id-set.js';
 import { type AgentEvent, EVENT_TYPES, type EventType } from '../model/event.js';
 import type { Attributes, InstrumentName, SpanRecord, SpanReference } from '../model/telemetry.js';
 import { callLogIdentity, runLogIdentity } from './attributes.js';
-import { type Context, type NamedCall, type Run, sessionOf } from './state.js';
+import type { NamedCall, Run } from './run-state.js';
+import { sessionOf } from './sessions.js';
+import type { Context } from './state.js';
 
 /** Emits an ended span, and remembers its id so that it is not emitted a second time. */
-export function emitSpan({ state, options, out }: Context, span: SpanRecord): void {
-  addId(state.ended_spans, span.span_id, options.limits.seen_ids);
+export function emitSpan({ state, out }: Context, span: SpanRecord): void {
+  addId(state.ended_spans, span.span_id);
   out.spans.push(span);
 }
 

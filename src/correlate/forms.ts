@@ -1,10 +1,9 @@
 /**
  * How runs, held runs and sessions are serialised: most fields as lists without names, which take a third of the time and space
- * of objects, the rest as it is.
+ * of objects, the rest as it is. Each list is written and read by two literals that name the fields in the same order; those
+ * that are read have their fields in the same order as new objects, so that both share a hidden class.
  */
 import type { Form } from '../capture/tracked.js';
-import { rangesOf, seenOf } from './sequence-numbers.js';
-import { emptyMap, type SmallMap, type SmallMapOperations, sizeOf, valuesOf } from './small-map.js';
 import {
   CALLS,
   CHATS,
@@ -20,20 +19,29 @@ import {
   type OpenStep,
   type RareFields,
   type Run,
-  type Session,
   WRAPPED,
-} from './state.js';
+} from './run-state.js';
+import { rangesOf, seenOf } from './sequence-numbers.js';
+import { emptyMap, type SmallMap, type SmallMapOperations, sizeOf, valuesOf } from './small-map.js';
+import type { Session } from './state.js';
 import type { Wakeable } from './wake-heap.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: what was written down in this form.
 type Saved = any[];
+
+/** Reads the items of a list one by one. JSON saves undefined in a list as null; this reverses it. */
+function readerOf(saved: Saved): () => Saved[number] {
+  if (!Array.isArray(saved)) throw new TypeError('not a list');
+  let at = 0;
+  return () => saved[at++] ?? undefined;
+}
 
 /** JSON has no infinity. */
 const saveWake = ({ wake_ms }: Pick<Wakeable, 'wake_ms'>): number | null =>
   Number.isFinite(wake_ms) ? wake_ms : null;
 
 /** Not in the heap yet: it is added when everything is restored. */
-const loadWake = (wake_ms: number | null): Pick<Wakeable, 'wake_ms' | 'heap_place'> => ({
+const loadWake = (wake_ms: number | undefined): Pick<Wakeable, 'wake_ms' | 'heap_place'> => ({
   wake_ms: wake_ms ?? Infinity,
   heap_place: -1,
 });
@@ -41,15 +49,10 @@ const loadWake = (wake_ms: number | null): Pick<Wakeable, 'wake_ms' | 'heap_plac
 /** Null if the list is empty. */
 const listIfAny = <T>(list: readonly T[]): readonly T[] | null => (list.length === 0 ? null : list);
 
-const loadList = <T>(saved: readonly T[] | null): readonly T[] => saved ?? emptyList();
+const loadList = <T>(saved: readonly T[] = emptyList()): readonly T[] => saved;
 
-const loadSmallMap = <V>(
-  saved: readonly V[] | null | undefined,
-  { add }: SmallMapOperations<V>,
-): SmallMap<V> => (saved ?? []).reduce<SmallMap<V>>(add, emptyMap());
-
-/** JSON saves undefined in a list as null; this reverses it. */
-const orUndefined = (saved: Saved): Saved => saved.map((each) => each ?? undefined);
+const loadSmallMap = <V>(saved: readonly V[] | undefined, { add }: SmallMapOperations<V>): SmallMap<V> =>
+  (saved ?? []).reduce<SmallMap<V>>(add, emptyMap());
 
 /** The fields of an ended call besides its end: null, only the start that its message stated, or all of them. */
 const saveRest = ({ start_ms, is_message, seq, has_failed }: EndedCall): Saved | number | null =>
@@ -57,22 +60,18 @@ const saveRest = ({ start_ms, is_message, seq, has_failed }: EndedCall): Saved |
     ? (start_ms ?? null)
     : [start_ms, is_message, seq, has_failed];
 
-function loadRest(saved: Saved | number | null): Omit<EndedCall, 'end_ms'> {
-  const rest = Array.isArray(saved) ? saved : [saved, saved !== null, null, false];
-  const [start_ms, is_message, seq, has_failed] = orUndefined(rest);
-  return { start_ms, is_message, seq, has_failed };
+function loadEndedCall(end_ms: number, rest: Saved | number | null): EndedCall {
+  const next = readerOf(Array.isArray(rest) ? rest : [rest, rest !== null, undefined, false]);
+  return { start_ms: next(), end_ms, is_message: next(), seq: next(), has_failed: next() };
 }
 
 /** One flat list: for each call its end, then the rest. */
 const saveEndedCalls = ({ ended_calls }: Run): Saved | null =>
   listIfAny(ended_calls.flatMap((call) => [call.end_ms, saveRest(call)])) as Saved | null;
 
-function loadEndedCalls(saved: Saved | null): readonly EndedCall[] {
+function loadEndedCalls(saved: Saved = []): readonly EndedCall[] {
   const calls: EndedCall[] = [];
-  for (let at = 0; at < (saved?.length ?? 0); at += 2) {
-    const { start_ms, is_message, seq, has_failed } = loadRest(saved?.[at + 1]);
-    calls.push({ start_ms, end_ms: saved?.[at], is_message, seq, has_failed });
-  }
+  for (let at = 0; at < saved.length; at += 2) calls.push(loadEndedCall(saved[at], saved[at + 1]));
   return calls.length === 0 ? emptyList() : calls;
 }
 
@@ -98,44 +97,29 @@ const saveSteps = ({ steps, ended_calls }: Run): Saved | null =>
       ]);
 
 function loadStep(saved: Saved, ended_calls: readonly EndedCall[]): OpenStep {
-  const [
-    number,
-    start_ms,
-    model,
-    provider,
-    end_ms,
-    error,
-    superseded,
-    taken,
-    ended_by,
-    due_ms,
-    reasoning,
-    announced,
-    failed_ms,
-    seq,
-  ] = orUndefined(saved);
+  const next = readerOf(saved);
   return {
-    number,
-    announced,
-    start_ms,
-    seq,
-    model,
-    provider,
-    end_ms,
-    error,
-    failed_ms,
-    superseded,
-    taken,
-    ended_by: ended_calls[ended_by],
-    due_ms,
-    reasoning,
+    number: next(),
+    start_ms: next(),
+    model: next(),
+    provider: next(),
+    end_ms: next(),
+    error: next(),
+    superseded: next(),
+    taken: next(),
+    ended_by: ended_calls[next()],
+    due_ms: next(),
+    reasoning: next(),
+    announced: next(),
+    failed_ms: next(),
+    seq: next(),
   };
 }
 
-function loadMatched(ended: Saved | null, steps: Saved | null): Pick<Run, 'steps' | 'ended_calls'> {
+function loadMatched(ended: Saved | undefined, steps: Saved | undefined): Pick<Run, 'steps' | 'ended_calls'> {
   const ended_calls = loadEndedCalls(ended);
   return {
-    steps: steps === null ? emptyList() : steps.map((step) => loadStep(step, ended_calls)),
+    steps: steps === undefined ? emptyList() : steps.map((step) => loadStep(step, ended_calls)),
     ended_calls,
   };
 }
@@ -153,29 +137,29 @@ const saveCalls = ({ calls }: Run): Saved | null =>
         call.parent_call_id,
         call.arguments,
         listIfAny(call.events),
-        call.late,
+        call.is_late,
       ]);
 
 function loadCall(saved: Saved, run_key: string): OpenCall {
-  const [call_id, span_id, number, tool, start_ms, parent_call_id, args, events, late] = orUndefined(saved);
+  const next = readerOf(saved);
   return {
-    call_id,
-    span_id,
-    number,
+    call_id: next(),
+    span_id: next(),
+    number: next(),
     run_key,
-    tool,
-    start_ms,
-    parent_call_id,
-    arguments: args,
-    events: loadList(events ?? null),
-    late,
+    tool: next(),
+    start_ms: next(),
+    parent_call_id: next(),
+    arguments: next(),
+    events: loadList(next()),
+    is_late: next(),
     is_open: false,
   };
 }
 
-const loadCalls = (saved: Saved | null, run_key: string): SmallMap<OpenCall> =>
+const loadCalls = (saved: Saved | undefined, run_key: string): SmallMap<OpenCall> =>
   loadSmallMap(
-    (saved ?? []).map((call) => loadCall(call, run_key)),
+    saved?.map((call) => loadCall(call, run_key)),
     CALLS,
   );
 
@@ -184,10 +168,17 @@ const saveEnded = ({ ended }: Run): Saved | null =>
     ? null
     : [ended.number, ended.end_ms, ended.arrival_ms, ended.yielded, ended.settle_due_ms, ended.calls_error];
 
-function loadEnded(saved: Saved | null): Ended | undefined {
-  if (saved === null) return undefined;
-  const [number, end_ms, arrival_ms, yielded, settle_due_ms, calls_error] = saved;
-  return { number, end_ms, arrival_ms, yielded, settle_due_ms, calls_error };
+function loadEnded(saved: Saved | undefined): Ended | undefined {
+  if (saved === undefined) return undefined;
+  const next = readerOf(saved);
+  return {
+    number: next(),
+    end_ms: next(),
+    arrival_ms: next(),
+    yielded: next(),
+    settle_due_ms: next(),
+    calls_error: next(),
+  };
 }
 
 /** Null if there is nothing to save. */
@@ -207,20 +198,19 @@ function saveRareFields({ rare }: Run): Saved | null {
   return saved.every((each) => each === null || each === undefined) ? null : saved;
 }
 
-function loadRareFields(saved: Saved | null): Readonly<RareFields> {
-  if (saved === null) return NO_RARE_FIELDS;
-  const [input, events, reasoning, early_ends, parked, cancelled_at_ms, yielded_at_ms, finishing, wrapped] =
-    saved;
+function loadRareFields(saved: Saved | undefined): Readonly<RareFields> {
+  if (saved === undefined) return NO_RARE_FIELDS;
+  const next = readerOf(saved);
   return {
-    input: input ?? undefined,
-    events: loadList(events),
-    reasoning: loadSmallMap(reasoning, EARLY_REASONING),
-    early_ends: loadSmallMap(early_ends, EARLY_ENDS),
-    parked: loadList(parked),
-    cancelled_at_ms: cancelled_at_ms ?? undefined,
-    yielded_at_ms: yielded_at_ms ?? undefined,
-    finishing: finishing ?? undefined,
-    wrapped: loadSmallMap(wrapped, WRAPPED),
+    input: next(),
+    events: loadList(next()),
+    reasoning: loadSmallMap(next(), EARLY_REASONING),
+    early_ends: loadSmallMap(next(), EARLY_ENDS),
+    parked: loadList(next()),
+    cancelled_at_ms: next(),
+    yielded_at_ms: next(),
+    finishing: next(),
+    wrapped: loadSmallMap(next(), WRAPPED),
   };
 }
 
@@ -234,21 +224,20 @@ const saveDescent = ({ descent }: Run): Saved | null =>
         descent.parent_agent_id,
         descent.parent_session_key,
         descent.parent_run_id,
-        descent.late,
+        descent.is_late,
       ];
 
-function loadDescent(saved: Saved | null): Descent | undefined {
-  if (saved === null) return undefined;
-  const [parent_span_id, parent_key, watching_key, parent_agent_id, parent_session_key, parent_run_id, late] =
-    orUndefined(saved);
+function loadDescent(saved: Saved | undefined): Descent | undefined {
+  if (saved === undefined) return undefined;
+  const next = readerOf(saved);
   return {
-    parent_span_id,
-    parent_key,
-    watching_key,
-    parent_agent_id,
-    parent_session_key,
-    parent_run_id,
-    late,
+    parent_span_id: next(),
+    parent_key: next(),
+    watching_key: next(),
+    parent_agent_id: next(),
+    parent_session_key: next(),
+    parent_run_id: next(),
+    is_late: next(),
   };
 }
 
@@ -278,19 +267,16 @@ function saveRun(run: Run): Saved {
     run.trace_id,
     run.agent_id,
     run.trigger,
-    run.partial,
-    run.gap,
+    run.is_partial,
+    run.has_gap,
   ];
 }
 
-/** The fields are in the order that `newRun` has, so that both kinds of objects share a hidden class. */
 function loadRun(content: unknown): Run {
-  const saved = content as Saved;
-  const [span_id] = saved;
-  let at = 0;
-  const next = (): Saved[number] => saved[at++];
+  const next = readerOf(content as Saved);
+  const span_id = next();
   return {
-    span_id: next(),
+    span_id,
     number: next(),
     epoch: 0,
     session_key: next(),
@@ -313,9 +299,9 @@ function loadRun(content: unknown): Run {
     ...loadWake(next()),
     trace_id: next(),
     agent_id: next(),
-    trigger: next() ?? undefined,
-    partial: next(),
-    gap: next(),
+    trigger: next(),
+    is_partial: next(),
+    has_gap: next(),
   };
 }
 
@@ -329,7 +315,13 @@ export const HELD_FORM: Form<HeldRun> = {
   }),
   load(saved) {
     const { seen, wake_ms, first_ms, ...held } = saved as Saved[number];
-    return { ...held, first_ms: first_ms ?? Infinity, epoch: 0, ...seenOf(seen), ...loadWake(wake_ms) };
+    return {
+      ...held,
+      first_ms: first_ms ?? Infinity,
+      epoch: 0,
+      ...seenOf(seen),
+      ...loadWake(wake_ms ?? undefined),
+    };
   },
 };
 
@@ -343,14 +335,14 @@ export const SESSION_FORM: Form<Session> = {
     spawn,
   ],
   load(saved) {
-    const [runs, session_id, agent_id, channel, label, spawn] = saved as Saved;
+    const next = readerOf(saved as Saved);
     return {
-      runs: loadList(runs),
-      session_id: session_id ?? undefined,
-      agent_id: agent_id ?? undefined,
-      channel: channel ?? undefined,
-      label: label ?? undefined,
-      spawn: spawn ?? undefined,
+      runs: loadList(next()),
+      session_id: next(),
+      agent_id: next(),
+      channel: next(),
+      label: next(),
+      spawn: next(),
       latest: undefined,
     };
   },

@@ -8,17 +8,14 @@ import type { AgentEvent, EventOf } from '../model/event.js';
 import { dispatch } from './dispatch.js';
 import { hasEnded } from './emit.js';
 import { type Child, findParent, type Parent, startOfHeld } from './parents.js';
+import type { HeldEvent, HeldRun, Origin, Run } from './run-state.js';
 import { archiveIfDone, markGap, openRun, previewRun } from './runs.js';
 import {
   type Context,
   childWait,
   countGivenUp,
-  type HeldEvent,
-  type HeldRun,
   nextNumber,
-  type Origin,
   ownWait,
-  type Run,
   runWait,
   type State,
   sessionWait,

@@ -1,10 +1,4 @@
 /** The correlator's public interface. */
 export { type Correlator, type CorrelatorOptions, createCorrelator } from './correlator.js';
-export {
-  type CorrelatorCounts,
-  DEFAULT_LIMITS,
-  emptyEmission,
-  type GivenLimits,
-  type Limits,
-  STATE_PREFIX,
-} from './state.js';
+export { DEFAULT_LIMITS, type GivenLimits, type Limits } from './limits.js';
+export { type CorrelatorCounts, emptyEmission, STATE_PREFIX } from './state.js';

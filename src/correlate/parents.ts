@@ -11,17 +11,8 @@ import { isKnownCall } from './calls.js';
 import { isAboutSubagent } from './duplicates.js';
 import { hasEnded } from './emit.js';
 import { callSpanId, runKey } from './ids.js';
-import {
-  type Context,
-  childWait,
-  type HeldRun,
-  type Run,
-  runReference,
-  runWait,
-  type Spawn,
-  type State,
-  sessionWait,
-} from './state.js';
+import { type HeldRun, type Run, runReference } from './run-state.js';
+import { type Context, childWait, runWait, type Spawn, type State, sessionWait } from './state.js';
 
 /** A run that looks for its parent. */
 export interface Child {
@@ -93,7 +84,7 @@ interface Candidate {
   span_id: string;
   start_ms: number;
   /** Its start was not seen: it began before `start_ms`. */
-  partial: boolean;
+  is_partial: boolean;
   ended: { end_ms: number } | undefined;
 }
 
@@ -135,7 +126,7 @@ function candidateOf(held: Readonly<HeldRun>): Candidate {
   return {
     span_id: held.span_id,
     start_ms: startOfHeld(held),
-    partial: held.started === undefined,
+    is_partial: held.started === undefined,
     ended: end && { end_ms: end.ts },
   };
 }
@@ -160,7 +151,7 @@ const CLOCKS_DIFFER_MS = 1_000;
 
 /** Whether a run that is reported to start later than the child may have begun before it nevertheless. */
 const mayBeBefore = (run: Candidate, start_ms: number): boolean =>
-  run.partial || run.start_ms <= start_ms + CLOCKS_DIFFER_MS;
+  run.is_partial || run.start_ms <= start_ms + CLOCKS_DIFFER_MS;
 
 /** The run that was active when the child started, else the latest one before it, else the first that may have been. */
 function runAt<T extends Candidate>(runs: T[], start_ms: number): T | undefined {

@@ -9,11 +9,8 @@ import { chatLabels, chatLogIdentity, UNKNOWN, withReasoning } from './attribute
 import { prepareContent, redactedHead } from './content.js';
 import { emitLog, emitSpan, hasEnded, measure } from './emit.js';
 import { chatSpanId } from './ids.js';
-import { emptyMap, sizeOf, valuesOf } from './small-map.js';
 import {
   CHATS,
-  type Context,
-  countGivenUp,
   EARLY_REASONING,
   type EarlyReasoning,
   type EndedChat,
@@ -22,8 +19,10 @@ import {
   type Reasoning,
   type Run,
   rareFieldsOf,
-  sessionOf,
-} from './state.js';
+} from './run-state.js';
+import { sessionOf } from './sessions.js';
+import { emptyMap, sizeOf, valuesOf } from './small-map.js';
+import { type Context, countGivenUp } from './state.js';
 import { currentStep } from './steps.js';
 import { scheduleWake } from './wake-heap.js';
 

@@ -14,24 +14,20 @@ import { contentSize, prepareContent, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
 import { deriveTraceId, parseTraceparent } from './ids.js';
 import { announceLinks, findParent, type KnownParent, type Parent, peek } from './parents.js';
-import { emptyMap, sizeOf, valuesOf } from './small-map.js';
 import {
   added,
-  addOpen,
-  addRunToSession,
-  type Context,
-  countGivenUp,
   type Descent,
   emptyList,
   lastEventMs,
   NO_RARE_FIELDS,
-  nextNumber,
   type Origin,
   type Run,
   type RunClosing,
   rareFieldsOf,
-  sessionOf,
-} from './state.js';
+} from './run-state.js';
+import { addRunToSession, sessionOf } from './sessions.js';
+import { emptyMap, sizeOf, valuesOf } from './small-map.js';
+import { addOpen, type Context, countGivenUp, nextNumber } from './state.js';
 import { unmatchedSteps } from './steps.js';
 import { scheduleWake } from './wake-heap.js';
 
@@ -122,8 +118,8 @@ function newRun(context: Context, origin: Origin, parent: Parent): Run {
       agentOfSession(session_key) ??
       DEFAULT_AGENT,
     trigger: started?.trigger,
-    partial: started === undefined,
-    gap: false,
+    is_partial: started === undefined,
+    has_gap: false,
   };
 }
 
@@ -143,7 +139,7 @@ function newDescent(
     parent_agent_id: known && parentAgent(known.run, session_key),
     parent_session_key,
     parent_run_id,
-    late: known !== undefined && isLate(known.run, start_ms),
+    is_late: known !== undefined && isLate(known.run, start_ms),
   };
 }
 
@@ -186,8 +182,8 @@ export const previewRun = (context: Context, run: Run): void =>
 
 /** Marks a run of which part was missed and could not be recovered. */
 export function markGap({ state }: Context, run: Run): void {
-  if (!run.gap) state.counts.runs_with_gap++;
-  run.gap = true;
+  if (!run.has_gap) state.counts.runs_with_gap++;
+  run.has_gap = true;
 }
 
 /** Closes the oldest open run if the limit of open runs is reached. */
@@ -348,7 +344,7 @@ function refineParent(context: Context, run: Run): KnownParent | undefined {
       parent_session_key,
       parent_run_id,
       // If the bridge closed both, the order in which it closed them is arbitrary.
-      late: wasClosed(parent.run) ? descent.late : isLate(parent.run, start_ms),
+      is_late: wasClosed(parent.run) ? descent.is_late : isLate(parent.run, start_ms),
     };
   return parent;
 }

@@ -11,16 +11,10 @@ import { TrackedMap } from '../capture/tracked-map.js';
 import type { SavedRecord } from '../model/record.js';
 import { HELD_FORM, RUN_FORM, SESSION_FORM } from './forms.js';
 import { addWaiting } from './held.js';
+import type { Limits } from './limits.js';
+import type { HeldRun, Origin, Run } from './run-state.js';
 import { valuesOf } from './small-map.js';
-import {
-  addOpen,
-  addOpenCall,
-  type HeldRun,
-  type Origin,
-  type Run,
-  STATE_PREFIX,
-  type State,
-} from './state.js';
+import { addOpen, addOpenCall, STATE_PREFIX, type State } from './state.js';
 import { scheduleWake } from './wake-heap.js';
 
 /** Entries per record, chosen so that each record is about as long as one of runs. */
@@ -29,12 +23,12 @@ const RUNS_OF_A_RECORD = 20;
 
 const keyOf = ({ span_id }: Pick<Origin, 'span_id'>): string => span_id;
 
-export function createState(): State {
+export function createState(limits: Limits): State {
   const tracker = createTracker(STATE_PREFIX);
   return {
     tracker,
     runs: new TrackedMap<Run>({ tracker, prefix: `${STATE_PREFIX}runs/`, keyOf, ...RUN_FORM }),
-    archive: createBoundedMap(),
+    archive: createBoundedMap(limits.ended_runs),
     ended: createQueue(),
     open: createQueue(),
     open_count: 0,
@@ -44,14 +38,14 @@ export function createState(): State {
     held_order: createQueue(),
     held_events: 0,
     waiting: new Map(),
-    sessions: createBoundedMap(),
+    sessions: createBoundedMap(limits.sessions),
     recent_key: undefined,
     recent_session: undefined,
-    spawns: createBoundedMap(),
-    by_run_id: createBoundedMap(),
-    seen_events: createIdSet(),
-    ended_spans: createIdSet(),
-    unreasoned: createBoundedMap(),
+    spawns: createBoundedMap(limits.spawns),
+    by_run_id: createBoundedMap(limits.ended_runs),
+    seen_events: createIdSet(limits.seen_ids),
+    ended_spans: createIdSet(limits.seen_ids),
+    unreasoned: createBoundedMap(limits.unreasoned_chats),
     waking: [],
     counts: { runs_opened: 0, runs_ended: 0, runs_with_gap: 0, duplicates: 0, given_up: {} },
   };

@@ -9,7 +9,9 @@ import { isKnownCall } from './calls.js';
 import { emitLog } from './emit.js';
 import { callSpanId, deriveTraceId, runKey } from './ids.js';
 import { spawnerOf } from './parents.js';
-import { CALLS, type Context, type Run, runReference, type Spawn, sessionOf, setSession } from './state.js';
+import { CALLS, type Run, runReference } from './run-state.js';
+import { sessionOf, setSession } from './sessions.js';
+import type { Context, Spawn } from './state.js';
 
 type Spawned = EventOf<'subagent.spawned'>;
 
@@ -74,14 +76,14 @@ export function logSpawn(context: Context, event: Spawned, child: Run | undefine
 
 /** Remembers a spawn. True if its log record was emitted at once, on the span that it belongs to. */
 export function rememberSpawn(context: Context, event: Spawned): boolean {
-  const { state, options } = context;
+  const { state } = context;
   const { session_key, run_id } = event;
   if (run_id === undefined) {
     const session = sessionOf(context, session_key);
     setSession(context, session_key, { ...session, spawn: mergeSpawn(event, session.spawn) });
   } else {
     const key = runKey(session_key, run_id);
-    setEntry(state.spawns, key, mergeSpawn(event, getEntry(state.spawns, key)), options.limits.spawns);
+    setEntry(state.spawns, key, mergeSpawn(event, getEntry(state.spawns, key)));
   }
   if (spawningSpan(context, event)?.is_guess !== false) return false;
   logSpawn(context, event, undefined);

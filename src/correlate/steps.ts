@@ -2,7 +2,7 @@
  * Matches steps to model calls. A step marks the beginning of a call, `llm.tokens` its end, and nothing names both. For events
  * in order the match is obvious; for others it is computed anew from their times with each event that arrives.
  */
-import { added, type EndedCall, type OpenStep, type Run } from './state.js';
+import { added, type EndedCall, type OpenStep, type Run } from './run-state.js';
 
 /** A message and its step's event have timestamps of two clocks, which differ by this much at most. */
 const SAME_CALL_MS = 50;

@@ -13,7 +13,7 @@ import {
 } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
-import { sleep as sleepOnTimer } from '../util/within.js';
+import { sleep } from '../util/within.js';
 import type { DestinationConfig, EndpointConfig } from './config.js';
 import { createDestinationOutbox, type StoredLane } from './destination-outbox.js';
 import { type Collected, createDivision } from './division.js';
@@ -41,17 +41,29 @@ export interface DestinationDependencies {
   resource?: Resource | undefined;
   /** Called for each answered request. */
   onExport?: (signal: Signal, destination: string, duration_ms: number) => void;
-  /** Milliseconds of a monotonic clock, for durations; default `performance.now`. */
-  now?: () => number;
-  /** Epoch milliseconds, for reported times; default `Date.now`. */
-  wall_now?: () => number;
-  /** A number in [0, 1); default `Math.random`. */
-  random?: () => number;
-  /** Default: `undici` over the network. */
-  transport?: (endpoint: EndpointConfig) => Transport;
-  /** Default: a timer. Resolves early once `signal` aborts; never rejects. */
-  sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
 }
+
+/** Time, randomness and the network, as a destination uses them. */
+export interface Surroundings {
+  /** Milliseconds of a monotonic clock, for durations. */
+  now: () => number;
+  /** Epoch milliseconds, for reported times. */
+  wall_now: () => number;
+  /** A number in [0, 1). */
+  random: () => number;
+  transport: (endpoint: EndpointConfig) => Transport;
+  /** Resolves early once `signal` aborts; never rejects. */
+  sleep: (ms: number, signal: AbortSignal) => Promise<void>;
+}
+
+/** Those of this machine. */
+export const MACHINE: Surroundings = {
+  now: () => performance.now(),
+  wall_now: () => Date.now(),
+  random: () => Math.random(),
+  transport: createTransport,
+  sleep,
+};
 
 /** `idle` also waits for previews, and resolves when the destination is closed. */
 export interface ExportDestination extends Destination {
@@ -108,9 +120,15 @@ interface SignalSender {
  * Creates a destination that sends over OTLP/HTTP, with a lane for each signal in `config.endpoints`. Lanes send as soon as
  * they have items, which may be from `saved`; `summary()` counts what becomes of them.
  */
-export function createDestination(
+export const createDestination = (
   config: DestinationConfig,
   dependencies: DestinationDependencies,
+): ExportDestination => openDestination(config, { ...dependencies, ...MACHINE });
+
+/** The same in surroundings of the caller's. */
+export function openDestination(
+  config: DestinationConfig,
+  dependencies: DestinationDependencies & Surroundings,
 ): ExportDestination {
   const transports: Transport[] = [];
   const stored_lanes: StoredLane[] = [];
@@ -175,7 +193,7 @@ interface Opened {
 
 function createParts(
   config: DestinationConfig,
-  dependencies: DestinationDependencies,
+  dependencies: DestinationDependencies & Surroundings,
   { transports, stored_lanes, problems }: Opened,
 ): Parts {
   const {
@@ -184,11 +202,11 @@ function createParts(
     saved,
     resource = createResource(),
     onExport,
-    now = () => performance.now(),
-    wall_now = Date.now,
-    random = Math.random,
-    sleep = sleepOnTimer,
-    transport: openTransport = createTransport,
+    now,
+    wall_now,
+    random,
+    sleep,
+    transport: openTransport,
   } = dependencies;
   const taken = SIGNALS.filter((signal) => config.endpoints[signal] !== undefined);
   const shares = taken.reduce((sum, signal) => sum + MEMORY_SHARES[signal], 0);

@@ -44,5 +44,4 @@ export { httpReason, isNotThere } from './reasons.js';
 export { createResource, resourceProblem } from './resource.js';
 export { redactSecrets } from './secrets.js';
 export { createTotalsReader, type TotalsReader } from './totals.js';
-export type { Transport } from './transport.js';
 export { isPage, type Outcome as ExportOutcome, oneLine } from './verdict.js';

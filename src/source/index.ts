@@ -1,7 +1,6 @@
 /**
  * Creates sources: from the parsed value of a `--from` to a source that can be opened.
  */
-import type { Readable } from 'node:stream';
 import type { Positions, Source } from '../model/source.js';
 import { createFileSource } from './file/file.js';
 import { createFollowSource, DEFAULT_POLL_INTERVAL_MS } from './file/follow.js';
@@ -55,8 +54,6 @@ export interface SourceOptions {
   resume?: Positions;
   /** Backoff for a lost connection; 0.2 s to 5 s by default. */
   backoff?: Backoff;
-  /** What `stdin` reads; `process.stdin` by default. */
-  stdin?: Readable;
 }
 
 /** Whether `createSource` can create this one. */
@@ -69,7 +66,7 @@ export function createSource(parsed: LineSource, options: SourceOptions): Source
   const { mode, max_line_bytes = DEFAULT_MAX_LINE_BYTES, backoff = DEFAULT_BACKOFF, resume = {} } = options;
   switch (parsed.kind) {
     case 'stdin':
-      return createStdinSource({ max_line_bytes, input: options.stdin ?? process.stdin });
+      return createStdinSource({ max_line_bytes, input: process.stdin });
     case 'file':
       return mode === 'to_end'
         ? createFileSource(parsed.name, parsed.path, { max_line_bytes })

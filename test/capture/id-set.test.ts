@@ -10,7 +10,7 @@ const PREFIX = 'state/texts/';
 const KIND = 1;
 
 function open(records: Records): { set: IdSet; capture(): void } {
-  const set = createIdSet();
+  const set = createIdSet(1_000);
   const tracker = createTracker('state/');
   const tracked = trackIds(set, PREFIX, tracker);
   restoreParts(tracker, () => tracked, savedIn(records));
@@ -37,13 +37,13 @@ const LIKENESSES: Record<string, (number: number) => string> = {
 
 for (const [likeness, textOf] of Object.entries(LIKENESSES))
   test(`each of many similar texts is new once (${likeness})`, () => {
-    const set = createIdSet();
     const count = likeness === 'zeros' ? 6_000 : 200_000;
+    const set = createIdSet(2 * count);
     for (let number = 0; number < count; number++)
-      if (!addText(set, textOf(number), KIND, 2 * count)) expect.fail(`taken for another: ${number}`);
+      if (!addText(set, textOf(number), KIND)) expect.fail(`taken for another: ${number}`);
     for (let number = 0; number < count; number++)
-      if (addText(set, textOf(number), KIND, 2 * count)) expect.fail(`new again: ${number}`);
-    expect(addText(set, textOf(0), KIND + 1, 2 * count)).toBe(true);
+      if (addText(set, textOf(number), KIND)) expect.fail(`new again: ${number}`);
+    expect(addText(set, textOf(0), KIND + 1)).toBe(true);
   });
 
 property.prop([fc.array(fc.tuple(fc.string({ unit: 'binary' }), fc.boolean()))])(
@@ -53,7 +53,7 @@ property.prop([fc.array(fc.tuple(fc.string({ unit: 'binary' }), fc.boolean()))])
     const known = new Set<string>();
     let { set, capture } = open(records);
     for (const [text, isRestarted] of steps) {
-      expect(addText(set, text, KIND, 1_000)).toBe(!known.has(text));
+      expect(addText(set, text, KIND)).toBe(!known.has(text));
       known.add(text);
       if (!isRestarted) continue;
       capture();
@@ -63,16 +63,15 @@ property.prop([fc.array(fc.tuple(fc.string({ unit: 'binary' }), fc.boolean()))])
 );
 
 test('the oldest texts are forgotten', () => {
-  const set = createIdSet();
-  const add = (number: number): boolean => addText(set, `${number}`, KIND, 100);
+  const set = createIdSet(100);
+  const add = (number: number): boolean => addText(set, `${number}`, KIND);
   for (let number = 0; number < 1_000; number++) add(number);
   const remembered = Array.from({ length: 1_000 }, (_, number) => number).filter(
     (number) =>
       !addText(
-        { ...set, young: { ...set.young, table: set.young.table.slice() } },
+        { ...set, max: Infinity, young: { ...set.young, table: set.young.table.slice() } },
         `${number}`,
         KIND,
-        Infinity,
       ),
   );
   expect(remembered.length).toBeLessThanOrEqual(100);

@@ -1,7 +1,12 @@
 import { describe, expect, test, vi } from 'vitest';
 import { type Bearer, openBearer } from '../../src/export/bearer.js';
 import type { DestinationConfig, EndpointConfig } from '../../src/export/config.js';
-import { createDestination, type DestinationDependencies } from '../../src/export/destination.js';
+import {
+  type DestinationDependencies,
+  MACHINE,
+  openDestination,
+  type Surroundings,
+} from '../../src/export/destination.js';
 import { createMetrics } from '../../src/export/metrics.js';
 import { PRESETS } from '../../src/export/presets.js';
 import type { Outcome } from '../../src/export/verdict.js';
@@ -51,13 +56,14 @@ type Script = ReturnType<typeof scriptedPost>;
 function open(
   config: DestinationConfig,
   scripts: Partial<Record<Signal, Script>> = {},
-  changes: Partial<DestinationDependencies> = {},
+  changes: Partial<DestinationDependencies & Surroundings> = {},
 ) {
   const clock = fakeClock();
   const logger = fakeLogger();
   const closed: string[] = [];
   const all = { traces: scriptedPost([]), metrics: scriptedPost([]), logs: scriptedPost([]), ...scripts };
-  const destination = createDestination(config, {
+  const destination = openDestination(config, {
+    ...MACHINE,
     logger,
     memory_limit_bytes: 9 * 1024 * 1024,
     now: clock.now,
@@ -561,7 +567,8 @@ test('durations are not measured with the wall clock, which may be set back or f
   });
   const durations_ms: number[] = [];
   const logger = fakeLogger();
-  const destination = createDestination(configFor('jaeger'), {
+  const destination = openDestination(configFor('jaeger'), {
+    ...MACHINE,
     logger,
     memory_limit_bytes: 1024 * 1024,
     onExport: (_, __, duration_ms) => durations_ms.push(duration_ms),

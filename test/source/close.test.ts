@@ -5,14 +5,15 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createSource, isLineSource, parseSourceName } from '../../src/source/index.js';
+import { createStdinSource } from '../../src/source/stdin.js';
 import { opened, temporaryDirectory, turns } from './helpers.js';
 
 /** Creates a source by its name, with waits so long that only closing can end them. */
 function sourceNamed(name: string, mode: 'follow' | 'to_end' = 'follow') {
   const parsed = parseSourceName(name);
   if ('error' in parsed || !isLineSource(parsed)) throw new Error(`no such source: ${name}`);
-  const backoff = { min_ms: 1e6, max_ms: 1e6, random: () => 0 };
-  return createSource(parsed, { mode, backoff, stdin: new PassThrough() });
+  if (parsed.kind === 'stdin') return createStdinSource({ max_line_bytes: 1_000, input: new PassThrough() });
+  return createSource(parsed, { mode, backoff: { min_ms: 1e6, max_ms: 1e6 } });
 }
 
 /** The kinds of handles that sources open, which keep a process alive. */

@@ -1,10 +1,10 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { createSource } from '../../src/source/index.js';
+import { createStdinSource } from '../../src/source/stdin.js';
 import { opened, texts } from './helpers.js';
 
-function openStdin(stdin: PassThrough) {
-  const source = createSource({ name: 'stdin', kind: 'stdin' }, { mode: 'follow', stdin });
+function openStdin(input: PassThrough) {
+  const source = createStdinSource({ max_line_bytes: 1_000, input });
   return { source, pulling: opened(source) };
 }
 

@@ -60,11 +60,11 @@ export interface BoundedMemory<V> {
 }
 
 function createMemory<V>(max: number): BoundedMemory<V> {
-  const map = createBoundedMap<V>();
+  const map = createBoundedMap<V>(max);
   return {
     map,
-    get: (key) => useEntry(map, key, max),
-    set: (key, value) => setEntry(map, key, value, max),
+    get: (key) => useEntry(map, key),
+    set: (key, value) => setEntry(map, key, value),
     delete: (key) => deleteEntry(map, key),
     entries: () => entriesOf(map),
   };

@@ -18,7 +18,7 @@ export type { Credentials, Device } from './connection/handshake.js';
 export type { GatewayPosition } from './position.js';
 
 /** Backoff for a lost gateway: 1 s, doubled with each failure up to 30 s, less up to half at random. */
-export const GATEWAY_BACKOFF: Backoff = { min_ms: 1_000, max_ms: 30_000, random: Math.random };
+export const GATEWAY_BACKOFF: Backoff = { min_ms: 1_000, max_ms: 30_000 };
 
 /** The retry interval after a refusal that somebody has to fix by hand. */
 const MENDED_BY_HAND_WAIT_MS = 30_000;

@@ -25,8 +25,8 @@ export interface OpenRuns {
 export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
   const open: Record<string, OpenRun> = { ...known };
   let count = Object.keys(open).length;
-  const seen = createBoundedSet();
-  for (const { run_id } of Object.values(open)) addMember(seen, run_id, MAX_KNOWN);
+  const seen = createBoundedSet(MAX_KNOWN);
+  for (const { run_id } of Object.values(open)) addMember(seen, run_id);
 
   function forgetOldest(): void {
     const [oldest] = Object.keys(open);
@@ -43,7 +43,7 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
       // Protocol 3 names no agent, does not mark a run's last event, and can't be asked about the past.
       if (key === undefined || run_id === undefined || agentId === undefined) return;
       const known_run = open[key];
-      addMember(seen, run_id, MAX_KNOWN);
+      addMember(seen, run_id);
       if (endsRun(payload)) {
         if (known_run?.run_id !== run_id) return;
         delete open[key];
@@ -60,7 +60,7 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
       if (run_id === undefined || agentId === undefined || hasMember(seen, run_id)) return undefined;
       // A run begins with such an event, or is prepared by one: nothing before it was missed.
       if (seq === 1 || stream === 'run_status' || object(data).phase === 'start') return undefined;
-      addMember(seen, run_id, MAX_KNOWN);
+      addMember(seen, run_id);
       return text(sessionKey);
     },
   };

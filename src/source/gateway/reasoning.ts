@@ -26,7 +26,8 @@ const MAX_SESSIONS = 2_000;
  * How soon a gateway that gives no answers is asked again. Less than the 5 s for which model calls still wait after the source
  * was reported up: the next refusal is reported before that.
  */
-const REFUSED_BACKOFF: Backoff = { min_ms: 500, max_ms: 4_000, random: () => 0 };
+const REFUSED_BACKOFF: Backoff = { min_ms: 500, max_ms: 4_000 };
+const NO_JITTER = (): number => 0;
 
 interface Wanted {
   /** By message id: when the message came, in milliseconds of a monotonic clock. */
@@ -166,7 +167,7 @@ export function createReasoning({ onRows, onRefused, onAnswered, onLeftOut }: Re
         const [first] = sessions;
         if (first !== undefined) void askNow(...first);
       },
-      backoffDelay(refusals++, REFUSED_BACKOFF),
+      backoffDelay(refusals++, REFUSED_BACKOFF, NO_JITTER),
     );
   }
 

@@ -14,19 +14,23 @@ import { type ConnectAddress, connect } from './connect.js';
 export interface Backoff {
   min_ms: number;
   max_ms: number;
-  /** Returns a number from 0 to 1, for the jitter. */
-  random(): number;
 }
 
-export const DEFAULT_BACKOFF: Backoff = { min_ms: 200, max_ms: 5000, random: Math.random };
+export const DEFAULT_BACKOFF: Backoff = { min_ms: 200, max_ms: 5000 };
 
 export interface SocketOptions {
   max_line_bytes: number;
   backoff: Backoff;
+  /** Returns a number from 0 to 1, for the jitter; `Math.random` by default. */
+  random?: () => number;
 }
 
 /** The wait after `failures` failures in a row. Jitter takes off up to half, so that many clients don't reconnect at once. */
-export function backoffDelay(failures: number, { min_ms, max_ms, random }: Backoff): number {
+export function backoffDelay(
+  failures: number,
+  { min_ms, max_ms }: Backoff,
+  random: () => number = Math.random,
+): number {
   return Math.min(max_ms, min_ms * 2 ** failures) * (1 - random() / 2);
 }
 
@@ -42,7 +46,7 @@ function lostMessage(name: string, end: StreamEnd): string {
 async function keepConnected(
   name: string,
   address: ConnectAddress,
-  { max_line_bytes, backoff }: SocketOptions,
+  { max_line_bytes, backoff, random }: SocketOptions,
   push: Push,
   stop: AbortSignal,
 ): Promise<void> {
@@ -74,7 +78,7 @@ async function keepConnected(
     const socket = await connect(address, stop);
     if (socket instanceof Socket) await readConnection(socket);
     else await reportDown(`can't connect to ${name}: ${errorReason(socket)}; retrying until it answers`);
-    if (!stop.aborted) await stopped.wait(backoffDelay(failures, backoff));
+    if (!stop.aborted) await stopped.wait(backoffDelay(failures, backoff, random));
     failures += 1;
   }
 }

@@ -22,7 +22,7 @@ async function follow(script: GatewayScript): Promise<Following> {
   const { url } = gateway;
   const source = createGatewaySource({
     access: { url, name: url, secrets: () => ({ token: 'token' }), devices: openDeviceStore(undefined) },
-    backoff: { min_ms: 1_000, max_ms: 30_000, random: () => 0 },
+    backoff: { min_ms: 1_000, max_ms: 30_000 },
   });
   const told: SourceStatus[] = [];
   const reading = (async () => {

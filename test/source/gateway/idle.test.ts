@@ -20,7 +20,7 @@ type Item = LineBatch | SourceStatus;
 function follow({ url }: FakeGateway) {
   const source = createGatewaySource({
     access: { url, name: url, secrets: () => ({ token: 'token' }), devices: openDeviceStore(undefined) },
-    backoff: { min_ms: 1_000, max_ms: 30_000, random: () => 0 },
+    backoff: { min_ms: 1_000, max_ms: 30_000 },
   });
   const told: Item[] = [];
   const reading = (async () => {

@@ -6,8 +6,8 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Backoff, backoffDelay, createSocketSource } from '../../../src/source/socket/socket.js';
 import { flood, opened, temporaryDirectory, texts, turns } from '../helpers.js';
 
-const AT_ONCE: Backoff = { min_ms: 1, max_ms: 2, random: () => 0 };
-const NEVER: Backoff = { min_ms: 1e6, max_ms: 1e6, random: () => 0 };
+const AT_ONCE: Backoff = { min_ms: 1, max_ms: 2 };
+const NEVER: Backoff = { min_ms: 1e6, max_ms: 1e6 };
 const LINE_LIMIT_BYTES = 1_000_000;
 
 /** The server that a source connects to. */
@@ -49,8 +49,8 @@ async function tcpPeer(): Promise<Peer> {
   return { server, name: `tcp:127.0.0.1:${port}`, address: { host: '127.0.0.1', port }, connection };
 }
 
-const sourceOf = ({ name, address }: Pick<Peer, 'name' | 'address'>, backoff = AT_ONCE) =>
-  createSocketSource(name, address, { max_line_bytes: LINE_LIMIT_BYTES, backoff });
+const sourceOf = ({ name, address }: Pick<Peer, 'name' | 'address'>, backoff = AT_ONCE, random = () => 0) =>
+  createSocketSource(name, address, { max_line_bytes: LINE_LIMIT_BYTES, backoff, random });
 
 describe.each([
   ['unix', unixPeer],
@@ -137,9 +137,7 @@ describe('connecting', () => {
       if (tries === 5) triedOften();
       return 0;
     };
-    const puller = await opened(
-      sourceOf({ name: `unix:${path}`, address: { path } }, { ...AT_ONCE, random }),
-    );
+    const puller = await opened(sourceOf({ name: `unix:${path}`, address: { path } }, AT_ONCE, random));
     expect(await puller.status('down')).toBe(
       `can't connect to unix:${path}: it does not exist; retrying until it answers`,
     );
@@ -205,8 +203,7 @@ describe('connecting', () => {
   test('backs off exponentially up to a limit, with jitter', () => {
     fc.assert(
       fc.property(fc.nat({ max: 2000 }), fc.double({ min: 0, max: 1, noNaN: true }), (failures, jitter) => {
-        const at = (random: number) =>
-          backoffDelay(failures, { min_ms: 200, max_ms: 5000, random: () => random });
+        const at = (random: number) => backoffDelay(failures, { min_ms: 200, max_ms: 5000 }, () => random);
         const longest_ms = Math.min(5000, 200 * 2 ** failures);
         expect(at(0)).toBe(longest_ms);
         expect(at(jitter)).toBeGreaterThanOrEqual(longest_ms / 2);
@@ -224,16 +221,12 @@ describe('connecting', () => {
       waitedOften = resolve;
     });
     // Called once per wait, for its jitter.
-    const backoff: Backoff = {
-      min_ms: 1,
-      max_ms: 16,
-      random: () => {
-        waits.push(performance.now());
-        if (waits.length === 6) waitedOften();
-        return 0;
-      },
+    const random = () => {
+      waits.push(performance.now());
+      if (waits.length === 6) waitedOften();
+      return 0;
     };
-    const source = sourceOf(peer, backoff);
+    const source = sourceOf(peer, { min_ms: 1, max_ms: 16 }, random);
     const puller = await opened(source);
     const rest = puller.rest();
     await often;
