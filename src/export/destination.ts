@@ -196,6 +196,7 @@ function createParts(
     logger,
     memory_limit_bytes,
     is_persisted: saved !== undefined,
+    isWritable: () => stored_lanes.every(({ lane }) => lane.isWritable),
     now,
   });
   const redact = createRedactor(config);
