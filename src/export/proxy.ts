@@ -15,6 +15,13 @@ export interface ProxyServer {
   variable: string;
 }
 
+/** For messages: the proxy, and where it is set. */
+export const nameProxy = ({ url, variable }: ProxyServer): string => `the proxy ${url} (${variable})`;
+
+/** The proxy comes last: what a message begins with is its reason, by which the log tells new problems from known ones. */
+export const throughProxy = (message: string, proxy: ProxyServer | undefined): string =>
+  proxy === undefined ? message : `${message}, through ${nameProxy(proxy)}`;
+
 type Variables = Readonly<Record<string, string | undefined>>;
 
 /** The variable that is set, in lower or upper case; an empty one counts as not set. */
