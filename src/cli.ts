@@ -134,6 +134,19 @@ function settingOptions(options: PlainOptions & Record<string, unknown>): Settin
   return settings as SettingOptions;
 }
 
+/**
+ * The setting with which a command stores nothing, if the same place also names a directory: a command line may well replace
+ * that of a file. Without an option for it, a command stores nothing in any case.
+ */
+function contradiction(
+  { no_store, data_dir }: Settings,
+  { store, dataDir }: GivenOptions,
+): '--no-store' | 'no_store' | undefined {
+  if (!no_store || data_dir === undefined) return undefined;
+  if (store === true) return 'no_store';
+  return dataDir === undefined ? undefined : '--no-store';
+}
+
 export interface CliDependencies {
   onInterrupt: OnInterrupt;
 }
@@ -164,8 +177,9 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
     else {
       log_format = settings.log_format;
       const logger = createLogger(settings.log_level, log_format);
-      if (settings.no_store && options.dataDir !== undefined)
-        logger.warn(`--no-store is set: nothing is stored in ${settings.data_dir}`);
+      const no_store = contradiction(settings, options);
+      if (no_store !== undefined)
+        logger.warn(`${no_store} is set: nothing is stored in ${settings.data_dir}`);
       outcome = await action(settings, options, logger);
     }
   }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * The program's entry point: the only place that reads the arguments, handles signals and exits the process. The first signal
- * stops reading and drains; the second one ends the process at once.
+ * stops reading and drains, as does the end of the terminal; the second one ends the process at once.
  */
 import { type CliOutcome, runCli } from './cli.js';
 import { EXIT } from './summary.js';
@@ -28,9 +28,15 @@ function onSignal(): void {
   process.exit(EXIT.incomplete);
 }
 
+function listen(): void {
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  // The kernel and the shell both send it when a terminal is closed, so a second one is no wish to end at once.
+  process.on('SIGHUP', stopCommand);
+}
+
 /** Registers the command's handlers, replacing earlier ones. If it is to stop already, `stop` is called at once. */
 function onInterrupt(stop: () => void, abandon?: () => void): void {
-  if (command === undefined) for (const signal of SIGNALS) process.on(signal, onSignal);
+  if (command === undefined) listen();
   command = { stop, abandon };
   if (is_stopping) stop();
 }

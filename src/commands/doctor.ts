@@ -34,14 +34,13 @@ export async function doctor(
   const { settings } = diagnosis;
   const { env } = process;
   const named = nameSources(settings, namesOrigin(options));
-  const problems = [...diagnosis.problems, ...wrongInFile(named)];
   const [sources, destinations] = await Promise.all([
     checkSources(named, settings, env),
     checkDestinations(settings),
   ]);
   const checks = [
     checkNode(),
-    ...checkConfiguration(problems, config_path),
+    ...checkConfiguration(diagnosis.problems, wrongInFile(named), config_path),
     ...sources,
     checkTranscripts(env),
     ...destinations,

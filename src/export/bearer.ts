@@ -9,6 +9,7 @@ import { validateHeaderValue } from 'node:http';
 import { z } from 'zod';
 import { errorReason } from '../util/errors.js';
 import { path } from '../util/schema.js';
+import type { Variables } from '../util/variables.js';
 import type { ConfigurationProblem } from './parse.js';
 
 const FORMS = 'must be {env: NAME} or {file: PATH}; the token itself does not belong here';
@@ -62,10 +63,10 @@ function parseToken(text: string): { token: string } | { problem: string } {
 /** Opens a source that has passed the schema. */
 export const openBearer = (
   { env: name = '', file }: BearerSource,
-  env: NodeJS.ProcessEnv,
+  env: Variables,
 ): Bearer | ConfigurationProblem => (file === undefined ? fromEnvironment(name, env) : fromFile(file));
 
-function fromEnvironment(name: string, env: NodeJS.ProcessEnv): Bearer | ConfigurationProblem {
+function fromEnvironment(name: string, env: Variables): Bearer | ConfigurationProblem {
   const value = env[name];
   if (value === undefined)
     return { error: `bearer: the environment variable ${name} is not set; set it to the token` };

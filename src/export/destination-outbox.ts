@@ -10,7 +10,10 @@ import type { Outbox } from './outbox.js';
 export interface StoredLane {
   signal: Signal;
   memory_limit_bytes: number;
-  lane: Pick<Lane<unknown>, 'isPressed' | 'setWritable' | 'relieve' | 'dropOldest' | 'dropUnstored'>;
+  lane: Pick<
+    Lane<unknown>,
+    'isPressed' | 'isWritable' | 'setWritable' | 'relieve' | 'dropOldest' | 'dropUnstored'
+  >;
   outbox: Pick<
     Outbox<unknown>,
     'prefix' | 'bytes' | 'since_ms' | 'hasAnswers' | 'takeAnswers' | 'capture' | 'endRestore'

@@ -24,6 +24,7 @@ import { createEncoder, type Encoder, encodeMetrics } from './otlp.js';
 import { Outbox, type OutboxOptions } from './outbox.js';
 import type { Encoding } from './presets.js';
 import { applyToLog, applyToSpan, PROFILES, type Profile, sendsLog } from './profiles.js';
+import { nameProxy } from './proxy.js';
 import { createItem, type LaneItem } from './queue.js';
 import { createRedactor, createReporter } from './report.js';
 import { createResource } from './resource.js';
@@ -180,8 +181,8 @@ export function openDestination(
 /** Logs the proxies in use, since they may explain missing data. */
 function logProxies({ name, endpoints }: DestinationConfig, logger: Logger): void {
   const proxies = Object.values(endpoints).flatMap(({ proxy }) => proxy ?? []);
-  for (const proxy of new Set(proxies.map(({ url, variable }) => `${url} (${variable})`)))
-    logger.info({ destination: name }, `${name} is reached through the proxy ${proxy}`);
+  for (const proxy of new Set(proxies.map(nameProxy)))
+    logger.info({ destination: name }, `${name} is reached through ${proxy}`);
 }
 
 /** What opening the lanes fills in: transports to close, lanes to persist, and the last problems. */
@@ -214,6 +215,7 @@ function createParts(
     logger,
     memory_limit_bytes,
     is_persisted: saved !== undefined,
+    isWritable: () => stored_lanes.every(({ lane }) => lane.isWritable),
     now,
   });
   const redact = createRedactor(config);

@@ -39,7 +39,7 @@ export {
 export { EMPTY_JSON, probeEndpoint } from './probe.js';
 export { createProcessorDestination, type ProcessorsConfig, type SpanSink } from './processors.js';
 export type { ProfileName } from './profiles.js';
-export type { ProxyServer } from './proxy.js';
+export { type ProxyServer, throughProxy } from './proxy.js';
 export { httpReason, isNotThere } from './reasons.js';
 export { createResource, resourceProblem } from './resource.js';
 export { redactSecrets } from './secrets.js';

@@ -156,6 +156,11 @@ export class Lane<T> {
     return this.#backlog.isShort || this.#new_parts.length > 0;
   }
 
+  /** Whether pending items can be stored, as far as is known. */
+  get isWritable(): boolean {
+    return this.#is_writable;
+  }
+
   /** Sets whether pending items can be stored. If not, they stay in memory, up to its limit. */
   setWritable(is_writable: boolean): void {
     this.#is_writable = is_writable;

@@ -4,6 +4,7 @@
  * the remaining URL may be shown.
  */
 import { BlockList, isIP } from 'node:net';
+import type { Variables } from '../util/variables.js';
 
 /** A proxy that a backend is reached through. */
 export interface ProxyServer {
@@ -15,7 +16,12 @@ export interface ProxyServer {
   variable: string;
 }
 
-type Variables = Readonly<Record<string, string | undefined>>;
+/** For messages: the proxy, and where it is set. */
+export const nameProxy = ({ url, variable }: ProxyServer): string => `the proxy ${url} (${variable})`;
+
+/** The proxy comes last: what a message begins with is its reason, by which the log tells new problems from known ones. */
+export const throughProxy = (message: string, proxy: ProxyServer | undefined): string =>
+  proxy === undefined ? message : `${message}, through ${nameProxy(proxy)}`;
 
 /** The variable that is set, in lower or upper case; an empty one counts as not set. */
 function find(name: string, env: Variables): { name: string; value: string } | undefined {

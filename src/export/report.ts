@@ -19,6 +19,8 @@ export interface ReporterOptions {
   memory_limit_bytes: number;
   /** Whether pending data outlives the process. */
   is_persisted: boolean;
+  /** Whether the store can be written, as far as is known. */
+  isWritable: () => boolean;
   /** Milliseconds of a monotonic clock. */
   now: () => number;
 }
@@ -75,16 +77,14 @@ const reasonIn = (message: string): string => message.split(':', 1)[0] ?? messag
 /** A backend is down as long as any of its lanes is. */
 function createHealth(
   { name, endpoints }: DestinationConfig,
-  { logger, memory_limit_bytes, is_persisted, now }: ReporterOptions,
+  { logger, memory_limit_bytes, is_persisted, isWritable, now }: ReporterOptions,
   redact: (text: string) => string,
 ): (signal: Signal, event: Extract<ReportedEvent, { kind: 'refused' | 'down' | 'up' }>) => void {
   const down = new Set<Signal>();
   /** Present after it has been logged that the backend is down. */
   let logged: { reason: string } | undefined;
   let next_log_ms = Number.NEGATIVE_INFINITY;
-  const place = is_persisted
-    ? 'on disk'
-    : `in memory, up to ${Math.round(memory_limit_bytes / BYTES_PER_MB)} MB,`;
+  const in_memory = `in memory, up to ${Math.round(memory_limit_bytes / BYTES_PER_MB)} MB,`;
   return (signal, event) => {
     if (event.kind === 'up') {
       if (!down.delete(signal) || down.size > 0 || logged === undefined) return;
@@ -100,6 +100,7 @@ function createHealth(
     logged = { reason };
     next_log_ms = now() + REPEAT_AFTER_MS;
     const url = endpoints[signal]?.url;
+    const place = is_persisted && isWritable() ? 'on disk' : in_memory;
     logger.warn(
       { destination: name, signal, url },
       `${name} does not accept data at ${url} (${redact(event.message)}): data is kept ${place} and retried until it is accepted`,

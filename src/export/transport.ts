@@ -9,6 +9,7 @@ import { Agent, type Dispatcher, Pool, ProxyAgent } from '../util/undici.js';
 import type { EndpointConfig } from './config.js';
 import { CONTENT_TYPES } from './otlp.js';
 import type { Encoding } from './presets.js';
+import { throughProxy } from './proxy.js';
 import { USER_AGENT } from './scope.js';
 import { type Outcome, oneLine } from './verdict.js';
 
@@ -66,7 +67,7 @@ export function createTransport(endpoint: EndpointConfig): Transport {
       const failed = (reason: 'timeout' | 'connection', message: string): Outcome => ({
         kind: 'failed',
         reason,
-        message: throughProxy(endpoint, message),
+        message: throughProxy(message, endpoint.proxy),
         may_be_taken: ending.has_begun(),
       });
       const settle = (outcome: Outcome): void => {
@@ -254,7 +255,3 @@ function failureMessage(error: unknown): string {
   const cause = error instanceof AggregateError ? error.errors[0] : error;
   return oneLine(cause instanceof Error ? cause.message : String(cause));
 }
-
-/** The proxy comes last: what a message begins with is its reason, by which the log tells new problems from known ones. */
-const throughProxy = ({ proxy }: EndpointConfig, message: string): string =>
-  proxy === undefined ? message : `${message}, through the proxy ${proxy.url}`;

@@ -13,10 +13,11 @@ const NOT_A_TIME =
 
 const name = z.string().min(1);
 const epochMs = z.number().min(0).max(MAX_EPOCH_MS);
+/** As zod has it, and with a `T` or `Z` in lower case, which RFC 3339 allows. */
+const DATE_TIME = z.regexes.datetime({ offset: true }).source.replace('T', '[Tt]').replace('Z', '[Zz]');
+const dateTime = z.string().regex(new RegExp(DATE_TIME), NOT_A_TIME).meta({ format: 'date-time' });
 /** Epoch milliseconds, or an RFC 3339 date-time, which `decode` converts to epoch milliseconds. */
-const instant = z.union([epochMs, z.iso.datetime({ offset: true, error: NOT_A_TIME })], {
-  error: NOT_A_TIME,
-});
+const instant = z.union([epochMs, dateTime], { error: NOT_A_TIME });
 const count = z.int().min(0);
 /** US dollars. A larger value is a mistake, and a single one would make a sum of costs useless for good. */
 const costUsd = z.number().min(0).max(1e12);

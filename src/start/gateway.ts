@@ -4,17 +4,16 @@
  */
 import type { Access } from '../source/index.js';
 import { defaultDataDirectory, openDeviceStore } from '../store/index.js';
+import type { Variables } from '../util/variables.js';
 import { type GatewaySecrets, openclawConfigPath, readGatewaySecrets } from './openclaw.js';
 import type { Settings } from './settings.js';
 
 export const DEFAULT_GATEWAY_URL = 'ws://127.0.0.1:18789';
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
 /** The directory for what outlives the process; undefined if nothing is to be stored. */
 export const dataDirectory = (
   { data_dir, no_store }: Pick<Settings, 'data_dir' | 'no_store'>,
-  env: Environment,
+  env: Variables,
 ): string | undefined => (no_store ? undefined : (data_dir ?? defaultDataDirectory(env)));
 
 /** A setting, and a description of where it was found. */
@@ -25,14 +24,14 @@ interface Found<T> {
 
 const FILE = 'the configuration file';
 
-export function findGatewayUrl({ gateway }: Pick<Settings, 'gateway'>, env: Environment): Found<string> {
+export function findGatewayUrl({ gateway }: Pick<Settings, 'gateway'>, env: Variables): Found<string> {
   if (env.OPENCLAW_GATEWAY_URL) return { value: env.OPENCLAW_GATEWAY_URL, origin: 'OPENCLAW_GATEWAY_URL' };
   if (gateway.url) return { value: gateway.url, origin: FILE };
   return { value: DEFAULT_GATEWAY_URL, origin: 'the default' };
 }
 
 /** The gateway to follow if no source is named. */
-export const gatewayUrl = (settings: Pick<Settings, 'gateway'>, env: Environment): string =>
+export const gatewayUrl = (settings: Pick<Settings, 'gateway'>, env: Variables): string =>
   findGatewayUrl(settings, env).value;
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
@@ -43,7 +42,7 @@ export const isLocal = (url: string): boolean => LOOPBACK.test(new URL(url).host
 export function findSecrets(
   url: string,
   { gateway }: Pick<Settings, 'gateway'>,
-  env: Environment,
+  env: Variables,
 ): Found<GatewaySecrets> {
   const token = env.OPENCLAW_GATEWAY_TOKEN || gateway.token;
   const password = env.OPENCLAW_GATEWAY_PASSWORD || gateway.password;
@@ -59,7 +58,7 @@ export function findSecrets(
 export function gatewayAccess(
   { url, name }: { url: string; name: string },
   settings: Pick<Settings, 'gateway' | 'data_dir' | 'no_store'>,
-  env: Environment,
+  env: Variables,
 ): Access {
   return {
     url,

@@ -8,15 +8,14 @@ import { join } from 'node:path';
 import JSON5 from 'json5';
 import { errorReason } from '../util/errors.js';
 import { isObject, type Json, object, text } from '../util/json.js';
-
-type Environment = Readonly<Record<string, string | undefined>>;
+import type { Variables } from '../util/variables.js';
 
 /** OpenClaw's state directory: `OPENCLAW_STATE_DIR`, else `~/.openclaw`. */
-export const openclawDirectory = (env: Environment): string =>
+export const openclawDirectory = (env: Variables): string =>
   env.OPENCLAW_STATE_DIR || join(homedir(), '.openclaw');
 
 /** `OPENCLAW_CONFIG_PATH`, else `openclaw.json` in the state directory. */
-export const openclawConfigPath = (env: Environment): string =>
+export const openclawConfigPath = (env: Variables): string =>
   env.OPENCLAW_CONFIG_PATH || join(openclawDirectory(env), 'openclaw.json');
 
 export interface GatewaySecrets {
@@ -32,7 +31,7 @@ type Secret = { value: string } | { problem: string } | undefined;
 const VARIABLE = /(\$?)\$\{([A-Z_][A-Z0-9_]*)\}/g;
 
 /** A secret as OpenClaw writes it: a text with variables in it, or a reference to a variable or to a secret store. */
-function readSecret(value: unknown, place: string, env: Environment): Secret {
+function readSecret(value: unknown, place: string, env: Variables): Secret {
   if (isObject(value)) return readReference(value, place, env);
   const written = text(value);
   if (written === undefined) return undefined;
@@ -44,7 +43,7 @@ function readSecret(value: unknown, place: string, env: Environment): Secret {
   };
 }
 
-function readReference({ source, id }: Json, place: string, env: Environment): Secret {
+function readReference({ source, id }: Json, place: string, env: Variables): Secret {
   const name = text(id);
   if (source !== 'env' || name === undefined) {
     const advice = 'set OPENCLAW_GATEWAY_TOKEN or OPENCLAW_GATEWAY_PASSWORD to its value';
@@ -59,7 +58,7 @@ const missingVariable = (place: string, name: string): Secret => ({
 });
 
 /** The gateway's secrets in `openclaw.json`; empty if there is no such file. */
-export function readGatewaySecrets(env: Environment): GatewaySecrets {
+export function readGatewaySecrets(env: Variables): GatewaySecrets {
   const path = openclawConfigPath(env);
   let auth: unknown;
   try {

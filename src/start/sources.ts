@@ -87,7 +87,8 @@ const isSameMachine = (url: string, other_url: string): boolean =>
 
 /**
  * A gateway's position belongs to its address. If the only gateway of this start has none, but another one on its machine was
- * followed before, it is the same gateway on another port: it continues from there.
+ * followed before, it is taken for the same gateway on another port: it continues from there, unless it then turns out to
+ * belong to another OpenClaw.
  */
 function adoptPosition(wanted: ParsedSource[], positions: SourcesOptions['positions']): void {
   const [gateway, other] = wanted.filter((source) => source.kind === 'gateway');

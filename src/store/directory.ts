@@ -4,9 +4,10 @@
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import type { Variables } from '../util/variables.js';
 
 /** `$XDG_STATE_HOME/openclaw-otel-bridge`, else `~/.local/state/openclaw-otel-bridge`. */
-export const defaultDataDirectory = (env: Readonly<Record<string, string | undefined>>): string =>
+export const defaultDataDirectory = (env: Variables): string =>
   join(env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'openclaw-otel-bridge');
 
 /** LMDB's file names. */

@@ -239,12 +239,15 @@ test('invalid sources in a configuration file are problems of the file', async (
   const path = temporaryFile('bridge.yaml', 'from: [stdin, nope, stdin]');
   const { status, checks } = await examine(['--config', path, '--to', 'console']);
   expect(status).toBe(1);
+  const advice =
+    'correct it, or give --from instead; run and tail do not start until then, and the checks below ignore it';
   expect(checks.filter(({ check }) => check === 'configuration')).toMatchObject([
     {
       level: 'problem',
       found: expect.stringMatching(/^the configuration file: from: unknown source "nope"/),
+      advice,
     },
-    { level: 'problem', found: 'the configuration file: from: stdin is given twice; remove one' },
+    { level: 'problem', found: 'the configuration file: from: stdin is given twice; remove one', advice },
   ]);
   expect(checks.filter(({ check }) => check === 'source').map(({ level }) => level)).toEqual(['ok']);
 });

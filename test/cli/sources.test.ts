@@ -273,6 +273,22 @@ test('a first signal drains up to the limit; the rest is reported as pending, wi
   expect(summary.destinations.otlp?.traces).toMatchObject({ delivered: 0, pending: STORY_SPANS });
 });
 
+test('a terminal that is closed makes it drain, however often it is told so', async () => {
+  let is_up = false;
+  const sink = await startSink(() => ({ status: is_up ? 200 : 503 }));
+  const program = startRun('stdin', sink);
+  program.child.stdin.write(STORY_LINES);
+  await sink.until(() => sink.of('traces').length > 0);
+  program.signal('SIGHUP');
+  await program.untilLogged(/stopping/);
+  program.signal('SIGHUP');
+  is_up = true;
+  const { status, stdout } = await program.ended;
+  expect(status).toBe(0);
+  expectLaw(JSON.parse(stdout));
+  expectStory(sink);
+});
+
 test('a second signal ends it within a second, and the rest is reported as pending', async () => {
   const sink = await startSink(() => 'hang');
   const program = startRun('stdin', sink);

@@ -132,6 +132,18 @@ test.each([
   expect(existsSync(directory)).toBe(true);
 });
 
+test('a configuration file with data_dir and no_store: the log says that nothing is kept there', async () => {
+  const directory = join(temporaryDirectory(), 'data');
+  const args = [...REPLAY, '--to', 'console', '--config'];
+  const both = temporaryFile('bridge.yaml', `{ data_dir: ${directory}, no_store: true }`);
+  const warning = `no_store is set: nothing is stored in ${directory}`;
+  expect((await runToEnd([...args, both])).stderr).toContain(warning);
+  expect((await runToEnd(['validate', catalog_example, '--config', both])).stderr).not.toContain(warning);
+  const one = temporaryFile('bridge.yaml', `data_dir: ${directory}`);
+  expect((await runToEnd([...args, one, '--no-store'])).stderr).not.toContain('nothing is stored');
+  expect(existsSync(directory)).toBe(false);
+});
+
 test('a missing configuration file is a usage error', async () => {
   const { status, stderr } = await runToEnd([...REPLAY, '--config', '/nonexistent.yaml']);
   expect(status).toBe(2);

@@ -388,14 +388,61 @@ describe('the gateway dialect', () => {
     expect(spans).toMatchObject([{ kind: 'run', end_ms: 1700, error: { type: 'cancelled' } }]);
   });
 
-  test('a run that is aborted before it begins ends with its only event', () => {
-    const { spans } = correlate(
-      decode([
-        agent('lifecycle', { phase: 'end', status: 'cancelled', aborted: true, endedAt: 1500 }, { seq: 1 }),
-      ]),
+  describe('a run that is aborted before it begins', () => {
+    const aborted = { phase: 'end', status: 'cancelled', aborted: true, endedAt: 1500 };
+    const preparing = agent('run_status', { phase: 'preparing_context' }, { seq: 1, ts: 1400 });
+    const failed = agent(
+      'lifecycle',
+      { phase: 'error', aborted: true, endedAt: 1600, executionSettled: true },
+      { seq: 3 },
     );
-    expect(spans).toMatchObject([
-      { kind: 'run', start_ms: 1500, end_ms: 1500, error: { type: 'cancelled' } },
+
+    test('is complete with its end, which is its only event', () => {
+      const events = decode([agent('lifecycle', aborted, { seq: 1, ts: 1501 })]);
+      expect(events.map(({ type, ts }) => [type, ts])).toEqual([
+        ['agent.started', 1500],
+        ['agent.finished', 1500],
+      ]);
+      const { spans } = correlate(events);
+      expect(spans).toMatchObject([
+        { kind: 'run', start_ms: 1500, end_ms: 1500, error: { type: 'cancelled' } },
+      ]);
+      expect(spans[0]?.attributes['openclaw.partial']).toBeUndefined();
+    });
+
+    test('is complete with its last end, and starts with its preparation, if there was one', () => {
+      const events = decode([preparing, agent('lifecycle', aborted, { seq: 2 }), failed]);
+      expect(events.map(({ type, ts }) => [type, ts])).toEqual([
+        ['agent.finished', 1500],
+        ['agent.started', 1400],
+        ['agent.finished', 1600],
+      ]);
+      const { spans } = correlate(events);
+      expect(spans).toMatchObject([{ start_ms: 1400, end_ms: 1600, error: { type: 'cancelled' } }]);
+      expect(spans[0]?.attributes['openclaw.partial']).toBeUndefined();
+    });
+
+    test('is partial if its start may be among missed frames', () => {
+      const missed = { missed: { reason: 'connection_lost', unknown: [] } };
+      expect(decode([preparing, missed, failed]).map(({ type }) => type)).toEqual(['agent.finished']);
+    });
+
+    test('does not become the run that its session is about', () => {
+      const events = decode([
+        start,
+        agent('lifecycle', aborted, { runId: 'other', seq: 1 }),
+        { missed: { reason: 'connection_lost', unknown: ['agent:main:s'] } },
+        end,
+      ]);
+      expect(events.at(-1)).toMatchObject({ run_id: 'r', gap: true });
+    });
+  });
+
+  test('a run that was prepared has one start', () => {
+    const prepared = agent('run_status', { phase: 'preparing_context' }, { seq: 1, ts: 900 });
+    expect(decode([prepared, start, end]).map(({ type, ts }) => [type, ts])).toEqual([
+      ['agent.started', 1000],
+      ['agent.finished', 2000],
     ]);
   });
 

@@ -8,6 +8,7 @@ function lane(signal: StoredLane['signal'], bytes: number, can_drop: boolean, dr
     memory_limit_bytes: 1,
     lane: {
       isPressed: false,
+      isWritable: true,
       setWritable: () => undefined,
       relieve: () => undefined,
       dropUnstored: () => undefined,

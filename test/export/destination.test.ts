@@ -328,6 +328,18 @@ describe('the log', () => {
     expect(logger.lines[1]).toMatch(/^info collector accepts data again/);
   });
 
+  test.each([
+    ['on disk', true],
+    ['in memory, up to 9 MB,', false],
+  ])('says that data is kept %s if it has a store, which can be written: %s', async (place, is_writable) => {
+    const down = { traces: scriptedPost(outage(1)) };
+    const { destination, logger } = open(configFor('jaeger'), down, { saved: EMPTY_STORE });
+    destination.outbox?.setWritable(is_writable);
+    destination.accept(emission({ spans: [span()] }));
+    await destination.idle();
+    expect(logger.lines[0]).toContain(`: data is kept ${place} and retried until it is accepted`);
+  });
+
   test('reports a new reason for being down, and the latest one is always available, also during a search for poison', async () => {
     const told: (string | undefined)[] = [];
     const busy = Array.from({ length: 30 }, (_, number) => () => {

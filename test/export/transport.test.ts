@@ -316,7 +316,9 @@ describe('through a proxy', () => {
       expect(outcome).toMatchObject({
         kind: 'failed',
         reason: 'connection',
-        message: expect.stringMatching(new RegExp(`407.*, through the proxy ${proxy.url}$`)),
+        message: expect.stringMatching(
+          new RegExp(`407.*, through the proxy ${proxy.url} \\(HTTPS_PROXY\\)$`),
+        ),
       });
       expect(JSON.stringify(outcome)).not.toContain(CREDENTIALS.slice('Basic '.length));
       expect(backend.received).toEqual([]);

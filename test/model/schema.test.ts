@@ -23,8 +23,26 @@ describe('the catalog', () => {
     expect(at(1_700_000_000_000)).toBe(true);
     expect(at('2026-11-22T12:00:00Z')).toBe(true);
     expect(at('2026-11-22T13:00:00.5+01:00')).toBe(true);
-    for (const bad of ['2026-11-22', 'yesterday', -1, 1e17, Number.NaN, null]) expect(at(bad)).toBe(false);
-    const event = agentEventSchema.parse({ ...first, ts: '2026-11-22T13:00:00+01:00' });
-    expect(normaliseInstants(event).ts).toBe(Date.UTC(2026, 10, 22, 12));
+    for (const bad of [
+      '2026-11-22',
+      '2026-02-29T12:00:00Z',
+      '2026-11-22 12:00:00Z',
+      'yesterday',
+      -1,
+      1e17,
+      Number.NaN,
+      null,
+    ])
+      expect(at(bad)).toBe(false);
+  });
+
+  test.each([
+    '2026-11-22T13:00:00.500+01:00',
+    '2026-11-22T12:00:00.5Z',
+    '2026-11-22t12:00:00.5z',
+    '2026-11-22t13:00:00.500000+01:00',
+  ])('reads the time %s', (ts) => {
+    const event = agentEventSchema.parse({ ...lines[0], ts });
+    expect(normaliseInstants(event).ts).toBe(Date.UTC(2026, 10, 22, 12, 0, 0, 500));
   });
 });

@@ -13,6 +13,7 @@ import {
   isPage,
   oneLine,
   redactSecrets,
+  throughProxy,
 } from '../../export/index.js';
 import type { Level } from './check.js';
 
@@ -48,9 +49,6 @@ const redirected = ({ status, location }: Answered, endpoint: EndpointConfig): F
         'if that is the backend, use that URL, without /v1/…',
       );
 
-const throughProxy = (proxy: EndpointConfig['proxy']): string =>
-  proxy === undefined ? '' : `, through the proxy ${proxy.url} (${proxy.variable})`;
-
 const ENCODING_NAMES = { json: 'JSON', protobuf: 'protobuf' } as const;
 
 function encodingRefused({ status }: Answered, { encoding }: EndpointConfig): Finding {
@@ -64,7 +62,7 @@ function encodingRefused({ status }: Answered, { encoding }: EndpointConfig): Fi
 const accepted = ({ body }: Answered, { encoding, proxy }: EndpointConfig): Finding =>
   isPage(body)
     ? wrong('answers with a web page, so it is not an OTLP backend', 'check the URL')
-    : { level: 'ok', found: `accepts ${ENCODING_NAMES[encoding]}${throughProxy(proxy)}` };
+    : { level: 'ok', found: throughProxy(`accepts ${ENCODING_NAMES[encoding]}`, proxy) };
 
 function describeAnswer(answer: Answered, endpoint: EndpointConfig, config: DestinationConfig): Finding {
   const { status } = answer;
@@ -112,5 +110,5 @@ export function describeOutcome(
   const [, found = outcome.message, advice = 'check the address, and whether it needs http:// or https://'] =
     known ?? [];
   // An unknown message names the proxy itself.
-  return wrong(known === undefined ? found : `${found}${throughProxy(endpoint.proxy)}`, advice);
+  return wrong(known === undefined ? found : throughProxy(found, endpoint.proxy), advice);
 }

@@ -32,7 +32,7 @@ function checkFreeSpace(path: string): Check[] {
   return [warning(NAME, `only ${free_mb} MB free in ${path}`, 'free some space, or pass another --data-dir')];
 }
 
-function describe(path: string, stats: Stats | undefined): Check {
+function checkPermissions(path: string, stats: Stats | undefined): Check {
   if (stats === undefined) return ok(NAME, `${path} will be created at the first start`);
   const mode = stats.mode & 0o777;
   if (process.platform === 'win32' || (mode & OTHERS) === 0) return ok(NAME, `${path} is writable`);
@@ -41,7 +41,7 @@ function describe(path: string, stats: Stats | undefined): Check {
 }
 
 /** Checks the store in it; no result if there is nothing to report. */
-function checkKept(path: string): Check[] {
+function checkStoreIn(path: string): Check[] {
   const state = checkStore(path);
   if (state.kind === 'owned') {
     return [ok(NAME, `${path} is in use by a running bridge (process ${state.owner.pid})`)];
@@ -71,8 +71,8 @@ export function checkDataDirectory(path: string | undefined): Check[] {
     if (stats?.isDirectory() === false) return [problem(NAME, `${path} is not a directory`, ADVICE)];
     const base = stats === undefined ? nearestExisting(path) : path;
     accessSync(base, constants.W_OK | constants.X_OK);
-    const kept = stats === undefined ? [] : checkKept(path);
-    return [describe(path, stats), ...kept, ...checkFreeSpace(base)];
+    const store = stats === undefined ? [] : checkStoreIn(path);
+    return [checkPermissions(path, stats), ...store, ...checkFreeSpace(base)];
   } catch (error) {
     return [problem(NAME, `${path} can't be used: ${errorReason(error)}`, ADVICE)];
   }

@@ -15,10 +15,10 @@ import type { Settings } from '../../start/settings.js';
 import type { NamedSources } from '../../start/sources.js';
 import { formatDuration } from '../../terminal/units.js';
 import { number, object } from '../../util/json.js';
+import type { Variables } from '../../util/variables.js';
 import { type Check, ok, problem, warning } from './check.js';
 import { checkOtlp } from './otlp.js';
 
-type Environment = Readonly<Record<string, string | undefined>>;
 type Gateway = Extract<ParsedSource, { kind: 'gateway' }>;
 
 const IN_FILE: NamesOrigin = 'the configuration file';
@@ -84,7 +84,7 @@ async function checkAccess(access: Access): Promise<Check[]> {
 }
 
 /** Which secret there is and where it comes from; never the secret itself. */
-function checkSecret({ url, name }: Gateway, settings: Settings, env: Environment, access: Access): Check {
+function checkSecret({ url, name }: Gateway, settings: Settings, env: Variables, access: Access): Check {
   const check = 'gateway secret';
   const { value: secrets, origin } = findSecrets(url, settings, env);
   const kinds = [secrets.token && 'token', secrets.password && 'password'].filter(Boolean).join(' and ');
@@ -101,7 +101,7 @@ async function checkGateway(
   gateway: Gateway,
   origin: string,
   settings: Settings,
-  env: Environment,
+  env: Variables,
 ): Promise<Check[]> {
   const access = gatewayAccess(gateway, settings, env);
   return [
@@ -115,7 +115,7 @@ async function checkSource(
   source: ParsedSource,
   origin: string,
   settings: Settings,
-  env: Environment,
+  env: Variables,
 ): Promise<Check[]> {
   if (source.kind === 'gateway') return checkGateway(source, origin, settings, env);
   if (source.kind === 'otlp') return [await checkOtlp(source, origin)];
@@ -130,7 +130,7 @@ export const wrongInFile = ({ named, origin }: NamedSources): string[] =>
 export async function checkSources(
   { named, origin }: NamedSources,
   settings: Settings,
-  env: Environment,
+  env: Variables,
 ): Promise<Check[]> {
   const checks = named.map(async (source) => {
     if (!('error' in source)) return checkSource(source, origin, settings, env);

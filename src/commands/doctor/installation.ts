@@ -17,10 +17,21 @@ export function checkNode(version: string = process.versions.node): Check {
     : ok('node', `Node.js ${version}`);
 }
 
-export function checkConfiguration(problems: string[], path: string | undefined): Check[] {
+/** Every command checks the settings of the file, but only `run` and `tail` use its sources, unless they are given others. */
+const SETTING_ADVICE = 'correct it; commands do not start until then, and the checks below ignore it';
+const SOURCE_ADVICE =
+  'correct it, or give --from instead; run and tail do not start until then, and the checks below ignore it';
+
+export function checkConfiguration(
+  wrong_settings: string[],
+  wrong_sources: string[],
+  path: string | undefined,
+): Check[] {
   if (path === undefined)
     return [ok('configuration', 'no file given; using options, environment and defaults')];
-  if (problems.length === 0) return [ok('configuration', `${path} is valid`)];
-  const advice = 'correct it; commands do not start until then, and the checks below ignore it';
-  return problems.map((found) => problem('configuration', found, advice));
+  const problems = [
+    ...wrong_settings.map((found) => problem('configuration', found, SETTING_ADVICE)),
+    ...wrong_sources.map((found) => problem('configuration', found, SOURCE_ADVICE)),
+  ];
+  return problems.length === 0 ? [ok('configuration', `${path} is valid`)] : problems;
 }

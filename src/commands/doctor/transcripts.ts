@@ -8,6 +8,7 @@ import { isTranscript } from '../../source/transcripts/directories.js';
 import { openclawDirectory } from '../../start/openclaw.js';
 import { counted } from '../../util/counted.js';
 import { errorCode, errorReason } from '../../util/errors.js';
+import type { Variables } from '../../util/variables.js';
 import { type Check, ok, warning } from './check.js';
 
 const NAME = 'OpenClaw files';
@@ -25,7 +26,7 @@ function list(path: string): Dirent[] {
 const countTranscripts = (agent: string): number =>
   list(join(agent, 'sessions')).filter(({ name }) => isTranscript(name)).length;
 
-export function checkTranscripts(env: Readonly<Record<string, string | undefined>>): Check {
+export function checkTranscripts(env: Variables): Check {
   const directory = openclawDirectory(env);
   try {
     if (list(directory).length === 0)

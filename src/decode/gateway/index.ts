@@ -87,6 +87,11 @@ function rememberRun({ session_key, run_id }: AgentPayload, memory: GatewayMemor
   if (memory.session(session_key).run_id === undefined) memory.update(session_key, { run_id });
 }
 
+/** A run's events are numbered from 1. It may be prepared, or ended, before it starts. */
+function rememberFirst({ run_id, seq, ts }: AgentPayload, memory: GatewayMemory): void {
+  if (seq === 1) memory.unstarted.set(run_id, ts);
+}
+
 function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
   const payload = readAgentPayload(frame);
   if (payload === undefined) {
@@ -94,6 +99,7 @@ function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
   }
   rememberSession(frame.payload, memory);
   rememberRun(payload, memory);
+  rememberFirst(payload, memory);
   const candidates = decodeStream(payload, memory);
   if (candidates === undefined) return ignore(`agent.${payload.stream.slice(0, 30)}`);
   return checkEvents(
@@ -124,6 +130,8 @@ function markMissed({ reason, unknown }: MissedFrames, memory: GatewayMemory): D
     const { run_id } = memory.session(key);
     if (run_id !== undefined) memory.update(key, { gap_run_id: run_id });
   }
+  // What has not started may have been seen to start in the missed frames.
+  for (const [run_id] of memory.unstarted.entries()) memory.unstarted.delete(run_id);
   return ignore(`missed.${reason.slice(0, 40)}`);
 }
 
@@ -147,8 +155,8 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
 }
 
 function memoryOf(memory: GatewayMemory): DecoderMemory {
-  const { sessions, labels, commands, heldEnds, inputs, resumes, messages } = memory;
-  const all = { sessions, labels, commands, heldEnds, inputs, resumes, messages };
+  const { sessions, labels, commands, heldEnds, inputs, resumes, unstarted, messages } = memory;
+  const all = { sessions, labels, commands, heldEnds, inputs, resumes, unstarted, messages };
   return { maps: Object.fromEntries(Object.entries(all).map(([name, { map }]) => [name, map])) };
 }
 

@@ -45,18 +45,30 @@ function unreportedSpawn(payload: AgentPayload, memory: GatewayMemory): Candidat
   ];
 }
 
-function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
-  memory.update(payload.session_key, { run_id: payload.run_id });
+function startOf(payload: AgentPayload, memory: GatewayMemory, ts: number): Candidate[] {
+  memory.unstarted.delete(payload.run_id);
   return [
     ...unreportedSpawn(payload, memory),
     {
       type: 'agent.started',
+      ts,
       parent_session_key: payload.spawned_by,
       parent_run_id: memory.resumes.get(payload.run_id),
       trigger: triggerOf(payload, memory),
       input: memory.inputs.get(payload.run_id),
     },
   ];
+}
+
+function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
+  memory.update(payload.session_key, { run_id: payload.run_id });
+  return startOf(payload, memory, payload.ts);
+}
+
+/** A run that is aborted early never starts. It is complete nevertheless if its first event has been seen. */
+function missingStart(payload: AgentPayload, memory: GatewayMemory, end_ms: number): Candidate[] {
+  const first_ms = memory.unstarted.get(payload.run_id);
+  return first_ms === undefined ? [] : startOf(payload, memory, Math.min(first_ms, end_ms));
 }
 
 /** The response headers of a model call arrived. A null model is the reset at the end of a run. */
@@ -120,9 +132,10 @@ function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   const settled = isSettled(payload);
   const status = statusOf(data);
   const output = text(object(data.terminalReply).text);
+  const ts = number(data.endedAt) ?? payload.ts;
   const end = {
     type: 'agent.finished',
-    ts: number(data.endedAt) ?? payload.ts,
+    ts,
     status,
     error: endError(data, status),
     stop_reason: text(data.stopReason),
@@ -133,6 +146,7 @@ function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   if (!settled) return [end];
   const isReportingChild = payload.spawned_by !== undefined && output !== undefined;
   return [
+    ...missingStart(payload, memory, ts),
     ...releaseHeldEnds(payload, memory),
     ...(isReportingChild ? [{ type: 'subagent.output', output }] : []),
     end,

@@ -3,11 +3,12 @@
  * back so that the stream stays in order: the backfilled events are emitted first, then the held ones, and later events as they
  * arrive.
  */
-import { number, object } from '../../util/json.js';
+import { number, object, text } from '../../util/json.js';
 import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
 import { createBackfill } from './backfill/backfill.js';
 import { leftOutLine, pushedLine, rowsLine } from './backfill/lines.js';
+import type { Answer } from './connection/calls.js';
 import type { Connection, Ending } from './connection/connection.js';
 import type { EventFrame } from './connection/frames.js';
 import { describeError, type Refusal } from './connection/refusals.js';
@@ -29,6 +30,10 @@ function gapReason({ code, reason }: Ending): string {
   if (code === RESTARTED) return 'gateway_restarted';
   return code === POLICY && reason.includes('slow') ? 'slow_consumer' : 'connection_lost';
 }
+
+/** The message to the user about a gateway of which nothing from before now is wanted. */
+const describeAnother = (stream: string): string =>
+  `the gateway at ${stream} belongs to another OpenClaw than the one followed before: it is followed from now on`;
 
 /** The message to the user about a gateway that pushes events but answers nothing. */
 const describeRefused = (stream: string, reason: string): string =>
@@ -111,6 +116,15 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
     latest_frame_ms = Math.max(latest_frame_ms, Math.min(ms, now()));
   };
 
+  /** What was seen of another OpenClaw says nothing about this one. */
+  function identify(answer: Answer): void {
+    const openclaw_id = answer.ok ? text(answer.payload.deviceId) : undefined;
+    if (openclaw_id === undefined || !progress.identify(openclaw_id)) return;
+    runs.forget();
+    backfill.forget();
+    void reportStatus(describeAnother(stream), false);
+  }
+
   function lose(reason: string): void {
     connection = undefined;
     last_seq = undefined;
@@ -134,12 +148,16 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
       connection = opened;
       // Everything from here on is pushed.
       noteTime(now());
-      const subscribed = await opened.call('sessions.subscribe', {});
+      const [subscribed, identity] = await Promise.all([
+        opened.call('sessions.subscribe', {}),
+        opened.call('gateway.identity.get', {}),
+      ]);
       if (!subscribed.ok) {
         opened.close();
         lose('connection_lost');
         return describeError(subscribed.error);
       }
+      identify(identity);
       onFollowing?.(backfill.isBehind());
       backfill.start();
       reasoning.begin(opened.call);

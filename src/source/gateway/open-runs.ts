@@ -16,6 +16,8 @@ export interface OpenRuns {
   readonly open: Record<string, OpenRun>;
   /** Takes in the payload of an agent event. */
   see(payload: Json): void;
+  /** Forgets the open runs: they are another OpenClaw's. */
+  forget(): void;
   /** Whether an agent event of this run has been seen. */
   isSeen(run_id: string): boolean;
   /** The session of a run that this event shows to be open, if nothing of the run had been seen. Returned once per run. */
@@ -53,6 +55,10 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
       if (known_run === undefined && stream !== 'lifecycle') return;
       if (known_run === undefined && ++count > MAX_OPEN) forgetOldest();
       open[key] = { run_id, last_ms: number(ts) ?? known_run?.last_ms ?? 0 };
+    },
+    forget() {
+      for (const key of Object.keys(open)) delete open[key];
+      count = 0;
     },
     isSeen: (run_id) => hasMember(seen, run_id),
     unseen({ runId, sessionKey, agentId, stream, seq, data }) {

@@ -490,6 +490,59 @@ describe('a position', () => {
   });
 });
 
+describe('after a restart of the bridge', () => {
+  const withId = (gateway: Gateway, deviceId: string): Gateway => ({
+    ...gateway,
+    call: async (method, params) =>
+      method === 'gateway.identity.get' ? { ok: true, payload: { deviceId } } : gateway.call(method, params),
+  });
+
+  /** Follows the first half of a recording from one OpenClaw, and the rest from another one after a gap. */
+  async function followBoth(first_id: string, second_id: string) {
+    const pushed = pushedOf('tools');
+    vi.setSystemTime(pushed[0]!.rx - 1_000);
+    const before = startFeed();
+    await follow(before, connect(withId(createGateway('tools'), first_id)));
+    await pushFrames(before, pushed.slice(0, 20));
+    await before.feed.flush();
+    const back_ms = pushed[60]!.rx;
+    vi.setSystemTime(back_ms);
+    const gateway = createGateway('tools');
+    const after = startFeed(before.position());
+    await follow(after, connect(withId(gateway, second_id)));
+    await pushFrames(after, pushed.slice(60, 61));
+    await after.feed.flush();
+    return { gateway, after, back_ms };
+  }
+
+  test('another OpenClaw is asked for nothing from before', async () => {
+    const { gateway, after, back_ms } = await followBoth('one', 'another');
+    expect(gateway.calls).toEqual(['sessions.subscribe']);
+    expect(after.said).toEqual([
+      'the gateway at ws://test belongs to another OpenClaw than the one followed before: it is followed from now on',
+    ]);
+    expect(after.behind).toEqual([false]);
+    expect(after.lines).toHaveLength(1);
+    expect(after.position()).toEqual({
+      seen_ms: back_ms,
+      first_ms: back_ms,
+      boot_id: 'one',
+      openclaw_id: 'another',
+      open_runs: {},
+    });
+  });
+
+  test.each([
+    ['the same', 'one', 'one', 'one'],
+    ['one that tells no id', 'one', '', 'one'],
+    ['one of which no id was known', '', 'one', 'one'],
+  ])('%s is asked for what was missed', async (_, first_id, second_id, openclaw_id) => {
+    const { after } = await followBoth(first_id, second_id);
+    expect(after.said).toEqual([expect.stringMatching(/^backfilled a gap of .*bridge restarted/)]);
+    expect(after.position()).toMatchObject({ openclaw_id });
+  });
+});
+
 test('a first start asks for nothing from before that start', async () => {
   const pushed = pushedOf('tools');
   vi.setSystemTime(pushed[30]!.rx);
@@ -497,7 +550,10 @@ test('a first start asks for nothing from before that start', async () => {
   const following = startFeed();
   await follow(following, connect(gateway));
   await pushFrames(following, pushed.slice(30));
-  expect(gateway.calls.filter((method) => method !== 'sessions.get')).toEqual(['sessions.subscribe']);
+  expect(gateway.calls.filter((method) => method !== 'sessions.get')).toEqual([
+    'sessions.subscribe',
+    'gateway.identity.get',
+  ]);
 });
 
 test('frames that come during a backfill are held back until it is done', async () => {

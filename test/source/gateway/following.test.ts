@@ -53,7 +53,7 @@ test('a refused subscription is reported once, and tried again every 30 s', asyn
   await turns();
   expect(gateway.connections).toHaveLength(1);
   vi.advanceTimersByTime(1_000);
-  await until(() => gateway.calls.length === 4);
+  await until(() => gateway.calls.length === 6);
   await turns();
   expect(told).toEqual([
     {

@@ -44,7 +44,7 @@ async function until(isSo: () => boolean): Promise<void> {
 test('during two hours of ticks there is one connection, and no call or timer is added', async () => {
   const gateway = await startFakeGateway();
   const { lines, states, stop } = follow(gateway);
-  await until(() => states().includes('up') && gateway.calls.length === 2);
+  await until(() => states().includes('up') && gateway.calls.length === 3);
   const [connection] = gateway.connections;
   // The first tick is emitted once the gateway has answered everything.
   connection!.push('tick', { ts: Date.now() });
@@ -56,7 +56,11 @@ test('during two hours of ticks there is one connection, and no call or timer is
     await until(() => lines() === ticks + 1);
   }
   expect(gateway.connections).toHaveLength(1);
-  expect(gateway.calls.map(({ method }) => method)).toEqual(['connect', 'sessions.subscribe']);
+  expect(gateway.calls.map(({ method }) => method)).toEqual([
+    'connect',
+    'sessions.subscribe',
+    'gateway.identity.get',
+  ]);
   expect(states()).toEqual(['up']);
   expect(vi.getTimerCount()).toBe(timers);
   await stop();
@@ -71,7 +75,7 @@ test('silence ends a connection, and on the next one the gateway is asked for wh
     },
   });
   const { lines, states, stop } = follow(gateway);
-  await until(() => states().includes('up') && gateway.calls.length === 2);
+  await until(() => states().includes('up') && gateway.calls.length === 3);
   gateway.connections[0]!.push('tick', { ts: Date.now() });
   await until(() => lines() === 1);
   vi.advanceTimersByTime(3 * TICK_MS);

@@ -27,6 +27,8 @@ export interface Backfill {
   askAbout(session_key: string, since_ms: number): void;
   /** Whether there is a gap that has not been filled yet. */
   isBehind(): boolean;
+  /** Forgets what is missing and what was to be asked: this is another OpenClaw. */
+  forget(): void;
   /** The connection has ended: the held events are missing, and so is everything that is pushed until the next connection. */
   lose(reason: string): void;
 }
@@ -221,6 +223,11 @@ export function createBackfill(options: BackfillOptions): Backfill {
     },
     askAbout,
     isBehind,
+    forget() {
+      gaps.forget();
+      pending.clear();
+      settled.clear();
+    },
     lose(reason) {
       // These sessions are asked about on the next connection.
       for (const key of questioned) settled.add(key);

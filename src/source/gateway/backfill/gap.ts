@@ -23,6 +23,8 @@ export interface Gaps {
   lose(reason: string): void;
   /** Closes a gap that has been asked about, unless more has become missing since. */
   fill(gap: Gap): void;
+  /** Forgets the gap: what is missing is another OpenClaw's. */
+  forget(): void;
 }
 
 /** `open_runs` changes as more events are seen. */
@@ -61,6 +63,9 @@ export function createGaps(
     },
     fill(filled) {
       if (gap === filled) gap = undefined;
+    },
+    forget() {
+      gap = undefined;
     },
   };
 }
