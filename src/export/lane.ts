@@ -6,10 +6,10 @@
 
 import type { Signal, SignalCounts } from '../model/delivery.js';
 import { Backlog } from './backlog.js';
+import { countOf, isPreview, type LaneItem } from './item.js';
 import type { Outbox } from './outbox.js';
 import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
 import type { Encoding } from './presets.js';
-import { countOf, isPreview, type LaneItem } from './queue.js';
 import {
   MEMORY_FULL,
   PARTIAL_SUCCESS,

@@ -15,7 +15,7 @@ import {
 } from '../model/record.js';
 import { ArrivalList } from './arrival-list.js';
 import { createIdLog, type Id, idKey, readIds } from './id-log.js';
-import { countOf, type LaneItem } from './queue.js';
+import { countOf, type LaneItem, type Segment } from './item.js';
 
 export interface OutboxOptions<T> {
   destination: string;
@@ -35,23 +35,6 @@ export interface OutboxOptions<T> {
   redact(message: string): string;
   /** Epoch milliseconds. */
   now(): number;
-}
-
-/** Items that are stored in one record. */
-export interface Segment<T> {
-  key: string;
-  /** How many spans, log records or data points it holds, less those that the previous process got answers for. */
-  count: number;
-  /** The size of the record. */
-  bytes: number;
-  since_ms: number;
-  /** The unanswered items with their indexes in the record; absent if they are on the disk only. */
-  items?: Map<LaneItem<T>, number>;
-  is_written: boolean;
-  /** From the previous process, which may have sent it. */
-  is_restored?: boolean;
-  /** Whether the record also holds items that are answered or divided. */
-  is_partial: boolean;
 }
 
 const SEGMENT_ITEMS = 256;
@@ -163,12 +146,12 @@ export class Outbox<T> {
    * whole. Answers from before it is written have no effect, so after a crash the whole is sent again.
    */
   divide(item: LaneItem<T>, parts: LaneItem<T>[]): void {
-    const { segment, list: line, since_ms } = item;
+    const { segment, since_ms } = item;
     this.#parts.set(item, parts);
     for (const part of parts) part.since_ms = since_ms;
     if (this.#unrecoverable.delete(item)) for (const part of parts) this.#unrecoverable.add(part);
     if (segment === undefined) {
-      line?.replace(item, parts);
+      for (const list of [this.#captured, this.#unsaved]) list.replace(item, parts);
       const whole = this.#wholes.get(item);
       if (whole !== undefined) for (const part of parts) this.#wholes.set(part, whole);
       return;

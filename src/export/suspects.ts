@@ -4,8 +4,9 @@
  * can no longer explain its refusals. An item that is a request of its own is divided by its lane. In an outage everything is
  * refused, so nothing is rejected.
  */
+
+import { countOf, type LaneItem } from './item.js';
 import type { Encoding } from './presets.js';
-import { countOf, type LaneItem } from './queue.js';
 
 export interface Batch<T> {
   items: LaneItem<T>[];

@@ -2,7 +2,7 @@
  * Metrics requests that wait because an older request with one of their series is suspect: a backend that adds up points
  * ignores one that is older than an earlier one. Their other series can be sent, which shows whether this is an outage.
  */
-import type { LaneItem } from './queue.js';
+import type { LaneItem } from './item.js';
 
 /**
  * How an item that is a request of its own is divided. Its points belong to series, and no point of a series may be sent before
