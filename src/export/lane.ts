@@ -6,21 +6,16 @@
 
 import type { Signal, SignalCounts } from '../model/delivery.js';
 import { Backlog } from './backlog.js';
-import { countOf, isPreview, type LaneItem } from './item.js';
+import { type Batch, batchOf, bodyOf, countedItems, halvesOf } from './batch.js';
+import { countOf, type LaneItem } from './item.js';
+import { createLedger, type Ledger, type LossEvent } from './ledger.js';
 import type { Outbox } from './outbox.js';
 import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
 import type { Encoding } from './presets.js';
-import {
-  MEMORY_FULL,
-  PARTIAL_SUCCESS,
-  POISON,
-  STORE_DAMAGED,
-  STORE_FULL,
-  STORE_UNWRITABLE,
-} from './reasons.js';
-import { type Batch, fewPartsOf, partsOf, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
+import { MEMORY_FULL, POISON, STORE_DAMAGED, STORE_FULL, STORE_UNWRITABLE } from './reasons.js';
+import { fewPartsOf, partsOf, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
 import type { Transport } from './transport.js';
-import { judge, oneLine, type Verdict } from './verdict.js';
+import { judge, type Verdict } from './verdict.js';
 import { type LaneDivision, Waiting } from './waiting.js';
 
 /** What happens on a lane, for logs and metrics. */
@@ -34,7 +29,7 @@ export type LaneEvent =
   | { kind: 'up' }
   /** The backend does not accept the encoding; this one is used from now on. */
   | { kind: 'encoding'; encoding: Encoding; message: string }
-  | { kind: 'lost'; fate: 'rejected' | 'dropped'; reason: string; count: number; message: string };
+  | LossEvent;
 
 type Refusal = Omit<Extract<Verdict, { kind: 'refused' }>, 'kind'>;
 
@@ -83,8 +78,8 @@ const SUSPICIOUS_ITEMS = 20;
 
 export class Lane<T> {
   readonly #options: LaneOptions<T>;
-  readonly #counts: SignalCounts = { produced: 0, delivered: 0, pending: 0, rejected: {}, dropped: {} };
   readonly #backlog: Backlog<T>;
+  readonly #ledger: Ledger<T>;
   /** Batches to send before anything from the queue: retries, and halves of batches that were too large. */
   readonly #prepared: Batch<T>[] = [];
   readonly #suspects: Suspects<T>;
@@ -111,6 +106,7 @@ export class Lane<T> {
     this.#options = options;
     const { outbox, limit_bytes, max_items, in_order = false } = options;
     this.#backlog = new Backlog({ outbox, limit_bytes, max_items, in_order });
+    this.#ledger = createLedger({ backlog: this.#backlog, outbox, report: options.report });
     this.#encoding = options.encoding ?? 'json';
     this.#pace = firstPace(max_items);
     this.#suspects = new Suspects((item) => this.#mayBeDivided(item));
@@ -121,14 +117,14 @@ export class Lane<T> {
    * input is in the journal, or can be read again.
    */
   offer(items: readonly LaneItem<T>[], is_recoverable = true): void {
-    for (const item of items) if (this.#admit(item, is_recoverable)) this.#backlog.push(item);
+    for (const item of items) if (this.#ledger.admit(item, is_recoverable)) this.#backlog.push(item);
     this.#makeRoom();
     this.#start();
   }
 
   /** Adds items that must not be sent before `release`. The same then holds for the parts made so far. */
   hold(items: readonly LaneItem<T>[], is_recoverable = true): void {
-    this.#held.push(...items.filter((item) => this.#admit(item, is_recoverable)));
+    this.#held.push(...items.filter((item) => this.#ledger.admit(item, is_recoverable)));
     this.#held_parts.push(...this.#new_parts.splice(0));
   }
 
@@ -140,8 +136,7 @@ export class Lane<T> {
 
   /** Takes over the pending items of the previous process. */
   restore(left: { count: number; items: LaneItem<T>[] }): void {
-    this.#counts.produced += left.count;
-    this.#counts.pending += left.count;
+    this.#ledger.takeOver(left.count);
     for (const item of left.items) this.#backlog.push(item);
     this.#start();
   }
@@ -171,20 +166,19 @@ export class Lane<T> {
   dropOldest(): boolean {
     const count = this.#backlog.dropOldest();
     if (count === undefined) return false;
-    this.#drop(STORE_FULL, count, 'pending data has reached the disk limit; raise limits.store_mb');
+    this.#ledger.drop(STORE_FULL, count, 'pending data has reached the disk limit; raise limits.store_mb');
     return true;
   }
 
   /** Drops the items that would be lost with the process. Only for a lane that is closed. */
   dropUnstored(message: string): void {
     const count = this.#outbox?.dropUnstored() ?? 0;
-    if (count > 0) this.#drop(STORE_UNWRITABLE, count, message);
+    if (count > 0) this.#ledger.drop(STORE_UNWRITABLE, count, message);
   }
 
   /** A copy of the current counts. */
   counts(): SignalCounts {
-    const { rejected, dropped } = this.#counts;
-    return { ...this.#counts, rejected: { ...rejected }, dropped: { ...dropped } };
+    return this.#ledger.counts();
   }
 
   /** Resolves when nothing is left to send, previews included, or when the lane is closed. */
@@ -213,21 +207,6 @@ export class Lane<T> {
 
   get #outbox(): Outbox<T> | undefined {
     return this.#options.outbox;
-  }
-
-  /**
-   * Counts an item as produced and pending. False if the previous process got an answer for it, or, for a preview, for the
-   * ended span.
-   */
-  #admit(item: LaneItem<T>, is_recoverable: boolean): boolean {
-    const outbox = this.#outbox;
-    const isAnswered = isPreview(item)
-      ? outbox?.hasEnded(item.id)
-      : outbox?.add(item, is_recoverable) === false;
-    if (isAnswered) return false;
-    this.#counts.produced += item.count;
-    this.#counts.pending += item.count;
-    return true;
   }
 
   #start(): void {
@@ -273,7 +252,7 @@ export class Lane<T> {
     if (prepared !== undefined) return prepared;
     const { division } = this.#options;
     const items = division === undefined ? this.#takeItems() : this.#takeInOrder(division);
-    return items.length === 0 ? undefined : { items, refusals: 0 };
+    return items.length === 0 ? undefined : batchOf(items);
   }
 
   /** Takes nothing while parts wait to be stored: they are sent before everything newer. */
@@ -299,7 +278,7 @@ export class Lane<T> {
     const { item, parts } = taken;
     if (parts === undefined) return [item];
     this.#part(item, [parts.free, parts.bound], () => {
-      this.#prepared.push({ items: [parts.free], refusals: 0 });
+      this.#prepared.push(batchOf([parts.free]));
       parts.leaveBound();
     });
     return [];
@@ -309,14 +288,14 @@ export class Lane<T> {
     if (this.#backlog.isEmpty) return [];
     const most = this.#suspects.isCareful ? Math.min(this.#pace.items, SUSPICIOUS_ITEMS) : this.#pace.items;
     const { items, lost } = this.#backlog.take(most);
-    if (lost > 0) this.#drop(STORE_DAMAGED, lost, "stored data can't be read back; check the disk");
+    if (lost > 0) this.#ledger.drop(STORE_DAMAGED, lost, "stored data can't be read back; check the disk");
     return items;
   }
 
   /** Sends a batch and acts on the outcome. Returns the milliseconds to wait before the next request. */
   async #send(batch: Batch<T>): Promise<number> {
-    const { post, now, report, signal } = this.#options;
-    const body = this.#encoded(batch);
+    const { encode, post, now, report, signal } = this.#options;
+    const body = bodyOf(batch, this.#encoding, encode);
     const sent_ms = now();
     this.#sent_ms = sent_ms;
     const outcome = await post(body, this.#closing.signal, this.#encoding);
@@ -333,27 +312,17 @@ export class Lane<T> {
     return this.#settle(batch, verdict);
   }
 
-  /** Encodes a batch once, so that a retry is identical; again only if the encoding has changed. */
-  #encoded(batch: Batch<T>): Uint8Array {
-    const encoding = this.#encoding;
-    if (batch.body?.encoding !== encoding) {
-      const payloads = batch.items.map((item) => item.payload);
-      batch.body = { encoding, bytes: this.#options.encode(payloads, encoding) };
-    }
-    return batch.body.bytes;
-  }
-
   #settle(batch: Batch<T>, verdict: Verdict): number {
     if (verdict.kind === 'refused' || verdict.kind === 'unreachable')
       this.#options.report({ kind: 'refused', message: verdict.message });
     switch (verdict.kind) {
       case 'taken':
+        this.#ledger.acknowledge(batch, verdict.partial);
         this.#suspects.pass(batch, this.#options.now());
-        this.#taken(batch, verdict);
         this.#rejectPoison();
         return this.#answered();
       case 'rejected':
-        this.#reject(batch, verdict.reason, verdict.message);
+        this.#ledger.reject(batch, verdict.reason, verdict.message);
         return this.#answered();
       case 'too_large':
         this.#makeSmaller(batch, verdict);
@@ -376,7 +345,7 @@ export class Lane<T> {
       // checkpoint.
       this.#options.division?.shrink(countOf(items));
       this.#divide(batch, fewPartsOf(countOf(items)));
-    } else this.#reject(batch, reason, message);
+    } else this.#ledger.reject(batch, reason, message);
   }
 
   #answered(): number {
@@ -388,27 +357,6 @@ export class Lane<T> {
   #failed(retry_after_ms: number | undefined): number {
     this.#failures += 1;
     return retry_after_ms ?? backoffMs(this.#failures, this.#options.random);
-  }
-
-  #taken(batch: Batch<T>, { partial }: Extract<Verdict, { kind: 'taken' }>): void {
-    if (partial === undefined) {
-      this.#counts.delivered += this.#takeOff(batch);
-      return;
-    }
-    const message = oneLine(partial.message) || 'the backend gave no reason';
-    this.#outbox?.addDeadLetter(counted(batch), PARTIAL_SUCCESS, message, partial.rejected);
-    const count = this.#takeOff(batch);
-    // The backend does not say which items it rejected, so previews, which do not count, may be among them.
-    const rejected = Math.min(count, Math.trunc(partial.rejected));
-    this.#counts.delivered += count - rejected;
-    this.#lose('rejected', PARTIAL_SUCCESS, rejected, message);
-  }
-
-  #reject(batch: Batch<T>, reason: string, message: string): void {
-    const items = counted(batch);
-    const count = countOf(items);
-    if (count > 0) this.#outbox?.addDeadLetter(items, reason, message, count);
-    this.#lose('rejected', reason, this.#takeOff(batch), message);
   }
 
   #refused(batch: Batch<T>, verdict: Refusal): number {
@@ -429,7 +377,7 @@ export class Lane<T> {
     // The previous request got through, so this is no outage.
     if (this.#failures === 0 && this.#isKnown(batch)) {
       this.#suspects.drop(batch);
-      this.#reject(batch, POISON, message);
+      this.#ledger.reject(batch, POISON, message);
       return true;
     }
     if (this.#suspects.refuse(batch, message)) this.#divideSuspect(batch);
@@ -441,7 +389,7 @@ export class Lane<T> {
     const is_refused_again = batch.refusals >= REFUSALS_BEFORE_SUSPECT;
     // The request before the first try got through, so this is no outage.
     if (is_refused_again && this.#failures < batch.refusals && this.#isKnown(batch)) {
-      this.#reject(batch, POISON, message);
+      this.#ledger.reject(batch, POISON, message);
       return true;
     }
     // On an ordered lane nothing else is sent during a retry, so another refusal would prove nothing.
@@ -456,7 +404,7 @@ export class Lane<T> {
     for (const batch of poison) {
       if (batch.items.some((item) => this.#hasParts(item))) this.#suspectWhole(batch);
       else {
-        this.#reject(batch, POISON, batch.message ?? '');
+        this.#ledger.reject(batch, POISON, batch.message ?? '');
         for (const { payload } of batch.items) this.#options.division?.remember(payload);
       }
     }
@@ -497,7 +445,7 @@ export class Lane<T> {
     if (item === undefined || parts === undefined) return;
     this.#part(item, parts, () => {
       if (this.#suspects.isSuspect(whole)) this.#suspects.divided(whole, parts);
-      else this.#prepared.unshift(...parts.map((part) => ({ items: [part], refusals: 0 })));
+      else this.#prepared.unshift(...parts.map((part) => batchOf([part])));
     });
   }
 
@@ -517,15 +465,13 @@ export class Lane<T> {
    * corrections are dropped.
    */
   #suspect(batch: Batch<T>): void {
-    const { items, refusals } = batch;
-    if (items.some((item) => this.#mayBeDivided(item))) {
+    if (batch.items.some((item) => this.#mayBeDivided(item))) {
       this.#suspectWhole(batch);
       return;
     }
-    const previews = items.filter((item) => item.count === 0);
-    const kept = counted({ items, refusals });
-    this.#takeOff({ items: previews, refusals });
-    if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#answer_ms);
+    const kept = countedItems(batch);
+    this.#ledger.settle(batch.items.filter((item) => item.count === 0));
+    if (kept.length > 0) this.#suspects.add(batchOf(kept), this.#answer_ms);
   }
 
   #unreachable(batch: Batch<T>, verdict: Extract<Verdict, { kind: 'unreachable' }>): number {
@@ -563,41 +509,19 @@ export class Lane<T> {
     this.#sendAgain(batch);
   }
 
-  #halve({ items }: Batch<T>): void {
-    const middle = Math.ceil(items.length / 2);
-    const halves = [items.slice(0, middle), items.slice(middle)];
-    this.#prepared.unshift(...halves.map((half) => ({ items: half, refusals: 0 })));
+  #halve(batch: Batch<T>): void {
+    this.#prepared.unshift(...halvesOf(batch));
     this.#pace = { ...this.#pace, items: halved(this.#pace.items) };
-  }
-
-  /** Removes the items of a batch from the lane. Returns how many it counts as. */
-  #takeOff({ items }: Batch<T>): number {
-    let count = 0;
-    for (const item of items) {
-      count += item.count;
-      this.#backlog.settle(item);
-    }
-    this.#counts.pending -= count;
-    return count;
-  }
-
-  #lose(fate: 'rejected' | 'dropped', reason: string, count: number, message: string): void {
-    if (count > 0) this.#counts[fate][reason] = (this.#counts[fate][reason] ?? 0) + count;
-    this.#options.report({ kind: 'lost', fate, reason, count, message });
-  }
-
-  /** Counts pending items that are not in flight as dropped. */
-  #drop(reason: string, count: number, message: string): void {
-    this.#counts.pending -= count;
-    this.#lose('dropped', reason, count, message);
   }
 
   #makeRoom(): void {
     const { taken, dropped } = this.#backlog.makeRoom(this.#is_writable);
-    for (const items of taken) this.#prepared.push({ items, refusals: 0 });
+    for (const items of taken) this.#prepared.push(batchOf(items));
     if (dropped > 0)
-      this.#drop(MEMORY_FULL, dropped, 'pending data has reached the memory limit; raise limits.memory_mb');
+      this.#ledger.drop(
+        MEMORY_FULL,
+        dropped,
+        'pending data has reached the memory limit; raise limits.memory_mb',
+      );
   }
 }
-
-const counted = <T>({ items }: Batch<T>): LaneItem<T>[] => items.filter((item) => item.count > 0);

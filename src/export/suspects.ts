@@ -5,18 +5,8 @@
  * refused, so nothing is rejected.
  */
 
+import { type Batch, batchOf } from './batch.js';
 import { countOf, type LaneItem } from './item.js';
-import type { Encoding } from './presets.js';
-
-export interface Batch<T> {
-  items: LaneItem<T>[];
-  /** The body as it was last sent. */
-  body?: { encoding: Encoding; bytes: Uint8Array };
-  /** How often this batch was refused unchanged. */
-  refusals: number;
-  /** The backend's last message, if the batch is suspect. */
-  message?: string;
-}
 
 /** The evidence about a suspect batch. */
 interface Suspicion {
@@ -333,7 +323,7 @@ export class Suspects<T> {
 
   #takeApart(items: LaneItem<T>[], whole: Suspicion, size: number): void {
     for (let start = 0; start < items.length; start += size) {
-      const part = { items: items.slice(start, start + size), refusals: 0 };
+      const part = batchOf(items.slice(start, start + size));
       this.#suspicions.set(part, { whole, left: countOf(part.items), refusals: 0 });
       this.#untried.push(part);
     }
