@@ -40,9 +40,9 @@ export interface Ledger<T> {
   /** The backend has acknowledged a batch, except for what it rejected. */
   acknowledge(batch: Batch<T>, partial?: PartialSuccess): void;
   reject(batch: Batch<T>, reason: string, message: string): void;
-  /** Counts pending items that are on the lane no more as dropped. */
+  /** Counts items as dropped that are no longer on the lane. */
   drop(reason: string, count: number, message: string): void;
-  /** Removes items in no batch from the lane. Returns how many they count as. */
+  /** Removes items that were taken from the backlog. Returns how many they count as. */
   settle(items: readonly LaneItem<T>[]): number;
 }
 

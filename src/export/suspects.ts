@@ -84,7 +84,7 @@ export class Suspects<T> {
   readonly #hasParts: (item: LaneItem<T>) => boolean;
 
   /** `hasParts`: whether an item is to be divided itself, as soon as a request is accepted between its refusals. */
-  constructor(hasParts: (item: LaneItem<T>) => boolean = () => false) {
+  constructor(hasParts: (item: LaneItem<T>) => boolean) {
     this.#hasParts = hasParts;
   }
 
