@@ -2,7 +2,7 @@
  * Items in order of arrival, any of which can be removed at any time. An item stores its own index, so no lookup table is
  * needed: nearly all pending items are answered soon, and never looked up.
  */
-import type { LaneItem } from './queue.js';
+import type { LaneItem } from './item.js';
 
 /** How many slots make it worth removing the free ones. */
 const COMPACT_AFTER = 1_024;
@@ -26,7 +26,7 @@ export class ArrivalList<T> implements Iterable<LaneItem<T>> {
     return undefined;
   }
 
-  /** Appends an item, which may be in one line only. */
+  /** Appends an item, which may be in one list only. */
   add(item: LaneItem<T>): void {
     item.list = this;
     item.place = this.#places.length;
@@ -34,7 +34,7 @@ export class ArrivalList<T> implements Iterable<LaneItem<T>> {
     this.#size += 1;
   }
 
-  /** Removes an item; false if it is not in this line. */
+  /** Removes an item; false if it is not in this list. */
   delete(item: LaneItem<T>): boolean {
     if (item.list !== this || item.place === undefined) return false;
     this.#places[item.place] = undefined;
@@ -44,7 +44,7 @@ export class ArrivalList<T> implements Iterable<LaneItem<T>> {
     return true;
   }
 
-  /** Puts others in the place of an item of this line. */
+  /** Puts others in the place of an item of this list. */
   replace(item: LaneItem<T>, others: readonly LaneItem<T>[]): void {
     if (item.list !== this || item.place === undefined) return;
     this.#places.splice(item.place, 1, ...others);

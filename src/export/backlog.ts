@@ -2,8 +2,10 @@
  * The items that a lane has yet to send, within its memory limit: in the queue, or on the disk, where the oldest go when memory
  * is short and are read back from. An item that has been taken out counts towards the limit until it leaves the lane.
  */
+
+import { countOf, isPreview, type LaneItem } from './item.js';
 import type { Outbox } from './outbox.js';
-import { countOf, isPreview, type LaneItem, LaneQueue } from './queue.js';
+import { LaneQueue } from './queue.js';
 
 /** The most estimated bytes in one request. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;

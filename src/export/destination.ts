@@ -18,18 +18,18 @@ import type { DestinationConfig, EndpointConfig } from './config.js';
 import { createDestinationOutbox, type StoredLane } from './destination-outbox.js';
 import { type Collected, createDivision } from './division.js';
 import { logBytes, spanBytes } from './estimate.js';
+import { createItem, type LaneItem } from './item.js';
 import { Lane, type LaneEvent } from './lane.js';
 import { collect, countDataPoints, createMetricReader, packMetrics, unpackMetrics } from './metrics.js';
 import { createEncoder, type Encoder, encodeMetrics } from './otlp.js';
 import { Outbox, type OutboxOptions } from './outbox.js';
+import type { LaneDivision } from './parts.js';
 import type { Encoding } from './presets.js';
 import { applyToLog, applyToSpan, PROFILES, type Profile, sendsLog } from './profiles.js';
 import { nameProxy } from './proxy.js';
-import { createItem, type LaneItem } from './queue.js';
 import { createRedactor, createReporter } from './report.js';
 import { createResource } from './resource.js';
 import { createTransport, type Transport } from './transport.js';
-import type { LaneDivision } from './waiting.js';
 
 /** What a destination needs besides its settings. */
 export interface DestinationDependencies {

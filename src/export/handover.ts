@@ -5,9 +5,9 @@
  */
 import type { Signal, SignalCounts } from '../model/delivery.js';
 import { errorReason } from '../util/errors.js';
+import type { LossEvent } from './ledger.js';
 import { LaneQueue } from './queue.js';
 import { MEMORY_FULL, PROCESSOR_FAILED } from './reasons.js';
-import type { LossEvent } from './report.js';
 import { oneLine } from './verdict.js';
 
 /** Where the records of one signal go. */

@@ -6,22 +6,19 @@
 
 import type { Signal, SignalCounts } from '../model/delivery.js';
 import { Backlog } from './backlog.js';
+import { type Batch, bodyOf } from './batch.js';
+import { countOf, type LaneItem } from './item.js';
+import { createLedger, type Ledger, type LossEvent } from './ledger.js';
 import type { Outbox } from './outbox.js';
 import { backoffMs, firstPace, halved, nextPace, type Pace } from './pace.js';
+import { createParts, type LaneDivision, type Parts } from './parts.js';
+import { type Circumstances, createPoisonSearch, type PoisonSearch } from './poison.js';
 import type { Encoding } from './presets.js';
-import { countOf, isPreview, type LaneItem } from './queue.js';
-import {
-  MEMORY_FULL,
-  PARTIAL_SUCCESS,
-  POISON,
-  STORE_DAMAGED,
-  STORE_FULL,
-  STORE_UNWRITABLE,
-} from './reasons.js';
-import { type Batch, fewPartsOf, partsOf, REFUSALS_BEFORE_SUSPECT, Suspects } from './suspects.js';
+import { MEMORY_FULL, STORE_FULL, STORE_UNWRITABLE } from './reasons.js';
+import { createSchedule, type Schedule } from './schedule.js';
+import { fewPartsOf, Suspects } from './suspects.js';
 import type { Transport } from './transport.js';
-import { judge, oneLine, type Verdict } from './verdict.js';
-import { type LaneDivision, Waiting } from './waiting.js';
+import { judge, type Verdict } from './verdict.js';
 
 /** What happens on a lane, for logs and metrics. */
 export type LaneEvent =
@@ -34,14 +31,10 @@ export type LaneEvent =
   | { kind: 'up' }
   /** The backend does not accept the encoding; this one is used from now on. */
   | { kind: 'encoding'; encoding: Encoding; message: string }
-  | { kind: 'lost'; fate: 'rejected' | 'dropped'; reason: string; count: number; message: string };
+  | LossEvent;
 
-type Refusal = Omit<Extract<Verdict, { kind: 'refused' }>, 'kind'>;
-
-/** Parts that must be stored before they are sent. */
-interface Parted {
-  send(): void;
-}
+type Refusal = Omit<VerdictOf<'refused'>, 'kind'>;
+type VerdictOf<K extends Verdict['kind']> = Extract<Verdict, { kind: K }>;
 
 export interface LaneOptions<T> {
   signal: Signal;
@@ -71,36 +64,22 @@ export interface LaneOptions<T> {
   report: (event: LaneEvent) => void;
 }
 
-/**
- * The share of requests given to suspects. It is high, since an item is proven to be poison only after the other suspects were
- * sent, and each refusal costs a wait.
- */
-const SUSPECTS_SHARE = 0.85;
-/** The limit on suspects while memory is short, on a lane with a division. */
-const MOST_SUSPECTS = 16;
-/** The most items in any other batch while there are suspects, so that taking it apart, if it is refused too, is quick. */
-const SUSPICIOUS_ITEMS = 20;
-
 export class Lane<T> {
   readonly #options: LaneOptions<T>;
-  readonly #counts: SignalCounts = { produced: 0, delivered: 0, pending: 0, rejected: {}, dropped: {} };
   readonly #backlog: Backlog<T>;
-  /** Batches to send before anything from the queue: retries, and halves of batches that were too large. */
-  readonly #prepared: Batch<T>[] = [];
+  readonly #ledger: Ledger<T>;
+  readonly #parts: Parts<T>;
   readonly #suspects: Suspects<T>;
+  readonly #schedule: Schedule<T>;
+  readonly #poison_search: PoisonSearch<T>;
   readonly #closing = new AbortController();
-  /** Items and parts that may not be sent before `release`. */
-  #held: LaneItem<T>[] = [];
-  #held_parts: Parted[] = [];
-  /** Parts made since the last `hold`. */
-  #new_parts: Parted[] = [];
-  readonly #waiting = new Waiting<T>();
-  /** Items that the backend may have accepted although no answer arrived; only on a lane with a division. */
-  readonly #unanswered = new WeakSet<LaneItem<T>>();
+  /** Items that may not be sent before `release`. */
+  readonly #held: LaneItem<T>[] = [];
   #encoding: Encoding;
   #pace: Pace;
   /** The duration of a request, as far as is known. */
   #answer_ms = Number.POSITIVE_INFINITY;
+  /** How many requests in a row have failed. */
   #failures = 0;
   #sent_ms = Number.NEGATIVE_INFINITY;
   #running = false;
@@ -108,12 +87,21 @@ export class Lane<T> {
   #idle_waiters: (() => void)[] = [];
 
   constructor(options: LaneOptions<T>) {
+    const { outbox, division, limit_bytes, max_items, in_order = false, random, report } = options;
+    const backlog = new Backlog({ outbox, limit_bytes, max_items, in_order });
+    const ledger = createLedger({ backlog, outbox, report });
+    const parts = createParts({ backlog, outbox, division, closing: this.#closing.signal });
+    const suspects = new Suspects(parts.mayBeDivided);
+    const schedule = createSchedule({ backlog, ledger, suspects, parts, division, random });
     this.#options = options;
-    const { outbox, limit_bytes, max_items, in_order = false } = options;
-    this.#backlog = new Backlog({ outbox, limit_bytes, max_items, in_order });
+    this.#backlog = backlog;
+    this.#ledger = ledger;
+    this.#parts = parts;
+    this.#suspects = suspects;
+    this.#schedule = schedule;
+    this.#poison_search = createPoisonSearch({ suspects, schedule, ledger, parts, division });
     this.#encoding = options.encoding ?? 'json';
     this.#pace = firstPace(max_items);
-    this.#suspects = new Suspects((item) => this.#mayBeDivided(item));
   }
 
   /**
@@ -121,27 +109,26 @@ export class Lane<T> {
    * input is in the journal, or can be read again.
    */
   offer(items: readonly LaneItem<T>[], is_recoverable = true): void {
-    for (const item of items) if (this.#admit(item, is_recoverable)) this.#backlog.push(item);
+    for (const item of items) if (this.#ledger.admit(item, is_recoverable)) this.#backlog.push(item);
     this.#makeRoom();
     this.#start();
   }
 
   /** Adds items that must not be sent before `release`. The same then holds for the parts made so far. */
   hold(items: readonly LaneItem<T>[], is_recoverable = true): void {
-    this.#held.push(...items.filter((item) => this.#admit(item, is_recoverable)));
-    this.#held_parts.push(...this.#new_parts.splice(0));
+    this.#held.push(...items.filter((item) => this.#ledger.admit(item, is_recoverable)));
+    this.#parts.hold();
   }
 
   release(): void {
     for (const item of this.#held.splice(0)) this.#backlog.push(item);
-    for (const { send } of this.#held_parts.splice(0)) send();
+    this.#parts.release();
     this.#start();
   }
 
   /** Takes over the pending items of the previous process. */
   restore(left: { count: number; items: LaneItem<T>[] }): void {
-    this.#counts.produced += left.count;
-    this.#counts.pending += left.count;
+    this.#ledger.takeOver(left.count);
     for (const item of left.items) this.#backlog.push(item);
     this.#start();
   }
@@ -153,7 +140,7 @@ export class Lane<T> {
 
   /** Whether a checkpoint is needed: to free memory, or because parts must be stored before they are sent. */
   get isPressed(): boolean {
-    return this.#backlog.isShort || this.#new_parts.length > 0;
+    return this.#backlog.isShort || this.#parts.hasNew();
   }
 
   /** Whether pending items can be stored, as far as is known. */
@@ -176,25 +163,24 @@ export class Lane<T> {
   dropOldest(): boolean {
     const count = this.#backlog.dropOldest();
     if (count === undefined) return false;
-    this.#drop(STORE_FULL, count, 'pending data has reached the disk limit; raise limits.store_mb');
+    this.#ledger.drop(STORE_FULL, count, 'pending data has reached the disk limit; raise limits.store_mb');
     return true;
   }
 
   /** Drops the items that would be lost with the process. Only for a lane that is closed. */
   dropUnstored(message: string): void {
-    const count = this.#outbox?.dropUnstored() ?? 0;
-    if (count > 0) this.#drop(STORE_UNWRITABLE, count, message);
+    const count = this.#options.outbox?.dropUnstored() ?? 0;
+    if (count > 0) this.#ledger.drop(STORE_UNWRITABLE, count, message);
   }
 
   /** A copy of the current counts. */
   counts(): SignalCounts {
-    const { rejected, dropped } = this.#counts;
-    return { ...this.#counts, rejected: { ...rejected }, dropped: { ...dropped } };
+    return this.#ledger.counts();
   }
 
   /** Resolves when nothing is left to send, previews included, or when the lane is closed. */
   async idle(): Promise<void> {
-    if (!this.#running && !this.#awaitsParts) return;
+    if (!this.#running && !this.#parts.areAwaited()) return;
     await new Promise<void>((resolve) => {
       this.#idle_waiters.push(resolve);
     });
@@ -207,43 +193,25 @@ export class Lane<T> {
     this.#wakeIdle();
   }
 
-  /** Whether there are parts that will be sent once they are stored. */
-  get #awaitsParts(): boolean {
-    return this.#new_parts.length + this.#held_parts.length > 0 && !this.#closing.signal.aborted;
-  }
-
   #wakeIdle(): void {
     for (const resolve of this.#idle_waiters.splice(0)) resolve();
   }
 
-  get #outbox(): Outbox<T> | undefined {
-    return this.#options.outbox;
-  }
-
-  /**
-   * Counts an item as produced and pending. False if the previous process got an answer for it, or, for a preview, for the
-   * ended span.
-   */
-  #admit(item: LaneItem<T>, is_recoverable: boolean): boolean {
-    const outbox = this.#outbox;
-    const isAnswered = isPreview(item)
-      ? outbox?.hasEnded(item.id)
-      : outbox?.add(item, is_recoverable) === false;
-    if (isAnswered) return false;
-    this.#counts.produced += item.count;
-    this.#counts.pending += item.count;
-    return true;
+  #makeRoom(): void {
+    const { taken, dropped } = this.#backlog.makeRoom(this.#is_writable);
+    for (const items of taken) this.#schedule.append(items);
+    if (dropped > 0)
+      this.#ledger.drop(
+        MEMORY_FULL,
+        dropped,
+        'pending data has reached the memory limit; raise limits.memory_mb',
+      );
   }
 
   #start(): void {
-    if (this.#running || this.#closing.signal.aborted || !this.#hasWork) return;
+    if (this.#running || this.#closing.signal.aborted || this.#schedule.isEmpty()) return;
     this.#running = true;
     void this.#run();
-  }
-
-  get #hasWork(): boolean {
-    const is_open = !this.#suspects.isEmpty || this.#prepared.length + this.#waiting.size > 0;
-    return is_open || !this.#backlog.isEmpty;
   }
 
   async #run(): Promise<void> {
@@ -256,7 +224,11 @@ export class Lane<T> {
       else if (this.#backlog.size > 0) await this.#gather();
     }
     this.#running = false;
-    if (!this.#awaitsParts) this.#wakeIdle();
+    if (!this.#parts.areAwaited()) this.#wakeIdle();
+  }
+
+  #next(): Batch<T> | undefined {
+    return this.#schedule.next(this.#pace.items);
   }
 
   /** Waits for more items, unless a batch is full or `gather_ms` have passed since the last request. */
@@ -267,61 +239,10 @@ export class Lane<T> {
     if (wait_ms > 0) await sleep(wait_ms, this.#closing.signal);
   }
 
-  /** Chooses at random between suspects and other batches, so that no batch is in step with a backend that refuses periodically. */
-  #next(): Batch<T> | undefined {
-    const suspect = this.#options.random() < SUSPECTS_SHARE ? this.#suspects.next() : undefined;
-    return suspect ?? this.#nextOther() ?? this.#suspects.next(true);
-  }
-
-  #nextOther(): Batch<T> | undefined {
-    const prepared = this.#prepared.shift();
-    if (prepared !== undefined) return prepared;
-    const { division } = this.#options;
-    const items = division === undefined ? this.#takeItems() : this.#takeInOrder(division);
-    return items.length === 0 ? undefined : { items, refusals: 0 };
-  }
-
-  /** Takes nothing while parts wait to be stored: they are sent before everything newer. */
-  #takeInOrder(division: LaneDivision<T>): LaneItem<T>[] {
-    if (this.#awaitsParts) return [];
-    if (!this.#suspects.isEmpty) return this.#suspects.isStuck ? this.#takeFree(division) : [];
-    return this.#waiting.size > 0 ? this.#waiting.takeOldest() : this.#takeItems();
-  }
-
-  /**
-   * Takes the oldest item that shares no series with an older one, except with suspects that the backend may already have.
-   * Whether it is accepted distinguishes poison from an outage.
-   */
-  #takeFree(division: LaneDivision<T>): LaneItem<T>[] {
-    const suspects = [...this.#suspects.items()];
-    // Suspects stay in memory; in a long outage everything on the disk might become one.
-    if (this.#backlog.isMuchTaken && suspects.length > MOST_SUSPECTS) return [];
-    const blocked = new Set<string>();
-    for (const item of suspects)
-      if (!this.#mayBeTaken(item)) for (const series of division.series(item.payload)) blocked.add(series);
-    const taken = this.#waiting.takeFree(division, blocked, () => this.#takeItems());
-    if (taken === undefined) return [];
-    const { item, parts } = taken;
-    if (parts === undefined) return [item];
-    this.#part(item, [parts.free, parts.bound], () => {
-      this.#prepared.push({ items: [parts.free], refusals: 0 });
-      parts.leaveBound();
-    });
-    return [];
-  }
-
-  #takeItems(): LaneItem<T>[] {
-    if (this.#backlog.isEmpty) return [];
-    const most = this.#suspects.isCareful ? Math.min(this.#pace.items, SUSPICIOUS_ITEMS) : this.#pace.items;
-    const { items, lost } = this.#backlog.take(most);
-    if (lost > 0) this.#drop(STORE_DAMAGED, lost, "stored data can't be read back; check the disk");
-    return items;
-  }
-
   /** Sends a batch and acts on the outcome. Returns the milliseconds to wait before the next request. */
   async #send(batch: Batch<T>): Promise<number> {
-    const { post, now, report, signal } = this.#options;
-    const body = this.#encoded(batch);
+    const { encode, post, now, report, signal } = this.#options;
+    const body = bodyOf(batch, this.#encoding, encode);
     const sent_ms = now();
     this.#sent_ms = sent_ms;
     const outcome = await post(body, this.#closing.signal, this.#encoding);
@@ -338,27 +259,14 @@ export class Lane<T> {
     return this.#settle(batch, verdict);
   }
 
-  /** Encodes a batch once, so that a retry is identical; again only if the encoding has changed. */
-  #encoded(batch: Batch<T>): Uint8Array {
-    const encoding = this.#encoding;
-    if (batch.body?.encoding !== encoding) {
-      const payloads = batch.items.map((item) => item.payload);
-      batch.body = { encoding, bytes: this.#options.encode(payloads, encoding) };
-    }
-    return batch.body.bytes;
-  }
-
   #settle(batch: Batch<T>, verdict: Verdict): number {
-    if (verdict.kind === 'refused' || verdict.kind === 'unreachable')
-      this.#options.report({ kind: 'refused', message: verdict.message });
     switch (verdict.kind) {
       case 'taken':
-        this.#suspects.pass(batch, this.#options.now());
-        this.#taken(batch, verdict);
-        this.#rejectPoison();
+        this.#ledger.acknowledge(batch, verdict.partial);
+        this.#poison_search.accepted(batch, this.#circumstances);
         return this.#answered();
       case 'rejected':
-        this.#reject(batch, verdict.reason, verdict.message);
+        this.#ledger.reject(batch, verdict.reason, verdict.message);
         return this.#answered();
       case 'too_large':
         this.#makeSmaller(batch, verdict);
@@ -367,21 +275,12 @@ export class Lane<T> {
         this.#changeEncoding(batch, verdict.message);
         return 0;
       case 'refused':
+        this.#options.report({ kind: 'refused', message: verdict.message });
         return this.#refused(batch, verdict);
       case 'unreachable':
+        this.#options.report({ kind: 'refused', message: verdict.message });
         return this.#unreachable(batch, verdict);
     }
-  }
-
-  #makeSmaller(batch: Batch<T>, { reason, message }: Extract<Verdict, { kind: 'too_large' }>): void {
-    const { items } = batch;
-    if (items.length > 1) this.#halve(batch);
-    else if (items.some((item) => this.#hasParts(item))) {
-      // Later collections are cut to fit from the start: a part of a stored collection can't be sent before the next
-      // checkpoint.
-      this.#options.division?.shrink(countOf(items));
-      this.#divide(batch, fewPartsOf(countOf(items)));
-    } else this.#reject(batch, reason, message);
   }
 
   #answered(): number {
@@ -395,154 +294,49 @@ export class Lane<T> {
     return retry_after_ms ?? backoffMs(this.#failures, this.#options.random);
   }
 
-  #taken(batch: Batch<T>, { partial }: Extract<Verdict, { kind: 'taken' }>): void {
-    if (partial === undefined) {
-      this.#counts.delivered += this.#takeOff(batch);
-      return;
+  #makeSmaller(batch: Batch<T>, { reason, message }: VerdictOf<'too_large'>): void {
+    const count = countOf(batch.items);
+    if (batch.items.length > 1) this.#halve(batch);
+    else if (this.#schedule.divide(batch, fewPartsOf(count))) {
+      // Later collections are cut to fit from the start: a part of a stored collection can't be sent before the next
+      // checkpoint.
+      this.#options.division?.shrink(count);
+    } else this.#ledger.reject(batch, reason, message);
+  }
+
+  /** Nothing of the batch was accepted, so all of it is sent again at once. */
+  #changeEncoding(batch: Batch<T>, message: string): void {
+    this.#encoding = 'json';
+    this.#options.report({ kind: 'encoding', encoding: this.#encoding, message });
+    this.#schedule.retry(batch);
+  }
+
+  #refused(batch: Batch<T>, { message, for_content, retry_after_ms }: Refusal): number {
+    if (!for_content) {
+      this.#putOff(batch, message);
+      return this.#failed(retry_after_ms);
     }
-    const message = oneLine(partial.message) || 'the backend gave no reason';
-    this.#outbox?.addDeadLetter(counted(batch), PARTIAL_SUCCESS, message, partial.rejected);
-    const count = this.#takeOff(batch);
-    // The backend does not say which items it rejected, so previews, which do not count, may be among them.
-    const rejected = Math.min(count, Math.trunc(partial.rejected));
-    this.#counts.delivered += count - rejected;
-    this.#lose('rejected', PARTIAL_SUCCESS, rejected, message);
-  }
-
-  #reject(batch: Batch<T>, reason: string, message: string): void {
-    const items = counted(batch);
-    const count = countOf(items);
-    if (count > 0) this.#outbox?.addDeadLetter(items, reason, message, count);
-    this.#lose('rejected', reason, this.#takeOff(batch), message);
-  }
-
-  #refused(batch: Batch<T>, verdict: Refusal): number {
-    if (!this.#provesPoison(batch, verdict)) return this.#failed(verdict.retry_after_ms);
-    this.#failures = 0;
-    return verdict.retry_after_ms ?? 0;
-  }
-
-  /** Whether the refusal showed something to be poison. If so, it is no evidence against the backend, and needs no backoff. */
-  #provesPoison(batch: Batch<T>, { message, for_content }: Refusal): boolean {
-    if (!for_content) this.#putOff(batch, message);
-    else if (this.#suspects.isSuspect(batch)) return this.#refusedSuspect(batch, message);
-    else return this.#refusedOther(batch, message);
-    return false;
-  }
-
-  #refusedSuspect(batch: Batch<T>, message: string): boolean {
-    // The previous request got through, so this is no outage.
-    if (this.#failures === 0 && this.#isKnown(batch)) {
-      this.#suspects.drop(batch);
-      this.#reject(batch, POISON, message);
-      return true;
+    const finding = this.#poison_search.refused(batch, message, this.#circumstances);
+    if (finding === 'poison') {
+      this.#failures = 0;
+      return retry_after_ms ?? 0;
     }
-    if (this.#suspects.refuse(batch, message)) this.#divideSuspect(batch);
-    return this.#rejectPoison();
+    if (finding === 'nothing') this.#retry(batch, message);
+    return this.#failed(retry_after_ms);
   }
 
-  #refusedOther(batch: Batch<T>, message: string): boolean {
-    const is_suspect = this.#suspects.refuseOther(batch);
-    const is_refused_again = batch.refusals >= REFUSALS_BEFORE_SUSPECT;
-    // The request before the first try got through, so this is no outage.
-    if (is_refused_again && this.#failures < batch.refusals && this.#isKnown(batch)) {
-      this.#reject(batch, POISON, message);
-      return true;
-    }
-    // On an ordered lane nothing else is sent during a retry, so another refusal would prove nothing.
-    if (is_suspect || (is_refused_again && this.#options.division !== undefined)) this.#suspect(batch);
-    else this.#retry(batch, message);
-    return false;
-  }
-
-  /** Returns whether there was any. */
-  #rejectPoison(): boolean {
-    const poison = this.#suspects.takePoison(this.#options.now());
-    for (const batch of poison) {
-      if (batch.items.some((item) => this.#hasParts(item))) this.#suspectWhole(batch);
-      else {
-        this.#reject(batch, POISON, batch.message ?? '');
-        for (const { payload } of batch.items) this.#options.division?.remember(payload);
-      }
-    }
-    return poison.length > 0;
-  }
-
-  #isKnown({ items }: Batch<T>): boolean {
-    const { division } = this.#options;
-    return division !== undefined && items.every(({ payload }) => division.isKnown(payload));
-  }
-
-  #hasParts({ count }: LaneItem<T>): boolean {
-    return this.#options.division !== undefined && count > 1;
-  }
-
-  /** Whether the item may be divided before it is beyond chance that its content is refused. */
-  #mayBeDivided(item: LaneItem<T>): boolean {
-    return this.#hasParts(item) && !this.#mayBeTaken(item);
-  }
-
-  /** Whether the backend may have the item already; its parts would then be counted twice. */
-  #mayBeTaken(item: LaneItem<T>): boolean {
-    return item.segment?.is_restored === true || this.#unanswered.has(item);
-  }
-
-  #suspectWhole(batch: Batch<T>): void {
-    this.#suspects.addWhole(batch);
-    this.#divideSuspect(batch);
-  }
-
-  #divideSuspect(whole: Batch<T>): void {
-    this.#divide(whole, partsOf(countOf(whole.items), this.#answer_ms));
-  }
-
-  #divide(whole: Batch<T>, most: number): void {
-    const [item] = whole.items;
-    const parts = item === undefined ? [] : this.#options.division?.divide(item.payload, most);
-    if (item === undefined || parts === undefined) return;
-    this.#part(item, parts, () => {
-      if (this.#suspects.isSuspect(whole)) this.#suspects.divided(whole, parts);
-      else this.#prepared.unshift(...parts.map((part) => ({ items: [part], refusals: 0 })));
-    });
-  }
-
-  /**
-   * Replaces an item by parts. With a store, parts are stored before they are sent, so that a retry is the same request, even
-   * by the next process.
-   */
-  #part(item: LaneItem<T>, parts: LaneItem<T>[], send: () => void): void {
-    this.#backlog.replace(item, parts);
-    if (this.#outbox === undefined) return send();
-    this.#outbox.divide(item, parts);
-    this.#new_parts.push({ send });
-  }
-
-  /**
-   * Makes a batch suspect. Suspects may be sent after newer items, and a preview must not follow a newer copy, so previews and
-   * corrections are dropped.
-   */
-  #suspect(batch: Batch<T>): void {
-    const { items, refusals } = batch;
-    if (items.some((item) => this.#mayBeDivided(item))) {
-      this.#suspectWhole(batch);
-      return;
-    }
-    const previews = items.filter((item) => item.count === 0);
-    const kept = counted({ items, refusals });
-    this.#takeOff({ items: previews, refusals });
-    if (kept.length > 0) this.#suspects.add({ items: kept, refusals }, this.#answer_ms);
-  }
-
-  #unreachable(batch: Batch<T>, verdict: Extract<Verdict, { kind: 'unreachable' }>): number {
-    const { message, timed_out, may_be_taken } = verdict;
-    if (may_be_taken && this.#options.division !== undefined)
-      for (const item of batch.items) this.#unanswered.add(item);
+  #unreachable(batch: Batch<T>, { message, timed_out, may_be_taken }: VerdictOf<'unreachable'>): number {
+    if (may_be_taken) this.#parts.noteUnanswered(batch);
     // A batch that times out may be too large.
     if (timed_out && !this.#suspects.isSuspect(batch) && batch.items.length > 1) this.#halve(batch);
     // Something in the batch may make the backend close the connection or hang.
     else if (may_be_taken) return this.#refused(batch, { message, for_content: true });
     else this.#putOff(batch, message);
     return this.#failed(undefined);
+  }
+
+  get #circumstances(): Circumstances {
+    return { now_ms: this.#options.now(), answer_ms: this.#answer_ms, failures: this.#failures };
   }
 
   /** The backend is unavailable for every request: the batch is retried unchanged. */
@@ -553,56 +347,11 @@ export class Lane<T> {
 
   #retry(batch: Batch<T>, message: string): void {
     this.#options.report({ kind: 'down', message });
-    this.#sendAgain(batch);
+    this.#schedule.retry(batch);
   }
 
-  #sendAgain(batch: Batch<T>): void {
-    if (this.#suspects.isSuspect(batch)) this.#suspects.putBack(batch);
-    else this.#prepared.unshift(batch);
-  }
-
-  /** Nothing of the batch was accepted, so all of it is sent again at once. */
-  #changeEncoding(batch: Batch<T>, message: string): void {
-    this.#encoding = 'json';
-    this.#options.report({ kind: 'encoding', encoding: this.#encoding, message });
-    this.#sendAgain(batch);
-  }
-
-  #halve({ items }: Batch<T>): void {
-    const middle = Math.ceil(items.length / 2);
-    const halves = [items.slice(0, middle), items.slice(middle)];
-    this.#prepared.unshift(...halves.map((half) => ({ items: half, refusals: 0 })));
+  #halve(batch: Batch<T>): void {
+    this.#schedule.halve(batch);
     this.#pace = { ...this.#pace, items: halved(this.#pace.items) };
   }
-
-  /** Removes the items of a batch from the lane. Returns how many it counts as. */
-  #takeOff({ items }: Batch<T>): number {
-    let count = 0;
-    for (const item of items) {
-      count += item.count;
-      this.#backlog.settle(item);
-    }
-    this.#counts.pending -= count;
-    return count;
-  }
-
-  #lose(fate: 'rejected' | 'dropped', reason: string, count: number, message: string): void {
-    if (count > 0) this.#counts[fate][reason] = (this.#counts[fate][reason] ?? 0) + count;
-    this.#options.report({ kind: 'lost', fate, reason, count, message });
-  }
-
-  /** Counts pending items that are not in flight as dropped. */
-  #drop(reason: string, count: number, message: string): void {
-    this.#counts.pending -= count;
-    this.#lose('dropped', reason, count, message);
-  }
-
-  #makeRoom(): void {
-    const { taken, dropped } = this.#backlog.makeRoom(this.#is_writable);
-    for (const items of taken) this.#prepared.push({ items, refusals: 0 });
-    if (dropped > 0)
-      this.#drop(MEMORY_FULL, dropped, 'pending data has reached the memory limit; raise limits.memory_mb');
-  }
 }
-
-const counted = <T>({ items }: Batch<T>): LaneItem<T>[] => items.filter((item) => item.count > 0);

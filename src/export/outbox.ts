@@ -3,55 +3,32 @@
  * log, so that the next process does not send those items again. Does no I/O except for reading back a segment: it returns what
  * has to be written, and its caller reports the result.
  */
-import { randomBytes } from 'node:crypto';
-import { type Answers, DEAD_LETTERS_PREFIX, OUTBOX_PREFIX, type Outgoing } from '../model/delivery.js';
-import {
-  type Capture,
-  joinRecord,
-  keyNumber,
-  type RecordChange,
-  type SavedRecord,
-  splitRecord,
-} from '../model/record.js';
-import { ArrivalList } from './arrival-list.js';
-import { createIdLog, type Id, idKey, readIds } from './id-log.js';
-import { countOf, type LaneItem } from './queue.js';
 
-export interface OutboxOptions<T> {
-  destination: string;
-  signal: string;
+import type { Answers, Outgoing } from '../model/delivery.js';
+import type { Capture, RecordChange, SavedRecord } from '../model/record.js';
+import { createAnsweredBefore } from './answered-before.js';
+import { ArrivalList } from './arrival-list.js';
+import { createDeadLetters, type DeadLetterOptions, type WriteDeadLetter } from './dead-letter.js';
+import type { Id } from './id-log.js';
+import { countOf, type LaneItem, type Segment } from './item.js';
+import {
+  type ItemFormat,
+  keyPrefix,
+  numberAfter,
+  readHeader,
+  readItems,
+  segmentKey,
+  segmentRecord,
+} from './segment-record.js';
+import { type Changes, createUnwritten } from './unwritten.js';
+
+export interface OutboxOptions<T> extends ItemFormat<T>, DeadLetterOptions<T> {
   /** The most items in one request. */
   max_items: number;
-  /** Serialises items, and back. */
-  pack(payloads: T[]): Uint8Array;
-  unpack(bytes: Uint8Array): T[];
-  /** Rebuilds an item from its payload and count. */
-  toItem(payload: T, count: number): LaneItem<T>;
   /** An id that is the same in any process that makes the item of the same events; empty if there is none. */
   identify(item: LaneItem<T>): Id;
   /** Reads a record of the store. */
   read(key: string): Uint8Array | undefined;
-  /** Removes secrets from a backend's message. */
-  redact(message: string): string;
-  /** Epoch milliseconds. */
-  now(): number;
-}
-
-/** Items that are stored in one record. */
-export interface Segment<T> {
-  key: string;
-  /** How many spans, log records or data points it holds, less those that the previous process got answers for. */
-  count: number;
-  /** The size of the record. */
-  bytes: number;
-  since_ms: number;
-  /** The unanswered items with their indexes in the record; absent if they are on the disk only. */
-  items?: Map<LaneItem<T>, number>;
-  is_written: boolean;
-  /** From the previous process, which may have sent it. */
-  is_restored?: boolean;
-  /** Whether the record also holds items that are answered or divided. */
-  is_partial: boolean;
 }
 
 const SEGMENT_ITEMS = 256;
@@ -62,19 +39,6 @@ const SEGMENT_BYTES = 512 * 1024;
  * there. Only items that are stored alone have parts.
  */
 const NO_PLACE = 1;
-
-/** The header of a segment's record. */
-interface Header {
-  since_ms: number;
-  count: number;
-  /** The count of each item, if one is not 1. */
-  counts?: number[];
-}
-
-/** Encodes free text for use in a key. */
-const keyPart = (text: string): string => encodeURIComponent(text).slice(0, 200);
-
-const sumOf = (counts: number[]): number => counts.reduce((total, count) => total + count, 0);
 
 export class Outbox<T> {
   readonly prefix: string;
@@ -92,20 +56,9 @@ export class Outbox<T> {
   readonly #parts = new WeakMap<LaneItem<T>, LaneItem<T>[]>();
   /** Segments that are on the disk only, oldest first. */
   readonly #evicted = new Set<Segment<T>>();
-  /** Keys of records to be removed. */
-  #stale: string[] = [];
-  /**
-   * What was answered since it was last taken: the ids of items in no record, and the indexes of others by the key of their
-   * record.
-   */
-  readonly #answered_ids = createIdLog();
-  #answered_places: Record<string, number[]> = {};
-  #letters: RecordChange[] = [];
-  #next_letter = 1;
-  /** Distinguishes its dead letters from those of any other outbox, in any process. */
-  readonly #id = randomBytes(4).toString('hex');
-  /** By id: how many such items the previous process got an answer for. Replaying the journal makes these items again. */
-  #answered_before = new Map<string, number>();
+  readonly #unwritten = createUnwritten();
+  readonly #answered_before = createAnsweredBefore();
+  readonly #deadLetter: WriteDeadLetter<T>;
   #bytes = 0;
   #next_segment = 0;
   readonly #segment_items: number;
@@ -114,7 +67,8 @@ export class Outbox<T> {
     this.#options = options;
     // An item that is sent alone is stored alone, so that a metrics request stays as it is.
     this.#segment_items = options.max_items === 1 ? 1 : SEGMENT_ITEMS;
-    this.prefix = `${OUTBOX_PREFIX}${keyPart(options.destination)}/${options.signal}/`;
+    this.#deadLetter = createDeadLetters(options);
+    this.prefix = keyPrefix(options.destination, options.signal);
   }
 
   /** Whether there are items that are on the disk only. */
@@ -138,7 +92,8 @@ export class Outbox<T> {
 
   /** Adds an item; false if the previous process got an answer for it. `is_recoverable`: the next process can make it again. */
   add(item: LaneItem<T>, is_recoverable = true): boolean {
-    if (this.#answered_before.size > 0 && this.#wasAnswered(item)) return false;
+    if (!this.#answered_before.isEmpty() && this.#answered_before.take(this.#options.identify(item)))
+      return false;
     item.since_ms = this.#options.now();
     this.#unsaved.add(item);
     if (!is_recoverable) this.#unrecoverable.add(item);
@@ -147,7 +102,7 @@ export class Outbox<T> {
 
   /** Whether the previous process got an answer for the ended span with this id, which replaying the journal makes again. */
   hasEnded(id: string): boolean {
-    return this.#answered_before.size > 0 && this.#answered_before.has(idKey([id]));
+    return !this.#answered_before.isEmpty() && this.#answered_before.has([id]);
   }
 
   /** Settles an item: it has its final answer, or was dropped. */
@@ -163,12 +118,12 @@ export class Outbox<T> {
    * whole. Answers from before it is written have no effect, so after a crash the whole is sent again.
    */
   divide(item: LaneItem<T>, parts: LaneItem<T>[]): void {
-    const { segment, list: line, since_ms } = item;
+    const { segment, since_ms } = item;
     this.#parts.set(item, parts);
     for (const part of parts) part.since_ms = since_ms;
     if (this.#unrecoverable.delete(item)) for (const part of parts) this.#unrecoverable.add(part);
     if (segment === undefined) {
-      line?.replace(item, parts);
+      for (const list of [this.#captured, this.#unsaved]) list.replace(item, parts);
       const whole = this.#wholes.get(item);
       if (whole !== undefined) for (const part of parts) this.#wholes.set(part, whole);
       return;
@@ -183,25 +138,18 @@ export class Outbox<T> {
 
   /** Adds a dead letter for items that the backend will never accept. `rejected`: how many of them it rejected. */
   addDeadLetter(items: LaneItem<T>[], reason: string, message: string, rejected: number): void {
-    const { destination, signal, now, pack, redact } = this.#options;
-    const at_ms = now();
-    const key = `${DEAD_LETTERS_PREFIX}${keyNumber(at_ms)}-${this.#id}-${this.#next_letter++}`;
-    const counts = items.map((item) => item.count);
-    const header = { at_ms, destination, signal, reason, message: redact(message), rejected, counts };
-    this.#letters.push({ key, value: joinRecord(header, [pack(items.map((item) => item.payload))]) });
+    this.#unwritten.addDeadLetter(this.#deadLetter(items, reason, message, rejected));
   }
 
   /** Whether `takeAnswers` has anything to write. */
   get hasAnswers(): boolean {
-    for (const _key in this.#answered_places) return true;
-    return !this.#answered_ids.isEmpty() || this.#letters.length > 0 || this.#stale.length > 0;
+    return !this.#unwritten.isEmpty();
   }
 
   /** Takes what has to be written between checkpoints: answers, dead letters and removals. Not to be called during a capture. */
   takeAnswers(): Outgoing {
-    const changes = [...this.#takeStale(), ...this.#letters];
-    this.#letters = [];
-    return { changes, answers: this.#takeAnswered() };
+    const { stale, dead_letters, answers } = this.#unwritten.take();
+    return { changes: [...removalsOf(stale), ...dead_letters], answers };
   }
 
   /** Captures the pending items that are in no record, or in one that also holds answered or divided items. */
@@ -210,11 +158,9 @@ export class Outbox<T> {
     for (const segment of dissolved.toReversed()) this.#reopen(segment);
     this.#captured = this.#unsaved;
     this.#unsaved = new ArrivalList();
-    const before = { answers: this.#takeAnswered(), letters: this.#letters, stale: this.#stale };
-    this.#letters = [];
-    this.#stale = [];
-    const removed = [...before.stale, ...dissolved.map(({ key }) => key)].map((key) => ({ key }));
-    const changes: RecordChange[] = [...removed, ...before.letters];
+    const before = this.#unwritten.take();
+    const stale = [...before.stale, ...dissolved.map(({ key }) => key)];
+    const changes: RecordChange[] = [...removalsOf(stale), ...before.dead_letters];
     const packed: Segment<T>[] = [];
     return {
       changes,
@@ -283,18 +229,15 @@ export class Outbox<T> {
    * items of partly answered segments, which have to be queued. Unreadable records are skipped.
    */
   restore(records: Iterable<SavedRecord>, { ids, places }: Answers): { count: number; items: LaneItem<T>[] } {
-    for (const id of readIds(ids)) this.#answered_before.set(id, (this.#answered_before.get(id) ?? 0) + 1);
+    this.#answered_before.add(ids);
     const opened: LaneItem<T>[] = [];
     let count = 0;
     for (const { key, value } of records) {
-      this.#next_segment = Math.max(
-        this.#next_segment,
-        ...numbersOf(key.slice(this.prefix.length)).map((number) => number + 1),
-      );
+      this.#next_segment = Math.max(this.#next_segment, numberAfter(key.slice(this.prefix.length)));
       const header = readHeader(value);
       const answered = places[key];
       if (header === undefined) {
-        this.#stale.push(key);
+        this.#unwritten.remove(key);
         continue;
       }
       const items = answered && this.#read(key);
@@ -318,22 +261,13 @@ export class Outbox<T> {
 
   /** Replay is over: ids of answered items that did not come again are forgotten. */
   endRestore(): void {
-    this.#answered_before = new Map();
+    this.#answered_before.clear();
   }
 
   /** An item without an id can't be recognised after a restart, so its answer is not recorded. */
   #noteAnswered(item: LaneItem<T>): void {
     const id = this.#options.identify(item);
-    if (id.length > 0) this.#answered_ids.add(id);
-  }
-
-  #wasAnswered(item: LaneItem<T>): boolean {
-    const id = idKey(this.#options.identify(item));
-    const times = this.#answered_before.get(id);
-    if (times === undefined) return false;
-    if (times > 1) this.#answered_before.set(id, times - 1);
-    else this.#answered_before.delete(id);
-    return true;
+    if (id.length > 0) this.#unwritten.addId(id);
   }
 
   #settleInSegment(item: LaneItem<T>, segment: Segment<T>): void {
@@ -342,110 +276,22 @@ export class Outbox<T> {
     segment.items?.delete(item);
     segment.is_partial = true;
     if (segment.items?.size === 0) this.#remove(segment);
-    else this.#answered(segment, place);
-  }
-
-  #answered({ key }: Segment<T>, place: number): void {
-    const known = this.#answered_places[key];
-    if (known === undefined) this.#answered_places[key] = [place];
-    else known.push(place);
-  }
-
-  /** Deletes a segment and marks its record for removal. */
-  #remove(segment: Segment<T>): void {
-    this.#segments.delete(segment);
-    this.#bytes -= segment.bytes;
-    delete this.#answered_places[segment.key];
-    this.#stale.push(segment.key);
+    else this.#unwritten.addPlace(segment.key, place);
   }
 
   /** Takes a segment apart: its pending items are to be stored again. */
   #reopen(segment: Segment<T>): void {
     this.#segments.delete(segment);
     this.#bytes -= segment.bytes;
-    const line = new ArrivalList<T>();
+    const list = new ArrivalList<T>();
     for (const item of segment.items?.keys() ?? []) {
       item.segment = undefined;
       item.since_ms = segment.since_ms;
       this.#wholes.set(item, segment.key);
-      line.add(item);
+      list.add(item);
     }
-    for (const item of this.#unsaved) line.add(item);
-    this.#unsaved = line;
-  }
-
-  /** Reverts a capture that was not written: the new segments are taken apart, and the ones that they replace are back. */
-  #undo(
-    packed: Segment<T>[],
-    dissolved: Segment<T>[],
-    before: { answers: Answers; letters: RecordChange[]; stale: string[] },
-  ): void {
-    for (const segment of packed.toReversed()) if (this.#segments.has(segment)) this.#reopen(segment);
-    const gone = new Set(packed.map(({ key }) => key));
-    this.#answered_ids.putBack(before.answers.ids);
-    this.#answered_places = {
-      ...before.answers.places,
-      ...Object.fromEntries(Object.entries(this.#answered_places).filter(([key]) => !gone.has(key))),
-    };
-    this.#letters = [...before.letters, ...this.#letters];
-    this.#stale = [...before.stale, ...this.#stale.filter((key) => !gone.has(key))];
-    for (const segment of dissolved) {
-      this.#segments.add(segment);
-      this.#bytes += segment.bytes;
-      for (const [item, place] of [...(segment.items ?? [])]) {
-        segment.items?.delete(item);
-        for (const part of this.#partsOf(item))
-          this.#putBack(part, part === item ? place : NO_PLACE, segment);
-      }
-      if (segment.items?.size === 0) this.#remove(segment);
-    }
-  }
-
-  /** Returns an item that was to be stored again to its segment, unless it was answered in the meantime. */
-  #putBack(item: LaneItem<T>, place: number, segment: Segment<T>): void {
-    if (this.#unsaved.delete(item)) {
-      item.segment = segment;
-      segment.items?.set(item, place);
-      return;
-    }
-    this.#answered(segment, place);
-  }
-
-  /** The item itself, or the parts that it was divided into in the meantime. */
-  *#partsOf(item: LaneItem<T>): Generator<LaneItem<T>> {
-    const parts = this.#parts.get(item);
-    if (parts === undefined) yield item;
-    else for (const part of parts) yield* this.#partsOf(part);
-  }
-
-  #attach(segment: Segment<T>, items: Iterable<[number, LaneItem<T>]>): void {
-    segment.items = new Map();
-    for (const [place, item] of items) {
-      item.segment = segment;
-      segment.items.set(item, place);
-    }
-  }
-
-  /** Keeps in memory the unanswered items of a segment from the previous process. */
-  #openRest(segment: Segment<T>, items: LaneItem<T>[], answered: ReadonlySet<number>): LaneItem<T>[] {
-    const left = [...items.entries()].filter(([place]) => !answered.has(place));
-    this.#attach(segment, left);
-    const unanswered = left.map(([, item]) => item);
-    segment.count = sumOf(unanswered.map((item) => item.count));
-    if (unanswered.length === 0) this.#remove(segment);
-    return unanswered;
-  }
-
-  #takeAnswered(): Answers {
-    const answers = { ids: this.#answered_ids.take(), places: this.#answered_places };
-    this.#answered_places = {};
-    return answers;
-  }
-
-  #takeStale(): RecordChange[] {
-    const changes = this.#stale.map((key) => ({ key }));
-    this.#stale = [];
-    return changes;
+    for (const item of this.#unsaved) list.add(item);
+    this.#unsaved = list;
   }
 
   #pack(changes: RecordChange[]): Segment<T> {
@@ -460,10 +306,8 @@ export class Outbox<T> {
       items.push(item);
       since_ms = Math.min(since_ms, item.since_ms ?? Infinity);
     }
-    const counts = items.map((item) => item.count);
-    const count = sumOf(counts);
-    const header: Header = { since_ms, count, ...(counts.some((each) => each !== 1) ? { counts } : {}) };
-    const value = joinRecord(header, [this.#options.pack(items.map((item) => item.payload))]);
+    const count = countOf(items);
+    const value = segmentRecord(items, { since_ms, count }, this.#options.pack);
     const key = this.#nextKey(items);
     const segment: Segment<T> = {
       key,
@@ -487,36 +331,70 @@ export class Outbox<T> {
 
   /** The key of a new segment. For items that were in a record before, it sorts in the place of that record. */
   #nextKey([first]: LaneItem<T>[]): string {
-    const number = keyNumber(this.#next_segment++);
-    const whole = first === undefined ? undefined : this.#wholes.get(first);
-    if (whole === undefined) return this.prefix + number;
-    return `${whole.slice(0, this.prefix.length + number.length)}.${number}`;
+    return segmentKey(this.prefix, this.#next_segment++, first && this.#wholes.get(first));
+  }
+
+  /** Reverts a capture that was not written: the new segments are taken apart, and the ones that they replace are back. */
+  #undo(packed: Segment<T>[], dissolved: Segment<T>[], before: Changes): void {
+    for (const segment of packed.toReversed()) if (this.#segments.has(segment)) this.#reopen(segment);
+    this.#unwritten.putBack(before, new Set(packed.map(({ key }) => key)));
+    for (const segment of dissolved) {
+      this.#segments.add(segment);
+      this.#bytes += segment.bytes;
+      for (const [item, place] of [...(segment.items ?? [])]) {
+        segment.items?.delete(item);
+        for (const part of this.#partsOf(item))
+          this.#putBack(part, part === item ? place : NO_PLACE, segment);
+      }
+      if (segment.items?.size === 0) this.#remove(segment);
+    }
+  }
+
+  /** Returns an item that was to be stored again to its segment, unless it was answered in the meantime. */
+  #putBack(item: LaneItem<T>, place: number, segment: Segment<T>): void {
+    if (this.#unsaved.delete(item)) {
+      item.segment = segment;
+      segment.items?.set(item, place);
+      return;
+    }
+    this.#unwritten.addPlace(segment.key, place);
+  }
+
+  /** The item itself, or the parts that it was divided into in the meantime. */
+  *#partsOf(item: LaneItem<T>): Generator<LaneItem<T>> {
+    const parts = this.#parts.get(item);
+    if (parts === undefined) yield item;
+    else for (const part of parts) yield* this.#partsOf(part);
   }
 
   #read(key: string): LaneItem<T>[] | undefined {
-    const { read, unpack, toItem } = this.#options;
-    const value = read(key);
-    if (value === undefined) return undefined;
-    try {
-      const { header, body } = splitRecord(value);
-      const { counts } = header as Header;
-      return unpack(body).map((payload, place) => toItem(payload, counts?.[place] ?? 1));
-    } catch {
-      return undefined;
+    return readItems(this.#options.read(key), this.#options);
+  }
+
+  /** Keeps in memory the unanswered items of a segment from the previous process. */
+  #openRest(segment: Segment<T>, items: LaneItem<T>[], answered: ReadonlySet<number>): LaneItem<T>[] {
+    const left = [...items.entries()].filter(([place]) => !answered.has(place));
+    this.#attach(segment, left);
+    const unanswered = left.map(([, item]) => item);
+    segment.count = countOf(unanswered);
+    if (unanswered.length === 0) this.#remove(segment);
+    return unanswered;
+  }
+
+  #attach(segment: Segment<T>, items: Iterable<[number, LaneItem<T>]>): void {
+    segment.items = new Map();
+    for (const [place, item] of items) {
+      item.segment = segment;
+      segment.items.set(item, place);
     }
   }
-}
 
-/** The numbers in a key, without its prefix. */
-const numbersOf = (text: string): number[] => text.split('.').map((part) => Number.parseInt(part, 16));
-
-function readHeader(value: Uint8Array): Header | undefined {
-  try {
-    const header = splitRecord(value).header as Header;
-    return Number.isFinite(header.count) && Number.isFinite(header.since_ms)
-      ? { count: header.count, since_ms: header.since_ms }
-      : undefined;
-  } catch {
-    return undefined;
+  /** Deletes a segment and marks its record for removal. */
+  #remove(segment: Segment<T>): void {
+    this.#segments.delete(segment);
+    this.#bytes -= segment.bytes;
+    this.#unwritten.remove(segment.key);
   }
 }
+
+const removalsOf = (keys: string[]): RecordChange[] => keys.map((key) => ({ key }));

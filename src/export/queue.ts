@@ -2,48 +2,7 @@
  * The queue of a lane, oldest first. Previews, which are copies of a span that has not ended yet, coalesce here: a newer copy
  * replaces the queued one, and the final copy removes it for good.
  */
-
-import type { ArrivalList } from './arrival-list.js';
-import type { Segment } from './outbox.js';
-
-export interface LaneItem<T> {
-  payload: T;
-  /** Estimated size, in memory and in a request. */
-  bytes: number;
-  /** How many spans, log records or data points it counts as; 0 for a preview or a correction. */
-  count: number;
-  /** The span id, if copies of this item replace each other. */
-  id?: string | undefined;
-  /** The record that it is stored in. */
-  segment?: Segment<T> | undefined;
-  /** Where it waits to be stored: its line and its index there, and the time when it was added. */
-  list?: ArrivalList<T> | undefined;
-  place?: number | undefined;
-  since_ms?: number | undefined;
-}
-
-/** Sets every field at once, so that the object never has to grow. */
-export const createItem = <T>(payload: T, bytes: number, count: number, id?: string): LaneItem<T> => ({
-  payload,
-  bytes,
-  count,
-  id,
-  segment: undefined,
-  list: undefined,
-  place: undefined,
-  since_ms: undefined,
-});
-
-/** Whether the item is a copy of a span that has not ended; it may be lost. */
-export const isPreview = <T>(item: LaneItem<T>): item is LaneItem<T> & { id: string } =>
-  item.count === 0 && item.id !== undefined;
-
-/** The total count: 0 for previews, the number of data points for a collection. */
-export const countOf = (items: readonly LaneItem<unknown>[]): number =>
-  items.reduce((total, { count }) => total + count, 0);
-
-/** Whether the item amends an ended span; it must not arrive before the end. */
-const isCorrection = ({ count, id }: LaneItem<unknown>): boolean => count === 0 && id === undefined;
+import { isCorrection, type LaneItem } from './item.js';
 
 /** How many ended spans are remembered, so that no preview follows the final copy. */
 const MAX_ENDED = 16_384;

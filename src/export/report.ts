@@ -11,6 +11,7 @@ import { BYTES_PER_MB } from '../util/units.js';
 import { accessAdvice, isAccessRefused } from './access.js';
 import type { DestinationConfig } from './config.js';
 import type { LaneEvent } from './lane.js';
+import type { LossEvent } from './ledger.js';
 import { isNotThere } from './reasons.js';
 import { redactSecrets } from './secrets.js';
 
@@ -108,8 +109,6 @@ function createHealth(
   };
 }
 
-export type LossEvent = Extract<ReportedEvent, { kind: 'lost' }>;
-
 interface Losses {
   signal: Signal;
   /** The latest of them. */
@@ -180,7 +179,7 @@ function createEncodingLog(
 function createAccessLog(
   config: DestinationConfig,
   { logger, is_persisted }: ReporterOptions,
-): (signal: Signal, event: Extract<ReportedEvent, { kind: 'lost' }>) => void {
+): (signal: Signal, event: LossEvent) => void {
   const { name, endpoints } = config;
   const after = is_persisted
     ? '; then send the rejected data, kept as dead letters, with "dead-letters resend"'

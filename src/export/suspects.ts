@@ -4,18 +4,9 @@
  * can no longer explain its refusals. An item that is a request of its own is divided by its lane. In an outage everything is
  * refused, so nothing is rejected.
  */
-import type { Encoding } from './presets.js';
-import { countOf, type LaneItem } from './queue.js';
 
-export interface Batch<T> {
-  items: LaneItem<T>[];
-  /** The body as it was last sent. */
-  body?: { encoding: Encoding; bytes: Uint8Array };
-  /** How often this batch was refused unchanged. */
-  refusals: number;
-  /** The backend's last message, if the batch is suspect. */
-  message?: string;
-}
+import { type Batch, batchOf } from './batch.js';
+import { countOf, type LaneItem } from './item.js';
 
 /** The evidence about a suspect batch. */
 interface Suspicion {
@@ -93,7 +84,7 @@ export class Suspects<T> {
   readonly #hasParts: (item: LaneItem<T>) => boolean;
 
   /** `hasParts`: whether an item is to be divided itself, as soon as a request is accepted between its refusals. */
-  constructor(hasParts: (item: LaneItem<T>) => boolean = () => false) {
+  constructor(hasParts: (item: LaneItem<T>) => boolean) {
     this.#hasParts = hasParts;
   }
 
@@ -332,7 +323,7 @@ export class Suspects<T> {
 
   #takeApart(items: LaneItem<T>[], whole: Suspicion, size: number): void {
     for (let start = 0; start < items.length; start += size) {
-      const part = { items: items.slice(start, start + size), refusals: 0 };
+      const part = batchOf(items.slice(start, start + size));
       this.#suspicions.set(part, { whole, left: countOf(part.items), refusals: 0 });
       this.#untried.push(part);
     }

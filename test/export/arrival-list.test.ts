@@ -1,7 +1,7 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { expect, test } from 'vitest';
 import { ArrivalList } from '../../src/export/arrival-list.js';
-import { createItem, type LaneItem } from '../../src/export/queue.js';
+import { createItem, type LaneItem } from '../../src/export/item.js';
 
 const item = (number: number): LaneItem<number> => createItem(number, 1, 1);
 

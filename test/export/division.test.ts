@@ -1,10 +1,10 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
 import { createDivision } from '../../src/export/division.js';
+import type { LaneItem } from '../../src/export/item.js';
 import { Lane, type LaneOptions } from '../../src/export/lane.js';
 import { countDataPoints, unpackMetrics } from '../../src/export/metrics.js';
 import { Outbox } from '../../src/export/outbox.js';
-import type { LaneItem } from '../../src/export/queue.js';
 import type { Outcome } from '../../src/export/verdict.js';
 import type { Answers } from '../../src/model/delivery.js';
 import { type RecordChange, splitRecord } from '../../src/model/record.js';

@@ -5,8 +5,8 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, vi } from 'vitest';
 import { createHandover, MAX_UNFLUSHED } from '../../src/export/handover.js';
+import type { LossEvent } from '../../src/export/ledger.js';
 import { MEMORY_FULL, PROCESSOR_FAILED } from '../../src/export/reasons.js';
-import type { LossEvent } from '../../src/export/report.js';
 import { deferred } from './fakes.js';
 
 const LIMIT_BYTES = 5_000;

@@ -1,7 +1,7 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
+import type { LaneItem } from '../../src/export/item.js';
 import { Lane, type LaneEvent, type LaneOptions } from '../../src/export/lane.js';
-import type { LaneItem } from '../../src/export/queue.js';
 import type { Outcome } from '../../src/export/verdict.js';
 import type { SignalCounts } from '../../src/model/delivery.js';
 import {

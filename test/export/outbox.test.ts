@@ -1,9 +1,9 @@
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
 import { Backlog } from '../../src/export/backlog.js';
+import type { LaneItem } from '../../src/export/item.js';
 import { Lane, type LaneOptions } from '../../src/export/lane.js';
 import { Outbox } from '../../src/export/outbox.js';
-import type { LaneItem } from '../../src/export/queue.js';
 import type { Outcome } from '../../src/export/verdict.js';
 import type { Answers, SignalCounts } from '../../src/model/delivery.js';
 import { joinRecord, type RecordChange, splitRecord } from '../../src/model/record.js';

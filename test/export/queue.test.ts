@@ -3,7 +3,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { fc, test as property } from '@fast-check/vitest';
 import { expect, test } from 'vitest';
-import { type LaneItem, LaneQueue } from '../../src/export/queue.js';
+import type { LaneItem } from '../../src/export/item.js';
+import { LaneQueue } from '../../src/export/queue.js';
 
 const operation = fc.oneof(
   {

@@ -2,8 +2,9 @@
  * A lane and its backend in simulated time: a queue that contains poison, a trickle of new items, and a backend that
  * refuses any request with poison, some requests at random, or everything for a while.
  */
+
+import type { LaneItem } from '../../src/export/item.js';
 import { Lane } from '../../src/export/lane.js';
-import type { LaneItem } from '../../src/export/queue.js';
 import type { Outcome } from '../../src/export/verdict.js';
 import { answered, BROKEN_OFF, fakeClock, OK, seededRandom } from './fakes.js';
 
