@@ -7,7 +7,7 @@ import { number, object } from '../../util/json.js';
 import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
 import { createBackfill } from './backfill/backfill.js';
-import { leftOutLine, pushedLine, rowsLine } from './backfill/lines.js';
+import { leftOutLine, pushedLine, rowsLine, storedLine } from './backfill/lines.js';
 import type { Connection, Ending } from './connection/connection.js';
 import type { EventFrame } from './connection/frames.js';
 import { describeError, type Refusal } from './connection/refusals.js';
@@ -89,6 +89,7 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
   });
   const reasoning = createReasoning({
     onRows: (rows) => gate.give(rowsLine(rows)),
+    onMessage: (session_key, row) => gate.give(storedLine(session_key, row)),
     onRefused: (reason) => void warn(describeRefused(stream, reason)),
     onAnswered: () =>
       void reportStatus(`the gateway at ${stream} answers requests again`, backfill.isBehind()),
