@@ -21,6 +21,9 @@ import { createReasoning } from './reasoning.js';
 /** How long stopping waits for the reasoning tokens that are still wanted. */
 const FINISH_MS = 2_000;
 
+/** The only events that the gateway pushes of some runs. */
+const QUIET_RUN_EVENTS: ReadonlySet<string> = new Set(['session.message', 'sessions.changed']);
+
 const RESTARTED = 1012;
 const POLICY = 1008;
 
@@ -127,7 +130,7 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
       else if (frame.seq !== undefined) noticeDrops(frame.seq);
       if (connection !== undefined) backfill.see(frame);
       if (frame.event === 'agent') runs.see(object(frame.payload));
-      else if (frame.event === 'session.message') quiet.see(object(frame.payload));
+      else if (QUIET_RUN_EVENTS.has(frame.event)) quiet.see(object(frame.payload));
       gate.give(pushedLine(json));
       reasoning.see(frame);
     },

@@ -87,3 +87,12 @@ test('a model call that only reasons, whose message is not pushed, has its token
   expect(chats.map(({ start_ms, end_ms }) => end_ms! - start_ms)).toEqual([2_636, 276, 117]);
   expect(asked.filter((method) => method === 'sessions.get')).toHaveLength(2);
 });
+
+test('a run of which only the session has shown the end is asked about, and so is its silent answer', async () => {
+  const { lines } = await linesOf('heartbeat');
+  const { spans } = emittedBy(lines);
+  expect(spans.map(({ kind }) => kind).sort()).toEqual(['chat', 'run']);
+  const [chat] = spans.filter(({ kind }) => kind === 'chat');
+  expect(chat && tokens(chat)).toEqual(['chatcmpl-lab-207', 50, 5, 0]);
+  expect(spans.find(({ kind }) => kind === 'run')).toMatchObject({ error: undefined });
+});
