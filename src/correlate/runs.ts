@@ -297,11 +297,14 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
   });
 }
 
-/** The child's task has finished. Its own `agent.finished` has more detail, so it is awaited for `settle_ms`. */
+/**
+ * The child's task has finished. Its own `agent.finished` has more detail, so it is awaited for `settle_ms`. A task that timed out
+ * before the run began does not end it: the run goes on until its own end.
+ */
 export function onSubagentFinished(context: Context, run: Run, event: EventOf<'subagent.finished'>): void {
   const error = runError(event);
   logRunEnd(context, run, event, error);
-  if (run.ended !== undefined || run.rare.finishing !== undefined) return;
+  if (run.ended !== undefined || run.rare.finishing !== undefined || event.ts < run.start_ms) return;
   const due_ms = context.now_ms + context.options.limits.settle_ms;
   rareFieldsOf(run).finishing = { end: { end_ms: event.ts, error }, due_ms };
   scheduleWake(context.state.waking, run, due_ms);

@@ -238,6 +238,20 @@ describe('ends', () => {
     });
   });
 
+  test('a task that timed out before its run began does not end it', () => {
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      event('subagent.spawned', { ...child, parent_session_key: 'agent:main:s', parent_run_id: 'r' }),
+      event('subagent.finished', { ...child, ts: NOW_MS + 1, status: 'timeout' }),
+      event('agent.started', { ...child, ts: NOW_MS + 2_500, parent_session_key: 'agent:main:s' }),
+    ]);
+    expect(merge([emitted, correlator.expire(NOW_MS + 9_000)]).spans).toEqual([]);
+    const own = event('agent.finished', { ...child, ts: NOW_MS + 10_000, status: 'timeout' });
+    expect(correlator.apply(own, own.ts).spans).toMatchObject([
+      { start_ms: NOW_MS + 2_500, end_ms: NOW_MS + 10_000, error: { type: 'timeout' } },
+    ]);
+  });
+
   test('the first of several ends of a task counts', () => {
     const { correlator } = begin([
       event('agent.started', child),
