@@ -18,6 +18,7 @@ const CASES: Record<string, string[]> = {
       'compact',
       'err500',
       'abort-tool',
+      'reused-call-id',
       'progress',
       'reconnect',
       'shutdown-busy',

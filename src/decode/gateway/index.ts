@@ -147,8 +147,8 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
 }
 
 function memoryOf(memory: GatewayMemory): DecoderMemory {
-  const { sessions, labels, commands, heldEnds, inputs, resumes, messages } = memory;
-  const all = { sessions, labels, commands, heldEnds, inputs, resumes, messages };
+  const { sessions, labels, calls, commands, heldEnds, inputs, resumes, messages } = memory;
+  const all = { sessions, labels, calls, commands, heldEnds, inputs, resumes, messages };
   return { maps: Object.fromEntries(Object.entries(all).map(([name, { map }]) => [name, map])) };
 }
 

@@ -6,6 +6,7 @@
 import { blockText, type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import { toolEnd } from '../tool-end.js';
+import { callIdOf, latestCallId } from './call-ids.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, rememberSpawn } from './sessions.js';
 
@@ -14,6 +15,7 @@ const SPAWN_TOOL = 'sessions_spawn';
 
 function call(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
   const { data } = payload;
+  const outer_id = text(data.parentToolCallId);
   const label = text(object(data.args).label);
   if (data.name === SPAWN_TOOL && label !== undefined)
     memory.labels.set(callKey(payload.run_id, call_id), label);
@@ -23,7 +25,7 @@ function call(payload: AgentPayload, memory: GatewayMemory, call_id: string): Ca
       call_id,
       tool: text(data.name) ?? 'unknown',
       input: data.args,
-      parent_call_id: text(data.parentToolCallId),
+      parent_call_id: outer_id && latestCallId(payload.run_id, outer_id, memory),
     },
   ];
 }
@@ -89,7 +91,7 @@ function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): 
 
 /** Decodes frames of the `tool` stream; undefined if the frame is not used. */
 export function decodeTool(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
-  const call_id = text(payload.data.toolCallId);
+  const call_id = callIdOf(payload, memory);
   if (call_id === undefined) return undefined;
   switch (payload.phase) {
     case 'start':
@@ -125,9 +127,9 @@ function commandOutput({ phase, data }: AgentPayload, memory: GatewayMemory, key
 /** Decodes `item` and `command_output` frames, which complete an end that is held. */
 export function decodeToolProgress(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
   const { data } = payload;
-  const call_id = text(data.toolCallId);
-  if (call_id === undefined) return undefined;
-  const key = callKey(payload.run_id, call_id);
+  const given_id = text(data.toolCallId);
+  if (given_id === undefined) return undefined;
+  const key = callKey(payload.run_id, latestCallId(payload.run_id, given_id, memory));
   const completed = payload.stream === 'command_output' ? commandOutput(payload, memory, key) : undefined;
   // In protocol 4 a result is complete, except for the exit code of some commands.
   if (payload.protocol === 4) return completed?.length === 0 ? undefined : completed;
