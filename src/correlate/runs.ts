@@ -9,7 +9,7 @@ import type { SpanRecord } from '../model/telemetry.js';
 import { archiveEnded, findArchived, unarchive } from './archive.js';
 import { agentName, runAttributes } from './attributes.js';
 import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, park } from './calls.js';
-import { endSteps, flushChats } from './chats.js';
+import { endSteps, flushChats, stepDueMs } from './chats.js';
 import { contentSize, prepareContent, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
 import { deriveTraceId, parseTraceparent } from './ids.js';
@@ -444,7 +444,7 @@ export function nextDueMs(context: Context, run: Run): number {
   };
   consider(run.rare.finishing?.due_ms);
   if (sizeOf(run.calls) > 0) consider(run.ended?.settle_due_ms);
-  for (const step of run.steps) consider(step.due_ms);
+  for (const step of run.steps) consider(stepDueMs(step));
   for (const chat of valuesOf(run.chats)) consider(chat.look_ms ?? chat.due_ms);
   for (const { due_ms: next_due_ms } of valuesOf(run.rare.reasoning)) consider(next_due_ms);
   for (const { arrival_ms } of valuesOf(run.rare.early_ends)) consider(arrival_ms + options.limits.hold_ms);

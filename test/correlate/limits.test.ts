@@ -1157,6 +1157,44 @@ describe('while no source can be asked for reasoning tokens', () => {
     expect(correlator.expire(NOW_MS + 8_000).spans).toHaveLength(1);
   });
 
+  describe('a step whose message has not come', () => {
+    const ended = [
+      event('agent.started'),
+      event('agent.step_started'),
+      event('agent.finished', { ts: NOW_MS + 9, status: 'ok' }),
+    ];
+
+    test('waits for it, and is ended by it', () => {
+      const { correlator } = begin(ended);
+      correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+      expect(correlator.expire(NOW_MS + 60_000).spans).toEqual([]);
+      correlator.waitForReasoning(NOW_MS + 65_000);
+      const call = { message_id: 'm', reasoning_tokens: 3, started_at: NOW_MS, ended_at: NOW_MS + 5 };
+      expect(correlator.apply(tokens(call), NOW_MS + 61_000).spans).toMatchObject([
+        { end_ms: NOW_MS + 5, attributes: { 'gen_ai.usage.reasoning.output_tokens': 3 } },
+      ]);
+      expect(correlator.expire(NOW_MS + 10 * MINUTE_MS).spans).toEqual([]);
+    });
+
+    test('waits at most two minutes more', () => {
+      const { correlator } = begin(ended);
+      correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+      expect(correlator.expire(NOW_MS + 5_000 + 119_999).spans).toEqual([]);
+      expect(correlator.nextDeadline()).toBeLessThanOrEqual(NOW_MS + 5_000 + 121_000);
+      expect(correlator.expire(NOW_MS + 5_000 + 121_000).spans).toMatchObject([{ end_ms: NOW_MS + 9 }]);
+    });
+
+    test('is emitted in time if it has failed: a failed call has no message', () => {
+      const { correlator } = begin([
+        event('agent.started'),
+        event('agent.step_started'),
+        tokens({ ts: NOW_MS + 5, input_tokens: 0, output_tokens: 0, error: { message: 'm' } }),
+      ]);
+      correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+      expect(correlator.expire(NOW_MS + 5_005).spans).toHaveLength(1);
+    });
+  });
+
   test('an ended call is still emitted when the correlator is closed', () => {
     const { correlator } = begin([event('agent.started'), unreasoned_call]);
     correlator.waitForReasoning(Number.POSITIVE_INFINITY);
