@@ -19,6 +19,7 @@ const CASES: Record<string, string[]> = {
       'err500',
       'abort-tool',
       'reused-call-id',
+      'resumed-child',
       'progress',
       'reconnect',
       'shutdown-busy',

@@ -10,8 +10,9 @@ import { callIdOf, latestCallId } from './call-ids.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, rememberSpawn } from './sessions.js';
 
-/** The tool that starts sub-agents. */
+/** The tools that start a sub-agent, and that start another run of one with a message. */
 const SPAWN_TOOL = 'sessions_spawn';
+const SEND_TOOL = 'sessions_send';
 
 function call(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
   const { data } = payload;
@@ -36,12 +37,27 @@ function partial({ data }: AgentPayload, call_id: string): Candidate[] {
   ];
 }
 
+/** The session of a sub-agent of which the result names a run that has not been seen yet. */
+function childSession(
+  { session_key, data }: AgentPayload,
+  details: Json,
+  memory: GatewayMemory,
+): string | undefined {
+  if (data.name === SPAWN_TOOL) return text(details.childSessionKey);
+  const receiver = text(details.sessionKey);
+  if (data.name !== SEND_TOOL || details.status !== 'accepted' || receiver === undefined) return undefined;
+  const { parent_session_key, spawns_told } = memory.session(receiver);
+  // A message to a run that is going on does not start it.
+  const starts = parent_session_key === session_key && !spawns_told.includes(String(details.runId));
+  return starts ? receiver : undefined;
+}
+
 /** The result of a spawn names the child's session and run: the exact link from call to child. */
 function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
   const details = object(object(payload.data.result).details);
-  const child = text(details.childSessionKey);
+  const child = childSession(payload, details, memory);
   const run_id = text(details.runId);
-  if (payload.data.name !== SPAWN_TOOL || child === undefined || run_id === undefined) return [];
+  if (child === undefined || run_id === undefined) return [];
   const session = memory.session(child);
   const label = session.label ?? memory.labels.get(callKey(payload.run_id, call_id));
   if (label !== undefined) memory.update(child, { label });
