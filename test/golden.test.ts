@@ -18,6 +18,8 @@ const CASES: Record<string, string[]> = {
       'compact',
       'err500',
       'abort-tool',
+      'reused-call-id',
+      'resumed-child',
       'progress',
       'reconnect',
       'shutdown-busy',

@@ -367,21 +367,32 @@ function emitUnreasoned(context: Context, run: Run, chat: HeldChat): void {
 /** How often a call that is held beyond its deadline is checked again. */
 const LOOK_AGAIN_MS = 1_000;
 
-/** Whether a call is held beyond its deadline; sets when it is checked again. */
-function isAwaited(context: Context, chat: HeldChat, until_ms: number): boolean {
+/** Whether a call is held beyond its deadline, as long as no source can be asked about it; sets when it is checked again. */
+function isAwaited(context: Context, held: HeldChat | OpenStep, until_ms: number): boolean {
   const { now_ms, patient_until_ms, options } = context;
-  const last_ms = Math.min(patient_until_ms, chat.due_ms + options.limits.chat_patience_ms);
+  const last_ms = Math.min(patient_until_ms, (held.due_ms ?? now_ms) + options.limits.chat_patience_ms);
   // On a flush (`until_ms` is Infinity) nothing is held any longer.
   if (until_ms !== now_ms || now_ms >= last_ms) return false;
-  chat.look_ms = now_ms + LOOK_AGAIN_MS;
+  held.look_ms = now_ms + LOOK_AGAIN_MS;
   return true;
 }
+
+/** When a step is to be checked next; undefined if it is not held. */
+export const stepDueMs = ({ look_ms, due_ms }: OpenStep): number | undefined => look_ms ?? due_ms;
+
+/** Steps that no call has ended by their deadline. Of a failed one, no message is to be asked for. */
+const dueSteps = (context: Context, run: Run, until_ms: number): OpenStep[] =>
+  unmatchedSteps(run).filter(
+    (step) =>
+      (step.due_ms ?? Infinity) <= until_ms &&
+      (step.failed_ms !== undefined || !isAwaited(context, step, until_ms)),
+  );
 
 /** Emits what has passed its deadline: steps that no call ended, and calls without reasoning. */
 export function expireChats(context: Context, run: Run, until_ms: number): void {
   expireNextReasoning(context, run, until_ms);
   let last_ms = Math.max(...run.steps.map(({ due_ms = -Infinity }) => due_ms));
-  for (const step of unmatchedSteps(run).filter((each) => (each.due_ms ?? Infinity) <= until_ms)) {
+  for (const step of dueSteps(context, run, until_ms)) {
     removeStep(run, step);
     endStep(context, run, step);
   }
@@ -391,7 +402,8 @@ export function expireChats(context: Context, run: Run, until_ms: number): void 
     last_ms = Math.max(last_ms, chat.due_ms);
     emitUnreasoned(context, run, chat);
   }
-  const isWaiting = sizeOf(run.chats) > 0 || run.steps.some((step) => (step.due_ms ?? Infinity) > until_ms);
+  const isWaiting =
+    sizeOf(run.chats) > 0 || run.steps.some((step) => (stepDueMs(step) ?? Infinity) > until_ms);
   if (run.ended === undefined || isWaiting) return;
   // A run without pending calls when it ended was reported late: more of its events may arrive, so keep the calls for matching.
   if (until_ms === Infinity || last_ms > run.ended.arrival_ms) forgetCalls(run);

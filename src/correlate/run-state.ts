@@ -52,6 +52,8 @@ export interface OpenStep {
   /** The call that it is matched with now. */
   ended_by: EndedCall | undefined;
   due_ms: number | undefined;
+  /** When a step that is held beyond `due_ms` is checked again. */
+  look_ms?: number;
   /** Undefined if no reasoning was reported. */
   reasoning: Reasoning | undefined;
 }

@@ -9,7 +9,7 @@ import type { SpanRecord } from '../model/telemetry.js';
 import { archiveEnded, findArchived, unarchive } from './archive.js';
 import { agentName, runAttributes } from './attributes.js';
 import { closeCalls, expireEarlyEnds, expireParked, GIVEN_UP, MAX_SPAN_EVENTS, park } from './calls.js';
-import { endSteps, flushChats } from './chats.js';
+import { endSteps, flushChats, stepDueMs } from './chats.js';
 import { contentSize, prepareContent, spanError } from './content.js';
 import { emitLog, emitPreview, emitSpan, measure, seconds } from './emit.js';
 import { deriveTraceId, parseTraceparent } from './ids.js';
@@ -293,11 +293,14 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
   });
 }
 
-/** The child's task has finished. Its own `agent.finished` has more detail, so it is awaited for `settle_ms`. */
+/**
+ * The child's task has finished. Its own `agent.finished` has more detail, so it is awaited for `settle_ms`. A task that timed out
+ * before the run began does not end it: the run goes on until its own end.
+ */
 export function onSubagentFinished(context: Context, run: Run, event: EventOf<'subagent.finished'>): void {
   const error = runError(event);
   logRunEnd(context, run, event, error);
-  if (run.ended !== undefined || run.rare.finishing !== undefined) return;
+  if (run.ended !== undefined || run.rare.finishing !== undefined || event.ts < run.start_ms) return;
   const due_ms = context.now_ms + context.options.limits.settle_ms;
   rareFieldsOf(run).finishing = { end: { end_ms: event.ts, error }, due_ms };
   scheduleWake(context.state.waking, run, due_ms);
@@ -437,7 +440,7 @@ export function nextDueMs(context: Context, run: Run): number {
   };
   consider(run.rare.finishing?.due_ms);
   if (sizeOf(run.calls) > 0) consider(run.ended?.settle_due_ms);
-  for (const step of run.steps) consider(step.due_ms);
+  for (const step of run.steps) consider(stepDueMs(step));
   for (const chat of valuesOf(run.chats)) consider(chat.look_ms ?? chat.due_ms);
   for (const { due_ms: next_due_ms } of valuesOf(run.rare.reasoning)) consider(next_due_ms);
   for (const { arrival_ms } of valuesOf(run.rare.early_ends)) consider(arrival_ms + options.limits.hold_ms);

@@ -238,6 +238,20 @@ describe('ends', () => {
     });
   });
 
+  test('a task that timed out before its run began does not end it', () => {
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      event('subagent.spawned', { ...child, parent_session_key: 'agent:main:s', parent_run_id: 'r' }),
+      event('subagent.finished', { ...child, ts: NOW_MS + 1, status: 'timeout' }),
+      event('agent.started', { ...child, ts: NOW_MS + 2_500, parent_session_key: 'agent:main:s' }),
+    ]);
+    expect(merge([emitted, correlator.expire(NOW_MS + 9_000)]).spans).toEqual([]);
+    const own = event('agent.finished', { ...child, ts: NOW_MS + 10_000, status: 'timeout' });
+    expect(correlator.apply(own, own.ts).spans).toMatchObject([
+      { start_ms: NOW_MS + 2_500, end_ms: NOW_MS + 10_000, error: { type: 'timeout' } },
+    ]);
+  });
+
   test('the first of several ends of a task counts', () => {
     const { correlator } = begin([
       event('agent.started', child),
@@ -1141,6 +1155,44 @@ describe('while no source can be asked for reasoning tokens', () => {
     correlator.waitForReasoning(NOW_MS + 7_000);
     expect(correlator.expire(NOW_MS + 6_999).spans).toEqual([]);
     expect(correlator.expire(NOW_MS + 8_000).spans).toHaveLength(1);
+  });
+
+  describe('a step whose message has not come', () => {
+    const ended = [
+      event('agent.started'),
+      event('agent.step_started'),
+      event('agent.finished', { ts: NOW_MS + 9, status: 'ok' }),
+    ];
+
+    test('waits for it, and is ended by it', () => {
+      const { correlator } = begin(ended);
+      correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+      expect(correlator.expire(NOW_MS + 60_000).spans).toEqual([]);
+      correlator.waitForReasoning(NOW_MS + 65_000);
+      const call = { message_id: 'm', reasoning_tokens: 3, started_at: NOW_MS, ended_at: NOW_MS + 5 };
+      expect(correlator.apply(tokens(call), NOW_MS + 61_000).spans).toMatchObject([
+        { end_ms: NOW_MS + 5, attributes: { 'gen_ai.usage.reasoning.output_tokens': 3 } },
+      ]);
+      expect(correlator.expire(NOW_MS + 10 * MINUTE_MS).spans).toEqual([]);
+    });
+
+    test('waits at most two minutes more', () => {
+      const { correlator } = begin(ended);
+      correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+      expect(correlator.expire(NOW_MS + 5_000 + 119_999).spans).toEqual([]);
+      expect(correlator.nextDeadline()).toBeLessThanOrEqual(NOW_MS + 5_000 + 121_000);
+      expect(correlator.expire(NOW_MS + 5_000 + 121_000).spans).toMatchObject([{ end_ms: NOW_MS + 9 }]);
+    });
+
+    test('is emitted in time if it has failed: a failed call has no message', () => {
+      const { correlator } = begin([
+        event('agent.started'),
+        event('agent.step_started'),
+        tokens({ ts: NOW_MS + 5, input_tokens: 0, output_tokens: 0, error: { message: 'm' } }),
+      ]);
+      correlator.waitForReasoning(Number.POSITIVE_INFINITY);
+      expect(correlator.expire(NOW_MS + 5_005).spans).toHaveLength(1);
+    });
   });
 
   test('an ended call is still emitted when the correlator is closed', () => {

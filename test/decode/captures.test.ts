@@ -13,7 +13,7 @@ import { example, fixture, readLines } from '../helpers.js';
 
 const RECORDINGS = [
   ...['abort-tool', 'ask', 'compact', 'err500', 'plain-anthropic', 'plain', 'progress', 'reconnect'],
-  ...['shutdown-busy', 'spawn', '2026.4.29/plain', '2026.4.29/tools'],
+  ...['reused-call-id', 'shutdown-busy', 'spawn', '2026.4.29/plain', '2026.4.29/tools'],
 ].map((name) => fixture(`gateway/${name}.ndjson`));
 
 const TRANSCRIPTS = [

@@ -524,6 +524,42 @@ describe('the gateway dialect', () => {
     expect(told).toMatchObject({ exit_code: 3 });
   });
 
+  describe('calls of one run that are given the same id', () => {
+    const lines = readLines(fixture('gateway/reused-call-id.ndjson'));
+    const spansOf = (given: string[]) => correlate(decodeLines(given)).spans;
+
+    test('are calls of their own, with their own ends, also if a frame is repeated later', () => {
+      const tools = spansOf(lines).filter(({ kind }) => kind === 'tool');
+      expect(
+        tools.map(({ name, attributes, error }) => [
+          name,
+          attributes['gen_ai.tool.call.id'],
+          attributes['openclaw.tool.exit_code'] ?? error?.type,
+        ]),
+      ).toEqual([
+        ['execute_tool exec', 'call_reused_1', 0],
+        ['execute_tool exec', 'call_reused_1#2', 2],
+        ['execute_tool read', 'call_reused_1#3', 'error'],
+        ['execute_tool exec', 'call_other_1', 0],
+      ]);
+      for (const line of lines) expect(spansOf([...lines, line])).toEqual(spansOf(lines));
+    });
+
+    test('stay one call if the frames that start them are rebuilt, whose times are not exact', () => {
+      const rebuilt = lines
+        .map((line) => JSON.parse(line))
+        .filter(({ frame }) => frame.payload.data?.phase === 'start' && frame.event === 'session.tool')
+        .map(({ rx, frame }) => {
+          const { seq, ...payload } = frame.payload;
+          return JSON.stringify({
+            rx,
+            frame: { ...frame, payload: { ...payload, ts: payload.ts + 30_000 } },
+          });
+        });
+      expect(spansOf([...lines, ...rebuilt])).toEqual(spansOf(lines));
+    });
+  });
+
   test('an agent frame without a run is rejected with the path of the error', () => {
     const decoded = createLineDecoder('gateway').decode(
       Buffer.from(JSON.stringify({ ...start, payload: {} })),

@@ -155,8 +155,8 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
 }
 
 function memoryOf(memory: GatewayMemory): DecoderMemory {
-  const { sessions, labels, commands, heldEnds, inputs, resumes, unstarted, messages } = memory;
-  const all = { sessions, labels, commands, heldEnds, inputs, resumes, unstarted, messages };
+  const { sessions, labels, calls, commands, heldEnds, inputs, resumes, unstarted, messages } = memory;
+  const all = { sessions, labels, calls, commands, heldEnds, inputs, resumes, unstarted, messages };
   return { maps: Object.fromEntries(Object.entries(all).map(([name, { map }]) => [name, map])) };
 }
 

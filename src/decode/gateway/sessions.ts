@@ -77,6 +77,15 @@ export interface HeldEnd {
   event: Record<string, unknown>;
 }
 
+/** A call that has ended, or that is made under the id of one that has. */
+export interface CallMemory {
+  /** How many calls of the run have been made under this id. */
+  count: number;
+  /** When the latest of them began, if it is not the first, and when it ended. */
+  started_ms: number | undefined;
+  ended_ms: number | undefined;
+}
+
 /** The session and the run that a message belongs to. */
 export interface MessageMemory {
   session_key: string;
@@ -90,6 +99,8 @@ export interface GatewayMemory {
   sessions: BoundedMemory<SessionMemory>;
   /** The label that a spawn call was given, by run and call. */
   labels: BoundedMemory<string>;
+  /** Calls whose id may be reused, by run and call. */
+  calls: BoundedMemory<CallMemory>;
   /** Calls that run a command, by run and call. */
   commands: BoundedMemory<true>;
   heldEnds: BoundedMemory<HeldEnd>;
@@ -124,6 +135,7 @@ export function createGatewayMemory(): GatewayMemory {
     },
     sessions,
     labels: createMemory(MAX_CALLS),
+    calls: createMemory(MAX_CALLS),
     commands: createMemory(MAX_CALLS),
     heldEnds: createMemory(MAX_CALLS),
     inputs: createMemory(MAX_SESSIONS),

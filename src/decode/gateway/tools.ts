@@ -6,14 +6,17 @@
 import { blockText, type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import { toolEnd } from '../tool-end.js';
+import { callIdOf, latestCallId } from './call-ids.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, rememberSpawn } from './sessions.js';
 
-/** The tool that starts sub-agents. */
+/** The tools that start a sub-agent, and that start another run of one with a message. */
 const SPAWN_TOOL = 'sessions_spawn';
+const SEND_TOOL = 'sessions_send';
 
 function call(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
   const { data } = payload;
+  const outer_id = text(data.parentToolCallId);
   const label = text(object(data.args).label);
   if (data.name === SPAWN_TOOL && label !== undefined)
     memory.labels.set(callKey(payload.run_id, call_id), label);
@@ -23,7 +26,7 @@ function call(payload: AgentPayload, memory: GatewayMemory, call_id: string): Ca
       call_id,
       tool: text(data.name) ?? 'unknown',
       input: data.args,
-      parent_call_id: text(data.parentToolCallId),
+      parent_call_id: outer_id && latestCallId(payload.run_id, outer_id, memory),
     },
   ];
 }
@@ -34,12 +37,27 @@ function partial({ data }: AgentPayload, call_id: string): Candidate[] {
   ];
 }
 
+/** The session of a sub-agent of which the result names a run that has not been seen yet. */
+function childSession(
+  { session_key, data }: AgentPayload,
+  details: Json,
+  memory: GatewayMemory,
+): string | undefined {
+  if (data.name === SPAWN_TOOL) return text(details.childSessionKey);
+  const receiver = text(details.sessionKey);
+  if (data.name !== SEND_TOOL || details.status !== 'accepted' || receiver === undefined) return undefined;
+  const { parent_session_key, spawns_told } = memory.session(receiver);
+  // A message to a run that is going on does not start it.
+  const starts = parent_session_key === session_key && !spawns_told.includes(String(details.runId));
+  return starts ? receiver : undefined;
+}
+
 /** The result of a spawn names the child's session and run: the exact link from call to child. */
 function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
   const details = object(object(payload.data.result).details);
-  const child = text(details.childSessionKey);
+  const child = childSession(payload, details, memory);
   const run_id = text(details.runId);
-  if (payload.data.name !== SPAWN_TOOL || child === undefined || run_id === undefined) return [];
+  if (child === undefined || run_id === undefined) return [];
   const session = memory.session(child);
   const label = session.label ?? memory.labels.get(callKey(payload.run_id, call_id));
   if (label !== undefined) memory.update(child, { label });
@@ -89,7 +107,7 @@ function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): 
 
 /** Decodes frames of the `tool` stream; undefined if the frame is not used. */
 export function decodeTool(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
-  const call_id = text(payload.data.toolCallId);
+  const call_id = callIdOf(payload, memory);
   if (call_id === undefined) return undefined;
   switch (payload.phase) {
     case 'start':
@@ -125,9 +143,9 @@ function commandOutput({ phase, data }: AgentPayload, memory: GatewayMemory, key
 /** Decodes `item` and `command_output` frames, which complete an end that is held. */
 export function decodeToolProgress(payload: AgentPayload, memory: GatewayMemory): Candidate[] | undefined {
   const { data } = payload;
-  const call_id = text(data.toolCallId);
-  if (call_id === undefined) return undefined;
-  const key = callKey(payload.run_id, call_id);
+  const given_id = text(data.toolCallId);
+  if (given_id === undefined) return undefined;
+  const key = callKey(payload.run_id, latestCallId(payload.run_id, given_id, memory));
   const completed = payload.stream === 'command_output' ? commandOutput(payload, memory, key) : undefined;
   // In protocol 4 a result is complete, except for the exit code of some commands.
   if (payload.protocol === 4) return completed?.length === 0 ? undefined : completed;

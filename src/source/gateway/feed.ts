@@ -7,7 +7,7 @@ import { number, object, text } from '../../util/json.js';
 import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
 import { createBackfill } from './backfill/backfill.js';
-import { leftOutLine, pushedLine, rowsLine } from './backfill/lines.js';
+import { leftOutLine, pushedLine, rowsLine, storedLine } from './backfill/lines.js';
 import type { Answer } from './connection/calls.js';
 import type { Connection, Ending } from './connection/connection.js';
 import type { EventFrame } from './connection/frames.js';
@@ -21,6 +21,9 @@ import { createReasoning } from './reasoning.js';
 
 /** How long stopping waits for the reasoning tokens that are still wanted. */
 const FINISH_MS = 2_000;
+
+/** The only events that the gateway pushes of some runs. */
+const QUIET_RUN_EVENTS: ReadonlySet<string> = new Set(['session.message', 'sessions.changed']);
 
 const RESTARTED = 1012;
 const POLICY = 1008;
@@ -94,6 +97,7 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
   });
   const reasoning = createReasoning({
     onRows: (rows) => gate.give(rowsLine(rows)),
+    onMessage: (session_key, row) => gate.give(storedLine(session_key, row)),
     onRefused: (reason) => void warn(describeRefused(stream, reason)),
     onAnswered: () =>
       void reportStatus(`the gateway at ${stream} answers requests again`, backfill.isBehind()),
@@ -140,7 +144,7 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
       else if (frame.seq !== undefined) noticeDrops(frame.seq);
       if (connection !== undefined) backfill.see(frame);
       if (frame.event === 'agent') runs.see(object(frame.payload));
-      else if (frame.event === 'session.message') quiet.see(object(frame.payload));
+      else if (QUIET_RUN_EVENTS.has(frame.event)) quiet.see(object(frame.payload));
       gate.give(pushedLine(json));
       reasoning.see(frame);
     },

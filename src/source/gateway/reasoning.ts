@@ -1,13 +1,15 @@
 /**
- * Fetches reasoning tokens, which no pushed frame has: they are requested with `sessions.get`, for several model calls at a
- * time, and emitted as rows that are joined to the calls by message id. Live events never wait for them. Calls for which the
- * gateway gives no answer, because it is about to restart, stay wanted; they are requested when it answers again, on another
- * connection if need be.
+ * Fetches what no pushed frame has, with `sessions.get`, for several model calls at a time: reasoning tokens, emitted as rows
+ * that are joined to the calls by message id, and messages that are not pushed at all (`unpushed.ts`). Live events never wait for
+ * them. Calls for which the gateway gives no answer, because it is about to restart, stay wanted; they are requested when it
+ * answers again, on another connection if need be.
  */
+import { isMaskOf } from '../../model/masked.js';
 import { type Json, list, number, object, text } from '../../util/json.js';
 import { type Backoff, backoffDelay } from '../socket/socket.js';
 import { type Call, isNoAnswer } from './connection/calls.js';
 import { type EventFrame, endsRun } from './connection/frames.js';
+import { createUnpushed, type UnpushedCall } from './unpushed.js';
 
 /** How long the first model call of a session waits for others, so that one request serves them all. */
 const GATHER_MS = 400;
@@ -32,6 +34,8 @@ const NO_JITTER = (): number => 0;
 interface Wanted {
   /** By message id: when the message came, in milliseconds of a monotonic clock. */
   messages: Map<string, number>;
+  /** Calls whose message has to be looked for. */
+  unpushed: UnpushedCall[];
   tries: number;
   timer?: NodeJS.Timeout;
   asking?: Promise<void>;
@@ -51,6 +55,8 @@ export interface Reasoning {
 export interface ReasoningOptions {
   /** Receives the rows of wanted calls, for one session at a time. */
   onRows(rows: Json[]): void;
+  /** Receives a stored message that was not pushed. */
+  onMessage(session_key: string, row: Json): void;
   /** Called each time that the gateway gives no answer, with the reason. */
   onRefused(reason: string): void;
   /** Called when it gives answers again. */
@@ -81,7 +87,22 @@ export function reasoningRow(row: Json): Json {
   };
 }
 
-export function createReasoning({ onRows, onRefused, onAnswered, onLeftOut }: ReasoningOptions): Reasoning {
+/** Whether the row is a message that was stored during one of these calls. */
+function isUnpushed(row: Json, calls: UnpushedCall[]): boolean {
+  const { runId, recordTimestampMs } = object(row.__openclaw);
+  const run_id = text(runId);
+  const stored_ms = number(recordTimestampMs);
+  if (row.role !== 'assistant' || run_id === undefined || stored_ms === undefined) return false;
+  return calls.some(
+    (call) =>
+      (run_id === call.run_id || isMaskOf(run_id, call.run_id)) &&
+      stored_ms >= call.since_ms &&
+      stored_ms <= call.until_ms,
+  );
+}
+
+export function createReasoning(options: ReasoningOptions): Reasoning {
+  const { onRows, onMessage, onRefused, onAnswered, onLeftOut } = options;
   const sessions = new Map<string, Wanted>();
   /** Present while there is a connection. */
   let call: Call | undefined;
@@ -91,13 +112,18 @@ export function createReasoning({ onRows, onRefused, onAnswered, onLeftOut }: Re
 
   const canAsk = (): boolean => call !== undefined && refusals === 0;
 
+  /** What is wanted of a session; undefined if too much is. */
+  function wantedOf(key: string): Wanted | undefined {
+    const known = sessions.get(key);
+    if (known !== undefined || sessions.size >= MAX_SESSIONS) return known;
+    const wanted: Wanted = { messages: new Map(), unpushed: [], tries: 0 };
+    sessions.set(key, wanted);
+    return wanted;
+  }
+
   function want(key: string, message_id: string): void {
-    let wanted = sessions.get(key);
-    if (wanted === undefined) {
-      if (sessions.size >= MAX_SESSIONS) return onLeftOut();
-      wanted = { messages: new Map(), tries: 0 };
-      sessions.set(key, wanted);
-    }
+    const wanted = wantedOf(key);
+    if (wanted === undefined) return onLeftOut();
     wanted.messages.set(message_id, performance.now());
     const [oldest] = wanted.messages.keys();
     if (wanted.messages.size > MAX_WANTED && oldest !== undefined) {
@@ -106,6 +132,13 @@ export function createReasoning({ onRows, onRefused, onAnswered, onLeftOut }: Re
     }
     askLater(key, wanted);
   }
+
+  const unpushed = createUnpushed((key, call) => {
+    const wanted = wantedOf(key);
+    if (wanted === undefined || wanted.unpushed.length >= MAX_WANTED) return onLeftOut();
+    wanted.unpushed.push(call);
+    askLater(key, wanted);
+  });
 
   /** Restarts the waiting time of all wanted calls: time in which the gateway could not be asked does not count. */
   function renew(): void {
@@ -121,7 +154,8 @@ export function createReasoning({ onRows, onRefused, onAnswered, onLeftOut }: Re
   async function ask(key: string, wanted: Wanted): Promise<void> {
     const asked = call;
     if (asked === undefined) return;
-    const few = wanted.messages.size * 3 + SPARE_ROWS;
+    const calls = [...wanted.unpushed];
+    const few = (wanted.messages.size + calls.length) * 3 + SPARE_ROWS;
     const limit = wanted.tries++ === 0 ? few : Math.max(few, ROWS_AGAIN);
     const answer = await asked('sessions.get', { key, limit });
     // The connection has ended meanwhile.
@@ -131,6 +165,8 @@ export function createReasoning({ onRows, onRefused, onAnswered, onLeftOut }: Re
     const rows = answer.ok ? list(answer.payload.messages).map(object) : [];
     const found = rows.filter((row) => wanted.messages.delete(text(object(row.__openclaw).id) ?? ''));
     if (found.length > 0) onRows(found.map(reasoningRow));
+    wanted.unpushed = wanted.unpushed.filter((each) => !calls.includes(each));
+    for (const row of rows) if (isUnpushed(row, calls)) onMessage(key, row);
     forget(wanted.messages, performance.now() - GIVE_UP_MS);
   }
 
@@ -140,7 +176,7 @@ export function createReasoning({ onRows, onRefused, onAnswered, onLeftOut }: Re
     delete wanted.timer;
     wanted.asking ??= ask(key, wanted).then(() => {
       delete wanted.asking;
-      if (wanted.messages.size > 0) askLater(key, wanted);
+      if (wanted.messages.size + wanted.unpushed.length > 0) askLater(key, wanted);
       else sessions.delete(key);
     });
     return wanted.asking;
@@ -188,8 +224,10 @@ export function createReasoning({ onRows, onRefused, onAnswered, onLeftOut }: Re
   }
 
   return {
-    see({ event, payload }) {
-      const content = object(payload);
+    see(frame) {
+      const { event } = frame;
+      const content = object(frame.payload);
+      unpushed.see(frame);
       if (event === 'session.message') {
         const found = modelCallOf(content);
         if (found !== undefined) want(found.key, found.message_id);

@@ -53,6 +53,19 @@ test('a run that other events have shown is not asked about, nor is a message th
   expect(asked).toEqual([]);
 });
 
+test('a run of which only the end is reported by its session is asked about, unless protocol 3 does so', () => {
+  const { quiet, asked } = start({ seen: ['usual'] });
+  const end = { sessionKey: 'agent:main:s', agentId: 'main', phase: 'end', ts: 1_000_000 };
+  quiet.see({ ...end, runId: 'usual' });
+  quiet.see({ ...end, runId: 'begins', phase: 'start' });
+  quiet.see({ ...end, runId: 'old', agentId: undefined });
+  vi.advanceTimersByTime(3_600_000);
+  expect(asked).toEqual([]);
+  quiet.see({ ...end, runId: 'heartbeat' });
+  vi.advanceTimersByTime(1_500);
+  expect(asked).toEqual([['agent:main:s', 400_000]]);
+});
+
 test('nothing is asked once the connection has ended', () => {
   const { quiet, asked } = start();
   quiet.see(message('heartbeat'));

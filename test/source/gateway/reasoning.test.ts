@@ -38,10 +38,12 @@ const rowsOf = (...ids: string[]): Answer => ({
 function start(answer: () => Promise<Answer>) {
   const asked: Json[] = [];
   const told: unknown[] = [];
+  const unpushed: unknown[] = [];
   const statuses: string[] = [];
   const onLeftOut = vi.fn();
   const reasoning = createReasoning({
     onRows: (rows) => void told.push(...rows.map((row) => object(row.__openclaw).id)),
+    onMessage: (session_key, row) => void unpushed.push([session_key, object(row.__openclaw).id]),
     onRefused: (reason) => void statuses.push(reason),
     onAnswered: () => void statuses.push('answered'),
     onLeftOut,
@@ -51,8 +53,51 @@ function start(answer: () => Promise<Answer>) {
     return answer();
   };
   reasoning.begin(call);
-  return { reasoning, call, asked, told, statuses, onLeftOut };
+  return { reasoning, call, asked, told, unpushed, statuses, onLeftOut };
 }
+
+const lifecycle = (ts: number, data: Json, stream = 'lifecycle') => ({
+  type: 'event' as const,
+  event: 'agent',
+  payload: { sessionKey: 'agent:main:s', runId: 'r', ts, stream, data },
+});
+
+/** A model call that answers, and the end of its run. */
+const ANSWERED = [
+  lifecycle(1_000, { phase: 'model', model: 'm' }),
+  lifecycle(1_100, { outputTokens: 5 }, 'usage'),
+];
+const END = lifecycle(2_000, { phase: 'end', executionSettled: true });
+
+const storedAt = (id: string, recordTimestampMs: number, runId = 'r'): Json => ({
+  role: 'assistant',
+  __openclaw: { id, runId, recordTimestampMs },
+});
+
+test('only messages that were stored during a call whose message is not pushed are emitted, when the gateway answers', async () => {
+  const others = [storedAt('earlier', 900), storedAt('later', 2_100), storedAt('other', 1_500, 'r2')];
+  let answer: Answer = refused;
+  const { reasoning, unpushed } = start(async () => answer);
+  for (const event of [...ANSWERED, END]) reasoning.see(event);
+  await vi.advanceTimersByTimeAsync(600);
+  answer = { ok: true, payload: { messages: [...others, storedAt('silent', 1_200)] } };
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(unpushed).toEqual([['agent:main:s', 'silent']]);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test.each([
+  ['whose message is pushed', [...ANSWERED, modelCall('1')]],
+  ['that does not answer', ANSWERED.slice(0, 1)],
+])('no message is asked for after a call %s', async (_, events) => {
+  const { reasoning, unpushed } = start(async () => ({
+    ok: true,
+    payload: { messages: [storedAt('1', 1_200)] },
+  }));
+  for (const event of [...events, END]) reasoning.see(event);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(unpushed).toEqual([]);
+});
 
 test('nothing more is requested if the connection ends during a request', async () => {
   let answer = (_: Answer): void => undefined;

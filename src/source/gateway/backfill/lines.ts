@@ -3,6 +3,7 @@
  * and marks for missed frames.
  */
 import type { Json } from '../../../util/json.js';
+import { own, recordedAt } from './facts.js';
 import type { Gap } from './gap.js';
 import type { RebuiltFrame } from './rebuild.js';
 
@@ -18,6 +19,15 @@ export const rebuiltLine = ({ event, payload, is_gap }: RebuiltFrame): string =>
     rebuilt: true,
     ...(is_gap ? { gap: true } : {}),
     frame: { type: 'event', event, payload },
+  });
+
+/** A message that is stored but was not pushed. */
+export const storedLine = (session_key: string, row: Json): string =>
+  rebuiltLine({
+    ts_ms: recordedAt(row),
+    event: 'session.message',
+    payload: { sessionKey: session_key, messageId: own(row).id, message: row },
+    is_gap: false,
   });
 
 export const rowsLine = (messages: Json[]): string =>
