@@ -776,3 +776,21 @@ describe('the latest events of an open run', () => {
     expect(is_pending).toBe(true);
   });
 });
+
+test.each<[string, Partial<SessionAnswers>, Partial<RebuildOptions>]>([
+  [
+    'the audit log',
+    { activity: [{ ...audited('agent.run.started', 1), runId: 'a:561707452823:f-4b99' }] },
+    {},
+  ],
+  ['the events before the gap', {}, { open_run: { run_id: 'a:561707452823:f-4b99', last_ms: 1 } }],
+])(
+  'messages in which the id of their run is masked are of the run that is known from %s',
+  (_, known, options) => {
+    const masked = { ...request(2, 'c'), __openclaw: { runId: 'a:561707…4b99', recordTimestampMs: 2 } };
+    const result = { ...resultRow(3, 'c'), __openclaw: { runId: 'a:561707…4b99', recordTimestampMs: 3 } };
+    const { frames } = rebuilt({ ...known, rows: [masked, result] }, options);
+    const told = frames.filter(({ payload }) => payload.stream === 'tool');
+    expect(told.map(({ payload }) => payload.runId)).toEqual(Array(2).fill('a:561707452823:f-4b99'));
+  },
+);
