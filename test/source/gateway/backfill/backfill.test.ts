@@ -1,5 +1,5 @@
 /** Which sessions a gateway is asked about again, how far back, and when. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { createBackfill } from '../../../../src/source/gateway/backfill/backfill.js';
 import type { Answer } from '../../../../src/source/gateway/connection/calls.js';
 import type { Connection } from '../../../../src/source/gateway/connection/connection.js';
@@ -8,7 +8,7 @@ import { createGate } from '../../../../src/source/gateway/gate.js';
 import { createOpenRuns } from '../../../../src/source/gateway/open-runs.js';
 import { createProgress } from '../../../../src/source/gateway/position.js';
 import { createNotifier } from '../../../../src/source/notifier.js';
-import type { Json } from '../../../../src/util/json.js';
+import { type Json, object } from '../../../../src/util/json.js';
 
 const NOW_MS = Date.UTC(2026, 10, 1);
 const HOUR_MS = 3_600_000;
@@ -31,25 +31,29 @@ interface Question {
   sessions: string[];
 }
 
-/** A gateway with calls that no transcript has; records the questions on one connection. */
-function createAsked(sessions: string[], calls: Json[]) {
+/** A gateway with these sessions, calls that no transcript has, and messages; records the questions on one connection. */
+function createAsked(sessions: (string | Json)[], calls: Json[], messages: Json[] = []) {
   const questions: Question[] = [];
+  const unanswered: ((answer: Answer) => void)[] = [];
   let isAnswering = true;
+  const listed = sessions.map((each) => (typeof each === 'string' ? { key: each } : each));
   const answers: Record<string, (params: Json) => Json> = {
     'audit.activity.list'({ after }) {
       questions.push({ hours: (NOW_MS - Number(after) - MARGIN_MS) / HOUR_MS, sessions: [] });
       return { events: calls.filter(({ occurredAt }) => Number(occurredAt) >= Number(after)) };
     },
-    'sessions.list': () => ({ sessions: sessions.map((key) => ({ key, updatedAt: NOW_MS })) }),
+    'sessions.list': () => ({ sessions: listed.map((row) => ({ updatedAt: NOW_MS, ...row })) }),
     'sessions.get'({ key }) {
       questions.at(-1)?.sessions.push(String(key));
-      return { messages: [] };
+      return { messages };
     },
   };
   const connection = {
     call: (method: string, params: Json): Promise<Answer> => {
       const payload = answers[method]?.(params) ?? {};
-      return isAnswering ? Promise.resolve({ ok: true, payload }) : new Promise(() => undefined);
+      return isAnswering
+        ? Promise.resolve({ ok: true, payload })
+        : new Promise((resolve) => void unanswered.push(resolve));
     },
     ended: new Promise(() => undefined),
     hello: { boot_id: 'boot' },
@@ -61,6 +65,12 @@ function createAsked(sessions: string[], calls: Json[]) {
     fallSilent: () => {
       isAnswering = false;
     },
+    /** Answers again, and ends the calls that it left without an answer as the end of a connection does. */
+    speak() {
+      isAnswering = true;
+      const error = { code: 'UNANSWERED', message: 'the connection was closed', details: {} };
+      for (const answer of unanswered.splice(0)) answer({ ok: false, error });
+    },
   };
 }
 
@@ -69,6 +79,8 @@ type Asked = ReturnType<typeof createAsked>;
 function start(first: Asked, seen_ms: number) {
   let connection: Connection | undefined = first.connection;
   const through = createNotifier();
+  const lines: Json[] = [];
+  const statuses: [string, boolean][] = [];
   const runs = createOpenRuns();
   const progress = createProgress(undefined, runs.open);
   progress.see(seen_ms, 'boot');
@@ -80,11 +92,15 @@ function start(first: Asked, seen_ms: number) {
     gate: createGate(() => undefined, through.notify),
     connection: () => connection,
     now: () => NOW_MS,
-    add: () => undefined,
-    reportStatus: async () => undefined,
+    add: (line) => void lines.push(JSON.parse(line)),
+    reportStatus: async (message, is_behind) => void statuses.push([message, is_behind]),
   });
   return {
     backfill,
+    progress,
+    lines,
+    statuses,
+    missed: () => lines.map(({ missed }) => missed).filter((each) => each !== undefined),
     /** Resolves when nothing is being asked and no line is held back. */
     through: () => through.wait(),
     connect({ connection: next }: Asked) {
@@ -137,4 +153,233 @@ test('a session in which something is stored while it is asked about is asked ab
     { hours: 1, sessions: ['busy'] },
     { hours: 1, sessions: ['busy'] },
   ]);
+});
+
+test('a session is asked about again if that is wanted while it is asked about, whatever the time', async () => {
+  const gateway = createAsked(['s'], []);
+  const { backfill, through } = start(gateway, NOW_MS);
+  backfill.askAbout('s', NOW_MS - HOUR_MS);
+  backfill.askAbout('s', NOW_MS - HOUR_MS / 2);
+  await through();
+  expect(gateway.questions).toEqual([
+    { hours: 1, sessions: ['s'] },
+    { hours: 0.5, sessions: ['s'] },
+  ]);
+});
+
+test('a pending session is asked about from the earliest time that is wanted', async () => {
+  const broken = createAsked(['s', 'other'], []);
+  const { backfill, connect, through } = start(broken, NOW_MS);
+  broken.fallSilent();
+  backfill.askAbout('other', NOW_MS);
+  backfill.askAbout('s', NOW_MS - HOUR_MS);
+  backfill.askAbout('s', NOW_MS - HOUR_MS / 2);
+  const next = createAsked(['s', 'other'], []);
+  connect(next);
+  await through();
+  expect(next.questions.at(-1)).toEqual({ hours: 1, sessions: ['s', 'other'] });
+});
+
+test('no more than 1,000 sessions are pending: the one that has been so the longest is given up', async () => {
+  const keys = Array.from({ length: 1_001 }, (_, nth) => `s${nth}`);
+  const broken = createAsked(['first'], []);
+  const { backfill, connect, through } = start(broken, NOW_MS);
+  broken.fallSilent();
+  backfill.drop();
+  for (const key of keys) backfill.askAbout(key, NOW_MS - HOUR_MS);
+  const next = createAsked(keys, []);
+  connect(next);
+  await through();
+  expect(next.questions.map(({ sessions }) => sessions)).toEqual([keys, keys.slice(1)]);
+});
+
+describe('a session with an open run', () => {
+  const open = [{ key: 's', hasActiveRun: true }, 'other'];
+  const agent = (payload: Json): EventFrame => ({
+    type: 'event',
+    event: 'agent',
+    payload: { sessionKey: 's', stream: 'lifecycle', ...payload },
+  });
+
+  test.each([
+    ['a message is stored', message('s')],
+    ['a run ends', agent({ data: { executionSettled: true } })],
+  ])('is asked about again when %s', async (_, frame) => {
+    const gateway = createAsked(open, []);
+    const { backfill, through } = start(gateway, NOW_MS - HOUR_MS);
+    backfill.drop();
+    await through();
+    backfill.see(frame);
+    await through();
+    expect(gateway.questions).toEqual([
+      { hours: 1, sessions: ['s', 'other'] },
+      { hours: 1, sessions: ['s'] },
+    ]);
+  });
+
+  test.each([
+    ['its run goes on', agent({ data: { phase: 'update' } })],
+    ['a message is stored in another one', message('other')],
+  ])('is not asked about again when %s', async (_, frame) => {
+    const gateway = createAsked(open, []);
+    const { backfill, through } = start(gateway, NOW_MS - HOUR_MS);
+    backfill.drop();
+    await through();
+    backfill.see(frame);
+    expect(gateway.questions).toHaveLength(1);
+  });
+});
+
+test('sessions that are asked about together are pending again from the time of each', async () => {
+  const calls = ['old', 'new'].map((key) => startOfCall(key, NOW_MS));
+  const broken = createAsked(['old', 'new'], calls);
+  const { backfill, connect, through } = start(broken, NOW_MS);
+  broken.fallSilent();
+  backfill.askAbout('old', NOW_MS - 24 * HOUR_MS);
+  backfill.askAbout('new', NOW_MS - HOUR_MS);
+  const next = createAsked(['old', 'new'], calls);
+  connect(next);
+  await through();
+  backfill.see(message('new'));
+  await through();
+  expect(next.questions.slice(1)).toEqual([
+    { hours: 24, sessions: ['old', 'new'] },
+    { hours: 1, sessions: ['new'] },
+  ]);
+});
+
+test('a filled gap is reported with its length, its reason and what was found', async () => {
+  const { backfill, statuses, through } = start(createAsked(['s'], []), NOW_MS - HOUR_MS / 2_000);
+  backfill.drop();
+  await through();
+  expect(statuses).toEqual([
+    ['backfilled a gap of 1.8 s (frames dropped) from ws://gateway: 0 events in 1 session', false],
+  ]);
+});
+
+test('a gap is not shorter than nothing, even if the clock of the gateway is set back', async () => {
+  const { backfill, statuses, through } = start(createAsked([], []), NOW_MS + HOUR_MS);
+  backfill.drop();
+  await through();
+  expect(statuses[0]?.[0]).toMatch(/^backfilled a gap of 0\.0 s /);
+});
+
+test('what a lost connection did not answer is not taken for an answer', async () => {
+  const broken = createAsked(['s'], []);
+  const { backfill, missed, statuses, connect, through } = start(broken, NOW_MS - HOUR_MS);
+  broken.fallSilent();
+  backfill.drop();
+  const next = createAsked(['s'], []);
+  connect(next);
+  broken.speak();
+  await through();
+  next.fallSilent();
+  backfill.askAbout('s', NOW_MS - HOUR_MS);
+  const last = createAsked(['s'], []);
+  connect(last);
+  next.speak();
+  await through();
+  expect(missed()).toMatchObject([
+    { reason: 'frames_dropped', unknown: [] },
+    { reason: 'connection_lost', unknown: [] },
+  ]);
+  expect(statuses).toHaveLength(2);
+  expect(last.questions).toContainEqual({ hours: 1, sessions: ['s'] });
+});
+
+describe('an event of a run that was not seen before', () => {
+  const KEY = 'agent:main:s';
+  const unseen = (runId: string): EventFrame => ({
+    type: 'event',
+    event: 'agent',
+    payload: { sessionKey: KEY, runId, agentId: 'main', stream: 'tool', seq: 9, data: {} },
+  });
+
+  test('makes its session be asked about, as far back as any gap of this connection', async () => {
+    const gateway = createAsked([KEY], []);
+    const { backfill, progress, connect, through } = start(gateway, NOW_MS - 2 * HOUR_MS);
+    backfill.see(unseen('before any question'));
+    expect(gateway.questions).toEqual([]);
+    backfill.drop();
+    await through();
+    progress.see(NOW_MS - HOUR_MS, 'boot');
+    backfill.drop();
+    await through();
+    backfill.see(unseen('a'));
+    await through();
+    expect(gateway.questions.map(({ hours }) => hours)).toEqual([2, 1, 2]);
+    const next = createAsked([KEY], []);
+    connect(next);
+    await through();
+    backfill.see(unseen('b'));
+    await through();
+    expect(next.questions.map(({ hours }) => hours)).toEqual([1, 1]);
+  });
+
+  test('does not, if that is a message event', async () => {
+    const gateway = createAsked([KEY], []);
+    const { backfill, through } = start(gateway, NOW_MS - HOUR_MS);
+    backfill.drop();
+    await through();
+    backfill.see({ ...unseen('a'), event: 'session.message' });
+    expect(gateway.questions).toHaveLength(1);
+  });
+});
+
+test('a run that a gap showed to be open is asked about after the next one, even if nothing happened in it', async () => {
+  const key = 'agent:main:s';
+  const started = { ...startOfCall(key, NOW_MS), kind: 'agent_run', action: 'agent.run.started' };
+  const { backfill, connect, through } = start(createAsked([key], [started]), NOW_MS - HOUR_MS);
+  backfill.drop();
+  await through();
+  const next = createAsked([{ key, updatedAt: 0 }], []);
+  connect(next);
+  await through();
+  expect(next.questions.map(({ sessions }) => sessions)).toEqual([[key]]);
+});
+
+describe('reasoning tokens of stored messages', () => {
+  const row = (id: string, at_ms: number, fields: Json = {}): Json => ({
+    role: 'assistant',
+    responseId: `response of ${id}`,
+    content: 'not needed',
+    usage: { output: 9, reasoningTokens: 3 },
+    ...fields,
+    __openclaw: { id, runId: 'r', recordTimestampMs: at_ms },
+  });
+
+  /** The ids of the messages whose tokens are emitted after a gap of an hour, in a bridge that was started then. */
+  async function found(started_ms: number, rows: Json[]) {
+    const { backfill, progress, lines, through } = start(createAsked(['s'], [], rows), started_ms);
+    progress.see(NOW_MS - HOUR_MS, 'boot');
+    backfill.drop();
+    await through();
+    return lines.flatMap(({ frame }) => (object(frame).type === 'res' ? [object(frame).payload] : []));
+  }
+
+  test('are emitted once the messages are, without their content', async () => {
+    expect(await found(0, [row('a', NOW_MS)])).toEqual([
+      {
+        messages: [
+          {
+            role: 'assistant',
+            responseId: 'response of a',
+            usage: { reasoningTokens: 3 },
+            __openclaw: { id: 'a', runId: 'r', recordTimestampMs: NOW_MS },
+          },
+        ],
+      },
+    ]);
+  });
+
+  test.each<[string, Json, number, number]>([
+    ['of a minute before the gap', row('a', NOW_MS - HOUR_MS - 60_000), 0, 1],
+    ['of longer before it', row('a', NOW_MS - HOUR_MS - 60_001), 0, 0],
+    ['of the first start of the bridge', row('a', NOW_MS - HOUR_MS - 100), NOW_MS - HOUR_MS - 100, 1],
+    ['of before that', row('a', NOW_MS - HOUR_MS - 101), NOW_MS - HOUR_MS - 100, 0],
+    ['of a message that has none', row('a', NOW_MS, { usage: { output: 9 } }), 0, 0],
+    ['of a message that is no model call', row('a', NOW_MS, { role: 'user' }), 0, 0],
+  ])('are those that may have been missed: %s', async (_, stored, started_ms, count) => {
+    expect(await found(started_ms, [stored])).toHaveLength(count);
+  });
 });
