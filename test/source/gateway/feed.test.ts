@@ -511,9 +511,14 @@ test('frames that come during a backfill are held back until it is done', async 
   answer();
   await settle();
   const after = following.lines.slice(count).map((line) => JSON.parse(line));
-  expect(after[0]).toMatchObject({ missed: { reason: 'connection_lost', unknown: [] } });
+  const since_ms = Math.max(
+    ...pushed.slice(0, 20).map(({ frame }) => Number((frame.payload as Json).ts ?? 0)),
+  );
+  expect(after[0].missed).toEqual({ reason: 'connection_lost', since_ms, until_ms: Date.now(), unknown: [] });
   expect(after.slice(-10).every((line) => line.rebuilt === undefined)).toBe(true);
-  expect(after.slice(1, -10).length).toBeGreaterThan(0);
+  const rebuilt = after.slice(1, -10).filter(({ frame }) => frame.type === 'event');
+  expect(rebuilt.length).toBeGreaterThan(0);
+  expect(rebuilt.every((line) => line.rebuilt === true)).toBe(true);
 });
 
 test('a run is marked with a gap if the gateway refuses to answer about the missed time', async () => {
@@ -780,4 +785,15 @@ test('a model call whose reasoning tokens are not asked for, since too many are,
   const { decode } = createLineDecoder('gateway');
   const ignored = following.lines.map((line) => decode(Buffer.from(line), 0).ignored);
   expect(ignored.filter((reason) => reason === 'missed.reasoning_tokens')).toHaveLength(1);
+});
+
+test('a frame that is sent on several lines is emitted on one', async () => {
+  const following = startFeed();
+  await follow(following, connect(createGateway('tools')));
+  const frame: EventFrame = { type: 'event', event: 'tick', payload: { ts: 1 } };
+  following.feed.onEvent(JSON.stringify(frame, undefined, 2).replaceAll('\n', '\r\n'), frame);
+  await settle();
+  expect(following.lines).toHaveLength(1);
+  expect(following.lines[0]).not.toMatch(/[\r\n]/);
+  expect(JSON.parse(following.lines[0]!).frame).toEqual(frame);
 });

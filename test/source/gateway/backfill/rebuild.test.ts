@@ -618,6 +618,8 @@ describe('a run that its gateway left open when it was restarted', () => {
   test('ends as the gateway reports it, if it does', () => {
     const activity = [audited('agent.run.finished', 9, { status: 'succeeded' })];
     expect(rebuilt({ activity }, restarted).frames.map(inShort)).toEqual(['9 lifecycle end']);
+    const session = { lastRunId: 'r', endedAt: 9, status: 'timeout' };
+    expect(rebuilt({ session }, restarted).frames.map(inShort)).toEqual(['9 lifecycle end']);
   });
 
   test('does not end with the time of its session, at which the gateway found it', () => {
