@@ -6,7 +6,7 @@ import type { Connection } from '../../../../src/source/gateway/connection/conne
 import type { EventFrame } from '../../../../src/source/gateway/connection/frames.js';
 import { createGate } from '../../../../src/source/gateway/gate.js';
 import { createOpenRuns } from '../../../../src/source/gateway/open-runs.js';
-import { createProgress } from '../../../../src/source/gateway/position.js';
+import { createProgress, type GatewayPosition } from '../../../../src/source/gateway/position.js';
 import { createNotifier } from '../../../../src/source/notifier.js';
 import { type Json, object } from '../../../../src/util/json.js';
 
@@ -34,7 +34,7 @@ interface Question {
 /** A gateway with these sessions, calls that no transcript has, and messages; records the questions on one connection. */
 function createAsked(sessions: (string | Json)[], calls: Json[], messages: Json[] = []) {
   const questions: Question[] = [];
-  const unanswered: ((answer: Answer) => void)[] = [];
+  const unanswered: { payload: Json; resolve(answer: Answer): void }[] = [];
   let isAnswering = true;
   const listed = sessions.map((each) => (typeof each === 'string' ? { key: each } : each));
   const answers: Record<string, (params: Json) => Json> = {
@@ -53,7 +53,7 @@ function createAsked(sessions: (string | Json)[], calls: Json[], messages: Json[
       const payload = answers[method]?.(params) ?? {};
       return isAnswering
         ? Promise.resolve({ ok: true, payload })
-        : new Promise((resolve) => void unanswered.push(resolve));
+        : new Promise((resolve) => void unanswered.push({ payload, resolve }));
     },
     ended: new Promise(() => undefined),
     hello: { boot_id: 'boot' },
@@ -65,28 +65,32 @@ function createAsked(sessions: (string | Json)[], calls: Json[], messages: Json[
     fallSilent: () => {
       isAnswering = false;
     },
-    /** Answers again, and ends the calls that it left without an answer as the end of a connection does. */
+    /** Answers again, and also what it left without an answer. */
     speak() {
       isAnswering = true;
+      for (const { payload, resolve } of unanswered.splice(0)) resolve({ ok: true, payload });
+    },
+    /** Ends what it left without an answer as the end of a connection does. */
+    breakOff() {
       const error = { code: 'UNANSWERED', message: 'the connection was closed', details: {} };
-      for (const answer of unanswered.splice(0)) answer({ ok: false, error });
+      for (const { resolve } of unanswered.splice(0)) resolve({ ok: false, error });
     },
   };
 }
 
 type Asked = ReturnType<typeof createAsked>;
 
-function start(first: Asked, seen_ms: number) {
+function start(first: Asked, seen_ms: number, resume?: GatewayPosition) {
   let connection: Connection | undefined = first.connection;
   const through = createNotifier();
   const lines: Json[] = [];
   const statuses: [string, boolean][] = [];
-  const runs = createOpenRuns();
-  const progress = createProgress(undefined, runs.open);
-  progress.see(seen_ms, 'boot');
+  const runs = createOpenRuns(resume?.open_runs);
+  const progress = createProgress(resume, runs.open);
+  if (resume === undefined) progress.see(seen_ms, 'boot');
   const backfill = createBackfill({
     stream: 'ws://gateway',
-    resume: undefined,
+    resume,
     runs,
     progress,
     gate: createGate(() => undefined, through.notify),
@@ -97,6 +101,7 @@ function start(first: Asked, seen_ms: number) {
   });
   return {
     backfill,
+    runs,
     progress,
     lines,
     statuses,
@@ -271,13 +276,13 @@ test('what a lost connection did not answer is not taken for an answer', async (
   backfill.drop();
   const next = createAsked(['s'], []);
   connect(next);
-  broken.speak();
+  broken.breakOff();
   await through();
   next.fallSilent();
   backfill.askAbout('s', NOW_MS - HOUR_MS);
   const last = createAsked(['s'], []);
   connect(last);
-  next.speak();
+  next.breakOff();
   await through();
   expect(missed()).toMatchObject([
     { reason: 'frames_dropped', unknown: [] },
@@ -381,5 +386,61 @@ describe('reasoning tokens of stored messages', () => {
     ['of a message that is no model call', row('a', NOW_MS, { role: 'user' }), 0, 0],
   ])('are those that may have been missed: %s', async (_, stored, started_ms, count) => {
     expect(await found(started_ms, [stored])).toHaveLength(count);
+  });
+});
+
+describe('a run that was open when a gap began, and whose gateway has been restarted since', () => {
+  const key = 'agent:main:s';
+  const begins = (runId: string): Json => ({
+    sessionKey: key,
+    runId,
+    agentId: 'main',
+    stream: 'lifecycle',
+    ts: NOW_MS,
+    data: { phase: 'start' },
+  });
+  const interrupted = (lines: Json[]): unknown[] =>
+    lines
+      .map(({ frame }) => object(object(frame).payload))
+      .filter(({ data }) => object(data).phase === 'error')
+      .map(({ runId }) => runId);
+
+  test('has ended, also if the bridge was restarted too', async () => {
+    const open_runs = { [key]: { run_id: 'r', last_ms: NOW_MS - HOUR_MS } };
+    const left = { seen_ms: NOW_MS - HOUR_MS, first_ms: 0, boot_id: 'earlier', open_runs };
+    const { backfill, lines, missed, through } = start(createAsked([key], []), 0, left);
+    backfill.start();
+    await through();
+    expect(interrupted(lines)).toEqual(['r']);
+    expect(missed()).toMatchObject([{ reason: 'bridge_restarted', since_ms: NOW_MS - HOUR_MS }]);
+  });
+
+  test('has ended, even if another run of its session begins while the gateway is asked', async () => {
+    const { runs, progress, lines, connect, through } = start(createAsked([], []), NOW_MS);
+    progress.see(NOW_MS, 'earlier');
+    runs.see(begins('r'));
+    const next = createAsked([key], []);
+    next.fallSilent();
+    connect(next);
+    runs.see(begins('later'));
+    next.speak();
+    await through();
+    expect(interrupted(lines)).toEqual(['r']);
+  });
+
+  test.each<[string, Json, string]>([
+    ['has ended, if its own end was held back by then and lost', { executionSettled: true }, 'r'],
+    ['is the one that began while the gateway was asked before its restart', { phase: 'start' }, 'later'],
+  ])('%s', async (_, data, runId) => {
+    const { runs, progress, lines, connect, through } = start(createAsked([], []), NOW_MS);
+    progress.see(NOW_MS, 'earlier');
+    runs.see(begins('r'));
+    const silent = createAsked([key], []);
+    silent.fallSilent();
+    connect(silent);
+    runs.see({ ...begins(runId), data });
+    connect(createAsked([key], []));
+    await through();
+    expect(interrupted(lines)).toEqual([runId]);
   });
 });
