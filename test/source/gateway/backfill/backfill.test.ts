@@ -34,6 +34,7 @@ interface Question {
 /** A gateway with these sessions, calls that no transcript has, and messages; records the questions on one connection. */
 function createAsked(sessions: (string | Json)[], calls: Json[], messages: Json[] = []) {
   const questions: Question[] = [];
+  const refused = new Set<string>();
   const unanswered: { payload: Json; resolve(answer: Answer): void }[] = [];
   let isAnswering = true;
   const listed = sessions.map((each) => (typeof each === 'string' ? { key: each } : each));
@@ -51,6 +52,8 @@ function createAsked(sessions: (string | Json)[], calls: Json[], messages: Json[
   const connection = {
     call: (method: string, params: Json): Promise<Answer> => {
       const payload = answers[method]?.(params) ?? {};
+      const error = { code: 'FORBIDDEN', message: 'not for you', details: {} };
+      if (refused.has(method)) return Promise.resolve({ ok: false, error });
       return isAnswering
         ? Promise.resolve({ ok: true, payload })
         : new Promise((resolve) => void unanswered.push({ payload, resolve }));
@@ -62,6 +65,8 @@ function createAsked(sessions: (string | Json)[], calls: Json[], messages: Json[
   return {
     connection,
     questions,
+    /** The methods that are not answered. */
+    refused,
     fallSilent: () => {
       isAnswering = false;
     },
@@ -443,4 +448,41 @@ describe('a run that was open when a gap began, and whose gateway has been resta
     await through();
     expect(interrupted(lines)).toEqual([runId]);
   });
+});
+
+test.each([
+  ['sessions.get', ['s']],
+  ['sessions.list', true],
+  ['audit.activity.list', true],
+])(
+  'if %s is refused, the gap says in which sessions something may be missing: %o',
+  async (method, unknown) => {
+    const gateway = createAsked(['s'], []);
+    gateway.refused.add(method);
+    const { backfill, missed, statuses, through } = start(gateway, NOW_MS - HOUR_MS);
+    backfill.drop();
+    await through();
+    expect(missed()).toMatchObject([{ unknown }]);
+    expect(statuses).toEqual([
+      [
+        expect.stringMatching(/; not everything could be recovered: affected runs have openclaw\.gap=true$/),
+        false,
+      ],
+    ]);
+  },
+);
+
+test('events of different sessions are in order of time', async () => {
+  const started = ['agent:main:late', 'agent:main:early', 'agent:main:middle'];
+  const ages = [1, 3, 2];
+  const calls = started.map((key, nth) => ({
+    ...startOfCall(key, NOW_MS - ages[nth]! * 1_000),
+    kind: 'agent_run',
+    action: 'agent.run.started',
+  }));
+  const { backfill, lines, through } = start(createAsked(started, calls), NOW_MS - HOUR_MS);
+  backfill.drop();
+  await through();
+  const keys = lines.slice(1).map(({ frame }) => object(object(frame).payload).sessionKey);
+  expect(keys).toEqual(['agent:main:early', 'agent:main:middle', 'agent:main:late']);
 });
