@@ -703,6 +703,8 @@ describe('a model call of which the gateway stored nothing', () => {
 test.each([
   [{ code: 1006, reason: '' }, 'connection_lost'],
   [{ code: 1008, reason: 'slow consumer' }, 'slow_consumer'],
+  [{ code: 1008, reason: 'policy' }, 'connection_lost'],
+  [{ code: 1006, reason: 'slow consumer' }, 'connection_lost'],
   [{ code: 1012, reason: 'service restart' }, 'gateway_restarted'],
 ])('a connection that ends with %o leaves a gap with the reason %s', async (ending, reason) => {
   const pushed = pushedOf('tools');
@@ -796,4 +798,149 @@ test('a frame that is sent on several lines is emitted on one', async () => {
   expect(following.lines).toHaveLength(1);
   expect(following.lines[0]).not.toMatch(/[\r\n]/);
   expect(JSON.parse(following.lines[0]!).frame).toEqual(frame);
+});
+
+describe('stopping', () => {
+  const message: EventFrame = {
+    type: 'event',
+    event: 'session.message',
+    payload: {
+      sessionKey: 'agent:main:s',
+      messageId: '1',
+      message: { role: 'assistant', usage: { output: 9 } },
+    },
+  };
+
+  /** Stops, while the reasoning tokens of a message are wanted or not; notes when the connection is closed. */
+  async function stopped(are_wanted: boolean, stop = new AbortController()) {
+    vi.setSystemTime(0);
+    const following = startFeed();
+    const { line, answer } = connectSlowly(createGateway('tools'), 'sessions.get');
+    const closed: number[] = [];
+    line.open.close = () => void closed.push(Date.now());
+    void following.feed.follow(line.open, stop.signal);
+    await settle();
+    if (are_wanted) following.feed.onEvent(JSON.stringify(message), message);
+    await settle();
+    stop.abort();
+    await settle();
+    return { answer, closed };
+  }
+
+  test('waits for reasoning tokens that are still wanted', async () => {
+    const { answer, closed } = await stopped(true);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(closed).toEqual([]);
+    answer();
+    await settle();
+    expect(closed).toEqual([1_000]);
+  });
+
+  test('waits for them for two seconds at most', async () => {
+    const { closed } = await stopped(true);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(closed).toEqual([2_000]);
+  });
+
+  test('closes at once if none are wanted, even if it came before the subscription', async () => {
+    expect((await stopped(false)).closed).toEqual([0]);
+    const early = new AbortController();
+    early.abort();
+    expect((await stopped(false, early)).closed).toEqual([0]);
+  });
+
+  test('does not close a connection that has ended', async () => {
+    vi.setSystemTime(0);
+    const following = startFeed();
+    const line = connect(createGateway('tools'));
+    const closed: number[] = [];
+    line.open.close = () => void closed.push(Date.now());
+    const stop = new AbortController();
+    const ending = following.feed.follow(line.open, stop.signal);
+    await settle();
+    line.end();
+    expect(await ending).toEqual({ code: 1006, reason: '' });
+    stop.abort();
+    await settle();
+    expect(closed).toEqual([]);
+  });
+});
+
+describe('the sequence numbers of a connection', () => {
+  const ticks = (...numbers: number[]): Pushed[] =>
+    numbers.map((seq) => ({ rx: Date.now(), frame: { type: 'event', event: 'tick', payload: {}, seq } }));
+
+  /** The number of gaps asked about after frames with these numbers, some of them before the connection is followed. */
+  async function gapsOf(before: number[], after: number[]) {
+    const gateway = createGateway('tools');
+    const following = startFeed();
+    for (const { frame } of ticks(...before)) following.feed.onEvent(JSON.stringify(frame), frame);
+    await follow(following, connect(gateway));
+    for (const { frame } of ticks(...after)) following.feed.onEvent(JSON.stringify(frame), frame);
+    await settle();
+    return gateway.calls.filter((method) => method === 'audit.activity.list').length;
+  }
+
+  test.each([
+    ['count up from anywhere', [], [7, 8, 9], 0],
+    ['leave one out', [], [7, 9], 1],
+    ['leave one out between the handshake and the subscription', [1], [3], 1],
+    ['count on after the subscription', [1, 2], [3], 0],
+    ['repeat one', [], [7, 7, 8], 0],
+    ['leave one out twice', [], [1, 3, 4, 6], 2],
+  ])('show whether frames were dropped: they %s', async (_, before, after, gaps) => {
+    expect(await gapsOf(before, after)).toBe(gaps);
+  });
+});
+
+describe("the time up to which everything was seen, by the gateway's clock,", () => {
+  const HOUR_MS = 3_600_000;
+
+  /** Follows a gateway whose clock is an hour ahead, from 0, and pushes a frame of this time by that clock. */
+  async function seenAfter(ts: number): Promise<number | undefined> {
+    vi.setSystemTime(0);
+    const following = startFeed();
+    const line = connect(createGateway('tools'));
+    line.open.clock_offset_ms = HOUR_MS;
+    await follow(following, line);
+    vi.setSystemTime(5_000);
+    const frame: EventFrame = { type: 'event', event: 'agent', payload: { ts } };
+    following.feed.onEvent(JSON.stringify(frame), frame);
+    await settle();
+    return following.position()?.seen_ms;
+  }
+
+  test.each([
+    ['is that of the latest event', HOUR_MS + 4_000, HOUR_MS + 4_000],
+    ['is not in the future', HOUR_MS + 6_000, HOUR_MS + 5_000],
+    ['is not before the connection', HOUR_MS - 1, HOUR_MS],
+  ])('%s', async (_, ts, seen_ms) => {
+    expect(await seenAfter(ts)).toBe(seen_ms);
+  });
+});
+
+test('a run of which only messages are pushed is asked about, with what it does until it is over', async () => {
+  const gateway = createGateway('tools');
+  const following = startFeed();
+  vi.setSystemTime(pushedOf('tools')[0]!.rx);
+  await follow(following, connect(gateway));
+  const asked = (): number => gateway.calls.filter((method) => method === 'audit.activity.list').length;
+  const frame = (event: string, fields: Json): EventFrame => ({
+    type: 'event',
+    event,
+    payload: { sessionKey: 'agent:main:s', agentId: 'main', ...fields },
+  });
+  const message = (runId: string): EventFrame =>
+    frame('session.message', { message: { role: 'assistant', __openclaw: { runId } } });
+  const push = (pushed: EventFrame): void => following.feed.onEvent(JSON.stringify(pushed), pushed);
+  push(frame('agent', { runId: 'seen', stream: 'lifecycle', data: { phase: 'start' } }));
+  push(message('seen'));
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(asked()).toBe(0);
+  push(message('quiet'));
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(asked()).toBe(1);
+  // It is not open as far as its gateway knows, but another run of its session is.
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(asked()).toBe(1);
 });
