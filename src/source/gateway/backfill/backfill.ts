@@ -99,10 +99,8 @@ export function createBackfill(options: BackfillOptions): Backfill {
 
   function expectMore(key: string, since_ms: number): void {
     pending.set(key, Math.min(since_ms, pending.get(key) ?? Infinity));
-    if (pending.size <= MAX_PENDING) return;
     const [oldest = key] = pending.keys();
-    pending.delete(oldest);
-    settled.delete(oldest);
+    if (pending.size > MAX_PENDING) pending.delete(oldest);
   }
 
   /** Ends a question: of the settled sessions, only pending ones remain. */

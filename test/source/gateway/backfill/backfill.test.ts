@@ -165,6 +165,15 @@ test('a session in which something is stored while it is asked about is asked ab
   ]);
 });
 
+test('nothing more is asked if something is stored meanwhile in a session of which nothing is expected', async () => {
+  const gateway = createAsked(['s'], []);
+  const { backfill, through } = start(gateway, NOW_MS - HOUR_MS);
+  backfill.drop();
+  backfill.see(message('s'));
+  await through();
+  expect(gateway.questions).toEqual([{ hours: 1, sessions: ['s'] }]);
+});
+
 test('a session is asked about again if that is wanted while it is asked about, whatever the time', async () => {
   const gateway = createAsked(['s'], []);
   const { backfill, through } = start(gateway, NOW_MS);
@@ -486,3 +495,25 @@ test('events of different sessions are in order of time', async () => {
   const keys = lines.slice(1).map(({ frame }) => object(object(frame).payload).sessionKey);
   expect(keys).toEqual(['agent:main:early', 'agent:main:middle', 'agent:main:late']);
 });
+
+test.each([
+  ['before', 0, true],
+  ['after', 1, false],
+])(
+  'a call that no stored message requests is a gap only if its message was not pushed: it came %s the gap ended',
+  async (_, late_ms, is_gap) => {
+    const key = 'agent:main:s';
+    const at_ms = NOW_MS + late_ms;
+    const result = {
+      role: 'toolResult',
+      toolCallId: 'c',
+      timestamp: at_ms,
+      __openclaw: { runId: `run of ${key}`, recordTimestampMs: at_ms },
+    };
+    const started = { ...startOfCall(key, NOW_MS - 1_000), kind: 'agent_run', action: 'agent.run.started' };
+    const { backfill, lines, through } = start(createAsked([key], [started], [result]), NOW_MS - HOUR_MS);
+    backfill.drop();
+    await through();
+    expect(lines.some(({ gap }) => gap === true)).toBe(is_gap);
+  },
+);
