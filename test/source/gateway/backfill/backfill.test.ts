@@ -517,3 +517,16 @@ test.each([
     expect(lines.some(({ gap }) => gap === true)).toBe(is_gap);
   },
 );
+
+test('the position stands still while dropped frames are asked about', async () => {
+  const gateway = createAsked([], []);
+  const { backfill, runs, progress, through } = start(gateway, NOW_MS);
+  gateway.fallSilent();
+  backfill.drop();
+  const key = 'agent:main:s';
+  runs.see({ sessionKey: key, runId: 'r', agentId: 'main', stream: 'lifecycle', ts: NOW_MS });
+  expect(progress.position()?.open_runs).toEqual({});
+  gateway.speak();
+  await through();
+  expect(progress.position()?.open_runs).toEqual({ [key]: { run_id: 'r', last_ms: NOW_MS } });
+});
