@@ -521,6 +521,42 @@ test('frames that come during a backfill are held back until it is done', async 
   expect(rebuilt.every((line) => line.rebuilt === true)).toBe(true);
 });
 
+test('frames that come before the subscription is answered are held back after a gap, and do not move the position', async () => {
+  const { pushed, gateway, following } = await cutAfter(20);
+  await following.feed.flush();
+  const position = following.position();
+  const { length } = following.lines;
+  vi.setSystemTime(pushed[40]!.rx);
+  const { line, answer } = connectSlowly(gateway, 'sessions.subscribe');
+  await follow(following, line);
+  await pushFrames(following, pushed.slice(40, 50));
+  await following.feed.flush();
+  expect(following.lines).toHaveLength(length);
+  expect(following.position()).toEqual(position);
+  answer();
+  await settle();
+  expect(JSON.parse(following.lines[length]!).missed).toMatchObject({ reason: 'connection_lost' });
+  expect(following.lines.length).toBeGreaterThan(length + 10);
+});
+
+test('frames that are held back when the connection is lost come from the answers on the next one', async () => {
+  const { pushed, gateway, following } = await cutAfter(20);
+  const { length } = following.lines;
+  vi.setSystemTime(pushed[40]!.rx);
+  const { line } = connectSlowly(gateway, 'audit.activity.list');
+  await follow(following, line);
+  await pushFrames(following, pushed.slice(40, 50));
+  line.end();
+  await settle();
+  await follow(following, connect(gateway));
+  const frames = following.lines
+    .slice(length)
+    .map((each) => JSON.parse(each))
+    .filter(({ frame }) => frame?.type === 'event');
+  expect(frames.length).toBeGreaterThan(0);
+  expect(frames.every(({ rebuilt }) => rebuilt === true)).toBe(true);
+});
+
 test('a run is marked with a gap if the gateway refuses to answer about the missed time', async () => {
   const gateway = createGateway('tools', new Set(['audit.activity.list', 'sessions.get', 'chat.history']));
   const { pushed, following } = await cutAfter(30, 'tools', gateway);
@@ -627,8 +663,12 @@ test('an exception during a backfill ends the connection, and the gap is asked a
   const line = connect(gateway);
   line.open.call = (method, params) =>
     method === 'sessions.list' ? Promise.reject(new Error('a fault')) : gateway.call(method, params);
-  line.open.close = () => line.end({ code: 1000, reason: '' });
+  const close = vi.fn(() => line.end({ code: 1000, reason: '' }));
+  line.open.close = close;
   await follow(following, line);
+  expect(close).toHaveBeenCalledTimes(1);
+  expect(following.said).toEqual(['backfill from ws://test failed: a fault; reconnecting to try again']);
+  expect(following.behind).toEqual([true]);
   await follow(following, connect(gateway));
   await askedOnTheSide();
   expectWhole('tools', following.lines);

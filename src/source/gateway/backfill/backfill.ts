@@ -195,7 +195,6 @@ export function createBackfill(options: BackfillOptions): Backfill {
   }
 
   function noticeSettled(frame: EventFrame): void {
-    if (pending.size === 0 && asking === undefined) return;
     const session_key = settledSession(frame);
     if (session_key === undefined) return;
     if (asking !== undefined || pending.has(session_key)) settled.add(session_key);

@@ -174,6 +174,15 @@ test('nothing more is asked if something is stored meanwhile in a session of whi
   expect(gateway.questions).toEqual([{ hours: 1, sessions: ['s'] }]);
 });
 
+test('what was stored in a session before the gap is no reason to ask about it again', async () => {
+  const gateway = createAsked([{ key: 's', hasActiveRun: true }], []);
+  const { backfill, through } = start(gateway, NOW_MS - HOUR_MS);
+  backfill.see(message('s'));
+  backfill.drop();
+  await through();
+  expect(gateway.questions).toEqual([{ hours: 1, sessions: ['s'] }]);
+});
+
 test('a session is asked about again if that is wanted while it is asked about, whatever the time', async () => {
   const gateway = createAsked(['s'], []);
   const { backfill, through } = start(gateway, NOW_MS);
