@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Backoff, backoffDelay, createSocketSource } from '../../../src/source/socket/socket.js';
 import { flood, opened, temporaryDirectory, texts, turns } from '../helpers.js';
 
@@ -215,30 +215,50 @@ describe('connecting', () => {
     );
   });
 
-  test('backs off from a server that closes every connection without sending anything', async () => {
-    const peer = await unixPeer();
-    peer.server.on('connection', (socket) => socket.end());
-    const waits: number[] = [];
-    let waitedOften: () => void;
-    const often = new Promise<void>((resolve) => {
-      waitedOften = resolve;
-    });
-    // Called once per wait, for its jitter.
-    const backoff: Backoff = {
-      min_ms: 1,
-      max_ms: 16,
-      random: () => {
-        waits.push(performance.now());
-        if (waits.length === 6) waitedOften();
+  describe('backs off', () => {
+    /** The first waits, in ms, for a server that does this with every connection. */
+    async function waitsFor(act: (socket: Socket) => void) {
+      const peer = await unixPeer();
+      peer.server.on('connection', act);
+      const timers = vi.spyOn(globalThis, 'setTimeout');
+      onTestFinished(() => timers.mockRestore());
+      let waits = 0;
+      let waitedOften = (): void => undefined;
+      const often = new Promise<void>((resolve) => {
+        waitedOften = resolve;
+      });
+      // Called once per wait, for its jitter.
+      const random = (): number => {
+        waits += 1;
+        if (waits === 7) waitedOften();
         return 0;
-      },
-    };
-    const source = sourceOf(peer, backoff);
-    const puller = await opened(source);
-    const rest = puller.rest();
-    await often;
-    await source.close();
-    await rest;
-    expect(waits[5]! - waits[0]!).toBeGreaterThan(1 + 2 + 4 + 8 + 16 - 5);
+      };
+      const source = sourceOf(peer, { min_ms: 1, max_ms: 16, random });
+      const puller = await opened(source);
+      const rest = puller.rest();
+      await often;
+      await source.close();
+      await rest;
+      return timers.mock.calls.map(([, wait_ms]) => wait_ms).slice(0, 6);
+    }
+
+    test('from a server that closes every connection without sending anything', async () => {
+      expect(await waitsFor((socket) => void socket.end())).toEqual([1, 2, 4, 8, 16, 16]);
+    });
+
+    test('no longer once something has been received', async () => {
+      expect(await waitsFor((socket) => void socket.end('{}\n'))).toEqual([1, 1, 1, 1, 1, 1]);
+    });
+  });
+
+  test('reports each loss of a connection', async () => {
+    const peer = await unixPeer();
+    const puller = await opened(sourceOf(peer));
+    for (let connections = 0; connections < 2; connections++) {
+      (await peer.connection()).end();
+      expect(await puller.status('up')).toBe(`connected to ${peer.name}`);
+      expect(await puller.batch()).toMatchObject({ end: true });
+      expect(await puller.status('down')).toContain('closed the connection');
+    }
   });
 });
