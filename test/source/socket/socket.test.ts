@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { connect } from '../../../src/source/socket/connect.js';
 import { type Backoff, backoffDelay, createSocketSource } from '../../../src/source/socket/socket.js';
 import { flood, opened, temporaryDirectory, texts, turns } from '../helpers.js';
 
@@ -249,6 +250,25 @@ describe('connecting', () => {
     test('no longer once something has been received', async () => {
       expect(await waitsFor((socket) => void socket.end('{}\n'))).toEqual([1, 1, 1, 1, 1, 1]);
     });
+  });
+
+  test('waits 10 s for an answer, and any time for the first data', async () => {
+    const { address } = await unixPeer();
+    const limits = vi.spyOn(Socket.prototype, 'setTimeout');
+    onTestFinished(() => limits.mockRestore());
+    const socket = await connect(address, new AbortController().signal);
+    expect(limits.mock.calls.map(([limit_ms]) => limit_ms)).toEqual([10_000, 0]);
+    const [, giveUp] = limits.mock.calls[0]!;
+    giveUp?.();
+    expect(socket).toMatchObject({ destroyed: true, errored: { message: 'no answer within 10 s' } });
+  });
+
+  test('leaves no connection if it is stopped', async () => {
+    const { address, server } = await unixPeer();
+    expect(await connect(address, AbortSignal.abort())).toMatchObject({ name: 'AbortError' });
+    await turns(100);
+    const open = await new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
+    expect(open).toBe(0);
   });
 
   test('reports each loss of a connection', async () => {
