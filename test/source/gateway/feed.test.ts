@@ -801,6 +801,55 @@ test('a new connection is paused, too, if the consumer was already behind', asyn
   expect(new Set(paused)).toEqual(new Set(['first', 'second']));
 });
 
+test('a connection is paused while more than 16 MiB wait for the consumer, and resumed then', async () => {
+  vi.setSystemTime(0);
+  let pull = (): void => undefined;
+  const feed = createFeed({
+    stream: 'ws://test',
+    push: () =>
+      new Promise((resolve) => {
+        pull = resolve;
+      }),
+    resume: undefined,
+    reportStatus: async () => undefined,
+    warn: async () => undefined,
+  });
+  const { open } = connect(createGateway('tools'));
+  const states: string[] = [];
+  open.pause = () => void states.push('paused');
+  open.resume = () => void states.push('resumed');
+  void feed.follow(open, new AbortController().signal);
+  await settle();
+  const frame: EventFrame = { type: 'event', event: 'tick', payload: {} };
+  for (let mebibytes = 0; mebibytes <= 16; mebibytes++) {
+    expect(states).toEqual([]);
+    feed.onEvent(' '.repeat(2 ** 20), frame);
+    await settle();
+  }
+  // The first one is with the consumer.
+  expect(states).toEqual(['paused']);
+  pull();
+  await settle();
+  expect(states).toEqual(['paused', 'resumed']);
+  pull();
+  await settle();
+  feed.onEvent(' '.repeat(2 ** 20), frame);
+  await settle();
+  expect(states).toEqual(['paused', 'resumed']);
+});
+
+test('a restarted bridge has the position of the one before until it has caught up, and then its open runs', async () => {
+  vi.setSystemTime(1_000_000);
+  const open_runs = { 'agent:main:s': { run_id: 'r', last_ms: 900_000 } };
+  const position = { seen_ms: 900_000, first_ms: 500_000, boot_id: 'one', open_runs };
+  const following = startFeed(position);
+  await following.feed.flush();
+  expect(following.position()).toEqual(position);
+  await follow(following, connect(createGateway('tools')));
+  await following.feed.flush();
+  expect(following.position()).toEqual({ ...position, seen_ms: 1_000_000 });
+});
+
 test('a run that began during a backfill ends if its gateway was restarted', async () => {
   const { pushed, gateway, following } = await cutAfter(1);
   const { line } = connectSlowly(gateway, 'audit.activity.list');
@@ -931,6 +980,25 @@ describe('the sequence numbers of a connection', () => {
   ])('show whether frames were dropped: they %s', async (_, before, after, gaps) => {
     expect(await gapsOf(before, after)).toBe(gaps);
   });
+
+  test('are not compared with those of the connection before', async () => {
+    const gateway = createGateway('tools');
+    const following = startFeed();
+    for (const numbers of [
+      [1, 2],
+      [9, 10],
+    ]) {
+      const line = connect(gateway);
+      await follow(following, line);
+      for (const { frame } of ticks(...numbers)) following.feed.onEvent(JSON.stringify(frame), frame);
+      await settle();
+      line.end();
+      await settle();
+    }
+    const asked = gateway.calls.filter((method) => method === 'audit.activity.list');
+    // About the loss of the first connection.
+    expect(asked).toHaveLength(1);
+  });
 });
 
 describe("the time up to which everything was seen, by the gateway's clock,", () => {
@@ -983,4 +1051,44 @@ test('a run of which only messages are pushed is asked about, with what it does 
   // It is not open as far as its gateway knows, but another run of its session is.
   await vi.advanceTimersByTimeAsync(60_000);
   expect(asked()).toBe(1);
+  push(message('open'));
+  await vi.advanceTimersByTimeAsync(2_000);
+  push(frame('agent', { runId: 'open', stream: 'lifecycle', data: { phase: 'start' } }));
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(asked()).toBe(3);
+});
+
+test('a run of which only messages are pushed is no longer asked about once the connection has ended', async () => {
+  const following = startFeed();
+  const line = connect(createGateway('tools'));
+  await follow(following, line);
+  const message = { role: 'assistant', __openclaw: { runId: 'quiet' } };
+  const payload = { sessionKey: 'agent:main:s', message };
+  const frame: EventFrame = { type: 'event', event: 'session.message', payload };
+  following.feed.onEvent(JSON.stringify(frame), frame);
+  line.end();
+  await following.feed.flush();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test.each([
+  ['is not behind', undefined, false],
+  ['is behind while a gap is open', { seen_ms: 0, first_ms: 0, open_runs: {} }, true],
+])('a gateway that answers requests again %s', async (_, resume, is_behind) => {
+  const following = startFeed(resume);
+  const { line } = connectSlowly(createGateway('tools'), 'audit.activity.list');
+  const { call } = line.open;
+  let refusals = 1;
+  line.open.call = async (method, params) =>
+    method === 'sessions.get' && refusals-- > 0
+      ? { ok: false, error: { code: 'UNAVAILABLE', message: 'restarting', details: {} } }
+      : call(method, params);
+  await follow(following, line);
+  const message = { role: 'assistant', usage: { output: 9 } };
+  const payload = { sessionKey: 'agent:main:s', messageId: '1', message };
+  const frame: EventFrame = { type: 'event', event: 'session.message', payload };
+  following.feed.onEvent(JSON.stringify(frame), frame);
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(following.said).toEqual(['the gateway at ws://test answers requests again']);
+  expect(following.behind).toEqual([is_behind]);
 });
