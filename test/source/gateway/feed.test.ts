@@ -889,6 +889,15 @@ test('a frame that is sent on several lines is emitted on one', async () => {
   expect(JSON.parse(following.lines[0]!).frame).toEqual(frame);
 });
 
+test('a connection on which the subscription is refused is closed', async () => {
+  const line = connect(createGateway('tools', new Set(['sessions.subscribe'])));
+  const close = vi.fn();
+  line.open.close = close;
+  const { feed } = startFeed();
+  expect(await feed.follow(line.open, new AbortController().signal)).toMatchObject({ kind: 'refusal' });
+  expect(close).toHaveBeenCalledTimes(1);
+});
+
 describe('stopping', () => {
   const message: EventFrame = {
     type: 'event',
@@ -974,6 +983,7 @@ describe('the sequence numbers of a connection', () => {
     ['count up from anywhere', [], [7, 8, 9], 0],
     ['leave one out', [], [7, 9], 1],
     ['leave one out between the handshake and the subscription', [1], [3], 1],
+    ['leave one out before the subscription', [1, 3], [4], 1],
     ['count on after the subscription', [1, 2], [3], 0],
     ['repeat one', [], [7, 7, 8], 0],
     ['leave one out twice', [], [1, 3, 4, 6], 2],
