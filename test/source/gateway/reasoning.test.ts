@@ -348,3 +348,16 @@ test('what a new connection is asked for is not affected by a late answer on the
   expect(statuses).toEqual([]);
   expect(vi.getTimerCount()).toBe(0);
 });
+
+test('a model call is wanted for 4.5 s from when it came, however long the bridge has run', async () => {
+  await vi.advanceTimersByTimeAsync(3_600_000);
+  const onRows = vi.fn();
+  const nothing = (): void => undefined;
+  const call = vi.fn(async () => NOT_YET);
+  const reasoning = createReasoning({ onRows, onRefused: nothing, onAnswered: nothing, onLeftOut: nothing });
+  reasoning.begin(call);
+  reasoning.see(modelCall('1'));
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(call).toHaveBeenCalledTimes(12);
+  expect(onRows).not.toHaveBeenCalled();
+});
