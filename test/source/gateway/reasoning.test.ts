@@ -361,3 +361,51 @@ test('a model call is wanted for 4.5 s from when it came, however long the bridg
   expect(call).toHaveBeenCalledTimes(12);
   expect(onRows).not.toHaveBeenCalled();
 });
+
+describe('with several sessions', () => {
+  const SESSIONS = ['agent:main:1', 'agent:main:2', 'agent:main:3'];
+
+  test.each<[string, Answer, number]>([
+    ['one session after the other is asked about', NOT_YET, 2],
+    ['no other one is asked about if the gateway gives no answer', refused, 1],
+  ])('on a new connection %s', async (_, first, requests) => {
+    let answer = (): void => undefined;
+    const { reasoning, asked, call } = start(
+      () =>
+        new Promise((resolve) => {
+          answer = () => resolve(first);
+        }),
+    );
+    reasoning.end();
+    for (const [id, key] of SESSIONS.entries()) reasoning.see(modelCall(String(id), key));
+    reasoning.begin(call);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(asked.map(({ key }) => key)).toEqual(SESSIONS.slice(0, 1));
+    answer();
+    await vi.advanceTimersByTimeAsync(100);
+    expect(asked.map(({ key }) => key)).toEqual(SESSIONS.slice(0, requests));
+    reasoning.end();
+  });
+
+  test('a gateway that gives no answer is not asked about the others meanwhile', async () => {
+    const { reasoning, asked } = start(async () => refused);
+    reasoning.see(modelCall('1', 'agent:main:1'));
+    await vi.advanceTimersByTimeAsync(200);
+    reasoning.see(modelCall('2', 'agent:main:2'));
+    await vi.advanceTimersByTimeAsync(699);
+    expect(asked).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(asked).toHaveLength(2);
+    reasoning.end();
+  });
+});
+
+test('what was wanted before a connection was lost is wanted anew on the next one', async () => {
+  const { reasoning, asked, call } = start(async () => NOT_YET);
+  reasoning.see(modelCall('1'));
+  reasoning.end();
+  await vi.advanceTimersByTimeAsync(3_600_000);
+  reasoning.begin(call);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(asked).toHaveLength(13);
+});
