@@ -376,6 +376,44 @@ describe('pairing', () => {
   });
 });
 
+describe('a device', () => {
+  const required = refused('NOT_PAIRED', { code: 'DEVICE_IDENTITY_REQUIRED' });
+
+  test.each<[string, Environment]>([
+    ['a token', { OPENCLAW_GATEWAY_TOKEN: TOKEN }],
+    ['a password', { OPENCLAW_GATEWAY_PASSWORD: PASSWORD }],
+  ])('is tried if the gateway requires an identity in addition to %s', async (_, env) => {
+    const gateway = await startFakeGateway(answering(required, hello()));
+    asConnection(await enter(gateway.url, env));
+    expect(gateway.connections).toHaveLength(2);
+    expect(gateway.connect()).toHaveProperty('device');
+  });
+
+  test('is not tried again with another proof', async () => {
+    const gateway = await startFakeGateway(answering(required, hello({ device_token: 'd-1' }), required));
+    asConnection(await enter(gateway.url));
+    expect(asRefusal(await enter(gateway.url)).reason).toBe('token_missing');
+    expect(gateway.connections).toHaveLength(3);
+  });
+});
+
+test.each([
+  ['AUTH_TOKEN_MISSING', 'requires a token; the file of the secret is missing'],
+  ['AUTH_PASSWORD_MISSING', 'requires a password; the file of the secret is missing'],
+  [
+    'AUTH_RATE_LIMITED',
+    'blocks connections after too many failed attempts; check the token or password, and wait',
+  ],
+])('a secret that can not be read is reported if the gateway requires one: %s', async (code, message) => {
+  const gateway = await startFakeGateway(answering(refused('INVALID_REQUEST', { code })));
+  const access = {
+    ...accessTo(gateway.url, {}),
+    secrets: () => ({ problem: 'the file of the secret is missing' }),
+  };
+  const wishes = { onEvent: () => undefined, stop: new AbortController().signal };
+  expect(asRefusal(await enterGateway(access, wishes)).message).toBe(message);
+});
+
 describe('an address without a ready gateway', () => {
   const CHECK = 'check the URL and what listens there';
 
