@@ -582,6 +582,50 @@ test('a gateway that hangs does not hold up the end of its connection', async ()
   expect(await connection.ended).toMatchObject({ code: 1006 });
 }, 10_000);
 
+describe('a gateway from which nothing comes any more', () => {
+  const TICK_MS = 1_000;
+
+  async function connectTicking() {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const gateway = await startFakeGateway(answering(hello({ tick_interval_ms: TICK_MS })));
+    return { gateway, connection: asConnection(await enter(gateway.url)) };
+  }
+
+  test('is left after three ticks in a row', async () => {
+    const { connection } = await connectTicking();
+    for (let answers = 0; answers < 2; answers++) {
+      vi.advanceTimersByTime(2 * TICK_MS);
+      expect(await connection.call('health', {})).toEqual({ ok: true, payload: {} });
+    }
+    vi.advanceTimersByTime(3 * TICK_MS);
+    expect(await connection.ended).toEqual({ code: 4000, reason: 'tick timeout' });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('is left even if it does not answer that either', async () => {
+    const { gateway, connection } = await connectTicking();
+    gateway.connections[0]?.hang();
+    vi.advanceTimersByTime(3 * TICK_MS);
+    expect((await connection.ended).code).toBe(1006);
+  });
+
+  test('is not left while nothing is read from it', async () => {
+    const { connection } = await connectTicking();
+    connection.pause();
+    vi.advanceTimersByTime(60 * TICK_MS);
+    connection.resume();
+    expect(await connection.call('health', {})).toEqual({ ok: true, payload: {} });
+  });
+});
+
+test('a frame may be some MiB long', async () => {
+  const text = 'x'.repeat(30 * 2 ** 20);
+  const gateway = await startFakeGateway({ replies: { 'sessions.get': { payload: { text } } } });
+  const connection = asConnection(await enter(gateway.url));
+  const answer = await connection.call('sessions.get', {});
+  expect(answer.ok && answer.payload.text === text).toBe(true);
+});
+
 describe('text from a gateway', () => {
   const said = `no ${TOKEN} here \u001b[2J`;
 
