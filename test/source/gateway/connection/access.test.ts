@@ -671,11 +671,23 @@ describe('text from a gateway', () => {
     expect(await connection.ended).toEqual({ code: 1008, reason: 'expired: …' });
   });
 
+  test('is shown without the password, and without the device token of an earlier connection', async () => {
+    const refusing = (secret: string): Reply => refused('OTHER', {}, { message: `no ${secret} here` });
+    const wanting = await startFakeGateway(answering(refusing(PASSWORD)));
+    const env = { OPENCLAW_GATEWAY_PASSWORD: PASSWORD };
+    expect(asRefusal(await enter(wanting.url, env)).found).toBe('rejected the connection: no … here (OTHER)');
+    const paired = refused('NOT_PAIRED', { code: 'DEVICE_IDENTITY_REQUIRED' });
+    const given = hello({ device_token: 'given-to-this-device' });
+    const gateway = await startFakeGateway(answering(paired, given, refusing('given-to-this-device')));
+    asConnection(await enter(gateway.url));
+    expect(asRefusal(await enter(gateway.url, {})).found).toBe('rejected the connection: no … here (OTHER)');
+  });
+
   test('is shown without the query values of the URL, which may be tokens for a proxy, unless they are short', async () => {
     const gateway = await startFakeGateway(answering(hello()));
-    const connection = asConnection(await enter(`${gateway.url}/?key=for-the-proxy&v=1`));
-    gateway.connections[0]?.close(1008, 'no for-the-proxy 1');
-    expect(await connection.ended).toEqual({ code: 1008, reason: 'no … 1' });
+    const connection = asConnection(await enter(`${gateway.url}/?key=for-the-proxy&id=12345678&v=1`));
+    gateway.connections[0]?.close(1008, 'no for-the-proxy 12345678 1');
+    expect(await connection.ended).toEqual({ code: 1008, reason: 'no … … 1' });
   });
 
   test('is not taken for a known code if it is the name of an inherited property', async () => {
