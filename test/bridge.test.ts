@@ -785,6 +785,92 @@ describe('at the end, beside a destination that never answers,', () => {
   });
 });
 
+describe('with a destination that never answers', () => {
+  const source = sourceOf([], undefined);
+  const problem = new SourceError('nothing there');
+
+  /** Opens a bridge in fake time; notes when metrics are collected and when the destination is closed. */
+  function openSilent(options: Options = {}) {
+    vi.useFakeTimers({
+      now: 0,
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'performance', 'Date'],
+    });
+    onTestFinished(() => void vi.useRealTimers());
+    const collected: number[] = [];
+    const closed: number[] = [];
+    const destination: Destination = {
+      ...createSink().destination,
+      pending: () => 1,
+      idle: () => deferred<void>().promise,
+      collectMetrics: async () => void collected.push(Date.now()),
+      close: async () => void closed.push(Date.now()),
+    };
+    const { bridge } = openBridge([], undefined, { destinations: [destination], now: Date.now, ...options });
+    return { bridge, collected, closed };
+  }
+
+  test.each([
+    [10_000, 500],
+    [600, 300],
+  ])('a drain of %i ms collects the metrics after %i ms', async (drain_ms, wait_ms) => {
+    const { bridge, collected, closed } = openSilent();
+    await bridge.open();
+    await bridge.read();
+    const finished = bridge.finish(drain_ms);
+    await vi.advanceTimersByTimeAsync(drain_ms + 10);
+    await finished;
+    expect(collected).toEqual([wait_ms]);
+    expect(closed[0]! - drain_ms).toBeOneOf([0, 1]);
+  });
+
+  test.each<[string, Partial<Source>, number]>([
+    ['a second', {}, 1_000],
+    ['a second more if a source does not close', { close: () => deferred<void>().promise }, 2_000],
+  ])('a failed start takes %s', async (_, fields, wait_ms) => {
+    const failing: Source = { ...source, open: () => Promise.reject(problem), ...fields };
+    const { bridge, closed } = openSilent({ sources: [failing] });
+    const opened = expect(bridge.open()).rejects.toBe(problem);
+    await vi.advanceTimersByTimeAsync(wait_ms + 10);
+    await opened;
+    expect(closed[0]! - wait_ms).toBeOneOf([0, 1]);
+  });
+
+  test('a start that is given up is over at once', async () => {
+    const hanging: Source = { ...source, open: () => deferred<never>().promise };
+    const { bridge, closed } = openSilent({ sources: [hanging] });
+    const giving_up = new AbortController();
+    const opened = expect(bridge.open(giving_up.signal)).rejects.toBe(problem);
+    await vi.advanceTimersByTimeAsync(100);
+    giving_up.abort(problem);
+    await vi.advanceTimersByTimeAsync(10);
+    await opened;
+    expect(closed[0]! - 100).toBeLessThanOrEqual(2);
+  });
+
+  test('metrics are collected every 10 s until the end', async () => {
+    const ended = deferred<void>();
+    const open: Source = {
+      ...source,
+      open: async () =>
+        (async function* () {
+          yield* await source.open();
+          await ended.promise;
+        })(),
+    };
+    const { bridge, collected } = openSilent({ sources: [open] });
+    await bridge.open();
+    const reading = bridge.read();
+    await vi.advanceTimersByTimeAsync(35_000);
+    expect(collected).toEqual([10_000, 20_000, 30_000]);
+    ended.resolve();
+    await reading;
+    const finished = bridge.finish(0);
+    await vi.advanceTimersByTimeAsync(60_000);
+    await finished;
+    expect(collected).toHaveLength(4);
+  });
+});
+
 test('open spans and corrections are emitted even if nothing else is', async () => {
   let now_ms = EVENT.ts;
   const { destination, emitted } = createSink();

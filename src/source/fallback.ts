@@ -101,7 +101,7 @@ async function readBoth(
   for await (const item of items) {
     if (item.kind === 'status' && item.state === 'up') await endFallback();
     await push(item);
-    if (item.kind === 'status' && item.state === 'down' && !is_followed) reading ??= findFallback();
+    if (item.kind === 'status' && item.state === 'down') reading ??= findFallback();
   }
   await reading;
 }

@@ -1,6 +1,7 @@
 /** The sources in `status`, and `status --check`, which a supervisor uses to see whether a bridge is working. */
 import { join } from 'node:path';
-import { expect, vi } from 'vitest';
+import { describe, expect, vi } from 'vitest';
+import { DEAD_LETTERS_PREFIX } from '../../src/model/delivery.js';
 import { LEDGER, type Ledger } from '../../src/persistence/ledger.js';
 import { openStore, type Store } from '../../src/store/index.js';
 import { test } from './concurrent.js';
@@ -20,7 +21,7 @@ function openOwn(directory: string): Store {
   return opened.store;
 }
 
-async function writeLedger(store: Store, updated_ms: number): Promise<void> {
+async function writeLedger(store: Store, updated_ms: number, fields: Partial<Ledger> = {}): Promise<void> {
   const ledger: Ledger = {
     version: 1,
     pid: process.pid,
@@ -31,6 +32,7 @@ async function writeLedger(store: Store, updated_ms: number): Promise<void> {
     sources: {},
     runs: { opened: 0, ended: 0, open: 0 },
     destinations: {},
+    ...fields,
   };
   await store.write([{ key: LEDGER, value: Buffer.from(JSON.stringify(ledger)) }]);
 }
@@ -98,4 +100,77 @@ test('another process with the recorded pid is not mistaken for a bridge', async
   const { status, stdout } = await check(directory);
   expect(status).toBe(1);
   expect(stdout).toContain('killed, last seen');
+});
+
+describe('what is shown of a bridge', () => {
+  const HOUR_MS = 3_600_000;
+  const counts = { lines: 2, events: 1, ignored: { 'event.tick': 1 }, rejected: { json: 1 } };
+
+  /** A ledger of an hour ago, of whatever there is to show. */
+  function ledgerOf(now_ms: number): Partial<Ledger> {
+    const since_ms = now_ms - 30 * HOUR_MS;
+    return {
+      started_ms: Date.UTC(2026, 10, 1),
+      store_bytes: 2_500_000,
+      sources: {
+        'unix:/in\u001b[2J': { ...counts, condition: { state: 'down', message: 'nobody answers', since_ms } },
+        stdin: {
+          ...counts,
+          ignored: {},
+          rejected: {},
+          condition: { state: 'up', message: 'fine', since_ms },
+        },
+      },
+      runs: { opened: 3, ended: 2, open: 1, with_gap: 1, given_up: { late: 4 } },
+      destinations: {
+        otlp: {
+          traces: { produced: 9, delivered: 8, pending: 0, rejected: { 'http.400': 1 }, dropped: {} },
+          logs: {
+            produced: 9,
+            delivered: 5,
+            pending: 2,
+            pending_since_ms: since_ms,
+            rejected: {},
+            dropped: { 'memory.limit': 2 },
+            last_error: { message: 'HTTP 503', at_ms: since_ms },
+          },
+        },
+      },
+    };
+  }
+
+  async function shown(directory: string): Promise<string> {
+    const { status, stdout, stderr } = await runToEnd(['status', '--data-dir', directory]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    return stdout.replaceAll(directory, '/here');
+  }
+
+  test('that runs: everything that it has counted, and what is wrong now', async () => {
+    const directory = temporaryDirectory();
+    const store = openOwn(directory);
+    await writeLedger(store, Date.now(), ledgerOf(Date.now()));
+    expect(await shown(directory)).toBe(`\
+bridge                      running since 2026-11-01T00:00:00.000Z, process ${process.pid}
+store                       /here · 2.4 MB
+source        unix:/in�[2J  2 lines · 1 event · 1 ignored: 1 event.tick · 1 bad: 1 json · down for 1 d 06 h: nobody answers
+source        stdin         2 lines · 1 event
+runs                        3 opened · 2 ended · 1 open · 1 with a gap · 4 given up: 4 late
+otlp          traces        9 produced · 8 delivered · 0 pending · 1 rejected: 1 http.400
+otlp          logs          9 produced · 5 delivered · 2 pending (oldest: 1 d 06 h) · 2 dropped: 2 memory.limit · last error 1 d 06 h ago: HTTP 503
+dead letters                none
+`);
+    await store.close();
+  });
+
+  test('that has stopped: since when, and no longer how its sources are', async () => {
+    const directory = temporaryDirectory();
+    const store = openOwn(directory);
+    await writeLedger(store, Date.now() - 25 * HOUR_MS, { ...ledgerOf(Date.now()), running: false });
+    await store.write([{ key: `${DEAD_LETTERS_PREFIX}1`, value: Buffer.from('{}') }]);
+    await store.close();
+    const lines = (await shown(directory)).split('\n');
+    expect(lines[0]).toBe('bridge                      stopped 1 d 01 h ago');
+    expect(lines[2]).toMatch(/ 2 lines · 1 event · 1 ignored: 1 event\.tick · 1 bad: 1 json$/);
+    expect(lines[7]).toBe('dead letters                1; run `dead-letters list` to see them');
+  });
 });

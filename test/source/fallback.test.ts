@@ -1,9 +1,9 @@
 /** A source and its fallback: which of the two is read, and that it is never both. */
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type LineBatch, type Source, SourceError } from '../../src/model/source.js';
 import { withFallback } from '../../src/source/fallback.js';
 import { createRendezvous } from '../../src/source/rendezvous.js';
-import type { Item } from './helpers.js';
+import { type Item, turns } from './helpers.js';
 
 /** A source whose items are supplied by the test. */
 function createScripted(name: string, opening: Promise<void> = Promise.resolve()) {
@@ -54,11 +54,15 @@ function describeItem(item: Item): string {
 }
 
 /** Opens a gateway with a fallback; both are closed after the test. */
-async function start(fallback: Source, open_streams: string[] = [], isThere = () => true) {
+async function start(
+  fallback: Source,
+  open_streams: string[] = [],
+  isThere: () => boolean | Promise<boolean> = () => true,
+) {
   const gateway = createScripted('gateway');
   const source = withFallback({
     preferred: gateway.source,
-    createFallback: async () => (isThere() ? fallback : undefined),
+    createFallback: async () => ((await isThere()) ? fallback : undefined),
     open_streams,
     messages: { begins: 'begins', ends: 'ends' },
   });
@@ -194,4 +198,131 @@ test('the fallback is no longer looked for once the preferred source can be foll
   await vi.advanceTimersByTimeAsync(60_000);
   expect(looks).toBe(1);
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test('a stream of the fallback that has ended does not end again', async () => {
+  const transcripts = createScripted('transcripts');
+  const { gateway, readUntil } = await start(transcripts.source, ['transcripts']);
+  void gateway.status('down');
+  void transcripts.tellLast('a');
+  expect(await readUntil('end of transcripts')).toEqual(['gateway down', 'begins', 'end of transcripts']);
+  void gateway.status('up');
+  expect(await readUntil('gateway up')).toEqual(['ends', 'gateway up']);
+});
+
+test('the fallback ends once, however often the preferred source is lost and followed again', async () => {
+  const transcripts = createScripted('transcripts');
+  const { gateway, readUntil } = await start(transcripts.source);
+  void gateway.status('down');
+  void gateway.status('down');
+  void transcripts.tell('a');
+  expect((await readUntil('a')).sort()).toEqual(['a', 'begins', 'gateway down', 'gateway down']);
+  expect(transcripts.opened()).toBe(1);
+  void gateway.status('up');
+  await readUntil('gateway up');
+  void gateway.status('up');
+  expect(await readUntil('gateway up')).toEqual(['gateway up']);
+});
+
+test('of the fallback nothing more is emitted once the preferred source is followed, but what waits already', async () => {
+  const transcripts = createScripted('transcripts');
+  const { gateway, readUntil } = await start(transcripts.source);
+  void gateway.status('down');
+  await readUntil('begins');
+  void transcripts.tell('a');
+  await turns(10);
+  void gateway.status('up');
+  await turns(10);
+  void transcripts.tell('twice');
+  expect(await readUntil('gateway up')).toEqual(['a', 'ends', 'end of transcripts', 'gateway up']);
+});
+
+test('a fallback that is found only after the preferred source can be followed is not opened', async () => {
+  let find = (_: boolean): void => undefined;
+  const finding = new Promise<boolean>((resolve) => {
+    find = resolve;
+  });
+  const transcripts = createScripted('transcripts');
+  const { gateway, readUntil } = await start(transcripts.source, [], () => finding);
+  void gateway.status('down');
+  await readUntil('gateway down');
+  void gateway.status('up');
+  await readUntil('gateway up');
+  find(true);
+  void gateway.tell('a');
+  await readUntil('a');
+  expect(transcripts.opened()).toBe(0);
+});
+
+describe('looking for a fallback', () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  /** Starts without anything to fall back on, and with a preferred source that is lost twice. */
+  async function look() {
+    let looks = 0;
+    const started = await start(createScripted('transcripts').source, [], () => {
+      looks += 1;
+      return false;
+    });
+    for (let lost = 0; lost < 2; lost++) {
+      void started.gateway.status('down');
+      await started.readUntil('gateway down');
+    }
+    return { ...started, looks: () => looks };
+  }
+
+  test('is repeated every ten seconds', async () => {
+    const { looks } = await look();
+    await vi.advanceTimersByTimeAsync(9_999);
+    expect(looks()).toBe(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(looks()).toBe(2);
+  });
+
+  test.each([
+    ['the preferred source is followed', 'up'],
+    ['the source is closed', 'close'],
+  ])('ends at once when %s', async (_, how) => {
+    const { gateway, source, items, readUntil, looks } = await look();
+    if (how === 'up') {
+      void gateway.status('up');
+      await readUntil('gateway up');
+    } else {
+      await source.close();
+      expect(await items.next()).toMatchObject({ done: true });
+    }
+    expect(vi.getTimerCount()).toBe(0);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(looks()).toBe(1);
+  });
+});
+
+test('closing waits until the fallback has ended', async () => {
+  let end = (): void => undefined;
+  const ended = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const transcripts = createScripted('transcripts');
+  const slow: Source = {
+    ...transcripts.source,
+    async open() {
+      const items = await transcripts.source.open();
+      return (async function* () {
+        yield* items;
+        await ended;
+      })();
+    },
+  };
+  const { gateway, source, readUntil } = await start(slow);
+  void gateway.status('down');
+  await readUntil('begins');
+  let is_closed = false;
+  const closing = source.close().then(() => {
+    is_closed = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(is_closed).toBe(false);
+  end();
+  await closing;
 });

@@ -140,9 +140,8 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
   return {
     onEvent(json, frame) {
       noteTime(number(object(frame.payload).ts) ?? 0);
-      if (connection === undefined) last_seq = frame.seq;
-      else if (frame.seq !== undefined) noticeDrops(frame.seq);
-      if (connection !== undefined) backfill.see(frame);
+      if (frame.seq !== undefined) noticeDrops(frame.seq);
+      backfill.see(frame);
       if (frame.event === 'agent') runs.see(object(frame.payload));
       else if (QUIET_RUN_EVENTS.has(frame.event)) quiet.see(object(frame.payload));
       gate.give(pushedLine(json));

@@ -106,7 +106,7 @@ async function keepFollowing(
         ? MENDED_BY_HAND_WAIT_MS
         : backoffDelay(failures, backoff);
     failures += 1;
-    if (!stop.aborted) await stopped.wait(wait_ms);
+    await stopped.wait(wait_ms);
   }
   await feed.flush();
 }

@@ -78,7 +78,7 @@ async function keepConnected(
     const socket = await connect(address, stop);
     if (socket instanceof Socket) await readConnection(socket);
     else await reportDown(`can't connect to ${name}: ${errorReason(socket)}; retrying until it answers`);
-    if (!stop.aborted) await stopped.wait(backoffDelay(failures, backoff, random));
+    await stopped.wait(backoffDelay(failures, backoff, random));
     failures += 1;
   }
 }

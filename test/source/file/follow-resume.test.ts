@@ -91,17 +91,20 @@ describe('after a restart', () => {
     expect(await takeTexts(consumer, 2)).toEqual(['half', 'new']);
   });
 
-  test('a line that was reported as too long is not reported again', async () => {
-    const { path, consumer } = setUp();
-    writeFileSync(path, `one\n${'x'.repeat(50)}`);
-    await consumer.start();
-    expect(await takeTexts(consumer, 2)).toEqual(['one', 'line_too_long']);
-    await consumer.stop();
-    appendFileSync(path, `${'x'.repeat(50)}\nthree\n`);
-    await consumer.start();
-    await takeTexts(consumer, 3);
-    expect(consumer.lines.at(-1)).toEqual({ stream: path, number: 3, text: 'three' });
-  });
+  test.each([5, 50])(
+    'a line that was reported as too long is not reported again, nor is its rest of %d bytes a line',
+    async (bytes) => {
+      const { path, consumer } = setUp();
+      writeFileSync(path, `one\n${'x'.repeat(50)}`);
+      await consumer.start();
+      expect(await takeTexts(consumer, 2)).toEqual(['one', 'line_too_long']);
+      await consumer.stop();
+      appendFileSync(path, `${'x'.repeat(bytes)}\nthree\n`);
+      await consumer.start();
+      expect(await takeTexts(consumer, 3)).toEqual(['one', 'line_too_long', 'three']);
+      expect(consumer.lines.at(-1)).toEqual({ stream: path, number: 3, text: 'three' });
+    },
+  );
 
   test('a rotated file is read to its end under its new name, then the new file', async () => {
     const { path, consumer } = await stopped();

@@ -1,9 +1,13 @@
 /** Recordings that are read one after the other, also across restarts of their reader. */
-import { appendFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
-import { createRecordingsSource, type RecordingsOptions } from '../../../src/source/file/recordings.js';
+import {
+  checkRecordings,
+  createRecordingsSource,
+  type RecordingsOptions,
+} from '../../../src/source/file/recordings.js';
 import { opened, temporaryDirectory, textsByStream, turns } from '../helpers.js';
 import { type Consumer, createConsumer } from '../resume.js';
 
@@ -105,6 +109,103 @@ describe('after a restart', () => {
     expect(consumer.texts()).toEqual(['a', 'a', 'b', 'c']);
   });
 });
+
+describe('the place to resume from', () => {
+  const SIZE = 100_000;
+  const options = { max_line_bytes: SIZE, one_by_one: true };
+
+  test('may be before several recordings, all of which are read from there', async () => {
+    const { consumer } = setUp(['a\nb\n', 'c\nd\n', 'e\n']);
+    await consumer.start();
+    await consumer.takeUntil(hasTaken(consumer, 1));
+    await consumer.start();
+    await consumer.takeUntil(hasTaken(consumer, 5));
+    expect(consumer.texts()).toEqual(['a', 'b', 'c', 'd', 'e']);
+  });
+
+  test('may be between two recordings: the next one is read from its first line', async () => {
+    const { paths, consumer } = setUp(['a\n', 'b\nc\n']);
+    await consumer.start();
+    await consumer.takeUntil(() => consumer.batches.at(-1)?.stream === paths[1]);
+    expect(consumer.texts()).toEqual(['a']);
+    await consumer.start();
+    await consumer.takeUntil(hasTaken(consumer, 3));
+    expect(consumer.texts()).toEqual(['a', 'b', 'c']);
+  });
+
+  test('is the earlier one of two', async () => {
+    const { paths, consumer } = setUp(['a\nb\n', 'c\n']);
+    await consumer.start();
+    await consumer.takeUntil(hasTaken(consumer, 1));
+    const [[first = '', position] = []] = Object.entries(consumer.positions());
+    const later = { ...(position as object), index: 1, after_line: 0 };
+    for (const resume of [
+      { [first]: position, [paths[1]!]: later },
+      { [paths[1]!]: later, [first]: position },
+    ]) {
+      const items = await (await opened(createRecordingsSource(paths, { ...options, resume }))).rest();
+      expect(textsByStream(items)).toMatchObject({ [paths[0]!]: ['b'], [paths[1]!]: ['c'] });
+    }
+  });
+
+  test.each<[string, (path: string) => string]>([
+    [
+      'size',
+      (path) => {
+        appendFileSync(path, 'more\n');
+        return path;
+      },
+    ],
+    [
+      'first bytes',
+      (path) => {
+        writeFileSync(path, 'b'.repeat(SIZE));
+        return path;
+      },
+    ],
+    [
+      'name',
+      (path) => {
+        renameSync(path, `${path}.1`);
+        return `${path}.1`;
+      },
+    ],
+  ])('is not used if the recording has another %s', async (_, change) => {
+    const { paths, consumer } = setUp(['a'.repeat(SIZE)], { max_line_bytes: SIZE });
+    await consumer.start();
+    await consumer.takeAll();
+    const resume = consumer.positions();
+    const source = createRecordingsSource([change(paths[0]!)], { ...options, resume });
+    const items = await (await opened(source)).rest();
+    expect(items[0]).toMatchObject({ kind: 'status', state: 'down' });
+    expect(items.some((item) => item.kind === 'lines' && item.lines.length > 0)).toBe(true);
+  });
+});
+
+test('a source of recordings says that it can be read again', () => {
+  const source = createRecordingsSource(['a'], { max_line_bytes: 10, one_by_one: false, resume: {} });
+  expect(source.is_rereadable).toBe(true);
+});
+
+test.skipIf(!existsSync('/proc/self/fd'))(
+  'a file is open once while it is read, and not after it was checked',
+  async () => {
+    const { paths } = setUp(['a\n', 'b\n']);
+    const open = (): string[] =>
+      readdirSync('/proc/self/fd').flatMap((fd) => {
+        const target = existsSync(`/proc/self/fd/${fd}`) ? readlinkSync(`/proc/self/fd/${fd}`) : '';
+        return paths.includes(target) ? [target] : [];
+      });
+    expect(await checkRecordings(paths)).toBeUndefined();
+    expect(await checkRecordings([...paths, 'missing'])).toContain("can't read missing");
+    expect(open()).toEqual([]);
+    const source = createRecordingsSource(paths, { max_line_bytes: 10, one_by_one: false, resume: {} });
+    const puller = await opened(source);
+    expect(open().sort()).toEqual(paths);
+    await puller.rest();
+    expect(open()).toEqual([]);
+  },
+);
 
 const content = fc
   .array(fc.constantFrom('one', 'two', '\n', '\n', '\r\n', 'a line that is too long'), { maxLength: 15 })

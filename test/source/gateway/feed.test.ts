@@ -567,9 +567,50 @@ test('frames that come during a backfill are held back until it is done', async 
   answer();
   await settle();
   const after = following.lines.slice(count).map((line) => JSON.parse(line));
-  expect(after[0]).toMatchObject({ missed: { reason: 'connection_lost', unknown: [] } });
+  const since_ms = Math.max(
+    ...pushed.slice(0, 20).map(({ frame }) => Number((frame.payload as Json).ts ?? 0)),
+  );
+  expect(after[0].missed).toEqual({ reason: 'connection_lost', since_ms, until_ms: Date.now(), unknown: [] });
   expect(after.slice(-10).every((line) => line.rebuilt === undefined)).toBe(true);
-  expect(after.slice(1, -10).length).toBeGreaterThan(0);
+  const rebuilt = after.slice(1, -10).filter(({ frame }) => frame.type === 'event');
+  expect(rebuilt.length).toBeGreaterThan(0);
+  expect(rebuilt.every((line) => line.rebuilt === true)).toBe(true);
+});
+
+test('frames that come before the subscription is answered are held back after a gap, and do not move the position', async () => {
+  const { pushed, gateway, following } = await cutAfter(20);
+  await following.feed.flush();
+  const position = following.position();
+  const { length } = following.lines;
+  vi.setSystemTime(pushed[40]!.rx);
+  const { line, answer } = connectSlowly(gateway, 'sessions.subscribe');
+  await follow(following, line);
+  await pushFrames(following, pushed.slice(40, 50));
+  await following.feed.flush();
+  expect(following.lines).toHaveLength(length);
+  expect(following.position()).toEqual(position);
+  answer();
+  await settle();
+  expect(JSON.parse(following.lines[length]!).missed).toMatchObject({ reason: 'connection_lost' });
+  expect(following.lines.length).toBeGreaterThan(length + 10);
+});
+
+test('frames that are held back when the connection is lost come from the answers on the next one', async () => {
+  const { pushed, gateway, following } = await cutAfter(20);
+  const { length } = following.lines;
+  vi.setSystemTime(pushed[40]!.rx);
+  const { line } = connectSlowly(gateway, 'audit.activity.list');
+  await follow(following, line);
+  await pushFrames(following, pushed.slice(40, 50));
+  line.end();
+  await settle();
+  await follow(following, connect(gateway));
+  const frames = following.lines
+    .slice(length)
+    .map((each) => JSON.parse(each))
+    .filter(({ frame }) => frame?.type === 'event');
+  expect(frames.length).toBeGreaterThan(0);
+  expect(frames.every(({ rebuilt }) => rebuilt === true)).toBe(true);
 });
 
 test('a run is marked with a gap if the gateway refuses to answer about the missed time', async () => {
@@ -678,8 +719,12 @@ test('an exception during a backfill ends the connection, and the gap is asked a
   const line = connect(gateway);
   line.open.call = (method, params) =>
     method === 'sessions.list' ? Promise.reject(new Error('a fault')) : gateway.call(method, params);
-  line.open.close = () => line.end({ code: 1000, reason: '' });
+  const close = vi.fn(() => line.end({ code: 1000, reason: '' }));
+  line.open.close = close;
   await follow(following, line);
+  expect(close).toHaveBeenCalledTimes(1);
+  expect(following.said).toEqual(['backfill from ws://test failed: a fault; reconnecting to try again']);
+  expect(following.behind).toEqual([true]);
   await follow(following, connect(gateway));
   await askedOnTheSide();
   expectWhole('tools', following.lines);
@@ -754,6 +799,8 @@ describe('a model call of which the gateway stored nothing', () => {
 test.each([
   [{ code: 1006, reason: '' }, 'connection_lost'],
   [{ code: 1008, reason: 'slow consumer' }, 'slow_consumer'],
+  [{ code: 1008, reason: 'policy' }, 'connection_lost'],
+  [{ code: 1006, reason: 'slow consumer' }, 'connection_lost'],
   [{ code: 1012, reason: 'service restart' }, 'gateway_restarted'],
 ])('a connection that ends with %o leaves a gap with the reason %s', async (ending, reason) => {
   const pushed = pushedOf('tools');
@@ -810,6 +857,55 @@ test('a new connection is paused, too, if the consumer was already behind', asyn
   expect(new Set(paused)).toEqual(new Set(['first', 'second']));
 });
 
+test('a connection is paused while more than 16 MiB wait for the consumer, and resumed then', async () => {
+  vi.setSystemTime(0);
+  let pull = (): void => undefined;
+  const feed = createFeed({
+    stream: 'ws://test',
+    push: () =>
+      new Promise((resolve) => {
+        pull = resolve;
+      }),
+    resume: undefined,
+    reportStatus: async () => undefined,
+    warn: async () => undefined,
+  });
+  const { open } = connect(createGateway('tools'));
+  const states: string[] = [];
+  open.pause = () => void states.push('paused');
+  open.resume = () => void states.push('resumed');
+  void feed.follow(open, new AbortController().signal);
+  await settle();
+  const frame: EventFrame = { type: 'event', event: 'tick', payload: {} };
+  for (let mebibytes = 0; mebibytes <= 16; mebibytes++) {
+    expect(states).toEqual([]);
+    feed.onEvent(' '.repeat(2 ** 20), frame);
+    await settle();
+  }
+  // The first one is with the consumer.
+  expect(states).toEqual(['paused']);
+  pull();
+  await settle();
+  expect(states).toEqual(['paused', 'resumed']);
+  pull();
+  await settle();
+  feed.onEvent(' '.repeat(2 ** 20), frame);
+  await settle();
+  expect(states).toEqual(['paused', 'resumed']);
+});
+
+test('a restarted bridge has the position of the one before until it has caught up, and then its open runs', async () => {
+  vi.setSystemTime(1_000_000);
+  const open_runs = { 'agent:main:s': { run_id: 'r', last_ms: 900_000 } };
+  const position = { seen_ms: 900_000, first_ms: 500_000, boot_id: 'one', open_runs };
+  const following = startFeed(position);
+  await following.feed.flush();
+  expect(following.position()).toEqual(position);
+  await follow(following, connect(createGateway('tools')));
+  await following.feed.flush();
+  expect(following.position()).toEqual({ ...position, seen_ms: 1_000_000 });
+});
+
 test('a run that began during a backfill ends if its gateway was restarted', async () => {
   const { pushed, gateway, following } = await cutAfter(1);
   const { line } = connectSlowly(gateway, 'audit.activity.list');
@@ -836,4 +932,229 @@ test('a model call whose reasoning tokens are not asked for, since too many are,
   const { decode } = createLineDecoder('gateway');
   const ignored = following.lines.map((line) => decode(Buffer.from(line), 0).ignored);
   expect(ignored.filter((reason) => reason === 'missed.reasoning_tokens')).toHaveLength(1);
+});
+
+test('a frame that is sent on several lines is emitted on one', async () => {
+  const following = startFeed();
+  await follow(following, connect(createGateway('tools')));
+  const frame: EventFrame = { type: 'event', event: 'tick', payload: { ts: 1 } };
+  following.feed.onEvent(JSON.stringify(frame, undefined, 2).replaceAll('\n', '\r\n'), frame);
+  await settle();
+  expect(following.lines).toHaveLength(1);
+  expect(following.lines[0]).not.toMatch(/[\r\n]/);
+  expect(JSON.parse(following.lines[0]!).frame).toEqual(frame);
+});
+
+test('a connection on which the subscription is refused is closed', async () => {
+  const line = connect(createGateway('tools', new Set(['sessions.subscribe'])));
+  const close = vi.fn();
+  line.open.close = close;
+  const { feed } = startFeed();
+  expect(await feed.follow(line.open, new AbortController().signal)).toMatchObject({ kind: 'refusal' });
+  expect(close).toHaveBeenCalledTimes(1);
+});
+
+describe('stopping', () => {
+  const message: EventFrame = {
+    type: 'event',
+    event: 'session.message',
+    payload: {
+      sessionKey: 'agent:main:s',
+      messageId: '1',
+      message: { role: 'assistant', usage: { output: 9 } },
+    },
+  };
+
+  /** Stops, while the reasoning tokens of a message are wanted or not; notes when the connection is closed. */
+  async function stopped(are_wanted: boolean, stop = new AbortController()) {
+    vi.setSystemTime(0);
+    const following = startFeed();
+    const { line, answer } = connectSlowly(createGateway('tools'), 'sessions.get');
+    const closed: number[] = [];
+    line.open.close = () => void closed.push(Date.now());
+    void following.feed.follow(line.open, stop.signal);
+    await settle();
+    if (are_wanted) following.feed.onEvent(JSON.stringify(message), message);
+    await settle();
+    stop.abort();
+    await settle();
+    return { answer, closed };
+  }
+
+  test('waits for reasoning tokens that are still wanted', async () => {
+    const { answer, closed } = await stopped(true);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(closed).toEqual([]);
+    answer();
+    await settle();
+    expect(closed).toEqual([1_000]);
+  });
+
+  test('waits for them for two seconds at most', async () => {
+    const { closed } = await stopped(true);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(closed).toEqual([2_000]);
+  });
+
+  test('closes at once if none are wanted, even if it came before the subscription', async () => {
+    expect((await stopped(false)).closed).toEqual([0]);
+    const early = new AbortController();
+    early.abort();
+    expect((await stopped(false, early)).closed).toEqual([0]);
+  });
+
+  test('does not close a connection that has ended', async () => {
+    vi.setSystemTime(0);
+    const following = startFeed();
+    const line = connect(createGateway('tools'));
+    const closed: number[] = [];
+    line.open.close = () => void closed.push(Date.now());
+    const stop = new AbortController();
+    const ending = following.feed.follow(line.open, stop.signal);
+    await settle();
+    line.end();
+    expect(await ending).toEqual({ code: 1006, reason: '' });
+    stop.abort();
+    await settle();
+    expect(closed).toEqual([]);
+  });
+});
+
+describe('the sequence numbers of a connection', () => {
+  const ticks = (...numbers: number[]): Pushed[] =>
+    numbers.map((seq) => ({ rx: Date.now(), frame: { type: 'event', event: 'tick', payload: {}, seq } }));
+
+  /** The number of gaps asked about after frames with these numbers, some of them before the connection is followed. */
+  async function gapsOf(before: number[], after: number[]) {
+    const gateway = createGateway('tools');
+    const following = startFeed();
+    for (const { frame } of ticks(...before)) following.feed.onEvent(JSON.stringify(frame), frame);
+    await follow(following, connect(gateway));
+    for (const { frame } of ticks(...after)) following.feed.onEvent(JSON.stringify(frame), frame);
+    await settle();
+    return gateway.calls.filter((method) => method === 'audit.activity.list').length;
+  }
+
+  test.each([
+    ['count up from anywhere', [], [7, 8, 9], 0],
+    ['leave one out', [], [7, 9], 1],
+    ['leave one out between the handshake and the subscription', [1], [3], 1],
+    ['leave one out before the subscription', [1, 3], [4], 1],
+    ['count on after the subscription', [1, 2], [3], 0],
+    ['repeat one', [], [7, 7, 8], 0],
+    ['leave one out twice', [], [1, 3, 4, 6], 2],
+  ])('show whether frames were dropped: they %s', async (_, before, after, gaps) => {
+    expect(await gapsOf(before, after)).toBe(gaps);
+  });
+
+  test('are not compared with those of the connection before', async () => {
+    const gateway = createGateway('tools');
+    const following = startFeed();
+    for (const numbers of [
+      [1, 2],
+      [9, 10],
+    ]) {
+      const line = connect(gateway);
+      await follow(following, line);
+      for (const { frame } of ticks(...numbers)) following.feed.onEvent(JSON.stringify(frame), frame);
+      await settle();
+      line.end();
+      await settle();
+    }
+    const asked = gateway.calls.filter((method) => method === 'audit.activity.list');
+    // About the loss of the first connection.
+    expect(asked).toHaveLength(1);
+  });
+});
+
+describe("the time up to which everything was seen, by the gateway's clock,", () => {
+  const HOUR_MS = 3_600_000;
+
+  /** Follows a gateway whose clock is an hour ahead, from 0, and pushes a frame of this time by that clock. */
+  async function seenAfter(ts: number): Promise<number | undefined> {
+    vi.setSystemTime(0);
+    const following = startFeed();
+    const line = connect(createGateway('tools'));
+    line.open.clock_offset_ms = HOUR_MS;
+    await follow(following, line);
+    vi.setSystemTime(5_000);
+    const frame: EventFrame = { type: 'event', event: 'agent', payload: { ts } };
+    following.feed.onEvent(JSON.stringify(frame), frame);
+    await settle();
+    return following.position()?.seen_ms;
+  }
+
+  test.each([
+    ['is that of the latest event', HOUR_MS + 4_000, HOUR_MS + 4_000],
+    ['is not in the future', HOUR_MS + 6_000, HOUR_MS + 5_000],
+    ['is not before the connection', HOUR_MS - 1, HOUR_MS],
+  ])('%s', async (_, ts, seen_ms) => {
+    expect(await seenAfter(ts)).toBe(seen_ms);
+  });
+});
+
+test('a run of which only messages are pushed is asked about, with what it does until it is over', async () => {
+  const gateway = createGateway('tools');
+  const following = startFeed();
+  vi.setSystemTime(pushedOf('tools')[0]!.rx);
+  await follow(following, connect(gateway));
+  const asked = (): number => gateway.calls.filter((method) => method === 'audit.activity.list').length;
+  const frame = (event: string, fields: Json): EventFrame => ({
+    type: 'event',
+    event,
+    payload: { sessionKey: 'agent:main:s', agentId: 'main', ...fields },
+  });
+  const message = (runId: string): EventFrame =>
+    frame('session.message', { message: { role: 'assistant', __openclaw: { runId } } });
+  const push = (pushed: EventFrame): void => following.feed.onEvent(JSON.stringify(pushed), pushed);
+  push(frame('agent', { runId: 'seen', stream: 'lifecycle', data: { phase: 'start' } }));
+  push(message('seen'));
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(asked()).toBe(0);
+  push(message('quiet'));
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(asked()).toBe(1);
+  // It is not open as far as its gateway knows, but another run of its session is.
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(asked()).toBe(1);
+  push(message('open'));
+  await vi.advanceTimersByTimeAsync(2_000);
+  push(frame('agent', { runId: 'open', stream: 'lifecycle', data: { phase: 'start' } }));
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(asked()).toBe(3);
+});
+
+test('a run of which only messages are pushed is no longer asked about once the connection has ended', async () => {
+  const following = startFeed();
+  const line = connect(createGateway('tools'));
+  await follow(following, line);
+  const message = { role: 'assistant', __openclaw: { runId: 'quiet' } };
+  const payload = { sessionKey: 'agent:main:s', message };
+  const frame: EventFrame = { type: 'event', event: 'session.message', payload };
+  following.feed.onEvent(JSON.stringify(frame), frame);
+  line.end();
+  await following.feed.flush();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test.each([
+  ['is not behind', undefined, false],
+  ['is behind while a gap is open', { seen_ms: 0, first_ms: 0, open_runs: {} }, true],
+])('a gateway that answers requests again %s', async (_, resume, is_behind) => {
+  const following = startFeed(resume);
+  const { line } = connectSlowly(createGateway('tools'), 'audit.activity.list');
+  const { call } = line.open;
+  let refusals = 1;
+  line.open.call = async (method, params) =>
+    method === 'sessions.get' && refusals-- > 0
+      ? { ok: false, error: { code: 'UNAVAILABLE', message: 'restarting', details: {} } }
+      : call(method, params);
+  await follow(following, line);
+  const message = { role: 'assistant', usage: { output: 9 } };
+  const payload = { sessionKey: 'agent:main:s', messageId: '1', message };
+  const frame: EventFrame = { type: 'event', event: 'session.message', payload };
+  following.feed.onEvent(JSON.stringify(frame), frame);
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(following.said).toEqual(['the gateway at ws://test answers requests again']);
+  expect(following.behind).toEqual([is_behind]);
 });

@@ -229,3 +229,235 @@ test('reasoning tokens of no more than 2,000 sessions are waited for', async () 
   await vi.advanceTimersByTimeAsync(0);
   expect(told).toEqual(ids.slice(0, 2_000));
 });
+
+/** A message of the session `agent:main:s`. */
+const messageOf = (fields: Json, message: Json) => ({
+  type: 'event' as const,
+  event: 'session.message',
+  payload: {
+    sessionKey: 'agent:main:s',
+    messageId: '1',
+    message: { role: 'assistant', usage: { output: 9 }, ...message },
+    ...fields,
+  },
+});
+
+test.each([
+  ['that spent tokens', messageOf({}, {}), 1],
+  ['whose id is in the message', messageOf({ messageId: undefined }, { __openclaw: { id: '1' } }), 1],
+  ['whose id is both in the event and in the message', messageOf({}, { __openclaw: { id: '2' } }), 1],
+  ['that has no id', messageOf({ messageId: undefined }, {}), 0],
+  ['of no session', messageOf({ sessionKey: undefined }, {}), 0],
+  ['of another role', messageOf({}, { role: 'user' }), 0],
+  ['that spent no tokens', messageOf({}, { usage: { output: 0 } }), 0],
+  ['without usage', messageOf({}, { usage: undefined }), 0],
+  ['that names its reasoning tokens', messageOf({}, { usage: { output: 9, reasoningTokens: 0 } }), 0],
+  ['in another event', { ...messageOf({}, {}), event: 'agent' }, 0],
+])('reasoning tokens are requested only of a model call: a message %s', async (_, frame, requests) => {
+  const { reasoning, asked, told } = start(async () => rowsOf('1'));
+  reasoning.see(frame);
+  await vi.advanceTimersByTimeAsync(400);
+  expect(asked).toHaveLength(requests);
+  expect(told).toHaveLength(requests);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('a row is told without the content of its message', async () => {
+  const rows: Json[] = [];
+  const nothing = (): void => undefined;
+  const reasoning = createReasoning({
+    onRows: (found) => void rows.push(...found),
+    onMessage: nothing,
+    onRefused: nothing,
+    onAnswered: nothing,
+    onLeftOut: nothing,
+  });
+  const stored = (id: string): Json => ({
+    role: 'assistant',
+    responseId: 'response',
+    content: 'not needed',
+    usage: { output: 9, reasoningTokens: 3 },
+    __openclaw: { id, runId: 'r', recordTimestampMs: 5, more: true },
+  });
+  reasoning.begin(async () => ({ ok: true, payload: { messages: [stored('other'), stored('1')] } }));
+  reasoning.see(modelCall('1'));
+  await vi.advanceTimersByTimeAsync(400);
+  expect(rows).toEqual([
+    {
+      role: 'assistant',
+      responseId: 'response',
+      usage: { reasoningTokens: 3 },
+      __openclaw: { id: '1', runId: 'r', recordTimestampMs: 5 },
+    },
+  ]);
+});
+
+describe('requests for one session', () => {
+  /** The end of a run, or another of its events. */
+  const agent = (executionSettled: boolean) => ({
+    type: 'event' as const,
+    event: 'agent',
+    payload: { sessionKey: 'agent:main:s', stream: 'lifecycle', data: { executionSettled } },
+  });
+
+  test('are made 0.4 s after the first model call, for all that came by then', async () => {
+    const { reasoning, asked, told } = start(async () => rowsOf('1', '2'));
+    reasoning.see(modelCall('1'));
+    await vi.advanceTimersByTimeAsync(300);
+    reasoning.see(modelCall('2'));
+    await vi.advanceTimersByTimeAsync(99);
+    expect(asked).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(asked).toEqual([{ key: 'agent:main:s', limit: 26 }]);
+    expect(told).toEqual(['1', '2']);
+  });
+
+  test('are made at once when the run ends', async () => {
+    const { reasoning, asked, told } = start(async () => rowsOf('1'));
+    reasoning.see(agent(true));
+    reasoning.see(modelCall('1'));
+    reasoning.see(agent(false));
+    expect(asked).toEqual([]);
+    reasoning.see(agent(true));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(asked).toHaveLength(1);
+    expect(told).toEqual(['1']);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('are not made at the end of a run while the gateway gives no answers', async () => {
+    const { reasoning, asked } = start(async () => refused);
+    reasoning.see(modelCall('1'));
+    await vi.advanceTimersByTimeAsync(400);
+    reasoning.see(agent(true));
+    await reasoning.finish();
+    expect(asked).toHaveLength(1);
+    reasoning.end();
+  });
+
+  test('follow each other, the later ones for more rows', async () => {
+    let answer = (): void => undefined;
+    const { reasoning, asked } = start(
+      () =>
+        new Promise((resolve) => {
+          answer = () => resolve(NOT_YET);
+        }),
+    );
+    for (let id = 0; id < 80; id++) reasoning.see(modelCall(String(id)));
+    await vi.advanceTimersByTimeAsync(400);
+    reasoning.see(modelCall('late'));
+    reasoning.see(agent(true));
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(asked.map(({ limit }) => limit)).toEqual([260]);
+    answer();
+    await vi.advanceTimersByTimeAsync(400);
+    expect(asked.map(({ limit }) => limit)).toEqual([260, 263]);
+    reasoning.end();
+  });
+
+  test('ask for at least 200 rows if the first one did not have everything', async () => {
+    const { reasoning, asked } = start(async () => (asked.length < 2 ? NOT_YET : rowsOf('1')));
+    reasoning.see(modelCall('1'));
+    await vi.advanceTimersByTimeAsync(800);
+    expect(asked.map(({ limit }) => limit)).toEqual([23, 200]);
+    // Once all has been found, they begin anew.
+    reasoning.see(modelCall('1'));
+    await vi.advanceTimersByTimeAsync(400);
+    expect(asked.map(({ limit }) => limit)).toEqual([23, 200, 23]);
+  });
+
+  test('are made at once for everything that is still wanted at the end', async () => {
+    const { reasoning, told } = start(async () => rowsOf('1', '2'));
+    reasoning.see(modelCall('1'));
+    reasoning.see(modelCall('2', 'agent:main:other'));
+    await reasoning.finish();
+    expect(told).toEqual(['1', '2']);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+test('what a new connection is asked for is not affected by a late answer on the one before', async () => {
+  let answer = (_: Answer): void => undefined;
+  const { reasoning, told, statuses } = start(
+    () =>
+      new Promise((resolve) => {
+        answer = resolve;
+      }),
+  );
+  reasoning.see(modelCall('1'));
+  await vi.advanceTimersByTimeAsync(400);
+  reasoning.end();
+  reasoning.begin(async () => rowsOf('1'));
+  answer(unanswered);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(told).toEqual(['1']);
+  expect(statuses).toEqual([]);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test('a model call is wanted for 4.5 s from when it came, however long the bridge has run', async () => {
+  await vi.advanceTimersByTimeAsync(3_600_000);
+  const onRows = vi.fn();
+  const nothing = (): void => undefined;
+  const call = vi.fn(async () => NOT_YET);
+  const reasoning = createReasoning({
+    onRows,
+    onMessage: nothing,
+    onRefused: nothing,
+    onAnswered: nothing,
+    onLeftOut: nothing,
+  });
+  reasoning.begin(call);
+  reasoning.see(modelCall('1'));
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(call).toHaveBeenCalledTimes(12);
+  expect(onRows).not.toHaveBeenCalled();
+});
+
+describe('with several sessions', () => {
+  const SESSIONS = ['agent:main:1', 'agent:main:2', 'agent:main:3'];
+
+  test.each<[string, Answer, number]>([
+    ['one session after the other is asked about', NOT_YET, 2],
+    ['no other one is asked about if the gateway gives no answer', refused, 1],
+  ])('on a new connection %s', async (_, first, requests) => {
+    let answer = (): void => undefined;
+    const { reasoning, asked, call } = start(
+      () =>
+        new Promise((resolve) => {
+          answer = () => resolve(first);
+        }),
+    );
+    reasoning.end();
+    for (const [id, key] of SESSIONS.entries()) reasoning.see(modelCall(String(id), key));
+    reasoning.begin(call);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(asked.map(({ key }) => key)).toEqual(SESSIONS.slice(0, 1));
+    answer();
+    await vi.advanceTimersByTimeAsync(100);
+    expect(asked.map(({ key }) => key)).toEqual(SESSIONS.slice(0, requests));
+    reasoning.end();
+  });
+
+  test('a gateway that gives no answer is not asked about the others meanwhile', async () => {
+    const { reasoning, asked } = start(async () => refused);
+    reasoning.see(modelCall('1', 'agent:main:1'));
+    await vi.advanceTimersByTimeAsync(200);
+    reasoning.see(modelCall('2', 'agent:main:2'));
+    await vi.advanceTimersByTimeAsync(699);
+    expect(asked).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(asked).toHaveLength(2);
+    reasoning.end();
+  });
+});
+
+test('what was wanted before a connection was lost is wanted anew on the next one', async () => {
+  const { reasoning, asked, call } = start(async () => NOT_YET);
+  reasoning.see(modelCall('1'));
+  reasoning.end();
+  await vi.advanceTimersByTimeAsync(3_600_000);
+  reasoning.begin(call);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(asked).toHaveLength(13);
+});

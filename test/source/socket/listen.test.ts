@@ -1,11 +1,26 @@
 import { once } from 'node:events';
 import { existsSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type NetConnectOpts, type Socket } from 'node:net';
+import { link } from 'node:fs/promises';
+import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parseSourceName } from '../../../src/source/parse.js';
-import { createListenSource, MAX_CONNECTIONS } from '../../../src/source/socket/listen.js';
+import {
+  boundAddress,
+  createListenSource,
+  listen,
+  MAX_CONNECTIONS,
+} from '../../../src/source/socket/listen.js';
 import { flood, opened, type Puller, temporaryDirectory, texts, textsByStream } from '../helpers.js';
+
+vi.mock('node:fs/promises', async (importOriginal) => {
+  const original = await importOriginal<typeof import('node:fs/promises')>();
+  return { ...original, link: vi.fn(original.link) };
+});
+
+/** Makes the next link fail. */
+const failToLink = (code: string): void =>
+  void vi.mocked(link).mockRejectedValueOnce(Object.assign(new Error(code), { code }));
 
 const LINE_LIMIT_BYTES = 1_000_000;
 
@@ -108,6 +123,8 @@ describe('producers', () => {
       socket.resume().end();
       await once(socket, 'close');
     }
+    const over = await produce({ path });
+    await once(over.resume(), 'close');
     await puller.status('up');
     for (let index = 1; index <= MAX_CONNECTIONS; index += 1) {
       expect(await puller.batch()).toMatchObject({ stream: `${name}#${index}`, end: true, lines: [] });
@@ -119,6 +136,8 @@ describe('producers', () => {
     await write(again, 'one\n');
     expect(await puller.status('up')).toBe(`${name} accepts connections again`);
     expect(await puller.lines(1)).toEqual(['one']);
+    await write(await produce({ path }), 'two\n');
+    expect(texts([await puller.batch()])).toEqual(['two']);
   });
 
   test('are disconnected when the source is closed, and what was read from them is emitted', async () => {
@@ -203,6 +222,46 @@ describe('the address to listen on', () => {
     await puller.status('up');
     await write(await produce({ path }), 'one\n');
     expect(await puller.lines(1)).toEqual(['one']);
+  });
+
+  test('is left by the connection that found out that another process answers', async () => {
+    const path = join(temporaryDirectory(), 'in.sock');
+    const server = createServer();
+    onTestFinished(() => void server.close());
+    await once(server.listen(path), 'listening');
+    const probed = once(server, 'connection');
+    await expect(listenUnix(path).open()).rejects.toThrow('another process is listening there');
+    const [connection] = (await probed) as [Socket];
+    await once(connection.resume(), 'close');
+  });
+
+  test('may be in a file system that can not link sockets', async () => {
+    const directory = temporaryDirectory();
+    const path = join(directory, 'in.sock');
+    failToLink('EPERM');
+    const puller = await opened(listenUnix(path));
+    expect(readdirSync(directory)).toEqual(['in.sock']);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    await write(await produce({ path }), 'one\n');
+    expect(await puller.lines(1)).toEqual(['one']);
+  });
+
+  test('is no longer listened on, and nothing is left, if the socket can not be put there', async () => {
+    const directory = temporaryDirectory();
+    failToLink('EIO');
+    const server = createServer();
+    await expect(listen('name', server, { path: join(directory, 'in.sock') })).rejects.toThrow(
+      "can't listen on name: ",
+    );
+    expect(server.listening).toBe(false);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test('is shown with brackets if it is IPv6', () => {
+    const at = (address: object | string | null) => boundAddress({ address: () => address } as Server);
+    expect(at({ address: '::1', family: 'IPv6', port: 5 })).toBe('[::1]:5');
+    expect(at({ address: '127.0.0.1', family: 'IPv4', port: 5 })).toBe('127.0.0.1:5');
+    expect(at('/run/in.sock')).toBeUndefined();
   });
 
   test('is refused if it is a file but not a socket, and the file stays', async () => {

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, Socket } from 'node:net';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { connect } from '../../../src/source/socket/connect.js';
 import { type Backoff, backoffDelay, createSocketSource } from '../../../src/source/socket/socket.js';
 import { flood, opened, temporaryDirectory, texts, turns } from '../helpers.js';
 
@@ -212,26 +213,69 @@ describe('connecting', () => {
     );
   });
 
-  test('backs off from a server that closes every connection without sending anything', async () => {
-    const peer = await unixPeer();
-    peer.server.on('connection', (socket) => socket.end());
-    const waits: number[] = [];
-    let waitedOften: () => void;
-    const often = new Promise<void>((resolve) => {
-      waitedOften = resolve;
+  describe('backs off', () => {
+    /** The first waits, in ms, for a server that does this with every connection. */
+    async function waitsFor(act: (socket: Socket) => void) {
+      const peer = await unixPeer();
+      peer.server.on('connection', act);
+      const timers = vi.spyOn(globalThis, 'setTimeout');
+      onTestFinished(() => timers.mockRestore());
+      let waits = 0;
+      let waitedOften = (): void => undefined;
+      const often = new Promise<void>((resolve) => {
+        waitedOften = resolve;
+      });
+      // Called once per wait, for its jitter.
+      const random = (): number => {
+        waits += 1;
+        if (waits === 7) waitedOften();
+        return 0;
+      };
+      const source = sourceOf(peer, { min_ms: 1, max_ms: 16 }, random);
+      const puller = await opened(source);
+      const rest = puller.rest();
+      await often;
+      await source.close();
+      await rest;
+      return timers.mock.calls.map(([, wait_ms]) => wait_ms).slice(0, 6);
+    }
+
+    test('from a server that closes every connection without sending anything', async () => {
+      expect(await waitsFor((socket) => void socket.end())).toEqual([1, 2, 4, 8, 16, 16]);
     });
-    // Called once per wait, for its jitter.
-    const random = () => {
-      waits.push(performance.now());
-      if (waits.length === 6) waitedOften();
-      return 0;
-    };
-    const source = sourceOf(peer, { min_ms: 1, max_ms: 16 }, random);
-    const puller = await opened(source);
-    const rest = puller.rest();
-    await often;
-    await source.close();
-    await rest;
-    expect(waits[5]! - waits[0]!).toBeGreaterThan(1 + 2 + 4 + 8 + 16 - 5);
+
+    test('no longer once something has been received', async () => {
+      expect(await waitsFor((socket) => void socket.end('{}\n'))).toEqual([1, 1, 1, 1, 1, 1]);
+    });
+  });
+
+  test('waits 10 s for an answer, and any time for the first data', async () => {
+    const { address } = await unixPeer();
+    const limits = vi.spyOn(Socket.prototype, 'setTimeout');
+    onTestFinished(() => limits.mockRestore());
+    const socket = await connect(address, new AbortController().signal);
+    expect(limits.mock.calls.map(([limit_ms]) => limit_ms)).toEqual([10_000, 0]);
+    const [, giveUp] = limits.mock.calls[0]!;
+    giveUp?.();
+    expect(socket).toMatchObject({ destroyed: true, errored: { message: 'no answer within 10 s' } });
+  });
+
+  test('leaves no connection if it is stopped', async () => {
+    const { address, server } = await unixPeer();
+    expect(await connect(address, AbortSignal.abort())).toMatchObject({ name: 'AbortError' });
+    await turns(100);
+    const open = await new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
+    expect(open).toBe(0);
+  });
+
+  test('reports each loss of a connection', async () => {
+    const peer = await unixPeer();
+    const puller = await opened(sourceOf(peer));
+    for (let connections = 0; connections < 2; connections++) {
+      (await peer.connection()).end();
+      expect(await puller.status('up')).toBe(`connected to ${peer.name}`);
+      expect(await puller.batch()).toMatchObject({ end: true });
+      expect(await puller.status('down')).toContain('closed the connection');
+    }
   });
 });

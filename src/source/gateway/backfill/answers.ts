@@ -180,7 +180,7 @@ export async function askForMissed(asking: Asking, { since_ms, also, only }: Que
   const ofSession = groupBy(activity.items, ({ sessionKey }) => text(sessionKey) ?? '');
   const sessions = new Map(listed.items.map((session) => [text(session.key) ?? '', session]));
   for (const key of [...ofSession.keys(), ...(also ?? [])]) {
-    if (!sessions.has(key)) sessions.set(key, { key, ...listed.all.get(key) });
+    sessions.set(key, { key, ...listed.all.get(key) });
   }
   const isWanted = (key: string): boolean =>
     key !== '' && !INTERNAL_SESSION.test(key) && (only === undefined || only.has(key));

@@ -84,8 +84,8 @@ export function createBackfill(options: BackfillOptions): Backfill {
   const pending = new Map<string, number>();
   /** Pending sessions to ask about now. While the gateway is being asked also others, since the answers may make those pending. */
   const settled = new Set<string>();
-  /** Pending sessions that are being asked about. */
-  let questioned: string[] = [];
+  /** Sessions that are being asked about. They are no longer pending: whatever makes them so now may not be in the answers. */
+  let questioned = new Map<string, number>();
   /** The time since which everything has been pushed. */
   let live_since_ms = 0;
   /** The start of the earliest gap that this connection has been asked about; undefined before the first question. */
@@ -101,15 +101,13 @@ export function createBackfill(options: BackfillOptions): Backfill {
 
   function expectMore(key: string, since_ms: number): void {
     pending.set(key, Math.min(since_ms, pending.get(key) ?? Infinity));
-    if (pending.size <= MAX_PENDING) return;
     const [oldest = key] = pending.keys();
-    pending.delete(oldest);
-    settled.delete(oldest);
+    if (pending.size > MAX_PENDING) pending.delete(oldest);
   }
 
   /** Ends a question: of the settled sessions, only pending ones remain. */
   function endAsking(): void {
-    questioned = [];
+    questioned = new Map();
     for (const key of settled) if (!pending.has(key)) settled.delete(key);
   }
 
@@ -140,13 +138,13 @@ export function createBackfill(options: BackfillOptions): Backfill {
   async function completePending(open: Connection): Promise<void> {
     const wanted = new Map([...pending].filter(([key]) => settled.has(key)));
     const since_ms = Math.min(...wanted.values());
-    questioned = [...wanted.keys()];
+    questioned = wanted;
+    for (const key of wanted.keys()) pending.delete(key);
     settled.clear();
     const asked = await askForMissed(open, { since_ms, only: new Set(wanted.keys()) });
     if (connection() !== open) return;
     const missing = { reason: 'known_in_part', since_ms, open_runs: runs.open };
     const past = rebuild(asked, missing, false);
-    for (const [key, since] of wanted) if (pending.get(key) === since) pending.delete(key);
     for (const key of past.pending) expectMore(key, wanted.get(key) ?? since_ms);
     emitPast(past);
     endAsking();
@@ -199,7 +197,6 @@ export function createBackfill(options: BackfillOptions): Backfill {
   }
 
   function noticeSettled(frame: EventFrame): void {
-    if (pending.size === 0 && asking === undefined) return;
     const session_key = settledSession(frame);
     if (session_key === undefined) return;
     if (asking !== undefined || pending.has(session_key)) settled.add(session_key);
@@ -230,7 +227,10 @@ export function createBackfill(options: BackfillOptions): Backfill {
     },
     lose(reason) {
       // These sessions are asked about on the next connection.
-      for (const key of questioned) settled.add(key);
+      for (const [key, since_ms] of questioned) {
+        expectMore(key, since_ms);
+        settled.add(key);
+      }
       endAsking();
       asking = undefined;
       asked_since_ms = undefined;

@@ -242,8 +242,10 @@ function joinAudit({ calls, audited }: RunFacts): void {
 /** Everything that is known of the runs of a session. */
 export function readRuns(answers: SessionAnswers, options: RebuildOptions): Map<string, RunFacts> {
   const runs = createRuns();
-  for (const row of answers.rows) readRow(row, runs);
+  // Rows come last: where they have only masked ids, the whole ones have to be known.
+  if (options.open_run !== undefined) runs.of(options.open_run.run_id);
   for (const event of answers.activity) readActivity(event, runs);
+  for (const row of answers.rows) readRow(row, runs);
   readSessionEnd(answers.session, runs, options);
   readInterruption(options, runs);
   for (const run of runs.runs.values()) joinAudit(run);

@@ -92,9 +92,8 @@ function watchTicks(socket: WebSocket, interval_ms: number): { beat(): void; end
   const timer = setInterval(() => {
     // While reading is paused, ticks queue behind unread data: the gateway is not silent.
     missed = socket.isPaused ? 0 : missed + 1;
-    // A dead peer does not answer a close either.
-    if (missed > MAX_MISSED_TICKS + 1) socket.terminate();
-    else if (missed > MAX_MISSED_TICKS) socket.close(CLOSED_FOR_SILENCE, 'tick timeout');
+    // A dead peer does not answer a close either: that ends after `CLOSE_TIMEOUT_MS`.
+    if (missed > MAX_MISSED_TICKS) socket.close(CLOSED_FOR_SILENCE, 'tick timeout');
   }, interval_ms);
   return {
     beat() {

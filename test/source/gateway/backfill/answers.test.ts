@@ -233,3 +233,68 @@ test('a session that is asked about although nothing happened in it has its row 
   );
   expect(sessions.map(({ session }) => session)).toEqual([SESSION, quiet, { key: 'agent:main:unlisted' }]);
 });
+
+test('the latest events of a run are requested only for sessions with an open run, and only one message with them', async () => {
+  const quiet = { key: 'agent:main:quiet', updatedAt: SINCE_MS };
+  const { sessions, paramsOf } = await askFor({
+    'sessions.list': () => ok({ sessions: [SESSION, quiet], hasMore: false }),
+    'chat.history': () => ok({ inFlightRun: { runId: 'r' } }),
+  });
+  expect(paramsOf('chat.history')).toEqual([{ sessionKey: SESSION.key, limit: 1 }]);
+  expect(sessions.map(({ in_flight }) => in_flight)).toEqual([{ runId: 'r' }, {}]);
+});
+
+test('an audit log that is too long, or is refused in the middle, gives what it gave, oldest first', async () => {
+  const page = (cursor: unknown): Json => ({
+    events: [{ kind: 'agent_run', sessionKey: SESSION.key, at: 100 - Number(cursor ?? 0) }],
+    nextCursor: String(Number(cursor ?? 0) + 1),
+  });
+  const times = async (refused_at: number) => {
+    const { sessions } = await askFor({
+      ...ONE_SESSION,
+      'audit.activity.list': ({ cursor }) =>
+        Number(cursor ?? 0) < refused_at ? ok(page(cursor)) : refuse('not for you'),
+    });
+    return sessions[0]?.activity.map(({ at }) => at);
+  };
+  expect(await times(3)).toEqual([98, 99, 100]);
+  expect(await times(100)).toEqual(Array.from({ length: 20 }, (_, nth) => 81 + nth));
+});
+
+test('four sessions are asked about at a time, and the answers are in the order of the sessions', async () => {
+  const keys = Array.from({ length: 10 }, (_, nth) => `agent:main:${nth}`);
+  const waiting: (() => void)[] = [];
+  const call = (method: string): Promise<Answer> => {
+    if (method === 'sessions.list')
+      return Promise.resolve(ok({ sessions: keys.map((key) => ({ key, updatedAt: SINCE_MS })) }));
+    if (method !== 'sessions.get') return Promise.resolve(ok({}));
+    return new Promise((resolve) => void waiting.push(() => resolve(ok({}))));
+  };
+  const asked = askForMissed({ call, ended: new Promise(() => undefined) }, { since_ms: SINCE_MS });
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  const at_a_time: number[] = [];
+  for (await turn(); waiting.length > 0; await turn()) {
+    at_a_time.push(waiting.length);
+    // The one that came last is answered first.
+    for (const answer of waiting.splice(0).reverse()) answer();
+  }
+  expect(at_a_time).toEqual([4, 4, 2]);
+  expect((await asked).sessions.map(({ key }) => key)).toEqual(keys);
+});
+
+describe('a gateway that is too busy to answer', () => {
+  const busy: Answer = { ok: false, error: { code: 'UNAVAILABLE', message: 'busy', details: {} } };
+
+  test.each([
+    ['is asked five times', busy, 5],
+    ['is asked once if it refuses', refuse('not for you'), 1],
+  ])('%s', async (_, answer, count) => {
+    let asked = 0;
+    const call = async (method: string): Promise<Answer> => {
+      if (method === 'sessions.list') asked++;
+      return answer;
+    };
+    await askForMissed({ call, ended: Promise.resolve({ code: 1006, reason: '' }) }, { since_ms: SINCE_MS });
+    expect(asked).toBe(count);
+  });
+});

@@ -2,6 +2,7 @@
  * Frames rebuilt from a gateway's answers match those that it pushed. Tested with recordings of a real gateway, and with what
  * the same gateway answered afterwards about them.
  */
+import { createHash } from 'node:crypto';
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
 import { createLineDecoder } from '../../../../src/decode/index.js';
@@ -220,6 +221,11 @@ describe('the parent call of an event of the open run, which does not name it', 
   test('is taken from its stored row', () => expect(parentTold([toolCallId], [row])).toBe(parentToolCallId));
   test('is taken from its id once the other call is known', () =>
     expect(parentTold([parentToolCallId, toolCallId])).toBe(parentToolCallId));
+  test('is taken from its id once the other call is stored', () => {
+    const content = [{ type: 'toolCall', id: parentToolCallId, name: 'tool_search_code' }];
+    const asked = { role: 'assistant', content, __openclaw: { runId } };
+    expect(parentTold([toolCallId], [asked])).toBe(parentToolCallId);
+  });
   test('is not taken from its id if that may be shortened', () =>
     expect(parentTold([toolCallId])).toBeUndefined());
   test('is absent if the model itself requested the call', () =>
@@ -293,3 +299,500 @@ describe('answers of any shape', () => {
     },
   );
 });
+
+const KEY = 'agent:main:s';
+
+const auditId = (call_id: string): string => `sha256:${createHash('sha256').update(call_id).digest('hex')}`;
+
+/** An entry of the audit log about the run `r`. */
+const audited = (action: string, occurredAt: number, fields: Json = {}): Json => ({
+  action,
+  runId: 'r',
+  occurredAt,
+  ...fields,
+});
+const auditedCall = (action: 'started' | 'finished', at_ms: number, call_id: string, status?: string): Json =>
+  audited(`tool.action.${action}`, at_ms, { toolCallId: auditId(call_id), toolName: 'exec', status });
+
+/** The message with which the run `r` requests calls. */
+const request = (at_ms: number, ...call_ids: string[]): Json => ({
+  role: 'assistant',
+  stopReason: 'toolUse',
+  content: call_ids.map((id) => ({ type: 'toolCall', id, name: 'exec', arguments: { command: id } })),
+  __openclaw: { runId: 'r', id: `message-${at_ms}`, recordTimestampMs: at_ms },
+});
+
+const resultRow = (at_ms: number, call_id: string, fields: Json = {}): Json => ({
+  role: 'toolResult',
+  toolCallId: call_id,
+  toolName: 'exec',
+  content: [{ type: 'text', text: 'done' }],
+  details: { exitCode: 0 },
+  timestamp: at_ms,
+  ...fields,
+  __openclaw: { runId: 'r', recordTimestampMs: at_ms + 1 },
+});
+
+/** What is rebuilt of a session of which only this is known. */
+const rebuilt = (known: Partial<SessionAnswers>, options: Partial<RebuildOptions> = {}) =>
+  rebuildFrames(
+    { key: KEY, session: {}, rows: [], activity: [], in_flight: {}, is_partial: false, ...known },
+    { ...anew(0), ...options },
+  );
+
+/** A frame in short: its time, its stream, its phase. */
+const inShort = ({ ts_ms, payload }: RebuiltFrame): string =>
+  [ts_ms, payload.stream ?? 'message', object(payload.data).phase].join(' ').trim();
+
+const dataOf = (frames: RebuiltFrame[], phase: string): unknown[] =>
+  frames.map(({ payload }) => payload.data).filter((data) => object(data).phase === phase);
+
+test('frames of the same time are in the order in which they are pushed', () => {
+  const { frames } = rebuilt({
+    rows: [request(5, 'c')],
+    activity: [
+      audited('agent.run.finished', 5, { status: 'cancelled' }),
+      auditedCall('finished', 5, 'c', 'cancelled'),
+      auditedCall('started', 5, 'c'),
+      audited('agent.run.started', 5),
+    ],
+    in_flight: {
+      runId: 'r',
+      events: [{ runId: 'r', stream: 'tool', ts: 5, data: { phase: 'update', toolCallId: 'c' } }],
+    },
+  });
+  expect(frames.map(({ event, payload }) => [event, object(payload.data).phase])).toEqual([
+    ['agent', 'update'],
+    ['agent', 'start'],
+    ['session.message', undefined],
+    ['session.tool', 'start'],
+    ['agent', 'end'],
+    ['session.tool', 'result'],
+    ['agent', 'end'],
+  ]);
+  expect(frames.map(({ payload }) => object(payload.data).executionSettled)).toEqual([
+    ...Array(6).fill(undefined),
+    true,
+  ]);
+  expect(dataOf(frames, 'start')[0]).toEqual({ phase: 'start', startedAt: 5 });
+});
+
+test.each([
+  ['as its row names them', 'other'],
+  ['with the agent of its key if its row names none', undefined],
+])('every frame has the facts of its session, %s', (_, agentId) => {
+  const facts = { sessionId: 'id', spawnedBy: 'agent:main:p', label: 'check', lastChannel: 'slack' };
+  const { frames } = rebuilt({
+    session: { ...facts, agentId },
+    rows: [request(2, 'c')],
+    activity: [audited('agent.run.started', 1)],
+    in_flight: {
+      runId: 'r',
+      events: [{ runId: 'r', stream: 'tool', ts: 3, data: { phase: 'update', toolCallId: 'c' } }],
+    },
+  });
+  expect(frames.map(inShort)).toEqual(['1 lifecycle start', '2 message', '3 tool update']);
+  for (const { payload } of frames)
+    expect(payload).toMatchObject({ ...facts, sessionKey: KEY, agentId: agentId ?? 'main' });
+});
+
+describe('a call', () => {
+  const started = audited('agent.run.started', 1);
+  const finished = audited('agent.run.finished', 9, { status: 'succeeded' });
+  const running = { hasActiveRun: true };
+  const toolFrames = ({ frames }: ReturnType<typeof rebuilt>) =>
+    frames.filter(({ payload }) => payload.stream === 'tool');
+
+  test('has its arguments, and its result has what is stored of it', () => {
+    const { frames } = rebuilt({
+      rows: [request(2, 'c'), resultRow(4, 'c', { isError: true })],
+      activity: [started, auditedCall('started', 3, 'c')],
+    });
+    expect(frames.map(inShort)).toEqual(['1 lifecycle start', '2 message', '3 tool start', '4 tool result']);
+    expect(dataOf(frames, 'start')).toContainEqual({
+      phase: 'start',
+      name: 'exec',
+      toolCallId: 'c',
+      args: { command: 'c' },
+    });
+    expect(dataOf(frames, 'result')).toEqual([
+      {
+        phase: 'result',
+        name: 'exec',
+        toolCallId: 'c',
+        isError: true,
+        result: { content: [{ type: 'text', text: 'done' }], details: { exitCode: 0 } },
+      },
+    ]);
+  });
+
+  test('of which no start is known began when it was requested', () => {
+    const { frames } = rebuilt({ rows: [request(2, 'c'), resultRow(4, 'c')], activity: [started] });
+    expect(frames.map(inShort).slice(2)).toEqual(['2 tool start', '4 tool result']);
+  });
+
+  test('that is only requested has not begun', () => {
+    expect(toolFrames(rebuilt({ rows: [request(2, 'c')], activity: [started, finished] }))).toEqual([]);
+  });
+
+  test('of which no end is stored gets none, even if its run is over', () => {
+    const known = rebuilt({
+      rows: [request(2, 'c')],
+      activity: [started, auditedCall('started', 3, 'c'), finished],
+    });
+    expect(toolFrames(known).map(inShort)).toEqual(['3 tool start']);
+    expect(known.is_pending).toBe(false);
+  });
+
+  test.each([
+    ['succeeded', false],
+    [undefined, true],
+    ['failed', true],
+  ])(
+    'whose result is not stored ended as the audit log says, once its run is over: %s',
+    (status, isError) => {
+      const known = rebuilt({
+        rows: [request(2, 'c')],
+        activity: [
+          started,
+          auditedCall('started', 3, 'c'),
+          auditedCall('finished', 4, 'c', status),
+          finished,
+        ],
+      });
+      expect(toolFrames(known).map(inShort)).toEqual(['3 tool start', '4 tool result']);
+      expect(dataOf(known.frames, 'result')).toMatchObject([{ isError, result: {} }]);
+      expect(known.is_pending).toBe(false);
+    },
+  );
+
+  test.each([
+    ['succeeded', ['3 tool start'], true],
+    ['failed', ['3 tool start', '4 tool result'], false],
+    ['cancelled', ['3 tool start', '4 tool result'], false],
+  ])(
+    'that %s in an open run waits for its result only if that has an exit code',
+    (status, shown, is_pending) => {
+      const known = rebuilt({
+        session: running,
+        rows: [request(2, 'c')],
+        activity: [started, auditedCall('started', 3, 'c'), auditedCall('finished', 4, 'c', status)],
+      });
+      expect(toolFrames(known).map(inShort)).toEqual(shown);
+      expect(known.is_pending).toBe(is_pending);
+    },
+  );
+});
+
+describe('the end of a run', () => {
+  const started = audited('agent.run.started', 1);
+  const ends = ({ frames }: ReturnType<typeof rebuilt>): unknown[] =>
+    frames
+      .map(({ payload }) => object(payload.data))
+      .filter(({ executionSettled }) => executionSettled !== undefined);
+  const common = { executionSettled: true, endedAt: 9 };
+
+  test.each([
+    ['succeeded', { phase: 'end', stopReason: 'end_turn' }],
+    ['cancelled', { phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' }],
+    ['timed_out', { phase: 'end', status: 'timeout' }],
+    ['failed', { phase: 'error', error: 'the run failed' }],
+    ['something new', { phase: 'error', error: 'the run failed' }],
+  ])('that the audit log calls %s is reported as it is pushed', (status, data) => {
+    const activity = [started, audited('agent.run.finished', 9, { status })];
+    expect(ends(rebuilt({ rows: [request(2, 'c')], activity }))).toEqual([{ ...common, ...data }]);
+  });
+
+  test.each([
+    ['done', { phase: 'end', stopReason: 'end_turn' }],
+    ['killed', { phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' }],
+    ['timeout', { phase: 'end', status: 'timeout' }],
+    ['failed', { phase: 'error', error: 'quota' }],
+    ['something new', { phase: 'error', error: 'quota' }],
+    [undefined, { phase: 'error', error: 'quota' }],
+  ])("that only its session's row knows, as %s, is reported the same way", (status, data) => {
+    const session = { lastRunId: 'r', endedAt: 9, status, lastRunError: 'quota' };
+    expect(ends(rebuilt({ session, rows: [request(2, 'c')], activity: [started] }))).toEqual([
+      { ...common, ...data },
+    ]);
+  });
+
+  test("has no error of a later run, which is the one that its session's row is about", () => {
+    const activity = [started, audited('agent.run.finished', 9, { status: 'failed' })];
+    const session = { lastRunId: 'later', lastRunError: 'quota' };
+    expect(ends(rebuilt({ session, activity }))).toMatchObject([{ error: 'the run failed' }]);
+  });
+
+  test('is the one in the audit log, which is exact, if there are two', () => {
+    const activity = [started, audited('agent.run.finished', 9, { status: 'failed' })];
+    const session = { lastRunId: 'r', endedAt: 10, status: 'done' };
+    expect(ends(rebuilt({ session, activity }))).toMatchObject([{ endedAt: 9, phase: 'error' }]);
+  });
+
+  test('is reported together with its abort, which comes before the calls that it cancelled', () => {
+    const { frames } = rebuilt({
+      rows: [request(2, 'ended', 'first', 'second')],
+      activity: [
+        started,
+        ...['ended', 'first', 'second'].map((id) => auditedCall('started', 3, id)),
+        auditedCall('finished', 4, 'ended', 'failed'),
+        auditedCall('finished', 6, 'first', 'cancelled'),
+        auditedCall('finished', 7, 'second', 'cancelled'),
+        audited('agent.run.finished', 9, { status: 'cancelled' }),
+      ],
+    });
+    expect(frames.map(inShort).slice(5)).toEqual([
+      '4 tool result',
+      '6 lifecycle end',
+      '6 tool result',
+      '7 tool result',
+      '9 lifecycle end',
+    ]);
+    expect(dataOf(frames, 'end')[0]).toEqual({ phase: 'end', aborted: true, status: 'cancelled' });
+  });
+
+  test.each([
+    ['that has another run open', { hasActiveRun: true, activeRunIds: ['other'] }, 1],
+    ['in which it is still open', { hasActiveRun: true, activeRunIds: ['r'] }, 0],
+    ['that is no longer active, whatever it lists', { activeRunIds: ['r'] }, 1],
+    ['whose end is that of an earlier run', { endedAt: 0 }, 0],
+    ['that ended when it started', { endedAt: 1 }, 1],
+    ['that has ended another run', { lastRunId: 'other' }, 0],
+    ['that names no run, if a run is open', { lastRunId: undefined, hasActiveRun: true }, 0],
+  ])('is taken from the row of a session only if it is about that run: a session %s', (_, row, count) => {
+    const session = { lastRunId: 'r', endedAt: 9, status: 'done', ...row };
+    expect(ends(rebuilt({ session, activity: [started] }))).toHaveLength(count);
+  });
+
+  test('that its session reports without naming a run is that of the run that started last', () => {
+    const activity = [
+      { ...audited('agent.run.started', 5), runId: 'last' },
+      started,
+      { ...audited('agent.run.started', 3), runId: 'middle' },
+    ];
+    const { frames } = rebuilt({ session: { endedAt: 9, status: 'killed' }, activity });
+    const ended = frames.filter(({ payload }) => object(payload.data).phase === 'end');
+    expect(ended).toMatchObject([{ ts_ms: 9, payload: { runId: 'last' } }]);
+    expect(object(ended[0]!.payload.data)).not.toHaveProperty('aborted');
+  });
+});
+
+describe('a run that its gateway left open when it was restarted', () => {
+  const restarted = { open_run: { run_id: 'r', last_ms: 2 }, is_restarted: true };
+  const ending = (known: Partial<SessionAnswers>): RebuiltFrame[] =>
+    rebuilt(known, restarted).frames.filter(({ payload }) => object(payload.data).phase === 'error');
+
+  test('is reported as interrupted', () => {
+    expect(ending({})).toMatchObject([
+      {
+        ts_ms: 2,
+        payload: {
+          runId: 'r',
+          data: {
+            phase: 'error',
+            endedAt: 2,
+            executionSettled: true,
+            error: 'the gateway stopped in the middle of the run',
+            errorObservation: { failoverReason: 'gateway_restarted' },
+            yielded: true,
+          },
+        },
+      },
+    ]);
+  });
+
+  test.each<[string, Partial<SessionAnswers>, number]>([
+    ['its last message', { rows: [request(5, 'c')] }, 5],
+    ['its last result', { rows: [resultRow(5, 'c')] }, 6],
+    ['the start of its last call', { activity: [auditedCall('started', 5, 'c')] }, 5],
+    [
+      'the end of its last call',
+      { activity: [auditedCall('started', 5, 'c'), auditedCall('finished', 7, 'c', 'failed')] },
+      7,
+    ],
+    ['its last event that was pushed', { rows: [request(1, 'c')] }, 2],
+  ])('ends with %s', (_, known, at_ms) => {
+    expect(ending(known).map(({ ts_ms }) => ts_ms)).toEqual([at_ms]);
+  });
+
+  test('ends as the gateway reports it, if it does', () => {
+    const activity = [audited('agent.run.finished', 9, { status: 'succeeded' })];
+    expect(rebuilt({ activity }, restarted).frames.map(inShort)).toEqual(['9 lifecycle end']);
+    const session = { lastRunId: 'r', endedAt: 9, status: 'timeout' };
+    expect(rebuilt({ session }, restarted).frames.map(inShort)).toEqual(['9 lifecycle end']);
+  });
+
+  test('does not end with the time of its session, at which the gateway found it', () => {
+    const session = { endedAt: 99, status: 'failed' };
+    const activity = [audited('agent.run.started', 1)];
+    expect(ending({ session, activity }).map(({ ts_ms }) => ts_ms)).toEqual([2]);
+  });
+});
+
+describe('what is marked as a gap', () => {
+  const started = audited('agent.run.started', 1);
+  const finished = audited('agent.run.finished', 9, { status: 'succeeded' });
+  const marks = ({ frames }: ReturnType<typeof rebuilt>): unknown[] =>
+    frames.filter(({ payload }) => payload.stream === 'lifecycle').map(({ is_gap }) => is_gap);
+
+  test.each([
+    [5, 5, true],
+    [6, 9, false],
+    [1, 4, false],
+  ])(
+    'is a run with a call that no message requests, if that was missed from %i to %i',
+    (since_ms, until_ms, is_gap) => {
+      const known = { rows: [resultRow(5, 'c')], activity: [started, finished] };
+      expect(marks(rebuilt(known, { since_ms, until_ms }))).toEqual([is_gap, is_gap]);
+    },
+  );
+
+  test('is the end of a run with calls that no row shows; an open run waits for them', () => {
+    const activity = [started, auditedCall('started', 3, 'c'), auditedCall('finished', 4, 'c', 'succeeded')];
+    const over = rebuilt({ activity: [...activity, finished] });
+    expect([marks(over), over.is_pending]).toEqual([[false, true], false]);
+    const open = rebuilt({ activity });
+    expect([marks(open), open.is_pending]).toEqual([[false], true]);
+  });
+
+  test('is the end of a run in a session of which not everything could be asked for', () => {
+    expect(marks(rebuilt({ activity: [started, finished], is_partial: true }))).toEqual([false, true]);
+  });
+
+  test('is nothing of a run of which everything is stored', () => {
+    const rows = [request(2, 'c'), resultRow(4, 'c')];
+    const activity = [started, auditedCall('started', 3, 'c'), auditedCall('finished', 4, 'c', 'succeeded')];
+    expect(marks(rebuilt({ rows, activity: [...activity, finished] }))).toEqual([false, false]);
+  });
+});
+
+describe('a run from before the gap', () => {
+  const before: Partial<SessionAnswers> = { rows: [request(2, 'c')] };
+  const nested = {
+    customType: 'openclaw.nested-tool.v1',
+    details: { runId: 'r' },
+    __openclaw: { recordTimestampMs: 10 },
+  };
+
+  test.each<[string, Partial<SessionAnswers>, Partial<RebuildOptions>, boolean]>([
+    ['nothing more is known', {}, {}, false],
+    ['the audit log names it', { activity: [auditedCall('started', 10, 'c')] }, {}, true],
+    ['a message came later', { rows: [request(2, 'c'), request(10)] }, {}, true],
+    ['a nested call came later', { rows: [request(2, 'c'), nested] }, {}, true],
+    ['its session ended later', { session: { lastRunId: 'r', endedAt: 10 } }, {}, true],
+    ['its session ended before', { session: { lastRunId: 'r', endedAt: 9 } }, {}, false],
+    ['it is open', { in_flight: { runId: 'r' } }, {}, true],
+    ['it was open', {}, { open_run: { run_id: 'r', last_ms: 2 } }, true],
+  ])('is rebuilt only if something of it may have been missed: %s', (_, known, options, isRebuilt) => {
+    const { frames } = rebuilt({ ...before, ...known }, { since_ms: 10, ...options });
+    expect(frames.map(inShort).includes('2 message')).toBe(isRebuilt);
+  });
+});
+
+test('what happened at the first start of the bridge is still rebuilt', () => {
+  const known = { rows: [request(2, 'c'), request(3, 'd')] };
+  expect(rebuilt(known, { floor_ms: 3 }).frames.map(inShort)).toEqual(['3 message']);
+});
+
+test('the input of a run comes just before its start, whenever it was stored', () => {
+  const input: Json = { role: 'user', idempotencyKey: 'r:user', __openclaw: { recordTimestampMs: 7 } };
+  const known = {
+    rows: [input],
+    activity: [audited('agent.run.started', 5), audited('agent.run.started', 8)],
+  };
+  expect(rebuilt(known).frames.map(inShort)).toEqual(['4 message', '5 lifecycle start']);
+});
+
+test('rows are dated by when they were recorded, and results by when they came, as far as that is stored', () => {
+  const undated = { ...request(0), timestamp: 3, __openclaw: { runId: 'r' } };
+  const { frames } = rebuilt({
+    rows: [request(2, 'c', 'd'), undated, resultRow(4, 'c'), resultRow(6, 'd', { timestamp: undefined })],
+    activity: [audited('agent.run.started', 1)],
+  });
+  expect(frames.filter(({ payload }) => object(payload.data).phase !== 'start').map(inShort)).toEqual([
+    '2 message',
+    '3 message',
+    '4 tool result',
+    '7 tool result',
+  ]);
+});
+
+describe('a nested call', () => {
+  const row = (fields: Json): Json => ({
+    customType: 'openclaw.nested-tool.v1',
+    details: { runId: 'r', toolCallId: 'inner', parentToolCallId: 'outer', toolName: 'read', ...fields },
+    __openclaw: { recordTimestampMs: 5 },
+  });
+  const start = {
+    phase: 'start',
+    name: 'read',
+    toolCallId: 'inner',
+    args: { path: 'file' },
+    parentToolCallId: 'outer',
+  };
+
+  test.each([true, false])('has what its own row has; an error: %s', (isError) => {
+    const result = { content: [{ type: 'text', text: 'done' }], details: { size: 1 } };
+    const { frames } = rebuilt({
+      rows: [row({ startedAt: 3, timestamp: 4, input: { path: 'file' }, result, isError })],
+    });
+    expect(frames.map(inShort)).toEqual(['3 tool start', '4 tool result']);
+    expect(frames.map(({ payload }) => payload.data)).toEqual([
+      start,
+      { phase: 'result', name: 'read', toolCallId: 'inner', isError, result },
+    ]);
+  });
+
+  test('has not ended if its row has no time for that, and has not begun if it has no start', () => {
+    const known = { in_flight: { runId: 'r' } };
+    const open = rebuilt({ ...known, rows: [row({ startedAt: 3, input: { path: 'file' } })] });
+    expect(open.frames.map(({ payload }) => payload.data)).toEqual([start]);
+    expect(rebuilt({ ...known, rows: [row({ timestamp: 4 })] }).frames).toEqual([]);
+  });
+});
+
+describe('the latest events of an open run', () => {
+  const event = (ts: unknown, stream: string, data: Json): Json => ({ runId: 'r', stream, ts, data });
+  const known: Partial<SessionAnswers> = { session: { hasActiveRun: true }, rows: [request(2, 'c')] };
+
+  test('are replayed as they were pushed, except those without a time', () => {
+    const events = [
+      event(1, 'lifecycle', { phase: 'start' }),
+      event(2, 'tool', { phase: 'start', toolCallId: 'c', args: {} }),
+      event(3, 'tool', { phase: 'update', toolCallId: 'c', parentToolCallId: 'named' }),
+      event(4, 'approval', { phase: 'asked', toolCallId: 'tool_search_code:c:exec:1' }),
+      event(5, 'tool', { phase: 'result', toolCallId: 'c', result: {} }),
+    ];
+    const untimed = event(undefined, 'lifecycle', { phase: 'lost' });
+    const { frames } = rebuilt({ in_flight: { runId: 'r', events: [untimed, ...events] } });
+    expect(frames.map(({ payload }) => payload.data)).toEqual(events.map(({ data }) => data));
+  });
+
+  test('do not end a call whose result was removed from them and is not stored yet', () => {
+    const events = [
+      event(3, 'tool', { phase: 'start', toolCallId: 'c' }),
+      event(4, 'tool', { phase: 'result', toolCallId: 'c' }),
+    ];
+    const { frames, is_pending } = rebuilt({ ...known, in_flight: { runId: 'r', events } });
+    expect(frames.map(inShort)).toEqual(['2 message', '3 tool start']);
+    expect(is_pending).toBe(true);
+  });
+});
+
+test.each<[string, Partial<SessionAnswers>, Partial<RebuildOptions>]>([
+  [
+    'the audit log',
+    { activity: [{ ...audited('agent.run.started', 1), runId: 'a:561707452823:f-4b99' }] },
+    {},
+  ],
+  ['the events before the gap', {}, { open_run: { run_id: 'a:561707452823:f-4b99', last_ms: 1 } }],
+])(
+  'messages in which the id of their run is masked are of the run that is known from %s',
+  (_, known, options) => {
+    const masked = { ...request(2, 'c'), __openclaw: { runId: 'a:561707…4b99', recordTimestampMs: 2 } };
+    const result = { ...resultRow(3, 'c'), __openclaw: { runId: 'a:561707…4b99', recordTimestampMs: 3 } };
+    const { frames } = rebuilt({ ...known, rows: [masked, result] }, options);
+    const told = frames.filter(({ payload }) => payload.stream === 'tool');
+    expect(told.map(({ payload }) => payload.runId)).toEqual(Array(2).fill('a:561707452823:f-4b99'));
+  },
+);

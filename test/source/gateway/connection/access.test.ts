@@ -376,6 +376,44 @@ describe('pairing', () => {
   });
 });
 
+describe('a device', () => {
+  const required = refused('NOT_PAIRED', { code: 'DEVICE_IDENTITY_REQUIRED' });
+
+  test.each<[string, Environment]>([
+    ['a token', { OPENCLAW_GATEWAY_TOKEN: TOKEN }],
+    ['a password', { OPENCLAW_GATEWAY_PASSWORD: PASSWORD }],
+  ])('is tried if the gateway requires an identity in addition to %s', async (_, env) => {
+    const gateway = await startFakeGateway(answering(required, hello()));
+    asConnection(await enter(gateway.url, env));
+    expect(gateway.connections).toHaveLength(2);
+    expect(gateway.connect()).toHaveProperty('device');
+  });
+
+  test('is not tried again with another proof', async () => {
+    const gateway = await startFakeGateway(answering(required, hello({ device_token: 'd-1' }), required));
+    asConnection(await enter(gateway.url));
+    expect(asRefusal(await enter(gateway.url)).reason).toBe('token_missing');
+    expect(gateway.connections).toHaveLength(3);
+  });
+});
+
+test.each([
+  ['AUTH_TOKEN_MISSING', 'requires a token; the file of the secret is missing'],
+  ['AUTH_PASSWORD_MISSING', 'requires a password; the file of the secret is missing'],
+  [
+    'AUTH_RATE_LIMITED',
+    'blocks connections after too many failed attempts; check the token or password, and wait',
+  ],
+])('a secret that can not be read is reported if the gateway requires one: %s', async (code, message) => {
+  const gateway = await startFakeGateway(answering(refused('INVALID_REQUEST', { code })));
+  const access = {
+    ...accessTo(gateway.url, {}),
+    secrets: () => ({ problem: 'the file of the secret is missing' }),
+  };
+  const wishes = { onEvent: () => undefined, stop: new AbortController().signal };
+  expect(asRefusal(await enterGateway(access, wishes)).message).toBe(message);
+});
+
 describe('an address without a ready gateway', () => {
   const CHECK = 'check the URL and what listens there';
 
@@ -544,6 +582,50 @@ test('a gateway that hangs does not hold up the end of its connection', async ()
   expect(await connection.ended).toMatchObject({ code: 1006 });
 }, 10_000);
 
+describe('a gateway from which nothing comes any more', () => {
+  const TICK_MS = 1_000;
+
+  async function connectTicking() {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    const gateway = await startFakeGateway(answering(hello({ tick_interval_ms: TICK_MS })));
+    return { gateway, connection: asConnection(await enter(gateway.url)) };
+  }
+
+  test('is left after three ticks in a row', async () => {
+    const { connection } = await connectTicking();
+    for (let answers = 0; answers < 2; answers++) {
+      vi.advanceTimersByTime(2 * TICK_MS);
+      expect(await connection.call('health', {})).toEqual({ ok: true, payload: {} });
+    }
+    vi.advanceTimersByTime(3 * TICK_MS);
+    expect(await connection.ended).toEqual({ code: 4000, reason: 'tick timeout' });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('is left even if it does not answer that either', async () => {
+    const { gateway, connection } = await connectTicking();
+    gateway.connections[0]?.hang();
+    vi.advanceTimersByTime(3 * TICK_MS);
+    expect((await connection.ended).code).toBe(1006);
+  });
+
+  test('is not left while nothing is read from it', async () => {
+    const { connection } = await connectTicking();
+    connection.pause();
+    vi.advanceTimersByTime(60 * TICK_MS);
+    connection.resume();
+    expect(await connection.call('health', {})).toEqual({ ok: true, payload: {} });
+  });
+});
+
+test('a frame may be some MiB long', async () => {
+  const text = 'x'.repeat(30 * 2 ** 20);
+  const gateway = await startFakeGateway({ replies: { 'sessions.get': { payload: { text } } } });
+  const connection = asConnection(await enter(gateway.url));
+  const answer = await connection.call('sessions.get', {});
+  expect(answer.ok && answer.payload.text === text).toBe(true);
+});
+
 describe('text from a gateway', () => {
   const said = `no ${TOKEN} here \u001b[2J`;
 
@@ -589,11 +671,23 @@ describe('text from a gateway', () => {
     expect(await connection.ended).toEqual({ code: 1008, reason: 'expired: …' });
   });
 
+  test('is shown without the password, and without the device token of an earlier connection', async () => {
+    const refusing = (secret: string): Reply => refused('OTHER', {}, { message: `no ${secret} here` });
+    const wanting = await startFakeGateway(answering(refusing(PASSWORD)));
+    const env = { OPENCLAW_GATEWAY_PASSWORD: PASSWORD };
+    expect(asRefusal(await enter(wanting.url, env)).found).toBe('rejected the connection: no … here (OTHER)');
+    const paired = refused('NOT_PAIRED', { code: 'DEVICE_IDENTITY_REQUIRED' });
+    const given = hello({ device_token: 'given-to-this-device' });
+    const gateway = await startFakeGateway(answering(paired, given, refusing('given-to-this-device')));
+    asConnection(await enter(gateway.url));
+    expect(asRefusal(await enter(gateway.url, {})).found).toBe('rejected the connection: no … here (OTHER)');
+  });
+
   test('is shown without the query values of the URL, which may be tokens for a proxy, unless they are short', async () => {
     const gateway = await startFakeGateway(answering(hello()));
-    const connection = asConnection(await enter(`${gateway.url}/?key=for-the-proxy&v=1`));
-    gateway.connections[0]?.close(1008, 'no for-the-proxy 1');
-    expect(await connection.ended).toEqual({ code: 1008, reason: 'no … 1' });
+    const connection = asConnection(await enter(`${gateway.url}/?key=for-the-proxy&id=12345678&v=1`));
+    gateway.connections[0]?.close(1008, 'no for-the-proxy 12345678 1');
+    expect(await connection.ended).toEqual({ code: 1008, reason: 'no … … 1' });
   });
 
   test('is not taken for a known code if it is the name of an inherited property', async () => {
