@@ -560,10 +560,42 @@ describe('a silent server', () => {
   });
 });
 
-test('a handshake that is stopped ends at once', async () => {
-  const gateway = await startFakeGateway({ challenge: null });
-  const wishes = { onEvent: () => undefined, stop: AbortSignal.abort() };
-  asRefusal(await enterGateway(accessTo(gateway.url), wishes));
+describe('a stop', () => {
+  const onEvent = (): void => undefined;
+  const ENDED = { reason: expect.stringMatching(/^(refused|unreachable)$/) };
+
+  test('ends a handshake at once, before it begins or in the middle of it', async () => {
+    const stop = new AbortController();
+    const gateway = await startFakeGateway({ challenge: null, onConnection: () => stop.abort() });
+    const early = { onEvent, stop: AbortSignal.abort() };
+    expect(asRefusal(await enterGateway(accessTo(gateway.url), early))).toMatchObject(ENDED);
+    const wishes = { onEvent, stop: stop.signal };
+    expect(asRefusal(await enterGateway(accessTo(gateway.url), wishes))).toMatchObject(ENDED);
+  });
+
+  test('does not end an open connection', async () => {
+    const gateway = await startFakeGateway();
+    const stop = new AbortController();
+    const connection = asConnection(
+      await enterGateway(accessTo(gateway.url), { onEvent, stop: stop.signal }),
+    );
+    onTestFinished(() => connection.close());
+    stop.abort();
+    expect(await connection.call('health', {})).toEqual({ ok: true, payload: {} });
+  });
+});
+
+test('a call ends with its connection', async () => {
+  const gateway = await startFakeGateway({
+    replies: {
+      health: ({ connection }) => {
+        connection.drop();
+        return 'silence';
+      },
+    },
+  });
+  const connection = asConnection(await enter(gateway.url));
+  expect(await connection.call('health', {})).toMatchObject({ ok: false, error: { code: 'UNANSWERED' } });
 });
 
 test('a long message from a gateway is cut to the length of a line, but not within a character', async () => {
