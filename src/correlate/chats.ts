@@ -377,8 +377,8 @@ function isAwaited(context: Context, held: HeldChat | OpenStep, until_ms: number
   return true;
 }
 
-/** When a step is to be checked next; undefined if it is not held. */
-export const stepDueMs = ({ look_ms, due_ms }: OpenStep): number | undefined => look_ms ?? due_ms;
+/** When a call or a step is to be checked next; undefined if it is not held. */
+export const nextLookMs = ({ look_ms, due_ms }: HeldChat | OpenStep): number | undefined => look_ms ?? due_ms;
 
 /** Steps that no call has ended by their deadline. Of a failed one, no message is to be asked for. */
 const dueSteps = (context: Context, run: Run, until_ms: number): OpenStep[] =>
@@ -403,7 +403,7 @@ export function expireChats(context: Context, run: Run, until_ms: number): void 
     emitUnreasoned(context, run, chat);
   }
   const isWaiting =
-    sizeOf(run.chats) > 0 || run.steps.some((step) => (stepDueMs(step) ?? Infinity) > until_ms);
+    sizeOf(run.chats) > 0 || run.steps.some((step) => (nextLookMs(step) ?? Infinity) > until_ms);
   if (run.ended === undefined || isWaiting) return;
   // A run without pending calls when it ended was reported late: more of its events may arrive, so keep the calls for matching.
   if (until_ms === Infinity || last_ms > run.ended.arrival_ms) forgetCalls(run);

@@ -165,7 +165,7 @@ export function createReasoning(options: ReasoningOptions): Reasoning {
     const rows = answer.ok ? list(answer.payload.messages).map(object) : [];
     const found = rows.filter((row) => wanted.messages.delete(text(object(row.__openclaw).id) ?? ''));
     if (found.length > 0) onRows(found.map(reasoningRow));
-    wanted.unpushed = wanted.unpushed.filter((each) => !calls.includes(each));
+    wanted.unpushed.splice(0, calls.length);
     for (const row of rows) if (isUnpushed(row, calls)) onMessage(key, row);
     forget(wanted.messages, performance.now() - GIVE_UP_MS);
   }

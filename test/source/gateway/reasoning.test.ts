@@ -56,6 +56,18 @@ function start(answer: () => Promise<Answer>) {
   return { reasoning, call, asked, told, unpushed, statuses, onLeftOut };
 }
 
+/** The same, with requests that wait: `answer` answers the latest one. */
+function startUnanswered() {
+  let resolveLatest = (_: Answer): void => undefined;
+  const started = start(
+    () =>
+      new Promise((resolve) => {
+        resolveLatest = resolve;
+      }),
+  );
+  return { ...started, answer: (answer: Answer): void => resolveLatest(answer) };
+}
+
 const lifecycle = (ts: number, data: Json, stream = 'lifecycle') => ({
   type: 'event' as const,
   event: 'agent',
@@ -100,13 +112,7 @@ test.each([
 });
 
 test('nothing more is requested if the connection ends during a request', async () => {
-  let answer = (_: Answer): void => undefined;
-  const { reasoning, asked } = start(
-    () =>
-      new Promise((resolve) => {
-        answer = resolve;
-      }),
-  );
+  const { reasoning, asked, answer } = startUnanswered();
   reasoning.see(modelCall('1'));
   await vi.advanceTimersByTimeAsync(400);
   reasoning.end();
@@ -336,20 +342,14 @@ describe('requests for one session', () => {
   });
 
   test('follow each other, the later ones for more rows', async () => {
-    let answer = (): void => undefined;
-    const { reasoning, asked } = start(
-      () =>
-        new Promise((resolve) => {
-          answer = () => resolve(NOT_YET);
-        }),
-    );
+    const { reasoning, asked, answer } = startUnanswered();
     for (let id = 0; id < 80; id++) reasoning.see(modelCall(String(id)));
     await vi.advanceTimersByTimeAsync(400);
     reasoning.see(modelCall('late'));
     reasoning.see(agent(true));
     await vi.advanceTimersByTimeAsync(2_000);
     expect(asked.map(({ limit }) => limit)).toEqual([260]);
-    answer();
+    answer(NOT_YET);
     await vi.advanceTimersByTimeAsync(400);
     expect(asked.map(({ limit }) => limit)).toEqual([260, 263]);
     reasoning.end();
@@ -377,13 +377,7 @@ describe('requests for one session', () => {
 });
 
 test('what a new connection is asked for is not affected by a late answer on the one before', async () => {
-  let answer = (_: Answer): void => undefined;
-  const { reasoning, told, statuses } = start(
-    () =>
-      new Promise((resolve) => {
-        answer = resolve;
-      }),
-  );
+  const { reasoning, told, statuses, answer } = startUnanswered();
   reasoning.see(modelCall('1'));
   await vi.advanceTimersByTimeAsync(400);
   reasoning.end();
@@ -421,19 +415,13 @@ describe('with several sessions', () => {
     ['one session after the other is asked about', NOT_YET, 2],
     ['no other one is asked about if the gateway gives no answer', refused, 1],
   ])('on a new connection %s', async (_, first, requests) => {
-    let answer = (): void => undefined;
-    const { reasoning, asked, call } = start(
-      () =>
-        new Promise((resolve) => {
-          answer = () => resolve(first);
-        }),
-    );
+    const { reasoning, asked, call, answer } = startUnanswered();
     reasoning.end();
     for (const [id, key] of SESSIONS.entries()) reasoning.see(modelCall(String(id), key));
     reasoning.begin(call);
     await vi.advanceTimersByTimeAsync(100);
     expect(asked.map(({ key }) => key)).toEqual(SESSIONS.slice(0, 1));
-    answer();
+    answer(first);
     await vi.advanceTimersByTimeAsync(100);
     expect(asked.map(({ key }) => key)).toEqual(SESSIONS.slice(0, requests));
     reasoning.end();
