@@ -669,6 +669,7 @@ property.prop([fc.array(step, { maxLength: 60 })], { numRuns: 300 })(
       const request = Buffer.from(body).toString();
       const is_busy = trouble?.kind === 'answered' && trouble.status === 503;
       if (trouble?.kind === 'answered' && (is_busy || !taken.has(request))) return trouble;
+      if (trouble?.kind === 'failed' && !trouble.may_be_taken) return trouble;
       taken.set(request, points);
       return trouble?.kind === 'failed' ? trouble : OK;
     };
