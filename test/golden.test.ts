@@ -20,6 +20,7 @@ const CASES: Record<string, string[]> = {
       'abort-tool',
       'reused-call-id',
       'resumed-child',
+      'woken-children',
       'progress',
       'reconnect',
       'shutdown-busy',

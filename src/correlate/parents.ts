@@ -277,7 +277,9 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
   const ofRequest = traces.size === 0 ? before : before.filter((run) => traces.has(run.trace_id));
   const hasYielded = (run: Run): boolean =>
     run.ended?.yielded === true || run.rare.yielded_at_ms !== undefined;
-  const run = latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
+  // A run of its own session that the id names is the one that it continues.
+  const continued = reported.find((run) => run.session_key === child.session_key);
+  const run = continued ?? latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
   const waits_for = named.flatMap(({ run_id, session_key }) => [
     runWait(run_id),
     ...(session_key === undefined ? [] : [sessionWait(session_key)]),

@@ -2,6 +2,7 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect } from 'vitest';
 import { createCorrelator } from '../../src/correlate/index.js';
+import { parseAnnounceRunId } from '../../src/model/announce.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import { correlate, decodeFile, fixture, merge, NOW_MS } from '../helpers.js';
 
@@ -41,6 +42,34 @@ test('a run that reports on two runs links to both, even if one of them waits fo
   const announce = spans.find(({ attributes }) => attributes['openclaw.run.id'] === ANNOUNCE.run_id);
   expect(announce?.links.map(({ span_id }) => span_id)).toEqual([idOf('a'), idOf('b')]);
   expect(announce?.parent_span_id).toBe(idOf('p'));
+});
+
+const CHILD = 'agent:main:subagent:c';
+const OTHER = 'agent:main:subagent:o';
+const WOKEN = `announce:v1:${CHILD}:a:wake`;
+
+test.each([
+  [`announce:requester-settle:main:${SESSION}:a,b:yield-1`, [{ run_id: 'a' }, { run_id: 'b' }]],
+  [`announce:requester-settle:main:${SESSION}:a,b`, [{ run_id: 'a' }, { run_id: 'b' }]],
+  [`announce:requester-settle:main:${SESSION}:a,b:retry-1`, [{ run_id: 'a' }, { run_id: 'b' }]],
+  [`announce:requester-settle:main:${SESSION}:a:yield-2:retry-10`, [{ run_id: 'a' }]],
+  [`announce:requester-settle:main:${SESSION}:${WOKEN},b`, [{ run_id: WOKEN }, { run_id: 'b' }]],
+  [
+    `announce:requester-settle:main:${SESSION}:announce:requester-settle:main:${CHILD}:a,b:yield-1,c:yield-1`,
+    [{ run_id: `announce:requester-settle:main:${CHILD}:a,b:yield-1` }, { run_id: 'c' }],
+  ],
+  [`announce:v1:${CHILD}:a`, [{ session_key: CHILD, run_id: 'a' }]],
+  [`announce:v1:${CHILD}:${WOKEN}`, [{ session_key: CHILD, run_id: WOKEN }]],
+  [`announce:v1:${SESSION}:a:wake`, [{ session_key: SESSION, run_id: 'a' }]],
+  [
+    `announce:v1:${SESSION}:announce:v1:${SESSION}:a:wake:wake`,
+    [{ session_key: SESSION, run_id: `announce:v1:${SESSION}:a:wake` }],
+  ],
+  [`announce:v1:${CHILD}:announce:v1:${OTHER}:a`, [{ session_key: CHILD, run_id: `announce:v1:${OTHER}:a` }]],
+  ['announce:v1:odd', []],
+  ['a', undefined],
+])('the id %s names %j', (run_id, named) => {
+  expect(parseAnnounceRunId(run_id, SESSION)).toEqual(named);
 });
 
 /** A request, its sub-agent that yields to one of its own, and the announce run in which that sub-agent continues. */
