@@ -97,6 +97,11 @@ describe('the gateway dialect', () => {
     [{ phase: 'error', livenessState: 'blocked' }, 'error'],
     [{ stopReason: 'stop', livenessState: 'blocked' }, 'error'],
     [{ stopReason: 'end_turn', livenessState: 'paused', yielded: true }, undefined],
+    [{ stopReason: 'toolUse', livenessState: 'paused', aborted: false }, 'timeout'],
+    [{ stopReason: 'toolUse', livenessState: 'paused', aborted: true }, 'cancelled'],
+    [{ stopReason: 'toolUse', livenessState: 'paused', yielded: true }, undefined],
+    [{ stopReason: 'toolUse', livenessState: 'working' }, undefined],
+    [{ stopReason: 'stop', livenessState: 'paused' }, undefined],
     [{ stopReason: 'stop', livenessState: 'working' }, undefined],
   ])('an end with %j has the error type %s', (data, type) => {
     const told = { phase: 'end', endedAt: 2000, executionSettled: true, ...data };

@@ -100,10 +100,19 @@ const CANCELLED: ReadonlySet<unknown> = new Set(['cancelled', 'canceled', 'abort
 const FAILED: ReadonlySet<unknown> = new Set(['error', 'failed']);
 const NO_SUCCESS: ReadonlySet<unknown> = new Set(['blocked', 'abandoned']);
 
+/**
+ * A run that ran out of time in the middle of a tool call: it pauses without having yielded, and is reported as a success
+ * otherwise.
+ */
+const hasPaused = ({ stopReason, livenessState, yielded }: Json): boolean =>
+  stopReason === 'toolUse' && livenessState === 'paused' && yielded !== true;
+
 /** As OpenClaw itself interprets it: a timeout is also reported as an abort, and an abort as an error. */
-function statusOf({ phase, status, stopReason, timeoutPhase, aborted, livenessState }: Json): string {
+function statusOf(data: Json): string {
+  const { phase, status, stopReason, timeoutPhase, aborted, livenessState } = data;
   if (stopReason === 'timeout' || text(timeoutPhase) !== undefined || TIMED_OUT.has(status)) return 'timeout';
   if (aborted === true || CANCELLED.has(status)) return 'cancelled';
+  if (hasPaused(data)) return 'timeout';
   const hasFailed = phase === 'error' || FAILED.has(status) || stopReason === 'error';
   return hasFailed || NO_SUCCESS.has(livenessState) ? 'error' : 'ok';
 }

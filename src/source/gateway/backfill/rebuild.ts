@@ -4,7 +4,7 @@
  */
 import { runOfInput } from '../../../model/input.js';
 import { agentOfSession } from '../../../model/session-key.js';
-import { type Json, list, number, object, text } from '../../../util/json.js';
+import { blockText, type Json, list, number, object, text } from '../../../util/json.js';
 import type { SessionAnswers } from './answers.js';
 import {
   type CallFacts,
@@ -113,12 +113,28 @@ function stopReason({ messages }: RunFacts): string | undefined {
   return last === 'toolUse' ? 'end_turn' : last;
 }
 
+/** The result that OpenClaw stores of a call that the end of its run cut off. */
+const CUT_OFF = 'Aborted';
+
+/**
+ * Whether the run ran out of time in the middle of a tool call. OpenClaw counts that as a success, but then a call was cut off,
+ * and the model did not answer any more.
+ */
+function hasRunOut({ messages, calls }: RunFacts): boolean {
+  const last = messages.at(-1)?.stopReason;
+  const isCutOff = ({ result }: CallFacts): boolean =>
+    result?.is_error === true && blockText(result.content) === CUT_OFF;
+  return (last === 'toolUse' || last === 'aborted') && [...calls.values()].some(isCutOff);
+}
+
 function endData(run: RunFacts, session: Json): Json {
   const common = { endedAt: run.ended_ms, executionSettled: true };
   const isLast = session.lastRunId === run.run_id;
   switch (run.status) {
     case 'succeeded':
-      return { ...common, phase: 'end', stopReason: stopReason(run) };
+      return hasRunOut(run)
+        ? { ...common, phase: 'end', status: 'timeout', stopReason: 'toolUse' }
+        : { ...common, phase: 'end', stopReason: stopReason(run) };
     case 'cancelled':
       return { ...common, phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' };
     case 'timed_out':

@@ -517,6 +517,29 @@ describe('the end of a run', () => {
     ]);
   });
 
+  const aborted = {
+    role: 'assistant',
+    stopReason: 'aborted',
+    __openclaw: { runId: 'r', id: 'aborted', recordTimestampMs: 8 },
+  };
+  const answer = { ...aborted, stopReason: 'stop' };
+  const cut = { isError: true, content: [{ type: 'text', text: 'Aborted' }] };
+  const timeout = { phase: 'end', status: 'timeout', stopReason: 'toolUse' };
+  test.each([
+    ['a call was cut off', [resultRow(7, 'c', cut)], timeout],
+    ['the model was not asked again', [resultRow(7, 'c', cut), aborted], timeout],
+    ['the model answered', [resultRow(7, 'c', cut), answer], { phase: 'end', stopReason: 'stop' }],
+    ['a call failed', [resultRow(7, 'c', { isError: true })], { phase: 'end', stopReason: 'end_turn' }],
+    [
+      'a call printed it',
+      [resultRow(7, 'c', { ...cut, isError: false })],
+      { phase: 'end', stopReason: 'end_turn' },
+    ],
+  ])('that the audit log calls succeeded, where %s, is a timeout or not', (_, rows, data) => {
+    const activity = [started, audited('agent.run.finished', 9, { status: 'succeeded' })];
+    expect(ends(rebuilt({ rows: [request(2, 'c'), ...rows], activity }))).toEqual([{ ...common, ...data }]);
+  });
+
   test("has no error of a later run, which is the one that its session's row is about", () => {
     const activity = [started, audited('agent.run.finished', 9, { status: 'failed' })];
     const session = { lastRunId: 'later', lastRunError: 'quota' };
