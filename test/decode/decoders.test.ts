@@ -110,6 +110,42 @@ describe('the gateway dialect', () => {
     expect(spans).toMatchObject([{ error: type === undefined ? undefined : { type, ...message } }]);
   });
 
+  const job = (action: string, jobId: string, sessionTarget: string): Frame => ({
+    type: 'event',
+    event: 'cron',
+    payload: { action, jobId, job: { agentId: 'main', sessionTarget } },
+  });
+
+  test('a run of a schedule that is due has that trigger, and one of a webhook or a user has not', () => {
+    const run = (runId: string, sessionKey: string, data: Frame = {}): Frame =>
+      agent('lifecycle', { ...start.payload.data, ...data }, { runId, sessionKey });
+    const frames = [
+      ...[
+        job('started', 'j', 'isolated'),
+        job('started', 'k', 'session:weekly'),
+        job('started', 'l', 'main'),
+      ],
+      ...[run('isolated', 'agent:main:cron:j:run:1'), run('own', 'agent:main:weekly')],
+      ...[run('webhook', 'agent:main:cron:h:run:1'), run('user', 'agent:main:main')],
+      ...[job('finished', 'j', 'isolated'), job('finished', 'k', 'session:weekly')],
+      ...[run('after', 'agent:main:cron:j:run:2'), run('later', 'agent:main:weekly')],
+      run('rebuilt', 'agent:main:main', { provenance: { kind: 'internal_system', sourceTool: 'hook' } }),
+    ];
+    const told = decode(frames).map((event) => [
+      event.run_id,
+      'trigger' in event ? event.trigger : undefined,
+    ]);
+    expect(Object.fromEntries(told)).toEqual({
+      isolated: 'cron',
+      own: 'cron',
+      webhook: undefined,
+      user: undefined,
+      after: undefined,
+      later: undefined,
+      rebuilt: 'hook',
+    });
+  });
+
   const child = { session_key: 'agent:main:subagent:c', run_id: 'child' };
   const task = (status: string): Frame => ({
     type: 'event',

@@ -16,7 +16,7 @@ import {
 } from './frame.js';
 import { decodeHistory } from './history.js';
 import { decodeLifecycle } from './lifecycle.js';
-import { decodeMessage, decodeTask, rememberSession } from './messages.js';
+import { decodeMessage, decodeTask, rememberJob, rememberSession } from './messages.js';
 import { createGatewayMemory, type GatewayMemory } from './sessions.js';
 import { decodeTool, decodeToolProgress } from './tools.js';
 
@@ -145,6 +145,9 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
     case 'sessions.changed':
       rememberSession(frame.payload, memory);
       return ignore('frame.sessions.changed');
+    case 'cron':
+      rememberJob(frame.payload, memory);
+      return ignore('frame.cron');
     case 'task': {
       const candidates = decodeTask(frame, memory);
       return candidates === undefined ? ignore('frame.task') : checkEvents(candidates, 'frame.payload.task');
@@ -155,8 +158,8 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
 }
 
 function memoryOf(memory: GatewayMemory): DecoderMemory {
-  const { sessions, labels, calls, commands, heldEnds, inputs, resumes, unstarted, messages } = memory;
-  const all = { sessions, labels, calls, commands, heldEnds, inputs, resumes, unstarted, messages };
+  const { sessions, labels, calls, commands, heldEnds, inputs, resumes, jobs, unstarted, messages } = memory;
+  const all = { sessions, labels, calls, commands, heldEnds, inputs, resumes, jobs, unstarted, messages };
   return { maps: Object.fromEntries(Object.entries(all).map(([name, { map }]) => [name, map])) };
 }
 

@@ -19,11 +19,20 @@ function errorOf(data: Json): Candidate | undefined {
     : { type: errorType(data), message: message ?? 'the run failed' };
 }
 
+/** The session of a schedule without one of its own. Those of webhooks have the same form. */
+const JOB_SESSION = /^agent:[^:]+:cron:([^:]+)/;
+
+const isScheduled = (session_key: string, { jobs }: GatewayMemory): boolean =>
+  jobs.get(session_key) === true || jobs.get(JOB_SESSION.exec(session_key)?.[1] ?? '') === true;
+
 function triggerOf(payload: AgentPayload, memory: GatewayMemory): string | undefined {
   if (memory.resumes.get(payload.run_id) !== undefined) return 'restart_recovery';
   if (payload.run_id.startsWith(ANNOUNCE_PREFIX)) return 'announce';
   if (payload.is_heartbeat) return 'heartbeat';
-  return payload.spawned_by === undefined ? undefined : 'subagent';
+  if (payload.spawned_by !== undefined) return 'subagent';
+  // Only a rebuilt start has the origin of its prompt.
+  const { sourceTool } = object(payload.data.provenance);
+  return text(sourceTool) ?? (isScheduled(payload.session_key, memory) ? 'cron' : undefined);
 }
 
 /** The spawn that led to this run, unless the spawning call's result has already reported it with the same label. */

@@ -27,6 +27,20 @@ export function rememberSession(payload: Json, memory: GatewayMemory): SessionMe
   return memory.update(key, withoutUndefined(fields));
 }
 
+const OWN_SESSION = 'session:';
+
+/** Remembers which schedules are due. One that adds to its agent's main session is not: that run's prompt names it. */
+export function rememberJob({ action, jobId, job }: Json, memory: GatewayMemory): void {
+  const { sessionTarget, agentId } = object(job);
+  const target = text(sessionTarget) ?? '';
+  const key = target.startsWith(OWN_SESSION)
+    ? `agent:${text(agentId)}:${target.slice(OWN_SESSION.length)}`
+    : text(jobId);
+  if (key === undefined) return;
+  if (action === 'started') memory.jobs.set(key, true);
+  else if (action === 'finished') memory.jobs.delete(key);
+}
+
 /** The `sourceTool` of the message with which the gateway continues a request that its restart interrupted. */
 const RESTART_RECOVERY = 'main_session_restart_recovery';
 

@@ -108,6 +108,8 @@ export interface GatewayMemory {
   inputs: BoundedMemory<string>;
   /** The run that a run continues after the gateway restarted in the middle of it, by the later one. */
   resumes: BoundedMemory<string>;
+  /** Schedules that are due, by job, or by session if the job has one: the next run there is theirs. */
+  jobs: BoundedMemory<true>;
   /** The time of a run's first event, by run, while the run has not started. */
   unstarted: BoundedMemory<number>;
   /** Messages of model calls, by message id: the rows of a history name no session, and their run id may be masked. */
@@ -140,6 +142,7 @@ export function createGatewayMemory(): GatewayMemory {
     heldEnds: createMemory(MAX_CALLS),
     inputs: createMemory(MAX_SESSIONS),
     resumes: createMemory(MAX_SESSIONS),
+    jobs: createMemory(MAX_SESSIONS),
     unstarted: createMemory(MAX_SESSIONS),
     messages: createMemory(MAX_CALLS),
   };

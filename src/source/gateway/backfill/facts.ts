@@ -50,6 +50,8 @@ export interface RunFacts {
   started_ms?: number;
   ended_ms?: number;
   status?: string;
+  /** The origin of the prompt, if OpenClaw itself wrote it: for a heartbeat, a schedule or a webhook. */
+  provenance?: Json;
   messages: Json[];
   results: Json[];
   calls: Map<string, CallFacts>;
@@ -178,6 +180,21 @@ function readRow(row: Json, runs: Runs): void {
   else if (row.customType === NESTED_TOOL) readNestedTool(row, runs);
 }
 
+/** A prompt that OpenClaw itself wrote names no run: its run is the one whose first message follows. */
+function readPrompts(rows: Json[], { runs }: Runs): void {
+  let provenance: Json | undefined;
+  for (const row of rows) {
+    if (row.role === 'user') {
+      const origin = object(row.provenance);
+      provenance = origin.kind === 'internal_system' ? origin : undefined;
+    }
+    const run = row.role === 'assistant' ? runs.get(text(own(row).runId) ?? '') : undefined;
+    if (run === undefined || provenance === undefined) continue;
+    if (run.messages[0] === row) run.provenance = provenance;
+    provenance = undefined;
+  }
+}
+
 /** The audit log's terms for the ends that a session's row reports. */
 const ROW_STATUS: Record<string, string | undefined> = {
   done: 'succeeded',
@@ -246,6 +263,7 @@ export function readRuns(answers: SessionAnswers, options: RebuildOptions): Map<
   if (options.open_run !== undefined) runs.of(options.open_run.run_id);
   for (const event of answers.activity) readActivity(event, runs);
   for (const row of answers.rows) readRow(row, runs);
+  readPrompts(answers.rows, runs);
   readSessionEnd(answers.session, runs, options);
   readInterruption(options, runs);
   for (const run of runs.runs.values()) joinAudit(run);

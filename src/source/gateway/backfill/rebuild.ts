@@ -181,7 +181,7 @@ function rebuildRun(
   const isOver = run.ended_ms !== undefined;
   const lacks = lacksModelCall(run, options);
   if (run.started_ms !== undefined) {
-    const data = { phase: 'start', startedAt: run.started_ms };
+    const data = { phase: 'start', startedAt: run.started_ms, provenance: run.provenance };
     out.agent(run, 'lifecycle', run.started_ms, RANK.start, data, lacks);
   }
   for (const row of run.messages) out.message(row, recordedAt(row));

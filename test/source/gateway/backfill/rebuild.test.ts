@@ -689,6 +689,43 @@ describe('what is marked as a gap', () => {
   });
 });
 
+test('a run has the origin of a prompt that OpenClaw wrote, if its first message follows that prompt', () => {
+  const prompt = (at_ms: number, provenance?: Json): Json => ({
+    role: 'user',
+    provenance,
+    __openclaw: { id: `prompt-${at_ms}`, recordTimestampMs: at_ms },
+  });
+  const schedule = { kind: 'internal_system', sourceTool: 'cron' };
+  const of = (run_id: string, row: Json): Json => ({
+    ...row,
+    __openclaw: { ...object(row.__openclaw), runId: run_id },
+  });
+  const rows = [
+    ...[prompt(1, { kind: 'internal_system', sourceTool: 'heartbeat' }), of('heartbeat', request(2))],
+    ...[prompt(3, schedule), prompt(4), of('user', request(5))],
+    ...[prompt(6, { kind: 'inter_session', sourceTool: 'sessions_send' }), of('sent', request(7))],
+    ...[prompt(8, schedule), of('sent', request(9)), of('later', request(10))],
+    ...[prompt(11, schedule), of('cron', request(12)), of('next', request(13))],
+  ];
+  const activity = rows
+    .filter(({ role }) => role === 'assistant')
+    .map(({ __openclaw }) => ({ ...audited('agent.run.started', 1), runId: object(__openclaw).runId }));
+  const { frames } = rebuilt({ rows, activity });
+  const starts = frames.filter(({ payload }) => object(payload.data).phase === 'start');
+  const told = starts.map(({ payload }) => [
+    payload.runId,
+    object(object(payload.data).provenance).sourceTool,
+  ]);
+  expect(Object.fromEntries(told)).toEqual({
+    heartbeat: 'heartbeat',
+    user: undefined,
+    sent: undefined,
+    later: undefined,
+    cron: 'cron',
+    next: undefined,
+  });
+});
+
 describe('a run from before the gap', () => {
   const before: Partial<SessionAnswers> = { rows: [request(2, 'c')] };
   const nested = {
