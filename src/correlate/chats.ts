@@ -409,9 +409,24 @@ export function expireChats(context: Context, run: Run, until_ms: number): void 
   if (until_ms === Infinity || last_ms > run.ended.arrival_ms) forgetCalls(run);
 }
 
+/** How soon before a run's end the gateway may announce the call again that the run has no time left for. */
+const ANNOUNCED_AGAIN_MS = 1_000;
+
+/** When a run's time is up in the middle of a model call, the gateway announces that call again: both are one. */
+function joinRepeated(run: Run, { end_ms, error }: Pick<RunClosing, 'end_ms' | 'error'>): void {
+  const [call, again] = unmatchedSteps(run).slice(-2);
+  if (error?.type !== 'timeout' || call === undefined || again === undefined) return;
+  const isRepeated =
+    call.end_ms === again.start_ms && call.model === again.model && call.provider === again.provider;
+  if (!isRepeated || end_ms - again.start_ms > ANNOUNCED_AGAIN_MS) return;
+  call.error = again.error ?? error;
+  removeStep(run, again);
+}
+
 /** The run has ended: its steps are held for a last message, except announced ones that are never made, which are dropped. */
 export function endSteps(context: Context, run: Run, end: Pick<RunClosing, 'end_ms' | 'error'>): void {
   keepSteps(run, (step) => step.error !== undefined || !isPhantom(run, step.start_ms));
+  joinRepeated(run, end);
   for (const step of unmatchedSteps(run)) {
     if (!step.superseded && step.error === undefined && end.error !== undefined) step.error = end.error;
     step.superseded = true;

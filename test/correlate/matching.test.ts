@@ -290,6 +290,52 @@ test('a failed call without output tokens is emitted at once, one with output to
   ]);
 });
 
+describe('a call that is announced twice', () => {
+  const step = (ms: number, fields = {}): AgentEvent =>
+    at(ms, 'agent.step_started', { model: 'm', provider: 'p', ...fields });
+  const outOfTime = at(9_000, 'agent.finished', { status: 'timeout', error: { message: 'too slow' } });
+  const drawn = (events: AgentEvent[]) =>
+    chatsOf([started, ...events]).map(({ start_ms, end_ms, error }) => [
+      start_ms - START_MS,
+      end_ms! - START_MS,
+      error?.message,
+    ]);
+  const failure = at(8_100, 'llm.tokens', {
+    ...{ model: 'm', provider: 'p', input_tokens: 0, output_tokens: 0 },
+    error: { type: 'timeout', message: 'no answer' },
+  });
+
+  test.each<[string, AgentEvent[], unknown[]]>([
+    ['the last call', [step(100), step(8_000), outOfTime], [[100, 8_000, 'too slow']]],
+    [
+      'the last call, which failed',
+      [step(100), step(8_000), failure, outOfTime],
+      [[100, 8_000, 'no answer']],
+    ],
+    [
+      'a call after others',
+      [step(100), tokensAt(200), step(300), step(8_000), outOfTime],
+      [
+        [100, 200, undefined],
+        [300, 8_000, 'too slow'],
+      ],
+    ],
+  ])('as its run runs out of time is one: %s', (_, events, chats) => {
+    expect(drawn(events).sort()).toEqual(chats);
+  });
+
+  test.each<[string, AgentEvent[]]>([
+    ['the run ended otherwise', [step(100), step(8_000), at(9_000, 'agent.finished', { status: 'error' })]],
+    ['the run ended later', [step(100), step(7_999), outOfTime]],
+    ['the model is another', [step(100), step(8_000, { model: 'n' }), outOfTime]],
+    ['the provider is another', [step(100), step(8_000, { provider: 'q' }), outOfTime]],
+    ['the first has ended', [step(100), tokensAt(200), step(8_000), outOfTime]],
+    ['the first has failed', [step(100), { ...failure, ts: START_MS + 7_000 }, step(8_000), outOfTime]],
+  ])('is two calls if %s', (_, events) => {
+    expect(drawn(events)).toHaveLength(2);
+  });
+});
+
 describe('a step that begins in the same millisecond in which a call ends', () => {
   const unnamed = { model: 'unknown', response_id: 'second' };
   const named = (ms: number, model: string): AgentEvent =>
