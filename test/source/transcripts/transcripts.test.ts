@@ -12,6 +12,7 @@ import {
   watch,
   writeFileSync,
 } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -385,10 +386,63 @@ describe('a transcript that does not only grow', () => {
   test('is reported once if it is a directory, and does not affect the others', async () => {
     const { puller, path } = await reading('one');
     mkdirSync(path('b'));
-    expect(await puller.status('down')).toMatch(/b\.jsonl: it is a directory; .*; retrying when it changes/);
+    expect(await puller.status('down')).toMatch(
+      /b\.jsonl: it is a directory; .*; retrying until it can be read/,
+    );
     writeFileSync(path('c'), 'two\n');
     await expectBatch(puller, path('c'), ['two']);
   });
+});
+
+describe('a transcript that can not be read', () => {
+  test.each([
+    ['as soon as it is removed', WATCHING_ONLY, true],
+    ['at the next look', POLLING, false],
+  ])('is forgotten if it is removed, %s; then all others are followed', async (_when, options, is_told) => {
+    const { root, path } = home();
+    if (!is_told) refuseToWatch();
+    const puller = await followed(root, options);
+    await puller.status('up');
+    for (const name of ['a', 'b']) {
+      mkdirSync(path(name));
+      expect(await puller.status('down')).toContain(`${path(name)}: it is a directory`);
+    }
+    rmSync(path('a'), { recursive: true });
+    for (const line of ['one', 'two']) {
+      appendFileSync(path('c'), `${line}\n`);
+      await expectBatch(puller, path('c'), [line]);
+    }
+    rmSync(path('b'), { recursive: true });
+    expect(await puller.status('up')).toBe(`following the transcripts below ${root}`);
+  });
+
+  test.skipIf(!existsSync('/proc/self/fd')).each(['stat', 'read'] as const)(
+    'is tried again until it can be read, without holding it open: %s',
+    async (operation) => {
+      const { root, path } = home();
+      const puller = await followed(root, POLLING);
+      await puller.status('up');
+      const handle = await open(root);
+      const failing = vi.spyOn(Object.getPrototypeOf(handle), operation);
+      await handle.close();
+      onTestFinished(() => failing.mockRestore());
+      const open_at_last = new Promise<number>((resolve) => {
+        failing.mockImplementation(async () => {
+          if (failing.mock.calls.length === 5) resolve(openFiles(root));
+          throw Object.assign(new Error(), { code: 'EIO' });
+        });
+      });
+      writeFileSync(path('a'), 'one\n');
+      expect(await puller.status('down')).toBe(
+        `can't continue reading ${path('a')}: disk I/O error; check the disk or network mount that it is on; retrying until it can be read`,
+      );
+      expect(openFiles(root)).toBe(0);
+      expect(await open_at_last).toBe(1);
+      failing.mockRestore();
+      await expectBatch(puller, path('a'), ['one']);
+      await puller.status('up');
+    },
+  );
 });
 
 /** The number of files below a directory that this process holds open. */
