@@ -42,7 +42,7 @@ export interface Transcript {
   path: string;
   /** What was written before this, epoch milliseconds, only serves as context; undefined for a file that came later. */
   since_ms: number | undefined;
-  /** Inode, size and change time when the file was last checked; empty if it has to be tried again. */
+  /** Inode, size and change time when the file was last checked, undefined if it was missing; empty if it has to be checked again. */
   seen: string | undefined;
   streams: number;
   stream?: Stream;
@@ -73,7 +73,7 @@ export type Step = 'more' | 'idle' | 'gone';
 export const createTranscript = (path: string, since_ms: number | undefined): Transcript => ({
   path,
   since_ms,
-  seen: undefined,
+  seen: '',
   streams: 0,
 });
 

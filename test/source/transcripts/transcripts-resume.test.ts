@@ -235,8 +235,10 @@ describe('an archive', () => {
     await consumer.stop();
     writeFileSync(path('a'), 'one\ntwo\nwithout a line end');
     const archived = archive('a');
+    // A copy with an old time, archived at a full second.
     writeFileSync(path('b'), 'three\n');
-    archive('b');
+    utimesSync(path('b'), 1, 1);
+    archive('b', stampOf(2).replace('.000', ''));
     writeFileSync(path('a.trajectory'), 'no transcript\n');
     archive('a.trajectory');
     await startAndTakeAll();
@@ -389,11 +391,13 @@ describe('an archive', () => {
       await consumer.stop();
       writeFileSync(path('a'), `${lines.join('\n')}\nwithout a line end`);
       archive('a');
+      writeFileSync(path('b'), 'later\n');
+      archive('b');
       await consumer.start();
       await consumer.take(taken);
-      is_through = told(consumer).length > lines.length;
+      is_through = told(consumer).length > lines.length + 1;
       for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
-      expect(told(consumer)).toEqual([...lines, 'without a line end']);
+      expect(told(consumer)).toEqual([...lines, 'without a line end', 'later']);
     }
   });
 });

@@ -13,10 +13,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { LineBatch } from '../../../src/model/source.js';
+import { holdsTranscripts } from '../../../src/source/transcripts/directories.js';
 import { createTranscriptsSource, type TranscriptsOptions } from '../../../src/source/transcripts/index.js';
 import { lineText, opened, type Puller, temporaryDirectory, texts, turns } from '../helpers.js';
 
@@ -31,6 +32,18 @@ function refuseToWatch(): void {
     throw new Error('no watches are left');
   });
   onTestFinished(() => void vi.mocked(watch).mockReset());
+}
+
+/** Calls the function just before the next directory is watched, whose path is returned. */
+function atNextWatch(before = (): void => undefined): Promise<string> {
+  const realWatch = vi.mocked(watch).getMockImplementation() as typeof watch;
+  return new Promise((resolve) => {
+    vi.mocked(watch).mockImplementationOnce((path, listener) => {
+      before();
+      resolve(String(path));
+      return realWatch(path, listener);
+    });
+  });
 }
 
 /** Polls so rarely that a test can pass only by watching, and fails by its timeout otherwise. */
@@ -127,20 +140,23 @@ describe('followed transcripts', () => {
       '.a.jsonl',
     ];
     for (const name of others) writeFileSync(join(sessions, name), 'no\n');
-    for (const name of ['a', 'a-topic-7', '2026-11-22T11-15-37-587Z_b']) writeFileSync(path(name), 'yes\n');
-    const batches = [await puller.batch(), await puller.batch(), await puller.batch()];
-    expect(batches.map(({ stream }) => stream).sort()).toEqual(
-      [path('2026-11-22T11-15-37-587Z_b'), path('a-topic-7'), path('a')].sort(),
-    );
+    const names = ['a', 'a-topic-7', '2026-11-22T11-15-37-587Z_b', 'two\nlines'];
+    for (const name of names) writeFileSync(path(name), 'yes\n');
+    const streams: string[] = [];
+    while (streams.length < names.length) streams.push((await puller.batch()).stream);
+    expect(streams.sort()).toEqual(names.map(path).sort());
   });
 
-  test.each(['.', 'agents', 'agents/main/sessions'])('the directory may be %s', async (given) => {
-    const { root, path } = home();
-    const puller = await followed(join(root, given));
-    await puller.status('up');
-    writeFileSync(path('a'), 'one\n');
-    await expectBatch(puller, path('a'), ['one']);
-  });
+  test.each(['.', 'agents', 'agents/main/sessions', 'agents/main/sessions/.'])(
+    'the directory may be %s',
+    async (given) => {
+      const { root, path } = home();
+      const puller = await followed(`${root}/${given}`);
+      await puller.status('up');
+      writeFileSync(path('a'), 'one\n');
+      await expectBatch(puller, path('a'), ['one']);
+    },
+  );
 
   test('agents that are added later are followed', async () => {
     const { root } = home();
@@ -154,19 +170,45 @@ describe('followed transcripts', () => {
     }
   });
 
-  test('a directory that was removed and created again is followed', async () => {
-    const { root, sessions, path } = home();
-    const puller = await followed(root);
+  test.each([true, false])(
+    'a directory that was removed and created again is followed (at once: %s)',
+    async (at_once) => {
+      const { root, sessions, path } = home();
+      const puller = await followed(root);
+      await puller.status('up');
+      writeFileSync(path('a'), 'one\n');
+      await expectBatch(puller, path('a'), ['one']);
+      rmSync(sessions, { recursive: true });
+      if (at_once) mkdirSync(sessions);
+      await expectBatch(puller, path('a'), [], true);
+      if (!at_once) mkdirSync(sessions);
+      writeFileSync(path('b'), 'two\n');
+      await expectBatch(puller, path('b'), ['two']);
+      appendFileSync(path('b'), 'three\n');
+      await expectBatch(puller, path('b'), ['three']);
+      writeFileSync(path('c'), 'four\n');
+      await expectBatch(puller, path('c'), ['four']);
+    },
+  );
+
+  test('an agent that is added when its directory is not watched yet is followed', async () => {
+    const { root } = home();
+    const late = join(root, 'agents', 'late', 'sessions');
+    const watched = atNextWatch(() => void mkdirSync(late, { recursive: true }));
+    const puller = await followed(join(root, 'agents'));
     await puller.status('up');
-    writeFileSync(path('a'), 'one\n');
-    await expectBatch(puller, path('a'), ['one']);
-    rmSync(sessions, { recursive: true });
-    await expectBatch(puller, path('a'), [], true);
-    mkdirSync(sessions);
-    writeFileSync(path('b'), 'two\n');
-    await expectBatch(puller, path('b'), ['two']);
-    appendFileSync(path('b'), 'three\n');
-    await expectBatch(puller, path('b'), ['three']);
+    expect(await watched).toBe(join(root, 'agents'));
+    writeFileSync(join(late, 'a.jsonl'), 'one\n');
+    await expectBatch(puller, join(late, 'a.jsonl'), ['one']);
+  });
+
+  test('a directory whose watch fails is watched again', async () => {
+    const { root, sessions } = home();
+    const puller = await followed(root, POLLING);
+    await puller.status('up');
+    const watched = atNextWatch();
+    vi.mocked(watch).mock.results.at(-1)?.value.emit('error', new Error('it failed'));
+    expect(await watched).toBe(sessions);
   });
 
   test.each([
@@ -190,6 +232,11 @@ describe('followed transcripts', () => {
     writeFileSync(path, '');
     await expect(followed(path)).rejects.toThrow(
       `can't follow transcripts in ${path}: it is not a directory; use OpenClaw's state directory, such as ~/.openclaw`,
+    );
+    const loop = join(temporaryDirectory(), 'loop');
+    symlinkSync(loop, loop);
+    await expect(followed(loop)).rejects.toThrow(
+      `can't follow transcripts in ${loop}: ELOOP; use OpenClaw's`,
     );
   });
 
@@ -218,12 +265,11 @@ describe('followed transcripts', () => {
     const next_day_ms = Date.now() + 25 * 60 * 60 * 1000;
     vi.useFakeTimers({ toFake: ['Date'], now: next_day_ms });
     onTestFinished(() => void vi.useRealTimers());
-    // Nothing is pulled, so retiring it takes a while.
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    // Its stream ends only when that is pulled.
+    await expectBatch(puller, root, []);
     const written_ms = next_day_ms + 1000;
     appendFileSync(path('a'), 'two\n');
     vi.setSystemTime(written_ms + 1000);
-    await expectBatch(puller, root, []);
     await expectBatch(puller, path('a'), [], true);
     const { since_ms } = await expectBatch(puller, `${path('a')}#2`, ['one', 'two']);
     expect(since_ms).toBeLessThan(written_ms);
@@ -241,6 +287,25 @@ describe('followed transcripts', () => {
     appendFileSync(target, 'three\n');
     await expectBatch(puller, path('link'), ['three']);
   });
+});
+
+test.each([
+  ['nothing', [], false],
+  ['other files of sessions', ['agents/main/sessions/sessions.json'], false],
+  ['an archive', ['agents/main/sessions/a.jsonl.reset.2026-11-22T11-15-37.587Z'], false],
+  [
+    'files that are not in directories of sessions',
+    ['a.jsonl', 'agents/a.jsonl', 'agents/main/a.jsonl'],
+    false,
+  ],
+  ['a transcript of one of two agents', ['agents/a/sessions/x', 'agents/b/sessions/a.jsonl'], true],
+])('a directory may hold transcripts: %s: %s', async (_, names, expected) => {
+  const root = temporaryDirectory();
+  for (const path of names.map((name) => join(root, name))) {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, '');
+  }
+  expect(await holdsTranscripts(root)).toBe(expected);
 });
 
 describe('an archive that is made between two looks', () => {
@@ -319,6 +384,25 @@ describe('an archive that is made between two looks', () => {
     await expectBatch(puller, path('b'), ['two']);
   });
 
+  test('is not read again if its directory was away for a while', async () => {
+    const { root, sessions, path } = home();
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 60_000 });
+    onTestFinished(() => void vi.useRealTimers());
+    const puller = await followed(root);
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\n');
+    renameSync(path('a'), archiveOf(path('a')));
+    await expectBatch(puller, archiveOf(path('a')), ['one']);
+    await expectBatch(puller, root, []);
+    await expectBatch(puller, archiveOf(path('a')), [], true);
+    writeFileSync(path('b'), 'two\n');
+    await expectBatch(puller, path('b'), ['two']);
+    renameSync(sessions, `${sessions}-away`);
+    await expectBatch(puller, path('b'), [], true);
+    renameSync(`${sessions}-away`, sessions);
+    await expectBatch(puller, path('b'), ['two']);
+  });
+
   test('of a followed transcript is read to its end, even if the system does not report it', async () => {
     const { root, path } = home();
     refuseToWatch();
@@ -371,6 +455,21 @@ describe('a transcript that does not only grow', () => {
     await expectBatch(puller, `${path('a')}#2`, ['one', 'two', 'three', 'four', 'five', 'six']);
   });
 
+  test('is read from its start again if it is rewritten with the same length, even if the system does not report it', async () => {
+    const { root, path } = home();
+    refuseToWatch();
+    const puller = await followed(root, POLLING);
+    await puller.status('up');
+    // When the second file is found, the first one is checked too.
+    for (const name of ['a', 'b']) {
+      writeFileSync(path(name), 'one\n');
+      await expectBatch(puller, path(name), ['one']);
+    }
+    writeFileSync(path('a'), 'two\n');
+    await expectBatch(puller, path('a'), [], true);
+    await expectBatch(puller, `${path('a')}#2`, ['two']);
+  });
+
   test('ends its stream if it is removed, and the others continue', async () => {
     const { puller, path } = await reading('one');
     writeFileSync(path('b'), 'first\n');
@@ -381,6 +480,19 @@ describe('a transcript that does not only grow', () => {
     await expectBatch(puller, path('b'), ['second']);
     writeFileSync(path('a'), 'again\n');
     await expectBatch(puller, path('a'), ['again']);
+  });
+
+  test('ends its stream if it is removed, even if the system does not report it', async () => {
+    const { root, path } = home();
+    refuseToWatch();
+    const puller = await followed(root, { poll_interval_ms: 200 });
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\n');
+    await expectBatch(puller, path('a'), ['one']);
+    // Its end has been read now, and the next look is yet to come.
+    await turns(20);
+    rmSync(path('a'));
+    await expectBatch(puller, path('a'), [], true);
   });
 
   test('is reported once if it is a directory, and does not affect the others', async () => {

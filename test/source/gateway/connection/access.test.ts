@@ -46,9 +46,9 @@ afterEach(() => {
 type Environment = Record<string, string>;
 
 /** The access as `run` creates it, with no OpenClaw on this machine other than what `env` names. */
-const accessTo = (url: string, env: Environment = { OPENCLAW_GATEWAY_TOKEN: TOKEN }): Access =>
+const accessTo = (url: string, env: Environment = { OPENCLAW_GATEWAY_TOKEN: TOKEN }, name = url): Access =>
   gatewayAccess(
-    { url, name: url },
+    { url, name },
     { gateway: {}, data_dir, no_store: false },
     { OPENCLAW_STATE_DIR: join(data_dir, 'none'), ...env },
   );
@@ -254,6 +254,11 @@ describe('a gateway that refuses the connection', () => {
       { reason: 'refused', message: 'rejected the connection: no "…" here (INVALID_REQUEST)' },
     ],
     [
+      'another error, with the token in its code',
+      refused(`NO-${TOKEN}`, {}, { message: 'no' }),
+      { reason: 'refused', message: 'rejected the connection: no (NO-…)' },
+    ],
+    [
       'an answer that is no hello',
       { payload: { type: 'hello' } },
       {
@@ -399,6 +404,18 @@ describe('pairing', () => {
     asConnection(await enter(other.url, {}));
     expect(other.connect()).not.toHaveProperty('auth');
     expect(other.connect()).not.toHaveProperty('device');
+  });
+
+  test("keeps a device's token under an address that has no secrets", async () => {
+    const gateway = await startFakeGateway(answering(unpaired(REQUEST_ID), hello({ device_token: 'd-1' })));
+    const wishes = { onEvent: () => undefined, stop: new AbortController().signal };
+    const url = `${gateway.url}/?key=for-the-proxy`;
+    for (const env of [{ OPENCLAW_GATEWAY_TOKEN: TOKEN }, {}]) {
+      const access = accessTo(url, env, gateway.url);
+      asConnection(await enterGateway(access, wishes)).close();
+    }
+    expect(gateway.connect().auth).toEqual({ deviceToken: 'd-1' });
+    expect(Buffer.from(readRecord(data_dir, 'device') ?? '').toString()).not.toContain('for-the-proxy');
   });
 
   test('reports a damaged device key', async () => {
@@ -808,11 +825,12 @@ describe('text from a gateway', () => {
     expect(asRefusal(await enter(gateway.url))).toMatchObject({ reason: 'refused' });
   });
 
-  test('is understood even if the password is part of its error code', async () => {
-    const gateway = await startFakeGateway(
-      answering(refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISMATCH' })),
-    );
-    const refusal = asRefusal(await enter(gateway.url, { OPENCLAW_GATEWAY_PASSWORD: 'PASSWORD' }));
-    expect(refusal.reason).toBe('password_refused');
+  test.each([
+    ['PASSWORD', refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISMATCH' }), 'password_refused'],
+    ['AVAILABLE', refused('UNAVAILABLE', {}), 'busy'],
+  ])('is understood even if the password %s is part of its error code', async (password, reply, reason) => {
+    const gateway = await startFakeGateway(answering(reply));
+    const refusal = asRefusal(await enter(gateway.url, { OPENCLAW_GATEWAY_PASSWORD: password }));
+    expect(refusal.reason).toBe(reason);
   });
 });
