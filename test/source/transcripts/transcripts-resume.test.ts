@@ -14,7 +14,7 @@ import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { MAX_KNOWN_ARCHIVES } from '../../../src/source/transcripts/archives.js';
 import { createTranscriptsSource } from '../../../src/source/transcripts/index.js';
-import { temporaryDirectory } from '../helpers.js';
+import { openFiles, tellsOpenFiles, temporaryDirectory } from '../helpers.js';
 import { type Consumer, createConsumer } from '../resume.js';
 
 interface Home {
@@ -279,7 +279,7 @@ describe('an archive', () => {
   });
 
   test('of a transcript that was followed is not read again', async () => {
-    const { path, consumer, taking, archive, startAndTakeAll } = home();
+    const { root, path, consumer, taking, archive, startAndTakeAll } = home();
     await startAndTakeAll();
     await taking('a', 'one\n', 'one');
     archive('a');
@@ -291,6 +291,8 @@ describe('an archive', () => {
     for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
     expect(told(consumer)).toEqual(['one', 'two', 'three']);
     expect(textsOf(consumer, path('b'))).toEqual(['two', 'three']);
+    await consumer.stop();
+    if (tellsOpenFiles) expect(openFiles(root)).toBe(0);
   });
 
   test('of a transcript that existed at the first start is read if that grew, and followed from that start on', async () => {

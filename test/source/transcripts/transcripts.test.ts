@@ -1,9 +1,6 @@
 import {
   appendFileSync,
-  existsSync,
   mkdirSync,
-  readdirSync,
-  readlinkSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -17,9 +14,19 @@ import { dirname, join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { LineBatch } from '../../../src/model/source.js';
+import { MAX_KNOWN_ARCHIVES } from '../../../src/source/transcripts/archives.js';
 import { holdsTranscripts } from '../../../src/source/transcripts/directories.js';
 import { createTranscriptsSource, type TranscriptsOptions } from '../../../src/source/transcripts/index.js';
-import { lineText, opened, type Puller, temporaryDirectory, texts, turns } from '../helpers.js';
+import {
+  lineText,
+  opened,
+  openFiles,
+  type Puller,
+  tellsOpenFiles,
+  temporaryDirectory,
+  texts,
+  turns,
+} from '../helpers.js';
 
 vi.mock('node:fs', async (importOriginal) => {
   const original = await importOriginal<typeof import('node:fs')>();
@@ -353,13 +360,16 @@ describe('an archive that is made between two looks', () => {
     await puller.status('up');
     writeFileSync(path('a'), 'one\ntaken out\n');
     await expectBatch(puller, path('a'), ['one', 'taken out']);
+    // The first file is read to its end before the second one.
+    writeFileSync(path('b'), 'zero\n');
+    await expectBatch(puller, path('b'), ['zero']);
     writeFileSync(path('a'), 'one\ntwo\nthree\n');
     renameSync(path('a'), archiveOf(path('a')));
     await expectBatch(puller, path('a'), [], true);
     await expectBatch(puller, `${path('a')}#2`, ['one', 'two', 'three']);
     await expectBatch(puller, root, []);
     await expectBatch(puller, `${path('a')}#2`, [], true);
-    writeFileSync(path('b'), 'four\n');
+    appendFileSync(path('b'), 'four\n');
     await expectBatch(puller, path('b'), ['four']);
   });
 
@@ -384,6 +394,31 @@ describe('an archive that is made between two looks', () => {
     await expectBatch(puller, path('b'), ['two']);
   });
 
+  test('is not lost behind many later ones, even if only those are reported', async () => {
+    const { root, path } = home();
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 60_000 });
+    onTestFinished(() => void vi.useRealTimers());
+    const realWatch = vi.mocked(watch).getMockImplementation() as typeof watch;
+    vi.mocked(watch).mockImplementation((directory, listener) =>
+      realWatch(directory, (event, name) => {
+        if (!name?.startsWith('missed')) listener?.(event, name);
+      }),
+    );
+    onTestFinished(() => void vi.mocked(watch).mockReset());
+    const puller = await followed(root);
+    await puller.status('up');
+    const names = Array.from({ length: MAX_KNOWN_ARCHIVES }, (_, number) => `${number}`);
+    for (const name of names) writeFileSync(path(name), 'one\n');
+    await puller.lines(names.length);
+    writeFileSync(path('missed'), 'missed\n');
+    renameSync(path('missed'), archiveOf(path('missed')));
+    for (const name of names) renameSync(path(name), `${path(name)}.reset.2026-11-23T00-00-00.000Z`);
+    for (let ends = 0; ends < names.length; ) if ((await puller.batch()).end) ends += 1;
+    // That has everything looked at.
+    mkdirSync(join(root, 'agents', 'other'));
+    await expectBatch(puller, archiveOf(path('missed')), ['missed']);
+  });
+
   test('is not read again if its directory was away for a while', async () => {
     const { root, sessions, path } = home();
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 60_000 });
@@ -395,12 +430,17 @@ describe('an archive that is made between two looks', () => {
     await expectBatch(puller, archiveOf(path('a')), ['one']);
     await expectBatch(puller, root, []);
     await expectBatch(puller, archiveOf(path('a')), [], true);
-    writeFileSync(path('b'), 'two\n');
-    await expectBatch(puller, path('b'), ['two']);
+    for (const name of ['b', 'c']) {
+      writeFileSync(path(name), 'two\n');
+      await expectBatch(puller, path(name), ['two']);
+    }
     renameSync(sessions, `${sessions}-away`);
-    await expectBatch(puller, path('b'), [], true);
+    // The stream of the first one, which has been read to its end, only ends if everything is looked at.
+    const ended = [await puller.batch(), await puller.batch()];
+    expect(ended.map(({ end }) => end)).toEqual([true, true]);
     renameSync(`${sessions}-away`, sessions);
-    await expectBatch(puller, path('b'), ['two']);
+    const again = [await puller.batch(), await puller.batch()];
+    expect(again.map(({ stream }) => stream).sort()).toEqual(['b', 'c'].map(path));
   });
 
   test('of a followed transcript is read to its end, even if the system does not report it', async () => {
@@ -460,8 +500,8 @@ describe('a transcript that does not only grow', () => {
     refuseToWatch();
     const puller = await followed(root, POLLING);
     await puller.status('up');
-    // When the second file is found, the first one is checked too.
-    for (const name of ['a', 'b']) {
+    // When the third file is found, the first one has been checked and read again.
+    for (const name of ['a', 'b', 'c']) {
       writeFileSync(path(name), 'one\n');
       await expectBatch(puller, path(name), ['one']);
     }
@@ -528,7 +568,7 @@ describe('a transcript that can not be read', () => {
     expect(await puller.status('up')).toBe(`following the transcripts below ${root}`);
   });
 
-  test.skipIf(!existsSync('/proc/self/fd')).each(['stat', 'read'] as const)(
+  test.runIf(tellsOpenFiles).each(['stat', 'read'] as const)(
     'is tried again until it can be read, without holding it open: %s',
     async (operation) => {
       const { root, path } = home();
@@ -557,45 +597,30 @@ describe('a transcript that can not be read', () => {
   );
 });
 
-/** The number of files below a directory that this process holds open. */
-function openFiles(directory: string): number {
-  const targets = readdirSync('/proc/self/fd').map((fd) => {
-    try {
-      return readlinkSync(join('/proc/self/fd', fd));
-    } catch {
-      return '';
-    }
-  });
-  return targets.filter((target) => target.startsWith(directory)).length;
-}
-
 describe('many files', () => {
-  test.skipIf(!existsSync('/proc/self/fd'))(
-    'are not all held open, and each continues where it was',
-    async () => {
-      const { root, path } = home();
-      const puller = await followed(root);
-      await puller.status('up');
-      const names = Array.from({ length: 150 }, (_, index) => `file-${index}`);
-      const lines = new Map<string, string[]>();
-      const pull = async (wanted: number): Promise<void> => {
-        for (let count = 0; count < wanted; ) {
-          const batch = await puller.batch();
-          expect(batch.end).toBe(false);
-          lines.set(batch.stream, [...(lines.get(batch.stream) ?? []), ...batch.lines.map(lineText)]);
-          count += batch.lines.length;
-        }
-      };
-      for (const name of names) writeFileSync(path(name), `${name}: one\nand ha`);
-      await pull(names.length);
-      await turns(50);
-      expect(openFiles(root)).toBeLessThanOrEqual(65);
-      for (const name of names) appendFileSync(path(name), 'lf a line\n');
-      await pull(names.length);
-      expect([...lines]).toHaveLength(names.length);
-      for (const name of names) expect(lines.get(path(name))).toEqual([`${name}: one`, 'and half a line']);
-    },
-  );
+  test.runIf(tellsOpenFiles)('are not all held open, and each continues where it was', async () => {
+    const { root, path } = home();
+    const puller = await followed(root);
+    await puller.status('up');
+    const names = Array.from({ length: 150 }, (_, index) => `file-${index}`);
+    const lines = new Map<string, string[]>();
+    const pull = async (wanted: number): Promise<void> => {
+      for (let count = 0; count < wanted; ) {
+        const batch = await puller.batch();
+        expect(batch.end).toBe(false);
+        lines.set(batch.stream, [...(lines.get(batch.stream) ?? []), ...batch.lines.map(lineText)]);
+        count += batch.lines.length;
+      }
+    };
+    for (const name of names) writeFileSync(path(name), `${name}: one\nand ha`);
+    await pull(names.length);
+    await turns(50);
+    expect(openFiles(root)).toBeLessThanOrEqual(65);
+    for (const name of names) appendFileSync(path(name), 'lf a line\n');
+    await pull(names.length);
+    expect([...lines]).toHaveLength(names.length);
+    for (const name of names) expect(lines.get(path(name))).toEqual([`${name}: one`, 'and half a line']);
+  });
 });
 
 describe('any way of writing', () => {
