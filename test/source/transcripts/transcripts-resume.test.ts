@@ -181,20 +181,31 @@ describe('after a restart', () => {
     expect(consumer.batches.at(-1)).toMatchObject({ stream: path('a'), lines: [] });
   });
 
-  test('a transcript that was rewritten is read from its start, as a new stream', async () => {
+  test.each([
+    ['rewritten', writeFileSync],
+    [
+      'replaced',
+      (path: string, text: string): void => {
+        writeFileSync(`${path}.tmp`, text);
+        renameSync(`${path}.tmp`, path);
+      },
+    ],
+  ])('a transcript that was %s is read from its start, as a new stream', async (_how, write) => {
     const { path, consumer, taking } = home();
     await consumer.start();
     await taking('a', 'one\ntwo\n', 'two');
     await consumer.stop();
-    writeFileSync(path('a'), 'one\nthree\nfour\n');
+    write(path('a'), `one\n${'x'.repeat(1_001)}\nthree\nfour\n`);
     await consumer.start();
     await taking('a', '', 'four');
     expect(textsOf(consumer, path('a'))).toEqual(['one', 'two']);
-    expect(textsOf(consumer, `${path('a')}#2`)).toEqual(['one', 'three', 'four']);
+    expect(textsOf(consumer, `${path('a')}#2`)).toEqual(['one', 'line_too_long', 'three', 'four']);
     expect(consumer.batches.filter(({ end }) => end).map(({ stream }) => stream)).toEqual([path('a')]);
     await consumer.start();
     await taking('a', 'five\n', 'five');
-    expect(consumer.lines.at(-1)).toEqual({ stream: `${path('a')}#2`, number: 4, text: 'five' });
+    expect(consumer.lines.at(-1)).toEqual({ stream: `${path('a')}#2`, number: 5, text: 'five' });
+    await taking('b', 'six\n', 'six');
+    expect(consumer.batches.filter(({ end }) => end)).toHaveLength(1);
   });
 
   test('a transcript that was archived is read to its end, then the one in its place', async () => {

@@ -263,6 +263,30 @@ describe('followed transcripts', () => {
     expect(since_ms).toBe(next_day_ms - 24 * 60 * 60 * 1000);
   });
 
+  test('a file is put aside a day after it was last read', async () => {
+    const { root, path } = home();
+    refuseToWatch();
+    const puller = await followed(root, POLLING);
+    await puller.status('up');
+    writeFileSync(path('a'), 'one\n');
+    await expectBatch(puller, path('a'), ['one']);
+    const begin_ms = Date.now();
+    onTestFinished(() => void vi.useRealTimers());
+    for (const [hours, name] of [
+      [20, 'a'],
+      // When the second one is found, everything has been looked at.
+      [43.9, 'b'],
+      [43.9, 'c'],
+    ] as const) {
+      vi.useFakeTimers({ toFake: ['Date'], now: begin_ms + hours * 60 * 60 * 1000 });
+      appendFileSync(path(name), 'two\n');
+      await expectBatch(puller, path(name), ['two']);
+    }
+    vi.setSystemTime(begin_ms + 44.1 * 60 * 60 * 1000);
+    await expectBatch(puller, root, []);
+    await expectBatch(puller, path('a'), [], true);
+  });
+
   test('lines that are written while a file is put aside are not lost', async () => {
     const { root, path } = home();
     const puller = await followed(root, POLLING);
@@ -479,6 +503,20 @@ describe('a transcript that does not only grow', () => {
     await expectBatch(puller, path('a'), ['last without a line end'], true);
     const fresh = await expectBatch(puller, `${path('a')}#2`, ['new']);
     expect(fresh.lines).toMatchObject([{ number: 1 }]);
+  });
+
+  test('is read on while the one in its place is empty, and ends if that grows', async () => {
+    const { puller, path } = await reading('one');
+    const kept = `${path('a')}.bak`;
+    renameSync(path('a'), kept);
+    writeFileSync(path('a'), '');
+    writeFileSync(path('b'), 'other\n');
+    await expectBatch(puller, path('b'), ['other']);
+    appendFileSync(kept, 'late\n');
+    appendFileSync(path('a'), 'new\n');
+    await expectBatch(puller, path('a'), ['late']);
+    await expectBatch(puller, path('a'), [], true);
+    await expectBatch(puller, `${path('a')}#2`, ['new']);
   });
 
   test('is read from its start again if it is shortened', async () => {
