@@ -53,6 +53,15 @@ function atNextWatch(before = (): void => undefined): Promise<string> {
   });
 }
 
+/** Until the end of the test, the names that the system reports are passed through this function. */
+function watchAs(pass: (report: (name: string | null) => void, name: string | null) => void): void {
+  const realWatch = vi.mocked(watch).getMockImplementation() as typeof watch;
+  vi.mocked(watch).mockImplementation((path, listener) =>
+    realWatch(path, (event, changed) => pass((name) => listener?.(event, name), changed)),
+  );
+  onTestFinished(() => void vi.mocked(watch).mockReset());
+}
+
 /** Polls so rarely that a test can pass only by watching, and fails by its timeout otherwise. */
 const WATCHING_ONLY: TranscriptsOptions = {
   max_line_bytes: 1_000_000,
@@ -209,6 +218,29 @@ describe('followed transcripts', () => {
     await expectBatch(puller, join(late, 'a.jsonl'), ['one']);
   });
 
+  test('changes are found even if the system does not report their names', async () => {
+    const { root, path } = home();
+    watchAs((report) => report(null));
+    const puller = await followed(root);
+    await puller.status('up');
+    for (const name of ['a', 'b']) {
+      writeFileSync(path(name), 'one\n');
+      await expectBatch(puller, path(name), ['one']);
+    }
+  });
+
+  test('a long file is not read any further once the source is closed', async () => {
+    const { root, path } = home();
+    writeFileSync(path('a'), 'line\n'.repeat(1_000_000));
+    const source = createTranscriptsSource('transcripts', root, { ...WATCHING_ONLY, from_start: true });
+    const puller = await opened(source);
+    await puller.batch();
+    await puller.status('up');
+    await puller.batch();
+    await source.close();
+    expect((await puller.rest()).length).toBeLessThan(3);
+  });
+
   test('a directory whose watch fails is watched again', async () => {
     const { root, sessions } = home();
     const puller = await followed(root, POLLING);
@@ -339,6 +371,42 @@ test.each([
   expect(await holdsTranscripts(root)).toBe(expected);
 });
 
+test.each([
+  ['tenth', 10, true],
+  ['first', 1, false],
+])(
+  'changes that are not reported are found at the %s poll, in a file just read at once',
+  async (_, at_poll, is_told) => {
+    const { root, path } = home();
+    const targets = temporaryDirectory();
+    const append = (name: string): void => appendFileSync(join(targets, name), 'one\n');
+    const link = (name: string): void => symlinkSync(join(targets, name), path(name));
+    append('old');
+    link('old');
+    if (!is_told) refuseToWatch();
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const puller = await followed(root);
+    await puller.status('up');
+    const poll = (): void => void vi.advanceTimersByTime(WATCHING_ONLY.poll_interval_ms);
+    append('fresh');
+    link('fresh');
+    if (!is_told) poll();
+    await expectBatch(puller, path('fresh'), ['one']);
+    append('old');
+    for (let polls = 1; polls < at_poll; polls += 1) {
+      // When the other file is read, this one has been read to its end: only a poll finds more in it.
+      appendFileSync(path('b'), 'two\n');
+      await expectBatch(puller, path('b'), ['two']);
+      append('fresh');
+      poll();
+      await expectBatch(puller, path('fresh'), ['one']);
+    }
+    poll();
+    await expectBatch(puller, path('old'), ['one', 'one']);
+  },
+);
+
 describe('an archive that is made between two looks', () => {
   const archiveOf = (path: string): string => `${path}.reset.2026-11-22T11-15-37.587Z`;
 
@@ -422,13 +490,9 @@ describe('an archive that is made between two looks', () => {
     const { root, path } = home();
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() - 60_000 });
     onTestFinished(() => void vi.useRealTimers());
-    const realWatch = vi.mocked(watch).getMockImplementation() as typeof watch;
-    vi.mocked(watch).mockImplementation((directory, listener) =>
-      realWatch(directory, (event, name) => {
-        if (!name?.startsWith('missed')) listener?.(event, name);
-      }),
-    );
-    onTestFinished(() => void vi.mocked(watch).mockReset());
+    watchAs((report, name) => {
+      if (!name?.startsWith('missed')) report(name);
+    });
     const puller = await followed(root);
     await puller.status('up');
     const names = Array.from({ length: MAX_KNOWN_ARCHIVES }, (_, number) => `${number}`);
