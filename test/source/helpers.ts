@@ -2,7 +2,7 @@
  * Shared by the tests of sources: pulling from a source item by item, and places for its files and sockets. Every wait is
  * for an item or an event; a test that never gets it fails by its timeout.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,6 +17,23 @@ export function temporaryDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'source-'));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
+}
+
+const OPEN_FILES = '/proc/self/fd';
+
+/** Whether the system tells which files this process holds open. */
+export const tellsOpenFiles = existsSync(OPEN_FILES);
+
+/** The number of files below a directory that this process holds open. */
+export function openFiles(directory: string): number {
+  const targets = readdirSync(OPEN_FILES).map((fd) => {
+    try {
+      return readlinkSync(join(OPEN_FILES, fd));
+    } catch {
+      return '';
+    }
+  });
+  return targets.filter((target) => target.startsWith(directory)).length;
 }
 
 /** Lets the event loop turn; in each turn whatever can be read is read. */

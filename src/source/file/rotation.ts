@@ -71,10 +71,17 @@ export async function openAt(path: string, position: FilePosition): Promise<File
   const handle = await openFile(found);
   // Missing: it was renamed at this moment. Any other problem counts as gone.
   if ('message' in handle) return handle.missing ? openAt(path, position) : undefined;
-  const id = idOf(await reading(found, handle.stat({ bigint: true })));
-  if (isSameFile(id, position) && (await isUnchanged(handle, found, position))) return handle;
-  await handle.close();
-  return isSameFile(id, position) ? undefined : openAt(path, position);
+  let is_same = false;
+  let is_wanted = false;
+  try {
+    is_same = isSameFile(idOf(await reading(found, handle.stat({ bigint: true }))), position);
+    is_wanted = is_same && (await isUnchanged(handle, found, position));
+  } finally {
+    // Also if it can't be read: it may be tried again and again.
+    if (!is_wanted) await handle.close();
+  }
+  if (is_wanted) return handle;
+  return is_same ? undefined : openAt(path, position);
 }
 
 /** Whether a file beside a path is named as by a rotation: with a number or a date added, in whatever place. */

@@ -48,10 +48,9 @@ export function createArchiveFinder(followed: Followed, left: KnownArchives): Ar
     const transcript = createAgain(path, stats, followed);
     // It was changed by being renamed, but not written to.
     if (transcript.since_ms !== undefined && !isLater(stats.mtimeMs, followed)) return false;
-    const reading = await findByFile(transcripts.values(), path);
-    if (reading === undefined) transcripts.set(path, transcript);
-    else pending.add(reading.path);
-    return reading === undefined;
+    if ((await findByFile(transcripts.values(), path)) !== undefined) return false;
+    transcripts.set(path, transcript);
+    return true;
   }
 
   /** Archives come first, in their order, and before any stream ends, so that no later archive overtakes one that is waiting. */

@@ -142,6 +142,8 @@ async function tryReading(transcript: Transcript, options: ReadOptions): Promise
   }
 }
 
+const hasProblem = ({ problem }: Transcript): boolean => problem !== undefined;
+
 /** Follows all transcripts below a directory. */
 function createFollower(root: string, options: TranscriptsOptions, push: Push, stop: AbortSignal) {
   const { from_start, max_line_bytes, poll_interval_ms } = options;
@@ -232,11 +234,13 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     pending.delete(path);
     const transcript = transcripts.get(path) ?? createTranscript(path, undefined);
     transcripts.set(path, transcript);
+    const had_problem = hasProblem(transcript);
     let step: Step = 'more';
     while (step === 'more' && !stop.aborted)
       step = await tryReading(transcript, { max_line_bytes, push, onArchived });
     await files.keep(transcript);
     if (step === 'gone') transcripts.delete(path);
+    if (had_problem && ![...transcripts.values()].some(hasProblem)) await reportState();
   }
 
   async function poll(polls: number): Promise<void> {

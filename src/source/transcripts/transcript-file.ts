@@ -7,7 +7,15 @@
  * its end.
  */
 import { type FileHandle, stat } from 'node:fs/promises';
-import { type Cursor, createCursor, type FilePosition, idOf, isSameFile, startOf } from '../file/cursor.js';
+import {
+  type Cursor,
+  createCursor,
+  type FileId,
+  type FilePosition,
+  idOf,
+  isSameFile,
+  startOf,
+} from '../file/cursor.js';
 import { openFile, reading } from '../file/file.js';
 import { findFile, openAt } from '../file/rotation.js';
 import type { Line } from '../lines.js';
@@ -34,7 +42,7 @@ export interface Transcript {
   path: string;
   /** What was written before this, epoch milliseconds, only serves as context; undefined for a file that came later. */
   since_ms: number | undefined;
-  /** Inode, size and change time when the file was last checked. */
+  /** Inode, size and change time when the file was last checked, undefined if it was missing; empty if it has to be checked again. */
   seen: string | undefined;
   streams: number;
   stream?: Stream;
@@ -65,7 +73,7 @@ export type Step = 'more' | 'idle' | 'gone';
 export const createTranscript = (path: string, since_ms: number | undefined): Transcript => ({
   path,
   since_ms,
-  seen: undefined,
+  seen: '',
   streams: 0,
 });
 
@@ -131,11 +139,12 @@ export async function endStream(transcript: Transcript, push: Push, lines: Line[
   delete transcript.stream;
 }
 
-/** Reports once why the file can't be read. */
+/** Reports once why the file can't be read, and has it tried again when all files are checked. */
 export async function reportProblem(transcript: Transcript, message: string, push: Push): Promise<void> {
+  transcript.seen = '';
   if (transcript.problem === message) return;
   transcript.problem = message;
-  await push({ kind: 'status', state: 'down', message: `${message}; retrying when it changes` });
+  await push({ kind: 'status', state: 'down', message: `${message}; retrying until it can be read` });
 }
 
 /** Closes the file; its stream resumes at the start of a line. */
@@ -143,6 +152,16 @@ export async function release(transcript: Transcript): Promise<void> {
   const { file } = transcript;
   delete transcript.file;
   await file?.handle.close();
+}
+
+/** The identity of a file that was just opened, which is closed if that can't be read. */
+async function identify(handle: FileHandle, path: string): Promise<FileId> {
+  try {
+    return idOf(await reading(path, handle.stat({ bigint: true })));
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }
 
 /** Opens the file at the path, and gives it a stream. */
@@ -156,8 +175,7 @@ async function openNamed(transcript: Transcript, { max_line_bytes, push }: ReadO
     await reportProblem(transcript, handle.message, push);
     return 'idle';
   }
-  delete transcript.problem;
-  const id = idOf(await reading(transcript.path, handle.stat({ bigint: true })));
+  const id = await identify(handle, transcript.path);
   const { stream } = transcript;
   if (stream !== undefined && !isSameFile(stream.position, id)) await endStream(transcript, push);
   transcript.stream ??= openStream(transcript, startOf(id));
@@ -171,7 +189,6 @@ async function open(transcript: Transcript, options: ReadOptions): Promise<Step>
   if (stream === undefined) return openNamed(transcript, options);
   const handle = await openAt(path, stream.position);
   if (handle === undefined) return openNamed(transcript, options);
-  delete transcript.problem;
   transcript.file = { handle, cursor: createCursor(stream.position, options.max_line_bytes) };
   return 'more';
 }
@@ -206,6 +223,7 @@ export async function readMore(transcript: Transcript, options: ReadOptions): Pr
   if (file === undefined || stream === undefined) return open(transcript, options);
   const { handle, cursor } = file;
   const found = await cursor.read(handle, transcript.path);
+  delete transcript.problem;
   if (found === 'at_end') return atEnd(transcript, stream, cursor, options);
   if (found === 'rewritten') {
     await endStream(transcript, options.push);

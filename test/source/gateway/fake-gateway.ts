@@ -34,6 +34,8 @@ export interface GatewayConnection {
   drop(): void;
   /** Reads nothing more, and keeps the connection. */
   hang(): void;
+  /** Resolves with the close code when the connection has ended; 1006 without a close frame. */
+  ended: Promise<number>;
 }
 
 export interface GatewayScript {
@@ -105,6 +107,7 @@ function toConnection(socket: WebSocket): GatewayConnection {
     close: (code, reason) => socket.close(code, reason),
     drop: () => socket.terminate(),
     hang: () => socket.pause(),
+    ended: once(socket, 'close').then(([code]) => code),
   };
 }
 

@@ -67,11 +67,12 @@ test('a refused subscription is reported once, and tried again every 30 s', asyn
 });
 
 test.each([
+  [undefined, 30_000],
   [0, 30_000],
   [-1, 30_000],
   [1, 1_000],
   [5e9, 3_600_000],
-])('ticks that are announced every %d ms are expected every %d ms', (tickIntervalMs, interval_ms) => {
+])('ticks that are announced every %s ms are expected every %d ms', (tickIntervalMs, interval_ms) => {
   expect(readHello({ type: 'hello-ok', policy: { tickIntervalMs } })?.tick_interval_ms).toBe(interval_ms);
 });
 

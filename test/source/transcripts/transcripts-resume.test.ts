@@ -14,7 +14,7 @@ import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { MAX_KNOWN_ARCHIVES } from '../../../src/source/transcripts/archives.js';
 import { createTranscriptsSource } from '../../../src/source/transcripts/index.js';
-import { temporaryDirectory } from '../helpers.js';
+import { openFiles, tellsOpenFiles, temporaryDirectory } from '../helpers.js';
 import { type Consumer, createConsumer } from '../resume.js';
 
 interface Home {
@@ -181,20 +181,31 @@ describe('after a restart', () => {
     expect(consumer.batches.at(-1)).toMatchObject({ stream: path('a'), lines: [] });
   });
 
-  test('a transcript that was rewritten is read from its start, as a new stream', async () => {
+  test.each([
+    ['rewritten', writeFileSync],
+    [
+      'replaced',
+      (path: string, text: string): void => {
+        writeFileSync(`${path}.tmp`, text);
+        renameSync(`${path}.tmp`, path);
+      },
+    ],
+  ])('a transcript that was %s is read from its start, as a new stream', async (_how, write) => {
     const { path, consumer, taking } = home();
     await consumer.start();
     await taking('a', 'one\ntwo\n', 'two');
     await consumer.stop();
-    writeFileSync(path('a'), 'one\nthree\nfour\n');
+    write(path('a'), `one\n${'x'.repeat(1_001)}\nthree\nfour\n`);
     await consumer.start();
     await taking('a', '', 'four');
     expect(textsOf(consumer, path('a'))).toEqual(['one', 'two']);
-    expect(textsOf(consumer, `${path('a')}#2`)).toEqual(['one', 'three', 'four']);
+    expect(textsOf(consumer, `${path('a')}#2`)).toEqual(['one', 'line_too_long', 'three', 'four']);
     expect(consumer.batches.filter(({ end }) => end).map(({ stream }) => stream)).toEqual([path('a')]);
     await consumer.start();
     await taking('a', 'five\n', 'five');
-    expect(consumer.lines.at(-1)).toEqual({ stream: `${path('a')}#2`, number: 4, text: 'five' });
+    expect(consumer.lines.at(-1)).toEqual({ stream: `${path('a')}#2`, number: 5, text: 'five' });
+    await taking('b', 'six\n', 'six');
+    expect(consumer.batches.filter(({ end }) => end)).toHaveLength(1);
   });
 
   test('a transcript that was archived is read to its end, then the one in its place', async () => {
@@ -235,8 +246,10 @@ describe('an archive', () => {
     await consumer.stop();
     writeFileSync(path('a'), 'one\ntwo\nwithout a line end');
     const archived = archive('a');
+    // A copy with an old time, archived at a full second.
     writeFileSync(path('b'), 'three\n');
-    archive('b');
+    utimesSync(path('b'), 1, 1);
+    archive('b', stampOf(2).replace('.000', ''));
     writeFileSync(path('a.trajectory'), 'no transcript\n');
     archive('a.trajectory');
     await startAndTakeAll();
@@ -277,7 +290,7 @@ describe('an archive', () => {
   });
 
   test('of a transcript that was followed is not read again', async () => {
-    const { path, consumer, taking, archive, startAndTakeAll } = home();
+    const { root, path, consumer, taking, archive, startAndTakeAll } = home();
     await startAndTakeAll();
     await taking('a', 'one\n', 'one');
     archive('a');
@@ -289,6 +302,8 @@ describe('an archive', () => {
     for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
     expect(told(consumer)).toEqual(['one', 'two', 'three']);
     expect(textsOf(consumer, path('b'))).toEqual(['two', 'three']);
+    await consumer.stop();
+    if (tellsOpenFiles) expect(openFiles(root)).toBe(0);
   });
 
   test('of a transcript that existed at the first start is read if that grew, and followed from that start on', async () => {
@@ -389,11 +404,13 @@ describe('an archive', () => {
       await consumer.stop();
       writeFileSync(path('a'), `${lines.join('\n')}\nwithout a line end`);
       archive('a');
+      writeFileSync(path('b'), 'later\n');
+      archive('b');
       await consumer.start();
       await consumer.take(taken);
-      is_through = told(consumer).length > lines.length;
+      is_through = told(consumer).length > lines.length + 1;
       for (let starts = 0; starts < 2; starts += 1) await startAndTakeAll();
-      expect(told(consumer)).toEqual([...lines, 'without a line end']);
+      expect(told(consumer)).toEqual([...lines, 'without a line end', 'later']);
     }
   });
 });

@@ -76,9 +76,8 @@ export interface ConnectionOptions {
 /** Resolves with the first failure before the gateway's hello. */
 function watchFailure(socket: WebSocket, ended: Promise<Ending>): Promise<Refusal> {
   return new Promise((resolve) => {
-    socket.on('unexpected-response', (_request, response) => {
-      response.resume();
-      resolve(describeFailure(undefined, response.statusCode));
+    socket.on('unexpected-response', (_request, { statusCode }) => {
+      resolve(describeFailure(undefined, statusCode));
     });
     // This listener stays: an error may also come at any later time, and is followed by the end of the connection.
     socket.on('error', (error) => resolve(describeFailure(error, undefined)));
@@ -152,7 +151,7 @@ export async function connectGateway(options: ConnectionOptions): Promise<Connec
   );
   secrets.push(...queryTokens(url));
   const shown = createShown(secrets);
-  const calls = createCalls((text) => socket.send(text, () => undefined), shown);
+  const calls = createCalls((text) => socket.send(text), shown);
   const ended = new Promise<Ending>((resolve) => {
     socket.once('close', (code, reason) => resolve({ code, reason: shown(String(reason)) }));
   });

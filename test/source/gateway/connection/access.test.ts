@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Access, enterGateway } from '../../../../src/source/gateway/connection/access.js';
 import type { Connection } from '../../../../src/source/gateway/connection/connection.js';
+import { readHello } from '../../../../src/source/gateway/connection/handshake.js';
 import type { Refusal } from '../../../../src/source/gateway/connection/refusals.js';
 import { gatewayAccess } from '../../../../src/start/gateway.js';
 import { readRecord } from '../../../../src/store/check.js';
@@ -45,9 +46,9 @@ afterEach(() => {
 type Environment = Record<string, string>;
 
 /** The access as `run` creates it, with no OpenClaw on this machine other than what `env` names. */
-const accessTo = (url: string, env: Environment = { OPENCLAW_GATEWAY_TOKEN: TOKEN }): Access =>
+const accessTo = (url: string, env: Environment = { OPENCLAW_GATEWAY_TOKEN: TOKEN }, name = url): Access =>
   gatewayAccess(
-    { url, name: url },
+    { url, name },
     { gateway: {}, data_dir, no_store: false },
     { OPENCLAW_STATE_DIR: join(data_dir, 'none'), ...env },
   );
@@ -84,7 +85,13 @@ describe('a gateway that accepts the bridge', () => {
   test.each([3, 4])('may speak protocol %i', async (protocol) => {
     const gateway = await startFakeGateway(answering(hello({ protocol, version: '2026.4.29' })));
     const { hello: said, clock_offset_ms } = asConnection(await enter(gateway.url));
-    expect(said).toMatchObject({ protocol, server_version: '2026.4.29', scopes: ['operator.read'] });
+    expect(said).toEqual({
+      protocol,
+      server_version: '2026.4.29',
+      boot_id: 'boot-1',
+      scopes: ['operator.read'],
+      tick_interval_ms: 30_000,
+    });
     expect(Math.abs(clock_offset_ms)).toBeLessThan(1_000);
     expect(gateway.connect()).toEqual({
       minProtocol: 3,
@@ -102,6 +109,16 @@ describe('a gateway that accepts the bridge', () => {
       auth: { token: TOKEN },
       locale: 'en-US',
       userAgent: `openclaw-otel-bridge/${VERSION}`,
+    });
+  });
+
+  test('may leave out of its hello what the bridge can do without', () => {
+    const auth = { scopes: ['operator.read', 1], deviceToken: '' };
+    expect(readHello({ type: 'hello-ok', auth })).toEqual({
+      protocol: 3,
+      server_version: 'unknown',
+      scopes: ['operator.read'],
+      tick_interval_ms: 30_000,
     });
   });
 
@@ -125,15 +142,49 @@ describe('a gateway that accepts the bridge', () => {
     expect(clock_offset_ms).toBeLessThanOrEqual(60_000);
   });
 
+  test('may take its time to answer, which does not count as a difference of the clocks', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const gateway = await startFakeGateway({
+      replies: {
+        connect() {
+          vi.setSystemTime(Date.now() + 9_000);
+          return hello();
+        },
+      },
+    });
+    expect(asConnection(await enter(gateway.url)).clock_offset_ms).toBe(0);
+  });
+
   test('may send invalid frames and a second challenge, which are ignored', async () => {
     const gateway = await startFakeGateway({
       onConnection(connection) {
         for (const text of ['', 'no JSON', '[]', '{"type":"res"}', '{"type":"event"}']) connection.say(text);
-        connection.push('connect.challenge', { ts: 'soon' });
+        for (const payload of [{ ts: 'soon' }, { ts: 1 }, { nonce: 'without a time' }]) {
+          connection.push('connect.challenge', payload);
+        }
       },
     });
-    asConnection(await enter(gateway.url));
+    const { clock_offset_ms } = asConnection(await enter(gateway.url));
+    expect(Math.abs(clock_offset_ms)).toBeLessThan(1_000);
     expect(gateway.calls).toHaveLength(1);
+  });
+
+  test('hands over its events as they came, and nothing else', async () => {
+    const text = '{ "type": "event", "event": "agent", "payload": {}, "seq": 1 }';
+    const gateway = await startFakeGateway({ onConnection: ({ say }) => say(text) });
+    const onEvent = vi.fn();
+    const wishes = { onEvent, stop: new AbortController().signal };
+    const connection = asConnection(await enterGateway(accessTo(gateway.url), wishes));
+    connection.close();
+    expect(await connection.ended).toEqual({ code: 1000, reason: '' });
+    expect(onEvent.mock.calls).toEqual([[text, JSON.parse(text)]]);
+  });
+
+  test('is asked for no compression, which would cost time and memory', async () => {
+    const asked = new Promise<string>((resolve) => {
+      void startListener((socket) => socket.once('data', (data) => resolve(String(data)))).then(enter);
+    });
+    expect(await asked).not.toContain('permessage-deflate');
   });
 });
 
@@ -203,6 +254,11 @@ describe('a gateway that refuses the connection', () => {
       { reason: 'refused', message: 'rejected the connection: no "…" here (INVALID_REQUEST)' },
     ],
     [
+      'another error, with the token in its code',
+      refused(`NO-${TOKEN}`, {}, { message: 'no' }),
+      { reason: 'refused', message: 'rejected the connection: no (NO-…)' },
+    ],
+    [
       'an answer that is no hello',
       { payload: { type: 'hello' } },
       {
@@ -227,16 +283,21 @@ describe('a gateway that refuses the connection', () => {
     expect(gateway.connections).toHaveLength(1);
   });
 
-  test('is tried again as a device if it grants no scopes, and the scope that is still missing is reported', async () => {
-    const gateway = await startFakeGateway(answering(hello({ scopes: [] })));
-    expect(asRefusal(await enter(gateway.url))).toMatchObject({
-      reason: 'scope_missing',
-      message:
-        'does not grant this token the scope operator.read; use a token with that scope, or pair this bridge as a device',
-    });
-    expect(gateway.connections).toHaveLength(2);
-    expect(gateway.connect()).toHaveProperty('device');
-  });
+  test.each([[[]], [['operator.approvals']]])(
+    'is tried again as a device if it grants %o, and the scope that is still missing is reported',
+    async (scopes) => {
+      const gateway = await startFakeGateway(answering(hello({ scopes })));
+      expect(asRefusal(await enter(gateway.url))).toMatchObject({
+        reason: 'scope_missing',
+        message:
+          'does not grant this token the scope operator.read; use a token with that scope, or pair this bridge as a device',
+      });
+      expect(gateway.connections).toHaveLength(2);
+      expect(gateway.connect()).toHaveProperty('device');
+      // Whoever refuses might never close the connections.
+      expect(await Promise.all(gateway.connections.map(({ ended }) => ended))).toEqual([1006, 1006]);
+    },
+  );
 
   test.each([
     ['DEVICE_AUTH_SIGNATURE_EXPIRED'],
@@ -307,6 +368,14 @@ describe('pairing', () => {
     asConnection(await enter(gateway.url));
     expect(gateway.connect().auth).toEqual({ token: TOKEN });
     expectProof(gateway.connect(), TOKEN);
+    // Nor if a password is, which is not signed.
+    const password = { OPENCLAW_GATEWAY_PASSWORD: PASSWORD };
+    asConnection(await enter(gateway.url, password));
+    expect(gateway.connect().auth).toEqual({ password: PASSWORD });
+    expectProof(gateway.connect(), '');
+    asConnection(await enter(gateway.url, { OPENCLAW_GATEWAY_TOKEN: TOKEN, ...password }));
+    expect(gateway.connect().auth).toEqual({ token: TOKEN, password: PASSWORD });
+    expectProof(gateway.connect(), TOKEN);
   });
 
   test('shows no request id that could change the command', async () => {
@@ -335,6 +404,18 @@ describe('pairing', () => {
     asConnection(await enter(other.url, {}));
     expect(other.connect()).not.toHaveProperty('auth');
     expect(other.connect()).not.toHaveProperty('device');
+  });
+
+  test("keeps a device's token under an address that has no secrets", async () => {
+    const gateway = await startFakeGateway(answering(unpaired(REQUEST_ID), hello({ device_token: 'd-1' })));
+    const wishes = { onEvent: () => undefined, stop: new AbortController().signal };
+    const url = `${gateway.url}/?key=for-the-proxy`;
+    for (const env of [{ OPENCLAW_GATEWAY_TOKEN: TOKEN }, {}]) {
+      const access = accessTo(url, env, gateway.url);
+      asConnection(await enterGateway(access, wishes)).close();
+    }
+    expect(gateway.connect().auth).toEqual({ deviceToken: 'd-1' });
+    expect(Buffer.from(readRecord(data_dir, 'device') ?? '').toString()).not.toContain('for-the-proxy');
   });
 
   test('reports a damaged device key', async () => {
@@ -560,6 +641,17 @@ describe('a silent server', () => {
   });
 });
 
+test.each<[string, Reply]>([
+  ['that succeeds', hello()],
+  ['that is refused', refused('UNAVAILABLE', {})],
+])('a handshake %s leaves no timer behind, which would delay the end of the process', async (_, reply) => {
+  const gateway = await startFakeGateway(answering(reply));
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  const entered = await enter(gateway.url);
+  if ('kind' in entered) await gateway.connections[0]?.ended;
+  expect(vi.getTimerCount()).toBe(0);
+});
+
 describe('a stop', () => {
   const onEvent = (): void => undefined;
   const ENDED = { reason: expect.stringMatching(/^(refused|unreachable)$/) };
@@ -595,7 +687,10 @@ test('a call ends with its connection', async () => {
     },
   });
   const connection = asConnection(await enter(gateway.url));
-  expect(await connection.call('health', {})).toMatchObject({ ok: false, error: { code: 'UNANSWERED' } });
+  expect(await connection.call('health', {})).toMatchObject({
+    ok: false,
+    error: { code: 'UNANSWERED', message: 'the connection was closed' },
+  });
 });
 
 test('a long message from a gateway is cut to the length of a line, but not within a character', async () => {
@@ -650,12 +745,15 @@ describe('a gateway from which nothing comes any more', () => {
   });
 });
 
-test('a frame may be some MiB long', async () => {
+test('a frame may be some MiB long, but not of any length', async () => {
   const text = 'x'.repeat(30 * 2 ** 20);
   const gateway = await startFakeGateway({ replies: { 'sessions.get': { payload: { text } } } });
   const connection = asConnection(await enter(gateway.url));
   const answer = await connection.call('sessions.get', {});
   expect(answer.ok && answer.payload.text === text).toBe(true);
+  gateway.connections[0]?.say('x'.repeat(64 * 2 ** 20 + 1));
+  expect(await gateway.connections[0]?.ended).toBe(1009);
+  await connection.ended;
 });
 
 describe('text from a gateway', () => {
@@ -727,11 +825,12 @@ describe('text from a gateway', () => {
     expect(asRefusal(await enter(gateway.url))).toMatchObject({ reason: 'refused' });
   });
 
-  test('is understood even if the password is part of its error code', async () => {
-    const gateway = await startFakeGateway(
-      answering(refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISMATCH' })),
-    );
-    const refusal = asRefusal(await enter(gateway.url, { OPENCLAW_GATEWAY_PASSWORD: 'PASSWORD' }));
-    expect(refusal.reason).toBe('password_refused');
+  test.each([
+    ['PASSWORD', refused('INVALID_REQUEST', { code: 'AUTH_PASSWORD_MISMATCH' }), 'password_refused'],
+    ['AVAILABLE', refused('UNAVAILABLE', {}), 'busy'],
+  ])('is understood even if the password %s is part of its error code', async (password, reply, reason) => {
+    const gateway = await startFakeGateway(answering(reply));
+    const refusal = asRefusal(await enter(gateway.url, { OPENCLAW_GATEWAY_PASSWORD: password }));
+    expect(refusal.reason).toBe(reason);
   });
 });

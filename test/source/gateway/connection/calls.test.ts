@@ -117,6 +117,7 @@ test.each<[string, string, unknown]>([
 test.each([
   [{ stream: 'lifecycle', seq: 9, data: { phase: 'end', executionSettled: true } }, true],
   [{ stream: 'lifecycle', seq: 9, data: { phase: 'end' } }, false],
+  [{ stream: 'lifecycle', seq: 9, data: { phase: 'end', executionSettled: 'no' } }, false],
   [{ stream: 'lifecycle', seq: 1, data: { phase: 'end' } }, true],
   [{ stream: 'lifecycle', seq: 1, data: { phase: 'start' } }, false],
   [{ stream: 'tool', seq: 1, data: { phase: 'end', executionSettled: true } }, false],
