@@ -495,13 +495,13 @@ test('TLS: an untrusted certificate, a trusted one, and a server without TLS', a
   });
 });
 
-test('an invalid destination is a problem', async () => {
-  const { status, of } = await examineDestination(['--to', `otlp=http://user:${SECRET}@localhost`]);
+test.each<[string, string[], string]>([
+  ['invalid', [`otlp=http://user:${SECRET}@localhost`], 'contains credentials'],
+  ['given twice', ['console', '--to', 'b:console'], 'console is given twice; remove one'],
+])('a destination that is %s is a problem', async (_, to, found) => {
+  const { status, of } = await examineDestination(['--to', ...to]);
   expect(status).toBe(1);
-  expect(of('destinations')).toMatchObject({
-    level: 'problem',
-    found: expect.stringContaining('contains credentials'),
-  });
+  expect(of('destinations')).toMatchObject({ level: 'problem', found: expect.stringContaining(found) });
 });
 
 test('an unusable resource attribute is a warning', async () => {
