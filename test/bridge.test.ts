@@ -455,6 +455,28 @@ describe('the order of writing and sending', () => {
   });
 });
 
+test('a drain collects the metrics after what is still to be written has been sent and answered', async () => {
+  const { store, answer } = heldStore(startedStore());
+  const { destination, emitted } = createSink();
+  const steps: string[] = [];
+  const observed: Destination = {
+    ...destination,
+    pending: () => emitted.length,
+    idle: async () => void steps.push(`${emitted.length} answered`),
+    collectMetrics: async () => void steps.push('collected'),
+  };
+  const { bridge } = openBridge(BEGIN, {}, { ...keepIn(store), destinations: [observed] });
+  await bridge.open();
+  await bridge.read();
+  const over = vi.fn();
+  void bridge.drain(60_000).then(over);
+  await vi.waitUntil(() => {
+    answer({ ok: true });
+    return over.mock.calls.length > 0;
+  });
+  expect(steps).toEqual(['1 answered', 'collected', '1 answered']);
+});
+
 describe('a store that can not be written', () => {
   test('is reported once and holds nothing up, and everything is saved when it can be written again', async () => {
     const inner = createMemoryStore();
@@ -619,14 +641,18 @@ test('a status of a source that comes after a long silence is on the disk within
   onTestFinished(() => void vi.useRealTimers());
   const store = createMemoryStore();
   let ledger: Ledger | undefined;
+  const read = (): Ledger => JSON.parse(Buffer.from(store.get('ledger') ?? []).toString());
   const source: Source = {
     ...sourceOf([], undefined),
     async open() {
       return (async function* () {
-        await vi.advanceTimersByTimeAsync(102_500);
+        await vi.advanceTimersByTimeAsync(100_000);
+        // Without it, the next one is due 5 s after the last.
+        const { updated_ms } = read();
+        while (read().updated_ms === updated_ms) await vi.advanceTimersByTimeAsync(100);
         yield { kind: 'status', state: 'down', message: 'lost' } as const;
         await vi.advanceTimersByTimeAsync(1_000);
-        ledger = JSON.parse(Buffer.from(store.get('ledger') ?? []).toString());
+        ledger = read();
       })();
     },
   };
