@@ -38,6 +38,15 @@ const sourceOf = (events: object[], position: unknown): Source => ({
   async close() {},
 });
 
+/** What a source gives that has the same batch twice. */
+async function twice(events: object[]) {
+  const [first, second] = [await sourceOf(events, 1).open(), await sourceOf(events, 2).open()];
+  return (async function* () {
+    yield* first;
+    yield* second;
+  })();
+}
+
 type Options = Partial<BridgeParts>;
 
 const MAX_BATCHES = 100_000;
@@ -1226,4 +1235,57 @@ test('a source that always has another batch leaves the event loop its turns', a
   await bridge.open();
   await bridge.read();
   expect(batches()).toBeLessThan(MAX_BATCHES);
+});
+
+test('a source that fails is logged, what it gave counts, and another is read on, as fast as its results are taken', async () => {
+  const problem = new SourceError('it broke');
+  const broken: Source = {
+    ...sourceOf([], undefined),
+    name: 'broken',
+    async open() {
+      const before = await sourceOf(BEGIN, 1).open();
+      return (async function* () {
+        yield* before;
+        throw problem;
+      })();
+    },
+  };
+  const logger = fakeLogger();
+  const over = vi.fn();
+  const waits = deferred<void>();
+  const sources = [broken, { ...sourceOf([], undefined), open: () => twice(END.slice(0, 1)) }];
+  const { bridge } = openBridge(
+    [],
+    {},
+    {
+      sources,
+      logger,
+      onSourceEnd: over,
+      afterBatch: (_, events) => (events === 1 ? waits.promise : undefined),
+    },
+  );
+  await bridge.open();
+  const reading = bridge.read();
+  await vi.waitUntil(() => over.mock.calls.length > 0);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(bridge.summary().source.lines).toBe(3);
+  waits.resolve();
+  expect(await reading).toEqual([problem]);
+  expect(bridge.summary().source.lines).toBe(4);
+  expect(over.mock.calls).toEqual([
+    [broken, problem],
+    [sources[1], undefined],
+  ]);
+  expect(logger.lines).toEqual(['error it broke']);
+});
+
+test('an error of a source that is no problem of its input is thrown', async () => {
+  const bug = new Error('a bug');
+  const source: Source = {
+    ...sourceOf([], undefined),
+    open: async () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(bug) }) }),
+  };
+  const { bridge } = openBridge([], {}, { sources: [source] });
+  await bridge.open();
+  await expect(bridge.read()).rejects.toBe(bug);
 });
