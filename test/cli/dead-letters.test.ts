@@ -12,7 +12,7 @@ import { openStore } from '../../src/store/index.js';
 import { correlate, decodeFile } from '../helpers.js';
 import { test } from './concurrent.js';
 import { catalog_example, DEAD_URL, runToEnd, start, temporaryDirectory, temporaryFile } from './program.js';
-import { type Answer, OK, startSink } from './sink.js';
+import { inTurn, OK, startSink } from './sink.js';
 import { STORY_LINES } from './story.js';
 
 async function listOf(at: string[]): Promise<DeadLetter[]> {
@@ -151,12 +151,7 @@ serial('list and show say what was refused, and nothing of what another version 
 });
 
 serial('resend says of each letter that is not accepted why not, and keeps it', async () => {
-  const answers: Record<string, Answer> = {
-    a: OK,
-    b: { status: 403, body: 'still no' },
-  };
-  const sinks = await Promise.all(Object.values(answers).map((answer) => startSink(() => answer)));
-  const [a, b] = sinks.map(({ url }) => url);
+  const [{ url: a }, { url: b }] = [await startSink(), await startSink(inTurn('traces', { status: 403 }))];
   const to = ['console', { name: 'a', preset: 'jaeger', url: a }, { name: 'b', preset: 'otlp', url: b }];
   const config = ['--config', temporaryFile('bridge.yaml', JSON.stringify({ to }))];
   const at = await keep({
@@ -165,12 +160,13 @@ serial('resend says of each letter that is not accepted why not, and keeps it', 
     '3': { signal: 'metrics' },
     '4': { destination: 'b' },
     '5': { destination: 'gone' },
+    '6': { destination: 'b' },
   });
   const { status, stdout } = await runHere('resend', ...config, ...at);
   expect(status).toBe(3);
   expect(stdout.split('\n').sort()).toEqual([
     '',
-    '1 of 5 dead letters sent',
+    '2 of 6 dead letters sent',
     "2: it was written by another version and can't be read; resend it with that version, or purge it",
     '3: a does not accept metrics',
     '4: rejected again: http_403',
