@@ -16,7 +16,7 @@ export interface PipelineParts {
   intake: Intake;
   correlator: Correlator;
   destinations: Destination[];
-  persistence: Persistence | undefined;
+  persistence: Pick<Persistence, 'ready' | 'journal' | 'isRecoverable' | 'advance' | 'wake'> | undefined;
   recordMeasurements?: ((measurements: Measurement[]) => void) | undefined;
   /**
    * Called for each event of a source that can be read again: may change its times, delay it to keep a pace, or skip it
@@ -101,6 +101,7 @@ export function createPipeline(parts: PipelineParts): Pipeline {
   async function expire(): Promise<void> {
     detectSleep();
     await persistence?.ready();
+    if (is_stopped) return;
     deliverAfter(undefined, correlator.expire(now()));
     armTimer();
   }

@@ -7,6 +7,7 @@ import type { Transport } from '../src/export/transport.js';
 import type { Destination } from '../src/model/delivery.js';
 import { type LineBatch, type Source, SourceError } from '../src/model/source.js';
 import type { Emission } from '../src/model/telemetry.js';
+import type { Ledger } from '../src/persistence/ledger.js';
 import { openSavedState } from '../src/persistence/saved-state.js';
 import type { Store, Written } from '../src/store/index.js';
 import { deferred, fakeLogger, OK, scriptedPost, UNREACHABLE } from './export/fakes.js';
@@ -37,9 +38,16 @@ const sourceOf = (events: object[], position: unknown): Source => ({
   async close() {},
 });
 
-type Options = Partial<
-  Pick<BridgeParts, 'persist' | 'dialect' | 'logger' | 'destinations' | 'sources' | 'now'>
->;
+/** What a source gives that has the same batch twice. */
+async function twice(events: object[]) {
+  const [first, second] = [await sourceOf(events, 1).open(), await sourceOf(events, 2).open()];
+  return (async function* () {
+    yield* first;
+    yield* second;
+  })();
+}
+
+type Options = Partial<BridgeParts>;
 
 const MAX_BATCHES = 100_000;
 
@@ -177,8 +185,11 @@ describe('the saved state', () => {
   test('lets the next bridge continue after a kill: what had been read is applied again', async () => {
     const store = createMemoryStore();
     const before = await killBridge([...BEGIN, ...END], { at: 7 }, keepIn(store));
-    const after = await runBridge([], { at: 8 }, keepIn(store));
-    expect(after).toEqual(before);
+    const { bridge, emitted } = openBridge([], { at: 8 }, keepIn(store));
+    await bridge.open();
+    expect([...store.keys('run/journal/')]).toEqual([]);
+    await bridge.finish(0);
+    expect(merge(emitted)).toEqual(before);
     // Only once: now the checkpoint has all of it.
     expect((await runBridge([], { at: 8 }, keepIn(store))).logs).toEqual([]);
   });
@@ -257,15 +268,9 @@ const endpoint = {
   timeout_ms: 1_000,
 } as const;
 
-/** A bridge with a destination, for which this is what its backend says. */
-function openWithBackend(
-  store: Store,
-  post: Transport['post'],
-  sources: Source[],
-  now: BridgeParts['now'] = () => 1_000,
-) {
-  const persist = keepIn(store);
-  const destination = openDestination(
+/** A destination, for which this is what its backend says. */
+const openBackend = ({ persist }: Options, post: Transport['post']) =>
+  openDestination(
     {
       name: 'otlp',
       preset: 'otlp',
@@ -281,11 +286,20 @@ function openWithBackend(
       ...MACHINE,
       logger: fakeLogger(),
       memory_limit_bytes: 1e9,
-      saved: persist.persist?.saved.deliveries,
+      saved: persist?.saved.deliveries,
       transport: () => ({ post, close: async () => undefined }),
     },
   );
-  return openBridge([], undefined, { ...persist, destinations: [destination], sources, now }).bridge;
+
+function openWithBackend(
+  store: Store,
+  post: Transport['post'],
+  sources: Source[],
+  now: BridgeParts['now'] = () => 1_000,
+) {
+  const kept = keepIn(store);
+  const destinations = [openBackend(kept, post)];
+  return openBridge([], undefined, { ...kept, destinations, sources, now }).bridge;
 }
 
 describe('of what was answered', () => {
@@ -450,6 +464,28 @@ describe('the order of writing and sending', () => {
   });
 });
 
+test('a drain collects the metrics after what is still to be written has been sent and answered', async () => {
+  const { store, answer } = heldStore(startedStore());
+  const { destination, emitted } = createSink();
+  const steps: string[] = [];
+  const observed: Destination = {
+    ...destination,
+    pending: () => emitted.length,
+    idle: async () => void steps.push(`${emitted.length} answered`),
+    collectMetrics: async () => void steps.push('collected'),
+  };
+  const { bridge } = openBridge(BEGIN, {}, { ...keepIn(store), destinations: [observed] });
+  await bridge.open();
+  await bridge.read();
+  const over = vi.fn();
+  void bridge.drain(60_000).then(over);
+  await vi.waitUntil(() => {
+    answer({ ok: true });
+    return over.mock.calls.length > 0;
+  });
+  expect(steps).toEqual(['1 answered', 'collected', '1 answered']);
+});
+
 describe('a store that can not be written', () => {
   test('is reported once and holds nothing up, and everything is saved when it can be written again', async () => {
     const inner = createMemoryStore();
@@ -554,23 +590,31 @@ test('a checkpoint of which any one write is refused counts for nothing: the nex
   expect(writes).toBeLessThan(9);
 }, 30_000);
 
-test('what could not be written to the end is given up, but for what its source can be asked for again', async () => {
-  const inner = startedStore();
-  const write: Store['write'] = async () => ({ ok: false, message: 'no space left on device' });
-  const store = { ...inner, write, gather: () => gatherFor(write) };
-  const asked = sourceOf([...BEGIN, ...END], {});
-  const others = [...BEGIN, ...END].map((event) => ({ ...event, run_id: 'other' }));
-  const listened = { ...sourceOf(others, {}), name: 'listen:tcp:1' };
-  const bridge = openWithBackend(store, async () => UNREACHABLE, [asked, listened]);
-  await bridge.open();
-  await bridge.read();
-  await bridge.finish(0);
-  expect(bridge.summary().destinations.otlp?.traces).toMatchObject({
-    produced: 4,
-    pending: 2,
-    dropped: { store_unwritable: 2 },
-  });
-});
+test.each([
+  ['to the end', false],
+  ['when the bridge is abandoned', true],
+])(
+  'what could not be written %s is given up, but for what its source can be asked for again',
+  async (_, is_abandoned) => {
+    const inner = startedStore();
+    const write: Store['write'] = async () => ({ ok: false, message: 'no space left on device' });
+    const store = { ...inner, write, gather: () => gatherFor(write) };
+    const asked = sourceOf([...BEGIN, ...END], {});
+    const others = [...BEGIN, ...END].map((event) => ({ ...event, run_id: 'other' }));
+    const listened = { ...sourceOf(others, {}), name: 'listen:tcp:1' };
+    const bridge = openWithBackend(store, async () => UNREACHABLE, [asked, listened]);
+    await bridge.open();
+    await bridge.read();
+    await vi.waitUntil(() => bridge.summary().destinations.otlp?.traces?.produced === 4);
+    if (is_abandoned) bridge.dropUnstored();
+    else await bridge.finish(0);
+    expect(bridge.summary().destinations.otlp?.traces).toMatchObject({
+      produced: 4,
+      pending: 2,
+      dropped: { store_unwritable: 2 },
+    });
+  },
+);
 
 test('of a source it is told how it is, and since when', async () => {
   let now_ms = 0;
@@ -590,13 +634,39 @@ test('of a source it is told how it is, and since when', async () => {
     },
   };
   const store = createMemoryStore();
-  await runBridge([], undefined, { ...keepIn(store), sources: [source], now: () => now_ms });
+  const logger = fakeLogger();
+  await runBridge([], undefined, { ...keepIn(store), sources: [source], now: () => now_ms, logger });
+  expect(logger.lines).toEqual(['info found', 'warn lost', 'warn still not there']);
   const { sources } = JSON.parse(Buffer.from(store.get('ledger') ?? []).toString());
   expect(sources['ws://test'].condition).toEqual({
     state: 'down',
     message: 'still not there',
     since_ms: 2_000,
   });
+});
+
+test('a status of a source that comes after a long silence is on the disk within a second', async () => {
+  vi.useFakeTimers({ now: EVENT.ts });
+  onTestFinished(() => void vi.useRealTimers());
+  const store = createMemoryStore();
+  let ledger: Ledger | undefined;
+  const read = (): Ledger => JSON.parse(Buffer.from(store.get('ledger') ?? []).toString());
+  const source: Source = {
+    ...sourceOf([], undefined),
+    async open() {
+      return (async function* () {
+        await vi.advanceTimersByTimeAsync(100_000);
+        // Without it, the next one is due 5 s after the last.
+        const { updated_ms } = read();
+        while (read().updated_ms === updated_ms) await vi.advanceTimersByTimeAsync(100);
+        yield { kind: 'status', state: 'down', message: 'lost' } as const;
+        await vi.advanceTimersByTimeAsync(1_000);
+        ledger = read();
+      })();
+    },
+  };
+  await runBridge([], undefined, { ...keepIn(store), sources: [source], now: Date.now });
+  expect(ledger?.sources['ws://test']?.condition?.message).toBe('lost');
 });
 
 test('what can not be used of what was known is said', async () => {
@@ -628,6 +698,9 @@ test('at the end ended runs are sent even if their start has not come, and open 
     ...keepIn(store),
     sources: [{ ...sourceOf(events, undefined), name: 'stdin' }],
   });
+  // A source that can be asked may still tell their starts.
+  const asked = await runBridge([BEGIN[1] ?? {}, ...END], {}, keepIn(createMemoryStore()));
+  expect(asked.spans).toEqual([]);
   const open = { type: 'tool.call', call_id: '2', tool: 'read', run_id: 'open' };
   const { spans } = await runBridge([], {}, stdin([BEGIN[1] ?? {}, ...END, open]));
   expect(spans).toMatchObject(ENDED);
@@ -705,11 +778,69 @@ test('model calls wait for reasoning tokens while a source is lost, and until it
   ]);
 });
 
+const TOKENS = { type: 'llm.tokens', model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 };
+
+test('model calls wait 5 s for their reasoning tokens after a source is back', async () => {
+  vi.useFakeTimers({ now: EVENT.ts });
+  onTestFinished(() => void vi.useRealTimers());
+  const told = sourceOf([{ type: 'agent.started' }, TOKENS], { at: 1 });
+  const sent: number[] = [];
+  const { destination, emitted } = createSink();
+  const pass = async (ms: number): Promise<void> => {
+    await vi.advanceTimersByTimeAsync(ms);
+    sent.push(merge(emitted).spans.length);
+  };
+  const source: Source = {
+    ...told,
+    async open() {
+      const before = await told.open();
+      return (async function* () {
+        yield* before;
+        yield { kind: 'status', state: 'down', message: 'lost' } as const;
+        await pass(60_000);
+        yield { kind: 'status', state: 'up', message: 'back' } as const;
+        await pass(4_990);
+        await pass(20);
+      })();
+    },
+  };
+  const options = { ...keepIn(createMemoryStore()), sources: [source], destinations: [destination] };
+  const { bridge } = openBridge([], {}, { ...options, now: Date.now });
+  await bridge.open();
+  await bridge.read();
+  await bridge.finish(0);
+  expect(sent).toEqual([0, 0, 1]);
+});
+
+test.each([
+  ['ws://test', [0, 1]],
+  ['listen:tcp:1', [1, 1]],
+])('model calls of a previous start wait for a source that can be asked: %s', async (name, sent) => {
+  vi.useFakeTimers({ now: EVENT.ts });
+  onTestFinished(() => void vi.useRealTimers());
+  const store = createMemoryStore();
+  const begin = async (events: object[]) => {
+    const sources = [{ ...sourceOf(events, name === 'ws://test' ? 1 : undefined), name }];
+    const opened = openBridge([], {}, { ...keepIn(store), sources, now: Date.now });
+    await opened.bridge.open();
+    return opened;
+  };
+  const { bridge: killed } = await begin([{ type: 'agent.started' }, TOKENS]);
+  await killed.read();
+  await vi.advanceTimersByTimeAsync(10);
+  const { emitted } = await begin([]);
+  const counts: number[] = [];
+  for (const ms of [10_000, 120_000]) {
+    await vi.advanceTimersByTimeAsync(ms);
+    counts.push(merge(emitted).spans.length);
+  }
+  expect(counts).toEqual(sent);
+});
+
 test('model calls do not wait longer while a source is lost that can not be asked', async () => {
   vi.useFakeTimers({ now: EVENT.ts });
   onTestFinished(() => void vi.useRealTimers());
-  const call = { type: 'llm.tokens', model: 'm', provider: 'p', input_tokens: 1, output_tokens: 1 };
-  const told = sourceOf([{ type: 'agent.started' }, call], undefined);
+  const told = sourceOf([{ type: 'agent.started' }, TOKENS], undefined);
   const waited = deferred<void>();
   const source: Source = {
     ...told,
@@ -783,6 +914,20 @@ describe('at the end, beside a destination that never answers,', () => {
     expect(collections()).toBeGreaterThan(0);
     expect(destination.pending()).toBe(0);
   });
+
+  test('a drain waits until all is delivered, and no longer', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { destination } = slowSink(100);
+    const { bridge } = openBridge([], undefined, { destinations: [destination] });
+    const over = vi.fn();
+    const drained = bridge.drain(60_000).then(over);
+    await vi.advanceTimersByTimeAsync(99);
+    expect(over).not.toHaveBeenCalled();
+    await vi.advanceTimersByTimeAsync(1);
+    await drained;
+    expect(destination.pending()).toBe(0);
+  });
 });
 
 describe('with a destination that never answers', () => {
@@ -836,8 +981,10 @@ describe('with a destination that never answers', () => {
   });
 
   test('a start that is given up is over at once', async () => {
-    const hanging: Source = { ...source, open: () => deferred<never>().promise };
-    const { bridge, closed } = openSilent({ sources: [hanging] });
+    const { promise, resolve } = deferred<Awaited<ReturnType<Source['open']>>>();
+    const hanging: Source = { ...source, open: () => promise };
+    const next = { ...source, open: vi.fn(source.open) };
+    const { bridge, closed } = openSilent({ sources: [hanging, next] });
     const giving_up = new AbortController();
     const opened = expect(bridge.open(giving_up.signal)).rejects.toBe(problem);
     await vi.advanceTimersByTimeAsync(100);
@@ -845,6 +992,9 @@ describe('with a destination that never answers', () => {
     await vi.advanceTimersByTimeAsync(10);
     await opened;
     expect(closed[0]! - 100).toBeLessThanOrEqual(2);
+    resolve(await source.open());
+    await vi.advanceTimersByTimeAsync(10);
+    expect(next.open).not.toHaveBeenCalled();
   });
 
   test('metrics are collected every 10 s until the end', async () => {
@@ -869,6 +1019,175 @@ describe('with a destination that never answers', () => {
     await finished;
     expect(collected).toHaveLength(4);
   });
+
+  test.each([
+    [10_500, 0, [500]],
+    [10_500, 1_000, [1_500, 10_000]],
+    [1_000, 9_600, [10_000, 10_100]],
+    [Infinity, 9_600, [10_000, 10_100, 20_000]],
+  ])(
+    'metrics are still collected until a second before the end, or its half: %i ms, begun at %i',
+    async (drain_ms, begun_ms, times) => {
+      const { bridge, collected } = openSilent();
+      await bridge.open();
+      await bridge.read();
+      await vi.advanceTimersByTimeAsync(begun_ms);
+      void bridge.finish(drain_ms);
+      await vi.advanceTimersByTimeAsync(10_600);
+      expect(collected).toEqual(times);
+    },
+  );
+});
+
+test.each([
+  [11_000, 1],
+  [12_000, 2],
+])(
+  'with a store metrics are collected with a checkpoint only, up to the last of %i ms',
+  async (drain_ms, collections) => {
+    vi.useFakeTimers({ now: 0 });
+    onTestFinished(() => void vi.useRealTimers());
+    const collected: number[] = [];
+    const destination: Destination = {
+      ...createSink().destination,
+      pending: () => 1,
+      idle: () => deferred<void>().promise,
+      collectMetrics: async () => void collected.push(Date.now()),
+    };
+    const { bridge } = openBridge(
+      [],
+      {},
+      {
+        ...keepIn(createMemoryStore()),
+        destinations: [destination],
+        now: Date.now,
+      },
+    );
+    await bridge.open();
+    await bridge.read();
+    await vi.advanceTimersByTimeAsync(25_000);
+    expect(collected).toEqual([]);
+    void bridge.finish(drain_ms);
+    await vi.advanceTimersByTimeAsync(drain_ms + 100);
+    // The next one is due 10 s after that of the drain.
+    expect(collected).toHaveLength(collections);
+  },
+);
+
+test('after each batch it is said how much was read, and after the end that there is more to deliver', async () => {
+  const afterBatch = vi.fn();
+  await runBridge(BEGIN, {}, { afterBatch });
+  const bytes = BEGIN.reduce((total, event) => total + JSON.stringify({ ...EVENT, ...event }).length + 1, 0);
+  expect(afterBatch.mock.calls).toEqual([
+    [bytes, 2],
+    [0, 0],
+  ]);
+});
+
+test('an end waits again for what was collected while it waited', async () => {
+  let pending = 3;
+  const idle = async (): Promise<void> => void pending--;
+  const destination = { ...createSink().destination, idle, pending: () => pending };
+  await runBridge([], undefined, { destinations: [destination] });
+  expect(pending).toBe(0);
+});
+
+test.each([
+  ['everything is delivered', OK, {}],
+  ['something is pending', UNREACHABLE, { 'ws://test': { 'ws://test': 1 } }],
+])('after the end of all sources the next start begins from nothing if %s', async (_, answer, positions) => {
+  const store = createMemoryStore();
+  const bridge = openWithBackend(store, async () => answer, [sourceOf(BEGIN, 1)]);
+  await bridge.open();
+  await bridge.read();
+  await bridge.finish(answer === OK ? 60_000 : 0, { is_over: true });
+  expect(openSavedState(store, 'run').positions).toEqual(positions);
+  expect(bridge.summary().runs.open).toBe(0);
+});
+
+test.each([
+  ['at once, if it has no source that is read again', {}, [1, 1, 1]],
+  [
+    'a minute later, since a source that is read again repeats its events',
+    { is_rereadable: true },
+    [0, 0, 1],
+  ],
+] as const)('a start is over for the outboxes %s', async (_, more, calls) => {
+  vi.useFakeTimers({ now: 0 });
+  onTestFinished(() => void vi.useRealTimers());
+  const kept = keepIn(createMemoryStore());
+  const backend = openBackend(kept, async () => OK);
+  const endRestore = vi.spyOn(backend.outbox!, 'endRestore');
+  const sources = [{ ...sourceOf(BEGIN, undefined), ...more }];
+  const { bridge } = openBridge([], {}, { ...kept, destinations: [backend], sources, now: Date.now });
+  await bridge.open();
+  const counts: number[] = [];
+  for (const ms of [0, 59_999, 1]) {
+    await vi.advanceTimersByTimeAsync(ms);
+    counts.push(endRestore.mock.calls.length);
+  }
+  expect(counts).toEqual(calls);
+  await bridge.finish(0);
+});
+
+test('after the end no timer is left', async () => {
+  vi.useFakeTimers({ now: EVENT.ts });
+  onTestFinished(() => void vi.useRealTimers());
+  const sources: Source[] = [{ ...sourceOf(BEGIN, undefined), is_rereadable: true }];
+  for (const kept of [keepIn(createMemoryStore()), {}]) {
+    const { bridge } = openBridge([], {}, { ...kept, sources, now: Date.now });
+    await bridge.open();
+    await bridge.read();
+    await bridge.finish(60_000);
+    expect(vi.getTimerCount()).toBe(0);
+  }
+});
+
+test('a destination that takes neither log records nor open spans does not keep them from another', async () => {
+  const { destination, emitted } = createSink();
+  const simple = { ...createSink().destination, takes_logs: false, takes_previews: false };
+  await runBridge(BEGIN, {}, { destinations: [simple, destination] });
+  expect(merge(emitted).logs).toHaveLength(2);
+  expect(merge(emitted).previews).not.toEqual([]);
+});
+
+test('measurements are made if something takes them', async () => {
+  const recordMeasurements = vi.fn();
+  const { measurements } = await runBridge([...BEGIN, ...END], {}, { recordMeasurements });
+  expect(measurements).not.toEqual([]);
+  expect(recordMeasurements.mock.calls.flat(2)).toEqual(measurements);
+  expect((await runBridge([...BEGIN, ...END], {})).measurements).toEqual([]);
+});
+
+test('the sessions of a stream are asked for by its name', async () => {
+  const sessionsOf = vi.fn(() => undefined);
+  await runBridge(BEGIN, {}, { sessionsOf });
+  expect(sessionsOf.mock.calls).toEqual([['ws://test']]);
+});
+
+test('what comes after the end is not read', async () => {
+  const late = deferred<void>();
+  const over = vi.fn();
+  const source: Source = {
+    ...sourceOf([], undefined),
+    async open() {
+      const [before, after] = [await sourceOf(BEGIN, 1).open(), await sourceOf(END, 2).open()];
+      return (async function* () {
+        yield* before;
+        await late.promise;
+        yield* after;
+      })();
+    },
+  };
+  const { bridge } = openBridge([], {}, { sources: [source], onSourceEnd: over });
+  await bridge.open();
+  const reading = bridge.read();
+  await vi.waitUntil(() => bridge.summary().source.lines === 2);
+  await bridge.finish(0);
+  late.resolve();
+  expect(await reading).toEqual([]);
+  expect(bridge.summary().source.lines).toBe(2);
+  expect(over.mock.calls).toEqual([[source, undefined]]);
 });
 
 test('open spans and corrections are emitted even if nothing else is', async () => {
@@ -916,4 +1235,57 @@ test('a source that always has another batch leaves the event loop its turns', a
   await bridge.open();
   await bridge.read();
   expect(batches()).toBeLessThan(MAX_BATCHES);
+});
+
+test('a source that fails is logged, what it gave counts, and another is read on, as fast as its results are taken', async () => {
+  const problem = new SourceError('it broke');
+  const broken: Source = {
+    ...sourceOf([], undefined),
+    name: 'broken',
+    async open() {
+      const before = await sourceOf(BEGIN, 1).open();
+      return (async function* () {
+        yield* before;
+        throw problem;
+      })();
+    },
+  };
+  const logger = fakeLogger();
+  const over = vi.fn();
+  const waits = deferred<void>();
+  const sources = [broken, { ...sourceOf([], undefined), open: () => twice(END.slice(0, 1)) }];
+  const { bridge } = openBridge(
+    [],
+    {},
+    {
+      sources,
+      logger,
+      onSourceEnd: over,
+      afterBatch: (_, events) => (events === 1 ? waits.promise : undefined),
+    },
+  );
+  await bridge.open();
+  const reading = bridge.read();
+  await vi.waitUntil(() => over.mock.calls.length > 0);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(bridge.summary().source.lines).toBe(3);
+  waits.resolve();
+  expect(await reading).toEqual([problem]);
+  expect(bridge.summary().source.lines).toBe(4);
+  expect(over.mock.calls).toEqual([
+    [broken, problem],
+    [sources[1], undefined],
+  ]);
+  expect(logger.lines).toEqual(['error it broke']);
+});
+
+test('an error of a source that is no problem of its input is thrown', async () => {
+  const bug = new Error('a bug');
+  const source: Source = {
+    ...sourceOf([], undefined),
+    open: async () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(bug) }) }),
+  };
+  const { bridge } = openBridge([], {}, { sources: [source] });
+  await bridge.open();
+  await expect(bridge.read()).rejects.toBe(bug);
 });

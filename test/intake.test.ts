@@ -5,11 +5,12 @@ import { readFileSync } from 'node:fs';
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
 import { createCorrelator } from '../src/correlate/index.js';
-import { createIntake, createProblemLog, describeProblem, type Problem } from '../src/intake.js';
+import { createIntake, createProblemLog, describeProblem, type Intake, type Problem } from '../src/intake.js';
 import type { AgentEvent } from '../src/model/event.js';
+import type { SavedRecord } from '../src/model/record.js';
 import { createLineSplitter } from '../src/source/lines.js';
 import { save, savedIn } from './captures.js';
-import { correlate, decodeFile, example, fixture, identities, NOW_MS } from './helpers.js';
+import { correlate, decodeFile, example, fixture, identities, NOW_MS, readLines } from './helpers.js';
 
 const MAX_LINE_BYTES = 1024 * 1024;
 
@@ -221,4 +222,23 @@ test('bad lines are said one by one up to a number, and that there are more once
   expect(said).toHaveLength(21);
   expect(said[19]).toBe('f:20: $: not JSON');
   expect(said[20]).toMatch(/^further bad lines are only counted/);
+});
+
+test('what a stream had before a time gives no events, also after a restart', () => {
+  const lines = readLines(fixture('transcripts/01e9fca5-ef39-4f46-8578-475529e4dfc4.jsonl'));
+  const create = (saved?: SavedRecord[]) =>
+    createIntake({ dialect: 'auto', max_line_bytes: MAX_LINE_BYTES, onProblem: () => expect.fail() }, saved);
+  const take = (intake: Intake, texts: string[], more: object) =>
+    intake.take({
+      kind: 'lines',
+      stream: 's.jsonl',
+      end: false,
+      lines: texts.map((text, index) => ({ number: index + 1, bytes: Buffer.from(text) })),
+      arrival_ms: 0,
+      ...more,
+    }).length;
+  const intake = create();
+  expect(take(intake, lines.slice(0, 3), { since_ms: NOW_MS })).toBe(0);
+  expect(take(create(savedIn(save(intake))), lines.slice(3, -1), {})).toBe(0);
+  expect(take(create(), lines.slice(0, -1), {})).toBeGreaterThan(0);
 });

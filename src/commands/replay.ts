@@ -10,7 +10,7 @@ import { SourceError } from '../model/source.js';
 import { forget } from '../persistence/saved-state.js';
 import { checkRecordings, createRecordingsSource, recordingsName } from '../source/index.js';
 import { createThrottle } from '../start/backlog.js';
-import { type OpenedDestinations, openDestinations } from '../start/destinations.js';
+import { chooseDestinations, type OpenedDestinations, openChosen } from '../start/destinations.js';
 import { CONTINUING_IN_MEMORY, openOwnStore } from '../start/open-store.js';
 import { bridgeParts } from '../start/parts.js';
 import type { Settings } from '../start/settings.js';
@@ -133,9 +133,11 @@ export async function replay(
 ): Promise<Outcome> {
   const problem = summaryProblem(settings.summary);
   if (problem !== undefined) return failed(problem);
-  // A mistyped name must not discard an earlier replay, nor send anything of it.
+  // A mistyped recording or destination must not discard an earlier replay, nor send anything of it.
   const missing = await checkRecordings(files);
   if (missing !== undefined) return failed(missing);
+  const chosen = await chooseDestinations(settings);
+  if ('error' in chosen) return misused(chosen.error);
   keepHeapSmall();
   // Stored only on request: a recording can be played again.
   const directory = settings.no_store ? undefined : settings.data_dir;
@@ -144,7 +146,7 @@ export async function replay(
   try {
     const persist = store.persist && (await forThese(files, store.persist, logger));
     const instance_id = instanceIdOf(recordingsName(files.map((file) => resolve(file))));
-    const opened = await openDestinations(settings, logger, persist?.saved.deliveries, instance_id);
+    const opened = openChosen(chosen, settings, logger, persist?.saved.deliveries, instance_id);
     if ('error' in opened) return misused(opened.error);
     return conclude(await play(files, settings, logger, opened, onInterrupt, persist), settings, logger);
   } catch (error) {

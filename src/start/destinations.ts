@@ -43,8 +43,12 @@ export interface OpenedDestinations {
 
 const DEFAULT_COLUMNS = 100;
 
+type Config = DestinationConfig | ConsoleConfig;
+
+const isConsole = (config: Config): config is ConsoleConfig => config.preset === 'console';
+
 export interface ChosenDestinations {
-  configs: (DestinationConfig | ConsoleConfig)[];
+  configs: Config[];
   /** The discovered destination, if the user names none. */
   found?: Choice;
 }
@@ -58,7 +62,9 @@ export async function chooseDestinations(
   if ('error' in parsed) return { error: `--to: ${parsed.error}` };
   const resolved = resolveDestinations(parsed.options, settings.records);
   if ('error' in resolved) return resolved;
-  return { configs: resolved.destinations, ...(found === undefined ? {} : { found }) };
+  const configs = resolved.destinations;
+  if (configs.filter(isConsole).length > 1) return { error: 'console is given twice; remove one' };
+  return { configs, ...(found === undefined ? {} : { found }) };
 }
 
 function openConsole(name: string): Destination & Pick<TotalsReader, 'reader'> {
@@ -94,11 +100,10 @@ export interface OpenOptions {
 
 /** Opens destinations whose settings are complete. */
 export function openConfigured(
-  configs: (DestinationConfig | ConsoleConfig)[],
+  configs: Config[],
   { logger, memory_mb, saved, instance_id = saved?.instance_id, processors = [] }: OpenOptions,
 ): OpenedDestinations | { error: string } {
-  const [shown, ...others] = configs.filter((config) => config.preset === 'console');
-  if (others.length > 0) return { error: 'console is given twice; remove one' };
+  const shown = configs.find(isConsole);
   // The terminal queues nothing, so it has no share of the memory.
   const backends = configs.filter((config) => config.preset !== 'console');
   const memory_limit_bytes = (memory_mb * BYTES_PER_MB) / (backends.length + processors.length);
@@ -141,15 +146,22 @@ export function openConfigured(
 }
 
 /** `saved`: what the previous process left for the destinations; absent without a store. */
+export function openChosen(
+  { configs, found }: ChosenDestinations,
+  { limits: { memory_mb } }: Settings,
+  logger: Logger,
+  saved?: SavedDeliveries,
+  instance_id?: string,
+): OpenedDestinations | { error: string } {
+  if (found !== undefined) logger.info(`sending to ${found.to}: ${found.why}; use --to to choose another`);
+  return openConfigured(configs, { logger, memory_mb, saved, instance_id });
+}
+
 export async function openDestinations(
   settings: Settings,
   logger: Logger,
   saved?: SavedDeliveries,
-  instance_id?: string,
 ): Promise<OpenedDestinations | { error: string }> {
   const chosen = await chooseDestinations(settings);
-  if ('error' in chosen) return chosen;
-  const { configs, found } = chosen;
-  if (found !== undefined) logger.info(`sending to ${found.to}: ${found.why}; use --to to choose another`);
-  return openConfigured(configs, { logger, memory_mb: settings.limits.memory_mb, saved, instance_id });
+  return 'error' in chosen ? chosen : openChosen(chosen, settings, logger, saved);
 }

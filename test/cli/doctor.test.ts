@@ -9,6 +9,11 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import { checkDestinations } from '../../src/commands/doctor/destinations.js';
+import { checkSources } from '../../src/commands/doctor/gateway.js';
+import { checkNode } from '../../src/commands/doctor/installation.js';
+import { resolveSettings } from '../../src/start/settings.js';
+import { nameSources } from '../../src/start/sources.js';
 import { putRecord } from '../../src/store/database.js';
 import { openStore, updateShared } from '../../src/store/open.js';
 import { startProxy } from '../export/proxy-server.js';
@@ -22,9 +27,13 @@ import {
 } from '../source/gateway/fake-gateway.js';
 import { atEndOfFile, test } from './concurrent.js';
 import { type Ended, pathOf, runToEnd, start, temporaryDirectory, temporaryFile } from './program.js';
-import { startSink } from './sink.js';
+import { type Answer, OK, startSink } from './sink.js';
 
 const SECRET = 'nobody-may-see-this';
+
+const resolved = resolveSettings({});
+if ('error' in resolved) throw new Error(resolved.error);
+const defaults = resolved;
 
 interface Check {
   check: string;
@@ -195,6 +204,42 @@ test('a gateway that refuses to list sessions, or whose clock is wrong, is a war
   });
 });
 
+/** Checks a gateway in this process. */
+async function checkHere({ url }: FakeGateway, env: Record<string, string> = {}) {
+  const named = nameSources({ ...defaults, from: [url] }, '--from');
+  const places = { XDG_STATE_HOME: temporaryDirectory(), OPENCLAW_STATE_DIR: NO_OPENCLAW };
+  const checks = await checkSources(named, defaults, { ...places, ...env });
+  return (name: string) => checks.find(({ check }) => check === name)?.found;
+}
+
+test.each<[object, string]>([
+  [{ sessions: [{}, {}], count: 3 }, '3 visible'],
+  [{ sessions: [{}, {}] }, '2 visible'],
+  [{}, '0 visible'],
+])('the number of sessions in %j is: %s', async (payload, found) => {
+  const of = await checkHere(await startFakeGateway({ replies: { 'sessions.list': { payload } } }));
+  expect(of('gateway sessions')).toBe(found);
+});
+
+test("a gateway's clock that is ahead, both secrets, and the device token that it has issued", async () => {
+  const gateway = await startFakeGateway({
+    challenge: { nonce: 'n', ts: Date.now() + 3_600_000 },
+    replies: {
+      connect: ({ params }) =>
+        params.device === undefined
+          ? refused('NOT_PAIRED', { code: 'PAIRING_REQUIRED', requestId: 'request-1' })
+          : hello({ device_token: SECRET }),
+    },
+  });
+  const env = { XDG_STATE_HOME: temporaryDirectory() };
+  const both = { OPENCLAW_GATEWAY_TOKEN: SECRET, OPENCLAW_GATEWAY_PASSWORD: SECRET };
+  const first = await checkHere(gateway, { ...env, ...both });
+  expect(first('gateway clock')).toMatch(/^(1 h 00|59) m .*ahead of this machine's$/);
+  expect(first('gateway secret')).toBe('token and password from OPENCLAW_GATEWAY_TOKEN');
+  const second = await checkHere(gateway, env);
+  expect(second('gateway secret')).toBe("this bridge's device token");
+});
+
 test('the token is not shown if the gateway repeats it while refusing to list sessions', async () => {
   const message = `not for token ${SECRET} \u001b[2J`;
   const gateway = await startFakeGateway({
@@ -316,6 +361,26 @@ test('a destination that only accepts traces is a warning', async () => {
       `${sink.url}, traces: accepts JSON; metrics and logs are not sent, since Jaeger does not accept them`,
       undefined,
     ],
+  ]);
+});
+
+test.each<[string, Answer, string]>([
+  [
+    'has it',
+    { status: 200, body: { protobuf: true } },
+    '; its [otel] extra is installed, so it accepts protobuf too',
+  ],
+  [
+    'lacks it',
+    { status: 200, body: { protobuf: false } },
+    '; its [otel] extra is not installed, but the bridge does not need it',
+  ],
+  ['says nothing', 'hang', ''],
+])("ClawMetry's extra for protobuf: a ClawMetry that %s", async (_, said, note) => {
+  const { url } = await startSink(({ path }) => (path === '/api/otel-status' ? said : OK));
+  const checks = await checkDestinations({ ...defaults, to: [`clawmetry=${url}`] });
+  expect(checks).toEqual([
+    { check: 'to clawmetry', level: 'ok', found: `${url}, traces, metrics and logs: accepts JSON${note}` },
   ]);
 });
 
@@ -495,13 +560,13 @@ test('TLS: an untrusted certificate, a trusted one, and a server without TLS', a
   });
 });
 
-test('an invalid destination is a problem', async () => {
-  const { status, of } = await examineDestination(['--to', `otlp=http://user:${SECRET}@localhost`]);
+test.each<[string, string[], string]>([
+  ['invalid', [`otlp=http://user:${SECRET}@localhost`], 'contains credentials'],
+  ['given twice', ['console', '--to', 'b:console'], 'console is given twice; remove one'],
+])('a destination that is %s is a problem', async (_, to, found) => {
+  const { status, of } = await examineDestination(['--to', ...to]);
   expect(status).toBe(1);
-  expect(of('destinations')).toMatchObject({
-    level: 'problem',
-    found: expect.stringContaining('contains credentials'),
-  });
+  expect(of('destinations')).toMatchObject({ level: 'problem', found: expect.stringContaining(found) });
 });
 
 test('an unusable resource attribute is a warning', async () => {
@@ -615,6 +680,16 @@ test('the store: in use, damaged, of a newer format; examining it changes nothin
   writeFileSync(path, sound);
   updateShared(data_dir, (db) => putRecord(db, 'format', Buffer.from('9')));
   expect(await findings()).toMatchObject([{ level: 'problem', found: expect.stringContaining('format 9') }]);
+});
+
+test.each([
+  ['20.18.9', 'problem'],
+  ['20.19.0', 'ok'],
+  ['20.20.0', 'ok'],
+  ['18.20.0', 'problem'],
+  ['24.0.0', 'ok'],
+])('Node.js %s: %s', (version, level) => {
+  expect(checkNode(version).level).toBe(level);
 });
 
 test('an unknown option is a usage error', async () => {

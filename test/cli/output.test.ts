@@ -5,7 +5,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { expect } from 'vitest';
+import { expect, test as serial, vi } from 'vitest';
+import { type TailOptions, tail } from '../../src/commands/tail.js';
+import { resolveSettings, type SettingOptions } from '../../src/start/settings.js';
+import { fakeLogger } from '../export/fakes.js';
 import { atEndOfFile, test, testIf } from './concurrent.js';
 import {
   catalog_example,
@@ -243,6 +246,77 @@ test('tail that is stopped in the middle of a line does not report it as bad inp
   expect(status).toBe(0);
   expect(stderr).not.toContain('WARN');
 });
+
+const TAILED = [
+  { type: 'agent.started', input: 'hidden 1' },
+  { type: 'tool.call', call_id: 'c', tool: 'exec', input: { command: 'hidden 2' } },
+  { type: 'tool.output', call_id: 'c', output: 'hidden 3' },
+  { type: 'llm.reasoning', text: 'hidden 4', reasoning_tokens: 1 },
+  { type: 'agent.started', session_key: 'agent:main:other' },
+  { type: 'agent.finished', status: 'ok' },
+].map((event) => JSON.stringify({ ts: 1, session_key: 'agent:main:s', run_id: 'r', ...event }));
+
+/** Runs `tail` in this process until its output has the last of these texts, in order. */
+async function tailHere(given: SettingOptions, options: Partial<TailOptions>, ...texts: string[]) {
+  const settings = resolveSettings({ no_store: true, ...given });
+  if ('error' in settings) throw new Error(settings.error);
+  const logger = fakeLogger();
+  let stdout = '';
+  let stop = (): void => undefined;
+  const write = vi.spyOn(process.stdout, 'write').mockImplementation((text, ...rest) => {
+    stdout += text;
+    if (stdout.includes(texts.at(-1) ?? '')) stop();
+    for (const done of rest) if (typeof done === 'function') done();
+    return true;
+  });
+  try {
+    const all: TailOptions = { raw: false, types: [], sessions: [], origin: '--from', ...options };
+    const outcome = await tail(all, settings, logger, (each) => {
+      stop = each;
+    });
+    return { ...outcome, lines: stdout.trimEnd().split('\n'), log: logger.lines };
+  } finally {
+    write.mockRestore();
+  }
+}
+
+serial('tail prints inputs, outputs and reasoning text only with --content', async () => {
+  const from = [`file:${temporaryFile('events.ndjson', `${TAILED.join('\n')}\n`)}`];
+  const plain = await tailHere({ from }, {}, 'agent.finished');
+  expect(plain.lines).toHaveLength(TAILED.length);
+  expect(plain.lines.join()).not.toContain('hidden');
+  const full = await tailHere({ from, content: true }, {}, 'agent.finished');
+  expect(full.lines.map((line) => JSON.parse(line))).toEqual(TAILED.map((line) => JSON.parse(line)));
+});
+
+serial.each<[string, Partial<TailOptions>, number[]]>([
+  ['a type', { types: ['tool.call', 'agent.finished'] }, [1, 5]],
+  ['a session', { sessions: ['agent:main:other'] }, [4]],
+  ['both', { sessions: ['agent:main:s'], types: ['agent.started'] }, [0]],
+  ['neither', {}, [0, 1, 2, 3, 4, 5]],
+])('tail --raw prints the lines of %s as they came in', async (_, options, wanted) => {
+  const from = [`file:${temporaryFile('events.ndjson', `${TAILED.join('\n')}\n`)}`];
+  const lines = wanted.map((index) => TAILED[index] ?? '');
+  const shown = await tailHere({ from }, { raw: true, ...options }, ...lines);
+  expect(shown.lines).toEqual(lines);
+});
+
+serial(
+  'tail warns of what replay can not read of several sources, and closes all if one can not be opened',
+  async () => {
+    const directory = temporaryDirectory();
+    const path = join(directory, 'agent.sock');
+    const from = [`listen:unix:${path}`, `listen:unix:${join(directory, 'none', 'other.sock')}`];
+    const plain = await tailHere({ from }, {});
+    expect(plain).toMatchObject({ status: 1, error: expect.stringContaining('other.sock') });
+    expect(existsSync(path)).toBe(false);
+    const raw = await tailHere({ from }, { raw: true });
+    const caveat =
+      'warn --raw with several sources: replay can read the output only if all of them use the same dialect';
+    expect(raw.log).toContain(caveat);
+    expect(plain.log).not.toContain(caveat);
+  },
+);
 
 /** Runs a command with a full stdout, and returns its exit status and stderr. */
 async function runWithFullStdout(args: string[]): Promise<{ status: number; stderr: string }> {

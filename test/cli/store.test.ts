@@ -72,7 +72,7 @@ test('nothing is lost with a store while the backend is down, even with much dat
   expect(logs).toMatchObject({ produced: 2 * runs, pending: 2 * runs, dropped: {} });
 });
 
-test('a missing recording does not discard an unfinished replay', async () => {
+test('a missing recording or an unknown destination does not discard an unfinished replay', async () => {
   const sink = await startSink();
   const at = ['--data-dir', temporaryDirectory()];
   const path = temporaryFile('story.ndjson', STORY_LINES);
@@ -81,6 +81,15 @@ test('a missing recording does not discard an unfinished replay', async () => {
   const failed = await runToEnd(['replay', `${path}x`, '--to', `otlp=${sink.url}`, ...at]);
   expect(failed.status).toBe(1);
   expect(failed.stderr).toContain(`${path}x`);
+  const other = ['replay', temporaryFile('other.ndjson', STORY_LINES), '--to', `otlp=${sink.url}`, ...at];
+  for (const [to, problem] of [
+    [['otlpp'], '--to: "otlpp" is not a preset'],
+    [['console', '--to', 'b:console'], 'console is given twice; remove one'],
+  ] as const) {
+    const misused = await runToEnd([...other, '--to', ...to]);
+    expect(misused.status).toBe(2);
+    expect(misused.stderr).toMatch(new RegExp(`^openclaw-otel-bridge: ${problem}`));
+  }
   expect(sink.requests).toEqual([]);
   const { summary } = await runForSummary(['replay', path, '--to', `otlp=${sink.url}`, ...at]);
   expect(summary.destinations.otlp?.traces).toMatchObject({ produced: STORY_SPANS, delivered: STORY_SPANS });
@@ -155,7 +164,8 @@ test('after metrics that are too large, later collections fit, and nothing is le
     signal === 'metrics' && bytes.length > 3_000 ? { status: 413 } : OK,
   );
   const refused = (): number => small.of('metrics').filter(({ taken }) => !taken).length;
-  const program = start(runInto(small.url, temporaryDirectory(), '--drain', '5', '--summary', '-'));
+  // The drain ends once nothing is left, however long a busy machine takes.
+  const program = start(runInto(small.url, temporaryDirectory(), '--drain', '60', '--summary', '-'));
   program.child.stdin.write(STORY_LINES);
   await small.until(() => refused() > 0 && small.sumOf(REASONING) > 0);
   program.signal('SIGTERM');
