@@ -9,7 +9,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { MAX_KNOWN_ARCHIVES } from '../../../src/source/transcripts/archives.js';
@@ -141,8 +141,14 @@ describe('after a restart', () => {
     setClock(Date.now() + 60_000);
     await consumer.start();
     await taking('a', 'one\n', 'one');
+    // A new agent has everything looked at.
+    const other = join(root, 'agents', 'other', 'sessions', 'a.jsonl');
+    mkdirSync(dirname(other), { recursive: true });
+    writeFileSync(other, 'two\n');
+    await consumer.takeUntil(() => other in consumer.positions());
+    await taking('a', 'three\n', 'three');
     expect(textsOf(consumer, path('idle'))).toEqual([]);
-    expect(Object.keys(consumer.positions())).toEqual([root, path('a')]);
+    expect(Object.keys(consumer.positions())).toEqual([root, path('a'), other]);
     const since_ms = (consumer.positions()[root] as { since_ms: number }).since_ms;
     await taking('idle', 'after\n', 'after');
     expect(sinceOf(consumer, path('idle'))).toEqual([since_ms]);

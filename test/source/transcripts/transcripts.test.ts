@@ -599,6 +599,7 @@ describe('a transcript that does not only grow', () => {
 
   test('is read from its start again if it is rewritten with the same length, even if the system does not report it', async () => {
     const { root, path } = home();
+    writeFileSync(path('idle'), 'never read\n');
     refuseToWatch();
     const puller = await followed(root, POLLING);
     await puller.status('up');
