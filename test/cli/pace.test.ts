@@ -49,3 +49,16 @@ test('times are shifted so that the recording ends when the rest of it has been 
   const play = pace({ by_ms, now: () => 1_000_000 });
   expect(play(at(90_000))).toEqual(at(991_000));
 });
+
+test('every time of an event is shifted, by whole milliseconds, and the event itself is not changed', () => {
+  const of = { ts: 1_000, session_key: 'agent:main:x', run_id: 'r', model: 'm', provider: 'p' };
+  const call = { ...of, type: 'llm.tokens' as const, input_tokens: 1, output_tokens: 1 };
+  const times = { started_at: 900, ended_at: 990 };
+  const by_ms = shiftToEnd({ first_ms: 0, last_ms: 1_000 }, 3, 5_000);
+  expect(by_ms).toBe(4_333);
+  const play = pace({ speed: undefined, by_ms });
+  const given = { ...call, ...times };
+  expect(play(given)).toEqual({ ...call, ts: 5_333, started_at: 5_233, ended_at: 5_323 });
+  expect(given).toEqual({ ...call, ...times });
+  expect(play(call)).toEqual({ ...call, ts: 5_333 });
+});
