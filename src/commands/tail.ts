@@ -41,9 +41,15 @@ function withoutContent(event: AgentEvent): object {
 }
 
 /** The lines of a batch, byte for byte, that give a wanted event, or all lines if nothing is filtered. */
-function rawLines(batch: LineBatch, intake: Intake, isWanted: IsWanted, isFiltered: boolean): Buffer[] {
+function rawLines(
+  batch: LineBatch,
+  source: Source,
+  intake: Intake,
+  isWanted: IsWanted,
+  isFiltered: boolean,
+): Buffer[] {
   const shown = batch.lines.flatMap((line) => {
-    const events = intake.take({ ...batch, lines: [line], end: false });
+    const events = intake.take({ ...batch, lines: [line], end: false }, source.name);
     const isShown = 'bytes' in line && (!isFiltered || events.some(isWanted));
     return isShown ? [line.bytes, NEWLINE] : [];
   });
@@ -108,8 +114,8 @@ export async function tail(
         logger[item.state === 'up' ? 'info' : 'warn'](item.message);
         continue;
       }
-      if (options.raw) await print(Buffer.concat(rawLines(item, intake, isWanted, isFiltered)));
-      else await printEvents(intake.take(item));
+      if (options.raw) await print(Buffer.concat(rawLines(item, source, intake, isWanted, isFiltered)));
+      else await printEvents(intake.take(item, source.name));
       item.receipt?.settle(true);
     }
     if (!options.raw) await printEvents(intake.end());
