@@ -40,17 +40,16 @@ function withoutContent(event: AgentEvent): object {
   return rest;
 }
 
-/** The lines of a batch, byte for byte, that give a wanted event, or all lines if nothing is filtered. */
+/** The lines of a batch, byte for byte, that give a wanted event; all lines if that is undefined. */
 function rawLines(
   batch: LineBatch,
   source: Source,
   intake: Intake,
-  isWanted: IsWanted,
-  isFiltered: boolean,
+  isWanted: IsWanted | undefined,
 ): Buffer[] {
   const shown = batch.lines.flatMap((line) => {
     const events = intake.take({ ...batch, lines: [line], end: false }, source.name);
-    const isShown = 'bytes' in line && (!isFiltered || events.some(isWanted));
+    const isShown = 'bytes' in line && (isWanted === undefined || events.some(isWanted));
     return isShown ? [line.bytes, NEWLINE] : [];
   });
   // Events that the decoder held back until the end belong to no single line.
@@ -114,7 +113,8 @@ export async function tail(
         logger[item.state === 'up' ? 'info' : 'warn'](item.message);
         continue;
       }
-      if (options.raw) await print(Buffer.concat(rawLines(item, source, intake, isWanted, isFiltered)));
+      if (options.raw)
+        await print(Buffer.concat(rawLines(item, source, intake, isFiltered ? isWanted : undefined)));
       else await printEvents(intake.take(item, source.name));
       item.receipt?.settle(true);
     }

@@ -165,6 +165,8 @@ export function resolveDestinations(
     if ('error' in config) return config;
     destinations.push(config);
   }
+  if (destinations.filter(({ preset }) => preset === 'console').length > 1)
+    return { error: 'console is given twice; remove one' };
   return { destinations };
 }
 

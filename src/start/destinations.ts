@@ -62,9 +62,7 @@ export async function chooseDestinations(
   if ('error' in parsed) return { error: `--to: ${parsed.error}` };
   const resolved = resolveDestinations(parsed.options, settings.records);
   if ('error' in resolved) return resolved;
-  const configs = resolved.destinations;
-  if (configs.filter(isConsole).length > 1) return { error: 'console is given twice; remove one' };
-  return { configs, ...(found === undefined ? {} : { found }) };
+  return { configs: resolved.destinations, ...(found === undefined ? {} : { found }) };
 }
 
 function openConsole(name: string): Destination & Pick<TotalsReader, 'reader'> {
@@ -105,7 +103,7 @@ export function openConfigured(
 ): OpenedDestinations | { error: string } {
   const shown = configs.find(isConsole);
   // The terminal queues nothing, so it has no share of the memory.
-  const backends = configs.filter((config) => config.preset !== 'console');
+  const backends = configs.filter((config) => !isConsole(config));
   const memory_limit_bytes = (memory_mb * BYTES_PER_MB) / (backends.length + processors.length);
   const resource = createResource(instance_id ?? newInstanceId());
   let metrics: Metrics | undefined;

@@ -128,6 +128,11 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
     /^destinations: a: two destinations have this name/,
   ],
   [
+    'two consoles',
+    { destinations: [{ preset: 'console' }, { preset: 'console', name: 'b' }] },
+    /^destinations: console is given twice; remove one/,
+  ],
+  [
     'an invalid processor',
     withDestination({ span_processor: {} }),
     /^destinations\.0\.span_processor: must be an object with the methods onEnd, forceFlush, shutdown/,

@@ -5,7 +5,7 @@
 import type { BigIntStats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { createLineSplitter, type Line } from '../lines.js';
-import { readChunk } from './file.js';
+import { orClose, readChunk, reading } from './file.js';
 
 /** Enough to distinguish two texts: an event ends with its own ids or its time. */
 const FINGERPRINT_BYTES = 64;
@@ -43,6 +43,10 @@ export interface Cursor {
 }
 
 export const idOf = ({ dev, ino }: BigIntStats): FileId => ({ device: `${dev}`, inode: `${ino}` });
+
+/** The identity of a file that was just opened; the file is closed if that can't be read. */
+export const identify = async (handle: FileHandle, path: string): Promise<FileId> =>
+  idOf(await orClose(handle, reading(path, handle.stat({ bigint: true }))));
 
 export const isSameFile = (a: FileId, b: FileId): boolean => a.device === b.device && a.inode === b.inode;
 

@@ -46,6 +46,16 @@ export async function reading<T>(path: string, operation: Promise<T>): Promise<T
   }
 }
 
+/** Resolves as an operation on a file that was just opened; closes the file if that fails. */
+export async function orClose<T>(handle: FileHandle, operation: Promise<T>): Promise<T> {
+  try {
+    return await operation;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
 /**
  * Reads up to 64 KiB at a position; an empty buffer at the end of the file. The caller owns the buffer. Rejects with a
  * `SourceError` if the file can no longer be read.

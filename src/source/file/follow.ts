@@ -15,11 +15,12 @@ import {
   createCursor,
   type FileId,
   type FilePosition,
+  identify,
   idOf,
   isSameFile,
   startOf,
 } from './cursor.js';
-import { openFile, reading, type UnreadableFile } from './file.js';
+import { openFile, type UnreadableFile } from './file.js';
 import { findRotatedSince, findSuccessor, type OpenedPlace, openAt, openCopy } from './rotation.js';
 
 export const DEFAULT_POLL_INTERVAL_MS = 1000;
@@ -172,7 +173,7 @@ async function begin(
   handle: FileHandle,
   { path, push, max_line_bytes, nextStream }: Follower,
 ): Promise<Stream> {
-  const start = startOf(idOf(await reading(path, handle.stat({ bigint: true }))));
+  const start = startOf(await identify(handle, path));
   const stream = { name: nextStream(), handle, cursor: createCursor(start, max_line_bytes) };
   await push({ ...lineBatch(stream.name, [], false), position: positionNow(start) });
   return stream;

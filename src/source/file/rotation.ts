@@ -5,8 +5,8 @@
 import { type FileHandle, readdir, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, parse, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { type FileId, type FilePosition, idOf, isSameFile, isUnchanged } from './cursor.js';
-import { openFile, reading } from './file.js';
+import { type FileId, type FilePosition, identify, idOf, isSameFile, isUnchanged } from './cursor.js';
+import { openFile, orClose } from './file.js';
 
 interface RotatedFile {
   path: string;
@@ -71,16 +71,9 @@ export async function openAt(path: string, position: FilePosition): Promise<File
   const handle = await openFile(found);
   // Missing: it was renamed at this moment. Any other problem counts as gone.
   if ('message' in handle) return handle.missing ? openAt(path, position) : undefined;
-  let is_same = false;
-  let is_wanted = false;
-  try {
-    is_same = isSameFile(idOf(await reading(found, handle.stat({ bigint: true }))), position);
-    is_wanted = is_same && (await isUnchanged(handle, found, position));
-  } finally {
-    // Also if it can't be read: it may be tried again and again.
-    if (!is_wanted) await handle.close();
-  }
-  if (is_wanted) return handle;
+  const is_same = isSameFile(await identify(handle, found), position);
+  if (is_same && (await orClose(handle, isUnchanged(handle, found, position)))) return handle;
+  await handle.close();
   return is_same ? undefined : openAt(path, position);
 }
 

@@ -10,13 +10,13 @@ import { type FileHandle, stat } from 'node:fs/promises';
 import {
   type Cursor,
   createCursor,
-  type FileId,
   type FilePosition,
+  identify,
   idOf,
   isSameFile,
   startOf,
 } from '../file/cursor.js';
-import { openFile, reading } from '../file/file.js';
+import { openFile } from '../file/file.js';
 import { findFile, openAt } from '../file/rotation.js';
 import type { Line } from '../lines.js';
 import { lineBatch, type Push } from '../reader.js';
@@ -152,16 +152,6 @@ export async function release(transcript: Transcript): Promise<void> {
   const { file } = transcript;
   delete transcript.file;
   await file?.handle.close();
-}
-
-/** The identity of a file that was just opened, which is closed if that can't be read. */
-async function identify(handle: FileHandle, path: string): Promise<FileId> {
-  try {
-    return idOf(await reading(path, handle.stat({ bigint: true })));
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
 }
 
 /** Opens the file at the path, and gives it a stream. */
