@@ -11,9 +11,15 @@ export class ArrivalList<T> implements Iterable<LaneItem<T>> {
   #places: (LaneItem<T> | undefined)[] = [];
   #head = 0;
   #size = 0;
+  #bytes = 0;
 
   get size(): number {
     return this.#size;
+  }
+
+  /** The estimated size of all items. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** The oldest item, which stays. */
@@ -32,6 +38,7 @@ export class ArrivalList<T> implements Iterable<LaneItem<T>> {
     item.place = this.#places.length;
     this.#places.push(item);
     this.#size += 1;
+    this.#bytes += item.bytes;
   }
 
   /** Removes an item; false if it is not in this list. */
@@ -40,6 +47,7 @@ export class ArrivalList<T> implements Iterable<LaneItem<T>> {
     this.#places[item.place] = undefined;
     item.list = undefined;
     this.#size -= 1;
+    this.#bytes -= item.bytes;
     if (this.#places.length >= COMPACT_AFTER && this.#size * 2 < this.#places.length) this.#compact();
     return true;
   }
@@ -49,7 +57,11 @@ export class ArrivalList<T> implements Iterable<LaneItem<T>> {
     if (item.list !== this || item.place === undefined) return;
     this.#places.splice(item.place, 1, ...others);
     item.list = undefined;
-    for (const other of others) other.list = this;
+    this.#bytes -= item.bytes;
+    for (const other of others) {
+      other.list = this;
+      this.#bytes += other.bytes;
+    }
     this.#size += others.length - 1;
     this.#compact();
   }

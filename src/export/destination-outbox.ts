@@ -16,7 +16,14 @@ export interface StoredLane {
   >;
   outbox: Pick<
     Outbox<unknown>,
-    'prefix' | 'bytes' | 'since_ms' | 'hasAnswers' | 'takeAnswers' | 'capture' | 'endRestore'
+    | 'prefix'
+    | 'bytes'
+    | 'unsaved_bytes'
+    | 'since_ms'
+    | 'hasAnswers'
+    | 'takeAnswers'
+    | 'capture'
+    | 'endRestore'
   >;
 }
 
@@ -46,6 +53,7 @@ export function createDestinationOutbox(lanes: StoredLane[]): DestinationOutbox 
       for (const { outbox } of lanes) outbox.endRestore();
     },
     bytes: () => lanes.reduce((total, { outbox }) => total + outbox.bytes, 0),
+    unsavedBytes: () => lanes.reduce((total, { outbox }) => total + outbox.unsaved_bytes, 0),
     dropOldest() {
       const largest_first = lanes.toSorted((a, b) => b.outbox.bytes - a.outbox.bytes);
       return largest_first.some(({ lane }) => lane.dropOldest());

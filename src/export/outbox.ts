@@ -81,6 +81,11 @@ export class Outbox<T> {
     return this.#bytes;
   }
 
+  /** The estimated size of the items that are in no record yet, and in no capture. */
+  get unsaved_bytes(): number {
+    return this.#unsaved.bytes;
+  }
+
   /** When the oldest pending item was added, in epoch milliseconds; undefined if nothing is pending. */
   get since_ms(): number | undefined {
     let since_ms = Infinity;

@@ -65,6 +65,8 @@ export interface DestinationOutbox {
   endRestore(): void;
   /** Size of its records in the store, in bytes. */
   bytes(): number;
+  /** The estimated size of what is pending and in none of them, in bytes. */
+  unsavedBytes(): number;
   /** Drops the oldest items that are only on the disk, of the largest signal that has any; false if none has. */
   dropOldest(): boolean;
   /** The smallest memory limit of its signals, in estimated bytes. */

@@ -76,6 +76,11 @@ const MAX_UNWRITTEN_BYTES = 2 * 1024 * 1024;
  */
 const UNWRITTEN_SHARE = 1 / 32;
 const MAX_JOURNAL_BYTES = 32 * 1024 * 1024;
+/**
+ * Above these shares of the store's limit a checkpoint is due, too: what it writes is on the disk beside what it replaces.
+ */
+const JOURNAL_SHARE = 1 / 32;
+const UNSAVED_SHARE = 1 / 16;
 
 /** Dead letters that could not be written wait in memory up to this size; newer ones are lost. */
 const MAX_UNWRITTEN_LETTERS_BYTES = 1024 * 1024;
@@ -129,9 +134,14 @@ function createParts(saved: SavedState, options: PersistenceOptions) {
     schedule,
     onTaken: ledger.note,
   });
+  const max_journal_bytes = Math.min(MAX_JOURNAL_BYTES, options.store_limit_bytes * JOURNAL_SHARE);
+  const max_unsaved_bytes = options.store_limit_bytes * UNSAVED_SHARE;
+  const unsavedBytes = (): number => outboxes.reduce((total, outbox) => total + outbox.unsavedBytes(), 0);
   /** Whether a limit is exceeded that a checkpoint relieves. */
   const isPressed = (): boolean =>
-    journal_writer.bytes() > MAX_JOURNAL_BYTES || outboxes.some((outbox) => outbox.isPressed());
+    journal_writer.bytes() > max_journal_bytes ||
+    unsavedBytes() > max_unsaved_bytes ||
+    outboxes.some((outbox) => outbox.isPressed());
 
   return {
     outboxes,

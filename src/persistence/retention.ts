@@ -1,14 +1,18 @@
 /**
- * Keeps the store within its size limit. Pending data may take up most of it; beyond that the oldest is dropped and counted.
- * Dead letters may take up a part; beyond that the oldest are deleted.
+ * Keeps the store within its size limit. Pending data may take up most of what the journal and the state leave; beyond that the
+ * oldest is dropped and counted. Dead letters may take up a part; beyond that the oldest are deleted.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DEAD_LETTERS_PREFIX, type Destination, OUTBOX_PREFIX } from '../model/delivery.js';
 import type { RecordChange, SavedRecord } from '../model/record.js';
 import type { Store } from '../store/index.js';
 
-/** Shares of the limit. The rest is for the journal, the state, and the store's own overhead. */
-const PENDING_SHARE = 0.8;
+/**
+ * Shares of the limit. With everything else in the store, pending data may take up `USED_SHARE`: the file also has to hold what
+ * a checkpoint replaces. However large the rest is, pending data may take up `LEAST_SHARE`.
+ */
+const USED_SHARE = 0.75;
+const LEAST_SHARE = 0.2;
 const DEAD_LETTERS_SHARE = 0.1;
 
 /** Dead letters are measured at one of this many checkpoints, if there may be too many: all of them have to be read. */
@@ -55,7 +59,10 @@ export function createRetention(store: Store, destinations: Destination[], limit
   }
 
   function dropExcessPending(): void {
-    while (pendingBytes() > limit_bytes * PENDING_SHARE && dropOldest());
+    // While the store can't be written, less may be in it than pends.
+    const other_bytes = Math.max(0, store.usedBytes() - pendingBytes());
+    const max_bytes = Math.max(limit_bytes * LEAST_SHARE, limit_bytes * USED_SHARE - other_bytes);
+    while (pendingBytes() > max_bytes && dropOldest());
   }
 
   /** The dead letters that exist when it is called. */

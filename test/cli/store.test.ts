@@ -2,7 +2,7 @@
  * What one start leaves for the next: pending data, open runs, input that was read but not delivered, and dead letters; and
  * how `status` shows it.
  */
-import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { expect, vi } from 'vitest';
@@ -70,6 +70,37 @@ test('nothing is lost with a store while the backend is down, even with much dat
   const { traces, logs } = summary.destinations.otlp ?? {};
   expect(traces).toMatchObject({ produced: runs, pending: runs, dropped: {} });
   expect(logs).toMatchObject({ produced: 2 * runs, pending: 2 * runs, dropped: {} });
+});
+
+test('in a long outage the oldest data is dropped, and the data directory stays within its limit', async () => {
+  const store_mb = 8;
+  const calls = 30_000;
+  const of = { session_key: 'agent:main:s', run_id: 'r' };
+  const callAt = (nth: number) => {
+    const call = { ts: 1_000, ...of, call_id: `c${nth}` };
+    const input = 'x'.repeat(300);
+    return [
+      { type: 'tool.call', tool: 'exec', input, ...call },
+      { type: 'tool.output', output: input, ...call },
+    ];
+  };
+  const events = [
+    { type: 'agent.started', ts: 1_000, ...of },
+    ...Array.from({ length: calls }, (_, nth) => callAt(nth)).flat(),
+    { type: 'agent.finished', ts: 2_000, status: 'ok', ...of },
+  ];
+  const directory = temporaryDirectory();
+  const config = temporaryFile('config.yaml', `limits:\n  store_mb: ${store_mb}\n`);
+  const { summary } = await runForSummary(runInto(DEAD_URL, directory, '--config', config, '--drain', '0'), {
+    input: `${events.map((event) => JSON.stringify(event)).join('\n')}\n`,
+  });
+  // LMDB never makes its file shorter, so this is the most that it was; it is made a little longer than is needed.
+  expect(statSync(join(directory, 'data.mdb')).size).toBeLessThan((store_mb + 4) * 1024 * 1024);
+  for (const counts of [summary.destinations.otlp?.traces, summary.destinations.otlp?.logs]) {
+    expect(counts?.pending).toBeGreaterThan(1_000);
+    expect(counts?.dropped.store_full).toBeGreaterThan(1_000);
+  }
+  expectLaw(summary);
 });
 
 test('a missing recording or an unknown destination does not discard an unfinished replay', async () => {

@@ -3,7 +3,10 @@ import { expect, test } from 'vitest';
 import { ArrivalList } from '../../src/export/arrival-list.js';
 import { createItem, type LaneItem } from '../../src/export/item.js';
 
-const item = (number: number): LaneItem<number> => createItem(number, 1, 1);
+const item = (number: number): LaneItem<number> => createItem(number, 1 + (number % 7), 1);
+
+const bytesOf = (items: Iterable<LaneItem<number>>): number =>
+  [...items].reduce((total, { bytes }) => total + bytes, 0);
 
 /** Adds `count` items, or removes up to that many from position `at` on. */
 const step = fc.record({
@@ -30,6 +33,7 @@ property.prop([fc.array(step, { maxLength: 12 })])('behaves like a set in insert
       }
     }
     expect(line.size).toBe(model.size);
+    expect(line.bytes).toBe(bytesOf(model));
     expect(line.first).toBe([...model][0]);
     expect([...line]).toEqual([...model]);
   }
@@ -70,6 +74,7 @@ test('replacing an item puts its parts in its place', () => {
   line.replace(second, [fourth, fifth]);
   expect([...line]).toEqual([fourth, fifth, third]);
   expect(line.size).toBe(3);
+  expect(line.bytes).toBe(bytesOf([fourth, fifth, third]));
   expect(line.delete(second)).toBe(false);
   for (const each of [fourth, third, fifth]) expect(line.delete(each)).toBe(true);
   expect(line.first).toBeUndefined();

@@ -50,6 +50,7 @@ function open({ outbox: more, pending = 0, work_ms = () => 0, ...given }: Given 
     },
     capture: () => ({ changes: [], take: () => [], advance: () => true, written: () => undefined }),
     bytes: () => 0,
+    unsavedBytes: () => 0,
     isPressed: () => false,
     setWritable: (is_writable) => void said.writable.push(is_writable),
     dropUnstored: (message) => void said.given_up.push(message),
@@ -95,7 +96,7 @@ function open({ outbox: more, pending = 0, work_ms = () => 0, ...given }: Given 
           at_ms: state.now_ms,
         }) as never,
       checkpoint_interval_ms: 5_000,
-      store_limit_bytes: 1e9,
+      store_limit_bytes: 2e9,
       logger: pino({}, { write: (line) => void said.logged.push(JSON.parse(line).msg) }),
       now: () => 0,
       clock: () => state.now_ms,
@@ -375,6 +376,23 @@ describe('a chunk that is about to be applied waits', () => {
     // A checkpoint is also taken if nothing more comes.
     await pressed.persistence.flush();
     expect(pressed.state.collections_ms).toHaveLength(2);
+  });
+
+  test('for a checkpoint if there is much in the journal, or to be saved, for a small store', async () => {
+    const journaled = open({ store_limit_bytes: 32 * MIB });
+    await journaled.persistence.journal(entryOf(MIB - 4_096));
+    await journaled.persistence.ready();
+    expect(journaled.state.collections_ms).toEqual([]);
+    await journaled.persistence.journal(entryOf(8_192));
+    await journaled.persistence.ready();
+    expect(journaled.state.collections_ms).toHaveLength(1);
+    let unsaved_bytes = 2 * MIB;
+    const unsaved = open({ store_limit_bytes: 32 * MIB, outbox: { unsavedBytes: () => unsaved_bytes } });
+    await unsaved.persistence.ready();
+    expect(unsaved.state.collections_ms).toEqual([]);
+    unsaved_bytes += 1;
+    await unsaved.persistence.ready();
+    expect(unsaved.state.collections_ms).toHaveLength(1);
   });
 
   test('for nothing if nothing can be written', async () => {
