@@ -33,8 +33,8 @@ Destinations (--to):   clawmetry, jaeger, collector, grafana, prometheus, otlp, 
 Exit status:           0 all data acknowledged; 1 could not run, or validate or doctor found problems; 2 wrong usage
                        or configuration; 3 some data rejected, dropped or still pending`;
 
-/** The default, unless `XDG_STATE_HOME` is set. */
-const DATA_DIR = '~/.local/state/openclaw-otel-bridge';
+/** The default data directory, as printed in the help: the code that uses it is not loaded for that. */
+const DATA_DIR = `${process.env.XDG_STATE_HOME || '~/.local/state'}/openclaw-otel-bridge`;
 
 const collect = (value: string, all: string[] = []): string[] => [...all, value];
 
@@ -329,7 +329,7 @@ function tailCommand(act: Act, onInterrupt: OnInterrupt): Command {
     .addOption(option.session())
     .addOption(option.dialect())
     .addOption(option.contentAsIs())
-    .addOption(option.dataDir())
+    .addOption(option.keptDataDir())
     .addOption(option.noStore())
     .addOption(option.config())
     .action((_options: PlainOptions, command: Command) =>

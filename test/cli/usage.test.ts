@@ -218,13 +218,20 @@ test.each([
     /--data-dir .* for the next start in this directory\s+\(default: ~\/\.local\/state\/openclaw-otel-bridge\)/,
   ],
   ['replay', /--data-dir .* for the next start in this directory\s+\(default: nothing is stored\)/],
+  ['tail', /--data-dir .* bridge's data directory at this path \(default:\s+~\/\.local\/state\//],
   [
     'status',
     /--data-dir .* bridge's data directory at this path \(default:\s+~\/\.local\/state\/openclaw-otel-bridge\)/,
   ],
   ['tree', /--content +with --json: /],
 ])('%s --help describes an option as it works there', async (command, said) => {
-  expect((await runToEnd([command, '--help'])).stdout).toMatch(said);
+  const { stdout } = await runToEnd([command, '--help'], { env: { XDG_STATE_HOME: '' } });
+  expect(stdout).toMatch(said);
+});
+
+test('--help names the default data directory of this environment', async () => {
+  const { stdout } = await runToEnd(['run', '--help'], { env: { XDG_STATE_HOME: '/var/lib' } });
+  expect(stdout).toMatch(/--data-dir [^)]*\(default: \/var\/lib\/openclaw-otel-bridge\)/);
 });
 
 test.each([
