@@ -35,7 +35,8 @@ COPY examples ./examples
 RUN install -d -o node -g node -m 0700 /var/lib/openclaw-otel-bridge
 VOLUME /var/lib/openclaw-otel-bridge
 USER node
-# A working bridge writes its status record every second. Other commands than `run` write none, but end before this matters.
+# A working bridge writes its status record at least every five seconds. Other commands than `run` write none, but end before
+# this matters.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=15s --retries=3 \
   CMD ["node", "/app/dist/main.js", "status", "--check"]
 ENTRYPOINT ["node", "/app/dist/main.js"]
