@@ -3,9 +3,11 @@
  * backends, and what the Collector acknowledged survives its crash.
  */
 import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { freePorts } from './backends.js';
+import { freePorts, removeDirectory, temporaryDirectory } from './backends.js';
 import { EXAMPLE, isChat, parentsOf, replay, startBridge, sumOf, type TreeSpan, treeOf } from './bridge.js';
 import { type ClawMetry, startClawMetry } from './clawmetry.js';
 import { getJson, isAnswered } from './http.js';
@@ -96,6 +98,34 @@ describe.skipIf(NEEDED.some(isSkipped))('the stack', () => {
     const calls = expected.filter(isChat).length;
     expect((await clawmetry.status()).counts).toMatchObject({ tokens: calls, cost: calls });
     expect((await clawmetry.status()).intake.signals.metrics.items.received).toBe(0);
+  });
+
+  test('the name of an agent or a tool does not make ClawMetry count its spans as runs or messages', async () => {
+    const directory = await temporaryDirectory();
+    onTestFinished(() => removeDirectory(directory));
+    const recording = join(directory, 'names.ndjson');
+    const run = { ts: 1, session_key: 'agent:runner:names', run_id: 'names' };
+    const calls = ['message', 'truncate', 'exec'].flatMap((tool) => [
+      { ...run, type: 'tool.call', call_id: tool, tool },
+      { ...run, type: 'tool.output', call_id: tool },
+    ]);
+    const events = [
+      { ...run, type: 'agent.started' },
+      ...calls,
+      { ...run, type: 'agent.finished', status: 'ok' },
+    ];
+    await writeFile(recording, events.map((event) => `${JSON.stringify(event)}\n`).join(''));
+    const [root] = await treeOf(recording);
+    const { counts: before } = await clawmetry.status();
+    expect((await replay(`collector=${collector.otlp_url}`, recording)).status).toBe(0);
+    const names = async (): Promise<string[]> =>
+      (await clawmetry.trace(root?.trace_id ?? '')).spans.map(({ name }) => name).sort();
+    await vi.waitFor(
+      async () =>
+        expect(await names()).toEqual(['execute_tool', 'execute_tool', 'execute_tool exec', 'invoke_agent']),
+      WAIT,
+    );
+    expect((await clawmetry.status()).counts).toEqual(before);
   });
 
   test('Prometheus scrapes its targets, and has the reasoning tokens', async () => {
