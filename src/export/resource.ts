@@ -83,7 +83,7 @@ function environmentAttributes(): Record<string, string> {
 const PROCESS_INSTANCE = newInstanceId();
 
 /**
- * Reads the environment at the time of the call. The instance id identifies the writer of the metrics: sums continue after a
+ * Reads the environment at the time of the call. The instance id identifies the writer of the metrics: series continue after a
  * restart only if it stays the same.
  */
 export function createResource(instance_id = PROCESS_INSTANCE): Resource {
