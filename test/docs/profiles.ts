@@ -22,7 +22,7 @@ import type { AgentEvent } from '../../src/model/event.js';
 import type { Attributes, Emission, LogRecord, Measurement, SpanRecord } from '../../src/model/telemetry.js';
 import { withoutUndefined } from '../../src/util/json.js';
 import { merge } from '../helpers.js';
-import { DOCUMENTED, type DocumentedEvent } from './stories.js';
+import { DOCUMENTED, type DocumentedEvent, FAILED } from './stories.js';
 
 const RESOURCE = resourceFromAttributes({});
 
@@ -230,7 +230,8 @@ const describeInstrument = ({ name, unit, buckets, added = {} }: Instrument): st
 /** The attribute names of each instrument's measurements from the documented events. */
 function attributesByInstrument(): Map<string, Set<string>> {
   const names = new Map<string, Set<string>>();
-  for (const { instrument, attributes } of DOCUMENTED.flatMap((each) => emissionOf(each).measurements)) {
+  const measurements = [...DOCUMENTED, ...FAILED].flatMap((each) => emissionOf(each).measurements);
+  for (const { instrument, attributes } of measurements) {
     const known = names.get(instrument) ?? new Set();
     names.set(instrument, new Set([...known, ...Object.keys(withoutUndefined(attributes))]));
   }

@@ -98,3 +98,12 @@ export const DOCUMENTED: DocumentedEvent[] = [
     before: [started, unreasoned],
   },
 ];
+
+const failed_tokens = event({ ...tokens, error: { type: 'rate_limit', message: 'too many requests' } });
+const failed_run = event({ ...finished, status: 'error' });
+
+/** Failures, whose measurements have one more attribute. They have no sections of their own. */
+export const FAILED: DocumentedEvent[] = [
+  { event: failed_tokens, before: [started, step] },
+  { event: failed_run, before: [started] },
+];
