@@ -44,4 +44,4 @@ export { httpReason, isNotThere } from './reasons.js';
 export { createResource, resourceProblem } from './resource.js';
 export { redactSecrets } from './secrets.js';
 export { createTotalsReader, type TotalsReader } from './totals.js';
-export { isPage, type Outcome as ExportOutcome, oneLine } from './verdict.js';
+export { isPage, isRetried, type Outcome as ExportOutcome, oneLine } from './verdict.js';

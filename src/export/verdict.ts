@@ -40,6 +40,9 @@ export type Verdict =
 
 const TOO_MANY_REQUESTS = 429;
 const RETRYABLE_STATUSES: ReadonlySet<number> = new Set([TOO_MANY_REQUESTS, 502, 503, 504]);
+/** Whether a request that is answered with this status is sent again. */
+export const isRetried = (status: number): boolean => RETRYABLE_STATUSES.has(status);
+
 const CONTENT_TOO_LARGE = 413;
 const NOT_IMPLEMENTED = 501;
 
@@ -86,7 +89,7 @@ export function judge(outcome: Outcome, signal: Signal, encoding: Encoding): Ver
     return partial === undefined ? { kind: 'taken' } : { kind: 'taken', partial };
   }
   const message = answerMessage(outcome);
-  if (RETRYABLE_STATUSES.has(status)) {
+  if (isRetried(status)) {
     const for_content = status !== TOO_MANY_REQUESTS;
     return {
       kind: 'refused',

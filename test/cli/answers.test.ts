@@ -59,10 +59,11 @@ test.each<[string, ExportOutcome, unknown[]]>([
   ['501', answer(501), ['problem', 'does not accept JSON (HTTP 501)', USE_PROTOBUF]],
   ['429', answer(429), ['warning', 'HTTP 429', `${SEE_LOG}; the bridge would retry`]],
   [
-    '500 with a message',
-    answer(500, 'oh\nno'),
-    ['warning', 'HTTP 500: oh no', `${SEE_LOG}; the bridge would retry`],
+    '503 with a message',
+    answer(503, 'oh\nno'),
+    ['warning', 'HTTP 503: oh no', `${SEE_LOG}; the bridge would retry`],
   ],
+  ['500, which is not retried', answer(500), ['problem', 'HTTP 500', SEE_LOG]],
   ['499', answer(499), ['problem', 'HTTP 499', SEE_LOG]],
   [
     'a server with TLS that is asked without',

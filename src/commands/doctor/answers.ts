@@ -11,6 +11,7 @@ import {
   isAccessRefused,
   isNotThere,
   isPage,
+  isRetried,
   oneLine,
   redactSecrets,
   throughProxy,
@@ -73,9 +74,8 @@ function describeAnswer(answer: Answered, endpoint: EndpointConfig, config: Dest
     return wrong(`no OTLP endpoint there (HTTP ${status})`, 'check the URL');
   if (status === 415 || status === 501) return encodingRefused(answer, endpoint);
   const words = quote(answer, endpoint);
-  if (status === 429 || status >= 500) {
+  if (isRetried(status))
     return { level: 'warning', found: words, advice: "check the backend's log; the bridge would retry" };
-  }
   return wrong(words, /HTTPS/.test(words) ? 'use https:// in its URL' : "check the backend's log");
 }
 
