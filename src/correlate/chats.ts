@@ -177,7 +177,7 @@ function onStepFailed(context: Context, run: Run, event: EventOf<'llm.tokens'>, 
 }
 
 export function onTokens(context: Context, run: Run, event: EventOf<'llm.tokens'>): void {
-  if (event.error !== undefined && hasNoId(event)) {
+  if (event.error !== undefined && hasNoId(event) && !countsTokens(event)) {
     emitLog(context, event, {
       run,
       detail: { 'error.type': event.error.type ?? 'error' },

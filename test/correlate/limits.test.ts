@@ -513,7 +513,11 @@ describe('closing the correlator', () => {
 describe('reasoning', () => {
   const nameless = (reasoning_tokens: number, fields = {}) =>
     event('llm.reasoning', { reasoning_tokens, ...fields });
-  const failure = tokens({ output_tokens: 0, error: { type: 'timeout', message: 'no answer' } });
+  const failure = tokens({
+    input_tokens: 0,
+    output_tokens: 0,
+    error: { type: 'timeout', message: 'no answer' },
+  });
   const counted = (events: AgentEvent[]): number => {
     const { correlator, emitted } = begin([event('agent.started'), ...events]);
     const { measurements } = merge([emitted, correlator.close(NOW_MS)]);

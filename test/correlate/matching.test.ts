@@ -225,6 +225,15 @@ test('a call that failed ends the step whose failure was reported before it', ()
   expect(timesOf([stepAt(100), failedAt(300), failed])).toEqual([[100, 310, 'timeout']]);
 });
 
+test('a call that failed and has tokens, but no id, ends the step, and its tokens count', () => {
+  const events = [stepAt(100), tokensAt(300, { error: { type: 'cut', message: 'cut off' } })];
+  expect(timesOf(events)).toEqual([[100, 300, 'cut']]);
+  expect(chatsOf(events)[0]?.attributes).toMatchObject({
+    'gen_ai.usage.input_tokens': 1,
+    'gen_ai.usage.output_tokens': 1,
+  });
+});
+
 test('a call with a message of its own ends no step that is more than 50 ms older', () => {
   const message = toldAt(600, 900, { message_id: 'one' });
   expect(timesOf([stepAt(100), message]).map(([start_ms]) => start_ms)).toEqual([100, 600]);
