@@ -207,6 +207,26 @@ describe('the gateway dialect', () => {
     expect(labelled?.parent_span_id).toBe(spans.find(({ kind }) => kind === 'tool')?.span_id);
   });
 
+  test('a run in a session that a user has created is a request of its own', () => {
+    const created = {
+      sessionKey: 'agent:main:dashboard:d',
+      parentSessionKey: 'agent:main:s',
+      label: 'Ideas',
+      session: { spawnDepth: 0, createdVia: 'operator', parentSessionKey: 'agent:main:s', label: 'Ideas' },
+    };
+    const own = { sessionKey: created.sessionKey, runId: 'own' };
+    const frames = [
+      ...[start, { type: 'event', event: 'sessions.changed', payload: created }],
+      agent('lifecycle', { phase: 'start', startedAt: 1500 }, own),
+      agent('lifecycle', { phase: 'end', endedAt: 1600, executionSettled: true }, own),
+      end,
+    ];
+    const { spans } = correlate(decode(frames));
+    const { name, parent_span_id, trace_id } = spans.find(({ end_ms }) => end_ms === 1600) ?? {};
+    expect({ name, parent_span_id }).toEqual({ name: 'invoke_agent main', parent_span_id: undefined });
+    expect(spans.filter((span) => span.trace_id === trace_id)).toHaveLength(1);
+  });
+
   describe('a prompt that the gateway pushes as a message of the assistant', () => {
     const prompt = (message: Frame): Frame => ({
       type: 'event',
