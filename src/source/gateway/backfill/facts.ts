@@ -203,6 +203,13 @@ const ROW_STATUS: Record<string, string | undefined> = {
   timeout: 'timed_out',
 };
 
+/** How the last run of a session ended. While the session is running, its row has no status of that run. */
+function rowStatus({ status, abortedLastRun, lastRunError }: Json): string {
+  if (abortedLastRun === true) return 'cancelled';
+  if (status === 'running' && text(lastRunError) === undefined) return 'succeeded';
+  return ROW_STATUS[text(status) ?? ''] ?? 'unknown';
+}
+
 /**
  * The run whose end a session's row reports. The row names no run while sub-agents of that run still work: then it is the run
  * that started last. After a restart the row names none either; the end that it then reports for an interrupted run is the time
@@ -230,7 +237,7 @@ function readSessionEnd(session: Json, runs: Runs, options: RebuildOptions): voi
   if (session.hasActiveRun === true && list(session.activeRunIds).includes(run.run_id)) return;
   run.ended_ms = ended_ms;
   const isWaiting = session.lastRunId === undefined;
-  run.status = isWaiting ? 'succeeded' : (ROW_STATUS[text(session.status) ?? ''] ?? 'unknown');
+  run.status = isWaiting ? 'succeeded' : rowStatus(session);
 }
 
 /** Ends the run that was open when its gateway went down, since nothing reports that end. Another run may continue its request. */

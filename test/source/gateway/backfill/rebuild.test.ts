@@ -517,6 +517,18 @@ describe('the end of a run', () => {
     ]);
   });
 
+  test.each([
+    [{ abortedLastRun: true }, { phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' }],
+    [{ lastRunError: 'quota' }, { phase: 'error', error: 'quota' }],
+    [{ lastRunError: null }, { phase: 'end', stopReason: 'end_turn' }],
+  ])('is told by the rest of the row, %j, if its session runs again', (row, data) => {
+    const running = { status: 'running', hasActiveRun: true, activeRunIds: ['next'] };
+    const session = { ...running, lastRunId: 'r', endedAt: 9, ...row };
+    expect(ends(rebuilt({ session, rows: [request(2, 'c')], activity: [started] }))).toEqual([
+      { ...common, ...data },
+    ]);
+  });
+
   const aborted = {
     role: 'assistant',
     stopReason: 'aborted',
