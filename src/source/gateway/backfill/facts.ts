@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { isMasked, isMaskOf } from '../../../model/masked.js';
-import { type Json, list, number, object, text } from '../../../util/json.js';
+import { blockText, type Json, list, number, object, text } from '../../../util/json.js';
 import type { SessionAnswers } from './answers.js';
 
 export interface RebuildOptions {
@@ -251,6 +251,13 @@ function readInterruption({ open_run, is_restarted }: RebuildOptions, runs: Runs
   run.status = INTERRUPTED;
 }
 
+/** A run whose model gave no answer is stored as an aborted one, but pushed as a failed one. */
+function readUnanswered(run: RunFacts): void {
+  const last = run.messages.at(-1);
+  const isUnanswered = last?.stopReason === 'stop' && blockText(last.content) === undefined;
+  if (run.status === 'cancelled' && isUnanswered) run.status = 'failed';
+}
+
 /** Gives each call its times from the audit log. The entries that are left over belong to calls that no stored row shows. */
 function joinAudit({ calls, audited }: RunFacts): void {
   for (const call of calls.values()) {
@@ -273,6 +280,9 @@ export function readRuns(answers: SessionAnswers, options: RebuildOptions): Map<
   readPrompts(answers.rows, runs);
   readSessionEnd(answers.session, runs, options);
   readInterruption(options, runs);
-  for (const run of runs.runs.values()) joinAudit(run);
+  for (const run of runs.runs.values()) {
+    readUnanswered(run);
+    joinAudit(run);
+  }
   return runs.runs;
 }

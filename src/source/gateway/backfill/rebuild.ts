@@ -113,6 +113,16 @@ function stopReason({ messages }: RunFacts): string | undefined {
   return last === 'toolUse' ? 'end_turn' : last;
 }
 
+/** What a model answers that has nothing to say. */
+const SILENT = 'NO_REPLY';
+
+/** The answer of a run, as its end reports it. */
+function replyOf({ messages }: RunFacts): Json | undefined {
+  const { stopReason, content } = messages.at(-1) ?? {};
+  const reply = stopReason === 'toolUse' ? undefined : blockText(content);
+  return reply === undefined || reply.trim() === SILENT ? undefined : { text: reply };
+}
+
 /** The result that OpenClaw stores of a call that the end of its run cut off. */
 const CUT_OFF = 'Aborted';
 
@@ -134,7 +144,7 @@ function endData(run: RunFacts, session: Json): Json {
     case 'succeeded':
       return hasRunOut(run)
         ? { ...common, phase: 'end', status: 'timeout', stopReason: 'toolUse' }
-        : { ...common, phase: 'end', stopReason: stopReason(run) };
+        : { ...common, phase: 'end', stopReason: stopReason(run), terminalReply: replyOf(run) };
     case 'cancelled':
       return { ...common, phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' };
     case 'timed_out':

@@ -529,6 +529,33 @@ describe('the end of a run', () => {
     ]);
   });
 
+  const answered = (at_ms: number, content: unknown): Json => ({
+    role: 'assistant',
+    stopReason: 'stop',
+    content,
+    __openclaw: { runId: 'r', id: `answer-${at_ms}`, recordTimestampMs: at_ms },
+  });
+  const thought = [{ type: 'thinking', thinking: 'hm' }];
+  const done = [...thought, { type: 'text', text: 'Done.' }];
+
+  test.each([
+    ['gave no answer', thought, { phase: 'error', error: 'the run failed' }],
+    ['answered', done, { phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' }],
+  ])('that is stored as an abort is an error if the model %s', (_, content, data) => {
+    const activity = [started, audited('agent.run.finished', 9, { status: 'cancelled' })];
+    const known = rebuilt({ rows: [request(2, 'c'), answered(8, content)], activity });
+    expect(ends(known)).toEqual([{ ...common, ...data }]);
+  });
+
+  test.each([
+    ['its last message', [answered(7, 'Not yet.'), answered(8, done)], { text: 'Done.' }],
+    ['nothing if that is silent', [answered(8, 'NO_REPLY')], undefined],
+    ['nothing if that requests a call', [{ ...request(8), content: 'First, a look.' }], undefined],
+  ])('reports as its answer %s', (_, rows, terminalReply) => {
+    const activity = [started, audited('agent.run.finished', 9, { status: 'succeeded' })];
+    expect(ends(rebuilt({ rows, activity }))).toMatchObject([{ terminalReply }]);
+  });
+
   const aborted = {
     role: 'assistant',
     stopReason: 'aborted',
