@@ -203,6 +203,13 @@ const ROW_STATUS: Record<string, string | undefined> = {
   timeout: 'timed_out',
 };
 
+/** The run that started last, of those whose start is known. */
+export const lastStarted = (runs: Iterable<RunFacts>): RunFacts | undefined =>
+  [...runs].reduce<RunFacts | undefined>(
+    (last, run) => ((run.started_ms ?? 0) > (last?.started_ms ?? 0) ? run : last),
+    undefined,
+  );
+
 /** How the last run of a session ended. While the session is running, its row has no status of that run. */
 function rowStatus({ status, abortedLastRun, lastRunError }: Json): string {
   if (abortedLastRun === true) return 'cancelled';
@@ -219,15 +226,12 @@ function lastRun(session: Json, { runs }: Runs, { is_restarted }: RebuildOptions
   const run_id = text(session.lastRunId);
   if (run_id !== undefined) return runs.get(run_id);
   if (session.hasActiveRun === true || is_restarted) return undefined;
-  return [...runs.values()].reduce<RunFacts | undefined>(
-    (last, run) => ((run.started_ms ?? 0) > (last?.started_ms ?? 0) ? run : last),
-    undefined,
-  );
+  return lastStarted(runs.values());
 }
 
 /**
- * Reads the end of a session's last run from its row: an aborted run's end is not in the audit log, which can also be a second
- * or two behind the row.
+ * Reads the end of a session's last run from its row, since the audit log is behind: by a second or two, and by 15 s if the run
+ * did not succeed.
  */
 function readSessionEnd(session: Json, runs: Runs, options: RebuildOptions): void {
   const run = lastRun(session, runs, options);

@@ -9,6 +9,7 @@ import type { SessionAnswers } from './answers.js';
 import {
   type CallFacts,
   INTERRUPTED,
+  lastStarted,
   own,
   type RebuildOptions,
   type RunFacts,
@@ -29,6 +30,8 @@ export interface Rebuilt {
   frames: RebuiltFrame[];
   /** A call of an open run is known only in part; the gateway stores the rest when the call is over. */
   is_pending: boolean;
+  /** A run is over, but how and when it ended is not stored yet. */
+  is_unended: boolean;
 }
 
 /** The order of frames with the same timestamp. Pushed frames come first, as their times are the most exact. */
@@ -182,6 +185,10 @@ const lacksModelCall = ({ calls }: RunFacts, { since_ms, until_ms }: RebuildOpti
     ({ is_unasked, asked_ms }) => is_unasked === true && asked_ms >= since_ms && asked_ms <= until_ms,
   );
 
+/** Whether nothing is stored of a run that answered: its session has been deleted or reset. */
+const isErased = ({ status, messages, calls }: RunFacts): boolean =>
+  status === 'succeeded' && messages.length === 0 && calls.size === 0;
+
 function rebuildRun(
   run: RunFacts,
   { session, is_partial }: SessionAnswers,
@@ -199,7 +206,7 @@ function rebuildRun(
   for (const call of run.calls.values()) {
     if (rebuildCall(run, call, isOver, out)) is_pending = true;
   }
-  const hasUnstoredCalls = run.audited.size > 0;
+  const hasUnstoredCalls = run.audited.size > 0 || isErased(run);
   if (run.ended_ms !== undefined && run.status === 'cancelled') rebuildAbort(run, run.ended_ms, out);
   if (run.ended_ms !== undefined) {
     const is_gap = lacks || hasUnstoredCalls || is_partial;
@@ -281,6 +288,13 @@ function runsSince(
   ]);
 }
 
+/** Whether a run without a known end goes on. The session's row names its active runs, but not always. */
+function isActive({ run_id }: RunFacts, { session }: SessionAnswers, runs: Iterable<RunFacts>): boolean {
+  const named = list(session.activeRunIds);
+  const isNamed = named.length > 0 ? named.includes(run_id) : lastStarted(runs)?.run_id === run_id;
+  return session.hasActiveRun === true && isNamed;
+}
+
 /** Rebuilds what happened in one session, in order of time. */
 export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions): Rebuilt {
   const runs = readRuns(answers, options);
@@ -290,9 +304,12 @@ export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions):
   replayInFlight(answers, runs, facts, out);
   for (const row of answers.rows) rebuildInput(row, runs, out);
   let is_pending = false;
+  let is_unended = false;
   for (const run of runs.values()) {
-    if (wanted.has(run.run_id) && rebuildRun(run, answers, options, out)) is_pending = true;
+    if (!wanted.has(run.run_id)) continue;
+    if (rebuildRun(run, answers, options, out)) is_pending = true;
+    if (run.ended_ms === undefined && !isActive(run, answers, runs.values())) is_unended = true;
   }
   const frames = out.frames.filter(({ ts_ms }) => ts_ms >= options.floor_ms);
-  return { frames: frames.sort((a, b) => a.ts_ms - b.ts_ms || a.rank - b.rank), is_pending };
+  return { frames: frames.sort((a, b) => a.ts_ms - b.ts_ms || a.rank - b.rank), is_pending, is_unended };
 }

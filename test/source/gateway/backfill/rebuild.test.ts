@@ -717,6 +717,10 @@ describe('what is marked as a gap', () => {
     expect([marks(open), open.is_pending]).toEqual([[false], true]);
   });
 
+  test('is the end of a run of which nothing is stored, since its session has been reset', () => {
+    expect(marks(rebuilt({ activity: [started, finished] }))).toEqual([false, true]);
+  });
+
   test('is the end of a run in a session of which not everything could be asked for', () => {
     expect(marks(rebuilt({ activity: [started, finished], is_partial: true }))).toEqual([false, true]);
   });
@@ -762,6 +766,26 @@ test('a run has the origin of a prompt that OpenClaw wrote, if its first message
     later: undefined,
     cron: 'cron',
     next: undefined,
+  });
+});
+
+describe('a run without an end', () => {
+  const activity = [
+    audited('agent.run.started', 1),
+    { ...audited('agent.run.started', 3), runId: 'next' },
+    { ...audited('agent.run.finished', 4, { status: 'succeeded' }), runId: 'next' },
+  ];
+  const [first, ...next] = activity;
+
+  test.each<[string, Json, Json[], boolean]>([
+    ['is over if no run of its session goes on', {}, activity, true],
+    ['is over if another one goes on', { hasActiveRun: true, activeRunIds: ['next'] }, activity, true],
+    ['is over if one that started later goes on', { hasActiveRun: true }, activity, true],
+    ['goes on if its session says so', { hasActiveRun: true, activeRunIds: ['r', 'next'] }, activity, false],
+    ['goes on if a run of its session does, and none is later', { hasActiveRun: true }, [first!], false],
+    ['is not there', {}, next, false],
+  ])('%s', (_, session, known, is_unended) => {
+    expect(rebuilt({ session, activity: known }).is_unended).toBe(is_unended);
   });
 });
 
