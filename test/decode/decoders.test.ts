@@ -519,6 +519,20 @@ describe('the gateway dialect', () => {
     expect(spans).toMatchObject([{ end_ms: 1500, error: { type: 'cancelled' } }]);
   });
 
+  test.each([
+    ['of a call that was cut off', 'Aborted', 'cancelled'],
+    ['of one that failed', 'Aborted by the server', 'error'],
+  ])('the error %s has its type, even if its run ends only later: %s', (_, text, type) => {
+    const cut = { isError: true, result: { content: [{ type: 'text', text }], details: {} } };
+    const frames = [
+      ...[start, agent('tool', { phase: 'start', name: 'exec', toolCallId: 'c' })],
+      agent('tool', { phase: 'result', name: 'exec', toolCallId: 'c', ...cut }),
+      end,
+    ];
+    const [call] = correlate(decode(frames)).spans;
+    expect(call).toMatchObject({ kind: 'tool', error: { type, message: text } });
+  });
+
   test('runs of two sessions that have the same id are two runs', () => {
     const other = ({ payload, ...frame }: Frame): Frame => ({
       ...frame,

@@ -255,10 +255,19 @@ function readInterruption({ open_run, is_restarted }: RebuildOptions, runs: Runs
   run.status = INTERRUPTED;
 }
 
+/** What a model answers that has nothing to say. */
+const SILENT = 'NO_REPLY';
+
+/** The text in a message, unless that says that there is nothing to say. */
+export function answerIn({ content }: Json): string | undefined {
+  const answer = blockText(content);
+  return answer?.trim() === SILENT ? undefined : answer;
+}
+
 /** A run whose model gave no answer is stored as an aborted one, but pushed as a failed one. */
 function readUnanswered(run: RunFacts): void {
   const last = run.messages.at(-1);
-  const isUnanswered = last?.stopReason === 'stop' && blockText(last.content) === undefined;
+  const isUnanswered = last?.stopReason === 'stop' && answerIn(last) === undefined;
   if (run.status === 'cancelled' && isUnanswered) run.status = 'failed';
 }
 

@@ -2,11 +2,13 @@
  * Rebuilds the frames that a gateway would have pushed from its answers about the past: the same runs, tool calls and messages,
  * under the same ids. Events that were already seen are repeated, and recognised as duplicates later. Pure.
  */
+import { CUT_OFF } from '../../../model/cut-off.js';
 import { runOfInput } from '../../../model/input.js';
 import { agentOfSession } from '../../../model/session-key.js';
 import { blockText, type Json, list, number, object, text } from '../../../util/json.js';
 import type { SessionAnswers } from './answers.js';
 import {
+  answerIn,
   type CallFacts,
   INTERRUPTED,
   lastStarted,
@@ -116,18 +118,12 @@ function stopReason({ messages }: RunFacts): string | undefined {
   return last === 'toolUse' ? 'end_turn' : last;
 }
 
-/** What a model answers that has nothing to say. */
-const SILENT = 'NO_REPLY';
-
 /** The answer of a run, as its end reports it. */
 function replyOf({ messages }: RunFacts): Json | undefined {
-  const { stopReason, content } = messages.at(-1) ?? {};
-  const reply = stopReason === 'toolUse' ? undefined : blockText(content);
-  return reply === undefined || reply.trim() === SILENT ? undefined : { text: reply };
+  const last = messages.at(-1) ?? {};
+  const reply = last.stopReason === 'toolUse' ? undefined : answerIn(last);
+  return reply === undefined ? undefined : { text: reply };
 }
-
-/** The result that OpenClaw stores of a call that the end of its run cut off. */
-const CUT_OFF = 'Aborted';
 
 /**
  * Whether the run ran out of time in the middle of a tool call. OpenClaw counts that as a success, but then a call was cut off,

@@ -540,6 +540,7 @@ describe('the end of a run', () => {
 
   test.each([
     ['gave no answer', thought, { phase: 'error', error: 'the run failed' }],
+    ['had nothing to say', 'NO_REPLY', { phase: 'error', error: 'the run failed' }],
     ['answered', done, { phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' }],
   ])('that is stored as an abort is an error if the model %s', (_, content, data) => {
     const activity = [started, audited('agent.run.finished', 9, { status: 'cancelled' })];
