@@ -180,19 +180,29 @@ function readRow(row: Json, runs: Runs): void {
   else if (row.customType === NESTED_TOOL) readNestedTool(row, runs);
 }
 
-/** A prompt that OpenClaw itself wrote names no run: its run is the one whose first message follows. */
+/** The run that started last, of those whose start is known. */
+export const lastStarted = (runs: Iterable<RunFacts>): RunFacts | undefined =>
+  [...runs].reduce<RunFacts | undefined>(
+    (last, run) => ((run.started_ms ?? 0) > (last?.started_ms ?? 0) ? run : last),
+    undefined,
+  );
+
+/**
+ * A prompt that OpenClaw itself wrote names no run: its run is the one whose first message follows, else the one that has started
+ * since and has no message yet.
+ */
 function readPrompts(rows: Json[], { runs }: Runs): void {
-  let provenance: Json | undefined;
+  let prompt: Json | undefined;
   for (const row of rows) {
-    if (row.role === 'user') {
-      const origin = object(row.provenance);
-      provenance = origin.kind === 'internal_system' ? origin : undefined;
-    }
+    if (row.role === 'user') prompt = object(row.provenance).kind === 'internal_system' ? row : undefined;
     const run = row.role === 'assistant' ? runs.get(text(own(row).runId) ?? '') : undefined;
-    if (run === undefined || provenance === undefined) continue;
-    if (run.messages[0] === row) run.provenance = provenance;
-    provenance = undefined;
+    if (run === undefined || prompt === undefined) continue;
+    if (run.messages[0] === row) run.provenance = object(prompt.provenance);
+    prompt = undefined;
   }
+  const latest = lastStarted(runs.values());
+  if (prompt === undefined || latest?.messages.length !== 0) return;
+  if ((latest.started_ms ?? 0) >= recordedAt(prompt)) latest.provenance = object(prompt.provenance);
 }
 
 /** The audit log's terms for the ends that a session's row reports. */
@@ -202,13 +212,6 @@ const ROW_STATUS: Record<string, string | undefined> = {
   killed: 'cancelled',
   timeout: 'timed_out',
 };
-
-/** The run that started last, of those whose start is known. */
-export const lastStarted = (runs: Iterable<RunFacts>): RunFacts | undefined =>
-  [...runs].reduce<RunFacts | undefined>(
-    (last, run) => ((run.started_ms ?? 0) > (last?.started_ms ?? 0) ? run : last),
-    undefined,
-  );
 
 /** How the last run of a session ended. While the session is running, its row has no status of that run. */
 function rowStatus({ status, abortedLastRun, lastRunError }: Json): string {

@@ -770,6 +770,22 @@ test('a run has the origin of a prompt that OpenClaw wrote, if its first message
   });
 });
 
+describe('a run without a message has the origin of the last prompt', () => {
+  const provenance = { kind: 'internal_system', sourceTool: 'cron' };
+  const prompt: Json = { role: 'user', provenance, __openclaw: { recordTimestampMs: 4 } };
+
+  test.each<[string, number, Json[], unknown]>([
+    ['if it started after that', 4, [prompt], 'cron'],
+    ['unless it started before', 3, [prompt], undefined],
+    ['unless it has a message', 4, [request(3), prompt], undefined],
+    ['unless a user has written since', 4, [prompt, { role: 'user' }], undefined],
+  ])('%s', (_, started_ms, rows, sourceTool) => {
+    const { frames } = rebuilt({ rows, activity: [audited('agent.run.started', started_ms)] });
+    const [start] = dataOf(frames, 'start');
+    expect(object(object(start).provenance).sourceTool).toBe(sourceTool);
+  });
+});
+
 describe('a run without an end', () => {
   const activity = [
     audited('agent.run.started', 1),
