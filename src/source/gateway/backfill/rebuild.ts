@@ -40,11 +40,11 @@ export interface Rebuilt {
 const RANK = { pushed: 0, start: 1, message: 2, tool_start: 3, abort: 4, tool_end: 5, end: 6 } as const;
 
 /** The fields that all frames of a session carry. */
-function sessionFacts({ key, session }: SessionAnswers): Json {
+function sessionFacts({ key, session, activity }: SessionAnswers): Json {
   return {
     sessionKey: key,
     agentId: session.agentId ?? agentOfSession(key),
-    sessionId: session.sessionId,
+    sessionId: session.sessionId ?? activity.at(-1)?.sessionId,
     spawnedBy: session.spawnedBy,
     label: session.label,
     lastChannel: session.lastChannel,

@@ -396,6 +396,13 @@ test.each([
     expect(payload).toMatchObject({ ...facts, sessionKey: KEY, agentId: agentId ?? 'main' });
 });
 
+test('a session that is not listed has the id that the audit log names last', () => {
+  const activity = ['old', 'new'].map((sessionId) => audited('agent.run.started', 1, { sessionId }));
+  expect(rebuilt({ activity }).frames[0]?.payload.sessionId).toBe('new');
+  const { frames } = rebuilt({ activity, session: { sessionId: 'listed' } });
+  expect(frames[0]?.payload.sessionId).toBe('listed');
+});
+
 describe('a call', () => {
   const started = audited('agent.run.started', 1);
   const finished = audited('agent.run.finished', 9, { status: 'succeeded' });
