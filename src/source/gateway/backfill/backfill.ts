@@ -144,7 +144,10 @@ export function createBackfill(options: BackfillOptions): Backfill {
     }
     const past = rebuild(asked, missing, progress.last()?.boot_id !== open.hello.boot_id);
     for (const key of past.pending) expectMore(key, since_ms);
-    for (const key of past.unended) unended.set(key, Math.min(since_ms, unended.get(key) ?? Infinity));
+    for (const key of past.unended) {
+      const known = [since_ms, missing.open_runs[key]?.last_ms, unended.get(key)];
+      unended.set(key, Math.min(...known.filter((ms) => ms !== undefined)));
+    }
     expectEnds();
     add(missedLine(missing, now(), past.unknown));
     emitPast(past);

@@ -181,9 +181,9 @@ const lacksModelCall = ({ calls }: RunFacts, { since_ms, until_ms }: RebuildOpti
     ({ is_unasked, asked_ms }) => is_unasked === true && asked_ms >= since_ms && asked_ms <= until_ms,
   );
 
-/** Whether nothing is stored of a run that answered: its session has been deleted or reset. */
-const isErased = ({ status, messages, calls }: RunFacts): boolean =>
-  status === 'succeeded' && messages.length === 0 && calls.size === 0;
+/** Whether nothing is stored of a run that answered in the gap: its session has been deleted or reset since. */
+const isErased = ({ status, messages, calls, ended_ms = 0 }: RunFacts, since_ms: number): boolean =>
+  status === 'succeeded' && messages.length === 0 && calls.size === 0 && ended_ms >= since_ms;
 
 function rebuildRun(
   run: RunFacts,
@@ -202,7 +202,7 @@ function rebuildRun(
   for (const call of run.calls.values()) {
     if (rebuildCall(run, call, isOver, out)) is_pending = true;
   }
-  const hasUnstoredCalls = run.audited.size > 0 || isErased(run);
+  const hasUnstoredCalls = run.audited.size > 0 || isErased(run, options.since_ms);
   if (run.ended_ms !== undefined && run.status === 'cancelled') rebuildAbort(run, run.ended_ms, out);
   if (run.ended_ms !== undefined) {
     const is_gap = lacks || hasUnstoredCalls || is_partial;

@@ -426,6 +426,21 @@ describe('a run that is over, and whose end is stored late', () => {
       expect(first.questions).toHaveLength(count);
     }),
   );
+
+  test(
+    'is asked about from its latest event on, if it began before the gap',
+    inTime(async () => {
+      const open_runs = { [key]: { run_id: 'r', last_ms: NOW_MS - 2 * HOUR_MS } };
+      const left = { seen_ms: NOW_MS - HOUR_MS, first_ms: 0, boot_id: 'boot', open_runs };
+      const gateway = createAsked([key], []);
+      const { backfill, through } = start(gateway, 0, left);
+      backfill.start();
+      await through();
+      vi.advanceTimersByTime(16_000);
+      await through();
+      expect(gateway.questions.map(({ hours }) => hours)).toEqual([1, 2]);
+    }),
+  );
 });
 
 describe('reasoning tokens of stored messages', () => {

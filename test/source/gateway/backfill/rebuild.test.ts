@@ -725,8 +725,10 @@ describe('what is marked as a gap', () => {
     expect([marks(open), open.is_pending]).toEqual([[false], true]);
   });
 
-  test('is the end of a run of which nothing is stored, since its session has been reset', () => {
-    expect(marks(rebuilt({ activity: [started, finished] }))).toEqual([false, true]);
+  test('is the end of a run of which nothing is stored, since its session has been reset, unless it ended before', () => {
+    const known = { activity: [started, finished] };
+    expect(marks(rebuilt(known, { since_ms: 9 }))).toEqual([false, true]);
+    expect(marks(rebuilt(known, { since_ms: 10 }))).toEqual([false, false]);
   });
 
   test('is the end of a run in a session of which not everything could be asked for', () => {
