@@ -110,6 +110,18 @@ describe('the gateway dialect', () => {
     expect(spans).toMatchObject([{ error: type === undefined ? undefined : { type, ...message } }]);
   });
 
+  test.each([
+    [{ timeoutPhase: 'provider', providerStarted: true, livenessState: 'paused' }, 'timeout'],
+    [{ timeoutPhase: 'provider', errorObservation: { failoverReason: 'server_error' } }, 'server_error'],
+    [{ livenessState: 'blocked' }, 'error'],
+  ])('a model call whose attempt failed with %j has the error type %s', (data, type) => {
+    const failed = { phase: 'finishing', endedAt: 1900, aborted: false, error: 'no answer', ...data };
+    const step = agent('lifecycle', { phase: 'model', provider: 'p', model: 'm' });
+    const { spans } = correlate(decode([start, step, agent('lifecycle', failed), end]));
+    const call = spans.find(({ kind }) => kind === 'chat');
+    expect(call?.error).toEqual({ type, message: 'no answer' });
+  });
+
   const job = (action: string, jobId: string, sessionTarget: string): Frame => ({
     type: 'event',
     event: 'cron',
