@@ -47,6 +47,8 @@ export interface OpenRun {
 
 export interface RunFacts {
   run_id: string;
+  /** The id that its session had then: a reset or a rewind gives the session another one. */
+  session_id?: string;
   started_ms?: number;
   ended_ms?: number;
   status?: string;
@@ -93,6 +95,8 @@ function readActivity(event: Json, runs: Runs): void {
   const ts = number(event.occurredAt);
   if (run_id === undefined || ts === undefined) return;
   const run = runs.of(run_id);
+  const session_id = text(event.sessionId);
+  if (session_id !== undefined) run.session_id = session_id;
   const status = text(event.status) ?? '';
   if (event.action === 'agent.run.started') run.started_ms ??= ts;
   if (event.action === 'agent.run.finished') {

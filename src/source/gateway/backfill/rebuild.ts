@@ -40,11 +40,11 @@ export interface Rebuilt {
 const RANK = { pushed: 0, start: 1, message: 2, tool_start: 3, abort: 4, tool_end: 5, end: 6 } as const;
 
 /** The fields that all frames of a session carry. */
-function sessionFacts({ key, session, activity }: SessionAnswers): Json {
+function sessionFacts({ key, session }: SessionAnswers): Json {
   return {
     sessionKey: key,
     agentId: session.agentId ?? agentOfSession(key),
-    sessionId: session.sessionId ?? activity.at(-1)?.sessionId,
+    sessionId: session.sessionId,
     spawnedBy: session.spawnedBy,
     label: session.label,
     lastChannel: session.lastChannel,
@@ -67,6 +67,10 @@ interface Ranked extends RebuiltFrame {
 
 function createFrames(facts: Json) {
   const frames: Ranked[] = [];
+  const factsOf = ({ session_id }: RunFacts): Json => ({
+    ...facts,
+    sessionId: session_id ?? facts.sessionId,
+  });
   return {
     frames,
     agent(run: RunFacts, stream: string, ts_ms: number, rank: number, data: Json, is_gap = false): void {
@@ -76,16 +80,16 @@ function createFrames(facts: Json) {
         rank,
         event,
         is_gap,
-        payload: { ...facts, runId: run.run_id, stream, ts: ts_ms, data },
+        payload: { ...factsOf(run), runId: run.run_id, stream, ts: ts_ms, data },
       });
     },
-    message(row: Json, ts_ms: number): void {
+    message(run: RunFacts, row: Json, ts_ms: number): void {
       frames.push({
         ts_ms,
         rank: RANK.message,
         event: 'session.message',
         is_gap: false,
-        payload: { ...facts, messageId: own(row).id, message: row },
+        payload: { ...factsOf(run), messageId: own(row).id, message: row },
       });
     },
   };
@@ -197,7 +201,7 @@ function rebuildRun(
     const data = { phase: 'start', startedAt: run.started_ms, provenance: run.provenance };
     out.agent(run, 'lifecycle', run.started_ms, RANK.start, data, lacks);
   }
-  for (const row of run.messages) out.message(row, recordedAt(row));
+  for (const row of run.messages) out.message(run, row, recordedAt(row));
   let is_pending = false;
   for (const call of run.calls.values()) {
     if (rebuildCall(run, call, isOver, out)) is_pending = true;
@@ -265,7 +269,7 @@ function replayInFlight(
 /** Adds the input of a run, from the message that started it. */
 function rebuildInput(row: Json, runs: Map<string, RunFacts>, out: Frames): void {
   const run = runs.get(runOfInput(row) ?? '');
-  if (run?.started_ms !== undefined) out.message(row, run.started_ms - 1);
+  if (run?.started_ms !== undefined) out.message(run, row, run.started_ms - 1);
 }
 
 /** Runs in which something happened since `since_ms`; the stored rows reach further back than that. */

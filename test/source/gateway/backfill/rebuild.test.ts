@@ -396,11 +396,15 @@ test.each([
     expect(payload).toMatchObject({ ...facts, sessionKey: KEY, agentId: agentId ?? 'main' });
 });
 
-test('a session that is not listed has the id that the audit log names last', () => {
-  const activity = ['old', 'new'].map((sessionId) => audited('agent.run.started', 1, { sessionId }));
-  expect(rebuilt({ activity }).frames[0]?.payload.sessionId).toBe('new');
-  const { frames } = rebuilt({ activity, session: { sessionId: 'listed' } });
-  expect(frames[0]?.payload.sessionId).toBe('listed');
+test('every frame has the id that the session had when the run was made, as far as the audit log has it', () => {
+  const rows = [{ ...request(2, 'c'), idempotencyKey: 'r:user' }, resultRow(4, 'c')];
+  const sessionIds = (sessionId?: string): unknown[] => {
+    const activity = [audited('agent.run.started', 1, { sessionId })];
+    const { frames } = rebuilt({ session: { sessionId: 'now' }, rows, activity });
+    return [...new Set(frames.map(({ payload }) => payload.sessionId))];
+  };
+  expect(sessionIds('then')).toEqual(['then']);
+  expect(sessionIds()).toEqual(['now']);
 });
 
 describe('a call', () => {
