@@ -409,13 +409,16 @@ export function expireChats(context: Context, run: Run, until_ms: number): void 
   if (until_ms === Infinity || last_ms > run.ended.arrival_ms) forgetCalls(run);
 }
 
-/** How soon before a run's end the gateway may announce the call again that the run has no time left for. */
+/** How soon before a run's end the gateway may announce the call again that the end of the run cuts off. */
 const ANNOUNCED_AGAIN_MS = 1_000;
 
-/** When a run's time is up in the middle of a model call, the gateway announces that call again: both are one. */
+/** The `error.type` of runs that end before their model has answered. */
+const CUT_OFF: ReadonlySet<unknown> = new Set(['timeout', 'cancelled']);
+
+/** When a run is cut off in the middle of a model call, the gateway may announce that call again: both are one. */
 function joinRepeated(run: Run, { end_ms, error }: Pick<RunClosing, 'end_ms' | 'error'>): void {
   const [call, again] = unmatchedSteps(run).slice(-2);
-  if (error?.type !== 'timeout' || call === undefined || again === undefined) return;
+  if (!CUT_OFF.has(error?.type) || call === undefined || again === undefined) return;
   const isRepeated =
     call.end_ms === again.start_ms && call.model === again.model && call.provider === again.provider;
   if (!isRepeated || end_ms - again.start_ms > ANNOUNCED_AGAIN_MS) return;

@@ -317,6 +317,11 @@ describe('a call that is announced twice', () => {
   test.each<[string, AgentEvent[], unknown[]]>([
     ['the last call', [step(100), step(8_000), outOfTime], [[100, 8_000, 'too slow']]],
     [
+      'the last call, of a run that is aborted',
+      [step(100), step(8_000), at(8_050, 'agent.finished', { status: 'cancelled' })],
+      [[100, 8_000, 'cancelled']],
+    ],
+    [
       'the last call, which failed',
       [step(100), step(8_000), failure, outOfTime],
       [[100, 8_000, 'no answer']],
@@ -329,7 +334,7 @@ describe('a call that is announced twice', () => {
         [300, 8_000, 'too slow'],
       ],
     ],
-  ])('as its run runs out of time is one: %s', (_, events, chats) => {
+  ])('as its run is cut off is one: %s', (_, events, chats) => {
     expect(drawn(events).sort()).toEqual(chats);
   });
 

@@ -110,6 +110,18 @@ describe('the gateway dialect', () => {
     expect(spans).toMatchObject([{ error: type === undefined ? undefined : { type, ...message } }]);
   });
 
+  test.each([
+    [{ timeoutPhase: 'provider', providerStarted: true, livenessState: 'paused' }, 'timeout'],
+    [{ timeoutPhase: 'provider', errorObservation: { failoverReason: 'server_error' } }, 'server_error'],
+    [{ livenessState: 'blocked' }, 'error'],
+  ])('a model call whose attempt failed with %j has the error type %s', (data, type) => {
+    const failed = { phase: 'finishing', endedAt: 1900, aborted: false, error: 'no answer', ...data };
+    const step = agent('lifecycle', { phase: 'model', provider: 'p', model: 'm' });
+    const { spans } = correlate(decode([start, step, agent('lifecycle', failed), end]));
+    const call = spans.find(({ kind }) => kind === 'chat');
+    expect(call?.error).toEqual({ type, message: 'no answer' });
+  });
+
   const job = (action: string, jobId: string, sessionTarget: string): Frame => ({
     type: 'event',
     event: 'cron',
@@ -205,6 +217,26 @@ describe('the gateway dialect', () => {
     const { spans } = correlate(decode(frames));
     const labelled = spans.find(({ name }) => name === 'invoke_agent Child A');
     expect(labelled?.parent_span_id).toBe(spans.find(({ kind }) => kind === 'tool')?.span_id);
+  });
+
+  test('a run in a session that a user has created is a request of its own', () => {
+    const created = {
+      sessionKey: 'agent:main:dashboard:d',
+      parentSessionKey: 'agent:main:s',
+      label: 'Ideas',
+      session: { spawnDepth: 0, createdVia: 'operator', parentSessionKey: 'agent:main:s', label: 'Ideas' },
+    };
+    const own = { sessionKey: created.sessionKey, runId: 'own' };
+    const frames = [
+      ...[start, { type: 'event', event: 'sessions.changed', payload: created }],
+      agent('lifecycle', { phase: 'start', startedAt: 1500 }, own),
+      agent('lifecycle', { phase: 'end', endedAt: 1600, executionSettled: true }, own),
+      end,
+    ];
+    const { spans } = correlate(decode(frames));
+    const { name, parent_span_id, trace_id } = spans.find(({ end_ms }) => end_ms === 1600) ?? {};
+    expect({ name, parent_span_id }).toEqual({ name: 'invoke_agent main', parent_span_id: undefined });
+    expect(spans.filter((span) => span.trace_id === trace_id)).toHaveLength(1);
   });
 
   describe('a prompt that the gateway pushes as a message of the assistant', () => {
@@ -497,6 +529,20 @@ describe('the gateway dialect', () => {
       ]),
     );
     expect(spans).toMatchObject([{ end_ms: 1500, error: { type: 'cancelled' } }]);
+  });
+
+  test.each([
+    ['of a call that was cut off', 'Aborted', 'cancelled'],
+    ['of one that failed', 'Aborted by the server', 'error'],
+  ])('the error %s has its type, even if its run ends only later: %s', (_, text, type) => {
+    const cut = { isError: true, result: { content: [{ type: 'text', text }], details: {} } };
+    const frames = [
+      ...[start, agent('tool', { phase: 'start', name: 'exec', toolCallId: 'c' })],
+      agent('tool', { phase: 'result', name: 'exec', toolCallId: 'c', ...cut }),
+      end,
+    ];
+    const [call] = correlate(decode(frames)).spans;
+    expect(call).toMatchObject({ kind: 'tool', error: { type, message: text } });
   });
 
   test('runs of two sessions that have the same id are two runs', () => {

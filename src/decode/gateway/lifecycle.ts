@@ -9,8 +9,9 @@ import type { Candidate } from '../decoder.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, isSpawnReported, rememberSpawn } from './sessions.js';
 
-/** The type of a gateway error is the reason for its failover, else `error`. */
-const errorType = (data: Json): string => text(object(data.errorObservation).failoverReason) ?? 'error';
+/** The type of a gateway error is the reason for its failover, else `timeout` if it ran out of time, else `error`. */
+const errorType = (data: Json): string =>
+  text(object(data.errorObservation).failoverReason) ?? (statusOf(data) === 'timeout' ? 'timeout' : 'error');
 
 function errorOf(data: Json): Candidate | undefined {
   const message = text(data.error);

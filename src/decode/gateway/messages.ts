@@ -17,12 +17,13 @@ export function rememberSession(payload: Json, memory: GatewayMemory): SessionMe
   if (key === undefined) return undefined;
   const row = object(payload.session);
   const first = (name: string): string | undefined => text(payload[name]) ?? text(row[name]);
-  const parent_session_key = first('spawnedBy') ?? first('parentSessionKey');
+  // A session that a user creates has a parent session too: its agent's main one.
+  const spawned_by = first('spawnedBy');
   const fields = {
     session_id: first('sessionId'),
     channel: first('lastChannel') ?? text(object(payload.origin).provider),
-    parent_session_key,
-    label: parent_session_key === undefined ? undefined : first('label'),
+    parent_session_key: spawned_by,
+    label: (spawned_by ?? first('parentSessionKey')) === undefined ? undefined : first('label'),
   };
   return memory.update(key, withoutUndefined(fields));
 }

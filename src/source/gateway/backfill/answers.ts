@@ -130,6 +130,27 @@ async function askInFlight(call: Call, key: string): Promise<{ in_flight: Json; 
     : { in_flight: {}, is_partial: true };
 }
 
+/**
+ * A run of a schedule or a webhook has a session of its own for what is pushed. It is listed, and its messages may be stored, only
+ * as the session that all of these runs share.
+ */
+const RUN_SESSION = /^(agent:[^:]+:cron:[^:]+):run:/;
+const SHARED_SESSION = /^agent:[^:]+:cron:[^:]+$/;
+
+const sharedKey = (key: string): string | undefined => RUN_SESSION.exec(key)?.[1];
+
+/** The rows of a session; if it has none, its own among those of the session that it shares with other runs. */
+async function askOwnRows(call: Call, key: string, activity: Json[], after_ms: number): Promise<Pages> {
+  const rows = await askRows(call, key, after_ms);
+  const shared = sharedKey(key);
+  if (rows.is_partial || rows.items.length > 0 || shared === undefined) return rows;
+  const { items, is_partial } = await askRows(call, shared, after_ms);
+  const run_ids = new Set([undefined, ...activity.map(({ runId }) => runId)]);
+  const isOwn = ({ __openclaw, details }: Json): boolean =>
+    run_ids.has(object(__openclaw).runId ?? object(details).runId);
+  return { items: items.filter(isOwn), is_partial };
+}
+
 async function askSession(
   call: Call,
   session: Json,
@@ -137,7 +158,7 @@ async function askSession(
   after_ms: number,
 ): Promise<SessionAnswers> {
   const key = text(session.key) ?? '';
-  const rows = await askRows(call, key, after_ms);
+  const rows = await askOwnRows(call, key, activity, after_ms);
   const { in_flight, is_partial } =
     session.hasActiveRun === true ? await askInFlight(call, key) : { in_flight: {}, is_partial: false };
   return { key, session, rows: rows.items, activity, in_flight, is_partial: rows.is_partial || is_partial };
@@ -179,8 +200,10 @@ export async function askForMissed(asking: Asking, { since_ms, also, only }: Que
   ]);
   const ofSession = groupBy(activity.items, ({ sessionKey }) => text(sessionKey) ?? '');
   const sessions = new Map(listed.items.map((session) => [text(session.key) ?? '', session]));
+  for (const key of sessions.keys()) if (SHARED_SESSION.test(key)) sessions.delete(key);
   for (const key of [...ofSession.keys(), ...(also ?? [])]) {
-    sessions.set(key, { key, ...listed.all.get(key) });
+    const { sessionId: _, ...shared } = listed.all.get(sharedKey(key) ?? '') ?? {};
+    sessions.set(key, { ...shared, ...listed.all.get(key), key });
   }
   const isWanted = (key: string): boolean =>
     key !== '' && !INTERNAL_SESSION.test(key) && (only === undefined || only.has(key));

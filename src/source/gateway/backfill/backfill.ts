@@ -49,6 +49,9 @@ export interface BackfillOptions {
   reportStatus(message: string, is_behind: boolean): Promise<void>;
 }
 
+/** By then the audit log has the end of a run that did not succeed: OpenClaw writes it 15 s late. */
+const END_STORED_MS = 16_000;
+
 /** Maximum number of sessions of which more data is expected. */
 const MAX_PENDING = 1_000;
 
@@ -86,6 +89,9 @@ export function createBackfill(options: BackfillOptions): Backfill {
   const settled = new Set<string>();
   /** Sessions that are being asked about. They are no longer pending: whatever makes them so now may not be in the answers. */
   let questioned = new Map<string, number>();
+  /** Sessions with a run whose end is not stored yet, with the time to ask from, in epoch milliseconds. */
+  const unended = new Map<string, number>();
+  let askUnended: NodeJS.Timeout | undefined;
   /** The time since which everything has been pushed. */
   let live_since_ms = 0;
   /** The start of the earliest gap that this connection has been asked about; undefined before the first question. */
@@ -103,6 +109,16 @@ export function createBackfill(options: BackfillOptions): Backfill {
     pending.set(key, Math.min(since_ms, pending.get(key) ?? Infinity));
     const [oldest = key] = pending.keys();
     if (pending.size > MAX_PENDING) pending.delete(oldest);
+  }
+
+  /** Asks once more about the sessions with a run whose end is not stored yet, when it is. */
+  function expectEnds(): void {
+    clearTimeout(askUnended);
+    if (unended.size === 0) return;
+    askUnended = setTimeout(() => {
+      for (const [key, since_ms] of unended) askAbout(key, since_ms);
+      unended.clear();
+    }, END_STORED_MS);
   }
 
   /** Ends a question: of the settled sessions, only pending ones remain. */
@@ -128,6 +144,11 @@ export function createBackfill(options: BackfillOptions): Backfill {
     }
     const past = rebuild(asked, missing, progress.last()?.boot_id !== open.hello.boot_id);
     for (const key of past.pending) expectMore(key, since_ms);
+    for (const key of past.unended) {
+      const known = [since_ms, missing.open_runs[key]?.last_ms, unended.get(key)];
+      unended.set(key, Math.min(...known.filter((ms) => ms !== undefined)));
+    }
+    expectEnds();
     add(missedLine(missing, now(), past.unknown));
     emitPast(past);
     endAsking();
@@ -224,6 +245,7 @@ export function createBackfill(options: BackfillOptions): Backfill {
       gaps.forget();
       pending.clear();
       settled.clear();
+      unended.clear();
     },
     lose(reason) {
       // These sessions are asked about on the next connection.
@@ -234,6 +256,7 @@ export function createBackfill(options: BackfillOptions): Backfill {
       endAsking();
       asking = undefined;
       asked_since_ms = undefined;
+      clearTimeout(askUnended);
       gate.clear();
       progress.freeze();
       gaps.lose(reason);

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { isMasked, isMaskOf } from '../../../model/masked.js';
-import { type Json, list, number, object, text } from '../../../util/json.js';
+import { blockText, type Json, list, number, object, text } from '../../../util/json.js';
 import type { SessionAnswers } from './answers.js';
 
 export interface RebuildOptions {
@@ -47,6 +47,8 @@ export interface OpenRun {
 
 export interface RunFacts {
   run_id: string;
+  /** The id that its session had then: a reset or a rewind gives the session another one. */
+  session_id?: string;
   started_ms?: number;
   ended_ms?: number;
   status?: string;
@@ -93,6 +95,8 @@ function readActivity(event: Json, runs: Runs): void {
   const ts = number(event.occurredAt);
   if (run_id === undefined || ts === undefined) return;
   const run = runs.of(run_id);
+  const session_id = text(event.sessionId);
+  if (session_id !== undefined) run.session_id = session_id;
   const status = text(event.status) ?? '';
   if (event.action === 'agent.run.started') run.started_ms ??= ts;
   if (event.action === 'agent.run.finished') {
@@ -180,19 +184,29 @@ function readRow(row: Json, runs: Runs): void {
   else if (row.customType === NESTED_TOOL) readNestedTool(row, runs);
 }
 
-/** A prompt that OpenClaw itself wrote names no run: its run is the one whose first message follows. */
+/** The run that started last, of those whose start is known. */
+export const lastStarted = (runs: Iterable<RunFacts>): RunFacts | undefined =>
+  [...runs].reduce<RunFacts | undefined>(
+    (last, run) => ((run.started_ms ?? 0) > (last?.started_ms ?? 0) ? run : last),
+    undefined,
+  );
+
+/**
+ * A prompt that OpenClaw itself wrote names no run: its run is the one whose first message follows, else the one that has started
+ * since and has no message yet.
+ */
 function readPrompts(rows: Json[], { runs }: Runs): void {
-  let provenance: Json | undefined;
+  let prompt: Json | undefined;
   for (const row of rows) {
-    if (row.role === 'user') {
-      const origin = object(row.provenance);
-      provenance = origin.kind === 'internal_system' ? origin : undefined;
-    }
+    if (row.role === 'user') prompt = object(row.provenance).kind === 'internal_system' ? row : undefined;
     const run = row.role === 'assistant' ? runs.get(text(own(row).runId) ?? '') : undefined;
-    if (run === undefined || provenance === undefined) continue;
-    if (run.messages[0] === row) run.provenance = provenance;
-    provenance = undefined;
+    if (run === undefined || prompt === undefined) continue;
+    if (run.messages[0] === row) run.provenance = object(prompt.provenance);
+    prompt = undefined;
   }
+  const latest = lastStarted(runs.values());
+  if (prompt === undefined || latest?.messages.length !== 0) return;
+  if ((latest.started_ms ?? 0) >= recordedAt(prompt)) latest.provenance = object(prompt.provenance);
 }
 
 /** The audit log's terms for the ends that a session's row reports. */
@@ -203,6 +217,13 @@ const ROW_STATUS: Record<string, string | undefined> = {
   timeout: 'timed_out',
 };
 
+/** How the last run of a session ended. While the session is running, its row has no status of that run. */
+function rowStatus({ status, abortedLastRun, lastRunError }: Json): string {
+  if (abortedLastRun === true) return 'cancelled';
+  if (status === 'running' && text(lastRunError) === undefined) return 'succeeded';
+  return ROW_STATUS[text(status) ?? ''] ?? 'unknown';
+}
+
 /**
  * The run whose end a session's row reports. The row names no run while sub-agents of that run still work: then it is the run
  * that started last. After a restart the row names none either; the end that it then reports for an interrupted run is the time
@@ -212,15 +233,12 @@ function lastRun(session: Json, { runs }: Runs, { is_restarted }: RebuildOptions
   const run_id = text(session.lastRunId);
   if (run_id !== undefined) return runs.get(run_id);
   if (session.hasActiveRun === true || is_restarted) return undefined;
-  return [...runs.values()].reduce<RunFacts | undefined>(
-    (last, run) => ((run.started_ms ?? 0) > (last?.started_ms ?? 0) ? run : last),
-    undefined,
-  );
+  return lastStarted(runs.values());
 }
 
 /**
- * Reads the end of a session's last run from its row: an aborted run's end is not in the audit log, which can also be a second
- * or two behind the row.
+ * Reads the end of a session's last run from its row, since the audit log is behind: by a second or two, and by 15 s if the run
+ * did not succeed.
  */
 function readSessionEnd(session: Json, runs: Runs, options: RebuildOptions): void {
   const run = lastRun(session, runs, options);
@@ -230,7 +248,7 @@ function readSessionEnd(session: Json, runs: Runs, options: RebuildOptions): voi
   if (session.hasActiveRun === true && list(session.activeRunIds).includes(run.run_id)) return;
   run.ended_ms = ended_ms;
   const isWaiting = session.lastRunId === undefined;
-  run.status = isWaiting ? 'succeeded' : (ROW_STATUS[text(session.status) ?? ''] ?? 'unknown');
+  run.status = isWaiting ? 'succeeded' : rowStatus(session);
 }
 
 /** Ends the run that was open when its gateway went down, since nothing reports that end. Another run may continue its request. */
@@ -242,6 +260,22 @@ function readInterruption({ open_run, is_restarted }: RebuildOptions, runs: Runs
   const audited = [...run.audited.values()].map(({ started_ms, ended_ms }) => ended_ms ?? started_ms ?? 0);
   run.ended_ms = Math.max(open_run.last_ms, ...recorded_ms, ...audited);
   run.status = INTERRUPTED;
+}
+
+/** What a model answers that has nothing to say. */
+const SILENT = 'NO_REPLY';
+
+/** The text in a message, unless that says that there is nothing to say. */
+export function answerIn({ content }: Json): string | undefined {
+  const answer = blockText(content);
+  return answer?.trim() === SILENT ? undefined : answer;
+}
+
+/** A run whose model gave no answer is stored as an aborted one, but pushed as a failed one. */
+function readUnanswered(run: RunFacts): void {
+  const last = run.messages.at(-1);
+  const isUnanswered = last?.stopReason === 'stop' && answerIn(last) === undefined;
+  if (run.status === 'cancelled' && isUnanswered) run.status = 'failed';
 }
 
 /** Gives each call its times from the audit log. The entries that are left over belong to calls that no stored row shows. */
@@ -266,6 +300,9 @@ export function readRuns(answers: SessionAnswers, options: RebuildOptions): Map<
   readPrompts(answers.rows, runs);
   readSessionEnd(answers.session, runs, options);
   readInterruption(options, runs);
-  for (const run of runs.runs.values()) joinAudit(run);
+  for (const run of runs.runs.values()) {
+    readUnanswered(run);
+    joinAudit(run);
+  }
   return runs.runs;
 }

@@ -20,6 +20,8 @@ export interface Past {
   rows: string[];
   /** Sessions of which the gateway stores more later. */
   pending: string[];
+  /** Sessions with a run whose end is stored later. */
+  unended: string[];
   /** Sessions that could not be recovered completely; true if it is not known which. */
   unknown: true | string[];
 }
@@ -47,12 +49,13 @@ interface PastSession {
   events: PastEvent[];
   reasoned: Json[];
   is_pending: boolean;
+  is_unended: boolean;
 }
 
 /** Undefined if the answers can't be used: JSON that can be parsed may be nested too deep to be serialised. */
 function rebuildSession(answers: SessionAnswers, options: RebuildOptions): PastSession | undefined {
   try {
-    const { frames, is_pending } = rebuildFrames(answers, options);
+    const { frames, is_pending, is_unended } = rebuildFrames(answers, options);
     const events = frames.map((frame) => ({
       ts_ms: frame.ts_ms,
       payload: frame.payload,
@@ -60,7 +63,7 @@ function rebuildSession(answers: SessionAnswers, options: RebuildOptions): PastS
     }));
     const { since_ms, floor_ms } = options;
     const reasoned = reasonedRows(answers, Math.max(floor_ms, since_ms - REASONING_MARGIN_MS));
-    return { events, reasoned, is_pending };
+    return { events, reasoned, is_pending, is_unended };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return undefined;
@@ -71,6 +74,7 @@ export function rebuildPast({ sessions, is_partial }: Asked, { open_runs, ...opt
   const events: PastEvent[] = [];
   const rows: string[] = [];
   const pending: string[] = [];
+  const unended: string[] = [];
   const partial: string[] = [];
   for (const answers of sessions) {
     const { key } = answers;
@@ -80,8 +84,9 @@ export function rebuildPast({ sessions, is_partial }: Asked, { open_runs, ...opt
     for (const event of rebuilt.events) events.push(event);
     if (rebuilt.reasoned.length > 0) rows.push(rowsLine(rebuilt.reasoned));
     if (rebuilt.is_pending) pending.push(key);
+    if (rebuilt.is_unended) unended.push(key);
   }
   // Events of different sessions are sorted too, so that a parent comes before its child.
   events.sort((a, b) => a.ts_ms - b.ts_ms);
-  return { events, rows, pending, unknown: is_partial || partial };
+  return { events, rows, pending, unended, unknown: is_partial || partial };
 }

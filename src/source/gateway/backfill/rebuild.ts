@@ -2,13 +2,16 @@
  * Rebuilds the frames that a gateway would have pushed from its answers about the past: the same runs, tool calls and messages,
  * under the same ids. Events that were already seen are repeated, and recognised as duplicates later. Pure.
  */
+import { CUT_OFF } from '../../../model/cut-off.js';
 import { runOfInput } from '../../../model/input.js';
 import { agentOfSession } from '../../../model/session-key.js';
 import { blockText, type Json, list, number, object, text } from '../../../util/json.js';
 import type { SessionAnswers } from './answers.js';
 import {
+  answerIn,
   type CallFacts,
   INTERRUPTED,
+  lastStarted,
   own,
   type RebuildOptions,
   type RunFacts,
@@ -29,6 +32,8 @@ export interface Rebuilt {
   frames: RebuiltFrame[];
   /** A call of an open run is known only in part; the gateway stores the rest when the call is over. */
   is_pending: boolean;
+  /** A run is over, but how and when it ended is not stored yet. */
+  is_unended: boolean;
 }
 
 /** The order of frames with the same timestamp. Pushed frames come first, as their times are the most exact. */
@@ -62,6 +67,10 @@ interface Ranked extends RebuiltFrame {
 
 function createFrames(facts: Json) {
   const frames: Ranked[] = [];
+  const factsOf = ({ session_id }: RunFacts): Json => ({
+    ...facts,
+    sessionId: session_id ?? facts.sessionId,
+  });
   return {
     frames,
     agent(run: RunFacts, stream: string, ts_ms: number, rank: number, data: Json, is_gap = false): void {
@@ -71,16 +80,16 @@ function createFrames(facts: Json) {
         rank,
         event,
         is_gap,
-        payload: { ...facts, runId: run.run_id, stream, ts: ts_ms, data },
+        payload: { ...factsOf(run), runId: run.run_id, stream, ts: ts_ms, data },
       });
     },
-    message(row: Json, ts_ms: number): void {
+    message(run: RunFacts, row: Json, ts_ms: number): void {
       frames.push({
         ts_ms,
         rank: RANK.message,
         event: 'session.message',
         is_gap: false,
-        payload: { ...facts, messageId: own(row).id, message: row },
+        payload: { ...factsOf(run), messageId: own(row).id, message: row },
       });
     },
   };
@@ -113,8 +122,12 @@ function stopReason({ messages }: RunFacts): string | undefined {
   return last === 'toolUse' ? 'end_turn' : last;
 }
 
-/** The result that OpenClaw stores of a call that the end of its run cut off. */
-const CUT_OFF = 'Aborted';
+/** The answer of a run, as its end reports it. */
+function replyOf({ messages }: RunFacts): Json | undefined {
+  const last = messages.at(-1) ?? {};
+  const reply = last.stopReason === 'toolUse' ? undefined : answerIn(last);
+  return reply === undefined ? undefined : { text: reply };
+}
 
 /**
  * Whether the run ran out of time in the middle of a tool call. OpenClaw counts that as a success, but then a call was cut off,
@@ -134,7 +147,7 @@ function endData(run: RunFacts, session: Json): Json {
     case 'succeeded':
       return hasRunOut(run)
         ? { ...common, phase: 'end', status: 'timeout', stopReason: 'toolUse' }
-        : { ...common, phase: 'end', stopReason: stopReason(run) };
+        : { ...common, phase: 'end', stopReason: stopReason(run), terminalReply: replyOf(run) };
     case 'cancelled':
       return { ...common, phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' };
     case 'timed_out':
@@ -172,6 +185,10 @@ const lacksModelCall = ({ calls }: RunFacts, { since_ms, until_ms }: RebuildOpti
     ({ is_unasked, asked_ms }) => is_unasked === true && asked_ms >= since_ms && asked_ms <= until_ms,
   );
 
+/** Whether nothing is stored of a run that answered in the gap: its session has been deleted or reset since. */
+const isErased = ({ status, messages, calls, ended_ms = 0 }: RunFacts, since_ms: number): boolean =>
+  status === 'succeeded' && messages.length === 0 && calls.size === 0 && ended_ms >= since_ms;
+
 function rebuildRun(
   run: RunFacts,
   { session, is_partial }: SessionAnswers,
@@ -184,12 +201,12 @@ function rebuildRun(
     const data = { phase: 'start', startedAt: run.started_ms, provenance: run.provenance };
     out.agent(run, 'lifecycle', run.started_ms, RANK.start, data, lacks);
   }
-  for (const row of run.messages) out.message(row, recordedAt(row));
+  for (const row of run.messages) out.message(run, row, recordedAt(row));
   let is_pending = false;
   for (const call of run.calls.values()) {
     if (rebuildCall(run, call, isOver, out)) is_pending = true;
   }
-  const hasUnstoredCalls = run.audited.size > 0;
+  const hasUnstoredCalls = run.audited.size > 0 || isErased(run, options.since_ms);
   if (run.ended_ms !== undefined && run.status === 'cancelled') rebuildAbort(run, run.ended_ms, out);
   if (run.ended_ms !== undefined) {
     const is_gap = lacks || hasUnstoredCalls || is_partial;
@@ -252,7 +269,7 @@ function replayInFlight(
 /** Adds the input of a run, from the message that started it. */
 function rebuildInput(row: Json, runs: Map<string, RunFacts>, out: Frames): void {
   const run = runs.get(runOfInput(row) ?? '');
-  if (run?.started_ms !== undefined) out.message(row, run.started_ms - 1);
+  if (run?.started_ms !== undefined) out.message(run, row, run.started_ms - 1);
 }
 
 /** Runs in which something happened since `since_ms`; the stored rows reach further back than that. */
@@ -271,6 +288,13 @@ function runsSince(
   ]);
 }
 
+/** Whether a run without a known end goes on. The session's row names its active runs, but not always. */
+function isActive({ run_id }: RunFacts, { session }: SessionAnswers, runs: Iterable<RunFacts>): boolean {
+  const named = list(session.activeRunIds);
+  const isNamed = named.length > 0 ? named.includes(run_id) : lastStarted(runs)?.run_id === run_id;
+  return session.hasActiveRun === true && isNamed;
+}
+
 /** Rebuilds what happened in one session, in order of time. */
 export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions): Rebuilt {
   const runs = readRuns(answers, options);
@@ -280,9 +304,12 @@ export function rebuildFrames(answers: SessionAnswers, options: RebuildOptions):
   replayInFlight(answers, runs, facts, out);
   for (const row of answers.rows) rebuildInput(row, runs, out);
   let is_pending = false;
+  let is_unended = false;
   for (const run of runs.values()) {
-    if (wanted.has(run.run_id) && rebuildRun(run, answers, options, out)) is_pending = true;
+    if (!wanted.has(run.run_id)) continue;
+    if (rebuildRun(run, answers, options, out)) is_pending = true;
+    if (run.ended_ms === undefined && !isActive(run, answers, runs.values())) is_unended = true;
   }
   const frames = out.frames.filter(({ ts_ms }) => ts_ms >= options.floor_ms);
-  return { frames: frames.sort((a, b) => a.ts_ms - b.ts_ms || a.rank - b.rank), is_pending };
+  return { frames: frames.sort((a, b) => a.ts_ms - b.ts_ms || a.rank - b.rank), is_pending, is_unended };
 }

@@ -234,6 +234,38 @@ test('a session that is asked about although nothing happened in it has its row 
   expect(sessions.map(({ session }) => session)).toEqual([SESSION, quiet, { key: 'agent:main:unlisted' }]);
 });
 
+describe('the session of one run of a schedule', () => {
+  const shared = { key: 'agent:main:cron:j', sessionId: 'latest', updatedAt: SINCE_MS, status: 'done' };
+  const key = `${shared.key}:run:1`;
+  const activity = [{ kind: 'agent_run', sessionKey: key, runId: 'own' }];
+  const rows: Json[] = [
+    { role: 'user' },
+    { role: 'assistant', __openclaw: { runId: 'own' } },
+    { customType: 'openclaw.nested-tool.v1', details: { runId: 'own' } },
+    { role: 'assistant', __openclaw: { runId: 'other' } },
+    { customType: 'openclaw.nested-tool.v1', details: { runId: 'other' } },
+  ];
+  const askWith = (stored: Record<string, Json[]>) =>
+    askFor({
+      'sessions.list': () => ok({ sessions: [shared], hasMore: false }),
+      'audit.activity.list': () => ok({ events: activity }),
+      'sessions.get': (params) => ok({ messages: stored[String(params.key)] ?? [] }),
+    });
+
+  test('has what is stored of that run in the session that all runs share, which is none of its own', async () => {
+    const { sessions } = await askWith({ [shared.key]: rows });
+    expect(sessions).toMatchObject([{ key, session: { key, status: 'done' }, activity, is_partial: false }]);
+    expect(sessions[0]?.session).not.toHaveProperty('sessionId');
+    expect(sessions[0]?.rows).toEqual(rows.slice(0, 3));
+  });
+
+  test('has its own messages, if there are any', async () => {
+    const { sessions, paramsOf } = await askWith({ [key]: rows.slice(1, 2), [shared.key]: rows });
+    expect(sessions.map((session) => session.rows)).toEqual([rows.slice(1, 2)]);
+    expect(paramsOf('sessions.get')).toHaveLength(1);
+  });
+});
+
 test('the latest events of a run are requested only for sessions with an open run, and only one message with them', async () => {
   const quiet = { key: 'agent:main:quiet', updatedAt: SINCE_MS };
   const { sessions, paramsOf } = await askFor({

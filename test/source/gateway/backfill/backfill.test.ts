@@ -1,5 +1,5 @@
 /** Which sessions a gateway is asked about again, how far back, and when. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { createBackfill } from '../../../../src/source/gateway/backfill/backfill.js';
 import type { Answer } from '../../../../src/source/gateway/connection/calls.js';
 import type { Connection } from '../../../../src/source/gateway/connection/connection.js';
@@ -364,6 +364,83 @@ test('a run that a gap showed to be open is asked about after the next one, even
   connect(next);
   await through();
   expect(next.questions.map(({ sessions }) => sessions)).toEqual([[key]]);
+});
+
+describe('a run that is over, and whose end is stored late', () => {
+  const key = 'agent:main:s';
+  const { toolCallId: _, ...ofRun } = startOfCall(key, NOW_MS);
+  const started = { ...ofRun, kind: 'agent_run', action: 'agent.run.started' };
+  const later = { ...started, runId: 'later' };
+  const session = { key, hasActiveRun: true, activeRunIds: ['later'] };
+
+  /** Runs a test on the bridge's own timers. */
+  const inTime = (act: () => Promise<void>) => async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    await act().finally(() => void vi.useRealTimers());
+  };
+
+  test(
+    'is asked about once more',
+    inTime(async () => {
+      const calls: Json[] = [started, later];
+      const gateway = createAsked([session], calls);
+      const { backfill, lines, connect, through } = start(gateway, NOW_MS - HOUR_MS);
+      backfill.drop();
+      await through();
+      calls.push({ ...started, action: 'agent.run.finished', status: 'cancelled' });
+      vi.advanceTimersByTime(15_999);
+      expect(gateway.questions).toHaveLength(1);
+      vi.advanceTimersByTime(1);
+      await through();
+      expect(gateway.questions.slice(1)).toEqual([{ hours: 1, sessions: [key] }]);
+      expect(lines.at(-1)).toMatchObject({ frame: { payload: { data: { status: 'cancelled' } } } });
+      connect(gateway);
+      await through();
+      vi.advanceTimersByTime(HOUR_MS);
+      expect(gateway.questions).toHaveLength(3);
+    }),
+  );
+
+  test(
+    'is asked about on the next connection if this one ends before that, unless that is to another OpenClaw',
+    inTime(async () => {
+      const first = createAsked([key], [started]);
+      const { backfill, progress, connect, through } = start(first, NOW_MS - HOUR_MS);
+      backfill.drop();
+      await through();
+      progress.see(NOW_MS - HOUR_MS / 2, 'boot');
+      const next = createAsked([key], [started]);
+      backfill.lose('connection_lost');
+      expect(vi.getTimerCount()).toBe(0);
+      connect(next);
+      await through();
+      vi.advanceTimersByTime(16_000);
+      await through();
+      expect(next.questions.at(-1)).toEqual({ hours: 1, sessions: [key] });
+      expect(first.questions).toHaveLength(1);
+      connect(first);
+      await through();
+      backfill.forget();
+      const count = first.questions.length;
+      vi.advanceTimersByTime(HOUR_MS);
+      expect(first.questions).toHaveLength(count);
+    }),
+  );
+
+  test(
+    'is asked about from its latest event on, if it began before the gap',
+    inTime(async () => {
+      const open_runs = { [key]: { run_id: 'r', last_ms: NOW_MS - 2 * HOUR_MS } };
+      const left = { seen_ms: NOW_MS - HOUR_MS, first_ms: 0, boot_id: 'boot', open_runs };
+      const gateway = createAsked([key], []);
+      const { backfill, through } = start(gateway, 0, left);
+      backfill.start();
+      await through();
+      vi.advanceTimersByTime(16_000);
+      await through();
+      expect(gateway.questions.map(({ hours }) => hours)).toEqual([1, 2]);
+    }),
+  );
 });
 
 describe('reasoning tokens of stored messages', () => {

@@ -396,6 +396,17 @@ test.each([
     expect(payload).toMatchObject({ ...facts, sessionKey: KEY, agentId: agentId ?? 'main' });
 });
 
+test('every frame has the id that the session had when the run was made, as far as the audit log has it', () => {
+  const rows = [{ ...request(2, 'c'), idempotencyKey: 'r:user' }, resultRow(4, 'c')];
+  const sessionIds = (sessionId?: string): unknown[] => {
+    const activity = [audited('agent.run.started', 1, { sessionId })];
+    const { frames } = rebuilt({ session: { sessionId: 'now' }, rows, activity });
+    return [...new Set(frames.map(({ payload }) => payload.sessionId))];
+  };
+  expect(sessionIds('then')).toEqual(['then']);
+  expect(sessionIds()).toEqual(['now']);
+});
+
 describe('a call', () => {
   const started = audited('agent.run.started', 1);
   const finished = audited('agent.run.finished', 9, { status: 'succeeded' });
@@ -515,6 +526,46 @@ describe('the end of a run', () => {
     expect(ends(rebuilt({ session, rows: [request(2, 'c')], activity: [started] }))).toEqual([
       { ...common, ...data },
     ]);
+  });
+
+  test.each([
+    [{ abortedLastRun: true }, { phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' }],
+    [{ lastRunError: 'quota' }, { phase: 'error', error: 'quota' }],
+    [{ lastRunError: null }, { phase: 'end', stopReason: 'end_turn' }],
+  ])('is told by the rest of the row, %j, if its session runs again', (row, data) => {
+    const running = { status: 'running', hasActiveRun: true, activeRunIds: ['next'] };
+    const session = { ...running, lastRunId: 'r', endedAt: 9, ...row };
+    expect(ends(rebuilt({ session, rows: [request(2, 'c')], activity: [started] }))).toEqual([
+      { ...common, ...data },
+    ]);
+  });
+
+  const answered = (at_ms: number, content: unknown): Json => ({
+    role: 'assistant',
+    stopReason: 'stop',
+    content,
+    __openclaw: { runId: 'r', id: `answer-${at_ms}`, recordTimestampMs: at_ms },
+  });
+  const thought = [{ type: 'thinking', thinking: 'hm' }];
+  const done = [...thought, { type: 'text', text: 'Done.' }];
+
+  test.each([
+    ['gave no answer', thought, { phase: 'error', error: 'the run failed' }],
+    ['had nothing to say', 'NO_REPLY', { phase: 'error', error: 'the run failed' }],
+    ['answered', done, { phase: 'end', aborted: true, status: 'cancelled', stopReason: 'aborted' }],
+  ])('that is stored as an abort is an error if the model %s', (_, content, data) => {
+    const activity = [started, audited('agent.run.finished', 9, { status: 'cancelled' })];
+    const known = rebuilt({ rows: [request(2, 'c'), answered(8, content)], activity });
+    expect(ends(known)).toEqual([{ ...common, ...data }]);
+  });
+
+  test.each([
+    ['its last message', [answered(7, 'Not yet.'), answered(8, done)], { text: 'Done.' }],
+    ['nothing if that is silent', [answered(8, 'NO_REPLY')], undefined],
+    ['nothing if that requests a call', [{ ...request(8), content: 'First, a look.' }], undefined],
+  ])('reports as its answer %s', (_, rows, terminalReply) => {
+    const activity = [started, audited('agent.run.finished', 9, { status: 'succeeded' })];
+    expect(ends(rebuilt({ rows, activity }))).toMatchObject([{ terminalReply }]);
   });
 
   const aborted = {
@@ -678,6 +729,12 @@ describe('what is marked as a gap', () => {
     expect([marks(open), open.is_pending]).toEqual([[false], true]);
   });
 
+  test('is the end of a run of which nothing is stored, since its session has been reset, unless it ended before', () => {
+    const known = { activity: [started, finished] };
+    expect(marks(rebuilt(known, { since_ms: 9 }))).toEqual([false, true]);
+    expect(marks(rebuilt(known, { since_ms: 10 }))).toEqual([false, false]);
+  });
+
   test('is the end of a run in a session of which not everything could be asked for', () => {
     expect(marks(rebuilt({ activity: [started, finished], is_partial: true }))).toEqual([false, true]);
   });
@@ -723,6 +780,42 @@ test('a run has the origin of a prompt that OpenClaw wrote, if its first message
     later: undefined,
     cron: 'cron',
     next: undefined,
+  });
+});
+
+describe('a run without a message has the origin of the last prompt', () => {
+  const provenance = { kind: 'internal_system', sourceTool: 'cron' };
+  const prompt: Json = { role: 'user', provenance, __openclaw: { recordTimestampMs: 4 } };
+
+  test.each<[string, number, Json[], unknown]>([
+    ['if it started after that', 4, [prompt], 'cron'],
+    ['unless it started before', 3, [prompt], undefined],
+    ['unless it has a message', 4, [request(3), prompt], undefined],
+    ['unless a user has written since', 4, [prompt, { role: 'user' }], undefined],
+  ])('%s', (_, started_ms, rows, sourceTool) => {
+    const { frames } = rebuilt({ rows, activity: [audited('agent.run.started', started_ms)] });
+    const [start] = dataOf(frames, 'start');
+    expect(object(object(start).provenance).sourceTool).toBe(sourceTool);
+  });
+});
+
+describe('a run without an end', () => {
+  const activity = [
+    audited('agent.run.started', 1),
+    { ...audited('agent.run.started', 3), runId: 'next' },
+    { ...audited('agent.run.finished', 4, { status: 'succeeded' }), runId: 'next' },
+  ];
+  const [first, ...next] = activity;
+
+  test.each<[string, Json, Json[], boolean]>([
+    ['is over if no run of its session goes on', {}, activity, true],
+    ['is over if another one goes on', { hasActiveRun: true, activeRunIds: ['next'] }, activity, true],
+    ['is over if one that started later goes on', { hasActiveRun: true }, activity, true],
+    ['goes on if its session says so', { hasActiveRun: true, activeRunIds: ['r', 'next'] }, activity, false],
+    ['goes on if a run of its session does, and none is later', { hasActiveRun: true }, [first!], false],
+    ['is not there', {}, next, false],
+  ])('%s', (_, session, known, is_unended) => {
+    expect(rebuilt({ session, activity: known }).is_unended).toBe(is_unended);
   });
 });
 
