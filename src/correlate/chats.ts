@@ -413,12 +413,12 @@ export function expireChats(context: Context, run: Run, until_ms: number): void 
 const ANNOUNCED_AGAIN_MS = 1_000;
 
 /** The `error.type` of runs that end before their model has answered. */
-const CUT_OFF: ReadonlySet<unknown> = new Set(['timeout', 'cancelled']);
+const CUT_OFF_ERRORS: ReadonlySet<unknown> = new Set(['timeout', 'cancelled']);
 
 /** When a run is cut off in the middle of a model call, the gateway may announce that call again: both are one. */
 function joinRepeated(run: Run, { end_ms, error }: Pick<RunClosing, 'end_ms' | 'error'>): void {
   const [call, again] = unmatchedSteps(run).slice(-2);
-  if (!CUT_OFF.has(error?.type) || call === undefined || again === undefined) return;
+  if (!CUT_OFF_ERRORS.has(error?.type) || call === undefined || again === undefined) return;
   const isRepeated =
     call.end_ms === again.start_ms && call.model === again.model && call.provider === again.provider;
   if (!isRepeated || end_ms - again.start_ms > ANNOUNCED_AGAIN_MS) return;
