@@ -18,8 +18,11 @@ export const PUSHED = 'pushed';
  */
 export type PushOutcome = 'taken' | 'queue_full' | 'not_running' | 'invalid_json';
 
-/** Maximum size of the events that wait to be read, as JSON. */
+/** Maximum size of the events that wait to be read, as JSON. A single event may be larger. */
 const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+
+/** What an event counts at least, about as much as the smallest valid one: each takes memory besides its JSON. */
+const MIN_EVENT_BYTES = 64;
 
 const MAX_BATCH_LINES = 1_000;
 
@@ -47,6 +50,8 @@ function toJson(event: unknown): Buffer | undefined {
   }
 }
 
+const sizeOf = (json: Buffer): number => Math.max(json.length, MIN_EVENT_BYTES);
+
 export function createPushedSource(max_line_bytes: number): PushedSource {
   const waiting: Waiting[] = [];
   const changed = createNotifier();
@@ -66,9 +71,9 @@ export function createPushedSource(max_line_bytes: number): PushedSource {
     const is_long = json.length > max_line_bytes;
     const line: Line = is_long ? { number, skipped: 'line_too_long' } : { number, bytes: json };
     const applied = new Promise<PushOutcome>((resolve) => {
-      waiting.push({ line, bytes: json.length, settle: resolve });
+      waiting.push({ line, bytes: sizeOf(json), settle: resolve });
     });
-    waiting_bytes += json.length;
+    waiting_bytes += sizeOf(json);
     last = applied;
     changed.notify();
     return applied;
@@ -117,7 +122,8 @@ export function createPushedSource(max_line_bytes: number): PushedSource {
       if (!is_open) return refuse('not_running');
       const json = toJson(event);
       if (json === undefined) return refuse('invalid_json');
-      return waiting_bytes + json.length > MAX_WAITING_BYTES ? refuse('queue_full') : append(json);
+      const is_full = waiting.length > 0 && waiting_bytes + sizeOf(json) > MAX_WAITING_BYTES;
+      return is_full ? refuse('queue_full') : append(json);
     },
     applied: () => last,
     refused: () => ({ ...refused }),

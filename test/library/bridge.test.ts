@@ -237,6 +237,25 @@ describe('pushed events', () => {
     // There is room again.
     expect(await bridge.push(STARTED)).toBe('taken');
   });
+
+  test('are refused while too many tiny ones are waiting', async () => {
+    const bridge = bridgeOf({ destinations: [{ span_processor: keepSpans().span_processor }] });
+    await bridge.start();
+    for (let pushed = 0; pushed < 2 ** 18; pushed += 1) void bridge.push(1 as unknown as WireEvent);
+    expect(await bridge.push(STARTED)).toBe('queue_full');
+  });
+
+  test('may be of any size if each is awaited', async () => {
+    const bridge = bridgeOf({
+      destinations: [{ span_processor: keepSpans().span_processor }],
+      limits: { line_bytes: 20_000_000 },
+    });
+    await bridge.start();
+    const sized = (length: number) => ({ ...STARTED, input: 'x'.repeat(length) }) as WireEvent;
+    expect(await bridge.push(sized(18_000_000))).toBe('taken');
+    expect(await bridge.push(sized(21_000_000))).toBe('taken');
+    expect(bridge.counters().source).toMatchObject({ events: 1, rejected: { line_too_long: 1 } });
+  });
 });
 
 test('a logger that throws stops nothing', async () => {
