@@ -47,14 +47,20 @@ export type LibrarySource =
   | { name: string; paths: string[] }
   | { name: string; own: Source };
 
-const isOwn = (value: unknown): value is Source =>
-  isObject(value) && typeof value.open === 'function' && typeof value.close === 'function';
+/** Whether it is meant as a source of the program's own. */
+const isOwn = (value: unknown): value is Json => isObject(value) && ('open' in value || 'close' in value);
+
+function readOwn(value: Json, place: string): LibrarySource {
+  if (typeof value.open !== 'function' || typeof value.close !== 'function')
+    throw wrong(place, 'must have a kind, such as "file", or be an object with the methods open and close');
+  return { name: check(text, value.name, `${place}.name`), own: value as unknown as Source };
+}
 
 const hostPort = (host: string | undefined, port: number): string =>
   `${host?.includes(':') ? `[${host}]` : (host ?? LOOPBACK)}:${port}`;
 
 function addressName({ path, host, port }: RecordOf<'socket' | 'listen'>, place: string): string {
-  if (path !== undefined && port === undefined) return `unix:${path}`;
+  if (path !== undefined && host === undefined && port === undefined) return `unix:${path}`;
   if (path === undefined && port !== undefined) return `tcp:${hostPort(host, port)}`;
   throw wrong(place, 'must have either a path (of a Unix socket) or a port, with or without a host');
 }
@@ -81,10 +87,12 @@ function nameOf(record: Exclude<SourceRecord, RecordOf<'recordings'>>, place: st
 
 function readRecord(record: SourceRecord, place: string): LibrarySource {
   if (record.kind === 'recordings') return { name: recordingsName(record.paths), paths: record.paths };
-  const parsed = parseSourceName(nameOf(record, place));
+  const name = nameOf(record, place);
+  if (record.kind === 'gateway' && !/^wss?:\/\//.test(name))
+    throw wrong(`${place}.url`, 'must be ws://HOST:PORT or wss://HOST');
+  const parsed = parseSourceName(name);
   if ('error' in parsed) throw wrong(place, parsed.error);
-  if (record.kind !== 'gateway') return { name: parsed.name, wanted: parsed };
-  if (parsed.kind !== 'gateway') throw wrong(`${place}.url`, 'must be ws://HOST:PORT or wss://HOST');
+  if (record.kind !== 'gateway' || parsed.kind !== 'gateway') return { name: parsed.name, wanted: parsed };
   const { token, password } = record;
   const secrets = { ...(token ? { token } : {}), ...(password ? { password } : {}) };
   const has_secret = token !== undefined || password !== undefined;
@@ -97,7 +105,7 @@ export function readSources(values: unknown[], taken: string): LibrarySource[] {
   for (const [index, value] of values.entries()) {
     const place = `sources.${index}`;
     const source = isOwn(value)
-      ? { name: check(text, value.name, `${place}.name`), own: value }
+      ? readOwn(value, place)
       : readRecord(check(sourceSchema, value, place), place);
     if (source.name === taken || sources.some(({ name }) => name === source.name))
       throw wrong(

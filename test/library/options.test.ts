@@ -155,9 +155,19 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
     withSource({ kind: 'socket', path: 'a', port: 1 }),
     /^sources\.0: must have either/,
   ],
+  [
+    'a path of a socket with a host',
+    withSource({ kind: 'listen', path: 'a', host: 'b' }),
+    /^sources\.0: must have either/,
+  ],
   ['port 0 to connect to', withSource({ kind: 'socket', port: 0 }), /^sources\.0: invalid address in /],
   ['a path that is too long', withSource({ kind: 'listen', path: 'a'.repeat(200) }), /^sources\.0: .*bytes/],
   ['an invalid gateway URL', withSource({ kind: 'gateway', url: 'stdin' }), /^sources\.0\.url: must be ws:/],
+  [
+    'a gateway URL of another protocol',
+    withSource({ kind: 'gateway', url: 'http://a' }),
+    /^sources\.0\.url: must be ws:/,
+  ],
   [
     'an unknown key of a gateway',
     withSource({ kind: 'gateway', url: 'ws://a', tokn: SECRET }),
@@ -173,6 +183,11 @@ const WRONG: [what: string, options: unknown, problem: RegExp][] = [
     'two sources with the same name',
     { sources: [{ kind: 'stdin' }, { kind: 'stdin' }], destinations: [JAEGER] },
     /^sources\.1: another source is already named stdin; remove one/,
+  ],
+  [
+    'a custom source without a method',
+    withSource({ name: 'own', open() {} }),
+    /^sources\.0: must have a kind, such as "file", or be an object with the methods open and close/,
   ],
   ['a custom source without a name', withSource(own(undefined)), /^sources\.0\.name: /],
   [
