@@ -67,14 +67,15 @@ interface Flushable {
 type Guard = (signal: Signal, part: Flushable) => Flushable;
 
 function createGuard(fail: (signal: Signal, what: string, error: unknown) => void): Guard {
-  async function attempt(signal: Signal, what: string, limit_ms: number, act: () => Promise<void>) {
+  async function attempt(signal: Signal, what: keyof Flushable, limit_ms: number, act: () => Promise<void>) {
     let is_done = false;
     const acting = (async () => act())()
       .catch((error: unknown) => fail(signal, what, error))
       .finally(() => {
         is_done = true;
       });
-    await within(limit_ms, acting);
+    // A flush may still be waited for when the bridge has stopped; what waits for it before that has limits of its own.
+    await within(limit_ms, acting, { keeps_alive: what === 'shutdown' });
     if (!is_done) fail(signal, what, new Error(`timed out after ${limit_ms / 1000} s`));
   }
   return (signal, part) => ({

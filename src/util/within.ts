@@ -12,11 +12,16 @@ export function countdown(limit_ms: number): () => number {
   return () => Math.max(0, deadline_ms - performance.now());
 }
 
-/** Waits for a promise, for `limit_ms` at most. */
-export async function within(limit_ms: number, wanted: Promise<unknown>): Promise<void> {
+/** Waits for a promise, for `limit_ms` at most. `keeps_alive`: whether the process stays alive for as long. */
+export async function within(
+  limit_ms: number,
+  wanted: Promise<unknown>,
+  { keeps_alive = true } = {},
+): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const limit = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, Math.min(limit_ms, MAX_TIMER_MS));
+    if (!keeps_alive) timer.unref();
   });
   try {
     await Promise.race([wanted, limit]);

@@ -114,6 +114,26 @@ describe('a span processor', () => {
     ]);
   });
 
+  test('keeps the process alive while it is shut down, but not while it is flushed', async () => {
+    // Those that do keep it alive.
+    const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+    const never = () => new Promise<void>(() => undefined);
+    let endShutdown = (): void => undefined;
+    const shutdown = new Promise<void>((resolve) => {
+      endShutdown = resolve;
+    });
+    const { destination } = open({
+      span_processor: { onEnd: () => undefined, forceFlush: never, shutdown: () => shutdown },
+    });
+    const before = timers();
+    void destination.idle();
+    expect(timers()).toBe(before);
+    const closing = destination.close();
+    expect(timers()).toBe(before + 1);
+    endShutdown();
+    await closing;
+  });
+
   test('that never completes a shutdown is waited for only up to the time limit', async () => {
     vi.useFakeTimers();
     onTestFinished(() => void vi.useRealTimers());
