@@ -17,6 +17,7 @@ import type {
 } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import type { Emission, LogRecord, SpanRecord } from '../model/telemetry.js';
+import { onRejection } from '../util/callback.js';
 import { errorReason } from '../util/errors.js';
 import { within } from '../util/within.js';
 import { logBytes, spanBytes } from './estimate.js';
@@ -63,10 +64,13 @@ interface Flushable {
   shutdown(): Promise<void>;
 }
 
+/** Reports a failed call. */
+type Fail = (signal: Signal, what: string, error: unknown) => void;
+
 /** Wraps a part so that neither call rejects, and each has a time limit. */
 type Guard = (signal: Signal, part: Flushable) => Flushable;
 
-function createGuard(fail: (signal: Signal, what: string, error: unknown) => void): Guard {
+function createGuard(fail: Fail): Guard {
   async function attempt(signal: Signal, what: keyof Flushable, limit_ms: number, act: () => Promise<void>) {
     let is_done = false;
     const acting = (async () => act())()
@@ -102,8 +106,15 @@ function createProblems(name: string, logger: Logger, redact: (text: string) => 
 }
 
 /** A processor may change a record while it has it, so it gets one made by OpenTelemetry's SDK. */
-function emitTo(processor: LogRecordProcessor, resource: Resource): (log: LogRecord) => void {
-  const provider = new LoggerProvider({ resource, processors: [processor] });
+function emitTo(processor: LogRecordProcessor, { resource, fail }: Parts): (log: LogRecord) => void {
+  const guarded: LogRecordProcessor = {
+    onEmit: (record, context) =>
+      onRejection(processor.onEmit(record, context), (error) => fail('logs', 'onEmit', error)),
+    enabled: (options) => processor.enabled?.(options) ?? true,
+    forceFlush: () => processor.forceFlush(),
+    shutdown: () => processor.shutdown(),
+  };
+  const provider = new LoggerProvider({ resource, processors: [guarded] });
   const logger = provider.getLogger(SCOPE.name, SCOPE.version);
   return (log) => {
     const { hrTime, hrTimeObserved, spanContext, ...rest } = toReadableLogRecord(log, resource);
@@ -125,6 +136,7 @@ interface Sender {
 
 interface Parts {
   resource: Resource;
+  fail: Fail;
   guard: Guard;
   openHandover<R>(receiver: Receiver<R>): Handover<R>;
 }
@@ -153,7 +165,10 @@ const openSpans = (parts: Parts, processor: SpanSink): Sender =>
   openSender<SpanRecord>(parts, processor, {
     signal: 'traces',
     pick: ({ spans }) => spans,
-    hand: (span) => processor.onEnd(toReadableSpan(span, parts.resource)),
+    hand: (span) =>
+      onRejection(processor.onEnd(toReadableSpan(span, parts.resource)), (error) =>
+        parts.fail('traces', 'onEnd', error),
+      ),
     bytesOf: spanBytes,
   });
 
@@ -161,7 +176,7 @@ const openLogs = (parts: Parts, processor: LogRecordProcessor): Sender =>
   openSender<LogRecord>(parts, processor, {
     signal: 'logs',
     pick: ({ logs }) => logs,
-    hand: emitTo(processor, parts.resource),
+    hand: emitTo(processor, parts),
     bytesOf: logBytes,
   });
 
@@ -181,6 +196,7 @@ export function createProcessorDestination(
   const limit_bytes = span_processor && log_record_processor ? memory_limit_bytes / 2 : memory_limit_bytes;
   const parts: Parts = {
     resource,
+    fail,
     guard: createGuard(fail),
     openHandover: (receiver) =>
       createHandover(receiver, { limit_bytes, onLoss: (event) => losses.report(receiver.signal, event) }),

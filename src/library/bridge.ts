@@ -11,6 +11,7 @@ import type { Logger } from '../model/logger.js';
 import type { SourceError } from '../model/source.js';
 import { createPushedSource, type PushOutcome } from '../source/index.js';
 import { type Summary, sum } from '../summary.js';
+import { attempt } from '../util/callback.js';
 import { countdown, within } from '../util/within.js';
 import { type BridgeOptions, type MessageLogger, readOptions } from './options.js';
 import { closeRunning, createEnds, openRunning, type Running } from './running.js';
@@ -63,16 +64,16 @@ const REFUSED: Readonly<Record<Exclude<PushOutcome, 'taken'>, string>> = {
     "a pushed event can't be written as JSON, and is refused; push plain data, without cycles or BigInts",
 };
 
-/** Passes on messages without the fields, which are for machines. Errors thrown by the program's logger are ignored. */
+/** Passes on messages without the fields, which are for machines. Errors of the program's logger are ignored. */
 function toLogger(logger: MessageLogger | undefined): Logger {
   const logAt =
     (level: keyof MessageLogger) =>
     (fields: Record<string, unknown> | string, message?: string): void => {
-      try {
-        logger?.[level](message ?? String(fields));
-      } catch {
-        // There is nowhere else to report it.
-      }
+      // There is nowhere else to report an error.
+      attempt(
+        () => logger?.[level](message ?? String(fields)),
+        () => undefined,
+      );
     };
   return { info: logAt('info'), warn: logAt('warn'), error: logAt('error') };
 }

@@ -49,6 +49,21 @@ function slowExporter() {
 
 const nothing = async (): Promise<void> => undefined;
 
+test('a rejection of a processor that should be synchronous is reported, and ends nothing', async () => {
+  const reject = () => Promise.reject(new Error('full'));
+  const { destination, logger } = open({
+    span_processor: { onEnd: reject, forceFlush: nothing, shutdown: nothing },
+    log_record_processor: { onEmit: reject, forceFlush: nothing, shutdown: nothing },
+  });
+  destination.accept(emission({ spans: spans(2), logs: [log()] }));
+  await destination.idle();
+  await destination.close();
+  expect(logger.lines).toEqual([
+    expect.stringMatching(/^warn otel: onEnd for traces failed: full/),
+    expect.stringMatching(/^warn otel: onEmit for logs failed: full/),
+  ]);
+});
+
 describe('a span processor', () => {
   test.each([
     ['sdk-trace-base', (exporter: ReturnType<typeof slowExporter>) => new BatchSpanProcessor(exporter)],
@@ -179,6 +194,21 @@ describe('a log record processor', () => {
     });
     expect(record.resource.attributes).toEqual(expected.resource.attributes);
     expect(destination.summary()).toMatchObject({ logs: { delivered: 1 } });
+  });
+
+  test('decides itself which records it gets', async () => {
+    const onEmit = vi.fn();
+    const { destination } = open({
+      log_record_processor: {
+        onEmit,
+        enabled: ({ eventName }) => eventName !== log().event_name,
+        forceFlush: nothing,
+        shutdown: nothing,
+      },
+    });
+    destination.accept(emission({ logs: [log(), log({ event_name: 'openclaw.other' })] }));
+    expect(onEmit).toHaveBeenCalledOnce();
+    await destination.close();
   });
 
   test('that batches loses nothing of many records at once', async () => {

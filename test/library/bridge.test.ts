@@ -32,6 +32,10 @@ import { startFakeGateway } from '../source/gateway/fake-gateway.js';
 
 const nothing = async (): Promise<void> => undefined;
 
+const fail = (): never => {
+  throw new Error('no disk');
+};
+
 /** A span processor that records the spans and calls that it gets. */
 function keepSpans() {
   const names: string[] = [];
@@ -258,13 +262,14 @@ describe('pushed events', () => {
   });
 });
 
-test('a logger that throws stops nothing', async () => {
-  const fail = (): never => {
-    throw new Error('no disk for logs');
-  };
+test.each<[string, () => unknown]>([
+  ['throws', fail],
+  // A rejection that nobody handles fails the run of the tests.
+  ['rejects', async () => fail()],
+])('a logger that %s stops nothing', async (_, log) => {
   const bridge = bridgeOf({
     destinations: [{ span_processor: keepSpans().span_processor }],
-    logger: { info: fail, warn: fail, error: fail },
+    logger: { info: log, warn: log, error: log },
   });
   expect(await bridge.push(STARTED)).toBe('not_running');
   await bridge.start();
