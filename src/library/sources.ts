@@ -3,10 +3,17 @@
  */
 import { z } from 'zod';
 import type { Logger } from '../model/logger.js';
-import { type LineBatch, type Source, SourceError, type SourceStatus } from '../model/source.js';
+import {
+  type LineBatch,
+  type Receipt,
+  type Source,
+  SourceError,
+  type SourceStatus,
+} from '../model/source.js';
 import { LOOPBACK, parseSourceName, recordingsName } from '../source/index.js';
 import { gatewayUrl } from '../start/gateway.js';
 import type { WantedSource } from '../start/sources.js';
+import { attempt } from '../util/callback.js';
 import { errorReason } from '../util/errors.js';
 import { isObject, type Json } from '../util/json.js';
 import { strictSettings } from '../util/schema.js';
@@ -123,18 +130,24 @@ const failureOf = (name: string, error: unknown): SourceError =>
 const isLine = (line: unknown): boolean =>
   isObject(line) && Number.isInteger(line.number) && (Buffer.isBuffer(line.bytes) || 'skipped' in line);
 
-const isBatch = ({ kind, stream, lines, arrival_ms }: Json): boolean =>
+const isReceipt = (value: unknown): boolean =>
+  isObject(value) && typeof value.reject === 'function' && typeof value.settle === 'function';
+
+const isBatch = ({ kind, stream, lines, arrival_ms, receipt }: Json): boolean =>
   kind === 'lines' &&
   typeof stream === 'string' &&
   Number.isFinite(arrival_ms) &&
   Array.isArray(lines) &&
-  lines.every(isLine);
+  lines.every(isLine) &&
+  (receipt === undefined || isReceipt(receipt));
 
 const isItem = (item: unknown): boolean =>
   isObject(item) && (isBatch(item) || (item.kind === 'status' && typeof item.message === 'string'));
 
+type Item = LineBatch | SourceStatus;
+
 /** A JavaScript program is bound to no type: invalid items would fail far from their origin. */
-async function* checkItems<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
+async function* checkItems(items: AsyncIterable<Item>): AsyncGenerator<Item> {
   for await (const item of items) {
     if (!isItem(item))
       throw new Error(
@@ -144,15 +157,31 @@ async function* checkItems<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
   }
 }
 
-/** Turns errors of a program's own source into failures of that source alone. Such a source can't be told where to resume. */
+/** A receipt is called in the middle of applying a batch, or long after that: its errors are only reported. */
+const guardReceipt = (receipt: Receipt, onError: (error: unknown) => void): Receipt => ({
+  reject: (line) => attempt(() => receipt.reject(line), onError),
+  settle: (is_recoverable) => attempt(() => receipt.settle(is_recoverable), onError),
+});
+
+/**
+ * Turns errors of a program's own source into failures of that source alone. Such a source can't be told where to resume, so the
+ * positions that it gives are of no use, and need not be what can be stored.
+ */
 export function guardSource(source: Source, logger: Logger): Source {
   const { name } = source;
 
-  async function* guardItems(
-    items: AsyncIterable<LineBatch | SourceStatus>,
-  ): AsyncGenerator<LineBatch | SourceStatus> {
+  const warnOfReceipt = (error: unknown): void =>
+    logger.warn(`a receipt of the source ${name} failed: ${errorReason(error)}`);
+
+  function guardItem(item: Item): Item {
+    if (item.kind !== 'lines') return item;
+    const { position, receipt, ...batch } = item;
+    return { ...batch, ...(receipt === undefined ? {} : { receipt: guardReceipt(receipt, warnOfReceipt) }) };
+  }
+
+  async function* guardItems(items: AsyncIterable<Item>): AsyncGenerator<Item> {
     try {
-      yield* checkItems(items);
+      for await (const item of checkItems(items)) yield guardItem(item);
     } catch (error) {
       throw failureOf(name, error);
     }

@@ -22,6 +22,7 @@ import {
   ConfigurationError,
   createBridge,
   type LineBatch,
+  type Receipt,
   type Source,
   SourceError,
   type WireEvent,
@@ -360,6 +361,50 @@ describe('a source that the program brings', () => {
     await bridge.stop();
     expect(names).toEqual(['invoke_agent main']);
     expect(messages).toEqual(['the source own failed: no such thing', 'the source own failed: nor that']);
+  });
+
+  test('has failed if it gives a receipt that is none, and stops nothing else', async () => {
+    const receipt = {} as Receipt;
+    const source = ownSource(async function* () {
+      yield { ...batchOf([{}]), receipt };
+    });
+    const { span_processor } = keepSpans();
+    const bridge = bridgeOf({ sources: [source], destinations: [{ span_processor }] });
+    await bridge.start();
+    expect(await bridge.ended()).toEqual([expect.any(SourceError)]);
+    await bridge.stop();
+  });
+
+  test('may have receipts that fail, which is reported and stops nothing', async () => {
+    const { messages, logger } = keepMessages();
+    const receipts: Receipt[] = [
+      { reject: fail, settle: () => undefined },
+      { reject: () => undefined, settle: fail },
+      { reject: () => undefined, settle: async () => fail() },
+    ];
+    const source = ownSource(async function* () {
+      for (const receipt of receipts) yield { ...batchOf([{}]), end: false, receipt };
+      yield batchOf([STARTED]);
+    });
+    const { span_processor } = keepSpans();
+    const bridge = bridgeOf({ sources: [source], destinations: [{ span_processor }], logger });
+    await bridge.start();
+    expect(await bridge.ended()).toEqual([]);
+    expect((await bridge.stop()).source.events).toBe(1);
+    const failed = 'a receipt of the source own failed: no disk';
+    expect(messages.filter((message) => !message.startsWith('own:'))).toEqual([failed, failed, failed]);
+  });
+
+  test('may give positions that can not be stored, since it never gets them back', async () => {
+    const data_dir = temporaryDirectory();
+    const source = ownSource(async function* () {
+      yield { ...batchOf([STARTED]), end: false, position: { offset: 1n } };
+    });
+    const { span_processor } = keepSpans();
+    const bridge = bridgeOf({ sources: [source], destinations: [{ span_processor }], data_dir });
+    await bridge.start();
+    await bridge.ended();
+    expect((await bridge.stop()).runs).toEqual({ opened: 1, ended: 0, open: 1 });
   });
 
   test('that never pauses waits for a destination that keeps answering, so that nothing is dropped', async () => {
