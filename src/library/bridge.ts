@@ -101,6 +101,9 @@ const isDelivered = ({ destinations }: Summary): boolean =>
     .flatMap((signals) => Object.values(signals))
     .every(({ pending }) => pending === 0);
 
+/** The time to a deadline that has passed is negative, and Node.js would print a warning about it; no number is no time either. */
+const leftOf = (timeout_ms: number): number => Math.max(timeout_ms || 0, 0);
+
 /** Excludes the bridge's own requests from the tracing of the embedding program. */
 const untraced = <T>(act: () => T): T => context.with(suppressTracing(context.active()), act);
 
@@ -173,9 +176,9 @@ export function createBridge(options: BridgeOptions): Bridge {
       return outcome;
     },
     ended: () => ends.ended,
-    drain: (timeout_ms) => untraced(() => drain(timeout_ms)),
+    drain: (timeout_ms) => untraced(() => drain(leftOf(timeout_ms))),
     stop(timeout_ms = DEFAULT_STOP_TIMEOUT_MS) {
-      stopping ??= untraced(() => stop(timeout_ms));
+      stopping ??= untraced(() => stop(leftOf(timeout_ms)));
       return stopping;
     },
     counters,

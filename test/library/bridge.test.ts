@@ -596,6 +596,19 @@ describe('the life of a bridge', () => {
     expect(await bridge.drain(50)).toBe(false);
   });
 
+  test('a drain and a stop whose time is over, or no number, set no timer that Node.js warns about', async () => {
+    const setting = vi.spyOn(globalThis, 'setTimeout');
+    onTestFinished(() => setting.mockRestore());
+    const bridge = bridgeOf({ destinations: [{ span_processor: keepSpans().span_processor }] });
+    await bridge.start();
+    await bridge.drain(-5);
+    await bridge.drain(Number.NaN);
+    await bridge.stop(-5);
+    const times = setting.mock.calls.map(([, time_ms = 0]) => time_ms);
+    expect(times.filter((time_ms) => !(time_ms >= 0))).toEqual([]);
+    expect(times.length).toBeGreaterThan(0);
+  });
+
   test('a drain and a stop without a limit wait as long as needed', async () => {
     let requests = 0;
     const sink = await startSink(() =>
