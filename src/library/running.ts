@@ -75,7 +75,10 @@ function createSources(
 function openStore({ settings }: BridgePlan, logger: Logger): OpenedStore {
   if (settings.data_dir === undefined) return IN_MEMORY;
   const store = openStoreIn('run', settings.data_dir, settings, logger);
-  if ('problem' in store) throw wrong('data_dir', store.problem);
+  if ('problem' in store) {
+    const advice = store.is_taken ? '' : '; use a directory that this user can write to';
+    throw wrong('data_dir', `${store.problem}${advice}`);
+  }
   return store;
 }
 
