@@ -139,11 +139,20 @@ function createConnections(name: string, max_line_bytes: number, push: Push, sto
   return { accept, refuse, finished: () => Promise.all(open) };
 }
 
+/** Which file is at a path now. */
+async function fileAt(path: string): Promise<string | undefined> {
+  const stats = await lstat(path).catch(() => undefined);
+  return stats && `${stats.dev}:${stats.ino}`;
+}
+
 async function serve(server: Server, address: ConnectAddress, stop: AbortSignal): Promise<void> {
+  const own = 'path' in address ? await fileAt(address.path) : undefined;
   if (!stop.aborted) await once(stop, 'abort');
   const closed = once(server, 'close');
-  // Removed while the server still answers: a socket that does not may be replaced by another process.
-  if ('path' in address) await unlink(address.path).catch(() => undefined);
+  // Removed while the server still answers: a socket that does not may be replaced by another process. After somebody else has
+  // removed it, another process may already listen there.
+  if ('path' in address && (await fileAt(address.path)) === own)
+    await unlink(address.path).catch(() => undefined);
   server.close();
   await closed;
 }

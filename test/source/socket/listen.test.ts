@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, linkSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { link } from 'node:fs/promises';
 import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -168,6 +168,17 @@ describe('the address to listen on', () => {
     expect(readdirSync(directory)).toEqual(['in.sock']);
     await source.close();
     expect(readdirSync(directory)).toEqual([]);
+  });
+
+  test('is left to another source if somebody has removed the socket in the meantime', async () => {
+    const path = join(temporaryDirectory(), 'in.sock');
+    const first = listenUnix(path);
+    await (await opened(first)).status('up');
+    unlinkSync(path);
+    const puller = await opened(listenUnix(path));
+    await first.close();
+    await write(await produce({ path }), 'one\n');
+    expect(await puller.lines(1)).toEqual(['one']);
   });
 
   test('goes to one of several sources that open it at the same time', async () => {
