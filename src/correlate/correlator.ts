@@ -18,6 +18,7 @@ import { hasEnded } from './emit.js';
 import {
   expireHold,
   forceOpen,
+  forceOpenAll,
   hold,
   type Identity,
   makeRoomForHeld,
@@ -282,7 +283,7 @@ const runsToChange = ({ runs }: State): Run[] => [...runs.keys()].flatMap((key) 
 
 function closeAll(context: Context): void {
   const { state } = context;
-  for (const key of [...state.held.keys()]) forceOpen(context, key);
+  forceOpenAll(context);
   for (const run of runsToChange(state)) {
     if (run.rare.finishing !== undefined) expireSettle(context, run, Infinity);
     if (run.ended === undefined) closeRun(context, run, 'shutdown', 'still open when the bridge stopped');

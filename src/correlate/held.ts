@@ -277,6 +277,14 @@ export function forceOpen(context: Context, key: string): void {
   }
 }
 
+/** Opens all held runs. What only spawns name comes last, since a spawn's log record is on the span of the run that made it. */
+export function forceOpenAll(context: Context): void {
+  const { held } = context.state;
+  const runs = [...held].filter(([, each]) => wasRun(context, each));
+  for (const [key] of runs) forceOpen(context, key);
+  for (const key of [...held.keys()]) forceOpen(context, key);
+}
+
 export function expireHold(context: Context, held: HeldRun): void {
   const { state, now_ms } = context;
   if (held.due_ms <= now_ms) return forceOpen(context, held.span_id);

@@ -32,6 +32,7 @@ export type Parent =
 export interface UnknownParent {
   kind: 'unknown';
   waits_for: string[];
+  session_key?: string;
   /** The key of the parent, if that is a held run. */
   held_key?: string | undefined;
   fallback?: KnownParent | undefined;
@@ -240,6 +241,7 @@ function spawnParent(context: Context, child: Child, spawn: Spawn, certain: bool
   return {
     kind: 'unknown',
     waits_for: [sessionWait(spawn.parent_session_key)],
+    session_key: spawn.parent_session_key,
     held_key,
     fallback: parent,
   };

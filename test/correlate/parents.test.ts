@@ -376,6 +376,20 @@ describe('a spawn', () => {
     const record = logs.find(({ event_name }) => event_name === 'openclaw.subagent_spawned');
     expect(record?.attributes['openclaw.run.id']).toBe('r1');
   });
+
+  test('whose child never comes has its log record on the call, even if the run that made it is opened at the end', () => {
+    const { logs } = playAtOnce([spawned(5, X, undefined, { call_id: 'k' }), called(4, 'r1', 'k')]);
+    const [call, spawn] = ['tool_call', 'subagent_spawned'].map((name) =>
+      logs.find(({ event_name }) => event_name === `openclaw.${name}`),
+    );
+    expect(spawn).toMatchObject({ trace_id: call?.trace_id, span_id: call?.span_id });
+  });
+
+  test('names the parent session of a run whose parent is never seen', () => {
+    const alone = runOf(playAtOnce([spawned(5, X, 'c1'), child]), 'c1');
+    expect(alone?.parent_span_id).toBeUndefined();
+    expect(alone?.attributes['openclaw.parent_session.key']).toBe(SESSION);
+  });
 });
 
 test('a run whose parent comes after it was opened stays a root, with a trace of its own', () => {
