@@ -436,6 +436,22 @@ test('an unsettled end does not end anything: a run that waits for its start con
   expect(correlator.counts()).toMatchObject({ runs_opened: 0 });
 });
 
+test('when no source is left, an ended run is emitted with the calls that wait for others, but not one that goes on', () => {
+  const correlator = createCorrelator();
+  const inside = (ms: number, call_id: string) =>
+    at(ms, 'tool.call', SESSION, 'r1', { call_id, tool: 'exec', parent_call_id: 'unseen' });
+  const told = [
+    ...[started(0, SESSION, 'r1'), inside(10, 'k1'), answered(20, 'r1', 'k1'), inside(30, 'k2')],
+    ...[answered(40, 'r1', 'k3'), finished(50, SESSION, 'r1')],
+    ...[started(0, SESSION, 'r2'), finished(50, SESSION, 'r2'), called(60, 'r2', 'k4')],
+  ];
+  for (const event of told) correlator.apply(event, event.ts);
+  const { spans } = correlator.releaseEnded(NOW_MS + 60);
+  expect(spans.map(nameOf).sort()).toEqual(['k1', 'k2', 'k3']);
+  const [later] = correlator.apply(answered(70, 'r2', 'k4'), NOW_MS + 70).spans;
+  expect(later).toMatchObject({ end_ms: NOW_MS + 70, error: undefined });
+});
+
 test('events that waited for a start are logged by timestamp, then by sequence number, with their own arrival times', () => {
   const correlator = createCorrelator();
   const tokens = (ms: number, seq: number | undefined): AgentEvent =>
