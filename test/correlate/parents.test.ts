@@ -366,6 +366,18 @@ describe('a spawn', () => {
     expect(parentsOf(playAtOnce([...parents, ...told, child]))).toMatchObject({ c1: 'y1' });
   });
 
+  test('that names only a call stays with the run that made it then, if a later run has a call of the same id', () => {
+    const announced = `announce:requester-settle:main:${SESSION}:c1:yield-1`;
+    const told = [
+      ...[started(0, SESSION, 'r1'), called(10, 'r1', 'k'), spawned(20, X, 'c1', { call_id: 'k' })],
+      ...[started(30, X, 'c1'), finished(40, SESSION, 'r1', { yielded: true })],
+      ...[started(50, SESSION, announced), called(60, announced, 'k'), finished(70, X, 'c1')],
+    ];
+    const emission = playAtOnce(told);
+    const call = emission.spans.find(({ kind, start_ms }) => kind === 'tool' && start_ms === NOW_MS + 10);
+    expect(runOf(emission, 'c1')?.parent_span_id).toBe(call?.span_id);
+  });
+
   test('without a label keeps the label of the one before', () => {
     const told = [spawned(5, X, 'c1', { label: 'C' }), spawned(6, X, 'c1', { call_id: 'k' })];
     expect(runOf(playAtOnce([...parents, ...told, child]), 'c1')).toMatchObject({ name: 'invoke_agent C' });
