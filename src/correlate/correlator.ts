@@ -25,6 +25,7 @@ import {
   markHeldGap,
   openAtOnce,
   openWaiting,
+  releaseSpawnLogs,
   tryOpen,
 } from './held.js';
 import { runKey } from './ids.js';
@@ -78,7 +79,7 @@ export interface Correlator {
   expire(now_ms: number, out?: Emission): Emission;
   /**
    * No source is left to report what is missing: opens every held run whose end has been seen, without waiting for its parent,
-   * and emits what ended runs wait with. Runs without an end stay open or held.
+   * and emits what ended runs wait with, and the log records of spawns. Runs without an end stay open or held.
    */
   releaseEnded(now_ms: number): Emission;
   /**
@@ -353,6 +354,7 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
       const context = begin(now_ms);
       forceOpenEnded(context);
       settleEnded(context);
+      releaseSpawnLogs(context);
       return end(context);
     },
     waitForReasoning(until_ms) {

@@ -464,6 +464,15 @@ test('when no source is left, an ended run is emitted with the calls that wait f
   expect(later).toMatchObject({ end_ms: NOW_MS + 70, error: undefined });
 });
 
+test('when no source is left, a spawn is logged on the run that made it, although its child has not been seen', () => {
+  const correlator = createCorrelator();
+  const told = [spawned(5, X, undefined, { call_id: 'k' }), called(4, 'r1', 'k'), finished(9, SESSION, 'r1')];
+  for (const event of told) correlator.apply(event, NOW_MS + 10);
+  const { logs, spans } = correlator.releaseEnded(NOW_MS + 10);
+  const record = logs.find(({ event_name }) => event_name === 'openclaw.subagent_spawned');
+  expect(record?.span_id).toBe(spans.find(({ kind }) => kind === 'tool')?.span_id);
+});
+
 test('events that waited for a start are logged by timestamp, then by sequence number, with their own arrival times', () => {
   const correlator = createCorrelator();
   const tokens = (ms: number, seq: number | undefined): AgentEvent =>
