@@ -118,7 +118,7 @@ export function onToolCall(context: Context, run: Run, event: ToolCall): void {
   run.tool_count++;
   if (event.tool === YIELD_TOOL) rareFieldsOf(run).yielded_at_ms = event.ts;
   const current = currentStep(run);
-  if (current !== undefined) current.end_ms ??= event.ts;
+  if (current !== undefined && current.start_ms <= event.ts) current.end_ms ??= event.ts;
   emitPreview(context, () => callSpan(context, run, call));
   emitLog(context, event, { run, call });
   if (call.is_late) {

@@ -233,6 +233,10 @@ function takeStep(context: Context, run: Run, step: OpenStep, call: EndedCall): 
 const countsTokens = (event: EventOf<'llm.tokens'>): boolean =>
   event.error === undefined || event.input_tokens > 0 || event.output_tokens > 0;
 
+/** Whether a call came after the end of its run; one with a step came when its step began. */
+const isLate = ({ ended }: Run, step: OpenStep | undefined): boolean =>
+  ended !== undefined && (step === undefined || step.start_ms > ended.end_ms);
+
 function endChat(
   context: Context,
   run: Run,
@@ -246,7 +250,7 @@ function endChat(
     model: event.model === UNKNOWN ? (step?.model ?? UNKNOWN) : event.model,
     provider: event.provider === UNKNOWN ? (step?.provider ?? UNKNOWN) : event.provider,
     reasoning: takeReasoning(context, run, event, step),
-    is_late: run.ended !== undefined && step === undefined,
+    is_late: isLate(run, step),
     usage: countsTokens(event) ? event : undefined,
     response_id: event.response_id,
     finish_reason: event.finish_reason,
@@ -344,7 +348,7 @@ function endStep(context: Context, run: Run, step: OpenStep): void {
     model: step.model ?? UNKNOWN,
     provider: step.provider ?? UNKNOWN,
     reasoning: step.reasoning ?? {},
-    is_late: false,
+    is_late: isLate(run, step),
   };
   const span_id = chatSpanId(run, String(takeNumber(run, step)));
   run.call_count++;
@@ -431,7 +435,8 @@ export function endSteps(context: Context, run: Run, end: Pick<RunClosing, 'end_
   keepSteps(run, (step) => step.error !== undefined || !isPhantom(run, step.start_ms));
   joinRepeated(run, end);
   for (const step of unmatchedSteps(run)) {
-    if (!step.superseded && step.error === undefined && end.error !== undefined) step.error = end.error;
+    // One that a tool call followed had been answered, so it did not fail with its run.
+    if (!step.superseded && step.end_ms === undefined) step.error ??= end.error;
     step.superseded = true;
     step.end_ms ??= end.end_ms;
     if (step.due_ms === undefined) holdStep(context, run, step);

@@ -18,12 +18,14 @@ import { hasEnded } from './emit.js';
 import {
   expireHold,
   forceOpen,
+  forceOpenAll,
   hold,
   type Identity,
   makeRoomForHeld,
   markHeldGap,
   openAtOnce,
   openWaiting,
+  releaseSpawnLogs,
   tryOpen,
 } from './held.js';
 import { runKey } from './ids.js';
@@ -76,8 +78,8 @@ export interface Correlator {
   /** Applies all timeouts that are due, and emits the results. */
   expire(now_ms: number, out?: Emission): Emission;
   /**
-   * No source is left to report what is missing: opens every held run whose end has been seen, without waiting for its parent.
-   * Held runs without an end stay held.
+   * No source is left to report what is missing: opens every held run whose end has been seen, without waiting for its parent,
+   * and emits what ended runs wait with, and the log records of spawns. Runs without an end stay open or held.
    */
   releaseEnded(now_ms: number): Emission;
   /**
@@ -278,11 +280,28 @@ function forceOpenEnded(context: Context): void {
   for (const [key] of ended) forceOpen(context, key);
 }
 
+/** Emits what ended runs wait with. Calls that began after the end of their run stay open: they are waited for longer. */
+function settleEnded(context: Context): void {
+  const { runs } = context.state;
+  const until_ms = context.now_ms + context.options.limits.settle_ms;
+  const isEnding = (run: Readonly<Run> | undefined): boolean =>
+    run !== undefined && (run.ended ?? run.rare.finishing) !== undefined;
+  const keys = [...runs.keys()].filter((key) => isEnding(runs.peek(key)));
+  for (const key of keys) {
+    const run = runs.get(key);
+    if (run === undefined) continue;
+    expireSettle(context, run, until_ms);
+    expireEarlyEnds(context, run, Infinity);
+    expireParked(context, run, Infinity);
+    archiveIfDone(context, run);
+  }
+}
+
 const runsToChange = ({ runs }: State): Run[] => [...runs.keys()].flatMap((key) => runs.get(key) ?? []);
 
 function closeAll(context: Context): void {
   const { state } = context;
-  for (const key of [...state.held.keys()]) forceOpen(context, key);
+  forceOpenAll(context);
   for (const run of runsToChange(state)) {
     if (run.rare.finishing !== undefined) expireSettle(context, run, Infinity);
     if (run.ended === undefined) closeRun(context, run, 'shutdown', 'still open when the bridge stopped');
@@ -334,6 +353,8 @@ export function createCorrelator(options: CorrelatorOptions = {}, saved?: Iterab
     releaseEnded(now_ms) {
       const context = begin(now_ms);
       forceOpenEnded(context);
+      settleEnded(context);
+      releaseSpawnLogs(context);
       return end(context);
     },
     waitForReasoning(until_ms) {

@@ -10,6 +10,7 @@ import { hasEnded } from './emit.js';
 import { type Child, findParent, type Parent, startOfHeld } from './parents.js';
 import type { HeldEvent, HeldRun, Origin, Run } from './run-state.js';
 import { archiveIfDone, markGap, openRun, previewRun } from './runs.js';
+import { isMakerKnown } from './spawns.js';
 import {
   type Context,
   childWait,
@@ -275,6 +276,24 @@ export function forceOpen(context: Context, key: string): void {
     if (held !== undefined && parent !== undefined) release(context, held, orFallback(parent));
     else if (held !== undefined) dropHeld(context, held);
   }
+}
+
+/** Whether the held run is only named by spawns, all of whose makers are open: nothing but their log records is held. */
+const isSpawnLog = (context: Context, { events }: Readonly<HeldRun>): boolean =>
+  events.every(({ event }) => event.type === 'subagent.spawned' && isMakerKnown(context, event));
+
+/** Emits the log records of spawns whose child has not been seen, without waiting for it. */
+export function releaseSpawnLogs(context: Context): void {
+  const logs = [...context.state.held].filter(([, held]) => isSpawnLog(context, held));
+  for (const [key] of logs) forceOpen(context, key);
+}
+
+/** Opens all held runs. What only spawns name comes last, since a spawn's log record is on the span of the run that made it. */
+export function forceOpenAll(context: Context): void {
+  const { held } = context.state;
+  const runs = [...held].filter(([, each]) => wasRun(context, each));
+  for (const [key] of runs) forceOpen(context, key);
+  for (const key of [...held.keys()]) forceOpen(context, key);
 }
 
 export function expireHold(context: Context, held: HeldRun): void {

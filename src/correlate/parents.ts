@@ -32,6 +32,7 @@ export type Parent =
 export interface UnknownParent {
   kind: 'unknown';
   waits_for: string[];
+  session_key?: string;
   /** The key of the parent, if that is a held run. */
   held_key?: string | undefined;
   fallback?: KnownParent | undefined;
@@ -193,14 +194,16 @@ const isOfCall = (event: AgentEvent, call_id: string): boolean =>
   (event.type === 'tool.call' || event.type === 'tool.output' || event.type === 'tool.error') &&
   event.call_id === call_id;
 
-/** Finds the run that made the call. A held run may be opened soon. */
+/** Finds the run that made the call: of several with such a call the one by time. A held run may be opened soon. */
 function spawnerByCall(
   context: Context,
   call_id: string,
+  start_ms: number,
   runs: Run[],
   held: Readonly<HeldRun>[],
 ): Pick<Spawner, 'run' | 'held_key'> | undefined {
-  const run = runs.findLast((each) => isKnownCall(context, each, call_id));
+  const callers = runs.filter((each) => isKnownCall(context, each, call_id));
+  const run = runAt(callers, start_ms) ?? callers.at(-1);
   if (run !== undefined) return { run };
   const caller = held.find(({ events }) => events.some(({ event }) => isOfCall(event, call_id)));
   return caller && { run: undefined, held_key: caller.span_id };
@@ -216,7 +219,8 @@ export function spawnerOf(
     return spawnerById(context, runKey(parent_session_key, parent_run_id), child.key);
   const runs = runsOf(context, parent_session_key, child.key);
   const held = heldRunsOf(context, parent_session_key, child);
-  const caller = call_id === undefined ? undefined : spawnerByCall(context, call_id, runs, held);
+  const caller =
+    call_id === undefined ? undefined : spawnerByCall(context, call_id, child.start_ms, runs, held);
   const run = caller?.run ?? runAt(runs, child.start_ms);
   if (caller !== undefined)
     return { run, held_key: caller.held_key, is_identified: true, is_guess: caller.run === undefined };
@@ -240,6 +244,7 @@ function spawnParent(context: Context, child: Child, spawn: Spawn, certain: bool
   return {
     kind: 'unknown',
     waits_for: [sessionWait(spawn.parent_session_key)],
+    session_key: spawn.parent_session_key,
     held_key,
     fallback: parent,
   };

@@ -98,7 +98,7 @@ function newRun(context: Context, origin: Origin, parent: Parent): Run {
     active_after_ms: opened_after_ms,
     opened_after_ms,
     start_ms,
-    descent: newDescent(origin, start_ms, known, remote),
+    descent: newDescent(origin, start_ms, parent, remote),
     calls: emptyMap(),
     steps: emptyList(),
     ended_calls: emptyList(),
@@ -126,10 +126,11 @@ function newRun(context: Context, origin: Origin, parent: Parent): Run {
 function newDescent(
   { session_key, started }: Origin,
   start_ms: number,
-  known: KnownParent | undefined,
+  parent: Parent,
   remote: Remote,
 ): Descent | undefined {
-  const { parent_session_key = parentSession(known?.run, session_key), parent_run_id } = started ?? {};
+  const known = parent.kind === 'known' ? parent : undefined;
+  const { parent_session_key = parentSession(parent, session_key), parent_run_id } = started ?? {};
   const parent_span_id = known?.span_id ?? remote?.span_id;
   if ((parent_span_id ?? parent_session_key ?? parent_run_id) === undefined) return undefined;
   return {
@@ -158,9 +159,12 @@ function isLate(parent: Readonly<Run>, start_ms: number): boolean {
 const parentAgent = (parent: Run, session_key: string): string | undefined =>
   parent.session_key === session_key ? parent.descent?.parent_agent_id : parent.agent_id;
 
-/** The parent session of a sub-agent, from its parent run, even if only the spawn named it. */
-const parentSession = (parent: Run | undefined, session_key: string): string | undefined =>
-  parent === undefined || parent.session_key === session_key ? undefined : parent.session_key;
+/** The parent session of a sub-agent, even if only the spawn named it, and whether or not its parent run is known. */
+function parentSession(parent: Parent, session_key: string): string | undefined {
+  if (parent.kind === 'none') return undefined;
+  const key = parent.kind === 'known' ? parent.run.session_key : parent.session_key;
+  return key === session_key ? undefined : key;
+}
 
 /** Opens a run under its parent, in its parent's trace. */
 export function openRun(context: Context, origin: Origin, parent: Parent): Run {

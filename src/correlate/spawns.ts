@@ -53,6 +53,10 @@ function spawningSpan(context: Context, event: Spawned): SpawningSpan | undefine
   };
 }
 
+/** Whether the run that made the spawn is open, so that the spawn's log record belongs there. */
+export const isMakerKnown = (context: Context, event: Spawned): boolean =>
+  spawningSpan(context, event) !== undefined;
+
 /** Emits a spawn's log record: on the spawning span, else on the child's, whether or not the child has been seen. */
 export function logSpawn(context: Context, event: Spawned, child: Run | undefined): void {
   if (!context.options.logs) return;

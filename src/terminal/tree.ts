@@ -86,15 +86,29 @@ function plant(roots: RunNode[], ordered: RunNode[], childrenOf: Map<string, Run
   return forest.sort(byStart);
 }
 
-/** The `tree --json` form: an array of root spans. */
+/** How much a span ends before its start, in a negative number; undefined if it does not. */
+const skewOf = ({ start_ms, end_ms = start_ms }: SpanRecord): number | undefined =>
+  end_ms < start_ms ? end_ms - start_ms : undefined;
+
+/** The attributes that are sent: also the type of the error, and the clock skew. */
+function attributesOf(span: SpanRecord): Attributes {
+  const skew_ms = skewOf(span);
+  return {
+    ...span.attributes,
+    ...(span.error && { 'error.type': span.error.type }),
+    ...(skew_ms !== undefined && { 'openclaw.clock_skew_ms': skew_ms }),
+  };
+}
+
+/** The `tree --json` form: an array of root spans. As in what is sent, none ends before its start. */
 export function treeJson(forest: readonly RunNode[]): JsonNode[] {
   return forest.map(({ span, children }) => ({
     name: span.name,
     kind: span.kind === 'chat' ? 'CLIENT' : 'INTERNAL',
     start_ms: span.start_ms,
-    end_ms: span.end_ms ?? null,
+    end_ms: span.end_ms === undefined ? null : Math.max(span.start_ms, span.end_ms),
     status: span.error === undefined ? 'UNSET' : 'ERROR',
-    attributes: { ...span.attributes, ...(span.error && { 'error.type': span.error.type }) },
+    attributes: attributesOf(span),
     trace_id: span.trace_id,
     span_id: span.span_id,
     ...(span.parent_span_id === undefined ? {} : { parent_span_id: span.parent_span_id }),

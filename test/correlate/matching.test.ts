@@ -268,6 +268,12 @@ describe('a step that no call has ended', () => {
     ]);
   });
 
+  test('has no error of its run if a tool call came after it, since the model had answered', () => {
+    const failed = at(80_000, 'agent.finished', { status: 'error' });
+    expect(timesOf([stepAt(100), called(500, 'exec'), failed])).toEqual([[100, 500, undefined]]);
+    expect(timesOf([stepAt(500), called(100, 'exec'), failed])).toEqual([[500, 80_000, 'error']]);
+  });
+
   test('ends at the start of the later step that turns out to have failed instead', () => {
     expect(timesOf([stepAt(100), failedAt(900), stepAt(500)])).toEqual([
       [100, 500, undefined],
@@ -279,6 +285,14 @@ describe('a step that no call has ended', () => {
     const told = at(300, 'agent.finished', { status: 'cancelled', settled: false });
     expect(timesOf([told, failedAt(500)])).toHaveLength(1);
   });
+});
+
+test('a call is tagged late if its step began after the end of its run, with or without an end of its own', () => {
+  const lateOf = (events: AgentEvent[]) =>
+    chatsOf(events).map(({ attributes }) => attributes['openclaw.late']);
+  const ended = at(200, 'agent.finished', { status: 'ok' });
+  expect(lateOf([started, stepAt(100), ended, tokensAt(300)])).toEqual([undefined]);
+  expect(lateOf([started, ended, stepAt(300), tokensAt(400), stepAt(500)])).toEqual([true, true]);
 });
 
 test('a failed call without output tokens is emitted at once, one with output tokens after waiting for its reasoning', () => {

@@ -366,6 +366,18 @@ describe('a spawn', () => {
     expect(parentsOf(playAtOnce([...parents, ...told, child]))).toMatchObject({ c1: 'y1' });
   });
 
+  test('that names only a call stays with the run that made it then, if a later run has a call of the same id', () => {
+    const announced = `announce:requester-settle:main:${SESSION}:c1:yield-1`;
+    const told = [
+      ...[started(0, SESSION, 'r1'), called(10, 'r1', 'k'), spawned(20, X, 'c1', { call_id: 'k' })],
+      ...[started(30, X, 'c1'), finished(40, SESSION, 'r1', { yielded: true })],
+      ...[started(50, SESSION, announced), called(60, announced, 'k'), finished(70, X, 'c1')],
+    ];
+    const emission = playAtOnce(told);
+    const call = emission.spans.find(({ kind, start_ms }) => kind === 'tool' && start_ms === NOW_MS + 10);
+    expect(runOf(emission, 'c1')?.parent_span_id).toBe(call?.span_id);
+  });
+
   test('without a label keeps the label of the one before', () => {
     const told = [spawned(5, X, 'c1', { label: 'C' }), spawned(6, X, 'c1', { call_id: 'k' })];
     expect(runOf(playAtOnce([...parents, ...told, child]), 'c1')).toMatchObject({ name: 'invoke_agent C' });
@@ -375,6 +387,20 @@ describe('a spawn', () => {
     const { logs } = playAtOnce([spawned(5, X, 'c1', { parent_run_id: 'r1' }), child, ...parents]);
     const record = logs.find(({ event_name }) => event_name === 'openclaw.subagent_spawned');
     expect(record?.attributes['openclaw.run.id']).toBe('r1');
+  });
+
+  test('whose child never comes has its log record on the call, even if the run that made it is opened at the end', () => {
+    const { logs } = playAtOnce([spawned(5, X, undefined, { call_id: 'k' }), called(4, 'r1', 'k')]);
+    const [call, spawn] = ['tool_call', 'subagent_spawned'].map((name) =>
+      logs.find(({ event_name }) => event_name === `openclaw.${name}`),
+    );
+    expect(spawn).toMatchObject({ trace_id: call?.trace_id, span_id: call?.span_id });
+  });
+
+  test('names the parent session of a run whose parent is never seen', () => {
+    const alone = runOf(playAtOnce([spawned(5, X, 'c1'), child]), 'c1');
+    expect(alone?.parent_span_id).toBeUndefined();
+    expect(alone?.attributes['openclaw.parent_session.key']).toBe(SESSION);
   });
 });
 
@@ -420,6 +446,31 @@ test('an unsettled end does not end anything: a run that waits for its start con
     correlator.apply(event, event.ts);
   expect(correlator.releaseEnded(NOW_MS + 10).spans).toEqual([]);
   expect(correlator.counts()).toMatchObject({ runs_opened: 0 });
+});
+
+test('when no source is left, an ended run is emitted with the calls that wait for others, but not one that goes on', () => {
+  const correlator = createCorrelator();
+  const inside = (ms: number, call_id: string) =>
+    at(ms, 'tool.call', SESSION, 'r1', { call_id, tool: 'exec', parent_call_id: 'unseen' });
+  const told = [
+    ...[started(0, SESSION, 'r1'), inside(10, 'k1'), answered(20, 'r1', 'k1'), inside(30, 'k2')],
+    ...[answered(40, 'r1', 'k3'), finished(50, SESSION, 'r1')],
+    ...[started(0, SESSION, 'r2'), finished(50, SESSION, 'r2'), called(60, 'r2', 'k4')],
+  ];
+  for (const event of told) correlator.apply(event, event.ts);
+  const { spans } = correlator.releaseEnded(NOW_MS + 60);
+  expect(spans.map(nameOf).sort()).toEqual(['k1', 'k2', 'k3']);
+  const [later] = correlator.apply(answered(70, 'r2', 'k4'), NOW_MS + 70).spans;
+  expect(later).toMatchObject({ end_ms: NOW_MS + 70, error: undefined });
+});
+
+test('when no source is left, a spawn is logged on the run that made it, although its child has not been seen', () => {
+  const correlator = createCorrelator();
+  const told = [spawned(5, X, undefined, { call_id: 'k' }), called(4, 'r1', 'k'), finished(9, SESSION, 'r1')];
+  for (const event of told) correlator.apply(event, NOW_MS + 10);
+  const { logs, spans } = correlator.releaseEnded(NOW_MS + 10);
+  const record = logs.find(({ event_name }) => event_name === 'openclaw.subagent_spawned');
+  expect(record?.span_id).toBe(spans.find(({ kind }) => kind === 'tool')?.span_id);
 });
 
 test('events that waited for a start are logged by timestamp, then by sequence number, with their own arrival times', () => {

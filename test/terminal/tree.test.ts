@@ -143,6 +143,12 @@ describe('treeJson', () => {
     ]);
   });
 
+  it('has length 0 and the clock skew for a span that ends before its start', () => {
+    const [root] = treeJson(buildForest([run('r', 'main', { start_ms: 100, end_ms: 60 })]));
+    expect(root).toMatchObject({ start_ms: 100, end_ms: 100 });
+    expect(root?.attributes['openclaw.clock_skew_ms']).toBe(-40);
+  });
+
   it('nests a complete request under one root', () => {
     const [root, ...others] = treeJson(buildForest(request()));
     expect(others).toEqual([]);
