@@ -40,6 +40,7 @@ export type Verdict =
 
 const TOO_MANY_REQUESTS = 429;
 const RETRYABLE_STATUSES: ReadonlySet<number> = new Set([TOO_MANY_REQUESTS, 502, 503, 504]);
+
 /** Whether a request that is answered with this status is sent again. */
 export const isRetried = (status: number): boolean => RETRYABLE_STATUSES.has(status);
 

@@ -2,6 +2,7 @@
  * Spans as the trees they form, with siblings in the order in which they started. `tree --json` prints these; the terminal's
  * lines are drawn from them. Pure: the same spans, in any order, give the same forest.
  */
+import { attributesOf } from '../model/span-attributes.js';
 import type { Attributes, SpanRecord, SpanReference } from '../model/telemetry.js';
 
 /** A span and its children, sorted by start, then span id. The root of a complete tree is a run. */
@@ -84,20 +85,6 @@ function plant(roots: RunNode[], ordered: RunNode[], childrenOf: Map<string, Run
     }
   }
   return forest.sort(byStart);
-}
-
-/** How much a span ends before its start, in a negative number; undefined if it does not. */
-const skewOf = ({ start_ms, end_ms = start_ms }: SpanRecord): number | undefined =>
-  end_ms < start_ms ? end_ms - start_ms : undefined;
-
-/** The attributes that are sent: also the type of the error, and the clock skew. */
-function attributesOf(span: SpanRecord): Attributes {
-  const skew_ms = skewOf(span);
-  return {
-    ...span.attributes,
-    ...(span.error && { 'error.type': span.error.type }),
-    ...(skew_ms !== undefined && { 'openclaw.clock_skew_ms': skew_ms }),
-  };
 }
 
 /** The `tree --json` form: an array of root spans. As in what is sent, none ends before its start. */

@@ -4,7 +4,7 @@
  */
 import { SpanKind, SpanStatusCode, TraceFlags } from '@opentelemetry/api';
 import { SeverityNumber } from '@opentelemetry/api-logs';
-import type { Attributes, LogRecord, SpanRecord } from '../../model/telemetry.js';
+import type { LogRecord, SpanRecord } from '../../model/telemetry.js';
 
 export const NS_PER_MS = 1_000_000;
 
@@ -40,16 +40,6 @@ export function endOf({ start_ms, end_ms }: SpanRecord): Instant | undefined {
   if (end_ms === undefined) return undefined;
   const end = toInstant(Math.max(start_ms, end_ms));
   return end.whole_ms === 0 && end.rest_ns === 0 ? FIRST_END : end;
-}
-
-/** The span's attributes, the type of its error and, if it ends before it starts, the difference: end − start. */
-export function attributesOf({ attributes, error, start_ms, end_ms }: SpanRecord): Attributes {
-  const is_skewed = end_ms !== undefined && end_ms < start_ms;
-  if (error === undefined && !is_skewed) return attributes;
-  const all = { ...attributes };
-  if (error !== undefined) all['error.type'] = error.type;
-  if (is_skewed) all['openclaw.clock_skew_ms'] = end_ms - start_ms;
-  return all;
 }
 
 export const kindOf = ({ kind }: SpanRecord): SpanKind =>

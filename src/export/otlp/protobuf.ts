@@ -4,6 +4,7 @@
  */
 import type { Resource } from '@opentelemetry/resources';
 import { PbfWriter } from 'pbf';
+import { attributesOf } from '../../model/span-attributes.js';
 import type {
   Attributes,
   AttributeValue,
@@ -15,7 +16,6 @@ import type {
 import { SCOPE } from '../scope.js';
 import { cleanAttributes, cleanText } from '../text.js';
 import {
-  attributesOf,
   endOf,
   type Instant,
   isInt64,

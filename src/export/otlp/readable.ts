@@ -7,11 +7,11 @@ import { hrTimeDuration } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
+import { attributesOf } from '../../model/span-attributes.js';
 import type { LogRecord, SpanEvent, SpanRecord, SpanReference } from '../../model/telemetry.js';
 import { SCOPE } from '../scope.js';
 import { cleanAttributes, cleanText } from '../text.js';
 import {
-  attributesOf,
   endOf,
   type Instant,
   kindOf,

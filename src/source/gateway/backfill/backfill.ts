@@ -55,6 +55,13 @@ const END_STORED_MS = 16_000;
 /** Maximum number of sessions of which more data is expected. */
 const MAX_PENDING = 1_000;
 
+/** Notes that a session has to be asked about again, from a time on; over the limit the one noted first is forgotten. */
+function note(sessions: Map<string, number>, key: string, since_ms: number): void {
+  sessions.set(key, Math.min(since_ms, sessions.get(key) ?? Infinity));
+  const [oldest = key] = sessions.keys();
+  if (sessions.size > MAX_PENDING) sessions.delete(oldest);
+}
+
 /** The session in which a call may just have been stored. */
 const settledSession = ({ event, payload }: EventFrame): string | undefined => {
   const content = object(payload);
@@ -105,11 +112,7 @@ export function createBackfill(options: BackfillOptions): Backfill {
     return rebuildPast(asked, { ...times, open_runs, is_restarted });
   }
 
-  function expectMore(key: string, since_ms: number): void {
-    pending.set(key, Math.min(since_ms, pending.get(key) ?? Infinity));
-    const [oldest = key] = pending.keys();
-    if (pending.size > MAX_PENDING) pending.delete(oldest);
-  }
+  const expectMore = (key: string, since_ms: number): void => note(pending, key, since_ms);
 
   /** Asks once more about the sessions with a run whose end is not stored yet, when it is. */
   function expectEnds(): void {
@@ -144,10 +147,8 @@ export function createBackfill(options: BackfillOptions): Backfill {
     }
     const past = rebuild(asked, missing, progress.last()?.boot_id !== open.hello.boot_id);
     for (const key of past.pending) expectMore(key, since_ms);
-    for (const key of past.unended) {
-      const known = [since_ms, missing.open_runs[key]?.last_ms, unended.get(key)];
-      unended.set(key, Math.min(...known.filter((ms) => ms !== undefined)));
-    }
+    for (const key of past.unended)
+      note(unended, key, Math.min(since_ms, missing.open_runs[key]?.last_ms ?? Infinity));
     expectEnds();
     add(missedLine(missing, now(), past.unknown));
     emitPast(past);
