@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { createStdinSource } from '../../src/source/stdin.js';
@@ -43,5 +44,12 @@ describe('stdin', () => {
       "can't read stdin: it is a directory; pipe or redirect NDJSON into it",
     );
     await expect(failure).rejects.toMatchObject({ name: 'SourceError' });
+  });
+
+  test('is not opened if it is a directory, which Node.js gives as an empty stream', async () => {
+    const fd = openSync('.', 'r');
+    const stdin = Object.assign(new PassThrough(), { fd }).end();
+    await expect(openStdin(stdin).pulling).rejects.toThrow("can't read stdin: it is a directory");
+    closeSync(fd);
   });
 });
