@@ -15,6 +15,7 @@ import {
   CALLS,
   EARLY_ENDS,
   emptyList,
+  hasEndedBefore,
   lastEventMs,
   type NamedCall,
   type OpenCall,
@@ -84,7 +85,7 @@ function newCall(context: Context, run: Run, event: ToolCall, span_id: string): 
     parent_call_id: event.parent_call_id,
     arguments: content ? prepareContent(event.input, content_max_bytes) : undefined,
     events: emptyList(),
-    is_late: run.ended !== undefined,
+    is_late: hasEndedBefore(run, event.ts),
     is_open: false,
   };
 }
@@ -121,7 +122,7 @@ export function onToolCall(context: Context, run: Run, event: ToolCall): void {
   if (current !== undefined && current.start_ms <= event.ts) current.end_ms ??= event.ts;
   emitPreview(context, () => callSpan(context, run, call));
   emitLog(context, event, { run, call });
-  if (call.is_late) {
+  if (run.ended !== undefined) {
     scheduleWake(context.state.waking, run, lateDue(context, run));
     // A held child may wait for the run that made this call.
     if (context.state.waiting.size > 0) context.arrived.push(sessionWait(run.session_key));

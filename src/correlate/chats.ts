@@ -23,11 +23,14 @@ import {
   type EndedCall,
   forgetCalls,
   type HeldChat,
+  hasEndedBefore,
   lastEventMs,
   type OpenStep,
   type Run,
   type RunClosing,
+  rareFieldsOf,
 } from './run-state.js';
+import { isGapBefore } from './sequence-numbers.js';
 import { sessionOf } from './sessions.js';
 import { sizeOf, valuesOf } from './small-map.js';
 import { type Context, countGivenUp } from './state.js';
@@ -42,6 +45,7 @@ import {
   keepSteps,
   rematch,
   removeStep,
+  startOfNumbered,
   stepToGiveUp,
   unmatchedSteps,
 } from './steps.js';
@@ -84,6 +88,7 @@ export function onStepStarted(context: Context, run: Run, event: EventOf<'agent.
   if (step === currentStep(run) && step.failed_ms === undefined) takeNextReasoning(context, run, step);
   // A step that arrives out of order is not the current one, even if it is never matched.
   if (step !== currentStep(run) || run.ended !== undefined) supersede(context, run, step, event.ts);
+  beginWhole(context, run);
 }
 
 /** Emits the oldest unmatched step if the run has reached its limit of steps. */
@@ -195,6 +200,7 @@ export function onTokens(context: Context, run: Run, event: EventOf<'llm.tokens'
   if (step === undefined) run.step_count++;
   else takeStep(context, run, step, call);
   endChat(context, run, event, named_id ?? chatSpanId(run, String(takeNumber(run, step))), step);
+  beginWhole(context, run);
 }
 
 /** The call has ended already, so its tokens are not counted again. */
@@ -233,10 +239,6 @@ function takeStep(context: Context, run: Run, step: OpenStep, call: EndedCall): 
 const countsTokens = (event: EventOf<'llm.tokens'>): boolean =>
   event.error === undefined || event.input_tokens > 0 || event.output_tokens > 0;
 
-/** Whether a call came after the end of its run; one with a step came when its step began. */
-const isLate = ({ ended }: Run, step: OpenStep | undefined): boolean =>
-  ended !== undefined && (step === undefined || step.start_ms > ended.end_ms);
-
 function endChat(
   context: Context,
   run: Run,
@@ -250,7 +252,7 @@ function endChat(
     model: event.model === UNKNOWN ? (step?.model ?? UNKNOWN) : event.model,
     provider: event.provider === UNKNOWN ? (step?.provider ?? UNKNOWN) : event.provider,
     reasoning: takeReasoning(context, run, event, step),
-    is_late: isLate(run, step),
+    is_late: hasEndedBefore(run, start_ms),
     usage: countsTokens(event) ? event : undefined,
     response_id: event.response_id,
     finish_reason: event.finish_reason,
@@ -268,8 +270,12 @@ function endChat(
     detail: chatLogIdentity(call.provider, call.model),
     failed: span.error !== undefined,
   });
-  finishOrHold(context, run, span, call);
+  finishOrHold(context, run, span, call, mayMissStep(run, event) ? event.seq : undefined);
 }
+
+/** Whether the step with which a call began may be among earlier events that have not arrived yet. */
+const mayMissStep = (run: Run, { started_at, seq }: EventOf<'llm.tokens'>): boolean =>
+  started_at === undefined && seq !== undefined && !run.rare.skips_numbers && isGapBefore(run, seq);
 
 /** A step's failure has a specific type and message; the call's own message may only state that it failed. */
 function mergeErrors(own: ErrorDetail | undefined, ofStep: ErrorDetail | undefined): ErrorDetail | undefined {
@@ -313,34 +319,63 @@ function measureUsage(context: Context, { usage }: ModelCall, labels: Attributes
   measure(context, 'openclaw.cost', usage.cost_usd, labels);
 }
 
+function measureDuration(
+  context: Context,
+  { start_ms, end_ms, error }: SpanRecord,
+  labels: Attributes,
+): void {
+  if (!context.options.measurements) return;
+  measure(
+    context,
+    'gen_ai.client.inference.duration',
+    seconds(start_ms, end_ms ?? start_ms),
+    // The same object is passed each time, so that its attributes are looked up once.
+    error === undefined ? labels : { ...labels, 'error.type': error.type },
+  );
+}
+
 /**
- * A call whose reasoning is known, or that has no usage, is final. Any other is held for its reasoning, with a preview
- * meanwhile.
+ * A call whose start and reasoning are known, or that has no usage, is final. Any other is held for its step or its reasoning,
+ * with a preview meanwhile.
  */
-function finishOrHold(context: Context, run: Run, span: SpanRecord, call: ModelCall): void {
-  const session = sessionOf(context, run.session_key);
-  const labels = chatLabels(run, session, call);
-  const end_ms = span.end_ms ?? span.start_ms;
+function finishOrHold(
+  context: Context,
+  run: Run,
+  span: SpanRecord,
+  call: ModelCall,
+  awaits_step?: number,
+): void {
+  const labels = chatLabels(run, sessionOf(context, run.session_key), call);
+  const is_reasoned = call.reasoning.tokens !== undefined || call.usage === undefined;
   run.is_reasoned = call.reasoning.tokens !== undefined;
   measureUsage(context, call, labels);
-  if (context.options.measurements)
-    measure(
-      context,
-      'gen_ai.client.inference.duration',
-      seconds(span.start_ms, end_ms),
-      // The same object is passed each time, so that its attributes are looked up once.
-      span.error === undefined ? labels : chatLabels(run, session, call, span.error.type),
-    );
-  if (call.reasoning.tokens !== undefined || call.usage === undefined) {
-    measureReasoning(context, call.reasoning.tokens, labels);
-    emitSpan(context, span);
-    return;
-  }
+  if (awaits_step === undefined) measureDuration(context, span, labels);
+  if (is_reasoned) measureReasoning(context, call.reasoning.tokens, labels);
+  if (is_reasoned && awaits_step === undefined) return emitSpan(context, span);
   emitPreview(context, () => span);
   const due_ms = context.now_ms + context.options.limits.chat_hold_ms;
-  const held: HeldChat = { span, metric_attributes: labels, due_ms };
+  const held: HeldChat = { span, metric_attributes: labels, due_ms, is_reasoned, awaits_step };
   run.chats = CHATS.add(run.chats, held);
   scheduleWake(context.state.waking, run, due_ms);
+}
+
+/** Begins a held call with the step that it is matched with by now, for which it waits no longer. */
+function beginHeld(context: Context, run: Run, chat: HeldChat, seq: number): void {
+  const start_ms = startOfNumbered(run, seq) ?? chat.span.start_ms;
+  chat.span = { ...chat.span, start_ms };
+  chat.awaits_step = undefined;
+  measureDuration(context, chat.span, chat.metric_attributes);
+}
+
+/** Begins the held calls before which no event is missing any more. */
+function beginWhole(context: Context, run: Run): void {
+  for (const chat of valuesOf(run.chats)) {
+    const { awaits_step: seq } = chat;
+    if (seq === undefined || isGapBefore(run, seq)) continue;
+    beginHeld(context, run, chat, seq);
+    if (chat.is_reasoned) emitHeld(context, run, chat);
+    else emitPreview(context, () => chat.span);
+  }
 }
 
 function endStep(context: Context, run: Run, step: OpenStep): void {
@@ -348,7 +383,7 @@ function endStep(context: Context, run: Run, step: OpenStep): void {
     model: step.model ?? UNKNOWN,
     provider: step.provider ?? UNKNOWN,
     reasoning: step.reasoning ?? {},
-    is_late: isLate(run, step),
+    is_late: hasEndedBefore(run, step.start_ms),
   };
   const span_id = chatSpanId(run, String(takeNumber(run, step)));
   run.call_count++;
@@ -361,11 +396,20 @@ function endStep(context: Context, run: Run, step: OpenStep): void {
   );
 }
 
-function emitUnreasoned(context: Context, run: Run, chat: HeldChat): void {
-  const { span, metric_attributes } = chat;
-  setEntry(context.state.unreasoned, span.span_id, { span, metric_attributes });
-  emitSpan(context, chat.span);
-  run.chats = CHATS.remove(run.chats, chat.span.span_id);
+function emitHeld(context: Context, run: Run, { span, metric_attributes, is_reasoned }: HeldChat): void {
+  if (!is_reasoned) setEntry(context.state.unreasoned, span.span_id, { span, metric_attributes });
+  emitSpan(context, span);
+  run.chats = CHATS.remove(run.chats, span.span_id);
+}
+
+/** Emits a held call that has waited long enough. */
+function giveUpHeld(context: Context, run: Run, chat: HeldChat): void {
+  const { awaits_step: seq } = chat;
+  if (seq !== undefined) {
+    if (isGapBefore(run, seq)) rareFieldsOf(run).skips_numbers = true;
+    beginHeld(context, run, chat, seq);
+  }
+  emitHeld(context, run, chat);
 }
 
 /** How often a call that is held beyond its deadline is checked again. */
@@ -402,9 +446,9 @@ export function expireChats(context: Context, run: Run, until_ms: number): void 
   }
   for (const chat of valuesOf(run.chats)) {
     if (chat.due_ms > until_ms) break;
-    if (isAwaited(context, chat, until_ms)) break;
+    if (!chat.is_reasoned && isAwaited(context, chat, until_ms)) continue;
     last_ms = Math.max(last_ms, chat.due_ms);
-    emitUnreasoned(context, run, chat);
+    giveUpHeld(context, run, chat);
   }
   const isWaiting =
     sizeOf(run.chats) > 0 || run.steps.some((step) => (nextLookMs(step) ?? Infinity) > until_ms);

@@ -194,6 +194,7 @@ function saveRareFields({ rare }: Run): Saved | null {
     rare.yielded_at_ms,
     rare.finishing,
     listIfAny(valuesOf(rare.wrapped)),
+    rare.skips_numbers || null,
   ];
   return saved.every((each) => each === null || each === undefined) ? null : saved;
 }
@@ -211,6 +212,7 @@ function loadRareFields(saved: Saved | undefined): Readonly<RareFields> {
     yielded_at_ms: next(),
     finishing: next(),
     wrapped: loadSmallMap(next(), WRAPPED),
+    skips_numbers: next() ?? false,
   };
 }
 

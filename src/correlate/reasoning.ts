@@ -105,11 +105,15 @@ function addReasoning(context: Context, to: Reasoning, event: EventOf<'llm.reaso
 function completeChat(context: Context, run: Run, chat: HeldChat, event: EventOf<'llm.reasoning'>): void {
   const reasoning: Reasoning = {};
   addReasoning(context, reasoning, event);
+  // Tokens that the call itself has stated count, whatever is said of them besides.
+  if (chat.is_reasoned) reasoning.tokens = undefined;
   chat.span = { ...chat.span, attributes: withReasoning(chat.span.attributes, reasoning) };
   if (reasoning.tokens === undefined) return;
-  run.chats = CHATS.remove(run.chats, chat.span.span_id);
   run.is_reasoned = true;
+  chat.is_reasoned = true;
   measureReasoning(context, reasoning.tokens, chat.metric_attributes);
+  if (chat.awaits_step !== undefined) return;
+  run.chats = CHATS.remove(run.chats, chat.span.span_id);
   emitSpan(context, chat.span);
 }
 

@@ -93,11 +93,15 @@ export interface EndedChat {
   metric_attributes: Attributes;
 }
 
-/** A model call that has ended and waits for its reasoning tokens. */
+/** A model call that has ended and waits for its reasoning tokens, or for its step. */
 export interface HeldChat extends EndedChat {
   due_ms: number;
   /** If it waits beyond `due_ms`: when to check it again. */
   look_ms?: number;
+  /** Its reasoning has been counted, as far as there is any. */
+  is_reasoned: boolean;
+  /** Its sequence number, while the step with which it began may be among the events before it that are missing. */
+  awaits_step: number | undefined;
 }
 
 /**
@@ -178,6 +182,8 @@ export interface RareFields {
   finishing: { end: RunClosing; due_ms: number } | undefined;
   /** Ended calls with an outer call that had not been seen, by call id. */
   wrapped: SmallMap<WrappedCall>;
+  /** Sequence numbers were missing that never came, so others are not waited for. */
+  skips_numbers: boolean;
 }
 
 /** A call and its parent call. */
@@ -263,6 +269,7 @@ export const NO_RARE_FIELDS: Readonly<RareFields> = Object.freeze({
   yielded_at_ms: undefined,
   finishing: undefined,
   wrapped: emptyMap<WrappedCall>(),
+  skips_numbers: false,
 });
 
 /** Access to a run's collections by the id of their entries. */
@@ -290,6 +297,10 @@ export function added<T>(list: readonly T[], item: T): readonly T[] {
 
 /** The latest timestamp of the run's events, in epoch milliseconds. */
 export const lastEventMs = (run: Run): number => run.start_ms + run.last_after_ms;
+
+/** Whether the run had ended before this time: then a call that begins there is late. */
+export const hasEndedBefore = ({ ended }: Run, ms: number): boolean =>
+  ended !== undefined && ended.end_ms < ms;
 
 /** Drops what model calls are matched by: an ended run is only remembered for late children, and this takes memory. */
 export function forgetCalls(run: Run): void {

@@ -27,6 +27,10 @@ export function seenOf(ranges: readonly number[]): Seen {
   return { first_seen, last_seen, seen_below: ranges.length > 2 ? ranges.slice(0, -2) : undefined };
 }
 
+/** Whether a number is missing between the first one that was seen and this one, which was seen, too. */
+export const isGapBefore = ({ seen_below }: Seen, number: number): boolean =>
+  seen_below !== undefined && number > (seen_below[1] ?? Infinity);
+
 /** Index of the first range that ends at or after this number. */
 function placeOf(ranges: number[], number: number): number {
   let at = ranges.length;

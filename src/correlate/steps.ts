@@ -116,6 +116,15 @@ export function addEndedCall(run: Run, call: EndedCall): OpenStep | undefined {
   return step;
 }
 
+/**
+ * When the call with this sequence number began: with the step that it ended, as far as is known, else when it ended. Undefined
+ * if it has been forgotten.
+ */
+export function startOfNumbered(run: Run, seq: number): number | undefined {
+  const call = run.ended_calls.find((each) => each.seq === seq);
+  return call && (run.steps.find(({ ended_by }) => ended_by === call)?.start_ms ?? call.end_ms);
+}
+
 /** A call is forgotten together with its step; otherwise the step would look as if its call had never arrived. */
 function forgetOldest(run: Run): void {
   const [oldest, ...others] = run.ended_calls;

@@ -163,7 +163,7 @@ const FULL_RUN: Run = {
   calls: [CALL, BARE_CALL],
   steps: [STEP, BARE_STEP],
   ended_calls: ENDED_CALLS,
-  chats: [{ span: SPAN, metric_attributes: { model: 'm' }, due_ms: 133 }],
+  chats: [{ span: SPAN, metric_attributes: { model: 'm' }, due_ms: 133, is_reasoned: true, awaits_step: 7 }],
   is_reasoned: true,
   ended: {
     number: 27,
@@ -183,6 +183,7 @@ const FULL_RUN: Run = {
     yielded_at_ms: 145,
     finishing: { end: { end_ms: 146 }, due_ms: 147 },
     wrapped: [{ call_id: 'inner', parent_call_id: 'wrapper' }],
+    skips_numbers: true,
   },
   wake_ms: 148,
   trigger: 'cron',
@@ -200,13 +201,13 @@ const FULL_RUN_TEXT = [
   '[111,null,113,112,115,[114,false,22,true]]',
   '[[23,121,"model","provider",122,{"type":"broken","message":"it broke"},true,false,1,123,{"tokens":24},true,124,25]',
   '[26,125,null,null,null,null,false,true,-1,null,null,false,null,null]]',
-  `[{"span":${SPAN_TEXT},"metric_attributes":{"model":"m"},"due_ms":133}]`,
+  `[{"span":${SPAN_TEXT},"metric_attributes":{"model":"m"},"due_ms":133,"is_reasoned":true,"awaits_step":7}]`,
   '11,12,13,true',
   '[27,134,135,false,136,"run_ended"]',
   `[{"text":"question","size_bytes":8},[${SPAN_EVENT_TEXT}],[{"response_id":"response","tokens":28}]`,
   '[{"event":{"type":"tool.output","ts":141,"session_key":"s","run_id":"r","call_id":"c"},"arrival_ms":142}]',
   `[{"span":${SPAN_TEXT},"parent_call_id":"parking","due_ms":143}]`,
-  '144,145,{"end":{"end_ms":146},"due_ms":147},[{"call_id":"inner","parent_call_id":"wrapper"}]]',
+  '144,145,{"end":{"end_ms":146},"due_ms":147},[{"call_id":"inner","parent_call_id":"wrapper"}],true]',
   '148,"trace","agent","cron",false,true]',
 ].join();
 

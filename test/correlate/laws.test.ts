@@ -6,6 +6,7 @@ import { fc, test } from '@fast-check/vitest';
 import { describe, expect } from 'vitest';
 import { type Correlator, createCorrelator, type Limits } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
+import type { SpanRecord } from '../../src/model/telemetry.js';
 import { expectUndisturbed, moves, type Play, save, savedIn } from '../captures.js';
 import { correlate, identities, merge, NOW_MS, sumOf } from '../helpers.js';
 import { repeatsOf, requests } from './stories.js';
@@ -101,9 +102,22 @@ describe('stories in order', () => {
   });
 });
 
+/** What a span says besides its identity. Whether all of its partial outputs came before its end depends on the order. */
+const contentsOf = (spans: SpanRecord[]) =>
+  new Map(spans.map(({ span_id, events: _events, ...span }) => [span_id, span]));
+
 describe('order', () => {
   test.prop([shuffled], RUNS)('any order within the window gives the same tree', ([events, mixed]) => {
     expect(identities(correlate(mixed).spans)).toEqual(identities(correlate(events).spans));
+  });
+
+  test.prop([shuffled], RUNS)('any order gives the same times and attributes', ([events, mixed]) => {
+    const [one, other] = [correlate(events), correlate(mixed)];
+    expect(contentsOf(other.spans)).toEqual(contentsOf(one.spans));
+    for (const what of ['client.inference', 'execute_tool', 'invoke_agent']) {
+      const instrument = `gen_ai.${what}.duration`;
+      expect(sumOf(other, instrument)).toBeCloseTo(sumOf(one, instrument));
+    }
   });
 
   test.prop([shuffled], RUNS)('any order gives the same token sums', ([events, mixed]) => {

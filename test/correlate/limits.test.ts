@@ -328,6 +328,17 @@ describe('ends', () => {
     expect(call).toMatchObject({ parent_span_id: run?.span_id, attributes: { 'openclaw.late': true } });
     expect(sub).toMatchObject({ parent_span_id: run?.span_id, attributes: { 'openclaw.late': true } });
   });
+
+  test('a call that is only reported after the end of its run is not tagged late', () => {
+    const { emitted } = begin([
+      event('agent.started'),
+      event('agent.finished', { ts: NOW_MS + 3, status: 'ok' }),
+      event('tool.call', { ts: NOW_MS + 1, call_id: '1', tool: 'exec' }),
+      event('tool.output', { ts: NOW_MS + 2, call_id: '1' }),
+    ]);
+    const call = emitted.spans.find(({ kind }) => kind === 'tool');
+    expect(call).toMatchObject({ end_ms: NOW_MS + 2, attributes: { 'openclaw.late': undefined } });
+  });
 });
 
 describe('a child', () => {

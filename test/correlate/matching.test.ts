@@ -6,10 +6,13 @@ import { fc, test } from '@fast-check/vitest';
 import { describe, expect } from 'vitest';
 import { createCorrelator } from '../../src/correlate/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
+import type { Emission } from '../../src/model/telemetry.js';
 import { save, savedIn } from '../captures.js';
 import { correlate, merge, NOW_MS } from '../helpers.js';
 
 const START_MS = NOW_MS - 100_000;
+const DURATION = 'gen_ai.client.inference.duration';
+const REASONING = 'gen_ai.client.inference.usage.reasoning.output_tokens';
 
 // biome-ignore lint/suspicious/noExplicitAny: a short way to write events; the types are checked where they are used
 const at = (ms: number, type: string, fields: any = {}): AgentEvent =>
@@ -284,6 +287,62 @@ describe('a step that no call has ended', () => {
   test('stays if it failed after an unsettled end of its run', () => {
     const told = at(300, 'agent.finished', { status: 'cancelled', settled: false });
     expect(timesOf([told, failedAt(500)])).toHaveLength(1);
+  });
+});
+
+describe('a call before which numbered events are missing', () => {
+  const numbered = (seq: number, event: AgentEvent): AgentEvent => ({ ...event, seq });
+  const opened = numbered(1, started);
+  const stepped = numbered(2, stepAt(100));
+  const answered = numbered(3, tokensAt(600, { response_id: 'one', reasoning_tokens: 7 }));
+
+  /** Applies the events, 10 ms apart; the starts and the durations of the chats, by the event that gave them. */
+  function told(events: AgentEvent[], correlator = createCorrelator()) {
+    const emissions = events.map((event, at) => correlator.apply(event, START_MS + 1_000 + 10 * at));
+    return { correlator, given: emissions.map(begunOf) };
+  }
+
+  const begunOf = ({ spans, measurements }: Emission) => [
+    ...spans.filter(({ kind }) => kind === 'chat').map(({ start_ms }) => start_ms - START_MS),
+    ...measurements.filter(({ instrument }) => instrument === DURATION).map(({ value }) => `${value} s`),
+  ];
+
+  test('begins with its step, which is awaited', () => {
+    expect(told([opened, stepped, answered]).given).toEqual([[], [], [100, '0.5 s']]);
+    expect(told([opened, answered, stepped]).given).toEqual([[], [], [100, '0.5 s']]);
+  });
+
+  test('begins with its own step, if that of an earlier call is awaited, too', () => {
+    const again = numbered(5, tokensAt(900, { response_id: 'two', reasoning_tokens: 7 }));
+    const { given } = told([opened, again, stepped, answered, numbered(4, stepAt(700))]);
+    expect(given).toEqual([[], [], [], [100, '0.5 s'], [700, '0.2 s']]);
+  });
+
+  test('has all reasoning that is reported meanwhile, and its tokens once', () => {
+    const reasoned = numbered(4, at(650, 'llm.reasoning', { response_id: 'one', reasoning_tokens: 7 }));
+    const thought = { ...reasoned, duration_ms: 300 } as AgentEvent;
+    for (const each of [answered, numbered(3, tokensAt(600, { response_id: 'one' }))]) {
+      const { spans, measurements } = correlate([opened, each, thought, stepped, finished]);
+      expect(spans.find(({ kind }) => kind === 'chat')).toMatchObject({
+        start_ms: START_MS + 100,
+        attributes: { 'gen_ai.usage.reasoning.output_tokens': 7, 'openclaw.reasoning.duration_ms': 300 },
+      });
+      expect(measurements.filter(({ instrument }) => instrument === REASONING)).toHaveLength(1);
+    }
+  });
+
+  test('is emitted after 5 s if they never come; later ones of the run are emitted at once', () => {
+    const { correlator } = told([opened, answered]);
+    expect(begunOf(correlator.expire(START_MS + 6_000))).toEqual([]);
+    const resumed = createCorrelator({}, savedIn(save(correlator)));
+    expect(begunOf(resumed.expire(START_MS + 6_010))).toEqual([600, '0 s']);
+    const again = numbered(5, tokensAt(900, { response_id: 'two', reasoning_tokens: 7 }));
+    expect(told([again], resumed).given).toEqual([[900, '0 s']]);
+  });
+
+  test('is not held if it states its start', () => {
+    const { given } = told([opened, { ...answered, started_at: START_MS + 200 } as AgentEvent]);
+    expect(given).toEqual([[], [200, '0.4 s']]);
   });
 });
 
