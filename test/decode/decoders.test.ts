@@ -582,6 +582,31 @@ describe('the gateway dialect', () => {
     ]);
   });
 
+  test('runs of two sessions that have the same id have calls and inputs of their own', () => {
+    const message = { role: 'user', idempotencyKey: 'r:user' };
+    const sessions = [
+      { sessionKey: 'agent:main:s', ts: 1100 },
+      { sessionKey: 'agent:main:other', ts: 1200 },
+    ];
+    const inputs = sessions.map(({ sessionKey }) => ({
+      type: 'event',
+      event: 'session.message',
+      payload: { sessionKey, message: { ...message, content: sessionKey } },
+    }));
+    const runs = sessions.flatMap((run) => [
+      agent('lifecycle', { phase: 'start' }, { ...run, seq: 1 }),
+      agent('tool', { phase: 'start', name: 'exec', toolCallId: 'c' }, { ...run, seq: 2 }),
+      agent('tool', { phase: 'result', name: 'exec', toolCallId: 'c', result: {} }, { ...run, seq: 3 }),
+      agent('lifecycle', { phase: 'end', executionSettled: true }, { ...run, seq: 4 }),
+    ]);
+    expect(
+      decode([...inputs, ...runs]).flatMap((event) => {
+        if (event.type === 'agent.started') return event.input;
+        return event.type === 'tool.call' ? event.call_id : [];
+      }),
+    ).toEqual(['agent:main:s', 'c', 'agent:main:other', 'c']);
+  });
+
   test('calls of two runs are two calls, whatever characters their ids contain', () => {
     const ofRun = (runId: string, toolCallId: string): Frame[] => [
       agent('lifecycle', { phase: 'start' }, { runId }),
