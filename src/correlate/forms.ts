@@ -166,7 +166,15 @@ const loadCalls = (saved: Saved | undefined, run_key: string): SmallMap<OpenCall
 const saveEnded = ({ ended }: Run): Saved | null =>
   ended === undefined
     ? null
-    : [ended.number, ended.end_ms, ended.arrival_ms, ended.yielded, ended.settle_due_ms, ended.calls_error];
+    : [
+        ended.number,
+        ended.end_ms,
+        ended.arrival_ms,
+        ended.yielded,
+        ended.settle_due_ms,
+        ended.calls_error,
+        ended.session_id,
+      ];
 
 function loadEnded(saved: Saved | undefined): Ended | undefined {
   if (saved === undefined) return undefined;
@@ -178,6 +186,7 @@ function loadEnded(saved: Saved | undefined): Ended | undefined {
     yielded: next(),
     settle_due_ms: next(),
     calls_error: next(),
+    session_id: next(),
   };
 }
 

@@ -65,7 +65,7 @@ function addEarly(context: Context, run: Run, call: Pick<OpenStep, 'reasoning'>,
 export const takeNextReasoning = (context: Context, run: Run, call: Pick<OpenStep, 'reasoning'>): void =>
   addEarly(context, run, call, NEXT_CALL);
 
-/** All the reasoning reported before the call's tokens: that of its step or of the next call, and that under its response id. */
+/** All the reasoning reported before the call's tokens: that of its step or of the next call, and that under the call's id. */
 export function takeReasoning(
   context: Context,
   run: Run,
@@ -75,7 +75,8 @@ export function takeReasoning(
   const call: Pick<OpenStep, 'reasoning'> = { reasoning: step?.reasoning };
   if (step !== undefined) step.reasoning = undefined;
   takeNextReasoning(context, run, call);
-  if (event.response_id !== undefined) addEarly(context, run, call, event.response_id);
+  const call_id = event.response_id ?? event.message_id;
+  if (call_id !== undefined) addEarly(context, run, call, call_id);
   const { tokens, text, size_bytes, duration_ms } = call.reasoning ?? {};
   return { tokens: event.reasoning_tokens ?? tokens, text, size_bytes, duration_ms };
 }

@@ -207,6 +207,8 @@ export interface Ended {
   yielded: boolean;
   settle_due_ms: number;
   calls_error: string;
+  /** The session's id when the run ended: by the time of what comes later, the session may have been reset. */
+  session_id: string | undefined;
 }
 
 /** How a run ends. */

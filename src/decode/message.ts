@@ -63,6 +63,7 @@ export function modelCallEvents(message: Json, { message_id, ended_at }: Message
   const cached = number(usage.cacheRead) ?? 0;
   const written = number(usage.cacheWrite) ?? 0;
   const response_id = text(message.responseId);
+  const call_id = response_id ?? message_id;
   const reasoning = blockText(message.content, 'thinking');
   const error = errorOf(message);
   const tokens: Json = {
@@ -83,6 +84,6 @@ export function modelCallEvents(message: Json, { message_id, ended_at }: Message
     finish_reason: text(message.stopReason),
     error,
   };
-  if (reasoning === undefined || response_id === undefined) return [tokens];
-  return [{ type: 'llm.reasoning', ts: ended_at, text: reasoning, response_id }, tokens];
+  if (reasoning === undefined || call_id === undefined) return [tokens];
+  return [{ type: 'llm.reasoning', ts: ended_at, text: reasoning, response_id: call_id }, tokens];
 }

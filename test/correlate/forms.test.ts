@@ -172,6 +172,7 @@ const FULL_RUN: Run = {
     yielded: false,
     settle_due_ms: 136,
     calls_error: 'run_ended',
+    session_id: 'id',
   },
   rare: {
     input: { text: 'question', size_bytes: 8 },
@@ -203,7 +204,7 @@ const FULL_RUN_TEXT = [
   '[26,125,null,null,null,null,false,true,-1,null,null,false,null,null]]',
   `[{"span":${SPAN_TEXT},"metric_attributes":{"model":"m"},"due_ms":133,"is_reasoned":true,"awaits_step":7}]`,
   '11,12,13,true',
-  '[27,134,135,false,136,"run_ended"]',
+  '[27,134,135,false,136,"run_ended","id"]',
   `[{"text":"question","size_bytes":8},[${SPAN_EVENT_TEXT}],[{"response_id":"response","tokens":28}]`,
   '[{"event":{"type":"tool.output","ts":141,"session_key":"s","run_id":"r","call_id":"c"},"arrival_ms":142}]',
   `[{"span":${SPAN_TEXT},"parent_call_id":"parking","due_ms":143}]`,

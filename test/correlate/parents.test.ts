@@ -509,6 +509,27 @@ describe('what is known about a session holds for all of its runs', () => {
     for (const { attributes } of [...spans, ...logs])
       expect(attributes).toMatchObject({ 'gen_ai.agent.id': 'helper', 'gen_ai.conversation.id': 'id-1' });
   });
+
+  test('but what is left of a run when its session is reset has the id from before', () => {
+    const { spans } = playAtOnce([
+      started(0, OTHER, 'r1', { session_id: 'id-1' }),
+      at(10, 'agent.step_started', OTHER, 'r1', { model: 'm', provider: 'p' }),
+      at(20, 'tool.call', OTHER, 'r1', { call_id: 'k', tool: 'exec' }),
+      finished(30, OTHER, 'r1'),
+      started(40, OTHER, 'r2', { session_id: 'id-2' }),
+      finished(50, OTHER, 'r2'),
+    ]);
+    expect(
+      spans
+        .map(({ attributes }) => [attributes['openclaw.run.id'], attributes['gen_ai.conversation.id']])
+        .sort(),
+    ).toEqual([
+      ['r1', 'id-1'],
+      ['r1', 'id-1'],
+      ['r1', 'id-1'],
+      ['r2', 'id-2'],
+    ]);
+  });
 });
 
 test('an announce run in the session of a sub-agent has the same parent agent as the sub-agent', () => {

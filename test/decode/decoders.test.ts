@@ -82,6 +82,30 @@ describe('the gateway dialect', () => {
     expect(chat?.attributes['gen_ai.usage.reasoning.output_tokens']).toBe(4);
   });
 
+  test('the reasoning of a model call without a response id belongs to its message', () => {
+    const row = {
+      role: 'assistant',
+      content: [{ type: 'thinking', thinking: 'Hm.' }],
+      usage: { input: 100, output: 18, reasoningTokens: 4 },
+      timestamp: 1_500,
+      __openclaw: { runId: 'r', id: 'm', recordTimestampMs: 1_600 },
+    };
+    const { reasoningTokens: _untold, ...usage } = row.usage;
+    const pushed = { sessionKey: 'agent:main:s', messageId: 'm', message: { ...row, usage } };
+    const frames = [
+      start,
+      agent('lifecycle', { phase: 'model', provider: 'p', model: 'm' }),
+      { type: 'event', event: 'session.message', payload: pushed },
+      { type: 'res', id: '1', ok: true, payload: { messages: [row] } },
+      end,
+    ];
+    const { spans } = correlate(decode(frames), { content: true });
+    expect(spans.find(({ kind }) => kind === 'chat')?.attributes).toMatchObject({
+      'gen_ai.usage.reasoning.output_tokens': 4,
+      'gen_ai.output.messages': expect.stringContaining('Hm.'),
+    });
+  });
+
   test.each([
     [{ stopReason: 'timeout', aborted: true }, 'timeout'],
     [{ phase: 'error', stopReason: 'timeout', aborted: true, status: 'timed_out' }, 'timeout'],
@@ -556,6 +580,31 @@ describe('the gateway dialect', () => {
       undefined,
       undefined,
     ]);
+  });
+
+  test('runs of two sessions that have the same id have calls and inputs of their own', () => {
+    const message = { role: 'user', idempotencyKey: 'r:user' };
+    const sessions = [
+      { sessionKey: 'agent:main:s', ts: 1100 },
+      { sessionKey: 'agent:main:other', ts: 1200 },
+    ];
+    const inputs = sessions.map(({ sessionKey }) => ({
+      type: 'event',
+      event: 'session.message',
+      payload: { sessionKey, message: { ...message, content: sessionKey } },
+    }));
+    const runs = sessions.flatMap((run) => [
+      agent('lifecycle', { phase: 'start' }, { ...run, seq: 1 }),
+      agent('tool', { phase: 'start', name: 'exec', toolCallId: 'c' }, { ...run, seq: 2 }),
+      agent('tool', { phase: 'result', name: 'exec', toolCallId: 'c', result: {} }, { ...run, seq: 3 }),
+      agent('lifecycle', { phase: 'end', executionSettled: true }, { ...run, seq: 4 }),
+    ]);
+    expect(
+      decode([...inputs, ...runs]).flatMap((event) => {
+        if (event.type === 'agent.started') return event.input;
+        return event.type === 'tool.call' ? event.call_id : [];
+      }),
+    ).toEqual(['agent:main:s', 'c', 'agent:main:other', 'c']);
   });
 
   test('calls of two runs are two calls, whatever characters their ids contain', () => {

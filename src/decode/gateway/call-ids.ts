@@ -4,7 +4,7 @@
  */
 import { text } from '../../util/json.js';
 import type { AgentPayload } from './frame.js';
-import { callKey, type GatewayMemory } from './sessions.js';
+import { callKey, type GatewayMemory, type RunIdentity } from './sessions.js';
 
 const numbered = (call_id: string, count: number): string => (count === 1 ? call_id : `${call_id}#${count}`);
 
@@ -17,10 +17,10 @@ const isReused = ({ phase, seq, ts }: AgentPayload, ended_ms = Infinity): boolea
 
 /** The id of the call that a frame of the `tool` stream is about; undefined if it has none, or repeats an earlier call. */
 export function callIdOf(payload: AgentPayload, memory: GatewayMemory): string | undefined {
-  const { run_id, ts, phase } = payload;
+  const { ts, phase } = payload;
   const call_id = text(payload.data.toolCallId);
   if (call_id === undefined) return undefined;
-  const key = callKey(run_id, call_id);
+  const key = callKey(payload, call_id);
   let call = memory.calls.get(key) ?? { count: 1, started_ms: undefined, ended_ms: undefined };
   if (isReused(payload, call.ended_ms)) {
     call = { count: call.count + 1, started_ms: ts, ended_ms: undefined };
@@ -32,5 +32,5 @@ export function callIdOf(payload: AgentPayload, memory: GatewayMemory): string |
 }
 
 /** The id of the latest call of the run that was given this id. */
-export const latestCallId = (run_id: string, call_id: string, memory: GatewayMemory): string =>
-  numbered(call_id, memory.calls.get(callKey(run_id, call_id))?.count ?? 1);
+export const latestCallId = (run: RunIdentity, call_id: string, memory: GatewayMemory): string =>
+  numbered(call_id, memory.calls.get(callKey(run, call_id))?.count ?? 1);

@@ -11,7 +11,7 @@ import type { GatewayMemory } from './sessions.js';
 function reasoningOf(row: Json, arrival_ms: number, memory: GatewayMemory): Candidate[] {
   const own = object(row.__openclaw);
   const message_id = text(own.id);
-  const response_id = text(row.responseId);
+  const response_id = text(row.responseId) ?? message_id;
   const reasoning_tokens = number(object(row.usage).reasoningTokens);
   const message = message_id === undefined ? undefined : memory.messages.get(message_id);
   if (message === undefined || response_id === undefined || reasoning_tokens === undefined) return [];

@@ -17,7 +17,7 @@ import {
 import { decodeHistory } from './history.js';
 import { decodeLifecycle } from './lifecycle.js';
 import { decodeMessage, decodeTask, rememberJob, rememberSession } from './messages.js';
-import { createGatewayMemory, type GatewayMemory } from './sessions.js';
+import { createGatewayMemory, type GatewayMemory, runKey } from './sessions.js';
 import { decodeTool, decodeToolProgress } from './tools.js';
 
 export { looksLikeFrame } from './frame.js';
@@ -54,10 +54,9 @@ function idInRun({ type, call_id, partial, status, settled, label }: Json, seq: 
   return seq === undefined ? undefined : `${type}\u0000${seq}`;
 }
 
-/** Includes the session: clients choose the ids of runs, so two sessions may have runs with the same id. */
-function eventId(candidate: Json, { session_key, run_id, seq }: AgentPayload): string | undefined {
-  const id = idInRun(candidate, seq);
-  return id === undefined ? undefined : `${session_key}\u0000${run_id}\u0000${id}`;
+function eventId(candidate: Json, payload: AgentPayload): string | undefined {
+  const id = idInRun(candidate, payload.seq);
+  return id === undefined ? undefined : `${runKey(payload)}\u0000${id}`;
 }
 
 /** Adds what all events of an agent frame share. */
@@ -88,8 +87,8 @@ function rememberRun({ session_key, run_id }: AgentPayload, memory: GatewayMemor
 }
 
 /** A run's events are numbered from 1. It may be prepared, or ended, before it starts. */
-function rememberFirst({ run_id, seq, ts }: AgentPayload, memory: GatewayMemory): void {
-  if (seq === 1) memory.unstarted.set(run_id, ts);
+function rememberFirst(payload: AgentPayload, memory: GatewayMemory): void {
+  if (payload.seq === 1) memory.unstarted.set(runKey(payload), payload.ts);
 }
 
 function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
@@ -131,7 +130,7 @@ function markMissed({ reason, unknown }: MissedFrames, memory: GatewayMemory): D
     if (run_id !== undefined) memory.update(key, { gap_run_id: run_id });
   }
   // What has not started may have been seen to start in the missed frames.
-  for (const [run_id] of memory.unstarted.entries()) memory.unstarted.delete(run_id);
+  for (const [key] of memory.unstarted.entries()) memory.unstarted.delete(key);
   return ignore(`missed.${reason.slice(0, 40)}`);
 }
 

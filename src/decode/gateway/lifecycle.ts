@@ -7,7 +7,7 @@ import { ANNOUNCE_PREFIX } from '../../model/announce.js';
 import { type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import type { AgentPayload } from './frame.js';
-import { callKey, type GatewayMemory, isSpawnReported, rememberSpawn } from './sessions.js';
+import { type GatewayMemory, isSpawnReported, rememberSpawn, runKey } from './sessions.js';
 
 /** The type of a gateway error is the reason for its failover, else `timeout` if it ran out of time, else `error`. */
 const errorType = (data: Json): string =>
@@ -27,7 +27,7 @@ const isScheduled = (session_key: string, { jobs }: GatewayMemory): boolean =>
   jobs.get(session_key) === true || jobs.get(JOB_SESSION.exec(session_key)?.[1] ?? '') === true;
 
 function triggerOf(payload: AgentPayload, memory: GatewayMemory): string | undefined {
-  if (memory.resumes.get(payload.run_id) !== undefined) return 'restart_recovery';
+  if (memory.resumes.get(runKey(payload)) !== undefined) return 'restart_recovery';
   if (payload.run_id.startsWith(ANNOUNCE_PREFIX)) return 'announce';
   if (payload.is_heartbeat) return 'heartbeat';
   if (payload.spawned_by !== undefined) return 'subagent';
@@ -56,16 +56,17 @@ function unreportedSpawn(payload: AgentPayload, memory: GatewayMemory): Candidat
 }
 
 function startOf(payload: AgentPayload, memory: GatewayMemory, ts: number): Candidate[] {
-  memory.unstarted.delete(payload.run_id);
+  const key = runKey(payload);
+  memory.unstarted.delete(key);
   return [
     ...unreportedSpawn(payload, memory),
     {
       type: 'agent.started',
       ts,
       parent_session_key: payload.spawned_by,
-      parent_run_id: memory.resumes.get(payload.run_id),
+      parent_run_id: memory.resumes.get(key),
       trigger: triggerOf(payload, memory),
-      input: memory.inputs.get(payload.run_id),
+      input: memory.inputs.get(key),
     },
   ];
 }
@@ -77,7 +78,7 @@ function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
 
 /** A run that is aborted early never starts. It is complete nevertheless if its first event has been seen. */
 function missingStart(payload: AgentPayload, memory: GatewayMemory, end_ms: number): Candidate[] {
-  const first_ms = memory.unstarted.get(payload.run_id);
+  const first_ms = memory.unstarted.get(runKey(payload));
   return first_ms === undefined ? [] : startOf(payload, memory, Math.min(first_ms, end_ms));
 }
 
@@ -136,8 +137,8 @@ function endError(data: Json, status: string): Candidate | undefined {
 
 /** Ends of calls that waited for a frame which did not come before the run's own end. */
 function releaseHeldEnds(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
-  const prefix = callKey(payload.run_id, '');
-  const released = memory.heldEnds.entries().filter(([, held]) => held.run_key === prefix);
+  const run_key = runKey(payload);
+  const released = memory.heldEnds.entries().filter(([, held]) => held.run_key === run_key);
   for (const [key] of released) memory.heldEnds.delete(key);
   return released.map(([, held]) => held.event);
 }

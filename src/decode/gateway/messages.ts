@@ -9,7 +9,7 @@ import { blockText, type Json, number, object, text, withoutUndefined } from '..
 import type { Candidate } from '../decoder.js';
 import { modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';
-import type { GatewayMemory, SessionMemory } from './sessions.js';
+import { type GatewayMemory, runKey, type SessionMemory } from './sessions.js';
 
 /** Remembers from a session's row what other frames omit. */
 export function rememberSession(payload: Json, memory: GatewayMemory): SessionMemory | undefined {
@@ -46,14 +46,15 @@ export function rememberJob({ action, jobId, job }: Json, memory: GatewayMemory)
 const RESTART_RECOVERY = 'main_session_restart_recovery';
 
 /** Stores the input of a run until the run starts, and, after a restart of the gateway, which run it continues. */
-function rememberInput(message: Json, session: SessionMemory | undefined, memory: GatewayMemory): void {
+function rememberInput(message: Json, session_key: string, memory: GatewayMemory): void {
   const run_id = runOfInput(message);
   if (run_id === undefined) return;
+  const key = runKey({ session_key, run_id });
   const content = blockText(message.content);
-  if (content !== undefined) memory.inputs.set(run_id, content);
+  if (content !== undefined) memory.inputs.set(key, content);
   const isResumed = object(message.provenance).sourceTool === RESTART_RECOVERY;
-  if (isResumed && session?.run_id !== undefined && session.run_id !== run_id)
-    memory.resumes.set(run_id, session.run_id);
+  const { run_id: latest } = memory.session(session_key);
+  if (isResumed && latest !== undefined && latest !== run_id) memory.resumes.set(key, latest);
 }
 
 /**
@@ -67,7 +68,7 @@ export function decodeMessage(
   const message = object(payload.message);
   const session_key = text(payload.sessionKey);
   const session = session_key === undefined ? undefined : memory.session(session_key);
-  rememberInput(message, session, memory);
+  if (session_key !== undefined) rememberInput(message, session_key, memory);
   const unused = noModelCall(message);
   if (unused !== undefined) return unused;
   const own = object(message.__openclaw);

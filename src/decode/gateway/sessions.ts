@@ -86,8 +86,8 @@ export interface CallMemory {
   ended_ms: number | undefined;
 }
 
-/** The session and the run that a message belongs to. */
-export interface MessageMemory {
+/** What identifies a run. */
+export interface RunIdentity {
   session_key: string;
   run_id: string;
 }
@@ -112,8 +112,8 @@ export interface GatewayMemory {
   jobs: BoundedMemory<true>;
   /** The time of a run's first event, by run, while the run has not started. */
   unstarted: BoundedMemory<number>;
-  /** Messages of model calls, by message id: the rows of a history name no session, and their run id may be masked. */
-  messages: BoundedMemory<MessageMemory>;
+  /** The runs of model calls, by message id: the rows of a history name no session, and their run id may be masked. */
+  messages: BoundedMemory<RunIdentity>;
 }
 
 export function createGatewayMemory(): GatewayMemory {
@@ -148,4 +148,7 @@ export function createGatewayMemory(): GatewayMemory {
   };
 }
 
-export const callKey = (run_id: string, call_id: string): string => `${run_id}\u0000${call_id}`;
+/** Includes the session: clients choose the ids of runs, so two sessions may have runs with the same id. */
+export const runKey = ({ session_key, run_id }: RunIdentity): string => `${session_key}\u0000${run_id}`;
+
+export const callKey = (run: RunIdentity, call_id: string): string => `${runKey(run)}\u0000${call_id}`;

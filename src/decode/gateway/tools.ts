@@ -8,7 +8,7 @@ import type { Candidate } from '../decoder.js';
 import { toolEnd } from '../tool-end.js';
 import { callIdOf, latestCallId } from './call-ids.js';
 import type { AgentPayload } from './frame.js';
-import { callKey, type GatewayMemory, rememberSpawn } from './sessions.js';
+import { callKey, type GatewayMemory, rememberSpawn, runKey } from './sessions.js';
 
 /** The tools that start a sub-agent, and that start another run of one with a message. */
 const SPAWN_TOOL = 'sessions_spawn';
@@ -18,15 +18,14 @@ function call(payload: AgentPayload, memory: GatewayMemory, call_id: string): Ca
   const { data } = payload;
   const outer_id = text(data.parentToolCallId);
   const label = text(object(data.args).label);
-  if (data.name === SPAWN_TOOL && label !== undefined)
-    memory.labels.set(callKey(payload.run_id, call_id), label);
+  if (data.name === SPAWN_TOOL && label !== undefined) memory.labels.set(callKey(payload, call_id), label);
   return [
     {
       type: 'tool.call',
       call_id,
       tool: text(data.name) ?? 'unknown',
       input: data.args,
-      parent_call_id: outer_id && latestCallId(payload.run_id, outer_id, memory),
+      parent_call_id: outer_id && latestCallId(payload, outer_id, memory),
     },
   ];
 }
@@ -59,7 +58,7 @@ function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string):
   const run_id = text(details.runId);
   if (child === undefined || run_id === undefined) return [];
   const session = memory.session(child);
-  const label = session.label ?? memory.labels.get(callKey(payload.run_id, call_id));
+  const label = session.label ?? memory.labels.get(callKey(payload, call_id));
   if (label !== undefined) memory.update(child, { label });
   rememberSpawn(memory, child, run_id, label);
   return [
@@ -93,12 +92,12 @@ function endOf(data: Json, call_id: string): Candidate {
 
 function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
   const end: Candidate = { ...endOf(payload.data, call_id), ts: payload.ts };
-  const key = callKey(payload.run_id, call_id);
+  const key = callKey(payload, call_id);
   const is_command = memory.commands.get(key) === true;
   const is_complete = !is_command || end.type === 'tool.error' || end.exit_code !== undefined;
   if (payload.protocol === 4 && is_complete) return [end, ...spawned(payload, memory, call_id)];
   memory.heldEnds.set(key, {
-    run_key: callKey(payload.run_id, ''),
+    run_key: runKey(payload),
     is_command,
     event: { ...end, session_key: payload.session_key, run_id: payload.run_id },
   });
@@ -145,7 +144,7 @@ export function decodeToolProgress(payload: AgentPayload, memory: GatewayMemory)
   const { data } = payload;
   const given_id = text(data.toolCallId);
   if (given_id === undefined) return undefined;
-  const key = callKey(payload.run_id, latestCallId(payload.run_id, given_id, memory));
+  const key = callKey(payload, latestCallId(payload, given_id, memory));
   const completed = payload.stream === 'command_output' ? commandOutput(payload, memory, key) : undefined;
   // In protocol 4 a result is complete, except for the exit code of some commands.
   if (payload.protocol === 4) return completed?.length === 0 ? undefined : completed;

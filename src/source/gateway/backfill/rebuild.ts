@@ -58,7 +58,9 @@ function resultData(call: CallFacts): Json {
     const { content, details, is_error } = call.result;
     return { ...common, isError: is_error, result: { content, details } };
   }
-  return { ...common, isError: call.status !== 'succeeded', result: {} };
+  // An abort is not always known of yet when the end of a call that it cut off is.
+  const result = call.status === 'cancelled' ? { content: CUT_OFF } : {};
+  return { ...common, isError: call.status !== 'succeeded', result };
 }
 
 interface Ranked extends RebuiltFrame {

@@ -456,12 +456,13 @@ describe('a call', () => {
   });
 
   test.each([
-    ['succeeded', false],
-    [undefined, true],
-    ['failed', true],
+    ['succeeded', false, {}],
+    [undefined, true, {}],
+    ['failed', true, {}],
+    ['cancelled', true, { content: 'Aborted' }],
   ])(
     'whose result is not stored ended as the audit log says, once its run is over: %s',
-    (status, isError) => {
+    (status, isError, result) => {
       const known = rebuilt({
         rows: [request(2, 'c')],
         activity: [
@@ -472,7 +473,7 @@ describe('a call', () => {
         ],
       });
       expect(toolFrames(known).map(inShort)).toEqual(['3 tool start', '4 tool result']);
-      expect(dataOf(known.frames, 'result')).toMatchObject([{ isError, result: {} }]);
+      expect(dataOf(known.frames, 'result')).toEqual([expect.objectContaining({ isError, result })]);
       expect(known.is_pending).toBe(false);
     },
   );
