@@ -92,7 +92,7 @@ interface Candidate {
 /** The end of a held run, if it has arrived. */
 export function endOfHeld({ events }: Readonly<HeldRun>): EventOf<'agent.finished'> | undefined {
   for (const { event } of events)
-    if (event.type === 'agent.finished' && event.settled !== false) return event;
+    if (event.type === 'agent.finished' && event.settled !== false && !event.may_continue) return event;
   return undefined;
 }
 

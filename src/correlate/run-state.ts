@@ -174,8 +174,8 @@ export interface RareFields {
   parked: readonly ParkedSpan[];
   cancelled_at_ms: number | undefined;
   yielded_at_ms: number | undefined;
-  /** Its `subagent.finished` has arrived; its own `agent.finished` is awaited. */
-  finishing: { end: RunClosing; due_ms: number } | undefined;
+  /** How it ends at that time: its `subagent.finished` has arrived, but not its own end, or its end, but it may continue. */
+  finishing: { end: RunClosing; due_ms: number; may_continue?: true } | undefined;
   /** Ended calls with an outer call that had not been seen, by call id. */
   wrapped: SmallMap<WrappedCall>;
 }

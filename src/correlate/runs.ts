@@ -286,15 +286,25 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
     return;
   }
   if (run.ended !== undefined) return;
-  const { content, content_max_bytes } = context.options;
+  const { content, content_max_bytes, limits } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
-  endRun(context, run, {
+  const end: RunClosing = {
     end_ms: event.ts,
     yielded: event.yielded === true || run.rare.yielded_at_ms !== undefined,
     error,
     output,
     stop_reason: event.stop_reason,
-  });
+  };
+  if (event.may_continue !== true) return endRun(context, run, end);
+  const due_ms = context.now_ms + limits.continue_ms;
+  rareFieldsOf(run).finishing = { end, due_ms, may_continue: true };
+  scheduleWake(context.state.waking, run, due_ms);
+}
+
+/** A later event shows that a run that might have ended continues. */
+export function keepOpen(run: Run, event: AgentEvent): void {
+  const { finishing } = run.rare;
+  if (finishing?.may_continue && event.ts > finishing.end.end_ms) rareFieldsOf(run).finishing = undefined;
 }
 
 /**

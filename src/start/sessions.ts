@@ -41,8 +41,6 @@ function createLiveIndex(path: string): TranscriptIndex {
 
   return {
     get(session_id) {
-      const known = index.get(session_id);
-      if (known !== undefined) return known;
       refresh();
       return index.get(session_id);
     },

@@ -238,6 +238,39 @@ describe('ends', () => {
     });
   });
 
+  test('a run that failed and may continue ends like that only if nothing more of it comes within two minutes', () => {
+    const failed = (after_ms: number, message: string) =>
+      event('agent.finished', {
+        ts: NOW_MS + after_ms,
+        status: 'error',
+        error: { message },
+        may_continue: true,
+      });
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      failed(5, 'first'),
+      // It came late: it is from before the failure.
+      event('tool.call', { ts: NOW_MS + 4, call_id: '1', tool: 'exec' }),
+    ]);
+    expect(emitted.spans).toEqual([]);
+    expect(correlator.expire(NOW_MS + 2 * MINUTE_MS - 1).spans).toEqual([]);
+    const retry_ms = 2 * MINUTE_MS - 1;
+    correlator.apply(tokens({ ts: NOW_MS + retry_ms }), NOW_MS + retry_ms);
+    expect(spanOf(correlator.expire(NOW_MS + 2 * MINUTE_MS), 'invoke_agent main')).toBeUndefined();
+    correlator.apply(failed(retry_ms + 1, 'second'), NOW_MS + retry_ms + 1);
+    const ended = correlator.expire(NOW_MS + retry_ms + 1 + 2 * MINUTE_MS);
+    expect(spanOf(ended, 'invoke_agent main')).toMatchObject({
+      end_ms: NOW_MS + retry_ms + 1,
+      error: { type: 'error', message: 'second' },
+    });
+  });
+
+  test('a run that may continue ends as it did if the correlator is closed', () => {
+    const finished = (status: string, more = {}) => event('agent.finished', { status, ...more });
+    const { correlator } = begin([event('agent.started'), finished('ok', { may_continue: true })]);
+    expect(correlator.close(NOW_MS + 9)).toMatchObject({ spans: [{ end_ms: NOW_MS, error: undefined }] });
+  });
+
   test('a task that timed out before its run began does not end it', () => {
     const { correlator, emitted } = begin([
       event('agent.started'),

@@ -5,8 +5,8 @@ import { createSessionsLookup } from '../../src/start/sessions.js';
 import { temporaryDirectory } from '../source/helpers.js';
 
 /** Writes `sessions.json` as OpenClaw does: completely, and then under its name. */
-function writeSessions(directory: string, rows: Record<string, string>): void {
-  const sessions = Object.entries(rows).map(([key, sessionId]) => [key, { sessionId }]);
+function writeSessions(directory: string, rows: Record<string, string>, more = {}): void {
+  const sessions = Object.entries(rows).map(([key, sessionId]) => [key, { sessionId, ...more }]);
   writeFileSync(join(directory, 'sessions.json.tmp'), JSON.stringify(Object.fromEntries(sessions)));
   renameSync(join(directory, 'sessions.json.tmp'), join(directory, 'sessions.json'));
 }
@@ -23,6 +23,15 @@ test('a session that is added later is found, and known ones stay known', () => 
   writeFileSync(join(directory, 'sessions.json'), '{"half');
   expect(index?.get('3')).toBeUndefined();
   expect(index?.get('2')).toEqual({ session_key: 'agent:main:b' });
+});
+
+test('what is added to the row of a known session is found', () => {
+  const directory = temporaryDirectory();
+  const index = createSessionsLookup()(join(directory, 'a.jsonl'));
+  writeSessions(directory, { 'agent:main:a': '1' });
+  expect(index?.get('1')).toEqual({ session_key: 'agent:main:a' });
+  writeSessions(directory, { 'agent:main:a': '1' }, { spawnedBy: 'agent:main:p', label: 'Helper' });
+  expect(index?.get('1')).toMatchObject({ parent_session_key: 'agent:main:p', label: 'Helper' });
 });
 
 test('transcript streams are recognised by their names', () => {
