@@ -11,7 +11,7 @@ import { isKnownCall } from './calls.js';
 import { isAboutSubagent } from './duplicates.js';
 import { hasEnded } from './emit.js';
 import { callSpanId, runKey } from './ids.js';
-import { type HeldRun, type Run, runReference } from './run-state.js';
+import { type HeldRun, NO_RARE_FIELDS, possibleEndMs, type Run, runReference } from './run-state.js';
 import { type Context, childWait, runWait, type Spawn, type State, sessionWait } from './state.js';
 
 /** A run that looks for its parent. */
@@ -87,6 +87,7 @@ interface Candidate {
   /** Its start was not seen: it began before `start_ms`. */
   is_partial: boolean;
   ended: { end_ms: number } | undefined;
+  rare: Run['rare'];
 }
 
 /** The end of a held run, if it has arrived. */
@@ -129,6 +130,7 @@ function candidateOf(held: Readonly<HeldRun>): Candidate {
     start_ms: startOfHeld(held),
     is_partial: held.started === undefined,
     ended: end && { end_ms: end.ts },
+    rare: NO_RARE_FIELDS,
   };
 }
 
@@ -144,8 +146,10 @@ const earliest = <T extends Pick<Candidate, 'start_ms'>>(runs: T[]): T | undefin
     undefined,
   );
 
-const isActiveAt = ({ ended }: Candidate, at_ms: number): boolean =>
-  ended === undefined || ended.end_ms >= at_ms;
+function isActiveAt({ ended, rare }: Candidate, at_ms: number): boolean {
+  const end_ms = ended?.end_ms ?? possibleEndMs(rare);
+  return end_ms === undefined || end_ms >= at_ms;
+}
 
 /** A child's clock may be behind its parent's by this much. */
 const CLOCKS_DIFFER_MS = 1_000;
@@ -284,7 +288,11 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
     run.ended?.yielded === true || run.rare.yielded_at_ms !== undefined;
   // A run of its own session that the id names is the one that it continues.
   const continued = reported.find((run) => run.session_key === child.session_key);
-  const run = continued ?? latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
+  // Not the latest of all: the runs before it may not be open yet.
+  const spawners = ofRequest.filter(({ span_id }) =>
+    reported.some(({ descent }) => descent?.parent_key === span_id),
+  );
+  const run = continued ?? latest(ofRequest.filter(hasYielded)) ?? latest(spawners) ?? latest(ofRequest);
   const waits_for = named.flatMap(({ run_id, session_key }) => [
     runWait(run_id),
     ...(session_key === undefined ? [] : [sessionWait(session_key)]),

@@ -288,6 +288,10 @@ export function added<T>(list: readonly T[], item: T): readonly T[] {
   return list;
 }
 
+/** The end of a run that may continue; undefined if it has continued since, or has no such end. */
+export const possibleEndMs = ({ finishing }: Readonly<RareFields>): number | undefined =>
+  finishing?.may_continue ? finishing.end.end_ms : undefined;
+
 /** The latest timestamp of the run's events, in epoch milliseconds. */
 export const lastEventMs = (run: Run): number => run.start_ms + run.last_after_ms;
 

@@ -21,6 +21,7 @@ import {
   lastEventMs,
   NO_RARE_FIELDS,
   type Origin,
+  possibleEndMs,
   type Run,
   type RunClosing,
   rareFieldsOf,
@@ -150,8 +151,9 @@ const wasClosed = ({ ended }: Readonly<Run>): boolean =>
 
 /** Whether a child began after the end of its parent. */
 function isLate(parent: Readonly<Run>, start_ms: number): boolean {
-  const { ended } = parent;
-  if (ended === undefined || ended.yielded) return false;
+  const { ended, rare } = parent;
+  if (ended === undefined) return start_ms > (possibleEndMs(rare) ?? Infinity);
+  if (ended.yielded) return false;
   return start_ms > (wasClosed(parent) ? ended.arrival_ms : ended.end_ms);
 }
 

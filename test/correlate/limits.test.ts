@@ -265,6 +265,28 @@ describe('ends', () => {
     });
   });
 
+  test('a run that may continue is not the active one after its end, and what begins under it then is late', () => {
+    const failed = event('agent.finished', { ts: NOW_MS + 5, status: 'error', may_continue: true });
+    const next = { run_id: 'next', ts: NOW_MS + 6 };
+    const ofSession = { ...child, ts: NOW_MS + 10, parent_session_key: 'agent:main:s' };
+    const ofRun = { ...ofSession, session_key: 'agent:main:subagent:d', run_id: 'd', parent_run_id: 'r' };
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      failed,
+      event('agent.started', next),
+      event('agent.finished', { ...next, status: 'ok', ts: NOW_MS + 8 }),
+      event('agent.started', ofSession),
+      event('agent.started', ofRun),
+    ]);
+    const { spans } = merge([emitted, correlator.close(NOW_MS + 11)]);
+    const spanOfRun = (id: string) => spans.find(({ attributes }) => attributes['openclaw.run.id'] === id);
+    expect(spanOfRun('c')?.parent_span_id).toBe(spanOfRun('next')?.span_id);
+    expect(spanOfRun('d')).toMatchObject({
+      parent_span_id: spanOfRun('r')?.span_id,
+      attributes: { 'openclaw.late': true },
+    });
+  });
+
   test('a run that may continue ends as it did if the correlator is closed', () => {
     const finished = (status: string, more = {}) => event('agent.finished', { status, ...more });
     const { correlator } = begin([event('agent.started'), finished('ok', { may_continue: true })]);
