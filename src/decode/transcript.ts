@@ -109,6 +109,10 @@ function announcedChild(content: string | undefined): string | undefined {
   return /sourceSession=(\S+)/.exec(content)?.[1];
 }
 
+/** A schedule puts its id before its message. */
+const triggerIn = (content: string | undefined): string | undefined =>
+  content?.startsWith('[cron:') ? 'cron' : undefined;
+
 function userMessage(state: State, entry: Json, message: Json): Candidate[] {
   // A run that is still open at the next message was abandoned, without an entry in the file.
   const given_up = state.run?.may_be_over
@@ -127,7 +131,7 @@ function userMessage(state: State, entry: Json, message: Json): Candidate[] {
     isChild && label !== undefined
       ? [{ type: 'subagent.spawned', run_id, ts, parent_session_key, label }]
       : [];
-  const trigger = child !== undefined ? 'announce' : isChild ? 'subagent' : undefined;
+  const trigger = child !== undefined ? 'announce' : isChild ? 'subagent' : triggerIn(content);
   return [
     ...given_up,
     ...spawn,

@@ -346,6 +346,13 @@ describe('a transcript', () => {
     expect(run).toMatchObject({ end_ms: Date.parse(at(6)) });
   });
 
+  test('of a schedule has the trigger cron', () => {
+    const scheduled = entry(1, { role: 'user', content: '[cron:job daily] Do it.' });
+    const [first, ...others] = decode([session(0), scheduled, answer(2), user(3)]);
+    expect(first).toMatchObject({ type: 'agent.started', trigger: 'cron' });
+    expect(others.at(-1)).not.toHaveProperty('trigger');
+  });
+
   test('whose last message asks for tools ends its run if OpenClaw has removed the calls from it', () => {
     expect(told(decode([session(0), user(1), asks(2)]))).toEqual([
       'agent.started',
