@@ -18,6 +18,8 @@ export interface TranscriptSession {
   parent_session_key?: string;
   label?: string;
   channel?: string;
+  /** The name of its file. After a reset, the session has another id, but a file of the same name. */
+  file?: string;
 }
 
 /** Sessions by their id. The index is asked again for a session that it did not have, and when its first run is emitted. */
@@ -35,12 +37,14 @@ export function readTranscriptIndex(value: unknown): ReadonlyMap<string, Transcr
     const parent_session_key = text(row.spawnedBy);
     const label = text(row.label);
     const channel = text(row.lastChannel);
+    const file = text(row.sessionFile)?.split(/[\\/]/).at(-1);
     if (id === undefined) continue;
     index.set(id, {
       session_key,
       ...(parent_session_key === undefined ? {} : { parent_session_key }),
       ...(label === undefined ? {} : { label }),
       ...(channel === undefined ? {} : { channel }),
+      ...(file === undefined ? {} : { file }),
     });
   }
   return index;

@@ -34,6 +34,15 @@ test('what is added to the row of a known session is found', () => {
   expect(index?.get('1')).toMatchObject({ parent_session_key: 'agent:main:p', label: 'Helper' });
 });
 
+test('a session that has another id since it was reset is found by the name of its file', () => {
+  const directory = temporaryDirectory();
+  const sessionsOf = createSessionsLookup();
+  writeSessions(directory, { 'agent:main:a': '2' }, { sessionFile: '/other/machine/1.jsonl' });
+  for (const name of ['1.jsonl', '1.jsonl.reset.2026-11-22T11-15-37.587Z'])
+    expect(sessionsOf(join(directory, name))?.get('1')).toMatchObject({ session_key: 'agent:main:a' });
+  expect(sessionsOf(join(directory, '3.jsonl'))?.get('1')).toBeUndefined();
+});
+
 test('transcript streams are recognised by their names', () => {
   const directory = temporaryDirectory();
   writeSessions(directory, { 'agent:main:a': '1' });
