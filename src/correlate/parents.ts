@@ -264,21 +264,26 @@ function parentByRunId(context: Context, child: Child, parent_run_id: string): P
 }
 
 /** The runs that an announce run reports on, as far as they are known. */
-function announcedRuns({ state }: Context, named: AnnouncedRun[], own_key: string): Run[] {
+function announcedRuns(
+  { state }: Context,
+  named: AnnouncedRun[],
+  { key: own_key, start_ms }: Pick<Child, 'key' | 'start_ms'>,
+): Run[] {
   return named
     .map(({ session_key, run_id }) => {
       const key = session_key === undefined ? getEntry(state.by_run_id, run_id) : runKey(session_key, run_id);
       const exact = key === undefined ? undefined : peek(state, key);
       if (exact !== undefined || session_key === undefined) return exact;
-      return latest(
-        (getEntry(state.sessions, session_key)?.runs ?? []).flatMap((each) => peek(state, each) ?? []),
+      const runs = (getEntry(state.sessions, session_key)?.runs ?? []).flatMap(
+        (each) => peek(state, each) ?? [],
       );
+      return latest(runs.filter((each) => each.start_ms <= start_ms));
     })
     .filter((run): run is Run => run !== undefined && run.span_id !== own_key);
 }
 
 function announceParent(context: Context, child: Child, named: AnnouncedRun[]): Parent {
-  const reported = announcedRuns(context, named, child.key);
+  const reported = announcedRuns(context, named, child);
   const before = runsOf(context, child.session_key, child.key).filter(
     (run) => run.start_ms <= child.start_ms,
   );
@@ -346,5 +351,7 @@ export function findParent(context: Context, child: Child): Parent {
 /** Links from an announce run to each known run that its id names. */
 export function announceLinks(context: Context, run: Run): SpanReference[] {
   const named = parseAnnounceRunId(run.run_id, run.session_key);
-  return named === undefined ? [] : announcedRuns(context, named, run.span_id).map(runReference);
+  return named === undefined
+    ? []
+    : announcedRuns(context, named, { key: run.span_id, start_ms: run.start_ms }).map(runReference);
 }

@@ -81,6 +81,22 @@ test('runs that report on sub-agents of a run that did not yield are its childre
     ]);
 });
 
+test('a run whose id names only the session that it reports on links to the latest run before it', () => {
+  const own = { session_key: SESSION, run_id: 'announce:v1:agent:main:subagent:a:x' };
+  const session_key = 'agent:main:subagent:a';
+  const later = { session_key, run_id: 'later' };
+  const { spans } = correlate([
+    at(0, 'agent.started', { session_key: SESSION, run_id: 'p' }),
+    ...child('a', 10),
+    at(500, 'agent.started', { ...later, parent_session_key: SESSION }),
+    at(510, 'agent.finished', { ...later, status: 'ok' }),
+    at(100, 'agent.started', own),
+    at(110, 'agent.finished', { ...own, status: 'ok' }),
+  ]);
+  const spanOf = (id: string) => spans.find(({ attributes }) => attributes['openclaw.run.id'] === id);
+  expect(spanOf(own.run_id)?.links.map(({ span_id }) => span_id)).toEqual([spanOf('a')?.span_id]);
+});
+
 const CHILD = 'agent:main:subagent:c';
 const OTHER = 'agent:main:subagent:o';
 const WOKEN = `announce:v1:${CHILD}:a:wake`;
