@@ -6,7 +6,7 @@ import { onToolCall, onToolEnd } from './calls.js';
 import { onStepStarted, onTokens } from './chats.js';
 import { onReasoning } from './reasoning.js';
 import type { Run } from './run-state.js';
-import { onFinished, onStarted, onSubagentFinished, onSubagentOutput, touch } from './runs.js';
+import { keepOpen, onFinished, onStarted, onSubagentFinished, onSubagentOutput, touch } from './runs.js';
 import { logSpawn } from './spawns.js';
 import type { Context } from './state.js';
 
@@ -17,6 +17,7 @@ export function dispatch(context: Context, run: Run | undefined, event: AgentEve
   // A start of a run that is open changes nothing, not even the time of its last activity.
   if (event.type === 'agent.started') return onStarted(context, run, event);
   touch(context, run, event.ts);
+  keepOpen(run, event);
   switch (event.type) {
     case 'agent.step_started':
       return onStepStarted(context, run, event);

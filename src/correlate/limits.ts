@@ -20,6 +20,8 @@ export interface Limits {
   link_ms: number;
   /** How long an ended run waits for the ends of its open calls. */
   settle_ms: number;
+  /** How long a run that has ended, but may continue, waits for more of it. */
+  continue_ms: number;
   /** How long an ended model call waits for its reasoning tokens, and a failed one for its message. */
   chat_hold_ms: number;
   /** How much longer an ended model call waits for its reasoning tokens while their source can't be asked. */
@@ -53,6 +55,7 @@ export const DEFAULT_LIMITS: Limits = {
   hold_ms: 30_000,
   link_ms: 1_000,
   settle_ms: 1_000,
+  continue_ms: 120_000,
   chat_hold_ms: 5_000,
   chat_patience_ms: 120_000,
   open_runs: 50_000,

@@ -11,7 +11,7 @@ import { isKnownCall } from './calls.js';
 import { isAboutSubagent } from './duplicates.js';
 import { hasEnded } from './emit.js';
 import { callSpanId, runKey } from './ids.js';
-import { type HeldRun, type Run, runReference } from './run-state.js';
+import { type HeldRun, NO_RARE_FIELDS, possibleEndMs, type Run, runReference } from './run-state.js';
 import { type Context, childWait, runWait, type Spawn, type State, sessionWait } from './state.js';
 
 /** A run that looks for its parent. */
@@ -87,12 +87,13 @@ interface Candidate {
   /** Its start was not seen: it began before `start_ms`. */
   is_partial: boolean;
   ended: { end_ms: number } | undefined;
+  rare: Run['rare'];
 }
 
 /** The end of a held run, if it has arrived. */
 export function endOfHeld({ events }: Readonly<HeldRun>): EventOf<'agent.finished'> | undefined {
   for (const { event } of events)
-    if (event.type === 'agent.finished' && event.settled !== false) return event;
+    if (event.type === 'agent.finished' && event.settled !== false && !event.may_continue) return event;
   return undefined;
 }
 
@@ -129,6 +130,7 @@ function candidateOf(held: Readonly<HeldRun>): Candidate {
     start_ms: startOfHeld(held),
     is_partial: held.started === undefined,
     ended: end && { end_ms: end.ts },
+    rare: NO_RARE_FIELDS,
   };
 }
 
@@ -144,8 +146,10 @@ const earliest = <T extends Pick<Candidate, 'start_ms'>>(runs: T[]): T | undefin
     undefined,
   );
 
-const isActiveAt = ({ ended }: Candidate, at_ms: number): boolean =>
-  ended === undefined || ended.end_ms >= at_ms;
+function isActiveAt({ ended, rare }: Candidate, at_ms: number): boolean {
+  const end_ms = ended?.end_ms ?? possibleEndMs(rare);
+  return end_ms === undefined || end_ms >= at_ms;
+}
 
 /** A child's clock may be behind its parent's by this much. */
 const CLOCKS_DIFFER_MS = 1_000;
@@ -260,21 +264,26 @@ function parentByRunId(context: Context, child: Child, parent_run_id: string): P
 }
 
 /** The runs that an announce run reports on, as far as they are known. */
-function announcedRuns({ state }: Context, named: AnnouncedRun[], own_key: string): Run[] {
+function announcedRuns(
+  { state }: Context,
+  named: AnnouncedRun[],
+  { key: own_key, start_ms }: Pick<Child, 'key' | 'start_ms'>,
+): Run[] {
   return named
     .map(({ session_key, run_id }) => {
       const key = session_key === undefined ? getEntry(state.by_run_id, run_id) : runKey(session_key, run_id);
       const exact = key === undefined ? undefined : peek(state, key);
       if (exact !== undefined || session_key === undefined) return exact;
-      return latest(
-        (getEntry(state.sessions, session_key)?.runs ?? []).flatMap((each) => peek(state, each) ?? []),
+      const runs = (getEntry(state.sessions, session_key)?.runs ?? []).flatMap(
+        (each) => peek(state, each) ?? [],
       );
+      return latest(runs.filter((each) => each.start_ms <= start_ms));
     })
     .filter((run): run is Run => run !== undefined && run.span_id !== own_key);
 }
 
 function announceParent(context: Context, child: Child, named: AnnouncedRun[]): Parent {
-  const reported = announcedRuns(context, named, child.key);
+  const reported = announcedRuns(context, named, child);
   const before = runsOf(context, child.session_key, child.key).filter(
     (run) => run.start_ms <= child.start_ms,
   );
@@ -284,7 +293,11 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
     run.ended?.yielded === true || run.rare.yielded_at_ms !== undefined;
   // A run of its own session that the id names is the one that it continues.
   const continued = reported.find((run) => run.session_key === child.session_key);
-  const run = continued ?? latest(ofRequest.filter(hasYielded)) ?? latest(ofRequest);
+  // Not the latest of all: the runs before it may not be open yet.
+  const spawners = ofRequest.filter(({ span_id }) =>
+    reported.some(({ descent }) => descent?.parent_key === span_id),
+  );
+  const run = continued ?? latest(ofRequest.filter(hasYielded)) ?? latest(spawners) ?? latest(ofRequest);
   const waits_for = named.flatMap(({ run_id, session_key }) => [
     runWait(run_id),
     ...(session_key === undefined ? [] : [sessionWait(session_key)]),
@@ -338,5 +351,7 @@ export function findParent(context: Context, child: Child): Parent {
 /** Links from an announce run to each known run that its id names. */
 export function announceLinks(context: Context, run: Run): SpanReference[] {
   const named = parseAnnounceRunId(run.run_id, run.session_key);
-  return named === undefined ? [] : announcedRuns(context, named, run.span_id).map(runReference);
+  return named === undefined
+    ? []
+    : announcedRuns(context, named, { key: run.span_id, start_ms: run.start_ms }).map(runReference);
 }

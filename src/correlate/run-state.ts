@@ -178,8 +178,8 @@ export interface RareFields {
   parked: readonly ParkedSpan[];
   cancelled_at_ms: number | undefined;
   yielded_at_ms: number | undefined;
-  /** Its `subagent.finished` has arrived; its own `agent.finished` is awaited. */
-  finishing: { end: RunClosing; due_ms: number } | undefined;
+  /** How it ends at that time: its `subagent.finished` has arrived, but not its own end, or its end, but it may continue. */
+  finishing: { end: RunClosing; due_ms: number; may_continue?: true } | undefined;
   /** Ended calls with an outer call that had not been seen, by call id. */
   wrapped: SmallMap<WrappedCall>;
   /** Sequence numbers were missing that never came, so others are not waited for. */
@@ -296,6 +296,10 @@ export function added<T>(list: readonly T[], item: T): readonly T[] {
   (list as T[]).push(item);
   return list;
 }
+
+/** The end of a run that may continue; undefined if it has continued since, or has no such end. */
+export const possibleEndMs = ({ finishing }: Readonly<RareFields>): number | undefined =>
+  finishing?.may_continue ? finishing.end.end_ms : undefined;
 
 /** The latest timestamp of the run's events, in epoch milliseconds. */
 export const lastEventMs = (run: Run): number => run.start_ms + run.last_after_ms;

@@ -21,6 +21,7 @@ import {
   lastEventMs,
   NO_RARE_FIELDS,
   type Origin,
+  possibleEndMs,
   type Run,
   type RunClosing,
   rareFieldsOf,
@@ -150,8 +151,9 @@ const wasClosed = ({ ended }: Readonly<Run>): boolean =>
 
 /** Whether a child began after the end of its parent. */
 function isLate(parent: Readonly<Run>, start_ms: number): boolean {
-  const { ended } = parent;
-  if (ended === undefined || ended.yielded) return false;
+  const { ended, rare } = parent;
+  if (ended === undefined) return start_ms > (possibleEndMs(rare) ?? Infinity);
+  if (ended.yielded) return false;
   return start_ms > (wasClosed(parent) ? ended.arrival_ms : ended.end_ms);
 }
 
@@ -286,15 +288,25 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
     return;
   }
   if (run.ended !== undefined) return;
-  const { content, content_max_bytes } = context.options;
+  const { content, content_max_bytes, limits } = context.options;
   const output = content ? prepareContent(event.output, content_max_bytes) : undefined;
-  endRun(context, run, {
+  const end: RunClosing = {
     end_ms: event.ts,
     yielded: event.yielded === true || run.rare.yielded_at_ms !== undefined,
     error,
     output,
     stop_reason: event.stop_reason,
-  });
+  };
+  if (event.may_continue !== true) return endRun(context, run, end);
+  const due_ms = context.now_ms + limits.continue_ms;
+  rareFieldsOf(run).finishing = { end, due_ms, may_continue: true };
+  scheduleWake(context.state.waking, run, due_ms);
+}
+
+/** A later event shows that a run that might have ended continues. */
+export function keepOpen(run: Run, event: AgentEvent): void {
+  const { finishing } = run.rare;
+  if (finishing?.may_continue && event.ts > finishing.end.end_ms) rareFieldsOf(run).finishing = undefined;
 }
 
 /**

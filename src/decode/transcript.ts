@@ -7,6 +7,7 @@ import { ANNOUNCE_PREFIX } from '../model/announce.js';
 import type { AgentEvent } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
 import { blockText, isObject, type Json, list, number, object, text } from '../util/json.js';
+import { numbered } from './call-number.js';
 import { type Candidate, checkEvents, type Decoded, type Decoder, ignore, reject } from './decoder.js';
 import { modelCallEvents, noModelCall } from './message.js';
 import { toolEnd } from './tool-end.js';
@@ -17,9 +18,11 @@ export interface TranscriptSession {
   parent_session_key?: string;
   label?: string;
   channel?: string;
+  /** The name of its file. After a reset, the session has another id, but a file of the same name. */
+  file?: string;
 }
 
-/** Sessions by their id. The index is asked again for a session that it did not have. */
+/** Sessions by their id. The index is asked again for a session that it did not have, and when its first run is emitted. */
 export type TranscriptIndex = Pick<ReadonlyMap<string, TranscriptSession>, 'get'>;
 
 /**
@@ -34,12 +37,14 @@ export function readTranscriptIndex(value: unknown): ReadonlyMap<string, Transcr
     const parent_session_key = text(row.spawnedBy);
     const label = text(row.label);
     const channel = text(row.lastChannel);
+    const file = text(row.sessionFile)?.split(/[\\/]/).at(-1);
     if (id === undefined) continue;
     index.set(id, {
       session_key,
       ...(parent_session_key === undefined ? {} : { parent_session_key }),
       ...(label === undefined ? {} : { label }),
       ...(channel === undefined ? {} : { channel }),
+      ...(file === undefined ? {} : { file }),
     });
   }
   return index;
@@ -52,14 +57,24 @@ export const looksLikeTranscript = (value: Json): boolean =>
 
 interface State {
   session_id: string;
-  /** Undefined until the index knows the session; until then the session's id stands in for its key. */
+  /** Undefined until a run is emitted and the index knows the session. */
   known_session: TranscriptSession | undefined;
+  /** What is known so far; until the index knows the session, its id stands in for its key. */
   session: TranscriptSession;
   /** Entries from before this only serve as context: they are followed to know which run is open. */
   since_ms: number;
   /** The events that opened the open run and its open calls, held because they were only context. */
   unsent: Candidate[];
-  run?: { run_id: string; last_ts: number };
+  run?: Run;
+}
+
+interface Run {
+  run_id: string;
+  last_ts: number;
+  /** Its end has been emitted, but it may continue. */
+  may_be_over?: boolean;
+  /** How many calls were made under each id. Absent if an earlier version stored the run. */
+  calls?: Record<string, number>;
 }
 
 /** Events that open something that can still be open when events begin to be emitted. */
@@ -68,15 +83,23 @@ const OPENING_TYPES: ReadonlySet<unknown> = new Set(['agent.started', 'subagent.
 /** Maximum number of such events that are remembered for one run. */
 const MAX_UNSENT = 1_000;
 
+/** Maximum number of call ids that are remembered for one run; later ones count as used once. */
+const MAX_CALL_IDS = 1_000;
+
+/** The statuses of results that OpenClaw counts as failures; `isError` is only set for calls that threw an error. */
+const FAILURES: ReadonlySet<unknown> = new Set(['error', 'timeout']);
+
 const timeOf = (entry: Json): number => {
   const recorded = Date.parse(text(entry.timestamp) ?? '');
   return Number.isNaN(recorded) ? (number(object(entry.message).timestamp) ?? 0) : recorded;
 };
 
+/** Ends the open run. If it may continue, what follows still belongs to it. */
 function finish(state: State, ts: number, end: Candidate): Candidate[] {
   const { run } = state;
   if (run === undefined) return [];
-  delete state.run;
+  if (end.may_continue === true) run.may_be_over = true;
+  else delete state.run;
   return [{ type: 'agent.finished', run_id: run.run_id, ts, ...end }];
 }
 
@@ -90,23 +113,29 @@ function announcedChild(content: string | undefined): string | undefined {
   return /sourceSession=(\S+)/.exec(content)?.[1];
 }
 
+/** A schedule puts its id before its message. */
+const triggerIn = (content: string | undefined): string | undefined =>
+  content?.startsWith('[cron:') ? 'cron' : undefined;
+
 function userMessage(state: State, entry: Json, message: Json): Candidate[] {
   // A run that is still open at the next message was abandoned, without an entry in the file.
-  const given_up = finish(state, state.run?.last_ts ?? 0, { status: 'cancelled' });
+  const given_up = state.run?.may_be_over
+    ? []
+    : finish(state, state.run?.last_ts ?? 0, { status: 'cancelled' });
   const content = blockText(message.content);
   const child = announcedChild(content);
   const entry_id = text(entry.id) ?? String(timeOf(entry));
   const run_id =
     child === undefined ? `${state.session_id}:${entry_id}` : `${ANNOUNCE_PREFIX}v1:${child}:${entry_id}`;
   const ts = number(message.timestamp) ?? timeOf(entry);
-  state.run = { run_id, last_ts: ts };
+  state.run = { run_id, last_ts: ts, calls: {} };
   const { parent_session_key, label } = state.session;
   const isChild = child === undefined && parent_session_key !== undefined;
   const spawn =
     isChild && label !== undefined
       ? [{ type: 'subagent.spawned', run_id, ts, parent_session_key, label }]
       : [];
-  const trigger = child !== undefined ? 'announce' : isChild ? 'subagent' : undefined;
+  const trigger = child !== undefined ? 'announce' : isChild ? 'subagent' : triggerIn(content);
   return [
     ...given_up,
     ...spawn,
@@ -125,34 +154,54 @@ const callsIn = (message: Json): Json[] =>
     .map(object)
     .filter((block) => block.type === 'toolCall');
 
-function toolCalls(message: Json, ts: number): Candidate[] {
+const callCount = ({ calls = {} }: Run, call_id: string): number =>
+  Object.hasOwn(calls, call_id) ? (calls[call_id] ?? 0) : 0;
+
+/** The id of the run's latest call that was given this id. */
+const latestCall = (run: Run, call_id: string): string => numbered(call_id, callCount(run, call_id) || 1);
+
+/** The id of another call of the run that is given this id. */
+function nextCall(run: Run, call_id: string): string {
+  const count = callCount(run, call_id) + 1;
+  run.calls ??= {};
+  if (count > 1 || Object.keys(run.calls).length < MAX_CALL_IDS) run.calls[call_id] = count;
+  return numbered(call_id, count);
+}
+
+function toolCalls(run: Run, message: Json, ts: number): Candidate[] {
   return callsIn(message).map((block) => ({
     type: 'tool.call',
     ts,
-    call_id: block.id,
+    call_id: typeof block.id === 'string' ? nextCall(run, block.id) : block.id,
     tool: text(block.name) ?? 'unknown',
     input: block.arguments,
   }));
 }
 
+/** A failure, after which OpenClaw may call the model again. */
+const failure = (message: string | undefined, stop_reason?: string): Candidate => ({
+  status: 'error',
+  stop_reason,
+  error: { type: 'error', message: message ?? 'the run failed' },
+  may_continue: true,
+});
+
 /** How an answer ends its run, or undefined if the run continues. */
 function endOfRun(message: Json): Candidate | undefined {
   const stop_reason = text(message.stopReason);
-  // OpenClaw removes calls of unknown tools from a message, and leaves its stop reason unchanged.
   if (stop_reason === 'toolUse' && callsIn(message).length > 0) return undefined;
-  const detail = text(message.errorMessage);
-  if (stop_reason === 'error') {
-    return { status: 'error', stop_reason, error: { type: 'error', message: detail ?? 'the run failed' } };
-  }
+  if (stop_reason === 'error') return failure(text(message.errorMessage), stop_reason);
   if (stop_reason === 'aborted') return { status: 'cancelled', stop_reason };
-  return { status: 'ok', stop_reason, output: blockText(message.content) };
+  // OpenClaw removes calls of unknown tools from a message: if there were any, their errors and another answer follow.
+  const may_continue = stop_reason === 'toolUse' ? true : undefined;
+  return { status: 'ok', stop_reason, output: blockText(message.content), may_continue };
 }
 
-function assistantMessage(state: State, entry: Json, message: Json): Candidate[] {
+function assistantMessage(state: State, run: Run, entry: Json, message: Json): Candidate[] {
   const ts = timeOf(entry);
   const call = modelCallEvents(message, { message_id: text(entry.id), ended_at: ts });
   const end = endOfRun(message);
-  return [...call, ...toolCalls(message, ts), ...(end === undefined ? [] : finish(state, ts, end))];
+  return [...call, ...toolCalls(run, message, ts), ...(end === undefined ? [] : finish(state, ts, end))];
 }
 
 function spawnedChild(message: Json, call_id: string | undefined, session_key: string): Candidate[] {
@@ -173,20 +222,23 @@ function spawnedChild(message: Json, call_id: string | undefined, session_key: s
 const childInText = (content: string | undefined): string | undefined =>
   /"childSessionKey":\s*"([^"\\]+)"/.exec(content ?? '')?.[1];
 
-function toolResult(state: State, entry: Json, message: Json): Candidate[] {
+function toolResult(state: State, run: Run, entry: Json, message: Json): Candidate[] {
   const ts = number(message.timestamp) ?? timeOf(entry);
-  const call_id = text(message.toolCallId);
+  const asked_id = text(message.toolCallId);
+  const call_id = asked_id && latestCall(run, asked_id);
+  const details = object(message.details);
   const end = toolEnd({
     call_id,
     tool: text(message.toolName),
-    is_error: message.isError === true,
-    exit_code: number(object(message.details).exitCode),
+    is_error: message.isError === true || FAILURES.has(details.status),
+    exit_code: number(details.exitCode),
     output: blockText(message.content),
+    message: text(details.error),
   });
   const spawn = spawnedChild(message, call_id, state.session.session_key).map((event) => ({
     ...event,
     ts,
-    parent_run_id: state.run?.run_id,
+    parent_run_id: run.run_id,
   }));
   return [{ ...end, ts }, ...spawn];
 }
@@ -194,16 +246,27 @@ function toolResult(state: State, entry: Json, message: Json): Candidate[] {
 function decodeMessageEntry(state: State, entry: Json): Candidate[] | string {
   const message = object(entry.message);
   if (message.role === 'user') return userMessage(state, entry, message);
-  if (state.run === undefined) return 'entry.outside_of_a_run';
-  if (message.role === 'toolResult') return toolResult(state, entry, message);
-  return noModelCall(message) ?? assistantMessage(state, entry, message);
+  const { run } = state;
+  if (run === undefined) return 'entry.outside_of_a_run';
+  const ignored = message.role === 'toolResult' ? undefined : noModelCall(message);
+  if (ignored !== undefined) return ignored;
+  delete run.may_be_over;
+  return message.role === 'toolResult'
+    ? toolResult(state, run, entry, message)
+    : assistantMessage(state, run, entry, message);
 }
+
+/** A run that failed in another way than by an answer of the model, for example because it ran out of time. */
+const isPromptError = ({ type, customType }: Json): boolean =>
+  type === 'custom' && customType === 'openclaw:prompt-error';
 
 function decodeEntry(state: State, entry: Json): Candidate[] | string {
   if (entry.type === 'message') return decodeMessageEntry(state, entry);
   if (entry.type === 'custom_message' && entry.customType === 'openclaw.sessions_yield') {
     return finish(state, timeOf(entry), { status: 'ok', yielded: true });
   }
+  if (isPromptError(entry) && state.run !== undefined && !state.run.may_be_over)
+    return finish(state, timeOf(entry), failure(text(object(entry.data).error)));
   return `entry.${text(entry.type)?.slice(0, 30) ?? 'other'}`;
 }
 
@@ -232,8 +295,9 @@ function identify(
 
 /** Remembers, of events that are only context, those that opened the run that is still open after them. */
 function understand(state: State, events: Candidate[]): void {
+  if (events.some(({ type }) => type === 'agent.started')) state.unsent = [];
   for (const event of events) {
-    if (event.type === 'agent.finished') state.unsent = [];
+    if (event.type === 'agent.finished' && event.may_continue !== true) state.unsent = [];
     if (event.type === 'tool.output' || event.type === 'tool.error') {
       state.unsent = state.unsent.filter((each) => each.call_id !== event.call_id);
     }
@@ -254,6 +318,7 @@ function prepareToEmit(state: State, index: TranscriptIndex, opensRun: boolean):
   delete state.run;
 }
 
+/** OpenClaw creates the row of a session before it adds its parent and label; when the first run starts it is complete. */
 function lookUp(state: State, index: TranscriptIndex): void {
   state.known_session ??= index.get(state.session_id);
   state.session = state.known_session ?? state.session;
@@ -262,15 +327,13 @@ function lookUp(state: State, index: TranscriptIndex): void {
 /** A file that continues another one begins with copies of that one's entries, which are older than the file. */
 function openState(entry: Json, session_id: string, index: TranscriptIndex, since_ms: number): State {
   const copied_until_ms = text(entry.parentSession) === undefined ? 0 : timeOf(entry);
-  const state: State = {
+  return {
     session_id,
     known_session: undefined,
-    session: { session_key: session_id },
+    session: index.get(session_id) ?? { session_key: session_id },
     since_ms: Math.max(since_ms, copied_until_ms),
     unsent: [],
   };
-  lookUp(state, index);
-  return state;
 }
 
 function decodeSessionEntry(state: State, entry: Json, index: TranscriptIndex): Decoded {

@@ -73,6 +73,8 @@ export const agentEventSchema = z.discriminatedUnion('type', [
     yielded: z.boolean().optional(),
     /** False: the run was ordered to end and its last events are still to come; its end is another `agent.finished`. */
     settled: z.boolean().optional(),
+    /** The run may go on, for example with a retry: this is only its end if nothing more of it arrives for a while. */
+    may_continue: z.boolean().optional(),
   }),
   z.object({
     type: z.literal('tool.call'),

@@ -4,8 +4,8 @@
  * if it has changed.
  */
 import { readFileSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { readTranscriptIndex, type TranscriptIndex } from '../decode/index.js';
+import { basename, dirname, join } from 'node:path';
+import { readTranscriptIndex, type TranscriptIndex, type TranscriptSession } from '../decode/index.js';
 import { livingPath } from '../source/index.js';
 
 const SESSIONS_FILE = 'sessions.json';
@@ -24,9 +24,14 @@ function versionOf(path: string): string | undefined {
   return stats && `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
 }
 
-function createLiveIndex(path: string): TranscriptIndex {
+interface LiveIndex extends TranscriptIndex {
+  /** The session whose file has this name: a session that was reset is no longer found by its id. */
+  ofFile(name: string): TranscriptSession | undefined;
+}
+
+function createLiveIndex(path: string): LiveIndex {
   let version: string | undefined;
-  let index: TranscriptIndex = new Map();
+  let index: ReadonlyMap<string, TranscriptSession> = new Map();
 
   function refresh(): void {
     try {
@@ -41,23 +46,24 @@ function createLiveIndex(path: string): TranscriptIndex {
 
   return {
     get(session_id) {
-      const known = index.get(session_id);
-      if (known !== undefined) return known;
       refresh();
       return index.get(session_id);
+    },
+    ofFile(name) {
+      return [...index.values()].find(({ file }) => file === name);
     },
   };
 }
 
 /** Creates a function that returns the index for a stream; undefined if the stream's name is not that of a transcript. */
 export function createSessionsLookup(): (stream: string) => TranscriptIndex | undefined {
-  const indexes = new Map<string, TranscriptIndex>();
+  const indexes = new Map<string, LiveIndex>();
   return (stream) => {
     const path = transcriptOf(stream);
     if (path === undefined) return undefined;
     const directory = dirname(path);
     const index = indexes.get(directory) ?? createLiveIndex(join(directory, SESSIONS_FILE));
     indexes.set(directory, index);
-    return index;
+    return { get: (session_id) => index.get(session_id) ?? index.ofFile(basename(path)) };
   };
 }

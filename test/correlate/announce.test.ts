@@ -44,6 +44,59 @@ test('a run that reports on two runs links to both, even if one of them waits fo
   expect(announce?.parent_span_id).toBe(idOf('p'));
 });
 
+test('runs that report on sub-agents of a run that did not yield are its children, in whatever order the sub-agents come', () => {
+  const parent = { session_key: SESSION, run_id: 'p' };
+  const spawn = (run_id: string) =>
+    at(5, 'subagent.spawned', {
+      session_key: `agent:main:subagent:${run_id}`,
+      parent_session_key: SESSION,
+      parent_run_id: 'p',
+    });
+  const report = (run_id: string, ms: number) => {
+    const own = { session_key: SESSION, run_id: `announce:v1:agent:main:subagent:${run_id}:x` };
+    return [at(ms, 'agent.started', own), at(ms + 5, 'agent.finished', { ...own, status: 'ok' })];
+  };
+  const request = [
+    at(0, 'agent.started', parent),
+    spawn('a'),
+    spawn('b'),
+    at(7, 'agent.finished', { ...parent, status: 'ok' }),
+    ...report('a', 100),
+    ...report('b', 200),
+  ];
+  const parentsIn = (events: AgentEvent[]) => {
+    const { spans } = correlate(events);
+    const of = spans.filter(({ attributes }) =>
+      String(attributes['openclaw.run.id']).startsWith('announce:'),
+    );
+    expect(of).toHaveLength(2);
+    return new Set(of.map(({ parent_span_id }) => spans.find(({ span_id }) => span_id === parent_span_id)));
+  };
+  for (const children of [
+    [...child('a', 10), ...child('b', 20)],
+    [...child('b', 20), ...child('a', 10)],
+  ])
+    expect([...parentsIn([...request, ...children])]).toMatchObject([
+      { attributes: { 'openclaw.run.id': 'p' } },
+    ]);
+});
+
+test('a run whose id names only the session that it reports on links to the latest run before it', () => {
+  const own = { session_key: SESSION, run_id: 'announce:v1:agent:main:subagent:a:x' };
+  const session_key = 'agent:main:subagent:a';
+  const later = { session_key, run_id: 'later' };
+  const { spans } = correlate([
+    at(0, 'agent.started', { session_key: SESSION, run_id: 'p' }),
+    ...child('a', 10),
+    at(500, 'agent.started', { ...later, parent_session_key: SESSION }),
+    at(510, 'agent.finished', { ...later, status: 'ok' }),
+    at(100, 'agent.started', own),
+    at(110, 'agent.finished', { ...own, status: 'ok' }),
+  ]);
+  const spanOf = (id: string) => spans.find(({ attributes }) => attributes['openclaw.run.id'] === id);
+  expect(spanOf(own.run_id)?.links.map(({ span_id }) => span_id)).toEqual([spanOf('a')?.span_id]);
+});
+
 const CHILD = 'agent:main:subagent:c';
 const OTHER = 'agent:main:subagent:o';
 const WOKEN = `announce:v1:${CHILD}:a:wake`;

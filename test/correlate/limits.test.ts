@@ -238,6 +238,61 @@ describe('ends', () => {
     });
   });
 
+  test('a run that failed and may continue ends like that only if nothing more of it comes within two minutes', () => {
+    const failed = (after_ms: number, message: string) =>
+      event('agent.finished', {
+        ts: NOW_MS + after_ms,
+        status: 'error',
+        error: { message },
+        may_continue: true,
+      });
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      failed(5, 'first'),
+      // It came late: it is from before the failure.
+      event('tool.call', { ts: NOW_MS + 4, call_id: '1', tool: 'exec' }),
+    ]);
+    expect(emitted.spans).toEqual([]);
+    expect(correlator.expire(NOW_MS + 2 * MINUTE_MS - 1).spans).toEqual([]);
+    const retry_ms = 2 * MINUTE_MS - 1;
+    correlator.apply(tokens({ ts: NOW_MS + retry_ms }), NOW_MS + retry_ms);
+    expect(spanOf(correlator.expire(NOW_MS + 2 * MINUTE_MS), 'invoke_agent main')).toBeUndefined();
+    correlator.apply(failed(retry_ms + 1, 'second'), NOW_MS + retry_ms + 1);
+    const ended = correlator.expire(NOW_MS + retry_ms + 1 + 2 * MINUTE_MS);
+    expect(spanOf(ended, 'invoke_agent main')).toMatchObject({
+      end_ms: NOW_MS + retry_ms + 1,
+      error: { type: 'error', message: 'second' },
+    });
+  });
+
+  test('a run that may continue is not the active one after its end, and what begins under it then is late', () => {
+    const failed = event('agent.finished', { ts: NOW_MS + 5, status: 'error', may_continue: true });
+    const next = { run_id: 'next', ts: NOW_MS + 6 };
+    const ofSession = { ...child, ts: NOW_MS + 10, parent_session_key: 'agent:main:s' };
+    const ofRun = { ...ofSession, session_key: 'agent:main:subagent:d', run_id: 'd', parent_run_id: 'r' };
+    const { correlator, emitted } = begin([
+      event('agent.started'),
+      failed,
+      event('agent.started', next),
+      event('agent.finished', { ...next, status: 'ok', ts: NOW_MS + 8 }),
+      event('agent.started', ofSession),
+      event('agent.started', ofRun),
+    ]);
+    const { spans } = merge([emitted, correlator.close(NOW_MS + 11)]);
+    const spanOfRun = (id: string) => spans.find(({ attributes }) => attributes['openclaw.run.id'] === id);
+    expect(spanOfRun('c')?.parent_span_id).toBe(spanOfRun('next')?.span_id);
+    expect(spanOfRun('d')).toMatchObject({
+      parent_span_id: spanOfRun('r')?.span_id,
+      attributes: { 'openclaw.late': true },
+    });
+  });
+
+  test('a run that may continue ends as it did if the correlator is closed', () => {
+    const finished = (status: string, more = {}) => event('agent.finished', { status, ...more });
+    const { correlator } = begin([event('agent.started'), finished('ok', { may_continue: true })]);
+    expect(correlator.close(NOW_MS + 9)).toMatchObject({ spans: [{ end_ms: NOW_MS, error: undefined }] });
+  });
+
   test('a task that timed out before its run began does not end it', () => {
     const { correlator, emitted } = begin([
       event('agent.started'),

@@ -24,6 +24,14 @@ const asks = (second: number, ...calls: string[]): string =>
   });
 const result = (second: number, toolCallId: string): string =>
   entry(second, { role: 'toolResult', toolCallId, toolName: 'exec', content: 'done' });
+const fails = (second: number): string =>
+  entry(second, {
+    role: 'assistant',
+    stopReason: 'error',
+    model: 'm',
+    provider: 'p',
+    errorMessage: `failure ${second}`,
+  });
 const answer = (second: number): string =>
   entry(second, { role: 'assistant', stopReason: 'stop', model: 'm', provider: 'p', content: 'answer' });
 
@@ -107,9 +115,20 @@ describe('a transcript that is followed from some time on', () => {
     });
   });
 
-  test('gives no events of a run that had been abandoned', () => {
-    const events = decode([session(0), user(1), asks(2, 'lost'), user(11), answer(12)], { since: 10 });
+  test('gives no events of a run that had been abandoned, or had failed', () => {
+    for (const last of [asks(2, 'lost'), fails(2)]) {
+      const events = decode([session(0), user(1), last, user(11), answer(12)], { since: 10 });
+      expect(told(events)).toEqual(['agent.started', 'llm.tokens', 'agent.finished']);
+      const next = decode([session(0), user(1), last, user(3), asks(4, 'a'), result(11, 'a')], { since: 10 });
+      expect(told(next)).toEqual(['agent.started', 'tool.call a', 'tool.output a']);
+      expect(next[0]?.run_id).toBe(`${SESSION_ID}:entry-3`);
+    }
+  });
+
+  test('gives a run that had failed and continues with its true start', () => {
+    const events = decode([session(0), user(1), fails(2), answer(11)], { since: 10 });
     expect(told(events)).toEqual(['agent.started', 'llm.tokens', 'agent.finished']);
+    expect(events[0]?.ts).toBe(Date.parse(at(1)));
   });
 });
 
@@ -121,6 +140,81 @@ describe('a transcript', () => {
       run_id: `${SESSION_ID}:entry-1`,
       status: 'cancelled',
     });
+  });
+
+  test('keeps a run open after a failure, since the model may be called again', () => {
+    const events = decode([session(0), user(1), fails(2), fails(3), answer(4), user(5), fails(6), user(7)]);
+    const facts = correlate(events).spans.map(({ name, start_ms, error }) => [
+      start_ms,
+      name,
+      error?.message,
+    ]);
+    expect(facts.toSorted()).toEqual([
+      [Date.parse(at(1)), 'invoke_agent main', undefined],
+      [Date.parse(at(2)), 'chat m', 'failure 2'],
+      [Date.parse(at(3)), 'chat m', 'failure 3'],
+      [Date.parse(at(4)), 'chat m', undefined],
+      [Date.parse(at(5)), 'invoke_agent main', 'failure 6'],
+      [Date.parse(at(6)), 'chat m', 'failure 6'],
+      [Date.parse(at(7)), 'invoke_agent main', 'still open when the bridge stopped'],
+    ]);
+  });
+
+  test('says that a run failed without an answer, but only once', () => {
+    const failed = (second: number, customType = 'openclaw:prompt-error'): string =>
+      JSON.stringify({
+        type: 'custom',
+        id: `entry-${second}`,
+        customType,
+        data: { error: 'request timed out' },
+        timestamp: at(second),
+      });
+    const events = decode([
+      session(0),
+      failed(1),
+      user(2),
+      failed(3, 'other'),
+      failed(4),
+      failed(5),
+      user(6),
+    ]);
+    expect(told(events)).toEqual(['agent.started', 'agent.finished', 'agent.started']);
+    expect(events[1]).toMatchObject({
+      ts: Date.parse(at(4)),
+      status: 'error',
+      error: { type: 'error', message: 'request timed out' },
+    });
+    expect(told(decode([session(0), user(1), fails(2), failed(3)]))).toHaveLength(3);
+  });
+
+  test('numbers calls that have the same id', () => {
+    const same = (second: number, id: string) => [asks(second, id), result(second + 1, id)];
+    const lines = [session(0), user(1), ...same(2, 'x'), ...same(4, 'x'), ...same(6, 'constructor')];
+    const calls = (events: AgentEvent[]) => told(events).filter((each) => each.startsWith('tool.'));
+    expect(calls(decode([...lines, answer(8), user(9), ...same(10, 'x')]))).toEqual([
+      ...['tool.call x', 'tool.output x', 'tool.call x#2', 'tool.output x#2'],
+      ...['tool.call constructor', 'tool.output constructor', 'tool.call x', 'tool.output x'],
+    ]);
+  });
+
+  test('remembers at most 1,000 ids of a run', () => {
+    const ids = Array.from({ length: 1_001 }, (_, index) => `${index}`);
+    const events = decode([session(0), user(1), asks(2, ...ids), asks(3, '0', '999', '1000')]);
+    expect(told(events).slice(-3)).toEqual(['tool.call 0#2', 'tool.call 999#2', 'tool.call 1000']);
+  });
+
+  test('has an error for a call whose result says that it failed', () => {
+    const ended = (details: object): AgentEvent | undefined =>
+      decode([
+        session(0),
+        user(1),
+        asks(2, 'x'),
+        entry(3, { role: 'toolResult', toolCallId: 'x', content: 'text', isError: false, details }),
+      ]).at(-1);
+    const error = { type: 'error', message: 'no such file' };
+    expect(ended({ status: 'error', error: 'no such file' })).toMatchObject({ type: 'tool.error', error });
+    expect(ended({ status: 'timeout' })).toMatchObject({ type: 'tool.error', error: { message: 'text' } });
+    expect(ended({ status: 'completed' })).toMatchObject({ type: 'tool.output' });
   });
 
   test('of a sub-agent gives its spawn with the run of its task, not with an announce run', () => {
@@ -222,6 +316,41 @@ describe('a transcript', () => {
     expect(keys).toEqual([undefined, SESSION_ID, SESSION_ID, KEY, KEY, KEY]);
     // Once for the session entry and once per run until the session is known, and not again.
     expect(asked).toBe(3);
+  });
+
+  test('whose session gets its parent and its label after the first line has both in its first run', () => {
+    const row = { session_key: KEY, parent_session_key: 'agent:main:p', label: 'Helper' };
+    const rows = new Map([[SESSION_ID, { session_key: KEY }]]);
+    const decoder = createLineDecoder('transcript', rows);
+    decoder.decode(Buffer.from(session(0)), NOW_MS);
+    rows.set(SESSION_ID, row);
+    expect(decoder.decode(Buffer.from(user(1)), NOW_MS).events).toMatchObject([
+      { type: 'subagent.spawned', parent_session_key: 'agent:main:p', label: 'Helper' },
+      { type: 'agent.started', trigger: 'subagent' },
+    ]);
+  });
+
+  test('loses nothing that follows a message from which OpenClaw has removed the calls', () => {
+    const lines = [
+      session(0),
+      user(1),
+      asks(2),
+      result(3, 'removed'),
+      asks(4, 'x'),
+      result(5, 'x'),
+      answer(6),
+    ];
+    const { spans } = correlate(decode(lines));
+    const [run] = spans.filter(({ kind }) => kind === 'run');
+    expect(spans.map(({ kind }) => kind).toSorted()).toEqual(['chat', 'chat', 'chat', 'run', 'tool', 'tool']);
+    expect(run).toMatchObject({ end_ms: Date.parse(at(6)) });
+  });
+
+  test('of a schedule has the trigger cron', () => {
+    const scheduled = entry(1, { role: 'user', content: '[cron:job daily] Do it.' });
+    const [first, ...others] = decode([session(0), scheduled, answer(2), user(3)]);
+    expect(first).toMatchObject({ type: 'agent.started', trigger: 'cron' });
+    expect(others.at(-1)).not.toHaveProperty('trigger');
   });
 
   test('whose last message asks for tools ends its run if OpenClaw has removed the calls from it', () => {

@@ -35,7 +35,8 @@ function fullEvents(): Json[] {
   const counts = { step: 1, exit_code: -1, input_tokens: 1, output_tokens: 0, cache_read_tokens: 2 };
   const numbers = { cache_write_tokens: 0, reasoning_tokens: 5, cost_usd: 0.25, duration_ms: 1.5 };
   const times = { started_at: NOW_MS + 0.5, ended_at: NOW_MS };
-  const any = { input: { a: [1] }, output: 'o', partial: false, yielded: true, settled: false };
+  const flags = { partial: false, yielded: true, settled: false, may_continue: true };
+  const any = { input: { a: [1] }, output: 'o', ...flags };
   const all: Json = {
     ...common,
     ...more,

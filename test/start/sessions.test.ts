@@ -5,8 +5,8 @@ import { createSessionsLookup } from '../../src/start/sessions.js';
 import { temporaryDirectory } from '../source/helpers.js';
 
 /** Writes `sessions.json` as OpenClaw does: completely, and then under its name. */
-function writeSessions(directory: string, rows: Record<string, string>): void {
-  const sessions = Object.entries(rows).map(([key, sessionId]) => [key, { sessionId }]);
+function writeSessions(directory: string, rows: Record<string, string>, more = {}): void {
+  const sessions = Object.entries(rows).map(([key, sessionId]) => [key, { sessionId, ...more }]);
   writeFileSync(join(directory, 'sessions.json.tmp'), JSON.stringify(Object.fromEntries(sessions)));
   renameSync(join(directory, 'sessions.json.tmp'), join(directory, 'sessions.json'));
 }
@@ -23,6 +23,24 @@ test('a session that is added later is found, and known ones stay known', () => 
   writeFileSync(join(directory, 'sessions.json'), '{"half');
   expect(index?.get('3')).toBeUndefined();
   expect(index?.get('2')).toEqual({ session_key: 'agent:main:b' });
+});
+
+test('what is added to the row of a known session is found', () => {
+  const directory = temporaryDirectory();
+  const index = createSessionsLookup()(join(directory, 'a.jsonl'));
+  writeSessions(directory, { 'agent:main:a': '1' });
+  expect(index?.get('1')).toEqual({ session_key: 'agent:main:a' });
+  writeSessions(directory, { 'agent:main:a': '1' }, { spawnedBy: 'agent:main:p', label: 'Helper' });
+  expect(index?.get('1')).toMatchObject({ parent_session_key: 'agent:main:p', label: 'Helper' });
+});
+
+test('a session that has another id since it was reset is found by the name of its file', () => {
+  const directory = temporaryDirectory();
+  const sessionsOf = createSessionsLookup();
+  writeSessions(directory, { 'agent:main:a': '2' }, { sessionFile: '/other/machine/1.jsonl' });
+  for (const name of ['1.jsonl', '1.jsonl.reset.2026-11-22T11-15-37.587Z'])
+    expect(sessionsOf(join(directory, name))?.get('1')).toMatchObject({ session_key: 'agent:main:a' });
+  expect(sessionsOf(join(directory, '3.jsonl'))?.get('1')).toBeUndefined();
 });
 
 test('transcript streams are recognised by their names', () => {

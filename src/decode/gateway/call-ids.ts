@@ -3,10 +3,9 @@
  * get their number added. Which call a frame is about follows from its time.
  */
 import { text } from '../../util/json.js';
+import { numbered } from '../call-number.js';
 import type { AgentPayload } from './frame.js';
 import { callKey, type GatewayMemory, type RunIdentity } from './sessions.js';
-
-const numbered = (call_id: string, count: number): string => (count === 1 ? call_id : `${call_id}#${count}`);
 
 /**
  * Whether the frame starts another call under the id of one that has ended. A frame without a sequence number is rebuilt: its
