@@ -135,16 +135,18 @@ function toolCalls(message: Json, ts: number): Candidate[] {
   }));
 }
 
-/** How an answer ends its run, or undefined if the run continues. */
+/**
+ * How an answer ends its run, or undefined if the run continues: OpenClaw makes the calls in an answer whatever its stop reason,
+ * which some backends give as `stop` then. It removes calls of unknown tools, and leaves the stop reason unchanged.
+ */
 function endOfRun(message: Json): Candidate | undefined {
   const stop_reason = text(message.stopReason);
-  // OpenClaw removes calls of unknown tools from a message, and leaves its stop reason unchanged.
-  if (stop_reason === 'toolUse' && callsIn(message).length > 0) return undefined;
   const detail = text(message.errorMessage);
   if (stop_reason === 'error') {
     return { status: 'error', stop_reason, error: { type: 'error', message: detail ?? 'the run failed' } };
   }
   if (stop_reason === 'aborted') return { status: 'cancelled', stop_reason };
+  if (callsIn(message).length > 0) return undefined;
   return { status: 'ok', stop_reason, output: blockText(message.content) };
 }
 
