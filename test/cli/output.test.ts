@@ -289,6 +289,20 @@ serial('tail prints inputs, outputs and reasoning text only with --content', asy
   expect(full.lines.map((line) => JSON.parse(line))).toEqual(TAILED.map((line) => JSON.parse(line)));
 });
 
+serial(
+  'JSON is printed without the control characters that it allows, which a terminal would obey',
+  async () => {
+    const tool = 'a\u009b31mb\u007f';
+    const call = { type: 'tool.call', ts: 1, session_key: 'agent:main:s', run_id: 'r', call_id: 'c', tool };
+    const path = temporaryFile('call.ndjson', `${JSON.stringify(call)}\n`);
+    const [tailed = ''] = (await tailHere({ from: [`file:${path}`] }, {}, 'tool.call')).lines;
+    expect(JSON.parse(tailed)).toEqual(call);
+    const { stdout } = await runToEnd(['tree', '--json', path]);
+    expect(JSON.parse(stdout)[0].children[0].name).toBe(`execute_tool ${tool}`);
+    expect(tailed + stdout).not.toMatch(/[\u007f-\u009f]/);
+  },
+);
+
 serial.each<[string, Partial<TailOptions>, number[]]>([
   ['a type', { types: ['tool.call', 'agent.finished'] }, [1, 5]],
   ['a session', { sessions: ['agent:main:other'] }, [4]],
