@@ -27,6 +27,16 @@ async function start(options: Partial<OtlpOptions> = {}): Promise<Started> {
   return { source, puller, url: /http:.*/.exec(message)?.[0] ?? '' };
 }
 
+/** The same with its HTTP server. */
+async function startWithServer(): Promise<Started & { server: Server }> {
+  const listen = vi.spyOn(Server.prototype, 'listen');
+  const started = await start();
+  const [server] = listen.mock.contexts as Server[];
+  listen.mockRestore();
+  if (server === undefined) throw new Error('no server listens');
+  return { ...started, server };
+}
+
 /** Settles the next `count` batches, and returns them. */
 async function settle(puller: Puller, count: number, is_recoverable = true): Promise<LineBatch[]> {
   const batches: LineBatch[] = [];
@@ -211,6 +221,18 @@ describe('lines', () => {
     expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(requests.map(() => 200));
     const got = batches.map(({ lines }) => lines.map(lineText).join(' '));
     expect(got.sort()).toEqual(requests.map((_, index) => `${index}.0 ${index}.1 ${index}.2`).sort());
+  });
+
+  test('of one request come before those of the next, in several batches too', async () => {
+    const { puller, url, server } = await startWithServer();
+    let read = 0;
+    server.on('request', (request) => request.on('end', () => (read += 1)));
+    const answers = ['a', 'b'].map((name) => post(url, bodies(...Array(2_500).fill(name))));
+    await vi.waitUntil(() => read === 2);
+    const lines = (await settle(puller, 6)).flatMap((batch) => batch.lines);
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([200, 200]);
+    expect(lines.map(({ number }) => number)).toEqual(lines.map((_, index) => index + 1));
+    expect(lines.map(lineText).join('')).toMatch(/^(a+b+|b+a+)$/);
   });
 });
 
@@ -576,11 +598,8 @@ test('an address that is in use, or not of this machine, is refused with a reaso
 });
 
 test('a connection that the system refuses is reported, and ends nothing', async () => {
-  const listen = vi.spyOn(Server.prototype, 'listen');
-  const { puller, url } = await start();
-  const [server] = listen.mock.contexts as Server[];
-  listen.mockRestore();
-  server?.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
+  const { puller, url, server } = await startWithServer();
+  server.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
   expect(await puller.status('down')).toBe(`${NAME} can't accept connections: too many open files`);
   const answer = post(url, bodies('{}'));
   await settle(puller, 1);
