@@ -184,6 +184,24 @@ serial('resend says of each letter that is not accepted why not, and keeps it', 
   expect(one).toEqual({ status: 0, stdout: '1 of 1 dead letter sent\n' });
 });
 
+serial('resend keeps a letter that does not fit into memory', async () => {
+  const sink = await startSink();
+  const [span] = SPANS;
+  const many = Array.from({ length: 500 }, (_, index) => ({
+    ...span,
+    span_id: index.toString(16).padStart(16, '0'),
+    attributes: { 'gen_ai.output.messages': 'x'.repeat(10_000) },
+  }));
+  const at = await keep({ '1': { body: JSON.stringify(many), counts: many.map(() => 1) } });
+  const config = ['--config', temporaryFile('bridge.yaml', 'limits: {memory_mb: 1}')];
+  const { status, stdout } = await runHere('resend', '--to', `otlp=${sink.url}`, ...config, ...at);
+  expect({ status, stdout }).toEqual({
+    status: 3,
+    stdout: '1: not sent: memory_full\n0 of 1 dead letter sent\n',
+  });
+  expect((await runHere('list', ...at)).stdout).toMatch(/^1 /);
+});
+
 serial(
   "resend and purge name the problem if the store can't be written, and resend sends nothing more",
   async () => {
