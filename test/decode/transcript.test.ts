@@ -144,6 +144,7 @@ describe('a transcript', () => {
     const events = decode([session(0), user(1), asks(2, 'spawn'), spawn]);
     expect(events.at(-1)).toMatchObject({
       type: 'subagent.spawned',
+      agent_id: 'main',
       session_key: 'agent:main:subagent:child',
       call_id: 'spawn',
     });
@@ -241,7 +242,7 @@ describe('the entries of a transcript', () => {
     [
       'a question',
       [session(0), user(1)],
-      { type: 'agent.started', input: 'question 1', session_id: SESSION_ID },
+      { type: 'agent.started', input: 'question 1', session_id: SESSION_ID, agent_id: 'main' },
     ],
     [
       'a call',
@@ -331,12 +332,11 @@ describe('the entries of a transcript', () => {
   test('without ids or times of their own have those of their messages', () => {
     const bare = (timestamp: number): string =>
       JSON.stringify({ type: 'message', message: { role: 'user', content: 'x', timestamp } });
-    const starts = decode([session(0), bare(1_795_000_001_000), bare(1_795_000_002_000)]).filter(
-      ({ type }) => type === 'agent.started',
-    );
+    const events = decode([session(0), bare(1_795_000_001_000), bare(1_795_000_002_000)]);
+    const starts = events.filter(({ type }) => type === 'agent.started');
     expect(starts.map(({ ts }) => ts)).toEqual([1_795_000_001_000, 1_795_000_002_000]);
     expect(new Set(starts.map(({ run_id }) => run_id)).size).toBe(2);
-    expect(new Set(starts.map(({ event_id }) => event_id)).size).toBe(2);
+    expect(new Set(events.map(({ event_id }) => event_id)).size).toBe(events.length);
   });
 
   test('of two sessions have ids of their own, since a session may begin with a copy of another one', () => {
