@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import { discoverDestination } from '../src/start/discover.js';
 
 const servers: Server[] = [];
@@ -79,4 +79,18 @@ test('no connection is kept open after the discovery', async () => {
   const { port } = server.address() as AddressInfo;
   await discoverDestination({ clawmetry: `http://127.0.0.1:${port}`, otlp: `http://127.0.0.1:${port}` });
   expect(headers).toEqual(['close', 'close', 'close']);
+});
+
+test('a server that never answers is no backend, and does not delay the start for long', async () => {
+  const shorten = AbortSignal.timeout.bind(AbortSignal, 20);
+  const timeout = vi.spyOn(AbortSignal, 'timeout').mockImplementation(shorten);
+  onTestFinished(() => timeout.mockRestore());
+  const server = createServer(() => undefined);
+  onTestFinished(() => server.closeAllConnections());
+  servers.push(server);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  expect((await discoverDestination({ clawmetry: url, otlp: url })).to).toBe('console');
+  expect(timeout.mock.calls).toEqual([[1_000], [1_000], [1_000]]);
 });

@@ -3,11 +3,11 @@
  */
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: these are OpenClaw's own
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { gatewayAccess } from '../src/start/gateway.js';
-import { readGatewaySecrets } from '../src/start/openclaw.js';
+import { findGatewayUrl, findSecrets, gatewayAccess } from '../src/start/gateway.js';
+import { openclawDirectory, readGatewaySecrets } from '../src/start/openclaw.js';
 
 let directory: string;
 let path: string;
@@ -137,4 +137,29 @@ test("the environment's token overrides the configuration file's, and that overr
   expect(access({ token: 'of the file' }, named).secrets()).toEqual({ token: 'of the environment' });
   expect(access({ token: 'of the file' }, {}).secrets()).toEqual({ token: 'of the file' });
   expect(access({}, {}).secrets()).toEqual({ token: 'of openclaw' });
+});
+
+test.each<[{ token?: string; password?: string }, Environment, object, string]>([
+  [{}, { OPENCLAW_GATEWAY_PASSWORD: 'e' }, { password: 'e' }, 'OPENCLAW_GATEWAY_PASSWORD'],
+  [{ password: 'f' }, {}, { password: 'f' }, 'the configuration file'],
+  [{ password: 'f' }, { OPENCLAW_GATEWAY_PASSWORD: 'e' }, { password: 'e' }, 'OPENCLAW_GATEWAY_PASSWORD'],
+  [
+    { password: 'f' },
+    { OPENCLAW_GATEWAY_TOKEN: 'e' },
+    { token: 'e', password: 'f' },
+    'OPENCLAW_GATEWAY_TOKEN',
+  ],
+])('with the secrets %j of the configuration file and %j, that of OpenClaw is not used', (...given) => {
+  const [gateway, env, value, origin] = given;
+  writeFileSync(path, withToken('"of openclaw"'));
+  const places = { OPENCLAW_STATE_DIR: directory, ...env };
+  expect(findSecrets('ws://127.0.0.1', { gateway }, places)).toEqual({ value, origin });
+});
+
+test("the environment's gateway overrides the configuration file's, and an empty variable counts as not set", () => {
+  const find = (env: Environment, gateway = {}) => findGatewayUrl({ gateway }, env).value;
+  expect(find({ OPENCLAW_GATEWAY_URL: 'ws://e' }, { url: 'ws://f' })).toBe('ws://e');
+  expect(find({ OPENCLAW_GATEWAY_URL: '' }, { url: 'ws://f' })).toBe('ws://f');
+  expect(find({})).toBe('ws://127.0.0.1:18789');
+  expect(openclawDirectory({ OPENCLAW_STATE_DIR: '' })).toBe(join(homedir(), '.openclaw'));
 });

@@ -12,6 +12,7 @@ import { openShared } from '../start/open-store.js';
 import type { Settings } from '../start/settings.js';
 import type { Store } from '../store/index.js';
 import { EXIT } from '../summary.js';
+import { printableJson } from '../util/controls.js';
 import { counted } from '../util/counted.js';
 import { groupBy } from '../util/group-by.js';
 import { BYTES_PER_MB } from '../util/units.js';
@@ -104,7 +105,7 @@ async function withLetters(
 
 export const listDeadLetters = (settings: Settings, as_json: boolean): Promise<Outcome> =>
   withLetters(settings, [], (letters) => {
-    if (as_json) print(JSON.stringify(letters));
+    if (as_json) print(printableJson(letters));
     else for (const letter of letters) print(describe(letter));
     if (letters.length === 0 && !as_json) print('no dead letters');
     return { status: EXIT.ok };
@@ -115,7 +116,7 @@ export const showDeadLetter = (id: string, settings: Settings): Promise<Outcome>
     for (const letter of letters) {
       const body = readBody(store, letter);
       if (body === undefined) return failed(noLetter(letter.id));
-      print(JSON.stringify({ ...letter, content: contentOf(body) }, null, 2));
+      print(printableJson({ ...letter, content: contentOf(body) }, 2));
     }
     return { status: EXIT.ok };
   });

@@ -9,6 +9,7 @@ import { nameSources } from '../start/sources.js';
 import { EXIT } from '../summary.js';
 import { supportsColor } from '../terminal/escapes.js';
 import { supportsUnicode } from '../terminal/unicode.js';
+import { printableJson } from '../util/controls.js';
 import type { Check } from './doctor/check.js';
 import { checkDataDirectory } from './doctor/data-directory.js';
 import { checkDestinations } from './doctor/destinations.js';
@@ -47,6 +48,6 @@ export async function doctor(
     ...checkDataDirectory(dataDirectory(settings, env)),
   ];
   const is_ok = checks.every(({ level }) => level !== 'problem');
-  process.stdout.write(as_json ? `${JSON.stringify({ version: 1, ok: is_ok, checks })}\n` : report(checks));
+  process.stdout.write(as_json ? `${printableJson({ version: 1, ok: is_ok, checks })}\n` : report(checks));
   return { status: is_ok ? EXIT.ok : EXIT.failed };
 }

@@ -7,6 +7,7 @@ import type { ComposedBridge } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
 import type { SourceError } from '../model/source.js';
 import { describeSummary, EXIT, exitStatus, type Summary } from '../summary.js';
+import { printableJson } from '../util/controls.js';
 import { errorReason } from '../util/errors.js';
 
 export interface Outcome {
@@ -41,7 +42,7 @@ export function summaryProblem(path: string | undefined): string | undefined {
 }
 
 function writeSummary(summary: Summary, path: string): string | undefined {
-  const text = `${JSON.stringify(summary)}\n`;
+  const text = `${printableJson(summary)}\n`;
   if (path === '-') {
     process.stdout.write(text);
     return undefined;

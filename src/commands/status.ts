@@ -10,7 +10,7 @@ import type { Settings } from '../start/settings.js';
 import { hasLiveOwner, type Store } from '../store/index.js';
 import { describeFaults, describeReasons, EXIT } from '../summary.js';
 import { formatDuration } from '../terminal/units.js';
-import { withoutControls } from '../util/controls.js';
+import { printableJson, withoutControls } from '../util/controls.js';
 import { counted } from '../util/counted.js';
 import { BYTES_PER_MB } from '../util/units.js';
 import { failed, type Outcome } from './outcome.js';
@@ -138,7 +138,7 @@ export async function status(settings: Settings, { as_json, check }: StatusOptio
         `${directory}: no bridge has stored anything here yet; start \`run\` first, or pass its --data-dir`,
       );
     const now_ms = Date.now();
-    const text = as_json ? JSON.stringify(found) : describeStatus(found, now_ms).join('\n');
+    const text = as_json ? printableJson(found) : describeStatus(found, now_ms).join('\n');
     process.stdout.write(`${text}\n`);
     const problem = check ? sickness(found, now_ms) : undefined;
     return problem === undefined ? { status: EXIT.ok } : failed(problem);

@@ -11,6 +11,7 @@ import { createSessionsLookup } from '../start/sessions.js';
 import type { Settings } from '../start/settings.js';
 import { createSources } from '../start/sources.js';
 import { EXIT } from '../summary.js';
+import { printableJson } from '../util/controls.js';
 import type { OnInterrupt } from './interrupt.js';
 import { failed, misused, type Outcome } from './outcome.js';
 
@@ -94,8 +95,7 @@ export async function tail(
   const { sources } = from;
   const isWanted = createFilter(options);
   const isFiltered = options.types.length + options.sessions.length > 0;
-  const shown = (event: AgentEvent) =>
-    `${JSON.stringify(settings.content ? event : withoutContent(event))}\n`;
+  const shown = (event: AgentEvent) => `${printableJson(settings.content ? event : withoutContent(event))}\n`;
   const printEvents = (events: AgentEvent[]): Promise<void> =>
     print(events.filter(isWanted).map(shown).join(''));
   let is_stopping = false;

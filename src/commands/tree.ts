@@ -13,6 +13,7 @@ import { supportsColor } from '../terminal/escapes.js';
 import { renderForest } from '../terminal/render.js';
 import { buildForest, treeJson } from '../terminal/tree.js';
 import { supportsUnicode } from '../terminal/unicode.js';
+import { printableJson } from '../util/controls.js';
 import { failed, type Outcome } from './outcome.js';
 import { readThrough } from './read-through.js';
 
@@ -45,7 +46,7 @@ export async function tree(
   }
   keep(correlator.close(Date.now()));
   const forest = buildForest(spans);
-  process.stdout.write(asJson ? `${JSON.stringify(treeJson(forest), undefined, 2)}\n` : draw(forest));
+  process.stdout.write(asJson ? `${printableJson(treeJson(forest), 2)}\n` : draw(forest));
   return { status: EXIT.ok };
 }
 

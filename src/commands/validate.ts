@@ -5,6 +5,7 @@ import { describeProblem, type Problem, problemsOf, type SourceCounts } from '..
 import { SourceError } from '../model/source.js';
 import type { Settings } from '../start/settings.js';
 import { describeReasons, EXIT } from '../summary.js';
+import { printableJson } from '../util/controls.js';
 import { counted } from '../util/counted.js';
 import { failed, type Outcome } from './outcome.js';
 import { readThrough } from './read-through.js';
@@ -28,7 +29,7 @@ function createArrayPrinter(write: (text: string) => void) {
   let count = 0;
   return {
     add(element: object): void {
-      const text = JSON.stringify(element, undefined, 2).replaceAll('\n', '\n  ');
+      const text = printableJson(element, 2).replaceAll('\n', '\n  ');
       write(`${count++ === 0 ? '[' : ','}\n  ${text}`);
     },
     end: (): void => write(count === 0 ? '[]\n' : '\n]\n'),

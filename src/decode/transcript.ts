@@ -186,12 +186,15 @@ const failure = (message: string | undefined, stop_reason?: string): Candidate =
   may_continue: true,
 });
 
-/** How an answer ends its run, or undefined if the run continues. */
+/**
+ * How an answer ends its run, or undefined if the run continues: OpenClaw makes the calls in an answer whatever its stop reason,
+ * which some backends give as `stop` then.
+ */
 function endOfRun(message: Json): Candidate | undefined {
   const stop_reason = text(message.stopReason);
-  if (stop_reason === 'toolUse' && callsIn(message).length > 0) return undefined;
   if (stop_reason === 'error') return failure(text(message.errorMessage), stop_reason);
   if (stop_reason === 'aborted') return { status: 'cancelled', stop_reason };
+  if (callsIn(message).length > 0) return undefined;
   // OpenClaw removes calls of unknown tools from a message: if there were any, their errors and another answer follow.
   const may_continue = stop_reason === 'toolUse' ? true : undefined;
   return { status: 'ok', stop_reason, output: blockText(message.content), may_continue };

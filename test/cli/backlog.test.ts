@@ -64,6 +64,23 @@ test('a destination that answers again is waited for again', () => {
   expect(isBehindAt(DEADLINE_MS + 1)).toBe(true);
 });
 
+test('a destination that had nothing to do for long is waited for like any other', () => {
+  const { traces, isBehindAt } = createFake();
+  expect(isBehindAt(0)).toBe(false);
+  expect(isBehindAt(10 * DEADLINE_MS)).toBe(false);
+  traces.pending = MAX_PENDING * 2;
+  expect(isBehindAt(10 * DEADLINE_MS + 1)).toBe(true);
+});
+
+test('a signal ends the wait of a replay', async () => {
+  const interrupt = new AbortController();
+  const pending = (): number => {
+    interrupt.abort();
+    return 2 * MAX_PENDING;
+  };
+  await createThrottle([{ pending, summary: () => ({}) }], DEADLINE_MS, interrupt.signal)();
+});
+
 test('a change of the wall clock does not make a destination look stuck', async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   onTestFinished(() => void vi.useRealTimers());

@@ -176,8 +176,30 @@ serial('resend says of each letter that is not accepted why not, and keeps it', 
   expect((await runHere('resend', '1', ...config, ...at)).error).toMatch(/^no dead letter 1;/);
   const purged = await runHere('purge', '2', '3', ...at);
   expect(purged).toEqual({ status: 0, stdout: '2 dead letters deleted\n' });
-  const one = await runHere('resend', '5', '--to', `other:otlp=${a}`, ...at);
+  // One after the other, even if they were for different destinations: the answer to one says nothing of another.
+  const { url: c } = await startSink(inTurn('traces', { status: 403 }));
+  const both = await runHere('resend', '--to', `other:otlp=${c}`, ...at);
+  expect(both).toEqual({ status: 3, stdout: '4: rejected again: http_403\n1 of 2 dead letters sent\n' });
+  const one = await runHere('resend', '--to', `other:otlp=${a}`, ...at);
   expect(one).toEqual({ status: 0, stdout: '1 of 1 dead letter sent\n' });
+});
+
+serial('resend keeps a letter that does not fit into memory', async () => {
+  const sink = await startSink();
+  const [span] = SPANS;
+  const many = Array.from({ length: 500 }, (_, index) => ({
+    ...span,
+    span_id: index.toString(16).padStart(16, '0'),
+    attributes: { 'gen_ai.output.messages': 'x'.repeat(10_000) },
+  }));
+  const at = await keep({ '1': { body: JSON.stringify(many), counts: many.map(() => 1) } });
+  const config = ['--config', temporaryFile('bridge.yaml', 'limits: {memory_mb: 1}')];
+  const { status, stdout } = await runHere('resend', '--to', `otlp=${sink.url}`, ...config, ...at);
+  expect({ status, stdout }).toEqual({
+    status: 3,
+    stdout: '1: not sent: memory_full\n0 of 1 dead letter sent\n',
+  });
+  expect((await runHere('list', ...at)).stdout).toMatch(/^1 /);
 });
 
 serial(

@@ -256,6 +256,24 @@ const TAILED = [
   { type: 'agent.finished', status: 'ok' },
 ].map((event) => JSON.stringify({ ts: 1, session_key: 'agent:main:s', run_id: 'r', ...event }));
 
+test('tree --json has inputs and outputs only with --content, redacted and up to the limit', async () => {
+  const secret = JSON.stringify({
+    ...JSON.parse(TAILED[0] ?? ''),
+    run_id: 'other',
+    input: 'key sk-abcdefghijklmnopqrstuvwx',
+  });
+  const path = temporaryFile('events.ndjson', `${[...TAILED, secret].join('\n')}\n`);
+  const config = temporaryFile('bridge.yaml', 'limits: { content_bytes: 16 }');
+  const shown = async (...more: string[]): Promise<string[]> => {
+    const { stdout } = await runToEnd(['tree', '--json', path, ...more]);
+    return [...new Set(stdout.match(/hidden \d|sk-a|\[redacted\]/g))].sort();
+  };
+  expect(await shown()).toEqual([]);
+  expect(await shown('--content')).toEqual(['[redacted]', 'hidden 1', 'hidden 2', 'hidden 3']);
+  // The JSON of the call's input is longer.
+  expect(await shown('--content', '--config', config)).not.toContain('hidden 2');
+});
+
 /** Runs `tail` in this process until its output has the last of these texts, in order. */
 async function tailHere(given: SettingOptions, options: Partial<TailOptions>, ...texts: string[]) {
   const settings = resolveSettings({ no_store: true, ...given });
@@ -288,6 +306,20 @@ serial('tail prints inputs, outputs and reasoning text only with --content', asy
   const full = await tailHere({ from, content: true }, {}, 'agent.finished');
   expect(full.lines.map((line) => JSON.parse(line))).toEqual(TAILED.map((line) => JSON.parse(line)));
 });
+
+serial(
+  'JSON is printed without the control characters that it allows, which a terminal would obey',
+  async () => {
+    const tool = 'a\u009b31mb\u007f';
+    const call = { type: 'tool.call', ts: 1, session_key: 'agent:main:s', run_id: 'r', call_id: 'c', tool };
+    const path = temporaryFile('call.ndjson', `${JSON.stringify(call)}\n`);
+    const [tailed = ''] = (await tailHere({ from: [`file:${path}`] }, {}, 'tool.call')).lines;
+    expect(JSON.parse(tailed)).toEqual(call);
+    const { stdout } = await runToEnd(['tree', '--json', path]);
+    expect(JSON.parse(stdout)[0].children[0].name).toBe(`execute_tool ${tool}`);
+    expect(tailed + stdout).not.toMatch(/[\u007f-\u009f]/);
+  },
+);
 
 serial.each<[string, Partial<TailOptions>, number[]]>([
   ['a type', { types: ['tool.call', 'agent.finished'] }, [1, 5]],

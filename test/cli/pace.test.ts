@@ -4,8 +4,10 @@
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { createPace, type PaceOptions } from '../../src/commands/pace.js';
-import { shiftToEnd } from '../../src/commands/rebase.js';
+import { findShift, shiftToEnd } from '../../src/commands/rebase.js';
 import type { AgentEvent } from '../../src/model/event.js';
+import { resolveSettings } from '../../src/start/settings.js';
+import { example } from '../helpers.js';
 
 const at = (ts: number): AgentEvent => ({
   type: 'agent.started',
@@ -61,4 +63,13 @@ test('every time of an event is shifted, by whole milliseconds, and the event it
   expect(play(given)).toEqual({ ...call, ts: 5_333, started_at: 5_233, ended_at: 5_323 });
   expect(given).toEqual({ ...call, ...times });
   expect(play(call)).toEqual({ ...call, ts: 5_333 });
+});
+
+test('a signal ends the search for the end of the recordings, whatever is left of them', async () => {
+  const settings = resolveSettings({});
+  if ('error' in settings) throw new Error(settings.error);
+  const files = [example('catalog.ndjson'), '/nonexistent.ndjson'];
+  expect(await findShift(files, settings, undefined, AbortSignal.abort())).toBe(0);
+  const { signal } = new AbortController();
+  await expect(findShift(files, settings, undefined, signal)).rejects.toThrow('/nonexistent.ndjson');
 });

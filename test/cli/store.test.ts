@@ -439,6 +439,19 @@ test('a replay with a data directory: the next one sends what is pending and rea
   expect(third.summary).toMatchObject({ source: { lines: lines.length } });
 });
 
+test('a replay with a data directory that a signal ends: the next one goes on with its open run', async () => {
+  const sink = await startSink();
+  const at = ['--to', `otlp=${sink.url}`, '--data-dir', temporaryDirectory()];
+  const args = ['replay', temporaryFile('story.ndjson', STORY_LINES), ...at];
+  const program = start([...args, '--speed', '0.05'], { env: DELTA });
+  await sink.until(() => sink.logs().length > 0);
+  program.signal('SIGINT');
+  expect((await program.ended).status).toBe(0);
+  expect(sink.logs().length).toBeLessThan(STORY_LOGS);
+  expect((await runToEnd(args, { env: DELTA })).status).toBe(0);
+  expectStory(sink, sink.totalOf);
+});
+
 test('run reports an unusable data directory, and continues in memory', async () => {
   const sink = await startSink();
   const { status, stderr } = await runToEnd(runInto(sink.url, join(temporaryFile('file', ''), 'below')), {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createLineDecoder, type TranscriptIndex } from '../../src/decode/index.js';
+import { createLineDecoder, readTranscriptIndex, type TranscriptIndex } from '../../src/decode/index.js';
 import type { AgentEvent } from '../../src/model/event.js';
 import { correlate, fixture, NOW_MS, readLines, sumOf } from '../helpers.js';
 
@@ -22,8 +22,8 @@ const asks = (second: number, ...calls: string[]): string =>
     provider: 'p',
     content: calls.map((id) => ({ type: 'toolCall', id, name: 'exec', arguments: {} })),
   });
-const result = (second: number, toolCallId: string): string =>
-  entry(second, { role: 'toolResult', toolCallId, toolName: 'exec', content: 'done' });
+const result = (second: number, toolCallId: string, more = {}): string =>
+  entry(second, { role: 'toolResult', toolCallId, toolName: 'exec', content: 'done', ...more });
 const fails = (second: number): string =>
   entry(second, {
     role: 'assistant',
@@ -38,7 +38,7 @@ const answer = (second: number): string =>
 interface Options {
   sessions?: TranscriptIndex;
   /** In seconds, like the times of the entries. */
-  since?: number;
+  since?: number | undefined;
 }
 
 function decode(lines: string[], { sessions = INDEX, since }: Options = {}): AgentEvent[] {
@@ -79,12 +79,8 @@ describe('a transcript that is followed from some time on', () => {
 
   test('gives a run that continues with its true start and its open calls', () => {
     const lines = [
-      session(0),
-      user(1),
-      asks(2, 'over'),
-      result(3, 'over'),
-      asks(4, 'a', 'b'),
-      result(11, 'a'),
+      ...[session(0), user(-2), answer(-1), user(1), asks(2, 'over', 'failed')],
+      ...[result(3, 'over'), result(3, 'failed', { isError: true }), asks(4, 'a', 'b'), result(11, 'a')],
     ];
     const events = decode([...lines, result(12, 'b'), answer(13)], { since: 10 });
     expect(told(events)).toEqual([
@@ -242,6 +238,7 @@ describe('a transcript', () => {
     const events = decode([session(0), user(1), asks(2, 'spawn'), spawn]);
     expect(events.at(-1)).toMatchObject({
       type: 'subagent.spawned',
+      agent_id: 'main',
       session_key: 'agent:main:subagent:child',
       call_id: 'spawn',
     });
@@ -283,8 +280,10 @@ describe('a transcript', () => {
 
   test('that continues another one does not repeat the entries of that one', () => {
     const lines = [user(1), answer(2), user(11), answer(12)];
-    const continued = decode([session(10, { parentSession: '/sessions/other.jsonl' }), ...lines]);
-    expect(told(continued)).toEqual(['agent.started', 'llm.tokens', 'agent.finished']);
+    const continuing = [session(10, { parentSession: '/sessions/other.jsonl' }), ...lines];
+    for (const since of [undefined, 5])
+      expect(told(decode(continuing, { since }))).toEqual(['agent.started', 'llm.tokens', 'agent.finished']);
+    expect(decode(continuing, { since: 20 })).toEqual([]);
     expect(told(decode([session(10), ...lines]))).toHaveLength(6);
   });
 
@@ -359,5 +358,159 @@ describe('a transcript', () => {
       'llm.tokens',
       'agent.finished',
     ]);
+  });
+});
+
+describe('the entries of a transcript', () => {
+  const asked = [session(0), user(1), asks(2, 'call')];
+  const said = (message: object): string =>
+    entry(3, { role: 'assistant', model: 'm', provider: 'p', ...message });
+  const call = { type: 'toolCall', id: 'more', name: 'exec', arguments: { command: 'ls' } };
+
+  test.each<[string, string[], object]>([
+    [
+      'a question',
+      [session(0), user(1)],
+      { type: 'agent.started', input: 'question 1', session_id: SESSION_ID, agent_id: 'main' },
+    ],
+    [
+      'a call',
+      [session(0), user(1), said({ content: [call] })],
+      { type: 'tool.call', input: { command: 'ls' } },
+    ],
+    [
+      'a call without a name',
+      [session(0), user(1), said({ content: [{ type: 'toolCall', id: 'x' }] })],
+      { type: 'tool.call', tool: 'unknown' },
+    ],
+    ['a result', [...asked, result(3, 'call')], { type: 'tool.output', tool: 'exec', output: 'done' }],
+    [
+      'a failure',
+      [...asked, result(3, 'call', { isError: true })],
+      { type: 'tool.error', tool: 'exec', error: { type: 'error', message: 'done' } },
+    ],
+    [
+      'the exit code of a command',
+      [...asked, result(3, 'call', { isError: true, details: { exitCode: 2 } })],
+      { type: 'tool.output', exit_code: 2 },
+    ],
+    [
+      'a child that another tool names',
+      [...asked, result(3, 'call', { details: { childSessionKey: 'agent:main:subagent:child' } })],
+      { type: 'tool.output' },
+    ],
+    [
+      'an answer',
+      [...asked, said({ stopReason: 'stop', content: 'answer' })],
+      { type: 'agent.finished', status: 'ok', output: 'answer', stop_reason: 'stop' },
+    ],
+    [
+      'an error',
+      [...asked, said({ stopReason: 'error', errorMessage: 'overloaded', content: [call] })],
+      { type: 'agent.finished', status: 'error', error: { type: 'error', message: 'overloaded' } },
+    ],
+    [
+      'an error without a message',
+      [...asked, said({ stopReason: 'error', content: [] })],
+      { type: 'agent.finished', status: 'error', error: { type: 'error', message: 'the run failed' } },
+    ],
+    [
+      'an abort in the middle of a call',
+      [...asked, said({ stopReason: 'aborted', content: [call], usage: { input: 1 } })],
+      { type: 'agent.finished', status: 'cancelled', stop_reason: 'aborted' },
+    ],
+    [
+      'a yield',
+      [
+        ...asked,
+        JSON.stringify({ type: 'custom_message', customType: 'openclaw.sessions_yield', timestamp: at(3) }),
+      ],
+      { type: 'agent.finished', status: 'ok', yielded: true, ts: Date.parse(at(3)) },
+    ],
+  ])('%s', (_name, lines, last) => {
+    expect(decode(lines).at(-1)).toMatchObject(last);
+  });
+
+  test.each(['toolUse', 'stop', 'length'])(
+    'with calls do not end their run, with the stop reason %s',
+    (stopReason) => {
+      const lines = [
+        session(0),
+        user(1),
+        said({ stopReason, content: [call] }),
+        result(4, 'more'),
+        answer(5),
+      ];
+      expect(told(decode(lines))).toEqual([
+        ...[
+          'agent.started',
+          'llm.tokens',
+          'tool.call more',
+          'tool.output more',
+          'llm.tokens',
+          'agent.finished',
+        ],
+      ]);
+    },
+  );
+
+  test('that come before any question, or after its answer, are of no run', () => {
+    expect(decode([session(0), asks(1, 'a'), result(2, 'a'), user(3), answer(4), answer(5)])).toHaveLength(3);
+  });
+
+  test('without ids or times of their own have those of their messages', () => {
+    const bare = (timestamp: number): string =>
+      JSON.stringify({ type: 'message', message: { role: 'user', content: 'x', timestamp } });
+    const events = decode([session(0), bare(1_795_000_001_000), bare(1_795_000_002_000)]);
+    const starts = events.filter(({ type }) => type === 'agent.started');
+    expect(starts.map(({ ts }) => ts)).toEqual([1_795_000_001_000, 1_795_000_002_000]);
+    expect(new Set(starts.map(({ run_id }) => run_id)).size).toBe(2);
+    expect(new Set(events.map(({ event_id }) => event_id)).size).toBe(events.length);
+  });
+
+  test('of two sessions have ids of their own, since a session may begin with a copy of another one', () => {
+    const [first] = decode([session(0), user(1)]);
+    const [copy] = decode([session(0, { id: 'other' }), user(1)]);
+    expect(copy?.event_id).not.toBe(first?.event_id);
+  });
+
+  test('are rejected if their session has no id, or has not begun', () => {
+    const rejectionOf = (line: string) =>
+      createLineDecoder('transcript', INDEX).decode(Buffer.from(line), NOW_MS).rejected;
+    expect(rejectionOf(JSON.stringify({ type: 'session' }))).toMatchObject({ path: 'id' });
+    expect(rejectionOf(user(1))).toMatchObject({
+      path: 'type',
+      message: 'a transcript must begin with its session entry',
+    });
+  });
+
+  test('are recognised by a session entry with an id, or by a message', () => {
+    const dialectOf = (line: object): string => {
+      const decoder = createLineDecoder('auto', INDEX);
+      decoder.decode(Buffer.from(JSON.stringify(line)), NOW_MS);
+      return decoder.dialect();
+    };
+    const lines = [
+      { type: 'session', id: 'x' },
+      { type: 'message', message: {} },
+    ];
+    const others = [{ type: 'session' }, { type: 'message', message: 'x' }];
+    expect([...lines, ...others].map(dialectOf)).toEqual(['transcript', 'transcript', 'catalog', 'catalog']);
+  });
+
+  test('of a user that only quote a report of a sub-agent are questions', () => {
+    const report = '[Inter-session message] sourceSession=agent:main:subagent:x subagent_announce';
+    for (const content of [`look: ${report}`, report.replace('subagent_announce', 'sessions_send')])
+      expect(decode([session(0), entry(1, { role: 'user', content })])[0]).not.toHaveProperty('trigger');
+  });
+});
+
+describe('the index of sessions', () => {
+  test('leaves out what is no session', () => {
+    const row = { sessionId: 'a', spawnedBy: 'agent:main:p', label: 'Helper', lastChannel: 'slack' };
+    expect([...readTranscriptIndex({ x: null, y: 'z', none: {}, [KEY]: row })]).toEqual([
+      ['a', { session_key: KEY, parent_session_key: 'agent:main:p', label: 'Helper', channel: 'slack' }],
+    ]);
+    expect([...readTranscriptIndex(null)]).toEqual([]);
   });
 });

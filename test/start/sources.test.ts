@@ -1,7 +1,10 @@
-/** Which position a gateway continues from if none is known under its address. */
-import { expect, test } from 'vitest';
+/** Which position a gateway continues from if none is known under its address, and which has transcripts in its place. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { resolveSettings, type Settings } from '../../src/start/settings.js';
 import { createSources } from '../../src/start/sources.js';
+import { opened, temporaryDirectory, turns } from '../source/helpers.js';
 
 const at = (seen_ms: number): object => ({ seen_ms, first_ms: 0, open_runs: {} });
 
@@ -29,3 +32,34 @@ test('a gateway on another machine begins anew, and so does one of several', () 
   expect(seenAt('ws://near:1', { 'ws://far:1': 10, 'ws://127.0.0.1:1': 20 })).toBeUndefined();
   expect(seenAt('ws://127.0.0.1:2', { 'ws://127.0.0.1:1': 10 }, ['ws://far:1'])).toBeUndefined();
 });
+
+test.each<[string, string, string[], boolean]>([
+  ['the default gateway', 'ws://127.0.0.1:1', [], true],
+  ['a gateway on another machine', 'ws://0.0.0.0:1', [], false],
+  ['a named gateway', '', ['ws://127.0.0.1:1'], false],
+  ['a gateway that is named with transcripts', '', ['ws://0.0.0.0:1', 'transcripts:'], true],
+])(
+  'whether transcripts are followed instead of %s that is not there',
+  async (_name, url, names, is_followed) => {
+    const root = temporaryDirectory();
+    mkdirSync(join(root, 'agents/main/sessions'), { recursive: true });
+    // Without a transcript there, the default is not to follow them.
+    writeFileSync(join(root, 'agents/main/sessions/a.jsonl'), '');
+    vi.stubEnv('OPENCLAW_STATE_DIR', root);
+    vi.stubEnv('OPENCLAW_GATEWAY_URL', url);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const from = names.map((name) => (name === 'transcripts:' ? name + root : name));
+    const settings = resolveSettings({ from, no_store: true }) as Settings;
+    const created = createSources(settings, { origin: '--from', positions: {} });
+    if ('error' in created) throw new Error(created.error);
+    const [source, ...others] = created.sources;
+    if (source === undefined) throw new Error('no source');
+    expect(others).toEqual([]);
+    const puller = await opened(source);
+    expect(await puller.status('down')).toContain("can't be reached");
+    if (is_followed) expect(await puller.status('up')).toMatch(/following OpenClaw's transcripts/);
+    else await turns(100);
+    await source.close();
+    if (!is_followed) expect((await puller.rest()).filter(({ kind }) => kind === 'status')).toEqual([]);
+  },
+);

@@ -139,6 +139,19 @@ describe('the console destination', () => {
     expect(clock.timer_count()).toBe(0);
   });
 
+  it('draws no more once its output is closed', async () => {
+    const { stream, clock, destination } = start({ is_live: true });
+    stream.fault = Object.assign(new Error('write EPIPE'), { code: 'EPIPE' });
+    const failed = once(stream, 'error').catch(() => {});
+    destination.accept(emission([], [root('main')]));
+    clock.advance(100);
+    await failed;
+    const { writes } = stream;
+    clock.advance(10 * SETTLE_MS);
+    expect([clock.timer_count(), stream.writes]).toEqual([0, writes]);
+    await destination.close();
+  });
+
   it('leaves a single listener on its stream, however many consoles used it', async () => {
     const { stream } = start();
     const consoles = Array.from({ length: 20 }, () => start({ stream }).destination);

@@ -190,6 +190,17 @@ describe('createLiveTree', () => {
     expect(screen()).toHaveLength(41);
   });
 
+  it('takes a tenth of the time at most, however long a frame takes', () => {
+    const { clock, stream } = startLive();
+    const now = (): number => clock.now() + 50 * stream.writes;
+    const settings = { columns: 80, color: false, unicode: true, interval_ms: 100 };
+    const live = createLiveTree({ stream, ...settings, timers: clock.timers, now });
+    live.accept(emission([], [root('main')]));
+    clock.advance(9_000);
+    expect(stream.writes).toBeGreaterThan(10);
+    expect(stream.writes).toBeLessThan(25);
+  });
+
   it('works without a known height or width', () => {
     const stream = new FakeStream();
     const clock = createFakeClock();

@@ -25,7 +25,19 @@ describe('createTraceBuffer', () => {
     expect([buffer.deadline(), buffer.hasOpen()]).toEqual([undefined, true]);
     buffer.add(emission([root]), 100 * SETTLE_MS);
     expect(buffer.hasOpen()).toBe(false);
-    expect(idsOf(buffer.take(101 * SETTLE_MS))).toEqual([['a', 't']]);
+    buffer.add(emission([], [trace('a', 'again')]), 101 * SETTLE_MS - 1);
+    expect([buffer.deadline(), buffer.hasOpen()]).toEqual([undefined, true]);
+    expect(buffer.take(200 * SETTLE_MS)).toEqual([]);
+    buffer.add(emission([trace('a', 'again')]), 200 * SETTLE_MS);
+    expect(idsOf(buffer.take(201 * SETTLE_MS))).toEqual([['a', 't', 'again']]);
+  });
+
+  it('measures open spans up to the time of the events, and never beyond the present', () => {
+    const buffer = createTraceBuffer();
+    buffer.add(emission([], [run('past', 'a', { start_ms: 1_000, end_ms: undefined })]), 5_000);
+    expect(buffer.reached(5_300)).toBe(1_300);
+    buffer.add(emission([], [run('ahead', 'a', { start_ms: 9_000, end_ms: undefined })]), 6_000);
+    expect(buffer.reached(6_300)).toBe(6_300);
   });
 
   it('does not replace a final span by a late copy', () => {

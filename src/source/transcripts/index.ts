@@ -103,7 +103,7 @@ async function registerFound(
   }
 }
 
-/** Registers a file that exists at a restart and was not followed. */
+/** Registers a file that exists at a restart and was not followed, or one that may have been written since an earlier time. */
 async function registerAgain(path: string, followed: Followed): Promise<void> {
   const stats = await stat(path).catch(() => undefined);
   if (stats === undefined) return;
@@ -185,7 +185,8 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     if (left?.archives === undefined) archives.markKnown(found.archives);
     if (left !== undefined) return resume(streams, found, followed, archives);
     archives.setListing(found.archives);
-    await registerFound(found, followed, from_start);
+    if (from_start || options.since_ms === undefined) return registerFound(found, followed, from_start);
+    for (const path of found.transcripts) await registerAgain(path, followed);
   }
 
   const emitDirectory = (): Promise<void> => {

@@ -1,7 +1,7 @@
 /** The OTLP source alone: what it accepts, when and how it responds, its limits, and how it stops. */
 import { once } from 'node:events';
 import { Agent, request as httpRequest } from 'node:http';
-import { connect } from 'node:net';
+import { connect, Server } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
@@ -25,6 +25,16 @@ async function start(options: Partial<OtlpOptions> = {}): Promise<Started> {
   const message = await puller.status('up');
   expect(message).toMatch(/^otlp:test accepts log records at http:\/\/127\.0\.0\.1:\d+\/v1\/logs$/);
   return { source, puller, url: /http:.*/.exec(message)?.[0] ?? '' };
+}
+
+/** The same with its HTTP server. */
+async function startWithServer(): Promise<Started & { server: Server }> {
+  const listen = vi.spyOn(Server.prototype, 'listen');
+  const started = await start();
+  const [server] = listen.mock.contexts as Server[];
+  listen.mockRestore();
+  if (server === undefined) throw new Error('no server listens');
+  return { ...started, server };
 }
 
 /** Settles the next `count` batches, and returns them. */
@@ -212,6 +222,18 @@ describe('lines', () => {
     const got = batches.map(({ lines }) => lines.map(lineText).join(' '));
     expect(got.sort()).toEqual(requests.map((_, index) => `${index}.0 ${index}.1 ${index}.2`).sort());
   });
+
+  test('of one request come before those of the next, in several batches too', async () => {
+    const { puller, url, server } = await startWithServer();
+    let read = 0;
+    server.on('request', (request) => request.on('end', () => (read += 1)));
+    const answers = ['a', 'b'].map((name) => post(url, bodies(...Array(2_500).fill(name))));
+    await vi.waitUntil(() => read === 2);
+    const lines = (await settle(puller, 6)).flatMap((batch) => batch.lines);
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([200, 200]);
+    expect(lines.map(({ number }) => number)).toEqual(lines.map((_, index) => index + 1));
+    expect(lines.map(lineText).join('')).toMatch(/^(a+b+|b+a+)$/);
+  });
 });
 
 describe('streams', () => {
@@ -357,8 +379,8 @@ describe('a request', () => {
     async (encoding) => {
       const { puller, url } = await start();
       const headers = {
-        'content-type': `${TYPES[encoding].toUpperCase()}; charset=utf-8`,
-        'content-encoding': 'gzip',
+        'content-type': `${TYPES[encoding].toUpperCase()} ; charset=utf-8`,
+        'content-encoding': 'GZIP',
       };
       const answer = send({ url: `${url}?a=b`, headers, body: gzipSync(encode(bodies('{}'), encoding)) });
       expect((await settle(puller, 1)).map(shown)).toEqual([`${NAME}[] 1:{}`]);
@@ -366,15 +388,16 @@ describe('a request', () => {
     },
   );
 
-  test('that was rejected leaves its connection usable', async () => {
-    const { puller, url } = await start({ bounds });
+  test('that was rejected leaves its connection usable, and holds nothing of what is still to come', async () => {
+    const { puller, url } = await start({ bounds: { ...bounds, held_bytes: 1_000_000 } });
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     onTestFinished(() => agent.destroy());
     const much = Buffer.alloc(2_000_000, ' ');
     for (const headers of [{ 'content-length': much.length }, { 'transfer-encoding': 'chunked' }]) {
       const refused = await send({ url, agent, body: much, headers: { ...json, ...headers } });
       expect(refused.status).toBe(413);
-      const answer = send({ url, agent, body: encode(bodies('{}'), 'json'), headers: json });
+      const accepted = { ...json, 'content-encoding': 'identity' };
+      const answer = send({ url, agent, body: encode(bodies('{}'), 'json'), headers: accepted });
       await puller.status('down');
       await settle(puller, 1);
       expect((await answer).status).toBe(200);
@@ -462,6 +485,10 @@ describe('under pressure', () => {
     const refused = await post(url, bodies('z'.repeat(900)));
     expect(refused).toMatchObject({ status: 429, headers: { 'retry-after': '1' } });
     expect(message(refused.body)).toBe('too much data is waiting to be processed; retry later');
+    const late = connect(Number(new URL(url).port), '127.0.0.1');
+    onTestFinished(() => void late.destroy());
+    late.write(head(url, 9_000) + ' '.repeat(8_000));
+    expect(String((await once(late, 'data'))[0])).toMatch(/^HTTP\/1\.1 429 /);
     batch.receipt?.settle(true);
     expect((await held).status).toBe(200);
     const again = post(url, bodies('z'.repeat(900)));
@@ -568,4 +595,13 @@ test('an address that is in use, or not of this machine, is refused with a reaso
     `can't listen on ${NAME}: another process uses this address; use another address`,
   );
   await expect(open('192.0.2.1')).rejects.toMatchObject({ name: 'SourceError' });
+});
+
+test('a connection that the system refuses is reported, and ends nothing', async () => {
+  const { puller, url, server } = await startWithServer();
+  server.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
+  expect(await puller.status('down')).toBe(`${NAME} can't accept connections: too many open files`);
+  const answer = post(url, bodies('{}'));
+  await settle(puller, 1);
+  expect((await answer).status).toBe(200);
 });

@@ -127,6 +127,15 @@ describe('followed transcripts', () => {
     expect(since_ms).toBeLessThanOrEqual(open_ms);
   });
 
+  test('what was written since an earlier time is emitted at once', async () => {
+    const { root, path } = home();
+    const before_ms = Date.now() - 3_600_000;
+    writeFileSync(path('a'), 'since then\n');
+    const puller = await followed(root, { since_ms: before_ms });
+    await puller.status('up');
+    await expectBatch(puller, path('a'), ['since then']);
+  });
+
   test('files that existed before are read from their start on request', async () => {
     const { root, path } = home();
     writeFileSync(path('a'), 'before\n');
