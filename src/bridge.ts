@@ -174,13 +174,18 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
 
   const isAsked = (source: string): boolean => saved !== undefined && isGateway(saved.positions, source);
 
-  /** Logs and records a source's status. A source that can be asked for missed events may still report some when it is back. */
-  function takeStatus({ name }: Source, { state, message, is_behind = false }: SourceStatus): void {
+  function tell(name: string, { state, message }: SourceStatus): void {
     if (state === 'down') logger.warn(message);
     else logger.info(message);
     const last = conditions.get(name);
     conditions.set(name, { state, message, since_ms: last?.state === state ? last.since_ms : now() });
     persistence?.wake();
+  }
+
+  /** Logs and records a source's status. A source that can be asked for missed events may still report some when it is back. */
+  function takeStatus({ name }: Source, status: SourceStatus): void {
+    const { state, is_behind = false } = status;
+    if (status.is_silent !== true) tell(name, status);
     // Not for files: a missing file has no reasoning tokens to add to what it gave.
     const is_back = state === 'up' && !is_behind;
     if (isAsked(name)) correlator.waitForReasoning(is_back ? now() + BACK_AGAIN_MS : Infinity);

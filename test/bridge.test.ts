@@ -812,6 +812,44 @@ test('model calls wait 5 s for their reasoning tokens after a source is back', a
   expect(sent).toEqual([0, 0, 1]);
 });
 
+test('a silent status is not logged, but model calls and steps wait as for any other', async () => {
+  vi.useFakeTimers({ now: EVENT.ts });
+  onTestFinished(() => void vi.useRealTimers());
+  const before = [
+    { type: 'agent.started' },
+    { type: 'agent.step_started', model: 'm', provider: 'p' },
+    { type: 'agent.finished', status: 'ok', ts: EVENT.ts + 10 },
+  ];
+  const told = sourceOf(before, { at: 1 });
+  const late = sourceOf([{ ...TOKENS, ts: EVENT.ts + 5, reasoning_tokens: 1 }], { at: 2 });
+  const source: Source = {
+    ...told,
+    async open() {
+      const [first, second] = [await told.open(), await late.open()];
+      return (async function* () {
+        yield* first;
+        yield { kind: 'status', state: 'up', message: 'slow', is_behind: true, is_silent: true } as const;
+        await vi.advanceTimersByTimeAsync(10_000);
+        yield* second;
+      })();
+    },
+  };
+  const info = vi.fn();
+  const logger = { info, warn: info, error: info };
+  const sent = await runBridge(
+    [],
+    {},
+    {
+      ...keepIn(createMemoryStore()),
+      sources: [source],
+      logger,
+      now: Date.now,
+    },
+  );
+  expect(sent.spans.filter(({ kind }) => kind === 'chat')).toHaveLength(1);
+  expect(info).not.toHaveBeenCalled();
+});
+
 test.each([
   ['ws://test', [0, 1]],
   ['listen:tcp:1', [1, 1]],

@@ -70,6 +70,8 @@ export interface SourceStatus {
   message: string;
   /** It is up, but has not reported yet what it missed. */
   is_behind?: boolean;
+  /** Nothing that the user has to know: it is neither logged nor shown. */
+  is_silent?: true;
 }
 
 /** A source of lines. */

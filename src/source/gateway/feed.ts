@@ -3,6 +3,7 @@
  * back so that the stream stays in order: the backfilled events are emitted first, then the held ones, and later events as they
  * arrive.
  */
+import type { SourceStatus } from '../../model/source.js';
 import { number, object, text } from '../../util/json.js';
 import { within } from '../../util/within.js';
 import type { Push } from '../reader.js';
@@ -42,6 +43,14 @@ const describeAnother = (stream: string): string =>
 const describeRefused = (stream: string, reason: string): string =>
   `the gateway at ${stream} can't answer requests now: ${reason}; ` +
   'its events are still followed, but model calls wait for their reasoning tokens';
+
+const heldBackStatus = (stream: string, is_behind: boolean): SourceStatus => ({
+  kind: 'status',
+  state: 'up',
+  message: `what the gateway at ${stream} pushes is ${is_behind ? '' : 'no longer '}held back`,
+  is_behind,
+  is_silent: true,
+});
 
 export interface Feed {
   onEvent(json: string, frame: EventFrame): void;
@@ -94,6 +103,7 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
     now,
     add: outlet.add,
     reportStatus,
+    reportHeldBack: (is_behind) => void push(heldBackStatus(stream, is_behind)),
   });
   const reasoning = createReasoning({
     onRows: (rows) => gate.give(rowsLine(rows)),

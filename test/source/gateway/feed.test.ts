@@ -155,6 +155,8 @@ interface Following {
   feed: Feed;
   batches: LineBatch[];
   lines: string[];
+  /** The statuses that are pushed like lines. */
+  statuses: SourceStatus[];
   said: string[];
   /** For each item of `said`: whether something was still missing. */
   behind: boolean[];
@@ -165,12 +167,13 @@ interface Following {
 function startFeed(resume?: GatewayPosition): Following {
   const batches: LineBatch[] = [];
   const lines: string[] = [];
+  const statuses: SourceStatus[] = [];
   const said: string[] = [];
   const behind: boolean[] = [];
   const warned: string[] = [];
   let position: GatewayPosition | undefined;
   const push = async (item: LineBatch | SourceStatus): Promise<void> => {
-    if (item.kind !== 'lines') return;
+    if (item.kind !== 'lines') return void statuses.push(item);
     batches.push(item);
     for (const line of item.lines) if ('bytes' in line) lines.push(line.bytes.toString('utf8'));
     position = structuredClone(item.position as GatewayPosition | undefined) ?? position;
@@ -184,6 +187,7 @@ function startFeed(resume?: GatewayPosition): Following {
     feed: createFeed({ stream: 'ws://test', push, resume, reportStatus: say, warn }),
     batches,
     lines,
+    statuses,
     said,
     behind,
     warned,
@@ -1135,6 +1139,27 @@ test('a run of which only messages are pushed is no longer asked about once the 
   line.end();
   await following.feed.flush();
   expect(vi.getTimerCount()).toBe(0);
+});
+
+test('a feed is behind, which is not shown, while a slow gateway is asked about a run', async () => {
+  const following = startFeed();
+  const { line, answer } = connectSlowly(createGateway('tools'), 'sessions.list');
+  await follow(following, line);
+  const payload = {
+    sessionKey: 'agent:main:s',
+    runId: 'quiet',
+    agentId: 'main',
+    phase: 'end',
+    ts: Date.now(),
+  };
+  const frame: EventFrame = { type: 'event', event: 'sessions.changed', payload };
+  following.feed.onEvent(JSON.stringify(frame), frame);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(following.statuses).toMatchObject([{ state: 'up', is_behind: true, is_silent: true }]);
+  answer();
+  await settle();
+  expect(following.statuses.slice(1)).toMatchObject([{ state: 'up', is_behind: false, is_silent: true }]);
+  expect(following.said).toEqual([]);
 });
 
 test.each([

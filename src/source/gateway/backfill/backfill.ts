@@ -47,7 +47,12 @@ export interface BackfillOptions {
   add(line: string): void;
   /** Reports a message to the user. */
   reportStatus(message: string, is_behind: boolean): Promise<void>;
+  /** Called when events have been held back for long, and with false when they are no longer held back. */
+  reportHeldBack(is_behind: boolean): void;
 }
+
+/** Events may be held back this long unreported: much less than model calls wait for their messages. */
+const HELD_BACK_MS = 1_000;
 
 /** By then the audit log has the end of a run that did not succeed: OpenClaw writes it 15 s late. */
 const END_STORED_MS = 16_000;
@@ -86,7 +91,7 @@ function describeFilled(
 }
 
 export function createBackfill(options: BackfillOptions): Backfill {
-  const { stream, runs, progress, gate, connection, now, add, reportStatus } = options;
+  const { stream, runs, progress, gate, connection, now, add, reportStatus, reportHeldBack } = options;
   const gaps = createGaps(options.resume, progress, runs.open);
   /** The connection on which a backfill is running. */
   let asking: Connection | undefined;
@@ -99,6 +104,8 @@ export function createBackfill(options: BackfillOptions): Backfill {
   /** Sessions with a run whose end is not stored yet, with the time to ask from, in epoch milliseconds. */
   const unended = new Map<string, number>();
   let askUnended: NodeJS.Timeout | undefined;
+  let reportLater: NodeJS.Timeout | undefined;
+  let is_reported = false;
   /** The time since which everything has been pushed. */
   let live_since_ms = 0;
   /** The start of the earliest gap that this connection has been asked about; undefined before the first question. */
@@ -172,9 +179,25 @@ export function createBackfill(options: BackfillOptions): Backfill {
     endAsking();
   }
 
+  /** A gateway with much to do, or many sessions, takes many seconds to answer. */
+  function expectDelay(): void {
+    clearTimeout(reportLater);
+    reportLater = setTimeout(() => {
+      is_reported = true;
+      reportHeldBack(true);
+    }, HELD_BACK_MS);
+  }
+
+  function endDelay(): void {
+    clearTimeout(reportLater);
+    if (is_reported) reportHeldBack(false);
+    is_reported = false;
+  }
+
   /** Backfills until no gap and no settled session is left, then releases the held events. */
   async function run(open: Connection): Promise<void> {
     while (connection() === open) {
+      expectDelay();
       const missing = gaps.missing();
       if (missing !== undefined) await fillGap(open, missing);
       else if (settled.size > 0) await completePending(open);
@@ -182,6 +205,7 @@ export function createBackfill(options: BackfillOptions): Backfill {
         asking = undefined;
         progress.unfreeze();
         gate.open();
+        endDelay();
         return;
       }
     }
@@ -258,6 +282,8 @@ export function createBackfill(options: BackfillOptions): Backfill {
       asking = undefined;
       asked_since_ms = undefined;
       clearTimeout(askUnended);
+      clearTimeout(reportLater);
+      is_reported = false;
       gate.clear();
       progress.freeze();
       gaps.lose(reason);

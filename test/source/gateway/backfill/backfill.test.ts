@@ -1,5 +1,5 @@
 /** Which sessions a gateway is asked about again, how far back, and when. */
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createBackfill } from '../../../../src/source/gateway/backfill/backfill.js';
 import type { Answer } from '../../../../src/source/gateway/connection/calls.js';
 import type { Connection } from '../../../../src/source/gateway/connection/connection.js';
@@ -90,6 +90,7 @@ function start(first: Asked, seen_ms: number, resume?: GatewayPosition) {
   const through = createNotifier();
   const lines: Json[] = [];
   const statuses: [string, boolean][] = [];
+  const held_back: boolean[] = [];
   const runs = createOpenRuns(resume?.open_runs);
   const progress = createProgress(resume, runs.open);
   if (resume === undefined) progress.see(seen_ms, 'boot');
@@ -103,6 +104,7 @@ function start(first: Asked, seen_ms: number, resume?: GatewayPosition) {
     now: () => NOW_MS,
     add: (line) => void lines.push(JSON.parse(line)),
     reportStatus: async (message, is_behind) => void statuses.push([message, is_behind]),
+    reportHeldBack: (is_behind) => void held_back.push(is_behind),
   });
   return {
     backfill,
@@ -110,6 +112,8 @@ function start(first: Asked, seen_ms: number, resume?: GatewayPosition) {
     progress,
     lines,
     statuses,
+    /** The reports that events are held back, and no longer. */
+    held_back,
     missed: () => lines.map(({ missed }) => missed).filter((each) => each !== undefined),
     /** Resolves when nothing is being asked and no line is held back. */
     through: () => through.wait(),
@@ -441,6 +445,32 @@ describe('a run that is over, and whose end is stored late', () => {
       expect(gateway.questions.map(({ hours }) => hours)).toEqual([1, 2]);
     }),
   );
+});
+
+test('events that are held back for more than a second are reported, until they are released or the connection ends', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const slow = createAsked(['s'], []);
+  const { backfill, held_back, connect, through } = start(slow, NOW_MS);
+  backfill.start();
+  await through();
+  vi.advanceTimersByTime(HOUR_MS);
+  expect(held_back).toEqual([]);
+  slow.fallSilent();
+  backfill.askAbout('s', NOW_MS);
+  vi.advanceTimersByTime(999);
+  expect(held_back).toEqual([]);
+  vi.advanceTimersByTime(1);
+  expect(held_back).toEqual([true]);
+  slow.speak();
+  await through();
+  expect(held_back).toEqual([true, false]);
+  slow.fallSilent();
+  backfill.askAbout('s', NOW_MS);
+  connect(createAsked(['s'], []));
+  await through();
+  vi.advanceTimersByTime(HOUR_MS);
+  expect(held_back).toEqual([true, false]);
 });
 
 describe('reasoning tokens of stored messages', () => {
