@@ -21,7 +21,6 @@ import {
   lastEventMs,
   NO_RARE_FIELDS,
   type Origin,
-  possibleEndMs,
   type Run,
   type RunClosing,
   rareFieldsOf,
@@ -151,9 +150,8 @@ const wasClosed = ({ ended }: Readonly<Run>): boolean =>
 
 /** Whether a child began after the end of its parent. */
 function isLate(parent: Readonly<Run>, start_ms: number): boolean {
-  const { ended, rare } = parent;
-  if (ended === undefined) return start_ms > (possibleEndMs(rare) ?? Infinity);
-  if (ended.yielded) return false;
+  const { ended } = parent;
+  if (ended === undefined || ended.yielded) return false;
   return start_ms > (wasClosed(parent) ? ended.arrival_ms : ended.end_ms);
 }
 
@@ -298,6 +296,8 @@ export function onFinished(context: Context, run: Run, event: EventOf<'agent.fin
     stop_reason: event.stop_reason,
   };
   if (event.may_continue !== true) return endRun(context, run, end);
+  // It has continued, if this came out of order.
+  if (lastEventMs(run) > event.ts) return;
   const due_ms = context.now_ms + limits.continue_ms;
   rareFieldsOf(run).finishing = { end, due_ms, may_continue: true };
   scheduleWake(context.state.waking, run, due_ms);

@@ -9,11 +9,14 @@ import type { AgentEvent, EventOf, EventType } from '../../src/model/event.js';
 type Action =
   | { do: 'think'; reasoning: 'none' | 'tokens' | 'before' | 'both'; step: boolean }
   | { do: 'tool'; fails: boolean; partial: boolean; nested: boolean }
+  | { do: 'fail' }
   | { do: 'spawn'; named: 'run' | 'session'; call: boolean; tells_parent: boolean; child: Story };
 
 export interface Story {
   actions: Action[];
   yields: boolean;
+  /** Its last event doesn't say for certain that it is the end. */
+  may_continue: boolean;
 }
 
 const leaf = fc.oneof(
@@ -28,10 +31,15 @@ const leaf = fc.oneof(
     partial: fc.boolean(),
     nested: fc.boolean(),
   }),
+  fc.constant({ do: 'fail' as const }),
 );
 
 export const story: fc.Arbitrary<Story> = fc.letrec<{ story: Story; action: Action }>((tie) => ({
-  story: fc.record({ actions: fc.array(tie('action'), { maxLength: 4 }), yields: fc.boolean() }),
+  story: fc.record({
+    actions: fc.array(tie('action'), { maxLength: 4 }),
+    yields: fc.boolean(),
+    may_continue: fc.boolean(),
+  }),
   action: fc.oneof(
     { maxDepth: 3, withCrossShrink: true },
     leaf,
@@ -113,17 +121,31 @@ function createTeller(names_parents: boolean) {
     return child_run;
   }
 
+  /** A failure after which the run goes on. */
+  const fail = (session: string, run: string): void =>
+    tell('agent.finished', session, run, {
+      status: 'error',
+      error: { type: 'error', message: 'overloaded' },
+      may_continue: true,
+    });
+
   /** One run, its sub-agents, and the announce run if it yields. */
-  function perform(session: string, run: string, { actions, yields }: Story, parent?: string): void {
+  function perform(session: string, run: string, story: Story, parent?: string): void {
+    const { actions, yields, may_continue } = story;
     tell('agent.started', session, run, parent === undefined ? {} : { parent_session_key: parent });
     const children: string[] = [];
     for (const action of actions) {
       if (action.do === 'think') think(session, run, action);
       else if (action.do === 'tool') tool(session, run, action);
+      else if (action.do === 'fail') fail(session, run);
       else children.push(spawn(session, run, action));
     }
     const waits = yields && children.length > 0;
-    tell('agent.finished', session, run, { status: 'ok', ...(waits ? { yielded: true } : {}) });
+    tell('agent.finished', session, run, {
+      status: 'ok',
+      ...(waits ? { yielded: true } : {}),
+      ...(may_continue ? { may_continue } : {}),
+    });
     if (!waits) return;
     const announce = `announce:requester-settle:main:${session}:${children.toSorted().join(',')}:yield-1`;
     tell('agent.started', session, announce, { trigger: 'announce' });
