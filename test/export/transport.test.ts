@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { gunzipSync } from 'node:zlib';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { type Bearer, openBearer } from '../../src/export/bearer.js';
 import type { EndpointConfig } from '../../src/export/config.js';
 import { createTransport, readRetryAfter, type Transport } from '../../src/export/transport.js';
@@ -351,6 +351,7 @@ describe('a token in a file', () => {
   const directory = mkdtempSync(join(tmpdir(), 'openclaw-otel-bridge-token-'));
   const path = join(directory, 'token');
   afterEach(() => rmSync(path, { force: true }));
+  afterAll(() => rmSync(directory, { recursive: true }));
 
   function openFile(token: string): Bearer {
     writeFileSync(path, `${token}\n`);
