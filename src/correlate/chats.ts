@@ -2,19 +2,16 @@
  * Model calls. `agent.step_started` opens one, `llm.tokens` ends it, `llm.reasoning` adds to it, see `reasoning.ts`. A step
  * whose tokens never arrive has failed, or its message was not stored: it becomes a span without tokens.
  */
-import { setEntry } from '../capture/bounded.js';
 import type { ErrorDetail, EventOf } from '../model/event.js';
-import type { Attributes, SpanRecord } from '../model/telemetry.js';
-import { chatAttributes, chatLabels, chatLogIdentity, type ModelCall, UNKNOWN } from './attributes.js';
-import { spanError } from './content.js';
-import { emitLog, emitPreview, emitSpan, hasEnded, measure, seconds } from './emit.js';
+import { chatLogIdentity, type ModelCall, UNKNOWN } from './attributes.js';
+import { beginHeldCalls, chatSpan, emitOrHold, expireHeld, isAwaited, nextLookMs } from './chat-spans.js';
+import { emitLog, hasEnded } from './emit.js';
 import { chatSpanId } from './ids.js';
 import {
   endedChatIdentity,
   expireNextReasoning,
   flushReasoning,
   holdNextReasoning,
-  measureReasoning,
   takeNextReasoning,
   takeReasoning,
 } from './reasoning.js';
@@ -22,17 +19,14 @@ import {
   CHATS,
   type EndedCall,
   forgetCalls,
-  type HeldChat,
   hasEndedBefore,
   lastEventMs,
   type OpenStep,
   type Run,
   type RunClosing,
-  rareFieldsOf,
 } from './run-state.js';
 import { isGapBefore } from './sequence-numbers.js';
-import { sessionOf } from './sessions.js';
-import { sizeOf, valuesOf } from './small-map.js';
+import { sizeOf } from './small-map.js';
 import { type Context, countGivenUp } from './state.js';
 import {
   addEndedCall,
@@ -45,13 +39,10 @@ import {
   keepSteps,
   rematch,
   removeStep,
-  startOfNumbered,
   stepToGiveUp,
   unmatchedSteps,
 } from './steps.js';
 import { scheduleWake } from './wake-heap.js';
-
-const USAGE = 'gen_ai.client.inference.usage';
 
 /** The number of a step whose own number is already used by a call. Real numbers begin at 1. */
 const NO_NUMBER = 0;
@@ -88,7 +79,7 @@ export function onStepStarted(context: Context, run: Run, event: EventOf<'agent.
   if (step === currentStep(run) && step.failed_ms === undefined) takeNextReasoning(context, run, step);
   // A step that arrives out of order is not the current one, even if it is never matched.
   if (step !== currentStep(run) || run.ended !== undefined) supersede(context, run, step, event.ts);
-  beginWhole(context, run);
+  beginHeldCalls(context, run);
 }
 
 /** Emits the oldest unmatched step if the run has reached its limit of steps. */
@@ -200,7 +191,7 @@ export function onTokens(context: Context, run: Run, event: EventOf<'llm.tokens'
   if (step === undefined) run.step_count++;
   else takeStep(context, run, step, call);
   endChat(context, run, event, named_id ?? chatSpanId(run, String(takeNumber(run, step))), step);
-  beginWhole(context, run);
+  beginHeldCalls(context, run);
 }
 
 /** The call has ended already, so its tokens are not counted again. */
@@ -270,7 +261,7 @@ function endChat(
     detail: chatLogIdentity(call.provider, call.model),
     failed: span.error !== undefined,
   });
-  finishOrHold(context, run, span, call, mayMissStep(run, event) ? event.seq : undefined);
+  emitOrHold(context, run, span, call, mayMissStep(run, event) ? event.seq : undefined);
 }
 
 /** Whether the step with which a call began may be among earlier events that have not arrived yet. */
@@ -283,101 +274,6 @@ function mergeErrors(own: ErrorDetail | undefined, ofStep: ErrorDetail | undefin
   return own.type === undefined || own.type === 'error' ? { ...own, ...ofStep } : own;
 }
 
-interface ChatSpan {
-  span_id: string;
-  start_ms: number;
-  end_ms: number;
-  call: ModelCall;
-  error: ErrorDetail | undefined;
-}
-
-function chatSpan(context: Context, run: Run, chat: ChatSpan): SpanRecord {
-  const { error } = chat;
-  return {
-    kind: 'chat',
-    trace_id: run.trace_id,
-    span_id: chat.span_id,
-    parent_span_id: run.span_id,
-    name: `chat ${chat.call.model}`,
-    start_ms: chat.start_ms,
-    end_ms: chat.end_ms,
-    attributes: chatAttributes(run, sessionOf(context, run.session_key), chat.call),
-    error: error && spanError(error),
-    links: [],
-    events: [],
-    parent_agent_id: run.descent?.parent_agent_id,
-    is_continuation: undefined,
-  };
-}
-
-function measureUsage(context: Context, { usage }: ModelCall, labels: Attributes): void {
-  if (usage === undefined || !context.options.measurements) return;
-  measure(context, `${USAGE}.input_tokens`, usage.input_tokens, labels);
-  measure(context, `${USAGE}.output_tokens`, usage.output_tokens, labels);
-  measure(context, `${USAGE}.cache_read.input_tokens`, usage.cache_read_tokens, labels);
-  measure(context, `${USAGE}.cache_write.input_tokens`, usage.cache_write_tokens, labels);
-  measure(context, 'openclaw.cost', usage.cost_usd, labels);
-}
-
-function measureDuration(
-  context: Context,
-  { start_ms, end_ms, error }: SpanRecord,
-  labels: Attributes,
-): void {
-  if (!context.options.measurements) return;
-  measure(
-    context,
-    'gen_ai.client.inference.duration',
-    seconds(start_ms, end_ms ?? start_ms),
-    // The same object is passed each time, so that its attributes are looked up once.
-    error === undefined ? labels : { ...labels, 'error.type': error.type },
-  );
-}
-
-/**
- * A call whose start and reasoning are known, or that has no usage, is final. Any other is held for its step or its reasoning,
- * with a preview meanwhile.
- */
-function finishOrHold(
-  context: Context,
-  run: Run,
-  span: SpanRecord,
-  call: ModelCall,
-  awaits_step?: number,
-): void {
-  const labels = chatLabels(run, sessionOf(context, run.session_key), call);
-  const is_reasoned = call.reasoning.tokens !== undefined || call.usage === undefined;
-  run.is_reasoned = call.reasoning.tokens !== undefined;
-  measureUsage(context, call, labels);
-  if (awaits_step === undefined) measureDuration(context, span, labels);
-  if (is_reasoned) measureReasoning(context, call.reasoning.tokens, labels);
-  if (is_reasoned && awaits_step === undefined) return emitSpan(context, span);
-  emitPreview(context, () => span);
-  const due_ms = context.now_ms + context.options.limits.chat_hold_ms;
-  const held: HeldChat = { span, metric_attributes: labels, due_ms, is_reasoned, awaits_step };
-  run.chats = CHATS.add(run.chats, held);
-  scheduleWake(context.state.waking, run, due_ms);
-}
-
-/** Begins a held call with the step that it is matched with by now, for which it waits no longer. */
-function beginHeld(context: Context, run: Run, chat: HeldChat, seq: number): void {
-  const start_ms = startOfNumbered(run, seq) ?? chat.span.start_ms;
-  chat.span = { ...chat.span, start_ms };
-  chat.awaits_step = undefined;
-  measureDuration(context, chat.span, chat.metric_attributes);
-}
-
-/** Begins the held calls before which no event is missing any more. */
-function beginWhole(context: Context, run: Run): void {
-  for (const chat of valuesOf(run.chats)) {
-    const { awaits_step: seq } = chat;
-    if (seq === undefined || isGapBefore(run, seq)) continue;
-    beginHeld(context, run, chat, seq);
-    if (chat.is_reasoned) emitHeld(context, run, chat);
-    else emitPreview(context, () => chat.span);
-  }
-}
-
 function endStep(context: Context, run: Run, step: OpenStep): void {
   const call: ModelCall = {
     model: step.model ?? UNKNOWN,
@@ -388,45 +284,13 @@ function endStep(context: Context, run: Run, step: OpenStep): void {
   const span_id = chatSpanId(run, String(takeNumber(run, step)));
   run.call_count++;
   const end_ms = Math.max(step.start_ms, step.end_ms ?? run.ended?.end_ms ?? lastEventMs(run));
-  finishOrHold(
+  emitOrHold(
     context,
     run,
     chatSpan(context, run, { span_id, start_ms: step.start_ms, end_ms, call, error: step.error }),
     call,
   );
 }
-
-function emitHeld(context: Context, run: Run, { span, metric_attributes, is_reasoned }: HeldChat): void {
-  if (!is_reasoned) setEntry(context.state.unreasoned, span.span_id, { span, metric_attributes });
-  emitSpan(context, span);
-  run.chats = CHATS.remove(run.chats, span.span_id);
-}
-
-/** Emits a held call that has waited long enough. */
-function giveUpHeld(context: Context, run: Run, chat: HeldChat): void {
-  const { awaits_step: seq } = chat;
-  if (seq !== undefined) {
-    if (isGapBefore(run, seq)) rareFieldsOf(run).skips_numbers = true;
-    beginHeld(context, run, chat, seq);
-  }
-  emitHeld(context, run, chat);
-}
-
-/** How often a call that is held beyond its deadline is checked again. */
-const LOOK_AGAIN_MS = 1_000;
-
-/** Whether a call is held beyond its deadline, as long as no source can be asked about it; sets when it is checked again. */
-function isAwaited(context: Context, held: HeldChat | OpenStep, until_ms: number): boolean {
-  const { now_ms, patient_until_ms, options } = context;
-  const last_ms = Math.min(patient_until_ms, (held.due_ms ?? now_ms) + options.limits.chat_patience_ms);
-  // On a flush (`until_ms` is Infinity) nothing is held any longer.
-  if (until_ms !== now_ms || now_ms >= last_ms) return false;
-  held.look_ms = now_ms + LOOK_AGAIN_MS;
-  return true;
-}
-
-/** When a call or a step is to be checked next; undefined if it is not held. */
-export const nextLookMs = ({ look_ms, due_ms }: HeldChat | OpenStep): number | undefined => look_ms ?? due_ms;
 
 /** Steps that no call has ended by their deadline. Of a failed one, no message is to be asked for. */
 const dueSteps = (context: Context, run: Run, until_ms: number): OpenStep[] =>
@@ -444,12 +308,7 @@ export function expireChats(context: Context, run: Run, until_ms: number): void 
     removeStep(run, step);
     endStep(context, run, step);
   }
-  for (const chat of valuesOf(run.chats)) {
-    if (chat.due_ms > until_ms) break;
-    if (!chat.is_reasoned && isAwaited(context, chat, until_ms)) continue;
-    last_ms = Math.max(last_ms, chat.due_ms);
-    giveUpHeld(context, run, chat);
-  }
+  last_ms = Math.max(last_ms, expireHeld(context, run, until_ms));
   const isWaiting =
     sizeOf(run.chats) > 0 || run.steps.some((step) => (nextLookMs(step) ?? Infinity) > until_ms);
   if (run.ended === undefined || isWaiting) return;
