@@ -22,6 +22,7 @@ import {
   lastEventMs,
   NO_RARE_FIELDS,
   type Origin,
+  possibleEndMs,
   type Run,
   type RunClosing,
   rareFieldsOf,
@@ -167,10 +168,22 @@ function parentSession(parent: Parent, session_key: string): string | undefined 
   return key === session_key ? undefined : key;
 }
 
+/** A run that may continue hardly does so once the next run of its session has begun. */
+function hastenEnd(context: Context, next: Run): void {
+  const { state, now_ms, options } = context;
+  const run = state.runs.get(sessionOf(context, next.session_key).runs.at(-1) ?? '');
+  const end_ms = run && possibleEndMs(run.rare);
+  if (run?.rare.finishing === undefined || end_ms === undefined || end_ms > next.start_ms) return;
+  state.runs.touch(run);
+  run.rare.finishing.due_ms = Math.min(run.rare.finishing.due_ms, now_ms + options.limits.settle_ms);
+  scheduleWake(state.waking, run, run.rare.finishing.due_ms);
+}
+
 /** Opens a run under its parent, in its parent's trace. */
 export function openRun(context: Context, origin: Origin, parent: Parent): Run {
   const run = newRun(context, origin, parent);
   makeRoomForRun(context);
+  hastenEnd(context, run);
   const { state, options } = context;
   state.runs.set(run.span_id, run);
   addOpen(state, run);

@@ -265,6 +265,16 @@ describe('ends', () => {
     });
   });
 
+  test('a run that may continue ends within a second of the start of the next run of its session', () => {
+    const { correlator } = begin([
+      event('agent.started'),
+      event('agent.finished', { ts: NOW_MS + 5, status: 'error', may_continue: true }),
+      event('agent.started', { run_id: 'next', ts: NOW_MS + 6 }),
+    ]);
+    expect(correlator.expire(NOW_MS + 1_005).spans).toEqual([]);
+    expect(correlator.expire(NOW_MS + 1_006).spans).toMatchObject([{ end_ms: NOW_MS + 5 }]);
+  });
+
   test('a run that has continued does not end with what ended it before, even if that comes late', () => {
     const { correlator } = begin([
       event('agent.started'),
