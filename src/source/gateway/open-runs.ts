@@ -8,6 +8,21 @@ import type { OpenRun } from './backfill/facts.js';
 import { endsRun } from './connection/frames.js';
 
 const MAX_OPEN = 10_000;
+/**
+ * Whether an event is the last one of its run, as far as is known: protocol 3 marks none as such. An attempt that has failed may
+ * be retried, and begins again then.
+ */
+function isLast(payload: Json): boolean {
+  const { agentId, stream, data } = payload;
+  if (agentId !== undefined) return endsRun(payload);
+  const { phase } = object(data);
+  return stream === 'lifecycle' && (phase === 'end' || phase === 'error');
+}
+
+/** Whether an event shows that its run is open. In protocol 3 other events than the start may follow the end. */
+const isOpening = ({ agentId, stream, data }: Json): boolean =>
+  stream === 'lifecycle' && (agentId !== undefined || object(data).phase === 'start');
+
 /** Runs that are remembered, to recognise later events of them. */
 const MAX_KNOWN = 20_000;
 
@@ -39,22 +54,22 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
   return {
     open,
     see(payload) {
-      const { sessionKey, runId, agentId, ts, stream } = payload;
+      const { sessionKey, runId, agentId, ts } = payload;
       const key = text(sessionKey);
       const run_id = text(runId);
-      // Protocol 3 names no agent, does not mark a run's last event, and can't be asked about the past.
-      if (key === undefined || run_id === undefined || agentId === undefined) return;
+      if (key === undefined || run_id === undefined) return;
       const known_run = open[key];
       addMember(seen, run_id);
-      if (endsRun(payload)) {
+      if (isLast(payload)) {
         if (known_run?.run_id !== run_id) return;
         delete open[key];
         count--;
         return;
       }
-      if (known_run === undefined && stream !== 'lifecycle') return;
+      if (known_run === undefined && !isOpening(payload)) return;
       if (known_run === undefined && ++count > MAX_OPEN) forgetOldest();
-      open[key] = { run_id, last_ms: number(ts) ?? known_run?.last_ms ?? 0 };
+      const last_ms = number(ts) ?? known_run?.last_ms ?? 0;
+      open[key] = { run_id, last_ms, ...(agentId === undefined ? { protocol: 3 } : {}) };
     },
     forget() {
       for (const key of Object.keys(open)) delete open[key];
