@@ -411,6 +411,42 @@ describe('the gateway dialect', () => {
       expect(decode([begun, empty, next, nextEnd]).at(-1)).not.toHaveProperty('may_continue');
     });
 
+    describe('a run of a channel or a heartbeat, which has no agent events,', () => {
+      const reported = (phase: string, ts: number, more: Frame = {}): Frame => ({
+        type: 'event',
+        event: 'sessions.changed',
+        payload: { sessionKey: 'agent:main:s', runId: 'beat', phase, ts, ...more },
+      });
+      const answered = { ...message([{ type: 'text', text: 'Hello.' }]), rx: 2000 };
+
+      test.each([
+        ['done', 'end', undefined],
+        ['timeout', 'end', 'cancelled'],
+        ['failed', 'error', 'error'],
+      ])('begins and ends as its session reports, and has its model calls: %s', (status, phase, type) => {
+        const ended = reported(phase, 2100, { endedAt: 2050, status });
+        const { spans } = correlate(
+          decode([begun, changed('end'), reported('start', 1500), answered, ended]),
+        );
+        const run = spans.find(
+          ({ kind, attributes }) => kind === 'run' && attributes['openclaw.run.id'] === 'beat',
+        );
+        expect(run).toMatchObject({ start_ms: 1500, end_ms: 2050, error: type && { type } });
+        expect(spans.find(({ kind }) => kind === 'chat')?.parent_span_id).toBe(run?.span_id);
+      });
+
+      test('is not made of what a session reports of other runs', () => {
+        const done = old({ phase: 'end', endedAt: 2000 }, { seq: 2 });
+        const reports = [changed('start'), done, changed('end')];
+        expect(decode([begun, ...reports]).map(({ type }) => type)).toEqual([
+          'agent.started',
+          'agent.finished',
+        ]);
+        const newer = { sessionKey: 'agent:main:s', agentId: 'main' };
+        expect(decode([reported('start', 1500, newer), reported('end', 2100, newer)])).toEqual([]);
+      });
+    });
+
     test('a command that has failed without an exit code has failed', () => {
       const call = (stream: string, data: Frame): Frame =>
         agent(stream, { toolCallId: 'c', name: 'exec', ...data }, { agentId: undefined });

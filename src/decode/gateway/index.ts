@@ -15,7 +15,7 @@ import {
   readAgentPayload,
 } from './frame.js';
 import { decodeHistory } from './history.js';
-import { decodeFailure, decodeLifecycle } from './lifecycle.js';
+import { decodeLifecycle, decodeReport } from './lifecycle.js';
 import { decodeMessage, decodeTask, rememberJob, rememberSession } from './messages.js';
 import { createGatewayMemory, type GatewayMemory, runKey } from './sessions.js';
 import { decodeTool, decodeToolProgress } from './tools.js';
@@ -114,10 +114,13 @@ function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
 
 function decodeSessionFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
   rememberSession(frame.payload, memory);
-  const payload = frame.payload.phase === 'error' ? readAgentPayload(frame, memory) : undefined;
-  const end = payload && decodeFailure(payload, memory);
-  if (payload === undefined || end === undefined) return ignore('frame.sessions.changed');
-  return checkEvents([withCommon(end, payload, memory)], 'frame.payload');
+  const payload = readAgentPayload(frame, memory);
+  const candidates = payload?.protocol === 3 ? decodeReport(payload, frame.payload, memory) : [];
+  if (payload === undefined || candidates.length === 0) return ignore('frame.sessions.changed');
+  return checkEvents(
+    candidates.map((candidate) => withCommon(candidate, payload, memory)),
+    'frame.payload',
+  );
 }
 
 function decodeMessageFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
@@ -169,9 +172,9 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
 }
 
 function memoryOf(memory: GatewayMemory): DecoderMemory {
-  const { sessions, labels, calls, commands, heldEnds, failures, owners } = memory;
+  const { sessions, labels, calls, commands, heldEnds, failures, reported, owners } = memory;
   const { inputs, resumes, jobs, unstarted, messages } = memory;
-  const ofRuns = { failures, owners, inputs, resumes, jobs, unstarted };
+  const ofRuns = { failures, reported, owners, inputs, resumes, jobs, unstarted };
   const all = { sessions, labels, calls, commands, heldEnds, messages, ...ofRuns };
   return { maps: Object.fromEntries(Object.entries(all).map(([name, { map }]) => [name, map])) };
 }

@@ -153,16 +153,8 @@ const isSettled = ({ data, protocol, seq }: AgentPayload): boolean =>
  * case.
  */
 function mayBeRetried({ data, protocol, session_key }: AgentPayload, memory: GatewayMemory): boolean {
-  if (protocol === 4 || data.aborted === true) return false;
+  if (protocol === 4 || data.aborted === true || data.executionSettled === true) return false;
   return data.phase === 'error' || memory.session(session_key).is_unanswered === true;
-}
-
-/** In protocol 3 a session reports that its run has failed once no retry can follow any more. */
-export function decodeFailure(payload: AgentPayload, memory: GatewayMemory): Candidate | undefined {
-  const key = runKey(payload);
-  const end = memory.failures.get(key);
-  memory.failures.delete(key);
-  return end;
 }
 
 function rememberEnd(payload: AgentPayload, memory: GatewayMemory, end: Candidate): void {
@@ -198,6 +190,35 @@ function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
     ...(isReportingChild ? [{ type: 'subagent.output', output }] : []),
     end,
   ];
+}
+
+/** The end of a run that only its session reports. Its row has the status `timeout` for an abort. */
+function reportedEnd(
+  payload: AgentPayload,
+  { phase, endedAt, status }: Json,
+  memory: GatewayMemory,
+): Candidate[] {
+  const data = { phase, endedAt, aborted: status === 'timeout', executionSettled: phase === 'error' };
+  return finished({ ...payload, phase: String(phase), data }, memory);
+}
+
+/**
+ * What a session reports of its run, in protocol 3: that it has failed, once no retry can follow any more; and its start and end,
+ * which for runs of channels and of heartbeats is all that is pushed besides messages.
+ */
+export function decodeReport(payload: AgentPayload, report: Json, memory: GatewayMemory): Candidate[] {
+  const { phase } = report;
+  const key = runKey(payload);
+  if (phase === 'start') {
+    if (memory.session(payload.session_key).run_id === payload.run_id) return [];
+    memory.reported.set(key, true);
+    return started(payload, memory);
+  }
+  if (phase !== 'end' && phase !== 'error') return [];
+  if (memory.reported.get(key) === true) return reportedEnd(payload, report, memory);
+  const failure = phase === 'error' ? memory.failures.get(key) : undefined;
+  memory.failures.delete(key);
+  return failure === undefined ? [] : [failure];
 }
 
 /** Candidates for catalog events; the caller adds what all events of the frame share. Undefined for a phase that is not used. */

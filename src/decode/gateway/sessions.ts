@@ -108,6 +108,8 @@ export interface GatewayMemory {
   heldEnds: BoundedMemory<HeldEnd>;
   /** The ends of failed runs that may still be retried, by run: in protocol 3. */
   failures: BoundedMemory<Record<string, unknown>>;
+  /** Runs that only their session reports, by run: in protocol 3. */
+  reported: BoundedMemory<true>;
   /** The session of a run, by run id: in protocol 3, what follows the first end of a run does not name it. */
   owners: BoundedMemory<string>;
   /** The message that started a run, by run. */
@@ -147,6 +149,7 @@ export function createGatewayMemory(): GatewayMemory {
     commands: createMemory(MAX_CALLS),
     heldEnds: createMemory(MAX_CALLS),
     failures: createMemory(MAX_SESSIONS),
+    reported: createMemory(MAX_SESSIONS),
     owners: createMemory(MAX_SESSIONS),
     inputs: createMemory(MAX_SESSIONS),
     resumes: createMemory(MAX_SESSIONS),
