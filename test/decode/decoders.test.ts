@@ -348,6 +348,131 @@ describe('the gateway dialect', () => {
     expect(events.at(-1)).toMatchObject({ type: 'llm.tokens', run_id: 'r2' });
   });
 
+  describe('in protocol 3', () => {
+    const old = (data: Frame, more: Frame): Frame =>
+      agent('lifecycle', data, { agentId: undefined, ...more });
+    const begun = old({ phase: 'start' }, { seq: 1 });
+    const failed = old(
+      { phase: 'error', error: '500 upstream', livenessState: 'blocked', endedAt: 2000 },
+      { seq: 2 },
+    );
+    const restarted = old({ phase: 'start', startedAt: 4000 }, { seq: 3, ts: 4000 });
+    const changed = (phase: string) => ({
+      type: 'event',
+      event: 'sessions.changed',
+      payload: { sessionKey: 'agent:main:s', phase, runId: 'r', ts: 17_000, endedAt: 9000, status: 'failed' },
+    });
+    const message = (content: Frame[]): Frame => ({
+      type: 'event',
+      event: 'session.message',
+      payload: {
+        sessionKey: 'agent:main:s',
+        messageId: 'm',
+        message: { role: 'assistant', content, stopReason: 'stop', provider: 'p', model: 'm', usage: {} },
+      },
+    });
+    const runsOf = (frames: Frame[]) => correlate(decode(frames)).spans.filter(({ kind }) => kind === 'run');
+
+    test('a run whose failed attempt is retried ends as its last attempt does', () => {
+      const done = old({ phase: 'end', livenessState: 'working', endedAt: 5000 }, { seq: 4, ts: 5000 });
+      const frames = [begun, failed, restarted, changed('start'), done, changed('end')];
+      expect(runsOf(frames)).toMatchObject([{ end_ms: 5000, error: undefined }]);
+    });
+
+    test('a run has failed once its session reports that, at the time of its last attempt', () => {
+      const again = old({ phase: 'error', error: '503 upstream', endedAt: 9000 }, { seq: 4, ts: 9000 });
+      const events = decode([begun, failed, restarted, again, changed('error'), changed('error')]);
+      expect(events.slice(1).map(({ type, ts, ...rest }) => [type, ts, 'may_continue' in rest])).toEqual([
+        ['agent.finished', 2000, true],
+        ['agent.started', 4000, false],
+        ['agent.finished', 9000, true],
+        ['agent.finished', 9000, false],
+      ]);
+      expect(correlate(events).spans).toMatchObject([{ end_ms: 9000, error: { message: '503 upstream' } }]);
+      expect(decode([begun, old({ phase: 'error', aborted: true }, { seq: 2 })])[1]).not.toHaveProperty(
+        'may_continue',
+      );
+    });
+
+    test('a run whose model gave no answer goes on with the next attempt, whose frames name no session', () => {
+      const unnamed = (data: Frame, ts: number, seq: number) => old(data, { sessionKey: undefined, ts, seq });
+      const ended = { phase: 'end', livenessState: 'working' };
+      const attempts = [
+        old({ ...ended, endedAt: 2000 }, { seq: 2, ts: 2000 }),
+        unnamed({ phase: 'start' }, 3000, 1),
+        unnamed({ ...ended, endedAt: 4000 }, 4000, 2),
+      ];
+      const empty = message([{ type: 'thinking', thinking: 'Hm.' }]);
+      expect(runsOf([begun, empty, ...attempts])).toMatchObject([{ end_ms: 4000 }]);
+      const answered = [begun, message([{ type: 'text', text: 'Hello.' }]), attempts[0]];
+      expect(decode(answered).at(-1)).not.toHaveProperty('may_continue');
+      const next = { ...begun, payload: { ...begun.payload, runId: 'next' } };
+      const nextEnd = old({ ...ended, endedAt: 6000 }, { runId: 'next', seq: 2 });
+      expect(decode([begun, empty, next, nextEnd]).at(-1)).not.toHaveProperty('may_continue');
+    });
+
+    describe('a run of a channel or a heartbeat, which has no agent events,', () => {
+      const reported = (phase: string, ts: number, more: Frame = {}): Frame => ({
+        type: 'event',
+        event: 'sessions.changed',
+        payload: { sessionKey: 'agent:main:s', runId: 'beat', phase, ts, ...more },
+      });
+      const answered = { ...message([{ type: 'text', text: 'Hello.' }]), rx: 2000 };
+
+      test.each([
+        ['done', 'end', undefined],
+        ['timeout', 'end', 'cancelled'],
+        ['failed', 'error', 'error'],
+      ])('begins and ends as its session reports, and has its model calls: %s', (status, phase, type) => {
+        const ended = reported(phase, 2100, { endedAt: 2050, status });
+        const { spans } = correlate(
+          decode([begun, changed('end'), reported('start', 1500), answered, ended]),
+        );
+        const run = spans.find(
+          ({ kind, attributes }) => kind === 'run' && attributes['openclaw.run.id'] === 'beat',
+        );
+        expect(run).toMatchObject({ start_ms: 1500, end_ms: 2050, error: type && { type } });
+        expect(spans.find(({ kind }) => kind === 'chat')?.parent_span_id).toBe(run?.span_id);
+      });
+
+      test('is not made of what a session reports of other runs', () => {
+        const done = old({ phase: 'end', endedAt: 2000 }, { seq: 2 });
+        const reports = [changed('start'), done, changed('end')];
+        expect(decode([begun, ...reports]).map(({ type }) => type)).toEqual([
+          'agent.started',
+          'agent.finished',
+        ]);
+        const newer = { sessionKey: 'agent:main:s', agentId: 'main' };
+        expect(decode([reported('start', 1500, newer), reported('end', 2100, newer)])).toEqual([]);
+      });
+    });
+
+    test('a command that has failed without an exit code has failed', () => {
+      const call = (stream: string, data: Frame): Frame =>
+        agent(stream, { toolCallId: 'c', name: 'exec', ...data }, { agentId: undefined });
+      const frames = [
+        begun,
+        call('tool', { phase: 'start', args: { command: 'sleep 20', timeout: 2 } }),
+        call('item', { phase: 'start', kind: 'command' }),
+        call('tool', { phase: 'result', isError: false }),
+        call('item', { phase: 'end', kind: 'tool', status: 'completed' }),
+        call('item', { phase: 'end', kind: 'command', status: 'failed' }),
+        call('command_output', { phase: 'end', status: 'failed', exitCode: null }),
+      ];
+      expect(decode(frames).at(-1)).toMatchObject({ type: 'tool.error', error: { type: 'error' } });
+    });
+  });
+
+  test('an event of a run that names no session is skipped if nothing of the run was seen', () => {
+    const decoder = createLineDecoder('gateway');
+    const of = (runId?: string) => {
+      const frame = agent('lifecycle', { phase: 'start' }, { runId, sessionKey: undefined });
+      return decoder.decode(Buffer.from(JSON.stringify(frame)), NOW_MS);
+    };
+    expect(of('r')).toEqual({ events: [], ignored: 'agent.without_session' });
+    expect(of()).toMatchObject({ rejected: { reason: 'invalid_frame' } });
+  });
+
   test('in protocol 3 the error text of a call is used only if the call failed', () => {
     const old = (stream: string, data: Frame, seq: number): Frame =>
       agent(stream, data, { agentId: undefined, seq });

@@ -3,6 +3,7 @@
  * frames about agents have in common.
  */
 import { isObject, type Json, number, object, text } from '../../util/json.js';
+import type { GatewayMemory } from './sessions.js';
 
 export interface EventFrame {
   event: string;
@@ -78,9 +79,12 @@ export interface AgentPayload {
 }
 
 /** Reads an agent payload; undefined if it lacks what every event needs. */
-export function readAgentPayload({ payload, arrival_ms, is_gap }: EventFrame): AgentPayload | undefined {
-  const session_key = text(payload.sessionKey);
+export function readAgentPayload(
+  { payload, arrival_ms, is_gap }: EventFrame,
+  { owners }: Pick<GatewayMemory, 'owners'>,
+): AgentPayload | undefined {
   const run_id = text(payload.runId);
+  const session_key = text(payload.sessionKey) ?? owners.get(run_id ?? '');
   if (session_key === undefined || run_id === undefined) return undefined;
   const data = object(payload.data);
   const seq = number(payload.seq);

@@ -4,7 +4,7 @@
  */
 
 import { agentOfSession } from '../../model/session-key.js';
-import { type Json, list } from '../../util/json.js';
+import { type Json, list, text } from '../../util/json.js';
 import { checkEvents, type Decoded, type Decoder, type DecoderMemory, ignore, reject } from '../decoder.js';
 import {
   type AgentPayload,
@@ -15,7 +15,7 @@ import {
   readAgentPayload,
 } from './frame.js';
 import { decodeHistory } from './history.js';
-import { decodeLifecycle } from './lifecycle.js';
+import { decodeLifecycle, decodeReport } from './lifecycle.js';
 import { decodeMessage, decodeTask, rememberJob, rememberSession } from './messages.js';
 import { createGatewayMemory, type GatewayMemory, runKey } from './sessions.js';
 import { decodeTool, decodeToolProgress } from './tools.js';
@@ -44,8 +44,11 @@ const END_OF_CALL: ReadonlySet<unknown> = new Set(['tool.output', 'tool.error'])
  * by what they are about. All others are identified by the run's own sequence number, so that the same frame, seen twice, gives
  * the same event.
  */
-function idInRun({ type, call_id, partial, status, settled, label }: Json, seq: number | undefined): unknown {
+function idInRun(candidate: Json, seq: number | undefined): unknown {
+  const { type, call_id, partial, status, settled, label, may_continue, ts } = candidate;
   if (type === 'agent.started') return type;
+  // After an end, protocol 3 numbers the events of a run from 1 again.
+  if (may_continue === true) return `${type}\u0000${ts}`;
   if (type === 'agent.finished') return settled === false ? `${type}\u0000${status}` : type;
   if (type === 'tool.call') return `${type}\u0000${call_id}`;
   // A spawn event with a label or a call says more than one without: it is a different event.
@@ -92,15 +95,28 @@ function rememberFirst(payload: AgentPayload, memory: GatewayMemory): void {
 }
 
 function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
-  const payload = readAgentPayload(frame);
+  const payload = readAgentPayload(frame, memory);
   if (payload === undefined) {
-    return reject('invalid_frame', 'frame.payload', 'an agent event needs sessionKey and runId');
+    return text(frame.payload.runId) === undefined
+      ? reject('invalid_frame', 'frame.payload', 'an agent event needs a runId')
+      : ignore('agent.without_session');
   }
   rememberSession(frame.payload, memory);
   rememberRun(payload, memory);
   rememberFirst(payload, memory);
   const candidates = decodeStream(payload, memory);
   if (candidates === undefined) return ignore(`agent.${payload.stream.slice(0, 30)}`);
+  return checkEvents(
+    candidates.map((candidate) => withCommon(candidate, payload, memory)),
+    'frame.payload',
+  );
+}
+
+function decodeSessionFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
+  rememberSession(frame.payload, memory);
+  const payload = readAgentPayload(frame, memory);
+  const candidates = payload?.protocol === 3 ? decodeReport(payload, frame.payload, memory) : [];
+  if (payload === undefined || candidates.length === 0) return ignore('frame.sessions.changed');
   return checkEvents(
     candidates.map((candidate) => withCommon(candidate, payload, memory)),
     'frame.payload',
@@ -142,8 +158,7 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
     case 'session.message':
       return decodeMessageFrame(frame, memory);
     case 'sessions.changed':
-      rememberSession(frame.payload, memory);
-      return ignore('frame.sessions.changed');
+      return decodeSessionFrame(frame, memory);
     case 'cron':
       rememberJob(frame.payload, memory);
       return ignore('frame.cron');
@@ -157,8 +172,10 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
 }
 
 function memoryOf(memory: GatewayMemory): DecoderMemory {
-  const { sessions, labels, calls, commands, heldEnds, inputs, resumes, jobs, unstarted, messages } = memory;
-  const all = { sessions, labels, calls, commands, heldEnds, inputs, resumes, jobs, unstarted, messages };
+  const { sessions, labels, calls, commands, heldEnds, failures, reported, owners } = memory;
+  const { inputs, resumes, jobs, unstarted, messages } = memory;
+  const ofRuns = { failures, reported, owners, inputs, resumes, jobs, unstarted };
+  const all = { sessions, labels, calls, commands, heldEnds, messages, ...ofRuns };
   return { maps: Object.fromEntries(Object.entries(all).map(([name, { map }]) => [name, map])) };
 }
 

@@ -1,6 +1,7 @@
 /**
  * The `lifecycle` stream: a run's start, the model calls whose response headers arrive, failed attempts, and its end. A start
- * repeats on each retry and an abort ends a run twice; the first start counts, and the settled end.
+ * repeats on each retry and an abort ends a run twice; the first start counts, and the settled end. In protocol 3 each attempt
+ * ends like a run: whether it is retried is only known later.
  */
 
 import { ANNOUNCE_PREFIX } from '../../model/announce.js';
@@ -72,7 +73,7 @@ function startOf(payload: AgentPayload, memory: GatewayMemory, ts: number): Cand
 }
 
 function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
-  memory.update(payload.session_key, { run_id: payload.run_id });
+  memory.update(payload.session_key, { run_id: payload.run_id, is_unanswered: false });
   return startOf(payload, memory, payload.ts);
 }
 
@@ -147,6 +148,22 @@ function releaseHeldEnds(payload: AgentPayload, memory: GatewayMemory): Candidat
 const isSettled = ({ data, protocol, seq }: AgentPayload): boolean =>
   data.executionSettled === true || protocol === 3 || seq === 1;
 
+/**
+ * In protocol 3 OpenClaw may call the model again after an attempt that failed, or that gave no answer. An abort is an end in any
+ * case.
+ */
+function mayBeRetried({ data, protocol, session_key }: AgentPayload, memory: GatewayMemory): boolean {
+  if (protocol === 4 || data.aborted === true || data.executionSettled === true) return false;
+  return data.phase === 'error' || memory.session(session_key).is_unanswered === true;
+}
+
+function rememberEnd(payload: AgentPayload, memory: GatewayMemory, end: Candidate): void {
+  const key = runKey(payload);
+  memory.owners.set(payload.run_id, payload.session_key);
+  if (payload.phase === 'error') memory.failures.set(key, { ...end, may_continue: undefined });
+  else memory.failures.delete(key);
+}
+
 function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   const { data } = payload;
   const settled = isSettled(payload);
@@ -162,8 +179,10 @@ function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
     output,
     yielded: data.yielded === true ? true : undefined,
     settled: settled ? undefined : false,
+    may_continue: mayBeRetried(payload, memory) ? true : undefined,
   };
   if (!settled) return [end];
+  if (payload.protocol === 3) rememberEnd(payload, memory, end);
   const isReportingChild = payload.spawned_by !== undefined && output !== undefined;
   return [
     ...missingStart(payload, memory, ts),
@@ -171,6 +190,35 @@ function finished(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
     ...(isReportingChild ? [{ type: 'subagent.output', output }] : []),
     end,
   ];
+}
+
+/** The end of a run that only its session reports. Its row has the status `timeout` for an abort. */
+function reportedEnd(
+  payload: AgentPayload,
+  { phase, endedAt, status }: Json,
+  memory: GatewayMemory,
+): Candidate[] {
+  const data = { phase, endedAt, aborted: status === 'timeout', executionSettled: phase === 'error' };
+  return finished({ ...payload, phase: String(phase), data }, memory);
+}
+
+/**
+ * What a session reports of its run, in protocol 3: that it has failed, once no retry can follow any more; and its start and end,
+ * which for runs of channels and of heartbeats is all that is pushed besides messages.
+ */
+export function decodeReport(payload: AgentPayload, report: Json, memory: GatewayMemory): Candidate[] {
+  const { phase } = report;
+  const key = runKey(payload);
+  if (phase === 'start') {
+    if (memory.session(payload.session_key).run_id === payload.run_id) return [];
+    memory.reported.set(key, true);
+    return started(payload, memory);
+  }
+  if (phase !== 'end' && phase !== 'error') return [];
+  if (memory.reported.get(key) === true) return reportedEnd(payload, report, memory);
+  const failure = phase === 'error' ? memory.failures.get(key) : undefined;
+  memory.failures.delete(key);
+  return failure === undefined ? [] : [failure];
 }
 
 /** Candidates for catalog events; the caller adds what all events of the frame share. Undefined for a phase that is not used. */

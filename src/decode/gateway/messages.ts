@@ -57,6 +57,10 @@ function rememberInput(message: Json, session_key: string, memory: GatewayMemory
   if (isResumed && latest !== undefined && latest !== run_id) memory.resumes.set(key, latest);
 }
 
+/** Whether the model has stopped without an answer. */
+const isUnanswered = ({ stopReason, content }: Json): boolean =>
+  stopReason === 'stop' && text(blockText(content)?.trim()) === undefined;
+
 /**
  * The model call of a message, or the reason why there is none. In protocol 3 the message names no run, and belongs to its
  * session's latest.
@@ -77,7 +81,7 @@ export function decodeMessage(
   const isLatest = named === undefined || (latest !== undefined && isMaskOf(named, latest));
   const run_id = isLatest ? latest : named;
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
-  memory.update(session_key, { run_id });
+  memory.update(session_key, { run_id, is_unanswered: isUnanswered(message) });
   const message_id = text(payload.messageId) ?? text(own.id);
   const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
   if (message_id !== undefined) memory.messages.set(message_id, { session_key, run_id });

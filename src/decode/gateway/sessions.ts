@@ -25,6 +25,8 @@ export interface SessionMemory {
   run_id?: string;
   /** The run of which something was missed and could not be recovered. */
   gap_run_id?: string;
+  /** The latest model call of its run answered nothing: OpenClaw may call the model again after the end of the run. */
+  is_unanswered?: boolean;
   /** The latest runs of this session whose spawn has been emitted, and the last label that was emitted with one. */
   spawns_told: readonly string[];
   label_told?: string;
@@ -104,6 +106,12 @@ export interface GatewayMemory {
   /** Calls that run a command, by run and call. */
   commands: BoundedMemory<true>;
   heldEnds: BoundedMemory<HeldEnd>;
+  /** The ends of failed runs that may still be retried, by run: in protocol 3. */
+  failures: BoundedMemory<Record<string, unknown>>;
+  /** Runs that only their session reports, by run: in protocol 3. */
+  reported: BoundedMemory<true>;
+  /** The session of a run, by run id: in protocol 3, what follows the first end of a run does not name it. */
+  owners: BoundedMemory<string>;
   /** The message that started a run, by run. */
   inputs: BoundedMemory<string>;
   /** The run that a run continues after the gateway restarted in the middle of it, by the later one. */
@@ -140,6 +148,9 @@ export function createGatewayMemory(): GatewayMemory {
     calls: createMemory(MAX_CALLS),
     commands: createMemory(MAX_CALLS),
     heldEnds: createMemory(MAX_CALLS),
+    failures: createMemory(MAX_SESSIONS),
+    reported: createMemory(MAX_SESSIONS),
+    owners: createMemory(MAX_SESSIONS),
     inputs: createMemory(MAX_SESSIONS),
     resumes: createMemory(MAX_SESSIONS),
     jobs: createMemory(MAX_SESSIONS),

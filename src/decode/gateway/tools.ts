@@ -126,6 +126,11 @@ function release(memory: GatewayMemory, key: string, extra: Candidate): Candidat
   memory.heldEnds.delete(key);
   const { event } = held;
   const message = text(extra.message);
+  // A command that ran out of time or was killed has failed without an exit code.
+  if (event.type === 'tool.output' && extra.status === 'failed' && extra.exit_code === undefined) {
+    const error = { type: 'error', message: text(event.output) ?? 'the command failed' };
+    return [{ ...event, type: 'tool.error', output: undefined, error }];
+  }
   if (event.type === 'tool.error' && message !== undefined) {
     return [{ ...event, error: { ...object(event.error), message } }];
   }
@@ -134,7 +139,7 @@ function release(memory: GatewayMemory, key: string, extra: Candidate): Candidat
 
 /** Output marks a call as a command; the end of the output completes the call's end, if that is held. */
 function commandOutput({ phase, data }: AgentPayload, memory: GatewayMemory, key: string): Candidate[] {
-  if (phase === 'end') return release(memory, key, { exit_code: number(data.exitCode) });
+  if (phase === 'end') return release(memory, key, { exit_code: number(data.exitCode), status: data.status });
   memory.commands.set(key, true);
   return [];
 }

@@ -153,7 +153,8 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
       if (frame.seq !== undefined) noticeDrops(frame.seq);
       backfill.see(frame);
       if (frame.event === 'agent') runs.see(object(frame.payload));
-      else if (QUIET_RUN_EVENTS.has(frame.event)) quiet.see(object(frame.payload));
+      if (frame.event === 'sessions.changed') runs.seeChange(object(frame.payload));
+      if (QUIET_RUN_EVENTS.has(frame.event)) quiet.see(object(frame.payload));
       gate.give(pushedLine(json));
       reasoning.see(frame);
     },

@@ -8,6 +8,25 @@ import type { OpenRun } from './backfill/facts.js';
 import { endsRun } from './connection/frames.js';
 
 const MAX_OPEN = 10_000;
+/**
+ * Whether an event is the last one of its run, as far as is known: protocol 3 marks none as such. An attempt that has failed may
+ * be retried, and begins again then.
+ */
+function isLast(payload: Json): boolean {
+  const { agentId, stream, data } = payload;
+  if (agentId !== undefined) return endsRun(payload);
+  const { phase } = object(data);
+  return stream === 'lifecycle' && (phase === 'end' || phase === 'error');
+}
+
+/** In protocol 3 the runs of channels and heartbeats have no agent events: their session reports their start and end. */
+const ofReport = ({ sessionKey, runId, agentId, ts, phase }: Json): Json | undefined =>
+  agentId === undefined ? { sessionKey, runId, ts, stream: 'lifecycle', data: { phase } } : undefined;
+
+/** Whether an event shows that its run is open. In protocol 3 other events than the start may follow the end. */
+const isOpening = ({ agentId, stream, data }: Json): boolean =>
+  stream === 'lifecycle' && (agentId !== undefined || object(data).phase === 'start');
+
 /** Runs that are remembered, to recognise later events of them. */
 const MAX_KNOWN = 20_000;
 
@@ -16,6 +35,8 @@ export interface OpenRuns {
   readonly open: Record<string, OpenRun>;
   /** Takes in the payload of an agent event. */
   see(payload: Json): void;
+  /** Takes in the payload of a session's change. */
+  seeChange(payload: Json): void;
   /** Forgets the open runs: they are another OpenClaw's. */
   forget(): void;
   /** Whether an agent event of this run has been seen. */
@@ -36,25 +57,31 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
     count--;
   }
 
+  function see(payload: Json): void {
+    const { sessionKey, runId, agentId, ts } = payload;
+    const key = text(sessionKey);
+    const run_id = text(runId);
+    if (key === undefined || run_id === undefined) return;
+    const known_run = open[key];
+    addMember(seen, run_id);
+    if (isLast(payload)) {
+      if (known_run?.run_id !== run_id) return;
+      delete open[key];
+      count--;
+      return;
+    }
+    if (known_run === undefined && !isOpening(payload)) return;
+    if (known_run === undefined && ++count > MAX_OPEN) forgetOldest();
+    const last_ms = number(ts) ?? known_run?.last_ms ?? 0;
+    open[key] = { run_id, last_ms, ...(agentId === undefined ? { protocol: 3 } : {}) };
+  }
+
   return {
     open,
-    see(payload) {
-      const { sessionKey, runId, agentId, ts, stream } = payload;
-      const key = text(sessionKey);
-      const run_id = text(runId);
-      // Protocol 3 names no agent, does not mark a run's last event, and can't be asked about the past.
-      if (key === undefined || run_id === undefined || agentId === undefined) return;
-      const known_run = open[key];
-      addMember(seen, run_id);
-      if (endsRun(payload)) {
-        if (known_run?.run_id !== run_id) return;
-        delete open[key];
-        count--;
-        return;
-      }
-      if (known_run === undefined && stream !== 'lifecycle') return;
-      if (known_run === undefined && ++count > MAX_OPEN) forgetOldest();
-      open[key] = { run_id, last_ms: number(ts) ?? known_run?.last_ms ?? 0 };
+    see,
+    seeChange(payload) {
+      const reported = ofReport(payload);
+      if (reported !== undefined) see(reported);
     },
     forget() {
       for (const key of Object.keys(open)) delete open[key];

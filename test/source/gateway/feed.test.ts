@@ -910,6 +910,16 @@ test('a restarted bridge has the position of the one before until it has caught 
   expect(following.position()).toEqual({ ...position, seen_ms: 1_000_000 });
 });
 
+test('in protocol 3 a run that only its session reports is one of the open runs', async () => {
+  const following = startFeed();
+  await follow(following, connect(createGateway('tools')));
+  const payload = { sessionKey: 'agent:main:s', runId: 'r', phase: 'start', ts: 1_000 };
+  await pushFrames(following, [{ rx: 1_000, frame: { type: 'event', event: 'sessions.changed', payload } }]);
+  await following.feed.flush();
+  const open_runs = { 'agent:main:s': { run_id: 'r', last_ms: 1_000, protocol: 3 } };
+  expect(following.position()).toMatchObject({ open_runs });
+});
+
 test('a run that began during a backfill ends if its gateway was restarted', async () => {
   const { pushed, gateway, following } = await cutAfter(1);
   const { line } = connectSlowly(gateway, 'audit.activity.list');

@@ -36,6 +36,35 @@ test('a run that is aborted before it begins has one event, its end, and is not 
   expect(runs.open).toEqual({});
 });
 
+test('in protocol 3, where no event is marked as the last, a run is open until an attempt has ended, and again in the next', () => {
+  const runs = createOpenRuns();
+  const old = (phase: string, stream = 'lifecycle') => {
+    runs.see({ ...event(1, 'r', phase), agentId: undefined, stream });
+    return runs.open['agent:main:1'];
+  };
+  const open = { run_id: 'r', last_ms: 1_000, protocol: 3 };
+  expect([old('start'), old('end', 'tool'), old('error'), old('start')]).toEqual([
+    open,
+    open,
+    undefined,
+    open,
+  ]);
+  // What follows the end, such as a report on fallbacks, does not open the run again.
+  expect([old('end'), old('fallback')]).toEqual([undefined, undefined]);
+});
+
+test('in protocol 3 a run of a channel, which has no agent events, is open until its session reports its end', () => {
+  const runs = createOpenRuns();
+  const report = (phase: string, agentId?: string) => {
+    runs.seeChange({ sessionKey: 'agent:main:1', runId: 'r', agentId, phase, ts: 1_000 });
+    return runs.open['agent:main:1'];
+  };
+  expect(report('start')).toEqual({ run_id: 'r', last_ms: 1_000, protocol: 3 });
+  expect(report('end')).toBeUndefined();
+  // Protocol 4 has agent events of all runs but those that are asked about because none was seen.
+  expect(report('start', 'main')).toBeUndefined();
+});
+
 test('a run of which nothing has been seen is reported once, but not by its first events', () => {
   const runs = createOpenRuns();
   expect(runs.unseen(event(1, 'begins', 'start'))).toBeUndefined();

@@ -43,6 +43,8 @@ export interface OpenRun {
   run_id: string;
   /** Time of its latest event, epoch milliseconds. */
   last_ms: number;
+  /** Absent if it is 4. In protocol 3 nothing that is stored names the run. */
+  protocol?: 3;
 }
 
 export interface RunFacts {
@@ -217,6 +219,9 @@ const ROW_STATUS: Record<string, string | undefined> = {
   timeout: 'timed_out',
 };
 
+/** The same for protocol 3, which reports an abort as a timeout. */
+const UNNAMED_STATUS: Record<string, string | undefined> = { ...ROW_STATUS, timeout: 'cancelled' };
+
 /** How the last run of a session ended. While the session is running, its row has no status of that run. */
 function rowStatus({ status, abortedLastRun, lastRunError }: Json): string {
   if (abortedLastRun === true) return 'cancelled';
@@ -249,6 +254,22 @@ function readSessionEnd(session: Json, runs: Runs, options: RebuildOptions): voi
   run.ended_ms = ended_ms;
   const isWaiting = session.lastRunId === undefined;
   run.status = isWaiting ? 'succeeded' : rowStatus(session);
+}
+
+/**
+ * In protocol 3 the row of a session only says when its latest run began and ended: that was the open run, unless another one has
+ * begun since. A run that was interrupted is marked as failed and as aborted when the next gateway process finds it.
+ */
+function readUnnamedEnd(session: Json, { runs }: Runs, { open_run }: RebuildOptions): void {
+  const run = runs.get(open_run?.run_id ?? '');
+  const started_ms = number(session.startedAt);
+  const ended_ms = number(session.endedAt);
+  if (open_run?.protocol !== 3 || run === undefined || started_ms === undefined || ended_ms === undefined)
+    return;
+  if (started_ms > open_run.last_ms || ended_ms < open_run.last_ms) return;
+  const isInterrupted = session.abortedLastRun === true && session.status === 'failed';
+  run.ended_ms = isInterrupted ? open_run.last_ms : ended_ms;
+  run.status = isInterrupted ? INTERRUPTED : (UNNAMED_STATUS[text(session.status) ?? ''] ?? 'unknown');
 }
 
 /** Ends the run that was open when its gateway went down, since nothing reports that end. Another run may continue its request. */
@@ -299,6 +320,7 @@ export function readRuns(answers: SessionAnswers, options: RebuildOptions): Map<
   for (const row of answers.rows) readRow(row, runs);
   readPrompts(answers.rows, runs);
   readSessionEnd(answers.session, runs, options);
+  readUnnamedEnd(answers.session, runs, options);
   readInterruption(options, runs);
   for (const run of runs.runs.values()) {
     readUnanswered(run);

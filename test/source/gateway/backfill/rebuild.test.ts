@@ -704,6 +704,31 @@ describe('a run that its gateway left open when it was restarted', () => {
   });
 });
 
+describe('in protocol 3 the row of a session, which names no run,', () => {
+  const row = { startedAt: 1, endedAt: 9, status: 'done' };
+  const endOf = (session: Json, protocol: object = { protocol: 3 }) =>
+    rebuilt({ session }, { open_run: { run_id: 'r', last_ms: 2, ...protocol } }).frames.map(
+      ({ ts_ms, payload }) => [ts_ms, object(payload.data).status ?? object(payload.data).phase],
+    );
+
+  test.each([
+    ['done', {}, [9, 'end']],
+    ['failed', { status: 'failed' }, [9, 'error']],
+    ['aborted', { status: 'timeout' }, [9, 'cancelled']],
+    ['interrupted', { status: 'failed', abortedLastRun: true }, [2, 'error']],
+  ])('reports the end of the open run: %s', (_, fields, end) => {
+    expect(endOf({ ...row, ...fields }).at(-1)).toEqual(end);
+  });
+
+  test.each([
+    ['is still open', { ...row, endedAt: undefined, status: 'running' }],
+    ['is not the latest', { ...row, startedAt: 5 }],
+    ['has begun anew since', { ...row, endedAt: 1 }],
+  ])('does not report the end of a run that %s', (_, session) => expect(endOf(session)).toEqual([]));
+
+  test('is not used in protocol 4', () => expect(endOf(row, {})).toEqual([]));
+});
+
 describe('what is marked as a gap', () => {
   const started = audited('agent.run.started', 1);
   const finished = audited('agent.run.finished', 9, { status: 'succeeded' });
