@@ -14,10 +14,10 @@ import type { Context } from './state.js';
 export function dispatch(context: Context, run: Run | undefined, event: AgentEvent): void {
   if (event.type === 'subagent.spawned') return logSpawn(context, event, run);
   if (run === undefined) return;
-  // A start of a run that is open changes nothing, not even the time of its last activity.
+  keepOpen(run, event);
+  // A start of a run that is open changes nothing else, not even the time of its last activity.
   if (event.type === 'agent.started') return onStarted(context, run, event);
   touch(context, run, event.ts);
-  keepOpen(run, event);
   switch (event.type) {
     case 'agent.step_started':
       return onStepStarted(context, run, event);

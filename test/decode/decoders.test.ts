@@ -3,6 +3,7 @@
  */
 import { fc, test as property } from '@fast-check/vitest';
 import { describe, expect, test } from 'vitest';
+import { createCorrelator } from '../../src/correlate/index.js';
 import { createLineDecoder, DIALECTS } from '../../src/decode/index.js';
 import { parseAnnounceRunId } from '../../src/model/announce.js';
 import { correlate, decodeLines, example, fixture, identities, NOW_MS, readLines } from '../helpers.js';
@@ -377,6 +378,12 @@ describe('the gateway dialect', () => {
       const done = old({ phase: 'end', livenessState: 'working', endedAt: 5000 }, { seq: 4, ts: 5000 });
       const frames = [begun, failed, restarted, changed('start'), done, changed('end')];
       expect(runsOf(frames)).toMatchObject([{ end_ms: 5000, error: undefined }]);
+    });
+
+    test('a run that is retried goes on, however long the next attempt takes', () => {
+      const correlator = createCorrelator();
+      for (const event of decode([begun, failed, restarted])) correlator.apply(event, event.ts);
+      expect(correlator.expire(restarted.payload.ts + 20 * 60_000).spans).toEqual([]);
     });
 
     test('a run has failed once its session reports that, at the time of its last attempt', () => {

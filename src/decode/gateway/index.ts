@@ -42,11 +42,11 @@ const END_OF_CALL: ReadonlySet<unknown> = new Set(['tool.output', 'tool.error'])
  * Identifies an event within its run. A run and a call begin and end once, however often that is reported: a retry starts its
  * run again, an abort reports an end before the end, and a rebuilt frame has no sequence number. So these events are identified
  * by what they are about. All others are identified by the run's own sequence number, so that the same frame, seen twice, gives
- * the same event.
+ * the same event. In protocol 3 a start after an end shows that the run goes on, so it is an event of its own.
  */
-function idInRun(candidate: Json, seq: number | undefined): unknown {
+function idInRun(candidate: Json, { seq }: AgentPayload, isRetried: boolean): unknown {
   const { type, call_id, partial, status, settled, label, may_continue, ts } = candidate;
-  if (type === 'agent.started') return type;
+  if (type === 'agent.started') return isRetried ? `${type}\u0000${ts}` : type;
   // After an end, protocol 3 numbers the events of a run from 1 again.
   if (may_continue === true) return `${type}\u0000${ts}`;
   if (type === 'agent.finished') return settled === false ? `${type}\u0000${status}` : type;
@@ -57,8 +57,8 @@ function idInRun(candidate: Json, seq: number | undefined): unknown {
   return seq === undefined ? undefined : `${type}\u0000${seq}`;
 }
 
-function eventId(candidate: Json, payload: AgentPayload): string | undefined {
-  const id = idInRun(candidate, payload.seq);
+function eventId(candidate: Json, payload: AgentPayload, { owners }: GatewayMemory): string | undefined {
+  const id = idInRun(candidate, payload, owners.get(payload.run_id) === payload.session_key);
   return id === undefined ? undefined : `${runKey(payload)}\u0000${id}`;
 }
 
@@ -75,7 +75,7 @@ function withCommon(candidate: Json, payload: AgentPayload, memory: GatewayMemor
       agentOfSession(String(session_key)) ??
       (session_key === payload.session_key ? payload.agent_id : undefined),
     channel: session.channel,
-    event_id: eventId(candidate, payload),
+    event_id: eventId(candidate, payload, memory),
     gap: payload.is_gap || session.gap_run_id === payload.run_id ? true : undefined,
   };
   return { ...common, ...candidate };
