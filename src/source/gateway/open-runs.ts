@@ -8,6 +8,9 @@ import type { OpenRun } from './backfill/facts.js';
 import { endsRun } from './connection/frames.js';
 
 const MAX_OPEN = 10_000;
+/** Runs that are remembered, to recognise later events of them. */
+const MAX_KNOWN = 20_000;
+
 /**
  * Whether an event is the last one of its run, as far as is known: protocol 3 marks none as such. An attempt that has failed may
  * be retried, and begins again then.
@@ -26,9 +29,6 @@ const ofReport = ({ sessionKey, runId, agentId, ts, phase }: Json): Json | undef
 /** Whether an event shows that its run is open. In protocol 3 other events than the start may follow the end. */
 const isOpening = ({ agentId, stream, data }: Json): boolean =>
   stream === 'lifecycle' && (agentId !== undefined || object(data).phase === 'start');
-
-/** Runs that are remembered, to recognise later events of them. */
-const MAX_KNOWN = 20_000;
 
 export interface OpenRuns {
   /** By session key; plain data. */
