@@ -4,7 +4,7 @@
  */
 
 import { createDestination, type DestinationConfig, type ExportDestination } from '../export/index.js';
-import { DEAD_LETTERS_PREFIX, type Signal } from '../model/delivery.js';
+import { DEAD_LETTERS_PREFIX, ITEM_NOUNS, type Signal } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import { splitRecord } from '../model/record.js';
 import { chooseDestinations } from '../start/destinations.js';
@@ -12,6 +12,7 @@ import { openShared } from '../start/open-store.js';
 import type { Settings } from '../start/settings.js';
 import type { Store } from '../store/index.js';
 import { EXIT } from '../summary.js';
+import { alignColumns } from '../terminal/columns.js';
 import { printableJson } from '../util/controls.js';
 import { counted } from '../util/counted.js';
 import { groupBy } from '../util/group-by.js';
@@ -57,7 +58,8 @@ function readBody(store: Store, letter: DeadLetter): Uint8Array | undefined {
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
-const describe = ({
+/** The columns of the list. */
+function describe({
   id,
   at_ms,
   destination,
@@ -66,11 +68,12 @@ const describe = ({
   message,
   rejected,
   counts,
-}: DeadLetter): string => {
+}: DeadLetter): string[] {
   const count = counts.reduce((total, each) => total + each, 0);
-  const part = rejected < count ? `${rejected} of ${count}` : `${count}`;
-  return `${id}  ${new Date(at_ms).toISOString()}  ${destination}  ${part} ${signal}  ${reason}  ${message}`;
-};
+  const part = rejected < count ? `${rejected} of ` : '';
+  const items = `${part}${counted(count, ITEM_NOUNS[signal])}`;
+  return [id, new Date(at_ms).toISOString(), destination, items, reason, message];
+}
 
 /** Spans, log records or collected metrics, in the bridge's own form; how they are encoded is up to the destination. */
 function contentOf(body: Uint8Array): unknown {
@@ -106,7 +109,7 @@ async function withLetters(
 export const listDeadLetters = (settings: Settings, as_json: boolean): Promise<Outcome> =>
   withLetters(settings, [], (letters) => {
     if (as_json) print(printableJson(letters));
-    else for (const letter of letters) print(describe(letter));
+    else for (const line of alignColumns(letters.map(describe))) print(line);
     if (letters.length === 0 && !as_json) print('no dead letters');
     return { status: EXIT.ok };
   });

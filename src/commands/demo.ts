@@ -3,7 +3,7 @@
  * bundled recording of a real agent request with sub-agents, at its own pace, in the terminal.
  */
 import { connect } from 'node:net';
-import { relative } from 'node:path';
+import { basename, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
@@ -37,17 +37,27 @@ function listens(url: string): Promise<boolean> {
   });
 }
 
-/** The next command to try, as it must be typed here: in a checkout, or with the package installed. */
-function nextStep(): string {
-  const program = process.env.npm_lifecycle_event === 'start' ? 'npm start --' : 'openclaw-otel-bridge';
-  const from_here = relative(process.cwd(), DEMO_RECORDING);
-  const recording = from_here.startsWith('..') ? DEMO_RECORDING : from_here;
-  return `
+/** A path as a word of a command that is typed in this directory. */
+function fromHere(path: string): string {
+  const from_here = relative(process.cwd(), path);
+  return shellWord(from_here.startsWith('..') ? path : from_here);
+}
+
+/** How this program was started, since not every way has its name in the shell's path. */
+function programName(): string {
+  const { npm_lifecycle_event } = process.env;
+  if (npm_lifecycle_event === 'start') return 'npm start --';
+  if (npm_lifecycle_event === 'npx') return 'npx openclaw-otel-bridge';
+  const [, script = ''] = process.argv;
+  return basename(script) === 'main.js' ? `node ${fromHere(script)}` : 'openclaw-otel-bridge';
+}
+
+/** The next command to try, as it must be typed here. */
+const nextStep = (): string => `
 This was a recording, not your agents. To send the same recording to ClawMetry:
 
-  ${program} replay --rebase-time --to clawmetry ${shellWord(recording)}
+  ${programName()} replay --rebase-time --to clawmetry ${fromHere(DEMO_RECORDING)}
 `;
-}
 
 export async function demo(settings: Settings, logger: Logger, onInterrupt: OnInterrupt): Promise<Outcome> {
   const named = parseSourceName(gatewayUrl(settings, process.env));

@@ -9,10 +9,10 @@ import { openShared } from '../start/open-store.js';
 import type { Settings } from '../start/settings.js';
 import { hasLiveOwner, type Store } from '../store/index.js';
 import { describeFaults, describeReasons, EXIT } from '../summary.js';
-import { formatDuration } from '../terminal/units.js';
+import { alignColumns } from '../terminal/columns.js';
+import { formatBytes, formatDuration } from '../terminal/units.js';
 import { printableJson, withoutControls } from '../util/controls.js';
 import { counted } from '../util/counted.js';
-import { BYTES_PER_MB } from '../util/units.js';
 import { failed, type Outcome } from './outcome.js';
 
 /** The ledger is written once a second, but not while a large state is being written, nor during the drain. */
@@ -80,7 +80,7 @@ function describeStatus(status: Status, now_ms: number): string[] {
   const { directory, store_bytes, sources, runs, destinations, dead_letters } = status;
   const rows: [string, string, string][] = [
     ['bridge', '', describeState(status, now_ms)],
-    ['store', '', `${directory} · ${(store_bytes / BYTES_PER_MB).toFixed(1)} MB`],
+    ['store', '', `${directory} · ${formatBytes(store_bytes)}`],
     ...Object.entries(sources).map(([name, source]): [string, string, string] => [
       'source',
       name,
@@ -106,10 +106,7 @@ function describeStatus(status: Status, now_ms: number): string[] {
       dead_letters === 0 ? 'none' : `${dead_letters}; run \`dead-letters list\` to see them`,
     ],
   ];
-  const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map(([first, second, rest]) =>
-    withoutControls(`${first.padEnd(widths[0] ?? 0)}  ${second.padEnd(widths[1] ?? 0)}  ${rest}`),
-  );
+  return alignColumns(rows.map((row) => row.map(withoutControls)));
 }
 
 /** Why the bridge is not healthy, for a health check. */

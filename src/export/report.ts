@@ -4,7 +4,7 @@
  * header value gets into a message, even if a backend repeats it.
  */
 
-import type { Signal } from '../model/delivery.js';
+import { ITEM_NOUNS, type Signal } from '../model/delivery.js';
 import type { Logger } from '../model/logger.js';
 import { counted } from '../util/counted.js';
 import { BYTES_PER_MB } from '../util/units.js';
@@ -30,13 +30,6 @@ type ReportedEvent = Exclude<LaneEvent, { kind: 'answered' }>;
 
 /** The least time until the same message is logged again. */
 export const REPEAT_AFTER_MS = 60_000;
-
-/** What a loss counts, by signal. */
-const ITEM_NOUNS: Readonly<Record<Signal, string>> = {
-  traces: 'span',
-  metrics: 'data point',
-  logs: 'log record',
-};
 
 /** The most characters shown of a backend's message. */
 const MAX_MESSAGE_LENGTH = 200;

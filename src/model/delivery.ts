@@ -9,6 +9,13 @@ export const SIGNALS = ['traces', 'metrics', 'logs'] as const;
 /** Signals are counted separately, and can be sent separately. */
 export type Signal = (typeof SIGNALS)[number];
 
+/** What the items of a signal are called in messages. */
+export const ITEM_NOUNS: Readonly<Record<Signal, string>> = {
+  traces: 'span',
+  metrics: 'data point',
+  logs: 'log record',
+};
+
 /**
  * Spans, metric data points or log records of one signal of one destination, over the life of the process.
  * At any moment `produced = delivered + pending + Σ rejected + Σ dropped`.

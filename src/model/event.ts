@@ -15,7 +15,12 @@ const name = z.string().min(1);
 const epochMs = z.number().min(0).max(MAX_EPOCH_MS);
 /** As zod has it, and with a `T` or `Z` in lower case, which RFC 3339 allows. */
 const DATE_TIME = z.regexes.datetime({ offset: true }).source.replace('T', '[Tt]').replace('Z', '[Zz]');
-const dateTime = z.string().regex(new RegExp(DATE_TIME), NOT_A_TIME).meta({ format: 'date-time' });
+/** Not before 1970, like a number: `0001-01-01T00:00:00Z` is what some languages write for a time that was never set. */
+const dateTime = z
+  .string()
+  .regex(new RegExp(DATE_TIME), NOT_A_TIME)
+  .refine((text) => !(Date.parse(text) < 0), 'before 1970; use the time at which it happened')
+  .meta({ format: 'date-time' });
 /** Epoch milliseconds, or an RFC 3339 date-time, which `decode` converts to epoch milliseconds. */
 const instant = z.union([epochMs, dateTime], { error: NOT_A_TIME });
 const count = z.int().min(0);

@@ -1,7 +1,9 @@
 /**
- * Amounts in readable form: `2.4 s`, `3 m 12 s`, `1.2k`, `$0.0420`. Each is short, whatever the amount, and a value that rounds
+ * Amounts in readable form: `2.4 s`, `3 m 12 s`, `1.2k`, `1.3 MB`, `$0.0420`. Each is short, whatever the amount, and a value that rounds
  * up to the next unit is written in that unit.
  */
+
+import { BYTES_PER_MB } from '../util/units.js';
 
 const pad = (value: number): string => String(value).padStart(2, '0');
 
@@ -28,6 +30,12 @@ export function formatCount(count: number): string {
     value /= 1000;
   }
   return count.toExponential(0);
+}
+
+/** A size: `16 KB`, `1.3 MB`. */
+export function formatBytes(bytes: number): string {
+  const whole_kb = Math.ceil(bytes / 1024);
+  return whole_kb < 1000 ? `${whole_kb} KB` : `${(bytes / BYTES_PER_MB).toFixed(1)} MB`;
 }
 
 /** A part of a whole in percent; a part that is not zero is never `0%`. */

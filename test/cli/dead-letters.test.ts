@@ -136,13 +136,22 @@ serial('list and show say what was refused, and nothing of what another version 
     '1': { counts: [5, 2], rejected: 7, signal: 'metrics' },
     '2': { rejected: 1, counts: [1, 1] },
     '3': { body: 'older' },
+    '40': {
+      destination: 'other',
+      signal: 'logs',
+      rejected: 1,
+      counts: [1],
+      reason: 'http_400',
+      message: 'no',
+    },
   });
   const { stdout } = await runHere('list', ...at);
   expect(stdout).toBe(
     [
-      '1  2026-11-01T00:00:00.000Z  a  7 metrics  http_400  HTTP 400: no\n',
-      '2  2026-11-01T00:00:00.000Z  a  1 of 2 traces  http_400  HTTP 400: no\n',
-      `3  2026-11-01T00:00:00.000Z  a  ${SPANS.length} traces  http_400  HTTP 400: no\n`,
+      '1   2026-11-01T00:00:00.000Z  a      7 data points  http_400  HTTP 400: no\n',
+      '2   2026-11-01T00:00:00.000Z  a      1 of 2 spans   http_400  HTTP 400: no\n',
+      `3   2026-11-01T00:00:00.000Z  a      ${SPANS.length} spans        http_400  HTTP 400: no\n`,
+      '40  2026-11-01T00:00:00.000Z  other  1 log record   http_400  no\n',
     ].join(''),
   );
   const shown = await runHere('show', '3', ...at);

@@ -1,10 +1,11 @@
 /**
  * Output for people and for pipes: trees, the demonstration, and a stdout that is slow, closed or full.
  */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, symlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { promisify } from 'node:util';
 import { expect, test as serial, vi } from 'vitest';
 import { type TailOptions, tail } from '../../src/commands/tail.js';
 import { resolveSettings, type SettingOptions } from '../../src/start/settings.js';
@@ -106,13 +107,22 @@ test('without arguments it plays a recording to its end, and says that it was on
   expect(stdout).toContain('This was a recording, not your agents.');
 });
 
+const MAIN = pathOf('dist/main.js');
+/** As npm installs it. */
+const BY_NAME = join(temporaryDirectory(), 'openclaw-otel-bridge');
+symlinkSync(MAIN, BY_NAME);
+
 test.each([
-  ['by npm, in a checkout', { npm_lifecycle_event: 'start' }, pathOf('.'), 'npm start --', ''],
-  ['by itself, anywhere', {}, temporaryDirectory(), 'openclaw-otel-bridge', pathOf('.')],
+  ['by npm, in a checkout', 'start', 'dist/main.js', pathOf('.'), 'npm start --', ''],
+  ['by Node.js, in a checkout', '', 'dist/main.js', pathOf('.'), 'node dist/main.js', ''],
+  ['by Node.js, elsewhere', '', MAIN, temporaryDirectory(), `node ${MAIN}`, pathOf('.')],
+  ['by npx', 'npx', BY_NAME, temporaryDirectory(), 'npx openclaw-otel-bridge', pathOf('.')],
+  ['by its name', '', BY_NAME, temporaryDirectory(), 'openclaw-otel-bridge', pathOf('.')],
 ])(
   'the next step that it suggests works where it was started %s',
-  async (_, env, cwd, program, directory) => {
-    const { stdout } = await runToEnd([], { env: { OPENCLAW_GATEWAY_URL: 'ws://127.0.0.1:1', ...env }, cwd });
+  async (_, npm_lifecycle_event, script, cwd, program, directory) => {
+    const env = { OPENCLAW_GATEWAY_URL: 'ws://127.0.0.1:1', npm_lifecycle_event };
+    const { stdout } = await promisify(execFile)(process.execPath, [script], { cwd, env });
     const recording = `${directory}examples/sub-agents.ndjson`;
     expect(stdout).toContain(`\n  ${program} replay --rebase-time --to clawmetry ${recording}\n`);
   },

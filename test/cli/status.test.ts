@@ -114,7 +114,7 @@ describe('what is shown of a bridge', () => {
       store_bytes: 2_500_000,
       sources: {
         'unix:/in\u001b[2J': { ...counts, condition: { state: 'down', message: 'nobody answers', since_ms } },
-        stdin: {
+        'file:/日志': {
           ...counts,
           ignored: {},
           rejected: {},
@@ -153,7 +153,7 @@ describe('what is shown of a bridge', () => {
 bridge                      running since 2026-11-01T00:00:00.000Z, process ${process.pid}
 store                       /here · 2.4 MB
 source        unix:/in�[2J  2 lines · 1 event · 1 ignored: 1 event.tick · 1 bad: 1 json · down for 1 d 06 h: nobody answers
-source        stdin         2 lines · 1 event
+source        file:/日志    2 lines · 1 event
 runs                        3 opened · 2 ended · 1 open · 1 with a gap · 4 given up: 4 late
 otlp          traces        9 produced · 8 delivered · 0 pending · 1 rejected: 1 http.400
 otlp          logs          9 produced · 5 delivered · 2 pending (oldest: 1 d 06 h) · 2 dropped: 2 memory.limit · last error 1 d 06 h ago: HTTP 503

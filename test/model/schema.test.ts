@@ -21,6 +21,7 @@ describe('the catalog', () => {
     const [first] = lines;
     const at = (ts: unknown): unknown => agentEventSchema.safeParse({ ...first, ts }).success;
     expect(at(1_700_000_000_000)).toBe(true);
+    expect(at('1970-01-01T00:00:00Z')).toBe(true);
     expect(at('2026-11-22T12:00:00Z')).toBe(true);
     expect(at('2026-11-22T13:00:00.5+01:00')).toBe(true);
     for (const bad of [
@@ -28,6 +29,8 @@ describe('the catalog', () => {
       '2026-02-29T12:00:00Z',
       '2026-11-22 12:00:00Z',
       'yesterday',
+      '1969-12-31T23:59:59.999Z',
+      '0001-01-01T00:00:00Z',
       -1,
       1e17,
       Number.NaN,

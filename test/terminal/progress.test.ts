@@ -39,6 +39,17 @@ describe('createProgress', () => {
     createProgress({ stream, total_bytes: 10 }).stop();
     expect(stream.lines().map((line) => line.length)).toEqual([40]);
   });
+
+  it.each([
+    [40, /^█{5} 100% {2}10B of 10B {2}1 event {2}\S+ left$/],
+    [30, /^100% {2}10B of 10B {2}1 event /],
+  ])('of %i columns shows the numbers before the bar', (columns, line) => {
+    const stream = Object.assign(new FakeStream(), { columns });
+    const progress = createProgress({ stream, total_bytes: 10 });
+    progress.update(10, 1);
+    progress.stop();
+    expect(screenOf(stream.text)).toEqual([expect.stringMatching(line)]);
+  });
 });
 
 describe('supportsUnicode', () => {

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatCost, formatCount, formatDuration, formatShare } from '../../src/terminal/units.js';
+import {
+  formatBytes,
+  formatCost,
+  formatCount,
+  formatDuration,
+  formatShare,
+} from '../../src/terminal/units.js';
 
 describe('formatDuration', () => {
   it.each([
@@ -18,6 +24,20 @@ describe('formatDuration', () => {
     [273_600_000, '3 d 04 h'],
   ])('writes %d as %s', (duration_ms, text) => {
     expect(formatDuration(duration_ms)).toBe(text);
+  });
+});
+
+describe('formatBytes', () => {
+  it.each([
+    [0, '0 KB'],
+    [1, '1 KB'],
+    [16_384, '16 KB'],
+    [999 * 1024, '999 KB'],
+    [999 * 1024 + 1, '1.0 MB'],
+    [1_363_149, '1.3 MB'],
+    [2 ** 31, '2048.0 MB'],
+  ])('writes %d as %s', (bytes, text) => {
+    expect(formatBytes(bytes)).toBe(text);
   });
 });
 
