@@ -1,6 +1,6 @@
 /**
- * Amounts in readable form: `2.4 s`, `3 m 12 s`, `1.2k`, `1.3 MB`, `$0.0420`. Each is short, whatever the amount, and a value that rounds
- * up to the next unit is written in that unit.
+ * Amounts in readable form: `2.4 s`, `3 m 12 s`, `1.2k`, `1.3 MB`, `$0.0420`. Each is short, whatever the amount, and a value
+ * that rounds up to the next unit is written in that unit.
  */
 
 import { BYTES_PER_MB } from '../util/units.js';
