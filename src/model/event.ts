@@ -4,22 +4,23 @@
  * JSON Schema in `schema/` is generated from here. Types come from this file and nowhere else.
  */
 import { z } from 'zod';
-
-/** Latest time that a JavaScript Date can hold, in epoch milliseconds. */
-const MAX_EPOCH_MS = 8.64e15;
+import { MAX_EPOCH_MS } from '../util/units.js';
 
 const NOT_A_TIME =
   'not a valid time: use epoch milliseconds, or RFC 3339 with an offset, such as 2026-11-22T12:00:00Z';
 
 const name = z.string().min(1);
-const epochMs = z.number().min(0).max(MAX_EPOCH_MS);
+const TOO_EARLY = 'before 1970; use the time at which it happened';
+const TOO_LATE = 'after 2554; use the time at which it happened, and milliseconds if it is a number';
+const epochMs = z.number().min(0, TOO_EARLY).max(MAX_EPOCH_MS, TOO_LATE);
 /** As zod has it, and with a `T` or `Z` in lower case, which RFC 3339 allows. */
 const DATE_TIME = z.regexes.datetime({ offset: true }).source.replace('T', '[Tt]').replace('Z', '[Zz]');
 /** Not before 1970, like a number: `0001-01-01T00:00:00Z` is what some languages write for a time that was never set. */
 const dateTime = z
   .string()
   .regex(new RegExp(DATE_TIME), NOT_A_TIME)
-  .refine((text) => !(Date.parse(text) < 0), 'before 1970; use the time at which it happened')
+  .refine((text) => !(Date.parse(text) < 0), TOO_EARLY)
+  .refine((text) => !(Date.parse(text) > MAX_EPOCH_MS), TOO_LATE)
   .meta({ format: 'date-time' });
 /** Epoch milliseconds, or an RFC 3339 date-time, which `decode` converts to epoch milliseconds. */
 const instant = z.union([epochMs, dateTime], { error: NOT_A_TIME });

@@ -23,6 +23,7 @@ describe('the catalog', () => {
     expect(at(1_700_000_000_000)).toBe(true);
     expect(at('1970-01-01T00:00:00Z')).toBe(true);
     expect(at('2026-11-22T12:00:00Z')).toBe(true);
+    expect(at(18_446_744_073_709)).toBe(true);
     expect(at('2026-11-22T13:00:00.5+01:00')).toBe(true);
     for (const bad of [
       '2026-11-22',
@@ -31,8 +32,9 @@ describe('the catalog', () => {
       'yesterday',
       '1969-12-31T23:59:59.999Z',
       '0001-01-01T00:00:00Z',
+      '9999-12-31T23:59:59Z',
       -1,
-      1e17,
+      18_446_744_073_710,
       Number.NaN,
       null,
     ])

@@ -5,6 +5,7 @@
 import { SpanKind, SpanStatusCode, TraceFlags } from '@opentelemetry/api';
 import { SeverityNumber } from '@opentelemetry/api-logs';
 import type { LogRecord, SpanRecord } from '../../model/telemetry.js';
+import { MAX_EPOCH_MS } from '../../util/units.js';
 
 export const NS_PER_MS = 1_000_000;
 
@@ -13,9 +14,6 @@ const INT64_END = 2 ** 63;
 /** Whether a number fits OTLP's integers. A larger one is sent as a double, like a fraction, or the request could not be parsed. */
 export const isInt64 = (value: number): boolean =>
   Number.isInteger(value) && value >= -INT64_END && value < INT64_END;
-
-/** OTLP's timestamps are 64-bit nanoseconds, which end in the year 2554; a later one would make a request unparsable. */
-const MAX_EPOCH_MS = 18_446_744_073_709;
 
 /** A time since the epoch, as whole milliseconds and the remaining nanoseconds, since one number could not hold both exactly. */
 export interface Instant {
@@ -26,7 +24,7 @@ export interface Instant {
 /** The end of a span that ended at the epoch itself, where a zero would mean that it has not ended. */
 const FIRST_END: Instant = { whole_ms: 0, rest_ns: 1 };
 
-/** Rounds to the nearest nanosecond, and clamps to what OTLP can hold. */
+/** Rounds to the nearest nanosecond, and clamps to what OTLP can hold: any other time would make a request unparsable. */
 export function toInstant(epoch_ms: number): Instant {
   const ms = Math.min(Math.max(epoch_ms, 0), MAX_EPOCH_MS);
   // Subtracting whole milliseconds first keeps every bit of the fraction.
