@@ -692,6 +692,21 @@ describe('dead letters', () => {
     expect(read(body)).toEqual(['a', 'b']);
   });
 
+  test('hold no more than was sent, and no previews, whatever number a backend reports as rejected', async () => {
+    const disk = emptyDisk();
+    const partial = answered(200, { partialSuccess: { rejectedSpans: 1.5e9 } });
+    const { lane, flush } = openLane(disk, async () => partial);
+    lane.offer([{ ...toItem('open', 0), id: 's' }]);
+    await lane.idle();
+    flush();
+    expect(disk.records.size).toBe(0);
+    lane.offer([toItem('a'), toItem('b')]);
+    await lane.idle();
+    flush();
+    const [value] = [...disk.records.values()] as [Uint8Array];
+    expect(splitRecord(value).header).toMatchObject({ rejected: 2, counts: [1, 1] });
+  });
+
   test('are all stored, however many there are at the same time', () => {
     const { outbox } = openLane(emptyDisk(), async () => OK);
     for (let number = 0; number < 30_000; number++) outbox.addDeadLetter([toItem('a')], 'http_400', 'bad', 1);
