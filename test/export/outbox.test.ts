@@ -380,6 +380,25 @@ describe('pending data', () => {
     expect([...disk.records.keys()].map((key) => key.split('/')[0])).toEqual(['dead']);
   });
 
+  test.each([true, false])(
+    'has the dead letter of what is rejected while it is taken (written: %s)',
+    (ok) => {
+      const disk = emptyDisk();
+      const { outbox, flush } = openLane(disk, silent);
+      const item = toItem('a');
+      outbox.add(item);
+      const capture = outbox.capture();
+      outbox.addDeadLetter([item], 'http_400', 'bad', 1);
+      outbox.settle(item);
+      while (!capture.advance(3));
+      if (ok) apply(disk, capture.changes);
+      capture.written(ok);
+      if (!ok) flush();
+      expect([...disk.records.keys()].map((key) => key.split('/')[0])).toEqual(['dead']);
+      expect(outbox.hasAnswers).toBe(false);
+    },
+  );
+
   test('does not include what was answered after a checkpoint, be it in a segment or replayed from the journal', async () => {
     const disk = emptyDisk();
     const { state, taken, post } = backend();
