@@ -76,6 +76,8 @@ export function createCheckpoints(saved: SavedState, options: CheckpointOptions)
       goOn = resolve;
     });
     try {
+      // Whoever was just told that it may apply something does so first.
+      await nextTurn();
       // What was applied reaches the destinations once its chunk is written.
       await options.settled();
       await Promise.all(

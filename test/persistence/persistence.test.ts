@@ -139,6 +139,16 @@ test('dead letters and removals that could not be written are written later', as
   expect(keys().filter((key) => key.startsWith('run/answers/'))).toEqual([]);
 });
 
+test('what may be applied just before a checkpoint is waited for until it has reached the destinations', async () => {
+  const order: string[] = [];
+  const { persistence } = open({ settled: async () => void order.push('waited') });
+  const checkpoint = persistence.checkpoint();
+  await persistence.ready();
+  order.push('applied');
+  await checkpoint;
+  expect(order).toEqual(['applied', 'waited']);
+});
+
 test('answers that were written before the store failed are removed when it is writable, and none besides', async () => {
   const answered = { changes: [], answers: { ids: Buffer.from('a\u0001'), places: {} } };
   const { persistence, state, keys, said } = open({ outbox: { takeAnswers: () => ({ traces: answered }) } });
@@ -223,6 +233,8 @@ describe('a disk that was full', () => {
     const { persistence, state } = open();
     const checkpoint = persistence.checkpoint();
     await turn();
+    // Resolves when everything is captured.
+    await persistence.ready();
     state.is_full = true;
     expect(await persistence.journal(entry)).toBe('lost');
     state.is_full = false;
