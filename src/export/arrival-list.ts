@@ -32,6 +32,10 @@ export class ArrivalList<T> implements Iterable<LaneItem<T>> {
     return undefined;
   }
 
+  has(item: LaneItem<T>): boolean {
+    return item.list === this;
+  }
+
   /** Appends an item, which may be in one list only. */
   add(item: LaneItem<T>): void {
     item.list = this;
@@ -43,7 +47,7 @@ export class ArrivalList<T> implements Iterable<LaneItem<T>> {
 
   /** Removes an item; false if it is not in this list. */
   delete(item: LaneItem<T>): boolean {
-    if (item.list !== this || item.place === undefined) return false;
+    if (!this.has(item) || item.place === undefined) return false;
     this.#places[item.place] = undefined;
     item.list = undefined;
     this.#size -= 1;
@@ -54,7 +58,7 @@ export class ArrivalList<T> implements Iterable<LaneItem<T>> {
 
   /** Puts others in the place of an item of this list. */
   replace(item: LaneItem<T>, others: readonly LaneItem<T>[]): void {
-    if (item.list !== this || item.place === undefined) return;
+    if (!this.has(item) || item.place === undefined) return;
     this.#places.splice(item.place, 1, ...others);
     item.list = undefined;
     this.#bytes -= item.bytes;

@@ -87,11 +87,11 @@ export function createLedger<T>({ backlog, outbox, report }: LedgerOptions<T>): 
         return;
       }
       const message = oneLine(partial.message) || 'the backend gave no reason';
-      outbox?.addDeadLetter(countedItems(batch), PARTIAL_SUCCESS, message, partial.rejected);
-      const count = settle(batch.items);
+      const items = countedItems(batch);
       // The backend does not say which items it rejected, so previews, which do not count, may be among them.
-      const rejected = Math.min(count, Math.trunc(partial.rejected));
-      counts.delivered += count - rejected;
+      const rejected = Math.min(countOf(items), partial.rejected);
+      if (rejected > 0) outbox?.addDeadLetter(items, PARTIAL_SUCCESS, message, rejected);
+      counts.delivered += settle(batch.items) - rejected;
       lose('rejected', PARTIAL_SUCCESS, rejected, message);
     },
     reject(batch, reason, message) {

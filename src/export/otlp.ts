@@ -57,6 +57,9 @@ const ANSWER_READERS = {
   logs: { json: JsonLogsSerializer, protobuf: ProtobufLogsSerializer, count: 'rejectedLogRecords' },
 } as const;
 
+/** As an unsigned number, the least of the negative 64-bit numbers. */
+const FIRST_NEGATIVE = 2 ** 63;
+
 /** White space and a BOM may come first. Protobuf may begin with a line feed and a brace, too, but does not continue like this. */
 const JSON_OBJECT = /^\s*\{\s*["}]/;
 
@@ -73,8 +76,8 @@ export function readPartialSuccess(signal: Signal, body: Uint8Array): PartialSuc
   } catch {
     return undefined;
   }
-  // JSON has 64-bit numbers as strings.
-  const rejected = Number(partial?.[count] ?? 0);
+  // JSON has 64-bit numbers as strings; the reader of protobuf takes negative ones for huge ones.
+  const rejected = Math.trunc(Number(partial?.[count] ?? 0));
   const message = typeof partial?.errorMessage === 'string' ? partial.errorMessage : '';
-  return Number.isFinite(rejected) && rejected > 0 ? { rejected, message } : undefined;
+  return rejected > 0 && rejected < FIRST_NEGATIVE ? { rejected, message } : undefined;
 }

@@ -47,6 +47,8 @@ export class Outbox<T> {
   #unsaved = new ArrivalList<T>();
   /** During a capture: items that are not yet turned into records. */
   #captured = new ArrivalList<T>();
+  /** Adds a dead letter to the capture. */
+  #addToCapture: (letter: RecordChange) => void = () => undefined;
   /** Items whose input is neither in the journal nor readable again. Until a checkpoint stores them they exist in memory only. */
   readonly #unrecoverable = new Set<LaneItem<T>>();
   readonly #segments = new Set<Segment<T>>();
@@ -143,7 +145,10 @@ export class Outbox<T> {
 
   /** Adds a dead letter for items that the backend will never accept. `rejected`: how many of them it rejected. */
   addDeadLetter(items: LaneItem<T>[], reason: string, message: string, rejected: number): void {
-    this.#unwritten.addDeadLetter(this.#deadLetter(items, reason, message, rejected));
+    const letter = this.#deadLetter(items, reason, message, rejected);
+    // The capture then leaves out its items, so after a crash they are known from the dead letter only.
+    if (items.some((item) => this.#captured.has(item))) this.#addToCapture(letter);
+    else this.#unwritten.addDeadLetter(letter);
   }
 
   /** Whether `takeAnswers` has anything to write. */
@@ -167,6 +172,10 @@ export class Outbox<T> {
     const stale = [...before.stale, ...dissolved.map(({ key }) => key)];
     const changes: RecordChange[] = [...removalsOf(stale), ...before.dead_letters];
     const packed: Segment<T>[] = [];
+    this.#addToCapture = (letter) => {
+      changes.push(letter);
+      before.dead_letters.push(letter);
+    };
     return {
       changes,
       take: () => changes.splice(0),

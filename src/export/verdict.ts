@@ -65,10 +65,13 @@ function answerMessage({ status, body, location }: Extract<Outcome, { kind: 'ans
   return text === '' ? `HTTP ${status}` : `HTTP ${status}: ${text}`;
 }
 
-/** A server that is no OTLP backend may answer any request with 200 and an HTML page. No OTLP response begins like this. */
-const PAGE_START = '<'.charCodeAt(0);
+/**
+ * A server that is no OTLP backend may answer any request with 200 and an HTML page, perhaps after white space or a BOM.
+ * Protobuf may begin with a line feed and "<", too, but does not continue like this.
+ */
+const PAGE = /^\s*<[!?a-z]/i;
 
-export const isPage = (body: Uint8Array): boolean => body[0] === PAGE_START;
+export const isPage = (body: Uint8Array): boolean => PAGE.test(Buffer.from(body).toString());
 
 /** Nothing is known to be accepted. It is retried, since a login page or a proxy's notice is temporary. */
 const pageInstead = (status: number): Verdict => ({

@@ -7,6 +7,7 @@ import { STATE_PREFIX } from '../correlate/index.js';
 import { DECODE_PREFIX } from '../intake.js';
 import type { Destination, DestinationOutbox } from '../model/delivery.js';
 import { joinCaptures, type RecordChange, type StagedCapture } from '../model/record.js';
+import { ANSWERS_PREFIX } from './answer-log.js';
 import type { AnswerRecorder } from './answer-recorder.js';
 import type { CheckpointSchedule } from './checkpoint-schedule.js';
 import { createEarlyWriter } from './early-writer.js';
@@ -75,6 +76,8 @@ export function createCheckpoints(saved: SavedState, options: CheckpointOptions)
       goOn = resolve;
     });
     try {
+      // Whoever was just told that it may apply something does so first.
+      await nextTurn();
       // What was applied reaches the destinations once its chunk is written.
       await options.settled();
       await Promise.all(
@@ -95,8 +98,8 @@ export function createCheckpoints(saved: SavedState, options: CheckpointOptions)
     const captures = joinCaptures([state, pending]);
     const early_writer = createEarlyWriter((changes) => writer.write(scoped(scope, changes)));
     const gathering = store.gather();
-    // A capture of everything replaces all records written before.
-    const stale = everything ? removalOf(saved, [STATE_PREFIX, DECODE_PREFIX]) : [];
+    // A capture of everything replaces all records written before, including those that a failed checkpoint was to remove.
+    const stale = everything ? removalOf(saved, [STATE_PREFIX, DECODE_PREFIX, ANSWERS_PREFIX]) : [];
     gathering.add([...stale, ...scoped(scope, [...cut.changes, ...others])]);
     let work_ms = 0;
     for (let isDone = false; !isDone; ) {

@@ -178,8 +178,11 @@ function createFlush(parts: Parts, { destinations, clock }: PersistenceOptions) 
     unwritten = [];
     if (changes.length === 0) return;
     const { ok } = await writer.write(changes);
-    if (!ok) unwritten = toBeWrittenLater(changes);
-    else if (writer.isFailing()) await checkpoints.take();
+    if (ok && writer.isFailing()) await checkpoints.take();
+    if (ok) return;
+    unwritten = toBeWrittenLater(changes);
+    // The next checkpoint removes all answers that are in the store, so those that are not need not be remembered.
+    answer_recorder.cut();
   }
 
   async function flush(): Promise<void> {

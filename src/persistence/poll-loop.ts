@@ -19,7 +19,7 @@ export function createPollLoop(task: () => Promise<void>, restMs: () => number):
   let polling: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let is_stopped = false;
-  /** The next poll is later than LOOK_INTERVAL_MS from now. */
+  /** The next poll is later than POLL_INTERVAL_MS from now. */
   let is_at_rest = false;
 
   /** One at a time. */

@@ -4,7 +4,7 @@
 import { crc32 } from 'node:zlib';
 import { type StoredValue, valueBytes } from './store.js';
 
-export const FRAME_BYTES = 4;
+const FRAME_BYTES = 4;
 
 /** Frames a copy of the value, in memory allocated by `take`; the value itself is not needed afterwards. */
 export function frame(

@@ -360,10 +360,14 @@ describe('the log', () => {
   });
 
   test("a 200 with an HTML page is not a backend's response: no data is lost, and the log says what to check", async () => {
-    const page = answered(200, '<!doctype html><title>A page</title>');
-    const { destination, logger } = open(configFor('jaeger'), { traces: scriptedPost([page, page]) });
+    const pages = ['<!doctype html>', '\n<html>', '\uFEFF<?xml version="1.0"?>'].map((page) =>
+      answered(200, page),
+    );
+    const traces = scriptedPost(pages);
+    const { destination, logger } = open(configFor('jaeger'), { traces });
     destination.accept(emission({ spans: [span()] }));
     await destination.idle();
+    expect(traces.bodies).toHaveLength(pages.length + 1);
     expect(destination.summary().traces).toMatchObject({ delivered: 1, pending: 0 });
     expect(logger.lines[0]).toMatch(
       /^warn jaeger does not accept data .*HTTP 200 with a web page.*check the URL/,

@@ -232,6 +232,13 @@ describe('partial success', () => {
     expect(readPartialSuccess('traces', body)).toEqual({ rejected: 4, message: '' });
   });
 
+  test('with a negative number rejects nothing, in protobuf as in JSON', () => {
+    const minus_one = [0x08, ...Array(9).fill(0xff), 0x01];
+    expect(readPartialSuccess('traces', Buffer.from([0x0a, minus_one.length, ...minus_one]))).toBeUndefined();
+    const body = Buffer.from('{"partialSuccess":{"rejectedSpans":"-1"}}');
+    expect(readPartialSuccess('traces', body)).toBeUndefined();
+  });
+
   test('is read from protobuf that begins like a line break and a brace', () => {
     const message = Buffer.alloc('{'.charCodeAt(0) - 4, 'x');
     const partial = Buffer.concat([Buffer.from([0x08, 3, 0x12, message.length]), message]);

@@ -380,6 +380,25 @@ describe('pending data', () => {
     expect([...disk.records.keys()].map((key) => key.split('/')[0])).toEqual(['dead']);
   });
 
+  test.each([true, false])(
+    'has the dead letter of what is rejected while it is taken (written: %s)',
+    (ok) => {
+      const disk = emptyDisk();
+      const { outbox, flush } = openLane(disk, silent);
+      const item = toItem('a');
+      outbox.add(item);
+      const capture = outbox.capture();
+      outbox.addDeadLetter([item], 'http_400', 'bad', 1);
+      outbox.settle(item);
+      while (!capture.advance(3));
+      if (ok) apply(disk, capture.changes);
+      capture.written(ok);
+      if (!ok) flush();
+      expect([...disk.records.keys()].map((key) => key.split('/')[0])).toEqual(['dead']);
+      expect(outbox.hasAnswers).toBe(false);
+    },
+  );
+
   test('does not include what was answered after a checkpoint, be it in a segment or replayed from the journal', async () => {
     const disk = emptyDisk();
     const { state, taken, post } = backend();
@@ -690,6 +709,21 @@ describe('dead letters', () => {
       counts: [1, 1],
     });
     expect(read(body)).toEqual(['a', 'b']);
+  });
+
+  test('hold no more than was sent, and no previews, whatever number a backend reports as rejected', async () => {
+    const disk = emptyDisk();
+    const partial = answered(200, { partialSuccess: { rejectedSpans: 1.5e9 } });
+    const { lane, flush } = openLane(disk, async () => partial);
+    lane.offer([{ ...toItem('open', 0), id: 's' }]);
+    await lane.idle();
+    flush();
+    expect(disk.records.size).toBe(0);
+    lane.offer([toItem('a'), toItem('b')]);
+    await lane.idle();
+    flush();
+    const [value] = [...disk.records.values()] as [Uint8Array];
+    expect(splitRecord(value).header).toMatchObject({ rejected: 2, counts: [1, 1] });
   });
 
   test('are all stored, however many there are at the same time', () => {

@@ -29,13 +29,19 @@ function open({ outbox: more, pending = 0, work_ms = () => 0, ...given }: Given 
   const inner = createMemoryStore();
   const state = { is_full: false, now_ms: 0, collections_ms: [] as number[], looks: 0, answers: 0 };
   const metrics: string[] = [];
-  const said = { given_up: [] as string[], logged: [] as string[], writable: [] as boolean[] };
+  const said = {
+    given_up: [] as string[],
+    logged: [] as string[],
+    writable: [] as boolean[],
+    removed: new Set<string>(),
+  };
   let outgoing: RecordChange[] = [];
   let collected: RecordChange[] = [];
   let steps = 0;
   const write: Store['write'] = async (changes) => {
     // Like the real store, it computes the changes even if it then refuses them.
     const asked = changesOf(changes);
+    for (const { key, value } of asked) if (value === undefined) said.removed.add(key);
     return state.is_full ? { ok: false, message: 'full' } : inner.write(asked);
   };
   const outbox: Partial<DestinationOutbox> = {
@@ -133,6 +139,33 @@ test('dead letters and removals that could not be written are written later', as
   expect(keys().filter((key) => key.startsWith('run/answers/'))).toEqual([]);
 });
 
+test('what may be applied just before a checkpoint is waited for until it has reached the destinations', async () => {
+  const order: string[] = [];
+  const { persistence } = open({ settled: async () => void order.push('waited') });
+  const checkpoint = persistence.checkpoint();
+  await persistence.ready();
+  order.push('applied');
+  await checkpoint;
+  expect(order).toEqual(['applied', 'waited']);
+});
+
+test('answers that were written before the store failed are removed when it is writable, and none besides', async () => {
+  const answered = { changes: [], answers: { ids: Buffer.from('a\u0001'), places: {} } };
+  const { persistence, state, keys, said } = open({ outbox: { takeAnswers: () => ({ traces: answered }) } });
+  const answers = (all: Iterable<string>) => [...all].filter((key) => key.startsWith('run/answers/'));
+  await persistence.flush();
+  const written = answers(keys());
+  expect(written).toHaveLength(1);
+  state.is_full = true;
+  await persistence.checkpoint();
+  await persistence.flush();
+  await persistence.flush();
+  state.is_full = false;
+  await persistence.checkpoint();
+  expect(answers(keys())).toEqual([]);
+  expect(answers(said.removed)).toEqual(written);
+});
+
 test('dead letters that can not be written are held in memory up to a limit', async () => {
   const { persistence, state, keys, give } = open();
   state.is_full = true;
@@ -200,6 +233,8 @@ describe('a disk that was full', () => {
     const { persistence, state } = open();
     const checkpoint = persistence.checkpoint();
     await turn();
+    // Resolves when everything is captured.
+    await persistence.ready();
     state.is_full = true;
     expect(await persistence.journal(entry)).toBe('lost');
     state.is_full = false;
