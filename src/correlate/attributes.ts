@@ -66,6 +66,7 @@ export const callLogIdentity = (run: Run, session: Session, call: NamedCall): At
   'gen_ai.tool.name': call.tool,
   'gen_ai.tool.call.id': call.call_id,
   'gen_ai.agent.id': run.agent_id,
+  'gen_ai.agent.name': agentName(run, session),
   'openclaw.session.key': run.session_key,
   'openclaw.run.id': run.run_id,
   'gen_ai.conversation.id': conversation(run, session),

@@ -40,7 +40,7 @@ function tellAgain(first: number, more: AgentEvent[]) {
   return { told, logs };
 }
 
-const OF_CALL = { 'gen_ai.tool.name': 'exec', 'gen_ai.tool.call.id': 'c', 'openclaw.run.id': 'r' };
+const OF_CALL = { 'gen_ai.tool.name': 'exec', 'gen_ai.tool.call.id': 'c', 'gen_ai.agent.name': 'main' };
 const OF_RUN = { 'gen_ai.agent.id': 'main', 'openclaw.run.id': 'r' };
 const OF_CHAT = { 'gen_ai.provider.name': 'p', 'gen_ai.request.model': 'm', 'openclaw.run.id': 'r' };
 
