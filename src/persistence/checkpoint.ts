@@ -100,7 +100,8 @@ export function createCheckpoints(saved: SavedState, options: CheckpointOptions)
     const gathering = store.gather();
     // A capture of everything replaces all records written before, including those that a failed checkpoint was to remove.
     const stale = everything ? removalOf(saved, [STATE_PREFIX, DECODE_PREFIX, ANSWERS_PREFIX]) : [];
-    gathering.add([...stale, ...scoped(scope, [...cut.changes, ...others])]);
+    const removals = retention.takeChanges();
+    gathering.add([...stale, ...scoped(scope, [...cut.changes, ...others]), ...removals]);
     let work_ms = 0;
     for (let isDone = false; !isDone; ) {
       const began_ms = clock();
@@ -119,6 +120,7 @@ export function createCheckpoints(saved: SavedState, options: CheckpointOptions)
     for (const outbox of outboxes) outbox.written(ok);
     cut.written(ok);
     if (ok) writer.recover();
+    else retention.putBack(removals);
     for (const destination of destinations) destination.sendMetrics();
     await retention.enforce();
     options.schedule.ended(work_ms);

@@ -188,6 +188,7 @@ function createFlush(parts: Parts, { destinations, clock }: PersistenceOptions) 
   async function flush(): Promise<void> {
     if (checkpoints.underWay() !== undefined) return;
     await writeChanges();
+    await retention.enforceBetween();
     const is_due = clock() >= schedule.dueMs();
     // While the store is failing, writeChanges() finds out whether it can be written again; here metrics are sent without a
     // checkpoint.

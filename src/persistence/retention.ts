@@ -17,6 +17,8 @@ const DEAD_LETTERS_SHARE = 0.1;
 
 /** Dead letters are measured at one of this many checkpoints, if there may be too many: all of them have to be read. */
 const CHECKPOINTS_PER_LOOK = 12;
+/** They are measured at once if there may be this many times as many, as with a backend that rejects everything. */
+const FAR_TOO_MANY = 2;
 /** How much of them is read before everything else has its turn. */
 const PORTION_BYTES = 1024 * 1024;
 
@@ -25,10 +27,14 @@ export interface Retention {
   orphans(): number;
   /** Notes changes that are about to be written. */
   note(changes: readonly RecordChange[]): void;
-  /** Drops what exceeds the limits. Resolves when that is decided; nothing else is held up. */
+  /** Drops what exceeds the limits, at a checkpoint. Resolves when that is decided; nothing else is held up. */
   enforce(): Promise<void>;
+  /** The same between two checkpoints, for dead letters only, and only if there may be far too many. */
+  enforceBetween(): Promise<void>;
   /** The removals that result, since the last call. */
   takeChanges(): RecordChange[];
+  /** Returns removals that could not be written. */
+  putBack(changes: readonly RecordChange[]): void;
 }
 
 export function createRetention(store: Store, destinations: Destination[], limit_bytes: number): Retention {
@@ -41,6 +47,7 @@ export function createRetention(store: Store, destinations: Destination[], limit
   /** An upper bound, since others may have deleted some; unknown before the first measurement. */
   let letters_bytes = Number.POSITIVE_INFINITY;
   let removed: RecordChange[] = [];
+  let deleting: Promise<void> | undefined;
   let checkpoints = 0;
 
   const largestFirst = () =>
@@ -90,6 +97,14 @@ export function createRetention(store: Store, destinations: Destination[], limit
     }
   }
 
+  /** One at a time. */
+  function trimDeadLetters(): Promise<void> {
+    deleting ??= deleteExcessDeadLetters().finally(() => {
+      deleting = undefined;
+    });
+    return deleting;
+  }
+
   return {
     orphans: () => orphans.length,
     note(changes) {
@@ -98,13 +113,19 @@ export function createRetention(store: Store, destinations: Destination[], limit
     },
     async enforce() {
       dropExcessPending();
-      if (checkpoints++ % CHECKPOINTS_PER_LOOK === 0 && letters_bytes > max_letters_bytes)
-        await deleteExcessDeadLetters();
+      const is_due = checkpoints++ % CHECKPOINTS_PER_LOOK === 0;
+      if (letters_bytes > (is_due ? 1 : FAR_TOO_MANY) * max_letters_bytes) await trimDeadLetters();
+    },
+    async enforceBetween() {
+      if (letters_bytes > FAR_TOO_MANY * max_letters_bytes) await trimDeadLetters();
     },
     takeChanges() {
       const changes = removed;
       removed = [];
       return changes;
+    },
+    putBack(changes) {
+      removed.push(...changes);
     },
   };
 }

@@ -139,10 +139,25 @@ test('dead letters are not read again before enough have come to exceed their li
   expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }]);
   // Even then not at each checkpoint. Each time they are read twice: for their size, and for those over the limit.
   for (let checkpoint = 0; checkpoint < 24; checkpoint++) {
-    retention.note([record('dead/3')]);
+    retention.note([{ key: 'dead/3', value: Buffer.alloc(1) }]);
     await retention.enforce();
   }
   expect(read.length - read_second).toBeLessThanOrEqual(2 * 3);
+});
+
+test('between checkpoints, dead letters are only read and deleted if they are twice what they may be', async () => {
+  const { store, read } = createWatchedStore();
+  const retention = createRetention(store, [], LIMIT_BYTES);
+  await retention.enforceBetween();
+  const read_first = read.length;
+  const letters = [record('dead/1'), record('dead/2'), record('dead/3')];
+  await store.write(letters);
+  retention.note(letters.slice(0, 2));
+  await retention.enforceBetween();
+  expect(read).toHaveLength(read_first);
+  retention.note(letters.slice(2));
+  await Promise.all([retention.enforceBetween(), retention.enforceBetween()]);
+  expect(retention.takeChanges()).toEqual([{ key: 'dead/1' }, { key: 'dead/2' }]);
 });
 
 test('reading many dead letters does not hold up everything else', async () => {
