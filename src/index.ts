@@ -71,6 +71,7 @@ export type {
   SavedDeliveries,
   Signal,
   SignalCounts,
+  SignalLoad,
 } from './model/delivery.js';
 export {
   type AgentEvent,

@@ -18,6 +18,7 @@ import type { Summary } from '../summary.js';
 import { takesEscapes } from '../terminal/escapes.js';
 import { createProgress, type Progress } from '../terminal/progress.js';
 import { instanceIdOf } from '../util/instance-id.js';
+import { BYTES_PER_MB } from '../util/units.js';
 import { keepHeapSmall } from './heap.js';
 import { logStopping, type OnInterrupt } from './interrupt.js';
 import { abandon, conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
@@ -92,7 +93,11 @@ export async function play(
   const pace = await paceOf(files, settings, interrupt.signal, persist);
   const progress = openProgress(files, opened.is_drawing);
   const count = countProgress(progress);
-  const catchUp = createThrottle(opened.destinations, deadline_ms, interrupt.signal);
+  const catchUp = createThrottle(opened.destinations, {
+    deadline_ms,
+    signal: interrupt.signal,
+    store_limit_bytes: settings.limits.store_mb * BYTES_PER_MB,
+  });
   const bridge = composeBridge({
     ...bridgeParts(settings, opened, logger),
     persist,

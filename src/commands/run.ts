@@ -5,7 +5,7 @@
 import { composeBridge } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
 import { SourceError } from '../model/source.js';
-import { createHold } from '../start/backlog.js';
+import { createHold, holdFiles } from '../start/backlog.js';
 import { openDestinations } from '../start/destinations.js';
 import { dataDirectory } from '../start/gateway.js';
 import { type OpenedStore, openOwnStore } from '../start/open-store.js';
@@ -13,6 +13,7 @@ import type { NamesOrigin } from '../start/origin.js';
 import { bridgeParts } from '../start/parts.js';
 import type { Settings } from '../start/settings.js';
 import { createSources } from '../start/sources.js';
+import { BYTES_PER_MB } from '../util/units.js';
 import { keepHeapSmall } from './heap.js';
 import { logStopping, type OnInterrupt } from './interrupt.js';
 import { abandon, conclude, failed, misused, type Outcome, summaryProblem } from './outcome.js';
@@ -32,14 +33,13 @@ async function follow(
   let stop = (): void => {
     is_stopping = true;
   };
+  const hasStopped = (): boolean => is_stopping;
+  const store_limit_bytes = settings.limits.store_mb * BYTES_PER_MB;
   const bridge = composeBridge({
     ...bridgeParts(settings, opened, logger),
     persist,
-    sources: from.sources,
-    afterBatch: createHold(opened.destinations, {
-      is_persisted: persist !== undefined,
-      hasStopped: () => is_stopping,
-    }),
+    sources: holdFiles(from.sources, opened.destinations, { store_limit_bytes, hasStopped }),
+    afterBatch: createHold(opened.destinations, { is_persisted: persist !== undefined, hasStopped }),
   });
   opened.attach(bridge);
   // From here on a signal stops it in an orderly way, after what is being opened has been opened.

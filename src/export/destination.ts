@@ -109,7 +109,7 @@ interface BatchForm<T> extends Pick<OutboxOptions<T>, 'toItem' | 'identify' | 'p
 
 /** How a destination uses each of its signals. */
 interface SignalSender {
-  lane: Pick<Lane<unknown>, 'counts' | 'isCrowded' | 'idle' | 'close'>;
+  lane: Pick<Lane<unknown>, 'counts' | 'load' | 'idle' | 'close'>;
   requeue: (packed: Uint8Array, counts: number[]) => string | undefined;
   accept?: (emission: Emission, is_recoverable?: boolean) => void;
   reader?: IMetricReader;
@@ -143,6 +143,8 @@ export function openDestination(
   }
   const { reader, collect: collectMetrics = async () => {}, release = () => {} } = senders.metrics ?? {};
   const lanes = Object.values(senders).map((sender) => sender.lane);
+  const bySignal = <V>(read: (lane: SignalSender['lane']) => V): Partial<Record<Signal, V>> =>
+    Object.fromEntries(Object.entries(senders).map(([signal, { lane }]) => [signal, read(lane)]));
   return {
     name: config.name,
     takes_previews: config.open_spans === 'replace',
@@ -161,11 +163,10 @@ export function openDestination(
         ? `${config.name} does not accept ${signal}`
         : sender.requeue(packed, counts);
     },
-    summary: () =>
-      Object.fromEntries(Object.entries(senders).map(([signal, sender]) => [signal, sender.lane.counts()])),
+    summary: () => bySignal((lane) => lane.counts()),
     problems: () => ({ ...problems }),
     pending: () => lanes.reduce((sum, lane) => sum + lane.counts().pending, 0),
-    isCrowded: () => lanes.some((lane) => lane.isCrowded),
+    load: () => bySignal((lane) => lane.load()),
     async idle(signal) {
       if (signal !== undefined) return senders[signal]?.lane.idle();
       await Promise.all(lanes.map((lane) => lane.idle()));

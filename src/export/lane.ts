@@ -4,7 +4,7 @@
  * backend delays only its own data, and that is bounded.
  */
 
-import type { Signal, SignalCounts } from '../model/delivery.js';
+import type { Signal, SignalCounts, SignalLoad } from '../model/delivery.js';
 import { Backlog } from './backlog.js';
 import { type Batch, bodyOf } from './batch.js';
 import { countOf, type LaneItem } from './item.js';
@@ -133,9 +133,10 @@ export class Lane<T> {
     this.#start();
   }
 
-  /** Whether more is in memory than a backend that keeps up would leave there. */
-  get isCrowded(): boolean {
-    return this.#backlog.isCrowded;
+  load(): SignalLoad {
+    const { outbox } = this.#options;
+    const stored_bytes = outbox === undefined ? 0 : outbox.bytes + outbox.unsaved_bytes;
+    return { is_crowded: this.#backlog.isCrowded, stored_bytes };
   }
 
   /** Whether a checkpoint is needed: to free memory, or because parts must be stored before they are sent. */

@@ -6,12 +6,13 @@ import { type ComposedBridge, composeBridge } from '../bridge.js';
 import type { Logger } from '../model/logger.js';
 import type { Source, SourceError } from '../model/source.js';
 import { createRecordingsSource, type PushedSource } from '../source/index.js';
-import { createHold, createThrottle } from '../start/backlog.js';
+import { createHold, createThrottle, holdFiles, paced } from '../start/backlog.js';
 import { openConfigured } from '../start/destinations.js';
 import { IN_MEMORY, type OpenedStore, openStoreIn } from '../start/open-store.js';
 import { bridgeParts } from '../start/parts.js';
 import { makeSources } from '../start/sources.js';
 import type { Summary } from '../summary.js';
+import { BYTES_PER_MB } from '../util/units.js';
 import { countdown, within } from '../util/within.js';
 import { wrong } from './configuration-error.js';
 import type { BridgePlan } from './options.js';
@@ -41,24 +42,13 @@ export interface Prepared {
 /** A destination that answers nothing for this long no longer delays the reading of recordings. */
 const STALLED_MS = 60_000;
 
-/** Reads a recording no faster than the destinations take the results, which is possible since it can be read again. */
-function paced(source: Source, catchUp: () => Promise<void>): Source {
-  async function* read(items: Awaited<ReturnType<Source['open']>>): typeof items {
-    for await (const item of items) {
-      yield item;
-      await catchUp();
-    }
-  }
-  return { ...source, open: async () => read(await source.open()) };
-}
-
 /** Creates the sources of the options without opening them. */
 function createSources(
   { sources, settings }: BridgePlan,
   { persist }: OpenedStore,
   catchUp: () => Promise<void>,
   logger: Logger,
-): Source[] {
+): { wanted: Source[]; others: Source[] } {
   const positions = persist?.saved.positions ?? {};
   const wanted = sources.flatMap((source) => ('wanted' in source ? source.wanted : []));
   const max_line_bytes = settings.limits.line_bytes;
@@ -69,7 +59,7 @@ function createSources(
     const recordings = createRecordingsSource(source.paths, { max_line_bytes, one_by_one: false, resume });
     return [paced(recordings, catchUp)];
   });
-  return [...makeSources(wanted, settings, { positions }), ...others];
+  return { wanted: makeSources(wanted, settings, { positions }), others };
 }
 
 function openStore({ settings }: BridgePlan, logger: Logger): OpenedStore {
@@ -97,8 +87,16 @@ function compose(store: OpenedStore, prepared: Prepared): ComposedBridge {
   const { plan, logger, pushed, counters, ends, stopping } = prepared;
   const opened = openDestinations(plan, store, logger);
   opened.attach({ summary: counters });
-  const catchUp = createThrottle(opened.destinations, STALLED_MS, stopping);
-  const sources = createSources(plan, store, catchUp, logger);
+  const { destinations } = opened;
+  const store_limit_bytes = plan.settings.limits.store_mb * BYTES_PER_MB;
+  const hasStopped = (): boolean => stopping.aborted;
+  const catchUp = createThrottle(destinations, {
+    deadline_ms: STALLED_MS,
+    signal: stopping,
+    store_limit_bytes,
+  });
+  const { wanted, others } = createSources(plan, store, catchUp, logger);
+  const sources = [...holdFiles(wanted, destinations, { store_limit_bytes, hasStopped }), ...others];
   ends.expect(sources);
   const parts = bridgeParts(plan.settings, opened, logger);
   return composeBridge({
@@ -106,10 +104,7 @@ function compose(store: OpenedStore, prepared: Prepared): ComposedBridge {
     correlator: { ...parts.correlator, limits: plan.correlator_limits },
     persist: store.persist,
     sources: [...sources, pushed],
-    afterBatch: createHold(opened.destinations, {
-      is_persisted: store.persist !== undefined,
-      hasStopped: () => stopping.aborted,
-    }),
+    afterBatch: createHold(destinations, { is_persisted: store.persist !== undefined, hasStopped }),
     onSourceEnd: ends.onSourceEnd,
   });
 }

@@ -60,6 +60,14 @@ export interface Outgoing {
   answers: Answers;
 }
 
+/** How much of a signal waits to be sent. */
+export interface SignalLoad {
+  /** Whether more waits in memory than a backend that keeps up would leave there. */
+  is_crowded: boolean;
+  /** The size of what is in the store or yet to be stored, in bytes; 0 if nothing is persisted. */
+  stored_bytes: number;
+}
+
 /** The part of a destination that persists its pending items, for the module that writes them. */
 export interface DestinationOutbox {
   /** Prefixes of the keys of its records. */
@@ -109,8 +117,8 @@ export interface Destination {
   problems?(): Partial<Record<Signal, DeliveryProblem>>;
   /** Number of spans, data points and log records that are neither delivered, rejected nor dropped yet. */
   pending(): number;
-  /** Whether more waits in memory than a backend that keeps up would leave there. */
-  isCrowded?(): boolean;
+  /** How much waits to be sent, by signal. */
+  load?(): Partial<Record<Signal, SignalLoad>>;
   /** Resolves when nothing is pending. */
   idle(): Promise<void>;
   /** Aborts requests in flight; what is pending stays counted as pending. */

@@ -3,21 +3,33 @@
  * each stops waiting.
  */
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { SignalCounts } from '../../src/model/delivery.js';
-import { createBacklog, createHold, createThrottle, MAX_PENDING } from '../../src/start/backlog.js';
+import type { Signal, SignalCounts, SignalLoad } from '../../src/model/delivery.js';
+import {
+  createBacklog,
+  createHold,
+  createThrottle,
+  holdFiles,
+  MAX_PENDING,
+} from '../../src/start/backlog.js';
 
 const DEADLINE_MS = 60_000;
+const MB = 1024 * 1024;
+const NOTHING: SignalCounts = { produced: 0, delivered: 0, pending: 0, rejected: {}, dropped: {} };
+const NEVER = new AbortController().signal;
 
 function createFake() {
-  const traces: SignalCounts = { produced: 0, delivered: 0, pending: 0, rejected: {}, dropped: {} };
+  const traces: SignalCounts = { ...NOTHING, rejected: {}, dropped: {} };
+  const logs: SignalCounts = { ...NOTHING };
   let now_ms = 0;
   const isBehind = createBacklog(
-    { pending: () => traces.pending, summary: () => ({ traces }) },
+    { summary: () => ({ traces, logs }) },
     DEADLINE_MS,
     () => now_ms,
+    ({ pending }) => pending > MAX_PENDING,
   );
   return {
     traces,
+    logs,
     isBehindAt(ms: number): boolean {
       now_ms = ms;
       return isBehind();
@@ -55,6 +67,17 @@ test('a destination that takes nothing is waited for until the deadline, whateve
   expect(isBehindAt(DEADLINE_MS)).toBe(false);
 });
 
+test('a signal that gets no answer is waited for until the deadline, whatever another one gets', () => {
+  const { traces, logs, isBehindAt } = createFake();
+  logs.pending = MAX_PENDING * 2;
+  for (let ms = 0; ms < DEADLINE_MS; ms += 10_000) {
+    traces.delivered += 1;
+    expect(isBehindAt(ms)).toBe(true);
+  }
+  traces.delivered += 1;
+  expect(isBehindAt(DEADLINE_MS)).toBe(false);
+});
+
 test('a destination that answers again is waited for again', () => {
   const { traces, isBehindAt } = createFake();
   traces.pending = MAX_PENDING * 2;
@@ -74,27 +97,38 @@ test('a destination that had nothing to do for long is waited for like any other
 
 test('a signal ends the wait of a replay', async () => {
   const interrupt = new AbortController();
-  const pending = (): number => {
+  const summary = () => {
     interrupt.abort();
-    return 2 * MAX_PENDING;
+    return { traces: { ...NOTHING, pending: 2 * MAX_PENDING } };
   };
-  await createThrottle([{ pending, summary: () => ({}) }], DEADLINE_MS, interrupt.signal)();
+  const limits = { deadline_ms: DEADLINE_MS, store_limit_bytes: MB };
+  await createThrottle([{ summary }], { ...limits, signal: interrupt.signal })();
+});
+
+test.each([
+  ['its memory is filling', { is_crowded: true, stored_bytes: 0 }],
+  ['it needs more than its share of the store', { is_crowded: false, stored_bytes: 0.025 * MB + 1 }],
+])('a replay waits for a destination if %s, however few items that is', async (_why, waiting) => {
+  let looked = 0;
+  const load = (): Partial<Record<Signal, SignalLoad>> => ({
+    logs: ++looked < 4 ? waiting : { is_crowded: false, stored_bytes: 0.025 * MB },
+  });
+  const destinations = [{ summary: () => ({ logs: NOTHING }), load }, { summary: () => ({}) }];
+  const limits = { deadline_ms: DEADLINE_MS, store_limit_bytes: MB };
+  await createThrottle(destinations, { ...limits, signal: NEVER })();
+  expect(looked).toBe(4);
 });
 
 test('a change of the wall clock does not make a destination look stuck', async () => {
   vi.useFakeTimers({ toFake: ['Date'] });
   onTestFinished(() => void vi.useRealTimers());
   let looked = 0;
-  const pending = (): number => {
+  const summary = () => {
     vi.setSystemTime(Date.now() + 2 * DEADLINE_MS);
-    return ++looked < 4 ? 2 * MAX_PENDING : 0;
+    return { traces: { ...NOTHING, pending: ++looked < 4 ? 2 * MAX_PENDING : 0 } };
   };
-  const catchUp = createThrottle(
-    [{ pending, summary: () => ({}) }],
-    DEADLINE_MS,
-    new AbortController().signal,
-  );
-  await catchUp();
+  const limits = { deadline_ms: DEADLINE_MS, store_limit_bytes: MB };
+  await createThrottle([{ summary }], { ...limits, signal: NEVER })();
   expect(looked).toBe(4);
 });
 
@@ -115,11 +149,11 @@ describe('a live source', () => {
     return {
       pending: () => 5,
       summary: () => ({ traces: counts() }),
-      isCrowded: () => ++looked <= looks,
+      load: () => ({ traces: { is_crowded: ++looked <= looks, stored_bytes: 0 } }),
       looked: () => looked,
     };
   }
-  const IDLE = { pending: () => 0, summary: () => ({}), isCrowded: () => false };
+  const IDLE = { pending: () => 0, summary: () => ({}) };
   const FOR_EVER = Infinity;
 
   test('is not held up if there is room', () => {
@@ -162,5 +196,54 @@ describe('a live source', () => {
     has_stopped = true;
     await held;
     expect(destination.looked()).toBeLessThanOrEqual(3);
+  });
+});
+
+describe('a file that is followed', () => {
+  const PART = 0.05 * MB;
+
+  /** Reads one batch after another: how many were read before the reading waited. `stored` is asked before each. */
+  async function readWith(
+    stored: () => number,
+    others: { pending: () => number; summary: () => object }[] = [],
+  ) {
+    const is_stopping = new AbortController();
+    const destination = {
+      pending: () => 1,
+      summary: () => ({ logs: NOTHING }),
+      load: () => ({ logs: { is_crowded: false, stored_bytes: stored() } }),
+    };
+    let read = 0;
+    async function* items() {
+      for (; read < 5; read++) yield { kind: 'status' as const, state: 'up' as const, message: '' };
+    }
+    const file = {
+      name: 'file:a',
+      is_rereadable: true as const,
+      open: async () => items(),
+      close: async () => {},
+    };
+    const options = { store_limit_bytes: MB, hasStopped: () => is_stopping.signal.aborted };
+    const [held] = holdFiles([file], [destination, ...others], options);
+    const reading = (async () => {
+      for await (const _ of (await held?.open()) ?? []);
+    })();
+    return { reading, read: () => read, stop: () => is_stopping.abort() };
+  }
+
+  test('waits while a destination that answers needs much of the store', async () => {
+    let looked = 0;
+    const { reading, read } = await readWith(() => (++looked < 4 ? PART + 1 : PART));
+    await vi.waitUntil(() => looked >= 3);
+    expect(read()).toBe(0);
+    await reading;
+    expect(read()).toBe(5);
+  });
+
+  test('does not wait if another destination has nothing left to do, or after a stop', async () => {
+    await (await readWith(() => MB, [{ pending: () => 0, summary: () => ({}) }])).reading;
+    const { reading, stop } = await readWith(() => MB);
+    stop();
+    await reading;
   });
 });
