@@ -73,7 +73,11 @@ function startOf(payload: AgentPayload, memory: GatewayMemory, ts: number): Cand
 }
 
 function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
-  memory.update(payload.session_key, { run_id: payload.run_id, is_unanswered: false });
+  memory.update(payload.session_key, {
+    run_id: payload.run_id,
+    is_unanswered: false,
+    has_failed: false,
+  });
   return startOf(payload, memory, payload.ts);
 }
 
@@ -89,10 +93,13 @@ function stepStarted({ data }: AgentPayload): Candidate[] {
   return model === undefined ? [] : [{ type: 'agent.step_started', model, provider: text(data.provider) }];
 }
 
-/** An attempt is over. If it failed, so did its model call; a message about it comes only after the last attempt. */
-function attemptFinished({ data, ts }: AgentPayload): Candidate[] {
+/**
+ * An attempt is over. If it failed, so did its model call. OpenClaw 2026.9 pushes a message about that only after the last
+ * attempt, OpenClaw 2026.6 before the end of the attempt.
+ */
+function attemptFinished({ data, ts, session_key }: AgentPayload, memory: GatewayMemory): Candidate[] {
   const error = errorOf(data);
-  if (error === undefined) return [];
+  if (error === undefined || memory.session(session_key).has_failed === true) return [];
   const observed = object(data.errorObservation);
   return [
     {
@@ -229,7 +236,7 @@ export function decodeLifecycle(payload: AgentPayload, memory: GatewayMemory): C
     case 'model':
       return stepStarted(payload);
     case 'finishing':
-      return attemptFinished(payload);
+      return attemptFinished(payload, memory);
     case 'end':
     case 'error':
       return finished(payload, memory);

@@ -81,7 +81,8 @@ export function decodeMessage(
   const isLatest = named === undefined || (latest !== undefined && isMaskOf(named, latest));
   const run_id = isLatest ? latest : named;
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
-  memory.update(session_key, { run_id, is_unanswered: isUnanswered(message) });
+  const has_failed = message.stopReason === 'error';
+  memory.update(session_key, { run_id, is_unanswered: isUnanswered(message), has_failed });
   const message_id = text(payload.messageId) ?? text(own.id);
   const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
   if (message_id !== undefined) memory.messages.set(message_id, { session_key, run_id });
