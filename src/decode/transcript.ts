@@ -66,6 +66,8 @@ interface State {
   /** The events that opened the open run and its open calls, held because they were only context. */
   unsent: Candidate[];
   run?: Run;
+  /** The latest run, if it has yielded or continues one that has. */
+  yielded_run_id?: string;
 }
 
 interface Run {
@@ -102,6 +104,7 @@ function finish(state: State, ts: number, end: Candidate): Candidate[] {
   if (run === undefined) return [];
   if (end.may_continue === true) run.may_be_over = true;
   else delete state.run;
+  if (end.yielded === true) state.yielded_run_id = run.run_id;
   return [{ type: 'agent.finished', run_id: run.run_id, ts, ...end }];
 }
 
@@ -144,6 +147,7 @@ function userMessage(state: State, entry: Json, message: Json, index: Transcript
   const run_id =
     child === undefined ? `${state.session_id}:${entry_id}` : `${ANNOUNCE_PREFIX}v1:${child}:${entry_id}`;
   const ts = number(message.timestamp) ?? timeOf(entry);
+  delete state.yielded_run_id;
   const input_key = text(message.idempotencyKey);
   state.run = { run_id, last_ts: ts, calls: {}, ...(input_key === undefined ? {} : { input_key }) };
   const { parent_session_key, label } = state.session;
@@ -269,10 +273,28 @@ function isNewInput({ run }: State, entry: Json): boolean {
   return role === 'user' && (idempotencyKey === undefined || idempotencyKey !== run?.input_key);
 }
 
+/** Whether a request goes on after it has yielded: OpenClaw 2026.5 and 2026.6 do not store the report that continues it. */
+const isContinuation = ({ run, yielded_run_id }: State, message: Json): boolean =>
+  run === undefined && yielded_run_id !== undefined && noModelCall(message) === undefined;
+
+function continuation(state: State, entry: Json, message: Json): Candidate[] {
+  const { session, yielded_run_id } = state;
+  const run_id = `${ANNOUNCE_PREFIX}v1:${session.session_key}:${yielded_run_id}`;
+  const ts = number(message.timestamp) ?? timeOf(entry);
+  const run = { run_id, last_ts: ts, calls: {} };
+  state.run = run;
+  state.yielded_run_id = run_id;
+  return [
+    { type: 'agent.started', ts, trigger: 'announce' },
+    ...assistantMessage(state, run, entry, message),
+  ];
+}
+
 function decodeMessageEntry(state: State, entry: Json, index: TranscriptIndex): Candidate[] | string {
   const message = object(entry.message);
   if (isNewInput(state, entry)) return userMessage(state, entry, message, index);
   if (message.role === 'user') return 'message.repeated';
+  if (isContinuation(state, message)) return continuation(state, entry, message);
   const { run } = state;
   if (run === undefined) return 'entry.outside_of_a_run';
   const ignored = message.role === 'toolResult' ? undefined : noModelCall(message);
@@ -364,14 +386,15 @@ function openState(entry: Json, session_id: string, index: TranscriptIndex, sinc
 }
 
 function decodeSessionEntry(state: State, entry: Json, index: TranscriptIndex): Decoded {
-  const opensRun = isNewInput(state, entry);
+  const opensRun = isNewInput(state, entry) || isContinuation(state, object(entry.message));
   const isEmitted = timeOf(entry) >= state.since_ms;
   if (isEmitted) prepareToEmit(state, index, opensRun);
   const before = state.run?.run_id;
   const candidates = decodeEntry(state, entry, index);
   if (typeof candidates === 'string') return ignore(candidates);
   if (state.run !== undefined) state.run.last_ts = Math.max(state.run.last_ts, timeOf(entry));
-  const run_id = opensRun ? state.run?.run_id : before;
+  // A continuation may be over with its first entry.
+  const run_id = opensRun ? (state.run?.run_id ?? state.yielded_run_id) : before;
   const events = identify(candidates, entry, state.session_id, run_id);
   if (!isEmitted) {
     understand(state, events);

@@ -257,6 +257,28 @@ describe('a transcript', () => {
     },
   );
 
+  test('goes on with a request that has yielded if the report of a sub-agent is not stored', () => {
+    const yields = JSON.stringify({
+      type: 'custom_message',
+      customType: 'openclaw.sessions_yield',
+      id: 'entry-3',
+      timestamp: at(3),
+    });
+    const lines = [session(0), user(1), asks(2, 'yield'), yields, answer(4), asks(5, 'c'), result(6, 'c')];
+    const { spans } = correlate(decode([...lines, answer(7), user(8), answer(9), answer(10)]));
+    const runs = spans.filter(({ kind }) => kind === 'run').toSorted((a, b) => a.start_ms - b.start_ms);
+    expect(
+      runs.map(({ parent_span_id }) => runs.findIndex(({ span_id }) => span_id === parent_span_id)),
+    ).toEqual([-1, 0, 1, -1]);
+    expect(runs.map(({ attributes }) => attributes['openclaw.trigger'])).toEqual([
+      undefined,
+      'announce',
+      'announce',
+      undefined,
+    ]);
+    expect(spans.filter(({ kind }) => kind === 'chat')).toHaveLength(5);
+  });
+
   test('gives one run if the message of the user is repeated for another attempt', () => {
     const asked = (second: number, idempotencyKey: string): string =>
       entry(second, { role: 'user', content: 'question', idempotencyKey });
