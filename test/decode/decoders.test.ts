@@ -336,6 +336,24 @@ describe('the gateway dialect', () => {
     ]);
   });
 
+  test('a message that was found later does not make its run the latest', () => {
+    const message = (id: string, own: object, more: object = {}): Frame => ({
+      ...more,
+      frame: {
+        type: 'event',
+        event: 'session.message',
+        payload: {
+          sessionKey: 'agent:main:s',
+          messageId: id,
+          message: { role: 'assistant', provider: 'p', model: 'm', usage: {}, __openclaw: own },
+        },
+      },
+    });
+    const next = agent('lifecycle', { phase: 'start' }, { runId: 'next' });
+    const frames = [start, next, message('a', { runId: 'r' }, { rebuilt: true }), message('b', {})];
+    expect(decode(frames).map(({ run_id }) => run_id)).toEqual(['r', 'next', 'r', 'next']);
+  });
+
   test('in protocol 3 a message belongs to the latest run, even if an earlier one is still reported', () => {
     const old = (stream: string, data: Frame, more: Frame): Frame =>
       agent(stream, data, { agentId: undefined, ...more });

@@ -66,7 +66,7 @@ const isUnanswered = ({ stopReason, content }: Json): boolean =>
  * session's latest.
  */
 export function decodeMessage(
-  { payload, arrival_ms }: EventFrame,
+  { payload, arrival_ms, is_rebuilt }: EventFrame,
   memory: GatewayMemory,
 ): Candidate[] | string {
   const message = object(payload.message);
@@ -81,8 +81,11 @@ export function decodeMessage(
   const isLatest = named === undefined || (latest !== undefined && isMaskOf(named, latest));
   const run_id = isLatest ? latest : named;
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
-  const has_failed = message.stopReason === 'error';
-  memory.update(session_key, { run_id, is_unanswered: isUnanswered(message), has_failed });
+  // Another run may have begun before a message that was not pushed is found.
+  if (!is_rebuilt || latest === undefined || latest === run_id) {
+    const has_failed = message.stopReason === 'error';
+    memory.update(session_key, { run_id, is_unanswered: isUnanswered(message), has_failed });
+  }
   const message_id = text(payload.messageId) ?? text(own.id);
   const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
   if (message_id !== undefined) memory.messages.set(message_id, { session_key, run_id });
