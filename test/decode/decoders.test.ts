@@ -336,6 +336,12 @@ describe('the gateway dialect', () => {
     ]);
   });
 
+  test('in OpenClaw 2026.6 an end of a run that is no abort is its last, though it is not marked', () => {
+    const data = { stopReason: 'stop', aborted: false, livenessState: 'working', replayInvalid: true };
+    const last = agent('lifecycle', { phase: 'end', endedAt: 2000, ...data }, { seq: 42 });
+    expect(correlate(decode([start, last])).spans).toMatchObject([{ end_ms: 2000, error: undefined }]);
+  });
+
   test('a message that was found later does not make its run the latest', () => {
     const message = (id: string, own: object, more: object = {}): Frame => ({
       ...more,

@@ -151,9 +151,12 @@ function releaseHeldEnds(payload: AgentPayload, memory: GatewayMemory): Candidat
   return released.map(([, held]) => held.event);
 }
 
-/** Whether no other end of the run follows. An end that is the run's first event is not marked: the run never began. */
+/**
+ * Whether no other end of the run follows. An end that is the run's first event is not marked: the run never began. OpenClaw 2026.6
+ * marks none; only after an abort another one follows.
+ */
 const isSettled = ({ data, protocol, seq }: AgentPayload): boolean =>
-  data.executionSettled === true || protocol === 3 || seq === 1;
+  data.executionSettled === true || data.aborted === false || protocol === 3 || seq === 1;
 
 /**
  * In protocol 3 OpenClaw may call the model again after an attempt that failed, or that gave no answer. An abort is an end in any
