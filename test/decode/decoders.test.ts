@@ -425,6 +425,16 @@ describe('the gateway dialect', () => {
       );
     });
 
+    test('a failed attempt that the session reports at once, as in OpenClaw 2026.3, may be retried', () => {
+      const unnamed = (data: Frame, ts: number, seq: number) => old(data, { sessionKey: undefined, ts, seq });
+      const again = { phase: 'error', error: '429', endedAt: 2000 };
+      const frames = [
+        ...[begun, old(again, { seq: 2 }), { rx: 2025, frame: changed('error') }],
+        ...[unnamed({ phase: 'start' }, 4000, 3), unnamed({ phase: 'end', endedAt: 5000 }, 5000, 4)],
+      ];
+      expect(runsOf(frames)).toMatchObject([{ start_ms: 1000, end_ms: 5000, error: undefined }]);
+    });
+
     test('a run whose model gave no answer goes on with the next attempt, whose frames name no session', () => {
       const unnamed = (data: Frame, ts: number, seq: number) => old(data, { sessionKey: undefined, ts, seq });
       const ended = { phase: 'end', livenessState: 'working' };

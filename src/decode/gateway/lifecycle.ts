@@ -7,7 +7,7 @@
 import { ANNOUNCE_PREFIX } from '../../model/announce.js';
 import { type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
-import type { AgentPayload } from './frame.js';
+import type { AgentPayload, EventFrame } from './frame.js';
 import { type GatewayMemory, isSpawnReported, rememberSpawn, runKey } from './sessions.js';
 
 /** The type of a gateway error is the reason for its failover, else `timeout` if it ran out of time, else `error`. */
@@ -170,6 +170,8 @@ function mayBeRetried({ data, protocol, session_key }: AgentPayload, memory: Gat
 function rememberEnd(payload: AgentPayload, memory: GatewayMemory, end: Candidate): void {
   const key = runKey(payload);
   memory.owners.set(payload.run_id, payload.session_key);
+  const is_bare_failure = payload.phase === 'error' && text(payload.data.livenessState) === undefined;
+  memory.update(payload.session_key, { is_bare_failure });
   if (payload.phase === 'error') memory.failures.set(key, { ...end, may_continue: undefined });
   else memory.failures.delete(key);
 }
@@ -212,11 +214,27 @@ function reportedEnd(
   return finished({ ...payload, phase: String(phase), data }, memory);
 }
 
+/** OpenClaw 2026.3 reports each failed attempt at once, others a failed run 15 s after its last one. */
+const AT_ONCE_MS = 5_000;
+
+function isOfAttempt(
+  { session_key }: AgentPayload,
+  end: Candidate | undefined,
+  arrival_ms: number,
+  memory: GatewayMemory,
+): boolean {
+  return memory.session(session_key).is_bare_failure === true && arrival_ms - Number(end?.ts) < AT_ONCE_MS;
+}
+
 /**
  * What a session reports of its run, in protocol 3: that it has failed, once no retry can follow any more; and its start and end,
  * which for runs of channels and of heartbeats is all that is pushed besides messages.
  */
-export function decodeReport(payload: AgentPayload, report: Json, memory: GatewayMemory): Candidate[] {
+export function decodeReport(
+  payload: AgentPayload,
+  { payload: report, arrival_ms }: EventFrame,
+  memory: GatewayMemory,
+): Candidate[] {
   const { phase } = report;
   const key = runKey(payload);
   if (phase === 'start') {
@@ -227,6 +245,7 @@ export function decodeReport(payload: AgentPayload, report: Json, memory: Gatewa
   if (phase !== 'end' && phase !== 'error') return [];
   if (memory.reported.get(key) === true) return reportedEnd(payload, report, memory);
   const failure = phase === 'error' ? memory.failures.get(key) : undefined;
+  if (isOfAttempt(payload, failure, arrival_ms, memory)) return [];
   memory.failures.delete(key);
   return failure === undefined ? [] : [failure];
 }
