@@ -1,5 +1,5 @@
 /**
- * The dialect `transcript`: a session's JSONL file as OpenClaw 2026.4.29 and older wrote it. The file has no run ids, so a run
+ * The dialect `transcript`: a session's JSONL file as OpenClaw 2026.6 and older wrote it. The file has no run ids, so a run
  * is a user's message and what follows it, until an answer that asks for no tool, a yield, or the next message.
  */
 

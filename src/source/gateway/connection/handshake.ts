@@ -5,7 +5,7 @@
 import { isObject, type Json, number, object, text } from '../../../util/json.js';
 import { VERSION } from '../../../version.js';
 
-/** OpenClaw 2026.4 speaks protocol 3, OpenClaw 2026.9 protocol 4. */
+/** OpenClaw 2026.4 and older speak protocol 3, OpenClaw 2026.5 and newer protocol 4. */
 export const PROTOCOLS = { min: 3, max: 4 } as const;
 export const READ_SCOPE = 'operator.read';
 
