@@ -425,6 +425,18 @@ describe('the gateway dialect', () => {
       );
     });
 
+    test('a run of OpenClaw 2026.3 that is aborted ends with the message of its last call, others at their own end', () => {
+      const content = [{ type: 'text', text: 'word0 word1' }];
+      const aborted = { ...message(content), rx: 3000 };
+      aborted.payload.message.stopReason = 'aborted';
+      const end = old({ phase: 'end', aborted: true, stopReason: 'rpc', endedAt: 2000 }, { seq: 2 });
+      const ends = (frames: Frame[]) => decode(frames).filter(({ type }) => type === 'agent.finished');
+      expect(ends([begun, aborted])).toMatchObject([
+        { ts: 3000, status: 'cancelled', stop_reason: 'aborted', may_continue: true },
+      ]);
+      expect(ends([begun, end, aborted])).toMatchObject([{ ts: 2000, stop_reason: 'rpc' }]);
+    });
+
     test('a failed attempt that the session reports at once, as in OpenClaw 2026.3, may be retried', () => {
       const unnamed = (data: Frame, ts: number, seq: number) => old(data, { sessionKey: undefined, ts, seq });
       const again = { phase: 'error', error: '429', endedAt: 2000 };

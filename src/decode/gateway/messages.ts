@@ -61,6 +61,12 @@ function rememberInput(message: Json, session_key: string, memory: GatewayMemory
 const isUnanswered = ({ stopReason, content }: Json): boolean =>
   stopReason === 'stop' && text(blockText(content)?.trim()) === undefined;
 
+/** OpenClaw 2026.3 pushes no end of a run that is aborted: only the message of the call that was cut off says so. */
+function cutOff({ stopReason }: Json, ts: number): Candidate[] {
+  if (stopReason !== 'aborted') return [];
+  return [{ type: 'agent.finished', ts, status: 'cancelled', stop_reason: stopReason, may_continue: true }];
+}
+
 /**
  * The model call of a message, or the reason why there is none. In protocol 3 the message names no run, and belongs to its
  * session's latest.
@@ -89,7 +95,9 @@ export function decodeMessage(
   const message_id = text(payload.messageId) ?? text(own.id);
   const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
   if (message_id !== undefined) memory.messages.set(message_id, { session_key, run_id });
-  return modelCallEvents(message, { message_id, ended_at }).map((event) => ({
+  const hasNoEnd = named === undefined && memory.owners.get(run_id) === undefined;
+  const events = modelCallEvents(message, { message_id, ended_at });
+  return [...events, ...(hasNoEnd ? cutOff(message, ended_at) : [])].map((event) => ({
     ...event,
     session_key,
     run_id,
