@@ -437,6 +437,19 @@ describe('the gateway dialect', () => {
       expect(ends([begun, end, aborted])).toMatchObject([{ ts: 2000, stop_reason: 'rpc' }]);
     });
 
+    test('a run of OpenClaw 2026.3 that has yielded has ended when the next one begins, others at their own end', () => {
+      const empty = { ...message([{ type: 'text', text: '' }]), rx: 3000 };
+      empty.payload.message.stopReason = 'aborted';
+      const end = old({ phase: 'end', endedAt: 2000 }, { seq: 2 });
+      const next = old({ phase: 'start' }, { seq: 1, runId: 'next', ts: 9000 });
+      const endsOf = (frames: Frame[]) => decode(frames).filter(({ type }) => type === 'agent.finished');
+      expect(endsOf([begun, empty, next, next])).toMatchObject([
+        { run_id: 'r', ts: 3000, status: 'ok', yielded: true },
+      ]);
+      expect(endsOf([begun, end, empty, next])).toMatchObject([{ run_id: 'r', ts: 2000 }]);
+      expect(endsOf([begun, empty, end, next])).toMatchObject([{ run_id: 'r', ts: 2000 }]);
+    });
+
     test('a failed attempt that the session reports at once, as in OpenClaw 2026.3, may be retried', () => {
       const unnamed = (data: Frame, ts: number, seq: number) => old(data, { sessionKey: undefined, ts, seq });
       const again = { phase: 'error', error: '429', endedAt: 2000 };

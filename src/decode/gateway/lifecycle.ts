@@ -72,13 +72,24 @@ function startOf(payload: AgentPayload, memory: GatewayMemory, ts: number): Cand
   ];
 }
 
+/** The end of the session's earlier run, if that has yielded: OpenClaw 2026.3 pushes none. */
+function unreportedYield({ session_key, run_id }: AgentPayload, memory: GatewayMemory): Candidate[] {
+  const { run_id: earlier, yielded_ms } = memory.session(session_key);
+  if (yielded_ms === undefined || earlier === undefined || earlier === run_id) return [];
+  if (memory.owners.get(earlier) !== undefined) return [];
+  const event_id = `${runKey({ session_key, run_id: earlier })}\u0000yielded`;
+  return [{ type: 'agent.finished', run_id: earlier, ts: yielded_ms, status: 'ok', yielded: true, event_id }];
+}
+
 function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
+  const yielded = payload.protocol === 3 ? unreportedYield(payload, memory) : [];
   memory.update(payload.session_key, {
     run_id: payload.run_id,
     is_unanswered: false,
     has_failed: false,
+    yielded_ms: undefined,
   });
-  return startOf(payload, memory, payload.ts);
+  return [...yielded, ...startOf(payload, memory, payload.ts)];
 }
 
 /** A run that is aborted early never starts. It is complete nevertheless if its first event has been seen. */

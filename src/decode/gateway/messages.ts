@@ -7,7 +7,7 @@ import { isMaskOf } from '../../model/masked.js';
 import { agentOfSession } from '../../model/session-key.js';
 import { blockText, type Json, number, object, text, withoutUndefined } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
-import { modelCallEvents, noModelCall } from '../message.js';
+import { EMPTY_AFTER_YIELD, modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';
 import { type GatewayMemory, runKey, type SessionMemory } from './sessions.js';
 
@@ -79,9 +79,12 @@ export function decodeMessage(
   const session_key = text(payload.sessionKey);
   const session = session_key === undefined ? undefined : memory.session(session_key);
   if (session_key !== undefined) rememberInput(message, session_key, memory);
-  const unused = noModelCall(message);
-  if (unused !== undefined) return unused;
   const own = object(message.__openclaw);
+  const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
+  const unused = noModelCall(message);
+  if (unused === EMPTY_AFTER_YIELD && session_key !== undefined)
+    memory.update(session_key, { yielded_ms: ended_at });
+  if (unused !== undefined) return unused;
   const latest = session?.run_id;
   const named = text(own.runId) ?? text(message.runId) ?? text(payload.runId);
   const isLatest = named === undefined || (latest !== undefined && isMaskOf(named, latest));
@@ -93,7 +96,6 @@ export function decodeMessage(
     memory.update(session_key, { run_id, is_unanswered: isUnanswered(message), has_failed });
   }
   const message_id = text(payload.messageId) ?? text(own.id);
-  const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
   if (message_id !== undefined) memory.messages.set(message_id, { session_key, run_id });
   const hasNoEnd = named === undefined && memory.owners.get(run_id) === undefined;
   const events = modelCallEvents(message, { message_id, ended_at });

@@ -29,6 +29,8 @@ export interface SessionMemory {
   is_unanswered?: boolean;
   /** The latest model call of its run failed, and its message says so. */
   has_failed?: boolean;
+  /** When a message showed that its run has yielded. */
+  yielded_ms?: number | undefined;
   /** The latest failure of its run says nothing of the run's liveness. */
   is_bare_failure?: boolean;
   /** The latest runs of this session whose spawn has been emitted, and the last label that was emitted with one. */
