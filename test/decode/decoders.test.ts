@@ -431,11 +431,23 @@ describe('the gateway dialect', () => {
       aborted.payload.message.stopReason = 'aborted';
       const end = old({ phase: 'end', aborted: true, stopReason: 'rpc', endedAt: 2000 }, { seq: 2 });
       const ends = (frames: Frame[]) => decode(frames).filter(({ type }) => type === 'agent.finished');
+      expect(endingsOf([begun, ...calls, aborted])).toEqual(['a', 'b', 'r']);
       expect(ends([begun, aborted])).toMatchObject([
         { ts: 3000, status: 'cancelled', stop_reason: 'aborted', may_continue: true },
       ]);
       expect(ends([begun, end, aborted])).toMatchObject([{ ts: 2000, stop_reason: 'rpc' }]);
     });
+
+    /** Calls whose ends wait for frames that OpenClaw 2026.3 does not push. */
+    const calls = ['a', 'b'].flatMap((toolCallId) =>
+      ['start', 'result'].map((phase) =>
+        agent('tool', { phase, toolCallId, name: 'exec' }, { agentId: undefined }),
+      ),
+    );
+    const endingsOf = (frames: Frame[]) =>
+      decode(frames)
+        .filter(({ type }) => type === 'tool.output' || type === 'agent.finished')
+        .map((event) => ('call_id' in event ? event.call_id : event.run_id));
 
     test('a run of OpenClaw 2026.3 that has yielded has ended when the next one begins, others at their own end', () => {
       const empty = { ...message([{ type: 'text', text: '' }]), rx: 3000 };
@@ -443,6 +455,7 @@ describe('the gateway dialect', () => {
       const end = old({ phase: 'end', endedAt: 2000 }, { seq: 2 });
       const next = old({ phase: 'start' }, { seq: 1, runId: 'next', ts: 9000 });
       const endsOf = (frames: Frame[]) => decode(frames).filter(({ type }) => type === 'agent.finished');
+      expect(endingsOf([begun, ...calls, empty, next])).toEqual(['a', 'b', 'r']);
       expect(endsOf([begun, empty, next, next])).toMatchObject([
         { run_id: 'r', ts: 3000, status: 'ok', yielded: true },
       ]);

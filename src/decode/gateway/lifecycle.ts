@@ -8,7 +8,7 @@ import { ANNOUNCE_PREFIX } from '../../model/announce.js';
 import { type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import type { AgentPayload, EventFrame } from './frame.js';
-import { type GatewayMemory, isSpawnReported, rememberSpawn, runKey } from './sessions.js';
+import { type GatewayMemory, isSpawnReported, type RunIdentity, rememberSpawn, runKey } from './sessions.js';
 
 /** The type of a gateway error is the reason for its failover, else `timeout` if it ran out of time, else `error`. */
 const errorType = (data: Json): string =>
@@ -72,13 +72,29 @@ function startOf(payload: AgentPayload, memory: GatewayMemory, ts: number): Cand
   ];
 }
 
+/** Ends of calls that waited for a frame which did not come before the run's own end. */
+function releaseHeldEnds(run: RunIdentity, memory: GatewayMemory): Candidate[] {
+  const run_key = runKey(run);
+  const released = memory.heldEnds.entries().filter(([, held]) => held.run_key === run_key);
+  for (const [key] of released) memory.heldEnds.delete(key);
+  return released.map(([, held]) => held.event);
+}
+
+/** The same for a run whose own end is not pushed. Nothing else gives these events the id of their run. */
+export const releaseUnended = (run: RunIdentity, memory: GatewayMemory): Candidate[] =>
+  releaseHeldEnds(run, memory).map((event) => ({
+    ...event,
+    event_id: `${runKey(run)}\u0000held\u0000${event.call_id}`,
+  }));
+
 /** The end of the session's earlier run, if that has yielded: OpenClaw 2026.3 pushes none. */
 function unreportedYield({ session_key, run_id }: AgentPayload, memory: GatewayMemory): Candidate[] {
   const { run_id: earlier, yielded_ms } = memory.session(session_key);
   if (yielded_ms === undefined || earlier === undefined || earlier === run_id) return [];
   if (memory.owners.get(earlier) !== undefined) return [];
-  const event_id = `${runKey({ session_key, run_id: earlier })}\u0000yielded`;
-  return [{ type: 'agent.finished', run_id: earlier, ts: yielded_ms, status: 'ok', yielded: true, event_id }];
+  const run = { session_key, run_id: earlier };
+  const end = { type: 'agent.finished', ts: yielded_ms, status: 'ok', yielded: true };
+  return [...releaseUnended(run, memory), { ...end, ...run, event_id: `${runKey(run)}\u0000yielded` }];
 }
 
 function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
@@ -152,14 +168,6 @@ function endError(data: Json, status: string): Candidate | undefined {
   if (status === 'error') return errorOf(data);
   const message = text(data.error);
   return status === 'timeout' && message !== undefined ? { message } : undefined;
-}
-
-/** Ends of calls that waited for a frame which did not come before the run's own end. */
-function releaseHeldEnds(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
-  const run_key = runKey(payload);
-  const released = memory.heldEnds.entries().filter(([, held]) => held.run_key === run_key);
-  for (const [key] of released) memory.heldEnds.delete(key);
-  return released.map(([, held]) => held.event);
 }
 
 /**

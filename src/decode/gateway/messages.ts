@@ -9,7 +9,8 @@ import { blockText, type Json, number, object, text, withoutUndefined } from '..
 import type { Candidate } from '../decoder.js';
 import { EMPTY_AFTER_YIELD, modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';
-import { type GatewayMemory, runKey, type SessionMemory } from './sessions.js';
+import { releaseUnended } from './lifecycle.js';
+import { type GatewayMemory, type RunIdentity, runKey, type SessionMemory } from './sessions.js';
 
 /** Remembers from a session's row what other frames omit. */
 export function rememberSession(payload: Json, memory: GatewayMemory): SessionMemory | undefined {
@@ -62,9 +63,16 @@ const isUnanswered = ({ stopReason, content }: Json): boolean =>
   stopReason === 'stop' && text(blockText(content)?.trim()) === undefined;
 
 /** OpenClaw 2026.3 pushes no end of a run that is aborted: only the message of the call that was cut off says so. */
-function cutOff({ stopReason }: Json, ts: number): Candidate[] {
-  if (stopReason !== 'aborted') return [];
-  return [{ type: 'agent.finished', ts, status: 'cancelled', stop_reason: stopReason, may_continue: true }];
+function cutOff({ stopReason }: Json, ts: number, run: RunIdentity, memory: GatewayMemory): Candidate[] {
+  if (stopReason !== 'aborted' || memory.owners.get(run.run_id) !== undefined) return [];
+  const end = {
+    type: 'agent.finished',
+    ts,
+    status: 'cancelled',
+    stop_reason: stopReason,
+    may_continue: true,
+  };
+  return [...releaseUnended(run, memory), end];
 }
 
 /**
@@ -97,15 +105,17 @@ export function decodeMessage(
   }
   const message_id = text(payload.messageId) ?? text(own.id);
   if (message_id !== undefined) memory.messages.set(message_id, { session_key, run_id });
-  const hasNoEnd = named === undefined && memory.owners.get(run_id) === undefined;
-  const events = modelCallEvents(message, { message_id, ended_at });
-  return [...events, ...(hasNoEnd ? cutOff(message, ended_at) : [])].map((event) => ({
-    ...event,
-    session_key,
-    run_id,
-    agent_id: text(payload.agentId) ?? agentOfSession(session_key),
-    event_id: message_id === undefined ? undefined : `${run_id}:${message_id}:${event.type}`,
-  }));
+  const run = { session_key, run_id };
+  const ends = named === undefined ? cutOff(message, ended_at, run, memory) : [];
+  return [...modelCallEvents(message, { message_id, ended_at }), ...ends].map(
+    (event): Candidate => ({
+      ...event,
+      session_key,
+      run_id,
+      agent_id: text(payload.agentId) ?? agentOfSession(session_key),
+      event_id: event.event_id ?? (message_id && `${run_id}:${message_id}:${event.type}`),
+    }),
+  );
 }
 
 const isSeen = ({ run_id, spawns_told }: SessionMemory, child_run_id: string): boolean =>
