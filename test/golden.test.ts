@@ -26,6 +26,9 @@ const CASES: Record<string, string[]> = {
       'shutdown-busy',
       '2026.4.29/plain',
       '2026.4.29/tools',
+      '2026.5.28/spawn-fail',
+      '2026.6.35/spawn-fail',
+      '2026.6.35/tools',
     ].map((name) => [`gateway/${name}`, [fixture(`gateway/${name}.ndjson`)]]),
   ),
   transcripts: [

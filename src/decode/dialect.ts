@@ -2,7 +2,7 @@
 
 /**
  * `catalog`: events as docs/events.md has them; `gateway`: frames of OpenClaw's gateway; `transcript`: session files of
- * OpenClaw 2026.4.29 and older; `auto`: detected from the first JSON object of a stream.
+ * OpenClaw 2026.6 and older; `auto`: detected from the first JSON object of a stream.
  */
 export const DIALECTS = ['auto', 'catalog', 'gateway', 'transcript'] as const;
 /** The wire format of a stream's lines: one of `DIALECTS`. */

@@ -36,12 +36,15 @@ function isForwarded(message: Json): boolean {
   return provenance !== undefined && provider === undefined && model === undefined && usage === undefined;
 }
 
+/** Why the message that OpenClaw stores after a yield is not a model call. */
+export const EMPTY_AFTER_YIELD = 'message.empty_after_yield';
+
 /** Why a message is not a model call, or undefined if it is one. */
 export function noModelCall(message: Json): string | undefined {
   if (message.role !== 'assistant') return `message.${text(message.role)?.slice(0, 20) ?? 'no_role'}`;
   if (isForwarded(message)) return 'message.forwarded';
   if (message.provider === GATEWAY_PROVIDER) return 'message.gateway_injected';
-  return isEmptyAfterYield(message) ? 'message.empty_after_yield' : undefined;
+  return isEmptyAfterYield(message) ? EMPTY_AFTER_YIELD : undefined;
 }
 
 function errorOf(message: Json): Json | undefined {

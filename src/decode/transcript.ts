@@ -1,5 +1,5 @@
 /**
- * The dialect `transcript`: a session's JSONL file as OpenClaw 2026.4.29 and older wrote it. The file has no run ids, so a run
+ * The dialect `transcript`: a session's JSONL file as OpenClaw 2026.6 and older wrote it. The file has no run ids, so a run
  * is a user's message and what follows it, until an answer that asks for no tool, a yield, or the next message.
  */
 
@@ -66,11 +66,15 @@ interface State {
   /** The events that opened the open run and its open calls, held because they were only context. */
   unsent: Candidate[];
   run?: Run;
+  /** The latest run, if it has yielded or continues one that has. */
+  yielded_run_id?: string;
 }
 
 interface Run {
   run_id: string;
   last_ts: number;
+  /** What identifies its user's message. Absent if OpenClaw stored none. */
+  input_key?: string;
   /** Its end has been emitted, but it may continue. */
   may_be_over?: boolean;
   /** How many calls were made under each id. Absent if an earlier version stored the run. */
@@ -100,35 +104,52 @@ function finish(state: State, ts: number, end: Candidate): Candidate[] {
   if (run === undefined) return [];
   if (end.may_continue === true) run.may_be_over = true;
   else delete state.run;
+  if (end.yielded === true) state.yielded_run_id = run.run_id;
   return [{ type: 'agent.finished', run_id: run.run_id, ts, ...end }];
 }
+
+const ANNOUNCEMENT = 'subagent_announce';
+
+/** How the reports of OpenClaw 2026.2 and of OpenClaw 2026.1 name the child: by its id and by its key. */
+const REPORT_OF_ID = /^(?:\[[^\]]*\] )?\[System Message\] \[sessionId: ([^\]]+)\] A subagent task /;
+const REPORT_OF_KEY = /^A background task .* sessionKey (\S+:subagent:\S+)/s;
 
 /**
  * The child whose report the message is, if it is one: it names the child's session. A report opens a run that continues the
  * request.
  */
-function announcedChild(content: string | undefined): string | undefined {
-  if (!content?.startsWith('[Inter-session message]') || !content.includes('subagent_announce'))
-    return undefined;
-  return /sourceSession=(\S+)/.exec(content)?.[1];
+function announcedChild(
+  { provenance }: Json,
+  content: string | undefined,
+  index: TranscriptIndex,
+): string | undefined {
+  const { sourceTool, sourceSessionKey } = object(provenance);
+  if (sourceTool === ANNOUNCEMENT) return text(sourceSessionKey);
+  if (content === undefined) return undefined;
+  if (content.startsWith('[Inter-session message]') && content.includes(ANNOUNCEMENT))
+    return /sourceSession=(\S+)/.exec(content)?.[1];
+  const id = REPORT_OF_ID.exec(content)?.[1];
+  return id === undefined ? REPORT_OF_KEY.exec(content)?.[1] : index.get(id)?.session_key;
 }
 
 /** A schedule puts its id before its message. */
 const triggerIn = (content: string | undefined): string | undefined =>
   content?.startsWith('[cron:') ? 'cron' : undefined;
 
-function userMessage(state: State, entry: Json, message: Json): Candidate[] {
+function userMessage(state: State, entry: Json, message: Json, index: TranscriptIndex): Candidate[] {
   // A run that is still open at the next message was abandoned, without an entry in the file.
   const given_up = state.run?.may_be_over
     ? []
     : finish(state, state.run?.last_ts ?? 0, { status: 'cancelled' });
   const content = blockText(message.content);
-  const child = announcedChild(content);
+  const child = announcedChild(message, content, index);
   const entry_id = text(entry.id) ?? String(timeOf(entry));
   const run_id =
     child === undefined ? `${state.session_id}:${entry_id}` : `${ANNOUNCE_PREFIX}v1:${child}:${entry_id}`;
   const ts = number(message.timestamp) ?? timeOf(entry);
-  state.run = { run_id, last_ts: ts, calls: {} };
+  delete state.yielded_run_id;
+  const input_key = text(message.idempotencyKey);
+  state.run = { run_id, last_ts: ts, calls: {}, ...(input_key === undefined ? {} : { input_key }) };
   const { parent_session_key, label } = state.session;
   const isChild = child === undefined && parent_session_key !== undefined;
   const spawn =
@@ -246,9 +267,34 @@ function toolResult(state: State, run: Run, entry: Json, message: Json): Candida
   return [{ ...end, ts }, ...spawn];
 }
 
-function decodeMessageEntry(state: State, entry: Json): Candidate[] | string {
+/** Whether an entry is a user's message, and not one that is repeated for another attempt of the open run. */
+function isNewInput({ run }: State, entry: Json): boolean {
+  const { role, idempotencyKey } = object(entry.message);
+  return role === 'user' && (idempotencyKey === undefined || idempotencyKey !== run?.input_key);
+}
+
+/** Whether a request goes on after it has yielded: OpenClaw 2026.5 and 2026.6 do not store the report that continues it. */
+const isContinuation = ({ run, yielded_run_id }: State, message: Json): boolean =>
+  run === undefined && yielded_run_id !== undefined && noModelCall(message) === undefined;
+
+function continuation(state: State, entry: Json, message: Json): Candidate[] {
+  const { session, yielded_run_id } = state;
+  const run_id = `${ANNOUNCE_PREFIX}v1:${session.session_key}:${yielded_run_id}`;
+  const ts = number(message.timestamp) ?? timeOf(entry);
+  const run = { run_id, last_ts: ts, calls: {} };
+  state.run = run;
+  state.yielded_run_id = run_id;
+  return [
+    { type: 'agent.started', ts, trigger: 'announce' },
+    ...assistantMessage(state, run, entry, message),
+  ];
+}
+
+function decodeMessageEntry(state: State, entry: Json, index: TranscriptIndex): Candidate[] | string {
   const message = object(entry.message);
-  if (message.role === 'user') return userMessage(state, entry, message);
+  if (isNewInput(state, entry)) return userMessage(state, entry, message, index);
+  if (message.role === 'user') return 'message.repeated';
+  if (isContinuation(state, message)) return continuation(state, entry, message);
   const { run } = state;
   if (run === undefined) return 'entry.outside_of_a_run';
   const ignored = message.role === 'toolResult' ? undefined : noModelCall(message);
@@ -263,8 +309,8 @@ function decodeMessageEntry(state: State, entry: Json): Candidate[] | string {
 const isPromptError = ({ type, customType }: Json): boolean =>
   type === 'custom' && customType === 'openclaw:prompt-error';
 
-function decodeEntry(state: State, entry: Json): Candidate[] | string {
-  if (entry.type === 'message') return decodeMessageEntry(state, entry);
+function decodeEntry(state: State, entry: Json, index: TranscriptIndex): Candidate[] | string {
+  if (entry.type === 'message') return decodeMessageEntry(state, entry, index);
   if (entry.type === 'custom_message' && entry.customType === 'openclaw.sessions_yield') {
     return finish(state, timeOf(entry), { status: 'ok', yielded: true });
   }
@@ -340,14 +386,15 @@ function openState(entry: Json, session_id: string, index: TranscriptIndex, sinc
 }
 
 function decodeSessionEntry(state: State, entry: Json, index: TranscriptIndex): Decoded {
-  const opensRun = object(entry.message).role === 'user';
+  const opensRun = isNewInput(state, entry) || isContinuation(state, object(entry.message));
   const isEmitted = timeOf(entry) >= state.since_ms;
   if (isEmitted) prepareToEmit(state, index, opensRun);
   const before = state.run?.run_id;
-  const candidates = decodeEntry(state, entry);
+  const candidates = decodeEntry(state, entry, index);
   if (typeof candidates === 'string') return ignore(candidates);
   if (state.run !== undefined) state.run.last_ts = Math.max(state.run.last_ts, timeOf(entry));
-  const run_id = opensRun ? state.run?.run_id : before;
+  // A continuation may be over with its first entry.
+  const run_id = opensRun ? (state.run?.run_id ?? state.yielded_run_id) : before;
   const events = identify(candidates, entry, state.session_id, run_id);
   if (!isEmitted) {
     understand(state, events);

@@ -21,7 +21,10 @@ interface Recording {
 
 /** Transcripts are one file per session, so all of them are replayed together. */
 const RECORDINGS: Recording[] = [
-  ...['examples', 'test/fixtures/gateway', 'test/fixtures/gateway/2026.4.29']
+  ...[
+    'examples',
+    ...['', '/2026.4.29', '/2026.5.28', '/2026.6.35'].map((version) => `test/fixtures/gateway${version}`),
+  ]
     .flatMap(recordingsIn)
     .map((file) => ({ name: file.slice(pathOf('').length), files: [file] })),
   { name: 'test/fixtures/transcripts', files: recordingsIn('test/fixtures/transcripts') },

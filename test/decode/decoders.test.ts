@@ -336,6 +336,30 @@ describe('the gateway dialect', () => {
     ]);
   });
 
+  test('in OpenClaw 2026.6 an end of a run that is no abort is its last, though it is not marked', () => {
+    const data = { stopReason: 'stop', aborted: false, livenessState: 'working', replayInvalid: true };
+    const last = agent('lifecycle', { phase: 'end', endedAt: 2000, ...data }, { seq: 42 });
+    expect(correlate(decode([start, last])).spans).toMatchObject([{ end_ms: 2000, error: undefined }]);
+  });
+
+  test('a message that was found later does not make its run the latest', () => {
+    const message = (id: string, own: object, more: object = {}): Frame => ({
+      ...more,
+      frame: {
+        type: 'event',
+        event: 'session.message',
+        payload: {
+          sessionKey: 'agent:main:s',
+          messageId: id,
+          message: { role: 'assistant', provider: 'p', model: 'm', usage: {}, __openclaw: own },
+        },
+      },
+    });
+    const next = agent('lifecycle', { phase: 'start' }, { runId: 'next' });
+    const frames = [start, next, message('a', { runId: 'r' }, { rebuilt: true }), message('b', {})];
+    expect(decode(frames).map(({ run_id }) => run_id)).toEqual(['r', 'next', 'r', 'next']);
+  });
+
   test('in protocol 3 a message belongs to the latest run, even if an earlier one is still reported', () => {
     const old = (stream: string, data: Frame, more: Frame): Frame =>
       agent(stream, data, { agentId: undefined, ...more });
@@ -399,6 +423,54 @@ describe('the gateway dialect', () => {
       expect(decode([begun, old({ phase: 'error', aborted: true }, { seq: 2 })])[1]).not.toHaveProperty(
         'may_continue',
       );
+    });
+
+    test('a run of OpenClaw 2026.3 that is aborted ends with the message of its last call, others at their own end', () => {
+      const content = [{ type: 'text', text: 'word0 word1' }];
+      const aborted = { ...message(content), rx: 3000 };
+      aborted.payload.message.stopReason = 'aborted';
+      const end = old({ phase: 'end', aborted: true, stopReason: 'rpc', endedAt: 2000 }, { seq: 2 });
+      const ends = (frames: Frame[]) => decode(frames).filter(({ type }) => type === 'agent.finished');
+      expect(endingsOf([begun, ...calls, aborted])).toEqual(['a', 'b', 'r']);
+      expect(ends([begun, aborted])).toMatchObject([
+        { ts: 3000, status: 'cancelled', stop_reason: 'aborted', may_continue: true },
+      ]);
+      expect(ends([begun, end, aborted])).toMatchObject([{ ts: 2000, stop_reason: 'rpc' }]);
+    });
+
+    /** Calls whose ends wait for frames that OpenClaw 2026.3 does not push. */
+    const calls = ['a', 'b'].flatMap((toolCallId) =>
+      ['start', 'result'].map((phase) =>
+        agent('tool', { phase, toolCallId, name: 'exec' }, { agentId: undefined }),
+      ),
+    );
+    const endingsOf = (frames: Frame[]) =>
+      decode(frames)
+        .filter(({ type }) => type === 'tool.output' || type === 'agent.finished')
+        .map((event) => ('call_id' in event ? event.call_id : event.run_id));
+
+    test('a run of OpenClaw 2026.3 that has yielded has ended when the next one begins, others at their own end', () => {
+      const empty = { ...message([{ type: 'text', text: '' }]), rx: 3000 };
+      empty.payload.message.stopReason = 'aborted';
+      const end = old({ phase: 'end', endedAt: 2000 }, { seq: 2 });
+      const next = old({ phase: 'start' }, { seq: 1, runId: 'next', ts: 9000 });
+      const endsOf = (frames: Frame[]) => decode(frames).filter(({ type }) => type === 'agent.finished');
+      expect(endingsOf([begun, ...calls, empty, next])).toEqual(['a', 'b', 'r']);
+      expect(endsOf([begun, empty, next, next])).toMatchObject([
+        { run_id: 'r', ts: 3000, status: 'ok', yielded: true },
+      ]);
+      expect(endsOf([begun, end, empty, next])).toMatchObject([{ run_id: 'r', ts: 2000 }]);
+      expect(endsOf([begun, empty, end, next])).toMatchObject([{ run_id: 'r', ts: 2000 }]);
+    });
+
+    test('a failed attempt that the session reports at once, as in OpenClaw 2026.3, may be retried', () => {
+      const unnamed = (data: Frame, ts: number, seq: number) => old(data, { sessionKey: undefined, ts, seq });
+      const again = { phase: 'error', error: '429', endedAt: 2000 };
+      const frames = [
+        ...[begun, old(again, { seq: 2 }), { rx: 2025, frame: changed('error') }],
+        ...[unnamed({ phase: 'start' }, 4000, 3), unnamed({ phase: 'end', endedAt: 5000 }, 5000, 4)],
+      ];
+      expect(runsOf(frames)).toMatchObject([{ start_ms: 1000, end_ms: 5000, error: undefined }]);
     });
 
     test('a run whose model gave no answer goes on with the next attempt, whose frames name no session', () => {

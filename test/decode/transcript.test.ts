@@ -228,6 +228,69 @@ describe('a transcript', () => {
     ]);
   });
 
+  const CHILD = 'agent:main:subagent:59e1daad-3f4e-43f2-935e-59653daa1f92';
+  const CHILD_ID = '15513cf5-78c1-4f54-83fc-ff61b0419ab0';
+  const done = (name: string): string =>
+    `${name} "Child A" just completed successfully.\n\nFindings:\nnone\n\n`;
+
+  test.each([
+    ['2026.1', `${done('A background task')}Stats: runtime 1s • sessionKey ${CHILD} • sessionId ${CHILD_ID}`],
+    [
+      '2026.2',
+      `[Tue 2026-12-01 12:24 UTC] [System Message] [sessionId: ${CHILD_ID}] ${done('A subagent task')}`,
+    ],
+    [
+      '2026.3',
+      'OpenClaw runtime context (internal):',
+      { sourceSessionKey: CHILD, sourceTool: 'subagent_announce' },
+    ],
+  ])(
+    'of a sub-agent that reports, as OpenClaw %s stores it, goes on with the request',
+    (_, content, provenance?) => {
+      const report = entry(3, { role: 'user', content: [{ type: 'text', text: content }], provenance });
+      const sessions = new Map([
+        [SESSION_ID, { session_key: KEY }],
+        [CHILD_ID, { session_key: CHILD }],
+      ]);
+      const started = decode([session(0), user(1), answer(2), report], { sessions }).at(-1);
+      expect(started).toMatchObject({ trigger: 'announce', run_id: `announce:v1:${CHILD}:entry-3` });
+    },
+  );
+
+  test('goes on with a request that has yielded if the report of a sub-agent is not stored', () => {
+    const yields = JSON.stringify({
+      type: 'custom_message',
+      customType: 'openclaw.sessions_yield',
+      id: 'entry-3',
+      timestamp: at(3),
+    });
+    const lines = [session(0), user(1), asks(2, 'yield'), yields, answer(4), asks(5, 'c'), result(6, 'c')];
+    const { spans } = correlate(decode([...lines, answer(7), user(8), answer(9), answer(10)]));
+    const runs = spans.filter(({ kind }) => kind === 'run').toSorted((a, b) => a.start_ms - b.start_ms);
+    expect(
+      runs.map(({ parent_span_id }) => runs.findIndex(({ span_id }) => span_id === parent_span_id)),
+    ).toEqual([-1, 0, 1, -1]);
+    expect(runs.map(({ attributes }) => attributes['openclaw.trigger'])).toEqual([
+      undefined,
+      'announce',
+      'announce',
+      undefined,
+    ]);
+    expect(spans.filter(({ kind }) => kind === 'chat')).toHaveLength(5);
+  });
+
+  test('gives one run if the message of the user is repeated for another attempt', () => {
+    const asked = (second: number, idempotencyKey: string): string =>
+      entry(second, { role: 'user', content: 'question', idempotencyKey });
+    const lines = [session(0), asked(1, 'a:user'), fails(2), asked(3, 'a:user'), answer(4)];
+    expect(told(decode(lines))).toEqual([
+      ...['agent.started', 'llm.tokens', 'agent.finished', 'llm.tokens', 'agent.finished'],
+    ]);
+    // The attempts before it were only context.
+    expect(told(decode(lines, { since: 3 }))).toEqual(['agent.started', 'llm.tokens', 'agent.finished']);
+    expect(told(decode([...lines.slice(0, 3), asked(3, 'b:user')])).at(-1)).toBe('agent.started');
+  });
+
   test('gives a spawn even if only the text of its result names the child', () => {
     const spawn = entry(3, {
       role: 'toolResult',

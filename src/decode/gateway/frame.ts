@@ -12,6 +12,8 @@ export interface EventFrame {
   arrival_ms: number;
   /** Something of the run that it belongs to could not be recovered after a gap. */
   is_gap: boolean;
+  /** It was not pushed at the time of what it says. */
+  is_rebuilt: boolean;
 }
 
 /** Reports that frames were missed. Those that could be recovered follow it, rebuilt. */
@@ -48,6 +50,7 @@ export function openFrame(
     payload: object(frame.payload),
     arrival_ms: number(value.rx) ?? arrival_ms,
     is_gap: value.gap === true,
+    is_rebuilt: value.rebuilt === true,
   };
 }
 

@@ -115,7 +115,7 @@ function decodeAgentFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
 function decodeSessionFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
   rememberSession(frame.payload, memory);
   const payload = readAgentPayload(frame, memory);
-  const candidates = payload?.protocol === 3 ? decodeReport(payload, frame.payload, memory) : [];
+  const candidates = payload?.protocol === 3 ? decodeReport(payload, frame, memory) : [];
   if (payload === undefined || candidates.length === 0) return ignore('frame.sessions.changed');
   return checkEvents(
     candidates.map((candidate) => withCommon(candidate, payload, memory)),

@@ -7,8 +7,8 @@
 import { ANNOUNCE_PREFIX } from '../../model/announce.js';
 import { type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
-import type { AgentPayload } from './frame.js';
-import { type GatewayMemory, isSpawnReported, rememberSpawn, runKey } from './sessions.js';
+import type { AgentPayload, EventFrame } from './frame.js';
+import { type GatewayMemory, isSpawnReported, type RunIdentity, rememberSpawn, runKey } from './sessions.js';
 
 /** The type of a gateway error is the reason for its failover, else `timeout` if it ran out of time, else `error`. */
 const errorType = (data: Json): string =>
@@ -72,9 +72,40 @@ function startOf(payload: AgentPayload, memory: GatewayMemory, ts: number): Cand
   ];
 }
 
+/** Ends of calls that waited for a frame which did not come before the run's own end. */
+function releaseHeldEnds(run: RunIdentity, memory: GatewayMemory): Candidate[] {
+  const run_key = runKey(run);
+  const released = memory.heldEnds.entries().filter(([, held]) => held.run_key === run_key);
+  for (const [key] of released) memory.heldEnds.delete(key);
+  return released.map(([, held]) => held.event);
+}
+
+/** The same for a run whose own end is not pushed. Nothing else gives these events the id of their run. */
+export const releaseUnended = (run: RunIdentity, memory: GatewayMemory): Candidate[] =>
+  releaseHeldEnds(run, memory).map((event) => ({
+    ...event,
+    event_id: `${runKey(run)}\u0000held\u0000${event.call_id}`,
+  }));
+
+/** The end of the session's earlier run, if that has yielded: OpenClaw 2026.3 pushes none. */
+function unreportedYield({ session_key, run_id }: AgentPayload, memory: GatewayMemory): Candidate[] {
+  const { run_id: earlier, yielded_ms } = memory.session(session_key);
+  if (yielded_ms === undefined || earlier === undefined || earlier === run_id) return [];
+  if (memory.owners.get(earlier) !== undefined) return [];
+  const run = { session_key, run_id: earlier };
+  const end = { type: 'agent.finished', ts: yielded_ms, status: 'ok', yielded: true };
+  return [...releaseUnended(run, memory), { ...end, ...run, event_id: `${runKey(run)}\u0000yielded` }];
+}
+
 function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
-  memory.update(payload.session_key, { run_id: payload.run_id, is_unanswered: false });
-  return startOf(payload, memory, payload.ts);
+  const yielded = payload.protocol === 3 ? unreportedYield(payload, memory) : [];
+  memory.update(payload.session_key, {
+    run_id: payload.run_id,
+    is_unanswered: false,
+    has_failed: false,
+    yielded_ms: undefined,
+  });
+  return [...yielded, ...startOf(payload, memory, payload.ts)];
 }
 
 /** A run that is aborted early never starts. It is complete nevertheless if its first event has been seen. */
@@ -89,10 +120,13 @@ function stepStarted({ data }: AgentPayload): Candidate[] {
   return model === undefined ? [] : [{ type: 'agent.step_started', model, provider: text(data.provider) }];
 }
 
-/** An attempt is over. If it failed, so did its model call; a message about it comes only after the last attempt. */
-function attemptFinished({ data, ts }: AgentPayload): Candidate[] {
+/**
+ * An attempt is over. If it failed, so did its model call. OpenClaw 2026.9 pushes a message about that only after the last
+ * attempt, OpenClaw 2026.6 before the end of the attempt.
+ */
+function attemptFinished({ data, ts, session_key }: AgentPayload, memory: GatewayMemory): Candidate[] {
   const error = errorOf(data);
-  if (error === undefined) return [];
+  if (error === undefined || memory.session(session_key).has_failed === true) return [];
   const observed = object(data.errorObservation);
   return [
     {
@@ -136,17 +170,12 @@ function endError(data: Json, status: string): Candidate | undefined {
   return status === 'timeout' && message !== undefined ? { message } : undefined;
 }
 
-/** Ends of calls that waited for a frame which did not come before the run's own end. */
-function releaseHeldEnds(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
-  const run_key = runKey(payload);
-  const released = memory.heldEnds.entries().filter(([, held]) => held.run_key === run_key);
-  for (const [key] of released) memory.heldEnds.delete(key);
-  return released.map(([, held]) => held.event);
-}
-
-/** Whether no other end of the run follows. An end that is the run's first event is not marked: the run never began. */
+/**
+ * Whether no other end of the run follows. An end that is the run's first event is not marked: the run never began. OpenClaw 2026.6
+ * marks none; only after an abort another one follows.
+ */
 const isSettled = ({ data, protocol, seq }: AgentPayload): boolean =>
-  data.executionSettled === true || protocol === 3 || seq === 1;
+  data.executionSettled === true || data.aborted === false || protocol === 3 || seq === 1;
 
 /**
  * In protocol 3 OpenClaw may call the model again after an attempt that failed, or that gave no answer. An abort is an end in any
@@ -160,6 +189,8 @@ function mayBeRetried({ data, protocol, session_key }: AgentPayload, memory: Gat
 function rememberEnd(payload: AgentPayload, memory: GatewayMemory, end: Candidate): void {
   const key = runKey(payload);
   memory.owners.set(payload.run_id, payload.session_key);
+  const is_bare_failure = payload.phase === 'error' && text(payload.data.livenessState) === undefined;
+  memory.update(payload.session_key, { is_bare_failure });
   if (payload.phase === 'error') memory.failures.set(key, { ...end, may_continue: undefined });
   else memory.failures.delete(key);
 }
@@ -202,11 +233,27 @@ function reportedEnd(
   return finished({ ...payload, phase: String(phase), data }, memory);
 }
 
+/** OpenClaw 2026.3 reports each failed attempt at once, others a failed run 15 s after its last one. */
+const AT_ONCE_MS = 5_000;
+
+function isOfAttempt(
+  { session_key }: AgentPayload,
+  end: Candidate | undefined,
+  arrival_ms: number,
+  memory: GatewayMemory,
+): boolean {
+  return memory.session(session_key).is_bare_failure === true && arrival_ms - Number(end?.ts) < AT_ONCE_MS;
+}
+
 /**
  * What a session reports of its run, in protocol 3: that it has failed, once no retry can follow any more; and its start and end,
  * which for runs of channels and of heartbeats is all that is pushed besides messages.
  */
-export function decodeReport(payload: AgentPayload, report: Json, memory: GatewayMemory): Candidate[] {
+export function decodeReport(
+  payload: AgentPayload,
+  { payload: report, arrival_ms }: EventFrame,
+  memory: GatewayMemory,
+): Candidate[] {
   const { phase } = report;
   const key = runKey(payload);
   if (phase === 'start') {
@@ -217,6 +264,7 @@ export function decodeReport(payload: AgentPayload, report: Json, memory: Gatewa
   if (phase !== 'end' && phase !== 'error') return [];
   if (memory.reported.get(key) === true) return reportedEnd(payload, report, memory);
   const failure = phase === 'error' ? memory.failures.get(key) : undefined;
+  if (isOfAttempt(payload, failure, arrival_ms, memory)) return [];
   memory.failures.delete(key);
   return failure === undefined ? [] : [failure];
 }
@@ -229,7 +277,7 @@ export function decodeLifecycle(payload: AgentPayload, memory: GatewayMemory): C
     case 'model':
       return stepStarted(payload);
     case 'finishing':
-      return attemptFinished(payload);
+      return attemptFinished(payload, memory);
     case 'end':
     case 'error':
       return finished(payload, memory);

@@ -7,9 +7,10 @@ import { isMaskOf } from '../../model/masked.js';
 import { agentOfSession } from '../../model/session-key.js';
 import { blockText, type Json, number, object, text, withoutUndefined } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
-import { modelCallEvents, noModelCall } from '../message.js';
+import { EMPTY_AFTER_YIELD, modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';
-import { type GatewayMemory, runKey, type SessionMemory } from './sessions.js';
+import { releaseUnended } from './lifecycle.js';
+import { type GatewayMemory, type RunIdentity, runKey, type SessionMemory } from './sessions.js';
 
 /** Remembers from a session's row what other frames omit. */
 export function rememberSession(payload: Json, memory: GatewayMemory): SessionMemory | undefined {
@@ -61,37 +62,60 @@ function rememberInput(message: Json, session_key: string, memory: GatewayMemory
 const isUnanswered = ({ stopReason, content }: Json): boolean =>
   stopReason === 'stop' && text(blockText(content)?.trim()) === undefined;
 
+/** OpenClaw 2026.3 pushes no end of a run that is aborted: only the message of the call that was cut off says so. */
+function cutOff({ stopReason }: Json, ts: number, run: RunIdentity, memory: GatewayMemory): Candidate[] {
+  if (stopReason !== 'aborted' || memory.owners.get(run.run_id) !== undefined) return [];
+  const end = {
+    type: 'agent.finished',
+    ts,
+    status: 'cancelled',
+    stop_reason: stopReason,
+    may_continue: true,
+  };
+  return [...releaseUnended(run, memory), end];
+}
+
 /**
  * The model call of a message, or the reason why there is none. In protocol 3 the message names no run, and belongs to its
  * session's latest.
  */
 export function decodeMessage(
-  { payload, arrival_ms }: EventFrame,
+  { payload, arrival_ms, is_rebuilt }: EventFrame,
   memory: GatewayMemory,
 ): Candidate[] | string {
   const message = object(payload.message);
   const session_key = text(payload.sessionKey);
   const session = session_key === undefined ? undefined : memory.session(session_key);
   if (session_key !== undefined) rememberInput(message, session_key, memory);
-  const unused = noModelCall(message);
-  if (unused !== undefined) return unused;
   const own = object(message.__openclaw);
+  const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
+  const unused = noModelCall(message);
+  if (unused === EMPTY_AFTER_YIELD && session_key !== undefined)
+    memory.update(session_key, { yielded_ms: ended_at });
+  if (unused !== undefined) return unused;
   const latest = session?.run_id;
   const named = text(own.runId) ?? text(message.runId) ?? text(payload.runId);
   const isLatest = named === undefined || (latest !== undefined && isMaskOf(named, latest));
   const run_id = isLatest ? latest : named;
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
-  memory.update(session_key, { run_id, is_unanswered: isUnanswered(message) });
+  // Another run may have begun before a message that was not pushed is found.
+  if (!is_rebuilt || latest === undefined || latest === run_id) {
+    const has_failed = message.stopReason === 'error';
+    memory.update(session_key, { run_id, is_unanswered: isUnanswered(message), has_failed });
+  }
   const message_id = text(payload.messageId) ?? text(own.id);
-  const ended_at = number(own.recordTimestampMs) ?? arrival_ms;
   if (message_id !== undefined) memory.messages.set(message_id, { session_key, run_id });
-  return modelCallEvents(message, { message_id, ended_at }).map((event) => ({
-    ...event,
-    session_key,
-    run_id,
-    agent_id: text(payload.agentId) ?? agentOfSession(session_key),
-    event_id: message_id === undefined ? undefined : `${run_id}:${message_id}:${event.type}`,
-  }));
+  const run = { session_key, run_id };
+  const ends = named === undefined ? cutOff(message, ended_at, run, memory) : [];
+  return [...modelCallEvents(message, { message_id, ended_at }), ...ends].map(
+    (event): Candidate => ({
+      ...event,
+      session_key,
+      run_id,
+      agent_id: text(payload.agentId) ?? agentOfSession(session_key),
+      event_id: event.event_id ?? (message_id && `${run_id}:${message_id}:${event.type}`),
+    }),
+  );
 }
 
 const isSeen = ({ run_id, spawns_told }: SessionMemory, child_run_id: string): boolean =>

@@ -27,6 +27,12 @@ export interface SessionMemory {
   gap_run_id?: string;
   /** The latest model call of its run answered nothing: OpenClaw may call the model again after the end of the run. */
   is_unanswered?: boolean;
+  /** The latest model call of its run failed, and its message says so. */
+  has_failed?: boolean;
+  /** When a message showed that its run has yielded. */
+  yielded_ms?: number | undefined;
+  /** The latest failure of its run says nothing of the run's liveness. */
+  is_bare_failure?: boolean;
   /** The latest runs of this session whose spawn has been emitted, and the last label that was emitted with one. */
   spawns_told: readonly string[];
   label_told?: string;

@@ -101,7 +101,7 @@ function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): 
     is_command,
     event: { ...end, session_key: payload.session_key, run_id: payload.run_id },
   });
-  return [];
+  return spawned(payload, memory, call_id);
 }
 
 /** Decodes frames of the `tool` stream; undefined if the frame is not used. */
@@ -134,7 +134,8 @@ function release(memory: GatewayMemory, key: string, extra: Candidate): Candidat
   if (event.type === 'tool.error' && message !== undefined) {
     return [{ ...event, error: { ...object(event.error), message } }];
   }
-  return [{ ...event, exit_code: event.type === 'tool.output' ? extra.exit_code : undefined }];
+  const exit_code = extra.exit_code ?? event.exit_code;
+  return [{ ...event, exit_code: event.type === 'tool.output' ? exit_code : undefined }];
 }
 
 /** Output marks a call as a command; the end of the output completes the call's end, if that is held. */

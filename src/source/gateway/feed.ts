@@ -12,6 +12,7 @@ import { leftOutLine, pushedLine, rowsLine, storedLine } from './backfill/lines.
 import type { Answer } from './connection/calls.js';
 import type { Connection, Ending } from './connection/connection.js';
 import type { EventFrame } from './connection/frames.js';
+import { hasOwnNumbers, SUBSCRIBE } from './connection/handshake.js';
 import { describeError, type Refusal } from './connection/refusals.js';
 import { createGate } from './gate.js';
 import { createOpenRuns } from './open-runs.js';
@@ -81,6 +82,8 @@ export interface FeedOptions {
 export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOptions): Feed {
   let connection: Connection | undefined;
   let last_seq: number | undefined;
+  /** A number was left out before it was known how this gateway numbers its events. */
+  let is_number_missing = false;
   const now = (): number => Date.now() + (connection?.clock_offset_ms ?? 0);
   /** The time of the latest event, by the gateway's clock: long past if the bridge was asleep or slow. */
   let latest_frame_ms = 0;
@@ -121,8 +124,14 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
 
   /** Sequence numbers count up within a connection. */
   function noticeDrops(seq: number): void {
-    if (last_seq !== undefined && seq > last_seq + 1) backfill.drop();
+    is_number_missing ||= last_seq !== undefined && seq > last_seq + 1;
     last_seq = seq;
+    if (connection !== undefined) judgeDrops(connection);
+  }
+
+  function judgeDrops({ hello }: Connection): void {
+    if (is_number_missing && hasOwnNumbers(hello)) backfill.drop();
+    is_number_missing = false;
   }
 
   /** Not every event has a timestamp. One in the future would hide what is missed until then. */
@@ -142,6 +151,7 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
   function lose(reason: string): void {
     connection = undefined;
     last_seq = undefined;
+    is_number_missing = false;
     reasoning.end();
     quiet.end();
     backfill.lose(reason);
@@ -163,7 +173,7 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
       // Everything from here on is pushed.
       noteTime(now());
       const [subscribed, identity] = await Promise.all([
-        opened.call('sessions.subscribe', {}),
+        opened.call(SUBSCRIBE, {}),
         opened.call('gateway.identity.get', {}),
       ]);
       if (!subscribed.ok) {
@@ -172,6 +182,7 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
         return describeError(subscribed.error);
       }
       identify(identity);
+      judgeDrops(opened);
       onFollowing?.(backfill.isBehind());
       backfill.start();
       reasoning.begin(opened.call);

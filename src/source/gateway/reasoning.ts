@@ -87,19 +87,28 @@ export function reasoningRow(row: Json): Json {
   };
 }
 
-/** Whether the row is a message that was stored during one of these calls. */
-function isUnpushed(row: Json, calls: UnpushedCall[]): boolean {
-  const { runId, recordTimestampMs } = object(row.__openclaw);
+/** The call during which this message was stored, if it is one of these. */
+function unpushedCall(row: Json, calls: UnpushedCall[]): UnpushedCall | undefined {
+  const { id, runId, recordTimestampMs } = object(row.__openclaw);
+  if (row.role !== 'assistant') return undefined;
   const run_id = text(runId);
+  if (run_id === undefined)
+    return calls.find(({ message_id }) => message_id !== undefined && message_id === id);
   const stored_ms = number(recordTimestampMs);
-  if (row.role !== 'assistant' || run_id === undefined || stored_ms === undefined) return false;
-  return calls.some(
+  if (stored_ms === undefined) return undefined;
+  return calls.find(
     (call) =>
       (run_id === call.run_id || isMaskOf(run_id, call.run_id)) &&
       stored_ms >= call.since_ms &&
       stored_ms <= call.until_ms,
   );
 }
+
+/** The row with its run, which rows do not name before OpenClaw 2026.9, and with the time at which it was stored. */
+const withRun = (row: Json, { run_id, until_ms }: UnpushedCall): Json => ({
+  ...row,
+  __openclaw: { runId: run_id, recordTimestampMs: until_ms, ...object(row.__openclaw) },
+});
 
 export function createReasoning(options: ReasoningOptions): Reasoning {
   const { onRows, onMessage, onRefused, onAnswered, onLeftOut } = options;
@@ -166,7 +175,10 @@ export function createReasoning(options: ReasoningOptions): Reasoning {
     const found = rows.filter((row) => wanted.messages.delete(text(object(row.__openclaw).id) ?? ''));
     if (found.length > 0) onRows(found.map(reasoningRow));
     wanted.unpushed.splice(0, calls.length);
-    for (const row of rows) if (isUnpushed(row, calls)) onMessage(key, row);
+    for (const row of rows) {
+      const unpushed_call = unpushedCall(row, calls);
+      if (unpushed_call !== undefined) onMessage(key, withRun(row, unpushed_call));
+    }
     forget(wanted.messages, performance.now() - GIVE_UP_MS);
   }
 

@@ -1,6 +1,7 @@
 /**
  * Finds model calls whose message the gateway stores but does not push: silent answers (`NO_REPLY`) and answers that consist only
  * of reasoning. Such a call begins and reports usage like any other, but the next one begins, or the run ends, without its message.
+ * Before OpenClaw 2026.9 calls neither begin nor report usage, but the session says that a message has been stored.
  */
 import { isObject, type Json, object, text } from '../../util/json.js';
 import { type EventFrame, endsRun } from './connection/frames.js';
@@ -13,6 +14,14 @@ export interface UnpushedCall {
   run_id: string;
   since_ms: number;
   until_ms: number;
+  /** Known if the session has said that it was stored, at `until_ms`. */
+  message_id?: string;
+}
+
+/** The latest run of a session of which no model calls begin, and the latest message that was pushed. */
+interface Latest {
+  run_id: string;
+  message_id?: string | undefined;
 }
 
 interface BegunCall {
@@ -29,6 +38,29 @@ export interface Unpushed {
 export function createUnpushed(ask: (session_key: string, call: UnpushedCall) => void): Unpushed {
   /** The call of each session whose message has not been pushed yet. */
   const begun = new Map<string, BegunCall>();
+
+  const latest = new Map<string, Latest>();
+
+  function remember(session_key: string, run: Latest): void {
+    latest.delete(session_key);
+    latest.set(session_key, run);
+    const [oldest = session_key] = latest.keys();
+    if (latest.size > MAX_SESSIONS) latest.delete(oldest);
+  }
+
+  function seeStored(session_key: string, { messageId, ts }: Json): void {
+    const message_id = text(messageId);
+    const run = latest.get(session_key);
+    if (run === undefined || message_id === undefined || message_id === run.message_id) return;
+    ask(session_key, { run_id: run.run_id, since_ms: 0, until_ms: Number(ts), message_id });
+  }
+
+  function seeMessage(session_key: string, { messageId, message }: Json): void {
+    const run = latest.get(session_key);
+    if (run !== undefined) run.message_id = text(messageId);
+    // A message without usage is not of a model.
+    if (isObject(object(message).usage)) begun.delete(session_key);
+  }
 
   function begin(session_key: string, call: BegunCall): void {
     begun.set(session_key, call);
@@ -49,6 +81,8 @@ export function createUnpushed(ask: (session_key: string, call: UnpushedCall) =>
     const call = begun.get(session_key);
     if (stream === 'usage' && call?.run_id === run_id) call.has_usage = true;
     const { phase, model } = object(data);
+    if (stream === 'lifecycle' && phase === 'start') remember(session_key, { run_id });
+    if (stream === 'lifecycle' && phase === 'model') latest.delete(session_key);
     if (stream !== 'lifecycle' || (phase !== 'model' && !endsRun(payload))) return;
     endCall(session_key, run_id, Number(ts));
     if (text(model) !== undefined) begin(session_key, { run_id, since_ms: Number(ts), has_usage: false });
@@ -60,9 +94,8 @@ export function createUnpushed(ask: (session_key: string, call: UnpushedCall) =>
       const session_key = text(content.sessionKey);
       if (session_key === undefined) return;
       if (event === 'agent') seeAgent(session_key, content);
-      // A message without usage is not of a model.
-      else if (event === 'session.message' && isObject(object(content.message).usage))
-        begun.delete(session_key);
+      else if (event === 'session.message') seeMessage(session_key, content);
+      else if (event === 'sessions.changed' && content.phase === 'message') seeStored(session_key, content);
     },
   };
 }

@@ -65,6 +65,7 @@ export interface HelloOptions {
   scopes?: string[];
   device_token?: string;
   tick_interval_ms?: number;
+  methods?: string[];
 }
 
 /** A gateway's answer to a client that it accepts. */
@@ -74,12 +75,13 @@ export const hello = ({
   scopes = ['operator.read'],
   device_token,
   tick_interval_ms = 30_000,
+  methods = [],
 }: HelloOptions = {}): Reply => ({
   payload: {
     type: 'hello-ok',
     protocol,
     server: { version, connId: 'connection-1', bootId: 'boot-1' },
-    features: { methods: [], events: [] },
+    features: { methods, events: [] },
     snapshot: {},
     auth: { role: 'operator', scopes, ...(device_token ? { deviceToken: device_token } : {}) },
     policy: { tickIntervalMs: tick_interval_ms },

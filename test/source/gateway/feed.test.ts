@@ -10,6 +10,7 @@ import { encodeEntry } from '../../../src/persistence/journal.js';
 import type { Answer } from '../../../src/source/gateway/connection/calls.js';
 import type { Connection, Ending } from '../../../src/source/gateway/connection/connection.js';
 import type { EventFrame } from '../../../src/source/gateway/connection/frames.js';
+import type { Hello } from '../../../src/source/gateway/connection/handshake.js';
 import { createFeed, type Feed } from '../../../src/source/gateway/feed.js';
 import type { GatewayPosition } from '../../../src/source/gateway/position.js';
 import type { Json } from '../../../src/util/json.js';
@@ -115,7 +116,7 @@ interface Line {
   end(ending?: Ending): void;
 }
 
-function connect({ call }: Gateway, boot_id = 'one'): Line {
+function connect({ call }: Gateway, boot_id = 'one', more: Partial<Hello> = {}): Line {
   let end: (ending: Ending) => void = () => undefined;
   const ended = new Promise<Ending>((resolve) => {
     end = resolve;
@@ -126,6 +127,7 @@ function connect({ call }: Gateway, boot_id = 'one'): Line {
     boot_id,
     scopes: [],
     tick_interval_ms: 30_000,
+    ...more,
   };
   const nothing = (): void => undefined;
   return {
@@ -1039,11 +1041,11 @@ describe('the sequence numbers of a connection', () => {
     numbers.map((seq) => ({ rx: Date.now(), frame: { type: 'event', event: 'tick', payload: {}, seq } }));
 
   /** The number of gaps asked about after frames with these numbers, some of them before the connection is followed. */
-  async function gapsOf(before: number[], after: number[]) {
+  async function gapsOf(before: number[], after: number[], more?: Partial<Hello>) {
     const gateway = createGateway('tools');
     const following = startFeed();
     for (const { frame } of ticks(...before)) following.feed.onEvent(JSON.stringify(frame), frame);
-    await follow(following, connect(gateway));
+    await follow(following, connect(gateway, 'one', more));
     for (const { frame } of ticks(...after)) following.feed.onEvent(JSON.stringify(frame), frame);
     await settle();
     return gateway.calls.filter((method) => method === 'audit.activity.list').length;
@@ -1059,6 +1061,17 @@ describe('the sequence numbers of a connection', () => {
     ['leave one out twice', [], [1, 3, 4, 6], 2],
   ])('show whether frames were dropped: they %s', async (_, before, after, gaps) => {
     expect(await gapsOf(before, after)).toBe(gaps);
+  });
+
+  test.each([
+    ['2026.3.28', 0],
+    ['2026.4.15', 0],
+    ['dev', 0],
+    ['2026.4.20', 2],
+    ['2026.4.29', 2],
+    ['2027.1.1', 2],
+  ])('are not its own in protocol 3 before OpenClaw 2026.4.20: %s', async (server_version, gaps) => {
+    expect(await gapsOf([1, 3], [4, 6], { protocol: 3, server_version })).toBe(gaps);
   });
 
   test('are not compared with those of the connection before', async () => {

@@ -36,6 +36,20 @@ test('a run that is aborted before it begins has one event, its end, and is not 
   expect(runs.open).toEqual({});
 });
 
+test('in OpenClaw 2026.6, which marks no event as the last, a run is open until an end that is no abort', () => {
+  const runs = createOpenRuns();
+  const openAfter = (phase: string, aborted?: boolean) => {
+    runs.see(event(1, 'r', phase, { aborted }));
+    return runs.open['agent:main:1'] !== undefined;
+  };
+  expect([openAfter('start'), openAfter('finishing', false), openAfter('end', true)]).toEqual([
+    true,
+    true,
+    true,
+  ]);
+  expect(openAfter('end', false)).toBe(false);
+});
+
 test('in protocol 3, where no event is marked as the last, a run is open until an attempt has ended, and again in the next', () => {
   const runs = createOpenRuns();
   const old = (phase: string, stream = 'lifecycle') => {

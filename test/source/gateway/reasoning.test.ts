@@ -111,6 +111,25 @@ test.each([
   expect(unpushed).toEqual([]);
 });
 
+test.each([
+  ['was pushed', [modelCall('1')], 0],
+  ['was not pushed', [], 1],
+])(
+  'a message that the session says is stored is asked for unless it was pushed: it %s',
+  async (_, before, times) => {
+    const { reasoning, unpushed } = start(async () => ({
+      ok: true,
+      payload: { messages: [{ role: 'assistant', __openclaw: { id: '1' } }] },
+    }));
+    const payload = { sessionKey: 'agent:main:s', phase: 'message', messageId: '1', ts: 1_100 };
+    reasoning.see(lifecycle(1_000, { phase: 'start' }));
+    for (const event of [...before, { type: 'event' as const, event: 'sessions.changed', payload }])
+      reasoning.see(event);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(unpushed).toHaveLength(times);
+  },
+);
+
 test('nothing more is requested if the connection ends during a request', async () => {
   const { reasoning, asked, answer } = startUnanswered();
   reasoning.see(modelCall('1'));

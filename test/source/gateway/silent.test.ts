@@ -96,3 +96,19 @@ test('a run of which only the session has shown the end is asked about, and so i
   expect(chat && tokens(chat)).toEqual(['chatcmpl-lab-207', 50, 5, 0]);
   expect(spans.find(({ kind }) => kind === 'run')).toMatchObject({ error: undefined });
 });
+
+test('silent answers of OpenClaw 2026.6, which only the session reports, have their tokens and are in their runs', async () => {
+  const { lines } = await linesOf('2026.6.35');
+  const { spans } = emittedBy(lines);
+  const of = (wanted: string): SpanRecord[] =>
+    spans.filter(({ kind }) => kind === wanted).toSorted((a, b) => a.start_ms - b.start_ms);
+  expect(of('chat').map(tokens)).toEqual([
+    ['chatcmpl-lab-45', 50, 5, 0],
+    ['chatcmpl-lab-50', 1200, 150, 64],
+    ['chatcmpl-lab-52', 50, 5, 0],
+  ]);
+  expect(of('chat').map(({ parent_span_id }) => parent_span_id)).toEqual(
+    of('run').map(({ span_id }) => span_id),
+  );
+  expect(of('chat').map(({ start_ms, end_ms }) => end_ms! - start_ms)).toEqual([133, 451, 111]);
+});

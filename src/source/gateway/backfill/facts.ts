@@ -258,18 +258,21 @@ function readSessionEnd(session: Json, runs: Runs, options: RebuildOptions): voi
 
 /**
  * In protocol 3 the row of a session only says when its latest run began and ended: that was the open run, unless another one has
- * begun since. A run that was interrupted is marked as failed and as aborted when the next gateway process finds it.
+ * begun since. A run that was interrupted is marked as failed and as aborted when the next gateway process finds it; OpenClaw 2026.5
+ * leaves it as running, and says that the session has no active run.
  */
 function readUnnamedEnd(session: Json, { runs }: Runs, { open_run }: RebuildOptions): void {
   const run = runs.get(open_run?.run_id ?? '');
+  const { status, abortedLastRun, hasActiveRun } = session;
+  const isForgotten = status === 'running' && hasActiveRun === false;
   const started_ms = number(session.startedAt);
-  const ended_ms = number(session.endedAt);
+  const ended_ms = number(session.endedAt) ?? (isForgotten ? open_run?.last_ms : undefined);
   if (open_run?.protocol !== 3 || run === undefined || started_ms === undefined || ended_ms === undefined)
     return;
   if (started_ms > open_run.last_ms || ended_ms < open_run.last_ms) return;
-  const isInterrupted = session.abortedLastRun === true && session.status === 'failed';
+  const isInterrupted = isForgotten || (abortedLastRun === true && status === 'failed');
   run.ended_ms = isInterrupted ? open_run.last_ms : ended_ms;
-  run.status = isInterrupted ? INTERRUPTED : (UNNAMED_STATUS[text(session.status) ?? ''] ?? 'unknown');
+  run.status = isInterrupted ? INTERRUPTED : (UNNAMED_STATUS[text(status) ?? ''] ?? 'unknown');
 }
 
 /** Ends the run that was open when its gateway went down, since nothing reports that end. Another run may continue its request. */

@@ -8,6 +8,7 @@ import { type EventFrame, readFrame } from './frames.js';
 import {
   type Challenge,
   type Credentials,
+  canSubscribe,
   connectParams,
   type DeviceProof,
   type Hello,
@@ -16,6 +17,7 @@ import {
   readHello,
 } from './handshake.js';
 import {
+  cantSubscribe,
   closedEarly,
   describeError,
   describeFailure,
@@ -117,6 +119,7 @@ async function introduce(
   if (!answer.ok) return describeError(answer.error);
   const hello = readHello(answer.payload);
   if (hello === undefined) return notHello();
+  if (!canSubscribe(answer.payload)) return cantSubscribe();
   return hello.scopes.includes(READ_SCOPE) ? { hello, clock_offset_ms } : scopesCleared();
 }
 

@@ -59,10 +59,15 @@ export function readFrame(json: string): Frame | undefined {
   return { type: 'event', event, payload, ...(typeof seq === 'number' ? { seq } : {}) };
 }
 
-/** Whether an agent event with this payload is the last one of its run. The only event of a run that never began is not marked. */
+/**
+ * Whether an agent event with this payload is the last one of its run. The only event of a run that never began is not marked, and
+ * OpenClaw 2026.6 marks none.
+ */
 export function endsRun({ stream, seq, data }: Json): boolean {
-  const { executionSettled, phase } = object(data);
-  return stream === 'lifecycle' && (executionSettled === true || (seq === 1 && phase === 'end'));
+  const { executionSettled, phase, aborted } = object(data);
+  if (stream !== 'lifecycle') return false;
+  const isEnd = phase === 'end' || phase === 'error';
+  return executionSettled === true || (isEnd && aborted === false) || (seq === 1 && phase === 'end');
 }
 
 export const request = (id: string, method: string, params: Json): string =>

@@ -5,7 +5,7 @@
 import { isObject, type Json, number, object, text } from '../../../util/json.js';
 import { VERSION } from '../../../version.js';
 
-/** OpenClaw 2026.4 speaks protocol 3, OpenClaw 2026.9 protocol 4. */
+/** OpenClaw 2026.4 and older speak protocol 3, OpenClaw 2026.5 and newer protocol 4. */
 export const PROTOCOLS = { min: 3, max: 4 } as const;
 export const READ_SCOPE = 'operator.read';
 
@@ -116,6 +116,14 @@ export interface Hello {
   device_token?: string;
 }
 
+export const SUBSCRIBE = 'sessions.subscribe';
+
+/** Whether the gateway that sent this hello can push the events of all sessions: OpenClaw 2026.2 can't. */
+export function canSubscribe(payload: unknown): boolean {
+  const methods = strings(object(object(payload).features).methods);
+  return methods.length === 0 || methods.includes(SUBSCRIBE);
+}
+
 const DEFAULT_TICK_INTERVAL_MS = 30_000;
 /** The gateway is not relied on to tick more often than this, even if it announces so. */
 const MIN_TICK_INTERVAL_MS = 1_000;
@@ -130,6 +138,22 @@ const tickInterval = (given_ms = 0): number =>
 
 const strings = (value: unknown): string[] =>
   Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
+
+/** The first OpenClaw that numbers the events of each connection apart. */
+const OWN_NUMBERS_SINCE = [2026, 4, 20];
+
+function isSince(version: string, since: number[]): boolean {
+  const parts = /^(\d+)\.(\d+)\.(\d+)/.exec(version)?.slice(1).map(Number) ?? [];
+  const different = since.findIndex((part, index) => part !== parts[index]);
+  return different < 0 || (parts[different] ?? 0) > (since[different] ?? 0);
+}
+
+/**
+ * Whether a number that is left out means that the gateway dropped an event for this connection. Older gateways number the
+ * events of all connections together, also those that this one has no scope for.
+ */
+export const hasOwnNumbers = ({ protocol, server_version }: Hello): boolean =>
+  protocol > PROTOCOLS.min || isSince(server_version, OWN_NUMBERS_SINCE);
 
 /** Parses `hello-ok`; undefined if the answer is something else. */
 export function readHello(payload: unknown): Hello | undefined {

@@ -66,6 +66,10 @@ const SET_PASSWORD =
 
 const TOO_OLD = 'update OpenClaw, or follow its transcript files with --from transcripts:DIR';
 
+/** The gateway has no subscription to all sessions, without which it pushes no tool calls and no messages. */
+export const cantSubscribe = (): Refusal =>
+  refusal('protocol_unsupported', "is too old: it can't push the events of all sessions", TOO_OLD);
+
 /** The gateway's protocol version decides which side has to be updated. */
 function protocolMismatch({ details }: GatewayError): Refusal {
   const theirs = number(details.expectedProtocol);

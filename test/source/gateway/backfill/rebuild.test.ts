@@ -716,12 +716,14 @@ describe('in protocol 3 the row of a session, which names no run,', () => {
     ['failed', { status: 'failed' }, [9, 'error']],
     ['aborted', { status: 'timeout' }, [9, 'cancelled']],
     ['interrupted', { status: 'failed', abortedLastRun: true }, [2, 'error']],
+    ['interrupted, in 2026.5', { status: 'running', hasActiveRun: false, endedAt: undefined }, [2, 'error']],
   ])('reports the end of the open run: %s', (_, fields, end) => {
     expect(endOf({ ...row, ...fields }).at(-1)).toEqual(end);
   });
 
   test.each([
     ['is still open', { ...row, endedAt: undefined, status: 'running' }],
+    ['is still active', { ...row, endedAt: undefined, status: 'running', hasActiveRun: true }],
     ['is not the latest', { ...row, startedAt: 5 }],
     ['has begun anew since', { ...row, endedAt: 1 }],
   ])('does not report the end of a run that %s', (_, session) => expect(endOf(session)).toEqual([]));

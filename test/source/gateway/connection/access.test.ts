@@ -235,6 +235,15 @@ describe('a gateway that refuses the connection', () => {
       },
     ],
     [
+      'a subscription, because it is too old',
+      hello({ version: 'dev', protocol: 3, scopes: [], methods: ['health', 'sessions.list'] }),
+      {
+        reason: 'protocol_unsupported',
+        message:
+          "is too old: it can't push the events of all sessions; update OpenClaw, or follow its transcript files with --from transcripts:DIR",
+      },
+    ],
+    [
       'a bridge that is taken for a web page',
       refused('INVALID_REQUEST', { code: 'CONTROL_UI_ORIGIN_NOT_ALLOWED' }),
       {
