@@ -157,15 +157,18 @@ const callsIn = (message: Json): Json[] =>
 const callCount = ({ calls = {} }: Run, call_id: string): number =>
   Object.hasOwn(calls, call_id) ? (calls[call_id] ?? 0) : 0;
 
-/** The id of the run's latest call that was given this id. */
-const latestCall = (run: Run, call_id: string): string => numbered(call_id, callCount(run, call_id) || 1);
-
 /** The id of another call of the run that is given this id. */
 function nextCall(run: Run, call_id: string): string {
   const count = callCount(run, call_id) + 1;
   run.calls ??= {};
   if (count > 1 || Object.keys(run.calls).length < MAX_CALL_IDS) run.calls[call_id] = count;
   return numbered(call_id, count);
+}
+
+/** The id of the run's latest call that was given this id: if there is none, OpenClaw has removed that call from its message. */
+function endedCall(run: Run, call_id: string): string {
+  const count = callCount(run, call_id);
+  return count === 0 ? nextCall(run, call_id) : numbered(call_id, count);
 }
 
 function toolCalls(run: Run, message: Json, ts: number): Candidate[] {
@@ -228,7 +231,7 @@ const childInText = (content: string | undefined): string | undefined =>
 function toolResult(state: State, run: Run, entry: Json, message: Json): Candidate[] {
   const ts = number(message.timestamp) ?? timeOf(entry);
   const asked_id = text(message.toolCallId);
-  const call_id = asked_id && latestCall(run, asked_id);
+  const call_id = asked_id && endedCall(run, asked_id);
   const details = object(message.details);
   const end = toolEnd({
     call_id,

@@ -191,6 +191,12 @@ describe('a transcript', () => {
       ...['tool.call x', 'tool.output x', 'tool.call x#2', 'tool.output x#2'],
       ...['tool.call constructor', 'tool.output constructor', 'tool.call x', 'tool.output x'],
     ]);
+    // OpenClaw removes the call of an unknown tool from its message.
+    expect(calls(decode([session(0), user(1), asks(2), result(3, 'x'), ...same(4, 'x')]))).toEqual([
+      'tool.output x',
+      'tool.call x#2',
+      'tool.output x#2',
+    ]);
   });
 
   test('remembers at most 1,000 ids of a run', () => {
