@@ -418,7 +418,7 @@ function endRun(context: Context, run: Run, closing: RunClosing, calls_error = R
     yielded: closing.yielded === true,
     settle_due_ms,
     calls_error,
-    session_id: sessionOf(context, run.session_key).session_id,
+    session_id: run.rare.session_id ?? sessionOf(context, run.session_key).session_id,
   };
   if (run.rare !== NO_RARE_FIELDS)
     Object.assign(run.rare, { events: emptyList(), input: undefined, finishing: undefined });

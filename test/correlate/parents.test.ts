@@ -530,6 +530,22 @@ describe('what is known about a session holds for all of its runs', () => {
       ['r2', 'id-2'],
     ]);
   });
+
+  test('and so does a run that is still open then', () => {
+    const { spans } = playAtOnce([
+      started(0, OTHER, 'r1', { session_id: 'id-1' }),
+      at(10, 'tool.call', OTHER, 'r1', { call_id: 'k', tool: 'exec' }),
+      started(20, OTHER, 'r2', { session_id: 'id-2' }),
+      finished(30, OTHER, 'r2'),
+      at(40, 'tool.output', OTHER, 'r1', { call_id: 'k' }),
+      finished(50, OTHER, 'r1'),
+    ]);
+    for (const { attributes } of spans)
+      expect(attributes['gen_ai.conversation.id']).toBe(
+        attributes['openclaw.run.id'] === 'r1' ? 'id-1' : 'id-2',
+      );
+    expect(spans).toHaveLength(3);
+  });
 });
 
 test('an announce run in the session of a sub-agent has the same parent agent as the sub-agent', () => {
