@@ -546,6 +546,22 @@ describe('what is known about a session holds for all of its runs', () => {
       );
     expect(spans).toHaveLength(3);
   });
+
+  test('and so does a run that had to wait for its parent', () => {
+    const child = (ms: number, run_id: string, session_id: string) => [
+      started(ms, X, run_id, { session_id, parent_session_key: SESSION }),
+      finished(ms + 5, X, run_id),
+    ];
+    const { spans } = playAtOnce([
+      ...child(10, 'id-1', 'id-1'),
+      ...child(20, 'id-2', 'id-2'),
+      started(0, SESSION, 'r1'),
+    ]);
+    const children = spans.filter(({ attributes }) => attributes['openclaw.session.key'] === X);
+    expect(children).toHaveLength(2);
+    for (const { attributes } of children)
+      expect(attributes['gen_ai.conversation.id']).toBe(attributes['openclaw.run.id']);
+  });
 });
 
 test('an announce run in the session of a sub-agent has the same parent agent as the sub-agent', () => {
