@@ -23,7 +23,10 @@ export interface TranscriptSession {
 }
 
 /** Sessions by their id. The index is asked again for a session that it did not have, and when its first run is emitted. */
-export type TranscriptIndex = Pick<ReadonlyMap<string, TranscriptSession>, 'get'>;
+export interface TranscriptIndex extends Pick<ReadonlyMap<string, TranscriptSession>, 'get'> {
+  /** The agent of sessions whose key does not name it. */
+  readonly agent_id?: string | undefined;
+}
 
 /**
  * Reads the content of OpenClaw's `sessions.json` (`~/.openclaw/agents/<agent>/sessions/sessions.json`), parsed: an object of
@@ -61,6 +64,8 @@ interface State {
   known_session: TranscriptSession | undefined;
   /** What is known so far; until the index knows the session, its id stands in for its key. */
   session: TranscriptSession;
+  /** The agent, if the session's key does not name it. Absent if an earlier version stored the state. */
+  agent_id?: string | undefined;
   /** Entries from before this only serve as context: they are followed to know which run is open. */
   since_ms: number;
   /** The events that opened the open run and its open calls, held because they were only context. */
@@ -277,11 +282,11 @@ function decodeEntry(state: State, entry: Json): Candidate[] | string {
 }
 
 /** Adds what every event of a transcript carries. */
-function withCommon(event: Candidate, { session_id, session }: State): Candidate {
+function withCommon(event: Candidate, { session_id, session, agent_id }: State): Candidate {
   const { session_key, channel } = session;
   if (event.type === 'subagent.spawned' && event.session_key !== undefined)
     return { ...event, agent_id: agentOfSession(String(event.session_key)) };
-  return { session_key, session_id, agent_id: agentOfSession(session_key), channel, ...event };
+  return { session_key, session_id, agent_id: agentOfSession(session_key) ?? agent_id, channel, ...event };
 }
 
 /** Gives an entry's events the run that they belong to, and ids, so that an entry that is read twice counts once. */
@@ -337,6 +342,7 @@ function openState(entry: Json, session_id: string, index: TranscriptIndex, sinc
     session_id,
     known_session: undefined,
     session: index.get(session_id) ?? { session_key: session_id },
+    agent_id: index.agent_id,
     since_ms: Math.max(since_ms, copied_until_ms),
     unsent: [],
   };

@@ -323,6 +323,14 @@ describe('a transcript', () => {
     expect(asked).toBe(3);
   });
 
+  test('has the agent of its directory if its key does not name one', () => {
+    const agentIn = (session_key: string) => {
+      const sessions: TranscriptIndex = { get: () => ({ session_key }), agent_id: 'helper' };
+      return decode([session(0), user(1)], { sessions })[0]?.agent_id;
+    };
+    expect([agentIn(SESSION_ID), agentIn(KEY)]).toEqual(['helper', 'main']);
+  });
+
   test('whose session gets its parent and its label after the first line has both in its first run', () => {
     const row = { session_key: KEY, parent_session_key: 'agent:main:p', label: 'Helper' };
     const rows = new Map([[SESSION_ID, { session_key: KEY }]]);
