@@ -80,6 +80,10 @@ interface Run {
   may_be_over?: boolean;
   /** How many calls were made under each id. Absent if an earlier version stored the run. */
   calls?: Record<string, number>;
+  /** Of ids given to several calls: the number of the latest one that has ended, or will not. */
+  ended?: Record<string, number>;
+  /** The ids of its responses: some backends give all of them the same. */
+  responses?: string[];
 }
 
 /** Events that open something that can still be open when events begin to be emitted. */
@@ -88,7 +92,7 @@ const OPENING_TYPES: ReadonlySet<unknown> = new Set(['agent.started', 'subagent.
 /** Maximum number of such events that are remembered for one run. */
 const MAX_UNSENT = 1_000;
 
-/** Maximum number of call ids that are remembered for one run; later ones count as used once. */
+/** Maximum number of call ids, and of response ids, that are remembered for one run; later ones count as used once. */
 const MAX_CALL_IDS = 1_000;
 
 /** The statuses of results that OpenClaw counts as failures; `isError` is only set for calls that threw an error. */
@@ -159,8 +163,10 @@ const callsIn = (message: Json): Json[] =>
     .map(object)
     .filter((block) => block.type === 'toolCall');
 
-const callCount = ({ calls = {} }: Run, call_id: string): number =>
-  Object.hasOwn(calls, call_id) ? (calls[call_id] ?? 0) : 0;
+const countIn = (counts: Record<string, number> = {}, call_id: string): number =>
+  Object.hasOwn(counts, call_id) ? (counts[call_id] ?? 0) : 0;
+
+const callCount = ({ calls }: Run, call_id: string): number => countIn(calls, call_id);
 
 /** The id of another call of the run that is given this id. */
 function nextCall(run: Run, call_id: string): string {
@@ -170,13 +176,30 @@ function nextCall(run: Run, call_id: string): string {
   return numbered(call_id, count);
 }
 
-/** The id of the run's latest call that was given this id: if there is none, OpenClaw has removed that call from its message. */
+function setEnded(run: Run, call_id: string, count: number): void {
+  run.ended ??= {};
+  run.ended[call_id] = count;
+}
+
+/**
+ * The id of the call that a result ends: the first in the latest message with this id that has no result, else the latest. If
+ * there is none, OpenClaw has removed that call from its message.
+ */
 function endedCall(run: Run, call_id: string): string {
   const count = callCount(run, call_id);
-  return count === 0 ? nextCall(run, call_id) : numbered(call_id, count);
+  if (count === 0) return nextCall(run, call_id);
+  if (count === 1) return call_id;
+  const ended = Math.min(countIn(run.ended, call_id) + 1, count);
+  setEnded(run, call_id, ended);
+  return numbered(call_id, ended);
 }
 
 function toolCalls(run: Run, message: Json, ts: number): Candidate[] {
+  // Earlier calls without a result will not get one.
+  for (const { id } of callsIn(message)) {
+    const count = typeof id === 'string' ? callCount(run, id) : 0;
+    if (count > 0) setEnded(run, String(id), count);
+  }
   return callsIn(message).map((block) => ({
     type: 'tool.call',
     ts,
@@ -208,9 +231,19 @@ function endOfRun(message: Json): Candidate | undefined {
   return { status: 'ok', stop_reason, output: blockText(message.content), may_continue };
 }
 
+/** The message, without its response id if an earlier one of the run has the same: its own id identifies it then. */
+function withOwnId(run: Run, message: Json): Json {
+  const id = text(message.responseId);
+  if (id === undefined) return message;
+  run.responses ??= [];
+  if (run.responses.includes(id)) return { ...message, responseId: undefined };
+  if (run.responses.length < MAX_CALL_IDS) run.responses.push(id);
+  return message;
+}
+
 function assistantMessage(state: State, run: Run, entry: Json, message: Json): Candidate[] {
   const ts = timeOf(entry);
-  const call = modelCallEvents(message, { message_id: text(entry.id), ended_at: ts });
+  const call = modelCallEvents(withOwnId(run, message), { message_id: text(entry.id), ended_at: ts });
   const end = endOfRun(message);
   return [...call, ...toolCalls(run, message, ts), ...(end === undefined ? [] : finish(state, ts, end))];
 }
