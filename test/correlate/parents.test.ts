@@ -397,6 +397,17 @@ describe('a spawn', () => {
     expect(spawn).toMatchObject({ trace_id: call?.trace_id, span_id: call?.span_id });
   });
 
+  test('that names only the run has its log record on the call that one for its session named before', () => {
+    const { logs } = playAtOnce([
+      ...[started(0, SESSION, 'r1'), called(4, 'r1', 'k')],
+      ...[spawned(5, X, undefined, { call_id: 'k', parent_run_id: 'r1' }), finished(6, SESSION, 'r1')],
+      ...[started(7, SESSION, 'r2'), spawned(8, X, 'c1', { label: 'C' }), started(8, X, 'c1')],
+    ]);
+    const spawns = logs.filter(({ event_name }) => event_name === 'openclaw.subagent_spawned');
+    expect(spawns).toHaveLength(2);
+    expect(new Set(spawns.map(({ span_id }) => span_id)).size).toBe(1);
+  });
+
   test('names the parent session of a run whose parent is never seen', () => {
     const alone = runOf(playAtOnce([spawned(5, X, 'c1'), child]), 'c1');
     expect(alone?.parent_span_id).toBeUndefined();
