@@ -10,9 +10,9 @@ import type { Session } from './state.js';
 /** The agent's display name: a sub-agent's label if it has one, else the agent's id. */
 export const agentName = (run: Run, session: Session): string => session.label ?? run.agent_id;
 
-/** The conversation id: the session's id, of an ended run as of its end, if it is known, else its key. */
+/** The conversation id: the session's id as of this run if it is known, else its key. */
 const conversation = (run: Run, session: Session): string =>
-  run.ended?.session_id ?? session.session_id ?? run.session_key;
+  run.ended?.session_id ?? run.rare.session_id ?? session.session_id ?? run.session_key;
 
 /** Attributes of every log record of a run. */
 export const runLogIdentity = (run: Run, session: Session): Attributes => ({

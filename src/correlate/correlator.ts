@@ -43,7 +43,7 @@ import {
 } from './runs.js';
 import { createState, restoreState, trackState } from './saved.js';
 import { noneSeen, type Seen } from './sequence-numbers.js';
-import { forgetRecent, latestRun, liveRun, sessionOf, setSession } from './sessions.js';
+import { forgetRecent, keepSessionId, latestRun, liveRun, sessionOf, setSession } from './sessions.js';
 import { rememberSpawn } from './spawns.js';
 import {
   type Context,
@@ -117,6 +117,7 @@ function noteSession(context: Context, event: AgentEvent): void {
     channel === known.channel &&
     label === known.label;
   if (isKnown) return;
+  if (known.session_id !== undefined && session_id !== known.session_id) keepSessionId(context, known, event);
   const { runs, spawn, latest } = known;
   setSession(context, event.session_key, { runs, session_id, agent_id, channel, label, spawn, latest });
 }

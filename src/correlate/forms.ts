@@ -204,6 +204,7 @@ function saveRareFields({ rare }: Run): Saved | null {
     rare.finishing,
     listIfAny(valuesOf(rare.wrapped)),
     rare.skips_numbers || null,
+    rare.session_id,
   ];
   return saved.every((each) => each === null || each === undefined) ? null : saved;
 }
@@ -222,6 +223,7 @@ function loadRareFields(saved: Saved | undefined): Readonly<RareFields> {
     finishing: next(),
     wrapped: loadSmallMap(next(), WRAPPED),
     skips_numbers: next() ?? false,
+    session_id: next(),
   };
 }
 

@@ -282,6 +282,37 @@ function announcedRuns(
     .filter((run): run is Run => run !== undefined && run.span_id !== own_key);
 }
 
+/** The sessions of which an announce run's id, as in transcripts, names no known run: it reports on the latest run there. */
+const sessionsOnly = ({ state }: Context, named: AnnouncedRun[]): string[] =>
+  named.flatMap(({ session_key, run_id }) =>
+    session_key === undefined || peek(state, runKey(session_key, run_id)) !== undefined ? [] : [session_key],
+  );
+
+const hasYielded = (run: Run): boolean => run.ended?.yielded === true || run.rare.yielded_at_ms !== undefined;
+
+/**
+ * The latest held run that an announce run has to wait for, if its id names only sessions: one of such a session, on which it
+ * may report, or one of its own session, which it may continue.
+ */
+function heldBefore(
+  context: Context,
+  child: Child,
+  sessions: string[],
+  continued: Run | undefined,
+): string | undefined {
+  if (sessions.length === 0) return undefined;
+  // A yielded run is only superseded by a later one that has yielded.
+  const yielded = continued !== undefined && hasYielded(continued) ? continued : undefined;
+  const held = [
+    ...sessions.flatMap((session_key) => heldRunsOf(context, session_key, child)),
+    ...heldRunsOf(context, child.session_key, child).filter(
+      (run) =>
+        yielded === undefined || (endOfHeld(run)?.yielded === true && startOfHeld(run) > yielded.start_ms),
+    ),
+  ];
+  return latest(held.map(candidateOf).filter(({ start_ms }) => start_ms < child.start_ms))?.span_id;
+}
+
 function announceParent(context: Context, child: Child, named: AnnouncedRun[]): Parent {
   const reported = announcedRuns(context, named, child);
   const before = runsOf(context, child.session_key, child.key).filter(
@@ -289,8 +320,6 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
   );
   const traces = new Set(reported.map((run) => run.trace_id));
   const ofRequest = traces.size === 0 ? before : before.filter((run) => traces.has(run.trace_id));
-  const hasYielded = (run: Run): boolean =>
-    run.ended?.yielded === true || run.rare.yielded_at_ms !== undefined;
   // A run of its own session that the id names is the one that it continues.
   const continued = reported.find((run) => run.session_key === child.session_key);
   // Not the latest of all: the runs before it may not be open yet.
@@ -302,8 +331,13 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
     runWait(run_id),
     ...(session_key === undefined ? [] : [sessionWait(session_key)]),
   ]);
+  const sessions = sessionsOnly(context, named);
+  const held_key = heldBefore(context, child, sessions, run);
+  // A report is about a run that has ended without yielding.
+  const isOver = (key: string): boolean =>
+    reported.some(({ session_key, ended }) => session_key === key && ended?.yielded === false);
   // The run links to each of those; one that is not open may be about to open.
-  const certain = reported.length === named.length;
+  const certain = reported.length === named.length && sessions.every(isOver);
   const parent: KnownParent | undefined = run && {
     kind: 'known',
     run,
@@ -312,10 +346,11 @@ function announceParent(context: Context, child: Child, named: AnnouncedRun[]): 
     waits_for,
   };
   // Only the runs that it reports on show which request it continues.
-  if (parent !== undefined && reported.length > 0) return parent;
+  if (parent !== undefined && reported.length > 0 && held_key === undefined) return parent;
   return {
     kind: 'unknown',
     waits_for: [sessionWait(child.session_key), ...waits_for],
+    held_key,
     ...(parent === undefined ? {} : { fallback: parent }),
   };
 }

@@ -184,6 +184,8 @@ export interface RareFields {
   wrapped: SmallMap<WrappedCall>;
   /** Sequence numbers were missing that never came, so others are not waited for. */
   skips_numbers: boolean;
+  /** The session's id as of this run, if the session has had another one since, for example because it was reset. */
+  session_id: string | undefined;
 }
 
 /** A call and its parent call. */
@@ -272,6 +274,7 @@ export const NO_RARE_FIELDS: Readonly<RareFields> = Object.freeze({
   finishing: undefined,
   wrapped: emptyMap<WrappedCall>(),
   skips_numbers: false,
+  session_id: undefined,
 });
 
 /** Access to a run's collections by the id of their entries. */

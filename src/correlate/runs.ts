@@ -77,6 +77,12 @@ function sharedKey(context: Context, session_key: string): string {
   return latest?.session_key ?? session_key;
 }
 
+/** The session's id as of a run that was held, if the session has had another one since. */
+function ownSessionId(context: Context, { session_key, started }: Origin): string | undefined {
+  const session_id = started?.session_id;
+  return session_id === sessionOf(context, session_key).session_id ? undefined : session_id;
+}
+
 function newRun(context: Context, origin: Origin, parent: Parent): Run {
   const { run_id, span_id, first_seen, last_seen, seen_below, started } = origin;
   const session_key = sharedKey(context, origin.session_key);
@@ -86,6 +92,7 @@ function newRun(context: Context, origin: Origin, parent: Parent): Run {
   const opened_after_ms = since(start_ms, Math.max(start_ms, context.now_ms));
   const { content, content_max_bytes } = context.options;
   const input = content ? prepareContent(started?.input, content_max_bytes) : undefined;
+  const session_id = ownSessionId(context, origin);
   // In this order the fields that most events read are next to each other.
   return {
     span_id,
@@ -110,7 +117,7 @@ function newRun(context: Context, origin: Origin, parent: Parent): Run {
     call_count: 0,
     is_reasoned: false,
     ended: undefined,
-    rare: input === undefined ? NO_RARE_FIELDS : { ...NO_RARE_FIELDS, input },
+    rare: (input ?? session_id) === undefined ? NO_RARE_FIELDS : { ...NO_RARE_FIELDS, input, session_id },
     wake_ms: Infinity,
     heap_place: -1,
     trace_id: known?.run.trace_id ?? remote?.trace_id ?? deriveTraceId(session_key, run_id),
@@ -418,7 +425,7 @@ function endRun(context: Context, run: Run, closing: RunClosing, calls_error = R
     yielded: closing.yielded === true,
     settle_due_ms,
     calls_error,
-    session_id: sessionOf(context, run.session_key).session_id,
+    session_id: run.rare.session_id ?? sessionOf(context, run.session_key).session_id,
   };
   if (run.rare !== NO_RARE_FIELDS)
     Object.assign(run.rare, { events: emptyList(), input: undefined, finishing: undefined });

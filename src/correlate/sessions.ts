@@ -4,7 +4,8 @@
  */
 import { setEntry, useEntry } from '../capture/bounded.js';
 import { isThere } from '../capture/tracked-map.js';
-import { emptyList, type Run } from './run-state.js';
+import type { AgentEvent } from '../model/event.js';
+import { emptyList, type Run, rareFieldsOf } from './run-state.js';
 import type { Context, Session, State } from './state.js';
 
 /** Runs remembered per session: enough to find the one that was active when a child started. */
@@ -43,6 +44,18 @@ export function sessionOf(context: Context, session_key: string): Session {
 export function setSession({ state }: Context, session_key: string, session: Session): Session {
   setEntry(state.sessions, session_key, session);
   return keepRecent(state, session_key, session);
+}
+
+/** Called before a session gets another id, for example because it was reset: its open runs keep the one that they had. */
+export function keepSessionId({ state }: Context, { runs, session_id }: Session, event: AgentEvent): void {
+  for (const key of runs) {
+    const known = state.runs.peek(key);
+    const isAbout = known?.run_id === event.run_id;
+    if (known === undefined || isAbout || known.ended !== undefined || known.rare.session_id !== undefined)
+      continue;
+    const run = state.runs.get(key);
+    if (run !== undefined) rareFieldsOf(run).session_id = session_id;
+  }
 }
 
 export function addRunToSession(context: Context, run: Run): void {

@@ -36,9 +36,11 @@ interface SpawningSpan {
 
 /** The span that a spawn's log record belongs to: the spawning call, else the parent's run. */
 function spawningSpan(context: Context, event: Spawned): SpawningSpan | undefined {
-  const { session_key, run_id = '', call_id, ts: start_ms } = event;
+  const { session_key, run_id = '', ts: start_ms } = event;
   const child = { key: runKey(session_key, run_id), run_id, start_ms };
-  const { run, is_guess } = spawnerOf(context, mergeSpawn(event, undefined), child);
+  const spawn = mergeSpawn(event, sessionOf(context, session_key).spawn);
+  const { call_id } = spawn;
+  const { run, is_guess } = spawnerOf(context, spawn, child);
   if (run === undefined) return undefined;
   if (call_id === undefined || !isKnownCall(context, run, call_id))
     return { run, reference: runReference(run), identity: {}, is_guess };

@@ -23,7 +23,10 @@ export interface TranscriptSession {
 }
 
 /** Sessions by their id. The index is asked again for a session that it did not have, and when its first run is emitted. */
-export type TranscriptIndex = Pick<ReadonlyMap<string, TranscriptSession>, 'get'>;
+export interface TranscriptIndex extends Pick<ReadonlyMap<string, TranscriptSession>, 'get'> {
+  /** The agent of sessions whose key does not name it. */
+  readonly agent_id?: string | undefined;
+}
 
 /**
  * Reads the content of OpenClaw's `sessions.json` (`~/.openclaw/agents/<agent>/sessions/sessions.json`), parsed: an object of
@@ -61,6 +64,8 @@ interface State {
   known_session: TranscriptSession | undefined;
   /** What is known so far; until the index knows the session, its id stands in for its key. */
   session: TranscriptSession;
+  /** The agent, if the session's key does not name it. Absent if an earlier version stored the state. */
+  agent_id?: string | undefined;
   /** Entries from before this only serve as context: they are followed to know which run is open. */
   since_ms: number;
   /** The events that opened the open run and its open calls, held because they were only context. */
@@ -79,6 +84,10 @@ interface Run {
   may_be_over?: boolean;
   /** How many calls were made under each id. Absent if an earlier version stored the run. */
   calls?: Record<string, number>;
+  /** Of ids given to several calls: the number of the latest one that has ended, or will not. */
+  ended?: Record<string, number>;
+  /** The ids of its responses: some backends give all of them the same. */
+  responses?: string[];
 }
 
 /** Events that open something that can still be open when events begin to be emitted. */
@@ -87,7 +96,7 @@ const OPENING_TYPES: ReadonlySet<unknown> = new Set(['agent.started', 'subagent.
 /** Maximum number of such events that are remembered for one run. */
 const MAX_UNSENT = 1_000;
 
-/** Maximum number of call ids that are remembered for one run; later ones count as used once. */
+/** Maximum number of call ids, and of response ids, that are remembered for one run; later ones count as used once. */
 const MAX_CALL_IDS = 1_000;
 
 /** The statuses of results that OpenClaw counts as failures; `isError` is only set for calls that threw an error. */
@@ -175,11 +184,10 @@ const callsIn = (message: Json): Json[] =>
     .map(object)
     .filter((block) => block.type === 'toolCall');
 
-const callCount = ({ calls = {} }: Run, call_id: string): number =>
-  Object.hasOwn(calls, call_id) ? (calls[call_id] ?? 0) : 0;
+const countIn = (counts: Record<string, number> = {}, call_id: string): number =>
+  Object.hasOwn(counts, call_id) ? (counts[call_id] ?? 0) : 0;
 
-/** The id of the run's latest call that was given this id. */
-const latestCall = (run: Run, call_id: string): string => numbered(call_id, callCount(run, call_id) || 1);
+const callCount = ({ calls }: Run, call_id: string): number => countIn(calls, call_id);
 
 /** The id of another call of the run that is given this id. */
 function nextCall(run: Run, call_id: string): string {
@@ -189,7 +197,30 @@ function nextCall(run: Run, call_id: string): string {
   return numbered(call_id, count);
 }
 
+function setEnded(run: Run, call_id: string, count: number): void {
+  run.ended ??= {};
+  run.ended[call_id] = count;
+}
+
+/**
+ * The id of the call that a result ends: the first in the latest message with this id that has no result, else the latest. If
+ * there is none, OpenClaw has removed that call from its message.
+ */
+function endedCall(run: Run, call_id: string): string {
+  const count = callCount(run, call_id);
+  if (count === 0) return nextCall(run, call_id);
+  if (count === 1) return call_id;
+  const ended = Math.min(countIn(run.ended, call_id) + 1, count);
+  setEnded(run, call_id, ended);
+  return numbered(call_id, ended);
+}
+
 function toolCalls(run: Run, message: Json, ts: number): Candidate[] {
+  // Earlier calls without a result will not get one.
+  for (const { id } of callsIn(message)) {
+    const count = typeof id === 'string' ? callCount(run, id) : 0;
+    if (count > 0) setEnded(run, String(id), count);
+  }
   return callsIn(message).map((block) => ({
     type: 'tool.call',
     ts,
@@ -221,9 +252,19 @@ function endOfRun(message: Json): Candidate | undefined {
   return { status: 'ok', stop_reason, output: blockText(message.content), may_continue };
 }
 
+/** The message, without its response id if an earlier one of the run has the same: its own id identifies it then. */
+function withOwnId(run: Run, message: Json): Json {
+  const id = text(message.responseId);
+  if (id === undefined) return message;
+  run.responses ??= [];
+  if (run.responses.includes(id)) return { ...message, responseId: undefined };
+  if (run.responses.length < MAX_CALL_IDS) run.responses.push(id);
+  return message;
+}
+
 function assistantMessage(state: State, run: Run, entry: Json, message: Json): Candidate[] {
   const ts = timeOf(entry);
-  const call = modelCallEvents(message, { message_id: text(entry.id), ended_at: ts });
+  const call = modelCallEvents(withOwnId(run, message), { message_id: text(entry.id), ended_at: ts });
   const end = endOfRun(message);
   return [...call, ...toolCalls(run, message, ts), ...(end === undefined ? [] : finish(state, ts, end))];
 }
@@ -249,7 +290,7 @@ const childInText = (content: string | undefined): string | undefined =>
 function toolResult(state: State, run: Run, entry: Json, message: Json): Candidate[] {
   const ts = number(message.timestamp) ?? timeOf(entry);
   const asked_id = text(message.toolCallId);
-  const call_id = asked_id && latestCall(run, asked_id);
+  const call_id = asked_id && endedCall(run, asked_id);
   const details = object(message.details);
   const end = toolEnd({
     call_id,
@@ -320,11 +361,11 @@ function decodeEntry(state: State, entry: Json, index: TranscriptIndex): Candida
 }
 
 /** Adds what every event of a transcript carries. */
-function withCommon(event: Candidate, { session_id, session }: State): Candidate {
+function withCommon(event: Candidate, { session_id, session, agent_id }: State): Candidate {
   const { session_key, channel } = session;
   if (event.type === 'subagent.spawned' && event.session_key !== undefined)
     return { ...event, agent_id: agentOfSession(String(event.session_key)) };
-  return { session_key, session_id, agent_id: agentOfSession(session_key), channel, ...event };
+  return { session_key, session_id, agent_id: agentOfSession(session_key) ?? agent_id, channel, ...event };
 }
 
 /** Gives an entry's events the run that they belong to, and ids, so that an entry that is read twice counts once. */
@@ -380,6 +421,7 @@ function openState(entry: Json, session_id: string, index: TranscriptIndex, sinc
     session_id,
     known_session: undefined,
     session: index.get(session_id) ?? { session_key: session_id },
+    agent_id: index.agent_id,
     since_ms: Math.max(since_ms, copied_until_ms),
     unsent: [],
   };

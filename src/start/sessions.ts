@@ -4,7 +4,7 @@
  * if it has changed.
  */
 import { readFileSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { readTranscriptIndex, type TranscriptIndex, type TranscriptSession } from '../decode/index.js';
 import { livingPath } from '../source/index.js';
 
@@ -23,6 +23,11 @@ function versionOf(path: string): string | undefined {
   const stats = statSync(path, { throwIfNoEntry: false });
   return stats && `${stats.ino} ${stats.size} ${stats.mtimeMs}`;
 }
+
+/** OpenClaw keeps an agent's transcripts in `agents/<agent>/sessions`. */
+const AGENT_DIRECTORY = /[\\/]agents[\\/]([^\\/]+)[\\/]sessions$/;
+
+const agentOf = (directory: string): string | undefined => AGENT_DIRECTORY.exec(resolve(directory))?.[1];
 
 interface LiveIndex extends TranscriptIndex {
   /** The session whose file has this name: a session that was reset is no longer found by its id. */
@@ -64,6 +69,9 @@ export function createSessionsLookup(): (stream: string) => TranscriptIndex | un
     const directory = dirname(path);
     const index = indexes.get(directory) ?? createLiveIndex(join(directory, SESSIONS_FILE));
     indexes.set(directory, index);
-    return { get: (session_id) => index.get(session_id) ?? index.ofFile(basename(path)) };
+    return {
+      get: (session_id) => index.get(session_id) ?? index.ofFile(basename(path)),
+      agent_id: agentOf(directory),
+    };
   };
 }

@@ -99,6 +99,60 @@ test('a run whose id names only the session that it reports on links to the late
 
 const CHILD = 'agent:main:subagent:c';
 const OTHER = 'agent:main:subagent:o';
+const BELOW = 'agent:main:subagent:b';
+
+/** A run that may spawn a sub-agent, and yields if it does. */
+const turn = (ms: number, session_key: string, run_id: string, spawned?: string): AgentEvent[] => [
+  at(ms, 'agent.started', { session_key, run_id }),
+  ...(spawned === undefined
+    ? []
+    : [
+        at(ms + 1, 'subagent.spawned', {
+          session_key: spawned,
+          parent_session_key: session_key,
+          parent_run_id: run_id,
+        }),
+      ]),
+  at(ms + 2, 'agent.finished', { session_key, run_id, status: 'ok', yielded: spawned !== undefined }),
+];
+
+const FILES = [
+  [
+    ...turn(0, SESSION, 'asked', CHILD),
+    ...turn(60, SESSION, `announce:v1:${CHILD}:1`, OTHER),
+    ...turn(80, SESSION, `announce:v1:${OTHER}:2`),
+  ],
+  [...turn(10, CHILD, 'c', BELOW), ...turn(40, CHILD, `announce:v1:${BELOW}:3`)],
+  [...turn(20, BELOW, 'b')],
+  [...turn(70, OTHER, 'o')],
+];
+
+test.each(FILES.map((_, first) => first))(
+  'the tree and the links of nested sub-agents do not depend on the order in which transcripts are read, from file %d on',
+  (first) => {
+    const files = [...FILES.slice(first), ...FILES.slice(0, first)];
+    for (const events of [files.flat(), files.toReversed().flat()]) {
+      const { spans } = correlate(events);
+      const nameOf = (span_id?: string) =>
+        spans.find((span) => span.span_id === span_id)?.attributes['openclaw.run.id'];
+      const tree = spans.map(({ span_id, parent_span_id, links }) => [
+        nameOf(span_id),
+        nameOf(parent_span_id),
+        ...links.map((link) => nameOf(link.span_id)),
+      ]);
+      expect(tree.toSorted((a, b) => `${a[0]}`.localeCompare(`${b[0]}`))).toEqual([
+        [`announce:v1:${BELOW}:3`, 'c', 'b'],
+        [`announce:v1:${CHILD}:1`, 'asked', `announce:v1:${BELOW}:3`],
+        [`announce:v1:${OTHER}:2`, `announce:v1:${CHILD}:1`, 'o'],
+        ['asked', undefined],
+        ['b', 'c'],
+        ['c', 'asked'],
+        ['o', `announce:v1:${CHILD}:1`],
+      ]);
+    }
+  },
+);
+
 const WOKEN = `announce:v1:${CHILD}:a:wake`;
 
 test.each([

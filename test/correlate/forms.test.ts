@@ -185,6 +185,7 @@ const FULL_RUN: Run = {
     finishing: { end: { end_ms: 146 }, due_ms: 147 },
     wrapped: [{ call_id: 'inner', parent_call_id: 'wrapper' }],
     skips_numbers: true,
+    session_id: 'own-id',
   },
   wake_ms: 148,
   trigger: 'cron',
@@ -208,7 +209,7 @@ const FULL_RUN_TEXT = [
   `[{"text":"question","size_bytes":8},[${SPAN_EVENT_TEXT}],[{"response_id":"response","tokens":28}]`,
   '[{"event":{"type":"tool.output","ts":141,"session_key":"s","run_id":"r","call_id":"c"},"arrival_ms":142}]',
   `[{"span":${SPAN_TEXT},"parent_call_id":"parking","due_ms":143}]`,
-  '144,145,{"end":{"end_ms":146},"due_ms":147},[{"call_id":"inner","parent_call_id":"wrapper"}],true]',
+  '144,145,{"end":{"end_ms":146},"due_ms":147},[{"call_id":"inner","parent_call_id":"wrapper"}],true,"own-id"]',
   '148,"trace","agent","cron",false,true]',
 ].join();
 

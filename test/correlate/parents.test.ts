@@ -397,6 +397,17 @@ describe('a spawn', () => {
     expect(spawn).toMatchObject({ trace_id: call?.trace_id, span_id: call?.span_id });
   });
 
+  test('that names only the run has its log record on the call that one for its session named before', () => {
+    const { logs } = playAtOnce([
+      ...[started(0, SESSION, 'r1'), called(4, 'r1', 'k')],
+      ...[spawned(5, X, undefined, { call_id: 'k', parent_run_id: 'r1' }), finished(6, SESSION, 'r1')],
+      ...[started(7, SESSION, 'r2'), spawned(8, X, 'c1', { label: 'C' }), started(8, X, 'c1')],
+    ]);
+    const spawns = logs.filter(({ event_name }) => event_name === 'openclaw.subagent_spawned');
+    expect(spawns).toHaveLength(2);
+    expect(new Set(spawns.map(({ span_id }) => span_id)).size).toBe(1);
+  });
+
   test('names the parent session of a run whose parent is never seen', () => {
     const alone = runOf(playAtOnce([spawned(5, X, 'c1'), child]), 'c1');
     expect(alone?.parent_span_id).toBeUndefined();
@@ -529,6 +540,38 @@ describe('what is known about a session holds for all of its runs', () => {
       ['r1', 'id-1'],
       ['r2', 'id-2'],
     ]);
+  });
+
+  test('and so does a run that is still open then', () => {
+    const { spans } = playAtOnce([
+      started(0, OTHER, 'r1', { session_id: 'id-1' }),
+      at(10, 'tool.call', OTHER, 'r1', { call_id: 'k', tool: 'exec' }),
+      started(20, OTHER, 'r2', { session_id: 'id-2' }),
+      finished(30, OTHER, 'r2'),
+      at(40, 'tool.output', OTHER, 'r1', { call_id: 'k' }),
+      finished(50, OTHER, 'r1'),
+    ]);
+    for (const { attributes } of spans)
+      expect(attributes['gen_ai.conversation.id']).toBe(
+        attributes['openclaw.run.id'] === 'r1' ? 'id-1' : 'id-2',
+      );
+    expect(spans).toHaveLength(3);
+  });
+
+  test('and so does a run that had to wait for its parent', () => {
+    const child = (ms: number, run_id: string, session_id: string) => [
+      started(ms, X, run_id, { session_id, parent_session_key: SESSION }),
+      finished(ms + 5, X, run_id),
+    ];
+    const { spans } = playAtOnce([
+      ...child(10, 'id-1', 'id-1'),
+      ...child(20, 'id-2', 'id-2'),
+      started(0, SESSION, 'r1'),
+    ]);
+    const children = spans.filter(({ attributes }) => attributes['openclaw.session.key'] === X);
+    expect(children).toHaveLength(2);
+    for (const { attributes } of children)
+      expect(attributes['gen_ai.conversation.id']).toBe(attributes['openclaw.run.id']);
   });
 });
 

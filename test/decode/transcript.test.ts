@@ -191,6 +191,47 @@ describe('a transcript', () => {
       ...['tool.call x', 'tool.output x', 'tool.call x#2', 'tool.output x#2'],
       ...['tool.call constructor', 'tool.output constructor', 'tool.call x', 'tool.output x'],
     ]);
+    // OpenClaw removes the call of an unknown tool from its message.
+    expect(calls(decode([session(0), user(1), asks(2), result(3, 'x'), ...same(4, 'x')]))).toEqual([
+      'tool.output x',
+      'tool.call x#2',
+      'tool.output x#2',
+    ]);
+  });
+
+  test('has each result end its own call if calls of one message have the same id', () => {
+    const calls = (lines: string[]) => told(decode([session(0), user(1), ...lines])).slice(2);
+    const both = [asks(2, 'x', 'x'), result(3, 'x'), result(4, 'x')];
+    const given = ['tool.call x', 'tool.call x#2', 'tool.output x', 'tool.output x#2'];
+    expect(calls(both)).toEqual(given);
+    expect(calls([...both, result(5, 'x')])).toEqual([...given, 'tool.output x#2']);
+    // A call without a result does not get that of a later one.
+    expect(calls([asks(2, 'x'), asks(3, 'x'), result(4, 'x')]).at(-1)).toBe('tool.output x#2');
+  });
+
+  test('has a model call for each answer, even if they all have the same response id', () => {
+    const said = (second: number, responseId: string): string =>
+      entry(second, {
+        role: 'assistant',
+        model: 'm',
+        provider: 'p',
+        usage: { output: 1 },
+        responseId,
+        content: [
+          { type: 'thinking', thinking: 'hm' },
+          { type: 'toolCall', id: `${second}`, name: 'exec', arguments: {} },
+        ],
+      });
+    const lines = [session(0), user(1), said(2, 'a'), said(3, 'b'), said(4, 'a'), user(5), said(6, 'a')];
+    const events = decode(lines);
+    const ids = events.flatMap((event) => (event.type === 'llm.tokens' ? [event.response_id] : []));
+    expect(ids).toEqual(['a', 'b', undefined, 'a']);
+    const { spans } = correlate(events);
+    const chats = spans.filter(({ kind }) => kind === 'chat');
+    expect(chats.map(({ start_ms }) => start_ms).toSorted()).toEqual(
+      [2, 3, 4, 6].map((each) => Date.parse(at(each))),
+    );
+    expect(correlate([...events, ...decode(lines)]).spans).toEqual(spans);
   });
 
   test('remembers at most 1,000 ids of a run', () => {
@@ -378,6 +419,14 @@ describe('a transcript', () => {
     expect(keys).toEqual([undefined, SESSION_ID, SESSION_ID, KEY, KEY, KEY]);
     // Once for the session entry and once per run until the session is known, and not again.
     expect(asked).toBe(3);
+  });
+
+  test('has the agent of its directory if its key does not name one', () => {
+    const agentIn = (session_key: string) => {
+      const sessions: TranscriptIndex = { get: () => ({ session_key }), agent_id: 'helper' };
+      return decode([session(0), user(1)], { sessions })[0]?.agent_id;
+    };
+    expect([agentIn(SESSION_ID), agentIn(KEY)]).toEqual(['helper', 'main']);
   });
 
   test('whose session gets its parent and its label after the first line has both in its first run', () => {

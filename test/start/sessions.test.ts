@@ -43,6 +43,13 @@ test('a session that has another id since it was reset is found by the name of i
   expect(sessionsOf(join(directory, '3.jsonl'))?.get('1')).toBeUndefined();
 });
 
+test('the agent is named by the directory of its sessions', () => {
+  const agentOf = (path: string) => createSessionsLookup()(path)?.agent_id;
+  expect(agentOf('/x/agents/helper/sessions/a.jsonl.reset.2026-11-22T11-15-37.587Z')).toBe('helper');
+  expect(agentOf('/x/helper/sessions/a.jsonl')).toBeUndefined();
+  expect(agentOf('/x/agents/helper/a.jsonl')).toBeUndefined();
+});
+
 test('transcript streams are recognised by their names', () => {
   const directory = temporaryDirectory();
   writeSessions(directory, { 'agent:main:a': '1' });

@@ -30,27 +30,44 @@ function levelOf(path: string): Level {
   return name === 'agents' || name === 'sessions' ? name : 'state';
 }
 
-async function below({ path, level }: Directory): Promise<Directory[]> {
-  if (level === 'state') return directoriesAt(join(path, 'agents'), 'agents');
-  if (level === 'agent') return directoriesAt(join(path, 'sessions'), 'sessions');
+/** Called with a directory that can't be read, and the reason. That it is not there is none. */
+export type OnUnreadable = (path: string, error: unknown) => void;
+
+const reporting =
+  (path: string, onUnreadable: OnUnreadable | undefined) =>
+  (error: unknown): undefined => {
+    const code = errorCode(error);
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') onUnreadable?.(path, error);
+  };
+
+async function below({ path, level }: Directory, onUnreadable?: OnUnreadable): Promise<Directory[]> {
+  if (level === 'state') return directoriesAt(join(path, 'agents'), 'agents', onUnreadable);
+  if (level === 'agent') return directoriesAt(join(path, 'sessions'), 'sessions', onUnreadable);
   if (level === 'sessions') return [];
   const found: Directory[] = [];
-  for (const name of await namesIn(path)) found.push(...(await directoriesAt(join(path, name), 'agent')));
+  for (const name of await namesIn(path, onUnreadable))
+    found.push(...(await directoriesAt(join(path, name), 'agent', onUnreadable)));
   return found;
 }
 
 /** The directory at a path and those below it; none if there is no directory. */
-async function directoriesAt(path: string, level: Level): Promise<Directory[]> {
-  const stats = await stat(path).catch(() => undefined);
+async function directoriesAt(
+  path: string,
+  level: Level,
+  onUnreadable: OnUnreadable | undefined,
+): Promise<Directory[]> {
+  const stats = await stat(path).catch(reporting(path, onUnreadable));
   if (stats === undefined || !stats.isDirectory()) return [];
   const directory = { path, level, identity: `${stats.ino} ${stats.birthtimeMs}` };
-  return [directory, ...(await below(directory))];
+  return [directory, ...(await below(directory, onUnreadable))];
 }
 
-export const findDirectories = (root: string): Promise<Directory[]> => directoriesAt(root, levelOf(root));
+export const findDirectories = (root: string, onUnreadable?: OnUnreadable): Promise<Directory[]> =>
+  directoriesAt(root, levelOf(root), onUnreadable);
 
 /** The names in a directory; none if it is gone. */
-export const namesIn = (path: string): Promise<string[]> => readdir(path).catch(() => []);
+export const namesIn = async (path: string, onUnreadable?: OnUnreadable): Promise<string[]> =>
+  (await readdir(path).catch(reporting(path, onUnreadable))) ?? [];
 
 /** Whether there is a transcript below a directory. */
 export async function holdsTranscripts(root: string): Promise<boolean> {

@@ -6,6 +6,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Positions, type Source, SourceError } from '../../model/source.js';
+import { errorReason } from '../../util/errors.js';
 import { createNotifier } from '../notifier.js';
 import { createReaderSource, lineBatch, type Push } from '../reader.js';
 import { type ArchiveFinder, createArchiveFinder } from './archive-finder.js';
@@ -71,17 +72,22 @@ interface Found {
   has_sessions: boolean;
   transcripts: string[];
   archives: string[];
+  /** Why directories can't be read, by their paths. */
+  unreadable: Map<string, string>;
 }
 
 /** Finds the files, once every directory that may hold some is watched, so that none is missed in between. */
 async function findFiles(root: string, watches: Watches, stop: AbortSignal): Promise<Found> {
+  const unreadable = new Map<string, string>();
+  const onUnreadable = (path: string, error: unknown): void =>
+    void unreadable.set(path, `can't read ${path}: ${errorReason(error)}`);
   let directories: Directory[];
-  do directories = await findDirectories(root);
+  do directories = await findDirectories(root, onUnreadable);
   while (!stop.aborted && watches.keep(directories));
   const sessions = directories.filter(({ level }) => level === 'sessions');
-  const found: Found = { has_sessions: sessions.length > 0, transcripts: [], archives: [] };
+  const found: Found = { has_sessions: sessions.length > 0, transcripts: [], archives: [], unreadable };
   for (const { path } of sessions) {
-    for (const name of await namesIn(path)) {
+    for (const name of await namesIn(path, onUnreadable)) {
       if (isTranscript(name)) found.transcripts.push(join(path, name));
       else if (isArchive(name)) found.archives.push(join(path, name));
     }
@@ -162,6 +168,8 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   stop.addEventListener('abort', notifier.notify);
   let sweep_wanted = false;
   let has_sessions = false;
+  let unreadable: ReadonlyMap<string, string> = new Map();
+  let reported: ReadonlyMap<string, string> = new Map();
 
   function onChange({ path, level }: Directory, name: string | null): void {
     if (level === 'sessions' && name !== null) {
@@ -177,6 +185,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   async function findAll(): Promise<Found> {
     const found = await findFiles(root, watches, stop);
     has_sessions ||= found.has_sessions;
+    unreadable = found.unreadable;
     return found;
   }
 
@@ -214,6 +223,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
     await archives.enqueue(found.archives);
     archives.setListing(found.archives);
     if (!had_sessions && has_sessions) await reportState();
+    await reportUnreadable();
     for (const transcript of transcripts.values()) {
       if (stop.aborted) return;
       await look(transcript);
@@ -225,6 +235,17 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
       ? `following the transcripts below ${root}`
       : `no transcripts below ${root} yet; waiting for the first one; if this is the wrong directory, ${WHAT_TO_GIVE}`;
     await push({ kind: 'status', state: has_sessions ? 'up' : 'down', message });
+  }
+
+  /** Reports each directory that can't be read once. */
+  async function reportUnreadable(): Promise<void> {
+    const earlier = reported;
+    reported = unreadable;
+    for (const [path, message] of reported) {
+      if (earlier.get(path) === message) continue;
+      await push({ kind: 'status', state: 'down', message: `${message}; retrying until it can be read` });
+    }
+    if (earlier.size > 0 && reported.size === 0) await reportState();
   }
 
   /**
@@ -258,6 +279,7 @@ function createFollower(root: string, options: TranscriptsOptions, push: Push, s
   async function follow(): Promise<void> {
     await emitDirectory();
     await reportState();
+    await reportUnreadable();
     let polls = 0;
     let next_poll_ms = performance.now() + poll_interval_ms;
     while (!stop.aborted) {

@@ -680,6 +680,22 @@ describe('a transcript that can not be read', () => {
     expect(await puller.status('up')).toBe(`following the transcripts below ${root}`);
   });
 
+  test('is reported with its directory if that can not be read, once, until it can', async () => {
+    const { root } = home();
+    const agent = join(root, 'agents', 'loop');
+    symlinkSync(agent, agent);
+    const puller = await followed(root, POLLING);
+    await puller.status('up');
+    expect(await puller.status('down')).toBe(`can't read ${agent}: ELOOP; retrying until it can be read`);
+    await turns(20);
+    rmSync(agent);
+    expect(await puller.status('up')).toBe(`following the transcripts below ${root}`);
+    const later = join(agent, 'sessions', 'a.jsonl');
+    mkdirSync(dirname(later), { recursive: true });
+    writeFileSync(later, 'one\n');
+    await expectBatch(puller, later, ['one']);
+  });
+
   test.runIf(tellsOpenFiles).each(['stat', 'read'] as const)(
     'is tried again until it can be read, without holding it open: %s',
     async (operation) => {
