@@ -160,6 +160,9 @@ type Action = (
 /** What came of a command, and the format of its log; absent if neither an option nor a readable configuration file names one. */
 export type CliOutcome = Outcome & { log_format?: LogFormat | undefined };
 
+/** Whether the arguments ask for a log in JSON, as far as that can be told from arguments that can't be parsed. */
+const asksForJson = (args: string[]): boolean => /(^|\0)--log-format[=\0]json(\0|$)/.test(args.join('\0'));
+
 /** Parses arguments and runs the command that they name. Usage errors are outcomes too. */
 export async function runCli(args: string[], { onInterrupt }: CliDependencies): Promise<CliOutcome> {
   let outcome: Outcome = { status: EXIT.ok };
@@ -198,13 +201,20 @@ export async function runCli(args: string[], { onInterrupt }: CliDependencies): 
     outcome = await doctor(settingOptions(options), options.config, options.json === true);
   }
 
-  const program = createProgram({ act, actDraining, diagnose }, onInterrupt);
+  let usage_error = '';
+  const program = createProgram(
+    { act, actDraining, diagnose },
+    onInterrupt,
+    asksForJson(args) ? (text) => (usage_error += text) : undefined,
+  );
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    // Help and version end the parsing too; commander has printed all there is to print.
-    return { status: error.exitCode === 0 ? EXIT.ok : EXIT.usage };
+    // Help and version end the parsing too; commander has printed all there is to print, except for an error in JSON.
+    const status = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (usage_error === '') return { status };
+    return { status, error: usage_error.replace(/^error: /, '').trim(), log_format: 'json' };
   }
   return { ...outcome, log_format };
 }
@@ -219,7 +229,12 @@ interface Acts {
   diagnose: Diagnose;
 }
 
-function createProgram({ act, actDraining, diagnose }: Acts, onInterrupt: OnInterrupt): Command {
+/** `writeErr`: takes usage errors; default: they are printed. */
+function createProgram(
+  { act, actDraining, diagnose }: Acts,
+  onInterrupt: OnInterrupt,
+  writeErr?: (text: string) => void,
+): Command {
   const program = new Command('openclaw-otel-bridge')
     .description(
       "Export OpenClaw's agent events as OpenTelemetry: runs, tool calls and sub-agents as one tree per request.",
@@ -228,6 +243,7 @@ function createProgram({ act, actDraining, diagnose }: Acts, onInterrupt: OnInte
     .showSuggestionAfterError()
     .showHelpAfterError('(run with --help for usage)')
     .exitOverride()
+    .configureOutput(writeErr === undefined ? {} : { writeErr })
     .configureHelp({ showGlobalOptions: true })
     .helpCommand(false)
     .addOption(option.logLevel())

@@ -3,7 +3,7 @@
  * header. Redirects are not followed, so that a token does not go where a backend points.
  */
 import { promisify } from 'node:util';
-import { constants, gzip } from 'node:zlib';
+import { constants, gzip, unzip } from 'node:zlib';
 import { errorCode } from '../util/errors.js';
 import { Agent, type Dispatcher, Pool, ProxyAgent } from '../util/undici.js';
 import type { EndpointConfig } from './config.js';
@@ -13,7 +13,7 @@ import { throughProxy } from './proxy.js';
 import { USER_AGENT } from './scope.js';
 import { type Outcome, oneLine } from './verdict.js';
 
-/** How much of a response body is read. */
+/** How much of a response body is read, and the most that it is unpacked to. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 
 const MS_PER_SECOND = 1_000;
@@ -30,6 +30,7 @@ export interface Transport {
 }
 
 const compress = promisify(gzip);
+const decompress = promisify(unzip);
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 const UNAUTHORIZED = 401;
@@ -48,7 +49,7 @@ export function createTransport(endpoint: EndpointConfig): Transport {
 
   async function exchange(body: Uint8Array, encoding: Encoding, ending: Ending): Promise<Outcome> {
     const packed = compression === 'gzip' ? await compress(body, { level: constants.Z_BEST_SPEED }) : body;
-    const { status, headers, body: answer } = await send(packed, encoding, ending);
+    const { status, headers, body: answer } = await unpack(await send(packed, encoding, ending));
     // An HTTP date is wall-clock time; it becomes a duration here, like all other times.
     const retry_after_ms = readRetryAfter(headers['retry-after'], Date.now());
     const location = REDIRECTS.has(status) ? readLocation(headers.location, url) : undefined;
@@ -117,6 +118,14 @@ function createEnding(): Ending {
       else has_begun = true;
     },
   };
+}
+
+/** Unpacks a response that is compressed although no request asks for that. One that can't be unpacked stays as it is. */
+async function unpack(answer: Answer): Promise<Answer> {
+  const { 'content-encoding': coding } = answer.headers;
+  if (typeof coding !== 'string' || !/^(x-)?gzip$|^deflate$/i.test(coding)) return answer;
+  const body = await decompress(answer.body, { maxOutputLength: MAX_ANSWER_BYTES }).catch(() => answer.body);
+  return { ...answer, body };
 }
 
 /** Sends each request with the token that is current then. */

@@ -13,14 +13,22 @@ const name = z.string().min(1);
 const TOO_EARLY = 'before 1970; use the time at which it happened';
 const TOO_LATE = 'after 2554; use the time at which it happened, and milliseconds if it is a number';
 const epochMs = z.number().min(0, TOO_EARLY).max(MAX_EPOCH_MS, TOO_LATE);
-/** As zod has it, and with a `T` or `Z` in lower case, which RFC 3339 allows. */
-const DATE_TIME = z.regexes.datetime({ offset: true }).source.replace('T', '[Tt]').replace('Z', '[Zz]');
+/** As zod has it, and with what RFC 3339 also allows: a `T` or `Z` in lower case, and leap seconds. */
+const DATE_TIME = z.regexes
+  .datetime({ offset: true })
+  .source.replace('T', '[Tt]')
+  .replace('Z', '[Zz]')
+  .replace('[0-5]\\d(?:', '(?:[0-5]\\d|60)(?:');
+const MINUTE_MS = 60_000;
+/** Takes a leap second as the one after it, as epoch time has none. */
+const parseDateTime = (text: string): number =>
+  text.includes(':60') ? Date.parse(text.replace(':60', ':00')) + MINUTE_MS : Date.parse(text);
 /** Not before 1970, like a number: `0001-01-01T00:00:00Z` is what some languages write for a time that was never set. */
 const dateTime = z
   .string()
   .regex(new RegExp(DATE_TIME), NOT_A_TIME)
-  .refine((text) => !(Date.parse(text) < 0), TOO_EARLY)
-  .refine((text) => !(Date.parse(text) > MAX_EPOCH_MS), TOO_LATE)
+  .refine((text) => !(parseDateTime(text) < 0), TOO_EARLY)
+  .refine((text) => !(parseDateTime(text) > MAX_EPOCH_MS), TOO_LATE)
   .meta({ format: 'date-time' });
 /** Epoch milliseconds, or an RFC 3339 date-time, which `decode` converts to epoch milliseconds. */
 const instant = z.union([epochMs, dateTime], { error: NOT_A_TIME });
@@ -176,7 +184,8 @@ export type AgentEvent = Normalised<WireEvent>;
 export type EventOf<T extends EventType> = Extract<AgentEvent, { type: T }>;
 export type ErrorDetail = z.infer<typeof errorDetail>;
 
-const toEpochMs = (value: number | string): number => (typeof value === 'number' ? value : Date.parse(value));
+const toEpochMs = (value: number | string): number =>
+  typeof value === 'number' ? value : parseDateTime(value);
 
 /** Converts the times of a valid event to epoch milliseconds. */
 export function normaliseInstants(event: WireEvent): AgentEvent {

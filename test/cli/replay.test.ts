@@ -352,6 +352,23 @@ test.each<[string, string[], string | undefined, number]>([
   });
 });
 
+test.each<[string, string[], string]>([
+  ['option', ['replay', '--sped', '2', '--log-format', 'json'], "unknown option '--sped'"],
+  [
+    'level',
+    ['--log-level', 'loud', '--log-format=json', 'run'],
+    "option '--log-level <level>' argument 'loud'",
+  ],
+  ['command', ['--log-format', 'json', 'repaly'], "unknown command 'repaly'"],
+  ['subcommand', ['dead-letters', '--log-format', 'json'], 'Usage: openclaw-otel-bridge dead-letters'],
+])('with log format json, a wrong %s is an object too', async (_, args, message) => {
+  const { status, stdout, stderr } = await runToEnd(args);
+  expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
+  const { level, msg } = JSON.parse(stderr);
+  expect(level).toBe(60);
+  expect(msg.slice(0, message.length)).toBe(message);
+});
+
 test('--log-format json prints one object per line, and options may precede the command', async () => {
   const sink = await startSink();
   const { stderr } = await runToEnd([

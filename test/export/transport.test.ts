@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
-import { gunzipSync } from 'node:zlib';
+import { deflateSync, gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { type Bearer, openBearer } from '../../src/export/bearer.js';
 import type { EndpointConfig } from '../../src/export/config.js';
@@ -70,6 +70,7 @@ function open(url: string, changes: Partial<EndpointConfig> = {}): Transport {
 }
 
 const BODY = Buffer.from('{"resourceSpans":[]}');
+const BOMB = gzipSync(Buffer.alloc(1024 * 1024));
 
 describe('a request', () => {
   test('has a body, its content type, the configured headers and a user agent', async () => {
@@ -158,6 +159,18 @@ describe('a response', () => {
     const outcome = await open(url).post(BODY, OPEN_FOR_EVER);
     const told = outcome.kind === 'answered' ? outcome.location : 'failed';
     expect(told).toBe(expected === undefined ? undefined : new URL(expected, url).href);
+  });
+
+  test.each<[string, string, Buffer, Buffer]>([
+    ['in gzip is unpacked', 'gzip', gzipSync('{}'), Buffer.from('{}')],
+    ['in deflate is unpacked', 'deflate', deflateSync('{}'), Buffer.from('{}')],
+    ['that only claims to be in gzip stays as it is', 'gzip', Buffer.from('{}'), Buffer.from('{}')],
+    ['that unpacks to too much stays as it is', 'gzip', BOMB, BOMB],
+  ])('%s', async (_, coding, packed, body) => {
+    const { url } = await serve((response) =>
+      response.writeHead(200, { 'content-encoding': coding }).end(packed),
+    );
+    expect(await open(url).post(BODY, OPEN_FOR_EVER)).toEqual({ kind: 'answered', status: 200, body });
   });
 
   test('that never ends is read up to a limit', async () => {
