@@ -29,6 +29,7 @@ const CASES: Record<string, string[]> = {
       '2026.5.28/spawn-fail',
       '2026.6.35/spawn-fail',
       '2026.6.35/tools',
+      '2026.8.2/abort-tool',
     ].map((name) => [`gateway/${name}`, [fixture(`gateway/${name}.ndjson`)]]),
   ),
   transcripts: [

@@ -171,11 +171,15 @@ function endError(data: Json, status: string): Candidate | undefined {
 }
 
 /**
- * Whether no other end of the run follows. An end that is the run's first event is not marked: the run never began. OpenClaw 2026.6
- * marks none; only after an abort another one follows.
+ * Whether no other end of the run follows. An end that is the run's first event is not marked: the run never began. Before
+ * OpenClaw 2026.9 none is marked; only after the end that announces an abort another one follows, an error.
  */
-const isSettled = ({ data, protocol, seq }: AgentPayload): boolean =>
-  data.executionSettled === true || data.aborted === false || protocol === 3 || seq === 1;
+const isSettled = ({ data, protocol, seq, phase }: AgentPayload): boolean =>
+  data.executionSettled === true ||
+  data.aborted === false ||
+  (data.aborted === true && phase === 'error') ||
+  protocol === 3 ||
+  seq === 1;
 
 /**
  * In protocol 3 OpenClaw may call the model again after an attempt that failed, or that gave no answer. An abort is an end in any

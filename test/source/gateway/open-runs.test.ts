@@ -36,7 +36,7 @@ test('a run that is aborted before it begins has one event, its end, and is not 
   expect(runs.open).toEqual({});
 });
 
-test('in OpenClaw 2026.6, which marks no event as the last, a run is open until an end that is no abort', () => {
+test('before OpenClaw 2026.9, which marks no event as the last, a run is open until an end that announces no abort', () => {
   const runs = createOpenRuns();
   const openAfter = (phase: string, aborted?: boolean) => {
     runs.see(event(1, 'r', phase, { aborted }));
@@ -48,6 +48,7 @@ test('in OpenClaw 2026.6, which marks no event as the last, a run is open until 
     true,
   ]);
   expect(openAfter('end', false)).toBe(false);
+  expect([openAfter('start'), openAfter('end', true), openAfter('error', true)]).toEqual([true, true, false]);
 });
 
 test('in protocol 3, where no event is marked as the last, a run is open until an attempt has ended, and again in the next', () => {

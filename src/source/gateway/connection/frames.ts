@@ -61,13 +61,15 @@ export function readFrame(json: string): Frame | undefined {
 
 /**
  * Whether an agent event with this payload is the last one of its run. The only event of a run that never began is not marked, and
- * OpenClaw 2026.6 marks none.
+ * before OpenClaw 2026.9 none is.
  */
 export function endsRun({ stream, seq, data }: Json): boolean {
   const { executionSettled, phase, aborted } = object(data);
   if (stream !== 'lifecycle') return false;
   const isEnd = phase === 'end' || phase === 'error';
-  return executionSettled === true || (isEnd && aborted === false) || (seq === 1 && phase === 'end');
+  // An abort is announced as an end, and followed by an error.
+  const isLast = aborted === false || (aborted === true && phase === 'error');
+  return executionSettled === true || (isEnd && isLast) || (seq === 1 && phase === 'end');
 }
 
 export const request = (id: string, method: string, params: Json): string =>
