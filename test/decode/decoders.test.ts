@@ -107,6 +107,32 @@ describe('the gateway dialect', () => {
     });
   });
 
+  test('model calls of a run with the same response id are calls of their own, each with its reasoning', () => {
+    const row = (id: string, at_ms: number) => ({
+      role: 'assistant',
+      content: [{ type: 'text', text: id }],
+      provider: 'p',
+      model: 'm',
+      usage: { input: 100, output: 18, reasoningTokens: at_ms / 1_000 },
+      timestamp: at_ms - 100,
+      responseId: 'response-1',
+      __openclaw: { runId: 'r', id, recordTimestampMs: at_ms },
+    });
+    const rows = [row('first', 1_000), row('second', 2_000)];
+    const pushed = rows.map((message) => ({
+      type: 'event',
+      event: 'session.message',
+      payload: { sessionKey: 'agent:main:s', messageId: message.__openclaw.id, message },
+    }));
+    const found = { type: 'res', id: '1', ok: true, payload: { messages: rows } };
+    const { spans } = correlate(decode([start, ...pushed, ...pushed, found, end]));
+    const chats = spans.filter(({ kind }) => kind === 'chat').map(({ attributes }) => attributes);
+    expect(chats).toMatchObject([
+      { 'gen_ai.response.id': 'response-1', 'gen_ai.usage.reasoning.output_tokens': 1 },
+      { 'gen_ai.response.id': undefined, 'gen_ai.usage.reasoning.output_tokens': 2 },
+    ]);
+  });
+
   test.each([
     [{ stopReason: 'timeout', aborted: true }, 'timeout'],
     [{ phase: 'error', stopReason: 'timeout', aborted: true, status: 'timed_out' }, 'timeout'],

@@ -5,17 +5,18 @@
 import { type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import type { HistoryFrame } from './frame.js';
-import type { GatewayMemory } from './sessions.js';
+import { callKey, type GatewayMemory } from './sessions.js';
 
 /** Only for calls that came as events: the reasoning of any other call would be counted on its own. */
 function reasoningOf(row: Json, arrival_ms: number, memory: GatewayMemory): Candidate[] {
   const own = object(row.__openclaw);
   const message_id = text(own.id);
-  const response_id = text(row.responseId) ?? message_id;
   const reasoning_tokens = number(object(row.usage).reasoningTokens);
-  const message = message_id === undefined ? undefined : memory.messages.get(message_id);
-  if (message === undefined || response_id === undefined || reasoning_tokens === undefined) return [];
-  const { session_key, run_id } = message;
+  const run = message_id === undefined ? undefined : memory.messages.get(message_id);
+  if (run === undefined || message_id === undefined || reasoning_tokens === undefined) return [];
+  const { session_key, run_id } = run;
+  const given_id = text(row.responseId) ?? message_id;
+  const first = memory.responses.get(callKey(run, given_id)) ?? message_id;
   return [
     {
       type: 'llm.reasoning',
@@ -23,7 +24,7 @@ function reasoningOf(row: Json, arrival_ms: number, memory: GatewayMemory): Cand
       session_key,
       run_id,
       session_id: memory.session(session_key).session_id,
-      response_id,
+      response_id: first === message_id ? given_id : message_id,
       reasoning_tokens,
       event_id: `${run_id}:${message_id}:reasoning_tokens`,
     },

@@ -173,9 +173,9 @@ function decodeFrame(frame: EventFrame, memory: GatewayMemory): Decoded {
 
 function memoryOf(memory: GatewayMemory): DecoderMemory {
   const { sessions, labels, calls, commands, heldEnds, failures, reported, owners } = memory;
-  const { inputs, resumes, jobs, unstarted, messages } = memory;
+  const { inputs, resumes, jobs, unstarted, messages, responses } = memory;
   const ofRuns = { failures, reported, owners, inputs, resumes, jobs, unstarted };
-  const all = { sessions, labels, calls, commands, heldEnds, messages, ...ofRuns };
+  const all = { sessions, labels, calls, commands, heldEnds, messages, responses, ...ofRuns };
   return { maps: Object.fromEntries(Object.entries(all).map(([name, { map }]) => [name, map])) };
 }
 

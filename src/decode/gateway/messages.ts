@@ -10,7 +10,7 @@ import type { Candidate } from '../decoder.js';
 import { EMPTY_AFTER_YIELD, modelCallEvents, noModelCall } from '../message.js';
 import type { EventFrame } from './frame.js';
 import { releaseUnended } from './lifecycle.js';
-import { type GatewayMemory, type RunIdentity, runKey, type SessionMemory } from './sessions.js';
+import { callKey, type GatewayMemory, type RunIdentity, runKey, type SessionMemory } from './sessions.js';
 
 /** Remembers from a session's row what other frames omit. */
 export function rememberSession(payload: Json, memory: GatewayMemory): SessionMemory | undefined {
@@ -62,6 +62,21 @@ function rememberInput(message: Json, session_key: string, memory: GatewayMemory
 const isUnanswered = ({ stopReason, content }: Json): boolean =>
   stopReason === 'stop' && text(blockText(content)?.trim()) === undefined;
 
+/** The message, without its response id if another one of the run has the same: its own id identifies it then. */
+function withOwnId(
+  message: Json,
+  message_id: string | undefined,
+  run: RunIdentity,
+  { responses }: GatewayMemory,
+): Json {
+  const response_id = text(message.responseId);
+  if (response_id === undefined || message_id === undefined) return message;
+  const key = callKey(run, response_id);
+  const first = responses.get(key);
+  if (first === undefined) responses.set(key, message_id);
+  return (first ?? message_id) === message_id ? message : { ...message, responseId: undefined };
+}
+
 /** OpenClaw 2026.3 pushes no end of a run that is aborted: only the message of the call that was cut off says so. */
 function cutOff({ stopReason }: Json, ts: number, run: RunIdentity, memory: GatewayMemory): Candidate[] {
   if (stopReason !== 'aborted' || memory.owners.get(run.run_id) !== undefined) return [];
@@ -107,7 +122,8 @@ export function decodeMessage(
   if (message_id !== undefined) memory.messages.set(message_id, { session_key, run_id });
   const run = { session_key, run_id };
   const ends = named === undefined ? cutOff(message, ended_at, run, memory) : [];
-  return [...modelCallEvents(message, { message_id, ended_at }), ...ends].map(
+  const answer = withOwnId(message, message_id, run, memory);
+  return [...modelCallEvents(answer, { message_id, ended_at }), ...ends].map(
     (event): Candidate => ({
       ...event,
       session_key,

@@ -128,6 +128,8 @@ export interface GatewayMemory {
   unstarted: BoundedMemory<number>;
   /** The runs of model calls, by message id: the rows of a history name no session, and their run id may be masked. */
   messages: BoundedMemory<RunIdentity>;
+  /** The first message of a run with a response id, by run and response id: some servers draw these ids from a few. */
+  responses: BoundedMemory<string>;
 }
 
 export function createGatewayMemory(): GatewayMemory {
@@ -162,6 +164,7 @@ export function createGatewayMemory(): GatewayMemory {
     jobs: createMemory(MAX_SESSIONS),
     unstarted: createMemory(MAX_SESSIONS),
     messages: createMemory(MAX_CALLS),
+    responses: createMemory(MAX_CALLS),
   };
 }
 
