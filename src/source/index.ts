@@ -35,6 +35,9 @@ export type { Backoff } from './socket/socket.js';
 export { livingPath } from './transcripts/archives.js';
 export { holdsTranscripts } from './transcripts/directories.js';
 
+/** The least limit of a transcript's lines: a user's message holds its images. Without such a line its whole run would be missing. */
+const TRANSCRIPT_LINE_BYTES = 32 * 1024 * 1024;
+
 /** The kinds that `createSource` creates. */
 export type LineSourceKind = 'stdin' | 'file' | 'socket' | 'listen' | 'transcripts' | 'otlp';
 /** A source that `createSource` creates, as parsed by `parseSourceName`. */
@@ -44,7 +47,7 @@ export type LineSource = Extract<ParsedSource, { kind: LineSourceKind }>;
 export interface SourceOptions {
   /** Whether a file is read to its end (`replay`) or followed (`run`). Sockets never end, stdin always does. */
   mode: 'to_end' | 'follow';
-  /** Longer lines are skipped; 1 MiB by default. */
+  /** Longer lines are skipped; 1 MiB by default, for `transcripts` at least 32 MiB. */
   max_line_bytes?: number;
   /** Whether `transcripts` emits what the files already hold; by default it emits what is added. */
   from_start?: boolean;
@@ -81,7 +84,7 @@ export function createSource(parsed: LineSource, options: SourceOptions): Source
       return createListenSource(parsed.name, parsed.address, max_line_bytes);
     case 'transcripts':
       return createTranscriptsSource(parsed.name, parsed.directory, {
-        max_line_bytes,
+        max_line_bytes: Math.max(max_line_bytes, TRANSCRIPT_LINE_BYTES),
         from_start: options.from_start ?? false,
         since_ms: options.since_ms,
         poll_interval_ms: DEFAULT_POLL_INTERVAL_MS,

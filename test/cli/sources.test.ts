@@ -105,7 +105,7 @@ test('run reads a pipe that stays open until a signal', async () => {
   expectStory(sink);
 });
 
-test('transcripts: events after the start are sent, or all with --from-start', async () => {
+test('transcripts: events after the start are sent, or all with --from-start, also of a message with a large image', async () => {
   const root = temporaryDirectory();
   const sessions = join(root, 'agents', 'main', 'sessions');
   mkdirSync(sessions, { recursive: true });
@@ -124,7 +124,8 @@ test('transcripts: events after the start are sent, or all with --from-start', a
   await all.until(() => all.spans().length === 2);
   const next = recorded
     .replaceAll(/"id":"(?!6b93b108)/g, '"id":"next-')
-    .replaceAll(/"timestamp":"[^"]+"/g, `"timestamp":"${new Date().toISOString()}"`);
+    .replaceAll(/"timestamp":"[^"]+"/g, `"timestamp":"${new Date().toISOString()}"`)
+    .replace('"role":"user"', `"role":"user","image":"${'A'.repeat(2_000_000)}"`);
   appendFileSync(path, next.slice(next.indexOf('\n') + 1));
   await Promise.all(sinks.map((sink, index) => sink.until(() => sink.spans().length === 2 + 2 * index)));
   const summaries = await Promise.all(programs.map(stop));
