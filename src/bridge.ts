@@ -75,8 +75,9 @@ export interface ComposedBridge {
   /** Collects the metrics, and waits until everything emitted is answered, for `limit_ms` at most. */
   drain(limit_ms: number): Promise<void>;
   /**
-   * Emits what is held, drains for `drain_ms` at most, and closes the destinations. `is_over`: nothing more will come, so open
-   * runs are closed, and once everything is delivered the next start begins from nothing.
+   * Emits what is held, drains for `drain_ms` at most, and closes the destinations. Open runs are closed if they would be lost
+   * with the process. `is_over`: nothing more will come, so open runs are closed, and once everything is delivered the next start
+   * begins from nothing.
    */
   finish(drain_ms: number, options?: { is_over: boolean }): Promise<void>;
   /** For a process that ends at once: counts as dropped the data that is lost with it. */
@@ -203,6 +204,10 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     for (const { outbox } of destinations) outbox?.endRestore();
   }
 
+  /** Whether the next start gets from a source what could not be written: it is read or asked again, or its senders repeat it. */
+  const comesAgain = ({ name, is_rereadable }: Source): boolean =>
+    is_rereadable === true || isAsked(name) || name.startsWith('otlp:');
+
   /** Whether any source can report at the next start what it has not reported yet. */
   const canBeAsked = (): boolean => sources.some(({ name }) => isAsked(name));
 
@@ -259,6 +264,18 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     await Promise.all(sources.map((source) => source.close()));
   };
 
+  /**
+   * Whether what is open will be gone with this process: it came in while the store could not be written. If some of it comes
+   * again at the next start, all of it is left as it is.
+   */
+  async function isOpenLost(): Promise<boolean> {
+    if (persistence === undefined || persistence.isRecoverable()) return false;
+    if (sources.some(comesAgain)) return false;
+    // The store may be writable again.
+    await persistence.flush();
+    return !persistence.isRecoverable();
+  }
+
   function stopCollecting(): void {
     clearInterval(metricsTimer);
     persistence?.stopCollecting();
@@ -270,7 +287,7 @@ export function composeBridge(options: BridgeParts): ComposedBridge {
     clearTimeout(restoreTimer);
     opened = [];
     await pipeline.settled();
-    if (is_over) await pipeline.close();
+    if (is_over || (await isOpenLost())) await pipeline.close();
     else if (!canBeAsked()) pipeline.emitEnded();
     const left_ms = countdown(drain_ms);
     const collecting_ms = Math.max(drain_ms / 2, drain_ms - LAST_METRICS_MS);

@@ -630,6 +630,42 @@ test.each([
   },
 );
 
+describe('runs that are open at the stop, and were not written', () => {
+  const listened = { ...sourceOf(BEGIN, {}), name: 'listen:tcp:1' };
+  const again: Source[] = [
+    sourceOf([], {}),
+    { ...sourceOf([], {}), name: 'otlp:127.0.0.1:4318' },
+    { ...sourceOf([], {}), name: 'file:/log', is_rereadable: true },
+  ];
+
+  /** What is sent with a store that can't be written until the stop, or for good. */
+  async function sentWith(sources: readonly Source[], is_mended: boolean): Promise<string> {
+    const inner = startedStore();
+    let is_full = true;
+    const write: Store['write'] = async (changes) =>
+      is_full ? { ok: false, message: 'no space left on device' } : inner.write(changes);
+    const store = { ...inner, write, gather: () => gatherFor(write) };
+    const { bodies, post } = scriptedPost([]);
+    const bridge = openWithBackend(store, post, [...sources]);
+    await bridge.open();
+    await bridge.read();
+    is_full = !is_mended;
+    await bridge.finish(1_000);
+    return bodies.filter((body) => body.includes('resourceSpans')).join();
+  }
+
+  test.each([
+    ['for good: they end', [listened], false, true] as const,
+    ['until the stop: they are kept', [listened], true, false] as const,
+    ...again.map(
+      (source) =>
+        [`but may come again from ${source.name}: they are left`, [listened, source], false, false] as const,
+    ),
+  ])('%s', async (_, sources, is_mended, is_ended) => {
+    expect((await sentWith(sources, is_mended)).includes('shutdown')).toBe(is_ended);
+  });
+});
+
 test('of a source it is told how it is, and since when', async () => {
   let now_ms = 0;
   const source: Source = {
