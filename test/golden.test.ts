@@ -14,6 +14,8 @@ const CASES: Record<string, string[]> = {
       'spawn',
       'plain',
       'plain-anthropic',
+      'ollama',
+      'claude-cli',
       'ask',
       'compact',
       'err500',

@@ -12,7 +12,15 @@ export interface MessageContext {
   message_id: string | undefined;
   /** When the call ended, epoch milliseconds. */
   ended_at: number;
+  /** When the model was asked, as far as other entries or frames tell, epoch milliseconds. */
+  asked_at: number | undefined;
 }
+
+/** The APIs whose messages OpenClaw dates when the answer is complete, others when it asks the model. */
+const DATED_AT_END: ReadonlySet<unknown> = new Set(['ollama', 'cli']);
+
+const startOf = (message: Json, asked_at: number | undefined): number | undefined =>
+  DATED_AT_END.has(message.api) ? asked_at : number(message.timestamp);
 
 function isEmptyAfterYield(message: Json): boolean {
   const usage = object(message.usage);
@@ -61,7 +69,7 @@ function errorOf(message: Json): Json | undefined {
  * The catalog events of one assistant message: its reasoning text first, so that it is known when the call ends, then its
  * tokens. OpenClaw counts cached input separately from `input`; the catalog's `input_tokens` includes it.
  */
-export function modelCallEvents(message: Json, { message_id, ended_at }: MessageContext): Json[] {
+export function modelCallEvents(message: Json, { message_id, ended_at, asked_at }: MessageContext): Json[] {
   const usage = object(message.usage);
   const cached = number(usage.cacheRead) ?? 0;
   const written = number(usage.cacheWrite) ?? 0;
@@ -82,7 +90,7 @@ export function modelCallEvents(message: Json, { message_id, ended_at }: Message
     cost_usd: number(object(usage.cost).total),
     response_id,
     message_id,
-    started_at: number(message.timestamp),
+    started_at: startOf(message, asked_at),
     ended_at,
     finish_reason: text(message.stopReason),
     error,

@@ -264,7 +264,11 @@ function withOwnId(run: Run, message: Json): Json {
 
 function assistantMessage(state: State, run: Run, entry: Json, message: Json): Candidate[] {
   const ts = timeOf(entry);
-  const call = modelCallEvents(withOwnId(run, message), { message_id: text(entry.id), ended_at: ts });
+  const call = modelCallEvents(withOwnId(run, message), {
+    message_id: text(entry.id),
+    ended_at: ts,
+    asked_at: run.last_ts,
+  });
   const end = endOfRun(message);
   return [...call, ...toolCalls(run, message, ts), ...(end === undefined ? [] : finish(state, ts, end))];
 }

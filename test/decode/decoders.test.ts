@@ -107,6 +107,55 @@ describe('the gateway dialect', () => {
     });
   });
 
+  describe('a command-line agent', () => {
+    const answer = {
+      type: 'event',
+      event: 'session.message',
+      payload: {
+        sessionKey: 'agent:main:s',
+        messageId: 'm',
+        message: {
+          role: 'assistant',
+          api: 'cli',
+          usage: { input: 1, output: 1 },
+          timestamp: 1_995,
+          idempotencyKey: 'cli-assistant:r',
+          __openclaw: { id: 'm', recordTimestampMs: 2_000 },
+        },
+      },
+    };
+
+    test('has results that are texts', () => {
+      const ends = ['c', 'd'].map((toolCallId) => {
+        const isError = toolCallId === 'd';
+        return agent('tool', {
+          phase: 'result',
+          name: 'Bash',
+          toolCallId,
+          isError,
+          result: `of ${toolCallId}`,
+        });
+      });
+      expect(decode([start, ...ends])).toMatchObject([
+        { type: 'agent.started' },
+        { type: 'tool.output', output: 'of c' },
+        { type: 'tool.error', error: { message: 'of d' } },
+      ]);
+    });
+
+    test('has an answer that names its run by its key, though another one has begun', () => {
+      const next = agent('lifecycle', { phase: 'start' }, { runId: 'next', ts: 3_000 });
+      expect(decode([start, end, next, answer]).at(-1)).toMatchObject({ type: 'llm.tokens', run_id: 'r' });
+    });
+
+    test('has a model call from the end of its last tool call on', () => {
+      const tool = agent('tool', { phase: 'result', name: 'Bash', toolCallId: 'c' }, { ts: 1_500 });
+      expect(decode([start, tool, answer]).at(-1)).toMatchObject({ started_at: 1_500, ended_at: 2_000 });
+      const later = agent('lifecycle', { phase: 'start' }, { ts: 3_000 });
+      expect(decode([later, answer]).at(-1)).not.toHaveProperty('started_at');
+    });
+  });
+
   test('model calls of a run with the same response id are calls of their own, each with its reasoning', () => {
     const row = (id: string, at_ms: number) => ({
       role: 'assistant',

@@ -359,6 +359,17 @@ describe('a transcript', () => {
     });
   });
 
+  test('has model calls of Ollama from the entry before them on, since their messages are dated at the end', () => {
+    const ended = { role: 'assistant', model: 'm', provider: 'p', stopReason: 'stop', content: 'answer' };
+    const dated = (api: string) =>
+      decode([
+        ...[session(0), user(1), asks(2, 'call-1'), result(4, 'call-1')],
+        entry(9, { ...ended, api, timestamp: Date.parse(at(9)) - 5 }),
+      ]).find(({ type, ts }) => type === 'llm.tokens' && ts === Date.parse(at(9)));
+    expect(dated('ollama')).toMatchObject({ started_at: Date.parse(at(4)), ended_at: Date.parse(at(9)) });
+    expect(dated('openai-completions')).toMatchObject({ started_at: Date.parse(at(9)) - 5 });
+  });
+
   test('has a model call for an aborted answer if that used tokens', () => {
     const aborted = (usage: object) =>
       entry(2, { role: 'assistant', stopReason: 'aborted', model: 'm', provider: 'p', usage });

@@ -104,6 +104,7 @@ function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
     is_unanswered: false,
     has_failed: false,
     yielded_ms: undefined,
+    asked_ms: payload.ts,
   });
   return [...yielded, ...startOf(payload, memory, payload.ts)];
 }
@@ -115,9 +116,11 @@ function missingStart(payload: AgentPayload, memory: GatewayMemory, end_ms: numb
 }
 
 /** The response headers of a model call arrived. A null model is the reset at the end of a run. */
-function stepStarted({ data }: AgentPayload): Candidate[] {
+function stepStarted({ data, ts, session_key }: AgentPayload, memory: GatewayMemory): Candidate[] {
   const model = text(data.model);
-  return model === undefined ? [] : [{ type: 'agent.step_started', model, provider: text(data.provider) }];
+  if (model === undefined) return [];
+  memory.update(session_key, { asked_ms: ts });
+  return [{ type: 'agent.step_started', model, provider: text(data.provider) }];
 }
 
 /**
@@ -279,7 +282,7 @@ export function decodeLifecycle(payload: AgentPayload, memory: GatewayMemory): C
     case 'start':
       return started(payload, memory);
     case 'model':
-      return stepStarted(payload);
+      return stepStarted(payload, memory);
     case 'finishing':
       return attemptFinished(payload, memory);
     case 'end':

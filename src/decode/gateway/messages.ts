@@ -2,7 +2,7 @@
  * `session.message`, `sessions.changed` and `task` frames: model calls, and what the frames show of sessions and sub-agents.
  */
 
-import { runOfInput } from '../../model/input.js';
+import { runOfCliAnswer, runOfInput } from '../../model/input.js';
 import { isMaskOf } from '../../model/masked.js';
 import { agentOfSession } from '../../model/session-key.js';
 import { blockText, type Json, number, object, text, withoutUndefined } from '../../util/json.js';
@@ -90,6 +90,11 @@ function cutOff({ stopReason }: Json, ts: number, run: RunIdentity, memory: Gate
   return [...releaseUnended(run, memory), end];
 }
 
+const askedBefore = (
+  ended_at: number,
+  { asked_ms = Infinity }: Partial<SessionMemory> = {},
+): number | undefined => (asked_ms <= ended_at ? asked_ms : undefined);
+
 /**
  * The model call of a message, or the reason why there is none. In protocol 3 the message names no run, and belongs to its
  * session's latest.
@@ -109,7 +114,7 @@ export function decodeMessage(
     memory.update(session_key, { yielded_ms: ended_at });
   if (unused !== undefined) return unused;
   const latest = session?.run_id;
-  const named = text(own.runId) ?? text(message.runId) ?? text(payload.runId);
+  const named = text(own.runId) ?? text(message.runId) ?? text(payload.runId) ?? runOfCliAnswer(message);
   const isLatest = named === undefined || (latest !== undefined && isMaskOf(named, latest));
   const run_id = isLatest ? latest : named;
   if (session_key === undefined || run_id === undefined) return 'message.without_run';
@@ -123,7 +128,8 @@ export function decodeMessage(
   const run = { session_key, run_id };
   const ends = named === undefined ? cutOff(message, ended_at, run, memory) : [];
   const answer = withOwnId(message, message_id, run, memory);
-  return [...modelCallEvents(answer, { message_id, ended_at }), ...ends].map(
+  const asked_at = askedBefore(ended_at, session);
+  return [...modelCallEvents(answer, { message_id, ended_at, asked_at }), ...ends].map(
     (event): Candidate => ({
       ...event,
       session_key,

@@ -23,6 +23,8 @@ export interface SessionMemory {
   parent_session_key?: string;
   /** The session's active run, else its latest one. */
   run_id?: string;
+  /** When its run last had something for the model: its start, the announcement of a call, or the end of a tool call. */
+  asked_ms?: number;
   /** The run of which something was missed and could not be recovered. */
   gap_run_id?: string;
   /** The latest model call of its run answered nothing: OpenClaw may call the model again after the end of the run. */

@@ -77,6 +77,7 @@ function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string):
   ];
 }
 
+/** The result of a tool is an object; that of a tool of a command-line agent is its text. */
 function endOf(data: Json, call_id: string): Candidate {
   const result = object(data.result);
   const details = object(result.details);
@@ -85,7 +86,7 @@ function endOf(data: Json, call_id: string): Candidate {
     tool: text(data.name),
     is_error: data.isError === true,
     exit_code: number(details.exitCode),
-    output: blockText(result.content),
+    output: text(data.result) ?? blockText(result.content),
     message: text(details.error),
   });
 }
@@ -93,6 +94,7 @@ function endOf(data: Json, call_id: string): Candidate {
 function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
   const end: Candidate = { ...endOf(payload.data, call_id), ts: payload.ts };
   const key = callKey(payload, call_id);
+  memory.update(payload.session_key, { asked_ms: payload.ts });
   const is_command = memory.commands.get(key) === true;
   const is_complete = !is_command || end.type === 'tool.error' || end.exit_code !== undefined;
   if (payload.protocol === 4 && is_complete) return [end, ...spawned(payload, memory, call_id)];

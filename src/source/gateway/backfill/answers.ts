@@ -2,6 +2,7 @@
  * Asks a gateway for what happened during a gap: its audit log, its sessions, their stored messages, and the latest events of
  * open runs. This takes a few calls per session, and only for sessions in which something happened since.
  */
+import { createHash } from 'node:crypto';
 import { groupBy } from '../../../util/group-by.js';
 import { type Json, list, number, object, text } from '../../../util/json.js';
 import { within } from '../../../util/within.js';
@@ -44,6 +45,14 @@ const CONCURRENCY = 4;
 const TRIES = 5;
 const BUSY_WAIT_MS = 500;
 
+/**
+ * The audit log is written late: by a second or two, and by some more if the gateway has much to do. It is asked again, for 5 s,
+ * until it has the ends of the calls whose results were stored just before the question.
+ */
+const JUST_STORED_MS = 10_000;
+const AUDIT_TRIES = 10;
+const AUDIT_WAIT_MS = 500;
+
 type Asking = Pick<Connection, 'call' | 'ended'>;
 
 /** Retries while the gateway is busy. Does not wait once the connection has ended. */
@@ -84,6 +93,10 @@ async function askActivity(call: Call, params: Json): Promise<Pages> {
   }
   return { items: items.reverse(), is_partial: true };
 }
+
+/** The audit log identifies a call by the hash of its id. */
+export const auditId = (call_id: string): string =>
+  `sha256:${createHash('sha256').update(call_id).digest('hex')}`;
 
 const isTouched = (session: Json, after_ms: number): boolean =>
   session.hasActiveRun === true || (number(session.updatedAt) ?? 0) >= after_ms;
@@ -164,6 +177,28 @@ async function askSession(
   return { key, session, rows: rows.items, activity, in_flight, is_partial: rows.is_partial || is_partial };
 }
 
+/** The calls that stored messages request. Of a tool that does not exist only the result is stored, and nothing is audited. */
+const requestedIn = (rows: Json[]): Set<unknown> =>
+  new Set(
+    rows
+      .filter(({ role }) => role === 'assistant')
+      .flatMap(({ content }) => list(content).map(object))
+      .filter(({ type }) => type === 'toolCall')
+      .map(({ id }) => id),
+  );
+
+/** Whether the audit log lacks the end of a call whose result was stored since then. */
+function isAuditBehind({ rows, activity }: SessionAnswers, stored_since_ms: number): boolean {
+  const results = rows.filter((row) => row.role === 'toolResult' && rowTime(row) >= stored_since_ms);
+  if (results.length === 0) return false;
+  const ends = activity.filter(({ action }) => action === 'tool.action.finished');
+  const ended = new Set(ends.map(({ toolCallId }) => toolCallId));
+  const requested = requestedIn(rows);
+  return results.some(
+    ({ toolCallId }) => requested.has(toolCallId) && !ended.has(auditId(String(toolCallId))),
+  );
+}
+
 /** Runs `act` on each item, a few at a time; the results are in the order of the items. */
 async function mapSome<T, R>(items: T[], act: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
@@ -188,17 +223,43 @@ export interface Question {
   also?: Iterable<string>;
   /** The only sessions to ask about; all if it is absent. */
   only?: ReadonlySet<string>;
+  /** The present, if the audit log may be waited for. Epoch milliseconds by the gateway's clock. */
+  now_ms?: number;
+}
+
+const ofSessions = ({ items }: Pages): Map<string, Json[]> =>
+  groupBy(items, ({ sessionKey }) => text(sessionKey) ?? '');
+
+/** Asks for the audit log again until it is up to date. One that is empty may not be written at all. */
+async function untilAudited(
+  { ended }: Asking,
+  askAgain: () => Promise<Pages>,
+  sessions: SessionAnswers[],
+  now_ms: number,
+): Promise<SessionAnswers[]> {
+  const isBehind = (session: SessionAnswers): boolean => isAuditBehind(session, now_ms - JUST_STORED_MS);
+  let audited = sessions;
+  for (let tries = 0; audited.some(isBehind) && tries < AUDIT_TRIES; tries++) {
+    await within(AUDIT_WAIT_MS, ended);
+    const again = await askAgain();
+    if (again.is_partial) continue;
+    const ofSession = ofSessions(again);
+    audited = audited.map((session) => ({
+      ...session,
+      activity: ofSession.get(session.key) ?? session.activity,
+    }));
+  }
+  return audited;
 }
 
 /** Asks what happened since `since_ms`. The answers may reach further back, and repeat what was seen already. */
-export async function askForMissed(asking: Asking, { since_ms, also, only }: Question): Promise<Asked> {
+export async function askForMissed(asking: Asking, question: Question): Promise<Asked> {
+  const { since_ms, also, only, now_ms } = question;
   const call = patiently(asking);
   const after_ms = since_ms - MARGIN_MS;
-  const [activity, listed] = await Promise.all([
-    askActivity(call, { after: after_ms }),
-    askSessions(call, after_ms),
-  ]);
-  const ofSession = groupBy(activity.items, ({ sessionKey }) => text(sessionKey) ?? '');
+  const askAudit = (): Promise<Pages> => askActivity(call, { after: after_ms });
+  const [activity, listed] = await Promise.all([askAudit(), askSessions(call, after_ms)]);
+  const ofSession = ofSessions(activity);
   const sessions = new Map(listed.items.map((session) => [text(session.key) ?? '', session]));
   for (const key of sessions.keys()) if (SHARED_SESSION.test(key)) sessions.delete(key);
   for (const key of [...ofSession.keys(), ...(also ?? [])]) {
@@ -208,10 +269,12 @@ export async function askForMissed(asking: Asking, { since_ms, also, only }: Que
   const isWanted = (key: string): boolean =>
     key !== '' && !INTERNAL_SESSION.test(key) && (only === undefined || only.has(key));
   const wanted = [...sessions].filter(([key]) => isWanted(key));
+  const answers = await mapSome(wanted, ([key, session]) =>
+    askSession(call, session, ofSession.get(key) ?? [], after_ms),
+  );
+  const mayWait = now_ms !== undefined && activity.items.length > 0;
   return {
-    sessions: await mapSome(wanted, ([key, session]) =>
-      askSession(call, session, ofSession.get(key) ?? [], after_ms),
-    ),
+    sessions: mayWait ? await untilAudited(asking, askAudit, answers, now_ms) : answers,
     is_partial: activity.is_partial || listed.is_partial,
   };
 }

@@ -146,7 +146,7 @@ export function createBackfill(options: BackfillOptions): Backfill {
   async function fillGap(open: Connection, missing: Gap): Promise<void> {
     const { since_ms } = missing;
     asked_since_ms = Math.min(since_ms, asked_since_ms ?? Infinity);
-    const asked = await askForMissed(open, { since_ms, also: Object.keys(runs.open) });
+    const asked = await askForMissed(open, { since_ms, also: Object.keys(runs.open), now_ms: now() });
     if (connection() !== open) return;
     // What was pushed just before the answers may have been stored just after them.
     for (const { key, session } of asked.sessions) {

@@ -2,10 +2,10 @@
  * Combines a gateway's answers into what is known of the runs of one session: times come from the audit log, arguments and
  * results from the transcript, and the end of the last run from the session's row. Pure.
  */
-import { createHash } from 'node:crypto';
+import { runOfCliAnswer } from '../../../model/input.js';
 import { isMasked, isMaskOf } from '../../../model/masked.js';
 import { blockText, type Json, list, number, object, text } from '../../../util/json.js';
-import type { SessionAnswers } from './answers.js';
+import { auditId, type SessionAnswers } from './answers.js';
 
 export interface RebuildOptions {
   /** Runs that ended before this are ignored. Epoch milliseconds by the gateway's clock, like all times here. */
@@ -68,9 +68,6 @@ export const INTERRUPTED = 'gateway_restarted';
 
 const NESTED_TOOL = 'openclaw.nested-tool.v1';
 
-/** The audit log identifies a call by the hash of its id. */
-const auditId = (call_id: string): string => `sha256:${createHash('sha256').update(call_id).digest('hex')}`;
-
 function createRuns() {
   const runs = new Map<string, RunFacts>();
   return {
@@ -117,7 +114,7 @@ function readActivity(event: Json, runs: Runs): void {
 }
 
 function readAssistant(row: Json, runs: Runs): void {
-  const run_id = text(own(row).runId);
+  const run_id = text(own(row).runId) ?? runOfCliAnswer(row);
   if (run_id === undefined) return;
   const run = runs.of(run_id);
   run.messages.push(row);

@@ -1,6 +1,6 @@
 /** What a gateway is asked for after a gap: about which of its sessions, and how much of each. */
 import { describe, expect, test } from 'vitest';
-import { askForMissed } from '../../../../src/source/gateway/backfill/answers.js';
+import { askForMissed, auditId } from '../../../../src/source/gateway/backfill/answers.js';
 import type { Answer } from '../../../../src/source/gateway/connection/calls.js';
 import type { Json } from '../../../../src/util/json.js';
 
@@ -291,6 +291,58 @@ test('an audit log that is too long, or is refused in the middle, gives what it 
   };
   expect(await times(3)).toEqual([98, 99, 100]);
   expect(await times(100)).toEqual(Array.from({ length: 20 }, (_, nth) => 81 + nth));
+});
+
+describe('the audit log, which is written late', () => {
+  const NOW_MS = SINCE_MS + 60_000;
+  const REQUEST = { role: 'assistant', content: [{ type: 'toolCall', id: 'call-1' }] };
+  const resultAt = (ms: number, toolCallId = 'call-1'): Json => ({
+    role: 'toolResult',
+    toolCallId,
+    __openclaw: { recordTimestampMs: ms },
+  });
+  const entry = (action: string): Json => ({
+    kind: 'tool_action',
+    sessionKey: SESSION.key,
+    toolCallId: auditId('call-1'),
+    action,
+  });
+  const START = entry('tool.action.started');
+  const END = entry('tool.action.finished');
+
+  /** Asks about a session with these rows, of which the log has the end in its `ends_in`th answer: how often it is asked. */
+  async function asked(messages: Json[], { first = [START], ends_in = Infinity, now_ms = NOW_MS } = {}) {
+    let times = 0;
+    const answers: Answers = {
+      ...ONE_SESSION,
+      'audit.activity.list': () => ok({ events: ++times < ends_in ? first : [END, START] }),
+      'sessions.get': () => ok({ messages }),
+    };
+    const call = async (method: string, params: Json): Promise<Answer> => answers[method]?.(params) ?? ok({});
+    const asking = { call, ended: Promise.resolve({ code: 1006, reason: '' }) };
+    const { sessions } = await askForMissed(asking, { since_ms: SINCE_MS, now_ms });
+    return { times, actions: sessions[0]?.activity.map(({ action }) => action) };
+  }
+
+  test('is asked again until it has the end of a call whose result was just stored', async () => {
+    expect(await asked([REQUEST, resultAt(NOW_MS - 1_000)], { ends_in: 3 })).toEqual({
+      times: 3,
+      actions: ['tool.action.started', 'tool.action.finished'],
+    });
+  });
+
+  test('is not asked again for ever', async () => {
+    expect((await asked([REQUEST, resultAt(NOW_MS - 1_000)])).times).toBe(11);
+  });
+
+  test.each([
+    ['has the end', [REQUEST, resultAt(NOW_MS)], { ends_in: 1 }],
+    ['has had time enough', [REQUEST, resultAt(NOW_MS - 20_000)], {}],
+    ['never has it, since no such tool exists', [REQUEST, resultAt(NOW_MS, 'call-2')], {}],
+    ['is not written at all', [REQUEST, resultAt(NOW_MS)], { first: [] }],
+  ])('is asked once if it %s', async (_, messages, options) => {
+    expect((await asked(messages, options)).times).toBe(1);
+  });
 });
 
 test('four sessions are asked about at a time, and the answers are in the order of the sessions', async () => {

@@ -763,6 +763,14 @@ describe('what is marked as a gap', () => {
     expect(marks(rebuilt(known, { since_ms: 10 }))).toEqual([false, false]);
   });
 
+  test('is nothing of a run of a command-line agent, whose answer names it by its key', () => {
+    const { __openclaw: named, ...row } = request(2);
+    const rows = [
+      { ...row, idempotencyKey: 'cli-assistant:r', __openclaw: { ...object(named), runId: undefined } },
+    ];
+    expect(marks(rebuilt({ rows, activity: [started, finished] }))).toEqual([false, false]);
+  });
+
   test('is the end of a run in a session of which not everything could be asked for', () => {
     expect(marks(rebuilt({ activity: [started, finished], is_partial: true }))).toEqual([false, true]);
   });
