@@ -109,7 +109,7 @@ async function killBridge(events: object[], position: unknown, options: Options)
   const { bridge, emitted } = openBridge(events, position, options);
   await bridge.open();
   await bridge.read();
-  await vi.waitUntil(() => merge(emitted).logs.length > 0);
+  await vi.waitUntil(() => merge(emitted).logs.length > 0, { timeout: 10_000 });
   return merge(emitted);
 }
 
@@ -335,12 +335,15 @@ describe('of what was answered', () => {
     await killed.open();
     await killed.read();
     // Spans and records go in requests of their own.
-    await vi.waitUntil(() => {
-      const { traces, logs } = killed.summary().destinations.otlp ?? {};
-      return traces?.delivered === 2 && logs?.delivered === 4;
-    });
+    await vi.waitUntil(
+      () => {
+        const { traces, logs } = killed.summary().destinations.otlp ?? {};
+        return traces?.delivered === 2 && logs?.delivered === 4;
+      },
+      { timeout: 10_000 },
+    );
     const before = answersIn(store);
-    await vi.waitUntil(() => answersIn(store) > before);
+    await vi.waitUntil(() => answersIn(store) > before, { timeout: 10_000 });
     expect(await sentByNext(store)).toEqual([]);
     expect(answersIn(store)).toBe(0);
   });
@@ -378,7 +381,7 @@ describe('of what was answered', () => {
     const bridge = openWithBackend(store, async () => OK, [sourceOf([...BEGIN, ...END], {})]);
     await bridge.open();
     await bridge.read();
-    await vi.waitUntil(() => answersIn(store) > 0);
+    await vi.waitUntil(() => answersIn(store) > 0, { timeout: 10_000 });
     await bridge.drain(1_000);
     expect(answersIn(store)).toBe(0);
     await bridge.finish(0);
@@ -427,7 +430,7 @@ describe('the order of writing and sending', () => {
     expect(waiting).toHaveLength(1);
     expect(emitted).toEqual([]);
     answer({ ok: true });
-    await vi.waitUntil(() => emitted.length > 0);
+    await vi.waitUntil(() => emitted.length > 0, { timeout: 10_000 });
     expect(merge(emitted).spans).toMatchObject(ENDED);
   });
 
@@ -441,7 +444,7 @@ describe('the order of writing and sending', () => {
     await bridge.read();
     expect(emitted).toEqual([]);
     answer({ ok: true });
-    await vi.waitUntil(() => emitted.length > 1);
+    await vi.waitUntil(() => emitted.length > 1, { timeout: 10_000 });
     expect(emitted[0]?.spans).toEqual([]);
     expect(merge(emitted).spans).toMatchObject(ENDED);
   });
@@ -468,10 +471,10 @@ describe('the order of writing and sending', () => {
     await bridge.read();
     answer({ ok: true });
     const finished = bridge.finish(0);
-    await vi.waitUntil(() => waiting.length > 0);
+    await vi.waitUntil(() => waiting.length > 0, { timeout: 10_000 });
     expect(said).toEqual(['collected']);
     answer({ ok: true });
-    await vi.waitUntil(() => waiting.length > 0);
+    await vi.waitUntil(() => waiting.length > 0, { timeout: 10_000 });
     expect(said).toEqual(['collected', 'sent']);
     answer({ ok: true });
     await finished;
@@ -493,10 +496,13 @@ test('a drain collects the metrics after what is still to be written has been se
   await bridge.read();
   const over = vi.fn();
   void bridge.drain(60_000).then(over);
-  await vi.waitUntil(() => {
-    answer({ ok: true });
-    return over.mock.calls.length > 0;
-  });
+  await vi.waitUntil(
+    () => {
+      answer({ ok: true });
+      return over.mock.calls.length > 0;
+    },
+    { timeout: 10_000 },
+  );
   expect(steps).toEqual(['1 answered', 'collected', '1 answered']);
 });
 
@@ -518,7 +524,7 @@ describe('a store that can not be written', () => {
     );
     await bridge.open();
     await bridge.read();
-    await vi.waitUntil(() => emitted.length > 0);
+    await vi.waitUntil(() => emitted.length > 0, { timeout: 10_000 });
     expect(merge(emitted).spans).toMatchObject(ENDED.slice(0, 1));
     expect(lines.filter((line) => line.includes('no space left on device'))).toHaveLength(1);
     is_full = false;
@@ -550,7 +556,7 @@ test('what ended while nothing could be written is not open at the next start', 
   const { bridge } = openBridge([], undefined, { ...keepIn(store), sources: [source] });
   await bridge.open();
   const reading = bridge.read();
-  await vi.waitUntil(() => bridge.summary().runs.open === 1);
+  await vi.waitUntil(() => bridge.summary().runs.open === 1, { timeout: 10_000 });
   await bridge.drain(0);
   is_full = true;
   ended.resolve();
@@ -619,7 +625,7 @@ test.each([
     const bridge = openWithBackend(store, async () => UNREACHABLE, [asked, listened]);
     await bridge.open();
     await bridge.read();
-    await vi.waitUntil(() => bridge.summary().destinations.otlp?.traces?.produced === 4);
+    await vi.waitUntil(() => bridge.summary().destinations.otlp?.traces?.produced === 4, { timeout: 10_000 });
     if (is_abandoned) bridge.dropUnstored();
     else await bridge.finish(0);
     expect(bridge.summary().destinations.otlp?.traces).toMatchObject({
@@ -1257,7 +1263,7 @@ test('what comes after the end is not read', async () => {
   const { bridge } = openBridge([], {}, { sources: [source], onSourceEnd: over });
   await bridge.open();
   const reading = bridge.read();
-  await vi.waitUntil(() => bridge.summary().source.lines === 2);
+  await vi.waitUntil(() => bridge.summary().source.lines === 2, { timeout: 10_000 });
   await bridge.finish(0);
   late.resolve();
   expect(await reading).toEqual([]);
@@ -1283,7 +1289,8 @@ test('open spans and corrections are emitted even if nothing else is', async () 
           yield* items;
           now_ms += 10_000;
           // The model call has waited for its reasoning tokens for long by the next event.
-          if (items === told[1]) await vi.waitUntil(() => merge(emitted).spans.length === 2);
+          if (items === told[1])
+            await vi.waitUntil(() => merge(emitted).spans.length === 2, { timeout: 10_000 });
         }
       })();
     },
@@ -1341,7 +1348,7 @@ test('a source that fails is logged, what it gave counts, and another is read on
   );
   await bridge.open();
   const reading = bridge.read();
-  await vi.waitUntil(() => over.mock.calls.length > 0);
+  await vi.waitUntil(() => over.mock.calls.length > 0, { timeout: 10_000 });
   await new Promise((resolve) => setImmediate(resolve));
   expect(bridge.summary().source.lines).toBe(3);
   waits.resolve();

@@ -58,7 +58,7 @@ describe('handing over', () => {
     expect(got).toHaveLength(MAX_UNFLUSHED);
     expect(handover.counts()).toMatchObject({ delivered: MAX_UNFLUSHED, pending: 1_500 - MAX_UNFLUSHED });
     flushes.shift()?.();
-    await vi.waitUntil(() => got.length === 1_500);
+    await vi.waitUntil(() => got.length === 1_500, { timeout: 10_000 });
     expect(got).toEqual(numbers(0, 1_500));
   });
 
@@ -98,7 +98,7 @@ describe('handing over', () => {
       is_idle = true;
     });
     flushes.shift()?.();
-    await vi.waitUntil(() => flushes.length === 1);
+    await vi.waitUntil(() => flushes.length === 1, { timeout: 10_000 });
     expect(is_idle).toBe(false);
     flushes.shift()?.();
     await idle;

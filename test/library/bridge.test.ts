@@ -308,10 +308,10 @@ describe('live sources', () => {
       logger,
     });
     await bridge.start();
-    await vi.waitUntil(() => first.connect() && second.connect());
+    await vi.waitUntil(() => first.connect() && second.connect(), { timeout: 10_000 });
     expect(first.connect().auth).toEqual({ token: 'one-token' });
     expect(second.connect().auth).toEqual({ password: 'a-password' });
-    await vi.waitUntil(() => messages.length === 2);
+    await vi.waitUntil(() => messages.length === 2, { timeout: 10_000 });
     expect(messages.join()).not.toMatch(/one-token|a-password|another/);
   });
 
@@ -321,7 +321,7 @@ describe('live sources', () => {
     const bridge = bridgeOf({ sources: [{ kind: 'listen', path }], destinations: [{ span_processor }] });
     await bridge.start();
     createConnection(path).end(`${JSON.stringify(STARTED)}\n${JSON.stringify(FINISHED)}\n`);
-    await vi.waitUntil(() => bridge.counters().source.events === 2);
+    await vi.waitUntil(() => bridge.counters().source.events === 2, { timeout: 10_000 });
     await bridge.stop();
     expect(await bridge.ended()).toEqual([]);
     expect(names).toEqual(['invoke_agent main']);

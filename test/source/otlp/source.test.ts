@@ -228,7 +228,7 @@ describe('lines', () => {
     let read = 0;
     server.on('request', (request) => request.on('end', () => (read += 1)));
     const answers = ['a', 'b'].map((name) => post(url, bodies(...Array(2_500).fill(name))));
-    await vi.waitUntil(() => read === 2);
+    await vi.waitUntil(() => read === 2, { timeout: 10_000 });
     const lines = (await settle(puller, 6)).flatMap((batch) => batch.lines);
     expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([200, 200]);
     expect(lines.map(({ number }) => number)).toEqual(lines.map((_, index) => index + 1));
