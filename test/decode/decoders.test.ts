@@ -143,6 +143,32 @@ describe('the gateway dialect', () => {
       ]);
     });
 
+    test('has a sub-agent below the call of OpenClaw that starts it over MCP', () => {
+      const child = { childSessionKey: 'agent:main:subagent:c', runId: 'child' };
+      const call = { name: 'mcp__openclaw__sessions_spawn', toolCallId: 'c' };
+      const content = (text: string): Frame => [{ type: 'text', text }];
+      const frames = [
+        agent('tool', { phase: 'start', ...call, args: { label: 'Reader' } }),
+        agent('tool', { phase: 'result', ...call, result: content(JSON.stringify(child)) }),
+        agent('tool', { phase: 'result', ...call, toolCallId: 'd', result: content('no JSON') }),
+      ];
+      expect(decode([start, ...frames]).filter(({ type }) => type === 'subagent.spawned')).toMatchObject([
+        { session_key: child.childSessionKey, run_id: 'child', call_id: 'c', label: 'Reader' },
+      ]);
+    });
+
+    test('begins to go on with a request when the end of that run says', () => {
+      const [model, finish] = [{ phase: 'model' }, { phase: 'end', startedAt: 500, executionSettled: true }];
+      const frames = [model, finish].map((data, nth) =>
+        agent('lifecycle', data, { ts: 2_000, seq: nth + 1 }),
+      );
+      expect(decode([...frames, answer])).toMatchObject([
+        { type: 'agent.started', ts: 500 },
+        { type: 'agent.finished', ts: 2_000 },
+        { type: 'llm.tokens', started_at: 500, ended_at: 2_000 },
+      ]);
+    });
+
     test('has an answer that names its run by its key, though another one has begun', () => {
       const next = agent('lifecycle', { phase: 'start' }, { runId: 'next', ts: 3_000 });
       expect(decode([start, end, next, answer]).at(-1)).toMatchObject({ type: 'llm.tokens', run_id: 'r' });

@@ -109,10 +109,16 @@ function started(payload: AgentPayload, memory: GatewayMemory): Candidate[] {
   return [...yielded, ...startOf(payload, memory, payload.ts)];
 }
 
-/** A run that is aborted early never starts. It is complete nevertheless if its first event has been seen. */
+/**
+ * A run that is aborted early never starts, and the start of one in which a command-line agent goes on with a request is not pushed.
+ * It is complete nevertheless if its first event has been seen; its end may say when it began.
+ */
 function missingStart(payload: AgentPayload, memory: GatewayMemory, end_ms: number): Candidate[] {
   const first_ms = memory.unstarted.get(runKey(payload));
-  return first_ms === undefined ? [] : startOf(payload, memory, Math.min(first_ms, end_ms));
+  if (first_ms === undefined) return [];
+  const start_ms = Math.min(first_ms, end_ms, number(payload.data.startedAt) ?? Infinity);
+  memory.update(payload.session_key, { asked_ms: start_ms });
+  return startOf(payload, memory, start_ms);
 }
 
 /** The response headers of a model call arrived. A null model is the reset at the end of a run. */

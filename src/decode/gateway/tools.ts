@@ -3,7 +3,7 @@
  * result, in `item` and `command_output` frames, so its end is held for them; in protocol 4 only that of a command whose result
  * has no exit code.
  */
-import { blockText, type Json, number, object, text } from '../../util/json.js';
+import { blockText, isObject, type Json, number, object, text } from '../../util/json.js';
 import type { Candidate } from '../decoder.js';
 import { toolEnd } from '../tool-end.js';
 import { callIdOf, latestCallId } from './call-ids.js';
@@ -14,11 +14,37 @@ import { callKey, type GatewayMemory, rememberSpawn, runKey } from './sessions.j
 const SPAWN_TOOL = 'sessions_spawn';
 const SEND_TOOL = 'sessions_send';
 
+/** Command-line agents (`claude-cli`) call OpenClaw's own tools over MCP, under these names. */
+const MCP_PREFIX = 'mcp__openclaw__';
+
+const isTool = ({ name }: Json, tool: string): boolean => name === tool || name === MCP_PREFIX + tool;
+
+const isStarting = (data: Json): boolean => isTool(data, SPAWN_TOOL) || isTool(data, SEND_TOOL);
+
+function parseDetails(output = ''): Json {
+  try {
+    return object(JSON.parse(output));
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * What a call gave. The result of a tool of a command-line agent is its content alone: the details of OpenClaw's own tools are
+ * in it as JSON.
+ */
+function resultOf(data: Json): { output: string | undefined; details: Json } {
+  if (isObject(data.result))
+    return { output: blockText(data.result.content), details: object(data.result.details) };
+  const output = blockText(data.result);
+  return { output, details: isStarting(data) ? parseDetails(output) : {} };
+}
+
 function call(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
   const { data } = payload;
   const outer_id = text(data.parentToolCallId);
   const label = text(object(data.args).label);
-  if (data.name === SPAWN_TOOL && label !== undefined) memory.labels.set(callKey(payload, call_id), label);
+  if (isTool(data, SPAWN_TOOL) && label !== undefined) memory.labels.set(callKey(payload, call_id), label);
   return [
     {
       type: 'tool.call',
@@ -42,9 +68,9 @@ function childSession(
   details: Json,
   memory: GatewayMemory,
 ): string | undefined {
-  if (data.name === SPAWN_TOOL) return text(details.childSessionKey);
+  if (isTool(data, SPAWN_TOOL)) return text(details.childSessionKey);
   const receiver = text(details.sessionKey);
-  if (data.name !== SEND_TOOL || details.status !== 'accepted' || receiver === undefined) return undefined;
+  if (!isTool(data, SEND_TOOL) || details.status !== 'accepted' || receiver === undefined) return undefined;
   const { parent_session_key, spawns_told } = memory.session(receiver);
   // A message to a run that is going on does not start it.
   const starts = parent_session_key === session_key && !spawns_told.includes(String(details.runId));
@@ -53,7 +79,7 @@ function childSession(
 
 /** The result of a spawn names the child's session and run: the exact link from call to child. */
 function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
-  const details = object(object(payload.data.result).details);
+  const { details } = resultOf(payload.data);
   const child = childSession(payload, details, memory);
   const run_id = text(details.runId);
   if (child === undefined || run_id === undefined) return [];
@@ -77,16 +103,14 @@ function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string):
   ];
 }
 
-/** The result of a tool is an object; that of a tool of a command-line agent is its text. */
 function endOf(data: Json, call_id: string): Candidate {
-  const result = object(data.result);
-  const details = object(result.details);
+  const { output, details } = resultOf(data);
   return toolEnd({
     call_id,
     tool: text(data.name),
     is_error: data.isError === true,
     exit_code: number(details.exitCode),
-    output: text(data.result) ?? blockText(result.content),
+    output,
     message: text(details.error),
   });
 }
