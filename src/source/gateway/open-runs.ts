@@ -8,6 +8,8 @@ import type { OpenRun } from './backfill/facts.js';
 import { endsRun } from './connection/frames.js';
 
 const MAX_OPEN = 10_000;
+/** Open calls of one run that are remembered. */
+const MAX_CALLS = 32;
 /** Runs that are remembered, to recognise later events of them. */
 const MAX_KNOWN = 20_000;
 
@@ -29,6 +31,15 @@ const ofReport = ({ sessionKey, runId, agentId, ts, phase }: Json): Json | undef
 /** Whether an event shows that its run is open. In protocol 3 other events than the start may follow the end. */
 const isOpening = ({ agentId, stream, data }: Json): boolean =>
   stream === 'lifecycle' && (agentId !== undefined || object(data).phase === 'start');
+
+/** The open calls of a run after an event. */
+function callsAfter(calls: readonly string[], { stream, data }: Json): readonly string[] {
+  const { phase, toolCallId } = object(data);
+  const call_id = stream === 'tool' ? text(toolCallId) : undefined;
+  if (call_id === undefined || (phase !== 'start' && phase !== 'result')) return calls;
+  const others = calls.filter((id) => id !== call_id);
+  return phase === 'start' ? [...others, call_id].slice(-MAX_CALLS) : others;
+}
 
 export interface OpenRuns {
   /** By session key; plain data. */
@@ -73,7 +84,13 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
     if (known_run === undefined && !isOpening(payload)) return;
     if (known_run === undefined && ++count > MAX_OPEN) forgetOldest();
     const last_ms = number(ts) ?? known_run?.last_ms ?? 0;
-    open[key] = { run_id, last_ms, ...(agentId === undefined ? { protocol: 3 } : {}) };
+    const calls = callsAfter(known_run?.run_id === run_id ? (known_run.calls ?? []) : [], payload);
+    open[key] = {
+      run_id,
+      last_ms,
+      ...(agentId === undefined ? { protocol: 3 } : {}),
+      ...(calls.length > 0 ? { calls } : {}),
+    };
   }
 
   return {

@@ -912,6 +912,20 @@ test('a restarted bridge has the position of the one before until it has caught 
   expect(following.position()).toEqual({ ...position, seen_ms: 1_000_000 });
 });
 
+test('the open runs have their open calls', async () => {
+  const following = startFeed();
+  await follow(following, connect(createGateway('tools')));
+  const common = { sessionKey: 'agent:main:s', runId: 'r', agentId: 'main', ts: 1_000 };
+  const push = (event: string, stream: string, data: object) =>
+    pushFrames(following, [
+      { rx: 1_000, frame: { type: 'event', event, payload: { ...common, stream, data } } },
+    ]);
+  await push('agent', 'lifecycle', { phase: 'start' });
+  await push('session.tool', 'tool', { phase: 'start', toolCallId: 'c' });
+  await following.feed.flush();
+  expect(following.position()).toMatchObject({ open_runs: { 'agent:main:s': { calls: ['c'] } } });
+});
+
 test('in protocol 3 a run that only its session reports is one of the open runs', async () => {
   const following = startFeed();
   await follow(following, connect(createGateway('tools')));

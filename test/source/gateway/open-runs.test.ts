@@ -30,6 +30,24 @@ test('a run is open from its start, or from the saved state of an earlier proces
   expect(runs.isSeen('piece')).toBe(true);
 });
 
+test('the calls of an open run are known until they end, the latest 32 of them', () => {
+  const runs = createOpenRuns();
+  runs.see(event(1, 'r', 'start'));
+  const callsAfter = (call_id: string, phase: string) => {
+    runs.see({ ...event(1, 'r', phase, { toolCallId: call_id }), stream: 'tool' });
+    return runs.open['agent:main:1']?.calls;
+  };
+  expect(callsAfter('a', 'start')).toEqual(['a']);
+  expect(callsAfter('b', 'start')).toEqual(['a', 'b']);
+  expect([callsAfter('a', 'update'), callsAfter('a', 'result')]).toEqual([['a', 'b'], ['b']]);
+  expect(callsAfter('b', 'result')).toBeUndefined();
+  for (let nth = 0; nth < 40; nth++) callsAfter(`call-${nth}`, 'start');
+  expect(runs.open['agent:main:1']?.calls).toHaveLength(32);
+  expect(callsAfter('call-40', 'start')).toContain('call-40');
+  runs.see(event(1, 'next', 'start'));
+  expect(runs.open['agent:main:1']).toEqual({ run_id: 'next', last_ms: 1_000 });
+});
+
 test('a run that is aborted before it begins has one event, its end, and is not open afterwards', () => {
   const runs = createOpenRuns();
   runs.see({ ...event(1, 'never', 'end', { status: 'cancelled', aborted: true }), seq: 1 });

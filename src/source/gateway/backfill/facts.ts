@@ -45,6 +45,8 @@ export interface OpenRun {
   last_ms: number;
   /** Absent if it is 4. In protocol 3 nothing that is stored names the run. */
   protocol?: 3;
+  /** The ids of its open calls, the latest ones if there are many. Absent if there are none. */
+  calls?: readonly string[];
 }
 
 export interface RunFacts {
@@ -299,6 +301,17 @@ function readUnanswered(run: RunFacts): void {
   if (run.status === 'cancelled' && isUnanswered) run.status = 'failed';
 }
 
+/** Adds the calls that were open when the gap began, if no row shows them: those of command-line agents are not stored. */
+function readOpenCalls({ open_run }: RebuildOptions, runs: Runs): void {
+  if (open_run === undefined) return;
+  const { calls, audited } = runs.of(open_run.run_id);
+  for (const call_id of open_run.calls ?? []) {
+    const { tool, started_ms } = audited.get(auditId(call_id)) ?? {};
+    if (calls.has(call_id) || tool === undefined || started_ms === undefined) continue;
+    calls.set(call_id, { call_id, tool, asked_ms: started_ms });
+  }
+}
+
 /** Gives each call its times from the audit log. The entries that are left over belong to calls that no stored row shows. */
 function joinAudit({ calls, audited }: RunFacts): void {
   for (const call of calls.values()) {
@@ -318,6 +331,7 @@ export function readRuns(answers: SessionAnswers, options: RebuildOptions): Map<
   if (options.open_run !== undefined) runs.of(options.open_run.run_id);
   for (const event of answers.activity) readActivity(event, runs);
   for (const row of answers.rows) readRow(row, runs);
+  readOpenCalls(options, runs);
   readPrompts(answers.rows, runs);
   readSessionEnd(answers.session, runs, options);
   readUnnamedEnd(answers.session, runs, options);

@@ -442,6 +442,17 @@ describe('a call', () => {
     expect(frames.map(inShort).slice(2)).toEqual(['2 tool start', '4 tool result']);
   });
 
+  test('that was open when the gap began ends as the audit log says, though no row shows it', () => {
+    const activity = [
+      ...['c', 'd'].map((call_id) => auditedCall('started', 1, call_id)),
+      ...['c', 'd'].map((call_id) => auditedCall('finished', 3, call_id, 'succeeded')),
+      audited('agent.run.finished', 4, { status: 'succeeded' }),
+    ];
+    const open_run = { run_id: 'r', last_ms: 1, calls: ['c', 'other'] };
+    const { frames } = rebuilt({ activity }, { open_run });
+    expect(frames.map(inShort)).toEqual(['1 tool start', '3 tool result', '4 lifecycle end']);
+  });
+
   test('that is only requested has not begun', () => {
     expect(toolFrames(rebuilt({ rows: [request(2, 'c')], activity: [started, finished] }))).toEqual([]);
   });
