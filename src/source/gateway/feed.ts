@@ -24,8 +24,6 @@ import { createReasoning } from './reasoning.js';
 /** How long stopping waits for the reasoning tokens that are still wanted. */
 const FINISH_MS = 2_000;
 
-/** The events of runs, and of their tool calls. */
-const AGENT_EVENTS: ReadonlySet<string> = new Set(['agent', 'session.tool']);
 /** The only events that the gateway pushes of some runs. */
 const QUIET_RUN_EVENTS: ReadonlySet<string> = new Set(['session.message', 'sessions.changed']);
 
@@ -164,7 +162,8 @@ export function createFeed({ stream, push, resume, reportStatus, warn }: FeedOpt
       noteTime(number(object(frame.payload).ts) ?? 0);
       if (frame.seq !== undefined) noticeDrops(frame.seq);
       backfill.see(frame);
-      if (AGENT_EVENTS.has(frame.event)) runs.see(object(frame.payload));
+      if (frame.event === 'agent') runs.see(object(frame.payload));
+      if (frame.event === 'session.tool') runs.seeCall(object(frame.payload));
       if (frame.event === 'sessions.changed') runs.seeChange(object(frame.payload));
       if (QUIET_RUN_EVENTS.has(frame.event)) quiet.see(object(frame.payload));
       gate.give(pushedLine(json));

@@ -46,6 +46,8 @@ export interface OpenRuns {
   readonly open: Record<string, OpenRun>;
   /** Takes in the payload of an agent event. */
   see(payload: Json): void;
+  /** Takes in the payload of a tool event: what it is about belongs to an open run, or to one of which nothing was seen. */
+  seeCall(payload: Json): void;
   /** Takes in the payload of a session's change. */
   seeChange(payload: Json): void;
   /** Forgets the open runs: they are another OpenClaw's. */
@@ -84,18 +86,26 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
     if (known_run === undefined && !isOpening(payload)) return;
     if (known_run === undefined && ++count > MAX_OPEN) forgetOldest();
     const last_ms = number(ts) ?? known_run?.last_ms ?? 0;
-    const calls = callsAfter(known_run?.run_id === run_id ? (known_run.calls ?? []) : [], payload);
+    const calls = known_run?.run_id === run_id ? known_run.calls : undefined;
     open[key] = {
       run_id,
       last_ms,
       ...(agentId === undefined ? { protocol: 3 } : {}),
-      ...(calls.length > 0 ? { calls } : {}),
+      ...(calls === undefined ? {} : { calls }),
     };
   }
 
   return {
     open,
     see,
+    seeCall(payload) {
+      const key = text(payload.sessionKey) ?? '';
+      const run = open[key];
+      if (run === undefined || run.run_id !== payload.runId) return;
+      const { calls, ...others } = run;
+      const open_calls = callsAfter(calls ?? [], payload);
+      open[key] = { ...others, ...(open_calls.length > 0 ? { calls: open_calls } : {}) };
+    },
     seeChange(payload) {
       const reported = ofReport(payload);
       if (reported !== undefined) see(reported);

@@ -34,7 +34,7 @@ test('the calls of an open run are known until they end, the latest 32 of them',
   const runs = createOpenRuns();
   runs.see(event(1, 'r', 'start'));
   const callsAfter = (call_id: string, phase: string) => {
-    runs.see({ ...event(1, 'r', phase, { toolCallId: call_id }), stream: 'tool' });
+    runs.seeCall({ ...event(1, 'r', phase, { toolCallId: call_id }), stream: 'tool' });
     return runs.open['agent:main:1']?.calls;
   };
   expect(callsAfter('a', 'start')).toEqual(['a']);
@@ -44,6 +44,11 @@ test('the calls of an open run are known until they end, the latest 32 of them',
   for (let nth = 0; nth < 40; nth++) callsAfter(`call-${nth}`, 'start');
   expect(runs.open['agent:main:1']?.calls).toHaveLength(32);
   expect(callsAfter('call-40', 'start')).toContain('call-40');
+  runs.see({ ...event(1, 'r', 'model'), ts: 1_500 });
+  expect(runs.open['agent:main:1']).toMatchObject({ last_ms: 1_500, calls: { length: 32 } });
+  // A call of a run of which nothing was seen does not make it known: the gateway is to be asked about it.
+  runs.seeCall({ ...event(2, 'unseen', 'start', { toolCallId: 'c' }), stream: 'tool' });
+  expect([runs.open['agent:main:2'], runs.isSeen('unseen')]).toEqual([undefined, false]);
   runs.see(event(1, 'next', 'start'));
   expect(runs.open['agent:main:1']).toEqual({ run_id: 'next', last_ms: 1_000 });
 });

@@ -138,7 +138,10 @@ export function createBackfill(options: BackfillOptions): Backfill {
   }
 
   function emitPast(past: Past): void {
-    for (const { payload } of past.events) runs.see(payload);
+    for (const { payload } of past.events) {
+      runs.see(payload);
+      runs.seeCall(payload);
+    }
     for (const { line } of past.events) add(line);
     for (const line of past.rows) add(line);
   }
