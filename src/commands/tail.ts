@@ -106,7 +106,7 @@ export async function tail(
       dialect: settings.dialect,
       max_line_bytes: settings.limits.line_bytes,
       onProblem: createTailProblemLog(logger, () => is_stopping),
-      sessionsOf: createSessionsLookup(),
+      sessionsOf: createSessionsLookup((message) => logger.warn(message)),
     });
     for await (const item of await source.open()) {
       if (item.kind === 'status') {

@@ -20,5 +20,5 @@ export const bridgeParts = (
   max_line_bytes: limits.line_bytes,
   correlator: { content, content_max_bytes: limits.content_bytes },
   logger,
-  sessionsOf: createSessionsLookup(),
+  sessionsOf: createSessionsLookup((message) => logger.warn(message)),
 });

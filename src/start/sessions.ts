@@ -7,6 +7,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { readTranscriptIndex, type TranscriptIndex, type TranscriptSession } from '../decode/index.js';
 import { livingPath } from '../source/index.js';
+import { errorReason } from '../util/errors.js';
 
 const SESSIONS_FILE = 'sessions.json';
 
@@ -34,18 +35,31 @@ interface LiveIndex extends TranscriptIndex {
   ofFile(name: string): TranscriptSession | undefined;
 }
 
-function createLiveIndex(path: string): LiveIndex {
+type Warn = (message: string) => void;
+
+const reasonOf = (error: unknown): string =>
+  error instanceof SyntaxError ? 'it is not valid JSON' : errorReason(error);
+
+function createLiveIndex(path: string, warn: Warn): LiveIndex {
   let version: string | undefined;
   let index: ReadonlyMap<string, TranscriptSession> = new Map();
+  /** The last reason why it could not be read, which was reported. */
+  let problem: string | undefined;
 
+  /** While it can't be read, its previous content still holds. */
   function refresh(): void {
     try {
       const found = versionOf(path);
       if (found === undefined || found === version) return;
+      const content = readFileSync(path, 'utf8');
       version = found;
-      index = readTranscriptIndex(JSON.parse(readFileSync(path, 'utf8')));
-    } catch {
-      // Unreadable or incomplete at the moment: the previous content still holds.
+      index = readTranscriptIndex(JSON.parse(content));
+      problem = undefined;
+    } catch (error) {
+      const reason = reasonOf(error);
+      if (reason === problem) return;
+      problem = reason;
+      warn(`can't read ${path}: ${reason}; until it can be read, new sessions go by their ids, without parents`);
     }
   }
 
@@ -60,14 +74,17 @@ function createLiveIndex(path: string): LiveIndex {
   };
 }
 
-/** Creates a function that returns the index for a stream; undefined if the stream's name is not that of a transcript. */
-export function createSessionsLookup(): (stream: string) => TranscriptIndex | undefined {
+/**
+ * Creates a function that returns the index for a stream; undefined if the stream's name is not that of a transcript. `warn` gets
+ * a message if a `sessions.json` can't be read.
+ */
+export function createSessionsLookup(warn: Warn = () => {}): (stream: string) => TranscriptIndex | undefined {
   const indexes = new Map<string, LiveIndex>();
   return (stream) => {
     const path = transcriptOf(stream);
     if (path === undefined) return undefined;
     const directory = dirname(path);
-    const index = indexes.get(directory) ?? createLiveIndex(join(directory, SESSIONS_FILE));
+    const index = indexes.get(directory) ?? createLiveIndex(join(directory, SESSIONS_FILE), warn);
     indexes.set(directory, index);
     return {
       get: (session_id) => index.get(session_id) ?? index.ofFile(basename(path)),

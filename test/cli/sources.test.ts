@@ -105,6 +105,22 @@ test('run reads a pipe that stays open until a signal', async () => {
   expectStory(sink);
 });
 
+test('transcripts: a broken sessions.json is reported, and the transcripts are read', async () => {
+  const directory = temporaryDirectory();
+  const id = '6b93b108-b764-4051-9b5f-8041fe5c7a73';
+  const path = join(directory, `${id}.jsonl`);
+  writeFileSync(path, readFileSync(pathOf(`test/fixtures/transcripts/${id}.jsonl`)));
+  writeFileSync(join(directory, 'sessions.json'), '{"half');
+  const reported = /WARN: can't read .*sessions\.json: it is not valid JSON; until /;
+  const { summary, stderr } = await runForSummary(['replay', path, '--to', 'console']);
+  expect(stderr).toMatch(reported);
+  expect(summary.runs.ended).toBe(1);
+  const tail = start(['tail', '--from', `file:${path}`]);
+  await tail.untilLogged(reported);
+  tail.signal('SIGTERM');
+  expect((await tail.ended).status).toBe(0);
+});
+
 test('transcripts: events after the start are sent, or all with --from-start, also of a message with a large image', async () => {
   const root = temporaryDirectory();
   const sessions = join(root, 'agents', 'main', 'sessions');

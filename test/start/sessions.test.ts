@@ -1,4 +1,4 @@
-import { renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createSessionsLookup } from '../../src/start/sessions.js';
@@ -23,6 +23,29 @@ test('a session that is added later is found, and known ones stay known', () => 
   writeFileSync(join(directory, 'sessions.json'), '{"half');
   expect(index?.get('3')).toBeUndefined();
   expect(index?.get('2')).toEqual({ session_key: 'agent:main:b' });
+});
+
+test('a file that cannot be read is reported once, and read as soon as it can be', () => {
+  const directory = temporaryDirectory();
+  const path = join(directory, 'sessions.json');
+  const messages: string[] = [];
+  const index = createSessionsLookup((message) => messages.push(message))(join(directory, 'a.jsonl'));
+  const beginningsOf = (reasons: string[]) => reasons.map((reason) => `can't read ${path}: ${reason}; until`);
+  mkdirSync(path);
+  for (let times = 0; times < 2; times++) expect(index?.get('1')).toBeUndefined();
+  rmdirSync(path);
+  for (const text of ['{"half', '{"half of it']) {
+    writeFileSync(path, text);
+    expect(index?.get('1')).toBeUndefined();
+  }
+  writeSessions(directory, { 'agent:main:a': '1' });
+  expect(index?.get('1')).toEqual({ session_key: 'agent:main:a' });
+  writeFileSync(path, '{"half');
+  expect(index?.get('2')).toBeUndefined();
+  const [directly, half] = ['it is a directory', 'it is not valid JSON'] as const;
+  expect(messages.map((message) => message.slice(0, message.indexOf(' until') + 6))).toEqual(
+    beginningsOf([directly, half, half]),
+  );
 });
 
 test('what is added to the row of a known session is found', () => {
