@@ -59,7 +59,9 @@ function createLiveIndex(path: string, warn: Warn): LiveIndex {
       const reason = reasonOf(error);
       if (reason === problem) return;
       problem = reason;
-      warn(`can't read ${path}: ${reason}; until it can be read, new sessions go by their ids, without parents`);
+      warn(
+        `can't read ${path}: ${reason}; until it can be read, new sessions go by their ids, without parents`,
+      );
     }
   }
 
