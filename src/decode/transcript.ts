@@ -6,7 +6,8 @@
 import { ANNOUNCE_PREFIX } from '../model/announce.js';
 import type { AgentEvent } from '../model/event.js';
 import { agentOfSession } from '../model/session-key.js';
-import { blockText, isObject, type Json, list, number, object, text } from '../util/json.js';
+import { callsIn } from '../model/tool-calls.js';
+import { blockText, isObject, type Json, number, object, text } from '../util/json.js';
 import { numbered } from './call-number.js';
 import { type Candidate, checkEvents, type Decoded, type Decoder, ignore, reject } from './decoder.js';
 import { modelCallEvents, noModelCall } from './message.js';
@@ -178,11 +179,6 @@ function userMessage(state: State, entry: Json, message: Json, index: Transcript
     },
   ];
 }
-
-const callsIn = (message: Json): Json[] =>
-  list(message.content)
-    .map(object)
-    .filter((block) => block.type === 'toolCall');
 
 const countIn = (counts: Record<string, number> = {}, call_id: string): number =>
   Object.hasOwn(counts, call_id) ? (counts[call_id] ?? 0) : 0;

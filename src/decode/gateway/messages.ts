@@ -90,6 +90,7 @@ function cutOff({ stopReason }: Json, ts: number, run: RunIdentity, memory: Gate
   return [...releaseUnended(run, memory), end];
 }
 
+/** When the model was asked: not what a later run of the session asked. */
 const askedBefore = (
   ended_at: number,
   { asked_ms = Infinity }: Partial<SessionMemory> = {},

@@ -21,6 +21,11 @@ const isTool = ({ name }: Json, tool: string): boolean => name === tool || name 
 
 const isStarting = (data: Json): boolean => isTool(data, SPAWN_TOOL) || isTool(data, SEND_TOOL);
 
+interface Result {
+  output: string | undefined;
+  details: Json;
+}
+
 function parseDetails(output = ''): Json {
   try {
     return object(JSON.parse(output));
@@ -33,7 +38,7 @@ function parseDetails(output = ''): Json {
  * What a call gave. The result of a tool of a command-line agent is its content alone: the details of OpenClaw's own tools are
  * in it as JSON.
  */
-function resultOf(data: Json): { output: string | undefined; details: Json } {
+function resultOf(data: Json): Result {
   if (isObject(data.result))
     return { output: blockText(data.result.content), details: object(data.result.details) };
   const output = blockText(data.result);
@@ -78,8 +83,12 @@ function childSession(
 }
 
 /** The result of a spawn names the child's session and run: the exact link from call to child. */
-function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
-  const { details } = resultOf(payload.data);
+function spawned(
+  payload: AgentPayload,
+  memory: GatewayMemory,
+  call_id: string,
+  { details }: Result,
+): Candidate[] {
   const child = childSession(payload, details, memory);
   const run_id = text(details.runId);
   if (child === undefined || run_id === undefined) return [];
@@ -103,8 +112,7 @@ function spawned(payload: AgentPayload, memory: GatewayMemory, call_id: string):
   ];
 }
 
-function endOf(data: Json, call_id: string): Candidate {
-  const { output, details } = resultOf(data);
+function endOf(data: Json, call_id: string, { output, details }: Result): Candidate {
   return toolEnd({
     call_id,
     tool: text(data.name),
@@ -116,18 +124,19 @@ function endOf(data: Json, call_id: string): Candidate {
 }
 
 function result(payload: AgentPayload, memory: GatewayMemory, call_id: string): Candidate[] {
-  const end: Candidate = { ...endOf(payload.data, call_id), ts: payload.ts };
+  const given = resultOf(payload.data);
+  const end: Candidate = { ...endOf(payload.data, call_id, given), ts: payload.ts };
   const key = callKey(payload, call_id);
   memory.update(payload.session_key, { asked_ms: payload.ts });
   const is_command = memory.commands.get(key) === true;
   const is_complete = !is_command || end.type === 'tool.error' || end.exit_code !== undefined;
-  if (payload.protocol === 4 && is_complete) return [end, ...spawned(payload, memory, call_id)];
+  if (payload.protocol === 4 && is_complete) return [end, ...spawned(payload, memory, call_id, given)];
   memory.heldEnds.set(key, {
     run_key: runKey(payload),
     is_command,
     event: { ...end, session_key: payload.session_key, run_id: payload.run_id },
   });
-  return spawned(payload, memory, call_id);
+  return spawned(payload, memory, call_id, given);
 }
 
 /** Decodes frames of the `tool` stream; undefined if the frame is not used. */

@@ -46,7 +46,7 @@ export interface OpenRuns {
   readonly open: Record<string, OpenRun>;
   /** Takes in the payload of an agent event. */
   see(payload: Json): void;
-  /** Takes in the payload of a tool event: what it is about belongs to an open run, or to one of which nothing was seen. */
+  /** Takes in the payload of a tool event. It does not make its run a seen one: if nothing else was seen, there is more to ask. */
   seeCall(payload: Json): void;
   /** Takes in the payload of a session's change. */
   seeChange(payload: Json): void;
@@ -102,8 +102,9 @@ export function createOpenRuns(known: Record<string, OpenRun> = {}): OpenRuns {
       const key = text(payload.sessionKey) ?? '';
       const run = open[key];
       if (run === undefined || run.run_id !== payload.runId) return;
-      const { calls, ...others } = run;
-      const open_calls = callsAfter(calls ?? [], payload);
+      const { calls = [], ...others } = run;
+      const open_calls = callsAfter(calls, payload);
+      if (open_calls === calls) return;
       open[key] = { ...others, ...(open_calls.length > 0 ? { calls: open_calls } : {}) };
     },
     seeChange(payload) {

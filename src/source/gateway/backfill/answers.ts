@@ -3,6 +3,7 @@
  * open runs. This takes a few calls per session, and only for sessions in which something happened since.
  */
 import { createHash } from 'node:crypto';
+import { callsIn } from '../../../model/tool-calls.js';
 import { groupBy } from '../../../util/group-by.js';
 import { type Json, list, number, object, text } from '../../../util/json.js';
 import { within } from '../../../util/within.js';
@@ -182,8 +183,7 @@ const requestedIn = (rows: Json[]): Set<unknown> =>
   new Set(
     rows
       .filter(({ role }) => role === 'assistant')
-      .flatMap(({ content }) => list(content).map(object))
-      .filter(({ type }) => type === 'toolCall')
+      .flatMap(callsIn)
       .map(({ id }) => id),
   );
 

@@ -4,6 +4,7 @@
  */
 import { runOfCliAnswer } from '../../../model/input.js';
 import { isMasked, isMaskOf } from '../../../model/masked.js';
+import { callsIn } from '../../../model/tool-calls.js';
 import { blockText, type Json, list, number, object, text } from '../../../util/json.js';
 import { auditId, type SessionAnswers } from './answers.js';
 
@@ -120,9 +121,9 @@ function readAssistant(row: Json, runs: Runs): void {
   if (run_id === undefined) return;
   const run = runs.of(run_id);
   run.messages.push(row);
-  for (const block of list(row.content).map(object)) {
+  for (const block of callsIn(row)) {
     const call_id = text(block.id);
-    if (block.type !== 'toolCall' || call_id === undefined) continue;
+    if (call_id === undefined) continue;
     run.calls.set(call_id, {
       call_id,
       tool: text(block.name) ?? 'unknown',
